@@ -1,0 +1,1 @@
+"""The ways in which an agent can learn of a change."""

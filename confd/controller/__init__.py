@@ -1,0 +1,1 @@
+"""The controller: keeps the documents and their history, and answers whoever asks."""

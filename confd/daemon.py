@@ -1,0 +1,143 @@
+"""What the twistd daemons of confd have in common: their log, their clock, how they fail to start and how they end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, NoReturn
+
+from twisted.application.internet import StreamServerEndpointService
+from twisted.application.service import IService, MultiService
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.logger import ILogObserver, Logger
+from twisted.python.logfile import LogFile
+from zope.interface import directlyProvides
+
+from confd.logs import observer
+from confd.model import StartError
+from confd.options import RoleOptions
+from confd.settings import LogSettings
+from confd.timing import use_monotonic_clock
+
+
+def make_daemon(name: str, options: RoleOptions, compose: Callable[[Any, Any], list[IService]]) -> Daemon:
+    """
+    The root service of a daemon.
+
+    @param options: what twistd parsed for it.
+    @param compose: makes the children of the reactor and the settings; it only constructs.
+    @raise SystemExit: with one line a mistake, where the settings cannot work.
+    """
+    from twisted.internet import reactor
+
+    use_monotonic_clock(reactor)
+    daemon = Daemon(name, reactor, options.settings, options.parent or {})
+    try:
+        children = compose(reactor, options.settings)
+    except StartError as error:
+        raise SystemExit(str(error)) from None
+    for child in children:
+        child.setServiceParent(daemon)
+    return daemon
+
+
+class Daemon(MultiService):
+    """The root of a daemon: once twistd adopts it, it logs, fails and ends as the contract says."""
+
+    log = Logger()
+
+    def __init__(self, name: str, reactor: Any, settings: LogSettings, twistd: Mapping[str, Any]) -> None:
+        """
+        @param twistd: twistd's own options: C{--logfile}, C{--nodaemon}, C{--pidfile}; C{--logger} and C{--syslog} win.
+        """
+        super().__init__()
+        self.setName(name)
+        self._reactor, self._settings, self._twistd = reactor, settings, twistd
+
+    def setServiceParent(self, parent: Any) -> None:
+        """
+        Give the application its log observer, then become its child.
+
+        twistd asks its application for one before it starts it: the only moment at which a plug-in can name an observer
+        without C{--logger} on the command line.
+        """
+        if not (self._twistd.get("logger") or self._twistd.get("syslog")):
+            # A named function of its own: a bound method cannot provide an interface.
+            observe = self._observer()
+            directlyProvides(observe, ILogObserver)
+            parent.setComponent(ILogObserver, observe)
+        super().setServiceParent(parent)
+
+    def privilegedStartService(self) -> None:
+        """Bind the ports."""
+        self._or_exit(super().privilegedStartService)
+
+    def startService(self) -> None:
+        """Start the children; say that the process is up."""
+        self._or_exit(super().startService)
+        # Twisted ends a process with the signal that stopped it; to be told to stop is no failure.
+        self._reactor.addSystemEventTrigger("after", "shutdown", setattr, self._reactor, "_exitSignal", None)
+        self.log.info("{name} is up", name=self.name)
+
+    def _observer(self) -> Any:
+        path = self._twistd.get("logfile") or ("" if self._twistd.get("nodaemon", True) else "twistd.log")
+        # Standard output as it is now: twistd will redirect it into the log.
+        file = sys.stdout if path in ("", "-") else LogFile.fromFullPath(path)
+        terminal = file is sys.stdout and file.isatty()
+        form = self._settings.log_format or ("text" if terminal else "json")
+        return observer(file, self._settings.log_level, form)
+
+    def _or_exit(self, start: Callable[[], None]) -> None:
+        try:
+            start()
+        except StartError as error:
+            self._exit(error)
+
+    def _exit(self, error: StartError) -> NoReturn:
+        for reason in error.reasons:
+            self.log.critical("cannot start: {reason}", reason=reason)
+        self._forget_pid()
+        if self._twistd.get("nodaemon", True):
+            print(error, file=sys.__stderr__)  # noqa: T201 - sys.stderr goes to the log by now
+            raise SystemExit(1)
+        # The parent of a daemonised process prints this one.
+        raise SystemExit(str(error))
+
+    def _forget_pid(self) -> None:
+        path = self._twistd.get("pidfile")
+        if path and os.path.exists(path):
+            os.remove(path)
+
+
+class Listener(StreamServerEndpointService):
+    """Serves on an endpoint, or says in one sentence why it cannot."""
+
+    _raiseSynchronously = True
+
+    def __init__(self, reactor: Any, setting: str, endpoint: str, factory: IProtocolFactory) -> None:
+        """
+        @param setting: the name of the setting that holds the endpoint, for the error.
+        @raise StartError: if the endpoint cannot be understood.
+        """
+        try:
+            parsed = serverFromString(reactor, endpoint)
+        except Exception as error:
+            raise StartError(f"{setting}: {endpoint!r} is not an endpoint such as tcp:8080: {error}.") from None
+        super().__init__(parsed, factory)
+        self._setting, self._described = setting, endpoint
+
+    def privilegedStartService(self) -> None:
+        """
+        Bind.
+
+        @raise StartError: if the address is taken or may not be used.
+        """
+        try:
+            super().privilegedStartService()
+        except CannotListenError as error:
+            reason = error.socketError
+            said = getattr(reason, "strerror", None) or str(reason)
+            raise StartError(f"{self._setting}: cannot listen on {self._described}: {said}.") from None

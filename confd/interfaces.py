@@ -1,0 +1,186 @@
+"""
+Every contract between the parts of confd, on one page.
+
+Methods that return a L{Deferred} fail with a L{confd.model.ConfdError} for what a caller can understand, and with anything
+else only for a defect. All are called on the reactor thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attrs import frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import Attribute, Interface
+
+from confd.model import (
+    AgentRecord,
+    Configuration,
+    Draft,
+    Membership,
+    Registration,
+    Revision,
+    Tag,
+    WorkerState,
+)
+
+
+class IConfigStore(Interface):
+    """
+    The documents and their history, durable: what a L{Deferred} fired with is on disk (G1).
+
+    Any method fails with L{Unavailable} while the storage is full, read-only, locked or damaged (G12).
+    """
+
+    cluster_id = Attribute("L{str}: UUID made with the database; known once the store has started.")
+    epoch = Attribute("L{int}: raised by an operator after a restore; 1 in a new database.")
+
+    def in_force() -> Deferred[Sequence[Revision]]:
+        """Fire with the newest revision of each namespace."""
+
+    def publish(draft: Draft) -> Deferred[Revision]:
+        """
+        Make a draft the next version of its namespace, in one transaction.
+
+        @return: fires, once it is on disk, with the new revision; for an idempotency key that was seen in this namespace
+            with the same draft, with the revision that it made then.
+        @raise NotFound: C{unknown_namespace}.
+        @raise PreconditionFailed: C{version_mismatch}, no expected tag is in force.
+        @raise Unprocessable: C{idempotency_key_reused}, the key came with another document or poll interval.
+        """
+
+    def create_namespace(draft: Draft) -> Deferred[Revision]:
+        """
+        Make a namespace with C{draft} as its version 1; without an interval it takes that of the namespace C{default}.
+        A name that was retired before goes on counting where it stopped, so that its agents never meet a number twice.
+
+        @raise Conflict: C{namespace_exists}.
+        """
+
+    def retire_namespace(name: str) -> Deferred[None]:
+        """
+        Take a namespace out of use; its history stays on disk.
+
+        @raise NotFound: C{unknown_namespace}.
+        """
+
+    def history(namespace: str, limit: int, before: int | None) -> Deferred[Sequence[Revision]]:
+        """Fire with at most C{limit} revisions older than version C{before}, newest first."""
+
+    def revision(namespace: str, version: int) -> Deferred[Revision]:
+        """
+        Fire with one revision.
+
+        @raise NotFound: C{unknown_version}.
+        """
+
+
+class IAgentStore(Interface):
+    """The agents that ever registered, durable."""
+
+    def load_agents() -> Deferred[Sequence[AgentRecord]]:
+        """Fire with all of them."""
+
+    def save_agents(records: Sequence[AgentRecord]) -> Deferred[None]:
+        """Insert or replace these, in one transaction; fire once they are on disk."""
+
+    def forget_agent(agent_id: str) -> Deferred[None]:
+        """Delete one; one that is not there is no error."""
+
+
+class IHealth(Interface):
+    """A part that can be unusable for a while."""
+
+    def trouble() -> str | None:
+        """One sentence that says why this part is unusable now, C{None} while it is well. Cheap: asked at each /ready."""
+
+
+class IControllerClient(Interface):
+    """An agent's view of the controllers; each call has a deadline and fails with L{Unavailable} where none answers."""
+
+    def register(registration: Registration) -> Deferred[Membership]:
+        """Join, or join again with the id given before."""
+
+    def fetch(known: Tag | None, agent_id: str) -> Deferred[Configuration | None]:
+        """
+        Ask for the configuration in force, conditionally.
+
+        @param known: the tag that the agent has, if any.
+        @param agent_id: names the caller; empty before the first registration.
+        @return: fires with it, or with C{None} where C{known} is still in force.
+        @raise Malformed: the answer was no configuration.
+        @raise Unauthenticated: wrong credentials.
+        """
+
+
+class IWorkerClient(Interface):
+    """An agent's view of its worker; each call has a deadline and fails with L{Unavailable} where it does not answer."""
+
+    def deliver(configuration: Configuration) -> Deferred[None]:
+        """
+        Hand it over.
+
+        @raise Unprocessable: the worker refuses it, in its own words.
+        @raise Conflict: the worker has a newer one.
+        """
+
+    def checksum() -> Deferred[str | None]:
+        """Fire with the checksum of what is in force, C{""} where nothing is, C{None} where the worker cannot say."""
+
+    def state() -> Deferred[WorkerState]:
+        """Fire with what its C{/health} says."""
+
+
+class ISink(Interface):
+    """Where a strategy brings what it heard: the agent's one funnel."""
+
+    def hint() -> None:
+        """Something may have changed: compare with the controller soon. Any number of hints make few requests."""
+
+
+class IStrategy(Interface):
+    """
+    A way in which an agent learns of a change sooner than by its next poll.
+
+    The agent polls whatever its strategy does; a strategy only hurries it up, and never applies anything itself.
+    """
+
+    name = Attribute("L{str}: as in C{DISTRIBUTION_STRATEGY}.")
+
+    def start(sink: ISink) -> None:
+        """Begin to listen; returns at once, connects in the background, and never gives up (G4)."""
+
+    def stop() -> Deferred[None]:
+        """Fire when nothing is left open; L{ISink} is not called after."""
+
+    def path() -> str:
+        """The way by which changes arrive now, for people: C{"poll"}, or the push path while it is connected."""
+
+
+@frozen
+class StrategyContext:
+    """
+    What a strategy may use.
+
+    @ivar clock: the monotonic timers of the process.
+    @ivar namespace: whose document the agent is for.
+    @ivar environ: the settings as they were given, by the names of their environment variables.
+    """
+
+    clock: IReactorTime
+    namespace: str
+    environ: Mapping[str, str]
+
+
+class IStrategyMaker(Interface):
+    """A strategy that can be picked by name: found by C{twisted.plugin} in C{twisted.plugins}."""
+
+    name = Attribute("L{str}: in upper case, as in C{DISTRIBUTION_STRATEGY}.")
+
+    def make(context: StrategyContext) -> IStrategy:
+        """
+        Construct it; connects nothing.
+
+        @raise StartError: naming the settings that are wrong.
+        """

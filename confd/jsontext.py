@@ -1,0 +1,129 @@
+"""
+Strict JSON, and the canonical form that checksums are made of.
+
+What Python's parser lets through, and what would mean different things to different readers, is refused here: duplicate
+keys, NaN, 1e999, lone surrogates, deep nesting (RFC 8259 section 4 and 9, RFC 7493).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import Any
+
+import msgspec
+import rfc8785
+
+from confd.model import Document, Malformed, Unprocessable
+
+#: How deep arrays and objects may be nested.
+MAX_DEPTH = 16
+
+#: Integers beyond this cannot be put in canonical form (RFC 8785 section 3.2.2.3).
+MAX_INTEGER = 2**53 - 1
+
+#: Digits of the longest integer worth reading; longer ones take quadratic time to convert.
+_MAX_DIGITS = 400
+
+_BAD_CHARACTER = re.compile("[\ud800-\udfff\0]")
+
+
+def decode(raw: bytes) -> Any:
+    """
+    Read strict JSON.
+
+    @param raw: the text, at most as long as the caller's limit.
+    @return: the value.
+    @raise Malformed: with a fixed sentence and code for each way of being wrong.
+    """
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Malformed("not_utf8", "The JSON text is not valid UTF-8.") from None
+    try:
+        value = json.loads(
+            text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_float, parse_int=_integer
+        )
+    except json.JSONDecodeError as error:
+        raise Malformed(
+            "not_json", f"The body is not JSON: the mistake is in line {error.lineno}, column {error.colno}."
+        ) from None
+    except RecursionError:
+        raise _too_deep() from None
+    _inspect(value, 0)
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise Malformed("duplicate_key", "The JSON text names a key twice in one object; keep one of them.")
+    return value
+
+
+def _constant(name: str) -> Any:
+    raise Malformed("not_finite", "NaN and Infinity are not JSON; use a number, a string or null.")
+
+
+def _float(text: str) -> float:
+    value = float(text)
+    if value in (float("inf"), float("-inf")):
+        raise Malformed("not_finite", "The JSON text holds a number too large to represent.")
+    return value
+
+
+def _integer(text: str) -> int:
+    if len(text) > _MAX_DIGITS:
+        raise Malformed("not_finite", "The JSON text holds a number too large to represent.")
+    return int(text)
+
+
+def _too_deep() -> Malformed:
+    return Malformed("too_deep", f"The JSON text is nested deeper than {MAX_DEPTH} levels.")
+
+
+def _inspect(value: Any, depth: int) -> None:
+    """Refuse what the parser lets through: depth, and characters that no UTF-8 reader can be handed."""
+    if isinstance(value, str):
+        if _BAD_CHARACTER.search(value):
+            raise Malformed("bad_character", "The JSON text holds a lone surrogate or a NUL character.")
+        return
+    if not isinstance(value, (dict, list)):
+        return
+    if depth == MAX_DEPTH:
+        raise _too_deep()
+    for item in value:
+        _inspect(item, depth + 1)
+    if isinstance(value, dict):
+        for item in value.values():
+            _inspect(item, depth + 1)
+
+
+def encode(value: object) -> bytes:
+    """Compact UTF-8 JSON; L{msgspec.Raw} is spliced in as it is."""
+    return msgspec.json.encode(value)
+
+
+def checksum(value: object) -> str:
+    """
+    C{sha256:<hex>} of the canonical form of C{value} (RFC 8785).
+
+    @raise Unprocessable: if it holds an integer that has no canonical form.
+    """
+    try:
+        canonical = rfc8785.dumps(value)  # type: ignore[arg-type]
+    except rfc8785.CanonicalizationError:
+        raise Unprocessable(
+            "integer_out_of_range", f"An integer beyond {MAX_INTEGER} loses digits in most readers; make it a string."
+        ) from None
+    return f"sha256:{hashlib.sha256(canonical).hexdigest()}"
+
+
+def document(value: object) -> Document:
+    """
+    Make a document of a value that L{decode} returned.
+
+    @raise Unprocessable: see L{checksum}.
+    """
+    return Document(encode(value), checksum(value))

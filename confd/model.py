@@ -1,0 +1,298 @@
+"""The values that confd speaks of, the order between them, and the errors of its domain."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from attrs import evolve, frozen
+
+#: The namespace that always exists: the one document that the Go system knows.
+DEFAULT_NAMESPACE = "default"
+
+#: Bounds of a poll interval, in seconds.
+POLL_INTERVAL_MIN, POLL_INTERVAL_MAX = 1, 86400
+
+_TAG = re.compile(r"(?:([0-9a-f]{8})\.([1-9][0-9]{0,17})\.)?([1-9][0-9]{0,17})", re.ASCII)
+_NAMESPACE = re.compile(r"[a-z0-9-]{1,63}", re.ASCII)
+_AGENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
+
+
+@frozen
+class Tag:
+    """
+    The name of a configuration: C{<c>.<epoch>.<version>}, or a bare version number for one of the Go system.
+
+    @ivar cluster: the first 8 hex digits of the C{cluster_id}, empty where there is none.
+    @ivar epoch: raised by an operator after a restore; 0 where there is none.
+    @ivar version: counts 1, 2, 3 ... in each namespace.
+    """
+
+    cluster: str
+    epoch: int
+    version: int
+
+    def __str__(self) -> str:
+        return f"{self.cluster}.{self.epoch}.{self.version}" if self.cluster else str(self.version)
+
+    @classmethod
+    def parse(cls, text: str) -> Tag:
+        """
+        Read a tag back from its text.
+
+        @raise ValueError: if it is not one.
+        """
+        match = _TAG.fullmatch(text)
+        if match is None:
+            raise ValueError(f"{text[:80]!r} is not a tag such as 1a2b3c4d.1.7")
+        cluster, epoch, version = match.groups()
+        return cls(cluster or "", int(epoch or 0), int(version))
+
+
+class Verdict(enum.Enum):
+    """What an offered configuration is to the one that is there."""
+
+    NEWER = "newer"
+    #: The same tag and the same document.
+    SAME = "same"
+    #: An older one: late, repeated, or from a controller that lost its memory.
+    OLDER = "older"
+    #: From another cluster, or from a controller without identity after one with.
+    FOREIGN = "foreign"
+    #: The same tag on another document: a history that was written twice.
+    FORKED = "forked"
+
+
+def judge(offered: Tag, checksum: str, known: Tag | None, known_checksum: str = "") -> Verdict:
+    """
+    Compare an offered configuration with the one that is known (contract, section 7).
+
+    Inside a cluster the order of C{(epoch, version)} decides and nothing else. A configuration without cluster (the Go
+    system) gives way to any that has one, never the other way round.
+    """
+    if known is None or (offered.cluster and not known.cluster):
+        return Verdict.NEWER
+    if offered.cluster != known.cluster:
+        return Verdict.FOREIGN
+    there, here = (offered.epoch, offered.version), (known.epoch, known.version)
+    if there == here:
+        return Verdict.SAME if not known_checksum or checksum == known_checksum else Verdict.FORKED
+    return Verdict.NEWER if there > here else Verdict.OLDER
+
+
+def supersedes(offered: Tag, known: Tag | None) -> bool:
+    """Whether C{offered} may take the place of C{known}: see L{judge}."""
+    return judge(offered, "", known) is Verdict.NEWER
+
+
+@frozen
+class Document:
+    """
+    A configuration document, already proven to be strict JSON.
+
+    @ivar raw: compact UTF-8 JSON, its keys in the order in which they came.
+    @ivar checksum: C{sha256:<hex>} of its canonical form (RFC 8785).
+    """
+
+    raw: bytes
+    checksum: str
+
+
+@frozen
+class Configuration:
+    """
+    One version of the document of one namespace.
+
+    @ivar cluster_id: UUID of the cluster, empty for the Go system.
+    @ivar poll_interval: seconds between two polls of an agent.
+    @ivar updated_at: when it was committed, UTC.
+    """
+
+    cluster_id: str
+    epoch: int
+    version: int
+    namespace: str
+    document: Document
+    poll_interval: int
+    updated_at: datetime
+
+    @property
+    def tag(self) -> Tag:
+        """The name of this configuration."""
+        return Tag(self.cluster_id[:8], self.epoch, self.version)
+
+
+@frozen
+class Revision:
+    """
+    A configuration as the history knows it.
+
+    @ivar author: the identity that published it.
+    @ivar rollback_of: the version whose content it repeats, if it is a rollback.
+    """
+
+    configuration: Configuration
+    author: str
+    comment: str = ""
+    rollback_of: int | None = None
+
+
+@frozen
+class Draft:
+    """
+    What somebody asks to publish.
+
+    @ivar poll_interval: seconds; C{None} keeps the one in force.
+    @ivar expected: tags of which one must be in force (C{If-Match}); C{None} asks for nothing, C{"*"} matches any.
+    @ivar idempotency_key: a retry with this key gets the first answer.
+    @ivar made_at: the wall clock at the door, UTC.
+    """
+
+    namespace: str
+    document: Document
+    author: str
+    made_at: datetime
+    poll_interval: int | None = None
+    comment: str = ""
+    expected: frozenset[str] | None = None
+    idempotency_key: str | None = None
+    rollback_of: int | None = None
+
+
+@frozen
+class AgentRecord:
+    """
+    What the controller knows of an agent.
+
+    @ivar registered_at: first registration, by the controller's wall clock, UTC.
+    @ivar last_poll: C{None} until it polled.
+    """
+
+    id: str
+    namespace: str
+    hostname: str
+    metadata: str
+    strategy: str
+    registered_at: datetime
+    last_poll: datetime | None = None
+
+    def polled(self, at: datetime) -> AgentRecord:
+        """This agent, having polled at C{at}."""
+        return evolve(self, last_poll=at)
+
+
+@frozen
+class Registration:
+    """What an agent says of itself when it joins; C{agent_id} is empty until a controller gave it one."""
+
+    hostname: str = ""
+    metadata: str = ""
+    agent_id: str = ""
+    strategy: str = ""
+    namespace: str = DEFAULT_NAMESPACE
+
+
+@frozen
+class Membership:
+    """What a controller answers to a registration; C{poll_interval} in seconds."""
+
+    agent_id: str
+    poll_interval: int
+
+
+@frozen
+class WorkerState:
+    """
+    What a worker says of itself.
+
+    @ivar version: the tag in force, C{None} if it has none or cannot say (the Go worker).
+    @ivar boot_id: made anew at each start; empty for the Go worker.
+    """
+
+    has_config: bool
+    version: str | None = None
+    boot_id: str = ""
+
+
+def valid_namespace(name: str) -> bool:
+    """Whether C{name} may name a namespace: lower-case letters, digits and dashes, at most 63."""
+    return _NAMESPACE.fullmatch(name) is not None
+
+
+def valid_agent_id(text: str) -> bool:
+    """Whether C{text} may name an agent: at most 64 letters, digits and C{. _ : -}."""
+    return _AGENT_ID.fullmatch(text) is not None
+
+
+class ConfdError(Exception):
+    """
+    Something that a caller did, or that befell us, and can be told in one sentence.
+
+    @ivar code: a stable token for programs.
+    @ivar message: one sentence for a person: what is wrong, and what to do.
+    @ivar details: where a field is to blame, one mapping a violation with C{pointer} and C{message}.
+    """
+
+    def __init__(self, code: str, message: str, details: Sequence[Mapping[str, object]] = ()) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.details = details
+
+
+class Malformed(ConfdError):
+    """The request cannot be understood."""
+
+
+class Unauthenticated(ConfdError):
+    """No credentials, or wrong ones."""
+
+
+class Forbidden(ConfdError):
+    """Credentials that do not allow this."""
+
+
+class NotFound(ConfdError):
+    """No such thing."""
+
+
+class Conflict(ConfdError):
+    """The state of things forbids this."""
+
+
+class PreconditionFailed(ConfdError):
+    """Somebody was faster."""
+
+
+class TooLarge(ConfdError):
+    """Over a size limit."""
+
+
+class UnsupportedType(ConfdError):
+    """Not JSON."""
+
+
+class Unprocessable(ConfdError):
+    """Understood, and not acceptable."""
+
+
+class TooMany(ConfdError):
+    """More at once, or more often, than is allowed."""
+
+
+class Unavailable(ConfdError):
+    """Not now: starting, stopping, or a part that is needed does not work."""
+
+
+class StartError(Exception):
+    """
+    A start that cannot succeed.
+
+    @ivar reasons: one sentence a mistake, each beginning with the name of the setting to change.
+    """
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__("\n".join(reasons))
+        self.reasons = reasons

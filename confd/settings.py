@@ -1,0 +1,193 @@
+"""The settings of each role: names, defaults and bounds as in the contract, section 3."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Any
+
+from attrs import frozen
+
+from confd import jsontext
+from confd.model import ConfdError
+from confd.options import choice, flag, namespace, poll_interval, setting, url, urls, whole
+
+#: The passwords that everybody knows: good for loopback only.
+DEFAULT_AGENT_PASSWORD, DEFAULT_ADMIN_PASSWORD = "secret123", "admin123"
+
+_INTERFACE = re.compile(r"(?<!\\):interface=((?:\\.|[^:\\])*)")
+
+
+def _document(text: str) -> Any:
+    try:
+        return jsontext.decode(text.encode())
+    except ConfdError as error:
+        raise ValueError(f"must be a JSON object: {error.message.rstrip('.')}") from None
+
+
+def _strategies(text: str) -> tuple[str, ...]:
+    """The brokers that a controller publishes to; polling and the stream are served whatever this says."""
+    found = tuple(name.strip().upper() for name in text.split(",") if name.strip())
+    for name in found:
+        if name not in ("POLLER", "STREAM"):
+            raise ValueError(f"{name!r} is not one of POLLER, STREAM")
+    return found
+
+
+@frozen
+class LogSettings:
+    """What every role is told about its log."""
+
+    log_level: str = setting(
+        "LOG_LEVEL", "How much to log: debug, info, warn or error.", "info", choice("debug", "info", "warn", "error")
+    )
+    log_format: str | None = setting(
+        "LOG_FORMAT", "text or json; unset is text on a terminal, else json.", None, choice("text", "json")
+    )
+
+
+@frozen
+class ControllerSettings(LogSettings):
+    """The settings of C{confd-controller}."""
+
+    port: int = setting("PORT", "TCP port on loopback, unless LISTEN is set.", "8080", whole(1, 65535))
+    listen: str | None = setting("LISTEN", "Twisted endpoint to serve, e.g. tcp:8080 or unix:/run/confd.sock.", None)
+    db_path: str = setting("DB_PATH", "The SQLite database.", "./controller.db")
+    agent_username: str = setting("AGENT_USERNAME", "Name of the identity of agents.", "agent")
+    agent_password: str = setting("AGENT_PASSWORD", "Its password.", DEFAULT_AGENT_PASSWORD, secret=True)
+    admin_username: str = setting("ADMIN_USERNAME", "Name of the identity of operators.", "admin")
+    admin_password: str = setting("ADMIN_PASSWORD", "Its password.", DEFAULT_ADMIN_PASSWORD, secret=True)
+    allow_default_credentials: bool = setting(
+        "ALLOW_DEFAULT_CREDENTIALS", "Serve beyond loopback with a built-in password.", "false", flag
+    )
+    default_poll_interval: int = setting(
+        "DEFAULT_POLL_INTERVAL", "Seconds between polls until a publish says otherwise.", "30", poll_interval
+    )
+    default_config: Any = setting(
+        "DEFAULT_CONFIG", "Version 1 of a new database.", '{"url": "https://ip.me"}', _document
+    )
+    config_schema: str | None = setting("CONFIG_SCHEMA", "A JSON Schema (2020-12) that documents must fit.", None)
+    max_config_bytes: int = setting(
+        "MAX_CONFIG_BYTES", "The largest document, in bytes.", "1048576", whole(64, 4 * 1048576)
+    )
+    distribution_strategy: tuple[str, ...] = setting(
+        "DISTRIBUTION_STRATEGY", "Brokers to publish to, a comma list; polling is always served.", "POLLER", _strategies
+    )
+
+    @property
+    def endpoint(self) -> str:
+        """The endpoint to listen on."""
+        return self.listen or f"tcp:{self.port}:interface=127.0.0.1"
+
+    def mistakes(self) -> list[str]:
+        """What is wrong with the settings together."""
+        found = []
+        if self.agent_username == self.admin_username:
+            found.append("AGENT_USERNAME: is the same as ADMIN_USERNAME; give the two identities different names.")
+        for name, password, built_in in (
+            ("AGENT_PASSWORD", self.agent_password, DEFAULT_AGENT_PASSWORD),
+            ("ADMIN_PASSWORD", self.admin_password, DEFAULT_ADMIN_PASSWORD),
+        ):
+            if not password:
+                found.append(f"{name}: must not be empty.")
+            if password == built_in and not (self.allow_default_credentials or is_private(self.endpoint)):
+                found.append(
+                    f"{name}: is the built-in one, and LISTEN reaches beyond loopback; set {name} or {name}_FILE."
+                )
+        return found
+
+
+@frozen
+class AgentSettings(LogSettings):
+    """The settings of C{confd-agent}."""
+
+    controller_url: tuple[str, ...] = setting(
+        "CONTROLLER_URL", "The controller; a comma list is tried in turn.", "http://localhost:8080", urls
+    )
+    controller_username: str = setting("CONTROLLER_USERNAME", "Name to present to it.", "agent")
+    controller_password: str = setting("CONTROLLER_PASSWORD", "Its password.", DEFAULT_AGENT_PASSWORD, secret=True)
+    controller_ca_file: str | None = setting(
+        "CONTROLLER_CA_FILE", "PEM certificates to trust instead of the system's.", None
+    )
+    worker_url: str = setting("WORKER_URL", "The worker of this agent.", "http://localhost:8082", url)
+    worker_username: str | None = setting("WORKER_USERNAME", "Name to present to the worker.", None)
+    worker_password: str | None = setting("WORKER_PASSWORD", "Its password.", None, secret=True)
+    cache_file: str = setting("CACHE_FILE", "Where the last good configuration is kept.", "./agent_config.cache")
+    distribution_strategy: str = setting(
+        "DISTRIBUTION_STRATEGY", "How to learn of a change; the name of an installed strategy.", "POLLER", str.upper
+    )
+    backoff_max: int = setting("BACKOFF_MAX", "Seconds between retries at most.", "30", whole(1, 300))
+    namespace: str = setting("NAMESPACE", "Whose document this agent is for.", "default", namespace)
+    agent_metadata: str = setting("AGENT_METADATA", "Free text, such as region=us-west,tier=edge.", "")
+    agent_listen: str | None = setting(
+        "AGENT_LISTEN", "Endpoint for /health and /ready, e.g. tcp:8081:interface=127.0.0.1.", None
+    )
+
+    def mistakes(self) -> list[str]:
+        """What is wrong with the settings together."""
+        return _lonely_credentials(self.worker_username, self.worker_password)
+
+
+@frozen
+class WorkerSettings(LogSettings):
+    """The settings of C{confd-worker}."""
+
+    port: int = setting("PORT", "TCP port on loopback, unless LISTEN is set.", "8082", whole(1, 65535))
+    listen: str | None = setting("LISTEN", "Twisted endpoint to serve, e.g. tcp:8082.", None)
+    worker_username: str | None = setting(
+        "WORKER_USERNAME", "Name that POST /config asks for; unset takes it from loopback only.", None
+    )
+    worker_password: str | None = setting("WORKER_PASSWORD", "Its password.", None, secret=True)
+    hit_timeout: int = setting("HIT_TIMEOUT", "Seconds that an upstream may take for /hit.", "30", whole(1, 3600))
+    hit_max_bytes: int = setting(
+        "HIT_MAX_BYTES", "Bytes of an upstream's answer at most.", "10485760", whole(1, 2**40)
+    )
+    hit_allow: str = setting("HIT_ALLOW", "Host names or CIDRs that /hit may reach although they are denied.", "")
+    hit_deny: str = setting("HIT_DENY", "Host names or CIDRs that /hit may not reach.", "")
+
+    @property
+    def endpoint(self) -> str:
+        """The endpoint to listen on."""
+        return self.listen or f"tcp:{self.port}:interface=127.0.0.1"
+
+    def mistakes(self) -> list[str]:
+        """What is wrong with the settings together."""
+        return _lonely_credentials(self.worker_username, self.worker_password)
+
+
+@frozen
+class DevSettings(LogSettings):
+    """The settings of C{confd-dev}: the three roles in one process, on loopback."""
+
+    port: int = setting("PORT", "TCP port of the controller on loopback.", "8080", whole(1, 65535))
+    worker_port: int = setting("WORKER_PORT", "TCP port of the worker on loopback.", "8082", whole(1, 65535))
+    data_dir: str = setting("DATA_DIR", "Where database and cache are kept; made if need be.", "./confd-data")
+    default_poll_interval: int = setting(
+        "DEFAULT_POLL_INTERVAL", "Seconds between polls until a publish says otherwise.", "1", poll_interval
+    )
+
+
+#: Settings of these may stand in the environment of any of them.
+ROLES = (ControllerSettings, AgentSettings, WorkerSettings, DevSettings)
+
+
+def is_private(endpoint: str) -> bool:
+    """Whether only this machine can reach what listens on C{endpoint}: a unix socket, or an address of loopback."""
+    kind = endpoint.partition(":")[0]
+    if kind == "unix":
+        return True
+    interface = _INTERFACE.search(endpoint)
+    if kind not in ("tcp", "tcp6", "ssl") or interface is None:
+        return False
+    host = interface.group(1).replace("\\", "")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _lonely_credentials(username: str | None, password: str | None) -> list[str]:
+    if (username is None) == (password is None):
+        return []
+    missing, there = ("WORKER_USERNAME", "WORKER_PASSWORD") if username is None else ("WORKER_PASSWORD", "WORKER_USERNAME")
+    return [f"{missing}: is unset, and {there} is set; set both or neither."]

@@ -1,0 +1,122 @@
+"""Time: back-off, periodic work, and a reactor whose timers no wall clock can move (G8, G11)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from attrs import define, field
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+
+def use_monotonic_clock(reactor: Any) -> None:
+    """
+    Put the timers of a reactor on the monotonic clock: Twisted's run on the wall clock, so that one set back by an hour
+    stops every LoopingCall for an hour. Call it before anything is scheduled. The asyncio reactor is monotonic already.
+    """
+    if not hasattr(reactor, "_asyncioEventloop"):
+        reactor.seconds = time.monotonic
+
+
+@define(eq=False)
+class Backoff:
+    """
+    Exponential back-off with full jitter, so that a fleet that lost its controller does not come back in one wave.
+
+    @ivar random: where jitter comes from.
+    @ivar cap: seconds that one delay takes at most.
+    @ivar base: seconds that the first delay takes at most.
+    """
+
+    random: Random
+    cap: float = 30.0
+    base: float = 1.0
+    _failures: int = field(default=0, init=False)
+
+    def next(self) -> float:
+        """Seconds to wait after one more failure."""
+        ceiling = min(self.cap, self.base * 2 ** min(self._failures, 16))
+        self._failures += 1
+        return self.random.uniform(0, ceiling)
+
+    def reset(self) -> None:
+        """Start over: something succeeded."""
+        self._failures = 0
+
+
+class Periodic(Service):
+    """
+    Work that is done again and again, and that neither an error nor a hung attempt of its own ends for good.
+
+    Unlike L{twisted.application.internet.TimerService} it outlives its errors; unlike a LoopingCall each pause is asked for
+    anew, so that intervals can change and be jittered. Rounds never overlap.
+    """
+
+    log = Logger()
+
+    def __init__(self, clock: IReactorTime, work: Callable[[], Any], pause: Callable[[], float]) -> None:
+        """
+        @param work: called at once at the start, and then after each pause; it may return a L{Deferred}.
+        @param pause: seconds to wait, asked after each round.
+        """
+        self._clock = clock
+        self._work = work
+        self._pause = pause
+        self._timer: IDelayedCall | None = None
+        self._round: Deferred[Any] | None = None
+        self._again = False
+        self._ended: Deferred[None] | None = None
+
+    def startService(self) -> None:
+        """Begin with the first round, at once."""
+        super().startService()
+        self._run()
+
+    def hurry(self) -> None:
+        """Start the next round now, or directly after the one under way."""
+        if self._round is not None:
+            self._again = True
+        elif self.running:
+            self._cancel_timer()
+            self._run()
+
+    def stopService(self) -> Deferred[None] | None:
+        """Fires when the round under way, which is cancelled, has ended."""
+        super().stopService()
+        self._cancel_timer()
+        if self._round is None:
+            return None
+        ended = self._ended = Deferred()
+        self._round.cancel()
+        return ended
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+    def _run(self) -> None:
+        self._timer = None
+        self._again = False
+        self._round = started = maybeDeferred(self._work)
+        started.addErrback(self._failed)
+        started.addCallback(self._finish)
+
+    def _failed(self, failure: Failure) -> None:
+        if self.running:
+            self.log.failure("periodic work failed; it goes on", failure)
+
+    def _finish(self, _: object) -> None:
+        self._round = None
+        if not self.running:
+            ended, self._ended = self._ended, None
+            if ended is not None:
+                ended.callback(None)
+            return
+        self._timer = self._clock.callLater(0 if self._again else self._pause(), self._run)

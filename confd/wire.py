@@ -1,0 +1,234 @@
+"""
+Values to bytes and back: the bodies, headers and times that cross the network (contract, sections 4 to 6).
+
+Readers are liberal where the Go system leaves fields out, and strict in what they believe: a body that does not fit
+raises L{Malformed}, never anything else.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+
+from confd import jsontext
+from confd.model import (
+    DEFAULT_NAMESPACE,
+    POLL_INTERVAL_MAX,
+    POLL_INTERVAL_MIN,
+    Configuration,
+    Malformed,
+    Membership,
+    Registration,
+    Tag,
+    WorkerState,
+)
+
+#: Answer bytes that an agent reads at most from a controller or a worker, and what a document may take.
+MAX_ANSWER_BYTES = 8 * 1024 * 1024
+
+_ENTITY_TAG = re.compile(r'\s*(?:(?:W/)?"([^"]*)"|([^\s,"]+))\s*(?:,|$)')
+
+
+# -- times --
+
+
+def rfc3339(moment: datetime | None) -> str | None:
+    """RFC 3339 in UTC with milliseconds; a time that never was is C{None}."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_rfc3339(text: str) -> datetime:
+    """
+    Read what L{rfc3339} wrote, or what another system did.
+
+    @raise ValueError: if it is not a time with a zone.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return moment.astimezone(UTC)
+
+
+# -- headers --
+
+
+def etag(tag: Tag) -> str:
+    """The strong entity tag of a configuration (RFC 9110 section 8.8.3)."""
+    return f'"{tag}"'
+
+
+def entity_tags(header: str) -> frozenset[str]:
+    """
+    The opaque tags of an C{If-Match} or C{If-None-Match} header, weak ones and unquoted ones too, as the Go agents send.
+
+    @return: C{{"*"}} for the wildcard; what cannot be read is left out, so that it matches nothing.
+    """
+    return frozenset(quoted or bare for quoted, bare in _ENTITY_TAG.findall(header))
+
+
+def not_modified(header: str, tag: Tag) -> bool:
+    """Whether a caller with this C{If-None-Match} has C{tag} already; a bare version number counts."""
+    return not entity_tags(header).isdisjoint({"*", str(tag), str(tag.version)})
+
+
+def basic_authorization(username: str, password: str) -> bytes:
+    """The value of an C{Authorization} header (RFC 7617)."""
+    return b"Basic " + base64.b64encode(f"{username}:{password}".encode())
+
+
+def parse_basic_authorization(header: bytes) -> tuple[bytes, bytes] | None:
+    """User name and password of an C{Authorization} header, C{None} where it is not Basic (RFC 7617)."""
+    scheme, _, rest = header.partition(b" ")
+    if scheme.lower() != b"basic":
+        return None
+    try:
+        username, colon, password = base64.b64decode(rest.strip(), validate=True).partition(b":")
+    except binascii.Error:
+        return None
+    return (username, password) if colon else None
+
+
+# -- controller <-> agent --
+
+
+def configuration_body(configuration: Configuration) -> bytes:
+    """The body of GET C{/api/v1/config}."""
+    return jsontext.encode(
+        {
+            "version": configuration.version,
+            "data": msgspec.Raw(configuration.document.raw),
+            "poll_interval_seconds": configuration.poll_interval,
+            "epoch": configuration.epoch,
+            "cluster_id": configuration.cluster_id,
+            "checksum": configuration.document.checksum,
+            "updated_at": rfc3339(configuration.updated_at),
+            "namespace": configuration.namespace,
+        }
+    )
+
+
+def parse_configuration(raw: bytes, namespace: str = DEFAULT_NAMESPACE) -> Configuration:
+    """
+    Read the body of GET C{/api/v1/config}, confd's or the Go controller's.
+
+    @param namespace: the one that was asked for.
+    @raise Malformed: if it is not one, or its document does not have the checksum that it names.
+    """
+    body = _mapping(jsontext.decode(raw))
+    version, data = body.get("version"), body.get("data")
+    if isinstance(version, str) and version.isascii() and version.isdigit():
+        version = int(version[:20])
+    document = jsontext.document(_mapping(data))
+    if body.get("checksum", document.checksum) != document.checksum:
+        raise Malformed("bad_checksum", "The document does not have the checksum that came with it.")
+    cluster_id, epoch = body.get("cluster_id") or "", body.get("epoch") or 0
+    configuration = Configuration(
+        cluster_id=_text(cluster_id, 64),
+        epoch=_whole(epoch),
+        version=_whole(version),
+        namespace=namespace,
+        document=document,
+        poll_interval=bounded_interval(body.get("poll_interval_seconds")),
+        updated_at=_moment(body.get("updated_at")),
+    )
+    try:
+        Tag.parse(str(configuration.tag))
+    except ValueError:
+        raise _misfit() from None
+    return configuration
+
+
+def bounded_interval(seconds: object) -> int:
+    """A poll interval as an agent believes it: inside the bounds whatever a controller says (S37), else 30 seconds."""
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
+        return 30
+    return int(min(max(seconds, POLL_INTERVAL_MIN), POLL_INTERVAL_MAX))
+
+
+def registration_body(registration: Registration) -> bytes:
+    """The body of POST C{/api/v1/register}; what is empty is left out."""
+    fields = {
+        "hostname": registration.hostname,
+        "metadata": registration.metadata,
+        "agent_id": registration.agent_id,
+        "strategy": registration.strategy,
+        "namespace": registration.namespace,
+    }
+    return jsontext.encode({name: value for name, value in fields.items() if value})
+
+
+def parse_membership(raw: bytes) -> Membership:
+    """
+    Read the answer to a registration.
+
+    @raise Malformed: if it is not one.
+    """
+    body = _mapping(jsontext.decode(raw))
+    return Membership(_text(body.get("agent_id"), 64), bounded_interval(body.get("poll_interval_seconds")))
+
+
+# -- agent <-> worker --
+
+
+def parse_worker_state(raw: bytes) -> WorkerState:
+    """
+    Read a worker's GET C{/health}, confd's or the Go worker's.
+
+    @raise Malformed: if it is not one.
+    """
+    body = _mapping(jsontext.decode(raw))
+    version, boot_id = body.get("version"), body.get("boot_id")
+    return WorkerState(
+        has_config=body.get("has_config") is True,
+        version=version if isinstance(version, str) else None,
+        boot_id=boot_id if isinstance(boot_id, str) else "",
+    )
+
+
+def parse_worker_checksum(raw: bytes) -> str:
+    """
+    The checksum of the document that a worker says is in force: computed here from GET C{/config}, not believed.
+
+    @raise Malformed: if there is no document in it.
+    """
+    return jsontext.checksum(_mapping(_mapping(jsontext.decode(raw)).get("config")))
+
+
+# -- pieces --
+
+
+def _misfit() -> Malformed:
+    return Malformed("unexpected_answer", "The answer is JSON, but not what this path answers.")
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _misfit()
+    return value
+
+
+def _text(value: object, most: int) -> str:
+    if not isinstance(value, str) or len(value) > most:
+        raise _misfit()
+    return value
+
+
+def _whole(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise _misfit()
+    return value
+
+
+def _moment(value: object) -> datetime:
+    """A time of another machine: shown, never compared, so one that cannot be read is no reason to refuse."""
+    try:
+        return parse_rfc3339(value) if isinstance(value, str) else datetime.fromtimestamp(0, UTC)
+    except ValueError:
+        return datetime.fromtimestamp(0, UTC)

@@ -1,0 +1,1 @@
+"""The worker: does what the configuration says."""
