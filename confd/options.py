@@ -241,7 +241,9 @@ class RoleOptions(usage.Options):
     def parseArgs(self, *extra: str) -> None:
         """Refuse what is not an option."""
         if extra:
-            raise SystemExit(f"{extra[0]}: unexpected argument; settings are options or environment variables, see --help")
+            raise SystemExit(
+                f"{extra[0]}: unexpected argument; settings are options or environment variables, see --help"
+            )
 
     def postOptions(self) -> None:
         """Read the settings; end the process with one line a mistake, and no traceback."""
@@ -252,7 +254,9 @@ class RoleOptions(usage.Options):
             for each in declared
             if each.secret and self[f"{each.option}-file"] is not None
         }
-        environ = {name: text for name, text in self._environ.items() if name.removesuffix("_FILE") + "_FILE" not in files}
+        environ = {
+            name: text for name, text in self._environ.items() if name.removesuffix("_FILE") + "_FILE" not in files
+        }
         try:
             self.settings = read(self.role, given, environ | files, self.siblings)
         except StartError as error:
@@ -261,7 +265,9 @@ class RoleOptions(usage.Options):
 
 def _option_lines(declared: Setting) -> list[list[str | None]]:
     default = "unset" if declared.default is None else declared.default or '""'
-    lines: list[list[str | None]] = [[declared.option, None, None, f"{declared.help} ({declared.name}; default: {default})"]]
+    lines: list[list[str | None]] = [
+        [declared.option, None, None, f"{declared.help} ({declared.name}; default: {default})"]
+    ]
     if declared.secret:
         lines.append([f"{declared.option}-file", None, None, f"A file that holds it ({declared.file_name})"])
     return lines

@@ -139,9 +139,7 @@ class WorkerSettings(LogSettings):
     )
     worker_password: str | None = setting("WORKER_PASSWORD", "Its password.", None, secret=True)
     hit_timeout: int = setting("HIT_TIMEOUT", "Seconds that an upstream may take for /hit.", "30", whole(1, 3600))
-    hit_max_bytes: int = setting(
-        "HIT_MAX_BYTES", "Bytes of an upstream's answer at most.", "10485760", whole(1, 2**40)
-    )
+    hit_max_bytes: int = setting("HIT_MAX_BYTES", "Bytes of an upstream's answer at most.", "10485760", whole(1, 2**40))
     hit_allow: str = setting("HIT_ALLOW", "Host names or CIDRs that /hit may reach although they are denied.", "")
     hit_deny: str = setting("HIT_DENY", "Host names or CIDRs that /hit may not reach.", "")
 
@@ -189,5 +187,7 @@ def is_private(endpoint: str) -> bool:
 def _lonely_credentials(username: str | None, password: str | None) -> list[str]:
     if (username is None) == (password is None):
         return []
-    missing, there = ("WORKER_USERNAME", "WORKER_PASSWORD") if username is None else ("WORKER_PASSWORD", "WORKER_USERNAME")
+    missing, there = (
+        ("WORKER_USERNAME", "WORKER_PASSWORD") if username is None else ("WORKER_PASSWORD", "WORKER_USERNAME")
+    )
     return [f"{missing}: is unset, and {there} is set; set both or neither."]
