@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NoReturn
 
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import IService, MultiService
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger
 from twisted.python.logfile import LogFile
 from zope.interface import directlyProvides
@@ -21,6 +25,16 @@ from confd.model import StartError
 from confd.options import RoleOptions
 from confd.settings import LogSettings
 from confd.timing import use_monotonic_clock
+
+
+def utc_now() -> datetime:
+    """The wall clock: for what people read, never for a decision (G11)."""
+    return datetime.now(UTC)
+
+
+def in_threads_of(reactor: Any) -> Callable[..., Deferred[Any]]:
+    """What runs a function in a thread of the reactor's pool, like C{deferToThread}."""
+    return partial(deferToThreadPool, reactor, reactor.getThreadPool())
 
 
 def make_daemon(name: str, options: RoleOptions, compose: Callable[[Any, Any], list[IService]]) -> Daemon:
@@ -82,6 +96,23 @@ class Daemon(MultiService):
         self._reactor.addSystemEventTrigger("after", "shutdown", setattr, self._reactor, "_exitSignal", None)
         self.log.info("{name} is up", name=self.name)
 
+    def stopService(self) -> Deferred[None]:
+        """
+        Stop the children one after the other, the last first: what listens ends before what it needs.
+
+        Twisted would stop all at once.
+        """
+        self.running = 0
+        return Deferred.fromCoroutine(self._stop_children())
+
+    async def _stop_children(self) -> None:
+        for child in reversed(list(self)):
+            try:
+                await maybeDeferred(child.stopService)
+            except Exception:
+                self.log.failure("{part} did not stop cleanly", part=type(child).__name__)
+        self.log.info("{name} has stopped", name=self.name)
+
     def _observer(self) -> Any:
         path = self._twistd.get("logfile") or ("" if self._twistd.get("nodaemon", True) else "twistd.log")
         # Standard output as it is now: twistd will redirect it into the log.
@@ -101,7 +132,7 @@ class Daemon(MultiService):
             self.log.critical("cannot start: {reason}", reason=reason)
         self._forget_pid()
         if self._twistd.get("nodaemon", True):
-            print(error, file=sys.__stderr__)  # noqa: T201 - sys.stderr goes to the log by now
+            print(error, file=sys.__stderr__)
             raise SystemExit(1)
         # The parent of a daemonised process prints this one.
         raise SystemExit(str(error))
@@ -128,6 +159,16 @@ class Listener(StreamServerEndpointService):
             raise StartError(f"{setting}: {endpoint!r} is not an endpoint such as tcp:8080: {error}.") from None
         super().__init__(parsed, factory)
         self._setting, self._described = setting, endpoint
+
+    async def _stop(self) -> None:
+        await maybeDeferred(super().stopService)
+        drain = getattr(self.factory, "drain", None)
+        if drain is not None:
+            await drain()
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when nothing new is accepted and what was in flight is finished."""
+        return Deferred.fromCoroutine(self._stop())
 
     def privilegedStartService(self) -> None:
         """

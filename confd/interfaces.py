@@ -1,8 +1,8 @@
 """
 Every contract between the parts of confd, on one page.
 
-Methods that return a L{Deferred} fail with a L{confd.model.ConfdError} for what a caller can understand, and with anything
-else only for a defect. All are called on the reactor thread.
+Methods that return a L{Deferred} fail with a L{confd.model.ConfdError} for what a caller can understand, and with
+anything else only for a defect. All are called on the reactor thread.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ class IConfigStore(Interface):
         """
         Make a draft the next version of its namespace, in one transaction.
 
-        @return: fires, once it is on disk, with the new revision; for an idempotency key that was seen in this namespace
+        @return: fires, once it is on disk, with the new revision; for an idempotency key that was seen in this
+        namespace
             with the same draft, with the revision that it made then.
         @raise NotFound: C{unknown_namespace}.
         @raise PreconditionFailed: C{version_mismatch}, no expected tag is in force.
@@ -93,7 +94,7 @@ class IHealth(Interface):
     """A part that can be unusable for a while."""
 
     def trouble() -> str | None:
-        """One sentence that says why this part is unusable now, C{None} while it is well. Cheap: asked at each /ready."""
+        """One sentence that says why this part is unusable now, C{None} while it is well; cheap, as each /ready asks."""
 
 
 class IControllerClient(Interface):
@@ -115,7 +116,7 @@ class IControllerClient(Interface):
 
 
 class IWorkerClient(Interface):
-    """An agent's view of its worker; each call has a deadline and fails with L{Unavailable} where it does not answer."""
+    """An agent's view of its worker; each call has a deadline, and fails with L{Unavailable} where none answers."""
 
     def deliver(configuration: Configuration) -> Deferred[None]:
         """

@@ -26,7 +26,10 @@ MAX_INTEGER = 2**53 - 1
 #: Digits of the longest integer worth reading; longer ones take quadratic time to convert.
 _MAX_DIGITS = 400
 
-_BAD_CHARACTER = re.compile("[\ud800-\udfff\0]")
+#: Every escape of a string; the group is one that no UTF-8 reader can be handed: half of a surrogate pair, or NUL.
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u0000|u[dD][89a-fA-F]..)|.)",
+)
 
 
 def decode(raw: bytes) -> Any:
@@ -51,7 +54,10 @@ def decode(raw: bytes) -> Any:
         ) from None
     except RecursionError:
         raise _too_deep() from None
-    _inspect(value, 0)
+    if any(_ESCAPE.findall(text)):
+        raise Malformed("bad_character", "The JSON text holds a lone surrogate or a NUL character.")
+    if _deeper_than(MAX_DEPTH, value):
+        raise _too_deep()
     return value
 
 
@@ -83,21 +89,16 @@ def _too_deep() -> Malformed:
     return Malformed("too_deep", f"The JSON text is nested deeper than {MAX_DEPTH} levels.")
 
 
-def _inspect(value: Any, depth: int) -> None:
-    """Refuse what the parser lets through: depth, and characters that no UTF-8 reader can be handed."""
-    if isinstance(value, str):
-        if _BAD_CHARACTER.search(value):
-            raise Malformed("bad_character", "The JSON text holds a lone surrogate or a NUL character.")
-        return
-    if not isinstance(value, (dict, list)):
-        return
-    if depth == MAX_DEPTH:
-        raise _too_deep()
-    for item in value:
-        _inspect(item, depth + 1)
-    if isinstance(value, dict):
-        for item in value.values():
-            _inspect(item, depth + 1)
+def _deeper_than(depth: int, value: Any) -> bool:
+    level = [value]
+    for _ in range(depth):
+        level = [
+            inner
+            for each in level
+            if isinstance(each, (dict, list))
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+    return any(isinstance(each, (dict, list)) for each in level)
 
 
 def encode(value: object) -> bytes:

@@ -45,8 +45,8 @@ def _order(level: Any) -> int:
 
 def json_line(event: LogEvent) -> str:
     """
-    An event as one line of JSON: C{time}, C{level}, C{logger}, C{message}, the event's own fields, and C{traceback} where
-    there is a failure.
+    An event as one line of JSON: C{time}, C{level}, C{logger}, C{message}, the event's own fields, and C{traceback}
+    where there is a failure.
     """
     moment = datetime.fromtimestamp(event.get("log_time", 0), UTC)
     level = event.get("log_level")

@@ -120,8 +120,8 @@ class Configuration:
 
     @property
     def tag(self) -> Tag:
-        """The name of this configuration."""
-        return Tag(self.cluster_id[:8], self.epoch, self.version)
+        """The name of this configuration; without a cluster an epoch means nothing."""
+        return Tag(self.cluster_id[:8], self.epoch if self.cluster_id else 0, self.version)
 
 
 @frozen
@@ -284,6 +284,14 @@ class TooMany(ConfdError):
 
 class Unavailable(ConfdError):
     """Not now: starting, stopping, or a part that is needed does not work."""
+
+
+class BadGateway(ConfdError):
+    """Somebody whom we asked on the caller's behalf failed."""
+
+
+class GatewayTimeout(ConfdError):
+    """Somebody whom we asked on the caller's behalf took too long."""
 
 
 class StartError(Exception):

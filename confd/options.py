@@ -1,8 +1,9 @@
 """
-Environment variables and twistd options to one frozen value per role: the machinery; the roles are in L{confd.settings}.
+Environment variables and twistd options to one frozen value per role: the machinery; the roles are in
+L{confd.settings}.
 
-A role is an attrs class whose fields are made by L{setting}; the field's metadata is all that parsing, C{--help} and the
-reference page need. All mistakes of a start come out in one L{StartError}.
+A role is an attrs class whose fields are made by L{setting}; the field's metadata is all that parsing, C{--help} and
+the reference page need. All mistakes of a start come out in one L{StartError}.
 """
 
 from __future__ import annotations

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import define, field
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+from confd.model import ConfdError
+
+T = TypeVar("T")
 
 
 def use_monotonic_clock(reactor: Any) -> None:
@@ -50,24 +55,45 @@ class Backoff:
         self._failures = 0
 
 
+async def retrying(
+    clock: IReactorTime, backoff: Backoff, attempt: Callable[[], Awaitable[T]], failed: Callable[[ConfdError], None]
+) -> T:
+    """
+    Try until it succeeds; to be cancelled by whoever no longer wants it.
+
+    @param failed: told of each L{ConfdError}; any other error ends it.
+    @return: what the attempt that succeeded gave.
+    """
+    while True:
+        try:
+            return await attempt()
+        except ConfdError as error:
+            failed(error)
+        await deferLater(clock, backoff.next())
+
+
 class Periodic(Service):
     """
-    Work that is done again and again, and that neither an error nor a hung attempt of its own ends for good.
+    Work that is done again and again, and that no error of its own ends for good.
 
-    Unlike L{twisted.application.internet.TimerService} it outlives its errors; unlike a LoopingCall each pause is asked for
-    anew, so that intervals can change and be jittered. Rounds never overlap.
+    Unlike L{twisted.application.internet.TimerService} it outlives its errors; unlike a LoopingCall each pause is asked
+    for anew, so that intervals can change and be jittered. Rounds never overlap: the work sees to it that none hangs.
     """
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, work: Callable[[], Any], pause: Callable[[], float]) -> None:
+    def __init__(
+        self, clock: IReactorTime, work: Callable[[], Any], pause: Callable[[], float], grace: float = 0
+    ) -> None:
         """
-        @param work: called at once at the start, and then after each pause; it may return a L{Deferred}.
+        @param work: called at once at the start, and then after each pause; may return a L{Deferred} or a coroutine.
         @param pause: seconds to wait, asked after each round.
+        @param grace: seconds that the round under way gets to end by itself when the service stops.
         """
         self._clock = clock
         self._work = work
         self._pause = pause
+        self._grace = grace
         self._timer: IDelayedCall | None = None
         self._round: Deferred[Any] | None = None
         self._again = False
@@ -76,7 +102,9 @@ class Periodic(Service):
     def startService(self) -> None:
         """Begin with the first round, at once."""
         super().startService()
-        self._run()
+        self._cancel_timer()
+        if self._round is None:
+            self._run()
 
     def hurry(self) -> None:
         """Start the next round now, or directly after the one under way."""
@@ -87,13 +115,16 @@ class Periodic(Service):
             self._run()
 
     def stopService(self) -> Deferred[None] | None:
-        """Fires when the round under way, which is cancelled, has ended."""
+        """Fires when the round under way has ended, by itself or, once its grace is over, cancelled."""
         super().stopService()
         self._cancel_timer()
         if self._round is None:
             return None
         ended = self._ended = Deferred()
-        self._round.cancel()
+        if self._grace:
+            self._timer = self._clock.callLater(self._grace, self._round.cancel)
+        else:
+            self._round.cancel()
         return ended
 
     def _cancel_timer(self) -> None:
@@ -114,9 +145,9 @@ class Periodic(Service):
 
     def _finish(self, _: object) -> None:
         self._round = None
-        if not self.running:
-            ended, self._ended = self._ended, None
-            if ended is not None:
-                ended.callback(None)
-            return
-        self._timer = self._clock.callLater(0 if self._again else self._pause(), self._run)
+        self._cancel_timer()
+        ended, self._ended = self._ended, None
+        if self.running:
+            self._timer = self._clock.callLater(0 if self._again else self._pause(), self._run)
+        if ended is not None:
+            ended.callback(None)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,17 +20,18 @@ from confd.model import (
     POLL_INTERVAL_MAX,
     POLL_INTERVAL_MIN,
     Configuration,
+    Document,
     Malformed,
     Membership,
     Registration,
     Tag,
+    Unprocessable,
     WorkerState,
+    valid_agent_id,
 )
 
 #: Answer bytes that an agent reads at most from a controller or a worker, and what a document may take.
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
-
-_ENTITY_TAG = re.compile(r'\s*(?:(?:W/)?"([^"]*)"|([^\s,"]+))\s*(?:,|$)')
 
 
 # -- times --
@@ -53,7 +53,10 @@ def parse_rfc3339(text: str) -> datetime:
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} has no time zone")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError(f"{text!r} is before the year 1 or after 9999") from None
 
 
 # -- headers --
@@ -66,11 +69,15 @@ def etag(tag: Tag) -> str:
 
 def entity_tags(header: str) -> frozenset[str]:
     """
-    The opaque tags of an C{If-Match} or C{If-None-Match} header, weak ones and unquoted ones too, as the Go agents send.
+    The opaque tags of an C{If-Match} or C{If-None-Match} header: also weak ones, and bare ones as the Go agents send.
 
-    @return: C{{"*"}} for the wildcard; what cannot be read is left out, so that it matches nothing.
+    @return: with C{"*"} for the wildcard; what cannot be read is in no form that matches anything.
     """
-    return frozenset(quoted or bare for quoted, bare in _ENTITY_TAG.findall(header))
+    pieces = header.split('"')
+    # Inside is every second piece, but for the last one: no quote closes it.
+    inside = frozenset(pieces[1 : len(pieces) - 1 : 2])
+    outside = frozenset(word.strip() for piece in pieces[::2] for word in piece.split(","))
+    return (inside - {"*"}) | (outside - {""})
 
 
 def not_modified(header: str, tag: Tag) -> bool:
@@ -125,7 +132,7 @@ def parse_configuration(raw: bytes, namespace: str = DEFAULT_NAMESPACE) -> Confi
     version, data = body.get("version"), body.get("data")
     if isinstance(version, str) and version.isascii() and version.isdigit():
         version = int(version[:20])
-    document = jsontext.document(_mapping(data))
+    document = _document(data)
     if body.get("checksum", document.checksum) != document.checksum:
         raise Malformed("bad_checksum", "The document does not have the checksum that came with it.")
     cluster_id, epoch = body.get("cluster_id") or "", body.get("epoch") or 0
@@ -147,7 +154,7 @@ def parse_configuration(raw: bytes, namespace: str = DEFAULT_NAMESPACE) -> Confi
 
 def bounded_interval(seconds: object) -> int:
     """A poll interval as an agent believes it: inside the bounds whatever a controller says (S37), else 30 seconds."""
-    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or seconds != seconds:  # NaN
         return 30
     return int(min(max(seconds, POLL_INTERVAL_MIN), POLL_INTERVAL_MAX))
 
@@ -171,7 +178,10 @@ def parse_membership(raw: bytes) -> Membership:
     @raise Malformed: if it is not one.
     """
     body = _mapping(jsontext.decode(raw))
-    return Membership(_text(body.get("agent_id"), 64), bounded_interval(body.get("poll_interval_seconds")))
+    agent_id = _text(body.get("agent_id"), 64)
+    if not valid_agent_id(agent_id):
+        raise _misfit()
+    return Membership(agent_id, bounded_interval(body.get("poll_interval_seconds")))
 
 
 # -- agent <-> worker --
@@ -198,7 +208,7 @@ def parse_worker_checksum(raw: bytes) -> str:
 
     @raise Malformed: if there is no document in it.
     """
-    return jsontext.checksum(_mapping(_mapping(jsontext.decode(raw)).get("config")))
+    return _document(_mapping(jsontext.decode(raw)).get("config")).checksum
 
 
 # -- pieces --
@@ -212,6 +222,13 @@ def _mapping(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise _misfit()
     return value
+
+
+def _document(value: object) -> Document:
+    try:
+        return jsontext.document(_mapping(value))
+    except Unprocessable as error:
+        raise Malformed(error.code, error.message) from None
 
 
 def _text(value: object, most: int) -> str:

@@ -1,0 +1,114 @@
+"""What the agent keeps on disk, written in the background: a disk that fails delays nothing, and heals alone (F-09)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from confd.agent.disk import CacheFiles, Kept
+from confd.agent.trouble import Trouble
+from confd.interfaces import IHealth
+from confd.model import Configuration, StartError
+from confd.timing import Periodic
+
+#: Seconds between attempts to write what could not be written.
+RETRY = 5.0
+
+#: Seconds that a write under way gets when the agent stops.
+GRACE = 2.0
+
+
+@implementer(IHealth)
+class Cache(Service):
+    """The last good configuration and the agent's id, on disk as soon as the disk allows."""
+
+    log = Logger()
+
+    def __init__(self, clock: IReactorTime, files: CacheFiles, in_thread: Callable[..., Deferred[Any]]) -> None:
+        """
+        @param in_thread: calls a function with arguments where it may block; fires with its result.
+        """
+        self._files = files
+        self._in_thread = in_thread
+        self._writer = Periodic(clock, self._write, lambda: RETRY, GRACE)
+        self._kept: Configuration | None = None
+        #: What is still to be written, by what it is; the newer takes the place of the older.
+        self._pending: dict[str, Callable[[], None]] = {}
+        self._trouble = Trouble("cache", self.log)
+
+    def check(self) -> None:
+        """
+        See that there is a folder to write in; that it can be written to just now is not asked.
+
+        @raise StartError: there is none.
+        """
+        folder = os.path.dirname(self._files.path) or "."
+        if not os.path.isdir(folder):
+            raise StartError(f"CACHE_FILE: {folder} is not a folder; make it, or name a file in another one.")
+        if os.path.isdir(self._files.path):
+            raise StartError(f"CACHE_FILE: {self._files.path} is a folder; name a file.")
+
+    async def load(self) -> Kept:
+        """What an earlier run left."""
+        kept: Kept = await self._in_thread(self._files.load)
+        for finding in kept.findings:
+            self.log.warn("{finding}", finding=finding)
+        self._kept = kept.configuration
+        return kept
+
+    def keep(self, configuration: Configuration) -> None:
+        """Write the configuration soon."""
+        if configuration != self._kept:
+            self._kept = configuration
+            self._want("configuration", partial(self._files.save, configuration))
+
+    def keep_id(self, agent_id: str) -> None:
+        """Write the agent's id soon."""
+        self._want("id", partial(self._files.save_id, agent_id))
+
+    def trouble(self) -> str | None:
+        """See L{IHealth}."""
+        return self._trouble.reason
+
+    def startService(self) -> None:
+        """Begin to write."""
+        super().startService()
+        self._writer.startService()
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when all is written, or could not be."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._flush())
+
+    async def _flush(self) -> None:
+        await maybeDeferred(self._writer.stopService)
+        await self._write()
+
+    def _want(self, what: str, save: Callable[[], None]) -> None:
+        self._pending[what] = save
+        self._writer.hurry()
+
+    async def _write(self) -> None:
+        saves, self._pending = self._pending, {}
+        if not saves:
+            return
+        try:
+            await self._in_thread(_call_all, list(saves.values()))
+        except OSError as error:
+            self._pending = saves | self._pending
+            self._trouble.begin(f"cache_unwritable: {self._files.path} cannot be written: {error.strerror}.")
+        else:
+            self._trouble.end()
+
+
+def _call_all(saves: list[Callable[[], None]]) -> None:
+    for save in saves:
+        save()

@@ -1,0 +1,184 @@
+"""
+The agent's files: the last good configuration, the one before it, and the id of the agent. Everything here blocks.
+
+A file is replaced as a whole or not at all: written beside its name, synced, renamed, and its folder synced (S33).
+The cache is two lines of JSON: a format number and the checksum of the bytes of the second, which is the body of GET
+C{/api/v1/config}.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from hashlib import sha256
+
+from attrs import evolve, frozen
+
+from confd import jsontext, wire
+from confd.model import ConfdError, Configuration, valid_agent_id
+
+#: The number of the format that is written, and the only one that is read.
+FORMAT = 1
+
+_LIMIT = wire.MAX_ANSWER_BYTES
+_ID_LIMIT = 256
+
+
+@frozen
+class Kept:
+    """
+    What an agent finds on disk when it starts.
+
+    @ivar agent_id: empty where there is none.
+    @ivar findings: what was wrong there, one sentence each.
+    """
+
+    configuration: Configuration | None = None
+    agent_id: str = ""
+    findings: tuple[str, ...] = ()
+
+
+@frozen
+class CacheFiles:
+    """
+    The files of one agent: C{path}, C{path.prev}, C{path.id}; damaged ones are set aside as C{….damaged}.
+
+    @ivar namespace: a configuration of another one is not used.
+    """
+
+    path: str
+    namespace: str
+
+    def load(self) -> Kept:
+        """Read what there is; nothing on the disk is so broken that this fails."""
+        findings: list[str] = []
+        agent_id = self._load_id(findings)
+        for path in (self.path, f"{self.path}.prev"):
+            configuration = self._load_one(path, findings)
+            if configuration is not None:
+                return Kept(configuration, agent_id, tuple(findings))
+        return Kept(None, agent_id, tuple(findings))
+
+    def save(self, configuration: Configuration) -> None:
+        """
+        Make this the last good configuration, and the one there is now the previous copy.
+
+        @raise OSError: it is not on disk; what was there before still is.
+        """
+        body = wire.configuration_body(configuration)
+        header = jsontext.encode({"format": FORMAT, "checksum": _checksum(body)})
+        _replace(self.path, header + b"\n" + body + b"\n", f"{self.path}.prev")
+
+    def save_id(self, agent_id: str) -> None:
+        """
+        Remember the id of the agent.
+
+        @raise OSError: it is not on disk.
+        """
+        _replace(f"{self.path}.id", agent_id.encode() + b"\n")
+
+    def _load_one(self, path: str, findings: list[str]) -> Configuration | None:
+        try:
+            configuration = _parse(_read(path, _LIMIT))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            findings.append(f"The cache {path} cannot be read: {error.strerror}.")
+            return None
+        except ConfdError as error:
+            findings.append(_set_aside(path, error.message))
+            return None
+        if configuration.namespace != self.namespace:
+            findings.append(
+                f"The cache {path} is of the namespace {configuration.namespace!r} and not used: NAMESPACE is"
+                f" {self.namespace!r}."
+            )
+            return None
+        return configuration
+
+    def _load_id(self, findings: list[str]) -> str:
+        path = f"{self.path}.id"
+        try:
+            agent_id = _read(path, _ID_LIMIT).decode("ascii", "replace").strip()
+        except FileNotFoundError:
+            return ""
+        except OSError as error:
+            findings.append(f"The agent's id in {path} cannot be read: {error.strerror}; it gets a new one.")
+            return ""
+        if not valid_agent_id(agent_id):
+            findings.append(f"The file {path} holds no agent id; the agent gets a new one.")
+            return ""
+        return agent_id
+
+
+def _parse(raw: bytes) -> Configuration:
+    header, _, rest = raw.partition(b"\n")
+    body = rest.removesuffix(b"\n")
+    found = jsontext.decode(header)
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise ConfdError("unknown_format", f"It is not in format {FORMAT} of confd.")
+    if found.get("checksum") != _checksum(body):
+        raise ConfdError("bad_checksum", "Its checksum is wrong.")
+    configuration = wire.parse_configuration(body)
+    return evolve(configuration, namespace=str(jsontext.decode(body).get("namespace")))
+
+
+def _set_aside(path: str, reason: str) -> str:
+    try:
+        os.replace(path, f"{path}.damaged")
+    except OSError as error:
+        return f"The cache {path} is damaged and not used, and cannot be set aside ({error.strerror}): {reason}"
+    return f"The cache {path} is damaged and set aside as {path}.damaged: {reason}"
+
+
+def _checksum(body: bytes) -> str:
+    return f"sha256:{sha256(body).hexdigest()}"
+
+
+def _read(path: str, limit: int) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(limit)
+
+
+def _replace(path: str, content: bytes, previous: str | None = None) -> None:
+    """Put a private file in the place of another, so that a crash leaves the old one or the new one."""
+    fresh = f"{path}.new"
+    _remove(fresh)
+    try:
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+        if previous is not None:
+            _keep_copy(path, previous)
+        os.replace(fresh, path)
+    except OSError:
+        with suppress(OSError):
+            _remove(fresh)
+        raise
+    _sync_folder(path)
+
+
+def _keep_copy(path: str, previous: str) -> None:
+    """Let C{previous} name what C{path} names now; a file system without hard links keeps no copy."""
+    link = f"{previous}.new"
+    with suppress(OSError):
+        _remove(link)
+        os.link(path, link, follow_symlinks=False)
+        os.replace(link, previous)
+        # Renaming one name of a file to another name of it does nothing.
+        _remove(link)
+
+
+def _remove(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _sync_folder(path: str) -> None:
+    descriptor = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

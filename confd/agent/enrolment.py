@@ -1,0 +1,79 @@
+"""Joining a controller: in the background, until one answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import evolve
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from confd.agent.trouble import Trouble
+from confd.interfaces import IControllerClient
+from confd.model import Membership, Registration
+from confd.timing import Backoff, retrying
+from confd.wire import bounded_interval
+
+
+class Enrolment(Service):
+    """
+    The agent's place among the agents of its controller.
+
+    @ivar agent_id: names this agent; empty until a controller gave it one.
+    @ivar poll_interval: seconds; what the controller said at registration.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        controller: IControllerClient,
+        backoff: Backoff,
+        registration: Registration,
+        keep_id: Callable[[str], None],
+    ) -> None:
+        """
+        @param registration: what the agent says of itself; its C{agent_id} is filled in here.
+        @param keep_id: called with each id that a controller gives.
+        """
+        self.agent_id = ""
+        self.poll_interval = bounded_interval(None)
+        self._clock = clock
+        self._controller = controller
+        self._backoff = backoff
+        self._registration = registration
+        self._keep_id = keep_id
+        self._trouble = Trouble("registration", self.log)
+        self._joining: Deferred[Any] | None = None
+
+    def startService(self) -> None:
+        """Begin to register; no configuration waits for it."""
+        super().startService()
+        self._joining = Deferred.fromCoroutine(self._join())
+        self._joining.addErrback(lambda failure: failure.trap(CancelledError))
+        self._joining.addErrback(lambda failure: self.log.failure("registration ended", failure))
+
+    def stopService(self) -> None:
+        """Stop trying."""
+        super().stopService()
+        if self._joining is not None:
+            self._joining.cancel()
+
+    async def _join(self) -> None:
+        membership = await retrying(
+            self._clock, self._backoff, self._attempt, lambda error: self._trouble.begin(error.message)
+        )
+        self._trouble.end()
+        self._backoff.reset()
+        self.poll_interval = membership.poll_interval
+        if membership.agent_id != self.agent_id:
+            self.agent_id = membership.agent_id
+            self._keep_id(self.agent_id)
+        self.log.info("registered as {agent_id}", agent_id=self.agent_id)
+
+    def _attempt(self) -> Deferred[Membership]:
+        return self._controller.register(evolve(self._registration, agent_id=self.agent_id))

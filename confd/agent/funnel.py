@@ -1,0 +1,77 @@
+"""The one place that every configuration passes, whichever way it came: is it newer than what is known (G3)?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.logger import Logger
+
+from confd.model import Configuration, Tag, Verdict, judge
+
+#: How many objections are remembered as said; a hostile controller could think of new ones for ever.
+_SAID = 100
+
+
+class Funnel:
+    """
+    Lets a configuration through that supersedes all that came through before.
+
+    @ivar newest: the newest that came through, whether or not the worker took it.
+    """
+
+    log = Logger()
+
+    def __init__(self, deliver: Callable[[Configuration], None]) -> None:
+        """
+        @param deliver: called with each that comes through.
+        """
+        self.newest: Configuration | None = None
+        self._deliver = deliver
+        self._said: set[tuple[Verdict, Tag]] = set()
+
+    def offer(self, offered: Configuration) -> str | None:
+        """
+        Take a configuration, from the cache, a poll or a push.
+
+        @return: C{None} if it is now the newest one known, or was already; else a sentence why it changes nothing.
+        """
+        known = self.newest
+        if known is None:
+            verdict = Verdict.NEWER
+        else:
+            verdict = judge(offered.tag, offered.document.checksum, known.tag, known.document.checksum)
+        if verdict is Verdict.NEWER:
+            self.newest = offered
+            self._said.clear()
+            self.log.info("configuration {tag} is known", tag=str(offered.tag))
+            self._deliver(offered)
+        if known is None or verdict in (Verdict.NEWER, Verdict.SAME):
+            return None
+        objection = _OBJECTIONS[verdict].format(offered=offered.tag, known=known.tag)
+        self._say_once(verdict, offered.tag, objection)
+        return objection
+
+    def _say_once(self, verdict: Verdict, tag: Tag, objection: str) -> None:
+        if (verdict, tag) in self._said:
+            return
+        if len(self._said) >= _SAID:
+            self._said.clear()
+        self._said.add((verdict, tag))
+        self.log.warn("{objection}", objection=objection, verdict=verdict.value)
+
+
+_OBJECTIONS = {
+    Verdict.OLDER: (
+        "Configuration {offered} is older than {known}, which this agent knows: it changes nothing. If the controller"
+        " was restored from a backup, raise its epoch with 'confdctl epoch raise'."
+    ),
+    Verdict.FOREIGN: (
+        "Configuration {offered} is of another cluster than {known}, which this agent knows: it changes nothing."
+        " Correct CONTROLLER_URL, or have the controller take the old identity with 'confdctl cluster adopt', or remove"
+        " the file of CACHE_FILE and start the agent again."
+    ),
+    Verdict.FORKED: (
+        "Configuration {offered} is another document than the one that this agent knows by that name: it changes"
+        " nothing. Raise the epoch of the controller that was restored with 'confdctl epoch raise'."
+    ),
+}

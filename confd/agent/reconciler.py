@@ -1,0 +1,114 @@
+"""The poll loop under every strategy: compares what the agent knows with the controller, sooner when hinted at."""
+
+from __future__ import annotations
+
+from random import Random
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from confd.agent.enrolment import Enrolment
+from confd.agent.funnel import Funnel
+from confd.agent.trouble import Trouble
+from confd.interfaces import IControllerClient, IHealth, ISink
+from confd.model import ConfdError, Malformed, Unavailable
+from confd.timing import Backoff, Periodic
+
+#: How far a poll interval is moved at random, so that a fleet spreads out; it stays within 1.2 intervals (G4).
+JITTER = 0.1
+
+#: Seconds between two polls that are owed to hints.
+HINT_INTERVAL = 1.0
+
+#: Poll intervals after which a controller that does not answer makes the agent not ready.
+SILENCE = 3
+
+
+@implementer(ISink, IHealth)
+class Reconciler(Service):
+    """Polls for as long as it runs, whatever answers."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        controller: IControllerClient,
+        funnel: Funnel,
+        enrolment: Enrolment,
+        backoff: Backoff,
+        random: Random,
+    ) -> None:
+        """
+        @param backoff: between polls that fail.
+        @param random: where the jitter of the polls comes from.
+        """
+        self._clock = clock
+        self._controller = controller
+        self._funnel = funnel
+        self._enrolment = enrolment
+        self._backoff = backoff
+        self._random = random
+        self._loop = Periodic(clock, self._poll, self._pause)
+        self._hinted: IDelayedCall | None = None
+        self._polled_at = self._heard_at = clock.seconds()
+        self._silence = Trouble("controller", self.log)
+        #: A failure that waiting will not mend, or a controller that offers what cannot be taken.
+        self._objection: str | None = None
+
+    def hint(self) -> None:
+        """See L{ISink}."""
+        if self.running and self._hinted is None:
+            delay = max(0.0, self._polled_at + HINT_INTERVAL - self._clock.seconds())
+            self._hinted = self._clock.callLater(delay, self._heed)
+
+    def trouble(self) -> str | None:
+        """See L{IHealth}."""
+        silent = self._clock.seconds() - self._heard_at > SILENCE * self._interval
+        return self._objection or (self._silence.reason if silent else None)
+
+    def startService(self) -> None:
+        """Poll at once, and from then on."""
+        super().startService()
+        self._heard_at = self._clock.seconds()
+        self._loop.startService()
+
+    def stopService(self) -> Deferred[None] | None:
+        """Fires when no poll is under way."""
+        super().stopService()
+        if self._hinted is not None:
+            self._hinted.cancel()
+            self._hinted = None
+        return self._loop.stopService()
+
+    @property
+    def _interval(self) -> int:
+        newest = self._funnel.newest
+        return newest.poll_interval if newest is not None else self._enrolment.poll_interval
+
+    def _pause(self) -> float:
+        if self._silence.reason is not None:
+            return self._backoff.next()
+        return self._interval * self._random.uniform(1 - JITTER, 1 + JITTER)
+
+    def _heed(self) -> None:
+        self._hinted = None
+        self._loop.hurry()
+
+    async def _poll(self) -> None:
+        self._polled_at = self._clock.seconds()
+        newest = self._funnel.newest
+        try:
+            found = await self._controller.fetch(newest.tag if newest else None, self._enrolment.agent_id)
+        except ConfdError as error:
+            self._silence.begin(error.message)
+            # Time mends a controller that is away or answers rubbish; wrong credentials it does not.
+            self._objection = None if isinstance(error, (Unavailable, Malformed)) else error.message
+            return
+        self._silence.end()
+        self._backoff.reset()
+        self._heard_at = self._clock.seconds()
+        self._objection = self._funnel.offer(found) if found is not None else None

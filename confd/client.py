@@ -1,0 +1,134 @@
+"""What an agent asks: of the controllers, and of its worker."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from confd import wire
+from confd.http import Answer, Http
+from confd.interfaces import IControllerClient, IWorkerClient
+from confd.model import (
+    DEFAULT_NAMESPACE,
+    Configuration,
+    Malformed,
+    Membership,
+    Registration,
+    Tag,
+    Unauthenticated,
+    Unavailable,
+    WorkerState,
+)
+
+T = TypeVar("T")
+
+
+@implementer(IControllerClient)
+class ControllerClient:
+    """The controllers: any of them will do, and the one that answered last is asked first."""
+
+    def __init__(self, http: Http, urls: Sequence[str], namespace: str = DEFAULT_NAMESPACE) -> None:
+        """
+        @param urls: tried in turn.
+        @param namespace: whose document is asked for.
+        """
+        self._http = http
+        self._urls = deque(urls)
+        self._namespace = namespace
+
+    def register(self, registration: Registration) -> Deferred[Membership]:
+        """See L{IControllerClient}."""
+        body = wire.registration_body(registration)
+        return Deferred.fromCoroutine(self._ask("POST", "/api/v1/register", _membership, body=body))
+
+    def fetch(self, known: Tag | None, agent_id: str) -> Deferred[Configuration | None]:
+        """See L{IControllerClient}."""
+        headers = {}
+        if agent_id:
+            headers["X-Agent-ID"] = agent_id
+        if known is not None:
+            headers["If-None-Match"] = wire.etag(known)
+        # The Go controller knows no namespaces: what it serves is what it has always served.
+        params = {} if self._namespace == DEFAULT_NAMESPACE else {"namespace": self._namespace}
+
+        def parse(answer: Answer) -> Configuration | None:
+            if answer.status == 304 and known is not None:
+                return None
+            answer.raise_unless_success()
+            return wire.parse_configuration(answer.body, self._namespace)
+
+        return Deferred.fromCoroutine(self._ask("GET", "/api/v1/config", parse, headers=headers, params=params))
+
+    async def _ask(self, method: str, path: str, parse: Callable[[Answer], T], **request: Any) -> T:
+        for attempt in range(1, len(self._urls) + 1):
+            who = f"The controller at {self._urls[0]}"
+            try:
+                return parse(await self._http.call(who, method, self._urls[0] + path, **request))
+            except Unauthenticated:
+                raise _refused(who, "CONTROLLER") from None
+            except (Unavailable, Malformed):
+                self._urls.rotate(-1)
+                if attempt == len(self._urls):
+                    raise
+        raise AssertionError("no controller to ask")
+
+
+def _membership(answer: Answer) -> Membership:
+    answer.raise_unless_success()
+    return wire.parse_membership(answer.body)
+
+
+@implementer(IWorkerClient)
+class WorkerClient:
+    """The worker beside the agent, confd's or the Go system's."""
+
+    def __init__(self, http: Http, url: str) -> None:
+        self._http = http
+        self._url = url
+        self._who = f"The worker at {url}"
+
+    def deliver(self, configuration: Configuration) -> Deferred[None]:
+        """See L{IWorkerClient}."""
+        return Deferred.fromCoroutine(self._deliver(configuration))
+
+    async def _deliver(self, configuration: Configuration) -> None:
+        headers = {"X-Config-Version": str(configuration.tag)}
+        answer = await self._call("POST", "/config", headers=headers, body=configuration.document.raw)
+        answer.raise_unless_success()
+
+    def checksum(self) -> Deferred[str | None]:
+        """See L{IWorkerClient}."""
+        return Deferred.fromCoroutine(self._checksum())
+
+    async def _checksum(self) -> str | None:
+        answer = await self._call("GET", "/config")
+        if answer.status in (404, 405):
+            # confd's worker says that it has none, in its own kind of error; the Go worker does not know the path.
+            code, _ = answer.error()
+            return "" if code else None
+        answer.raise_unless_success()
+        return wire.parse_worker_checksum(answer.body)
+
+    def state(self) -> Deferred[WorkerState]:
+        """See L{IWorkerClient}."""
+        return Deferred.fromCoroutine(self._state())
+
+    async def _state(self) -> WorkerState:
+        answer = await self._call("GET", "/health")
+        answer.raise_unless_success()
+        return wire.parse_worker_state(answer.body)
+
+    async def _call(self, method: str, path: str, **request: Any) -> Answer:
+        answer = await self._http.call(self._who, method, self._url + path, **request)
+        if answer.status == 401:
+            raise _refused(self._who, "WORKER")
+        return answer
+
+
+def _refused(who: str, role: str) -> Unauthenticated:
+    settings = f"{role}_USERNAME and {role}_PASSWORD"
+    return Unauthenticated("bad_credentials", f"{who} refuses the credentials; set {settings} to what it expects.")

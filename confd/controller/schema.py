@@ -1,0 +1,104 @@
+"""Which documents may be published at all: a JSON Schema, 2020-12."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+from attrs import define
+
+from confd import jsontext
+from confd.model import ConfdError, StartError, Unprocessable
+
+#: What a document is where no C{CONFIG_SCHEMA} says otherwise.
+BUILT_IN: Mapping[str, Any] = {
+    "$schema": "https://json-schema.org/draft/2020-12/schema",
+    "type": "object",
+    "required": ["url"],
+    "properties": {
+        "url": {
+            "type": "string",
+            "description": "an http or https URL",
+            "maxLength": 2048,
+            "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#\\s\\x00-\\x1f\\x7f][^\\s\\x00-\\x1f\\x7f]*$",
+        }
+    },
+}
+
+#: Violations that one answer tells.
+_MOST = 100
+
+
+@define(eq=False)
+class Schema:
+    """A compiled schema."""
+
+    _schema: Mapping[str, Any]
+    _validator: Any
+
+    @classmethod
+    def compile(cls, schema: Mapping[str, Any]) -> Schema:
+        """
+        Compile a schema. It can fetch nothing, and its patterns run in linear time, whoever wrote it.
+
+        @raise ValueError: if it is not one.
+        """
+        return cls(
+            schema,
+            jsonschema_rs.Draft202012Validator(schema, offline=True, pattern_options=jsonschema_rs.RegexOptions()),
+        )
+
+    @classmethod
+    def load(cls, path: str | None) -> Schema:
+        """
+        Compile the schema in a file; C{None} is the built-in one.
+
+        @raise StartError: naming C{CONFIG_SCHEMA}.
+        """
+        if path is None:
+            return cls.compile(BUILT_IN)
+        try:
+            return cls.compile(jsontext.decode(Path(path).read_bytes()))
+        except OSError as error:
+            raise StartError(f"CONFIG_SCHEMA: cannot read {path}: {error.strerror}.") from None
+        except (ConfdError, ValueError) as error:
+            reason = str(error).partition("\n")[0].rstrip(".")
+            raise StartError(f"CONFIG_SCHEMA: {path} is not a JSON Schema: {reason}.") from None
+
+    def check(self, value: Mapping[str, Any]) -> None:
+        """
+        Let a document pass that fits.
+
+        @raise Unprocessable: with each violation and its JSON pointer (RFC 6901).
+        """
+        found = []
+        for error in self._validator.iter_errors(value):
+            found.append({"pointer": _pointer(error.instance_path), "message": _shortened(self._explained(error))})
+            if len(found) == _MOST:
+                break
+        if found:
+            first = found[0]
+            where = first["pointer"] or "the document"
+            raise Unprocessable("schema_violation", f"The document does not fit: {where}: {first['message']}.", found)
+
+    def _explained(self, error: Any) -> str:
+        """A pattern says little to people; what the schema calls such a value says more."""
+        *way, keyword = error.schema_path
+        if keyword != "pattern":
+            return str(error.message)
+        schema: Any = self._schema
+        for step in way:
+            schema = schema[step]
+        description = schema.get("description")
+        return f"{error.instance!r} is not {description}" if description else str(error.message)
+
+
+def _shortened(message: str) -> str:
+    """A message quotes the value first and says what is wrong with it last."""
+    return message if len(message) <= 300 else f"{message[:100]} ... {message[-150:]}"
+
+
+def _pointer(path: Any) -> str:
+    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)

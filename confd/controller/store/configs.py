@@ -1,0 +1,194 @@
+"""Namespaces and revisions in SQL: functions of a cursor that return values, and run in the thread of the database."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from confd import jsontext, wire
+from confd.model import (
+    DEFAULT_NAMESPACE,
+    Configuration,
+    Conflict,
+    Document,
+    Draft,
+    NotFound,
+    PreconditionFailed,
+    Revision,
+    Tag,
+    Unprocessable,
+)
+
+#: Idempotency keys that are remembered, of all namespaces together.
+KEYS_KEPT = 10_000
+
+#: The largest integer of SQLite, beyond any version.
+_ENDLESS = 2**63 - 1
+
+_REVISIONS = """
+    SELECT m.cluster_id, r.epoch, r.version, r.namespace, r.document, r.checksum, r.poll_interval, r.created_at,
+           r.author, r.comment, r.rollback_of
+    FROM meta AS m, revisions AS r
+"""
+
+
+def in_force(cursor: sqlite3.Cursor) -> Sequence[Revision]:
+    """The newest revision of each namespace that is in use."""
+    cursor.execute(
+        f"""{_REVISIONS} JOIN namespaces AS n ON n.name = r.namespace
+        WHERE NOT n.retired AND r.version = (SELECT max(version) FROM revisions WHERE namespace = n.name)"""
+    )
+    return [_revision(row) for row in cursor]
+
+
+def history(cursor: sqlite3.Cursor, namespace: str, limit: int, before: int | None) -> Sequence[Revision]:
+    """At most C{limit} revisions older than version C{before}, newest first."""
+    bound = _ENDLESS if before is None else min(before, _ENDLESS)
+    cursor.execute(
+        f"{_REVISIONS} WHERE r.namespace = ? AND r.version < ? ORDER BY r.version DESC LIMIT ?",
+        (namespace, bound, limit),
+    )
+    return [_revision(row) for row in cursor]
+
+
+def revision(cursor: sqlite3.Cursor, namespace: str, version: int) -> Revision:
+    """
+    One revision.
+
+    @raise NotFound: C{unknown_version}.
+    """
+    cursor.execute(f"{_REVISIONS} WHERE r.namespace = ? AND r.version = ?", (namespace, min(version, _ENDLESS)))
+    row = cursor.fetchone()
+    if row is None:
+        raise NotFound("unknown_version", f"The namespace {namespace!r} has no version {version}.")
+    return _revision(row)
+
+
+def publish(cursor: sqlite3.Cursor, draft: Draft) -> Revision:
+    """Make a draft the next version of its namespace: L{confd.interfaces.IConfigStore.publish}."""
+    if _retired(cursor, draft.namespace) is not False:
+        raise _unknown(draft.namespace)
+    answered = _answered(cursor, draft)
+    if answered is not None:
+        return answered
+    tag, poll_interval = _newest(cursor, draft.namespace)
+    if draft.expected is not None and draft.expected.isdisjoint({"*", str(tag)}):
+        raise PreconditionFailed(
+            "version_mismatch", f"The configuration in force is {tag}, not the one expected; read it, then decide anew."
+        )
+    return _append(cursor, draft, tag.version + 1, draft.poll_interval or poll_interval)
+
+
+def create_namespace(cursor: sqlite3.Cursor, draft: Draft) -> Revision:
+    """Make a namespace, or take a retired one back into use: L{confd.interfaces.IConfigStore.create_namespace}."""
+    retired = _retired(cursor, draft.namespace)
+    if retired is False:
+        answered = _answered(cursor, draft)
+        if answered is not None:
+            return answered
+        raise Conflict("namespace_exists", f"The namespace {draft.namespace!r} exists; publish to it instead.")
+    cursor.execute(
+        "INSERT INTO namespaces (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET retired = 0", (draft.namespace,)
+    )
+    version = _newest(cursor, draft.namespace)[0].version + 1 if retired else 1
+    return _append(cursor, draft, version, draft.poll_interval or _newest(cursor, DEFAULT_NAMESPACE)[1])
+
+
+def retire_namespace(cursor: sqlite3.Cursor, name: str) -> None:
+    """
+    Take a namespace out of use; its history stays, the keys of its answers go.
+
+    @raise NotFound: C{unknown_namespace}.
+    """
+    cursor.execute("UPDATE namespaces SET retired = 1 WHERE name = ? AND NOT retired", (name,))
+    if cursor.rowcount == 0:
+        raise _unknown(name)
+    cursor.execute("DELETE FROM idempotency_keys WHERE namespace = ?", (name,))
+
+
+def _unknown(namespace: str) -> NotFound:
+    return NotFound("unknown_namespace", f"There is no namespace {namespace!r}; make it first.")
+
+
+def _retired(cursor: sqlite3.Cursor, namespace: str) -> bool | None:
+    """Whether it is out of use; C{None} where it never was."""
+    row = cursor.execute("SELECT retired FROM namespaces WHERE name = ?", (namespace,)).fetchone()
+    return None if row is None else bool(row[0])
+
+
+def _newest(cursor: sqlite3.Cursor, namespace: str) -> tuple[Tag, int]:
+    """Tag and poll interval of the last version, without its document."""
+    cluster_id, epoch, version, poll_interval = cursor.execute(
+        """SELECT m.cluster_id, r.epoch, r.version, r.poll_interval FROM meta AS m, revisions AS r
+        WHERE r.namespace = ? ORDER BY r.version DESC LIMIT 1""",
+        (namespace,),
+    ).fetchone()
+    return Tag(cluster_id[:8], epoch, version), poll_interval
+
+
+def _answered(cursor: sqlite3.Cursor, draft: Draft) -> Revision | None:
+    """The revision that this draft made when it came first."""
+    row = cursor.execute(
+        "SELECT fingerprint, version FROM idempotency_keys WHERE namespace = ? AND key = ?",
+        (draft.namespace, draft.idempotency_key),
+    ).fetchone()
+    if row is None:
+        return None
+    first, version = row
+    if first != _fingerprint(draft):
+        raise Unprocessable(
+            "idempotency_key_reused", "This Idempotency-Key came before with another request; use a new one."
+        )
+    return revision(cursor, draft.namespace, version)
+
+
+def _fingerprint(draft: Draft) -> str:
+    """What must be the same in a retry with the same idempotency key."""
+    told = [draft.document.checksum, draft.poll_interval, draft.comment, draft.rollback_of]
+    return hashlib.sha256(jsontext.encode(told)).hexdigest()
+
+
+def _append(cursor: sqlite3.Cursor, draft: Draft, version: int, poll_interval: int) -> Revision:
+    cursor.execute(
+        """INSERT INTO revisions (namespace, version, epoch, document, checksum, poll_interval, author, comment,
+            rollback_of, created_at)
+        VALUES (?, ?, (SELECT epoch FROM meta), ?, ?, ?, ?, ?, ?, ?)""",
+        (
+            draft.namespace,
+            version,
+            draft.document.raw.decode(),
+            draft.document.checksum,
+            poll_interval,
+            draft.author,
+            draft.comment,
+            draft.rollback_of,
+            wire.rfc3339(draft.made_at),
+        ),
+    )
+    if draft.idempotency_key is not None:
+        cursor.execute(
+            "INSERT INTO idempotency_keys (namespace, key, fingerprint, version) VALUES (?, ?, ?, ?)",
+            (draft.namespace, draft.idempotency_key, _fingerprint(draft), version),
+        )
+        cursor.execute("DELETE FROM idempotency_keys WHERE id <= last_insert_rowid() - ?", (KEYS_KEPT,))
+    return revision(cursor, draft.namespace, version)
+
+
+def _revision(row: Sequence[Any]) -> Revision:
+    cluster_id, epoch, version, namespace, document, checksum, poll_interval, created_at, author, comment, of = row
+    return Revision(
+        Configuration(
+            cluster_id=cluster_id,
+            epoch=epoch,
+            version=version,
+            namespace=namespace,
+            document=Document(document.encode(), checksum),
+            poll_interval=poll_interval,
+            updated_at=wire.parse_rfc3339(created_at),
+        ),
+        author,
+        comment,
+        of,
+    )

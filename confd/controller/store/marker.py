@@ -1,0 +1,52 @@
+"""The file beside a database that says whose it is, and that one controller alone uses it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+
+_LONGEST = 4096
+
+
+class Marker:
+    """
+    C{<database>.id}: locked while a controller runs, and from the first start on holding the C{cluster_id}, so that a
+    database that is missing can be told from one that never was.
+
+    It is written in place: a new file under the name would not be the one that is locked.
+    """
+
+    def __init__(self, database: str) -> None:
+        """
+        Make the file if need be, and lock it.
+
+        @raise BlockingIOError: if another process has it locked.
+        @raise OSError: if it cannot be had.
+        """
+        self.path = f"{database}.id"
+        self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BaseException:
+            self.release()
+            raise
+
+    def read(self) -> str:
+        """The C{cluster_id} that was written, empty if none was."""
+        return os.pread(self._descriptor, _LONGEST, 0).decode("utf-8", "replace").strip("\0\n ")
+
+    def write(self, cluster_id: str) -> None:
+        """Write it, and be sure that it, its name and the name of the database outlive a power cut."""
+        line = f"{cluster_id}\n".encode()
+        os.pwrite(self._descriptor, line, 0)
+        os.ftruncate(self._descriptor, len(line))
+        os.fsync(self._descriptor)
+        folder = os.open(os.path.dirname(self.path), os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def release(self) -> None:
+        """Give the lock back."""
+        os.close(self._descriptor)

@@ -1,0 +1,155 @@
+"""Opening a database at a start: made anew only where none was before, refused where something is wrong with it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import uuid
+from collections.abc import Sequence
+from contextlib import closing
+
+from attrs import frozen
+from twisted.logger import Logger
+
+from confd.controller.store import configs
+from confd.controller.store.connections import StorageError, connect_arguments, explain, find_damage, make_durable
+from confd.controller.store.marker import Marker
+from confd.controller.store.migrate import NewerSchema, migrate
+from confd.model import Draft, StartError
+
+log = Logger()
+
+#: As C{schema/0001.sql} writes it.
+_APPLICATION_ID = 0x636E6664
+
+#: Bytes up to which a database is searched for damage before it is used; a larger one is searched while it is.
+CHECKED_AT_START = 32 * 1024 * 1024
+
+#: Seconds that a start waits for another process's lock.
+_PATIENCE = 1.0
+
+
+@frozen
+class Opened:
+    """
+    A database that is ready for use.
+
+    @ivar path: the file, whatever links lead to it.
+    @ivar checked: whether it was searched for damage.
+    """
+
+    path: str
+    marker: Marker
+    cluster_id: str
+    epoch: int
+    checked: bool
+
+
+def open_database(given: str, first: Draft, ladder: Sequence[str]) -> Opened:
+    """
+    Lock a database, and make it, check it or bring it up to date.
+
+    @param given: its path.
+    @param first: version 1 of the namespace C{default} of a new one; its poll interval must be set.
+    @param ladder: the steps of its schema.
+    @raise StartError: in one sentence that begins with C{DB_PATH}; nothing is locked then.
+    """
+    path = os.path.realpath(given)
+    try:
+        if os.path.isdir(path):
+            raise _Refused("is a folder; name a file in it")
+        marker = Marker(path)
+        try:
+            return _open(path, marker, first, ladder)
+        except BaseException:
+            marker.release()
+            raise
+    except BlockingIOError:
+        raise StartError(f"DB_PATH: {given} is in use by another controller; stop that one first.") from None
+    except _Refused as error:
+        raise StartError(f"DB_PATH: {given} {error}.") from None
+    except OSError as error:
+        raise StartError(f"DB_PATH: {given} cannot be opened: {error.strerror}.") from None
+    except (StorageError, sqlite3.Error) as error:
+        raise StartError(f"DB_PATH: {given} cannot be used: {explain(error) or error}.") from None
+
+
+class _Refused(Exception):
+    """What is wrong with the database, to go on after its name."""
+
+
+def _open(path: str, marker: Marker, first: Draft, ladder: Sequence[str]) -> Opened:
+    expected = marker.read()
+    size = os.path.getsize(path) if os.path.exists(path) else None
+    if size is None and expected:
+        raise _Refused(
+            f"is missing, though {marker.path} says that it was there; restore it from a backup, or remove that file "
+            "too to begin anew"
+        )
+    if size is None:
+        # SQLite gives its other files the mode of this one.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    checked = (size or 0) <= CHECKED_AT_START
+    uri, arguments = connect_arguments(path, _PATIENCE)
+    with closing(sqlite3.connect(uri, **arguments)) as connection:
+        if _is_blank(connection):
+            if expected:
+                raise _Refused(f"is empty, though {marker.path} says that it was not; restore it from a backup")
+            log.warn("{path} holds no database: making a new one", path=path)
+        make_durable(connection)
+        if checked:
+            find_damage(connection)
+        try:
+            migrate(connection, ladder)
+        except NewerSchema as error:
+            raise _Refused(f"was written by a newer release of confd ({error}); install that one") from None
+        cluster_id, epoch = _identify(connection, expected, first)
+    _keep(marker, expected, cluster_id)
+    return Opened(path, marker, cluster_id, epoch, checked)
+
+
+def _is_blank(connection: sqlite3.Connection) -> bool:
+    """
+    Whether there is no table.
+
+    @raise _Refused: if there are tables of another program.
+    """
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    if tables and application_id != _APPLICATION_ID:
+        raise _Refused("is the database of another program; name another file")
+    return not tables
+
+
+def _identify(connection: sqlite3.Connection, expected: str, first: Draft) -> tuple[str, int]:
+    """Cluster and epoch; in a database that was made just now, or in a start that was cut off, these are given here."""
+    found = connection.execute("SELECT cluster_id, epoch FROM meta").fetchone()
+    if found is None and expected:
+        raise _Refused("has lost its identity; restore it from a backup")
+    if found is None:
+        found = (str(uuid.uuid4()), 1)
+        connection.execute("BEGIN IMMEDIATE")
+        cursor = connection.execute("INSERT INTO meta VALUES (1, ?, ?)", found)
+        configs.create_namespace(cursor, first)
+        connection.execute("COMMIT")
+    cluster_id, epoch = found
+    return cluster_id, epoch
+
+
+def _keep(marker: Marker, expected: str, cluster_id: str) -> None:
+    """Let the marker name the cluster."""
+    if expected == cluster_id:
+        return
+    if _is_uuid(expected):
+        raise _Refused(
+            f"belongs to the cluster {cluster_id}, and {marker.path} names {expected}; put the right database back, or "
+            "remove that file to accept this one"
+        )
+    marker.write(cluster_id)
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False

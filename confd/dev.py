@@ -1,0 +1,90 @@
+"""C{twistd confd-dev}: controller, agent and worker in one process, for a first try. No broker, nothing to set up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService, Service
+from twisted.logger import Logger
+
+import confd.agent.tap
+import confd.controller.tap
+import confd.worker.tap
+from confd.daemon import Daemon, make_daemon
+from confd.model import StartError
+from confd.options import RoleOptions, read
+from confd.settings import ROLES, AgentSettings, ControllerSettings, DevSettings, WorkerSettings
+
+_WELCOME = """
+confd is running: a controller on port {port}, an agent, and a worker on port {worker_port}.
+See what the worker fetches, publish another URL, and see it arrive:
+
+  curl http://127.0.0.1:{worker_port}/hit
+  curl -u admin:admin123 -H 'Content-Type: application/json' -d '{{"url": "http://127.0.0.1:{worker_port}/health"}}' \\
+      http://127.0.0.1:{port}/api/v1/config
+  curl http://127.0.0.1:{worker_port}/hit
+
+Ctrl-C ends all three; what was published is kept in {data_dir}.
+"""
+
+
+class Options(RoleOptions):
+    """Options of C{twistd confd-dev}."""
+
+    role = DevSettings
+    siblings = ROLES
+
+
+def makeService(options: RoleOptions) -> Daemon:
+    """The service that twistd runs."""
+    return make_daemon("confd-dev", options, compose)
+
+
+def compose(reactor: Any, settings: DevSettings) -> list[IService]:
+    """
+    Join the three roles, each as its own daemon composes it, on loopback and with the built-in credentials.
+
+    @raise StartError: if the settings cannot work.
+    """
+    folder = Path(settings.data_dir)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StartError(f"DATA_DIR: {folder} cannot be made: {error.strerror}.") from None
+    controller = {
+        "PORT": str(settings.port),
+        "DB_PATH": str(folder / "controller.db"),
+        "DEFAULT_POLL_INTERVAL": str(settings.default_poll_interval),
+        "DEFAULT_CONFIG": f'{{"url": "http://127.0.0.1:{settings.port}/health"}}',
+    }
+    agent = {
+        "CONTROLLER_URL": f"http://127.0.0.1:{settings.port}",
+        "WORKER_URL": f"http://127.0.0.1:{settings.worker_port}",
+        "CACHE_FILE": str(folder / "agent_config.cache"),
+    }
+    return [
+        *confd.controller.tap.compose(reactor, read(ControllerSettings, controller, {})),
+        *confd.worker.tap.compose(reactor, read(WorkerSettings, {"PORT": str(settings.worker_port)}, {})),
+        *confd.agent.tap.compose(reactor, read(AgentSettings, agent, {})),
+        Welcome(settings),
+    ]
+
+
+class Welcome(Service):
+    """Tells a newcomer what to type."""
+
+    log = Logger()
+
+    def __init__(self, settings: DevSettings) -> None:
+        self._settings = settings
+
+    def startService(self) -> None:
+        """Everything is listening."""
+        super().startService()
+        self.log.info(
+            _WELCOME,
+            port=self._settings.port,
+            worker_port=self._settings.worker_port,
+            data_dir=self._settings.data_dir,
+        )

@@ -1,0 +1,68 @@
+"""What a caller is told when something went wrong: one table, one body (contract, section 4)."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import NotFound as NoRoute
+
+from confd import jsontext
+from confd.model import (
+    BadGateway,
+    ConfdError,
+    Conflict,
+    Forbidden,
+    GatewayTimeout,
+    Malformed,
+    NotFound,
+    PreconditionFailed,
+    TooLarge,
+    TooMany,
+    Unauthenticated,
+    Unavailable,
+    Unprocessable,
+    UnsupportedType,
+)
+
+STATUS: dict[type[ConfdError], HTTPStatus] = {
+    Malformed: HTTPStatus.BAD_REQUEST,
+    Unauthenticated: HTTPStatus.UNAUTHORIZED,
+    Forbidden: HTTPStatus.FORBIDDEN,
+    NotFound: HTTPStatus.NOT_FOUND,
+    Conflict: HTTPStatus.CONFLICT,
+    PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
+    TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    UnsupportedType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    Unprocessable: HTTPStatus.UNPROCESSABLE_ENTITY,
+    TooMany: HTTPStatus.TOO_MANY_REQUESTS,
+    Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    BadGateway: HTTPStatus.BAD_GATEWAY,
+    GatewayTimeout: HTTPStatus.GATEWAY_TIMEOUT,
+}
+
+#: Headers that belong to a status.
+HEADERS: dict[type[ConfdError], dict[str, str]] = {
+    Unauthenticated: {"WWW-Authenticate": 'Basic realm="confd", charset="UTF-8"'},
+    TooMany: {"Retry-After": "1"},
+    Unavailable: {"Retry-After": "1"},
+}
+
+
+def error_body(code: str, message: str, request_id: str, details: object = ()) -> bytes:
+    """The body of every error: C{error}, C{code}, C{request_id}, and C{details} where there are any."""
+    body: dict[str, object] = {"error": message, "code": code, "request_id": request_id}
+    if details:
+        body["details"] = details
+    return jsontext.encode(body)
+
+
+def from_routing(error: HTTPException) -> tuple[int, ConfdError, dict[str, str]]:
+    """What the router refused: its status, the error to tell, and the headers that belong to it."""
+    if isinstance(error, MethodNotAllowed):
+        allowed = ", ".join(sorted(error.valid_methods or ()))
+        told = ConfdError("method_not_allowed", f"This path does not take that method; it takes {allowed}.")
+        return HTTPStatus.METHOD_NOT_ALLOWED, told, {"Allow": allowed}
+    if isinstance(error, NoRoute):
+        return HTTPStatus.NOT_FOUND, ConfdError("not_found", "There is nothing at this path."), {}
+    return error.code or 400, ConfdError("bad_request", "The request cannot be routed."), {}

@@ -1,0 +1,48 @@
+"""What operators and load balancers ask of every role: is it alive, is it of use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import define
+
+from confd.interfaces import IHealth
+from confd.model import Unavailable
+from confd.web.endpoint import Call, endpoint
+from confd.web.guard import Role
+
+
+@define(eq=False)
+class Health:
+    """C{/health}, for roles that have no more to say there."""
+
+    @endpoint("GET", "/health", Role.ANYONE, "Whether the process lives.")
+    async def health(self, call: Call) -> object:
+        """It answers, so it does."""
+        return {"status": "ok"}
+
+
+@define(eq=False)
+class Readiness:
+    """
+    C{/ready}.
+
+    @ivar checks: each part whose trouble makes this process of no use, by a name for people.
+    """
+
+    _checks: Mapping[str, IHealth]
+
+    @endpoint(
+        "GET", "/ready", Role.ANYONE, "Whether the process can do its work; 503 with the reasons while it cannot."
+    )
+    async def ready(self, call: Call) -> object:
+        """
+        Ask each part.
+
+        @raise Unavailable: with one sentence a part that is in trouble.
+        """
+        troubles = [(part, trouble) for part, check in self._checks.items() if (trouble := check.trouble()) is not None]
+        if troubles:
+            details = [{"part": part, "message": trouble} for part, trouble in troubles]
+            raise Unavailable("not_ready", " ".join(trouble for _, trouble in troubles), details)
+        return {"status": "ready"}

@@ -1,0 +1,269 @@
+"""
+Real processes of confd on free loopback ports, driven from outside.
+
+Everything is blocking, as it is for whoever sits at a prompt: the processes have the only reactors.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from attrs import define, field, frozen
+
+ADMIN, AGENT = ("admin", "admin123"), ("agent", "secret123")
+
+#: Seconds after which a wait is given up: many times what it takes, for machines that are busy.
+PATIENCE = 30.0
+
+
+@frozen
+class Response:
+    """What came back."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body, decoded."""
+        return json.loads(self.body)
+
+
+def free_port() -> int:
+    """A TCP port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def request(
+    method: str,
+    url: str,
+    value: Any = None,
+    auth: tuple[str, str] | None = None,
+    headers: dict[str, str] | None = None,
+    timeout: float = 10,
+) -> Response:
+    """One HTTP request; C{value} goes as JSON."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
+    sent = dict(headers or {})
+    if auth is not None:
+        sent["Authorization"] = "Basic " + base64.b64encode(":".join(auth).encode()).decode()
+    body = None
+    if value is not None:
+        body = value if isinstance(value, bytes) else json.dumps(value).encode()
+        sent.setdefault("Content-Type", "application/json")
+    with contextlib.closing(connection):
+        connection.request(method, parts.path + (f"?{parts.query}" if parts.query else ""), body, sent)
+        response = connection.getresponse()
+        return Response(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+
+
+def eventually(check: Callable[[], Any], seconds: float = PATIENCE) -> Any:
+    """
+    Wait until C{check} returns something true, and return that.
+
+    @raise AssertionError: with its last result or error.
+    """
+    deadline = time.monotonic() + seconds
+    last: Any = None
+    while time.monotonic() < deadline:
+        try:
+            last = check()
+        except (OSError, http.client.HTTPException) as error:
+            last = error
+        else:
+            if last:
+                return last
+        time.sleep(0.02)
+    raise AssertionError(f"not within {seconds} s; the last was {last!r}")
+
+
+@define(eq=False)
+class Process:
+    """
+    One twistd.
+
+    @ivar arguments: the command and its options.
+    @ivar health: the URL that answers once it is up, if it listens at all.
+    """
+
+    folder: Path
+    name: str
+    arguments: list[str]
+    health: str | None
+    environ: dict[str, str] = field(factory=dict)
+    _child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        """What it wrote."""
+        return (self.folder / f"{self.name}.log").read_text()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._child is not None
+        return self._child.pid
+
+    def start(self, wait: bool = True) -> Process:
+        """Start it; by default return once it is up."""
+        command = [str(Path(sys.executable).with_name("twistd")), "-n", "--pidfile="]
+        with (self.folder / f"{self.name}.log").open("ab") as log:
+            self._child = subprocess.Popen(
+                command + self.arguments,
+                cwd=self.folder,
+                env=clean_environment() | self.environ,
+                stdout=log,
+                stderr=log,
+            )
+        if wait:
+            eventually(self.up)
+        return self
+
+    def up(self) -> bool:
+        """
+        Whether it serves.
+
+        @raise AssertionError: it has ended.
+        """
+        if self._child is None or self._child.poll() is not None:
+            raise AssertionError(f"{self.name} ended:\n{self.log[-2000:]}")
+        if self.health is None:
+            return "confd-agent is up" in self.log
+        return request("GET", self.health).status == 200
+
+    def stop(self, how: int = signal.SIGTERM) -> int:
+        """End it, and return its status."""
+        if self._child is None:
+            return 0
+        if self._child.poll() is None:
+            self._child.send_signal(signal.SIGCONT)
+            self._child.send_signal(how)
+        try:
+            return self._child.wait(PATIENCE)
+        finally:
+            if self._child.poll() is None:
+                self._child.kill()
+                self._child.wait()
+            self._child = None
+
+    def signal(self, which: int) -> None:
+        """Send it a signal."""
+        assert self._child is not None
+        self._child.send_signal(which)
+
+
+def clean_environment() -> dict[str, str]:
+    """An environment without settings of whoever runs the tests."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV") if name in os.environ}
+    root = str(Path(__file__).resolve().parents[2])
+    return kept | {"PYTHONPATH": root, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+@define(eq=False)
+class Fleet:
+    """
+    A controller, workers and agents, and something for the workers to fetch.
+
+    @ivar folder: where everything is kept.
+    """
+
+    folder: Path
+    interval: int = 1
+    port: int = field(factory=free_port)
+    processes: list[Process] = field(factory=list)
+
+    def add(self, name: str, arguments: list[str], health: str | None = None, **environ: str) -> Process:
+        """One more process, not started yet."""
+        process = Process(self.folder, name, arguments, health, environ)
+        self.processes.append(process)
+        return process
+
+    def close(self) -> None:
+        """End all of them, the hard way where need be."""
+        for process in self.processes:
+            process.stop(signal.SIGKILL)
+
+    @property
+    def url(self) -> str:
+        """Of the controller."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def controller(self, *options: str) -> Process:
+        """The controller."""
+        arguments = ["confd-controller", "--port", str(self.port), "--default-poll-interval", str(self.interval)]
+        return self.add("controller", [*arguments, *options], f"{self.url}/ready")
+
+    def worker(self, name: str = "worker") -> Process:
+        """A worker."""
+        port = free_port()
+        return self.add(name, ["confd-worker", "--port", str(port)], f"http://127.0.0.1:{port}/health")
+
+    def agent(self, worker: Process, name: str = "agent", *options: str) -> Process:
+        """The agent of a worker."""
+        arguments = ["confd-agent", "--controller-url", self.url, "--worker-url", base_of(worker)]
+        return self.add(name, [*arguments, "--cache-file", f"{name}.cache", *options])
+
+    def publish(self, document: Any, **query: object) -> Response:
+        """POST a document."""
+        text = "&".join(f"{name}={value}" for name, value in query.items())
+        return request("POST", f"{self.url}/api/v1/config?{text}", document, ADMIN)
+
+    def current(self) -> Any:
+        """The configuration in force."""
+        return request("GET", f"{self.url}/api/v1/config", auth=AGENT).json()
+
+
+def base_of(process: Process) -> str:
+    """The address of a process."""
+    assert process.health is not None
+    return process.health.rpartition("/")[0]
+
+
+def hit(worker: Process) -> str:
+    """What a worker's C{/hit} answers, as text."""
+    return request("GET", f"{base_of(worker)}/hit").body.decode()
+
+
+@contextlib.contextmanager
+def target() -> Iterator[str]:
+    """A real HTTP server that answers each path with its own name; yields its address."""
+
+    class Echo(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = self.path.encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Echo)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

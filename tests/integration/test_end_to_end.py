@@ -1,0 +1,233 @@
+"""A change on its way from the POST to the worker, through real processes, and what may happen to them meanwhile."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.fleet import (
+    ADMIN,
+    AGENT,
+    Fleet,
+    Process,
+    base_of,
+    eventually,
+    free_port,
+    hit,
+    request,
+    target,
+)
+
+
+class FleetTestCase(SynchronousTestCase):
+    """One controller, one worker, one agent."""
+
+    def setUp(self) -> None:
+        stack = ExitStack()
+        self.addCleanup(stack.close)
+        self.target = stack.enter_context(target())
+        folder = Path(self.mktemp()).resolve()
+        folder.mkdir()
+        self.fleet = Fleet(folder)
+        self.addCleanup(self.fleet.close)
+        self.controller = self.fleet.controller()
+        self.worker = self.fleet.worker()
+        self.agent = self.fleet.agent(self.worker)
+
+    def publish(self, path: str) -> int:
+        """Publish a URL of the target; return the version."""
+        answer = self.fleet.publish({"url": f"{self.target}/{path}"})
+        self.assertEqual(answer.status, 200, answer.body)
+        version: int = answer.json()["version"]
+        return version
+
+    def arrives(self, path: str, worker: Process | None = None) -> None:
+        """Wait until C{/hit} fetches that URL."""
+        eventually(lambda: hit(worker or self.worker) == f"/{path}")
+
+
+class ChangeTests(FleetTestCase):
+    """The way of a change."""
+
+    def test_arrives(self) -> None:
+        """Published, polled, applied, fetched; and the controller knows who the agent is (S02, S03)."""
+        for process in (self.controller, self.worker, self.agent):
+            process.start()
+        self.assertEqual(self.publish("one"), 2)
+        self.arrives("one")
+        self.publish("two")
+        self.arrives("two")
+        in_force = request("GET", f"{base_of(self.worker)}/config").json()
+        current = self.fleet.current()
+        self.assertEqual(in_force["version"], f"{current['cluster_id'][:8]}.1.3")
+        self.assertEqual(in_force["checksum"], current["checksum"])
+        (agent,) = eventually(lambda: self.agents(polled=True))
+        self.assertEqual(agent["strategy"], "POLLER")
+        self.assertTrue(agent["hostname"])
+
+    def agents(self, polled: bool = False) -> object:
+        """The agents, once they have polled if that is asked for."""
+        found = request("GET", f"{self.fleet.url}/api/v1/agents", auth=ADMIN).json()
+        return found if found and (not polled or all(each["last_poll"] for each in found)) else []
+
+    def test_any_order(self) -> None:
+        """The agent first, then the worker, then the controller (S05, S20)."""
+        self.agent.start()
+        self.worker.start()
+        self.controller.start()
+        self.publish("late")
+        self.arrives("late")
+
+    def test_worker_down_at_publish(self) -> None:
+        """What could not be delivered is delivered later (S04)."""
+        self.controller.start()
+        self.agent.start()
+        self.publish("waiting")
+        eventually(lambda: "worker" in self.agent.log)
+        self.worker.start()
+        self.arrives("waiting")
+
+    def test_go_curl_lines(self) -> None:
+        """What scripts of the Go system send."""
+        self.controller.start()
+        body = {"hostname": "box", "metadata": "region=us-west"}
+        joined = request("POST", f"{self.fleet.url}/api/v1/register", body, AGENT).json()
+        self.assertEqual(joined["poll_url"], "/api/v1/config")
+        self.assertEqual(joined["poll_interval_seconds"], 1)
+        for known in ("1", '"1"'):
+            answer = request("GET", f"{self.fleet.url}/api/v1/config", None, AGENT, {"If-None-Match": known})
+            self.assertEqual((answer.status, answer.body), (304, b""))
+        answer = self.fleet.publish({"url": "https://api.github.com"}, poll_interval=7)
+        self.assertEqual(answer.json(), {"message": "Configuration updated successfully", "version": 2, "epoch": 1})
+        self.assertEqual(self.fleet.current()["poll_interval_seconds"], 7)
+        self.assertEqual(request("GET", f"{self.fleet.url}/health").json(), {"status": "ok"})
+
+
+class RestartTests(FleetTestCase):
+    """Processes that go and come back."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        for process in (self.controller, self.worker, self.agent):
+            process.start()
+        self.publish("before")
+        self.arrives("before")
+
+    def test_each(self) -> None:
+        """Each ends with status 0 and goes on where it was; the agent keeps its row (S42)."""
+        for process in (self.agent, self.controller, self.worker):
+            self.assertEqual(process.stop(), 0, process.log[-2000:])
+            process.start()
+        self.publish("after")
+        self.arrives("after")
+        self.assertEqual(len(request("GET", f"{self.fleet.url}/api/v1/agents", auth=ADMIN).json()), 1)
+
+    def test_worker_comes_back_empty(self) -> None:
+        """Its agent gives it what it lost (S18, G6)."""
+        self.worker.stop(signal.SIGKILL)
+        self.worker.start()
+        self.arrives("before")
+
+    def test_worker_tampered_with(self) -> None:
+        """What somebody else put into the worker does not stay (G6)."""
+        request("POST", f"{base_of(self.worker)}/config", {"url": f"{self.target}/evil"})
+        self.arrives("before")
+
+    def test_worker_hangs(self) -> None:
+        """Of the changes that it slept through it gets the newest (S14, S15)."""
+        self.worker.signal(signal.SIGSTOP)
+        for number in range(5):
+            self.publish(f"asleep-{number}")
+        self.worker.signal(signal.SIGCONT)
+        self.arrives("asleep-4")
+
+    def test_agent_without_controller(self) -> None:
+        """The last good configuration survives (S20, G5)."""
+        for process in (self.agent, self.controller, self.worker):
+            process.stop()
+        self.worker.start()
+        self.agent.start()
+        self.arrives("before")
+
+    def test_damaged_cache(self) -> None:
+        """It is set aside and said, and the copy before it serves (G5)."""
+        self.publish("newer")
+        self.arrives("newer")
+        for process in (self.agent, self.controller, self.worker):
+            process.stop()
+        cache = self.fleet.folder / "agent.cache"
+        cache.write_bytes(cache.read_bytes()[:-20])
+        self.worker.start()
+        self.agent.start()
+        self.arrives("before")
+        self.assertTrue((self.fleet.folder / "agent.cache.damaged").exists())
+
+    def test_controller_behind(self) -> None:
+        """A database restored from an older copy moves no agent (S29, G3)."""
+        self.controller.stop()
+        database = self.fleet.folder / "controller.db"
+        older = database.read_bytes()
+        self.controller.start()
+        self.publish("newer")
+        self.arrives("newer")
+        self.controller.stop()
+        database.write_bytes(older)
+        self.controller.start()
+        eventually(lambda: "older" in self.agent.log)
+        self.assertEqual(hit(self.worker), "/newer")
+
+    def test_other_cluster(self) -> None:
+        """Nor does a controller that lost its volume (S23)."""
+        self.controller.stop()
+        for file in self.fleet.folder.glob("controller.db*"):
+            file.unlink()
+        self.controller.start()
+        self.publish("elsewhere")
+        self.publish("elsewhere-again")
+        eventually(lambda: "another cluster" in self.agent.log)
+        self.assertEqual(hit(self.worker), "/before")
+
+
+class ControllerTests(FleetTestCase):
+    """A controller under load."""
+
+    def test_stop_under_load(self) -> None:
+        """SIGTERM: what was accepted is answered, and each answered version is there afterwards (S46)."""
+        self.controller.start()
+        acknowledged: list[int] = []
+        refused: list[int] = []
+        stop = threading.Event()
+
+        def write() -> None:
+            while not stop.is_set():
+                try:
+                    answer = self.fleet.publish({"url": "http://127.0.0.1/"})
+                except OSError:
+                    return
+                (acknowledged if answer.status == 200 else refused).append(answer.json().get("version", answer.status))
+
+        writers = [threading.Thread(target=write) for _ in range(4)]
+        for writer in writers:
+            writer.start()
+        eventually(lambda: len(acknowledged) > 50)
+        self.assertEqual(self.controller.stop(), 0)
+        stop.set()
+        for writer in writers:
+            writer.join()
+        self.assertEqual(refused, [])
+        self.assertEqual(len(set(acknowledged)), len(acknowledged))
+        self.controller.start()
+        self.assertEqual(self.fleet.current()["version"], max(acknowledged))
+
+    def test_two_on_one_database(self) -> None:
+        """The second does not start, and says why."""
+        self.controller.start()
+        second = self.fleet.add("second", ["confd-controller", "--port", str(free_port())])
+        second.start(wait=False)
+        self.assertRaises(AssertionError, eventually, second.up, 10)
+        self.assertIn("DB_PATH", second.log)
+        self.assertNotIn("Traceback", second.log)
