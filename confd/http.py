@@ -23,6 +23,7 @@ from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool, ResponseDone
 from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
@@ -129,7 +130,7 @@ class Http:
         """
         self._clock = clock
         self._web = web
-        self._headers = {} if username is None else {"Authorization": basic_authorization(username, password or "")}
+        self._authorization = None if username is None else basic_authorization(username, password or "")
 
     def call(
         self,
@@ -149,9 +150,13 @@ class Http:
         @raise Unavailable: there was none in time.
         @raise Malformed: it was too long.
         """
-        sent: dict[str | bytes, str | bytes] = {**self._headers, **(headers or {})}
+        sent = Headers()
+        for name, value in (headers or {}).items():
+            sent.addRawHeader(name, value)
+        if self._authorization is not None:
+            sent.addRawHeader(b"Authorization", self._authorization)
         if body is not None:
-            sent["Content-Type"] = "application/json"
+            sent.addRawHeader("Content-Type", "application/json")
 
         async def exchange() -> Answer:
             # A client for each call: it has no cookies of a call before.

@@ -106,19 +106,27 @@ def encode(value: object) -> bytes:
     return msgspec.json.encode(value)
 
 
-def checksum(value: object) -> str:
+def canonical(value: object) -> bytes:
     """
-    C{sha256:<hex>} of the canonical form of C{value} (RFC 8785).
+    The canonical form of a value (RFC 8785): what is hashed and signed.
 
     @raise Unprocessable: if it holds an integer that has no canonical form.
     """
     try:
-        canonical = rfc8785.dumps(value)  # type: ignore[arg-type]
+        return rfc8785.dumps(value)  # type: ignore[arg-type]
     except rfc8785.CanonicalizationError:
         raise Unprocessable(
             "integer_out_of_range", f"An integer beyond {MAX_INTEGER} loses digits in most readers; make it a string."
         ) from None
-    return f"sha256:{hashlib.sha256(canonical).hexdigest()}"
+
+
+def checksum(value: object) -> str:
+    """
+    C{sha256:<hex>} of the canonical form of C{value}.
+
+    @raise Unprocessable: see L{canonical}.
+    """
+    return f"sha256:{hashlib.sha256(canonical(value)).hexdigest()}"
 
 
 def document(value: object) -> Document:

@@ -128,7 +128,15 @@ def parse_configuration(raw: bytes, namespace: str = DEFAULT_NAMESPACE) -> Confi
     @param namespace: the one that was asked for.
     @raise Malformed: if it is not one, or its document does not have the checksum that it names.
     """
-    body = _mapping(jsontext.decode(raw))
+    return configuration_of(_mapping(jsontext.decode(raw)), namespace)
+
+
+def configuration_of(body: dict[str, Any], namespace: str) -> Configuration:
+    """
+    The configuration in a decoded body.
+
+    @raise Malformed: see L{parse_configuration}.
+    """
     version, data = body.get("version"), body.get("data")
     if isinstance(version, str) and version.isascii() and version.isdigit():
         version = int(version[:20])

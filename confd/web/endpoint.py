@@ -271,7 +271,13 @@ def _query(request: Any, kind: type[msgspec.Struct]) -> Any:
     values = dict(pairs)
     if len(values) != len(pairs):
         raise Malformed("bad_query", "The query names a parameter twice.")
-    return _fit(values, kind, strict=False)
+    query = _fit(values, kind, strict=False)
+    for name, given in values.items():
+        # msgspec takes "1e2" for 100 and "null" for nothing; somebody who wrote that meant something else.
+        if str(getattr(query, name, given)).lower() != given.lower():
+            said = f"{given[:40]!r} is not written as a plain value"
+            raise Malformed("bad_field", f"{name}: {said}.", [{"pointer": f"/{name}", "message": said}])
+    return query
 
 
 def _fit(value: Any, kind: Any, strict: bool) -> Any:

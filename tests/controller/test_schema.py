@@ -26,7 +26,17 @@ class BuiltInTests(SynchronousTestCase):
     def test_unfit(self) -> None:
         """Each violation has its pointer and a sentence that says what is expected."""
         self.assertEqual(self.violations({}), [{"pointer": "", "message": '"url" is a required property'}])
-        for url in ("", "x", "ftp://x", "http://", "http:///x", "http://a b", "http://x\n", " http://x", "javascript:1"):
+        for url in (
+            "",
+            "x",
+            "ftp://x",
+            "http://",
+            "http:///x",
+            "http://a b",
+            "http://x\n",
+            " http://x",
+            "javascript:1",
+        ):
             self.assertEqual(
                 self.violations({"url": url}), [{"pointer": "/url", "message": f"{url!r} is not an http or https URL"}]
             )

@@ -1,0 +1,21 @@
+"""
+The test kit that ships with confd: fakes, and the contract suites that they and the real things pass alike.
+
+A suite is made for a fixture, so that whoever writes another store has its tests already::
+
+    class PostgresStoreTests(make_iconfigstore_tests(postgres_fixture)):
+        pass
+"""
+
+from confd.testing.examples import a_draft, an_agent
+from confd.testing.memory import MemoryStore
+from confd.testing.stores import StoreFixture, make_iagentstore_tests, make_iconfigstore_tests
+
+__all__ = [
+    "MemoryStore",
+    "StoreFixture",
+    "a_draft",
+    "an_agent",
+    "make_iagentstore_tests",
+    "make_iconfigstore_tests",
+]

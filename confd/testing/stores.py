@@ -1,0 +1,237 @@
+"""What every store must do."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.trial.unittest import TestCase
+from zope.interface.verify import verifyObject
+
+from confd import jsontext
+from confd.interfaces import IAgentStore, IConfigStore, IHealth
+from confd.model import (
+    DEFAULT_NAMESPACE,
+    AgentRecord,
+    ConfdError,
+    Conflict,
+    Draft,
+    NotFound,
+    PreconditionFailed,
+    Unprocessable,
+)
+from confd.testing.examples import a_draft, an_agent
+
+#: Makes a store that has started, of a new database whose first version is the draft; cleans up after the test.
+StoreFixture = Callable[[TestCase, Draft], Any]
+
+
+class _StoreTests(TestCase):
+    async def assert_refused(self, answer: Deferred[Any], kind: type[ConfdError], code: str) -> None:
+        """Prove that C{answer} fails as the contract says."""
+        with self.assertRaises(kind) as caught:
+            await answer
+        self.assertEqual(caught.exception.code, code)
+
+    async def versions(self, store: Any, namespace: str = DEFAULT_NAMESPACE) -> list[int]:
+        """Every version in the history of a namespace, newest first."""
+        return [each.configuration.version for each in await store.history(namespace, 1000, None)]
+
+
+def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
+    """The contract of L{IConfigStore}, for the stores that C{fixture} makes."""
+
+    class IConfigStoreTests(_StoreTests):
+        def setUp(self) -> None:
+            self.first = a_draft(1, poll_interval=30, comment="the first version")
+            self.store = fixture(self, self.first)
+
+        def test_interface(self) -> None:
+            verifyObject(IConfigStore, self.store)
+            verifyObject(IHealth, self.store)
+            self.assertIsNone(self.store.trouble())
+
+        async def test_begins_with_version_one(self) -> None:
+            (revision,) = await self.store.in_force()
+            configuration = revision.configuration
+            self.assertEqual(str(uuid.UUID(self.store.cluster_id)), configuration.cluster_id)
+            self.assertEqual((self.store.epoch, configuration.epoch, configuration.version), (1, 1, 1))
+            self.assertEqual(configuration.document, self.first.document)
+            self.assertEqual(await self.store.history(DEFAULT_NAMESPACE, 10, None), [revision])
+
+        async def test_publish(self) -> None:
+            revision = await self.store.publish(a_draft(2, poll_interval=7, comment="why", rollback_of=1, author="ann"))
+            configuration = revision.configuration
+            self.assertEqual(configuration.version, 2)
+            self.assertEqual(configuration.namespace, DEFAULT_NAMESPACE)
+            self.assertEqual(configuration.document, a_draft(2).document)
+            self.assertEqual(configuration.poll_interval, 7)
+            self.assertEqual((revision.author, revision.comment, revision.rollback_of), ("ann", "why", 1))
+            self.assertEqual(await self.store.in_force(), [revision])
+            self.assertEqual(await self.store.revision(DEFAULT_NAMESPACE, 2), revision)
+            self.assertEqual(await self.versions(self.store), [2, 1])
+
+        async def test_keeps_the_text_of_a_document(self) -> None:
+            document = jsontext.document({"z": "ü😀", "a": [1, 1.5, None, True], "url": "x"})
+            await self.store.publish(a_draft(document=document))
+            (revision,) = await self.store.in_force()
+            self.assertEqual(revision.configuration.document, document)
+
+        async def test_keeps_times_to_the_millisecond(self) -> None:
+            made_at = datetime(2026, 1, 2, 3, 4, 5, 678912, timezone(timedelta(hours=2)))
+            revision = await self.store.publish(a_draft(made_at=made_at))
+            moment = revision.configuration.updated_at
+            self.assertEqual(moment.isoformat(), "2026-01-02T01:04:05.678000+00:00")
+
+        async def test_keeps_the_poll_interval_in_force(self) -> None:
+            self.assertEqual((await self.store.publish(a_draft(2))).configuration.poll_interval, 30)
+            self.assertEqual((await self.store.publish(a_draft(3, poll_interval=9))).configuration.poll_interval, 9)
+            self.assertEqual((await self.store.publish(a_draft(4))).configuration.poll_interval, 9)
+
+        async def test_refuses_an_unknown_namespace(self) -> None:
+            await self.assert_refused(self.store.publish(a_draft(namespace="no")), NotFound, "unknown_namespace")
+            await self.assert_refused(self.store.retire_namespace("no"), NotFound, "unknown_namespace")
+            self.assertEqual(await self.store.history("no", 10, None), [])
+
+        async def test_expected_tag(self) -> None:
+            tag = (await self.store.publish(a_draft(2))).configuration.tag
+            stale = frozenset({str(evolve(tag, version=1)), "rubbish"})
+            for expected in (stale, frozenset[str]()):
+                refused = self.store.publish(a_draft(3, expected=expected))
+                await self.assert_refused(refused, PreconditionFailed, "version_mismatch")
+            self.assertEqual(await self.versions(self.store), [2, 1])
+            for expected in (stale | {str(tag)}, frozenset({"*"})):
+                await self.store.publish(a_draft(3, expected=expected))
+            self.assertEqual(await self.versions(self.store), [4, 3, 2, 1])
+
+        async def test_expected_tag_lets_one_of_many_writers_win(self) -> None:
+            (revision,) = await self.store.in_force()
+            expected = frozenset({str(revision.configuration.tag)})
+            answers = [self.store.publish(a_draft(number, expected=expected)) for number in range(10)]
+            for answer in answers[1:]:
+                await self.assert_refused(answer, PreconditionFailed, "version_mismatch")
+            self.assertEqual((await answers[0]).configuration.version, 2)
+
+        async def test_idempotency_key(self) -> None:
+            draft = a_draft(2, idempotency_key="k", expected=frozenset({"*"}))
+            first = await self.store.publish(draft)
+            await self.store.publish(a_draft(3))
+            retry = evolve(draft, made_at=draft.made_at + timedelta(1), expected=frozenset({"stale"}))
+            self.assertEqual(await self.store.publish(retry), first)
+            for changes in ({"document": a_draft(9).document}, {"poll_interval": 9}, {"comment": "other"}):
+                reused = self.store.publish(evolve(draft, **changes))
+                await self.assert_refused(reused, Unprocessable, "idempotency_key_reused")
+            self.assertEqual(await self.versions(self.store), [3, 2, 1])
+
+        async def test_idempotency_key_of_many_at_once(self) -> None:
+            answers = [self.store.publish(a_draft(2, idempotency_key="k")) for _ in range(100)]
+            self.assertEqual(len(set(await gatherResults(answers))), 1)
+            self.assertEqual(await self.versions(self.store), [2, 1])
+
+        async def test_idempotency_key_of_another_namespace(self) -> None:
+            await self.store.publish(a_draft(2, idempotency_key="k"))
+            created = await self.store.create_namespace(a_draft(3, namespace="b", idempotency_key="k"))
+            self.assertEqual(created.configuration.version, 1)
+
+        async def test_refused_draft_does_not_use_up_its_key(self) -> None:
+            draft = a_draft(2, idempotency_key="k", expected=frozenset())
+            await self.assert_refused(self.store.publish(draft), PreconditionFailed, "version_mismatch")
+            await self.store.publish(evolve(draft, document=a_draft(3).document, expected=None))
+            self.assertEqual(await self.versions(self.store), [2, 1])
+
+        async def test_namespaces_count_apart(self) -> None:
+            created = await self.store.create_namespace(a_draft(5, namespace="b"))
+            self.assertEqual((created.configuration.version, created.configuration.poll_interval), (1, 30))
+            await self.store.publish(a_draft(6))
+            published = await self.store.publish(a_draft(7, namespace="b", poll_interval=5))
+            self.assertEqual(published.configuration.version, 2)
+            self.assertEqual(
+                {each.configuration.namespace: each.configuration.version for each in await self.store.in_force()},
+                {DEFAULT_NAMESPACE: 2, "b": 2},
+            )
+            exists = self.store.create_namespace(a_draft(8, namespace="b"))
+            await self.assert_refused(exists, Conflict, "namespace_exists")
+
+        async def test_retry_to_create_a_namespace(self) -> None:
+            draft = a_draft(5, namespace="b", idempotency_key="k")
+            self.assertEqual(await self.store.create_namespace(draft), await self.store.create_namespace(draft))
+
+        async def test_retired_namespace_goes_on_counting(self) -> None:
+            draft = a_draft(5, namespace="b", idempotency_key="k")
+            await self.store.create_namespace(draft)
+            await self.store.publish(a_draft(6, namespace="b"))
+            await self.store.retire_namespace("b")
+            self.assertEqual([each.configuration.namespace for each in await self.store.in_force()], ["default"])
+            self.assertEqual(await self.versions(self.store, "b"), [2, 1])
+            await self.assert_refused(self.store.publish(a_draft(7, namespace="b")), NotFound, "unknown_namespace")
+            await self.assert_refused(self.store.retire_namespace("b"), NotFound, "unknown_namespace")
+            again = await self.store.create_namespace(draft)
+            self.assertEqual(again.configuration.version, 3)
+            self.assertEqual(await self.versions(self.store, "b"), [3, 2, 1])
+
+        async def test_history_in_pages(self) -> None:
+            for number in range(2, 8):
+                await self.store.publish(a_draft(number))
+            for before, expected in ((None, [7, 6, 5]), (5, [4, 3, 2]), (2, [1]), (1, []), (10**30, [7, 6, 5])):
+                page = await self.store.history(DEFAULT_NAMESPACE, 3, before)
+                self.assertEqual([each.configuration.version for each in page], expected)
+
+        async def test_refuses_an_unknown_version(self) -> None:
+            for namespace, version in ((DEFAULT_NAMESPACE, 2), (DEFAULT_NAMESPACE, 0), ("no", 1), ("default", 10**30)):
+                unknown = self.store.revision(namespace, version)
+                await self.assert_refused(unknown, NotFound, "unknown_version")
+
+        async def test_concurrent_writers(self) -> None:
+            revisions = await gatherResults([self.store.publish(a_draft(number)) for number in range(300)])
+            self.assertEqual([each.configuration.version for each in revisions], list(range(2, 302)))
+            kept = await self.store.history(DEFAULT_NAMESPACE, 1000, None)
+            self.assertEqual(kept[-2::-1], revisions)
+
+    return IConfigStoreTests
+
+
+def make_iagentstore_tests(fixture: StoreFixture) -> type[TestCase]:
+    """The contract of L{IAgentStore}, for the stores that C{fixture} makes."""
+
+    class IAgentStoreTests(_StoreTests):
+        def setUp(self) -> None:
+            self.store = fixture(self, a_draft(poll_interval=30))
+
+        def test_interface(self) -> None:
+            verifyObject(IAgentStore, self.store)
+
+        async def loaded(self) -> dict[str, AgentRecord]:
+            return {record.id: record for record in await self.store.load_agents()}
+
+        async def test_begins_without_agents(self) -> None:
+            self.assertEqual(await self.store.load_agents(), [])
+
+        async def test_save(self) -> None:
+            one, two = (
+                an_agent("a"),
+                an_agent("b", namespace="gone", hostname="hôst", last_poll=an_agent("b").registered_at),
+            )
+            await self.store.save_agents([one, two])
+            self.assertEqual(await self.loaded(), {"a": one, "b": two})
+
+        async def test_save_replaces(self) -> None:
+            await self.store.save_agents([an_agent("a"), an_agent("b")])
+            changed = an_agent("a", metadata="tier=edge").polled(an_agent("a").registered_at + timedelta(seconds=9))
+            await self.store.save_agents([changed])
+            self.assertEqual(await self.loaded(), {"a": changed, "b": an_agent("b")})
+
+        async def test_save_nothing(self) -> None:
+            await self.store.save_agents([])
+            self.assertEqual(await self.loaded(), {})
+
+        async def test_forget(self) -> None:
+            await self.store.save_agents([an_agent("a"), an_agent("b")])
+            await self.store.forget_agent("a")
+            await self.store.forget_agent("never-was")
+            self.assertEqual(await self.loaded(), {"b": an_agent("b")})
+
+    return IAgentStoreTests

@@ -1,0 +1,155 @@
+"""Tests of L{confd.agent.cache}: a disk that fails delays nothing, and heals alone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from confd.agent.cache import RETRY, Cache
+from confd.agent.disk import CacheFiles, Kept
+from confd.interfaces import IHealth
+from confd.model import StartError
+from tests.agent.fakes import AGENT_ID, configuration
+
+
+class CacheTests(SynchronousTestCase):
+    """L{Cache}, over a folder that comes and goes; a slow disk is one whose work is put off."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        self.files = CacheFiles(str(self.folder / "cache"), "default")
+        self.clock = Clock()
+        self.slow = False
+        self.put_off: list[Callable[[], None]] = []
+        self.writes = 0
+        self.cache = Cache(self.clock, self.files, self.in_thread)
+        self.cache.startService()
+
+    def in_thread(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
+        """Now, or once L{finish} is called."""
+        self.writes += 1
+        if not self.slow:
+            return maybeDeferred(function, *args)
+        result: Deferred[Any] = Deferred()
+        self.put_off.append(lambda: result.callback(function(*args)))
+        return result
+
+    def finish(self) -> None:
+        """The slow disk is done with what it was given first."""
+        self.put_off.pop(0)()
+        self.clock.advance(0)
+
+    def test_interface(self) -> None:
+        verifyObject(IHealth, self.cache)
+
+    def test_writes_at_once(self) -> None:
+        self.cache.keep(configuration(1))
+        self.cache.keep_id(AGENT_ID)
+        self.assertEqual(self.files.load(), Kept(configuration(1), AGENT_ID))
+
+    def test_what_is_there_already_is_not_written_again(self) -> None:
+        self.files.save(configuration(1))
+        kept = self.successResultOf(Deferred.fromCoroutine(self.cache.load()))
+        self.assertEqual(kept.configuration, configuration(1))
+        before = self.writes
+        self.cache.keep(configuration(1))
+        self.assertEqual(self.writes, before)
+
+    def test_findings_are_logged(self) -> None:
+        (self.folder / "cache").write_bytes(b"rubbish")
+        with capturedLogs() as logs:
+            self.successResultOf(Deferred.fromCoroutine(self.cache.load()))
+        self.assertEqual(len(logs), 1)
+        self.assertIn("is damaged and set aside as", logs[0]["finding"])
+
+    def test_only_the_newest_is_written_next(self) -> None:
+        self.slow = True
+        for version in range(1, 5):
+            self.cache.keep(configuration(version))
+        self.assertEqual(len(self.put_off), 1)
+        self.finish()
+        self.assertEqual(self.files.load().configuration, configuration(1))
+        self.finish()
+        self.assertEqual(self.files.load().configuration, configuration(4))
+        self.assertEqual(self.put_off, [])
+
+    # -- a disk that fails (F-09, F-14) --
+
+    def test_an_unwritable_cache_is_said_and_heals(self) -> None:
+        shutil.rmtree(self.folder)
+        with capturedLogs() as logs:
+            self.cache.keep(configuration(1))
+            self.cache.keep_id(AGENT_ID)
+            self.clock.pump([RETRY] * 5)
+        self.assertEqual(len(logs), 1, "said once")
+        self.assertEqual(
+            self.cache.trouble(),
+            f"cache_unwritable: {self.folder}/cache cannot be written: No such file or directory.",
+        )
+        self.folder.mkdir()
+        self.clock.advance(RETRY)
+        self.assertIsNone(self.cache.trouble())
+        self.assertEqual(self.files.load(), Kept(configuration(1), AGENT_ID))
+
+    def test_the_newest_is_written_once_it_heals(self) -> None:
+        shutil.rmtree(self.folder)
+        self.cache.keep(configuration(1))
+        self.cache.keep(configuration(2))
+        self.folder.mkdir()
+        self.clock.advance(RETRY)
+        self.assertEqual(self.files.load().configuration, configuration(2))
+
+    # -- stopping --
+
+    def test_stop_waits_for_the_write_under_way(self) -> None:
+        self.slow = True
+        self.cache.keep(configuration(1))
+        stopping = self.cache.stopService()
+        self.assertNoResult(stopping)
+        self.finish()
+        self.successResultOf(stopping)
+        self.assertEqual(self.files.load().configuration, configuration(1))
+
+    def test_stop_writes_what_is_pending(self) -> None:
+        self.slow = True
+        self.cache.keep(configuration(1))
+        self.cache.keep(configuration(2))
+        stopping = self.cache.stopService()
+        self.finish()
+        self.finish()
+        self.successResultOf(stopping)
+        self.assertEqual(self.files.load().configuration, configuration(2))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stop_with_a_disk_that_fails(self) -> None:
+        shutil.rmtree(self.folder)
+        self.cache.keep(configuration(1))
+        self.successResultOf(self.cache.stopService())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    # -- where there is no place for it --
+
+    def test_no_folder(self) -> None:
+        shutil.rmtree(self.folder)
+        error = self.assertRaises(StartError, self.cache.check)
+        self.assertEqual(
+            error.reasons, (f"CACHE_FILE: {self.folder} is not a folder; make it, or name a file in another one.",)
+        )
+
+    def test_a_folder_in_its_place(self) -> None:
+        (self.folder / "cache").mkdir()
+        error = self.assertRaises(StartError, self.cache.check)
+        self.assertEqual(error.reasons, (f"CACHE_FILE: {self.folder}/cache is a folder; name a file.",))
+
+    def test_a_bare_name_is_in_the_folder_of_the_process(self) -> None:
+        cache = Cache(self.clock, CacheFiles("no-such-cache", "default"), self.in_thread)
+        cache.check()

@@ -1,0 +1,78 @@
+"""Tests of L{confd.agent.enrolment}."""
+
+from __future__ import annotations
+
+from random import Random
+
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.agent.enrolment import Enrolment
+from confd.model import Registration, Unavailable
+from confd.timing import Backoff
+from tests.agent.fakes import AGENT_ID, FakeController
+
+SELF = Registration(hostname="host-1", metadata="tier=edge", strategy="POLLER", namespace="default")
+
+
+class EnrolmentTests(SynchronousTestCase):
+    """L{Enrolment}."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.controller = FakeController(poll_interval=7)
+        self.kept: list[str] = []
+        self.enrolment = Enrolment(self.clock, self.controller, Backoff(Random(1)), SELF, self.kept.append)
+
+    def test_registers_at_once(self) -> None:
+        """S16: the answer counts."""
+        self.enrolment.startService()
+        self.assertEqual(self.controller.registrations, [SELF])
+        self.assertEqual((self.enrolment.agent_id, self.enrolment.poll_interval), (AGENT_ID, 7))
+        self.assertEqual(self.kept, [AGENT_ID])
+
+    def test_keeps_the_id_it_was_given_before(self) -> None:
+        """S42: a thousand restarts make one row."""
+        self.enrolment.agent_id = "mine"
+        self.enrolment.startService()
+        self.assertEqual(self.controller.registrations[0].agent_id, "mine")
+        self.assertEqual((self.enrolment.agent_id, self.kept), ("mine", []))
+
+    def test_takes_another_id_where_the_controller_gives_one(self) -> None:
+        """The Go controller makes a new one at each registration."""
+        self.enrolment.agent_id = "mine"
+        self.controller.hung = True
+        self.enrolment.startService()
+        self.controller.hung = False
+        self.controller.waiting[0].callback(FakeController().register(SELF).result)  # type: ignore[attr-defined]
+        self.assertEqual((self.enrolment.agent_id, self.kept), (AGENT_ID, [AGENT_ID]))
+
+    def test_tries_until_a_controller_answers(self) -> None:
+        """S20."""
+        self.controller.failure = Unavailable("down", "No controller answers.")
+        with capturedLogs() as logs:
+            self.enrolment.startService()
+            self.clock.pump([1] * 300)
+        self.assertEqual(len(logs), 1, "said once")
+        self.assertGreaterEqual(len(self.controller.registrations), 10)
+        self.controller.failure = None
+        self.clock.pump([1] * 31)
+        self.assertEqual(self.enrolment.agent_id, AGENT_ID)
+
+    def test_registers_once(self) -> None:
+        self.enrolment.startService()
+        self.clock.pump([60] * 10)
+        self.assertEqual(len(self.controller.registrations), 1)
+
+    def test_stop_gives_up(self) -> None:
+        self.controller.failure = Unavailable("down", "No controller answers.")
+        self.enrolment.startService()
+        self.enrolment.stopService()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_defect_is_logged(self) -> None:
+        self.controller.hung = True
+        self.enrolment.startService()
+        self.controller.waiting[0].errback(ZeroDivisionError())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

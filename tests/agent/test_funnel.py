@@ -1,0 +1,110 @@
+"""Tests of L{confd.agent.funnel}."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd import jsontext
+from confd.agent.funnel import Funnel
+from confd.model import Configuration, Verdict, judge
+from tests.agent.fakes import CLUSTER, OTHER_CLUSTER, configuration
+
+
+def _offers() -> st.SearchStrategy[Configuration]:
+    """Few enough of each that repeats, forks and reorderings are common."""
+    return st.builds(
+        lambda cluster, epoch, version, data: configuration(
+            version, cluster_id=cluster, epoch=epoch if cluster else 0, document=jsontext.document({"url": data})
+        ),
+        st.sampled_from([CLUSTER, OTHER_CLUSTER, ""]),
+        st.integers(1, 3),
+        st.integers(1, 5),
+        st.sampled_from(["http://a", "http://b"]),
+    )
+
+
+class FunnelTests(SynchronousTestCase):
+    """L{Funnel}: a table of what follows what."""
+
+    def setUp(self) -> None:
+        self.through: list[Configuration] = []
+        self.funnel = Funnel(self.through.append)
+
+    def test_the_first_one_comes_through(self) -> None:
+        first = configuration(7)
+        self.assertIsNone(self.funnel.offer(first))
+        self.assertEqual((self.funnel.newest, self.through), (first, [first]))
+
+    def test_what_comes_through_after_version_7(self) -> None:
+        """S29, S30 and the rule of the clusters (contract, section 7)."""
+        fork = jsontext.document({"url": "http://fork"})
+        for offered, comes_through, objects in (
+            (configuration(8), True, False),
+            (configuration(1, epoch=2), True, False),
+            (configuration(7), False, False),
+            (configuration(6), False, True),
+            (configuration(7, document=fork), False, True),
+            (configuration(9, cluster_id=OTHER_CLUSTER), False, True),
+            (configuration(9, cluster_id="", epoch=0), False, True),
+        ):
+            through: list[Configuration] = []
+            funnel = Funnel(through.append)
+            funnel.offer(configuration(7))
+            objection = funnel.offer(offered)
+            self.assertEqual((len(through) == 2, objection is not None), (comes_through, objects), offered)
+
+    def test_a_controller_with_identity_takes_over_from_one_without(self) -> None:
+        self.funnel.offer(configuration(40, cluster_id="", epoch=0))
+        self.assertIsNone(self.funnel.offer(configuration(1)))
+        self.assertEqual(len(self.through), 2)
+
+    def test_objections_name_both_and_say_what_to_do(self) -> None:
+        self.funnel.offer(configuration(7))
+        for offered, remedy in (
+            (configuration(6), "confdctl epoch raise"),
+            (configuration(9, cluster_id=OTHER_CLUSTER), "confdctl cluster adopt"),
+        ):
+            objection = self.funnel.offer(offered) or ""
+            for part in (str(offered.tag), "1a2b3c4d.1.7", remedy):
+                self.assertIn(part, objection)
+
+    def test_each_objection_is_logged_once(self) -> None:
+        self.funnel.offer(configuration(7))
+        with capturedLogs() as logs:
+            for _ in range(3):
+                self.funnel.offer(configuration(6))
+                self.funnel.offer(configuration(5))
+        self.assertEqual(len(logs), 2)
+
+    def test_ever_new_objections_take_no_memory(self) -> None:
+        """S32: a hostile controller may think of new tags for ever."""
+        self.funnel.offer(configuration(1000))
+        with capturedLogs() as logs:
+            for version in range(1, 500):
+                self.funnel.offer(configuration(version))
+        self.assertEqual(len(logs), 499)
+        self.assertLessEqual(len(self.funnel._said), 100)
+
+    @given(st.lists(_offers(), max_size=30))
+    def test_history_only_rises(self, offers: list[Configuration]) -> None:
+        """G3: whatever is lost, repeated, reordered or foreign, each that comes through supersedes all before it."""
+        through: list[Configuration] = []
+        funnel = Funnel(through.append)
+        for offered in offers:
+            funnel.offer(offered)
+        for earlier, later in zip(through, through[1:], strict=False):
+            self.assertIs(judge(later.tag, later.document.checksum, earlier.tag), Verdict.NEWER)
+        clusters = [each.cluster_id for each in through if each.cluster_id]
+        self.assertLessEqual(len(set(clusters)), 1)
+
+    @given(st.permutations(range(1, 8)), st.integers(0, 6))
+    def test_the_newest_wins_in_any_order(self, order: list[int], lost: int) -> None:
+        funnel = Funnel(lambda _: None)
+        arrived = order[lost:]
+        for version in arrived:
+            funnel.offer(configuration(version))
+        assert funnel.newest is not None
+        self.assertEqual(funnel.newest.version, max(arrived))

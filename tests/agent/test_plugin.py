@@ -1,0 +1,50 @@
+"""Tests of L{confd.agent.plugin}."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from confd.agent import plugin
+from confd.agent.strategies.poller import Poller
+from confd.interfaces import IStrategy, IStrategyMaker, StrategyContext
+from confd.model import StartError
+
+CONTEXT = StrategyContext(Clock(), "default", {})
+
+
+class PluginTests(SynchronousTestCase):
+    """Finding strategies by name."""
+
+    def test_poller_is_installed(self) -> None:
+        strategy = plugin.make("POLLER", CONTEXT)
+        self.assertIsInstance(strategy, Poller)
+        verifyObject(IStrategy, strategy)
+
+    def test_makers(self) -> None:
+        for name, maker in plugin.strategies().items():
+            verifyObject(IStrategyMaker, maker)
+            self.assertEqual(name, name.upper())
+
+    def test_an_unknown_one_is_refused_with_a_list(self) -> None:
+        error = self.assertRaises(StartError, plugin.make, "PIGEON", CONTEXT)
+        (reason,) = error.reasons
+        self.assertIn("DISTRIBUTION_STRATEGY: 'PIGEON' is not installed; there are: ", reason)
+        self.assertIn("POLLER", reason)
+
+    def test_looking_imports_no_strategy_and_no_reactor(self) -> None:
+        """A drop-in that installs the reactor breaks C{twistd --reactor}."""
+        script = (
+            "import sys\n"
+            "from confd.agent import plugin\n"
+            "assert 'POLLER' in plugin.strategies()\n"
+            "print([name for name in sys.modules if name == 'twisted.internet.reactor' or 'agent.strategies.' in name])"
+        )
+        root = Path(__file__).parents[2]
+        found = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
+        self.assertEqual(found.stdout, "[]\n")

@@ -1,0 +1,259 @@
+"""Tests of L{confd.agent.reconciler}."""
+
+from __future__ import annotations
+
+from random import Random
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from confd.agent.enrolment import Enrolment
+from confd.agent.funnel import Funnel
+from confd.agent.reconciler import Reconciler
+from confd.interfaces import IControllerClient, IHealth, ISink
+from confd.model import Configuration, Malformed, NotFound, Registration, Unauthenticated, Unavailable
+from confd.timing import Backoff
+from tests.agent.fakes import OTHER_CLUSTER, FakeController, configuration
+
+DOWN = Unavailable("down", "No controller answers.")
+
+
+class ReconcilerTests(SynchronousTestCase):
+    """L{Reconciler}."""
+
+    def setUp(self) -> None:
+        self.build(1)
+
+    def build(self, seed: int) -> None:
+        self.clock = Clock()
+        self.controller = FakeController(configuration(1))
+        self.through: list[Configuration] = []
+        self.funnel = Funnel(self.through.append)
+        random = Random(seed)
+        self.enrolment = Enrolment(
+            self.clock, self.controller, Backoff(random), Registration(), lambda agent_id: None
+        )
+        self.reconciler = Reconciler(
+            self.clock, self.controller, self.funnel, self.enrolment, Backoff(random), random
+        )
+
+    def versions(self) -> list[int]:
+        """What came through the funnel."""
+        return [each.version for each in self.through]
+
+    def polls_within(self, seconds: int) -> int:
+        """How many polls are made in that time."""
+        before = len(self.controller.polls)
+        self.clock.pump([0.1] * (seconds * 10))
+        return len(self.controller.polls) - before
+
+    def test_interfaces(self) -> None:
+        verifyObject(ISink, self.reconciler)
+        verifyObject(IHealth, self.reconciler)
+        verifyObject(IControllerClient, self.controller)
+
+    def test_polls_at_once(self) -> None:
+        """S16."""
+        self.reconciler.startService()
+        self.assertEqual(self.versions(), [1])
+
+    def test_polls_are_conditional_and_name_the_agent(self) -> None:
+        """S01, S02."""
+        self.enrolment.agent_id = "mine"
+        self.reconciler.startService()
+        self.clock.pump([33])
+        self.assertEqual(self.controller.polls, [(None, "mine"), (configuration(1).tag, "mine")])
+
+    @given(st.integers(), st.sampled_from([1, 2, 30, 3600]))
+    def test_a_change_arrives_within_1_2_intervals(self, seed: int, interval: int) -> None:
+        """G4, S08: whatever a broker does."""
+        self.build(seed)
+        self.controller.in_force = configuration(1, poll_interval=interval)
+        self.reconciler.startService()
+        self.controller.in_force = configuration(2, poll_interval=interval)
+        self.clock.pump([interval * 0.05] * 24)
+        self.assertEqual(self.versions(), [1, 2])
+
+    @given(st.integers())
+    def test_polls_no_more_often_than_it_should(self, seed: int) -> None:
+        self.build(seed)
+        self.reconciler.startService()
+        self.assertIn(self.polls_within(300), (9, 10, 11))
+
+    def test_follows_the_interval_of_the_configuration(self) -> None:
+        self.controller.in_force = configuration(1, poll_interval=2)
+        self.reconciler.startService()
+        self.assertGreaterEqual(self.polls_within(60), 27)
+
+    def test_follows_the_interval_of_the_registration_until_there_is_a_configuration(self) -> None:
+        self.enrolment.poll_interval = 5
+        self.controller.in_force = None
+        self.reconciler.startService()
+        self.assertEqual(self.reconciler._interval, 5)
+
+    # -- a controller that is away --
+
+    @given(st.integers(), st.integers(1, 600))
+    def test_back_within_the_backoff(self, seed: int, away: int) -> None:
+        """S17: never more than 30 seconds after the return."""
+        self.build(seed)
+        self.controller.failure = DOWN
+        self.reconciler.startService()
+        self.clock.pump([1] * away)
+        self.controller.failure = None
+        self.clock.pump([1] * 31)
+        self.assertEqual(self.versions(), [1])
+
+    def test_backs_off(self) -> None:
+        """G8."""
+        self.controller.failure = DOWN
+        self.reconciler.startService()
+        self.polls_within(120)
+        self.assertLess(self.polls_within(600), 80)
+
+    def test_a_success_resets_the_backoff(self) -> None:
+        self.controller.failure = DOWN
+        self.reconciler.startService()
+        self.clock.pump([1] * 300)
+        self.controller.failure = None
+        self.clock.pump([1] * 31)
+        self.controller.failure = DOWN
+        self.clock.pump([1] * 34)
+        before = len(self.controller.polls)
+        self.clock.pump([0.1] * 70)
+        self.assertGreaterEqual(len(self.controller.polls) - before, 1)
+
+    def test_silence_is_trouble_after_three_intervals(self) -> None:
+        self.reconciler.startService()
+        self.controller.failure = DOWN
+        self.clock.pump([1] * 89)
+        self.assertIsNone(self.reconciler.trouble())
+        self.clock.pump([1] * 2)
+        self.assertEqual(self.reconciler.trouble(), "No controller answers.")
+        self.controller.failure = None
+        self.clock.pump([1] * 31)
+        self.assertIsNone(self.reconciler.trouble())
+
+    def test_a_hung_controller_is_trouble_too(self) -> None:
+        """S15: the deadline is the client's; the loop goes on after it."""
+        self.reconciler.startService()
+        self.controller.hung = True
+        self.clock.pump([1] * 34)
+        self.assertEqual(len(self.controller.waiting), 1)
+        self.controller.waiting[0].errback(DOWN)
+        self.clock.pump([1] * 2)
+        self.assertEqual(len(self.controller.waiting), 2)
+
+    # -- answers that are none --
+
+    def test_poison_never_ends_the_loop(self) -> None:
+        """S32, S37, S38."""
+        self.reconciler.startService()
+        self.controller.failure = Malformed("unexpected_answer", "That is no configuration.")
+        self.clock.pump([1] * 60)
+        self.controller.failure = None
+        self.controller.in_force = configuration(2)
+        self.clock.pump([1] * 31)
+        self.assertEqual(self.versions(), [1, 2])
+
+    def test_a_defect_never_ends_the_loop(self) -> None:
+        self.controller.hung = True
+        self.reconciler.startService()
+        self.controller.waiting[0].errback(ZeroDivisionError())
+        self.controller.hung = False
+        self.clock.pump([33])
+        self.assertEqual(self.versions(), [1])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_wrong_credentials_are_said_at_once_and_tried_again(self) -> None:
+        self.reconciler.startService()
+        self.controller.failure = Unauthenticated("bad_credentials", "Set CONTROLLER_PASSWORD.")
+        with capturedLogs() as logs:
+            self.clock.pump([1] * 120)
+        self.assertEqual(self.reconciler.trouble(), "Set CONTROLLER_PASSWORD.")
+        self.assertEqual([event["reason"] for event in logs], ["Set CONTROLLER_PASSWORD."])
+        self.assertGreater(len(self.controller.polls), 4)
+        self.controller.failure = None
+        self.clock.pump([1] * 31)
+        self.assertIsNone(self.reconciler.trouble())
+
+    def test_an_unknown_namespace_is_said_at_once(self) -> None:
+        self.reconciler.startService()
+        self.controller.failure = NotFound("unknown_namespace", "There is no namespace 'edge'.")
+        self.clock.pump([33])
+        self.assertEqual(self.reconciler.trouble(), "There is no namespace 'edge'.")
+
+    # -- controllers that offer what cannot be taken --
+
+    def test_another_cluster_is_trouble_until_the_right_one_answers(self) -> None:
+        """S29, S30, F-12."""
+        for wrong in (configuration(9, cluster_id=OTHER_CLUSTER), configuration(4)):
+            self.build(1)
+            self.controller.in_force = configuration(5)
+            self.reconciler.startService()
+            self.controller.in_force = wrong
+            self.clock.pump([33])
+            self.assertIn(str(wrong.tag), self.reconciler.trouble() or "")
+            self.assertEqual(self.versions(), [5])
+            self.controller.in_force = configuration(5)
+            self.clock.pump([33])
+            self.assertIsNone(self.reconciler.trouble())
+
+    # -- hints --
+
+    def test_a_hint_polls_soon(self) -> None:
+        self.reconciler.startService()
+        self.clock.advance(5)
+        self.controller.in_force = configuration(2)
+        self.reconciler.hint()
+        self.clock.advance(0)
+        self.assertEqual(self.versions(), [1, 2])
+
+    def test_many_hints_make_one_request_a_second(self) -> None:
+        """F-23, F-27."""
+        self.reconciler.startService()
+        before = len(self.controller.polls)
+        for _ in range(1000):
+            self.reconciler.hint()
+            self.clock.advance(0.01)
+        self.assertIn(len(self.controller.polls) - before, (9, 10))
+
+    def test_the_last_of_many_hints_is_not_lost(self) -> None:
+        self.reconciler.startService()
+        self.reconciler.hint()
+        self.clock.advance(0.5)
+        self.controller.in_force = configuration(2)
+        self.reconciler.hint()
+        self.clock.pump([0.1] * 6)
+        self.assertEqual(self.versions(), [1, 2])
+
+    def test_a_hint_during_a_poll_makes_another(self) -> None:
+        self.controller.hung = True
+        self.reconciler.startService()
+        self.clock.advance(5)
+        self.reconciler.hint()
+        self.clock.advance(0)
+        self.controller.hung = False
+        self.controller.waiting[0].callback(configuration(1))
+        self.controller.in_force = configuration(2)
+        self.clock.advance(0)
+        self.assertEqual(self.versions(), [1, 2])
+
+    def test_stop_leaves_nothing(self) -> None:
+        self.reconciler.startService()
+        self.reconciler.hint()
+        self.reconciler.stopService()
+        self.reconciler.hint()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stop_cancels_the_poll(self) -> None:
+        self.controller.hung = True
+        self.reconciler.startService()
+        stopping = self.reconciler.stopService()
+        assert stopping is not None
+        self.successResultOf(stopping)
+        self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -1,0 +1,158 @@
+"""The paths of agents, as a caller meets them."""
+
+from __future__ import annotations
+
+import uuid
+from urllib.parse import urlsplit
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.controller.house import ADMIN, AGENT, House
+from tests.conversation import Reply
+
+AGENTS = "/api/v1/agents"
+
+
+class RegisterTests(SynchronousTestCase):
+    """POST C{/api/v1/register}."""
+
+    def setUp(self) -> None:
+        self.house = House()
+
+    def register(self, **fields: object) -> Reply:
+        """Register."""
+        return self.house.caller().post("/api/v1/register", json=fields, auth=AGENT)
+
+    def test_new(self) -> None:
+        """A new agent gets a UUID and what it needs to know."""
+        reply = self.register(hostname="box", metadata="region=us-west")
+        self.assertEqual(str(uuid.UUID(reply.json["agent_id"])), reply.json["agent_id"])
+        self.assertEqual((reply.json["poll_url"], reply.json["poll_interval_seconds"]), ("/api/v1/config", 30))
+
+    def test_go_agent(self) -> None:
+        """No body at all, or fields that nobody knows, are no reason to refuse."""
+        self.assertEqual(self.house.caller().post("/api/v1/register", auth=AGENT).status, 200)
+        self.assertEqual(self.register(version="1.2", pid=7).status, 200)
+
+    def test_keeps_its_row(self) -> None:
+        """With the id that it was given before; what it says of itself is new (S42)."""
+        agent_id = self.house.join(hostname="old")
+        self.house.clock.advance(5)
+        for _ in range(3):
+            self.assertEqual(self.register(agent_id=agent_id, hostname="new").json["agent_id"], agent_id)
+        (agent,) = self.house.caller().get(AGENTS, auth=ADMIN).json
+        self.assertEqual((agent["hostname"], agent["registered_at"]), ("new", "2026-11-24T12:00:00.000Z"))
+
+    def test_mistakes(self) -> None:
+        """400 with the field; an unknown namespace is 404; an admin is no agent."""
+        for field, value in (
+            ("agent_id", "x" * 65),
+            ("agent_id", "a b"),
+            ("agent_id", "../x"),
+            ("hostname", 5),
+            ("hostname", "x" * 256),
+            ("metadata", "x" * 1025),
+            ("strategy", "x" * 33),
+            ("namespace", None),
+        ):
+            reply = self.register(**{field: value})
+            self.assertEqual((reply.status, reply.json["details"][0]["pointer"]), (400, f"/{field}"), value)
+        self.assertEqual(self.register(namespace="nowhere").status, 404)
+        self.assertEqual(self.house.caller().post("/api/v1/register", json={}, auth=ADMIN).status, 403)
+        self.assertEqual(self.house.caller().get(AGENTS, auth=ADMIN).json, [])
+
+    def test_too_large(self) -> None:
+        """Its body is small."""
+        self.assertEqual(self.register(metadata="x" * 9000).status, 413)
+
+    def test_storage_fails(self) -> None:
+        """What is not on disk is not answered."""
+        self.house.store.broken = "the disk is full"
+        self.assertEqual(self.register().status, 503)
+        self.assertEqual(self.house.caller().get(AGENTS, auth=ADMIN).json, [])
+
+
+class ListTests(SynchronousTestCase):
+    """GET C{/api/v1/agents} and its children."""
+
+    def setUp(self) -> None:
+        self.house = House()
+
+    def agents(self, query: str = "") -> Reply:
+        """A page."""
+        return self.house.caller().get(AGENTS + query, auth=ADMIN)
+
+    def test_empty(self) -> None:
+        """No agents are an empty array, not null (S44)."""
+        self.assertEqual(self.agents().body, b"[]")
+
+    def test_row(self) -> None:
+        """Times are RFC 3339, and one that never was is null (S02, S03)."""
+        agent_id = self.house.join(hostname="box", metadata="m", strategy="POLLER")
+        (row,) = self.agents().json
+        self.assertEqual(row["registered_at"], "2026-11-24T12:00:00.000Z")
+        self.assertIsNone(row["last_poll"])
+        self.house.clock.advance(7)
+        self.house.caller().get("/api/v1/config", auth=AGENT, headers={"X-Agent-ID": agent_id})
+        row = self.house.caller().get(f"{AGENTS}/{agent_id}", auth=ADMIN).json
+        self.assertEqual(row["last_poll"], "2026-11-24T12:00:07.000Z")
+        self.assertEqual((row["hostname"], row["metadata"], row["strategy"]), ("box", "m", "POLLER"))
+
+    def test_silent(self) -> None:
+        """Not heard of in three intervals; one poll ends it (S02)."""
+        agent_id = self.house.join()
+        self.house.clock.advance(90)
+        self.assertIsNone(self.agents().json[0]["state"])
+        self.house.clock.advance(1)
+        self.assertEqual(self.agents().json[0]["state"], "silent")
+        self.assertEqual(len(self.agents("?state=silent").json), 1)
+        self.house.caller().get("/api/v1/config", auth=AGENT, headers={"X-Agent-ID": agent_id})
+        self.assertIsNone(self.agents().json[0]["state"])
+        self.assertEqual(self.agents("?state=silent").json, [])
+
+    def test_pages(self) -> None:
+        """Following C{Link} meets each agent once."""
+        joined = sorted(self.house.join() for _ in range(25))
+        met, path = [], f"{AGENTS}?limit=10"
+        while path:
+            reply = self.house.caller().get(path, auth=ADMIN)
+            met += [row["id"] for row in reply.json]
+            link = reply.headers.get("link", "")
+            path = link.partition("<")[2].partition(">")[0]
+            self.assertEqual(urlsplit(path).path, AGENTS if path else "")
+        self.assertEqual(met, joined)
+
+    def test_bad_pages(self) -> None:
+        """Limits are limits."""
+        for query in ("?limit=0", "?limit=501", "?limit=x", "?limit=-1", "?before=1"):
+            self.assertEqual(self.agents(query).status, 400, query)
+        self.assertEqual(self.agents("?namespace=nowhere").status, 404)
+
+    def test_namespaces(self) -> None:
+        """Each shows its own."""
+        self.house.caller().post("/api/v1/namespaces", json={"name": "blue", "config": {"url": "http://x"}}, auth=ADMIN)
+        self.house.join(namespace="blue")
+        self.assertEqual((len(self.agents().json), len(self.agents("?namespace=blue").json)), (0, 1))
+
+    def test_forget(self) -> None:
+        """It is gone, and stays gone although it was about to be written."""
+        agent_id = self.house.join()
+        self.house.caller().get("/api/v1/config", auth=AGENT, headers={"X-Agent-ID": agent_id})
+        self.assertEqual(self.house.caller().delete(f"{AGENTS}/{agent_id}", auth=ADMIN).status, 200)
+        self.house.clock.advance(2)
+        self.assertEqual(self.agents().json, [])
+        self.assertEqual(self.successResultOf(self.house.store.load_agents()), [])
+        for method in ("GET", "DELETE"):
+            reply = self.house.caller().request(method, f"{AGENTS}/{agent_id}", auth=ADMIN)
+            self.assertEqual((reply.status, reply.code), (404, "unknown_agent"))
+
+    def test_unknown_poller(self) -> None:
+        """A poll under an id that nobody knows is answered, and makes no row."""
+        reply = self.house.caller().get("/api/v1/config", auth=AGENT, headers={"X-Agent-ID": "stranger"})
+        self.assertEqual((reply.status, self.agents().json), (200, []))
+
+    def test_roles(self) -> None:
+        """Agents do not see each other."""
+        for path in (AGENTS, f"{AGENTS}/x", "/api/v1/namespaces"):
+            self.assertEqual(self.house.caller().get(path, auth=AGENT).status, 403)
+            self.assertEqual(self.house.caller().get(path).status, 401)

@@ -1,0 +1,126 @@
+"""The live agents, and how they come to disk."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.model import Registration
+from tests.controller.house import House
+
+
+class WriteBehindTests(SynchronousTestCase):
+    """Polls cost no transaction each."""
+
+    def setUp(self) -> None:
+        self.house = House()
+        self.ids = [self.house.join() for _ in range(3)]
+        self.saves: list[int] = []
+        save = self.house.store.save_agents
+
+        def counted(records):  # type: ignore[no-untyped-def]
+            self.saves.append(len(records))
+            return save(records)
+
+        self.house.store.save_agents = counted
+
+    def stored(self) -> dict[str, object]:
+        """When each agent polled last, as the disk knows it."""
+        return {record.id: record.last_poll for record in self.successResultOf(self.house.store.load_agents())}
+
+    def test_one_transaction(self) -> None:
+        """However many polls there are in a second."""
+        for _ in range(50):
+            for agent_id in self.ids:
+                self.house.registry.polled(agent_id)
+        self.house.clock.advance(1)
+        self.assertEqual(self.saves, [3])
+        self.assertNotIn(None, self.stored().values())
+        self.house.clock.advance(5)
+        self.assertEqual(self.saves, [3])
+
+    def test_flushed_at_the_end(self) -> None:
+        """A stop loses nothing."""
+        self.house.registry.polled(self.ids[0])
+        self.successResultOf(self.house.stop())
+        self.assertIsNotNone(self.stored()[self.ids[0]])
+
+    def test_storage_comes_back(self) -> None:
+        """What could not be written is written later, and nothing is logged every second."""
+        self.house.store.broken = "the disk is full"
+        self.house.registry.polled(self.ids[0])
+        self.house.clock.pump([1.0] * 5)
+        self.assertIsNone(self.stored()[self.ids[0]])
+        self.house.store.broken = None
+        self.house.clock.advance(1)
+        self.assertIsNotNone(self.stored()[self.ids[0]])
+
+    def test_stopped_in_trouble(self) -> None:
+        """The stop ends all the same."""
+        self.house.store.broken = "the disk is full"
+        self.house.registry.polled(self.ids[0])
+        self.successResultOf(self.house.stop())
+
+    def test_stopped_while_writing(self) -> None:
+        """What a cancelled write had taken is written by the last one."""
+        save, hung = self.house.store.save_agents, Deferred()
+        self.house.store.save_agents = lambda records: hung
+        self.house.registry.polled(self.ids[0])
+        self.house.clock.advance(1)
+        self.house.store.save_agents = save
+        self.successResultOf(self.house.stop())
+        self.assertIsNotNone(self.stored()[self.ids[0]])
+
+
+class LoadTests(SynchronousTestCase):
+    """A controller that starts again."""
+
+    def test_known_agents(self) -> None:
+        """They are there, and get three intervals to say something before they are silent."""
+        before = House()
+        agent_id = before.join(hostname="box")
+        before.registry.polled(agent_id)
+        self.successResultOf(before.stop())
+        after = House(before.store)
+        record = after.registry.get(agent_id)
+        self.assertEqual(record.hostname, "box")
+        self.assertIsNotNone(record.last_poll)
+        self.assertIsNone(after.registry.state(record))
+
+    def test_storage_down_at_start(self) -> None:
+        """It is tried again until it works."""
+        house = House(started=False)
+        load = house.store.load_agents
+        house.store.load_agents = lambda: house.store.save_agents([])
+        house.store.broken = "locked"
+        house.recovery.startService()
+        house.clock.pump([1.0] * 3)
+        self.assertIsNotNone(house.snapshot.trouble())
+        house.store.broken = None
+        house.store.load_agents = load
+        house.clock.advance(1)
+        self.assertIsNone(house.snapshot.trouble())
+
+    def test_stopped_while_loading(self) -> None:
+        """It ends."""
+        house = House(started=False)
+        house.store.load_agents = Deferred
+        house.recovery.startService()
+        house.recovery.stopService()
+        self.assertIsNotNone(house.snapshot.trouble())
+
+
+class TimeTests(SynchronousTestCase):
+    """Who is silent is judged by the monotonic clock."""
+
+    def test_wall_clock_jumps(self) -> None:
+        """A wall clock that is set by a day makes nobody silent (G11)."""
+        house = House()
+        wall = [house.now()]
+        house.registry._now = lambda: wall[0]
+        record = self.successResultOf(Deferred.fromCoroutine(house.registry.register(Registration())))
+        wall[0] = wall[0].replace(year=2030)
+        house.registry.polled(record.id)
+        self.assertIsNone(house.registry.state(house.registry.get(record.id)))
+        wall[0] = wall[0].replace(year=2020)
+        self.assertIsNone(house.registry.state(house.registry.get(record.id)))

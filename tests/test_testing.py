@@ -1,0 +1,39 @@
+"""The fakes that ship pass the suites that the real things pass."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from confd.model import Draft, Unavailable
+from confd.testing import MemoryStore, a_draft, an_agent, make_iagentstore_tests, make_iconfigstore_tests
+
+
+def memory_store(test: TestCase, first: Draft) -> MemoryStore:
+    return MemoryStore(first)
+
+
+class MemoryConfigStoreTests(make_iconfigstore_tests(memory_store)):  # type: ignore[misc]
+    """L{MemoryStore} is an L{IConfigStore}."""
+
+
+class MemoryAgentStoreTests(make_iagentstore_tests(memory_store)):  # type: ignore[misc]
+    """L{MemoryStore} is an L{IAgentStore}."""
+
+
+class BrokenMemoryStoreTests(SynchronousTestCase):
+    """A test can break it, and mend it."""
+
+    def test_broken(self) -> None:
+        store = MemoryStore(a_draft(1, poll_interval=30))
+        store.broken = "The disk is full."
+        self.assertEqual(store.trouble(), "The disk is full.")
+        for write in (store.publish(a_draft(2)), store.save_agents([an_agent("a")]), store.retire_namespace("default")):
+            self.assertEqual(self.failureResultOf(write, Unavailable).value.code, "storage_unavailable")
+        self.assertEqual(len(self.successResultOf(store.in_force())), 1)
+
+    def test_mended(self) -> None:
+        store = MemoryStore(a_draft(1, poll_interval=30))
+        store.broken = "The disk is full."
+        self.failureResultOf(store.publish(a_draft(2)), Unavailable)
+        store.broken = None
+        self.assertEqual(self.successResultOf(store.publish(a_draft(2))).configuration.version, 2)
