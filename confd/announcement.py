@@ -28,7 +28,7 @@ def announce(configuration: Configuration, key: SigningKey) -> bytes:
         "checksum": configuration.document.checksum,
         "key_id": key.key_id,
     }
-    signed = _signed_bytes(jsontext.decode(jsontext.encode(message)))
+    signed = _signed_bytes(jsontext.decode(jsontext.encode(message), jsontext.ENVELOPE_DEPTH))
     return jsontext.encode(message | {"signature": key.sign(signed)})
 
 
@@ -58,7 +58,7 @@ def read(raw: bytes) -> Announcement:
     """
     if len(raw) > wire.MAX_ANSWER_BYTES:
         raise Malformed("too_large", "The announcement is larger than any that a controller makes.")
-    message = jsontext.decode(raw)
+    message = jsontext.decode(raw, jsontext.ENVELOPE_DEPTH)
     if not isinstance(message, dict):
         raise Malformed("unexpected_announcement", "The announcement is JSON, but not an object.")
     signature = message.pop("signature", "")

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import IService, MultiService
@@ -70,6 +71,7 @@ class Daemon(MultiService):
         super().__init__()
         self.setName(name)
         self._reactor, self._settings, self._twistd = reactor, settings, twistd
+        self._stderr: IO[str] | None = sys.__stderr__
 
     def setServiceParent(self, parent: Any) -> None:
         """
@@ -83,6 +85,8 @@ class Daemon(MultiService):
             observe = self._observer()
             directlyProvides(observe, ILogObserver)
             parent.setComponent(ILogObserver, observe)
+        if self._daemonises:
+            self._stderr = _stderr_beyond_fork()
         super().setServiceParent(parent)
 
     def privilegedStartService(self) -> None:
@@ -94,6 +98,8 @@ class Daemon(MultiService):
         self._or_exit(super().startService)
         # Twisted ends a process with the signal that stopped it; to be told to stop is no failure.
         self._reactor.addSystemEventTrigger("after", "shutdown", setattr, self._reactor, "_exitSignal", None)
+        if self._daemonises and self._stderr is not None:
+            self._stderr.close()
         self.log.info("{name} is up", name=self.name)
 
     def stopService(self) -> Deferred[None]:
@@ -113,10 +119,14 @@ class Daemon(MultiService):
                 self.log.failure("{part} did not stop cleanly", part=type(child).__name__)
         self.log.info("{name} has stopped", name=self.name)
 
+    @property
+    def _daemonises(self) -> bool:
+        return not self._twistd.get("nodaemon", True)
+
     def _observer(self) -> Any:
-        path = self._twistd.get("logfile") or ("" if self._twistd.get("nodaemon", True) else "twistd.log")
+        path = self._twistd.get("logfile") or ("twistd.log" if self._daemonises else "-")
         # Standard output as it is now: twistd will redirect it into the log.
-        file = sys.stdout if path in ("", "-") else LogFile.fromFullPath(path)
+        file = sys.stdout if path == "-" else _log_file(path)
         terminal = file is sys.stdout and file.isatty()
         form = self._settings.log_format or ("text" if terminal else "json")
         return observer(file, self._settings.log_level, form)
@@ -125,22 +135,41 @@ class Daemon(MultiService):
         try:
             start()
         except StartError as error:
-            self._exit(error)
+            for reason in error.reasons:
+                self.log.critical("cannot start: {reason}", reason=reason)
+            self._exit(str(error))
+        except Exception as error:
+            self.log.failure("{name} cannot start", name=self.name)
+            self._exit(f"{self.name}: cannot start, and the log says more: {error!r}")
 
-    def _exit(self, error: StartError) -> NoReturn:
-        for reason in error.reasons:
-            self.log.critical("cannot start: {reason}", reason=reason)
-        self._forget_pid()
-        if self._twistd.get("nodaemon", True):
-            print(error, file=sys.__stderr__)
-            raise SystemExit(1)
-        # The parent of a daemonised process prints this one.
-        raise SystemExit(str(error))
+    def _exit(self, words: str) -> NoReturn:
+        """End the process, and the one that waits for it to daemonise, with what a person needs to know."""
+        print(words, file=self._stderr, flush=True)
+        pid_file, status = self._twistd.get("pidfile"), self._twistd.get("statusPipe")
+        if pid_file:
+            with suppress(OSError):
+                os.remove(pid_file)
+        if status is not None:
+            os.write(status, b"1")
+        raise SystemExit(1)
 
-    def _forget_pid(self) -> None:
-        path = self._twistd.get("pidfile")
-        if path and os.path.exists(path):
-            os.remove(path)
+
+def _log_file(path: str) -> Any:
+    try:
+        return LogFile.fromFullPath(path)
+    except OSError as error:
+        raise SystemExit(f"--logfile: {path} cannot be written: {error.strerror}.") from None
+
+
+def _stderr_beyond_fork() -> IO[str]:
+    """
+    Standard error, for a child that twistd will cut off from the terminal.
+
+    The parent's own is muted: it would add two lines with the first 100 bytes of the child's error.
+    """
+    words = os.fdopen(os.dup(2), "w")
+    sys.__stderr__ = open(os.devnull, "w")  # type: ignore[misc]  # noqa: SIM115 - until the process ends
+    return words
 
 
 class Listener(StreamServerEndpointService):

@@ -7,9 +7,9 @@ L{confd.model.ConfdError}.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from attrs import frozen
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -41,6 +41,8 @@ from confd.model import (
 )
 from confd.wire import MAX_ANSWER_BYTES, basic_authorization
 
+T = TypeVar("T")
+
 #: Seconds to get a connection, and seconds that a call takes at most with the last byte of its answer.
 CONNECT_TIMEOUT, CALL_TIMEOUT = 5.0, 10.0
 
@@ -51,9 +53,12 @@ IDLE_TIMEOUT = 20
 _WORDS = 500
 
 
-def web_agent(reactor: Any, tls: IPolicyForHTTPS) -> IAgent:
-    """An HTTP/1.1 client that keeps its connections for the next call."""
-    pool = HTTPConnectionPool(reactor)
+def web_agent(reactor: Any, pool: HTTPConnectionPool, tls: IPolicyForHTTPS) -> IAgent:
+    """
+    An HTTP/1.1 client.
+
+    @param pool: keeps its connections for the next call.
+    """
     pool.cachedConnectionTimeout = IDLE_TIMEOUT
     agent: IAgent = Agent(reactor, tls, connectTimeout=CONNECT_TIMEOUT, pool=pool)
     return agent
@@ -150,6 +155,54 @@ class Http:
         @raise Unavailable: there was none in time.
         @raise Malformed: it was too long.
         """
+
+        async def exchange() -> Answer:
+            response = await self._request(method, url, headers, params, body)
+            return Answer(who, response.code, await _read(response))
+
+        return self._bounded(who, exchange())
+
+    async def stream(
+        self,
+        who: str,
+        url: str,
+        headers: Mapping[str, str],
+        params: Mapping[str, str],
+        received: Callable[[bytes], None],
+    ) -> None:
+        """
+        GET an answer that has no end, and hand its bytes on as they come; cancelling closes it.
+
+        @param received: called with each piece; what it raises ends the stream.
+        @return: when the other side has ended it.
+        @raise ConfdError: there was no such answer in time, or the stream broke off.
+        """
+
+        async def begin() -> IResponse:
+            response = await self._request("GET", url, headers, params)
+            if response.code != 200:
+                Answer(who, response.code, await _read(response)).raise_unless_success()
+                raise Malformed("unexpected_answer", f"{who} answers {response.code} where a stream was asked for.")
+            return response
+
+        response = await self._bounded(who, begin())
+        body = _Stream(received)
+        response.deliverBody(body)
+        try:
+            await body.ended
+        except ConfdError:
+            raise
+        except Exception as error:
+            raise _told(who, error) from None
+
+    async def _request(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None,
+        params: Mapping[str, str] | None,
+        body: bytes | None = None,
+    ) -> IResponse:
         sent = Headers()
         for name, value in (headers or {}).items():
             sent.addRawHeader(name, value)
@@ -157,32 +210,30 @@ class Http:
             sent.addRawHeader(b"Authorization", self._authorization)
         if body is not None:
             sent.addRawHeader("Content-Type", "application/json")
+        # A client for each call: it has no cookies of a call before.
+        response: IResponse = await HTTPClient(self._web, data_to_body_producer=_Bytes).request(
+            method,
+            url,
+            params=dict(params or {}),
+            headers=sent,
+            data=body,
+            allow_redirects=False,
+            unbuffered=True,
+            reactor=self._clock,
+        )
+        return response
 
-        async def exchange() -> Answer:
-            # A client for each call: it has no cookies of a call before.
-            response = await HTTPClient(self._web, data_to_body_producer=_Bytes).request(
-                method,
-                url,
-                params=dict(params or {}),
-                headers=sent,
-                data=body,
-                allow_redirects=False,
-                unbuffered=True,
-                reactor=self._clock,
-            )
-            return Answer(who, response.code, await _read(response))
+    def _bounded(self, who: str, work: Coroutine[Any, Any, T]) -> Deferred[T]:
+        """Give a call its deadline, and its failures a name."""
 
         def late(_: object, seconds: float) -> NoReturn:
             raise Unavailable("unreachable", f"{who} does not answer within {seconds:.0f} seconds.")
 
         def failed(failure: Failure) -> Failure:
-            if failure.check(ConfdError):
-                return failure
-            if _cancelled(failure.value):
-                return Failure(CancelledError())
-            return Failure(Unavailable("unreachable", f"{who} cannot be reached: {_reason(failure.value)}."))
+            error = failure.value
+            return failure if isinstance(error, ConfdError) else Failure(_told(who, error))
 
-        return Deferred.fromCoroutine(exchange()).addTimeout(CALL_TIMEOUT, self._clock, late).addErrback(failed)
+        return Deferred.fromCoroutine(work).addTimeout(CALL_TIMEOUT, self._clock, late).addErrback(failed)
 
 
 @implementer(IBodyProducer)
@@ -206,6 +257,41 @@ class _Bytes:
 
     def stopProducing(self) -> None:
         """There is nothing to stop."""
+
+
+class _Stream(Protocol):
+    """
+    Hands the body of an answer on.
+
+    @ivar ended: fires when it has ended.
+    """
+
+    def __init__(self, received: Callable[[bytes], None]) -> None:
+        self._received = received
+        self.ended: Deferred[None] = Deferred(lambda _: self._close())
+
+    def dataReceived(self, data: bytes) -> None:
+        """A piece of it."""
+        if self.ended.called:
+            return
+        try:
+            self._received(data)
+        except Exception:
+            self.ended.errback(Failure())
+            self._close()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """It has ended, in order or not."""
+        if self.ended.called:
+            return
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self.ended.callback(None)
+        else:
+            self.ended.errback(reason)
+
+    def _close(self) -> None:
+        if self.transport is not None:
+            self.transport.loseConnection()
 
 
 class _Body(Protocol):
@@ -245,6 +331,13 @@ def _read(response: IResponse) -> Deferred[bytes]:
     body = _Body()
     response.deliverBody(body)
     return body.read
+
+
+def _told(who: str, error: BaseException | None) -> Exception:
+    """What a caller is told of a request that failed below HTTP."""
+    if _cancelled(error):
+        return CancelledError()
+    return Unavailable("unreachable", f"{who} cannot be reached: {_reason(error)}.")
 
 
 def _cancelled(error: BaseException | None) -> bool:

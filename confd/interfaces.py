@@ -7,11 +7,13 @@ anything else only for a defect. All are called on the reactor thread.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+from typing import Any
 
 from attrs import frozen
+from twisted.application.service import IService
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from zope.interface import Attribute, Interface
 
 from confd.model import (
@@ -21,6 +23,7 @@ from confd.model import (
     Membership,
     Registration,
     Revision,
+    Served,
     Tag,
     WorkerState,
 )
@@ -77,6 +80,15 @@ class IConfigStore(Interface):
         """
 
 
+class IKeyStore(Interface):
+    """The keys that announcements are signed with, kept with the database."""
+
+    keys = Attribute("Sequence of L{confd.signing.SigningKey}: those that are good, the one in use first.")
+
+    def rotate_keys() -> Deferred[None]:
+        """Use a new key from now on; the one before stays good until the next change. Fires once it is on disk."""
+
+
 class IAgentStore(Interface):
     """The agents that ever registered, durable."""
 
@@ -97,13 +109,53 @@ class IHealth(Interface):
         """One sentence that says why this part is unusable now, C{None} while it is well; cheap, as each /ready asks."""
 
 
+class IBroker(IService, IHealth):
+    """
+    One message broker, as a service: connects in the background once it is started, and never gives up (G4).
+
+    Nothing that it carries is believed: announcements are signed, and HTTP is the truth.
+    """
+
+    name = Attribute("L{str}: as in C{DISTRIBUTION_STRATEGY}.")
+
+    def announce(namespace: str, announcement: bytes) -> Deferred[None]:
+        """
+        Leave an announcement with the broker, for those who listen and for those who come later.
+
+        @return: fires once the broker has it.
+        @raise Unavailable: it is down, hung or unwilling; within 5 seconds.
+        """
+
+    def listen(namespace: str, heard: Callable[[bytes], None], connected: Callable[[], None]) -> None:
+        """
+        Hear the announcements of a namespace; called before the service starts.
+
+        @param heard: called with each message, whatever it may hold, as long as it is not larger than any announcement.
+        @param connected: called on each connection and reconnection, once the subscription is in force: what was
+            announced until then may have been missed, what comes after is heard.
+        """
+
+    def latest(namespace: str) -> Deferred[bytes | None]:
+        """
+        Fire with the newest announcement that the broker can give, C{None} where it has none.
+
+        @raise Unavailable: see L{announce}.
+        """
+
+    def answer(latest: Callable[[str], bytes | None]) -> None:
+        """
+        Give the newest announcement of a namespace to whoever asks the broker for it; called before the service starts.
+        A broker that keeps what it was told has nothing to do here.
+        """
+
+
 class IControllerClient(Interface):
     """An agent's view of the controllers; each call has a deadline and fails with L{Unavailable} where none answers."""
 
     def register(registration: Registration) -> Deferred[Membership]:
         """Join, or join again with the id given before."""
 
-    def fetch(known: Tag | None, agent_id: str) -> Deferred[Configuration | None]:
+    def fetch(known: Tag | None, agent_id: str) -> Deferred[Served | None]:
         """
         Ask for the configuration in force, conditionally.
 
@@ -112,6 +164,15 @@ class IControllerClient(Interface):
         @return: fires with it, or with C{None} where C{known} is still in force.
         @raise Malformed: the answer was no configuration.
         @raise Unauthenticated: wrong credentials.
+        """
+
+    def stream(known: Tag | None, agent_id: str, received: Callable[[bytes], None]) -> Deferred[None]:
+        """
+        Open the event stream; cancelling closes it.
+
+        @param received: called with each piece of it; what it raises ends the stream.
+        @return: fires when the controller has ended it, and fails with a L{ConfdError} when it broke off or never
+        began.
         """
 
 
@@ -139,6 +200,20 @@ class ISink(Interface):
     def hint() -> None:
         """Something may have changed: compare with the controller soon. Any number of hints make few requests."""
 
+    def known() -> Tag | None:
+        """The tag of the newest configuration that this agent knows."""
+
+    def served(served: Served) -> None:
+        """What a controller answered to an authenticated request: it is believed, and applied if it is newer."""
+
+    def announced(raw: bytes) -> bool:
+        """
+        A message as a broker brought it, whatever it may hold. A signed one is believed; any other is a hint, and
+        counted.
+
+        @return: whether it was believed.
+        """
+
 
 class IStrategy(Interface):
     """
@@ -148,6 +223,7 @@ class IStrategy(Interface):
     """
 
     name = Attribute("L{str}: as in C{DISTRIBUTION_STRATEGY}.")
+    pushes = Attribute("L{bool}: whether there is a push path at all; while it is down the agent polls more often.")
 
     def start(sink: ISink) -> None:
         """Begin to listen; returns at once, connects in the background, and never gives up (G4)."""
@@ -164,14 +240,20 @@ class StrategyContext:
     """
     What a strategy may use.
 
-    @ivar clock: the monotonic timers of the process.
+    @ivar reactor: the timers, sockets and threads of the process; its clock is monotonic.
     @ivar namespace: whose document the agent is for.
     @ivar environ: the settings as they were given, by the names of their environment variables.
+    @ivar controller: the controllers, for a strategy that asks them itself.
+    @ivar agent_id: names this agent; empty until it is registered.
+    @ivar random: where jitter comes from.
     """
 
-    clock: IReactorTime
+    reactor: Any
     namespace: str
     environ: Mapping[str, str]
+    controller: IControllerClient
+    agent_id: Callable[[], str]
+    random: Random
 
 
 class IStrategyMaker(Interface):

@@ -17,8 +17,9 @@ import rfc8785
 
 from confd.model import Document, Malformed, Unprocessable
 
-#: How deep arrays and objects may be nested.
+#: How deep arrays and objects may be nested: in a document, and in a message that carries one.
 MAX_DEPTH = 16
+ENVELOPE_DEPTH = MAX_DEPTH + 1
 
 #: Integers beyond this cannot be put in canonical form (RFC 8785 section 3.2.2.3).
 MAX_INTEGER = 2**53 - 1
@@ -32,11 +33,12 @@ _ESCAPE = re.compile(
 )
 
 
-def decode(raw: bytes) -> Any:
+def decode(raw: bytes, depth: int = MAX_DEPTH) -> Any:
     """
     Read strict JSON.
 
     @param raw: the text, at most as long as the caller's limit.
+    @param depth: how deep it may be nested.
     @return: the value.
     @raise Malformed: with a fixed sentence and code for each way of being wrong.
     """
@@ -56,7 +58,7 @@ def decode(raw: bytes) -> Any:
         raise _too_deep() from None
     if any(_ESCAPE.findall(text)):
         raise Malformed("bad_character", "The JSON text holds a lone surrogate or a NUL character.")
-    if _deeper_than(MAX_DEPTH, value):
+    if _deeper_than(depth, value):
         raise _too_deep()
     return value
 

@@ -1,8 +1,13 @@
-"""What a daemon writes about itself: text for a person at a terminal, else one JSON object a line."""
+"""
+What a daemon writes about itself: text for a person at a terminal, else one JSON object a line.
+
+Neither lets a value that came from outside begin a line of its own, hide, or command a terminal.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 from datetime import UTC, datetime
 from typing import IO, Any
 
@@ -13,8 +18,8 @@ from twisted.logger import (
     LogLevel,
     LogLevelFilterPredicate,
     formatEvent,
-    formatEventAsClassicLogText,
 )
+from twisted.python.reflect import safe_str
 
 #: Of Twisted's own chatter, what is below these levels is left out.
 _QUIET = {
@@ -23,6 +28,9 @@ _QUIET = {
     "twisted.application.internet": LogLevel.warn,
     "twisted.internet.endpoints": LogLevel.warn,
 }
+
+#: What Twisted's bridge from its old logging adds to an event.
+_LEGACY = frozenset({"message", "time", "isError", "system", "format", "why", "failure", "logLevel", "eventText"})
 
 
 def observer(file: IO[str], level: str, form: str) -> Any:
@@ -35,8 +43,7 @@ def observer(file: IO[str], level: str, form: str) -> Any:
     predicate = LogLevelFilterPredicate(LogLevel.levelWithName(level))
     for namespace, least in _QUIET.items():
         predicate.setLogLevelForNamespace(namespace, max(least, LogLevel.levelWithName(level), key=_order))
-    formatter = json_line if form == "json" else formatEventAsClassicLogText
-    return FilteringLogObserver(FileLogObserver(file, formatter), [predicate])
+    return FilteringLogObserver(FileLogObserver(file, json_line if form == "json" else text_line), [predicate])
 
 
 def _order(level: Any) -> int:
@@ -45,25 +52,55 @@ def _order(level: Any) -> int:
 
 def json_line(event: LogEvent) -> str:
     """
-    An event as one line of JSON: C{time}, C{level}, C{logger}, C{message}, the event's own fields, and C{traceback}
-    where there is a failure.
+    An event as one line of JSON, in ASCII: C{time}, C{level}, C{logger}, C{message}, the event's own fields, and
+    C{traceback} where there is a failure.
     """
-    moment = datetime.fromtimestamp(event.get("log_time", 0), UTC)
-    level = event.get("log_level")
     line: dict[str, object] = {
-        "time": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        "level": level.name if level is not None else "info",
+        "time": _time(event),
+        "level": _level(event),
         "logger": event.get("log_namespace", ""),
         "message": formatEvent(event),
     }
     for name, value in event.items():
         if not name.startswith("log_") and name not in _LEGACY:
-            line.setdefault(name, value if isinstance(value, (str, int, float, bool, type(None))) else str(value))
+            line.setdefault(name, _plain(value))
     failure = event.get("log_failure")
     if failure is not None:
         line["traceback"] = failure.getTraceback()
-    return json.dumps(line, ensure_ascii=False) + "\n"
+    return json.dumps(line) + "\n"
 
 
-#: What Twisted's bridge from its old logging adds to an event.
-_LEGACY = frozenset({"message", "time", "isError", "system", "format", "why", "failure", "logLevel", "eventText"})
+def text_line(event: LogEvent) -> str:
+    """An event as a line of text; of a failure the traceback follows, indented."""
+    message = formatEvent(event)
+    # The line breaks of a text that we wrote are meant; one that a value brings could pass for the next line.
+    ours = message.count("\n") == str(event.get("log_format", "")).count("\n")
+    lines = message.split("\n") if ours else [message]
+    failure = event.get("log_failure")
+    if failure is not None:
+        lines += failure.getTraceback().rstrip("\n").split("\n")
+    head = f"{_time(event)} {_level(event)} [{event.get('log_namespace', '')}]"
+    return f"{head} " + "\n\t".join(map(_visible, lines)) + "\n"
+
+
+def _time(event: LogEvent) -> str:
+    moment = datetime.fromtimestamp(event.get("log_time", 0), UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _level(event: LogEvent) -> str:
+    level = event.get("log_level")
+    return "info" if level is None else str(level.name)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, (str, int, float, type(None))) else safe_str(value)
+
+
+def _visible(text: str) -> str:
+    """The text with what does not print (controls, line breaks, changes of direction) spelt out."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

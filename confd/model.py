@@ -125,6 +125,18 @@ class Configuration:
 
 
 @frozen
+class Served:
+    """
+    What a controller answers to an authenticated request.
+
+    @ivar keys: the public keys that its announcements may be signed with, newest first; none for the Go controller.
+    """
+
+    configuration: Configuration
+    keys: tuple[str, ...] = ()
+
+
+@frozen
 class Revision:
     """
     A configuration as the history knows it.

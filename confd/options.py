@@ -9,24 +9,29 @@ the reference page need. All mistakes of a start come out in one L{StartError}.
 from __future__ import annotations
 
 import os
+import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
+from urllib.parse import urlsplit
 
 import attrs
+from twisted.internet import asyncioreactor
 from twisted.python import usage
 
 from confd.model import POLL_INTERVAL_MAX, POLL_INTERVAL_MIN, StartError, valid_namespace
 
-T = TypeVar("T")
+T = TypeVar("T", bound=attrs.AttrsInstance)
 
 _KEY = "confd.setting"
+_WHOLE = re.compile("-?[0-9]{1,19}")
 _SECRET_LIMIT = 65536
 
-#: How alike a variable must be to one of ours to be taken for a misspelling (S22, S25, S26), and how long at least.
-_ALIKE = 0.84
-_SHORTEST = 7
+#: How alike the words of a variable and of a setting are, where the one is a misspelling of the other, and how long a
+#: variable is at least for us to tell.
+_ALIKE, _SHORTEST = 0.75, 7
 #: Names that container platforms make by themselves for a service of ours.
 _PLATFORM_SUFFIXES = ("_SERVICE_HOST", "_SERVICE_PORT", "_PORT", "_TCP", "_ADDR", "_PROTO")
 
@@ -50,7 +55,7 @@ class Setting:
     @property
     def option(self) -> str:
         """The twistd option of the same name."""
-        return self.name.lower().replace("_", "-")
+        return _option(self.name)
 
     @property
     def file_name(self) -> str:
@@ -70,6 +75,17 @@ def settings_of(role: type) -> list[Setting]:
     return [each.metadata[_KEY] for each in attrs.fields(role)]
 
 
+def _names_of(role: type) -> list[str]:
+    """Every environment variable that a role reads."""
+    return [
+        name for each in settings_of(role) for name in ([each.name, each.file_name] if each.secret else [each.name])
+    ]
+
+
+def _option(name: str) -> str:
+    return name.lower().replace("_", "-")
+
+
 # -- parsers --
 
 
@@ -77,7 +93,7 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     """A whole number from C{low} to C{high}."""
 
     def parse(text: str) -> int:
-        if not (text.isascii() and text.removeprefix("-").isdigit() and low <= int(text[:20]) <= high):
+        if not (_WHOLE.fullmatch(text) and low <= int(text) <= high):
             raise ValueError(f"must be a whole number from {low} to {high}")
         return int(text)
 
@@ -108,17 +124,33 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def urls(text: str) -> tuple[str, ...]:
-    """A comma list of at least one http or https URL, without a slash at their ends."""
-    found = names(text)
-    for url in found:
-        if not url.startswith(("http://", "https://")) or not url.partition("://")[2]:
-            raise ValueError(f"{_without_userinfo(url)!r} must be an http:// or https:// URL")
-        if "@" in url:
+def _urls(example: str, *schemes: str) -> Callable[[str], tuple[str, ...]]:
+    """A comma list of at least one URL with one of these schemes, without a slash at their ends."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        # Looked for in the whole text, and not repeated: a password may hold a comma.
+        if "@" in text:
             raise ValueError("must not hold credentials; there are settings for them")
-    if not found:
-        raise ValueError("must name at least one http:// or https:// URL")
-    return tuple(url.rstrip("/") for url in found)
+        found = names(text)
+        if not found or not all(_is_base_url(each, schemes) for each in found):
+            raise ValueError(f"must be {' or '.join(f'{scheme}://' for scheme in schemes)} URLs such as {example}")
+        return tuple(url.rstrip("/") for url in found)
+
+    return parse
+
+
+urls = _urls("http://localhost:8080", "http", "https")
+nats_urls = _urls("nats://localhost:4222", "nats", "tls")
+
+
+def _is_base_url(text: str, schemes: tuple[str, ...]) -> bool:
+    if not text.isprintable() or re.search("[ ?#]", text):
+        return False
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def url(text: str) -> str:
@@ -136,9 +168,37 @@ def namespace(text: str) -> str:
     return text
 
 
-def _without_userinfo(url: str) -> str:
-    scheme, there, rest = url.rpartition("://")
-    return scheme + there + rest.rpartition("@")[2]
+def address(text: str) -> tuple[str, int]:
+    """A host and a port; the host of an IPv6 address is in brackets."""
+    host, _, port = text.rpartition(":")
+    try:
+        number = whole(1, 65535)(port)
+    except ValueError:
+        number = 0
+    if not host or not number:
+        raise ValueError("must be a host and a port, such as localhost:6379")
+    return host.removeprefix("[").removesuffix("]"), number
+
+
+def word(text: str) -> str:
+    """A name without spaces."""
+    if not text or not text.isprintable() or " " in text:
+        raise ValueError("must be a name without spaces")
+    return text
+
+
+def subject(text: str) -> str:
+    """A NATS subject that can be published to: words with dots between them, no wildcards."""
+    if not all(text.split(".")) or re.search(r"[\s*>]", text):
+        raise ValueError("must be a subject such as config.worker.update, without wildcards")
+    return text
+
+
+def user_name(text: str) -> str:
+    """A name that HTTP Basic can carry (RFC 7617)."""
+    if not text or ":" in text or not text.isprintable():
+        raise ValueError("must be a name without colon")
+    return text
 
 
 poll_interval = whole(POLL_INTERVAL_MIN, POLL_INTERVAL_MAX)
@@ -155,7 +215,9 @@ def read(role: type[T], given: Mapping[str, str], environ: Mapping[str, str], si
     @param siblings: roles whose settings may stand in the same environment.
     @raise StartError: with every mistake at once.
     """
-    mistakes = _misspelt(role, environ, siblings)
+    # An empty variable is what compose and systemd make of one that is not set.
+    environ = {name: text for name, text in environ.items() if text}
+    mistakes = _unread(role, environ, siblings)
     values = {}
     for each in attrs.fields(role):
         declared: Setting = each.metadata[_KEY]
@@ -172,49 +234,59 @@ def read(role: type[T], given: Mapping[str, str], environ: Mapping[str, str], si
     return settings
 
 
-def _text(declared: Setting, given: Mapping[str, str], environ: Mapping[str, str]) -> str | None:
-    if declared.name in given:
-        return given[declared.name]
-    # An empty variable is what compose and systemd make of one that is not set.
-    direct = environ.get(declared.name) or None
-    path = environ.get(declared.file_name) if declared.secret else None
-    if path:
-        if direct is not None:
+def _text(declared: Setting, *sources: Mapping[str, str]) -> str | None:
+    for source in sources:
+        text = source.get(declared.name)
+        path = source.get(declared.file_name) if declared.secret else None
+        if text is not None and path is not None:
             raise ValueError(f"is set, and {declared.file_name} too; remove one of them")
-        return _secret_from(path, declared.file_name)
-    return declared.default if direct is None else direct
+        if path is not None:
+            return _secret_from(path, declared.file_name)
+        if text is not None:
+            # What the system's decoding makes of bytes that are no text could be neither sent nor logged.
+            if re.search("[\ud800-\udfff]", text):
+                raise ValueError("is not UTF-8 text")
+            return text
+    return declared.default
 
 
 def _secret_from(path: str, name: str) -> str:
     try:
         with Path(path).open("rb") as file:
-            raw = file.read(_SECRET_LIMIT)
+            raw = file.read(_SECRET_LIMIT + 1)
         text = raw.decode("utf-8").rstrip("\r\n")
     except OSError as error:
-        raise ValueError(f"{name} names {path}, which cannot be read: {error.strerror}") from None
+        raise ValueError(f"{name} names {path!r}, which cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ValueError(f"{name} names {path}, which is not UTF-8 text") from None
+        raise ValueError(f"{name} names {path!r}, which is not UTF-8 text") from None
     if not text:
-        raise ValueError(f"{name} names {path}, which is empty")
+        raise ValueError(f"{name} names {path!r}, which is empty")
+    if len(raw) > _SECRET_LIMIT:
+        raise ValueError(f"{name} names {path!r}, which is longer than {_SECRET_LIMIT} bytes")
     return text
 
 
-def _misspelt(role: type, environ: Mapping[str, str], siblings: Sequence[type]) -> list[str]:
-    """Variables that nobody reads but that look like ours: a setting that silently does not count is a trap (S22)."""
-    own = set(_names_of(role))
-    known = own.union(*map(_names_of, siblings))
-    mistakes = []
+def _unread(role: type, environ: Mapping[str, str], siblings: Sequence[type]) -> list[str]:
+    """Variables that nobody reads and somebody seems to rely on: a setting that does not count is a trap (S22)."""
+    retired: Mapping[str, str] = getattr(role, "retired", {})
+    own = _names_of(role)
+    known = {*own, *retired}.union(*map(_names_of, siblings))
+    mistakes = [f"{name}: {retired[name]}." for name in retired if name in environ]
     for name in sorted(environ.keys() - known):
         if len(name) >= _SHORTEST and not name.endswith(_PLATFORM_SUFFIXES):
-            for close in get_close_matches(name, own, 1, _ALIKE):
-                mistakes.append(f"{name}: no such setting; did you mean {close}?")
+            for meant in get_close_matches(name, [ours for ours in own if _alike(name, ours)], 1, 0):
+                mistakes.append(f"{name}: no such setting; did you mean {meant}?")
     return mistakes
 
 
-def _names_of(role: type) -> list[str]:
-    """Every environment variable that a role reads."""
-    declared = settings_of(role)
-    return [each.name for each in declared] + [each.file_name for each in declared if each.secret]
+def _alike(name: str, ours: str) -> bool:
+    if name.replace("_", "") == ours.replace("_", ""):
+        return True
+    words, our_words = name.split("_"), ours.split("_")
+    return len(words) == len(our_words) and all(
+        word[:1] == our[:1] and (our.startswith(word) or SequenceMatcher(None, word, our).ratio() >= _ALIKE)
+        for word, our in zip(words, our_words, strict=True)
+    )
 
 
 # -- twistd --
@@ -226,11 +298,14 @@ class RoleOptions(usage.Options):
 
     @cvar role: the class of the settings, which L{settings} holds once parsing is over.
     @cvar siblings: see L{read}.
+    @ivar effective: the environment with the options over it, for parts that read settings of their own.
     """
 
     role: ClassVar[type]
     siblings: ClassVar[Sequence[type]] = ()
+    optParameters: ClassVar[list[list[str | None]]]
     settings: Any
+    effective: Mapping[str, str]
 
     def __init_subclass__(cls) -> None:
         cls.optParameters = [line for declared in settings_of(cls.role) for line in _option_lines(declared)]
@@ -247,21 +322,20 @@ class RoleOptions(usage.Options):
             )
 
     def postOptions(self) -> None:
-        """Read the settings; end the process with one line a mistake, and no traceback."""
-        declared = settings_of(self.role)
-        given = {each.name: self[each.option] for each in declared if self[each.option] is not None}
-        files = {
-            each.file_name: self[f"{each.option}-file"]
-            for each in declared
-            if each.secret and self[f"{each.option}-file"] is not None
-        }
-        environ = {
-            name: text for name, text in self._environ.items() if name.removesuffix("_FILE") + "_FILE" not in files
-        }
+        """
+        Read the settings; end the process with one line a mistake, and no traceback.
+
+        Where they need the asyncio reactor and none was named, it is installed here: this is the last moment before
+        twistd takes the default one.
+        """
+        given = {name: self[_option(name)] for name in _names_of(self.role) if self[_option(name)] is not None}
+        self.effective = {**self._environ, **given}
         try:
-            self.settings = read(self.role, given, environ | files, self.siblings)
+            self.settings = read(self.role, given, self._environ, self.siblings)
         except StartError as error:
             raise SystemExit(str(error)) from None
+        if getattr(self.settings, "asyncio", False) and "twisted.internet.reactor" not in sys.modules:
+            asyncioreactor.install()
 
 
 def _option_lines(declared: Setting) -> list[list[str | None]]:
@@ -270,5 +344,5 @@ def _option_lines(declared: Setting) -> list[list[str | None]]:
         [declared.option, None, None, f"{declared.help} ({declared.name}; default: {default})"]
     ]
     if declared.secret:
-        lines.append([f"{declared.option}-file", None, None, f"A file that holds it ({declared.file_name})"])
+        lines.append([_option(declared.file_name), None, None, f"A file that holds it ({declared.file_name})"])
     return lines

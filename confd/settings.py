@@ -4,33 +4,55 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from attrs import frozen
 
 from confd import jsontext
 from confd.model import ConfdError
-from confd.options import choice, flag, namespace, poll_interval, setting, url, urls, whole
+from confd.options import (
+    address,
+    choice,
+    flag,
+    namespace,
+    nats_urls,
+    poll_interval,
+    setting,
+    subject,
+    url,
+    urls,
+    user_name,
+    whole,
+    word,
+)
 
 #: The passwords that everybody knows: good for loopback only.
 DEFAULT_AGENT_PASSWORD, DEFAULT_ADMIN_PASSWORD = "secret123", "admin123"
+
+#: The brokers that a controller can publish to.
+BROKERS = ("REDIS", "NATS")
 
 _INTERFACE = re.compile(r"(?<!\\):interface=((?:\\.|[^:\\])*)")
 
 
 def _document(text: str) -> Any:
     try:
-        return jsontext.decode(text.encode())
+        value = jsontext.decode(text.encode())
+        jsontext.checksum(value)
     except ConfdError as error:
         raise ValueError(f"must be a JSON object: {error.message.rstrip('.')}") from None
+    if not isinstance(value, dict):
+        raise ValueError("must be a JSON object")
+    return value
 
 
 def _strategies(text: str) -> tuple[str, ...]:
     """The brokers that a controller publishes to; polling and the stream are served whatever this says."""
     found = tuple(name.strip().upper() for name in text.split(",") if name.strip())
     for name in found:
-        if name not in ("POLLER", "STREAM"):
-            raise ValueError(f"{name!r} is not one of POLLER, STREAM")
+        if name not in ("POLLER", "STREAM", *BROKERS):
+            raise ValueError(f"{name!r} is not one of POLLER, STREAM, {', '.join(BROKERS)}")
     return found
 
 
@@ -47,15 +69,49 @@ class LogSettings:
 
 
 @frozen
-class ControllerSettings(LogSettings):
+class BrokerSettings(LogSettings):
+    """How to reach the brokers: the same at both ends."""
+
+    redis_address: tuple[str, int] = setting("REDIS_ADDRESS", "Redis, as host:port.", "localhost:6379", address)
+    redis_username: str | None = setting("REDIS_USERNAME", "Its ACL user.", None)
+    redis_password: str | None = setting("REDIS_PASSWORD", "Its password.", None, secret=True)
+    redis_db: int = setting("REDIS_DB", "Its database number.", "0", whole(0, 65535))
+    redis_tls_enabled: bool = setting("REDIS_TLS_ENABLED", "Whether to speak TLS to it.", "false", flag)
+    redis_channel: str = setting("REDIS_CHANNEL", "Its channel for the namespace default.", "config:global", word)
+    nats_url: tuple[str, ...] = setting(
+        "NATS_URL", "NATS; a comma list for a cluster.", "nats://localhost:4222", nats_urls
+    )
+    nats_username: str | None = setting("NATS_USERNAME", "Name to present to it.", None)
+    nats_password: str | None = setting("NATS_PASSWORD", "Its password.", None, secret=True)
+    nats_token: str | None = setting("NATS_TOKEN", "Token to present instead of name and password.", None, secret=True)
+    nats_tls_enabled: bool = setting("NATS_TLS_ENABLED", "Whether to insist on TLS.", "false", flag)
+    nats_subject: str = setting(
+        "NATS_SUBJECT", "Its subject for the namespace default.", "config.worker.update", subject
+    )
+    nats_queue_group: str = setting(
+        "NATS_QUEUE_GROUP", "The queue group of the controllers that answer.", "config-workers", subject
+    )
+
+    def mistakes(self) -> list[str]:
+        """What is wrong with the settings together."""
+        found = []
+        if (self.nats_username is None) != (self.nats_password is None):
+            found.append("NATS_USERNAME and NATS_PASSWORD: one is set without the other; set both or neither.")
+        if self.nats_token is not None and self.nats_username is not None:
+            found.append("NATS_TOKEN: is set, and NATS_USERNAME too; use one of them.")
+        return found
+
+
+@frozen
+class ControllerSettings(BrokerSettings):
     """The settings of C{confd-controller}."""
 
     port: int = setting("PORT", "TCP port on loopback, unless LISTEN is set.", "8080", whole(1, 65535))
     listen: str | None = setting("LISTEN", "Twisted endpoint to serve, e.g. tcp:8080 or unix:/run/confd.sock.", None)
     db_path: str = setting("DB_PATH", "The SQLite database.", "./controller.db")
-    agent_username: str = setting("AGENT_USERNAME", "Name of the identity of agents.", "agent")
+    agent_username: str = setting("AGENT_USERNAME", "Name of the identity of agents.", "agent", user_name)
     agent_password: str = setting("AGENT_PASSWORD", "Its password.", DEFAULT_AGENT_PASSWORD, secret=True)
-    admin_username: str = setting("ADMIN_USERNAME", "Name of the identity of operators.", "admin")
+    admin_username: str = setting("ADMIN_USERNAME", "Name of the identity of operators.", "admin", user_name)
     admin_password: str = setting("ADMIN_PASSWORD", "Its password.", DEFAULT_ADMIN_PASSWORD, secret=True)
     allow_default_credentials: bool = setting(
         "ALLOW_DEFAULT_CREDENTIALS", "Serve beyond loopback with a built-in password.", "false", flag
@@ -75,13 +131,18 @@ class ControllerSettings(LogSettings):
     )
 
     @property
+    def asyncio(self) -> bool:
+        """Whether it takes the asyncio reactor: the library for NATS runs on no other."""
+        return "NATS" in self.distribution_strategy
+
+    @property
     def endpoint(self) -> str:
         """The endpoint to listen on."""
         return self.listen or f"tcp:{self.port}:interface=127.0.0.1"
 
     def mistakes(self) -> list[str]:
         """What is wrong with the settings together."""
-        found = []
+        found = super().mistakes()
         if self.agent_username == self.admin_username:
             found.append("AGENT_USERNAME: is the same as ADMIN_USERNAME; give the two identities different names.")
         for name, password, built_in in (
@@ -98,19 +159,28 @@ class ControllerSettings(LogSettings):
 
 
 @frozen
-class AgentSettings(LogSettings):
-    """The settings of C{confd-agent}."""
+class AgentSettings(BrokerSettings):
+    """
+    The settings of C{confd-agent}.
+
+    @cvar retired: variables that the Go system's files set for its agents, and that never counted (S25).
+    """
+
+    retired: ClassVar[Mapping[str, str]] = {
+        "POLL_INTERVAL": "is not read by agents; it is for the controller to say (DEFAULT_POLL_INTERVAL)",
+        "AGENT_ID": "is not read; an agent keeps the id that its controller gave it beside CACHE_FILE",
+    }
 
     controller_url: tuple[str, ...] = setting(
         "CONTROLLER_URL", "The controller; a comma list is tried in turn.", "http://localhost:8080", urls
     )
-    controller_username: str = setting("CONTROLLER_USERNAME", "Name to present to it.", "agent")
+    controller_username: str = setting("CONTROLLER_USERNAME", "Name to present to it.", "agent", user_name)
     controller_password: str = setting("CONTROLLER_PASSWORD", "Its password.", DEFAULT_AGENT_PASSWORD, secret=True)
     controller_ca_file: str | None = setting(
         "CONTROLLER_CA_FILE", "PEM certificates to trust instead of the system's.", None
     )
     worker_url: str = setting("WORKER_URL", "The worker of this agent.", "http://localhost:8082", url)
-    worker_username: str | None = setting("WORKER_USERNAME", "Name to present to the worker.", None)
+    worker_username: str | None = setting("WORKER_USERNAME", "Name to present to the worker.", None, user_name)
     worker_password: str | None = setting("WORKER_PASSWORD", "Its password.", None, secret=True)
     cache_file: str = setting("CACHE_FILE", "Where the last good configuration is kept.", "./agent_config.cache")
     distribution_strategy: str = setting(
@@ -123,9 +193,14 @@ class AgentSettings(LogSettings):
         "AGENT_LISTEN", "Endpoint for /health and /ready, e.g. tcp:8081:interface=127.0.0.1.", None
     )
 
+    @property
+    def asyncio(self) -> bool:
+        """Whether it takes the asyncio reactor: see L{ControllerSettings.asyncio}."""
+        return self.distribution_strategy == "NATS"
+
     def mistakes(self) -> list[str]:
         """What is wrong with the settings together."""
-        return _lonely_credentials(self.worker_username, self.worker_password)
+        return super().mistakes() + _lonely_credentials(self.worker_username, self.worker_password)
 
 
 @frozen
@@ -135,7 +210,7 @@ class WorkerSettings(LogSettings):
     port: int = setting("PORT", "TCP port on loopback, unless LISTEN is set.", "8082", whole(1, 65535))
     listen: str | None = setting("LISTEN", "Twisted endpoint to serve, e.g. tcp:8082.", None)
     worker_username: str | None = setting(
-        "WORKER_USERNAME", "Name that POST /config asks for; unset takes it from loopback only.", None
+        "WORKER_USERNAME", "Name that POST /config asks for; unset takes it from loopback only.", None, user_name
     )
     worker_password: str | None = setting("WORKER_PASSWORD", "Its password.", None, secret=True)
     hit_timeout: int = setting("HIT_TIMEOUT", "Seconds that an upstream may take for /hit.", "30", whole(1, 3600))
@@ -174,10 +249,12 @@ def is_private(endpoint: str) -> bool:
     kind = endpoint.partition(":")[0]
     if kind == "unix":
         return True
-    interface = _INTERFACE.search(endpoint)
-    if kind not in ("tcp", "tcp6", "ssl") or interface is None:
-        return False
-    host = interface.group(1).replace("\\", "")
+    # All of them: of two, the last one counts.
+    interfaces = [found.replace("\\", "") for found in _INTERFACE.findall(endpoint)]
+    return kind in ("tcp", "tcp6", "ssl") and bool(interfaces) and all(map(_is_loopback, interfaces))
+
+
+def _is_loopback(host: str) -> bool:
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,6 +25,7 @@ from confd.model import (
     Malformed,
     Membership,
     Registration,
+    Served,
     Tag,
     Unprocessable,
     WorkerState,
@@ -105,8 +107,12 @@ def parse_basic_authorization(header: bytes) -> tuple[bytes, bytes] | None:
 # -- controller <-> agent --
 
 
-def configuration_body(configuration: Configuration) -> bytes:
-    """The body of GET C{/api/v1/config}."""
+def configuration_body(configuration: Configuration, signing_keys: Sequence[str] = ()) -> bytes:
+    """
+    The body of GET C{/api/v1/config}.
+
+    @param signing_keys: public keys, newest first; the first is the one in use, the others are still good.
+    """
     return jsontext.encode(
         {
             "version": configuration.version,
@@ -117,6 +123,8 @@ def configuration_body(configuration: Configuration) -> bytes:
             "checksum": configuration.document.checksum,
             "updated_at": rfc3339(configuration.updated_at),
             "namespace": configuration.namespace,
+            "signing_key": signing_keys[0] if signing_keys else None,
+            "signing_keys": signing_keys,
         }
     )
 
@@ -128,7 +136,19 @@ def parse_configuration(raw: bytes, namespace: str = DEFAULT_NAMESPACE) -> Confi
     @param namespace: the one that was asked for.
     @raise Malformed: if it is not one, or its document does not have the checksum that it names.
     """
-    return configuration_of(_mapping(jsontext.decode(raw)), namespace)
+    return configuration_of(_mapping(jsontext.decode(raw, jsontext.ENVELOPE_DEPTH)), namespace)
+
+
+def parse_served(raw: bytes, namespace: str = DEFAULT_NAMESPACE) -> Served:
+    """
+    Read the body of GET C{/api/v1/config} with the keys in it.
+
+    @raise Malformed: see L{parse_configuration}.
+    """
+    body = _mapping(jsontext.decode(raw, jsontext.ENVELOPE_DEPTH))
+    keys = body.get("signing_keys") or [body.get("signing_key")]
+    believed = tuple(key for key in keys if isinstance(key, str)) if isinstance(keys, list) else ()
+    return Served(configuration_of(body, namespace), believed)
 
 
 def configuration_of(body: dict[str, Any], namespace: str) -> Configuration:
@@ -216,7 +236,7 @@ def parse_worker_checksum(raw: bytes) -> str:
 
     @raise Malformed: if there is no document in it.
     """
-    return _document(_mapping(jsontext.decode(raw)).get("config")).checksum
+    return _document(_mapping(jsontext.decode(raw, jsontext.ENVELOPE_DEPTH)).get("config")).checksum
 
 
 # -- pieces --

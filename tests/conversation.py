@@ -6,7 +6,8 @@ HTTP conversations in memory: raw bytes into a real L{BoundedSite}, parsed answe
     reply = conversation.post("/api/v1/config", json={"url": "..."}, auth=("admin", "admin123"))
     reply.status, reply.headers["etag"], reply.json
 
-A conversation is one connection. Where a handler waits, C{ask} sends, and C{answer} is C{None} until the reply is there.
+A conversation is one connection. Where a handler waits, C{ask} sends, and C{answer} is C{None} until the reply is
+there.
 """
 
 from __future__ import annotations
@@ -207,7 +208,7 @@ class Conversation:
 
     def send(self, raw: bytes) -> None:
         """Send bytes as they are; a closed connection swallows them."""
-        if not self.wire.lost:
+        if not self.wire.disconnecting and not self.wire.lost:
             self.wire.protocol.dataReceived(raw)
             self._clock.advance(0)
 

@@ -129,11 +129,11 @@ class SecretTests(SynchronousTestCase):
         folder = self.mktemp()
         os.mkdir(folder)
         for path, wrong in (
-            ("/nowhere/secret", "No such file"), (folder, "Is a directory"), (self._file(b""), "empty"),
-            (self._file(b"\n"), "empty"), (self._file(b"\xff\xfe"), "UTF-8"), (self._file(b"x" * 70_000), "longer than"),
+            ("/nowhere/secret", "No such file"), (folder, "Is a directory"), (self._file(b"x" * 70_000), "longer than"),
+            (self._file(b""), "empty"), (self._file(b"\n"), "empty"), (self._file(b"\xff\xfe"), "UTF-8"),
         ):  # fmt: skip
             (reason,) = reasons({}, {"TEST_TOKEN_FILE": path})
-            self.assertTrue(reason.startswith(f"TEST_TOKEN: TEST_TOKEN_FILE names {path}, which "), reason)
+            self.assertTrue(reason.startswith(f"TEST_TOKEN: TEST_TOKEN_FILE names {path!r}, which "), reason)
             self.assertIn(wrong, reason)
 
     def test_only_secrets(self):
@@ -164,7 +164,7 @@ class MisspeltTests(SynchronousTestCase):
     def test_others(self):
         """Variables of the system, of other programs and of our other roles are none of our business."""
         for name in (
-            "PATH", "HOME", "TEST", "TESTS", "TEST_OTHER", "BEST_PASSWORD", "MY_TEST_TOKEN", "REST_PASSWORD", "PASSWORD",
+            "PATH", "HOME", "TEST", "TESTS", "TEST_OTHER", "BEST_PASSWORD", "MY_TEST_TOKEN", "DOCKER_PASSWORD",
             "TEST_PORT_8080_TCP", "TEST_SERVICE_PORT", "TEST_PORT_8080_TCP_ADDR", "TEST_PATH_FILE", "test_port",
         ):  # fmt: skip
             self.assertEqual(reasons({}, {name: "x"}), (), name)
@@ -180,8 +180,10 @@ class ParserTests(SynchronousTestCase):
         parse = options.whole(-5, 99999)
         for text, value in (("0", 0), ("-5", -5), ("99999", 99999), ("007", 7)):
             self.assertEqual(parse(text), value)
-        for text in ("", "-", "--5", "+5", "5.0", "1e3", " 5", "5 ", "5\n", "٥", "0x5", "1_000", "-6", "100000", "9" * 5000,
-                     "0" * 19 + "1" + "9" * 30):  # fmt: skip
+        for text in (
+            "", "-", "--5", "+5", "5.0", "1e3", " 5", "5 ", "5\n", "٥", "0x5", "1_000", "-6", "100000", "9" * 5000,
+            "0" * 19 + "1" + "9" * 30,
+        ):  # fmt: skip
             error = self.assertRaises(ValueError, parse, text)
             self.assertEqual(str(error), "must be a whole number from -5 to 99999")
 
@@ -208,7 +210,7 @@ class ParserTests(SynchronousTestCase):
         )
         for text in (
             "", ",", "localhost:8080", "ftp://a", "http://", "http:///x", "http://a:99999", "http://a:b", "http://a b",
-            "http://a\n", "http://[::1", "http://a?x=1", "http://a#x", "//a", "http://:80",
+            "http://a\nb", "http://[::1", "http://a?x=1", "http://a#x", "//a", "http://:80",
         ):  # fmt: skip
             with self.subTest(text=text):
                 self.assertRaises(ValueError, options.urls, text)
@@ -285,7 +287,8 @@ class CommandLineTests(SynchronousTestCase):
 
     def test_environment(self):
         """By itself it reads the environment of the process."""
-        self.patch(os, "environ", {**os.environ, "TEST_PORT": "77"})
+        os.environ["TEST_PORT"] = "77"
+        self.addCleanup(os.environ.pop, "TEST_PORT")
         parsed = Options()
         parsed.parseOptions([])
         self.assertEqual(parsed.settings.port, 77)

@@ -73,14 +73,14 @@ class EntityTagTests(SynchronousTestCase):
         """Strong, weak, lists, the wildcard, and the bare version numbers of the Go agents."""
         tag = '"1a2b3c4d.2.7"'
         for header in (
-            tag, f"W/{tag}", f'"x", {tag}', f'{tag},"x"', f'"x" , W/{tag} , "y"', "*", " * ", "7", '"7"', " 7 ", 'W/"7"',
-            f" {tag} ", "1a2b3c4d.2.7", "6, 7", f'"a,b", {tag}',
+            tag, f"W/{tag}", f'"x", {tag}', f'{tag},"x"', f'"x" , W/{tag} , "y"', "*", " * ", "7", '"7"', " 7 ",
+            'W/"7"', f" {tag} ", "1a2b3c4d.2.7", "6, 7", f'"a,b", {tag}',
         ):  # fmt: skip
             with self.subTest(header=header):
                 self.assertTrue(wire.not_modified(header, TAG))
         for header in (
-            "", '""', '"1a2b3c4d.2.6"', '"1a2b3c4d.1.7"', '"ffffffff.2.7"', "8", "07", '" 7"', '"x,7,y"', '"*"', 'W/"*"',
-            '"1a2b3c4d.2.7', "1a2b3c4d", ",,,", "77", "-7", "7.0",
+            "", '""', '"1a2b3c4d.2.6"', '"1a2b3c4d.1.7"', '"ffffffff.2.7"', "8", "07", '" 7"', '"x,7,y"', '"*"',
+            'W/"*"', '"1a2b3c4d.2.7', "1a2b3c4d", ",,,", "77", "-7", "7.0",
         ):  # fmt: skip
             with self.subTest(header=header):
                 self.assertFalse(wire.not_modified(header, TAG))
@@ -165,6 +165,8 @@ class ConfigurationTests(SynchronousTestCase):
                 "checksum": document.checksum,
                 "updated_at": "2026-11-24T12:30:15.250Z",
                 "namespace": "default",
+                "signing_key": None,
+                "signing_keys": [],
             },
         )
 

@@ -120,7 +120,8 @@ def _parse(raw: bytes) -> Configuration:
     if found.get("checksum") != _checksum(body):
         raise ConfdError("bad_checksum", "Its checksum is wrong.")
     configuration = wire.parse_configuration(body)
-    return evolve(configuration, namespace=str(jsontext.decode(body).get("namespace")))
+    namespace = jsontext.decode(body, jsontext.ENVELOPE_DEPTH).get("namespace")
+    return evolve(configuration, namespace=str(namespace))
 
 
 def _set_aside(path: str, reason: str) -> str:

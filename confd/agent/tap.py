@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from twisted.application.service import IService
+from twisted.web.client import HTTPConnectionPool
 
 from confd.agent import plugin
 from confd.agent.cache import Cache
@@ -75,11 +76,16 @@ def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str] = 
 def _clients(reactor: Any, settings: AgentSettings) -> tuple[ControllerClient, WorkerClient]:
     to_controllers = Http(
         reactor,
-        web_agent(reactor, tls_policy(settings.controller_ca_file)),
+        web_agent(reactor, HTTPConnectionPool(reactor), tls_policy(settings.controller_ca_file)),
         settings.controller_username,
         settings.controller_password,
     )
-    to_worker = Http(reactor, web_agent(reactor, tls_policy(None)), settings.worker_username, settings.worker_password)
+    to_worker = Http(
+        reactor,
+        web_agent(reactor, HTTPConnectionPool(reactor), tls_policy(None)),
+        settings.worker_username,
+        settings.worker_password,
+    )
     return (
         ControllerClient(to_controllers, settings.controller_url, settings.namespace),
         WorkerClient(to_worker, settings.worker_url),

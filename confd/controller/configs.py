@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
-from attrs import define
+from attrs import define, field
+from twisted.logger import Logger
 
 from confd import jsontext
 from confd.controller.schema import Schema
-from confd.controller.snapshot import Snapshot
+from confd.controller.snapshot import Encoded, Snapshot
 from confd.interfaces import IConfigStore
 from confd.model import Draft, Revision
 
@@ -20,6 +21,7 @@ class Configs:
     """
     Publishes documents.
 
+    @ivar listeners: each is told of what is newly in force; one that fails harms neither the others nor the publish.
     @ivar now: the wall clock, for what people read in the history.
     """
 
@@ -27,11 +29,15 @@ class Configs:
     _snapshot: Snapshot
     _schema: Schema
     _now: Callable[[], datetime]
+    _listeners: Sequence[Callable[[Encoded], object]] = ()
+    log: Logger = field(factory=Logger, init=False)
 
     async def load(self) -> None:
-        """Put what the store has into the snapshot."""
+        """Put what the store has into the snapshot, and tell it again: a crash may have come before the telling."""
         revisions = await self._store.in_force()
         self._snapshot.load(revision.configuration for revision in revisions)
+        for encoded in self._snapshot.all():
+            self._tell(encoded)
 
     def draft(self, namespace: str, value: dict[str, Any], author: str, **rest: Any) -> Draft:
         """
@@ -45,17 +51,26 @@ class Configs:
 
     async def publish(self, draft: Draft) -> Revision:
         """Make a draft the next version of its namespace: see L{IConfigStore.publish}."""
-        revision = await self._store.publish(draft)
-        self._snapshot.put(revision.configuration)
-        return revision
+        return self._show(await self._store.publish(draft))
 
     async def create_namespace(self, draft: Draft) -> Revision:
         """Make a namespace: see L{IConfigStore.create_namespace}."""
-        revision = await self._store.create_namespace(draft)
-        self._snapshot.put(revision.configuration)
-        return revision
+        return self._show(await self._store.create_namespace(draft))
 
     async def retire_namespace(self, name: str) -> None:
         """Take a namespace out of use: see L{IConfigStore.retire_namespace}."""
         await self._store.retire_namespace(name)
         self._snapshot.drop(name)
+
+    def _show(self, revision: Revision) -> Revision:
+        encoded = self._snapshot.put(revision.configuration)
+        if encoded is not None:
+            self._tell(encoded)
+        return revision
+
+    def _tell(self, encoded: Encoded) -> None:
+        for listener in self._listeners:
+            try:
+                listener(encoded)
+            except Exception:
+                self.log.failure("{tag} was not told to everyone", tag=str(encoded.configuration.tag))

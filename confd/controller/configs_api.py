@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
 from attrs import define
+from twisted.internet.defer import Deferred
 
 from confd.controller.configs import Configs
 from confd.controller.registry import Registry
@@ -46,11 +48,16 @@ class NewNamespace(msgspec.Struct, forbid_unknown_fields=True):
 
 @define(eq=False)
 class ConfigsApi:
-    """Reads from the snapshot, writes through L{Configs}."""
+    """
+    Reads from the snapshot, writes through L{Configs}.
+
+    @ivar published: fires with whether every broker has the newest announcement of a namespace.
+    """
 
     _configs: Configs
     _snapshot: Snapshot
     _registry: Registry
+    _published: Callable[[str], Deferred[bool]]
 
     @endpoint("GET", "/api/v1/config", Role.AGENT, "The configuration in force.", query=NamespaceQuery)
     async def current(self, call: Call) -> Answer:
@@ -89,7 +96,12 @@ class ConfigsApi:
         )
         revision = await self._configs.publish(draft)
         made = revision.configuration
-        body = {"message": "Configuration updated successfully", "version": made.version, "epoch": made.epoch}
+        body = {
+            "message": "Configuration updated successfully",
+            "version": made.version,
+            "epoch": made.epoch,
+            "published": await self._published(made.namespace),
+        }
         return Answer(msgspec.json.encode(body), headers={"ETag": f'"{made.tag}"'})
 
     @endpoint("GET", "/api/v1/namespaces", Role.ADMIN, "All namespaces, with versions and agent counts.")

@@ -2,44 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from attrs import define, field, frozen
 from zope.interface import implementer
 
+from confd import sse
+from confd.announcement import announce
 from confd.interfaces import IHealth
-from confd.model import Configuration, NotFound, Unavailable
+from confd.model import DEFAULT_NAMESPACE, Configuration, NotFound, Unavailable
+from confd.signing import SigningKey
 from confd.wire import configuration_body, etag
 
 
 @frozen
 class Encoded:
-    """A configuration and the bytes that are sent of it."""
+    """
+    A configuration and the bytes that are sent of it.
+
+    @ivar body: of GET C{/api/v1/config}.
+    @ivar frame: the event of the stream.
+    @ivar announcement: what brokers are told.
+    """
 
     configuration: Configuration
-    body: bytes
     etag: str
+    body: bytes
+    frame: bytes
+    announcement: bytes
 
     @classmethod
-    def of(cls, configuration: Configuration) -> Encoded:
-        """Encode once for every reader."""
-        return cls(configuration, configuration_body(configuration), etag(configuration.tag))
+    def of(cls, configuration: Configuration, keys: Sequence[SigningKey]) -> Encoded:
+        """
+        Encode once for every reader.
+
+        @param keys: the one that signs, and those before it that are still good.
+        """
+        body = configuration_body(configuration, [key.public for key in keys])
+        return cls(
+            configuration,
+            etag(configuration.tag),
+            body,
+            sse.frame("config", body, str(configuration.tag)),
+            announce(configuration, keys[0]),
+        )
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Where it stands among the configurations of its namespace."""
+        return self.configuration.epoch, self.configuration.version
 
 
 @implementer(IHealth)
 @define(eq=False)
 class Snapshot:
-    """What polls are answered from: memory, never the database. Empty until it is loaded."""
+    """
+    What polls are answered from: memory, never the database. Empty until it is loaded.
 
+    @ivar keys: the signing keys, newest first; asked for once the store has started.
+    """
+
+    _keys: Callable[[], Sequence[SigningKey]]
     _in_force: dict[str, Encoded] = field(factory=dict)
 
     def load(self, configurations: Iterable[Configuration]) -> None:
         """Begin with what the store has."""
-        self._in_force = {each.namespace: Encoded.of(each) for each in configurations}
+        self._in_force = {each.namespace: Encoded.of(each, self._keys()) for each in configurations}
 
     def namespaces(self) -> list[str]:
         """The names of all namespaces, sorted."""
         return sorted(self._in_force)
+
+    def poll_interval(self, namespace: str) -> int:
+        """
+        Seconds between two polls of its agents; those of a namespace that was retired are judged by the default one.
+
+        @raise Unavailable: C{starting}.
+        """
+        found = self._in_force.get(namespace) or self.get(DEFAULT_NAMESPACE)
+        return found.configuration.poll_interval
+
+    def announcement(self, namespace: str) -> bytes | None:
+        """What a broker is to be told when it asks; C{None} where there is no such namespace."""
+        found = self._in_force.get(namespace)
+        return None if found is None else found.announcement
+
+    def all(self) -> Iterator[Encoded]:
+        """What is in force everywhere."""
+        return iter(list(self._in_force.values()))
 
     def trouble(self) -> str | None:
         """That it is not loaded yet: the namespace C{default} always exists."""
@@ -58,19 +108,22 @@ class Snapshot:
         starting = self.trouble()
         raise unknown_namespace(namespace) if starting is None else Unavailable("starting", starting)
 
-    def put(self, configuration: Configuration) -> None:
-        """A newer version is in force; commits are told in their order, but a replayed answer may be an old one."""
+    def put(self, configuration: Configuration) -> Encoded | None:
+        """
+        A newer version is in force.
+
+        @return: it, encoded; C{None} where it is not newer, as the answer to a repeated request may be.
+        """
+        encoded = Encoded.of(configuration, self._keys())
         there = self._in_force.get(configuration.namespace)
-        if there is None or _order(configuration) > _order(there.configuration):
-            self._in_force[configuration.namespace] = Encoded.of(configuration)
+        if there is not None and encoded.order <= there.order:
+            return None
+        self._in_force[configuration.namespace] = encoded
+        return encoded
 
     def drop(self, namespace: str) -> None:
         """A namespace was retired."""
         self._in_force.pop(namespace, None)
-
-
-def _order(configuration: Configuration) -> tuple[int, int]:
-    return configuration.epoch, configuration.version
 
 
 def unknown_namespace(name: str) -> NotFound:

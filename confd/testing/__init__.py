@@ -10,12 +10,16 @@ A suite is made for a fixture, so that whoever writes another store has its test
 from confd.testing.examples import a_draft, an_agent
 from confd.testing.memory import MemoryStore
 from confd.testing.stores import StoreFixture, make_iagentstore_tests, make_iconfigstore_tests
+from confd.testing.strategies import MemorySink, StrategyFixture, make_istrategy_tests
 
 __all__ = [
+    "MemorySink",
     "MemoryStore",
     "StoreFixture",
+    "StrategyFixture",
     "a_draft",
     "an_agent",
     "make_iagentstore_tests",
     "make_iconfigstore_tests",
+    "make_istrategy_tests",
 ]

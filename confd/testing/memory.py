@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -10,7 +9,7 @@ from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
 from confd import wire
-from confd.interfaces import IAgentStore, IConfigStore, IHealth
+from confd.interfaces import IAgentStore, IConfigStore, IHealth, IKeyStore
 from confd.model import (
     DEFAULT_NAMESPACE,
     AgentRecord,
@@ -23,11 +22,12 @@ from confd.model import (
     Unavailable,
     Unprocessable,
 )
+from confd.signing import SigningKey
 
 T = TypeVar("T")
 
 
-@implementer(IConfigStore, IAgentStore, IHealth)
+@implementer(IConfigStore, IAgentStore, IKeyStore, IHealth)
 class MemoryStore:
     """
     A store that forgets; its L{Deferred}s have fired when they are returned.
@@ -35,11 +35,12 @@ class MemoryStore:
     @ivar broken: why nothing can be written; C{None} where all is well.
     """
 
-    def __init__(self, first: Draft) -> None:
+    def __init__(self, first: Draft, cluster_id: str = "1a2b3c4d-5e6f-4a7b-8c9d-0e1f2a3b4c5d") -> None:
         """
         @param first: version 1 of the namespace C{default}, with its poll interval.
         """
-        self.cluster_id, self.epoch = str(uuid.uuid4()), 1
+        self.cluster_id, self.epoch = cluster_id, 1
+        self.keys: tuple[SigningKey, ...] = (SigningKey.generate(),)
         self.broken: str | None = None
         self._revisions: dict[str, list[Revision]] = {}
         self._retired: set[str] = set()
@@ -50,6 +51,10 @@ class MemoryStore:
     def trouble(self) -> str | None:
         """L{IHealth.trouble}."""
         return self.broken
+
+    def rotate_keys(self) -> Deferred[None]:
+        """L{IKeyStore.rotate_keys}."""
+        return self._write(self._rotate_keys)
 
     def in_force(self) -> Deferred[Sequence[Revision]]:
         """L{IConfigStore.in_force}."""
@@ -158,6 +163,9 @@ class MemoryStore:
         if draft.idempotency_key is not None:
             self._answers[draft.namespace, draft.idempotency_key] = draft, revision
         return revision
+
+    def _rotate_keys(self) -> None:
+        self.keys = (SigningKey.generate(), self.keys[0])
 
 
 def _told(draft: Draft) -> tuple[object, ...]:

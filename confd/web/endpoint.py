@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 import msgspec
 from attrs import define, field, frozen
 from klein import Klein
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import Request
@@ -25,7 +25,7 @@ from twisted.web.resource import IResource
 from werkzeug.exceptions import HTTPException
 
 from confd import jsontext
-from confd.model import ConfdError, Malformed, TooLarge, UnsupportedType
+from confd.model import ConfdError, Document, Malformed, TooLarge, UnsupportedType
 from confd.web.errors import HEADERS, STATUS, error_body, from_routing
 from confd.web.guard import NOBODY, Identity, IGuard, Role, allow
 
@@ -43,6 +43,10 @@ H = TypeVar("H", bound=Callable[..., Coroutine[Any, Any, Any]])
 
 class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
     """A path that takes no query."""
+
+
+class AnyQuery(msgspec.Struct):
+    """As the query of an endpoint: whatever it is, nobody looks at it."""
 
 
 class NamespaceQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -91,6 +95,7 @@ class Call:
 
     @ivar query: an instance of the endpoint's query type.
     @ivar body: an instance of its body type, or a C{dict}.
+    @ivar document: the document that the body is, where the endpoint takes L{AnyDocument.OBJECT}.
     @ivar request_id: names the request in answers and logs.
     """
 
@@ -98,18 +103,16 @@ class Call:
     identity: Identity
     query: Any
     body: Any
+    document: Document | None
     request_id: str
 
     def header(self, name: str) -> str | None:
         """
         One header's value as text, or C{None}.
 
-        @raise Malformed: if it is sent twice.
+        @raise Malformed: if it is sent twice, or is no text.
         """
-        values = self.request.requestHeaders.getRawHeaders(name) or ()
-        if len(values) > 1:
-            raise Malformed("repeated_header", f"The header {name} is sent more than once.")
-        return values[0] if values else None
+        return _header(self.request, name)
 
 
 @frozen
@@ -198,14 +201,10 @@ class Edge:
             call = await self._admit(request, declared)
             work = Deferred.fromCoroutine(handler(call, **parts))
             result = await (work if declared.reads else self._detached(work))
-            answer = result if isinstance(result, Answer) else Answer(jsontext.encode(result))
-        except CancelledError:
-            # The client hung up; there is nobody to answer.
-            raise
         except ConfdError as error:
             answer = _refusal(error, request.id)
-        except Exception:
-            answer = self._incident(request)
+        else:
+            answer = result if isinstance(result, Answer) else Answer(jsontext.encode(result))
         if answer is not HANDLED:
             _write(request, answer)
 
@@ -216,21 +215,20 @@ class Edge:
             identity = self._guard.identify(request)
             allow(identity, declared.role, declared.reads)
         query = _query(request, declared.query)
-        body = await self._body(request, declared) if declared.body is not None else None
-        return Call(request, identity, query, body, request.id)
+        body, document = (None, None) if declared.body is None else await self._body(request, declared)
+        return Call(request, identity, query, body, document, request.id)
 
-    async def _body(self, request: Any, declared: Endpoint) -> Any:
+    async def _body(self, request: Any, declared: Endpoint) -> tuple[Any, Document | None]:
         raw = request.content.read()
         if not raw and declared.optional_body:
             raw = b"{}"
-        elif (request.getHeader("content-type") or "").partition(";")[0].strip().lower() != _JSON:
+        elif (_header(request, "Content-Type") or "").partition(";")[0].strip().lower() != _JSON:
             raise UnsupportedType("not_json", f"Send the body as JSON, with Content-Type: {_JSON}.")
         if declared.max_body is not None and len(raw) > declared.max_body:
             raise TooLarge("body_too_large", f"The body is larger than {declared.max_body} bytes.")
-        value = jsontext.decode(raw) if len(raw) < _LARGE_BODY else await self._in_thread(jsontext.decode, raw)
-        if not isinstance(value, dict):
-            raise Malformed("not_an_object", "The body must be a JSON object.")
-        return value if isinstance(declared.body, AnyDocument) else _fit(value, declared.body, strict=True)
+        read = _read_document if isinstance(declared.body, AnyDocument) else _read_object
+        value, document = read(raw) if len(raw) < _LARGE_BODY else await self._in_thread(read, raw)
+        return (value if document is not None else _fit(value, declared.body, strict=True)), document
 
     def _detached(self, work: Deferred[Any]) -> Deferred[Any]:
         """
@@ -248,21 +246,32 @@ class Edge:
         work.addBoth(done)
         return waiting
 
-    def _incident(self, request: Any) -> Answer:
-        self.log.failure("request {request_id} failed: {method} {path}", Failure(), **_described(request))
-        message = f"Something went wrong here; the log has it under {request.id}."
-        return Answer(error_body("internal_error", message, request.id), 500)
+
+def _header(request: Any, name: str) -> str | None:
+    values = request.requestHeaders.getRawHeaders(name.encode("ascii")) or ()
+    if len(values) > 1:
+        raise Malformed("repeated_header", f"The header {name} is sent more than once.")
+    try:
+        return values[0].decode("utf-8") if values else None
+    except UnicodeDecodeError:
+        raise Malformed("bad_header", f"The header {name} is not UTF-8 text.") from None
 
 
-def _described(request: Any) -> dict[str, str]:
-    return {
-        "request_id": request.id,
-        "method": request.method.decode("ascii", "replace"),
-        "path": request.path.decode("ascii", "replace"),
-    }
+def _read_object(raw: bytes) -> tuple[dict[str, Any], None]:
+    value = jsontext.decode(raw)
+    if not isinstance(value, dict):
+        raise Malformed("not_an_object", "The body must be a JSON object.")
+    return value, None
+
+
+def _read_document(raw: bytes) -> tuple[dict[str, Any], Document]:
+    value, _ = _read_object(raw)
+    return value, jsontext.document(value)
 
 
 def _query(request: Any, kind: type[msgspec.Struct]) -> Any:
+    if kind is AnyQuery:
+        return AnyQuery()
     _, _, text = request.uri.partition(b"?")
     try:
         pairs = parse_qsl(text.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=32)
@@ -308,7 +317,10 @@ def _misrouted(request: Any, failure: Failure) -> Deferred[None] | None:
 
 
 def _write(request: Any, answer: Answer) -> None:
-    """Put an answer on the request; Klein finishes it."""
+    """Put an answer on the request, and Klein finishes it; where another one has begun, break that off."""
+    if request.startedWriting:
+        request.break_off()
+        return
     request.setResponseCode(int(answer.status), HTTPStatus(answer.status).phrase.encode())
     for name, value in answer.headers.items():
         request.setHeader(name, value)

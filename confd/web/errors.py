@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.exceptions import NotFound as NoRoute
 
 from confd import jsontext
@@ -57,7 +57,7 @@ def error_body(code: str, message: str, request_id: str, details: object = ()) -
     return jsontext.encode(body)
 
 
-def from_routing(error: HTTPException) -> tuple[int, ConfdError, dict[str, str]]:
+def from_routing(error: BaseException | None) -> tuple[int, ConfdError, dict[str, str]]:
     """What the router refused: its status, the error to tell, and the headers that belong to it."""
     if isinstance(error, MethodNotAllowed):
         allowed = ", ".join(sorted(error.valid_methods or ()))
@@ -65,4 +65,4 @@ def from_routing(error: HTTPException) -> tuple[int, ConfdError, dict[str, str]]
         return HTTPStatus.METHOD_NOT_ALLOWED, told, {"Allow": allowed}
     if isinstance(error, NoRoute):
         return HTTPStatus.NOT_FOUND, ConfdError("not_found", "There is nothing at this path."), {}
-    return error.code or 400, ConfdError("bad_request", "The request cannot be routed."), {}
+    return HTTPStatus.BAD_REQUEST, ConfdError("bad_request", "The request cannot be routed."), {}

@@ -78,8 +78,9 @@ class BasicGuard:
 
         @raise Unauthenticated: no credentials, or wrong ones.
         """
-        header = request.getHeader(b"authorization")
-        presented = parse_basic_authorization(header) if header else None
+        headers = request.requestHeaders.getRawHeaders(b"Authorization") or []
+        # Two of them are none: another reader may believe the other one.
+        presented = parse_basic_authorization(headers[0]) if len(headers) == 1 else None
         if presented is None:
             raise Unauthenticated("unauthenticated", "Send a user name and a password with HTTP Basic authentication.")
         digest = _digest(*presented)
@@ -106,15 +107,20 @@ class LoopbackGuard:
         @raise Forbidden: a peer on another machine.
         """
         peer = request.getClientAddress()
-        host = getattr(peer, "host", None)
-        if isinstance(peer, UNIXAddress) or (
-            host is not None and ipaddress.ip_address(host.partition("%")[0]).is_loopback
-        ):
+        if isinstance(peer, UNIXAddress) or _is_loopback(getattr(peer, "host", None)):
             return self._identity
         raise Forbidden(
             "loopback_only",
             "Without credentials this is taken from this machine only; set WORKER_USERNAME and WORKER_PASSWORD.",
         )
+
+
+def _is_loopback(host: str | None) -> bool:
+    if host is None:
+        return False
+    address = ipaddress.ip_address(host.partition("%")[0])
+    # As an IPv6 socket that also takes IPv4 names its peers.
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
 def allow(identity: Identity, role: Role, reads: bool) -> None:

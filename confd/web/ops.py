@@ -8,7 +8,7 @@ from attrs import define
 
 from confd.interfaces import IHealth
 from confd.model import Unavailable
-from confd.web.endpoint import Call, endpoint
+from confd.web.endpoint import AnyQuery, Call, endpoint
 from confd.web.guard import Role
 
 
@@ -16,7 +16,7 @@ from confd.web.guard import Role
 class Health:
     """C{/health}, for roles that have no more to say there."""
 
-    @endpoint("GET", "/health", Role.ANYONE, "Whether the process lives.")
+    @endpoint("GET", "/health", Role.ANYONE, "Whether the process lives.", query=AnyQuery)
     async def health(self, call: Call) -> object:
         """It answers, so it does."""
         return {"status": "ok"}
@@ -33,7 +33,11 @@ class Readiness:
     _checks: Mapping[str, IHealth]
 
     @endpoint(
-        "GET", "/ready", Role.ANYONE, "Whether the process can do its work; 503 with the reasons while it cannot."
+        "GET",
+        "/ready",
+        Role.ANYONE,
+        "Whether the process can do its work; 503 with the reasons while it cannot.",
+        query=AnyQuery,
     )
     async def ready(self, call: Call) -> object:
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from attrs import define
 
-from confd.web.endpoint import HANDLED, Answer, AnyDocument, Call, endpoint
+from confd.web.endpoint import HANDLED, Answer, AnyDocument, AnyQuery, Call, endpoint
 from confd.web.guard import Role
 from confd.wire import rfc3339
 from confd.worker.target import InForce
@@ -34,31 +34,28 @@ class WorkerApi:
     )
     async def take(self, call: Call) -> object:
         """409 for an older one, 422 for one that cannot be used; the old one then stays in force."""
-        self._in_force.put(call.body, call.header("X-Config-Version"))
+        assert call.document is not None
+        self._in_force.put(call.body, call.document, call.header("X-Config-Version"))
         return {"message": "Configuration updated"}
 
     @endpoint("GET", "/config", Role.AGENT, "The configuration in force.")
-    async def current(self, call: Call) -> Answer:
+    async def current(self, call: Call) -> object:
         """What the agent compares with what it sent."""
         target = self._in_force.get()
-        return Answer(
-            msgspec.json.encode(
-                {
-                    "config": msgspec.Raw(target.document.raw),
-                    "version": target.version,
-                    "checksum": target.document.checksum,
-                    "applied_at": rfc3339(target.applied_at),
-                }
-            )
-        )
+        return {
+            "config": msgspec.Raw(target.document.raw),
+            "version": target.version,
+            "checksum": target.document.checksum,
+            "applied_at": rfc3339(target.applied_at),
+        }
 
-    @endpoint("GET", "/hit", Role.ANYONE, "GET the configured URL; its answer comes through.")
+    @endpoint("GET", "/hit", Role.ANYONE, "GET the configured URL; its answer comes through.", query=AnyQuery)
     async def hit(self, call: Call) -> Answer:
         """Streamed, within limits."""
         await self._upstream.fetch(self._in_force.require().url, call.request)
         return HANDLED
 
-    @endpoint("GET", "/health", Role.ANYONE, "Whether the process lives, and what it works by.")
+    @endpoint("GET", "/health", Role.ANYONE, "Whether the process lives, and what it works by.", query=AnyQuery)
     async def health(self, call: Call) -> object:
         """The agent's drift check asks this."""
         target = self._in_force.target

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
@@ -20,6 +21,7 @@ ALWAYS_DENIED: tuple[Network, ...] = tuple(
         "169.254.0.0/16",
         "fe80::/10",
         "fd00:ec2::/32",  # AWS
+        "fd20:ce::/32",  # Google
         "100.100.100.200/32",  # Alibaba
         "168.63.129.16/32",  # Azure
         "192.0.0.192/32",  # Oracle
@@ -31,10 +33,13 @@ ALWAYS_DENIED: tuple[Network, ...] = tuple(
     )
 )
 
-_SIX_TO_FOUR = ipaddress.IPv6Network("2002::/16")
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_COMPATIBLE = ipaddress.IPv6Network("::/96")
-_LOOPBACK6 = IPv6Address("::1")
+_SIX_TO_FOUR = IPv6Network("2002::/16")
+
+#: Where the last 32 bits are an IPv4 address: NAT64 (RFC 6052, RFC 8215), stateless translation, IPv4-compatible.
+_ENDS_IN_IPV4 = tuple(map(IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96")))
+
+_NEVER_NAMES = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)\Z", re.IGNORECASE)
+_LABEL = re.compile(r"[a-z0-9_-]{1,63}", re.IGNORECASE)
 
 
 @frozen
@@ -57,8 +62,10 @@ class Rules:
                 continue
             try:
                 networks.append(ipaddress.ip_network(entry))
-            except ValueError:
-                if "/" in entry or ":" in entry or not entry.isascii() or " " in entry:
+            except ValueError as error:
+                if "/" in entry and "host bits" in str(error):
+                    raise ValueError(f"{entry!r} has host bits set; write the first address of the network") from None
+                if not is_host_name(entry) or _NEVER_NAMES.match(_plain(entry).rpartition(".")[2]):
                     raise ValueError(f"{entry!r} is neither a host name nor a CIDR such as 10.0.0.0/8") from None
                 hosts.add(_plain(entry))
         return cls(frozenset(hosts), tuple(networks))
@@ -76,8 +83,9 @@ class Policy:
     """
     Lets an address pass or not.
 
-    Where anything is allowed by name, nothing else is; what is denied is denied even so; and of what L{ALWAYS_DENIED}
-    lists, only a host name or a network that lies inside it opens a part.
+    Where anything is allowed, nothing else is; what is denied is denied even so. Of what L{ALWAYS_DENIED} lists, a part
+    is opened only by name: by a host name, or by a network that lies inside it. A wide network, such as 0.0.0.0/0,
+    names none of it.
     """
 
     allow: Rules = field(factory=Rules)
@@ -105,6 +113,12 @@ class Policy:
         return not self.allow or self.allow.match(host, address)
 
 
+def is_host_name(text: str) -> bool:
+    """Whether it could be the name of a host: labels of at most 63 letters, 253 together (RFC 1035)."""
+    name = text.removesuffix(".")
+    return len(name) <= 253 and all(_LABEL.fullmatch(label) for label in name.split("."))
+
+
 def _plain(host: str) -> str:
     return host.lower().rstrip(".")
 
@@ -121,14 +135,18 @@ def _inside_denied(network: Network) -> bool:
 
 
 def _forms(address: Address) -> Iterator[Address]:
-    """The address, and the IPv4 address that it leads to by a mapping (RFC 4291, RFC 3056, RFC 6052)."""
-    yield address
+    """What an address leads to: itself, unless it is a mapped IPv4 address, and the IPv4 address that is in it."""
     if isinstance(address, IPv4Address):
+        yield address
         return
-    number = int(address)
     if address.ipv4_mapped is not None:
         yield address.ipv4_mapped
-    elif address in _SIX_TO_FOUR:
+        return
+    yield address
+    number = int(address)
+    if address in _SIX_TO_FOUR:
         yield IPv4Address((number >> 80) & 0xFFFFFFFF)
-    elif address in _NAT64 or (address in _COMPATIBLE and address != _LOOPBACK6 and number):
+    elif address.teredo is not None:
+        yield from address.teredo
+    elif number > 1 and _within(address, _ENDS_IN_IPV4):
         yield IPv4Address(number & 0xFFFFFFFF)

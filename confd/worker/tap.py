@@ -1,27 +1,10 @@
-"""C{twistd confd-worker}: where the worker is built and joined."""
+"""C{twistd confd-worker}: what twistd needs to know before it has a reactor."""
 
 from __future__ import annotations
 
-import uuid
-from typing import Any
-
-from twisted.application.service import IService
-
-from confd.daemon import Daemon, Listener, in_threads_of, make_daemon, utc_now
-from confd.model import StartError
+from confd.daemon import Daemon, make_daemon
 from confd.options import RoleOptions
 from confd.settings import ROLES, WorkerSettings
-from confd.web.endpoint import Edge
-from confd.web.guard import BasicGuard, Credential, Identity, IGuard, LoopbackGuard, Role
-from confd.web.ops import Readiness
-from confd.web.site import BoundedSite, Limits
-from confd.worker.api import WorkerApi
-from confd.worker.policy import Policy, Rules
-from confd.worker.target import InForce
-from confd.worker.upstream import Upstream
-
-#: Bytes of a configuration at most: whatever a controller may have been set to.
-_MAX_CONFIG_BYTES = 4 * 1048576
 
 
 class Options(RoleOptions):
@@ -33,32 +16,7 @@ class Options(RoleOptions):
 
 def makeService(options: RoleOptions) -> Daemon:
     """The service that twistd runs."""
+    # Imported late: Klein installs the default reactor, and the options may have asked for another.
+    from confd.worker.assembly import compose
+
     return make_daemon("confd-worker", options, compose)
-
-
-def compose(reactor: Any, settings: WorkerSettings) -> list[IService]:
-    """
-    Build the worker and join its parts; nothing is opened or connected.
-
-    @raise StartError: if the settings cannot work.
-    """
-    in_force = InForce(utc_now)
-    policy = Policy(_rules("HIT_ALLOW", settings.hit_allow), _rules("HIT_DENY", settings.hit_deny))
-    upstream = Upstream(reactor, policy, settings.hit_timeout, settings.hit_max_bytes)
-    edge = Edge(_guard(settings), in_threads_of(reactor))
-    resource = edge.resource(WorkerApi(in_force, upstream, str(uuid.uuid4())), Readiness({"configuration": in_force}))
-    site = BoundedSite(reactor, resource, Limits(body=_MAX_CONFIG_BYTES))
-    return [Listener(reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site)]
-
-
-def _guard(settings: WorkerSettings) -> IGuard:
-    if settings.worker_username is None or settings.worker_password is None:
-        return LoopbackGuard(Identity("loopback", Role.AGENT))
-    return BasicGuard([Credential.of(settings.worker_username, settings.worker_password, Role.AGENT)])
-
-
-def _rules(name: str, text: str) -> Rules:
-    try:
-        return Rules.parse(text)
-    except ValueError as error:
-        raise StartError(f"{name}: {error}.") from None

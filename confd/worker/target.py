@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
 from zope.interface import implementer
 
-from confd import jsontext
 from confd.interfaces import IHealth
 from confd.model import Conflict, Document, Malformed, NotFound, Tag, Unavailable, Unprocessable, Verdict, judge
+from confd.worker.policy import is_host_name
 
 _LONGEST_URL = 2048
+
+_PRINTABLE = re.compile(r"[!-~]*")
+
+#: A host, and a port: what comes before the path, the query or the fragment.
+_AUTHORITY = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?(?=[/?#]|\Z)")
 
 
 @frozen
@@ -22,6 +28,7 @@ class Target:
     """
     A configuration that was found usable.
 
+    @ivar url: in the form in which it is fetched.
     @ivar tag: the version as the agent named it; C{None} for the Go agent, which names none.
     """
 
@@ -77,20 +84,20 @@ class InForce:
             raise Unavailable("no_config", "This worker has no configuration yet; its agent will bring one.")
         return self._target
 
-    def put(self, value: dict[str, Any], version: str | None) -> None:
+    def put(self, value: Mapping[str, Any], document: Document, version: str | None) -> None:
         """
         Take a configuration over.
 
         Which cluster a machine follows is for its agent to decide; inside one, an older version never replaces a newer.
 
+        @param document: what C{value} is as bytes.
         @param version: the tag that came with it, if one did.
         @raise Unprocessable: it cannot be used; the old one stays.
         @raise Conflict: a newer one, or another one of the same name, is in force.
         @raise Malformed: C{version} is not a tag.
         """
         tag = _tag(version)
-        document = jsontext.document(value)
-        url = _usable_url(value.get("url"))
+        url = _url(value)
         known = self._target
         if tag is not None and known is not None and known.tag is not None:
             verdict = judge(tag, document.checksum, known.tag, known.document.checksum)
@@ -112,36 +119,43 @@ def _tag(version: str | None) -> Tag | None:
         raise Malformed("bad_version", f"X-Config-Version: {error}.") from None
 
 
-def _usable_url(url: object) -> str:
-    """
-    Let a URL pass that can be fetched.
-
-    @raise Unprocessable: saying what is wrong with it.
-    """
-
-    def unusable(reason: str) -> Unprocessable:
-        sentence = f"url {reason}"
-        return Unprocessable("unusable_config", f"The worker cannot use this: {sentence}.", [_at_url(sentence)])
-
-    if not isinstance(url, str):
-        raise unusable("must be a string")
-    if len(url) > _LONGEST_URL:
-        raise unusable(f"is longer than {_LONGEST_URL} characters")
-    if not url.isascii() or any(character <= " " or character == "\x7f" for character in url):
-        raise unusable("must be ASCII without spaces and control characters; percent-encode the rest")
+def _url(value: Mapping[str, Any]) -> str:
     try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
+        return fetchable(value.get("url"))
+    except ValueError as error:
+        sentence = f"url {error}"
+        details = [{"pointer": "/url", "message": sentence}]
+        raise Unprocessable("unusable_config", f"The worker cannot use this: {sentence}.", details) from None
+
+
+def fetchable(url: object) -> str:
+    """
+    The form in which a URL is fetched.
+
+    @raise ValueError: for one that cannot be, saying what is wrong with it in words that follow its name.
+    """
+    if not isinstance(url, str):
+        raise ValueError("must be a string")
+    if len(url) > _LONGEST_URL:
+        raise ValueError(f"is longer than {_LONGEST_URL} characters")
+    if not _PRINTABLE.fullmatch(url):
+        raise ValueError("must be ASCII without spaces and control characters; percent-encode the rest")
+    scheme, colon, rest = url.partition("://")
+    if not colon or scheme.lower() not in ("http", "https"):
+        raise ValueError("must begin with http:// or https://")
+    authority = _AUTHORITY.match(rest)
+    if authority is None:
+        raise ValueError("must not hold credentials" if "@" in rest else "must name a host by letters, digits, - and _")
+    if not _is_host(authority["host"]) or not 0 < int(authority["port"] or 1) < 65536:
+        raise ValueError("must name a host, and a port from 1 to 65535 if any")
+    path = rest[authority.end() :].partition("#")[0]
+    return f"{scheme.lower()}://{authority[0]}{path if path.startswith('/') else '/' + path}"
+
+
+def _is_host(text: str) -> bool:
+    if not text.startswith("["):
+        return is_host_name(text)
+    try:
+        return ip_address(text.strip("[]")).version == 6
     except ValueError:
-        raise unusable("is not a URL") from None
-    if parts.scheme.lower() not in ("http", "https"):
-        raise unusable("must begin with http:// or https://")
-    if not host or port == 0:
-        raise unusable("must name a host, and a port from 1 to 65535 if any")
-    if "@" in parts.netloc:
-        raise unusable("must not hold credentials")
-    return url
-
-
-def _at_url(sentence: str) -> dict[str, str]:
-    return {"pointer": "/url", "message": sentence}
+        return False

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import urljoin
 
-from attrs import define, field
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.defer import TimeoutError as DeadlineError
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
-from twisted.internet.error import ConnectError, DNSLookupError
-from twisted.internet.interfaces import (
-    IAddress,
-    IHostResolution,
-    IProtocol,
-    IProtocolFactory,
-    IResolutionReceiver,
-    IStreamClientEndpoint,
-)
+from OpenSSL.SSL import Error as TLSError
+from service_identity import VerificationError
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
+from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool, ResponseDone
+from twisted.web.client import Agent, HTTPConnectionPool, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import UNKNOWN_LENGTH, IAgentEndpointFactory, IResponse
-from zope.interface import implementer
+from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
 from confd.model import BadGateway, ConfdError, GatewayTimeout, Unavailable
+from confd.worker.connect import CheckedEndpoints
 from confd.worker.policy import Policy
+from confd.worker.target import fetchable
 
 #: Redirects that are followed.
 MAX_REDIRECTS = 5
@@ -37,39 +30,57 @@ MAX_REDIRECTS = 5
 #: Fetches at the same time; above that callers are told to come back.
 MAX_IN_FLIGHT = 256
 
-_CONNECT_SECONDS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
+_WITHOUT_BODY = (204, 304)
 _ASK = Headers({"User-Agent": ["confd-worker"], "Accept": ["*/*"]})
 _PASSED_ON = (b"Content-Type", b"Content-Encoding", b"Content-Language", b"Last-Modified")
 
+#: What is told of an error: its own text may quote the URL, which may hold a token. The first that fits counts.
+_SAID: tuple[tuple[type[BaseException], str], ...] = (
+    (DNSLookupError, "has a host name that does not resolve"),
+    (ConnectError, "does not accept the connection"),
+    (TLSError, "does not speak TLS, or has a certificate that is not trusted"),
+    (VerificationError, "has a certificate for another name"),
+    (ConnectionClosed, "broke the connection off"),
+)
 
-@define(eq=False)
-class Upstream:
-    """
-    Fetches on behalf of whoever asks.
 
-    @ivar timeout: seconds that one fetch may take from beginning to end.
-    @ivar max_bytes: of one answer.
-    """
+class Upstream(Service):
+    """Fetches on behalf of whoever asks."""
 
-    _reactor: Any
-    _policy: Policy
-    _timeout: float
-    _max_bytes: int
-    _agent: Agent = field(init=False)
-    _in_flight: int = field(default=0, init=False)
-    log: Logger = field(factory=Logger, init=False)
+    log = Logger()
 
-    def __attrs_post_init__(self) -> None:
-        pool = HTTPConnectionPool(self._reactor)
-        pool.maxPersistentPerHost = 32
-        self._agent = Agent.usingEndpointFactory(self._reactor, _CheckedEndpoints(self._reactor, self._policy), pool)
+    def __init__(
+        self, reactor: Any, policy: Policy, timeout: float, max_bytes: int, max_in_flight: int = MAX_IN_FLIGHT
+    ) -> None:
+        """
+        @param policy: says which addresses may be reached.
+        @param timeout: seconds that one fetch may take from beginning to end.
+        @param max_bytes: of one answer.
+        """
+        self._reactor = reactor
+        self._timeout = timeout
+        self._max_bytes = max_bytes
+        self._max_in_flight = max_in_flight
+        self._in_flight = 0
+        endpoints = CheckedEndpoints(reactor, policy)
+        self._pool = HTTPConnectionPool(reactor)
+        self._pool.maxPersistentPerHost = 32
+        self._agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
+        # Who redirects to one host after the other must not fill the pool.
+        self._agent_once = Agent.usingEndpointFactory(reactor, endpoints)
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when no connection is left that waits for its next use."""
+        super().stopService()
+        closed: Deferred[None] = self._pool.closeCachedConnections()
+        return closed
 
     def fetch(self, url: str, request: Any) -> Deferred[None]:
         """
         GET C{url} and put the answer on C{request}: status, content type and body, as they come.
 
-        @return: fires when the answer is on the request, whole; one that breaks off half-way breaks the connection off.
+        @return: fires when the answer is on the request, whole; fails, perhaps after it has begun, where it is not.
         @raise Unavailable: too many at the same time.
         @raise Forbidden: an address on the way may not be reached.
         @raise BadGateway: the upstream failed, or answers with too much.
@@ -78,65 +89,84 @@ class Upstream:
         return Deferred.fromCoroutine(self._fetch(url, request))
 
     async def _fetch(self, url: str, request: Any) -> None:
-        if self._in_flight >= MAX_IN_FLIGHT:
-            raise Unavailable("too_many_hits", f"{MAX_IN_FLIGHT} fetches are under way; try again in a second.")
+        if self._in_flight >= self._max_in_flight:
+            raise Unavailable("too_many_hits", f"{self._in_flight} fetches are under way; try again in a second.")
         self._in_flight += 1
         work = Deferred.fromCoroutine(self._stream(url, request))
         try:
-            await work.addTimeout(self._timeout, self._reactor)
-        except CancelledError:
-            raise
+            await work.addTimeout(self._timeout, self._reactor, self._late)
         except Exception as error:
-            told = self._told(error)
-            self.log.warn("hit failed: {reason}", reason=told.message, error=type(error).__name__)
-            if not request.startedWriting:
-                raise told from None
-            # The status is out already: only a broken connection can say that the body is not whole.
-            request.channel.transport.abortConnection()
+            if request.gone:
+                raise
+            told = error if isinstance(error, ConfdError) else _told(error)
+            self.log.warn("hit failed: {reason}", reason=told.message, code=told.code)
+            raise told from None
         finally:
             self._in_flight -= 1
 
-    def _told(self, error: Exception) -> ConfdError:
-        if isinstance(error, ConfdError):
-            return error
-        if isinstance(error, DeadlineError):
-            return GatewayTimeout("upstream_timeout", f"The upstream took longer than {self._timeout} seconds.")
-        # The error's own text may quote the URL, which may hold a token.
-        return BadGateway("upstream_failed", f"The upstream did not answer properly ({type(error).__name__}).")
+    def _late(self, _: object, seconds: float) -> NoReturn:
+        raise GatewayTimeout("upstream_timeout", f"The upstream took longer than {seconds} seconds.")
 
     async def _stream(self, url: str, request: Any) -> None:
         response = await self._follow(url)
-        if response.length is not UNKNOWN_LENGTH and response.length > self._max_bytes:
-            response.deliverBody(_Discard())
+        sized = response.length is not UNKNOWN_LENGTH
+        if sized and response.length > self._max_bytes:
+            _discard(response)
             raise BadGateway("upstream_too_large", f"The upstream's answer is larger than {self._max_bytes} bytes.")
-        request.setResponseCode(response.code, response.phrase)
+        request.setResponseCode(response.code)
         request.setHeader("Content-Security-Policy", "default-src 'none'; sandbox; frame-ancestors 'none'")
         for name in _PASSED_ON:
-            for value in response.headers.getRawHeaders(name) or ():
-                request.responseHeaders.addRawHeader(name, value)
-        if response.length is not UNKNOWN_LENGTH:
+            values = response.headers.getRawHeaders(name)
+            if values:
+                request.setHeader(name, b", ".join(values))
+        if sized and response.code not in _WITHOUT_BODY:
             request.setHeader("Content-Length", str(response.length))
+        if request.method == b"HEAD":
+            _discard(response)
+            return
         pump = _Pump(request, self._max_bytes)
         response.deliverBody(pump)
         await pump.done
 
     async def _follow(self, url: str) -> IResponse:
+        agent = self._agent
         for _ in range(MAX_REDIRECTS + 1):
-            response = await self._agent.request(b"GET", url.encode("ascii"), _ASK)
-            location = response.headers.getRawHeaders("Location")
+            response: IResponse = await agent.request(b"GET", url.encode("ascii"), _ASK)
+            if not 200 <= response.code <= 599:
+                _discard(response)
+                raise BadGateway("upstream_failed", "The upstream answers with a status that HTTP does not know.")
+            location = response.headers.getRawHeaders(b"Location")
             if response.code not in _REDIRECTS or not location:
                 return response
-            response.deliverBody(_Discard())
-            url = urljoin(url, location[0])
-            if not url.startswith(("http://", "https://")) or not url.isascii():
-                raise BadGateway("bad_redirect", "The upstream redirects to something that is not http or https.")
+            _discard(response)
+            agent = self._agent_once
+            try:
+                url = fetchable(urljoin(url, location[0].decode("ascii")))
+            except ValueError:
+                raise BadGateway("bad_redirect", "The upstream redirects to what is no http or https URL.") from None
         raise BadGateway("too_many_redirects", f"The upstream redirects more than {MAX_REDIRECTS} times.")
 
 
-class _Discard(Protocol):
-    """Takes what is at hand of a body that nobody needs."""
+def _told(error: BaseException) -> ConfdError:
+    # L{twisted.web.client} wraps what went wrong.
+    reasons = getattr(error, "reasons", ())
+    if reasons:
+        return _told(reasons[-1].value)
+    if isinstance(error, ConnectTimeout):
+        return GatewayTimeout("upstream_timeout", "The upstream did not accept the connection in time.")
+    said = next((said for kind, said in _SAID if isinstance(error, kind)), "does not speak valid HTTP")
+    return BadGateway("upstream_failed", f"The upstream {said}.")
 
-    def dataReceived(self, data: bytes) -> None:
+
+def _discard(response: IResponse) -> None:
+    """Close a connection rather than read a body that nobody needs."""
+    response.deliverBody(_Discard())
+
+
+class _Discard(Protocol):
+    transport: Any
+
+    def connectionMade(self) -> None:
         self.transport.loseConnection()
 
 
@@ -147,94 +177,40 @@ class _Pump(Protocol):
     @ivar done: fires when the body has ended.
     """
 
+    transport: Any
+
     def __init__(self, request: Any, limit: int) -> None:
         self._request, self._left = request, limit
-        self._too_large = False
-        self.done: Deferred[None] = Deferred(lambda _: self.transport.loseConnection())
+        self.done: Deferred[None] = Deferred(self._stop)
 
     def connectionMade(self) -> None:
+        """The body begins."""
         self._request.registerProducer(self.transport, True)
 
     def dataReceived(self, data: bytes) -> None:
+        """A piece of it; more than is allowed ends the fetch."""
         self._left -= len(data)
         if self._left < 0:
-            self._too_large = True
             self.transport.loseConnection()
         else:
             self._request.write(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._request.unregisterProducer()
+        """It has ended, or was cut off."""
         if self.done.called:
             return
-        if self._too_large:
+        self._release()
+        if self._left < 0:
             self.done.errback(BadGateway("upstream_too_large", "The upstream's answer is too large; it was cut off."))
         elif reason.check(ResponseDone, PotentialDataLoss):
             self.done.callback(None)
         else:
             self.done.errback(reason)
 
+    def _stop(self, _: object) -> None:
+        self._release()
+        self.transport.loseConnection()
 
-@implementer(IAgentEndpointFactory)
-@define(eq=False)
-class _CheckedEndpoints:
-    """Endpoints that resolve a name once, and connect only to an address that was checked."""
-
-    _reactor: Any
-    _policy: Policy
-    _tls: BrowserLikePolicyForHTTPS = field(factory=BrowserLikePolicyForHTTPS, init=False)
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        endpoint = _CheckedEndpoint(self._reactor, self._policy, uri.host.decode("ascii"), uri.port)
-        if uri.scheme == b"https":
-            return wrapClientTLS(self._tls.creatorForNetloc(uri.host, uri.port), endpoint)
-        return endpoint
-
-
-@implementer(IStreamClientEndpoint)
-@define(eq=False)
-class _CheckedEndpoint:
-    _reactor: Any
-    _policy: Policy
-    _host: str
-    _port: int
-
-    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        return Deferred.fromCoroutine(self._connect(factory))
-
-    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
-        collector = _Collector()
-        self._reactor.nameResolver.resolveHostName(collector, self._host, self._port)
-        hosts = await collector.done
-        self._policy.check(self._host, [ip_address(host.partition("%")[0]) for host in hosts])
-        error: Exception = DNSLookupError("the host name does not resolve")
-        for host in hosts:
-            kind = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
-            try:
-                protocol: IProtocol = await kind(self._reactor, host, self._port, _CONNECT_SECONDS).connect(factory)
-            except ConnectError as failed:
-                error = failed
-            else:
-                return protocol
-        raise error
-
-
-@implementer(IResolutionReceiver)
-class _Collector:
-    """Collects the addresses of a host name."""
-
-    def __init__(self) -> None:
-        self._hosts: list[str] = []
-        self.done: Deferred[list[str]] = Deferred()
-
-    def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
-        """Resolution starts."""
-
-    def addressResolved(self, address: IAddress) -> None:
-        """One more address."""
-        self._hosts.append(address.host)  # type: ignore[attr-defined]
-
-    def resolutionComplete(self) -> None:
-        """That was all."""
-        if not self.done.called:
-            self.done.callback(self._hosts)
+    def _release(self) -> None:
+        if not self._request.gone:
+            self._request.unregisterProducer()

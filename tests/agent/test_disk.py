@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd import jsontext
 from confd.agent.disk import CacheFiles, Kept
 from tests.agent.fakes import AGENT_ID, configuration
 
@@ -44,6 +45,13 @@ class CacheFilesTests(SynchronousTestCase):
         go = configuration(7, cluster_id="", epoch=0)
         self.files.save(go)
         self.assertEqual(self.files.load().configuration, go)
+
+    def test_as_deep_a_document_as_there_can_be(self) -> None:
+        data: dict[str, object] = {}
+        for _ in range(jsontext.MAX_DEPTH - 1):
+            data = {"inner": data}
+        self.files.save(configuration(7, data=data))
+        self.assertEqual(self.files.load(), Kept(configuration(7, data=data)))
 
     def test_files_are_private(self) -> None:
         """S59."""
@@ -175,7 +183,8 @@ class CacheFilesTests(SynchronousTestCase):
         """F-16: kill -9 of a process that writes without pause."""
         writer = (
             "import itertools, sys\n"
-            "from confd.agent.disk import CacheFiles\n"
+            "from confd import jsontext
+from confd.agent.disk import CacheFiles\n"
             "from tests.agent.fakes import configuration\n"
             "files = CacheFiles(sys.argv[1], 'default')\n"
             "for version in itertools.count(1):\n"

@@ -125,9 +125,7 @@ class ForwarderTests(SynchronousTestCase):
         self.forwarder.deliver(configuration(1))
         self.wait(10)
         self.assertIsNone(self.forwarder.applied)
-        self.assertEqual(
-            self.forwarder.trouble(), "The worker accepted 1a2b3c4d.1.1 and then holds another document."
-        )
+        self.assertEqual(self.forwarder.trouble(), "The worker accepted 1a2b3c4d.1.1 and then holds another document.")
         self.worker.lies = False
         self.wait(5)
         self.assertEqual(self.forwarder.applied, configuration(1))
@@ -192,9 +190,7 @@ class ForwarderTests(SynchronousTestCase):
     def test_a_refusal_is_said_in_the_workers_words(self) -> None:
         """S35."""
         self.refuse()
-        self.assertEqual(
-            self.forwarder.trouble(), "The worker refuses configuration 1a2b3c4d.1.2: I cannot use this."
-        )
+        self.assertEqual(self.forwarder.trouble(), "The worker refuses configuration 1a2b3c4d.1.2: I cannot use this.")
 
     def test_a_worker_that_refuses_is_not_hammered(self) -> None:
         self.refuse()

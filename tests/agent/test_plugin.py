@@ -5,17 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from confd.agent import plugin
 from confd.agent.strategies.poller import Poller
-from confd.interfaces import IStrategy, IStrategyMaker, StrategyContext
+from confd.interfaces import IStrategy, IStrategyMaker
 from confd.model import StartError
 
-CONTEXT = StrategyContext(Clock(), "default", {})
+#: POLLER looks at nothing of its context.
+CONTEXT: Any = None
 
 
 class PluginTests(SynchronousTestCase):

@@ -34,12 +34,8 @@ class ReconcilerTests(SynchronousTestCase):
         self.through: list[Configuration] = []
         self.funnel = Funnel(self.through.append)
         random = Random(seed)
-        self.enrolment = Enrolment(
-            self.clock, self.controller, Backoff(random), Registration(), lambda agent_id: None
-        )
-        self.reconciler = Reconciler(
-            self.clock, self.controller, self.funnel, self.enrolment, Backoff(random), random
-        )
+        self.enrolment = Enrolment(self.clock, self.controller, Backoff(random), Registration(), lambda agent_id: None)
+        self.reconciler = Reconciler(self.clock, self.controller, self.funnel, self.enrolment, Backoff(random), random)
 
     def versions(self) -> list[int]:
         """What came through the funnel."""

@@ -74,9 +74,7 @@ class World:
         self.enrolment = Enrolment(
             self.clock, self.controller, Backoff(random), Registration("host-1"), self.cache.keep_id
         )
-        self.reconciler = Reconciler(
-            self.clock, self.controller, self.funnel, self.enrolment, Backoff(random), random
-        )
+        self.reconciler = Reconciler(self.clock, self.controller, self.funnel, self.enrolment, Backoff(random), random)
         self.strategy = FakeStrategy()
         self.agent = Agent(
             Parts(self.cache, self.funnel, self.forwarder, self.enrolment, self.reconciler, self.strategy)
@@ -276,10 +274,10 @@ class LifeMachine(RuleBasedStateMachine):
         self.published += 1
         self.world.controller.in_force = configuration(self.published)
 
-    @rule(version=st.integers(1, 5))
-    def serve_an_old_one(self, version: int) -> None:
-        """A controller that lost its memory."""
-        self.world.controller.in_force = configuration(version)
+    @rule(lost=st.integers(0, 5))
+    def lose_memory(self, lost: int) -> None:
+        """The controller goes back some versions."""
+        self.world.controller.in_force = configuration(max(1, self.published - lost))
 
     @rule(away=st.booleans())
     def controller_goes(self, away: bool) -> None:
@@ -355,5 +353,5 @@ class LifeTests(SynchronousTestCase):
 
         Machine.folder = folder
         run_state_machine_as_test(  # type: ignore[no-untyped-call]
-            Machine, settings=settings(max_examples=40, stateful_step_count=30, deadline=None, database=None)
+            Machine, settings=settings(max_examples=100, stateful_step_count=30, deadline=None, database=None)
         )

@@ -11,11 +11,12 @@ from contextlib import closing
 from attrs import frozen
 from twisted.logger import Logger
 
-from confd.controller.store import configs
+from confd.controller.store import configs, keys
 from confd.controller.store.connections import StorageError, connect_arguments, explain, find_damage, make_durable
 from confd.controller.store.marker import Marker
 from confd.controller.store.migrate import NewerSchema, migrate
 from confd.model import Draft, StartError
+from confd.signing import SigningKey
 
 log = Logger()
 
@@ -35,6 +36,7 @@ class Opened:
     A database that is ready for use.
 
     @ivar path: the file, whatever links lead to it.
+    @ivar keys: the signing keys, the one in use first.
     @ivar checked: whether it was searched for damage.
     """
 
@@ -42,6 +44,7 @@ class Opened:
     marker: Marker
     cluster_id: str
     epoch: int
+    keys: tuple[SigningKey, ...]
     checked: bool
 
 
@@ -104,8 +107,9 @@ def _open(path: str, marker: Marker, first: Draft, ladder: Sequence[str]) -> Ope
         except NewerSchema as error:
             raise _Refused(f"was written by a newer release of confd ({error}); install that one") from None
         cluster_id, epoch = _identify(connection, expected, first)
+        good = keys.load_keys(connection) or keys.add_key(connection)
     _keep(marker, expected, cluster_id)
-    return Opened(path, marker, cluster_id, epoch, checked)
+    return Opened(path, marker, cluster_id, epoch, good, checked)
 
 
 def _is_blank(connection: sqlite3.Connection) -> bool:

@@ -10,19 +10,20 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from zope.interface import implementer
 
-from confd.controller.store import agents, configs
+from confd.controller.store import agents, configs, keys
 from confd.controller.store.engines import Engine
 from confd.controller.store.migrate import shipped_ladder
 from confd.controller.store.opening import open_database
-from confd.interfaces import IAgentStore, IConfigStore, IHealth
+from confd.interfaces import IAgentStore, IConfigStore, IHealth, IKeyStore
 from confd.model import AgentRecord, Draft, Revision
+from confd.signing import SigningKey
 from confd.timing import Periodic
 
 #: Seconds between two probes: while all is well, and while nothing can be written.
 PROBE_PAUSE, PROBE_PAUSE_IN_TROUBLE = 5.0, 1.0
 
 
-@implementer(IConfigStore, IAgentStore, IHealth)
+@implementer(IConfigStore, IAgentStore, IKeyStore, IHealth)
 class SqliteStore(Service):
     """
     Configurations and agents in one SQLite database.
@@ -33,6 +34,7 @@ class SqliteStore(Service):
 
     cluster_id: str
     epoch: int
+    keys: tuple[SigningKey, ...]
     _engine: Engine
 
     def __init__(self, reactor: Any, path: str, first: Draft, *, busy_timeout: float = 5.0) -> None:
@@ -56,7 +58,7 @@ class SqliteStore(Service):
         """
         opened = open_database(self._path, self._first, shipped_ladder())
         self._marker = opened.marker
-        self.cluster_id, self.epoch = opened.cluster_id, opened.epoch
+        self.cluster_id, self.epoch, self.keys = opened.cluster_id, opened.epoch, opened.keys
         self._engine = Engine(opened.path, self._reactor, self._busy_timeout)
         super().startService()
         self._probes.startService()
@@ -112,6 +114,10 @@ class SqliteStore(Service):
     def forget_agent(self, agent_id: str) -> Deferred[None]:
         """L{IAgentStore.forget_agent}."""
         return self._engine.write(partial(agents.forget_agent, agent_id=agent_id))
+
+    def rotate_keys(self) -> Deferred[None]:
+        """L{IKeyStore.rotate_keys}."""
+        return self._engine.write(keys.add_key).addCallback(partial(setattr, self, "keys"))
 
     def _pause(self) -> float:
         return PROBE_PAUSE if self.trouble() is None else PROBE_PAUSE_IN_TROUBLE

@@ -1,0 +1,292 @@
+"""
+Does a controller that is killed lose what it answered?
+
+Eight writers publish over HTTP to a real C{twistd -n confd-controller}; it is killed with SIGKILL at a random moment
+and started again, many times. After each start every version that was ever acknowledged must be in the history exactly
+once, with the document that was sent, and without a gap; what was not answered must be there whole, or not at all (G1,
+G2).
+
+Run it with C{python -m benchmarks.kill_nine}: it prints a line of figures, and exits with 1 on a violation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from random import Random
+
+from attrs import define, field, frozen
+
+from confd import jsontext
+
+WRITERS = 8
+
+#: Seconds between the first acknowledgement and the kill.
+LIFE = (0.08, 0.2)
+
+#: Seconds for a start, for one request, and for an end.
+PATIENCE = 15.0
+
+#: Acknowledgements that a round needs on average: with fewer, nothing was tested.
+FLOOR = 10
+
+_AUTHORIZATION = "Basic " + base64.b64encode(b"admin:admin123").decode()
+
+
+class Invalid(Exception):
+    """The run says nothing: the controller did not start, or there was too little traffic."""
+
+
+@define(eq=False)
+class Ledger:
+    """
+    What was sent and what was answered, of all rounds.
+
+    @ivar sent: the documents, each with a number of its own, and never sent twice.
+    @ivar acked: the number of the document that was acknowledged, by version.
+    @ivar twice: versions that were acknowledged for two documents.
+    """
+
+    sent: dict[int, bytes] = field(factory=dict)
+    acked: dict[int, int] = field(factory=dict)
+    twice: int = 0
+    _numbers: Iterator[int] = field(factory=count)
+    _lock: threading.Lock = field(factory=threading.Lock)
+
+    def next(self) -> tuple[int, bytes]:
+        """A document to send; they differ in size, so that commits differ in pages."""
+        with self._lock:
+            number = next(self._numbers)
+            body = {"url": "https://ip.me", "n": number, "pad": "x" * (number * 37 % 3000)}
+            self.sent[number] = jsontext.encode(body)
+            return number, self.sent[number]
+
+    def acknowledge(self, version: int, number: int) -> None:
+        """The controller said that it made C{version} of the document C{number}."""
+        with self._lock:
+            self.twice += version in self.acked
+            self.acked[version] = number
+
+
+@frozen
+class Findings:
+    """
+    What the history holds of what the ledger says.
+
+    @ivar torn: documents that nobody sent, or that do not have their checksum.
+    @ivar unanswered: versions that nobody heard of: allowed, as long as they are whole.
+    """
+
+    lost: int
+    gaps: int
+    duplicates: int
+    torn: int
+    unanswered: int
+
+    @property
+    def violations(self) -> int:
+        """How much is wrong."""
+        return self.lost + self.gaps + self.duplicates + self.torn
+
+
+def examine(database: Path, ledger: Ledger) -> Findings:
+    """Compare the history on disk with the ledger; nothing may be written meanwhile."""
+    connection = sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)
+    try:
+        rows = connection.execute(
+            "SELECT version, document, checksum FROM revisions WHERE namespace = 'default' ORDER BY version"
+        ).fetchall()
+    finally:
+        connection.close()
+    stored: dict[int, int] = {}
+    torn = 0
+    # Version 1 is the controller's own.
+    for version, text, checksum in rows[1:]:
+        value = json.loads(text)
+        stored[version] = value.get("n")
+        torn += ledger.sent.get(value.get("n")) != text.encode() or jsontext.checksum(value) != checksum
+    versions = [version for version, _, _ in rows]
+    repeated = Counter(stored.values())
+    return Findings(
+        lost=sum(stored.get(version) != number for version, number in ledger.acked.items()),
+        gaps=max(versions) - len(set(versions)),
+        duplicates=len(versions) - len(set(versions)) + sum(repeated.values()) - len(repeated) + ledger.twice,
+        torn=torn,
+        unanswered=len(stored.keys() - ledger.acked.keys()),
+    )
+
+
+@define(eq=False)
+class Controller:
+    """
+    A controller as a process of its own.
+
+    @ivar ready_after: seconds that the last start took until C{/ready} was 200.
+    """
+
+    folder: Path
+    port: int = field(factory=lambda: free_port())
+    ready_after: float = 0.0
+    _process: subprocess.Popen | None = None
+
+    @property
+    def database(self) -> Path:
+        """Its file."""
+        return self.folder / "controller.db"
+
+    def start(self) -> None:
+        """
+        Start it, and wait until it is ready.
+
+        @raise Invalid: if it is not in time.
+        """
+        began = time.monotonic()
+        twistd = Path(sys.executable).with_name("twistd")
+        listen = f"tcp:{self.port}:interface=127.0.0.1"
+        with (self.folder / "controller.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [twistd, "-n", "--pidfile=", "confd-controller", "--listen", listen, "--db-path", self.database],
+                stdout=log,
+                stderr=log,
+                env=os.environ | {"PYTHONPATH": os.pathsep.join([os.getcwd(), *sys.path]), "LOG_LEVEL": "warn"},
+            )
+        while not self._is_ready():
+            if self._process.poll() is not None or time.monotonic() > began + PATIENCE:
+                raise Invalid(f"the controller does not start; see {self.folder / 'controller.log'}")
+            time.sleep(0.005)
+        self.ready_after = time.monotonic() - began
+
+    def end(self, number: signal.Signals) -> None:
+        """Send it a signal, and see it gone."""
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(PATIENCE)
+
+    def connect(self) -> http.client.HTTPConnection:
+        """A connection of one writer."""
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+
+    def _is_ready(self) -> bool:
+        connection = self.connect()
+        try:
+            connection.request("GET", "/ready")
+            return connection.getresponse().status == 200
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def write(controller: Controller, ledger: Ledger, acked: threading.Event) -> None:
+    """Publish, one document after the other, until the controller is gone."""
+    connection = controller.connect()
+    headers = {"Authorization": _AUTHORIZATION, "Content-Type": "application/json"}
+    try:
+        while True:
+            number, body = ledger.next()
+            connection.request("POST", "/api/v1/config", body, headers)
+            response = connection.getresponse()
+            answer = response.read()
+            if response.status == 200:
+                ledger.acknowledge(json.loads(answer)["version"], number)
+                acked.set()
+    except (OSError, http.client.HTTPException):
+        return
+    finally:
+        connection.close()
+
+
+def run_round(controller: Controller, ledger: Ledger, random: Random) -> None:
+    """Write, and kill in the middle of it."""
+    acked = threading.Event()
+    writers = [threading.Thread(target=write, args=(controller, ledger, acked)) for _ in range(WRITERS)]
+    for writer in writers:
+        writer.start()
+    answered = acked.wait(PATIENCE)
+    time.sleep(random.uniform(*LIFE))
+    controller.end(signal.SIGKILL)
+    for writer in writers:
+        writer.join()
+    if not answered:
+        raise Invalid("no publish was answered with 200")
+
+
+def run(controller: Controller, ledger: Ledger, rounds: int, random: Random, most: float) -> bool:
+    """
+    All rounds.
+
+    @param most: seconds after which no round begins.
+    @return: whether every promise was kept.
+    """
+    until, worst, done = time.monotonic() + most, 0.0, 0
+    controller.start()
+    found = examine(controller.database, ledger)
+    while not found.violations and done < rounds and time.monotonic() < until:
+        run_round(controller, ledger, random)
+        done += 1
+        controller.start()
+        worst = max(worst, controller.ready_after)
+        found = examine(controller.database, ledger)
+    if done < rounds and not found.violations:
+        raise Invalid(f"only {done} of {rounds} rounds in {most:.0f} s")
+    print(
+        f"rounds {done}, acked {len(ledger.acked)}, lost {found.lost}, gaps {found.gaps}, "
+        f"duplicates {found.duplicates}, torn {found.torn}, unanswered but whole {found.unanswered}, "
+        f"worst ready time {worst:.2f} s"
+    )
+    if len(ledger.acked) < FLOOR * done:
+        raise Invalid(f"fewer than {FLOOR} acknowledgements a round")
+    return not found.violations
+
+
+def main() -> int:
+    """The command line; its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=200, help="kills (200)")
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32, help="of the moments of the kills")
+    parser.add_argument("--most", type=float, default=1800.0, help="seconds to take at most (1800)")
+    options = parser.parse_args()
+    if options.rounds < 1:
+        parser.error("--rounds must be at least 1")
+    print(f"seed {options.seed}")
+    folder = Path(tempfile.mkdtemp(prefix="confd-kill-nine-"))
+    controller, kept = Controller(folder), False
+    try:
+        kept = run(controller, Ledger(), options.rounds, Random(options.seed), options.most)
+    except Invalid as error:
+        print(f"invalid: {error}", file=sys.stderr)
+    finally:
+        controller.end(signal.SIGTERM)
+        if kept:
+            shutil.rmtree(folder)
+        else:
+            print(f"database and log are kept in {folder}", file=sys.stderr)
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

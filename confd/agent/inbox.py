@@ -1,0 +1,73 @@
+"""Where strategies bring what they heard: into the funnel if it can be believed, else a hint to look for oneself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from confd.agent.funnel import Funnel
+from confd.announcement import read
+from confd.interfaces import ISink
+from confd.model import ConfdError, Served, Tag
+from confd.signing import KeyRing
+
+
+@implementer(ISink)
+class Inbox:
+    """
+    The one door for pushes, whichever strategy brings them.
+
+    @ivar unverified: messages so far that were no more than a hint.
+    """
+
+    log = Logger()
+
+    def __init__(self, namespace: str, keys: KeyRing, funnel: Funnel, hint: Callable[[], None]) -> None:
+        """
+        @param keys: whom to believe.
+        @param hint: has the agent compare with its controller soon.
+        """
+        self.unverified = 0
+        self._namespace, self._keys, self._funnel, self._hint = namespace, keys, funnel, hint
+        self._said: str | None = None
+
+    def hint(self) -> None:
+        """See L{ISink}."""
+        self._hint()
+
+    def known(self) -> Tag | None:
+        """See L{ISink}."""
+        newest = self._funnel.newest
+        return None if newest is None else newest.tag
+
+    def served(self, served: Served) -> None:
+        """See L{ISink}."""
+        self._keys.trust(served.keys)
+        self._funnel.offer(served.configuration)
+
+    def announced(self, raw: bytes) -> bool:
+        """See L{ISink}."""
+        try:
+            announcement = read(raw)
+        except ConfdError as error:
+            return self._doubt(error.message)
+        if announcement.configuration.tag == self.known():
+            # Whoever sent it: it says nothing new.
+            return True
+        if announcement.configuration.namespace != self._namespace:
+            return self._doubt("It is for another namespace.")
+        if not announcement.verified(self._keys):
+            return self._doubt("It is not signed by a key that the controller named.")
+        self._funnel.offer(announcement.configuration)
+        return True
+
+    def _doubt(self, reason: str) -> bool:
+        """Count it, and compare; of a flood only the first of a kind is worth a line."""
+        self.unverified += 1
+        if reason != self._said:
+            self._said = reason
+            self.log.warn("an announcement is taken for a hint only: {reason}", reason=reason)
+        self._hint()
+        return False

@@ -1,0 +1,72 @@
+"""Changes by way of a broker: REDIS and NATS are the same strategy on two brokers."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from confd.interfaces import IBroker, ISink, IStrategy
+from confd.model import ConfdError
+
+#: Seconds over which a fleet spreads the comparisons that follow a broker's return.
+SPREAD = 2.0
+
+
+@implementer(IStrategy)
+class PubSub:
+    """
+    Subscribes first, then catches up, then compares: on every connection, so that nothing falls between (S07).
+    """
+
+    pushes = True
+    log = Logger()
+
+    def __init__(self, clock: IReactorTime, broker: IBroker, namespace: str, random: Random) -> None:
+        self.name: str = broker.name
+        self._clock, self._broker, self._namespace, self._random = clock, broker, namespace, random
+        self._catching_up: Deferred[Any] | None = None
+
+    def start(self, sink: ISink) -> None:
+        """See L{IStrategy}."""
+        self._sink = sink
+        self._broker.listen(self._namespace, sink.announced, self._connected)
+        self._broker.startService()
+
+    async def _stop(self) -> None:
+        if self._catching_up is not None:
+            self._catching_up.cancel()
+        await maybeDeferred(self._broker.stopService)
+
+    def stop(self) -> Deferred[None]:
+        """See L{IStrategy}."""
+        return Deferred.fromCoroutine(self._stop())
+
+    def path(self) -> str:
+        """See L{IStrategy}."""
+        return "poll" if self._broker.trouble() else self.name
+
+    def _connected(self) -> None:
+        self.log.info("changes arrive by {name}", name=self.name)
+        if self._catching_up is not None:
+            self._catching_up.cancel()
+        self._catching_up = Deferred.fromCoroutine(self._catch_up())
+        self._catching_up.addErrback(lambda failure: failure.trap(CancelledError))
+        self._catching_up.addErrback(lambda failure: self.log.failure("catching up failed", failure))
+
+    async def _catch_up(self) -> None:
+        try:
+            latest = await self._broker.latest(self._namespace)
+        except ConfdError as error:
+            self.log.debug("{name} has nothing to catch up with: {reason}", name=self.name, reason=error.message)
+        else:
+            if latest is not None:
+                self._sink.announced(latest)
+        # The broker may have lost its memory, or never had it: HTTP is the truth.
+        await deferLater(self._clock, self._random.uniform(0, SPREAD))
+        self._sink.hint()

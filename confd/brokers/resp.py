@@ -1,0 +1,93 @@
+"""
+The Redis protocol, RESP2, on txredisapi.
+
+Importing this module installs the default reactor, because txredisapi does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from OpenSSL.SSL import Error as TLSError
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from txredisapi import BaseRedisProtocol, RedisError, ResponseError
+
+from confd.brokers.link import Lost, Refused, printable
+from confd.wire import MAX_ANSWER_BYTES
+
+#: Bytes of a value that are kept: enough to see that it is larger than any announcement, and the two that end it.
+_KEPT = MAX_ANSWER_BYTES + 3
+
+
+class RedisConnection(BaseRedisProtocol):
+    """One connection: commands and their replies, all bytes, and between these the messages of channels."""
+
+    def __init__(self, heard: Callable[[str, bytes], None]) -> None:
+        """
+        @param heard: called with the channel and the payload of each message.
+        """
+        super().__init__(charset=None, convertNumbers=False)
+        self._heard = heard
+        self._lost: Failure = connectionDone
+
+    async def ask(self, *command: object) -> Any:
+        """
+        Send a command, and return the reply.
+
+        @raise Refused: the reply is an error.
+        @raise Lost: there is none.
+        """
+        try:
+            return await self.execute_command(*command)
+        except ResponseError as error:
+            raise Refused(printable(error)) from None
+        except RedisError:
+            raise Lost(self._why()) from None
+
+    async def prove(self) -> None:
+        """See L{Connection}."""
+        await self.ask("PING")
+
+    def when_lost(self) -> Deferred[Any]:
+        """Fires when it is closed."""
+        lost: Deferred[Any] = self.whenDisconnected() if self.connected else succeed(None)
+        return lost
+
+    def cut(self) -> None:
+        """Close it, whatever is still to be sent."""
+        if self.connected:
+            self.transport.abortConnection()
+
+    def connectionLost(self, why: Failure = connectionDone) -> None:
+        """Nobody gets an answer any more."""
+        self._lost = why
+        super().connectionLost(why)
+
+    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
+        """Read replies; what is none ends the connection instead of the reader."""
+        try:
+            super().dataReceived(data, unpause)
+        except Exception as error:
+            self._lost = Failure(RedisError(f"this is not the Redis protocol ({type(error).__name__})"))
+            self.cut()
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """Read more of a value, and keep no more of it in memory than tells that it is too large."""
+        super().rawDataReceived(data)
+        del self.bulk_buffer[_KEPT:]
+
+    def replyReceived(self, reply: Any) -> None:
+        """Tell a message from a reply; what nobody waits for is not kept."""
+        if isinstance(reply, list) and len(reply) == 3 and reply[0] == b"message":
+            self._heard(reply[1].decode("utf-8", "replace"), reply[2])
+        elif self.replyQueue.waiting:
+            self.replyQueue.put(reply)
+
+    def _why(self) -> str:
+        error = self._lost.value
+        if isinstance(error, TLSError) and error.args and error.args[0]:
+            return printable(", ".join(str(each[-1]) for each in error.args[0]))
+        return printable(error)

@@ -1,0 +1,40 @@
+"""What libraries say to L{logging} of the standard library, brought into the log of the process."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+
+
+class StandardLogs(logging.Handler):
+    """Takes over some loggers of the standard library, which would write to the standard error otherwise."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        """
+        @param names: of the loggers.
+        """
+        super().__init__()
+        self._loggers = [logging.getLogger(name) for name in names]
+
+    def install(self) -> None:
+        """Begin."""
+        for each in self._loggers:
+            each.addHandler(self)
+
+    def remove(self) -> None:
+        """End."""
+        for each in self._loggers:
+            each.removeHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass one record on."""
+        level = LogLevel.levelWithName({"warning": "warn"}.get(record.levelname.lower(), record.levelname.lower()))
+        failure = None
+        if record.exc_info is not None and record.exc_info[1] is not None:
+            failure = Failure(record.exc_info[1], *record.exc_info[::2])
+        Logger(record.name).emit(
+            level, "{text}", text=record.getMessage(), **({"log_failure": failure} if failure else {})
+        )

@@ -1,0 +1,123 @@
+"""
+What brokers are still to be told.
+
+A broker gets the announcements of a namespace in version order, one at a time, and of those that pile up while it is
+down or hung the newest only. Nothing here delays or fails the publish that it follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from confd.controller.snapshot import Encoded
+from confd.interfaces import IBroker
+from confd.model import ConfdError
+from confd.timing import Backoff, Periodic
+
+#: Seconds that the answer to a publish waits for the brokers' receipts.
+RECEIPT = 0.025
+
+#: Seconds between two attempts at most, so that a broker has what it missed within 5 seconds of its return.
+RETRY_MAX = 4.0
+
+#: Seconds between two looks at an outbox that is empty.
+_IDLE = 60.0
+
+
+class Courier(Service):
+    """Brings announcements to one broker until it has them."""
+
+    log = Logger()
+
+    def __init__(self, clock: IReactorTime, broker: IBroker, backoff: Backoff) -> None:
+        """
+        @param backoff: between attempts; its cap is L{RETRY_MAX}.
+        """
+        self.broker = broker
+        self._backoff = backoff
+        self._outgoing: dict[str, Encoded] = {}
+        self._receipts: dict[str, list[Deferred[None]]] = {}
+        self._loop = Periodic(clock, self._deliver, self._pause)
+
+    def startService(self) -> None:
+        """Begin to bring."""
+        super().startService()
+        self._loop.startService()
+
+    def stopService(self) -> Deferred[None] | None:
+        """Bring no more; a restart repeats what is in force."""
+        super().stopService()
+        return self._loop.stopService()
+
+    def post(self, encoded: Encoded) -> None:
+        """One more announcement, in place of an older one of its namespace."""
+        self._outgoing[encoded.configuration.namespace] = encoded
+        self._loop.hurry()
+
+    def waiting(self) -> int:
+        """Namespaces whose newest announcement the broker does not have."""
+        return len(self._outgoing)
+
+    def receipt(self, namespace: str) -> Deferred[None]:
+        """Fires once the broker has all that was posted of a namespace."""
+        fired: Deferred[None] = Deferred()
+        if namespace in self._outgoing:
+            self._receipts.setdefault(namespace, []).append(fired)
+        else:
+            fired.callback(None)
+        return fired
+
+    def _pause(self) -> float:
+        return self._backoff.next() if self._outgoing else _IDLE
+
+    async def _deliver(self) -> None:
+        while self._outgoing:
+            namespace, encoded = next(iter(self._outgoing.items()))
+            try:
+                await self.broker.announce(namespace, encoded.announcement)
+            except ConfdError as error:
+                tag = str(encoded.configuration.tag)
+                self.log.warn("{tag} is not announced yet: {reason}", tag=tag, reason=error.message)
+                return
+            self._backoff.reset()
+            if self._outgoing.get(namespace) is encoded:
+                del self._outgoing[namespace]
+                for receipt in self._receipts.pop(namespace, ()):
+                    if not receipt.called:
+                        receipt.callback(None)
+
+
+class Outbox(MultiService):
+    """The couriers of all brokers."""
+
+    def __init__(self, clock: IReactorTime, couriers: Sequence[Courier]) -> None:
+        super().__init__()
+        self._clock = clock
+        self._couriers = couriers
+        for courier in couriers:
+            courier.setServiceParent(self)
+
+    def announce(self, encoded: Encoded) -> None:
+        """Post an announcement to every broker."""
+        for courier in self._couriers:
+            courier.post(encoded)
+
+    def published(self, namespace: str) -> Deferred[bool]:
+        """
+        Whether every broker has the newest announcement of a namespace.
+
+        @return: fires as soon as they do, and after L{RECEIPT} seconds whether they do or not; never fails.
+        """
+        receipts = DeferredList(
+            [courier.receipt(namespace) for courier in self._couriers], fireOnOneErrback=True, consumeErrors=True
+        )
+        if any(courier.broker.trouble() is not None for courier in self._couriers) and not receipts.called:
+            receipts.cancel()
+        else:
+            receipts.addTimeout(RECEIPT, self._clock)
+        return receipts.addCallbacks(lambda _: True, lambda _: False)

@@ -1,0 +1,27 @@
+"""The event stream as a path."""
+
+from __future__ import annotations
+
+from attrs import define
+
+from confd.controller.registry import Registry
+from confd.controller.stream import Hub
+from confd.web.endpoint import HANDLED, Answer, Call, NamespaceQuery, endpoint
+from confd.web.guard import Role
+
+
+@define(eq=False)
+class StreamApi:
+    """Joins callers to the hub."""
+
+    _hub: Hub
+    _registry: Registry
+
+    @endpoint("GET", "/api/v1/stream", Role.AGENT, "Each change, as server-sent events.", query=NamespaceQuery)
+    async def stream(self, call: Call) -> Answer:
+        """With the current tag in C{Last-Event-ID} the next change is the first event, else what is in force."""
+        known, agent_id = call.header("Last-Event-ID"), call.header("X-Agent-ID")
+        if agent_id:
+            self._registry.polled(agent_id)
+        await self._hub.join(call.request, call.query.namespace, known).done
+        return HANDLED

@@ -1,0 +1,110 @@
+"""confd's agent between the Go system's controller and worker (contract, section 8), over real HTTP code in memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from treq.testing import RequestTraversalAgent
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.agent.cache import Cache
+from confd.agent.disk import CacheFiles
+from confd.agent.enrolment import Enrolment
+from confd.agent.forwarder import RETRY_MAX, Forwarder
+from confd.agent.funnel import Funnel
+from confd.agent.reconciler import Reconciler
+from confd.client import ControllerClient, WorkerClient
+from confd.http import Http
+from confd.model import Registration
+from confd.timing import Backoff
+from tests.agent.fakes import AGENT_ID, GoController, GoWorker, configuration
+
+DOCUMENT = {"url": "https://ip.me"}
+
+
+class GoTests(SynchronousTestCase):
+    """Both of them, and confd's agent."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.controller, self.worker = GoController(1, DOCUMENT), GoWorker()
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        random = Random(1)
+        controllers = ControllerClient(self.http(self.controller, "agent", "secret123"), ["http://go.example:8080"])
+        worker = WorkerClient(self.http(self.worker), "http://go.example:8082")
+        self.files = CacheFiles(str(folder / "cache"), "default")
+        self.cache = Cache(self.clock, self.files, maybeDeferred)
+        self.forwarder = Forwarder(self.clock, worker, Backoff(random, RETRY_MAX), self.cache.keep)
+        self.funnel = Funnel(self.forwarder.deliver)
+        enrolment = Enrolment(self.clock, controllers, Backoff(random), Registration("host-1"), self.cache.keep_id)
+        self.reconciler = Reconciler(self.clock, controllers, self.funnel, enrolment, Backoff(random), random)
+        for part in (self.cache, self.forwarder, enrolment, self.reconciler):
+            part.startService()
+
+    def http(self, resource: Any, username: str | None = None, password: str | None = None) -> Http:
+        """A client of one of them."""
+        return Http(self.clock, RequestTraversalAgent(resource), username, password)
+
+    def wait(self, seconds: int) -> None:
+        """Let time pass."""
+        self.clock.pump([0.5] * (seconds * 2))
+
+    def test_a_configuration_arrives(self) -> None:
+        self.assertEqual(self.worker.config, DOCUMENT)
+        self.assertFalse(self.forwarder.verified)
+        self.assertIsNone(self.forwarder.trouble())
+
+    def test_a_change_arrives(self) -> None:
+        self.controller.version, self.controller.data = 2, {"url": "https://example.org"}
+        self.wait(33)
+        self.assertEqual(self.worker.config, {"url": "https://example.org"})
+
+    def test_no_change_is_no_delivery(self) -> None:
+        """It answers 200 to a conditional request that matches."""
+        self.wait(330)
+        self.assertEqual(len(self.worker.posts), 1)
+        self.assertIsNone(self.reconciler.trouble())
+
+    def test_an_older_version_is_not_applied(self) -> None:
+        """S29: a Go controller that lost its volume begins again at 1."""
+        self.controller.version = 7
+        self.wait(33)
+        self.controller.version, self.controller.data = 2, {"url": "https://lost.example"}
+        self.wait(33)
+        self.assertEqual(self.worker.config, DOCUMENT)
+        self.assertIn("Configuration 2 is older than 7", self.reconciler.trouble() or "")
+
+    def test_a_restarted_worker_is_put_right(self) -> None:
+        """S18: C{has_config} tells."""
+        self.wait(10)
+        self.worker.config = None
+        self.wait(5)
+        self.assertEqual(self.worker.config, DOCUMENT)
+
+    def test_what_is_asked_of_them(self) -> None:
+        """Nothing that gin would refuse."""
+        self.wait(33)
+        asked = [(method, uri) for method, uri, _ in self.controller.requests]
+        self.assertEqual(set(asked), {(b"POST", b"/api/v1/register"), (b"GET", b"/api/v1/config")})
+        _, _, headers = self.controller.requests[-1]
+        self.assertEqual((headers[b"If-None-Match"], headers[b"X-Agent-Id"]), ([b'"1"'], [AGENT_ID.encode()]))
+
+    def test_it_is_kept(self) -> None:
+        kept = self.files.load()
+        assert kept.configuration is not None
+        self.assertEqual((str(kept.configuration.tag), kept.agent_id), ("1", AGENT_ID))
+
+    def test_a_controller_of_confd_takes_over(self) -> None:
+        """Replaced alone, without a flag day; it counts from 1."""
+        self.controller.version = 40
+        self.wait(33)
+        self.funnel.offer(configuration(1))
+        self.wait(1)
+        self.assertEqual(self.worker.config, {"url": "https://example.org/1"})
+        self.wait(33)
+        self.assertIn("another cluster", self.reconciler.trouble() or "", "and there is no way back")

@@ -1,0 +1,84 @@
+"""Tests of L{confd.agent.tap}: the agent as twistd builds it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.agent.service import Agent
+from confd.agent.tap import Options, compose
+from confd.model import StartError
+from confd.options import read
+from confd.settings import AgentSettings
+from tests.conversation import Conversation
+
+
+class Reactor(MemoryReactorClock):
+    """One with threads that nobody needs here."""
+
+    def getThreadPool(self) -> None:
+        """None: nothing is started."""
+
+
+class ComposeTests(SynchronousTestCase):
+    """L{compose}."""
+
+    def setUp(self) -> None:
+        self.reactor: Any = Reactor()
+
+    def compose(self, **given: str) -> list[Any]:
+        """The services for these settings."""
+        return list(compose(self.reactor, read(AgentSettings, given, {}), {}))
+
+    def test_defaults(self) -> None:
+        (agent,) = self.compose()
+        self.assertIsInstance(agent, Agent)
+
+    def test_nothing_is_opened_or_scheduled(self) -> None:
+        self.compose(AGENT_LISTEN="tcp:0:interface=127.0.0.1")
+        self.assertEqual((self.reactor.tcpServers, self.reactor.getDelayedCalls()), ([], []))
+
+    def test_mistakes_name_the_setting(self) -> None:
+        for name, text in (
+            ("CONTROLLER_CA_FILE", "/no/such/file.pem"),
+            ("DISTRIBUTION_STRATEGY", "PIGEON"),
+            ("AGENT_LISTEN", "nonsense:1"),
+        ):
+            error = self.assertRaises(StartError, self.compose, **{name: text})
+            self.assertTrue(error.reasons[0].startswith(f"{name}: "), error.reasons)
+
+    def test_no_folder_for_the_cache(self) -> None:
+        (agent,) = self.compose(CACHE_FILE="/no/such/folder/cache")
+        error = self.assertRaises(StartError, agent.startService)
+        self.assertTrue(error.reasons[0].startswith("CACHE_FILE: "), error.reasons)
+
+    def test_the_options_are_the_settings(self) -> None:
+        options = Options({})
+        options.parseOptions(["--cache-file", "elsewhere", "--namespace", "edge"])
+        self.assertEqual((options.settings.cache_file, options.settings.namespace), ("elsewhere", "edge"))
+
+
+class OpsTests(SynchronousTestCase):
+    """The port that AGENT_LISTEN turns on (S45)."""
+
+    def setUp(self) -> None:
+        self.reactor: Any = Reactor()
+        settings = read(AgentSettings, {"AGENT_LISTEN": "tcp:0:interface=127.0.0.1"}, {})
+        _, self.listener = compose(self.reactor, settings, {})
+
+    def get(self, path: str) -> Any:
+        """What it answers."""
+        return Conversation(self.listener.factory, self.reactor).get(path)
+
+    def test_health(self) -> None:
+        self.assertEqual(self.get("/health").json, {"status": "ok"})
+
+    def test_not_ready_before_anything_is_applied(self) -> None:
+        reply = self.get("/ready")
+        self.assertEqual((reply.status, reply.code), (503, "not_ready"))
+        self.assertEqual(reply.json["error"], "No configuration has been applied yet.")
+
+    def test_nothing_else(self) -> None:
+        self.assertEqual(self.get("/config").status, 404)

@@ -1,0 +1,286 @@
+"""What every real broker must survive; the subclasses say which server and which broker it is."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.trial.unittest import TestCase
+
+from confd.model import DEFAULT_NAMESPACE, Unavailable
+from confd.testing.brokers import Listener
+from tests.integration.certificates import Certificate, make_certificate
+from tests.integration.servers import Server
+
+MIB = 1024 * 1024
+
+
+def resident() -> int:
+    """Bytes of memory that this process holds."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+class BrokerTestCase(TestCase):
+    """One server, not started, and the brokers that are its clients."""
+
+    timeout = 120
+
+    def setUp(self) -> None:
+        from twisted.internet import reactor
+
+        self.reactor: Any = reactor
+        self.log: list[str] = []
+        self.folder = Path(self.mktemp()).resolve()
+        self.server = self.make_server()
+        self.addCleanup(self.server.stop)
+
+        def keep(event: LogEvent) -> None:
+            self.log.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(keep)
+        self.addCleanup(globalLogPublisher.removeObserver, keep)
+
+    def make_server(self, *options: str, tls: Certificate | None = None) -> Server:
+        """A server of this kind."""
+        raise NotImplementedError
+
+    def make_broker(self, **options: Any) -> Any:
+        """A broker for L{server}."""
+        raise NotImplementedError
+
+    def replace_server(self, *options: str, tls: Certificate | None = None) -> None:
+        """Another server on the same port."""
+        port = self.server.port
+        self.server.stop()
+        self.server = self.make_server(*options, tls=tls)
+        self.server.port = port
+        self.addCleanup(self.server.stop)
+
+    def start(self, broker: Any) -> Any:
+        """Start it, until the test ends."""
+        broker.startService()
+        self.addCleanup(lambda: broker.stopService() if broker.running else None)
+        return broker
+
+    def agent(self, **options: Any) -> tuple[Any, Listener]:
+        """A broker that was started, and who listens there."""
+        broker, listener = self.make_broker(**options), Listener()
+        broker.listen(DEFAULT_NAMESPACE, listener.hear, listener.connected)
+        return self.start(broker), listener
+
+    async def until(self, reached: Callable[[], Any]) -> None:
+        """Wait; the test's own timeout is the deadline."""
+        while not reached():
+            await deferLater(self.reactor, 0.02)
+
+    async def refused(self, answer: Deferred[Any]) -> str:
+        """The words of a call that must fail."""
+        with self.assertRaises(Unavailable) as caught:
+            await answer
+        return caught.exception.message
+
+    async def announce(self, broker: Any, message: bytes) -> None:
+        """Announce it as the outbox does: again, until it is taken."""
+        while True:
+            try:
+                return await broker.announce(DEFAULT_NAMESPACE, message)
+            except Unavailable:
+                await deferLater(self.reactor, 0.05)
+
+    def said(self, words: str) -> int:
+        """How many lines of the log hold this."""
+        return sum(words in line for line in self.log)
+
+
+class FaultTests(BrokerTestCase):
+    """
+    Faults that are the same for all.
+
+    @cvar address: the setting that holds the server's address.
+    @cvar password: the setting that is named when credentials are wrong.
+    @cvar tls: the setting that turns TLS on.
+    """
+
+    address = password = tls = ""
+
+    def locked(self, password: str) -> tuple[str, ...]:
+        """Options of a server that asks for a password."""
+        raise NotImplementedError
+
+    def trusting(self, authority: Path | None) -> Any:
+        """What the broker takes as C{tls}: the system's roots, or one authority."""
+        raise NotImplementedError
+
+    async def works(self, controller: Any, *listeners: Listener) -> None:
+        """Prove that a message reaches all."""
+        await self.announce(controller, b"it works")
+        for listener in listeners:
+            await listener.hears(b"it works")
+        self.assertIsNone(controller.trouble())
+
+    async def test_down_at_the_start(self) -> None:
+        agent, listener = self.agent()
+        controller = self.start(self.make_broker())
+        words = await self.refused(controller.announce(DEFAULT_NAMESPACE, b"{}"))
+        await self.until(lambda: "cannot be reached" in (agent.trouble() or ""))
+        for each in (words, agent.trouble(), controller.trouble()):
+            self.assertTrue(each.startswith(f"{self.address}: "), each)
+        self.server.start()
+        await listener.connects()
+        await self.works(controller, listener)
+        self.assertIsNone(agent.trouble())
+
+    async def test_restarted_empty(self) -> None:
+        self.server.start()
+        (_, listener), controller = self.agent(), self.start(self.make_broker())
+        await listener.connects()
+        await self.works(controller, listener)
+        self.server.restart()
+        await listener.connects(2)
+        listener.heard.clear()
+        self.assertIsNone(await controller.latest(DEFAULT_NAMESPACE))
+        await self.works(controller, listener)
+
+    async def test_hung(self) -> None:
+        """It is noticed by those who only listen; who announces is told within seconds; after it all is as before."""
+        self.server.start()
+        (agent, listener), controller = self.agent(), self.start(self.make_broker())
+        await listener.connects()
+        await self.works(controller, listener)
+        self.server.hang()
+        self.addCleanup(self.server.resume)
+        began = self.reactor.seconds()
+        self.assertIn("within", await self.refused(controller.announce(DEFAULT_NAMESPACE, b"lost")))
+        self.assertLess(self.reactor.seconds() - began, 10)
+        await self.until(lambda: agent.trouble() is not None)
+        self.assertIn(self.address, agent.trouble())
+        self.server.resume()
+        await listener.connects(2)
+        listener.heard.clear()
+        await self.works(controller, listener)
+
+    async def test_stops_while_it_hangs(self) -> None:
+        """Also with more to send than the system takes."""
+        self.server.start()
+        (agent, listener), controller = self.agent(), self.start(self.make_broker())
+        await listener.connects()
+        await self.works(controller, listener)
+        self.server.hang()
+        self.addCleanup(self.server.resume)
+        answers = [controller.announce(DEFAULT_NAMESPACE, b"x" * (MIB - 100)) for _ in range(12)]
+        await deferLater(self.reactor, 0.5)
+        for broker in (controller, agent):
+            await maybeDeferred(broker.stopService)
+        for answer in answers:
+            await self.refused(answer)
+
+    async def test_stops_while_it_is_down(self) -> None:
+        agent, _ = self.agent()
+        await self.until(lambda: "cannot be reached" in agent.trouble())
+        await maybeDeferred(agent.stopService)
+        self.assertIsNone(agent.trouble())
+
+    async def test_stops_while_it_connects_to_one_that_hangs(self) -> None:
+        self.server.start()
+        self.server.hang()
+        self.addCleanup(self.server.resume)
+        agent, _ = self.agent()
+        waiting = agent.announce(DEFAULT_NAMESPACE, b"{}")
+        await deferLater(self.reactor, 0.3)
+        await maybeDeferred(agent.stopService)
+        await self.refused(waiting)
+
+    async def test_wrong_password(self) -> None:
+        """It is said once, without the password, and tried again for ever."""
+        self.replace_server(*self.locked("correct-horse"))
+        self.server.start()
+        agent, listener = self.agent(password="battery-staple")
+        await self.until(lambda: self.password in agent.trouble())
+        trouble = agent.trouble()
+        await deferLater(self.reactor, 3)
+        self.assertEqual((agent.trouble(), self.said(trouble)), (trouble, 1))
+        self.replace_server(*self.locked("battery-staple"))
+        self.server.start()
+        await listener.connects()
+        self.assertEqual((agent.trouble(), self.said("battery-staple"), self.said("correct-horse")), (None, 0, 0))
+
+    async def test_no_password(self) -> None:
+        self.replace_server(*self.locked("correct-horse"))
+        self.server.start()
+        controller = self.start(self.make_broker(password=None))
+        await self.refused(controller.announce(DEFAULT_NAMESPACE, b"{}"))
+        await self.until(lambda: self.password in controller.trouble())
+
+    async def test_tls(self) -> None:
+        certificate = make_certificate(self.folder / "tls")
+        self.replace_server(tls=certificate)
+        self.server.start()
+        tls = self.trusting(certificate.authority)
+        (_, listener), controller = self.agent(tls=tls), self.start(self.make_broker(tls=tls))
+        await listener.connects()
+        await self.works(controller, listener)
+
+    async def test_tls_that_is_not_to_be_trusted(self) -> None:
+        self.replace_server(tls=make_certificate(self.folder / "tls"))
+        self.server.start()
+        agent, listener = self.agent(tls=self.trusting(None))
+        await self.until(lambda: self.tls in agent.trouble())
+        self.assertIn("certificate verify failed", agent.trouble())
+        self.assertEqual(listener.connections, 0)
+
+    async def test_tls_with_a_server_that_has_none(self) -> None:
+        """Nothing is sent in clear."""
+        self.server.start()
+        agent, listener = self.agent(tls=self.trusting(None))
+        await self.until(lambda: self.tls in agent.trouble())
+        self.assertEqual(listener.connections, 0)
+
+    async def test_what_listens_there_is_something_else(self) -> None:
+        with socket.create_server(("127.0.0.1", self.server.port)) as impostor:
+
+            def impersonate() -> None:
+                connection, _ = impostor.accept()
+                with connection:
+                    connection.sendall(b"\xff\xfe SSH-2.0 *3 $1\r\n")
+                    connection.recv(1000)
+
+            served = deferToThread(impersonate)
+            agent, _ = self.agent()
+            await self.until(lambda: "not connected yet" not in agent.trouble())
+            self.assertIn(self.address, agent.trouble())
+            await served
+            await maybeDeferred(agent.stopService)
+
+    def flood(self, message: bytes, times: int) -> None:
+        """Publish past the brokers; called in a thread."""
+        raise NotImplementedError
+
+    async def test_flood_of_rubbish(self) -> None:
+        """200 MiB pass through, and the process holds none of it."""
+        self.server.start()
+        controller = self.start(self.make_broker())
+        broker, listener = self.make_broker(), Listener()
+        sizes: list[int] = []
+        broker.listen(DEFAULT_NAMESPACE, lambda message: sizes.append(len(message)), listener.connected)
+        broker.listen("small", listener.hear, lambda: None)
+        self.start(broker)
+        await listener.connects()
+        before = resident()
+        await deferToThread(self.flood, b"\xff" * (MIB - 100), 200)
+        while "end" not in str(listener.heard):
+            await self.refusable(controller.announce("small", b"end"))
+        self.assertEqual(set(sizes), {MIB - 100})
+        self.assertLess(resident() - before, 64 * MIB)
+
+    async def refusable(self, answer: Deferred[Any]) -> None:
+        """A call that may fail."""
+        try:
+            await answer
+        except Unavailable:
+            await deferLater(self.reactor, 0.05)

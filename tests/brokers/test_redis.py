@@ -1,0 +1,192 @@
+"""Tests of L{confd.brokers.redis}, on real servers."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from twisted.internet.ssl import Certificate as TrustedCertificate
+from twisted.internet.ssl import optionsForClientTLS, trustRootFromCertificates
+from twisted.trial.unittest import TestCase
+
+from confd.brokers.redis import RedisBroker
+from confd.model import DEFAULT_NAMESPACE
+from confd.testing.brokers import make_ibroker_tests
+from tests.brokers.faults import MIB, BrokerTestCase, FaultTests
+from tests.integration.certificates import Certificate
+from tests.integration.servers import RedisServer, missing
+
+
+def make_broker(server: Any, **options: Any) -> RedisBroker:
+    """A broker for a server."""
+    from twisted.internet import reactor
+
+    return RedisBroker(reactor, "127.0.0.1", server.port, random=Random(), **options)
+
+
+def redis_brokers(test: TestCase) -> Callable[[], RedisBroker]:
+    """Brokers of one server."""
+    server = RedisServer(Path(test.mktemp()).resolve())
+    test.addCleanup(server.stop)
+    server.start()
+    return lambda: make_broker(server)
+
+
+class RedisBrokerTests(make_ibroker_tests(redis_brokers)):  # type: ignore[misc]
+    """L{RedisBroker} is an L{IBroker}."""
+
+    skip = missing("redis-server")
+
+
+class OnRedis(BrokerTestCase):
+    """What the tests here have in common."""
+
+    server: RedisServer
+    skip = missing("redis-server")
+
+    def make_server(self, *options: str, tls: Certificate | None = None) -> RedisServer:
+        return RedisServer(self.folder, options, tls)
+
+    def make_broker(self, **options: Any) -> RedisBroker:
+        return make_broker(self.server, **options)
+
+
+class RedisFaultTests(OnRedis, FaultTests):
+    """Faults of a Redis server."""
+
+    address, password, tls = "REDIS_ADDRESS", "REDIS_PASSWORD", "REDIS_TLS_ENABLED"
+
+    def locked(self, password: str) -> tuple[str, ...]:
+        return ("--requirepass", password)
+
+    def trusting(self, authority: Path | None) -> Any:
+        if authority is None:
+            return optionsForClientTLS("127.0.0.1")
+        root = TrustedCertificate.loadPEM(authority.read_bytes())
+        return optionsForClientTLS("127.0.0.1", trustRootFromCertificates([root]))
+
+    def flood(self, message: bytes, times: int) -> None:
+        with socket.create_connection(("127.0.0.1", self.server.port)) as connection:
+            replies = connection.makefile("rb")
+            for _ in range(times):
+                connection.sendall(b"*3\r\n$7\r\nPUBLISH\r\n$13\r\nconfig:global\r\n$%d\r\n" % len(message))
+                connection.sendall(message + b"\r\n")
+                replies.readline()
+
+    async def test_password_corrected_at_the_server(self) -> None:
+        self.replace_server(*self.locked("correct-horse"))
+        self.server.start()
+        agent, listener = self.agent(password="battery-staple")
+        await self.until(lambda: self.password in agent.trouble())
+        self.server.call("AUTH correct-horse", "CONFIG SET requirepass battery-staple")
+        await listener.connects()
+
+    async def test_a_password_where_none_is_asked_for(self) -> None:
+        self.server.start()
+        agent, _ = self.agent(password="battery-staple")
+        await self.until(lambda: self.password in agent.trouble())
+        self.assertEqual(self.said("battery-staple"), 0)
+
+    async def test_subscriber_killed(self) -> None:
+        self.server.start()
+        (_, listener), controller = self.agent(), self.start(self.make_broker())
+        await listener.connects()
+        self.assertEqual(self.server.call("CLIENT KILL TYPE pubsub"), [":1"])
+        await listener.connects(2)
+        await self.works(controller, listener)
+
+    async def test_larger_than_any_announcement(self) -> None:
+        """Dropped and counted, be it heard or asked for."""
+        self.server.start()
+        (agent, listener), controller = self.agent(), self.start(self.make_broker())
+        await listener.connects()
+        for size in (8 * MIB + 1, 20 * MIB, 8 * MIB):
+            await self.announce(controller, b"x" * size)
+        await self.works(controller, listener)
+        self.assertEqual([len(message) for message in listener.heard], [8 * MIB, len("it works")])
+        self.assertEqual(agent.audience.dropped, 2)
+        await self.announce(controller, b"x" * (20 * MIB))
+        self.assertIsNone(await controller.latest(DEFAULT_NAMESPACE))
+        self.assertEqual(controller.audience.dropped, 1)
+
+
+class RedisTests(OnRedis):
+    """What is particular to Redis."""
+
+    async def test_names_on_the_wire(self) -> None:
+        """The value first, without expiry; the names are those of the Go system."""
+        self.server.start()
+        controller = self.start(self.make_broker())
+        with socket.create_connection(("127.0.0.1", self.server.port), timeout=10) as monitor:
+            monitor.sendall(b"MONITOR\r\n")
+            lines = monitor.makefile("r")
+            self.assertEqual(lines.readline(), "+OK\n")
+            await controller.announce(DEFAULT_NAMESPACE, b"one")
+            await controller.announce("team-7", b"two")
+            seen = [lines.readline().split("] ")[1].strip() for _ in range(5)]
+        expected = [
+            '"PING"',
+            '"SET" "latest_config" "one"',
+            '"PUBLISH" "config:global" "one"',
+            '"SET" "latest_config:team-7" "two"',
+            '"PUBLISH" "config:team-7" "two"',
+        ]
+        self.assertEqual(seen, expected)
+
+    async def test_hears_the_go_controller(self) -> None:
+        self.server.start()
+        agent, listener = self.agent()
+        await listener.connects()
+        self.server.call("SET latest_config kept", "PUBLISH config:global told")
+        await listener.hears(b"told")
+        self.assertEqual(await agent.latest(DEFAULT_NAMESPACE), b"kept")
+
+    async def test_channel_is_a_setting(self) -> None:
+        self.server.start()
+        _, listener = self.agent(channel="elsewhere")
+        await listener.connects()
+        self.assertEqual(self.server.call("PUBLISH config:global no", "PUBLISH elsewhere yes"), [":0", ":1"])
+        await listener.hears(b"yes")
+        self.assertEqual(listener.heard, [b"yes"])
+
+    async def test_connects_only_for_what_is_used(self) -> None:
+        self.server.start()
+        idle = self.start(self.make_broker())
+        _, listener = self.agent()
+        await listener.connects()
+        self.assertIsNone(idle.trouble())
+        self.assertEqual(self.server.call("CLIENT KILL TYPE normal", "CLIENT KILL TYPE pubsub"), [":0", ":1"])
+
+    async def test_acl_user_and_db(self) -> None:
+        self.replace_server("--user", "alice on >wonder ~latest_config* &config:* +@all")
+        self.server.start()
+        options = {"username": "alice", "password": "wonder", "db": 3}
+        (agent, listener), controller = self.agent(**options), self.start(self.make_broker(**options))
+        await listener.connects()
+        await controller.announce(DEFAULT_NAMESPACE, b"told")
+        await listener.hears(b"told")
+        self.assertEqual(await agent.latest(DEFAULT_NAMESPACE), b"told")
+        where = self.server.call("SELECT 0", "EXISTS latest_config", "SELECT 3", "TTL latest_config")
+        self.assertEqual(where, ["+OK", ":0", "+OK", ":-1"])
+
+    async def test_no_such_db(self) -> None:
+        self.server.start()
+        agent, _ = self.agent(db=99)
+        await self.until(lambda: "REDIS_DB: " in agent.trouble())
+
+    async def test_acl_user_who_may_not(self) -> None:
+        """Neither listen nor announce; the server's words are passed on."""
+        self.replace_server("--user", "bob on >builder ~nothing &nothing +@all")
+        self.server.start()
+        options = {"username": "bob", "password": "builder"}
+        agent, _ = self.agent(**options)
+        controller = self.start(self.make_broker(**options))
+        self.assertIn("NOPERM", await self.refused(controller.announce(DEFAULT_NAMESPACE, b"{}")))
+        self.assertIn("NOPERM", controller.trouble())
+        await self.until(lambda: "REDIS_CHANNEL: " in agent.trouble())
+        self.server.call("ACL SETUSER bob ~* &*")
+        await self.announce(controller, b"{}")
+        self.assertIsNone(controller.trouble())

@@ -1,0 +1,182 @@
+"""Revisions in SQL: nothing changes them, keys are pruned, and any course of events ends as in memory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.controller.store import configs
+from confd.controller.store.connections import connect_arguments
+from confd.controller.store.engines import commit_together
+from confd.controller.store.migrate import shipped_ladder
+from confd.controller.store.opening import open_database
+from confd.model import ConfdError, Draft
+from confd.testing import MemoryStore, a_draft
+from tests.controller.store.fixtures import FIRST, connect, make_database, new_path
+
+
+class SchemaTests(SynchronousTestCase):
+    """What the schema sees to."""
+
+    def setUp(self) -> None:
+        path = new_path(self)
+        make_database(path)
+        self.connection = connect(self, path)
+        self.cursor = self.connection.cursor()
+
+    def test_revision_never_changes(self) -> None:
+        for statement in ("UPDATE revisions SET document = '{}'", "DELETE FROM revisions"):
+            self.assertRaises(sqlite3.IntegrityError, self.cursor.execute, statement)
+
+    def test_newest_keys_are_kept(self) -> None:
+        first = configs.publish(self.cursor, a_draft(2, idempotency_key="first"))
+        self.cursor.executemany(
+            "INSERT INTO idempotency_keys (namespace, key, fingerprint, version) VALUES ('default', ?, '', 2)",
+            [(f"k{number}",) for number in range(configs.KEYS_KEPT - 1)],
+        )
+        self.assertEqual(configs.publish(self.cursor, a_draft(2, idempotency_key="first")), first)
+        configs.publish(self.cursor, a_draft(3, idempotency_key="last"))
+        self.cursor.execute("SELECT key FROM idempotency_keys ORDER BY id")
+        kept = [key for (key,) in self.cursor]
+        self.assertEqual((len(kept), kept[0], kept[-1]), (configs.KEYS_KEPT, "k0", "last"))
+
+    def test_long_history_is_searched_by_index(self) -> None:
+        plans: list[str] = []
+        for read in (
+            lambda: configs.in_force(self.cursor),
+            lambda: configs.history(self.cursor, "default", 50, None),
+            lambda: configs.revision(self.cursor, "default", 1),
+            lambda: configs.publish(self.cursor, a_draft(2)),
+        ):
+            statements: list[str] = []
+            self.connection.set_trace_callback(statements.append)
+            read()
+            self.connection.set_trace_callback(None)
+            for statement in statements:
+                if statement.lstrip().startswith("SELECT") and "RAISE" not in statement:
+                    plans += [row[3] for row in self.connection.execute(f"EXPLAIN QUERY PLAN {statement}")]
+        self.assertTrue(any("SEARCH r USING INDEX" in plan for plan in plans), plans)
+        self.assertEqual([plan for plan in plans if plan.startswith(("SCAN r", "USE TEMP"))], [])
+
+
+def outcome(work: Callable[[], Any]) -> Any:
+    """What came of it, an error by its class and code."""
+    try:
+        return work()
+    except ConfdError as error:
+        return type(error), error.code
+
+
+def fired(answer: Deferred[Any]) -> Any:
+    """What a L{Deferred} of the L{MemoryStore} fired with."""
+    results: list[Any] = []
+    failures: list[Any] = []
+    answer.addCallbacks(results.append, failures.append)
+    for failure in failures:
+        failure.raiseException()
+    return results[0]
+
+
+_NAMESPACES = st.sampled_from(["default", "b", "c"])
+_DRAFTS = st.builds(
+    a_draft,
+    st.integers(0, 2),
+    namespace=_NAMESPACES,
+    poll_interval=st.sampled_from([None, 5, 60]),
+    comment=st.sampled_from(["", "why", "ü"]),
+    rollback_of=st.sampled_from([None, 1]),
+    idempotency_key=st.sampled_from([None, None, "k", "l"]),
+)
+
+
+class SameAsInMemory(RuleBasedStateMachine):
+    """A database and a L{MemoryStore} to which the same things happen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.mkdtemp(dir=os.getcwd())
+        self.path = os.path.join(self.folder, "controller.db")
+        self.memory = MemoryStore(FIRST, self.open())
+
+    def open(self) -> str:
+        opened = open_database(self.path, FIRST, shipped_ladder())
+        opened.marker.release()
+        uri, arguments = connect_arguments(self.path, 0)
+        self.connection = sqlite3.connect(uri, **arguments)
+        return opened.cluster_id
+
+    def teardown(self) -> None:
+        self.connection.close()
+        shutil.rmtree(self.folder)
+
+    def write(self, work: Callable[[sqlite3.Cursor], Any]) -> Any:
+        (done,) = commit_together(self.connection, [work])
+        return (type(done), done.code) if isinstance(done, ConfdError) else done
+
+    def read(self, work: Callable[[sqlite3.Cursor], Any]) -> Any:
+        with closing(self.connection.cursor()) as cursor:
+            return outcome(lambda: work(cursor))
+
+    def publish(self, draft: Draft) -> None:
+        done = self.write(lambda cursor: configs.publish(cursor, draft))
+        assert done == outcome(lambda: fired(self.memory.publish(draft)))
+
+    @rule(draft=_DRAFTS)
+    def publish_anyhow(self, draft: Draft) -> None:
+        self.publish(draft)
+
+    @rule(draft=_DRAFTS, version=st.integers(1, 8), wildcard=st.booleans())
+    def publish_if_expected(self, draft: Draft, version: int, wildcard: bool) -> None:
+        tags = frozenset({"*" if wildcard else f"{self.memory.cluster_id[:8]}.1.{version}"})
+        self.publish(a_draft(namespace=draft.namespace, document=draft.document, expected=tags))
+
+    @rule(draft=_DRAFTS)
+    def create(self, draft: Draft) -> None:
+        done = self.write(lambda cursor: configs.create_namespace(cursor, draft))
+        assert done == outcome(lambda: fired(self.memory.create_namespace(draft)))
+
+    @rule(name=st.sampled_from(["b", "c", "no"]))
+    def retire(self, name: str) -> None:
+        done = self.write(lambda cursor: configs.retire_namespace(cursor, name))
+        assert done == outcome(lambda: fired(self.memory.retire_namespace(name)))
+
+    @rule(namespace=_NAMESPACES, limit=st.integers(1, 5), before=st.none() | st.integers(0, 8))
+    def history(self, namespace: str, limit: int, before: int | None) -> None:
+        found = self.read(lambda cursor: configs.history(cursor, namespace, limit, before))
+        assert found == fired(self.memory.history(namespace, limit, before))
+
+    @rule(namespace=_NAMESPACES, version=st.integers(0, 8))
+    def revision(self, namespace: str, version: int) -> None:
+        found = self.read(lambda cursor: configs.revision(cursor, namespace, version))
+        assert found == outcome(lambda: fired(self.memory.revision(namespace, version)))
+
+    @rule()
+    def reopen(self) -> None:
+        self.connection.close()
+        assert self.open() == self.memory.cluster_id
+
+    @invariant()
+    def same_in_force(self) -> None:
+        found = {each.configuration.namespace: each for each in self.read(configs.in_force)}
+        assert found == {each.configuration.namespace: each for each in fired(self.memory.in_force())}
+
+
+class EquivalenceTests(SynchronousTestCase):
+    """L{SameAsInMemory}."""
+
+    def test_same_as_in_memory(self) -> None:
+        run_state_machine_as_test(
+            SameAsInMemory,
+            settings=settings(max_examples=40, stateful_step_count=30, suppress_health_check=list(HealthCheck)),
+        )

@@ -1,0 +1,142 @@
+"""
+Real brokers on free loopback ports: C{redis-server} and C{nats-server} as they are on PATH.
+
+Blocking, as L{tests.integration.fleet}: a server is up within some tens of milliseconds.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+from attrs import define, field
+
+from tests.integration.certificates import Certificate
+from tests.integration.fleet import PATIENCE, eventually, free_port
+
+
+def missing(command: str) -> str | None:
+    """Why tests that need a server are skipped, C{None} where it is on PATH."""
+    return None if shutil.which(command) else f"{command} is not on PATH"
+
+
+@define(eq=False)
+class Server:
+    """
+    One process of a broker.
+
+    @ivar folder: where it may write; made if need be.
+    @ivar options: more of its command line.
+    @ivar tls: what it shows; C{None} for connections in clear.
+    """
+
+    folder: Path
+    options: tuple[str, ...] = ()
+    tls: Certificate | None = None
+    port: int = field(factory=free_port)
+    _child: subprocess.Popen[bytes] | None = None
+
+    def command(self) -> list[str]:
+        """Its command line."""
+        raise NotImplementedError
+
+    def greets(self, connection: socket.socket) -> bool:
+        """Whether what listens there is up."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Start it, and return once it is up."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "server.log").open("ab") as log:
+            self._child = subprocess.Popen(
+                [*self.command(), *self.options], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        eventually(self._up)
+
+    def stop(self, how: int = signal.SIGKILL) -> None:
+        """End it, by default as a crash does; what it held is forgotten."""
+        child, self._child = self._child, None
+        if child is None:
+            return
+        child.send_signal(signal.SIGCONT)
+        child.send_signal(how)
+        try:
+            child.wait(PATIENCE)
+        finally:
+            if child.poll() is None:
+                child.kill()
+                child.wait()
+
+    def restart(self) -> None:
+        """Kill it and start it again, empty."""
+        self.stop()
+        self.start()
+
+    def hang(self) -> None:
+        """Stop it in its tracks, its port open."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, which: int) -> None:
+        assert self._child is not None
+        self._child.send_signal(which)
+
+    def _up(self) -> bool:
+        if self._child is None or self._child.poll() is not None:
+            raise AssertionError(f"the server ended:\n{(self.folder / 'server.log').read_text()[-2000:]}")
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+            return self.tls is not None or self.greets(connection)
+
+
+class RedisServer(Server):
+    """C{redis-server}, which keeps nothing on disk."""
+
+    def command(self) -> list[str]:
+        """Its command line."""
+        ports = ["--port", str(self.port)]
+        if self.tls is not None:
+            ports = ["--port", "0", "--tls-port", str(self.port), "--tls-auth-clients", "no"]
+            ports += ["--tls-cert-file", str(self.tls.certificate), "--tls-key-file", str(self.tls.key)]
+            ports += ["--tls-ca-cert-file", str(self.tls.authority)]
+        return ["redis-server", *ports, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+
+    def greets(self, connection: socket.socket) -> bool:
+        """Whether it answers, be it that it wants a password."""
+        connection.sendall(b"PING\r\n")
+        return connection.recv(100).startswith((b"+PONG", b"-NOAUTH"))
+
+    def call(self, *commands: str) -> list[str]:
+        """Send inline commands on one connection; return a line of each reply."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as connection:
+            replies = connection.makefile("rb")
+            found = []
+            for command in commands:
+                connection.sendall(f"{command}\r\n".encode())
+                found.append(replies.readline().decode().strip())
+            return found
+
+
+class NatsServer(Server):
+    """C{nats-server}, without JetStream."""
+
+    def command(self) -> list[str]:
+        """Its command line."""
+        tls = []
+        if self.tls is not None:
+            tls = ["--tls", "--tlscert", str(self.tls.certificate), "--tlskey", str(self.tls.key)]
+        return ["nats-server", "-a", "127.0.0.1", "-p", str(self.port), *tls]
+
+    def greets(self, connection: socket.socket) -> bool:
+        """Whether it introduces itself."""
+        return connection.recv(100).startswith(b"INFO")
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"nats://127.0.0.1:{self.port}"

@@ -1,0 +1,227 @@
+"""Tests of L{confd.settings}: the table of the contract, section 3, and the rules between its rows."""
+
+import io
+from contextlib import redirect_stdout
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import confd.agent.tap
+import confd.controller.tap
+import confd.dev
+import confd.worker.tap
+from confd.model import StartError
+from confd.options import read, settings_of
+from confd.settings import ROLES, AgentSettings, ControllerSettings, DevSettings, WorkerSettings, is_private
+
+TAPS = (confd.controller.tap, confd.agent.tap, confd.worker.tap, confd.dev)
+
+#: Endpoints that only this machine can reach.
+PRIVATE = (
+    "tcp:8080:interface=127.0.0.1", "tcp:interface=127.0.0.1:port=8080", "tcp:port=8080:interface=127.8.9.10",
+    "tcp:8080:interface=localhost", r"tcp6:8080:interface=\:\:1", "ssl:443:interface=127.0.0.1:privateKey=a.pem",
+    "unix:/run/confd.sock", "unix:/run/confd.sock:mode=660",
+)  # fmt: skip
+#: Endpoints that others may reach, or of which one cannot tell.
+PUBLIC = (
+    "tcp:8080", "tcp:8080:interface=", "tcp:8080:interface=0.0.0.0", "tcp:8080:interface=10.0.0.1", "tcp6:8080",
+    r"tcp6:8080:interface=\:\:", "tcp6:8080:interface=::1", "ssl:443", "systemd:domain=INET:index=0", "fd:3", "",
+    "tcp:8080:interface=127.0.0.1.evil.com", "tcp:8080:interface=1270.0.1", r"tcp:8080\:interface=127.0.0.1",
+    "tcp:8080:interface=127.0.0.1:interface=0.0.0.0", "tcp:8080:interface=0.0.0.0:interface=127.0.0.1",
+    "tcp:8080:interface=localhost.example.com", "haproxy:tcp:8080:interface=127.0.0.1", "unixes:/x",
+    "tcp:8080:interface=0177.0.0.1", "tcp:8080:interface=2130706433",
+)  # fmt: skip
+
+
+def reasons(role, **environ):
+    """The mistakes in an environment."""
+    try:
+        read(role, {}, environ, ROLES)
+    except StartError as error:
+        return list(error.reasons)
+    return []
+
+
+def names(role, **environ):
+    """The settings that they name."""
+    return [reason.partition(":")[0] for reason in reasons(role, **environ)]
+
+
+class DefaultTests(SynchronousTestCase):
+    """What holds where nothing is said."""
+
+    def test_controller(self):
+        """The defaults of the contract."""
+        settings = read(ControllerSettings, {}, {})
+        self.assertEqual(settings.endpoint, "tcp:8080:interface=127.0.0.1")
+        self.assertEqual(settings.db_path, "./controller.db")
+        self.assertEqual((settings.agent_username, settings.agent_password), ("agent", "secret123"))
+        self.assertEqual((settings.admin_username, settings.admin_password), ("admin", "admin123"))
+        self.assertEqual(settings.default_poll_interval, 30)
+        self.assertEqual(settings.default_config, {"url": "https://ip.me"})
+        self.assertEqual(settings.max_config_bytes, 1048576)
+        self.assertEqual((settings.log_level, settings.log_format), ("info", None))
+
+    def test_agent(self):
+        """The defaults of the contract."""
+        settings = read(AgentSettings, {}, {})
+        self.assertEqual(settings.controller_url, ("http://localhost:8080",))
+        self.assertEqual((settings.controller_username, settings.controller_password), ("agent", "secret123"))
+        self.assertEqual(settings.worker_url, "http://localhost:8082")
+        self.assertEqual((settings.worker_username, settings.worker_password), (None, None))
+        self.assertEqual((settings.cache_file, settings.backoff_max), ("./agent_config.cache", 30))
+        self.assertEqual((settings.namespace, settings.distribution_strategy), ("default", "POLLER"))
+        self.assertEqual((settings.agent_metadata, settings.agent_listen), ("", None))
+
+    def test_worker(self):
+        """The defaults of the contract."""
+        settings = read(WorkerSettings, {}, {})
+        self.assertEqual(settings.endpoint, "tcp:8082:interface=127.0.0.1")
+        self.assertEqual((settings.hit_timeout, settings.hit_max_bytes), (30, 10485760))
+        self.assertEqual((settings.worker_username, settings.worker_password), (None, None))
+
+    def test_endpoints(self):
+        """PORT stays on loopback; LISTEN is taken as it is."""
+        for role in (ControllerSettings, WorkerSettings):
+            self.assertEqual(read(role, {"PORT": "1"}, {}).endpoint, "tcp:1:interface=127.0.0.1")
+            self.assertEqual(read(role, {"PORT": "1", "LISTEN": "unix:/x"}, {}).endpoint, "unix:/x")
+
+
+class BoundTests(SynchronousTestCase):
+    """What is refused, by name, and all at once."""
+
+    def test_all_at_once(self):
+        """A line for each mistake."""
+        wrong = {"LOG_LEVEL": "loud", "PORT": "0", "DEFAULT_POLL_INTERVAL": "86401", "DISTRIBUTION_STRATEGY": "X"}
+        self.assertEqual(names(ControllerSettings, **wrong), list(wrong))
+
+    def test_each(self):
+        """Each setting with bounds or a form keeps to them."""
+        for role, name, values in (
+            (ControllerSettings, "PORT", ("0", "65536", "-1", "http", "80.0")),
+            (ControllerSettings, "DEFAULT_POLL_INTERVAL", ("0", "86401", "9999999999", "abc", "-5", "1.5")),
+            (ControllerSettings, "MAX_CONFIG_BYTES", ("0", "1000000000")),
+            (ControllerSettings, "ALLOW_DEFAULT_CREDENTIALS", ("maybe",)),
+            (ControllerSettings, "DEFAULT_CONFIG", ("{", "[]", "7", "null", '"x"', '{"a": NaN}', '{"a": 1, "a": 2}',
+                                                    '{"a": 9007199254740993}')),
+            (ControllerSettings, "AGENT_USERNAME", ("a:b",)),
+            (ControllerSettings, "ADMIN_USERNAME", ("a:b",)),
+            (ControllerSettings, "LOG_FORMAT", ("xml",)),
+            (AgentSettings, "CONTROLLER_URL", ("localhost", "http://", "ftp://x", "http://a,b")),
+            (AgentSettings, "CONTROLLER_USERNAME", ("a:b",)),
+            (AgentSettings, "WORKER_URL", ("http://a,http://b", "x")),
+            (AgentSettings, "BACKOFF_MAX", ("0", "301")),
+            (AgentSettings, "NAMESPACE", ("Blue", "a_b", "a" * 64)),
+            (WorkerSettings, "HIT_TIMEOUT", ("0", "soon")),
+            (WorkerSettings, "HIT_MAX_BYTES", ("0", "-1")),
+            (DevSettings, "WORKER_PORT", ("0", "tcp://10.0.0.1:80")),
+        ):  # fmt: skip
+            for value in values:
+                with self.subTest(name=name, value=value):
+                    self.assertEqual(names(role, **{name: value}), [name])
+
+    def test_strategy(self):
+        """An unknown broker is refused by its own name, too."""
+        (reason,) = reasons(ControllerSettings, DISTRIBUTION_STRATEGY="POLLER,PIGEON")
+        self.assertTrue(reason.startswith("DISTRIBUTION_STRATEGY: 'PIGEON' is not one of "), reason)
+        self.assertEqual(reasons(ControllerSettings, DISTRIBUTION_STRATEGY="poller, STREAM"), [])
+
+    def test_misspelt(self):
+        """S22, S26: the names of the Go system's files that nobody read."""
+        for role, name, meant in (
+            (AgentSettings, "CONTROLLER_USER", "CONTROLLER_USERNAME"),
+            (ControllerSettings, "ADMIN_USER", "ADMIN_USERNAME"),
+            (ControllerSettings, "AGENT_PASSWD", "AGENT_PASSWORD"),
+            (ControllerSettings, "DB_PATHS", "DB_PATH"),
+            (ControllerSettings, "ADMIN_PASSWORDFILE", "ADMIN_PASSWORD_FILE"),
+        ):
+            self.assertEqual(reasons(role, **{name: "x"}), [f"{name}: no such setting; did you mean {meant}?"])
+
+    def test_retired(self):
+        """S25: what never counted is said not to count."""
+        self.assertEqual(names(AgentSettings, POLL_INTERVAL="10", AGENT_ID="a-1"), ["POLL_INTERVAL", "AGENT_ID"])
+        self.assertEqual(reasons(WorkerSettings, POLL_INTERVAL="10"), [])
+
+    def test_one_environment(self):
+        """The settings of all roles can stand in one environment, beside what a machine has by itself."""
+        environ = {each.name: each.default for role in ROLES for each in settings_of(role) if each.default is not None}
+        environ |= {"PATH": "/bin", "LISTEN_FDS": "1", "LISTEN_PID": "7", "POD_NAMESPACE": "x", "MY_NAMESPACE": "x",
+                    "DOCKER_USERNAME": "x", "DOCKER_PASSWORD": "x", "ARM_PASSWORD": "x", "DB_PASSWORD": "x",
+                    "CONTROLLER_SERVICE_PORT": "80", "CONTROLLER_PORT": "tcp://10.0.0.1:80"}  # fmt: skip
+        for role in ROLES:
+            self.assertEqual(reasons(role, **environ), [])
+
+
+class CredentialTests(SynchronousTestCase):
+    """Who may get in."""
+
+    strong = {"AGENT_PASSWORD": "s", "ADMIN_PASSWORD": "t"}
+
+    def test_private(self):
+        """What only this machine can reach."""
+        for endpoint in PRIVATE:
+            self.assertTrue(is_private(endpoint), endpoint)
+        for endpoint in PUBLIC:
+            self.assertFalse(is_private(endpoint), endpoint)
+
+    def test_built_in(self):
+        """The passwords that everybody knows serve loopback only (S52)."""
+        for endpoint in PRIVATE:
+            self.assertEqual(reasons(ControllerSettings, LISTEN=endpoint), [])
+        for endpoint in filter(None, PUBLIC):
+            self.assertEqual(names(ControllerSettings, LISTEN=endpoint), ["AGENT_PASSWORD", "ADMIN_PASSWORD"])
+            self.assertEqual(names(ControllerSettings, LISTEN=endpoint, AGENT_PASSWORD="s"), ["ADMIN_PASSWORD"])
+            self.assertEqual(reasons(ControllerSettings, LISTEN=endpoint, **self.strong), [])
+            self.assertEqual(reasons(ControllerSettings, LISTEN=endpoint, ALLOW_DEFAULT_CREDENTIALS="true"), [])
+
+    def test_said_again(self):
+        """A built-in password is no better for being set."""
+        found = names(ControllerSettings, LISTEN="tcp:80", AGENT_PASSWORD="secret123", ADMIN_PASSWORD="admin123")
+        self.assertEqual(found, ["AGENT_PASSWORD", "ADMIN_PASSWORD"])
+
+    def test_empty(self):
+        """An empty password, which only an option can give, is none."""
+        error = self.assertRaises(StartError, read, ControllerSettings, {"ADMIN_PASSWORD": ""}, {})
+        self.assertEqual(error.reasons, ("ADMIN_PASSWORD: must not be empty.",))
+
+    def test_same_names(self):
+        """Two identities of one name would be one."""
+        self.assertEqual(names(ControllerSettings, AGENT_USERNAME="admin"), ["AGENT_USERNAME"])
+
+    def test_lonely(self):
+        """Half of the worker's credentials is a mistake, at both ends."""
+        for role in (AgentSettings, WorkerSettings):
+            self.assertEqual(names(role, WORKER_USERNAME="w"), ["WORKER_PASSWORD"])
+            self.assertEqual(names(role, WORKER_PASSWORD="w"), ["WORKER_USERNAME"])
+            self.assertEqual(reasons(role, WORKER_PASSWORD="w", WORKER_USERNAME="w"), [])
+
+    def test_secrets(self):
+        """Every password is a secret: from a file if need be, and in no text."""
+        for role in ROLES:
+            for declared in settings_of(role):
+                self.assertEqual(declared.secret, declared.name.endswith(("PASSWORD", "TOKEN")), declared.name)
+                if declared.secret:
+                    both = {"WORKER_USERNAME": "w"} if declared.name == "WORKER_PASSWORD" else {}
+                    self.assertNotIn("hunter2", repr(read(role, {declared.name: "hunter2", **both}, {})))
+
+
+class HelpTests(SynchronousTestCase):
+    """C{--help} of each command."""
+
+    def test_complete(self):
+        """Each setting with its variable and its default."""
+        for tap in TAPS:
+            out = io.StringIO()
+            with redirect_stdout(out):
+                self.assertRaises(SystemExit, tap.Options({"ADMIN_PASSWORD": "hunter2"}).parseOptions, ["--help"])
+            shown = " ".join(out.getvalue().split())
+            self.assertNotIn("hunter2", shown)
+            for declared in settings_of(tap.Options.role):
+                self.assertIn(f"--{declared.option}=", shown)
+                default = "unset" if declared.default is None else declared.default or '""'
+                self.assertIn(f"({declared.name}; default: {default})", shown)
+
+    def test_siblings(self):
+        """Each knows the settings of the others."""
+        for tap in TAPS:
+            self.assertEqual(tap.Options.siblings, ROLES)
+            self.assertIn(tap.Options.role, ROLES)

@@ -1,0 +1,121 @@
+"""An API with one of each kind of endpoint, and a site that serves it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from confd import model
+from confd.web.endpoint import Answer, AnyDocument, AnyQuery, Call, NamespaceQuery, endpoint
+from confd.web.guard import BasicGuard, Credential, Role
+from confd.web.site import BoundedSite, Limits
+from tests.conversation import Conversation, serve
+
+ADMIN, AGENT = ("admin", "admin:pässword"), ("agent", "secret123")
+
+GUARD = BasicGuard([Credential.of(*AGENT, Role.AGENT), Credential.of(*ADMIN, Role.ADMIN)])
+
+#: What no answer may hold.
+CANARY = "canary-7f3a"
+
+
+class Wish(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of POST C{/wish}."""
+
+    name: str
+    count: Annotated[int, msgspec.Meta(ge=1, le=10)] = 1
+    tags: list[str] = []
+
+
+class Page(NamespaceQuery, forbid_unknown_fields=True):
+    """The query of GET C{/wish}."""
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 50
+
+
+class Playground:
+    """
+    Answers at once, later, or with an error.
+
+    @ivar waiting: the L{Deferred}s that the handlers of C{/later} wait for, in order.
+    @ivar seen: what each of them came to.
+    """
+
+    def __init__(self) -> None:
+        self.waiting: list[Deferred[object]] = []
+        self.seen: list[str] = []
+
+    @endpoint("GET", "/open", Role.ANYONE, "For anyone.", query=AnyQuery)
+    async def open(self, call: Call) -> object:
+        return {"who": call.identity.name, "request_id": call.request_id}
+
+    @endpoint("GET", "/wish", Role.AGENT, "For agents, and admins.", query=Page)
+    async def wishes(self, call: Call) -> object:
+        return {"who": call.identity.name, "limit": call.query.limit, "namespace": call.query.namespace}
+
+    @endpoint("POST", "/wish", Role.AGENT, "For agents only.", body=Wish)
+    async def wish(self, call: Call) -> object:
+        return {"name": call.body.name, "count": call.body.count}
+
+    @endpoint("POST", "/document", Role.ADMIN, "For admins only.", body=AnyDocument.OBJECT, max_body=None)
+    async def document(self, call: Call) -> object:
+        return {"keys": len(call.body)}
+
+    @endpoint("POST", "/maybe", Role.ADMIN, "With or without a body.", body=Wish, optional_body=True)
+    async def maybe(self, call: Call) -> object:
+        return {"name": call.body.name}
+
+    @endpoint("GET", "/later", Role.ANYONE, "A read that waits.", query=AnyQuery)
+    async def read_later(self, call: Call) -> object:
+        return await self._later("read")
+
+    @endpoint("POST", "/later", Role.ADMIN, "A write that waits.", query=AnyQuery)
+    async def write_later(self, call: Call) -> object:
+        return await self._later("write")
+
+    async def _later(self, kind: str) -> object:
+        wait: Deferred[object] = Deferred()
+        self.waiting.append(wait)
+        try:
+            result = await wait
+        except BaseException as error:
+            self.seen.append(f"{kind}: {type(error).__name__}")
+            raise
+        self.seen.append(f"{kind}: done")
+        return result
+
+    @endpoint("GET", "/fail/<kind>", Role.ANYONE, "Fails.", query=AnyQuery)
+    async def fail(self, call: Call, kind: str) -> object:
+        error = getattr(model, kind, None)
+        if error is None:
+            raise ValueError(f"{CANARY}: {kind}")
+        raise error("some_code", "It cannot be done.", [{"pointer": "/x", "message": "no"}])
+
+    @endpoint("GET", "/bytes/<count>", Role.ANYONE, "So many bytes.", query=AnyQuery)
+    async def bytes(self, call: Call, count: str) -> Answer:
+        return Answer(b"x" * int(count), content_type="text/plain")
+
+    @endpoint("GET", "/half", Role.ANYONE, "Begins an answer and fails.", query=AnyQuery)
+    async def half(self, call: Call) -> Answer:
+        call.request.write(b"the first half")
+        raise ValueError(CANARY)
+
+    @endpoint("GET", "/nothing", Role.ANYONE, "304.", query=AnyQuery)
+    async def nothing(self, call: Call) -> Answer:
+        return Answer(status=304, headers={"ETag": '"1"'})
+
+
+class Ground:
+    """A clock, a site that serves a L{Playground}, and connections to it."""
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.clock = Clock()
+        self.api = Playground()
+        self.site: BoundedSite = serve(self.clock, GUARD, self.api, limits=limits)
+
+    def connect(self) -> Conversation:
+        """A new connection."""
+        return Conversation(self.site, self.clock)

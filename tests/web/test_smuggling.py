@@ -1,0 +1,195 @@
+"""Requests that two readers take for different things are taken by nobody (F-40)."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.web.playground import Ground
+
+GET = b"GET /open HTTP/1.1\r\n"
+HOST = b"Host: localhost\r\n"
+POST = b"POST /wish HTTP/1.1\r\n" + HOST
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+
+#: What would be a request of its own for a reader that is taken in.
+SMUGGLED = b"GET /open?smuggled HTTP/1.1\r\n" + HOST + b"\r\n"
+
+#: The framing is in doubt: one refusal, and the connection is closed, for what follows may be anything.
+FRAMING = {
+    "Content-Length and Transfer-Encoding": POST + b"Content-Length: 4\r\n" + CHUNKED + b"\r\n0\r\n\r\n",
+    "Transfer-Encoding and Content-Length": POST + CHUNKED + b"Content-Length: 4\r\n\r\n0\r\n\r\n",
+    "two Content-Lengths": POST + b"Content-Length: 4\r\nContent-Length: 5\r\n\r\nxxxxx",
+    "two equal Content-Lengths": POST + b"Content-Length: 4\r\nContent-Length: 4\r\n\r\nxxxx",
+    "a list of Content-Lengths": POST + b"Content-Length: 4, 4\r\n\r\nxxxx",
+    "Content-Length +4": POST + b"Content-Length: +4\r\n\r\nxxxx",
+    "Content-Length -4": POST + b"Content-Length: -4\r\n\r\nxxxx",
+    "Content-Length 0x4": POST + b"Content-Length: 0x4\r\n\r\nxxxx",
+    "Content-Length 4_0": POST + b"Content-Length: 4_0\r\n\r\nxxxx",
+    "Content-Length 4.0": POST + b"Content-Length: 4.0\r\n\r\nxxxx",
+    "Content-Length of nothing": POST + b"Content-Length:\r\n\r\nxxxx",
+    "Content-Length with a vertical tab": POST + b"Content-Length: \x0b4\r\n\r\nxxxx",
+    "Content-Length in Arabic": POST + "Content-Length: ٤\r\n\r\nxxxx".encode(),
+    "xchunked": POST + b"Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+    "chunked, identity": POST + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    "identity": POST + b"Transfer-Encoding: identity\r\n\r\n",
+    "identity, and a length": POST + b"Transfer-Encoding: identity\r\nContent-Length: 4\r\n\r\nxxxx",
+    "gzip, chunked": POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "chunked twice": POST + CHUNKED + CHUNKED + b"\r\n0\r\n\r\n",
+    "chunked with a vertical tab": POST + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n",
+    "chunked in quotes": POST + b'Transfer-Encoding: "chunked"\r\n\r\n0\r\n\r\n',
+    "chunked in HTTP/1.0": b"POST /wish HTTP/1.0\r\n" + HOST + CHUNKED + b"\r\n0\r\n\r\n",
+    "chunk size 0x1": POST + CHUNKED + b"\r\n0x1\r\nx\r\n0\r\n\r\n",
+    "chunk size +1": POST + CHUNKED + b"\r\n+1\r\nx\r\n0\r\n\r\n",
+    "chunk size with a space": POST + CHUNKED + b"\r\n 1\r\nx\r\n0\r\n\r\n",
+    "chunk size of nothing": POST + CHUNKED + b"\r\n\r\nx\r\n0\r\n\r\n",
+    "chunk that is longer than it says": POST + CHUNKED + b"\r\n1\r\nxx\r\n0\r\n\r\n",
+    "chunk ended by a bare LF": POST + CHUNKED + b"\r\n1\r\nx\n0\r\n\r\n",
+    "chunk size ended by a bare LF": POST + CHUNKED + b"\r\n1\nx\r\n0\r\n\r\n",
+    "chunk extension with a bare LF": POST + CHUNKED + b"\r\n1;a\nb\r\nx\r\n0\r\n\r\n",
+    "chunk size of a thousand digits": POST + CHUNKED + b"\r\n" + b"0" * 2000 + b"1\r\nx\r\n0\r\n\r\n",
+    "space before the colon": POST + b"Content-Length : 4\r\n\r\nxxxx",
+    "tab before the colon": POST + b"Content-Length\t: 4\r\n\r\nxxxx",
+    "no colon": POST + b"Content-Length 4\r\n\r\nxxxx",
+    "no name": POST + b": 4\r\n\r\n",
+    "name that is no token": POST + b"Content[Length: 4\r\n\r\n",
+    "name with NUL": POST + b"Content-Length\x00: 4\r\n\r\nxxxx",
+    "name that is not ASCII": POST + "Content-Längth: 4\r\n\r\n".encode(),
+    "value with NUL": GET + HOST + b"X: a\x00b\r\n\r\n",
+    "value with a bare CR": GET + HOST + b"X: a\rContent-Length: 4\r\n\r\n",
+    "value with a bare LF": GET + HOST + b"X: a\nContent-Length: 4\r\n\r\n",
+    "headers ended by bare LFs": b"GET /open HTTP/1.1\nHost: localhost\n\n\r\n\r\n",
+    "folded header": GET + HOST + b"X: a\r\n b\r\n\r\n",
+    "folded by a tab": GET + HOST + b"X: a\r\n\tb\r\n\r\n",
+    "folded Content-Length": POST + b"Content-Length:\r\n 4\r\n\r\nxxxx",
+    "folded first line": b"GET /open HTTP/1.1\r\n " + HOST + b"\r\n",
+    "white space before the request": b" " + GET + HOST + b"\r\n",
+    "two empty lines before the request": b"\r\n\r\n" + GET + HOST + b"\r\n",
+    "no Host": GET + b"\r\n",
+    "two Hosts": GET + HOST + b"Host: elsewhere\r\n\r\n",
+    "two equal Hosts": GET + HOST + HOST + b"\r\n",
+    "Host that is a list": GET + b"Host: a, b\r\n\r\n",
+    "Host with a path": GET + b"Host: localhost/elsewhere\r\n\r\n",
+    "Host with a user": GET + b"Host: a@b\r\n\r\n",
+    "Host with a space": GET + b"Host: a b\r\n\r\n",
+    "Host that is not ASCII": GET + "Host: löcal\r\n\r\n".encode(),
+    "absolute URI": b"GET http://localhost/open HTTP/1.1\r\n" + HOST + b"\r\n",
+    "authority": b"CONNECT localhost:80 HTTP/1.1\r\n" + HOST + b"\r\n",
+    "asterisk": b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\n",
+    "path without a slash": b"GET open HTTP/1.1\r\n" + HOST + b"\r\n",
+    "no path": b"GET  HTTP/1.1\r\n" + HOST + b"\r\n",
+    "no version": b"GET /open\r\n" + HOST + b"\r\n",
+    "HTTP/0.9": b"GET /open\r\n\r\n",
+    "HTTP/1.2": b"GET /open HTTP/1.2\r\n" + HOST + b"\r\n",
+    "HTTP/2.0": b"GET /open HTTP/2.0\r\n" + HOST + b"\r\n",
+    "HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "http/1.1": b"GET /open http/1.1\r\n" + HOST + b"\r\n",
+    "two spaces": b"GET  /open HTTP/1.1\r\n" + HOST + b"\r\n",
+    "tabs": b"GET\t/open\tHTTP/1.1\r\n" + HOST + b"\r\n",
+    "space in the path": b"GET /open x HTTP/1.1\r\n" + HOST + b"\r\n",
+    "NUL in the path": b"GET /open\x00 HTTP/1.1\r\n" + HOST + b"\r\n",
+    "bare CR in the path": b"GET /open\rX HTTP/1.1\r\n" + HOST + b"\r\n",
+    "method that is no token": b"G(T /open HTTP/1.1\r\n" + HOST + b"\r\n",
+    "method in lower case": b"get /open HTTP/1.1\r\n" + HOST + b"\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+}
+
+#: The framing is clear, the path is not.
+PATHS = [
+    b"//open",
+    b"//",
+    b"/open//",
+    b"/./open",
+    b"/../open",
+    b"/open/..",
+    b"/open/.",
+    b"/%2e/open",
+    b"/%2E%2e/open",
+    b"/.%2e/open",
+    b"/x/%2e%2e/open",
+    b"/fail%2fNotFound",
+    b"/fail%2FNotFound",
+    b"/fail%5cNotFound",
+    b"/open%00",
+    b"/%ff",
+    b"/%c3%28",
+    b"/fail/%ed%a0%80",
+    b"/\xc3\xb6pen",
+    b"/\xff",
+]
+
+
+class SmugglingTests(SynchronousTestCase):
+    """A connection to a site that would answer each of these if it were well-formed."""
+
+    def test_framing(self) -> None:
+        """Each is refused, once, and what follows it is not read."""
+        for name, raw in FRAMING.items():
+            caller = Ground().connect()
+            caller.send(raw + SMUGGLED)
+            caller.send(SMUGGLED)
+            replies = caller.replies()
+            self.assertEqual([reply.status for reply in replies], [400], name)
+            self.assertEqual(replies[0].headers["connection"], "close", name)
+            self.assertTrue(caller.wire.ended, name)
+            self.assertNotIn("smuggled", replies[0].body.decode(), name)
+
+    def test_framing_byte_by_byte(self) -> None:
+        """It makes no difference in which pieces it comes."""
+        for name, raw in FRAMING.items():
+            caller = Ground().connect()
+            for position in range(len(raw)):
+                caller.send(raw[position : position + 1])
+            caller.send(SMUGGLED)
+            self.assertEqual([reply.status for reply in caller.replies()], [400], name)
+
+    def test_paths(self) -> None:
+        """No path that one reader decodes or tidies to another is served."""
+        for path in PATHS:
+            caller = Ground().connect()
+            caller.send(b"GET " + path + b" HTTP/1.1\r\n" + HOST + b"\r\n" + SMUGGLED)
+            self.assertEqual([reply.status for reply in caller.replies()], [400], path)
+
+    def test_other_paths(self) -> None:
+        """Nor is one that is merely near one of ours."""
+        for path in (
+            "/open/",
+            "/Open",
+            "/open;x",
+            "/open%20",
+            "/%6fpen/",
+            "/open#x",
+            "/wish\\x",
+            "/",
+            "/fail/a%252fb/c",
+        ):
+            reply = Ground().connect().get(path)
+            self.assertEqual((reply.status, reply.code), (404, "not_found"), path)
+
+    def test_methods(self) -> None:
+        """A method that the path does not take is 405, and the connection is as good as before."""
+        caller = Ground().connect()
+        for method in ("TRACE", "OPTIONS", "PUT", "X-CUSTOM"):
+            reply = caller.request(method, "/open")
+            self.assertEqual((reply.status, reply.headers["allow"]), (405, "GET, HEAD"), method)
+        self.assertEqual(caller.get("/open").status, 200)
+
+    def test_harmless(self) -> None:
+        """What only looks odd is served."""
+        for raw in (
+            b"\r\n" + GET + HOST + b"\r\n",
+            GET + b"Host:\r\n\r\n",
+            GET + b"Host: [::1]:8080\r\n\r\n",
+            GET + b"host:\tlocalhost:8080 \r\n\r\n",
+            GET + b"Host: a..b\r\n\r\n",
+            GET + b"Host: " + b"x" * 200 + b"\r\n\r\n",
+            GET + HOST + b"X:\r\nY: :\r\n\r\n",
+            GET + HOST + b"Content-Length: 0\r\n\r\n",
+            GET + HOST + b"Content-Length: 4\r\n\r\nxxxx",
+            GET + HOST + CHUNKED + b"\r\n0\r\n\r\n",
+            b"GET /%6Fpen HTTP/1.1\r\n" + HOST + b"\r\n",
+            b"GET /open?//../%2f%00%ff HTTP/1.1\r\n" + HOST + b"\r\n",
+            b"GET /open HTTP/1.0\r\n\r\n",
+        ):
+            caller = Ground().connect()
+            caller.send(raw)
+            self.assertEqual([reply.status for reply in caller.replies()], [200], raw)
