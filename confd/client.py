@@ -14,10 +14,12 @@ from confd.http import Answer, Http
 from confd.interfaces import IControllerClient, IWorkerClient
 from confd.model import (
     DEFAULT_NAMESPACE,
+    ConfdError,
     Configuration,
     Malformed,
     Membership,
     Registration,
+    Served,
     Tag,
     Unauthenticated,
     Unavailable,
@@ -39,35 +41,51 @@ class ControllerClient:
         self._http = http
         self._urls = deque(urls)
         self._namespace = namespace
+        # The Go controller knows no namespaces: what it serves is what it has always served.
+        self._params = {} if namespace == DEFAULT_NAMESPACE else {"namespace": namespace}
 
     def register(self, registration: Registration) -> Deferred[Membership]:
         """See L{IControllerClient}."""
         body = wire.registration_body(registration)
         return Deferred.fromCoroutine(self._ask("POST", "/api/v1/register", _membership, body=body))
 
-    def fetch(self, known: Tag | None, agent_id: str) -> Deferred[Configuration | None]:
+    def fetch(self, known: Tag | None, agent_id: str) -> Deferred[Served | None]:
         """See L{IControllerClient}."""
-        headers = {}
-        if agent_id:
-            headers["X-Agent-ID"] = agent_id
+        headers = {"X-Agent-ID": agent_id} if agent_id else {}
         if known is not None:
             headers["If-None-Match"] = wire.etag(known)
-        # The Go controller knows no namespaces: what it serves is what it has always served.
-        params = {} if self._namespace == DEFAULT_NAMESPACE else {"namespace": self._namespace}
 
-        def parse(answer: Answer) -> Configuration | None:
+        def parse(answer: Answer) -> Served | None:
             if answer.status == 304 and known is not None:
                 return None
             answer.raise_unless_success()
-            return wire.parse_configuration(answer.body, self._namespace)
+            return wire.parse_served(answer.body, self._namespace)
 
-        return Deferred.fromCoroutine(self._ask("GET", "/api/v1/config", parse, headers=headers, params=params))
+        asking = self._ask("GET", "/api/v1/config", parse, headers=headers, params=self._params)
+        return Deferred.fromCoroutine(asking)
+
+    def stream(self, known: Tag | None, agent_id: str, received: Callable[[bytes], None]) -> Deferred[None]:
+        """See L{IControllerClient}."""
+        headers = {"X-Agent-ID": agent_id} if agent_id else {}
+        if known is not None:
+            headers["Last-Event-ID"] = str(known)
+        return Deferred.fromCoroutine(self._stream(headers, received))
+
+    async def _stream(self, headers: dict[str, str], received: Callable[[bytes], None]) -> None:
+        who, url = self._first()
+        try:
+            await self._http.stream(who, f"{url}/api/v1/stream", headers, self._params, received)
+        except Unauthenticated:
+            raise _refused(who, "CONTROLLER") from None
+        except ConfdError:
+            self._urls.rotate(-1)
+            raise
 
     async def _ask(self, method: str, path: str, parse: Callable[[Answer], T], **request: Any) -> T:
         for attempt in range(1, len(self._urls) + 1):
-            who = f"The controller at {self._urls[0]}"
+            who, url = self._first()
             try:
-                return parse(await self._http.call(who, method, self._urls[0] + path, **request))
+                return parse(await self._http.call(who, method, url + path, **request))
             except Unauthenticated:
                 raise _refused(who, "CONTROLLER") from None
             except (Unavailable, Malformed):
@@ -75,6 +93,9 @@ class ControllerClient:
                 if attempt == len(self._urls):
                     raise
         raise AssertionError("no controller to ask")
+
+    def _first(self) -> tuple[str, str]:
+        return f"The controller at {self._urls[0]}", self._urls[0]
 
 
 def _membership(answer: Answer) -> Membership:

@@ -27,6 +27,9 @@ from confd.options import RoleOptions
 from confd.settings import LogSettings
 from confd.timing import use_monotonic_clock
 
+#: Seconds that a part may take to stop; HTTP requests in flight have less than that by themselves.
+STOP_TIMEOUT = 15.0
+
 
 def utc_now() -> datetime:
     """The wall clock: for what people read, never for a decision (G11)."""
@@ -114,7 +117,7 @@ class Daemon(MultiService):
     async def _stop_children(self) -> None:
         for child in reversed(list(self)):
             try:
-                await maybeDeferred(child.stopService)
+                await maybeDeferred(child.stopService).addTimeout(STOP_TIMEOUT, self._reactor)
             except Exception:
                 self.log.failure("{part} did not stop cleanly", part=type(child).__name__)
         self.log.info("{name} has stopped", name=self.name)
@@ -207,7 +210,7 @@ class Listener(StreamServerEndpointService):
         """
         try:
             super().privilegedStartService()
-        except CannotListenError as error:
-            reason = error.socketError
+        except Exception as error:
+            reason = error.socketError if isinstance(error, CannotListenError) else error
             said = getattr(reason, "strerror", None) or str(reason)
             raise StartError(f"{self._setting}: cannot listen on {self._described}: {said}.") from None

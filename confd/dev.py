@@ -8,9 +8,9 @@ from typing import Any
 from twisted.application.service import IService, Service
 from twisted.logger import Logger
 
-import confd.agent.tap
-import confd.controller.tap
-import confd.worker.tap
+import confd.agent.assembly
+import confd.controller.assembly
+import confd.worker.assembly
 from confd.daemon import Daemon, make_daemon
 from confd.model import StartError
 from confd.options import RoleOptions, read
@@ -62,11 +62,12 @@ def compose(reactor: Any, settings: DevSettings) -> list[IService]:
         "CONTROLLER_URL": f"http://127.0.0.1:{settings.port}",
         "WORKER_URL": f"http://127.0.0.1:{settings.worker_port}",
         "CACHE_FILE": str(folder / "agent_config.cache"),
+        "DISTRIBUTION_STRATEGY": "STREAM",
     }
     return [
-        *confd.controller.tap.compose(reactor, read(ControllerSettings, controller, {})),
-        *confd.worker.tap.compose(reactor, read(WorkerSettings, {"PORT": str(settings.worker_port)}, {})),
-        *confd.agent.tap.compose(reactor, read(AgentSettings, agent, {})),
+        *confd.controller.assembly.compose(reactor, read(ControllerSettings, controller, {})),
+        *confd.worker.assembly.compose(reactor, read(WorkerSettings, {"PORT": str(settings.worker_port)}, {})),
+        *confd.agent.assembly.compose(reactor, read(AgentSettings, agent, {}), environ={}),
         Welcome(settings),
     ]
 

@@ -215,6 +215,10 @@ class ISink(Interface):
         """
 
 
+#: What L{IStrategy.path} says while no push path is up.
+POLL = "poll"
+
+
 class IStrategy(Interface):
     """
     A way in which an agent learns of a change sooner than by its next poll.
@@ -232,7 +236,7 @@ class IStrategy(Interface):
         """Fire when nothing is left open; L{ISink} is not called after."""
 
     def path() -> str:
-        """The way by which changes arrive now, for people: C{"poll"}, or the push path while it is connected."""
+        """The way by which changes arrive now: L{POLL}, or the name of the strategy while its push path is up."""
 
 
 @frozen
@@ -246,6 +250,7 @@ class StrategyContext:
     @ivar controller: the controllers, for a strategy that asks them itself.
     @ivar agent_id: names this agent; empty until it is registered.
     @ivar random: where jitter comes from.
+    @ivar backoff_max: seconds between two attempts at most.
     """
 
     reactor: Any
@@ -254,6 +259,7 @@ class StrategyContext:
     controller: IControllerClient
     agent_id: Callable[[], str]
     random: Random
+    backoff_max: float
 
 
 class IStrategyMaker(Interface):

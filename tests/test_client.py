@@ -112,7 +112,8 @@ class ControllerClientTests(SynchronousTestCase):
 
     def fetch(self, known: Tag | None = None, agent_id: str = "") -> Any:
         """The configuration that is answered."""
-        return self.successResultOf(self.client.fetch(known, agent_id))
+        served = self.successResultOf(self.client.fetch(known, agent_id))
+        return None if served is None else served.configuration
 
     def fails(self, kind: type[ConfdError]) -> ConfdError:
         """The error of a fetch."""
@@ -241,7 +242,7 @@ class ControllerClientTests(SynchronousTestCase):
         self.b.body = wire.configuration_body(configuration(7))
         fetching = self.client.fetch(None, "")
         self.clock.advance(10)
-        self.assertEqual(self.successResultOf(fetching), configuration(7))
+        self.assertEqual(self.successResultOf(fetching).configuration, configuration(7))
 
     def test_none_answers(self) -> None:
         self.client = self.make(A, B)

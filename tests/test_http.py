@@ -326,12 +326,13 @@ class LoopbackTests(TestCase):
         return number
 
     def test_tls_with_a_ca_file(self) -> Deferred[None]:
+        pem, private = certificate("one")
+        another, _ = certificate("another")
+        path, other = Path(self.mktemp()), Path(self.mktemp())
+        path.write_bytes(another + pem)
+        other.write_bytes(another)
+
         async def scenario() -> None:
-            pem, private = certificate("one")
-            another, _ = certificate("another")
-            path, other = Path(self.mktemp()), Path(self.mktemp())
-            path.write_bytes(another + pem)
-            other.write_bytes(another)
             port = await self.listen(endpoints.SSL4ServerEndpoint(reactor, 0, private.options(), interface="127.0.0.1"))
             answer = await self.call(f"https://127.0.0.1:{port}/", str(path))
             self.assertEqual(answer.body, b"hello")

@@ -66,7 +66,8 @@ class Inbox:
     def _doubt(self, reason: str) -> bool:
         """Count it, and compare; of a flood only the first of a kind is worth a line."""
         self.unverified += 1
-        if reason != self._said:
+        # Before the first answer of a controller nothing can be verified: that is no news.
+        if self._keys and reason != self._said:
             self._said = reason
             self.log.warn("an announcement is taken for a hint only: {reason}", reason=reason)
         self._hint()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from random import Random
 
 from twisted.application.service import Service
@@ -13,12 +14,16 @@ from zope.interface import implementer
 from confd.agent.enrolment import Enrolment
 from confd.agent.funnel import Funnel
 from confd.agent.trouble import Trouble
-from confd.interfaces import IControllerClient, IHealth, ISink
+from confd.interfaces import IControllerClient, IHealth
 from confd.model import ConfdError, Malformed, Unavailable
+from confd.signing import KeyRing
 from confd.timing import Backoff, Periodic
 
 #: How far a poll interval is moved at random, so that a fleet spreads out; it stays within 1.2 intervals (G4).
 JITTER = 0.1
+
+#: How many times as often an agent polls whose push path is down.
+HASTE = 3
 
 #: Seconds between two polls that are owed to hints.
 HINT_INTERVAL = 1.0
@@ -27,7 +32,7 @@ HINT_INTERVAL = 1.0
 SILENCE = 3
 
 
-@implementer(ISink, IHealth)
+@implementer(IHealth)
 class Reconciler(Service):
     """Polls for as long as it runs, whatever answers."""
 
@@ -38,20 +43,26 @@ class Reconciler(Service):
         clock: IReactorTime,
         controller: IControllerClient,
         funnel: Funnel,
+        keys: KeyRing,
         enrolment: Enrolment,
         backoff: Backoff,
         random: Random,
+        push_is_down: Callable[[], bool] = lambda: False,
     ) -> None:
         """
+        @param keys: filled with what the controllers tell.
         @param backoff: between polls that fail.
         @param random: where the jitter of the polls comes from.
+        @param push_is_down: whether changes should arrive sooner than by poll, and do not at the moment.
         """
         self._clock = clock
         self._controller = controller
         self._funnel = funnel
+        self._keys = keys
         self._enrolment = enrolment
         self._backoff = backoff
         self._random = random
+        self._push_is_down = push_is_down
         self._loop = Periodic(clock, self._poll, self._pause)
         self._hinted: IDelayedCall | None = None
         self._polled_at = self._heard_at = clock.seconds()
@@ -60,7 +71,7 @@ class Reconciler(Service):
         self._objection: str | None = None
 
     def hint(self) -> None:
-        """See L{ISink}."""
+        """Poll soon; any number of hints make few polls."""
         if self.running and self._hinted is None:
             delay = max(0.0, self._polled_at + HINT_INTERVAL - self._clock.seconds())
             self._hinted = self._clock.callLater(delay, self._heed)
@@ -92,7 +103,8 @@ class Reconciler(Service):
     def _pause(self) -> float:
         if self._silence.reason is not None:
             return self._backoff.next()
-        return self._interval * self._random.uniform(1 - JITTER, 1 + JITTER)
+        interval = max(1.0, self._interval / HASTE) if self._push_is_down() else self._interval
+        return interval * self._random.uniform(1 - JITTER, 1 + JITTER)
 
     def _heed(self) -> None:
         self._hinted = None
@@ -101,8 +113,10 @@ class Reconciler(Service):
     async def _poll(self) -> None:
         self._polled_at = self._clock.seconds()
         newest = self._funnel.newest
+        # Without a key no announcement can be believed, and only a whole answer tells the keys; a Go controller has none.
+        known = newest.tag if newest is not None and (self._keys or not newest.tag.cluster) else None
         try:
-            found = await self._controller.fetch(newest.tag if newest else None, self._enrolment.agent_id)
+            found = await self._controller.fetch(known, self._enrolment.agent_id)
         except ConfdError as error:
             self._silence.begin(error.message)
             # Time mends a controller that is away or answers rubbish; wrong credentials it does not.
@@ -111,4 +125,7 @@ class Reconciler(Service):
         self._silence.end()
         self._backoff.reset()
         self._heard_at = self._clock.seconds()
-        self._objection = self._funnel.offer(found) if found is not None else None
+        self._objection = None
+        if found is not None:
+            self._keys.trust(found.keys)
+            self._objection = self._funnel.offer(found.configuration)

@@ -24,6 +24,7 @@ from confd.agent.disk import Kept
 from confd.agent.enrolment import Enrolment
 from confd.agent.forwarder import Forwarder
 from confd.agent.funnel import Funnel
+from confd.agent.inbox import Inbox
 from confd.agent.reconciler import Reconciler
 from confd.interfaces import IStrategy
 
@@ -39,6 +40,7 @@ class Parts:
     forwarder: Forwarder
     enrolment: Enrolment
     reconciler: Reconciler
+    inbox: Inbox
     strategy: IStrategy
 
     def run(self, kept: Kept) -> None:
@@ -50,7 +52,7 @@ class Parts:
             self.funnel.offer(kept.configuration)
         self.enrolment.startService()
         self.reconciler.startService()
-        self.strategy.start(self.reconciler)
+        self.strategy.start(self.inbox)
 
     async def drain(self) -> None:
         """Stop listening and asking, then finish the delivery under way, then write what it changed."""

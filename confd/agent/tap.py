@@ -1,36 +1,12 @@
-"""C{twistd confd-agent}: where the agent is built and joined."""
+"""C{twistd confd-agent}: what twistd needs to know before it has a reactor."""
 
 from __future__ import annotations
 
-import os
-import socket
-from collections.abc import Mapping
-from random import Random
-from typing import Any
+from functools import partial
 
-from twisted.application.service import IService
-from twisted.web.client import HTTPConnectionPool
-
-from confd.agent import plugin
-from confd.agent.cache import Cache
-from confd.agent.disk import CacheFiles
-from confd.agent.enrolment import Enrolment
-from confd.agent.forwarder import RETRY_MAX, Forwarder
-from confd.agent.funnel import Funnel
-from confd.agent.reconciler import Reconciler
-from confd.agent.service import Agent, Parts
-from confd.client import ControllerClient, WorkerClient
-from confd.daemon import Daemon, Listener, in_threads_of, make_daemon
-from confd.http import Http, tls_policy, web_agent
-from confd.interfaces import IHealth, StrategyContext
-from confd.model import Registration
+from confd.daemon import Daemon, make_daemon
 from confd.options import RoleOptions
 from confd.settings import ROLES, AgentSettings
-from confd.timing import Backoff
-from confd.web.endpoint import Edge
-from confd.web.guard import BasicGuard
-from confd.web.ops import Health, Readiness
-from confd.web.site import BoundedSite, Limits
 
 
 class Options(RoleOptions):
@@ -42,56 +18,7 @@ class Options(RoleOptions):
 
 def makeService(options: RoleOptions) -> Daemon:
     """The service that twistd runs."""
-    return make_daemon("confd-agent", options, compose)
+    # Imported late: Klein installs the default reactor, and the options may have asked for another.
+    from confd.agent.assembly import compose
 
-
-def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str] = os.environ) -> list[IService]:
-    """
-    Build the agent and join its parts; nothing is opened or connected.
-
-    @param environ: what the strategy finds its own settings in.
-    @raise StartError: if the settings cannot work.
-    """
-    random = Random()
-    controllers, worker = _clients(reactor, settings)
-    strategy = plugin.make(settings.distribution_strategy, StrategyContext(reactor, settings.namespace, environ))
-    registration = Registration(
-        hostname=socket.gethostname(),
-        metadata=settings.agent_metadata,
-        strategy=strategy.name,
-        namespace=settings.namespace,
-    )
-    cache = Cache(reactor, CacheFiles(settings.cache_file, settings.namespace), in_threads_of(reactor))
-    forwarder = Forwarder(reactor, worker, Backoff(random, RETRY_MAX), cache.keep)
-    funnel = Funnel(forwarder.deliver)
-    enrolment = Enrolment(reactor, controllers, Backoff(random, settings.backoff_max), registration, cache.keep_id)
-    reconciler = Reconciler(reactor, controllers, funnel, enrolment, Backoff(random, settings.backoff_max), random)
-    agent = Agent(Parts(cache, funnel, forwarder, enrolment, reconciler, strategy))
-    if settings.agent_listen is None:
-        return [agent]
-    checks = {"worker": forwarder, "controller": reconciler, "cache": cache}
-    return [agent, _ops(reactor, settings.agent_listen, checks)]
-
-
-def _clients(reactor: Any, settings: AgentSettings) -> tuple[ControllerClient, WorkerClient]:
-    to_controllers = Http(
-        reactor,
-        web_agent(reactor, HTTPConnectionPool(reactor), tls_policy(settings.controller_ca_file)),
-        settings.controller_username,
-        settings.controller_password,
-    )
-    to_worker = Http(
-        reactor,
-        web_agent(reactor, HTTPConnectionPool(reactor), tls_policy(None)),
-        settings.worker_username,
-        settings.worker_password,
-    )
-    return (
-        ControllerClient(to_controllers, settings.controller_url, settings.namespace),
-        WorkerClient(to_worker, settings.worker_url),
-    )
-
-
-def _ops(reactor: Any, endpoint: str, checks: Mapping[str, IHealth]) -> IService:
-    resource = Edge(BasicGuard(()), in_threads_of(reactor)).resource(Health(), Readiness(checks))
-    return Listener(reactor, "AGENT_LISTEN", endpoint, BoundedSite(reactor, resource, Limits(connections=64)))
+    return make_daemon("confd-agent", options, partial(compose, environ=options.effective))

@@ -62,6 +62,14 @@ class Configs:
         await self._store.retire_namespace(name)
         self._snapshot.drop(name)
 
+    async def rotate_keys(self) -> str:
+        """Sign with a new key: see L{IKeyStore.rotate_keys}. Returns its public half."""
+        await self._store.rotate_keys()
+        self._snapshot.load(encoded.configuration for encoded in self._snapshot.all())
+        for encoded in self._snapshot.all():
+            self._tell(encoded)
+        return self._store.keys[0].public
+
     def _show(self, revision: Revision) -> Revision:
         encoded = self._snapshot.put(revision.configuration)
         if encoded is not None:

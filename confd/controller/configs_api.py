@@ -104,6 +104,11 @@ class ConfigsApi:
         }
         return Answer(msgspec.json.encode(body), headers={"ETag": f'"{made.tag}"'})
 
+    @endpoint("POST", "/api/v1/signing-key/rotate", Role.ADMIN, "Sign announcements with a new key from now on.")
+    async def rotate_key(self, call: Call) -> object:
+        """The key before it stays good until the next change; agents learn the new one with the next version."""
+        return {"message": "Announcements are signed with a new key", "signing_key": await self._configs.rotate_keys()}
+
     @endpoint("GET", "/api/v1/namespaces", Role.ADMIN, "All namespaces, with versions and agent counts.")
     async def namespaces(self, call: Call) -> object:
         """Sorted by name."""

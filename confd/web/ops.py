@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from attrs import define
+from attrs import define, field
 
 from confd.interfaces import IHealth
 from confd.model import Unavailable
@@ -28,9 +28,11 @@ class Readiness:
     C{/ready}.
 
     @ivar checks: each part whose trouble makes this process of no use, by a name for people.
+    @ivar facts: what else is worth a look, by name; no reason not to be ready.
     """
 
     _checks: Mapping[str, IHealth]
+    _facts: Mapping[str, Callable[[], str]] = field(factory=dict)
 
     @endpoint(
         "GET",
@@ -49,4 +51,4 @@ class Readiness:
         if troubles:
             details = [{"part": part, "message": trouble} for part, trouble in troubles]
             raise Unavailable("not_ready", " ".join(trouble for _, trouble in troubles), details)
-        return {"status": "ready"}
+        return {"status": "ready"} | {name: tell() for name, tell in self._facts.items()}

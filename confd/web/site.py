@@ -84,9 +84,16 @@ class BoundedRequest(Request):
             self.content.write(data)
 
     def break_off(self) -> None:
-        """Reset the connection: only that can still say that an answer which has begun is not whole."""
+        """
+        Let the connection end before the answer does: only that can still say that one which has begun is not whole.
+
+        To be followed by L{finish}, as Klein does.
+        """
         self.channel.persistent = False
-        self.channel.transport.abortConnection()
+        self.chunked = 0
+        if self.clientproto != b"HTTP/1.1":
+            # Its answers end where the connection does, unless that is reset.
+            self.channel.transport.abortConnection()
 
     def processingFailed(self, reason: Failure) -> None:
         """Log a defect, and tell the caller nothing but where to find it."""
@@ -99,6 +106,7 @@ class BoundedRequest(Request):
         )
         if self.startedWriting:
             self.break_off()
+            self.finish()
             return
         body = error_body("internal_error", f"Something went wrong here; the log has it under {self.id}.", self.id)
         self.setResponseCode(500)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, NoReturn
 from urllib.parse import urljoin
 
 from OpenSSL.SSL import Error as TLSError
 from service_identity import VerificationError
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.protocol import Protocol, connectionDone
@@ -33,6 +34,7 @@ MAX_IN_FLIGHT = 256
 _REDIRECTS = (301, 302, 303, 307, 308)
 _WITHOUT_BODY = (204, 304)
 _ASK = Headers({"User-Agent": ["confd-worker"], "Accept": ["*/*"]})
+_PRINTABLE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _PASSED_ON = (b"Content-Type", b"Content-Encoding", b"Content-Language", b"Last-Modified")
 
 #: What is told of an error: its own text may quote the URL, which may hold a token. The first that fits counts.
@@ -97,7 +99,8 @@ class Upstream(Service):
             await work.addTimeout(self._timeout, self._reactor, self._late)
         except Exception as error:
             if request.gone:
-                raise
+                # Twisted tells in several ways that a request was cancelled.
+                raise CancelledError() from None
             told = error if isinstance(error, ConfdError) else _told(error)
             self.log.warn("hit failed: {reason}", reason=told.message, code=told.code)
             raise told from None
@@ -116,9 +119,9 @@ class Upstream(Service):
         request.setResponseCode(response.code)
         request.setHeader("Content-Security-Policy", "default-src 'none'; sandbox; frame-ancestors 'none'")
         for name in _PASSED_ON:
-            values = response.headers.getRawHeaders(name)
-            if values:
-                request.setHeader(name, b", ".join(values))
+            value = b", ".join(response.headers.getRawHeaders(name) or ())
+            if value and _PRINTABLE.fullmatch(value):
+                request.setHeader(name, value)
         if sized and response.code not in _WITHOUT_BODY:
             request.setHeader("Content-Length", str(response.length))
         if request.method == b"HEAD":

@@ -20,12 +20,17 @@ from confd.model import (
     Conflict,
     Membership,
     Registration,
+    Served,
     Tag,
     Unavailable,
     Unprocessable,
     WorkerState,
     supersedes,
 )
+from confd.signing import SigningKey
+
+#: What the fake controller signs with.
+KEY = SigningKey.generate()
 
 CLUSTER = "1a2b3c4d-0000-4000-8000-000000000001"
 OTHER_CLUSTER = "99999999-0000-4000-8000-000000000002"
@@ -65,21 +70,27 @@ class FakeController:
     registrations: list[Registration] = field(factory=list)
     polls: list[tuple[Tag | None, str]] = field(factory=list)
     waiting: list[Deferred[Any]] = field(factory=list)
+    streams: list[tuple[Tag | None, Callable[[bytes], None], Deferred[None]]] = field(factory=list)
 
     def register(self, registration: Registration) -> Deferred[Membership]:
         """Give it an id, or its own again."""
         self.registrations.append(registration)
         return self._answer(lambda: Membership(registration.agent_id or AGENT_ID, self.poll_interval))
 
-    def fetch(self, known: Tag | None, agent_id: str) -> Deferred[Configuration | None]:
+    def fetch(self, known: Tag | None, agent_id: str) -> Deferred[Served | None]:
         """What is in force, unless it is known."""
         self.polls.append((known, agent_id))
         return self._answer(self._current, known)
 
-    def _current(self, known: Tag | None) -> Configuration | None:
+    def stream(self, known: Tag | None, agent_id: str, received: Callable[[bytes], None]) -> Deferred[None]:
+        """A stream that ends when the test fires what it finds in L{streams}."""
+        self.streams.append((known, received, Deferred()))
+        return self.streams[-1][2] if self.failure is None else fail(self.failure)
+
+    def _current(self, known: Tag | None) -> Served | None:
         if self.in_force is None:
             raise Unavailable("starting", "The controller is starting.")
-        return None if self.in_force.tag == known else self.in_force
+        return None if self.in_force.tag == known else Served(self.in_force, (KEY.public,))
 
     def _answer(self, answer: Callable[..., Any], *args: Any) -> Deferred[Any]:
         if self.hung:

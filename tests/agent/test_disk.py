@@ -183,8 +183,7 @@ class CacheFilesTests(SynchronousTestCase):
         """F-16: kill -9 of a process that writes without pause."""
         writer = (
             "import itertools, sys\n"
-            "from confd import jsontext
-from confd.agent.disk import CacheFiles\n"
+            "from confd.agent.disk import CacheFiles\n"
             "from tests.agent.fakes import configuration\n"
             "files = CacheFiles(sys.argv[1], 'default')\n"
             "for version in itertools.count(1):\n"

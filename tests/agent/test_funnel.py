@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.logger import capturedLogs
@@ -95,7 +97,7 @@ class FunnelTests(SynchronousTestCase):
         funnel = Funnel(through.append)
         for offered in offers:
             funnel.offer(offered)
-        for earlier, later in zip(through, through[1:], strict=False):
+        for earlier, later in pairwise(through):
             self.assertIs(judge(later.tag, later.document.checksum, earlier.tag), Verdict.NEWER)
         clusters = [each.cluster_id for each in through if each.cluster_id]
         self.assertLessEqual(len(set(clusters)), 1)

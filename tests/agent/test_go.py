@@ -20,6 +20,7 @@ from confd.agent.reconciler import Reconciler
 from confd.client import ControllerClient, WorkerClient
 from confd.http import Http
 from confd.model import Registration
+from confd.signing import KeyRing
 from confd.timing import Backoff
 from tests.agent.fakes import AGENT_ID, GoController, GoWorker, configuration
 
@@ -42,7 +43,10 @@ class GoTests(SynchronousTestCase):
         self.forwarder = Forwarder(self.clock, worker, Backoff(random, RETRY_MAX), self.cache.keep)
         self.funnel = Funnel(self.forwarder.deliver)
         enrolment = Enrolment(self.clock, controllers, Backoff(random), Registration("host-1"), self.cache.keep_id)
-        self.reconciler = Reconciler(self.clock, controllers, self.funnel, enrolment, Backoff(random), random)
+        self.keys = KeyRing()
+        self.reconciler = Reconciler(
+            self.clock, controllers, self.funnel, self.keys, enrolment, Backoff(random), random
+        )
         for part in (self.cache, self.forwarder, enrolment, self.reconciler):
             part.startService()
 

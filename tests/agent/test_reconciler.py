@@ -14,8 +14,9 @@ from zope.interface.verify import verifyObject
 from confd.agent.enrolment import Enrolment
 from confd.agent.funnel import Funnel
 from confd.agent.reconciler import Reconciler
-from confd.interfaces import IControllerClient, IHealth, ISink
-from confd.model import Configuration, Malformed, NotFound, Registration, Unauthenticated, Unavailable
+from confd.interfaces import IControllerClient, IHealth
+from confd.model import Configuration, Malformed, NotFound, Registration, Served, Unauthenticated, Unavailable
+from confd.signing import KeyRing
 from confd.timing import Backoff
 from tests.agent.fakes import OTHER_CLUSTER, FakeController, configuration
 
@@ -35,7 +36,10 @@ class ReconcilerTests(SynchronousTestCase):
         self.funnel = Funnel(self.through.append)
         random = Random(seed)
         self.enrolment = Enrolment(self.clock, self.controller, Backoff(random), Registration(), lambda agent_id: None)
-        self.reconciler = Reconciler(self.clock, self.controller, self.funnel, self.enrolment, Backoff(random), random)
+        self.keys = KeyRing()
+        self.reconciler = Reconciler(
+            self.clock, self.controller, self.funnel, self.keys, self.enrolment, Backoff(random), random
+        )
 
     def versions(self) -> list[int]:
         """What came through the funnel."""
@@ -48,7 +52,6 @@ class ReconcilerTests(SynchronousTestCase):
         return len(self.controller.polls) - before
 
     def test_interfaces(self) -> None:
-        verifyObject(ISink, self.reconciler)
         verifyObject(IHealth, self.reconciler)
         verifyObject(IControllerClient, self.controller)
 
@@ -234,7 +237,7 @@ class ReconcilerTests(SynchronousTestCase):
         self.reconciler.hint()
         self.clock.advance(0)
         self.controller.hung = False
-        self.controller.waiting[0].callback(configuration(1))
+        self.controller.waiting[0].callback(Served(configuration(1)))
         self.controller.in_force = configuration(2)
         self.clock.advance(0)
         self.assertEqual(self.versions(), [1, 2])

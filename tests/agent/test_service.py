@@ -21,10 +21,12 @@ from confd.agent.disk import CacheFiles
 from confd.agent.enrolment import Enrolment
 from confd.agent.forwarder import RETRY_MAX, Forwarder
 from confd.agent.funnel import Funnel
+from confd.agent.inbox import Inbox
 from confd.agent.reconciler import Reconciler
 from confd.agent.service import Agent, Parts
 from confd.interfaces import ISink, IStrategy
 from confd.model import Registration, StartError, Unavailable, Verdict, judge
+from confd.signing import KeyRing
 from confd.timing import Backoff
 from tests.agent.fakes import AGENT_ID, FakeController, FakeWorker, configuration
 
@@ -36,6 +38,7 @@ class FakeStrategy:
     """A push path that the test pulls."""
 
     name = "FAKE"
+    pushes = True
     sink: ISink | None = None
 
     def start(self, sink: ISink) -> None:
@@ -74,10 +77,14 @@ class World:
         self.enrolment = Enrolment(
             self.clock, self.controller, Backoff(random), Registration("host-1"), self.cache.keep_id
         )
-        self.reconciler = Reconciler(self.clock, self.controller, self.funnel, self.enrolment, Backoff(random), random)
+        self.keys = KeyRing()
+        self.reconciler = Reconciler(
+            self.clock, self.controller, self.funnel, self.keys, self.enrolment, Backoff(random), random
+        )
+        self.inbox = Inbox("default", self.keys, self.funnel, self.reconciler.hint)
         self.strategy = FakeStrategy()
         self.agent = Agent(
-            Parts(self.cache, self.funnel, self.forwarder, self.enrolment, self.reconciler, self.strategy)
+            Parts(self.cache, self.funnel, self.forwarder, self.enrolment, self.reconciler, self.inbox, self.strategy)
         )
 
     def crash(self) -> None:

@@ -7,8 +7,9 @@ from typing import Any
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.agent.assembly import compose
 from confd.agent.service import Agent
-from confd.agent.tap import Options, compose
+from confd.agent.tap import Options
 from confd.model import StartError
 from confd.options import read
 from confd.settings import AgentSettings

@@ -15,7 +15,8 @@ from twisted.trial.unittest import TestCase
 from confd.brokers.redis import RedisBroker
 from confd.model import DEFAULT_NAMESPACE
 from confd.testing.brokers import make_ibroker_tests
-from tests.brokers.faults import MIB, BrokerTestCase, FaultTests
+from tests.brokers import faults
+from tests.brokers.faults import MIB, BrokerTestCase
 from tests.integration.certificates import Certificate
 from tests.integration.servers import RedisServer, missing
 
@@ -54,7 +55,7 @@ class OnRedis(BrokerTestCase):
         return make_broker(self.server, **options)
 
 
-class RedisFaultTests(OnRedis, FaultTests):
+class RedisFaultTests(OnRedis, faults.FaultTests):
     """Faults of a Redis server."""
 
     address, password, tls = "REDIS_ADDRESS", "REDIS_PASSWORD", "REDIS_TLS_ENABLED"
@@ -161,7 +162,7 @@ class RedisTests(OnRedis):
         self.assertEqual(self.server.call("CLIENT KILL TYPE normal", "CLIENT KILL TYPE pubsub"), [":0", ":1"])
 
     async def test_acl_user_and_db(self) -> None:
-        self.replace_server("--user", "alice on >wonder ~latest_config* &config:* +@all")
+        self.replace_server("--user", *"alice on >wonder ~latest_config* &config:* +@all".split())
         self.server.start()
         options = {"username": "alice", "password": "wonder", "db": 3}
         (agent, listener), controller = self.agent(**options), self.start(self.make_broker(**options))
@@ -179,7 +180,7 @@ class RedisTests(OnRedis):
 
     async def test_acl_user_who_may_not(self) -> None:
         """Neither listen nor announce; the server's words are passed on."""
-        self.replace_server("--user", "bob on >builder ~nothing &nothing +@all")
+        self.replace_server("--user", *"bob on >builder ~nothing &nothing +@all".split())
         self.server.start()
         options = {"username": "bob", "password": "builder"}
         agent, _ = self.agent(**options)

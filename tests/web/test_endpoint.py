@@ -314,6 +314,10 @@ class HowTests(EndpointTests):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
         [reply] = self.caller.replies()
         self.assertEqual((reply.body, reply.whole), (b"the first half", False))
+        self.assertTrue(self.caller.closed)
+        self.caller = self.ground.connect()
+        self.caller.send(b"GET /half HTTP/1.0\r\n\r\n")
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
         self.assertTrue(self.caller.wire.aborted)
         self.assertEqual(self.ground.clock.getDelayedCalls(), [])
 

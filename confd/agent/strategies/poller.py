@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from confd.interfaces import ISink, IStrategy, StrategyContext
+from confd.interfaces import POLL, ISink, IStrategy
 
 
 @implementer(IStrategy)
@@ -13,9 +13,7 @@ class Poller:
     """Hears of nothing sooner than the next poll."""
 
     name = "POLLER"
-
-    def __init__(self, context: StrategyContext) -> None:
-        """It needs nothing of its context."""
+    pushes = False
 
     def start(self, sink: ISink) -> None:
         """See L{IStrategy}."""
@@ -26,4 +24,4 @@ class Poller:
 
     def path(self) -> str:
         """See L{IStrategy}."""
-        return "poll"
+        return POLL

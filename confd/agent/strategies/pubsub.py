@@ -11,7 +11,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from confd.interfaces import IBroker, ISink, IStrategy
+from confd.interfaces import POLL, IBroker, ISink, IStrategy
 from confd.model import ConfdError
 
 #: Seconds over which a fleet spreads the comparisons that follow a broker's return.
@@ -49,7 +49,7 @@ class PubSub:
 
     def path(self) -> str:
         """See L{IStrategy}."""
-        return "poll" if self._broker.trouble() else self.name
+        return POLL if self._broker.trouble() else self.name
 
     def _connected(self) -> None:
         self.log.info("changes arrive by {name}", name=self.name)

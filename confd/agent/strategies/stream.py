@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from confd import sse, wire
-from confd.interfaces import IControllerClient, ISink, IStrategy
+from confd.interfaces import POLL, IControllerClient, ISink, IStrategy
 from confd.model import ConfdError
 from confd.timing import Backoff, Periodic
 
@@ -57,7 +57,7 @@ class Stream:
 
     def path(self) -> str:
         """See L{IStrategy}."""
-        return self.name if self._open else "poll"
+        return self.name if self._open else POLL
 
     async def _read(self) -> None:
         self._parser = sse.Parser(wire.MAX_ANSWER_BYTES)

@@ -17,7 +17,7 @@ _REASONS = {
     sqlite3.SQLITE_PERM: "access is denied; let the controller read and write it",
     sqlite3.SQLITE_BUSY: "another process has locked it; end that one",
     sqlite3.SQLITE_LOCKED: "it is locked; try again",
-    sqlite3.SQLITE_IOERR: "reading or writing the disk failed; look at the system's log",
+    sqlite3.SQLITE_IOERR: "the disk is full or fails; look at the system's log",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; look at its folder and permissions",
     sqlite3.SQLITE_NOMEM: "there is not enough memory",
     sqlite3.SQLITE_CORRUPT: DAMAGED,

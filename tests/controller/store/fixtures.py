@@ -68,6 +68,14 @@ def damage(path: str, offset: int) -> None:
         file.write(b"\xa5" * 200)
 
 
+def damage_agents(test: SynchronousTestCase, path: str) -> None:
+    """Overwrite the table of agents, which nothing reads at a start."""
+    connection = connect(test, path)
+    (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'agents'").fetchone()
+    connection.close()
+    damage(path, (page - 1) * 4096)
+
+
 def started(test: SynchronousTestCase, path: str, **rest: Any) -> SqliteStore:
     """A store that runs until the test is over, or L{ended}."""
     store = SqliteStore(rest.pop("reactor", reactor), path, rest.pop("first", FIRST), **rest)

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from confd.controller.store.connections import make_durable
 from confd.controller.store.engines import MAX_GROUP, MAX_WAITING, Engine, Work, commit_together
 from confd.model import NotFound, Unavailable
-from tests.controller.store.fixtures import connect, damage, make_database, new_path
+from tests.controller.store.fixtures import connect, damage_agents, make_database, new_path
 
 
 def note(name: str) -> Work[str]:
@@ -213,10 +213,7 @@ class EngineTests(TestCase):
         self.assertIsNone(self.engine.trouble())
 
     async def test_damage_stays(self) -> None:
-        connection = connect(self, self.path)
-        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'agents'").fetchone()
-        connection.close()
-        damage(self.path, (page - 1) * 4096)
+        damage_agents(self, self.path)
         await self.engine.look_for_damage()
         self.assertIn("it is damaged", self.engine.trouble() or "")
         await self.engine.probe()

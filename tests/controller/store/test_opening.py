@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.controller.store.migrate import shipped_ladder
 from confd.controller.store.opening import open_database
 from confd.model import StartError
-from tests.controller.store.fixtures import FIRST, connect, damage, lock, make_database, new_path
+from tests.controller.store.fixtures import FIRST, connect, damage, damage_agents, lock, make_database, new_path
 
 
 class OpeningTests(SynchronousTestCase):
@@ -88,7 +88,7 @@ class OpeningTests(SynchronousTestCase):
 
     def test_marker_that_was_not_written(self) -> None:
         opened = make_database(self.path)
-        for text in ("", "\0\0\0", opened.cluster_id[:20]):
+        for text in ("", "\0\0\0", opened.cluster_id[:20], "?" * 100):
             self.write_marker(text)
             self.assertEqual(make_database(self.path).cluster_id, opened.cluster_id)
             self.assertEqual(self.written_marker(), f"{opened.cluster_id}\n")
@@ -133,6 +133,11 @@ class OpeningTests(SynchronousTestCase):
             self.assertIn("it is damaged; restore it", self.refused())
             with open(self.path, "rb") as file:
                 self.assertEqual(file.read(), before)
+
+    def test_damaged_where_a_start_does_not_read(self) -> None:
+        make_database(self.path)
+        damage_agents(self, self.path)
+        self.assertIn("it is damaged; restore it", self.refused())
 
     def test_truncated(self) -> None:
         make_database(self.path)

@@ -152,7 +152,8 @@ class TroubleTests(TestCase):
         path = new_path(self)
         make_database(path)
         filler = connect(self, path)
-        filler.execute("INSERT OR REPLACE INTO probe VALUES (1, randomblob(?))", (CHECKED_AT_START,))
+        large = "x" * CHECKED_AT_START
+        filler.execute("INSERT INTO agents VALUES ('a', '', '', ?, '', '', NULL)", (large,))
         filler.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         filler.close()
         damage(path, CHECKED_AT_START // 2 & ~4095)

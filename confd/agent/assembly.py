@@ -1,0 +1,99 @@
+"""Where the agent is built and joined."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.web.client import HTTPConnectionPool
+
+from confd.agent import plugin
+from confd.agent.cache import Cache
+from confd.agent.disk import CacheFiles
+from confd.agent.enrolment import Enrolment
+from confd.agent.forwarder import RETRY_MAX, Forwarder
+from confd.agent.funnel import Funnel
+from confd.agent.inbox import Inbox
+from confd.agent.reconciler import Reconciler
+from confd.agent.service import Agent, Parts
+from confd.client import ControllerClient, WorkerClient
+from confd.daemon import Listener, in_threads_of
+from confd.http import Http, tls_policy, web_agent
+from confd.interfaces import POLL, StrategyContext
+from confd.model import Registration
+from confd.settings import AgentSettings
+from confd.signing import KeyRing
+from confd.timing import Backoff
+from confd.web.endpoint import Edge
+from confd.web.guard import BasicGuard
+from confd.web.ops import Health, Readiness
+from confd.web.site import BoundedSite, Limits
+
+
+def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -> list[IService]:
+    """
+    Build the agent and join its parts; nothing is opened or connected.
+
+    @param environ: what the strategy finds its own settings in.
+    @raise StartError: if the settings cannot work.
+    """
+    random = Random()
+    controllers, worker = _clients(reactor, settings)
+    registration = Registration(
+        hostname=socket.gethostname(),
+        metadata=settings.agent_metadata,
+        strategy=settings.distribution_strategy,
+        namespace=settings.namespace,
+    )
+    cache = Cache(reactor, CacheFiles(settings.cache_file, settings.namespace), in_threads_of(reactor))
+    forwarder = Forwarder(reactor, worker, Backoff(random, RETRY_MAX), cache.keep)
+    funnel = Funnel(forwarder.deliver)
+    enrolment = Enrolment(reactor, controllers, Backoff(random, settings.backoff_max), registration, cache.keep_id)
+    context = StrategyContext(
+        reactor, settings.namespace, environ, controllers, lambda: enrolment.agent_id, random, settings.backoff_max
+    )
+    strategy = plugin.make(settings.distribution_strategy, context)
+    keys = KeyRing()
+    reconciler = Reconciler(
+        reactor,
+        controllers,
+        funnel,
+        keys,
+        enrolment,
+        Backoff(random, settings.backoff_max),
+        random,
+        push_is_down=lambda: strategy.pushes and strategy.path() == POLL,
+    )
+    inbox = Inbox(settings.namespace, keys, funnel, reconciler.hint)
+    agent = Agent(Parts(cache, funnel, forwarder, enrolment, reconciler, inbox, strategy))
+    if settings.agent_listen is None:
+        return [agent]
+    readiness = Readiness({"worker": forwarder, "controller": reconciler, "cache": cache}, {"path": strategy.path})
+    return [agent, _ops(reactor, settings.agent_listen, readiness)]
+
+
+def _clients(reactor: Any, settings: AgentSettings) -> tuple[ControllerClient, WorkerClient]:
+    to_controllers = Http(
+        reactor,
+        web_agent(reactor, HTTPConnectionPool(reactor), tls_policy(settings.controller_ca_file)),
+        settings.controller_username,
+        settings.controller_password,
+    )
+    to_worker = Http(
+        reactor,
+        web_agent(reactor, HTTPConnectionPool(reactor), tls_policy(None)),
+        settings.worker_username,
+        settings.worker_password,
+    )
+    return (
+        ControllerClient(to_controllers, settings.controller_url, settings.namespace),
+        WorkerClient(to_worker, settings.worker_url),
+    )
+
+
+def _ops(reactor: Any, endpoint: str, readiness: Readiness) -> IService:
+    resource = Edge(BasicGuard(()), in_threads_of(reactor)).resource(Health(), readiness)
+    return Listener(reactor, "AGENT_LISTEN", endpoint, BoundedSite(reactor, resource, Limits(connections=64)))

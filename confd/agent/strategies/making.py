@@ -1,0 +1,41 @@
+"""From what an agent was told to its strategy: where the drop-ins of C{twisted/plugins} lead."""
+
+from __future__ import annotations
+
+from confd.agent.strategies.poller import Poller
+from confd.agent.strategies.pubsub import PubSub
+from confd.agent.strategies.stream import Stream
+from confd.brokerage import make_broker
+from confd.interfaces import IStrategy, StrategyContext
+from confd.options import read
+from confd.settings import BrokerSettings
+from confd.timing import Backoff
+
+#: Seconds over which a fleet spreads its first return to a controller that was restarted.
+_RETURN = 4.0
+
+
+def poller(context: StrategyContext) -> IStrategy:
+    """POLLER."""
+    return Poller()
+
+
+def stream(context: StrategyContext) -> IStrategy:
+    """STREAM."""
+    backoff = Backoff(context.random, context.backoff_max, base=_RETURN)
+    return Stream(context.reactor, context.controller, context.namespace, context.agent_id, backoff)
+
+
+def redis(context: StrategyContext) -> IStrategy:
+    """REDIS."""
+    return _pubsub(context, "REDIS")
+
+
+def nats(context: StrategyContext) -> IStrategy:
+    """NATS."""
+    return _pubsub(context, "NATS")
+
+
+def _pubsub(context: StrategyContext, name: str) -> IStrategy:
+    broker = make_broker(context.reactor, read(BrokerSettings, {}, context.environ), name)
+    return PubSub(context.reactor, broker, context.namespace, context.random)

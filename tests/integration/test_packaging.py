@@ -1,0 +1,162 @@
+"""What is installed: the wheel, and the clone itself in editable form."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+from zipfile import ZipFile
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.fleet import PATIENCE, clean_environment, eventually, free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = ("confd-controller", "confd-agent", "confd-worker", "confd-dev")
+
+
+def run(*command, cwd=None):
+    """
+    Run a command outside the clone.
+
+    @raise AssertionError: with its output, if it failed.
+    """
+    environ = {name: text for name, text in clean_environment().items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [str(part) for part in command], cwd=cwd, env=environ, capture_output=True, text=True, timeout=300, check=False
+    )
+    if done.returncode:
+        raise AssertionError(f"{command} failed:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def copy_of_clone(folder):
+    """The clone without what git ignores, so that building leaves nothing in it."""
+    ignored = shutil.ignore_patterns(
+        ".*", "__pycache__", "build", "dist", "*.egg-info", "dropin.cache", "confd-data", "_trial*"
+    )
+    return Path(shutil.copytree(ROOT, folder / "clone", ignore=ignored))
+
+
+class House:
+    """A virtual environment that borrows the dependencies of this one, but not its confd."""
+
+    def __init__(self, folder):
+        self.folder = folder.resolve()
+        venv.create(self.folder, with_pip=False, symlinks=True)
+        self.python = self.folder / "bin" / "python"
+        # A folder named in a .pth file is searched; its own .pth files, such as an editable confd has, are not read.
+        (self.packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
+        self.twistd = self.folder / "bin" / "twistd"
+        self.twistd.write_text(f"#!{self.python}\nfrom twisted.scripts.twistd import run\nrun()\n")
+        self.twistd.chmod(0o755)
+
+    @property
+    def packages(self):
+        """Where its own packages are."""
+        return next((self.folder / "lib").glob("python*")) / "site-packages"
+
+    def install(self, *what):
+        """Install without dependencies, and without asking a network."""
+        pip = (
+            sys.executable,
+            "-m",
+            "pip",
+            "--python",
+            self.python,
+            "--disable-pip-version-check",
+            "install",
+            "--quiet",
+        )
+        run(*pip, "--no-index", "--no-deps", "--no-build-isolation", *what)
+
+    def located(self, folder):
+        """From where confd is imported by somebody who is in C{folder}."""
+        return run(self.python, "-c", "import confd; print(confd.__file__)", cwd=folder).strip()
+
+    def commands(self, folder):
+        """The commands of confd that twistd offers to somebody who is in C{folder}."""
+        return {word for word in run(self.twistd, "--help", cwd=folder).split() if word in COMMANDS}
+
+
+class Case(SynchronousTestCase):
+    """A folder with a house and an unrelated folder to stand in."""
+
+    def setUp(self):
+        self.folder = Path(self.mktemp()).resolve()
+        self.elsewhere = self.folder / "elsewhere"
+        self.elsewhere.mkdir(parents=True)
+
+
+class WheelTests(Case):
+    """C{pip install .}"""
+
+    def setUp(self):
+        super().setUp()
+        out = self.folder / "wheels"
+        run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, copy_of_clone(self.folder))
+        (self.wheel,) = out.glob("*.whl")
+
+    def test_contents(self):
+        """Drop-ins, schemas and the type marker are in it, tests and the like are not."""
+        names = set(ZipFile(self.wheel).namelist())
+        clone = {str(path.relative_to(ROOT)) for each in ("confd", "twisted") for path in (ROOT / each).rglob("*")}
+        shipped = {name for name in clone if name.endswith((".py", ".sql", ".typed", ".html", ".js", ".css"))}
+        self.assertEqual(shipped - names, set())
+        self.assertLessEqual({"confd/py.typed", "twisted/plugins/confd_services.py"}, names)
+        self.assertTrue(any(name.startswith("confd/controller/store/schema/") for name in names))
+        tops = {name.partition("/")[0] for name in names}
+        self.assertEqual({top for top in tops if not top.endswith(".dist-info")}, {"confd", "twisted"})
+        self.assertFalse([name for name in names if name.startswith("twisted/") and name.endswith("__init__.py")])
+        self.assertTrue(any(name.endswith("/LICENSE") for name in names))
+
+    def test_daemons(self):
+        """Each daemon starts from an unrelated folder, and ends with status 0."""
+        house = House(self.folder / "house")
+        house.install(self.wheel)
+        self.assertTrue(house.located(self.elsewhere).startswith(str(house.packages)))
+        self.assertEqual(house.commands(self.elsewhere), set(COMMANDS))
+        for command in COMMANDS:
+            with self.subTest(command=command):
+                self._starts(house, command)
+
+    def _starts(self, house, command):
+        options = {
+            "confd-controller": ["--port", str(free_port())],
+            "confd-agent": ["--controller-url", f"http://127.0.0.1:{free_port()}"],
+            "confd-worker": ["--port", str(free_port())],
+            "confd-dev": ["--port", str(free_port()), "--worker-port", str(free_port())],
+        }[command]
+        log = self.folder / f"{command}.log"
+        environ = {name: text for name, text in clean_environment().items() if name != "PYTHONPATH"}
+        with log.open("wb") as file:
+            child = subprocess.Popen(
+                [str(house.twistd), "-n", "--pidfile=", command, *options],
+                cwd=self.elsewhere,
+                env=environ,
+                stdout=file,
+                stderr=file,
+            )
+        try:
+            eventually(lambda: f"{command} is up" in log.read_text() or child.poll() is not None)
+            child.send_signal(signal.SIGTERM)
+            self.assertEqual(child.wait(PATIENCE), 0, log.read_text())
+        finally:
+            child.kill()
+            child.wait()
+
+
+class EditableTests(Case):
+    """C{pip install -e .}"""
+
+    def test_commands(self):
+        """twistd finds the commands from any folder, and imports them from the clone."""
+        house = House(self.folder / "house")
+        clone = copy_of_clone(self.folder)
+        house.install("--editable", clone)
+        for folder in (self.elsewhere, clone, os.sep):
+            self.assertEqual(house.commands(folder), set(COMMANDS))
+            self.assertEqual(house.located(folder), str(clone / "confd" / "__init__.py"))

@@ -1,0 +1,331 @@
+"""
+The layout of the house, held in place: what may import what, who may touch the world, and how large things get.
+
+Each rule is a function of one module; each is tried on a snippet that breaks it, so that none is blind.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+from attrs import field, frozen
+from twisted.trial.unittest import SynchronousTestCase
+
+ROOT = Path(__file__).resolve().parents[1]
+
+#: The rooms of each floor; a module may import what is in its own room, and whatever is on a floor below.
+FLOORS: tuple[dict[str, str], ...] = (
+    {"vocabulary": "model jsontext wire interfaces timing signing announcement sse metrics"},
+    {"client": "http client", "web": "web.*", "brokers": "brokers.*"},
+    {"controller": "controller.*", "agent": "agent.*", "worker": "worker.*"},
+    {"roots": "options settings logs daemon brokerage dev ctl testing.* *.tap *.assembly"},
+)
+
+#: Libraries that one room, or one module, keeps from the others.
+OWNERS = {
+    "treq": "http",
+    "klein": "web.*",
+    "werkzeug": "web.*",
+    "nats": "brokers.natsio",
+    "txredisapi": "brokers.resp",
+    "asyncio": "brokers.nats brokers.natsio options",
+    "sqlite3": "controller.store.*",
+    "twisted.enterprise": "controller.store.*",
+    "jsonschema_rs": "controller.schema",
+    "rfc8785": "jsontext",
+    "automat": "agent.service",
+    "argparse": "ctl",
+}
+
+#: Those that build a process: the only readers of what a process has one of.
+COMPOSITION = "*.tap *.assembly dev ctl daemon options"
+
+#: Names that would tell where this was written, in pieces so that this page does not.
+WORKPLACE = ("cla" + "ude", "anthro" + "pic", "chat" + "gpt", "open" + "ai", "co" + "pilot", "/work/" + "shared")
+
+LONGEST_MODULE, LONGEST_FUNCTION, MEDIAN_MODULE = 350, 50, 200
+
+
+@frozen
+class Module:
+    """
+    A module of C{confd}.
+
+    @ivar name: dotted, without C{confd.} in front.
+    """
+
+    name: str
+    source: str
+    tree: ast.Module = field(init=False)
+
+    @tree.default
+    def _parse(self) -> ast.Module:
+        return ast.parse(self.source)
+
+    def among(self, names: str) -> bool:
+        """Whether one of C{names}, in which C{*} stands for anything, is this module's."""
+        return any(re.fullmatch(each.replace(".", r"\.").replace("*", ".*"), self.name) for each in names.split())
+
+    def imports(self) -> Iterator[str]:
+        """The full dotted names that it imports, anywhere in it."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def place(module: Module) -> tuple[int, str]:
+    """Floor and room of a module; the roots are named one by one and come first."""
+    for floor, rooms in reversed(list(enumerate(FLOORS))):
+        for room, names in rooms.items():
+            if module.among(names):
+                return floor, room
+    raise AssertionError(f"confd.{module.name} is in no room: put it into FLOORS")
+
+
+# -- the rules --
+
+
+def imports_go_down(module: Module) -> list[str]:
+    """Only from the same room, or from a floor below."""
+    if module.name.endswith("__init__"):
+        return []
+    floor, room = place(module)
+    wrong = []
+    for imported in module.imports():
+        if imported.startswith("confd.") and imported not in ("confd.__version__",):
+            there, its_room = place(_imported(imported))
+            if (there, its_room) != (floor, room) and there >= floor:
+                wrong.append(f"{room} imports {imported} of {its_room}")
+    return wrong
+
+
+def _imported(name: str) -> Module:
+    """The module that an import of C{name}, which may be one or something in one, reads."""
+    parts = name.split(".")[1:]
+    while len(parts) > 1 and not (
+        (ROOT / "confd").joinpath(*parts).with_suffix(".py").is_file() or (ROOT / "confd").joinpath(*parts).is_dir()
+    ):
+        parts.pop()
+    return Module(".".join(parts) + (".*" if (ROOT / "confd").joinpath(*parts).is_dir() else ""), "")
+
+
+def libraries_have_owners(module: Module) -> list[str]:
+    """A library that can be exchanged is known in one place."""
+    return [
+        f"imports {imported}, which is for {owner}"
+        for imported in module.imports()
+        for library, owner in OWNERS.items()
+        if f"{imported}.".startswith(f"{library}.") and not module.among(owner)
+    ]
+
+
+def world_is_handed_in(module: Module) -> list[str]:
+    """Reactor and environment are read by the composition roots alone, and by nobody while it is imported."""
+    wrong = []
+    if "twisted.internet.reactor" in [_dotted_import(node) for node in module.tree.body]:
+        wrong.append("imports the reactor at module level")
+    if not module.among(COMPOSITION):
+        wrong += ["imports the reactor"] * ("twisted.internet.reactor" in module.imports())
+        wrong += [f"line {node.lineno} reads os.environ" for node in _attributes(module, {"os.environ", "os.getenv"})]
+        wrong += [f"imports {each}" for each in module.imports() if each in ("os.environ", "os.getenv")]
+    return wrong
+
+
+def _dotted_import(node: ast.stmt) -> str:
+    return f"{node.module}.{node.names[0].name}" if isinstance(node, ast.ImportFrom) else ""
+
+
+def clocks_are_handed_in(module: Module) -> list[str]:
+    """No logic asks for the time of day, and nothing sleeps."""
+    banned = {"time.time", "time.sleep", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
+    wrong = [f"line {node.lineno} asks a clock" for node in _attributes(module, banned)]
+    wrong += [f"imports {each}" for each in module.imports() if each in banned]
+    return [] if module.name == "daemon" else wrong
+
+
+def _attributes(module: Module, names: set[str]) -> list[ast.Attribute]:
+    return [
+        node
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Attribute) and any(ast.unparse(node).endswith(name) for name in names)
+    ]
+
+
+def docstrings_everywhere(module: Module) -> list[str]:
+    """On each module, public class, function and method."""
+    wrong = [] if ast.get_docstring(module.tree) else ["has no docstring"]
+    scopes: list[ast.Module | ast.ClassDef] = [module.tree]
+    while scopes:
+        for node in scopes.pop().body:
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and not node.name.startswith(
+                "_"
+            ):
+                if not ast.get_docstring(node) and not any(
+                    "overload" in ast.unparse(each) for each in node.decorator_list
+                ):
+                    wrong.append(f"{node.name} (line {node.lineno}) has no docstring")
+                if isinstance(node, ast.ClassDef):
+                    scopes.append(node)
+    return wrong
+
+
+def sizes_are_bounded(module: Module) -> list[str]:
+    """A module fits on a few screens, a function on one."""
+    length = module.source.count("\n")
+    wrong = [f"has {length} lines"] if length > LONGEST_MODULE else []
+    for node in ast.walk(module.tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.end_lineno is not None:
+            # A class inside is no part of it: suites of contract tests are made that way.
+            inner = [each for each in node.body if isinstance(each, ast.ClassDef)]
+            lines = node.end_lineno - node.lineno + 1 - sum((each.end_lineno or 0) - each.lineno for each in inner)
+            if lines > LONGEST_FUNCTION:
+                wrong.append(f"{node.name} has {lines} lines")
+    return wrong
+
+
+def drop_ins_name_only(module: Module) -> list[str]:
+    """Looking for plug-ins must import nothing, or the wrong reactor is installed before anyone chose one."""
+    allowed = ("twisted.application.service.ServiceMaker", "confd.agent.plugin.StrategyMaker")
+    return [f"imports {each}" for each in module.imports() if each not in allowed]
+
+
+def tests_patch_nothing(module: Module) -> list[str]:
+    """Tests hand in fakes, and take out no insides."""
+    return [f"imports {each}" for each in module.imports() if "mock" in each.split(".")]
+
+
+def workplace_is_unnamed(text: str) -> list[str]:
+    """The repository speaks of confd alone."""
+    return [name for name in WORKPLACE if name in text.lower()]
+
+
+# -- what they are held against --
+
+
+def modules(folder: str) -> list[Module]:
+    """Every module below a folder of the repository."""
+    base = ROOT / folder
+    found = []
+    for path in sorted(base.rglob("*.py")):
+        if "__pycache__" not in path.parts:
+            found.append(Module(".".join(path.relative_to(base).with_suffix("").parts), path.read_text("utf-8")))
+    return found
+
+
+def texts() -> Iterator[tuple[str, str]]:
+    """Every text of the repository that people wrote."""
+    for path in sorted(ROOT.rglob("*")):
+        parts = path.relative_to(ROOT).parts
+        hidden = any(part.startswith(".") and part != ".ci" for part in parts[:-1])
+        made = {"__pycache__", "build", "dist"}.intersection(parts) or any(part.endswith(".egg-info") for part in parts)
+        if path.is_file() and not hidden and not made and not parts[0].startswith("_trial"):
+            yield str(path.relative_to(ROOT)), path.read_bytes().decode("utf-8", "replace")
+
+
+class HouseTests(SynchronousTestCase):
+    """The rules, held against confd."""
+
+    def _hold(self, rule, them):
+        self.assertTrue(them)
+        self.assertEqual([f"{module.name} {wrong}" for module in them for wrong in rule(module)], [])
+
+    def test_imports(self):
+        """Imports go down only."""
+        self._hold(imports_go_down, modules("confd"))
+
+    def test_libraries(self):
+        """Each library has an owner."""
+        self._hold(libraries_have_owners, modules("confd"))
+
+    def test_world(self):
+        """Reactor and environment are handed in."""
+        self._hold(world_is_handed_in, modules("confd"))
+
+    def test_clocks(self):
+        """Clocks are handed in."""
+        self._hold(clocks_are_handed_in, modules("confd"))
+
+    def test_docstrings(self):
+        """Everything public says what it is for."""
+        self._hold(docstrings_everywhere, modules("confd"))
+
+    def test_sizes(self):
+        """Nothing is too long, and the median module is short."""
+        self._hold(sizes_are_bounded, modules("confd"))
+        lengths = [count for module in modules("confd") if (count := module.source.count("\n")) > 1]
+        self.assertLess(median(lengths), MEDIAN_MODULE)
+
+    def test_drop_ins(self):
+        """Drop-ins hold names."""
+        self._hold(drop_ins_name_only, modules("twisted"))
+        self.assertFalse(list((ROOT / "twisted").rglob("__init__.py")), "a package would hide those of others")
+
+    def test_tests(self):
+        """Tests patch nothing."""
+        self._hold(tests_patch_nothing, modules("tests"))
+
+    def test_workplace(self):
+        """No file tells where it was written."""
+        found = {name: wrong for name, text in texts() if (wrong := workplace_is_unnamed(text))}
+        self.assertEqual(found, {})
+        self.assertIn("confd/model.py", [name for name, _ in texts()])
+
+
+class RuleTests(SynchronousTestCase):
+    """Each rule sees what breaks it, and nothing in what does not."""
+
+    def test_rules(self):
+        """A bad and a good snippet for each."""
+        long_function = "def f():\n" + "        pass\n" * 50
+        for rule, name, bad, good in (
+            (imports_go_down, "model", "from confd import wire\nfrom confd.agent.funnel import Funnel", "import attrs"),
+            (imports_go_down, "wire", "from confd.client import WorkerClient", "from confd import jsontext"),
+            (imports_go_down, "web.endpoint", "import confd.client", "from confd.web.guard import Role"),
+            (imports_go_down, "client", "from confd.web import site", "from confd.http import Http"),
+            (imports_go_down, "agent.funnel", "import confd.worker.api", "import confd.web.ops"),
+            (imports_go_down, "controller.configs", "from confd import settings", "from confd import model"),
+            (imports_go_down, "controller.configs", "def f():\n    import confd.agent", "import confd.http"),
+            (imports_go_down, "worker.api", "from confd.worker.tap import Options", "from confd.worker import target"),
+            (libraries_have_owners, "agent.funnel", "import treq", "import json"),
+            (libraries_have_owners, "client", "from treq.client import HTTPClient", "import treqs"),
+            (libraries_have_owners, "controller.api", "from klein import Klein", "from confd.web import endpoint"),
+            (libraries_have_owners, "agent.cache", "import asyncio.events", "import asyncore"),
+            (libraries_have_owners, "brokers.redis", "from nats.aio import client", "import random"),
+            (libraries_have_owners, "web.site", "from twisted.enterprise import adbapi", "import twisted.web"),
+            (world_is_handed_in, "daemon", "from twisted.internet import reactor", "import os\nos.environ"),
+            (world_is_handed_in, "agent.cache", "def f():\n    from twisted.internet import reactor", "reactor = 1"),
+            (world_is_handed_in, "agent.cache", "import os\nos.environ['A']", "import os\nos.path"),
+            (world_is_handed_in, "wire", "from os import environ", "environ = {}"),
+            (clocks_are_handed_in, "agent.cache", "import time\ntime.time()", "import time\ntime.monotonic()"),
+            (clocks_are_handed_in, "agent.cache", "from time import sleep", "from time import monotonic"),
+            (clocks_are_handed_in, "wire", "import datetime\ndatetime.datetime.now()", "def f(now):\n    return now()"),
+            (docstrings_everywhere, "x", '"""A."""\ndef f():\n    pass', '"""A."""\ndef _f():\n    pass'),
+            (docstrings_everywhere, "x", '"""A."""\nclass C:\n    """B."""\n    def m(self): ...', '"""A."""'),
+            (docstrings_everywhere, "x", "", '"""A."""\nclass C:\n    """B."""\n    def _m(self): ...'),
+            (sizes_are_bounded, "x", "\n" * 351, "\n" * 350),
+            (sizes_are_bounded, "x", long_function, long_function[:-13]),
+            (sizes_are_bounded, "x", "class C:\n    async " + long_function, "def f():\n  class C:\n" + "    pass\n" * 50),
+            (drop_ins_name_only, "plugins.x", "import klein", "from confd.agent.plugin import StrategyMaker"),
+            (tests_patch_nothing, "x", "from unittest import mock", "import unittest"),
+            (tests_patch_nothing, "x", "from unittest.mock import patch", "from tests.fakes import mockery"),
+        ):  # fmt: skip
+            with self.subTest(rule=rule.__name__, bad=bad[:60]):
+                self.assertTrue(rule(Module(name, bad)))
+                self.assertEqual(rule(Module(name, good)), [])
+
+    def test_workplace(self):
+        """In any case of letters."""
+        self.assertTrue(workplace_is_unnamed("Made with " + WORKPLACE[0].title()))
+        self.assertEqual(workplace_is_unnamed("Made with care"), [])
+
+    def test_places(self):
+        """A module that belongs nowhere is an error, not an exception to the rule."""
+        self.assertRaises(AssertionError, place, Module("attic", ""))
+        self.assertEqual(place(Module("agent.tap", ""))[1], "roots")
+        self.assertEqual(place(Module("agent.strategies.poller", ""))[1], "agent")

@@ -1,0 +1,251 @@
+"""Real sockets on loopback: upstreams that follow a script, a worker, and callers of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from twisted.internet import reactor as the_reactor
+from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.protocol import ClientFactory, Factory, Protocol, connectionDone
+from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+
+from confd import jsontext
+from confd.web.endpoint import Edge
+from confd.web.guard import Identity, LoopbackGuard, Role
+from confd.web.site import BoundedSite, Limits
+from confd.worker.api import WorkerApi
+from confd.worker.policy import Policy
+from confd.worker.target import InForce
+from confd.worker.upstream import Upstream
+from tests.conversation import Reply, parse_replies
+
+reactor: Any = the_reactor
+
+#: What an upstream does with a request, of which it gets the head.
+Script = Callable[[Any, bytes], object]
+
+
+class Scripted(Protocol):
+    """One connection to an upstream."""
+
+    transport: Any
+
+    def __init__(self) -> None:
+        self.received = b""
+        self.lost: Deferred[None] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+        while b"\r\n\r\n" in self.received:
+            head, _, self.received = self.received.partition(b"\r\n\r\n")
+            self.factory.asked.append(head)  # type: ignore[union-attr]
+            self.factory.script(self.transport, head)  # type: ignore[union-attr]
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.lost.callback(None)
+
+
+class ScriptedUpstream(Factory):
+    """
+    An upstream.
+
+    @ivar asked: the heads of all requests.
+    @ivar connections: to it, all that ever were.
+    """
+
+    noisy = False
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.asked: list[bytes] = []
+        self.connections: list[Scripted] = []
+
+    def buildProtocol(self, addr: object) -> Scripted:
+        connection = Scripted()
+        connection.factory = self
+        self.connections.append(connection)
+        return connection
+
+    def close(self) -> Deferred[Any]:
+        """Cut all connections."""
+        for connection in self.connections:
+            if not connection.lost.called:
+                connection.transport.abortConnection()
+        return gatherResults([connection.lost for connection in self.connections])
+
+
+class Hit(Protocol):
+    """
+    One caller of the worker.
+
+    @ivar ended: fires with what it received, when the connection has ended.
+    @ivar began: fires with the first bytes.
+    """
+
+    transport: Any
+
+    def __init__(self, method: str) -> None:
+        self._method = method
+        self.received = bytearray()
+        self.began: Deferred[None] = Deferred()
+        self.ended: Deferred[Reply] = Deferred()
+
+    def connectionMade(self) -> None:
+        self.transport.write(f"{self._method} /hit HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+        if not self.began.called:
+            self.began.callback(None)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        try:
+            [reply] = parse_replies(bytes(self.received), [self._method])
+        except Exception:
+            self.ended.errback(AssertionError(f"the worker answered with {bytes(self.received[:500])!r}"))
+        else:
+            self.ended.callback(reply)
+
+
+class Watched:
+    """
+    The reactor, with an eye on what is connected to.
+
+    @ivar connected: the addresses that were tried.
+    """
+
+    def __init__(self) -> None:
+        self.connected: list[str] = []
+
+    def connectTCP(self, host: str, *args: Any, **kwargs: Any) -> object:
+        self.connected.append(host)
+        return reactor.connectTCP(host, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(reactor, name)
+
+
+class Names:
+    """
+    A resolver that knows names by a table; each answer is given once, the last one for good.
+
+    @ivar asked: the names that were asked for.
+    """
+
+    def __init__(self, **table: list[list[str]]) -> None:
+        self._table = table
+        self.asked: list[str] = []
+
+    def resolveHostName(self, receiver: Any, host: str, port: int = 0, *rest: Any, **more: Any) -> None:
+        self.asked.append(host)
+        answers = self._table.get(host.partition(".")[0], [[]])
+        receiver.resolutionBegan(self)
+        for address in answers.pop(0) if len(answers) > 1 else answers[0]:
+            receiver.addressResolved(IPv4Address("TCP", address, port))
+        reactor.callLater(0, receiver.resolutionComplete)
+
+
+class WorkerCase(TestCase):
+    """A worker on a real port, whose upstream is told by each test."""
+
+    timeout = 60
+
+    def setUp(self) -> None:
+        self.watched: Any = Watched()
+        self.policy = Policy()
+
+    def names(self, **table: list[list[str]]) -> Names:
+        """Make these the only names in the world."""
+        names = Names(**table)
+        self.watched.nameResolver = names
+        return names
+
+    def listen(self, factory: Factory, **kwargs: Any) -> int:
+        """Serve on a free port until the test ends."""
+        port = reactor.listenTCP(0, factory, interface="127.0.0.1", **kwargs)
+        self.addCleanup(port.stopListening)
+        number: int = port.getHost().port
+        return number
+
+    def upstream(self, script: Script) -> tuple[str, ScriptedUpstream]:
+        """An upstream, and its URL."""
+        factory = ScriptedUpstream(script)
+        self.addCleanup(factory.close)
+        return f"http://127.0.0.1:{self.listen(factory)}/", factory
+
+    def worker(self, timeout: float = 20, max_bytes: int = 1_000_000, max_in_flight: int = 8) -> Worker:
+        """A worker with these limits."""
+        worker = Worker(self.watched, self.policy, timeout, max_bytes, max_in_flight)
+        worker.port = self.listen(worker.site)
+        self.addCleanup(worker.close)
+        return worker
+
+    async def hit(self, url: str, method: str = "GET", **limits: Any) -> Reply:
+        """What a worker with these limits answers whose URL this is."""
+        return await self.worker(**limits).hit(url, method)
+
+
+class Worker:
+    """A worker, and calls to it."""
+
+    def __init__(self, watched: Any, policy: Policy, timeout: float, max_bytes: int, max_in_flight: int) -> None:
+        self.in_force = InForce(lambda: datetime.now(UTC))
+        self.upstream = Upstream(watched, policy, timeout, max_bytes, max_in_flight)
+        api = WorkerApi(self.in_force, self.upstream, "boot")
+        resource = Edge(LoopbackGuard(Identity("loopback", Role.AGENT)), deferToThread).resource(api)
+        self.site = BoundedSite(reactor, resource, Limits(drain_seconds=0.1))
+        self.port = 0
+        self.callers: list[Hit] = []
+
+    def call(self, url: str, method: str = "GET") -> Hit:
+        """Begin a call, with C{url} as the configuration."""
+        document = {"url": url}
+        self.in_force.put(document, jsontext.document(document), None)
+        caller = Hit(method)
+        self.callers.append(caller)
+        factory = ClientFactory()
+        factory.noisy = False
+        factory.buildProtocol = lambda addr: _provided(caller)  # type: ignore[method-assign]
+        reactor.connectTCP("127.0.0.1", self.port, factory)
+        return caller
+
+    def hit(self, url: str, method: str = "GET") -> Deferred[Reply]:
+        """Call, and wait for the end of the answer."""
+        return self.call(url, method).ended
+
+    async def close(self) -> None:
+        """Leave nothing open."""
+        for caller in self.callers:
+            if not caller.ended.called:
+                caller.ended.addErrback(lambda _: None)
+                caller.transport.abortConnection()
+        await self.site.drain()
+        await self.upstream.stopService()
+
+
+def _provided(protocol: Any) -> IProtocol:
+    provided: IProtocol = protocol
+    return provided
+
+
+def turn(seconds: float = 0.01) -> Deferred[None]:
+    """Let the reactor do something else."""
+    return deferLater(reactor, seconds)
+
+
+def answer(raw: bytes, close: bool = False) -> Script:
+    """A script that always answers with these bytes."""
+
+    def script(transport: Any, head: bytes) -> None:
+        transport.write(raw)
+        if close:
+            transport.loseConnection()
+
+    return script
