@@ -15,19 +15,16 @@ from attrs import frozen
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificates
 from treq.client import HTTPClient
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError
-from twisted.internet.interfaces import IConsumer
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.ssl import Certificate, trustRootFromCertificates
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool, ResponseDone
-from twisted.web.http import PotentialDataLoss
+from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer, IPolicyForHTTPS, IResponse
-from zope.interface import implementer
+from twisted.web.iweb import IAgent, IPolicyForHTTPS, IResponse
 
 from confd import jsontext
+from confd.bodies import RequestBody, StreamBody, read_body
 from confd.model import (
     ConfdError,
     Conflict,
@@ -39,7 +36,7 @@ from confd.model import (
     Unavailable,
     Unprocessable,
 )
-from confd.wire import MAX_ANSWER_BYTES, basic_authorization
+from confd.wire import basic_authorization
 
 T = TypeVar("T")
 
@@ -158,7 +155,7 @@ class Http:
 
         async def exchange() -> Answer:
             response = await self._request(method, url, headers, params, body)
-            return Answer(who, response.code, await _read(response))
+            return Answer(who, response.code, await read_body(response))
 
         return self._bounded(who, exchange())
 
@@ -181,12 +178,12 @@ class Http:
         async def begin() -> IResponse:
             response = await self._request("GET", url, headers, params)
             if response.code != 200:
-                Answer(who, response.code, await _read(response)).raise_unless_success()
+                Answer(who, response.code, await read_body(response)).raise_unless_success()
                 raise Malformed("unexpected_answer", f"{who} answers {response.code} where a stream was asked for.")
             return response
 
         response = await self._bounded(who, begin())
-        body = _Stream(received)
+        body = StreamBody(received)
         response.deliverBody(body)
         try:
             await body.ended
@@ -211,7 +208,7 @@ class Http:
         if body is not None:
             sent.addRawHeader("Content-Type", "application/json")
         # A client for each call: it has no cookies of a call before.
-        response: IResponse = await HTTPClient(self._web, data_to_body_producer=_Bytes).request(
+        response: IResponse = await HTTPClient(self._web, data_to_body_producer=RequestBody).request(
             method,
             url,
             params=dict(params or {}),
@@ -234,103 +231,6 @@ class Http:
             return failure if isinstance(error, ConfdError) else Failure(_told(who, error))
 
         return Deferred.fromCoroutine(work).addTimeout(CALL_TIMEOUT, self._clock, late).addErrback(failed)
-
-
-@implementer(IBodyProducer)
-class _Bytes:
-    """A small request body, written at once."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self.length = len(body)
-
-    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        """Write all of it."""
-        consumer.write(self._body)
-        return succeed(None)
-
-    def pauseProducing(self) -> None:
-        """There is nothing to pause."""
-
-    def resumeProducing(self) -> None:
-        """There is nothing to resume."""
-
-    def stopProducing(self) -> None:
-        """There is nothing to stop."""
-
-
-class _Stream(Protocol):
-    """
-    Hands the body of an answer on.
-
-    @ivar ended: fires when it has ended.
-    """
-
-    def __init__(self, received: Callable[[bytes], None]) -> None:
-        self._received = received
-        self.ended: Deferred[None] = Deferred(lambda _: self._close())
-
-    def dataReceived(self, data: bytes) -> None:
-        """A piece of it."""
-        if self.ended.called:
-            return
-        try:
-            self._received(data)
-        except Exception:
-            self.ended.errback(Failure())
-            self._close()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """It has ended, in order or not."""
-        if self.ended.called:
-            return
-        if reason.check(ResponseDone, PotentialDataLoss):
-            self.ended.callback(None)
-        else:
-            self.ended.errback(reason)
-
-    def _close(self) -> None:
-        if self.transport is not None:
-            self.transport.loseConnection()
-
-
-class _Body(Protocol):
-    """Reads the body of an answer, up to a limit."""
-
-    def __init__(self) -> None:
-        self._chunks: list[bytes] = []
-        self._size = 0
-        self.read: Deferred[bytes] = Deferred(lambda _: self._close())
-
-    def dataReceived(self, data: bytes) -> None:
-        """Keep it, or cut an answer that is too long."""
-        self._size += len(data)
-        if self._size <= MAX_ANSWER_BYTES:
-            self._chunks.append(data)
-        elif not self.read.called:
-            self._chunks.clear()
-            self.read.errback(Malformed("answer_too_long", f"The answer is over {MAX_ANSWER_BYTES} bytes."))
-            self._close()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The body has ended, or was cut off."""
-        if self.read.called:
-            return
-        # An answer without a length ends with its connection; whether it is whole, its JSON and checksum tell.
-        if reason.check(ResponseDone, PotentialDataLoss):
-            self.read.callback(b"".join(self._chunks))
-        else:
-            self.read.errback(reason)
-
-    def _close(self) -> None:
-        if self.transport is not None:
-            self.transport.loseConnection()
-
-
-def _read(response: IResponse) -> Deferred[bytes]:
-    body = _Body()
-    response.deliverBody(body)
-    return body.read
 
 
 def _told(who: str, error: BaseException | None) -> Exception:

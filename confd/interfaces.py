@@ -38,6 +38,10 @@ class IConfigStore(Interface):
 
     cluster_id = Attribute("L{str}: UUID made with the database; known once the store has started.")
     epoch = Attribute("L{int}: raised by an operator after a restore; 1 in a new database.")
+    keys = Attribute("Sequence of L{confd.signing.SigningKey}: those that are good, the one in use first.")
+
+    def rotate_keys() -> Deferred[None]:
+        """Use a new signing key from now on; the one before stays good until the next change."""
 
     def in_force() -> Deferred[Sequence[Revision]]:
         """Fire with the newest revision of each namespace."""
@@ -80,15 +84,6 @@ class IConfigStore(Interface):
         """
 
 
-class IKeyStore(Interface):
-    """The keys that announcements are signed with, kept with the database."""
-
-    keys = Attribute("Sequence of L{confd.signing.SigningKey}: those that are good, the one in use first.")
-
-    def rotate_keys() -> Deferred[None]:
-        """Use a new key from now on; the one before stays good until the next change. Fires once it is on disk."""
-
-
 class IAgentStore(Interface):
     """The agents that ever registered, durable."""
 
@@ -106,7 +101,7 @@ class IHealth(Interface):
     """A part that can be unusable for a while."""
 
     def trouble() -> str | None:
-        """One sentence that says why this part is unusable now, C{None} while it is well; cheap, as each /ready asks."""
+        """One sentence that says why this part is unusable now, C{None} while it is well; cheap: /ready asks."""
 
 
 class IBroker(IService, IHealth):
@@ -126,7 +121,7 @@ class IBroker(IService, IHealth):
         @raise Unavailable: it is down, hung or unwilling; within 5 seconds.
         """
 
-    def listen(namespace: str, heard: Callable[[bytes], None], connected: Callable[[], None]) -> None:
+    def listen(namespace: str, heard: Callable[[bytes], object], connected: Callable[[], None]) -> None:
         """
         Hear the announcements of a namespace; called before the service starts.
 

@@ -11,14 +11,14 @@ from attrs import frozen
 
 from confd import jsontext
 from confd.model import ConfdError
-from confd.options import (
+from confd.options import setting
+from confd.parsers import (
     address,
     choice,
     flag,
     namespace,
     nats_urls,
     poll_interval,
-    setting,
     subject,
     url,
     urls,
@@ -94,9 +94,7 @@ class BrokerSettings(LogSettings):
 
     def mistakes(self) -> list[str]:
         """What is wrong with the settings together."""
-        found = []
-        if (self.nats_username is None) != (self.nats_password is None):
-            found.append("NATS_USERNAME and NATS_PASSWORD: one is set without the other; set both or neither.")
+        found = _lonely("NATS", self.nats_username, self.nats_password)
         if self.nats_token is not None and self.nats_username is not None:
             found.append("NATS_TOKEN: is set, and NATS_USERNAME too; use one of them.")
         return found
@@ -200,7 +198,7 @@ class AgentSettings(BrokerSettings):
 
     def mistakes(self) -> list[str]:
         """What is wrong with the settings together."""
-        return super().mistakes() + _lonely_credentials(self.worker_username, self.worker_password)
+        return super().mistakes() + _lonely("WORKER", self.worker_username, self.worker_password)
 
 
 @frozen
@@ -215,8 +213,12 @@ class WorkerSettings(LogSettings):
     worker_password: str | None = setting("WORKER_PASSWORD", "Its password.", None, secret=True)
     hit_timeout: int = setting("HIT_TIMEOUT", "Seconds that an upstream may take for /hit.", "30", whole(1, 3600))
     hit_max_bytes: int = setting("HIT_MAX_BYTES", "Bytes of an upstream's answer at most.", "10485760", whole(1, 2**40))
-    hit_allow: str = setting("HIT_ALLOW", "Host names or CIDRs that /hit may reach although they are denied.", "")
-    hit_deny: str = setting("HIT_DENY", "Host names or CIDRs that /hit may not reach.", "")
+    hit_allow: str = setting(
+        "HIT_ALLOW",
+        "Host names or CIDRs, the only ones that /hit then reaches; names link-local ones to open them.",
+        "",
+    )
+    hit_deny: str = setting("HIT_DENY", "Host names or CIDRs that /hit may not reach, even where they are allowed.", "")
 
     @property
     def endpoint(self) -> str:
@@ -225,7 +227,7 @@ class WorkerSettings(LogSettings):
 
     def mistakes(self) -> list[str]:
         """What is wrong with the settings together."""
-        return _lonely_credentials(self.worker_username, self.worker_password)
+        return _lonely("WORKER", self.worker_username, self.worker_password)
 
 
 @frozen
@@ -261,10 +263,8 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _lonely_credentials(username: str | None, password: str | None) -> list[str]:
+def _lonely(whose: str, username: str | None, password: str | None) -> list[str]:
     if (username is None) == (password is None):
         return []
-    missing, there = (
-        ("WORKER_USERNAME", "WORKER_PASSWORD") if username is None else ("WORKER_PASSWORD", "WORKER_USERNAME")
-    )
-    return [f"{missing}: is unset, and {there} is set; set both or neither."]
+    missing, there = ("USERNAME", "PASSWORD") if username is None else ("PASSWORD", "USERNAME")
+    return [f"{whose}_{missing}: is unset, and {whose}_{there} is set; set both or neither."]

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: The rooms of each floor; a module may import what is in its own room, and whatever is on a floor below.
 FLOORS: tuple[dict[str, str], ...] = (
     {"vocabulary": "model jsontext wire interfaces timing signing announcement sse metrics"},
-    {"client": "http client", "web": "web.*", "brokers": "brokers.*"},
+    {"client": "http bodies client", "web": "web.*", "brokers": "brokers.*"},
     {"controller": "controller.*", "agent": "agent.*", "worker": "worker.*"},
     {"roots": "options settings logs daemon brokerage dev ctl testing.* *.tap *.assembly"},
 )

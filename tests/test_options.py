@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd import options
+from confd import options, parsers
 from confd.model import StartError
 from confd.options import RoleOptions, read, setting
 
@@ -19,9 +19,9 @@ from confd.options import RoleOptions, read, setting
 class Role:
     """A role with one setting of each kind."""
 
-    port: int = setting("TEST_PORT", "A port.", "8080", options.whole(1, 65535))
+    port: int = setting("TEST_PORT", "A port.", "8080", parsers.whole(1, 65535))
     path: str = setting("TEST_PATH", "A path.", "./db")
-    target: str | None = setting("TEST_TARGET", "A URL.", None, options.url)
+    target: str | None = setting("TEST_TARGET", "A URL.", None, parsers.url)
     password: str = setting("TEST_PASSWORD", "A password.", "built-in", secret=True)
     token: str | None = setting("TEST_TOKEN", "A token.", None, secret=True)
 
@@ -172,70 +172,6 @@ class MisspeltTests(SynchronousTestCase):
         self.assertEqual(len(reasons({}, {"TEST_PORTS": "x"})), 1)
 
 
-class ParserTests(SynchronousTestCase):
-    """The kinds of values."""
-
-    def test_whole(self):
-        """Digits only, inside the bounds, whatever their number."""
-        parse = options.whole(-5, 99999)
-        for text, value in (("0", 0), ("-5", -5), ("99999", 99999), ("007", 7)):
-            self.assertEqual(parse(text), value)
-        for text in (
-            "", "-", "--5", "+5", "5.0", "1e3", " 5", "5 ", "5\n", "٥", "0x5", "1_000", "-6", "100000", "9" * 5000,
-            "0" * 19 + "1" + "9" * 30,
-        ):  # fmt: skip
-            error = self.assertRaises(ValueError, parse, text)
-            self.assertEqual(str(error), "must be a whole number from -5 to 99999")
-
-    def test_flag(self):
-        """True and false, in the words that people use."""
-        for text in ("true", "TRUE", "1", "yes"):
-            self.assertIs(options.flag(text), True)
-        for text in ("false", "False", "0", "no", ""):
-            self.assertIs(options.flag(text), False)
-        for text in ("2", "on ", "truth", "nein"):
-            self.assertRaises(ValueError, options.flag, text)
-
-    def test_choice(self):
-        """One of a few words, in any case."""
-        parse = options.choice("debug", "info")
-        self.assertEqual(parse("INFO"), "info")
-        self.assertIn("debug, info", str(self.assertRaises(ValueError, parse, "loud")))
-
-    def test_urls(self):
-        """A list of http and https URLs that a client could use."""
-        self.assertEqual(
-            options.urls("http://a:8080/, https://[::1]:1/x/,http://b"),
-            ("http://a:8080", "https://[::1]:1/x", "http://b"),
-        )
-        for text in (
-            "", ",", "localhost:8080", "ftp://a", "http://", "http:///x", "http://a:99999", "http://a:b", "http://a b",
-            "http://a\nb", "http://[::1", "http://a?x=1", "http://a#x", "//a", "http://:80",
-        ):  # fmt: skip
-            with self.subTest(text=text):
-                self.assertRaises(ValueError, options.urls, text)
-        self.assertEqual(options.url("http://a/"), "http://a")
-        self.assertRaises(ValueError, options.url, "http://a,http://b")
-
-    def test_credentials_in_urls(self):
-        """They are refused, and not repeated, wherever a comma cuts them."""
-        for text in ("http://me:hunter2@a", "http://me:hun,ter2@a", "http://me:hunter2@", "me:hunter2@a"):
-            error = self.assertRaises(ValueError, options.urls, text)
-            self.assertNotRegex(str(error), "hun|ter2")
-            self.assertIn("credentials", str(error))
-
-    def test_namespace(self):
-        """The rule of the model."""
-        self.assertEqual(options.namespace("eu-1"), "eu-1")
-        self.assertRaises(ValueError, options.namespace, "EU")
-
-    def test_user_name(self):
-        """A colon ends a user name on the wire (RFC 7617)."""
-        self.assertEqual(options.user_name("agent"), "agent")
-        for text in ("a:b", "", "a\n"):
-            self.assertRaises(ValueError, options.user_name, text)
-
-
 class CommandLineTests(SynchronousTestCase):
     """The options of twistd."""
 
@@ -259,6 +195,12 @@ class CommandLineTests(SynchronousTestCase):
         with open(path, "w") as file:
             file.write("hunter2\n")
         self.assertEqual(self._parse("--test-password-file", path, TEST_PASSWORD="x").password, "hunter2")
+
+    def test_effective(self):
+        """Parts with settings of their own find options in the environment, where they displace what they win over."""
+        parsed = Options({"TEST_TOKEN_FILE": "/x", "TEST_PASSWORD_FILE": "/y", "OTHER": "1"})
+        self.assertRaises(SystemExit, parsed.parseOptions, ["--test-token=t"])
+        self.assertEqual(parsed.effective, {"TEST_TOKEN": "t", "TEST_PASSWORD_FILE": "/y", "OTHER": "1"})
 
     def test_mistakes(self):
         """They end the process with one line each, by the names of the settings."""

@@ -113,6 +113,10 @@ class BoundTests(SynchronousTestCase):
             (AgentSettings, "NAMESPACE", ("Blue", "a_b", "a" * 64)),
             (WorkerSettings, "HIT_TIMEOUT", ("0", "soon")),
             (WorkerSettings, "HIT_MAX_BYTES", ("0", "-1")),
+            (AgentSettings, "REDIS_ADDRESS", ("localhost", "localhost:0")),
+            (AgentSettings, "REDIS_DB", ("-1", "x")),
+            (AgentSettings, "NATS_URL", ("http://x", "nats://me:hunter2@x")),
+            (ControllerSettings, "NATS_SUBJECT", ("a.*", "a b")),
             (DevSettings, "WORKER_PORT", ("0", "tcp://10.0.0.1:80")),
         ):  # fmt: skip
             for value in values:
@@ -194,13 +198,22 @@ class CredentialTests(SynchronousTestCase):
             self.assertEqual(names(role, WORKER_PASSWORD="w"), ["WORKER_USERNAME"])
             self.assertEqual(reasons(role, WORKER_PASSWORD="w", WORKER_USERNAME="w"), [])
 
+    def test_nats(self):
+        """So is half of those for NATS, or a token besides."""
+        for role in (AgentSettings, ControllerSettings):
+            self.assertEqual(names(role, NATS_USERNAME="w"), ["NATS_PASSWORD"])
+            self.assertEqual(names(role, NATS_PASSWORD="w"), ["NATS_USERNAME"])
+            self.assertEqual(names(role, NATS_PASSWORD="w", NATS_USERNAME="w", NATS_TOKEN="t"), ["NATS_TOKEN"])
+            self.assertEqual(reasons(role, NATS_TOKEN="t"), [])
+
     def test_secrets(self):
         """Every password is a secret: from a file if need be, and in no text."""
         for role in ROLES:
             for declared in settings_of(role):
                 self.assertEqual(declared.secret, declared.name.endswith(("PASSWORD", "TOKEN")), declared.name)
                 if declared.secret:
-                    both = {"WORKER_USERNAME": "w"} if declared.name == "WORKER_PASSWORD" else {}
+                    pairs = ("WORKER_PASSWORD", "NATS_PASSWORD")
+                    both = {declared.name.replace("PASSWORD", "USERNAME"): "w"} if declared.name in pairs else {}
                     self.assertNotIn("hunter2", repr(read(role, {declared.name: "hunter2", **both}, {})))
 
 
@@ -213,12 +226,13 @@ class HelpTests(SynchronousTestCase):
             out = io.StringIO()
             with redirect_stdout(out):
                 self.assertRaises(SystemExit, tap.Options({"ADMIN_PASSWORD": "hunter2"}).parseOptions, ["--help"])
-            shown = " ".join(out.getvalue().split())
+            # Without its spaces, for it breaks lines at hyphens, too.
+            shown = "".join(out.getvalue().split())
             self.assertNotIn("hunter2", shown)
             for declared in settings_of(tap.Options.role):
                 self.assertIn(f"--{declared.option}=", shown)
                 default = "unset" if declared.default is None else declared.default or '""'
-                self.assertIn(f"({declared.name}; default: {default})", shown)
+                self.assertIn(f"({declared.name}; default: {default})".replace(" ", ""), shown)
 
     def test_siblings(self):
         """Each knows the settings of the others."""

@@ -113,7 +113,7 @@ class Reconciler(Service):
     async def _poll(self) -> None:
         self._polled_at = self._clock.seconds()
         newest = self._funnel.newest
-        # Without a key no announcement can be believed, and only a whole answer tells the keys; a Go controller has none.
+        # Without a key no announcement can be believed, and only a whole answer tells the keys; the Go system has none.
         known = newest.tag if newest is not None and (self._keys or not newest.tag.cluster) else None
         try:
             found = await self._controller.fetch(known, self._enrolment.agent_id)

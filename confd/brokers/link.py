@@ -23,7 +23,7 @@ from confd.timing import Backoff, Periodic
 RETRY_CAP = 4.0
 
 #: Seconds for a new connection to be of use, and between the pings that notice a broker that hangs.
-OPEN_WITHIN, PING_EVERY = 5.0, 5.0
+OPEN_WITHIN, PING_EVERY = 5.0, 3.0
 
 #: Seconds that a caller waits for a connection, and then for the answer: together what L{IBroker} promises.
 CONNECTED_WITHIN, ANSWER_WITHIN = 2.0, 3.0
@@ -82,7 +82,8 @@ class Link(Periodic, Generic[C]):
         @param open: makes a connection; fails with L{Unavailable}, and leaves nothing open when it is cancelled.
         @param opened: called each time that there is a connection.
         """
-        super().__init__(clock, self._live, backoff.next)
+        # A round is not cancelled at once: whoever stops the link may have been called by it.
+        super().__init__(clock, self._live, backoff.next, grace=0.1)
         self._where = where
         self._open = open
         self._backoff = backoff
@@ -95,6 +96,8 @@ class Link(Periodic, Generic[C]):
     def stopService(self) -> Deferred[None] | None:
         """Fires when the connection is closed; whoever waits for one is told."""
         stopped = super().stopService()
+        if self._connection is not None:
+            self._connection.cut()
         self._failed_with(self._unavailable("is not in use any more"))
         return stopped
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from ssl import SSLContext, SSLError
@@ -23,8 +22,6 @@ from confd.timing import Backoff
 
 #: Seconds that a controller has to answer; less than the connection has.
 _ANSWERED_WITHIN = 2.0
-
-_USERINFO = re.compile(r"//[^/@]*@")
 
 
 @implementer(IBroker)
@@ -60,7 +57,7 @@ class NatsBroker(Service):
         self._loop = loop
         self._options = {"servers": list(servers), "tls": tls, "user": user, "password": password, "token": token}
         self._subject, self._queue_group = subject, queue_group
-        self._address = _USERINFO.sub("//", ",".join(servers))
+        self._address = ", ".join(_public(each) for each in servers)
         self._latest: Callable[[str], bytes | None] | None = None
         self._logged: set[str] = set()
         self._logs = StandardLogs(["nats", "asyncio"])
@@ -166,3 +163,9 @@ class NatsBroker(Service):
 
     def _unavailable(self, what: str, setting: str = "NATS_URL") -> Unavailable:
         return Unavailable("broker_unavailable", f"{setting}: {self._address} {what}.")
+
+
+def _public(url: str) -> str:
+    """A URL without what it may hold of credentials."""
+    scheme, mark, rest = url.rpartition("://")
+    return scheme + mark + rest.rpartition("@")[2]

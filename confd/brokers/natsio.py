@@ -208,9 +208,14 @@ class NatsConnection:
         self.cut()
 
     async def _cut(self) -> None:
-        for task in self._under_way:
-            task.cancel()
-        await self._client.abort()
+        for _ in range(10):
+            for task in self._under_way:
+                task.cancel()
+            await self._client.abort()
+            if not self._under_way:
+                break
+            # Once may not be enough: nats-py swallows a cancellation while it sends.
+            await asyncio.wait(self._under_way, timeout=_CLOSED_WITHIN / 10)
         self._lost.set()
 
 

@@ -57,7 +57,7 @@ class RedisBroker(Service):
         self._username, self._password, self._db = username, password, db
         self._channel = channel
         self.audience = Audience()
-        where = f"REDIS_ADDRESS: {self._address}"
+        where = f"REDIS_ADDRESS: {self._address}" + (" (with REDIS_TLS_ENABLED)" if self._tls else "")
         self._listening = Link(
             reactor,
             where,

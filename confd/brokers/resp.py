@@ -32,6 +32,7 @@ class RedisConnection(BaseRedisProtocol):
         super().__init__(charset=None, convertNumbers=False)
         self._heard = heard
         self._lost: Failure = connectionDone
+        self._rest = b""
 
     async def ask(self, *command: object) -> Any:
         """
@@ -68,11 +69,23 @@ class RedisConnection(BaseRedisProtocol):
 
     def dataReceived(self, data: bytes, unpause: bool = False) -> None:
         """Read replies; what is none ends the connection instead of the reader."""
+        self._rest = data
         try:
-            super().dataReceived(data, unpause)
+            while self._rest:
+                data, self._rest = self._rest, b""
+                super().dataReceived(data)
         except Exception as error:
             self._lost = Failure(RedisError(f"this is not the Redis protocol ({type(error).__name__})"))
             self.cut()
+
+    def setLineMode(self, extra: bytes = b"") -> None:
+        """
+        A value has ended: what follows is read at once.
+
+        txredisapi would pause the connection and go on in a later turn of the reactor, for each value of a message.
+        """
+        self.line_mode = 1
+        self._rest = extra
 
     def rawDataReceived(self, data: bytes) -> None:
         """Read more of a value, and keep no more of it in memory than tells that it is too large."""

@@ -63,12 +63,13 @@ class Configs:
         self._snapshot.drop(name)
 
     async def rotate_keys(self) -> str:
-        """Sign with a new key: see L{IKeyStore.rotate_keys}. Returns its public half."""
+        """Sign with a new key: see L{IConfigStore.rotate_keys}. Returns its public half."""
         await self._store.rotate_keys()
         self._snapshot.load(encoded.configuration for encoded in self._snapshot.all())
         for encoded in self._snapshot.all():
             self._tell(encoded)
-        return self._store.keys[0].public
+        public: str = self._store.keys[0].public
+        return public
 
     def _show(self, revision: Revision) -> Revision:
         encoded = self._snapshot.put(revision.configuration)

@@ -47,7 +47,9 @@ class Schema:
         """
         return cls(
             schema,
-            jsonschema_rs.Draft202012Validator(schema, offline=True, pattern_options=jsonschema_rs.RegexOptions()),
+            jsonschema_rs.Draft202012Validator(
+                dict(schema), offline=True, pattern_options=jsonschema_rs.RegexOptions()
+            ),
         )
 
     @classmethod

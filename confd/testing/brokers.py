@@ -230,8 +230,8 @@ def make_ibroker_tests(fixture: BrokerFixture) -> type[TestCase]:
             await default.hears(b"d")
             await other.hears(b"b")
             self.assertEqual((default.heard, other.heard), ([b"a", b"d"], [b"b"]))
-            for namespace, message in (("default", b"d"), ("team-7", b"b"), ("third", b"c"), ("fourth", None)):
-                self.assertEqual(await broker.latest(namespace), message)
+            found = [await broker.latest(namespace) for namespace in ("default", "team-7", "third", "fourth")]
+            self.assertEqual(found, [b"d", b"b", b"c", None])
 
         async def test_latest_of_a_broker_that_was_told_nothing(self) -> None:
             self.start(self.controller)

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
 from confd import wire
-from confd.interfaces import IAgentStore, IConfigStore, IHealth, IKeyStore
+from confd.interfaces import IAgentStore, IConfigStore, IHealth
 from confd.model import (
     DEFAULT_NAMESPACE,
     AgentRecord,
@@ -27,7 +27,7 @@ from confd.signing import SigningKey
 T = TypeVar("T")
 
 
-@implementer(IConfigStore, IAgentStore, IKeyStore, IHealth)
+@implementer(IConfigStore, IAgentStore, IHealth)
 class MemoryStore:
     """
     A store that forgets; its L{Deferred}s have fired when they are returned.
@@ -53,7 +53,7 @@ class MemoryStore:
         return self.broken
 
     def rotate_keys(self) -> Deferred[None]:
-        """L{IKeyStore.rotate_keys}."""
+        """L{IConfigStore.rotate_keys}."""
         return self._write(self._rotate_keys)
 
     def in_force(self) -> Deferred[Sequence[Revision]]:

@@ -95,7 +95,7 @@ class Call:
 
     @ivar query: an instance of the endpoint's query type.
     @ivar body: an instance of its body type, or a C{dict}.
-    @ivar document: the document that the body is, where the endpoint takes L{AnyDocument.OBJECT}.
+    @ivar document: the L{Document} that the body is, where the endpoint takes L{AnyDocument.OBJECT}; else C{None}.
     @ivar request_id: names the request in answers and logs.
     """
 
@@ -103,7 +103,7 @@ class Call:
     identity: Identity
     query: Any
     body: Any
-    document: Document | None
+    document: Any
     request_id: str
 
     def header(self, name: str) -> str | None:

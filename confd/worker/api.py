@@ -34,7 +34,6 @@ class WorkerApi:
     )
     async def take(self, call: Call) -> object:
         """409 for an older one, 422 for one that cannot be used; the old one then stays in force."""
-        assert call.document is not None
         self._in_force.put(call.body, call.document, call.header("X-Config-Version"))
         return {"message": "Configuration updated"}
 

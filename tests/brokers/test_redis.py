@@ -81,14 +81,14 @@ class RedisFaultTests(OnRedis, faults.FaultTests):
         self.replace_server(*self.locked("correct-horse"))
         self.server.start()
         agent, listener = self.agent(password="battery-staple")
-        await self.until(lambda: self.password in agent.trouble())
+        await self.trouble_of(agent, self.password)
         self.server.call("AUTH correct-horse", "CONFIG SET requirepass battery-staple")
         await listener.connects()
 
     async def test_a_password_where_none_is_asked_for(self) -> None:
         self.server.start()
         agent, _ = self.agent(password="battery-staple")
-        await self.until(lambda: self.password in agent.trouble())
+        await self.trouble_of(agent, self.password)
         self.assertEqual(self.said("battery-staple"), 0)
 
     async def test_subscriber_killed(self) -> None:
@@ -176,7 +176,7 @@ class RedisTests(OnRedis):
     async def test_no_such_db(self) -> None:
         self.server.start()
         agent, _ = self.agent(db=99)
-        await self.until(lambda: "REDIS_DB: " in agent.trouble())
+        await self.trouble_of(agent, "REDIS_DB: ")
 
     async def test_acl_user_who_may_not(self) -> None:
         """Neither listen nor announce; the server's words are passed on."""
@@ -187,7 +187,7 @@ class RedisTests(OnRedis):
         controller = self.start(self.make_broker(**options))
         self.assertIn("NOPERM", await self.refused(controller.announce(DEFAULT_NAMESPACE, b"{}")))
         self.assertIn("NOPERM", controller.trouble())
-        await self.until(lambda: "REDIS_CHANNEL: " in agent.trouble())
+        await self.trouble_of(agent, "REDIS_CHANNEL: ")
         self.server.call("ACL SETUSER bob ~* &*")
         await self.announce(controller, b"{}")
         self.assertIsNone(controller.trouble())

@@ -7,16 +7,25 @@ from typing import Annotated
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
 
 from confd import model
+from confd.web.channel import SECURITY_HEADERS
 from confd.web.endpoint import Answer, AnyDocument, AnyQuery, Call, NamespaceQuery, endpoint
 from confd.web.guard import BasicGuard, Credential, Role
 from confd.web.site import BoundedSite, Limits
-from tests.conversation import Conversation, serve
+from tests.conversation import Conversation, Reply, serve
 
 ADMIN, AGENT = ("admin", "admin:pässword"), ("agent", "secret123")
 
 GUARD = BasicGuard([Credential.of(*AGENT, Role.AGENT), Credential.of(*ADMIN, Role.ADMIN)])
+
+SMALL = Limits(
+    body=100_000, header_seconds=10, body_seconds=30, idle_seconds=40, linger_seconds=1, drain_seconds=10, connections=3
+)
+
+HEAD = b"GET /open HTTP/1.1\r\nHost: localhost\r\n"
+POST = b"POST /document HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 #: What no answer may hold.
 CANARY = "canary-7f3a"
@@ -119,3 +128,39 @@ class Ground:
     def connect(self) -> Conversation:
         """A new connection."""
         return Conversation(self.site, self.clock)
+
+
+class SiteCase(SynchronousTestCase):
+    """A site with small limits, and one connection to it."""
+
+    def setUp(self) -> None:
+        self.ground = Ground(SMALL)
+        self.caller = self.ground.connect()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, in small steps, so that nothing comes late."""
+        for _ in range(int(seconds * 4)):
+            self.ground.clock.advance(0.25)
+
+    def only_reply(self, caller: Conversation | None = None) -> Reply:
+        """The one answer that there is, after which nothing else can come."""
+        caller = caller or self.caller
+        [reply] = caller.replies()
+        self.assertTrue(caller.wire.ended or caller.wire.disconnecting)
+        caller.send(HEAD + b"\r\n")
+        self.assertEqual(len(caller.replies()), 1)
+        return reply
+
+    def refused(self, status: int, code: str) -> Reply:
+        """That the connection ended in this refusal, as good as any other error, and leaves nothing behind."""
+        reply = self.only_reply()
+        self.assertEqual((reply.status, reply.code), (status, code))
+        self.assertEqual(reply.headers["connection"], "close")
+        self.assertEqual(reply.headers["x-request-id"], reply.json["request_id"])
+        self.assertIn("date", reply.headers)
+        for name, value in SECURITY_HEADERS.items():
+            self.assertEqual(reply.headers[name.lower()], value)
+        self.advance(SMALL.linger_seconds)
+        self.assertTrue(self.caller.closed)
+        self.assertEqual(self.ground.clock.getDelayedCalls(), [])
+        return reply

@@ -28,6 +28,9 @@ from tests.conversation import Reply, parse_replies
 
 reactor: Any = the_reactor
 
+#: How an answer that is well begins.
+OK = b"HTTP/1.1 200 OK\r\n"
+
 #: What an upstream does with a request, of which it gets the head.
 Script = Callable[[Any, bytes], object]
 
@@ -187,6 +190,13 @@ class WorkerCase(TestCase):
         self.addCleanup(worker.close)
         return worker
 
+    def assert_error(self, reply: Reply, status: int, code: str) -> str:
+        """That the caller is told so; return the sentence."""
+        self.assertEqual((reply.status, reply.code), (status, code), reply)
+        self.assertEqual(reply.json["request_id"], reply.headers["x-request-id"])
+        sentence: str = reply.json["error"]
+        return sentence
+
     async def hit(self, url: str, method: str = "GET", **limits: Any) -> Reply:
         """What a worker with these limits answers whose URL this is."""
         return await self.worker(**limits).hit(url, method)
@@ -238,6 +248,11 @@ def _provided(protocol: Any) -> IProtocol:
 def turn(seconds: float = 0.01) -> Deferred[None]:
     """Let the reactor do something else."""
     return deferLater(reactor, seconds)
+
+
+def redirect(location: str, status: int = 302) -> bytes:
+    """An answer that sends the caller elsewhere, and keeps a body back that it promised."""
+    return f"HTTP/1.1 {status} Found\r\nLocation: {location}\r\nContent-Length: 100\r\n\r\n".encode()
 
 
 def answer(raw: bytes, close: bool = False) -> Script:

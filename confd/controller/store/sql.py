@@ -14,7 +14,7 @@ from confd.controller.store import agents, configs, keys
 from confd.controller.store.engines import Engine
 from confd.controller.store.migrate import shipped_ladder
 from confd.controller.store.opening import open_database
-from confd.interfaces import IAgentStore, IConfigStore, IHealth, IKeyStore
+from confd.interfaces import IAgentStore, IConfigStore, IHealth
 from confd.model import AgentRecord, Draft, Revision
 from confd.signing import SigningKey
 from confd.timing import Periodic
@@ -23,7 +23,7 @@ from confd.timing import Periodic
 PROBE_PAUSE, PROBE_PAUSE_IN_TROUBLE = 5.0, 1.0
 
 
-@implementer(IConfigStore, IAgentStore, IKeyStore, IHealth)
+@implementer(IConfigStore, IAgentStore, IHealth)
 class SqliteStore(Service):
     """
     Configurations and agents in one SQLite database.
@@ -116,7 +116,7 @@ class SqliteStore(Service):
         return self._engine.write(partial(agents.forget_agent, agent_id=agent_id))
 
     def rotate_keys(self) -> Deferred[None]:
-        """L{IKeyStore.rotate_keys}."""
+        """L{IConfigStore.rotate_keys}."""
         return self._engine.write(keys.add_key).addCallback(partial(setattr, self, "keys"))
 
     def _pause(self) -> float:

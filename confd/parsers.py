@@ -1,0 +1,126 @@
+"""The kinds of values that settings have: each makes one of a text, or raises L{ValueError} with what is wrong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from confd.model import POLL_INTERVAL_MAX, POLL_INTERVAL_MIN, valid_namespace
+
+_WHOLE = re.compile("-?[0-9]{1,19}")
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """A whole number from C{low} to C{high}."""
+
+    def parse(text: str) -> int:
+        if not (_WHOLE.fullmatch(text) and low <= int(text) <= high):
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def flag(text: str) -> bool:
+    """C{true} or C{false}."""
+    try:
+        return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}[text.lower()]
+    except KeyError:
+        raise ValueError("must be true or false") from None
+
+
+def choice(*names: str) -> Callable[[str], str]:
+    """One of C{names}."""
+
+    def parse(text: str) -> str:
+        if text.lower() not in names:
+            raise ValueError(f"must be one of {', '.join(names)}")
+        return text.lower()
+
+    return parse
+
+
+def names(text: str) -> tuple[str, ...]:
+    """A comma list."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _urls(example: str, *schemes: str) -> Callable[[str], tuple[str, ...]]:
+    """A comma list of at least one URL with one of these schemes, without a slash at their ends."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        # Looked for in the whole text, and not repeated: a password may hold a comma.
+        if "@" in text:
+            raise ValueError("must not hold credentials; there are settings for them")
+        found = names(text)
+        if not found or not all(_is_base_url(each, schemes) for each in found):
+            raise ValueError(f"must be {' or '.join(f'{scheme}://' for scheme in schemes)} URLs such as {example}")
+        return tuple(url.rstrip("/") for url in found)
+
+    return parse
+
+
+urls = _urls("http://localhost:8080", "http", "https")
+nats_urls = _urls("nats://localhost:4222", "nats", "tls")
+
+
+def _is_base_url(text: str, schemes: tuple[str, ...]) -> bool:
+    if not text.isprintable() or re.search("[ ?#]", text):
+        return False
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def url(text: str) -> str:
+    """One http or https URL."""
+    found = urls(text)
+    if len(found) != 1:
+        raise ValueError("must be one URL")
+    return found[0]
+
+
+def namespace(text: str) -> str:
+    """The name of a namespace."""
+    if not valid_namespace(text):
+        raise ValueError("must be 1 to 63 lower-case letters, digits and dashes")
+    return text
+
+
+def address(text: str) -> tuple[str, int]:
+    """A host and a port; the host of an IPv6 address is in brackets."""
+    host, _, port = text.rpartition(":")
+    try:
+        number = whole(1, 65535)(port)
+    except ValueError:
+        number = 0
+    if not host or not number:
+        raise ValueError("must be a host and a port, such as localhost:6379")
+    return host.removeprefix("[").removesuffix("]"), number
+
+
+def word(text: str) -> str:
+    """A name without spaces."""
+    if not text or not text.isprintable() or " " in text:
+        raise ValueError("must be a name without spaces")
+    return text
+
+
+def subject(text: str) -> str:
+    """A NATS subject that can be published to: words with dots between them, no wildcards."""
+    if not all(text.split(".")) or re.search(r"[\s*>]", text):
+        raise ValueError("must be a subject such as config.worker.update, without wildcards")
+    return text
+
+
+def user_name(text: str) -> str:
+    """A name that HTTP Basic can carry (RFC 7617)."""
+    if not text or ":" in text or not text.isprintable():
+        raise ValueError("must be a name without colon")
+    return text
+
+
+poll_interval = whole(POLL_INTERVAL_MIN, POLL_INTERVAL_MAX)

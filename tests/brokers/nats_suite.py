@@ -1,0 +1,262 @@
+"""
+Tests of L{confd.brokers.nats}, on real servers.
+
+They need the asyncio reactor, so L{tests.brokers.test_nats} runs them in a trial of their own; to run them by hand::
+
+    trial --reactor=asyncio tests.brokers.nats_suite
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from twisted.trial.unittest import TestCase
+
+from confd.brokers.nats import NatsBroker
+from confd.model import DEFAULT_NAMESPACE
+from confd.testing.brokers import Listener, make_ibroker_tests
+from tests.brokers import faults
+from tests.brokers.faults import MIB, BrokerTestCase, connections
+from tests.integration.certificates import Certificate
+from tests.integration.servers import NatsServer, missing
+
+
+def make_broker(server: NatsServer, **options: Any) -> NatsBroker:
+    """A broker for a server."""
+    from twisted.internet import reactor
+
+    if "password" in options:
+        options = {"user": "confd", **options}
+    return NatsBroker(reactor, [server.url], random=Random(), **options)
+
+
+def nats_brokers(test: TestCase) -> Callable[[], NatsBroker]:
+    """Brokers of one server."""
+    server = NatsServer(Path(test.mktemp()).resolve())
+    test.addCleanup(server.stop)
+    server.start()
+    return lambda: make_broker(server)
+
+
+class NatsBrokerTests(make_ibroker_tests(nats_brokers)):  # type: ignore[misc]
+    """L{NatsBroker} is an L{IBroker}."""
+
+    skip = missing("nats-server")
+
+
+class OnNats(BrokerTestCase):
+    """What the tests here have in common."""
+
+    server: NatsServer
+    skip = missing("nats-server")
+
+    def make_server(self, *options: str, tls: Certificate | None = None) -> NatsServer:
+        return NatsServer(self.folder, options, tls)
+
+    def make_broker(self, **options: Any) -> NatsBroker:
+        return make_broker(self.server, **options)
+
+    def configured(self, text: str) -> tuple[str, ...]:
+        """Options of a server with this configuration file."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / "nats.conf"
+        path.write_text(text)
+        return ("-c", str(path))
+
+
+class NatsFaultTests(OnNats, faults.FaultTests):
+    """Faults of a NATS server."""
+
+    address, password, tls = "NATS_URL", "NATS_PASSWORD", "NATS_TLS_ENABLED"
+
+    def locked(self, password: str) -> tuple[str, ...]:
+        return ("--user", "confd", "--pass", password)
+
+    def trusting(self, authority: Path | None) -> Any:
+        return ssl.create_default_context(cafile=None if authority is None else str(authority))
+
+    def flood(self, message: bytes, times: int) -> None:
+        with socket.create_connection(("127.0.0.1", self.server.port)) as connection:
+            lines = connection.makefile("rb")
+            lines.readline()
+            connection.sendall(b'CONNECT {"verbose": false}\r\n')
+            for _ in range(times):
+                connection.sendall(b"PUB config.worker.update %d\r\n" % len(message) + message + b"\r\nPING\r\n")
+                lines.readline()
+
+    async def test_may_not_publish(self) -> None:
+        """The server's words are passed on, and the trouble ends with it."""
+        rules = 'authorization { users: [ { user: confd, password: pw, permissions: { publish: "%s" } } ] }'
+        self.replace_server(*self.configured(rules % "other"))
+        self.server.start()
+        controller = self.start(self.make_broker(password="pw"))
+        await self.until(lambda: controller.trouble() is None)
+        self.assertIn("permissions violation", await self.refused(controller.announce(DEFAULT_NAMESPACE, b"{}")))
+        self.assertIn("permissions violation", controller.trouble())
+        self.replace_server(*self.configured(rules % ">"))
+        self.server.start()
+        await self.announce(controller, b"{}")
+        self.assertIsNone(controller.trouble())
+
+    async def test_may_not_subscribe(self) -> None:
+        rules = 'authorization { users: [ { user: confd, password: pw, permissions: { subscribe: "other" } } ] }'
+        self.replace_server(*self.configured(rules))
+        self.server.start()
+        agent, listener = self.agent(password="pw")
+        self.assertIn("permissions violation", await self.trouble_of(agent, "NATS_SUBJECT: "))
+        self.assertEqual(listener.connections, 0)
+
+    async def test_larger_than_the_server_takes(self) -> None:
+        self.server.start()
+        controller = self.start(self.make_broker())
+        self.assertIn("max_payload", await self.refused(controller.announce(DEFAULT_NAMESPACE, b"x" * (MIB + 1))))
+        self.assertIn("max_payload", controller.trouble())
+
+    async def test_larger_than_any_announcement(self) -> None:
+        """Dropped and counted, be it heard or asked for."""
+        self.replace_server(*self.configured("max_payload: 32MB\nmax_pending: 128MB"))
+        self.server.start()
+        (agent, listener), controller = self.agent(), self.make_broker()
+        controller.answer(lambda _: b"x" * (8 * MIB + 1))
+        self.start(controller)
+        await listener.connects()
+        for size in (8 * MIB + 1, 8 * MIB):
+            await self.announce(controller, b"x" * size)
+        await self.works(controller, listener)
+        self.assertEqual([len(message) for message in listener.heard], [8 * MIB, len("it works")])
+        self.assertIsNone(await agent.latest(DEFAULT_NAMESPACE))
+        self.assertEqual(agent.audience.dropped, 2)
+
+
+class NatsTests(OnNats):
+    """What is particular to NATS."""
+
+    def client(self, *subjects: str) -> tuple[socket.socket, Any]:
+        """Somebody who speaks the protocol by hand, and subscribes; the connection, and what it reads."""
+        connection = socket.create_connection(("127.0.0.1", self.server.port), timeout=10)
+        self.addCleanup(connection.close)
+        lines = connection.makefile("rb")
+        self.addCleanup(lines.close)
+        connection.sendall(b'CONNECT {"verbose": false}\r\n')
+        for number, subject in enumerate(subjects):
+            connection.sendall(f"SUB {subject} {number}\r\n".encode())
+        connection.sendall(b"PING\r\n")
+        while lines.readline() != b"PONG\r\n":
+            pass
+        return connection, lines
+
+    async def test_names_on_the_wire(self) -> None:
+        self.server.start()
+        _, lines = self.client(">")
+        controller = self.start(self.make_broker())
+        await controller.announce(DEFAULT_NAMESPACE, b"one")
+        await controller.announce("team-7", b"two")
+        seen = [lines.readline().decode().split() for _ in range(4)]
+        expected = [["MSG", "config.worker.update", "0", "3"], ["one"]]
+        self.assertEqual(seen, [*expected, ["MSG", "config.worker.update.ns.team-7", "0", "3"], ["two"]])
+
+    async def test_subject_is_a_setting(self) -> None:
+        self.server.start()
+        _, listener = self.agent(subject="else.where")
+        await listener.connects()
+        connection, _ = self.client()
+        connection.sendall(b"PUB config.worker.update 2\r\nno\r\nPUB else.where 3\r\nyes\r\n")
+        await listener.hears(b"yes")
+        self.assertEqual(listener.heard, [b"yes"])
+
+    async def test_one_of_the_group_answers(self) -> None:
+        self.server.start()
+        asked: list[str] = []
+
+        def latest(namespace: str) -> bytes:
+            asked.append(namespace)
+            return namespace.encode()
+
+        for _ in range(3):
+            controller = self.make_broker()
+            controller.answer(latest)
+            self.start(controller)
+            await self.until(lambda controller=controller: controller.trouble() is None)
+        agent, listener = self.agent()
+        await listener.connects()
+        for namespace in ("default", "team-7"):
+            self.assertEqual(await agent.latest(namespace), namespace.encode())
+        await controller.announce(DEFAULT_NAMESPACE, b"after")
+        self.assertEqual(asked, ["default", "team-7"])
+
+    async def test_nobody_answers_in_time(self) -> None:
+        """A controller that hangs costs its broker nothing."""
+        self.server.start()
+        self.client("config.worker.update.get")
+        agent, listener = self.agent()
+        await listener.connects()
+        self.assertIn("no controller answers", await self.refused(agent.latest(DEFAULT_NAMESPACE)))
+        self.assertEqual((agent.trouble(), listener.connections), (None, 1))
+
+    async def test_one_connection(self) -> None:
+        """Also after it was made anew (S43)."""
+        self.server.start()
+        _, listener = self.agent()
+        await listener.connects()
+        self.assertEqual(connections(self.server.port), 1)
+        self.server.restart()
+        await listener.connects(2)
+        self.assertEqual(connections(self.server.port), 1)
+
+    async def test_cluster(self) -> None:
+        """Whichever of the servers is up."""
+        other = self.make_server()
+        self.addCleanup(other.stop)
+        self.server.start()
+        listener = Listener()
+        broker = NatsBroker(self.reactor, [self.server.url, other.url], random=Random())
+        broker.listen(DEFAULT_NAMESPACE, listener.hear, listener.connected)
+        self.start(broker)
+        await listener.connects()
+        self.server.stop()
+        other.start()
+        await listener.connects(2)
+
+    async def test_logs_of_the_libraries(self) -> None:
+        """What nats-py and asyncio have to say is in the log of the process, for as long as the broker runs."""
+        self.server.start()
+        agent, listener = self.agent()
+        await listener.connects()
+        for name in ("asyncio", "nats.aio.client"):
+            logging.getLogger(name).error("told by %s", name)
+        self.assertEqual((self.said("told by asyncio"), self.said("told by nats.aio.client")), (1, 1))
+        await agent.stopService()
+        self.assertEqual(logging.getLogger("asyncio").handlers, [])
+
+    async def test_token(self) -> None:
+        self.replace_server("--auth", "open-sesame")
+        self.server.start()
+        agent, listener = self.agent(token="open-sesame")
+        await listener.connects()
+        await self.announce(agent, b"{}")
+        await listener.hears(b"{}")
+
+    async def test_credentials_in_the_url_stay_out_of_the_log(self) -> None:
+        url = f"confd:hunter2@127.0.0.1:{self.server.port}"
+        broker = self.start(NatsBroker(self.reactor, [f"nats://{url}", url], random=Random()))
+        self.assertNotIn("hunter2", await self.trouble_of(broker, "cannot be reached"))
+        self.assertEqual(self.said("hunter2"), 0)
+
+    async def test_leaves_no_task_behind(self) -> None:
+        loop = asyncio.get_running_loop()
+        before = asyncio.all_tasks(loop)
+        self.server.start()
+        agent, listener = self.agent()
+        await listener.connects()
+        self.server.hang()
+        waiting = agent.announce(DEFAULT_NAMESPACE, b"{}")
+        await agent.stopService()
+        await self.refused(waiting)
+        await self.until(lambda: not asyncio.all_tasks(loop) - before)

@@ -1,0 +1,165 @@
+"""
+What happened in a run, and whether that was allowed (G3, G4).
+
+A history is complete, not sampled: each acknowledged POST, each start of an agent, and each configuration that an agent
+handed to its worker, with the monotonic time. L{violations} judges it afterwards, and knows nothing of how confd works.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from attrs import asdict, define, field, frozen
+
+from confd.model import Tag
+
+#: An administrator was told that it is in force; an agent's process began; an agent handed it over; from now on every
+#: agent owes the newest one that was acknowledged.
+Kind: TypeAlias = Literal["acknowledged", "started", "delivered", "owed"]
+
+
+@frozen
+class Event:
+    """
+    One thing that happened.
+
+    @ivar at: monotonic seconds.
+    @ivar agent: whose doing it is; empty for an acknowledgement and what is owed by all.
+    @ivar within: seconds that remain for what is owed.
+    """
+
+    at: float
+    kind: Kind
+    agent: str = ""
+    tag: str = ""
+    checksum: str = ""
+    within: float = 0.0
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Where its tag stands among those of the cluster."""
+        tag = Tag.parse(self.tag)
+        return tag.epoch, tag.version
+
+
+@define(eq=False)
+class History:
+    """
+    Written by the threads of a test; each event is a line of a file at once, so that a failed run leaves it behind.
+
+    @ivar path: the file, JSON lines.
+    """
+
+    path: Path
+    clock: Callable[[], float] = time.monotonic
+    _events: list[Event] = field(factory=list)
+    _lock: threading.Lock = field(factory=threading.Lock)
+
+    @property
+    def events(self) -> list[Event]:
+        """All so far, in the order in which they happened."""
+        with self._lock:
+            return list(self._events)
+
+    def acknowledged(self, tag: str, checksum: str) -> None:
+        """A POST was answered."""
+        self._add("acknowledged", tag=tag, checksum=checksum)
+
+    def started(self, agent: str) -> None:
+        """The process of an agent begins."""
+        self._add("started", agent=agent)
+
+    def delivered(self, agent: str, tag: str, checksum: str) -> None:
+        """An agent handed a configuration to its worker."""
+        self._add("delivered", agent=agent, tag=tag, checksum=checksum)
+
+    def owed(self, within: float) -> None:
+        """Nothing stands in the way any more: all agents owe the newest one in so many seconds."""
+        self._add("owed", within=within)
+
+    def newest(self) -> str:
+        """The newest tag that was acknowledged."""
+        return max((each for each in self.events if each.kind == "acknowledged"), key=lambda each: each.order).tag
+
+    def in_force(self, agent: str) -> str | None:
+        """The tag that an agent handed over last."""
+        return next(
+            (each.tag for each in reversed(self.events) if (each.kind, each.agent) == ("delivered", agent)), None
+        )
+
+    def _add(self, kind: Kind, agent: str = "", tag: str = "", checksum: str = "", within: float = 0.0) -> None:
+        with self._lock:
+            event = Event(self.clock(), kind, agent, tag, checksum, within)
+            self._events.append(event)
+            with self.path.open("a") as file:
+                file.write(json.dumps(asdict(event)) + "\n")
+
+
+def load(path: Path) -> list[Event]:
+    """The events of a file that a L{History} left behind."""
+    return [Event(**json.loads(line)) for line in path.read_text().splitlines()]
+
+
+def violations(events: Iterable[Event]) -> list[str]:
+    """What was not allowed, a sentence each."""
+    events = list(events)
+    agents = dict.fromkeys(each.agent for each in events if each.agent)
+    found = [sentence for agent in agents for sentence in _backwards([e for e in events if e.agent == agent])]
+    return found + _unacknowledged(events) + [each for agent in agents for each in _late(events, agent)]
+
+
+def _backwards(events: list[Event]) -> list[str]:
+    """
+    Each configuration that one agent hands over supersedes all before it. Only the first of a process may be the last
+    one of the process before: an agent that comes back makes sure of its worker.
+    """
+    found = []
+    newest: tuple[int, int] = (0, 0)
+    fresh = False
+    for event in events:
+        if event.kind == "started":
+            fresh = True
+        elif event.kind == "delivered":
+            if event.order < newest:
+                found.append(f"{event.agent} went back from version {newest[1]} to {event.tag}")
+            elif event.order == newest and not fresh:
+                found.append(f"{event.agent} applied {event.tag} twice")
+            newest, fresh = max(newest, event.order), False
+    return found
+
+
+def _unacknowledged(events: list[Event]) -> list[str]:
+    """Nobody applies what nobody published; when the acknowledgement came does not matter."""
+    acknowledged = {(each.tag, each.checksum) for each in events if each.kind == "acknowledged"}
+    return [
+        f"{each.agent} applied {each.tag} with {each.checksum}, which was never acknowledged"
+        for each in events
+        if each.kind == "delivered" and (each.tag, each.checksum) not in acknowledged
+    ]
+
+
+def _late(events: list[Event], agent: str) -> list[str]:
+    """Whenever it was owed, the newest configuration of that time arrived in time, or a newer one; and so it ended."""
+    found = []
+    newest = (0, 0)
+    delivered = [each for each in events if each.kind == "delivered" and each.agent == agent]
+    for event in events:
+        if event.kind == "acknowledged":
+            newest = max(newest, event.order)
+        elif event.kind == "owed":
+            times = [each.at for each in delivered if each.order >= newest]
+            if not times:
+                found.append(f"{agent} never reached version {newest[1]}")
+            elif min(times) > event.at + event.within:
+                late = min(times) - event.at
+                found.append(
+                    f"{agent} reached version {newest[1]} {late:.1f} s after it was due in {event.within:.1f} s"
+                )
+    if delivered and delivered[-1].order != newest:
+        found.append(f"{agent} ended on {delivered[-1].tag}, the newest is version {newest[1]}")
+    return found

@@ -1,0 +1,206 @@
+"""
+A TCP proxy that damages what passes, between agents and whatever they listen to.
+
+It runs in a thread of its own and is told from the thread of the test. Faults befall what flows to the agents; what
+they ask passes unharmed, as a fault of an answer and of the question have the same effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections.abc import Callable, Iterator
+from random import Random
+
+from attrs import define, field, frozen
+
+#: How the messages of a broker begin; the last group is the length of the payload, which ends with a CRLF.
+REDIS_MESSAGE = re.compile(rb"\*3\r\n\$7\r\nmessage\r\n\$\d+\r\n[^\r]+\r\n\$(\d+)\r\n")
+NATS_MESSAGE = re.compile(rb"MSG \S+ \d+ (?:\S+ )?(\d+)\r\n")
+
+#: Seconds of the longest delay: longer than it takes from one publish of a test to the next.
+DELAY = 0.3
+
+
+@frozen
+class Faults:
+    """
+    How much of what befalls what passes: shares of one, of messages where the protocol is known, else of pieces.
+
+    @ivar drop: vanish; a piece that vanishes takes its connection along, as TCP loses no bytes from the middle.
+    @ivar double: come twice; messages only.
+    @ivar delay: come later, messages behind those that follow.
+    @ivar flip: have one bit of the payload turned over.
+    @ivar cut: whether all comes in small pieces.
+    """
+
+    drop: float = 0.0
+    double: float = 0.0
+    delay: float = 0.0
+    flip: float = 0.0
+    cut: bool = False
+
+
+@define(eq=False)
+class Proxy:
+    """
+    Listens on a free port of loopback, and connects to another one.
+
+    @ivar target: the port on loopback where connections go.
+    @ivar message: how messages begin, C{None} where single messages cannot be told apart.
+    @ivar faults: what befalls what flows from now on.
+    @ivar refuses: whether new connections are reset.
+    @ivar harmed: how many messages or pieces met a fault.
+    """
+
+    target: int
+    random: Random
+    message: re.Pattern[bytes] | None = None
+    faults: Faults = Faults()
+    refuses: bool = False
+    harmed: int = field(default=0, init=False)
+    port: int = field(default=0, init=False)
+    _loop: asyncio.AbstractEventLoop = field(factory=asyncio.new_event_loop, init=False)
+    _flows: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _writers: set[asyncio.StreamWriter] = field(factory=set, init=False)
+    _thread: threading.Thread = field(init=False)
+
+    # -- for the thread of the test --
+
+    def start(self) -> Proxy:
+        """Begin to listen."""
+        self._flows.set()
+        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self.port = server.sockets[0].getsockname()[1]
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        return self
+
+    def close(self) -> None:
+        """Break all connections off, and end the thread."""
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def drop(self) -> None:
+        """Break all connections off."""
+        self._tell(self._abort)
+
+    def blackhole(self) -> None:
+        """Let nothing through, and tell nobody: connections stay open, new ones are accepted."""
+        self._tell(self._flows.clear)
+
+    def heal(self) -> None:
+        """Let everything through from now on; what is open goes on where it stopped, as TCP sends again."""
+        self.faults, self.refuses = Faults(), False
+        self._tell(self._flows.set)
+
+    def _tell(self, what: Callable[[], object]) -> None:
+        self._loop.call_soon_threadsafe(what)
+
+    # -- in its own thread --
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        ends = [writer]
+        try:
+            if self.refuses:
+                return
+            there, onward = await asyncio.open_connection("127.0.0.1", self.target)
+            self._writers.add(onward)
+            ends.append(onward)
+            pumps = {asyncio.create_task(self._pump(reader, onward)), asyncio.create_task(self._harm(there, writer))}
+            _, rest = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            for each in rest:
+                each.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+        except OSError:
+            # The other side is down: so is this one.
+            return
+        finally:
+            for each in ends:
+                each.transport.abort()
+                self._writers.discard(each)
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            await self._flows.wait()
+            writer.write(data)
+            await writer.drain()
+
+    async def _harm(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        held = b""
+        while data := await reader.read(65536):
+            await self._flows.wait()
+            if self.message is None:
+                await self._pass_piece(data, writer)
+            else:
+                held = self._pass_messages(held + data, self.message, writer)
+            await writer.drain()
+
+    async def _pass_piece(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+        faults = self.faults
+        if self._strikes(faults.drop):
+            writer.transport.abort()
+        if self._strikes(faults.delay):
+            await asyncio.sleep(self.random.uniform(0, DELAY))
+        if self._strikes(faults.flip):
+            data = self._flipped(data)
+        await self._write(data, writer)
+
+    def _pass_messages(self, data: bytes, message: re.Pattern[bytes], writer: asyncio.StreamWriter) -> bytes:
+        """Pass what is whole; return the message that is not."""
+        while (match := message.search(data)) is not None:
+            writer.write(data[: match.start()])
+            data = data[match.start() :]
+            head = match.end() - match.start()
+            end = head + int(match.group(1)) + 2
+            if len(data) < end:
+                return data
+            self._pass_message(data[:head], data[head : end - 2], writer)
+            data = data[end:]
+        writer.write(data)
+        return b""
+
+    def _pass_message(self, head: bytes, payload: bytes, writer: asyncio.StreamWriter) -> None:
+        faults = self.faults
+        if self._strikes(faults.drop):
+            return
+        if self._strikes(faults.flip):
+            payload = self._flipped(payload)
+        for _ in range(2 if self._strikes(faults.double) else 1):
+            later = self.random.uniform(0, DELAY) if self._strikes(faults.delay) else 0
+            self._loop.call_later(later, writer.write, head + payload + b"\r\n")
+
+    async def _write(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+        for piece in self._pieces(data) if self.faults.cut else (data,):
+            writer.write(piece)
+            # A turn of the loop for each, so that they leave one by one.
+            await asyncio.sleep(0)
+
+    def _pieces(self, data: bytes) -> Iterator[bytes]:
+        while data:
+            size = self.random.randint(1, 64)
+            yield data[:size]
+            data = data[size:]
+
+    def _flipped(self, data: bytes) -> bytes:
+        where = self.random.randrange(len(data) * 8)
+        return data[: where // 8] + bytes([data[where // 8] ^ 1 << where % 8]) + data[where // 8 + 1 :]
+
+    def _strikes(self, share: float) -> bool:
+        struck = self.random.random() < share
+        self.harmed += struck
+        return struck
+
+    def _abort(self) -> None:
+        for each in self._writers:
+            each.transport.abort()
+
+    async def _end(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for each in tasks:
+            each.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

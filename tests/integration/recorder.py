@@ -1,0 +1,66 @@
+"""A worker in the process of the test that takes everything, and writes it into a history."""
+
+from __future__ import annotations
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from confd import jsontext
+from tests.integration.history import History
+
+
+class Recorder:
+    """
+    Speaks as confd's worker does, but for one thing: it refuses nothing, so that what an agent wrongly hands over shows.
+
+    @ivar url: its address on loopback.
+    """
+
+    def __init__(self, agent: str, history: History) -> None:
+        """
+        @param agent: whose worker it is.
+        """
+        held: dict[str, object] = {}
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                document = jsontext.decode(body)
+                tag, checksum = self.headers["X-Config-Version"], jsontext.checksum(document)
+                history.delivered(agent, tag, checksum)
+                held.update(config=document, version=tag, checksum=checksum, applied_at="2026-01-01T00:00:00Z")
+                self.answer(200, {"message": "Configuration updated"})
+
+            def do_GET(self) -> None:
+                if self.path == "/health":
+                    state = {"status": "ok", "has_config": bool(held), "version": held.get("version"), "boot_id": "1"}
+                    self.answer(200, state)
+                elif held:
+                    self.answer(200, held)
+                else:
+                    self.answer(404, {"error": "No configuration yet.", "code": "no_configuration"})
+
+            def answer(self, status: int, value: object) -> None:
+                body = json.dumps(value).encode()
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Quiet."""
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def close(self) -> None:
+        """Take nothing any more."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

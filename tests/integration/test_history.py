@@ -1,0 +1,181 @@
+"""The history checker catches each kind of broken agent, and passes a good one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.history import History, load, violations
+
+
+def tag(version: int, epoch: int = 1) -> str:
+    """The tag of a version."""
+    return f"1a2b3c4d.{epoch}.{version}"
+
+
+class HistoryTestCase(SynchronousTestCase):
+    """Histories made by hand: versions 1 to 3 were acknowledged, one each second, and are due within two seconds."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.history = History(Path(self.mktemp()), self.clock.seconds)
+        self.history.started("a")
+
+    def acknowledge(self, *versions: int, epoch: int = 1) -> None:
+        """What an administrator was told."""
+        for version in versions:
+            self.history.acknowledged(tag(version, epoch), f"sum-{version}")
+
+    def deliver(self, *versions: int, epoch: int = 1, agent: str = "a") -> None:
+        """What a worker got."""
+        for version in versions:
+            self.clock.advance(1)
+            self.history.delivered(agent, tag(version, epoch), f"sum-{version}")
+
+    def found(self) -> list[str]:
+        """The verdict."""
+        return violations(self.history.events)
+
+
+class GoodTests(HistoryTestCase):
+    """What is allowed."""
+
+    def test_strictly_rising(self) -> None:
+        self.acknowledge(1, 2, 3)
+        self.history.owed(2)
+        self.deliver(1, 3)
+        self.assertEqual(self.found(), [])
+
+    def test_applied_before_the_acknowledgement(self) -> None:
+        """A push may be faster than the answer to the POST that it follows."""
+        self.deliver(1)
+        self.acknowledge(1)
+        self.assertEqual(self.found(), [])
+
+    def test_the_same_again_from_a_new_process(self) -> None:
+        """It makes sure of its worker."""
+        self.acknowledge(1)
+        self.deliver(1)
+        self.history.started("a")
+        self.deliver(1)
+        self.assertEqual(self.found(), [])
+
+    def test_a_newer_one_instead(self) -> None:
+        """Who reaches version 3 owes version 2 to nobody."""
+        self.acknowledge(1, 2)
+        self.history.owed(2)
+        self.acknowledge(3)
+        self.deliver(3)
+        self.assertEqual(self.found(), [])
+
+    def test_a_raised_epoch(self) -> None:
+        """Versions may count from below again in a higher epoch."""
+        self.acknowledge(1, 2)
+        self.deliver(2)
+        self.acknowledge(1, epoch=2)
+        self.deliver(1, epoch=2)
+        self.assertEqual(self.found(), [])
+
+    def test_a_file_tells_the_same(self) -> None:
+        self.acknowledge(1)
+        self.history.owed(2)
+        self.deliver(1)
+        self.assertEqual(load(self.history.path), self.history.events)
+        self.assertEqual(len(self.history.events), 4)
+
+    def test_newest_and_in_force(self) -> None:
+        self.assertIsNone(self.history.in_force("a"))
+        self.acknowledge(9, 10)
+        self.deliver(9)
+        self.deliver(10, agent="b")
+        self.assertEqual((self.history.newest(), self.history.in_force("a")), (tag(10), tag(9)))
+
+
+class BrokenTests(HistoryTestCase):
+    """Each kind of broken agent, and what is said of it."""
+
+    def test_goes_back(self) -> None:
+        self.acknowledge(1, 2, 3)
+        self.deliver(1, 3, 2, 3)
+        self.assertIn(f"a went back from version 3 to {tag(2)}", self.found())
+
+    def test_goes_back_in_a_new_process(self) -> None:
+        """One that applied before it wrote its cache."""
+        self.acknowledge(1, 2)
+        self.deliver(1, 2)
+        self.history.started("a")
+        self.deliver(1, 2)
+        self.assertEqual(self.found(), [f"a went back from version 2 to {tag(1)}", f"a applied {tag(2)} twice"])
+
+    def test_goes_back_to_an_older_epoch(self) -> None:
+        self.acknowledge(7)
+        self.acknowledge(1, epoch=2)
+        self.deliver(1, epoch=2)
+        self.deliver(7)
+        self.assertIn(f"a went back from version 1 to {tag(7)}", self.found())
+
+    def test_applies_twice(self) -> None:
+        self.acknowledge(1)
+        self.deliver(1, 1)
+        self.assertEqual(self.found(), [f"a applied {tag(1)} twice"])
+
+    def test_applies_twice_in_a_new_process(self) -> None:
+        """Once is enough to make sure."""
+        self.acknowledge(1)
+        self.deliver(1)
+        self.history.started("a")
+        self.deliver(1, 1)
+        self.assertEqual(self.found(), [f"a applied {tag(1)} twice"])
+
+    def test_applies_what_nobody_published(self) -> None:
+        self.acknowledge(1)
+        self.deliver(2)
+        self.acknowledge(3)
+        self.deliver(3)
+        self.assertEqual(self.found(), [f"a applied {tag(2)} with sum-2, which was never acknowledged"])
+
+    def test_applies_another_document(self) -> None:
+        """The right name is not enough."""
+        self.acknowledge(1)
+        self.history.delivered("a", tag(1), "sum-forged")
+        self.assertEqual(self.found(), [f"a applied {tag(1)} with sum-forged, which was never acknowledged"])
+
+    def test_applies_what_another_cluster_published(self) -> None:
+        self.acknowledge(1)
+        self.history.delivered("a", "ffffffff.1.1", "sum-1")
+        self.assertEqual(self.found(), ["a applied ffffffff.1.1 with sum-1, which was never acknowledged"])
+
+    def test_never_arrives(self) -> None:
+        self.acknowledge(1)
+        self.deliver(1)
+        self.acknowledge(2)
+        self.history.owed(2)
+        self.assertEqual(self.found(), ["a never reached version 2", f"a ended on {tag(1)}, the newest is version 2"])
+
+    def test_never_does_anything(self) -> None:
+        self.acknowledge(1)
+        self.history.owed(2)
+        self.assertEqual(self.found(), ["a never reached version 1"])
+
+    def test_ends_on_an_older_one(self) -> None:
+        """Although nothing was owed: a run ends when all is quiet."""
+        self.acknowledge(1, 2)
+        self.deliver(1)
+        self.assertEqual(self.found(), [f"a ended on {tag(1)}, the newest is version 2"])
+
+    def test_arrives_late(self) -> None:
+        self.acknowledge(1)
+        self.history.owed(2)
+        self.clock.advance(1.5)
+        self.deliver(1)
+        self.assertEqual(self.found(), ["a reached version 1 2.5 s after it was due in 2.0 s"])
+
+    def test_one_of_two(self) -> None:
+        """A good one does not hide a broken one."""
+        self.history.started("b")
+        self.acknowledge(1)
+        self.history.owed(2)
+        self.deliver(1)
+        self.assertEqual(self.found(), ["b never reached version 1"])

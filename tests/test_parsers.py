@@ -1,0 +1,94 @@
+"""Tests of L{confd.parsers}."""
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd import parsers
+
+
+class ParserTests(SynchronousTestCase):
+    """The kinds of values."""
+
+    def test_whole(self):
+        """Digits only, inside the bounds, whatever their number."""
+        parse = parsers.whole(-5, 99999)
+        for text, value in (("0", 0), ("-5", -5), ("99999", 99999), ("007", 7)):
+            self.assertEqual(parse(text), value)
+        for text in (
+            "", "-", "--5", "+5", "5.0", "1e3", " 5", "5 ", "5\n", "٥", "0x5", "1_000", "-6", "100000", "9" * 5000,
+            "0" * 19 + "1" + "9" * 30,
+        ):  # fmt: skip
+            error = self.assertRaises(ValueError, parse, text)
+            self.assertEqual(str(error), "must be a whole number from -5 to 99999")
+
+    def test_flag(self):
+        """True and false, in the words that people use."""
+        for text in ("true", "TRUE", "1", "yes"):
+            self.assertIs(parsers.flag(text), True)
+        for text in ("false", "False", "0", "no", ""):
+            self.assertIs(parsers.flag(text), False)
+        for text in ("2", "on ", "truth", "nein"):
+            self.assertRaises(ValueError, parsers.flag, text)
+
+    def test_choice(self):
+        """One of a few words, in any case."""
+        parse = parsers.choice("debug", "info")
+        self.assertEqual(parse("INFO"), "info")
+        self.assertIn("debug, info", str(self.assertRaises(ValueError, parse, "loud")))
+
+    def test_urls(self):
+        """A list of http and https URLs that a client could use."""
+        self.assertEqual(
+            parsers.urls("http://a:8080/, https://[::1]:1/x/,http://b"),
+            ("http://a:8080", "https://[::1]:1/x", "http://b"),
+        )
+        for text in (
+            "", ",", "localhost:8080", "ftp://a", "http://", "http:///x", "http://a:99999", "http://a:b", "http://a b",
+            "http://a\nb", "http://[::1", "http://a?x=1", "http://a#x", "//a", "http://:80",
+        ):  # fmt: skip
+            with self.subTest(text=text):
+                self.assertRaises(ValueError, parsers.urls, text)
+        self.assertEqual(parsers.url("http://a/"), "http://a")
+        self.assertRaises(ValueError, parsers.url, "http://a,http://b")
+
+    def test_credentials_in_urls(self):
+        """They are refused, and not repeated, wherever a comma cuts them."""
+        for text in ("http://me:hunter2@a", "http://me:hun,ter2@a", "http://me:hunter2@", "me:hunter2@a"):
+            error = self.assertRaises(ValueError, parsers.urls, text)
+            self.assertNotRegex(str(error), "hun|ter2")
+            self.assertIn("credentials", str(error))
+
+    def test_namespace(self):
+        """The rule of the model."""
+        self.assertEqual(parsers.namespace("eu-1"), "eu-1")
+        self.assertRaises(ValueError, parsers.namespace, "EU")
+
+    def test_user_name(self):
+        """A colon ends a user name on the wire (RFC 7617)."""
+        self.assertEqual(parsers.user_name("agent"), "agent")
+        for text in ("a:b", "", "a\n"):
+            self.assertRaises(ValueError, parsers.user_name, text)
+
+    def test_nats_urls(self):
+        """The same for NATS, whose schemes are others."""
+        self.assertEqual(parsers.nats_urls("nats://a:4222,tls://b"), ("nats://a:4222", "tls://b"))
+        for text in ("", "http://a", "nats://", "nats://me:hunter2@a", "a:4222"):
+            self.assertRaises(ValueError, parsers.nats_urls, text)
+
+    def test_address(self):
+        """A host and a port."""
+        for text, value in (("localhost:6379", ("localhost", 6379)), ("[::1]:1", ("::1", 1))):
+            self.assertEqual(parsers.address(text), value)
+        for text in ("", "localhost", ":6379", "localhost:", "localhost:0", "localhost:65536", "localhost:http"):
+            self.assertRaises(ValueError, parsers.address, text)
+
+    def test_word(self):
+        """What cannot be taken for two."""
+        self.assertEqual(parsers.word("config:global"), "config:global")
+        for text in ("", "a b", "a\n"):
+            self.assertRaises(ValueError, parsers.word, text)
+
+    def test_subject(self):
+        """NATS: words, dots, no wildcards."""
+        self.assertEqual(parsers.subject("config.worker.update"), "config.worker.update")
+        for text in ("", ".", "a..b", "a.", "a.*", "a.>", "a b", "a\tb"):
+            self.assertRaises(ValueError, parsers.subject, text)

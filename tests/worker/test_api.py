@@ -1,0 +1,253 @@
+"""The worker's paths, as in section 5 of the contract."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from twisted.internet.address import IPv6Address, UNIXAddress
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IAddress
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd import jsontext
+from confd.model import BadGateway
+from confd.web.guard import BasicGuard, Credential, Identity, IGuard, LoopbackGuard, Role
+from confd.web.ops import Readiness
+from confd.web.site import Limits
+from confd.worker.api import WorkerApi
+from confd.worker.target import InForce
+from tests.conversation import ELSEWHERE, LOOPBACK, Conversation, serve
+
+NOW = datetime(2026, 11, 24, 12, 0, 0, 250_000, tzinfo=UTC)
+ANYONE_HERE = LoopbackGuard(Identity("loopback", Role.AGENT))
+CREDENTIALS = ("worker", "w0rd")
+DOCUMENT = {"url": "https://ip.me", "more": {"b": 1, "a": [1.0, "ü"]}}
+TAG = "0a1b2c3d.1.7"
+
+
+class FakeUpstream:
+    """Answers at once, with what it was asked for, or with an error."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    def fetch(self, url: str, request: Any) -> Deferred[None]:
+        if self.error is not None:
+            return fail(self.error)
+        request.setResponseCode(203)
+        request.setHeader("Content-Type", "text/plain")
+        request.write(url.encode())
+        return succeed(None)
+
+
+class WorkerCase(SynchronousTestCase):
+    """A worker, and a connection to it from its own machine."""
+
+    guard: IGuard = ANYONE_HERE
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.upstream: Any = FakeUpstream()
+        in_force = InForce(lambda: NOW)
+        api = WorkerApi(in_force, self.upstream, "b007")
+        ready = Readiness({"configuration": in_force})
+        self.site = serve(self.clock, self.guard, api, ready, limits=Limits(body=4 * 1048576))
+        self.caller = self.connect()
+
+    def connect(self, peer: IAddress = LOOPBACK) -> Conversation:
+        """A connection from somewhere."""
+        return Conversation(self.site, self.clock, peer)
+
+    def deliver(self, document: Any, tag: str | None = None, **carried: Any) -> Any:
+        """POST /config."""
+        headers = {} if tag is None else {"X-Config-Version": tag}
+        return self.caller.post("/config", json=document, headers=headers, **carried)
+
+
+class ConfigTests(WorkerCase):
+    """POST and GET C{/config}."""
+
+    def test_before_the_first(self) -> None:
+        """There is none."""
+        reply = self.caller.get("/config")
+        self.assertEqual((reply.status, reply.code), (404, "no_config"))
+
+    def test_delivered(self) -> None:
+        """What was delivered is in force, and said to be, with the checksum of the document."""
+        reply = self.deliver(DOCUMENT, TAG)
+        self.assertEqual((reply.status, reply.json), (200, {"message": "Configuration updated"}))
+        self.assertEqual(
+            self.caller.get("/config").json,
+            {
+                "config": DOCUMENT,
+                "version": TAG,
+                "checksum": jsontext.checksum(DOCUMENT),
+                "applied_at": "2026-11-24T12:00:00.250Z",
+            },
+        )
+
+    def test_go_agent(self) -> None:
+        """The Go agent names no version and has no credentials; the same again, and another one, are taken."""
+        for url in ("https://ip.me", "https://ip.me", "https://api.github.com", "https://ip.me"):
+            self.assertEqual(self.deliver({"url": url}).json, {"message": "Configuration updated"})
+            found = self.caller.get("/config").json
+            self.assertEqual((found["config"], found["version"]), ({"url": url}, None))
+
+    def test_again(self) -> None:
+        """The same again is 200, an older one is 409, and so is another one of the same name."""
+        self.assertEqual(self.deliver(DOCUMENT, TAG).status, 200)
+        self.assertEqual(self.deliver(DOCUMENT, TAG).status, 200)
+        for document, tag, code in (
+            (DOCUMENT, "0a1b2c3d.1.6", "older_version"),
+            ({"url": "https://x"}, TAG, "other_content"),
+        ):
+            reply = self.deliver(document, tag)
+            self.assertEqual((reply.status, reply.code), (409, code))
+        self.assertEqual(self.caller.get("/config").json["config"], DOCUMENT)
+
+    def test_unusable(self) -> None:
+        """What the worker cannot use is 422 with the field, and changes nothing."""
+        self.deliver(DOCUMENT, TAG)
+        for document, status, code in (
+            ({}, 422, "unusable_config"),
+            ({"url": "gopher://x"}, 422, "unusable_config"),
+            ({"url": "https://ip.me", "n": 2**53}, 422, "integer_out_of_range"),
+            (["https://ip.me"], 400, "not_an_object"),
+        ):
+            reply = self.deliver(document, "0a1b2c3d.1.8")
+            self.assertEqual((reply.status, reply.code), (status, code))
+        self.assertEqual(self.deliver({}).json["details"], [{"pointer": "/url", "message": "url must be a string"}])
+        self.assertEqual(self.caller.get("/config").json["version"], TAG)
+
+    def test_bad_version(self) -> None:
+        """A version that is no tag is 400."""
+        for tag in ("x", "", "1.2"):
+            reply = self.deliver(DOCUMENT, tag)
+            self.assertEqual((reply.status, reply.code), (400, "bad_version"))
+
+    def test_malformed(self) -> None:
+        """S36: duplicate keys, text/plain and rubbish behind the end are refused."""
+        for raw, headers, status in (
+            (b'{"url":"http://a","url":"http://b"}', {"Content-Type": "application/json"}, 400),
+            (b'{"url":"http://a"}', {"Content-Type": "text/plain"}, 415),
+            (b'{"url":"http://a"}', {}, 415),
+            (b'{"url":"http://a"}}', {"Content-Type": "application/json"}, 400),
+            (b"", {"Content-Type": "application/json"}, 400),
+        ):
+            self.assertEqual(self.caller.post("/config", body=raw, headers=headers).status, status)
+        self.assertEqual(self.caller.get("/config").status, 404)
+
+    def test_large(self) -> None:
+        """What a controller may have been set to is taken; more is 413."""
+        large = {"url": "http://a", "x": "x" * 3_000_000}
+        self.assertEqual(self.deliver(large).status, 200)
+        self.assertEqual(self.caller.get("/config").json["checksum"], jsontext.checksum(large))
+        self.caller.ask("POST", "/config", json={"url": "http://a", "x": "x" * 5_000_000})
+        self.assertEqual(self.caller.answer().status, 413)  # type: ignore[union-attr]
+
+    def test_query(self) -> None:
+        """A query means nothing here, and is refused."""
+        self.assertEqual(self.caller.get("/config?x=1").status, 400)
+
+
+class WhoTests(WorkerCase):
+    """Without credentials: whoever is on this machine."""
+
+    def test_elsewhere(self) -> None:
+        """Another machine may neither set nor read; it may ask all else."""
+        here, self.caller = self.caller, self.connect(ELSEWHERE)
+        for reply in (self.deliver(DOCUMENT), self.caller.get("/config")):
+            self.assertEqual((reply.status, reply.code), (403, "loopback_only"))
+            self.assertIn("WORKER_USERNAME", reply.json["error"])
+        self.assertEqual(here.get("/config").status, 404)
+        self.assertEqual([self.caller.get(path).status for path in ("/hit", "/health", "/ready")], [503, 200, 503])
+
+    def test_spoofed(self) -> None:
+        """No header makes another machine this one."""
+        self.caller = self.connect(ELSEWHERE)
+        for name in ("X-Forwarded-For", "X-Real-IP", "Forwarded", "Host", "Authorization"):
+            reply = self.caller.post("/config", json=DOCUMENT, headers={name: "127.0.0.1"})
+            self.assertEqual(reply.status, 403, name)
+
+    def test_here(self) -> None:
+        """This machine has more than one address, and sockets without any."""
+        for peer in (
+            IPv6Address("TCP", "::1", 5),
+            IPv6Address("TCP", "::ffff:127.0.0.1", 5),
+            UNIXAddress(b"/run/worker.sock"),
+        ):
+            self.caller = self.connect(peer)
+            self.assertEqual(self.deliver(DOCUMENT).status, 200)
+
+
+class CredentialsTests(WorkerCase):
+    """With credentials: whoever has them."""
+
+    guard = BasicGuard([Credential.of(*CREDENTIALS, Role.AGENT)])
+
+    def test_with(self) -> None:
+        """They are good from anywhere."""
+        for peer in (LOOPBACK, ELSEWHERE):
+            self.caller = self.connect(peer)
+            self.assertEqual(self.deliver(DOCUMENT, auth=CREDENTIALS).status, 200)
+            self.assertEqual(self.caller.get("/config", auth=CREDENTIALS).status, 200)
+
+    def test_without(self) -> None:
+        """Nobody gets on without them, this machine no more than another; the rest is for anyone."""
+        for auth in (None, ("worker", "wrong"), ("", "")):
+            for reply in (self.deliver(DOCUMENT, auth=auth), self.caller.get("/config", auth=auth)):
+                self.assertEqual(reply.status, 401)
+                self.assertEqual(reply.headers["www-authenticate"], 'Basic realm="confd", charset="UTF-8"')
+        self.assertEqual([self.caller.get(path).status for path in ("/hit", "/health", "/ready")], [503, 200, 503])
+
+
+class HitTests(WorkerCase):
+    """GET C{/hit}; how it fetches is in L{tests.worker.test_upstream}."""
+
+    def test_before_the_first(self) -> None:
+        """Without a configuration it is 503."""
+        reply = self.caller.get("/hit")
+        self.assertEqual((reply.status, reply.code, reply.headers["retry-after"]), (503, "no_config", "1"))
+
+    def test_fetched(self) -> None:
+        """With one, its URL is fetched, whatever the query says."""
+        self.deliver(DOCUMENT)
+        for path in ("/hit", "/hit?x=1", "/hit?url=http://169.254.169.254/&url=x"):
+            reply = self.caller.get(path)
+            self.assertEqual((reply.status, reply.body), (203, b"https://ip.me/"))
+        self.assertEqual(self.caller.request("HEAD", "/hit").body, b"")
+        self.assertEqual(self.caller.get("/health").status, 200)
+
+    def test_failed(self) -> None:
+        """What the upstream failed with is told."""
+        self.deliver(DOCUMENT)
+        self.upstream.error = BadGateway("upstream_failed", "The upstream broke the connection off.")
+        reply = self.caller.get("/hit")
+        self.assertEqual((reply.status, reply.code), (502, "upstream_failed"))
+
+    def test_other_methods(self) -> None:
+        """Nothing else is forwarded."""
+        for method in ("POST", "PUT", "DELETE", "OPTIONS", "TRACE"):
+            self.assertEqual(self.caller.request(method, "/hit").headers["allow"], "GET, HEAD")
+
+
+class HealthTests(WorkerCase):
+    """What the agent's drift check asks."""
+
+    def test_states(self) -> None:
+        """Whether there is a configuration, and which."""
+        self.assertEqual(
+            self.caller.get("/health").json,
+            {"status": "ok", "has_config": False, "version": None, "boot_id": "b007"},
+        )
+        self.assertEqual(self.caller.get("/ready").json["error"], "The worker has no configuration yet.")
+        self.deliver(DOCUMENT)
+        self.assertEqual(
+            self.caller.get("/health?x=1").json,
+            {"status": "ok", "has_config": True, "version": None, "boot_id": "b007"},
+        )
+        self.deliver(DOCUMENT, TAG)
+        self.assertEqual(self.caller.get("/health").json["version"], TAG)
+        self.assertEqual(self.caller.get("/ready").json, {"status": "ready"})

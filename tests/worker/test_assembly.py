@@ -1,0 +1,75 @@
+"""How the worker is joined."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.testing import MemoryReactorClock
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.daemon import Listener
+from confd.model import StartError
+from confd.options import read
+from confd.settings import WorkerSettings
+from confd.web.site import BoundedSite
+from confd.worker.assembly import compose
+from confd.worker.upstream import Upstream
+from tests.conversation import ELSEWHERE, LOOPBACK, Conversation
+
+
+class Reactor(MemoryReactorClock):
+    """A reactor that listens on nothing, and calls in threads at once."""
+
+    def getThreadPool(self) -> Any:
+        return self
+
+    def callInThreadWithCallback(self, done: Any, function: Any, *args: Any, **kwargs: Any) -> None:
+        done(True, function(*args, **kwargs))
+
+    def callFromThread(self, function: Any, *args: Any, **kwargs: Any) -> None:
+        function(*args, **kwargs)
+
+
+class ComposeTests(SynchronousTestCase):
+    """From settings to services."""
+
+    def site(self, **settings: str) -> tuple[Reactor, BoundedSite]:
+        """Start a worker with these settings; return what it serves."""
+        reactor = Reactor()
+        upstream, listener = compose(reactor, read(WorkerSettings, settings, {}))
+        self.assertIsInstance(upstream, Upstream)
+        self.assertIsInstance(listener, Listener)
+        listener.privilegedStartService()
+        [(port, site, _, interface)] = reactor.tcpServers
+        self.assertEqual((port, interface), (8082, "127.0.0.1"))
+        return reactor, site
+
+    def test_from_loopback_only(self) -> None:
+        """Without credentials POST /config is for this machine."""
+        reactor, site = self.site()
+        for peer, status in ((LOOPBACK, 200), (ELSEWHERE, 403)):
+            reply = Conversation(site, reactor, peer).post("/config", json={"url": "http://a/", "x": "x" * 40_000})
+            self.assertEqual(reply.status, status)
+
+    def test_with_credentials(self) -> None:
+        """With them it is for those who have them."""
+        reactor, site = self.site(WORKER_USERNAME="w", WORKER_PASSWORD="p")
+        for auth, status in ((None, 401), (("w", "p"), 200)):
+            reply = Conversation(site, reactor, ELSEWHERE).post("/config", json={"url": "http://a/"}, auth=auth)
+            self.assertEqual(reply.status, status)
+
+    def test_boots_differ(self) -> None:
+        """Each start has a boot_id of its own."""
+        ids = set()
+        for _ in range(3):
+            reactor, site = self.site()
+            ids.add(Conversation(site, reactor).get("/health").json["boot_id"])
+        self.assertEqual(len(ids), 3)
+
+    def test_mistakes(self) -> None:
+        """A rule that cannot be read ends the start, by the name of its setting."""
+        for name in ("HIT_ALLOW", "HIT_DENY"):
+            error = self.assertRaises(StartError, self.site, **{name: "10.0.0.0/8,*.example"})
+            self.assertEqual(
+                error.reasons, (f"{name}: '*.example' is neither a host name nor a CIDR such as 10.0.0.0/8.",)
+            )

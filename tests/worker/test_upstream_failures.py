@@ -1,0 +1,224 @@
+"""How GET /hit fails against real servers on loopback: in bounded time and memory, and in words (F-39, S41)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.logger import formatEvent, globalLogPublisher
+
+from tests.worker.plumbing import OK, ScriptedUpstream, WorkerCase, answer, reactor, redirect, turn
+
+
+class FailureTests(WorkerCase):
+    """How it fails."""
+
+    async def test_too_large(self) -> None:
+        """An answer that says that it is too large is not begun; its connection is closed."""
+        url, upstream = self.upstream(answer(OK + b"Content-Length: 1001\r\n\r\n" + b"x" * 1001))
+        self.assert_error(await self.hit(url, max_bytes=1000), 502, "upstream_too_large")
+        await upstream.connections[0].lost
+        url, _ = self.upstream(answer(OK + b"Content-Length: 1000\r\n\r\n" + b"x" * 1000))
+        self.assertEqual((await self.hit(url, max_bytes=1000)).whole, True)
+
+    async def test_endless(self) -> None:
+        """One that does not say is cut when it becomes too large, so that the caller sees that it is not whole."""
+        for head, piece in (
+            (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"400\r\n" + b"x" * 1024 + b"\r\n"),
+            (OK + b"\r\n", b"x" * 1024),
+        ):
+            url, upstream = self.upstream(answer(head + piece * 1000))
+            reply = await self.hit(url, max_bytes=200_000)
+            self.assertEqual((reply.status, reply.whole), (200, False))
+            self.assertLessEqual(len(reply.body), 200_000)
+            await upstream.connections[0].lost
+
+    async def test_silent(self) -> None:
+        """One that does not answer is 504; its connection is closed."""
+        url, upstream = self.upstream(answer(b""))
+        sentence = self.assert_error(await self.hit(url, timeout=0.2), 504, "upstream_timeout")
+        self.assertIn("0.2 seconds", sentence)
+        await upstream.connections[0].lost
+
+    async def test_silent_half_way(self) -> None:
+        """One that stops in the middle of its headers is, too; in the middle of its body it can only be broken off."""
+        url, upstream = self.upstream(answer(OK + b"Content-Type: a/b\r\n"))
+        self.assert_error(await self.hit(url, timeout=0.2), 504, "upstream_timeout")
+        url, upstream = self.upstream(answer(OK + b"Content-Length: 10\r\n\r\nhalf"))
+        reply = await self.hit(url, timeout=0.2)
+        self.assertEqual((reply.status, reply.body, reply.whole), (200, b"half", False))
+        await upstream.connections[0].lost
+        url, upstream = self.upstream(answer(OK + b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"))
+        reply = await self.hit(url, timeout=0.2)
+        self.assertEqual((reply.status, reply.body, reply.whole), (200, b"half", False))
+
+    async def test_slow_names(self) -> None:
+        """A resolver that does not answer is 504, too."""
+
+        class Silent:
+            def resolveHostName(self, receiver: Any, *rest: Any) -> None:
+                receiver.resolutionBegan(self)
+
+        self.watched.nameResolver = Silent()
+        self.assert_error(await self.hit("http://slow.example/", timeout=0.2), 504, "upstream_timeout")
+
+    async def test_reset(self) -> None:
+        """One that resets the connection failed; in the middle of its body it breaks ours off."""
+        url, _ = self.upstream(lambda transport, head: transport.abortConnection())
+        sentence = self.assert_error(await self.hit(url), 502, "upstream_failed")
+        self.assertIn("broke the connection off", sentence)
+        for head in (b"Content-Length: 10\r\n\r\nhalf", b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n"):
+            url, _ = self.upstream(answer(OK + head, close=True))
+            reply = await self.hit(url)
+            self.assertEqual((reply.body, reply.whole), (b"half", False))
+
+    async def test_refused(self) -> None:
+        """One where nobody listens failed."""
+        port = reactor.listenTCP(0, ScriptedUpstream(answer(b"")), interface="127.0.0.1")
+        number = port.getHost().port
+        await port.stopListening()
+        sentence = self.assert_error(await self.hit(f"http://127.0.0.1:{number}/"), 502, "upstream_failed")
+        self.assertIn("does not accept the connection", sentence)
+
+    async def test_no_http(self) -> None:
+        """One that does not speak HTTP failed, whatever it speaks."""
+        for raw in (
+            b"",
+            b"\r\n\r\n",
+            b"SSH-2.0-OpenSSH_9.2\r\n",
+            b"+PONG\r\n",
+            b"HTTP/1.1 OK\r\n\r\n",
+            b"HTTP/1.1 99 Low\r\n\r\n",
+            b"HTTP/1.1 600 High\r\n\r\n",
+            b"HTTP/1.1 1000 Higher\r\n\r\n",
+            b"HTTP/1.1 -200 Negative\r\n\r\n",
+            b"HTTP/x 200 OK\r\n\r\n",
+            OK + b"nonsense\r\n\r\n",
+            OK + b"A b: c\r\n\r\n",
+            OK + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
+            OK + b"Content-Length: -1\r\n\r\nxx",
+            OK + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\nxx",
+            OK + b"Transfer-Encoding: gzip\r\n\r\nxx",
+        ):
+            url, _ = self.upstream(answer(raw, close=True))
+            self.assert_error(await self.hit(url), 502, "upstream_failed")
+
+    async def test_bad_chunks(self) -> None:
+        """A chunked body that is damaged is not whole."""
+        url, _ = self.upstream(answer(OK + b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nxyz\r\n"))
+        reply = await self.hit(url)
+        self.assertEqual((reply.body, reply.whole), (b"half", False))
+
+
+class ManyTests(WorkerCase):
+    """Slow callers, callers that go away, and many of them."""
+
+    async def test_slow_caller(self) -> None:
+        """The upstream is read no faster than its answer is taken; all of it arrives in the end."""
+        total = 200 * 1024 * 1024
+        source = _Source(total)
+        url, _ = self.upstream(source.begin)
+        worker = self.worker(max_bytes=total)
+        caller = worker.call(url)
+        await caller.began
+        caller.transport.pauseProducing()
+        written = -1
+        while written != source.written:
+            written = source.written
+            await turn(0.2)
+        self.assertLess(written, total // 2)
+        caller.transport.resumeProducing()
+        reply = await caller.ended
+        self.assertEqual((reply.whole, len(reply.body)), (True, total))
+
+    async def test_hang_up(self) -> None:
+        """A caller that goes away ends the fetch, whatever it waits for; nothing of it is logged as a failure."""
+        for raw in (b"", OK, OK + b"Content-Length: 1000000\r\n\r\nx"):
+            url, upstream = self.upstream(answer(raw))
+            worker = self.worker()
+            caller = worker.call(url)
+            while not upstream.asked:
+                await turn()
+            caller.ended.addErrback(lambda _: None)
+            caller.transport.abortConnection()
+            await upstream.connections[0].lost
+            self.assertEqual(self.flushLoggedErrors(), [])
+
+    async def test_too_many(self) -> None:
+        """Above the limit callers are told to come back, and the rest are served; then there is room again."""
+        waiting: list[Any] = []
+        url, _ = self.upstream(lambda transport, head: waiting.append(transport))
+        worker = self.worker(max_in_flight=3)
+        hits = [worker.hit(url) for _ in range(3)]
+        while len(waiting) < 3:
+            await turn()
+        reply = await worker.hit(url)
+        self.assert_error(reply, 503, "too_many_hits")
+        self.assertEqual(reply.headers["retry-after"], "1")
+        for transport in waiting:
+            transport.write(OK + b"Content-Length: 1\r\n\r\nx")
+        self.assertEqual([(await each).body for each in hits], [b"x"] * 3)
+        again = worker.hit(url)
+        while len(waiting) < 4:
+            await turn()
+        waiting[3].write(OK + b"Content-Length: 1\r\n\r\ny")
+        self.assertEqual((await again).body, b"y")
+
+    async def test_itself(self) -> None:
+        """A worker whose URL is its own /hit comes to an end."""
+        worker = self.worker(max_in_flight=4)
+        reply = await worker.hit(f"http://127.0.0.1:{worker.port}/hit")
+        self.assertEqual((reply.status, reply.code), (503, "too_many_hits"))
+
+
+class SecretTests(WorkerCase):
+    """What is in the URL stays there."""
+
+    async def test_nothing_is_told(self) -> None:
+        """However it fails, neither the caller nor the log learns more than the host."""
+        canary = "c4n4ry"
+        events: list[dict[str, Any]] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        for script in (
+            answer(b"", close=True),
+            answer(b""),
+            answer(b"rubbish\r\n\r\n"),
+            answer(OK + b"Content-Length: 9999999\r\n\r\n"),
+            answer(OK + b"Content-Length: 9\r\n\r\nhalf", close=True),
+            answer(redirect("ftp://x/")),
+            answer(redirect("/")),
+            answer(redirect("http://169.254.1.1/")),
+            answer(OK + b"Content-Length: 2\r\n\r\nok"),
+        ):
+            url, _ = self.upstream(script)
+            for each in (url, url.replace("http", "https")):
+                reply = await self.hit(f"{each}{canary}?token={canary}", timeout=0.3)
+                self.assertNotIn(canary, repr(reply))
+        self.assertTrue(any(event.get("code") == "upstream_timeout" for event in events))
+        for event in events:
+            self.assertNotIn(canary, repr(event) + str(formatEvent(event)))
+
+
+class _Source:
+    """Writes as many bytes as it is asked for."""
+
+    def __init__(self, total: int) -> None:
+        self._left = total
+        self._piece = b"x" * 65536
+        self.written = 0
+
+    def begin(self, transport: Any, head: bytes) -> None:
+        self._transport = transport
+        transport.write(OK + b"Content-Length: %d\r\n\r\n" % self._left)
+        transport.registerProducer(self, False)
+
+    def resumeProducing(self) -> None:
+        piece = self._piece[: self._left]
+        self._left -= len(piece)
+        self.written += len(piece)
+        self._transport.write(piece)
+        if not self._left:
+            self._transport.unregisterProducer()
+
+    def stopProducing(self) -> None:
+        """The connection is gone."""
