@@ -9,11 +9,10 @@ from typing import Any
 from attrs import define, field
 from twisted.logger import Logger
 
-from confd import jsontext
 from confd.controller.schema import Schema
 from confd.controller.snapshot import Encoded, Snapshot
 from confd.interfaces import IConfigStore
-from confd.model import Draft, Revision
+from confd.model import Document, Draft, Revision
 
 
 @define(eq=False)
@@ -39,15 +38,16 @@ class Configs:
         for encoded in self._snapshot.all():
             self._tell(encoded)
 
-    def draft(self, namespace: str, value: dict[str, Any], author: str, **rest: Any) -> Draft:
+    def draft(self, namespace: str, value: dict[str, Any], document: Document, author: str, **rest: Any) -> Draft:
         """
         A draft of a document that fits the schema.
 
+        @param value: what C{document} was made of.
         @param rest: the other fields of L{Draft}.
-        @raise Unprocessable: if it does not fit, or has no canonical form.
+        @raise Unprocessable: if it does not fit.
         """
         self._schema.check(value)
-        return Draft(namespace, jsontext.document(value), author, self._now(), **rest)
+        return Draft(namespace, document, author, self._now(), **rest)
 
     async def publish(self, draft: Draft) -> Revision:
         """Make a draft the next version of its namespace: see L{IConfigStore.publish}."""

@@ -9,6 +9,7 @@ import msgspec
 from attrs import define
 from twisted.internet.defer import Deferred
 
+from confd import jsontext
 from confd.controller.configs import Configs
 from confd.controller.registry import Registry
 from confd.controller.snapshot import Snapshot
@@ -88,6 +89,7 @@ class ConfigsApi:
         draft = self._configs.draft(
             call.query.namespace,
             call.body,
+            call.document,
             call.identity.name,
             poll_interval=call.query.poll_interval,
             comment=call.query.comment,
@@ -121,7 +123,8 @@ class ConfigsApi:
         if not valid_namespace(wanted.name):
             sentence = "A namespace is named by 1 to 63 lower-case letters, digits and dashes."
             raise Unprocessable("bad_namespace", sentence, [{"pointer": "/name", "message": sentence}])
-        draft = self._configs.draft(wanted.name, wanted.config, call.identity.name, comment=wanted.comment)
+        document = jsontext.document(wanted.config)
+        draft = self._configs.draft(wanted.name, wanted.config, document, call.identity.name, comment=wanted.comment)
         await self._configs.create_namespace(draft)
         return Answer(msgspec.json.encode(self._described(wanted.name)), status=201)
 
