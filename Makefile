@@ -25,7 +25,7 @@ check: $(VENV)/check.stamp  ## lint, format, types, architecture
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	@$(MAKE) --no-print-directory test ARGS="--reporter=minimal tests.test_architecture"
+	@$(MAKE) --no-print-directory test ARGS="tests.test_architecture"
 
 clean:  ## remove what these targets made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis _trial_temp* confd-data

@@ -55,6 +55,7 @@ def read(raw: bytes) -> Announcement:
     Take an announcement apart; the Go controller's has neither key nor signature.
 
     @raise Malformed: if it is none.
+    @raise Unprocessable: if it holds, besides its document, an integer that has no canonical form.
     """
     if len(raw) > wire.MAX_ANSWER_BYTES:
         raise Malformed("too_large", "The announcement is larger than any that a controller makes.")

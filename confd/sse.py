@@ -41,15 +41,16 @@ def frame(name: str, data: bytes, id: str | None = None) -> bytes:
 
 
 class Parser:
-    """Takes a stream apart, however it is cut into pieces."""
+    """Takes a stream apart, however it is cut into pieces; each byte is looked at once."""
 
     def __init__(self, limit: int) -> None:
         """
         @param limit: bytes of one event at most.
         """
         self._limit = limit
-        self._buffer = b""
-        self._begun = False
+        self._unfinished = bytearray()
+        self._first_line = True
+        self._after_return = False
         self._name, self._id = "", ""
         self._data: list[bytes] = []
         self._held = 0
@@ -60,26 +61,34 @@ class Parser:
 
         @raise Malformed: an event is larger than the limit; the stream is of no use any more.
         """
-        self._buffer += piece
-        if not self._begun:
-            if _BYTE_ORDER_MARK.startswith(self._buffer[:3]) and len(self._buffer) < 3:
-                return []
-            self._begun = True
-            self._buffer = self._buffer.removeprefix(_BYTE_ORDER_MARK)
+        if not piece:
+            return []
+        if self._after_return:
+            # The line ended at the CR already; this is the other half of a CRLF.
+            piece = piece.removeprefix(b"\n")
+        self._after_return = piece.endswith(b"\r")
+        *ends, rest = _LINE_END.split(piece)
         events = []
-        position = 0
-        for end in _LINE_END.finditer(self._buffer):
-            if end.group() == b"\r" and end.end() == len(self._buffer):
-                # It may be the first half of a CRLF.
-                break
-            event = self._line(self._buffer[position : end.start()])
-            position = end.end()
+        for end in ends:
+            event = self._line(self._finish(end))
             if event is not None:
                 events.append(event)
-        self._buffer = self._buffer[position:]
-        if len(self._buffer) + self._held > self._limit:
-            raise Malformed("event_too_large", f"The stream holds an event larger than {self._limit} bytes.")
+        self._bound(rest)
+        self._unfinished += rest
         return events
+
+    def _finish(self, end: bytes) -> bytes:
+        self._bound(end)
+        line = bytes(self._unfinished) + end
+        self._unfinished.clear()
+        if self._first_line:
+            self._first_line = False
+            return line.removeprefix(_BYTE_ORDER_MARK)
+        return line
+
+    def _bound(self, more: bytes) -> None:
+        if self._held + len(self._unfinished) + len(more) > self._limit:
+            raise Malformed("event_too_large", f"The stream holds an event larger than {self._limit} bytes.")
 
     def _line(self, line: bytes) -> Event | None:
         if not line:
@@ -88,7 +97,8 @@ class Parser:
         value = value.removeprefix(b" ")
         if name == b"data":
             self._data.append(value)
-            self._held += len(value)
+            # With the line end that joins it to the next: many empty ones are not nothing.
+            self._held += len(value) + 1
         elif name == b"event":
             self._name = value.decode("utf-8", "replace")
         elif name == b"id" and b"\0" not in value:

@@ -114,6 +114,13 @@ class Periodic(Service):
             self._cancel_timer()
             self._run()
 
+    def reconsider(self) -> None:
+        """Ask for the pause anew: if it has become shorter, the next round comes sooner."""
+        if self.running and self._timer is not None:
+            pause = self._pause()
+            if pause < self._timer.getTime() - self._clock.seconds():
+                self._timer.reset(pause)
+
     def stopService(self) -> Deferred[None] | None:
         """Fires when the round under way has ended, by itself or, once its grace is over, cancelled."""
         super().stopService()

@@ -132,6 +132,30 @@ class PeriodicTests(SynchronousTestCase):
         self.clock.pump([10, 1, 1])
         self.assertEqual(len(self.rounds), 4)
 
+    def test_reconsiders_the_pause(self) -> None:
+        """A shorter one counts from now on, a longer one from the next round on."""
+        periodic = self.periodic()
+        periodic.startService()
+        self.pause = 2.0
+        periodic.reconsider()
+        self.pause = 20.0
+        periodic.reconsider()
+        self.clock.advance(2)
+        self.assertEqual(len(self.rounds), 2)
+        self.assertEqual([call.getTime() for call in self.clock.getDelayedCalls()], [22.0])
+
+    def test_reconsiders_nothing_while_it_works_or_rests(self) -> None:
+        self.synchronous = False
+        periodic = self.periodic()
+        periodic.reconsider()
+        periodic.startService()
+        periodic.reconsider()
+        self.assertEqual((len(self.rounds), self.clock.getDelayedCalls()), (1, []))
+        self.rounds[0].callback(None)
+        periodic.stopService()
+        periodic.reconsider()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_outlives_its_errors(self) -> None:
         def work() -> None:
             self.rounds.append(succeed(None))

@@ -23,7 +23,7 @@ from confd.client import ControllerClient, WorkerClient
 from confd.daemon import Listener, in_threads_of
 from confd.http import Http, tls_policy, web_agent
 from confd.interfaces import POLL, StrategyContext
-from confd.model import Registration
+from confd.model import Configuration, Registration
 from confd.settings import AgentSettings
 from confd.signing import KeyRing
 from confd.timing import Backoff
@@ -50,7 +50,12 @@ def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -
     )
     cache = Cache(reactor, CacheFiles(settings.cache_file, settings.namespace), in_threads_of(reactor))
     forwarder = Forwarder(reactor, worker, Backoff(random, RETRY_MAX), cache.keep)
-    funnel = Funnel(forwarder.deliver)
+
+    def deliver(configuration: Configuration) -> None:
+        forwarder.deliver(configuration)
+        reconciler.reconsider()
+
+    funnel = Funnel(deliver)
     enrolment = Enrolment(reactor, controllers, Backoff(random, settings.backoff_max), registration, cache.keep_id)
     context = StrategyContext(
         reactor, settings.namespace, environ, controllers, lambda: enrolment.agent_id, random, settings.backoff_max

@@ -29,17 +29,20 @@ class Funnel:
         self._deliver = deliver
         self._said: set[tuple[Verdict, Tag]] = set()
 
+    def judge(self, offered: Configuration) -> Verdict:
+        """What C{offered} is to the newest that came through."""
+        known = self.newest
+        if known is None:
+            return Verdict.NEWER
+        return judge(offered.tag, offered.document.checksum, known.tag, known.document.checksum)
+
     def offer(self, offered: Configuration) -> str | None:
         """
         Take a configuration, from the cache, a poll or a push.
 
         @return: C{None} if it is now the newest one known, or was already; else a sentence why it changes nothing.
         """
-        known = self.newest
-        if known is None:
-            verdict = Verdict.NEWER
-        else:
-            verdict = judge(offered.tag, offered.document.checksum, known.tag, known.document.checksum)
+        known, verdict = self.newest, self.judge(offered)
         if verdict is Verdict.NEWER:
             self.newest = offered
             self._said.clear()

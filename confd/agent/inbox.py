@@ -10,7 +10,7 @@ from zope.interface import implementer
 from confd.agent.funnel import Funnel
 from confd.announcement import read
 from confd.interfaces import ISink
-from confd.model import ConfdError, Served, Tag
+from confd.model import ConfdError, Served, Tag, Verdict
 from confd.signing import KeyRing
 
 
@@ -31,7 +31,7 @@ class Inbox:
         """
         self.unverified = 0
         self._namespace, self._keys, self._funnel, self._hint = namespace, keys, funnel, hint
-        self._said: str | None = None
+        self._said: set[str] = set()
 
     def hint(self) -> None:
         """See L{ISink}."""
@@ -52,23 +52,29 @@ class Inbox:
         try:
             announcement = read(raw)
         except ConfdError as error:
-            return self._doubt(error.message)
-        if announcement.configuration.tag == self.known():
+            return self._doubt(error.code, error.message)
+        offered = announcement.configuration
+        verdict = self._funnel.judge(offered)
+        if verdict is Verdict.SAME:
             # Whoever sent it: it says nothing new.
             return True
-        if announcement.configuration.namespace != self._namespace:
-            return self._doubt("It is for another namespace.")
         if not announcement.verified(self._keys):
-            return self._doubt("It is not signed by a key that the controller named.")
-        self._funnel.offer(announcement.configuration)
+            # Before the first answer of a controller nothing can be verified: that is no news.
+            return self._doubt("unverified", "It is not signed by a key that the controller named.", bool(self._keys))
+        if offered.namespace != self._namespace:
+            return self._doubt("other_namespace", "It is for another namespace.")
+        if verdict is Verdict.OLDER:
+            # Repeated or late; or the controller itself is behind, and then its answer will tell.
+            return self._doubt("older", "It is older than what this agent knows.")
+        if self._funnel.offer(offered) is None:
+            self._said.clear()
         return True
 
-    def _doubt(self, reason: str) -> bool:
-        """Count it, and compare; of a flood only the first of a kind is worth a line."""
+    def _doubt(self, kind: str, reason: str, news: bool = True) -> bool:
+        """Count it, and compare; of a flood only the first of a kind is worth a line, until the next that is good."""
         self.unverified += 1
-        # Before the first answer of a controller nothing can be verified: that is no news.
-        if self._keys and reason != self._said:
-            self._said = reason
-            self.log.warn("an announcement is taken for a hint only: {reason}", reason=reason)
+        if news and kind not in self._said:
+            self._said.add(kind)
+            self.log.warn("an announcement is taken for a hint only: {reason}", reason=reason, kind=kind)
         self._hint()
         return False

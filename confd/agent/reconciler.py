@@ -76,6 +76,11 @@ class Reconciler(Service):
             delay = max(0.0, self._polled_at + HINT_INTERVAL - self._clock.seconds())
             self._hinted = self._clock.callLater(delay, self._heed)
 
+    def reconsider(self) -> None:
+        """A new configuration came through, maybe not by a poll: it may ask for shorter intervals."""
+        if self._silence.reason is None:
+            self._loop.reconsider()
+
     def trouble(self) -> str | None:
         """See L{IHealth}."""
         silent = self._clock.seconds() - self._heard_at > SILENCE * self._interval

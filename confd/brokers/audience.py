@@ -21,7 +21,7 @@ class Audience:
     log = Logger()
 
     dropped: int = field(default=0, init=False)
-    _ears: dict[str, list[Callable[[bytes], None]]] = field(factory=dict, init=False)
+    _ears: dict[str, list[Callable[[bytes], object]]] = field(factory=dict, init=False)
     _connected: list[Callable[[], None]] = field(factory=list, init=False)
 
     @property
@@ -29,7 +29,7 @@ class Audience:
         """What is listened to."""
         return list(self._ears)
 
-    def add(self, topic: str, heard: Callable[[bytes], None], connected: Callable[[], None]) -> None:
+    def add(self, topic: str, heard: Callable[[bytes], object], connected: Callable[[], None]) -> None:
         """One more listener; see L{IBroker.listen}."""
         self._ears.setdefault(topic, []).append(heard)
         self._connected.append(connected)
@@ -56,7 +56,7 @@ class Audience:
         for connected in self._connected:
             self._call(connected)
 
-    def _call(self, listener: Callable[..., None], *arguments: object) -> None:
+    def _call(self, listener: Callable[..., object], *arguments: object) -> None:
         try:
             listener(*arguments)
         except Exception:

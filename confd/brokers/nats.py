@@ -81,7 +81,7 @@ class NatsBroker(Service):
         """L{IHealth.trouble}."""
         return self._link.trouble()
 
-    def listen(self, namespace: str, heard: Callable[[bytes], None], connected: Callable[[], None]) -> None:
+    def listen(self, namespace: str, heard: Callable[[bytes], object], connected: Callable[[], None]) -> None:
         """L{IBroker.listen}."""
         self.audience.add(self._subject_of(namespace), heard, connected)
 

@@ -75,7 +75,8 @@ class _Client(Client):
             writer.transport.abort()
         if self._flush_queue is not None:
             with suppress(OSError, Error, asyncio.TimeoutError):
-                await asyncio.wait_for(self.close(), _CLOSED_WITHIN)
+                async with asyncio.timeout(_CLOSED_WITHIN):
+                    await self.close()
 
 
 @define(eq=False)

@@ -83,7 +83,7 @@ class RedisBroker(Service):
         """L{IHealth.trouble}."""
         return self._listening.trouble() or self._commands.trouble()
 
-    def listen(self, namespace: str, heard: Callable[[bytes], None], connected: Callable[[], None]) -> None:
+    def listen(self, namespace: str, heard: Callable[[bytes], object], connected: Callable[[], None]) -> None:
         """L{IBroker.listen}."""
         self.audience.add(self._channel_of(namespace), heard, connected)
 

@@ -88,7 +88,7 @@ class MemoryBroker(Service):
         """L{IBroker.announce}."""
         return execute(self._announce, namespace, announcement)
 
-    def listen(self, namespace: str, heard: Callable[[bytes], None], connected: Callable[[], None]) -> None:
+    def listen(self, namespace: str, heard: Callable[[bytes], object], connected: Callable[[], None]) -> None:
         """L{IBroker.listen}."""
         self.audience.add(namespace, heard, connected)
 

@@ -114,13 +114,13 @@ class _Bounded:
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
         wrapping = WrappingFactory(factory)
-        wrapping.protocol = _BoundedConnection
+        wrapping.protocol = BoundedConnection
         wrapping.noisy = False
         connecting = self._endpoint.connect(wrapping)
         return connecting.addCallback(lambda connection: cast(ProtocolWrapper, connection).wrappedProtocol)
 
 
-class _BoundedConnection(ProtocolWrapper):
+class BoundedConnection(ProtocolWrapper):
     """
     Stands between the transport and the HTTP client.
 

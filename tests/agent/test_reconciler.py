@@ -51,6 +51,17 @@ class ReconcilerTests(SynchronousTestCase):
         self.clock.pump([0.1] * (seconds * 10))
         return len(self.controller.polls) - before
 
+    def test_a_push_that_shortens_the_interval(self) -> None:
+        """It counts from now on, not after an interval of the old length."""
+        self.controller.in_force = configuration(1, poll_interval=600)
+        self.reconciler.startService()
+        pushed = configuration(2, poll_interval=2)
+        self.controller.in_force = pushed
+        self.funnel.offer(pushed)
+        self.assertEqual(self.polls_within(10), 0)
+        self.reconciler.reconsider()
+        self.assertGreaterEqual(self.polls_within(10), 4)
+
     def test_interfaces(self) -> None:
         verifyObject(IHealth, self.reconciler)
         verifyObject(IControllerClient, self.controller)

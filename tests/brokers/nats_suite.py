@@ -250,7 +250,7 @@ class NatsTests(OnNats):
         self.assertEqual(self.said("hunter2"), 0)
 
     async def test_leaves_no_task_behind(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop = self.reactor._asyncioEventloop
         before = asyncio.all_tasks(loop)
         self.server.start()
         agent, listener = self.agent()

@@ -162,7 +162,7 @@ class RedisTests(OnRedis):
         self.assertEqual(self.server.call("CLIENT KILL TYPE normal", "CLIENT KILL TYPE pubsub"), [":0", ":1"])
 
     async def test_acl_user_and_db(self) -> None:
-        self.replace_server("--user", *"alice on >wonder ~latest_config* &config:* +@all".split())
+        self.replace_server("--user", *["alice", "on", ">wonder", "~latest_config*", "&config:*", "+@all"])
         self.server.start()
         options = {"username": "alice", "password": "wonder", "db": 3}
         (agent, listener), controller = self.agent(**options), self.start(self.make_broker(**options))
@@ -180,7 +180,7 @@ class RedisTests(OnRedis):
 
     async def test_acl_user_who_may_not(self) -> None:
         """Neither listen nor announce; the server's words are passed on."""
-        self.replace_server("--user", *"bob on >builder ~nothing &nothing +@all".split())
+        self.replace_server("--user", *["bob", "on", ">builder", "~nothing", "&nothing", "+@all"])
         self.server.start()
         options = {"username": "bob", "password": "builder"}
         agent, _ = self.agent(**options)

@@ -217,10 +217,20 @@ class Fleet:
         port = free_port()
         return self.add(name, ["confd-worker", "--port", str(port)], f"http://127.0.0.1:{port}/health")
 
-    def agent(self, worker: Process, name: str = "agent", *options: str) -> Process:
-        """The agent of a worker."""
-        arguments = ["confd-agent", "--controller-url", self.url, "--worker-url", base_of(worker)]
-        return self.add(name, [*arguments, "--cache-file", f"{name}.cache", *options])
+    def agent(self, worker: Process | str, name: str = "agent", *options: str, ops: bool = False) -> Process:
+        """
+        The agent of a worker.
+
+        @param worker: or its address, where it is no process of its own.
+        @param ops: whether it has C{/health} and C{/ready}.
+        """
+        url = worker if isinstance(worker, str) else base_of(worker)
+        arguments = ["confd-agent", "--controller-url", self.url, "--worker-url", url, "--cache-file", f"{name}.cache"]
+        if not ops:
+            return self.add(name, [*arguments, *options])
+        port = free_port()
+        listen = ["--agent-listen", f"tcp:{port}:interface=127.0.0.1"]
+        return self.add(name, [*arguments, *listen, *options], f"http://127.0.0.1:{port}/health")
 
     def publish(self, document: Any, **query: object) -> Response:
         """POST a document."""

@@ -43,8 +43,7 @@ class Event:
     @property
     def order(self) -> tuple[int, int]:
         """Where its tag stands among those of the cluster."""
-        tag = Tag.parse(self.tag)
-        return tag.epoch, tag.version
+        return _order(self.tag)
 
 
 @define(eq=False)
@@ -74,9 +73,19 @@ class History:
         """The process of an agent begins."""
         self._add("started", agent=agent)
 
-    def delivered(self, agent: str, tag: str, checksum: str) -> None:
-        """An agent handed a configuration to its worker."""
+    def delivered(self, agent: str, tag: str, checksum: str) -> bool:
+        """
+        An agent handed a configuration to its worker.
+
+        @return: whether the worker takes it. Only the first of a process may be refused, and is not recorded then: one
+            that was killed between its worker and its cache knows no better when it comes back.
+        """
+        last = next((each for each in reversed(self.events) if each.agent == agent), None)
+        in_force = self.in_force(agent)
+        if last is not None and last.kind == "started" and in_force and _order(tag) < _order(in_force):
+            return False
         self._add("delivered", agent=agent, tag=tag, checksum=checksum)
+        return True
 
     def owed(self, within: float) -> None:
         """Nothing stands in the way any more: all agents owe the newest one in so many seconds."""
@@ -103,6 +112,11 @@ class History:
 def load(path: Path) -> list[Event]:
     """The events of a file that a L{History} left behind."""
     return [Event(**json.loads(line)) for line in path.read_text().splitlines()]
+
+
+def _order(text: str) -> tuple[int, int]:
+    tag = Tag.parse(text)
+    return tag.epoch, tag.version
 
 
 def violations(events: Iterable[Event]) -> list[str]:

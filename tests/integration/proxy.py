@@ -64,6 +64,7 @@ class Proxy:
     _loop: asyncio.AbstractEventLoop = field(factory=asyncio.new_event_loop, init=False)
     _flows: asyncio.Event = field(factory=asyncio.Event, init=False)
     _writers: set[asyncio.StreamWriter] = field(factory=set, init=False)
+    _server: asyncio.Server = field(init=False)
     _thread: threading.Thread = field(init=False)
 
     # -- for the thread of the test --
@@ -71,14 +72,15 @@ class Proxy:
     def start(self) -> Proxy:
         """Begin to listen."""
         self._flows.set()
-        server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
-        self.port = server.sockets[0].getsockname()[1]
+        self._server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self.port = self._server.sockets[0].getsockname()[1]
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         return self
 
     def close(self) -> None:
         """Break all connections off, and end the thread."""
+        self._tell(self._server.close)
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -171,8 +173,10 @@ class Proxy:
         if self._strikes(faults.flip):
             payload = self._flipped(payload)
         for _ in range(2 if self._strikes(faults.double) else 1):
-            later = self.random.uniform(0, DELAY) if self._strikes(faults.delay) else 0
-            self._loop.call_later(later, writer.write, head + payload + b"\r\n")
+            if self._strikes(faults.delay):
+                self._loop.call_later(self.random.uniform(0, DELAY), writer.write, head + payload + b"\r\n")
+            else:
+                writer.write(head + payload + b"\r\n")
 
     async def _write(self, data: bytes, writer: asyncio.StreamWriter) -> None:
         for piece in self._pieces(data) if self.faults.cut else (data,):
@@ -200,7 +204,7 @@ class Proxy:
             each.transport.abort()
 
     async def _end(self) -> None:
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for each in tasks:
-            each.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self._flows.set()
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            self._abort()
+            await asyncio.wait(tasks, timeout=0.1)

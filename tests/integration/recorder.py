@@ -12,7 +12,10 @@ from tests.integration.history import History
 
 class Recorder:
     """
-    Speaks as confd's worker does, but for one thing: it refuses nothing, so that what an agent wrongly hands over shows.
+    Speaks as confd's worker does, but does not mind versions, so that what an agent wrongly hands over shows.
+
+    The exception is the first thing that a process hands over: one that was killed between its worker and its cache
+    knows no better when it comes back, and it is for the worker to refuse that (409).
 
     @ivar url: its address on loopback.
     """
@@ -30,7 +33,9 @@ class Recorder:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 document = jsontext.decode(body)
                 tag, checksum = self.headers["X-Config-Version"], jsontext.checksum(document)
-                history.delivered(agent, tag, checksum)
+                if not history.delivered(agent, tag, checksum):
+                    self.answer(409, {"error": "A newer one is in force.", "code": "stale_version"})
+                    return
                 held.update(config=document, version=tag, checksum=checksum, applied_at="2026-01-01T00:00:00Z")
                 self.answer(200, {"message": "Configuration updated"})
 

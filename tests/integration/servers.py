@@ -76,16 +76,18 @@ class Server:
         self.start()
 
     def hang(self) -> None:
-        """Stop it in its tracks, its port open."""
-        self._signal(signal.SIGSTOP)
+        """Stop it in its tracks, its port open; returns once all its threads stand still."""
+        tasks = Path(f"/proc/{self._signal(signal.SIGSTOP)}/task")
+        eventually(lambda: all(") T " in (each / "stat").read_text() for each in tasks.iterdir()))
 
     def resume(self) -> None:
         """Let it go on."""
         self._signal(signal.SIGCONT)
 
-    def _signal(self, which: int) -> None:
+    def _signal(self, which: int) -> int:
         assert self._child is not None
         self._child.send_signal(which)
+        return self._child.pid
 
     def _up(self) -> bool:
         if self._child is None or self._child.poll() is not None:

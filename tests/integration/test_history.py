@@ -62,6 +62,15 @@ class GoodTests(HistoryTestCase):
         self.deliver(1)
         self.assertEqual(self.found(), [])
 
+    def test_the_last_but_one_from_a_new_process(self) -> None:
+        """Killed before it wrote its cache; the worker refuses it, and takes what comes next."""
+        self.acknowledge(1, 2)
+        self.deliver(1, 2)
+        self.history.started("a")
+        self.assertFalse(self.history.delivered("a", tag(1), "sum-1"))
+        self.assertTrue(self.history.delivered("a", tag(2), "sum-2"))
+        self.assertEqual(self.found(), [])
+
     def test_a_newer_one_instead(self) -> None:
         """Who reaches version 3 owes version 2 to nobody."""
         self.acknowledge(1, 2)
@@ -102,11 +111,10 @@ class BrokenTests(HistoryTestCase):
         self.assertIn(f"a went back from version 3 to {tag(2)}", self.found())
 
     def test_goes_back_in_a_new_process(self) -> None:
-        """One that applied before it wrote its cache."""
         self.acknowledge(1, 2)
-        self.deliver(1, 2)
+        self.deliver(2)
         self.history.started("a")
-        self.deliver(1, 2)
+        self.deliver(2, 1, 2)
         self.assertEqual(self.found(), [f"a went back from version 2 to {tag(1)}", f"a applied {tag(2)} twice"])
 
     def test_goes_back_to_an_older_epoch(self) -> None:

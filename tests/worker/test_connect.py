@@ -11,8 +11,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.ssl import PrivateCertificate
+from twisted.internet.testing import StringTransport
+from twisted.protocols.policies import WrappingFactory
+from twisted.trial.unittest import SynchronousTestCase
 
-from confd.worker.connect import MAX_HEAD_BYTES
+from confd.worker.connect import MAX_HEAD_BYTES, BoundedConnection
 from confd.worker.policy import Policy, Rules
 from tests.worker.plumbing import OK, ScriptedUpstream, WorkerCase, answer, reactor
 
@@ -88,6 +91,29 @@ class HeadTests(WorkerCase):
         for _ in range(3):
             reply = await worker.hit(url)
             self.assertEqual((reply.status, len(reply.body)), (200, 200_000))
+
+
+class Transport(StringTransport):
+    """Remembers whether it was reset."""
+
+    aborted = False
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+
+
+class GoodbyeTests(SynchronousTestCase):
+    """How a connection is left."""
+
+    def test_not_waited_for(self) -> None:
+        """Whoever is left is not asked: a TLS peer that never says goodbye would hold the connection."""
+        factory = WrappingFactory(Factory.forProtocol(Protocol))
+        factory.protocol = BoundedConnection
+        connection = factory.buildProtocol(None)
+        transport = Transport()
+        connection.makeConnection(transport)
+        connection.wrappedProtocol.transport.loseConnection()
+        self.assertTrue(transport.aborted)
 
 
 class TLSTests(WorkerCase):

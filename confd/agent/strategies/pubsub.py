@@ -31,17 +31,19 @@ class PubSub:
         self.name: str = broker.name
         self._clock, self._broker, self._namespace, self._random = clock, broker, namespace, random
         self._catching_up: Deferred[Any] | None = None
+        broker.listen(namespace, self._heard, self._connected)
 
     def start(self, sink: ISink) -> None:
         """See L{IStrategy}."""
         self._sink = sink
-        self._broker.listen(self._namespace, sink.announced, self._connected)
         self._broker.startService()
 
     async def _stop(self) -> None:
-        if self._catching_up is not None:
-            self._catching_up.cancel()
-        await maybeDeferred(self._broker.stopService)
+        try:
+            await maybeDeferred(self._broker.stopService)
+        finally:
+            # Not before: the broker may connect once more while it ends.
+            self._catch_up_no_more()
 
     def stop(self) -> Deferred[None]:
         """See L{IStrategy}."""
@@ -49,24 +51,32 @@ class PubSub:
 
     def path(self) -> str:
         """See L{IStrategy}."""
-        return POLL if self._broker.trouble() else self.name
+        return self.name if self._broker.running and self._broker.trouble() is None else POLL
+
+    def _heard(self, message: bytes) -> None:
+        self._sink.announced(message)
 
     def _connected(self) -> None:
         self.log.info("changes arrive by {name}", name=self.name)
-        if self._catching_up is not None:
-            self._catching_up.cancel()
+        self._catch_up_no_more()
         self._catching_up = Deferred.fromCoroutine(self._catch_up())
         self._catching_up.addErrback(lambda failure: failure.trap(CancelledError))
-        self._catching_up.addErrback(lambda failure: self.log.failure("catching up failed", failure))
+
+    def _catch_up_no_more(self) -> None:
+        if self._catching_up is not None:
+            self._catching_up.cancel()
 
     async def _catch_up(self) -> None:
         try:
             latest = await self._broker.latest(self._namespace)
-        except ConfdError as error:
-            self.log.debug("{name} has nothing to catch up with: {reason}", name=self.name, reason=error.message)
-        else:
             if latest is not None:
                 self._sink.announced(latest)
+        except CancelledError:
+            raise
+        except ConfdError as error:
+            self.log.debug("{name} has nothing to catch up with: {reason}", name=self.name, reason=error.message)
+        except Exception:
+            self.log.failure("catching up by {name} failed", name=self.name)
         # The broker may have lost its memory, or never had it: HTTP is the truth.
         await deferLater(self._clock, self._random.uniform(0, SPREAD))
         self._sink.hint()

@@ -10,8 +10,9 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from confd import sse, wire
+from confd.agent.trouble import Trouble
 from confd.interfaces import POLL, IControllerClient, ISink, IStrategy
-from confd.model import ConfdError
+from confd.model import ConfdError, Malformed, Tag, supersedes
 from confd.timing import Backoff, Periodic
 
 #: Seconds without a byte after which a stream is given up: three heartbeats.
@@ -43,8 +44,8 @@ class Stream:
         self._loop = Periodic(clock, self._read, backoff.next)
         self._parser = sse.Parser(wire.MAX_ANSWER_BYTES)
         self._watchdog: IDelayedCall | None = None
-        self._reading: Deferred[None] | None = None
         self._open = False
+        self._trouble = Trouble(self.name, self.log)
 
     def start(self, sink: ISink) -> None:
         """See L{IStrategy}."""
@@ -61,42 +62,44 @@ class Stream:
 
     async def _read(self) -> None:
         self._parser = sse.Parser(wire.MAX_ANSWER_BYTES)
-        self._watchdog = self._clock.callLater(SILENCE, self._silent)
-        self._reading = self._controller.stream(self._sink.known(), self._agent_id(), self._received)
+        reading = self._controller.stream(self._sink.known(), self._agent_id(), self._received)
+        self._watchdog = watchdog = self._clock.callLater(SILENCE, reading.cancel)
         try:
-            await self._reading
+            await reading
             reason = "the controller ended it"
         except ConfdError as error:
             reason = error.message
         except CancelledError:
-            if self._watchdog.active():
+            if watchdog.active():
                 raise
             reason = f"nothing came for {SILENCE:.0f} seconds"
         finally:
-            was_open, self._open, self._reading = self._open, False, None
-            if self._watchdog.active():
-                self._watchdog.cancel()
-        if was_open:
-            self._backoff.reset()
-            self.log.warn("the stream is gone, changes arrive by poll: {reason}", reason=reason)
-        else:
-            self.log.debug("no stream: {reason}", reason=reason)
-
-    def _silent(self) -> None:
-        if self._reading is not None:
-            self._reading.cancel()
+            self._open = False
+            if watchdog.active():
+                watchdog.cancel()
+        self._trouble.begin(f"changes arrive by poll, there is no stream: {reason}")
 
     def _received(self, piece: bytes) -> None:
         if self._watchdog is not None and self._watchdog.active():
             self._watchdog.reset(SILENCE)
         if not self._open:
             self._open = True
+            self._trouble.end()
             self.log.info("changes arrive by {name}", name=self.name)
         for event in self._parser.feed(piece):
             self._heed(event)
+            # Only now: a controller that talks rubbish would be asked again at once, and again.
+            self._backoff.reset()
 
     def _heed(self, event: sse.Event) -> None:
         if event.name == "config":
             self._sink.served(wire.parse_served(event.data, self._namespace))
-        elif event.name == "heartbeat" and event.data.decode("ascii", "replace") != str(self._sink.known()):
+        elif event.name == "heartbeat" and supersedes(_tag_in(event.data), self._sink.known()):
             self._sink.hint()
+
+
+def _tag_in(heartbeat: bytes) -> Tag:
+    try:
+        return Tag.parse(heartbeat.decode("ascii"))
+    except ValueError:
+        raise Malformed("bad_heartbeat", "The stream holds a heartbeat that names no configuration.") from None

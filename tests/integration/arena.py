@@ -1,0 +1,176 @@
+"""A fleet whose every link can be harmed, and whose every step is recorded."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from attrs import define, field, frozen
+
+from confd import jsontext
+from tests.integration.fleet import ADMIN, Fleet, Process, eventually, request
+from tests.integration.history import History, violations
+from tests.integration.proxy import Proxy
+from tests.integration.recorder import Recorder
+from tests.integration.ways import Broker
+
+#: Seconds between the polls of agents: the truth arrives by them whatever becomes of a push.
+INTERVAL = 2
+
+#: Seconds in which all must be on the newest version: 1.2 intervals, and the deadline of a call under way (G4).
+BOUND = 1.2 * INTERVAL + 10.0
+
+#: Seconds in which a push path must be up again; the contract's 5 begin when a link notices, at the latest after 8.
+RETURN = 20.0
+
+AGENTS = ("alpha", "beta", "gamma")
+
+
+@frozen
+class Answer:
+    """
+    What an administrator was told.
+
+    @ivar published: whether every broker had it by then.
+    @ivar took: seconds.
+    """
+
+    published: bool
+    took: float
+
+
+@define(eq=False)
+class Arena:
+    """
+    A controller, agents with recording workers, maybe a broker; between agents and both of these, a proxy each.
+
+    @ivar strategy: of the agents.
+    @ivar broker: L{None} where the controller itself pushes, or nobody.
+    @ivar random: where all chance comes from.
+    """
+
+    folder: Path
+    strategy: str
+    random: Random
+    broker: Broker | None = None
+    environ: dict[str, str] = field(factory=dict)
+    history: History = field(init=False)
+    fleet: Fleet = field(init=False)
+    controller: Process = field(init=False)
+    agents: dict[str, Process] = field(factory=dict, init=False)
+    proxies: list[Proxy] = field(factory=list, init=False)
+    _stack: ExitStack = field(factory=ExitStack, init=False)
+    _documents: int = field(default=0, init=False)
+
+    def open(self) -> None:
+        """Make everything, and start the proxies; no process runs yet."""
+        self.history = History(self.folder / "history.jsonl")
+        self.fleet = Fleet(self.folder, INTERVAL)
+        self._stack.callback(self.fleet.close)
+        controllers = self._proxy(self.fleet.port)
+        options = ["--controller-url", f"http://127.0.0.1:{controllers.port}", "--backoff-max", "4"]
+        options += ["--distribution-strategy", self.strategy]
+        there: list[str] = []
+        if self.broker is not None:
+            server = self.broker.server
+            self._stack.callback(server.stop)
+            there = ["--distribution-strategy", self.strategy, *self.broker.options(server.port)]
+            options += self.broker.options(self._proxy(server.port, self.broker).port)
+        self.controller = self.fleet.controller(*there)
+        self.controller.health = f"{self.fleet.url}/health"
+        for name in AGENTS:
+            recorder = Recorder(name, self.history)
+            self._stack.callback(recorder.close)
+            self.agents[name] = self.fleet.agent(recorder.url, name, *options, ops=True)
+            self.agents[name].environ = self.environ
+
+    def close(self) -> None:
+        """End everything."""
+        self._stack.close()
+
+    def _proxy(self, port: int, broker: Broker | None = None) -> Proxy:
+        proxy = Proxy(port, self.random, broker and broker.message).start()
+        self._stack.callback(proxy.close)
+        self.proxies.append(proxy)
+        return proxy
+
+    # -- what is done --
+
+    def start_controller(self) -> None:
+        """Start it, and take note of what it has in force."""
+        self.controller.start()
+        current = eventually(lambda: self.fleet.current() if self._serves() else None)
+        tag = f"{current['cluster_id'][:8]}.{current['epoch']}.{current['version']}"
+        self.history.acknowledged(tag, current["checksum"])
+
+    def _serves(self) -> bool:
+        return request("GET", f"{self.fleet.url}/api/v1/namespaces", auth=ADMIN).status == 200
+
+    def start_agents(self, wait: bool = True) -> None:
+        """Start all of them."""
+        for name, agent in self.agents.items():
+            self.history.started(name)
+            agent.start(wait=False)
+        if wait:
+            self.until(lambda: all(agent.up() for agent in self.agents.values()), "up", RETURN)
+
+    def publish(self, interval: int = INTERVAL) -> Answer:
+        """
+        Publish one more document; a POST that is not answered is repeated until it is, with the same key.
+
+        @param interval: seconds between two polls of an agent from then on.
+        """
+        self._documents += 1
+        document = {"url": f"http://127.0.0.1/{self._documents}", "filler": "x" * self.random.randrange(2000)}
+        url = f"{self.fleet.url}/api/v1/config?poll_interval={interval}"
+        headers = {"Idempotency-Key": str(uuid.uuid4())}
+        begun = time.monotonic()
+        response = eventually(lambda: request("POST", url, document, ADMIN, headers))
+        assert response.status == 200, response.body
+        self.history.acknowledged(response.headers["etag"].strip('"'), jsontext.checksum(document))
+        return Answer(response.json()["published"], time.monotonic() - begun)
+
+    # -- what is awaited --
+
+    def settle(self, within: float = BOUND) -> None:
+        """
+        All agents owe the newest version from now on.
+
+        @raise AssertionError: one of them broke a promise, now or since the beginning.
+        """
+        self.history.owed(within)
+        with suppress(AssertionError):
+            eventually(self._settled, within)
+        found = violations(self.history.events)
+        if found:
+            raise AssertionError("; ".join(found[:10]))
+
+    def _settled(self) -> bool:
+        newest = self.history.newest()
+        return all(self.history.in_force(name) == newest for name in self.agents)
+
+    def until_path(self, path: str) -> None:
+        """Wait until all agents say that changes arrive in this way."""
+        self.until(lambda: all(self._path(agent) == path for agent in self.agents.values()), f"on {path}", RETURN)
+
+    def _path(self, agent: Process) -> object:
+        assert agent.health is not None
+        answer: dict[str, Any] = json.loads(request("GET", agent.health.replace("/health", "/ready")).body)
+        return answer.get("path")
+
+    def until(self, check: Callable[[], object], what: str, within: float) -> None:
+        """
+        Wait for something.
+
+        @raise AssertionError: it did not come.
+        """
+        try:
+            eventually(check, within)
+        except AssertionError as error:
+            raise AssertionError(f"not all are {what}: {error}") from None

@@ -1,0 +1,20 @@
+"""Every strategy that comes with confd, through every fault: see L{tests.integration.conformance}."""
+
+from __future__ import annotations
+
+import os
+
+from tests.integration.conformance import make_conformance_tests
+from tests.integration.servers import missing
+from tests.integration.ways import NatsBroker, RedisBroker
+
+
+def why_not(command: str) -> str | None:
+    """Why a suite cannot run; where CI is set it must, and fails for want of its server."""
+    return None if os.environ.get("CI") else missing(command)
+
+
+PollerConformanceTests = make_conformance_tests("POLLER", pushes=False)
+StreamConformanceTests = make_conformance_tests("STREAM")
+RedisConformanceTests = make_conformance_tests("REDIS", RedisBroker.make, why_not=why_not("redis-server"))
+NatsConformanceTests = make_conformance_tests("NATS", NatsBroker.make, why_not=why_not("nats-server"))

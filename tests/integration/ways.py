@@ -1,0 +1,115 @@
+"""The ways by which changes reach agents: what the conformance suite must know of each to get between."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from attrs import define
+
+from tests.integration.fleet import PATIENCE
+from tests.integration.proxy import NATS_MESSAGE, REDIS_MESSAGE
+from tests.integration.servers import NatsServer, RedisServer, Server
+
+
+class Broker(Protocol):
+    """A broker of one strategy."""
+
+    @property
+    def server(self) -> Server:
+        """Its process."""
+
+    @property
+    def message(self) -> re.Pattern[bytes]:
+        """How its messages begin: see L{tests.integration.proxy}."""
+
+    def options(self, port: int) -> list[str]:
+        """What controller and agents are told, so that they find it at a port."""
+
+    def latest(self) -> bytes:
+        """The newest announcement that it can give."""
+
+    def inject(self, messages: list[bytes]) -> None:
+        """Have it tell its subscribers what nobody published, and keep the last where it keeps anything."""
+
+
+@define(eq=False)
+class RedisBroker:
+    """Redis."""
+
+    server: RedisServer
+    message = REDIS_MESSAGE
+
+    @classmethod
+    def make(cls, folder: Path) -> RedisBroker:
+        """One that is not started."""
+        return cls(RedisServer(folder))
+
+    def options(self, port: int) -> list[str]:
+        """See L{Broker.options}."""
+        return ["--redis-address", f"127.0.0.1:{port}"]
+
+    def latest(self) -> bytes:
+        """See L{Broker.latest}."""
+        with self._connected() as connection, connection.makefile("rb") as replies:
+            return self._call(connection, replies, b"GET", b"latest_config")
+
+    def inject(self, messages: list[bytes]) -> None:
+        """See L{Broker.inject}."""
+        with self._connected() as connection, connection.makefile("rb") as replies:
+            for message in messages:
+                self._call(connection, replies, b"SET", b"latest_config", message)
+                self._call(connection, replies, b"PUBLISH", b"config:global", message)
+
+    def _connected(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.server.port), timeout=PATIENCE)
+
+    def _call(self, connection: socket.socket, replies: BinaryIO, *words: bytes) -> bytes:
+        connection.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words))
+        head = replies.readline()
+        assert head[:1] in b"$+:", head
+        return replies.read(int(head[1:]) + 2)[:-2] if head[:1] == b"$" else b""
+
+
+@define(eq=False)
+class NatsBroker:
+    """NATS, whose newest announcement is with the controllers."""
+
+    server: NatsServer
+    message = NATS_MESSAGE
+
+    @classmethod
+    def make(cls, folder: Path) -> NatsBroker:
+        """One that is not started."""
+        return cls(NatsServer(folder))
+
+    def options(self, port: int) -> list[str]:
+        """See L{Broker.options}."""
+        return ["--nats-url", f"nats://127.0.0.1:{port}"]
+
+    def latest(self) -> bytes:
+        """See L{Broker.latest}."""
+        with self._connected() as connection, connection.makefile("rb") as replies:
+            connection.sendall(b"SUB inbox.conformance 1\r\nPUB config.worker.update.get inbox.conformance 0\r\n\r\n")
+            while not (head := replies.readline()).startswith(b"MSG"):
+                assert head, "the broker hung up"
+            return replies.read(int(head.split()[-1]))
+
+    def inject(self, messages: list[bytes]) -> None:
+        """See L{Broker.inject}."""
+        with self._connected() as connection, connection.makefile("rb") as replies:
+            # NATS takes no larger ones.
+            most = json.loads(replies.readline().removeprefix(b"INFO "))["max_payload"]
+            for message in messages:
+                connection.sendall(b"PUB config.worker.update %d\r\n%s\r\n" % (len(message[:most]), message[:most]))
+            connection.sendall(b"PING\r\n")
+            while replies.readline() != b"PONG\r\n":
+                pass
+
+    def _connected(self) -> socket.socket:
+        connection = socket.create_connection(("127.0.0.1", self.server.port), timeout=PATIENCE)
+        connection.sendall(b'CONNECT {"verbose": false}\r\n')
+        return connection
