@@ -143,9 +143,12 @@ def parse_served(raw: bytes, namespace: str = DEFAULT_NAMESPACE) -> Served:
     """
     Read the body of GET C{/api/v1/config} with the keys in it.
 
-    @raise Malformed: see L{parse_configuration}.
+    @raise Malformed: see L{parse_configuration}; or it is of another namespace. The Go controller, which knows none,
+        would hand its one document to everybody.
     """
     body = _mapping(jsontext.decode(raw, jsontext.ENVELOPE_DEPTH))
+    if body.get("namespace", DEFAULT_NAMESPACE) != namespace:
+        raise Malformed("other_namespace", f"The controller answers for another namespace than {namespace}.")
     keys = body.get("signing_keys") or [body.get("signing_key")]
     believed = tuple(key for key in keys if isinstance(key, str)) if isinstance(keys, list) else ()
     return Served(configuration_of(body, namespace), believed)

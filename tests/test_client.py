@@ -141,6 +141,16 @@ class ControllerClientTests(SynchronousTestCase):
         self.assertEqual(self.fetch().namespace, "edge")
         self.assertEqual(self.a.requests, [("GET", "/api/v1/config?namespace=edge")])
 
+    def test_answers_for_another_namespace(self) -> None:
+        """The Go controller knows none, and hands its one document to everybody."""
+        self.client = self.make(A, namespace="edge")
+        for body in (
+            b'{"version": 3, "data": {"url": "https://ip.me"}, "poll_interval_seconds": 10}',
+            wire.configuration_body(configuration(7, namespace="other")),
+        ):
+            self.a.body = body
+            self.failureResultOf(self.client.fetch(None, ""), Malformed)
+
     def test_304_where_nothing_was_known(self) -> None:
         self.a.status = 304
         self.failureResultOf(self.client.fetch(None, ""), Malformed)

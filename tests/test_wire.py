@@ -170,6 +170,17 @@ class ConfigurationTests(SynchronousTestCase):
             },
         )
 
+    def test_served(self):
+        """With the keys of the controller; those of the Go system are none, and nonsense is left out."""
+        configuration = wire.parse_configuration(b'{"version": 3, "data": {"url": "https://ip.me"}}')
+        body = wire.configuration_body(configuration, ["new", "old"])
+        self.assertEqual(wire.parse_served(body).keys, ("new", "old"))
+        for keys in ('"signing_key": null', '"signing_keys": 5', '"signing_keys": [5, null]', '"signing_key": {}'):
+            raw = f'{{"version": 3, "data": {{"url": "https://ip.me"}}, {keys}}}'.encode()
+            self.assertEqual(wire.parse_served(raw).keys, ())
+        raw = b'{"version": 3, "data": {"url": "https://ip.me"}, "signing_key": "one"}'
+        self.assertEqual(wire.parse_served(raw).keys, ("one",))
+
     def test_of_go_controller(self):
         """Neither epoch nor cluster, checksum or key; the version a number or a string."""
         for version in ("3", '"3"'):
