@@ -198,8 +198,12 @@ class ISink(Interface):
     def known() -> Tag | None:
         """The tag of the newest configuration that this agent knows."""
 
-    def served(served: Served) -> None:
-        """What a controller answered to an authenticated request: it is believed, and applied if it is newer."""
+    def served(served: Served) -> str | None:
+        """
+        What a controller answered to an authenticated request: it is believed, and applied if it is newer.
+
+        @return: C{None} if it is now the newest that is known, or was already; else a sentence why it changes nothing.
+        """
 
     def announced(raw: bytes) -> bool:
         """

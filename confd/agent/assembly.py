@@ -61,18 +61,16 @@ def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -
         reactor, settings.namespace, environ, controllers, lambda: enrolment.agent_id, random, settings.backoff_max
     )
     strategy = plugin.make(settings.distribution_strategy, context)
-    keys = KeyRing()
+    inbox = Inbox(settings.namespace, KeyRing(), funnel, lambda: reconciler.hint())
     reconciler = Reconciler(
         reactor,
         controllers,
-        funnel,
-        keys,
+        inbox,
         enrolment,
         Backoff(random, settings.backoff_max),
         random,
         push_is_down=lambda: strategy.pushes and strategy.path() == POLL,
     )
-    inbox = Inbox(settings.namespace, keys, funnel, reconciler.hint)
     agent = Agent(Parts(cache, funnel, forwarder, enrolment, reconciler, inbox, strategy))
     if settings.agent_listen is None:
         return [agent]

@@ -1,4 +1,4 @@
-"""Where strategies bring what they heard: into the funnel if it can be believed, else a hint to look for oneself."""
+"""Where polls and strategies bring what they heard: into the funnel if it can be believed, else a hint to look."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from confd.signing import KeyRing
 @implementer(ISink)
 class Inbox:
     """
-    The one door for pushes, whichever strategy brings them.
+    The one door for what comes from outside, whichever way it came.
 
     @ivar unverified: messages so far that were no more than a hint.
     """
@@ -42,10 +42,26 @@ class Inbox:
         newest = self._funnel.newest
         return None if newest is None else newest.tag
 
-    def served(self, served: Served) -> None:
+    def condition(self) -> Tag | None:
+        """
+        The tag on condition of which a controller is asked.
+
+        Without a key no announcement can be believed, and only a whole answer tells the keys; the Go system has none.
+        """
+        known = self.known()
+        return known if known is not None and (self._keys or not known.cluster) else None
+
+    def poll_interval(self) -> int | None:
+        """Seconds between two polls, as the newest configuration says; C{None} before the first."""
+        newest = self._funnel.newest
+        return None if newest is None else newest.poll_interval
+
+    def served(self, served: Served) -> str | None:
         """See L{ISink}."""
-        self._keys.trust(served.keys)
-        self._funnel.offer(served.configuration)
+        objection = self._funnel.offer(served.configuration)
+        if objection is None:
+            self._keys.trust(served.keys)
+        return objection
 
     def announced(self, raw: bytes) -> bool:
         """See L{ISink}."""

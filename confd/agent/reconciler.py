@@ -12,11 +12,10 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from confd.agent.enrolment import Enrolment
-from confd.agent.funnel import Funnel
+from confd.agent.inbox import Inbox
 from confd.agent.trouble import Trouble
 from confd.interfaces import IControllerClient, IHealth
 from confd.model import ConfdError, Malformed, Unavailable
-from confd.signing import KeyRing
 from confd.timing import Backoff, Periodic
 
 #: How far a poll interval is moved at random, so that a fleet spreads out; it stays within 1.2 intervals (G4).
@@ -42,23 +41,21 @@ class Reconciler(Service):
         self,
         clock: IReactorTime,
         controller: IControllerClient,
-        funnel: Funnel,
-        keys: KeyRing,
+        inbox: Inbox,
         enrolment: Enrolment,
         backoff: Backoff,
         random: Random,
         push_is_down: Callable[[], bool] = lambda: False,
     ) -> None:
         """
-        @param keys: filled with what the controllers tell.
+        @param inbox: where the answers go.
         @param backoff: between polls that fail.
         @param random: where the jitter of the polls comes from.
         @param push_is_down: whether changes should arrive sooner than by poll, and do not at the moment.
         """
         self._clock = clock
         self._controller = controller
-        self._funnel = funnel
-        self._keys = keys
+        self._inbox = inbox
         self._enrolment = enrolment
         self._backoff = backoff
         self._random = random
@@ -102,8 +99,7 @@ class Reconciler(Service):
 
     @property
     def _interval(self) -> int:
-        newest = self._funnel.newest
-        return newest.poll_interval if newest is not None else self._enrolment.poll_interval
+        return self._inbox.poll_interval() or self._enrolment.poll_interval
 
     def _pause(self) -> float:
         if self._silence.reason is not None:
@@ -117,11 +113,8 @@ class Reconciler(Service):
 
     async def _poll(self) -> None:
         self._polled_at = self._clock.seconds()
-        newest = self._funnel.newest
-        # Without a key no announcement can be believed, and only a whole answer tells the keys; the Go system has none.
-        known = newest.tag if newest is not None and (self._keys or not newest.tag.cluster) else None
         try:
-            found = await self._controller.fetch(known, self._enrolment.agent_id)
+            found = await self._controller.fetch(self._inbox.condition(), self._enrolment.agent_id)
         except ConfdError as error:
             self._silence.begin(error.message)
             # Time mends a controller that is away or answers rubbish; wrong credentials it does not.
@@ -130,7 +123,4 @@ class Reconciler(Service):
         self._silence.end()
         self._backoff.reset()
         self._heard_at = self._clock.seconds()
-        self._objection = None
-        if found is not None:
-            self._keys.trust(found.keys)
-            self._objection = self._funnel.offer(found.configuration)
+        self._objection = self._inbox.served(found) if found is not None else None

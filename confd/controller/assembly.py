@@ -41,14 +41,16 @@ def compose(reactor: Any, settings: ControllerSettings) -> list[IService]:
     store = SqliteStore(reactor, settings.db_path, _first(schema, settings))
     snapshot = Snapshot(lambda: store.keys)
     brokers = make_brokers(reactor, settings, settings.distribution_strategy)
-    outbox = Outbox(reactor, [Courier(reactor, broker, Backoff(Random(), RETRY_MAX)) for broker in brokers])
+    in_thread = in_threads_of(reactor)
+    couriers = [Courier(reactor, broker, Backoff(Random(), RETRY_MAX), in_thread) for broker in brokers]
+    outbox = Outbox(reactor, couriers)
     hub = Hub(reactor, snapshot)
     configs = Configs(store, snapshot, schema, utc_now, [hub.announce, outbox.announce])
     registry = Registry(store, reactor, utc_now, snapshot.poll_interval)
     for broker in brokers:
         broker.answer(snapshot.announcement)
     checks = {"store": store, "configurations": snapshot} | {broker.name: broker for broker in brokers}
-    resource = Edge(_guard(settings), in_threads_of(reactor)).resource(
+    resource = Edge(_guard(settings), in_thread).resource(
         ConfigsApi(configs, snapshot, registry, outbox.published),
         AgentsApi(registry, snapshot),
         StreamApi(hub, registry),

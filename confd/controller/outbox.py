@@ -7,10 +7,11 @@ down or hung the newest only. Nothing here delays or fails the publish that it f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -25,6 +26,12 @@ RECEIPT = 0.025
 #: Seconds between two attempts at most, so that a broker has what it missed within 5 seconds of its return.
 RETRY_MAX = 4.0
 
+#: Seconds that announcements under way get when the controller stops.
+FLUSH = 1.0
+
+#: Bytes from which on a document is signed off the reactor.
+_LARGE = 32768
+
 #: Seconds between two looks at an outbox that is empty.
 _IDLE = 60.0
 
@@ -34,15 +41,24 @@ class Courier(Service):
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, broker: IBroker, backoff: Backoff) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        broker: IBroker,
+        backoff: Backoff,
+        in_thread: Callable[..., Deferred[Any]] = maybeDeferred,
+    ) -> None:
         """
         @param backoff: between attempts; its cap is L{RETRY_MAX}.
+        @param in_thread: runs a function off the reactor: a large document takes a while to sign.
         """
         self.broker = broker
+        self._in_thread = in_thread
         self._backoff = backoff
         self._outgoing: dict[str, Encoded] = {}
         self._receipts: dict[str, list[Deferred[None]]] = {}
-        self._loop = Periodic(clock, self._deliver, self._pause)
+        self._reason: str | None = None
+        self._loop = Periodic(clock, self._deliver, self._pause, grace=FLUSH)
 
     def startService(self) -> None:
         """Begin to bring."""
@@ -50,7 +66,7 @@ class Courier(Service):
         self._loop.startService()
 
     def stopService(self) -> Deferred[None] | None:
-        """Bring no more; a restart repeats what is in force."""
+        """Fires when what is under way was brought, or its time is over; a restart repeats what is in force."""
         super().stopService()
         return self._loop.stopService()
 
@@ -65,31 +81,42 @@ class Courier(Service):
 
     def receipt(self, namespace: str) -> Deferred[None]:
         """Fires once the broker has all that was posted of a namespace."""
-        fired: Deferred[None] = Deferred()
-        if namespace in self._outgoing:
-            self._receipts.setdefault(namespace, []).append(fired)
-        else:
-            fired.callback(None)
-        return fired
+        if namespace not in self._outgoing:
+            return succeed(None)
+        waiting = self._receipts.setdefault(namespace, [])
+        receipt: Deferred[None] = Deferred(waiting.remove)
+        waiting.append(receipt)
+        return receipt
 
     def _pause(self) -> float:
         return self._backoff.next() if self._outgoing else _IDLE
 
     async def _deliver(self) -> None:
         while self._outgoing:
-            namespace, encoded = next(iter(self._outgoing.items()))
+            namespace = next(iter(self._outgoing))
+            # To the end of the queue: one that the broker never takes must not keep it from all others.
+            encoded = self._outgoing[namespace] = self._outgoing.pop(namespace)
             try:
-                await self.broker.announce(namespace, encoded.announcement)
+                await self.broker.announce(namespace, await self._signed(encoded))
             except ConfdError as error:
-                tag = str(encoded.configuration.tag)
-                self.log.warn("{tag} is not announced yet: {reason}", tag=tag, reason=error.message)
-                return
+                return self._not_yet(encoded, error.message)
+            self._reason = None
             self._backoff.reset()
-            if self._outgoing.get(namespace) is encoded:
+            if self._outgoing[namespace] is encoded:
                 del self._outgoing[namespace]
-                for receipt in self._receipts.pop(namespace, ()):
-                    if not receipt.called:
-                        receipt.callback(None)
+                waiting = self._receipts.pop(namespace, [])
+                while waiting:
+                    waiting.pop().callback(None)
+
+    async def _signed(self, encoded: Encoded) -> bytes:
+        large = len(encoded.body) >= _LARGE
+        announcement: bytes = await self._in_thread(getattr, encoded, "announcement") if large else encoded.announcement
+        return announcement
+
+    def _not_yet(self, encoded: Encoded, reason: str) -> None:
+        if reason != self._reason:
+            self._reason = reason
+            self.log.warn("{tag} is not announced yet: {reason}", tag=str(encoded.configuration.tag), reason=reason)
 
 
 class Outbox(MultiService):

@@ -62,7 +62,10 @@ class Schema:
         if path is None:
             return cls.compile(BUILT_IN)
         try:
-            return cls.compile(jsontext.decode(Path(path).read_bytes()))
+            schema = jsontext.decode(Path(path).read_bytes())
+            if not isinstance(schema, dict):
+                raise ValueError("it is not a JSON object")
+            return cls.compile(schema)
         except OSError as error:
             raise StartError(f"CONFIG_SCHEMA: cannot read {path}: {error.strerror}.") from None
         except (ConfdError, ValueError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
 
 from attrs import define, field, frozen
 from zope.interface import implementer
@@ -22,14 +23,13 @@ class Encoded:
 
     @ivar body: of GET C{/api/v1/config}.
     @ivar frame: the event of the stream.
-    @ivar announcement: what brokers are told.
     """
 
     configuration: Configuration
     etag: str
     body: bytes
     frame: bytes
-    announcement: bytes
+    _key: SigningKey
 
     @classmethod
     def of(cls, configuration: Configuration, keys: Sequence[SigningKey]) -> Encoded:
@@ -44,8 +44,13 @@ class Encoded:
             etag(configuration.tag),
             body,
             sse.frame("config", body, str(configuration.tag)),
-            announce(configuration, keys[0]),
+            keys[0],
         )
+
+    @cached_property
+    def announcement(self) -> bytes:
+        """What brokers are told; made when the first of them is, as most controllers have none."""
+        return announce(self.configuration, self._key)
 
     @property
     def order(self) -> tuple[int, int]:
@@ -84,7 +89,7 @@ class Snapshot:
 
     def announcement(self, namespace: str) -> bytes | None:
         """What a broker is to be told when it asks; C{None} where there is no such namespace."""
-        found = self._in_force.get(namespace)
+        found = self.find(namespace)
         return None if found is None else found.announcement
 
     def all(self) -> Iterator[Encoded]:
@@ -95,6 +100,10 @@ class Snapshot:
         """That it is not loaded yet: the namespace C{default} always exists."""
         return None if self._in_force else "The controller is starting; the configurations are not loaded yet."
 
+    def find(self, namespace: str) -> Encoded | None:
+        """The configuration in force, C{None} where there is no such namespace."""
+        return self._in_force.get(namespace)
+
     def get(self, namespace: str) -> Encoded:
         """
         The configuration in force.
@@ -102,7 +111,7 @@ class Snapshot:
         @raise NotFound: C{unknown_namespace}.
         @raise Unavailable: C{starting}.
         """
-        found = self._in_force.get(namespace)
+        found = self.find(namespace)
         if found is not None:
             return found
         starting = self.trouble()

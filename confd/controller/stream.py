@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator
+from operator import methodcaller
 from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IPushProducer, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from confd import sse
 from confd.controller.snapshot import Encoded, Snapshot
+from confd.model import Unavailable
 from confd.timing import Periodic
 
 #: Seconds between two heartbeats.
@@ -22,19 +23,28 @@ HEARTBEAT = 10.0
 #: Seconds for which a reader may take nothing before it is cut off.
 PATIENCE = 10.0
 
+#: The order of what a reader has that has nothing.
+_NOTHING = (0, 0)
+
 #: Readers that are written to before the reactor gets a turn.
 SLICE = 200
 
 
 class Hub(Service):
-    """All streams that are open."""
+    """
+    All streams that are open.
+
+    @ivar clock: monotonic.
+    """
 
     log = Logger()
 
     def __init__(self, clock: IReactorTime, snapshot: Snapshot) -> None:
-        self._clock, self._snapshot = clock, snapshot
+        self.clock, self._snapshot = clock, snapshot
         # Keys of a dictionary: a set that remembers who came first.
         self._readers: dict[str, dict[Reader, None]] = {}
+        # What is being told: of each namespace one at a time, the newest.
+        self._news: dict[str, Encoded] = {}
         self._beat = Periodic(clock, self._heartbeat, lambda: HEARTBEAT)
 
     def __len__(self) -> int:
@@ -58,13 +68,16 @@ class Hub(Service):
         A new reader: it gets the configuration in force at once unless it has it, and from then on each that follows.
 
         @raise NotFound: C{unknown_namespace}.
+        @raise Unavailable: C{stopping}: there would be nobody to end it.
         """
+        if not self.running:
+            raise Unavailable("stopping", "The controller is stopping; come back in a moment.")
         in_force = self._snapshot.get(namespace)
-        reader = Reader(self, request, namespace)
+        has_it = last_event_id == str(in_force.configuration.tag)
+        reader = Reader(self, request, namespace, in_force.order if has_it else _NOTHING)
         self._readers.setdefault(namespace, {})[reader] = None
         reader.begin()
-        if last_event_id != str(in_force.configuration.tag):
-            reader.send(in_force)
+        reader.send(in_force)
         return reader
 
     def leave(self, reader: Reader) -> None:
@@ -75,38 +88,54 @@ class Hub(Service):
             self._readers.pop(reader.namespace, None)
 
     def announce(self, encoded: Encoded) -> None:
-        """Tell those who read this namespace."""
-        readers = self._readers.get(encoded.configuration.namespace, {})
-        self._tell(iter(list(readers)), encoded)
+        """Tell those who read this namespace; where they are still being told of one before, it takes its place."""
+        namespace = encoded.configuration.namespace
+        under_way = namespace in self._news
+        self._news[namespace] = encoded
+        if not under_way:
+            self._tell(namespace)
 
-    def in_force(self, namespace: str) -> Encoded:
+    def in_force(self, namespace: str) -> Encoded | None:
         """What a reader that has caught its breath is owed: the newest only, never a queue."""
-        return self._snapshot.get(namespace)
+        return self._snapshot.find(namespace)
 
-    def now(self) -> float:
-        """Monotonic seconds."""
-        return self._clock.seconds()
+    def _tell(self, namespace: str) -> None:
+        encoded = self._news[namespace]
 
-    def _tell(self, readers: Iterator[Reader], encoded: Encoded) -> None:
-        told = 0
-        for reader in islice(readers, SLICE):
-            reader.send(encoded)
-            told += 1
-        if told == SLICE:
-            self._clock.callLater(0, self._tell, readers, encoded)
+        def told() -> None:
+            if self._news[namespace] is encoded:
+                del self._news[namespace]
+            else:
+                self._tell(namespace)
+
+        self._for_each(namespace, lambda reader: reader.send(self._news[namespace]), told)
 
     def _heartbeat(self) -> None:
-        for namespace, readers in list(self._readers.items()):
-            tag = str(self._snapshot.get(namespace).configuration.tag)
-            self._pulse(iter(list(readers)), sse.frame("heartbeat", tag.encode()))
+        for namespace in list(self._readers):
+            in_force = self._snapshot.find(namespace)
+            if in_force is None:
+                # It was retired.
+                self._for_each(namespace, methodcaller("end"))
+            else:
+                beat = sse.frame("heartbeat", str(in_force.configuration.tag).encode())
+                self._for_each(namespace, methodcaller("beat", beat))
 
-    def _pulse(self, readers: Iterator[Reader], beat: bytes) -> None:
-        beaten = 0
-        for reader in islice(readers, SLICE):
-            reader.beat(beat)
-            beaten += 1
-        if beaten == SLICE:
-            self._clock.callLater(0, self._pulse, readers, beat)
+    def _for_each(
+        self, namespace: str, act: Callable[[Reader], object], then: Callable[[], object] = lambda: None
+    ) -> None:
+        self._go_on(iter(list(self._readers.get(namespace, ()))), act, then)
+
+    def _go_on(self, readers: Iterator[Reader], act: Callable[[Reader], object], then: Callable[[], object]) -> None:
+        for done, reader in enumerate(readers, 1):
+            try:
+                act(reader)
+            except Exception:
+                self.log.failure("a stream failed")
+                reader.stopProducing()
+            if done == SLICE:
+                self.clock.callLater(0, self._go_on, readers, act, then)
+                return
+        then()
 
 
 @implementer(IPushProducer)
@@ -114,56 +143,73 @@ class Reader:
     """
     One open stream.
 
-    What it is owed is a flag, not a buffer: while its connection takes nothing, nothing is written to it.
+    What it is owed is the newest, not a queue: while its connection takes nothing, nothing is written to it, so that it
+    is behind by what the transport holds and one configuration at most.
 
     @ivar done: fires when the stream is over.
     """
 
-    __slots__ = ("_hub", "_order", "_request", "_stalled_at", "done", "namespace")
+    __slots__ = ("_cut", "_hub", "_order", "_request", "done", "namespace")
 
-    def __init__(self, hub: Hub, request: Any, namespace: str) -> None:
-        self._hub, self._request, self.namespace = hub, request, namespace
-        self._order = (0, 0)
-        self._stalled_at: float | None = None
-        self.done: Deferred[None] = Deferred()
+    def __init__(self, hub: Hub, request: Any, namespace: str, order: tuple[int, int]) -> None:
+        """
+        @param order: of the configuration that it has.
+        """
+        self._hub, self._request, self.namespace, self._order = hub, request, namespace, order
+        self._cut: IDelayedCall | None = None
+        # A client that hangs up cancels whoever waits for this.
+        self.done: Deferred[None] = Deferred(lambda _: self.stopProducing())
 
     def begin(self) -> None:
         """Send the headers."""
         self._request.setHeader("Content-Type", sse.CONTENT_TYPE)
         self._request.registerProducer(self, True)
-        self._request.notifyFinish().addErrback(lambda _: self._hub.leave(self))
         self._request.write(sse.COMMENT)
 
     def send(self, encoded: Encoded) -> None:
         """A configuration; one that is not newer than the last is left out."""
-        if self._stalled_at is None and encoded.order > self._order:
+        if encoded.order > self._order and self._takes_more:
             self._order = encoded.order
             self._request.write(encoded.frame)
 
     def beat(self, beat: bytes) -> None:
-        """A heartbeat, or the end for a reader that has taken nothing for too long."""
-        if self._stalled_at is None:
+        """A heartbeat."""
+        if self._takes_more:
             self._request.write(beat)
-        elif self._hub.now() - self._stalled_at >= PATIENCE:
-            self._request.channel.transport.abortConnection()
 
     def end(self) -> None:
-        """End the stream in order."""
-        self._hub.leave(self)
+        """End the stream in order; one that takes nothing is cut, as it would not take its end either."""
+        if self.done.called:
+            return
+        transport, stalled = self._request.channel.transport, self._cut is not None
+        self.stopProducing()
         self._request.unregisterProducer()
-        if not self.done.called:
-            self.done.callback(None)
+        self.done.callback(None)
+        if stalled:
+            transport.abortConnection()
 
     def pauseProducing(self) -> None:
-        """The connection is full."""
-        if self._stalled_at is None:
-            self._stalled_at = self._hub.now()
+        """The connection is full: what comes now is left out, and it is cut if it stays so."""
+        if self._takes_more:
+            self._cut = self._hub.clock.callLater(PATIENCE, self._request.channel.transport.abortConnection)
 
     def resumeProducing(self) -> None:
         """The connection takes bytes again: bring the reader up to date."""
-        self._stalled_at = None
-        self.send(self._hub.in_force(self.namespace))
+        self._keep()
+        in_force = self._hub.in_force(self.namespace)
+        if in_force is not None:
+            self.send(in_force)
 
     def stopProducing(self) -> None:
         """The connection is gone."""
+        self._keep()
         self._hub.leave(self)
+
+    @property
+    def _takes_more(self) -> bool:
+        return self._cut is None and not self.done.called
+
+    def _keep(self) -> None:
+        if self._cut is not None and self._cut.active():
+            self._cut.cancel()
+        self._cut = None

@@ -6,8 +6,9 @@ from attrs import define
 
 from confd.controller.registry import Registry
 from confd.controller.stream import Hub
-from confd.web.endpoint import HANDLED, Answer, Call, NamespaceQuery, endpoint
+from confd.web.endpoint import Call, NamespaceQuery, endpoint
 from confd.web.guard import Role
+from confd.web.ongoing import Ongoing
 
 
 @define(eq=False)
@@ -18,10 +19,13 @@ class StreamApi:
     _registry: Registry
 
     @endpoint("GET", "/api/v1/stream", Role.AGENT, "Each change, as server-sent events.", query=NamespaceQuery)
-    async def stream(self, call: Call) -> Answer:
+    async def stream(self, call: Call) -> Ongoing:
         """With the current tag in C{Last-Event-ID} the next change is the first event, else what is in force."""
         known, agent_id = call.header("Last-Event-ID"), call.header("X-Agent-ID")
         if agent_id:
             self._registry.polled(agent_id)
-        await self._hub.join(call.request, call.query.namespace, known).done
-        return HANDLED
+        reader = self._hub.join(call.request, call.query.namespace, known)
+        if call.request.method == b"HEAD":
+            # Its answer has no body, so there is nothing that could keep it open.
+            reader.end()
+        return Ongoing(reader.done)

@@ -7,12 +7,16 @@ A suite is made for a fixture, so that whoever writes another store has its test
         pass
 """
 
+from confd.testing.brokers import BrokerFixture, MemoryBroker, MemoryServer, make_ibroker_tests
 from confd.testing.examples import a_draft, an_agent
 from confd.testing.memory import MemoryStore
 from confd.testing.stores import StoreFixture, make_iagentstore_tests, make_iconfigstore_tests
 from confd.testing.strategies import MemorySink, StrategyFixture, make_istrategy_tests
 
 __all__ = [
+    "BrokerFixture",
+    "MemoryBroker",
+    "MemoryServer",
     "MemorySink",
     "MemoryStore",
     "StoreFixture",
@@ -20,6 +24,7 @@ __all__ = [
     "a_draft",
     "an_agent",
     "make_iagentstore_tests",
+    "make_ibroker_tests",
     "make_iconfigstore_tests",
     "make_istrategy_tests",
 ]

@@ -36,9 +36,10 @@ class MemorySink:
         """See L{ISink}."""
         return None
 
-    def served(self, served: object) -> None:
+    def served(self, served: object) -> str | None:
         """See L{ISink}."""
         self.heard.append(("served", served))
+        return None
 
     def announced(self, raw: bytes) -> bool:
         """See L{ISink}."""

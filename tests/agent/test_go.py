@@ -16,6 +16,7 @@ from confd.agent.disk import CacheFiles
 from confd.agent.enrolment import Enrolment
 from confd.agent.forwarder import RETRY_MAX, Forwarder
 from confd.agent.funnel import Funnel
+from confd.agent.inbox import Inbox
 from confd.agent.reconciler import Reconciler
 from confd.client import ControllerClient, WorkerClient
 from confd.http import Http
@@ -43,10 +44,8 @@ class GoTests(SynchronousTestCase):
         self.forwarder = Forwarder(self.clock, worker, Backoff(random, RETRY_MAX), self.cache.keep)
         self.funnel = Funnel(self.forwarder.deliver)
         enrolment = Enrolment(self.clock, controllers, Backoff(random), Registration("host-1"), self.cache.keep_id)
-        self.keys = KeyRing()
-        self.reconciler = Reconciler(
-            self.clock, controllers, self.funnel, self.keys, enrolment, Backoff(random), random
-        )
+        self.inbox = Inbox("default", KeyRing(), self.funnel, lambda: self.reconciler.hint())
+        self.reconciler = Reconciler(self.clock, controllers, self.inbox, enrolment, Backoff(random), random)
         for part in (self.cache, self.forwarder, enrolment, self.reconciler):
             part.startService()
 

@@ -61,6 +61,22 @@ class InboxTests(SynchronousTestCase):
         self.assertEqual(self.inbox.known(), configuration(5).tag)
         self.assertIsNone(Inbox("default", KeyRing(), Funnel(self.applied.append), self.hint).known())
 
+    def test_keys_of_a_controller_that_is_refused(self) -> None:
+        """Whom this agent does not follow cannot tell it whom to believe."""
+        foreign = Served(configuration(9, cluster_id=OTHER_CLUSTER), (STRANGER.public,))
+        self.assertIsNotNone(self.inbox.served(foreign))
+        self.assertFalse(self.inbox.announced(announce(configuration(6), STRANGER)))
+        self.assertTrue(self.inbox.announced(announce(configuration(6), KEY)))
+
+    def test_condition(self) -> None:
+        """Without a key the whole answer is asked for; the Go system has none."""
+        self.assertEqual(self.inbox.condition(), configuration(5).tag)
+        keyless = Inbox("default", KeyRing(), self.funnel, self.hint)
+        self.assertIsNone(keyless.condition())
+        go = Funnel(self.applied.append)
+        go.offer(configuration(5, cluster_id="", epoch=0))
+        self.assertEqual(Inbox("default", KeyRing(), go, self.hint).condition(), go.newest.tag)  # type: ignore[union-attr]
+
     def test_newer(self) -> None:
         """It is applied once, however often it comes, and no controller is asked."""
         message = announce(configuration(6), KEY)
@@ -79,11 +95,20 @@ class InboxTests(SynchronousTestCase):
 
     def test_what_is_known_already(self) -> None:
         """Whoever says it: it is no reason to ask."""
-        go = b'{"version":"5","config":{"url":"https://example.org/5"},"timestamp":"2026-01-02T03:04:05Z"}'
         self.assertTrue(self.inbox.announced(announce(configuration(5), KEY)))
         self.assertTrue(self.inbox.announced(announce(configuration(5), STRANGER)))
         self.assertEqual((self.hints, self.inbox.unverified, len(self.applied)), (0, 0, 1))
-        self.doubted(go)
+
+    def test_the_go_controller(self) -> None:
+        """What it announces is never signed: each change is a hint, and the same again is none."""
+        funnel = Funnel(self.applied.append)
+        inbox = Inbox("default", KeyRing(), funnel, self.hint)
+        funnel.offer(configuration(5, cluster_id=""))
+        message = b'{"version":"%d","config":{"url":"https://example.org/5"},"timestamp":"2026-01-02T03:04:05Z"}'
+        self.assertTrue(inbox.announced(message % 5))
+        self.assertEqual(self.hints, 0)
+        self.assertFalse(inbox.announced(message % 6))
+        self.assertEqual((self.hints, len(self.applied), self.lines), (1, 2, []))
 
     def test_unsigned(self) -> None:
         self.doubted(*(self.unsigned(configuration(version)) for version in range(6, 30)))

@@ -13,6 +13,7 @@ from zope.interface.verify import verifyObject
 
 from confd.agent.enrolment import Enrolment
 from confd.agent.funnel import Funnel
+from confd.agent.inbox import Inbox
 from confd.agent.reconciler import Reconciler
 from confd.interfaces import IControllerClient, IHealth
 from confd.model import Configuration, Malformed, NotFound, Registration, Served, Unauthenticated, Unavailable
@@ -36,10 +37,8 @@ class ReconcilerTests(SynchronousTestCase):
         self.funnel = Funnel(self.through.append)
         random = Random(seed)
         self.enrolment = Enrolment(self.clock, self.controller, Backoff(random), Registration(), lambda agent_id: None)
-        self.keys = KeyRing()
-        self.reconciler = Reconciler(
-            self.clock, self.controller, self.funnel, self.keys, self.enrolment, Backoff(random), random
-        )
+        self.inbox = Inbox("default", KeyRing(), self.funnel, lambda: self.reconciler.hint())
+        self.reconciler = Reconciler(self.clock, self.controller, self.inbox, self.enrolment, Backoff(random), random)
 
     def versions(self) -> list[int]:
         """What came through the funnel."""

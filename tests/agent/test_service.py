@@ -77,11 +77,8 @@ class World:
         self.enrolment = Enrolment(
             self.clock, self.controller, Backoff(random), Registration("host-1"), self.cache.keep_id
         )
-        self.keys = KeyRing()
-        self.reconciler = Reconciler(
-            self.clock, self.controller, self.funnel, self.keys, self.enrolment, Backoff(random), random
-        )
-        self.inbox = Inbox("default", self.keys, self.funnel, self.reconciler.hint)
+        self.inbox = Inbox("default", KeyRing(), self.funnel, lambda: self.reconciler.hint())
+        self.reconciler = Reconciler(self.clock, self.controller, self.inbox, self.enrolment, Backoff(random), random)
         self.strategy = FakeStrategy()
         self.agent = Agent(
             Parts(self.cache, self.funnel, self.forwarder, self.enrolment, self.reconciler, self.inbox, self.strategy)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.announcement import read
+from confd.controller.outbox import RECEIPT, RETRY_MAX
 from confd.model import DEFAULT_NAMESPACE
+from confd.signing import KeyRing
+from confd.testing.brokers import MemoryBroker
 from confd.testing.examples import a_draft
 from confd.testing.memory import MemoryStore
 from tests.controller.house import ADMIN, AGENT, House
-from tests.conversation import Reply
+from tests.conversation import Conversation, Reply
 
 CONFIG = "/api/v1/config"
 URL = {"url": "http://127.0.0.1/"}
@@ -220,6 +227,110 @@ class PublishTests(SynchronousTestCase):
         reply = caller.answer()
         assert reply is not None
         self.assertEqual(reply.json["version"], 2)
+
+
+class PushTests(SynchronousTestCase):
+    """What is said of brokers and keys."""
+
+    def setUp(self) -> None:
+        self.broker = MemoryBroker()
+        self.broker.startService()
+        self.house = House(brokers=[self.broker])
+
+    def publish(self) -> Conversation:
+        """Somebody who publishes."""
+        caller = self.house.caller()
+        caller.ask("POST", CONFIG, json=URL, auth=ADMIN)
+        return caller
+
+    def published(self, caller: Conversation) -> object:
+        """What the answer says, which must be there."""
+        reply = caller.answer()
+        assert reply is not None
+        self.assertEqual(reply.status, 200)
+        return reply.json["published"]
+
+    def rotate(self) -> str:
+        """Sign with a new key; returns its public half."""
+        reply = self.house.caller().post("/api/v1/signing-key/rotate", auth=ADMIN)
+        self.assertEqual(reply.status, 200)
+        key: str = reply.json["signing_key"]
+        return key
+
+    def told(self) -> dict[str, Any]:
+        """What a poll says."""
+        body: dict[str, Any] = self.house.caller().get(CONFIG, auth=AGENT).json
+        return body
+
+    def believed(self, *publics: str) -> bool:
+        """Whether one of these keys signed what the broker has."""
+        ring = KeyRing()
+        ring.trust(publics)
+        return read(self.broker.server.kept["default"]).verified(ring)
+
+    def test_published(self) -> None:
+        self.assertIs(self.published(self.publish()), True)
+        self.assertEqual(read(self.broker.server.kept["default"]).configuration.version, 2)
+
+    def test_without_brokers(self) -> None:
+        self.house = House()
+        self.assertIs(self.published(self.publish()), True)
+
+    def test_broker_is_down(self) -> None:
+        """S09: it is said at once, and made up for when the broker is back."""
+        self.broker.server.fail("It is down.")
+        self.assertIs(self.published(self.publish()), False)
+        self.broker.server.come_back()
+        self.house.clock.advance(RETRY_MAX)
+        self.assertEqual(read(self.broker.server.kept["default"]).configuration.version, 2)
+
+    def test_broker_hangs(self) -> None:
+        """G4: the answer comes as fast."""
+        self.broker.announce = lambda *_: Deferred()  # type: ignore[method-assign]
+        caller = self.publish()
+        self.house.clock.advance(RECEIPT)
+        self.assertIs(self.published(caller), False)
+
+    def test_broker_with_a_defect(self) -> None:
+        """What follows the commit cannot fail the request."""
+        self.broker.announce = lambda *_: 1 / 0  # type: ignore[method-assign]
+        caller = self.publish()
+        self.house.clock.advance(RECEIPT)
+        self.assertIs(self.published(caller), False)
+        self.assertEqual(self.told()["version"], 2)
+        self.assertTrue(self.flushLoggedErrors(ZeroDivisionError))
+
+    def test_keys_in_the_body(self) -> None:
+        """Contract, sections 4 and 6."""
+        told = self.told()
+        self.assertEqual(told["signing_keys"], [told["signing_key"]])
+        self.assertEqual(told["signing_key"], self.house.store.keys[0].public)
+        self.assertTrue(self.believed(told["signing_key"]))
+
+    def test_rotation(self) -> None:
+        """The new key signs, the one before stays good, and what is in force is announced anew."""
+        first = self.told()["signing_key"]
+        second = self.rotate()
+        self.assertEqual(self.told()["signing_keys"], [second, first])
+        self.assertTrue(self.believed(second))
+        self.assertFalse(self.believed(first))
+        third = self.rotate()
+        self.assertEqual(self.told()["signing_keys"], [third, second])
+        self.assertEqual(self.told()["version"], 1)
+
+    def test_who_may_rotate(self) -> None:
+        before = self.told()["signing_keys"]
+        for auth, status in ((None, 401), (AGENT, 403)):
+            self.assertEqual(self.house.caller().post("/api/v1/signing-key/rotate", auth=auth).status, status)
+        self.house.store.broken = "the disk is full"
+        self.assertEqual(self.house.caller().post("/api/v1/signing-key/rotate", auth=ADMIN).status, 503)
+        self.assertEqual(self.told()["signing_keys"], before)
+
+    def test_nothing_tells_a_private_key(self) -> None:
+        private = self.house.store.keys[0].private_bytes()
+        seen = self.house.caller().get(CONFIG, auth=ADMIN).body + self.broker.server.kept["default"]
+        for secret in (private.hex().encode(), base64.b64encode(private).rstrip(b"=")):
+            self.assertNotIn(secret, seen)
 
 
 class SlowStore(MemoryStore):

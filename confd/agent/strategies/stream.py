@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -54,7 +54,7 @@ class Stream:
 
     def stop(self) -> Deferred[None]:
         """See L{IStrategy}."""
-        return maybeDeferred(self._loop.stopService)
+        return self._loop.stopService() or succeed(None)
 
     def path(self) -> str:
         """See L{IStrategy}."""

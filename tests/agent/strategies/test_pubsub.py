@@ -1,0 +1,187 @@
+"""Tests of L{confd.agent.strategies.pubsub}."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.agent.strategies.pubsub import SPREAD, PubSub
+from confd.interfaces import POLL
+from confd.model import Unavailable
+from confd.testing import MemorySink, make_istrategy_tests
+from confd.testing.brokers import MemoryBroker, MemoryServer
+
+HINT = ("hint",)
+
+
+def away(_: SynchronousTestCase) -> tuple[PubSub, Clock]:
+    """One whose broker is down."""
+    server = MemoryServer()
+    server.fail("It is down.")
+    clock = Clock()
+    return PubSub(clock, server.broker(), "default", Random(1)), clock
+
+
+class PubSubContractTests(make_istrategy_tests(away)):  # type: ignore[misc]
+    """It keeps the contract of strategies."""
+
+
+class SlowBroker(MemoryBroker):
+    """
+    Gives and ends when the test says so.
+
+    @ivar asked: what it owes of its newest announcement.
+    @ivar ended: fires when it has stopped; C{None} for at once.
+    """
+
+    def __init__(self, server: MemoryServer) -> None:
+        super().__init__(server)
+        self.asked: list[Deferred[bytes | None]] = []
+        self.ended: Deferred[None] | None = None
+
+    def latest(self, namespace: str) -> Deferred[bytes | None]:
+        """Later."""
+        self.asked.append(Deferred())
+        return self.asked[-1]
+
+    def stopService(self) -> Any:
+        """Connects once more while it ends, as a real one may."""
+        self.audience.connected()
+        super().stopService()
+        return self.ended
+
+
+class PubSubTests(SynchronousTestCase):
+    """L{PubSub}."""
+
+    def setUp(self) -> None:
+        self.clock, self.server, self.sink = Clock(), MemoryServer(), MemorySink()
+        self.broker: Any = self.server.broker()
+
+    def start(self, broker: Any = None, seed: int = 1) -> PubSub:
+        """One that has started."""
+        strategy = PubSub(self.clock, broker or self.broker, "default", Random(seed))
+        strategy.start(self.sink)
+        return strategy
+
+    def test_it_hears_what_is_announced(self) -> None:
+        self.start()
+        self.clock.advance(SPREAD)
+        self.sink.heard.clear()
+        self.server.publish("default", b"one")
+        self.server.publish("other", b"not mine")
+        self.server.publish("default", b"two")
+        self.assertEqual(self.sink.heard, [("announced", b"one"), ("announced", b"two")])
+
+    def test_it_subscribes_then_catches_up_then_compares(self) -> None:
+        """S07: what was announced before it came is not missed, nor what is announced while it looks."""
+        broker = SlowBroker(self.server)
+        self.start(broker)
+        self.server.publish("default", b"meanwhile")
+        broker.asked[0].callback(b"before")
+        self.assertEqual(self.sink.heard, [("announced", b"meanwhile"), ("announced", b"before")])
+        self.clock.advance(SPREAD)
+        self.assertEqual(self.sink.heard[2:], [HINT])
+
+    def test_a_broker_that_has_nothing(self) -> None:
+        self.start()
+        self.clock.advance(SPREAD)
+        self.assertEqual(self.sink.heard, [HINT])
+
+    def test_on_every_connection(self) -> None:
+        self.server.publish("default", b"kept")
+        self.start()
+        self.clock.advance(SPREAD)
+        for _ in range(3):
+            self.sink.heard.clear()
+            self.server.come_back(empty=False)
+            self.clock.advance(SPREAD)
+            self.assertEqual(self.sink.heard, [("announced", b"kept"), HINT])
+
+    def test_a_connection_that_flaps_compares_once(self) -> None:
+        self.start()
+        for _ in range(10):
+            self.server.come_back()
+        self.clock.advance(SPREAD)
+        self.assertEqual(self.sink.heard, [HINT])
+
+    def test_a_fleet_does_not_compare_at_once(self) -> None:
+        for seed in range(40):
+            self.start(self.server.broker(), seed)
+        for quarter in range(1, 5):
+            self.clock.advance(SPREAD / 4)
+            self.assertTrue(3 <= len(self.sink.heard) / quarter <= 20, (quarter, self.sink.heard))
+        self.assertEqual(len(self.sink.heard), 40)
+
+    def test_it_compares_although_the_broker_tells_nothing(self) -> None:
+        """Down, or broken in a way that nobody thought of."""
+        for error in (Unavailable("broker_unavailable", "It is down."), ValueError("a defect")):
+            self.sink.heard.clear()
+            broker = SlowBroker(self.server)
+            self.start(broker)
+            broker.asked[0].errback(error)
+            self.clock.advance(SPREAD)
+            self.assertEqual(self.sink.heard, [HINT])
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_path(self) -> None:
+        strategy = PubSub(self.clock, self.broker, "default", Random(1))
+        self.assertEqual(strategy.path(), POLL)
+        strategy.start(self.sink)
+        self.assertEqual(strategy.path(), "MEMORY")
+        self.server.fail("It is down.")
+        self.assertEqual(strategy.path(), POLL)
+        self.server.come_back()
+        self.assertEqual(strategy.path(), "MEMORY")
+        self.successResultOf(strategy.stop())
+        self.assertEqual(strategy.path(), POLL)
+
+    def test_stop_while_it_catches_up(self) -> None:
+        broker = SlowBroker(self.server)
+        strategy = self.start(broker)
+        self.successResultOf(strategy.stop())
+        self.assertEqual((self.sink.heard, self.clock.getDelayedCalls()), ([], []))
+
+    def test_stop_of_a_broker_that_connects_once_more(self) -> None:
+        broker = SlowBroker(self.server)
+        broker.ended = Deferred()
+        stopped = self.start(broker).stop()
+        broker.asked[-1].callback(None)
+        broker.ended.callback(None)
+        self.successResultOf(stopped)
+        self.assertEqual((len(broker.asked), self.clock.getDelayedCalls()), (2, []))
+
+    def test_stop_before_it_compares(self) -> None:
+        strategy = self.start()
+        self.successResultOf(strategy.stop())
+        self.assertEqual((self.sink.heard, self.clock.getDelayedCalls()), ([], []))
+
+    def test_stop_waits_for_the_broker(self) -> None:
+        broker = SlowBroker(self.server)
+        broker.ended = Deferred()
+        strategy = self.start(broker)
+        stopped = strategy.stop()
+        self.assertNoResult(stopped)
+        broker.ended.callback(None)
+        self.successResultOf(stopped)
+        self.clock.advance(60)
+        self.server.publish("default", b"after")
+        self.assertEqual(self.sink.heard, [])
+
+    def test_a_broker_that_does_not_stop_cleanly(self) -> None:
+        broker = SlowBroker(self.server)
+        broker.ended = fail(ValueError("a defect"))
+        self.failureResultOf(self.start(broker).stop(), ValueError)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_started_again(self) -> None:
+        strategy = self.start()
+        self.successResultOf(strategy.stop())
+        strategy.start(self.sink)
+        self.clock.advance(SPREAD)
+        self.server.publish("default", b"one")
+        self.assertEqual(self.sink.heard, [HINT, ("announced", b"one")])

@@ -1,0 +1,216 @@
+"""Tests of L{confd.agent.strategies.stream}."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.logger import LogEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd import sse, wire
+from confd.agent.strategies.stream import SILENCE, Stream
+from confd.interfaces import POLL
+from confd.model import Configuration, Served, Tag, Unavailable
+from confd.testing import MemorySink, make_istrategy_tests
+from confd.timing import Backoff
+from tests.agent.fakes import AGENT_ID, KEY, FakeController, configuration
+
+HINT = ("hint",)
+DOWN = Unavailable("down", "No controller answers.")
+
+#: Seconds that the first and the longest pause between two connections take at most.
+FIRST, LONGEST = 4.0, 30.0
+
+
+class KnowingSink(MemorySink):
+    """One that knows a version."""
+
+    tag: Tag | None = configuration(5).tag
+
+    def known(self) -> Tag | None:
+        """See L{ISink}."""
+        return self.tag
+
+
+def event(made: Configuration) -> bytes:
+    """The event that a controller sends of a configuration."""
+    return sse.frame("config", wire.configuration_body(made, [KEY.public]), str(made.tag))
+
+
+def heartbeat(text: str) -> bytes:
+    """A heartbeat."""
+    return sse.frame("heartbeat", text.encode())
+
+
+def away(_: SynchronousTestCase) -> tuple[Stream, Clock]:
+    """One whose controller is down."""
+    clock = Clock()
+    controller = FakeController(failure=DOWN)
+    return Stream(clock, controller, "default", str, Backoff(Random(1), LONGEST, FIRST)), clock
+
+
+class StreamContractTests(make_istrategy_tests(away)):  # type: ignore[misc]
+    """It keeps the contract of strategies."""
+
+
+class StreamTests(SynchronousTestCase):
+    """L{Stream}, of an agent that knows version 5."""
+
+    def setUp(self) -> None:
+        self.clock, self.controller, self.sink = Clock(), FakeController(), KnowingSink()
+        backoff = Backoff(Random(1), LONGEST, FIRST)
+        self.strategy = Stream(self.clock, self.controller, "default", lambda: AGENT_ID, backoff)
+        self.strategy.start(self.sink)
+
+    def receive(self, raw: bytes) -> None:
+        """Bytes arrive on the newest stream; what is raised of it ends it, as L{IControllerClient} promises."""
+        _, received, ended = self.controller.streams[-1]
+        try:
+            received(raw)
+        except Exception as error:
+            ended.errback(error)
+
+    @property
+    def connections(self) -> int:
+        """How often it connected."""
+        return len(self.controller.streams)
+
+    def pauses(self, times: int, break_off: Any) -> list[float]:
+        """Seconds from the end of a connection to the next one, again and again."""
+        found = []
+        for _ in range(times):
+            break_off()
+            before, since = self.connections, self.clock.seconds()
+            while self.connections == before:
+                self.clock.advance(0.25)
+            found.append(self.clock.seconds() - since)
+        return found
+
+    def test_it_says_what_it_knows(self) -> None:
+        self.assertEqual(self.controller.streams[0][0], configuration(5).tag)
+        self.sink.tag = configuration(6).tag
+        self.controller.streams[0][2].callback(None)
+        self.clock.advance(FIRST)
+        self.assertEqual(self.controller.streams[1][0], configuration(6).tag)
+
+    def test_a_configuration(self) -> None:
+        self.receive(event(configuration(6)))
+        self.assertEqual(self.sink.heard, [("served", Served(configuration(6), (KEY.public,)))])
+
+    def test_in_pieces(self) -> None:
+        for byte in sse.COMMENT + event(configuration(6)) + event(configuration(7)):
+            self.receive(bytes([byte]))
+        self.assertEqual([served.configuration.version for _, served in self.sink.heard], [6, 7])
+
+    def test_half_an_event_does_not_outlive_its_connection(self) -> None:
+        whole = event(configuration(6))
+        self.receive(whole[:50])
+        self.controller.streams[0][2].callback(None)
+        self.clock.advance(FIRST)
+        self.receive(whole)
+        self.assertEqual(len(self.sink.heard), 1)
+
+    def test_heartbeats(self) -> None:
+        """Only a newer one is a reason to ask."""
+        known = configuration(5).tag
+        for tag in (known, configuration(4).tag, "99999999.1.9", "7"):
+            self.receive(heartbeat(str(tag)))
+        self.assertEqual(self.sink.heard, [])
+        self.receive(heartbeat(str(configuration(6).tag)))
+        self.assertEqual(self.sink.heard, [HINT])
+        self.sink.tag = None
+        self.receive(heartbeat(str(known)))
+        self.assertEqual(self.sink.heard, [HINT, HINT])
+
+    def test_events_of_another_time(self) -> None:
+        self.receive(sse.frame("fanfare", b"{}") + b"retry: 1\n\n: hello\n\n")
+        self.assertEqual((self.sink.heard, self.strategy.path()), ([], "STREAM"))
+
+    def test_silence(self) -> None:
+        """After three heartbeats that did not come it connects anew."""
+        self.receive(sse.COMMENT)
+        self.clock.advance(SILENCE - 1)
+        self.receive(heartbeat(str(configuration(5).tag)))
+        self.clock.advance(SILENCE - 1)
+        self.assertEqual((self.connections, self.strategy.path()), (1, "STREAM"))
+        self.clock.advance(1)
+        self.assertEqual(self.strategy.path(), POLL)
+        self.clock.advance(FIRST)
+        self.assertEqual(self.connections, 2)
+
+    def test_a_controller_that_takes_the_connection_and_says_nothing(self) -> None:
+        self.clock.advance(SILENCE)
+        self.clock.advance(FIRST)
+        self.assertEqual((self.connections, self.strategy.path()), (2, POLL))
+
+    def test_what_is_malformed_ends_the_connection_and_nothing_else(self) -> None:
+        """With back-off that grows: a controller that talks rubbish is not asked all the time."""
+        forged = event(configuration(6)).replace(b"example.org", b"example.com")
+        for rubbish in (sse.frame("config", b"{"), sse.frame("config", b"[]"), forged, heartbeat("ü"), heartbeat("")):
+            pauses = self.pauses(8, lambda rubbish=rubbish: self.receive(rubbish))
+            self.assertGreater(max(pauses), FIRST)
+            self.assertLessEqual(max(pauses), LONGEST)
+        self.assertEqual(self.sink.heard, [])
+        self.receive(event(configuration(6)))
+        self.assertEqual(len(self.sink.heard), 1)
+
+    def test_a_line_without_an_end(self) -> None:
+        for _ in range(wire.MAX_ANSWER_BYTES // 65536):
+            self.receive(b"x" * 65536)
+        self.assertEqual(self.strategy.path(), "STREAM")
+        self.receive(b"x")
+        self.assertEqual(self.strategy.path(), POLL)
+
+    def test_a_controller_that_hangs_up(self) -> None:
+        """The back-off grows, up to its cap, and any good event resets it."""
+        self.assertGreater(max(self.pauses(12, lambda: self.controller.streams[-1][2].callback(None))), FIRST)
+        self.receive(heartbeat(str(configuration(5).tag)))
+        self.assertLessEqual(self.pauses(1, lambda: self.controller.streams[-1][2].errback(DOWN))[0], FIRST)
+
+    def test_a_defect_of_a_listener(self) -> None:
+        """It is logged, and the stream begins anew."""
+        self.sink.served = lambda _: 1 / 0  # type: ignore[method-assign]
+        self.receive(event(configuration(6)))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.clock.advance(FIRST)
+        self.assertEqual((self.connections, self.strategy.path()), (2, POLL))
+
+    def test_path(self) -> None:
+        self.assertEqual(self.strategy.path(), POLL)
+        self.receive(sse.COMMENT)
+        self.assertEqual(self.strategy.path(), "STREAM")
+        self.controller.streams[0][2].callback(None)
+        self.assertEqual(self.strategy.path(), POLL)
+
+    def test_stop(self) -> None:
+        """While it connects, while it reads, while it waits; nothing is left, and nothing is said."""
+        lines: list[LogEvent] = []
+        for prepare in (
+            lambda: None,
+            lambda: self.receive(sse.COMMENT),
+            lambda: self.receive(event(configuration(6))[:40]),
+            lambda: self.controller.streams[-1][2].callback(None),
+        ):
+            prepare()
+            globalLogPublisher.addObserver(lines.append)
+            self.successResultOf(self.strategy.stop())
+            globalLogPublisher.removeObserver(lines.append)
+            self.assertEqual((self.clock.getDelayedCalls(), self.strategy.path(), lines), ([], POLL, []))
+            self.assertTrue(self.controller.streams[-1][2].called)
+            self.strategy.start(self.sink)
+        self.assertEqual(self.connections, 5)
+
+    def test_trouble_is_said_once(self) -> None:
+        lines: list[str] = []
+
+        def remember(event: LogEvent) -> None:
+            if event["log_level"].name == "warn":
+                lines.append(event["log_format"].format(**event))
+
+        globalLogPublisher.addObserver(remember)
+        self.addCleanup(globalLogPublisher.removeObserver, remember)
+        self.pauses(10, lambda: self.controller.streams[-1][2].errback(DOWN))
+        self.assertEqual(len(lines), 1)
+        self.assertIn("No controller answers.", lines[0])

@@ -1,0 +1,48 @@
+"""Tests of L{confd.brokerage}."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from confd.brokerage import make_brokers
+from confd.interfaces import IBroker
+from confd.options import read
+from confd.settings import BrokerSettings
+
+
+class BrokerageTests(SynchronousTestCase):
+    """L{make_brokers}."""
+
+    def test_those_that_are_asked_for(self) -> None:
+        """POLLER, which is none, asks for none."""
+        settings = read(BrokerSettings, {}, {})
+        for names in ((), ("POLLER",), ("REDIS",), ("REDIS", "POLLER")):
+            brokers = make_brokers(Clock(), settings, names)
+            self.assertEqual([broker.name for broker in brokers], [name for name in names if name != "POLLER"])
+            for broker in brokers:
+                verifyObject(IBroker, broker)
+
+    def test_tls(self) -> None:
+        """By name and by address."""
+        for address in ("redis.example.org:6380", "127.0.0.1:6380"):
+            settings = read(BrokerSettings, {}, {"REDIS_ADDRESS": address, "REDIS_TLS_ENABLED": "true"})
+            self.assertEqual(len(make_brokers(Clock(), settings, ["REDIS"])), 1)
+
+    def test_who_uses_no_broker_imports_none(self) -> None:
+        """Their libraries install a reactor, or cost a start-up what it need not take."""
+        script = (
+            "import sys\n"
+            "from confd.brokerage import make_brokers\n"
+            "make_brokers(None, None, ['POLLER'])\n"
+            "print([name for name in sys.modules if name.partition('.')[0] in ('nats', 'txredisapi')"
+            " or name == 'twisted.internet.reactor'])"
+        )
+        root = Path(__file__).parents[1]
+        found = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
+        self.assertEqual(found.stdout, "[]\n")
