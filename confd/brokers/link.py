@@ -28,8 +28,6 @@ OPEN_WITHIN, PING_EVERY = 5.0, 3.0
 #: Seconds that a caller waits for a connection, and then for the answer: together what L{IBroker} promises.
 CONNECTED_WITHIN, ANSWER_WITHIN = 2.0, 3.0
 
-_CODE = "broker_unavailable"
-
 T = TypeVar("T")
 
 #: What a coroutine function that awaits L{Deferred}s returns.
@@ -121,7 +119,7 @@ class Link(Periodic, Generic[C]):
         except _Late:
             connection.cut()
             raise
-        except Lost:
+        except (Lost, OSError):
             raise self._unavailable("lost the connection") from None
         except Refused as refused:
             error = self._unavailable(f"refuses: {refused}")
@@ -134,7 +132,7 @@ class Link(Periodic, Generic[C]):
         """Fire with the next connection; fail with the next attempt, or when the wait gets long."""
 
         def late(*_: object) -> NoReturn:
-            raise Unavailable(_CODE, self.trouble() or f"{self._where} is not connected.")
+            raise self._unavailable("is not connected yet")
 
         waiting: Deferred[C] = Deferred()
         self._waiting.append(waiting)
@@ -145,7 +143,7 @@ class Link(Periodic, Generic[C]):
             connection = await self._in_time(self._open(), OPEN_WITHIN)
         except Unavailable as error:
             return self._failed_with(error)
-        alive = Deferred.fromCoroutine(self._keep_alive(connection))
+        alive = Deferred.fromCoroutine(self._keep_alive(connection)).addErrback(lambda _: connection.cut())
         try:
             self._begin_with(connection)
             await connection.when_lost()
@@ -174,28 +172,34 @@ class Link(Periodic, Generic[C]):
         waiting, self._waiting = self._waiting, []
         return waiting
 
-    async def _keep_alive(self, connection: C) -> None:
-        try:
-            while True:
-                await deferLater(self._clock, PING_EVERY)
-                await self._in_time(connection.prove(), ANSWER_WITHIN)
-                # Only now: a broker that accepts and then hangs up would be asked again at once, and again.
-                self._backoff.reset()
-        except Exception:
-            connection.cut()
+    async def _keep_alive(self, connection: C) -> NoReturn:
+        while True:
+            await deferLater(self._clock, PING_EVERY)
+            await self._in_time(connection.prove(), ANSWER_WITHIN)
+            # Only now: a broker that accepts and then hangs up would be asked again at once, and again.
+            self._backoff.reset()
 
     def _in_time(self, work: Work[T], seconds: float) -> Deferred[T]:
         def late(_: object, seconds: float) -> NoReturn:
-            raise _Late(_CODE, f"{self._where} does not answer within {seconds:.0f} seconds.")
+            raise self._unavailable(f"does not answer within {seconds:.0f} seconds", _Late)
 
         return Deferred.fromCoroutine(work).addTimeout(seconds, self._clock, late)
 
-    def _unavailable(self, what: str) -> Unavailable:
-        return Unavailable(_CODE, f"{self._where} {what}.")
+    def _unavailable(self, what: str, kind: type[Unavailable] = Unavailable) -> Unavailable:
+        return unavailable(self._where, what, kind)
 
 
 class _Late(Unavailable):
     """No answer in time."""
+
+
+def unavailable(where: str, what: str, kind: type[Unavailable] = Unavailable) -> Unavailable:
+    """
+    The error of a broker that is of no use now.
+
+    @param where: the setting to look at, and its value.
+    """
+    return kind("broker_unavailable", f"{where} {what}.")
 
 
 def printable(words: object) -> str:

@@ -13,8 +13,9 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from confd.brokers.audience import Audience
-from confd.brokers.link import RETRY_CAP, Link, Refused, printable
-from confd.brokers.natsio import Insecure, Msg, NatsConnection, SlowConsumerError, Subscription
+from confd.brokers.link import RETRY_CAP, Link, Refused, printable, unavailable
+from confd.brokers.natsclient import Insecure
+from confd.brokers.natsio import Msg, NatsConnection, SlowConsumerError, Subscription
 from confd.brokers.stdlog import StandardLogs
 from confd.interfaces import IBroker
 from confd.model import DEFAULT_NAMESPACE, StartError, Unavailable
@@ -162,7 +163,7 @@ class NatsBroker(Service):
         return self._unavailable(f"cannot be reached: {words}")
 
     def _unavailable(self, what: str, setting: str = "NATS_URL") -> Unavailable:
-        return Unavailable("broker_unavailable", f"{setting}: {self._address} {what}.")
+        return unavailable(f"{setting}: {self._address}", what)
 
 
 def _public(url: str) -> str:

@@ -1,5 +1,5 @@
 """
-The NATS protocol on nats-py: the only room that knows asyncio.
+The NATS protocol on nats-py, for Twisted: only here and in L{confd.brokers.natsclient} there is asyncio.
 
 nats-py runs its coroutines on the event loop of the asyncio reactor. Each L{NatsConnection} is a client of its own,
 which never reconnects; see L{confd.brokers.link}.
@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, TypeVar
 
 from attrs import define, field, frozen
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.errors import (
     ConnectionClosedError,
@@ -26,14 +24,12 @@ from nats.errors import (
 from twisted.internet.defer import CancelledError, Deferred
 
 from confd.brokers.link import Lost, Refused, printable
+from confd.brokers.natsclient import CLOSED_WITHIN, NatsClient
 from confd.wire import MAX_ANSWER_BYTES
 
-__all__ = ["Insecure", "Msg", "NatsConnection", "SlowConsumerError", "Subscription"]
+__all__ = ["Msg", "NatsConnection", "SlowConsumerError", "Subscription"]
 
 T = TypeVar("T")
-
-#: Seconds that closing may take: everything that could wait for the server has been cut by then.
-_CLOSED_WITHIN = 1.0
 
 
 @frozen
@@ -50,35 +46,6 @@ class Subscription:
     heard: Callable[[Msg], Awaitable[None]]
 
 
-class Insecure(Error):
-    """The server does not speak TLS, and was to."""
-
-    def __str__(self) -> str:
-        return "it does not ask for TLS"
-
-
-class _Client(Client):
-    """nats-py's client, made to keep secrets to TLS and to close whatever its server does."""
-
-    def _connect_command(self) -> bytes:
-        # nats-py would go on in clear, with the password, where the server does not ask for TLS.
-        if "tls" in self.options and not self._server_info.get("tls_required"):
-            raise Insecure
-        command: bytes = super()._connect_command()
-        return command
-
-    async def abort(self) -> None:
-        # Closing waits for what is still to be sent: for ever, where the server hangs.
-        self._pending, self._pending_data_size = [], 0
-        writer = getattr(self._transport, "_io_writer", None)
-        if writer is not None:
-            writer.transport.abort()
-        if self._flush_queue is not None:
-            with suppress(OSError, Error, asyncio.TimeoutError):
-                async with asyncio.timeout(_CLOSED_WITHIN):
-                    await self.close()
-
-
 @define(eq=False)
 class NatsConnection:
     """
@@ -89,7 +56,7 @@ class NatsConnection:
 
     loop: asyncio.AbstractEventLoop
     failed: Callable[[Exception], None]
-    _client: _Client = field(factory=_Client, init=False)
+    _client: NatsClient = field(factory=NatsClient, init=False)
     _complaint: Exception | None = field(default=None, init=False)
     _opened: bool = field(default=False, init=False)
     _lost: asyncio.Event = field(factory=asyncio.Event, init=False)
@@ -216,7 +183,7 @@ class NatsConnection:
             if not self._under_way:
                 break
             # Once may not be enough: nats-py swallows a cancellation while it sends.
-            await asyncio.wait(self._under_way, timeout=_CLOSED_WITHIN / 10)
+            await asyncio.wait(self._under_way, timeout=CLOSED_WITHIN / 10)
         self._lost.set()
 
 

@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from zope.interface import implementer
 
 from confd.brokers.audience import Audience
-from confd.brokers.link import OPEN_WITHIN, RETRY_CAP, Link, Lost, Refused, Work, printable
+from confd.brokers.link import RETRY_CAP, Link, Lost, Refused, Work, printable, unavailable
 from confd.brokers.resp import RedisConnection
 from confd.interfaces import IBroker
 from confd.model import DEFAULT_NAMESPACE, Unavailable
@@ -51,7 +51,7 @@ class RedisBroker(Service):
         @param tls: whom to believe, C{None} for a connection in clear.
         @param channel: of the namespace C{default}.
         """
-        endpoint = HostnameEndpoint(reactor, host, port, timeout=OPEN_WITHIN)
+        endpoint = HostnameEndpoint(reactor, host, port)
         self._endpoint = endpoint if tls is None else wrapClientTLS(tls, endpoint)
         self._address, self._tls = f"{host}:{port}", tls is not None
         self._username, self._password, self._db = username, password, db
@@ -155,12 +155,13 @@ class RedisBroker(Service):
         except Refused as refused:
             if str(refused).startswith("NOAUTH"):
                 raise self._unavailable("asks for a password", "REDIS_PASSWORD") from None
-            # The words about a password are not repeated: they may hold it.
-            words = "it; correct it or REDIS_USERNAME" if setting == "REDIS_PASSWORD" else f"us: {refused}"
-            raise self._unavailable(f"refuses {words}", setting) from None
+            if setting == "REDIS_PASSWORD":
+                # Without the words of the refusal: they may hold the password.
+                raise self._unavailable("refuses it; correct it, or REDIS_USERNAME", setting) from None
+            raise self._unavailable(f"refuses: {refused}", setting) from None
 
     def _unavailable(self, what: str, setting: str = "REDIS_ADDRESS") -> Unavailable:
-        return Unavailable("broker_unavailable", f"{setting}: {self._address} {what}.")
+        return unavailable(f"{setting}: {self._address}", what)
 
 
 def _key_of(namespace: str) -> str:

@@ -44,7 +44,8 @@ class RedisConnection(BaseRedisProtocol):
         try:
             return await self.execute_command(*command)
         except ResponseError as error:
-            raise Refused(printable(error)) from None
+            # Redis repeats what it did not understand; it may be secret.
+            raise Refused(printable(str(error).partition(", with args")[0])) from None
         except RedisError:
             raise Lost(self._why()) from None
 
@@ -64,7 +65,8 @@ class RedisConnection(BaseRedisProtocol):
 
     def connectionLost(self, why: Failure = connectionDone) -> None:
         """Nobody gets an answer any more."""
-        self._lost = why
+        if self._lost is connectionDone:
+            self._lost = why
         super().connectionLost(why)
 
     def dataReceived(self, data: bytes, unpause: bool = False) -> None:
@@ -86,6 +88,12 @@ class RedisConnection(BaseRedisProtocol):
         """
         self.line_mode = 1
         self._rest = extra
+
+    def lineReceived(self, line: str) -> None:
+        """Read one line; no reply to a command of ours is a long or a nested array."""
+        if line.startswith("*") and (len(line) > 2 or self.multi_bulk.pending):
+            raise RedisError("an array that nobody asked for")
+        super().lineReceived(line)
 
     def rawDataReceived(self, data: bytes) -> None:
         """Read more of a value, and keep no more of it in memory than tells that it is too large."""

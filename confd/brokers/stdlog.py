@@ -8,6 +8,13 @@ from collections.abc import Sequence
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
+_LEVELS = (
+    (logging.CRITICAL, LogLevel.critical),
+    (logging.ERROR, LogLevel.error),
+    (logging.WARNING, LogLevel.warn),
+    (logging.INFO, LogLevel.info),
+)
+
 
 class StandardLogs(logging.Handler):
     """Takes over some loggers of the standard library, which would write to the standard error otherwise."""
@@ -31,7 +38,7 @@ class StandardLogs(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Pass one record on."""
-        level = LogLevel.levelWithName({"warning": "warn"}.get(record.levelname.lower(), record.levelname.lower()))
+        level = next((level for least, level in _LEVELS if record.levelno >= least), LogLevel.debug)
         failure = None
         if record.exc_info is not None and record.exc_info[1] is not None:
             failure = Failure(record.exc_info[1], *record.exc_info[::2])

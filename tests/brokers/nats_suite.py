@@ -17,6 +17,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from confd.brokers.nats import NatsBroker
@@ -134,6 +135,16 @@ class NatsFaultTests(OnNats, faults.FaultTests):
         self.assertIsNone(await agent.latest(DEFAULT_NAMESPACE))
         self.assertEqual(agent.audience.dropped, 2)
 
+    async def test_larger_than_what_waits(self) -> None:
+        """nats-py drops it; it may have been the newest, so that the agent has to compare."""
+        self.replace_server(*self.configured("max_payload: 48MB\nmax_pending: 128MB"))
+        self.server.start()
+        agent, listener = self.agent()
+        await listener.connects()
+        await deferToThread(self.flood, b"x" * (33 * MIB), 2)
+        await listener.connects(3)
+        self.assertEqual((listener.heard, agent.trouble(), self.said("slow consumer")), ([], None, 1))
+
 
 class NatsTests(OnNats):
     """What is particular to NATS."""
@@ -170,6 +181,28 @@ class NatsTests(OnNats):
         connection.sendall(b"PUB config.worker.update 2\r\nno\r\nPUB else.where 3\r\nyes\r\n")
         await listener.hears(b"yes")
         self.assertEqual(listener.heard, [b"yes"])
+
+    async def test_the_ping_comes_after_the_message(self) -> None:
+        """Its answer says that the server has the message; nats-py by itself sends it first."""
+        seen: list[bytes] = []
+
+        def serve(listening: socket.socket) -> None:
+            connection, _ = listening.accept()
+            with connection, connection.makefile("rb") as lines:
+                connection.sendall(b'INFO {"server_id": "x", "version": "2.9.0", "max_payload": 1000}\r\n')
+                for line in lines:
+                    seen.append(line.split()[0])
+                    if line == b"PING\r\n":
+                        connection.sendall(b"PONG\r\n")
+
+        with socket.create_server(("127.0.0.1", self.server.port)) as listening:
+            served = deferToThread(serve, listening)
+            controller = self.start(self.make_broker())
+            for _ in range(3):
+                await controller.announce(DEFAULT_NAMESPACE, b"message")
+            await controller.stopService()
+            await served
+        self.assertEqual(seen, [b"CONNECT", b"PING", b"PING", *[b"PUB", b"message", b"PING"] * 3])
 
     async def test_one_of_the_group_answers(self) -> None:
         self.server.start()

@@ -1,0 +1,282 @@
+"""Tests of L{confd.brokers.link}."""
+
+from __future__ import annotations
+
+import gc
+from random import Random
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.brokers.link import (
+    ANSWER_WITHIN,
+    CONNECTED_WITHIN,
+    OPEN_WITHIN,
+    PING_EVERY,
+    RETRY_CAP,
+    Link,
+    Lost,
+    Refused,
+    printable,
+)
+from confd.model import Unavailable
+from confd.timing import Backoff
+
+
+class Ceiling(Random):
+    """Draws the largest number that it may."""
+
+    def uniform(self, a: float, b: float) -> float:
+        """The upper bound."""
+        return b
+
+
+@define(eq=False)
+class FakeConnection:
+    """A connection that answers when the test says so."""
+
+    lost: bool = field(default=False, init=False)
+    pings: list[Deferred[None]] = field(factory=list, init=False)
+    _waiting: list[Deferred[None]] = field(factory=list, init=False)
+
+    def when_lost(self) -> Deferred[None]:
+        if self.lost:
+            return succeed(None)
+        self._waiting.append(Deferred())
+        return self._waiting[-1]
+
+    async def prove(self) -> None:
+        self.pings.append(Deferred())
+        await self.pings[-1]
+
+    def cut(self) -> None:
+        self.lost = True
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(None)
+
+
+class LinkTests(SynchronousTestCase):
+    """L{Link}."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.attempts: list[Deferred[FakeConnection]] = []
+        self.opened = 0
+        backoff = Backoff(Ceiling(), RETRY_CAP)
+        self.link: Link[Any] = Link(self.clock, "X_ADDRESS: there", self.open, backoff, self.count)
+
+    def tearDown(self) -> None:
+        """Stop it; an error that nobody handled is told when its Deferred is collected."""
+        if self.link.running:
+            self.link.stopService()
+            self.clock.advance(1)
+        gc.collect()
+
+    async def open(self) -> FakeConnection:
+        self.attempts.append(Deferred())
+        return await self.attempts[-1]
+
+    def count(self) -> None:
+        self.opened += 1
+
+    def connect(self) -> FakeConnection:
+        """Let the attempt that is under way succeed."""
+        connection = FakeConnection()
+        self.attempts[-1].callback(connection)
+        return connection
+
+    def fail(self, words: str = "X_ADDRESS: refused.") -> None:
+        """Let the attempt that is under way fail."""
+        self.attempts[-1].errback(Unavailable("broker_unavailable", words))
+
+    def use(self, answer: Deferred[str]) -> Deferred[str]:
+        """Do what gives this answer."""
+
+        async def operation(connection: FakeConnection) -> str:
+            return await answer
+
+        return Deferred.fromCoroutine(self.link.use(operation))
+
+    def test_not_started(self) -> None:
+        self.assertIsNone(self.link.trouble())
+        self.failureResultOf(self.use(succeed("x")), Unavailable)
+
+    def test_connects(self) -> None:
+        self.link.startService()
+        self.assertIn("not connected yet", self.link.trouble() or "")
+        self.connect()
+        self.assertEqual((self.link.trouble(), self.opened), (None, 1))
+        self.assertEqual(self.successResultOf(self.use(succeed("x"))), "x")
+
+    def test_never_gives_up(self) -> None:
+        """The pauses grow up to their cap, and no further."""
+        self.link.startService()
+        for pause in (1.0, 2.0, RETRY_CAP, RETRY_CAP, RETRY_CAP):
+            self.fail()
+            self.assertEqual(self.link.trouble(), "X_ADDRESS: refused.")
+            made = len(self.attempts)
+            self.clock.advance(pause - 0.001)
+            self.assertEqual(len(self.attempts), made)
+            self.clock.advance(0.001)
+            self.assertEqual(len(self.attempts), made + 1)
+        self.connect()
+        self.assertIsNone(self.link.trouble())
+
+    def test_a_defect_does_not_end_it(self) -> None:
+        self.link.startService()
+        self.attempts[-1].errback(ZeroDivisionError())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.clock.advance(RETRY_CAP)
+        self.connect()
+        self.assertIsNone(self.link.trouble())
+
+    def test_lost_and_connected_again(self) -> None:
+        self.link.startService()
+        self.connect().cut()
+        self.assertIn("lost the connection", self.link.trouble() or "")
+        self.clock.advance(RETRY_CAP)
+        self.connect()
+        self.assertEqual((self.link.trouble(), self.opened), (None, 2))
+
+    def test_hangs_up_after_each_connection(self) -> None:
+        """Only a broker that answered a ping is asked again at once."""
+        self.link.startService()
+        for pause in (1.0, 2.0, 4.0):
+            self.connect().cut()
+            self.clock.advance(pause - 0.001)
+            self.assertTrue(self.attempts[-1].called)
+            self.clock.advance(0.001)
+            self.assertFalse(self.attempts[-1].called)
+        connection = self.connect()
+        self.clock.advance(PING_EVERY)
+        connection.pings[-1].callback(None)
+        connection.cut()
+        self.clock.advance(1)
+        self.assertFalse(self.attempts[-1].called)
+
+    def test_opening_takes_too_long(self) -> None:
+        self.link.startService()
+        self.clock.advance(OPEN_WITHIN)
+        self.assertIn("within 5 seconds", self.link.trouble() or "")
+
+    def test_pings(self) -> None:
+        self.link.startService()
+        connection = self.connect()
+        for number in range(1, 4):
+            self.clock.advance(PING_EVERY)
+            self.assertEqual(len(connection.pings), number)
+            connection.pings[-1].callback(None)
+        self.assertFalse(connection.lost)
+        self.clock.advance(PING_EVERY)
+        self.clock.advance(ANSWER_WITHIN)
+        self.assertTrue(connection.lost)
+
+    def test_ping_refused(self) -> None:
+        self.link.startService()
+        connection = self.connect()
+        self.clock.advance(PING_EVERY)
+        connection.pings[-1].errback(Refused("no"))
+        self.assertTrue(connection.lost)
+
+    def test_no_answer_costs_the_connection(self) -> None:
+        """A late answer would be taken for that of the next question."""
+        self.link.startService()
+        connection = self.connect()
+        answer = self.use(Deferred())
+        self.clock.advance(ANSWER_WITHIN)
+        self.failureResultOf(answer, Unavailable)
+        self.assertTrue(connection.lost)
+
+    def test_waits_for_the_connection(self) -> None:
+        self.link.startService()
+        answer = self.use(succeed("x"))
+        self.assertNoResult(answer)
+        self.connect()
+        self.assertEqual(self.successResultOf(answer), "x")
+
+    def test_waits_no_longer_than_the_attempt(self) -> None:
+        self.link.startService()
+        answer = self.use(succeed("x"))
+        self.fail()
+        self.assertEqual(self.failureResultOf(answer, Unavailable).value.message, "X_ADDRESS: refused.")
+
+    def test_does_not_wait_for_long(self) -> None:
+        self.link.startService()
+        answer = self.use(succeed("x"))
+        self.clock.advance(CONNECTED_WITHIN)
+        self.failureResultOf(answer, Unavailable)
+        self.connect()
+        self.assertIsNone(self.link.trouble())
+
+    def test_promise(self) -> None:
+        """What L{IBroker} promises of its calls."""
+        self.assertLessEqual(CONNECTED_WITHIN + ANSWER_WITHIN, 5)
+
+    def test_refused(self) -> None:
+        """It is a trouble until something is granted; the connection is well."""
+        self.link.startService()
+        connection, answer = self.connect(), Deferred[str]()
+        failed = self.use(answer)
+        answer.errback(Refused("NOPERM"))
+        self.assertIn("NOPERM", self.failureResultOf(failed, Unavailable).value.message)
+        self.assertIn("NOPERM", self.link.trouble() or "")
+        self.assertFalse(connection.lost)
+        self.successResultOf(self.use(succeed("x")))
+        self.assertIsNone(self.link.trouble())
+
+    def test_lost_before_the_answer(self) -> None:
+        self.link.startService()
+        self.connect()
+        answer: Deferred[str] = Deferred()
+        failed = self.use(answer)
+        answer.errback(Lost())
+        self.failureResultOf(failed, Unavailable)
+        self.assertIsNone(self.link.trouble())
+
+    def test_stops_while_connected(self) -> None:
+        self.link.startService()
+        connection = self.connect()
+        stopped = self.link.stopService()
+        self.successResultOf(stopped or succeed(None))
+        self.assertEqual((connection.lost, self.link.trouble(), self.clock.getDelayedCalls()), (True, None, []))
+
+    def test_stops_while_it_connects(self) -> None:
+        self.link.startService()
+        waiting = self.use(succeed("x"))
+        stopped = self.link.stopService()
+        self.failureResultOf(waiting, Unavailable)
+        self.clock.advance(1)
+        self.successResultOf(stopped or succeed(None))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stops_between_two_attempts(self) -> None:
+        self.link.startService()
+        self.fail()
+        self.assertIsNone(self.link.stopService())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stopped_by_whom_it_tells(self) -> None:
+        """Whoever is called by the link may stop it, and start it again."""
+        self.link.startService()
+        stopped: list[Any] = []
+        self.use(succeed("x")).addCallback(lambda _: stopped.append(self.link.stopService()))
+        connection = self.connect()
+        self.clock.advance(1)
+        self.successResultOf(stopped[0])
+        self.assertTrue(connection.lost)
+        self.link.startService()
+        self.connect()
+        self.assertIsNone(self.link.trouble())
+
+
+class PrintableTests(SynchronousTestCase):
+    """L{printable}."""
+
+    def test_one_short_line(self) -> None:
+        self.assertEqual(printable("a\r\nb\x1b[31m  c."), "a b [31m c")
+        self.assertEqual(len(printable("x" * 10_000)), 300)
+        self.assertEqual(printable(TimeoutError()), "TimeoutError")
