@@ -59,7 +59,7 @@ class ControllerClient:
             if answer.status == 304 and known is not None:
                 return None
             answer.raise_unless_success()
-            return wire.parse_served(answer.body, self._namespace)
+            return wire.parse_served(answer.body, self._namespace, answer.etag)
 
         asking = self._ask("GET", "/api/v1/config", parse, headers=headers, params=self._params)
         return Deferred.fromCoroutine(asking)

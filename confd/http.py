@@ -87,11 +87,13 @@ class Answer:
     An HTTP answer, read to its end.
 
     @ivar who: who gave it, for people.
+    @ivar etag: its C{ETag}, if it has one.
     """
 
     who: str
     status: int
     body: bytes
+    etag: str | None = None
 
     def error(self) -> tuple[str, str]:
         """The C{code} and the words of an error answer: confd's, or whatever another program says."""
@@ -155,7 +157,8 @@ class Http:
 
         async def exchange() -> Answer:
             response = await self._request(method, url, headers, params, body)
-            return Answer(who, response.code, await read_body(response))
+            etags = response.headers.getRawHeaders("ETag") or [None]
+            return Answer(who, response.code, await read_body(response), etags[0])
 
         return self._bounded(who, exchange())
 

@@ -139,9 +139,12 @@ def parse_configuration(raw: bytes, namespace: str = DEFAULT_NAMESPACE) -> Confi
     return configuration_of(_mapping(jsontext.decode(raw, jsontext.ENVELOPE_DEPTH)), namespace)
 
 
-def parse_served(raw: bytes, namespace: str = DEFAULT_NAMESPACE) -> Served:
+def parse_served(raw: bytes, namespace: str = DEFAULT_NAMESPACE, named: str | None = None) -> Served:
     """
     Read the body of GET C{/api/v1/config} with the keys in it.
+
+    @param named: the tag that came beside it, as C{ETag} or as the id of an event: where it is another than that in the
+        body, bits were flipped on the way, and a version that nobody published must not be believed.
 
     @raise Malformed: see L{parse_configuration}; or it is of another namespace. The Go controller, which knows none,
         would hand its one document to everybody.
@@ -151,7 +154,10 @@ def parse_served(raw: bytes, namespace: str = DEFAULT_NAMESPACE) -> Served:
         raise Malformed("other_namespace", f"The controller answers for another namespace than {namespace}.")
     keys = body.get("signing_keys") or [body.get("signing_key")]
     believed = tuple(key for key in keys if isinstance(key, str)) if isinstance(keys, list) else ()
-    return Served(configuration_of(body, namespace), believed)
+    configuration = configuration_of(body, namespace)
+    if named is not None and not not_modified(named, configuration.tag):
+        raise Malformed("other_tag", "The configuration that came is another than the one that was named beside it.")
+    return Served(configuration, believed)
 
 
 def configuration_of(body: dict[str, Any], namespace: str) -> Configuration:

@@ -181,6 +181,17 @@ class ConfigurationTests(SynchronousTestCase):
         raw = b'{"version": 3, "data": {"url": "https://ip.me"}, "signing_key": "one"}'
         self.assertEqual(wire.parse_served(raw).keys, ("one",))
 
+    def test_served_beside_its_tag(self):
+        """What is named otherwise beside the body was changed on the way (F-51); the Go system names a bare version."""
+        ours = Configuration(
+            "1a2b3c4d-0000-4000-8000-000000000001", 1, 7, "default", jsontext.document({"url": "x"}), 30, EPOCH
+        )
+        body = wire.configuration_body(ours)
+        for named in (None, '"1a2b3c4d.1.7"', "1a2b3c4d.1.7", 'W/"1a2b3c4d.1.7"', "7", '"7"'):
+            self.assertEqual(wire.parse_served(body, named=named).configuration, ours)
+        for named in ('"1a2b3c4d.1.8"', "1a2b3c4d.2.7", "6", "", '"'):
+            self.assertRaises(Malformed, wire.parse_served, body, named=named)
+
     def test_of_go_controller(self):
         """Neither epoch nor cluster, checksum or key; the version a number or a string."""
         for version in ("3", '"3"'):

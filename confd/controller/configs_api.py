@@ -113,7 +113,8 @@ class ConfigsApi:
 
     @endpoint("GET", "/api/v1/namespaces", Role.ADMIN, "All namespaces, with versions and agent counts.")
     async def namespaces(self, call: Call) -> object:
-        """Sorted by name."""
+        """Sorted by name; the default one is always among them, once they are loaded."""
+        self._snapshot.get(DEFAULT_NAMESPACE)
         return [self._described(name) for name in self._snapshot.namespaces()]
 
     @endpoint("POST", "/api/v1/namespaces", Role.ADMIN, "Make a namespace.", body=NewNamespace, max_body=None)

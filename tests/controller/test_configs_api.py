@@ -84,7 +84,7 @@ class PollTests(SynchronousTestCase):
     def test_starting(self) -> None:
         """Until the configurations are loaded the answer is 503, not 404."""
         house = House(started=False)
-        for path in (CONFIG, "/api/v1/agents/x", "/api/v1/agents"):
+        for path in (CONFIG, "/api/v1/agents/x", "/api/v1/agents", "/api/v1/namespaces"):
             reply = house.caller().get(path, auth=ADMIN)
             self.assertEqual((reply.status, reply.code), (503, "starting"), path)
         self.assertEqual(house.caller().get("/ready").status, 503)

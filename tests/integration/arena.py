@@ -51,7 +51,7 @@ class Arena:
     A controller, agents with recording workers, maybe a broker; between agents and both of these, a proxy each.
 
     @ivar strategy: of the agents.
-    @ivar broker: L{None} where the controller itself pushes, or nobody.
+    @ivar broker: C{None} where the controller itself pushes, or nobody.
     @ivar random: where all chance comes from.
     """
 
@@ -72,7 +72,6 @@ class Arena:
         """Make everything, and start the proxies; no process runs yet."""
         self.history = History(self.folder / "history.jsonl")
         self.fleet = Fleet(self.folder, INTERVAL)
-        self._stack.callback(self.fleet.close)
         controllers = self._proxy(self.fleet.port)
         options = ["--controller-url", f"http://127.0.0.1:{controllers.port}", "--backoff-max", "4"]
         options += ["--distribution-strategy", self.strategy]
@@ -89,13 +88,14 @@ class Arena:
             self._stack.callback(recorder.close)
             self.agents[name] = self.fleet.agent(recorder.url, name, *options, ops=True)
             self.agents[name].environ = self.environ
+        self._stack.callback(self.fleet.close)
 
     def close(self) -> None:
         """End everything."""
         self._stack.close()
 
     def _proxy(self, port: int, broker: Broker | None = None) -> Proxy:
-        proxy = Proxy(port, self.random, broker and broker.message).start()
+        proxy = Proxy(port, Random(self.random.random()), None if broker is None else broker.message).start()
         self._stack.callback(proxy.close)
         self.proxies.append(proxy)
         return proxy
@@ -105,12 +105,9 @@ class Arena:
     def start_controller(self) -> None:
         """Start it, and take note of what it has in force."""
         self.controller.start()
-        current = eventually(lambda: self.fleet.current() if self._serves() else None)
+        current = eventually(lambda: found if "version" in (found := self.fleet.current()) else None)
         tag = f"{current['cluster_id'][:8]}.{current['epoch']}.{current['version']}"
         self.history.acknowledged(tag, current["checksum"])
-
-    def _serves(self) -> bool:
-        return request("GET", f"{self.fleet.url}/api/v1/namespaces", auth=ADMIN).status == 200
 
     def start_agents(self, wait: bool = True) -> None:
         """Start all of them."""

@@ -73,28 +73,26 @@ def make_conformance_tests(
             arena.open()
             faults = _faults(arena, pushes)
             random.shuffle(faults)
-            begun, ended = [_begin], [_push] if pushes else []
-            for number, fault in enumerate([*begun, *ended, *faults, *ended]):
-                t0 = time.time()
+            ended = [_push] if pushes else []
+            for number, fault in enumerate([_begin, *faults, *ended]):
                 try:
                     fault(arena)
                     if pushes:
                         arena.until_path(strategy)
                     arena.settle()
-                    print(strategy, fault.__name__, round(time.time() - t0, 1))
                 except AssertionError as error:
-                    name = f"{fault.__name__.strip('_')} (step {number}, CONFD_SEED={seed})"
-                    raise self.failureException(f"{strategy}: {name}: {error}; kept in {folder}") from error
+                    step = f"step {number}, {fault.__name__.strip('_')}, CONFD_SEED={seed}"
+                    raise self.failureException(f"{strategy}, {step}: {error}; kept in {folder}") from error
 
     ConformanceTests.__qualname__ = ConformanceTests.__name__ = f"{strategy.title()}ConformanceTests"
     return ConformanceTests
 
 
 def _faults(arena: Arena, pushes: bool) -> list[Fault]:
-    found: list[Fault] = [_loss, _flipped_bits, _cut_off, _controller_restarted, _partition]
+    found: list[Fault] = [_loss, _cut_off, _controller_restarted, _partition]
     found.append(_agents_started if pushes else _pollers_started)
     if arena.broker is not None:
-        found += [_broker_restarted_empty, _broker_hung, _forged_and_replayed]
+        found += [_flipped_bits, _subscribers_killed, _broker_restarted_empty, _broker_hung, _forged_and_replayed]
     return found
 
 
@@ -118,7 +116,7 @@ def _push(arena: Arena) -> None:
     arena.publish(FAR)
     arena.settle()
     # The polls that were due by the interval before are over now.
-    time.sleep(3)
+    time.sleep(1.2 * INTERVAL)
     for _ in range(5):
         arena.publish(FAR)
         arena.settle(RETURN)
@@ -127,12 +125,12 @@ def _push(arena: Arena) -> None:
 
 def _loss(arena: Arena) -> None:
     """30 % of messages lost, as many doubled, half of them delayed and so reordered."""
-    _publish_under(arena, Faults(drop=0.3, double=0.3, delay=0.5))
+    _publish_under(arena, Faults(drop=0.3, double=0.3, delay=0.5, cut=True))
 
 
 def _flipped_bits(arena: Arena) -> None:
-    """In a third of what arrives one bit is wrong, and all of it comes in small pieces."""
-    _publish_under(arena, Faults(flip=0.3, cut=True))
+    """One bit is wrong in a third of the messages."""
+    _publish_under(arena, Faults(flip=0.3))
 
 
 def _publish_under(arena: Arena, faults: Faults) -> None:
@@ -147,8 +145,8 @@ def _publish_under(arena: Arena, faults: Faults) -> None:
         arena.settle()
     else:
         time.sleep(OUTAGE)
+    arena.until(lambda: proxy.harmed > before, "harmed", BOUND)
     proxy.heal()
-    assert proxy.harmed > before, "no message met a fault"
 
 
 def _cut_off(arena: Arena) -> None:
@@ -199,7 +197,18 @@ def _start_agents(arena: Arena, interval: int) -> None:
         arena.start_agents(wait=False)
         for _ in range(arena.random.randrange(1, 8)):
             arena.publish(interval)
-            time.sleep(arena.random.uniform(0, 0.4))
+            time.sleep(arena.random.uniform(0, 0.2))
+        arena.settle()
+    arena.publish()
+
+
+def _subscribers_killed(arena: Arena) -> None:
+    """By their own broker, while POSTs run; nobody polls, so that what was missed would stay lost."""
+    assert arena.broker is not None
+    for _ in range(3):
+        arena.publish(FAR)
+        arena.broker.kill_subscribers(arena.proxies[-1])
+        arena.publish(FAR)
         arena.settle()
     arena.publish()
 
@@ -241,7 +250,11 @@ def _forged_and_replayed(arena: Arena) -> None:
     messages = (forgeries(overheard[-1], arena.random) + overheard[:-1]) * 5
     arena.random.shuffle(messages)
     arena.broker.inject(messages)
+    # All of them were heard when this one is.
+    arena.publish()
+    arena.settle()
     # Whoever comes back finds one of them as the newest that the broker knows.
+    arena.broker.inject(messages)
     arena.proxies[-1].drop()
     arena.settle()
     arena.publish()

@@ -113,10 +113,10 @@ class Proxy:
             there, onward = await asyncio.open_connection("127.0.0.1", self.target)
             self._writers.add(onward)
             ends.append(onward)
-            pumps = {asyncio.create_task(self._pump(reader, onward)), asyncio.create_task(self._harm(there, writer))}
-            _, rest = await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-            for each in rest:
-                each.cancel()
+            pumps = [asyncio.create_task(each) for each in (self._pump(reader, onward), self._harm(there, writer))]
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+            for pump in pumps:
+                pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
         except OSError:
             # The other side is down: so is this one.

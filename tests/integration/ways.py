@@ -11,7 +11,7 @@ from typing import BinaryIO, Protocol
 from attrs import define
 
 from tests.integration.fleet import PATIENCE
-from tests.integration.proxy import NATS_MESSAGE, REDIS_MESSAGE
+from tests.integration.proxy import NATS_MESSAGE, REDIS_MESSAGE, Proxy
 from tests.integration.servers import NatsServer, RedisServer, Server
 
 
@@ -34,6 +34,9 @@ class Broker(Protocol):
 
     def inject(self, messages: list[bytes]) -> None:
         """Have it tell its subscribers what nobody published, and keep the last where it keeps anything."""
+
+    def kill_subscribers(self, proxy: Proxy) -> None:
+        """Have it break off with everyone who listens, here through a proxy."""
 
 
 @define(eq=False)
@@ -63,6 +66,10 @@ class RedisBroker:
             for message in messages:
                 self._call(connection, replies, b"SET", b"latest_config", message)
                 self._call(connection, replies, b"PUBLISH", b"config:global", message)
+
+    def kill_subscribers(self, proxy: Proxy) -> None:
+        """See L{Broker.kill_subscribers}."""
+        self.server.call("CLIENT KILL TYPE pubsub")
 
     def _connected(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.server.port), timeout=PATIENCE)
@@ -108,6 +115,10 @@ class NatsBroker:
             connection.sendall(b"PING\r\n")
             while replies.readline() != b"PONG\r\n":
                 pass
+
+    def kill_subscribers(self, proxy: Proxy) -> None:
+        """See L{Broker.kill_subscribers}: the server does so for no client, and the proxy does it instead."""
+        proxy.drop()
 
     def _connected(self) -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", self.server.port), timeout=PATIENCE)

@@ -93,7 +93,7 @@ class Stream:
 
     def _heed(self, event: sse.Event) -> None:
         if event.name == "config":
-            self._sink.served(wire.parse_served(event.data, self._namespace))
+            self._sink.served(wire.parse_served(event.data, self._namespace, event.id))
         elif event.name == "heartbeat" and supersedes(_tag_in(event.data), self._sink.known()):
             self._sink.hint()
 
