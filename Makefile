@@ -8,10 +8,10 @@ PYTHON ?= $(shell for each in python3.13 python3.12 python3.11 python3; do \
 	$$each -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$each && break; \
 	done)
 
-.PHONY: help run test check clean
+.PHONY: help run test check bench-fanout bench-kill clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/run.stamp  ## start controller, agent and worker on loopback; Ctrl-C ends them
 	@exec $(BIN)/twistd -n --pidfile= confd-dev --log-format text $(ARGS)
@@ -26,6 +26,12 @@ check: $(VENV)/check.stamp  ## lint, format, types, architecture
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	@$(MAKE) --no-print-directory test ARGS="tests.test_architecture"
+
+bench-fanout: $(VENV)/run.stamp  ## measure from publish to the last of 1000 and 5000 agents, beside the raw brokers
+	$(BIN)/python -m benchmarks.fanout $(ARGS)
+
+bench-kill: $(VENV)/run.stamp  ## kill a controller 200 times under writes, and look for what it lost
+	$(BIN)/python -m benchmarks.kill_nine $(ARGS)
 
 clean:  ## remove what these targets made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis _trial_temp* confd-data

@@ -12,15 +12,11 @@ Run it with C{python -m benchmarks.kill_nine}: it prints a line of figures, and 
 from __future__ import annotations
 
 import argparse
-import base64
 import http.client
 import json
-import os
 import shutil
 import signal
-import socket
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import threading
@@ -34,19 +30,16 @@ from random import Random
 from attrs import define, field, frozen
 
 from confd import jsontext
+from confd.wire import basic_authorization
+from tests.integration.fleet import ADMIN, PATIENCE, Fleet, Process
 
 WRITERS = 8
 
 #: Seconds between the first acknowledgement and the kill.
 LIFE = (0.08, 0.2)
 
-#: Seconds for a start, for one request, and for an end.
-PATIENCE = 15.0
-
 #: Acknowledgements that a round needs on average: with fewer, nothing was tested.
 FLOOR = 10
-
-_AUTHORIZATION = "Basic " + base64.b64encode(b"admin:admin123").decode()
 
 
 class Invalid(Exception):
@@ -132,79 +125,24 @@ def examine(database: Path, ledger: Ledger) -> Findings:
     )
 
 
-@define(eq=False)
-class Controller:
+def start(controller: Process) -> float:
     """
-    A controller as a process of its own.
+    Start it; returns the seconds until it was ready.
 
-    @ivar ready_after: seconds that the last start took until C{/ready} was 200.
+    @raise Invalid: if it is not in time.
     """
-
-    folder: Path
-    port: int = field(factory=lambda: free_port())
-    ready_after: float = 0.0
-    _process: subprocess.Popen | None = None
-
-    @property
-    def database(self) -> Path:
-        """Its file."""
-        return self.folder / "controller.db"
-
-    def start(self) -> None:
-        """
-        Start it, and wait until it is ready.
-
-        @raise Invalid: if it is not in time.
-        """
-        began = time.monotonic()
-        twistd = Path(sys.executable).with_name("twistd")
-        listen = f"tcp:{self.port}:interface=127.0.0.1"
-        with (self.folder / "controller.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [twistd, "-n", "--pidfile=", "confd-controller", "--listen", listen, "--db-path", self.database],
-                stdout=log,
-                stderr=log,
-                env=os.environ | {"PYTHONPATH": os.pathsep.join([os.getcwd(), *sys.path]), "LOG_LEVEL": "warn"},
-            )
-        while not self._is_ready():
-            if self._process.poll() is not None or time.monotonic() > began + PATIENCE:
-                raise Invalid(f"the controller does not start; see {self.folder / 'controller.log'}")
-            time.sleep(0.005)
-        self.ready_after = time.monotonic() - began
-
-    def end(self, number: signal.Signals) -> None:
-        """Send it a signal, and see it gone."""
-        if self._process is not None:
-            self._process.send_signal(number)
-            self._process.wait(PATIENCE)
-
-    def connect(self) -> http.client.HTTPConnection:
-        """A connection of one writer."""
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-
-    def _is_ready(self) -> bool:
-        connection = self.connect()
-        try:
-            connection.request("GET", "/ready")
-            return connection.getresponse().status == 200
-        except (OSError, http.client.HTTPException):
-            return False
-        finally:
-            connection.close()
+    began = time.monotonic()
+    try:
+        controller.start()
+    except AssertionError as error:
+        raise Invalid(f"the controller does not start: {error}") from None
+    return time.monotonic() - began
 
 
-def free_port() -> int:
-    """A port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def write(controller: Controller, ledger: Ledger, acked: threading.Event) -> None:
+def write(port: int, ledger: Ledger, acked: threading.Event) -> None:
     """Publish, one document after the other, until the controller is gone."""
-    connection = controller.connect()
-    headers = {"Authorization": _AUTHORIZATION, "Content-Type": "application/json"}
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+    headers = {"Authorization": basic_authorization(*ADMIN).decode(), "Content-Type": "application/json"}
     try:
         while True:
             number, body = ledger.next()
@@ -220,37 +158,38 @@ def write(controller: Controller, ledger: Ledger, acked: threading.Event) -> Non
         connection.close()
 
 
-def run_round(controller: Controller, ledger: Ledger, random: Random) -> None:
+def run_round(controller: Process, port: int, ledger: Ledger, random: Random) -> None:
     """Write, and kill in the middle of it."""
     acked = threading.Event()
-    writers = [threading.Thread(target=write, args=(controller, ledger, acked)) for _ in range(WRITERS)]
+    writers = [threading.Thread(target=write, args=(port, ledger, acked)) for _ in range(WRITERS)]
     for writer in writers:
         writer.start()
     answered = acked.wait(PATIENCE)
     time.sleep(random.uniform(*LIFE))
-    controller.end(signal.SIGKILL)
+    controller.stop(signal.SIGKILL)
     for writer in writers:
         writer.join()
     if not answered:
         raise Invalid("no publish was answered with 200")
 
 
-def run(controller: Controller, ledger: Ledger, rounds: int, random: Random, most: float) -> bool:
+def run(fleet: Fleet, ledger: Ledger, rounds: int, random: Random, most: float) -> bool:
     """
     All rounds.
 
+    @param fleet: for its controller, and nothing else of it.
     @param most: seconds after which no round begins.
     @return: whether every promise was kept.
     """
     until, worst, done = time.monotonic() + most, 0.0, 0
-    controller.start()
-    found = examine(controller.database, ledger)
+    controller, database = fleet.controller("--log-level", "warn"), fleet.folder / "controller.db"
+    start(controller)
+    found = examine(database, ledger)
     while not found.violations and done < rounds and time.monotonic() < until:
-        run_round(controller, ledger, random)
+        run_round(controller, fleet.port, ledger, random)
         done += 1
-        controller.start()
-        worst = max(worst, controller.ready_after)
-        found = examine(controller.database, ledger)
+        worst = max(worst, start(controller))
+        found = examine(database, ledger)
     if done < rounds and not found.violations:
         raise Invalid(f"only {done} of {rounds} rounds in {most:.0f} s")
     print(
@@ -274,13 +213,13 @@ def main() -> int:
         parser.error("--rounds must be at least 1")
     print(f"seed {options.seed}")
     folder = Path(tempfile.mkdtemp(prefix="confd-kill-nine-"))
-    controller, kept = Controller(folder), False
+    fleet, kept = Fleet(folder), False
     try:
-        kept = run(controller, Ledger(), options.rounds, Random(options.seed), options.most)
+        kept = run(fleet, Ledger(), options.rounds, Random(options.seed), options.most)
     except Invalid as error:
         print(f"invalid: {error}", file=sys.stderr)
     finally:
-        controller.end(signal.SIGTERM)
+        fleet.close()
         if kept:
             shutil.rmtree(folder)
         else:

@@ -28,6 +28,7 @@ from confd import jsontext
 from confd.model import ConfdError, Document, Malformed, TooLarge, UnsupportedType
 from confd.web.errors import HEADERS, STATUS, error_body, from_routing
 from confd.web.guard import NOBODY, Identity, IGuard, Role, allow
+from confd.web.ongoing import Ongoing
 
 #: Bytes of a body, where an endpoint says nothing else.
 SMALL_BODY = 8192
@@ -125,7 +126,7 @@ class Answer:
     content_type: str = _JSON
 
 
-#: What a handler returns that has written the whole answer to the request, such as a stream.
+#: What a handler returns that has written the whole answer to the request.
 HANDLED = Answer()
 
 
@@ -144,7 +145,8 @@ def endpoint(
     Declare that a coroutine method answers a path; see L{Endpoint}.
 
     It is called with a L{Call} and the variables of the path. It returns an L{Answer}, a value to encode as JSON, or
-    L{HANDLED} where it wrote to the request itself; what it raises as L{ConfdError} is told to the caller.
+    L{HANDLED} or L{Ongoing} where it writes to the request itself; what it raises as L{ConfdError} is told to the
+    caller.
     """
     declared = Endpoint(method, path, role, summary, query, body, max_body, optional_body)
 
@@ -189,14 +191,14 @@ class Edge:
         return resource
 
     def _add(self, app: Klein, declared: Endpoint, handler: Callable[..., Coroutine[Any, Any, Any]]) -> None:
-        def serve(request: Request, **parts: Any) -> Deferred[None]:
+        def serve(request: Request, **parts: Any) -> Deferred[Ongoing | None]:
             return Deferred.fromCoroutine(self._serve(request, declared, handler, parts))
 
         app.route(declared.path, methods=[declared.method], endpoint=f"{declared.method} {declared.path}")(serve)
 
     async def _serve(
         self, request: Any, declared: Endpoint, handler: Callable[..., Any], parts: dict[str, Any]
-    ) -> None:
+    ) -> Ongoing | None:
         try:
             call = await self._admit(request, declared)
             work = Deferred.fromCoroutine(handler(call, **parts))
@@ -204,9 +206,12 @@ class Edge:
         except ConfdError as error:
             answer = _refusal(error, request.id)
         else:
+            if isinstance(result, Ongoing):
+                return result
             answer = result if isinstance(result, Answer) else Answer(jsontext.encode(result))
         if answer is not HANDLED:
             _write(request, answer)
+        return None
 
     async def _admit(self, request: Any, declared: Endpoint) -> Call:
         """Everything that must be right before the handler is asked."""

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
@@ -82,6 +83,11 @@ class BoundedRequest(Request):
             self.channel.refuse_body()
         else:
             self.content.write(data)
+
+    def shed(self) -> None:
+        """Let go of what nobody asks for once an answer has begun: it may go on for weeks."""
+        self.requestHeaders = self.responseHeaders = Headers()
+        self.content = None
 
     def break_off(self) -> None:
         """

@@ -1,0 +1,207 @@
+"""
+The four protocols as an agent speaks them: what it says first, and how the bytes that come back fall into messages.
+
+Nothing here keeps state or touches a socket: C{split} is given what has arrived and not been understood yet.
+"""
+
+from __future__ import annotations
+
+import enum
+import json
+from typing import Protocol
+
+from attrs import define, frozen
+
+from confd import wire
+
+#: The channel or subject of the raw publisher, which the broker treats like that of confd.
+RAW_CHANNEL = "raw"
+
+_END = b"\r\n"
+_AUTHORIZATION = wire.basic_authorization("agent", "secret123")
+
+
+class Kind(enum.Enum):
+    """What a message is."""
+
+    READY = "the subscription is in force"
+    PUSHED = "a configuration"
+    RAW = "what the raw publisher sent"
+    PING = "to be answered at once"
+    SAME = "the answer to a poll that brought nothing"
+
+
+@frozen
+class Message:
+    """
+    One message.
+
+    @ivar payload: the announcement, or the body of GET C{/api/v1/config}.
+    """
+
+    kind: Kind
+    payload: bytes = b""
+
+
+class Dialect(Protocol):
+    """
+    One protocol.
+
+    @ivar hello: what an agent sends once it is connected.
+    """
+
+    hello: bytes
+
+    def split(self, buffer: bytes) -> tuple[list[Message], bytes]:
+        """The messages that are complete, and the bytes of those that are not."""
+
+
+@define(eq=False)
+class Redis:
+    """RESP2: each subscriber listens to both channels."""
+
+    hello: bytes = f"SUBSCRIBE config:global {RAW_CHANNEL}\r\n".encode()
+
+    def split(self, buffer: bytes) -> tuple[list[Message], bytes]:
+        """See L{Dialect.split}."""
+        messages, at = [], 0
+        while (found := _resp_array(buffer, at)) is not None:
+            (verb, channel, payload), at = found
+            ours = channel != RAW_CHANNEL.encode()
+            if verb == b"message":
+                messages.append(Message(Kind.PUSHED if ours else Kind.RAW, payload))
+            elif not ours:
+                messages.append(Message(Kind.READY))
+        return messages, buffer[at:]
+
+    def publish(self, payload: bytes) -> bytes:
+        """What the raw publisher sends."""
+        parts = (b"PUBLISH", RAW_CHANNEL.encode(), payload)
+        return b"*3\r\n" + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
+
+
+@define(eq=False)
+class Nats:
+    """The NATS client protocol: the answer to the first ping says that the subscriptions before it are in force."""
+
+    hello: bytes = (
+        b'CONNECT {"verbose":false,"pedantic":false,"lang":"benchmark","version":"1"}\r\n'
+        + f"SUB config.worker.update 1\r\nSUB {RAW_CHANNEL} 2\r\nPING\r\n".encode()
+    )
+
+    def split(self, buffer: bytes) -> tuple[list[Message], bytes]:
+        """See L{Dialect.split}."""
+        messages, at = [], 0
+        while (end := buffer.find(_END, at)) >= 0:
+            words = buffer[at:end].split()
+            after = end + 2
+            if words[0] == b"MSG":
+                after += int(words[-1]) + 2
+                if len(buffer) < after:
+                    break
+                payload = buffer[end + 2 : after - 2]
+                messages.append(Message(Kind.PUSHED if words[2] == b"1" else Kind.RAW, payload))
+            elif words[0] in (b"PING", b"PONG"):
+                messages.append(Message(Kind.PING if words[0] == b"PING" else Kind.READY))
+            at = after
+        return messages, buffer[at:]
+
+    def publish(self, payload: bytes) -> bytes:
+        """What the raw publisher sends."""
+        return b"PUB %s %d\r\n%s\r\n" % (RAW_CHANNEL.encode(), len(payload), payload)
+
+
+@define(eq=False)
+class Stream:
+    """Server-sent events in a chunked answer; the configuration in force comes first."""
+
+    hello: bytes = b"GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: %s\r\n\r\n" % _AUTHORIZATION
+
+    def split(self, buffer: bytes) -> tuple[list[Message], bytes]:
+        """See L{Dialect.split}; an event may be spread over chunks."""
+        messages: list[Message] = []
+        text, done = b"", 0
+        at = buffer.find(b"\r\n\r\n") + 4 if buffer.startswith(b"HTTP/") else 0
+        if at == 3:
+            return [], buffer
+        while (end := buffer.find(_END, at)) >= 0:
+            after = end + 4 + int(buffer[at:end], 16)
+            if len(buffer) < after:
+                break
+            text += buffer[end + 2 : after - 2]
+            at = after
+            if text.endswith(b"\n\n"):
+                messages += [Message(Kind.PUSHED, data) for data in _configurations(text)]
+                text, done = b"", at
+        return messages, buffer[done:]
+
+
+@define(eq=False)
+class Poller:
+    """Conditional requests on a kept connection."""
+
+    hello: bytes = b""
+
+    def __attrs_post_init__(self) -> None:
+        self.hello = self.ask(None)
+
+    def ask(self, tag: str | None) -> bytes:
+        """One poll of an agent that has C{tag}."""
+        condition = b"" if tag is None else f'If-None-Match: "{tag}"\r\n'.encode()
+        head = b"GET /api/v1/config HTTP/1.1\r\nHost: localhost\r\nAuthorization: %s\r\n" % _AUTHORIZATION
+        return head + condition + _END
+
+    def split(self, buffer: bytes) -> tuple[list[Message], bytes]:
+        """See L{Dialect.split}."""
+        head, separator, body = buffer.partition(b"\r\n\r\n")
+        if not separator:
+            return [], buffer
+        status = head.split(None, 2)[1]
+        if status == b"304":
+            return [Message(Kind.SAME)], body
+        length = next(
+            int(line.partition(b":")[2]) for line in head.split(_END) if line.lower().startswith(b"content-length:")
+        )
+        if len(body) < length:
+            return [], buffer
+        message = Message(Kind.PUSHED, body[:length]) if status == b"200" else Message(Kind.SAME)
+        return [message], body[length:]
+
+
+#: By the name of the strategy.
+DIALECTS: dict[str, type[Redis] | type[Nats] | type[Stream] | type[Poller]] = {
+    "STREAM": Stream,
+    "REDIS": Redis,
+    "NATS": Nats,
+    "POLLER": Poller,
+}
+
+
+def _resp_array(buffer: bytes, at: int) -> tuple[list[bytes], int] | None:
+    """An array of three and where it ends, or C{None} where it is not complete."""
+    line = buffer.find(_END, at)
+    if line < 0:
+        return None
+    parts, at = [], line + 2
+    for _ in range(3):
+        line = buffer.find(_END, at)
+        if line < 0:
+            return None
+        mark, value, at = buffer[at : at + 1], buffer[at + 1 : line], line + 2
+        if mark == b"$":
+            size = int(value)
+            value, at = buffer[at : at + size], at + size + 2
+            if len(buffer) < at:
+                return None
+        parts.append(value)
+    return parts, at
+
+
+def _configurations(text: bytes) -> list[bytes]:
+    """The data of the C{config} events among whole events."""
+    return [event.partition(b"data: ")[2] for event in text.split(b"\n\n") if event.startswith(b"event: config\n")]
+
+
+def command(**values: object) -> bytes:
+    """A line between the benchmark and its fleet."""
+    return json.dumps(values).encode() + b"\n"

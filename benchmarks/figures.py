@@ -1,0 +1,122 @@
+"""From the rounds of a benchmark to the figures that people read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from statistics import median
+from typing import Any
+
+from attrs import frozen
+
+
+@frozen
+class Sample:
+    """
+    One publish.
+
+    @ivar post: seconds from the request to its answer.
+    @ivar times: seconds from that answer until an agent held the version, for those that did; below zero where one was
+        faster than the answer.
+    @ivar health: the longest that C{/health} took meanwhile, in seconds.
+    """
+
+    post: float
+    times: Sequence[float]
+    health: float = 0.0
+
+
+@frozen
+class Figures:
+    """
+    What comes out for one strategy and number of agents; times in milliseconds, of all rounds.
+
+    @ivar last: the slowest agent of a round, in the median of all rounds; C{worst} is that of the worst round.
+    @ivar whole: the same as C{last}, but from the moment at which the publish was sent.
+    @ivar raw_last: the same for the raw publisher, from its call on; C{None} where there is no broker.
+    @ivar missed: how often an agent did not get a version at all.
+    @ivar kilobytes: what the controller grew by, for each agent.
+    """
+
+    strategy: str
+    agents: int
+    post: float
+    p50: float
+    p99: float
+    last: float
+    worst: float
+    whole: float
+    raw_last: float | None
+    missed: int
+    raw_missed: int
+    health: float
+    kilobytes: float
+
+    @property
+    def ratio(self) -> float | None:
+        """How much slower than the raw broker."""
+        return None if self.raw_last is None else self.last / self.raw_last
+
+    @property
+    def whole_ratio(self) -> float | None:
+        """The same with everything that the controller does before its answer."""
+        return None if self.raw_last is None else self.whole / self.raw_last
+
+
+def summary(strategy: str, agents: int, samples: Sequence[tuple[Sample, Sample | None]], kilobytes: float) -> Figures:
+    """The figures of all rounds."""
+    ours = [mine for mine, _ in samples]
+    raw = [theirs for _, theirs in samples if theirs is not None]
+    times = sorted(1000 * each for sample in ours for each in sample.times) or [math.nan]
+    lasts = [1000 * max(sample.times, default=math.nan) for sample in ours]
+    return Figures(
+        strategy=strategy,
+        agents=agents,
+        post=1000 * median(sample.post for sample in ours),
+        p50=quantile(times, 0.50),
+        p99=quantile(times, 0.99),
+        last=median(lasts),
+        worst=max(lasts),
+        whole=median(1000 * (sample.post + max(sample.times, default=math.nan)) for sample in ours),
+        raw_last=median(1000 * max(sample.times, default=math.nan) for sample in raw) if raw else None,
+        missed=sum(agents - len(sample.times) for sample in ours),
+        raw_missed=sum(agents - len(sample.times) for sample in raw),
+        health=1000 * max(sample.health for sample in ours),
+        kilobytes=kilobytes,
+    )
+
+
+def quantile(ordered: Sequence[float], part: float) -> float:
+    """The smallest of these values that C{part} of them do not exceed."""
+    return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
+
+
+def table(all_figures: Sequence[Figures]) -> str:
+    """For people."""
+    columns: dict[str, Callable[[Figures], Any]] = {
+        "strategy": lambda each: each.strategy,
+        "agents": lambda each: each.agents,
+        "POST": lambda each: each.post,
+        "p50": lambda each: each.p50,
+        "p99": lambda each: each.p99,
+        "last": lambda each: each.last,
+        "worst": lambda each: each.worst,
+        "whole": lambda each: each.whole,
+        "raw last": lambda each: each.raw_last,
+        "ratio": lambda each: each.ratio,
+        "whole ratio": lambda each: each.whole_ratio,
+        "missed": lambda each: each.missed,
+        "raw missed": lambda each: each.raw_missed,
+        "health": lambda each: each.health,
+        "kB/agent": lambda each: each.kilobytes,
+    }
+    rows = [list(columns), *([cell(read(each)) for read in columns.values()] for each in all_figures)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in rows)
+
+
+def cell(value: Any) -> str:
+    """One value of the table."""
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if isinstance(value, float) else str(value)

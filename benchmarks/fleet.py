@@ -1,0 +1,295 @@
+"""
+Many agents in one process, each on a connection of its own, that speak the real protocol of a strategy.
+
+They are told from standard input what to wait for, C{{"key": "PUSHED 7", "seconds": 20}}, and say on standard output
+when each of them held it. Identical bytes are parsed and verified once for all of them: real agents do that at the same
+time, each on a machine of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import http.client
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+from heapq import heappop, heappush
+from random import Random
+
+from attrs import define, field
+
+from benchmarks.dialects import DIALECTS, Dialect, Kind, Message, Poller, command
+from confd import announcement, wire
+from confd.model import Configuration
+from confd.signing import KeyRing
+
+#: Seconds that a fleet lives at most, whatever becomes of who started it.
+LIFE = 600
+
+#: Seconds for all agents to connect.
+PATIENCE = 60.0
+
+#: Identical pieces that are remembered; they come by the thousand, or once.
+_REMEMBERED = 64
+
+#: Agents that connect at the same time: with more than fit into a server's backlog, 50, the kernel lets some wait for a
+#: second.
+_KNOCKING = 40
+
+_PIECE = 262144
+
+
+@define(eq=False)
+class Verifier:
+    """
+    From payloads to configurations, once for identical ones.
+
+    @ivar signed: whether they are announcements; else they are bodies of GET C{/api/v1/config}.
+    """
+
+    _keys: KeyRing
+    _signed: bool
+    _known: dict[bytes, Configuration] = field(factory=dict)
+
+    def configuration(self, payload: bytes) -> Configuration:
+        """
+        What is in a payload.
+
+        @raise ValueError: if nobody whom we believe signed it.
+        """
+        found = self._known.get(payload)
+        if found is None:
+            if len(self._known) >= _REMEMBERED:
+                self._known.clear()
+            found = self._known[payload] = self._read(payload)
+        return found
+
+    def _read(self, payload: bytes) -> Configuration:
+        if not self._signed:
+            return wire.parse_configuration(payload)
+        announced = announcement.read(payload)
+        if not announced.verified(self._keys):
+            raise ValueError("an announcement is not signed by the controller")
+        return announced.configuration
+
+
+class Agent:
+    """One agent: its connection, and what of the last message is still to come."""
+
+    __slots__ = ("connection", "number", "ready", "rest", "tag")
+
+    def __init__(self, number: int, connection: socket.socket) -> None:
+        self.number, self.connection = number, connection
+        self.rest, self.ready = b"", False
+        self.tag: str | None = None
+
+
+@define(eq=False)
+class Fleet:
+    """
+    All agents.
+
+    @ivar interval: mean seconds between two polls of one of them.
+    @ivar ready: those that are connected and subscribed.
+    @ivar held: who held what since when, in monotonic seconds, by key, such as C{PUSHED 7}.
+    @ivar payloads: the bytes of it.
+    """
+
+    _dialect: Dialect
+    _verifier: Verifier
+    _interval: float = 1.0
+    ready: int = 0
+    held: dict[str, dict[int, float]] = field(factory=dict)
+    payloads: dict[str, bytes] = field(factory=dict)
+    _agents: dict[int, Agent] = field(factory=dict)
+    _pieces: dict[bytes, list[Message]] = field(factory=dict)
+    _polls: list[tuple[float, int]] = field(factory=list)
+    _random: Random = field(factory=Random)
+    _epoll: select.epoll = field(factory=select.epoll)
+
+    def connect(self, address: tuple[str, int], count: int) -> None:
+        """Connect C{count} agents, and return once they are subscribed or L{PATIENCE} is over."""
+        until = time.monotonic() + PATIENCE
+        for number in range(count):
+            connection = socket.create_connection(address, timeout=PATIENCE)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.sendall(self._dialect.hello)
+            connection.setblocking(False)
+            self._agents[connection.fileno()] = Agent(number, connection)
+            self._epoll.register(connection, select.EPOLLIN)
+            while number - self.ready > _KNOCKING and time.monotonic() < until:
+                self.turn(0.1)
+        while self.ready < count and time.monotonic() < until:
+            self.turn(0.1)
+
+    def close(self) -> None:
+        """Hang up."""
+        for agent in self._agents.values():
+            agent.connection.close()
+        self._agents.clear()
+        self._epoll.close()
+
+    def await_commands(self, stream: int) -> None:
+        """Listen to C{stream} too: L{turn} tells when there is something."""
+        self._epoll.register(stream, select.EPOLLIN)
+
+    def turn(self, seconds: float) -> bool:
+        """
+        Take what arrives within C{seconds}.
+
+        @return: whether a command is waiting.
+        """
+        if self._polls:
+            seconds = max(0.0, min(seconds, self._polls[0][0] - time.monotonic()))
+        commanded = False
+        for descriptor, _ in self._epoll.poll(seconds):
+            agent = self._agents.get(descriptor)
+            if agent is None:
+                commanded = True
+            else:
+                self._hear(agent)
+        self._poll()
+        return commanded
+
+    def settle(self, key: str, seconds: float) -> tuple[list[float], bytes]:
+        """
+        Wait until all agents hold something, or C{seconds} are over.
+
+        @return: when each of them held it, in order, and its bytes.
+        """
+        until = time.monotonic() + seconds
+        while len(self.held.get(key, ())) < len(self._agents) and (left := until - time.monotonic()) > 0:
+            self.turn(left)
+        return sorted(self.held.pop(key, {}).values()), self.payloads.pop(key, b"")
+
+    def _hear(self, agent: Agent) -> None:
+        try:
+            piece = agent.connection.recv(_PIECE)
+        except BlockingIOError:
+            return
+        except OSError:
+            piece = b""
+        if not piece:
+            self._agents.pop(agent.connection.fileno())
+            agent.connection.close()
+            return
+        messages = None if agent.rest else self._pieces.get(piece)
+        if messages is None:
+            messages = self._split(agent, piece)
+        now = time.monotonic()
+        for message in messages:
+            self._take(agent, message, now)
+
+    def _split(self, agent: Agent, piece: bytes) -> list[Message]:
+        whole = not agent.rest
+        messages, agent.rest = self._dialect.split(agent.rest + piece)
+        if whole and not agent.rest:
+            if len(self._pieces) >= _REMEMBERED:
+                self._pieces.clear()
+            self._pieces[piece] = messages
+        return messages
+
+    def _take(self, agent: Agent, message: Message, now: float) -> None:
+        if message.kind is Kind.PING:
+            agent.connection.send(b"PONG\r\n")
+        elif message.payload:
+            configuration = self._verifier.configuration(message.payload)
+            key = f"{message.kind.name} {configuration.version}"
+            agent.tag = str(configuration.tag)
+            holders = self.held.get(key)
+            if holders is None:
+                holders = self.held[key] = {}
+                self.payloads[key] = message.payload
+            holders.setdefault(agent.number, now)
+        # Brokers confirm a subscription; the controller answers with what is in force.
+        if not agent.ready and message.kind is not Kind.PING:
+            agent.ready = True
+            self.ready += 1
+        if isinstance(self._dialect, Poller):
+            due = now + self._interval * self._random.uniform(0.5, 1.5)
+            heappush(self._polls, (due, agent.connection.fileno()))
+
+    def _poll(self) -> None:
+        now = time.monotonic()
+        while self._polls and self._polls[0][0] <= now:
+            agent = self._agents.get(heappop(self._polls)[1])
+            if agent is not None and isinstance(self._dialect, Poller):
+                agent.connection.send(self._dialect.ask(agent.tag))
+
+
+def keys_of(host: str, port: int) -> KeyRing:
+    """The public keys of a controller."""
+    connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
+    authorization = wire.basic_authorization("agent", "secret123").decode()
+    try:
+        connection.request("GET", "/api/v1/config", headers={"Authorization": authorization})
+        served = wire.parse_served(connection.getresponse().read())
+    finally:
+        connection.close()
+    ring = KeyRing()
+    ring.trust(served.keys)
+    return ring
+
+
+def obey(fleet: Fleet) -> None:
+    """Do what standard input says, a line at a time, until it ends."""
+    fleet.await_commands(sys.stdin.fileno())
+    unread = b""
+    while True:
+        while not fleet.turn(1.0):
+            pass
+        piece = os.read(sys.stdin.fileno(), 65536)
+        if not piece:
+            return
+        *lines, unread = (unread + piece).split(b"\n")
+        for line in lines:
+            order = json.loads(line)
+            times, payload = fleet.settle(order["key"], order["seconds"])
+            say(times=times, payload=payload.decode())
+
+
+def say(**values: object) -> None:
+    """One line to who started us."""
+    sys.stdout.buffer.write(command(**values))
+    sys.stdout.buffer.flush()
+
+
+def address(text: str) -> tuple[str, int]:
+    """C{host:port}."""
+    host, _, port = text.rpartition(":")
+    return host, int(port)
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("strategy", choices=DIALECTS)
+    parser.add_argument("--controller", type=address, required=True, help="host:port")
+    parser.add_argument("--broker", type=address, help="host:port, where the strategy has one")
+    parser.add_argument("--agents", type=int, default=1000)
+    parser.add_argument("--poll-interval", type=float, default=1.0, help="mean seconds between two polls")
+    options = parser.parse_args()
+    signal.alarm(LIFE)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    verifier = Verifier(keys_of(*options.controller), options.broker is not None)
+    fleet = Fleet(DIALECTS[options.strategy](), verifier, options.poll_interval)
+    try:
+        fleet.connect(options.broker or options.controller, options.agents)
+        # What is measured are the others: no pause of ours may be in it.
+        gc.freeze()
+        gc.disable()
+        say(ready=fleet.ready)
+        obey(fleet)
+    finally:
+        fleet.close()
+
+
+if __name__ == "__main__":
+    main()

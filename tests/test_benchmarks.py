@@ -1,0 +1,138 @@
+"""
+The benchmarks run: a small fan-out of each strategy through real processes, and the arithmetic of the figures.
+
+Nothing here looks at how long anything takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from benchmarks.dialects import Dialect, Kind, Message, Nats, Poller, Redis, Stream
+from benchmarks.fanout import measure
+from benchmarks.figures import Figures, Sample, quantile, summary, table
+from confd import sse
+from tests.integration.servers import missing
+
+AGENTS = 20
+
+
+class FanoutTests(SynchronousTestCase):
+    """L{measure}: every agent of each strategy gets every version."""
+
+    def _measure(self, strategy: str) -> Figures:
+        figures = measure(strategy, AGENTS, rounds=2, interval=0.05)
+        self.assertEqual((figures.missed, figures.raw_missed), (0, 0))
+        return figures
+
+    def test_stream(self) -> None:
+        self.assertIsNone(self._measure("STREAM").ratio)
+
+    def test_poller(self) -> None:
+        self.assertIsNone(self._measure("POLLER").ratio)
+
+    def test_redis(self) -> None:
+        self.assertIsNotNone(self._measure("REDIS").ratio)
+
+    def test_nats(self) -> None:
+        self.assertIsNotNone(self._measure("NATS").ratio)
+
+    test_redis.skip = missing("redis-server")  # type: ignore[attr-defined]
+    test_nats.skip = missing("nats-server")  # type: ignore[attr-defined]
+
+
+class FiguresTests(SynchronousTestCase):
+    """L{summary} and L{table}."""
+
+    def test_summary(self) -> None:
+        ours = [Sample(0.002, [0.001, 0.002, 0.004], 0.003), Sample(0.004, [0.001, 0.002]), Sample(0.006, [0.006] * 3)]
+        raw = [Sample(0.0, [0.001] * 3), None, Sample(0.0, [0.003] * 2)]
+        found = summary("REDIS", 3, list(zip(ours, raw, strict=True)), 1.5)
+        self.assertEqual((found.missed, found.raw_missed, found.kilobytes), (1, 1, 1.5))
+        got = (found.post, found.p50, found.p99, found.last, found.worst, found.whole, found.raw_last, found.health)
+        for figure, expected in zip(got, (4, 2, 6, 4, 6, 6, 2, 3), strict=True):
+            self.assertAlmostEqual(figure or 0.0, expected)
+        self.assertAlmostEqual(found.ratio or 0.0, 2)
+        self.assertAlmostEqual(found.whole_ratio or 0.0, 3)
+
+    def test_nobody_got_it(self) -> None:
+        found = summary("STREAM", 3, [(Sample(0.002, []), None)], 0.0)
+        self.assertEqual((found.missed, found.ratio), (3, None))
+        self.assertIn("nan", table([found]))
+
+    def test_quantile(self) -> None:
+        values = list(range(1, 101))
+        self.assertEqual([quantile(values, part) for part in (0.0, 0.5, 0.99, 1.0)], [1, 50, 99, 100])
+
+    def test_table(self) -> None:
+        head, row = table([summary("NATS", 2, [(Sample(0.001, [0.1]), None)], 2.0)]).splitlines()
+        self.assertEqual(len(head), len(row))
+        self.assertEqual(dict(zip(head.split(), row.split(), strict=False))["agents"], "2")
+
+
+def _chunked(*pieces: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\nA: b\r\n\r\n" + b"".join(b"%x\r\n%s\r\n" % (len(piece), piece) for piece in pieces)
+
+
+def _resp(*parts: bytes) -> bytes:
+    return b"*3\r\n" + b"".join(part if part[:1] == b":" else b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
+
+
+#: What a server sends, and what an agent must make of it.
+CONVERSATIONS: list[tuple[Callable[[], Dialect], bytes, list[Message]]] = [
+    (
+        Redis,
+        _resp(b"subscribe", b"config:global", b":1\r\n")
+        + _resp(b"subscribe", b"raw", b":2\r\n")
+        + _resp(b"message", b"config:global", b"a\r\nb")
+        + _resp(b"message", b"raw", b"*3"),
+        [Message(Kind.READY), Message(Kind.PUSHED, b"a\r\nb"), Message(Kind.RAW, b"*3")],
+    ),
+    (
+        Nats,
+        b"INFO {}\r\nPONG\r\nMSG config.worker.update 1 5\r\nPING\n\r\nPING\r\nMSG raw 2 _INBOX.1 4\r\n\r\n\r\n\r\n",
+        [Message(Kind.READY), Message(Kind.PUSHED, b"PING\n"), Message(Kind.PING), Message(Kind.RAW, b"\r\n\r\n")],
+    ),
+    (
+        Stream,
+        _chunked(sse.COMMENT, sse.frame("config", b"{1}", "a.1.1")[:9], sse.frame("config", b"{1}", "a.1.1")[9:])
+        + _chunked(sse.frame("heartbeat", b"a.1.1"), sse.frame("config", b"{2}", "a.1.2") * 2).partition(b"\r\n\r\n")[
+            2
+        ],
+        [Message(Kind.PUSHED, b"{1}"), Message(Kind.PUSHED, b"{2}"), Message(Kind.PUSHED, b"{2}")],
+    ),
+]
+
+POLLS = [
+    (b"HTTP/1.1 200 OK\r\nETag: x\r\nContent-Length: 5\r\n\r\n{1}\r\n", Message(Kind.PUSHED, b"{1}\r\n")),
+    (b'HTTP/1.1 304 Not Modified\r\nETag: "x"\r\n\r\n', Message(Kind.SAME)),
+    (b"HTTP/1.1 503 Unavailable\r\ncontent-length: 2\r\n\r\n{}", Message(Kind.SAME)),
+]
+
+
+class DialectTests(SynchronousTestCase):
+    """L{Dialect.split}: the same messages, however the bytes are cut."""
+
+    def _hold(self, dialect: Dialect, sent: bytes, expected: list[Message], cuts: list[int]) -> None:
+        got: list[Message] = []
+        rest, at = b"", 0
+        for cut in [*sorted(min(each, len(sent)) for each in cuts), len(sent)]:
+            messages, rest = dialect.split(rest + sent[at:cut])
+            got += messages
+            at = cut
+        self.assertEqual((got, rest), (expected, b""))
+
+    @given(st.sampled_from(CONVERSATIONS), st.lists(st.integers(1, 400), max_size=6))
+    def test_any_cut(self, conversation: tuple[Callable[[], Dialect], bytes, list[Message]], cuts: list[int]) -> None:
+        make, sent, expected = conversation
+        self._hold(make(), sent, expected, cuts)
+
+    @given(st.sampled_from(POLLS), st.lists(st.integers(1, 90), max_size=4))
+    def test_polls(self, poll: tuple[bytes, Message], cuts: list[int]) -> None:
+        """One answer at a time: an agent asks again only then."""
+        sent, expected = poll
+        self._hold(Poller(), sent, [expected], cuts)
