@@ -175,6 +175,10 @@ def _stderr_beyond_fork() -> IO[str]:
     return words
 
 
+#: Connections that may wait to be accepted, where the endpoint says nothing else.
+BACKLOG = 1024
+
+
 class Listener(StreamServerEndpointService):
     """Serves on an endpoint, or says in one sentence why it cannot."""
 
@@ -186,7 +190,7 @@ class Listener(StreamServerEndpointService):
         @raise StartError: if the endpoint cannot be understood.
         """
         try:
-            parsed = serverFromString(reactor, endpoint)
+            parsed = serverFromString(reactor, _with_backlog(endpoint))
         except Exception as error:
             raise StartError(f"{setting}: {endpoint!r} is not an endpoint such as tcp:8080: {error}.") from None
         super().__init__(parsed, factory)
@@ -214,3 +218,10 @@ class Listener(StreamServerEndpointService):
             reason = error.socketError if isinstance(error, CannotListenError) else error
             said = getattr(reason, "strerror", None) or str(reason)
             raise StartError(f"{self._setting}: cannot listen on {self._described}: {said}.") from None
+
+
+def _with_backlog(endpoint: str) -> str:
+    """A fleet that comes back connects all at once: what does not fit into Twisted's queue of 50 waits for a second SYN."""
+    kind = endpoint.partition(":")[0]
+    takes_one = kind in ("tcp", "tcp6", "ssl", "unix") and ":backlog=" not in endpoint
+    return f"{endpoint}:backlog={BACKLOG}" if takes_one else endpoint

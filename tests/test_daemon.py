@@ -225,6 +225,13 @@ class ListenerTests(SynchronousTestCase):
         listener.privilegedStartService()
         self.assertEqual([(each[0], each[3]) for each in reactor.tcpServers], [(8080, "127.0.0.1")])
 
+    def test_backlog(self):
+        """Room for a fleet that comes back at once; an endpoint that names its own room keeps it."""
+        for endpoint, room in (("tcp:8080", 1024), ("tcp:8080:backlog=7", 7), ("tcp:port=8080:interface=::1", 1024)):
+            reactor = MemoryReactorClock()
+            Listener(reactor, "LISTEN", endpoint.replace("::1", r"\:\:1"), Factory()).privilegedStartService()
+            self.assertEqual([each[2] for each in reactor.tcpServers], [room], endpoint)
+
     def test_bad_endpoints(self):
         """What is no endpoint is refused by the name of its setting."""
         for endpoint in (
