@@ -221,7 +221,7 @@ class Listener(StreamServerEndpointService):
 
 
 def _with_backlog(endpoint: str) -> str:
-    """A fleet that comes back connects all at once: what does not fit into Twisted's queue of 50 waits for a second SYN."""
+    """Room for a fleet that connects all at once: what Twisted's 50 places do not hold waits for another SYN."""
     kind = endpoint.partition(":")[0]
     takes_one = kind in ("tcp", "tcp6", "ssl", "unix") and ":backlog=" not in endpoint
     return f"{endpoint}:backlog={BACKLOG}" if takes_one else endpoint
