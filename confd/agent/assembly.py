@@ -22,14 +22,15 @@ from confd.agent.service import Agent, Parts
 from confd.client import ControllerClient, WorkerClient
 from confd.daemon import Listener, in_threads_of
 from confd.http import Http, tls_policy, web_agent
-from confd.interfaces import POLL, StrategyContext
-from confd.model import Configuration, Registration
+from confd.interfaces import POLL, IStrategy, StrategyContext
+from confd.metrics import Metrics, Values
+from confd.model import Configuration, Registration, Tag
 from confd.settings import AgentSettings
 from confd.signing import KeyRing
 from confd.timing import Backoff
 from confd.web.endpoint import Edge
 from confd.web.guard import BasicGuard
-from confd.web.ops import Health, Readiness
+from confd.web.ops import Figures, Health, Readiness
 from confd.web.site import BoundedSite, Limits
 
 
@@ -75,7 +76,7 @@ def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -
     if settings.agent_listen is None:
         return [agent]
     readiness = Readiness({"worker": forwarder, "controller": reconciler, "cache": cache}, {"path": strategy.path})
-    return [agent, _ops(reactor, settings.agent_listen, readiness)]
+    return [agent, _ops(reactor, settings.agent_listen, readiness, _metrics(strategy, inbox, forwarder))]
 
 
 def _clients(reactor: Any, settings: AgentSettings) -> tuple[ControllerClient, WorkerClient]:
@@ -97,6 +98,32 @@ def _clients(reactor: Any, settings: AgentSettings) -> tuple[ControllerClient, W
     )
 
 
-def _ops(reactor: Any, endpoint: str, readiness: Readiness) -> IService:
-    resource = Edge(BasicGuard(()), in_threads_of(reactor)).resource(Health(), readiness)
+def _metrics(strategy: IStrategy, inbox: Inbox, forwarder: Forwarder) -> Metrics:
+    metrics = Metrics()
+    metrics.gauge(
+        "confd_push_up",
+        "Whether changes arrive by the push path of the strategy; by poll they arrive in any case.",
+        lambda: {(strategy.name,): strategy.path() != POLL},
+        "strategy",
+    )
+    metrics.counter(
+        "confd_unverified_announcements",
+        "Messages of a broker that were no more than a hint.",
+        lambda: {(): inbox.unverified},
+    )
+    metrics.gauge("confd_known_version", "The newest version that is known.", lambda: _version(inbox.known()))
+    metrics.gauge(
+        "confd_applied_version",
+        "The version that the worker has.",
+        lambda: _version(forwarder.applied.tag if forwarder.applied else None),
+    )
+    return metrics
+
+
+def _version(tag: Tag | None) -> Values:
+    return {} if tag is None else {(): tag.version}
+
+
+def _ops(reactor: Any, endpoint: str, readiness: Readiness, metrics: Metrics) -> IService:
+    resource = Edge(BasicGuard(()), in_threads_of(reactor)).resource(Health(), readiness, Figures(metrics))
     return Listener(reactor, "AGENT_LISTEN", endpoint, BoundedSite(reactor, resource, Limits(connections=64)))

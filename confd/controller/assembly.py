@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -21,12 +22,13 @@ from confd.controller.store.sql import SqliteStore
 from confd.controller.stream import Hub
 from confd.controller.stream_api import StreamApi
 from confd.daemon import Listener, in_threads_of, utc_now
+from confd.metrics import Metrics
 from confd.model import DEFAULT_NAMESPACE, ConfdError, Draft, StartError
 from confd.settings import ControllerSettings
 from confd.timing import Backoff
 from confd.web.endpoint import Edge
 from confd.web.guard import BasicGuard, Credential, Role
-from confd.web.ops import Health, Readiness
+from confd.web.ops import Figures, Health, Readiness
 from confd.web.site import BoundedSite, Limits
 
 
@@ -56,11 +58,42 @@ def compose(reactor: Any, settings: ControllerSettings) -> list[IService]:
         StreamApi(hub, registry),
         Health(),
         Readiness(checks),
+        Figures(_metrics(snapshot, registry, hub, couriers)),
     )
     site = BoundedSite(reactor, resource, Limits(body=settings.max_config_bytes))
     listener = Listener(reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site)
     # The hub comes last: a listener that stops waits for what is in flight, and streams do not end by themselves.
     return [store, *brokers, outbox, registry, Recovery(reactor, registry, configs), listener, hub]
+
+
+def _metrics(snapshot: Snapshot, registry: Registry, hub: Hub, couriers: Sequence[Courier]) -> Metrics:
+    metrics = Metrics()
+    metrics.gauge(
+        "confd_config_version",
+        "The version in force.",
+        lambda: {(name,): snapshot.get(name).configuration.version for name in snapshot.namespaces()},
+        "namespace",
+    )
+    metrics.gauge(
+        "confd_agents",
+        "Agents that are known.",
+        lambda: {(name,): registry.count(name) for name in snapshot.namespaces()},
+        "namespace",
+    )
+    metrics.gauge("confd_stream_readers", "Streams that are open.", lambda: {(): len(hub)})
+    metrics.gauge(
+        "confd_broker_up",
+        "Whether a broker can be used.",
+        lambda: {(each.broker.name,): each.broker.trouble() is None for each in couriers},
+        "broker",
+    )
+    metrics.gauge(
+        "confd_unpublished_namespaces",
+        "Namespaces whose newest announcement a broker does not have.",
+        lambda: {(each.broker.name,): each.waiting() for each in couriers},
+        "broker",
+    )
+    return metrics
 
 
 def _guard(settings: ControllerSettings) -> BasicGuard:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from attrs import define, field
 
 from confd.interfaces import IHealth
+from confd.metrics import Metrics
 from confd.model import Unavailable
-from confd.web.endpoint import AnyQuery, Call, endpoint
+from confd.web.endpoint import Answer, AnyQuery, Call, endpoint
 from confd.web.guard import Role
 
 
@@ -52,3 +53,15 @@ class Readiness:
             details = [{"part": part, "message": trouble} for part, trouble in troubles]
             raise Unavailable("not_ready", " ".join(trouble for _, trouble in troubles), details)
         return {"status": "ready"} | {name: tell() for name, tell in self._facts.items()}
+
+
+@define(eq=False)
+class Figures:
+    """C{/metrics}."""
+
+    _metrics: Metrics
+
+    @endpoint("GET", "/metrics", Role.ANYONE, "Figures for Prometheus.", query=AnyQuery)
+    async def metrics(self, call: Call) -> Answer:
+        """All of them, as text."""
+        return Answer(self._metrics.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")

@@ -48,7 +48,11 @@ _SAID: tuple[tuple[type[BaseException], str], ...] = (
 
 
 class Upstream(Service):
-    """Fetches on behalf of whoever asks."""
+    """
+    Fetches on behalf of whoever asks.
+
+    @ivar in_flight: fetches that are under way.
+    """
 
     log = Logger()
 
@@ -64,7 +68,7 @@ class Upstream(Service):
         self._timeout = timeout
         self._max_bytes = max_bytes
         self._max_in_flight = max_in_flight
-        self._in_flight = 0
+        self.in_flight = 0
         endpoints = CheckedEndpoints(reactor, policy)
         self._pool = HTTPConnectionPool(reactor)
         self._pool.maxPersistentPerHost = 32
@@ -91,9 +95,9 @@ class Upstream(Service):
         return Deferred.fromCoroutine(self._fetch(url, request))
 
     async def _fetch(self, url: str, request: Any) -> None:
-        if self._in_flight >= self._max_in_flight:
-            raise Unavailable("too_many_hits", f"{self._in_flight} fetches are under way; try again in a second.")
-        self._in_flight += 1
+        if self.in_flight >= self._max_in_flight:
+            raise Unavailable("too_many_hits", f"{self.in_flight} fetches are under way; try again in a second.")
+        self.in_flight += 1
         work = Deferred.fromCoroutine(self._stream(url, request))
         try:
             await work.addTimeout(self._timeout, self._reactor, self._late)
@@ -105,7 +109,7 @@ class Upstream(Service):
             self.log.warn("hit failed: {reason}", reason=told.message, code=told.code)
             raise told from None
         finally:
-            self._in_flight -= 1
+            self.in_flight -= 1
 
     def _late(self, _: object, seconds: float) -> NoReturn:
         raise GatewayTimeout("upstream_timeout", f"The upstream took longer than {seconds} seconds.")

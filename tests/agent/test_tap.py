@@ -14,6 +14,7 @@ from confd.model import StartError
 from confd.options import read
 from confd.settings import AgentSettings
 from tests.conversation import Conversation
+from tests.test_metrics import samples
 
 
 class Reactor(MemoryReactorClock):
@@ -80,6 +81,13 @@ class OpsTests(SynchronousTestCase):
         reply = self.get("/ready")
         self.assertEqual((reply.status, reply.code), (503, "not_ready"))
         self.assertEqual(reply.json["error"], "No configuration has been applied yet.")
+
+    def test_metrics(self) -> None:
+        """Which way changes come, and what was only a hint; a version that is not known yet is left out."""
+        found = samples(self.get("/metrics").body)
+        self.assertEqual(found["confd_push_up", (("strategy", "POLLER"),)], 0)
+        self.assertEqual(found["confd_unverified_announcements_total", ()], 0)
+        self.assertNotIn(("confd_known_version", ()), found)
 
     def test_nothing_else(self) -> None:
         self.assertEqual(self.get("/config").status, 404)

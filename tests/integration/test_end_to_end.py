@@ -21,6 +21,7 @@ from tests.integration.fleet import (
     request,
     target,
 )
+from tests.test_metrics import samples
 
 
 class FleetTestCase(SynchronousTestCase):
@@ -65,6 +66,10 @@ class ChangeTests(FleetTestCase):
         current = self.fleet.current()
         self.assertEqual(in_force["version"], f"{current['cluster_id'][:8]}.1.3")
         self.assertEqual(in_force["checksum"], current["checksum"])
+        figures = samples(request("GET", f"{self.fleet.url}/metrics").body)
+        self.assertEqual(figures["confd_config_version", (("namespace", "default"),)], 3)
+        self.assertEqual(figures["confd_agents", (("namespace", "default"),)], 1)
+        self.assertIn(("confd_hits_in_flight", ()), samples(request("GET", f"{base_of(self.worker)}/metrics").body))
         (agent,) = eventually(lambda: self.agents(polled=True))
         self.assertEqual(agent["strategy"], "POLLER")
         self.assertTrue(agent["hostname"])
