@@ -27,10 +27,10 @@ check: $(VENV)/check.stamp  ## lint, format, types, architecture
 	$(BIN)/mypy
 	@$(MAKE) --no-print-directory test ARGS="tests.test_architecture"
 
-bench-fanout: $(VENV)/run.stamp  ## measure from publish to the last of 1000 and 5000 agents, beside the raw brokers
+bench-fanout: $(VENV)/test.stamp  ## measure from publish to the last of 1000 and 5000 agents, beside the raw brokers
 	$(BIN)/python -m benchmarks.fanout $(ARGS)
 
-bench-kill: $(VENV)/run.stamp  ## kill a controller 200 times under writes, and look for what it lost
+bench-kill: $(VENV)/test.stamp  ## kill a controller 200 times under writes, and look for what it lost
 	$(BIN)/python -m benchmarks.kill_nine $(ARGS)
 
 clean:  ## remove what these targets made
