@@ -44,9 +44,6 @@ OWNERS = {
 #: Those that build a process: the only readers of what a process has one of.
 COMPOSITION = "*.tap *.assembly *.making dev ctl daemon options"
 
-#: Names that would tell where this was written, in pieces so that this page does not.
-WORKPLACE = ("cla" + "ude", "anthro" + "pic", "chat" + "gpt", "open" + "ai", "co" + "pilot", "/work/" + "shared")
-
 LONGEST_MODULE, LONGEST_FUNCTION, MEDIAN_MODULE = 350, 50, 200
 
 
@@ -200,11 +197,6 @@ def tests_patch_nothing(module: Module) -> list[str]:
     return [f"imports {each}" for each in module.imports() if "mock" in each.split(".")]
 
 
-def workplace_is_unnamed(text: str) -> list[str]:
-    """The repository speaks of confd alone."""
-    return [name for name in WORKPLACE if name in text.lower()]
-
-
 # -- what they are held against --
 
 
@@ -216,16 +208,6 @@ def modules(folder: str) -> list[Module]:
         if "__pycache__" not in path.parts:
             found.append(Module(".".join(path.relative_to(base).with_suffix("").parts), path.read_text("utf-8")))
     return found
-
-
-def texts() -> Iterator[tuple[str, str]]:
-    """Every text of the repository that people wrote."""
-    for path in sorted(ROOT.rglob("*")):
-        parts = path.relative_to(ROOT).parts
-        hidden = any(part.startswith(".") and part != ".ci" for part in parts[:-1])
-        made = {"__pycache__", "build", "dist"}.intersection(parts) or any(part.endswith(".egg-info") for part in parts)
-        if path.is_file() and not hidden and not made and not parts[0].startswith("_trial"):
-            yield str(path.relative_to(ROOT)), path.read_bytes().decode("utf-8", "replace")
 
 
 class HouseTests(SynchronousTestCase):
@@ -270,12 +252,6 @@ class HouseTests(SynchronousTestCase):
         """Tests patch nothing."""
         self._hold(tests_patch_nothing, modules("tests"))
 
-    def test_workplace(self):
-        """No file tells where it was written."""
-        found = {name: wrong for name, text in texts() if (wrong := workplace_is_unnamed(text))}
-        self.assertEqual(found, {})
-        self.assertIn("confd/model.py", [name for name, _ in texts()])
-
 
 class RuleTests(SynchronousTestCase):
     """Each rule sees what breaks it, and nothing in what does not."""
@@ -318,11 +294,6 @@ class RuleTests(SynchronousTestCase):
             with self.subTest(rule=rule.__name__, bad=bad[:60]):
                 self.assertTrue(rule(Module(name, bad)))
                 self.assertEqual(rule(Module(name, good)), [])
-
-    def test_workplace(self):
-        """In any case of letters."""
-        self.assertTrue(workplace_is_unnamed("Made with " + WORKPLACE[0].title()))
-        self.assertEqual(workplace_is_unnamed("Made with care"), [])
 
     def test_places(self):
         """A module that belongs nowhere is an error, not an exception to the rule."""

@@ -22,7 +22,7 @@ values = st.recursive(
     max_leaves=15,
 )
 
-#: Ways of being wrong, each with its code (faults.md, F-41).
+#: Ways of being wrong, each with its code (F-41).
 FAULTS = {
     "nothing": (b"", "not_json"),
     "spaces": (b"  \n", "not_json"),
