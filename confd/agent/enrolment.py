@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from confd.agent.trouble import Trouble
 from confd.interfaces import IControllerClient
-from confd.model import Membership, Registration
+from confd.model import ConfdError, Membership, Registration
 from confd.timing import Backoff, retrying
 from confd.wire import bounded_interval
 
@@ -64,9 +64,7 @@ class Enrolment(Service):
             self._joining.cancel()
 
     async def _join(self) -> None:
-        membership = await retrying(
-            self._clock, self._backoff, self._attempt, lambda error: self._trouble.begin(error.message)
-        )
+        membership = await retrying(self._clock, self._backoff, self._attempt, self._not_yet)
         self._trouble.end()
         self._backoff.reset()
         self.poll_interval = membership.poll_interval
@@ -74,6 +72,11 @@ class Enrolment(Service):
             self.agent_id = membership.agent_id
             self._keep_id(self.agent_id)
         self.log.info("registered as {agent_id}", agent_id=self.agent_id)
+
+    def _not_yet(self, error: ConfdError) -> None:
+        # Whoever starts a controller and its agents together need not be told that the one was a moment later.
+        if error.code != "starting":
+            self._trouble.begin(error.message)
 
     def _attempt(self) -> Deferred[Membership]:
         return self._controller.register(evolve(self._registration, agent_id=self.agent_id))

@@ -60,6 +60,17 @@ class EnrolmentTests(SynchronousTestCase):
         self.clock.pump([1] * 31)
         self.assertEqual(self.enrolment.agent_id, AGENT_ID)
 
+    def test_a_controller_that_is_starting(self) -> None:
+        """It is asked again, and nobody is troubled with it."""
+        self.controller.failure = Unavailable("starting", "The controller is starting.")
+        with capturedLogs() as logs:
+            self.enrolment.startService()
+            self.clock.advance(1)
+        self.assertEqual((len(logs), self.enrolment.agent_id), (0, ""))
+        self.controller.failure = None
+        self.clock.pump([1] * 5)
+        self.assertEqual(self.enrolment.agent_id, AGENT_ID)
+
     def test_registers_once(self) -> None:
         self.enrolment.startService()
         self.clock.pump([60] * 10)
