@@ -11,6 +11,7 @@ import contextlib
 import http.client
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -44,12 +45,18 @@ class Response:
         return json.loads(self.body)
 
 
+#: Ports below those that the kernel gives to whoever asks for none or calls out, each of them once: a port that is
+#: found free and let go again must not be somebody else's when its process at last binds it.
+_PORTS = iter(random.sample(range(20000, 32000), 12000))
+
+
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of loopback that nobody listens on, and that is given to nobody else in this run."""
+    for port in _PORTS:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no port is left")
 
 
 def request(
