@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from confd.controller.schema import Schema
 from confd.controller.snapshot import Encoded, Snapshot
 from confd.interfaces import IConfigStore
-from confd.model import Document, Draft, Revision
+from confd.model import Configuration, Document, Draft, Revision
 
 
 @define(eq=False)
@@ -34,9 +34,7 @@ class Configs:
     async def load(self) -> None:
         """Put what the store has into the snapshot, and tell it again: a crash may have come before the telling."""
         revisions = await self._store.in_force()
-        self._snapshot.load(revision.configuration for revision in revisions)
-        for encoded in self._snapshot.all():
-            self._tell(encoded)
+        self._show_all([revision.configuration for revision in revisions])
 
     def draft(self, namespace: str, value: dict[str, Any], document: Document, author: str, **rest: Any) -> Draft:
         """
@@ -65,9 +63,7 @@ class Configs:
     async def rotate_keys(self) -> str:
         """Sign with a new key: see L{IConfigStore.rotate_keys}. Returns its public half."""
         await self._store.rotate_keys()
-        self._snapshot.load(encoded.configuration for encoded in self._snapshot.all())
-        for encoded in self._snapshot.all():
-            self._tell(encoded)
+        self._show_all([encoded.configuration for encoded in self._snapshot.all()])
         public: str = self._store.keys[0].public
         return public
 
@@ -76,6 +72,11 @@ class Configs:
         if encoded is not None:
             self._tell(encoded)
         return revision
+
+    def _show_all(self, configurations: Iterable[Configuration]) -> None:
+        self._snapshot.load(configurations)
+        for encoded in self._snapshot.all():
+            self._tell(encoded)
 
     def _tell(self, encoded: Encoded) -> None:
         for listener in self._listeners:
