@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -93,26 +93,18 @@ def quantile(ordered: Sequence[float], part: float) -> float:
 
 def table(all_figures: Sequence[Figures]) -> str:
     """For people."""
-    columns: dict[str, Callable[[Figures], Any]] = {
-        "strategy": lambda each: each.strategy,
-        "agents": lambda each: each.agents,
-        "POST": lambda each: each.post,
-        "p50": lambda each: each.p50,
-        "p99": lambda each: each.p99,
-        "last": lambda each: each.last,
-        "worst": lambda each: each.worst,
-        "whole": lambda each: each.whole,
-        "raw last": lambda each: each.raw_last,
-        "ratio": lambda each: each.ratio,
-        "whole ratio": lambda each: each.whole_ratio,
-        "missed": lambda each: each.missed,
-        "raw missed": lambda each: each.raw_missed,
-        "health": lambda each: each.health,
-        "kB/agent": lambda each: each.kilobytes,
-    }
-    rows = [list(columns), *([cell(read(each)) for read in columns.values()] for each in all_figures)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join("  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)) for row in rows)
+    return rows(_COLUMNS, all_figures)
+
+
+def rows(columns: Mapping[str, Callable[[Any], Any]], values: Sequence[Any]) -> str:
+    """
+    A line a value, under a line of titles.
+
+    @param columns: what stands in each, by its title.
+    """
+    lines = [list(columns), *([cell(read(each)) for read in columns.values()] for each in values)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)) for line in lines)
 
 
 def cell(value: Any) -> str:
@@ -120,3 +112,22 @@ def cell(value: Any) -> str:
     if value is None:
         return "-"
     return f"{value:.2f}" if isinstance(value, float) else str(value)
+
+
+_COLUMNS: dict[str, Callable[[Figures], Any]] = {
+    "strategy": lambda each: each.strategy,
+    "agents": lambda each: each.agents,
+    "POST": lambda each: each.post,
+    "p50": lambda each: each.p50,
+    "p99": lambda each: each.p99,
+    "last": lambda each: each.last,
+    "worst": lambda each: each.worst,
+    "whole": lambda each: each.whole,
+    "raw last": lambda each: each.raw_last,
+    "ratio": lambda each: each.ratio,
+    "whole ratio": lambda each: each.whole_ratio,
+    "missed": lambda each: each.missed,
+    "raw missed": lambda each: each.raw_missed,
+    "health": lambda each: each.health,
+    "kB/agent": lambda each: each.kilobytes,
+}

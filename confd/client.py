@@ -18,13 +18,14 @@ from confd.model import (
     Configuration,
     Malformed,
     Membership,
+    Poll,
     Registration,
-    Served,
     Tag,
     Unauthenticated,
     Unavailable,
     WorkerState,
 )
+from confd.report import Report, report_body
 
 T = TypeVar("T")
 
@@ -49,20 +50,27 @@ class ControllerClient:
         body = wire.registration_body(registration)
         return Deferred.fromCoroutine(self._ask("POST", "/api/v1/register", _membership, body=body))
 
-    def fetch(self, known: Tag | None, agent_id: str) -> Deferred[Served | None]:
+    def fetch(self, known: Tag | None, agent_id: str) -> Deferred[Poll]:
         """See L{IControllerClient}."""
         headers = {"X-Agent-ID": agent_id} if agent_id else {}
         if known is not None:
             headers["If-None-Match"] = wire.etag(known)
 
-        def parse(answer: Answer) -> Served | None:
+        def parse(answer: Answer) -> Poll:
+            member = answer.header("X-Agent-Known") != "false"
             if answer.status == 304 and known is not None:
-                return None
+                return Poll(None, member)
             answer.raise_unless_success()
-            return wire.parse_served(answer.body, self._namespace, answer.etag)
+            return Poll(wire.parse_served(answer.body, self._namespace, answer.header("ETag")), member)
 
         asking = self._ask("GET", "/api/v1/config", parse, headers=headers, params=self._params)
         return Deferred.fromCoroutine(asking)
+
+    def report(self, report: Report, agent_id: str) -> Deferred[float]:
+        """See L{IControllerClient}."""
+        body = report_body(report, agent_id, self._namespace)
+        headers = {"X-Agent-ID": agent_id}
+        return Deferred.fromCoroutine(self._ask("POST", "/api/v1/report", _report_window, headers=headers, body=body))
 
     def stream(self, known: Tag | None, agent_id: str, received: Callable[[bytes], None]) -> Deferred[None]:
         """See L{IControllerClient}."""
@@ -101,6 +109,11 @@ class ControllerClient:
 def _membership(answer: Answer) -> Membership:
     answer.raise_unless_success()
     return wire.parse_membership(answer.body)
+
+
+def _report_window(answer: Answer) -> float:
+    answer.raise_unless_success()
+    return wire.parse_report_window(answer.body)
 
 
 @implementer(IWorkerClient)

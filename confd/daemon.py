@@ -25,6 +25,7 @@ from confd.logs import observer
 from confd.model import StartError
 from confd.options import RoleOptions
 from confd.settings import LogSettings
+from confd.systemd import Notifier
 from confd.timing import use_monotonic_clock
 
 #: Seconds that a part may take to stop; HTTP requests in flight have less than that by themselves.
@@ -57,7 +58,8 @@ def make_daemon(name: str, options: RoleOptions, compose: Callable[[Any, Any], l
         children = compose(reactor, options.settings)
     except StartError as error:
         raise SystemExit(str(error)) from None
-    for child in children:
+    # The notifier is the last to start: then all is ready.
+    for child in (*children, Notifier(reactor, os.environ)):
         child.setServiceParent(daemon)
     return daemon
 

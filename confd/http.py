@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import load_pem_x509_certificates
 from treq.client import HTTPClient
@@ -87,13 +87,17 @@ class Answer:
     An HTTP answer, read to its end.
 
     @ivar who: who gave it, for people.
-    @ivar etag: its C{ETag}, if it has one.
     """
 
     who: str
     status: int
     body: bytes
-    etag: str | None = None
+    _headers: Headers = field(factory=Headers, eq=False)
+
+    def header(self, name: str) -> str | None:
+        """The value of a header, C{None} where it is not there."""
+        values = self._headers.getRawHeaders(name)
+        return values[0] if values else None
 
     def error(self) -> tuple[str, str]:
         """The C{code} and the words of an error answer: confd's, or whatever another program says."""
@@ -157,8 +161,7 @@ class Http:
 
         async def exchange() -> Answer:
             response = await self._request(method, url, headers, params, body)
-            etags = response.headers.getRawHeaders("ETag") or [None]
-            return Answer(who, response.code, await read_body(response), etags[0])
+            return Answer(who, response.code, await read_body(response), response.headers)
 
         return self._bounded(who, exchange())
 

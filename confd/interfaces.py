@@ -16,17 +16,20 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
+from confd.audit import Attempt, Ending, Entry
+from confd.history import Renaming, Version
 from confd.model import (
-    AgentRecord,
     Configuration,
     Draft,
     Membership,
+    Poll,
     Registration,
     Revision,
     Served,
     Tag,
     WorkerState,
 )
+from confd.report import AgentRecord, Outcome, Receipt, Report
 
 
 class IConfigStore(Interface):
@@ -39,9 +42,14 @@ class IConfigStore(Interface):
     cluster_id = Attribute("L{str}: UUID made with the database; known once the store has started.")
     epoch = Attribute("L{int}: raised by an operator after a restore; 1 in a new database.")
     keys = Attribute("Sequence of L{confd.signing.SigningKey}: those that are good, the one in use first.")
+    waiting = Attribute("L{int}: writes of any kind that wait for their transaction.")
 
-    def rotate_keys() -> Deferred[None]:
-        """Use a new signing key from now on; the one before stays good until the next change."""
+    def rotate_keys(attempt: Attempt | None = None) -> Deferred[None]:
+        """
+        Use a new signing key from now on; the one before stays good until the next change.
+
+        @param attempt: here and below, who asks: is put on record in the same transaction as what they asked for.
+        """
 
     def in_force() -> Deferred[Sequence[Revision]]:
         """Fire with the newest revision of each namespace."""
@@ -66,21 +74,34 @@ class IConfigStore(Interface):
         @raise Conflict: C{namespace_exists}.
         """
 
-    def retire_namespace(name: str) -> Deferred[None]:
+    def retire_namespace(name: str, attempt: Attempt | None = None) -> Deferred[None]:
         """
         Take a namespace out of use; its history stays on disk.
 
         @raise NotFound: C{unknown_namespace}.
         """
 
-    def history(namespace: str, limit: int, before: int | None) -> Deferred[Sequence[Revision]]:
-        """Fire with at most C{limit} revisions older than version C{before}, newest first."""
+    def rename(renaming: Renaming) -> Deferred[Sequence[Revision]]:
+        """
+        Begin a new epoch, in one transaction: each namespace in use gets its document anew as its next version, so that
+        what is in force supersedes all that agents may hold. L{epoch} and L{cluster_id} follow before this fires.
+
+        @return: fires with the new revisions.
+        @raise Conflict: C{epoch_not_higher}, C{same_cluster}: it is to adopt the identity that it has.
+        """
+
+    def history(namespace: str, limit: int, before: int | None) -> Deferred[Sequence[Version]]:
+        """
+        Fire with at most C{limit} versions older than number C{before}, newest first. Takes as long however many there
+        are, and however large their documents.
+        """
 
     def revision(namespace: str, version: int) -> Deferred[Revision]:
         """
         Fire with one revision.
 
         @raise NotFound: C{unknown_version}.
+        @raise Gone: C{version_pruned}, only the newest C{HISTORY_KEEP} are kept.
         """
 
 
@@ -91,10 +112,48 @@ class IAgentStore(Interface):
         """Fire with all of them."""
 
     def save_agents(records: Sequence[AgentRecord]) -> Deferred[None]:
-        """Insert or replace these, in one transaction; fire once they are on disk."""
+        """
+        Insert or replace these, in one transaction; fire once they are on disk. What they reported is not written here.
+        """
 
-    def forget_agent(agent_id: str) -> Deferred[None]:
-        """Delete one; one that is not there is no error."""
+    def forget_agent(agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+        """
+        Delete one, with all that it reported; one that is not there is no error.
+
+        @param attempt: see L{IConfigStore.rotate_keys}.
+        """
+
+
+class IAuditStore(Interface):
+    """Who tried to change what, durable: it only grows, and each entry is chained to the one before it."""
+
+    def record(endings: Sequence[Ending]) -> Deferred[None]:
+        """Put attempts on record that changed nothing, in this order; fire once they are on disk."""
+
+    def audit(limit: int, before: int | None) -> Deferred[Sequence[Entry]]:
+        """Fire with at most C{limit} entries older than number C{before}, newest first."""
+
+
+class IReportStore(Interface):
+    """What agents reported, durable."""
+
+    def save_reports(receipts: Sequence[Receipt]) -> Deferred[None]:
+        """
+        Keep each as the last report of its agent, and its outcome as that of the version on the agent; in one
+        transaction. An agent that is not there any more, or in another namespace by now, is passed over.
+        """
+
+    def load_outcomes() -> Deferred[Sequence[tuple[str, int, str, Outcome]]]:
+        """Fire with all that are kept: namespace, version, id of the agent, outcome."""
+
+    def settle(namespace: str, version: int, summary: bytes) -> Deferred[None]:
+        """
+        Keep C{summary} of a version, and no longer the outcomes of it and of older ones. Of the summaries the newest
+        10 000 of a namespace are kept.
+        """
+
+    def summary(namespace: str, version: int) -> Deferred[bytes | None]:
+        """Fire with the summary of a version, C{None} where none is kept."""
 
 
 class IHealth(Interface):
@@ -150,15 +209,24 @@ class IControllerClient(Interface):
     def register(registration: Registration) -> Deferred[Membership]:
         """Join, or join again with the id given before."""
 
-    def fetch(known: Tag | None, agent_id: str) -> Deferred[Served | None]:
+    def fetch(known: Tag | None, agent_id: str) -> Deferred[Poll]:
         """
         Ask for the configuration in force, conditionally.
 
         @param known: the tag that the agent has, if any.
         @param agent_id: names the caller; empty before the first registration.
-        @return: fires with it, or with C{None} where C{known} is still in force.
         @raise Malformed: the answer was no configuration.
         @raise Unauthenticated: wrong credentials.
+        """
+
+    def report(report: Report, agent_id: str) -> Deferred[float]:
+        """
+        Say what became of a configuration.
+
+        @return: fires, once it is taken, with the seconds over which the next report is to be spread.
+        @raise NotFound: C{unknown_agent}: to be registered again; C{unknown_version}, C{unknown_namespace}; with any
+            other code, the controller takes no reports (the Go system's).
+        @raise Conflict: C{repeated_report}, C{out_of_order}: it, or a later one, was taken before.
         """
 
     def stream(known: Tag | None, agent_id: str, received: Callable[[bytes], None]) -> Deferred[None]:
@@ -227,6 +295,7 @@ class IStrategy(Interface):
 
     name = Attribute("L{str}: as in C{DISTRIBUTION_STRATEGY}.")
     pushes = Attribute("L{bool}: whether there is a push path at all; while it is down the agent polls more often.")
+    connections = Attribute("L{int}: how often the push path came up so far.")
 
     def start(sink: ISink) -> None:
         """Begin to listen; returns at once, connects in the background, and never gives up (G4)."""

@@ -2,38 +2,81 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
+from itertools import accumulate
 from typing import Any
 
 from attrs import define, field, frozen
-from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.utils import floatToGoString
 
 import confd
 
-#: Values of one figure, by the values of its labels.
-Values = Mapping[tuple[str, ...], float]
+#: Values of one figure, by the values of its labels: a tuple of them, or the value itself where there is one label.
+Values = Mapping[Any, float]
+
+#: Seconds, for what should take milliseconds and may take minutes.
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+
+
+@define(eq=False)
+class Histogram:
+    """
+    How much was observed of each size, by the values of labels. As small and quick as can be: it is on the way of every
+    request.
+
+    @ivar bounds: what each bucket holds at most, in ascending order.
+    """
+
+    bounds: tuple[float, ...] = SECONDS
+    #: Of each bucket and of what is above all of them, and the sum.
+    _counts: dict[tuple[str, ...], list[float]] = field(factory=dict, init=False)
+
+    def observe(self, value: float, *labels: str) -> None:
+        """Count one."""
+        counts = self._counts.get(labels)
+        if counts is None:
+            counts = self._counts[labels] = self._nothing()
+        counts[bisect_left(self.bounds, value)] += 1
+        counts[-1] += value
+
+    def family(self, name: str, help: str, labels: tuple[str, ...]) -> HistogramMetricFamily:
+        """What there is now, for prometheus_client."""
+        family = HistogramMetricFamily(name, help, labels=labels)
+        ends = [*map(floatToGoString, self.bounds), "+Inf"]
+        for values, (*counts, total) in (self._counts or ({} if labels else {(): self._nothing()})).items():
+            family.add_metric(values, list(zip(ends, accumulate(counts), strict=True)), total)
+        return family
+
+    def _nothing(self) -> list[float]:
+        return [0.0] * (len(self.bounds) + 2)
 
 
 @frozen
 class _Figure:
+    """
+    @ivar make: makes the family of the figure out of its name, help, and labels.
+    """
+
     name: str
     help: str
-    family: Any
     labels: tuple[str, ...]
-    read: Callable[[], Values]
+    make: Callable[[str, str, tuple[str, ...]], Metric]
 
 
 @define(eq=False)
 class Metrics:
     """What a process counts and measures. Nothing is kept here: each figure is asked of the part that knows it."""
 
-    _figures: list[_Figure] = field(factory=list)
-    _registry: CollectorRegistry = field(factory=lambda: CollectorRegistry(auto_describe=False))
+    _figures: list[_Figure] = field(factory=list, init=False)
+    _registry: CollectorRegistry = field(factory=lambda: CollectorRegistry(auto_describe=False), init=False)
 
     def __attrs_post_init__(self) -> None:
         self._registry.register(self)
-        self.gauge("confd_build_info", "The release that runs.", lambda: {(confd.__version__,): 1}, "version")
+        ProcessCollector(registry=self._registry)
+        self.gauge("confd_build_info", "The release that runs.", lambda: {confd.__version__: 1}, "version")
 
     def gauge(self, name: str, help: str, read: Callable[[], Values], *labels: str) -> None:
         """
@@ -41,11 +84,15 @@ class Metrics:
 
         @param read: gives its values, by the values of C{labels}; without labels the key is C{()}.
         """
-        self._figures.append(_Figure(name, help, GaugeMetricFamily, labels, read))
+        self._add(name, help, labels, _reading(GaugeMetricFamily, read))
 
     def counter(self, name: str, help: str, read: Callable[[], Values], *labels: str) -> None:
         """A figure that only goes up; its name gets the ending C{_total}. See L{gauge}."""
-        self._figures.append(_Figure(name, help, CounterMetricFamily, labels, read))
+        self._add(name, help, labels, _reading(CounterMetricFamily, read))
+
+    def histogram(self, name: str, help: str, histogram: Histogram, *labels: str) -> None:
+        """A figure of which there are many, and of all sizes."""
+        self._add(name, help, labels, histogram.family)
 
     def exposition(self) -> bytes:
         """All figures as text."""
@@ -54,7 +101,18 @@ class Metrics:
     def collect(self) -> Iterator[Metric]:
         """What prometheus_client asks of a collector."""
         for figure in self._figures:
-            family = figure.family(figure.name, figure.help, labels=figure.labels)
-            for values, value in figure.read().items():
-                family.add_metric(values, value)
-            yield family
+            yield figure.make(figure.name, figure.help, figure.labels)
+
+    def _add(self, name: str, help: str, labels: tuple[str, ...], make: Callable[..., Metric]) -> None:
+        self._figures.append(_Figure(name, help, labels, make))
+
+
+def _reading(kind: Any, read: Callable[[], Values]) -> Callable[[str, str, tuple[str, ...]], Metric]:
+    def make(name: str, help: str, labels: tuple[str, ...]) -> Metric:
+        family = kind(name, help, labels=labels)
+        for values, value in read().items():
+            family.add_metric((values,) if isinstance(values, str) else values, value)
+        metric: Metric = family
+        return metric
+
+    return make

@@ -7,7 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from attrs import evolve, frozen
+from attrs import frozen
+
+from confd.audit import Attempt
 
 #: The namespace that always exists: the one document that the Go system knows.
 DEFAULT_NAMESPACE = "default"
@@ -15,9 +17,10 @@ DEFAULT_NAMESPACE = "default"
 #: Bounds of a poll interval, in seconds.
 POLL_INTERVAL_MIN, POLL_INTERVAL_MAX = 1, 86400
 
-_TAG = re.compile(r"(?:([0-9a-f]{8})\.([1-9][0-9]{0,17})\.)?([1-9][0-9]{0,17})", re.ASCII)
-_NAMESPACE = re.compile(r"[a-z0-9-]{1,63}", re.ASCII)
-_AGENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
+#: How tags, names of namespaces and ids of agents are written.
+TAG = re.compile(r"(?:([0-9a-f]{8})\.([1-9][0-9]{0,17})\.)?([1-9][0-9]{0,17})", re.ASCII)
+NAMESPACE = re.compile(r"[a-z0-9-]{1,63}", re.ASCII)
+AGENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
 
 
 @frozen
@@ -44,7 +47,7 @@ class Tag:
 
         @raise ValueError: if it is not one.
         """
-        match = _TAG.fullmatch(text)
+        match = TAG.fullmatch(text)
         if match is None:
             raise ValueError(f"{text[:80]!r} is not a tag such as 1a2b3c4d.1.7")
         cluster, epoch, version = match.groups()
@@ -137,6 +140,19 @@ class Served:
 
 
 @frozen
+class Poll:
+    """
+    What came of a poll.
+
+    @ivar served: the configuration in force, C{None} where it is the one that was named.
+    @ivar member: whether the controller knows the agent that asked; one that it does not has to register again.
+    """
+
+    served: Served | None
+    member: bool = True
+
+
+@frozen
 class Revision:
     """
     A configuration as the history knows it.
@@ -160,6 +176,7 @@ class Draft:
     @ivar expected: tags of which one must be in force (C{If-Match}); C{None} asks for nothing, C{"*"} matches any.
     @ivar idempotency_key: a retry with this key gets the first answer.
     @ivar made_at: the wall clock at the door, UTC.
+    @ivar attempt: is put on record in the transaction that publishes; C{None} where nobody asked.
     """
 
     namespace: str
@@ -171,28 +188,7 @@ class Draft:
     expected: frozenset[str] | None = None
     idempotency_key: str | None = None
     rollback_of: int | None = None
-
-
-@frozen
-class AgentRecord:
-    """
-    What the controller knows of an agent.
-
-    @ivar registered_at: first registration, by the controller's wall clock, UTC.
-    @ivar last_poll: C{None} until it polled.
-    """
-
-    id: str
-    namespace: str
-    hostname: str
-    metadata: str
-    strategy: str
-    registered_at: datetime
-    last_poll: datetime | None = None
-
-    def polled(self, at: datetime) -> AgentRecord:
-        """This agent, having polled at C{at}."""
-        return evolve(self, last_poll=at)
+    attempt: Attempt | None = None
 
 
 @frozen
@@ -208,10 +204,16 @@ class Registration:
 
 @frozen
 class Membership:
-    """What a controller answers to a registration; C{poll_interval} in seconds."""
+    """
+    What a controller answers to a registration.
+
+    @ivar poll_interval: seconds.
+    @ivar report_window: seconds over which an agent spreads its reports at random; it grows with the fleet.
+    """
 
     agent_id: str
     poll_interval: int
+    report_window: float = 0.0
 
 
 @frozen
@@ -230,12 +232,12 @@ class WorkerState:
 
 def valid_namespace(name: str) -> bool:
     """Whether C{name} may name a namespace: lower-case letters, digits and dashes, at most 63."""
-    return _NAMESPACE.fullmatch(name) is not None
+    return NAMESPACE.fullmatch(name) is not None
 
 
 def valid_agent_id(text: str) -> bool:
     """Whether C{text} may name an agent: at most 64 letters, digits and C{. _ : -}."""
-    return _AGENT_ID.fullmatch(text) is not None
+    return AGENT_ID.fullmatch(text) is not None
 
 
 class ConfdError(Exception):
@@ -268,6 +270,10 @@ class Forbidden(ConfdError):
 
 class NotFound(ConfdError):
     """No such thing."""
+
+
+class Gone(ConfdError):
+    """It was there once, and was removed on purpose."""
 
 
 class Conflict(ConfdError):

@@ -13,7 +13,6 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from difflib import SequenceMatcher, get_close_matches
-from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import attrs
@@ -21,11 +20,11 @@ from twisted.internet import asyncioreactor
 from twisted.python import usage
 
 from confd.model import StartError
+from confd.parsers import secret_from
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 
 _KEY = "confd.setting"
-_SECRET_LIMIT = 65536
 
 #: How alike the words of a variable and of a setting are, where the one is a misspelling of the other, and how long a
 #: variable is at least for us to tell.
@@ -121,29 +120,13 @@ def _text(declared: Setting, *sources: Mapping[str, str]) -> str | None:
         if text is not None and path is not None:
             raise ValueError(f"is set, and {declared.file_name} too; remove one of them")
         if path is not None:
-            return _secret_from(path, declared.file_name)
+            return secret_from(path, declared.file_name)
         if text is not None:
             # What the system's decoding makes of bytes that are no text could be neither sent nor logged.
             if re.search("[\ud800-\udfff]", text):
                 raise ValueError("is not UTF-8 text")
             return text
     return declared.default
-
-
-def _secret_from(path: str, name: str) -> str:
-    try:
-        with Path(path).open("rb") as file:
-            raw = file.read(_SECRET_LIMIT + 1)
-        text = raw.decode("utf-8").rstrip("\r\n")
-    except OSError as error:
-        raise ValueError(f"{name} names {path!r}, which cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{name} names {path!r}, which is not UTF-8 text") from None
-    if not text:
-        raise ValueError(f"{name} names {path!r}, which is empty")
-    if len(raw) > _SECRET_LIMIT:
-        raise ValueError(f"{name} names {path!r}, which is longer than {_SECRET_LIMIT} bytes")
-    return text
 
 
 def _unread(role: type, environ: Mapping[str, str], siblings: Sequence[type]) -> list[str]:

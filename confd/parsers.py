@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from confd.model import POLL_INTERVAL_MAX, POLL_INTERVAL_MIN, valid_namespace
 
 _WHOLE = re.compile("-?[0-9]{1,19}")
+_SECRET_LIMIT = 65536
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
@@ -120,6 +122,28 @@ def user_name(text: str) -> str:
     """A name that HTTP Basic can carry (RFC 7617)."""
     if not text or ":" in text or not text.isprintable():
         raise ValueError("must be a name without colon")
+    return text
+
+
+def secret_from(path: str, name: str) -> str:
+    """
+    The secret that a file holds.
+
+    @param name: the setting that names the file.
+    @raise ValueError: if it cannot be had.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            raw = file.read(_SECRET_LIMIT + 1)
+        text = raw.decode("utf-8").rstrip("\r\n")
+    except OSError as error:
+        raise ValueError(f"{name} names {path!r}, which cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ValueError(f"{name} names {path!r}, which is not UTF-8 text") from None
+    if not text:
+        raise ValueError(f"{name} names {path!r}, which is empty")
+    if len(raw) > _SECRET_LIMIT:
+        raise ValueError(f"{name} names {path!r}, which is longer than {_SECRET_LIMIT} bytes")
     return text
 
 

@@ -124,6 +124,9 @@ class ControllerSettings(BrokerSettings):
     max_config_bytes: int = setting(
         "MAX_CONFIG_BYTES", "The largest document, in bytes.", "1048576", whole(64, 4 * 1048576)
     )
+    history_keep: int = setting(
+        "HISTORY_KEEP", "Versions of a namespace that are kept, the newest; 0 keeps all.", "0", whole(0, 10**9)
+    )
     distribution_strategy: tuple[str, ...] = setting(
         "DISTRIBUTION_STRATEGY", "Brokers to publish to, a comma list; polling is always served.", "POLLER", _strategies
     )

@@ -11,7 +11,7 @@ import base64
 import binascii
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, overload
 
 import msgspec
 
@@ -35,8 +35,19 @@ from confd.model import (
 #: Answer bytes that an agent reads at most from a controller or a worker, and what a document may take.
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 
+#: Seconds over which an agent spreads a report at most, whatever a controller says.
+_LONGEST_WINDOW = 60.0
+
 
 # -- times --
+
+
+@overload
+def rfc3339(moment: datetime) -> str: ...
+
+
+@overload
+def rfc3339(moment: None) -> None: ...
 
 
 def rfc3339(moment: datetime | None) -> str | None:
@@ -191,9 +202,13 @@ def configuration_of(body: dict[str, Any], namespace: str) -> Configuration:
 
 def bounded_interval(seconds: object) -> int:
     """A poll interval as an agent believes it: inside the bounds whatever a controller says (S37), else 30 seconds."""
-    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or seconds != seconds:  # NaN
-        return 30
-    return int(min(max(seconds, POLL_INTERVAL_MIN), POLL_INTERVAL_MAX))
+    return int(min(max(_number(seconds, 30), POLL_INTERVAL_MIN), POLL_INTERVAL_MAX))
+
+
+def _number(value: object, otherwise: float) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or value != value:  # NaN
+        return otherwise
+    return value
 
 
 def registration_body(registration: Registration) -> bytes:
@@ -218,7 +233,20 @@ def parse_membership(raw: bytes) -> Membership:
     agent_id = _text(body.get("agent_id"), 64)
     if not valid_agent_id(agent_id):
         raise _misfit()
-    return Membership(agent_id, bounded_interval(body.get("poll_interval_seconds")))
+    return Membership(agent_id, bounded_interval(body.get("poll_interval_seconds")), _window(body))
+
+
+def _window(body: dict[str, Any]) -> float:
+    return min(max(_number(body.get("report_window_ms"), 0) / 1000, 0.0), _LONGEST_WINDOW)
+
+
+def parse_report_window(raw: bytes) -> float:
+    """
+    Read the answer to a report: seconds over which the next one is to be spread.
+
+    @raise Malformed: if it is not one.
+    """
+    return _window(_mapping(jsontext.decode(raw)))
 
 
 # -- agent <-> worker --

@@ -26,8 +26,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from confd import jsontext
-from confd.web.endpoint import Edge
-from confd.web.guard import IGuard
+from confd.web.edge import Edge
+from confd.web.guard import IAuditor, IGuard
 from confd.web.site import BoundedSite, Limits
 from confd.wire import basic_authorization
 
@@ -39,9 +39,12 @@ _HEADER_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+): ?([\x20-\x7e\x80-\xf
 _FORBIDDEN_TWICE = {"content-length", "content-type", "transfer-encoding", "server", "date", "x-request-id"}
 
 
-def serve(clock: Clock, guard: IGuard, *apis: object, limits: Limits | None = None) -> BoundedSite:
+def serve(
+    clock: Clock, guard: IGuard, *apis: object, limits: Limits | None = None, auditor: IAuditor | None = None
+) -> BoundedSite:
     """A site on the production edge that answers the endpoints of C{apis}; threads are played by calling at once."""
-    return BoundedSite(clock, Edge(guard, maybeDeferred).resource(*apis), limits or Limits())
+    edge = Edge(guard, maybeDeferred, auditor)
+    return BoundedSite(clock, edge.resource(*apis), limits or Limits(), edge.oversized)
 
 
 @frozen

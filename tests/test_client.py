@@ -37,6 +37,7 @@ from confd.model import (
     Unprocessable,
     WorkerState,
 )
+from confd.report import Report, ReportState
 from tests.agent.fakes import AGENT_ID, configuration
 
 A, B = "http://a.example:8080", "http://b.example:8080"
@@ -48,6 +49,7 @@ class Server(Resource):
 
     @ivar status: of every answer.
     @ivar body: of every answer; C{None} never answers.
+    @ivar known: the C{X-Agent-Known} of every answer, if it is to have one.
     """
 
     isLeaf = True
@@ -55,6 +57,7 @@ class Server(Resource):
     def __init__(self) -> None:
         super().__init__()
         self.status, self.body = 200, b""  # type: tuple[int, bytes | None]
+        self.known: str | None = None
         self.requests: list[tuple[str, str]] = []
         self.headers: list[dict[str, str]] = []
         self.bodies: list[bytes] = []
@@ -65,6 +68,8 @@ class Server(Resource):
         self.headers.append({name.decode().lower(): values[0].decode() for name, values in _headers(request)})
         self.bodies.append(request.content.read())
         request.setResponseCode(self.status)
+        if self.known is not None:
+            request.setHeader("X-Agent-Known", self.known)
         return NOT_DONE_YET if self.body is None else self.body
 
 
@@ -112,7 +117,7 @@ class ControllerClientTests(SynchronousTestCase):
 
     def fetch(self, known: Tag | None = None, agent_id: str = "") -> Any:
         """The configuration that is answered."""
-        served = self.successResultOf(self.client.fetch(known, agent_id))
+        served = self.successResultOf(self.client.fetch(known, agent_id)).served
         return None if served is None else served.configuration
 
     def fails(self, kind: type[ConfdError]) -> ConfdError:
@@ -252,7 +257,7 @@ class ControllerClientTests(SynchronousTestCase):
         self.b.body = wire.configuration_body(configuration(7))
         fetching = self.client.fetch(None, "")
         self.clock.advance(10)
-        self.assertEqual(self.successResultOf(fetching).configuration, configuration(7))
+        self.assertEqual(self.successResultOf(fetching).served.configuration, configuration(7))
 
     def test_none_answers(self) -> None:
         self.client = self.make(A, B)
@@ -274,6 +279,55 @@ class ControllerClientTests(SynchronousTestCase):
         self.failureResultOf(fetching, CancelledError)
         self.assertEqual(self.b.requests, [])
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    # -- report --
+
+    def report(self) -> Deferred[float]:
+        """Report version 7 applied."""
+        return self.client.report(Report(configuration(7).tag, ReportState.APPLIED), AGENT_ID)
+
+    def test_reports(self) -> None:
+        self.a.body = b'{"report_window_ms":250}'
+        self.assertEqual(self.successResultOf(self.report()), 0.25)
+        self.assertEqual(self.a.requests, [("POST", "/api/v1/report")])
+        self.assertEqual(self.a.headers[0]["x-agent-id"], AGENT_ID)
+        sent = json.loads(self.a.bodies[0])
+        self.assertEqual((sent["agent_id"], sent["namespace"]), (AGENT_ID, "default"))
+
+    def test_reports_for_its_namespace(self) -> None:
+        self.client = self.make(A, namespace="edge")
+        self.a.body = b"{}"
+        self.successResultOf(self.report())
+        self.assertEqual(json.loads(self.a.bodies[0])["namespace"], "edge")
+
+    def test_reports_that_are_not_taken(self) -> None:
+        for status, code, kind in (
+            (404, "unknown_agent", NotFound),
+            (409, "repeated_report", Conflict),
+            (400, "bad_field", Unprocessable),
+            (429, "too_many", Unavailable),
+            (503, "starting", Unavailable),
+        ):
+            self.a.status, self.a.body = status, json.dumps({"error": "No.", "code": code}).encode()
+            self.assertEqual(self.failureResultOf(self.report(), kind).value.code, code)
+
+    def test_a_go_controller_takes_no_reports(self) -> None:
+        self.a.status, self.a.body = 404, b"404 page not found"
+        self.assertEqual(self.failureResultOf(self.report(), NotFound).value.code, "unexpected_answer")
+
+    # -- membership --
+
+    def test_a_poll_tells_whether_the_agent_is_known(self) -> None:
+        for status, known, member in (
+            (200, None, True),
+            (200, "false", False),
+            (304, "false", False),
+            (304, None, True),
+        ):
+            self.a.status = status
+            self.a.body = wire.configuration_body(configuration(7)) if status == 200 else b""
+            self.a.known = known
+            self.assertEqual(self.successResultOf(self.client.fetch(configuration(7).tag, AGENT_ID)).member, member)
 
     # -- register --
 

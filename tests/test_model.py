@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.model import (
-    AgentRecord,
     Configuration,
     Document,
     StartError,
@@ -18,6 +17,7 @@ from confd.model import (
     valid_agent_id,
     valid_namespace,
 )
+from confd.report import AgentRecord
 
 ONE, OTHER = "1a2b3c4d", "ffffffff"
 

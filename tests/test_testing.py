@@ -5,11 +5,19 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from confd.model import Draft, Unavailable
-from confd.testing import MemoryStore, a_draft, an_agent, make_iagentstore_tests, make_iconfigstore_tests
+from confd.testing import (
+    MemoryStore,
+    a_draft,
+    an_agent,
+    make_iagentstore_tests,
+    make_iauditstore_tests,
+    make_iconfigstore_tests,
+    make_ireportstore_tests,
+)
 
 
-def memory_store(test: TestCase, first: Draft) -> MemoryStore:
-    return MemoryStore(first)
+def memory_store(test: TestCase, first: Draft, keep: int = 0) -> MemoryStore:
+    return MemoryStore(first, keep=keep)
 
 
 class MemoryConfigStoreTests(make_iconfigstore_tests(memory_store)):  # type: ignore[misc]
@@ -18,6 +26,14 @@ class MemoryConfigStoreTests(make_iconfigstore_tests(memory_store)):  # type: ig
 
 class MemoryAgentStoreTests(make_iagentstore_tests(memory_store)):  # type: ignore[misc]
     """L{MemoryStore} is an L{IAgentStore}."""
+
+
+class MemoryReportStoreTests(make_ireportstore_tests(memory_store)):  # type: ignore[misc]
+    """L{MemoryStore} is an L{IReportStore}."""
+
+
+class MemoryAuditStoreTests(make_iauditstore_tests(memory_store)):  # type: ignore[misc]
+    """L{MemoryStore} is an L{IAuditStore}."""
 
 
 class BrokenMemoryStoreTests(SynchronousTestCase):

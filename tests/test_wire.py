@@ -289,6 +289,24 @@ class RegistrationTests(SynchronousTestCase):
         raw = b'{"agent_id": "a-1", "poll_url": "/api/v1/config", "poll_interval_seconds": 5}'
         self.assertEqual(wire.parse_membership(raw), Membership("a-1", 5))
         self.assertEqual(wire.parse_membership(b'{"agent_id": "a-1"}'), Membership("a-1", 30))
+        raw = b'{"agent_id": "a-1", "report_window_ms": 1250}'
+        self.assertEqual(wire.parse_membership(raw), Membership("a-1", 30, 1.25))
+
+    def test_report_window(self):
+        """Bounded, whatever a controller says; none where it says none."""
+        for said, believed in (
+            (0, 0.0),
+            (250, 0.25),
+            (1e300, 60.0),
+            (-1, 0.0),
+            (None, 0.0),
+            ("250", 0.0),
+            (True, 0.0),
+        ):
+            with self.subTest(said=said):
+                self.assertEqual(wire.parse_report_window(json.dumps({"report_window_ms": said}).encode()), believed)
+        self.assertEqual(wire.parse_report_window(b"{}"), 0.0)
+        self.assertRaises(Malformed, wire.parse_report_window, b"[]")
 
     @given(st.dictionaries(st.sampled_from(["agent_id", "poll_interval_seconds"]), values))
     def test_rubbish(self, body):

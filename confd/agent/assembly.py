@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import socket
+import uuid
 from collections.abc import Mapping
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -14,21 +16,24 @@ from confd.agent import plugin
 from confd.agent.cache import Cache
 from confd.agent.disk import CacheFiles
 from confd.agent.enrolment import Enrolment
+from confd.agent.figures import figures
 from confd.agent.forwarder import RETRY_MAX, Forwarder
 from confd.agent.funnel import Funnel
 from confd.agent.inbox import Inbox
 from confd.agent.reconciler import Reconciler
+from confd.agent.reporter import Account, Reporter
 from confd.agent.service import Agent, Parts
 from confd.client import ControllerClient, WorkerClient
 from confd.daemon import Listener, in_threads_of
 from confd.http import Http, tls_policy, web_agent
-from confd.interfaces import POLL, IStrategy, StrategyContext
-from confd.metrics import Metrics, Values
-from confd.model import Configuration, Registration, Tag
+from confd.interfaces import POLL, StrategyContext
+from confd.lag import ReactorLag
+from confd.metrics import Metrics
+from confd.model import Configuration, Registration
 from confd.settings import AgentSettings
 from confd.signing import KeyRing
 from confd.timing import Backoff
-from confd.web.endpoint import Edge
+from confd.web.edge import Edge
 from confd.web.guard import BasicGuard
 from confd.web.ops import Figures, Health, Readiness
 from confd.web.site import BoundedSite, Limits
@@ -50,14 +55,17 @@ def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -
         namespace=settings.namespace,
     )
     cache = Cache(reactor, CacheFiles(settings.cache_file, settings.namespace), in_threads_of(reactor))
-    forwarder = Forwarder(reactor, worker, Backoff(random, RETRY_MAX), cache.keep)
+    forwarder = Forwarder(reactor, worker, Backoff(random, RETRY_MAX), cache.keep, lambda: reporter.changed())
 
     def deliver(configuration: Configuration) -> None:
         forwarder.deliver(configuration)
         reconciler.reconsider()
 
-    funnel = Funnel(deliver)
-    enrolment = Enrolment(reactor, controllers, Backoff(random, settings.backoff_max), registration, cache.keep_id)
+    funnel = Funnel(deliver, lambda: reporter.changed())
+    backoff = partial(Backoff, random, settings.backoff_max)
+    enrolment = Enrolment(reactor, controllers, backoff(), registration, cache.keep_id, lambda: reporter.joined())
+    account, session = Account(funnel, forwarder), str(uuid.uuid4())
+    reporter = Reporter(reactor, controllers, enrolment, backoff(), random, account, session)
     context = StrategyContext(
         reactor, settings.namespace, environ, controllers, lambda: enrolment.agent_id, random, settings.backoff_max
     )
@@ -68,15 +76,16 @@ def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -
         controllers,
         inbox,
         enrolment,
-        Backoff(random, settings.backoff_max),
+        backoff(),
         random,
         push_is_down=lambda: strategy.pushes and strategy.path() == POLL,
     )
-    agent = Agent(Parts(cache, funnel, forwarder, enrolment, reconciler, inbox, strategy))
+    agent = Agent(Parts(cache, funnel, forwarder, enrolment, reporter, reconciler, inbox, strategy))
     if settings.agent_listen is None:
         return [agent]
     readiness = Readiness({"worker": forwarder, "controller": reconciler, "cache": cache}, {"path": strategy.path})
-    return [agent, _ops(reactor, settings.agent_listen, readiness, _metrics(strategy, inbox, forwarder))]
+    metrics = figures(strategy, inbox, reconciler, forwarder, reporter)
+    return [agent, *_ops(reactor, settings.agent_listen, readiness, metrics)]
 
 
 def _clients(reactor: Any, settings: AgentSettings) -> tuple[ControllerClient, WorkerClient]:
@@ -98,32 +107,9 @@ def _clients(reactor: Any, settings: AgentSettings) -> tuple[ControllerClient, W
     )
 
 
-def _metrics(strategy: IStrategy, inbox: Inbox, forwarder: Forwarder) -> Metrics:
-    metrics = Metrics()
-    metrics.gauge(
-        "confd_push_up",
-        "Whether changes arrive by the push path of the strategy; by poll they arrive in any case.",
-        lambda: {(strategy.name,): strategy.path() != POLL},
-        "strategy",
-    )
-    metrics.counter(
-        "confd_unverified_announcements",
-        "Messages of a broker that were no more than a hint.",
-        lambda: {(): inbox.unverified},
-    )
-    metrics.gauge("confd_known_version", "The newest version that is known.", lambda: _version(inbox.known()))
-    metrics.gauge(
-        "confd_applied_version",
-        "The version that the worker has.",
-        lambda: _version(forwarder.applied.tag if forwarder.applied else None),
-    )
-    return metrics
-
-
-def _version(tag: Tag | None) -> Values:
-    return {} if tag is None else {(): tag.version}
-
-
-def _ops(reactor: Any, endpoint: str, readiness: Readiness, metrics: Metrics) -> IService:
+def _ops(reactor: Any, endpoint: str, readiness: Readiness, metrics: Metrics) -> list[IService]:
     resource = Edge(BasicGuard(()), in_threads_of(reactor)).resource(Health(), readiness, Figures(metrics))
-    return Listener(reactor, "AGENT_LISTEN", endpoint, BoundedSite(reactor, resource, Limits(connections=64)))
+    site, lag = BoundedSite(reactor, resource, Limits(connections=64)), ReactorLag(reactor)
+    for part in (readiness, lag, site.traffic):
+        part.expose(metrics)
+    return [lag, Listener(reactor, "AGENT_LISTEN", endpoint, site)]

@@ -9,6 +9,7 @@ from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from confd.agent.trouble import Trouble
@@ -23,7 +24,9 @@ class Enrolment(Service):
     The agent's place among the agents of its controller.
 
     @ivar agent_id: names this agent; empty until a controller gave it one.
+    @ivar member: whether it is registered, as far as it knows.
     @ivar poll_interval: seconds; what the controller said at registration.
+    @ivar report_window: seconds over which reports are to be spread, as a controller said last.
     """
 
     log = Logger()
@@ -35,27 +38,32 @@ class Enrolment(Service):
         backoff: Backoff,
         registration: Registration,
         keep_id: Callable[[str], None],
+        joined: Callable[[], None] = lambda: None,
     ) -> None:
         """
+        @param backoff: between attempts, also between those that succeed and change nothing.
         @param registration: what the agent says of itself; its C{agent_id} is filled in here.
         @param keep_id: called with each id that a controller gives.
+        @param joined: called each time that it is registered.
         """
         self.agent_id = ""
+        self.member = False
         self.poll_interval = bounded_interval(None)
+        self.report_window = 0.0
         self._clock = clock
         self._controller = controller
         self._backoff = backoff
         self._registration = registration
         self._keep_id = keep_id
+        self._joined = joined
         self._trouble = Trouble("registration", self.log)
         self._joining: Deferred[Any] | None = None
 
     def startService(self) -> None:
         """Begin to register; no configuration waits for it."""
         super().startService()
-        self._joining = Deferred.fromCoroutine(self._join())
-        self._joining.addErrback(lambda failure: failure.trap(CancelledError))
-        self._joining.addErrback(lambda failure: self.log.failure("registration ended", failure))
+        self.member = False
+        self._begin(0)
 
     def stopService(self) -> None:
         """Stop trying."""
@@ -63,15 +71,37 @@ class Enrolment(Service):
         if self._joining is not None:
             self._joining.cancel()
 
-    async def _join(self) -> None:
+    def heard(self, known: bool) -> None:
+        """
+        A controller answered.
+
+        @param known: whether it knows this agent; if not, its row was deleted, or is of after the backup that was
+            restored: it registers again, with the id that it has.
+        """
+        if known:
+            self._backoff.reset()
+        elif self.member and self.running:
+            self.member = False
+            self.log.warn("the controller does not know {agent_id}: it registers again", agent_id=self.agent_id)
+            self._begin(self._backoff.next())
+
+    def _begin(self, delay: float) -> None:
+        self._joining = Deferred.fromCoroutine(self._join(delay))
+        self._joining.addErrback(lambda failure: failure.trap(CancelledError))
+        self._joining.addErrback(lambda failure: self.log.failure("registration ended", failure))
+
+    async def _join(self, delay: float) -> None:
+        if delay:
+            await deferLater(self._clock, delay)
         membership = await retrying(self._clock, self._backoff, self._attempt, self._not_yet)
         self._trouble.end()
-        self._backoff.reset()
-        self.poll_interval = membership.poll_interval
+        self.poll_interval, self.report_window = membership.poll_interval, membership.report_window
         if membership.agent_id != self.agent_id:
             self.agent_id = membership.agent_id
             self._keep_id(self.agent_id)
+        self.member = True
         self.log.info("registered as {agent_id}", agent_id=self.agent_id)
+        self._joined()
 
     def _not_yet(self, error: ConfdError) -> None:
         # Whoever starts a controller and its agents together need not be told that the one was a moment later.

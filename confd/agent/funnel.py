@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from attrs import frozen
 from twisted.logger import Logger
 
 from confd.model import Configuration, Tag, Verdict, judge
@@ -12,21 +13,32 @@ from confd.model import Configuration, Tag, Verdict, judge
 _SAID = 100
 
 
+@frozen
+class Objection:
+    """Why a configuration that was offered changes nothing."""
+
+    tag: Tag
+    reason: str
+
+
 class Funnel:
     """
     Lets a configuration through that supersedes all that came through before.
 
     @ivar newest: the newest that came through, whether or not the worker took it.
+    @ivar objection: to what was offered last, until what is known is in force again.
     """
 
     log = Logger()
 
-    def __init__(self, deliver: Callable[[Configuration], None]) -> None:
+    def __init__(self, deliver: Callable[[Configuration], None], objected: Callable[[], None] = lambda: None) -> None:
         """
         @param deliver: called with each that comes through.
+        @param objected: called when there is another objection, or none any more.
         """
         self.newest: Configuration | None = None
-        self._deliver = deliver
+        self.objection: Objection | None = None
+        self._deliver, self._objected = deliver, objected
         self._said: set[tuple[Verdict, Tag]] = set()
 
     def judge(self, offered: Configuration) -> Verdict:
@@ -36,10 +48,12 @@ class Funnel:
             return Verdict.NEWER
         return judge(offered.tag, offered.document.checksum, known.tag, known.document.checksum)
 
-    def offer(self, offered: Configuration) -> str | None:
+    def offer(self, offered: Configuration, late: bool = False) -> str | None:
         """
         Take a configuration, from the cache, a poll or a push.
 
+        @param late: whether it may have been overtaken on its way: that it is older then says nothing against whoever
+            sent it.
         @return: C{None} if it is now the newest one known, or was already; else a sentence why it changes nothing.
         """
         known, verdict = self.newest, self.judge(offered)
@@ -49,10 +63,23 @@ class Funnel:
             self.log.info("configuration {tag} is known", tag=str(offered.tag))
             self._deliver(offered)
         if known is None or verdict in (Verdict.NEWER, Verdict.SAME):
+            self._object(None)
             return None
-        objection = _OBJECTIONS[verdict].format(offered=offered.tag, known=known.tag)
-        self._say_once(verdict, offered.tag, objection)
-        return objection
+        reason = _OBJECTIONS[verdict].format(offered=offered.tag, known=known.tag)
+        if not (late and verdict is Verdict.OLDER):
+            self._say_once(verdict, offered.tag, reason)
+            self._object(Objection(offered.tag, reason))
+        return reason
+
+    def confirmed(self) -> None:
+        """A controller says that what is known is in force, and names it by its tag, which two may have in common."""
+        if self.objection is not None and self.newest is not None and self.objection.tag != self.newest.tag:
+            self._object(None)
+
+    def _object(self, objection: Objection | None) -> None:
+        if objection != self.objection:
+            self.objection = objection
+            self._objected()
 
     def _say_once(self, verdict: Verdict, tag: Tag, objection: str) -> None:
         if (verdict, tag) in self._said:

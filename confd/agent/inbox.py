@@ -58,7 +58,29 @@ class Inbox:
 
     def served(self, served: Served) -> str | None:
         """See L{ISink}."""
-        objection = self._funnel.offer(served.configuration)
+        objection = self._take(served, late=True)
+        if objection is not None:
+            self._hint()
+        return objection
+
+    def answered(self, served: Served | None, asked: Tag | None) -> str | None:
+        """
+        What came of a poll.
+
+        @param served: C{None} where what was named is in force.
+        @param asked: what was known when the controller was asked.
+        @return: a sentence why what controllers offer changes nothing, C{None} if there is nothing to object to.
+        """
+        overtaken = asked != self.known()
+        if served is not None and self._take(served, overtaken) is not None and overtaken:
+            self._hint()
+        if served is None and not overtaken:
+            self._funnel.confirmed()
+        objection = self._funnel.objection
+        return None if objection is None else objection.reason
+
+    def _take(self, served: Served, late: bool) -> str | None:
+        objection = self._funnel.offer(served.configuration, late)
         if objection is None:
             self._keys.trust(served.keys)
         return objection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from random import Random
 
@@ -33,7 +34,11 @@ SILENCE = 3
 
 @implementer(IHealth)
 class Reconciler(Service):
-    """Polls for as long as it runs, whatever answers."""
+    """
+    Polls for as long as it runs, whatever answers.
+
+    @ivar polls: how often each came of a poll.
+    """
 
     log = Logger()
 
@@ -59,6 +64,7 @@ class Reconciler(Service):
         self._enrolment = enrolment
         self._backoff = backoff
         self._random = random
+        self.polls: Counter[str] = Counter({"failed": 0, "unchanged": 0, "changed": 0, "objected": 0})
         self._push_is_down = push_is_down
         self._loop = Periodic(clock, self._poll, self._pause)
         self._hinted: IDelayedCall | None = None
@@ -78,9 +84,14 @@ class Reconciler(Service):
         if self._silence.reason is None:
             self._loop.reconsider()
 
+    @property
+    def silence(self) -> float:
+        """Seconds since a controller last answered, or since the start."""
+        return self._clock.seconds() - self._heard_at
+
     def trouble(self) -> str | None:
         """See L{IHealth}."""
-        silent = self._clock.seconds() - self._heard_at > SILENCE * self._interval
+        silent = self.silence > SILENCE * self._interval
         return self._objection or (self._silence.reason if silent else None)
 
     def startService(self) -> None:
@@ -113,9 +124,11 @@ class Reconciler(Service):
 
     async def _poll(self) -> None:
         self._polled_at = self._clock.seconds()
+        asked, member = self._inbox.known(), self._enrolment.member
         try:
-            found = await self._controller.fetch(self._inbox.condition(), self._enrolment.agent_id)
+            poll = await self._controller.fetch(self._inbox.condition(), self._enrolment.agent_id)
         except ConfdError as error:
+            self.polls["failed"] += 1
             self._silence.begin(error.message)
             # Time mends a controller that is away or answers rubbish; wrong credentials it does not.
             self._objection = None if isinstance(error, (Unavailable, Malformed)) else error.message
@@ -123,4 +136,7 @@ class Reconciler(Service):
         self._silence.end()
         self._backoff.reset()
         self._heard_at = self._clock.seconds()
-        self._objection = self._inbox.served(found) if found is not None else None
+        if member:
+            self._enrolment.heard(poll.member)
+        self._objection = self._inbox.answered(poll.served, asked)
+        self.polls["unchanged" if poll.served is None else "objected" if self._objection else "changed"] += 1

@@ -26,6 +26,7 @@ from confd.agent.forwarder import Forwarder
 from confd.agent.funnel import Funnel
 from confd.agent.inbox import Inbox
 from confd.agent.reconciler import Reconciler
+from confd.agent.reporter import Reporter
 from confd.interfaces import IStrategy
 
 log = Logger()
@@ -39,6 +40,7 @@ class Parts:
     funnel: Funnel
     forwarder: Forwarder
     enrolment: Enrolment
+    reporter: Reporter
     reconciler: Reconciler
     inbox: Inbox
     strategy: IStrategy
@@ -50,15 +52,19 @@ class Parts:
         self.forwarder.startService()
         if kept.configuration is not None:
             self.funnel.offer(kept.configuration)
+        self.reporter.startService()
         self.enrolment.startService()
         self.reconciler.startService()
         self.strategy.start(self.inbox)
 
     async def drain(self) -> None:
-        """Stop listening and asking, then finish the delivery under way, then write what it changed."""
+        """Stop listening and asking, then finish the delivery under way, then report and write what it changed."""
         await self.strategy.stop()
-        for part in (self.enrolment, self.reconciler, self.forwarder, self.cache):
+        for part in (self.enrolment, self.reconciler, self.forwarder):
             await maybeDeferred(part.stopService)
+        reported = self.reporter.stopService()
+        await self.cache.stopService()
+        await reported
 
 
 class Life(Protocol):

@@ -9,15 +9,32 @@ import msgspec
 from attrs import define
 
 from confd import jsontext
+from confd.controller.convergence import Convergence
+from confd.controller.picture import running, running_version
 from confd.controller.registry import Registry
+from confd.controller.shapes import AgentDetail, AgentItem, AgentReport, Joined
 from confd.controller.snapshot import Snapshot
-from confd.model import DEFAULT_NAMESPACE, AgentRecord, Malformed, Registration, valid_agent_id
+from confd.model import (
+    AGENT_ID,
+    DEFAULT_NAMESPACE,
+    Malformed,
+    NotFound,
+    Registration,
+    Tag,
+    Unavailable,
+    valid_agent_id,
+)
+from confd.report import AgentRecord, Outcome, ReportState
 from confd.web.endpoint import Answer, Call, NamespaceQuery, endpoint
 from confd.web.guard import Role
+from confd.web.told import LINK, Done, Told
 from confd.wire import rfc3339
 
 Text = Annotated[str, msgspec.Meta(max_length=1024)]
 Name = Annotated[str, msgspec.Meta(max_length=255)]
+
+#: The chapter of the API document.
+AGENTS = "agents"
 
 
 class Joining(msgspec.Struct):
@@ -28,13 +45,19 @@ class Joining(msgspec.Struct):
 
     hostname: Name = ""
     metadata: Text = ""
-    agent_id: str = ""
+    agent_id: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^({AGENT_ID.pattern})?$"})] = ""
     strategy: Annotated[str, msgspec.Meta(max_length=32)] = ""
     namespace: str = DEFAULT_NAMESPACE
 
 
 class AgentsQuery(NamespaceQuery, forbid_unknown_fields=True):
-    """A page of agents."""
+    """
+    A page of agents.
+
+    @ivar limit: agents on it, at most.
+    @ivar after: the id of the last agent of the page before.
+    @ivar state: leaves out agents in any other state.
+    """
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 100
     after: Annotated[str, msgspec.Meta(max_length=64)] = ""
@@ -43,13 +66,22 @@ class AgentsQuery(NamespaceQuery, forbid_unknown_fields=True):
 
 @define(eq=False)
 class AgentsApi:
-    """Answers from the registry."""
+    """Answers from memory."""
 
     _registry: Registry
     _snapshot: Snapshot
+    _convergence: Convergence
 
-    @endpoint("POST", "/api/v1/register", Role.AGENT, "Join as an agent.", body=Joining, optional_body=True)
-    async def register(self, call: Call) -> object:
+    @endpoint(
+        "POST",
+        "/api/v1/register",
+        Role.AGENT,
+        "Join as an agent.",
+        body=Joining,
+        optional_body=True,
+        told=Told(errors=(NotFound, Unavailable), example={"hostname": "web-17", "metadata": "region=eu"}, tag=AGENTS),
+    )
+    async def register(self, call: Call) -> Joined:
         """With the C{agent_id} that it was given before, an agent keeps its row; without one it gets a new UUID."""
         wanted: Joining = call.body
         if wanted.agent_id and not valid_agent_id(wanted.agent_id):
@@ -63,9 +95,17 @@ class AgentsApi:
             "agent_id": record.id,
             "poll_url": "/api/v1/config",
             "poll_interval_seconds": in_force.poll_interval,
+            "report_window_ms": round(1000 * self._registry.report_window(record.namespace)),
         }
 
-    @endpoint("GET", "/api/v1/agents", Role.ADMIN, "The agents of a namespace, a page at a time.", query=AgentsQuery)
+    @endpoint(
+        "GET",
+        "/api/v1/agents",
+        Role.ADMIN,
+        "The agents of a namespace, a page at a time.",
+        query=AgentsQuery,
+        told=Told({200: list[AgentItem]}, gives=(LINK,), tag=AGENTS),
+    )
     async def agents(self, call: Call) -> Answer:
         """Sorted by id; the C{Link} header leads to the next page (RFC 8288)."""
         query: AgentsQuery = call.query
@@ -78,30 +118,53 @@ class AgentsApi:
             if query.state is not None:
                 rest["state"] = query.state
             headers["Link"] = f'</api/v1/agents?{urlencode(rest)}>; rel="next"'
-        return Answer(jsontext.encode([self._described(record) for record in page]), headers=headers)
+        return Answer(jsontext.encode([describe_agent(self._registry, record) for record in page]), headers=headers)
 
-    @endpoint("GET", "/api/v1/agents/<agent_id>", Role.ADMIN, "One agent.")
-    async def agent(self, call: Call, agent_id: str) -> object:
-        """What is known of it."""
+    @endpoint(
+        "GET", "/api/v1/agents/<agent_id>", Role.ADMIN, "One agent.", told=Told(errors=(Unavailable,), tag=AGENTS)
+    )
+    async def agent(self, call: Call, agent_id: str) -> AgentDetail:
+        """What is known of it, with what it said of the newest versions."""
         self._snapshot.get(DEFAULT_NAMESPACE)
-        return self._described(self._registry.get(agent_id))
+        record = self._registry.get(agent_id)
+        reports = [_described(tag, outcome) for tag, outcome in self._convergence.reports_of(record)]
+        return {**describe_agent(self._registry, record), "reports": reports}
 
-    @endpoint("DELETE", "/api/v1/agents/<agent_id>", Role.ADMIN, "Forget an agent.")
-    async def forget(self, call: Call, agent_id: str) -> object:
+    @endpoint("DELETE", "/api/v1/agents/<agent_id>", Role.ADMIN, "Forget an agent.", told=Told(tag=AGENTS))
+    async def forget(self, call: Call, agent_id: str) -> Done:
         """If it still lives it will register again."""
-        await self._registry.forget(agent_id)
-        return {"message": f"Agent {agent_id} forgotten"}
+        await self._registry.forget(agent_id, call.attempt)
+        return Done(f"Agent {agent_id} forgotten")
 
-    def _described(self, record: AgentRecord) -> dict[str, object]:
-        return {
-            "id": record.id,
-            "registered_at": rfc3339(record.registered_at),
-            "last_poll": rfc3339(record.last_poll),
-            "metadata": record.metadata,
-            "hostname": record.hostname,
-            "namespace": record.namespace,
-            "strategy": record.strategy,
-            "state": self._registry.state(record),
-            "applied_version": None,
-            "error": None,
-        }
+
+def describe_agent(registry: Registry, record: AgentRecord) -> AgentItem:
+    """One agent as people are shown it."""
+    report, has = record.report, running(record)
+    return {
+        "id": record.id,
+        "registered_at": rfc3339(record.registered_at),
+        "last_poll": rfc3339(record.last_poll),
+        "metadata": record.metadata,
+        "hostname": record.hostname,
+        "namespace": record.namespace,
+        "strategy": record.strategy,
+        "state": registry.state(record),
+        "applied_version": running_version(record),
+        "applied_tag": None if has is None else str(has),
+        "error": None if report is None else report.error or None,
+        "verified": report.verified if report is not None and report.state is ReportState.APPLIED else None,
+        "repairs": 0 if report is None else report.repairs,
+        "reported_at": rfc3339(record.reported_at),
+    }
+
+
+def _described(tag: Tag, outcome: Outcome) -> AgentReport:
+    return {
+        "version": tag.version,
+        "tag": str(tag),
+        "state": outcome.state,
+        "error": outcome.error or None,
+        "verified": outcome.verified,
+        "at": rfc3339(outcome.at),
+        "ms": {"agent": outcome.agent, "worker": outcome.worker, "waited": outcome.ack},
+    }

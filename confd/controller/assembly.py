@@ -11,22 +11,39 @@ from twisted.application.service import IService
 from confd import jsontext
 from confd.brokerage import make_brokers
 from confd.controller.agents_api import AgentsApi
+from confd.controller.audit_api import AuditApi
+from confd.controller.cluster_api import ClusterApi
 from confd.controller.configs import Configs
 from confd.controller.configs_api import ConfigsApi
+from confd.controller.convergence import Convergence
+from confd.controller.convergence_api import ConvergenceApi
+from confd.controller.dashboard_api import dashboard
+from confd.controller.documents import Documents
+from confd.controller.events import Events
+from confd.controller.events_api import EventsApi
+from confd.controller.figures import figures
+from confd.controller.history_api import HistoryApi
+from confd.controller.intake import Intake
+from confd.controller.namespaces_api import NamespacesApi
 from confd.controller.outbox import RETRY_MAX, Courier, Outbox
 from confd.controller.recovery import Recovery
+from confd.controller.refusals import Refusals
 from confd.controller.registry import Registry
-from confd.controller.schema import Schema
+from confd.controller.reports_api import ReportsApi
+from confd.controller.schema import BUILT_IN, Schema
 from confd.controller.snapshot import Snapshot
+from confd.controller.speed import Speed
 from confd.controller.store.sql import SqliteStore
 from confd.controller.stream import Hub
 from confd.controller.stream_api import StreamApi
 from confd.daemon import Listener, in_threads_of, utc_now
+from confd.lag import ReactorLag
 from confd.metrics import Metrics
 from confd.model import DEFAULT_NAMESPACE, ConfdError, Draft, StartError
 from confd.settings import ControllerSettings
 from confd.timing import Backoff
-from confd.web.endpoint import Edge
+from confd.web.documentation import documented
+from confd.web.edge import Edge
 from confd.web.guard import BasicGuard, Credential, Role
 from confd.web.ops import Figures, Health, Readiness
 from confd.web.site import BoundedSite, Limits
@@ -40,60 +57,65 @@ def compose(reactor: Any, settings: ControllerSettings) -> list[IService]:
     @raise StartError: if the settings cannot work.
     """
     schema = Schema.load(settings.config_schema)
-    store = SqliteStore(reactor, settings.db_path, _first(schema, settings))
+    store = SqliteStore(reactor, settings.db_path, _first(schema, settings), settings.history_keep)
     snapshot = Snapshot(lambda: store.keys)
-    brokers = make_brokers(reactor, settings, settings.distribution_strategy)
     in_thread = in_threads_of(reactor)
-    couriers = [Courier(reactor, broker, Backoff(Random(), RETRY_MAX), in_thread) for broker in brokers]
+    couriers = _couriers(reactor, settings, snapshot)
+    brokers = [courier.broker for courier in couriers]
     outbox = Outbox(reactor, couriers)
     hub = Hub(reactor, snapshot)
-    configs = Configs(store, snapshot, schema, utc_now, [hub.announce, outbox.announce])
     registry = Registry(store, reactor, utc_now, snapshot.poll_interval)
-    for broker in brokers:
-        broker.answer(snapshot.announcement)
-    checks = {"store": store, "configurations": snapshot} | {broker.name: broker for broker in brokers}
-    resource = Edge(_guard(settings), in_thread).resource(
-        ConfigsApi(configs, snapshot, registry, outbox.published),
-        AgentsApi(registry, snapshot),
+    convergence = Convergence(store, registry, reactor)
+    intake = Intake(store, registry, convergence, reactor, utc_now)
+    configs = Configs(store, snapshot, schema, reactor, utc_now, [hub.announce, outbox.announce])
+    configs.publications.add(convergence.published)
+    configs.retirements.add(convergence.retired)
+    events = Events(reactor, store, snapshot, configs, registry, convergence)
+    speed, lag = Speed(configs, registry, convergence), ReactorLag(reactor)
+    metrics = figures(store, snapshot, registry, convergence, speed, intake, hub, events, couriers)
+    documents = Documents(in_thread)
+    readiness = Readiness({"store": store, "configurations": snapshot} | {each.name: each for each in brokers})
+    refusals = Refusals(store, reactor, utc_now)
+    apis = [
+        ConfigsApi(configs, snapshot, registry, convergence, outbox.published, documents),
+        HistoryApi(store, snapshot, documents),
+        NamespacesApi(configs, snapshot, registry),
+        ClusterApi(configs, store, snapshot, registry),
+        AgentsApi(registry, snapshot, convergence),
+        ReportsApi(intake, registry, snapshot),
+        ConvergenceApi(convergence, snapshot),
+        AuditApi(store, refusals.flush),
         StreamApi(hub, registry),
         Health(),
-        Readiness(checks),
-        Figures(_metrics(snapshot, registry, hub, couriers)),
-    )
-    site = BoundedSite(reactor, resource, Limits(body=settings.max_config_bytes))
-    listener = Listener(reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site)
-    # The hub comes last: a listener that stops waits for what is in flight, and streams do not end by themselves.
-    return [store, *brokers, outbox, registry, Recovery(reactor, registry, configs), listener, hub]
+        readiness,
+        EventsApi(events),
+        Figures(metrics),
+        dashboard(reactor),
+    ]
+    for part in (readiness, lag):
+        part.expose(metrics)
+    listener = _listener(reactor, settings, Edge(_guard(settings), in_thread, refusals), apis, metrics)
+    recovery = Recovery(reactor, registry, convergence, configs)
+    # A listener that stops waits for what is in flight: streams, and waits for a convergence, are ended before.
+    return [lag, store, *brokers, outbox, registry, intake, refusals, recovery, listener, convergence, hub, events]
 
 
-def _metrics(snapshot: Snapshot, registry: Registry, hub: Hub, couriers: Sequence[Courier]) -> Metrics:
-    metrics = Metrics()
-    metrics.gauge(
-        "confd_config_version",
-        "The version in force.",
-        lambda: {(name,): snapshot.get(name).configuration.version for name in snapshot.namespaces()},
-        "namespace",
-    )
-    metrics.gauge(
-        "confd_agents",
-        "Agents that are known.",
-        lambda: {(name,): registry.count(name) for name in snapshot.namespaces()},
-        "namespace",
-    )
-    metrics.gauge("confd_stream_readers", "Streams that are open.", lambda: {(): len(hub)})
-    metrics.gauge(
-        "confd_broker_up",
-        "Whether a broker can be used.",
-        lambda: {(each.broker.name,): each.broker.trouble() is None for each in couriers},
-        "broker",
-    )
-    metrics.gauge(
-        "confd_unpublished_namespaces",
-        "Namespaces whose newest announcement a broker does not have.",
-        lambda: {(each.broker.name,): each.waiting() for each in couriers},
-        "broker",
-    )
-    return metrics
+def _couriers(reactor: Any, settings: ControllerSettings, snapshot: Snapshot) -> list[Courier]:
+    """One for each broker that the settings name."""
+    brokers, in_thread = make_brokers(reactor, settings, settings.distribution_strategy), in_threads_of(reactor)
+    for broker in brokers:
+        broker.answer(snapshot.announcement)
+    return [Courier(reactor, broker, Backoff(Random(), RETRY_MAX), in_thread) for broker in brokers]
+
+
+def _listener(
+    reactor: Any, settings: ControllerSettings, edge: Edge, apis: Sequence[object], metrics: Metrics
+) -> Listener:
+    document = BUILT_IN if settings.config_schema is None else {"type": "object"}
+    resource = edge.resource(*documented(reactor, "confd controller", apis, document))
+    site = BoundedSite(reactor, resource, Limits(body=settings.max_config_bytes), edge.oversized)
+    site.traffic.expose(metrics)
+    return Listener(reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site)
 
 
 def _guard(settings: ControllerSettings) -> BasicGuard:

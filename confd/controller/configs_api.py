@@ -1,50 +1,106 @@
-"""The paths that concern configurations and namespaces."""
+"""The paths that concern what is in force: reading it, and putting something else in its place."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
-from attrs import define
+from attrs import define, evolve
 from twisted.internet.defer import Deferred
 
 from confd import jsontext
 from confd.controller.configs import Configs
+from confd.controller.convergence import Convergence
+from confd.controller.documents import Documents
 from confd.controller.registry import Registry
+from confd.controller.shapes import ConvergenceBody, Foreseen, InForce, Published
 from confd.controller.snapshot import Snapshot
+from confd.history import check_expected
 from confd.model import (
-    DEFAULT_NAMESPACE,
     POLL_INTERVAL_MAX,
     POLL_INTERVAL_MIN,
+    Configuration,
     Conflict,
+    Draft,
+    Gone,
     Malformed,
+    NotFound,
+    PreconditionFailed,
     Unprocessable,
-    valid_namespace,
 )
 from confd.web.endpoint import Answer, AnyDocument, Call, NamespaceQuery, endpoint
 from confd.web.guard import Role
-from confd.wire import entity_tags, not_modified, rfc3339
+from confd.web.told import AGENT_ID, ETAG, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, Told
+from confd.wire import entity_tags, etag, not_modified
 
 PollInterval = Annotated[int, msgspec.Meta(ge=POLL_INTERVAL_MIN, le=POLL_INTERVAL_MAX)]
 Comment = Annotated[str, msgspec.Meta(max_length=1024)]
+Percent = Annotated[int, msgspec.Meta(gt=0, le=100)] | Annotated[float, msgspec.Meta(gt=0, le=100)]
+Timeout = Annotated[int, msgspec.Meta(gt=0, le=600)] | Annotated[float, msgspec.Meta(gt=0, le=600)]
 
 _LONGEST_KEY = 255
 
+_QUORUM, _TIMEOUT = 100, 30
 
-class PublishQuery(NamespaceQuery, forbid_unknown_fields=True):
-    """What a publish may say besides the document."""
+
+class ChangeQuery(NamespaceQuery, forbid_unknown_fields=True):
+    """
+    How a change is to be made.
+
+    @ivar dry_run: look only: everything is checked, and nothing is changed.
+    @ivar wait: answer once so many agents have it, or the time is up.
+    @ivar quorum: percent of the agents of the namespace; 100 where it is not given.
+    @ivar timeout: seconds; 30 where it is not given.
+    """
+
+    dry_run: bool = False
+    wait: Literal["applied"] | None = None
+    quorum: Percent | None = None
+    timeout: Timeout | None = None
+
+    def check(self) -> None:
+        """
+        Let pass what can be done together.
+
+        @raise Malformed: C{bad_field}.
+        """
+        for name in ("quorum", "timeout"):
+            if self.wait is None and getattr(self, name) is not None:
+                raise _bad_field(name, f"{name} is for wait=applied; give both or neither.")
+        if self.dry_run and self.wait is not None:
+            raise _bad_field("wait", "A dry run changes nothing that could be waited for; leave wait or dry_run away.")
+
+
+class PublishQuery(ChangeQuery, forbid_unknown_fields=True):
+    """
+    What a publish may say besides the document.
+
+    @ivar poll_interval: seconds between two polls of an agent; without it, it stays as it is.
+    @ivar comment: why, for people.
+    """
 
     poll_interval: PollInterval | None = None
     comment: Comment = ""
 
 
-class NewNamespace(msgspec.Struct, forbid_unknown_fields=True):
-    """A namespace to make, with its version 1."""
+class Rollback(msgspec.Struct, forbid_unknown_fields=True):
+    """The version to go back to."""
 
-    name: str
-    config: dict[str, Any]
+    version: int
     comment: Comment = ""
+
+
+#: The chapter of the API document.
+CONFIGURATIONS = "configurations"
+
+_CHANGING = Told(
+    {200: (Published, Foreseen), 202: Published},
+    (Conflict, PreconditionFailed),
+    takes=(IF_MATCH, IDEMPOTENCY_KEY),
+    gives=(ETAG,),
+    tag=CONFIGURATIONS,
+)
 
 
 @define(eq=False)
@@ -58,9 +114,18 @@ class ConfigsApi:
     _configs: Configs
     _snapshot: Snapshot
     _registry: Registry
+    _convergence: Convergence
     _published: Callable[[str], Deferred[bool]]
+    _documents: Documents
 
-    @endpoint("GET", "/api/v1/config", Role.AGENT, "The configuration in force.", query=NamespaceQuery)
+    @endpoint(
+        "GET",
+        "/api/v1/config",
+        Role.AGENT,
+        "The configuration in force.",
+        query=NamespaceQuery,
+        told=Told({200: InForce, 304: None}, takes=(IF_NONE_MATCH, AGENT_ID), gives=(ETAG,), tag=CONFIGURATIONS),
+    )
     async def current(self, call: Call) -> Answer:
         """A poll: 304 where the caller has it already. The database is never asked."""
         in_force = self._snapshot.get(call.query.namespace)
@@ -68,6 +133,8 @@ class ConfigsApi:
         if agent_id:
             self._registry.polled(agent_id)
         headers = {"ETag": in_force.etag}
+        if agent_id and self._registry.find(agent_id) is None:
+            headers["X-Agent-Known"] = "false"
         known = call.header("If-None-Match")
         if known is not None and not_modified(known, in_force.configuration.tag):
             return Answer(status=304, headers=headers)
@@ -81,84 +148,126 @@ class ConfigsApi:
         query=PublishQuery,
         body=AnyDocument.OBJECT,
         max_body=None,
+        told=evolve(_CHANGING, example={"url": "https://api.github.com"}),
     )
     async def publish(self, call: Call) -> Answer:
-        """Answered once it is on disk (G1)."""
-        self._snapshot.get(call.query.namespace)
-        expected = call.header("If-Match")
+        """Answered once it is on disk, and as many agents have it as the caller waits for."""
+        query: PublishQuery = call.query
+        query.check()
+        self._snapshot.get(query.namespace)
         draft = self._configs.draft(
-            call.query.namespace,
+            query.namespace,
             call.body,
             call.document,
             call.identity.name,
-            poll_interval=call.query.poll_interval,
-            comment=call.query.comment,
-            expected=None if expected is None else entity_tags(expected),
-            idempotency_key=_idempotency_key(call),
+            poll_interval=query.poll_interval,
+            comment=query.comment,
+            **_conditions(call),
         )
-        revision = await self._configs.publish(draft)
+        return await self._change(query, draft, call.arrived)
+
+    @endpoint(
+        "POST",
+        "/api/v1/config/rollback",
+        Role.ADMIN,
+        "Publish the document of an earlier version anew.",
+        query=ChangeQuery,
+        body=Rollback,
+        told=evolve(_CHANGING, errors=(*_CHANGING.errors, Gone, Unprocessable), example={"version": 7}),
+    )
+    async def rollback(self, call: Call) -> Answer:
+        """As the next version; the poll interval stays the one in force."""
+        query: ChangeQuery = call.query
+        query.check()
+        self._snapshot.get(query.namespace)
+        wanted: Rollback = call.body
+        past = (await self._configs.revision(query.namespace, wanted.version)).configuration
+        try:
+            draft = self._configs.draft(
+                query.namespace,
+                await self._documents.decode(past.document),
+                past.document,
+                call.identity.name,
+                comment=wanted.comment,
+                rollback_of=past.version,
+                **_conditions(call),
+            )
+        except Unprocessable as error:
+            said = f"Version {past.version} does not fit today's schema, so nothing was rolled back. {error.message}"
+            raise Unprocessable(error.code, said, error.details) from None
+        return await self._change(query, draft, call.arrived)
+
+    async def _change(self, query: ChangeQuery, draft: Draft, arrived: float) -> Answer:
+        if query.dry_run:
+            return Answer(jsontext.encode(await self._foreseen(draft)))
+        revision = await self._configs.publish(draft, arrived)
         made = revision.configuration
-        body = {
+        body: Published = {
             "message": "Configuration updated successfully",
             "version": made.version,
             "epoch": made.epoch,
             "published": await self._published(made.namespace),
         }
-        return Answer(msgspec.json.encode(body), headers={"ETag": f'"{made.tag}"'})
+        if revision.rollback_of is not None:
+            body["rollback_of"] = revision.rollback_of
+        status = 200
+        if query.wait is not None:
+            reached, body["convergence"] = await self._applied(query, made)
+            status = 200 if reached else 202
+        return Answer(jsontext.encode(body), status, {"ETag": etag(made.tag)})
 
-    @endpoint("POST", "/api/v1/signing-key/rotate", Role.ADMIN, "Sign announcements with a new key from now on.")
-    async def rotate_key(self, call: Call) -> object:
-        """The key before it stays good until the next change; agents learn the new one with the next version."""
-        return {"message": "Announcements are signed with a new key", "signing_key": await self._configs.rotate_keys()}
-
-    @endpoint("GET", "/api/v1/namespaces", Role.ADMIN, "All namespaces, with versions and agent counts.")
-    async def namespaces(self, call: Call) -> object:
-        """Sorted by name; the default one is always among them, once they are loaded."""
-        self._snapshot.get(DEFAULT_NAMESPACE)
-        return [self._described(name) for name in self._snapshot.namespaces()]
-
-    @endpoint("POST", "/api/v1/namespaces", Role.ADMIN, "Make a namespace.", body=NewNamespace, max_body=None)
-    async def create_namespace(self, call: Call) -> Answer:
-        """Its document is version 1 of it."""
-        wanted: NewNamespace = call.body
-        if not valid_namespace(wanted.name):
-            sentence = "A namespace is named by 1 to 63 lower-case letters, digits and dashes."
-            raise Unprocessable("bad_namespace", sentence, [{"pointer": "/name", "message": sentence}])
-        document = jsontext.document(wanted.config)
-        draft = self._configs.draft(wanted.name, wanted.config, document, call.identity.name, comment=wanted.comment)
-        await self._configs.create_namespace(draft)
-        return Answer(msgspec.json.encode(self._described(wanted.name)), status=201)
-
-    @endpoint("DELETE", "/api/v1/namespaces/<name>", Role.ADMIN, "Retire a namespace that no agent uses.")
-    async def retire_namespace(self, call: Call, name: str) -> object:
-        """
-        Its history stays on disk; the namespace C{default} stays in use.
-
-        @raise Conflict: it is the default one, or agents of it were heard of lately.
-        """
-        self._snapshot.get(name)
-        if name == DEFAULT_NAMESPACE:
-            raise Conflict("default_namespace", "The namespace default always exists; it cannot be retired.")
-        live = self._registry.live(name)
-        if live:
-            raise Conflict("namespace_in_use", f"{live} agents still ask for {name}; stop or move them first.")
-        await self._configs.retire_namespace(name)
-        return {"message": f"Namespace {name} retired"}
-
-    def _described(self, name: str) -> dict[str, object]:
-        there = self._snapshot.get(name).configuration
-        return {
-            "name": name,
-            "version": there.version,
-            "epoch": there.epoch,
-            "updated_at": rfc3339(there.updated_at),
-            "agents": self._registry.count(name),
-            "live_agents": self._registry.live(name),
+    async def _foreseen(self, draft: Draft) -> Foreseen:
+        """What would come of it."""
+        there = self._snapshot.get(draft.namespace).configuration
+        check_expected(draft, there.tag)
+        would_be = Configuration(
+            there.cluster_id,
+            there.epoch,
+            there.version + 1,
+            there.namespace,
+            draft.document,
+            draft.poll_interval or there.poll_interval,
+            draft.made_at,
+        )
+        found = await self._documents.compare(there, would_be)
+        foreseen: Foreseen = {
+            "message": "Nothing was changed",
+            "dry_run": True,
+            "version": would_be.version,
+            "epoch": would_be.epoch,
+            "patch": found.patch,
+            "text": found.text,
+            "agents": {
+                "targeted": self._registry.count(draft.namespace),
+                "live": self._registry.live(draft.namespace),
+            },
         }
+        if draft.rollback_of is not None:
+            foreseen["rollback_of"] = draft.rollback_of
+        return foreseen
+
+    async def _applied(self, query: ChangeQuery, made: Configuration) -> tuple[bool, ConvergenceBody | None]:
+        """Whether enough agents have it in time, and how it stands then."""
+        quorum, timeout = query.quorum or _QUORUM, query.timeout or _TIMEOUT
+        reached = await self._convergence.reached(made.namespace, made.tag, quorum, timeout)
+        try:
+            return reached, await self._convergence.describe(made.namespace, made.version)
+        except (NotFound, Gone):
+            # A retry may ask for a version of long ago, or the namespace is retired by now; what is done stays done.
+            return reached, None
 
 
-def _idempotency_key(call: Call) -> str | None:
-    key = call.header("Idempotency-Key")
+def _conditions(call: Call) -> dict[str, Any]:
+    """What a change may be bound to, and who asks for it: fields of L{Draft}."""
+    expected, key = call.header("If-Match"), call.header("Idempotency-Key")
     if key is not None and not (0 < len(key) <= _LONGEST_KEY and key.isprintable()):
         raise Malformed("bad_idempotency_key", f"Idempotency-Key must be 1 to {_LONGEST_KEY} printable characters.")
-    return key
+    return {
+        "expected": None if expected is None else entity_tags(expected),
+        "idempotency_key": key,
+        "attempt": call.attempt,
+    }
+
+
+def _bad_field(name: str, sentence: str) -> Malformed:
+    return Malformed("bad_field", sentence, [{"pointer": f"/{name}", "message": sentence}])

@@ -37,7 +37,12 @@ _IDLE = 60.0
 
 
 class Courier(Service):
-    """Brings announcements to one broker until it has them."""
+    """
+    Brings announcements to one broker until it has them.
+
+    @ivar brought: announcements that the broker took so far.
+    @ivar failures: attempts so far at which it did not.
+    """
 
     log = Logger()
 
@@ -53,6 +58,7 @@ class Courier(Service):
         @param in_thread: runs a function off the reactor: a large document takes a while to sign.
         """
         self.broker = broker
+        self.brought = self.failures = 0
         self._in_thread = in_thread
         self._backoff = backoff
         self._outgoing: dict[str, Encoded] = {}
@@ -100,6 +106,7 @@ class Courier(Service):
                 await self.broker.announce(namespace, await self._signed(encoded))
             except ConfdError as error:
                 return self._not_yet(encoded, error.message)
+            self.brought += 1
             self._reason = None
             self._backoff.reset()
             if self._outgoing[namespace] is encoded:
@@ -114,6 +121,7 @@ class Courier(Service):
         return announcement
 
     def _not_yet(self, encoded: Encoded, reason: str) -> None:
+        self.failures += 1
         if reason != self._reason:
             self._reason = reason
             self.log.warn("{tag} is not announced yet: {reason}", tag=str(encoded.configuration.tag), reason=reason)

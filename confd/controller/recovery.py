@@ -9,6 +9,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from confd.controller.configs import Configs
+from confd.controller.convergence import Convergence
 from confd.controller.registry import Registry
 from confd.model import ConfdError
 
@@ -18,15 +19,15 @@ _PAUSE = 1.0
 
 class Recovery(Service):
     """
-    Loads agents and configurations once the reactor runs, and tries again while the storage is unusable.
+    Loads agents, their reports and configurations once the reactor runs, and tries again while the storage is unusable.
 
     The configurations come last: until they are there every path that needs them answers 503.
     """
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, registry: Registry, configs: Configs) -> None:
-        self._clock, self._registry, self._configs = clock, registry, configs
+    def __init__(self, clock: IReactorTime, registry: Registry, convergence: Convergence, configs: Configs) -> None:
+        self._clock, self._registry, self._convergence, self._configs = clock, registry, convergence, configs
         self._loading: Deferred[None] | None = None
 
     def startService(self) -> None:
@@ -45,6 +46,7 @@ class Recovery(Service):
         while True:
             try:
                 await self._registry.load()
+                await self._convergence.load()
                 await self._configs.load()
                 return
             except ConfdError as error:

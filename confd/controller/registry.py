@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import uuid
 from bisect import bisect_right
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from datetime import datetime
 
 from attrs import evolve
@@ -13,8 +14,12 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from confd.audit import Attempt
+from confd.controller.observers import Observers
+from confd.controller.presence import Presence
 from confd.interfaces import IAgentStore
-from confd.model import AgentRecord, ConfdError, NotFound, Registration
+from confd.model import ConfdError, NotFound, Registration, Unavailable
+from confd.report import AgentRecord, Receipt
 from confd.timing import Periodic
 
 #: Seconds between two writes of what agents did.
@@ -22,6 +27,9 @@ WRITE_BEHIND = 1.0
 
 #: Poll intervals without a word after which an agent is silent.
 SILENT_AFTER = 3
+
+#: Reports that a namespace is to send in a second, and the seconds over which it spreads them at most.
+REPORT_RATE, LONGEST_WINDOW = 4000, 30.0
 
 SILENT = "silent"
 
@@ -33,6 +41,9 @@ class Registry(Service):
     When an agent was last heard of is judged by the monotonic clock; wall clock times are for people (G11). After a
     restart every known agent counts as heard of at the start, so that nobody is called silent who had no chance to
     speak.
+
+    @ivar changes: told C{(namespace, agent_id)} when an agent came, went, reported, fell silent or was heard of again;
+        one that moved is told of in both namespaces. Polls are not told.
     """
 
     log = Logger()
@@ -50,16 +61,19 @@ class Registry(Service):
         self._store, self._clock, self._now, self._poll_interval = store, clock, now, poll_interval
         self._records: dict[str, AgentRecord] = {}
         self._ids: list[str] = []
-        self._heard: dict[str, float] = {}
-        self._unwritten: dict[str, AgentRecord] = {}
-        self._writer = Periodic(clock, lambda: Deferred.fromCoroutine(self._flush()), lambda: WRITE_BEHIND)
+        self._presences: defaultdict[str, Presence] = defaultdict(Presence)
+        self._unwritten: set[str] = set()
+        self._writer = Periodic(clock, lambda: Deferred.fromCoroutine(self._round()), lambda: WRITE_BEHIND)
+        self.changes = Observers()
 
     async def load(self) -> None:
         """Begin with what the store has."""
         records = await self._store.load_agents()
         self._records = {record.id: record for record in records}
         self._ids = sorted(self._records)
-        self._heard = dict.fromkeys(self._records, self._clock.seconds())
+        self._presences.clear()
+        for record in records:
+            self._presences[record.namespace].heard(record.id, self._clock.seconds())
 
     def startService(self) -> None:
         """Begin to write behind."""
@@ -79,12 +93,15 @@ class Registry(Service):
 
     async def register(self, registration: Registration) -> AgentRecord:
         """
-        Take an agent in; with the id that it was given before it keeps its row.
+        Take an agent in; with the id that it was given before it keeps its row, unless it comes to another namespace:
+        what it reported there is forgotten.
 
         @return: what is on disk by then.
         """
         agent_id = registration.agent_id or str(uuid.uuid4())
         known = self._records.get(agent_id)
+        if known is not None and known.namespace != registration.namespace:
+            await self._store.forget_agent(agent_id)
         record = AgentRecord(
             id=agent_id,
             namespace=registration.namespace,
@@ -95,29 +112,49 @@ class Registry(Service):
             last_poll=known.last_poll if known else None,
         )
         await self._store.save_agents([record])
-        polled = self._records.get(agent_id, record).last_poll
-        self._add(evolve(record, last_poll=polled))
+        self._add(record)
         return record
 
     def polled(self, agent_id: str) -> None:
         """An agent asked for its configuration; one that is not known is nobody's business here."""
         record = self._records.get(agent_id)
         if record is not None:
-            self._heard[agent_id] = self._clock.seconds()
-            self._records[agent_id] = self._unwritten[agent_id] = record.polled(self._now())
+            self._records[agent_id] = record.polled(self._now())
+            self._unwritten.add(agent_id)
+            if self._presences[record.namespace].heard(agent_id, self._clock.seconds()):
+                self.changes.tell(record.namespace, agent_id)
 
-    async def forget(self, agent_id: str) -> None:
+    def reported(self, receipt: Receipt) -> bool:
         """
-        Delete an agent.
+        A report is on disk.
+
+        @return: whether its agent is still here.
+        """
+        record = self._records.get(receipt.agent_id)
+        if record is None or record.namespace != receipt.namespace:
+            return False
+        self._records[record.id] = evolve(record, report=receipt.report, reported_at=receipt.outcome.at)
+        self._presences[record.namespace].heard(record.id, self._clock.seconds())
+        self.changes.tell(record.namespace, record.id)
+        return True
+
+    async def forget(self, agent_id: str, attempt: Attempt | None = None) -> None:
+        """
+        Delete an agent: see L{IAgentStore.forget_agent}.
 
         @raise NotFound: C{unknown_agent}.
         """
         self.get(agent_id)
-        await self._store.forget_agent(agent_id)
-        self._unwritten.pop(agent_id, None)
-        self._heard.pop(agent_id, None)
-        if self._records.pop(agent_id, None) is not None:
+        await self._store.forget_agent(agent_id, attempt)
+        record = self._records.pop(agent_id, None)
+        if record is not None:
             self._ids.remove(agent_id)
+            self._presences[record.namespace].left(agent_id)
+            self.changes.tell(record.namespace, agent_id)
+
+    def find(self, agent_id: str) -> AgentRecord | None:
+        """One agent, C{None} where it is not known."""
+        return self._records.get(agent_id)
 
     def get(self, agent_id: str) -> AgentRecord:
         """
@@ -130,45 +167,93 @@ class Registry(Service):
         except KeyError:
             raise NotFound("unknown_agent", f"There is no agent {agent_id[:64]!r}; it may have to register.") from None
 
+    def records(self) -> Iterable[AgentRecord]:
+        """All agents."""
+        return self._records.values()
+
     def state(self, record: AgentRecord) -> str | None:
-        """C{silent} for an agent not heard of in three intervals, C{None} for one that is."""
-        quiet = self._clock.seconds() - self._heard[record.id]
-        return SILENT if quiet > SILENT_AFTER * self._poll_interval(record.namespace) else None
+        """C{silent} for an agent not heard of in three intervals, else what it reported last, C{None} if nothing."""
+        return _state(record, self.presence(record.namespace).silent)
 
     def page(self, namespace: str, limit: int, after: str, state: str | None) -> list[AgentRecord]:
         """At most C{limit} agents of a namespace, and in a state if one is named, by id, beginning after C{after}."""
         found: list[AgentRecord] = []
+        silent = self.presence(namespace).silent
         for agent_id in self._ids[bisect_right(self._ids, after) :]:
             record = self._records[agent_id]
-            if record.namespace == namespace and (state is None or self.state(record) == state):
+            if record.namespace == namespace and (state is None or _state(record, silent) == state):
                 found.append(record)
                 if len(found) == limit:
                     break
         return found
 
+    def presence(self, namespace: str) -> Presence:
+        """Who of a namespace is there, as of now."""
+        presence = self._presences[namespace]
+        if presence:
+            fallen = presence.sweep(self._clock.seconds() - SILENT_AFTER * self._poll_interval(namespace))
+            for agent_id in fallen:
+                self.changes.tell(namespace, agent_id)
+        return presence
+
+    @property
+    def unwritten(self) -> int:
+        """Agents of which something is still to be written."""
+        return len(self._unwritten)
+
     def count(self, namespace: str) -> int:
         """How many agents of a namespace are known."""
-        return sum(record.namespace == namespace for record in self._records.values())
+        return len(self._presences[namespace])
 
     def live(self, namespace: str) -> int:
         """How many agents of a namespace were heard of lately."""
-        return sum(record.namespace == namespace and self.state(record) != SILENT for record in self._records.values())
+        return self.presence(namespace).live
+
+    def report_window(self, namespace: str) -> float:
+        """Seconds over which the agents of a namespace are to spread their reports."""
+        return min(LONGEST_WINDOW, self.count(namespace) / REPORT_RATE)
 
     def _add(self, record: AgentRecord) -> None:
-        if record.id not in self._records:
+        there = self._records.get(record.id)
+        moved = there is not None and there.namespace != record.namespace
+        if there is None:
             self._ids.insert(bisect_right(self._ids, record.id), record.id)
+        else:
+            # A round of writing may have come in between, with what was known before.
+            self._unwritten.add(record.id)
+            record = evolve(record, last_poll=there.last_poll)
+            if not moved:
+                record = evolve(record, report=there.report, reported_at=there.reported_at)
         self._records[record.id] = record
-        self._heard[record.id] = self._clock.seconds()
+        if there is not None and moved:
+            self._presences[there.namespace].left(record.id)
+            self.changes.tell(there.namespace, record.id)
+        self._presences[record.namespace].heard(record.id, self._clock.seconds())
+        self.changes.tell(record.namespace, record.id)
+
+    async def _round(self) -> None:
+        try:
+            for namespace in list(self._presences):
+                self.presence(namespace)
+        except Unavailable:
+            # The intervals are not loaded yet.
+            pass
+        await self._flush()
 
     async def _flush(self) -> None:
-        taken = {agent_id: record for agent_id, record in self._unwritten.items() if agent_id in self._records}
-        self._unwritten = {}
+        taken, self._unwritten = self._unwritten & self._records.keys(), set()
         if not taken:
             return
         try:
-            await self._store.save_agents(list(taken.values()))
+            await self._store.save_agents([self._records[agent_id] for agent_id in taken])
         except Exception as error:
-            # For the next round; what came in meanwhile is newer. The store tells of its own trouble.
-            self._unwritten = taken | self._unwritten
+            # For the next round. The store tells of its own trouble.
+            self._unwritten |= taken
             if not isinstance(error, ConfdError):
                 raise
+
+
+def _state(record: AgentRecord, silent: set[str]) -> str | None:
+    if record.id in silent:
+        return SILENT
+    return None if record.report is None else record.report.state.value

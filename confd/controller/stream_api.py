@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from attrs import define
 
+from confd import sse
 from confd.controller.registry import Registry
 from confd.controller.stream import Hub
 from confd.web.endpoint import Call, NamespaceQuery, endpoint
 from confd.web.guard import Role
 from confd.web.ongoing import Ongoing
+from confd.web.told import AGENT_ID, LAST_EVENT_ID, Told
+
+_TOLD = Told({200: sse.CONTENT_TYPE}, takes=(LAST_EVENT_ID, AGENT_ID), tag="events")
 
 
 @define(eq=False)
@@ -18,7 +22,9 @@ class StreamApi:
     _hub: Hub
     _registry: Registry
 
-    @endpoint("GET", "/api/v1/stream", Role.AGENT, "Each change, as server-sent events.", query=NamespaceQuery)
+    @endpoint(
+        "GET", "/api/v1/stream", Role.AGENT, "Each change, as server-sent events.", query=NamespaceQuery, told=_TOLD
+    )
     async def stream(self, call: Call) -> Ongoing:
         """With the current tag in C{Last-Event-ID} the next change is the first event, else what is in force."""
         known, agent_id = call.header("Last-Event-ID"), call.header("X-Agent-ID")

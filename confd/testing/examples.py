@@ -8,7 +8,10 @@ from typing import Any
 from attrs import evolve
 
 from confd import jsontext
-from confd.model import DEFAULT_NAMESPACE, AgentRecord, Draft
+from confd.audit import Attempt
+from confd.history import Renaming
+from confd.model import DEFAULT_NAMESPACE, Draft, Tag
+from confd.report import AgentRecord, Outcome, Receipt, Report, ReportState, Spent
 
 _MOMENT = datetime(2026, 11, 24, 12, 30, 15, 123456, UTC)
 
@@ -19,9 +22,44 @@ def a_draft(number: int = 0, **changes: Any) -> Draft:
     return evolve(Draft(DEFAULT_NAMESPACE, document, "admin", _MOMENT), **changes)
 
 
+def a_renaming(epoch: int, **changes: Any) -> Renaming:
+    """What begins an epoch; C{changes} are other fields of it."""
+    return evolve(Renaming("admin", _MOMENT, epoch), **changes)
+
+
 def an_agent(agent_id: str, **changes: Any) -> AgentRecord:
     """An agent that registered and never polled."""
     record = AgentRecord(
         agent_id, DEFAULT_NAMESPACE, "host-1", "region=us-west", "POLLER", _MOMENT.replace(microsecond=0)
     )
     return evolve(record, **changes)
+
+
+def an_attempt(number: int = 0, **changes: Any) -> Attempt:
+    """Somebody who asks for a change, in the request C{number}."""
+    attempt = Attempt("admin", "192.0.2.7", "POST /api/v1/config", DEFAULT_NAMESPACE, f"request-{number}", _MOMENT)
+    return evolve(attempt, **changes)
+
+
+def a_receipt(
+    agent_id: str,
+    version: int,
+    state: ReportState = ReportState.APPLIED,
+    error: str = "",
+    namespace: str = DEFAULT_NAMESPACE,
+) -> Receipt:
+    """A report of an agent that is taken, whose fields are all set."""
+    tag, moment = Tag("1a2b3c4d", 1, version), _MOMENT.replace(microsecond=0)
+    report = Report(
+        tag,
+        state,
+        error,
+        False,
+        tag,
+        "1a2b3c4d-5e6f-4a7b-8c9d-0e1f2a3b4c5d",
+        3,
+        Spent(0.5, 2.25, 7),
+        "session",
+        version,
+    )
+    return Receipt(agent_id, namespace, report, Outcome(state, moment, error, False, 12.5, 1.5, 8.25, 0.5, 2.25, 7))

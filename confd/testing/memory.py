@@ -5,29 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
 from confd import wire
-from confd.interfaces import IAgentStore, IConfigStore, IHealth
+from confd.audit import BEGINNING, Attempt, Ending, Entry
+from confd.history import Renaming, Version, check_expected, check_renaming
+from confd.interfaces import IAgentStore, IAuditStore, IConfigStore, IHealth, IReportStore
 from confd.model import (
     DEFAULT_NAMESPACE,
-    AgentRecord,
     Configuration,
     Conflict,
     Draft,
+    Gone,
     NotFound,
-    PreconditionFailed,
     Revision,
     Unavailable,
     Unprocessable,
 )
+from confd.report import AgentRecord, Outcome, Receipt
 from confd.signing import SigningKey
 
 T = TypeVar("T")
 
 
-@implementer(IConfigStore, IAgentStore, IHealth)
+@implementer(IConfigStore, IAgentStore, IAuditStore, IReportStore, IHealth)
 class MemoryStore:
     """
     A store that forgets; its L{Deferred}s have fired when they are returned.
@@ -35,26 +38,39 @@ class MemoryStore:
     @ivar broken: why nothing can be written; C{None} where all is well.
     """
 
-    def __init__(self, first: Draft, cluster_id: str = "1a2b3c4d-5e6f-4a7b-8c9d-0e1f2a3b4c5d") -> None:
+    waiting = 0
+
+    def __init__(self, first: Draft, cluster_id: str = "1a2b3c4d-5e6f-4a7b-8c9d-0e1f2a3b4c5d", keep: int = 0) -> None:
         """
         @param first: version 1 of the namespace C{default}, with its poll interval.
+        @param keep: revisions of a namespace; 0 keeps all.
         """
         self.cluster_id, self.epoch = cluster_id, 1
         self.keys: tuple[SigningKey, ...] = (SigningKey.generate(),)
         self.broken: str | None = None
         self._revisions: dict[str, list[Revision]] = {}
         self._retired: set[str] = set()
+        self._keep, self._pruned = keep, dict[str, int]()
         self._answers: dict[tuple[str, str | None], tuple[Draft, Revision]] = {}
         self._agents: dict[str, AgentRecord] = {}
+        self._entries: list[Entry] = []
+        self._outcomes: dict[tuple[str, int, str], Outcome] = {}
+        self._summaries: dict[tuple[str, int], bytes] = {}
         self._create(first)
+
+    def set_keep(self, keep: int) -> None:
+        """Keep so many revisions of a namespace from now on, as after a restart with another C{HISTORY_KEEP}."""
+        self._keep = keep
+        for name in self._revisions:
+            self._prune(name)
 
     def trouble(self) -> str | None:
         """L{IHealth.trouble}."""
         return self.broken
 
-    def rotate_keys(self) -> Deferred[None]:
+    def rotate_keys(self, attempt: Attempt | None = None) -> Deferred[None]:
         """L{IConfigStore.rotate_keys}."""
-        return self._write(self._rotate_keys)
+        return self._change(attempt, lambda _: self.keys[0].public, self._rotate_keys)
 
     def in_force(self) -> Deferred[Sequence[Revision]]:
         """L{IConfigStore.in_force}."""
@@ -62,20 +78,25 @@ class MemoryStore:
 
     def publish(self, draft: Draft) -> Deferred[Revision]:
         """L{IConfigStore.publish}."""
-        return self._write(self._publish, draft)
+        return self._change(draft.attempt, _tag, self._publish, draft)
 
     def create_namespace(self, draft: Draft) -> Deferred[Revision]:
         """L{IConfigStore.create_namespace}."""
-        return self._write(self._create, draft)
+        return self._change(draft.attempt, _tag, self._create, draft)
 
-    def retire_namespace(self, name: str) -> Deferred[None]:
+    def retire_namespace(self, name: str, attempt: Attempt | None = None) -> Deferred[None]:
         """L{IConfigStore.retire_namespace}."""
-        return self._write(self._retire, name)
+        return self._change(attempt, _nothing, self._retire, name)
 
-    def history(self, namespace: str, limit: int, before: int | None) -> Deferred[Sequence[Revision]]:
+    def rename(self, renaming: Renaming) -> Deferred[Sequence[Revision]]:
+        """L{IConfigStore.rename}."""
+        return self._change(renaming.attempt, lambda _: f"epoch {renaming.epoch}", self._rename, renaming)
+
+    def history(self, namespace: str, limit: int, before: int | None) -> Deferred[Sequence[Version]]:
         """L{IConfigStore.history}."""
-        older = self._revisions.get(namespace, [])[: None if before is None else max(before - 1, 0)]
-        return execute(lambda: older[::-1][:limit])
+        pruned = self._pruned.get(namespace, 0)
+        older = self._revisions.get(namespace, [])[pruned : None if before is None else max(before - 1, pruned)]
+        return execute(lambda: [Version.of(revision) for revision in older[::-1][:limit]])
 
     def revision(self, namespace: str, version: int) -> Deferred[Revision]:
         """L{IConfigStore.revision}."""
@@ -87,11 +108,47 @@ class MemoryStore:
 
     def save_agents(self, records: Sequence[AgentRecord]) -> Deferred[None]:
         """L{IAgentStore.save_agents}."""
-        return self._write(self._agents.update, {record.id: record for record in records})
+        return self._write(self._save_agents, records)
 
-    def forget_agent(self, agent_id: str) -> Deferred[None]:
+    def forget_agent(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
         """L{IAgentStore.forget_agent}."""
-        return self._write(self._forget, agent_id)
+        return self._change(attempt, _nothing, self._forget, agent_id)
+
+    def record(self, endings: Sequence[Ending]) -> Deferred[None]:
+        """L{IAuditStore.record}."""
+        return self._write(self._record, endings)
+
+    def audit(self, limit: int, before: int | None) -> Deferred[Sequence[Entry]]:
+        """L{IAuditStore.audit}."""
+        older = self._entries[: None if before is None else max(before - 1, 0)]
+        return execute(lambda: older[::-1][:limit])
+
+    def save_reports(self, receipts: Sequence[Receipt]) -> Deferred[None]:
+        """L{IReportStore.save_reports}."""
+        return self._write(self._save_reports, receipts)
+
+    def load_outcomes(self) -> Deferred[Sequence[tuple[str, int, str, Outcome]]]:
+        """L{IReportStore.load_outcomes}."""
+        return execute(lambda: [(*key, outcome) for key, outcome in sorted(self._outcomes.items())])
+
+    def settle(self, namespace: str, version: int, summary: bytes) -> Deferred[None]:
+        """L{IReportStore.settle}."""
+        return self._write(self._settle, namespace, version, summary)
+
+    def summary(self, namespace: str, version: int) -> Deferred[bytes | None]:
+        """L{IReportStore.summary}."""
+        return execute(self._summaries.get, (namespace, version))
+
+    def _change(
+        self, attempt: Attempt | None, detail: Callable[[T], str], work: Callable[..., T], *arguments: object
+    ) -> Deferred[T]:
+        def both() -> T:
+            result = work(*arguments)
+            if attempt is not None:
+                self._record([Ending(attempt, detail=detail(result))])
+            return result
+
+        return self._write(both)
 
     def _write(self, work: Callable[..., T], *arguments: object) -> Deferred[T]:
         return execute(self._unless_broken, work, *arguments)
@@ -100,6 +157,12 @@ class MemoryStore:
         if self.broken is not None:
             raise Unavailable("storage_unavailable", self.broken)
         return work(*arguments)
+
+    def _record(self, endings: Sequence[Ending]) -> None:
+        for ending in endings:
+            previous = self._entries[-1].hash if self._entries else BEGINNING
+            at = wire.rfc3339(ending.attempt.made_at) or ""
+            self._entries.append(Entry.following(len(self._entries), previous, at, ending))
 
     def _in_use(self, namespace: str) -> bool:
         return namespace in self._revisions and namespace not in self._retired
@@ -111,9 +174,10 @@ class MemoryStore:
         if answered is not None:
             return answered
         newest = self._revisions[draft.namespace][-1].configuration
-        if draft.expected is not None and draft.expected.isdisjoint({"*", str(newest.tag)}):
-            raise PreconditionFailed("version_mismatch", f"The configuration in force is {newest.tag}.")
-        return self._append(draft, draft.poll_interval or newest.poll_interval)
+        check_expected(draft, newest.tag)
+        revision = self._append(draft, draft.poll_interval or newest.poll_interval)
+        self._prune(draft.namespace)
+        return revision
 
     def _create(self, draft: Draft) -> Revision:
         if self._in_use(draft.namespace):
@@ -132,20 +196,59 @@ class MemoryStore:
         self._retired.add(name)
         self._answers = {key: answer for key, answer in self._answers.items() if key[0] != name}
 
+    def _rename(self, renaming: Renaming) -> Sequence[Revision]:
+        check_renaming(renaming, self.cluster_id, self.epoch)
+        self.cluster_id, self.epoch = renaming.cluster_id or self.cluster_id, renaming.epoch
+        made = []
+        for name in self._revisions.keys() - self._retired:
+            there = self._revisions[name][-1].configuration
+            draft = Draft(name, there.document, renaming.author, renaming.made_at, comment=renaming.comment)
+            made.append(self._append(draft, there.poll_interval))
+            self._prune(name)
+        return made
+
+    def _prune(self, namespace: str) -> None:
+        if self._keep:
+            newest = len(self._revisions[namespace])
+            self._pruned[namespace] = max(self._pruned.get(namespace, 0), newest - self._keep)
+
+    def _save_agents(self, records: Sequence[AgentRecord]) -> None:
+        for each in records:
+            there = self._agents.get(each.id, evolve(each, report=None, reported_at=None))
+            self._agents[each.id] = evolve(each, report=there.report, reported_at=there.reported_at)
+
     def _forget(self, agent_id: str) -> None:
         self._agents.pop(agent_id, None)
+        self._outcomes = {key: outcome for key, outcome in self._outcomes.items() if key[2] != agent_id}
+
+    def _save_reports(self, receipts: Sequence[Receipt]) -> None:
+        for each in receipts:
+            there = self._agents.get(each.agent_id)
+            if there is not None and there.namespace == each.namespace:
+                self._agents[there.id] = evolve(there, report=each.report, reported_at=each.outcome.at)
+                self._outcomes[there.namespace, each.report.tag.version, there.id] = each.outcome
+
+    def _settle(self, namespace: str, version: int, summary: bytes) -> None:
+        self._summaries = {
+            key: kept for key, kept in self._summaries.items() if key[0] != namespace or key[1] > version - 10_000
+        } | {(namespace, version): summary}
+        self._outcomes = {
+            key: outcome for key, outcome in self._outcomes.items() if key[0] != namespace or key[1] > version
+        }
 
     def _revision(self, namespace: str, version: int) -> Revision:
         revisions = self._revisions.get(namespace, [])
         if not 0 < version <= len(revisions):
             raise NotFound("unknown_version", f"The namespace {namespace!r} has no version {version}.")
+        if version <= self._pruned.get(namespace, 0):
+            raise Gone("version_pruned", f"Version {version} of {namespace!r} is not kept any more.")
         return revisions[version - 1]
 
     def _answered(self, draft: Draft) -> Revision | None:
         first, revision = self._answers.get((draft.namespace, draft.idempotency_key), (draft, None))
         if _told(first) != _told(draft):
             raise Unprocessable("idempotency_key_reused", "This Idempotency-Key came before with another request.")
-        return revision
+        return revision and self._revision(draft.namespace, revision.configuration.version)
 
     def _append(self, draft: Draft, poll_interval: int) -> Revision:
         revisions = self._revisions.setdefault(draft.namespace, [])
@@ -166,6 +269,14 @@ class MemoryStore:
 
     def _rotate_keys(self) -> None:
         self.keys = (SigningKey.generate(), self.keys[0])
+
+
+def _tag(revision: Revision) -> str:
+    return str(revision.configuration.tag)
+
+
+def _nothing(_: object) -> str:
+    return ""
 
 
 def _told(draft: Draft) -> tuple[object, ...]:

@@ -13,21 +13,23 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from confd import jsontext
+from confd.history import Version
 from confd.interfaces import IAgentStore, IConfigStore, IHealth
 from confd.model import (
     DEFAULT_NAMESPACE,
-    AgentRecord,
     ConfdError,
     Conflict,
-    Draft,
+    Gone,
     NotFound,
     PreconditionFailed,
     Unprocessable,
 )
-from confd.testing.examples import a_draft, an_agent
+from confd.report import AgentRecord
+from confd.testing.examples import a_draft, a_renaming, an_agent
 
-#: Makes a store that has started, of a new database whose first version is the draft; cleans up after the test.
-StoreFixture = Callable[[TestCase, Draft], Any]
+#: Makes a store that has started, of a new database whose first version is the draft; cleans up after the test. One for
+#: L{make_iconfigstore_tests} takes C{keep}, too: how many revisions of a namespace it is to keep.
+StoreFixture = Callable[..., Any]
 
 
 class _StoreTests(TestCase):
@@ -39,7 +41,7 @@ class _StoreTests(TestCase):
 
     async def versions(self, store: Any, namespace: str = DEFAULT_NAMESPACE) -> list[int]:
         """Every version in the history of a namespace, newest first."""
-        return [each.configuration.version for each in await store.history(namespace, 1000, None)]
+        return [each.tag.version for each in await store.history(namespace, 1000, None)]
 
 
 def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
@@ -61,7 +63,7 @@ def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
             self.assertEqual(str(uuid.UUID(self.store.cluster_id)), configuration.cluster_id)
             self.assertEqual((self.store.epoch, configuration.epoch, configuration.version), (1, 1, 1))
             self.assertEqual(configuration.document, self.first.document)
-            self.assertEqual(await self.store.history(DEFAULT_NAMESPACE, 10, None), [revision])
+            self.assertEqual(await self.store.history(DEFAULT_NAMESPACE, 10, None), [Version.of(revision)])
 
         async def test_publish(self) -> None:
             revision = await self.store.publish(a_draft(2, poll_interval=7, comment="why", rollback_of=1, author="ann"))
@@ -73,6 +75,7 @@ def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
             self.assertEqual((revision.author, revision.comment, revision.rollback_of), ("ann", "why", 1))
             self.assertEqual(await self.store.in_force(), [revision])
             self.assertEqual(await self.store.revision(DEFAULT_NAMESPACE, 2), revision)
+            self.assertEqual((await self.store.history(DEFAULT_NAMESPACE, 1, None)), [Version.of(revision)])
             self.assertEqual(await self.versions(self.store), [2, 1])
 
         async def test_keeps_the_text_of_a_document(self) -> None:
@@ -178,7 +181,7 @@ def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
                 await self.store.publish(a_draft(number))
             for before, expected in ((None, [7, 6, 5]), (5, [4, 3, 2]), (2, [1]), (1, []), (10**30, [7, 6, 5])):
                 page = await self.store.history(DEFAULT_NAMESPACE, 3, before)
-                self.assertEqual([each.configuration.version for each in page], expected)
+                self.assertEqual([each.tag.version for each in page], expected)
 
         async def test_refuses_an_unknown_version(self) -> None:
             for namespace, version in ((DEFAULT_NAMESPACE, 2), (DEFAULT_NAMESPACE, 0), ("no", 1), ("default", 10**30)):
@@ -189,7 +192,69 @@ def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
             revisions = await gatherResults([self.store.publish(a_draft(number)) for number in range(300)])
             self.assertEqual([each.configuration.version for each in revisions], list(range(2, 302)))
             kept = await self.store.history(DEFAULT_NAMESPACE, 1000, None)
-            self.assertEqual(kept[-2::-1], revisions)
+            self.assertEqual(kept[-2::-1], [Version.of(revision) for revision in revisions])
+
+        async def test_new_epoch(self) -> None:
+            await self.store.create_namespace(a_draft(5, namespace="b", poll_interval=9))
+            await self.store.create_namespace(a_draft(6, namespace="c"))
+            await self.store.retire_namespace("c")
+            revisions = await self.store.rename(a_renaming(3, comment="restored"))
+            self.assertEqual((self.store.epoch, len(revisions)), (3, 2))
+            self.assertCountEqual(revisions, await self.store.in_force())
+            for revision in revisions:
+                made = revision.configuration
+                before = await self.store.revision(made.namespace, 1)
+                same = evolve(before.configuration, epoch=3, version=2, updated_at=made.updated_at)
+                self.assertEqual(made, same)
+                self.assertEqual((revision.author, revision.comment, revision.rollback_of), ("admin", "restored", None))
+            self.assertEqual((await self.store.publish(a_draft(7))).configuration.tag.epoch, 3)
+            self.assertEqual((await self.store.revision(DEFAULT_NAMESPACE, 1)).configuration.epoch, 1)
+            again = await self.store.create_namespace(a_draft(6, namespace="c"))
+            self.assertEqual((again.configuration.epoch, again.configuration.version), (3, 2))
+
+        async def test_identity_of_another_cluster(self) -> None:
+            own, other = self.store.cluster_id, "9b9b9b9b-5e6f-4a7b-8c9d-0e1f2a3b4c5d"
+            (revision,) = await self.store.rename(a_renaming(8, cluster_id=other))
+            self.assertEqual((self.store.cluster_id, self.store.epoch), (other, 8))
+            self.assertEqual(str(revision.configuration.tag), "9b9b9b9b.8.2")
+            past = await self.store.revision(DEFAULT_NAMESPACE, 1)
+            self.assertEqual(past.configuration.cluster_id, own)
+            self.assertEqual(
+                [each.tag.cluster for each in await self.store.history("default", 9, None)], ["9b9b9b9b", own[:8]]
+            )
+            stale = a_draft(3, expected=frozenset({str(past.configuration.tag)}))
+            await self.assert_refused(self.store.publish(stale), PreconditionFailed, "version_mismatch")
+            (back,) = await self.store.rename(a_renaming(9, cluster_id=own))
+            self.assertEqual((back.configuration.cluster_id, back.configuration.version), (own, 3))
+
+        async def test_epoch_goes_up_only(self) -> None:
+            await self.store.rename(a_renaming(2))
+            for changes in ({}, {"cluster_id": str(uuid.uuid4())}):
+                for epoch in (1, 2):
+                    refused = self.store.rename(a_renaming(epoch, **changes))
+                    await self.assert_refused(refused, Conflict, "epoch_not_higher")
+            same = self.store.rename(a_renaming(3, cluster_id=self.store.cluster_id))
+            await self.assert_refused(same, Conflict, "same_cluster")
+            self.assertEqual((self.store.epoch, await self.versions(self.store)), (2, [2, 1]))
+
+        async def test_newest_are_kept(self) -> None:
+            store = fixture(self, self.first, keep=3)
+            await store.create_namespace(a_draft(1, namespace="b"))
+            await store.publish(a_draft(2, idempotency_key="k"))
+            for number in range(3, 7):
+                await store.publish(a_draft(number))
+            self.assertEqual(await self.versions(store), [6, 5, 4])
+            self.assertEqual(await self.versions(store, "b"), [1])
+            self.assertEqual(await store.history(DEFAULT_NAMESPACE, 9, 4), [])
+            for version in (1, 3):
+                await self.assert_refused(store.revision(DEFAULT_NAMESPACE, version), Gone, "version_pruned")
+            for version in (0, 7, 10**30):
+                await self.assert_refused(store.revision(DEFAULT_NAMESPACE, version), NotFound, "unknown_version")
+            self.assertEqual((await store.revision(DEFAULT_NAMESPACE, 4)).configuration.version, 4)
+            retry = store.publish(a_draft(2, idempotency_key="k"))
+            await self.assert_refused(retry, Gone, "version_pruned")
+            await store.rename(a_renaming(2))
+            self.assertEqual(await self.versions(store), [7, 6, 5])
 
     return IConfigStoreTests
 

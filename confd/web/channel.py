@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, datetimeToString
 
 from confd.web.errors import error_body
+from confd.web.traffic import UNMATCHED
 
 #: What every answer carries; pages that need more replace it.
 SECURITY_HEADERS = {
@@ -144,7 +145,13 @@ class BoundedChannel(HTTPChannel):
             self.loseConnection()
 
     def refuse_body(self) -> None:
-        """Answer 413."""
+        """Answer 413, and tell the site whom."""
+        if self._closing:
+            return
+        request = self.requests[-1]
+        # As they would be set once it was complete.
+        request.method, request.uri, request.client = self._command, self._path, self.getPeer()
+        self.factory.oversized(request)
         self.refuse(413, "body_too_large", f"The body is larger than {self.factory.limits.body} bytes.")
 
     def refuse(self, status: int, code: str, message: str) -> None:
@@ -157,6 +164,7 @@ class BoundedChannel(HTTPChannel):
             return
         self._end_within(self.factory.limits.linger_seconds)
         self.clearLineBuffer()
+        self.factory.traffic.count(b"", UNMATCHED, status)
         request_id = self.requests[-1].id if self.requests else secrets.token_hex(8)
         body = error_body(code, message, request_id)
         headers = SECURITY_HEADERS | {

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Annotated, Any
 
+import msgspec
 from werkzeug.exceptions import MethodNotAllowed
 from werkzeug.exceptions import NotFound as NoRoute
 
@@ -14,6 +17,7 @@ from confd.model import (
     Conflict,
     Forbidden,
     GatewayTimeout,
+    Gone,
     Malformed,
     NotFound,
     PreconditionFailed,
@@ -31,6 +35,7 @@ STATUS: dict[type[ConfdError], HTTPStatus] = {
     Forbidden: HTTPStatus.FORBIDDEN,
     NotFound: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
+    Gone: HTTPStatus.GONE,
     PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     UnsupportedType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
@@ -49,12 +54,18 @@ HEADERS: dict[type[ConfdError], dict[str, str]] = {
 }
 
 
-def error_body(code: str, message: str, request_id: str, details: object = ()) -> bytes:
-    """The body of every error: C{error}, C{code}, C{request_id}, and C{details} where there are any."""
-    body: dict[str, object] = {"error": message, "code": code, "request_id": request_id}
-    if details:
-        body["details"] = details
-    return jsontext.encode(body)
+class ErrorBody(msgspec.Struct, omit_defaults=True):
+    """The body of every error: one sentence a person can act on, a stable token, and where a field is to blame."""
+
+    error: Annotated[str, msgspec.Meta(examples=["There is no agent 'a1'; it may have to register."])]
+    code: Annotated[str, msgspec.Meta(examples=["unknown_agent"])]
+    request_id: Annotated[str, msgspec.Meta(examples=["9f86d081884c7d65"])]
+    details: Sequence[Mapping[str, Any]] = ()
+
+
+def error_body(code: str, message: str, request_id: str, details: Sequence[Mapping[str, object]] = ()) -> bytes:
+    """An L{ErrorBody} as JSON."""
+    return jsontext.encode(ErrorBody(message, code, request_id, details))
 
 
 def from_routing(error: BaseException | None) -> tuple[int, ConfdError, dict[str, str]]:

@@ -7,12 +7,14 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Sequence
+from datetime import datetime
 
 from attrs import define, field, frozen
 from twisted.internet.address import UNIXAddress
 from twisted.web.iweb import IRequest
 from zope.interface import Interface, implementer
 
+from confd.audit import Attempt
 from confd.model import Forbidden, Unauthenticated
 from confd.wire import parse_basic_authorization
 
@@ -46,6 +48,16 @@ class IGuard(Interface):
         @raise Unauthenticated: no credentials, or wrong ones.
         @raise Forbidden: not from where they call.
         """
+
+
+class IAuditor(Interface):
+    """Hears of those who were turned away; what was done is on record with what it did."""
+
+    def now() -> datetime:
+        """The wall clock, UTC."""
+
+    def refused(attempt: Attempt, error: Exception) -> None:
+        """An attempt failed; what comes of this delays no answer and changes none."""
 
 
 def _digest(username: bytes, password: bytes) -> bytes:

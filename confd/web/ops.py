@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import msgspec
 from attrs import define, field
 
 from confd.interfaces import IHealth
@@ -11,16 +12,26 @@ from confd.metrics import Metrics
 from confd.model import Unavailable
 from confd.web.endpoint import Answer, AnyQuery, Call, endpoint
 from confd.web.guard import Role
+from confd.web.told import Told
+
+#: The text format of Prometheus.
+EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Alive(msgspec.Struct):
+    """That it answers."""
+
+    status: str
 
 
 @define(eq=False)
 class Health:
     """C{/health}, for roles that have no more to say there."""
 
-    @endpoint("GET", "/health", Role.ANYONE, "Whether the process lives.", query=AnyQuery)
-    async def health(self, call: Call) -> object:
+    @endpoint("GET", "/health", Role.ANYONE, "Whether the process lives.", query=AnyQuery, told=Told(tag="ops"))
+    async def health(self, call: Call) -> Alive:
         """It answers, so it does."""
-        return {"status": "ok"}
+        return Alive("ok")
 
 
 @define(eq=False)
@@ -35,14 +46,24 @@ class Readiness:
     _checks: Mapping[str, IHealth]
     _facts: Mapping[str, Callable[[], str]] = field(factory=dict)
 
+    def expose(self, metrics: Metrics) -> None:
+        """Show the figures."""
+        metrics.gauge(
+            "confd_ready",
+            "Whether each part does its work; the process is ready while all do.",
+            lambda: {part: check.trouble() is None for part, check in self._checks.items()},
+            "part",
+        )
+
     @endpoint(
         "GET",
         "/ready",
         Role.ANYONE,
         "Whether the process can do its work; 503 with the reasons while it cannot.",
         query=AnyQuery,
+        told=Told(errors=(Unavailable,), tag="ops"),
     )
-    async def ready(self, call: Call) -> object:
+    async def ready(self, call: Call) -> dict[str, str]:
         """
         Ask each part.
 
@@ -61,7 +82,14 @@ class Figures:
 
     _metrics: Metrics
 
-    @endpoint("GET", "/metrics", Role.ANYONE, "Figures for Prometheus.", query=AnyQuery)
+    @endpoint(
+        "GET",
+        "/metrics",
+        Role.ANYONE,
+        "Figures for Prometheus.",
+        query=AnyQuery,
+        told=Told({200: EXPOSITION}, tag="ops"),
+    )
     async def metrics(self, call: Call) -> Answer:
         """All of them, as text."""
-        return Answer(self._metrics.exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
+        return Answer(self._metrics.exposition(), content_type=EXPOSITION)

@@ -22,6 +22,7 @@ from twisted.web.server import Request, Site
 
 from confd.web.channel import SECURITY_HEADERS, BoundedChannel
 from confd.web.errors import error_body
+from confd.web.traffic import HUNG_UP, UNMATCHED, Traffic
 
 _SECURITY_HEADERS = [(name.encode(), [value.encode()]) for name, value in SECURITY_HEADERS.items()]
 
@@ -54,7 +55,13 @@ class BoundedRequest(Request):
     A request whose body is bounded and stays in memory.
 
     @ivar id: names it in answers and in the log.
+    @ivar route: the pattern of its path.
+    @ivar arrived: when it was complete, in seconds of the reactor's clock.
     """
+
+    # Instances of up to 30 attributes share their keys, and Twisted takes most of these: with one more in the
+    # dictionary each stream that is kept open takes a kilobyte more.
+    __slots__ = ("_counts", "arrived", "id", "route")
 
     defaultContentType = None
     channel: Any
@@ -62,7 +69,10 @@ class BoundedRequest(Request):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.id = secrets.token_hex(8)
+        self.id, self.route = secrets.token_hex(8), UNMATCHED
+        self.arrived = 0.0
+        #: Whether it is complete, and not counted yet.
+        self._counts = False
 
     @property
     def gone(self) -> bool:
@@ -84,8 +94,26 @@ class BoundedRequest(Request):
         else:
             self.content.write(data)
 
+    def process(self) -> None:
+        """It is complete: answer it."""
+        self.arrived, self._counts = self.channel.factory.reactor.seconds(), True
+        super().process()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The caller is gone."""
+        self.count(HUNG_UP)
+        super().connectionLost(reason)
+
+    def count(self, status: int) -> None:
+        """Count it, once, and as answered by now."""
+        if self._counts:
+            self._counts = False
+            site = self.channel.factory
+            site.traffic.count(self.method, self.route, status, site.reactor.seconds() - self.arrived)
+
     def shed(self) -> None:
         """Let go of what nobody asks for once an answer has begun: it may go on for weeks."""
+        self.count(self.code)
         self.requestHeaders = self.responseHeaders = Headers()
         self.content = None
 
@@ -123,13 +151,26 @@ class BoundedRequest(Request):
 
 
 class BoundedSite(Site):
-    """An HTTP server with L{Limits}, which can be drained."""
+    """
+    An HTTP server with L{Limits}, which can be drained.
+
+    @ivar traffic: counts what it was asked.
+    """
 
     protocol: Callable[..., Any] = BoundedChannel
     noisy = False
     logger = Logger()
 
-    def __init__(self, reactor: IReactorTime, resource: IResource, limits: Limits) -> None:
+    def __init__(
+        self,
+        reactor: IReactorTime,
+        resource: IResource,
+        limits: Limits,
+        oversized: Callable[[Any], object] = lambda request: None,
+    ) -> None:
+        """
+        @param oversized: told of each request that is refused for the size of its body.
+        """
         super().__init__(
             resource,
             requestFactory=BoundedRequest,
@@ -137,7 +178,8 @@ class BoundedSite(Site):
             reactor=reactor,
             parsePOSTFormSubmission=False,
         )
-        self.limits = limits
+        self.limits, self.oversized = limits, oversized
+        self.traffic = Traffic()
         self.draining = False
         self._channels: set[BoundedChannel] = set()
         self._full = False
@@ -170,7 +212,8 @@ class BoundedSite(Site):
         return found
 
     def log(self, request: Any) -> None:
-        """An access line, without the query: it may hold what nobody else should read."""
+        """Count it; and an access line, without the query: it may hold what nobody else should read."""
+        request.count(request.code)
         self.logger.debug(
             "{method} {path} {status}",
             method=_text(request.method),

@@ -2,14 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import msgspec
 from attrs import define
 
+from confd.model import BadGateway, Conflict, Forbidden, GatewayTimeout, NotFound, Unavailable
 from confd.web.endpoint import HANDLED, Answer, AnyDocument, AnyQuery, Call, endpoint
 from confd.web.guard import Role
+from confd.web.told import ANY_STATUS, CONFIG_VERSION, Done, Moment, Told
 from confd.wire import rfc3339
 from confd.worker.target import InForce
 from confd.worker.upstream import Upstream
+
+#: What can be worked by (JSON Schema); the words of a refusal say more.
+DOCUMENT: Mapping[str, Any] = {
+    "type": "object",
+    "required": ["url"],
+    "properties": {
+        "url": {
+            "type": "string",
+            "description": "the http or https URL that /hit fetches, without credentials",
+            "maxLength": 2048,
+            "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?([/?#][!-~]*)?$",
+        }
+    },
+}
+
+EXAMPLE = {"url": "https://api.github.com"}
+
+
+class Current(msgspec.Struct):
+    """
+    What is in force: a document and its checksum, the tag that it came with if any, and since when.
+    """
+
+    config: msgspec.Raw
+    version: str | None
+    checksum: str
+    applied_at: Moment
+
+
+class Condition(msgspec.Struct):
+    """That the worker lives, and what it works by; the C{boot_id} is another one after each start."""
+
+    status: str
+    has_config: bool
+    version: str | None
+    boot_id: str
 
 
 @define(eq=False)
@@ -31,36 +72,49 @@ class WorkerApi:
         "Take a configuration over; X-Config-Version names it.",
         body=AnyDocument.OBJECT,
         max_body=None,
+        told=Told(errors=(Conflict,), takes=(CONFIG_VERSION,), example=EXAMPLE, tag="config"),
     )
-    async def take(self, call: Call) -> object:
+    async def take(self, call: Call) -> Done:
         """409 for an older one, 422 for one that cannot be used; the old one then stays in force."""
         self._in_force.put(call.body, call.document, call.header("X-Config-Version"))
-        return {"message": "Configuration updated"}
+        return Done("Configuration updated")
 
-    @endpoint("GET", "/config", Role.AGENT, "The configuration in force.")
-    async def current(self, call: Call) -> object:
+    @endpoint(
+        "GET",
+        "/config",
+        Role.AGENT,
+        "The configuration in force.",
+        told=Told(errors=(NotFound,), tag="config"),
+    )
+    async def current(self, call: Call) -> Current:
         """What the agent compares with what it sent."""
         target = self._in_force.get()
-        return {
-            "config": msgspec.Raw(target.document.raw),
-            "version": target.version,
-            "checksum": target.document.checksum,
-            "applied_at": rfc3339(target.applied_at),
-        }
+        return Current(
+            msgspec.Raw(target.document.raw), target.version, target.document.checksum, rfc3339(target.applied_at)
+        )
 
-    @endpoint("GET", "/hit", Role.ANYONE, "GET the configured URL; its answer comes through.", query=AnyQuery)
+    @endpoint(
+        "GET",
+        "/hit",
+        Role.ANYONE,
+        "GET the configured URL; its answer comes through.",
+        query=AnyQuery,
+        told=Told({ANY_STATUS: "*/*"}, (Forbidden, Unavailable, BadGateway, GatewayTimeout), tag="work"),
+    )
     async def hit(self, call: Call) -> Answer:
         """Streamed, within limits."""
         await self._upstream.fetch(self._in_force.require().url, call.request)
         return HANDLED
 
-    @endpoint("GET", "/health", Role.ANYONE, "Whether the process lives, and what it works by.", query=AnyQuery)
-    async def health(self, call: Call) -> object:
+    @endpoint(
+        "GET",
+        "/health",
+        Role.ANYONE,
+        "Whether the process lives, and what it works by.",
+        query=AnyQuery,
+        told=Told(tag="ops"),
+    )
+    async def health(self, call: Call) -> Condition:
         """The agent's drift check asks this."""
         target = self._in_force.target
-        return {
-            "status": "ok",
-            "has_config": target is not None,
-            "version": None if target is None else target.version,
-            "boot_id": self._boot_id,
-        }
+        return Condition("ok", target is not None, None if target is None else target.version, self._boot_id)

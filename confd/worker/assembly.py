@@ -8,14 +8,16 @@ from typing import Any
 from twisted.application.service import IService
 
 from confd.daemon import Listener, in_threads_of, utc_now
-from confd.metrics import Metrics
+from confd.lag import ReactorLag
 from confd.model import StartError
 from confd.settings import WorkerSettings
-from confd.web.endpoint import Edge
+from confd.web.documentation import documented
+from confd.web.edge import Edge
 from confd.web.guard import BasicGuard, Credential, Identity, IGuard, LoopbackGuard, Role
 from confd.web.ops import Figures, Readiness
 from confd.web.site import BoundedSite, Limits
-from confd.worker.api import WorkerApi
+from confd.worker.api import DOCUMENT, WorkerApi
+from confd.worker.figures import figures
 from confd.worker.policy import Policy, Rules
 from confd.worker.target import InForce
 from confd.worker.upstream import Upstream
@@ -34,15 +36,18 @@ def compose(reactor: Any, settings: WorkerSettings) -> list[IService]:
     policy = Policy(_rules("HIT_ALLOW", settings.hit_allow), _rules("HIT_DENY", settings.hit_deny))
     upstream = Upstream(reactor, policy, settings.hit_timeout, settings.hit_max_bytes)
     edge = Edge(_guard(settings), in_threads_of(reactor))
-    metrics = Metrics()
-    metrics.gauge("confd_hits_in_flight", "Fetches that are under way.", lambda: {(): upstream.in_flight})
-    resource = edge.resource(
+    metrics, lag = figures(in_force, upstream), ReactorLag(reactor)
+    readiness = Readiness({"configuration": in_force})
+    apis = [
         WorkerApi(in_force, upstream, str(uuid.uuid4())),
-        Readiness({"configuration": in_force}),
+        readiness,
         Figures(metrics),
-    )
+    ]
+    resource = edge.resource(*documented(reactor, "confd worker", apis, DOCUMENT))
     site = BoundedSite(reactor, resource, Limits(body=_MAX_CONFIG_BYTES))
-    return [upstream, Listener(reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site)]
+    for part in (readiness, lag, site.traffic):
+        part.expose(metrics)
+    return [lag, upstream, Listener(reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site)]
 
 
 def _guard(settings: WorkerSettings) -> IGuard:

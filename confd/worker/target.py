@@ -50,10 +50,12 @@ class InForce:
     Holds the target, and decides what may take its place.
 
     @ivar now: the wall clock, for people.
+    @ivar applied: configurations that were taken over so far.
     """
 
     _now: Callable[[], datetime]
     _target: Target | None = field(default=None, init=False)
+    applied: int = field(default=0, init=False)
 
     @property
     def target(self) -> Target | None:
@@ -108,6 +110,7 @@ class InForce:
             if verdict is Verdict.FORKED:
                 raise Conflict("other_content", f"Version {tag} is in force with another content.")
         self._target = Target(url, document, tag, self._now())
+        self.applied += 1
 
 
 def _tag(version: str | None) -> Tag | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Any, NoReturn
 from urllib.parse import urljoin
 
@@ -20,6 +21,7 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
+from confd.metrics import Histogram
 from confd.model import BadGateway, ConfdError, GatewayTimeout, Unavailable
 from confd.worker.connect import CheckedEndpoints
 from confd.worker.policy import Policy
@@ -52,6 +54,8 @@ class Upstream(Service):
     Fetches on behalf of whoever asks.
 
     @ivar in_flight: fetches that are under way.
+    @ivar results: how often each came of a fetch: the class of the upstream's status, or the code of the error.
+    @ivar seconds: that fetches took, to the end of the answer or to the error.
     """
 
     log = Logger()
@@ -69,6 +73,8 @@ class Upstream(Service):
         self._max_bytes = max_bytes
         self._max_in_flight = max_in_flight
         self.in_flight = 0
+        self.results: Counter[str] = Counter({f"{each}xx": 0 for each in (2, 3, 4, 5)})
+        self.seconds = Histogram()
         endpoints = CheckedEndpoints(reactor, policy)
         self._pool = HTTPConnectionPool(reactor)
         self._pool.maxPersistentPerHost = 32
@@ -96,20 +102,26 @@ class Upstream(Service):
 
     async def _fetch(self, url: str, request: Any) -> None:
         if self.in_flight >= self._max_in_flight:
+            self.results["too_many_hits"] += 1
             raise Unavailable("too_many_hits", f"{self.in_flight} fetches are under way; try again in a second.")
         self.in_flight += 1
+        began, result = self._reactor.seconds(), "hung_up"
         work = Deferred.fromCoroutine(self._stream(url, request))
         try:
             await work.addTimeout(self._timeout, self._reactor, self._late)
+            result = f"{request.code // 100}xx"
         except Exception as error:
             if request.gone:
                 # Twisted tells in several ways that a request was cancelled.
                 raise CancelledError() from None
             told = error if isinstance(error, ConfdError) else _told(error)
+            result = told.code
             self.log.warn("hit failed: {reason}", reason=told.message, code=told.code)
             raise told from None
         finally:
             self.in_flight -= 1
+            self.results[result] += 1
+            self.seconds.observe(self._reactor.seconds() - began)
 
     def _late(self, _: object, seconds: float) -> NoReturn:
         raise GatewayTimeout("upstream_timeout", f"The upstream took longer than {seconds} seconds.")

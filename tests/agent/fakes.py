@@ -19,6 +19,8 @@ from confd.model import (
     Configuration,
     Conflict,
     Membership,
+    NotFound,
+    Poll,
     Registration,
     Served,
     Tag,
@@ -27,6 +29,7 @@ from confd.model import (
     WorkerState,
     supersedes,
 )
+from confd.report import Report
 from confd.signing import SigningKey
 
 #: What the fake controller signs with.
@@ -61,12 +64,22 @@ class FakeController:
     @ivar in_force: what it serves.
     @ivar failure: what it fails with instead, if anything.
     @ivar hung: whether it answers at all; L{waiting} holds what it owes.
+    @ivar slow: whether it answers reports; L{owed} are those that it has not answered.
+    @ivar window: seconds over which reports are to be spread.
+    @ivar members: whom it knows.
+    @ivar attempts: the reports that came, and L{reports} those of them that it took.
     """
 
     in_force: Configuration | None = None
     failure: ConfdError | None = None
     hung: bool = False
     poll_interval: int = 30
+    slow: bool = False
+    window: float = 0.0
+    members: set[str] = field(factory=set)
+    attempts: list[Report] = field(factory=list)
+    reports: list[Report] = field(factory=list)
+    owed: list[tuple[Deferred[float], Report, str]] = field(factory=list)
     registrations: list[Registration] = field(factory=list)
     polls: list[tuple[Tag | None, str]] = field(factory=list)
     waiting: list[Deferred[Any]] = field(factory=list)
@@ -75,22 +88,51 @@ class FakeController:
     def register(self, registration: Registration) -> Deferred[Membership]:
         """Give it an id, or its own again."""
         self.registrations.append(registration)
-        return self._answer(lambda: Membership(registration.agent_id or AGENT_ID, self.poll_interval))
+        return self._answer(self._register, registration)
 
-    def fetch(self, known: Tag | None, agent_id: str) -> Deferred[Served | None]:
+    def fetch(self, known: Tag | None, agent_id: str) -> Deferred[Poll]:
         """What is in force, unless it is known."""
         self.polls.append((known, agent_id))
-        return self._answer(self._current, known)
+        return self._answer(self._current, known, agent_id)
+
+    def report(self, report: Report, agent_id: str) -> Deferred[float]:
+        """Take it, if it is of an agent that registered; the last one is what is known of it."""
+        self.attempts.append(report)
+        if self.slow:
+            self.owed.append((Deferred(), report, agent_id))
+            return self.owed[-1][0]
+        return self._answer(self._take, report, agent_id)
+
+    def settle(self) -> None:
+        """Answer the reports that came while it was slow, and from now on."""
+        self.slow = False
+        owed, self.owed = self.owed, []
+        for answer, report, agent_id in owed:
+            self._answer(self._take, report, agent_id).chainDeferred(answer)
 
     def stream(self, known: Tag | None, agent_id: str, received: Callable[[bytes], None]) -> Deferred[None]:
         """A stream that ends when the test fires what it finds in L{streams}."""
         self.streams.append((known, received, Deferred()))
         return self.streams[-1][2] if self.failure is None else fail(self.failure)
 
-    def _current(self, known: Tag | None) -> Served | None:
+    def _register(self, registration: Registration) -> Membership:
+        agent_id = registration.agent_id or AGENT_ID
+        self.members.add(agent_id)
+        return Membership(agent_id, self.poll_interval, self.window)
+
+    def _current(self, known: Tag | None, agent_id: str) -> Poll:
         if self.in_force is None:
             raise Unavailable("starting", "The controller is starting.")
-        return None if self.in_force.tag == known else Served(self.in_force, (KEY.public,))
+        served = None if self.in_force.tag == known else Served(self.in_force, (KEY.public,))
+        return Poll(served, not agent_id or agent_id in self.members)
+
+    def _take(self, report: Report, agent_id: str) -> float:
+        if agent_id not in self.members:
+            raise NotFound("unknown_agent", "There is no such agent.")
+        if any(each.session == report.session and each.sequence >= report.sequence for each in self.reports[-1:]):
+            raise Conflict("repeated_report", "It was taken before.")
+        self.reports.append(report)
+        return self.window
 
     def _answer(self, answer: Callable[..., Any], *args: Any) -> Deferred[Any]:
         if self.hung:
@@ -114,6 +156,9 @@ class FakeWorker:
     @ivar refuses: versions that it cannot use.
     @ivar lies: it says that it took what it did not.
     @ivar hung: whether it answers at all; L{waiting} holds what it owes, as functions.
+    @ivar hung_at_delivery: whether it answers what is brought to it.
+    @ivar nameless: it does not say what the configuration that it has is named.
+    @ivar named: by what name it got what it has, if not by its own; empty for none.
     @ivar blind: it has no GET C{/config}, no versions and no boot ids: a Go worker.
     """
 
@@ -121,6 +166,9 @@ class FakeWorker:
     boot_id: str = "boot-1"
     down: bool = False
     hung: bool = False
+    hung_at_delivery: bool = False
+    nameless: bool = False
+    named: str | None = None
     lies: bool = False
     blind: bool = False
     refuses: set[int] = field(factory=set)
@@ -132,7 +180,7 @@ class FakeWorker:
         """Take it, or say why not."""
         if not self.down:
             self.deliveries.append(configuration)
-        return self._answer(self._take, configuration)
+        return self._answer(self._take, configuration, hung=self.hung_at_delivery)
 
     def checksum(self) -> Deferred[str | None]:
         """Of what is in force."""
@@ -143,9 +191,15 @@ class FakeWorker:
         self.checks += 1
         return self._answer(self._state)
 
+    def tamper(self, tag: Tag | None, like: Configuration | None = None) -> None:
+        """Somebody else tells it something, or the same as C{like}, by that name or by none."""
+        data = {"url": f"https://tampered.example/{tag}/{len(self.deliveries)}"}
+        self.in_force = like or configuration(1, document=jsontext.document(data))
+        self.named = "" if tag is None else str(tag)
+
     def restart(self, boot_id: str) -> None:
         """Come back with nothing."""
-        self.in_force, self.boot_id, self.down = None, boot_id, False
+        self.in_force, self.named, self.boot_id, self.down = None, None, boot_id, False
 
     def resume(self) -> None:
         """Answer what was asked while it hung, and from now on."""
@@ -157,10 +211,13 @@ class FakeWorker:
     def _take(self, configuration: Configuration) -> None:
         if configuration.version in self.refuses:
             raise Unprocessable("bad_config", "I cannot use this.")
-        if self.in_force is not None and not self.blind and supersedes(self.in_force.tag, configuration.tag):
+        there = self._version()
+        if there is not None and supersedes(Tag.parse(there), configuration.tag):
             raise Conflict("older_version", "I have a newer one.")
+        if there == str(configuration.tag) and self.in_force is not None and self.in_force != configuration:
+            raise Conflict("other_content", "I have another one of that name.")
         if not self.lies:
-            self.in_force = configuration
+            self.in_force, self.named = configuration, None
 
     def _checksum(self) -> str | None:
         if self.blind:
@@ -168,12 +225,14 @@ class FakeWorker:
         return "" if self.in_force is None else self.in_force.document.checksum
 
     def _state(self) -> WorkerState:
-        if self.blind:
-            return WorkerState(self.in_force is not None)
-        version = None if self.in_force is None else str(self.in_force.tag)
-        return WorkerState(self.in_force is not None, version, self.boot_id)
+        return WorkerState(self.in_force is not None, self._version(), "" if self.blind else self.boot_id)
 
-    def _answer(self, answer: Callable[..., Any], *args: Any) -> Deferred[Any]:
+    def _version(self) -> str | None:
+        if self.in_force is None or self.blind or self.nameless:
+            return None
+        return (str(self.in_force.tag) if self.named is None else self.named) or None
+
+    def _answer(self, answer: Callable[..., Any], *args: Any, hung: bool = False) -> Deferred[Any]:
         deferred: Deferred[Any] = Deferred()
 
         def now() -> None:
@@ -186,7 +245,7 @@ class FakeWorker:
             except ConfdError as error:
                 deferred.errback(error)
 
-        if self.hung:
+        if self.hung or hung:
             self.waiting.append(now)
         else:
             now()

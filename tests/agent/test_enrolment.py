@@ -23,7 +23,14 @@ class EnrolmentTests(SynchronousTestCase):
         self.clock = Clock()
         self.controller = FakeController(poll_interval=7)
         self.kept: list[str] = []
-        self.enrolment = Enrolment(self.clock, self.controller, Backoff(Random(1)), SELF, self.kept.append)
+        self.joined = 0
+        self.enrolment = Enrolment(
+            self.clock, self.controller, Backoff(Random(1)), SELF, self.kept.append, self.count_joined
+        )
+
+    def count_joined(self) -> None:
+        """It says that it is registered."""
+        self.joined += 1
 
     def test_registers_at_once(self) -> None:
         """S16: the answer counts."""
@@ -70,6 +77,58 @@ class EnrolmentTests(SynchronousTestCase):
         self.controller.failure = None
         self.clock.pump([1] * 5)
         self.assertEqual(self.enrolment.agent_id, AGENT_ID)
+
+    # -- a controller that forgot the agent --
+
+    def forget(self) -> None:
+        """It says so."""
+        self.enrolment.startService()
+        self.controller.members.clear()
+        self.enrolment.heard(known=False)
+
+    def test_membership(self) -> None:
+        self.controller.window = 2.5
+        self.assertFalse(self.enrolment.member)
+        self.enrolment.startService()
+        self.assertEqual((self.enrolment.member, self.enrolment.report_window, self.joined), (True, 2.5, 1))
+
+    def test_registers_again_with_the_id_that_it_has(self) -> None:
+        self.forget()
+        self.assertEqual((self.enrolment.member, self.enrolment.agent_id), (False, AGENT_ID))
+        self.clock.advance(1)
+        self.assertEqual([each.agent_id for each in self.controller.registrations], ["", AGENT_ID])
+        self.assertEqual((self.enrolment.member, self.joined, self.kept), (True, 2, [AGENT_ID]))
+
+    def test_registers_once_however_often_it_is_told(self) -> None:
+        self.forget()
+        self.enrolment.heard(known=False)
+        self.clock.advance(1)
+        self.assertEqual(len(self.controller.registrations), 2)
+
+    def test_being_told_is_nothing_new_before_it_is_registered(self) -> None:
+        self.controller.hung = True
+        self.enrolment.startService()
+        self.enrolment.heard(known=False)
+        self.clock.advance(60)
+        self.assertEqual(len(self.controller.registrations), 1)
+
+    def test_a_controller_that_forgets_again_and_again_is_not_hammered(self) -> None:
+        self.enrolment.startService()
+        for _ in range(600):
+            self.clock.advance(1)
+            self.enrolment.heard(known=False)
+        self.assertTrue(10 <= len(self.controller.registrations) <= 80, len(self.controller.registrations))
+        self.clock.advance(30)
+        self.enrolment.heard(known=True)
+        self.enrolment.heard(known=False)
+        self.clock.advance(1)
+        self.assertTrue(self.enrolment.member, "once it was known the next time is the first again")
+
+    def test_stop_gives_up_registering_again(self) -> None:
+        self.forget()
+        self.enrolment.stopService()
+        self.enrolment.heard(known=False)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_registers_once(self) -> None:
         self.enrolment.startService()

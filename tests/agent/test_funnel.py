@@ -90,6 +90,51 @@ class FunnelTests(SynchronousTestCase):
         self.assertEqual(len(logs), 499)
         self.assertLessEqual(len(self.funnel._said), 100)
 
+    # -- the objection that stands --
+
+    def objection(self) -> str | None:
+        """To which tag."""
+        return None if self.funnel.objection is None else str(self.funnel.objection.tag)
+
+    def test_no_objection(self) -> None:
+        self.funnel.offer(configuration(7))
+        self.assertIsNone(self.objection())
+
+    def test_the_last_objection_stands(self) -> None:
+        self.funnel.offer(configuration(7))
+        for offered in (configuration(6), configuration(9, cluster_id=OTHER_CLUSTER)):
+            self.funnel.offer(offered)
+            self.assertEqual(self.objection(), str(offered.tag))
+
+    def test_what_may_have_been_overtaken_is_not_objected_to(self) -> None:
+        """Nor said: its sender may have a newer one by now. Another cluster's was not overtaken."""
+        self.funnel.offer(configuration(7))
+        with capturedLogs() as logs:
+            self.assertIn("is older than", self.funnel.offer(configuration(6), late=True) or "")
+        self.assertEqual((self.objection(), logs), (None, []))
+        self.funnel.offer(configuration(9, cluster_id=OTHER_CLUSTER), late=True)
+        self.assertEqual(self.objection(), "99999999.1.9")
+
+    def test_confirmed_by_name(self) -> None:
+        """Which says nothing where two documents have the same name."""
+        self.funnel.confirmed()
+        self.funnel.offer(configuration(7))
+        self.funnel.offer(configuration(6))
+        self.funnel.confirmed()
+        self.assertIsNone(self.objection())
+        self.funnel.offer(configuration(7, document=jsontext.document({"url": "http://fork"})))
+        self.funnel.confirmed()
+        self.assertEqual(self.objection(), "1a2b3c4d.1.7")
+        self.funnel.offer(configuration(7))
+        self.assertIsNone(self.objection())
+
+    def test_changes_of_the_objection_are_told(self) -> None:
+        told: list[str | None] = []
+        self.funnel = Funnel(lambda _: None, lambda: told.append(self.objection()))
+        for version in (7, 6, 6, 5, 7, 7, 6, 8):
+            self.funnel.offer(configuration(version))
+        self.assertEqual(told, ["1a2b3c4d.1.6", "1a2b3c4d.1.5", None, "1a2b3c4d.1.6", None])
+
     @given(st.lists(_offers(), max_size=30))
     def test_history_only_rises(self, offers: list[Configuration]) -> None:
         """G3: whatever is lost, repeated, reordered or foreign, each that comes through supersedes all before it."""

@@ -18,6 +18,7 @@ from confd.agent.forwarder import RETRY_MAX, Forwarder
 from confd.agent.funnel import Funnel
 from confd.agent.inbox import Inbox
 from confd.agent.reconciler import Reconciler
+from confd.agent.reporter import Account, Reporter
 from confd.client import ControllerClient, WorkerClient
 from confd.http import Http
 from confd.model import Registration
@@ -41,12 +42,16 @@ class GoTests(SynchronousTestCase):
         worker = WorkerClient(self.http(self.worker), "http://go.example:8082")
         self.files = CacheFiles(str(folder / "cache"), "default")
         self.cache = Cache(self.clock, self.files, maybeDeferred)
-        self.forwarder = Forwarder(self.clock, worker, Backoff(random, RETRY_MAX), self.cache.keep)
-        self.funnel = Funnel(self.forwarder.deliver)
+        self.forwarder = Forwarder(
+            self.clock, worker, Backoff(random, RETRY_MAX), self.cache.keep, lambda: reporter.changed()
+        )
+        self.funnel = Funnel(self.forwarder.deliver, lambda: reporter.changed())
         enrolment = Enrolment(self.clock, controllers, Backoff(random), Registration("host-1"), self.cache.keep_id)
+        account = Account(self.funnel, self.forwarder)
+        reporter = Reporter(self.clock, controllers, enrolment, Backoff(random), random, account, "session-1")
         self.inbox = Inbox("default", KeyRing(), self.funnel, lambda: self.reconciler.hint())
         self.reconciler = Reconciler(self.clock, controllers, self.inbox, enrolment, Backoff(random), random)
-        for part in (self.cache, self.forwarder, enrolment, self.reconciler):
+        for part in (self.cache, self.forwarder, enrolment, reporter, self.reconciler):
             part.startService()
 
     def http(self, resource: Any, username: str | None = None, password: str | None = None) -> Http:
@@ -90,10 +95,13 @@ class GoTests(SynchronousTestCase):
         self.assertEqual(self.worker.config, DOCUMENT)
 
     def test_what_is_asked_of_them(self) -> None:
-        """Nothing that gin would refuse."""
+        """Nothing that gin would refuse, but for a report: once, and not again for an hour."""
+        self.controller.version = 2
         self.wait(33)
         asked = [(method, uri) for method, uri, _ in self.controller.requests]
-        self.assertEqual(set(asked), {(b"POST", b"/api/v1/register"), (b"GET", b"/api/v1/config")})
+        report = (b"POST", b"/api/v1/report")
+        self.assertEqual(set(asked), {(b"POST", b"/api/v1/register"), (b"GET", b"/api/v1/config"), report})
+        self.assertEqual(asked.count(report), 1)
         _, _, headers = self.controller.requests[-1]
         self.assertEqual((headers[b"If-None-Match"], headers[b"X-Agent-Id"]), ([b'"1"'], [AGENT_ID.encode()]))
 

@@ -183,6 +183,35 @@ class InboxTests(SynchronousTestCase):
         self.assertFalse(inbox.announced(announce(configuration(6), KEY)))
         self.assertEqual((self.hints, self.lines), (1, []))
 
+    # -- what is not taken --
+
+    def test_a_push_that_is_older(self) -> None:
+        """It was late, or the controller is behind: a poll tells, and only then it is said."""
+        self.assertIn("older", self.inbox.served(Served(configuration(4))) or "")
+        self.assertEqual((self.hints, self.funnel.objection, self.lines), (1, None, []))
+
+    def test_an_answer_that_is_older(self) -> None:
+        objection = self.inbox.answered(Served(configuration(4)), configuration(5).tag)
+        self.assertIn("older", objection or "")
+        self.assertEqual((self.hints, len(self.lines)), (0, 1))
+
+    def test_an_answer_that_was_overtaken(self) -> None:
+        """While it was on its way a push brought a newer one: the next poll tells."""
+        asked = configuration(3).tag
+        self.assertIsNone(self.inbox.answered(Served(configuration(4)), asked))
+        self.assertEqual((self.hints, self.funnel.objection, self.lines), (1, None, []))
+
+    def test_an_objection_stands_until_what_is_known_is_in_force(self) -> None:
+        self.inbox.answered(Served(configuration(4)), configuration(5).tag)
+        self.assertIn("older", self.inbox.answered(None, configuration(3).tag) or "", "it was asked on another one")
+        self.assertIsNone(self.inbox.answered(None, configuration(5).tag))
+
+    def test_the_objection_to_a_push_is_that_of_the_polls_too(self) -> None:
+        """Two documents have the same name: an answer that only names it says nothing of that."""
+        self.inbox.served(Served(configuration(5, data={"url": "http://forked/"})))
+        self.assertIn("another document", self.inbox.answered(None, configuration(5).tag) or "")
+        self.assertIsNone(self.inbox.answered(Served(configuration(5)), configuration(5).tag))
+
     def unsigned(self, made: Configuration) -> bytes:
         """As one that means to pass for the Go controller's."""
         told: dict[str, Any] = jsontext.decode(announce(made, KEY), jsontext.ENVELOPE_DEPTH)

@@ -16,7 +16,7 @@ from confd.agent.funnel import Funnel
 from confd.agent.inbox import Inbox
 from confd.agent.reconciler import Reconciler
 from confd.interfaces import IControllerClient, IHealth
-from confd.model import Configuration, Malformed, NotFound, Registration, Served, Unauthenticated, Unavailable
+from confd.model import Configuration, Malformed, NotFound, Poll, Registration, Served, Unauthenticated, Unavailable
 from confd.signing import KeyRing
 from confd.timing import Backoff
 from tests.agent.fakes import OTHER_CLUSTER, FakeController, configuration
@@ -103,6 +103,31 @@ class ReconcilerTests(SynchronousTestCase):
         self.controller.in_force = None
         self.reconciler.startService()
         self.assertEqual(self.reconciler._interval, 5)
+
+    def test_polls_are_counted(self) -> None:
+        """By what came of them; and since when nobody answered."""
+        self.reconciler.startService()
+        self.assertEqual(self.reconciler.polls, {"changed": 1, "unchanged": 0, "failed": 0, "objected": 0})
+        self.polls_within(40)
+        self.controller.failure = DOWN
+        self.clock.pump([10] * 10)
+        self.controller.failure = None
+        self.controller.in_force = configuration(9, cluster_id=OTHER_CLUSTER)
+        self.polls_within(40)
+        self.assertGreater(self.reconciler.polls["unchanged"], 0)
+        self.assertGreater(self.reconciler.polls["failed"], 0)
+        self.assertGreater(self.reconciler.polls["objected"], 0)
+        self.assertEqual(sum(self.reconciler.polls.values()), len(self.controller.polls))
+
+    def test_silence(self) -> None:
+        """Since a controller last answered."""
+        self.reconciler.startService()
+        self.controller.failure = DOWN
+        self.clock.pump([1] * 100)
+        self.assertEqual(self.reconciler.silence, 100)
+        self.controller.failure = None
+        self.clock.pump([1] * 31)
+        self.assertLess(self.reconciler.silence, 31)
 
     # -- a controller that is away --
 
@@ -212,6 +237,42 @@ class ReconcilerTests(SynchronousTestCase):
             self.clock.pump([33])
             self.assertIsNone(self.reconciler.trouble())
 
+    def test_an_answer_that_a_push_overtakes(self) -> None:
+        """It is no trouble, and looked into at once."""
+        self.reconciler.startService()
+        self.controller.hung = True
+        self.clock.advance(33)
+        self.funnel.offer(configuration(3))
+        self.controller.hung = False
+        self.controller.waiting[0].callback(Poll(Served(configuration(2))))
+        self.controller.in_force = configuration(3)
+        before = len(self.controller.polls)
+        self.assertIsNone(self.reconciler.trouble())
+        self.clock.advance(1)
+        self.assertEqual((len(self.controller.polls) - before, self.reconciler.trouble()), (1, None))
+
+    # -- controllers that forgot the agent --
+
+    def test_a_forgotten_agent_registers_again(self) -> None:
+        self.enrolment.startService()
+        self.reconciler.startService()
+        self.controller.members.clear()
+        self.clock.pump([1] * 34)
+        self.assertEqual(len(self.controller.registrations), 2)
+        self.clock.pump([1] * 330)
+        self.assertEqual(len(self.controller.registrations), 2, "and is known from then on")
+
+    def test_an_answer_of_before_the_registration_says_nothing(self) -> None:
+        """An agent that has an id is started with a controller that never heard of it."""
+        self.enrolment.agent_id = "mine"
+        self.controller.hung = True
+        self.reconciler.startService()
+        self.controller.hung = False
+        self.enrolment.startService()
+        self.controller.waiting[0].callback(Poll(Served(configuration(1)), member=False))
+        self.clock.advance(5)
+        self.assertEqual(len(self.controller.registrations), 1)
+
     # -- hints --
 
     def test_a_hint_polls_soon(self) -> None:
@@ -247,7 +308,7 @@ class ReconcilerTests(SynchronousTestCase):
         self.reconciler.hint()
         self.clock.advance(0)
         self.controller.hung = False
-        self.controller.waiting[0].callback(Served(configuration(1)))
+        self.controller.waiting[0].callback(Poll(Served(configuration(1))))
         self.controller.in_force = configuration(2)
         self.clock.advance(0)
         self.assertEqual(self.versions(), [1, 2])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from attrs import evolve
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -23,12 +25,14 @@ from confd.agent.forwarder import RETRY_MAX, Forwarder
 from confd.agent.funnel import Funnel
 from confd.agent.inbox import Inbox
 from confd.agent.reconciler import Reconciler
+from confd.agent.reporter import Account, Reporter
 from confd.agent.service import Agent, Parts
 from confd.interfaces import ISink, IStrategy
 from confd.model import Registration, StartError, Unavailable, Verdict, judge
+from confd.report import ReportState, Spent
 from confd.signing import KeyRing
 from confd.timing import Backoff
-from tests.agent.fakes import AGENT_ID, FakeController, FakeWorker, configuration
+from tests.agent.fakes import AGENT_ID, OTHER_CLUSTER, FakeController, FakeWorker, configuration
 
 DOWN = Unavailable("down", "No controller answers.")
 
@@ -39,6 +43,7 @@ class FakeStrategy:
 
     name = "FAKE"
     pushes = True
+    connections = 0
     sink: ISink | None = None
 
     def start(self, sink: ISink) -> None:
@@ -64,6 +69,7 @@ class World:
         self.controller = FakeController(configuration(1))
         self.worker = FakeWorker()
         self.disk: Callable[..., Deferred[Any]] = maybeDeferred
+        self.starts = 0
         self.start_over()
 
     def start_over(self) -> None:
@@ -72,22 +78,43 @@ class World:
         self.cache = Cache(
             self.clock, CacheFiles(str(self.folder / "cache"), "default"), lambda *call: self.disk(*call)
         )
-        self.forwarder = Forwarder(self.clock, self.worker, Backoff(random, RETRY_MAX), self.cache.keep)
-        self.funnel = Funnel(self.forwarder.deliver)
+        self.forwarder = Forwarder(
+            self.clock, self.worker, Backoff(random, RETRY_MAX), self.cache.keep, lambda: self.reporter.changed()
+        )
+        self.funnel = Funnel(self.forwarder.deliver, lambda: self.reporter.changed())
         self.enrolment = Enrolment(
-            self.clock, self.controller, Backoff(random), Registration("host-1"), self.cache.keep_id
+            self.clock,
+            self.controller,
+            Backoff(random),
+            Registration("host-1"),
+            self.cache.keep_id,
+            lambda: self.reporter.joined(),
+        )
+        account, self.starts = Account(self.funnel, self.forwarder), self.starts + 1
+        self.reporter = Reporter(
+            self.clock, self.controller, self.enrolment, Backoff(random), random, account, f"session-{self.starts}"
         )
         self.inbox = Inbox("default", KeyRing(), self.funnel, lambda: self.reconciler.hint())
         self.reconciler = Reconciler(self.clock, self.controller, self.inbox, self.enrolment, Backoff(random), random)
         self.strategy = FakeStrategy()
         self.agent = Agent(
-            Parts(self.cache, self.funnel, self.forwarder, self.enrolment, self.reconciler, self.inbox, self.strategy)
+            Parts(
+                self.cache,
+                self.funnel,
+                self.forwarder,
+                self.enrolment,
+                self.reporter,
+                self.reconciler,
+                self.inbox,
+                self.strategy,
+            )
         )
 
     def crash(self) -> None:
         """Kill the agent: its timers end with it."""
-        for call in self.clock.getDelayedCalls():
+        for call in list(self.clock.getDelayedCalls()):
             call.cancel()
+        self.controller.owed.clear()
         self.start_over()
 
     def wait(self, seconds: int) -> None:
@@ -199,6 +226,85 @@ class AgentTests(SynchronousTestCase):
         shutil.rmtree(self.world.folder)
         self.assertRaises(StartError, self.world.agent.startService)
 
+    # -- reports --
+
+    def reports(self) -> list[tuple[int, str, str]]:
+        """What the controller was told: version, state, error."""
+        return [(each.tag.version, each.state.value, each.error) for each in self.world.controller.reports]
+
+    def test_what_became_of_each_version_is_told(self) -> None:
+        self.world.agent.startService()
+        self.world.wait(1)
+        self.world.worker.refuses = {2}
+        self.world.controller.in_force = configuration(2)
+        self.world.wait(33)
+        refusal = "The worker refuses configuration 1a2b3c4d.1.2: I cannot use this."
+        self.assertEqual(self.reports(), [(1, "applied", ""), (2, "failed", refusal)])
+
+    def test_a_restarted_agent_tells_what_it_holds(self) -> None:
+        """Under the same id, and counting from 1 in a session of its own."""
+        for _ in range(2):
+            self.world.agent.startService()
+            self.world.wait(1)
+            self.world.crash()
+        self.assertEqual(self.reports(), [(1, "applied", "")] * 2)
+        sessions = [(each.session, each.sequence) for each in self.world.controller.reports]
+        self.assertEqual(sessions, [("session-1", 1), ("session-2", 1)])
+
+    def test_a_repair_is_told(self) -> None:
+        self.world.agent.startService()
+        self.world.wait(1)
+        self.world.worker.restart("boot-2")
+        self.world.wait(5)
+        self.assertEqual([each.repairs for each in self.world.controller.reports], [0, 1])
+        self.assertEqual(self.reports(), [(1, "applied", "")] * 2)
+
+    def test_a_controller_that_is_behind_is_told(self) -> None:
+        """Once, and what the agent has; once it has caught up, that it is applied."""
+        self.world.controller.in_force = configuration(3)
+        self.world.agent.startService()
+        self.world.wait(1)
+        self.world.controller.in_force = configuration(2)
+        self.world.wait(120)
+        (_, told) = self.world.controller.reports
+        self.assertEqual(
+            (told.tag, told.state.value, told.holds), (configuration(2).tag, "failed", configuration(3).tag)
+        )
+        self.assertEqual(told.error, self.world.reconciler.trouble())
+        self.world.controller.in_force = configuration(3)
+        self.world.wait(40)
+        self.assertEqual(self.reports()[2:], [(3, "applied", "")])
+
+    def test_a_worker_that_is_ahead_of_an_agent_without_memory(self) -> None:
+        """G3: it keeps what it has, and the controller is told what that is."""
+        self.world.worker.in_force = configuration(9)
+        self.world.agent.startService()
+        self.world.wait(60)
+        self.assertEqual(self.world.worker.in_force, configuration(9))
+        (told,) = self.world.controller.reports
+        self.assertEqual((told.tag.version, told.state.value, told.holds), (1, "failed", configuration(9).tag))
+        self.world.controller.in_force = configuration(2, epoch=2)
+        self.world.wait(40)
+        self.assertEqual(self.world.worker.in_force, configuration(2, epoch=2))
+
+    def test_a_forgotten_agent_is_back_within_an_interval(self) -> None:
+        """Its row was deleted while it lives: it keeps its id, and tells what it has."""
+        self.world.agent.startService()
+        self.world.wait(1)
+        self.world.controller.members.clear()
+        self.world.controller.reports.clear()
+        self.world.wait(36)
+        self.assertEqual(self.world.controller.members, {AGENT_ID})
+        self.assertEqual(self.reports(), [(1, "applied", "")])
+
+    def test_the_last_report_leaves_before_the_agent(self) -> None:
+        self.world.controller.window = 30.0
+        self.world.agent.startService()
+        self.world.wait(0)
+        self.assertEqual(self.reports(), [])
+        self.stop()
+        self.assertEqual(self.reports(), [(1, "applied", "")])
+
     # -- the life cycle --
 
     def test_nothing_is_asked_before_the_disk_answered(self) -> None:
@@ -258,6 +364,7 @@ class LifeMachine(RuleBasedStateMachine):
     Whatever befalls the agent, its controller, its worker and its disk.
 
     The worker never goes back while it runs (G3), and when all is well again it soon has the newest (G4).
+    The controller is told one thing at a time, nothing twice, and in the end the truth.
     """
 
     folder: Path
@@ -271,6 +378,7 @@ class LifeMachine(RuleBasedStateMachine):
         self.world.agent.startService()
         self.highest = self.world.worker.in_force
         self.published = 1
+        self.forgotten = 0
 
     @rule()
     def publish(self) -> None:
@@ -287,6 +395,28 @@ class LifeMachine(RuleBasedStateMachine):
     def controller_goes(self, away: bool) -> None:
         """It is down, or back."""
         self.world.controller.failure = DOWN if away else None
+
+    @rule(slow=st.booleans())
+    def reports_are_slow(self, slow: bool) -> None:
+        """It answers no reports, or those that it owes an answer."""
+        if slow:
+            self.world.controller.slow = True
+        else:
+            self.world.controller.settle()
+
+    @rule()
+    def controller_forgets(self) -> None:
+        """It does not know the agent any more."""
+        self.world.controller.members.clear()
+        self.forgotten += 1
+
+    @rule(version=st.none() | st.integers(1, 3))
+    def worker_is_tampered_with(self, version: int | None) -> None:
+        """Somebody else tells it something, by no name or by that of another cluster."""
+        if not self.world.worker.down:
+            cluster = configuration(version or 1, cluster_id=OTHER_CLUSTER)
+            self.world.worker.tamper(None if version is None else cluster.tag)
+            self.highest = None
 
     @rule(away=st.booleans())
     def worker_goes(self, away: bool) -> None:
@@ -328,13 +458,23 @@ class LifeMachine(RuleBasedStateMachine):
     def worker_never_goes_back(self) -> None:
         """G3."""
         now = self.world.worker.in_force
+        if self.world.worker.named is not None:
+            return
         if now is not None and self.highest is not None and now != self.highest:
             assert judge(now.tag, now.document.checksum, self.highest.tag) is Verdict.NEWER
         if now is not None:
             self.highest = now
 
+    @invariant()
+    def one_report_at_a_time(self) -> None:
+        """And nothing twice, but to one that forgot."""
+        assert len(self.world.controller.owed) <= 1
+        told = [evolve(each, spent=Spent(), sequence=0) for each in self.world.controller.reports]
+        assert sum(there == here for there, here in pairwise(told)) <= self.forgotten
+
     def teardown(self) -> None:
         """Well again: it converges."""
+        self.world.controller.settle()
         self.publish()
         self.folder.mkdir(exist_ok=True)
         self.world.controller.failure = None
@@ -344,6 +484,11 @@ class LifeMachine(RuleBasedStateMachine):
         assert self.world.worker.in_force == configuration(self.published)
         assert self.world.forwarder.trouble() is None
         assert self.world.cache.trouble() is None
+        self.world.wait(31)
+        told = self.world.controller.reports[-1]
+        assert (told.tag, told.state) == (configuration(self.published).tag, ReportState.APPLIED), told
+        assert (told.holds, told.repairs) == (told.tag, self.world.forwarder.repairs), told
+        self.one_report_at_a_time()
 
 
 class LifeTests(SynchronousTestCase):

@@ -14,6 +14,7 @@ from confd.model import StartError
 from confd.options import read
 from confd.settings import AgentSettings
 from tests.conversation import Conversation
+from tests.promlint import lint
 from tests.test_metrics import samples
 
 
@@ -68,7 +69,7 @@ class OpsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor: Any = Reactor()
         settings = read(AgentSettings, {"AGENT_LISTEN": "tcp:0:interface=127.0.0.1"}, {})
-        _, self.listener = compose(self.reactor, settings, {})
+        *_, self.listener = compose(self.reactor, settings, {})
 
     def get(self, path: str) -> Any:
         """What it answers."""
@@ -88,6 +89,19 @@ class OpsTests(SynchronousTestCase):
         self.assertEqual(found["confd_push_up", (("strategy", "POLLER"),)], 0)
         self.assertEqual(found["confd_unverified_announcements_total", ()], 0)
         self.assertNotIn(("confd_known_version", ()), found)
+
+    def test_metrics_by_the_book(self) -> None:
+        self.get("/nowhere")
+        text = self.get("/metrics").body
+        self.assertEqual(lint(text), [])
+        found = samples(text)
+        self.assertEqual(found["confd_ready", (("part", "worker"),)], 0)
+        for name, results in (
+            ("confd_polls_total", {"failed", "unchanged", "changed", "objected"}),
+            ("confd_deliveries_total", {"applied", "refused", "failed"}),
+            ("confd_agent_reports_total", {"sent", "repeated", "refused", "failed"}),
+        ):
+            self.assertEqual({dict(labels)["result"] for key, labels in found if key == name}, results)
 
     def test_nothing_else(self) -> None:
         self.assertEqual(self.get("/config").status, 404)

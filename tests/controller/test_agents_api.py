@@ -147,9 +147,15 @@ class ListTests(SynchronousTestCase):
             self.assertEqual((reply.status, reply.code), (404, "unknown_agent"))
 
     def test_unknown_poller(self) -> None:
-        """A poll under an id that nobody knows is answered, and makes no row."""
-        reply = self.house.caller().get("/api/v1/config", auth=AGENT, headers={"X-Agent-ID": "stranger"})
-        self.assertEqual((reply.status, self.agents().json), (200, []))
+        """A poll under an id that nobody knows is answered, and makes no row; the poller is told to register again."""
+        headers = {"X-Agent-ID": "stranger"}
+        for known, status in (("7", 200), ("1", 304)):
+            reply = self.house.caller().get("/api/v1/config", auth=AGENT, headers=headers | {"If-None-Match": known})
+            self.assertEqual((reply.status, self.agents().json), (status, []))
+            self.assertEqual(reply.headers.get("x-agent-known"), "false")
+        for headers in ({"X-Agent-ID": self.house.join()}, {}):
+            reply = self.house.caller().get("/api/v1/config", auth=AGENT, headers=headers)
+            self.assertNotIn("x-agent-known", reply.headers)
 
     def test_roles(self) -> None:
         """Agents do not see each other."""

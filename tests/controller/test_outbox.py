@@ -122,6 +122,16 @@ class OutboxTests(SynchronousTestCase):
         self.broker.take()
         self.assertTrue(self.successResultOf(self.outbox.published("default")))
 
+    def test_counts(self) -> None:
+        """What the broker took, and what it did not."""
+        (courier,) = self.outbox
+        self.publish(1)
+        self.broker.refuse()
+        self.assertEqual((courier.brought, courier.failures), (0, 1))
+        self.clock.advance(RETRY_MAX)
+        self.broker.take()
+        self.assertEqual((courier.brought, courier.failures), (1, 1))
+
     def test_a_broker_that_is_known_to_be_down(self) -> None:
         """Nobody waits for it."""
         self.broker.server.fail("It is down.")

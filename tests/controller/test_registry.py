@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.model import Registration
-from tests.controller.house import House
+from tests.controller.house import ADMIN, House
 
 
 class WriteBehindTests(SynchronousTestCase):
@@ -70,6 +70,36 @@ class WriteBehindTests(SynchronousTestCase):
         self.house.store.save_agents = save
         self.successResultOf(self.house.stop())
         self.assertIsNotNone(self.stored()[self.ids[0]])
+
+    def test_registered_again_in_between(self) -> None:
+        """What it says of itself now is what stays on disk."""
+        self.house.registry.polled(self.ids[0])
+        self.house.join(agent_id=self.ids[0], hostname="new")
+        self.house.clock.advance(1)
+        stored = {record.id: record for record in self.successResultOf(self.house.store.load_agents())}
+        self.assertEqual(stored[self.ids[0]].hostname, "new")
+        self.assertIsNotNone(stored[self.ids[0]].last_poll)
+
+
+class MoveTests(SynchronousTestCase):
+    """An agent that comes to another namespace."""
+
+    def test_moves(self) -> None:
+        """It counts there, and what it reported where it was is forgotten, on disk too."""
+        house = House()
+        house.caller().post("/api/v1/namespaces", json={"name": "blue", "config": {"url": "http://x"}}, auth=ADMIN)
+        agent_id = house.join(hostname="box")
+        house.report(agent_id, 1)
+        registered_at = house.registry.get(agent_id).registered_at
+        house.clock.advance(5)
+        house.join(agent_id=agent_id, hostname="box", namespace="blue")
+        self.successResultOf(house.stop())
+        for each in (house, House(house.store)):
+            self.assertEqual((each.registry.count("default"), each.registry.count("blue")), (0, 1))
+            record = each.registry.get(agent_id)
+            self.assertEqual((record.registered_at, record.report, record.reported_at), (registered_at, None, None))
+            self.assertIsNone(each.registry.state(record))
+        self.assertEqual(self.successResultOf(house.store.load_outcomes()), [])
 
 
 class LoadTests(SynchronousTestCase):

@@ -14,10 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from confd.controller.snapshot import Snapshot
-from confd.controller.stream import HEARTBEAT, PATIENCE, SLICE, Hub, Reader
+from confd.controller.stream import SLICE, Hub, Reader
 from confd.model import Configuration
 from confd.signing import SigningKey
 from confd.sse import Event, Parser
+from confd.web.eventstream import HEARTBEAT, PATIENCE
 from confd.wire import parse_served
 from tests.agent.fakes import configuration
 from tests.controller.house import ADMIN, AGENT, House
@@ -122,6 +123,11 @@ class StreamTests(SynchronousTestCase):
         self.house.clock.advance(HEARTBEAT)
         beats = [event.data.decode() for event in self.events(caller) if event.name == "heartbeat"]
         self.assertEqual(beats, [first, second])
+
+    def test_a_stream_is_small(self) -> None:
+        """With more than 30 attributes Python gives each request a whole dictionary of its own."""
+        (request,) = self.listen().wire.protocol.requests
+        self.assertLess(len(vars(request)), 30)
 
     def test_hang_up(self) -> None:
         """Nothing is left of a reader that went, or of one that is cut."""

@@ -268,6 +268,7 @@ def target() -> Iterator[str]:
         def do_GET(self) -> None:
             body = self.path.encode()
             self.send_response(200)
+            self.send_header("Content-Type", "text/plain")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

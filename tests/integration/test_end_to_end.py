@@ -6,6 +6,7 @@ import signal
 import threading
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -68,7 +69,8 @@ class ChangeTests(FleetTestCase):
         self.assertEqual(in_force["checksum"], current["checksum"])
         figures = samples(request("GET", f"{self.fleet.url}/metrics").body)
         self.assertEqual(figures["confd_config_version", (("namespace", "default"),)], 3)
-        self.assertEqual(figures["confd_agents", (("namespace", "default"),)], 1)
+        states = [value for (name, _), value in figures.items() if name == "confd_agents"]
+        self.assertEqual(sum(states), 1)
         self.assertIn(("confd_hits_in_flight", ()), samples(request("GET", f"{base_of(self.worker)}/metrics").body))
         (agent,) = eventually(lambda: self.agents(polled=True))
         self.assertEqual(agent["strategy"], "POLLER")
@@ -130,7 +132,21 @@ class RestartTests(FleetTestCase):
             process.start()
         self.publish("after")
         self.arrives("after")
-        self.assertEqual(len(request("GET", f"{self.fleet.url}/api/v1/agents", auth=ADMIN).json()), 1)
+        self.assertEqual(len(self.agents()), 1)
+
+    def test_forgotten(self) -> None:
+        """An agent whose row is deleted while it lives is back with the same id, and says again what it has."""
+        agents = f"{self.fleet.url}/api/v1/agents"
+        (agent,) = eventually(lambda: [each for each in self.agents() if each["state"] == "applied"])
+        self.assertEqual(request("DELETE", f"{agents}/{agent['id']}", auth=ADMIN).status, 200)
+        (back,) = eventually(lambda: [each for each in self.agents() if each["state"] == "applied"])
+        self.assertEqual((back["id"], back["applied_version"]), (agent["id"], agent["applied_version"]))
+        self.assertGreater(back["registered_at"], agent["registered_at"])
+
+    def agents(self) -> list[Any]:
+        """The agents, as the controller knows them."""
+        found: list[Any] = request("GET", f"{self.fleet.url}/api/v1/agents", auth=ADMIN).json()
+        return found
 
     def test_worker_comes_back_empty(self) -> None:
         """Its agent gives it what it lost (S18, G6)."""

@@ -123,6 +123,12 @@ class WheelTests(Case):
             with self.subTest(command=command):
                 self._starts(house, command)
 
+    def test_confdctl(self):
+        """The command line is a command of its own."""
+        house = House(self.folder / "house")
+        house.install(self.wheel)
+        self.assertIn("confdctl COMMAND --help", run(house.folder / "bin" / "confdctl", "--help", cwd=self.elsewhere))
+
     def _starts(self, house, command):
         options = {
             "confd-controller": ["--port", str(free_port())],

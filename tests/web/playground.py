@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import msgspec
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from confd import model
+from confd.audit import Attempt
 from confd.web.channel import SECURITY_HEADERS
 from confd.web.endpoint import Answer, AnyDocument, AnyQuery, Call, NamespaceQuery, endpoint
-from confd.web.guard import BasicGuard, Credential, Role
+from confd.web.guard import BasicGuard, Credential, IAuditor, Role
 from confd.web.site import BoundedSite, Limits
 from tests.conversation import Conversation, Reply, serve
 
@@ -51,11 +54,15 @@ class Playground:
 
     @ivar waiting: the L{Deferred}s that the handlers of C{/later} wait for, in order.
     @ivar seen: what each of them came to.
+    @ivar attempts: those that reached a handler that keeps them.
+    @ivar documents: the length of C{a} in each document that came to C{/document}.
     """
 
     def __init__(self) -> None:
         self.waiting: list[Deferred[object]] = []
         self.seen: list[str] = []
+        self.documents: list[int] = []
+        self.attempts: list[Attempt | None] = []
 
     @endpoint("GET", "/open", Role.ANYONE, "For anyone.", query=AnyQuery)
     async def open(self, call: Call) -> object:
@@ -71,6 +78,7 @@ class Playground:
 
     @endpoint("POST", "/document", Role.ADMIN, "For admins only.", body=AnyDocument.OBJECT, max_body=None)
     async def document(self, call: Call) -> object:
+        self.documents.append(len(str(call.body.get("a"))))
         return {"keys": len(call.body)}
 
     @endpoint("POST", "/maybe", Role.ADMIN, "With or without a body.", body=Wish, optional_body=True)
@@ -84,6 +92,21 @@ class Playground:
     @endpoint("POST", "/later", Role.ADMIN, "A write that waits.", query=AnyQuery)
     async def write_later(self, call: Call) -> object:
         return await self._later("write")
+
+    @endpoint("DELETE", "/things/<kind>/<name>", Role.ADMIN, "Fails.")
+    async def remove(self, call: Call, kind: str, name: str) -> object:
+        self.attempts.append(call.attempt)
+        error: type[Exception] = getattr(model, kind, ValueError)
+        raise error("some_code", CANARY) if kind != "ValueError" else error(CANARY)
+
+    @endpoint("POST", "/names", Role.ADMIN, "Makes something.", query=NamespaceQuery, body=Wish, named_by="name")
+    async def name(self, call: Call) -> object:
+        self.attempts.append(call.attempt)
+        return {"name": call.body.name}
+
+    @endpoint("POST", "/targets", Role.ADMIN, "Concerns a namespace.", query=NamespaceQuery)
+    async def target(self, call: Call) -> object:
+        return {}
 
     async def _later(self, kind: str) -> object:
         wait: Deferred[object] = Deferred()
@@ -117,13 +140,32 @@ class Playground:
         return Answer(status=304, headers={"ETag": '"1"'})
 
 
+@implementer(IAuditor)
+class Notebook:
+    """
+    Remembers who was turned away.
+
+    @ivar refusals: each attempt with its error.
+    """
+
+    def __init__(self) -> None:
+        self.refusals: list[tuple[Attempt, Exception]] = []
+
+    def now(self) -> datetime:
+        return datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
+
+    def refused(self, attempt: Attempt, error: Exception) -> None:
+        self.refusals.append((attempt, error))
+
+
 class Ground:
-    """A clock, a site that serves a L{Playground}, and connections to it."""
+    """A clock, a site that serves a L{Playground}, a notebook of refusals, and connections to the site."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.clock = Clock()
         self.api = Playground()
-        self.site: BoundedSite = serve(self.clock, GUARD, self.api, limits=limits)
+        self.notebook = Notebook()
+        self.site: BoundedSite = serve(self.clock, GUARD, self.api, limits=limits, auditor=self.notebook)
 
     def connect(self) -> Conversation:
         """A new connection."""

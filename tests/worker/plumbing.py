@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from confd import jsontext
-from confd.web.endpoint import Edge
+from confd.web.edge import Edge
 from confd.web.guard import Identity, LoopbackGuard, Role
 from confd.web.site import BoundedSite, Limits
 from confd.worker.api import WorkerApi

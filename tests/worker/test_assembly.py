@@ -36,7 +36,7 @@ class ComposeTests(SynchronousTestCase):
     def site(self, **settings: str) -> tuple[Reactor, BoundedSite]:
         """Start a worker with these settings; return what it serves."""
         reactor = Reactor()
-        upstream, listener = compose(reactor, read(WorkerSettings, settings, {}))
+        _, upstream, listener = compose(reactor, read(WorkerSettings, settings, {}))
         self.assertIsInstance(upstream, Upstream)
         self.assertIsInstance(listener, Listener)
         listener.privilegedStartService()

@@ -14,6 +14,7 @@ class Poller:
 
     name = "POLLER"
     pushes = False
+    connections = 0
 
     def start(self, sink: ISink) -> None:
         """See L{IStrategy}."""

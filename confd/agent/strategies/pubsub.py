@@ -29,6 +29,7 @@ class PubSub:
 
     def __init__(self, clock: IReactorTime, broker: IBroker, namespace: str, random: Random) -> None:
         self.name: str = broker.name
+        self.connections = 0
         self._clock, self._broker, self._namespace, self._random = clock, broker, namespace, random
         self._catching_up: Deferred[Any] | None = None
         broker.listen(namespace, self._heard, self._connected)
@@ -57,6 +58,7 @@ class PubSub:
         self._sink.announced(message)
 
     def _connected(self) -> None:
+        self.connections += 1
         self.log.info("changes arrive by {name}", name=self.name)
         self._catch_up_no_more()
         self._catching_up = Deferred.fromCoroutine(self._catch_up())

@@ -45,6 +45,7 @@ class Stream:
         self._parser = sse.Parser(wire.MAX_ANSWER_BYTES)
         self._watchdog: IDelayedCall | None = None
         self._open = False
+        self.connections = 0
         self._trouble = Trouble(self.name, self.log)
 
     def start(self, sink: ISink) -> None:
@@ -84,6 +85,7 @@ class Stream:
             self._watchdog.reset(SILENCE)
         if not self._open:
             self._open = True
+            self.connections += 1
             self._trouble.end()
             self.log.info("changes arrive by {name}", name=self.name)
         for event in self._parser.feed(piece):

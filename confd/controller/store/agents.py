@@ -5,15 +5,19 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
+import msgspec
+
 from confd import wire
-from confd.model import AgentRecord
+from confd.report import AgentRecord, Report
 
 _COLUMNS = "id, namespace, hostname, metadata, strategy, registered_at, last_poll"
+
+_REPORT = msgspec.json.Decoder(Report)
 
 
 def load_agents(cursor: sqlite3.Cursor) -> Sequence[AgentRecord]:
     """All of them."""
-    cursor.execute(f"SELECT {_COLUMNS} FROM agents ORDER BY id")
+    cursor.execute(f"SELECT {_COLUMNS}, report, reported_at FROM agents ORDER BY id")
     return [
         AgentRecord(
             agent_id,
@@ -23,15 +27,20 @@ def load_agents(cursor: sqlite3.Cursor) -> Sequence[AgentRecord]:
             strategy,
             wire.parse_rfc3339(registered_at),
             None if last_poll is None else wire.parse_rfc3339(last_poll),
+            None if report is None else _REPORT.decode(report),
+            None if reported_at is None else wire.parse_rfc3339(reported_at),
         )
-        for agent_id, namespace, hostname, metadata, strategy, registered_at, last_poll in cursor
+        for agent_id, namespace, hostname, metadata, strategy, registered_at, last_poll, report, reported_at in cursor
     ]
 
 
 def save_agents(cursor: sqlite3.Cursor, records: Sequence[AgentRecord]) -> None:
-    """Insert or replace these."""
+    """Insert or replace these, and leave what they reported."""
     cursor.executemany(
-        f"INSERT OR REPLACE INTO agents ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        f"""INSERT INTO agents ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (id) DO UPDATE SET
+            namespace = excluded.namespace, hostname = excluded.hostname, metadata = excluded.metadata,
+            strategy = excluded.strategy, registered_at = excluded.registered_at, last_poll = excluded.last_poll""",
         [
             (
                 each.id,
@@ -48,5 +57,6 @@ def save_agents(cursor: sqlite3.Cursor, records: Sequence[AgentRecord]) -> None:
 
 
 def forget_agent(cursor: sqlite3.Cursor, agent_id: str) -> None:
-    """Delete one, if it is there."""
+    """Delete one with all that it reported, if it is there."""
     cursor.execute("DELETE FROM agents WHERE id = ?", (agent_id,))
+    cursor.execute("DELETE FROM outcomes WHERE agent_id = ?", (agent_id,))

@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from confd import jsontext, wire
+from confd.controller.store import pruning
+from confd.history import Version, check_expected
 from confd.model import (
     DEFAULT_NAMESPACE,
     Configuration,
     Conflict,
     Document,
     Draft,
+    Gone,
     NotFound,
-    PreconditionFailed,
     Revision,
     Tag,
     Unprocessable,
@@ -28,29 +30,37 @@ KEYS_KEPT = 10_000
 _ENDLESS = 2**63 - 1
 
 _REVISIONS = """
-    SELECT m.cluster_id, r.epoch, r.version, r.namespace, r.document, r.checksum, r.poll_interval, r.created_at,
+    SELECT c.cluster_id, r.epoch, r.version, r.namespace, r.document, r.checksum, r.poll_interval, r.created_at,
            r.author, r.comment, r.rollback_of
-    FROM meta AS m, revisions AS r
+    FROM namespaces AS n CROSS JOIN revisions AS r ON r.namespace = n.name CROSS JOIN clusters AS c ON c.id = r.cluster
+"""
+
+#: What the index C{revisions_listed} holds.
+_LISTED = """
+    SELECT c.cluster_id, r.epoch, r.version, r.checksum, r.poll_interval, r.created_at, r.author, r.comment,
+           r.rollback_of
+    FROM namespaces AS n CROSS JOIN revisions AS r ON r.namespace = n.name CROSS JOIN clusters AS c ON c.id = r.cluster
 """
 
 
 def in_force(cursor: sqlite3.Cursor) -> Sequence[Revision]:
     """The newest revision of each namespace that is in use."""
     cursor.execute(
-        f"""{_REVISIONS} JOIN namespaces AS n ON n.name = r.namespace
-        WHERE NOT n.retired AND r.version = (SELECT max(version) FROM revisions WHERE namespace = n.name)"""
+        f"""{_REVISIONS} WHERE NOT n.retired
+        AND r.version = (SELECT max(version) FROM revisions WHERE namespace = n.name)"""
     )
     return [_revision(row) for row in cursor]
 
 
-def history(cursor: sqlite3.Cursor, namespace: str, limit: int, before: int | None) -> Sequence[Revision]:
-    """At most C{limit} revisions older than version C{before}, newest first."""
+def history(cursor: sqlite3.Cursor, namespace: str, limit: int, before: int | None) -> Sequence[Version]:
+    """At most C{limit} versions older than number C{before}, newest first."""
     bound = _ENDLESS if before is None else min(before, _ENDLESS)
     cursor.execute(
-        f"{_REVISIONS} WHERE r.namespace = ? AND r.version < ? ORDER BY r.version DESC LIMIT ?",
+        f"""{_LISTED} WHERE n.name = ? AND r.version > n.pruned AND r.version < ?
+        ORDER BY r.version DESC LIMIT ?""",
         (namespace, bound, limit),
     )
-    return [_revision(row) for row in cursor]
+    return [_version(row) for row in cursor]
 
 
 def revision(cursor: sqlite3.Cursor, namespace: str, version: int) -> Revision:
@@ -58,27 +68,46 @@ def revision(cursor: sqlite3.Cursor, namespace: str, version: int) -> Revision:
     One revision.
 
     @raise NotFound: C{unknown_version}.
+    @raise Gone: C{version_pruned}.
     """
-    cursor.execute(f"{_REVISIONS} WHERE r.namespace = ? AND r.version = ?", (namespace, min(version, _ENDLESS)))
+    number = min(version, _ENDLESS)
+    cursor.execute("SELECT pruned FROM namespaces WHERE name = ?", (namespace,))
+    (pruned,) = cursor.fetchone() or (0,)
+    if 0 < number <= pruned:
+        raise version_pruned(namespace, version, pruned + 1)
+    cursor.execute(f"{_REVISIONS} WHERE n.name = ? AND r.version = ?", (namespace, number))
     row = cursor.fetchone()
     if row is None:
-        raise NotFound("unknown_version", f"The namespace {namespace!r} has no version {version}.")
+        raise unknown_version(namespace, version)
     return _revision(row)
 
 
-def publish(cursor: sqlite3.Cursor, draft: Draft) -> Revision:
-    """Make a draft the next version of its namespace: L{confd.interfaces.IConfigStore.publish}."""
+def unknown_version(namespace: str, version: int) -> NotFound:
+    """The error for a version that never was."""
+    return NotFound("unknown_version", f"The namespace {namespace!r} has no version {version}.")
+
+
+def version_pruned(namespace: str, version: int, oldest: int) -> Gone:
+    """The error for a version that was given up; C{oldest} is the first that was not."""
+    return Gone("version_pruned", f"Version {version} of {namespace!r} is not kept any more; the oldest is {oldest}.")
+
+
+def publish(cursor: sqlite3.Cursor, draft: Draft, keep: int = 0) -> Revision:
+    """
+    Make a draft the next version of its namespace: L{confd.interfaces.IConfigStore.publish}.
+
+    @param keep: see L{pruning.prune}.
+    """
     if _retired(cursor, draft.namespace) is not False:
         raise _unknown(draft.namespace)
     answered = _answered(cursor, draft)
     if answered is not None:
         return answered
-    tag, poll_interval = _newest(cursor, draft.namespace)
-    if draft.expected is not None and draft.expected.isdisjoint({"*", str(tag)}):
-        raise PreconditionFailed(
-            "version_mismatch", f"The configuration in force is {tag}, not the one expected; read it, then decide anew."
-        )
-    return _append(cursor, draft, tag.version + 1, draft.poll_interval or poll_interval)
+    newest = _newest(cursor, draft.namespace)
+    check_expected(draft, newest.tag)
+    made = _append(cursor, draft, newest.tag.version + 1, draft.poll_interval or newest.poll_interval)
+    pruning.prune(cursor, draft.namespace, keep)
+    return made
 
 
 def create_namespace(cursor: sqlite3.Cursor, draft: Draft) -> Revision:
@@ -92,8 +121,8 @@ def create_namespace(cursor: sqlite3.Cursor, draft: Draft) -> Revision:
     cursor.execute(
         "INSERT INTO namespaces (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET retired = 0", (draft.namespace,)
     )
-    version = _newest(cursor, draft.namespace)[0].version + 1 if retired else 1
-    return _append(cursor, draft, version, draft.poll_interval or _newest(cursor, DEFAULT_NAMESPACE)[1])
+    version = _newest(cursor, draft.namespace).tag.version + 1 if retired else 1
+    return _append(cursor, draft, version, draft.poll_interval or _newest(cursor, DEFAULT_NAMESPACE).poll_interval)
 
 
 def retire_namespace(cursor: sqlite3.Cursor, name: str) -> None:
@@ -118,14 +147,9 @@ def _retired(cursor: sqlite3.Cursor, namespace: str) -> bool | None:
     return None if row is None else bool(row[0])
 
 
-def _newest(cursor: sqlite3.Cursor, namespace: str) -> tuple[Tag, int]:
-    """Tag and poll interval of the last version, without its document."""
-    cluster_id, epoch, version, poll_interval = cursor.execute(
-        """SELECT m.cluster_id, r.epoch, r.version, r.poll_interval FROM meta AS m, revisions AS r
-        WHERE r.namespace = ? ORDER BY r.version DESC LIMIT 1""",
-        (namespace,),
-    ).fetchone()
-    return Tag(cluster_id[:8], epoch, version), poll_interval
+def _newest(cursor: sqlite3.Cursor, namespace: str) -> Version:
+    (newest,) = history(cursor, namespace, 1, None)
+    return newest
 
 
 def _answered(cursor: sqlite3.Cursor, draft: Draft) -> Revision | None:
@@ -152,9 +176,10 @@ def _fingerprint(draft: Draft) -> str:
 
 def _append(cursor: sqlite3.Cursor, draft: Draft, version: int, poll_interval: int) -> Revision:
     cursor.execute(
-        """INSERT INTO revisions (namespace, version, epoch, document, checksum, poll_interval, author, comment,
-            rollback_of, created_at)
-        VALUES (?, ?, (SELECT epoch FROM meta), ?, ?, ?, ?, ?, ?, ?)""",
+        """INSERT INTO revisions
+            (namespace, version, cluster, epoch, document, checksum, poll_interval, author, comment, rollback_of,
+            created_at)
+        SELECT ?, ?, c.id, m.epoch, ?, ?, ?, ?, ?, ?, ? FROM meta AS m JOIN clusters AS c USING (cluster_id)""",
         (
             draft.namespace,
             version,
@@ -192,3 +217,9 @@ def _revision(row: Sequence[Any]) -> Revision:
         comment,
         of,
     )
+
+
+def _version(row: Sequence[Any]) -> Version:
+    cluster_id, epoch, version, checksum, poll_interval, created_at, *rest = row
+    tag = Tag(cluster_id[:8], epoch, version)
+    return Version(tag, checksum, poll_interval, wire.parse_rfc3339(created_at), *rest)

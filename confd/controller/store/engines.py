@@ -99,6 +99,11 @@ class Engine:
         reason = self._damage or self._trouble
         return None if reason is None else _unavailable(reason).message
 
+    @property
+    def waiting(self) -> int:
+        """Writes that wait for their transaction."""
+        return len(self._waiting)
+
     def read(self, work: Work[T]) -> Deferred[T]:
         """
         Do a work that only reads.

@@ -11,7 +11,8 @@ _LONGEST = 4096
 class Marker:
     """
     C{<database>.id}: locked while a controller runs, and from the first start on holding the C{cluster_id}, so that a
-    database that is missing can be told from one that never was.
+    database that is missing can be told from one that never was. While the identity changes it holds both, the old and
+    the new one, each in a line: whichever the change left behind is right.
 
     It is written in place: a new file under the name would not be the one that is locked.
     """
@@ -32,12 +33,16 @@ class Marker:
             raise
 
     def read(self) -> str:
-        """The C{cluster_id} that was written, empty if none was."""
+        """What was written, empty if nothing was."""
         return os.pread(self._descriptor, _LONGEST, 0).decode("utf-8", "replace").strip("\0\n ")
 
-    def write(self, cluster_id: str) -> None:
-        """Write it, and be sure that it, its name and the name of the database outlive a power cut."""
-        line = f"{cluster_id}\n".encode()
+    def write(self, *cluster_ids: str) -> None:
+        """
+        Write them, and be sure that they, the file's name and the name of the database outlive a power cut.
+
+        What is cut off leaves a line whole that it is to leave: the first while one is added, the last while one goes.
+        """
+        line = "".join(f"{each}\n" for each in cluster_ids).encode()
         os.pwrite(self._descriptor, line, 0)
         os.ftruncate(self._descriptor, len(line))
         os.fsync(self._descriptor)

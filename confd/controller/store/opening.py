@@ -141,13 +141,14 @@ def _identify(connection: sqlite3.Connection, expected: str, first: Draft) -> tu
 
 
 def _keep(marker: Marker, expected: str, cluster_id: str) -> None:
-    """Let the marker name the cluster."""
+    """Let the marker name the cluster, and no other."""
     if expected == cluster_id:
         return
-    if _is_uuid(expected):
+    named = [line for line in expected.split() if _is_uuid(line)]
+    if named and cluster_id not in named:
         raise _Refused(
-            f"belongs to the cluster {cluster_id}, and {marker.path} names {expected}; put the right database back, or "
-            "remove that file to accept this one"
+            f"belongs to the cluster {cluster_id}, and {marker.path} names {' and '.join(named)}; put the right "
+            "database back, or remove that file to accept this one"
         )
     marker.write(cluster_id)
 

@@ -41,6 +41,7 @@ class FileWatch:
         self._file, self._in_thread = file, in_thread
         self._loop = Periodic(clock, self._look, lambda: LOOK)
         self._touched: int | None = None
+        self.connections = 0
 
     def start(self, sink: ISink) -> None:
         """See L{IStrategy}."""
@@ -60,6 +61,7 @@ class FileWatch:
         touched = await self._in_thread(_touched_at, self._file)
         if touched is not None and touched != self._touched:
             self._sink.hint()
+            self.connections += self._touched is None
         self._touched = touched
 
 

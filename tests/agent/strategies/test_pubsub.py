@@ -94,13 +94,14 @@ class PubSubTests(SynchronousTestCase):
 
     def test_on_every_connection(self) -> None:
         self.server.publish("default", b"kept")
-        self.start()
+        strategy = self.start()
         self.clock.advance(SPREAD)
         for _ in range(3):
             self.sink.heard.clear()
             self.server.come_back(empty=False)
             self.clock.advance(SPREAD)
             self.assertEqual(self.sink.heard, [("announced", b"kept"), HINT])
+        self.assertEqual(strategy.connections, 4)
 
     def test_a_connection_that_flaps_compares_once(self) -> None:
         self.start()

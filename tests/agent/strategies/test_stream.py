@@ -180,9 +180,9 @@ class StreamTests(SynchronousTestCase):
     def test_path(self) -> None:
         self.assertEqual(self.strategy.path(), POLL)
         self.receive(sse.COMMENT)
-        self.assertEqual(self.strategy.path(), "STREAM")
+        self.assertEqual((self.strategy.path(), self.strategy.connections), ("STREAM", 1))
         self.controller.streams[0][2].callback(None)
-        self.assertEqual(self.strategy.path(), POLL)
+        self.assertEqual((self.strategy.path(), self.strategy.connections), (POLL, 1))
 
     def test_stop(self) -> None:
         """While it connects, while it reads, while it waits; nothing is left, and nothing is said."""

@@ -86,7 +86,7 @@ class CommitTogetherTests(SynchronousTestCase):
         def postpone(cursor: sqlite3.Cursor) -> None:
             # Checked by COMMIT only.
             cursor.execute("PRAGMA defer_foreign_keys = ON")
-            cursor.execute("INSERT INTO revisions VALUES (NULL, 'no', 1, 1, '', '', 1, '', '', NULL, '')")
+            cursor.execute("INSERT INTO revisions VALUES (NULL, 'no', 1, 1, '', '', 1, '', '', NULL, '', 1)")
 
         self.assertRaises(sqlite3.IntegrityError, commit_together, self.connection, [note("a"), postpone])
         self.assertFalse(self.connection.in_transaction)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.controller.store import configs
 from confd.controller.store.migrate import NewerSchema, migrate, shipped_ladder, statements
+from confd.testing import a_draft
+from tests.controller.store.fixtures import connect, make_database, new_path
 
 ONE = "CREATE TABLE a (x);\nINSERT INTO a VALUES (1);\n"
 TWO = "-- A step.\nALTER TABLE a ADD COLUMN y;\nCREATE TABLE b (x);\n-- Its end."
@@ -55,6 +59,30 @@ class MigrateTests(SynchronousTestCase):
         reached, names = self.state()
         self.assertEqual(reached, len(shipped_ladder()))
         self.assertIn("revisions", names)
+
+
+class OldDatabaseTests(SynchronousTestCase):
+    """A database of an earlier release goes on where it was."""
+
+    def test_of_schema_two(self) -> None:
+        path = new_path(self)
+        cluster_id = "9b9b9b9b-5e6f-4a7b-8c9d-0e1f2a3b4c5d"
+        with closing(sqlite3.connect(path, isolation_level=None)) as old:
+            migrate(old, shipped_ladder()[:2])
+            old.execute("INSERT INTO meta VALUES (1, ?, 3)", (cluster_id,))
+            old.execute("INSERT INTO namespaces VALUES ('default', 0)")
+            for version in (1, 2):
+                old.execute(
+                    "INSERT INTO revisions VALUES (NULL, 'default', ?, ?, '{}', 'sum', 30, 'ann', '', NULL, ?)",
+                    (version, version + 1, "2026-11-24T12:00:00.000Z"),
+                )
+        opened = make_database(path)
+        self.assertEqual((opened.cluster_id, opened.epoch), (cluster_id, 3))
+        cursor = connect(self, path).cursor()
+        tags = [str(each.tag) for each in configs.history(cursor, "default", 9, None)]
+        self.assertEqual(tags, ["9b9b9b9b.3.2", "9b9b9b9b.2.1"])
+        made = configs.publish(cursor, a_draft(3)).configuration
+        self.assertEqual((str(made.tag), made.poll_interval), ("9b9b9b9b.3.3", 30))
 
 
 class StatementsTests(SynchronousTestCase):

@@ -10,8 +10,16 @@ from twisted.trial.unittest import TestCase
 from confd.controller.store.connections import identity
 from confd.controller.store.opening import CHECKED_AT_START
 from confd.controller.store.sql import PROBE_PAUSE, PROBE_PAUSE_IN_TROUBLE, SqliteStore
+from confd.history import Version
 from confd.model import DEFAULT_NAMESPACE, Draft, StartError, Unavailable
-from confd.testing import a_draft, an_agent, make_iagentstore_tests, make_iconfigstore_tests
+from confd.testing import (
+    a_draft,
+    an_agent,
+    make_iagentstore_tests,
+    make_iauditstore_tests,
+    make_iconfigstore_tests,
+    make_ireportstore_tests,
+)
 from tests.controller.store.fixtures import (
     ClockAndThreads,
     connect,
@@ -25,8 +33,8 @@ from tests.controller.store.fixtures import (
 )
 
 
-def sqlite_store(test: TestCase, first: Draft) -> SqliteStore:
-    return started(test, new_path(test), first=first)
+def sqlite_store(test: TestCase, first: Draft, keep: int = 0) -> SqliteStore:
+    return started(test, new_path(test), first=first, keep=keep)
 
 
 class SqliteConfigStoreTests(make_iconfigstore_tests(sqlite_store)):  # type: ignore[misc]
@@ -35,6 +43,14 @@ class SqliteConfigStoreTests(make_iconfigstore_tests(sqlite_store)):  # type: ig
 
 class SqliteAgentStoreTests(make_iagentstore_tests(sqlite_store)):  # type: ignore[misc]
     """L{SqliteStore} is an L{IAgentStore}."""
+
+
+class SqliteAuditStoreTests(make_iauditstore_tests(sqlite_store)):  # type: ignore[misc]
+    """L{SqliteStore} is an L{IAuditStore}."""
+
+
+class SqliteReportStoreTests(make_ireportstore_tests(sqlite_store)):  # type: ignore[misc]
+    """L{SqliteStore} is an L{IReportStore}."""
 
 
 class LifeTests(TestCase):
@@ -59,7 +75,7 @@ class LifeTests(TestCase):
         again = started(self, self.path)
         self.assertEqual((again.cluster_id, again.epoch), (store.cluster_id, store.epoch))
         history = await again.history(DEFAULT_NAMESPACE, 100, None)
-        self.assertEqual(history[1:-1], revisions[::-1])
+        self.assertEqual(history[1:-1], [Version.of(revision) for revision in revisions[::-1]])
         self.assertEqual(await again.publish(a_draft(99, idempotency_key="k")), answered)
         self.assertEqual(len(await again.in_force()), 2)
         self.assertEqual(await again.load_agents(), [an_agent("a")])
@@ -153,7 +169,7 @@ class TroubleTests(TestCase):
         make_database(path)
         filler = connect(self, path)
         large = "x" * CHECKED_AT_START
-        filler.execute("INSERT INTO agents VALUES ('a', '', '', ?, '', '', NULL)", (large,))
+        filler.execute("INSERT INTO agents VALUES ('a', '', '', ?, '', '', NULL, NULL, NULL)", (large,))
         filler.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         filler.close()
         damage(path, CHECKED_AT_START // 2 & ~4095)

@@ -1,0 +1,288 @@
+"""
+How long after a POST is it proven that every agent runs the new version, and how many reports does a controller take?
+
+A real controller on one core, and on the other a process that plays the agents. Each publish waits for all of them,
+C{wait=applied}. A second part asks a controller with many agents and a long history for its pages.
+
+Run it with C{python -m benchmarks.proof}; what the columns mean is in C{benchmarks/README.rst}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from attrs import asdict, define, frozen
+
+from benchmarks.dialects import command
+from benchmarks.fanout import Invalid, machine, on_core
+from benchmarks.figures import quantile, rows
+from confd import wire
+from tests.integration.fleet import ADMIN, Fleet, Process, clean_environment, request
+
+#: Seconds that a publish gets to be proven.
+DEADLINE = 30
+
+#: Connections that report without a pause, and for how many seconds.
+FLOOD, FLOOD_SECONDS = 64, 5.0
+
+#: Requests for each page.
+_ASKED = 200
+
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+@frozen
+class Proof:
+    """
+    What comes out for one number of agents.
+
+    @ivar proven: milliseconds from the POST to its answer, which came once all had reported; median of the rounds.
+    @ivar worst: of all rounds.
+    @ivar applied_p99: of POST-to-applied as the controller tells it, which leaves out the wait before a report; median.
+    @ivar missed: agents that were not proven in time, of all rounds.
+    @ivar reports: taken a second, in the flood.
+    @ivar refused: reports of the flood that were answered with anything but 200.
+    """
+
+    agents: int
+    proven: float
+    worst: float
+    applied_p99: float
+    missed: int
+    reports: float
+    refused: int
+
+
+@frozen
+class Page:
+    """
+    How long a controller with many agents and versions takes to answer a path; times in milliseconds.
+    """
+
+    path: str
+    p50: float
+    p99: float
+    worst: float
+
+
+@define(eq=False)
+class Crowd:
+    """A process of L{benchmarks.reporters}."""
+
+    child: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(cls, port: int, agents: int) -> Crowd:
+        """
+        Start it; returns once all agents have heard of what is in force.
+
+        @raise Invalid: they have not.
+        """
+        arguments = ["--controller", f"127.0.0.1:{port}", "--agents", str(agents)]
+        child = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.reporters", *arguments],
+            cwd=_ROOT,
+            env=clean_environment(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        crowd = cls(child)
+        ready = crowd.hear()["ready"]
+        if ready != agents:
+            raise Invalid(f"only {ready} of {agents} agents heard of a version")
+        return crowd
+
+    def flood(self, connections: int, seconds: float) -> dict[str, int]:
+        """Have them report without a pause; how often each status was the answer."""
+        assert self.child.stdin is not None
+        self.child.stdin.write(command(flood=connections, seconds=seconds))
+        self.child.stdin.flush()
+        statuses: dict[str, int] = self.hear()["statuses"]
+        return statuses
+
+    def hear(self) -> dict[str, Any]:
+        """
+        What it says.
+
+        @raise Invalid: it has ended.
+        """
+        assert self.child.stdout is not None
+        line = self.child.stdout.readline()
+        if not line:
+            raise Invalid("the agents have ended")
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def stop(self) -> None:
+        """End it."""
+        self.child.kill()
+        self.child.communicate()
+
+
+@contextmanager
+def controller(*options: str) -> Iterator[tuple[Fleet, Process]]:
+    """A controller that is not started yet, and its folder; both are gone afterwards."""
+    folder = Path(tempfile.mkdtemp(prefix="confd-proof-"))
+    fleet = Fleet(folder)
+    try:
+        yield fleet, fleet.controller("--log-level", "warn", *options)
+    finally:
+        fleet.close()
+        shutil.rmtree(folder)
+
+
+def prove(agents: int, rounds: int) -> Proof:
+    """
+    Publish to so many agents, and have them report.
+
+    @raise Invalid: if nothing can be said.
+    """
+    # A long interval: what is measured is the stream, and the reports.
+    with controller("--default-poll-interval", "300") as (fleet, process):
+        with on_core(0):
+            process.start()
+        with on_core(-1):
+            crowd = Crowd.start(fleet.port, agents)
+        try:
+            # The first one warms up.
+            told = [_publish(fleet, number) for number in range(rounds + 1)][1:]
+            statuses = crowd.flood(min(FLOOD, agents), FLOOD_SECONDS)
+        finally:
+            crowd.stop()
+    times = [took for took, _ in told]
+    return Proof(
+        agents=agents,
+        proven=median(times),
+        worst=max(times),
+        applied_p99=median(convergence["p99_ms"] for _, convergence in told),
+        missed=sum(agents - convergence["applied"] for _, convergence in told),
+        reports=statuses.get("200", 0) / FLOOD_SECONDS,
+        refused=sum(count for status, count in statuses.items() if status != "200"),
+    )
+
+
+def _publish(fleet: Fleet, number: int) -> tuple[float, Any]:
+    """One publish; milliseconds until it was answered, and its convergence."""
+    began = time.monotonic()
+    query = f"wait=applied&quorum=100&timeout={DEADLINE}"
+    document = {"url": "https://ip.me", "round": number, "pad": "x" * 400}
+    answer = request("POST", f"{fleet.url}/api/v1/config?{query}", document, ADMIN, timeout=2 * DEADLINE)
+    took = 1000 * (time.monotonic() - began)
+    if answer.status not in (200, 202):
+        raise Invalid(f"a publish was answered with {answer.status}: {answer.body[:200]!r}")
+    return took, answer.json()["convergence"]
+
+
+def pages(agents: int, versions: int) -> list[Page]:
+    """How long the pages take of a controller that knows so many agents, and has so many versions behind it."""
+    with controller("--default-poll-interval", "300") as (fleet, process):
+        process.start()
+        process.stop()
+        with closing(sqlite3.connect(fleet.folder / "controller.db")) as connection:
+            fill(connection, agents, versions)
+        process.start()
+        base = "/api/v1/config"
+        last = str(uuid.UUID(int=agents // 2, version=4))
+        paths = [
+            "/api/v1/agents?limit=100",
+            f"/api/v1/agents?limit=500&after={last}",
+            f"{base}/convergence",
+            f"{base}/history?limit=50",
+            f"{base}/history?limit=500&before={versions // 2 + 2}",
+            f"{base}/versions/{versions // 2 + 1}",
+            f"{base}/diff?from=1&to={versions}",
+        ]
+        return [_page(fleet, path) for path in paths]
+
+
+def fill(connection: sqlite3.Connection, agents: int, versions: int) -> None:
+    """Put agents and versions into the database of a controller that is stopped, beside its version 1."""
+    moment = wire.rfc3339(wire.parse_rfc3339("2026-01-01T00:00:00Z"))
+    with connection:
+        connection.execute(
+            f"""WITH RECURSIVE numbers (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM numbers LIMIT {versions - 1})
+            INSERT INTO revisions (namespace, version, epoch, document, checksum, poll_interval, author, comment,
+                rollback_of, created_at)
+            SELECT namespace, n, epoch, document, checksum, poll_interval, author, 'number ' || n, NULL, created_at
+            FROM numbers, revisions WHERE namespace = 'default' AND version = 1"""
+        )
+        connection.executemany(
+            """INSERT INTO agents (id, namespace, hostname, metadata, strategy, registered_at)
+            VALUES (?, 'default', ?, 'tier=edge', 'STREAM', ?)""",
+            [(str(uuid.UUID(int=number, version=4)), f"host-{number}", moment) for number in range(agents)],
+        )
+
+
+def _page(fleet: Fleet, path: str) -> Page:
+    times = []
+    for _ in range(_ASKED):
+        began = time.monotonic()
+        answer = request("GET", fleet.url + path, auth=ADMIN)
+        times.append(1000 * (time.monotonic() - began))
+        if answer.status != 200:
+            raise Invalid(f"{path} was answered with {answer.status}: {answer.body[:200]!r}")
+    times.sort()
+    return Page(path.partition("/api/v1")[2], quantile(times, 0.5), quantile(times, 0.99), times[-1])
+
+
+_PROOF: dict[str, Callable[[Proof], Any]] = {
+    "agents": lambda each: each.agents,
+    "proven": lambda each: each.proven,
+    "worst": lambda each: each.worst,
+    "applied p99": lambda each: each.applied_p99,
+    "missed": lambda each: each.missed,
+    "reports/s": lambda each: each.reports,
+    "refused": lambda each: each.refused,
+}
+
+_PAGE: dict[str, Callable[[Page], Any]] = {
+    "path": lambda each: each.path,
+    "p50": lambda each: each.p50,
+    "p99": lambda each: each.p99,
+    "worst": lambda each: each.worst,
+}
+
+
+def main() -> int:
+    """The command line; its exit status is 1 where an agent was missed, or a report refused."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--agents", type=int, nargs="*", default=[1000, 5000], help="how many (1000 5000)")
+    parser.add_argument("--rounds", type=int, default=10, help="publishes for each (10)")
+    parser.add_argument("--known", type=int, default=10000, help="agents that are known, for the pages (10000)")
+    parser.add_argument("--versions", type=int, default=1000000, help="versions, for the pages (1000000); 0: no pages")
+    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
+    options = parser.parse_args()
+    if options.rounds < 1 or min(options.agents, default=1) < 1:
+        parser.error("--rounds and --agents must be at least 1")
+    where = machine()
+    print(where)
+    try:
+        proofs = [prove(agents, options.rounds) for agents in options.agents]
+        print(rows(_PROOF, proofs))
+        asked = pages(options.known, options.versions) if options.versions else []
+        print(rows(_PAGE, asked))
+    except (Invalid, AssertionError, OSError, http.client.HTTPException) as error:
+        print(f"invalid: {error}", file=sys.stderr)
+        return 1
+    if options.json is not None:
+        report = {"machine": where, "proofs": list(map(asdict, proofs)), "pages": list(map(asdict, asked))}
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+    return int(any(each.missed or each.refused for each in proofs))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

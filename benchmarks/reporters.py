@@ -1,0 +1,251 @@
+"""
+Many agents in one process that hear of a version by stream and report it applied, as real ones do: each has a name, a
+stream of its own and a connection for its reports, and waits a random part of the window that the controller names.
+
+Standard input may ask for a flood, C{{"flood": 64, "seconds": 5}}: reports as fast as the controller answers them, on
+that many connections. Standard output says how many agents are ready, and after a flood what the answers were.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import http.client
+import json
+import os
+import resource
+import select
+import signal
+import socket
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from heapq import heappop, heappush
+from random import Random
+
+from attrs import define, field
+
+from benchmarks.dialects import Stream
+from benchmarks.fleet import LIFE, PATIENCE, address, say
+from confd import wire
+from confd.model import Registration
+
+_AUTHORIZATION = wire.basic_authorization("agent", "secret123").decode()
+
+#: Connections that register agents, each with one request after the other.
+_REGISTRARS = 16
+
+
+@define(eq=False)
+class Agent:
+    """
+    One agent.
+
+    @ivar id: as the controller gave it.
+    @ivar window: seconds over which it spreads its reports.
+    @ivar received: when it heard of C{tag}, in monotonic seconds.
+    """
+
+    number: int
+    id: str
+    window: float
+    stream: socket.socket
+    reports: socket.socket
+    rest: bytes = b""
+    answer: bytes = b""
+    tag: str = ""
+    received: float = 0.0
+    sequence: int = 0
+    asking: bool = False
+
+    def report(self, now: float) -> bytes:
+        """The next report, as the bytes of a request."""
+        self.sequence += 1
+        self.asking = True
+        body = json.dumps(
+            {
+                "agent_id": self.id,
+                "version": self.tag,
+                "state": "applied",
+                "holds": self.tag,
+                "ms": {"agent": 0.1, "worker": 2.0, "waited": round(1000 * (now - self.received), 3)},
+                "session": "benchmark",
+                "sequence": self.sequence,
+            }
+        ).encode()
+        head = (
+            f"POST /api/v1/report HTTP/1.1\r\nHost: localhost\r\nAuthorization: {_AUTHORIZATION}\r\n"
+            f"X-Agent-ID: {self.id}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        return head.encode() + body
+
+
+@define(eq=False)
+class Crowd:
+    """
+    All agents.
+
+    @ivar statuses: how often a report was answered with what.
+    """
+
+    random: Random = field(factory=Random)
+    statuses: Counter[str] = field(factory=Counter)
+    _agents: list[Agent] = field(factory=list)
+    _streams: dict[int, Agent] = field(factory=dict)
+    _reporters: dict[int, Agent] = field(factory=dict)
+    _due: list[tuple[float, int]] = field(factory=list)
+    _dialect: Stream = field(factory=Stream)
+    _tags: dict[bytes, str] = field(factory=dict)
+    _epoll: select.epoll = field(factory=select.epoll)
+    _flooding: bool = False
+
+    def join(self, controller: tuple[str, int], count: int) -> None:
+        """Register and connect C{count} agents; returns once each has heard of what is in force."""
+        with ThreadPoolExecutor(_REGISTRARS) as pool:
+            shares = [range(number, count, _REGISTRARS) for number in range(_REGISTRARS)]
+            given = [each for some in pool.map(lambda share: register(controller, share), shares) for each in some]
+        for number, (agent_id, window) in enumerate(given):
+            agent = Agent(number, agent_id, window, _connect(controller), _connect(controller))
+            agent.stream.send(self._dialect.hello.replace(b"\r\n\r\n", f"\r\nX-Agent-ID: {agent_id}\r\n\r\n".encode()))
+            for there, who in ((agent.stream, self._streams), (agent.reports, self._reporters)):
+                who[there.fileno()] = agent
+                self._epoll.register(there, select.EPOLLIN)
+            self._agents.append(agent)
+            self.turn(0)
+        until = time.monotonic() + PATIENCE
+        while (self._due or not all(agent.tag for agent in self._agents)) and time.monotonic() < until:
+            self.turn(0.1)
+
+    def ready(self) -> int:
+        """How many have heard of something."""
+        return sum(bool(agent.tag) for agent in self._agents)
+
+    def await_commands(self, stream: int) -> None:
+        """Listen to C{stream} too: L{turn} tells when there is something."""
+        self._epoll.register(stream, select.EPOLLIN)
+
+    def turn(self, seconds: float) -> bool:
+        """
+        Take what arrives within C{seconds}, and send the reports that are due.
+
+        @return: whether a command is waiting.
+        """
+        if self._due:
+            seconds = max(0.0, min(seconds, self._due[0][0] - time.monotonic()))
+        commanded = False
+        for descriptor, _ in self._epoll.poll(seconds):
+            if descriptor in self._streams:
+                self._hear(self._streams[descriptor])
+            elif descriptor in self._reporters:
+                self._answered(self._reporters[descriptor])
+            else:
+                commanded = True
+        now = time.monotonic()
+        while self._due and self._due[0][0] <= now:
+            agent = self._agents[heappop(self._due)[1]]
+            agent.reports.send(agent.report(now))
+        return commanded
+
+    def flood(self, connections: int, seconds: float) -> Counter[str]:
+        """Report without a pause on some connections, each agent again and again; what the answers were."""
+        before = Counter(self.statuses)
+        self._flooding = True
+        for agent in self._agents[:connections]:
+            agent.reports.send(agent.report(time.monotonic()))
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.turn(0.1)
+        self._flooding = False
+        while any(agent.asking for agent in self._agents) and time.monotonic() < until + PATIENCE:
+            self.turn(0.1)
+        return self.statuses - before
+
+    def _hear(self, agent: Agent) -> None:
+        piece = agent.stream.recv(262144)
+        if not piece:
+            raise SystemExit("the controller ended a stream")
+        messages, agent.rest = self._dialect.split(agent.rest + piece)
+        for message in messages:
+            tag = self._tags.get(message.payload)
+            if tag is None:
+                tag = self._tags[message.payload] = str(wire.parse_configuration(message.payload).tag)
+            agent.tag, agent.received = tag, time.monotonic()
+            heappush(self._due, (agent.received + self.random.uniform(0, agent.window), agent.number))
+
+    def _answered(self, agent: Agent) -> None:
+        piece = agent.reports.recv(65536)
+        if not piece:
+            raise SystemExit("the controller closed a connection for reports")
+        head, separator, body = (agent.answer + piece).partition(b"\r\n\r\n")
+        length = next(
+            (int(line[15:]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")), 0
+        )
+        if not separator or len(body) < length:
+            agent.answer += piece
+            return
+        agent.answer, agent.asking = b"", False
+        status = head[9:12].decode()
+        self.statuses[status] += 1
+        if status == "200":
+            agent.window = json.loads(body)["report_window_ms"] / 1000
+        if self._flooding:
+            agent.reports.send(agent.report(time.monotonic()))
+
+
+def register(controller: tuple[str, int], share: range) -> list[tuple[str, float]]:
+    """Register as many agents as C{share} has numbers; their ids and report windows in seconds."""
+    connection = http.client.HTTPConnection(*controller, timeout=PATIENCE)
+    headers = {"Authorization": _AUTHORIZATION, "Content-Type": "application/json"}
+    found = []
+    for number in share:
+        body = wire.registration_body(Registration(f"host-{number}", "tier=benchmark", strategy="STREAM"))
+        connection.request("POST", "/api/v1/register", body, headers)
+        joined = wire.parse_membership(connection.getresponse().read())
+        found.append((joined.agent_id, joined.report_window))
+    connection.close()
+    return found
+
+
+def _connect(controller: tuple[str, int]) -> socket.socket:
+    connection = socket.create_connection(controller, timeout=PATIENCE)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return connection
+
+
+def obey(crowd: Crowd) -> None:
+    """Report what comes, and do what standard input says, a line at a time, until it ends."""
+    crowd.await_commands(sys.stdin.fileno())
+    unread = b""
+    while True:
+        while not crowd.turn(1.0):
+            pass
+        piece = os.read(sys.stdin.fileno(), 65536)
+        if not piece:
+            return
+        *lines, unread = (unread + piece).split(b"\n")
+        for line in lines:
+            order = json.loads(line)
+            say(statuses=crowd.flood(order["flood"], order["seconds"]))
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--controller", type=address, required=True, help="host:port")
+    parser.add_argument("--agents", type=int, default=1000)
+    options = parser.parse_args()
+    signal.alarm(LIFE)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    crowd = Crowd()
+    crowd.join(options.controller, options.agents)
+    # What is measured is the controller: no pause of ours may be in it.
+    gc.freeze()
+    gc.disable()
+    say(ready=crowd.ready())
+    obey(crowd)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""
+Says to the controller what became of a configuration.
+
+What is to be said is asked for at the moment of saying it, so that it is always the latest and nothing that has passed;
+a report says the whole of it, so that none needs the one before. It is said once, spread over the window that the
+controller names, and again where it did not arrive, or where the controller forgot the agent.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+from attrs import evolve, frozen
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from confd.agent.enrolment import Enrolment
+from confd.agent.forwarder import Forwarder
+from confd.agent.funnel import Funnel
+from confd.agent.trouble import Trouble
+from confd.interfaces import IControllerClient
+from confd.model import ConfdError, Conflict, NotFound, Unprocessable
+from confd.report import Report, ReportState, Spent
+from confd.timing import Backoff
+
+#: Seconds before it is worth a report that something is still being done.
+PATIENCE = 0.5
+
+#: Seconds until a controller that takes no reports is tried again.
+DEAF = 3600.0
+
+#: Seconds that the last report gets when the agent stops.
+GRACE = 2.0
+
+#: What can come of a report.
+SENT, REPEATED, REFUSED, FAILED = "sent", "repeated", "refused", "failed"
+
+
+@frozen(eq=False)
+class Account:
+    """What the agent has to say."""
+
+    _funnel: Funnel
+    _forwarder: Forwarder
+
+    def __call__(self) -> Report | None:
+        """Of what a controller offers in vain, else of what the worker is to have; C{None} before there is anything."""
+        report, objection = self._forwarder.report(), self._funnel.objection
+        if report is None or objection is None:
+            return report
+        return evolve(
+            report,
+            tag=objection.tag,
+            state=ReportState.FAILED,
+            error=objection.reason,
+            verified=True,
+            spent=Spent(),
+        )
+
+
+class Reporter(Service):
+    """
+    Keeps the controller informed.
+
+    @ivar reports: how often each came of a report.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        controller: IControllerClient,
+        enrolment: Enrolment,
+        backoff: Backoff,
+        random: Random,
+        account: Callable[[], Report | None],
+        session: str,
+    ) -> None:
+        """
+        @param enrolment: the name to report under, and the window.
+        @param backoff: between reports that do not arrive.
+        @param random: where in the window a report is sent.
+        @param account: what there is to say at the moment.
+        @param session: made anew at each start of the agent.
+        """
+        self.reports: Counter[str] = Counter({SENT: 0, REPEATED: 0, REFUSED: 0, FAILED: 0})
+        self._clock, self._controller, self._enrolment = clock, controller, enrolment
+        self._backoff, self._random, self._account, self._session = backoff, random, account, session
+        self._sequence = 0
+        #: What was sent last, and whether it needs no more sending.
+        self._tried: Report | None = None
+        self._settled = False
+        self._timer: IDelayedCall | None = None
+        #: Whether it is for something new, and has its place in the window.
+        self._prompt = False
+        #: The controller takes no reports.
+        self._deaf = False
+        self._sending: Deferred[Any] | None = None
+        self._trouble = Trouble("reports", self.log)
+
+    def changed(self) -> None:
+        """There may be something else to say."""
+        report = self._due()
+        if report is None or self._sending is not None:
+            return
+        prompt = report.state.final and _lasting(report) != self._tried
+        if self._timer is None or (prompt and not self._prompt):
+            delay = self._random.uniform(0, self._enrolment.report_window)
+            self._set_timer(delay + (0 if prompt else PATIENCE), prompt)
+
+    def joined(self) -> None:
+        """The agent is registered: what the controller was told before, it may have forgotten."""
+        self._cancel_timer()
+        self._tried, self._settled, self._deaf = None, False, False
+        self.changed()
+
+    def startService(self) -> None:
+        """Begin to report."""
+        super().startService()
+        self.changed()
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when all is said, after L{GRACE} seconds at most."""
+        super().stopService()
+        self._cancel_timer()
+        return Deferred.fromCoroutine(self._flush()).addTimeout(GRACE, self._clock, lambda *_: None)
+
+    async def _flush(self) -> None:
+        deadline = self._clock.seconds() + GRACE
+        if self._sending is not None:
+            await self._sending
+        if self._clock.seconds() < deadline:
+            await self._send()
+
+    def _due(self) -> Report | None:
+        """What is to be said, if it is not said yet and there is somebody to say it to."""
+        report = self._account() if self._enrolment.member and not self._deaf else None
+        return None if report is None or (self._settled and _lasting(report) == self._tried) else report
+
+    def _set_timer(self, delay: float, prompt: bool) -> None:
+        self._cancel_timer()
+        if self.running:
+            self._timer, self._prompt = self._clock.callLater(delay, self._turn), prompt
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _turn(self) -> None:
+        self._timer = None
+        self._deaf = False
+        self._sending = sending = Deferred.fromCoroutine(self._send())
+        sending.addErrback(lambda failure: failure.trap(CancelledError))
+        sending.addErrback(self._failed)
+        sending.addCallback(self._ended)
+
+    def _failed(self, failure: Failure) -> None:
+        self.log.failure("a report was not sent; it is tried again", failure)
+        self._set_timer(self._backoff.next(), prompt=False)
+
+    def _ended(self, _: object) -> None:
+        self._sending = None
+        self.changed()
+
+    async def _send(self) -> None:
+        report = self._due()
+        if report is None:
+            return
+        tried = _lasting(report)
+        if tried != self._tried:
+            self._sequence += 1
+        # What was settled before is not: this may arrive although no answer comes.
+        self._tried, self._settled = tried, False
+        report = evolve(report, session=self._session, sequence=self._sequence)
+        try:
+            self._enrolment.report_window = await self._controller.report(report, self._enrolment.agent_id)
+        except ConfdError as error:
+            result = self._not_taken(error)
+        else:
+            result = SENT
+            self._trouble.end()
+            self._backoff.reset()
+            self._enrolment.heard(known=True)
+        self.reports[result] += 1
+        # Unless the controller forgot it meanwhile.
+        self._settled = result != FAILED and self._tried is tried
+
+    def _not_taken(self, error: ConfdError) -> str:
+        if isinstance(error, Conflict) and error.code in ("repeated_report", "out_of_order"):
+            return REPEATED
+        self._trouble.begin(error.message)
+        if isinstance(error, (Conflict, Unprocessable)) or error.code in ("unknown_version", "unknown_namespace"):
+            return REFUSED
+        if error.code == "unknown_agent":
+            self._enrolment.heard(known=False)
+        elif isinstance(error, NotFound):
+            self._deaf = True
+            self._set_timer(DEAF, prompt=False)
+        else:
+            self._set_timer(self._backoff.next(), prompt=False)
+        return FAILED
+
+
+def _lasting(report: Report) -> Report:
+    """What does not change with the moment at which it is said."""
+    return evolve(report, spent=evolve(report.spent, waited=None))

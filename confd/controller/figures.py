@@ -1,0 +1,123 @@
+"""What a controller shows of itself at C{/metrics}."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from confd.controller.convergence import Convergence
+from confd.controller.events import Events
+from confd.controller.intake import Intake
+from confd.controller.outbox import Courier
+from confd.controller.registry import SILENT, Registry
+from confd.controller.snapshot import Snapshot
+from confd.controller.speed import Speed
+from confd.controller.stream import Hub
+from confd.interfaces import IConfigStore
+from confd.metrics import Metrics, Values
+from confd.report import ReportState
+
+#: The states of agents; C{unknown} of those that have reported nothing yet.
+STATES = (SILENT, "unknown", *(state.value for state in ReportState))
+
+
+def figures(
+    store: IConfigStore,
+    snapshot: Snapshot,
+    registry: Registry,
+    convergence: Convergence,
+    speed: Speed,
+    intake: Intake,
+    hub: Hub,
+    events: Events,
+    couriers: Sequence[Courier],
+) -> Metrics:
+    """The figures of a controller, but for those that all roles have."""
+    metrics = Metrics()
+    _of_storage(metrics, store, registry)
+    _of_configurations(metrics, snapshot)
+    _of_agents(metrics, snapshot, registry, convergence)
+    metrics.counter("confd_reports", "Reports of agents that were taken.", lambda: intake.taken, "state")
+    speed.expose(metrics)
+    _of_brokers(metrics, couriers)
+    metrics.gauge("confd_stream_readers", "Streams of configurations that are open.", lambda: {(): len(hub)})
+    metrics.gauge("confd_event_readers", "Streams of events that are open.", lambda: {(): len(events)})
+    return metrics
+
+
+def _of_storage(metrics: Metrics, store: IConfigStore, registry: Registry) -> None:
+    metrics.gauge(
+        "confd_storage_waiting_writes", "Writes that wait for their transaction.", lambda: {(): store.waiting}
+    )
+    metrics.gauge(
+        "confd_unwritten_agents",
+        "Agents whose last poll is still to be written behind.",
+        lambda: {(): registry.unwritten},
+    )
+
+
+def _of_configurations(metrics: Metrics, snapshot: Snapshot) -> None:
+    def each(read: Callable[[Any], float]) -> Callable[[], Values]:
+        return lambda: {it.configuration.namespace: read(it.configuration) for it in snapshot.all()}
+
+    metrics.gauge("confd_config_version", "The version in force.", each(lambda it: it.version), "namespace")
+    metrics.gauge("confd_config_epoch", "The epoch of the version in force.", each(lambda it: it.epoch), "namespace")
+    metrics.gauge(
+        "confd_config_published_timestamp_seconds",
+        "When the version in force was published.",
+        each(lambda it: it.updated_at.timestamp()),
+        "namespace",
+    )
+    metrics.gauge(
+        "confd_config_size_bytes",
+        "Size of the document in force.",
+        each(lambda it: len(it.document.raw)),
+        "namespace",
+    )
+
+
+def _of_agents(metrics: Metrics, snapshot: Snapshot, registry: Registry, convergence: Convergence) -> None:
+    def agents() -> Values:
+        counts = Counter({(name, state): 0 for name in snapshot.namespaces() for state in STATES})
+        silent = {agent_id for name in snapshot.namespaces() for agent_id in registry.presence(name).silent}
+        counts.update(
+            (
+                record.namespace,
+                SILENT if record.id in silent else "unknown" if record.report is None else record.report.state.value,
+            )
+            for record in registry.records()
+        )
+        return counts
+
+    def current() -> Values:
+        found = {}
+        for name in snapshot.namespaces():
+            progress = convergence.progress(name, snapshot.get(name).configuration.version)
+            found[name] = 0 if progress is None else progress.applied
+        return found
+
+    metrics.gauge("confd_agents", "Agents by what they reported last; silent wins.", agents, "namespace", "state")
+    metrics.gauge("confd_agents_current", "Agents that have applied the version in force.", current, "namespace")
+
+
+def _of_brokers(metrics: Metrics, couriers: Sequence[Courier]) -> None:
+    def each(read: Callable[[Courier], float]) -> Callable[[], Values]:
+        return lambda: {courier.broker.name: read(courier) for courier in couriers}
+
+    metrics.gauge(
+        "confd_broker_up", "Whether a broker can be used.", each(lambda it: it.broker.trouble() is None), "broker"
+    )
+    metrics.gauge(
+        "confd_unpublished_namespaces",
+        "Namespaces whose newest announcement a broker does not have.",
+        each(lambda it: it.waiting()),
+        "broker",
+    )
+    metrics.counter("confd_announcements", "Announcements that a broker took.", each(lambda it: it.brought), "broker")
+    metrics.counter(
+        "confd_announcement_failures",
+        "Attempts to bring an announcement to a broker that failed.",
+        each(lambda it: it.failures),
+        "broker",
+    )

@@ -1,0 +1,112 @@
+"""The paths of namespaces."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from attrs import define
+
+from confd import jsontext
+from confd.controller.configs import Configs
+from confd.controller.configs_api import Comment
+from confd.controller.registry import Registry
+from confd.controller.shapes import NamespaceItem
+from confd.controller.snapshot import Snapshot
+from confd.model import DEFAULT_NAMESPACE, NAMESPACE, Conflict, Unavailable, Unprocessable, valid_namespace
+from confd.web.endpoint import Answer, Call, endpoint
+from confd.web.guard import Role
+from confd.web.told import Done, Told, written_as
+from confd.wire import rfc3339
+
+
+class NewNamespace(msgspec.Struct, forbid_unknown_fields=True):
+    """A namespace to make, with its version 1."""
+
+    name: Annotated[str, written_as(NAMESPACE)]
+    config: dict[str, Any]
+    comment: Comment = ""
+
+
+_TOLD = Told(errors=(Unavailable,), tag="namespaces")
+
+
+@define(eq=False)
+class NamespacesApi:
+    """Reads from the snapshot, writes through L{Configs}."""
+
+    _configs: Configs
+    _snapshot: Snapshot
+    _registry: Registry
+
+    @endpoint("GET", "/api/v1/namespaces", Role.ADMIN, "All namespaces, with versions and agent counts.", told=_TOLD)
+    async def namespaces(self, call: Call) -> list[NamespaceItem]:
+        """Sorted by name; the default one is always among them, once they are loaded."""
+        self._snapshot.get(DEFAULT_NAMESPACE)
+        return [self._described(name) for name in self._snapshot.namespaces()]
+
+    @endpoint(
+        "POST",
+        "/api/v1/namespaces",
+        Role.ADMIN,
+        "Make a namespace.",
+        body=NewNamespace,
+        max_body=None,
+        named_by="name",
+        told=Told(
+            {201: NamespaceItem},
+            (Conflict, Unprocessable),
+            example={"name": "edge", "config": {"url": "https://api.github.com"}, "comment": "for the edge"},
+            tag="namespaces",
+        ),
+    )
+    async def create_namespace(self, call: Call) -> Answer:
+        """Its document is version 1 of it."""
+        wanted: NewNamespace = call.body
+        if not valid_namespace(wanted.name):
+            sentence = "A namespace is named by 1 to 63 lower-case letters, digits and dashes."
+            raise Unprocessable("bad_namespace", sentence, [{"pointer": "/name", "message": sentence}])
+        document = jsontext.document(wanted.config)
+        try:
+            draft = self._configs.draft(
+                wanted.name, wanted.config, document, call.identity.name, comment=wanted.comment, attempt=call.attempt
+            )
+        except Unprocessable as error:
+            # Pointers lead to what was sent; there the document is a part of it.
+            details = [{**each, "pointer": f"/config{each['pointer']}"} for each in error.details]
+            raise Unprocessable(error.code, error.message, details) from None
+        await self._configs.create_namespace(draft, call.arrived)
+        return Answer(msgspec.json.encode(self._described(wanted.name)), status=201)
+
+    @endpoint(
+        "DELETE",
+        "/api/v1/namespaces/<name>",
+        Role.ADMIN,
+        "Retire a namespace that no agent uses.",
+        told=Told(errors=(Conflict,), tag="namespaces"),
+    )
+    async def retire_namespace(self, call: Call, name: str) -> Done:
+        """
+        Its history stays on disk; the namespace C{default} stays in use.
+
+        @raise Conflict: it is the default one, or agents of it were heard of lately.
+        """
+        self._snapshot.get(name)
+        if name == DEFAULT_NAMESPACE:
+            raise Conflict("default_namespace", "The namespace default always exists; it cannot be retired.")
+        live = self._registry.live(name)
+        if live:
+            raise Conflict("namespace_in_use", f"{live} agents still ask for {name}; stop or move them first.")
+        await self._configs.retire_namespace(name, call.attempt)
+        return Done(f"Namespace {name} retired")
+
+    def _described(self, name: str) -> NamespaceItem:
+        there = self._snapshot.get(name).configuration
+        return {
+            "name": name,
+            "version": there.version,
+            "epoch": there.epoch,
+            "updated_at": rfc3339(there.updated_at),
+            "agents": self._registry.count(name),
+            "live_agents": self._registry.live(name),
+        }

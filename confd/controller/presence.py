@@ -1,0 +1,66 @@
+"""Who was heard of lately."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from attrs import define, field
+
+
+@define(eq=False)
+class Presence:
+    """
+    The agents of one namespace, in the order in which they were last heard of: who falls silent is found without a look
+    at those who do not.
+    """
+
+    _live: OrderedDict[str, float] = field(factory=OrderedDict)
+    _silent: set[str] = field(factory=set)
+
+    def __len__(self) -> int:
+        return len(self._live) + len(self._silent)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._live
+        yield from self._silent
+
+    @property
+    def live(self) -> int:
+        """How many are not silent."""
+        return len(self._live)
+
+    @property
+    def silent(self) -> set[str]:
+        """Those who are; not to be changed."""
+        return self._silent
+
+    def heard(self, agent_id: str, at: float) -> bool:
+        """
+        It said something.
+
+        @param at: when, in monotonic seconds, never before what was told last.
+        @return: whether that is a change: it is new here, or was silent.
+        """
+        new = agent_id not in self._live
+        self._live[agent_id] = at
+        self._live.move_to_end(agent_id)
+        self._silent.discard(agent_id)
+        return new
+
+    def left(self, agent_id: str) -> None:
+        """It does not belong here any more."""
+        self._live.pop(agent_id, None)
+        self._silent.discard(agent_id)
+
+    def sweep(self, before: float) -> list[str]:
+        """Those who fall silent: not heard of since C{before}."""
+        fallen = []
+        for agent_id, at in self._live.items():
+            if at >= before:
+                break
+            fallen.append(agent_id)
+        for agent_id in fallen:
+            del self._live[agent_id]
+        self._silent.update(fallen)
+        return fallen

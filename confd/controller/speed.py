@@ -1,0 +1,57 @@
+"""How often something is published, and how fast it spreads: for those who draw curves."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from confd.controller.configs import Configs, Publication
+from confd.controller.convergence import Convergence
+from confd.controller.progress import Progress
+from confd.controller.registry import Registry
+from confd.metrics import Histogram, Metrics
+
+#: Percent of the agents of a namespace who make it count as converged: a few are always away.
+MOST = 95
+
+
+class Speed:
+    """Observes publications, and the agents that apply them."""
+
+    def __init__(self, configs: Configs, registry: Registry, convergence: Convergence) -> None:
+        self._registry = registry
+        self._published: Counter[str] = Counter()
+        self._propagation, self._convergence = Histogram(), Histogram()
+        configs.publications.add(self._count)
+        convergence.applications.add(self._measure)
+
+    def _count(self, publication: Publication) -> None:
+        """Something is newly in force."""
+        self._published[publication.revision.configuration.namespace] += 1
+
+    def _measure(self, namespace: str, progress: Progress, took: float) -> None:
+        """
+        One more agent applied a version.
+
+        @param took: milliseconds from the POST.
+        """
+        self._propagation.observe(took / 1000, namespace)
+        if not progress.converged and 100 * progress.applied >= MOST * self._registry.count(namespace):
+            progress.converged = True
+            times = [outcome.took for outcome in progress.outcomes.values() if outcome.took is not None]
+            self._convergence.observe(max(times) / 1000, namespace)
+
+    def expose(self, metrics: Metrics) -> None:
+        """Show the figures."""
+        metrics.counter("confd_publishes", "Versions that were made.", lambda: self._published, "namespace")
+        metrics.histogram(
+            "confd_propagation_seconds",
+            "From a POST to its configuration being applied, of each agent.",
+            self._propagation,
+            "namespace",
+        )
+        metrics.histogram(
+            "confd_convergence_seconds",
+            f"From a POST until {MOST} % of the agents of its namespace had applied it.",
+            self._convergence,
+            "namespace",
+        )

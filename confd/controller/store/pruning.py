@@ -1,0 +1,48 @@
+"""Giving up old revisions, a slice at a time: functions of a cursor, run in the thread of the database."""
+
+from __future__ import annotations
+
+import sqlite3
+
+#: Rows that one transaction deletes at most, as each may hold a large document.
+SLICE = 16
+
+
+def prune(cursor: sqlite3.Cursor, namespace: str, keep: int) -> None:
+    """
+    Keep the newest revisions of a namespace. The others are gone at once, for whoever asks; of their rows a slice is
+    deleted, and the rest later.
+
+    @param keep: how many; 0 keeps all.
+    """
+    if keep:
+        cursor.execute(f"{_GIVE_UP} WHERE name = ?", (keep, namespace))
+        cursor.execute(
+            """DELETE FROM revisions WHERE id IN (
+                SELECT id FROM revisions
+                WHERE namespace = ? AND version <= (SELECT pruned FROM namespaces WHERE name = ?) LIMIT ?)""",
+            (namespace, namespace, SLICE),
+        )
+
+
+def sweep(cursor: sqlite3.Cursor, keep: int) -> int:
+    """
+    The same for all namespaces: after a start, C{keep} may be another than before.
+
+    @return: how many rows were deleted; fewer than L{SLICE} once no more are to be.
+    """
+    if keep:
+        cursor.execute(_GIVE_UP, (keep,))
+    cursor.execute(
+        """DELETE FROM revisions WHERE id IN (
+            SELECT r.id FROM namespaces AS n CROSS JOIN revisions AS r ON r.namespace = n.name AND r.version <= n.pruned
+            WHERE n.pruned > 0 LIMIT ?)""",
+        (SLICE,),
+    )
+    return cursor.rowcount
+
+
+_GIVE_UP = """
+    UPDATE namespaces
+    SET pruned = max(pruned, (SELECT max(version) FROM revisions WHERE namespace = name) - ?)
+"""

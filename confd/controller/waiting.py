@@ -1,0 +1,55 @@
+"""Those who wait until a version has come far enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+
+@define(eq=False)
+class Waiters:
+    """Each is answered once, whether it came far enough in time; one that cancels leaves nothing behind."""
+
+    _clock: IReactorTime
+    _waiting: dict[Deferred[bool], tuple[Callable[[], bool], IDelayedCall]] = field(factory=dict)
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def wait(self, reached: Callable[[], bool], timeout: float) -> Deferred[bool]:
+        """
+        Fires with true as soon as C{reached} is true when L{look} is called, with false after C{timeout} seconds.
+        """
+        answer: Deferred[bool] = Deferred(self._forget)
+        timer = self._clock.callLater(timeout, self._answer, answer, False)
+        self._waiting[answer] = reached, timer
+        self._look(answer)
+        return answer
+
+    def look(self) -> None:
+        """Something has changed."""
+        for answer in list(self._waiting):
+            self._look(answer)
+
+    def give_up(self) -> None:
+        """Answer all of them with false."""
+        for answer in list(self._waiting):
+            self._answer(answer, False)
+
+    def _look(self, answer: Deferred[bool]) -> None:
+        # One that was answered just now may have made another one cancel.
+        if answer in self._waiting and self._waiting[answer][0]():
+            self._answer(answer, True)
+
+    def _answer(self, answer: Deferred[bool], reached: bool) -> None:
+        if answer in self._waiting:
+            self._forget(answer)
+            answer.callback(reached)
+
+    def _forget(self, answer: Deferred[bool]) -> None:
+        _, timer = self._waiting.pop(answer)
+        if timer.active():
+            timer.cancel()

@@ -1,0 +1,88 @@
+"""The values of a history: its lines, what begins a new epoch in it, and who was faster."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from attrs import frozen
+
+from confd.audit import Attempt
+from confd.model import Conflict, Draft, PreconditionFailed, Revision, Tag
+
+
+@frozen
+class Version:
+    """
+    A line of the history: a L{Revision} without its document.
+
+    @ivar poll_interval: seconds.
+    @ivar created_at: when it was committed, UTC.
+    """
+
+    tag: Tag
+    checksum: str
+    poll_interval: int
+    created_at: datetime
+    author: str
+    comment: str = ""
+    rollback_of: int | None = None
+
+    @classmethod
+    def of(cls, revision: Revision) -> Version:
+        """The line of a revision."""
+        there = revision.configuration
+        return cls(
+            there.tag,
+            there.document.checksum,
+            there.poll_interval,
+            there.updated_at,
+            revision.author,
+            revision.comment,
+            revision.rollback_of,
+        )
+
+
+@frozen
+class Renaming:
+    """
+    What an operator asks for after a disaster: a new epoch, in this cluster or in the name of another one.
+
+    @ivar made_at: the wall clock at the door, UTC.
+    @ivar epoch: the new one, above the one in use.
+    @ivar cluster_id: UUID of the cluster to go on as; C{None} stays with the one that it is.
+    @ivar attempt: is put on record in the same transaction.
+    """
+
+    author: str
+    made_at: datetime
+    epoch: int
+    cluster_id: str | None = None
+    comment: str = ""
+    attempt: Attempt | None = None
+
+
+def check_expected(draft: Draft, in_force: Tag) -> None:
+    """
+    Let a draft pass that expects what is in force, or anything.
+
+    @raise PreconditionFailed: C{version_mismatch}.
+    """
+    if draft.expected is not None and draft.expected.isdisjoint({"*", str(in_force)}):
+        raise PreconditionFailed(
+            "version_mismatch",
+            f"The configuration in force is {in_force}, not the one expected; read it, then decide anew.",
+        )
+
+
+def check_renaming(renaming: Renaming, cluster_id: str, epoch: int) -> None:
+    """
+    Let a renaming pass that leads forward.
+
+    @param cluster_id: the one in use.
+    @param epoch: likewise.
+    @raise Conflict: C{epoch_not_higher}, C{same_cluster}.
+    """
+    if renaming.cluster_id == cluster_id:
+        raise Conflict("same_cluster", f"This is the cluster {cluster_id} already; raise the epoch instead.")
+    if renaming.epoch <= epoch:
+        raise Conflict("epoch_not_higher", f"The epoch is {epoch} already; the new one must be higher.")

@@ -1,0 +1,114 @@
+"""What every store must do that keeps the audit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.trial.unittest import TestCase
+from zope.interface.verify import verifyObject
+
+from confd.audit import BEGINNING, DONE, Ending, Entry, verify
+from confd.interfaces import IAuditStore
+from confd.model import ConfdError, Draft
+from confd.testing.examples import a_draft, an_agent, an_attempt
+
+
+def make_iauditstore_tests(fixture: Callable[[TestCase, Draft], Any]) -> type[TestCase]:
+    """The contract of L{IAuditStore}, for the stores that C{fixture} makes; they keep configurations and agents too."""
+
+    class IAuditStoreTests(TestCase):
+        def setUp(self) -> None:
+            self.store = fixture(self, a_draft(poll_interval=30))
+
+        async def entries(self) -> Sequence[Entry]:
+            """All of them, oldest first, and that they are a chain."""
+            entries: Sequence[Entry] = await self.store.audit(1000, None)
+            verification = verify(entries)
+            self.assertEqual((verification.count, verification.reason), (len(entries), ""))
+            return entries[::-1]
+
+        def test_interface(self) -> None:
+            verifyObject(IAuditStore, self.store)
+
+        async def test_begins_empty(self) -> None:
+            self.assertEqual(await self.entries(), [])
+
+        async def test_record(self) -> None:
+            refused = [Ending(an_attempt(1), "forbidden", "why"), Ending(an_attempt(2, who="", target="b"), "x")]
+            await self.store.record(refused)
+            first, second = await self.entries()
+            self.assertEqual(
+                first,
+                Entry(
+                    1,
+                    "2026-11-24T12:30:15.123Z",
+                    "admin",
+                    "192.0.2.7",
+                    "POST /api/v1/config",
+                    "default",
+                    "forbidden",
+                    "why",
+                    "request-1",
+                    BEGINNING,
+                    first.digest(),
+                ),
+            )
+            self.assertEqual((second.number, second.who, second.target, second.previous), (2, "", "b", first.hash))
+            await self.store.record([])
+            self.assertEqual(len(await self.entries()), 2)
+
+        async def test_keeps_any_text(self) -> None:
+            await self.store.record([Ending(an_attempt(target='ü😀\ufffd"\\\x7f\n'), "x", "'; DROP TABLE audit; --")])
+            [entry] = await self.entries()
+            self.assertEqual((entry.target, entry.detail), ('ü😀\ufffd"\\\x7f\n', "'; DROP TABLE audit; --"))
+
+        async def test_in_pages(self) -> None:
+            await self.store.record([Ending(an_attempt(number), "x") for number in range(1, 8)])
+            for before, expected in ((None, [7, 6, 5]), (5, [4, 3, 2]), (2, [1]), (1, []), (10**30, [7, 6, 5])):
+                page = await self.store.audit(3, before)
+                self.assertEqual([each.number for each in page], expected)
+
+        async def test_changes_are_on_record(self) -> None:
+            await self.store.save_agents([an_agent("a")])
+            published = await self.store.publish(a_draft(2, attempt=an_attempt(1)))
+            created = await self.store.create_namespace(a_draft(3, namespace="b", attempt=an_attempt(2)))
+            await self.store.retire_namespace("b", an_attempt(3))
+            await self.store.forget_agent("a", attempt=an_attempt(4))
+            await self.store.rotate_keys(attempt=an_attempt(5))
+            tags = [str(each.configuration.tag) for each in (published, created)]
+            expected = zip(range(1, 6), [*tags, "", "", self.store.keys[0].public], strict=True)
+            self.assertEqual(
+                [(each.request_id, each.outcome, each.detail) for each in await self.entries()],
+                [(f"request-{number}", DONE, detail) for number, detail in expected],
+            )
+
+        async def test_retry_is_on_record_as_what_it_is(self) -> None:
+            draft = a_draft(2, idempotency_key="k", attempt=an_attempt(1))
+            await self.store.publish(draft)
+            await self.store.publish(evolve(draft, attempt=an_attempt(2)))
+            first, second = await self.entries()
+            self.assertEqual(first.detail, second.detail)
+            self.assertEqual((first.request_id, second.request_id), ("request-1", "request-2"))
+
+        async def test_what_failed_is_not_on_record_as_done(self) -> None:
+            for failing in (
+                self.store.publish(a_draft(2, expected=frozenset(), attempt=an_attempt())),
+                self.store.publish(a_draft(2, namespace="no", attempt=an_attempt())),
+                self.store.create_namespace(a_draft(2, attempt=an_attempt())),
+                self.store.retire_namespace("no", an_attempt()),
+            ):
+                await self.assertFailure(failing, ConfdError)
+            self.assertEqual(await self.entries(), [])
+
+        async def test_many_at_once(self) -> None:
+            works: list[Deferred[Any]] = []
+            for number in range(150):
+                works.append(self.store.publish(a_draft(number, attempt=an_attempt(number))))
+                works.append(self.store.record([Ending(an_attempt(number), "x")]))
+            await gatherResults(works)
+            self.assertEqual(len(await self.entries()), 300)
+
+    return IAuditStoreTests

@@ -1,0 +1,411 @@
+"""Tests of L{confd.agent.reporter}."""
+
+from __future__ import annotations
+
+from random import Random
+
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.agent.enrolment import Enrolment
+from confd.agent.forwarder import RETRY_MAX, Forwarder
+from confd.agent.funnel import Funnel
+from confd.agent.reporter import DEAF, GRACE, PATIENCE, Account, Reporter
+from confd.model import (
+    ConfdError,
+    Conflict,
+    Malformed,
+    NotFound,
+    Registration,
+    Unauthenticated,
+    Unavailable,
+    Unprocessable,
+)
+from confd.report import Report, ReportState, Spent
+from confd.timing import Backoff
+from tests.agent.fakes import AGENT_ID, CLUSTER, OTHER_CLUSTER, FakeController, FakeWorker, configuration
+
+DOWN = Unavailable("down", "No controller answers.")
+
+
+def report(version: int, state: str = "applied", **fields: object) -> Report:
+    """What an agent has to say of a version."""
+    return evolve(Report(configuration(version).tag, ReportState(state)), **fields)
+
+
+class ReporterTests(SynchronousTestCase):
+    """L{Reporter}, of an agent that is registered."""
+
+    def setUp(self) -> None:
+        self.build()
+
+    def build(self, seed: int = 1, window: float = 0.0) -> None:
+        self.clock = Clock()
+        self.controller = FakeController(window=window)
+        self.now: Report | None = None
+        self.enrolment = Enrolment(
+            self.clock,
+            self.controller,
+            Backoff(Random(seed)),
+            Registration(),
+            lambda agent_id: None,
+            lambda: self.reporter.joined(),
+        )
+        random = Random(seed)
+        self.reporter = Reporter(
+            self.clock, self.controller, self.enrolment, Backoff(random), random, lambda: self.now, "a"
+        )
+        self.reporter.startService()
+        self.enrolment.startService()
+
+    def say(self, said: Report) -> None:
+        """From now on there is this to say."""
+        self.now = said
+        self.reporter.changed()
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass, in which the agent asks itself again and again whether there is anything to say."""
+        for _ in range(round(seconds * 2)):
+            self.clock.advance(0.5)
+            self.reporter.changed()
+
+    def told(self) -> list[tuple[int, str, int]]:
+        """What was sent, whether or not it arrived: version, state, number."""
+        return [(each.tag.version, each.state.value, each.sequence) for each in self.controller.attempts]
+
+    # -- what is said, and when --
+
+    def test_nothing_to_say(self) -> None:
+        self.wait(10)
+        self.assertEqual(self.told(), [])
+
+    def test_said_once(self) -> None:
+        self.say(report(1))
+        self.wait(3600)
+        self.assertEqual(self.told(), [(1, "applied", 1)])
+        self.assertEqual(self.controller.reports[0].session, "a")
+        self.assertEqual(self.reporter.reports["sent"], 1)
+
+    def test_not_before_it_is_registered(self) -> None:
+        self.controller.failure = DOWN
+        self.enrolment.stopService()
+        self.enrolment.startService()
+        self.say(report(1))
+        self.clock.advance(0.5)
+        self.assertEqual(self.told(), [])
+        self.controller.failure = None
+        self.wait(5)
+        self.assertEqual(self.told(), [(1, "applied", 1)])
+
+    @given(st.integers(), st.floats(0.1, 30))
+    def test_spread_over_the_window(self, seed: int, window: float) -> None:
+        self.build(seed, window)
+        self.say(report(1))
+        self.clock.advance(0)
+        self.assertEqual(self.told(), [])
+        self.clock.advance(window)
+        self.assertEqual(self.told(), [(1, "applied", 1)])
+
+    def test_the_window_is_drawn_from_evenly(self) -> None:
+        moments = []
+        for seed in range(200):
+            self.build(seed, window=10.0)
+            self.say(report(1))
+            (timer,) = self.clock.getDelayedCalls()
+            moments.append(timer.getTime())
+        for begin in range(10):
+            self.assertGreaterEqual(sum(begin <= each < begin + 1 for each in moments), 8)
+
+    def test_the_window_follows_the_controller(self) -> None:
+        self.controller.window = 20.0
+        self.say(report(1))
+        self.wait(0.5)
+        self.assertEqual(self.enrolment.report_window, 20.0)
+
+    def test_only_the_latest_is_said(self) -> None:
+        self.build(window=10.0)
+        for version in range(1, 30):
+            self.say(report(version))
+        self.wait(10)
+        self.assertEqual(self.told(), [(29, "applied", 1)])
+
+    def test_ever_new_ones_do_not_put_it_off(self) -> None:
+        self.build(window=4.0)
+        for version in range(1, 101):
+            self.say(report(version))
+            self.clock.advance(0.1)
+        self.assertGreaterEqual(len(self.told()), 2)
+        self.assertLessEqual(len(self.told()), 12)
+
+    def test_what_is_quickly_done_is_not_said_to_be_begun(self) -> None:
+        self.say(report(1, "applying"))
+        self.clock.advance(PATIENCE / 2)
+        self.say(report(1))
+        self.clock.advance(0)
+        self.wait(10)
+        self.assertEqual(self.told(), [(1, "applied", 1)])
+
+    def test_what_lasts_is_said_to_be_begun(self) -> None:
+        self.say(report(1, "applying"))
+        self.clock.advance(PATIENCE)
+        self.assertEqual(self.told(), [(1, "applying", 1)])
+        self.say(report(1))
+        self.clock.advance(0)
+        self.assertEqual(self.told()[1:], [(1, "applied", 2)])
+
+    def test_how_long_it_waited_is_measured_at_each_attempt(self) -> None:
+        self.controller.failure = DOWN
+        self.say(report(1, spent=Spent(1.0, 2.0, 0.0)))
+        self.clock.advance(0)
+        self.now = report(1, spent=Spent(1.0, 2.0, 40_000.0))
+        self.controller.failure = None
+        self.wait(40)
+        self.assertEqual([each.spent.waited for each in self.controller.attempts], [0.0, 40_000.0])
+        self.assertEqual(self.told(), [(1, "applied", 1)] * 2, "it is the same report")
+
+    # -- one at a time --
+
+    def test_what_comes_while_one_is_under_way_follows(self) -> None:
+        self.controller.hung = True
+        self.say(report(1))
+        self.wait(1)
+        for version in (2, 3):
+            self.say(report(version))
+        self.wait(5)
+        self.assertEqual(self.told(), [(1, "applied", 1)])
+        self.controller.hung = False
+        self.controller.waiting.pop().callback(0.0)
+        self.wait(1)
+        self.assertEqual(self.told(), [(1, "applied", 1), (3, "applied", 2)])
+
+    # -- a controller that does not take it --
+
+    @given(st.integers(), st.integers(1, 600))
+    def test_said_within_the_backoff_of_its_return(self, seed: int, away: int) -> None:
+        self.build(seed)
+        self.controller.failure = DOWN
+        self.say(report(1))
+        self.wait(away)
+        self.controller.failure = None
+        self.wait(31)
+        self.assertEqual([each.tag.version for each in self.controller.reports], [1])
+
+    def test_backs_off(self) -> None:
+        self.controller.failure = DOWN
+        with capturedLogs() as logs:
+            self.say(report(1))
+            self.wait(600)
+        self.assertEqual(len(logs), 1, "said once")
+        self.assertTrue(10 <= len(self.told()) <= 80, len(self.told()))
+        self.assertEqual(self.reporter.reports["failed"], len(self.told()))
+
+    def test_credentials_and_rubbish_are_tried_again(self) -> None:
+        """They may be set right, or be a portal's on the way."""
+        for failure in (Unauthenticated("bad_credentials", "Wrong."), Malformed("not_json", "No JSON.")):
+            self.build()
+            self.controller.failure = failure
+            self.say(report(1))
+            self.wait(10)
+            self.controller.failure = None
+            self.wait(31)
+            self.assertEqual(len(self.controller.reports), 1)
+
+    def test_a_verdict_on_the_report_is_heeded(self) -> None:
+        """It is said in the log, and not sent again; the next one is."""
+        for failure in (
+            NotFound("unknown_version", "There is no such version."),
+            NotFound("unknown_namespace", "There is no such namespace."),
+            Conflict("other_namespace", "It belongs elsewhere."),
+            Unprocessable("bad_field", "It is wrong."),
+        ):
+            with self.subTest(failure.code):
+                self._refused_once(failure)
+
+    def _refused_once(self, failure: ConfdError) -> None:
+        self.build()
+        self.controller.failure = failure
+        with capturedLogs() as logs:
+            self.say(report(1))
+            self.wait(3600)
+        self.assertEqual((len(self.told()), len(logs)), (1, 1))
+        self.assertEqual(self.reporter.reports["refused"], 1)
+        self.controller.failure = None
+        self.say(report(2))
+        self.clock.advance(0)
+        self.assertEqual([each.tag.version for each in self.controller.reports], [2])
+
+    def test_what_was_taken_before_is_taken(self) -> None:
+        """The answer to the first attempt was lost."""
+        for code in ("repeated_report", "out_of_order"):
+            self.build()
+            self.controller.failure = Conflict(code, "It was taken before.")
+            with capturedLogs() as logs:
+                self.say(report(1))
+                self.wait(60)
+            self.assertEqual((len(self.told()), logs, self.reporter.reports["repeated"]), (1, [], 1))
+
+    def test_a_go_controller_is_not_bothered(self) -> None:
+        """It has no such path: once an hour is enough."""
+        self.controller.failure = NotFound("unexpected_answer", "The controller answers 404: 404 page not found")
+        for version in range(1, 60):
+            self.say(report(version))
+            self.wait(50)
+        self.assertEqual(len(self.told()), 1)
+        self.controller.failure = None
+        self.wait(DEAF - 59 * 50 + 1)
+        self.assertEqual([each.tag.version for each in self.controller.reports], [59])
+
+    def test_what_may_have_arrived_is_corrected(self) -> None:
+        """The worker went away, which may have been told or not, and came back as it was before."""
+        self.say(report(1))
+        self.clock.advance(0)
+        self.controller.failure = DOWN
+        self.say(report(1, "applying"))
+        self.clock.advance(PATIENCE)
+        self.controller.failure = None
+        self.say(report(1))
+        self.wait(1)
+        self.assertEqual(self.told(), [(1, "applied", 1), (1, "applying", 2), (1, "applied", 3)])
+
+    # -- a controller that does not know the agent --
+
+    def test_an_unknown_agent_registers_again_and_reports(self) -> None:
+        self.say(report(1))
+        self.clock.advance(0)
+        self.controller.members.clear()
+        self.say(report(2))
+        self.wait(5)
+        self.assertEqual([each.agent_id for each in self.controller.registrations], ["", AGENT_ID])
+        self.assertEqual([each.tag.version for each in self.controller.reports], [1, 2])
+
+    def test_a_forgotten_agent_says_it_again(self) -> None:
+        self.say(report(1))
+        self.clock.advance(0)
+        self.controller.members.clear()
+        self.enrolment.heard(known=False)
+        self.wait(5)
+        self.assertEqual([each.tag.version for each in self.controller.reports], [1, 1])
+
+    def test_a_controller_that_never_knows_it_is_not_hammered(self) -> None:
+        self.controller.members = _Nobody()
+        self.say(report(1))
+        self.wait(600)
+        self.assertTrue(10 <= len(self.told()) <= 80, len(self.told()))
+
+    def test_registered_again_while_a_report_is_under_way(self) -> None:
+        """Whether it was taken before or after is not known: it is said again."""
+        self.controller.hung = True
+        self.say(report(1))
+        self.clock.advance(0)
+        self.controller.hung = False
+        self.reporter.joined()
+        self.controller.waiting.pop().callback(0.0)
+        self.clock.advance(0)
+        self.assertEqual(self.told(), [(1, "applied", 1), (1, "applied", 2)])
+
+    # -- stopping --
+
+    def test_stop_says_what_is_left(self) -> None:
+        self.build(window=30.0)
+        self.say(report(1))
+        self.successResultOf(self.reporter.stopService())
+        self.assertEqual(self.told(), [(1, "applied", 1)])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_stop_says_the_last_after_the_one_under_way(self) -> None:
+        self.controller.hung = True
+        self.say(report(1))
+        self.clock.advance(0)
+        self.say(report(2))
+        stopping = self.reporter.stopService()
+        self.assertNoResult(stopping)
+        self.controller.hung = False
+        self.controller.waiting.pop().callback(0.0)
+        self.successResultOf(stopping)
+        self.assertEqual(self.told(), [(1, "applied", 1), (2, "applied", 2)])
+
+    def test_stop_does_not_wait_for_ever(self) -> None:
+        self.controller.hung = True
+        self.say(report(1))
+        self.clock.advance(0)
+        self.say(report(2))
+        stopping = self.reporter.stopService()
+        self.clock.advance(GRACE)
+        self.successResultOf(stopping)
+        self.assertEqual((self.told(), self.clock.getDelayedCalls()), ([(1, "applied", 1)], []))
+
+    def test_stop_while_the_controller_is_away(self) -> None:
+        self.controller.failure = DOWN
+        self.say(report(1))
+        self.clock.advance(0)
+        self.successResultOf(self.reporter.stopService())
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_defect_is_logged_and_does_not_end_it(self) -> None:
+        self.controller.hung = True
+        self.say(report(1))
+        self.clock.advance(0)
+        self.controller.hung = False
+        self.controller.waiting.pop().errback(ZeroDivisionError())
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.wait(1)
+        self.assertEqual([each.tag.version for each in self.controller.reports], [1])
+
+
+class _Nobody(set[str]):
+    """Forgets whoever is added."""
+
+    def add(self, element: str) -> None:
+        """Not."""
+
+
+class AccountTests(SynchronousTestCase):
+    """L{Account}: of what is in force, or of what is offered in vain."""
+
+    def setUp(self) -> None:
+        self.worker = FakeWorker()
+        self.forwarder = Forwarder(Clock(), self.worker, Backoff(Random(1), RETRY_MAX), lambda _: None)
+        self.forwarder.startService()
+        self.objections: list[str | None] = []
+        self.funnel = Funnel(self.forwarder.deliver, lambda: self.objections.append(self.reason()))
+        self.account = Account(self.funnel, self.forwarder)
+
+    def reason(self) -> str | None:
+        """Of the objection that stands."""
+        return self.funnel.objection and self.funnel.objection.reason
+
+    def test_nothing(self) -> None:
+        self.assertIsNone(self.account())
+
+    def test_what_is_in_force(self) -> None:
+        self.funnel.offer(configuration(7))
+        self.assertEqual(self.account(), self.forwarder.report())
+
+    def test_what_is_offered_in_vain(self) -> None:
+        """It failed, the worker has what it had, and of which cluster that is."""
+        self.funnel.offer(configuration(7))
+        for offered in (configuration(6), configuration(9, cluster_id=OTHER_CLUSTER)):
+            self.funnel.offer(offered)
+            said = self.account()
+            assert said is not None
+            self.assertEqual((said.tag, said.state), (offered.tag, ReportState.FAILED))
+            self.assertEqual((said.error, said.spent), (self.reason(), Spent()))
+            self.assertEqual((said.holds, said.holds_cluster_id), (configuration(7).tag, CLUSTER))
+        self.assertEqual(len(self.objections), 2)
+
+    def test_until_what_is_known_is_in_force_again(self) -> None:
+        for ends in (
+            lambda: self.funnel.offer(configuration(7)),
+            lambda: self.funnel.offer(configuration(8)),
+            lambda: self.funnel.confirmed(),
+        ):
+            self.setUp()
+            self.funnel.offer(configuration(7))
+            self.funnel.offer(configuration(6))
+            ends()
+            self.assertEqual(self.account(), self.forwarder.report())
+            self.assertEqual((len(self.objections), self.objections[-1]), (2, None))

@@ -1,0 +1,208 @@
+"""Every path of the controller on which an admin changes something: each attempt is on record, once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from attrs import evolve, field, frozen
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.audit import Entry, verify
+from confd.web.endpoint import Endpoint, endpoints_of
+from confd.web.site import Limits
+from tests.controller.house import ADMIN, AGENT, House
+
+JSON = {"Content-Type": "application/json"}
+
+
+@frozen
+class Ask:
+    """
+    A request that succeeds in a house that is prepared for it.
+
+    @ivar carried: what comes with it, as L{tests.conversation.Conversation.request} takes it.
+    @ivar target: what its entry is about.
+    @ivar prepare: what has to be done before; returns what to put in the place of C{{}} in path and target.
+    """
+
+    method: str
+    path: str
+    target: str
+    carried: Mapping[str, Any] = field(factory=dict)
+    prepare: Callable[[House], str] = lambda house: ""
+
+    def prepared(self, house: House) -> Ask:
+        """This request, in a house where it can succeed."""
+        name = self.prepare(house)
+        return evolve(self, path=self.path.format(name), target=self.target.format(name))
+
+
+def a_namespace(house: House) -> str:
+    """Make a namespace."""
+    return str(house.caller().post("/api/v1/namespaces", json=A_NAMESPACE, auth=ADMIN).json["name"])
+
+
+def an_old_version(house: House) -> str:
+    """Publish a second version."""
+    house.caller().post("/api/v1/config", json={"url": "https://example.org"}, auth=ADMIN)
+    return ""
+
+
+DOCUMENT = {"url": "https://ip.me", "n": 7}
+A_NAMESPACE = {"name": "team-a", "config": DOCUMENT}
+CLUSTER = "00000000-0000-4000-8000-000000000001"
+
+#: One that succeeds, by the action that its entry names.
+ASKS = {
+    "POST /api/v1/config": Ask("POST", "/api/v1/config", "default", {"json": DOCUMENT}),
+    "POST /api/v1/config/rollback": Ask(
+        "POST", "/api/v1/config/rollback", "default", {"json": {"version": 1}}, an_old_version
+    ),
+    "POST /api/v1/signing-key/rotate": Ask("POST", "/api/v1/signing-key/rotate", ""),
+    "POST /api/v1/namespaces": Ask("POST", "/api/v1/namespaces", "team-a", {"json": A_NAMESPACE}),
+    "DELETE /api/v1/namespaces/<name>": Ask("DELETE", "/api/v1/namespaces/{}", "{}", prepare=a_namespace),
+    "DELETE /api/v1/agents/<agent_id>": Ask("DELETE", "/api/v1/agents/{}", "{}", prepare=lambda house: house.join()),
+    "POST /api/v1/epoch/raise": Ask("POST", "/api/v1/epoch/raise", "", {"json": {}}),
+    "POST /api/v1/cluster/adopt": Ask("POST", "/api/v1/cluster/adopt", CLUSTER, {"json": {"cluster_id": CLUSTER}}),
+}
+
+
+class AuditedTests(SynchronousTestCase):
+    """The joined controller, over HTTP in memory."""
+
+    def setUp(self) -> None:
+        self.house = House()
+
+    def entries(self) -> list[Entry]:
+        """All that is on record, oldest first."""
+        self.successResultOf(self.house.refusals.flush())
+        entries = self.successResultOf(self.house.store.audit(10_000, None))
+        self.assertIsNone(verify(entries).wrong)
+        return list(entries)[::-1]
+
+    def state(self) -> object:
+        """Everything that a change could change, but the record."""
+        store = self.house.store
+        in_force = self.successResultOf(store.in_force())
+        agents = self.successResultOf(store.load_agents())
+        return in_force, agents, store.keys, store.cluster_id, store.epoch, self.house.snapshot.namespaces()
+
+    def declared(self) -> dict[str, Endpoint]:
+        """What is audited in the house, by the action that is put on record."""
+        everything = [declared for api in self.house.apis for declared, _ in endpoints_of(api)]
+        return {f"{each.method} {each.path}": each for each in everything if each.audited}
+
+    def refused(self, ask: Ask, status: int, code: str, who: str, **carried: Any) -> None:
+        """That this changes nothing but the record, where it has one entry."""
+        there, before = self.entries(), self.state()
+        reply = self.house.caller().request(ask.method, ask.path, **carried)
+        self.assertEqual((reply.status, reply.code), (status, code), (ask, carried))
+        self.assertEqual(self.state(), before, ask)
+        [entry] = self.entries()[len(there) :]
+        self.assertEqual((entry.who, entry.outcome, entry.detail), (who, code, ""))
+        self.assertEqual((entry.request_id, entry.peer), (reply.headers["x-request-id"], "127.0.0.1"))
+
+    def test_all_are_tried(self) -> None:
+        self.assertEqual(set(ASKS), set(self.declared()))
+
+    def test_done(self) -> None:
+        """One entry, that is there with the change: the refusals that are written behind do not matter."""
+        for action, ask in ASKS.items():
+            self.house = House()
+            ask = ask.prepared(self.house)
+            there, before = self.entries(), self.state()
+            reply = self.house.caller().request(ask.method, ask.path, auth=ADMIN, **ask.carried)
+            self.assertIn(reply.status, (200, 201), (action, reply))
+            self.assertNotEqual(self.state(), before, action)
+            [entry] = self.successResultOf(self.house.store.audit(10_000, None))[: -len(there) or None]
+            self.assertEqual((entry.who, entry.action, entry.outcome), ("admin", action, "done"))
+            self.assertEqual((entry.target, entry.request_id), (ask.target, reply.headers["x-request-id"]))
+            self.assertEqual(self.entries(), [*there, entry])
+
+    def test_refused_at_the_door(self) -> None:
+        """401, 403, and a page of another site, whatever they asked for."""
+        for ask in ASKS.values():
+            ask = ask.prepared(self.house)
+            for auth, headers, status, code, who in (
+                (None, {}, 401, "unauthenticated", ""),
+                (("admin", "wrong"), {}, 401, "wrong_credentials", ""),
+                (AGENT, {}, 403, "forbidden", "agent"),
+                (ADMIN, {"Origin": "https://evil.example"}, 403, "cross_site", "admin"),
+            ):
+                self.refused(ask, status, code, who, auth=auth, headers=headers, **ask.carried)
+
+    def test_refused_for_what_was_sent(self) -> None:
+        """400, 413, 415 and the like."""
+        for action, declared in self.declared().items():
+            ask = ASKS[action].prepared(self.house)
+            strange = evolve(ask, path=f"{ask.path}?no_such_thing=1")
+            self.refused(strange, 400, "bad_field", "admin", auth=ADMIN, **ask.carried)
+            text = {"body": b"url=x", "headers": {"Content-Type": "text/plain"}}
+            self.refused(ask, 415, "not_json", "admin", auth=ADMIN, **text)
+            if declared.body is not None:
+                self.refused(ask, 400, "not_json", "admin", auth=ADMIN, body=b"{", headers=JSON)
+                if declared.max_body is not None:
+                    large = b" " * (declared.max_body + 1)
+                    self.refused(ask, 413, "body_too_large", "admin", auth=ADMIN, body=large, headers=JSON)
+
+    def test_larger_than_any_document(self) -> None:
+        """413 before anything is read."""
+        ask = ASKS["POST /api/v1/config"]
+        large = b" " * (Limits().body + 1)
+        self.refused(ask, 413, "body_too_large", "admin", auth=ADMIN, body=large, headers=JSON)
+
+    def test_refused_by_the_state_of_things(self) -> None:
+        """404, 409, 412, 422."""
+        publish, create = ASKS["POST /api/v1/config"], ASKS["POST /api/v1/namespaces"]
+        a_namespace(self.house)
+        nowhere = evolve(publish, path="/api/v1/config?namespace=nowhere")
+        gone = Ask("DELETE", "/api/v1/agents/nobody", "nobody")
+        default = Ask("DELETE", "/api/v1/namespaces/default", "default")
+        for ask, status, code, carried in (
+            (nowhere, 404, "unknown_namespace", publish.carried),
+            (gone, 404, "unknown_agent", {}),
+            (default, 409, "default_namespace", {}),
+            (create, 409, "namespace_exists", create.carried),
+            (publish, 412, "version_mismatch", {**publish.carried, "headers": {"If-Match": '"1a2b3c4d.1.99"'}}),
+            (publish, 422, "schema_violation", {"json": {"url": "ftp://x"}}),
+        ):
+            self.refused(ask, status, code, "admin", auth=ADMIN, **carried)
+
+    def test_broken_store(self) -> None:
+        """503, on record as soon as it can be."""
+        for action, ask in ASKS.items():
+            self.house = House()
+            ask = ask.prepared(self.house)
+            there, before = self.entries(), self.state()
+            self.house.store.broken = "The disk is full."
+            reply = self.house.caller().request(ask.method, ask.path, auth=ADMIN, **ask.carried)
+            self.assertEqual((reply.status, reply.code), (503, "storage_unavailable"), action)
+            self.assertEqual((self.entries(), self.state()), (there, before))
+            self.house.store.broken = None
+            self.house.clock.advance(1)
+            [entry] = self.entries()[len(there) :]
+            self.assertEqual((entry.action, entry.outcome), (action, "storage_unavailable"))
+
+    def test_not_yet_loaded(self) -> None:
+        """503 while the controller starts."""
+        self.house = House(started=False)
+        ask = ASKS["POST /api/v1/config"]
+        self.refused(ask, 503, "starting", "admin", auth=ADMIN, **ask.carried)
+
+    def test_no_document_and_no_secret(self) -> None:
+        """Nothing of what is published, of passwords, comments or keys is in any entry."""
+        document = {"url": "https://canary-url.example", "password": "canary-secret"}
+        for auth in (ADMIN, AGENT, ("canary-name", "canary-password"), None):
+            self.house.caller().post(
+                "/api/v1/config?comment=canary-comment",
+                json=document,
+                auth=auth,
+                headers={"Idempotency-Key": "canary-key", "Cookie": "canary-cookie"},
+            )
+        self.house.caller().post("/api/v1/config", json={"url": "canary"}, auth=ADMIN)
+        self.house.caller().post("/api/v1/config", body=b"canary", headers=JSON, auth=ADMIN)
+        entries = self.entries()
+        self.assertEqual(len(entries), 6)
+        self.assertIsNone(re.search("canary", str(entries)))

@@ -1,0 +1,75 @@
+"""The paths of namespaces, as a caller meets them."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.controller.house import ADMIN, AGENT, House
+from tests.conversation import Reply
+
+CONFIG = "/api/v1/config"
+URL = {"url": "http://127.0.0.1/"}
+
+
+class NamespaceTests(SynchronousTestCase):
+    """C{/api/v1/namespaces}."""
+
+    def setUp(self) -> None:
+        self.house = House()
+
+    def create(self, name: str = "blue", **more: object) -> Reply:
+        """Make one."""
+        body = {"name": name, "config": URL, **more}
+        return self.house.caller().post("/api/v1/namespaces", json=body, auth=ADMIN)
+
+    def names(self) -> list[str]:
+        """All there are."""
+        return [each["name"] for each in self.house.caller().get("/api/v1/namespaces", auth=ADMIN).json]
+
+    def retire(self, name: str) -> Reply:
+        """Retire one."""
+        return self.house.caller().delete(f"/api/v1/namespaces/{name}", auth=ADMIN)
+
+    def test_life(self) -> None:
+        """Made, used, retired; versions count in each alone."""
+        self.assertEqual(self.create().status, 201)
+        self.assertEqual(self.names(), ["blue", "default"])
+        reply = self.house.caller().post(f"{CONFIG}?namespace=blue", json=URL, auth=ADMIN)
+        self.assertEqual(reply.json["version"], 2)
+        self.assertEqual(self.house.tag()[-2:], ".1")
+        self.assertEqual(self.retire("blue").status, 200)
+        self.assertEqual(self.names(), ["default"])
+        reply = self.house.caller().get(f"{CONFIG}?namespace=blue", auth=AGENT)
+        self.assertEqual((reply.status, reply.code), (404, "unknown_namespace"))
+
+    def test_counts(self) -> None:
+        """Versions and agents are told."""
+        self.create()
+        self.house.join(namespace="blue")
+        blue, default = self.house.caller().get("/api/v1/namespaces", auth=ADMIN).json
+        self.assertEqual((blue["version"], blue["agents"], default["agents"]), (1, 1, 0))
+
+    def test_in_use(self) -> None:
+        """409 while agents of it live; when they are silent for long enough it can go."""
+        self.create()
+        self.house.join(namespace="blue")
+        reply = self.retire("blue")
+        self.assertEqual((reply.status, reply.code), (409, "namespace_in_use"))
+        self.house.clock.advance(91)
+        self.assertEqual(self.retire("blue").status, 200)
+
+    def test_default_stays(self) -> None:
+        """Whatever happens."""
+        self.assertEqual(self.retire("default").code, "default_namespace")
+
+    def test_mistakes(self) -> None:
+        """Each has an error of its own."""
+        self.create()
+        self.assertEqual((self.create().status, self.create().code), (409, "namespace_exists"))
+        for name in ("", "UPPER", "a b", "x" * 64, "dots.are", "ü"):
+            self.assertEqual(self.create(name).status, 422, name)
+        reply = self.create("green", config={"url": 1})
+        self.assertEqual((reply.status, reply.json["details"][0]["pointer"]), (422, "/config/url"))
+        self.assertEqual(self.create("green", extra=1).status, 400)
+        self.assertEqual(self.retire("nowhere").status, 404)
+        self.assertEqual(self.names(), ["blue", "default"])

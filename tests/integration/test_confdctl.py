@@ -1,0 +1,346 @@
+"""confdctl as it is typed, by people and by scripts, against real processes."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.ctl.failure import Exit
+from tests.integration.fleet import PATIENCE, Fleet, clean_environment, eventually, free_port, request
+from tests.integration.terminal import Terminal
+
+CONFDCTL = (sys.executable, "-m", "confd.ctl")
+RED, GREEN = "\x1b[31m", "\x1b[32m"
+
+
+class Case(SynchronousTestCase):
+    """Somebody with a shell, and a folder for what is made in it."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).resolve()
+        self.folder.mkdir()
+        self.fleet = Fleet(self.folder)
+        self.addCleanup(self.fleet.close)
+        self.environ = clean_environment() | {
+            "CONFD_URL": self.fleet.url,
+            "HOME": str(self.folder),
+            "TMPDIR": str(self.folder),
+        }
+
+    def dev(self) -> None:
+        """Controller, agent and worker, in one process."""
+        ports = ["--port", str(self.fleet.port), "--worker-port", str(free_port())]
+        self.fleet.add("dev", ["confd-dev", *ports], f"{self.fleet.url}/ready").start()
+        eventually(lambda: json.loads(self.type("agents", "-o", "json").stdout))
+
+    def type(self, *words: str, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
+        """A command of a script."""
+        done = subprocess.run(
+            [*CONFDCTL, *words],
+            input=stdin,
+            env=self.environ | environ,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        self.assertNotIn("Traceback", done.stderr)
+        return done
+
+    def good(self, *words: str, **how: str) -> str:
+        """What a command that has to succeed prints."""
+        done = self.type(*words, **how)
+        self.assertEqual(done.returncode, 0, f"{words}\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def value(self, *words: str, **how: str) -> Any:
+        """What a command tells a script."""
+        return json.loads(self.good(*words, "-o", "json", **how))
+
+    def refused(self, status: Exit, *words: str, **how: str) -> str:
+        """What a command that has to fail says: it prints nothing else."""
+        done = self.type(*words, **how)
+        self.assertEqual((done.returncode, done.stdout), (status, ""), f"{words}\n{done.stderr}")
+        self.assertTrue(done.stderr.startswith("confdctl: "), done.stderr)
+        return done.stderr
+
+    def terminal(self, *words: str, **environ: str) -> Terminal:
+        """The same, with somebody at a terminal."""
+        return Terminal([*CONFDCTL, *words], self.environ | environ)
+
+    @contextlib.contextmanager
+    def started(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+        """A command that goes on."""
+        with subprocess.Popen(
+            [*CONFDCTL, *words], env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as child:
+            try:
+                yield child
+            finally:
+                child.kill()
+
+    def editor(self, script: str) -> str:
+        """An editor that does what a script says; the file is its C{$1}."""
+        path = self.folder / "editor"
+        path.write_text(f"#!/bin/sh\nset -e\n{script}\n")
+        path.chmod(0o755)
+        return str(path)
+
+
+class ScriptTests(Case):
+    """Without anybody to ask."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.dev()
+
+    def test_change(self) -> None:
+        """Published, applied, looked at, taken back; all of it on record."""
+        url = f"{self.fleet.url}/ready"
+        done = self.value("set", f"url={url}", "a.b=[1]", "-m", "why", "--yes", "--wait", "applied")
+        self.assertEqual((done["version"], done["convergence"]["applied"]), (2, 1))
+        self.assertEqual(self.value("get"), {"url": url, "a": {"b": [1]}})
+        self.assertEqual(self.good("get", "url"), f"{url}\n")
+        self.assertIn("1 applied", self.good("status"))
+        (changed,) = self.value("diff", "1")["patch"][:1]
+        self.assertIn(changed["op"], ("add", "replace"))
+        self.good("rollback", "1", "--yes")
+        newest, second, first = self.value("history")
+        self.assertEqual((newest["version"], newest["rollback_of"]), (3, 1))
+        self.assertEqual((second["comment"], second["author"], first["version"]), ("why", "admin", 1))
+        self.assertEqual(self.value("get", "--version", "2")["url"], url)
+        self.good("set", "-", "--yes", stdin=json.dumps({"url": url, "via": "pipe"}))
+        self.assertEqual(self.value("get", "via"), "pipe")
+        self.assertIn("Nothing to publish", self.good("set", "via=pipe", "--yes"))
+        self.assertEqual([each["outcome"] for each in self.value("audit")], ["done"] * 3)
+        sound = self.value("audit", "verify")
+        self.assertEqual((sound["sound"], sound["entries"]), (True, 3))
+        self.good("audit", "verify", "--noted", sound["note"])
+
+    def test_fleet(self) -> None:
+        """Agents, one and all; all is well with them; forgotten."""
+        self.good("set", f"url={self.fleet.url}/health", "n=1", "--yes", "--wait", "applied")
+        (agent,) = self.value("agents", "--state", "applied")
+        self.assertEqual(self.value("agents", "show", agent["id"])["hostname"], agent["hostname"])
+        self.assertEqual(self.value("agents", "--match", "no such agent"), [])
+        self.assertEqual({each["state"] for each in self.value("doctor")}, {"ok"})
+        self.good("agents", "forget", agent["id"], "--yes")
+        self.refused(Exit.NOT_FOUND, "agents", "show", "nobody")
+
+    def test_identity(self) -> None:
+        """The epoch is raised, and the agent follows; another cluster is adopted, it does not, and doctor says why."""
+        before = self.value("epoch")
+        raised = self.value("epoch", "raise", "--yes", "-m", "restored")
+        self.assertEqual((raised["epoch"], raised["cluster_id"]), (before["epoch"] + 1, before["cluster_id"]))
+        tag = f"{before['cluster_id'][:8]}.{raised['epoch']}.2"
+        eventually(lambda: [each["applied_tag"] for each in self.value("agents")] == [tag])
+        other = "3f2a1b2c-0000-4000-8000-000000000000"
+        self.assertEqual(self.value("cluster", "adopt", other, "--epoch", "7", "--yes")["cluster_id"], other)
+        (foreign,) = eventually(lambda: self.value("cluster")["foreign"])
+        self.assertEqual(foreign["cluster_id"], before["cluster_id"])
+        done = self.type("doctor")
+        self.assertEqual(done.returncode, Exit.UNSOUND)
+        self.assertIn(f"confdctl cluster adopt {before['cluster_id']}", done.stdout)
+
+    def test_namespaces(self) -> None:
+        """Made, used, retired."""
+        (self.folder / "edge.json").write_text('{"url": "https://example.com"}')
+        self.good("namespaces", "create", "edge", "edge.json")
+        self.good("-n", "edge", "set", "url=https://example.org", "--yes")
+        self.assertEqual(self.good("get", "url", "-n", "edge"), "https://example.org\n")
+        self.assertEqual(
+            {each["name"]: each["version"] for each in self.value("namespaces")}, {"default": 1, "edge": 2}
+        )
+        self.good("namespaces", "retire", "edge", "--yes")
+        self.refused(Exit.NOT_FOUND, "get", "-n", "edge")
+        self.refused(Exit.CONFLICT, "namespaces", "retire", "default", "--yes")
+
+    def test_bad_input(self) -> None:
+        """One sentence and a status for each, and nothing is changed."""
+        (self.folder / "large.json").write_text(json.dumps({"url": "https://example.com", "x": "y" * 2_000_000}))
+        (self.folder / "huge.json").write_bytes(b" " * 5_000_000)
+        for status, words, said in (
+            (Exit.INVALID, ["set", "url=ftp://x", "--yes"], "/url: "),
+            (Exit.INVALID, ["set", "--unset", "url", "--yes"], "url"),
+            (Exit.INVALID, ["set", "large.json", "--yes"], "1048576"),
+            (Exit.INVALID, ["set", "huge.json", "--yes"], "4194304"),
+            (Exit.CONFLICT, ["set", "a=1", "--yes", "--if-match", "00000000.1.1"], "confdctl diff"),
+            (Exit.NOT_FOUND, ["rollback", "99", "--yes"], "99"),
+            (Exit.NOT_FOUND, ["diff", "98", "99"], "9"),
+            (Exit.NOT_FOUND, ["get", "--version", "99"], "99"),
+            (Exit.NOT_FOUND, ["status", "-n", "nowhere"], "nowhere"),
+            (Exit.UNREACHABLE, ["get", "--url", f"http://127.0.0.1:{free_port()}"], "is it running"),
+        ):
+            with self.subTest(words=words):
+                error = self.refused(status, *words)
+                self.assertIn(said, error)
+        for words in (["set", "a=1", "--yes"], ["watch"]):
+            error = self.refused(Exit.DENIED, *words, ADMIN_PASSWORD="hunter2")
+            self.assertNotIn("hunter2", error)
+        self.assertEqual(len(self.value("history")), 1)
+
+    def test_watch(self) -> None:
+        """Each change as it comes, and nothing that an author wrote moves the cursor."""
+        with self.started("watch", "--only", "config", "--count", "2") as watching:
+            assert watching.stdout is not None
+            self.assertIn(".1.1 by ", watching.stdout.readline())
+            self.good("set", "a=1", "--yes", "-m", "\x1b[2Jwhy")
+            self.assertIn(".1.2 by admin: \\x1b[2Jwhy", watching.stdout.readline())
+            self.assertEqual(watching.wait(PATIENCE), 0)
+
+    def test_interrupted(self) -> None:
+        """Ctrl-C, and a reader that goes away, are no errors."""
+        with self.started("watch") as watching:
+            assert watching.stdout is not None and watching.stderr is not None
+            watching.stdout.readline()
+            watching.send_signal(2)
+            self.assertEqual(watching.wait(PATIENCE), Exit.INTERRUPTED)
+            self.assertEqual(watching.stderr.read().strip(), "")
+        read, write = os.pipe()
+        os.close(read)
+        with os.fdopen(write) as nowhere:
+            done = subprocess.run(
+                [*CONFDCTL, "history"], env=self.environ, stdout=nowhere, stderr=subprocess.PIPE, text=True, check=False
+            )
+        self.assertEqual((done.returncode, done.stderr), (Exit.BROKEN_PIPE, ""))
+
+
+class TerminalTests(Case):
+    """With somebody to ask."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.dev()
+
+    def test_asks(self) -> None:
+        """The difference in colours, then a question; a bar while the fleet follows."""
+        with self.terminal("set", "a=1", "--wait", "applied") as screen:
+            screen.expect(f'{GREEN}+  "a": 1')
+            screen.expect("Publish this as version 2 of default, for 1 agent")
+            screen.type("n\n")
+            screen.expect("Nothing was changed.")
+            self.assertEqual(screen.end(), Exit.FAILED)
+        with self.terminal("set", "a=1", "--wait", "applied", NO_COLOR="1") as screen:
+            screen.expect('\n+  "a": 1')
+            screen.expect("[y/N]")
+            screen.type("y\n")
+            screen.expect("Published version 2 of default")
+            screen.expect("1 of 1 agent applied version 2.")
+            self.assertEqual(screen.end(), 0)
+        self.assertNotIn(RED, screen.shown)
+        with self.terminal("set", "a=2") as screen:
+            screen.expect("[y/N]")
+            self.assertEqual(screen.interrupt(), Exit.INTERRUPTED)
+        self.assertEqual(len(self.value("history")), 2)
+
+    def test_editor(self) -> None:
+        """Refused by the schema, the text is offered again; right, it is published."""
+        editor = self.editor(
+            'grep -q ftp "$1" && echo \'{"url": "https://example.org"}\' > "$1" || echo \'{"url": "ftp://x"}\' > "$1"'
+        )
+        with self.terminal("set", "--edit", EDITOR=editor) as screen:
+            screen.expect("/url: ")
+            screen.expect("Edit it again? [Y/n]")
+            screen.type("\n")
+            screen.expect("[y/N]")
+            screen.type("y\n")
+            self.assertEqual(screen.end(), 0)
+        self.assertEqual(self.value("get"), {"url": "https://example.org"})
+        self.assertEqual(list(self.folder.glob("confdctl-*")), [])
+
+    def test_lost_race(self) -> None:
+        """Somebody publishes while the editor is open: told, and what was written is kept, and can be gone on with."""
+        theirs = f"{' '.join(CONFDCTL)} set a=theirs --yes >/dev/null"
+        editor = self.editor(f'{theirs}\necho \'{{"url": "https://example.org", "mine": 1}}\' > "$1"')
+        with self.terminal("set", "--edit", "--yes", EDITOR=editor) as screen:
+            screen.expect("kept in ")
+            self.assertEqual(screen.end(), Exit.CONFLICT)
+        (kept,) = self.folder.glob("confdctl-*/default.json")
+        self.assertIn(str(kept), screen.shown)
+        self.assertEqual(self.value("get", "a"), "theirs")
+        self.good("set", str(kept), "--yes")
+        self.assertEqual(self.value("get", "mine"), 1)
+
+    def test_hostile(self) -> None:
+        """What agents say of themselves is text."""
+        body = {"hostname": "\x1b]0;owned\x07[bold red]h", "metadata": "\u202ex"}
+        request("POST", f"{self.fleet.url}/api/v1/register", body, ("agent", "secret123"))
+        with self.terminal("agents", "--match", "owned") as screen:
+            self.assertEqual(screen.end(), 0)
+        self.assertNotIn("\x1b]", screen.shown)
+        self.assertNotIn("\u202e", screen.shown)
+        self.assertIn("\\x1b]0;owned\\x07[bold red]h", screen.shown.replace("\r\n", ""))
+
+
+class ElsewhereTests(Case):
+    """Other passwords, profiles, and a fleet that does not follow."""
+
+    def test_passwords(self) -> None:
+        """Asked for and not shown; from a file, from a profile."""
+        self.fleet.controller("--admin-password", "open sesame").start()
+        with self.terminal("get", "url") as screen:
+            screen.expect("Password of admin:")
+            screen.type("open sesame\n")
+            self.assertEqual(screen.end(), 0)
+        self.assertNotIn("sesame", screen.shown)
+        folder = self.folder / ".config" / "confd"
+        folder.mkdir(parents=True)
+        (folder / "password").write_text("open sesame\n")
+        (folder / "password").chmod(0o600)
+        (folder / "config.toml").write_text(f'[profiles.here]\nurl = "{self.fleet.url}"\npassword_file = "password"\n')
+        self.good("get", "--password-file", str(folder / "password"))
+        self.good("--profile", "here", "get", CONFD_URL="http://127.0.0.1:1")
+        self.good("get", CONFD_PROFILE="here", CONFD_URL="")
+        (folder / "config.toml").chmod(0o666)
+        self.assertIn("chmod go-w", self.refused(Exit.USAGE, "get"))
+
+    def test_no_quorum(self) -> None:
+        """An agent without its worker: published, and said that it is not applied, by whom."""
+        self.fleet.controller().start()
+        self.fleet.agent(f"http://127.0.0.1:{free_port()}").start()
+        eventually(lambda: self.value("agents"))
+        done = self.type("set", "a=1", "--yes", "--wait", "applied", "--timeout", "1")
+        self.assertEqual(done.returncode, Exit.NO_QUORUM)
+        self.assertIn("Published version 2", done.stdout)
+        self.assertIn("0 of 1 agent applied version 2.", done.stdout)
+        self.assertEqual(len(self.value("status")["convergence"]["laggards"]), 1)
+
+    def test_controller_comes_and_goes(self) -> None:
+        """A watch goes on after a restart."""
+        controller = self.fleet.controller().start()
+        with self.started("watch", "--only", "config", "--count", "2") as watching:
+            assert watching.stdout is not None
+            self.assertIn(".1.1", watching.stdout.readline())
+            controller.stop()
+            controller.start()
+            self.assertIn(".1.1", watching.stdout.readline())
+            self.assertEqual(watching.wait(PATIENCE), 0)
+
+
+class StartTests(Case):
+    """Before anything is asked of anybody."""
+
+    def test_help_is_light(self) -> None:
+        """Help and completion import neither Twisted nor what draws tables."""
+        for environ in ({}, {"_CONFDCTL_COMPLETE": "bash_complete", "COMP_WORDS": "confdctl se", "COMP_CWORD": "1"}):
+            done = subprocess.run(
+                [sys.executable, "-X", "importtime", "-m", "confd.ctl", *([] if environ else ["--help"])],
+                env=self.environ | environ,
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                check=True,
+            )
+            self.assertIn("set", done.stdout)
+            imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+            self.assertIn("click", imported)
+            self.assertEqual(imported & {"twisted", "rich"}, set())

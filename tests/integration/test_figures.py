@@ -1,0 +1,113 @@
+"""
+What real processes show at C{/metrics} after a day's work in small: by the book, and all that F{deploy/} goes by.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from typing import Any
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.integration.fleet import ADMIN, AGENT, base_of, eventually, free_port, request
+from tests.integration.test_end_to_end import FleetTestCase
+from tests.promlint import lint
+from tests.test_deploy import queries, rules, unknown
+from tests.test_metrics import samples
+
+PROMTOOL = shutil.which("promtool")
+
+
+class FiguresTests(FleetTestCase):
+    """The expositions of the three roles."""
+
+    def shown(self, ready: Callable[[dict[str, Any]], bool]) -> dict[str, bytes]:
+        """What each role shows, once that is as the test wants it."""
+
+        def look() -> dict[str, bytes] | None:
+            found = {each.name: request("GET", f"{base_of(each)}/metrics").body for each in self.fleet.processes}
+            return found if ready({name: samples(text) for name, text in found.items()}) else None
+
+        shown: dict[str, bytes] = eventually(look)
+        return shown
+
+    def work(self) -> dict[str, bytes]:
+        """Publish, apply, fetch, be refused; return what is shown then."""
+        # A broker that is down is not ready, and has figures all the same.
+        self.controller.arguments += ["--distribution-strategy", "REDIS"]
+        self.controller.arguments += ["--redis-address", f"127.0.0.1:{free_port()}"]
+        self.controller.health = f"{self.fleet.url}/health"
+        self.fleet.processes.remove(self.agent)
+        self.agent = self.fleet.agent(self.worker, "agent", "--distribution-strategy", "STREAM", ops=True)
+        for process in (self.controller, self.worker, self.agent):
+            process.start()
+        eventually(lambda: request("GET", f"{self.fleet.url}/api/v1/agents", auth=ADMIN).json())
+        self.publish("one")
+        self.arrives("one")
+        for path in ("/api/v1/config", "/nowhere", "/api/v1/agents/nobody", "/%00"):
+            request("GET", f"{self.fleet.url}{path}", auth=AGENT)
+        return self.shown(
+            lambda found: (
+                found["controller"].get(("confd_propagation_seconds_count", (("namespace", "default"),)), 0) > 0
+                and found["agent"][("confd_push_up", (("strategy", "STREAM"),))] == 1
+            )
+        )
+
+    def test_shown(self) -> None:
+        """By the book, and all that was done, and all that is asked for."""
+        shown = self.work()
+        self._by_the_book(shown)
+        self._what_was_done({role: samples(text) for role, text in shown.items()})
+        self._what_deploy_names(shown)
+
+    def _by_the_book(self, shown: dict[str, bytes]) -> None:
+        """Ours for each role; and Prometheus's own tool, where there is one."""
+        for role, text in shown.items():
+            with self.subTest(role=role):
+                self.assertEqual(lint(text), [])
+                self.assertTrue(any(name.startswith("confd_reactor_lag") for name, _ in samples(text)))
+                if PROMTOOL is not None:
+                    done = subprocess.run([PROMTOOL, "check", "metrics"], input=text, capture_output=True, check=False)
+                    self.assertEqual((done.returncode, done.stdout + done.stderr), (0, b""))
+
+    def _what_was_done(self, shown: dict[str, Any]) -> None:
+        """It is all there, and under the right labels."""
+        default = ("namespace", "default")
+        for role, name, labels, value in (
+            ("controller", "confd_config_version", (default,), 2),
+            ("controller", "confd_publishes_total", (default,), 1),
+            ("controller", "confd_agents", (default, ("state", "applied")), 1),
+            ("controller", "confd_agents", (default, ("state", "silent")), 0),
+            ("controller", "confd_agents_current", (default,), 1),
+            ("controller", "confd_convergence_seconds_count", (default,), 1),
+            ("controller", "confd_stream_readers", (), 1),
+            ("controller", "confd_ready", (("part", "store"),), 1),
+            ("controller", "confd_ready", (("part", "REDIS"),), 0),
+            ("controller", "confd_broker_up", (("broker", "REDIS"),), 0),
+            ("controller", "confd_unpublished_namespaces", (("broker", "REDIS"),), 1),
+            ("worker", "confd_worker_config_version", (), 2),
+            ("agent", "confd_applied_version", (), 2),
+            ("agent", "confd_push_connections_total", (("strategy", "STREAM"),), 1),
+        ):
+            with self.subTest(name=name, labels=labels):
+                self.assertEqual(shown[role][name, labels], value)
+        routes = {dict(labels).get("route") for name, labels in shown["controller"] if name.startswith("confd_http")}
+        self.assertIn("/api/v1/agents/<agent_id>", routes)
+        self.assertIn("unmatched", routes)
+        self.assertFalse({"/nowhere", "/api/v1/agents/nobody"} & routes)
+        self.assertGreater(shown["worker"]["confd_hits_total", (("result", "2xx"),)], 0)
+        self.assertGreater(shown["agent"]["confd_deliveries_total", (("result", "applied"),)], 0)
+
+    def _what_deploy_names(self, shown: dict[str, bytes]) -> None:
+        """Each metric that the rules and the dashboard name is shown by someone, with the labels that they go by."""
+        known: dict[str, set[str]] = {"up": set()}
+        for text in shown.values():
+            for family in text_string_to_metric_families(text.decode()):
+                for name in (family.name, *(sample.name for sample in family.samples)):
+                    labels = {label for sample in family.samples for label in sample.labels}
+                    known.setdefault(name, set()).update(labels)
+        for where, expression in (*rules(), *queries()):
+            with self.subTest(where=where):
+                self.assertEqual(list(unknown(expression, known)), [])

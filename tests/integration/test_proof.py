@@ -1,0 +1,243 @@
+"""What became of a change on every machine: convergence, waiting for it, drift and disasters, with real processes."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.fleet import ADMIN, Fleet, Process, base_of, eventually, hit, request, target
+from tests.integration.proxy import Proxy
+
+
+class ProofTestCase(SynchronousTestCase):
+    """A controller, and as many pairs of worker and agent as a test asks for."""
+
+    interval = 1
+
+    def setUp(self) -> None:
+        stack = ExitStack()
+        self.addCleanup(stack.close)
+        self.target = stack.enter_context(target())
+        folder = Path(self.mktemp()).resolve()
+        folder.mkdir()
+        self.fleet = Fleet(folder, self.interval)
+        self.addCleanup(self.fleet.close)
+        self.controller = self.fleet.controller().start()
+        self.workers: list[Process] = []
+        self.agents: list[Process] = []
+
+    def recruit(self, count: int) -> None:
+        """Start so many more pairs; returns once each has applied what is in force."""
+        for number in range(len(self.agents), len(self.agents) + count):
+            worker = self.fleet.worker(f"worker{number}")
+            options = ["--distribution-strategy", "STREAM", "--agent-metadata", f"number={number}"]
+            agent = self.fleet.agent(worker, f"agent{number}", *options, *self.options(number))
+            self.workers.append(worker.start(wait=False))
+            self.agents.append(agent.start(wait=False))
+        self.proven()
+
+    def options(self, number: int) -> list[str]:
+        """What else agent C{number} is told."""
+        return []
+
+    def ask(self, path: str, method: str = "GET", value: Any = None) -> Any:
+        """The administrator's request; its answer, decoded."""
+        answer = request(method, self.fleet.url + path, value, ADMIN, timeout=60)
+        self.assertLess(answer.status, 300, answer.body)
+        return answer.json()
+
+    def convergence(self) -> Any:
+        """Of the version in force."""
+        return self.ask("/api/v1/config/convergence")
+
+    def publish(self, name: str, **query: object) -> Any:
+        """Publish a URL of the target."""
+        answer = self.fleet.publish({"url": f"{self.target}/{name}"}, **query)
+        self.assertIn(answer.status, (200, 202), answer.body)
+        return answer.json() | {"status": answer.status}
+
+    def proven(self) -> Any:
+        """Wait until every agent is known to run the version in force."""
+        return eventually(
+            lambda: (found := self.convergence())["applied"] == found["targeted"] == len(self.agents) and found
+        )
+
+    def known(self) -> dict[int, Any]:
+        """The agents as the controller knows them, by number."""
+        return {int(each["metadata"].partition("=")[2]): each for each in self.ask("/api/v1/agents?limit=500")}
+
+
+class LaggardTests(ProofTestCase):
+    """Who does not run it, and what is known of each."""
+
+    dead, wedged, cut_off = (3, 9, 16), (5, 12), (7,)
+
+    def options(self, number: int) -> list[str]:
+        if number not in self.cut_off:
+            return []
+        self.proxy = Proxy(self.fleet.port, Random(number)).start()
+        self.addCleanup(self.proxy.close)
+        return ["--controller-url", f"http://127.0.0.1:{self.proxy.port}"]
+
+    def laggards(self) -> dict[int, str]:
+        """The state of each, by number."""
+        numbers = {agent["id"]: number for number, agent in self.known().items()}
+        return {numbers[each["id"]]: each["state"] for each in self.convergence()["laggards"]}
+
+    def test_six_of_twenty(self) -> None:
+        """Three dead agents, two workers that hang, one agent without a network: exactly these are named."""
+        self.recruit(20)
+        for number in self.dead:
+            self.agents[number].signal(signal.SIGKILL)
+        for number in self.wedged:
+            self.workers[number].signal(signal.SIGSTOP)
+        self.proxy.blackhole()
+        version = self.publish("next")["version"]
+        six = {*self.dead, *self.wedged, *self.cut_off}
+        eventually(lambda: set(self.laggards()) == six)
+        states = dict.fromkeys((*self.dead, *self.cut_off), "silent") | dict.fromkeys(self.wedged, "applying")
+        eventually(lambda: self.laggards() == states)
+        found = self.convergence()
+        counted = [found[state] for state in ("targeted", "applied", "failed", "applying", "silent", "pending")]
+        self.assertEqual((found["version"], counted), (version, [20, 14, 0, 2, 4, 0]))
+        for hop in ("commit", "notify", "agent", "worker", "ack"):
+            figures = [found["hops"][hop][name] for name in ("p50_ms", "p99_ms", "max_ms")]
+            self.assertEqual(figures, sorted(figures))
+            self.assertGreaterEqual(figures[0], 0)
+        # All of it mends.
+        for number in self.dead:
+            self.agents[number].stop()
+            self.agents[number].start(wait=False)
+        for number in self.wedged:
+            self.workers[number].signal(signal.SIGCONT)
+        self.proxy.heal()
+        self.proven()
+        for worker in self.workers:
+            self.assertEqual(hit(worker), "/next")
+
+
+class WaitTests(ProofTestCase):
+    """C{wait=applied}."""
+
+    def test_wait(self) -> None:
+        """200 when it is reached, 202 with the laggards when not, and a caller who hangs up cancels nothing."""
+        self.recruit(2)
+        answer = self.publish("one", wait="applied", timeout=30)
+        self.assertEqual((answer["status"], answer["convergence"]["applied"]), (200, 2))
+        self.assertEqual([hit(worker) for worker in self.workers], ["/one", "/one"])
+        self.workers[1].signal(signal.SIGSTOP)
+        answer = self.publish("two", wait="applied", quorum=50, timeout=30)
+        self.assertEqual((answer["status"], answer["convergence"]["applied"]), (200, 1))
+        answer = self.publish("three", wait="applied", timeout=1)
+        self.assertEqual(answer["status"], 202)
+        self.assertEqual([each["id"] for each in answer["convergence"]["laggards"]], [self.known()[1]["id"]])
+        with self.assertRaises(socket.timeout):
+            request(
+                "POST",
+                f"{self.fleet.url}/api/v1/config?wait=applied",
+                {"url": f"{self.target}/four"},
+                ADMIN,
+                timeout=0.5,
+            )
+        self.workers[1].signal(signal.SIGCONT)
+        self.assertEqual(self.proven()["version"], answer["version"] + 1)
+        self.assertEqual([hit(worker) for worker in self.workers], ["/four", "/four"])
+
+    def test_refused_by_the_worker(self) -> None:
+        """A document that fits the schema and that no worker can use: failed, in the worker's words (G7)."""
+        self.recruit(1)
+        self.publish("good", wait="applied")
+        answer = self.fleet.publish({"url": "http://user:secret@example.org/"}, wait="applied", timeout=5)
+        self.assertEqual(answer.status, 202, answer.body)
+        (laggard,) = answer.json()["convergence"]["laggards"]
+        self.assertEqual(laggard["state"], "failed")
+        self.assertIn("credentials", laggard["error"])
+        self.assertEqual(hit(self.workers[0]), "/good")
+        self.assertEqual(self.known()[0]["applied_version"], answer.json()["version"] - 1)
+
+
+class DriftTests(ProofTestCase):
+    """A worker that is not as its agent left it (G6)."""
+
+    def test_drift(self) -> None:
+        """Started anew, and told something else behind the agent's back: put right, and reported."""
+        self.recruit(1)
+        self.publish("right", wait="applied")
+        worker = self.workers[0]
+        worker.stop(signal.SIGKILL)
+        worker.start()
+        eventually(lambda: hit(worker) == "/right")
+        eventually(lambda: self.known()[0]["repairs"] == 1)
+        answer = request("POST", f"{base_of(worker)}/config", {"url": f"{self.target}/wrong"})
+        self.assertEqual((answer.status, hit(worker)), (200, "/wrong"))
+        eventually(lambda: hit(worker) == "/right")
+        eventually(lambda: self.known()[0]["repairs"] == 2)
+        self.assertEqual(self.proven()["failed"], 0)
+
+
+class DisasterTests(ProofTestCase):
+    """A controller that is not the one that it was (contract, section 7)."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.recruit(1)
+        self.publish("old", wait="applied")
+        self.database = self.fleet.folder / "controller.db"
+
+    def _held_back(self, tag: str) -> None:
+        """The agent keeps what it has, and the controller knows why."""
+        (laggard,) = eventually(lambda: [each for each in self.convergence()["laggards"] if each["error"]])
+        self.assertEqual(laggard["state"], "failed")
+        self.assertIn("confdctl", laggard["error"])
+        self.assertEqual(self.known()[0]["applied_tag"], tag)
+        self.assertEqual(hit(self.workers[0]), "/new")
+
+    def test_restored_backup(self) -> None:
+        """It is behind its agents; they move when the epoch is raised, and nobody is stuck or reset."""
+        self.controller.stop()
+        shutil.copy(self.database, self.database.with_suffix(".backup"))
+        self.controller.start()
+        self.publish("new", wait="applied")
+        last = self.known()[0]["applied_tag"]
+        self.controller.stop()
+        self.database.with_suffix(".backup").replace(self.database)
+        for rest in ("-wal", "-shm"):
+            self.database.with_name(self.database.name + rest).unlink(missing_ok=True)
+        self.controller.start()
+        self._held_back(last)
+        self.assertEqual(self.ask("/api/v1/cluster")["ahead"]["agents"], 1)
+        raised = self.ask("/api/v1/epoch/raise", "POST", {"comment": "restored"})
+        self.assertEqual(raised["epoch"], 2)
+        self.assertEqual(self.proven()["epoch"], 2)
+        self.assertEqual(hit(self.workers[0]), "/old")
+        self.publish("after", wait="applied")
+        self.assertEqual(hit(self.workers[0]), "/after")
+
+    def test_lost_volume(self) -> None:
+        """Another cluster changes nothing, until it takes the old identity."""
+        old = self.ask("/api/v1/cluster")["cluster_id"]
+        self.publish("new", wait="applied")
+        last = self.known()[0]["applied_tag"]
+        self.controller.stop()
+        for file in self.fleet.folder.glob("controller.db*"):
+            file.unlink()
+        self.controller.start()
+        self._held_back(last)
+        (foreign,) = self.ask("/api/v1/cluster")["foreign"]
+        self.assertEqual((foreign["cluster_id"], foreign["agents"]), (old, 1))
+        adopted = self.ask("/api/v1/cluster/adopt", "POST", {"cluster_id": old})
+        self.assertEqual((adopted["cluster_id"], adopted["epoch"]), (old, 2))
+        self.publish("after", wait="applied")
+        self.assertEqual(hit(self.workers[0]), "/after")
+        # The identity is its own from now on, also after a restart.
+        self.controller.stop()
+        self.controller.start()
+        self.assertEqual(self.ask("/api/v1/cluster")["cluster_id"], old)
+        self.proven()

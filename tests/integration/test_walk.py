@@ -1,0 +1,152 @@
+"""Everybody who may not, at every door of a controller and of a worker."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing
+from http.client import HTTPConnection
+from pathlib import Path
+
+from attrs import field, frozen
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.wire import basic_authorization
+from tests.integration.fleet import ADMIN, AGENT, Fleet, Process, Response, base_of, free_port, request
+from tests.operations import Operation, operations
+
+#: Nobody's credentials.
+STRANGERS = (None, (ADMIN[0], "wrong"), ("", ""), (AGENT[0], ADMIN[1]))
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "get")
+
+
+@frozen
+class House:
+    """
+    A process and its API document.
+
+    @ivar identities: whom it knows, by the names that the document has for them.
+    """
+
+    process: Process
+    identities: dict[str, tuple[str, str]]
+    document: object = field()
+
+    @document.default
+    def _read(self) -> object:
+        return request("GET", f"{base_of(self.process)}/openapi.json").json()
+
+    def ask(self, method: str, path: str, auth: tuple[str, str] | None = None) -> Response:
+        """One request with an exact path; of an answer that does not end only the beginning is read."""
+        port = int(base_of(self.process).rpartition(":")[2])
+        headers = {} if auth is None else {"Authorization": basic_authorization(*auth).decode()}
+        with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+            connection.request(method, path, headers=headers)
+            response = connection.getresponse()
+            lasting = response.getheader("Content-Type") == "text/event-stream"
+            named = {name.lower(): text for name, text in response.getheaders()}
+            return Response(response.status, named, b"" if lasting else response.read())
+
+
+def concrete(path: str) -> str:
+    """A path with something in the place of its variables."""
+    return re.sub(r"\{\w+\}", "1", path)
+
+
+def spellings(path: str) -> set[str]:
+    """Other ways of writing a path, that some reader may take for the same."""
+    return {
+        f"/{path}", f"{path}/", f"{path}//", f"/.{path}", f"/x/..{path}", f"/%2e{path}", f"/%2e%2e{path}",
+        f"{path}/%2e", f"{path}/..", f"{path};x", f"{path}%3bx", f"{path}%00", f"{path}%2f", f"{path}%20",
+        path.upper(), path.replace("/", "%2f"), path.replace("/", "\\"), f"{path}.json", f"http://127.0.0.1{path}",
+    } - {path}  # fmt: skip
+
+
+class WalkTests(SynchronousTestCase):
+    """A controller, and a worker that knows its agent by a password."""
+
+    def setUp(self) -> None:
+        scratch = tempfile.TemporaryDirectory(prefix="confd-walk-")
+        self.addCleanup(scratch.cleanup)
+        fleet = Fleet(Path(scratch.name))
+        self.addCleanup(fleet.close)
+        port = free_port()
+        health = f"http://127.0.0.1:{port}/health"
+        known = {"WORKER_USERNAME": AGENT[0], "WORKER_PASSWORD": AGENT[1]}
+        processes = [fleet.controller(), fleet.add("worker", ["confd-worker", "--port", str(port)], health, **known)]
+        for process in processes:
+            process.start()
+        self.controller = House(processes[0], {"admin": ADMIN, "agent": AGENT})
+        self.worker = House(processes[1], {"agent": AGENT})
+
+    def doors(self) -> Iterator[tuple[House, Operation, str]]:
+        """Every operation of both, with a path that can be asked for."""
+        for house in (self.controller, self.worker):
+            for operation in operations(house.document):
+                yield house, operation, concrete(operation.path)
+
+    def test_strangers(self) -> None:
+        """Who shows no credentials, or wrong ones, finds the public paths open and no other, whatever they lead to."""
+        for house, door, path in self.doors():
+            for auth in STRANGERS:
+                answer = house.ask(door.method, path, auth)
+                where = (door.method, path, auth, answer)
+                if door.who:
+                    self.assertEqual(answer.status, 401, where)
+                    self.assertEqual(answer.headers["www-authenticate"], 'Basic realm="confd", charset="UTF-8"', where)
+                else:
+                    self.assertIn(answer.status, {200, 503}, where)
+
+    def test_roles(self) -> None:
+        """Each identity gets through its own doors and no other."""
+        for house, door, path in self.doors():
+            for name, auth in house.identities.items():
+                answer = house.ask(door.method, path, auth)
+                where = (door.method, path, name, answer)
+                if door.who and name not in door.who:
+                    self.assertEqual((answer.status, answer.json()["code"]), (403, "forbidden"), where)
+                else:
+                    self.assertNotIn(answer.status, {401, 403, 405}, where)
+
+    def test_spellings(self) -> None:
+        """No other way of writing a path leads past its door, none redirects, and none leads anywhere."""
+        for house, door, path in self.doors():
+            for spelling in spellings(path):
+                for auth in (None, *house.identities.values()):
+                    answer = house.ask(door.method, spelling, auth)
+                    # What ends in a variable may have the rest for its value.
+                    value = door.path.endswith("}") and spelling.startswith(path)
+                    kept_out = {400, 401, 403, 404} if value else {400, 404}
+                    self.assertIn(answer.status, kept_out, (door.method, spelling, auth, answer))
+
+    def test_methods(self) -> None:
+        """A method that a path does not tell of is 405 and says which it takes."""
+        for house in (self.controller, self.worker):
+            allowed: dict[str, set[str]] = {}
+            for door in operations(house.document):
+                methods = {"GET", "HEAD"} if door.method == "GET" else {door.method}
+                allowed.setdefault(door.path, set()).update(methods)
+            for path, methods in allowed.items():
+                for method in set(METHODS) - methods:
+                    answer = house.ask(method, concrete(path), ADMIN)
+                    if method.isupper():
+                        self.assertEqual(answer.status, 405, (method, path, answer))
+                        self.assertEqual(set(answer.headers["allow"].split(", ")), methods, (method, path))
+                    else:
+                        self.assertEqual(answer.status, 400, (method, path, answer))
+
+    def test_head(self) -> None:
+        """HEAD answers what GET does, headers and all, but for the body."""
+        changing = {"date", "x-request-id", "content-length", "transfer-encoding"}
+        for house, door, path in self.doors():
+            if door.method != "GET":
+                continue
+            for auth in (None, *house.identities.values()):
+                got, asked = (house.ask(method, path, auth) for method in ("GET", "HEAD"))
+                where = (path, auth, got, asked)
+                self.assertEqual(asked.body, b"", where)
+                self.assertEqual(asked.status, got.status, where)
+                kept = [{name: each.headers[name] for name in each.headers.keys() - changing} for each in (got, asked)]
+                self.assertEqual(kept[0], kept[1], where)

@@ -1,0 +1,107 @@
+"""All that a controller and a worker show to the network: what is served is what the API document tells."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+import confd.controller.assembly
+import confd.worker.assembly
+from confd.options import read
+from confd.settings import ControllerSettings, WorkerSettings
+from confd.web.site import BoundedSite, Limits
+from tests.conversation import Conversation
+from tests.operations import Operation, operations
+
+#: What callers were promised, however it is built.
+PROMISED = {
+    "controller": """
+        GET /, POST /api/v1/register, GET /api/v1/config, POST /api/v1/config, GET /api/v1/namespaces,
+        POST /api/v1/namespaces,
+        DELETE /api/v1/namespaces/{name}, GET /api/v1/agents, GET /api/v1/agents/{agent_id},
+        DELETE /api/v1/agents/{agent_id}, POST /api/v1/report, GET /api/v1/stream, GET /api/v1/events,
+        GET /api/v1/config/history, GET /api/v1/config/versions/{version}, GET /api/v1/config/diff,
+        POST /api/v1/config/rollback, GET /api/v1/config/convergence,
+        GET /api/v1/config/versions/{version}/convergence, GET /api/v1/audit, GET /health, GET /ready,
+        GET /metrics, GET /openapi.json, GET /swagger/index.html
+    """,
+    "worker": """
+        POST /config, GET /config, GET /hit, GET /health, GET /ready, GET /metrics, GET /openapi.json,
+        GET /swagger/index.html
+    """,
+}
+
+
+class Surface:
+    """
+    One role as its composition root joins it, not started.
+
+    @ivar document: its API document.
+    @ivar told: what the document tells of.
+    @ivar served: the methods and paths that it routes, in the notation of the document.
+    """
+
+    def __init__(self, compose: Any, settings: Any) -> None:
+        from twisted.internet import reactor
+
+        factories = [getattr(service, "factory", None) for service in compose(reactor, settings)]
+        [resource] = [factory.resource for factory in factories if isinstance(factory, BoundedSite)]
+        clock = Clock()
+        self.document = Conversation(BoundedSite(clock, resource, Limits()), clock).get("/openapi.json").json
+        self.told: list[Operation] = list(operations(self.document))
+        self.served = {
+            (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
+            for rule in resource._app.url_map.iter_rules()
+            for method in rule.methods - {"HEAD"}
+        }
+
+
+def surfaces() -> dict[str, Surface]:
+    """Those of the roles that have a document, by name."""
+    return {
+        "controller": Surface(confd.controller.assembly.compose, read(ControllerSettings, {}, {})),
+        "worker": Surface(confd.worker.assembly.compose, read(WorkerSettings, {}, {})),
+    }
+
+
+class DocumentTests(SynchronousTestCase):
+    """The documents of both."""
+
+    def setUp(self) -> None:
+        self.surfaces = surfaces()
+
+    def test_valid(self) -> None:
+        """They are OpenAPI 3.1."""
+        for name, surface in self.surfaces.items():
+            OpenAPIV31SpecValidator(surface.document).validate()
+            self.assertEqual(surface.document["openapi"], "3.1.0")
+            self.assertEqual(surface.document["info"]["title"], f"confd {name}")
+
+    def test_complete(self) -> None:
+        """They tell of every path that is served, and of no other."""
+        for surface in self.surfaces.values():
+            self.assertEqual({(each.method, each.path) for each in surface.told}, surface.served)
+
+    def test_promised(self) -> None:
+        """What was promised is there."""
+        for name, paths in PROMISED.items():
+            told = {f"{each.method} {each.path}" for each in self.surfaces[name].told}
+            self.assertLessEqual({path.strip() for path in paths.split(",")}, told)
+
+    def test_told_well(self) -> None:
+        """Every operation says what it is for, what it answers, and how it is refused."""
+        for surface in self.surfaces.values():
+            for each in surface.told:
+                name = f"{each.method} {each.path}"
+                self.assertTrue(each.told["summary"].endswith("."), name)
+                self.assertNotRegex(each.told["description"], r"[A-Z]\{|@", name)
+                self.assertNotEqual(each.told["tags"], ["other"], name)
+                responses = each.told["responses"]
+                self.assertTrue(any(status[0] in "2d" for status in responses), name)
+                self.assertEqual(bool(each.who), "401" in responses, name)
+                if "requestBody" in each.told:
+                    self.assertLessEqual({"400", "413", "415"}, responses.keys(), name)

@@ -1,0 +1,154 @@
+"""What the edge tells of those who ask for a change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import asdict
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.model import Conflict
+from confd.web.edge import LONGEST_TARGET
+from confd.wire import basic_authorization
+from tests.conversation import ELSEWHERE, Conversation
+from tests.web.playground import ADMIN, AGENT, CANARY, Ground
+
+
+class AuditingTests(SynchronousTestCase):
+    """A connection to a playground whose refusals are noted."""
+
+    def setUp(self) -> None:
+        self.ground = Ground()
+        self.caller = self.ground.connect()
+
+    def ask(self, method: str, path: str, **carried: Any) -> int:
+        """Ask for something; return the status."""
+        return self.caller.request(method, path, **carried).status
+
+    def noted(self) -> list[tuple[str, str, str, str]]:
+        """Who, action, target and outcome of what was refused since the last look."""
+        refusals, self.ground.notebook.refusals = self.ground.notebook.refusals, []
+        return [
+            (each.who, each.action, each.target, getattr(error, "code", type(error).__name__))
+            for each, error in refusals
+        ]
+
+    def test_at_the_door(self) -> None:
+        """Who proved nothing has no name, whatever they call themselves."""
+        publish, action = {"json": {}}, "POST /document"
+        for auth, status, who, code in (
+            (None, 401, "", "unauthenticated"),
+            (("admin", "wrong"), 401, "", "wrong_credentials"),
+            (("password-typed-here", ""), 401, "", "wrong_credentials"),
+            (AGENT, 403, "agent", "forbidden"),
+        ):
+            self.assertEqual(self.ask("POST", "/document", auth=auth, **publish), status)
+            self.assertEqual(self.noted(), [(who, action, "", code)])
+        self.assertEqual(self.ask("POST", "/document", auth=ADMIN, headers={"Origin": "null"}, **publish), 403)
+        self.assertEqual(self.noted(), [("admin", action, "", "cross_site")])
+
+    def test_what_they_sent(self) -> None:
+        for status, code, carried in (
+            (400, "not_json", {"body": b"{", "headers": {"Content-Type": "application/json"}}),
+            (400, "bad_field", {"json": {"name": 5}}),
+            (413, "body_too_large", {"json": {"name": "x" * 9000}}),
+            (415, "not_json", {"body": b"{}", "headers": {"Content-Type": "text/plain"}}),
+            (400, "bad_field", {"json": {"name": "x"}, "path": "/names?limit=1"}),
+            (400, "bad_query", {"json": {"name": "x"}, "path": "/names?namespace=a&namespace=b"}),
+        ):
+            path = carried.pop("path", "/names")
+            self.assertEqual(self.ask("POST", path, auth=ADMIN, **carried), status, carried)
+            self.assertEqual(self.noted(), [("admin", "POST /names", "", code)])
+        self.assertEqual(self.ground.api.attempts, [])
+
+    def test_what_handlers_refuse(self) -> None:
+        """With the code; a defect is noted as well."""
+        action = "DELETE /things/<kind>/<name>"
+        for kind, status in (("NotFound", 404), ("Conflict", 409), ("PreconditionFailed", 412), ("Unavailable", 503)):
+            self.assertEqual(self.ask("DELETE", f"/things/{kind}/x%20y", auth=ADMIN), status)
+            self.assertEqual(self.noted(), [("admin", action, f"{kind}/x y", "some_code")])
+        self.assertEqual(self.ask("DELETE", "/things/ValueError/x", auth=ADMIN), 500)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual(self.noted(), [("admin", action, "ValueError/x", "ValueError")])
+
+    def test_what_is_done_is_not_noted(self) -> None:
+        """The handler has the attempt, to put it on record with what it does."""
+        self.assertEqual(self.ask("POST", "/names", json={"name": "new"}, auth=ADMIN), 200)
+        [attempt] = self.ground.api.attempts
+        assert attempt is not None
+        self.assertEqual((attempt.who, attempt.action, attempt.target), ("admin", "POST /names", "new"))
+        self.assertEqual((attempt.peer, attempt.made_at), ("127.0.0.1", self.ground.notebook.now()))
+        self.assertEqual(self.noted(), [])
+
+    def test_larger_than_the_site_takes(self) -> None:
+        """Refused before it is read, whether or not it says how large it is; noted once, with who it was."""
+        head = "POST /names?namespace=a HTTP/1.1\r\nHost: localhost\r\n"
+        endless = "Transfer-Encoding: chunked\r\n\r\n" + "10000\r\n" + "x" * 65536 + "\r\n"
+        for length in ("Content-Length: 9999999\r\n\r\n", endless + endless.partition("\r\n\r\n")[2] * 20):
+            for auth, who, code in ((ADMIN, "admin", "body_too_large"), (None, "", "unauthenticated")):
+                caller = self.ground.connect()
+                sent = f"Authorization: {basic_authorization(*auth).decode()}\r\n" if auth else ""
+                caller.send(f"{head}{sent}{length}".encode())
+                [reply] = caller.replies()
+                self.assertEqual((reply.status, reply.code), (413, "body_too_large"))
+                [(attempt, _)] = self.ground.notebook.refusals
+                self.assertEqual((attempt.request_id, attempt.peer), (reply.headers["x-request-id"], "127.0.0.1"))
+                self.assertEqual(self.noted(), [(who, "POST /names", "", code)])
+
+    def test_larger_than_the_site_takes_elsewhere(self) -> None:
+        """On any other path there is nothing to note, whatever it is."""
+        for start in (b"POST /wish", b"POST /nowhere", b"POST /names/", b"GET /names", b"P\xff /names", b"POST /\xff"):
+            caller = self.ground.connect()
+            caller.send(start + b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n\r\n")
+            self.assertIn(caller.replies()[0].status, (400, 413))
+            self.assertEqual(self.noted(), [])
+
+    def test_reading_and_agents(self) -> None:
+        """Those change nothing that is audited."""
+        for method, path in (("GET", "/wish"), ("POST", "/wish"), ("GET", "/fail/Conflict"), ("POST", "/nowhere")):
+            self.assertGreaterEqual(self.ask(method, path), 400)
+        self.assertEqual(self.noted(), [])
+
+    def test_request_and_peer(self) -> None:
+        reply = Conversation(self.ground.site, self.ground.clock, ELSEWHERE).post("/document")
+        [(attempt, _)] = self.ground.notebook.refusals
+        self.assertEqual((attempt.request_id, attempt.peer), (reply.headers["x-request-id"], ELSEWHERE.host))
+
+    def test_targets(self) -> None:
+        """Taken from the address where the request was not read any further; short, and harmless on a terminal."""
+        for path, target in (
+            ("/names?namespace=a", ""),
+            ("/names", ""),
+            ("/targets?namespace=team-a&x=y", "team-a"),
+            ("/targets?namespace=%1b[31m%00", "\ufffd[31m\ufffd"),
+            (f"/targets?namespace={'x' * 200}", "x" * LONGEST_TARGET),
+            ("/targets?namespace=%ff", "\ufffd"),
+            ("/targets?" + "&".join(f"x{number}=" for number in range(40)), ""),
+            ("/targets", "default"),
+        ):
+            self.ask("POST", path)
+            self.assertEqual([noted[2] for noted in self.noted()], [target], path)
+
+    def test_no_secrets(self) -> None:
+        """What was sent is nowhere in it: credentials, headers, query, body, nor what a handler said."""
+        for carried in (
+            {"auth": ("admin", CANARY)},
+            {"auth": (CANARY, CANARY)},
+            {"headers": {"Authorization": f"Bearer {CANARY}"}},
+            {"auth": ADMIN, "json": {CANARY: CANARY}},
+            {"auth": ADMIN, "body": CANARY.encode(), "headers": {"Content-Type": CANARY}},
+            {"auth": ADMIN, "json": {"name": "x"}, "headers": {"Origin": CANARY, "Cookie": CANARY}},
+        ):
+            self.assertGreaterEqual(self.ask("POST", f"/names?comment={CANARY}", **carried), 400)
+        self.ask("DELETE", "/things/Conflict/x", auth=ADMIN)
+        attempts = [attempt for attempt, _ in self.ground.notebook.refusals]
+        self.assertEqual(len(attempts), 7)
+        self.assertNotIn(CANARY, str([asdict(attempt) for attempt in attempts]))
+
+    def test_caller_who_hung_up(self) -> None:
+        """What they asked for is refused all the same, and noted once."""
+        self.caller.ask("POST", "/later", auth=ADMIN)
+        self.caller.hang_up()
+        self.assertEqual(self.noted(), [])
+        self.ground.api.waiting.pop().errback(Conflict("too_late", "No."))
+        self.assertEqual(self.noted(), [("admin", "POST /later", "", "too_late")])
