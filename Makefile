@@ -8,13 +8,41 @@ PYTHON ?= $(shell for each in python3.13 python3.12 python3.11 python3; do \
 	$$each -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$each && break; \
 	done)
 
-.PHONY: help run test check bench-fanout bench-kill clean
+.PHONY: help run run-controller run-controller-redis run-controller-nats run-agent run-agent-redis run-agent-nats \
+	run-agent-stream run-worker test test-containers check bench-fanout bench-kill bench-proof docker-build docker-up \
+	docker-down docker-logs clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/run.stamp  ## start controller, agent and worker on loopback; Ctrl-C ends them
 	@exec $(BIN)/twistd -n --pidfile= confd-dev --log-format text $(ARGS)
+
+TWISTD = @exec $(BIN)/twistd -n --pidfile=
+
+run-controller: $(VENV)/run.stamp  ## start a controller; ARGS for all of these: options
+	$(TWISTD) confd-controller $(ARGS)
+
+run-controller-redis: $(VENV)/run.stamp  ## start a controller that publishes to a Redis on this machine
+	$(TWISTD) confd-controller --distribution-strategy REDIS $(ARGS)
+
+run-controller-nats: $(VENV)/run.stamp  ## start a controller that publishes to a NATS on this machine
+	$(TWISTD) confd-controller --distribution-strategy NATS $(ARGS)
+
+run-agent: $(VENV)/run.stamp  ## start an agent that polls
+	$(TWISTD) confd-agent $(ARGS)
+
+run-agent-redis: $(VENV)/run.stamp  ## start an agent that listens to a Redis on this machine
+	$(TWISTD) confd-agent --distribution-strategy REDIS $(ARGS)
+
+run-agent-nats: $(VENV)/run.stamp  ## start an agent that listens to a NATS on this machine
+	$(TWISTD) confd-agent --distribution-strategy NATS $(ARGS)
+
+run-agent-stream: $(VENV)/run.stamp  ## start an agent that keeps a stream to its controller open
+	$(TWISTD) confd-agent --distribution-strategy STREAM $(ARGS)
+
+run-worker: $(VENV)/run.stamp  ## start a worker
+	$(TWISTD) confd-worker $(ARGS)
 
 test: $(VENV)/test.stamp  ## run all tests; ARGS, for trial, picks: make test ARGS=tests.test_wire
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
@@ -27,11 +55,34 @@ check: $(VENV)/check.stamp  ## lint, format, types, architecture
 	$(BIN)/mypy
 	@$(MAKE) --no-print-directory test ARGS="tests.test_architecture"
 
+test-containers:  ## run every profile of docker-compose.yml end to end; COMPOSE names the command, ARGS picks profiles
+	scripts/test-containers.py $(ARGS)
+
+# What compose acts on: make docker-up PROFILE=redis
+PROFILE ?= nats
+COMPOSE ?= docker compose
+
+docker-build:  ## build the image
+	$(firstword $(COMPOSE)) build --tag localhost/confd .
+
+docker-up:  ## start a fleet in containers, with NATS unless PROFILE says otherwise; needs .env
+	@test -f .env || { echo "copy .env.example to .env, and give every value in it" >&2; exit 1; }
+	$(COMPOSE) --profile $(PROFILE) up --detach --build
+
+docker-down:  ## stop it; what it stored stays
+	$(COMPOSE) --profile $(PROFILE) down
+
+docker-logs:  ## follow its logs
+	$(COMPOSE) --profile $(PROFILE) logs --follow
+
 bench-fanout: $(VENV)/test.stamp  ## measure from publish to the last of 1000 and 5000 agents, beside the raw brokers
 	$(BIN)/python -m benchmarks.fanout $(ARGS)
 
 bench-kill: $(VENV)/test.stamp  ## kill a controller 200 times under writes, and look for what it lost
 	$(BIN)/python -m benchmarks.kill_nine $(ARGS)
+
+bench-proof: $(VENV)/test.stamp  ## measure from publish until 1000 and 5000 agents are proven to run it, and reports a second
+	$(BIN)/python -m benchmarks.proof $(ARGS)
 
 clean:  ## remove what these targets made
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis _trial_temp* confd-data

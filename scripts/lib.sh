@@ -1,0 +1,100 @@
+# What the scripts here share: processes that are ended whatever happens, ports that are free, and a way to fail.
+# shellcheck shell=bash
+set -euo pipefail
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+if [ -x "$root/.venv/bin/twistd" ]; then PATH="$root/.venv/bin:$PATH"; fi
+command -v twistd >/dev/null || { echo "no twistd: run 'make run' once, or pip install confd" >&2; exit 1; }
+
+folder=$(mktemp -d "${TMPDIR:-/tmp}/confd-script.XXXXXX")
+pids=()
+
+# Only what was started here ends here.
+finish() {
+    local status=$?
+    for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
+    for pid in "${pids[@]}"; do wait "$pid" 2>/dev/null || true; done
+    if [ "$status" != 0 ]; then
+        echo "FAILED; the ends of the logs:" >&2
+        tail -n 5 "$folder"/*.log >&2 || true
+    fi
+    rm -rf "$folder"
+    exit "$status"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+die() { echo "$*" >&2; exit 1; }
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+# start NAME COMMAND ...: in the background; its process id is then in $started.
+start() {
+    local name=$1
+    shift
+    (cd "$folder" && exec "$@") >>"$folder/$name.log" 2>&1 &
+    started=$!
+    pids+=("$started")
+}
+
+# eventually SECONDS COMMAND ...: until it succeeds.
+eventually() {
+    local until=$((SECONDS + $1))
+    shift
+    until "$@" >/dev/null 2>&1; do
+        [ "$SECONDS" -lt "$until" ] || die "in vain: $*"
+        sleep 0.1
+    done
+}
+
+# answers URL TEXT: whether a GET gives exactly this.
+answers() { [ "$(curl -sS --max-time 5 "$1")" = "$2" ]; }
+
+# status ARGUMENTS ...: the HTTP status of a request.
+status() { curl -sS --max-time 30 -o /dev/null -w '%{http_code}' "$@"; }
+
+# field NAME: of the JSON object on standard input.
+field() { python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"; }
+
+# start_controller OPTION ...: then $controller is its address.
+start_controller() {
+    controller_port=${controller_port:-$(free_port)}
+    controller=http://127.0.0.1:$controller_port
+    start controller twistd -n --pidfile= confd-controller --port "$controller_port" "$@"
+    eventually 30 curl -sSf "$controller/ready"
+}
+
+# start_worker: then $worker is its address.
+start_worker() {
+    worker_port=${worker_port:-$(free_port)}
+    worker=http://127.0.0.1:$worker_port
+    start worker twistd -n --pidfile= confd-worker --port "$worker_port"
+    worker_pid=$started
+    eventually 30 curl -sSf "$worker/health"
+}
+
+# start_agent OPTION ...
+start_agent() {
+    start agent twistd -n --pidfile= confd-agent --controller-url "$controller" --worker-url "$worker" \
+        --cache-file "$folder/agent.cache" "$@"
+    agent_pid=$started
+}
+
+# start_target: something to fetch; $target/one.txt says one, and so on.
+start_target() {
+    mkdir "$folder/site"
+    for name in one two three four; do printf '%s' "$name" >"$folder/site/$name.txt"; done
+    local port
+    port=$(free_port)
+    target=http://127.0.0.1:$port
+    start target python3 -m http.server --bind 127.0.0.1 --directory "$folder/site" "$port"
+    eventually 30 curl -sSf "$target/one.txt"
+}
+
+# publish NAME [CURL OPTION ...]: that file of the target; prints the answer.
+publish() {
+    local name=$1
+    shift
+    curl -sSf --max-time 30 -u admin:admin123 -H 'Content-Type: application/json' "$@" \
+        -d "{\"url\": \"$target/$name.txt\"}" "$controller/api/v1/config"
+}

@@ -1,0 +1,232 @@
+#!/usr/bin/env python3
+"""
+Run every profile of docker-compose.yml for real: publish, see it arrive on three workers, make all containers anew, and
+look whether anything was lost.
+
+Needs an engine: docker compose, or podman-compose; COMPOSE names another command. Takes some minutes; starts and removes
+what it calls confd-test-... and nothing else. Arguments pick profiles.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+PROFILES = ("poller", "redis", "nats", "stream")
+
+#: Seconds after which something that should come to be is given up.
+PATIENCE = 120
+
+
+class Failed(Exception):
+    """Something is not as it should be."""
+
+
+def compose_command() -> list[str]:
+    """What runs compose files here."""
+    if os.environ.get("COMPOSE"):
+        return os.environ["COMPOSE"].split()
+    if shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True).returncode == 0:
+        return ["docker", "compose"]
+    if shutil.which("podman-compose"):
+        return ["podman-compose"]
+    raise SystemExit("no engine: install docker with its compose plug-in, or podman-compose, or set COMPOSE")
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Stack:
+    """One profile, with passwords, ports and volumes of its own."""
+
+    def __init__(self, profile: str, folder: Path) -> None:
+        self.profile = profile
+        self.project = f"confd-test-{profile}"
+        self.admin = secrets.token_urlsafe(18)
+        self.controller, self.balancer = free_port(), free_port()
+        self._file = folder / f"{profile}.env"
+        values = {
+            "ADMIN_PASSWORD": self.admin,
+            "AGENT_PASSWORD": secrets.token_urlsafe(18),
+            "REDIS_PASSWORD": secrets.token_urlsafe(18),
+            "NATS_PASSWORD": secrets.token_urlsafe(18),
+            "CONTROLLER_PORT": self.controller,
+            "BALANCER_PORT": self.balancer,
+        }
+        self._file.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
+
+    def compose(self, *arguments: str) -> None:
+        """
+        Run compose.
+
+        @raise Failed: with the end of what it said.
+        """
+        command = [*compose_command(), "-p", self.project, "--env-file", str(self._file), "--profile", self.profile]
+        # What podman builds has a HEALTHCHECK in this format only.
+        environ = os.environ | {"BUILDAH_FORMAT": "docker"}
+        done = subprocess.run([*command, *arguments], cwd=ROOT, env=environ, capture_output=True, text=True)
+        if done.returncode:
+            raise Failed(f"compose {' '.join(arguments)}: {(done.stdout + done.stderr)[-2000:]}")
+
+    def up(self, *arguments: str) -> None:
+        """Start everything, or what is not as it should be."""
+        with pulse(self.project):
+            self.compose("up", "--detach", *arguments)
+
+    def ask(self, method: str, path: str, value: Any = None) -> Any:
+        """A request to the controller, as the administrator; its answer, decoded."""
+        request = urllib.request.Request(f"http://127.0.0.1:{self.controller}{path}", method=method)
+        request.add_header("Authorization", "Basic " + base64.b64encode(f"admin:{self.admin}".encode()).decode())
+        body = None
+        if value is not None:
+            body = json.dumps(value).encode()
+            request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, body, timeout=10) as response:
+            return json.load(response)
+
+    def through_balancer(self, path: str) -> tuple[int, bytes]:
+        """Status and body of a GET from outside."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.balancer}{path}", timeout=10) as response:
+                return response.status, response.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def publish(self, path: str) -> int:
+        """Publish a URL of the controller's own; the version."""
+        version: int = self.ask("POST", "/api/v1/config", {"url": f"http://controller:8080{path}"})["version"]
+        return version
+
+    def applied(self, version: int) -> list[str]:
+        """The ids of the agents that run C{version}, sorted."""
+        agents = self.ask("GET", "/api/v1/agents?limit=500")
+        return sorted(agent["id"] for agent in agents if agent["applied_version"] == version)
+
+
+@contextlib.contextmanager
+def pulse(project: str) -> Iterator[None]:
+    """Run the health checks meanwhile, where podman has no systemd whose timers would."""
+    if not shutil.which("podman") or Path("/run/systemd/system").is_dir():
+        yield
+        return
+    over = threading.Event()
+
+    def check() -> None:
+        while not over.wait(1):
+            listed = subprocess.run(
+                ["podman", "ps", "--filter", f"name={project}", "--format", "{{.Names}}"],
+                capture_output=True,
+                text=True,
+            )
+            for name in listed.stdout.split():
+                subprocess.run(["podman", "healthcheck", "run", name], capture_output=True)
+
+    thread = threading.Thread(target=check)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def eventually(what: str, check: Callable[[], Any]) -> Any:
+    """
+    Wait until C{check} gives something true, and return that.
+
+    @raise Failed: it never does.
+    """
+    until, last = time.monotonic() + PATIENCE, None
+    while time.monotonic() < until:
+        try:
+            last = check()
+        except (OSError, ValueError) as error:
+            last = error
+        else:
+            if last:
+                return last
+        time.sleep(0.5)
+    raise Failed(f"{what}: not within {PATIENCE} s; the last was {last!r}")
+
+
+def expect(what: str, found: Any, wanted: Any) -> None:
+    """
+    Compare.
+
+    @raise Failed: they differ.
+    """
+    if found != wanted:
+        raise Failed(f"{what}: {found!r}, and should be {wanted!r}")
+
+
+def run(stack: Stack) -> None:
+    """
+    The life of one stack.
+
+    @raise Failed: something went wrong.
+    """
+    stack.up("--build")
+    eventually("the controller is ready", lambda: stack.ask("GET", "/ready"))
+    version = stack.publish("/health")
+    agents = eventually("three agents run it", lambda: len(ids := stack.applied(version)) == 3 and ids)
+    eventually("the balancer reaches a worker", lambda: stack.through_balancer("/hit") == (200, b'{"status":"ok"}'))
+    for path in ("/", "/config", "/health", "/metrics", "/hit/../config", "//hit", "/balancer"):
+        expect(f"{path} from outside", stack.through_balancer(path)[0] in (403, 404), True)
+    before = stack.ask("GET", "/api/v1/config")
+    stack.compose("down")
+    stack.up()
+    eventually("the controller is ready again", lambda: stack.ask("GET", "/ready"))
+    expect("the configuration after all was made anew", stack.ask("GET", "/api/v1/config"), before)
+    version = stack.publish("/ready")
+    found = eventually("three agents run the next one", lambda: len(ids := stack.applied(version)) == 3 and ids)
+    expect("the agents after all was made anew", found, agents)
+    expect("how many agents there are", len(stack.ask("GET", "/api/v1/agents?limit=500")), 3)
+
+
+def main(profiles: list[str]) -> int:
+    """One profile after the other; the status is 1 where one failed."""
+    compose_command()
+    unknown = sorted(set(profiles) - set(PROFILES))
+    if unknown:
+        raise SystemExit(f"no such profile: {', '.join(unknown)}; there are {', '.join(PROFILES)}")
+    failed = []
+    with tempfile.TemporaryDirectory(prefix="confd-containers-") as folder:
+        for profile in profiles or PROFILES:
+            stack, began = Stack(profile, Path(folder)), time.monotonic()
+            try:
+                run(stack)
+            except Failed as error:
+                failed.append(profile)
+                print(f"{profile}: FAILED: {error}", flush=True)
+            else:
+                print(f"{profile}: passed in {time.monotonic() - began:.0f} s", flush=True)
+            finally:
+                with contextlib.suppress(Failed):
+                    stack.compose("down", "--volumes")
+    return int(bool(failed))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Each strategy brings a change, also after its broker was killed and came back empty. Arguments pick strategies.
+source "$(dirname "$0")/lib.sh"
+
+start_redis() {
+    start redis redis-server --port "$broker_port" --bind 127.0.0.1 --save '' --dir "$folder"
+    broker_pid=$started
+    eventually 20 redis-cli -p "$broker_port" ping
+}
+
+start_nats() {
+    start nats nats-server --addr 127.0.0.1 --port "$broker_port"
+    broker_pid=$started
+    eventually 20 bash -c "exec 3<>/dev/tcp/127.0.0.1/$broker_port"
+}
+
+tried=0
+start_target
+for strategy in "${@:-POLLER STREAM REDIS NATS}"; do
+    for name in $strategy; do
+        both=() publishing=() interval=1
+        case $name in
+            POLLER | STREAM) ;;
+            REDIS | NATS)
+                server=$(echo "$name" | tr '[:upper:]' '[:lower:]')
+                if ! command -v "$server-server" >/dev/null; then
+                    echo "$name: SKIPPED, there is no $server-server here (Debian: apt install $server-server)"
+                    continue
+                fi
+                broker_port=$(free_port)
+                "start_$server"
+                both=(--redis-address "127.0.0.1:$broker_port")
+                [ "$name" = REDIS ] || both=(--nats-url "nats://127.0.0.1:$broker_port")
+                publishing=(--distribution-strategy "$name")
+                ;;
+            *) die "there is no strategy $name" ;;
+        esac
+        # So long that what arrives soon was pushed.
+        [ "$name" = POLLER ] || interval=300
+        rm -f "$folder/controller.db"* "$folder/agent.cache"*
+        unset controller_port worker_port
+        start_controller --db-path "$folder/controller.db" --default-poll-interval "$interval" "${publishing[@]}" "${both[@]}"
+        start_worker
+        start_agent --distribution-strategy "$name" "${both[@]}"
+        eventually 20 grep -q 'is applied' "$folder/agent.log"
+        publish one >/dev/null
+        eventually 20 answers "$worker/hit" one
+        if [ "${#both[@]}" != 0 ]; then
+            kill -9 "$broker_pid"
+            wait "$broker_pid" 2>/dev/null || true
+            publish two >/dev/null
+            "start_$server"
+            eventually 20 answers "$worker/hit" two
+        fi
+        publish three >/dev/null
+        eventually 20 answers "$worker/hit" three
+        for pid in "${pids[@]:1}"; do kill "$pid" 2>/dev/null || true; done
+        for pid in "${pids[@]:1}"; do wait "$pid" 2>/dev/null || true; done
+        pids=("${pids[0]}")
+        rm -f "$folder"/{controller,agent,worker,redis,nats}.log
+        echo "$name: passed"
+        tried=$((tried + 1))
+    done
+done
+[ "$tried" != 0 ] || die "nothing was tried"

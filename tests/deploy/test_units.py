@@ -1,0 +1,70 @@
+"""The systemd units: valid, confined, and naming only settings and files that exist."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.options import settings_of
+from confd.settings import ROLES, AgentSettings, ControllerSettings, WorkerSettings
+
+UNITS = Path(__file__).resolve().parents[2] / "deploy" / "systemd"
+
+SERVICES = {"controller": ControllerSettings, "agent": AgentSettings, "worker": WorkerSettings}
+
+#: Exposure that C{systemd-analyze security} may find, of 10.
+EXPOSURE = 1.5
+
+_MISSING = None if shutil.which("systemd-analyze") else "there is no systemd-analyze here"
+
+
+class UnitTests(SynchronousTestCase):
+    """C{deploy/systemd}."""
+
+    def unit(self, role: str) -> Path:
+        """The unit of a role, with the program that is installed here instead of the one in /opt."""
+        folder = Path(self.mktemp()).resolve()
+        folder.mkdir()
+        for file in UNITS.iterdir():
+            text = file.read_text().replace("/opt/confd/bin/twistd", str(Path(sys.executable).with_name("twistd")))
+            (folder / file.name).write_text(text)
+        return folder / f"confd-{role}.service"
+
+    def analyze(self, *arguments: str) -> str:
+        """What systemd-analyze says."""
+        done = subprocess.run(["systemd-analyze", *arguments], capture_output=True, text=True)
+        return done.stdout + done.stderr
+
+    def test_valid(self) -> None:
+        for role in SERVICES:
+            unit = self.unit(role)
+            said = [line for line in self.analyze("verify", str(unit)).splitlines() if "confd" in line]
+            self.assertEqual(said, [], role)
+
+    def test_confined(self) -> None:
+        for role in SERVICES:
+            said = self.analyze("security", "--offline=true", str(self.unit(role)))
+            found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", said)
+            assert found is not None, said
+            self.assertLessEqual(float(found[1]), EXPOSURE, role)
+
+    test_valid.skip = test_confined.skip = _MISSING  # type: ignore[attr-defined]
+
+    def test_settings_exist(self) -> None:
+        """Each variable that a unit or an example sets is one of that role, or the file of a secret of it."""
+        for role, settings in SERVICES.items():
+            known = {each.name for each in settings_of(settings)} | {each.file_name for each in settings_of(settings)}
+            unit = (UNITS / f"confd-{role}.service").read_text()
+            example = (UNITS.parent / "etc" / f"{role}.env").read_text()
+            named = re.findall(r"^Environment=(\w+)=", unit, re.M) + re.findall(r"^#?(\w+)=", example, re.M)
+            self.assertEqual(set(named) - known, set(), role)
+            self.assertTrue(named)
+
+    def test_roles_are_complete(self) -> None:
+        """All but the one for a first try."""
+        self.assertEqual({*SERVICES.values()}, {each for each in ROLES if "Dev" not in each.__name__})
