@@ -21,7 +21,6 @@ RUN mkdir -m 0700 /var/lib/confd && chown 10001:10001 /var/lib/confd
 # By number: Kubernetes and others check that it is not root.
 USER 10001:10001
 WORKDIR /var/lib/confd
-VOLUME /var/lib/confd
 ENV PATH=/opt/confd/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     DB_PATH=/var/lib/confd/controller.db \
