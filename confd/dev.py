@@ -18,7 +18,8 @@ from confd.settings import ROLES, AgentSettings, ControllerSettings, DevSettings
 
 _WELCOME = """
 confd is running: a controller on port {port}, an agent, and a worker on port {worker_port}.
-See what the worker fetches, publish another URL, and see it arrive:
+The dashboard: http://127.0.0.1:{port}/ (user admin, password admin123). Or at the prompt:
+see what the worker fetches, publish another URL, and see it arrive:
 
   curl http://127.0.0.1:{worker_port}/hit
   curl -u admin:admin123 -H 'Content-Type: application/json' -d '{{"url": "http://127.0.0.1:{worker_port}/health"}}' \\

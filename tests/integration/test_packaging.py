@@ -104,7 +104,7 @@ class WheelTests(Case):
         """Drop-ins, schemas and the type marker are in it, tests and the like are not."""
         names = set(ZipFile(self.wheel).namelist())
         clone = {str(path.relative_to(ROOT)) for each in ("confd", "twisted") for path in (ROOT / each).rglob("*")}
-        shipped = {name for name in clone if name.endswith((".py", ".sql", ".typed", ".html", ".js", ".css"))}
+        shipped = {name for name in clone if name.endswith((".py", ".sql", ".typed", ".html", ".js", ".css", ".svg"))}
         self.assertEqual(shipped - names, set())
         self.assertLessEqual({"confd/py.typed", "twisted/plugins/confd_services.py"}, names)
         self.assertTrue(any(name.startswith("confd/controller/store/schema/") for name in names))

@@ -1,0 +1,120 @@
+/** Where the dashboard is built and joined: one view at a time, of one namespace, live. */
+
+import { Api } from "./api.js";
+import { Audit } from "./audit.js";
+import { Convergence } from "./convergence.js";
+import { h, fill } from "./dom.js";
+import { Editor } from "./editor.js";
+import { Events } from "./events.js";
+import { Fleet } from "./fleet.js";
+import { Force } from "./force.js";
+import { Health } from "./health.js";
+import { History } from "./history.js";
+import { ago } from "./words.js";
+
+const VIEWS = ["overview", "configuration", "history", "fleet", "audit"];
+const TOLD = { connecting: "Connecting…", live: "Live", lost: "Disconnected, trying again" };
+
+/** Milliseconds between two updates of "12 s ago". */
+const TICK = 10000;
+
+const byId = (id) => document.getElementById(id);
+
+class App {
+  constructor() {
+    this.api = new Api();
+    this.editor = new Editor(byId("editor"), this.api);
+    this.fleet = new Fleet(byId("agents"), this.api);
+    this.history = new History(byId("versions"), this.api);
+    this.audit = new Audit(byId("attempts"));
+    this.health = new Health(byId("health"));
+    this.force = new Force(byId("force"));
+    this.convergence = new Convergence(byId("convergence"), byId("laggards"));
+    this.events = new Events(
+      (kind, data) => this.heard(kind, data),
+      (state) => this.connection(state),
+    );
+    this.choice = byId("namespaces");
+    this.choice.addEventListener("change", () => (location.hash = `${this.view}/${this.choice.value}`));
+    addEventListener("hashchange", () => this.route());
+    addEventListener("beforeunload", (event) => this.editor.dirty && event.preventDefault());
+    setInterval(tick, TICK);
+    this.route();
+  }
+
+  /** The address says which view of which namespace: "#fleet/edge". */
+  route() {
+    const [view, namespace] = location.hash.slice(1).split("/");
+    if (view === "main") return;
+    const moved = this.view !== view;
+    this.view = VIEWS.includes(view) ? view : "overview";
+    if (!this.namespace || (namespace && namespace !== this.namespace)) this.move(namespace || "default");
+    for (const each of VIEWS) byId(`view-${each}`).hidden = each !== this.view;
+    for (const link of document.querySelectorAll("nav a")) {
+      const [there] = link.hash.slice(1).split("/");
+      link.hash = `${there}/${this.namespace}`;
+      if (there === this.view) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+    document.title = `${this.view[0].toUpperCase()}${this.view.slice(1)} · confd`;
+    this.fleet.show(this.view === "fleet");
+    this.history.show(this.view === "history");
+    this.audit.show(this.view === "audit");
+    this.health.show(this.view === "overview");
+    if (moved) scrollTo(0, 0);
+  }
+
+  move(namespace) {
+    this.namespace = namespace;
+    this.api = new Api(namespace);
+    const { editor, fleet, history, audit, health, force, convergence } = this;
+    for (const part of [editor, fleet, history, audit, health, force, convergence]) part.move(this.api);
+    this.events.follow(this.api.url("/api/v1/events"));
+    this.choose();
+  }
+
+  async choose() {
+    let names = [this.namespace];
+    try {
+      names = (await this.api.get("/api/v1/namespaces")).map(({ name }) => name);
+      const unknown = !names.includes(this.namespace);
+      this.notice(unknown ? `There is no namespace ${this.namespace}; choose another one.` : "");
+      if (unknown) names.push(this.namespace);
+    } catch (error) {
+      this.notice(error.message);
+    }
+    fill(this.choice, ...names.map((name) => h("option", { value: name }, name)));
+    this.choice.value = this.namespace;
+  }
+
+  notice(text) {
+    byId("notice").textContent = text;
+    byId("notice").hidden = !text;
+  }
+
+  connection(state) {
+    const pill = byId("connection");
+    pill.textContent = TOLD[state];
+    pill.dataset.state = state;
+    if (state === "live" && this.lost) {
+      this.choose();
+      this.fleet.refresh();
+    }
+    this.lost = state === "lost";
+  }
+
+  heard(kind, data) {
+    if (kind === "agents") return this.fleet.changed(data);
+    if (kind === "convergence") return this.convergence.show(data);
+    this.force.show(data);
+    this.editor.refresh();
+    this.history.refresh();
+    this.audit.refresh();
+  }
+}
+
+function tick() {
+  for (const each of document.querySelectorAll("time")) each.textContent = ago(each.dateTime);
+}
+
+new App();

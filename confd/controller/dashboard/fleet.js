@@ -1,0 +1,240 @@
+/** The fleet as a table. */
+
+import { Agents, STATES, seen, stateOf } from "./agents.js";
+import { closer, dialog, fill, h, trouble } from "./dom.js";
+import { Rows } from "./rows.js";
+import { ago, count, duration, moment, plural } from "./words.js";
+
+const COLUMNS = {
+  hostname: "Host",
+  state: "State",
+  version: "Version",
+  strategy: "Strategy",
+  seen: "Last seen",
+  error: "Error",
+  metadata: "Metadata",
+};
+
+/** Milliseconds between two looks at the whole fleet: polls are no news, but move "last seen". */
+const PERIOD = 30000;
+
+/** Milliseconds until a look, where more agents changed than the news name. */
+const SOON = 5000;
+
+/** All agents of a namespace, live. */
+export class Fleet {
+  constructor(root, api) {
+    const agents = new Agents();
+    Object.assign(this, { api, agents, fresh: agents, frame: 0, loading: null, stale: true, soon: 0, visible: false });
+    this.wanted = { words: "", states: new Set(), column: "hostname", descending: false };
+    this.build(root);
+    setInterval(() => this.visible && this.load(), PERIOD);
+  }
+
+  build(root) {
+    this.total = h("p.quiet", { role: "status" });
+    const search = h("input", {
+      type: "search",
+      placeholder: "Host, metadata, error…",
+      "aria-label": "Filter the agents",
+      oninput: () => this.want({ words: search.value }),
+    });
+    this.chips = Object.fromEntries(STATES.map((state) => [state, this.chip(state)]));
+    this.heads = Object.entries(COLUMNS).map(([column, label]) => this.head(column, label));
+    const canvas = h("div.canvas", { role: "presentation" });
+    const viewport = h(
+      "div.viewport",
+      { tabIndex: 0, role: "rowgroup", "aria-label": "Agents; scroll with the arrow keys" },
+      canvas,
+    );
+    this.table = h(
+      "div.table",
+      { role: "table", "aria-label": "Agents" },
+      h("div", { role: "rowgroup" }, h("div.row.head", { role: "row" }, ...this.heads)),
+      viewport,
+    );
+    this.rows = new Rows(viewport, canvas, () => this.row(), write);
+    this.says = h("div", {});
+    const chips = h("div.chips", { role: "group", "aria-label": "Only in these states" }, ...Object.values(this.chips));
+    fill(
+      root,
+      h("header", {}, h("h1", { id: "fleet-title" }, "Fleet"), this.total),
+      h("div.tools", {}, search, chips),
+      this.says,
+      this.table,
+    );
+  }
+
+  chip(state) {
+    const press = () => {
+      const { states } = this.wanted;
+      if (!states.delete(state)) states.add(state);
+      button.setAttribute("aria-pressed", states.has(state));
+      this.schedule();
+    };
+    const button = h(
+      `button.chip.${state}`,
+      { type: "button", "aria-pressed": "false", onclick: press },
+      state,
+      " ",
+      h("b", {}, "0"),
+    );
+    return button;
+  }
+
+  head(column, label) {
+    const turn = () => this.want({ column, descending: this.wanted.column === column && !this.wanted.descending });
+    return h(`div.cell.of-${column}`, { role: "columnheader" }, h("button", { type: "button", onclick: turn }, label));
+  }
+
+  row() {
+    const open = () => this.open(button.dataset.id);
+    const button = h("button.link", { type: "button", onclick: open });
+    const cells = Object.keys(COLUMNS).map((column) => h(`div.cell.of-${column}`, { role: "cell" }));
+    cells[0].append(button);
+    return h("div.row", { role: "row" }, ...cells);
+  }
+
+  want(change) {
+    Object.assign(this.wanted, change);
+    this.schedule();
+  }
+
+  /** Somebody looks, or turned away. */
+  show(visible) {
+    this.visible = visible;
+    if (visible && this.stale) this.load();
+    this.schedule();
+  }
+
+  /** Another namespace. */
+  move(api) {
+    this.api = api;
+    this.loading?.abort();
+    this.agents = this.fresh = new Agents();
+    this.refresh();
+    this.schedule();
+  }
+
+  /** What is here may be out of date. */
+  refresh() {
+    Object.assign(this, { stale: true, soon: 0 });
+    if (this.visible) this.load();
+  }
+
+  async load() {
+    this.loading?.abort();
+    clearTimeout(this.soon);
+    const loading = (this.loading = new AbortController());
+    Object.assign(this, { stale: false, soon: 0 });
+    const fresh = (this.fresh = new Agents());
+    const first = this.agents.byId.size === 0;
+    try {
+      for await (const page of this.api.agents(loading.signal)) {
+        fresh.put(page);
+        if (first) this.take(fresh);
+      }
+      this.take(fresh);
+      fill(this.says);
+    } catch (error) {
+      if (error.name === "AbortError") return;
+      this.stale = true;
+      fill(this.says, trouble(error));
+    }
+  }
+
+  take(agents) {
+    this.agents = agents;
+    this.schedule();
+  }
+
+  /** The event of that name. */
+  changed({ agents, forgotten = [], more }) {
+    // What is being loaded may be older than the news.
+    for (const each of new Set([this.agents, this.fresh])) {
+      each.put(agents);
+      each.remove(forgotten);
+    }
+    if (more) this.soon ||= setTimeout(() => this.refresh(), SOON);
+    this.schedule();
+  }
+
+  schedule() {
+    if (!this.visible) return;
+    this.frame ||= requestAnimationFrame(() => {
+      this.frame = 0;
+      this.draw();
+    });
+  }
+
+  draw() {
+    const found = this.agents.select(this.wanted);
+    const all = this.agents.byId.size;
+    const counts = this.agents.counts();
+    for (const state of STATES) this.chips[state].lastChild.textContent = count(counts[state]);
+    Object.keys(COLUMNS).forEach((column, place) => {
+      const order = this.wanted.descending ? "descending" : "ascending";
+      this.heads[place].setAttribute("aria-sort", this.wanted.column === column ? order : "none");
+    });
+    this.total.textContent =
+      found.length === all ? plural(all, "agent") : `${count(found.length)} of ${plural(all, "agent")}`;
+    this.table.setAttribute("aria-rowcount", found.length + 1);
+    this.rows.show(found);
+  }
+
+  async open(id) {
+    const body = h("div", { tabIndex: 0 }, h("p.quiet", {}, "Loading…"));
+    dialog("Agent", body, [closer("Close")]);
+    try {
+      fill(body, ...described(await this.api.get(`/api/v1/agents/${encodeURIComponent(id)}`)));
+    } catch (error) {
+      fill(body, trouble(error));
+    }
+  }
+}
+
+function write(row, agent, index) {
+  row.setAttribute("aria-rowindex", index + 2);
+  const [host, state, version, strategy, last, error, metadata] = row.children;
+  const button = host.firstChild;
+  button.dataset.id = agent.id;
+  button.textContent = agent.hostname || agent.id;
+  fill(state, h(`span.state.${stateOf(agent)}`, {}, stateOf(agent)));
+  version.textContent = agent.applied_version ?? "–";
+  strategy.textContent = agent.strategy || "–";
+  last.textContent = ago(seen(agent));
+  error.textContent = error.title = agent.error ?? "";
+  metadata.textContent = metadata.title = agent.metadata;
+}
+
+function described(agent) {
+  const facts = {
+    Host: agent.hostname || "–",
+    Id: agent.id,
+    State: stateOf(agent),
+    Version: agent.applied_tag ?? "–",
+    "Worker asked": agent.verified === null ? "–" : agent.verified ? "yes, it has it" : "no, taken at its word",
+    Strategy: agent.strategy || "–",
+    Metadata: agent.metadata || "–",
+    "Last poll": moment(agent.last_poll),
+    Registered: moment(agent.registered_at),
+    Repairs: agent.repairs,
+    Error: agent.error ?? "none",
+  };
+  const list = Object.entries(facts).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, String(value))]);
+  const reports = agent.reports.map((each) =>
+    h(
+      "li",
+      {},
+      h(`span.state.${each.state}`, {}, each.state),
+      ` version ${each.version}, ${moment(each.at)}`,
+      each.ms.worker === null ? "" : `, worker took ${duration(each.ms.worker)}`,
+      each.error ? `: ${each.error}` : "",
+    ),
+  );
+  return [
+    h("dl", {}, ...list),
+    h("h3", {}, "Reports"),
+    reports.length ? h("ul.plain", {}, ...reports) : h("p.quiet", {}, "None yet."),
+  ];
+}

@@ -1,0 +1,159 @@
+/** What was in force before: looked at, compared, brought back. */
+
+import { propose } from "./change.js";
+import { diff } from "./diff.js";
+import { closer, dialog, fill, h, trouble } from "./dom.js";
+import { ago, moment } from "./words.js";
+
+/** The versions of a namespace, newest first. */
+export class History {
+  constructor(root, api) {
+    Object.assign(this, { api, items: [], newest: 0, visible: false, stale: true });
+    this.from = number("from", "From version");
+    this.to = number("to", "to version");
+    this.body = h("tbody", {});
+    this.says = h("div", {});
+    this.older = h(
+      "button",
+      { type: "button", hidden: true, onclick: () => this.load(this.next) },
+      "Show older versions",
+    );
+    const compare = (event) => {
+      event.preventDefault();
+      this.compare(this.from.value, this.to.value);
+    };
+    const heads = ["Version", "Published", "By", "Comment", ""].map((text) => h("th", { scope: "col" }, text));
+    fill(
+      root,
+      h("header", {}, h("h1", { id: "history-title" }, "History")),
+      h(
+        "form.tools",
+        { onsubmit: compare },
+        h("label", {}, "From version ", this.from),
+        h("label", {}, "to ", this.to),
+        h("button", { type: "submit" }, "Compare"),
+      ),
+      this.says,
+      h(
+        "div.scroll",
+        { tabIndex: 0, role: "group", "aria-label": "Versions" },
+        h("table.list", {}, h("thead", {}, h("tr", {}, ...heads)), this.body),
+      ),
+      this.older,
+    );
+  }
+
+  /** Somebody looks, or turned away. */
+  show(visible) {
+    this.visible = visible;
+    if (visible && this.stale) this.load();
+  }
+
+  /** Another namespace. */
+  move(api) {
+    this.api = api;
+    this.newest = 0;
+    fill(this.says);
+    fill(this.body);
+    this.refresh();
+  }
+
+  /** There is a version more. */
+  refresh() {
+    this.stale = true;
+    if (this.visible) this.load();
+  }
+
+  /** @param {number} [before] loads what comes after what is here */
+  async load(before) {
+    const { api } = this;
+    try {
+      const page = await api.read("/api/v1/config/history", before ? { before } : {});
+      if (api !== this.api) return;
+      this.items = before ? [...this.items, ...page.items] : page.items;
+      this.next = page.next;
+      this.stale = false;
+      this.draw();
+    } catch (error) {
+      fill(this.says, trouble(error));
+    }
+  }
+
+  draw() {
+    const newest = this.items[0].version;
+    if (!this.newest || Number(this.to.value) === this.newest) {
+      this.to.value = newest;
+      this.from.value = Math.max(1, newest - 1);
+    }
+    this.newest = newest;
+    this.to.max = this.from.max = newest;
+    this.older.hidden = !this.next;
+    fill(this.body, ...this.items.map((item) => this.row(item, item.version === newest)));
+  }
+
+  row({ version, created_at: made, author, comment, rollback_of: source }, inForce) {
+    const changes = h(
+      "button",
+      {
+        type: "button",
+        "aria-label": `Changes of version ${version}`,
+        disabled: version === 1,
+        onclick: () => this.compare(version - 1, version),
+      },
+      "Changes",
+    );
+    const back = h(
+      "button",
+      { type: "button", "aria-label": `Roll back to version ${version}`, onclick: () => this.rollback(version) },
+      "Roll back…",
+    );
+    return h(
+      "tr",
+      {},
+      h("th.number", { scope: "row" }, String(version)),
+      h("td", {}, h("time", { dateTime: made, title: moment(made) }, ago(made))),
+      h("td", {}, author),
+      h("td.long", {}, comment, source ? h("span.tag", {}, `content of ${source}`) : null),
+      h("td.actions", {}, changes, inForce ? h("span.tag", {}, "in force") : back),
+    );
+  }
+
+  async compare(from, to) {
+    try {
+      const { text } = await this.api.read("/api/v1/config/diff", { from, to });
+      await dialog(`From version ${from} to ${to}`, diff(text), [closer("Close")]);
+    } catch (error) {
+      fill(this.says, trouble(error));
+    }
+  }
+
+  async rollback(version) {
+    const { api } = this;
+    // What the person sees as the newest, so that they roll back nothing they have not seen.
+    const etag = `"${this.items[0].tag}"`;
+    fill(this.says);
+    try {
+      const done = await propose(
+        `Roll back to version ${version}`,
+        (options) => api.rollback(version, { ...options, etag }),
+        `back to version ${version}`,
+      );
+      if (done)
+        fill(
+          this.says,
+          h(
+            "p.done",
+            { role: "status" },
+            `Version ${done.version} is published; it has the content of version ${version}.`,
+          ),
+        );
+    } catch (error) {
+      fill(this.says, trouble(error));
+    }
+    this.refresh();
+  }
+}
+
+function number(name, label) {
+  return h("input", { type: "number", name, min: 1, required: true, "aria-label": label });
+}

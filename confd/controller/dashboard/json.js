@@ -1,0 +1,104 @@
+/** JSON as text: checked and laid out without being parsed, so that no number is rounded and no key moved. */
+
+const STRING = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/;
+const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])/;
+const TOKEN = new RegExp(`[{}[\\],:]|${STRING.source}|${NUMBER.source}|(?:true|false|null)\\b`, "y");
+const SPACE = /[ \t\r\n]*/y;
+
+/** Where a text stops being JSON; lines and columns count from 1. */
+export class Misspelling extends Error {
+  constructor(text, at, expected) {
+    const before = text.slice(0, at);
+    const line = before.split("\n").length;
+    const column = at - before.lastIndexOf("\n");
+    super(`Line ${line}, column ${column}: expected ${expected}${at < text.length ? "" : ", but the text ends"}.`);
+    Object.assign(this, { at, line, column });
+  }
+}
+
+/** What may come next, by what is expected, and the words for it. */
+const EXPECTED = {
+  value: "a value",
+  first: "a value or ]",
+  key: "a name in double quotes",
+  firstKey: "a name in double quotes, or }",
+  colon: "a colon",
+  more: "a comma or the end of what is open",
+  end: "the end of the text",
+};
+
+/**
+ * Tokens in their order, each with what it is: "open", "close", "comma", "colon", "key" or "scalar".
+ * @throws {Misspelling}
+ */
+export function* tokens(text) {
+  const open = [];
+  let state = "value";
+  let at = 0;
+  for (;;) {
+    SPACE.lastIndex = at;
+    SPACE.test(text);
+    at = SPACE.lastIndex;
+    TOKEN.lastIndex = at;
+    const token = TOKEN.exec(text)?.[0];
+    if (token === undefined) {
+      if (state === "end" && at === text.length) return;
+      throw new Misspelling(text, at, EXPECTED[state]);
+    }
+    const kind = kindOf(token, state, open);
+    if (kind === null) throw new Misspelling(text, at, EXPECTED[state]);
+    yield { kind, token, at, depth: open.length };
+    state = follow(kind, token, open);
+    at += token.length;
+  }
+}
+
+function kindOf(token, state, open) {
+  const awaited = state === "value" || state === "first";
+  if (token === "{" || token === "[") return awaited ? "open" : null;
+  if (token === "}") return open.at(-1) === "{" && (state === "firstKey" || state === "more") ? "close" : null;
+  if (token === "]") return open.at(-1) === "[" && (state === "first" || state === "more") ? "close" : null;
+  if (token === ",") return state === "more" ? "comma" : null;
+  if (token === ":") return state === "colon" ? "colon" : null;
+  if (state === "key" || state === "firstKey") return token[0] === '"' ? "key" : null;
+  return awaited ? "scalar" : null;
+}
+
+function follow(kind, token, open) {
+  if (kind === "open") {
+    open.push(token);
+    return token === "{" ? "firstKey" : "first";
+  }
+  if (kind === "comma") return open.at(-1) === "{" ? "key" : "value";
+  if (kind === "key") return "colon";
+  if (kind === "colon") return "value";
+  if (kind === "close") open.pop();
+  return open.length ? "more" : "end";
+}
+
+/** The text with two blanks a level. @throws {Misspelling} */
+export function pretty(text) {
+  const parts = [];
+  let last = "";
+  for (const { kind, token, depth } of tokens(text)) {
+    const level = kind === "close" ? depth - 1 : depth;
+    const opens = last === "open" && kind !== "close";
+    if (opens || last === "comma" || (kind === "close" && last !== "open")) parts.push(`\n${"  ".repeat(level)}`);
+    parts.push(kind === "colon" ? ": " : token);
+    last = kind;
+  }
+  return parts.join("");
+}
+
+/** The text of one member of an object, as it is. */
+export function member(text, name) {
+  const key = JSON.stringify(name);
+  let begin = -1;
+  for (const { kind, token, at, depth } of tokens(text)) {
+    if (depth !== 1) continue;
+    if (begin >= 0 && (kind === "comma" || kind === "close")) return text.slice(begin, at).trim();
+    if (kind === "key" && token === key) begin = at;
+    else if (kind === "colon" && begin >= 0) begin = at + 1;
+  }
+  throw new Error(`There is no ${name}.`);
+}

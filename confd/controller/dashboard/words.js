@@ -1,0 +1,49 @@
+/** Numbers and times as people say them. */
+
+const COUNT = new Intl.NumberFormat("en");
+const MOMENT = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium" });
+const STEPS = [
+  [86400, "d"],
+  [3600, "h"],
+  [60, "min"],
+  [1, "s"],
+];
+
+/** 10000 is "10,000". */
+export function count(number) {
+  return COUNT.format(number);
+}
+
+/** "1 agent", "2 agents". */
+export function plural(number, noun) {
+  return `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+/** Milliseconds with three digits at most: "12 ms", "1.25 s", "2.1 min". */
+export function duration(ms) {
+  if (ms === null || ms === undefined) return "–";
+  if (ms < 1) return "< 1 ms";
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 60000) return `${Number((ms / 1000).toPrecision(3))} s`;
+  return `${Number((ms / 60000).toPrecision(3))} min`;
+}
+
+/** How long ago an RFC 3339 moment was: "12 s ago". */
+export function ago(moment, now = Date.now()) {
+  if (!moment) return "never";
+  const seconds = Math.max(0, Math.round((now - Date.parse(moment)) / 1000));
+  const step = STEPS.find(([size]) => seconds >= size);
+  return step ? `${Math.floor(seconds / step[0])} ${step[1]} ago` : "just now";
+}
+
+/** An RFC 3339 moment in the reader's own time. */
+export function moment(text) {
+  return text ? MOMENT.format(new Date(text)) : "never";
+}
+
+/** A part of a whole in percent; 100 only where nobody is missing. */
+export function percent(part, whole) {
+  if (whole === 0) return "–";
+  const exact = (100 * part) / whole;
+  return `${part === whole ? 100 : Math.floor(exact * 10) / 10} %`;
+}

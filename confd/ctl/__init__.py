@@ -1,0 +1,1 @@
+"""confdctl: the command line, for people and for scripts."""

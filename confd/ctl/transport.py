@@ -1,0 +1,197 @@
+"""HTTP over the standard library: blocking, bounded in time and size, and never led elsewhere by a redirect."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+from urllib.parse import quote, urlsplit
+
+from attrs import frozen
+
+from confd.ctl.failure import Exit, Failure
+from confd.ctl.text import shown
+
+#: Bytes of an answer at most: a diff of the two largest documents fits.
+MAX_ANSWER = 64 * 1048576
+
+_PIECE = 65536
+
+
+class Unreached(Failure):
+    """
+    No answer.
+
+    @ivar asked: whether the controller may have got the request nevertheless.
+    """
+
+    def __init__(self, sentence: str, asked: bool = False) -> None:
+        super().__init__(Exit.UNREACHABLE, sentence)
+        self.asked = asked
+
+
+@frozen
+class Answer:
+    """
+    What came back.
+
+    @ivar headers: by lower-case name.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class ITransport(Protocol):
+    """What carries requests: a network, or a test."""
+
+    def exchange(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout: float
+    ) -> Answer:
+        """
+        One request and its answer.
+
+        @param path: with its query.
+        @param timeout: seconds until all of the answer must be there.
+        @raise Unreached: if there is none.
+        """
+
+    def stream(self, path: str, headers: Mapping[str, str], idle: float) -> Iterator[Answer | bytes]:
+        """
+        GET something without an end: first the L{Answer}, complete if its status is not 200, then pieces of its body.
+
+        @param idle: seconds of silence after which it counts as broken.
+        @raise Unreached: if there is no answer, or when it breaks.
+        """
+
+
+class Transport:
+    """One connection a request."""
+
+    def __init__(self, url: str, ca_file: str | None) -> None:
+        """
+        @param url: without path at its end, credentials and query.
+        @raise Failure: if C{ca_file} cannot be used.
+        """
+        parts = urlsplit(url)
+        self._url, self._host, self._port, self._base = url, parts.hostname or "", parts.port, quote(parts.path)
+        self._tls = _context(ca_file) if parts.scheme == "https" else None
+
+    def exchange(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout: float
+    ) -> Answer:
+        """See L{ITransport.exchange}."""
+        with self._connected(timeout) as connection, _deadline(connection, timeout) as expired, self._errors(expired):
+            answer = _answer(self._asked(connection, method, path, headers, body))
+            if expired.is_set():
+                # What was broken off may look complete.
+                raise TimeoutError
+            return answer
+
+    def stream(self, path: str, headers: Mapping[str, str], idle: float) -> Iterator[Answer | bytes]:
+        """See L{ITransport.stream}."""
+        with self._connected(idle) as connection, self._errors(threading.Event()):
+            response = self._asked(connection, "GET", path, headers, None)
+            if response.status != 200:
+                yield _answer(response)
+                return
+            yield Answer(response.status, _headers(response), b"")
+            while piece := response.read1(_PIECE):
+                yield piece
+
+    def _asked(
+        self, connection: Any, method: str, path: str, headers: Mapping[str, str], body: bytes | None
+    ) -> http.client.HTTPResponse:
+        # A refusal may come, and the connection end, before all of a large body was taken.
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            connection.request(method, self._base + path, body, dict(headers))
+        response: http.client.HTTPResponse = connection.getresponse()
+        return response
+
+    @contextlib.contextmanager
+    def _connected(self, timeout: float) -> Iterator[Any]:
+        with contextlib.closing(self._connection(timeout)) as connection:
+            try:
+                connection.connect()
+            except ssl.SSLCertVerificationError as error:
+                raise Unreached(
+                    f"{self._url} shows a certificate that is not trusted ({error.verify_message}); "
+                    "name its authority with --ca-file."
+                ) from None
+            except ssl.SSLError:
+                raise Unreached(f"{self._url} does not speak TLS as it should; is it an http:// address?") from None
+            except (OSError, UnicodeError) as error:
+                # UnicodeError: a name that DNS cannot have.
+                raise Unreached(
+                    f"No controller answers at {self._url} ({_reason(error)}); is it running, and is that its address?"
+                ) from None
+            yield connection
+
+    def _connection(self, timeout: float) -> http.client.HTTPConnection:
+        if self._tls is None:
+            return http.client.HTTPConnection(self._host, self._port, timeout=timeout)
+        return http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=self._tls)
+
+    @contextlib.contextmanager
+    def _errors(self, expired: threading.Event) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, http.client.HTTPException) as error:
+            if expired.is_set() or isinstance(error, TimeoutError):
+                sentence = f"{self._url} took the request and did not answer in time; try again."
+            elif isinstance(error, http.client.BadStatusLine) and self._tls is None:
+                sentence = f"What answers at {self._url} is no confd controller; is it an https:// address?"
+            else:
+                sentence = f"The connection to {self._url} broke ({_reason(error)}); try again."
+            raise Unreached(sentence, asked=True) from None
+
+
+def _context(ca_file: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise Failure(Exit.USAGE, f"ca_file: {ca_file} holds no certificates ({_reason(error)}).") from None
+
+
+@contextlib.contextmanager
+def _deadline(connection: http.client.HTTPConnection, seconds: float) -> Iterator[threading.Event]:
+    """Break the connection off after C{seconds}: a timeout of the socket is for one piece only."""
+    expired = threading.Event()
+    # The connection lets go of it once the head of the answer is there.
+    sock = connection.sock
+
+    def expire() -> None:
+        expired.set()
+        with contextlib.suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, expire)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield expired
+    finally:
+        timer.cancel()
+
+
+def _headers(response: http.client.HTTPResponse) -> dict[str, str]:
+    return {name.lower(): value for name, value in response.getheaders()}
+
+
+def _answer(response: http.client.HTTPResponse) -> Answer:
+    body = response.read(MAX_ANSWER + 1)
+    if len(body) > MAX_ANSWER:
+        raise Failure(Exit.FAILED, f"The answer is larger than {MAX_ANSWER} bytes; that is no confd controller.")
+    if response.length:
+        # Where a size is given, http.client takes less than was announced for all of it.
+        raise http.client.IncompleteRead(body, response.length)
+    return Answer(response.status, _headers(response), body)
+
+
+def _reason(error: Exception) -> str:
+    return shown(getattr(error, "strerror", None) or str(error) or type(error).__name__)

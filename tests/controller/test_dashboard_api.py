@@ -1,0 +1,69 @@
+"""The files of the dashboard: all there, served to admins, and with nothing in them that their policy forbids."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.controller.house import ADMIN, AGENT, House
+
+FOLDER = Path(str(files("confd.controller.dashboard")))
+
+
+class DashboardTests(SynchronousTestCase):
+    """What a browser loads."""
+
+    def setUp(self) -> None:
+        self.house = House()
+
+    def text(self, path: str) -> str:
+        """A file, as an admin gets it."""
+        reply = self.house.caller().get(path, auth=ADMIN)
+        self.assertEqual(reply.status, 200, path)
+        return reply.body.decode()
+
+    def test_closed(self) -> None:
+        """From the page on, each file is there that another one names, and none is left over."""
+        seen: set[str] = set()
+        wanted = {"/"}
+        while wanted:
+            path = wanted.pop()
+            seen.add(path)
+            text = self.text(path)
+            named = set(re.findall(r'"(/dashboard/[\w.]+)"', text))
+            named |= {f"/dashboard/{name}" for name in re.findall(r'from "\./([\w.]+)";', text)}
+            wanted |= named - seen
+        there = {f"/dashboard/{path.name}" for path in FOLDER.iterdir() if path.suffix in (".js", ".css", ".svg")}
+        self.assertEqual(seen - {"/"}, there)
+
+    def test_nothing_inline(self) -> None:
+        """Neither script nor style nor handler in the markup, and no address of anybody else."""
+        page = self.text("/")
+        self.assertEqual(re.findall(r"<style|\sstyle=|\son\w+=|javascript:", page), [])
+        self.assertEqual(re.findall(r"<script[^>]*>(?=[^<])", page), [])
+        for path in FOLDER.iterdir():
+            if path.suffix in (".html", ".js", ".css", ".svg"):
+                addresses = set(re.findall(r"\bhttps?://[^\s\"']+", path.read_text("utf-8")))
+                self.assertEqual(addresses - {"http://www.w3.org/2000/svg"}, set(), path.name)
+
+    def test_markup_is_never_made_of_text(self) -> None:
+        """No module has a way to turn what a machine said into elements."""
+        for path in FOLDER.glob("*.js"):
+            ways = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b"
+            self.assertEqual(re.findall(ways, path.read_text("utf-8")), [], path.name)
+
+    def test_for_admins(self) -> None:
+        """Nobody else sees it; a browser is asked who is there."""
+        caller = self.house.caller()
+        self.assertEqual(caller.get("/", auth=AGENT).status, 403)
+        refused = caller.get("/")
+        self.assertEqual(refused.status, 401)
+        self.assertIn("Basic", refused.headers["www-authenticate"])
+
+    def test_sizes(self) -> None:
+        """A module fits on a few screens."""
+        for path in FOLDER.glob("*.js"):
+            self.assertLessEqual(path.read_text("utf-8").count("\n"), 250, path.name)

@@ -1,0 +1,46 @@
+"""Tests of L{confd.ctl.screen}: what differs between a terminal and a pipe."""
+
+import io
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.ctl.screen import Screen
+
+HEAD, ROWS = ["NAME", "STATE", "ERROR"], [["a" * 90, "applied", None], ["b", "failed", ""]]
+
+
+class Terminal(io.StringIO):
+    """Text that says that somebody looks at it."""
+
+    def isatty(self):
+        """It is one."""
+        return True
+
+
+class ScreenTests(SynchronousTestCase):
+    """The same, seen by a person and read by a script."""
+
+    def _drawn(self, out, draw):
+        draw(Screen(out, io.StringIO()))
+        return out.getvalue()
+
+    def test_table(self):
+        """A script gets every column, a line a row; a person no empty columns, and nothing cut off that names a row."""
+        piped = self._drawn(io.StringIO(), lambda screen: screen.table(HEAD, ROWS)).splitlines()
+        self.assertEqual([line.split() for line in piped], [HEAD, ["a" * 90, "applied", "-"], ["b", "failed", "-"]])
+        self.assertEqual(piped, [line.rstrip() for line in piped])
+        shown = self._drawn(Terminal(), lambda screen: screen.table(HEAD, ROWS))
+        self.assertNotIn("ERROR", shown)
+        self.assertIn("NAME", self._drawn(Terminal(), lambda screen: screen.table(HEAD, [])))
+
+    def test_raw(self):
+        """A text that is asked for by itself is for scripts as it is, and for people harmless."""
+        for out, wanted in ((io.StringIO(), "a\x1b\nb\n"), (Terminal(), "a\\x1b\nb\n")):
+            self.assertEqual(self._drawn(out, lambda screen: screen.raw("a\x1b\nb")), wanted)
+
+    def test_bar(self):
+        """Drawn on a terminal alone."""
+        for err, drawn in ((io.StringIO(), False), (Terminal(), True)):
+            with Screen(io.StringIO(), err).bar("Version 3") as grow:
+                grow(1, 2, "[bold]1 failed")
+            self.assertEqual("[bold]1 failed" in err.getvalue(), drawn)

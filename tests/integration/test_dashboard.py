@@ -1,0 +1,414 @@
+"""The dashboard in a real browser, before real processes."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.browser import MISSING, browser, visit
+from tests.integration.fleet import ADMIN, AGENT, Fleet, eventually, free_port, hit, request, target
+
+VIEWS = ("overview", "configuration", "history", "fleet", "audit")
+
+#: What somebody calls a host to be let in elsewhere.
+HOSTILE = '<img src=x onerror="document.title=`taken`"><script>document.title=`taken`</script>'
+
+
+class DashboardTestCase(SynchronousTestCase):
+    """A browser and a controller."""
+
+    skip = MISSING
+
+    def setUp(self) -> None:
+        stack = ExitStack()
+        self.addCleanup(stack.close)
+        self.target = stack.enter_context(target())
+        folder = Path(self.mktemp()).resolve()
+        folder.mkdir()
+        self.fleet = Fleet(folder, interval=60)
+        stack.callback(self.fleet.close)
+        self.fleet.controller("--default-config", json.dumps(self.document("first"))).start()
+        self.browser = stack.enter_context(browser())
+
+    def ask(self, method: str, path: str, value: Any = None, auth: tuple[str, str] = ADMIN) -> Any:
+        """One request past the browser."""
+        return request(method, f"{self.fleet.url}{path}", value, auth)
+
+    def document(self, path: str) -> dict[str, Any]:
+        """A document that names a page of the target."""
+        return {"url": f"{self.target}/{path}"}
+
+    def in_force(self) -> Any:
+        """The configuration in force."""
+        return self.ask("GET", "/api/v1/config").json()
+
+    def publish(self, path: str) -> None:
+        """Publish past the browser."""
+        answer = self.fleet.publish(self.document(path))
+        self.assertEqual(answer.status, 200, answer.body)
+
+    @contextmanager
+    def visiting(self, view: str = "configuration", **options: Any) -> Iterator[Any]:
+        """The page of a view; in the end there must be nothing to complain of."""
+        with visit(self.browser, self.fleet.url, **options) as visiting:
+            yield visiting.go(view)
+            self.assertEqual(visiting.complaints, [])
+
+    def edit(self, page: Any, text: str) -> Any:
+        """Put a text into the editor, which is open once it has a document; return the editor."""
+        area = page.get_by_label("The document, as JSON")
+        area.fill(text)
+        return area
+
+    def shown(self, locator: Any) -> None:
+        """Wait until it can be seen."""
+        locator.first.wait_for(state="visible")
+
+
+class ChangeTests(DashboardTestCase):
+    """A change, from the editor to the worker and back."""
+
+    def test_publish_and_roll_back(self) -> None:
+        """Edited, looked at, published with a comment, seen to arrive on a real agent; then taken back (S60)."""
+        worker = self.fleet.worker()
+        agent = self.fleet.agent(worker, "agent", "--distribution-strategy", "STREAM")
+        worker.start()
+        agent.start()
+        eventually(lambda: hit(worker) == "/first")
+        with self.visiting() as page:
+            self.edit(page, json.dumps(self.document("second")))
+            page.get_by_role("button", name="Review and publish").click()
+            self.assertIn("/second", page.locator("dialog .added").first.inner_text())
+            self.assertIn("/first", page.locator("dialog .removed").first.inner_text())
+            self.shown(page.get_by_text("It goes to 1 agent."))
+            page.get_by_label("Comment").fill("A better page")
+            page.get_by_role("button", name="Publish as version 2").click()
+            page.get_by_role("link", name="Watch it arrive").click()
+            self.shown(page.get_by_text("1 of 1 agent has version 2"))
+            self.shown(page.locator("svg.curve"))
+            self.shown(page.get_by_text("A better page"))
+            eventually(lambda: hit(worker) == "/second")
+            page.get_by_role("link", name="History").first.click()
+            page.get_by_role("button", name="Roll back to version 1").click()
+            page.get_by_role("button", name="Publish as version 3").click()
+            self.shown(page.get_by_text("it has the content of version 1"))
+            eventually(lambda: hit(worker) == "/first")
+            page.get_by_role("link", name="Audit").click()
+            self.shown(page.get_by_text("POST /api/v1/config/rollback"))
+        lines = self.ask("GET", "/api/v1/config/history").json()["items"]
+        self.assertEqual([each.get("rollback_of") for each in lines], [1, None, None])
+        self.assertEqual(lines[1]["comment"], "A better page")
+
+    def test_compare(self) -> None:
+        """Any two versions."""
+        self.publish("second")
+        self.publish("third")
+        with self.visiting("history") as page:
+            self.shown(page.get_by_role("button", name="Changes of version 3"))
+            page.get_by_role("spinbutton", name="From version").fill("1")
+            page.get_by_role("spinbutton", name="to version").fill("3")
+            page.get_by_role("button", name="Compare").click()
+            self.assertIn("/first", page.locator("dialog .removed").inner_text())
+            self.assertIn("/third", page.locator("dialog .added").inner_text())
+
+    def test_keyboard(self) -> None:
+        """Tab to the editor, type, review, comment, publish: no mouse; and Tab does not hold anybody captive."""
+        with self.visiting() as page:
+            self.edit(page, "")
+            page.evaluate("document.activeElement.blur()")
+            for _ in range(20):
+                page.keyboard.press("Tab")
+                if page.evaluate("document.activeElement.tagName") == "TEXTAREA":
+                    break
+            page.keyboard.type('{\n"url":')
+            page.keyboard.press("Tab")
+            page.keyboard.type(json.dumps(f"{self.target}/typed") + "}")
+            self.assertIn('"url":  "', page.locator("textarea").input_value())
+            # Until then there is one thing more to tab to: what leads to the mistake.
+            self.shown(page.get_by_text("Valid JSON"))
+            page.keyboard.press("Escape")
+            page.keyboard.press("Tab")
+            self.assertEqual(page.evaluate("document.activeElement.textContent"), "Review and publish…")
+            page.keyboard.press("Enter")
+            self.shown(page.get_by_role("dialog"))
+            page.keyboard.type("By hand")
+            page.keyboard.press("Enter")
+            self.shown(page.get_by_text("Version 2 is published."))
+        self.assertEqual(self.in_force()["data"], self.document("typed"))
+
+    def test_lost_race(self) -> None:
+        """Somebody else was faster: nothing is published, the text is kept, over a reload too."""
+        mine = json.dumps(self.document("mine"))
+        with self.visiting() as page:
+            page.route("**/api/v1/events*", lambda route: route.abort())
+            page.reload()
+            area = self.edit(page, mine)
+            self.publish("theirs")
+            page.get_by_role("button", name="Review and publish").click()
+            self.shown(page.get_by_text("Version 2 was published while you were editing version 1."))
+            self.assertEqual(area.input_value(), mine)
+            page.reload()
+            self.shown(page.get_by_text("Your text is kept"))
+            self.assertEqual(area.input_value(), mine)
+            page.get_by_role("button", name="Look at version 2").click()
+            self.assertIn("/theirs", page.locator("dialog .added").inner_text())
+            page.keyboard.press("Escape")
+            self.assertEqual(self.in_force()["version"], 2)
+            page.get_by_role("button", name="Keep mine").click()
+            page.get_by_role("button", name="Review and publish").click()
+            page.get_by_role("button", name="Publish as version 3").click()
+            self.shown(page.get_by_text("Version 3 is published."))
+        self.assertEqual(self.in_force()["data"], self.document("mine"))
+
+    def test_bad_documents(self) -> None:
+        """Not JSON, not fit, too large: one sentence each, and the text is kept."""
+        large = json.dumps(self.document("large") | {"filling": "x" * 1100000})
+        with self.visiting() as page:
+            for text, sentence in (
+                ('{\n  "url": "http://a",\n}', "Line 3, column 1: expected a name in double quotes."),
+                ('{"url": 01}', "Line 1, column 9: expected a value."),
+                ('{"URL": "http://a"}', '"url" is a required property'),
+                (large, "too large|larger than|at most"),
+            ):
+                area = self.edit(page, text)
+                page.get_by_role("button", name="Review and publish").click()
+                self.shown(page.locator("#editor .trouble, #editor .wrong").filter(has_text=re.compile(sentence)))
+                self.assertEqual(area.input_value(), text)
+        self.assertEqual(self.in_force()["version"], 1)
+
+    def test_numbers_keep_their_digits(self) -> None:
+        """What JavaScript would round or write otherwise goes through as it was typed."""
+        document = f'{{"url": "{self.target}/n", "exact": 1.0, "tiny": 1e-7, "text": "\\u00e9"}}'.encode()
+        self.ask("POST", "/api/v1/config", document)
+        with self.visiting() as page:
+            self.shown(page.get_by_text("Valid JSON"))
+            text = page.locator("textarea").input_value()
+        self.assertEqual(json.loads(text), json.loads(document))
+        sent = self.ask("GET", "/api/v1/config").body.decode()
+        for each in ("exact", "tiny"):
+            value = sent.partition(f'"{each}":')[2].strip().split(",")[0].split("}")[0]
+            self.assertIn(f'"{each}": {value}', text)
+
+
+class FleetTests(DashboardTestCase):
+    """The fleet on the page."""
+
+    def register(self, agent_id: str, **fields: str) -> None:
+        """An agent."""
+        body = {"agent_id": agent_id} | fields
+        self.assertEqual(self.ask("POST", "/api/v1/register", body, AGENT).status, 200)
+
+    def test_hostile_texts(self) -> None:
+        """What machines say of themselves is text, wherever it is shown."""
+        self.register("evil", hostname=HOSTILE, metadata=HOSTILE)
+        report = {"agent_id": "evil", "version": 1, "state": "failed", "error": HOSTILE}
+        self.assertEqual(self.ask("POST", "/api/v1/report", report, AGENT).status, 200)
+        with self.visiting("overview") as page:
+            self.shown(page.locator("#laggards").get_by_text(HOSTILE))
+            page.get_by_role("link", name="Fleet").click()
+            page.get_by_role("button", name=HOSTILE).click()
+            self.shown(page.locator("dialog dd").get_by_text(HOSTILE))
+            self.assertEqual(page.locator("img:not(.brand img), main script").count(), 0)
+            self.assertEqual(page.title(), "Fleet · confd")
+
+    def test_ten_thousand(self) -> None:
+        """They are filtered and sorted, and no more rows are in the page than can be seen."""
+        with self.visiting("audit") as page:
+            page.route("**/api/v1/agents?*", _thousands)
+            page.get_by_role("link", name="Fleet").click()
+            self.shown(page.get_by_text("10,000 agents"))
+            rows = page.locator(".canvas .row")
+            self.assertLess(rows.count(), 60)
+            page.get_by_label("Filter the agents").fill("region=eu host-99")
+            self.shown(page.get_by_text("56 of 10,000 agents"))
+            page.get_by_label("Filter the agents").fill("")
+            page.get_by_role("button", name="failed", exact=False).first.click()
+            self.shown(page.get_by_text("1,000 of 10,000 agents"))
+            page.get_by_role("columnheader", name="Host").get_by_role("button").click()
+            self.shown(page.get_by_role("button", name="host-9990"))
+            page.get_by_label("Agents; scroll").focus()
+            page.keyboard.press("End")
+            self.shown(page.get_by_role("button", name="host-0", exact=True))
+            self.assertLess(rows.count(), 60)
+
+    def test_live(self) -> None:
+        """An agent that joins appears by itself; a lost connection is said, and found again."""
+        with self.visiting("fleet") as page:
+            self.shown(page.get_by_text("Live", exact=True))
+            self.register("late", hostname="late.example.net")
+            self.shown(page.get_by_role("button", name="late.example.net"))
+            controller = self.fleet.processes[0]
+            controller.stop()
+            self.shown(page.get_by_text("Disconnected, trying again"))
+            controller.start()
+            self.shown(page.get_by_text("Live", exact=True))
+
+
+class LookTests(DashboardTestCase):
+    """How it is reached, and how it fits."""
+
+    def test_sign_in(self) -> None:
+        """Without credentials, or with wrong ones, there is nothing to see; an agent's are not enough."""
+        for auth, status in ((None, 401), (("admin", "wrong"), 401), (AGENT, 403), (ADMIN, 200)):
+            for path in ("/", "/dashboard/app.js", "/dashboard/style.css"):
+                self.assertEqual(request("GET", f"{self.fleet.url}{path}", auth=auth).status, status)
+        policy = self.ask("GET", "/").headers["content-security-policy"]
+        self.assertIn("default-src 'self'", policy)
+        self.assertNotIn("unsafe", policy)
+
+    def test_narrow(self) -> None:
+        """On 360 pixels nothing sticks out, in either theme."""
+        for scheme in ("light", "dark"):
+            with self.visiting("overview", width=360, height=740, color_scheme=scheme) as page:
+                for view in VIEWS:
+                    page.get_by_role("navigation").get_by_role("link", name=view.title()).click()
+                    self.shown(page.locator(f"#view-{view}"))
+                    self.assertLessEqual(page.evaluate("document.documentElement.scrollWidth"), 360, view)
+                    box = page.locator("nav a[aria-current]").bounding_box()
+                    self.assertLessEqual(box["x"] + box["width"], 360, view)
+
+    def test_broken_broker(self) -> None:
+        """What is in trouble is named, in the words of whoever found out."""
+        fleet = Fleet(self.fleet.folder / "broken")
+        fleet.folder.mkdir()
+        self.addCleanup(fleet.close)
+        options = ("--distribution-strategy", "REDIS", "--redis-address", f"127.0.0.1:{free_port()}")
+        fleet.controller(*options).start(wait=False)
+        eventually(lambda: request("GET", f"{fleet.url}/health").status == 200)
+        with visit(self.browser, fleet.url) as visiting:
+            page = visiting.go("overview")
+            self.shown(page.locator("#health li").filter(has_text=re.compile("REDIS.*is in trouble", re.IGNORECASE)))
+            self.shown(page.locator("#health li").filter(has_text="store works"))
+            self.assertEqual(visiting.complaints, [])
+
+    def test_namespaces(self) -> None:
+        """Another namespace is one choice away, and part of the address; one that is not there is said."""
+        body = {"name": "edge", "config": self.document("edge")}
+        self.assertEqual(self.ask("POST", "/api/v1/namespaces", body).status, 201)
+        with self.visiting() as page:
+            page.get_by_label("Namespace").select_option("edge")
+            eventually(lambda: "/edge" in page.locator("textarea").input_value())
+            self.assertTrue(page.url.endswith("#configuration/edge"))
+            page.get_by_role("link", name="Overview").click()
+            self.shown(page.get_by_text("Version 1 is in force; no agent is there yet."))
+            page.goto(f"{self.fleet.url}/#overview/nowhere")
+            self.shown(page.get_by_text("There is no namespace nowhere"))
+
+    def test_json(self) -> None:
+        """The editor's idea of JSON is that of RFC 8259, on many texts that are nearly right."""
+        dice = random.Random(20)
+        whole = '{"a": [1, -0.5e+3, {}, [], {"b": null, "c\\u00e9\\n": [true, false]}], "": " \\" "}'
+        texts = [whole]
+        for _ in range(3000):
+            text = list(whole)
+            for _ in range(dice.randrange(1, 3)):
+                at = dice.randrange(len(text))
+                text[at : at + dice.randrange(2)] = dice.choice([*'01,]}["-e :', ""])
+            texts.append("".join(text))
+        with self.visiting() as page:
+            laid_out = page.evaluate(
+                """async (texts) => {
+                    const { pretty } = await import("/dashboard/json.js");
+                    return texts.map((text) => { try { return pretty(text); } catch { return null; } });
+                }""",
+                texts,
+            )
+        self.assertIn(None, laid_out)
+        self.assertGreater(len([each for each in laid_out if each is not None]), 100)
+        for text, shown in zip(texts, laid_out, strict=True):
+            try:
+                value = json.loads(text)
+            except ValueError:
+                self.assertIsNone(shown, text)
+            else:
+                self.assertEqual(json.loads(shown), value, text)
+
+    def test_other_site(self) -> None:
+        """Forms and fetches of another site's page, by an admin's browser, change nothing."""
+        with elsewhere(self.fleet.url) as site, visit(self.browser, site) as visiting:
+            answers: list[tuple[str, int, bool]] = []
+            mine = urlsplit(self.fleet.url).netloc
+            page = visiting.page
+            page.on("response", lambda each: answers.append((each.request.method, each.status, mine in each.url)))
+            # Signed in, so that the browser has credentials to give away.
+            page.goto(f"{self.fleet.url}/")
+            page.goto(site)
+            eventually(lambda: page.title() == "tried")
+            page.get_by_role("button").click()
+            page.wait_for_url(f"{self.fleet.url}/**")
+        refused = [status for method, status, ours in answers if ours and method != "GET"]
+        # The form went with the credentials; the browser keeps them from the fetches, or asks and is told no.
+        self.assertIn(403, refused)
+        self.assertGreaterEqual({401, 403, 405}, set(refused))
+        self.assertEqual(self.in_force()["version"], 1)
+
+
+def _thousands(route: Any) -> None:
+    """10 000 agents, a page at a time, as the controller gives them."""
+    query = parse_qs(urlsplit(route.request.url).query)
+    first = int(query.get("after", ["-1"])[0]) + 1
+    page = [_agent(number) for number in range(first, first + 500)]
+    last = first + len(page)
+    rest = f'</api/v1/agents?limit=500&after={last - 1}>; rel="next"'
+    route.fulfill(json=page, headers={} if last == 10000 else {"Link": rest})
+
+
+def _agent(number: int) -> dict[str, Any]:
+    state = "failed" if number % 10 == 0 else "applied"
+    moment = "2026-11-24T12:00:00Z"
+    return {
+        "id": f"{number:05d}",
+        "hostname": f"host-{number}",
+        "metadata": f"region={'eu' if number % 2 else 'us'}",
+        "strategy": "STREAM",
+        "state": state,
+        "applied_version": 7,
+        "error": "refused" if state == "failed" else None,
+        "last_poll": moment,
+        "reported_at": moment,
+    }
+
+
+@contextmanager
+def elsewhere(url: str) -> Iterator[str]:
+    """Another site, whose page tries all that a page can; yields its address."""
+    aim = f"{url}/api/v1/config"
+    page = f"""<!doctype html><form method="post" enctype="text/plain" action="{aim}">
+<input name='{{"url": "http://evil/' value='"}}'><button>Win</button></form><script>
+const body = JSON.stringify({{url: "http://evil/"}});
+const types = ["text/plain", "application/json"];
+const tries = types.flatMap((type) => ["no-cors", "cors"].map((mode) =>
+  fetch("{aim}", {{method: "POST", mode, credentials: "include", headers: {{"Content-Type": type}}, body}})));
+Promise.allSettled(tries).then(() => document.title = "tried");
+</script>""".encode()
+
+    class Page(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.send_header("Content-Length", str(len(page)))
+            self.end_headers()
+            self.wfile.write(page)
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", free_port()), Page)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://localhost:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
