@@ -1,0 +1,107 @@
+"""What the pages tell a reader to type works, in the order in which they say it, and prints what they show."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.documented import ROOT, Reader, Typed, typed
+
+#: Pages whose commands belong together.
+PAGES = ("README.rst", "docs/quickstart.rst", "docs/operations.rst", "docs/strategies.rst")
+
+_ROOT_AND_SYSTEMD = "needs root and systemd", "scripts/test-systemd.py"
+_ENGINE = "needs a container engine", "scripts/test-containers.py"
+
+#: What is not run here: why, and what tries it instead.
+ELSEWHERE = {
+    "docker compose --profile nats up --detach --build": _ENGINE,
+    "docker compose -f docker-compose.edge.yml up --detach --build": _ENGINE,
+    "sudo python3 -m venv /opt/confd": _ROOT_AND_SYSTEMD,
+    "sudo /opt/confd/bin/pip install .": ("asks a network", "tests/integration/test_packaging.py"),
+    "sudo install -d -m 0755 /etc/confd": _ROOT_AND_SYSTEMD,
+    "sudo install -d -m 0700 /etc/confd/credentials": _ROOT_AND_SYSTEMD,
+    "sudo install -m 0600 admin.password /etc/confd/credentials/admin-password": _ROOT_AND_SYSTEMD,
+    "sudo install -m 0600 agent.password /etc/confd/credentials/agent-password": _ROOT_AND_SYSTEMD,
+    "sudo install -m 0644 deploy/etc/controller.env /etc/confd": _ROOT_AND_SYSTEMD,
+    "sudo install -m 0644 deploy/systemd/confd-controller.socket /etc/systemd/system": _ROOT_AND_SYSTEMD,
+    "sudo install -m 0644 deploy/systemd/confd-controller.service /etc/systemd/system": _ROOT_AND_SYSTEMD,
+    "sudo systemctl daemon-reload": _ROOT_AND_SYSTEMD,
+    "sudo systemctl enable --now confd-controller.socket confd-controller.service": _ROOT_AND_SYSTEMD,
+    "pip install ./docs/examples/confd-filewatch": ("asks a network", "tests/integration/test_filewatch.py"),
+}
+
+
+def commands(page: str) -> Iterator[Typed]:
+    """What a page says is to be typed."""
+    return typed((ROOT / page).read_text("utf-8"))
+
+
+class PagesTests(SynchronousTestCase):
+    """Each page, from its first command to its last."""
+
+    def follow(self, page: str) -> None:
+        """Type all of it."""
+        folder = Path(self.mktemp()).resolve()
+        folder.mkdir()
+        reader = Reader(folder)
+        self.addCleanup(reader.leave)
+        run = [step for step in commands(page) if step.command not in ELSEWHERE]
+        self.assertTrue(run)
+        for step in run:
+            reader.type(step)
+
+    def test_readme(self) -> None:
+        self.follow("README.rst")
+
+    def test_quickstart(self) -> None:
+        self.follow("docs/quickstart.rst")
+
+    def test_operations(self) -> None:
+        self.follow("docs/operations.rst")
+
+    def test_strategies(self) -> None:
+        self.follow("docs/strategies.rst")
+
+    def test_none_is_left_out(self) -> None:
+        """Pages with commands are followed, and what is run elsewhere is on a page, and elsewhere."""
+        pages = [ROOT / "README.rst", *(ROOT / "docs").glob("*.rst"), *(ROOT / "docs/reference").glob("*.rst")]
+        with_commands = {str(page.relative_to(ROOT)) for page in pages if list(typed(page.read_text("utf-8")))}
+        self.assertEqual(with_commands, set(PAGES))
+        there = {step.command for page in PAGES for step in commands(page)}
+        self.assertEqual(set(ELSEWHERE) - there, set())
+        for command, (_, where) in ELSEWHERE.items():
+            self.assertTrue((ROOT / where).is_file(), f"{command}: {where}")
+
+
+class ReaderTests(SynchronousTestCase):
+    """L{Reader}."""
+
+    def setUp(self) -> None:
+        folder = Path(self.mktemp()).resolve()
+        folder.mkdir()
+        self.reader = Reader(folder)
+
+    def test_notices(self) -> None:
+        """What fails, and what prints something else than the page shows."""
+        for command, shown in (("false", ""), ("echo one", "two\n"), ("echo one; false", "one\n")):
+            with self.subTest(command=command):
+                self.assertRaises(AssertionError, self.reader.type, Typed(command, shown))
+        self.reader.type(Typed("echo one two", "one ...\n"))
+
+    def test_goes_on(self) -> None:
+        """A command finds what the one before left: folder, variables, and the mask of modes."""
+        for command in ("mkdir inner", "cd inner", "export NAME=value", "umask 077", "touch file"):
+            self.reader.type(Typed(command, ""))
+        self.reader.type(Typed('echo "$(basename "$PWD") $NAME $(stat -c %a file)"', "inner value 600\n"))
+
+
+class TypedTests(SynchronousTestCase):
+    """L{typed}."""
+
+    def test_commands(self) -> None:
+        page = "Text.\n\n.. code-block:: console\n\n   $ one \\\n   > two\n   shown\n\n   > too\n   $ three\n\nMore.\n"
+        self.assertEqual(list(typed(page)), [Typed("one \\\ntwo", "shown\n\n> too\n"), Typed("three", "")])
+        self.assertEqual(list(typed(".. code-block:: json\n\n   $ one\n\n")), [])

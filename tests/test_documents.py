@@ -1,0 +1,218 @@
+"""The pages build without a warning, tell all that there is, and name nothing that is not there."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.settings import ROLES
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+
+MISSING = (
+    None
+    if importlib.util.find_spec("sphinx") and importlib.util.find_spec("furo")
+    else "SPHINX IS MISSING: nothing is known of the documents; install the extra 'docs'"
+)
+
+#: What is named on a page, and is of something else.
+OTHER_NAMES = {
+    "X_FILE": "stands for any",
+    "FILEWATCH_FILE": "of the example",
+    "CONFD_SEED": "of the tests",
+    "CONFD_LONG": "of the tests",
+    "CONFD_ROUNDS": "of the tests",
+    "NoTransition": "of Automat",
+}
+
+_LITERAL = re.compile(r"``([^`]+)``")
+_BLOCK = re.compile(r"^\.\. code-block:: .*\n\n(?:   .*\n|\n)+", re.MULTILINE)
+_TERM = re.compile(r"^``(.+)``$", re.MULTILINE)
+
+
+@cache
+def reference() -> Any:
+    """The extension that writes the reference."""
+    spec = importlib.util.spec_from_file_location("confd_reference", DOCS / "_ext/confd_reference.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def pages() -> dict[str, str]:
+    """Every page that somebody wrote, by its path."""
+    found = [ROOT / "README.rst", ROOT / "CONTRIBUTING.rst", *DOCS.rglob("*.rst")]
+    return {str(page.relative_to(ROOT)): page.read_text("utf-8") for page in found if "_build" not in page.parts}
+
+
+def names(pattern: str) -> Iterator[tuple[str, str]]:
+    """Page and name, for all names of one kind."""
+    for page, text in pages().items():
+        for name in re.findall(pattern, text):
+            yield page, name
+
+
+@cache
+def code() -> str:
+    """All that names could be of: what is run, configured or shipped."""
+    folders = ("confd", "twisted", "tests", "deploy", "scripts", "benchmarks", "docs/examples", "docs/_ext")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in _TEXTS]
+    files += [ROOT / name for name in ("Makefile", "setup.cfg", "docker-compose.yml", "docker-compose.edge.yml")]
+    return "\n".join(path.read_text("utf-8") for path in files if path.name != "test_documents.py")
+
+
+_TEXTS = {".py", ".sh", ".sql", ".yml", ".env", ".service", ".socket", ".cfg"}
+
+
+@cache
+def sentences() -> str:
+    """The texts of the code, each on a line, with a gap where a value goes."""
+    found = []
+    for path in (ROOT / "confd").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [part.value if isinstance(part, ast.Constant) else "\0" for part in node.values]
+                found.append("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.append(re.sub(r"\{\w+\}", "\0", node.value))
+    return "\n".join(found)
+
+
+class BuildTests(SynchronousTestCase):
+    """C{make docs}."""
+
+    skip = MISSING
+
+    def test_builds(self) -> None:
+        """Without a warning; and what the code has is on the pages of the reference."""
+        out = Path(self.mktemp()).resolve()
+        command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", str(DOCS), str(out)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+        self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))
+        told = {
+            page: unescape(re.sub(r"<[^>]+>", "", (out / f"reference/{page}.html").read_text("utf-8")))
+            for page in ("settings", "api", "metrics", "confdctl")
+        }
+        wanted = {
+            "settings": [name for role in ROLES for name in reference().setting_names(role)],
+            "api": [f"{method} {path}" for method, path in self.routes()],
+            "metrics": [name for name in metrics() if name.startswith("confd_")],
+            "confdctl": [f"confdctl {name}" for name in reference().cli.commands],
+        }
+        for page, wanted_names in wanted.items():
+            self.assertTrue(wanted_names)
+            self.assertEqual([name for name in wanted_names if name not in told[page]], [], page)
+
+    def routes(self) -> Iterator[tuple[str, str]]:
+        """Methods and paths of both roles."""
+        for role in ("controller", "worker"):
+            for path, item in reference().api_document(role)["paths"].items():
+                for method in item:
+                    yield method.upper(), path
+
+    def test_front_door(self) -> None:
+        """Whoever shows the README without Sphinx shows it whole: its links lead to files."""
+        from docutils.core import publish_doctree
+        from docutils.nodes import image, reference
+
+        readme = (ROOT / "README.rst").read_text("utf-8")
+        tree = publish_doctree(readme, settings_overrides={"halt_level": 2, "report_level": 2})
+        targets = [node["refuri"] for node in tree.findall(reference)] + [node["uri"] for node in tree.findall(image)]
+        files = [target for target in targets if "://" not in target]
+        self.assertGreater(len(files), 8)
+        self.assertEqual([file for file in files if not (ROOT / file).exists()], [])
+
+
+def metrics() -> set[str]:
+    """The names of all figures."""
+    families = [family for role in ("controller", "agent", "worker") for family in reference().metric_families(role)]
+    return {reference().metric_name(family) for family in families}
+
+
+class NamesTests(SynchronousTestCase):
+    """Nothing is told of that is not there."""
+
+    skip = MISSING
+
+    def wrong(self, pattern: str, known: Any) -> None:
+        """Fail with the names of a kind that are not C{known}."""
+        found = list(names(pattern))
+        self.assertTrue(found, pattern)
+        self.assertEqual([(page, name) for page, name in found if not known(name)], [])
+
+    def test_settings(self) -> None:
+        compose = set(re.findall(r"\$\{([A-Z_]+)", code()))
+        theirs = {name for role in ROLES for name in reference().setting_names(role)}
+        confdctl = set(re.findall(r'"((?:CONFD|ADMIN)_[A-Z_]+)"', (ROOT / "confd/ctl/target.py").read_text("utf-8")))
+        known = theirs | confdctl | compose | {"CONFD_PROFILE"} | OTHER_NAMES.keys()
+        self.wrong(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b", known.__contains__)
+        # The exceptions, too, are on a page.
+        self.assertEqual(OTHER_NAMES.keys() - {name for _, name in names(r"\b[A-Z]\w+\b")}, set())
+
+    def test_paths(self) -> None:
+        there = [
+            re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))
+            for role in ("controller", "worker")
+            for path in reference().api_document(role)["paths"]
+        ]
+        self.wrong(r"(/api/v1/[a-z][\w/{}$-]*)", re.compile("|".join(there)).fullmatch)
+
+    def test_metrics(self) -> None:
+        known = metrics() | {path.stem for path in DOCS.rglob("*.py")} | {"confd_ctl"}
+        self.wrong(
+            r"(?<![/\w])confd_[a-z_]+\b(?!\.py)", lambda name: name in known or name.startswith("confd_filewatch")
+        )
+
+    def test_files(self) -> None:
+        self.wrong(
+            r"(?<![\w/.])((?:docs(?!/_build)|tests|deploy|scripts|benchmarks|confd)/[\w/.-]*\w)",
+            lambda name: (ROOT / name).exists(),
+        )
+
+    def test_targets(self) -> None:
+        makefile = (ROOT / "Makefile").read_text("utf-8")
+        self.wrong(r"(?:``|\$ )make ([a-z][a-z-]*)", lambda name: re.search(rf"^{name}:", makefile, re.MULTILINE))
+
+    def test_words(self) -> None:
+        """Each word that is set as code is in the code."""
+        words = {*re.findall(r"\w+", code()), *OTHER_NAMES, *metrics()}
+        wrong = [
+            (page, literal)
+            for page, text in pages().items()
+            for literal in _LITERAL.findall(_BLOCK.sub("", text))
+            if re.fullmatch(r"[a-zA-Z_]\w+", literal) and literal not in words
+        ]
+        self.assertEqual(wrong, [])
+
+    def test_modules(self) -> None:
+        """The floors and rooms of the architecture page are those of the house."""
+        page = (DOCS / "architecture.rst").read_text("utf-8")
+        dotted = re.findall(r"``((?:web|brokers|controller|agent|worker|ctl)\.\w+)``", page)
+        self.assertTrue(dotted)
+        for name in dotted:
+            self.assertTrue((ROOT / "confd" / name.replace(".", "/")).with_suffix(".py").is_file(), name)
+
+    def test_sentences(self) -> None:
+        """What troubleshooting quotes is what is said, but for what stands for a value."""
+        quoted = [
+            quote
+            for quote in _TERM.findall((DOCS / "troubleshooting.rst").read_text("utf-8"))
+            if len(quote.split()) > 3
+        ]
+        self.assertGreater(len(quoted), 20)
+        said = sentences()
+        for quote in quoted:
+            for piece in quote.split("…"):
+                self.assertIn(re.sub(r"^[A-Z_]+: ", "", piece).strip(), said, quote)
