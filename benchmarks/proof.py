@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -21,16 +22,21 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from itertools import repeat
 from pathlib import Path
+from random import Random
 from statistics import median
 from typing import Any
 
-from attrs import asdict, define, frozen
+from attrs import asdict, define, evolve, frozen
 
 from benchmarks.dialects import command
 from benchmarks.fanout import Invalid, machine, on_core
 from benchmarks.figures import quantile, rows
 from confd import wire
+from confd.controller.store.reports import save_reports
+from confd.model import Tag
+from confd.report import Outcome, Receipt, Report, ReportState
 from tests.integration.fleet import ADMIN, Fleet, Process, clean_environment, request
 
 #: Seconds that a publish gets to be proven.
@@ -40,7 +46,7 @@ DEADLINE = 30
 FLOOD, FLOOD_SECONDS = 64, 5.0
 
 #: Requests for each page.
-_ASKED = 200
+REQUESTS = 200
 
 _ROOT = Path(__file__).resolve().parents[1]
 
@@ -55,6 +61,7 @@ class Proof:
     @ivar applied_p99: of POST-to-applied as the controller tells it, which leaves out the wait before a report; median.
     @ivar missed: agents that were not proven in time, of all rounds.
     @ivar reports: taken a second, in the flood.
+    @ivar cpu: microseconds of processor time that the controller spent on each report of the flood.
     @ivar refused: reports of the flood that were answered with anything but 200.
     """
 
@@ -64,6 +71,7 @@ class Proof:
     applied_p99: float
     missed: int
     reports: float
+    cpu: float
     refused: int
 
 
@@ -145,10 +153,11 @@ def controller(*options: str) -> Iterator[tuple[Fleet, Process]]:
         shutil.rmtree(folder)
 
 
-def prove(agents: int, rounds: int) -> Proof:
+def prove(agents: int, rounds: int, flood_seconds: float = FLOOD_SECONDS) -> Proof:
     """
     Publish to so many agents, and have them report.
 
+    @param flood_seconds: that they then report without a pause.
     @raise Invalid: if nothing can be said.
     """
     # A long interval: what is measured is the stream, and the reports.
@@ -160,7 +169,9 @@ def prove(agents: int, rounds: int) -> Proof:
         try:
             # The first one warms up.
             told = [_publish(fleet, number) for number in range(rounds + 1)][1:]
-            statuses = crowd.flood(min(FLOOD, agents), FLOOD_SECONDS)
+            before = processor_time(process.pid)
+            statuses = crowd.flood(min(FLOOD, agents), flood_seconds)
+            spent = processor_time(process.pid) - before
         finally:
             crowd.stop()
     times = [took for took, _ in told]
@@ -170,9 +181,16 @@ def prove(agents: int, rounds: int) -> Proof:
         worst=max(times),
         applied_p99=median(convergence["p99_ms"] for _, convergence in told),
         missed=sum(agents - convergence["applied"] for _, convergence in told),
-        reports=statuses.get("200", 0) / FLOOD_SECONDS,
+        reports=statuses.get("200", 0) / flood_seconds,
+        cpu=1e6 * spent / sum(statuses.values()),
         refused=sum(count for status, count in statuses.items() if status != "200"),
     )
+
+
+def processor_time(pid: int) -> float:
+    """Seconds of processor time that a process has had, its threads and the kernel's work for it included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _publish(fleet: Fleet, number: int) -> tuple[float, Any]:
@@ -187,13 +205,19 @@ def _publish(fleet: Fleet, number: int) -> tuple[float, Any]:
     return took, answer.json()["convergence"]
 
 
-def pages(agents: int, versions: int) -> list[Page]:
-    """How long the pages take of a controller that knows so many agents, and has so many versions behind it."""
+def pages(agents: int, versions: int, requests: int = REQUESTS) -> list[Page]:
+    """
+    How long the pages take of a controller that knows so many agents, and has so many versions behind it: first all of
+    them have the version in force, then there is one that nobody has yet.
+
+    @param requests: for each page.
+    """
     with controller("--default-poll-interval", "300") as (fleet, process):
         process.start()
+        tag = wire.parse_configuration(request("GET", f"{fleet.url}/api/v1/config", auth=ADMIN).body).tag
         process.stop()
         with closing(sqlite3.connect(fleet.folder / "controller.db")) as connection:
-            fill(connection, agents, versions)
+            fill(connection, agents, evolve(tag, version=versions))
         process.start()
         base = "/api/v1/config"
         last = str(uuid.UUID(int=agents // 2, version=4))
@@ -201,20 +225,32 @@ def pages(agents: int, versions: int) -> list[Page]:
             "/api/v1/agents?limit=100",
             f"/api/v1/agents?limit=500&after={last}",
             f"{base}/convergence",
+            f"{base}/versions/{versions - 1}/convergence",
             f"{base}/history?limit=50",
             f"{base}/history?limit=500&before={versions // 2 + 2}",
             f"{base}/versions/{versions // 2 + 1}",
             f"{base}/diff?from=1&to={versions}",
         ]
-        return [_page(fleet, path) for path in paths]
+        asked = [_page(fleet, path, requests) for path in paths]
+        request("POST", f"{fleet.url}{base}", {"url": "https://ip.me"}, ADMIN)
+        behind = [_page(fleet, path, requests) for path in (paths[0], f"{base}/convergence")]
+        return asked + [evolve(each, path=f"{each.path} (nobody has it)") for each in behind]
 
 
-def fill(connection: sqlite3.Connection, agents: int, versions: int) -> None:
-    """Put agents and versions into the database of a controller that is stopped, beside its version 1."""
-    moment = wire.rfc3339(wire.parse_rfc3339("2026-01-01T00:00:00Z"))
+def fill(connection: sqlite3.Connection, agents: int, newest: Tag) -> None:
+    """
+    Put versions up to C{newest} into the database of a controller that is stopped, beside its version 1, and agents
+    that have applied it.
+    """
+    at, ids = (
+        wire.parse_rfc3339("2026-01-01T00:00:00Z"),
+        [str(uuid.UUID(int=each, version=4)) for each in range(agents)],
+    )
+    report, random = Report(newest, ReportState.APPLIED), Random(0)
+    outcomes = [Outcome(ReportState.APPLIED, at, "", True, *(random.uniform(0, 300) for _ in range(6))) for _ in ids]
     with connection:
         connection.execute(
-            f"""WITH RECURSIVE numbers (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM numbers LIMIT {versions - 1})
+            f"""WITH RECURSIVE numbers (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM numbers LIMIT {newest.version - 1})
             INSERT INTO revisions (namespace, version, epoch, document, checksum, poll_interval, author, comment,
                 rollback_of, created_at)
             SELECT namespace, n, epoch, document, checksum, poll_interval, author, 'number ' || n, NULL, created_at
@@ -223,13 +259,17 @@ def fill(connection: sqlite3.Connection, agents: int, versions: int) -> None:
         connection.executemany(
             """INSERT INTO agents (id, namespace, hostname, metadata, strategy, registered_at)
             VALUES (?, 'default', ?, 'tier=edge', 'STREAM', ?)""",
-            [(str(uuid.UUID(int=number, version=4)), f"host-{number}", moment) for number in range(agents)],
+            [(each, f"host-{number}", wire.rfc3339(at)) for number, each in enumerate(ids)],
+        )
+        save_reports(
+            connection.cursor(),
+            [Receipt(*each) for each in zip(ids, repeat("default"), repeat(report), outcomes, strict=False)],
         )
 
 
-def _page(fleet: Fleet, path: str) -> Page:
+def _page(fleet: Fleet, path: str, requests: int) -> Page:
     times = []
-    for _ in range(_ASKED):
+    for _ in range(requests):
         began = time.monotonic()
         answer = request("GET", fleet.url + path, auth=ADMIN)
         times.append(1000 * (time.monotonic() - began))
@@ -246,6 +286,7 @@ _PROOF: dict[str, Callable[[Proof], Any]] = {
     "applied p99": lambda each: each.applied_p99,
     "missed": lambda each: each.missed,
     "reports/s": lambda each: each.reports,
+    "cpu/report": lambda each: each.cpu,
     "refused": lambda each: each.refused,
 }
 
@@ -274,7 +315,7 @@ def main() -> int:
         proofs = [prove(agents, options.rounds) for agents in options.agents]
         print(rows(_PROOF, proofs))
         asked = pages(options.known, options.versions) if options.versions else []
-        print(rows(_PAGE, asked))
+        print(rows(_PAGE, asked) if asked else "")
     except (Invalid, AssertionError, OSError, http.client.HTTPException) as error:
         print(f"invalid: {error}", file=sys.stderr)
         return 1

@@ -149,6 +149,7 @@ class Crowd:
 
     def flood(self, connections: int, seconds: float) -> Counter[str]:
         """Report without a pause on some connections, each agent again and again; what the answers were."""
+        self._calm_down()
         before = Counter(self.statuses)
         self._flooding = True
         for agent in self._agents[:connections]:
@@ -157,9 +158,14 @@ class Crowd:
         while time.monotonic() < until:
             self.turn(0.1)
         self._flooding = False
-        while any(agent.asking for agent in self._agents) and time.monotonic() < until + PATIENCE:
-            self.turn(0.1)
+        self._calm_down()
         return self.statuses - before
+
+    def _calm_down(self) -> None:
+        """Report what is due, and take all answers: a connection has one request under way at a time."""
+        until = time.monotonic() + PATIENCE
+        while (self._due or any(agent.asking for agent in self._agents)) and time.monotonic() < until:
+            self.turn(0.1)
 
     def _hear(self, agent: Agent) -> None:
         piece = agent.stream.recv(262144)

@@ -47,9 +47,7 @@ def decode(raw: bytes, depth: int = MAX_DEPTH) -> Any:
     except UnicodeDecodeError:
         raise Malformed("not_utf8", "The JSON text is not valid UTF-8.") from None
     try:
-        value = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_constant, parse_float=_float, parse_int=_integer
-        )
+        value = _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise Malformed(
             "not_json", f"The body is not JSON: the mistake is in line {error.lineno}, column {error.colno}."
@@ -87,20 +85,21 @@ def _integer(text: str) -> int:
     return int(text)
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_float=_float, parse_int=_integer)
+
+
 def _too_deep() -> Malformed:
     return Malformed("too_deep", f"The JSON text is nested deeper than {MAX_DEPTH} levels.")
 
 
 def _deeper_than(depth: int, value: Any) -> bool:
     level = [value]
-    for _ in range(depth):
-        level = [
-            inner
-            for each in level
-            if isinstance(each, (dict, list))
-            for inner in (each.values() if isinstance(each, dict) else each)
-        ]
-    return any(isinstance(each, (dict, list)) for each in level)
+    for _ in range(depth + 1):
+        level = [each for each in level if isinstance(each, (dict, list))]
+        if not level:
+            return False
+        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
+    return True
 
 
 def encode(value: object) -> bytes:

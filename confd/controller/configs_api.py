@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Any, Literal
+from weakref import ref
 
 import msgspec
-from attrs import define, evolve
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 
 from confd import jsontext
@@ -15,7 +17,7 @@ from confd.controller.convergence import Convergence
 from confd.controller.documents import Documents
 from confd.controller.registry import Registry
 from confd.controller.shapes import ConvergenceBody, Foreseen, InForce, Published
-from confd.controller.snapshot import Snapshot
+from confd.controller.snapshot import Encoded, Snapshot
 from confd.history import check_expected
 from confd.model import (
     POLL_INTERVAL_MAX,
@@ -27,6 +29,7 @@ from confd.model import (
     Malformed,
     NotFound,
     PreconditionFailed,
+    TooMany,
     Unprocessable,
 )
 from confd.web.endpoint import Answer, AnyDocument, Call, NamespaceQuery, endpoint
@@ -42,6 +45,9 @@ Timeout = Annotated[int, msgspec.Meta(gt=0, le=600)] | Annotated[float, msgspec.
 _LONGEST_KEY = 255
 
 _QUORUM, _TIMEOUT = 100, 30
+
+#: Callers that may wait at a time until agents have what they publish; one that hangs up counts until its time is up.
+MOST_WAITING = 100
 
 
 class ChangeQuery(NamespaceQuery, forbid_unknown_fields=True):
@@ -117,6 +123,7 @@ class ConfigsApi:
     _convergence: Convergence
     _published: Callable[[str], Deferred[bool]]
     _documents: Documents
+    _waiting: int = field(default=0, init=False)
 
     @endpoint(
         "GET",
@@ -129,16 +136,21 @@ class ConfigsApi:
     async def current(self, call: Call) -> Answer:
         """A poll: 304 where the caller has it already. The database is never asked."""
         in_force = self._snapshot.get(call.query.namespace)
-        agent_id = call.header("X-Agent-ID")
-        if agent_id:
-            self._registry.polled(agent_id)
-        headers = {"ETag": in_force.etag}
-        if agent_id and self._registry.find(agent_id) is None:
+        agent_id = self._registry.admission.sender(call.identity, call.header("X-Agent-ID") or "")
+        headers, again = {"ETag": in_force.etag}, None
+        if not agent_id or self._registry.polled(agent_id):
+            again = partial(self._again, call.query.namespace, ref(in_force), agent_id)
+        else:
             headers["X-Agent-Known"] = "false"
         known = call.header("If-None-Match")
         if known is not None and not_modified(known, in_force.configuration.tag):
-            return Answer(status=304, headers=headers)
-        return Answer(in_force.body, headers=headers)
+            return Answer(status=304, headers=headers, again=again)
+        return Answer(in_force.body, headers=headers, again=again)
+
+    def _again(self, namespace: str, answered: ref[Encoded], agent_id: str) -> bool:
+        """The same poll: see L{Answer.again}. It keeps no document alive that nobody else needs."""
+        found = self._snapshot.find(namespace)
+        return found is not None and found is answered() and (not agent_id or self._registry.polled(agent_id))
 
     @endpoint(
         "POST",
@@ -200,6 +212,20 @@ class ConfigsApi:
     async def _change(self, query: ChangeQuery, draft: Draft, arrived: float) -> Answer:
         if query.dry_run:
             return Answer(jsontext.encode(await self._foreseen(draft)))
+        waits = query.wait is not None
+        if waits and self._waiting >= MOST_WAITING:
+            raise TooMany(
+                "too_many_waiting",
+                f"{MOST_WAITING} callers wait for agents already, so nothing was changed; try later, or without wait.",
+            )
+        self._waiting += waits
+        try:
+            return await self._made(query, draft, arrived)
+        finally:
+            self._waiting -= waits
+
+    async def _made(self, query: ChangeQuery, draft: Draft, arrived: float) -> Answer:
+        """Change it, and wait if that is asked for."""
         revision = await self._configs.publish(draft, arrived)
         made = revision.configuration
         body: Published = {

@@ -9,19 +9,18 @@ from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from confd import jsontext
 from confd.controller.configs import Publication
 from confd.controller.observers import Observers
-from confd.controller.picture import picture
+from confd.controller.picture import picture, repeated
 from confd.controller.progress import Progress
 from confd.controller.registry import Registry
 from confd.controller.shapes import ConvergenceBody
 from confd.controller.snapshot import unknown_namespace
+from confd.controller.summaries import Summaries
 from confd.controller.waiting import Waiters
-from confd.model import ConfdError, Gone, NotFound, Tag
+from confd.model import Gone, NotFound, Tag
 from confd.report import AgentRecord, Outcome, Receipt
 
 #: The newest versions of a namespace of which each agent's outcome is kept; of older ones a summary is.
@@ -40,8 +39,6 @@ class Convergence(Service):
         many milliseconds that took is known.
     """
 
-    log = Logger()
-
     def __init__(self, store: Any, registry: Registry, clock: IReactorTime, kept: int = VERSIONS_KEPT) -> None:
         """
         @param store: an L{confd.interfaces.IConfigStore} and L{confd.interfaces.IReportStore}.
@@ -50,6 +47,9 @@ class Convergence(Service):
         self._store, self._registry, self._clock, self._most = store, registry, clock, kept
         self._versions: dict[str, dict[int, Progress]] = {}
         self._waiters: dict[str, Waiters] = {}
+        self._summaries = Summaries(store, clock)
+        # Where publishes come faster than reports, a look at each agent for each of them would be most of the work.
+        self._unreported: dict[str, ConvergenceBody] = {}
         self.changes, self.applications = Observers(), Observers()
         registry.changes.add(self._agent_changed)
 
@@ -65,12 +65,14 @@ class Convergence(Service):
             if progress is not None and self._is_here(namespace, agent_id):
                 progress.record(agent_id, outcome)
         self._versions = loaded
+        self._unreported.clear()
 
-    def stopService(self) -> None:
-        """Those who wait are answered: not reached."""
+    def stopService(self) -> Deferred[None]:
+        """Those who wait are answered: not reached. Fires when what was to be written is."""
         super().stopService()
         for waiters in self._waiters.values():
             waiters.give_up()
+        return self._summaries.write()
 
     def published(self, publication: Publication) -> None:
         """A version is newly in force."""
@@ -104,11 +106,7 @@ class Convergence(Service):
         known = versions.get(tag.version)
         if not tag.cluster:
             tag = evolve(tag, cluster=newest.cluster, epoch=oldest.epoch if known is None else known.tag.epoch)
-        was = (
-            tag.version < oldest.version and tag.epoch <= oldest.epoch
-            if known is None
-            else known.tag.epoch == tag.epoch
-        )
+        was = tag == known.tag if known else tag.version < oldest.version and tag.epoch <= oldest.epoch
         if tag.cluster != newest.cluster or not was:
             raise _unknown_version(namespace, str(tag))
         return tag
@@ -154,14 +152,15 @@ class Convergence(Service):
 
         @param quorum: percent of the agents of the namespace, silent ones among them.
         @param timeout: seconds.
-        @return: fires with whether it was reached in time; with false, too, when the controller stops.
+        @return: fires with whether it was reached in time; with false, too, when so many have refused it that it cannot
+            be reached, and when the controller stops.
         """
         progress = self.progress(namespace, tag.version)
         if progress is None or progress.tag != tag or not self.running:
             return succeed(False)
         there = progress
         waiters = self._waiters.setdefault(namespace, Waiters(self._clock))
-        return waiters.wait(lambda: 100 * there.applied >= quorum * self._registry.count(namespace), timeout)
+        return waiters.wait(lambda: there.reached(quorum, self._registry.count(namespace)), timeout)
 
     async def _describe(self, namespace: str, version: int | None) -> ConvergenceBody:
         versions = self._kept(namespace)
@@ -171,7 +170,7 @@ class Convergence(Service):
             return picture(namespace, versions[number], number == newest, self._registry)
         if not 0 < number < newest:
             raise _unknown_version(namespace, str(number))
-        summary = await self._store.summary(namespace, number)
+        summary = await self._summaries.find(namespace, number)
         if summary is None:
             raise Gone("convergence_pruned", f"What became of version {number} of {namespace!r} is not kept any more.")
         described: ConvergenceBody = jsontext.decode(summary)
@@ -186,18 +185,24 @@ class Convergence(Service):
     def _settle(self, namespace: str, versions: dict[int, Progress]) -> None:
         """Of the oldest version only a summary is kept from now on."""
         oldest = versions.pop(next(iter(versions)))
-        summary = jsontext.encode(picture(namespace, oldest, False, self._registry) | {"laggards": []})
-        self._store.settle(namespace, oldest.tag.version, summary).addErrback(self._unsettled, oldest.tag)
-
-    def _unsettled(self, failure: Failure, tag: Tag) -> None:
-        if not failure.check(ConfdError):
-            self.log.failure("the summary of {tag} was not written", failure, tag=str(tag))
+        told = self._unreported.pop(namespace, None)
+        if oldest.outcomes or told is None:
+            told = picture(namespace, oldest, False, self._registry, named=0)
+        else:
+            told = repeated(told, oldest)
+        if not oldest.outcomes:
+            self._unreported[namespace] = told
+        self._summaries.keep(namespace, oldest.tag.version, jsontext.encode(told))
+        if not self.running:
+            # What the listener still had in flight.
+            self._summaries.write()
 
     def _is_here(self, namespace: str, agent_id: str) -> bool:
         record = self._registry.find(agent_id)
         return record is not None and record.namespace == namespace
 
     def _agent_changed(self, namespace: str, agent_id: str) -> None:
+        self._unreported.pop(namespace, None)
         if not self._is_here(namespace, agent_id):
             for progress in self._versions.get(namespace, {}).values():
                 progress.drop(agent_id)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from confd.controller.progress import Progress
 from confd.controller.registry import Registry
 from confd.controller.shapes import ConvergenceBody, Laggard, Quantiles
 from confd.model import Tag
-from confd.report import AgentRecord, Outcome, ReportState
+from confd.report import AgentRecord, ReportState
 from confd.wire import rfc3339
 
 #: Agents that are named, and latencies that are drawn.
@@ -22,15 +22,17 @@ _STATES = ("failed", "silent", "applying", "pending", "applied", "passed")
 _HOPS = ("commit", "notify", "agent", "worker", "ack")
 
 
-def picture(namespace: str, progress: Progress, in_force: bool, registry: Registry) -> ConvergenceBody:
+def picture(
+    namespace: str, progress: Progress, in_force: bool, registry: Registry, named: int = LAGGARDS
+) -> ConvergenceBody:
     """
     Where everyone is.
 
     @param in_force: whether no newer version is there that an agent may have gone on to.
+    @param named: how many laggards are, at most.
     """
     groups = _groups(namespace, progress, in_force, registry)
-    applied = [progress.outcomes[agent_id] for agent_id in groups["applied"]]
-    took = _sorted(applied, "took")
+    took = progress.ordered("took")
     return {
         "namespace": namespace,
         "version": progress.tag.version,
@@ -45,9 +47,21 @@ def picture(namespace: str, progress: Progress, in_force: bool, registry: Regist
         "pending": len(groups["pending"]),
         "passed": len(groups["passed"]),
         **_quantiles(took),
-        "hops": {hop: _quantiles(_sorted(applied, hop)) for hop in _HOPS},
+        "hops": {hop: _quantiles(progress.ordered(hop)) for hop in _HOPS},
         "curve_ms": [round(each, 3) for each in _evenly(took)],
-        "laggards": list(islice(_laggards(groups, progress, registry), LAGGARDS)),
+        "laggards": list(islice(_laggards(groups, progress, registry), named)),
+    }
+
+
+def repeated(told: ConvergenceBody, progress: Progress) -> ConvergenceBody:
+    """A picture again, for the version after it: nobody reported of either one, and nothing changed meanwhile."""
+    tag = progress.tag
+    return {
+        **told,
+        "version": tag.version,
+        "epoch": tag.epoch,
+        "tag": str(tag),
+        "published_at": rfc3339(progress.published_at),
     }
 
 
@@ -68,14 +82,15 @@ def running_version(record: AgentRecord) -> int | None:
 
 def _groups(namespace: str, progress: Progress, in_force: bool, registry: Registry) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {state: [] for state in _STATES}
-    presence, outcomes = registry.presence(namespace), progress.outcomes
+    presence, outcomes, tag = registry.presence(namespace), progress.outcomes, progress.tag
+    silent, order, find = presence.silent, (tag.epoch, tag.version), registry.find
     for agent_id in presence:
         outcome = outcomes.get(agent_id)
         if outcome is not None and outcome.state.final:
             state = outcome.state.value
-        elif not in_force and _went_on(registry.get(agent_id), progress.tag):
+        elif not in_force and _went_on(find(agent_id), order):
             state = "passed"
-        elif agent_id in presence.silent:
+        elif agent_id in silent:
             state = "silent"
         else:
             state = "pending" if outcome is None else "applying"
@@ -83,9 +98,9 @@ def _groups(namespace: str, progress: Progress, in_force: bool, registry: Regist
     return groups
 
 
-def _went_on(record: AgentRecord, tag: Tag) -> bool:
-    report = record.report
-    return report is not None and (report.tag.epoch, report.tag.version) > (tag.epoch, tag.version)
+def _went_on(record: AgentRecord | None, order: tuple[int, int]) -> bool:
+    report = None if record is None else record.report
+    return report is not None and (report.tag.epoch, report.tag.version) > order
 
 
 def _laggards(groups: dict[str, list[str]], progress: Progress, registry: Registry) -> Iterator[Laggard]:
@@ -100,10 +115,6 @@ def _laggards(groups: dict[str, list[str]], progress: Progress, registry: Regist
                 "error": (outcome and outcome.error) or None,
                 "last_seen": rfc3339(record.last_seen),
             }
-
-
-def _sorted(outcomes: Iterable[Outcome], what: str) -> list[float]:
-    return sorted(each for outcome in outcomes if (each := getattr(outcome, what)) is not None)
 
 
 def _quantiles(ordered: Sequence[float]) -> Quantiles:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from attrs import define, evolve, field
@@ -20,6 +21,7 @@ class Progress:
     @ivar committed: when it was on disk, likewise.
     @ivar outcomes: by agent; of agents of the namespace only.
     @ivar applied: how many have it.
+    @ivar failed: how many have refused it.
     @ivar converged: whether it was seen that most have it.
     """
 
@@ -29,7 +31,9 @@ class Progress:
     committed: float | None = None
     outcomes: dict[str, Outcome] = field(factory=dict)
     applied: int = 0
+    failed: int = 0
     converged: bool = False
+    _ordered: dict[str, list[float]] = field(factory=dict, init=False)
 
     def outcome(self, agent_id: str, report: Report, arrived: float, at: datetime) -> Outcome:
         """
@@ -64,10 +68,39 @@ class Progress:
         before = self.outcomes.get(agent_id)
         self.drop(agent_id)
         self.outcomes[agent_id] = outcome
-        self.applied += outcome.state is ReportState.APPLIED
+        self._count(outcome, 1)
+        self._ordered.clear()
         return outcome.took is not None and (before is None or before.took is None)
 
     def drop(self, agent_id: str) -> None:
         """Its agent is not here any more."""
         before = self.outcomes.pop(agent_id, None)
-        self.applied -= before is not None and before.state is ReportState.APPLIED
+        if before is not None:
+            self._count(before, -1)
+            self._ordered.clear()
+
+    def ordered(self, what: str) -> Sequence[float]:
+        """
+        Milliseconds of those that have it, ascending, as far as they are known; sorted anew only after a report.
+
+        @param what: an attribute of L{Outcome}.
+        """
+        if what not in self._ordered:
+            applied = (each for each in self.outcomes.values() if each.state is ReportState.APPLIED)
+            self._ordered[what] = sorted(ms for each in applied if (ms := getattr(each, what)) is not None)
+        return self._ordered[what]
+
+    def reached(self, quorum: float, targeted: int) -> bool | None:
+        """
+        Whether enough agents have it; C{None} while that may still become so.
+
+        @param quorum: percent of C{targeted}, which is how many there are.
+        """
+        needed = quorum * targeted
+        if 100 * self.applied >= needed:
+            return True
+        return False if 100 * (targeted - self.failed) < needed else None
+
+    def _count(self, outcome: Outcome, by: int) -> None:
+        self.applied += by * (outcome.state is ReportState.APPLIED)
+        self.failed += by * (outcome.state is ReportState.FAILED)

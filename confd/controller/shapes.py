@@ -7,21 +7,28 @@ from typing import Annotated, Any, NotRequired, TypedDict
 import msgspec
 
 from confd.report import ReportState
-from confd.web.told import Moment
+from confd.web.told import Moment, Spliced
 
 StateName = Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["silent", *(each.value for each in ReportState)]})]
 
-#: A document, spliced in as it is.
-Spliced = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
-
 
 class Joined(TypedDict):
-    """What an agent goes by from now on; the interval is the one of its namespace."""
+    """
+    What an agent goes by from now on; the interval is the one of its namespace, and the token is what it proves to be
+    itself by: with its id as the user name, and told this once.
+    """
 
     agent_id: str
     poll_url: str
     poll_interval_seconds: int
     report_window_ms: int
+    token: NotRequired[str]
+
+
+class Blocked(TypedDict):
+    """The ids of the agents that are kept out."""
+
+    items: list[str]
 
 
 class AgentItem(TypedDict):

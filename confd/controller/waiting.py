@@ -14,14 +14,15 @@ class Waiters:
     """Each is answered once, whether it came far enough in time; one that cancels leaves nothing behind."""
 
     _clock: IReactorTime
-    _waiting: dict[Deferred[bool], tuple[Callable[[], bool], IDelayedCall]] = field(factory=dict)
+    _waiting: dict[Deferred[bool], tuple[Callable[[], bool | None], IDelayedCall]] = field(factory=dict)
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def wait(self, reached: Callable[[], bool], timeout: float) -> Deferred[bool]:
+    def wait(self, reached: Callable[[], bool | None], timeout: float) -> Deferred[bool]:
         """
-        Fires with true as soon as C{reached} is true when L{look} is called, with false after C{timeout} seconds.
+        Fires with what C{reached} says as soon as it is not C{None} when L{look} is called, with false after C{timeout}
+        seconds.
         """
         answer: Deferred[bool] = Deferred(self._forget)
         timer = self._clock.callLater(timeout, self._answer, answer, False)
@@ -41,8 +42,8 @@ class Waiters:
 
     def _look(self, answer: Deferred[bool]) -> None:
         # One that was answered just now may have made another one cancel.
-        if answer in self._waiting and self._waiting[answer][0]():
-            self._answer(answer, True)
+        if answer in self._waiting and (reached := self._waiting[answer][0]()) is not None:
+            self._answer(answer, reached)
 
     def _answer(self, answer: Deferred[bool], reached: bool) -> None:
         if answer in self._waiting:

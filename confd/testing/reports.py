@@ -75,7 +75,7 @@ def make_ireportstore_tests(fixture: StoreFixture) -> type[TestCase]:
             await self.store.save_agents([an_agent("a"), an_agent("b", namespace="other")])
             await self.store.save_reports([a_receipt("a", number) for number in (1, 2, 3)])
             await self.store.save_reports([a_receipt("b", 1, namespace="other")])
-            await self.store.settle(DEFAULT_NAMESPACE, 2, b'{"applied":1}')
+            await self.store.settle([(DEFAULT_NAMESPACE, 2, b'{"applied":1}')])
             kept = [each[:3] for each in await self.store.load_outcomes()]
             self.assertEqual(kept, [(DEFAULT_NAMESPACE, 3, "a"), ("other", 1, "b")])
             self.assertEqual(await self.store.summary(DEFAULT_NAMESPACE, 2), b'{"applied":1}')
@@ -83,10 +83,10 @@ def make_ireportstore_tests(fixture: StoreFixture) -> type[TestCase]:
             self.assertIsNone(await self.store.summary("other", 2))
 
         async def test_keeps_the_newest_summaries(self) -> None:
-            await self.store.settle(DEFAULT_NAMESPACE, 1, b"{}")
-            await self.store.settle(DEFAULT_NAMESPACE, 10_001, b"{}")
+            await self.store.settle([(DEFAULT_NAMESPACE, 1, b"{}")])
+            await self.store.settle([(DEFAULT_NAMESPACE, 10_001, b"{}")])
             self.assertIsNone(await self.store.summary(DEFAULT_NAMESPACE, 1))
-            await self.store.settle(DEFAULT_NAMESPACE, 20_000, b"{}")
+            await self.store.settle([(DEFAULT_NAMESPACE, 20_000, b"{}")])
             self.assertEqual(await self.store.summary(DEFAULT_NAMESPACE, 10_001), b"{}")
 
     return IReportStoreTests

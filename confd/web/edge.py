@@ -1,26 +1,23 @@
 """
 Where the network ends and the handlers begin, and one way to answer.
 
-L{Edge} reads the declarations of endpoints, puts them on one Klein application, and is the only code between a handler
-and the network: it authenticates, limits, decodes, validates, encodes, and tells errors.
+L{Edge} reads the declarations of endpoints, makes routes of them, and is the only code between a handler and the
+network: it authenticates, limits, decodes, validates, encodes, and tells errors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import unquote
 
 from attrs import define, field
-from klein import Klein
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
-from werkzeug.exceptions import HTTPException
-from werkzeug.routing import Map
 
 from confd import jsontext
 from confd.audit import Attempt
@@ -37,11 +34,12 @@ from confd.web.endpoint import (
     NamespaceQuery,
     endpoints_of,
 )
-from confd.web.errors import HEADERS, STATUS, error_body, from_routing
+from confd.web.errors import error_body, from_routing, headers_of, status_of
 from confd.web.guard import NOBODY, IAuditor, Identity, IGuard, Role, allow
 from confd.web.incoming import fit, glance, printable, read_document, read_header, read_object, read_query
 from confd.web.ongoing import Ongoing
 from confd.web.origin import same_origin
+from confd.web.routes import Routes
 
 #: Characters of what an attempt was about, at most, that are put on record.
 LONGEST_TARGET = 64
@@ -63,69 +61,74 @@ class Edge:
     _guard: IGuard
     _in_thread: Callable[..., Deferred[Any]]
     _auditor: IAuditor | None = None
-    _routes: Map = field(factory=Map, init=False)
-    _declared: dict[str, Endpoint] = field(factory=dict, init=False)
+    _routes: Routes = field(factory=lambda: Routes(_misrouted), init=False)
     log: Logger = field(factory=Logger, init=False)
 
     def resource(self, *apis: object) -> IResource:
         """One resource that answers the endpoints of all C{apis}."""
-        app = Klein()
-        # A redirect to a tidier path would be an answer to somebody who has shown no credentials.
-        app.url_map.merge_slashes = False
         for api in apis:
             for declared, handler in endpoints_of(api):
-                self._add(app, declared, handler)
-        app.handle_errors(HTTPException)(_misrouted)
-        self._routes = app.url_map
-        resource: IResource = app.resource()
-        return resource
+                self._add(declared, handler)
+        return self._routes
 
-    def _add(self, app: Klein, declared: Endpoint, handler: Handler) -> None:
-        def serve(request: Any, **parts: Any) -> Deferred[Ongoing | None]:
+    def _add(self, declared: Endpoint, handler: Handler) -> None:
+        def answer(request: Any, parts: Mapping[str, Any]) -> None:
             request.route = declared.path
-            return Deferred.fromCoroutine(self._serve(request, declared, handler, parts))
+            work = Deferred.fromCoroutine(self._serve(request, declared, handler, parts))
+            if declared.reads and not work.called:
+                # A client that hangs up cancels what it reads; not a change, which might be committed and never
+                # announced.
+                request.notifyFinish().addErrback(lambda _: work.cancel())
+            work.addErrback(self._failed, request)
 
-        name = f"{declared.method} {declared.path}"
-        self._declared[name] = declared
-        app.route(declared.path, methods=[declared.method], endpoint=name)(serve)
+        self._routes.add(declared, answer)
 
-    def oversized(self, request: Any) -> None:
-        """A site has refused a body before anybody was asked whose it is; that is told like any refusal."""
-        try:
-            path = unquote(request.uri.partition(b"?")[0])
-            name, parts = self._routes.bind("").match(path, request.method.decode("latin-1"))
-        except HTTPException:
-            return
-        declared, identity = self._declared[name], NOBODY
-        if self._auditor is None or not declared.audited:
-            return
+    def large(self, request: Any, size: int) -> bool:
+        """
+        Whether a body may be read that is longer than what is read before anybody is asked whose it is.
+
+        One that may not, or is longer than the site takes, is on record like any refusal.
+
+        @param size: bytes of it, as far as is known.
+        """
+        found = self._routes.find(request)
+        if found is None or found[0].role is Role.ANYONE:
+            return False
+        (declared, parts), identity = found, NOBODY
         error: ConfdError = TooLarge("body_too_large", "The body is larger than the site takes.")
         try:
             identity = self._guard.identify(request)
             allow(identity, declared.role, declared.reads)
+            if size <= request.channel.factory.limits.body:
+                return True
         except ConfdError as turned_away:
             error = turned_away
-        self._auditor.refused(_attempt(request, declared, parts, identity, None, self._auditor.now()), error)
+        if self._auditor is not None and declared.audited:
+            self._auditor.refused(_attempt(request, declared, parts, identity, None, self._auditor.now()), error)
+        return False
 
-    async def _serve(
-        self, request: Any, declared: Endpoint, handler: Callable[..., Any], parts: dict[str, Any]
-    ) -> Ongoing | None:
-        # What a client that hangs up cannot cancel: Klein cancels the handler then, which would leave a change that is
-        # committed and never announced.
-        work = Deferred.fromCoroutine(self._work(request, declared, handler, parts))
+    async def _serve(self, request: Any, declared: Endpoint, handler: Handler, parts: Mapping[str, Any]) -> None:
         try:
-            result = await (work if declared.reads else self._detached(work))
+            result = await self._work(request, declared, handler, parts)
         except ConfdError as error:
-            answer = _refusal(error, request.id)
-        else:
-            if isinstance(result, Ongoing):
-                return result
-            answer = result if isinstance(result, Answer) else Answer(jsontext.encode(result))
-        if answer is not HANDLED:
-            _write(request, answer)
-        return None
+            result = _refusal(error, request.id)
+        if isinstance(result, Ongoing):
+            result.begin(request)
+        elif not (request.gone or request.finished):
+            if result is not HANDLED:
+                answer = result if isinstance(result, Answer) else Answer(jsontext.encode(result))
+                _write(request, answer)
+                if answer.again is not None:
+                    request.remember(answer.body, partial(self._guard.recognizes, request), answer.again)
+            request.finish()
 
-    async def _work(self, request: Any, declared: Endpoint, handler: Callable[..., Any], parts: dict[str, Any]) -> Any:
+    def _failed(self, failure: Failure, request: Any) -> None:
+        if not (request.gone or request.finished):
+            request.processingFailed(failure)
+        elif not failure.check(CancelledError):
+            self.log.failure("request {request_id} failed after its end", failure, request_id=request.id)
+
+    async def _work(self, request: Any, declared: Endpoint, handler: Handler, parts: Mapping[str, Any]) -> Any:
         """What the handler returns, once everything is right that must be before it is asked."""
         auditor = self._auditor if declared.audited else None
         identity, body, document, attempt = NOBODY, None, None, None
@@ -165,19 +168,6 @@ class Edge:
         value, document = read(raw) if len(raw) < _LARGE_BODY else await self._in_thread(read, raw)
         return (value if document is not None else fit(value, declared.body, strict=True)), document
 
-    def _detached(self, work: Deferred[Any]) -> Deferred[Any]:
-        """What a client that hangs up cannot cancel, as Klein would."""
-        waiting: Deferred[Any] = Deferred()
-
-        def done(result: Any) -> None:
-            if not waiting.called:
-                waiting.callback(result)
-            elif isinstance(result, Failure) and not result.check(ConfdError):
-                self.log.failure("a request whose caller had hung up failed", result)
-
-        work.addBoth(done)
-        return waiting
-
 
 def _attempt(
     request: Any, declared: Endpoint, parts: Mapping[str, str], identity: Identity, body: Any, now: datetime
@@ -196,19 +186,17 @@ def _attempt(
 
 
 def _refusal(error: ConfdError, request_id: str) -> Answer:
-    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-    headers = next((HEADERS[kind] for kind in type(error).__mro__ if kind in HEADERS), {})
-    return Answer(error_body(error.code, error.message, request_id, error.details), status, headers)
+    body = error_body(error.code, error.message, request_id, error.details)
+    return Answer(body, status_of(error), headers_of(error))
 
 
-def _misrouted(request: Any, failure: Failure) -> Deferred[None] | None:
+def _misrouted(request: Any, failure: Failure) -> None:
     status, told, headers = from_routing(failure.value)
     _write(request, Answer(error_body(told.code, told.message, request.id), status, headers))
-    return None
 
 
 def _write(request: Any, answer: Answer) -> None:
-    """Put an answer on the request, and Klein finishes it; where another one has begun, break that off."""
+    """Put an answer on a request that is to be finished then; where another one has begun, break that off."""
     if request.startedWriting:
         request.break_off()
         return

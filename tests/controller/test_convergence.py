@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 from typing import Any
 
@@ -25,9 +26,10 @@ from confd.controller.configs import Publication
 from confd.controller.convergence import Convergence
 from confd.controller.intake import GATHER, MAX_WAITING, Intake
 from confd.controller.registry import Registry
+from confd.controller.summaries import WRITE_BEHIND
 from confd.model import DEFAULT_NAMESPACE, Gone, NotFound, Registration, Tag, Unavailable
 from confd.report import Report, ReportState, Spent
-from confd.testing import MemoryStore, a_draft
+from confd.testing import MemoryStore, a_draft, a_renaming
 from tests.controller.house import START
 
 INTERVAL = 30
@@ -95,7 +97,7 @@ class Parts:
 
     def stop(self) -> None:
         """All of it; no timer is left."""
-        self.convergence.stopService()
+        self.result(self.convergence.stopService())
         self.result(self.intake.stopService())
         self.result(self.registry.stopService())
         assert self.clock.getDelayedCalls() == []
@@ -159,9 +161,11 @@ class Model(RuleBasedStateMachine):
     def settle(self) -> None:
         """Answer those who wait, as they are to be answered."""
         for each in self.waiters:
-            applied = sum(self.outcomes.get((each.version, who)) is ReportState.APPLIED for who in self.heard)
-            if not each.expected and 100 * applied >= each.quorum * len(self.heard):
+            states, count = [self.outcomes.get((each.version, who)) for who in self.heard], len(self.heard)
+            if not each.expected and 100 * states.count(ReportState.APPLIED) >= each.quorum * count:
                 each.expected.append(True)
+            if not each.expected and 100 * (count - states.count(ReportState.FAILED)) < each.quorum * count:
+                each.expected.append(False)
             if not each.expected and self.parts.clock.seconds() >= each.deadline:
                 each.expected.append(False)
 
@@ -259,7 +263,8 @@ class Model(RuleBasedStateMachine):
             described = self.parts.describe(version)
             self.check(described, self.counts(version))
             progress = self.parts.convergence.progress(DEFAULT_NAMESPACE, version)
-            assert progress is not None and progress.applied == described["applied"]
+            assert progress is not None
+            assert (progress.applied, progress.failed) == (described["applied"], described["failed"])
             lagging = sum(described[state] for state in STATES[:4])
             assert len(described["laggards"]) == lagging, described
         for version, counts in self.settled.items():
@@ -379,8 +384,43 @@ class ConvergenceTests(SynchronousTestCase):
         self.parts.store.settle = lambda *_: fail(Unavailable("storage_unavailable", "the disk is full"))
         for _ in range(3):
             self.parts.publish()
+        self.parts.clock.advance(WRITE_BEHIND)
         self.assertEqual(self.parts.describe()["version"], 4)
         self.assertRaises(Gone, self.parts.describe, 1)
+
+    def test_summaries_are_written_together(self) -> None:
+        """One write for a second of publishes; until then they are answered from memory."""
+        written: list[Any] = []
+        settle = self.parts.store.settle
+        self.parts.store.settle = lambda summaries: settle(summaries).addCallback(lambda _: written.append(summaries))
+        for _ in range(5):
+            self.parts.publish()
+        told = [self.parts.describe(version) for version in (1, 2, 3)]
+        self.assertEqual(written, [])
+        self.parts.clock.advance(WRITE_BEHIND)
+        self.assertEqual([[each[1] for each in summaries] for summaries in written], [[1, 2, 3]])
+        self.assertEqual([self.parts.describe(version) for version in (1, 2, 3)], told)
+
+    def test_summary_after_one_without_reports(self) -> None:
+        """What nobody reported of says nothing of the next version."""
+        self.parts.join("a")
+        self.parts.report("a", self.parts.publish())
+        for _ in range(4):
+            self.parts.publish()
+        told = [self.parts.describe(version) for version in (1, 2, 3)]
+        self.assertEqual(
+            [(each["passed"], each["applied"], each["pending"]) for each in told], [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
+        )
+        self.assertEqual([each["version"] for each in told], [1, 2, 3])
+
+    def test_summary_of_what_was_in_flight(self) -> None:
+        """A version that is published while the controller stops has one, too."""
+        for _ in range(2):
+            self.parts.publish()
+        self.parts.stop()
+        self.parts.publish()
+        self.assertIsNotNone(self.parts.result(self.parts.store.summary(DEFAULT_NAMESPACE, 1)))
+        self.assertEqual(self.parts.clock.getDelayedCalls(), [])
 
     def test_wait_for_what_is_not_there(self) -> None:
         """Of a version that is not in memory, or another one under its number, nothing comes."""
@@ -388,6 +428,20 @@ class ConvergenceTests(SynchronousTestCase):
         for other in (evolve(tag, version=9), evolve(tag, epoch=2)):
             self.assertIs(self.parts.result(self.parts.convergence.reached(DEFAULT_NAMESPACE, other, 1, 5)), False)
         self.assertIs(self.parts.result(self.parts.convergence.reached("nowhere", tag, 1, 5)), False)
+
+    def test_too_many_refused_it(self) -> None:
+        """Nobody waits for what cannot come any more; a wait for less goes on."""
+        for agent_id in "abcd":
+            self.parts.join(agent_id)
+        tag = self.parts.publish()
+        all_of_them, half = (self.parts.convergence.reached(DEFAULT_NAMESPACE, tag, part, 5) for part in (100, 50))
+        self.parts.report("a", tag, ReportState.FAILED)
+        self.assertIs(self.successResultOf(all_of_them), False)
+        self.parts.report("b", tag, ReportState.FAILED)
+        self.assertNoResult(half)
+        self.parts.report("c", tag, ReportState.FAILED)
+        self.assertIs(self.successResultOf(half), False)
+        self.assertIs(self.parts.result(self.parts.convergence.reached(DEFAULT_NAMESPACE, tag, 50, 5)), False)
 
     def test_nobody_to_wait_for(self) -> None:
         """All of none is reached."""
@@ -477,3 +531,14 @@ class ConvergenceTests(SynchronousTestCase):
         self.assertEqual([self.parts.describe(version)["pending"] for version in (2, 3, 4)], [1, 1, 1])
         self.assertEqual(self.parts.describe(1), before[0])
         self.assertRaises(NotFound, self.parts.report, "a", evolve(Tag.parse(first), epoch=2))
+
+    def test_report_of_another_clusters_version(self) -> None:
+        """The number of a version from before the cluster was adopted names nothing that this cluster made."""
+        self.parts.join("a")
+        self.parts.publish()
+        (renamed,) = self.parts.result(self.parts.store.rename(a_renaming(2, cluster_id=str(uuid.uuid4()))))
+        self.parts.convergence.published(Publication(renamed, 0.0, 0.0))
+        tag = renamed.configuration.tag
+        for wrong in (Tag.parse("2"), evolve(tag, epoch=1, version=2)):
+            self.assertRaises(NotFound, self.parts.report, "a", wrong)
+        self.parts.report("a", tag)

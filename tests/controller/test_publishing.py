@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd import jsontext
 from confd.controller.configs import Publication
+from confd.controller.configs_api import MOST_WAITING
 from confd.testing.examples import a_draft
 from confd.testing.memory import MemoryStore
 from tests.controller.house import ADMIN, AGENT, House
@@ -238,6 +239,26 @@ class WaitTests(ChangeTests):
         self.assertEqual(self.in_force()["version"], 3)
         self.assertEqual(self.answered(self.wait({"Idempotency-Key": "k"})).json["version"], 3)
         self.house.clock.advance(600)
+
+    def test_too_many(self) -> None:
+        """Those that hang up count, too, until their time is up; one too many changes nothing."""
+        for _ in range(MOST_WAITING):
+            self.wait(timeout=600).hang_up()
+        version = self.in_force()["version"]
+        reply = self.answered(self.wait())
+        self.assertEqual((reply.status, reply.code, self.in_force()["version"]), (429, "too_many_waiting", version))
+        self.assertEqual(self.publish().status, 200)
+        self.house.clock.advance(600)
+        self.assertIsNone(self.wait().answer())
+
+    def test_refused(self) -> None:
+        """There is nothing to wait for once too many have refused it."""
+        caller = self.wait(quorum=75)
+        self.house.report(self.agents[0], 3, state="failed", error="no")
+        self.assertIsNone(caller.answer())
+        self.house.report(self.agents[1], 3, state="failed", error="no")
+        reply = self.answered(caller)
+        self.assertEqual((reply.status, reply.json["convergence"]["failed"]), (202, 2))
 
     def test_retry_waits_again(self) -> None:
         """For the version that was made first, whatever was published since."""

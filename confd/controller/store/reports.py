@@ -51,11 +51,17 @@ def load_outcomes(cursor: sqlite3.Cursor) -> Sequence[tuple[str, int, str, Outco
     ]
 
 
-def settle(cursor: sqlite3.Cursor, namespace: str, version: int, summary: bytes) -> None:
-    """Keep the summary of a version in the place of its outcomes, and of those of older ones."""
-    cursor.execute("INSERT OR REPLACE INTO summaries VALUES (?, ?, ?)", (namespace, version, summary.decode()))
-    cursor.execute("DELETE FROM outcomes WHERE namespace = ? AND version <= ?", (namespace, version))
-    cursor.execute("DELETE FROM summaries WHERE namespace = ? AND version <= ?", (namespace, version - SUMMARIES_KEPT))
+def settle(cursor: sqlite3.Cursor, summaries: Sequence[tuple[str, int, bytes]]) -> None:
+    """Keep the summary of each version in the place of its outcomes, and of those of older ones."""
+    rows = {(namespace, version): (namespace, version, summary.decode()) for namespace, version, summary in summaries}
+    cursor.execute(
+        "INSERT OR REPLACE INTO summaries SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)",
+        (_text(rows),),
+    )
+    for namespace, version in dict(sorted(rows)).items():
+        oldest = version - SUMMARIES_KEPT
+        cursor.execute("DELETE FROM outcomes WHERE namespace = ? AND version <= ?", (namespace, version))
+        cursor.execute("DELETE FROM summaries WHERE namespace = ? AND version <= ?", (namespace, oldest))
 
 
 def summary(cursor: sqlite3.Cursor, namespace: str, version: int) -> bytes | None:

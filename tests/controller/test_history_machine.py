@@ -1,0 +1,457 @@
+"""A whole controller on a real file, to which anything happens in any order: it is what the ledger says, always."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from copy import deepcopy
+from queue import SimpleQueue
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+from msgspec import convert
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd import jsontext
+from confd.audit import Entry, verify
+from confd.controller.intake import GATHER
+from confd.controller.store.sql import SqliteStore
+from confd.model import DEFAULT_NAMESPACE, Tag
+from tests.controller.house import ADMIN, AGENT, House
+from tests.controller.ledger import STATES, Ledger, Line, Said, Space
+from tests.controller.store.fixtures import FIRST
+from tests.conversation import Reply
+
+#: Longer than three of the longest poll intervals here.
+LONG = 1000.0
+
+
+class Threads(Clock):
+    """The threads of a store; what they have done reaches the machine in L{wait}, and not before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._done: SimpleQueue[Callable[[], object]] = SimpleQueue()
+
+    def callWhenRunning(self, work: Callable[..., object], *given: Any) -> None:
+        work(*given)
+
+    def callFromThread(self, work: Callable[..., object], *given: Any, **named: Any) -> None:
+        self._done.put(lambda: work(*given, **named))
+
+    def addSystemEventTrigger(self, *_: object) -> object:
+        return object()
+
+    def removeSystemEventTrigger(self, trigger: object) -> None: ...
+
+    def wait(self, until: Callable[[], Any]) -> None:
+        """
+        Hear what was done until C{until} is true.
+
+        @raise queue.Empty: if that never comes.
+        """
+        while not until():
+            self._done.get(timeout=60)()
+
+
+_NAMESPACES = st.sampled_from([DEFAULT_NAMESPACE, DEFAULT_NAMESPACE, "b", "b", "c"])
+_AGENTS = st.sampled_from(["a1", "a2", "a3", "a4"])
+_DOCUMENTS = st.integers(0, 3).map(lambda number: {"url": f"https://example.com/{number}"})
+_CLUSTERS = ("9b9b9b9b-5e6f-4a7b-8c9d-0e1f2a3b4c5d", "8a8a8a8a-5e6f-4a7b-8c9d-0e1f2a3b4c5d")
+
+#: The version in force, the one before it, one that does not exist yet ...
+_BACK = st.integers(-1, 4) | st.sampled_from([17, 100])
+
+#: Which tag a caller believes in: none, any, that of a version so far back.
+_EXPECTED = st.sampled_from([None, None, "*", 0, 0, 1, 2])
+_FORMS = st.sampled_from(["tag", "tag", "number", "other epoch", "foreign"])
+
+
+class HistoryMachine(RuleBasedStateMachine):
+    """
+    A controller and its L{Ledger}.
+
+    @ivar named: the document that each tag ever named, whatever was lost since.
+    @ivar highest: the highest epoch that there ever was.
+    @ivar changed: whether the step that is under way may have changed anything.
+    @ivar looks: after how many changes all was looked at; each time another version is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = tempfile.mkdtemp(dir=os.getcwd())
+        self.path = os.path.join(self.folder, "controller.db")
+        self.backup: tuple[dict[str, bytes], Ledger] | None = None
+        self.named: dict[tuple[str, str], str] = {}
+        self.highest, self.looks = 1, 0
+        self.bodies: Any = None
+        self.changed = True
+        self.start(0)
+        first = Line(Tag(self.store.cluster_id[:8], 1, 1), jsontext.decode(FIRST.document.raw), 30)
+        self.ledger = Ledger(self.store.cluster_id, {DEFAULT_NAMESPACE: Space([first], known=[1])})
+
+    def start(self, keep: int) -> None:
+        self.threads = Threads()
+        self.store = SqliteStore(self.threads, self.path, FIRST, keep)
+        self.store.startService()
+        self.settle()
+        self.house = House(self.store)
+        self.threads.wait(lambda: self.house.snapshot.trouble() is None)
+
+    def stop(self) -> None:
+        self.done(self.house.stop())
+        self.done(self.store.stopService())
+        self.store.close()
+
+    def teardown(self) -> None:
+        self.stop()
+        shutil.rmtree(self.folder)
+
+    def done(self, work: Deferred[Any]) -> None:
+        """Wait for it."""
+        results: list[Any] = []
+        work.addBoth(results.append)
+        self.threads.wait(lambda: results)
+        assert results == [None], results
+
+    def settle(self) -> None:
+        """Wait until all that was to be written is."""
+        self.done(self.store.record([]))
+
+    def ask(self, method: str, path: str, auth: tuple[str, str] = ADMIN, **carried: Any) -> Reply:
+        replies: list[Reply] = []
+        caller = self.house.caller()
+        caller.ask(method, path, auth=auth, **carried)
+        self.house.clock.advance(GATHER)
+
+        def answered() -> bool:
+            reply = caller.answer()
+            if reply is not None:
+                replies.append(reply)
+            return reply is not None
+
+        self.threads.wait(answered)
+        caller.hang_up()
+        return replies[0]
+
+    def attempt(self, expected: object, action: str, target: str, path: str = "", **carried: Any) -> Any:
+        """Ask for a change, which comes to what is expected: a refusal by its code, or anything else for success."""
+        method, declared = action.split(" ")
+        reply = self.ask(method, path or declared, **carried)
+        refusal = expected if isinstance(expected, str) else None
+        assert (reply.status // 100 == 2) == (refusal is None), (expected, reply)
+        assert refusal is None or reply.code == refusal, (expected, reply)
+        if not (reply.status == 200 and "dry_run" in reply.json):
+            self.ledger.audit.append((action, target, refusal or "done"))
+            self.changed = refusal is None
+        return reply.json
+
+    @initialize()
+    def people(self) -> None:
+        """Agents of two namespaces."""
+        self.create("b", {"url": "https://example.com/1"})
+        for agent_id, name in (("a1", DEFAULT_NAMESPACE), ("a2", DEFAULT_NAMESPACE), ("a3", "b")):
+            self.register(agent_id, name)
+
+    @rule(
+        name=_NAMESPACES,
+        document=_DOCUMENTS,
+        poll_interval=st.sampled_from([None, None, 30, 60]),
+        key=st.sampled_from([None, None, "k", "l"]),
+        expected=_EXPECTED,
+        dry_run=st.sampled_from([False, False, False, True]),
+    )
+    def publish(self, name: str, document: Any, poll_interval: Any, key: Any, expected: Any, dry_run: bool) -> None:
+        seconds = "" if poll_interval is None else f"&poll_interval={poll_interval}"
+        query = f"namespace={name}&comment=why{seconds}"
+        ask = {"document": document, "poll_interval": poll_interval, "comment": "why"}
+        self.change("POST /api/v1/config", name, query, document, ask, key, expected, dry_run)
+
+    @rule(
+        name=_NAMESPACES,
+        back=_BACK,
+        key=st.sampled_from([None, None, "k"]),
+        expected=_EXPECTED,
+        dry_run=st.sampled_from([False, False, False, True]),
+    )
+    def roll_back(self, name: str, back: int, key: Any, expected: Any, dry_run: bool) -> None:
+        space = self.ledger.space(name)
+        version = 1 if space is None else len(space.lines) - back
+        past = "unknown_namespace" if space is None else space.past(version)
+        ask = past if isinstance(past, str) else {"document": past.document, "of": version}
+        body = {"version": version}
+        self.change("POST /api/v1/config/rollback", name, f"namespace={name}", body, ask, key, expected, dry_run)
+
+    def change(
+        self, action: str, name: str, query: str, body: Any, ask: Any, key: Any, expected: Any, dry_run: bool
+    ) -> None:
+        """Put something in the place of what is in force; C{ask} is a refusal, or what to ask the ledger."""
+        space = self.ledger.space(name)
+        if isinstance(expected, int):
+            there = [] if space is None else space.lines[::-1][expected : expected + 1]
+            expected = str(there[0].tag) if there else "00000000.1.1"
+        headers = {} if key is None else {"Idempotency-Key": key}
+        if expected is not None:
+            headers["If-Match"] = expected if expected == "*" else f'"{expected}"'
+        made = ask
+        if not isinstance(ask, str):
+            made = self.ledger.publish(name, key=key, expected=expected, dry_run=dry_run, **ask)
+        path = f"{action.split(' ')[1]}?{query}{'&dry_run=true' if dry_run else ''}"
+        told = self.attempt(made, action, name, path, json=body, headers=headers)
+        if isinstance(made, Line):
+            assert (told["version"], told["epoch"]) == (made.tag.version, made.tag.epoch), (told, made)
+
+    @rule(name=_NAMESPACES, count=st.integers(1, 18))
+    def publish_many(self, name: str, count: int) -> None:
+        for number in range(count):
+            self.publish(name, {"url": f"https://example.com/{number}"}, None, None, None, False)
+        self.changed = True
+
+    @rule(name=st.sampled_from(["b", "b", "c", DEFAULT_NAMESPACE]), document=_DOCUMENTS)
+    def create(self, name: str, document: Any) -> None:
+        made = self.ledger.create(name, document)
+        self.attempt(made, "POST /api/v1/namespaces", name, json={"name": name, "config": document})
+
+    @rule(name=_NAMESPACES)
+    def retire(self, name: str) -> None:
+        if name != DEFAULT_NAMESPACE:
+            self.sleep()
+        self.retire_now(name)
+        self.changed = True
+
+    @rule(name=_NAMESPACES)
+    def retire_now(self, name: str) -> None:
+        refusal = self.ledger.retire(name)
+        self.attempt(refusal, "DELETE /api/v1/namespaces/<name>", name, f"/api/v1/namespaces/{name}")
+
+    @rule(agent_id=_AGENTS, name=_NAMESPACES)
+    def register(self, agent_id: str, name: str) -> None:
+        refusal = self.ledger.register(agent_id, name)
+        reply = self.ask("POST", "/api/v1/register", AGENT, json={"agent_id": agent_id, "namespace": name})
+        self.answered(reply, refusal)
+
+    @precondition(lambda self: self.ledger.members)
+    @rule(data=st.data(), state=st.sampled_from(["applying", "applied", "applied", "failed"]))
+    def report_what_is_in_force(self, data: Any, state: str) -> None:
+        self.report(data, 0, "tag", state, None, "")
+
+    @rule(agent_id=_AGENTS)
+    def forget(self, agent_id: str) -> None:
+        refusal = self.ledger.forget(agent_id)
+        self.attempt(refusal, "DELETE /api/v1/agents/<agent_id>", agent_id, f"/api/v1/agents/{agent_id}")
+
+    @precondition(lambda self: self.ledger.members)
+    @rule(
+        data=st.data(),
+        back=_BACK,
+        form=_FORMS,
+        state=st.sampled_from(["applying", "applied", "applied", "failed"]),
+        holds=st.none() | st.integers(1, 3),
+        astray=st.sampled_from(["", "", "", "", "namespace", "sender", "agent"]),
+    )
+    def report(self, data: Any, back: int, form: str, state: str, holds: Any, astray: str) -> None:
+        agent_id = data.draw(st.sampled_from(sorted(self.ledger.members)))
+        name = self.ledger.members[agent_id].namespace
+        sender, name = ("other" if astray == "sender" else agent_id), ("c" if astray == "namespace" else name)
+        if astray == "agent":
+            agent_id = sender = "nobody"
+        space = self.ledger.spaces.get(name) or self.ledger.spaces[DEFAULT_NAMESPACE]
+        version = self.version(space, back, form)
+        held = None if holds is None or state == "applied" else str(space.lines[max(0, len(space.lines) - holds)].tag)
+        said = Said(space.newest.tag, state, "no" if state == "failed" else "", held and Tag.parse(held))
+        refusal = self.ledger.report(agent_id, sender, name, version, said)
+        body = {"agent_id": agent_id, "namespace": name, "version": version, "state": state, "error": said.error}
+        carried = body if held is None else body | {"holds": held}
+        reply = self.ask("POST", "/api/v1/report", AGENT, json=carried, headers={"X-Agent-ID": sender})
+        self.answered(reply, refusal)
+
+    @staticmethod
+    def version(space: Space, back: int, form: str) -> str:
+        """How an agent names a version that is C{back} before the one in force."""
+        number = max(1, len(space.lines) - back)
+        there = space.lines[min(number, len(space.lines)) - 1].tag
+        tags = {
+            "tag": Tag(there.cluster, there.epoch, number),
+            "number": Tag("", 0, number),
+            "other epoch": Tag(there.cluster, there.epoch + 1, number),
+            "foreign": Tag("ffffffff", 1, number),
+        }
+        return str(tags[form])
+
+    @rule(agent_id=_AGENTS, name=_NAMESPACES)
+    def poll(self, agent_id: str, name: str) -> None:
+        member = self.ledger.members.get(agent_id)
+        space = self.ledger.space(name)
+        reply = self.ask("GET", f"/api/v1/config?namespace={name}", AGENT, headers={"X-Agent-ID": agent_id})
+        self.answered(reply, "unknown_namespace" if space is None else None)
+        if space is not None:
+            assert reply.headers.get("x-agent-known") == ("false" if member is None else None)
+            if member is not None:
+                member.silent = False
+
+    def answered(self, reply: Reply, refusal: str | None) -> None:
+        assert (reply.status == 200) == (refusal is None), (refusal, reply)
+        assert refusal is None or reply.code == refusal, (refusal, reply)
+        self.changed = refusal is None
+
+    @rule()
+    def sleep(self) -> None:
+        """Long enough for every agent to fall silent."""
+        self.house.clock.advance(LONG)
+        self.ledger.slept()
+
+    @rule(epoch=st.none() | st.integers(-1, 2), cluster_id=st.sampled_from([None, None, *_CLUSTERS]))
+    def rename(self, epoch: int | None, cluster_id: str | None) -> None:
+        meant = (cluster_id or self.ledger.cluster_id)[:8]
+        held = [member.said.holds for member in self.ledger.members.values() if member.said and member.said.holds]
+        known = [tag.epoch for tag in held if tag.cluster == meant == self.ledger.cluster_id[:8]]
+        new = max([self.ledger.epoch, *known]) + 1 if epoch is None else max(1, self.ledger.epoch + epoch)
+        self.renamed(new, cluster_id, epoch is not None)
+
+    def renamed(self, epoch: int, cluster_id: str | None, say: bool = True) -> None:
+        refusal = self.ledger.rename(epoch, cluster_id, "lost")
+        body: dict[str, Any] = {"comment": "lost"} | ({"epoch": epoch} if say else {})
+        if cluster_id is None:
+            told = self.attempt(refusal, "POST /api/v1/epoch/raise", "", json=body)
+        else:
+            body["cluster_id"] = cluster_id
+            told = self.attempt(refusal, "POST /api/v1/cluster/adopt", cluster_id, json=body)
+        if refusal is None:
+            assert told["epoch"] == epoch, (told, epoch)
+            self.highest = max(self.highest, epoch)
+
+    @rule(keep=st.sampled_from([0, 0, 0, 1, 3, 20]))
+    def restart(self, keep: int) -> None:
+        """A new process, which may be told to keep more or less than the one before."""
+        self.stop()
+        self.start(keep)
+        self.ledger.started(keep)
+
+    @rule()
+    def back_up(self) -> None:
+        self.stop()
+        files = {}
+        for path in (self.path, f"{self.path}.id"):
+            with open(path, "rb") as file:
+                files[path] = file.read()
+        self.backup = files, deepcopy(self.ledger)
+        self.start(self.ledger.keep)
+        self.ledger.started(self.ledger.keep)
+
+    @precondition(lambda self: self.backup is not None)
+    @rule()
+    def restore(self) -> None:
+        """All that came after the backup is lost, and the operator raises the epoch above all that there ever was."""
+        assert self.backup is not None
+        keep = self.ledger.keep
+        self.stop()
+        files, ledger = self.backup
+        for path, content in files.items():
+            with open(path, "wb") as file:
+                file.write(content)
+        self.ledger = deepcopy(ledger)
+        self.start(keep)
+        self.ledger.started(keep)
+        self.renamed(self.highest + 1, None)
+
+    @invariant()
+    def as_the_ledger_says(self) -> None:
+        self.settle()
+        self.looks += self.changed
+        bodies = [self.same_cluster(), *(self.same_namespace(*each) for each in self.ledger.in_use.items())]
+        self.same_audit()
+        if not self.changed:
+            assert bodies == self.bodies
+        self.bodies, self.changed = bodies, True
+
+    def same_cluster(self) -> Any:
+        told = self.ask("GET", "/api/v1/cluster").json
+        assert (told["cluster_id"], told["epoch"]) == (self.ledger.cluster_id, self.ledger.epoch)
+        found = [(each["name"], each["version"], each["agents"]) for each in self.ask("GET", "/api/v1/namespaces").json]
+        in_use = self.ledger.in_use.items()
+        assert found == [(name, len(space.lines), len(list(self.ledger.of(name)))) for name, space in in_use]
+        return told
+
+    def same_namespace(self, name: str, space: Space) -> Any:
+        in_force = self.ask("GET", f"/api/v1/config?namespace={name}", AGENT)
+        assert in_force.headers["etag"] == f'"{space.newest.tag}"'
+        assert in_force.json["data"] == space.newest.document
+        assert (in_force.json["version"], in_force.json["epoch"]) == (space.newest.tag.version, space.newest.tag.epoch)
+        agents = self.ask("GET", f"/api/v1/agents?namespace={name}&limit=500").json
+        members = self.ledger.of(name)
+        shown = [member.shown(agent_id) for agent_id, member in members]
+        assert [{key: each[key] for key in like} for each, like in zip(agents, shown, strict=True)] == shown
+        return agents, self.same_history(name, space), self.same_convergence(name, space)
+
+    def same_history(self, name: str, space: Space) -> Any:
+        items = self.ask("GET", f"/api/v1/config/history?namespace={name}&limit=500").json["items"]
+        kept = [line.shown for line in reversed(space.lines[space.pruned :])]
+        found = [{key: value for key, value in each.items() if key not in ("author", "created_at")} for each in items]
+        assert found == kept, (found, kept)
+        for each in items:
+            assert self.named.setdefault((name, each["tag"]), each["checksum"]) == each["checksum"], each
+        version = 1 + self.looks % (len(space.lines) + 1)
+        one = self.ask("GET", f"/api/v1/config/versions/{version}?namespace={name}")
+        line = space.past(version)
+        if isinstance(line, str):
+            assert one.code == line, (line, one)
+            return items
+        assert one.json["data"] == line.document, (line, one)
+        return items, one.json
+
+    def same_convergence(self, name: str, space: Space) -> Any:
+        newest = len(space.lines)
+        told = [
+            self.converged(name, newest, f"/api/v1/config/convergence?namespace={name}"),
+            *(
+                self.converged(name, version, f"/api/v1/config/versions/{version}/convergence?namespace={name}")
+                for version in {1 + self.looks % newest, max(1, newest - 1), max(1, newest - 16)}
+            ),
+        ]
+        return told
+
+    def converged(self, name: str, version: int, path: str) -> Any:
+        reply, expected = self.ask("GET", path), self.ledger.convergence(name, version)
+        if isinstance(expected, str):
+            assert (reply.status, reply.code) == (410, expected), (version, reply)
+            return None
+        assert reply.status == 200, (version, expected, reply)
+        told = {state: reply.json[state] for state in STATES}
+        assert (told, reply.json["version"]) == (expected, version), (told, expected)
+        assert reply.json["targeted"] == sum(told.values())
+        return reply.json
+
+    def same_audit(self) -> None:
+        found: list[Any] = []
+        path = "/api/v1/audit?limit=500"
+        while path:
+            page = self.ask("GET", path).json
+            found += page["items"]
+            path = f"/api/v1/audit?limit=500&before={page['next']}" if "next" in page else ""
+        verified = verify(convert(each, Entry) for each in found)
+        assert (verified.count, verified.wrong) == (len(self.ledger.audit), None), verified
+        told = [(each["action"], each["target"], each["outcome"]) for each in reversed(found)]
+        assert told == self.ledger.audit, (told[-3:], self.ledger.audit[-3:])
+
+
+class HistoryTests(SynchronousTestCase):
+    """L{HistoryMachine}."""
+
+    def test_as_the_ledger_says(self) -> None:
+        run_state_machine_as_test(
+            HistoryMachine,
+            settings=settings(max_examples=15, stateful_step_count=30, suppress_health_check=list(HealthCheck)),
+        )
