@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
@@ -44,11 +45,26 @@ class ControllerClient:
         self._namespace = namespace
         # The Go controller knows no namespaces: what it serves is what it has always served.
         self._params = {} if namespace == DEFAULT_NAMESPACE else {"namespace": namespace}
+        self.present("", "")
+
+    def present(self, agent_id: str, token: str) -> None:
+        """See L{IControllerClient}: the shared one then until a registration, or until it is refused as well."""
+        self._token = token
+        self._own = wire.basic_authorization(agent_id, token) if token else None
+        #: Whether the token is not taken any more.
+        self._refused = False
 
     def register(self, registration: Registration) -> Deferred[Membership]:
         """See L{IControllerClient}."""
         body = wire.registration_body(registration)
-        return Deferred.fromCoroutine(self._ask("POST", "/api/v1/register", _membership, body=body))
+
+        def parse(answer: Answer) -> Membership:
+            answer.raise_unless_success()
+            membership = wire.parse_membership(answer.body)
+            kept = self._token if self._own and not self._refused else ""
+            return evolve(membership, token=membership.token or kept)
+
+        return Deferred.fromCoroutine(self._ask("POST", "/api/v1/register", parse, body=body))
 
     def fetch(self, known: Tag | None, agent_id: str) -> Deferred[Poll]:
         """See L{IControllerClient}."""
@@ -57,9 +73,9 @@ class ControllerClient:
             headers["If-None-Match"] = wire.etag(known)
 
         def parse(answer: Answer) -> Poll:
-            member = answer.header("X-Agent-Known") != "false"
+            member = answer.header("X-Agent-Known") != "false" and not self._refused
             if answer.status == 304 and known is not None:
-                return Poll(None, member)
+                return Poll(None, member, answer.header("X-Config-Checksum") or "")
             answer.raise_unless_success()
             return Poll(wire.parse_served(answer.body, self._namespace, answer.header("ETag")), member)
 
@@ -82,7 +98,13 @@ class ControllerClient:
     async def _stream(self, headers: dict[str, str], received: Callable[[bytes], None]) -> None:
         who, url = self._first()
         try:
-            await self._http.stream(who, f"{url}/api/v1/stream", headers, self._params, received)
+            shown = self._shown
+            try:
+                await self._http.stream(who, f"{url}/api/v1/stream", headers, self._params, received, shown)
+            except Unauthenticated:
+                if not self._fall_back(shown):
+                    raise
+                await self._http.stream(who, f"{url}/api/v1/stream", headers, self._params, received, self._shown)
         except Unauthenticated:
             raise _refused(who, "CONTROLLER") from None
         except ConfdError:
@@ -93,7 +115,11 @@ class ControllerClient:
         for attempt in range(1, len(self._urls) + 1):
             who, url = self._first()
             try:
-                return parse(await self._http.call(who, method, url + path, **request))
+                shown = self._shown
+                answer = await self._http.call(who, method, url + path, **request, authorization=shown)
+                if answer.status == 401 and self._fall_back(shown):
+                    answer = await self._http.call(who, method, url + path, **request, authorization=self._shown)
+                return parse(answer)
             except Unauthenticated:
                 raise _refused(who, "CONTROLLER") from None
             except (Unavailable, Malformed):
@@ -102,13 +128,23 @@ class ControllerClient:
                     raise
         raise AssertionError("no controller to ask")
 
+    @property
+    def _shown(self) -> bytes | None:
+        """The credentials to try, C{None} for those that all agents share."""
+        return None if self._refused else self._own
+
+    def _fall_back(self, shown: bytes | None) -> bool:
+        """
+        What was shown is refused.
+
+        @return: whether there is something else to show at once; if not, the next call begins with the token again.
+        """
+        if shown is None or shown is self._own:
+            self._refused = shown is not None
+        return shown is not None
+
     def _first(self) -> tuple[str, str]:
         return f"The controller at {self._urls[0]}", self._urls[0]
-
-
-def _membership(answer: Answer) -> Membership:
-    answer.raise_unless_success()
-    return wire.parse_membership(answer.body)
 
 
 def _report_window(answer: Answer) -> float:

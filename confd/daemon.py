@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import resource
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -27,9 +30,18 @@ from confd.options import RoleOptions
 from confd.settings import LogSettings
 from confd.systemd import Notifier
 from confd.timing import use_monotonic_clock
+from confd.tls import Renewed, server_endpoint
 
 #: Seconds that a part may take to stop; HTTP requests in flight have less than that by themselves.
 STOP_TIMEOUT = 15.0
+
+#: Seconds for which what was sent to a peer may stay unconfirmed.
+VANISHED = 30
+
+#: When Python looks for garbage in cycles: after so many new objects, and so many times more rarely among those that
+#: have been there for long. Twisted leaves little of it; with the default (700, 10, 10), which stops everything again
+#: and again to walk over all that a controller knows, 5 000 agents take twice the time, with pauses of half a second.
+COLLECTIONS = (20_000, 20, 50)
 
 
 def utc_now() -> datetime:
@@ -52,6 +64,7 @@ def make_daemon(name: str, options: RoleOptions, compose: Callable[[Any, Any], l
     """
     from twisted.internet import reactor
 
+    gc.set_threshold(*COLLECTIONS)
     use_monotonic_clock(reactor)
     daemon = Daemon(name, reactor, options.settings, options.parent or {})
     try:
@@ -177,6 +190,25 @@ def _stderr_beyond_fork() -> IO[str]:
     return words
 
 
+#: File descriptors that are left for files, brokers and whoever has to look into it, when all connections are taken.
+RESERVED = 64
+
+
+def room_for(connections: int) -> int:
+    """
+    So many connections, or as many as this process may have open: it takes all of the file descriptors that it may.
+
+    What is refused then is refused in order, and the rest of the process goes on.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + RESERVED
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return max(1, soft - RESERVED)
+    return connections
+
+
 #: Connections that may wait to be accepted, where the endpoint says nothing else.
 BACKLOG = 1024
 
@@ -186,19 +218,35 @@ class Listener(StreamServerEndpointService):
 
     _raiseSynchronously = True
 
-    def __init__(self, reactor: Any, setting: str, endpoint: str, factory: IProtocolFactory) -> None:
+    def __init__(
+        self, reactor: Any, setting: str, endpoint: str, factory: IProtocolFactory, client_ca: str | None = None
+    ) -> None:
         """
         @param setting: the name of the setting that holds the endpoint, for the error.
+        @param client_ca: PEM certificates of those who sign for the clients of an C{ssl} endpoint, if they need that.
         @raise StartError: if the endpoint cannot be understood.
         """
+        self._certificate: Renewed[Any] | None = None
         try:
-            parsed = serverFromString(reactor, _with_backlog(endpoint))
+            described = _with_backlog(endpoint)
+            if described.startswith("ssl:"):
+                parsed, self._certificate = server_endpoint(reactor, in_threads_of(reactor), described, client_ca)
+            else:
+                parsed = serverFromString(reactor, described)
         except Exception as error:
             raise StartError(f"{setting}: {endpoint!r} is not an endpoint such as tcp:8080: {error}.") from None
         super().__init__(parsed, factory)
         self._setting, self._described = setting, endpoint
 
+    def startService(self) -> None:
+        """Serve, and look after the certificate."""
+        super().startService()
+        if self._certificate is not None:
+            self._certificate.startService()
+
     async def _stop(self) -> None:
+        if self._certificate is not None:
+            await maybeDeferred(self._certificate.stopService)
         await maybeDeferred(super().stopService)
         drain = getattr(self.factory, "drain", None)
         if drain is not None:
@@ -216,10 +264,24 @@ class Listener(StreamServerEndpointService):
         """
         try:
             super().privilegedStartService()
+            if self._waitingForPort is not None:
+                self._waitingForPort.addCallback(_give_up_on_the_vanished)
         except Exception as error:
             reason = error.socketError if isinstance(error, CannotListenError) else error
             said = getattr(reason, "strerror", None) or str(reason)
             raise StartError(f"{self._setting}: cannot listen on {self._described}: {said}.") from None
+
+
+def _give_up_on_the_vanished(port: Any) -> Any:
+    """
+    Let the system end connections whose peers take nothing and confirm nothing; those that are accepted inherit it.
+
+    What is sent to a peer that has vanished fits into the system's buffers for long, so that nothing else would tell.
+    """
+    listening = getattr(port, "socket", None)
+    if listening is not None and listening.family in (socket.AF_INET, socket.AF_INET6):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED * 1000)
+    return port
 
 
 def _with_backlog(endpoint: str) -> str:

@@ -8,30 +8,29 @@ L{confd.model.ConfdError}.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from attrs import field, frozen
-from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509 import load_pem_x509_certificates
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectingCancelledError
-from twisted.internet.ssl import Certificate, trustRootFromCertificates
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool
+from twisted.web.client import URI, Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IPolicyForHTTPS, IResponse
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IPolicyForHTTPS, IResponse
+from zope.interface import implementer
 
 from confd import jsontext
 from confd.bodies import RequestBody, StreamBody, read_body
+from confd.heads import BoundedHead
 from confd.model import (
     ConfdError,
     Conflict,
     Forbidden,
     Malformed,
     NotFound,
-    StartError,
     Unauthenticated,
     Unavailable,
     Unprocessable,
@@ -57,28 +56,25 @@ def web_agent(reactor: Any, pool: HTTPConnectionPool, tls: IPolicyForHTTPS) -> I
     @param pool: keeps its connections for the next call.
     """
     pool.cachedConnectionTimeout = IDLE_TIMEOUT
-    agent: IAgent = Agent(reactor, tls, connectTimeout=CONNECT_TIMEOUT, pool=pool)
+    agent: IAgent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor, tls), pool)
     return agent
 
 
-def tls_policy(ca_file: str | None) -> IPolicyForHTTPS:
-    """
-    Whom to believe over TLS.
+@implementer(IAgentEndpointFactory)
+@frozen(eq=False)
+class _Endpoints:
+    """Where an L{Agent} gets its connections from."""
 
-    @param ca_file: PEM certificates that are trusted instead of the system's roots.
-    @raise StartError: if they cannot be read.
-    """
-    if ca_file is None:
-        policy: IPolicyForHTTPS = BrowserLikePolicyForHTTPS()
-        return policy
-    try:
-        found = load_pem_x509_certificates(Path(ca_file).read_bytes())
-    except OSError as error:
-        raise StartError(f"CONTROLLER_CA_FILE: {ca_file} cannot be read: {error.strerror}.") from None
-    except ValueError:
-        raise StartError(f"CONTROLLER_CA_FILE: {ca_file} holds no PEM certificate.") from None
-    roots = trustRootFromCertificates([Certificate.loadPEM(each.public_bytes(Encoding.PEM)) for each in found])
-    return BrowserLikePolicyForHTTPS(roots)
+    _reactor: Any
+    _tls: IPolicyForHTTPS
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        endpoint: IStreamClientEndpoint = HostnameEndpoint(
+            self._reactor, uri.host.decode("ascii"), uri.port, CONNECT_TIMEOUT
+        )
+        if uri.scheme == b"https":
+            endpoint = wrapClientTLS(self._tls.creatorForNetloc(uri.host, uri.port), endpoint)
+        return BoundedHead(endpoint)
 
 
 @frozen
@@ -148,19 +144,21 @@ class Http:
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
         body: bytes | None = None,
+        authorization: bytes | None = None,
     ) -> Deferred[Answer]:
         """
         Make a request and read the answer.
 
         @param who: the one that is asked, for people: begins a sentence.
         @param body: JSON.
+        @param authorization: to be sent in the place of the identity's own.
         @return: fires with the answer whatever its status.
         @raise Unavailable: there was none in time.
         @raise Malformed: it was too long.
         """
 
         async def exchange() -> Answer:
-            response = await self._request(method, url, headers, params, body)
+            response = await self._request(method, url, headers, params, body, authorization)
             return Answer(who, response.code, await read_body(response), response.headers)
 
         return self._bounded(who, exchange())
@@ -172,17 +170,19 @@ class Http:
         headers: Mapping[str, str],
         params: Mapping[str, str],
         received: Callable[[bytes], None],
+        authorization: bytes | None = None,
     ) -> None:
         """
         GET an answer that has no end, and hand its bytes on as they come; cancelling closes it.
 
+        @param authorization: see L{call}.
         @param received: called with each piece; what it raises ends the stream.
         @return: when the other side has ended it.
         @raise ConfdError: there was no such answer in time, or the stream broke off.
         """
 
         async def begin() -> IResponse:
-            response = await self._request("GET", url, headers, params)
+            response = await self._request("GET", url, headers, params, authorization=authorization)
             if response.code != 200:
                 Answer(who, response.code, await read_body(response)).raise_unless_success()
                 raise Malformed("unexpected_answer", f"{who} answers {response.code} where a stream was asked for.")
@@ -205,12 +205,14 @@ class Http:
         headers: Mapping[str, str] | None,
         params: Mapping[str, str] | None,
         body: bytes | None = None,
+        authorization: bytes | None = None,
     ) -> IResponse:
         sent = Headers()
         for name, value in (headers or {}).items():
             sent.addRawHeader(name, value)
-        if self._authorization is not None:
-            sent.addRawHeader(b"Authorization", self._authorization)
+        authorization = authorization or self._authorization
+        if authorization is not None:
+            sent.addRawHeader(b"Authorization", authorization)
         if body is not None:
             sent.addRawHeader("Content-Type", "application/json")
         # A client for each call: it has no cookies of a call before.

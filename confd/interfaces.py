@@ -59,8 +59,7 @@ class IConfigStore(Interface):
         Make a draft the next version of its namespace, in one transaction.
 
         @return: fires, once it is on disk, with the new revision; for an idempotency key that was seen in this
-        namespace
-            with the same draft, with the revision that it made then.
+            namespace with the same draft, with the revision that it made then.
         @raise NotFound: C{unknown_namespace}.
         @raise PreconditionFailed: C{version_mismatch}, no expected tag is in force.
         @raise Unprocessable: C{idempotency_key_reused}, the key came with another document or poll interval.
@@ -112,16 +111,20 @@ class IAgentStore(Interface):
         """Fire with all of them."""
 
     def save_agents(records: Sequence[AgentRecord]) -> Deferred[None]:
-        """
-        Insert or replace these, in one transaction; fire once they are on disk. What they reported is not written here.
-        """
+        """Insert or replace these but for blocked ones, and leave what they reported; fire once they are on disk."""
 
-    def forget_agent(agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+    def forget_agent(agent_id: str, attempt: Attempt | None = None, block: bool = False) -> Deferred[None]:
         """
-        Delete one, with all that it reported; one that is not there is no error.
+        Delete one, with all that it reported, and keep it out if C{block}; one that is not there is no error.
 
         @param attempt: see L{IConfigStore.rotate_keys}.
         """
+
+    def load_blocked() -> Deferred[Sequence[str]]:
+        """Fire with the ids of those that are kept out, in order."""
+
+    def unblock_agent(agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+        """Keep one out no longer; one that is not kept out is no error."""
 
 
 class IAuditStore(Interface):
@@ -146,10 +149,10 @@ class IReportStore(Interface):
     def load_outcomes() -> Deferred[Sequence[tuple[str, int, str, Outcome]]]:
         """Fire with all that are kept: namespace, version, id of the agent, outcome."""
 
-    def settle(namespace: str, version: int, summary: bytes) -> Deferred[None]:
+    def settle(summaries: Sequence[tuple[str, int, bytes]]) -> Deferred[None]:
         """
-        Keep C{summary} of a version, and no longer the outcomes of it and of older ones. Of the summaries the newest
-        10 000 of a namespace are kept.
+        Keep the summary of each of these (namespace, version, summary), and no longer the outcomes of it and of older
+        ones. Of the summaries the newest 10 000 of a namespace are kept.
         """
 
     def summary(namespace: str, version: int) -> Deferred[bytes | None]:
@@ -206,8 +209,11 @@ class IBroker(IService, IHealth):
 class IControllerClient(Interface):
     """An agent's view of the controllers; each call has a deadline and fails with L{Unavailable} where none answers."""
 
+    def present(agent_id: str, token: str) -> None:
+        """Show this token from now on; where it is refused, the identity that all agents share, and register anew."""
+
     def register(registration: Registration) -> Deferred[Membership]:
-        """Join, or join again with the id given before."""
+        """Join, or join again with the id given before; fire with the membership and the token to L{present}."""
 
     def fetch(known: Tag | None, agent_id: str) -> Deferred[Poll]:
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any
 
@@ -28,9 +28,12 @@ class Histogram:
     request.
 
     @ivar bounds: what each bucket holds at most, in ascending order.
+    @ivar expected: the values of labels that are shown before anything was observed of them: of a series that begins
+        with its first observation Prometheus sees no increase.
     """
 
     bounds: tuple[float, ...] = SECONDS
+    expected: Callable[[], Iterable[tuple[str, ...]]] = tuple
     #: Of each bucket and of what is above all of them, and the sum.
     _counts: dict[tuple[str, ...], list[float]] = field(factory=dict, init=False)
 
@@ -46,7 +49,8 @@ class Histogram:
         """What there is now, for prometheus_client."""
         family = HistogramMetricFamily(name, help, labels=labels)
         ends = [*map(floatToGoString, self.bounds), "+Inf"]
-        for values, (*counts, total) in (self._counts or ({} if labels else {(): self._nothing()})).items():
+        expected = self.expected() if labels else [()]
+        for values, (*counts, total) in ({each: self._nothing() for each in expected} | self._counts).items():
             family.add_metric(values, list(zip(ends, accumulate(counts), strict=True)), total)
         return family
 

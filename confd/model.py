@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from attrs import frozen
+from attrs import field, frozen
 
 from confd.audit import Attempt
 
@@ -21,6 +21,7 @@ POLL_INTERVAL_MIN, POLL_INTERVAL_MAX = 1, 86400
 TAG = re.compile(r"(?:([0-9a-f]{8})\.([1-9][0-9]{0,17})\.)?([1-9][0-9]{0,17})", re.ASCII)
 NAMESPACE = re.compile(r"[a-z0-9-]{1,63}", re.ASCII)
 AGENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
+TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,256}", re.ASCII)
 
 
 @frozen
@@ -146,10 +147,13 @@ class Poll:
 
     @ivar served: the configuration in force, C{None} where it is the one that was named.
     @ivar member: whether the controller knows the agent that asked; one that it does not has to register again.
+    @ivar checksum: of the document in force, which tells whether the name that was sent is still that of the same one;
+        empty where the controller does not say.
     """
 
     served: Served | None
     member: bool = True
+    checksum: str = ""
 
 
 @frozen
@@ -209,11 +213,13 @@ class Membership:
 
     @ivar poll_interval: seconds.
     @ivar report_window: seconds over which an agent spreads its reports at random; it grows with the fleet.
+    @ivar token: what the agent proves to be itself by; empty where the controller knows no tokens.
     """
 
     agent_id: str
     poll_interval: int
     report_window: float = 0.0
+    token: str = field(default="", repr=False)
 
 
 @frozen
@@ -238,6 +244,11 @@ def valid_namespace(name: str) -> bool:
 def valid_agent_id(text: str) -> bool:
     """Whether C{text} may name an agent: at most 64 letters, digits and C{. _ : -}."""
     return AGENT_ID.fullmatch(text) is not None
+
+
+def valid_token(text: str) -> bool:
+    """Whether C{text} may be the token of an agent: at most 256 letters, digits and C{. _ ~ + / = -} (RFC 6750)."""
+    return TOKEN.fullmatch(text) is not None
 
 
 class ConfdError(Exception):
@@ -297,7 +308,17 @@ class Unprocessable(ConfdError):
 
 
 class TooMany(ConfdError):
-    """More at once, or more often, than is allowed."""
+    """
+    More at once, or more often, than is allowed.
+
+    @ivar retry_after: seconds after which it may be allowed again.
+    """
+
+    def __init__(
+        self, code: str, message: str, details: Sequence[Mapping[str, object]] = (), *, retry_after: int = 1
+    ) -> None:
+        super().__init__(code, message, details)
+        self.retry_after = retry_after
 
 
 class Unavailable(ConfdError):

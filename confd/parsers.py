@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -134,12 +136,15 @@ def secret_from(path: str, name: str) -> str:
     """
     try:
         with Path(path).open("rb") as file:
+            anybody_writes = os.fstat(file.fileno()).st_mode & stat.S_IWOTH
             raw = file.read(_SECRET_LIMIT + 1)
         text = raw.decode("utf-8").rstrip("\r\n")
     except OSError as error:
         raise ValueError(f"{name} names {path!r}, which cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ValueError(f"{name} names {path!r}, which is not UTF-8 text") from None
+    if anybody_writes:
+        raise ValueError(f"{name} names {path!r}, which everybody on this machine may write to; chmod o-w it")
     if not text:
         raise ValueError(f"{name} names {path!r}, which is empty")
     if len(raw) > _SECRET_LIMIT:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from datetime import datetime
 
-from attrs import asdict, evolve, field, frozen
+from attrs import asdict, field, frozen
 
 from confd import jsontext
 from confd.model import Tag
@@ -135,6 +135,7 @@ class AgentRecord:
     @ivar last_poll: C{None} until it polled.
     @ivar report: what it said last of a configuration of its namespace.
     @ivar reported_at: when, by the controller's wall clock, UTC.
+    @ivar token: the digest of its token; empty where it has none.
     """
 
     id: str
@@ -146,6 +147,7 @@ class AgentRecord:
     last_poll: datetime | None = None
     report: Report | None = None
     reported_at: datetime | None = None
+    token: bytes = field(default=b"", repr=False)
 
     @property
     def last_seen(self) -> datetime:
@@ -154,5 +156,16 @@ class AgentRecord:
 
     def polled(self, at: datetime) -> AgentRecord:
         """This agent, having polled at C{at}."""
-        polled: AgentRecord = evolve(self, last_poll=at)
-        return polled
+        # Each poll comes here, and C{evolve} takes four times as long.
+        return AgentRecord(
+            self.id,
+            self.namespace,
+            self.hostname,
+            self.metadata,
+            self.strategy,
+            self.registered_at,
+            at,
+            self.report,
+            self.reported_at,
+            self.token,
+        )

@@ -100,6 +100,15 @@ class BrokerSettings(LogSettings):
         return found
 
 
+def _login_failures() -> Any:
+    return setting(
+        "LOGIN_FAILURES",
+        "Wrong passwords that one address may send in a minute before it is answered 429; 0 sets no limit.",
+        "10",
+        whole(0, 10**6),
+    )
+
+
 @frozen
 class ControllerSettings(BrokerSettings):
     """The settings of C{confd-controller}."""
@@ -113,6 +122,22 @@ class ControllerSettings(BrokerSettings):
     admin_password: str = setting("ADMIN_PASSWORD", "Its password.", DEFAULT_ADMIN_PASSWORD, secret=True)
     allow_default_credentials: bool = setting(
         "ALLOW_DEFAULT_CREDENTIALS", "Serve beyond loopback with a built-in password.", "false", flag
+    )
+    login_failures: int = _login_failures()
+    max_connections: int = setting(
+        "MAX_CONNECTIONS",
+        "Connections at a time; fewer where the limit of open files is lower.",
+        "12000",
+        whole(1, 10**6),
+    )
+    max_connections_per_address: int = setting(
+        "MAX_CONNECTIONS_PER_ADDRESS",
+        "Of these, from one address other than this machine's; 0 sets no limit: behind a proxy.",
+        "1000",
+        whole(0, 10**6),
+    )
+    client_ca_file: str | None = setting(
+        "CLIENT_CA_FILE", "PEM certificates; LISTEN=ssl:... then takes only clients that one of them signed for.", None
     )
     default_poll_interval: int = setting(
         "DEFAULT_POLL_INTERVAL", "Seconds between polls until a publish says otherwise.", "30", poll_interval
@@ -146,6 +171,8 @@ class ControllerSettings(BrokerSettings):
         found = super().mistakes()
         if self.agent_username == self.admin_username:
             found.append("AGENT_USERNAME: is the same as ADMIN_USERNAME; give the two identities different names.")
+        if self.client_ca_file is not None and not self.endpoint.startswith("ssl:"):
+            found.append("CLIENT_CA_FILE: is set, and LISTEN is no ssl: endpoint; nobody would be asked who they are.")
         for name, password, built_in in (
             ("AGENT_PASSWORD", self.agent_password, DEFAULT_AGENT_PASSWORD),
             ("ADMIN_PASSWORD", self.admin_password, DEFAULT_ADMIN_PASSWORD),
@@ -180,9 +207,16 @@ class AgentSettings(BrokerSettings):
     controller_ca_file: str | None = setting(
         "CONTROLLER_CA_FILE", "PEM certificates to trust instead of the system's.", None
     )
+    controller_cert_file: str | None = setting(
+        "CONTROLLER_CERT_FILE", "A PEM certificate to show to a controller that asks for one.", None
+    )
+    controller_key_file: str | None = setting("CONTROLLER_KEY_FILE", "Its key.", None)
     worker_url: str = setting("WORKER_URL", "The worker of this agent.", "http://localhost:8082", url)
     worker_username: str | None = setting("WORKER_USERNAME", "Name to present to the worker.", None, user_name)
     worker_password: str | None = setting("WORKER_PASSWORD", "Its password.", None, secret=True)
+    worker_ca_file: str | None = setting(
+        "WORKER_CA_FILE", "PEM certificates to trust for the worker instead of the system's.", None
+    )
     cache_file: str = setting("CACHE_FILE", "Where the last good configuration is kept.", "./agent_config.cache")
     distribution_strategy: str = setting(
         "DISTRIBUTION_STRATEGY", "How to learn of a change; the name of an installed strategy.", "POLLER", str.upper
@@ -201,7 +235,9 @@ class AgentSettings(BrokerSettings):
 
     def mistakes(self) -> list[str]:
         """What is wrong with the settings together."""
-        return super().mistakes() + _lonely("WORKER", self.worker_username, self.worker_password)
+        lonely = _lonely("WORKER", self.worker_username, self.worker_password)
+        files = _lonely("CONTROLLER", self.controller_cert_file, self.controller_key_file, ("CERT_FILE", "KEY_FILE"))
+        return super().mistakes() + lonely + files
 
 
 @frozen
@@ -214,6 +250,7 @@ class WorkerSettings(LogSettings):
         "WORKER_USERNAME", "Name that POST /config asks for; unset takes it from loopback only.", None, user_name
     )
     worker_password: str | None = setting("WORKER_PASSWORD", "Its password.", None, secret=True)
+    login_failures: int = _login_failures()
     hit_timeout: int = setting("HIT_TIMEOUT", "Seconds that an upstream may take for /hit.", "30", whole(1, 3600))
     hit_max_bytes: int = setting("HIT_MAX_BYTES", "Bytes of an upstream's answer at most.", "10485760", whole(1, 2**40))
     hit_allow: str = setting(
@@ -266,8 +303,10 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _lonely(whose: str, username: str | None, password: str | None) -> list[str]:
-    if (username is None) == (password is None):
+def _lonely(
+    whose: str, one: str | None, other: str | None, names: tuple[str, str] = ("USERNAME", "PASSWORD")
+) -> list[str]:
+    if (one is None) == (other is None):
         return []
-    missing, there = ("USERNAME", "PASSWORD") if username is None else ("PASSWORD", "USERNAME")
+    missing, there = names if one is None else reversed(names)
     return [f"{whose}_{missing}: is unset, and {whose}_{there} is set; set both or neither."]

@@ -30,6 +30,7 @@ from confd.model import (
     Unprocessable,
     WorkerState,
     valid_agent_id,
+    valid_token,
 )
 
 #: Answer bytes that an agent reads at most from a controller or a worker, and what a document may take.
@@ -233,7 +234,13 @@ def parse_membership(raw: bytes) -> Membership:
     agent_id = _text(body.get("agent_id"), 64)
     if not valid_agent_id(agent_id):
         raise _misfit()
-    return Membership(agent_id, bounded_interval(body.get("poll_interval_seconds")), _window(body))
+    token = body.get("token")
+    return Membership(
+        agent_id,
+        bounded_interval(body.get("poll_interval_seconds")),
+        _window(body),
+        token if isinstance(token, str) and valid_token(token) else "",
+    )
 
 
 def _window(body: dict[str, Any]) -> float:

@@ -28,6 +28,7 @@ from zope.interface import implementer
 from confd import jsontext
 from confd.web.edge import Edge
 from confd.web.guard import IAuditor, IGuard
+from confd.web.memo import Memo
 from confd.web.site import BoundedSite, Limits
 from confd.wire import basic_authorization
 
@@ -40,11 +41,16 @@ _FORBIDDEN_TWICE = {"content-length", "content-type", "transfer-encoding", "serv
 
 
 def serve(
-    clock: Clock, guard: IGuard, *apis: object, limits: Limits | None = None, auditor: IAuditor | None = None
+    clock: Clock,
+    guard: IGuard,
+    *apis: object,
+    limits: Limits | None = None,
+    auditor: IAuditor | None = None,
+    memo: Memo | None = None,
 ) -> BoundedSite:
     """A site on the production edge that answers the endpoints of C{apis}; threads are played by calling at once."""
     edge = Edge(guard, maybeDeferred, auditor)
-    return BoundedSite(clock, edge.resource(*apis), limits or Limits(), edge.oversized)
+    return BoundedSite(clock, edge.resource(*apis), limits or Limits(), edge.large, memo)
 
 
 @frozen

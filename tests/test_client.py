@@ -13,6 +13,7 @@ from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import ConnectionRefusedError
 from twisted.internet.task import Clock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.iweb import IAgent
 from twisted.web.resource import Resource
@@ -50,6 +51,9 @@ class Server(Resource):
     @ivar status: of every answer.
     @ivar body: of every answer; C{None} never answers.
     @ivar known: the C{X-Agent-Known} of every answer, if it is to have one.
+    @ivar checksum: the C{X-Config-Checksum} of every answer, likewise.
+    @ivar refuses: credentials that are answered 401.
+    @ivar hold: whether it waits with its answers until L{release}.
     """
 
     isLeaf = True
@@ -58,6 +62,9 @@ class Server(Resource):
         super().__init__()
         self.status, self.body = 200, b""  # type: tuple[int, bytes | None]
         self.known: str | None = None
+        self.checksum: str | None = None
+        self.refuses: set[str] = set()
+        self.hold, self.held = False, []  # type: tuple[bool, list[Any]]
         self.requests: list[tuple[str, str]] = []
         self.headers: list[dict[str, str]] = []
         self.bodies: list[bytes] = []
@@ -67,10 +74,29 @@ class Server(Resource):
         self.requests.append((request.method.decode(), request.uri.decode()))
         self.headers.append({name.decode().lower(): values[0].decode() for name, values in _headers(request)})
         self.bodies.append(request.content.read())
-        request.setResponseCode(self.status)
         if self.known is not None:
             request.setHeader("X-Agent-Known", self.known)
+        if self.checksum is not None:
+            request.setHeader("X-Config-Checksum", self.checksum)
+        if self.hold:
+            self.held.append(request)
+            return NOT_DONE_YET
+        return self.answer(request)
+
+    def answer(self, request: Any) -> Any:
+        """The answer to a request."""
+        if request.getHeader("Authorization") in self.refuses:
+            request.setResponseCode(401)
+            return b""
+        request.setResponseCode(self.status)
         return NOT_DONE_YET if self.body is None else self.body
+
+    def release(self) -> None:
+        """Answer what was held, and from now on at once."""
+        held, self.hold, self.held = self.held, False, []
+        for request in held:
+            request.write(self.answer(request))
+            request.finish()
 
 
 def _headers(request: Any) -> Any:
@@ -139,6 +165,14 @@ class ControllerClientTests(SynchronousTestCase):
         self.assertIsNone(self.fetch(configuration(7).tag, AGENT_ID))
         (headers,) = self.a.headers
         self.assertEqual((headers["if-none-match"], headers["x-agent-id"]), ('"1a2b3c4d.1.7"', AGENT_ID))
+
+    def test_what_has_the_name_that_was_sent(self) -> None:
+        """The Go controller does not tell, nor do older ones."""
+        self.a.status = 304
+        for checksum in (None, "sha256:00"):
+            self.a.checksum = checksum
+            poll = self.successResultOf(self.client.fetch(configuration(7).tag, ""))
+            self.assertEqual((poll.served, poll.checksum), (None, checksum or ""))
 
     def test_another_namespace(self) -> None:
         self.client = self.make(A, namespace="edge")
@@ -348,6 +382,105 @@ class ControllerClientTests(SynchronousTestCase):
         for agent_id in ("", "two words", "x" * 65, "line\nbreak", 7, None):
             self.a.body = json.dumps({"agent_id": agent_id}).encode()
             self.failureResultOf(self.client.register(Registration()), Malformed)
+
+
+class TokenTests(SynchronousTestCase):
+    """What an agent shows to its controllers."""
+
+    SHARED = wire.basic_authorization("agent", "secret123").decode()
+    OWN = wire.basic_authorization(AGENT_ID, "t0ken").decode()
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.a, self.b = Server(), Server()
+        self.a.body = self.b.body = wire.configuration_body(configuration(7))
+        self.hosts = Hosts(a=self.a, b=self.b)
+        self.client = ControllerClient(Http(self.clock, self.hosts, "agent", "secret123"), [A, B])
+        self.client.present(AGENT_ID, "t0ken")
+
+    def fetch(self) -> bool | None:
+        """Poll: whether the agent is known, C{None} where it is turned away."""
+        fetching = self.client.fetch(None, AGENT_ID)
+        if isinstance(getattr(fetching, "result", None), Failure):
+            self.failureResultOf(fetching, Unauthenticated)
+            return None
+        return bool(self.successResultOf(fetching).member)
+
+    def shown(self, server: Server | None = None) -> list[str]:
+        """The credentials of the requests since the last look."""
+        server = server or self.a
+        headers, server.headers = server.headers, []
+        return [each["authorization"] for each in headers]
+
+    def register(self) -> Membership:
+        """Register."""
+        return self.successResultOf(self.client.register(Registration(agent_id=AGENT_ID)))
+
+    def test_its_token(self) -> None:
+        self.assertTrue(self.fetch())
+        self.client.report(Report(configuration(7).tag, ReportState.APPLIED), AGENT_ID)
+        self.client.stream(None, AGENT_ID, lambda data: None)
+        self.assertEqual(self.shown(), [self.OWN] * 3)
+
+    def test_refused(self) -> None:
+        """What all share is tried at once, and until it has registered; it is told that it has to."""
+        self.a.refuses = {self.OWN}
+        self.assertFalse(self.fetch())
+        self.assertFalse(self.fetch())
+        self.assertEqual(self.shown(), [self.OWN, self.SHARED, self.SHARED])
+        self.a.body = json.dumps({"agent_id": AGENT_ID, "token": "t0ken-2"}).encode()
+        membership = self.register()
+        self.assertEqual(membership.token, "t0ken-2")
+        self.assertNotIn("t0ken-2", repr(membership))
+        self.client.present(AGENT_ID, membership.token)
+        self.a.body = wire.configuration_body(configuration(7))
+        self.assertTrue(self.fetch())
+        self.assertEqual(self.shown(), [self.SHARED, wire.basic_authorization(AGENT_ID, "t0ken-2").decode()])
+
+    def test_all_refused(self) -> None:
+        """An operator may have changed the one or the other: both are tried again, and neither is given up."""
+        self.a.refuses = {self.OWN, self.SHARED}
+        self.assertEqual([self.fetch() for _ in range(4)], [None] * 4)
+        self.assertEqual(self.shown(), [self.OWN, self.SHARED, self.SHARED] * 2)
+        self.a.refuses = {self.SHARED}
+        self.assertTrue(self.fetch())
+        self.assertTrue(self.fetch())
+
+    def test_at_the_same_time(self) -> None:
+        """Several requests are under way when the token is refused: none of them is lost."""
+        self.a.refuses = {self.OWN}
+        self.a.hold = True
+        calls = [self.client.fetch(None, AGENT_ID) for _ in range(3)]
+        self.a.release()
+        self.hosts.agents[b"a.example"].flush()
+        self.assertEqual([self.successResultOf(each).member for each in calls], [False] * 3)
+
+    def test_registers_by_its_token(self) -> None:
+        """It keeps it."""
+        self.a.body = json.dumps({"agent_id": AGENT_ID}).encode()
+        self.assertEqual(self.register().token, "t0ken")
+        self.assertEqual(self.shown(), [self.OWN])
+
+    def test_registers_where_tokens_are_not_known(self) -> None:
+        """The Go controller, after confd's: it has none from then on, and registers no further time."""
+        self.a.refuses = {self.OWN}
+        self.a.body = json.dumps({"agent_id": AGENT_ID}).encode()
+        self.assertEqual(self.register().token, "")
+        self.client.present(AGENT_ID, "")
+        self.a.body = wire.configuration_body(configuration(7))
+        self.assertTrue(self.fetch())
+        self.assertEqual(self.shown(), [self.OWN, self.SHARED, self.SHARED])
+
+    def test_stream(self) -> None:
+        self.a.refuses = {self.OWN}
+        self.client.stream(None, AGENT_ID, lambda data: None)
+        self.assertEqual(self.shown(), [self.OWN, self.SHARED])
+
+    def test_a_token_that_is_none(self) -> None:
+        for token in (7, None, "", "two words", "line\nbreak", "x" * 257, "ü"):
+            self.client.present("", "")
+            self.a.body = json.dumps({"agent_id": AGENT_ID, "token": token}).encode()
+            self.assertEqual(self.register().token, "", token)
 
 
 class WorkerClientTests(SynchronousTestCase):

@@ -1,9 +1,13 @@
 """Tests of L{confd.daemon}; what real processes do is in L{tests.integration.test_daemon}."""
 
+import gc
 import json
 import os
+import socket
+import subprocess
 import sys
 from io import StringIO
+from types import SimpleNamespace
 
 from twisted.application.service import Application, Service
 from twisted.internet.defer import Deferred, TimeoutError
@@ -14,7 +18,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.daemon import STOP_TIMEOUT, Daemon, Listener, make_daemon
+from confd.daemon import COLLECTIONS, RESERVED, STOP_TIMEOUT, Daemon, Listener, make_daemon
 from confd.model import StartError
 from confd.options import RoleOptions, read
 from confd.settings import LogSettings
@@ -153,6 +157,7 @@ class StartTests(SynchronousTestCase):
 
         # The clock of the tests' own reactor, which a daemon would make monotonic.
         self.patch(reactor, "seconds", reactor.seconds)
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
 
         class Options(RoleOptions):
             role = LogSettings
@@ -165,6 +170,7 @@ class StartTests(SynchronousTestCase):
 
         error = self.assertRaises(SystemExit, make_daemon, "test", options, compose)
         self.assertEqual(str(error), "A: is wrong.\nB: too.")
+        self.assertEqual(gc.get_threshold(), COLLECTIONS)
 
 
 class LogTests(SynchronousTestCase):
@@ -214,6 +220,30 @@ class LogTests(SynchronousTestCase):
         self.assertEqual(str(error), "--logfile: /nowhere/x cannot be written: No such file or directory.")
 
 
+class RoomTests(SynchronousTestCase):
+    """Connections and file descriptors."""
+
+    def room(self, soft, hard, wanted):
+        """What a process finds that has such limits, and its limit from then on."""
+        code = (
+            "import resource; from confd.daemon import room_for;"
+            f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}));"
+            f"print(room_for({wanted}), resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        return tuple(map(int, done.stdout.split()))
+
+    def test_room(self):
+        """F-38: all that there is, but for a reserve."""
+        for soft, hard, wanted, expected in (
+            (1024, 4096, 2000, (2000, 2064)),
+            (256, 400, 12000, (400 - RESERVED, 400)),
+            (200, 200, 12000, (200 - RESERVED, 200)),
+            (1024, 1024, 100, (100, 1024)),
+        ):
+            self.assertEqual(self.room(soft, hard, wanted), expected, (soft, hard, wanted))
+
+
 class ListenerTests(SynchronousTestCase):
     """Serving on an endpoint."""
 
@@ -254,6 +284,17 @@ class ListenerTests(SynchronousTestCase):
             listener = Listener(Refusing(error), "PORT", "tcp:8080", Factory())
             raised = self.assertRaises(StartError, listener.privilegedStartService)
             self.assertEqual(str(raised), f"PORT: cannot listen on tcp:8080: {said}.")
+
+    def test_peers_that_vanish(self):
+        """The system gives up on them: connections inherit that from the socket that listens (F-46)."""
+
+        class Real(MemoryReactorClock):
+            def listenTCP(self, *arguments, **named):
+                return SimpleNamespace(socket=listening)
+
+        with socket.socket() as listening:
+            Listener(Real(), "LISTEN", "tcp:8080", Factory()).privilegedStartService()
+            self.assertEqual(listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT), 30_000)
 
     def test_drains(self):
         """It has stopped when what was in flight is finished."""

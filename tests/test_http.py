@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from treq.testing import RequestTraversalAgent
 from twisted.internet import defer, endpoints, error, reactor, ssl
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
@@ -28,18 +29,19 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 from zope.interface import implementer
 
-from confd.http import Answer, Http, tls_policy, web_agent
+from confd.heads import MAX_HEAD_BYTES
+from confd.http import Answer, Http, web_agent
 from confd.model import (
     ConfdError,
     Conflict,
     Forbidden,
     Malformed,
     NotFound,
-    StartError,
     Unauthenticated,
     Unavailable,
     Unprocessable,
 )
+from confd.tls import ClientTls
 from confd.wire import MAX_ANSWER_BYTES
 
 URL = "http://127.0.0.1:8080"
@@ -196,7 +198,9 @@ class HttpTests(SynchronousTestCase):
 
     def test_no_connection_in_time(self) -> None:
         memory: Any = MemoryReactorClock()
-        agent = web_agent(memory, HTTPConnectionPool(memory), tls_policy(None))
+        agent = web_agent(
+            memory, HTTPConnectionPool(memory), ClientTls(memory, defer.maybeDeferred, "CONTROLLER", None)
+        )
         calling = Http(memory, agent, None, None).call("It", "GET", URL)
         ((_, _, factory, seconds, _),) = memory.tcpClients
         self.assertEqual(seconds, 5)
@@ -267,25 +271,8 @@ class HttpTests(SynchronousTestCase):
         self.assertTrue(words.isprintable())
 
 
-class TlsPolicyTests(SynchronousTestCase):
-    """L{tls_policy}, where it cannot be made."""
-
-    def test_no_file(self) -> None:
-        raised = self.assertRaises(StartError, tls_policy, "/no/such/file.pem")
-        self.assertEqual(
-            raised.reasons, ("CONTROLLER_CA_FILE: /no/such/file.pem cannot be read: No such file or directory.",)
-        )
-
-    def test_no_certificate(self) -> None:
-        path = Path(self.mktemp())
-        for content in (b"", b"rubbish", b"-----BEGIN CERTIFICATE-----\nrubbish\n-----END CERTIFICATE-----\n"):
-            path.write_bytes(content)
-            raised = self.assertRaises(StartError, tls_policy, str(path))
-            self.assertEqual(raised.reasons, (f"CONTROLLER_CA_FILE: {path} holds no PEM certificate.",))
-
-
-def certificate(common_name: str) -> tuple[bytes, ssl.PrivateCertificate]:
-    """A self-signed certificate for 127.0.0.1: as PEM, and with its key."""
+def certificate(common_name: str, days: int = 1) -> tuple[bytes, ssl.PrivateCertificate]:
+    """A self-signed certificate for 127.0.0.1, good for so many days from now: as PEM, and with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     now = datetime.now(UTC)
@@ -295,8 +282,8 @@ def certificate(common_name: str) -> tuple[bytes, ssl.PrivateCertificate]:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now - timedelta(days=9))
+        .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
@@ -308,13 +295,32 @@ def certificate(common_name: str) -> tuple[bytes, ssl.PrivateCertificate]:
     return pem, ssl.PrivateCertificate.loadPEM(pem + private)
 
 
+class Flood(Factory):
+    """Says the same to whoever asks, and keeps the connection open; C{gone} fires once it is closed."""
+
+    def __init__(self, said: bytes) -> None:
+        self._said, self.gone = said, Deferred()  # type: tuple[bytes, Deferred[None]]
+
+    def buildProtocol(self, _: object) -> Protocol:
+        """One connection."""
+        protocol = Protocol()
+        protocol.dataReceived = lambda data: protocol.transport.write(self._said)  # type: ignore[method-assign,union-attr]
+        protocol.connectionLost = lambda reason: self.gone.callback(None)  # type: ignore[method-assign]
+        return protocol
+
+
 class LoopbackTests(TestCase):
     """Over real sockets: what memory cannot show."""
 
     async def call(self, url: str, ca_file: str | None = None) -> Answer:
         """One call; its connection does not outlive it."""
         pool = HTTPConnectionPool(reactor, persistent=False)
-        http = Http(reactor, web_agent(reactor, pool, tls_policy(ca_file)), "agent", "secret")
+        http = Http(
+            reactor,
+            web_agent(reactor, pool, ClientTls(reactor, defer.maybeDeferred, "CONTROLLER", ca_file)),
+            "agent",
+            "secret",
+        )
         return await http.call("The controller", "GET", url)
 
     async def listen(self, endpoint: Any) -> int:
@@ -325,12 +331,26 @@ class LoopbackTests(TestCase):
         number: int = port.getHost().port
         return number
 
+    async def test_a_head_without_an_end(self) -> None:
+        """F-39: neither many headers, nor a long one, nor interim answers are taken into memory without end."""
+        ok = b"HTTP/1.1 200 OK\r\n"
+        for start, piece in ((ok, b"a: b\r\n"), (ok, b"a" * 100), (b"", b"HTTP/1.1 102 Processing\r\n\r\n")):
+            flood = Flood(start + piece * (2 * MAX_HEAD_BYTES // len(piece)))
+            port = await endpoints.TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(flood)
+            await self.unreachable(self.call(f"http://127.0.0.1:{port.getHost().port}/"))
+            await port.stopListening()
+            await flood.gone
+
+    def written(self, content: bytes) -> Path:
+        """A file that holds this."""
+        path = Path(self.mktemp())
+        path.write_bytes(content)
+        return path
+
     def test_tls_with_a_ca_file(self) -> Deferred[None]:
         pem, private = certificate("one")
         another, _ = certificate("another")
-        path, other = Path(self.mktemp()), Path(self.mktemp())
-        path.write_bytes(another + pem)
-        other.write_bytes(another)
+        path, other = self.written(another + pem), self.written(another)
 
         async def scenario() -> None:
             port = await self.listen(endpoints.SSL4ServerEndpoint(reactor, 0, private.options(), interface="127.0.0.1"))
@@ -341,6 +361,14 @@ class LoopbackTests(TestCase):
                 self.assertIn("certificate verify failed", raised.message)
 
         return Deferred.fromCoroutine(scenario())
+
+    async def test_a_certificate_of_no_use(self) -> None:
+        """One for another name, and one that has expired, though their authority is trusted."""
+        for host, days in (("localhost", 1), ("127.0.0.1", -1)):
+            pem, private = certificate("one", days)
+            path = self.written(pem)
+            port = await self.listen(endpoints.SSL4ServerEndpoint(reactor, 0, private.options(), interface="127.0.0.1"))
+            await self.unreachable(self.call(f"https://{host}:{port}/", str(path)))
 
     def test_nobody_listens(self) -> Deferred[None]:
         async def scenario() -> None:

@@ -111,6 +111,16 @@ class SecretTests(SynchronousTestCase):
         ):  # fmt: skip
             self.assertEqual(read(Role, {}, {"TEST_PASSWORD_FILE": self._file(content)}).password, secret)
 
+    def test_anybody_writes(self):
+        """Whoever can write to it decides who gets in; that others can read it is for its owner to know."""
+        path = self._file(b"hunter2")
+        os.chmod(path, 0o644)
+        self.assertEqual(read(Role, {}, {"TEST_PASSWORD_FILE": path}).password, "hunter2")
+        os.chmod(path, 0o602)
+        [said] = reasons({}, {"TEST_PASSWORD_FILE": path})
+        self.assertIn("everybody on this machine may write to", said)
+        self.assertNotIn("hunter2", said)
+
     def test_both(self):
         """Set twice is a mistake, by whichever way: nobody can tell which counts."""
         path = self._file(b"x")

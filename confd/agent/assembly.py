@@ -25,7 +25,7 @@ from confd.agent.reporter import Account, Reporter
 from confd.agent.service import Agent, Parts
 from confd.client import ControllerClient, WorkerClient
 from confd.daemon import Listener, in_threads_of
-from confd.http import Http, tls_policy, web_agent
+from confd.http import Http, web_agent
 from confd.interfaces import POLL, StrategyContext
 from confd.lag import ReactorLag
 from confd.metrics import Metrics
@@ -33,6 +33,7 @@ from confd.model import Configuration, Registration
 from confd.settings import AgentSettings
 from confd.signing import KeyRing
 from confd.timing import Backoff
+from confd.tls import ClientTls
 from confd.web.edge import Edge
 from confd.web.guard import BasicGuard
 from confd.web.ops import Figures, Health, Readiness
@@ -47,7 +48,7 @@ def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -
     @raise StartError: if the settings cannot work.
     """
     random = Random()
-    controllers, worker = _clients(reactor, settings)
+    controllers, worker, certificates = _clients(reactor, settings)
     registration = Registration(
         hostname=socket.gethostname(),
         metadata=settings.agent_metadata,
@@ -63,7 +64,9 @@ def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -
 
     funnel = Funnel(deliver, lambda: reporter.changed())
     backoff = partial(Backoff, random, settings.backoff_max)
-    enrolment = Enrolment(reactor, controllers, backoff(), registration, cache.keep_id, lambda: reporter.joined())
+    enrolment = Enrolment(
+        reactor, controllers, backoff(), registration, cache.keep_id, lambda: reporter.joined(), cache.keep_token
+    )
     account, session = Account(funnel, forwarder), str(uuid.uuid4())
     reporter = Reporter(reactor, controllers, enrolment, backoff(), random, account, session)
     context = StrategyContext(
@@ -82,28 +85,40 @@ def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -
     )
     agent = Agent(Parts(cache, funnel, forwarder, enrolment, reporter, reconciler, inbox, strategy))
     if settings.agent_listen is None:
-        return [agent]
+        return [*certificates, agent]
     readiness = Readiness({"worker": forwarder, "controller": reconciler, "cache": cache}, {"path": strategy.path})
     metrics = figures(strategy, inbox, reconciler, forwarder, reporter)
-    return [agent, *_ops(reactor, settings.agent_listen, readiness, metrics)]
+    return [*certificates, agent, *_ops(reactor, settings.agent_listen, readiness, metrics)]
 
 
-def _clients(reactor: Any, settings: AgentSettings) -> tuple[ControllerClient, WorkerClient]:
+def _clients(reactor: Any, settings: AgentSettings) -> tuple[ControllerClient, WorkerClient, list[IService]]:
+    """They, and what keeps their certificates up to date."""
+    in_thread = in_threads_of(reactor)
+    of_controller = ClientTls(
+        reactor,
+        in_thread,
+        "CONTROLLER",
+        settings.controller_ca_file,
+        settings.controller_cert_file,
+        settings.controller_key_file,
+    )
+    of_worker = ClientTls(reactor, in_thread, "WORKER", settings.worker_ca_file)
     to_controllers = Http(
         reactor,
-        web_agent(reactor, HTTPConnectionPool(reactor), tls_policy(settings.controller_ca_file)),
+        web_agent(reactor, HTTPConnectionPool(reactor), of_controller),
         settings.controller_username,
         settings.controller_password,
     )
     to_worker = Http(
         reactor,
-        web_agent(reactor, HTTPConnectionPool(reactor), tls_policy(None)),
+        web_agent(reactor, HTTPConnectionPool(reactor), of_worker),
         settings.worker_username,
         settings.worker_password,
     )
     return (
         ControllerClient(to_controllers, settings.controller_url, settings.namespace),
         WorkerClient(to_worker, settings.worker_url),
+        [each for each in (of_controller, of_worker) if each.changes],
     )
 
 

@@ -74,6 +74,10 @@ class Cache(Service):
         """Write the agent's id soon."""
         self._want("id", partial(self._files.save_id, agent_id))
 
+    def keep_token(self, token: str) -> None:
+        """Write the agent's token soon."""
+        self._want("token", partial(self._files.save_token, token))
+
     def trouble(self) -> str | None:
         """See L{IHealth}."""
         return self._trouble.reason

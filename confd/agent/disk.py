@@ -1,5 +1,6 @@
 """
-The agent's files: the last good configuration, the one before it, and the id of the agent. Everything here blocks.
+The agent's files: the last good configuration, the one before it, the id of the agent and its token. Everything here
+blocks.
 
 A file is replaced as a whole or not at all: written beside its name, synced, renamed, and its folder synced (S33).
 The cache is two lines of JSON: a format number and the checksum of the bytes of the second, which is the body of GET
@@ -9,19 +10,20 @@ C{/api/v1/config}.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from confd import jsontext, wire
-from confd.model import ConfdError, Configuration, valid_agent_id
+from confd.model import ConfdError, Configuration, valid_agent_id, valid_token
 
 #: The number of the format that is written, and the only one that is read.
 FORMAT = 1
 
 _LIMIT = wire.MAX_ANSWER_BYTES
-_ID_LIMIT = 256
+_LINE_LIMIT = 512
 
 
 @frozen
@@ -30,18 +32,21 @@ class Kept:
     What an agent finds on disk when it starts.
 
     @ivar agent_id: empty where there is none.
+    @ivar token: empty where there is none.
     @ivar findings: what was wrong there, one sentence each.
     """
 
     configuration: Configuration | None = None
     agent_id: str = ""
     findings: tuple[str, ...] = ()
+    token: str = field(default="", repr=False)
 
 
 @frozen
 class CacheFiles:
     """
-    The files of one agent: C{path}, C{path.prev}, C{path.id}; damaged ones are set aside as C{….damaged}.
+    The files of one agent: C{path}, C{path.prev}, C{path.id}, C{path.token}; a damaged configuration is set aside as
+    C{….damaged}. Nobody but the owner may read them.
 
     @ivar namespace: a configuration of another one is not used.
     """
@@ -52,12 +57,11 @@ class CacheFiles:
     def load(self) -> Kept:
         """Read what there is; nothing on the disk is so broken that this fails."""
         findings: list[str] = []
-        agent_id = self._load_id(findings)
-        for path in (self.path, f"{self.path}.prev"):
-            configuration = self._load_one(path, findings)
-            if configuration is not None:
-                return Kept(configuration, agent_id, tuple(findings))
-        return Kept(None, agent_id, tuple(findings))
+        agent_id = self._load_line("id", valid_agent_id, findings)
+        token = self._load_line("token", valid_token, findings) if agent_id else ""
+        configurations = (self._load_one(path, findings) for path in (self.path, f"{self.path}.prev"))
+        configuration = next((each for each in configurations if each is not None), None)
+        return Kept(configuration, agent_id, tuple(findings), token)
 
     def save(self, configuration: Configuration) -> None:
         """
@@ -76,6 +80,17 @@ class CacheFiles:
         @raise OSError: it is not on disk.
         """
         _replace(f"{self.path}.id", agent_id.encode() + b"\n")
+
+    def save_token(self, token: str) -> None:
+        """
+        Remember the token of the agent, or that it has none.
+
+        @raise OSError: it is not on disk.
+        """
+        if token:
+            _replace(f"{self.path}.token", token.encode() + b"\n")
+        else:
+            _remove(f"{self.path}.token")
 
     def _load_one(self, path: str, findings: list[str]) -> Configuration | None:
         try:
@@ -96,19 +111,19 @@ class CacheFiles:
             return None
         return configuration
 
-    def _load_id(self, findings: list[str]) -> str:
-        path = f"{self.path}.id"
+    def _load_line(self, what: str, valid: Callable[[str], bool], findings: list[str]) -> str:
+        path = f"{self.path}.{what}"
         try:
-            agent_id = _read(path, _ID_LIMIT).decode("ascii", "replace").strip()
+            line = _read(path, _LINE_LIMIT).decode("ascii", "replace").strip()
         except FileNotFoundError:
             return ""
         except OSError as error:
-            findings.append(f"The agent's id in {path} cannot be read: {error.strerror}; it gets a new one.")
+            findings.append(f"The agent's {what} in {path} cannot be read: {error.strerror}; it gets a new one.")
             return ""
-        if not valid_agent_id(agent_id):
-            findings.append(f"The file {path} holds no agent id; the agent gets a new one.")
+        if not valid(line):
+            findings.append(f"The file {path} holds no agent {what}; the agent gets a new one.")
             return ""
-        return agent_id
+        return line
 
 
 def _parse(raw: bytes) -> Configuration:

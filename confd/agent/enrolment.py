@@ -39,12 +39,14 @@ class Enrolment(Service):
         registration: Registration,
         keep_id: Callable[[str], None],
         joined: Callable[[], None] = lambda: None,
+        keep_token: Callable[[str], None] = lambda token: None,
     ) -> None:
         """
         @param backoff: between attempts, also between those that succeed and change nothing.
         @param registration: what the agent says of itself; its C{agent_id} is filled in here.
         @param keep_id: called with each id that a controller gives.
         @param joined: called each time that it is registered.
+        @param keep_token: called with each token that a controller gives, and with an empty one where it gives none.
         """
         self.agent_id = ""
         self.member = False
@@ -56,8 +58,14 @@ class Enrolment(Service):
         self._registration = registration
         self._keep_id = keep_id
         self._joined = joined
+        self._keep_token, self._token = keep_token, ""
         self._trouble = Trouble("registration", self.log)
         self._joining: Deferred[Any] | None = None
+
+    def resume(self, agent_id: str, token: str) -> None:
+        """Go on as the agent that it was before it was restarted; empty where it does not know."""
+        self.agent_id, self._token = agent_id, token
+        self._controller.present(agent_id, token)
 
     def startService(self) -> None:
         """Begin to register; no configuration waits for it."""
@@ -99,6 +107,10 @@ class Enrolment(Service):
         if membership.agent_id != self.agent_id:
             self.agent_id = membership.agent_id
             self._keep_id(self.agent_id)
+        if membership.token != self._token:
+            self._token = membership.token
+            self._keep_token(self._token)
+        self._controller.present(self.agent_id, self._token)
         self.member = True
         self.log.info("registered as {agent_id}", agent_id=self.agent_id)
         self._joined()

@@ -71,10 +71,20 @@ class Funnel:
             self._object(Objection(offered.tag, reason))
         return reason
 
-    def confirmed(self) -> None:
-        """A controller says that what is known is in force, and names it by its tag, which two may have in common."""
-        if self.objection is not None and self.newest is not None and self.objection.tag != self.newest.tag:
-            self._object(None)
+    def confirmed(self, checksum: str = "") -> bool:
+        """
+        A controller says that what is known is in force, and names it by its tag, which two may have in common.
+
+        @param checksum: of what is in force; empty where the controller does not say.
+        @return: whether that is so, as far as can be seen; if not, what is in force has to be offered as a whole.
+        """
+        known = self.newest
+        if known is None or (self.objection is not None and self.objection.tag == known.tag):
+            return True
+        if checksum not in ("", known.document.checksum):
+            return False
+        self._object(None)
+        return True
 
     def _object(self, objection: Objection | None) -> None:
         if objection != self.objection:

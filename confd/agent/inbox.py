@@ -32,6 +32,8 @@ class Inbox:
         self.unverified = 0
         self._namespace, self._keys, self._funnel, self._hint = namespace, keys, funnel, hint
         self._said: set[str] = set()
+        #: What has the name of what is known may be something else: a controller lost versions, and gave it anew.
+        self._ambiguous = False
 
     def hint(self) -> None:
         """See L{ISink}."""
@@ -49,7 +51,8 @@ class Inbox:
         Without a key no announcement can be believed, and only a whole answer tells the keys; the Go system has none.
         """
         known = self.known()
-        return known if known is not None and (self._keys or not known.cluster) else None
+        by_name = known is not None and not self._ambiguous and (self._keys or not known.cluster)
+        return known if by_name else None
 
     def poll_interval(self) -> int | None:
         """Seconds between two polls, as the newest configuration says; C{None} before the first."""
@@ -63,19 +66,23 @@ class Inbox:
             self._hint()
         return objection
 
-    def answered(self, served: Served | None, asked: Tag | None) -> str | None:
+    def answered(self, served: Served | None, asked: Tag | None, checksum: str = "") -> str | None:
         """
         What came of a poll.
 
         @param served: C{None} where what was named is in force.
         @param asked: what was known when the controller was asked.
+        @param checksum: of what is in force, if the controller says it.
         @return: a sentence why what controllers offer changes nothing, C{None} if there is nothing to object to.
         """
         overtaken = asked != self.known()
         if served is not None and self._take(served, overtaken) is not None and overtaken:
             self._hint()
-        if served is None and not overtaken:
-            self._funnel.confirmed()
+        if served is not None:
+            self._ambiguous = False
+        elif not overtaken and not self._funnel.confirmed(checksum):
+            self._ambiguous = True
+            self._hint()
         objection = self._funnel.objection
         return None if objection is None else objection.reason
 

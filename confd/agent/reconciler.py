@@ -138,5 +138,5 @@ class Reconciler(Service):
         self._heard_at = self._clock.seconds()
         if member:
             self._enrolment.heard(poll.member)
-        self._objection = self._inbox.answered(poll.served, asked)
+        self._objection = self._inbox.answered(poll.served, asked, poll.checksum)
         self.polls["unchanged" if poll.served is None else "objected" if self._objection else "changed"] += 1

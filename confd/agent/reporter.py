@@ -3,7 +3,8 @@ Says to the controller what became of a configuration.
 
 What is to be said is asked for at the moment of saying it, so that it is always the latest and nothing that has passed;
 a report says the whole of it, so that none needs the one before. It is said once, spread over the window that the
-controller names, and again where it did not arrive, or where the controller forgot the agent.
+controller names; again where it did not arrive, or where the controller forgot the agent; and now and then in any case:
+what the controller has already it refuses as repeated.
 """
 
 from __future__ import annotations
@@ -27,10 +28,13 @@ from confd.agent.trouble import Trouble
 from confd.interfaces import IControllerClient
 from confd.model import ConfdError, Conflict, NotFound, Unprocessable
 from confd.report import Report, ReportState, Spent
-from confd.timing import Backoff
+from confd.timing import Backoff, Periodic
 
 #: Seconds before it is worth a report that something is still being done.
 PATIENCE = 0.5
+
+#: Seconds until what was said is said again, at least: a controller that was restored from a backup has forgotten it.
+AGAIN = 600.0
 
 #: Seconds until a controller that takes no reports is tried again.
 DEAF = 3600.0
@@ -104,6 +108,7 @@ class Reporter(Service):
         self._deaf = False
         self._sending: Deferred[Any] | None = None
         self._trouble = Trouble("reports", self.log)
+        self._reminder = Periodic(clock, self._remind, lambda: AGAIN * random.uniform(1, 2))
 
     def changed(self) -> None:
         """There may be something else to say."""
@@ -124,13 +129,18 @@ class Reporter(Service):
     def startService(self) -> None:
         """Begin to report."""
         super().startService()
-        self.changed()
+        self._reminder.startService()
 
     def stopService(self) -> Deferred[None]:
         """Fires when all is said, after L{GRACE} seconds at most."""
         super().stopService()
+        self._reminder.stopService()
         self._cancel_timer()
         return Deferred.fromCoroutine(self._flush()).addTimeout(GRACE, self._clock, lambda *_: None)
+
+    def _remind(self) -> None:
+        self._settled = False
+        self.changed()
 
     async def _flush(self) -> None:
         deadline = self._clock.seconds() + GRACE

@@ -47,7 +47,7 @@ class Parts:
 
     def run(self, kept: Kept) -> None:
         """Start all of them, beginning with what the disk remembers."""
-        self.enrolment.agent_id = kept.agent_id
+        self.enrolment.resume(kept.agent_id, kept.token)
         self.cache.startService()
         self.forwarder.startService()
         if kept.configuration is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -12,7 +13,7 @@ from confd import jsontext
 from confd.controller.convergence import Convergence
 from confd.controller.picture import running, running_version
 from confd.controller.registry import Registry
-from confd.controller.shapes import AgentDetail, AgentItem, AgentReport, Joined
+from confd.controller.shapes import AgentDetail, AgentItem, AgentReport, Blocked, Joined
 from confd.controller.snapshot import Snapshot
 from confd.model import (
     AGENT_ID,
@@ -50,6 +51,16 @@ class Joining(msgspec.Struct):
     namespace: str = DEFAULT_NAMESPACE
 
 
+class ForgetQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """
+    How an agent is to be forgotten.
+
+    @ivar block: keep it out: its id is refused until it is unblocked, whoever names it. It need not be known.
+    """
+
+    block: bool = False
+
+
 class AgentsQuery(NamespaceQuery, forbid_unknown_fields=True):
     """
     A page of agents.
@@ -82,21 +93,31 @@ class AgentsApi:
         told=Told(errors=(NotFound, Unavailable), example={"hostname": "web-17", "metadata": "region=eu"}, tag=AGENTS),
     )
     async def register(self, call: Call) -> Joined:
-        """With the C{agent_id} that it was given before, an agent keeps its row; without one it gets a new UUID."""
+        """
+        With the C{agent_id} that it was given before, an agent keeps its row; without one it gets a new UUID.
+
+        Who joins with the identity that agents share is given a C{token}: with its id as the user name and that as the
+        password an agent proves to be itself, and nobody can speak for it. One that it was given before is then good
+        no longer. Who joins by its token keeps it.
+        """
         wanted: Joining = call.body
         if wanted.agent_id and not valid_agent_id(wanted.agent_id):
             sentence = "agent_id must be 1 to 64 letters, digits and the characters . _ : -"
             raise Malformed("bad_agent_id", sentence, [{"pointer": "/agent_id", "message": sentence}])
         in_force = self._snapshot.get(wanted.namespace).configuration
+        admission = self._registry.admission
+        agent_id = admission.sender(call.identity, wanted.agent_id) or str(uuid.uuid4())
+        token, digest = ("", b"") if call.identity.agent_id else admission.issue(agent_id)
         record = await self._registry.register(
-            Registration(wanted.hostname, wanted.metadata, wanted.agent_id, wanted.strategy, wanted.namespace)
+            Registration(wanted.hostname, wanted.metadata, agent_id, wanted.strategy, wanted.namespace), digest
         )
-        return {
+        joined: Joined = {
             "agent_id": record.id,
             "poll_url": "/api/v1/config",
             "poll_interval_seconds": in_force.poll_interval,
             "report_window_ms": round(1000 * self._registry.report_window(record.namespace)),
         }
+        return {**joined, "token": token} if token else joined
 
     @endpoint(
         "GET",
@@ -130,11 +151,49 @@ class AgentsApi:
         reports = [_described(tag, outcome) for tag, outcome in self._convergence.reports_of(record)]
         return {**describe_agent(self._registry, record), "reports": reports}
 
-    @endpoint("DELETE", "/api/v1/agents/<agent_id>", Role.ADMIN, "Forget an agent.", told=Told(tag=AGENTS))
+    @endpoint(
+        "DELETE",
+        "/api/v1/agents/<agent_id>",
+        Role.ADMIN,
+        "Forget an agent.",
+        query=ForgetQuery,
+        told=Told(tag=AGENTS),
+    )
     async def forget(self, call: Call, agent_id: str) -> Done:
-        """If it still lives it will register again."""
-        await self._registry.forget(agent_id, call.attempt)
-        return Done(f"Agent {agent_id} forgotten")
+        """
+        Its token is refused from now on, and its stream ends. If it still lives, and has the password that agents
+        share, it will register again; with C{block} it cannot: for a machine that was stolen, say, whose shared
+        password is then to be changed.
+        """
+        query: ForgetQuery = call.query
+        if query.block and not valid_agent_id(agent_id):
+            raise NotFound("unknown_agent", "That is no id of an agent.")
+        await self._registry.forget(agent_id, call.attempt, query.block)
+        return Done(f"Agent {agent_id} {'blocked' if query.block else 'forgotten'}")
+
+    @endpoint(
+        "GET",
+        "/api/v1/blocked",
+        Role.ADMIN,
+        "The agents that are kept out.",
+        told=Told(errors=(Unavailable,), tag=AGENTS),
+    )
+    async def blocked(self, call: Call) -> Blocked:
+        """By their ids; the audit has who blocked them, and when."""
+        self._snapshot.get(DEFAULT_NAMESPACE)
+        return {"items": sorted(self._registry.admission.blocked)}
+
+    @endpoint(
+        "DELETE",
+        "/api/v1/blocked/<agent_id>",
+        Role.ADMIN,
+        "Let an agent in again that was blocked.",
+        told=Told(tag=AGENTS),
+    )
+    async def unblock(self, call: Call, agent_id: str) -> Done:
+        """It may register from now on; one that still tries will do so by itself."""
+        await self._registry.unblock(agent_id, call.attempt)
+        return Done(f"Agent {agent_id} may register again")
 
 
 def describe_agent(registry: Registry, record: AgentRecord) -> AgentItem:

@@ -36,7 +36,7 @@ from confd.controller.speed import Speed
 from confd.controller.store.sql import SqliteStore
 from confd.controller.stream import Hub
 from confd.controller.stream_api import StreamApi
-from confd.daemon import Listener, in_threads_of, utc_now
+from confd.daemon import Listener, in_threads_of, room_for, utc_now
 from confd.lag import ReactorLag
 from confd.metrics import Metrics
 from confd.model import DEFAULT_NAMESPACE, ConfdError, Draft, StartError
@@ -45,8 +45,10 @@ from confd.timing import Backoff
 from confd.web.documentation import documented
 from confd.web.edge import Edge
 from confd.web.guard import BasicGuard, Credential, Role
+from confd.web.memo import Memo
 from confd.web.ops import Figures, Health, Readiness
 from confd.web.site import BoundedSite, Limits
+from confd.web.throttle import Throttle
 
 
 def compose(reactor: Any, settings: ControllerSettings) -> list[IService]:
@@ -62,16 +64,16 @@ def compose(reactor: Any, settings: ControllerSettings) -> list[IService]:
     in_thread = in_threads_of(reactor)
     couriers = _couriers(reactor, settings, snapshot)
     brokers = [courier.broker for courier in couriers]
-    outbox = Outbox(reactor, couriers)
-    hub = Hub(reactor, snapshot)
+    outbox, hub = Outbox(reactor, couriers), Hub(reactor, snapshot)
     registry = Registry(store, reactor, utc_now, snapshot.poll_interval)
+    registry.departures.add(hub.part)
     convergence = Convergence(store, registry, reactor)
     intake = Intake(store, registry, convergence, reactor, utc_now)
     configs = Configs(store, snapshot, schema, reactor, utc_now, [hub.announce, outbox.announce])
     configs.publications.add(convergence.published)
     configs.retirements.add(convergence.retired)
     events = Events(reactor, store, snapshot, configs, registry, convergence)
-    speed, lag = Speed(configs, registry, convergence), ReactorLag(reactor)
+    speed, lag = Speed(configs, registry, convergence, snapshot.namespaces), ReactorLag(reactor)
     metrics = figures(store, snapshot, registry, convergence, speed, intake, hub, events, couriers)
     documents = Documents(in_thread)
     readiness = Readiness({"store": store, "configurations": snapshot} | {each.name: each for each in brokers})
@@ -94,7 +96,8 @@ def compose(reactor: Any, settings: ControllerSettings) -> list[IService]:
     ]
     for part in (readiness, lag):
         part.expose(metrics)
-    listener = _listener(reactor, settings, Edge(_guard(settings), in_thread, refusals), apis, metrics)
+    edge = Edge(_guard(reactor, settings, registry), in_thread, refusals)
+    listener = _listener(reactor, settings, edge, apis, metrics, configs)
     recovery = Recovery(reactor, registry, convergence, configs)
     # A listener that stops waits for what is in flight: streams, and waits for a convergence, are ended before.
     return [lag, store, *brokers, outbox, registry, intake, refusals, recovery, listener, convergence, hub, events]
@@ -109,22 +112,35 @@ def _couriers(reactor: Any, settings: ControllerSettings, snapshot: Snapshot) ->
 
 
 def _listener(
-    reactor: Any, settings: ControllerSettings, edge: Edge, apis: Sequence[object], metrics: Metrics
+    reactor: Any,
+    settings: ControllerSettings,
+    edge: Edge,
+    apis: Sequence[object],
+    metrics: Metrics,
+    configs: Configs,
 ) -> Listener:
     document = BUILT_IN if settings.config_schema is None else {"type": "object"}
     resource = edge.resource(*documented(reactor, "confd controller", apis, document))
-    site = BoundedSite(reactor, resource, Limits(body=settings.max_config_bytes), edge.oversized)
-    site.traffic.expose(metrics)
-    return Listener(reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site)
-
-
-def _guard(settings: ControllerSettings) -> BasicGuard:
-    return BasicGuard(
-        [
-            Credential.of(settings.agent_username, settings.agent_password, Role.AGENT),
-            Credential.of(settings.admin_username, settings.admin_password, Role.ADMIN),
-        ]
+    memo = None if settings.log_level == "debug" else Memo()
+    if memo is not None:
+        # Agents name what they have in each poll: what was remembered of the version before is not asked for again.
+        configs.publications.add(lambda _: memo.clear())
+    limits = Limits(
+        body=settings.max_config_bytes,
+        connections=room_for(settings.max_connections),
+        from_one=settings.max_connections_per_address,
     )
+    site = BoundedSite(reactor, resource, limits, edge.large, memo)
+    site.traffic.expose(metrics)
+    return Listener(reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site, settings.client_ca_file)
+
+
+def _guard(reactor: Any, settings: ControllerSettings, registry: Registry) -> BasicGuard:
+    shared = [
+        Credential.of(settings.agent_username, settings.agent_password, Role.AGENT),
+        Credential.of(settings.admin_username, settings.admin_password, Role.ADMIN),
+    ]
+    return BasicGuard(shared, Throttle(reactor, settings.login_failures), registry.admission.holder)
 
 
 def _first(schema: Schema, settings: ControllerSettings) -> Draft:

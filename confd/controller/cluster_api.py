@@ -141,7 +141,7 @@ class ClusterApi:
             if record.report is None or holds is None or not holds.cluster or holds.epoch > EPOCH_BELIEVED:
                 continue
             cluster_id = record.report.holds_cluster_id or (own if own.startswith(holds.cluster) else "")
-            if cluster_id:
+            if cluster_id.startswith(holds.cluster):
                 yield record, cluster_id, holds
 
     def _is_ahead(self, record: AgentRecord, holds: Tag) -> bool:

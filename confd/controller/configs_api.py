@@ -34,7 +34,7 @@ from confd.model import (
 )
 from confd.web.endpoint import Answer, AnyDocument, Call, NamespaceQuery, endpoint
 from confd.web.guard import Role
-from confd.web.told import AGENT_ID, ETAG, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, Told
+from confd.web.told import AGENT_ID, CONFIG_CHECKSUM, ETAG, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, Told
 from confd.wire import entity_tags, etag, not_modified
 
 PollInterval = Annotated[int, msgspec.Meta(ge=POLL_INTERVAL_MIN, le=POLL_INTERVAL_MAX)]
@@ -131,13 +131,19 @@ class ConfigsApi:
         Role.AGENT,
         "The configuration in force.",
         query=NamespaceQuery,
-        told=Told({200: InForce, 304: None}, takes=(IF_NONE_MATCH, AGENT_ID), gives=(ETAG,), tag=CONFIGURATIONS),
+        told=Told(
+            {200: InForce, 304: None},
+            takes=(IF_NONE_MATCH, AGENT_ID),
+            gives=(ETAG, CONFIG_CHECKSUM),
+            tag=CONFIGURATIONS,
+        ),
     )
     async def current(self, call: Call) -> Answer:
         """A poll: 304 where the caller has it already. The database is never asked."""
         in_force = self._snapshot.get(call.query.namespace)
         agent_id = self._registry.admission.sender(call.identity, call.header("X-Agent-ID") or "")
-        headers, again = {"ETag": in_force.etag}, None
+        headers = {"ETag": in_force.etag, "X-Config-Checksum": in_force.configuration.document.checksum}
+        again = None
         if not agent_id or self._registry.polled(agent_id):
             again = partial(self._again, call.query.namespace, ref(in_force), agent_id)
         else:

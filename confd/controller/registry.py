@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -15,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from confd.audit import Attempt
+from confd.controller.admission import Admission
 from confd.controller.observers import Observers
 from confd.controller.presence import Presence
 from confd.interfaces import IAgentStore
@@ -44,6 +44,8 @@ class Registry(Service):
 
     @ivar changes: told C{(namespace, agent_id)} when an agent came, went, reported, fell silent or was heard of again;
         one that moved is told of in both namespaces. Polls are not told.
+    @ivar departures: told the id of an agent that was forgotten.
+    @ivar admission: who of them may come in.
     """
 
     log = Logger()
@@ -64,16 +66,17 @@ class Registry(Service):
         self._presences: defaultdict[str, Presence] = defaultdict(Presence)
         self._unwritten: set[str] = set()
         self._writer = Periodic(clock, lambda: Deferred.fromCoroutine(self._round()), lambda: WRITE_BEHIND)
-        self.changes = Observers()
+        self.changes, self.departures, self.admission = Observers(), Observers(), Admission()
 
     async def load(self) -> None:
         """Begin with what the store has."""
-        records = await self._store.load_agents()
+        records, blocked = await self._store.load_agents(), await self._store.load_blocked()
         self._records = {record.id: record for record in records}
         self._ids = sorted(self._records)
         self._presences.clear()
         for record in records:
             self._presences[record.namespace].heard(record.id, self._clock.seconds())
+        self.admission.load(records, blocked)
 
     def startService(self) -> None:
         """Begin to write behind."""
@@ -91,14 +94,17 @@ class Registry(Service):
         if self._unwritten:
             self.log.error("the last polls of {count} agents were not written down", count=len(self._unwritten))
 
-    async def register(self, registration: Registration) -> AgentRecord:
+    async def register(self, registration: Registration, token: bytes = b"") -> AgentRecord:
         """
         Take an agent in; with the id that it was given before it keeps its row, unless it comes to another namespace:
         what it reported there is forgotten.
 
+        @param registration: with the id that it goes by from now on.
+        @param token: the digest of its new token; empty leaves it the one that it has.
         @return: what is on disk by then.
+        @raise Forbidden: C{agent_blocked}.
         """
-        agent_id = registration.agent_id or str(uuid.uuid4())
+        agent_id = registration.agent_id
         known = self._records.get(agent_id)
         if known is not None and known.namespace != registration.namespace:
             await self._store.forget_agent(agent_id)
@@ -110,19 +116,28 @@ class Registry(Service):
             strategy=registration.strategy,
             registered_at=known.registered_at if known else self._now(),
             last_poll=known.last_poll if known else None,
+            token=token or (known.token if known else b""),
         )
         await self._store.save_agents([record])
+        # Somebody may have blocked it meanwhile.
+        self.admission.check(agent_id)
         self._add(record)
         return record
 
-    def polled(self, agent_id: str) -> None:
-        """An agent asked for its configuration; one that is not known is nobody's business here."""
+    def polled(self, agent_id: str) -> bool:
+        """
+        An agent asked for its configuration; one that is not known is nobody's business here.
+
+        @return: whether it is known.
+        """
         record = self._records.get(agent_id)
-        if record is not None:
-            self._records[agent_id] = record.polled(self._now())
-            self._unwritten.add(agent_id)
-            if self._presences[record.namespace].heard(agent_id, self._clock.seconds()):
-                self.changes.tell(record.namespace, agent_id)
+        if record is None:
+            return False
+        self._records[agent_id] = record.polled(self._now())
+        self._unwritten.add(agent_id)
+        if self._presences[record.namespace].heard(agent_id, self._clock.seconds()):
+            self.changes.tell(record.namespace, agent_id)
+        return True
 
     def reported(self, receipt: Receipt) -> bool:
         """
@@ -138,19 +153,35 @@ class Registry(Service):
         self.changes.tell(record.namespace, record.id)
         return True
 
-    async def forget(self, agent_id: str, attempt: Attempt | None = None) -> None:
+    async def forget(self, agent_id: str, attempt: Attempt | None = None, block: bool = False) -> None:
         """
-        Delete an agent: see L{IAgentStore.forget_agent}.
+        Delete an agent, and perhaps keep it out: see L{IAgentStore.forget_agent}. Its token is good no longer.
 
-        @raise NotFound: C{unknown_agent}.
+        @raise NotFound: C{unknown_agent}; one that is not known can be blocked all the same.
         """
-        self.get(agent_id)
-        await self._store.forget_agent(agent_id, attempt)
+        if not block:
+            self.get(agent_id)
+        await self._store.forget_agent(agent_id, attempt, block)
+        if block:
+            self.admission.blocked.add(agent_id)
         record = self._records.pop(agent_id, None)
         if record is not None:
             self._ids.remove(agent_id)
+            self.admission.record(record, None)
             self._presences[record.namespace].left(agent_id)
             self.changes.tell(record.namespace, agent_id)
+        self.departures.tell(agent_id)
+
+    async def unblock(self, agent_id: str, attempt: Attempt | None = None) -> None:
+        """
+        Keep an agent out no longer.
+
+        @raise NotFound: C{not_blocked}.
+        """
+        if agent_id not in self.admission.blocked:
+            raise NotFound("not_blocked", f"The agent {agent_id[:64]!r} is not blocked.")
+        await self._store.unblock_agent(agent_id, attempt)
+        self.admission.blocked.discard(agent_id)
 
     def find(self, agent_id: str) -> AgentRecord | None:
         """One agent, C{None} where it is not known."""
@@ -225,6 +256,7 @@ class Registry(Service):
             if not moved:
                 record = evolve(record, report=there.report, reported_at=there.reported_at)
         self._records[record.id] = record
+        self.admission.record(there, record)
         if there is not None and moved:
             self._presences[there.namespace].left(record.id)
             self.changes.tell(there.namespace, record.id)

@@ -88,6 +88,7 @@ class ReportsApi:
         sender = call.header("X-Agent-ID")
         if sender and sender != told.agent_id:
             raise Forbidden("other_agent", "agent_id is not the one of X-Agent-ID; an agent reports for itself.")
+        self._registry.admission.sender(call.identity, told.agent_id)
         await self._intake.take(told.agent_id, told.namespace, _report(told))
         return Window(round(1000 * self._registry.report_window(told.namespace)))
 

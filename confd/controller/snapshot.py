@@ -138,5 +138,5 @@ class Snapshot:
 def unknown_namespace(name: str) -> NotFound:
     """The error for a namespace that does not exist."""
     return NotFound(
-        "unknown_namespace", f"There is no namespace {name[:63]!r}; POST /api/v1/namespaces makes one, GET lists them."
+        "unknown_namespace", f"There is no namespace {name[:63]!r}; look at the list of them, or make it first."
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterable
 
 from confd.controller.configs import Configs, Publication
 from confd.controller.convergence import Convergence
@@ -17,10 +18,21 @@ MOST = 95
 class Speed:
     """Observes publications, and the agents that apply them."""
 
-    def __init__(self, configs: Configs, registry: Registry, convergence: Convergence) -> None:
-        self._registry = registry
+    def __init__(
+        self,
+        configs: Configs,
+        registry: Registry,
+        convergence: Convergence,
+        namespaces: Callable[[], Iterable[str]],
+    ) -> None:
+        """
+        @param namespaces: the names of all.
+        """
+        self._registry, self._namespaces = registry, namespaces
         self._published: Counter[str] = Counter()
-        self._propagation, self._convergence = Histogram(), Histogram()
+        self._propagation, self._convergence = (
+            Histogram(expected=lambda: ((name,) for name in namespaces())) for _ in range(2)
+        )
         configs.publications.add(self._count)
         convergence.applications.add(self._measure)
 
@@ -42,7 +54,12 @@ class Speed:
 
     def expose(self, metrics: Metrics) -> None:
         """Show the figures."""
-        metrics.counter("confd_publishes", "Versions that were made.", lambda: self._published, "namespace")
+        metrics.counter(
+            "confd_publishes",
+            "Versions that were made.",
+            lambda: dict.fromkeys(self._namespaces(), 0) | self._published,
+            "namespace",
+        )
         metrics.histogram(
             "confd_propagation_seconds",
             "From a POST to its configuration being applied, of each agent.",

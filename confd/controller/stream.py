@@ -53,10 +53,11 @@ class Hub(Service):
         self._streams.end()
         return self._beat.stopService()
 
-    def join(self, request: Any, namespace: str, last_event_id: str | None) -> Reader:
+    def join(self, request: Any, namespace: str, last_event_id: str | None, agent_id: str = "") -> Reader:
         """
         A new reader: it gets the configuration in force at once unless it has it, and from then on each that follows.
 
+        @param agent_id: whose it is, if that is known: L{part} ends it.
         @raise NotFound: C{unknown_namespace}.
         @raise Unavailable: C{stopping}: there would be nobody to end it.
         """
@@ -64,10 +65,18 @@ class Hub(Service):
             raise Unavailable("stopping", "The controller is stopping; come back in a moment.")
         in_force = self._snapshot.get(namespace)
         has_it = last_event_id == str(in_force.configuration.tag)
-        reader = Reader(self._streams, request, namespace, self._snapshot, in_force.order if has_it else _NOTHING)
+        order = in_force.order if has_it else _NOTHING
+        reader = Reader(self._streams, request, namespace, self._snapshot, order, agent_id)
         reader.begin()
         reader.send(in_force)
         return reader
+
+    def part(self, agent_id: str) -> None:
+        """End the streams of an agent that was forgotten: it has to show once more who it is."""
+        for namespace in self._streams.namespaces():
+            for reader in self._streams.of(namespace):
+                if reader.agent_id == agent_id:
+                    reader.end()
 
     def announce(self, encoded: Encoded) -> None:
         """Tell those who read this namespace; where they are still being told of one before, it takes its place."""
@@ -117,18 +126,28 @@ class Hub(Service):
 
 
 class Reader(EventStream):
-    """Somebody who reads the configurations of a namespace."""
+    """
+    Somebody who reads the configurations of a namespace.
 
-    __slots__ = ("_order", "_snapshot")
+    @ivar agent_id: empty where that is not known.
+    """
+
+    __slots__ = ("_order", "_snapshot", "agent_id")
 
     def __init__(
-        self, streams: Streams, request: Any, namespace: str, snapshot: Snapshot, order: tuple[int, int]
+        self,
+        streams: Streams,
+        request: Any,
+        namespace: str,
+        snapshot: Snapshot,
+        order: tuple[int, int],
+        agent_id: str = "",
     ) -> None:
         """
         @param order: of the configuration that it has.
         """
         super().__init__(streams, request, namespace)
-        self._snapshot, self._order = snapshot, order
+        self._snapshot, self._order, self.agent_id = snapshot, order, agent_id
 
     def send(self, encoded: Encoded) -> None:
         """A configuration; one that is not newer than the last is left out."""

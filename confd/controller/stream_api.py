@@ -27,10 +27,11 @@ class StreamApi:
     )
     async def stream(self, call: Call) -> Ongoing:
         """With the current tag in C{Last-Event-ID} the next change is the first event, else what is in force."""
-        known, agent_id = call.header("Last-Event-ID"), call.header("X-Agent-ID")
+        known = call.header("Last-Event-ID")
+        agent_id = self._registry.admission.sender(call.identity, call.header("X-Agent-ID") or "")
         if agent_id:
             self._registry.polled(agent_id)
-        reader = self._hub.join(call.request, call.query.namespace, known)
+        reader = self._hub.join(call.request, call.query.namespace, known, agent_id)
         if call.request.method == b"HEAD":
             # Its answer has no body, so there is nothing that could keep it open.
             reader.end()

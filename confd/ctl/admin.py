@@ -212,7 +212,7 @@ def raise_epoch(session: Session, to: int | None, comment: str | None, yes: bool
     _renew(session, "/api/v1/epoch/raise", {"epoch": to, "comment": comment})
 
 
-@click.group("cluster", cls=Group, default="show", short_help="The cluster: show, or adopt another's identity.")
+@click.group("cluster", cls=Group, default="show", short_help="The cluster: show, adopt another's identity, new key.")
 def cluster() -> None:
     """
     The identity of the controller's database. Agents stay with the one that they met first. Without a command: cluster
@@ -248,6 +248,24 @@ def adopt_cluster(session: Session, cluster_id: object, epoch: int | None, comme
     """
     session.confirm(f"Take the place of the cluster {cluster_id}, and make its agents follow this controller?", yes)
     _renew(session, "/api/v1/cluster/adopt", {"cluster_id": str(cluster_id), "epoch": epoch, "comment": comment})
+
+
+@cluster.command(
+    "rotate-key",
+    short_help="Sign announcements with a new key.",
+    examples=[("confdctl cluster rotate-key", "where somebody may have read the database, or a copy of it")],
+)
+@_YES
+@common(namespace=False)
+@pass_session
+def rotate_key(session: Session, yes: bool) -> None:
+    """
+    Sign announcements with a new key from now on. Agents learn it by themselves; the one before it stays good until the
+    next time.
+    """
+    session.confirm("Sign announcements with a new key?", yes)
+    made = value_of(session.controller.call("POST", "/api/v1/signing-key/rotate"))
+    session.screen.show(made, lambda: session.screen.line(f"{shown(made['message'])}: {shown(made['signing_key'])}"))
 
 
 def _renew(session: Session, path: str, body: Mapping[str, object]) -> None:

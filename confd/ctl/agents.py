@@ -20,7 +20,7 @@ STATES = ("silent", "applying", "applied", "failed")
 _PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 
 
-@click.group("agents", cls=Group, default="list", short_help="The agents: list, show, forget.")
+@click.group("agents", cls=Group, default="list", short_help="The agents: list, show, forget, block.")
 def agents() -> None:
     """
     The agents that the controller knows. Without a command: agents list, with its options.
@@ -106,7 +106,53 @@ def show_agent(session: Session, agent_id: str) -> None:
 def forget_agent(session: Session, agent_id: str, yes: bool) -> None:
     """Remove the agent with that ID from the controller's books; one that still lives registers again."""
     session.confirm(f"Forget the agent {agent_id}?", yes)
-    answer = value_of(session.controller.call("DELETE", f"/api/v1/agents/{quote(agent_id, safe='')}"))
+    _delete(session, "agents", agent_id)
+
+
+@agents.command(
+    "block",
+    short_help="Remove one and keep it out.",
+    examples=[("confdctl agents block 5f3c2a1e-...", "a stolen machine, say: change AGENT_PASSWORD, too")],
+)
+@click.argument("agent_id", metavar="ID")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@common(namespace=False)
+@pass_session
+def block_agent(session: Session, agent_id: str, yes: bool) -> None:
+    """Forget the agent with that ID, and refuse it from now on, until it is unblocked."""
+    session.confirm(f"Keep the agent {agent_id} out?", yes)
+    _delete(session, "agents", agent_id, block="true")
+
+
+@agents.command(
+    "unblock",
+    short_help="Let one in again.",
+    examples=[("confdctl agents unblock 5f3c2a1e-...", "it registers again by itself")],
+)
+@click.argument("agent_id", metavar="ID")
+@common(namespace=False)
+@pass_session
+def unblock_agent(session: Session, agent_id: str) -> None:
+    """Let the agent with that ID in again that was blocked."""
+    _delete(session, "blocked", agent_id)
+
+
+@agents.command(
+    "blocked",
+    short_help="Those that are kept out.",
+    examples=[("confdctl agents blocked", "their ids; confdctl audit has who blocked them")],
+)
+@common(namespace=False)
+@pass_session
+def blocked_agents(session: Session) -> None:
+    """List the ids of the agents that are blocked."""
+    found = session.controller.get("/api/v1/blocked")["items"]
+    session.screen.show(found, lambda: session.screen.table(["ID"], [[each] for each in found]))
+
+
+def _delete(session: Session, what: str, agent_id: str, **query: object) -> None:
+    path = f"/api/v1/{what}/{quote(agent_id, safe='')}"
+    answer = value_of(session.controller.call("DELETE", path, query=query))
     session.screen.show(answer, lambda: session.screen.line(shown(answer["message"])))
 
 

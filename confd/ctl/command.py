@@ -39,8 +39,9 @@ class Group(click.Group):
         self._default = default
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        """What begins with an option is for the default command."""
-        if self._default and (not args or (args[0].startswith("-") and args[0] not in context.help_option_names)):
+        """What begins with an option is for the default command; where nothing is typed yet, a shell completes all."""
+        named = args and (not args[0].startswith("-") or args[0] in context.help_option_names)
+        if self._default and not named and (args or not context.resilient_parsing):
             args = [self._default, *args]
         return super().parse_args(context, args)
 

@@ -46,7 +46,8 @@ def load(path: str, stdin: IO[bytes]) -> dict[str, Any]:
             with open(path, "rb") as file:
                 raw = file.read(MAX_DOCUMENT + 1)
     except OSError as error:
-        raise Failure(Exit.USAGE, f"{name} cannot be read: {error.strerror}.") from None
+        meant = "; to change a key, type KEY=VALUE" if isinstance(error, FileNotFoundError) else ""
+        raise Failure(Exit.USAGE, f"{name} cannot be read: {error.strerror}{meant}.") from None
     return parse(raw, name)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 from typing import IO, TYPE_CHECKING, Any
 
 from attrs import define
@@ -18,6 +19,7 @@ from confd.ctl.text import as_json, as_yaml, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 FORMS = ("table", "json", "yaml")
 
@@ -35,6 +37,9 @@ _STYLES = {
 
 #: Around the cells of a table: above, right, below, left.
 _GAP = (0, 2, 0, 0)
+
+#: Lines of a difference that are shown with a question, and characters of each: what asks must stay in sight.
+_MOST, _WIDEST = 200, 400
 
 #: Columns where nothing wraps: a script that reads a table wants a line a row.
 _UNBOUNDED = 100_000
@@ -92,7 +97,10 @@ class Screen:
             self.say(f"  {shown(each)}")
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Rows under a head. C{None} is shown as a dash; on a terminal, a column of nothing else is left out."""
+        """
+        Rows under a head. C{None} is shown as a dash; on a terminal, a column of nothing else is left out, and where
+        the columns do not fit without breaking words, each row is told in a few lines.
+        """
         from rich.table import Table
         from rich.text import Text
 
@@ -102,14 +110,20 @@ class Screen:
             for place in range(len(head))
             if not (cells and self._out.isatty() and all(row[place] == "-" for row in cells))
         ]
-        drawn = Table(*(head[place] for place in columns), box=None, pad_edge=False, padding=_GAP, header_style="bold")
+        names = [head[place] for place in columns]
+        texts = [[Text(row[place], _STYLES.get(row[place], ""), overflow="fold") for place in columns] for row in cells]
+        drawn = Table(*names, box=None, pad_edge=False, padding=_GAP, header_style="bold")
         # What names the row is for copying.
         drawn.columns[0].no_wrap = True
-        for row in cells:
-            drawn.add_row(*(Text(row[place], _STYLES.get(row[place], ""), overflow="fold") for place in columns))
+        for row in texts:
+            drawn.add_row(*row)
         console = self._console(self._out)
+        needed = drawn.__rich_measure__(console, console.options.update(max_width=_UNBOUNDED)).minimum
         with console.capture() as captured:
-            console.print(drawn)
+            if texts and needed > console.width:
+                _records(console, names, texts)
+            else:
+                console.print(drawn)
         for line in captured.get().splitlines():
             self.line(line.rstrip())
 
@@ -123,15 +137,22 @@ class Screen:
         """
         A unified diff.
 
-        @param aside: whether it only helps to decide, and is not the result.
+        @param aside: whether it only helps to decide, and is not the result: as much of it as somebody reads, then.
         """
         from rich.text import Text
 
         colours = {"+": "green", "-": "red", "@": "cyan"}
         console = self._console(self._err if aside else self._out)
-        for line in text.removesuffix("\n").split("\n") if text else ():
-            style = "bold" if line.startswith(("+++", "---")) else colours.get(line[:1], "")
-            console.print(Text(shown(line), style), soft_wrap=True)
+        lines = text.removesuffix("\n").split("\n") if text else []
+        read = [line[:_WIDEST] for line in lines[:_MOST]] if aside else lines
+
+        def style(line: str) -> str:
+            return "bold" if line.startswith(("+++", "---")) else colours.get(line[:1], "")
+
+        for look, alike in groupby(read, style):
+            console.print(Text("\n".join(map(shown, alike)), look), soft_wrap=True)
+        if read != lines:
+            self.say(f"That is not all of {len(lines)} lines; --dry-run shows it.")
 
     @contextlib.contextmanager
     def bar(self, words: str) -> Iterator[Callable[[int, int, str], None]]:
@@ -161,3 +182,16 @@ class Screen:
 
         width = shutil.get_terminal_size().columns if file.isatty() else _UNBOUNDED
         return Console(file=file, width=width, markup=False, highlight=False, emoji=False)
+
+
+def _records(console: Console, names: Sequence[str], rows: Sequence[Sequence[Text]]) -> None:
+    """Each row by itself: what names it, and below that all that there is to say of it."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    for first, *rest in rows:
+        console.print(Text(first.plain, "bold"), soft_wrap=True)
+        told = [(name, each) for name, each in zip(names[1:], rest, strict=True) if each.plain != "-"]
+        console.print(
+            Padding(Text("  ").join(Text.assemble((f"{name} ", "bold"), each) for name, each in told), (0, 0, 0, 2))
+        )

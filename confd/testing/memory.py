@@ -53,6 +53,7 @@ class MemoryStore:
         self._keep, self._pruned = keep, dict[str, int]()
         self._answers: dict[tuple[str, str | None], tuple[Draft, Revision]] = {}
         self._agents: dict[str, AgentRecord] = {}
+        self._blocked: set[str] = set()
         self._entries: list[Entry] = []
         self._outcomes: dict[tuple[str, int, str], Outcome] = {}
         self._summaries: dict[tuple[str, int], bytes] = {}
@@ -110,9 +111,17 @@ class MemoryStore:
         """L{IAgentStore.save_agents}."""
         return self._write(self._save_agents, records)
 
-    def forget_agent(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+    def forget_agent(self, agent_id: str, attempt: Attempt | None = None, block: bool = False) -> Deferred[None]:
         """L{IAgentStore.forget_agent}."""
-        return self._change(attempt, _nothing, self._forget, agent_id)
+        return self._change(attempt, lambda _: "blocked" if block else "", self._forget, agent_id, block)
+
+    def load_blocked(self) -> Deferred[Sequence[str]]:
+        """L{IAgentStore.load_blocked}."""
+        return execute(lambda: sorted(self._blocked))
+
+    def unblock_agent(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+        """L{IAgentStore.unblock_agent}."""
+        return self._change(attempt, _nothing, self._blocked.discard, agent_id)
 
     def record(self, endings: Sequence[Ending]) -> Deferred[None]:
         """L{IAuditStore.record}."""
@@ -131,9 +140,9 @@ class MemoryStore:
         """L{IReportStore.load_outcomes}."""
         return execute(lambda: [(*key, outcome) for key, outcome in sorted(self._outcomes.items())])
 
-    def settle(self, namespace: str, version: int, summary: bytes) -> Deferred[None]:
+    def settle(self, summaries: Sequence[tuple[str, int, bytes]]) -> Deferred[None]:
         """L{IReportStore.settle}."""
-        return self._write(self._settle, namespace, version, summary)
+        return self._write(self._settle, summaries)
 
     def summary(self, namespace: str, version: int) -> Deferred[bytes | None]:
         """L{IReportStore.summary}."""
@@ -214,10 +223,14 @@ class MemoryStore:
 
     def _save_agents(self, records: Sequence[AgentRecord]) -> None:
         for each in records:
+            if each.id in self._blocked:
+                continue
             there = self._agents.get(each.id, evolve(each, report=None, reported_at=None))
             self._agents[each.id] = evolve(each, report=there.report, reported_at=there.reported_at)
 
-    def _forget(self, agent_id: str) -> None:
+    def _forget(self, agent_id: str, block: bool) -> None:
+        if block:
+            self._blocked.add(agent_id)
         self._agents.pop(agent_id, None)
         self._outcomes = {key: outcome for key, outcome in self._outcomes.items() if key[2] != agent_id}
 
@@ -228,13 +241,14 @@ class MemoryStore:
                 self._agents[there.id] = evolve(there, report=each.report, reported_at=each.outcome.at)
                 self._outcomes[there.namespace, each.report.tag.version, there.id] = each.outcome
 
-    def _settle(self, namespace: str, version: int, summary: bytes) -> None:
-        self._summaries = {
-            key: kept for key, kept in self._summaries.items() if key[0] != namespace or key[1] > version - 10_000
-        } | {(namespace, version): summary}
-        self._outcomes = {
-            key: outcome for key, outcome in self._outcomes.items() if key[0] != namespace or key[1] > version
-        }
+    def _settle(self, summaries: Sequence[tuple[str, int, bytes]]) -> None:
+        for namespace, version, summary in summaries:
+            self._summaries = {
+                key: kept for key, kept in self._summaries.items() if key[0] != namespace or key[1] > version - 10_000
+            } | {(namespace, version): summary}
+            self._outcomes = {
+                key: outcome for key, outcome in self._outcomes.items() if key[0] != namespace or key[1] > version
+            }
 
     def _revision(self, namespace: str, version: int) -> Revision:
         revisions = self._revisions.get(namespace, [])

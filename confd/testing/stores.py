@@ -298,5 +298,27 @@ def make_iagentstore_tests(fixture: StoreFixture) -> type[TestCase]:
             await self.store.forget_agent("a")
             await self.store.forget_agent("never-was")
             self.assertEqual(await self.loaded(), {"b": an_agent("b")})
+            self.assertEqual(await self.store.load_blocked(), [])
+
+        async def test_token(self) -> None:
+            one, two = an_agent("a", token=bytes(range(32))), an_agent("b")
+            await self.store.save_agents([one, two])
+            self.assertEqual(await self.loaded(), {"a": one, "b": two})
+            changed = an_agent("a", token=b"\xff" * 32)
+            await self.store.save_agents([changed, two])
+            self.assertEqual(await self.loaded(), {"a": changed, "b": two})
+
+        async def test_block(self) -> None:
+            await self.store.save_agents([an_agent("a"), an_agent("b")])
+            for agent_id in ("b", "never-was", "a", "a"):
+                await self.store.forget_agent(agent_id, block=True)
+            await self.store.save_agents([an_agent("a"), an_agent("c")])
+            self.assertEqual(await self.loaded(), {"c": an_agent("c")})
+            self.assertEqual(await self.store.load_blocked(), ["a", "b", "never-was"])
+            await self.store.unblock_agent("a")
+            await self.store.unblock_agent("c")
+            await self.store.save_agents([an_agent("a")])
+            self.assertEqual(await self.loaded(), {"a": an_agent("a"), "c": an_agent("c")})
+            self.assertEqual(await self.store.load_blocked(), ["b", "never-was"])
 
     return IAgentStoreTests

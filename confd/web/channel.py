@@ -58,10 +58,29 @@ class BoundedChannel(HTTPChannel):
     _timer: IDelayedCall | None = None
     _closing = False
 
+    #: A request that was answered, as long as its answer is not taken and something else is asked for behind it.
+    _untaken: Any = None
+
+    #: Whether there was an empty line before a request, which is taken once each time: what comes next depends on it.
+    _lenient = False
+
     def dataReceived(self, data: bytes) -> None:
         """A request that has begun must get on; what comes after the end was decided is dropped."""
         if self._closing:
             return
+        memo = self.factory.memo
+        if memo is None or self.requests or self._buffer or self._lenient or self.factory.draining:
+            self._read(data)
+        elif memo.answer(self, data):
+            self.resetTimeout()
+        else:
+            memo.begin(self, data)
+            try:
+                self._read(data)
+            finally:
+                memo.end()
+
+    def _read(self, data: bytes) -> None:
         super().dataReceived(data)
         begun = self.requests or self._buffer
         if begun and self._timer is None and not (self._handlingRequest or self._closing):
@@ -71,6 +90,8 @@ class BoundedChannel(HTTPChannel):
         """Refuse a line that a proxy may have taken for a part of the one before."""
         if self._closing:
             return
+        if not (line or self.requests):
+            self._lenient = True
         if line[:1] in (b" ", b"\t"):
             self.refuse(400, "bad_request", "A header line begins with white space.")
         else:
@@ -95,9 +116,7 @@ class BoundedChannel(HTTPChannel):
         reason = self._ambiguity()
         if reason is not None:
             self.refuse(400, "bad_request", reason)
-        elif self.length is not None and self.length > limits.body:
-            self.refuse_body()
-        else:
+        elif self.length is None or self.takes(self.length):
             super().allHeadersReceived()
             if self.factory.draining:
                 self.finish_up()
@@ -115,12 +134,31 @@ class BoundedChannel(HTTPChannel):
             self._cancel_timer()
             super().allContentReceived()
 
+    @property
+    def more(self) -> bool:
+        """Whether anything has arrived behind the request that is under way."""
+        return bool(self._buffer) or any(self._dataBuffer)
+
     def requestDone(self, request: Any) -> None:
-        """Begin with what is pipelined behind a request in the next turn of the reactor: others wait, too."""
-        if self.persistent and (self._buffer or any(self._dataBuffer)):
-            self._within(0, super().requestDone, request)
-        else:
+        """
+        Begin with what is pipelined behind a request in the next turn of the reactor: others wait, too.
+
+        Not before the client has taken what it asked for already: answers would pile up.
+        """
+        if not (self.persistent and self.more):
             super().requestDone(request)
+        elif self._waitingForTransport:
+            self._untaken = request
+            self._within(self.factory.limits.idle_seconds, self.transport.abortConnection)
+        else:
+            self._within(0, super().requestDone, request)
+
+    def resumeProducing(self) -> None:
+        """The client takes its answers again."""
+        request, self._untaken = self._untaken, None
+        super().resumeProducing()
+        if request is not None:
+            self.requestDone(request)
 
     def loseConnection(self) -> None:
         """Close once the client has taken what was written; cut it where it does not."""
@@ -144,15 +182,27 @@ class BoundedChannel(HTTPChannel):
         else:
             self.loseConnection()
 
-    def refuse_body(self) -> None:
-        """Answer 413, and tell the site whom."""
+    def takes(self, size: int) -> bool:
+        """
+        Whether so many bytes of a body are to be read; the request is refused if not.
+
+        What is longer than a stranger may send is read only from those who may send it, and asked about before.
+        """
+        limits = self.factory.limits
         if self._closing:
-            return
+            return False
         request = self.requests[-1]
+        if size <= min(limits.body if request.trusted else limits.stranger, limits.body):
+            return True
         # As they would be set once it was complete.
         request.method, request.uri, request.client = self._command, self._path, self.getPeer()
-        self.factory.oversized(request)
-        self.refuse(413, "body_too_large", f"The body is larger than {self.factory.limits.body} bytes.")
+        request.trusted = self.factory.large(request, size) and size <= limits.body
+        if size > limits.body:
+            self.refuse(413, "body_too_large", f"The body is larger than the {limits.body} bytes that are taken here.")
+        elif not request.trusted:
+            said = f"The body is larger than {limits.stranger} bytes; more is read only from those who may send it."
+            self.refuse(413, "body_too_large", said)
+        return bool(request.trusted)
 
     def refuse(self, status: int, code: str, message: str) -> None:
         """

@@ -147,12 +147,18 @@ class Call:
 
 @frozen
 class Answer:
-    """An answer that is more than a plain value: bytes that are JSON already, a status, headers."""
+    """
+    An answer that is more than a plain value: bytes that are JSON already, a status, headers.
+
+    @ivar again: where the same request from the same caller may get the same answer again without the handler: called
+        in its place, it does what the handler does besides answering, and returns whether the answer is right still.
+    """
 
     body: bytes = b""
     status: int = 200
     headers: Mapping[str, str] = field(factory=dict)
     content_type: str = JSON
+    again: Callable[[], bool] | None = None
 
 
 #: What a handler returns that has written the whole answer to the request.

@@ -54,6 +54,18 @@ HEADERS: dict[type[ConfdError], dict[str, str]] = {
 }
 
 
+def status_of(error: ConfdError) -> HTTPStatus:
+    """The status that an error is told with."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def headers_of(error: ConfdError) -> Mapping[str, str]:
+    """The headers that belong to an error."""
+    if isinstance(error, TooMany):
+        return {"Retry-After": str(error.retry_after)}
+    return next((HEADERS[kind] for kind in type(error).__mro__ if kind in HEADERS), {})
+
+
 class ErrorBody(msgspec.Struct, omit_defaults=True):
     """The body of every error: one sentence a person can act on, a stable token, and where a field is to blame."""
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import enum
 import hashlib
 import hmac
-import ipaddress
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 
 from attrs import define, field, frozen
-from twisted.internet.address import UNIXAddress
 from twisted.web.iweb import IRequest
 from zope.interface import Interface, implementer
 
 from confd.audit import Attempt
 from confd.model import Forbidden, Unauthenticated
+from confd.web.throttle import HERE, Throttle, source_of
 from confd.wire import parse_basic_authorization
 
 
@@ -29,10 +30,15 @@ class Role(enum.Enum):
 
 @frozen
 class Identity:
-    """Somebody who proved who they are."""
+    """
+    Somebody who proved who they are.
+
+    @ivar agent_id: the one agent that they may speak for; empty where they may for any.
+    """
 
     name: str
     role: Role
+    agent_id: str = ""
 
 
 NOBODY = Identity("", Role.ANYONE)
@@ -46,7 +52,14 @@ class IGuard(Interface):
         The caller.
 
         @raise Unauthenticated: no credentials, or wrong ones.
+        @raise TooMany: wrong ones, again and again.
         @raise Forbidden: not from where they call.
+        @raise Unavailable: who that is, is not known yet.
+        """
+
+    def recognizes(request: IRequest) -> Callable[[str], bool]:
+        """
+        Whether whoever sends the same as this request, which was let in, from a source, is the same caller still.
         """
 
 
@@ -60,7 +73,12 @@ class IAuditor(Interface):
         """An attempt failed; what comes of this delays no answer and changes none."""
 
 
-def _digest(username: bytes, password: bytes) -> bytes:
+def digest_of(username: bytes, password: bytes) -> bytes:
+    """
+    What is kept of credentials, and compared.
+
+    A token may follow a name with colons in it: what counts is the whole, which is what was sent.
+    """
     return hashlib.sha256(username + b":" + password).digest()
 
 
@@ -74,65 +92,119 @@ class Credential:
     @classmethod
     def of(cls, username: str, password: str, role: Role) -> Credential:
         """Make one of a name and a password."""
-        return cls(Identity(username, role), _digest(username.encode(), password.encode()))
+        return cls(Identity(username, role), digest_of(username.encode(), password.encode()))
+
+
+def _no_tokens(digest: bytes) -> str | None:
+    return None
 
 
 @implementer(IGuard)
 @define(eq=False)
 class BasicGuard:
-    """Knows its callers by name and password (RFC 7617)."""
+    """
+    Knows its callers by name and password, agents also by their id and the token that they were given (RFC 7617).
+
+    @ivar throttle: slows those who are wrong again and again; C{None} slows nobody.
+    @ivar tokens: the agent whose token has a digest, C{None} if it is nobody's; may raise L{Unavailable}.
+    """
 
     _credentials: Sequence[Credential]
+    _throttle: Throttle | None = None
+    _tokens: Callable[[bytes], str | None] = _no_tokens
+    _names: frozenset[bytes] = field(init=False)
+
+    @_names.default
+    def _collect(self) -> frozenset[bytes]:
+        return frozenset(each.identity.name.encode() for each in self._credentials)
 
     def identify(self, request: IRequest) -> Identity:
-        """
-        Compare digests, each of them, so that the time taken tells nothing.
-
-        @raise Unauthenticated: no credentials, or wrong ones.
-        """
+        """See L{IGuard.identify}."""
         headers = request.requestHeaders.getRawHeaders(b"Authorization") or []
         # Two of them are none: another reader may believe the other one.
         presented = parse_basic_authorization(headers[0]) if len(headers) == 1 else None
         if presented is None:
             raise Unauthenticated("unauthenticated", "Send a user name and a password with HTTP Basic authentication.")
-        digest = _digest(*presented)
+        found = self._find(digest_of(*presented))
+        if self._throttle is not None:
+            source = source_of(request.getClientAddress())
+            # Only passwords can be guessed. A fleet whose tokens are void, after a restore, is to join anew at once.
+            if found is not None and not found.agent_id:
+                self._throttle.succeed(source, found.name)
+            elif found is None and presented[0] in self._names:
+                self._throttle.fail(source)
+        if found is None:
+            raise Unauthenticated("wrong_credentials", "The user name or the password is wrong.")
+        return found
+
+    def recognizes(self, request: IRequest) -> Callable[[str], bool]:
+        """See L{IGuard.recognizes}: a password or a token is looked at again each time."""
+        presented = parse_basic_authorization(request.requestHeaders.getRawHeaders(b"Authorization")[0])
+        assert presented is not None
+        digest = digest_of(*presented)
+        identity = self._find(digest)
+        assert identity is not None
+        return partial(self._still, digest, identity)
+
+    def _still(self, digest: bytes, identity: Identity, source: str) -> bool:
+        throttle = None if identity.agent_id else self._throttle
+        known = throttle is None or throttle.knows(source, identity.name)
+        return known and self._find(digest) == identity
+
+    def _find(self, digest: bytes) -> Identity | None:
+        """Compare with each password, so that the time taken tells nothing; no time tells the digest of a token."""
         found = None
         for credential in self._credentials:
             if hmac.compare_digest(digest, credential.digest):
                 found = credential.identity
         if found is None:
-            raise Unauthenticated("wrong_credentials", "The user name or the password is wrong.")
+            agent_id = self._tokens(digest)
+            if agent_id is not None:
+                found = Identity(f"agent {agent_id}", Role.AGENT, agent_id)
         return found
+
+
+#: What a browser on this machine calls it; any other name may be one that its owner points here (DNS rebinding).
+_LOCAL_NAMES = re.compile(
+    rb"(?:localhost|[a-z0-9.-]+\.localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]*)?", re.IGNORECASE
+)
 
 
 @implementer(IGuard)
 @define(eq=False)
 class LoopbackGuard:
-    """Takes every process on this machine for C{identity}, and nobody else."""
+    """
+    Takes every process on this machine for C{identity}, and nobody else.
+
+    Not the pages in a browser on it either: one may have been loaded from a name that was made to lead here since.
+    """
 
     _identity: Identity
 
     def identify(self, request: IRequest) -> Identity:
         """
-        Look at the peer's address.
+        Look at the peer's address, and at the name by which it calls us.
 
-        @raise Forbidden: a peer on another machine.
+        @raise Forbidden: a peer on another machine, or another name.
         """
         peer = request.getClientAddress()
-        if isinstance(peer, UNIXAddress) or _is_loopback(getattr(peer, "host", None)):
-            return self._identity
-        raise Forbidden(
-            "loopback_only",
-            "Without credentials this is taken from this machine only; set WORKER_USERNAME and WORKER_PASSWORD.",
-        )
+        if peer is None or source_of(peer) != HERE:
+            raise Forbidden(
+                "loopback_only",
+                "Without credentials this is taken from this machine only; set WORKER_USERNAME and WORKER_PASSWORD.",
+            )
+        hosts = request.requestHeaders.getRawHeaders(b"Host") or ()
+        if hasattr(peer, "host") and not all(_LOCAL_NAMES.fullmatch(host) for host in hosts):
+            raise Forbidden(
+                "not_a_local_name",
+                "Without credentials this is taken from who calls this machine localhost, or by an address of loopback;"
+                " set WORKER_USERNAME and WORKER_PASSWORD.",
+            )
+        return self._identity
 
-
-def _is_loopback(host: str | None) -> bool:
-    if host is None:
-        return False
-    address = ipaddress.ip_address(host.partition("%")[0])
-    # As an IPv6 socket that also takes IPv4 names its peers.
-    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
+    def recognizes(self, request: IRequest) -> Callable[[str], bool]:
+        """See L{IGuard.recognizes}: the name by which they call us is in what they send."""
+        return lambda source: source == HERE
 
 
 def allow(identity: Identity, role: Role, reads: bool) -> None:

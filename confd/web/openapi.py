@@ -21,6 +21,7 @@ from confd.model import (
     Malformed,
     NotFound,
     TooLarge,
+    TooMany,
     Unauthenticated,
     Unavailable,
     Unprocessable,
@@ -51,8 +52,15 @@ _EVERYWHERE = (
 
 _SECURITY = {
     "admin": {"type": "http", "scheme": "basic", "description": "Whoever may change things: ADMIN_USERNAME."},
-    "agent": {"type": "http", "scheme": "basic", "description": "Every agent: AGENT_USERNAME, WORKER_USERNAME."},
+    "agent": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "An agent: AGENT_USERNAME or its own id and token; to a worker WORKER_USERNAME.",
+    },
 }
+
+#: Chapters that come behind all others: not what somebody opens the document for.
+_LAST = ("ops", "pages")
 
 
 def describe(title: str, apis: Sequence[object], document: Mapping[str, Any]) -> dict[str, Any]:
@@ -77,6 +85,7 @@ def describe(title: str, apis: Sequence[object], document: Mapping[str, Any]) ->
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
+        "tags": [{"name": name} for name in sorted({each.told.tag for each, _ in declared}, key=_chapter)],
         "paths": paths,
         "components": {
             "schemas": types.components | {"Document": document},
@@ -84,6 +93,10 @@ def describe(title: str, apis: Sequence[object], document: Mapping[str, Any]) ->
             "securitySchemes": _SECURITY,
         },
     }
+
+
+def _chapter(tag: str) -> tuple[bool, str]:
+    return tag in _LAST, tag
 
 
 class _Types:
@@ -147,7 +160,7 @@ def _operation(declared: Endpoint, handler: Handler, types: _Types) -> dict[str,
 def _errors(declared: Endpoint) -> Iterator[type[ConfdError]]:
     """What can go wrong: at the edge, then in the handler."""
     if declared.role is not Role.ANYONE:
-        yield from (Unauthenticated, Forbidden)
+        yield from (Unauthenticated, Forbidden, TooMany, Unavailable)
     if declared.query is not AnyQuery or declared.body is not None or declared.told.takes:
         yield Malformed
     if declared.body is not None:

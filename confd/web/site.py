@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import secrets
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,8 @@ from twisted.web.server import Request, Site
 
 from confd.web.channel import SECURITY_HEADERS, BoundedChannel
 from confd.web.errors import error_body
+from confd.web.memo import Memo
+from confd.web.throttle import HERE, source_of
 from confd.web.traffic import HUNG_UP, UNMATCHED, Traffic
 
 _SECURITY_HEADERS = [(name.encode(), [value.encode()]) for name, value in SECURITY_HEADERS.items()]
@@ -33,21 +36,25 @@ class Limits:
     The bounds of one site.
 
     @ivar body: bytes of a body.
+    @ivar stranger: bytes of a body that are read before anybody is asked whose it is.
     @ivar header_seconds: from the first byte of a request to the end of its headers.
     @ivar body_seconds: from there to the end of its body.
     @ivar idle_seconds: that a kept connection may be silent, and a closing one may leave its last answer untaken.
     @ivar linger_seconds: that a refused client may go on sending before it is cut.
     @ivar drain_seconds: that requests in flight get when the process stops.
     @ivar connections: at the same time.
+    @ivar from_one: of these, from one address other than this machine's; 0 sets no limit.
     """
 
     body: int = 1048576
+    stranger: int = 8192
     header_seconds: float = 10
     body_seconds: float = 30
     idle_seconds: float = 30
     linger_seconds: float = 1
     drain_seconds: float = 10
     connections: int = 12000
+    from_one: int = 0
 
 
 class BoundedRequest(Request):
@@ -57,11 +64,12 @@ class BoundedRequest(Request):
     @ivar id: names it in answers and in the log.
     @ivar route: the pattern of its path.
     @ivar arrived: when it was complete, in seconds of the reactor's clock.
+    @ivar trusted: whether it was found that its caller may send a large body.
     """
 
     # Instances of up to 30 attributes share their keys, and Twisted takes most of these: with one more in the
     # dictionary each stream that is kept open takes a kilobyte more.
-    __slots__ = ("_counts", "arrived", "id", "route")
+    __slots__ = ("_counts", "arrived", "id", "route", "trusted")
 
     defaultContentType = None
     channel: Any
@@ -70,7 +78,7 @@ class BoundedRequest(Request):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.id, self.route = secrets.token_hex(8), UNMATCHED
-        self.arrived = 0.0
+        self.arrived, self.trusted = 0.0, False
         #: Whether it is complete, and not counted yet.
         self._counts = False
 
@@ -89,9 +97,7 @@ class BoundedRequest(Request):
 
     def handleContentChunk(self, data: bytes) -> None:
         """Take a piece of the body, or refuse it once there is too much."""
-        if self.content.tell() + len(data) > self.channel.factory.limits.body:
-            self.channel.refuse_body()
-        else:
+        if self.channel.takes(self.content.tell() + len(data)):
             self.content.write(data)
 
     def process(self) -> None:
@@ -111,6 +117,12 @@ class BoundedRequest(Request):
             site = self.channel.factory
             site.traffic.count(self.method, self.route, status, site.reactor.seconds() - self.arrived)
 
+    def remember(self, body: bytes, recognizes: Callable[[], Callable[[str], bool]], again: Callable[[], bool]) -> None:
+        """The answer may be given again; for who may get it and when see L{Memo.keep}."""
+        memo = self.channel.factory.memo
+        if memo is not None:
+            memo.keep(self, body, recognizes, again)
+
     def shed(self) -> None:
         """Let go of what nobody asks for once an answer has begun: it may go on for weeks."""
         self.count(self.code)
@@ -121,7 +133,7 @@ class BoundedRequest(Request):
         """
         Let the connection end before the answer does: only that can still say that one which has begun is not whole.
 
-        To be followed by L{finish}, as Klein does.
+        To be followed by L{finish}.
         """
         self.channel.persistent = False
         self.chunked = 0
@@ -166,10 +178,12 @@ class BoundedSite(Site):
         reactor: IReactorTime,
         resource: IResource,
         limits: Limits,
-        oversized: Callable[[Any], object] = lambda request: None,
+        large: Callable[[Any, int], bool] = lambda request, size: True,
+        memo: Memo | None = None,
     ) -> None:
         """
-        @param oversized: told of each request that is refused for the size of its body.
+        @param large: asked whether to read a body that is longer than a stranger may send: L{Edge.large}.
+        @param memo: what answers requests again; C{None} has each of them go all the way, and leave an access line.
         """
         super().__init__(
             resource,
@@ -178,10 +192,11 @@ class BoundedSite(Site):
             reactor=reactor,
             parsePOSTFormSubmission=False,
         )
-        self.limits, self.oversized = limits, oversized
+        self.limits, self.large, self.memo = limits, large, memo
         self.traffic = Traffic()
         self.draining = False
-        self._channels: set[BoundedChannel] = set()
+        self._channels: dict[BoundedChannel, str] = {}
+        self._sources: Counter[str] = Counter()
         self._full = False
         self._drained: Deferred[None] | None = None
 
@@ -193,14 +208,21 @@ class BoundedSite(Site):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """A channel, or none where there are too many: the connection is then closed."""
-        if len(self._channels) >= self.limits.connections:
+        limits, source = self.limits, source_of(addr)
+        if len(self._channels) >= limits.connections:
             if not self._full:
-                self.logger.warn("connections are refused: {limit} are open", limit=self.limits.connections)
+                self.logger.warn("connections are refused: {limit} are open", limit=limits.connections)
             self._full = True
             return None
         self._full = False
+        if limits.from_one and source != HERE and self._sources[source] >= limits.from_one:
+            self.logger.debug(
+                "a connection is refused: {limit} are open from {source}", limit=limits.from_one, source=source
+            )
+            return None
         channel = super().buildProtocol(addr)
-        self._channels.add(channel)
+        self._channels[channel] = source
+        self._sources[source] += 1
         return channel
 
     def getResourceFor(self, request: Any) -> IResource:
@@ -223,9 +245,17 @@ class BoundedSite(Site):
             request_id=request.id,
         )
 
+    def source(self, channel: BoundedChannel) -> str:
+        """Where a connection comes from: see L{source_of}."""
+        return self._channels[channel]
+
     def forget(self, channel: BoundedChannel) -> None:
         """A connection is gone."""
-        self._channels.discard(channel)
+        source = self._channels.pop(channel, None)
+        if source is not None:
+            self._sources[source] -= 1
+            if not self._sources[source]:
+                del self._sources[source]
         if self._drained is not None and not self._channels:
             drained, self._drained = self._drained, None
             drained.callback(None)

@@ -15,6 +15,9 @@ from confd.model import ConfdError
 #: A time in an answer (RFC 3339).
 Moment = Annotated[str, msgspec.Meta(examples=["2026-11-24T12:00:00.000Z"], extra_json_schema={"format": "date-time"})]
 
+#: A document in an answer, spliced in as it is.
+Spliced = Annotated[msgspec.Raw, msgspec.Meta(extra_json_schema={"type": "object"})]
+
 
 def written_as(pattern: re.Pattern[str]) -> msgspec.Meta:
     """For an annotation: how a text is written, where the handler says in better words what is wrong with another."""
@@ -35,6 +38,11 @@ class Header:
 
 
 AGENT_ID = Header("X-Agent-ID", "The agent that asks, by the id that it was given; it counts as heard of.")
+CONFIG_CHECKSUM = Header(
+    "X-Config-Checksum",
+    "The checksum of the document in force: after a restore two may have been given the same tag.",
+    "^sha256:[0-9a-f]{64}$",
+)
 CONFIG_VERSION = Header("X-Config-Version", "The tag of the configuration in the body.", f"^{model.TAG.pattern}$")
 ETAG = Header("ETag", "Names what the answer holds, or what is in force.", '^".*"$')
 IDEMPOTENCY_KEY = Header(

@@ -11,7 +11,7 @@ from attrs import define
 from confd.model import BadGateway, Conflict, Forbidden, GatewayTimeout, NotFound, Unavailable
 from confd.web.endpoint import HANDLED, Answer, AnyDocument, AnyQuery, Call, endpoint
 from confd.web.guard import Role
-from confd.web.told import ANY_STATUS, CONFIG_VERSION, Done, Moment, Told
+from confd.web.told import ANY_STATUS, CONFIG_VERSION, Done, Moment, Spliced, Told
 from confd.wire import rfc3339
 from confd.worker.target import InForce
 from confd.worker.upstream import Upstream
@@ -34,11 +34,9 @@ EXAMPLE = {"url": "https://api.github.com"}
 
 
 class Current(msgspec.Struct):
-    """
-    What is in force: a document and its checksum, the tag that it came with if any, and since when.
-    """
+    """What is in force: a document and its checksum, the tag that it came with if any, and since when."""
 
-    config: msgspec.Raw
+    config: Spliced
     version: str | None
     checksum: str
     applied_at: Moment
@@ -72,7 +70,7 @@ class WorkerApi:
         "Take a configuration over; X-Config-Version names it.",
         body=AnyDocument.OBJECT,
         max_body=None,
-        told=Told(errors=(Conflict,), takes=(CONFIG_VERSION,), example=EXAMPLE, tag="config"),
+        told=Told(errors=(Conflict,), takes=(CONFIG_VERSION,), example=EXAMPLE, tag="configurations"),
     )
     async def take(self, call: Call) -> Done:
         """409 for an older one, 422 for one that cannot be used; the old one then stays in force."""
@@ -84,7 +82,7 @@ class WorkerApi:
         "/config",
         Role.AGENT,
         "The configuration in force.",
-        told=Told(errors=(NotFound,), tag="config"),
+        told=Told(errors=(NotFound,), tag="configurations"),
     )
     async def current(self, call: Call) -> Current:
         """What the agent compares with what it sent."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.application.service import IService
 
-from confd.daemon import Listener, in_threads_of, utc_now
+from confd.daemon import Listener, in_threads_of, room_for, utc_now
 from confd.lag import ReactorLag
 from confd.model import StartError
 from confd.settings import WorkerSettings
@@ -16,6 +16,7 @@ from confd.web.edge import Edge
 from confd.web.guard import BasicGuard, Credential, Identity, IGuard, LoopbackGuard, Role
 from confd.web.ops import Figures, Readiness
 from confd.web.site import BoundedSite, Limits
+from confd.web.throttle import Throttle
 from confd.worker.api import DOCUMENT, WorkerApi
 from confd.worker.figures import figures
 from confd.worker.policy import Policy, Rules
@@ -35,7 +36,7 @@ def compose(reactor: Any, settings: WorkerSettings) -> list[IService]:
     in_force = InForce(utc_now)
     policy = Policy(_rules("HIT_ALLOW", settings.hit_allow), _rules("HIT_DENY", settings.hit_deny))
     upstream = Upstream(reactor, policy, settings.hit_timeout, settings.hit_max_bytes)
-    edge = Edge(_guard(settings), in_threads_of(reactor))
+    edge = Edge(_guard(reactor, settings), in_threads_of(reactor))
     metrics, lag = figures(in_force, upstream), ReactorLag(reactor)
     readiness = Readiness({"configuration": in_force})
     apis = [
@@ -44,16 +45,17 @@ def compose(reactor: Any, settings: WorkerSettings) -> list[IService]:
         Figures(metrics),
     ]
     resource = edge.resource(*documented(reactor, "confd worker", apis, DOCUMENT))
-    site = BoundedSite(reactor, resource, Limits(body=_MAX_CONFIG_BYTES))
+    site = BoundedSite(reactor, resource, Limits(body=_MAX_CONFIG_BYTES, connections=room_for(12000)), edge.large)
     for part in (readiness, lag, site.traffic):
         part.expose(metrics)
     return [lag, upstream, Listener(reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site)]
 
 
-def _guard(settings: WorkerSettings) -> IGuard:
+def _guard(reactor: Any, settings: WorkerSettings) -> IGuard:
     if settings.worker_username is None or settings.worker_password is None:
         return LoopbackGuard(Identity("loopback", Role.AGENT))
-    return BasicGuard([Credential.of(settings.worker_username, settings.worker_password, Role.AGENT)])
+    agent = Credential.of(settings.worker_username, settings.worker_password, Role.AGENT)
+    return BasicGuard([agent], Throttle(reactor, settings.login_failures))
 
 
 def _rules(name: str, text: str) -> Rules:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
-from typing import Any, cast
+from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -17,18 +17,15 @@ from twisted.internet.interfaces import (
     IResolutionReceiver,
     IStreamClientEndpoint,
 )
-from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.web.client import URI, BrowserLikePolicyForHTTPS
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
+from confd.heads import BoundedHead
 from confd.worker.policy import Policy
 
 #: Seconds that one address gets to accept a connection.
 CONNECT_SECONDS = 5
-
-#: Bytes of the head of an answer at most, with all interim ones (1xx).
-MAX_HEAD_BYTES = 32768
 
 
 @implementer(IAgentEndpointFactory)
@@ -49,7 +46,7 @@ class CheckedEndpoints:
         endpoint: IStreamClientEndpoint = _Checked(self._reactor, self._policy, uri.host.decode("ascii"), uri.port)
         if uri.scheme == b"https":
             endpoint = wrapClientTLS(self._tls.creatorForNetloc(uri.host, uri.port), endpoint)
-        return _Bounded(endpoint)
+        return BoundedHead(endpoint)
 
 
 @implementer(IStreamClientEndpoint)
@@ -103,58 +100,3 @@ class _Addresses:
         """That was all."""
         if not self.found.called:
             self.found.callback(self._hosts)
-
-
-@implementer(IStreamClientEndpoint)
-@define(eq=False)
-class _Bounded:
-    """An endpoint with a bound on the head of an answer: L{twisted.web.client} takes headers without end."""
-
-    _endpoint: IStreamClientEndpoint
-
-    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        wrapping = WrappingFactory(factory)
-        wrapping.protocol = BoundedConnection
-        wrapping.noisy = False
-        connecting = self._endpoint.connect(wrapping)
-        return connecting.addCallback(lambda connection: cast(ProtocolWrapper, connection).wrappedProtocol)
-
-
-class BoundedConnection(ProtocolWrapper):
-    """
-    Stands between the transport and the HTTP client.
-
-    The client writes once a request, and pauses the transport once the head of the answer is over and a body follows:
-    between these two nothing but a head can come.
-    """
-
-    #: Bytes that a head may still take; C{None} while none is due.
-    _left: int | None = None
-    transport: Any
-
-    def writeSequence(self, data: Any) -> None:
-        """A request: what comes now is the head of its answer."""
-        self._left = MAX_HEAD_BYTES
-        super().writeSequence(data)
-
-    def pauseProducing(self) -> None:
-        """A body follows, which somebody else bounds."""
-        self._left = None
-        self.transport.pauseProducing()
-
-    def dataReceived(self, data: bytes) -> None:
-        """Hand bytes on; of a head no more than it may have."""
-        if self._left is not None:
-            head, data = data[: self._left], data[self._left :]
-            self._left -= len(head)
-            super().dataReceived(head)
-            if self._left == 0:
-                self.loseConnection()
-                return
-        if data:
-            super().dataReceived(data)
-
-    def loseConnection(self) -> None:
-        """Leave at once: a TLS peer that never says goodbye would be waited for."""
-        self.disconnecting = 1
-        self.transport.abortConnection()

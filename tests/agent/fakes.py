@@ -67,6 +67,8 @@ class FakeController:
     @ivar slow: whether it answers reports; L{owed} are those that it has not answered.
     @ivar window: seconds over which reports are to be spread.
     @ivar members: whom it knows.
+    @ivar presented: what the agent proves to be itself by, last.
+    @ivar token: what it gives to those that register.
     @ivar attempts: the reports that came, and L{reports} those of them that it took.
     """
 
@@ -76,6 +78,8 @@ class FakeController:
     poll_interval: int = 30
     slow: bool = False
     window: float = 0.0
+    presented: tuple[str, str] = ("", "")
+    token: str = ""
     members: set[str] = field(factory=set)
     attempts: list[Report] = field(factory=list)
     reports: list[Report] = field(factory=list)
@@ -84,6 +88,10 @@ class FakeController:
     polls: list[tuple[Tag | None, str]] = field(factory=list)
     waiting: list[Deferred[Any]] = field(factory=list)
     streams: list[tuple[Tag | None, Callable[[bytes], None], Deferred[None]]] = field(factory=list)
+
+    def present(self, agent_id: str, token: str) -> None:
+        """Be shown this from now on."""
+        self.presented = agent_id, token
 
     def register(self, registration: Registration) -> Deferred[Membership]:
         """Give it an id, or its own again."""
@@ -118,13 +126,13 @@ class FakeController:
     def _register(self, registration: Registration) -> Membership:
         agent_id = registration.agent_id or AGENT_ID
         self.members.add(agent_id)
-        return Membership(agent_id, self.poll_interval, self.window)
+        return Membership(agent_id, self.poll_interval, self.window, self.token)
 
     def _current(self, known: Tag | None, agent_id: str) -> Poll:
         if self.in_force is None:
             raise Unavailable("starting", "The controller is starting.")
         served = None if self.in_force.tag == known else Served(self.in_force, (KEY.public,))
-        return Poll(served, not agent_id or agent_id in self.members)
+        return Poll(served, not agent_id or agent_id in self.members, self.in_force.document.checksum)
 
     def _take(self, report: Report, agent_id: str) -> float:
         if agent_id not in self.members:

@@ -38,8 +38,10 @@ class CacheFilesTests(SynchronousTestCase):
     def test_what_was_saved_is_loaded(self) -> None:
         self.files.save(configuration(7, data={"url": "http://ü", "n": [1.5, None, True, {"z": 1, "a": 2}]}))
         self.files.save_id(AGENT_ID)
+        self.files.save_token("t0ken")
         expected = configuration(7, data={"url": "http://ü", "n": [1.5, None, True, {"z": 1, "a": 2}]})
-        self.assertEqual(self.files.load(), Kept(expected, AGENT_ID))
+        self.assertEqual(self.files.load(), Kept(expected, AGENT_ID, token="t0ken"))
+        self.assertNotIn("t0ken", repr(self.files.load()))
 
     def test_one_of_the_go_system_is_loaded(self) -> None:
         go = configuration(7, cluster_id="", epoch=0)
@@ -58,7 +60,8 @@ class CacheFilesTests(SynchronousTestCase):
         for _ in range(2):
             self.files.save(configuration(1))
         self.files.save_id(AGENT_ID)
-        self.assertEqual(self.names(), {"cache", "cache.prev", "cache.id"})
+        self.files.save_token("t0ken")
+        self.assertEqual(self.names(), {"cache", "cache.prev", "cache.id", "cache.token"})
         self.assertEqual({stat.S_IMODE(each.stat().st_mode) for each in self.folder.iterdir()}, {0o600})
 
     def test_the_previous_one_is_kept(self) -> None:
@@ -159,6 +162,23 @@ class CacheFilesTests(SynchronousTestCase):
             (self.folder / "cache.id").write_bytes(content)
             kept = self.files.load()
             self.assertEqual((kept.agent_id, len(kept.findings)), ("", 1), content[:10])
+
+    def test_a_token_that_is_none(self) -> None:
+        self.files.save_id(AGENT_ID)
+        for content in (b"", b"\xff\xfe", b"two words", b"x" * 2**20):
+            (self.folder / "cache.token").write_bytes(content)
+            kept = self.files.load()
+            self.assertEqual((kept.agent_id, kept.token, len(kept.findings)), (AGENT_ID, "", 1), content[:10])
+
+    def test_a_token_is_of_no_use_without_its_id(self) -> None:
+        self.files.save_token("t0ken")
+        self.assertEqual(self.files.load(), Kept())
+
+    def test_a_token_is_given_up(self) -> None:
+        self.files.save_id(AGENT_ID)
+        for token in ("t0ken", "", ""):
+            self.files.save_token(token)
+            self.assertEqual(self.files.load(), Kept(None, AGENT_ID, token=token))
 
     # -- a disk that fails --
 

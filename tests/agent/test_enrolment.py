@@ -23,9 +23,16 @@ class EnrolmentTests(SynchronousTestCase):
         self.clock = Clock()
         self.controller = FakeController(poll_interval=7)
         self.kept: list[str] = []
+        self.tokens: list[str] = []
         self.joined = 0
         self.enrolment = Enrolment(
-            self.clock, self.controller, Backoff(Random(1)), SELF, self.kept.append, self.count_joined
+            self.clock,
+            self.controller,
+            Backoff(Random(1)),
+            SELF,
+            self.kept.append,
+            self.count_joined,
+            self.tokens.append,
         )
 
     def count_joined(self) -> None:
@@ -77,6 +84,37 @@ class EnrolmentTests(SynchronousTestCase):
         self.controller.failure = None
         self.clock.pump([1] * 5)
         self.assertEqual(self.enrolment.agent_id, AGENT_ID)
+
+    # -- a token of its own --
+
+    def test_shows_the_token_that_it_was_given(self) -> None:
+        """From then on, and after a restart from the beginning."""
+        self.controller.token = "one"
+        self.enrolment.startService()
+        self.assertEqual((self.controller.presented, self.tokens), ((AGENT_ID, "one"), ["one"]))
+        self.enrolment.stopService()
+        self.setUp()
+        self.controller.hung = True
+        self.enrolment.resume(AGENT_ID, "one")
+        self.enrolment.startService()
+        self.assertEqual((self.controller.presented, self.tokens), ((AGENT_ID, "one"), []))
+
+    def test_the_same_token_again(self) -> None:
+        """Nothing is written."""
+        self.controller.token = "one"
+        self.enrolment.resume(AGENT_ID, "one")
+        self.enrolment.startService()
+        self.assertEqual((self.controller.presented, self.tokens), ((AGENT_ID, "one"), []))
+
+    def test_another_token(self) -> None:
+        """Or none, from a controller that knows no tokens: what it had is of no use any more."""
+        self.enrolment.resume(AGENT_ID, "one")
+        self.enrolment.startService()
+        self.assertEqual((self.controller.presented, self.tokens), ((AGENT_ID, ""), [""]))
+        self.controller.token = "two"
+        self.forget()
+        self.clock.advance(1)
+        self.assertEqual((self.controller.presented, self.tokens), ((AGENT_ID, "two"), ["", "two"]))
 
     # -- a controller that forgot the agent --
 

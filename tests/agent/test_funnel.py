@@ -128,6 +128,18 @@ class FunnelTests(SynchronousTestCase):
         self.funnel.offer(configuration(7))
         self.assertIsNone(self.objection())
 
+    def test_confirmed_by_name_and_checksum(self) -> None:
+        """A document that this agent never saw has the name of the one that it knows: the name confirms nothing."""
+        known, other = configuration(7), configuration(7, document=jsontext.document({"url": "http://fork"}))
+        self.funnel.offer(known)
+        self.assertTrue(self.funnel.confirmed(known.document.checksum))
+        self.funnel.offer(configuration(6))
+        self.assertFalse(self.funnel.confirmed(other.document.checksum))
+        self.assertEqual(self.objection(), "1a2b3c4d.1.6")
+        self.funnel.offer(other)
+        self.assertTrue(self.funnel.confirmed(other.document.checksum), "it was looked at already")
+        self.assertEqual(self.objection(), "1a2b3c4d.1.7")
+
     def test_changes_of_the_objection_are_told(self) -> None:
         told: list[str | None] = []
         self.funnel = Funnel(lambda _: None, lambda: told.append(self.objection()))

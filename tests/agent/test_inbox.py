@@ -212,6 +212,20 @@ class InboxTests(SynchronousTestCase):
         self.assertIn("another document", self.inbox.answered(None, configuration(5).tag) or "")
         self.assertIsNone(self.inbox.answered(Served(configuration(5)), configuration(5).tag))
 
+    def test_another_document_of_the_same_name(self) -> None:
+        """A controller was restored, and published as many versions as it had lost: the whole answer tells."""
+        forked = configuration(5, data={"url": "http://forked/"})
+        self.inbox.answered(None, configuration(5).tag, configuration(5).document.checksum)
+        self.assertEqual((self.hints, self.inbox.condition()), (0, configuration(5).tag))
+        self.assertIsNone(self.inbox.answered(None, configuration(5).tag, forked.document.checksum))
+        self.assertEqual((self.hints, self.inbox.condition()), (1, None))
+        self.assertIn("another document", self.inbox.answered(Served(forked), configuration(5).tag) or "")
+        self.assertEqual(self.inbox.condition(), configuration(5).tag)
+        self.assertIn(
+            "another document", self.inbox.answered(None, configuration(5).tag, forked.document.checksum) or ""
+        )
+        self.assertEqual((self.hints, self.applied), (1, [configuration(5)]))
+
     def unsigned(self, made: Configuration) -> bytes:
         """As one that means to pass for the Go controller's."""
         told: dict[str, Any] = jsontext.decode(announce(made, KEY), jsontext.ENVELOPE_DEPTH)

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.agent.enrolment import Enrolment
 from confd.agent.forwarder import RETRY_MAX, Forwarder
 from confd.agent.funnel import Funnel
-from confd.agent.reporter import DEAF, GRACE, PATIENCE, Account, Reporter
+from confd.agent.reporter import AGAIN, DEAF, GRACE, PATIENCE, Account, Reporter
 from confd.model import (
     ConfdError,
     Conflict,
@@ -85,10 +85,17 @@ class ReporterTests(SynchronousTestCase):
 
     def test_said_once(self) -> None:
         self.say(report(1))
-        self.wait(3600)
+        self.wait(AGAIN - 1)
         self.assertEqual(self.told(), [(1, "applied", 1)])
         self.assertEqual(self.controller.reports[0].session, "a")
         self.assertEqual(self.reporter.reports["sent"], 1)
+
+    def test_said_again_now_and_then(self) -> None:
+        """The same, under the same number: a controller that was restored from a backup lacks it, others refuse it."""
+        self.say(report(1))
+        self.wait(10 * AGAIN)
+        self.assertEqual({*self.told()}, {(1, "applied", 1)})
+        self.assertIn(len(self.told()), range(5, 12))
 
     def test_not_before_it_is_registered(self) -> None:
         self.controller.failure = DOWN
@@ -115,8 +122,7 @@ class ReporterTests(SynchronousTestCase):
         for seed in range(200):
             self.build(seed, window=10.0)
             self.say(report(1))
-            (timer,) = self.clock.getDelayedCalls()
-            moments.append(timer.getTime())
+            moments.append(min(timer.getTime() for timer in self.clock.getDelayedCalls()))
         for begin in range(10):
             self.assertGreaterEqual(sum(begin <= each < begin + 1 for each in moments), 8)
 
@@ -230,7 +236,7 @@ class ReporterTests(SynchronousTestCase):
         self.controller.failure = failure
         with capturedLogs() as logs:
             self.say(report(1))
-            self.wait(3600)
+            self.wait(AGAIN - 1)
         self.assertEqual((len(self.told()), len(logs)), (1, 1))
         self.assertEqual(self.reporter.reports["refused"], 1)
         self.controller.failure = None

@@ -17,6 +17,7 @@ from confd.controller.configs import Configs
 from confd.controller.configs_api import ConfigsApi
 from confd.controller.convergence import Convergence
 from confd.controller.convergence_api import ConvergenceApi
+from confd.controller.dashboard_api import dashboard
 from confd.controller.documents import Documents
 from confd.controller.events import Events
 from confd.controller.events_api import EventsApi
@@ -39,12 +40,12 @@ from confd.testing.examples import a_draft
 from confd.testing.memory import MemoryStore
 from confd.timing import Backoff
 from confd.web.guard import BasicGuard, Credential, Role
+from confd.web.memo import Memo
 from confd.web.ops import Figures, Health, Readiness
+from confd.web.throttle import Throttle
 from tests.conversation import Conversation, Reply, serve
 
 ADMIN, AGENT = ("admin", "admin123"), ("agent", "secret123")
-
-GUARD = BasicGuard([Credential.of(*AGENT, Role.AGENT), Credential.of(*ADMIN, Role.ADMIN)])
 
 START = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 
@@ -71,7 +72,7 @@ class House:
         self.recovery = Recovery(self.clock, self.registry, self.convergence, self.configs)
         self.refusals = Refusals(self.store, self.clock, self.now)
         self.events = Events(self.clock, self.store, self.snapshot, self.configs, self.registry, self.convergence)
-        self.speed = Speed(self.configs, self.registry, self.convergence)
+        self.speed = Speed(self.configs, self.registry, self.convergence, self.snapshot.namespaces)
         self.metrics = figures(
             self.store,
             self.snapshot,
@@ -99,8 +100,12 @@ class House:
             Health(),
             readiness,
             Figures(self.metrics),
+            dashboard(self.clock),
         )
-        self.site = serve(self.clock, GUARD, *self.apis, auditor=self.refusals)
+        self.registry.departures.add(self.hub.part)
+        shared = [Credential.of(*AGENT, Role.AGENT), Credential.of(*ADMIN, Role.ADMIN)]
+        guard = BasicGuard(shared, Throttle(self.clock, 10), self.registry.admission.holder)
+        self.site = serve(self.clock, guard, *self.apis, auditor=self.refusals, memo=Memo())
         for part in (readiness, self.site.traffic):
             part.expose(self.metrics)
         if started:
@@ -146,6 +151,6 @@ class House:
         self.events.stopService()
         self.outbox.stopService()
         self.recovery.stopService()
-        self.convergence.stopService()
-        stopped = self.intake.stopService().addCallback(lambda _: self.refusals.stopService())
+        stopped = self.convergence.stopService().addCallback(lambda _: self.intake.stopService())
+        stopped.addCallback(lambda _: self.refusals.stopService())
         return stopped.addCallback(lambda _: self.registry.stopService())

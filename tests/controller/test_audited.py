@@ -44,6 +44,13 @@ def a_namespace(house: House) -> str:
     return str(house.caller().post("/api/v1/namespaces", json=A_NAMESPACE, auth=ADMIN).json["name"])
 
 
+def a_blocked_agent(house: House) -> str:
+    """Keep an agent out."""
+    agent_id = house.join()
+    house.caller().delete(f"/api/v1/agents/{agent_id}?block=true", auth=ADMIN)
+    return agent_id
+
+
 def an_old_version(house: House) -> str:
     """Publish a second version."""
     house.caller().post("/api/v1/config", json={"url": "https://example.org"}, auth=ADMIN)
@@ -64,6 +71,7 @@ ASKS = {
     "POST /api/v1/namespaces": Ask("POST", "/api/v1/namespaces", "team-a", {"json": A_NAMESPACE}),
     "DELETE /api/v1/namespaces/<name>": Ask("DELETE", "/api/v1/namespaces/{}", "{}", prepare=a_namespace),
     "DELETE /api/v1/agents/<agent_id>": Ask("DELETE", "/api/v1/agents/{}", "{}", prepare=lambda house: house.join()),
+    "DELETE /api/v1/blocked/<agent_id>": Ask("DELETE", "/api/v1/blocked/{}", "{}", prepare=a_blocked_agent),
     "POST /api/v1/epoch/raise": Ask("POST", "/api/v1/epoch/raise", "", {"json": {}}),
     "POST /api/v1/cluster/adopt": Ask("POST", "/api/v1/cluster/adopt", CLUSTER, {"json": {"cluster_id": CLUSTER}}),
 }
@@ -86,7 +94,7 @@ class AuditedTests(SynchronousTestCase):
         """Everything that a change could change, but the record."""
         store = self.house.store
         in_force = self.successResultOf(store.in_force())
-        agents = self.successResultOf(store.load_agents())
+        agents = [*self.successResultOf(store.load_agents()), *self.successResultOf(store.load_blocked())]
         return in_force, agents, store.keys, store.cluster_id, store.epoch, self.house.snapshot.namespaces()
 
     def declared(self) -> dict[str, Endpoint]:

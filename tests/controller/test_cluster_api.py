@@ -75,6 +75,12 @@ class DescriptionTests(ClusterTests):
         ]
         self.assertEqual((self.cluster()["foreign"], self.cluster()["ahead"]["agents"]), (foreign, 0))
 
+    def test_a_tag_of_one_cluster_and_the_name_of_another(self) -> None:
+        """Such a cluster is nowhere: nobody should be led to adopt it."""
+        self.agent(f"{self.own[:8]}.5.1", OTHER)
+        self.agent("9b9b9b9b.5.1", self.own)
+        self.assertEqual((self.cluster()["foreign"], self.cluster()["ahead"]["agents"]), ([], 0))
+
     def test_of_the_go_system(self) -> None:
         """A bare version is no cluster's."""
         self.agent("7", "")

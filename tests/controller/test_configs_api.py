@@ -57,6 +57,7 @@ class PollTests(SynchronousTestCase):
             reply = self.poll(known)
             self.assertEqual((reply.status, reply.body), (304, b""), known)
             self.assertEqual(reply.headers["etag"], f'"{tag}"')
+            self.assertEqual(reply.headers["x-config-checksum"], self.poll().json["checksum"])
 
     def test_modified(self) -> None:
         """Any other tag is answered with the document."""

@@ -237,6 +237,17 @@ class HistoryMachine(RuleBasedStateMachine):
         refusal = self.ledger.retire(name)
         self.attempt(refusal, "DELETE /api/v1/namespaces/<name>", name, f"/api/v1/namespaces/{name}")
 
+    @rule(name=st.sampled_from(["b", "c"]), document=_DOCUMENTS)
+    def begin_anew(self, name: str, document: Any) -> None:
+        """A namespace that was retired and made again answers no retry of a request of before."""
+        if self.ledger.space(name) is None:
+            self.create(name, document)
+        self.publish(name, document, None, "k", None, False)
+        self.retire(name)
+        self.create(name, document)
+        self.publish(name, document, None, "k", None, False)
+        self.changed = True
+
     @rule(agent_id=_AGENTS, name=_NAMESPACES)
     def register(self, agent_id: str, name: str) -> None:
         refusal = self.ledger.register(agent_id, name)
@@ -246,7 +257,35 @@ class HistoryMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.ledger.members)
     @rule(data=st.data(), state=st.sampled_from(["applying", "applied", "applied", "failed"]))
     def report_what_is_in_force(self, data: Any, state: str) -> None:
-        self.report(data, 0, "tag", state, None, "")
+        self.told(data.draw(st.sampled_from(sorted(self.ledger.members))), state=state)
+
+    @rule(agent_id=_AGENTS, final=st.sampled_from(["applied", "failed"]))
+    def begin_what_is_done(self, agent_id: str, final: str) -> None:
+        """A report that was delayed until the one after it had arrived."""
+        if agent_id not in self.ledger.members:
+            self.register(agent_id, DEFAULT_NAMESPACE)
+        self.told(agent_id, state=final)
+        self.changed = True
+        self.as_the_ledger_says()
+        self.told(agent_id, state="applying")
+
+    @rule(agent_id=_AGENTS, name=_NAMESPACES, forgotten=st.booleans(), restarted=st.booleans())
+    def come_back(self, agent_id: str, name: str, forgotten: bool, restarted: bool) -> None:
+        """Of an agent that was forgotten, or was elsewhere meanwhile, nothing is known that it said before."""
+        there = name if self.ledger.space(name) else DEFAULT_NAMESPACE
+        self.register(agent_id, there)
+        self.told(agent_id)
+        if forgotten:
+            self.forget(agent_id)
+        else:
+            elsewhere = "b" if there == DEFAULT_NAMESPACE else DEFAULT_NAMESPACE
+            if self.ledger.space(elsewhere) is None:
+                self.create(elsewhere, {"url": "https://example.com/1"})
+            self.register(agent_id, elsewhere)
+        self.register(agent_id, there)
+        if restarted:
+            self.restart(self.ledger.keep)
+        self.changed = True
 
     @rule(agent_id=_AGENTS)
     def forget(self, agent_id: str) -> None:
@@ -263,7 +302,18 @@ class HistoryMachine(RuleBasedStateMachine):
         astray=st.sampled_from(["", "", "", "", "namespace", "sender", "agent"]),
     )
     def report(self, data: Any, back: int, form: str, state: str, holds: Any, astray: str) -> None:
-        agent_id = data.draw(st.sampled_from(sorted(self.ledger.members)))
+        self.told(data.draw(st.sampled_from(sorted(self.ledger.members))), back, form, state, holds, astray)
+
+    def told(
+        self,
+        agent_id: str,
+        back: int = 0,
+        form: str = "tag",
+        state: str = "applied",
+        holds: Any = None,
+        astray: str = "",
+    ) -> None:
+        """An agent reports of the version that is C{back} before the one in force."""
         name = self.ledger.members[agent_id].namespace
         sender, name = ("other" if astray == "sender" else agent_id), ("c" if astray == "namespace" else name)
         if astray == "agent":

@@ -148,7 +148,7 @@ class TimeTests(SynchronousTestCase):
         house = House()
         wall = [house.now()]
         house.registry._now = lambda: wall[0]
-        record = self.successResultOf(Deferred.fromCoroutine(house.registry.register(Registration())))
+        record = self.successResultOf(Deferred.fromCoroutine(house.registry.register(Registration(agent_id="a"))))
         wall[0] = wall[0].replace(year=2030)
         house.registry.polled(record.id)
         self.assertIsNone(house.registry.state(house.registry.get(record.id)))

@@ -132,6 +132,13 @@ class IdentityTests(Case):
         self.assertIn("confdctl epoch raise", out)
         self.assertIn("confdctl cluster adopt f-1", out)
 
+    def test_rotate_key(self):
+        """Asked first; the new key is shown."""
+        self.table["POST /api/v1/signing-key/rotate"] = answer({"message": "A new key", "signing_key": "ed25519:abc"})
+        self.assertEqual(self.desk.type("cluster", "rotate-key", answers="n\n").status, Exit.FAILED)
+        self.assertEqual(self.desk.controller.asked, [])
+        self.assertIn("ed25519:abc", self.desk.type("cluster", "rotate-key", "-y").out)
+
     def test_raise_and_adopt(self):
         """Asked first; what is not given is for the controller to choose."""
         made = {

@@ -85,6 +85,20 @@ class AgentsTests(SynchronousTestCase):
         self.assertEqual(self.desk.controller.asked, [])
         self.assertIn("forgotten", self.desk.type("agents", "forget", "id-7", "-y").out)
 
+    def test_block(self):
+        """Asked first; and let in again."""
+        self.desk.controller.table |= {
+            "DELETE /api/v1/agents/id-7": answer({"message": "Agent id-7 blocked"}),
+            "DELETE /api/v1/blocked/id-7": answer({"message": "Agent id-7 may register again"}),
+            "GET /api/v1/blocked": answer({"items": ["id-7", "id-8"]}),
+        }
+        self.assertEqual(self.desk.type("agents", "block", "id-7", answers="n\n").status, Exit.FAILED)
+        self.assertEqual(self.desk.controller.asked, [])
+        self.assertIn("blocked", self.desk.type("agents", "block", "id-7", "-y").out)
+        self.assertEqual(self.desk.controller.asked[-1].query, {"block": "true"})
+        self.assertIn("id-8", self.desk.type("agents", "blocked").out)
+        self.assertIn("may register again", self.desk.type("agents", "unblock", "id-7").out)
+
 
 class StatusTests(SynchronousTestCase):
     """C{status}"""

@@ -1,6 +1,7 @@
 """Tests of L{confd.ctl.app}: the help that people read, and completion."""
 
 import click
+from click.shell_completion import ShellComplete
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.ctl.app import cli
@@ -60,3 +61,15 @@ class HelpTests(SynchronousTestCase):
         for shell in ("bash", "zsh", "fish"):
             self.assertIn("_CONFDCTL_COMPLETE", self.desk.type("completion", shell).out)
         self.assertEqual(self.desk.type("completion", "csh").status, Exit.USAGE)
+
+    def test_completes(self):
+        """Commands, the commands of a group, their options and what these take."""
+        for words, incomplete, wanted in (
+            ([], "ag", "agents"),
+            (["agents"], "", "forget"),
+            (["agents"], "bl", "block"),
+            (["agents", "--state"], "", "silent"),
+            (["epoch", "raise"], "--", "--yes"),
+        ):
+            found = ShellComplete(cli, {}, "confdctl", "_CONFDCTL_COMPLETE").get_completions(words, incomplete)
+            self.assertIn(wanted, [each.value for each in found], words)

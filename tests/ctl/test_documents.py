@@ -92,6 +92,7 @@ class LoadTests(SynchronousTestCase):
         self.assertIn(str(MAX_DOCUMENT), self._refused(b'"' + b"x" * MAX_DOCUMENT + b'"'))
         failure = self.assertRaises(Failure, load, "/nonexistent", io.BytesIO())
         self.assertIs(failure.status, Exit.USAGE)
+        self.assertIn("KEY=VALUE", failure.sentence)
 
     def test_sources(self):
         """A file is the first word without an equals sign, or with a path in front."""

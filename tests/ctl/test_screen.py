@@ -1,6 +1,7 @@
 """Tests of L{confd.ctl.screen}: what differs between a terminal and a pipe."""
 
 import io
+import re
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -32,6 +33,29 @@ class ScreenTests(SynchronousTestCase):
         shown = self._drawn(Terminal(), lambda screen: screen.table(HEAD, ROWS))
         self.assertNotIn("ERROR", shown)
         self.assertIn("NAME", self._drawn(Terminal(), lambda screen: screen.table(HEAD, [])))
+
+    def test_narrow(self):
+        """Where a terminal has no room for the columns, no word is broken: each row becomes a few lines."""
+        rows = [["id-1", "web-17.example.net", "applied", None], ["id-2", "w" * 60, "failed", "two words"]]
+        head = ["ID", "HOST", "STATE", "ERROR"]
+        shown = self._drawn(Terminal(), lambda screen: screen.table(head, rows))
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
+        self.assertEqual(plain[:2], ["id-1", "  HOST web-17.example.net  STATE applied"])
+        self.assertEqual(plain[2], "id-2")
+        self.assertEqual(" ".join(plain[3:]).split(), ["HOST", "w" * 60, "STATE", "failed", "ERROR", "two", "words"])
+        self.assertLessEqual(max(map(len, plain)), 80)
+
+    def test_diff(self):
+        """The result is all of it; where it only helps to decide, the question must not be far from its beginning."""
+        text = "".join(f"+{number}\n" for number in range(5000)) + "-" + "x" * 100000 + "\n"
+        out, err = io.StringIO(), io.StringIO()
+        Screen(out, err).diff(text)
+        self.assertEqual((out.getvalue(), err.getvalue()), (text, ""))
+        for each in (text, "-" + "x" * 100000):
+            err.truncate(err.seek(0))
+            Screen(out, err).diff(each, aside=True)
+            self.assertLess(len(err.getvalue()), 2000)
+            self.assertIn("--dry-run", err.getvalue())
 
     def test_raw(self):
         """A text that is asked for by itself is for scripts as it is, and for people harmless."""

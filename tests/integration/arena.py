@@ -51,6 +51,7 @@ class Arena:
     A controller, agents with recording workers, maybe a broker; between agents and both of these, a proxy each.
 
     @ivar strategy: of the agents.
+    @ivar names: of the agents.
     @ivar broker: C{None} where the controller itself pushes, or nobody.
     @ivar random: where all chance comes from.
     """
@@ -60,6 +61,7 @@ class Arena:
     random: Random
     broker: Broker | None = None
     environ: dict[str, str] = field(factory=dict)
+    names: tuple[str, ...] = AGENTS
     history: History = field(init=False)
     fleet: Fleet = field(init=False)
     controller: Process = field(init=False)
@@ -83,7 +85,7 @@ class Arena:
             options += self.broker.options(self._proxy(server.port, self.broker).port)
         self.controller = self.fleet.controller(*there)
         self.controller.health = f"{self.fleet.url}/health"
-        for name in AGENTS:
+        for name in self.names:
             recorder = Recorder(name, self.history)
             self._stack.callback(recorder.close)
             self.agents[name] = self.fleet.agent(recorder.url, name, *options, ops=True)

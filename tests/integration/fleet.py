@@ -110,6 +110,7 @@ class Process:
 
     @ivar arguments: the command and its options.
     @ivar health: the URL that answers once it is up, if it listens at all.
+    @ivar before: words before its command line, of a program that becomes it.
     """
 
     folder: Path
@@ -117,6 +118,7 @@ class Process:
     arguments: list[str]
     health: str | None
     environ: dict[str, str] = field(factory=dict)
+    before: list[str] = field(factory=list)
     _child: subprocess.Popen[bytes] | None = None
 
     @property
@@ -135,7 +137,7 @@ class Process:
         command = [str(Path(sys.executable).with_name("twistd")), "-n", "--pidfile="]
         with (self.folder / f"{self.name}.log").open("ab") as log:
             self._child = subprocess.Popen(
-                command + self.arguments,
+                self.before + command + self.arguments,
                 cwd=self.folder,
                 env=clean_environment() | self.environ,
                 stdout=log,
@@ -156,6 +158,10 @@ class Process:
         if self.health is None:
             return "confd-agent is up" in self.log
         return request("GET", self.health).status == 200
+
+    def gone(self) -> bool:
+        """Whether it has ended, by itself or because of somebody else."""
+        return self._child is None or self._child.poll() is not None
 
     def stop(self, how: int = signal.SIGTERM) -> int:
         """End it, and return its status."""

@@ -1,26 +1,28 @@
 """
-What happened in a run, and whether that was allowed (G3, G4).
+What happened in a run, and whether that was allowed (G1 to G4).
 
-A history is complete, not sampled: each acknowledged POST, each start of an agent, and each configuration that an agent
-handed to its worker, with the monotonic time. L{violations} judges it afterwards, and knows nothing of how confd works.
+A history is complete, not sampled: each acknowledged POST, each start of an agent, each configuration that an agent
+handed to its worker, each version that a database held in the end, and each claim that whoever ran it made, with the
+monotonic time. L{violations} judges it afterwards, and knows nothing of how confd works.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from attrs import asdict, define, field, frozen
 
 from confd.model import Tag
 
 #: An administrator was told that it is in force; an agent's process began; an agent handed it over; from now on every
-#: agent owes the newest one that was acknowledged.
-Kind: TypeAlias = Literal["acknowledged", "started", "delivered", "owed"]
+#: agent owes the newest one that was acknowledged; a database was read, and held it; something is so, or it is not.
+Kind: TypeAlias = Literal["acknowledged", "started", "delivered", "owed", "read", "stored", "kept", "broken"]
 
 
 @frozen
@@ -31,6 +33,7 @@ class Event:
     @ivar at: monotonic seconds.
     @ivar agent: whose doing it is; empty for an acknowledgement and what is owed by all.
     @ivar within: seconds that remain for what is owed.
+    @ivar claim: what is so, or is not.
     """
 
     at: float
@@ -39,6 +42,7 @@ class Event:
     tag: str = ""
     checksum: str = ""
     within: float = 0.0
+    claim: str = ""
 
     @property
     def order(self) -> tuple[int, int]:
@@ -91,6 +95,16 @@ class History:
         """Nothing stands in the way any more: all agents owe the newest one in so many seconds."""
         self._add("owed", within=within)
 
+    def read(self, rows: Iterable[tuple[str, str]]) -> None:
+        """A database was read, after all that was acknowledged before: the tag and the checksum of each version."""
+        self._add("read")
+        for tag, checksum in rows:
+            self._add("stored", tag=tag, checksum=checksum)
+
+    def claimed(self, claim: str, kept: bool) -> None:
+        """What must be so was looked at."""
+        self._add("kept" if kept else "broken", claim=claim)
+
     def newest(self) -> str:
         """The newest tag that was acknowledged."""
         return max((each for each in self.events if each.kind == "acknowledged"), key=lambda each: each.order).tag
@@ -101,9 +115,9 @@ class History:
             (each.tag for each in reversed(self.events) if (each.kind, each.agent) == ("delivered", agent)), None
         )
 
-    def _add(self, kind: Kind, agent: str = "", tag: str = "", checksum: str = "", within: float = 0.0) -> None:
+    def _add(self, kind: Kind, **details: Any) -> None:
         with self._lock:
-            event = Event(self.clock(), kind, agent, tag, checksum, within)
+            event = Event(self.clock(), kind, **details)
             self._events.append(event)
             with self.path.open("a") as file:
                 file.write(json.dumps(asdict(event)) + "\n")
@@ -124,7 +138,8 @@ def violations(events: Iterable[Event]) -> list[str]:
     events = list(events)
     agents = dict.fromkeys(each.agent for each in events if each.agent)
     found = [sentence for agent in agents for sentence in _backwards([e for e in events if e.agent == agent])]
-    return found + _unacknowledged(events) + [each for agent in agents for each in _late(events, agent)]
+    found += _unacknowledged(events) + [each for agent in agents for each in _late(events, agent)]
+    return found + _lost(events) + [each.claim for each in events if each.kind == "broken"]
 
 
 def _backwards(events: list[Event]) -> list[str]:
@@ -148,13 +163,32 @@ def _backwards(events: list[Event]) -> list[str]:
 
 
 def _unacknowledged(events: list[Event]) -> list[str]:
-    """Nobody applies what nobody published; when the acknowledgement came does not matter."""
-    acknowledged = {(each.tag, each.checksum) for each in events if each.kind == "acknowledged"}
+    """Nobody applies what nobody published; when the acknowledgement came, or whether it was lost, does not matter."""
+    acknowledged = {(each.tag, each.checksum) for each in events if each.kind in ("acknowledged", "stored")}
     return [
         f"{each.agent} applied {each.tag} with {each.checksum}, which was never acknowledged"
         for each in events
         if each.kind == "delivered" and (each.tag, each.checksum) not in acknowledged
     ]
+
+
+def _lost(events: list[Event]) -> list[str]:
+    """Each time a database is read it holds all that was acknowledged, each version once, and none is left out."""
+    found: list[str] = []
+    owed: dict[tuple[int, int], str] = {}
+    for place, event in enumerate(events):
+        if event.kind == "acknowledged":
+            if owed.setdefault(event.order, event.checksum) != event.checksum:
+                found.append(f"{event.tag} was acknowledged twice, for two documents")
+        elif event.kind == "read":
+            rows = list(itertools.takewhile(lambda each: each.kind == "stored", events[place + 1 :]))
+            held = {each.order: each.checksum for each in rows}
+            lost = [order for order, checksum in owed.items() if held.get(order) != checksum]
+            found += [f"version {version} of epoch {epoch} was acknowledged and is lost" for epoch, version in lost]
+            versions = [each.order[1] for each in rows]
+            if versions != list(range(1, len(versions) + 1)):
+                found.append(f"the versions in the database are not 1 to {len(versions)}")
+    return found
 
 
 def _late(events: list[Event], agent: str) -> list[str]:

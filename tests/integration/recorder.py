@@ -59,7 +59,7 @@ class Recorder:
             def log_message(self, *_: object) -> None:
                 """Quiet."""
 
-        self._server = _Server(("127.0.0.1", 0), Handler)
+        self._server = QuietServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_port}"
@@ -71,6 +71,6 @@ class Recorder:
         self._thread.join()
 
 
-class _Server(ThreadingHTTPServer):
+class QuietServer(ThreadingHTTPServer):
     def handle_error(self, *_: object) -> None:
         """An agent that is killed breaks off: no news."""

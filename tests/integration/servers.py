@@ -70,6 +70,12 @@ class Server:
                 child.kill()
                 child.wait()
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._child is not None
+        return self._child.pid
+
     def restart(self) -> None:
         """Kill it and start it again, empty."""
         self.stop()

@@ -8,12 +8,17 @@ import re
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from twisted.trial.unittest import SynchronousTestCase
+from attrs import frozen
+from twisted.trial.runner import TestLoader
+from twisted.trial.unittest import SynchronousTestCase, TestSuite
 
 from tests.integration.browser import MISSING, browser, visit
 from tests.integration.fleet import ADMIN, AGENT, Fleet, eventually, free_port, hit, request, target
@@ -21,28 +26,84 @@ from tests.integration.fleet import ADMIN, AGENT, Fleet, eventually, free_port, 
 VIEWS = ("overview", "configuration", "history", "fleet", "audit")
 
 #: What somebody calls a host to be let in elsewhere.
-HOSTILE = '<img src=x onerror="document.title=`taken`"><script>document.title=`taken`</script>'
+HOSTILE = '<img src=x onerror="document.title=`taken`"><script>document.title=`taken`</script>\u202e' + "w" * 150
+HARMLESS = HOSTILE.replace("\u202e", "\\u202e")
+
+
+@frozen
+class Stage:
+    """What tests of the dashboard take place on."""
+
+    browser: Any
+    fleet: Fleet
+    target: str
+
+
+@contextmanager
+def stage() -> Iterator[Stage]:
+    """Yields a browser and a controller; they start side by side."""
+    with ExitStack() as stack:
+        aim = stack.enter_context(target())
+        fleet = Fleet(Path(stack.enter_context(TemporaryDirectory())), interval=60)
+        stack.callback(fleet.close)
+        controller = fleet.controller("--default-config", json.dumps({"url": f"{aim}/first"})).start(wait=False)
+        chromium = stack.enter_context(browser())
+        eventually(controller.up)
+        yield Stage(chromium, fleet, aim)
+
+
+class Together(TestSuite):
+    """Tests that share a stage, for it takes longer to set up than most of them; none begins where another ended."""
+
+    def run(self, result: Any, debug: bool = False) -> Any:
+        """The first test that wants a stage sets it up; it is taken down behind the last."""
+        with ExitStack() as stack:
+            DashboardTestCase.shared = staticmethod(cache(lambda: stack.enter_context(stage())))
+            stack.callback(setattr, DashboardTestCase, "shared", None)
+            return super().run(result, debug)
+
+
+def testSuite() -> TestSuite:
+    """What trial runs where it is given the whole module."""
+    loader = TestLoader()
+    return Together([loader.loadClass(each) for each in (ChangeTests, FleetTests, LookTests)])
 
 
 class DashboardTestCase(SynchronousTestCase):
-    """A browser and a controller."""
+    """
+    A namespace on a stage.
+
+    @cvar shared: gives the stage that tests share; C{None} where a test runs by itself, and sets up its own.
+    """
 
     skip = MISSING
+    shared: Any = None
 
     def setUp(self) -> None:
         stack = ExitStack()
         self.addCleanup(stack.close)
-        self.target = stack.enter_context(target())
-        folder = Path(self.mktemp()).resolve()
-        folder.mkdir()
-        self.fleet = Fleet(folder, interval=60)
-        stack.callback(self.fleet.close)
-        self.fleet.controller("--default-config", json.dumps(self.document("first"))).start()
-        self.browser = stack.enter_context(browser())
+        found = self.shared() if self.shared else stack.enter_context(stage())
+        self.browser, self.fleet, self.target = found.browser, found.fleet, found.target
+        self.namespace = self._testMethodName.replace("_", "-")
+        body = {"name": self.namespace, "config": self.document("first")}
+        self.assertEqual(self.ask("POST", "/api/v1/namespaces", body).status, 201)
+
+    def alone(self, *options: str) -> Fleet:
+        """A controller that is nobody else's."""
+        fleet = Fleet(Path(self.mktemp()).resolve(), interval=60)
+        fleet.folder.mkdir()
+        self.addCleanup(fleet.close)
+        fleet.controller(*options).start(wait=False)
+        eventually(lambda: request("GET", f"{fleet.url}/health").status == 200)
+        return fleet
 
     def ask(self, method: str, path: str, value: Any = None, auth: tuple[str, str] = ADMIN) -> Any:
         """One request past the browser."""
         return request(method, f"{self.fleet.url}{path}", value, auth)
+
+    def config(self, method: str = "GET", value: Any = None, of: str = "") -> Any:
+        """The same for the configuration of this test's namespace, or what belongs to it."""
+        return self.ask(method, f"/api/v1/config{of}?namespace={self.namespace}", value)
 
     def document(self, path: str) -> dict[str, Any]:
         """A document that names a page of the target."""
@@ -50,18 +111,18 @@ class DashboardTestCase(SynchronousTestCase):
 
     def in_force(self) -> Any:
         """The configuration in force."""
-        return self.ask("GET", "/api/v1/config").json()
+        return self.config().json()
 
     def publish(self, path: str) -> None:
         """Publish past the browser."""
-        answer = self.fleet.publish(self.document(path))
+        answer = self.config("POST", self.document(path))
         self.assertEqual(answer.status, 200, answer.body)
 
     @contextmanager
     def visiting(self, view: str = "configuration", **options: Any) -> Iterator[Any]:
         """The page of a view; in the end there must be nothing to complain of."""
         with visit(self.browser, self.fleet.url, **options) as visiting:
-            yield visiting.go(view)
+            yield visiting.go(view, self.namespace)
             self.assertEqual(visiting.complaints, [])
 
     def edit(self, page: Any, text: str) -> Any:
@@ -81,9 +142,10 @@ class ChangeTests(DashboardTestCase):
     def test_publish_and_roll_back(self) -> None:
         """Edited, looked at, published with a comment, seen to arrive on a real agent; then taken back (S60)."""
         worker = self.fleet.worker()
-        agent = self.fleet.agent(worker, "agent", "--distribution-strategy", "STREAM")
-        worker.start()
-        agent.start()
+        options = ("--distribution-strategy", "STREAM", "--namespace", self.namespace)
+        for process in (worker, self.fleet.agent(worker, "agent", *options)):
+            self.addCleanup(process.stop)
+            process.start()
         eventually(lambda: hit(worker) == "/first")
         with self.visiting() as page:
             self.edit(page, json.dumps(self.document("second")))
@@ -105,7 +167,7 @@ class ChangeTests(DashboardTestCase):
             eventually(lambda: hit(worker) == "/first")
             page.get_by_role("link", name="Audit").click()
             self.shown(page.get_by_text("POST /api/v1/config/rollback"))
-        lines = self.ask("GET", "/api/v1/config/history").json()["items"]
+        lines = self.config(of="/history").json()["items"]
         self.assertEqual([each.get("rollback_of") for each in lines], [1, None, None])
         self.assertEqual(lines[1]["comment"], "A better page")
 
@@ -189,12 +251,12 @@ class ChangeTests(DashboardTestCase):
     def test_numbers_keep_their_digits(self) -> None:
         """What JavaScript would round or write otherwise goes through as it was typed."""
         document = f'{{"url": "{self.target}/n", "exact": 1.0, "tiny": 1e-7, "text": "\\u00e9"}}'.encode()
-        self.ask("POST", "/api/v1/config", document)
+        self.config("POST", document)
         with self.visiting() as page:
             self.shown(page.get_by_text("Valid JSON"))
             text = page.locator("textarea").input_value()
         self.assertEqual(json.loads(text), json.loads(document))
-        sent = self.ask("GET", "/api/v1/config").body.decode()
+        sent = self.config().body.decode()
         for each in ("exact", "tiny"):
             value = sent.partition(f'"{each}":')[2].strip().split(",")[0].split("}")[0]
             self.assertIn(f'"{each}": {value}', text)
@@ -205,19 +267,21 @@ class FleetTests(DashboardTestCase):
 
     def register(self, agent_id: str, **fields: str) -> None:
         """An agent."""
-        body = {"agent_id": agent_id} | fields
+        body = {"agent_id": agent_id, "namespace": self.namespace} | fields
         self.assertEqual(self.ask("POST", "/api/v1/register", body, AGENT).status, 200)
 
     def test_hostile_texts(self) -> None:
         """What machines say of themselves is text, wherever it is shown."""
         self.register("evil", hostname=HOSTILE, metadata=HOSTILE)
-        report = {"agent_id": "evil", "version": 1, "state": "failed", "error": HOSTILE}
+        report = {"agent_id": "evil", "namespace": self.namespace, "version": 1, "state": "failed", "error": HOSTILE}
         self.assertEqual(self.ask("POST", "/api/v1/report", report, AGENT).status, 200)
         with self.visiting("overview") as page:
-            self.shown(page.locator("#laggards").get_by_text(HOSTILE))
+            self.shown(page.locator("#laggards td").get_by_text(HARMLESS))
+            box = page.locator("#laggards td.long").bounding_box()
+            self.assertLess(box["x"] + box["width"], 1280, "a long name took the place of what is wrong")
             page.get_by_role("link", name="Fleet").click()
-            page.get_by_role("button", name=HOSTILE).click()
-            self.shown(page.locator("dialog dd").get_by_text(HOSTILE))
+            page.get_by_role("button", name=HARMLESS).click()
+            self.shown(page.locator("dialog dd").get_by_text(HARMLESS))
             self.assertEqual(page.locator("img:not(.brand img), main script").count(), 0)
             self.assertEqual(page.title(), "Fleet · confd")
 
@@ -243,6 +307,8 @@ class FleetTests(DashboardTestCase):
 
     def test_live(self) -> None:
         """An agent that joins appears by itself; a lost connection is said, and found again."""
+        self.fleet = self.alone()
+        self.namespace = "default"
         with self.visiting("fleet") as page:
             self.shown(page.get_by_text("Live", exact=True))
             self.register("late", hostname="late.example.net")
@@ -277,19 +343,26 @@ class LookTests(DashboardTestCase):
                     box = page.locator("nav a[aria-current]").bounding_box()
                     self.assertLessEqual(box["x"] + box["width"], 360, view)
 
+    def test_health_follows_the_connection(self) -> None:
+        """Whoever looks is counted at once, and a controller that is gone is told of before the next look is due."""
+        self.fleet = self.alone()
+        self.namespace = "default"
+        with self.visiting("audit") as page:
+            page.clock.install()
+            page.clock.pause_at(datetime.now(UTC) + timedelta(hours=1))
+            page.goto(f"{self.fleet.url}/#overview/default")
+            page.reload()
+            self.shown(page.locator("#health li").filter(has_text="People watching: 1"))
+            self.fleet.processes[0].stop()
+            self.shown(page.locator("#health .trouble"))
+
     def test_broken_broker(self) -> None:
         """What is in trouble is named, in the words of whoever found out."""
-        fleet = Fleet(self.fleet.folder / "broken")
-        fleet.folder.mkdir()
-        self.addCleanup(fleet.close)
-        options = ("--distribution-strategy", "REDIS", "--redis-address", f"127.0.0.1:{free_port()}")
-        fleet.controller(*options).start(wait=False)
-        eventually(lambda: request("GET", f"{fleet.url}/health").status == 200)
-        with visit(self.browser, fleet.url) as visiting:
-            page = visiting.go("overview")
+        self.fleet = self.alone("--distribution-strategy", "REDIS", "--redis-address", f"127.0.0.1:{free_port()}")
+        self.namespace = "default"
+        with self.visiting("overview") as page:
             self.shown(page.locator("#health li").filter(has_text=re.compile("REDIS.*is in trouble", re.IGNORECASE)))
-            self.shown(page.locator("#health li").filter(has_text="store works"))
-            self.assertEqual(visiting.complaints, [])
+            self.shown(page.locator("#health li").filter(has_text="store: works"))
 
     def test_namespaces(self) -> None:
         """Another namespace is one choice away, and part of the address; one that is not there is said."""
@@ -335,7 +408,7 @@ class LookTests(DashboardTestCase):
 
     def test_other_site(self) -> None:
         """Forms and fetches of another site's page, by an admin's browser, change nothing."""
-        with elsewhere(self.fleet.url) as site, visit(self.browser, site) as visiting:
+        with elsewhere(self.fleet.url, self.namespace) as site, visit(self.browser, site) as visiting:
             answers: list[tuple[str, int, bool]] = []
             mine = urlsplit(self.fleet.url).netloc
             page = visiting.page
@@ -380,9 +453,9 @@ def _agent(number: int) -> dict[str, Any]:
 
 
 @contextmanager
-def elsewhere(url: str) -> Iterator[str]:
+def elsewhere(url: str, namespace: str) -> Iterator[str]:
     """Another site, whose page tries all that a page can; yields its address."""
-    aim = f"{url}/api/v1/config"
+    aim = f"{url}/api/v1/config?namespace={namespace}"
     page = f"""<!doctype html><form method="post" enctype="text/plain" action="{aim}">
 <input name='{{"url": "http://evil/' value='"}}'><button>Win</button></form><script>
 const body = JSON.stringify({{url: "http://evil/"}});

@@ -187,3 +187,62 @@ class BrokenTests(HistoryTestCase):
         self.history.owed(2)
         self.deliver(1)
         self.assertEqual(self.found(), ["b never reached version 1"])
+
+
+class DatabaseTests(HistoryTestCase):
+    """What a database must hold of what was acknowledged (G1, G2)."""
+
+    def read(self, *versions: int) -> None:
+        """It held these."""
+        self.history.read([(tag(version), f"sum-{version}") for version in versions])
+
+    def test_all_of_it(self) -> None:
+        """What was stored and not answered is no fault, nor is what is acknowledged afterwards."""
+        self.acknowledge(1, 2)
+        self.read(1, 2, 3)
+        self.acknowledge(4)
+        self.assertEqual(self.found(), [])
+
+    def test_stored_and_not_answered(self) -> None:
+        """An agent may apply it: it was published, and only the answer was lost."""
+        self.acknowledge(1, 3)
+        self.deliver(2, 3)
+        self.read(1, 2, 3)
+        self.assertEqual(self.found(), [])
+
+    def test_lost(self) -> None:
+        """Each time that it is read counts."""
+        self.acknowledge(1, 2)
+        self.read(1)
+        self.read(1, 2)
+        self.assertEqual(self.found(), ["version 2 of epoch 1 was acknowledged and is lost"])
+
+    def test_other_document(self) -> None:
+        """The right number is not enough."""
+        self.acknowledge(1)
+        self.history.read([(tag(1), "sum-other")])
+        self.assertEqual(self.found(), ["version 1 of epoch 1 was acknowledged and is lost"])
+
+    def test_gap(self) -> None:
+        """No version is left out, and none is there twice."""
+        for versions in ((1, 3), (1, 1, 2), (2, 3)):
+            self.setUp()
+            self.read(*versions)
+            self.assertEqual(self.found(), [f"the versions in the database are not 1 to {len(versions)}"])
+
+    def test_acknowledged_twice(self) -> None:
+        """Two writers were told the same version."""
+        self.acknowledge(1)
+        self.history.acknowledged(tag(1), "sum-other")
+        self.assertIn(f"{tag(1)} was acknowledged twice, for two documents", self.found())
+
+
+class ClaimTests(HistoryTestCase):
+    """What whoever ran it looked at."""
+
+    def test_claims(self) -> None:
+        """Those that are not kept are violations."""
+        self.history.claimed("the sky is blue", True)
+        self.history.claimed("pigs fly", False)
+        self.assertEqual(self.found(), ["pigs fly"])
+        self.assertEqual([each.kind for each in load(self.history.path)], ["started", "kept", "broken"])

@@ -1,4 +1,4 @@
-"""What is installed: the wheel, and the clone itself in editable form."""
+"""What is installed: the sdist, the wheel, and the clone itself in editable form."""
 
 import os
 import shutil
@@ -12,6 +12,7 @@ from zipfile import ZipFile
 
 from twisted.trial.unittest import SynchronousTestCase
 
+import confd
 from tests.integration.fleet import PATIENCE, clean_environment, eventually, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,21 +92,22 @@ class Case(SynchronousTestCase):
         self.elsewhere.mkdir(parents=True)
 
 
-class WheelTests(Case):
-    """C{pip install .}"""
+class DistributionTests(Case):
+    """C{make dist}, and C{pip install} of both files."""
 
     def setUp(self):
         super().setUp()
         out = self.folder / "wheels"
-        run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", out, copy_of_clone(self.folder))
-        (self.wheel,) = out.glob("*.whl")
+        # The wheel is built from what is in the sdist, as for whoever has only that.
+        run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, copy_of_clone(self.folder))
+        (self.wheel,), (self.sdist,) = out.glob("*.whl"), out.glob("*.tar.gz")
 
     def test_contents(self):
-        """Drop-ins, schemas and the type marker are in it, tests and the like are not."""
+        """All that the packages hold is in it: schemas, pages, licenses; tests and the like are not."""
         names = set(ZipFile(self.wheel).namelist())
-        clone = {str(path.relative_to(ROOT)) for each in ("confd", "twisted") for path in (ROOT / each).rglob("*")}
-        shipped = {name for name in clone if name.endswith((".py", ".sql", ".typed", ".html", ".js", ".css", ".svg"))}
-        self.assertEqual(shipped - names, set())
+        paths = [path for each in ("confd", "twisted") for path in (ROOT / each).rglob("*") if path.is_file()]
+        made = {path for path in paths if path.name == "dropin.cache" or "__pycache__" in path.parts}
+        self.assertEqual({str(path.relative_to(ROOT)) for path in paths if path not in made} - names, set())
         self.assertLessEqual({"confd/py.typed", "twisted/plugins/confd_services.py"}, names)
         self.assertTrue(any(name.startswith("confd/controller/store/schema/") for name in names))
         tops = {name.partition("/")[0] for name in names}
@@ -123,11 +125,23 @@ class WheelTests(Case):
             with self.subTest(command=command):
                 self._starts(house, command)
 
+    def test_sdist(self):
+        """It installs the same, under the same version."""
+        house = House(self.folder / "house")
+        house.install(self.sdist)
+        self.assertEqual(house.commands(self.elsewhere), set(COMMANDS))
+        installed = {str(path.relative_to(house.packages)) for path in house.packages.rglob("confd/**/*")}
+        self.assertEqual({n for n in ZipFile(self.wheel).namelist() if n.startswith("confd/")} - installed, set())
+
     def test_confdctl(self):
-        """The command line is a command of its own."""
+        """The command line is a command of its own, and of this version."""
         house = House(self.folder / "house")
         house.install(self.wheel)
-        self.assertIn("confdctl COMMAND --help", run(house.folder / "bin" / "confdctl", "--help", cwd=self.elsewhere))
+        ctl = house.folder / "bin" / "confdctl"
+        self.assertIn("confdctl COMMAND --help", run(ctl, "--help", cwd=self.elsewhere))
+        self.assertEqual(run(ctl, "--version", cwd=self.elsewhere), f"confdctl {confd.__version__}\n")
+        for file in (self.wheel, self.sdist):
+            self.assertIn(f"-{confd.__version__}", file.name)
 
     def _starts(self, house, command):
         options = {

@@ -201,16 +201,10 @@ class DisasterTests(ProofTestCase):
 
     def test_restored_backup(self) -> None:
         """It is behind its agents; they move when the epoch is raised, and nobody is stuck or reset."""
-        self.controller.stop()
-        shutil.copy(self.database, self.database.with_suffix(".backup"))
-        self.controller.start()
+        self._back_up()
         self.publish("new", wait="applied")
         last = self.known()[0]["applied_tag"]
-        self.controller.stop()
-        self.database.with_suffix(".backup").replace(self.database)
-        for rest in ("-wal", "-shm"):
-            self.database.with_name(self.database.name + rest).unlink(missing_ok=True)
-        self.controller.start()
+        self._restore()
         self._held_back(last)
         self.assertEqual(self.ask("/api/v1/cluster")["ahead"]["agents"], 1)
         raised = self.ask("/api/v1/epoch/raise", "POST", {"comment": "restored"})
@@ -219,6 +213,32 @@ class DisasterTests(ProofTestCase):
         self.assertEqual(hit(self.workers[0]), "/old")
         self.publish("after", wait="applied")
         self.assertEqual(hit(self.workers[0]), "/after")
+
+    def test_published_anew_after_a_restore(self) -> None:
+        """What the agent holds and what is in force have the same name, and are not the same."""
+        self._back_up()
+        self.publish("new", wait="applied")
+        last = self.known()[0]["applied_tag"]
+        self.agents[0].signal(signal.SIGSTOP)
+        self._restore()
+        self.publish("other")
+        self.agents[0].signal(signal.SIGCONT)
+        self._held_back(last)
+        self.ask("/api/v1/epoch/raise", "POST", {})
+        self.assertEqual(self.proven()["epoch"], 2)
+        self.assertEqual(hit(self.workers[0]), "/other")
+
+    def _back_up(self) -> None:
+        self.controller.stop()
+        shutil.copy(self.database, self.database.with_suffix(".backup"))
+        self.controller.start()
+
+    def _restore(self) -> None:
+        self.controller.stop()
+        self.database.with_suffix(".backup").replace(self.database)
+        for rest in ("-wal", "-shm"):
+            self.database.with_name(self.database.name + rest).unlink(missing_ok=True)
+        self.controller.start()
 
     def test_lost_volume(self) -> None:
         """Another cluster changes nothing, until it takes the old identity."""

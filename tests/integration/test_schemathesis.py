@@ -16,6 +16,9 @@ CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 #: Requests that are made up for one operation, besides those that follow from its schema.
 EXAMPLES = 20
 
+#: Wrong credentials are part of what is tried.
+PATIENT = ("--login-failures", "0")
+
 
 class SchemathesisTests(SynchronousTestCase):
     """Real processes."""
@@ -30,7 +33,7 @@ class SchemathesisTests(SynchronousTestCase):
     def worker(self) -> Process:
         """A worker that knows its agent by a password, and fetches from this machine only."""
         port = free_port()
-        arguments = ["confd-worker", "--port", str(port), "--hit-allow", "127.0.0.1"]
+        arguments = ["confd-worker", "--port", str(port), "--hit-allow", "127.0.0.1", *PATIENT]
         known = {"WORKER_USERNAME": AGENT[0], "WORKER_PASSWORD": AGENT[1]}
         return self.fleet.add("worker", arguments, f"http://127.0.0.1:{port}/health", **known).start()
 
@@ -52,7 +55,7 @@ class SchemathesisTests(SynchronousTestCase):
 
     def test_controller(self) -> None:
         """But for its streams, which never end."""
-        self.finds_nothing(self.fleet.controller().start(), "--exclude-path-regex", "/(stream|events)$")
+        self.finds_nothing(self.fleet.controller(*PATIENT).start(), "--exclude-path-regex", "/(stream|events)$")
 
     def test_worker(self) -> None:
         """All but what calls out, as nobody knows where to."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 
-from tests.web.playground import ADMIN, HEAD, POST, SMALL, SiteCase
+from confd.wire import basic_authorization
+from tests.web.playground import ADMIN, AGENT, HEAD, POST, SMALL, SiteCase
 
 
 class BodyTests(SiteCase):
@@ -61,12 +62,31 @@ class BodyTests(SiteCase):
         original = self.ground.site.requestFactory
         self.ground.site.requestFactory = lambda *rest: made.append(original(*rest)) or made[-1]
         self.caller = self.ground.connect()
-        self.caller.send(POST + b"Transfer-Encoding: chunked\r\n\r\nc350\r\n" + b"x" * 49_999)
+        right = b"Authorization: " + basic_authorization(*ADMIN) + b"\r\n"
+        self.caller.send(POST + right + b"Transfer-Encoding: chunked\r\n\r\nc350\r\n" + b"x" * 49_999)
         self.assertIsInstance(made[0].content, io.BytesIO)  # type: ignore[attr-defined]
         self.caller.hang_up()
         self.caller = self.ground.connect()
-        self.caller.send(POST + b"Content-Length: 99999\r\n\r\nx")
+        self.caller.send(POST + right + b"Content-Length: 99999\r\n\r\nx")
         self.assertIsInstance(made[1].content, io.BytesIO)  # type: ignore[attr-defined]
+
+    def test_strangers(self) -> None:
+        """Of who may not send a large one, no more is read than a small one, said or unsaid; right ones are not cut."""
+        chunks = [b"1000\r\n" + b"x" * 4096 + b"\r\n"] * 3
+        self.caller.hang_up()
+        for auth, path in ((None, b"/document"), (AGENT, b"/document"), (ADMIN, b"/open"), (ADMIN, b"/nowhere")):
+            shown = b"" if auth is None else b"Authorization: " + basic_authorization(*auth) + b"\r\n"
+            head = POST.replace(b"/document", path) + shown
+            for sent in ([b"Content-Length: 8193\r\n\r\n"], [b"Transfer-Encoding: chunked\r\n\r\n", *chunks]):
+                self.caller = self.ground.connect()
+                for piece in (head, *sent):
+                    self.caller.send(piece)
+                self.refused(413, "body_too_large")
+        self.caller = self.ground.connect()
+        reply = self.caller.post("/document", json={"a": "x" * 9000}, auth=ADMIN)
+        self.assertEqual((reply.status, self.caller.closed), (200, False))
+        reply = self.caller.post("/document", json={"a": "x" * 8000}, auth=AGENT)
+        self.assertEqual((reply.status, reply.code, self.caller.closed), (403, "forbidden", False))
 
     def test_forms_are_not_parsed(self) -> None:
         """300 000 form fields, and multipart, are 415 and nothing more."""
@@ -202,6 +222,26 @@ class TimeTests(SiteCase):
         self.advance(1)
         [reply] = self.caller.replies()
         self.assertEqual((len(reply.body), reply.whole, self.caller.closed), (1_000_000, True, True))
+        self.assertEqual(self.ground.clock.getDelayedCalls(), [])
+
+    def test_takes_no_answer_and_asks_for_more(self) -> None:
+        """What is pipelined waits until the answers before it are taken: they do not pile up here (F-34)."""
+        self.caller.wire.stall()
+        self.caller.send((b"GET /bytes/90000 HTTP/1.1\r\nHost: localhost\r\n\r\n") * 20)
+        self.advance(SMALL.idle_seconds - 1)
+        self.assertLess(len(self.caller.wire.unsent), 2 * 90_000)
+        self.caller.wire.flow()
+        self.advance(1)
+        self.assertEqual([len(reply.body) for reply in self.caller.replies()], [90_000] * 20)
+        self.caller.hang_up()
+        self.assertEqual(self.ground.clock.getDelayedCalls(), [])
+
+    def test_takes_no_answer_and_asks_for_more_for_ever(self) -> None:
+        """One that never takes them is cut."""
+        self.caller.wire.stall()
+        self.caller.send((b"GET /bytes/90000 HTTP/1.1\r\nHost: localhost\r\n\r\n") * 20)
+        self.advance(SMALL.idle_seconds + 1)
+        self.assertTrue(self.caller.wire.aborted)
         self.assertEqual(self.ground.clock.getDelayedCalls(), [])
 
     def test_lost_at_any_moment(self) -> None:

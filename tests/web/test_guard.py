@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from confd.model import Forbidden, Unauthenticated
-from confd.web.guard import BasicGuard, Credential, Identity, LoopbackGuard, Role, allow
+from confd.web.guard import BasicGuard, Credential, Identity, LoopbackGuard, Role, allow, digest_of
 
 PEOPLE = {"agent": "secret123", "admin": "admin:pässword", "Ünal": "", "": "nameless"}
 
@@ -20,8 +20,9 @@ PEOPLE = {"agent": "secret123", "admin": "admin:pässword", "Ünal": "", "": "na
 class Caller:
     """As much of a request as a guard looks at."""
 
-    def __init__(self, *authorization: bytes, peer: IAddress | None = None) -> None:
+    def __init__(self, *authorization: bytes, peer: IAddress | None = None, host: str = "localhost:8082") -> None:
         self.requestHeaders = Headers({b"Authorization": list(authorization)} if authorization else {})
+        self.requestHeaders.addRawHeader("Host", host)
         self._peer = peer
 
     def getClientAddress(self) -> IAddress | None:
@@ -87,6 +88,43 @@ class LoopbackGuardTests(SynchronousTestCase):
         for host in ("::", "::2", "::ffff:10.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "fe80::1%eth0"):
             self.assertRaises(Forbidden, guard.identify, Caller(peer=IPv6Address("TCP", host, 1)))
         self.assertRaises(Forbidden, guard.identify, Caller(peer=None))
+
+    def test_names(self) -> None:
+        """A page whose name was made to lead here is told by that name (DNS rebinding)."""
+        guard, here = LoopbackGuard(Identity("loopback", Role.AGENT)), IPv4Address("TCP", "127.0.0.1", 1)
+        for host in ("localhost", "LOCALHOST:8082", "worker.localhost", "127.0.0.1:80", "127.1.2.3", "[::1]:8082"):
+            self.assertEqual(guard.identify(Caller(peer=here, host=host)).name, "loopback")
+        for host in (
+            "evil.example",
+            "evil.example:8082",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "",
+            "::1",
+        ):
+            error = self.assertRaises(Forbidden, guard.identify, Caller(peer=here, host=host))
+            self.assertEqual(error.code, "not_a_local_name", host)
+        guard.identify(Caller(peer=UNIXAddress(b"/run/worker.sock"), host="anything"))
+
+
+class TokenTests(SynchronousTestCase):
+    """Tokens of agents."""
+
+    def test_known(self) -> None:
+        """By the id and the token together, and for that agent alone; the id may have colons in it."""
+        guard = BasicGuard((), tokens={digest_of(b"a:1", b"t0ken"): "a:1"}.get)
+        header = b"Basic " + base64.b64encode(b"a:1:t0ken")
+        self.assertEqual(guard.identify(Caller(header)), Identity("agent a:1", Role.AGENT, "a:1"))
+        for wrong in (b"a:2:t0ken", b"a:1:t0ken2", b"t0ken:a:1", b"a:1:"):
+            self.assertRaises(Unauthenticated, guard.identify, Caller(b"Basic " + base64.b64encode(wrong)))
+
+    def test_passwords_come_first(self) -> None:
+        """An agent that calls itself admin is none."""
+        guard = BasicGuard(
+            [Credential.of("admin", "secret", Role.ADMIN)], tokens={digest_of(b"admin", b"t0ken"): "admin"}.get
+        )
+        found = guard.identify(Caller(b"Basic " + base64.b64encode(b"admin:t0ken")))
+        self.assertEqual((found.role, found.name), (Role.AGENT, "agent admin"))
 
 
 class AllowTests(SynchronousTestCase):

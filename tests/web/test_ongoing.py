@@ -8,8 +8,6 @@ import weakref
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from twisted.web.resource import IResource
-from zope.interface.verify import verifyObject
 
 from confd.web.endpoint import Call, endpoint
 from confd.web.guard import BasicGuard, Role
@@ -50,11 +48,6 @@ class OngoingTests(SynchronousTestCase):
         self.site = serve(self.clock, BasicGuard([]), self.streams)
         self.caller = Conversation(self.site, self.clock)
         self.caller.ask("GET", "/stream")
-
-    def test_interface(self) -> None:
-        ongoing = Ongoing(Deferred())
-        verifyObject(IResource, ongoing)
-        self.assertIs(ongoing.getChildWithDefault(b"x", None), ongoing)
 
     def test_end(self) -> None:
         """The answer is complete once it is said to be, and its connection is good for another."""

@@ -70,7 +70,7 @@ class Shop:
     async def take(self, call: Call) -> Answer:
         raise NotImplementedError
 
-    @endpoint("GET", "/open", Role.ANYONE, "For anyone.", query=AnyQuery)
+    @endpoint("GET", "/open", Role.ANYONE, "For anyone.", query=AnyQuery, told=Told(tag="ops"))
     async def open(self, call: Call) -> Thing:
         raise NotImplementedError
 
@@ -90,6 +90,11 @@ class DescribeTests(SynchronousTestCase):
         self.assertEqual(self.document["info"]["title"], "shop")
         self.assertEqual(set(self.document["paths"]), {"/things", "/things/{number}/{name}", "/open"})
 
+    def test_chapters(self) -> None:
+        """In order, those that nobody opens the document for behind the others."""
+        names = [each["name"] for each in self.document["tags"]]
+        self.assertEqual(names, ["other", "things", "ops"])
+
     def test_answers(self) -> None:
         """What a handler is annotated to return, or what is told instead."""
         answer = self.operation("get", "/things")["responses"]["200"]
@@ -105,9 +110,9 @@ class DescribeTests(SynchronousTestCase):
     def test_refusals(self) -> None:
         """They follow from role, query, body and path; the handler's own are told."""
         for method, path, statuses in (
-            ("get", "/things", "200 400 401 403 404 503"),
-            ("post", "/things/{number}/{name}", "200 400 401 403 404 413 415"),
-            ("put", "/things", "200 202 400 401 403 409 413 415 422 503 default"),
+            ("get", "/things", "200 400 401 403 404 429 503"),
+            ("post", "/things/{number}/{name}", "200 400 401 403 404 413 415 429 503"),
+            ("put", "/things", "200 202 400 401 403 409 413 415 422 429 503 default"),
             ("get", "/open", "200"),
         ):
             self.assertEqual(" ".join(self.operation(method, path)["responses"]), statuses, (method, path))

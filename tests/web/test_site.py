@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from twisted.internet.address import IPv4Address
+
+from confd.web.site import Limits
 from confd.wire import basic_authorization
-from tests.conversation import Refused
-from tests.web.playground import ADMIN, AGENT, HEAD, POST, SMALL, SiteCase
+from tests.conversation import Conversation, Refused, serve
+from tests.web.playground import ADMIN, AGENT, GUARD, HEAD, POST, SMALL, SiteCase
 
 
 class ManyTests(SiteCase):
@@ -80,6 +83,22 @@ class ManyTests(SiteCase):
         self.assertEqual((head.status, head.body), (200, b""))
         self.assertEqual(head.headers["content-length"], "1000")
         self.assertEqual(head.headers.keys(), whole.headers.keys())
+
+    def test_too_many_from_one_address(self) -> None:
+        """Others get in, this machine always does, and there is room again once one has gone."""
+        site = serve(self.ground.clock, GUARD, self.ground.api, limits=Limits(connections=100, from_one=2))
+
+        def connect(*host: str) -> Conversation:
+            return Conversation(site, self.ground.clock, IPv4Address("TCP", *(host or ("192.0.2.7",)), 1))
+
+        first, _ = connect(), connect()
+        for _ in range(3):
+            self.assertRaises(Refused, connect)
+        self.assertEqual(connect("192.0.2.8").get("/open").status, 200)
+        self.assertEqual({connect("127.0.0.1").get("/open").status for _ in range(9)}, {200})
+        first.hang_up()
+        self.assertEqual(connect().get("/open").status, 200)
+        self.assertRaises(Refused, connect)
 
     def test_too_many_connections(self) -> None:
         """Above the limit a connection is closed at once; the log says so once; a free place is taken again."""

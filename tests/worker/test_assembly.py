@@ -47,8 +47,8 @@ class ComposeTests(SynchronousTestCase):
     def test_from_loopback_only(self) -> None:
         """Without credentials POST /config is for this machine."""
         reactor, site = self.site()
-        for peer, status in ((LOOPBACK, 200), (ELSEWHERE, 403)):
-            reply = Conversation(site, reactor, peer).post("/config", json={"url": "http://a/", "x": "x" * 40_000})
+        for peer, size, status in ((LOOPBACK, 40_000, 200), (ELSEWHERE, 40, 403), (ELSEWHERE, 40_000, 413)):
+            reply = Conversation(site, reactor, peer).post("/config", json={"url": "http://a/", "x": "x" * size})
             self.assertEqual(reply.status, status)
 
     def test_with_credentials(self) -> None:

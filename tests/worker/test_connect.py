@@ -15,7 +15,7 @@ from twisted.internet.testing import StringTransport
 from twisted.protocols.policies import WrappingFactory
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.worker.connect import MAX_HEAD_BYTES, BoundedConnection
+from confd.heads import MAX_HEAD_BYTES, BoundedConnection
 from confd.worker.policy import Policy, Rules
 from tests.worker.plumbing import OK, ScriptedUpstream, WorkerCase, answer, reactor
 

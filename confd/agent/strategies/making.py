@@ -12,7 +12,7 @@ from confd.settings import BrokerSettings
 from confd.timing import Backoff
 
 #: Seconds over which a fleet spreads its first return to a controller that was restarted.
-_RETURN = 4.0
+RETURN = 4.0
 
 
 def poller(context: StrategyContext) -> IStrategy:
@@ -22,7 +22,7 @@ def poller(context: StrategyContext) -> IStrategy:
 
 def stream(context: StrategyContext) -> IStrategy:
     """STREAM."""
-    backoff = Backoff(context.random, context.backoff_max, base=_RETURN)
+    backoff = Backoff(context.random, context.backoff_max, base=RETURN)
     return Stream(context.reactor, context.controller, context.namespace, context.agent_id, backoff)
 
 

@@ -44,7 +44,7 @@ class Stream:
         self._loop = Periodic(clock, self._read, backoff.next)
         self._parser = sse.Parser(wire.MAX_ANSWER_BYTES)
         self._watchdog: IDelayedCall | None = None
-        self._open = False
+        self._open, self._named = False, ""
         self.connections = 0
         self._trouble = Trouble(self.name, self.log)
 
@@ -63,11 +63,16 @@ class Stream:
 
     async def _read(self) -> None:
         self._parser = sse.Parser(wire.MAX_ANSWER_BYTES)
-        reading = self._controller.stream(self._sink.known(), self._agent_id(), self._received)
+        self._named = self._agent_id()
+        reading = self._controller.stream(self._sink.known(), self._named, self._received)
         self._watchdog = watchdog = self._clock.callLater(SILENCE, reading.cancel)
         try:
             await reading
             reason = "the controller ended it"
+        except _Nameless:
+            # Once more, at once.
+            self._loop.hurry()
+            return
         except ConfdError as error:
             reason = error.message
         except CancelledError:
@@ -96,8 +101,15 @@ class Stream:
     def _heed(self, event: sse.Event) -> None:
         if event.name == "config":
             self._sink.served(wire.parse_served(event.data, self._namespace, event.id))
-        elif event.name == "heartbeat" and supersedes(_tag_in(event.data), self._sink.known()):
-            self._sink.hint()
+        elif event.name == "heartbeat":
+            if supersedes(_tag_in(event.data), self._sink.known()):
+                self._sink.hint()
+            if not self._named and self._agent_id():
+                raise _Nameless("nameless", "This stream was opened before the agent was registered.")
+
+
+class _Nameless(ConfdError):
+    """A stream that the controller does not know to be this agent's: it could not end it, were the agent forgotten."""
 
 
 def _tag_in(heartbeat: bytes) -> Tag:

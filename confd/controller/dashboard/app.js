@@ -101,6 +101,7 @@ class App {
       this.fleet.refresh();
     }
     this.lost = state === "lost";
+    if (state !== "connecting") this.health.show(this.view === "overview");
   }
 
   heard(kind, data) {

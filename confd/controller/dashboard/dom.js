@@ -2,6 +2,14 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
+/** Controls, but for tab and line feed, and what turns the direction of writing: a text could pass for another one. */
+const SLY = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
+/** A text as it can be shown: what would not be seen in it is written as an escape. */
+export function harmless(text) {
+  return text.replace(SLY, (sly) => `\\u${sly.charCodeAt(0).toString(16).padStart(4, "0")}`);
+}
+
 /**
  * An element.
  * @param {string} name of the element; ".a.b" after it are its classes
@@ -30,13 +38,18 @@ function furnish(element, classes, properties, children) {
       element.setAttribute(name, value);
     }
   }
-  element.append(...children.filter((child) => child !== null));
+  element.append(...shown(children));
   return element;
 }
 
 /** Put children in the place of those that are there. */
 export function fill(element, ...children) {
-  element.replaceChildren(...children.filter((child) => child !== null));
+  element.replaceChildren(...shown(children));
+}
+
+function shown(children) {
+  const present = children.filter((child) => child !== null);
+  return present.map((child) => (typeof child === "string" ? harmless(child) : child));
 }
 
 /** What was wrong, in one sentence, and the fields that are to blame. */

@@ -1,7 +1,7 @@
 /** The fleet as a table. */
 
 import { Agents, STATES, seen, stateOf } from "./agents.js";
-import { closer, dialog, fill, h, trouble } from "./dom.js";
+import { closer, dialog, fill, h, harmless, trouble } from "./dom.js";
 import { Rows } from "./rows.js";
 import { ago, count, duration, moment, plural } from "./words.js";
 
@@ -198,13 +198,13 @@ function write(row, agent, index) {
   const [host, state, version, strategy, last, error, metadata] = row.children;
   const button = host.firstChild;
   button.dataset.id = agent.id;
-  button.textContent = agent.hostname || agent.id;
+  button.textContent = harmless(agent.hostname || agent.id);
   fill(state, h(`span.state.${stateOf(agent)}`, {}, stateOf(agent)));
   version.textContent = agent.applied_version ?? "–";
-  strategy.textContent = agent.strategy || "–";
+  strategy.textContent = harmless(agent.strategy || "–");
   last.textContent = ago(seen(agent));
-  error.textContent = error.title = agent.error ?? "";
-  metadata.textContent = metadata.title = agent.metadata;
+  error.textContent = error.title = harmless(agent.error ?? "");
+  metadata.textContent = metadata.title = harmless(agent.metadata);
 }
 
 function described(agent) {

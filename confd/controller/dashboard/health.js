@@ -18,7 +18,7 @@ const WAITING = "confd_unpublished_namespaces";
 /** The parts of the controller, each with its trouble if it has one. */
 export class Health {
   constructor(root) {
-    Object.assign(this, { root, api: null, visible: false });
+    Object.assign(this, { root, api: null, visible: false, looks: 0 });
     setInterval(() => this.visible && this.look(), PERIOD);
   }
 
@@ -36,6 +36,7 @@ export class Health {
 
   async look() {
     const { api } = this;
+    const mine = ++this.looks;
     const [ready, metrics, cluster] = await Promise.all([
       api.get("/ready").catch((error) => error),
       api.send("/metrics").then(
@@ -44,6 +45,7 @@ export class Health {
       ),
       api.get("/api/v1/cluster").catch(() => null),
     ]);
+    if (mine !== this.looks) return;
     const samples = parse(metrics);
     fill(this.root, verdict(ready), parts(ready, samples), warnings(cluster), facts(samples, cluster));
   }
@@ -78,7 +80,7 @@ function parts(ready, samples) {
         "li",
         {},
         h(`span.state.${value ? "applied" : "failed"}`, {}, part),
-        value ? " works" : " is in trouble",
+        value ? ": works" : ": is in trouble",
         waiting ? `; the newest of ${plural(waiting, "namespace")} waits for it` : "",
         said[part] ? h("p.quiet", {}, said[part]) : null,
       );

@@ -128,9 +128,18 @@ class SqliteStore(Service):
         """L{IAgentStore.save_agents}."""
         return self._engine.write(partial(agents.save_agents, records=records))
 
-    def forget_agent(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+    def forget_agent(self, agent_id: str, attempt: Attempt | None = None, block: bool = False) -> Deferred[None]:
         """L{IAgentStore.forget_agent}."""
-        return self._change(partial(agents.forget_agent, agent_id=agent_id), attempt)
+        forget = partial(agents.forget_agent, agent_id=agent_id, block=block)
+        return self._change(forget, attempt, lambda _: "blocked" if block else "")
+
+    def load_blocked(self) -> Deferred[Sequence[str]]:
+        """L{IAgentStore.load_blocked}."""
+        return self._engine.read(agents.load_blocked)
+
+    def unblock_agent(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+        """L{IAgentStore.unblock_agent}."""
+        return self._change(partial(agents.unblock_agent, agent_id=agent_id), attempt)
 
     def save_reports(self, receipts: Sequence[Receipt]) -> Deferred[None]:
         """L{IReportStore.save_reports}."""
@@ -140,9 +149,9 @@ class SqliteStore(Service):
         """L{IReportStore.load_outcomes}."""
         return self._engine.read(reports.load_outcomes)
 
-    def settle(self, namespace: str, version: int, summary: bytes) -> Deferred[None]:
+    def settle(self, summaries: Sequence[tuple[str, int, bytes]]) -> Deferred[None]:
         """L{IReportStore.settle}."""
-        return self._engine.write(partial(reports.settle, namespace=namespace, version=version, summary=summary))
+        return self._engine.write(partial(reports.settle, summaries=summaries))
 
     def summary(self, namespace: str, version: int) -> Deferred[bytes | None]:
         """L{IReportStore.summary}."""

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, globalLogPublisher
+from twisted.logger import LogEvent, capturedLogs, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd import sse, wire
@@ -123,6 +123,25 @@ class StreamTests(SynchronousTestCase):
         self.sink.tag = None
         self.receive(heartbeat(str(known)))
         self.assertEqual(self.sink.heard, [HINT, HINT])
+
+    def test_opened_before_it_was_registered(self) -> None:
+        """With the next heartbeat it comes back by its name: whoever is forgotten is known by that."""
+        names = [""]
+        controller = FakeController()
+        strategy = Stream(self.clock, controller, "default", lambda: names[-1], Backoff(Random(1), LONGEST, FIRST))
+        strategy.start(self.sink)
+        self.controller = controller
+        beat = heartbeat(str(configuration(5).tag))
+        self.receive(beat)
+        self.assertEqual(self.connections, 1)
+        names.append(AGENT_ID)
+        with capturedLogs() as logs:
+            self.receive(beat)
+            self.clock.advance(0)
+            self.receive(beat)
+        self.assertEqual((self.connections, strategy.path()), (2, "STREAM"))
+        self.assertEqual([each["log_level"].name for each in logs], ["info"], "no trouble")
+        self.successResultOf(strategy.stop())
 
     def test_events_of_another_time(self) -> None:
         self.receive(sse.frame("fanfare", b"{}") + b"retry: 1\n\n: hello\n\n")

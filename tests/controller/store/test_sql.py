@@ -169,7 +169,7 @@ class TroubleTests(TestCase):
         make_database(path)
         filler = connect(self, path)
         large = "x" * CHECKED_AT_START
-        filler.execute("INSERT INTO agents VALUES ('a', '', '', ?, '', '', NULL, NULL, NULL)", (large,))
+        filler.execute("INSERT INTO agents VALUES ('a', '', '', ?, '', '', NULL, NULL, NULL, NULL)", (large,))
         filler.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         filler.close()
         damage(path, CHECKED_AT_START // 2 & ~4095)

@@ -1,0 +1,258 @@
+"""TLS at both ends: keys and certificates out of files, and anew when those change, without a restart."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from attrs import define, field, frozen
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import Certificate, load_pem_x509_certificates
+from OpenSSL.crypto import X509, PKey
+from OpenSSL.SSL import Connection
+from OpenSSL.SSL import Error as TLSError
+from twisted.application.service import Service
+from twisted.internet import ssl
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import SSL4ServerEndpoint
+from twisted.internet.interfaces import (
+    IOpenSSLClientConnectionCreator,
+    IOpenSSLServerConnectionCreator,
+    IStreamServerEndpoint,
+)
+from twisted.logger import Logger
+from twisted.web.iweb import IPolicyForHTTPS
+from zope.interface import implementer
+
+from confd.model import StartError
+from confd.timing import Periodic
+
+T = TypeVar("T")
+
+#: Seconds between two looks at the files.
+LOOK = 5.0
+
+#: What the C{ssl} endpoint may say besides its port.
+_ARGUMENTS = {"port", "privateKey", "certKey", "extraCertChain", "interface", "backlog"}
+
+_FIELD = re.compile(r"((?:\\.|[^:\\])*)(?::|\Z)")
+
+
+class Renewed(Service, Generic[T]):
+    """
+    What is made of some files, and made anew once they are others; where they cannot be used, the one before stays.
+
+    @ivar value: what was made last.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, reactor: Any, in_thread: Callable[..., Deferred[Any]], paths: Sequence[str], load: Callable[[], T]
+    ) -> None:
+        """
+        @param in_thread: calls a function where it may block; fires with its result.
+        @param load: makes it; blocks, and raises L{ValueError} in one sentence where it cannot.
+        @raise ValueError: it cannot be made now.
+        """
+        self._in_thread, self._paths, self._load = in_thread, paths, load
+        self._seen = self._look()
+        self.value = load()
+        self._failed = self._seen
+        self._looking = Periodic(reactor, self._renew, lambda: LOOK)
+
+    @property
+    def changes(self) -> bool:
+        """Whether there is any file to look at."""
+        return bool(self._paths)
+
+    def startService(self) -> None:
+        """Begin to look at the files."""
+        super().startService()
+        self._looking.startService()
+
+    def stopService(self) -> Deferred[None] | None:
+        """Fires when nobody looks any more."""
+        super().stopService()
+        return self._looking.stopService()
+
+    async def _renew(self) -> None:
+        found = await self._in_thread(self._look)
+        if found == self._seen:
+            return
+        try:
+            self.value = await self._in_thread(self._load)
+        except ValueError as error:
+            # Perhaps they are being replaced one by one: it is tried again, and said once.
+            if found != self._failed:
+                self.log.error("{reason}; what was there before stays in force", reason=str(error))
+            self._failed = found
+        else:
+            self._seen = found
+            self.log.info("renewed from {paths}", paths=", ".join(self._paths))
+
+    def _look(self) -> list[object]:
+        """What tells that a file is another one."""
+        return [_identity(path) for path in self._paths]
+
+
+def _identity(path: str) -> object:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+@frozen
+class Pair:
+    """A key, the certificate that is its own, and those between it and its authority."""
+
+    key: PKey = field(repr=False)
+    certificate: X509
+    chain: list[X509]
+
+    @classmethod
+    def load(cls, key: str, certificate: str, chain: str | None = None) -> Pair:
+        """
+        Read it; what follows on the certificate in its file belongs to the chain.
+
+        @raise ValueError: in one sentence.
+        """
+        raw = _read(key)
+        try:
+            private = PKey.from_cryptography_key(load_pem_private_key(raw, None))  # type: ignore[arg-type]
+        except (ValueError, TypeError):
+            raise ValueError(f"{key} holds no PEM key without a passphrase") from None
+        own, *between = [*_certificates(certificate), *(_certificates(chain) if chain else [])]
+        pair = cls(private, X509.from_cryptography(own), list(map(X509.from_cryptography, between)))
+        try:
+            ssl.CertificateOptions(pair.key, pair.certificate).getContext()
+        except TLSError:
+            raise ValueError(f"the key in {key} is not that of the certificate in {certificate}") from None
+        return pair
+
+
+def _read(path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _certificates(path: str) -> list[Certificate]:
+    raw = _read(path)
+    try:
+        return load_pem_x509_certificates(raw)
+    except ValueError:
+        raise ValueError(f"{path} holds no PEM certificate") from None
+
+
+def _authorities(path: str) -> Any:
+    found = [ssl.Certificate(X509.from_cryptography(each)) for each in _certificates(path)]
+    return ssl.trustRootFromCertificates(found)
+
+
+@implementer(IOpenSSLServerConnectionCreator)
+@define(eq=False)
+class _Serving:
+    """Hands out what is in force to each connection."""
+
+    _options: Renewed[ssl.CertificateOptions]
+
+    def serverConnectionForTLS(self, protocol: object) -> Connection:
+        return Connection(self._options.value.getContext(), None)
+
+
+def server_endpoint(
+    reactor: Any, in_thread: Callable[..., Deferred[Any]], described: str, client_ca: str | None
+) -> tuple[IStreamServerEndpoint, Renewed[ssl.CertificateOptions]]:
+    """
+    An C{ssl:} endpoint whose certificate can be renewed. It takes TLS 1.2 and newer.
+
+    @param described: as Twisted describes it, C{ssl:443:privateKey=key.pem:certKey=cert.pem}.
+    @param client_ca: PEM certificates; clients then need a certificate that one of them signed.
+    @return: also what is to be started and stopped with it.
+    @raise ValueError: in one sentence.
+    """
+    given = _arguments(described)
+    key = given.get("privateKey", "server.pem")
+    certificate, chain = given.get("certKey", key), given.get("extraCertChain")
+
+    def load() -> ssl.CertificateOptions:
+        pair = Pair.load(key, certificate, chain)
+        trusted = None if client_ca is None else _authorities(client_ca)
+        options = ssl.CertificateOptions(pair.key, pair.certificate, extraCertChain=pair.chain, trustRoot=trusted)
+        options.getContext()
+        return options
+
+    paths = [path for path in (key, certificate, chain, client_ca) if path is not None]
+    options = Renewed(reactor, in_thread, list(dict.fromkeys(paths)), load)
+    port, backlog = int(given["port"]), int(given.get("backlog", "50"))
+    return SSL4ServerEndpoint(reactor, port, _Serving(options), backlog, given.get("interface", "")), options
+
+
+def _arguments(described: str) -> dict[str, str]:
+    given = {}
+    for number, text in enumerate(each[1] for each in _FIELD.finditer(described.partition(":")[2])):
+        name, is_named, value = text.partition("=")
+        if not (is_named or number):
+            name, value = "port", text
+        if name and name not in _ARGUMENTS:
+            raise ValueError(f"ssl takes {', '.join(sorted(_ARGUMENTS))}, and no {name!r}")
+        if name:
+            given[name] = re.sub(r"\\(.)", r"\1", value)
+    if not given.get("port", "").isdigit():
+        raise ValueError("it names no port")
+    return given
+
+
+@implementer(IPolicyForHTTPS)
+class ClientTls(Renewed[tuple[Any, "Pair | None"]]):
+    """Whom an HTTP client believes, and who it says that it is."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        in_thread: Callable[..., Deferred[Any]],
+        whose: str,
+        ca_file: str | None,
+        cert_file: str | None = None,
+        key_file: str | None = None,
+    ) -> None:
+        """
+        @param whose: the beginning of the names of the settings, for errors.
+        @param ca_file: PEM certificates that are trusted instead of the system's roots.
+        @param cert_file: the certificate to show, with what is between it and its authority.
+        @param key_file: its key.
+        @raise StartError: if they cannot be used.
+        """
+
+        def load() -> tuple[Any, Pair | None]:
+            try:
+                roots = ssl.platformTrust() if ca_file is None else _authorities(ca_file)
+            except ValueError as error:
+                raise ValueError(f"{whose}_CA_FILE: {error}") from None
+            try:
+                return roots, None if cert_file is None or key_file is None else Pair.load(key_file, cert_file)
+            except ValueError as error:
+                raise ValueError(f"{whose}_CERT_FILE: {error}") from None
+
+        try:
+            super().__init__(reactor, in_thread, [path for path in (ca_file, cert_file, key_file) if path], load)
+        except ValueError as error:
+            raise StartError(f"{error}.") from None
+
+    def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
+        """See L{IPolicyForHTTPS}."""
+        roots, own = self.value
+        shown = (
+            {} if own is None else {"privateKey": own.key, "certificate": own.certificate, "extraCertChain": own.chain}
+        )
+        creator: IOpenSSLClientConnectionCreator = ssl.optionsForClientTLS(
+            hostname.decode("ascii"), trustRoot=roots, extraCertificateOptions=shown
+        )
+        return creator

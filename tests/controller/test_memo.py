@@ -1,0 +1,264 @@
+"""A memo changes no behaviour: with it and without it the same bytes are answered by the same, but for date and id."""
+
+from __future__ import annotations
+
+import gc
+import re
+from itertools import pairwise
+from typing import Any
+from weakref import ref
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import maybeDeferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.jsontext import document
+from confd.metrics import Metrics
+from confd.model import DEFAULT_NAMESPACE
+from confd.testing.examples import a_draft
+from confd.web.edge import Edge
+from confd.web.guard import BasicGuard, Credential, Role
+from confd.web.memo import LONGEST_REQUEST, Memo
+from confd.web.site import BoundedSite, Limits
+from confd.web.throttle import Throttle
+from confd.wire import basic_authorization
+from tests.controller.house import ADMIN, AGENT, House
+from tests.conversation import ELSEWHERE, LOOPBACK, Conversation
+
+_VARYING = re.compile(rb'(Date: |X-Request-I[dD]: |"request_id":")[^\r"]*')
+
+_HOST = b"Host: localhost\r\n"
+_AUTH = b"Authorization: " + basic_authorization(*AGENT) + b"\r\n"
+
+
+def _site(house: House, memo: Memo | None) -> BoundedSite:
+    """What is in force at the house, behind a door of its own, which remembers who was wrong."""
+    credentials = [Credential.of(*AGENT, Role.AGENT), Credential.of(*ADMIN, Role.ADMIN)]
+    guard = BasicGuard(credentials, Throttle(house.clock, 3), house.registry.admission.holder)
+    edge = Edge(guard, maybeDeferred)
+    return BoundedSite(house.clock, edge.resource(house.apis[0]), Limits(connections=100), edge.large, memo)
+
+
+def _told(site: BoundedSite) -> list[str]:
+    """What it counted, without how long anything took."""
+    metrics = Metrics()
+    site.traffic.expose(metrics)
+    return [
+        line
+        for line in metrics.exposition().decode().splitlines()
+        if line.startswith(("confd_http_requests", "confd_http_request_duration_seconds_count"))
+    ]
+
+
+class Twins:
+    """
+    One controller behind two doors, one of them with a memo; what comes to one comes to the other.
+    """
+
+    def __init__(self) -> None:
+        self.house = House()
+        self.memo = Memo(40_000)
+        self.sites = _site(self.house, self.memo), _site(self.house, None)
+        self.agent = self.house.join()
+        self.callers: dict[tuple[int, Any], tuple[Conversation, ...]] = {}
+
+    def send(self, number: int, peer: Any, raw: bytes) -> None:
+        """Over the connection with this number; a new one where it is closed."""
+        there = self.callers.get((number, peer))
+        if there is None or all(each.closed for each in there):
+            there = self.callers[number, peer] = tuple(
+                Conversation(each, self.house.clock, peer) for each in self.sites
+            )
+        for each in there:
+            each.send(raw)
+
+    def check(self, case: SynchronousTestCase) -> None:
+        """Both have said the same, and go on or have ended alike."""
+        for there in self.callers.values():
+            with_memo, without = ((_VARYING.sub(rb"\1", bytes(each.wire.sent)), each.closed) for each in there)
+            case.assertEqual(with_memo, without)
+        case.assertEqual(_told(self.sites[0]), _told(self.sites[1]))
+
+
+def _requests(twins: Twins) -> st.SearchStrategy[bytes]:
+    """Polls: plain, odd and hostile ones."""
+    tag = twins.house.tag().encode()
+    paths = [b"/api/v1/config", b"/api/v1/config?namespace=default", b"/api/v1/config?namespace=no", b"//api/v1/config"]
+    headers = [
+        _AUTH,
+        _AUTH,
+        b"authorization:" + _AUTH.partition(b":")[2],
+        b"Authorization: " + basic_authorization(*ADMIN) + b"\r\n",
+        b"Authorization: " + basic_authorization("agent", "wrong") + b"\r\n",
+        b'If-None-Match: "%s"\r\n' % tag,
+        b'If-None-Match: W/"%s", x\r\n' % tag,
+        b"If-None-Match: 1\r\n",
+        b"X-Agent-ID: " + twins.agent.encode() + b"\r\n",
+        b"X-Agent-ID: somebody\r\n",
+        b"Connection: close\r\n",
+        b"Connection: keep-alive\r\n",
+        b"Expect: 100-continue\r\n",
+        b"Content-Length: 0\r\n",
+        b"Content-Length: 3\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"X: %\r\n",
+        b" folded\r\n",
+        b"no colon\r\n",
+        b"X: \x00\r\n",
+    ]
+    # Most of them are whole and right, so that there is something to remember.
+    common = [b"".join([_HOST, _AUTH, *more]) for more in ([], [headers[5]], [headers[8]], [headers[5], headers[8]])]
+    head = st.one_of(st.sampled_from(common), st.permutations([_HOST, _AUTH, headers[5], headers[8]]).map(b"".join))
+    odd = st.lists(st.sampled_from([_HOST, *headers]), max_size=6).map(b"".join)
+    return st.builds(
+        lambda method, path, version, fields, end: method + b" " + path + b" " + version + b"\r\n" + fields + end,
+        st.sampled_from([b"GET"] * 9 + [b"HEAD", b"get", b"POST", b"\r\nGET"]),
+        st.sampled_from(paths[:1] * 6 + paths),
+        st.sampled_from([b"HTTP/1.1"] * 9 + [b"HTTP/1.0", b"HTTP/2.0"]),
+        st.one_of(head, head, odd),
+        st.sampled_from([b"\r\n"] * 12 + [b"\r\n\r\n", b"\n", b"\r\nabc", b"\r\n0\r\n\r\n", b""]),
+    )
+
+
+def _pieces(raw: bytes, cuts: list[int]) -> list[bytes]:
+    """The same bytes, as they may arrive."""
+    at = [0, *sorted(min(each, len(raw)) for each in cuts), len(raw)]
+    return [raw[one:other] for one, other in pairwise(at) if one < other]
+
+
+class SameTests(SynchronousTestCase):
+    """Whatever comes, and whatever happens in between."""
+
+    @settings(deadline=None, max_examples=50)
+    @given(st.data())
+    def test_same(self, data: st.DataObject) -> None:
+        twins = Twins()
+        requests = data.draw(st.lists(_requests(twins), min_size=1, max_size=4))
+        polls = st.lists(st.sampled_from(requests), min_size=1, max_size=3).map(b"".join)
+        cuts: st.SearchStrategy[list[int]] = st.one_of(
+            st.just([]), st.just([]), st.lists(st.integers(0, 500), max_size=3)
+        )
+        for _ in range(data.draw(st.integers(1, 12))):
+            event = data.draw(st.sampled_from(["poll"] * 8 + ["publish", "forget", "wait"]))
+            if event == "poll":
+                peer, number = data.draw(st.sampled_from([LOOPBACK, ELSEWHERE])), data.draw(st.integers(0, 2))
+                for piece in _pieces(data.draw(polls), data.draw(cuts)):
+                    twins.send(number, peer, piece)
+            elif event == "publish":
+                self.successResultOf(twins.house.configs.publish(a_draft(), 0.0))
+            elif event == "forget":
+                twins.house.caller().delete(f"/api/v1/agents/{twins.agent}", auth=ADMIN)
+            else:
+                twins.house.clock.advance(data.draw(st.sampled_from([1, 11, 29])))
+            twins.check(self)
+
+
+class MemoTests(SynchronousTestCase):
+    """What is remembered, for how long, and of whom."""
+
+    def setUp(self) -> None:
+        self.twins = Twins()
+        self.poll = self._poll(self.twins.house.tag())
+
+    def _poll(self, tag: str, *more: bytes) -> bytes:
+        condition = f'If-None-Match: "{tag}"\r\n'.encode()
+        return b"GET /api/v1/config HTTP/1.1\r\n" + _HOST + _AUTH + condition + b"".join(more) + b"\r\n"
+
+    def _send(self, raw: bytes, peer: Any = LOOPBACK) -> bool:
+        """Send it; whether the memo had the answer."""
+        before = self.twins.memo.answered
+        self.twins.send(0, peer, raw)
+        self.twins.check(self)
+        return self.twins.memo.answered > before
+
+    def test_remembered(self) -> None:
+        """The second time it is known, on whichever connection; both answers are whole."""
+        self.assertEqual([self._send(self.poll) for _ in range(3)], [False, True, True])
+        self.twins.send(1, LOOPBACK, self.poll)
+        self.twins.check(self)
+        self.assertEqual([each.status for each in self.twins.callers[0, LOOPBACK][0].replies()], [304] * 3)
+
+    def test_bodies(self) -> None:
+        """So are answers with a body, percent signs and all."""
+        self.successResultOf(
+            self.twins.house.configs.publish(a_draft(document=document({"url": "https://ip.me/%(id)b%%%"})), 0.0)
+        )
+        raw = self._poll("none")
+        self.assertEqual([self._send(raw) for _ in range(2)], [False, True])
+
+    def test_publish(self) -> None:
+        """A newer version is told of at once."""
+        self._send(self.poll)
+        self.successResultOf(self.twins.house.configs.publish(a_draft(), 0.0))
+        self._send(self.poll)
+        self.assertEqual([each.status for each in self.twins.callers[0, LOOPBACK][0].replies()], [304, 200])
+
+    def test_keeps_no_configuration(self) -> None:
+        """One that is not in force any more is let go: who polls another version never asks with those bytes again."""
+        self._send(self.poll)
+        there = ref(self.twins.house.snapshot.get(DEFAULT_NAMESPACE))
+        self.successResultOf(self.twins.house.configs.publish(a_draft(), 0.0))
+        gc.collect()
+        self.assertIsNone(there())
+
+    def test_poll_is_noted(self) -> None:
+        """An agent that is answered from memory was heard of all the same."""
+        raw = self._poll(self.twins.house.tag(), b"X-Agent-ID: " + self.twins.agent.encode() + b"\r\n")
+        self._send(raw)
+        for _ in range(3):
+            self.twins.house.clock.advance(20)
+            conversation = Conversation(self.twins.sites[0], self.twins.house.clock)
+            conversation.send(raw)
+            record = self.twins.house.registry.get(self.twins.agent)
+            self.assertEqual(record.last_poll, self.twins.house.now())
+
+    def test_forgotten_agent(self) -> None:
+        """Nor is one that was forgotten taken for known."""
+        raw = self._poll(self.twins.house.tag(), b"X-Agent-ID: " + self.twins.agent.encode() + b"\r\n")
+        self._send(raw)
+        self.twins.house.caller().delete(f"/api/v1/agents/{self.twins.agent}", auth=ADMIN)
+        self._send(raw)
+        last = self.twins.callers[0, LOOPBACK][0].replies()[-1]
+        self.assertEqual(last.headers["x-agent-known"], "false")
+
+    def test_throttled(self) -> None:
+        """Where others guess, the same bytes are refused as they would be without a memo."""
+        self._send(self.poll)
+        wrong = self.poll.replace(_AUTH, b"Authorization: " + basic_authorization("agent", "wrong") + b"\r\n")
+        for _ in range(4):
+            self._send(wrong, ELSEWHERE)
+        self._send(self.poll, ELSEWHERE)
+        self.assertEqual(self.twins.callers[0, ELSEWHERE][0].replies()[-1].status, 429)
+
+    def test_draining(self) -> None:
+        """A site that stops says so in each answer."""
+        self._send(self.poll)
+        caller = Conversation(self.twins.sites[0], self.twins.house.clock)
+        caller.send(self.poll[:60])
+        self.twins.sites[0].drain()
+        caller.send(self.poll[60:])
+        self.assertEqual([each.headers.get("connection") for each in caller.replies()], ["close"])
+
+    def test_interim_answer(self) -> None:
+        """A request that is answered in two parts is not remembered."""
+        raw = self._poll(self.twins.house.tag(), b"Expect: 100-continue\r\n")
+        self.assertEqual([self._send(raw) for _ in range(3)], [False, False, False])
+
+    def test_empty_lines(self) -> None:
+        """Between requests one empty line is taken each time, and not two, whatever is remembered."""
+        self._send(self.poll)
+        for piece in (b"\r\n", self.poll, b"\r\n", self.poll, b"\r\n", b"\r\n", self.poll):
+            self._send(piece)
+        self.assertEqual([each.status for each in self.twins.callers[0, LOOPBACK][0].replies()], [304] * 3 + [400])
+
+    def test_bounded(self) -> None:
+        """What is long is not remembered, and what is remembered has its room."""
+        long = self._poll("x" * LONGEST_REQUEST)
+        self.assertEqual([self._send(long) for _ in range(2)], [False, False])
+        most = 0
+        for number in range(60):
+            self._send(self._poll(str(number)))
+            most = max(most, len(self.twins.memo))
+        self.assertIn(most, range(10, 40))
+        self.assertTrue(self._send(self._poll("59")))

@@ -1,0 +1,198 @@
+"""
+Secrets reach no log line, no error text, no metric (G10): canaries in every secret there is, and everything that can be
+made to fail made to fail, with real processes that log all that they have to say.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import socket
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.fleet import Fleet, Process, Response, eventually, free_port, request
+
+ADMIN, AGENT = ("admin", "canary-admin-7f3a"), ("agent", "canary-agent-7f3a")
+WORKER = ("worker", "canary-worker-7f3a")
+
+#: What is given to the processes as secrets.
+SECRETS = {
+    "ADMIN_PASSWORD": ADMIN[1],
+    "AGENT_PASSWORD": AGENT[1],
+    "CONTROLLER_PASSWORD": AGENT[1],
+    "WORKER_PASSWORD": WORKER[1],
+    "REDIS_PASSWORD": "canary-redis-7f3a",
+    "NATS_PASSWORD": "canary-nats-7f3a",
+}
+
+#: What the documents hold that nobody should read in a log: a token in a query, and a password beside it.
+IN_DOCUMENTS = ("canary-query-7f3a", "canary-field-7f3a", "canary-userinfo-7f3a")
+
+
+class Echo:
+    """
+    A server that answers with an error in which there is all that it was told, as some brokers do.
+
+    @ivar heard: everything.
+    """
+
+    def __init__(self, greeting: bytes, error: bytes) -> None:
+        self._greeting, self._error, self.heard = greeting, error, b""
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._socket.getsockname()[1]
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more connections."""
+        self._socket.close()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self._socket.accept()
+                with connection, contextlib.suppress(OSError):
+                    connection.sendall(self._greeting)
+                    told = connection.recv(65536)
+                    self.heard += told
+                    connection.sendall(self._error % told.replace(b"\r\n", b" "))
+
+
+class RedactionTests(SynchronousTestCase):
+    """A controller with two brokers, a worker, and an agent for each broker."""
+
+    def setUp(self) -> None:
+        stack = ExitStack()
+        self.addCleanup(stack.close)
+        folder = Path(self.mktemp()).resolve()
+        folder.mkdir()
+        self.fleet = Fleet(folder)
+        self.addCleanup(self.fleet.close)
+        info = b'INFO {"server_id":"x","version":"2.10.0","max_payload":1048576,"auth_required":true}\r\n'
+        self.redis = Echo(b"", b"-ERR unknown command with args beginning with: %s\r\n")
+        self.nats = Echo(info, b"-ERR 'Authorization Violation: %s'\r\n")
+        for each in (self.redis, self.nats):
+            stack.callback(each.close)
+        (folder / "schema.json").write_text("{}")
+        self.environ = SECRETS | {
+            "LOG_LEVEL": "debug",
+            "REDIS_ADDRESS": f"127.0.0.1:{self.redis.port}",
+            "NATS_URL": f"nats://127.0.0.1:{self.nats.port}",
+            "NATS_USERNAME": "confd",
+            "WORKER_USERNAME": WORKER[0],
+            "CONFIG_SCHEMA": "schema.json",
+            "DEFAULT_POLL_INTERVAL": "1",
+        }
+        self.answers: list[bytes] = []
+        self.processes: list[Process] = []
+
+    def start(self, name: str, *arguments: str, health: str | None = None) -> Process:
+        """One process with all secrets in its environment."""
+        process = self.fleet.add(name, list(arguments), health, **self.environ)
+        self.processes.append(process)
+        return process.start()
+
+    def ask(
+        self, method: str, path: str, value: Any = None, auth: tuple[str, str] | None = ADMIN, **more: Any
+    ) -> Response:
+        """Ask the controller; keep what it answers, with its headers."""
+        reply = request(method, self.fleet.url + path, value, auth, **more)
+        self.answers.append(repr(reply.headers).encode() + reply.body)
+        return reply
+
+    def run_all(self) -> None:
+        """Everything that goes well, and everything that fails."""
+        controller = self.start(
+            "controller",
+            "--reactor=asyncio",
+            "confd-controller",
+            "--port",
+            str(self.fleet.port),
+            "--distribution-strategy",
+            "REDIS,NATS",
+            health=f"{self.fleet.url}/health",
+        )
+        port, ops = free_port(), free_port()
+        worker = f"http://127.0.0.1:{port}"
+        self.start("worker", "confd-worker", "--port", str(port), health=f"{worker}/health")
+        for name in ("redis", "nats"):
+            listen = ["--agent-listen", f"tcp:{ops}:interface=127.0.0.1"] if name == "redis" else []
+            self.start(
+                name,
+                "confd-agent",
+                "--controller-url",
+                self.fleet.url,
+                "--worker-url",
+                worker,
+                "--cache-file",
+                f"{name}.cache",
+                "--distribution-strategy",
+                name,
+                *listen,
+            )
+        nowhere = f"http://127.0.0.1:{free_port()}/?token={IN_DOCUMENTS[0]}"
+        self.ask("POST", "/api/v1/config?comment=works", {"url": nowhere, "password": IN_DOCUMENTS[1]})
+        eventually(lambda: [each["state"] for each in self.ask("GET", "/api/v1/agents").json()] == ["applied"] * 2)
+        self.answers.append(request("GET", f"{worker}/hit").body)
+        # Of no use to the worker, which says so, and the agents repeat it.
+        self.ask("POST", "/api/v1/config", {"url": f"http://user:{IN_DOCUMENTS[2]}@{nowhere[7:]}"})
+        eventually(lambda: [each["state"] for each in self.ask("GET", "/api/v1/agents").json()] == ["failed"] * 2)
+        self.misbehave(worker)
+        eventually(lambda: self.redis.heard and self.nats.heard)
+        # On the broken ones as well.
+        for url in (self.fleet.url, worker, f"http://127.0.0.1:{ops}"):
+            self.answers += [request("GET", url + path).body for path in ("/health", "/ready", "/metrics")]
+        [one, _] = self.ask("GET", "/api/v1/agents").json()
+        self.ask("DELETE", f"/api/v1/agents/{one['id']}?block=true")
+        for path in ("/api/v1/audit?limit=500", "/api/v1/agents", "/api/v1/config/history", "/api/v1/namespaces"):
+            self.ask("GET", path)
+        self.ask("GET", "/api/v1/config/convergence")
+        controller.stop()
+        eventually(lambda: "cannot be reached" in self.processes[2].log)
+
+    def misbehave(self, worker: str) -> None:
+        """Send secrets to where they do not belong."""
+        for secret in (*SECRETS.values(), *IN_DOCUMENTS):
+            for auth in ((secret, "x"), ("admin", secret + "x"), ("agent", f"x{secret}")):
+                self.ask("POST", "/api/v1/config", {"url": "http://x/"}, auth)
+            for value in (
+                f'{{"url": "{secret}"'.encode(),
+                f'"{secret}"'.encode(),
+                f'{{"{secret}":1,"{secret}":2}}'.encode(),
+            ):
+                self.ask("POST", "/api/v1/config", value)
+                self.answers.append(request("POST", f"{worker}/config", value, WORKER).body)
+            self.ask("POST", "/api/v1/config", {"url": "x"}, headers={"Content-Type": f"text/{secret}"})
+            self.ask("GET", f"/api/v1/config?namespace=no-such&token={secret}")
+            self.ask("GET", f"/nowhere?token={secret}")
+            self.ask("GET", "/health", headers={"Authorization": f"Bearer {secret}", "Cookie": f"session={secret}"})
+            self.answers.append(request("GET", f"{worker}/hit?token={quote(secret)}").body)
+
+    def test_no_canary(self) -> None:
+        """In no log, no answer to what failed, no metric, and no file that is not to hold it."""
+        self.run_all()
+        tokens = [each.read_text().strip() for each in self.fleet.folder.glob("*.cache.token")]
+        self.assertEqual(len(tokens), 2)
+        for process in self.processes:
+            process.stop()
+        canaries = {*SECRETS.values(), *IN_DOCUMENTS, *tokens}
+        canaries |= {base64.b64encode(f"{name}:{word}".encode()).decode() for name, word in (ADMIN, AGENT, WORKER)}
+        self.assertIn(SECRETS["REDIS_PASSWORD"].encode(), self.redis.heard, "it was shown where it belongs")
+        self.assertIn(SECRETS["NATS_PASSWORD"].encode(), self.nats.heard)
+        logs = {process.name: process.log for process in self.processes}
+        self.assertGreater(len(logs["controller"].splitlines()), 100, "it logs what there is to say")
+        places = logs | {f"answer {number}": each.decode() for number, each in enumerate(self.answers)}
+        found = [
+            (canary, name, line)
+            for name, text in places.items()
+            for line in text.splitlines()
+            for canary in canaries
+            if canary in line or json.dumps(canary)[1:-1] in line
+        ]
+        self.assertEqual(found, [])

@@ -1,0 +1,63 @@
+"""The page that shows the API document, in a browser: it works under its own policy, and asks nobody else."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+from tests.integration.fleet import ADMIN, Fleet
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+class SwaggerTests(SynchronousTestCase):
+    """A controller, and somebody who reads and tries."""
+
+    def setUp(self) -> None:
+        if CHROMIUM is None and "CI" not in os.environ:
+            raise SkipTest("NO BROWSER: install chromium (apt install chromium) to test the pages that people see")
+        scratch = tempfile.TemporaryDirectory(prefix="confd-swagger-")
+        self.addCleanup(scratch.cleanup)
+        self.fleet = Fleet(Path(scratch.name))
+        self.addCleanup(self.fleet.close)
+        self.fleet.controller().start()
+
+    def test_try_it_out(self) -> None:
+        """An admin signs in on it and reads what is in force; nothing is blocked, nothing comes from elsewhere."""
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+            page = browser.new_page()
+            asked: list[str] = []
+            said: list[str] = []
+            page.on("request", lambda request: asked.append(request.url))
+            page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+            page.on("pageerror", lambda error: said.append(str(error)))
+            page.goto(f"{self.fleet.url}/swagger/index.html")
+            self.sign_in(page)
+            shown = self.try_out(page, "get_api_v1_config")
+            browser.close()
+        self.assertIn(self.fleet.current()["checksum"], shown)
+        self.assertEqual(said, [])
+        self.assertEqual([url for url in asked if not url.startswith((f"{self.fleet.url}/", "data:"))], [])
+
+    def sign_in(self, page: Page) -> None:
+        """With the credentials of an admin."""
+        page.locator(".auth-wrapper .authorize").first.click()
+        form = page.locator(".modal-ux .auth-container").first
+        for number, text in enumerate(ADMIN):
+            form.locator("input").nth(number).fill(text)
+        form.locator("button.authorize").click()
+        page.locator(".modal-ux .close-modal").first.click()
+
+    def try_out(self, page: Page, operation: str) -> str:
+        """Send an operation with what is filled in already; return the body that is shown."""
+        block = page.locator(f"[id$=-{operation}]")
+        block.locator(".opblock-summary").click()
+        block.locator(".try-out__btn").click()
+        block.locator(".execute").click()
+        return str(block.locator(".live-responses-table .highlight-code").first.inner_text())

@@ -1,0 +1,133 @@
+"""TLS from end to end, through real processes: who is believed, who is let in, and certificates that are renewed."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import warnings
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.certificates import Certificate, make_certificate
+from tests.integration.fleet import Fleet, Process, eventually, free_port, target
+
+
+class TlsTests(SynchronousTestCase):
+    """A controller that asks for certificates, a worker that has one, and their agent."""
+
+    def setUp(self) -> None:
+        stack = ExitStack()
+        self.addCleanup(stack.close)
+        self.target = stack.enter_context(target())
+        self.folder = Path(self.mktemp()).resolve()
+        self.folder.mkdir()
+        self.server, self.client, self.stranger = (
+            make_certificate(self.folder / name) for name in ("server", "client", "stranger")
+        )
+        self.fleet = Fleet(self.folder)
+        self.addCleanup(self.fleet.close)
+        self.worker_port = free_port()
+        where = f"interface=127.0.0.1:privateKey={self.server.key}:certKey={self.server.certificate}"
+        trusted = ["--controller-ca-file", str(self.server.authority), "--worker-ca-file", str(self.server.authority)]
+        shown = ["--controller-cert-file", str(self.client.certificate), "--controller-key-file", str(self.client.key)]
+        self.start(
+            "confd-controller",
+            "--listen",
+            f"ssl:{self.fleet.port}:{where}",
+            "--client-ca-file",
+            str(self.client.authority),
+            "--default-poll-interval=1",
+            "--default-config",
+            f'{{"url": "{self.target}/over-tls"}}',
+        )
+        self.start("confd-worker", "--listen", f"ssl:{self.worker_port}:{where}")
+        self.agent = self.start(
+            "confd-agent",
+            "--controller-url",
+            f"https://127.0.0.1:{self.fleet.port}",
+            "--worker-url",
+            f"https://127.0.0.1:{self.worker_port}",
+            *trusted,
+            *shown,
+        )
+
+    def start(self, command: str, *options: str) -> Process:
+        """One process, once it says that it is up."""
+        process = self.fleet.add(command, [command, *options]).start(wait=False)
+        eventually(lambda: f"{command} is up" in process.log)
+        return process
+
+    def context(self, trusted: Certificate, shown: Certificate | None, newest: Any = None) -> ssl.SSLContext:
+        """What a client believes, shows and speaks."""
+        made = ssl.create_default_context(cafile=str(trusted.authority))
+        if shown is not None:
+            made.load_cert_chain(shown.certificate, shown.key)
+        if newest is not None:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                made.minimum_version = made.maximum_version = newest
+            made.set_ciphers("ALL:@SECLEVEL=0")
+        return made
+
+    def get(self, port: int, path: str, context: ssl.SSLContext) -> bytes:
+        """The answer to a GET, with its head."""
+        with (
+            socket.create_connection(("127.0.0.1", port), 10) as plain,
+            context.wrap_socket(plain, server_hostname="127.0.0.1") as secured,
+        ):
+            secured.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+            return b"".join(iter(lambda: secured.recv(65536), b""))
+
+    def test_from_end_to_end(self) -> None:
+        """S56: both ends are believed for their certificates, and nobody is let in without one."""
+        good = self.context(self.server, None)
+        eventually(lambda: b"/over-tls" in self.get(self.worker_port, "/hit", good))
+        known = self.context(self.server, self.client)
+        self.assertIn(b'{"status":"ok"}', self.get(self.fleet.port, "/health", known))
+        for refused in (
+            self.context(self.server, None),
+            self.context(self.server, self.stranger),
+            self.context(self.stranger, self.client),
+            self.context(self.server, self.client, ssl.TLSVersion.TLSv1_1),
+            self.context(self.server, self.client, ssl.TLSVersion.TLSv1),
+        ):
+            with self.assertRaises((ssl.SSLError, ConnectionError)):
+                self.assertEqual(self.get(self.fleet.port, "/health", refused), b"", "answered")
+                raise ConnectionError("closed without an answer")
+
+    def test_renewed(self) -> None:
+        """The certificate of another authority takes the place of the first, and nothing is restarted."""
+        good = self.context(self.server, None)
+        eventually(lambda: b"/over-tls" in self.get(self.worker_port, "/hit", good))
+        fresh = make_certificate(self.folder / "fresh")
+        with self.server.authority.open("ab") as file:
+            file.write(fresh.authority.read_bytes())
+        self.server.key.write_bytes(fresh.key.read_bytes())
+        self.server.certificate.write_bytes(fresh.certificate.read_bytes())
+        renewed = self.context(fresh, self.client)
+
+        def served() -> bool:
+            try:
+                return b"ok" in self.get(self.fleet.port, "/health", renewed)
+            except ssl.SSLError:
+                return False
+
+        eventually(served)
+        eventually(lambda: self.agent.log.count("renewed from") == 2)
+        publish = self.context(fresh, self.client)
+        body = f'{{"url": "{self.target}/after-it"}}'
+        with (
+            socket.create_connection(("127.0.0.1", self.fleet.port), 10) as plain,
+            publish.wrap_socket(plain, server_hostname="127.0.0.1") as secured,
+        ):
+            secured.sendall(
+                "POST /api/v1/config HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                "Authorization: Basic YWRtaW46YWRtaW4xMjM=\r\nContent-Type: application/json\r\n"
+                f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
+            )
+            self.assertIn(b" 200 ", secured.recv(65536))
+        hit = self.context(fresh, None)
+        eventually(lambda: b"/after-it" in self.get(self.worker_port, "/hit", hit))

@@ -1,0 +1,91 @@
+"""The page of limits, held against the code: docs/reference/limits.rst."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd import http, jsontext, wire
+from confd.controller import configs_api, events, intake, refusals
+from confd.controller.store import engines
+from confd.daemon import RESERVED
+from confd.heads import MAX_HEAD_BYTES
+from confd.options import read, settings_of
+from confd.settings import ROLES, AgentSettings, ControllerSettings, WorkerSettings
+from confd.web import endpoint, eventstream, incoming, throttle
+from confd.web.channel import BoundedChannel
+from confd.web.site import Limits
+from confd.worker import upstream
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "limits.rst"
+
+CONTROLLER, AGENT, WORKER = (read(role, {}, {}) for role in (ControllerSettings, AgentSettings, WorkerSettings))
+SITE = Limits(body=CONTROLLER.max_config_bytes)
+
+
+def seconds(number: float) -> str:
+    """As the page writes it."""
+    return f"{number:.0f} s"
+
+
+#: What the code says, by the beginnings of the rows.
+SAID = {
+    "body of a configuration": f"{SITE.body} bytes",
+    "body of anything else": f"{SITE.stranger} bytes",
+    "headers of a request": f"{BoundedChannel.totalHeadersSize} bytes, {BoundedChannel.maxHeaders} headers",
+    "from the first byte": seconds(SITE.header_seconds),
+    "from there": seconds(SITE.body_seconds),
+    "silence": seconds(SITE.idle_seconds),
+    "parameters of a query": str(incoming._MOST_PARAMETERS),
+    "depth of a document": f"{jsontext.MAX_DEPTH}, {jsontext.MAX_INTEGER}",
+    "requests in flight": seconds(SITE.drain_seconds),
+    f"connections at a time; fewer where the limit of open files, less {RESERVED}": str(CONTROLLER.max_connections),
+    "of these, from one address": str(CONTROLLER.max_connections_per_address),
+    "wrong passwords": str(CONTROLLER.login_failures),
+    "addresses that are remembered": str(throttle.MOST_FAILING),
+    "what a reader of a stream": seconds(eventstream.PATIENCE),
+    "watchers": str(events.MOST_WATCHERS),
+    "publishes that wait": f"{configs_api.MOST_WAITING}, each 600 s",
+    "items on a page": "500",
+    "writes, and reports": str(engines.MAX_WAITING),
+    "refusals that wait": str(refusals.MOST_WAITING),
+    "versions of a namespace": f"{CONTROLLER.history_keep} (all)",
+    "connecting; a whole call": f"{seconds(http.CONNECT_TIMEOUT)}, {seconds(http.CALL_TIMEOUT)}",
+    "head of an answer": f"{MAX_HEAD_BYTES} bytes",
+    "body of an answer": f"{wire.MAX_ANSWER_BYTES} bytes",
+    "redirects that an agent follows": "0",
+    "pause between two attempts": seconds(AGENT.backoff_max),
+    "one fetch": seconds(WORKER.hit_timeout),
+    "answer of an upstream": f"{WORKER.hit_max_bytes} bytes",
+    "redirects, each checked": str(upstream.MAX_REDIRECTS),
+    "fetches at a time": str(upstream.MAX_IN_FLIGHT),
+}
+
+
+class PageTests(SynchronousTestCase):
+    """Every row."""
+
+    def rows(self) -> list[list[str]]:
+        """The cells of each row that names a limit."""
+        found = re.findall(r"\* - (.+)\n +- (.+)\n +- (.+)\n", PAGE.read_text())
+        return [list(row) for row in found[1:] if row[1].strip() != "-"]
+
+    def test_values(self) -> None:
+        """As the code has them, each once."""
+        rows = self.rows()
+        self.assertEqual(len(rows), len(SAID))
+        for what, value in SAID.items():
+            self.assertEqual([row[1] for row in rows if row[0].startswith(what)], [value], what)
+        self.assertEqual(intake.MAX_WAITING, engines.MAX_WAITING)
+        self.assertEqual(SITE.stranger, endpoint.SMALL_BODY)
+
+    def test_settings_and_tests(self) -> None:
+        """What is named is there."""
+        settings = {each.name for role in ROLES for each in settings_of(role)}
+        for *_, named in self.rows():
+            *setting, test = re.findall("``(.+?)``", named)
+            self.assertLessEqual(set(setting), settings)
+            self.assertIsNotNone(find_spec(test), test)
