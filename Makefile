@@ -9,8 +9,8 @@ PYTHON ?= $(shell for each in python3.13 python3.12 python3.11 python3; do \
 	done)
 
 .PHONY: help run run-controller run-controller-redis run-controller-nats run-agent run-agent-redis run-agent-nats \
-	run-agent-stream run-worker test test-containers check bench-fanout bench-kill bench-proof docker-build docker-up \
-	docker-down docker-logs clean
+	run-agent-stream run-worker test docs swagger test-containers test-systemd check audit dist news changelog release-check \
+	test-faults test-mutants soak bench bench-watchdog bench-fanout bench-kill bench-proof docker-build docker-up docker-down docker-logs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,8 +55,35 @@ check: $(VENV)/check.stamp  ## lint, format, types, architecture
 	$(BIN)/mypy
 	@$(MAKE) --no-print-directory test ARGS="tests.test_architecture"
 
+audit: $(VENV)/audit.stamp  ## look for published advisories on what is installed
+	@$(BIN)/python scripts/audit.py
+
+docs: $(VENV)/docs.stamp  ## build the pages, docs/_build/html/index.html
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going docs docs/_build/html
+
 test-containers:  ## run every profile of docker-compose.yml end to end; COMPOSE names the command, ARGS picks profiles
 	scripts/test-containers.py $(ARGS)
+
+test-systemd:  ## run the systemd units in a container that systemd runs, as root; ENGINE names docker or podman
+	scripts/test-systemd.py
+
+swagger: $(VENV)/docs.stamp  ## write the API documents, build/openapi/*.json
+	@$(BIN)/python scripts/openapi.py build/openapi
+
+dist: $(VENV)/release.stamp  ## build wheel and sdist, dist/*; needs no network once its tools are there
+	rm -rf build dist
+	$(BIN)/python -m build --no-isolation .
+
+news: $(VENV)/release.stamp  ## show what the changelog will say of the next release
+	$(BIN)/towncrier build --draft
+
+changelog: $(VENV)/release.stamp  ## move the news to CHANGELOG.rst, under the version in confd/__init__.py
+	$(BIN)/towncrier build --yes
+
+release-check: dist $(VENV)/test.stamp  ## see whether a release can be made: the files install and run, older databases are read
+	$(BIN)/towncrier build --draft >/dev/null
+	@$(MAKE) --no-print-directory test \
+		ARGS="tests.test_release tests.integration.test_packaging tests.agent.test_historic tests.controller.store.test_historic"
 
 # What compose acts on: make docker-up PROFILE=redis
 PROFILE ?= nats
@@ -75,6 +102,21 @@ docker-down:  ## stop it; what it stored stays
 docker-logs:  ## follow its logs
 	$(COMPOSE) --profile $(PROFILE) logs --follow
 
+bench: $(VENV)/test.stamp  ## answer all questions of benchmarks/ into docs/benchmarks; ARGS=--full at full size
+	$(BIN)/python -m benchmarks.everything $(ARGS)
+
+bench-watchdog: $(VENV)/test.stamp  ## fail if a poll or a publish takes twice what benchmarks/baseline.json has
+	$(BIN)/python -m benchmarks.watchdog $(ARGS)
+
+test-faults: $(VENV)/test.stamp  ## inject every fault for real, and print what became of the promises; ARGS picks rows
+	$(BIN)/python -m tests.faults $(ARGS)
+
+test-mutants: $(VENV)/test.stamp  ## break confd on purpose in many ways, and see that a test notices each
+	$(BIN)/python -m tests.faults.mutants $(ARGS)
+
+soak: $(VENV)/test.stamp  ## load and random faults for 20 minutes: what grows, what is lost?
+	$(BIN)/python -m tests.faults.soak $(ARGS)
+
 bench-fanout: $(VENV)/test.stamp  ## measure from publish to the last of 1000 and 5000 agents, beside the raw brokers
 	$(BIN)/python -m benchmarks.fanout $(ARGS)
 
@@ -85,8 +127,8 @@ bench-proof: $(VENV)/test.stamp  ## measure from publish until 1000 and 5000 age
 	$(BIN)/python -m benchmarks.proof $(ARGS)
 
 clean:  ## remove what these targets made
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .hypothesis _trial_temp* confd-data
-	find confd tests twisted benchmarks \( -name __pycache__ -o -name dropin.cache \) -prune -exec rm -rf {} +
+	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .ruff_cache .hypothesis _trial_temp* confd-data
+	find confd tests twisted benchmarks docs \( -name __pycache__ -o -name dropin.cache \) -prune -exec rm -rf {} +
 
 # A stamp is older than the files that say what to install when they change, and is then made anew.
 $(VENV)/run.stamp: setup.cfg pyproject.toml
@@ -97,6 +139,18 @@ $(VENV)/run.stamp: setup.cfg pyproject.toml
 
 $(VENV)/test.stamp: $(VENV)/run.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@touch $@
+
+$(VENV)/release.stamp: $(VENV)/run.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[release]'
+	@touch $@
+
+$(VENV)/docs.stamp: $(VENV)/test.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	@touch $@
+
+$(VENV)/audit.stamp: $(VENV)/run.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[audit]'
 	@touch $@
 
 $(VENV)/check.stamp: $(VENV)/test.stamp

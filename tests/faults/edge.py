@@ -1,0 +1,283 @@
+"""Clients that take all they can get: F-33 to F-37, F-56."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from contextlib import suppress
+
+from attrs import define, field
+
+from confd.wire import basic_authorization
+from tests.faults.rows import row
+from tests.faults.scene import Scene, descriptors, percentile, resident
+from tests.integration.fleet import ADMIN, eventually
+
+#: Addresses of loopback that clients come from: one of them may have 64 connections only.
+FIRST_ADDRESS = 20
+
+
+HOST = b"Host: localhost\r\n"
+
+
+AUTH = b"Authorization: " + basic_authorization(*ADMIN) + b"\r\n"
+
+
+@define(eq=False)
+class Crowd:
+    """Connections from many addresses of loopback."""
+
+    port: int
+    each: int = 40
+    sockets: list[socket.socket] = field(factory=list)
+
+    def __enter__(self) -> Crowd:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for connection in self.sockets:
+            connection.close()
+
+    def connect(self, count: int, first: bytes = b"") -> int:
+        """Make so many connections, and send the first bytes on each; returns how many were not refused."""
+        for number in range(count):
+            source = f"127.0.0.{FIRST_ADDRESS + number // self.each}"
+            with suppress(OSError):
+                connection = socket.create_connection(("127.0.0.1", self.port), 5, (source, 0))
+                connection.settimeout(5)
+                self.sockets.append(connection)
+                connection.sendall(first)
+        return len(self.sockets)
+
+    def send(self, data: bytes) -> None:
+        """Send to all that still take it."""
+        for connection in self.sockets:
+            with suppress(OSError):
+                connection.sendall(data)
+
+    def open(self) -> int:
+        """How many the other side has not ended."""
+        return sum(map(_is_open, self.sockets))
+
+
+def _is_open(connection: socket.socket) -> bool:
+    connection.setblocking(False)
+    try:
+        while data := connection.recv(65536):
+            del data
+        return False
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
+def converse(port: int, raw: bytes, timeout: float = 10) -> bytes:
+    """Send bytes and read until the other side ends."""
+    with socket.create_connection(("127.0.0.1", port), timeout) as connection:
+        found = b""
+        with suppress(OSError):
+            connection.sendall(raw)
+        with suppress(OSError):
+            while piece := connection.recv(65536):
+                found += piece
+        return found
+
+
+def _others(scene: Scene, seconds: float) -> float:
+    """How long others wait for an answer meanwhile: the 99th of 100."""
+    took = []
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        began = time.monotonic()
+        scene.claim(scene.get() == 200, "others are served")
+        took.append(time.monotonic() - began)
+        time.sleep(0.05)
+    return percentile(took, 0.99)
+
+
+@row(
+    "F-33",
+    "slow-loris",
+    "1 000 connections, one byte of a header a second each",
+    "none older than 11 s; GET p99 100 ms",
+    agents=0,
+)
+def slow_headers(scene: Scene) -> None:
+    scene.begin()
+    with Crowd(scene.fleet.port) as crowd:
+        crowd.connect(1000, b"GET / HTTP/1.1\r\n")
+        joined = time.monotonic()
+        waited = []
+        while crowd.open() and time.monotonic() < joined + 20:
+            crowd.send(b"X")
+            waited.append(_others(scene, 1.0))
+        scene.claim(not crowd.open(), "all are cut off")
+        scene.at_most(time.monotonic() - joined, 12, "until all are cut off")
+        scene.at_most(max(waited[1:] or waited), 0.1, "p99 of GET")
+    scene.awaits(lambda: descriptors(scene.controller.pid) < 60, 5, "their files are free")
+
+
+@row(
+    "F-34",
+    "slow body",
+    "100 connections, one byte of a body a second each",
+    "none older than 31 s; others served",
+    agents=0,
+    needs=(),
+)
+def slow_body(scene: Scene) -> None:
+    scene.begin()
+    head = b"POST /api/v1/config HTTP/1.1\r\n" + HOST + AUTH + b"Content-Type: application/json\r\n"
+    with Crowd(scene.fleet.port) as crowd:
+        crowd.connect(100, head + b"Content-Length: 900\r\n\r\n{")
+        joined = time.monotonic()
+        while crowd.open() and time.monotonic() < joined + 45:
+            crowd.send(b" ")
+            scene.claim(scene.get() == 200, "others are served")
+            time.sleep(1)
+        scene.claim(not crowd.open(), "all are cut off")
+        scene.at_most(time.monotonic() - joined, 33, "until all are cut off")
+
+
+@row(
+    "F-34 reader",
+    "slow reader of an answer",
+    "100 connections that ask for 200 documents of 60 kB and read nothing",
+    "memory +3 MiB each; others served; cut off",
+    agents=0,
+)
+def slow_reader(scene: Scene) -> None:
+    scene.begin()
+    scene.fleet.publish({"url": "http://127.0.0.1/", "pad": "x" * 60_000})
+    before = resident(scene.controller.pid)
+    ask = b"GET /api/v1/config HTTP/1.1\r\n" + HOST + AUTH + b"\r\n"
+    with Crowd(scene.fleet.port) as crowd:
+        crowd.connect(100, ask * 200)
+        wait = _others(scene, 5)
+        grown = resident(scene.controller.pid) - before
+        scene.claim(grown < 100 * 3 * 2**20, f"memory is bounded: {grown / 2**20:.0f} MiB more")
+        scene.at_most(wait, 0.5, "p99 of GET")
+    scene.awaits(lambda: descriptors(scene.controller.pid) < 60, 60, "their files are free")
+
+
+@row(
+    "F-35",
+    "huge bodies",
+    "Content-Length: 99999999999, and chunks without end",
+    "413 and closed; memory +8 MiB; no file",
+    agents=0,
+    quick=True,
+)
+def huge_bodies(scene: Scene) -> None:
+    temporary = scene.folder / "tmp"
+    temporary.mkdir()
+    scene.controller.environ["TMPDIR"] = str(temporary)
+    scene.begin()
+    before = resident(scene.controller.pid)
+    head = b"POST /api/v1/config HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n"
+    for authorization in (b"", AUTH):
+        answer = converse(scene.fleet.port, head + authorization + b"Content-Length: 99999999999\r\n\r\n" + b"x" * 1000)
+        scene.claim(b" 413 " in answer[:20] or b" 401 " in answer[:20], f"refused: {answer[:20]!r}")
+        with socket.create_connection(("127.0.0.1", scene.fleet.port), 10) as connection:
+            connection.sendall(head + authorization + b"Transfer-Encoding: chunked\r\n\r\n")
+            began = time.monotonic()
+            with suppress(OSError):
+                while time.monotonic() < began + 10:
+                    connection.sendall(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+            scene.at_most(time.monotonic() - began, 3, "closed")
+    grown = resident(scene.controller.pid) - before
+    scene.claim(grown < 8 * 2**20, f"memory is bounded: {grown / 2**20:.1f} MiB more")
+    scene.claim(not list(temporary.iterdir()), "no temporary file")
+    scene.claim(scene.get() == 200, "others are served")
+
+
+@row(
+    "F-36",
+    "forms",
+    "300 000 form fields; 5 000 multipart parts",
+    "415; others wait 100 ms at most",
+    agents=0,
+    quick=True,
+)
+def forms(scene: Scene) -> None:
+    scene.begin()
+    fields = b"&".join(b"a%d=1" % number for number in range(100_000))
+    parts = b"".join(b"--b\r\nContent-Disposition: form-data; name=x\r\n\r\n1\r\n" for _ in range(5000)) + b"--b--\r\n"
+    kinds = ((b"application/x-www-form-urlencoded", fields), (b"multipart/form-data; boundary=b", parts))
+    for kind, body in kinds:
+        head = b"POST /api/v1/config HTTP/1.1\r\n" + HOST + AUTH + b"Content-Type: " + kind
+        head += b"\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+        sender = threading.Thread(target=converse, args=(scene.fleet.port, head + body))
+        sender.start()
+        scene.at_most(_others(scene, 0.5), 0.1, "p99 of GET")
+        sender.join()
+        answer = converse(scene.fleet.port, head + body)
+        scene.claim(b" 415 " in answer[:20] or b" 413 " in answer[:20], f"refused: {answer[:20]!r}")
+    scene.read_database()
+
+
+@row(
+    "F-37",
+    "many connections",
+    "4 000 streams from 100 addresses",
+    "served, or refused cleanly; GET p99 250 ms; memory 60 kB each",
+    agents=0,
+    most=240,
+)
+def many_connections(scene: Scene) -> None:
+    scene.begin()
+    pid = scene.controller.pid
+    before, files = resident(pid), descriptors(pid)
+    ask = b"GET /api/v1/stream HTTP/1.1\r\n" + HOST + AUTH + b"\r\n"
+    with Crowd(scene.fleet.port) as crowd:
+        count = crowd.connect(4000, ask)
+        scene.at_most(_others(scene, 3), 0.25, "p99 of GET")
+        scene.claim(crowd.open() > count * 0.99, f"served: {crowd.open()} of {count}")
+        each = (resident(pid) - before) / count
+        scene.claim(each < 60_000, f"memory of each is bounded: {each:.0f} bytes")
+    scene.awaits(lambda: descriptors(pid) <= files + 5, 30, "their files are free")
+
+
+@row(
+    "F-37 address",
+    "one client with 500 connections",
+    "500 connections from one address",
+    "others served, GET p99 250 ms",
+    agents=0,
+)
+def one_address(scene: Scene) -> None:
+    scene.begin()
+    with Crowd(scene.fleet.port, each=500) as crowd:
+        crowd.connect(500)
+        scene.at_most(_others(scene, 2), 0.25, "p99 of GET")
+
+
+@row(
+    "F-56",
+    "streams that nobody reads",
+    "100 readers that read nothing, 60 changes of 60 kB",
+    "memory +1 MiB each; cut off; GET p99 250 ms",
+    agents=0,
+)
+def unread_streams(scene: Scene) -> None:
+    scene.begin()
+    pid = scene.controller.pid
+    before = resident(pid)
+    ask = b"GET /api/v1/stream HTTP/1.1\r\n" + HOST + AUTH + b"\r\n"
+    with Crowd(scene.fleet.port) as crowd:
+        for number in range(100):
+            connection = socket.socket()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.bind((f"127.0.0.{FIRST_ADDRESS + number // 40}", 0))
+            connection.connect(("127.0.0.1", scene.fleet.port))
+            connection.sendall(ask)
+            crowd.sockets.append(connection)
+        eventually(lambda: scene.total("confd_stream_readers") >= 100)
+        for number in range(60):
+            scene.fleet.publish({"url": "http://127.0.0.1/", "n": number, "pad": "x" * 60_000})
+        scene.at_most(_others(scene, 2), 0.25, "p99 of GET")
+        each = (resident(pid) - before) / 100
+        scene.claim(each < 2**20, f"memory of each: {each / 2**20:.2f} MiB")
+        scene.awaits(lambda: scene.total("confd_stream_readers") == 0, 25, "all are cut off")

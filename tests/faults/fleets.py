@@ -1,0 +1,263 @@
+"""Agents, workers and operators that are not as they should be: F-57 to F-65."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sqlite3
+import threading
+import time
+from http.server import BaseHTTPRequestHandler
+
+from confd import jsontext
+from tests.faults.poison import poisoned
+from tests.faults.rows import row
+from tests.faults.scene import Scene
+from tests.faults.storage import until_ended
+from tests.integration.arena import BOUND
+from tests.integration.fleet import ADMIN, PATIENCE, base_of, request
+from tests.integration.recorder import QuietServer
+
+
+@row(
+    "F-57",
+    "many agents come back at once",
+    "12 agents, the controller down for 20 s",
+    "all in 35 s; not in one wave",
+    strategy="STREAM",
+    agents=12,
+    most=240,
+)
+def come_back(scene: Scene) -> None:
+    scene.begin()
+    scene.controller.stop(signal.SIGKILL)
+    time.sleep(20)
+    began = time.monotonic()
+    scene.start_controller()
+    scene.publish()
+    scene.converges(35)
+    arrived = sorted(each.at - began for each in scene.history.events if each.kind == "delivered" and each.at > began)
+    scene.claim(arrived[-1] - arrived[0] > 0.5, f"they come one by one: {[round(each, 1) for each in arrived]}")
+
+
+@row("F-58", "two agents with one id", "state folder copied", "no crash; nobody goes back to an older one", agents=2)
+def one_id(scene: Scene) -> None:
+    scene.begin()
+    first, second = scene.agents
+    scene.agents[second].stop()
+    for ending in ("", ".id", ".token"):
+        if (kept := scene.folder / f"{first}.cache{ending}").exists():
+            shutil.copyfile(kept, scene.folder / f"{second}.cache{ending}")
+    scene.restart_agent(second)
+    for _ in range(5):
+        scene.publish()
+        time.sleep(0.5)
+    scene.converges(BOUND)
+    scene.claim(all(each.up() for each in scene.agents.values()), "both live")
+
+
+@row(
+    "F-59",
+    "two agents on one worker",
+    "one of them cut off from the controller for a while",
+    "the worker never goes back to an older one",
+    agents=0,
+)
+def one_worker(scene: Scene) -> None:
+    scene.start_controller()
+    worker = scene.fleet.worker()
+    worker.start()
+    slow = ["--controller-url", f"http://127.0.0.1:{scene.proxies[0].port}", "--backoff-max", "2"]
+    for agent in (scene.fleet.agent(worker, "one", ops=True), scene.fleet.agent(worker, "two", *slow, ops=True)):
+        agent.start()
+    seen: list[int] = []
+    for turn in range(12):
+        if turn % 4 == 2:
+            scene.proxies[0].blackhole()
+        if turn % 4 == 3:
+            scene.proxies[0].heal()
+        version = scene.fleet.publish(scene.document()).json()["version"]
+        until = time.monotonic() + 1.2
+        while time.monotonic() < until:
+            answer = request("GET", f"{base_of(worker)}/config")
+            if answer.status == 200:
+                seen.append(int(answer.json()["version"].rpartition(".")[2]))
+    scene.proxies[0].heal()
+    scene.claim(seen == sorted(seen), f"never back: {seen}")
+    url = f"{base_of(worker)}/config"
+    scene.awaits(lambda: request("GET", url).json()["version"].endswith(f".{version}"), BOUND, "the newest")
+
+
+class Fussy:
+    """
+    A worker with a mind of its own.
+
+    @ivar refuses: whether it answers 422 to what it is given.
+    @ivar lies: whether it answers 200, and keeps what it has.
+    @ivar given: how often it was given something.
+    """
+
+    def __init__(self) -> None:
+        self.refuses = self.lies = False
+        self.given = 0
+        held: dict[str, object] = {}
+        fussy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                fussy.given += 1
+                if fussy.refuses:
+                    return self.answer(422, {"error": "That is not to my taste.", "code": "refused"})
+                if not fussy.lies:
+                    document = jsontext.decode(body)
+                    held.update(
+                        config=document, version=self.headers["X-Config-Version"], applied_at="2026-01-01T00:00:00Z"
+                    )
+                    held.update(checksum=jsontext.checksum(document))
+                return self.answer(200, {"message": "Configuration updated"})
+
+            def do_GET(self) -> None:
+                if self.path == "/health":
+                    known = {"status": "ok", "has_config": bool(held), "version": held.get("version"), "boot_id": "1"}
+                    return self.answer(200, known)
+                return (
+                    self.answer(200, held) if held else self.answer(404, {"error": "None.", "code": "no_configuration"})
+                )
+
+            def answer(self, status: int, value: object) -> None:
+                body = jsontext.encode(value)
+                self.send_response(status)
+                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Quiet."""
+
+        self.server = QuietServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def __enter__(self) -> Fussy:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return f"http://127.0.0.1:{self.server.server_port}"
+
+
+def _listed(scene: Scene, state: str, version: int) -> bool:
+    """Whether the controller says that its only agent is in this state with this version."""
+    url = f"{scene.fleet.url}/api/v1/config/versions/{version}/convergence"
+    answer = request("GET", url, auth=ADMIN)
+    return answer.status == 200 and answer.json()[state] == 1
+
+
+@row(
+    "F-60",
+    "worker refuses a version",
+    "a worker that answers 422",
+    "seen in 12.4 s; not hammered; the next one goes through",
+    agents=0,
+)
+def refused(scene: Scene) -> None:
+    with Fussy() as worker:
+        scene.start_controller()
+        agent = scene.fleet.agent(worker.url, "agent", ops=True)
+        agent.start()
+        scene.until(lambda: _listed(scene, "applied", 1), "applied", PATIENCE)
+        worker.refuses, before = True, worker.given
+        version = scene.fleet.publish(scene.document()).json()["version"]
+        scene.awaits(lambda: _listed(scene, "failed", version), BOUND, "the refusal is seen")
+        time.sleep(5)
+        scene.claim(worker.given - before <= 4, f"not hammered: given {worker.given - before} times")
+        worker.refuses = False
+        version = scene.fleet.publish(scene.document()).json()["version"]
+        scene.awaits(lambda: _listed(scene, "applied", version), BOUND, "the next one is applied")
+        scene.claim(agent.up(), "the agent lives")
+        scene.fleet.close()
+
+
+@row(
+    "F-61",
+    "worker says 200 and does nothing",
+    "a worker that keeps what it has",
+    "applied is not reported; seen in 15 s",
+    agents=0,
+)
+def liar(scene: Scene) -> None:
+    with Fussy() as worker:
+        scene.start_controller()
+        agent = scene.fleet.agent(worker.url, "agent", ops=True)
+        agent.start()
+        scene.until(lambda: _listed(scene, "applied", 1), "applied", PATIENCE)
+        worker.lies = True
+        version = scene.fleet.publish(scene.document()).json()["version"]
+        scene.awaits(
+            lambda: scene.ready(agent).status == 503 or _listed(scene, "failed", version), 15, "the lie is seen"
+        )
+        scene.claim(not _listed(scene, "applied", version), "applied is not reported")
+        worker.lies = False
+        scene.awaits(lambda: _listed(scene, "applied", version), 35, "applied once it is true")
+        scene.fleet.close()
+
+
+@row("F-63", "database of a newer release", "PRAGMA user_version raised", "refuses to start, and says why", agents=0)
+def newer_release(scene: Scene) -> None:
+    scene.begin()
+    scene.controller.stop()
+    database = scene.folder / "controller.db"
+    with sqlite3.connect(database) as connection:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        connection.execute(f"PRAGMA user_version = {version + 1}")
+    connection.close()
+    scene.at_most(until_ended(scene.controller), 4, "the refusal to start")
+    scene.claim("newer" in scene.controller.log, "the reason is said")
+    with sqlite3.connect(database) as connection:
+        connection.execute(f"PRAGMA user_version = {version}")
+    connection.close()
+    scene.start_controller()
+    scene.read_database()
+
+
+@row(
+    "F-63 fields",
+    "a controller of a later release",
+    "answers with fields that nobody knows yet",
+    "agents go on",
+    agents=0,
+)
+def unknown_fields(scene: Scene) -> None:
+    poisoned(scene, [lambda body: body | {"later": {"x": [1]}, "another": "field"}], applied=True)
+
+
+@row(
+    "F-65",
+    "password changed",
+    "the controller started again with another one, and back",
+    "agents keep what they have, and converge",
+)
+def password_changed(scene: Scene) -> None:
+    scene.begin()
+    held = scene.history.newest()
+    scene.controller.stop()
+    scene.controller.environ["AGENT_PASSWORD"] = "correct-horse-battery"
+    scene.controller.start()
+    agent = scene.agents[scene.only]
+    # One that has a token of its own does not even notice.
+    time.sleep(3 * scene.pause)
+    scene.claim(scene.history.in_force(scene.only) == held, "what it has stays in force")
+    scene.claim(agent.up(), "the agent lives")
+    scene.controller.stop()
+    del scene.controller.environ["AGENT_PASSWORD"]
+    scene.start_controller()
+    scene.publish()
+    scene.converges(BOUND + 4)

@@ -1,0 +1,251 @@
+"""The builds that are broken on purpose; nothing else of the suite knows of them."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+
+@frozen
+class Edit:
+    """
+    Words that are replaced.
+
+    @ivar file: under C{confd}.
+    @ivar old: what must be there exactly once.
+    """
+
+    file: str
+    old: str
+    new: str
+
+
+@frozen
+class Mutant:
+    """
+    One broken build.
+
+    @ivar tests: the smallest set of tests that must be red on it, for trial.
+    @ivar rows: rows of the fault suite that must be red on it.
+    """
+
+    name: str
+    edits: tuple[Edit, ...]
+    tests: tuple[str, ...]
+    rows: str = ""
+
+
+MUTANTS = (
+    Mutant(
+        "commits are not synced (synchronous=NORMAL)",
+        (
+            Edit("controller/store/connections.py", "synchronous = FULL", "synchronous = NORMAL"),
+            Edit("controller/store/connections.py", '!= ("wal", 2)', '!= ("wal", 1)'),
+        ),
+        ("tests.controller.store.test_connections",),
+        "F-02",
+    ),
+    Mutant(
+        "answered before the commit",
+        (
+            Edit(
+                "controller/store/engines.py",
+                'cursor.execute("BEGIN IMMEDIATE")',
+                'vars(connection).update(commit=int) or connection.in_transaction or cursor.execute("BEGIN IMMEDIATE")',
+            ),
+            Edit(
+                "controller/store/engines.py",
+                'cursor.execute("COMMIT")',
+                'connection.total_changes % 7 or cursor.execute("COMMIT")',
+            ),
+        ),
+        ("tests.controller.store.test_engines",),
+        "F-01",
+    ),
+    Mutant(
+        "several writers, deferred transactions",
+        (
+            Edit("controller/store/engines.py", "BEGIN IMMEDIATE", "BEGIN"),
+            Edit("controller/store/engines.py", "if self._under_way or not self._waiting", "if not self._waiting"),
+            Edit("controller/store/engines.py", "cp_max=most", "cp_max=3"),
+        ),
+        ("tests.controller.store.test_engines",),
+        "G2",
+    ),
+    Mutant(
+        "older ones are applied (!= for >)",
+        (Edit("model.py", "Verdict.NEWER if there > here", "Verdict.NEWER if there != here"),),
+        ("tests.test_model",),
+        "F-12",
+    ),
+    Mutant(
+        "remembered before it is handed over",
+        (
+            Edit(
+                "agent/forwarder.py",
+                "        self._left = None\n        delivery = self._delivery_of(target)\n",
+                "        self._left = None\n        delivery = self._delivery_of(target)\n"
+                "        self.applied = target\n"
+                "        if delivery is not None:\n"
+                "            delivery.end(ReportState.APPLIED, self._clock.seconds())\n",
+            ),
+        ),
+        ("tests.agent.test_forwarder",),
+    ),
+    Mutant(
+        "what the worker holds is not read back",
+        (Edit("agent/forwarder.py", "if checksum not in (None, target.document.checksum)", "if False"),),
+        ("tests.agent.test_forwarder",),
+        "F-61",
+    ),
+    Mutant(
+        "no comparison after a connection",
+        (Edit("agent/strategies/pubsub.py", "        self._sink.hint()\n", "        pass\n"),),
+        ("tests.agent.strategies",),
+    ),
+    Mutant(
+        "no poll",
+        (Edit("agent/reconciler.py", "        self._loop.startService()\n", "        pass\n"),),
+        ("tests.agent.test_reconciler",),
+        "F-47",
+    ),
+    Mutant(
+        "caught up before it listens",
+        (
+            Edit(
+                "agent/strategies/pubsub.py",
+                "broker.listen(namespace, self._heard, self._connected)",
+                "broker.listen(namespace, self._heard, lambda: None)",
+            ),
+            Edit(
+                "agent/strategies/pubsub.py",
+                "        self._broker.startService()\n",
+                "        self._connected()\n        self._broker.startService()\n",
+            ),
+        ),
+        ("tests.agent.strategies.test_pubsub",),
+    ),
+    Mutant(
+        "given up after 10 attempts",
+        (
+            Edit(
+                "timing.py",
+                "ceiling = min(self.cap, self.base * 2 ** min(self._failures, 16))",
+                "ceiling = min(self.cap, self.base * 2**self._failures) if self._failures < 10 else 1e9",
+            ),
+        ),
+        ("tests.test_timing",),
+    ),
+    Mutant(
+        "cache without fsync",
+        (Edit("agent/disk.py", "            os.fsync(descriptor)\n        if", "        if"),),
+        (),
+        "F-03",
+    ),
+    Mutant(
+        "cache without rename",
+        (Edit("agent/disk.py", "        os.replace(fresh, path)\n", "        open(path, 'wb').write(content)\n"),),
+        ("tests.agent.test_disk",),
+        "F-09",
+    ),
+    Mutant(
+        "a damaged cache is believed",
+        (Edit("agent/disk.py", 'if found.get("checksum") != _checksum(body)', "if False"),),
+        ("tests.agent.test_disk",),
+    ),
+    Mutant(
+        "any signature will do",
+        (
+            Edit(
+                "signing.py",
+                "        if key is None:\n            return False\n",
+                "        if key is None:\n            return True\n",
+            ),
+            Edit(
+                "signing.py",
+                "InvalidSignature):\n            return False",
+                "InvalidSignature):\n            return True",
+            ),
+        ),
+        ("tests.test_signing",),
+        "F-23 REDIS",
+    ),
+    Mutant(
+        "timers on the wall clock",
+        (Edit("timing.py", "reactor.seconds = time.monotonic", "reactor.seconds = time.time"),),
+        ("tests.test_timing",),
+        "F-54",
+    ),
+    Mutant(
+        "bodies without a limit",
+        (
+            Edit(
+                "web/channel.py",
+                "        if size <= min(limits.body if request.trusted else limits.stranger, limits.body):\n",
+                "        if True:\n",
+            ),
+        ),
+        ("tests.web.test_site", "tests.web.test_channel"),
+        "F-35",
+    ),
+    Mutant(
+        "headers without a deadline",
+        (Edit("web/channel.py", "if begun and self._timer is None", "if False and self._timer is None"),),
+        ("tests.web.test_site", "tests.web.test_channel"),
+        "F-33",
+    ),
+    Mutant(
+        "bodies without a deadline",
+        (Edit("web/channel.py", "            if self.length != 0:\n", "            if False:\n"),),
+        ("tests.web.test_site", "tests.web.test_channel"),
+    ),
+    Mutant(
+        "readers that take nothing are not cut off",
+        (Edit("web/eventstream.py", "callLater(PATIENCE,", "callLater(PATIENCE * 1000,"),),
+        ("tests.controller.test_stream",),
+        "F-56",
+    ),
+    Mutant(
+        "always ready",
+        (Edit("web/ops.py", "        if troubles:\n", "        if not troubles and troubles:\n"),),
+        ("tests.web.test_ops",),
+        "F-08",
+    ),
+    Mutant(
+        "an address is checked, and another one connected to",
+        (
+            Edit(
+                "worker/connect.py",
+                "        error: Exception = DNSLookupError",
+                "        addresses = _Addresses()\n"
+                "        self._reactor.nameResolver.resolveHostName(addresses, self._host, self._port)\n"
+                "        hosts = await addresses.found\n"
+                "        error: Exception = DNSLookupError",
+            ),
+        ),
+        ("tests.worker.test_connect",),
+    ),
+    Mutant(
+        "requests that two readers take for different ones",
+        (Edit("web/channel.py", "        reason = self._ambiguity()\n", "        reason = None\n"),),
+        ("tests.web.test_smuggling",),
+        "F-40",
+    ),
+    Mutant(
+        "keys that come twice in JSON",
+        (Edit("jsontext.py", '        raise Malformed("duplicate_key"', '        Malformed("duplicate_key"'),),
+        ("tests.test_jsontext",),
+        "F-41",
+    ),
+    Mutant(
+        "a key of a retry is forgotten",
+        (
+            Edit(
+                "controller/store/configs.py",
+                "    if draft.idempotency_key is not None:\n        ",
+                "    if False:\n        ",
+            ),
+        ),
+        ("tests.controller.store.test_sql",),
+        "F-43",
+    ),
+)

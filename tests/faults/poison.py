@@ -1,0 +1,146 @@
+"""Controllers that answer what no agent may use: F-62 and S32."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Sequence
+from http.server import BaseHTTPRequestHandler
+from typing import Any
+
+from tests.faults.rows import row
+from tests.faults.scene import Scene
+from tests.integration.fleet import PATIENCE, request
+from tests.integration.recorder import QuietServer
+
+Poison = Callable[[dict[str, Any]], Any]
+
+
+def poisoned(scene: Scene, poisons: Sequence[Poison], applied: bool = False) -> None:
+    """
+    Let an agent talk to a controller whose answers to GET C{/api/v1/config} are changed on their way.
+
+    @param applied: whether it may use them.
+    """
+    scene.start_controller()
+    current: list[Poison] = [lambda body: body]
+    answered = [0]
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _pass_on(self) -> None:
+            size = int(self.headers.get("Content-Length") or 0)
+            kept = {
+                name: self.headers[name]
+                for name in ("Authorization", "X-Agent-ID", "Content-Type")
+                if name in self.headers
+            }
+            answer = request(
+                self.command, f"{scene.fleet.url}{self.path}", self.rfile.read(size) if size else None, None, kept
+            )
+            body = answer.body
+            if self.path.startswith("/api/v1/config") and answer.status == 200:
+                answered[0] += 1
+                changed = current[0](json.loads(body))
+                body = changed if isinstance(changed, bytes) else json.dumps(changed).encode()
+            self.send_response(answer.status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = _pass_on
+
+        def log_message(self, *_: object) -> None:
+            """Quiet."""
+
+    server = QuietServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    worker = scene.fleet.worker()
+    url = f"http://127.0.0.1:{server.server_port}"
+    agent = scene.fleet.agent(worker, "agent", "--controller-url", url, "--backoff-max", "1", ops=True)
+    try:
+        worker.start()
+        agent.start()
+        held = _in_force(scene, worker.health, None)
+        for poison in poisons:
+            current[0], before = poison, answered[0]
+            scene.fleet.publish(scene.document())
+            scene.until(lambda seen=before: answered[0] > seen + 1 or applied, "asked", PATIENCE * 2)
+            scene.claim(agent.up(), f"the agent lives after poison {poisons.index(poison)}")
+            if applied:
+                held = _in_force(scene, worker.health, held)
+            else:
+                time.sleep(0.2)
+                now = _version(worker.health)
+                scene.claim(now == held, f"poison {poisons.index(poison)} is not applied: {now}, {held} before")
+        current[0] = lambda body: body
+        scene.fleet.publish(scene.document())
+        with scene.recovers(15, "applies what is good"):
+            _in_force(scene, worker.health, held)
+    finally:
+        agent.stop()
+        server.shutdown()
+        server.server_close()
+
+
+def _version(health: str | None) -> object:
+    return request("GET", str(health)).json()["version"]
+
+
+def _in_force(scene: Scene, health: str | None, before: object) -> object:
+    """Wait until the worker has another version; that one."""
+    scene.until(lambda: _version(health) not in (None, before), "on another version", PATIENCE)
+    return _version(health)
+
+
+def _with(**fields: object) -> Poison:
+    return lambda body: body | fields
+
+
+POISONS: tuple[Poison, ...] = (
+    _with(version=2**63),
+    _with(version=-1),
+    _with(version="x"),
+    _with(version=None),
+    _with(epoch="x"),
+    _with(epoch=-1),
+    _with(checksum="sha256:" + "0" * 64),
+    _with(data={"url": "http://127.0.0.1/forged"}),
+    _with(data=None),
+    _with(cluster_id="ffffffff-ffff-4fff-bfff-ffffffffffff"),
+    lambda body: {},
+    lambda body: [],
+    lambda body: None,
+    lambda body: b"<html>Please log in</html>",
+    lambda body: json.dumps(body).encode()[:-10],
+    lambda body: b"\xff\xfe",
+    lambda body: b"",
+    lambda body: b"[" * 100_000,
+    lambda body: b"x" * 2**24,
+)
+
+
+@row(
+    "F-62",
+    "poisoned answers of the controller",
+    "19 kinds: numbers out of bounds, other contents, HTML, half a body, 16 MiB",
+    "applied 0; agents that end 0",
+    agents=0,
+    most=300,
+)
+def poisoned_answers(scene: Scene) -> None:
+    poisoned(scene, POISONS)
+
+
+@row(
+    "F-62 interval",
+    "poll intervals out of bounds",
+    "0 and -5 seconds in the controller's answers",
+    "taken as the nearest that is allowed; agents that end 0",
+    agents=0,
+)
+def poisoned_intervals(scene: Scene) -> None:
+    poisoned(scene, [_with(poll_interval_seconds=each) for each in (0, -5)], applied=True)

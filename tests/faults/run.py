@@ -1,0 +1,84 @@
+"""Plays rows: each round in a folder and a fleet of its own, whose history is judged in the end."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+from random import Random
+from types import FrameType
+
+from attrs import frozen
+
+from tests.faults.rows import Outcome, Row, clean_up
+from tests.faults.scene import Scene
+from tests.integration.history import violations
+from tests.integration.ways import Broker, NatsBroker, RedisBroker
+
+BROKERS = {"REDIS": RedisBroker, "NATS": NatsBroker}
+
+
+class GivenUp(Exception):
+    """A round took too long."""
+
+
+def _give_up(_signal: int, _frame: FrameType | None) -> None:
+    raise GivenUp("it took too long, and was given up")
+
+
+@frozen
+class Suite:
+    """
+    How rows are played.
+
+    @ivar seed: where all chance comes from.
+    @ivar rounds: how many times as many rounds.
+    @ivar slack: how many times as many seconds in each limit.
+    """
+
+    seed: int
+    rounds: float
+    slack: float
+
+    def play(self, row: Row) -> Outcome:
+        """All rounds of one."""
+        outcome = Outcome(row, why_not=row.missing())
+        if outcome.why_not is None:
+            began = time.monotonic()
+            for number in range(max(1, round(row.rounds * self.rounds))):
+                self._round(row, number, outcome)
+            outcome.took = time.monotonic() - began
+        print(f"{row.id:12} {outcome.took:6.1f} s  {outcome.verdict}", file=sys.stderr, flush=True)
+        return outcome
+
+    def _round(self, row: Row, number: int, outcome: Outcome) -> None:
+        folder = Path(tempfile.mkdtemp(prefix="confd-faults-"))
+        names = tuple(f"agent-{each}" for each in range(row.agents))
+        random = Random(f"{self.seed} {row.id} {number}")
+        scene = Scene(folder, row.strategy, random, _broker(row, folder), names=names, slack=self.slack)
+        signal.signal(signal.SIGALRM, _give_up)
+        signal.alarm(round(row.most * max(1.0, self.slack)))
+        found: list[str] = []
+        try:
+            scene.open()
+            row.run(scene)
+            scene.check_logs()
+        except Exception as error:
+            # Whatever it is, also a defect of the row: nothing was shown.
+            found.append(f"{type(error).__name__}: {error}"[:2000])
+        finally:
+            signal.alarm(0)
+            scene.close()
+        found += violations(scene.history.events)
+        outcome.runs += 1
+        outcome.violations += found
+        outcome.recovery = max(outcome.recovery, scene.recovery)
+        if found:
+            outcome.kept.append(str(folder))
+        clean_up(folder, keep=bool(found))
+
+
+def _broker(row: Row, folder: Path) -> Broker | None:
+    return BROKERS[row.strategy].make(folder / "broker") if row.strategy in BROKERS else None

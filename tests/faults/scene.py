@@ -1,0 +1,222 @@
+"""Where a fault happens: an arena with what faults need beside it, and the ends that every row must come to."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import sqlite3
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from confd import jsontext
+from confd.wire import basic_authorization
+from tests.integration.arena import INTERVAL, Arena
+from tests.integration.fleet import ADMIN, AGENT, PATIENCE, Process, Response, base_of, eventually, request
+from tests.test_metrics import samples
+
+#: What no log may hold.
+SECRETS = (ADMIN[1], AGENT[1], basic_authorization(*ADMIN).decode(), basic_authorization(*AGENT).decode())
+
+
+@define(eq=False)
+class Scene(Arena):
+    """
+    An arena, and what is claimed of what happens in it.
+
+    @ivar slack: by how much the limits in seconds are widened on a machine that has other things to do.
+    @ivar where: the beginning of the addresses that are published.
+    @ivar recovery: seconds of the slowest recovery.
+    """
+
+    slack: float = 1.0
+    where: str = "http://127.0.0.1"
+    recovery: float = field(default=0.0, init=False)
+    _numbers: Iterator[int] = field(factory=lambda: itertools.count(1_000_000), init=False)
+
+    # -- what is claimed --
+
+    def claim(self, kept: object, what: str) -> None:
+        """This must be so."""
+        self.history.claimed(what, bool(kept))
+
+    def at_most(self, seconds: float, limit: float, what: str) -> None:
+        """This must not take longer."""
+        self.claim(seconds <= limit * self.slack, f"{what}: {seconds:.3f} s, at most {limit * self.slack:g}")
+
+    @contextmanager
+    def recovers(self, within: float, what: str) -> Iterator[None]:
+        """What is awaited inside is a recovery; the waits themselves may take longer, so that figures are had."""
+        began = time.monotonic()
+        yield
+        took = time.monotonic() - began
+        self.recovery = max(self.recovery, took)
+        self.at_most(took, within, what)
+
+    def awaits(self, check: Callable[[], object], within: float, what: str) -> None:
+        """
+        This must come, and is a recovery.
+
+        @raise AssertionError: it did not.
+        """
+        with self.recovers(within, what):
+            self.until(check, what, within * self.slack + PATIENCE)
+
+    def converges(self, within: float) -> None:
+        """All agents are on the newest version soon."""
+        began = time.monotonic()
+        self.history.owed(within * self.slack)
+        with suppress(AssertionError):
+            eventually(self._settled, within * self.slack + 5)
+        self.recovery = max(self.recovery, time.monotonic() - began)
+
+    def check_logs(self) -> None:
+        """No process wrote what nobody may read, nor what nobody can read."""
+        for path in sorted(self.folder.glob("*.log")):
+            text = path.read_text(errors="replace")
+            self.claim("Traceback" not in text, f"no traceback in {path.name}")
+            self.claim(not any(each in text for each in SECRETS), f"no secret in {path.name}")
+
+    # -- what is done --
+
+    def begin(self, *before: str) -> None:
+        """Start the controller and the agents, and see the first change through."""
+        self.controller.before = list(before)
+        self.start_controller()
+        if self.agents:
+            self.start_agents()
+            self.publish()
+            self.until(self._settled, "settled", PATIENCE * 2)
+
+    def document(self) -> dict[str, Any]:
+        """One that was never published; they differ in size, so that commits differ in pages."""
+        number = next(self._numbers)
+        return {"url": f"{self.where}/{number}", "pad": "x" * (number * 37 % 3000)}
+
+    def post(self, query: str = "", headers: dict[str, str] | None = None) -> Response:
+        """Publish once; only what is answered with 200 is acknowledged."""
+        document = self.document()
+        answer = request("POST", f"{self.fleet.url}/api/v1/config?{query}", document, ADMIN, headers)
+        if answer.status == 200:
+            self.history.acknowledged(answer.headers["etag"].strip('"'), jsontext.checksum(document))
+        return answer
+
+    def get(self) -> int:
+        """The status of a read."""
+        return request("GET", f"{self.fleet.url}/api/v1/config", auth=AGENT).status
+
+    def ready(self, process: Process | None = None) -> Response:
+        """What a process says of itself; by default the controller."""
+        return request("GET", f"{base_of(process or self.controller)}/ready")
+
+    def metrics(self, process: Process | None = None) -> dict[tuple[str, Any], float]:
+        """The figures of a process; by default the controller's."""
+        return samples(request("GET", f"{base_of(process or self.controller)}/metrics").body)
+
+    def total(self, name: str, process: Process | None = None) -> float:
+        """The sum of one figure over its labels."""
+        return sum(value for (each, _), value in self.metrics(process).items() if each == name)
+
+    def restart_agent(self, name: str, wait: bool = True) -> None:
+        """Start one that was ended."""
+        self.history.started(name)
+        self.agents[name].start(wait=wait)
+
+    def listed(self) -> list[dict[str, Any]]:
+        """The agents, as the controller knows them."""
+        found: list[dict[str, Any]] = request("GET", f"{self.fleet.url}/api/v1/agents", auth=ADMIN).json()
+        return found
+
+    def read_database(self, path: Path | None = None) -> None:
+        """Hold what is on disk against what was acknowledged; nothing may write meanwhile."""
+        with sqlite3.connect(path or self.folder / "controller.db") as connection:
+            cluster = connection.execute("SELECT cluster_id FROM meta").fetchone()[0]
+            rows = connection.execute(
+                "SELECT epoch, version, document, checksum FROM revisions WHERE namespace = 'default' ORDER BY version"
+            ).fetchall()
+        connection.close()
+        for _, version, text, checksum in rows:
+            self.claim(jsontext.checksum(json.loads(text)) == checksum, f"version {version} is whole")
+        self.history.read((f"{cluster[:8]}.{epoch}.{version}", checksum) for epoch, version, _, checksum in rows)
+
+    @property
+    def only(self) -> str:
+        """The name of the agent, where there is one."""
+        return next(iter(self.agents))
+
+    @property
+    def pause(self) -> float:
+        """Seconds in which an agent polls once."""
+        return 1.2 * INTERVAL
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process holds."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+
+
+def descriptors(pid: int) -> int:
+    """How many files and sockets a process has open."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def processor(pid: int) -> float:
+    """Seconds of processor time that a process used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / 100
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value that so many of them do not exceed."""
+    return sorted(values)[min(len(values) - 1, int(len(values) * share))]
+
+
+@define(eq=False)
+class Load:
+    """
+    Writers that publish without end; of what is not answered nothing is known.
+
+    @ivar answers: how many of each status; 0 for none.
+    @ivar took: seconds of each answer.
+    """
+
+    scene: Scene
+    writers: int = 4
+    pause: float = 0.0
+    answers: Counter[int] = field(factory=Counter)
+    took: list[float] = field(factory=list)
+    _threads: list[threading.Thread] = field(factory=list)
+    _end: threading.Event = field(factory=threading.Event)
+
+    def __enter__(self) -> Load:
+        self._threads = [threading.Thread(target=self._write, daemon=True) for _ in range(self.writers)]
+        for each in self._threads:
+            each.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        for each in self._threads:
+            each.join()
+
+    def acked(self, count: int) -> None:
+        """Wait until so many were answered with 200; with fewer nothing is tested."""
+        eventually(lambda: self.answers[200] >= count, PATIENCE * 2)
+
+    def _write(self) -> None:
+        while not self._end.wait(self.pause):
+            began = time.monotonic()
+            try:
+                status = self.scene.post().status
+            except (OSError, http.client.HTTPException):
+                status = 0
+                self._end.wait(0.02)
+            self.answers[status] += 1
+            self.took.append(time.monotonic() - began)
