@@ -1,5 +1,5 @@
 """
-The four protocols as an agent speaks them: what it says first, and how the bytes that come back fall into messages.
+The protocols as an agent, or a watcher of etcd, speaks them: what it says first, and how bytes fall into messages.
 
 Nothing here keeps state or touches a socket: C{split} is given what has arrived and not been understood yet.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import json
+from base64 import b64decode, b64encode
 from typing import Protocol
 
 from attrs import define, frozen
@@ -16,6 +17,9 @@ from confd import wire
 
 #: The channel or subject of the raw publisher, which the broker treats like that of confd.
 RAW_CHANNEL = "raw"
+
+#: The one key of etcd, in Base64.
+ETCD_KEY = b64encode(b"config").decode()
 
 _END = b"\r\n"
 _AUTHORIZATION = wire.basic_authorization("agent", "secret123")
@@ -137,6 +141,33 @@ class Stream:
 
 
 @define(eq=False)
+class Etcd:
+    """A watch of one key through etcd's JSON gateway: a line of JSON for each change, in a chunked answer."""
+
+    hello: bytes = b""
+
+    def __attrs_post_init__(self) -> None:
+        body = json.dumps({"create_request": {"key": ETCD_KEY}}).encode()
+        self.hello = b"POST /v3/watch HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+
+    def split(self, buffer: bytes) -> tuple[list[Message], bytes]:
+        """See L{Dialect.split}; what is put is in the form of announcements, in Base64."""
+        messages: list[Message] = []
+        at = buffer.find(b"\r\n\r\n") + 4 if buffer.startswith(b"HTTP/") else 0
+        if at == 3:
+            return [], buffer
+        while (end := buffer.find(_END, at)) >= 0:
+            after = end + 4 + int(buffer[at:end], 16)
+            if len(buffer) < after:
+                break
+            at, told = after, json.loads(buffer[end + 2 : after - 2])["result"]
+            if told.get("created"):
+                messages.append(Message(Kind.READY))
+            messages += [Message(Kind.PUSHED, b64decode(each["kv"]["value"])) for each in told.get("events", ())]
+        return messages, buffer[at:]
+
+
+@define(eq=False)
 class Poller:
     """Conditional requests on a kept connection."""
 
@@ -169,11 +200,12 @@ class Poller:
 
 
 #: By the name of the strategy.
-DIALECTS: dict[str, type[Redis] | type[Nats] | type[Stream] | type[Poller]] = {
+DIALECTS: dict[str, type[Redis] | type[Nats] | type[Stream] | type[Poller] | type[Etcd]] = {
     "STREAM": Stream,
     "REDIS": Redis,
     "NATS": Nats,
     "POLLER": Poller,
+    "ETCD": Etcd,
 }
 
 

@@ -10,105 +10,33 @@ Run it with C{python -m benchmarks.fanout}; what the columns mean is in C{benchm
 from __future__ import annotations
 
 import argparse
-import contextlib
 import http.client
 import json
-import os
-import platform
-import select
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from attrs import asdict, define
 
-from benchmarks.dialects import DIALECTS, Nats, Redis, command
+from benchmarks.crowd import DEADLINE, Crowd
+from benchmarks.dialects import DIALECTS, Nats, Redis
 from benchmarks.figures import Figures, Sample, summary, table
-from tests.integration.fleet import Fleet, Process, clean_environment, request
+from benchmarks.host import Invalid, machine, on_core, resident
+from benchmarks.peers import EtcdServer
+from benchmarks.watchers import EtcdBench
+from tests.integration.fleet import Fleet, Process, request
 from tests.integration.servers import NatsServer, RedisServer, Server, missing
-
-#: Seconds that a publish gets to reach all agents.
-DEADLINE = 20.0
 
 #: Seconds between two looks at C{/health} meanwhile.
 _PULSE = 0.005
 
 _BROKERS: dict[str, type[Server]] = {"REDIS": RedisServer, "NATS": NatsServer}
-_ROOT = Path(__file__).resolve().parents[1]
 
-
-class Invalid(Exception):
-    """The run says nothing: something did not start, or does not answer as it should."""
-
-
-@define(eq=False)
-class Crowd:
-    """A process of L{benchmarks.fleet}."""
-
-    strategy: str
-    agents: int
-    controller: int
-    broker: int | None
-    interval: float
-    _child: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """
-        Start it; returns once all agents are subscribed.
-
-        @raise Invalid: they are not.
-        """
-        arguments = [self.strategy, "--controller", f"127.0.0.1:{self.controller}", "--agents", str(self.agents)]
-        arguments += ["--poll-interval", str(self.interval)]
-        if self.broker is not None:
-            arguments += ["--broker", f"127.0.0.1:{self.broker}"]
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.fleet", *arguments],
-            cwd=_ROOT,
-            env=clean_environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        ready = self.hear()["ready"]
-        if ready != self.agents:
-            raise Invalid(f"only {ready} of {self.agents} agents came to be subscribed")
-
-    def expect(self, key: str) -> None:
-        """Ask when all of them hold something; L{hear} tells."""
-        assert self._child is not None and self._child.stdin is not None
-        self._child.stdin.write(command(key=key, seconds=DEADLINE))
-        self._child.stdin.flush()
-
-    def said(self, seconds: float) -> bool:
-        """Whether it has something to say, after at most C{seconds}."""
-        assert self._child is not None and self._child.stdout is not None
-        return bool(select.select([self._child.stdout], [], [], seconds)[0])
-
-    def hear(self) -> dict[str, Any]:
-        """
-        What it says.
-
-        @raise Invalid: it has ended.
-        """
-        assert self._child is not None and self._child.stdout is not None
-        line = self._child.stdout.readline()
-        if not line:
-            raise Invalid("the fleet has ended")
-        found: dict[str, Any] = json.loads(line)
-        return found
-
-    def stop(self) -> None:
-        """End it."""
-        if self._child is not None:
-            self._child.kill()
-            self._child.communicate()
+#: What else has to be installed for a strategy.
+PROGRAMS = {"REDIS": "redis-server", "NATS": "nats-server", "ETCD": "etcd"}
 
 
 @define(eq=False)
@@ -193,33 +121,16 @@ class Bench:
         return longest
 
 
-@contextlib.contextmanager
-def on_core(number: int) -> Iterator[None]:
-    """Let the processes that are started meanwhile stay on one of the cores, where that can be chosen."""
-    if not hasattr(os, "sched_setaffinity"):
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {sorted(before)[number]})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
-
-
-def resident(pid: int) -> int:
-    """Bytes of memory that a process has (Linux)."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def make_bench(folder: Path, strategy: str, agents: int, interval: float) -> Bench:
+def make_bench(folder: Path, strategy: str, agents: int, interval: float) -> Bench | EtcdBench:
     """
     Build what is measured; nothing is started.
 
     @param folder: where the processes keep what they write.
     @param interval: mean seconds between two polls, for POLLER.
     """
+    if strategy == "ETCD":
+        etcd = EtcdServer(folder)
+        return EtcdBench(agents, etcd, Crowd(strategy, agents, None, etcd.port, interval))
     fleet, broker, options = Fleet(folder), None, ["--log-level", "warn"]
     if strategy in _BROKERS:
         broker = _BROKERS[strategy](folder / "broker")
@@ -248,17 +159,6 @@ def measure(strategy: str, agents: int, rounds: int, interval: float) -> Figures
         shutil.rmtree(folder)
 
 
-def machine() -> str:
-    """Where this was measured, and with what."""
-    parts = [f"{os.cpu_count()} cores", f"{platform.system()} {platform.release()}"]
-    parts += [f"Python {platform.python_version()}", f"Twisted {version('twisted')}"]
-    for name in ("redis-server", "nats-server"):
-        if missing(name) is None:
-            told = subprocess.run([name, "--version"], capture_output=True, text=True, timeout=DEADLINE).stdout
-            parts.append(f"{name} {told.removeprefix('nats-server: ').removeprefix('Redis server ').split()[0]}")
-    return ", ".join(parts)
-
-
 def main() -> int:
     """The command line; its exit status is 1 where a version was missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -276,7 +176,7 @@ def main() -> int:
     try:
         for agents in options.agents:
             for strategy in options.strategies:
-                lacking = missing(f"{strategy.lower()}-server") if strategy in _BROKERS else None
+                lacking = missing(PROGRAMS[strategy]) if strategy in PROGRAMS else None
                 if lacking is None:
                     found.append(measure(strategy, agents, options.rounds, options.poll_interval))
                 else:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 
 @frozen
@@ -84,6 +84,17 @@ def summary(strategy: str, agents: int, samples: Sequence[tuple[Sample, Sample |
         health=1000 * max(sample.health for sample in ours),
         kilobytes=kilobytes,
     )
+
+
+def middle(runs: Sequence[Figures]) -> Figures:
+    """The median of each figure over several runs; what was missed is summed up."""
+    changes: dict[str, Any] = {}
+    for name in ("post", "p50", "p99", "last", "worst", "whole", "raw_last", "health", "kilobytes"):
+        values = [getattr(each, name) for each in runs]
+        changes[name] = None if None in values else median(values)
+    for name in ("missed", "raw_missed"):
+        changes[name] = sum(getattr(each, name) for each in runs)
+    return evolve(runs[0], **changes)
 
 
 def quantile(ordered: Sequence[float], part: float) -> float:

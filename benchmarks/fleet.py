@@ -270,7 +270,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("strategy", choices=DIALECTS)
-    parser.add_argument("--controller", type=address, required=True, help="host:port")
+    parser.add_argument("--controller", type=address, help="host:port; there is none beside etcd")
     parser.add_argument("--broker", type=address, help="host:port, where the strategy has one")
     parser.add_argument("--agents", type=int, default=1000)
     parser.add_argument("--poll-interval", type=float, default=1.0, help="mean seconds between two polls")
@@ -278,7 +278,8 @@ def main() -> None:
     signal.alarm(LIFE)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    verifier = Verifier(keys_of(*options.controller), options.broker is not None)
+    keys = KeyRing() if options.controller is None else keys_of(*options.controller)
+    verifier = Verifier(keys, options.broker is not None and options.controller is not None)
     fleet = Fleet(DIALECTS[options.strategy](), verifier, options.poll_interval)
     try:
         fleet.connect(options.broker or options.controller, options.agents)

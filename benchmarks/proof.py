@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -31,8 +30,8 @@ from typing import Any
 from attrs import asdict, define, evolve, frozen
 
 from benchmarks.dialects import command
-from benchmarks.fanout import Invalid, machine, on_core
 from benchmarks.figures import quantile, rows
+from benchmarks.host import Invalid, machine, on_core, processor_time
 from confd import wire
 from confd.controller.store.reports import save_reports
 from confd.model import Tag
@@ -185,12 +184,6 @@ def prove(agents: int, rounds: int, flood_seconds: float = FLOOD_SECONDS) -> Pro
         cpu=1e6 * spent / sum(statuses.values()),
         refused=sum(count for status, count in statuses.items() if status != "200"),
     )
-
-
-def processor_time(pid: int) -> float:
-    """Seconds of processor time that a process has had, its threads and the kernel's work for it included."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _publish(fleet: Fleet, number: int) -> tuple[float, Any]:

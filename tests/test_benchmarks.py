@@ -1,20 +1,31 @@
 """
-The benchmarks run: a small fan-out of each strategy through real processes, and the arithmetic of the figures.
+The benchmarks run: a small fan-out of each strategy and a small proof through real processes, and the arithmetic of the
+figures.
 
 Nothing here looks at how long anything takes.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from contextlib import ExitStack, redirect_stderr
+from io import StringIO
+from pathlib import Path
+from xml.etree import ElementTree
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks.dialects import Dialect, Kind, Message, Nats, Poller, Redis, Stream
+from benchmarks import growth, hits, polls, recovery, registrations, watchdog
+from benchmarks.dialects import Dialect, Etcd, Kind, Message, Nats, Poller, Redis, Stream
 from benchmarks.fanout import measure
 from benchmarks.figures import Figures, Sample, quantile, summary, table
+from benchmarks.findings import TINY, Bar, Finding, page, save
+from benchmarks.load import Target, at_a_rate
+from benchmarks.plots import Chart, svg
+from benchmarks.proof import pages, prove
 from confd import sse
 from tests.integration.servers import missing
 
@@ -41,8 +52,103 @@ class FanoutTests(SynchronousTestCase):
     def test_nats(self) -> None:
         self.assertIsNotNone(self._measure("NATS").ratio)
 
+    def test_etcd(self) -> None:
+        self.assertIsNone(self._measure("ETCD").ratio)
+
+    test_etcd.skip = missing("etcd")  # type: ignore[attr-defined]
     test_redis.skip = missing("redis-server")  # type: ignore[attr-defined]
     test_nats.skip = missing("nats-server")  # type: ignore[attr-defined]
+
+
+class ProofTests(SynchronousTestCase):
+    """L{prove} and L{pages}: every agent is proven, and every page is there."""
+
+    def test_proof(self) -> None:
+        proof = prove(10, rounds=1, flood_seconds=0.2)
+        self.assertEqual((proof.agents, proof.missed, proof.refused), (10, 0, 0))
+        self.assertGreater(proof.reports, 0)
+
+    def test_pages(self) -> None:
+        asked = [page.path for page in pages(20, 50, requests=2)]
+        self.assertEqual(len(set(asked)), len(asked))
+        self.assertIn("/config/convergence (nobody has it)", asked)
+
+
+class QuestionTests(SynchronousTestCase):
+    """Each question is answered, without an error; whoever is not installed is named."""
+
+    def setUp(self) -> None:
+        told = ExitStack()
+        told.enter_context(redirect_stderr(StringIO()))
+        self.addCleanup(told.close)
+
+    def _whole(self, finding: Finding) -> None:
+        text = finding.text()
+        for row in finding.table:
+            self.assertEqual((row.get("errors", 0), row.get("missed", 0)), (0, 0), text)
+        for peer in finding.missing:
+            self.assertIn(f"missing: {peer}", text)
+
+    def test_polls(self) -> None:
+        found = polls.measure(TINY)
+        self._whole(found)
+        self.assertEqual(
+            sorted({str(row["who"]) for row in found.table} | set(found.missing)),
+            ["confd", "confd, not remembered", "etcd", "nginx"],
+        )
+
+    def test_registrations(self) -> None:
+        self._whole(registrations.measure(TINY))
+
+    def test_hits(self) -> None:
+        self._whole(hits.measure(TINY))
+
+    test_hits.skip = missing("nginx")  # type: ignore[attr-defined]
+
+    def test_recovery(self) -> None:
+        self._whole(recovery.measure(TINY))
+
+    def test_growth(self) -> None:
+        with growth.grown(5, 3) as fleet:
+            self.assertEqual(fleet.current()["version"], 3)
+            self.assertGreater(growth.publishes(fleet, TINY), 0)
+
+    def test_own_load(self) -> None:
+        """Where there is no wrk."""
+        with polls.confd() as target:
+            rate = at_a_rate(target, 50, 4, 0.2)
+            self.assertEqual((rate.wrong, round(rate.second * 0.2)), (0, 10))
+            wrong = Target(target.url, target.pid)
+            self.assertEqual(at_a_rate(wrong, 50, 4, 0.2).wrong, 10)
+
+
+class FindingTests(SynchronousTestCase):
+    """What is written of what was found."""
+
+    def test_bars(self) -> None:
+        met = [Bar("a", 1, 1).met, Bar("a", 1, 1, least=False).met, Bar("a", 2, 1, least=False).met]
+        self.assertEqual(met, [True, True, False])
+        for least in (True, False):
+            self.assertFalse(Bar("a", float("nan"), 1, least).met, "what was not measured is not met")
+
+    def test_saved(self) -> None:
+        found = Finding("x", "Is it?", [{"who": "confd", "ms": 1.5}], [Bar("b", 1, 2)], [Chart("<", [("a&b", 3.0)])])
+        folder = Path(self.mktemp())
+        save(found, TINY, folder)
+        record = json.loads((folder / "x.json").read_text())
+        self.assertEqual((record["table"], record["bars"][0]["met"]), ([{"who": "confd", "ms": 1.5}], False))
+        self.assertIn("MISSED", (folder / "index.rst").read_text())
+        self.assertIn("x.svg", page([record]))
+
+    @given(st.lists(st.tuples(st.text(st.characters(exclude_categories=["Cc", "Cs"])), st.floats(0, 1e9)), max_size=5))
+    def test_plots(self, bars: list[tuple[str, float]]) -> None:
+        """Plots are well-formed, whatever is in them."""
+        ElementTree.fromstring(svg([Chart("t", bars)] * 2))
+
+    def test_halved(self) -> None:
+        usual = {"polls": 2.0, "publishes": 0.4}
+        self.assertEqual(watchdog.halved({"polls": 1.0, "publishes": 9.0}, usual), [])
+        self.assertEqual(len(watchdog.halved({"polls": 0.99, "publishes": 0.1}, usual)), 2)
 
 
 class FiguresTests(SynchronousTestCase):
@@ -104,6 +210,14 @@ CONVERSATIONS: list[tuple[Callable[[], Dialect], bytes, list[Message]]] = [
             2
         ],
         [Message(Kind.PUSHED, b"{1}"), Message(Kind.PUSHED, b"{2}"), Message(Kind.PUSHED, b"{2}")],
+    ),
+    (
+        Etcd,
+        _chunked(
+            b'{"result":{"header":{},"created":true}}\n',
+            b'{"result":{"header":{},"events":[{"kv":{"key":"Y29uZmln","value":"ezF9"}}]}}\n',
+        ),
+        [Message(Kind.READY), Message(Kind.PUSHED, b"{1}")],
     ),
 ]
 

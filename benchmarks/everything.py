@@ -1,0 +1,155 @@
+"""
+All questions, one after the other; what comes out is in docs/benchmarks.
+
+Run it with C{make bench}, or C{python -m benchmarks.everything}; C{ARGS=--full} is for an hour without people.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+from attrs import evolve
+
+from benchmarks import fanout, figures, footprint, growth, hits, polls, proof, publishes, recovery, registrations
+from benchmarks.figures import Figures
+from benchmarks.findings import FOLDER, FULL, SHORT, TINY, Bar, Finding, Scale, save, say
+from benchmarks.plots import Chart
+from confd.web.site import Limits
+from tests.integration.servers import missing
+
+#: Seconds between two polls where that is the strategy.
+_INTERVAL = 5.0
+
+_NAN = float("nan")
+
+
+def pushes(scale: Scale) -> Finding:
+    """From a publish to the last agent, by each strategy; and the memory that an agent takes."""
+    absent = [name for name, program in fanout.PROGRAMS.items() if missing(program) is not None]
+    runs: dict[tuple[str, int], list[Figures]] = {}
+    for agents in scale.agents:
+        for number in range(scale.times):
+            for strategy in [each for each in ("STREAM", "REDIS", "NATS", "ETCD", "POLLER") if each not in absent]:
+                # It is as late as its interval: there is little to learn from more of that.
+                if strategy == "POLLER" and number:
+                    continue
+                rounds = 1 if strategy == "POLLER" else max(1, scale.rounds // scale.times)
+                told = fanout.measure(strategy, agents, rounds, _INTERVAL)
+                runs.setdefault((strategy, agents), []).append(told)
+                say(f"  {strategy}, {agents} agents, {number + 1}: {told.whole:.0f} ms from the request to the last")
+    by = {key: figures.middle(each) for key, each in runs.items()}
+    most = scale.agents[min(1, len(scale.agents) - 1)]
+    stream, watch = by["STREAM", most], by.get(("ETCD", most))
+    bars = [
+        Bar(
+            f"STREAM's p99 by etcd watch's, {most} agents",
+            _p99(stream) / _p99(watch) if watch else _NAN,
+            0.7,
+            least=False,
+        )
+    ]
+    for name in ("REDIS", "NATS"):
+        at = by.get((name, most))
+        bars.append(Bar(f"{name} by the raw broker, {most} agents", (at and at.ratio) or _NAN, 1.3, least=False))
+    bars += [
+        Bar("kB a stream reader", stream.kilobytes, 12, least=False),
+        Bar("kB a stream reader by etcd's", stream.kilobytes / watch.kilobytes if watch else _NAN, 0.2, least=False),
+    ]
+    names = {"POST": "post", "p50": "p50", "p99": "p99", "last": "last", "whole": "whole", "raw last": "raw_last"}
+    return Finding(
+        "fanout",
+        "From a publish to the last agent, and the memory of an agent",
+        [
+            {"strategy": each.strategy, "agents": each.agents}
+            | {title: getattr(each, name) for title, name in names.items()}
+            | {"missed": each.missed, "kB/agent": each.kilobytes}
+            for each in by.values()
+        ],
+        bars,
+        [
+            Chart(
+                f"p99 from the request, ms, {agents} agents",
+                [(s, _p99(each)) for (s, a), each in by.items() if a == agents and s != "POLLER"],
+                ("STREAM", "REDIS", "NATS"),
+            )
+            for agents in scale.agents
+        ],
+        [fanout.PROGRAMS[each] for each in absent],
+    )
+
+
+def _p99(found: Figures) -> float:
+    """From the request on: from its answer, which an agent may well be faster than, no ratio could be made."""
+    return found.post + found.p99
+
+
+def proofs(scale: Scale) -> Finding:
+    """Reports a second, and the time until a change is proven."""
+    # Each takes two connections, and a controller takes so many.
+    sizes = [agents for agents in scale.agents if 2 * agents <= Limits().connections]
+    found = [proof.prove(agents, scale.rounds, max(1.0, scale.seconds)) for agents in sizes]
+    return Finding(
+        "proof",
+        "Reports a second, and the time to proven convergence",
+        [
+            {
+                "agents": each.agents,
+                "proven ms": each.proven,
+                "worst ms": each.worst,
+                "reports per second": each.reports,
+                "us of CPU each": each.cpu,
+                "refused": each.refused,
+            }
+            for each in found
+        ],
+        [Bar("reports per second", max(each.reports for each in found), 5000)],
+        [Chart("ms until proven", [(f"{each.agents} agents", each.proven) for each in found], ("",))],
+    )
+
+
+QUESTIONS: dict[str, Callable[[Scale], Finding]] = {
+    "polls": polls.measure,
+    "fanout": pushes,
+    "publishes": publishes.measure,
+    "registrations": registrations.measure,
+    "proof": proofs,
+    "hits": hits.measure,
+    "footprint": footprint.measure,
+    "recovery": recovery.measure,
+    "growth": growth.measure,
+}
+
+
+def main() -> int:
+    """The command line; its exit status is 1 where a question could not be answered."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="at full size")
+    parser.add_argument("--tiny", action="store_true", help="only to see that it runs")
+    parser.add_argument("--only", nargs="+", choices=QUESTIONS, default=list(QUESTIONS))
+    parser.add_argument("--times", type=int, help="turns of each (5)")
+    parser.add_argument("--into", type=Path, default=FOLDER, help="the folder of results (docs/benchmarks)")
+    options = parser.parse_args()
+    scale = TINY if options.tiny else FULL if options.full else SHORT
+    if options.times is not None:
+        scale = evolve(scale, times=options.times)
+    failed = 0
+    for number, name in enumerate(options.only, 1):
+        say(f"{number} of {len(options.only)}: {name}")
+        try:
+            finding = QUESTIONS[name](scale)
+        except Exception:
+            # The others can still be answered.
+            traceback.print_exc()
+            failed += 1
+            continue
+        save(finding, scale, options.into)
+        print(finding.text(), end="\n\n", flush=True)
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

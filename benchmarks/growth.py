@@ -1,0 +1,121 @@
+"""
+Do polls, publishes and reports take longer with more agents that are known, and more versions behind the one in force?
+
+Run it with C{python -m benchmarks.growth}.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from statistics import median
+
+from benchmarks import fanout, proof
+from benchmarks.contest import authorization, scratch, tag_of
+from benchmarks.crowd import Crowd
+from benchmarks.findings import Bar, Finding, Scale, main, say
+from benchmarks.host import on_core, processor_time
+from benchmarks.load import Target, as_fast_as_it_goes
+from benchmarks.plots import Chart
+from confd import wire
+from tests.integration.fleet import AGENT, Fleet, request
+
+CONNECTIONS = 64
+
+
+@contextmanager
+def grown(agents: int, versions: int) -> Iterator[Fleet]:
+    """A controller that knows so many agents, and has so many versions."""
+    with scratch() as folder:
+        fleet = Fleet(folder, 300)
+        process = fleet.controller("--log-level", "warn")
+        try:
+            process.start()
+            tag = wire.parse_configuration(request("GET", f"{fleet.url}/api/v1/config", auth=AGENT).body).tag
+            process.stop()
+            with closing(sqlite3.connect(folder / "controller.db")) as connection:
+                proof.fill(connection, agents, type(tag)(tag.cluster, tag.epoch, versions))
+            with on_core(0):
+                process.start()
+            yield fleet
+        finally:
+            fleet.close()
+
+
+def polls(fleet: Fleet, scale: Scale) -> float:
+    """Microseconds of processor time of a poll."""
+    headers = authorization() | {"If-None-Match": tag_of(fleet)}
+    target = Target(f"{fleet.url}/api/v1/config", fleet.processes[0].pid, headers=headers)
+    with on_core(-1):
+        return as_fast_as_it_goes(target, CONNECTIONS, scale.seconds).cpu
+
+
+def publishes(fleet: Fleet, scale: Scale) -> float:
+    """Milliseconds from a publish to the last of those agents that listen, in the median of the rounds."""
+    agents = scale.agents[0]
+    crowd = Crowd("STREAM", agents, fleet.port, None, 1.0)
+    bench = fanout.Bench("STREAM", agents, fleet, fleet.processes[0], None, crowd)
+    try:
+        with on_core(-1):
+            crowd.start()
+        samples = [bench.round(number) for number in range(scale.rounds + 1)][1:]
+    finally:
+        crowd.stop()
+    return median(1000 * (sample.post + max(sample.times)) for sample, _ in samples)
+
+
+def reports(fleet: Fleet, scale: Scale) -> float:
+    """Microseconds of processor time of a report."""
+    pid = fleet.processes[0].pid
+    with on_core(-1):
+        crowd = proof.Crowd.start(fleet.port, min(CONNECTIONS, scale.agents[0]))
+    try:
+        before = processor_time(pid)
+        answers = crowd.flood(CONNECTIONS, max(1.0, scale.seconds))
+        return 1e6 * (processor_time(pid) - before) / max(1, answers.get("200", 0))
+    finally:
+        crowd.stop()
+
+
+_LOOKS: dict[str, Callable[[Fleet, Scale], float]] = {
+    "poll, us of CPU": polls,
+    "publish to last, ms": publishes,
+    "report, us of CPU": reports,
+}
+
+
+def measure(scale: Scale) -> Finding:
+    """Few and many, in turn; medians."""
+    sizes = [(agents, versions) for agents in scale.known for versions in scale.versions]
+    found: dict[tuple[int, int], list[list[float]]] = {each: [] for each in sizes}
+    for number in range(max(1, scale.times // 2)):
+        for size in sizes:
+            with grown(*size) as fleet:
+                found[size].append([look(fleet, scale) for look in _LOOKS.values()])
+            say(f"  {size[0]} agents, {size[1]} versions, {number + 1}: {found[size][-1]}")
+    middles = {size: [median(each) for each in zip(*runs, strict=True)] for size, runs in found.items()}
+    table = [
+        {"known agents": agents, "versions": versions} | dict(zip(_LOOKS, middles[agents, versions], strict=True))
+        for agents, versions in sizes
+    ]
+    few, many = middles[sizes[0]], middles[sizes[-1]]
+    return Finding(
+        "growth",
+        "What more agents and more versions cost",
+        table,
+        [Bar(f"{name}: most by least", many[at] / few[at], 1.2, least=False) for at, name in enumerate(_LOOKS)],
+        [
+            Chart(
+                name,
+                [(f"{agents} agents, {versions}", middles[agents, versions][at]) for agents, versions in sizes],
+                ("",),
+            )
+            for at, name in enumerate(_LOOKS)
+        ],
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(__doc__, measure))

@@ -1,0 +1,102 @@
+"""
+How many C{/hit} does a worker answer on one core, and how much later than what it fetches?
+
+Beside it: nginx's C{proxy_pass} in front of the same. Latency is that of requests that are due at their times, half of
+what the bar asks for, whatever becomes of those before. Run it with C{python -m benchmarks.hits}.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from benchmarks.contest import columns, contest, lacking, middle, nginx, scratch
+from benchmarks.findings import Bar, Finding, Scale, main, say
+from benchmarks.host import on_core
+from benchmarks.load import Rate, Target, at_a_rate
+from benchmarks.plots import Chart
+from tests.integration.fleet import Fleet, base_of, request
+from tests.integration.servers import missing
+
+CONNECTIONS = 64
+
+#: Requests a second where latency is looked at.
+RATE = 750
+
+
+@contextmanager
+def upstream() -> Iterator[Target]:
+    """What is fetched: a file of nginx."""
+    with nginx() as server:
+        yield Target(f"http://127.0.0.1:{server.port}/config.json", server.worker)
+
+
+@contextmanager
+def worker() -> Iterator[Target]:
+    """A worker that fetches it."""
+    with upstream() as behind, scratch() as folder:
+        fleet = Fleet(folder)
+        process = fleet.worker()
+        try:
+            with on_core(0):
+                process.start()
+            request("POST", f"{base_of(process)}/config", {"url": behind.url})
+            yield Target(f"{base_of(process)}/hit", process.pid)
+        finally:
+            fleet.close()
+
+
+@contextmanager
+def proxy() -> Iterator[Target]:
+    """An nginx that passes on to it."""
+    with upstream() as behind, nginx(int(behind.url.split(":")[2].partition("/")[0])) as server:
+        yield Target(f"http://127.0.0.1:{server.port}/proxy/config.json", server.worker)
+
+
+def latency(scale: Scale) -> dict[str, Rate]:
+    """All of them at the same rate, in turn."""
+    found: dict[str, list[Rate]] = {}
+    with ExitStack() as stack:
+        targets = {
+            "directly": stack.enter_context(upstream()),
+            "confd": stack.enter_context(worker()),
+            "nginx": stack.enter_context(proxy()),
+        }
+        for number in range(scale.times):
+            for name, target in targets.items():
+                with on_core(-1):
+                    found.setdefault(name, []).append(at_a_rate(target, RATE, CONNECTIONS, scale.seconds))
+            say(f"  latency at {RATE}/s, {number + 1} of {scale.times}")
+    return {name: middle(rates) for name, rates in found.items()}
+
+
+def measure(scale: Scale) -> Finding:
+    """
+    As many as there are, and their latency.
+
+    @raise FileNotFoundError: without nginx there is nothing to fetch from.
+    """
+    if missing("nginx") is not None:
+        raise FileNotFoundError("this fetches from nginx, which is not on PATH (Debian: apt install nginx-light)")
+    found = contest({"confd": worker, "nginx": proxy}, CONNECTIONS, scale)
+    late = latency(scale)
+    added = {name: late[name].p99 - late["directly"].p99 for name in found}
+    return Finding(
+        "hits",
+        "What a worker fetches, and what its way through the worker costs",
+        columns(found, load="closed loop") + columns(late, load=f"{RATE} a second"),
+        [
+            Bar("/hit per second", found["confd"].second, 1500),
+            Bar("p99 that confd adds, ms", added["confd"], 10, least=False),
+        ],
+        [
+            Chart("Requests per second", [(name, rate.second) for name, rate in found.items()]),
+            Chart("p99 that is added, ms", list(added.items())),
+        ],
+        lacking(["nginx"]),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(__doc__, measure))

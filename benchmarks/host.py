@@ -1,0 +1,59 @@
+"""The machine that a benchmark runs on: its cores, what its processes take, and what is on it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import Path
+
+from tests.integration.servers import missing
+
+#: What may be on a machine, and how it is asked for its version.
+_PROGRAMS = {"redis-server": "-v", "nats-server": "-v", "etcd": "--version", "nginx": "-v", "wrk": "-v"}
+
+
+class Invalid(Exception):
+    """The run says nothing: something did not start, or does not answer as it should."""
+
+
+@contextlib.contextmanager
+def on_core(number: int) -> Iterator[None]:
+    """Let the processes that are started meanwhile stay on one of the cores, where that can be chosen."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {sorted(before)[number]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process has (Linux)."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def processor_time(pid: int) -> float:
+    """Seconds of processor time that a process has had, its threads and the kernel's work for it included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def machine() -> str:
+    """Where this was measured, and with what."""
+    parts = [f"{os.cpu_count()} cores", f"{platform.system()} {platform.release()}"]
+    parts += [f"Python {platform.python_version()}", f"Twisted {version('twisted')}"]
+    for name, option in _PROGRAMS.items():
+        if missing(name) is None:
+            told = subprocess.run([name, option], capture_output=True, text=True, timeout=20)
+            found = re.search(r"[0-9]+\.[0-9][0-9.]*", told.stdout + told.stderr)
+            parts.append(f"{name} {found[0] if found else '?'}")
+    return ", ".join(parts)

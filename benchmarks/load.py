@@ -1,0 +1,189 @@
+"""
+Load from one process: as many requests as are answered, or so many a second whatever becomes of them.
+
+C{wrk} sends the first kind where a server may be faster than Python. The second kind is ours: a request is due at its
+time, and it waits from then on, also while all connections are busy with those before it.
+"""
+
+from __future__ import annotations
+
+import json
+import select
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from attrs import define, field, frozen
+
+from benchmarks.figures import quantile
+from benchmarks.host import processor_time
+
+_DONE = """
+done = function(summary, latency, requests)
+    local wrong = summary.errors.status + summary.errors.read + summary.errors.connect + summary.errors.timeout
+    io.stderr:write(string.format("%d %d %d", summary.requests, wrong, latency:percentile(99)))
+end
+"""
+
+
+@frozen
+class Target:
+    """
+    What is asked, again and again, and of whom.
+
+    @ivar pid: the process that answers.
+    """
+
+    url: str
+    pid: int
+    method: str = "GET"
+    headers: Mapping[str, str] = field(factory=dict)
+    body: str = ""
+
+    def request(self) -> bytes:
+        """The request as it is sent."""
+        parts = urlsplit(self.url)
+        where = parts.path + (f"?{parts.query}" if parts.query else "")
+        head = {"Host": parts.netloc} | dict(self.headers)
+        if self.body:
+            head["Content-Length"] = str(len(self.body))
+        lines = [f"{self.method} {where} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", ""]
+        return ("\r\n".join(lines) + self.body).encode()
+
+
+@frozen
+class Rate:
+    """
+    What came of it.
+
+    @ivar cpu: microseconds of processor time of the server for each.
+    @ivar p99: milliseconds.
+    @ivar wrong: answered with an error, or not.
+    """
+
+    second: float
+    cpu: float
+    p99: float
+    wrong: int
+
+
+def as_fast_as_it_goes(target: Target, connections: int, seconds: float) -> Rate:
+    """Each connection asks anew once it is answered; by C{wrk} where that is there, else by ourselves."""
+    before = processor_time(target.pid)
+    if shutil.which("wrk"):
+        whole = max(1, round(seconds))
+        seconds, (count, wrong, p99) = whole, _wrk(target, connections, whole)
+    else:
+        count, wrong, p99 = _closed(target, connections, seconds)
+    spent = processor_time(target.pid) - before
+    return Rate(count / seconds, 1e6 * spent / max(count, 1), p99, wrong)
+
+
+def at_a_rate(target: Target, rate: float, connections: int, seconds: float) -> Rate:
+    """So many requests a second; see the module."""
+    before = processor_time(target.pid)
+    times, wrong = Schedule(target.request(), _address(target), connections).run(rate, seconds)
+    spent = processor_time(target.pid) - before
+    return Rate(len(times) / seconds, 1e6 * spent / max(len(times), 1), _p99(times), wrong)
+
+
+def _wrk(target: Target, connections: int, seconds: int) -> tuple[int, int, float]:
+    lines = [f"wrk.method = {json.dumps(target.method)}"]
+    lines += [f"wrk.headers[{json.dumps(name)}] = {json.dumps(value)}" for name, value in target.headers.items()]
+    lines += [f"wrk.body = {json.dumps(target.body)}"] if target.body else []
+    with tempfile.NamedTemporaryFile("w", suffix=".lua") as script:
+        script.write("\n".join(lines) + _DONE)
+        script.flush()
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
+        told = subprocess.run([*command, "-s", script.name, target.url], capture_output=True, text=True, timeout=120)
+    count, wrong, p99 = map(int, told.stderr.split()[-3:])
+    return count, wrong, p99 / 1000
+
+
+def _closed(target: Target, connections: int, seconds: float) -> tuple[int, int, float]:
+    times, wrong = Schedule(target.request(), _address(target), connections).run(sys.float_info.max, seconds)
+    return len(times), wrong, _p99(times)
+
+
+def _address(target: Target) -> tuple[str, int]:
+    parts = urlsplit(target.url)
+    return parts.hostname or "", parts.port or 80
+
+
+def _p99(times: list[float]) -> float:
+    return 1000 * quantile(sorted(times) or [0.0], 0.99)
+
+
+@define(eq=False)
+class Schedule:
+    """Requests that are due at their times, on kept connections."""
+
+    _request: bytes
+    _address: tuple[str, int]
+    _connections: int
+    _epoll: select.epoll = field(factory=select.epoll)
+    _free: deque[socket.socket] = field(factory=deque)
+    _busy: dict[int, tuple[socket.socket, float, bytes]] = field(factory=dict)
+    _times: list[float] = field(factory=list)
+    _wrong: int = 0
+
+    def run(self, rate: float, seconds: float) -> tuple[list[float], int]:
+        """Seconds that each answer took from the time at which it was due, and how many of them were errors."""
+        for _ in range(self._connections):
+            connection = socket.create_connection(self._address, timeout=10)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._epoll.register(connection, select.EPOLLIN)
+            self._free.append(connection)
+        began, sent, eager = time.monotonic(), 0, rate == sys.float_info.max
+        while (now := time.monotonic()) < began + seconds:
+            while self._free and (eager or began + sent / rate <= now):
+                self._send(self._free.popleft(), now if eager else began + sent / rate)
+                sent += 1
+            due = now + 0.1 if eager or not self._free else began + sent / rate
+            self._take(max(0.0, min(due - now, 0.1)))
+        until = time.monotonic() + 10
+        while self._busy and time.monotonic() < until:
+            self._take(0.1)
+        for each in [*self._free, *(there for there, _, _ in self._busy.values())]:
+            each.close()
+        self._epoll.close()
+        return self._times, self._wrong + len(self._busy)
+
+    def _send(self, connection: socket.socket, due: float) -> None:
+        connection.sendall(self._request)
+        self._busy[connection.fileno()] = connection, due, b""
+
+    def _take(self, seconds: float) -> None:
+        for descriptor, _ in self._epoll.poll(seconds):
+            if descriptor not in self._busy:
+                raise ConnectionError("a connection was closed that nobody had asked anything")
+            connection, due, rest = self._busy[descriptor]
+            piece = connection.recv(262144)
+            if not piece:
+                raise ConnectionError("a connection was closed in the middle of an answer")
+            answer = rest + piece
+            if not _whole(answer):
+                self._busy[descriptor] = connection, due, answer
+                continue
+            del self._busy[descriptor]
+            self._times.append(time.monotonic() - due)
+            self._wrong += answer[9:10] in b"45"
+            self._free.append(connection)
+
+
+def _whole(answer: bytes) -> bool:
+    head, end, body = answer.partition(b"\r\n\r\n")
+    if not end:
+        return False
+    lowered = head.lower()
+    if lowered[9:12] == b"304":
+        return True
+    if b"transfer-encoding: chunked" in lowered:
+        return body.endswith(b"0\r\n\r\n")
+    return len(body) >= int(lowered.partition(b"content-length:")[2].partition(b"\r\n")[0])
