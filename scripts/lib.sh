@@ -1,10 +1,12 @@
 # What the scripts here share: processes that are ended whatever happens, ports that are free, and a way to fail.
-# shellcheck shell=bash
+# What is set here, others read.
+# shellcheck shell=bash disable=SC2034
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 if [ -x "$root/.venv/bin/twistd" ]; then PATH="$root/.venv/bin:$PATH"; fi
 command -v twistd >/dev/null || { echo "no twistd: run 'make run' once, or pip install confd" >&2; exit 1; }
+command -v curl >/dev/null || { echo "no curl: install it (Debian: apt install curl)" >&2; exit 1; }
 
 folder=$(mktemp -d "${TMPDIR:-/tmp}/confd-script.XXXXXX")
 pids=()
@@ -26,7 +28,17 @@ trap 'exit 130' INT TERM
 
 die() { echo "$*" >&2; exit 1; }
 
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+# Below those that the kernel gives to whoever asks for none or calls out.
+free_port() {
+    python3 -c '
+import random, socket
+while True:
+    port = random.randrange(20000, 32000)
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)):
+            break
+print(port)'
+}
 
 # start NAME COMMAND ...: in the background; its process id is then in $started.
 start() {
@@ -37,10 +49,12 @@ start() {
     pids+=("$started")
 }
 
-# eventually SECONDS COMMAND ...: until it succeeds.
+# Seconds after which something that should come to be is given up.
+patience=${PATIENCE:-30}
+
+# eventually COMMAND ...: until it succeeds.
 eventually() {
-    local until=$((SECONDS + $1))
-    shift
+    local until=$((SECONDS + patience))
     until "$@" >/dev/null 2>&1; do
         [ "$SECONDS" -lt "$until" ] || die "in vain: $*"
         sleep 0.1
@@ -61,7 +75,7 @@ start_controller() {
     controller_port=${controller_port:-$(free_port)}
     controller=http://127.0.0.1:$controller_port
     start controller twistd -n --pidfile= confd-controller --port "$controller_port" "$@"
-    eventually 30 curl -sSf "$controller/ready"
+    eventually curl -sSf "$controller/ready"
 }
 
 # start_worker: then $worker is its address.
@@ -70,7 +84,7 @@ start_worker() {
     worker=http://127.0.0.1:$worker_port
     start worker twistd -n --pidfile= confd-worker --port "$worker_port"
     worker_pid=$started
-    eventually 30 curl -sSf "$worker/health"
+    eventually curl -sSf "$worker/health"
 }
 
 # start_agent OPTION ...
@@ -88,7 +102,7 @@ start_target() {
     port=$(free_port)
     target=http://127.0.0.1:$port
     start target python3 -m http.server --bind 127.0.0.1 --directory "$folder/site" "$port"
-    eventually 30 curl -sSf "$target/one.txt"
+    eventually curl -sSf "$target/one.txt"
 }
 
 # publish NAME [CURL OPTION ...]: that file of the target; prints the answer.

@@ -3,8 +3,8 @@
 Run every profile of docker-compose.yml for real: publish, see it arrive on three workers, make all containers anew, and
 look whether anything was lost.
 
-Needs an engine: docker compose, or podman-compose; COMPOSE names another command. Takes some minutes; starts and removes
-what it calls confd-test-... and nothing else. Arguments pick profiles.
+Needs an engine: docker compose, or podman-compose; COMPOSE names another command. Takes some minutes; starts and
+removes what it calls confd-test-... and nothing else. Arguments pick profiles.
 """
 
 from __future__ import annotations
@@ -23,20 +23,15 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from proving import Failed, eventually, expect
 
 ROOT = Path(__file__).resolve().parents[1]
 
 PROFILES = ("poller", "redis", "nats", "stream")
-
-#: Seconds after which something that should come to be is given up.
-PATIENCE = 120
-
-
-class Failed(Exception):
-    """Something is not as it should be."""
 
 
 def compose_command() -> list[str]:
@@ -150,35 +145,6 @@ def pulse(project: str) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-
-
-def eventually(what: str, check: Callable[[], Any]) -> Any:
-    """
-    Wait until C{check} gives something true, and return that.
-
-    @raise Failed: it never does.
-    """
-    until, last = time.monotonic() + PATIENCE, None
-    while time.monotonic() < until:
-        try:
-            last = check()
-        except (OSError, ValueError) as error:
-            last = error
-        else:
-            if last:
-                return last
-        time.sleep(0.5)
-    raise Failed(f"{what}: not within {PATIENCE} s; the last was {last!r}")
-
-
-def expect(what: str, found: Any, wanted: Any) -> None:
-    """
-    Compare.
-
-    @raise Failed: they differ.
-    """
-    if found != wanted:
-        raise Failed(f"{what}: {found!r}, and should be {wanted!r}")
 
 
 def run(stack: Stack) -> None:

@@ -5,13 +5,13 @@ source "$(dirname "$0")/lib.sh"
 start_redis() {
     start redis redis-server --port "$broker_port" --bind 127.0.0.1 --save '' --dir "$folder"
     broker_pid=$started
-    eventually 20 redis-cli -p "$broker_port" ping
+    eventually redis-cli -p "$broker_port" ping
 }
 
 start_nats() {
     start nats nats-server --addr 127.0.0.1 --port "$broker_port"
     broker_pid=$started
-    eventually 20 bash -c "exec 3<>/dev/tcp/127.0.0.1/$broker_port"
+    eventually bash -c "exec 3<>/dev/tcp/127.0.0.1/$broker_port"
 }
 
 tried=0
@@ -42,18 +42,18 @@ for strategy in "${@:-POLLER STREAM REDIS NATS}"; do
         start_controller --db-path "$folder/controller.db" --default-poll-interval "$interval" "${publishing[@]}" "${both[@]}"
         start_worker
         start_agent --distribution-strategy "$name" "${both[@]}"
-        eventually 20 grep -q 'is applied' "$folder/agent.log"
+        eventually grep -q 'is applied' "$folder/agent.log"
         publish one >/dev/null
-        eventually 20 answers "$worker/hit" one
+        eventually answers "$worker/hit" one
         if [ "${#both[@]}" != 0 ]; then
             kill -9 "$broker_pid"
             wait "$broker_pid" 2>/dev/null || true
             publish two >/dev/null
             "start_$server"
-            eventually 20 answers "$worker/hit" two
+            eventually answers "$worker/hit" two
         fi
         publish three >/dev/null
-        eventually 20 answers "$worker/hit" three
+        eventually answers "$worker/hit" three
         for pid in "${pids[@]:1}"; do kill "$pid" 2>/dev/null || true; done
         for pid in "${pids[@]:1}"; do wait "$pid" 2>/dev/null || true; done
         pids=("${pids[0]}")

@@ -1,0 +1,299 @@
+#!/usr/bin/env python3
+"""
+Run the systemd units for real, in a container whose first process is systemd: install them as docs/operations.rst says,
+publish, see it arrive, and restart, hang, break and stop them.
+
+Needs root, and docker or podman; ENGINE names one, BUILD_OPTIONS are for its "build", which fetches Debian packages.
+The container is privileged, as systemd needs to confine its services. Takes some minutes; removes what it made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from proving import Failed, eventually, expect
+
+ROOT = Path(__file__).resolve().parents[1]
+
+ROLES = ("controller", "worker", "agent")
+SERVICES = [f"confd-{role}.service" for role in ROLES]
+
+#: Image and container.
+PROGRAM, MACHINE = "localhost/confd-test-program", "confd-test-systemd"
+
+CONTROLLER, WORKER = "http://127.0.0.1:8080", "http://127.0.0.1:8082"
+
+#: What is masked would act on the machine around the container.
+CONTAINERFILE = f"""
+FROM {PROGRAM}
+USER 0:0
+RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
+    systemd dbus curl redis-server nats-server && rm -rf /var/lib/confd
+RUN systemctl mask systemd-sysctl.service systemd-modules-load.service systemd-udevd.service getty.target \
+    console-getty.service redis-server.service nats-server.service
+COPY . /srv/deploy
+WORKDIR /srv
+HEALTHCHECK NONE
+"""
+
+#: systemd wants version 2 of the control groups, and mounts that its services see.
+BOOT = """
+if [ "$(stat -f -c %T /sys/fs/cgroup)" != cgroup2fs ]; then
+    umount -R /sys/fs/cgroup
+    mount -t cgroup2 cgroup2 /sys/fs/cgroup
+fi
+mount --make-rshared /
+exec /lib/systemd/systemd
+"""
+
+#: Connects again and again until it is told that it is over, and then says how often it was answered, and refused.
+CLIENT = """
+import http.client, pathlib
+answered = refused = 0
+while not pathlib.Path("over").exists():
+    link = http.client.HTTPConnection("127.0.0.1", 8080, timeout=60)
+    try:
+        link.request("GET", "/health")
+        answered += link.getresponse().status == 200
+    except ConnectionRefusedError:
+        refused += 1
+    except (OSError, http.client.HTTPException):
+        pass
+    link.close()
+print(answered, refused)
+"""
+
+
+def engine() -> str:
+    """What runs containers here."""
+    if os.environ.get("ENGINE"):
+        return os.environ["ENGINE"]
+    for name in ("docker", "podman"):
+        if shutil.which(name) and subprocess.run([name, "info"], capture_output=True).returncode == 0:
+            return name
+    raise SystemExit("no engine: install docker or podman and be root, or set ENGINE")
+
+
+class Machine:
+    """A container that systemd runs."""
+
+    def __init__(self) -> None:
+        self._engine = engine()
+
+    def _call(self, *arguments: str, given: str | None = None) -> str:
+        done = subprocess.run([self._engine, *arguments], input=given, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            raise Failed(f"{' '.join(arguments)}: {(done.stdout + done.stderr)[-2000:]}")
+        return done.stdout
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Make the images and start; remove both in the end."""
+        options = shlex.split(os.environ.get("BUILD_OPTIONS", ""))
+        self._remove()
+        try:
+            self._call("build", *options, "--tag", PROGRAM, ".")
+            self._call("build", *options, "--tag", f"localhost/{MACHINE}", "--file", "-", "deploy", given=CONTAINERFILE)
+            flags = [
+                "--privileged",
+                "--cgroupns=private",
+                "--tmpfs=/run",
+                "--env=container=oci",
+                "--stop-signal=KILL",
+                "--entrypoint=/bin/sh",
+            ]
+            self._call("run", "--detach", f"--name={MACHINE}", *flags, f"localhost/{MACHINE}", "-c", BOOT)
+            eventually("systemd is up", lambda: self.run("systemctl list-units confd-none") is not None)
+            yield
+        finally:
+            self._remove()
+
+    def _remove(self) -> None:
+        for command in (["rm", "--force", MACHINE], ["rmi", "--force", f"localhost/{MACHINE}", PROGRAM]):
+            subprocess.run([self._engine, *command], capture_output=True)
+
+    def run(self, command: str) -> str:
+        """
+        What a shell command in it prints.
+
+        @raise Failed: it ends with another status than 0.
+        """
+        return self._call("exec", MACHINE, "sh", "-c", command).strip()
+
+    def start(self, command: str) -> subprocess.Popen[str]:
+        """The same, but go on meanwhile."""
+        return subprocess.Popen([self._engine, "exec", MACHINE, "sh", "-c", command], stdout=subprocess.PIPE, text=True)
+
+    def get(self, url: str, *options: str) -> str:
+        """Status and body of a request."""
+        return self.run(
+            shlex.join(["curl", "-sS", "--globoff", "--max-time", "60", "-w", " %{http_code}", *options, url])
+        )
+
+    def in_force(self) -> str:
+        """Status and body of what the controller serves."""
+        return self.get(f"{CONTROLLER}/api/v1/config", "-u", "admin:of-admin")
+
+    def publish(self, path: str) -> dict[str, Any]:
+        """Publish a URL of the controller's own, to be polled in an hour; the answer."""
+        body = json.dumps({"url": CONTROLLER + path})
+        json_of = ("-H", "Content-Type: application/json", "-d", body, "-u", "admin:of-admin")
+        answer, _, status = self.get(f"{CONTROLLER}/api/v1/config?poll_interval=3600", *json_of).rpartition(" ")
+        expect("the status of what was published", status, "200")
+        published: dict[str, Any] = json.loads(answer)
+        return published
+
+    def show(self, unit: str, name: str) -> str:
+        """A property of a unit."""
+        return self.run(f"systemctl show --property={name} --value {unit}")
+
+    def pids(self) -> list[str]:
+        """The main processes of the three services."""
+        return [self.show(service, "MainPID") for service in SERVICES]
+
+
+def install(machine: Machine) -> None:
+    """As the page says; worker and agent in the same way."""
+    section = (ROOT / "docs/operations.rst").read_text().partition("Deploy with systemd\n---")[2].partition("\n---")[0]
+    commands = re.findall(r"^   \$ sudo (.+)$", section, re.M)
+    programs = [command.split()[0] for command in commands[:2]]
+    expect("the page begins with what the image has already", programs, ["python3", "/opt/confd/bin/pip"])
+    machine.run("umask 077; printf of-admin >admin.password; printf of-agent >agent.password")
+    machine.run("install -D -m 0644 -t /etc/confd deploy/etc/agent.env deploy/etc/worker.env")
+    machine.run(f"sed -i s,^CONTROLLER_URL=.*,CONTROLLER_URL={CONTROLLER}, /etc/confd/agent.env")
+    for role in ("agent", "worker"):
+        machine.run(f"install -m 0644 deploy/systemd/confd-{role}.service /etc/systemd/system")
+    for command in commands[2:]:
+        machine.run(command)
+    # Type=notify: when this returns, all of them listen; what the controller has to load is there a moment later.
+    machine.run("systemctl enable --now confd-worker.service confd-agent.service")
+    for address in (CONTROLLER, "http://[::1]:8080"):
+        expect(f"{address} as soon as it has started", machine.get(f"{address}/health"), '{"status":"ok"} 200')
+    eventually("the controller is ready", lambda: machine.get(f"{CONTROLLER}/ready") == '{"status":"ready"} 200')
+
+
+def arrives(machine: Machine, path: str = "/health", body: str = '{"status":"ok"}') -> None:
+    """What is published, the worker fetches."""
+    expect("published", machine.publish(path)["published"], True)
+    eventually(f"/hit gives what is at {path}", lambda: machine.get(f"{WORKER}/hit") == f"{body} 200")
+
+
+def confined(machine: Machine) -> None:
+    """No privileges, a filter, nobody's identity, no password where others see it, a folder of its own."""
+    for role, pid in zip(ROLES, machine.pids(), strict=True):
+        status = dict(line.split(":\t", 1) for line in machine.run(f"cat /proc/{pid}/status").splitlines())
+        found = [status[name].strip() for name in ("NoNewPrivs", "Seccomp", "CapEff", "CapBnd")]
+        expect(f"how the {role} is confined", found, ["1", "2", "0" * 16, "0" * 16])
+        expect(f"the {role} has a dynamic user", 61184 <= int(status["Uid"].split()[0]) <= 65519, True)
+        expect(f"the {role} shows a password", "of-a" in machine.run(f"cat /proc/{pid}/environ | tr '\\0' ' '"), False)
+    modes = machine.run("cd /var/lib/private && stat -c %a confd-controller confd-agent")
+    expect("the modes of the folders of state", modes, "700\n700")
+    wrong = machine.get(f"{CONTROLLER}/api/v1/config", "-u", "admin:admin123")
+    expect("the built-in password is refused", wrong.endswith(" 401"), True)
+
+
+def restarts(machine: Machine) -> None:
+    """While the controller restarts nobody is refused; it keeps what it had; a connection starts it."""
+    before = machine.in_force()
+    client = machine.start(f"python3 -c {shlex.quote(CLIENT)}")
+    for _ in range(3):
+        machine.run("systemctl restart confd-controller.service")
+    machine.run("touch over")
+    answered, refused = (int(word) for word in client.communicate(timeout=90)[0].split())
+    expect("connections refused meanwhile", refused, 0)
+    expect("some were answered", answered > 0, True)
+    machine.run("systemctl stop confd-controller.service")
+    expect("a connection starts it", machine.get(f"{CONTROLLER}/health"), '{"status":"ok"} 200')
+    eventually("it has what it had", lambda: machine.in_force() == before)
+
+
+def alone(machine: Machine) -> None:
+    """Without a controller, the agent brings up a worker from its own copy."""
+    machine.run("systemctl stop confd-controller.socket confd-controller.service")
+    machine.run("systemctl restart confd-worker.service confd-agent.service")
+    eventually("the worker has its configuration", lambda: machine.get(f"{WORKER}/config").endswith(" 200"))
+    machine.run("systemctl start confd-controller.socket confd-controller.service")
+
+
+def hang(machine: Machine) -> None:
+    """Who shows no life is started anew, and works."""
+    before = machine.pids()
+    machine.run(f"kill -STOP {' '.join(before)}")
+    wanted = dict.fromkeys(SERVICES, "active")
+
+    def anew() -> bool:
+        found = {service: machine.show(service, "ActiveState") for service in SERVICES}
+        return found == wanted and not set(before) & set(machine.pids())
+
+    eventually("systemd has started all three anew", anew)
+    arrives(machine, "/ready", '{"status":"ready"}')
+    expect("core dumps", machine.run("find / -xdev -name 'core*' -type f -size +4M"), "")
+
+
+def breaks(machine: Machine) -> None:
+    """A mistake in the settings is said in the journal, the port stays, and what was mended comes up by itself."""
+    machine.run("cp /etc/confd/controller.env good.env; echo DEFAULT_POLL_INTERVAL=0 >>/etc/confd/controller.env")
+    machine.run("systemctl restart confd-controller.service || true")
+    eventually("it was tried often", lambda: int(machine.show("confd-controller.service", "NRestarts")) >= 6)
+    said = machine.run("journalctl --no-pager --lines=40 --unit=confd-controller.service")
+    expect("the journal names the setting", "DEFAULT_POLL_INTERVAL" in said, True)
+    expect("the port", machine.show("confd-controller.socket", "ActiveState"), "active")
+    machine.run("cp good.env /etc/confd/controller.env")
+    eventually("it is up", lambda: machine.show("confd-controller.service", "ActiveState") == "active")
+
+
+def brokers(machine: Machine) -> None:
+    """Both clients of brokers work under the same confinement."""
+    servers = {"REDIS": "redis-server --save ''", "NATS": "/usr/sbin/nats-server --addr 127.0.0.1"}
+    for strategy, command in servers.items():
+        machine.run(f"systemd-run --quiet --unit=confd-test-broker {command}")
+        for role in ("controller", "agent"):
+            machine.run(f"echo DISTRIBUTION_STRATEGY={strategy} >>/etc/confd/{role}.env")
+        machine.run("systemctl restart confd-controller.service confd-agent.service")
+        eventually(f"{strategy} is ready", lambda: machine.get(f"{CONTROLLER}/ready").endswith(" 200"))
+        arrives(machine)
+        arrives(machine, "/ready", '{"status":"ready"}')
+        machine.run("systemctl stop confd-test-broker.service")
+
+
+def stops(machine: Machine) -> None:
+    """All end in time, with status 0."""
+    began = time.monotonic()
+    machine.run(f"systemctl stop confd-controller.socket {' '.join(SERVICES)}")
+    expect("it took less than 20 s", time.monotonic() - began < 20, True)
+    for service in SERVICES:
+        found = [machine.show(service, name) for name in ("Result", "ExecMainStatus", "ActiveState")]
+        expect(f"the end of {service}", found, ["success", "0", "inactive"])
+
+
+def main() -> int:
+    """One step after the other; the status is 1 where one failed."""
+    machine = Machine()
+    try:
+        with machine.running():
+            for step in (install, arrives, confined, restarts, alone, hang, breaks, brokers, stops):
+                try:
+                    step(machine)
+                except Failed:
+                    print(machine.run("journalctl --no-pager --lines=30 --unit='confd*'"), file=sys.stderr)
+                    raise
+                print(f"{step.__name__}: passed", flush=True)
+    except Failed as error:
+        print(f"FAILED: {error}", flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
