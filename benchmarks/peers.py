@@ -9,7 +9,7 @@ from typing import Any
 from attrs import define, field
 
 from benchmarks.dialects import ETCD_KEY
-from tests.integration.fleet import free_port, request
+from tests.integration.fleet import eventually, free_port, request
 from tests.integration.servers import Server
 
 _NGINX = """
@@ -49,8 +49,9 @@ class Nginx(Server):
 
     @property
     def worker(self) -> int:
-        """The process that does the work."""
-        return int(Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()[0])
+        """The process that does the work; its parent listens a moment before it is there."""
+        children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        return int(eventually(lambda: children.read_text().split())[0])
 
 
 @define(eq=False)

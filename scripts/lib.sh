@@ -4,8 +4,10 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-if [ -x "$root/.venv/bin/twistd" ]; then PATH="$root/.venv/bin:$PATH"; fi
-command -v twistd >/dev/null || { echo "no twistd: run 'make run' once, or pip install confd" >&2; exit 1; }
+# An environment that is activated comes first, then the clone's own; a twistd without confd is neither.
+knows_confd() { twistd --help 2>/dev/null | grep -q confd-controller; }
+knows_confd || PATH="$root/.venv/bin:$PATH"
+knows_confd || { echo "no twistd that knows confd: run 'make run' once, or pip install confd" >&2; exit 1; }
 command -v curl >/dev/null || { echo "no curl: install it (Debian: apt install curl)" >&2; exit 1; }
 
 folder=$(mktemp -d "${TMPDIR:-/tmp}/confd-script.XXXXXX")
