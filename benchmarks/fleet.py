@@ -19,8 +19,10 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
 from random import Random
+from typing import Any, Protocol
 
 from attrs import define, field
 
@@ -168,6 +170,11 @@ class Fleet:
             self.turn(left)
         return sorted(self.held.pop(key, {}).values()), self.payloads.pop(key, b"")
 
+    def report(self, order: dict[str, Any]) -> dict[str, object]:
+        """When each agent held what an order names, and its bytes."""
+        times, payload = self.settle(order["key"], order["seconds"])
+        return {"times": times, "payload": payload.decode()}
+
     def _hear(self, agent: Agent) -> None:
         try:
             piece = agent.connection.recv(_PIECE)
@@ -237,21 +244,33 @@ def keys_of(host: str, port: int) -> KeyRing:
     return ring
 
 
-def obey(fleet: Fleet) -> None:
-    """Do what standard input says, a line at a time, until it ends."""
-    fleet.await_commands(sys.stdin.fileno())
+class Player(Protocol):
+    """What plays agents, and takes orders between two turns."""
+
+    def await_commands(self, stream: int) -> None:
+        """Listen to C{stream} too."""
+
+    def turn(self, seconds: float) -> bool:
+        """Take what arrives within C{seconds}; whether an order is waiting."""
+
+
+def obey(player: Player, carry_out: Callable[[dict[str, Any]], Mapping[str, object]]) -> None:
+    """
+    Do what standard input says, a line at a time, until it ends.
+
+    @param carry_out: does what an order says; what comes of it is said on standard output.
+    """
+    player.await_commands(sys.stdin.fileno())
     unread = b""
     while True:
-        while not fleet.turn(1.0):
+        while not player.turn(1.0):
             pass
         piece = os.read(sys.stdin.fileno(), 65536)
         if not piece:
             return
         *lines, unread = (unread + piece).split(b"\n")
         for line in lines:
-            order = json.loads(line)
-            times, payload = fleet.settle(order["key"], order["seconds"])
-            say(times=times, payload=payload.decode())
+            say(**carry_out(json.loads(line)))
 
 
 def say(**values: object) -> None:
@@ -287,7 +306,7 @@ def main() -> None:
         gc.freeze()
         gc.disable()
         say(ready=fleet.ready)
-        obey(fleet)
+        obey(fleet, fleet.report)
     finally:
         fleet.close()
 

@@ -14,7 +14,6 @@ import http.client
 import json
 import shutil
 import sqlite3
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,16 +26,16 @@ from random import Random
 from statistics import median
 from typing import Any
 
-from attrs import asdict, define, evolve, frozen
+from attrs import asdict, evolve, frozen
 
-from benchmarks.dialects import command
+from benchmarks.crowd import Players
 from benchmarks.figures import quantile, rows
 from benchmarks.host import Invalid, machine, on_core, processor_time
 from confd import wire
 from confd.controller.store.reports import save_reports
 from confd.model import Tag
 from confd.report import Outcome, Receipt, Report, ReportState
-from tests.integration.fleet import ADMIN, Fleet, Process, clean_environment, request
+from tests.integration.fleet import ADMIN, Fleet, Process, request
 
 #: Seconds that a publish gets to be proven.
 DEADLINE = 30
@@ -86,60 +85,6 @@ class Page:
     worst: float
 
 
-@define(eq=False)
-class Crowd:
-    """A process of L{benchmarks.reporters}."""
-
-    child: subprocess.Popen[bytes]
-
-    @classmethod
-    def start(cls, port: int, agents: int) -> Crowd:
-        """
-        Start it; returns once all agents have heard of what is in force.
-
-        @raise Invalid: they have not.
-        """
-        arguments = ["--controller", f"127.0.0.1:{port}", "--agents", str(agents)]
-        child = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.reporters", *arguments],
-            cwd=_ROOT,
-            env=clean_environment(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        crowd = cls(child)
-        ready = crowd.hear()["ready"]
-        if ready != agents:
-            raise Invalid(f"only {ready} of {agents} agents heard of a version")
-        return crowd
-
-    def flood(self, connections: int, seconds: float) -> dict[str, int]:
-        """Have them report without a pause; how often each status was the answer."""
-        assert self.child.stdin is not None
-        self.child.stdin.write(command(flood=connections, seconds=seconds))
-        self.child.stdin.flush()
-        statuses: dict[str, int] = self.hear()["statuses"]
-        return statuses
-
-    def hear(self) -> dict[str, Any]:
-        """
-        What it says.
-
-        @raise Invalid: it has ended.
-        """
-        assert self.child.stdout is not None
-        line = self.child.stdout.readline()
-        if not line:
-            raise Invalid("the agents have ended")
-        found: dict[str, Any] = json.loads(line)
-        return found
-
-    def stop(self) -> None:
-        """End it."""
-        self.child.kill()
-        self.child.communicate()
-
-
 @contextmanager
 def controller(*options: str) -> Iterator[tuple[Fleet, Process]]:
     """A controller that is not started yet, and its folder; both are gone afterwards."""
@@ -163,13 +108,15 @@ def prove(agents: int, rounds: int, flood_seconds: float = FLOOD_SECONDS) -> Pro
     with controller("--default-poll-interval", "300") as (fleet, process):
         with on_core(0):
             process.start()
-        with on_core(-1):
-            crowd = Crowd.start(fleet.port, agents)
+        crowd = Players("benchmarks.reporters")
         try:
+            with on_core(-1):
+                crowd.begin(["--controller", f"127.0.0.1:{fleet.port}", "--agents", str(agents)], agents)
             # The first one warms up.
             told = [_publish(fleet, number) for number in range(rounds + 1)][1:]
             before = processor_time(process.pid)
-            statuses = crowd.flood(min(FLOOD, agents), flood_seconds)
+            crowd.order(flood=min(FLOOD, agents), seconds=flood_seconds)
+            statuses: dict[str, int] = crowd.hear()["statuses"]
             spent = processor_time(process.pid) - before
         finally:
             crowd.stop()

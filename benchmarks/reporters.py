@@ -12,12 +12,10 @@ import argparse
 import gc
 import http.client
 import json
-import os
 import resource
 import select
 import signal
 import socket
-import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -27,7 +25,7 @@ from random import Random
 from attrs import define, field
 
 from benchmarks.dialects import Stream
-from benchmarks.fleet import LIFE, PATIENCE, address, say
+from benchmarks.fleet import LIFE, PATIENCE, address, obey, say
 from confd import wire
 from confd.model import Registration
 
@@ -219,22 +217,6 @@ def _connect(controller: tuple[str, int]) -> socket.socket:
     return connection
 
 
-def obey(crowd: Crowd) -> None:
-    """Report what comes, and do what standard input says, a line at a time, until it ends."""
-    crowd.await_commands(sys.stdin.fileno())
-    unread = b""
-    while True:
-        while not crowd.turn(1.0):
-            pass
-        piece = os.read(sys.stdin.fileno(), 65536)
-        if not piece:
-            return
-        *lines, unread = (unread + piece).split(b"\n")
-        for line in lines:
-            order = json.loads(line)
-            say(statuses=crowd.flood(order["flood"], order["seconds"]))
-
-
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -250,7 +232,7 @@ def main() -> None:
     gc.freeze()
     gc.disable()
     say(ready=crowd.ready())
-    obey(crowd)
+    obey(crowd, lambda order: {"statuses": crowd.flood(order["flood"], order["seconds"])})
 
 
 if __name__ == "__main__":

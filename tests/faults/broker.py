@@ -177,10 +177,10 @@ def _subscribers_cut(scene: Scene) -> None:
     scene.converges(BOUND)
 
 
-def _unreliable(scene: Scene) -> None:
+def _harmed(scene: Scene, faults: Faults) -> None:
     _begin(scene)
     proxy = scene.proxies[-1]
-    proxy.faults = Faults(drop=0.3, double=0.3, delay=0.5, cut=True)
+    proxy.faults = faults
     for _ in range(40):
         scene.publish()
         time.sleep(scene.random.uniform(0, 0.1))
@@ -188,19 +188,14 @@ def _unreliable(scene: Scene) -> None:
     scene.claim(proxy.harmed, "messages were harmed")
     proxy.heal()
     _pushed_again(scene)
+
+
+def _unreliable(scene: Scene) -> None:
+    _harmed(scene, Faults(drop=0.3, double=0.3, delay=0.5, cut=True))
 
 
 def _flipped(scene: Scene) -> None:
-    _begin(scene)
-    proxy = scene.proxies[-1]
-    proxy.faults = Faults(flip=0.5)
-    for _ in range(40):
-        scene.publish()
-        time.sleep(scene.random.uniform(0, 0.1))
-    scene.converges(BOUND)
-    scene.claim(proxy.harmed, "messages were harmed")
-    proxy.heal()
-    _pushed_again(scene)
+    _harmed(scene, Faults(flip=0.5))
 
 
 def _cut_off(scene: Scene) -> None:
