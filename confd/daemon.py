@@ -71,7 +71,7 @@ def make_daemon(name: str, options: RoleOptions, compose: Callable[[Any, Any], l
         children = compose(reactor, options.settings)
     except StartError as error:
         raise SystemExit(str(error)) from None
-    # The notifier is the last to start: then all is ready.
+    # The notifier is the last to start: by then all ports are open.
     for child in (*children, Notifier(reactor, os.environ)):
         child.setServiceParent(daemon)
     return daemon

@@ -179,6 +179,13 @@ class MemoTests(SynchronousTestCase):
         self.twins.check(self)
         self.assertEqual([each.status for each in self.twins.callers[0, LOOPBACK][0].replies()], [304] * 3)
 
+    def test_cleared(self) -> None:
+        """Nothing is left of it, and it begins anew."""
+        self.assertEqual([self._send(self.poll) for _ in range(2)], [False, True])
+        self.twins.memo.clear()
+        self.assertEqual(len(self.twins.memo), 0)
+        self.assertEqual([self._send(self.poll) for _ in range(2)], [False, True])
+
     def test_bodies(self) -> None:
         """So are answers with a body, percent signs and all."""
         self.successResultOf(
