@@ -25,6 +25,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
+from twisted.trial.unittest import SynchronousTestCase
 
 ADMIN, AGENT = ("admin", "admin123"), ("agent", "secret123")
 
@@ -253,6 +254,22 @@ class Fleet:
     def current(self) -> Any:
         """The configuration in force."""
         return request("GET", f"{self.url}/api/v1/config", auth=AGENT).json()
+
+
+def staged(case: SynchronousTestCase, interval: int = 1) -> tuple[Fleet, str]:
+    """
+    A fleet without processes in a folder of its own, and the address of a L{target}; both end with the test.
+
+    @param interval: seconds between two polls.
+    """
+    stack = contextlib.ExitStack()
+    case.addCleanup(stack.close)
+    address = stack.enter_context(target())
+    folder = Path(case.mktemp()).resolve()
+    folder.mkdir()
+    fleet = Fleet(folder, interval)
+    case.addCleanup(fleet.close)
+    return fleet, address
 
 
 def base_of(process: Process) -> str:

@@ -4,24 +4,11 @@ from __future__ import annotations
 
 import signal
 import threading
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.fleet import (
-    ADMIN,
-    AGENT,
-    Fleet,
-    Process,
-    base_of,
-    eventually,
-    free_port,
-    hit,
-    request,
-    target,
-)
+from tests.integration.fleet import ADMIN, AGENT, Process, base_of, eventually, free_port, hit, request, staged
 from tests.test_metrics import samples
 
 
@@ -29,13 +16,7 @@ class FleetTestCase(SynchronousTestCase):
     """One controller, one worker, one agent."""
 
     def setUp(self) -> None:
-        stack = ExitStack()
-        self.addCleanup(stack.close)
-        self.target = stack.enter_context(target())
-        folder = Path(self.mktemp()).resolve()
-        folder.mkdir()
-        self.fleet = Fleet(folder)
-        self.addCleanup(self.fleet.close)
+        self.fleet, self.target = staged(self)
         self.controller = self.fleet.controller()
         self.worker = self.fleet.worker()
         self.agent = self.fleet.agent(self.worker)
@@ -137,7 +118,9 @@ class RestartTests(FleetTestCase):
     def test_forgotten(self) -> None:
         """An agent whose row is deleted while it lives is back with the same id, and says again what it has."""
         agents = f"{self.fleet.url}/api/v1/agents"
-        (agent,) = eventually(lambda: [each for each in self.agents() if each["state"] == "applied"])
+        version = self.fleet.current()["version"]
+        (agent,) = eventually(lambda: [each for each in self.agents() if each["applied_version"] == version])
+        self.assertEqual(agent["state"], "applied")
         self.assertEqual(request("DELETE", f"{agents}/{agent['id']}", auth=ADMIN).status, 200)
         (back,) = eventually(lambda: [each for each in self.agents() if each["state"] == "applied"])
         self.assertEqual((back["id"], back["applied_version"]), (agent["id"], agent["applied_version"]))

@@ -5,14 +5,12 @@ from __future__ import annotations
 import shutil
 import signal
 import socket
-from contextlib import ExitStack
-from pathlib import Path
 from random import Random
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.fleet import ADMIN, Fleet, Process, base_of, eventually, hit, request, target
+from tests.integration.fleet import ADMIN, Process, base_of, eventually, hit, request, staged
 from tests.integration.proxy import Proxy
 
 
@@ -22,13 +20,7 @@ class ProofTestCase(SynchronousTestCase):
     interval = 1
 
     def setUp(self) -> None:
-        stack = ExitStack()
-        self.addCleanup(stack.close)
-        self.target = stack.enter_context(target())
-        folder = Path(self.mktemp()).resolve()
-        folder.mkdir()
-        self.fleet = Fleet(folder, self.interval)
-        self.addCleanup(self.fleet.close)
+        self.fleet, self.target = staged(self, self.interval)
         self.controller = self.fleet.controller().start()
         self.workers: list[Process] = []
         self.agents: list[Process] = []

@@ -5,30 +5,23 @@ from __future__ import annotations
 import socket
 import ssl
 import warnings
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.certificates import Certificate, make_certificate
-from tests.integration.fleet import Fleet, Process, eventually, free_port, target
+from tests.integration.fleet import Process, eventually, free_port, staged
 
 
 class TlsTests(SynchronousTestCase):
     """A controller that asks for certificates, a worker that has one, and their agent."""
 
     def setUp(self) -> None:
-        stack = ExitStack()
-        self.addCleanup(stack.close)
-        self.target = stack.enter_context(target())
-        self.folder = Path(self.mktemp()).resolve()
-        self.folder.mkdir()
+        self.fleet, self.target = staged(self)
+        self.folder = self.fleet.folder
         self.server, self.client, self.stranger = (
             make_certificate(self.folder / name) for name in ("server", "client", "stranger")
         )
-        self.fleet = Fleet(self.folder)
-        self.addCleanup(self.fleet.close)
         self.worker_port = free_port()
         where = f"interface=127.0.0.1:privateKey={self.server.key}:certKey={self.server.certificate}"
         trusted = ["--controller-ca-file", str(self.server.authority), "--worker-ca-file", str(self.server.authority)]

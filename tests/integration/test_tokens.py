@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import stat
-from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.fleet import ADMIN, Fleet, Response, eventually, hit, request, target
+from tests.integration.fleet import ADMIN, Response, eventually, hit, request, staged
 
 
 class TokenTests(SynchronousTestCase):
     """One controller, one worker, one agent that has been given its token."""
 
     def setUp(self) -> None:
-        stack = ExitStack()
-        self.addCleanup(stack.close)
-        self.target = stack.enter_context(target())
-        self.folder = Path(self.mktemp()).resolve()
-        self.folder.mkdir()
-        self.fleet = Fleet(self.folder)
-        self.addCleanup(self.fleet.close)
+        self.fleet, self.target = staged(self)
+        self.folder = self.fleet.folder
         self.controller = self.fleet.controller().start()
         self.worker = self.fleet.worker().start()
         self.agent = self.fleet.agent(self.worker, "agent", "--distribution-strategy", "STREAM", "--backoff-max", "1")
