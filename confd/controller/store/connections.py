@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 #: The one reason that does not heal by itself.
 DAMAGED = "it is damaged; restore it from a backup"
+
+#: The niceness of who waits for all others (setpriority(2)).
+_LAST = 19
 
 #: What a person is told, by primary result code.
 _REASONS = {
@@ -77,6 +82,13 @@ def find_damage(connection: sqlite3.Connection) -> None:
     """
     if connection.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
         raise Damaged()
+
+
+def give_way() -> None:
+    """Let this thread have what the others leave of the processor, until it ends: there is no way back."""
+    if sys.platform == "linux":
+        # Elsewhere it would be the whole process.
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LAST)
 
 
 def identity(path: str) -> tuple[int, int] | None:

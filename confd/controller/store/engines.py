@@ -10,6 +10,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any, TypeVar
 
 from twisted.enterprise.adbapi import ConnectionPool
@@ -23,6 +24,7 @@ from confd.controller.store.connections import (
     connect_arguments,
     explain,
     find_damage,
+    give_way,
     identity,
     make_durable,
 )
@@ -85,8 +87,9 @@ class Engine:
         """
         self._path = path
         self._file = identity(path)
-        self._writer = _pool(path, reactor, busy_timeout, 1, make_durable)
-        self._readers = _pool(path, reactor, busy_timeout, 2, _forbid_writes)
+        self._pool = partial(_pool, path, reactor, busy_timeout)
+        self._writer = self._pool(1, make_durable)
+        self._readers = self._pool(2, _forbid_writes)
         self._waiting: deque[tuple[Work[Any], Deferred[Any]]] = deque()
         self._under_way = False
         self._drained: list[Deferred[None]] = []
@@ -134,9 +137,11 @@ class Engine:
         return self.write(_write_noise).addErrback(_expect_trouble)
 
     def look_for_damage(self) -> Deferred[None]:
-        """Read the whole database beside all else; L{drain} breaks it off."""
-        looked: Deferred[None] = self._readers.runWithConnection(self._look)
-        return looked.addErrback(self._unread).addErrback(self._broken_off)
+        """Read the whole database, behind all else, in a thread that ends with it; L{drain} breaks it off."""
+        pool = self._pool(1, _forbid_writes)
+        looked: Deferred[None] = pool.runWithConnection(self._look)
+        looked.addErrback(self._unread).addErrback(self._broken_off)
+        return looked.addCallback(lambda _: pool.close())
 
     def drain(self) -> Deferred[None]:
         """Fires when no write waits or is under way; those that come later are done too."""
@@ -220,12 +225,11 @@ class Engine:
         return Failure(self._told(error) if reason == DAMAGED else _unavailable(reason))
 
     def _look(self, connection: Any) -> None:
+        # A large one takes minutes, right after the start, when all agents come back.
+        give_way()
         # Asked every so many steps of the SQLite machine: true interrupts it.
         connection.set_progress_handler(lambda: self._draining, 100_000)
-        try:
-            find_damage(connection)
-        finally:
-            connection.set_progress_handler(None, 0)
+        find_damage(connection)
 
     def _broken_off(self, failure: Failure) -> None:
         if not self._draining and not failure.check(Unavailable):

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,6 +18,7 @@ from confd.controller.store.connections import (
     connect_arguments,
     explain,
     find_damage,
+    give_way,
     identity,
     make_durable,
 )
@@ -50,6 +55,21 @@ class ConnectionTests(SynchronousTestCase):
         path = f"{self.path} ?mode=memory&x=%41#é"
         make_database(path)
         self.assertEqual(connect(self, path).execute("SELECT count(*) FROM revisions").fetchone(), (1,))
+
+    def test_gives_way(self) -> None:
+        """Only the thread that asks for it."""
+
+        def priority() -> int:
+            return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+        def work() -> int:
+            give_way()
+            return priority()
+
+        before = priority()
+        with ThreadPoolExecutor(1) as thread:
+            self.assertEqual(thread.submit(work).result(), 19 if sys.platform == "linux" else before)
+        self.assertEqual(priority(), before)
 
     def test_damage(self) -> None:
         make_database(self.path)

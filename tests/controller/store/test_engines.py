@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from threading import Event
 
 from twisted.internet import reactor
@@ -223,6 +224,12 @@ class EngineTests(TestCase):
     async def test_sound_database_is_no_trouble(self) -> None:
         await self.engine.look_for_damage()
         self.assertIsNone(self.engine.trouble())
+
+    async def test_looking_for_damage_leaves_nothing_behind(self) -> None:
+        await self.engine.read(names)
+        before = set(threading.enumerate())
+        await self.engine.look_for_damage()
+        self.assertEqual(set(threading.enumerate()) - before, set())
 
     async def test_drain(self) -> None:
         self.successResultOf(self.engine.drain())
