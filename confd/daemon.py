@@ -39,9 +39,10 @@ STOP_TIMEOUT = 15.0
 VANISHED = 30
 
 #: When Python looks for garbage in cycles: after so many new objects, and so many times more rarely among those that
-#: have been there for long. Twisted leaves little of it; with the default (700, 10, 10), which stops everything again
-#: and again to walk over all that a controller knows, 5 000 agents take twice the time, with pauses of half a second.
-COLLECTIONS = (20_000, 20, 50)
+#: have been there for a while, and for long. Twisted leaves little of it; with the default (700, 10, 10), which stops
+#: everything again and again to walk over all that a controller knows, 5 000 agents take twice the time, with pauses of
+#: half a second. Young garbage is cheap to find, and what is not found grows the process for hours.
+COLLECTIONS = (2_000, 10, 50)
 
 
 def utc_now() -> datetime:
@@ -64,7 +65,6 @@ def make_daemon(name: str, options: RoleOptions, compose: Callable[[Any, Any], l
     """
     from twisted.internet import reactor
 
-    gc.set_threshold(*COLLECTIONS)
     use_monotonic_clock(reactor)
     daemon = Daemon(name, reactor, options.settings, options.parent or {})
     try:
@@ -74,7 +74,15 @@ def make_daemon(name: str, options: RoleOptions, compose: Callable[[Any, Any], l
     # The notifier is the last to start: by then all ports are open.
     for child in (*children, Notifier(reactor, os.environ)):
         child.setServiceParent(daemon)
+    _settle()
     return daemon
+
+
+def _settle() -> None:
+    """What is there by now stays for good, and is never walked over again in search of garbage."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTIONS)
 
 
 class Daemon(MultiService):

@@ -151,26 +151,35 @@ class StartTests(SynchronousTestCase):
         self._fail(StartError("A: is wrong."), statusPipe=writer)
         self.assertEqual(os.read(reader, 100), b"1")
 
-    def test_composition(self):
-        """Settings that cannot work together end it before there is a daemon."""
+    def _make(self, compose):
         from twisted.internet import reactor
 
         # The clock of the tests' own reactor, which a daemon would make monotonic.
         self.patch(reactor, "seconds", reactor.seconds)
-        self.addCleanup(gc.set_threshold, *gc.get_threshold())
 
         class Options(RoleOptions):
             role = LogSettings
 
         options = Options({})
         options.parseOptions([])
+        return make_daemon("test", options, compose)
+
+    def test_composition(self):
+        """Settings that cannot work together end it before there is a daemon."""
 
         def compose(reactor, settings):
             raise StartError("A: is wrong.", "B: too.")
 
-        error = self.assertRaises(SystemExit, make_daemon, "test", options, compose)
+        error = self.assertRaises(SystemExit, self._make, compose)
         self.assertEqual(str(error), "A: is wrong.\nB: too.")
+
+    def test_garbage(self):
+        """What a daemon begins with is never looked through for garbage, all else less often than by default."""
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
+        self.addCleanup(gc.unfreeze)
+        daemon = self._make(lambda reactor, settings: [])
         self.assertEqual(gc.get_threshold(), COLLECTIONS)
+        self.assertNotIn(id(daemon), map(id, gc.get_objects()))
 
 
 class LogTests(SynchronousTestCase):
