@@ -29,6 +29,11 @@ def use_monotonic_clock(reactor: Any) -> None:
         reactor.seconds = time.monotonic
 
 
+#: By how much a delay may be longer than the one before. With 2, the last of a fleet come back so late that those who
+#: come first are a wave; what a few more attempts cost a controller that is not there is nothing.
+_GROWTH = 1.5
+
+
 @define(eq=False)
 class Backoff:
     """
@@ -46,7 +51,7 @@ class Backoff:
 
     def next(self) -> float:
         """Seconds to wait after one more failure."""
-        ceiling = min(self.cap, self.base * 2 ** min(self._failures, 16))
+        ceiling = min(self.cap, self.base * _GROWTH ** min(self._failures, 32))
         self._failures += 1
         return self.random.uniform(0, ceiling)
 

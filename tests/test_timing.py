@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
+from itertools import accumulate
 from random import Random
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.agent.strategies.making import RETURN
 from confd.model import ConfdError, Unavailable
 from confd.timing import Backoff, Periodic, retrying, use_monotonic_clock
 
@@ -42,9 +45,9 @@ class MonotonicTests(SynchronousTestCase):
 class BackoffTests(SynchronousTestCase):
     """L{Backoff} (G8)."""
 
-    def test_ceilings_double_up_to_the_cap(self) -> None:
-        backoff = Backoff(Ceiling(), cap=30)
-        self.assertEqual([backoff.next() for _ in range(7)], [1, 2, 4, 8, 16, 30, 30])
+    def test_ceilings_grow_up_to_the_cap(self) -> None:
+        backoff = Backoff(Ceiling(), cap=8)
+        self.assertEqual([backoff.next() for _ in range(7)], [1, 1.5, 2.25, 3.375, 5.0625, 7.59375, 8])
 
     def test_reset_starts_over(self) -> None:
         backoff = Backoff(Ceiling(), cap=30)
@@ -66,6 +69,18 @@ class BackoffTests(SynchronousTestCase):
             delays.append([backoff.next() for _ in range(8)][-1])
         seconds = [sum(1 for delay in delays if second <= delay < second + 1) for second in range(30)]
         self.assertLess(max(seconds), 3 * len(delays) / 30)
+
+    def test_a_fleet_returns_in_no_wave(self) -> None:
+        """S17: however long its controller is gone, most of a fleet is back with no second above thrice the mean."""
+        for outage in (0.5, 1, 2, 3, 4, 5, 6, 8, 12, 20, 40):
+            back = sorted(_first_after(outage, Backoff(Random(seed), base=RETURN)) for seed in range(2000))
+            most = [each - back[0] for each in back[: len(back) * 95 // 100]]
+            self.assertLess(max(Counter(map(int, most)).values()), 3 * len(most) / max(1, most[-1]), outage)
+
+
+def _first_after(moment: float, backoff: Backoff) -> float:
+    """When somebody tries for the first time after C{moment} who lost what it had at 0."""
+    return next(at for at in accumulate(iter(backoff.next, None)) if at > moment)
 
 
 class RetryingTests(SynchronousTestCase):

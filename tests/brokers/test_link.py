@@ -115,7 +115,7 @@ class LinkTests(SynchronousTestCase):
     def test_never_gives_up(self) -> None:
         """The pauses grow up to their cap, and no further."""
         self.link.startService()
-        for pause in (1.0, 2.0, RETRY_CAP, RETRY_CAP, RETRY_CAP):
+        for pause in (1.0, 1.5, 2.25, 3.375, RETRY_CAP, RETRY_CAP):
             self.fail()
             self.assertEqual(self.link.trouble(), "X_ADDRESS: refused.")
             made = len(self.attempts)
@@ -145,7 +145,7 @@ class LinkTests(SynchronousTestCase):
     def test_hangs_up_after_each_connection(self) -> None:
         """Only a broker that answered a ping is asked again at once."""
         self.link.startService()
-        for pause in (1.0, 2.0, 4.0):
+        for pause in (1.0, 1.5, 2.25):
             self.connect().cut()
             self.clock.advance(pause - 0.001)
             self.assertTrue(self.attempts[-1].called)
