@@ -7,7 +7,7 @@ import os
 import resource
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -38,11 +38,10 @@ STOP_TIMEOUT = 15.0
 #: Seconds for which what was sent to a peer may stay unconfirmed.
 VANISHED = 30
 
-#: When Python looks for garbage in cycles: after so many new objects, and so many times more rarely among those that
-#: have been there for a while, and for long. Twisted leaves little of it; with the default (700, 10, 10), which stops
-#: everything again and again to walk over all that a controller knows, 5 000 agents take twice the time, with pauses of
-#: half a second. Young garbage is cheap to find, and what is not found grows the process for hours.
-COLLECTIONS = (2_000, 10, 50)
+#: When Python looks for garbage in cycles in a process that knows much. Twisted leaves little of it, and with the
+#: default (700, 10, 10) to walk over all that a controller knows, again and again, makes 5 000 agents take twice the
+#: time, with pauses of half a second. A process that knows little grows for hours where the young are left alone.
+RARELY = (2_000, 10, 1_000)
 
 
 def utc_now() -> datetime:
@@ -55,12 +54,15 @@ def in_threads_of(reactor: Any) -> Callable[..., Deferred[Any]]:
     return partial(deferToThreadPool, reactor, reactor.getThreadPool())
 
 
-def make_daemon(name: str, options: RoleOptions, compose: Callable[[Any, Any], list[IService]]) -> Daemon:
+def make_daemon(
+    name: str, options: RoleOptions, compose: Callable[[Any, Any], list[IService]], collections: Sequence[int] = ()
+) -> Daemon:
     """
     The root service of a daemon.
 
     @param options: what twistd parsed for it.
     @param compose: makes the children of the reactor and the settings; it only constructs.
+    @param collections: when to look for garbage, for C{gc.set_threshold}; empty leaves that to Python.
     @raise SystemExit: with one line a mistake, where the settings cannot work.
     """
     from twisted.internet import reactor
@@ -74,15 +76,12 @@ def make_daemon(name: str, options: RoleOptions, compose: Callable[[Any, Any], l
     # The notifier is the last to start: by then all ports are open.
     for child in (*children, Notifier(reactor, os.environ)):
         child.setServiceParent(daemon)
-    _settle()
-    return daemon
-
-
-def _settle() -> None:
-    """What is there by now stays for good, and is never walked over again in search of garbage."""
+    # What is there by now stays for good, and is never walked over in search of garbage.
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*COLLECTIONS)
+    if collections:
+        gc.set_threshold(*collections)
+    return daemon
 
 
 class Daemon(MultiService):

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 import confd.agent.assembly
 import confd.controller.assembly
 import confd.worker.assembly
-from confd.daemon import Daemon, make_daemon
+from confd.daemon import RARELY, Daemon, make_daemon
 from confd.model import StartError
 from confd.options import RoleOptions, read
 from confd.settings import ROLES, AgentSettings, ControllerSettings, DevSettings, WorkerSettings
@@ -39,7 +39,7 @@ class Options(RoleOptions):
 
 def makeService(options: RoleOptions) -> Daemon:
     """The service that twistd runs."""
-    return make_daemon("confd-dev", options, compose)
+    return make_daemon("confd-dev", options, compose, RARELY)
 
 
 def compose(reactor: Any, settings: DevSettings) -> list[IService]:

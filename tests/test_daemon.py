@@ -18,7 +18,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.daemon import COLLECTIONS, RESERVED, STOP_TIMEOUT, Daemon, Listener, make_daemon
+from confd.daemon import RARELY, RESERVED, STOP_TIMEOUT, Daemon, Listener, make_daemon
 from confd.model import StartError
 from confd.options import RoleOptions, read
 from confd.settings import LogSettings
@@ -162,7 +162,7 @@ class StartTests(SynchronousTestCase):
 
         options = Options({})
         options.parseOptions([])
-        return make_daemon("test", options, compose)
+        return make_daemon("test", options, compose, RARELY)
 
     def test_composition(self):
         """Settings that cannot work together end it before there is a daemon."""
@@ -178,7 +178,7 @@ class StartTests(SynchronousTestCase):
         self.addCleanup(gc.set_threshold, *gc.get_threshold())
         self.addCleanup(gc.unfreeze)
         daemon = self._make(lambda reactor, settings: [])
-        self.assertEqual(gc.get_threshold(), COLLECTIONS)
+        self.assertEqual(gc.get_threshold(), RARELY)
         self.assertNotIn(id(daemon), map(id, gc.get_objects()))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from confd.daemon import Daemon, make_daemon
+from confd.daemon import RARELY, Daemon, make_daemon
 from confd.options import RoleOptions
 from confd.settings import ROLES, ControllerSettings
 
@@ -19,4 +19,4 @@ def makeService(options: RoleOptions) -> Daemon:
     # Imported late: Klein installs the default reactor, and the options may have asked for another.
     from confd.controller.assembly import compose
 
-    return make_daemon("confd-controller", options, compose)
+    return make_daemon("confd-controller", options, compose, RARELY)
