@@ -98,12 +98,12 @@ def publish(cursor: sqlite3.Cursor, draft: Draft, keep: int = 0) -> Revision:
 
     @param keep: see L{pruning.prune}.
     """
-    if _retired(cursor, draft.namespace) is not False:
+    newest = _newest(cursor, draft.namespace)
+    if newest is None:
         raise _unknown(draft.namespace)
     answered = _answered(cursor, draft)
     if answered is not None:
         return answered
-    newest = _newest(cursor, draft.namespace)
     check_expected(draft, newest.tag)
     made = _append(cursor, draft, newest.tag.version + 1, draft.poll_interval or newest.poll_interval)
     pruning.prune(cursor, draft.namespace, keep)
@@ -112,17 +112,17 @@ def publish(cursor: sqlite3.Cursor, draft: Draft, keep: int = 0) -> Revision:
 
 def create_namespace(cursor: sqlite3.Cursor, draft: Draft) -> Revision:
     """Make a namespace, or take a retired one back into use: L{confd.interfaces.IConfigStore.create_namespace}."""
-    retired = _retired(cursor, draft.namespace)
-    if retired is False:
+    name, default = draft.namespace, _newest(cursor, DEFAULT_NAMESPACE)
+    if _newest(cursor, name) is not None:
         answered = _answered(cursor, draft)
         if answered is not None:
             return answered
-        raise Conflict("namespace_exists", f"The namespace {draft.namespace!r} exists; publish to it instead.")
-    cursor.execute(
-        "INSERT INTO namespaces (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET retired = 0", (draft.namespace,)
-    )
-    version = _newest(cursor, draft.namespace).tag.version + 1 if retired else 1
-    return _append(cursor, draft, version, draft.poll_interval or _newest(cursor, DEFAULT_NAMESPACE).poll_interval)
+        raise Conflict("namespace_exists", f"The namespace {name!r} exists; publish to it instead.")
+    cursor.execute("INSERT INTO namespaces (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET retired = 0", (name,))
+    before = _newest(cursor, name)
+    interval = draft.poll_interval or (default and default.poll_interval)
+    assert interval, "the first namespace brings its own"
+    return _append(cursor, draft, 1 if before is None else before.tag.version + 1, interval)
 
 
 def retire_namespace(cursor: sqlite3.Cursor, name: str) -> None:
@@ -141,19 +141,17 @@ def _unknown(namespace: str) -> NotFound:
     return NotFound("unknown_namespace", f"There is no namespace {namespace!r}; make it first.")
 
 
-def _retired(cursor: sqlite3.Cursor, namespace: str) -> bool | None:
-    """Whether it is out of use; C{None} where it never was."""
-    row = cursor.execute("SELECT retired FROM namespaces WHERE name = ?", (namespace,)).fetchone()
-    return None if row is None else bool(row[0])
-
-
-def _newest(cursor: sqlite3.Cursor, namespace: str) -> Version:
-    (newest,) = history(cursor, namespace, 1, None)
-    return newest
+def _newest(cursor: sqlite3.Cursor, namespace: str) -> Version | None:
+    """The newest version of a namespace that is in use; C{None} where there is none."""
+    cursor.execute(f"{_LISTED} WHERE n.name = ? AND NOT n.retired ORDER BY r.version DESC LIMIT 1", (namespace,))
+    row = cursor.fetchone()
+    return None if row is None else _version(row)
 
 
 def _answered(cursor: sqlite3.Cursor, draft: Draft) -> Revision | None:
     """The revision that this draft made when it came first."""
+    if draft.idempotency_key is None:
+        return None
     row = cursor.execute(
         "SELECT fingerprint, version FROM idempotency_keys WHERE namespace = ? AND key = ?",
         (draft.namespace, draft.idempotency_key),
@@ -175,30 +173,32 @@ def _fingerprint(draft: Draft) -> str:
 
 
 def _append(cursor: sqlite3.Cursor, draft: Draft, version: int, poll_interval: int) -> Revision:
-    cursor.execute(
-        """INSERT INTO revisions
-            (namespace, version, cluster, epoch, document, checksum, poll_interval, author, comment, rollback_of,
-            created_at)
-        SELECT ?, ?, c.id, m.epoch, ?, ?, ?, ?, ?, ?, ? FROM meta AS m JOIN clusters AS c USING (cluster_id)""",
-        (
-            draft.namespace,
-            version,
-            draft.document.raw.decode(),
-            draft.document.checksum,
-            poll_interval,
-            draft.author,
-            draft.comment,
-            draft.rollback_of,
-            wire.rfc3339(draft.made_at),
-        ),
+    told = (
+        draft.namespace,
+        draft.document.raw.decode(),
+        draft.document.checksum,
+        poll_interval,
+        wire.rfc3339(draft.made_at),
+        draft.author,
+        draft.comment,
+        draft.rollback_of,
     )
+    # What comes back need not be read again: after each statement the thread waits for the interpreter.
+    [(cluster_id, epoch)] = cursor.execute(
+        """INSERT INTO revisions
+            (version, cluster, epoch, namespace, document, checksum, poll_interval, created_at, author, comment,
+            rollback_of)
+        SELECT ?, c.id, m.epoch, ?, ?, ?, ?, ?, ?, ?, ? FROM meta AS m JOIN clusters AS c USING (cluster_id)
+        RETURNING (SELECT cluster_id FROM meta), epoch""",
+        (version, *told),
+    ).fetchall()
     if draft.idempotency_key is not None:
         cursor.execute(
             "INSERT INTO idempotency_keys (namespace, key, fingerprint, version) VALUES (?, ?, ?, ?)",
             (draft.namespace, draft.idempotency_key, _fingerprint(draft), version),
         )
         cursor.execute("DELETE FROM idempotency_keys WHERE id <= last_insert_rowid() - ?", (KEYS_KEPT,))
-    return revision(cursor, draft.namespace, version)
+    return _revision((cluster_id, epoch, version, *told))
 
 
 def _revision(row: Sequence[Any]) -> Revision:
