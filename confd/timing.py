@@ -60,6 +60,32 @@ class Backoff:
         self._failures = 0
 
 
+@define(eq=False)
+class Seldom:
+    """
+    When a thing may be said again that is so again and again.
+
+    @ivar pause: seconds until then.
+    @ivar most: things that are remembered; what was said longest ago is forgotten first.
+    """
+
+    _clock: IReactorTime
+    _pause: float
+    _most: int = 1024
+    _said: dict[str, float] = field(factory=dict, init=False)
+
+    def due(self, what: str = "") -> bool:
+        """Whether to say it now; then it is said."""
+        now, said = self._clock.seconds(), self._said.get(what)
+        if said is not None and now - said < self._pause:
+            return False
+        self._said.pop(what, None)
+        if len(self._said) >= self._most:
+            del self._said[next(iter(self._said))]
+        self._said[what] = now
+        return True
+
+
 async def retrying(
     clock: IReactorTime, backoff: Backoff, attempt: Callable[[], Awaitable[T]], failed: Callable[[ConfdError], None]
 ) -> T:

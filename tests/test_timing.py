@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.agent.strategies.making import RETURN
 from confd.model import ConfdError, Unavailable
-from confd.timing import Backoff, Periodic, retrying, use_monotonic_clock
+from confd.timing import Backoff, Periodic, Seldom, retrying, use_monotonic_clock
 
 
 class Ceiling(Random):
@@ -117,6 +117,27 @@ class RetryingTests(SynchronousTestCase):
         trying.cancel()
         self.failureResultOf(trying, CancelledError)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class SeldomTests(SynchronousTestCase):
+    """L{Seldom}."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.seldom = Seldom(self.clock, 60.0, 3)
+
+    def test_once_in_a_while(self) -> None:
+        """Each for itself."""
+        self.assertEqual([self.seldom.due(each) for each in "aabab"], [True, False, True, False, False])
+        self.clock.advance(59)
+        self.assertFalse(self.seldom.due("a"))
+        self.clock.advance(1)
+        self.assertEqual([self.seldom.due(each) for each in "aab"], [True, False, True])
+
+    def test_bounded(self) -> None:
+        """What was longest ago is forgotten first."""
+        self.assertEqual([self.seldom.due(each) for each in "abcd"], [True] * 4)
+        self.assertEqual([self.seldom.due(each) for each in "dcba"], [False, False, False, True])
 
 
 class PeriodicTests(SynchronousTestCase):

@@ -37,6 +37,9 @@ _AMBIGUOUS_PATH = re.compile(rb"//|%2f|%5c|%00|(?:^|/)(?:\.|%2e){1,2}(?:/|$)|[^\
 #: A registered name, an IPv4 or an IPv6 address, and a port (RFC 3986 section 3.2).
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 
+#: The first byte of a TLS handshake (RFC 8446 section 5.1), and of no request.
+_HANDSHAKE = b"\x16"
+
 _PHRASES = {
     400: "Bad Request",
     408: "Request Timeout",
@@ -81,6 +84,11 @@ class BoundedChannel(HTTPChannel):
                 memo.end()
 
     def _read(self, data: bytes) -> None:
+        if data.startswith(_HANDSHAKE) and not (self.requests or self._buffer):
+            # In clear, which TLS clients tell from TLS. No line would ever end in what they send.
+            self.factory.met_tls(self.getPeer())
+            self.refuse(400, "not_tls", "A TLS handshake came where HTTP is spoken; use http:// instead of https://.")
+            return
         super().dataReceived(data)
         begun = self.requests or self._buffer
         if begun and self._timer is None and not (self._handlingRequest or self._closing):

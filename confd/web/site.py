@@ -21,6 +21,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+from confd.timing import Seldom
 from confd.web.channel import SECURITY_HEADERS, BoundedChannel
 from confd.web.errors import error_body
 from confd.web.memo import Memo
@@ -28,6 +29,9 @@ from confd.web.throttle import HERE, source_of
 from confd.web.traffic import HUNG_UP, UNMATCHED, Traffic
 
 _SECURITY_HEADERS = [(name.encode(), [value.encode()]) for name, value in SECURITY_HEADERS.items()]
+
+#: Seconds until what clients do wrong again and again is said again.
+REMINDER = 60.0
 
 
 @frozen
@@ -198,6 +202,7 @@ class BoundedSite(Site):
         self._channels: dict[BoundedChannel, str] = {}
         self._sources: Counter[str] = Counter()
         self._full = False
+        self._tls_told = Seldom(reactor, REMINDER)
         self._drained: Deferred[None] | None = None
 
     def startFactory(self) -> None:
@@ -248,6 +253,15 @@ class BoundedSite(Site):
     def source(self, channel: BoundedChannel) -> str:
         """Where a connection comes from: see L{source_of}."""
         return self._channels[channel]
+
+    def met_tls(self, peer: Any) -> None:
+        """A client began with a TLS handshake, which is not spoken here."""
+        if self._tls_told.due():
+            self.logger.info(
+                "a client at {peer} speaks TLS, and this port does not: give it http:// instead of https://, or this"
+                " process an endpoint that begins with ssl:",
+                peer=getattr(peer, "host", "unix"),
+            )
 
     def forget(self, channel: BoundedChannel) -> None:
         """A connection is gone."""

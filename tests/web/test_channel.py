@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 
+from twisted.logger import capturedLogs
+
+from confd.web.site import REMINDER
 from confd.wire import basic_authorization
 from tests.web.playground import ADMIN, AGENT, HEAD, POST, SMALL, SiteCase
 
@@ -140,6 +143,39 @@ class HeaderTests(SiteCase):
         """And a path of 16 KiB."""
         self.caller.send(b"GET /" + b"x" * 20_000)
         self.refused(431, "headers_too_large")
+
+
+class TlsTests(SiteCase):
+    """A client that speaks TLS to a port that does not waits for nothing."""
+
+    #: How each TLS handshake begins: its kind, its version, the length of what follows.
+    HELLO = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
+
+    def test_told_at_once(self) -> None:
+        """It gets plain HTTP, which TLS clients call by its name: wrong version number."""
+        for sent in (self.HELLO, self.HELLO[:1]):
+            self.caller.hang_up()
+            self.caller = self.ground.connect()
+            self.caller.send(sent)
+            self.assertIn("https", self.refused(400, "not_tls").json["error"])
+
+    def test_in_a_body(self) -> None:
+        """The same byte elsewhere is nobody's handshake."""
+        self.caller.send(POST + b"Content-Length: 1\r\n\r\n")
+        self.caller.send(b"\x16")
+        self.assertEqual([reply.status for reply in self.caller.replies()], [401])
+
+    def test_said_now_and_then(self) -> None:
+        """The log tells what to do, once a minute."""
+        with capturedLogs() as logs:
+            for pause in (0, REMINDER - 1, 1, 1):
+                self.ground.clock.advance(pause)
+                self.ground.connect().send(self.HELLO)
+                self.ground.clock.advance(0.5)
+                self.ground.clock.advance(0.5)
+        told = [each for each in logs if "TLS" in each["log_format"]]
+        self.assertEqual([each["log_level"].name for each in told], ["info", "info"])
+        self.assertEqual({each["peer"] for each in told}, {"127.0.0.1"})
 
 
 class TimeTests(SiteCase):
