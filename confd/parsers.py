@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import stat
@@ -104,6 +105,14 @@ def address(text: str) -> tuple[str, int]:
     if not host or not number:
         raise ValueError("must be a host and a port, such as localhost:6379")
     return host.removeprefix("[").removesuffix("]"), number
+
+
+def networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    """A comma list of addresses and networks."""
+    try:
+        return tuple(ipaddress.ip_network(each) for each in names(text))
+    except ValueError as error:
+        raise ValueError(f"must be addresses and networks such as 10.0.0.0/8: {error}") from None
 
 
 def word(text: str) -> str:

@@ -18,6 +18,7 @@ from confd.parsers import (
     flag,
     namespace,
     nats_urls,
+    networks,
     poll_interval,
     subject,
     url,
@@ -109,6 +110,15 @@ def _login_failures() -> Any:
     )
 
 
+def _trusted_proxies() -> Any:
+    return setting(
+        "TRUSTED_PROXIES",
+        "Addresses and networks whose Forwarded and X-Forwarded-For headers name the caller, a comma list.",
+        "",
+        networks,
+    )
+
+
 @frozen
 class ControllerSettings(BrokerSettings):
     """The settings of C{confd-controller}."""
@@ -124,6 +134,7 @@ class ControllerSettings(BrokerSettings):
         "ALLOW_DEFAULT_CREDENTIALS", "Serve beyond loopback with a built-in password.", "false", flag
     )
     login_failures: int = _login_failures()
+    trusted_proxies: tuple[Any, ...] = _trusted_proxies()
     max_connections: int = setting(
         "MAX_CONNECTIONS",
         "Connections at a time; fewer where the limit of open files is lower.",
@@ -132,7 +143,7 @@ class ControllerSettings(BrokerSettings):
     )
     max_connections_per_address: int = setting(
         "MAX_CONNECTIONS_PER_ADDRESS",
-        "Of these, from one address other than this machine's; 0 sets no limit: behind a proxy.",
+        "Of these, from one address other than this machine's and TRUSTED_PROXIES; 0 sets no limit.",
         "1000",
         whole(0, 10**6),
     )
@@ -251,6 +262,7 @@ class WorkerSettings(LogSettings):
     )
     worker_password: str | None = setting("WORKER_PASSWORD", "Its password.", None, secret=True)
     login_failures: int = _login_failures()
+    trusted_proxies: tuple[Any, ...] = _trusted_proxies()
     hit_timeout: int = setting("HIT_TIMEOUT", "Seconds that an upstream may take for /hit.", "30", whole(1, 3600))
     hit_max_bytes: int = setting("HIT_MAX_BYTES", "Bytes of an upstream's answer at most.", "10485760", whole(1, 2**40))
     hit_allow: str = setting(

@@ -27,6 +27,7 @@ from zope.interface import implementer
 
 from confd import jsontext
 from confd.web.edge import Edge
+from confd.web.forwarded import Proxies
 from confd.web.guard import IAuditor, IGuard
 from confd.web.memo import Memo
 from confd.web.site import BoundedSite, Limits
@@ -47,10 +48,11 @@ def serve(
     limits: Limits | None = None,
     auditor: IAuditor | None = None,
     memo: Memo | None = None,
+    proxies: Proxies | None = None,
 ) -> BoundedSite:
     """A site on the production edge that answers the endpoints of C{apis}; threads are played by calling at once."""
     edge = Edge(guard, maybeDeferred, auditor)
-    return BoundedSite(clock, edge.resource(*apis), limits or Limits(), edge.large, memo)
+    return BoundedSite(clock, edge.resource(*apis), limits or Limits(), edge.large, memo, proxies or Proxies())
 
 
 @frozen

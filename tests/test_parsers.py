@@ -29,6 +29,13 @@ class ParserTests(SynchronousTestCase):
         for text in ("2", "on ", "truth", "nein"):
             self.assertRaises(ValueError, parsers.flag, text)
 
+    def test_networks(self):
+        """Addresses and networks; the first address of one has to be right."""
+        self.assertEqual([str(each) for each in parsers.networks("10.0.0.0/8, ::1,")], ["10.0.0.0/8", "::1/128"])
+        self.assertEqual(parsers.networks(""), ())
+        for text in ("proxy.example", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/8;::1"):
+            self.assertIn("10.0.0.0/8", str(self.assertRaises(ValueError, parsers.networks, text)))
+
     def test_choice(self):
         """One of a few words, in any case."""
         parse = parsers.choice("debug", "info")

@@ -44,6 +44,7 @@ from confd.settings import ControllerSettings
 from confd.timing import Backoff
 from confd.web.documentation import documented
 from confd.web.edge import Edge
+from confd.web.forwarded import Proxies
 from confd.web.guard import BasicGuard, Credential, Role
 from confd.web.memo import Memo
 from confd.web.ops import Figures, Health, Readiness
@@ -130,7 +131,7 @@ def _listener(
         connections=room_for(settings.max_connections),
         from_one=settings.max_connections_per_address,
     )
-    site = BoundedSite(reactor, resource, limits, edge.large, memo)
+    site = BoundedSite(reactor, resource, limits, edge.large, memo, Proxies(settings.trusted_proxies))
     site.traffic.expose(metrics)
     return Listener(reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site, settings.client_ca_file)
 

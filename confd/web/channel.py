@@ -204,6 +204,7 @@ class BoundedChannel(HTTPChannel):
             return True
         # As they would be set once it was complete.
         request.method, request.uri, request.client = self._command, self._path, self.getPeer()
+        request.find_caller()
         request.trusted = self.factory.large(request, size) and size <= limits.body
         if size > limits.body:
             self.refuse(413, "body_too_large", f"The body is larger than the {limits.body} bytes that are taken here.")
@@ -261,6 +262,9 @@ class BoundedChannel(HTTPChannel):
             return "The Host header is not a host name, an address, and a port."
         if headers.hasHeader(b"Transfer-Encoding") and (self.length is not None or self._version != b"HTTP/1.1"):
             return "The only Transfer-Encoding is chunked, in HTTP/1.1."
+        proxies = self.factory.proxies
+        if proxies.trusts(self.getPeer()) and proxies.hops(headers) is None:
+            return "Forwarded and X-Forwarded-For must be readable, and say the same; the proxy adds to both or to one."
         if not self._command.isupper():
             return "The method must be in upper case."
         path = self._path.partition(b"?")[0]

@@ -17,6 +17,8 @@ from typing import Any
 from attrs import define, field, frozen
 from twisted.web.http import datetimeToString
 
+from confd.web.forwarded import Hops
+
 #: Bytes of a request and of an answer, at most, that are remembered.
 LONGEST_REQUEST, LONGEST_ANSWER = 1024, 4096
 
@@ -34,6 +36,7 @@ class _Entry:
     @ivar template: the answer, with places for its date and its id.
     @ivar good: whether a caller from a source who sends it is taken for the same one still.
     @ivar again: whether the handler would answer the same still; notes that it was asked.
+    @ivar hops: what it tells of the way that it came.
     """
 
     template: bytes
@@ -41,6 +44,7 @@ class _Entry:
     status: int
     good: Callable[[str], bool]
     again: Callable[[], bool]
+    hops: Hops
 
 
 @define(eq=False)
@@ -74,7 +78,7 @@ class Memo:
         if entry is None:
             return False
         site = channel.factory
-        if not (entry.good(site.source(channel)) and entry.again()):
+        if not (entry.good(site.source(channel, entry.hops)) and entry.again()):
             del self._entries[data]
             self._taken -= _OVERHEAD + len(data)
             return False
@@ -114,8 +118,9 @@ class Memo:
         channel, data = self._reading
         if request.channel is not channel or not self._fits(request, data):
             return
+        hops = channel.factory.proxies.hops(request.requestHeaders)
         template = _template(request, body)
-        if len(template) > LONGEST_ANSWER:
+        if hops is None or len(template) > LONGEST_ANSWER:
             return
         cost = _OVERHEAD + len(data) + (0 if template in self._templates else len(template))
         if self._taken + cost > self._room:
@@ -123,7 +128,7 @@ class Memo:
             cost = _OVERHEAD + len(data) + len(template)
         self._taken += cost
         template = self._templates.setdefault(template, template)
-        self._entries[data] = _Entry(template, request.route, request.code, recognizes(), again)
+        self._entries[data] = _Entry(template, request.route, request.code, recognizes(), again, hops)
 
     def _fits(self, request: Any, data: bytes) -> bool:
         """Whether these bytes are one request, its answer the only one to them, and the connection kept."""

@@ -24,11 +24,13 @@ from twisted.web.server import Request, Site
 from confd.timing import Seldom
 from confd.web.channel import SECURITY_HEADERS, BoundedChannel
 from confd.web.errors import error_body
+from confd.web.forwarded import Hops, Proxies
 from confd.web.memo import Memo
 from confd.web.throttle import HERE, source_of
 from confd.web.traffic import HUNG_UP, UNMATCHED, Traffic
 
 _SECURITY_HEADERS = [(name.encode(), [value.encode()]) for name, value in SECURITY_HEADERS.items()]
+_NO_PROXIES = Proxies()
 
 #: Seconds until what clients do wrong again and again is said again.
 REMINDER = 60.0
@@ -47,7 +49,7 @@ class Limits:
     @ivar linger_seconds: that a refused client may go on sending before it is cut.
     @ivar drain_seconds: that requests in flight get when the process stops.
     @ivar connections: at the same time.
-    @ivar from_one: of these, from one address other than this machine's; 0 sets no limit.
+    @ivar from_one: of these, from one address other than this machine's and trusted proxies'; 0 sets no limit.
     """
 
     body: int = 1048576
@@ -104,8 +106,14 @@ class BoundedRequest(Request):
         if self.channel.takes(self.content.tell() + len(data)):
             self.content.write(data)
 
+    def find_caller(self) -> None:
+        """Look behind the proxy that it came through, if that is to be believed."""
+        proxies = self.channel.factory.proxies
+        self.client = proxies.caller(self.client, proxies.hops(self.requestHeaders) or ())
+
     def process(self) -> None:
         """It is complete: answer it."""
+        self.find_caller()
         self.arrived, self._counts = self.channel.factory.reactor.seconds(), True
         super().process()
 
@@ -184,10 +192,12 @@ class BoundedSite(Site):
         limits: Limits,
         large: Callable[[Any, int], bool] = lambda request, size: True,
         memo: Memo | None = None,
+        proxies: Proxies = _NO_PROXIES,
     ) -> None:
         """
         @param large: asked whether to read a body that is longer than a stranger may send: L{Edge.large}.
         @param memo: what answers requests again; C{None} has each of them go all the way, and leave an access line.
+        @param proxies: who is believed about whose requests they pass on.
         """
         super().__init__(
             resource,
@@ -196,7 +206,7 @@ class BoundedSite(Site):
             reactor=reactor,
             parsePOSTFormSubmission=False,
         )
-        self.limits, self.large, self.memo = limits, large, memo
+        self.limits, self.large, self.memo, self.proxies = limits, large, memo, proxies
         self.traffic = Traffic()
         self.draining = False
         self._channels: dict[BoundedChannel, str] = {}
@@ -220,7 +230,8 @@ class BoundedSite(Site):
             self._full = True
             return None
         self._full = False
-        if limits.from_one and source != HERE and self._sources[source] >= limits.from_one:
+        one_of_many = source == HERE or self.proxies.trusts(addr)
+        if limits.from_one and not one_of_many and self._sources[source] >= limits.from_one:
             self.logger.debug(
                 "a connection is refused: {limit} are open from {source}", limit=limits.from_one, source=source
             )
@@ -250,9 +261,9 @@ class BoundedSite(Site):
             request_id=request.id,
         )
 
-    def source(self, channel: BoundedChannel) -> str:
-        """Where a connection comes from: see L{source_of}."""
-        return self._channels[channel]
+    def source(self, channel: BoundedChannel, hops: Hops = ()) -> str:
+        """Where a request on a connection comes from, by what its headers tell of the way: see L{source_of}."""
+        return source_of(self.proxies.caller(channel.getPeer(), hops)) if hops else self._channels[channel]
 
     def met_tls(self, peer: Any) -> None:
         """A client began with a TLS handshake, which is not spoken here."""

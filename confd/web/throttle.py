@@ -18,6 +18,10 @@ MOST_FAILING, MOST_KNOWN = 16_384, 65_536
 #: The source that is this machine: its programs, and whatever a proxy on it passes on.
 HERE = ""
 
+Plain = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+LOOPBACK = ipaddress.IPv4Address("127.0.0.1")
+
 _MINUTE = 60.0
 
 
@@ -89,12 +93,20 @@ def source_of(peer: IAddress | None) -> str:
 
 @lru_cache(maxsize=4096)
 def _source(host: str) -> str:
-    address = ipaddress.ip_address(host.partition("%")[0])
-    # As an IPv6 socket that also takes IPv4 names its peers.
-    plain = getattr(address, "ipv4_mapped", None) or address
-    if plain.is_loopback:
+    address = plain(host)
+    if address.is_loopback:
         return HERE
-    return str(plain if plain.version == 4 else ipaddress.IPv6Network((int(plain) >> 64 << 64, 64)))
+    return str(address if address.version == 4 else ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
+
+
+def plain(host: str) -> Plain:
+    """
+    The address of a peer, without its zone; an IPv6 socket that also takes IPv4 names peers of that in its own way.
+
+    @raise ValueError: it is none.
+    """
+    address = ipaddress.ip_address(host.partition("%")[0])
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _remember(memory: dict[Hashable, Any], key: Hashable, value: Any, most: int) -> None:

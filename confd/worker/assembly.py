@@ -13,6 +13,7 @@ from confd.model import StartError
 from confd.settings import WorkerSettings
 from confd.web.documentation import documented
 from confd.web.edge import Edge
+from confd.web.forwarded import Proxies
 from confd.web.guard import BasicGuard, Credential, Identity, IGuard, LoopbackGuard, Role
 from confd.web.ops import Figures, Readiness
 from confd.web.site import BoundedSite, Limits
@@ -45,7 +46,8 @@ def compose(reactor: Any, settings: WorkerSettings) -> list[IService]:
         Figures(metrics),
     ]
     resource = edge.resource(*documented(reactor, "confd worker", apis, DOCUMENT))
-    site = BoundedSite(reactor, resource, Limits(body=_MAX_CONFIG_BYTES, connections=room_for(12000)), edge.large)
+    limits = Limits(body=_MAX_CONFIG_BYTES, connections=room_for(12000))
+    site = BoundedSite(reactor, resource, limits, edge.large, proxies=Proxies(settings.trusted_proxies))
     for part in (readiness, lag, site.traffic):
         part.expose(metrics)
     return [lag, upstream, Listener(reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site)]

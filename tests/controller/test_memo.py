@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+from ipaddress import ip_network
 from itertools import pairwise
 from typing import Any
 from weakref import ref
@@ -18,6 +19,7 @@ from confd.metrics import Metrics
 from confd.model import DEFAULT_NAMESPACE
 from confd.testing.examples import a_draft
 from confd.web.edge import Edge
+from confd.web.forwarded import Proxies
 from confd.web.guard import BasicGuard, Credential, Role
 from confd.web.memo import LONGEST_REQUEST, Memo
 from confd.web.site import BoundedSite, Limits
@@ -25,6 +27,9 @@ from confd.web.throttle import Throttle
 from confd.wire import basic_authorization
 from tests.controller.house import ADMIN, AGENT, House
 from tests.conversation import ELSEWHERE, LOOPBACK, Conversation
+
+#: Peers elsewhere are proxies, and are believed.
+PROXIES = Proxies((ip_network("192.0.2.0/24"),))
 
 _VARYING = re.compile(rb'(Date: |X-Request-I[dD]: |"request_id":")[^\r"]*')
 
@@ -37,7 +42,7 @@ def _site(house: House, memo: Memo | None) -> BoundedSite:
     credentials = [Credential.of(*AGENT, Role.AGENT), Credential.of(*ADMIN, Role.ADMIN)]
     guard = BasicGuard(credentials, Throttle(house.clock, 3), house.registry.admission.holder)
     edge = Edge(guard, maybeDeferred)
-    return BoundedSite(house.clock, edge.resource(house.apis[0]), Limits(connections=100), edge.large, memo)
+    return BoundedSite(house.clock, edge.resource(house.apis[0]), Limits(connections=100), edge.large, memo, PROXIES)
 
 
 def _told(site: BoundedSite) -> list[str]:
@@ -103,6 +108,9 @@ def _requests(twins: Twins) -> st.SearchStrategy[bytes]:
         b"Content-Length: 3\r\n",
         b"Transfer-Encoding: chunked\r\n",
         b"X: %\r\n",
+        b"X-Forwarded-For: 203.0.113.9\r\n",
+        b"Forwarded: for=203.0.113.9\r\n",
+        b'Forwarded: for="\r\n',
         b" folded\r\n",
         b"no colon\r\n",
         b"X: \x00\r\n",
@@ -237,6 +245,25 @@ class MemoTests(SynchronousTestCase):
             self._send(wrong, ELSEWHERE)
         self._send(self.poll, ELSEWHERE)
         self.assertEqual(self.twins.callers[0, ELSEWHERE][0].replies()[-1].status, 429)
+
+    def test_behind_a_proxy(self) -> None:
+        """Where they come from is what the proxy says, and what a stranger says counts for nothing."""
+        right, wrong = (
+            b"GET /api/v1/config HTTP/1.1\r\n"
+            + _HOST
+            + b"Authorization: "
+            + basic_authorization(*shown)
+            + b"\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n"
+            for shown in (ADMIN, ("admin", "wrong"))
+        )
+        self.assertEqual([self._send(right) for _ in range(2)], [False, True])
+        for _ in range(4):
+            self._send(wrong, ELSEWHERE)
+        self._send(right, ELSEWHERE)
+        self.assertEqual(self.twins.callers[0, ELSEWHERE][0].replies()[-1].status, 429)
+        self._send(right.replace(b"113.9", b"113.8"), ELSEWHERE)
+        self._send(right, LOOPBACK)
+        self.assertEqual({each[0].replies()[-1].status for each in self.twins.callers.values()}, {200})
 
     def test_draining(self) -> None:
         """A site that stops says so in each answer."""
