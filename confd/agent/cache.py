@@ -43,18 +43,34 @@ class Cache(Service):
         #: What is still to be written, by what it is; the newer takes the place of the older.
         self._pending: dict[str, Callable[[], None]] = {}
         self._trouble = Trouble("cache", self.log)
+        self._lock: int | None = None
 
-    def check(self) -> None:
+    def claim(self) -> None:
         """
-        See that there is a folder to write in; that it can be written to just now is not asked.
+        See that there is a folder to write in, and that no other agent uses these files; that they can be written to
+        just now is not asked. To be called before the reactor runs.
 
-        @raise StartError: there is none.
+        @raise StartError: there is none, or another agent does.
         """
-        folder = os.path.dirname(self._files.path) or "."
+        path, folder = self._files.path, os.path.dirname(self._files.path) or "."
         if not os.path.isdir(folder):
             raise StartError(f"CACHE_FILE: {folder} is not a folder; make it, or name a file in another one.")
-        if os.path.isdir(self._files.path):
-            raise StartError(f"CACHE_FILE: {self._files.path} is a folder; name a file.")
+        if os.path.isdir(path):
+            raise StartError(f"CACHE_FILE: {path} is a folder; name a file.")
+        try:
+            self._lock = self._files.lock()
+        except BlockingIOError:
+            raise StartError(
+                f"CACHE_FILE: {path} is in use by another agent; stop that one first, or name another file."
+            ) from None
+        except OSError as error:
+            self.log.warn("{path} cannot be locked against another agent: {reason}", path=path, reason=error.strerror)
+
+    def release(self) -> None:
+        """Let another agent use the files."""
+        lock, self._lock = self._lock, None
+        if lock is not None:
+            os.close(lock)
 
     async def load(self) -> Kept:
         """What an earlier run left."""

@@ -9,6 +9,7 @@ C{/api/v1/config}.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -45,14 +46,29 @@ class Kept:
 @frozen
 class CacheFiles:
     """
-    The files of one agent: C{path}, C{path.prev}, C{path.id}, C{path.token}; a damaged configuration is set aside as
-    C{….damaged}. Nobody but the owner may read them.
+    The files of one agent: C{path}, C{path.prev}, C{path.id}, C{path.token}, C{path.lock}; a damaged configuration is
+    set aside as C{….damaged}. Nobody but the owner may read them.
 
     @ivar namespace: a configuration of another one is not used.
     """
 
     path: str
     namespace: str
+
+    def lock(self) -> int:
+        """
+        Keep every other agent from these files until the descriptor that this returns is closed.
+
+        @raise BlockingIOError: another one uses them.
+        @raise OSError: nobody can tell.
+        """
+        descriptor = os.open(f"{self.path}.lock", os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
 
     def load(self) -> Kept:
         """Read what there is; nothing on the disk is so broken that this fails."""

@@ -116,6 +116,7 @@ def _drain(life: Life, parts: Parts, ended: Deferred[None]) -> None:
 
 @_draining.upon(Life.drained).to(_idle)
 def _end(life: Life, parts: Parts, ended: Deferred[None]) -> None:
+    parts.cache.release()
     ended.callback(None)
 
 
@@ -137,9 +138,9 @@ class Agent(Service):
         """
         Begin.
 
-        @raise StartError: if there is no place for the cache.
+        @raise StartError: if there is no place for the cache, or another agent has it.
         """
-        self._parts.cache.check()
+        self._parts.cache.claim()
         super().startService()
         self._life.start()
 

@@ -140,16 +140,38 @@ class CacheTests(SynchronousTestCase):
 
     def test_no_folder(self) -> None:
         shutil.rmtree(self.folder)
-        error = self.assertRaises(StartError, self.cache.check)
+        error = self.assertRaises(StartError, self.cache.claim)
         self.assertEqual(
             error.reasons, (f"CACHE_FILE: {self.folder} is not a folder; make it, or name a file in another one.",)
         )
 
     def test_a_folder_in_its_place(self) -> None:
         (self.folder / "cache").mkdir()
-        error = self.assertRaises(StartError, self.cache.check)
+        error = self.assertRaises(StartError, self.cache.claim)
         self.assertEqual(error.reasons, (f"CACHE_FILE: {self.folder}/cache is a folder; name a file.",))
 
     def test_a_bare_name_is_in_the_folder_of_the_process(self) -> None:
         cache = Cache(self.clock, CacheFiles("no-such-cache", "default"), self.in_thread)
-        cache.check()
+        cache.claim()
+        cache.release()
+
+    def test_one_agent_alone(self) -> None:
+        """The second one is told so before it asks or writes anything; once the first has ended it may start."""
+        other = Cache(self.clock, self.files, self.in_thread)
+        self.cache.claim()
+        for _ in range(2):
+            error = self.assertRaises(StartError, other.claim)
+            self.assertIn("is in use by another agent", error.reasons[0])
+        self.cache.release()
+        other.claim()
+        self.assertRaises(StartError, self.cache.claim)
+        other.release()
+        Cache(self.clock, CacheFiles(str(self.folder / "other"), "default"), self.in_thread).claim()
+
+    def test_cannot_be_locked(self) -> None:
+        """A disk that takes no new file keeps no agent from starting (G5)."""
+        (self.folder / "cache.lock").symlink_to("/dev/null")
+        with capturedLogs() as logs:
+            self.cache.claim()
+        self.assertEqual([each["log_level"].name for each in logs], ["warn"])
+        self.cache.release()

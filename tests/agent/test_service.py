@@ -115,6 +115,7 @@ class World:
         for call in list(self.clock.getDelayedCalls()):
             call.cancel()
         self.controller.owed.clear()
+        self.cache.release()
         self.start_over()
 
     def wait(self, seconds: int) -> None:
@@ -225,6 +226,16 @@ class AgentTests(SynchronousTestCase):
     def test_no_place_for_the_cache(self) -> None:
         shutil.rmtree(self.world.folder)
         self.assertRaises(StartError, self.world.agent.startService)
+
+    def test_two_of_them(self) -> None:
+        """The second one on the same files does not start, and the first does not notice."""
+        self.world.agent.startService()
+        first = self.world.agent
+        self.world.start_over()
+        self.assertRaises(StartError, self.world.agent.startService)
+        self.successResultOf(first.stopService())
+        self.world.agent.startService()
+        self.stop()
 
     # -- reports --
 
