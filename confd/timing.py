@@ -15,6 +15,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from confd.bounded import remember
 from confd.model import ConfdError
 
 T = TypeVar("T")
@@ -79,10 +80,7 @@ class Seldom:
         now, said = self._clock.seconds(), self._said.get(what)
         if said is not None and now - said < self._pause:
             return False
-        self._said.pop(what, None)
-        if len(self._said) >= self._most:
-            del self._said[next(iter(self._said))]
-        self._said[what] = now
+        remember(self._said, what, now, self._most)
         return True
 
 

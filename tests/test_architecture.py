@@ -19,7 +19,10 @@ ROOT = Path(__file__).resolve().parents[1]
 
 #: The rooms of each floor; a module may import what is in its own room, and whatever is on a floor below.
 FLOORS: tuple[dict[str, str], ...] = (
-    {"vocabulary": "model report audit history jsontext wire interfaces timing signing announcement sse metrics lag"},
+    {
+        "vocabulary": "bounded model report audit history jsontext wire interfaces timing signing announcement sse"
+        " metrics lag"
+    },
     {"client": "http bodies heads client tls", "web": "web.*", "brokers": "brokers.*"},
     {"controller": "controller.*", "agent": "agent.*", "worker": "worker.*"},
     {"roots": "parsers options settings logs systemd daemon brokerage dev ctl.* testing.* *.tap *.assembly *.making"},

@@ -9,7 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd import http, jsontext, wire
-from confd.controller import configs_api, events, intake, refusals
+from confd.controller import configs_api, doubles, events, intake, refusals
 from confd.controller.store import engines
 from confd.daemon import RESERVED
 from confd.heads import MAX_HEAD_BYTES
@@ -51,6 +51,7 @@ SAID = {
     "publishes that wait": f"{configs_api.MOST_WAITING}, each 600 s",
     "items on a page": "500",
     "writes, and reports": str(engines.MAX_WAITING),
+    "ids that are watched": str(doubles.MOST_IDS),
     "refusals that wait": str(refusals.MOST_WAITING),
     "versions of a namespace": f"{CONTROLLER.history_keep} (all)",
     "connecting; a whole call": f"{seconds(http.CONNECT_TIMEOUT)}, {seconds(http.CALL_TIMEOUT)}",

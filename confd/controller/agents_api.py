@@ -214,6 +214,7 @@ def describe_agent(registry: Registry, record: AgentRecord) -> AgentItem:
         "verified": report.verified if report is not None and report.state is ReportState.APPLIED else None,
         "repairs": 0 if report is None else report.repairs,
         "reported_at": rfc3339(record.reported_at),
+        "duplicate": record.id in registry.doubles,
     }
 
 

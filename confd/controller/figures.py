@@ -98,6 +98,11 @@ def _of_agents(metrics: Metrics, snapshot: Snapshot, registry: Registry, converg
         return found
 
     metrics.gauge("confd_agents", "Agents by what they reported last; silent wins.", agents, "namespace", "state")
+    metrics.gauge(
+        "confd_agents_conflicting",
+        "Ids that two agents go by, as reports of the last hour tell.",
+        lambda: {(): len(registry.doubles)},
+    )
     metrics.gauge("confd_agents_current", "Agents that have applied the version in force.", current, "namespace")
 
 

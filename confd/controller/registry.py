@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from confd.audit import Attempt
 from confd.controller.admission import Admission
+from confd.controller.doubles import Doubles
 from confd.controller.observers import Observers
 from confd.controller.presence import Presence
 from confd.interfaces import IAgentStore
@@ -46,6 +47,7 @@ class Registry(Service):
         one that moved is told of in both namespaces. Polls are not told.
     @ivar departures: told the id of an agent that was forgotten.
     @ivar admission: who of them may come in.
+    @ivar doubles: which of them are two.
     """
 
     log = Logger()
@@ -67,6 +69,7 @@ class Registry(Service):
         self._unwritten: set[str] = set()
         self._writer = Periodic(clock, lambda: Deferred.fromCoroutine(self._round()), lambda: WRITE_BEHIND)
         self.changes, self.departures, self.admission = Observers(), Observers(), Admission()
+        self.doubles = Doubles(clock)
 
     async def load(self) -> None:
         """Begin with what the store has."""
@@ -148,6 +151,9 @@ class Registry(Service):
         record = self._records.get(receipt.agent_id)
         if record is None or record.namespace != receipt.namespace:
             return False
+        before, session = record.report.session if record.report else "", receipt.report.session
+        if before and session and before != session:
+            self.doubles.turned(record.id, before, session)
         self._records[record.id] = evolve(record, report=receipt.report, reported_at=receipt.outcome.at)
         self._presences[record.namespace].heard(record.id, self._clock.seconds())
         self.changes.tell(record.namespace, record.id)
@@ -165,6 +171,7 @@ class Registry(Service):
         if block:
             self.admission.blocked.add(agent_id)
         record = self._records.pop(agent_id, None)
+        self.doubles.forget(agent_id)
         if record is not None:
             self._ids.remove(agent_id)
             self.admission.record(record, None)

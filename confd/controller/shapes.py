@@ -36,7 +36,8 @@ class AgentItem(TypedDict):
     One agent as people are shown it.
 
     C{applied_version} is C{null} while it is not known, or is a version of another cluster; C{verified} says whether
-    the worker was asked what it has.
+    the worker was asked what it has; C{duplicate} that two agents go by this id, as their reports of the last hour
+    tell.
     """
 
     id: str
@@ -53,6 +54,7 @@ class AgentItem(TypedDict):
     verified: bool | None
     repairs: int
     reported_at: Moment | None
+    duplicate: bool
 
 
 class TookMs(TypedDict):

@@ -52,6 +52,9 @@ def list_agents(session: Session, state: str | None, match: str | None, limit: i
     ]  # fmt: skip
     head = ["ID", "HOSTNAME", "STATE", "VERSION", "STRATEGY", "LAST POLL", "METADATA", "ERROR"]
     session.screen.show(found, lambda: session.screen.table(head, rows))
+    for each in found:
+        if each.get("duplicate"):
+            session.screen.say(f"Two agents share the id {shown(each['id'])}: give one of them a new CACHE_FILE.")
     if more:
         session.screen.say(f"There are more than {limit}; --limit shows more of them.")
 

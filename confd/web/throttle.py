@@ -6,10 +6,10 @@ import ipaddress
 import math
 from collections.abc import Hashable
 from functools import lru_cache
-from typing import Any
 
 from twisted.internet.interfaces import IAddress, IReactorTime
 
+from confd.bounded import remember
 from confd.model import TooMany
 
 #: Sources that are remembered for their failures, and pairs of a source and a name for a success.
@@ -56,7 +56,7 @@ class Throttle:
         if pair not in self._known:
             if source in self._even_at:
                 self._check(source)
-            _remember(self._known, pair, None, MOST_KNOWN)
+            remember(self._known, pair, None, MOST_KNOWN)
 
     def knows(self, source: str, name: str) -> bool:
         """Whether L{succeed} would change nothing, and raise nothing."""
@@ -71,8 +71,8 @@ class Throttle:
         if not self._per_minute:
             return
         self._check(source)
-        even_at = max(self._even_at.pop(source, 0), self._clock.seconds()) + _MINUTE / self._per_minute
-        _remember(self._even_at, source, even_at, MOST_FAILING)
+        even_at = max(self._even_at.get(source, 0), self._clock.seconds()) + _MINUTE / self._per_minute
+        remember(self._even_at, source, even_at, MOST_FAILING)
 
     def _check(self, source: str) -> None:
         wait = self._even_at.get(source, 0) - self._clock.seconds() - _MINUTE + _MINUTE / self._per_minute
@@ -107,9 +107,3 @@ def plain(host: str) -> Plain:
     """
     address = ipaddress.ip_address(host.partition("%")[0])
     return getattr(address, "ipv4_mapped", None) or address
-
-
-def _remember(memory: dict[Hashable, Any], key: Hashable, value: Any, most: int) -> None:
-    if len(memory) >= most:
-        del memory[next(iter(memory))]
-    memory[key] = value

@@ -52,6 +52,13 @@ class AgentsTests(SynchronousTestCase):
         self.assertEqual(self.desk.controller.asked[-1].query["state"], "failed")
         self.assertEqual(self.desk.type("agents", "--state", "odd").status, Exit.USAGE)
 
+    def test_duplicate(self):
+        """An id that two agents go by is said beside the table; a controller that does not tell is none the worse."""
+        self.fleet[:] = [agent(1, duplicate=True), agent(2, duplicate=False), agent(3)]
+        ended = self.desk.type("agents")
+        self.assertEqual(lines(ended.err), ["Two agents share the id id-0001: give one of them a new CACHE_FILE."])
+        self.assertEqual(len(lines(ended.out)), 4)
+
     def test_hostile(self):
         """What an agent says of itself is shown, and does nothing."""
         self.fleet[:] = [agent(1, hostname="\x1b[31mh\n[bold]x", metadata="\u202eolleh", state="failed", error="\x07")]

@@ -40,7 +40,13 @@ def come_back(scene: Scene) -> None:
     scene.claim(arrived[-1] - arrived[0] > 0.5, f"they come one by one: {[round(each, 1) for each in arrived]}")
 
 
-@row("F-58", "two agents with one id", "state folder copied", "no crash; nobody goes back to an older one", agents=2)
+@row(
+    "F-58",
+    "two agents with one id",
+    "state folder copied",
+    "said of them in the list of agents; no crash; nobody goes back to an older one",
+    agents=2,
+)
 def one_id(scene: Scene) -> None:
     scene.begin()
     first, second = scene.agents
@@ -54,6 +60,7 @@ def one_id(scene: Scene) -> None:
         time.sleep(0.5)
     scene.converges(BOUND)
     scene.claim(all(each.up() for each in scene.agents.values()), "both live")
+    scene.claim(any(each["duplicate"] for each in scene.listed()), "that there are two is said")
 
 
 @row(

@@ -12,13 +12,18 @@ const KEYS = {
   version: (agent) => agent.applied_version ?? -1,
   strategy: (agent) => agent.strategy,
   seen: (agent) => seen(agent) ?? "",
-  error: (agent) => agent.error ?? "",
+  error: (agent) => errorOf(agent),
   metadata: (agent) => agent.metadata,
 };
 
 /** The state by a name. */
 export function stateOf(agent) {
   return agent.state ?? "unreported";
+}
+
+/** What is wrong with it, empty where nothing is known to be. */
+export function errorOf(agent) {
+  return agent.duplicate ? "two agents share this id" : (agent.error ?? "");
 }
 
 /** When it was last heard of. */
@@ -79,8 +84,8 @@ export class Agents {
   text(agent) {
     let text = this.texts.get(agent.id);
     if (text === undefined) {
-      const { id, hostname, metadata, strategy, error, applied_version: version } = agent;
-      text = [id, hostname, metadata, strategy, error, version].join("\n").toLowerCase();
+      const { id, hostname, metadata, strategy, applied_version: version } = agent;
+      text = [id, hostname, metadata, strategy, errorOf(agent), version].join("\n").toLowerCase();
       this.texts.set(agent.id, text);
     }
     return text;

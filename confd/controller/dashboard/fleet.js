@@ -1,6 +1,6 @@
 /** The fleet as a table. */
 
-import { Agents, STATES, seen, stateOf } from "./agents.js";
+import { Agents, STATES, errorOf, seen, stateOf } from "./agents.js";
 import { closer, dialog, fill, h, harmless, trouble } from "./dom.js";
 import { Rows } from "./rows.js";
 import { ago, count, duration, moment, plural } from "./words.js";
@@ -203,7 +203,7 @@ function write(row, agent, index) {
   version.textContent = agent.applied_version ?? "–";
   strategy.textContent = harmless(agent.strategy || "–");
   last.textContent = ago(seen(agent));
-  error.textContent = error.title = harmless(agent.error ?? "");
+  error.textContent = error.title = harmless(errorOf(agent));
   metadata.textContent = metadata.title = harmless(agent.metadata);
 }
 
@@ -219,7 +219,7 @@ function described(agent) {
     "Last poll": moment(agent.last_poll),
     Registered: moment(agent.registered_at),
     Repairs: agent.repairs,
-    Error: agent.error ?? "none",
+    Error: errorOf(agent) || "none",
   };
   const list = Object.entries(facts).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, String(value))]);
   const reports = agent.reports.map((each) =>
