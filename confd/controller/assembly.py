@@ -78,7 +78,7 @@ def compose(reactor: Any, settings: ControllerSettings) -> list[IService]:
     metrics = figures(store, snapshot, registry, convergence, speed, intake, hub, events, couriers)
     documents = Documents(in_thread)
     readiness = Readiness({"store": store, "configurations": snapshot} | {each.name: each for each in brokers})
-    refusals = Refusals(store, reactor, utc_now)
+    refusals, throttle = Refusals(store, reactor, utc_now), Throttle(reactor, settings.login_failures)
     apis = [
         ConfigsApi(configs, snapshot, registry, convergence, outbox.published, documents),
         HistoryApi(store, snapshot, documents),
@@ -95,9 +95,9 @@ def compose(reactor: Any, settings: ControllerSettings) -> list[IService]:
         Figures(metrics),
         dashboard(reactor),
     ]
-    for part in (readiness, lag):
+    for part in (readiness, lag, throttle):
         part.expose(metrics)
-    edge = Edge(_guard(reactor, settings, registry), in_thread, refusals)
+    edge = Edge(BasicGuard(_shared(settings), throttle, registry.admission.holder), in_thread, refusals)
     listener = _listener(reactor, settings, edge, apis, metrics, configs)
     recovery = Recovery(reactor, registry, convergence, configs)
     # A listener that stops waits for what is in flight: streams, and waits for a convergence, are ended before.
@@ -136,12 +136,12 @@ def _listener(
     return Listener(reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site, settings.client_ca_file)
 
 
-def _guard(reactor: Any, settings: ControllerSettings, registry: Registry) -> BasicGuard:
-    shared = [
+def _shared(settings: ControllerSettings) -> list[Credential]:
+    """The identities that many share."""
+    return [
         Credential.of(settings.agent_username, settings.agent_password, Role.AGENT),
         Credential.of(settings.admin_username, settings.admin_password, Role.ADMIN),
     ]
-    return BasicGuard(shared, Throttle(reactor, settings.login_failures), registry.admission.holder)
 
 
 def _first(schema: Schema, settings: ControllerSettings) -> Draft:

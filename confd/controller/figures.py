@@ -103,6 +103,7 @@ def _of_agents(metrics: Metrics, snapshot: Snapshot, registry: Registry, converg
         "Ids that two agents go by, as reports of the last hour tell.",
         lambda: {(): len(registry.doubles)},
     )
+    metrics.gauge("confd_agents_blocked", "Ids that are kept out.", lambda: {(): len(registry.admission.blocked)})
     metrics.gauge("confd_agents_current", "Agents that have applied the version in force.", current, "namespace")
 
 

@@ -225,6 +225,7 @@ class BoundedSite(Site):
         """A channel, or none where there are too many: the connection is then closed."""
         limits, source = self.limits, source_of(addr)
         if len(self._channels) >= limits.connections:
+            self.traffic.refused["all"] += 1
             if not self._full:
                 self.logger.warn("connections are refused: {limit} are open", limit=limits.connections)
             self._full = True
@@ -232,6 +233,7 @@ class BoundedSite(Site):
         self._full = False
         one_of_many = source == HERE or self.proxies.trusts(addr)
         if limits.from_one and not one_of_many and self._sources[source] >= limits.from_one:
+            self.traffic.refused["address"] += 1
             self.logger.debug(
                 "a connection is refused: {limit} are open from {source}", limit=limits.from_one, source=source
             )

@@ -10,6 +10,7 @@ from functools import lru_cache
 from twisted.internet.interfaces import IAddress, IReactorTime
 
 from confd.bounded import remember
+from confd.metrics import Metrics
 from confd.model import TooMany
 
 #: Sources that are remembered for their failures, and pairs of a source and a name for a success.
@@ -43,6 +44,15 @@ class Throttle:
         #: When a source will have made up for all of its failures.
         self._even_at: dict[Hashable, float] = {}
         self._known: dict[Hashable, None] = {}
+        self._refused = 0
+
+    def expose(self, metrics: Metrics) -> None:
+        """Show the figures."""
+        metrics.counter(
+            "confd_logins_throttled",
+            "Requests that were answered 429: wrong credentials came from their address too often.",
+            lambda: {(): self._refused},
+        )
 
     def succeed(self, source: str, name: str) -> None:
         """
@@ -78,6 +88,7 @@ class Throttle:
         wait = self._even_at.get(source, 0) - self._clock.seconds() - _MINUTE + _MINUTE / self._per_minute
         # A failure more, and it would take more than a minute to make up for all of them.
         if wait > 1e-6:
+            self._refused += 1
             raise TooMany(
                 "too_many_failures",
                 f"Wrong credentials came from this address too often; try again in {math.ceil(wait)} seconds.",

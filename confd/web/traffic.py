@@ -26,7 +26,11 @@ _STATUSES = {status.value: str(status.value) for status in HTTPStatus} | {HUNG_U
 class Traffic:
     """
     Counts requests. All labels are of a few values: the routes are known, and what a caller makes up is C{other}.
+
+    @ivar refused: connections, by the limit that they were above: C{all} that are open, or those from one C{address}.
     """
+
+    refused: Counter[str] = field(factory=lambda: Counter(all=0, address=0), init=False)
 
     _requests: Counter[tuple[str, str, str]] = field(factory=Counter, init=False)
     _seconds: Histogram = field(factory=lambda: Histogram(_BOUNDS), init=False)
@@ -53,6 +57,12 @@ class Traffic:
             "method",
             "route",
             "status",
+        )
+        metrics.counter(
+            "confd_connections_refused",
+            "Connections that were closed at once, by the limit that they were above: all, or those of one address.",
+            lambda: self.refused,
+            "limit",
         )
         metrics.histogram(
             "confd_http_request_duration_seconds",

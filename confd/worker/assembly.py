@@ -37,7 +37,8 @@ def compose(reactor: Any, settings: WorkerSettings) -> list[IService]:
     in_force = InForce(utc_now)
     policy = Policy(_rules("HIT_ALLOW", settings.hit_allow), _rules("HIT_DENY", settings.hit_deny))
     upstream = Upstream(reactor, policy, settings.hit_timeout, settings.hit_max_bytes)
-    edge = Edge(_guard(reactor, settings), in_threads_of(reactor))
+    throttle = Throttle(reactor, settings.login_failures)
+    edge = Edge(_guard(settings, throttle), in_threads_of(reactor))
     metrics, lag = figures(in_force, upstream), ReactorLag(reactor)
     readiness = Readiness({"configuration": in_force})
     apis = [
@@ -48,16 +49,16 @@ def compose(reactor: Any, settings: WorkerSettings) -> list[IService]:
     resource = edge.resource(*documented(reactor, "confd worker", apis, DOCUMENT))
     limits = Limits(body=_MAX_CONFIG_BYTES, connections=room_for(12000))
     site = BoundedSite(reactor, resource, limits, edge.large, proxies=Proxies(settings.trusted_proxies))
-    for part in (readiness, lag, site.traffic):
+    for part in (readiness, lag, throttle, site.traffic):
         part.expose(metrics)
     return [lag, upstream, Listener(reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site)]
 
 
-def _guard(reactor: Any, settings: WorkerSettings) -> IGuard:
+def _guard(settings: WorkerSettings, throttle: Throttle) -> IGuard:
     if settings.worker_username is None or settings.worker_password is None:
         return LoopbackGuard(Identity("loopback", Role.AGENT))
     agent = Credential.of(settings.worker_username, settings.worker_password, Role.AGENT)
-    return BasicGuard([agent], Throttle(reactor, settings.login_failures))
+    return BasicGuard([agent], throttle)
 
 
 def _rules(name: str, text: str) -> Rules:

@@ -104,9 +104,10 @@ class House:
         )
         self.registry.departures.add(self.hub.part)
         shared = [Credential.of(*AGENT, Role.AGENT), Credential.of(*ADMIN, Role.ADMIN)]
-        guard = BasicGuard(shared, Throttle(self.clock, 10), self.registry.admission.holder)
+        throttle = Throttle(self.clock, 10)
+        guard = BasicGuard(shared, throttle, self.registry.admission.holder)
         self.site = serve(self.clock, guard, *self.apis, auditor=self.refusals, memo=Memo())
-        for part in (readiness, self.site.traffic):
+        for part in (readiness, throttle, self.site.traffic):
             part.expose(self.metrics)
         if started:
             self.outbox.startService()

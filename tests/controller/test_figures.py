@@ -62,6 +62,18 @@ class FiguresTests(SynchronousTestCase):
                 before = set(samples(self.house.metrics.exposition()))
         self.assertEqual(set(samples(self.house.metrics.exposition())), before)
 
+    def test_turned_away(self) -> None:
+        """Who guesses, and who is blocked."""
+        self.assertEqual(self.shown("confd_logins_throttled_total"), 0)
+        for number in range(13):
+            self.house.caller().get("/api/v1/agents", auth=("admin", f"guess {number}"))
+        self.assertEqual(self.shown("confd_logins_throttled_total"), 3)
+        self.assertEqual(self.shown("confd_agents_blocked"), 0)
+        self.house.caller().delete("/api/v1/agents/stolen?block=true", auth=ADMIN)
+        self.assertEqual(self.shown("confd_agents_blocked"), 1)
+        self.house.caller().delete("/api/v1/blocked/stolen", auth=ADMIN)
+        self.assertEqual(self.shown("confd_agents_blocked"), 0)
+
     def test_not_loaded_yet(self) -> None:
         """A controller that is starting shows what there is."""
         self.assertEqual(lint(House(started=False).metrics.exposition()), [])

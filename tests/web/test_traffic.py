@@ -11,8 +11,9 @@ from confd.model import Conflict
 from confd.web.endpoint import AnyQuery, Call, endpoint
 from confd.web.guard import BasicGuard, Role
 from confd.web.ongoing import Ongoing
+from confd.web.site import Limits
 from confd.web.traffic import Traffic
-from tests.conversation import Conversation, serve
+from tests.conversation import ELSEWHERE, LOOPBACK, Conversation, Refused, serve
 from tests.test_metrics import samples
 
 
@@ -136,6 +137,26 @@ class TrafficTests(SynchronousTestCase):
         caller.hang_up()
         self.assertEqual(self.counted(), {("GET", "/stream", "200"): 1})
         self.assertEqual(self.took("GET", "/stream"), (1, 0))
+
+    def test_refused_connections(self) -> None:
+        """By the limit that they were above."""
+        site = serve(self.clock, BasicGuard(()), self.api, limits=Limits(connections=3, from_one=2))
+        metrics = Metrics()
+        site.traffic.expose(metrics)
+
+        def refused() -> list[float]:
+            found = samples(metrics.exposition())
+            return [found["confd_connections_refused_total", (("limit", each),)] for each in ("all", "address")]
+
+        told = []
+        for number, peer in enumerate([ELSEWHERE] * 4 + [LOOPBACK] * 4):
+            told.append(refused())
+            if number in (0, 1, 4):
+                Conversation(site, self.clock, peer)
+            else:
+                self.assertRaises(Refused, Conversation, site, self.clock, peer)
+        told.append(refused())
+        self.assertEqual(told, [[0, 0]] * 3 + [[0, 1], [0, 2], [0, 2], [1, 2], [2, 2], [3, 2]])
 
     def test_bounded(self) -> None:
         """Statuses that HTTP does not know come together, whoever sends them on through us."""
