@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import IO, Any, NoReturn
+from typing import IO, Any, NoReturn, TypeVar
 
+from attrs import AttrsInstance
 from twisted.application.internet import StreamServerEndpointService
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -26,11 +27,14 @@ from zope.interface import directlyProvides
 
 from confd.logs import observer
 from confd.model import StartError
-from confd.options import RoleOptions
+from confd.options import RoleOptions, reread
+from confd.renewal import Renewed
 from confd.settings import LogSettings
 from confd.systemd import Notifier
 from confd.timing import use_monotonic_clock
-from confd.tls import Renewed, server_endpoint
+from confd.tls import server_endpoint
+
+T = TypeVar("T", bound=AttrsInstance)
 
 #: Seconds that a part may take to stop; HTTP requests in flight have less than that by themselves.
 STOP_TIMEOUT = 15.0
@@ -52,6 +56,27 @@ def utc_now() -> datetime:
 def in_threads_of(reactor: Any) -> Callable[..., Deferred[Any]]:
     """What runs a function in a thread of the reactor's pool, like C{deferToThread}."""
     return partial(deferToThreadPool, reactor, reactor.getThreadPool())
+
+
+def follow(
+    reactor: Any, settings: T, environ: Mapping[str, str], tell: Callable[[T], object], *names: str
+) -> list[Renewed[T]]:
+    """
+    Have secrets that come from files taken anew once those change.
+
+    @param environ: what the settings were read from: it names the files.
+    @param tell: called with the settings as they are from then on.
+    @param names: of the secrets.
+    @return: what looks at the files, where there are any; to be started.
+    @raise StartError: if one cannot be read any more.
+    """
+    files = {name: os.path.abspath(path) for name in names if (path := environ.get(f"{name}_FILE"))}
+    if not files:
+        return []
+    try:
+        return [Renewed(reactor, in_threads_of(reactor), list(files.values()), lambda: reread(settings, files), tell)]
+    except ValueError as error:
+        raise StartError(f"{error}.") from None
 
 
 def make_daemon(

@@ -65,9 +65,10 @@ def compose(reactor: Any, settings: DevSettings) -> list[IService]:
         "CACHE_FILE": str(folder / "agent_config.cache"),
         "DISTRIBUTION_STRATEGY": "STREAM",
     }
+    worker = {"PORT": str(settings.worker_port)}
     return [
-        *confd.controller.assembly.compose(reactor, read(ControllerSettings, controller, {})),
-        *confd.worker.assembly.compose(reactor, read(WorkerSettings, {"PORT": str(settings.worker_port)}, {})),
+        *confd.controller.assembly.compose(reactor, read(ControllerSettings, controller, {}), environ={}),
+        *confd.worker.assembly.compose(reactor, read(WorkerSettings, worker, {}), environ={}),
         *confd.agent.assembly.compose(reactor, read(AgentSettings, agent, {}), environ={}),
         Welcome(settings),
     ]

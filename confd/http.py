@@ -134,6 +134,10 @@ class Http:
         """
         self._clock = clock
         self._web = web
+        self.present(username, password)
+
+    def present(self, username: str | None, password: str | None) -> None:
+        """Call by these credentials from now on."""
         self._authorization = None if username is None else basic_authorization(username, password or "")
 
     def call(

@@ -107,10 +107,35 @@ def read(role: type[T], given: Mapping[str, str], environ: Mapping[str, str], si
             mistakes.append(f"{declared.name}: {error}.")
     if not mistakes:
         settings = role(**values)
-        mistakes = getattr(settings, "mistakes", list)()
+        mistakes = _together(settings)
     if mistakes:
         raise StartError(*mistakes)
     return settings
+
+
+def reread(settings: T, files: Mapping[str, str]) -> T:
+    """
+    Settings with the secrets that are in their files now.
+
+    @param files: their paths, by environment name.
+    @raise ValueError: in one sentence, where no process would start with them.
+    """
+    found = {
+        each.name: declared.parse(secret_from(files[declared.name], declared.file_name))
+        for each in attrs.fields(type(settings))
+        if (declared := each.metadata[_KEY]).name in files
+    }
+    changed = type(settings)(**(attrs.asdict(settings, recurse=False) | found))
+    mistakes = _together(changed)
+    if mistakes:
+        raise ValueError(mistakes[0].rstrip("."))
+    return changed
+
+
+def _together(settings: Any) -> list[str]:
+    """What is wrong with values of which each is right by itself."""
+    mistakes: list[str] = getattr(settings, "mistakes", list)()
+    return mistakes
 
 
 def _text(declared: Setting, *sources: Mapping[str, str]) -> str | None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from attrs import define, field, frozen
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -14,7 +13,6 @@ from cryptography.x509 import Certificate, load_pem_x509_certificates
 from OpenSSL.crypto import X509, PKey
 from OpenSSL.SSL import Connection
 from OpenSSL.SSL import Error as TLSError
-from twisted.application.service import Service
 from twisted.internet import ssl
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import SSL4ServerEndpoint
@@ -23,88 +21,16 @@ from twisted.internet.interfaces import (
     IOpenSSLServerConnectionCreator,
     IStreamServerEndpoint,
 )
-from twisted.logger import Logger
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
 from confd.model import StartError
-from confd.timing import Periodic
-
-T = TypeVar("T")
-
-#: Seconds between two looks at the files.
-LOOK = 5.0
+from confd.renewal import Renewed
 
 #: What the C{ssl} endpoint may say besides its port.
 _ARGUMENTS = {"port", "privateKey", "certKey", "extraCertChain", "interface", "backlog"}
 
 _FIELD = re.compile(r"((?:\\.|[^:\\])*)(?::|\Z)")
-
-
-class Renewed(Service, Generic[T]):
-    """
-    What is made of some files, and made anew once they are others; where they cannot be used, the one before stays.
-
-    @ivar value: what was made last.
-    """
-
-    log = Logger()
-
-    def __init__(
-        self, reactor: Any, in_thread: Callable[..., Deferred[Any]], paths: Sequence[str], load: Callable[[], T]
-    ) -> None:
-        """
-        @param in_thread: calls a function where it may block; fires with its result.
-        @param load: makes it; blocks, and raises L{ValueError} in one sentence where it cannot.
-        @raise ValueError: it cannot be made now.
-        """
-        self._in_thread, self._paths, self._load = in_thread, paths, load
-        self._seen = self._look()
-        self.value = load()
-        self._failed = self._seen
-        self._looking = Periodic(reactor, self._renew, lambda: LOOK)
-
-    @property
-    def changes(self) -> bool:
-        """Whether there is any file to look at."""
-        return bool(self._paths)
-
-    def startService(self) -> None:
-        """Begin to look at the files."""
-        super().startService()
-        self._looking.startService()
-
-    def stopService(self) -> Deferred[None] | None:
-        """Fires when nobody looks any more."""
-        super().stopService()
-        return self._looking.stopService()
-
-    async def _renew(self) -> None:
-        found = await self._in_thread(self._look)
-        if found == self._seen:
-            return
-        try:
-            self.value = await self._in_thread(self._load)
-        except ValueError as error:
-            # Perhaps they are being replaced one by one: it is tried again, and said once.
-            if found != self._failed:
-                self.log.error("{reason}; what was there before stays in force", reason=str(error))
-            self._failed = found
-        else:
-            self._seen = found
-            self.log.info("renewed from {paths}", paths=", ".join(self._paths))
-
-    def _look(self) -> list[object]:
-        """What tells that a file is another one."""
-        return [_identity(path) for path in self._paths]
-
-
-def _identity(path: str) -> object:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 @frozen

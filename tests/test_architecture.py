@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS: tuple[dict[str, str], ...] = (
     {
         "vocabulary": "bounded model report audit history jsontext wire interfaces timing signing announcement sse"
-        " metrics lag"
+        " metrics lag renewal"
     },
     {"client": "http bodies heads client tls", "web": "web.*", "brokers": "brokers.*"},
     {"controller": "controller.*", "agent": "agent.*", "worker": "worker.*"},

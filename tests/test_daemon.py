@@ -7,7 +7,9 @@ import socket
 import subprocess
 import sys
 from io import StringIO
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from twisted.application.service import Application, Service
 from twisted.internet.defer import Deferred, TimeoutError
@@ -15,13 +17,15 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
-from twisted.logger import ILogObserver, LogLevel
+from twisted.logger import ILogObserver, LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.daemon import RARELY, RESERVED, STOP_TIMEOUT, Daemon, Listener, make_daemon
+from confd.daemon import RARELY, RESERVED, STOP_TIMEOUT, Daemon, Listener, follow, make_daemon
 from confd.model import StartError
 from confd.options import RoleOptions, read
-from confd.settings import LogSettings
+from confd.renewal import LOOK
+from confd.settings import ControllerSettings, LogSettings
+from tests.reactors import InstantReactor
 
 
 class Part(Service):
@@ -317,3 +321,81 @@ class ListenerTests(SynchronousTestCase):
         self.assertNoResult(stopped)
         finished.callback(None)
         self.successResultOf(stopped)
+
+
+class FollowTests(SynchronousTestCase):
+    """L{follow}."""
+
+    def setUp(self) -> None:
+        self.clock = InstantReactor()
+        self.told: list[ControllerSettings] = []
+        self.admin, self.agent = Path(self.mktemp()), Path(self.mktemp())
+        self.admin.write_text("first\n")
+        self.agent.write_text("of agents\n")
+        self.environ = {"ADMIN_PASSWORD_FILE": str(self.admin), "AGENT_PASSWORD_FILE": str(self.agent)}
+
+    def follow(self, names: tuple[str, ...] = ("AGENT_PASSWORD", "ADMIN_PASSWORD"), **given: str) -> list[Any]:
+        """What looks at the files, started."""
+        settings = read(ControllerSettings, given, self.environ)
+        found = follow(self.clock, settings, self.environ, self.told.append, *names)
+        for each in found:
+            each.startService()
+            self.addCleanup(each.stopService)
+        return found
+
+    def passwords(self) -> list[tuple[str, str]]:
+        """Those that were told."""
+        return [(each.agent_password, each.admin_password) for each in self.told]
+
+    def change(self, text: str, path: Path | None = None) -> None:
+        """Another file in the place of the one of the admin, and time to look at it."""
+        path = path or self.admin
+        fresh = path.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.replace(path)
+        self.clock.advance(LOOK)
+
+    def test_changed(self) -> None:
+        """Each of them; what is set elsewhere stays."""
+        self.follow(ADMIN_USERNAME="root")
+        self.clock.advance(LOOK)
+        self.assertEqual(self.told, [])
+        self.change("second\n")
+        self.change("new for agents", self.agent)
+        self.assertEqual(self.passwords(), [("of agents", "second"), ("new for agents", "second")])
+        self.assertEqual(self.told[-1].admin_username, "root")
+
+    def test_of_no_use(self) -> None:
+        """What a start would refuse is refused, said once, and without the secret; then the next one counts."""
+        self.follow(LISTEN="tcp:0")
+        with capturedLogs() as logs:
+            for text in ("", "admin123", "x" * 70_000):
+                self.change(text)
+                self.clock.advance(LOOK)
+            self.admin.chmod(0o602)
+            self.admin.unlink()
+            self.clock.pump([LOOK] * 3)
+        self.assertEqual(self.told, [])
+        said = [each["reason"] for each in logs]
+        self.assertEqual(len(said), 4, said)
+        for reason, word in zip(said, ("empty", "built-in", "longer", "cannot be read"), strict=True):
+            self.assertTrue(reason.startswith("ADMIN_PASSWORD"), reason)
+            self.assertIn(word, reason)
+            self.assertNotIn("admin123", reason)
+        self.change("third")
+        self.assertEqual(self.passwords(), [("of agents", "third")])
+
+    def test_others(self) -> None:
+        """Only those that are named are looked at, and none where none comes from a file."""
+        self.assertEqual(self.follow(("REDIS_PASSWORD",)), [])
+        self.follow(("ADMIN_PASSWORD",))
+        self.change("new for agents", self.agent)
+        self.assertEqual(self.told, [])
+
+    def test_gone_at_the_start(self) -> None:
+        settings = read(ControllerSettings, {}, self.environ)
+        self.admin.unlink()
+        error = self.assertRaises(
+            StartError, follow, self.clock, settings, self.environ, self.told.append, "ADMIN_PASSWORD"
+        )
+        self.assertTrue(error.reasons[0].startswith("ADMIN_PASSWORD_FILE names "), error.reasons)

@@ -42,7 +42,7 @@ from confd.model import (
     Unprocessable,
 )
 from confd.tls import ClientTls
-from confd.wire import MAX_ANSWER_BYTES
+from confd.wire import MAX_ANSWER_BYTES, basic_authorization
 
 URL = "http://127.0.0.1:8080"
 
@@ -122,6 +122,16 @@ class HttpTests(SynchronousTestCase):
         script = Script(lambda _: b"")
         self.successResultOf(self.http(script).call("It", "GET", URL))
         self.assertIsNone(script.requests[0].getHeader("authorization"))
+
+    def test_other_credentials(self) -> None:
+        """From the next call on."""
+        script = Script(lambda _: b"")
+        http = self.http(script, "agent", "old")
+        self.successResultOf(http.call("It", "GET", URL))
+        http.present("agent", "new")
+        self.successResultOf(http.call("It", "GET", URL))
+        shown = [each.getHeader("authorization") for each in script.requests]
+        self.assertEqual(shown, [basic_authorization("agent", word).decode() for word in ("old", "new")])
 
     def test_redirects_are_not_followed(self) -> None:
         def elsewhere(request: Any) -> bytes:

@@ -24,7 +24,7 @@ from confd.agent.reconciler import Reconciler
 from confd.agent.reporter import Account, Reporter
 from confd.agent.service import Agent, Parts
 from confd.client import ControllerClient, WorkerClient
-from confd.daemon import Listener, in_threads_of
+from confd.daemon import Listener, follow, in_threads_of
 from confd.http import Http, web_agent
 from confd.interfaces import POLL, StrategyContext
 from confd.lag import ReactorLag
@@ -44,11 +44,11 @@ def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -
     """
     Build the agent and join its parts; nothing is opened or connected.
 
-    @param environ: what the strategy finds its own settings in.
+    @param environ: what the settings were read from; the strategy finds its own in it.
     @raise StartError: if the settings cannot work.
     """
     random = Random()
-    controllers, worker, certificates = _clients(reactor, settings)
+    controllers, worker, renewed = _clients(reactor, settings, environ)
     registration = Registration(
         hostname=socket.gethostname(),
         metadata=settings.agent_metadata,
@@ -85,14 +85,16 @@ def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -
     )
     agent = Agent(Parts(cache, funnel, forwarder, enrolment, reporter, reconciler, inbox, strategy))
     if settings.agent_listen is None:
-        return [*certificates, agent]
+        return [*renewed, agent]
     readiness = Readiness({"worker": forwarder, "controller": reconciler, "cache": cache}, {"path": strategy.path})
     metrics = figures(strategy, inbox, reconciler, forwarder, reporter)
-    return [*certificates, agent, *_ops(reactor, settings.agent_listen, readiness, metrics)]
+    return [*renewed, agent, *_ops(reactor, settings.agent_listen, readiness, metrics)]
 
 
-def _clients(reactor: Any, settings: AgentSettings) -> tuple[ControllerClient, WorkerClient, list[IService]]:
-    """They, and what keeps their certificates up to date."""
+def _clients(
+    reactor: Any, settings: AgentSettings, environ: Mapping[str, str]
+) -> tuple[ControllerClient, WorkerClient, list[IService]]:
+    """They, and what keeps their certificates and passwords up to date."""
     in_thread = in_threads_of(reactor)
     of_controller = ClientTls(
         reactor,
@@ -115,10 +117,16 @@ def _clients(reactor: Any, settings: AgentSettings) -> tuple[ControllerClient, W
         settings.worker_username,
         settings.worker_password,
     )
+
+    def changed(now: AgentSettings) -> None:
+        to_controllers.present(now.controller_username, now.controller_password)
+        to_worker.present(now.worker_username, now.worker_password)
+
+    passwords = follow(reactor, settings, environ, changed, "CONTROLLER_PASSWORD", "WORKER_PASSWORD")
     return (
         ControllerClient(to_controllers, settings.controller_url, settings.namespace),
         WorkerClient(to_worker, settings.worker_url),
-        [each for each in (of_controller, of_worker) if each.changes],
+        [*(each for each in (of_controller, of_worker) if each.changes), *passwords],
     )
 
 

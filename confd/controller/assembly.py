@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
@@ -36,7 +36,8 @@ from confd.controller.speed import Speed
 from confd.controller.store.sql import SqliteStore
 from confd.controller.stream import Hub
 from confd.controller.stream_api import StreamApi
-from confd.daemon import Listener, in_threads_of, room_for, utc_now
+from confd.daemon import Listener, follow, in_threads_of, room_for, utc_now
+from confd.interfaces import IBroker
 from confd.lag import ReactorLag
 from confd.metrics import Metrics
 from confd.model import DEFAULT_NAMESPACE, ConfdError, Draft, StartError
@@ -52,19 +53,18 @@ from confd.web.site import BoundedSite, Limits
 from confd.web.throttle import Throttle
 
 
-def compose(reactor: Any, settings: ControllerSettings) -> list[IService]:
+def compose(reactor: Any, settings: ControllerSettings, environ: Mapping[str, str]) -> list[IService]:
     """
     Build the controller and join its parts; nothing is opened or connected.
 
+    @param environ: what the settings were read from.
     @return: the services, in the order in which they start; they stop in the opposite one.
     @raise StartError: if the settings cannot work.
     """
     schema = Schema.load(settings.config_schema)
     store = SqliteStore(reactor, settings.db_path, _first(schema, settings), settings.history_keep)
     snapshot = Snapshot(lambda: store.keys)
-    in_thread = in_threads_of(reactor)
-    couriers = _couriers(reactor, settings, snapshot)
-    brokers = [courier.broker for courier in couriers]
+    couriers, brokers = _couriers(reactor, settings, snapshot)
     outbox, hub = Outbox(reactor, couriers), Hub(reactor, snapshot)
     registry = Registry(store, reactor, utc_now, snapshot.poll_interval)
     registry.departures.add(hub.part)
@@ -76,7 +76,7 @@ def compose(reactor: Any, settings: ControllerSettings) -> list[IService]:
     events = Events(reactor, store, snapshot, configs, registry, convergence)
     speed, lag = Speed(configs, registry, convergence, snapshot.namespaces), ReactorLag(reactor)
     metrics = figures(store, snapshot, registry, convergence, speed, intake, hub, events, couriers)
-    documents = Documents(in_thread)
+    documents = Documents(in_threads_of(reactor))
     readiness = Readiness({"store": store, "configurations": snapshot} | {each.name: each for each in brokers})
     refusals, throttle = Refusals(store, reactor, utc_now), Throttle(reactor, settings.login_failures)
     apis = [
@@ -97,19 +97,20 @@ def compose(reactor: Any, settings: ControllerSettings) -> list[IService]:
     ]
     for part in (readiness, lag, throttle):
         part.expose(metrics)
-    edge = Edge(BasicGuard(_shared(settings), throttle, registry.admission.holder), in_thread, refusals)
-    listener = _listener(reactor, settings, edge, apis, metrics, configs)
+    guard = BasicGuard(_shared(settings), throttle, registry.admission.holder)
+    listener = _listener(reactor, settings, Edge(guard, in_threads_of(reactor), refusals), apis, metrics, configs)
+    serving = [listener, *_passwords(reactor, settings, environ, guard, listener)]
     recovery = Recovery(reactor, registry, convergence, configs)
     # A listener that stops waits for what is in flight: streams, and waits for a convergence, are ended before.
-    return [lag, store, *brokers, outbox, registry, intake, refusals, recovery, listener, convergence, hub, events]
+    return [lag, store, *brokers, outbox, registry, intake, refusals, recovery, *serving, convergence, hub, events]
 
 
-def _couriers(reactor: Any, settings: ControllerSettings, snapshot: Snapshot) -> list[Courier]:
-    """One for each broker that the settings name."""
+def _couriers(reactor: Any, settings: ControllerSettings, snapshot: Snapshot) -> tuple[list[Courier], list[IBroker]]:
+    """One for each broker that the settings name, and those."""
     brokers, in_thread = make_brokers(reactor, settings, settings.distribution_strategy), in_threads_of(reactor)
     for broker in brokers:
         broker.answer(snapshot.announcement)
-    return [Courier(reactor, broker, Backoff(Random(), RETRY_MAX), in_thread) for broker in brokers]
+    return [Courier(reactor, broker, Backoff(Random(), RETRY_MAX), in_thread) for broker in brokers], brokers
 
 
 def _listener(
@@ -142,6 +143,17 @@ def _shared(settings: ControllerSettings) -> list[Credential]:
         Credential.of(settings.agent_username, settings.agent_password, Role.AGENT),
         Credential.of(settings.admin_username, settings.admin_password, Role.ADMIN),
     ]
+
+
+def _passwords(
+    reactor: Any, settings: ControllerSettings, environ: Mapping[str, str], guard: BasicGuard, listener: Listener
+) -> Sequence[IService]:
+    """What has those in files taken as they change: with the old one goes what is open on its account."""
+
+    def changed(now: ControllerSettings) -> None:
+        listener.factory.cut(guard.renew(_shared(now)))
+
+    return follow(reactor, settings, environ, changed, "AGENT_PASSWORD", "ADMIN_PASSWORD")
 
 
 def _first(schema: Schema, settings: ControllerSettings) -> Draft:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from confd.daemon import RARELY, Daemon, make_daemon
 from confd.options import RoleOptions
 from confd.settings import ROLES, ControllerSettings
@@ -19,4 +21,4 @@ def makeService(options: RoleOptions) -> Daemon:
     # Imported late: Klein installs the default reactor, and the options may have asked for another.
     from confd.controller.assembly import compose
 
-    return make_daemon("confd-controller", options, compose, RARELY)
+    return make_daemon("confd-controller", options, partial(compose, environ=options.effective), RARELY)

@@ -135,6 +135,7 @@ class Edge:
         try:
             if declared.role is not Role.ANYONE:
                 identity = self._guard.identify(request)
+                request.caller = identity.name
                 allow(identity, declared.role, declared.reads)
             if not declared.reads:
                 same_origin(request)

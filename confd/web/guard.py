@@ -112,11 +112,15 @@ class BasicGuard:
     _credentials: Sequence[Credential]
     _throttle: Throttle | None = None
     _tokens: Callable[[bytes], str | None] = _no_tokens
-    _names: frozenset[bytes] = field(init=False)
 
-    @_names.default
-    def _collect(self) -> frozenset[bytes]:
-        return frozenset(each.identity.name.encode() for each in self._credentials)
+    def renew(self, credentials: Sequence[Credential]) -> set[str]:
+        """
+        Know these from now on, and no others.
+
+        @return: the names of those that are good no longer as they were.
+        """
+        before, self._credentials = self._credentials, credentials
+        return {each.identity.name for each in before if each not in credentials}
 
     def identify(self, request: IRequest) -> Identity:
         """See L{IGuard.identify}."""
@@ -131,7 +135,7 @@ class BasicGuard:
             # Only passwords can be guessed. A fleet whose tokens are void, after a restore, is to join anew at once.
             if found is not None and not found.agent_id:
                 self._throttle.succeed(source, found.name)
-            elif found is None and presented[0] in self._names:
+            elif found is None and any(presented[0] == each.identity.name.encode() for each in self._credentials):
                 self._throttle.fail(source)
         if found is None:
             raise Unauthenticated("wrong_credentials", "The user name or the password is wrong.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import secrets
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from attrs import frozen
@@ -70,12 +70,13 @@ class BoundedRequest(Request):
     @ivar id: names it in answers and in the log.
     @ivar route: the pattern of its path.
     @ivar arrived: when it was complete, in seconds of the reactor's clock.
+    @ivar caller: the name of the identity that it proved to have; empty where none was asked for.
     @ivar trusted: whether it was found that its caller may send a large body.
     """
 
     # Instances of up to 30 attributes share their keys, and Twisted takes most of these: with one more in the
     # dictionary each stream that is kept open takes a kilobyte more.
-    __slots__ = ("_counts", "arrived", "id", "route", "trusted")
+    __slots__ = ("_counts", "arrived", "caller", "id", "route", "trusted")
 
     defaultContentType = None
     channel: Any
@@ -83,7 +84,7 @@ class BoundedRequest(Request):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.id, self.route = secrets.token_hex(8), UNMATCHED
+        self.id, self.route, self.caller = secrets.token_hex(8), UNMATCHED, ""
         self.arrived, self.trusted = 0.0, False
         #: Whether it is complete, and not counted yet.
         self._counts = False
@@ -286,6 +287,12 @@ class BoundedSite(Site):
         if self._drained is not None and not self._channels:
             drained, self._drained = self._drained, None
             drained.callback(None)
+
+    def cut(self, callers: Collection[str]) -> None:
+        """End the answers to these callers that have begun and are not over: streams, which they would have no more."""
+        for channel in list(self._channels):
+            if any(request.startedWriting and request.caller in callers for request in channel.requests):
+                channel.transport.abortConnection()
 
     def drain(self) -> Deferred[None]:
         """

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from twisted.application.service import IService
 
-from confd.daemon import Listener, in_threads_of, room_for, utc_now
+from confd.daemon import Listener, follow, in_threads_of, room_for, utc_now
 from confd.lag import ReactorLag
 from confd.model import StartError
 from confd.settings import WorkerSettings
@@ -28,17 +29,23 @@ from confd.worker.upstream import Upstream
 _MAX_CONFIG_BYTES = 4 * 1048576
 
 
-def compose(reactor: Any, settings: WorkerSettings) -> list[IService]:
+def compose(reactor: Any, settings: WorkerSettings, environ: Mapping[str, str]) -> list[IService]:
     """
     Build the worker and join its parts; nothing is opened or connected.
 
+    @param environ: what the settings were read from.
     @raise StartError: if the settings cannot work.
     """
     in_force = InForce(utc_now)
     policy = Policy(_rules("HIT_ALLOW", settings.hit_allow), _rules("HIT_DENY", settings.hit_deny))
     upstream = Upstream(reactor, policy, settings.hit_timeout, settings.hit_max_bytes)
     throttle = Throttle(reactor, settings.login_failures)
-    edge = Edge(_guard(settings, throttle), in_threads_of(reactor))
+    guard: IGuard = LoopbackGuard(Identity("loopback", Role.AGENT))
+    passwords: Sequence[IService] = ()
+    if settings.worker_username is not None:
+        guard = known = BasicGuard(_agent(settings), throttle)
+        passwords = follow(reactor, settings, environ, lambda now: known.renew(_agent(now)), "WORKER_PASSWORD")
+    edge = Edge(guard, in_threads_of(reactor))
     metrics, lag = figures(in_force, upstream), ReactorLag(reactor)
     readiness = Readiness({"configuration": in_force})
     apis = [
@@ -51,14 +58,13 @@ def compose(reactor: Any, settings: WorkerSettings) -> list[IService]:
     site = BoundedSite(reactor, resource, limits, edge.large, proxies=Proxies(settings.trusted_proxies))
     for part in (readiness, lag, throttle, site.traffic):
         part.expose(metrics)
-    return [lag, upstream, Listener(reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site)]
+    listener = Listener(reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site)
+    return [lag, *passwords, upstream, listener]
 
 
-def _guard(settings: WorkerSettings, throttle: Throttle) -> IGuard:
-    if settings.worker_username is None or settings.worker_password is None:
-        return LoopbackGuard(Identity("loopback", Role.AGENT))
-    agent = Credential.of(settings.worker_username, settings.worker_password, Role.AGENT)
-    return BasicGuard([agent], throttle)
+def _agent(settings: WorkerSettings) -> list[Credential]:
+    """Who may hand over a configuration."""
+    return [Credential.of(settings.worker_username or "", settings.worker_password or "", Role.AGENT)]
 
 
 def _rules(name: str, text: str) -> Rules:

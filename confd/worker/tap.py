@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from confd.daemon import Daemon, make_daemon
 from confd.options import RoleOptions
 from confd.settings import ROLES, WorkerSettings
@@ -19,4 +21,4 @@ def makeService(options: RoleOptions) -> Daemon:
     # Imported late: Klein installs the default reactor, and the options may have asked for another.
     from confd.worker.assembly import compose
 
-    return make_daemon("confd-worker", options, compose)
+    return make_daemon("confd-worker", options, partial(compose, environ=options.effective))

@@ -86,13 +86,12 @@ class _Still(MemoryReactorClock):
 def _compose(role: str, database: str) -> list[IService]:
     """A role that is joined, and not started."""
     reactor, settings = _Still(), read(ROLES[role], {**_FULL[role], "DB_PATH": database}, {})
-    match role:
-        case "controller":
-            return confd.controller.assembly.compose(reactor, settings)
-        case "agent":
-            return confd.agent.assembly.compose(reactor, settings, environ={})
-        case _:
-            return confd.worker.assembly.compose(reactor, settings)
+    compose = {
+        "controller": confd.controller.assembly.compose,
+        "agent": confd.agent.assembly.compose,
+        "worker": confd.worker.assembly.compose,
+    }[role]
+    return compose(reactor, settings, environ={})
 
 
 def _get(services: Sequence[IService], path: str) -> Reply:

@@ -105,8 +105,8 @@ class House:
         self.registry.departures.add(self.hub.part)
         shared = [Credential.of(*AGENT, Role.AGENT), Credential.of(*ADMIN, Role.ADMIN)]
         throttle = Throttle(self.clock, 10)
-        guard = BasicGuard(shared, throttle, self.registry.admission.holder)
-        self.site = serve(self.clock, guard, *self.apis, auditor=self.refusals, memo=Memo())
+        self.guard = BasicGuard(shared, throttle, self.registry.admission.holder)
+        self.site = serve(self.clock, self.guard, *self.apis, auditor=self.refusals, memo=Memo())
         for part in (readiness, throttle, self.site.traffic):
             part.expose(self.metrics)
         if started:

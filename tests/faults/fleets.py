@@ -15,7 +15,7 @@ from tests.faults.rows import row
 from tests.faults.scene import Scene
 from tests.faults.storage import until_ended
 from tests.integration.arena import BOUND
-from tests.integration.fleet import ADMIN, PATIENCE, base_of, request
+from tests.integration.fleet import ADMIN, AGENT, PATIENCE, base_of, request
 from tests.integration.recorder import QuietServer
 
 
@@ -268,3 +268,35 @@ def password_changed(scene: Scene) -> None:
     scene.start_controller()
     scene.publish()
     scene.converges(BOUND + 4)
+
+
+@row(
+    "F-65 live",
+    "password changed while all run",
+    "the files that hold it are replaced, the controller's first",
+    "the new one right and the old one wrong in 10 s; no token is needed to come back",
+)
+def password_replaced(scene: Scene) -> None:
+    files = [scene.folder / "controller.secret", scene.folder / "agent.secret"]
+    for path, process, name in (
+        (files[0], scene.controller, "AGENT_PASSWORD_FILE"),
+        (files[1], scene.agents[scene.only], "CONTROLLER_PASSWORD_FILE"),
+    ):
+        path.write_text(AGENT[1])
+        process.environ[name] = str(path)
+    scene.begin()
+    url, changed = f"{scene.fleet.url}/api/v1/config", (AGENT[0], "correct-horse-battery")
+    fresh = scene.folder / "fresh.secret"
+    for path in files:
+        fresh.write_text(changed[1])
+        fresh.replace(path)
+        with scene.recovers(10, "the new password is right"):
+            scene.awaits(lambda: request("GET", url, auth=changed).status == 200, 10, "the new password is right")
+    # Who asked for it too often is not told any more that it is.
+    scene.claim(request("GET", url, auth=AGENT).status in (401, 429), "the old one is wrong")
+    # Forgotten, and so without a token, it joins with what is in its file.
+    (agent,) = scene.listed()
+    request("DELETE", f"{scene.fleet.url}/api/v1/agents/{agent['id']}", auth=ADMIN)
+    scene.publish()
+    scene.converges(BOUND + 4)
+    scene.awaits(lambda: [each["state"] for each in scene.listed()] == ["applied"], BOUND, "it has joined")

@@ -2,41 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
 
-from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.daemon import Listener
 from confd.model import StartError
 from confd.options import read
+from confd.renewal import LOOK
 from confd.settings import WorkerSettings
 from confd.web.site import BoundedSite
 from confd.worker.assembly import compose
 from confd.worker.upstream import Upstream
 from tests.conversation import ELSEWHERE, LOOPBACK, Conversation
-
-
-class Reactor(MemoryReactorClock):
-    """A reactor that listens on nothing, and calls in threads at once."""
-
-    def getThreadPool(self) -> Any:
-        return self
-
-    def callInThreadWithCallback(self, done: Any, function: Any, *args: Any, **kwargs: Any) -> None:
-        done(True, function(*args, **kwargs))
-
-    def callFromThread(self, function: Any, *args: Any, **kwargs: Any) -> None:
-        function(*args, **kwargs)
+from tests.reactors import InstantReactor
 
 
 class ComposeTests(SynchronousTestCase):
     """From settings to services."""
 
-    def site(self, **settings: str) -> tuple[Reactor, BoundedSite]:
+    def site(self, **settings: str) -> tuple[InstantReactor, BoundedSite]:
         """Start a worker with these settings; return what it serves."""
-        reactor = Reactor()
-        _, upstream, listener = compose(reactor, read(WorkerSettings, settings, {}))
+        reactor = InstantReactor()
+        _, upstream, listener = compose(reactor, read(WorkerSettings, settings, {}), {})
         self.assertIsInstance(upstream, Upstream)
         self.assertIsInstance(listener, Listener)
         listener.privilegedStartService()
@@ -57,6 +45,27 @@ class ComposeTests(SynchronousTestCase):
         for auth, status in ((None, 401), (("w", "p"), 200)):
             reply = Conversation(site, reactor, ELSEWHERE).post("/config", json={"url": "http://a/"}, auth=auth)
             self.assertEqual(reply.status, status)
+
+    def test_password_replaced(self) -> None:
+        """One in a file is taken anew once that is another one."""
+        path = Path(self.mktemp())
+        path.write_text("p")
+        given = {"WORKER_USERNAME": "w", "WORKER_PASSWORD_FILE": str(path)}
+        reactor = InstantReactor()
+        _, renewed, _, listener = compose(reactor, read(WorkerSettings, given, {}), given)
+        renewed.startService()
+        self.addCleanup(renewed.stopService)
+
+        def told() -> list[int]:
+            callers = {word: Conversation(listener.factory, reactor, ELSEWHERE) for word in "pq"}
+            sent = {"url": "http://a/"}
+            return [each.post("/config", json=sent, auth=("w", word)).status for word, each in callers.items()]
+
+        self.assertEqual(told(), [200, 401])
+        path.with_suffix(".new").write_text("q")
+        path.with_suffix(".new").replace(path)
+        reactor.advance(LOOK)
+        self.assertEqual(told(), [401, 200])
 
     def test_boots_differ(self) -> None:
         """Each start has a boot_id of its own."""

@@ -1,0 +1,78 @@
+"""A password that is another one from now on."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.web.guard import Credential, Role
+from tests.controller.house import ADMIN, AGENT, House
+from tests.conversation import Conversation
+
+NEW = ("admin", "another one")
+
+
+class RenewTests(SynchronousTestCase):
+    """What follows once the guard knows another one."""
+
+    def setUp(self) -> None:
+        self.house = House()
+
+    def renew(self) -> None:
+        """The admin has another password."""
+        credentials = [Credential.of(*AGENT, Role.AGENT), Credential.of(*NEW, Role.ADMIN)]
+        self.house.site.cut(self.house.guard.renew(credentials))
+        self.house.clock.advance(0)
+
+    def status(self, path: str, auth: tuple[str, str]) -> int:
+        """Of a GET."""
+        return self.house.caller().get(path, auth=auth).status
+
+    def test_at_once(self) -> None:
+        """The old one is wrong, the new one right, and others do not notice."""
+        self.renew()
+        told = [self.status("/api/v1/agents", each) for each in (ADMIN, NEW, ADMIN, NEW)]
+        self.assertEqual(told, [401, 200, 401, 200])
+        self.assertEqual(self.status("/api/v1/config", AGENT), 200)
+
+    def test_remembered(self) -> None:
+        """What was let in with the same bytes a moment ago is not any more."""
+        tag = self.house.tag()
+        told = []
+        for _ in range(3):
+            reply = self.house.caller().get("/api/v1/config", auth=ADMIN, headers={"If-None-Match": f'"{tag}"'})
+            told.append((reply.status, self.house.site.memo.answered))
+        self.assertEqual(told, [(304, 0), (304, 1), (304, 2)])
+        self.renew()
+        self.assertEqual(self.status("/api/v1/config", NEW), 200)
+        reply = self.house.caller().get("/api/v1/config", auth=ADMIN, headers={"If-None-Match": f'"{tag}"'})
+        self.assertEqual((reply.status, self.house.site.memo.answered), (401, 2))
+
+    def stream(self, path: str, auth: tuple[str, str]) -> Conversation:
+        """One that is open."""
+        caller = self.house.caller()
+        caller.ask("GET", path, auth=auth)
+        (begun,) = caller.replies()
+        self.assertEqual(begun.status, 200)
+        return caller
+
+    def test_streams(self) -> None:
+        """What was opened with the old one ends; with the password of others, and with tokens, it goes on."""
+        joined = self.house.caller().post("/api/v1/register", json={}, auth=AGENT).json
+        old = [self.stream(path, ADMIN) for path in ("/api/v1/events", "/api/v1/stream")]
+        others = [self.stream("/api/v1/stream", auth) for auth in (AGENT, (joined["agent_id"], joined["token"]))]
+        waiting = self.house.caller()
+        waiting.ask("POST", "/api/v1/config?wait=applied&timeout=5", json={"url": "http://x/"}, auth=ADMIN)
+        self.renew()
+        self.assertEqual([each.closed for each in old], [True, True])
+        self.assertEqual([each.closed for each in others], [False, False])
+        self.house.clock.pump([1.0] * 6)
+        answer = waiting.answer()
+        self.assertEqual(answer and answer.status, 202, "a change that was let in is answered")
+
+    def test_same(self) -> None:
+        """Where nothing is another one, nobody notices."""
+        caller = self.stream("/api/v1/events", ADMIN)
+        self.renew()
+        again = self.stream("/api/v1/events", NEW)
+        self.renew()
+        self.assertEqual((caller.closed, again.closed), (True, False))
