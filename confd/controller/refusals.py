@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from confd.audit import Attempt, Ending
 from confd.interfaces import IAuditStore
-from confd.model import ConfdError, Forbidden, Unauthenticated
+from confd.model import ConfdError, Forbidden, TooMany, Unauthenticated
 from confd.timing import Periodic
 from confd.web.guard import IAuditor
 from confd.wire import rfc3339
@@ -22,7 +22,7 @@ from confd.wire import rfc3339
 #: Seconds between two writes.
 WRITE_BEHIND = 1.0
 
-#: Attempts without the admin's credentials that get an entry of their own, from one write to the next.
+#: Attempts without the admin's credentials, or above a limit, that get an entry of their own between two writes.
 ENTRIES_AT_THE_DOOR = 3
 
 #: Attempts that wait with an entry of their own while the store is unusable.
@@ -47,10 +47,10 @@ class Refusals(Service):
     """
     Puts refusals on record.
 
-    Those of the admin have an entry each. Anybody can be turned away for want of credentials, any number of times: of
-    these a few a second have one each, and the others of the same outcome one together, which says how many they were.
-    While the store is unusable they wait, in bounded memory, likewise summed up. A process that is killed takes those
-    of its last second with it; what was changed is on record with the change.
+    Those of the admin have an entry each. Anybody can be turned away for want of credentials, or for asking too often,
+    any number of times: of these a few a second have one each, and the others of the same outcome one together, which
+    says how many they were. While the store is unusable they wait, in bounded memory, likewise summed up. A process
+    that is killed takes those of its last second with it; what was changed is on record with the change.
     """
 
     log = Logger()
@@ -81,7 +81,7 @@ class Refusals(Service):
     def refused(self, attempt: Attempt, error: Exception) -> None:
         """L{IAuditor.refused}."""
         outcome = error.code if isinstance(error, ConfdError) else "internal_error"
-        at_the_door = isinstance(error, (Unauthenticated, Forbidden))
+        at_the_door = isinstance(error, (Unauthenticated, Forbidden, TooMany))
         self._at_the_door += at_the_door
         if len(self._waiting) >= MOST_WAITING or (at_the_door and self._at_the_door > ENTRIES_AT_THE_DOOR):
             self._sum(outcome, _Sum(attempt.made_at, attempt, 1))

@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 from confd.audit import Ending, Entry, verify
 from confd.controller.refusals import ENTRIES_AT_THE_DOOR, MOST_WAITING, WRITE_BEHIND, Refusals
 from confd.interfaces import IAuditStore
-from confd.model import Conflict, Forbidden, Unauthenticated, Unavailable
+from confd.model import Conflict, Forbidden, TooMany, Unauthenticated, Unavailable
 from confd.testing import MemoryStore, a_draft, an_attempt
 from confd.web.guard import IAuditor
 
@@ -101,6 +101,12 @@ class RefusalsTests(SynchronousTestCase):
         self.flood(ENTRIES_AT_THE_DOOR + 1)
         self.clock.advance(WRITE_BEHIND)
         self.assertEqual([each.detail for each in self.entries()], [""] * (ENTRIES_AT_THE_DOOR + 1))
+
+    def test_too_often(self) -> None:
+        """So are those who were told to come back later: they fill no disk by not doing so."""
+        self.flood(500, TooMany("too_many_failures", "Too often."))
+        self.clock.advance(WRITE_BEHIND)
+        self.assertEqual((len(self.entries()), self.counted()), (ENTRIES_AT_THE_DOOR + 1, 500))
 
     def test_summed_up_by_outcome(self) -> None:
         for error in (NOBODY, WRONG, Forbidden("forbidden", "No."), Forbidden("cross_site", "No.")):
