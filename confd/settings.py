@@ -150,6 +150,12 @@ class ControllerSettings(BrokerSettings):
     client_ca_file: str | None = setting(
         "CLIENT_CA_FILE", "PEM certificates; LISTEN=ssl:... then takes only clients that one of them signed for.", None
     )
+    changes_per_minute: int = setting(
+        "CHANGES_PER_MINUTE",
+        "Requests that change something which the admin may send in a minute before 429; 0 sets no limit.",
+        "0",
+        whole(0, 10**6),
+    )
     default_poll_interval: int = setting(
         "DEFAULT_POLL_INTERVAL", "Seconds between polls until a publish says otherwise.", "30", poll_interval
     )

@@ -31,6 +31,7 @@ from confd.web.forwarded import Proxies
 from confd.web.guard import IAuditor, IGuard
 from confd.web.memo import Memo
 from confd.web.site import BoundedSite, Limits
+from confd.web.throttle import Allowance
 from confd.wire import basic_authorization
 
 LOOPBACK = IPv4Address("TCP", "127.0.0.1", 50000)
@@ -49,9 +50,10 @@ def serve(
     auditor: IAuditor | None = None,
     memo: Memo | None = None,
     proxies: Proxies | None = None,
+    allowance: Allowance | None = None,
 ) -> BoundedSite:
     """A site on the production edge that answers the endpoints of C{apis}; threads are played by calling at once."""
-    edge = Edge(guard, maybeDeferred, auditor)
+    edge = Edge(guard, maybeDeferred, auditor, allowance)
     return BoundedSite(clock, edge.resource(*apis), limits or Limits(), edge.large, memo, proxies or Proxies())
 
 

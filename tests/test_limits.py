@@ -45,6 +45,7 @@ SAID = {
     f"connections at a time; fewer where the limit of open files, less {RESERVED}": str(CONTROLLER.max_connections),
     "of these, from one address": str(CONTROLLER.max_connections_per_address),
     "wrong passwords": str(CONTROLLER.login_failures),
+    "requests of one identity": f"{CONTROLLER.changes_per_minute} (any number)",
     "addresses that are remembered": str(throttle.MOST_FAILING),
     "what a reader of a stream": seconds(eventstream.PATIENCE),
     "watchers": str(events.MOST_WATCHERS),

@@ -50,7 +50,7 @@ from confd.web.guard import BasicGuard, Credential, Role
 from confd.web.memo import Memo
 from confd.web.ops import Figures, Health, Readiness
 from confd.web.site import BoundedSite, Limits
-from confd.web.throttle import Throttle
+from confd.web.throttle import Allowance, Throttle
 
 
 def compose(reactor: Any, settings: ControllerSettings, environ: Mapping[str, str]) -> list[IService]:
@@ -98,7 +98,7 @@ def compose(reactor: Any, settings: ControllerSettings, environ: Mapping[str, st
     for part in (readiness, lag, throttle):
         part.expose(metrics)
     guard = BasicGuard(_shared(settings), throttle, registry.admission.holder)
-    listener = _listener(reactor, settings, Edge(guard, in_threads_of(reactor), refusals), apis, metrics, configs)
+    listener = _listener(reactor, settings, _edge(reactor, settings, guard, refusals), apis, metrics, configs)
     serving = [listener, *_passwords(reactor, settings, environ, guard, listener)]
     recovery = Recovery(reactor, registry, convergence, configs)
     # A listener that stops waits for what is in flight: streams, and waits for a convergence, are ended before.
@@ -111,6 +111,10 @@ def _couriers(reactor: Any, settings: ControllerSettings, snapshot: Snapshot) ->
     for broker in brokers:
         broker.answer(snapshot.announcement)
     return [Courier(reactor, broker, Backoff(Random(), RETRY_MAX), in_thread) for broker in brokers], brokers
+
+
+def _edge(reactor: Any, settings: ControllerSettings, guard: BasicGuard, refusals: Refusals) -> Edge:
+    return Edge(guard, in_threads_of(reactor), refusals, Allowance(reactor, settings.changes_per_minute))
 
 
 def _listener(

@@ -40,6 +40,7 @@ from confd.web.incoming import fit, glance, printable, read_document, read_heade
 from confd.web.ongoing import Ongoing
 from confd.web.origin import same_origin
 from confd.web.routes import Routes
+from confd.web.throttle import Allowance
 
 #: Characters of what an attempt was about, at most, that are put on record.
 LONGEST_TARGET = 64
@@ -56,11 +57,13 @@ class Edge:
     @ivar guard: tells callers apart.
     @ivar in_thread: runs a function off the reactor, like C{deferToThread}.
     @ivar auditor: hears of refusals where changes are audited.
+    @ivar allowance: how many of those each may ask for; C{None} sets no limit.
     """
 
     _guard: IGuard
     _in_thread: Callable[..., Deferred[Any]]
     _auditor: IAuditor | None = None
+    _allowance: Allowance | None = None
     _routes: Routes = field(factory=lambda: Routes(_misrouted), init=False)
     log: Logger = field(factory=Logger, init=False)
 
@@ -139,6 +142,8 @@ class Edge:
                 allow(identity, declared.role, declared.reads)
             if not declared.reads:
                 same_origin(request)
+            if declared.audited and self._allowance is not None:
+                self._allowance.use(identity.name)
             query = AnyQuery() if declared.query is AnyQuery else read_query(request.uri, declared.query)
             body, document = await self._body(request, declared)
             if auditor is not None:

@@ -1,10 +1,9 @@
-"""How often somebody may be wrong about a password: guessing is slowed, and nobody else is (OWASP API2, API4)."""
+"""How often somebody may be wrong about a password, or change something: nobody else is slowed (OWASP API2, API4)."""
 
 from __future__ import annotations
 
 import ipaddress
 import math
-from collections.abc import Hashable
 from functools import lru_cache
 
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -26,6 +25,32 @@ LOOPBACK = ipaddress.IPv4Address("127.0.0.1")
 _MINUTE = 60.0
 
 
+class _Buckets:
+    """So many at once for each of many, and one more for each part of a minute that passes (token buckets)."""
+
+    def __init__(self, clock: IReactorTime, per_minute: int, most: int) -> None:
+        """
+        @param most: of them that are remembered; the one that took longest ago is forgotten first.
+        """
+        self._clock, self._per_minute, self._most = clock, per_minute, most
+        #: When each will have made up for all that it took.
+        self._even_at: dict[str, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._even_at)
+
+    def wait(self, whose: str) -> int:
+        """Seconds until there is one more, 0 if there is one now."""
+        # One more, and it would take longer than a minute to make up for all of them.
+        left = self._even_at.get(whose, 0) - self._clock.seconds() - _MINUTE + _MINUTE / self._per_minute
+        return math.ceil(left) if left > 1e-6 else 0
+
+    def take(self, whose: str) -> None:
+        """Take one."""
+        even_at = max(self._even_at.get(whose, 0), self._clock.seconds()) + _MINUTE / self._per_minute
+        remember(self._even_at, whose, even_at, self._most)
+
+
 class Throttle:
     """
     Counts failures by where they come from: so many at once, and one more for each part of a minute that passes.
@@ -40,10 +65,8 @@ class Throttle:
         """
         @param per_minute: failures of one source; 0 sets no limit.
         """
-        self._clock, self._per_minute = clock, per_minute
-        #: When a source will have made up for all of its failures.
-        self._even_at: dict[Hashable, float] = {}
-        self._known: dict[Hashable, None] = {}
+        self._failures = _Buckets(clock, per_minute, MOST_FAILING) if per_minute else None
+        self._known: dict[tuple[str, str], None] = {}
         self._refused = 0
 
     def expose(self, metrics: Metrics) -> None:
@@ -60,17 +83,13 @@ class Throttle:
 
         @raise TooMany: their source has failed too often to be believed, and was not known as C{name} before.
         """
-        if not self._per_minute or source == HERE:
-            return
-        pair = source, name
-        if pair not in self._known:
-            if source in self._even_at:
-                self._check(source)
-            remember(self._known, pair, None, MOST_KNOWN)
+        if not self.knows(source, name):
+            self._check(source)
+            remember(self._known, (source, name), None, MOST_KNOWN)
 
     def knows(self, source: str, name: str) -> bool:
         """Whether L{succeed} would change nothing, and raise nothing."""
-        return not self._per_minute or source == HERE or (source, name) in self._known
+        return self._failures is None or source == HERE or (source, name) in self._known
 
     def fail(self, source: str) -> None:
         """
@@ -78,22 +97,47 @@ class Throttle:
 
         @raise TooMany: their source has been so too often already.
         """
-        if not self._per_minute:
-            return
-        self._check(source)
-        even_at = max(self._even_at.get(source, 0), self._clock.seconds()) + _MINUTE / self._per_minute
-        remember(self._even_at, source, even_at, MOST_FAILING)
+        if self._failures is not None:
+            self._check(source)
+            self._failures.take(source)
 
     def _check(self, source: str) -> None:
-        wait = self._even_at.get(source, 0) - self._clock.seconds() - _MINUTE + _MINUTE / self._per_minute
-        # A failure more, and it would take more than a minute to make up for all of them.
-        if wait > 1e-6:
+        wait = 0 if self._failures is None else self._failures.wait(source)
+        if wait:
             self._refused += 1
             raise TooMany(
                 "too_many_failures",
-                f"Wrong credentials came from this address too often; try again in {math.ceil(wait)} seconds.",
-                retry_after=math.ceil(wait),
+                f"Wrong credentials came from this address too often; try again in {wait} seconds.",
+                retry_after=wait,
             )
+
+
+class Allowance:
+    """How many changes each identity may ask for: so many at once, and one more for each part of a minute."""
+
+    def __init__(self, clock: IReactorTime, per_minute: int) -> None:
+        """
+        @param per_minute: changes of one identity; 0 sets no limit.
+        """
+        self._per_minute = per_minute
+        self._changes = _Buckets(clock, per_minute, MOST_FAILING) if per_minute else None
+
+    def use(self, name: str) -> None:
+        """
+        Somebody asks for one.
+
+        @raise TooMany: they have asked too often.
+        """
+        if self._changes is None:
+            return
+        wait = self._changes.wait(name)
+        if wait:
+            raise TooMany(
+                "too_many_changes",
+                f"{name} asked for more than {self._per_minute} changes in a minute; try again in {wait} seconds.",
+                retry_after=wait,
+            )
+        self._changes.take(name)
 
 
 def source_of(peer: IAddress | None) -> str:

@@ -10,9 +10,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.model import TooMany
 from confd.web.guard import BasicGuard, Credential, Role, digest_of
-from confd.web.throttle import HERE, MOST_FAILING, MOST_KNOWN, Throttle, source_of
-from tests.conversation import ELSEWHERE, LOOPBACK, Conversation, serve
-from tests.web.playground import ADMIN, AGENT, Playground
+from confd.web.throttle import HERE, MOST_FAILING, MOST_KNOWN, Allowance, Throttle, source_of
+from tests.conversation import ELSEWHERE, LOOPBACK, Conversation, Reply, serve
+from tests.web.playground import ADMIN, AGENT, Notebook, Playground
+
+OTHER_ADMIN = ("root", "another one")
 
 SOURCE, OTHER = "192.0.2.7", "192.0.2.8"
 
@@ -90,7 +92,7 @@ class ThrottleTests(SynchronousTestCase):
         self.assertRaises(TooMany, self.throttle.fail, last)
         for number in range(MOST_KNOWN + 100):
             self.throttle.succeed(SOURCE, str(number))
-        self.assertEqual(len(self.throttle._even_at), MOST_FAILING)
+        self.assertEqual(len(self.throttle._failures or ()), MOST_FAILING)
         self.assertEqual(len(self.throttle._known), MOST_KNOWN)
 
     def test_sources(self) -> None:
@@ -109,6 +111,49 @@ class ThrottleTests(SynchronousTestCase):
         neighbours = {source_of(IPv6Address("TCP", f"2001:db8:1:2:{each}::1%eth0", 1)) for each in range(9)}
         self.assertEqual(neighbours, {"2001:db8:1:2::/64"})
         self.assertNotEqual(source_of(IPv6Address("TCP", "2001:db8:1:3::1", 1)), "2001:db8:1:2::/64")
+
+
+class AllowanceTests(SynchronousTestCase):
+    """L{Allowance}, as callers see it."""
+
+    def setUp(self) -> None:
+        self.clock, self.notebook = Clock(), Notebook()
+        people = [
+            Credential.of(*AGENT, Role.AGENT),
+            *(Credential.of(*each, Role.ADMIN) for each in (ADMIN, OTHER_ADMIN)),
+        ]
+        self.site = serve(
+            self.clock, BasicGuard(people), Playground(), auditor=self.notebook, allowance=Allowance(self.clock, 3)
+        )
+        self.caller = Conversation(self.site, self.clock)
+
+    def change(self, auth: tuple[str, str] = ADMIN, **how: object) -> Reply:
+        """Ask for one."""
+        return self.caller.post("/names", json={"name": "x"}, auth=auth, **how)  # type: ignore[arg-type]
+
+    def test_three_and_no_more(self) -> None:
+        """Then one each 20 seconds; others are not touched, nor is who reads, and the refusal is on record."""
+        self.assertEqual([self.change().status for _ in range(3)], [200] * 3)
+        reply = self.change()
+        self.assertEqual((reply.status, reply.code, reply.headers["retry-after"]), (429, "too_many_changes", "20"))
+        self.assertEqual([attempt.who for attempt, _ in self.notebook.refusals], ["admin"])
+        self.assertEqual(self.change(OTHER_ADMIN).status, 200)
+        self.assertEqual({self.caller.get("/wish", auth=ADMIN).status for _ in range(9)}, {200})
+        self.assertEqual({self.caller.post("/wish", json={"name": "x"}, auth=AGENT).status for _ in range(9)}, {200})
+        self.clock.advance(20)
+        self.assertEqual([self.change().status for _ in range(2)], [200, 429])
+
+    def test_strangers(self) -> None:
+        """Who may change nothing uses up nothing: neither without credentials, nor from another site."""
+        for auth, headers in ((AGENT, {}), (("admin", "wrong"), {}), (ADMIN, {"Origin": "http://evil.example"})):
+            self.assertEqual({self.change(auth, headers=headers).status for _ in range(5)} & {200, 429}, set())
+        self.assertEqual(self.change().status, 200)
+
+    def test_no_limit(self) -> None:
+        """That is the default."""
+        allowance = Allowance(self.clock, 0)
+        for _ in range(1000):
+            allowance.use("admin")
 
 
 class SiteTests(SynchronousTestCase):
