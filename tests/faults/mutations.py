@@ -129,8 +129,8 @@ MUTANTS = (
         (
             Edit(
                 "timing.py",
-                "ceiling = min(self.cap, self.base * 2 ** min(self._failures, 16))",
-                "ceiling = min(self.cap, self.base * 2**self._failures) if self._failures < 10 else 1e9",
+                "ceiling = min(self.cap, self.base * _GROWTH ** min(self._failures, 32))",
+                "ceiling = min(self.cap, self.base * _GROWTH**self._failures) if self._failures < 10 else 1e9",
             ),
         ),
         ("tests.test_timing",),
@@ -229,6 +229,16 @@ MUTANTS = (
         (Edit("web/channel.py", "        reason = self._ambiguity()\n", "        reason = None\n"),),
         ("tests.web.test_smuggling",),
         "F-40",
+    ),
+    Mutant(
+        "anybody may say where a request comes from",
+        (Edit("web/forwarded.py", "if not (hops and self.trusts(peer)):", "if not hops:"),),
+        ("tests.web.test_forwarded",),
+    ),
+    Mutant(
+        "what was let in once with a password is let in again",
+        (Edit("web/guard.py", "return known and self._find(digest) == identity", "return known"),),
+        ("tests.controller.test_passwords",),
     ),
     Mutant(
         "keys that come twice in JSON",
