@@ -5,7 +5,7 @@ All faults befall one fleet, one after the other in an order that the seed decid
 the newest version within the bounds of G4, and the whole history until then must be without fault. For a third party's
 strategy::
 
-    PigeonTests = make_conformance_tests("PIGEON", environ={"PIGEON_LOFT": ...})
+    class PigeonTests(make_conformance_tests("PIGEON", environ={"PIGEON_LOFT": ...})): ...
 
 The environment: C{CONFD_SEED} repeats a run, C{CONFD_LONG=1} makes outages last 60 seconds, and C{CONFD_ROUNDS} says
 how many times agents are started while POSTs run.
@@ -84,7 +84,6 @@ def make_conformance_tests(
                     step = f"step {number}, {fault.__name__.strip('_')}, CONFD_SEED={seed}"
                     raise self.failureException(f"{strategy}, {step}: {error}; kept in {folder}") from error
 
-    ConformanceTests.__qualname__ = ConformanceTests.__name__ = f"{strategy.title()}ConformanceTests"
     return ConformanceTests
 
 

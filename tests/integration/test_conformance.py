@@ -14,7 +14,21 @@ def why_not(command: str) -> str | None:
     return None if os.environ.get("CI") else missing(command)
 
 
-PollerConformanceTests = make_conformance_tests("POLLER", pushes=False)
-StreamConformanceTests = make_conformance_tests("STREAM")
-RedisConformanceTests = make_conformance_tests("REDIS", RedisBroker.make, why_not=why_not("redis-server"))
-NatsConformanceTests = make_conformance_tests("NATS", NatsBroker.make, why_not=why_not("nats-server"))
+class PollerConformanceTests(make_conformance_tests("POLLER", pushes=False)):  # type: ignore[misc]
+    """Agents that poll."""
+
+
+class StreamConformanceTests(make_conformance_tests("STREAM")):  # type: ignore[misc]
+    """Agents that keep a stream open."""
+
+
+class RedisConformanceTests(  # type: ignore[misc]
+    make_conformance_tests("REDIS", RedisBroker.make, why_not=why_not("redis-server"))
+):
+    """Agents that listen to a Redis."""
+
+
+class NatsConformanceTests(  # type: ignore[misc]
+    make_conformance_tests("NATS", NatsBroker.make, why_not=why_not("nats-server"))
+):
+    """Agents that listen to a NATS."""
