@@ -50,13 +50,20 @@ class Response:
 #: found free and let go again must not be somebody else's when its process at last binds it.
 _PORTS = iter(random.sample(range(20000, 32000), 12000))
 
+#: What keeps the ports given here from the runs beside this one: names that end with this process.
+_RESERVED: list[socket.socket] = []
+
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens on, and that is given to nobody else in this run."""
+    """A TCP port of loopback that nobody listens on, and that is given to nobody else, by no run on this machine."""
     for port in _PORTS:
+        name = socket.socket(socket.AF_UNIX)
         with socket.socket() as probe, contextlib.suppress(OSError):
+            name.bind(f"\0confd-tests-{port}")
             probe.bind(("127.0.0.1", port))
+            _RESERVED.append(name)
             return port
+        name.close()
     raise AssertionError("no port is left")
 
 
