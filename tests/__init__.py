@@ -1,6 +1,7 @@
 """The tests of confd; they mirror its packages."""
 
 import os
+import signal
 
 from hypothesis import settings
 
@@ -9,3 +10,7 @@ from hypothesis import settings
 # further.
 settings.register_profile("confd", database=None, deadline=None, derandomize=os.environ.get("CI") == "true")
 settings.load_profile("confd")
+
+# What a shell starts in the background ignores Ctrl-C, and so would whatever the tests start, and send that signal to.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
