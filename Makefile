@@ -44,10 +44,14 @@ run-agent-stream: $(VENV)/run.stamp  ## start an agent that keeps a stream to it
 run-worker: $(VENV)/run.stamp  ## start a worker
 	$(TWISTD) confd-worker $(ARGS)
 
-test: $(VENV)/test.stamp  ## run all tests; ARGS, for trial, picks: make test ARGS=tests.test_wire
+# Much of the suite waits for processes, so that three at a time are right for two processors; a pick runs in one, where
+# trial has all its options.
+JOBS ?= $(if $(ARGS),,3)
+
+test: $(VENV)/test.stamp  ## run all tests; ARGS, for trial, picks: make test ARGS=tests.test_wire; JOBS at a time
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 	HYPOTHESIS_STORAGE_DIRECTORY="$$scratch/hypothesis" \
-	$(BIN)/trial --temp-directory="$$scratch/trial" $(or $(ARGS),tests)
+	$(BIN)/trial $(JOBS:%=--jobs=%) --temp-directory="$$scratch/trial" $(or $(ARGS),tests)
 
 check: $(VENV)/check.stamp  ## lint, format, types, architecture
 	$(BIN)/ruff check
