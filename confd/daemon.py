@@ -30,7 +30,7 @@ from confd.options import RoleOptions
 from confd.settings import LogSettings
 from confd.systemd import Notifier
 from confd.timing import use_monotonic_clock
-from confd.tls import Renewed, server_endpoint
+from confd.tls import Renewed, is_tls, server_endpoint
 
 #: Seconds that a part may take to stop; HTTP requests in flight have less than that by themselves.
 STOP_TIMEOUT = 15.0
@@ -74,11 +74,11 @@ def make_daemon(name: str, options: RoleOptions, compose: Callable[[Any, Any], l
     # The notifier is the last to start: by then all ports are open.
     for child in (*children, Notifier(reactor, os.environ)):
         child.setServiceParent(daemon)
-    _settle()
+    settle()
     return daemon
 
 
-def _settle() -> None:
+def settle() -> None:
     """What is there by now stays for good, and is never walked over again in search of garbage."""
     gc.collect()
     gc.freeze()
@@ -222,9 +222,15 @@ BACKLOG = 1024
 
 
 class Listener(StreamServerEndpointService):
-    """Serves on an endpoint, or says in one sentence why it cannot."""
+    """
+    Serves on an endpoint, or says in one sentence why it cannot.
+
+    @ivar port: what listens, once it does.
+    """
 
     _raiseSynchronously = True
+
+    port: Any = None
 
     def __init__(
         self, reactor: Any, setting: str, endpoint: str, factory: IProtocolFactory, client_ca: str | None = None
@@ -237,7 +243,7 @@ class Listener(StreamServerEndpointService):
         self._certificate: Renewed[Any] | None = None
         try:
             described = _with_backlog(endpoint)
-            if described.startswith("ssl:"):
+            if is_tls(described):
                 parsed, self._certificate = server_endpoint(reactor, in_threads_of(reactor), described, client_ca)
             else:
                 parsed = serverFromString(reactor, described)
@@ -273,14 +279,19 @@ class Listener(StreamServerEndpointService):
         try:
             super().privilegedStartService()
             if self._waitingForPort is not None:
-                self._waitingForPort.addCallback(_give_up_on_the_vanished)
+                self._waitingForPort.addCallback(self._listening)
         except Exception as error:
             reason = error.socketError if isinstance(error, CannotListenError) else error
             said = getattr(reason, "strerror", None) or str(reason)
             raise StartError(f"{self._setting}: cannot listen on {self._described}: {said}.") from None
 
+    def _listening(self, port: Any) -> Any:
+        self.port = port
+        _give_up_on_the_vanished(port)
+        return port
 
-def _give_up_on_the_vanished(port: Any) -> Any:
+
+def _give_up_on_the_vanished(port: Any) -> None:
     """
     Let the system end connections whose peers take nothing and confirm nothing; those that are accepted inherit it.
 
@@ -289,7 +300,6 @@ def _give_up_on_the_vanished(port: Any) -> Any:
     listening = getattr(port, "socket", None)
     if listening is not None and listening.family in (socket.AF_INET, socket.AF_INET6):
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED * 1000)
-    return port
 
 
 def _with_backlog(endpoint: str) -> str:

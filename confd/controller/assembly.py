@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from random import Random
 from typing import Any
@@ -22,10 +23,13 @@ from confd.controller.documents import Documents
 from confd.controller.events import Events
 from confd.controller.events_api import EventsApi
 from confd.controller.figures import figures
+from confd.controller.fronts import Fronts
 from confd.controller.history_api import HistoryApi
 from confd.controller.intake import Intake
 from confd.controller.namespaces_api import NamespacesApi
+from confd.controller.offspring import starter
 from confd.controller.outbox import RETRY_MAX, Courier, Outbox
+from confd.controller.outpost import Served
 from confd.controller.recovery import Recovery
 from confd.controller.refusals import Refusals
 from confd.controller.registry import Registry
@@ -42,6 +46,7 @@ from confd.metrics import Metrics
 from confd.model import DEFAULT_NAMESPACE, ConfdError, Draft, StartError
 from confd.settings import ControllerSettings
 from confd.timing import Backoff
+from confd.tls import is_tls
 from confd.web.documentation import documented
 from confd.web.edge import Edge
 from confd.web.guard import BasicGuard, Credential, Role
@@ -63,7 +68,7 @@ def compose(reactor: Any, settings: ControllerSettings) -> list[IService]:
     snapshot = Snapshot(lambda: store.keys)
     in_thread = in_threads_of(reactor)
     couriers = _couriers(reactor, settings, snapshot)
-    brokers = [courier.broker for courier in couriers]
+    brokers, documents = [courier.broker for courier in couriers], Documents(in_thread)
     outbox, hub = Outbox(reactor, couriers), Hub(reactor, snapshot)
     registry = Registry(store, reactor, utc_now, snapshot.poll_interval)
     registry.departures.add(hub.part)
@@ -75,7 +80,6 @@ def compose(reactor: Any, settings: ControllerSettings) -> list[IService]:
     events = Events(reactor, store, snapshot, configs, registry, convergence)
     speed, lag = Speed(configs, registry, convergence, snapshot.namespaces), ReactorLag(reactor)
     metrics = figures(store, snapshot, registry, convergence, speed, intake, hub, events, couriers)
-    documents = Documents(in_thread)
     readiness = Readiness({"store": store, "configurations": snapshot} | {each.name: each for each in brokers})
     refusals = Refusals(store, reactor, utc_now)
     apis = [
@@ -97,10 +101,11 @@ def compose(reactor: Any, settings: ControllerSettings) -> list[IService]:
     for part in (readiness, lag):
         part.expose(metrics)
     edge = Edge(_guard(reactor, settings, registry), in_thread, refusals)
-    listener = _listener(reactor, settings, edge, apis, metrics, configs)
+    site = _site(reactor, settings, edge, apis, metrics, configs)
+    doors = _doors(reactor, settings, site, snapshot, edge, hub, registry, configs, metrics)
     recovery = Recovery(reactor, registry, convergence, configs)
     # A listener that stops waits for what is in flight: streams, and waits for a convergence, are ended before.
-    return [lag, store, *brokers, outbox, registry, intake, refusals, recovery, listener, convergence, hub, events]
+    return [lag, store, *brokers, outbox, registry, intake, refusals, recovery, *doors, convergence, hub, events]
 
 
 def _couriers(reactor: Any, settings: ControllerSettings, snapshot: Snapshot) -> list[Courier]:
@@ -111,14 +116,14 @@ def _couriers(reactor: Any, settings: ControllerSettings, snapshot: Snapshot) ->
     return [Courier(reactor, broker, Backoff(Random(), RETRY_MAX), in_thread) for broker in brokers]
 
 
-def _listener(
+def _site(
     reactor: Any,
     settings: ControllerSettings,
     edge: Edge,
     apis: Sequence[object],
     metrics: Metrics,
     configs: Configs,
-) -> Listener:
+) -> BoundedSite:
     document = BUILT_IN if settings.config_schema is None else {"type": "object"}
     resource = edge.resource(*documented(reactor, "confd controller", apis, document))
     memo = None if settings.log_level == "debug" else Memo()
@@ -132,7 +137,45 @@ def _listener(
     )
     site = BoundedSite(reactor, resource, limits, edge.large, memo)
     site.traffic.expose(metrics)
-    return Listener(reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site, settings.client_ca_file)
+    return site
+
+
+def _doors(
+    reactor: Any,
+    settings: ControllerSettings,
+    site: BoundedSite,
+    snapshot: Snapshot,
+    edge: Edge,
+    hub: Hub,
+    registry: Registry,
+    configs: Configs,
+    metrics: Metrics,
+) -> list[IService]:
+    """What listens, and the other processes that do, which hear of all that makes an answer wrong."""
+    where = "LISTEN" if settings.listen else "PORT"
+    listener = Listener(reactor, where, settings.endpoint, site, settings.client_ca_file)
+    if settings.processes == 1:
+        return [listener]
+    served = Served(
+        site,
+        lambda: listener.port,
+        settings.endpoint,
+        settings.client_ca_file,
+        is_tls(settings.endpoint),
+        site.memo is not None,
+        settings.log_level,
+    )
+    fronts = Fronts(reactor, settings.processes - 1, served, snapshot, starter(reactor, os.environ), Random())
+    # Before those who tell agents, who may come and ask.
+    configs.listeners.insert(0, fronts.announce)
+    configs.retirements.add(fronts.retired)
+    registry.departures.add(fronts.departed)
+    registry.admission.voided.add(fronts.voided)
+    hub.arrivals.add(fronts.joined)
+    hub.elsewhere.append(fronts.readers)
+    edge.settling.append(fronts.settled)
+    fronts.expose(metrics)
+    return [listener, fronts]
 
 
 def _guard(reactor: Any, settings: ControllerSettings, registry: Registry) -> BasicGuard:
