@@ -49,7 +49,13 @@ def serve(
     memo: Memo | None = None,
 ) -> BoundedSite:
     """A site on the production edge that answers the endpoints of C{apis}; threads are played by calling at once."""
-    edge = Edge(guard, maybeDeferred, auditor)
+    return site_on(clock, Edge(guard, maybeDeferred, auditor), *apis, limits=limits, memo=memo)
+
+
+def site_on(
+    clock: Clock, edge: Edge, *apis: object, limits: Limits | None = None, memo: Memo | None = None
+) -> BoundedSite:
+    """The same on an edge that is there."""
     return BoundedSite(clock, edge.resource(*apis), limits or Limits(), edge.large, memo)
 
 

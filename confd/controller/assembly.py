@@ -46,7 +46,6 @@ from confd.metrics import Metrics
 from confd.model import DEFAULT_NAMESPACE, ConfdError, Draft, StartError
 from confd.settings import ControllerSettings
 from confd.timing import Backoff
-from confd.tls import is_tls
 from confd.web.documentation import documented
 from confd.web.edge import Edge
 from confd.web.guard import BasicGuard, Credential, Role
@@ -161,7 +160,6 @@ def _doors(
         lambda: listener.port,
         settings.endpoint,
         settings.client_ca_file,
-        is_tls(settings.endpoint),
         site.memo is not None,
         settings.log_level,
     )

@@ -30,6 +30,7 @@ from confd.controller.control import (
 )
 from confd.controller.ledger import Ledger
 from confd.controller.wires import Wire
+from confd.tls import is_tls
 from confd.web.site import BoundedSite
 from confd.web.throttle import source_of
 
@@ -51,7 +52,6 @@ class Served:
     port: Callable[[], Any]
     endpoint: str
     client_ca: str | None
-    secure: bool
     remembers: bool
     log_level: str
 
@@ -155,7 +155,9 @@ class Outpost:
             return
         if self._silent is not None:
             self._silent.reset(PATIENCE)
-        self.up = True
+        if not self.up:
+            self.up = True
+            self.log.info("{process} is up", process=self.name)
         self._acts[type(message)](message)
 
     def _opened(self, it: Opened) -> None:
@@ -190,7 +192,8 @@ class Outpost:
     def _wire(self, number: int, peer: IAddress) -> Wire:
         served = self._served
         memo = self.ledger if served.remembers else None
-        wire = Wire(number, self.line.say, peer, served.port().getHost(), memo, served.secure, self._handed)
+        secure = is_tls(served.endpoint)
+        wire = Wire(number, self.line.say, peer, served.port().getHost(), memo, secure, self._handed)
         wire.begin(served.site.relayed(peer, wire))
         return wire
 
@@ -205,7 +208,7 @@ class Outpost:
 
     def _logged(self, it: Logged) -> None:
         level = LogLevel.lookupByName(it.level)
-        Logger(it.namespace).emit(level, "{process}: {text}", text=it.text, process=self.name)
+        Logger(it.namespace).emit(level, "{process}: {log_text}", log_text=it.text, process=self.name)
 
     def _expect(self) -> None:
         if self._forgotten < self.ledger.changed and self._due is None:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IPushProducer, ISSLTransport, ITransport
+from twisted.internet.interfaces import IAddress, IPushProducer, ITransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import directlyProvides, implementer
+from zope.interface import implementer
 
 from confd.controller.control import ENOUGH, WINDOW, Cut, Handed, Lose, Message, Rest, Shut, Taken, pieces
 from confd.controller.ledger import Ledger
@@ -23,13 +23,13 @@ class Wire:
     A transport.
 
     @ivar memo: see L{BoundedChannel.relay}.
+    @ivar secure: likewise.
     @ivar disconnecting: whether it is about to end.
     """
 
     log = Logger()
 
     __slots__ = (
-        "__provides__",
         "_channel",
         "_handed",
         "_host",
@@ -45,6 +45,7 @@ class Wire:
         "_untaken",
         "disconnecting",
         "memo",
+        "secure",
     )
 
     def __init__(
@@ -60,17 +61,15 @@ class Wire:
         """
         @param number: of the connection.
         @param say: tells its front.
-        @param secure: whether TLS is spoken with the client.
+        @param secure: whether the front speaks TLS with the client.
         @param handed: told the number once its front goes on with it alone.
         """
-        self._handed = handed
+        self.secure, self._handed = secure, handed
         self._number, self._say, self._peer, self._host, self.memo = number, say, peer, host, memo
         self._channel: BoundedChannel | None = None
         self._producer: Any = None
         self._untaken = self._owed = self._received = 0
         self._reading, self._stalled, self._silenced, self.disconnecting = True, False, False, False
-        if secure:
-            directlyProvides(self, ISSLTransport)
 
     # -- what the front says --
 

@@ -64,14 +64,18 @@ class BoundedChannel(HTTPChannel):
     #: Whether there was an empty line before a request, which is taken once each time: what comes next depends on it.
     _lenient = False
 
-    #: Where a connection is held by another process: an object with a C{memo} of its own, that is told when the
-    #: connection is C{at_rest}.
+    #: Where a connection is held by another process: an object with a C{memo} of its own, that knows whether it is
+    #: C{secure}, and is told by C{rest} when it is L{at_rest}.
     relay: Any = None
 
     @property
     def memo(self) -> Any:
         """What answers requests again on this connection, if anything does."""
         return self.factory.memo if self.relay is None else self.relay.memo
+
+    def isSecure(self) -> bool:
+        """Whether TLS is spoken with the client."""
+        return bool(super().isSecure() if self.relay is None else self.relay.secure)
 
     @property
     def at_rest(self) -> bool:

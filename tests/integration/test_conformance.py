@@ -16,5 +16,6 @@ def why_not(command: str) -> str | None:
 
 PollerConformanceTests = make_conformance_tests("POLLER", pushes=False)
 StreamConformanceTests = make_conformance_tests("STREAM")
+ProcessesConformanceTests = make_conformance_tests("STREAM", controller=("--processes", "2"))
 RedisConformanceTests = make_conformance_tests("REDIS", RedisBroker.make, why_not=why_not("redis-server"))
 NatsConformanceTests = make_conformance_tests("NATS", NatsBroker.make, why_not=why_not("nats-server"))
