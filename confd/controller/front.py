@@ -43,6 +43,7 @@ class Front:
         self._reactor = reactor
         self.line = Line(FromWriter, self._hear, _end)
         self._exchange: Exchange | None = None
+        self._port: Any = None
 
     def _hear(self, message: Message) -> None:
         try:
@@ -58,9 +59,7 @@ class Front:
     def _begin(self, setup: Setup) -> None:
         self._log_to_writer(setup.log_level)
         room_for(setup.connections)
-        exchange = self._exchange = Exchange(
-            self._reactor, self.line.say, setup.idle_seconds, lambda: port.stopListening()
-        )
+        exchange = self._exchange = Exchange(self._reactor, self.line.say, setup.idle_seconds, self._stop_listening)
         factory: IProtocolFactory = exchange
         if is_tls(setup.endpoint):
             threads = in_threads_of(self._reactor)
@@ -68,9 +67,14 @@ class Front:
             certificate.startService()
             factory = TLSMemoryBIOFactory(creator, False, exchange)
         exchange.start()
-        port = self._reactor.adoptStreamPort(PORT, setup.family, factory)
+        self._port = self._reactor.adoptStreamPort(PORT, setup.family, factory)
         os.close(PORT)
         settle()
+
+    def _stop_listening(self) -> None:
+        # Without what Twisted does besides: a socket's name in the file system is the writer's.
+        self._port.stopReading()
+        self._port.socket.close()
 
     def _log_to_writer(self, level: str) -> None:
         predicate = LogLevelFilterPredicate(LogLevel.levelWithName(level))

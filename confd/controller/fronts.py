@@ -67,6 +67,8 @@ class Fronts(Service):
             timer.cancel()
         self._timers.clear()
         self._tell(Drain())
+        # One that hangs would be waited for.
+        self._clock.callLater(self._served.site.limits.drain_seconds, self._kill)
 
     def announce(self, encoded: Encoded) -> None:
         """Something is newly in force."""
@@ -110,6 +112,10 @@ class Fronts(Service):
     def readers(self) -> int:
         """Streams that are open in fronts."""
         return sum(len(front.readers) for front in self._fronts.values())
+
+    def _kill(self) -> None:
+        for front in self._fronts.values():
+            front.kill()
 
     def _tell(self, message: Message) -> None:
         for front in self._fronts.values():

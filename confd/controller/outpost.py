@@ -35,7 +35,10 @@ from confd.web.site import BoundedSite
 from confd.web.throttle import source_of
 
 #: Seconds in which a front has to say that it forgot something; and to say anything at all, which it does each second.
-PROMPT, PATIENCE = 2.0, 20.0
+PROMPT, PATIENCE = 1.5, 20.0
+
+#: Seconds between two looks whether it does.
+LOOK = 0.25
 
 
 @frozen
@@ -75,8 +78,10 @@ class Outpost:
         self._wires: dict[int, Wire] = {}
         self._forgotten = 0
         self._waiting: list[tuple[int, Deferred[None]]] = []
-        self._due: IDelayedCall | None = None
-        self._silent: IDelayedCall | None = None
+        #: When it said anything last; and since when it is to say that it forgot something, if it is.
+        self._heard = clock.seconds()
+        self._asked: float | None = None
+        self._watch: IDelayedCall | None = None
         self.up = self._ended = False
         self.born = clock.seconds()
         self._acts: dict[type[Message], Callable[[Any], None]] = {
@@ -106,7 +111,7 @@ class Outpost:
         )
         for each in news:
             self.line.say(each)
-        self._silent = self._clock.callLater(PATIENCE, self._hung)
+        self._look()
 
     def clear(self) -> None:
         """Have it forget all answers."""
@@ -136,9 +141,8 @@ class Outpost:
         if self._ended:
             return
         self._ended, self.up = True, False
-        for timer in (self._due, self._silent):
-            if timer is not None and timer.active():
-                timer.cancel()
+        if self._watch is not None and self._watch.active():
+            self._watch.cancel()
         for wire in list(self._wires.values()):
             wire.lost(ConnectionLost())
         for peer in self._peers.values():
@@ -153,8 +157,7 @@ class Outpost:
     def _hear(self, message: Message) -> None:
         if self._ended:
             return
-        if self._silent is not None:
-            self._silent.reset(PATIENCE)
+        self._heard = self._clock.seconds()
         if not self.up:
             self.up = True
             self.log.info("{process} is up", process=self.name)
@@ -211,20 +214,28 @@ class Outpost:
         Logger(it.namespace).emit(level, "{process}: {log_text}", log_text=it.text, process=self.name)
 
     def _expect(self) -> None:
-        if self._forgotten < self.ledger.changed and self._due is None:
-            self._due = self._clock.callLater(PROMPT, self._hung)
+        if self._asked is None and self._forgotten < self.ledger.changed:
+            self._asked = self._clock.seconds()
 
     def _has_forgotten(self, it: Forgotten) -> None:
         self.ledger.forgotten(it.number)
         self._forgotten = it.number
-        if self._due is not None:
-            self._due.cancel()
-            self._due = None
+        self._asked = None
         self._expect()
         while self._waiting and self._waiting[0][0] <= it.number:
             self._waiting.pop(0)[1].callback(None)
 
-    def _hung(self) -> None:
-        self._due = None
-        self.log.error("{process} does not answer and is killed", process=self.name)
-        self.kill()
+    def _look(self) -> None:
+        """Whether it hangs; it has another moment to say so, as it may be this process that stood still."""
+        self._watch = self._clock.callLater(LOOK, self._look)
+        if self._hangs():
+            self._clock.callLater(LOOK, self._judge)
+
+    def _judge(self) -> None:
+        if not self._ended and self._hangs():
+            self.log.error("{process} does not answer and is killed", process=self.name)
+            self.kill()
+
+    def _hangs(self) -> bool:
+        now = self._clock.seconds()
+        return now - self._heard >= PATIENCE or (self._asked is not None and now - self._asked >= PROMPT)

@@ -151,7 +151,7 @@ class PollTests(BranchCase):
         self.poll(caller)
         self.branch.children[0].stop()
         publisher = self.publish()
-        self.branch.wait(PROMPT)
+        self.branch.wait(PROMPT + 1)
         self.assertTrue(self.branch.children[0].killed)
         answer = publisher.answer()
         assert answer is not None
@@ -171,10 +171,16 @@ class PollTests(BranchCase):
     def test_silent(self) -> None:
         """One that says nothing at all is killed, too."""
         self.branch.children[0].stop()
-        self.house.clock.advance(PATIENCE - 1)
+        self.branch.wait(PATIENCE - 1)
         self.assertFalse(self.branch.children[0].killed)
-        self.house.clock.advance(1)
+        self.branch.wait(2)
         self.assertTrue(self.branch.children[0].killed)
+
+    def test_writer_stood_still(self) -> None:
+        """It is no fault of a front if the writer does not listen for a while."""
+        self.house.clock.advance(2 * PATIENCE)
+        self.branch.turn()
+        self.assertFalse(self.branch.children[0].killed)
 
     def test_forgotten_agent(self) -> None:
         """Nor is one that was forgotten known at a front when that is answered; other answers stay."""
@@ -319,7 +325,6 @@ class ConnectionTests(BranchCase):
         self.assertEqual((self.branch.children[0].listening, idle.closed), (False, True))
         self.assertNoResult(drained)
         known.send(b"st: a\r\n\r\n")
-        self.branch.wait(0)
         self.assertEqual([each.headers.get("connection") for each in known.replies()], [None, "close"])
         self.successResultOf(drained)
 
@@ -430,6 +435,15 @@ class StreamTests(BranchCase):
         self.branch.turn()
         self.assertEqual((caller.replies()[0].status, len(self.house.hub)), (200, 0))
         self.assertEqual(caller.get("/health").status, 200)
+
+    def test_hung_at_the_end(self) -> None:
+        """A front that hangs does not keep a controller from ending."""
+        self.listen()
+        self.branch.children[0].stop()
+        self.branch.fronts.stopService()
+        drained = self.site.drain()
+        self.branch.wait(self.site.limits.drain_seconds)
+        self.successResultOf(drained)
 
     def test_drain(self) -> None:
         """At the end each is ended in order."""
