@@ -9,7 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd import http, jsontext, wire
-from confd.controller import configs_api, events, intake, refusals
+from confd.controller import configs_api, control, events, intake, outpost, refusals
 from confd.controller.store import engines
 from confd.daemon import RESERVED
 from confd.heads import MAX_HEAD_BYTES
@@ -52,6 +52,9 @@ SAID = {
     "items on a page": "500",
     "writes, and reports": str(engines.MAX_WAITING),
     "refusals that wait": str(refusals.MOST_WAITING),
+    "processes that serve": f"{CONTROLLER.processes} (at most 64)",
+    "bytes of one connection": str(control.WINDOW),
+    "what a front takes": f"{outpost.PROMPT} s",
     "versions of a namespace": f"{CONTROLLER.history_keep} (all)",
     "connecting; a whole call": f"{seconds(http.CONNECT_TIMEOUT)}, {seconds(http.CALL_TIMEOUT)}",
     "head of an answer": f"{MAX_HEAD_BYTES} bytes",

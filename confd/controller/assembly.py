@@ -150,11 +150,32 @@ def _doors(
     configs: Configs,
     metrics: Metrics,
 ) -> list[IService]:
-    """What listens, and the other processes that do, which hear of all that makes an answer wrong."""
+    """What listens, here and in other processes."""
     where = "LISTEN" if settings.listen else "PORT"
     listener = Listener(reactor, where, settings.endpoint, site, settings.client_ca_file)
-    if settings.processes == 1:
-        return [listener]
+    fronts: list[Fronts] = []
+    metrics.gauge(
+        "confd_fronts",
+        "Processes that serve besides the one that decides.",
+        lambda: {(): sum(each.up for each in fronts)},
+    )
+    if settings.processes > 1:
+        fronts.append(_fronts(reactor, settings, listener, site, snapshot, edge, hub, registry, configs))
+    return [listener, *fronts]
+
+
+def _fronts(
+    reactor: Any,
+    settings: ControllerSettings,
+    listener: Listener,
+    site: BoundedSite,
+    snapshot: Snapshot,
+    edge: Edge,
+    hub: Hub,
+    registry: Registry,
+    configs: Configs,
+) -> Fronts:
+    """The other processes, which hear of all that makes an answer wrong."""
     served = Served(
         site,
         lambda: listener.port,
@@ -172,8 +193,7 @@ def _doors(
     hub.arrivals.add(fronts.joined)
     hub.elsewhere.append(fronts.readers)
     edge.settling.append(fronts.settled)
-    fronts.expose(metrics)
-    return [listener, fronts]
+    return fronts
 
 
 def _guard(reactor: Any, settings: ControllerSettings, registry: Registry) -> BasicGuard:

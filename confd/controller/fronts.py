@@ -23,7 +23,6 @@ from confd.controller.outpost import Outpost, Served
 from confd.controller.snapshot import Encoded, Snapshot
 from confd.controller.stream import Reader
 from confd.controller.wires import Wire
-from confd.metrics import Metrics
 from confd.timing import Backoff
 
 #: Seconds between two starts of a front that ends again and again, at most.
@@ -101,13 +100,10 @@ class Fronts(Service):
         if isinstance(wire, Wire):
             self._clock.callLater(0, wire.hand_over, reader)
 
-    def expose(self, metrics: Metrics) -> None:
-        """Show the figures."""
-        metrics.gauge(
-            "confd_fronts",
-            "Processes that serve besides the one that decides.",
-            lambda: {(): sum(front.up for front in self._fronts.values())},
-        )
+    @property
+    def up(self) -> int:
+        """How many serve."""
+        return sum(front.up for front in self._fronts.values())
 
     def readers(self) -> int:
         """Streams that are open in fronts."""

@@ -159,14 +159,8 @@ class PollTests(BranchCase):
         self.branch.wait(1)
         self.assertEqual(len(self.branch.children), 2)
         self.assertEqual(self.poll(self.branch.caller()), 200)
-        self.assertEqual(self.fronts_up(), 1)
+        self.assertEqual(self.branch.fronts.up, 1)
         self.flushLoggedErrors()
-
-    def fronts_up(self) -> float:
-        """As the metrics have it."""
-        metrics = Metrics()
-        self.branch.fronts.expose(metrics)
-        return samples(metrics.exposition())["confd_fronts", ()]
 
     def test_silent(self) -> None:
         """One that says nothing at all is killed, too."""
