@@ -43,11 +43,15 @@ class Way:
         """See L{ITransport}."""
 
     def deliver(self) -> None:
-        """Let it arrive."""
+        """Let all arrive, unless it is stopped."""
         if not self.stopped:
-            data, self._under_way = bytes(self._under_way), bytearray()
-            if data:
-                self.to.dataReceived(data)
+            self.step(len(self._under_way))
+
+    def step(self, size: int) -> None:
+        """Let so many bytes arrive in any case."""
+        data, self._under_way = bytes(self._under_way[:size]), self._under_way[size:]
+        if data:
+            self.to.dataReceived(data)
 
 
 @define(eq=False)
@@ -100,6 +104,12 @@ class Child:
         """As SIGSTOP does."""
         self.up.stopped = self.down.stopped = True
 
+    def go_on(self) -> None:
+        """As SIGCONT does."""
+        for way in (self.up, self.down):
+            way.stopped = False
+            way.deliver()
+
     def kill(self) -> None:
         """As SIGKILL does; its end is told in the next turn."""
         self.killed = True
@@ -134,11 +144,6 @@ class Branch:
         self.children.append(child)
         return child.kill
 
-    @property
-    def exchange(self) -> Exchange:
-        """The newest front."""
-        return self.children[-1].exchange
-
     def turn(self) -> None:
         """Let all be said."""
         for _ in range(TURNS):
@@ -151,9 +156,9 @@ class Branch:
             self.turn()
             seconds -= 0.5
 
-    def caller(self, peer: IAddress = LOOPBACK) -> Visitor:
-        """A client of the newest front."""
-        return Visitor(self, peer)
+    def caller(self, peer: IAddress = LOOPBACK, number: int = -1) -> Visitor:
+        """A client of the newest front, or of another one."""
+        return Visitor(self, peer, self.children[number].exchange)
 
     def close(self) -> None:
         """Leave nothing behind."""
@@ -163,8 +168,8 @@ class Branch:
 class Visitor(Conversation):
     """A conversation over a front."""
 
-    def __init__(self, branch: Branch, peer: IAddress) -> None:
-        super().__init__(branch.exchange, branch.clock, peer)  # type: ignore[arg-type]
+    def __init__(self, branch: Branch, peer: IAddress, exchange: Exchange) -> None:
+        super().__init__(exchange, branch.clock, peer)  # type: ignore[arg-type]
         self._branch = branch
         branch.turn()
 

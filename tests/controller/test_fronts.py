@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from operator import ge
 from typing import Any
 
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -22,6 +25,12 @@ from tests.controller.house import ADMIN, AGENT, House
 from tests.controller.test_memo import Twins, make_same_tests, site_of
 from tests.conversation import Conversation
 from tests.test_metrics import samples
+
+#: What may happen, and how often by comparison.
+EVENTS = ("poll", "poll", "publish", "publish", "up", "up", "down", "down", "all")
+
+#: Bytes that arrive at once.
+SIZES = (1, 40, 700, 100_000, 100_000)
 
 CONFIG, STREAM = "/api/v1/config", "/api/v1/stream"
 
@@ -52,6 +61,52 @@ class FrontTwins(Twins):
 
 # What a front answers or passes on is what the writer would say: partial, pipelined and hostile requests.
 FrontSameTests = make_same_tests(FrontTwins)
+
+
+class OrderTests(SynchronousTestCase):
+    """In whatever order, and in whatever pieces, what is said arrives."""
+
+    @settings(deadline=None, max_examples=60)
+    @given(st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, 1), st.sampled_from(SIZES)), max_size=60))
+    def test_no_old_answer(self, events: list[tuple[str, int, int]]) -> None:
+        """A poll that begins after a publish was answered gets it, or what came later, over either front."""
+        house = House()
+        branch = Branch(house, house.site, house.edge, 2)
+        callers = [branch.caller(number=number) for number in range(2)]
+        for caller in callers:
+            # Both of them begin with something that is remembered.
+            caller.get(CONFIG, auth=AGENT)
+        least: list[list[int]] = [[1], [1]]
+        publishers: list[Conversation] = []
+        for child in branch.children:
+            child.stop()
+        answered = 1
+        for what, number, size in events:
+            if what == "poll":
+                least[number].append(answered)
+                callers[number].ask("GET", CONFIG, auth=AGENT)
+            elif what == "publish":
+                publishers.append(house.caller())
+                publishers[-1].ask("POST", CONFIG, json={"url": "http://127.0.0.1/"}, auth=ADMIN)
+            elif what == "all":
+                for child in branch.children * 2:
+                    child.down.step(size)
+                    child.up.step(size)
+            else:
+                child = branch.children[number]
+                (child.up if what == "up" else child.down).step(size)
+                branch.turn()
+            answered = max([answered, *(reply.json["version"] for each in publishers for reply in each.replies())])
+        for child in branch.children:
+            child.go_on()
+        for _ in range(sum(map(len, least)) + 1):
+            branch.turn()
+        for caller, floors in zip(callers, least, strict=True):
+            versions = [reply.json["version"] for reply in caller.replies()]
+            self.assertEqual(len(versions), len(floors))
+            self.assertTrue(all(map(ge, versions, floors)), (versions, floors))
+        self.assertEqual([each.replies()[0].status for each in publishers], [200] * len(publishers))
+        branch.close()
 
 
 class BranchCase(SynchronousTestCase):
@@ -129,10 +184,7 @@ class PollTests(BranchCase):
         publisher = self.publish()
         self.assertIsNone(publisher.answer())
         self.assertEqual(self.house.tag().split(".")[-1], "2")
-        child = self.branch.children[0]
-        child.up.stopped = child.down.stopped = False
-        child.up.deliver()
-        child.down.deliver()
+        self.branch.children[0].go_on()
         self.branch.turn()
         answer = publisher.answer()
         assert answer is not None
@@ -347,7 +399,8 @@ class StreamTests(BranchCase):
         """The front goes on with it, and the writer has no request of it any more."""
         caller = self.listen()
         self.assertEqual(
-            (len(self.house.hub), len(self.branch.exchange.fanout), self.branch.fronts.readers()), (1, 1, 1)
+            (len(self.house.hub), len(self.branch.children[-1].exchange.fanout), self.branch.fronts.readers()),
+            (1, 1, 1),
         )
         self.assertEqual(self.branch.fronts._fronts[1]._wires, {})
         tags = [self.house.tag()]
@@ -360,7 +413,7 @@ class StreamTests(BranchCase):
         self.assertEqual([each.data.decode() for each in self.events(caller) if each.name == "heartbeat"][-1], tags[-1])
         caller.hang_up()
         self.branch.turn()
-        self.assertEqual((len(self.house.hub), len(self.branch.exchange.fanout)), (0, 0))
+        self.assertEqual((len(self.house.hub), len(self.branch.children[-1].exchange.fanout)), (0, 0))
 
     def test_published_meanwhile(self) -> None:
         """What is published between its beginning and its hand-over is told once."""
@@ -368,8 +421,7 @@ class StreamTests(BranchCase):
         self.branch.children[0].down.stopped = True
         caller.ask("GET", STREAM, auth=AGENT)
         self.publish()
-        self.branch.children[0].down.stopped = False
-        self.branch.children[0].down.deliver()
+        self.branch.children[0].go_on()
         self.branch.turn()
         self.assertEqual([each.split(".")[-1] for each in self.tags(caller)], ["1", "2"])
 
@@ -459,5 +511,5 @@ class MemoTests(BranchCase):
         caller = self.branch.caller()
         for number in range(60):
             self.poll(caller, **{"If-None-Match": str(number + 2)})
-        self.assertIn(len(self.branch.exchange._answers), range(1, 20))
+        self.assertIn(len(self.branch.children[-1].exchange._answers), range(1, 20))
         self.assertIsInstance(self.site.memo, Memo)
