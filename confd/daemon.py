@@ -233,11 +233,18 @@ class Listener(StreamServerEndpointService):
     port: Any = None
 
     def __init__(
-        self, reactor: Any, setting: str, endpoint: str, factory: IProtocolFactory, client_ca: str | None = None
+        self,
+        reactor: Any,
+        setting: str,
+        endpoint: str,
+        factory: IProtocolFactory,
+        client_ca: str | None = None,
+        shared: bool = False,
     ) -> None:
         """
         @param setting: the name of the setting that holds the endpoint, for the error.
         @param client_ca: PEM certificates of those who sign for the clients of an C{ssl} endpoint, if they need that.
+        @param shared: whether other processes accept from its socket, too.
         @raise StartError: if the endpoint cannot be understood.
         """
         self._certificate: Renewed[Any] | None = None
@@ -250,7 +257,7 @@ class Listener(StreamServerEndpointService):
         except Exception as error:
             raise StartError(f"{setting}: {endpoint!r} is not an endpoint such as tcp:8080: {error}.") from None
         super().__init__(parsed, factory)
-        self._setting, self._described = setting, endpoint
+        self._setting, self._described, self._shared = setting, endpoint, shared
 
     def startService(self) -> None:
         """Serve, and look after the certificate."""
@@ -287,6 +294,8 @@ class Listener(StreamServerEndpointService):
 
     def _listening(self, port: Any) -> Any:
         self.port = port
+        if self._shared:
+            share(port)
         _give_up_on_the_vanished(port)
         return port
 
@@ -300,6 +309,22 @@ def _give_up_on_the_vanished(port: Any) -> None:
     listening = getattr(port, "socket", None)
     if listening is not None and listening.family in (socket.AF_INET, socket.AF_INET6):
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED * 1000)
+
+
+#: Connections that a process accepts in a turn where others accept from the same socket: with Twisted's hundred the
+#: first to wake up has all of those that come together, and the others nothing to do.
+FAIR = 8
+
+
+class _Fair:
+    """A port that takes L{FAIR}: Twisted sets the number anew after each turn, and has no other place for it."""
+
+    numberAccepts = property(lambda port: FAIR, lambda port, wanted: None)
+
+
+def share(port: Any) -> None:
+    """Let a port leave connections to others that accept from its socket, too."""
+    port.__class__ = type(type(port).__name__, (_Fair, type(port)), {})
 
 
 def _with_backlog(endpoint: str) -> str:

@@ -14,11 +14,12 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
+from twisted.internet.tcp import Port
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.daemon import COLLECTIONS, RESERVED, STOP_TIMEOUT, Daemon, Listener, make_daemon
+from confd.daemon import COLLECTIONS, FAIR, RESERVED, STOP_TIMEOUT, Daemon, Listener, make_daemon, share
 from confd.model import StartError
 from confd.options import RoleOptions, read
 from confd.settings import LogSettings
@@ -270,6 +271,32 @@ class ListenerTests(SynchronousTestCase):
             reactor = MemoryReactorClock()
             Listener(reactor, "LISTEN", endpoint.replace("::1", r"\:\:1"), Factory()).privilegedStartService()
             self.assertEqual([each[2] for each in reactor.tcpServers], [room], endpoint)
+
+    def test_shared(self):
+        """Of connections that come together it takes some in a turn, and the next turn no more."""
+
+        class Turns(MemoryReactorClock):
+            addReader = removeReader = lambda self, reader: None
+
+        class Counts(Factory):
+            noisy = False
+            taken = 0
+
+            def buildProtocol(self, addr):
+                self.taken += 1
+
+        factory = Counts()
+        port = Port(0, factory, interface="127.0.0.1", reactor=Turns())
+        port.startListening()
+        self.addCleanup(port.socket.close)
+        share(port)
+        for _ in range(3 * FAIR):
+            self.addCleanup(socket.create_connection(port.socket.getsockname()).close)
+        taken = []
+        for _ in range(4):
+            port.doRead()
+            taken.append(factory.taken)
+        self.assertEqual(taken, [FAIR, 2 * FAIR, 3 * FAIR, 3 * FAIR])
 
     def test_bad_endpoints(self):
         """What is no endpoint is refused by the name of its setting."""

@@ -152,14 +152,15 @@ def _doors(
 ) -> list[IService]:
     """What listens, here and in other processes."""
     where = "LISTEN" if settings.listen else "PORT"
-    listener = Listener(reactor, where, settings.endpoint, site, settings.client_ca_file)
+    shared = settings.processes > 1
+    listener = Listener(reactor, where, settings.endpoint, site, settings.client_ca_file, shared)
     fronts: list[Fronts] = []
     metrics.gauge(
         "confd_fronts",
         "Processes that serve besides the one that decides.",
         lambda: {(): sum(each.up for each in fronts)},
     )
-    if settings.processes > 1:
+    if shared:
         fronts.append(_fronts(reactor, settings, listener, site, snapshot, edge, hub, registry, configs))
     return [listener, *fronts]
 

@@ -28,7 +28,7 @@ from zope.interface import provider
 
 from confd.controller.control import FromWriter, Line, Logged, Message, Setup
 from confd.controller.exchange import Exchange
-from confd.daemon import in_threads_of, room_for, settle
+from confd.daemon import in_threads_of, room_for, settle, share
 from confd.timing import use_monotonic_clock
 from confd.tls import is_tls, serving
 
@@ -68,6 +68,7 @@ class Front:
             factory = TLSMemoryBIOFactory(creator, False, exchange)
         exchange.start()
         self._port = self._reactor.adoptStreamPort(PORT, setup.family, factory)
+        share(self._port)
         os.close(PORT)
         settle()
 

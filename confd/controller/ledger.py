@@ -73,8 +73,9 @@ class Ledger(Memo):
 
     def _forget(self, ids: set[int]) -> None:
         found = {each: self._lent.pop(each) for each in ids if each in self._lent}
-        for lent in found.values():
+        for number, lent in found.items():
             del self._ids[lent.source, lent.request]
+            self._about.get(lent.about, set()).discard(number)
             self._release(lent.request)
         if found:
             self._fade(found, list(found))
