@@ -311,15 +311,26 @@ def _give_up_on_the_vanished(port: Any) -> None:
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED * 1000)
 
 
-#: Connections that a process accepts in a turn where others accept from the same socket: with Twisted's hundred the
-#: first to wake up has all of those that come together, and the others nothing to do.
-FAIR = 8
+#: Connections that a process accepts at once where others accept from the same socket, and seconds until it accepts
+#: more: without that the first to wake up has all of those that come together, for as long as they last.
+FAIR, TURN = 8, 0.001
 
 
 class _Fair:
-    """A port that takes L{FAIR}: Twisted sets the number anew after each turn, and has no other place for it."""
+    """A port that leaves connections to others."""
 
+    #: Twisted sets it anew each time, and has no other place for it.
     numberAccepts = property(lambda port: FAIR, lambda port, wanted: None)
+
+    def doRead(self: Any) -> None:
+        """Accept some."""
+        super().doRead()  # type: ignore[misc]
+        self.stopReading()
+        self.reactor.callLater(TURN, self._go_on)
+
+    def _go_on(self: Any) -> None:
+        if self.connected:
+            self.startReading()
 
 
 def share(port: Any) -> None:

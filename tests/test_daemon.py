@@ -19,7 +19,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver, LogLevel
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.daemon import COLLECTIONS, FAIR, RESERVED, STOP_TIMEOUT, Daemon, Listener, make_daemon, share
+from confd.daemon import COLLECTIONS, FAIR, RESERVED, STOP_TIMEOUT, TURN, Daemon, Listener, make_daemon, share
 from confd.model import StartError
 from confd.options import RoleOptions, read
 from confd.settings import LogSettings
@@ -273,10 +273,7 @@ class ListenerTests(SynchronousTestCase):
             self.assertEqual([each[2] for each in reactor.tcpServers], [room], endpoint)
 
     def test_shared(self):
-        """Of connections that come together it takes some in a turn, and the next turn no more."""
-
-        class Turns(MemoryReactorClock):
-            addReader = removeReader = lambda self, reader: None
+        """Of connections that come together it takes some, and no more before others had their turn."""
 
         class Counts(Factory):
             noisy = False
@@ -285,18 +282,32 @@ class ListenerTests(SynchronousTestCase):
             def buildProtocol(self, addr):
                 self.taken += 1
 
-        factory = Counts()
-        port = Port(0, factory, interface="127.0.0.1", reactor=Turns())
+        factory, reactor = Counts(), MemoryReactorClock()
+        port = Port(0, factory, interface="127.0.0.1", reactor=reactor)
         port.startListening()
         self.addCleanup(port.socket.close)
         share(port)
-        for _ in range(3 * FAIR):
+        for _ in range(2 * FAIR):
             self.addCleanup(socket.create_connection(port.socket.getsockname()).close)
         taken = []
-        for _ in range(4):
+        for _ in range(3):
             port.doRead()
+            self.assertEqual(reactor.getReaders(), [])
+            reactor.advance(TURN)
+            self.assertEqual(reactor.getReaders(), [port])
             taken.append(factory.taken)
-        self.assertEqual(taken, [FAIR, 2 * FAIR, 3 * FAIR, 3 * FAIR])
+        self.assertEqual(taken, [FAIR, 2 * FAIR, 2 * FAIR])
+
+    def test_shared_and_closed(self):
+        """One that is closed meanwhile stays so."""
+        reactor = MemoryReactorClock()
+        port = Port(0, Factory(), interface="127.0.0.1", reactor=reactor)
+        port.startListening()
+        share(port)
+        port.doRead()
+        port.stopListening()
+        reactor.advance(TURN)
+        self.assertEqual(reactor.getReaders(), [])
 
     def test_bad_endpoints(self):
         """What is no endpoint is refused by the name of its setting."""

@@ -75,6 +75,7 @@ class Front:
     def _stop_listening(self) -> None:
         # Without what Twisted does besides: a socket's name in the file system is the writer's.
         self._port.stopReading()
+        self._port.connected = False
         self._port.socket.close()
 
     def _log_to_writer(self, level: str) -> None:
