@@ -18,7 +18,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.certificates import make_certificate
-from tests.integration.fleet import ADMIN, AGENT, PATIENCE, Process, eventually, request, staged
+from tests.integration.fleet import ADMIN, AGENT, PATIENCE, Process, children, eventually, request, staged
 
 #: How often is published while others poll.
 PUBLISHES = 60
@@ -27,11 +27,6 @@ PUBLISHES = 60
 def basic(auth: tuple[str, str]) -> dict[str, str]:
     """The header that proves who one is."""
     return {"Authorization": "Basic " + base64.b64encode(":".join(auth).encode()).decode()}
-
-
-def children(pid: int) -> list[int]:
-    """The processes that a process has started."""
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def holds(pid: int, made: socket.socket) -> bool:
