@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -114,11 +114,12 @@ def lacking(names: Sequence[str]) -> list[str]:
     return [name for name in names if name in _PROGRAMS and missing(_PROGRAMS[name]) is not None]
 
 
-def contest(makers: Mapping[str, Maker], connections: int, scale: Scale) -> dict[str, Rate]:
+def contest(makers: Mapping[str, Maker], connections: int, scale: Scale, kept: bool = True) -> dict[str, Rate]:
     """
     All that are installed, in turn, so that what else the machine does is the same for each; medians.
 
     @param makers: start each of them; none works while another is measured.
+    @param kept: whether the load is kept on the last core.
     """
     with ExitStack() as stack:
         absent = lacking(list(makers))
@@ -126,7 +127,7 @@ def contest(makers: Mapping[str, Maker], connections: int, scale: Scale) -> dict
         found: dict[str, list[Rate]] = {name: [] for name in targets}
         for number in range(scale.times):
             for name, target in targets.items():
-                with on_core(-1):
+                with on_core(-1) if kept else nullcontext():
                     rate = as_fast_as_it_goes(target, connections, scale.seconds)
                 found[name].append(rate)
                 say(f"  {name}, {number + 1} of {scale.times}: {rate.second:.0f}/s, {rate.cpu:.0f} us each")

@@ -14,7 +14,19 @@ from pathlib import Path
 
 from attrs import evolve
 
-from benchmarks import fanout, figures, footprint, growth, hits, polls, proof, publishes, recovery, registrations
+from benchmarks import (
+    fanout,
+    figures,
+    footprint,
+    growth,
+    hits,
+    polls,
+    processes,
+    proof,
+    publishes,
+    recovery,
+    registrations,
+)
 from benchmarks.figures import Figures
 from benchmarks.findings import FOLDER, FULL, SHORT, TINY, Bar, Finding, Scale, save, say
 from benchmarks.plots import Chart
@@ -121,6 +133,7 @@ QUESTIONS: dict[str, Callable[[Scale], Finding]] = {
     "footprint": footprint.measure,
     "recovery": recovery.measure,
     "growth": growth.measure,
+    "processes": processes.measure,
 }
 
 

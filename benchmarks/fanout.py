@@ -17,6 +17,7 @@ import socket
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 from attrs import asdict, define
@@ -44,6 +45,7 @@ class Bench:
     """
     A controller, the agents, and a broker where the strategy has one.
 
+    @ivar kept: whether the servers are kept on the first core, and the agents on the last.
     @ivar raw: the connection of the raw publisher.
     """
 
@@ -53,12 +55,13 @@ class Bench:
     controller: Process
     broker: Server | None
     crowd: Crowd
+    kept: bool = True
     raw: socket.socket | None = None
     _resident: int = 0
 
     def start(self) -> None:
-        """Start everything: servers on the first core, agents on the last."""
-        with on_core(0):
+        """Start everything."""
+        with on_core(0) if self.kept else nullcontext():
             if self.broker is not None:
                 self.broker.start()
                 self.raw = socket.create_connection(("127.0.0.1", self.broker.port), timeout=DEADLINE)
@@ -66,7 +69,7 @@ class Bench:
             self.controller.start()
         self.publish(0)
         self._resident = resident(self.controller.pid)
-        with on_core(-1):
+        with on_core(-1) if self.kept else nullcontext():
             self.crowd.start()
 
     def stop(self) -> None:
@@ -121,34 +124,37 @@ class Bench:
         return longest
 
 
-def make_bench(folder: Path, strategy: str, agents: int, interval: float) -> Bench | EtcdBench:
+def make_bench(
+    folder: Path, strategy: str, agents: int, interval: float, processes: int | None = None
+) -> Bench | EtcdBench:
     """
     Build what is measured; nothing is started.
 
     @param folder: where the processes keep what they write.
     @param interval: mean seconds between two polls, for POLLER.
+    @param processes: of the controller, on whichever cores there are; C{None} has it on one core.
     """
     if strategy == "ETCD":
         etcd = EtcdServer(folder)
         return EtcdBench(agents, etcd, Crowd(strategy, agents, None, etcd.port, interval))
-    fleet, broker, options = Fleet(folder), None, ["--log-level", "warn"]
+    fleet, broker, options = Fleet(folder), None, ["--log-level", "warn", "--processes", str(processes or 1)]
     if strategy in _BROKERS:
         broker = _BROKERS[strategy](folder / "broker")
         where = f"127.0.0.1:{broker.port}"
         options += ["--distribution-strategy", strategy]
         options += ["--redis-address", where] if strategy == "REDIS" else ["--nats-url", f"nats://{where}"]
     crowd = Crowd(strategy, agents, fleet.port, broker.port if broker else None, interval)
-    return Bench(strategy, agents, fleet, fleet.controller(*options), broker, crowd)
+    return Bench(strategy, agents, fleet, fleet.controller(*options), broker, crowd, processes is None)
 
 
-def measure(strategy: str, agents: int, rounds: int, interval: float) -> Figures:
+def measure(strategy: str, agents: int, rounds: int, interval: float, processes: int | None = None) -> Figures:
     """
     All rounds of one strategy; see L{make_bench}.
 
     @raise Invalid: if it cannot be measured.
     """
     folder = Path(tempfile.mkdtemp(prefix="confd-fanout-"))
-    bench = make_bench(folder, strategy, agents, interval)
+    bench = make_bench(folder, strategy, agents, interval, processes)
     try:
         bench.start()
         # The first one warms up.

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
+from tests.integration.fleet import children
 from tests.integration.servers import missing
 
 #: What may be on a machine, and how it is asked for its version.
@@ -42,9 +43,10 @@ def resident(pid: int) -> int:
 
 
 def processor_time(pid: int) -> float:
-    """Seconds of processor time that a process has had, its threads and the kernel's work for it included."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """Seconds of processor time that a process and its children have had, with the kernel's work for them."""
+    stats = [Path(f"/proc/{each}/stat").read_text() for each in (pid, *children(pid))]
+    fields = [stat.rpartition(")")[2].split() for stat in stats]
+    return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
 
 
 def machine() -> str:

@@ -26,7 +26,7 @@ from benchmarks.contest import (
 from benchmarks.findings import Bar, Finding, Scale, main
 from benchmarks.load import Target
 from benchmarks.plots import Chart
-from tests.integration.fleet import AGENT, request
+from tests.integration.fleet import AGENT, Fleet, request
 
 CONNECTIONS = 64
 
@@ -35,9 +35,14 @@ CONNECTIONS = 64
 def confd(*options: str) -> Iterator[Target]:
     """A controller that is polled by an agent which has what is in force."""
     with controller(*options) as fleet:
-        joined = request("POST", f"{fleet.url}/api/v1/register", {"hostname": "bench"}, AGENT).json()["agent_id"]
-        headers = authorization() | {"If-None-Match": tag_of(fleet), "X-Agent-ID": joined}
-        yield Target(f"{fleet.url}/api/v1/config", fleet.processes[0].pid, headers=headers)
+        yield polled(fleet)
+
+
+def polled(fleet: Fleet) -> Target:
+    """The poll of an agent of a controller that has what is in force."""
+    joined = request("POST", f"{fleet.url}/api/v1/register", {"hostname": "bench"}, AGENT).json()["agent_id"]
+    headers = authorization() | {"If-None-Match": tag_of(fleet), "X-Agent-ID": joined}
+    return Target(f"{fleet.url}/api/v1/config", fleet.processes[0].pid, headers=headers)
 
 
 @contextmanager

@@ -37,13 +37,13 @@ class Histogram:
     #: Of each bucket and of what is above all of them, and the sum.
     _counts: dict[tuple[str, ...], list[float]] = field(factory=dict, init=False)
 
-    def observe(self, value: float, *labels: str) -> None:
-        """Count one."""
+    def observe(self, value: float, *labels: str, times: int = 1) -> None:
+        """Count one, or several of the same size."""
         counts = self._counts.get(labels)
         if counts is None:
             counts = self._counts[labels] = self._nothing()
-        counts[bisect_left(self.bounds, value)] += 1
-        counts[-1] += value
+        counts[bisect_left(self.bounds, value)] += times
+        counts[-1] += value * times
 
     def family(self, name: str, help: str, labels: tuple[str, ...]) -> HistogramMetricFamily:
         """What there is now, for prometheus_client."""

@@ -147,6 +147,12 @@ class ControllerSettings(BrokerSettings):
         "1000",
         whole(0, 10**6),
     )
+    processes: int = setting(
+        "PROCESSES",
+        "Processes that serve polls and streams, for as many cores; one of them does all the rest.",
+        "1",
+        whole(1, 64),
+    )
     client_ca_file: str | None = setting(
         "CLIENT_CA_FILE", "PEM certificates; LISTEN=ssl:... then takes only clients that one of them signed for.", None
     )

@@ -93,6 +93,11 @@ class _Serving:
         return Connection(self._options.value.getContext(), None)
 
 
+def is_tls(described: str) -> bool:
+    """Whether an endpoint is one of TLS."""
+    return described.startswith("ssl:")
+
+
 def server_endpoint(
     reactor: Any, in_thread: Callable[..., Deferred[Any]], described: str, client_ca: str | None
 ) -> tuple[IStreamServerEndpoint, Renewed[ssl.CertificateOptions]]:
@@ -103,6 +108,18 @@ def server_endpoint(
     @param client_ca: PEM certificates; clients then need a certificate that one of them signed.
     @return: also what is to be started and stopped with it.
     @raise ValueError: in one sentence.
+    """
+    creator, options = serving(reactor, in_thread, described, client_ca)
+    given = _arguments(described)
+    port, backlog = int(given["port"]), int(given.get("backlog", "50"))
+    return SSL4ServerEndpoint(reactor, port, creator, backlog, given.get("interface", "")), options
+
+
+def serving(
+    reactor: Any, in_thread: Callable[..., Deferred[Any]], described: str, client_ca: str | None
+) -> tuple[IOpenSSLServerConnectionCreator, Renewed[ssl.CertificateOptions]]:
+    """
+    What begins TLS with each client of such an endpoint: see L{server_endpoint}.
     """
     given = _arguments(described)
     key = given.get("privateKey", "server.pem")
@@ -117,8 +134,7 @@ def server_endpoint(
 
     paths = [path for path in (key, certificate, chain, client_ca) if path is not None]
     options = Renewed(reactor, in_thread, list(dict.fromkeys(paths)), load)
-    port, backlog = int(given["port"]), int(given.get("backlog", "50"))
-    return SSL4ServerEndpoint(reactor, port, _Serving(options), backlog, given.get("interface", "")), options
+    return _Serving(options), options
 
 
 def _arguments(described: str) -> dict[str, str]:

@@ -53,7 +53,20 @@ def serve(
     allowance: Allowance | None = None,
 ) -> BoundedSite:
     """A site on the production edge that answers the endpoints of C{apis}; threads are played by calling at once."""
-    edge = Edge(guard, maybeDeferred, auditor, allowance)
+    return site_on(
+        clock, Edge(guard, maybeDeferred, auditor, allowance), *apis, limits=limits, memo=memo, proxies=proxies
+    )
+
+
+def site_on(
+    clock: Clock,
+    edge: Edge,
+    *apis: object,
+    limits: Limits | None = None,
+    memo: Memo | None = None,
+    proxies: Proxies | None = None,
+) -> BoundedSite:
+    """The same on an edge that is there."""
     return BoundedSite(clock, edge.resource(*apis), limits or Limits(), edge.large, memo, proxies or Proxies())
 
 

@@ -24,10 +24,11 @@ from confd.agent.reconciler import Reconciler
 from confd.agent.reporter import Account, Reporter
 from confd.agent.service import Agent, Parts
 from confd.client import ControllerClient, WorkerClient
-from confd.daemon import Listener, follow, in_threads_of
+from confd.daemon import follow, in_threads_of
 from confd.http import Http, web_agent
 from confd.interfaces import POLL, StrategyContext
 from confd.lag import ReactorLag
+from confd.listening import Listener
 from confd.metrics import Metrics
 from confd.model import Configuration, Registration
 from confd.settings import AgentSettings

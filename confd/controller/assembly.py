@@ -22,6 +22,8 @@ from confd.controller.documents import Documents
 from confd.controller.events import Events
 from confd.controller.events_api import EventsApi
 from confd.controller.figures import figures
+from confd.controller.fronts.assembly import doors
+from confd.controller.fronts.writer import Fronts
 from confd.controller.history_api import HistoryApi
 from confd.controller.intake import Intake
 from confd.controller.namespaces_api import NamespacesApi
@@ -36,9 +38,10 @@ from confd.controller.speed import Speed
 from confd.controller.store.sql import SqliteStore
 from confd.controller.stream import Hub
 from confd.controller.stream_api import StreamApi
-from confd.daemon import Listener, follow, in_threads_of, room_for, utc_now
+from confd.daemon import follow, in_threads_of, utc_now
 from confd.interfaces import IBroker
 from confd.lag import ReactorLag
+from confd.listening import room_for
 from confd.metrics import Metrics
 from confd.model import DEFAULT_NAMESPACE, ConfdError, Draft, StartError
 from confd.settings import ControllerSettings
@@ -76,9 +79,8 @@ def compose(reactor: Any, settings: ControllerSettings, environ: Mapping[str, st
     events = Events(reactor, store, snapshot, configs, registry, convergence)
     speed, lag = Speed(configs, registry, convergence, snapshot.namespaces), ReactorLag(reactor)
     metrics = figures(store, snapshot, registry, convergence, speed, intake, hub, events, couriers)
-    documents = Documents(in_threads_of(reactor))
+    documents, refusals = Documents(in_threads_of(reactor)), Refusals(store, reactor, utc_now)
     readiness = Readiness({"store": store, "configurations": snapshot} | {each.name: each for each in brokers})
-    refusals, throttle = Refusals(store, reactor, utc_now), Throttle(reactor, settings.login_failures)
     apis = [
         ConfigsApi(configs, snapshot, registry, convergence, outbox.published, documents),
         HistoryApi(store, snapshot, documents),
@@ -95,11 +97,12 @@ def compose(reactor: Any, settings: ControllerSettings, environ: Mapping[str, st
         Figures(metrics),
         dashboard(reactor),
     ]
-    for part in (readiness, lag, throttle):
+    for part in (readiness, lag):
         part.expose(metrics)
-    guard = BasicGuard(_shared(settings), throttle, registry.admission.holder)
-    listener = _listener(reactor, settings, _edge(reactor, settings, guard, refusals), apis, metrics, configs)
-    serving = [listener, *_passwords(reactor, settings, environ, guard, listener)]
+    guard, edge = _edge(reactor, settings, metrics, registry, refusals)
+    site = _site(reactor, settings, edge, apis, metrics, configs)
+    listener, fronts = doors(reactor, settings, site, metrics, snapshot, configs, registry, hub, edge)
+    serving = [listener, *fronts, *_passwords(reactor, settings, environ, guard, [site, *fronts])]
     recovery = Recovery(reactor, registry, convergence, configs)
     # A listener that stops waits for what is in flight: streams, and waits for a convergence, are ended before.
     return [lag, store, *brokers, outbox, registry, intake, refusals, recovery, *serving, convergence, hub, events]
@@ -113,18 +116,24 @@ def _couriers(reactor: Any, settings: ControllerSettings, snapshot: Snapshot) ->
     return [Courier(reactor, broker, Backoff(Random(), RETRY_MAX), in_thread) for broker in brokers], brokers
 
 
-def _edge(reactor: Any, settings: ControllerSettings, guard: BasicGuard, refusals: Refusals) -> Edge:
-    return Edge(guard, in_threads_of(reactor), refusals, Allowance(reactor, settings.changes_per_minute))
+def _edge(
+    reactor: Any, settings: ControllerSettings, metrics: Metrics, registry: Registry, refusals: Refusals
+) -> tuple[BasicGuard, Edge]:
+    """Who may come in, and how often; and where."""
+    throttle = Throttle(reactor, settings.login_failures)
+    throttle.expose(metrics)
+    guard = BasicGuard(_shared(settings), throttle, registry.admission.holder)
+    return guard, Edge(guard, in_threads_of(reactor), refusals, Allowance(reactor, settings.changes_per_minute))
 
 
-def _listener(
+def _site(
     reactor: Any,
     settings: ControllerSettings,
     edge: Edge,
     apis: Sequence[object],
     metrics: Metrics,
     configs: Configs,
-) -> Listener:
+) -> BoundedSite:
     document = BUILT_IN if settings.config_schema is None else {"type": "object"}
     resource = edge.resource(*documented(reactor, "confd controller", apis, document))
     memo = None if settings.log_level == "debug" else Memo()
@@ -138,7 +147,7 @@ def _listener(
     )
     site = BoundedSite(reactor, resource, limits, edge.large, memo, Proxies(settings.trusted_proxies))
     site.traffic.expose(metrics)
-    return Listener(reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site, settings.client_ca_file)
+    return site
 
 
 def _shared(settings: ControllerSettings) -> list[Credential]:
@@ -150,12 +159,22 @@ def _shared(settings: ControllerSettings) -> list[Credential]:
 
 
 def _passwords(
-    reactor: Any, settings: ControllerSettings, environ: Mapping[str, str], guard: BasicGuard, listener: Listener
+    reactor: Any,
+    settings: ControllerSettings,
+    environ: Mapping[str, str],
+    guard: BasicGuard,
+    holders: Sequence[BoundedSite | Fronts],
 ) -> Sequence[IService]:
-    """What has those in files taken as they change: with the old one goes what is open on its account."""
+    """
+    What has those in files taken as they change.
+
+    @param holders: of what is open, and ends on the account of those whose passwords are others.
+    """
 
     def changed(now: ControllerSettings) -> None:
-        listener.factory.cut(guard.renew(_shared(now)))
+        names = guard.renew(_shared(now))
+        for each in holders:
+            each.cut(names)
 
     return follow(reactor, settings, environ, changed, "AGENT_PASSWORD", "ADMIN_PASSWORD")
 

@@ -49,7 +49,7 @@ class Configs:
     _schema: Schema
     _clock: IReactorTime
     _now: Callable[[], datetime]
-    _listeners: Sequence[Callable[[Encoded], object]] = ()
+    listeners: list[Callable[[Encoded], object]] = field(factory=list)
     publications: Observers = field(factory=Observers, init=False)
     retirements: Observers = field(factory=Observers, init=False)
     log: Logger = field(factory=Logger, init=False)
@@ -124,7 +124,7 @@ class Configs:
             self._tell(encoded)
 
     def _tell(self, encoded: Encoded) -> None:
-        for listener in self._listeners:
+        for listener in self.listeners:
             try:
                 listener(encoded)
             except Exception:

@@ -53,6 +53,16 @@ class Encoded:
         return announce(self.configuration, self._key)
 
     @property
+    def namespace(self) -> str:
+        """Where it is in force."""
+        return self.configuration.namespace
+
+    @property
+    def tag(self) -> str:
+        """Its name, as text."""
+        return str(self.configuration.tag)
+
+    @property
     def order(self) -> tuple[int, int]:
         """Where it stands among the configurations of its namespace."""
         return self.configuration.epoch, self.configuration.version

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from operator import methodcaller
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -12,10 +12,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from confd import sse
-from confd.controller.snapshot import Encoded, Snapshot
+from confd.controller.observers import Observers
 from confd.model import Unavailable
 from confd.timing import Periodic
 from confd.web.eventstream import HEARTBEAT, EventStream, Streams
+
+if TYPE_CHECKING:
+    from confd.controller.snapshot import Snapshot
 
 #: The order of what a reader has that has nothing.
 _NOTHING = (0, 0)
@@ -24,19 +27,40 @@ _NOTHING = (0, 0)
 SLICE = 200
 
 
-class Hub(Service):
-    """All streams that are open."""
+class Shown(Protocol):
+    """A configuration in force, as far as a stream shows it: see L{Encoded<confd.controller.snapshot.Encoded>}."""
+
+    @property
+    def namespace(self) -> str:
+        """Where."""
+
+    @property
+    def tag(self) -> str:
+        """Its name."""
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Where it stands among the others."""
+
+    @property
+    def frame(self) -> bytes:
+        """The event."""
+
+
+class Fanout(Service):
+    """Streams that are open: each change and each heartbeat goes to all of them."""
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, snapshot: Snapshot) -> None:
+    def __init__(self, clock: IReactorTime, find: Callable[[str], Shown | None]) -> None:
         """
         @param clock: monotonic.
+        @param find: what is in force in a namespace.
         """
-        self._clock, self._snapshot = clock, snapshot
+        self._clock, self._find = clock, find
         self._streams = Streams(clock)
         # What is being told: of each namespace one at a time, the newest.
-        self._news: dict[str, Encoded] = {}
+        self._news: dict[str, Shown] = {}
         self._beat = Periodic(clock, self._heartbeat, lambda: HEARTBEAT)
 
     def __len__(self) -> int:
@@ -53,22 +77,15 @@ class Hub(Service):
         self._streams.end()
         return self._beat.stopService()
 
-    def join(self, request: Any, namespace: str, last_event_id: str | None, agent_id: str = "") -> Reader:
+    def adopt(self, request: Any, namespace: str, order: tuple[int, int], agent_id: str) -> Reader:
         """
-        A new reader: it gets the configuration in force at once unless it has it, and from then on each that follows.
+        A reader whose answer has begun elsewhere.
 
-        @param agent_id: whose it is, if that is known: L{part} ends it.
-        @raise NotFound: C{unknown_namespace}.
-        @raise Unavailable: C{stopping}: there would be nobody to end it.
+        @param order: of the configuration that it has.
         """
-        if not self.running:
-            raise Unavailable("stopping", "The controller is stopping; come back in a moment.")
-        in_force = self._snapshot.get(namespace)
-        has_it = last_event_id == str(in_force.configuration.tag)
-        order = in_force.order if has_it else _NOTHING
-        reader = Reader(self._streams, request, namespace, self._snapshot, order, agent_id)
-        reader.begin()
-        reader.send(in_force)
+        reader = Reader(self._streams, request, namespace, self._find, order, agent_id)
+        reader.enter()
+        reader.catch_up()
         return reader
 
     def part(self, agent_id: str) -> None:
@@ -78,19 +95,26 @@ class Hub(Service):
                 if reader.agent_id == agent_id:
                     reader.end()
 
-    def announce(self, encoded: Encoded) -> None:
+    def oust(self, callers: Collection[str]) -> None:
+        """End the streams of some identities: they have to show once more who they are."""
+        for namespace in self._streams.namespaces():
+            for reader in self._streams.of(namespace):
+                if reader.caller in callers:
+                    reader.end()
+
+    def announce(self, shown: Shown) -> None:
         """Tell those who read this namespace; where they are still being told of one before, it takes its place."""
-        namespace = encoded.configuration.namespace
+        namespace = shown.namespace
         under_way = namespace in self._news
-        self._news[namespace] = encoded
+        self._news[namespace] = shown
         if not under_way:
             self._tell(namespace)
 
     def _tell(self, namespace: str) -> None:
-        encoded = self._news[namespace]
+        shown = self._news[namespace]
 
         def told() -> None:
-            if self._news[namespace] is encoded:
+            if self._news[namespace] is shown:
                 del self._news[namespace]
             else:
                 self._tell(namespace)
@@ -99,12 +123,12 @@ class Hub(Service):
 
     def _heartbeat(self) -> None:
         for namespace in self._streams.namespaces():
-            in_force = self._snapshot.find(namespace)
+            in_force = self._find(namespace)
             if in_force is None:
                 # It was retired.
                 self._for_each(namespace, methodcaller("end"))
             else:
-                beat = sse.frame("heartbeat", str(in_force.configuration.tag).encode())
+                beat = sse.frame("heartbeat", in_force.tag.encode())
                 self._for_each(namespace, methodcaller("write", beat))
 
     def _for_each(
@@ -125,38 +149,90 @@ class Hub(Service):
         then()
 
 
+class Hub(Fanout):
+    """
+    The streams that begin here.
+
+    @ivar arrivals: told of each new L{Reader}; its answer has begun then.
+    @ivar elsewhere: each tells how many of them other processes go on with.
+    """
+
+    def __init__(self, clock: IReactorTime, snapshot: Snapshot) -> None:
+        """
+        @param clock: monotonic.
+        """
+        super().__init__(clock, snapshot.find)
+        self._snapshot = snapshot
+        self.arrivals = Observers()
+        self.elsewhere: list[Callable[[], int]] = []
+
+    def __len__(self) -> int:
+        return super().__len__() + sum(count() for count in self.elsewhere)
+
+    def join(self, request: Any, namespace: str, last_event_id: str | None, agent_id: str = "") -> Reader:
+        """
+        A new reader: it gets the configuration in force at once unless it has it, and from then on each that follows.
+
+        @param agent_id: whose it is, if that is known: L{part} ends it.
+        @raise NotFound: C{unknown_namespace}.
+        @raise Unavailable: C{stopping}: there would be nobody to end it.
+        """
+        if not self.running:
+            raise Unavailable("stopping", "The controller is stopping; come back in a moment.")
+        in_force = self._snapshot.get(namespace)
+        order = in_force.order if last_event_id == in_force.tag else _NOTHING
+        reader = Reader(self._streams, request, namespace, self._snapshot.find, order, agent_id)
+        reader.begin()
+        reader.send(in_force)
+        self.arrivals.tell(reader)
+        return reader
+
+
 class Reader(EventStream):
     """
     Somebody who reads the configurations of a namespace.
 
+    @ivar order: of the configuration that it has.
     @ivar agent_id: empty where that is not known.
     """
 
-    __slots__ = ("_order", "_snapshot", "agent_id")
+    __slots__ = ("_find", "agent_id", "order")
 
     def __init__(
         self,
         streams: Streams,
         request: Any,
         namespace: str,
-        snapshot: Snapshot,
+        find: Callable[[str], Shown | None],
         order: tuple[int, int],
         agent_id: str = "",
     ) -> None:
-        """
-        @param order: of the configuration that it has.
-        """
         super().__init__(streams, request, namespace)
-        self._snapshot, self._order, self.agent_id = snapshot, order, agent_id
+        self._find, self.order, self.agent_id = find, order, agent_id
 
-    def send(self, encoded: Encoded) -> None:
+    @property
+    def transport(self) -> Any:
+        """What it is read over."""
+        return self._request.channel.transport
+
+    @property
+    def caller(self) -> str:
+        """The name of the identity whose stream it is."""
+        return str(self._request.caller)
+
+    @property
+    def chunked(self) -> bool:
+        """Whether its end is told; else it is where the connection ends."""
+        return bool(self._request.chunked)
+
+    def send(self, shown: Shown) -> None:
         """A configuration; one that is not newer than the last is left out."""
-        if encoded.order > self._order and self.takes_more:
-            self._order = encoded.order
-            self.write(encoded.frame)
+        if shown.order > self.order and self.takes_more:
+            self.order = shown.order
+            self.write(shown.frame)
 
     def catch_up(self) -> None:
         """See L{EventStream}."""
-        in_force = self._snapshot.find(self.namespace)
+        in_force = self._find(self.namespace)
         if in_force is not None:
             self.send(in_force)

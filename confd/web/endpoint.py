@@ -152,6 +152,8 @@ class Answer:
 
     @ivar again: where the same request from the same caller may get the same answer again without the handler: called
         in its place, it does what the handler does besides answering, and returns whether the answer is right still.
+    @ivar about: the agent for which it is right no longer once that is forgotten or given another token; empty where it
+        depends on none.
     """
 
     body: bytes = b""
@@ -159,6 +161,7 @@ class Answer:
     headers: Mapping[str, str] = field(factory=dict)
     content_type: str = JSON
     again: Callable[[], bool] | None = None
+    about: str = ""
 
 
 #: What a handler returns that has written the whole answer to the request.

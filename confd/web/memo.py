@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.web.http import datetimeToString
 
 from confd.web.forwarded import Hops
@@ -29,7 +29,7 @@ _SPLICED = {b"Date": b"%(date)b", b"X-Request-Id": b"%(id)b"}
 
 
 @frozen
-class _Entry:
+class Entry:
     """
     What is known of one request.
 
@@ -58,7 +58,7 @@ class Memo:
 
     _room: int = 16 << 20
     answered: int = field(default=0, init=False)
-    _entries: dict[bytes, _Entry] = field(factory=dict, init=False)
+    _entries: dict[Any, Entry] = field(factory=dict, init=False)
     #: The same answer goes to many.
     _templates: dict[bytes, bytes] = field(factory=dict, init=False)
     _taken: int = field(default=0, init=False)
@@ -80,10 +80,9 @@ class Memo:
         site = channel.factory
         if not (entry.good(site.source(channel, entry.hops)) and entry.again()):
             del self._entries[data]
-            self._taken -= _OVERHEAD + len(data)
+            self._release(data)
             return False
-        values = {b"date": datetimeToString(), b"id": os.urandom(8).hex().encode()}
-        channel.transport.write(entry.template % values)
+        channel.transport.write(fill(entry.template))
         site.traffic.count(b"GET", entry.route, entry.status, 0.0)
         self.answered += 1
         return True
@@ -108,38 +107,55 @@ class Memo:
         body: bytes,
         recognizes: Callable[[], Callable[[str], bool]],
         again: Callable[[], bool],
+        about: str = "",
     ) -> None:
         """
         Remember an answer, which is about to be written, if its request is all that has arrived.
 
         @param recognizes: makes what tells whether a caller from a source who sends it is the same one still.
         @param again: see L{Answer.again<confd.web.endpoint.Answer>}.
+        @param about: see L{Answer.about<confd.web.endpoint.Answer>}.
         """
         channel, data = self._reading
-        if request.channel is not channel or not self._fits(request, data):
+        if request.channel is not channel or not _fits(request, data):
             return
         hops = channel.factory.proxies.hops(request.requestHeaders)
         template = _template(request, body)
-        if hops is None or len(template) > LONGEST_ANSWER:
-            return
+        if hops is not None and len(template) <= LONGEST_ANSWER:
+            self._keep(channel, data, Entry(template, request.route, request.code, recognizes(), again, hops), about)
+
+    def _keep(self, channel: Any, data: bytes, entry: Entry, about: str) -> None:
+        self._entries[data] = self._place(data, entry)
+
+    def _place(self, data: bytes, entry: Entry) -> Entry:
+        """Find room for an entry; it, with the template that others have, too."""
+        template = entry.template
         cost = _OVERHEAD + len(data) + (0 if template in self._templates else len(template))
         if self._taken + cost > self._room:
             self.clear()
             cost = _OVERHEAD + len(data) + len(template)
         self._taken += cost
-        template = self._templates.setdefault(template, template)
-        self._entries[data] = _Entry(template, request.route, request.code, recognizes(), again, hops)
+        return evolve(entry, template=self._templates.setdefault(template, template))
 
-    def _fits(self, request: Any, data: bytes) -> bool:
-        """Whether these bytes are one request, its answer the only one to them, and the connection kept."""
-        return (
-            data.startswith(b"GET ")
-            and len(data) <= LONGEST_REQUEST
-            and data not in self._entries
-            and request.channel.persistent
-            and not request.channel.more
-            and not request.requestHeaders.hasHeader(b"Expect")
-        )
+    def _release(self, data: bytes) -> None:
+        """An entry is gone."""
+        self._taken -= _OVERHEAD + len(data)
+
+
+def fill(template: bytes) -> bytes:
+    """An answer out of its template, with a date and an id of its own."""
+    return template % {b"date": datetimeToString(), b"id": os.urandom(8).hex().encode()}
+
+
+def _fits(request: Any, data: bytes) -> bool:
+    """Whether these bytes are one request, its answer the only one to them, and the connection kept."""
+    return (
+        data.startswith(b"GET ")
+        and len(data) <= LONGEST_REQUEST
+        and request.channel.persistent
+        and not request.channel.more
+        and not request.requestHeaders.hasHeader(b"Expect")
+    )
 
 
 def _template(request: Any, body: bytes) -> bytes:

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import io
 import secrets
-from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -26,7 +25,8 @@ from confd.web.channel import SECURITY_HEADERS, BoundedChannel
 from confd.web.errors import error_body
 from confd.web.forwarded import Hops, Proxies
 from confd.web.memo import Memo
-from confd.web.throttle import HERE, source_of
+from confd.web.places import Places
+from confd.web.throttle import source_of
 from confd.web.traffic import HUNG_UP, UNMATCHED, Traffic
 
 _SECURITY_HEADERS = [(name.encode(), [value.encode()]) for name, value in SECURITY_HEADERS.items()]
@@ -130,11 +130,13 @@ class BoundedRequest(Request):
             site = self.channel.factory
             site.traffic.count(self.method, self.route, status, site.reactor.seconds() - self.arrived)
 
-    def remember(self, body: bytes, recognizes: Callable[[], Callable[[str], bool]], again: Callable[[], bool]) -> None:
+    def remember(
+        self, body: bytes, recognizes: Callable[[], Callable[[str], bool]], again: Callable[[], bool], about: str
+    ) -> None:
         """The answer may be given again; for who may get it and when see L{Memo.keep}."""
-        memo = self.channel.factory.memo
+        memo = self.channel.memo
         if memo is not None:
-            memo.keep(self, body, recognizes, again)
+            memo.keep(self, body, recognizes, again, about)
 
     def shed(self) -> None:
         """Let go of what nobody asks for once an answer has begun: it may go on for weeks."""
@@ -210,11 +212,9 @@ class BoundedSite(Site):
         self.limits, self.large, self.memo, self.proxies = limits, large, memo, proxies
         self.traffic = Traffic()
         self.draining = False
+        self.places = Places(limits.connections, limits.from_one, self.traffic.refused)
         self._channels: dict[BoundedChannel, str] = {}
-        self._sources: Counter[str] = Counter()
-        self._full = False
         self._tls_told = Seldom(reactor, REMINDER)
-        self._drained: Deferred[None] | None = None
 
     def startFactory(self) -> None:
         """There is no access log file, and no clock to keep for its lines."""
@@ -224,24 +224,25 @@ class BoundedSite(Site):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """A channel, or none where there are too many: the connection is then closed."""
-        limits, source = self.limits, source_of(addr)
-        if len(self._channels) >= limits.connections:
-            self.traffic.refused["all"] += 1
-            if not self._full:
-                self.logger.warn("connections are refused: {limit} are open", limit=limits.connections)
-            self._full = True
-            return None
-        self._full = False
-        one_of_many = source == HERE or self.proxies.trusts(addr)
-        if limits.from_one and not one_of_many and self._sources[source] >= limits.from_one:
-            self.traffic.refused["address"] += 1
-            self.logger.debug(
-                "a connection is refused: {limit} are open from {source}", limit=limits.from_one, source=source
-            )
-            return None
+        return self._channel(addr, source_of(addr)) if self.admit(addr) else None
+
+    def admit(self, addr: IAddress | None) -> bool:
+        """Whether there is a place for a connection; to be freed then, by its L{source_of}."""
+        return self.places.take(source_of(addr), self.proxies.trusts(addr))
+
+    def relayed(self, addr: IAddress | None, relay: Any) -> Any:
+        """
+        A channel for a connection that somebody else holds, and has a place for.
+
+        @param relay: see L{BoundedChannel.relay}.
+        """
+        channel = self._channel(addr, source_of(addr))
+        channel.relay = relay
+        return channel
+
+    def _channel(self, addr: IAddress | None, source: str) -> Any:
         channel = super().buildProtocol(addr)
         self._channels[channel] = source
-        self._sources[source] += 1
         return channel
 
     def getResourceFor(self, request: Any) -> IResource:
@@ -280,13 +281,8 @@ class BoundedSite(Site):
     def forget(self, channel: BoundedChannel) -> None:
         """A connection is gone."""
         source = self._channels.pop(channel, None)
-        if source is not None:
-            self._sources[source] -= 1
-            if not self._sources[source]:
-                del self._sources[source]
-        if self._drained is not None and not self._channels:
-            drained, self._drained = self._drained, None
-            drained.callback(None)
+        if source is not None and channel.relay is None:
+            self.places.free(source)
 
     def cut(self, callers: Collection[str]) -> None:
         """End the answers to these callers that have begun and are not over: streams, which they would have no more."""
@@ -298,14 +294,14 @@ class BoundedSite(Site):
         """
         Close what is idle, let what is in flight finish, and cut it when C{drain_seconds} are over; once.
 
-        @return: fires when no connection is left.
+        @return: fires when no place is taken any more.
         """
         self.draining = True
         for channel in list(self._channels):
             channel.finish_up()
-        if not self._channels:
-            return succeed(None)
-        drained = self._drained = Deferred()
+        drained = self.places.emptied()
+        if drained.called:
+            return drained
         cut = self.reactor.callLater(self.limits.drain_seconds, self._cut)
         return drained.addBoth(lambda _: cut.cancel() if cut.active() else None)
 

@@ -35,18 +35,18 @@ class Traffic:
     _requests: Counter[tuple[str, str, str]] = field(factory=Counter, init=False)
     _seconds: Histogram = field(factory=lambda: Histogram(_BOUNDS), init=False)
 
-    def count(self, method: bytes, route: str, status: int, seconds: float | None = None) -> None:
+    def count(self, method: bytes, route: str, status: int, seconds: float | None = None, times: int = 1) -> None:
         """
-        One request.
+        One request, or several of the same kind.
 
         @param route: the pattern of its path, or L{UNMATCHED}.
         @param seconds: from the end of the request to the end of the answer, of a stream to its beginning; C{None} for
             one that was refused before it was complete.
         """
         known = _METHODS.get(method, "other")
-        self._requests[known, route, _STATUSES.get(status) or f"{status // 100}xx"] += 1
+        self._requests[known, route, _STATUSES.get(status) or f"{status // 100}xx"] += times
         if seconds is not None:
-            self._seconds.observe(seconds, known, route)
+            self._seconds.observe(seconds, known, route, times=times)
 
     def expose(self, metrics: Metrics) -> None:
         """Show the figures."""

@@ -8,8 +8,9 @@ from typing import Any
 
 from twisted.application.service import IService
 
-from confd.daemon import Listener, follow, in_threads_of, room_for, utc_now
+from confd.daemon import follow, in_threads_of, utc_now
 from confd.lag import ReactorLag
+from confd.listening import Listener, room_for
 from confd.model import StartError
 from confd.settings import WorkerSettings
 from confd.web.documentation import documented

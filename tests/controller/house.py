@@ -39,11 +39,13 @@ from confd.interfaces import IBroker
 from confd.testing.examples import a_draft
 from confd.testing.memory import MemoryStore
 from confd.timing import Backoff
+from confd.web.edge import Edge
 from confd.web.guard import BasicGuard, Credential, Role
 from confd.web.memo import Memo
 from confd.web.ops import Figures, Health, Readiness
+from confd.web.site import Limits
 from confd.web.throttle import Throttle
-from tests.conversation import Conversation, Reply, serve
+from tests.conversation import Conversation, Reply, site_on
 
 ADMIN, AGENT = ("admin", "admin123"), ("agent", "secret123")
 
@@ -54,7 +56,12 @@ class House:
     """The parts of a controller, joined as in its composition root."""
 
     def __init__(
-        self, store: Any = None, started: bool = True, brokers: Sequence[IBroker] = (), in_thread: Any = maybeDeferred
+        self,
+        store: Any = None,
+        started: bool = True,
+        brokers: Sequence[IBroker] = (),
+        in_thread: Any = maybeDeferred,
+        limits: Limits | None = None,
     ) -> None:
         self.clock = Clock()
         self.store: Any = store or MemoryStore(a_draft(poll_interval=30))
@@ -106,7 +113,8 @@ class House:
         shared = [Credential.of(*AGENT, Role.AGENT), Credential.of(*ADMIN, Role.ADMIN)]
         throttle = Throttle(self.clock, 10)
         self.guard = BasicGuard(shared, throttle, self.registry.admission.holder)
-        self.site = serve(self.clock, self.guard, *self.apis, auditor=self.refusals, memo=Memo())
+        self.edge = Edge(self.guard, maybeDeferred, self.refusals)
+        self.site = site_on(self.clock, self.edge, *self.apis, limits=limits, memo=Memo())
         for part in (readiness, throttle, self.site.traffic):
             part.expose(self.metrics)
         if started:
@@ -129,7 +137,9 @@ class House:
 
     def join(self, **fields: Any) -> str:
         """Register an agent; return its id."""
-        agent_id: str = self.caller().post("/api/v1/register", json=fields, auth=AGENT).json["agent_id"]
+        caller = self.caller()
+        agent_id: str = caller.post("/api/v1/register", json=fields, auth=AGENT).json["agent_id"]
+        caller.hang_up()
         return agent_id
 
     def report(self, agent_id: str, version: str | int, state: str = "applied", **fields: Any) -> Reply:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import re
+from collections.abc import Callable
 from ipaddress import ip_network
 from itertools import pairwise
 from typing import Any
@@ -37,12 +38,13 @@ _HOST = b"Host: localhost\r\n"
 _AUTH = b"Authorization: " + basic_authorization(*AGENT) + b"\r\n"
 
 
-def _site(house: House, memo: Memo | None) -> BoundedSite:
+def site_of(house: House, memo: Memo | None) -> tuple[Edge, BoundedSite]:
     """What is in force at the house, behind a door of its own, which remembers who was wrong."""
     credentials = [Credential.of(*AGENT, Role.AGENT), Credential.of(*ADMIN, Role.ADMIN)]
     guard = BasicGuard(credentials, Throttle(house.clock, 3), house.registry.admission.holder)
     edge = Edge(guard, maybeDeferred)
-    return BoundedSite(house.clock, edge.resource(house.apis[0]), Limits(connections=100), edge.large, memo, PROXIES)
+    limits = Limits(connections=100)
+    return edge, BoundedSite(house.clock, edge.resource(house.apis[0]), limits, edge.large, memo, PROXIES)
 
 
 def _told(site: BoundedSite) -> list[str]:
@@ -64,7 +66,7 @@ class Twins:
     def __init__(self) -> None:
         self.house = House()
         self.memo = Memo(40_000)
-        self.sites = _site(self.house, self.memo), _site(self.house, None)
+        self.sites = site_of(self.house, self.memo)[1], site_of(self.house, None)[1]
         self.agent = self.house.join()
         self.callers: dict[tuple[int, Any], tuple[Conversation, ...]] = {}
 
@@ -72,11 +74,17 @@ class Twins:
         """Over the connection with this number; a new one where it is closed."""
         there = self.callers.get((number, peer))
         if there is None or all(each.closed for each in there):
-            there = self.callers[number, peer] = tuple(
-                Conversation(each, self.house.clock, peer) for each in self.sites
-            )
+            there = self.callers[number, peer] = self.connect(peer)
         for each in there:
             each.send(raw)
+
+    def connect(self, peer: Any) -> tuple[Conversation, ...]:
+        """A connection to each door."""
+        return tuple(Conversation(each, self.house.clock, peer) for each in self.sites)
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        self.house.clock.advance(seconds)
 
     def check(self, case: SynchronousTestCase) -> None:
         """Both have said the same, and go on or have ended alike."""
@@ -135,31 +143,45 @@ def _pieces(raw: bytes, cuts: list[int]) -> list[bytes]:
     return [raw[one:other] for one, other in pairwise(at) if one < other]
 
 
-class SameTests(SynchronousTestCase):
-    """Whatever comes, and whatever happens in between."""
+def make_same_tests(make: Callable[[], Twins]) -> type[SynchronousTestCase]:
+    """
+    The tests that two doors of one controller say the same.
 
-    @settings(deadline=None, max_examples=50)
-    @given(st.data())
-    def test_same(self, data: st.DataObject) -> None:
-        twins = Twins()
-        requests = data.draw(st.lists(_requests(twins), min_size=1, max_size=4))
-        polls = st.lists(st.sampled_from(requests), min_size=1, max_size=3).map(b"".join)
-        cuts: st.SearchStrategy[list[int]] = st.one_of(
-            st.just([]), st.just([]), st.lists(st.integers(0, 500), max_size=3)
-        )
-        for _ in range(data.draw(st.integers(1, 12))):
-            event = data.draw(st.sampled_from(["poll"] * 8 + ["publish", "forget", "wait"]))
-            if event == "poll":
-                peer, number = data.draw(st.sampled_from([LOOPBACK, ELSEWHERE])), data.draw(st.integers(0, 2))
-                for piece in _pieces(data.draw(polls), data.draw(cuts)):
-                    twins.send(number, peer, piece)
-            elif event == "publish":
-                self.successResultOf(twins.house.configs.publish(a_draft(), 0.0))
-            elif event == "forget":
-                twins.house.caller().delete(f"/api/v1/agents/{twins.agent}", auth=ADMIN)
-            else:
-                twins.house.clock.advance(data.draw(st.sampled_from([1, 11, 29])))
-            twins.check(self)
+    @param make: makes the two.
+    """
+
+    class SameTests(SynchronousTestCase):
+        """Whatever comes, and whatever happens in between."""
+
+        @settings(deadline=None, max_examples=50)
+        @given(st.data())
+        def test_same(self, data: st.DataObject) -> None:
+            _compare(self, make(), data)
+
+    return SameTests
+
+
+def _compare(case: SynchronousTestCase, twins: Twins, data: st.DataObject) -> None:
+    requests = data.draw(st.lists(_requests(twins), min_size=1, max_size=4))
+    polls = st.lists(st.sampled_from(requests), min_size=1, max_size=3).map(b"".join)
+    cuts: st.SearchStrategy[list[int]] = st.one_of(st.just([]), st.just([]), st.lists(st.integers(0, 500), max_size=3))
+    for _ in range(data.draw(st.integers(1, 12))):
+        event = data.draw(st.sampled_from(["poll"] * 8 + ["publish", "forget", "wait"]))
+        if event == "poll":
+            peer, number = data.draw(st.sampled_from([LOOPBACK, ELSEWHERE])), data.draw(st.integers(0, 2))
+            for piece in _pieces(data.draw(polls), data.draw(cuts)):
+                twins.send(number, peer, piece)
+        elif event == "publish":
+            case.successResultOf(twins.house.configs.publish(a_draft(), 0.0))
+        elif event == "forget":
+            twins.house.caller().delete(f"/api/v1/agents/{twins.agent}", auth=ADMIN)
+        else:
+            twins.wait(data.draw(st.sampled_from([1, 11, 29])))
+        twins.check(case)
+
+
+class MemoSameTests(make_same_tests(Twins)):  # type: ignore[misc]
+    """What a memo answers is what the handler would."""
 
 
 class MemoTests(SynchronousTestCase):

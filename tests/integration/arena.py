@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from random import Random
@@ -53,6 +53,7 @@ class Arena:
     @ivar strategy: of the agents.
     @ivar names: of the agents.
     @ivar broker: C{None} where the controller itself pushes, or nobody.
+    @ivar options: more of the controller's.
     @ivar random: where all chance comes from.
     """
 
@@ -61,6 +62,7 @@ class Arena:
     random: Random
     broker: Broker | None = None
     environ: dict[str, str] = field(factory=dict)
+    options: Sequence[str] = ()
     names: tuple[str, ...] = AGENTS
     history: History = field(init=False)
     fleet: Fleet = field(init=False)
@@ -77,11 +79,11 @@ class Arena:
         controllers = self._proxy(self.fleet.port)
         options = ["--controller-url", f"http://127.0.0.1:{controllers.port}", "--backoff-max", "4"]
         options += ["--distribution-strategy", self.strategy]
-        there: list[str] = []
+        there = list(self.options)
         if self.broker is not None:
             server = self.broker.server
             self._stack.callback(server.stop)
-            there = ["--distribution-strategy", self.strategy, *self.broker.options(server.port)]
+            there += ["--distribution-strategy", self.strategy, *self.broker.options(server.port)]
             options += self.broker.options(self._proxy(server.port, self.broker).port)
         self.controller = self.fleet.controller(*there)
         self.controller.health = f"{self.fleet.url}/health"

@@ -192,6 +192,11 @@ class Process:
         self._child.send_signal(which)
 
 
+def children(pid: int) -> list[int]:
+    """The processes that a process has started and that live (Linux)."""
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
 def clean_environment() -> dict[str, str]:
     """An environment without settings of whoever runs the tests."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV") if name in os.environ}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.daemon import Listener
+from confd.listening import Listener
 from confd.model import StartError
 from confd.options import read
 from confd.renewal import LOOK

@@ -1,0 +1,167 @@
+"""What a daemon listens on, and for how many."""
+
+from __future__ import annotations
+
+import resource
+import socket
+from typing import Any
+
+from twisted.application.internet import StreamServerEndpointService
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IProtocolFactory
+
+from confd.daemon import in_threads_of
+from confd.model import StartError
+from confd.renewal import Renewed
+from confd.tls import is_tls, server_endpoint
+
+#: Seconds for which what was sent to a peer may stay unconfirmed.
+VANISHED = 30
+
+#: File descriptors that are left for files, brokers and whoever has to look into it, when all connections are taken.
+RESERVED = 64
+
+
+def room_for(connections: int) -> int:
+    """
+    So many connections, or as many as this process may have open: it takes all of the file descriptors that it may.
+
+    What is refused then is refused in order, and the rest of the process goes on.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = connections + RESERVED
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        return max(1, soft - RESERVED)
+    return connections
+
+
+#: Connections that may wait to be accepted, where the endpoint says nothing else.
+BACKLOG = 1024
+
+
+class Listener(StreamServerEndpointService):
+    """
+    Serves on an endpoint, or says in one sentence why it cannot.
+
+    @ivar port: what listens, once it does.
+    """
+
+    _raiseSynchronously = True
+
+    port: Any = None
+
+    def __init__(
+        self,
+        reactor: Any,
+        setting: str,
+        endpoint: str,
+        factory: IProtocolFactory,
+        client_ca: str | None = None,
+        shared: bool = False,
+    ) -> None:
+        """
+        @param setting: the name of the setting that holds the endpoint, for the error.
+        @param client_ca: PEM certificates of those who sign for the clients of an C{ssl} endpoint, if they need that.
+        @param shared: whether other processes accept from its socket, too.
+        @raise StartError: if the endpoint cannot be understood.
+        """
+        self._certificate: Renewed[Any] | None = None
+        try:
+            described = _with_backlog(endpoint)
+            if is_tls(described):
+                parsed, self._certificate = server_endpoint(reactor, in_threads_of(reactor), described, client_ca)
+            else:
+                parsed = serverFromString(reactor, described)
+        except Exception as error:
+            raise StartError(f"{setting}: {endpoint!r} is not an endpoint such as tcp:8080: {error}.") from None
+        super().__init__(parsed, factory)
+        self._setting, self._described, self._shared = setting, endpoint, shared
+
+    def startService(self) -> None:
+        """Serve, and look after the certificate."""
+        super().startService()
+        if self._certificate is not None:
+            self._certificate.startService()
+
+    async def _stop(self) -> None:
+        if self._certificate is not None:
+            await maybeDeferred(self._certificate.stopService)
+        await maybeDeferred(super().stopService)
+        drain = getattr(self.factory, "drain", None)
+        if drain is not None:
+            await drain()
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when nothing new is accepted and what was in flight is finished."""
+        return Deferred.fromCoroutine(self._stop())
+
+    def privilegedStartService(self) -> None:
+        """
+        Bind.
+
+        @raise StartError: if the address is taken or may not be used.
+        """
+        try:
+            super().privilegedStartService()
+            if self._waitingForPort is not None:
+                self._waitingForPort.addCallback(self._listening)
+        except Exception as error:
+            reason = error.socketError if isinstance(error, CannotListenError) else error
+            said = getattr(reason, "strerror", None) or str(reason)
+            raise StartError(f"{self._setting}: cannot listen on {self._described}: {said}.") from None
+
+    def _listening(self, port: Any) -> Any:
+        self.port = port
+        if self._shared:
+            share(port)
+        _give_up_on_the_vanished(port)
+        return port
+
+
+def _give_up_on_the_vanished(port: Any) -> None:
+    """
+    Let the system end connections whose peers take nothing and confirm nothing; those that are accepted inherit it.
+
+    What is sent to a peer that has vanished fits into the system's buffers for long, so that nothing else would tell.
+    """
+    listening = getattr(port, "socket", None)
+    if listening is not None and listening.family in (socket.AF_INET, socket.AF_INET6):
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED * 1000)
+
+
+#: Connections that a process accepts at once where others accept from the same socket, and seconds until it accepts
+#: more: without that the first to wake up has all of those that come together, for as long as they last.
+FAIR, TURN = 8, 0.001
+
+
+class _Fair:
+    """A port that leaves connections to others."""
+
+    #: Twisted sets it anew each time, and has no other place for it.
+    numberAccepts = property(lambda port: FAIR, lambda port, wanted: None)
+
+    def doRead(self: Any) -> None:
+        """Accept some."""
+        super().doRead()  # type: ignore[misc]
+        self.stopReading()
+        self.reactor.callLater(TURN, self._go_on)
+
+    def _go_on(self: Any) -> None:
+        if self.connected:
+            self.startReading()
+
+
+def share(port: Any) -> None:
+    """Let a port leave connections to others that accept from its socket, too."""
+    port.__class__ = type(type(port).__name__, (_Fair, type(port)), {})
+
+
+def _with_backlog(endpoint: str) -> str:
+    """Room for a fleet that connects all at once: what Twisted's 50 places do not hold waits for another SYN."""
+    kind = endpoint.partition(":")[0]
+    takes_one = kind in ("tcp", "tcp6", "ssl", "unix") and ":backlog=" not in endpoint
+    return f"{endpoint}:backlog={BACKLOG}" if takes_one else endpoint
