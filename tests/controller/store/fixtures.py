@@ -47,8 +47,8 @@ def make_database(path: str) -> Opened:
 
 
 def connect(test: SynchronousTestCase, path: str) -> sqlite3.Connection:
-    """A connection of the test's own."""
-    uri, arguments = connect_arguments(path, 0)
+    """A connection of the test's own, which waits for its turn: the threads of a store lock it while they open it."""
+    uri, arguments = connect_arguments(path, 30)
     connection = sqlite3.connect(uri, **arguments)
     test.addCleanup(connection.close)
     return connection
