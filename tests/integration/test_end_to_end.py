@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.fleet import ADMIN, AGENT, Process, base_of, eventually, free_port, hit, request, staged
+from tests.integration.fleet import ADMIN, AGENT, Fleet, Process, base_of, eventually, free_port, hit, request, staged
 from tests.test_metrics import samples
 
 
@@ -197,36 +197,41 @@ class RestartTests(FleetTestCase):
         self.assertEqual(hit(self.worker), "/before")
 
 
+def stop_under_load(case: SynchronousTestCase, fleet: Fleet, controller: Process) -> None:
+    """A controller that is stopped while it is written to answers what it takes, and keeps what it has answered."""
+    acknowledged: list[int] = []
+    refused: list[int] = []
+    stop = threading.Event()
+
+    def write() -> None:
+        while not stop.is_set():
+            try:
+                answer = fleet.publish({"url": "http://127.0.0.1/"})
+            except OSError:
+                return
+            (acknowledged if answer.status == 200 else refused).append(answer.json().get("version", answer.status))
+
+    writers = [threading.Thread(target=write) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    eventually(lambda: len(acknowledged) > 50)
+    case.assertEqual(controller.stop(), 0)
+    stop.set()
+    for writer in writers:
+        writer.join()
+    case.assertEqual(refused, [])
+    case.assertEqual(len(set(acknowledged)), len(acknowledged))
+    controller.start()
+    case.assertEqual(fleet.current()["version"], max(acknowledged))
+
+
 class ControllerTests(FleetTestCase):
     """A controller under load."""
 
     def test_stop_under_load(self) -> None:
         """SIGTERM: what was accepted is answered, and each answered version is there afterwards (S46)."""
         self.controller.start()
-        acknowledged: list[int] = []
-        refused: list[int] = []
-        stop = threading.Event()
-
-        def write() -> None:
-            while not stop.is_set():
-                try:
-                    answer = self.fleet.publish({"url": "http://127.0.0.1/"})
-                except OSError:
-                    return
-                (acknowledged if answer.status == 200 else refused).append(answer.json().get("version", answer.status))
-
-        writers = [threading.Thread(target=write) for _ in range(4)]
-        for writer in writers:
-            writer.start()
-        eventually(lambda: len(acknowledged) > 50)
-        self.assertEqual(self.controller.stop(), 0)
-        stop.set()
-        for writer in writers:
-            writer.join()
-        self.assertEqual(refused, [])
-        self.assertEqual(len(set(acknowledged)), len(acknowledged))
-        self.controller.start()
-        self.assertEqual(self.fleet.current()["version"], max(acknowledged))
+        stop_under_load(self, self.fleet, self.controller)
 
     def test_two_on_one_database(self) -> None:
         """The second does not start, and says why."""

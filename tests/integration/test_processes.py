@@ -19,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.certificates import make_certificate
 from tests.integration.fleet import ADMIN, AGENT, PATIENCE, Process, children, eventually, request, staged
+from tests.integration.test_end_to_end import stop_under_load
 
 #: How often is published while others poll.
 PUBLISHES = 60
@@ -224,6 +225,10 @@ class FaultTests(Case):
         self.fleet.processes.clear()
         self.writer = self.start()
         self.assertNotEqual(self.front(), pid)
+
+    def test_stop_under_load(self) -> None:
+        """What was accepted is answered, whichever process accepted it."""
+        stop_under_load(self, self.fleet, self.writer)
 
     def test_end(self) -> None:
         """A signal that all of them get ends all in order: what is under way is answered, and streams end whole."""

@@ -77,6 +77,10 @@ class Ledger(Memo):
         """Have it forget what is about an agent."""
         self._forget(self._about.pop(agent_id, set()))
 
+    def mark(self) -> None:
+        """Have it say when it has heard all that it was told until now."""
+        self._fade({}, [])
+
     def _forget(self, ids: set[int]) -> None:
         found = {each: self._lent.pop(each) for each in ids if each in self._lent}
         for number, lent in found.items():

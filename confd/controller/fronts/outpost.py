@@ -18,6 +18,7 @@ from confd.controller.fronts.control import (
     Cut,
     Data,
     Detached,
+    Drain,
     Forgotten,
     FromFront,
     Line,
@@ -121,6 +122,12 @@ class Outpost:
     def forget(self, agent_id: str) -> None:
         """Have it forget what is about an agent."""
         self.ledger.forget(agent_id)
+        self._expect()
+
+    def drain(self) -> None:
+        """Have it take nothing new; once it is settled, all that it has taken is known here."""
+        self.line.say(Drain())
+        self.ledger.mark()
         self._expect()
 
     def settled(self) -> Deferred[None] | None:

@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from confd.controller.configs import Configs
-from confd.controller.fronts.control import Drain, Message, News, Oust, Part, Retired
+from confd.controller.fronts.control import Message, News, Oust, Part, Retired
 from confd.controller.fronts.offspring import Start
 from confd.controller.fronts.outpost import Outpost, Served
 from confd.controller.fronts.wires import Wire
@@ -74,15 +74,17 @@ class Fronts(Service):
             self._backoffs[number] = Backoff(self._random, RESTART_MAX, 0.25)
             self._begin(number)
 
-    def stopService(self) -> None:
-        """Have them take nothing new. They end when this process does, or before if they have nothing left to do."""
+    def stopService(self) -> Deferred[Any]:
+        """Fires when they take nothing new, and all that they have taken is known here; they end with this process."""
         super().stopService()
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
-        self._tell(Drain())
+        for front in self._fronts.values():
+            front.drain()
         # One that hangs would be waited for.
         self._clock.callLater(self._served.site.limits.drain_seconds, self._kill)
+        return self.settled()
 
     def announce(self, encoded: Encoded) -> None:
         """Something is newly in force."""

@@ -388,6 +388,27 @@ class ConnectionTests(BranchCase):
         self.assertEqual([each.headers.get("connection") for each in known.replies()], [None, "close"])
         self.successResultOf(drained)
 
+    def test_drain_waits(self) -> None:
+        """What a front has accepted before it heard of the end is answered, too."""
+        child, caller = self.branch.children[0], self.branch.caller()
+        child.stop()
+        caller.send(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+        stopped = self.branch.fronts.stopService()
+        self.branch.turn()
+        self.assertNoResult(stopped)
+        child.go_on()
+        self.branch.turn()
+        self.successResultOf(stopped)
+        self.assertEqual([each.status for each in caller.replies()], [200])
+
+    def test_hung_at_the_end_at_once(self) -> None:
+        """One that does not say that it heard of the end is not waited for."""
+        self.branch.children[0].stop()
+        stopped = self.branch.fronts.stopService()
+        self.branch.wait(PROMPT + 1)
+        self.successResultOf(stopped)
+        self.assertEqual(len(self.branch.children), 1)
+
 
 class StreamTests(BranchCase):
     """Streams over a front."""
