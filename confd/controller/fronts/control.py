@@ -135,10 +135,10 @@ class Rest(Message):
 
 
 class Remember(Message):
-    """Whoever sends these bytes from this source, and nothing else is under way, is given an answer."""
+    """Whoever sends these bytes from this address while nothing else is under way is given an answer."""
 
     id: int
-    source: str
+    host: str
     request: bytes
     template: bytes
 

@@ -103,9 +103,9 @@ class Exchange(ServerFactory):
         """A client is gone."""
         self._clients.pop(number, None)
 
-    def remembered(self, source: str, request: bytes) -> bytes | None:
+    def remembered(self, host: str, request: bytes) -> bytes | None:
         """The template of what these bytes are answered, if that is known; it counts as given."""
-        found = self._answers.get((source, request))
+        found = self._answers.get((host, request))
         if found is None:
             return None
         self._counts[found[0]] += 1
@@ -118,7 +118,7 @@ class Exchange(ServerFactory):
             act(client)
 
     def _remember(self, it: Remember) -> None:
-        key = it.source, it.request
+        key = it.host, it.request
         self._answers[key] = it.id, self._templates.setdefault(it.template, it.template)
         self._asked[it.id] = key
 

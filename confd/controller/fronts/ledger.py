@@ -18,12 +18,12 @@ class _Lent:
     """
     An entry that a front has.
 
-    @ivar source: of the connections on which it is given.
+    @ivar host: the address from which those come to whom it is given.
     @ivar caller: where requests on them come from, by what they tell of the way.
     """
 
     entry: Entry
-    source: str
+    host: str
     caller: str
     request: bytes
     about: str
@@ -33,7 +33,7 @@ class _Lent:
 class Ledger(Memo):
     """
     The memo of a front, as the writer keeps it. It answers nothing itself; the front has the answers, and each is good
-    for the source that it was made for alone.
+    for the address that it was made for alone.
 
     @ivar say: tells the front.
     @ivar changed: the number of the last L{Forget}.
@@ -53,16 +53,16 @@ class Ledger(Memo):
         return False
 
     def _keep(self, channel: Any, data: bytes, entry: Entry, about: str) -> None:
-        source = channel.factory.source(channel)
-        if (source, data) in self._ids:
+        host = getattr(channel.getPeer(), "host", "")
+        if (host, data) in self._ids:
             # Several asked for it before the front had it.
             return
-        lent = _Lent(self._place(data, entry), source, channel.factory.source(channel, entry.hops), data, about)
+        lent = _Lent(self._place(data, entry), host, channel.factory.source(channel, entry.hops), data, about)
         self._last += 1
-        self._lent[self._last], self._ids[source, data] = lent, self._last
+        self._lent[self._last], self._ids[host, data] = lent, self._last
         if about:
             self._about[about].add(self._last)
-        self._say(Remember(self._last, source, data, lent.entry.template))
+        self._say(Remember(self._last, host, data, lent.entry.template))
 
     def clear(self) -> None:
         """Have the front forget all."""
@@ -84,7 +84,7 @@ class Ledger(Memo):
     def _forget(self, ids: set[int]) -> None:
         found = {each: self._lent.pop(each) for each in ids if each in self._lent}
         for number, lent in found.items():
-            del self._ids[lent.source, lent.request]
+            del self._ids[lent.host, lent.request]
             self._about.get(lent.about, set()).discard(number)
             self._release(lent.request)
         if found:

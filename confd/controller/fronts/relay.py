@@ -17,7 +17,6 @@ from zope.interface import implementer
 
 from confd.controller.fronts.control import ENOUGH, WINDOW, Closed, Data, Detached, Handed, Opened, Taken, pieces
 from confd.web.memo import fill
-from confd.web.throttle import source_of
 
 if TYPE_CHECKING:
     from confd.controller.fronts.exchange import Exchange
@@ -39,7 +38,7 @@ class Client(TimeoutMixin, Protocol):
         @param number: what it is called there.
         """
         self._exchange, self._number = exchange, number
-        self._source = ""
+        self._host = ""
         self._resting, self._known, self._ending = True, False, False
         self._stalled = self._paused = False
         #: Bytes that the writer was sent since it knows of it; of these, that it has not taken; bytes of its own that
@@ -59,9 +58,9 @@ class Client(TimeoutMixin, Protocol):
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
         peer = self.transport.getPeer()
-        self._source = source_of(peer)
+        self._host = getattr(peer, "host", "")
         self.transport.registerProducer(self, True)
-        self._exchange.say(Opened(self._number, getattr(peer, "host", ""), getattr(peer, "port", 0)))
+        self._exchange.say(Opened(self._number, self._host, getattr(peer, "port", 0)))
         self.setTimeout(self._exchange.idle_seconds)
 
     def dataReceived(self, data: bytes) -> None:
@@ -69,7 +68,7 @@ class Client(TimeoutMixin, Protocol):
         if self._ending or self._reader is not None:
             return
         if self._resting:
-            template = self._exchange.remembered(self._source, data)
+            template = self._exchange.remembered(self._host, data)
             if template is not None:
                 self._detach()
                 self.transport.write(fill(template))

@@ -264,8 +264,14 @@ class PollTests(BranchCase):
         self.renew()
         self.assertEqual(self.poll(caller), 401)
 
+    def test_neighbour(self) -> None:
+        """Nor for another address of the same source: one of them may be a proxy that is trusted."""
+        for host in ("127.0.0.1", "127.0.0.2"):
+            self.poll(self.branch.caller(IPv4Address("TCP", host, 1)))
+        self.assertEqual(self.remembered(), 2)
+
     def test_other_source(self) -> None:
-        """An answer is good for the source that it was made for."""
+        """An answer is good for the address that it was made for."""
         self.poll(self.branch.caller())
         self.poll(self.branch.caller(IPv4Address("TCP", "192.0.2.7", 1)))
         self.assertEqual(self.remembered(), 2)
