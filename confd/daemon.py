@@ -91,16 +91,20 @@ def make_daemon(
     # The notifier is the last to start: by then all ports are open.
     for child in (*children, Notifier(reactor, os.environ)):
         child.setServiceParent(daemon)
-    settle()
-    if collections:
-        gc.set_threshold(*collections)
+    settle(collections)
     return daemon
 
 
-def settle() -> None:
-    """What is there by now stays for good, and is never walked over again in search of garbage."""
+def settle(collections: Sequence[int]) -> None:
+    """
+    What is there by now stays for good, and is never walked over in search of garbage.
+
+    @param collections: see L{make_daemon}.
+    """
     gc.collect()
     gc.freeze()
+    if collections:
+        gc.set_threshold(*collections)
 
 
 class Daemon(MultiService):

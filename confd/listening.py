@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IProtocolFactory
 from confd.daemon import in_threads_of
 from confd.model import StartError
 from confd.renewal import Renewed
+from confd.sharing import share
 from confd.tls import is_tls, server_endpoint
 
 #: Seconds for which what was sent to a peer may stay unconfirmed.
@@ -115,9 +116,7 @@ class Listener(StreamServerEndpointService):
             raise StartError(f"{self._setting}: cannot listen on {self._described}: {said}.") from None
 
     def _listening(self, port: Any) -> Any:
-        self.port = port
-        if self._shared:
-            share(port)
+        self.port = share(port) if self._shared else port
         _give_up_on_the_vanished(port)
         return port
 
@@ -131,33 +130,6 @@ def _give_up_on_the_vanished(port: Any) -> None:
     listening = getattr(port, "socket", None)
     if listening is not None and listening.family in (socket.AF_INET, socket.AF_INET6):
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED * 1000)
-
-
-#: Connections that a process accepts at once where others accept from the same socket, and seconds until it accepts
-#: more: without that the first to wake up has all of those that come together, for as long as they last.
-FAIR, TURN = 8, 0.001
-
-
-class _Fair:
-    """A port that leaves connections to others."""
-
-    #: Twisted sets it anew each time, and has no other place for it.
-    numberAccepts = property(lambda port: FAIR, lambda port, wanted: None)
-
-    def doRead(self: Any) -> None:
-        """Accept some."""
-        super().doRead()  # type: ignore[misc]
-        self.stopReading()
-        self.reactor.callLater(TURN, self._go_on)
-
-    def _go_on(self: Any) -> None:
-        if self.connected:
-            self.startReading()
-
-
-def share(port: Any) -> None:
-    """Let a port leave connections to others that accept from its socket, too."""
-    port.__class__ = type(type(port).__name__, (_Fair, type(port)), {})
 
 
 def _with_backlog(endpoint: str) -> str:

@@ -26,7 +26,7 @@ FLOORS: tuple[dict[str, str], ...] = (
     {"client": "http bodies heads client tls", "web": "web.*", "brokers": "brokers.*"},
     {"controller": "controller.*", "agent": "agent.*", "worker": "worker.*"},
     {
-        "roots": "parsers options settings logs systemd daemon listening brokerage dev ctl.* testing.*"
+        "roots": "parsers options settings logs systemd sharing daemon listening brokerage dev ctl.* testing.*"
         " controller.fronts.front *.tap *.assembly *.making"
     },
 )

@@ -12,8 +12,9 @@ from twisted.internet.tcp import Port
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.listening import FAIR, RESERVED, TURN, Listener, share
+from confd.listening import RESERVED, Listener
 from confd.model import StartError
+from confd.sharing import FAIR, TURN, share
 
 
 class Refusing(MemoryReactorClock):

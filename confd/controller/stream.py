@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -93,13 +93,6 @@ class Fanout(Service):
         for namespace in self._streams.namespaces():
             for reader in self._streams.of(namespace):
                 if reader.agent_id == agent_id:
-                    reader.end()
-
-    def oust(self, callers: Collection[str]) -> None:
-        """End the streams of some identities: they have to show once more who they are."""
-        for namespace in self._streams.namespaces():
-            for reader in self._streams.of(namespace):
-                if reader.caller in callers:
                     reader.end()
 
     def announce(self, shown: Shown) -> None:
@@ -217,7 +210,7 @@ class Reader(EventStream):
 
     @property
     def caller(self) -> str:
-        """The name of the identity whose stream it is."""
+        """The name of whoever reads it."""
         return str(self._request.caller)
 
     @property

@@ -19,7 +19,7 @@ class Places:
         """
         @param most: at the same time.
         @param from_one: of these, from one source other than this machine; 0 sets no limit.
-        @param refused: counts those for which there was none, by the limit: C{all}, C{address}.
+        @param refused: counts those that got none.
         """
         self._most, self._from_one, self._refused = most, from_one, refused
         self._sources: Counter[str] = Counter()
@@ -30,11 +30,11 @@ class Places:
     def __len__(self) -> int:
         return self._taken
 
-    def take(self, source: str, for_many: bool = False) -> bool:
+    def take(self, source: str, many: bool = False) -> bool:
         """
         Whether there is one for a connection from a source; to be freed then.
 
-        @param for_many: whether this one speaks for others, as a proxy does.
+        @param many: whether that is many callers in one.
         """
         if self._taken >= self._most:
             self._refused["all"] += 1
@@ -43,8 +43,7 @@ class Places:
             self._full = True
             return False
         self._full = False
-        limited = self._from_one and not (source == HERE or for_many)
-        if limited and self._sources[source] >= self._from_one:
+        if self._from_one and not (many or source == HERE) and self._sources[source] >= self._from_one:
             self._refused["address"] += 1
             self.log.debug(
                 "a connection is refused: {limit} are open from {source}", limit=self._from_one, source=source

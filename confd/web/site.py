@@ -224,11 +224,15 @@ class BoundedSite(Site):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """A channel, or none where there are too many: the connection is then closed."""
-        return self._channel(addr, source_of(addr)) if self.admit(addr) else None
+        return self._channel(addr) if self.take_place(addr) else None
 
-    def admit(self, addr: IAddress | None) -> bool:
-        """Whether there is a place for a connection; to be freed then, by its L{source_of}."""
+    def take_place(self, addr: IAddress | None) -> bool:
+        """Whether there is room for one more connection, wherever it is held; it is taken then."""
         return self.places.take(source_of(addr), self.proxies.trusts(addr))
+
+    def free_place(self, addr: IAddress | None) -> None:
+        """A connection that took a place is gone."""
+        self.places.free(source_of(addr))
 
     def relayed(self, addr: IAddress | None, relay: Any) -> Any:
         """
@@ -236,13 +240,13 @@ class BoundedSite(Site):
 
         @param relay: see L{BoundedChannel.relay}.
         """
-        channel = self._channel(addr, source_of(addr))
+        channel = self._channel(addr)
         channel.relay = relay
         return channel
 
-    def _channel(self, addr: IAddress | None, source: str) -> Any:
+    def _channel(self, addr: IAddress | None) -> Any:
         channel = super().buildProtocol(addr)
-        self._channels[channel] = source
+        self._channels[channel] = source_of(addr)
         return channel
 
     def getResourceFor(self, request: Any) -> IResource:

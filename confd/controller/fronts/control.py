@@ -157,7 +157,6 @@ class Handed(Message):
     namespace: str
     order: tuple[int, int]
     agent_id: str
-    caller: str
     chunked: bool
 
 
@@ -182,19 +181,13 @@ class Part(Message):
     agent_id: str
 
 
-class Oust(Message):
-    """End the streams of these identities: their passwords are others now."""
-
-    callers: list[str]
-
-
 class Drain(Message):
     """Take no more connections, and end those that wait for nothing."""
 
 
 FromFront = Data | Taken | Opened | Closed | Detached | Answered | Forgotten | Logged
 FromWriter = (
-    Setup | Data | Taken | Lose | Shut | Cut | Rest | Remember | Forget | Handed | News | Retired | Part | Oust | Drain
+    Setup | Data | Taken | Lose | Shut | Cut | Rest | Remember | Forget | Handed | News | Retired | Part | Drain
 )
 
 _ENCODER = msgspec.msgpack.Encoder()

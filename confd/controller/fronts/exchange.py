@@ -21,7 +21,6 @@ from confd.controller.fronts.control import (
     Lose,
     Message,
     News,
-    Oust,
     Part,
     Remember,
     Rest,
@@ -80,7 +79,6 @@ class Exchange(ServerFactory):
             News: self._in_force,
             Retired: self._retired,
             Part: lambda it: self.fanout.part(it.agent_id),
-            Oust: lambda it: self.fanout.oust(it.callers),
             Drain: lambda it: self._drain(),
         }
 

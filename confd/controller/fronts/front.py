@@ -28,8 +28,9 @@ from zope.interface import provider
 
 from confd.controller.fronts.control import FromWriter, Line, Logged, Message, Setup
 from confd.controller.fronts.exchange import Exchange
-from confd.daemon import in_threads_of, settle
-from confd.listening import room_for, share
+from confd.daemon import RARELY, in_threads_of, settle
+from confd.listening import room_for
+from confd.sharing import share
 from confd.timing import use_monotonic_clock
 from confd.tls import is_tls, serving
 
@@ -68,10 +69,9 @@ class Front:
             certificate.startService()
             factory = TLSMemoryBIOFactory(creator, False, exchange)
         exchange.start()
-        self._port = self._reactor.adoptStreamPort(PORT, setup.family, factory)
-        share(self._port)
+        self._port = share(self._reactor.adoptStreamPort(PORT, setup.family, factory))
         os.close(PORT)
-        settle()
+        settle(RARELY)
 
     def _stop_listening(self) -> None:
         # Without what Twisted does besides: a socket's name in the file system is the writer's.

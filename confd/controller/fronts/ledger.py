@@ -19,12 +19,12 @@ class _Lent:
     An entry that a front has.
 
     @ivar host: the address from which those come to whom it is given.
-    @ivar caller: where requests on them come from, by what they tell of the way.
+    @ivar source: where requests on their connections come from, by what they tell of the way.
     """
 
     entry: Entry
     host: str
-    caller: str
+    source: str
     request: bytes
     about: str
 
@@ -112,7 +112,7 @@ class Ledger(Memo):
                 continue
             self.answered += times
             traffic.count(b"GET", lent.entry.route, lent.entry.status, 0.0, times)
-            if not (lent.entry.good(lent.caller) and lent.entry.again()):
+            if not (lent.entry.good(lent.source) and lent.entry.again()):
                 wrong.add(number)
         self._forget(wrong)
 

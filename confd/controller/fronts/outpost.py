@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from attrs import frozen
@@ -33,7 +33,6 @@ from confd.controller.fronts.ledger import Ledger
 from confd.controller.fronts.wires import Wire
 from confd.tls import is_tls
 from confd.web.site import BoundedSite
-from confd.web.throttle import source_of
 
 #: Seconds in which a front has to say that it forgot something; and to say anything at all, which it does each second.
 PROMPT, PATIENCE = 1.5, 20.0
@@ -74,7 +73,8 @@ class Outpost:
         self.line = Line(FromFront, self._hear, self.kill)
         self.ledger = Ledger(say=self.line.say)
         self.kill_process: Callable[[], None] | None = None
-        self.readers: set[int] = set()
+        #: By whom each stream is read.
+        self.readers: dict[int, str] = {}
         self._peers: dict[int, IAddress] = {}
         self._wires: dict[int, Wire] = {}
         self._forgotten = 0
@@ -124,6 +124,13 @@ class Outpost:
         self.ledger.forget(agent_id)
         self._expect()
 
+    def cut(self, callers: Collection[str]) -> None:
+        """End the streams of these callers, and have it forget all answers."""
+        for number, caller in self.readers.items():
+            if caller in callers:
+                self.line.say(Cut(number))
+        self.clear()
+
     def drain(self) -> None:
         """Have it take nothing new; once it is settled, all that it has taken is known here."""
         self.line.say(Drain())
@@ -153,7 +160,7 @@ class Outpost:
         for wire in list(self._wires.values()):
             wire.lost(ConnectionLost())
         for peer in self._peers.values():
-            self._served.site.places.free(source_of(peer))
+            self._served.site.free_place(peer)
         waiting, self._waiting = self._waiting, []
         for _, settled in waiting:
             settled.callback(None)
@@ -173,17 +180,17 @@ class Outpost:
     def _opened(self, it: Opened) -> None:
         kind = IPv6Address if ":" in it.host else IPv4Address
         peer: IAddress = kind("TCP", it.host, it.port) if it.host else UNIXAddress(None)
-        if self._served.site.admit(peer):
+        if self._served.site.take_place(peer):
             self._peers[it.number] = peer
         else:
             self.line.say(Cut(it.number))
 
     def _closed(self, it: Closed) -> None:
         peer = self._peers.pop(it.number, None)
-        self.readers.discard(it.number)
+        self.readers.pop(it.number, None)
         self._detached(it)
         if peer is not None:
-            self._served.site.places.free(source_of(peer))
+            self._served.site.free_place(peer)
 
     def _detached(self, it: Closed | Detached) -> None:
         wire = self._wires.pop(it.number, None)
@@ -207,9 +214,9 @@ class Outpost:
         wire.begin(served.site.relayed(peer, wire))
         return wire
 
-    def _handed(self, number: int) -> None:
+    def _handed(self, number: int, caller: str) -> None:
         del self._wires[number]
-        self.readers.add(number)
+        self.readers[number] = caller
 
     def _taken(self, it: Taken) -> None:
         wire = self._wires.get(it.number)

@@ -134,7 +134,7 @@ class Client(TimeoutMixin, Protocol):
 
     def read(self, handed: Handed) -> None:
         """Go on with a stream."""
-        rest = RestOfStream(self, handed.caller, handed.chunked)
+        rest = RestOfStream(self, handed.chunked)
         self._reader = self._exchange.fanout.adopt(rest, handed.namespace, handed.order, handed.agent_id)
         self._reader.done.addCallback(lambda _: rest.finish())
         if self._stalled:
@@ -189,10 +189,10 @@ class Client(TimeoutMixin, Protocol):
 class RestOfStream:
     """What a stream asks of its request, once the head of the answer is out."""
 
-    __slots__ = ("_client", "caller", "chunked")
+    __slots__ = ("_client", "chunked")
 
-    def __init__(self, client: Client, caller: str, chunked: bool) -> None:
-        self._client, self.caller, self.chunked = client, caller, chunked
+    def __init__(self, client: Client, chunked: bool) -> None:
+        self._client, self.chunked = client, chunked
 
     @property
     def channel(self) -> Client:

@@ -56,13 +56,13 @@ class Wire:
         host: IAddress,
         memo: Ledger | None,
         secure: bool,
-        handed: Callable[[int], None],
+        handed: Callable[[int, str], None],
     ) -> None:
         """
         @param number: of the connection.
         @param say: tells its front.
         @param secure: whether the front speaks TLS with the client.
-        @param handed: told the number once its front goes on with it alone.
+        @param handed: told the number and the caller once its front goes on with a stream alone.
         """
         self.secure, self._handed = secure, handed
         self._number, self._say, self._peer, self._host, self.memo = number, say, peer, host, memo
@@ -114,10 +114,8 @@ class Wire:
     def hand_over(self, reader: Reader) -> None:
         """Let the front go on with a stream, as it stands, unless it has ended."""
         if not (self.disconnecting or reader.done.called):
-            self._say(
-                Handed(self._number, reader.namespace, reader.order, reader.agent_id, reader.caller, reader.chunked)
-            )
-            self._handed(self._number)
+            self._say(Handed(self._number, reader.namespace, reader.order, reader.agent_id, reader.chunked))
+            self._handed(self._number, reader.caller)
             self.lost()
 
     def write(self, data: bytes) -> None:

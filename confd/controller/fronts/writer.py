@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from confd.controller.configs import Configs
-from confd.controller.fronts.control import Message, News, Oust, Part, Retired
+from confd.controller.fronts.control import Message, News, Part, Retired
 from confd.controller.fronts.offspring import Start
 from confd.controller.fronts.outpost import Outpost, Served
 from confd.controller.fronts.wires import Wire
@@ -107,9 +107,9 @@ class Fronts(Service):
             front.forget(agent_id)
 
     def cut(self, callers: Collection[str]) -> None:
-        """These identities have other passwords now."""
-        self._tell(Oust(list(callers)))
-        self._clear()
+        """The passwords of these callers are others now: see L{BoundedSite.cut}."""
+        for front in self._fronts.values():
+            front.cut(callers)
 
     def settled(self) -> Deferred[Any]:
         """Fires when no front gives an answer that was made wrong before."""

@@ -47,7 +47,7 @@ class WireTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.said: list[Message] = []
-        self.wire = Wire(7, self.said.append, ELSEWHERE, LOOPBACK, None, False, self.said.append)  # type: ignore[arg-type]
+        self.wire = Wire(7, self.said.append, ELSEWHERE, LOOPBACK, None, False, print)  # type: ignore[arg-type]
         self.producer = Heard()
         self.wire.registerProducer(self.producer, True)
 
@@ -110,7 +110,7 @@ class WireTests(SynchronousTestCase):
         """A channel knows whether TLS is spoken at the other end."""
         site: BoundedSite = House(started=False).site
         for secure in (False, True):
-            wire = Wire(1, self.said.append, ELSEWHERE, LOOPBACK, None, secure, self.said.append)  # type: ignore[arg-type]
+            wire = Wire(1, self.said.append, ELSEWHERE, LOOPBACK, None, secure, print)  # type: ignore[arg-type]
             channel = site.relayed(ELSEWHERE, wire)
             wire.begin(channel)
             self.assertEqual(channel.isSecure(), secure)
