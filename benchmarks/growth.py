@@ -16,7 +16,7 @@ from benchmarks import fanout, proof
 from benchmarks.contest import authorization, scratch, tag_of
 from benchmarks.crowd import Crowd
 from benchmarks.findings import Bar, Finding, Scale, main, say
-from benchmarks.host import on_core, processor_time
+from benchmarks.host import on_core
 from benchmarks.load import Target, as_fast_as_it_goes
 from benchmarks.plots import Chart
 from confd import wire
@@ -68,18 +68,16 @@ def publishes(fleet: Fleet, scale: Scale) -> float:
 
 def reports(fleet: Fleet, scale: Scale) -> float:
     """Microseconds of processor time of a report."""
-    pid = fleet.processes[0].pid
-    with on_core(-1):
-        crowd = proof.Crowd.start(fleet.port, min(CONNECTIONS, scale.agents[0]))
+    connections = min(CONNECTIONS, scale.agents[0])
+    players = proof.reporters(fleet, connections)
     try:
-        before = processor_time(pid)
-        answers = crowd.flood(CONNECTIONS, max(1.0, scale.seconds))
-        return 1e6 * (processor_time(pid) - before) / max(1, answers.get("200", 0))
+        statuses, spent = proof.flood(players, fleet.processes[0], connections, max(1.0, scale.seconds))
+        return 1e6 * spent / max(1, statuses.get("200", 0))
     finally:
-        crowd.stop()
+        players.stop()
 
 
-_LOOKS: dict[str, Callable[[Fleet, Scale], float]] = {
+LOOKS: dict[str, Callable[[Fleet, Scale], float]] = {
     "poll, us of CPU": polls,
     "publish to last, ms": publishes,
     "report, us of CPU": reports,
@@ -93,11 +91,11 @@ def measure(scale: Scale) -> Finding:
     for number in range(max(1, scale.times // 2)):
         for size in sizes:
             with grown(*size) as fleet:
-                found[size].append([look(fleet, scale) for look in _LOOKS.values()])
+                found[size].append([look(fleet, scale) for look in LOOKS.values()])
             say(f"  {size[0]} agents, {size[1]} versions, {number + 1}: {found[size][-1]}")
     middles = {size: [median(each) for each in zip(*runs, strict=True)] for size, runs in found.items()}
     table = [
-        {"known agents": agents, "versions": versions} | dict(zip(_LOOKS, middles[agents, versions], strict=True))
+        {"known agents": agents, "versions": versions} | dict(zip(LOOKS, middles[agents, versions], strict=True))
         for agents, versions in sizes
     ]
     few, many = middles[sizes[0]], middles[sizes[-1]]
@@ -105,14 +103,14 @@ def measure(scale: Scale) -> Finding:
         "growth",
         "What more agents and more versions cost",
         table,
-        [Bar(f"{name}: most by least", many[at] / few[at], 1.2, least=False) for at, name in enumerate(_LOOKS)],
+        [Bar(f"{name}: most by least", many[at] / few[at], 1.2, least=False) for at, name in enumerate(LOOKS)],
         [
             Chart(
                 name,
                 [(f"{agents} agents, {versions}", middles[agents, versions][at]) for agents, versions in sizes],
                 ("",),
             )
-            for at, name in enumerate(_LOOKS)
+            for at, name in enumerate(LOOKS)
         ],
     )
 

@@ -108,16 +108,11 @@ def prove(agents: int, rounds: int, flood_seconds: float = FLOOD_SECONDS) -> Pro
     with controller("--default-poll-interval", "300") as (fleet, process):
         with on_core(0):
             process.start()
-        crowd = Players("benchmarks.reporters")
+        crowd = reporters(fleet, agents)
         try:
-            with on_core(-1):
-                crowd.begin(["--controller", f"127.0.0.1:{fleet.port}", "--agents", str(agents)], agents)
             # The first one warms up.
             told = [_publish(fleet, number) for number in range(rounds + 1)][1:]
-            before = processor_time(process.pid)
-            crowd.order(flood=min(FLOOD, agents), seconds=flood_seconds)
-            statuses: dict[str, int] = crowd.hear()["statuses"]
-            spent = processor_time(process.pid) - before
+            statuses, spent = flood(crowd, process, min(FLOOD, agents), flood_seconds)
         finally:
             crowd.stop()
     times = [took for took, _ in told]
@@ -131,6 +126,27 @@ def prove(agents: int, rounds: int, flood_seconds: float = FLOOD_SECONDS) -> Pro
         cpu=1e6 * spent / sum(statuses.values()),
         refused=sum(count for status, count in statuses.items() if status != "200"),
     )
+
+
+def reporters(fleet: Fleet, agents: int) -> Players:
+    """So many agents that report, on the last core; to be stopped."""
+    players = Players("benchmarks.reporters")
+    with on_core(-1):
+        players.begin(["--controller", f"127.0.0.1:{fleet.port}", "--agents", str(agents)], agents)
+    return players
+
+
+def flood(players: Players, controller: Process, connections: int, seconds: float) -> tuple[dict[str, int], float]:
+    """
+    Have agents report without a pause.
+
+    @return: how often they were answered with each status, and the processor time in seconds that it took the
+        controller.
+    """
+    before = processor_time(controller.pid)
+    players.order(flood=connections, seconds=seconds)
+    statuses: dict[str, int] = players.hear()["statuses"]
+    return statuses, processor_time(controller.pid) - before
 
 
 def _publish(fleet: Fleet, number: int) -> tuple[float, Any]:
