@@ -59,6 +59,7 @@ class Row:
     @ivar quick: whether it is one of those that run with all other tests.
     @ivar strategy: of the agents.
     @ivar agents: how many there are.
+    @ivar options: of the controller.
     @ivar most: seconds after which a round is given up.
     @ivar why_not: why it cannot run anywhere yet.
     """
@@ -73,6 +74,7 @@ class Row:
     quick: bool = False
     strategy: str = "POLLER"
     agents: int = 1
+    options: tuple[str, ...] = ()
     most: int = 180
     why_not: str | None = None
 

@@ -57,7 +57,8 @@ class Suite:
         folder = Path(tempfile.mkdtemp(prefix="confd-faults-"))
         names = tuple(f"agent-{each}" for each in range(row.agents))
         random = Random(f"{self.seed} {row.id} {number}")
-        scene = Scene(folder, row.strategy, random, _broker(row, folder), names=names, slack=self.slack)
+        broker = _broker(row, folder)
+        scene = Scene(folder, row.strategy, random, broker, options=row.options, names=names, slack=self.slack)
         signal.signal(signal.SIGALRM, _give_up)
         signal.alarm(round(row.most * max(1.0, self.slack)))
         found: list[str] = []
