@@ -6,6 +6,7 @@ import os
 import sqlite3
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +86,11 @@ def find_damage(connection: sqlite3.Connection) -> None:
 
 
 def give_way() -> None:
-    """Let this thread have what the others leave of the processor, until it ends: there is no way back."""
+    """Let this thread have what others leave of the processor, until it ends, where it may: there is no way back."""
+    # Elsewhere it would be the whole process; and a sandbox may forbid it.
     if sys.platform == "linux":
-        # Elsewhere it would be the whole process.
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LAST)
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LAST)
 
 
 def identity(path: str) -> tuple[int, int] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from confd.controller.store.connections import (
     make_durable,
 )
 from tests.controller.store.fixtures import connect, damage, make_database, new_path
+from tests.integration.servers import missing
 
 
 class ConnectionTests(SynchronousTestCase):
@@ -70,6 +72,15 @@ class ConnectionTests(SynchronousTestCase):
         with ThreadPoolExecutor(1) as thread:
             self.assertEqual(thread.submit(work).result(), 19 if sys.platform == "linux" else before)
         self.assertEqual(priority(), before)
+
+    def test_may_not_give_way(self) -> None:
+        """As the unit for systemd has it: then it goes on as before."""
+        forbidden = ["strace", "-f", "-qq", "-o", os.devnull, "-e", "inject=setpriority:error=EPERM"]
+        code = "from confd.controller.store.connections import give_way; give_way(); print('went on')"
+        done = subprocess.run([*forbidden, sys.executable, "-c", code], capture_output=True, text=True)
+        self.assertEqual((done.stdout, done.stderr), ("went on\n", ""))
+
+    test_may_not_give_way.skip = missing("strace")  # type: ignore[attr-defined]
 
     def test_damage(self) -> None:
         make_database(self.path)
