@@ -47,6 +47,9 @@ def _signed(
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
     now = datetime.now(UTC)
+    # Python 3.13 takes an authority by RFC 5280 to the letter.
+    of_issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
+    usage = x509.KeyUsage(True, False, False, False, False, authority, authority, False, False)
     return (
         x509.CertificateBuilder()
         .subject_name(name(subject))
@@ -56,6 +59,9 @@ def _signed(
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
         .add_extension(x509.BasicConstraints(authority, None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(of_issuer, critical=False)
+        .add_extension(usage, critical=True)
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
         .sign(issuer_key, hashes.SHA256())
     )
