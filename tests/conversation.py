@@ -26,6 +26,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from confd import jsontext
+from confd.sse import Event, Parser
 from confd.web.edge import Edge
 from confd.web.forwarded import Proxies
 from confd.web.guard import IAuditor, IGuard
@@ -265,6 +266,16 @@ class Conversation:
         lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in sent.items()), "", ""]
         self._methods.append(method)
         self.send("\r\n".join(lines).encode() + (body or b""))
+
+    def events(self) -> list[Event]:
+        """What has come so far of the stream that is the only answer on it."""
+        (reply,) = self.replies()
+        assert reply.status == 200, reply
+        return Parser(1 << 24).feed(reply.body)
+
+    def tags(self) -> list[str]:
+        """The tags of the configurations among these."""
+        return [event.id for event in self.events() if event.name == "config"]
 
     def replies(self) -> list[Reply]:
         """All answers so far, the last of them perhaps not whole yet."""

@@ -17,7 +17,7 @@ from confd.controller.snapshot import Snapshot
 from confd.controller.stream import SLICE, Hub, Reader
 from confd.model import Configuration
 from confd.signing import SigningKey
-from confd.sse import Event, Parser
+from confd.sse import Parser
 from confd.web.eventstream import HEARTBEAT, PATIENCE
 from confd.wire import parse_served
 from tests.agent.fakes import configuration
@@ -49,16 +49,6 @@ class StreamTests(SynchronousTestCase):
         caller.hang_up()
         return self.house.tag()
 
-    def events(self, caller: Conversation) -> list[Event]:
-        """What a reader got so far."""
-        (reply,) = caller.replies()
-        self.assertEqual(reply.status, 200)
-        return Parser(1 << 24).feed(reply.body)
-
-    def tags(self, caller: Conversation) -> list[str]:
-        """The tags of the configurations that it got."""
-        return [event.id for event in self.events(caller) if event.name == "config"]
-
     def test_answer(self) -> None:
         caller = self.listen()
         (reply,) = caller.replies()
@@ -68,25 +58,25 @@ class StreamTests(SynchronousTestCase):
 
     def test_an_event_is_the_body_of_a_poll(self) -> None:
         polled = self.house.caller().get(CONFIG, auth=AGENT)
-        (event,) = self.events(self.listen())
+        (event,) = self.listen().events()
         self.assertEqual((event.name, event.id, event.data), ("config", self.house.tag(), polled.body))
         self.assertEqual(parse_served(event.data).keys, (self.house.store.keys[0].public,))
 
     def test_each_change(self) -> None:
         caller = self.listen()
         published = [self.house.tag(), *(self.publish(number) for number in range(3))]
-        self.assertEqual(self.tags(caller), published)
+        self.assertEqual(caller.tags(), published)
 
     def test_last_event_id(self) -> None:
         """Nothing before the next change for who has the current one, else the current one at once."""
         tag = self.house.tag()
         caller = self.listen(tag)
-        self.assertEqual(self.events(caller), [])
-        self.assertEqual(self.tags(caller), [], "although the headers are there")
+        self.assertEqual(caller.events(), [])
+        self.assertEqual(caller.tags(), [], "although the headers are there")
         newer = self.publish()
-        self.assertEqual(self.tags(caller), [newer])
+        self.assertEqual(caller.tags(), [newer])
         for known in ("", "1", "99999999.1.1", tag, f'"{newer}"', "\xfc".encode().decode("latin-1")):
-            self.assertEqual(self.tags(self.listen(known)), [newer], known)
+            self.assertEqual(self.listen(known).tags(), [newer], known)
 
     def test_who_may_listen(self) -> None:
         caller = self.house.caller()
@@ -106,7 +96,7 @@ class StreamTests(SynchronousTestCase):
         self.house.caller().post("/api/v1/namespaces", json={"name": "b", "config": {"url": "http://b/"}}, auth=ADMIN)
         ours, theirs = self.listen(), self.listen(query="?namespace=b")
         self.publish()
-        self.assertEqual(([tag[-1] for tag in self.tags(ours)], len(self.tags(theirs))), (["1", "2"], 1))
+        self.assertEqual(([tag[-1] for tag in ours.tags()], len(theirs.tags())), (["1", "2"], 1))
 
     def test_an_agent_that_listens_is_alive(self) -> None:
         agent_id = self.house.join()
@@ -116,12 +106,12 @@ class StreamTests(SynchronousTestCase):
     def test_heartbeats(self) -> None:
         caller = self.listen(self.house.tag())
         self.house.clock.advance(HEARTBEAT - 0.1)
-        self.assertEqual(self.events(caller), [])
+        self.assertEqual(caller.events(), [])
         self.house.clock.advance(0.1)
         first = self.house.tag()
         second = self.publish()
         self.house.clock.advance(HEARTBEAT)
-        beats = [event.data.decode() for event in self.events(caller) if event.name == "heartbeat"]
+        beats = [event.data.decode() for event in caller.events() if event.name == "heartbeat"]
         self.assertEqual(beats, [first, second])
 
     def test_a_stream_is_small(self) -> None:
@@ -142,26 +132,26 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(len(self.house.hub), 1)
         self.assertEqual(len(self.house.clock.getDelayedCalls()), timers)
         tag = self.publish()
-        self.assertEqual(self.tags(callers[4])[-1], tag)
+        self.assertEqual(callers[4].tags()[-1], tag)
 
     def test_a_slow_reader_is_owed_the_newest_only(self) -> None:
         caller, other = self.listen(), self.listen()
         caller.wire.stall()
         second, *_, last = [self.publish(number) for number in range(20)]
-        self.assertEqual(len(self.tags(other)), 21)
+        self.assertEqual(len(other.tags()), 21)
         self.assertLess(len(caller.wire.unsent), 1024, "nothing is queued for it")
         caller.wire.flow()
-        self.assertEqual(self.tags(caller)[1:], [second, last])
+        self.assertEqual(caller.tags()[1:], [second, last])
         self.house.clock.advance(60)
         self.assertFalse(caller.closed)
-        self.assertEqual(self.tags(caller)[1:], [second, last])
+        self.assertEqual(caller.tags()[1:], [second, last])
 
     def test_a_reader_that_was_slow_and_missed_nothing(self) -> None:
         caller = self.listen(self.house.tag())
         caller.wire.stall()
         self.house.clock.advance(HEARTBEAT)
         caller.wire.flow()
-        self.assertEqual(self.tags(caller), [])
+        self.assertEqual(caller.tags(), [])
 
     def test_a_reader_that_takes_nothing_is_cut(self) -> None:
         """After 10 seconds, wherever they fall between the heartbeats; no one else is."""
@@ -188,7 +178,7 @@ class StreamTests(SynchronousTestCase):
             caller.wire.flow()
         self.house.clock.advance(60)
         self.assertFalse(caller.closed)
-        self.assertEqual(self.tags(caller)[-1], self.house.tag())
+        self.assertEqual(caller.tags()[-1], self.house.tag())
 
     def test_a_namespace_that_is_retired(self) -> None:
         """Its streams are ended, and the others go on."""
@@ -206,7 +196,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual([caller.replies()[0].whole for caller in doomed], [True] * 3)
         self.assertEqual(len(self.house.hub), 1)
         self.house.clock.advance(HEARTBEAT)
-        self.assertEqual(len([event for event in self.events(other) if event.name == "heartbeat"]), 3)
+        self.assertEqual(len([event for event in other.events() if event.name == "heartbeat"]), 3)
 
     def test_stop(self) -> None:
         """All streams end in order, those that take nothing are cut, and the site has nothing to wait for."""
@@ -251,9 +241,9 @@ class StreamTests(SynchronousTestCase):
     def test_rotated_keys_are_no_change(self) -> None:
         caller = self.listen()
         self.assertEqual(self.house.caller().post("/api/v1/signing-key/rotate", auth=ADMIN).status, 200)
-        self.assertEqual(len(self.events(caller)), 1)
+        self.assertEqual(len(caller.events()), 1)
         self.publish()
-        keys = parse_served(self.events(caller)[-1].data).keys
+        keys = parse_served(caller.events()[-1].data).keys
         self.assertEqual(keys, tuple(key.public for key in self.house.store.keys))
 
 

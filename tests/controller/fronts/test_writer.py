@@ -14,7 +14,6 @@ from confd.controller.fronts.control import Forget, Remember
 from confd.controller.fronts.outpost import PATIENCE, PROMPT
 from confd.jsontext import document
 from confd.metrics import Metrics
-from confd.sse import Event, Parser
 from confd.testing.examples import a_draft
 from confd.web.eventstream import HEARTBEAT
 from confd.web.eventstream import PATIENCE as UNREAD
@@ -407,16 +406,6 @@ class StreamTests(BranchCase):
         self.branch.turn()
         return caller
 
-    def events(self, caller: Conversation) -> list[Event]:
-        """What a reader got so far."""
-        (reply,) = caller.replies()
-        self.assertEqual(reply.status, 200)
-        return Parser(1 << 24).feed(reply.body)
-
-    def tags(self, caller: Conversation) -> list[str]:
-        """The tags of the configurations that it got."""
-        return [event.id for event in self.events(caller) if event.name == "config"]
-
     def test_handed_over(self) -> None:
         """The front goes on with it, and the writer has no request of it any more."""
         caller = self.listen()
@@ -430,9 +419,9 @@ class StreamTests(BranchCase):
             self.publish()
             self.branch.turn()
             tags.append(self.house.tag())
-        self.assertEqual(self.tags(caller), tags)
+        self.assertEqual(caller.tags(), tags)
         self.branch.wait(HEARTBEAT)
-        self.assertEqual([each.data.decode() for each in self.events(caller) if each.name == "heartbeat"][-1], tags[-1])
+        self.assertEqual([each.data.decode() for each in caller.events() if each.name == "heartbeat"][-1], tags[-1])
         caller.hang_up()
         self.branch.turn()
         self.assertEqual((len(self.house.hub), len(self.branch.children[-1].exchange.fanout)), (0, 0))
@@ -445,7 +434,7 @@ class StreamTests(BranchCase):
         self.publish()
         self.branch.children[0].go_on()
         self.branch.turn()
-        self.assertEqual([each.split(".")[-1] for each in self.tags(caller)], ["1", "2"])
+        self.assertEqual([each.split(".")[-1] for each in caller.tags()], ["1", "2"])
 
     def test_old_http(self) -> None:
         """A stream that is not chunked ends where its connection does."""
@@ -453,7 +442,7 @@ class StreamTests(BranchCase):
         caller.send(b"GET /api/v1/stream HTTP/1.0\r\nAuthorization: Basic YWdlbnQ6c2VjcmV0MTIz\r\n\r\n")
         self.publish()
         self.branch.turn()
-        self.assertEqual(len(self.tags(caller)), 2)
+        self.assertEqual(len(caller.tags()), 2)
         self.branch.fronts.stopService()
         self.branch.turn()
         self.assertTrue(caller.closed)
@@ -489,10 +478,10 @@ class StreamTests(BranchCase):
         for _ in range(3):
             self.publish()
             self.branch.turn()
-        self.assertEqual(len(self.tags(quick)), 4)
+        self.assertEqual(len(quick.tags()), 4)
         slow.wire.flow()
         self.branch.turn()
-        self.assertEqual([each.split(".")[-1] for each in self.tags(slow)], ["1", "2", "4"])
+        self.assertEqual([each.split(".")[-1] for each in slow.tags()], ["1", "2", "4"])
         slow.wire.stall()
         self.publish()
         self.branch.turn()
