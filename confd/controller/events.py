@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
@@ -16,8 +15,7 @@ from confd.controller.snapshot import Snapshot
 from confd.controller.topic import CONFIG, CONVERGENCE, Topic, Watcher, config_event
 from confd.interfaces import IConfigStore
 from confd.model import TooMany, Unavailable
-from confd.timing import Periodic
-from confd.web.eventstream import HEARTBEAT, Streams
+from confd.web.eventstream import StreamService
 
 #: Who may watch at the same time; a fleet listens to the stream of configurations, which is made for it.
 MOST_WATCHERS = 100
@@ -25,7 +23,7 @@ MOST_WATCHERS = 100
 _HEARTBEAT = sse.frame("heartbeat", b"{}")
 
 
-class Events(Service):
+class Events(StreamService):
     """All who watch. What nobody watches costs next to nothing."""
 
     def __init__(
@@ -40,31 +38,21 @@ class Events(Service):
         """
         @param clock: monotonic.
         """
+        super().__init__(clock)
         self._store, self._snapshot, self._registry, self._convergence = store, snapshot, registry, convergence
-        self._streams = Streams(clock)
         self._topics: dict[str, Topic] = {}
         self._in_force: dict[str, bytes] = {}
-        self._beat = Periodic(clock, self._heartbeat, lambda: HEARTBEAT)
         configs.publications.add(self._published)
         configs.retirements.add(self._retired)
         registry.changes.add(self._agent_changed)
         convergence.changes.add(self._convergence_changed)
 
-    def __len__(self) -> int:
-        return len(self._streams)
-
-    def startService(self) -> None:
-        """Begin to beat."""
-        super().startService()
-        self._beat.startService()
-
     def stopService(self) -> Deferred[None] | None:
-        """End every stream."""
-        super().stopService()
-        self._streams.end()
+        """End every stream, and what is gathered for them."""
+        stopped = super().stopService()
         for namespace in list(self._topics):
             self._watched(namespace)
-        return self._beat.stopService()
+        return stopped
 
     async def join(self, request: Any, namespace: str) -> Watcher:
         """

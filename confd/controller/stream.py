@@ -6,16 +6,13 @@ from collections.abc import Callable, Iterator
 from operator import methodcaller
 from typing import TYPE_CHECKING, Any, Protocol
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from confd import sse
 from confd.controller.observers import Observers
 from confd.model import Unavailable
-from confd.timing import Periodic
-from confd.web.eventstream import HEARTBEAT, EventStream, Streams
+from confd.web.eventstream import EventStream, Streams, StreamService
 
 if TYPE_CHECKING:
     from confd.controller.snapshot import Snapshot
@@ -47,7 +44,7 @@ class Shown(Protocol):
         """The event."""
 
 
-class Fanout(Service):
+class Fanout(StreamService):
     """Streams that are open: each change and each heartbeat goes to all of them."""
 
     log = Logger()
@@ -57,25 +54,10 @@ class Fanout(Service):
         @param clock: monotonic.
         @param find: what is in force in a namespace.
         """
+        super().__init__(clock)
         self._clock, self._find = clock, find
-        self._streams = Streams(clock)
         # What is being told: of each namespace one at a time, the newest.
         self._news: dict[str, Shown] = {}
-        self._beat = Periodic(clock, self._heartbeat, lambda: HEARTBEAT)
-
-    def __len__(self) -> int:
-        return len(self._streams)
-
-    def startService(self) -> None:
-        """Begin to beat."""
-        super().startService()
-        self._beat.startService()
-
-    def stopService(self) -> Deferred[None] | None:
-        """End every stream."""
-        super().stopService()
-        self._streams.end()
-        return self._beat.stopService()
 
     def adopt(self, request: Any, namespace: str, order: tuple[int, int], agent_id: str) -> Reader:
         """

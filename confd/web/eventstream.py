@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from zope.interface import implementer
 
 from confd import sse
+from confd.timing import Periodic
 
 #: Seconds between two heartbeats.
 HEARTBEAT = 10.0
@@ -56,6 +58,34 @@ class Streams:
         for namespace in self.namespaces():
             for stream in self.of(namespace):
                 stream.end()
+
+
+class StreamService(Service):
+    """Streams, with a heartbeat, which end with the service."""
+
+    def __init__(self, clock: IReactorTime) -> None:
+        """
+        @param clock: monotonic.
+        """
+        self._streams = Streams(clock)
+        self._beat = Periodic(clock, self._heartbeat, lambda: HEARTBEAT)
+
+    def __len__(self) -> int:
+        return len(self._streams)
+
+    def startService(self) -> None:
+        """Begin to beat."""
+        super().startService()
+        self._beat.startService()
+
+    def stopService(self) -> Deferred[None] | None:
+        """End every stream."""
+        super().stopService()
+        self._streams.end()
+        return self._beat.stopService()
+
+    def _heartbeat(self) -> None:
+        raise NotImplementedError
 
 
 @implementer(IPushProducer)
