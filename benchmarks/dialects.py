@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import json
 from base64 import b64decode, b64encode
+from collections.abc import Iterator
 from typing import Protocol
 
 from attrs import define, frozen
@@ -115,6 +116,19 @@ class Nats:
         return b"PUB %s %d\r\n%s\r\n" % (RAW_CHANNEL.encode(), len(payload), payload)
 
 
+def _chunks(buffer: bytes) -> Iterator[tuple[bytes, int]]:
+    """The whole chunks of an answer, whose head may come before them, and where each of them ends."""
+    at = buffer.find(b"\r\n\r\n") + 4 if buffer.startswith(b"HTTP/") else 0
+    if at == 3:
+        return
+    while (end := buffer.find(_END, at)) >= 0:
+        after = end + 4 + int(buffer[at:end], 16)
+        if len(buffer) < after:
+            return
+        yield buffer[end + 2 : after - 2], after
+        at = after
+
+
 @define(eq=False)
 class Stream:
     """Server-sent events in a chunked answer; the configuration in force comes first."""
@@ -125,18 +139,11 @@ class Stream:
         """See L{Dialect.split}; an event may be spread over chunks."""
         messages: list[Message] = []
         text, done = b"", 0
-        at = buffer.find(b"\r\n\r\n") + 4 if buffer.startswith(b"HTTP/") else 0
-        if at == 3:
-            return [], buffer
-        while (end := buffer.find(_END, at)) >= 0:
-            after = end + 4 + int(buffer[at:end], 16)
-            if len(buffer) < after:
-                break
-            text += buffer[end + 2 : after - 2]
-            at = after
+        for chunk, after in _chunks(buffer):
+            text += chunk
             if text.endswith(b"\n\n"):
                 messages += [Message(Kind.PUSHED, data) for data in _configurations(text)]
-                text, done = b"", at
+                text, done = b"", after
         return messages, buffer[done:]
 
 
@@ -153,18 +160,13 @@ class Etcd:
     def split(self, buffer: bytes) -> tuple[list[Message], bytes]:
         """See L{Dialect.split}; what is put is in the form of announcements, in Base64."""
         messages: list[Message] = []
-        at = buffer.find(b"\r\n\r\n") + 4 if buffer.startswith(b"HTTP/") else 0
-        if at == 3:
-            return [], buffer
-        while (end := buffer.find(_END, at)) >= 0:
-            after = end + 4 + int(buffer[at:end], 16)
-            if len(buffer) < after:
-                break
-            at, told = after, json.loads(buffer[end + 2 : after - 2])["result"]
+        done = 0
+        for chunk, after in _chunks(buffer):
+            done, told = after, json.loads(chunk)["result"]
             if told.get("created"):
                 messages.append(Message(Kind.READY))
             messages += [Message(Kind.PUSHED, b64decode(each["kv"]["value"])) for each in told.get("events", ())]
-        return messages, buffer[at:]
+        return messages, buffer[done:]
 
 
 @define(eq=False)
