@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import threading
 import time
-from http.server import BaseHTTPRequestHandler
+from typing import ClassVar
 
 from confd import jsontext
 from tests.faults.poison import poisoned
@@ -16,7 +16,7 @@ from tests.faults.scene import Scene
 from tests.faults.storage import until_ended
 from tests.integration.arena import BOUND
 from tests.integration.fleet import ADMIN, AGENT, PATIENCE, base_of, request
-from tests.integration.recorder import QuietServer
+from tests.integration.recorder import QuietServer, WorkerHandler
 
 
 @row(
@@ -107,43 +107,20 @@ class Fussy:
     def __init__(self) -> None:
         self.refuses = self.lies = False
         self.given = 0
-        held: dict[str, object] = {}
         fussy = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+        class Handler(WorkerHandler):
+            held: ClassVar[dict[str, object]] = {}
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                body = self.read()
                 fussy.given += 1
                 if fussy.refuses:
                     return self.answer(422, {"error": "That is not to my taste.", "code": "refused"})
                 if not fussy.lies:
                     document = jsontext.decode(body)
-                    held.update(
-                        config=document, version=self.headers["X-Config-Version"], applied_at="2026-01-01T00:00:00Z"
-                    )
-                    held.update(checksum=jsontext.checksum(document))
+                    self.hold(document, jsontext.checksum(document))
                 return self.answer(200, {"message": "Configuration updated"})
-
-            def do_GET(self) -> None:
-                if self.path == "/health":
-                    known = {"status": "ok", "has_config": bool(held), "version": held.get("version"), "boot_id": "1"}
-                    return self.answer(200, known)
-                return (
-                    self.answer(200, held) if held else self.answer(404, {"error": "None.", "code": "no_configuration"})
-                )
-
-            def answer(self, status: int, value: object) -> None:
-                body = jsontext.encode(value)
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                """Quiet."""
 
         self.server = QuietServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()

@@ -2,12 +2,53 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 from confd import jsontext
 from tests.integration.history import History
+
+
+class WorkerHandler(BaseHTTPRequestHandler):
+    """
+    Speaks as confd's worker does; what becomes of a POST is for a subclass.
+
+    @cvar held: what was taken over, for all connections.
+    """
+
+    protocol_version = "HTTP/1.1"
+    held: ClassVar[dict[str, object]]
+
+    def read(self) -> bytes:
+        """The body of a POST."""
+        return self.rfile.read(int(self.headers["Content-Length"]))
+
+    def hold(self, document: object, checksum: str) -> None:
+        """Take a document over."""
+        tag = self.headers["X-Config-Version"]
+        self.held.update(config=document, version=tag, checksum=checksum, applied_at="2026-01-01T00:00:00Z")
+
+    def do_GET(self) -> None:
+        if self.path == "/health":
+            known = {"status": "ok", "has_config": bool(self.held), "version": self.held.get("version"), "boot_id": "1"}
+            self.answer(200, known)
+        elif self.held:
+            self.answer(200, self.held)
+        else:
+            self.answer(404, {"error": "No configuration yet.", "code": "no_configuration"})
+
+    def answer(self, status: int, value: object) -> None:
+        """In JSON."""
+        body = jsontext.encode(value)
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
 
 
 class Recorder:
@@ -24,40 +65,18 @@ class Recorder:
         """
         @param agent: whose worker it is.
         """
-        held: dict[str, object] = {}
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+        class Handler(WorkerHandler):
+            held: ClassVar[dict[str, object]] = {}
 
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                document = jsontext.decode(body)
-                tag, checksum = self.headers["X-Config-Version"], jsontext.checksum(document)
-                if not history.delivered(agent, tag, checksum):
+                document = jsontext.decode(self.read())
+                checksum = jsontext.checksum(document)
+                if not history.delivered(agent, self.headers["X-Config-Version"], checksum):
                     self.answer(409, {"error": "A newer one is in force.", "code": "stale_version"})
                     return
-                held.update(config=document, version=tag, checksum=checksum, applied_at="2026-01-01T00:00:00Z")
+                self.hold(document, checksum)
                 self.answer(200, {"message": "Configuration updated"})
-
-            def do_GET(self) -> None:
-                if self.path == "/health":
-                    state = {"status": "ok", "has_config": bool(held), "version": held.get("version"), "boot_id": "1"}
-                    self.answer(200, state)
-                elif held:
-                    self.answer(200, held)
-                else:
-                    self.answer(404, {"error": "No configuration yet.", "code": "no_configuration"})
-
-            def answer(self, status: int, value: object) -> None:
-                body = json.dumps(value).encode()
-                self.send_response(status)
-                self.send_header("Content-Type", "application/json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                """Quiet."""
 
         self._server = QuietServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
