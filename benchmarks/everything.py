@@ -21,7 +21,6 @@ from benchmarks import (
     growth,
     hits,
     polls,
-    processes,
     proof,
     publishes,
     recovery,
@@ -133,7 +132,6 @@ QUESTIONS: dict[str, Callable[[Scale], Finding]] = {
     "footprint": footprint.measure,
     "recovery": recovery.measure,
     "growth": growth.measure,
-    "processes": processes.measure,
 }
 
 

@@ -17,7 +17,6 @@ import socket
 import sys
 import tempfile
 import time
-from contextlib import nullcontext
 from pathlib import Path
 
 from attrs import asdict, define
@@ -55,13 +54,12 @@ class Bench:
     controller: Process
     broker: Server | None
     crowd: Crowd
-    kept: bool = True
     raw: socket.socket | None = None
     _resident: int = 0
 
     def start(self) -> None:
         """Start everything."""
-        with on_core(0) if self.kept else nullcontext():
+        with on_core(0):
             if self.broker is not None:
                 self.broker.start()
                 self.raw = socket.create_connection(("127.0.0.1", self.broker.port), timeout=DEADLINE)
@@ -69,7 +67,7 @@ class Bench:
             self.controller.start()
         self.publish(0)
         self._resident = resident(self.controller.pid)
-        with on_core(-1) if self.kept else nullcontext():
+        with on_core(-1):
             self.crowd.start()
 
     def stop(self) -> None:
@@ -124,37 +122,34 @@ class Bench:
         return longest
 
 
-def make_bench(
-    folder: Path, strategy: str, agents: int, interval: float, processes: int | None = None
-) -> Bench | EtcdBench:
+def make_bench(folder: Path, strategy: str, agents: int, interval: float) -> Bench | EtcdBench:
     """
     Build what is measured; nothing is started.
 
     @param folder: where the processes keep what they write.
     @param interval: mean seconds between two polls, for POLLER.
-    @param processes: of the controller, on whichever cores there are; C{None} has it on one core.
     """
     if strategy == "ETCD":
         etcd = EtcdServer(folder)
         return EtcdBench(agents, etcd, Crowd(strategy, agents, None, etcd.port, interval))
-    fleet, broker, options = Fleet(folder), None, ["--log-level", "warn", "--processes", str(processes or 1)]
+    fleet, broker, options = Fleet(folder), None, ["--log-level", "warn"]
     if strategy in _BROKERS:
         broker = _BROKERS[strategy](folder / "broker")
         where = f"127.0.0.1:{broker.port}"
         options += ["--distribution-strategy", strategy]
         options += ["--redis-address", where] if strategy == "REDIS" else ["--nats-url", f"nats://{where}"]
     crowd = Crowd(strategy, agents, fleet.port, broker.port if broker else None, interval)
-    return Bench(strategy, agents, fleet, fleet.controller(*options), broker, crowd, processes is None)
+    return Bench(strategy, agents, fleet, fleet.controller(*options), broker, crowd)
 
 
-def measure(strategy: str, agents: int, rounds: int, interval: float, processes: int | None = None) -> Figures:
+def measure(strategy: str, agents: int, rounds: int, interval: float) -> Figures:
     """
     All rounds of one strategy; see L{make_bench}.
 
     @raise Invalid: if it cannot be measured.
     """
     folder = Path(tempfile.mkdtemp(prefix="confd-fanout-"))
-    bench = make_bench(folder, strategy, agents, interval, processes)
+    bench = make_bench(folder, strategy, agents, interval)
     try:
         bench.start()
         # The first one warms up.

@@ -15,7 +15,6 @@ from twisted.internet.interfaces import IProtocolFactory
 from confd.daemon import in_threads_of
 from confd.model import StartError
 from confd.renewal import Renewed
-from confd.sharing import share
 from confd.tls import is_tls, server_endpoint
 
 #: Seconds for which what was sent to a peer may stay unconfirmed.
@@ -62,12 +61,10 @@ class Listener(StreamServerEndpointService):
         endpoint: str,
         factory: IProtocolFactory,
         client_ca: str | None = None,
-        shared: bool = False,
     ) -> None:
         """
         @param setting: the name of the setting that holds the endpoint, for the error.
         @param client_ca: PEM certificates of those who sign for the clients of an C{ssl} endpoint, if they need that.
-        @param shared: whether other processes accept from its socket, too.
         @raise StartError: if the endpoint cannot be understood.
         """
         self._certificate: Renewed[Any] | None = None
@@ -80,7 +77,7 @@ class Listener(StreamServerEndpointService):
         except Exception as error:
             raise StartError(f"{setting}: {endpoint!r} is not an endpoint such as tcp:8080: {error}.") from None
         super().__init__(parsed, factory)
-        self._setting, self._described, self._shared = setting, endpoint, shared
+        self._setting, self._described = setting, endpoint
 
     def startService(self) -> None:
         """Serve, and look after the certificate."""
@@ -116,7 +113,7 @@ class Listener(StreamServerEndpointService):
             raise StartError(f"{self._setting}: cannot listen on {self._described}: {said}.") from None
 
     def _listening(self, port: Any) -> Any:
-        self.port = share(port) if self._shared else port
+        self.port = port
         _give_up_on_the_vanished(port)
         return port
 

@@ -121,7 +121,15 @@ def _trusted_proxies() -> Any:
 
 @frozen
 class ControllerSettings(BrokerSettings):
-    """The settings of C{confd-controller}."""
+    """
+    The settings of C{confd-controller}.
+
+    @cvar retired: variables that an earlier release read.
+    """
+
+    retired: ClassVar[Mapping[str, str]] = {
+        "PROCESSES": "is no longer supported, since a controller is one process; remove the setting"
+    }
 
     port: int = setting("PORT", "TCP port on loopback, unless LISTEN is set.", "8080", whole(1, 65535))
     listen: str | None = setting("LISTEN", "Twisted endpoint to serve, e.g. tcp:8080 or unix:/run/confd.sock.", None)
@@ -146,12 +154,6 @@ class ControllerSettings(BrokerSettings):
         "Of these, from one address other than this machine's and TRUSTED_PROXIES; 0 sets no limit.",
         "1000",
         whole(0, 10**6),
-    )
-    processes: int = setting(
-        "PROCESSES",
-        "Processes that serve polls and streams, for as many cores; one of them does all the rest.",
-        "1",
-        whole(1, 64),
     )
     client_ca_file: str | None = setting(
         "CLIENT_CA_FILE", "PEM certificates; LISTEN=ssl:... then takes only clients that one of them signed for.", None

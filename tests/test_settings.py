@@ -217,6 +217,19 @@ class CredentialTests(SynchronousTestCase):
                     self.assertNotIn("hunter2", repr(read(role, {declared.name: "hunter2", **both}, {})))
 
 
+class RetiredTests(SynchronousTestCase):
+    """Settings that an earlier release, or the Go system, read."""
+
+    def test_processes(self):
+        """The controller refuses PROCESSES by name; the other roles share its environment and ignore it."""
+        self.assertEqual(
+            reasons(ControllerSettings, PROCESSES="2"),
+            ["PROCESSES: is no longer supported, since a controller is one process; remove the setting."],
+        )
+        for role in (AgentSettings, WorkerSettings, DevSettings):
+            self.assertEqual(reasons(role, PROCESSES="2"), [])
+
+
 class HelpTests(SynchronousTestCase):
     """C{--help} of each command."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 
-from confd.controller.observers import Observers
 from confd.model import Forbidden, Unavailable
 from confd.report import AgentRecord
 from confd.web.guard import Identity, digest_of
@@ -28,11 +27,9 @@ class Admission:
     back by another id: change that as well. Agents that have their tokens do not notice.
 
     @ivar blocked: the ids of those that are kept out.
-    @ivar voided: told the id of an agent whose token is good no longer.
     """
 
     def __init__(self) -> None:
-        self.voided = Observers()
         self.blocked: set[str] = set()
         #: Agents by the digests of their tokens; C{None} until they are loaded.
         self._holders: dict[bytes, str] | None = None
@@ -54,8 +51,6 @@ class Admission:
             holders.pop(before.token, None)
         if after is not None and after.token:
             holders[after.token] = after.id
-        if before is not None and before.token and (after is None or after.token != before.token):
-            self.voided.tell(before.id)
 
     def holder(self, digest: bytes) -> str | None:
         """

@@ -22,8 +22,6 @@ from confd.controller.documents import Documents
 from confd.controller.events import Events
 from confd.controller.events_api import EventsApi
 from confd.controller.figures import figures
-from confd.controller.fronts.assembly import doors
-from confd.controller.fronts.writer import Fronts
 from confd.controller.history_api import HistoryApi
 from confd.controller.intake import Intake
 from confd.controller.namespaces_api import NamespacesApi
@@ -41,7 +39,7 @@ from confd.controller.stream_api import StreamApi
 from confd.daemon import follow, in_threads_of, utc_now
 from confd.interfaces import IBroker
 from confd.lag import ReactorLag
-from confd.listening import room_for
+from confd.listening import Listener, room_for
 from confd.metrics import Metrics
 from confd.model import DEFAULT_NAMESPACE, ConfdError, Draft, StartError
 from confd.settings import ControllerSettings
@@ -101,8 +99,10 @@ def compose(reactor: Any, settings: ControllerSettings, environ: Mapping[str, st
         part.expose(metrics)
     guard, edge = _edge(reactor, settings, metrics, registry, refusals)
     site = _site(reactor, settings, edge, apis, metrics, configs)
-    listener, fronts = doors(reactor, settings, site, metrics, snapshot, configs, registry, hub, edge)
-    serving = [listener, *fronts, *_passwords(reactor, settings, environ, guard, [site, *fronts])]
+    listener = Listener(
+        reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site, settings.client_ca_file
+    )
+    serving = [listener, *_passwords(reactor, settings, environ, guard, site)]
     recovery = Recovery(reactor, registry, convergence, configs)
     # A listener that stops waits for what is in flight: streams, and waits for a convergence, are ended before.
     return [lag, store, *brokers, outbox, registry, intake, refusals, recovery, *serving, convergence, hub, events]
@@ -163,18 +163,16 @@ def _passwords(
     settings: ControllerSettings,
     environ: Mapping[str, str],
     guard: BasicGuard,
-    holders: Sequence[BoundedSite | Fronts],
+    site: BoundedSite,
 ) -> Sequence[IService]:
     """
     What has those in files taken as they change.
 
-    @param holders: of what is open, and ends on the account of those whose passwords are others.
+    @param site: ends the streams that a replaced password opened.
     """
 
     def changed(now: ControllerSettings) -> None:
-        names = guard.renew(_shared(now))
-        for each in holders:
-            each.cut(names)
+        site.cut(guard.renew(_shared(now)))
 
     return follow(reactor, settings, environ, changed, "AGENT_PASSWORD", "ADMIN_PASSWORD")
 

@@ -150,8 +150,8 @@ class ConfigsApi:
             headers["X-Agent-Known"] = "false"
         known = call.header("If-None-Match")
         if known is not None and not_modified(known, in_force.configuration.tag):
-            return Answer(status=304, headers=headers, again=again, about=agent_id)
-        return Answer(in_force.body, headers=headers, again=again, about=agent_id)
+            return Answer(status=304, headers=headers, again=again)
+        return Answer(in_force.body, headers=headers, again=again)
 
     def _again(self, namespace: str, answered: ref[Encoded], agent_id: str) -> bool:
         """The same poll: see L{Answer.again}. It keeps no document alive that nobody else needs."""

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from operator import methodcaller
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from confd import sse
-from confd.controller.observers import Observers
+from confd.controller.snapshot import Encoded, Snapshot
 from confd.model import Unavailable
 from confd.web.eventstream import EventStream, Streams, StreamService
-
-if TYPE_CHECKING:
-    from confd.controller.snapshot import Snapshot
 
 #: The order of what a reader has that has nothing.
 _NOTHING = (0, 0)
@@ -24,50 +21,35 @@ _NOTHING = (0, 0)
 SLICE = 200
 
 
-class Shown(Protocol):
-    """A configuration in force, as far as a stream shows it: see L{Encoded<confd.controller.snapshot.Encoded>}."""
-
-    @property
-    def namespace(self) -> str:
-        """Where."""
-
-    @property
-    def tag(self) -> str:
-        """Its name."""
-
-    @property
-    def order(self) -> tuple[int, int]:
-        """Where it stands among the others."""
-
-    @property
-    def frame(self) -> bytes:
-        """The event."""
-
-
-class Fanout(StreamService):
+class Hub(StreamService):
     """Streams that are open: each change and each heartbeat goes to all of them."""
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, find: Callable[[str], Shown | None]) -> None:
+    def __init__(self, clock: IReactorTime, snapshot: Snapshot) -> None:
         """
         @param clock: monotonic.
-        @param find: what is in force in a namespace.
         """
         super().__init__(clock)
-        self._clock, self._find = clock, find
+        self._clock, self._snapshot = clock, snapshot
         # What is being told: of each namespace one at a time, the newest.
-        self._news: dict[str, Shown] = {}
+        self._news: dict[str, Encoded] = {}
 
-    def adopt(self, request: Any, namespace: str, order: tuple[int, int], agent_id: str) -> Reader:
+    def join(self, request: Any, namespace: str, last_event_id: str | None, agent_id: str = "") -> Reader:
         """
-        A reader whose answer has begun elsewhere.
+        A new reader: it gets the configuration in force at once unless it has it, and from then on each that follows.
 
-        @param order: of the configuration that it has.
+        @param agent_id: whose it is, if that is known: L{part} ends it.
+        @raise NotFound: C{unknown_namespace}.
+        @raise Unavailable: C{stopping}: there would be nobody to end it.
         """
-        reader = Reader(self._streams, request, namespace, self._find, order, agent_id)
-        reader.enter()
-        reader.catch_up()
+        if not self.running:
+            raise Unavailable("stopping", "The controller is stopping; come back in a moment.")
+        in_force = self._snapshot.get(namespace)
+        order = in_force.order if last_event_id == in_force.tag else _NOTHING
+        reader = Reader(self._streams, request, namespace, self._snapshot.find, order, agent_id)
+        reader.begin()
+        reader.send(in_force)
         return reader
 
     def part(self, agent_id: str) -> None:
@@ -77,7 +59,7 @@ class Fanout(StreamService):
                 if reader.agent_id == agent_id:
                     reader.end()
 
-    def announce(self, shown: Shown) -> None:
+    def announce(self, shown: Encoded) -> None:
         """Tell those who read this namespace; where they are still being told of one before, it takes its place."""
         namespace = shown.namespace
         under_way = namespace in self._news
@@ -98,7 +80,7 @@ class Fanout(StreamService):
 
     def _heartbeat(self) -> None:
         for namespace in self._streams.namespaces():
-            in_force = self._find(namespace)
+            in_force = self._snapshot.find(namespace)
             if in_force is None:
                 # It was retired.
                 self._for_each(namespace, methodcaller("end"))
@@ -124,45 +106,6 @@ class Fanout(StreamService):
         then()
 
 
-class Hub(Fanout):
-    """
-    The streams that begin here.
-
-    @ivar arrivals: told of each new L{Reader}; its answer has begun then.
-    @ivar elsewhere: each tells how many of them other processes go on with.
-    """
-
-    def __init__(self, clock: IReactorTime, snapshot: Snapshot) -> None:
-        """
-        @param clock: monotonic.
-        """
-        super().__init__(clock, snapshot.find)
-        self._snapshot = snapshot
-        self.arrivals = Observers()
-        self.elsewhere: list[Callable[[], int]] = []
-
-    def __len__(self) -> int:
-        return super().__len__() + sum(count() for count in self.elsewhere)
-
-    def join(self, request: Any, namespace: str, last_event_id: str | None, agent_id: str = "") -> Reader:
-        """
-        A new reader: it gets the configuration in force at once unless it has it, and from then on each that follows.
-
-        @param agent_id: whose it is, if that is known: L{part} ends it.
-        @raise NotFound: C{unknown_namespace}.
-        @raise Unavailable: C{stopping}: there would be nobody to end it.
-        """
-        if not self.running:
-            raise Unavailable("stopping", "The controller is stopping; come back in a moment.")
-        in_force = self._snapshot.get(namespace)
-        order = in_force.order if last_event_id == in_force.tag else _NOTHING
-        reader = Reader(self._streams, request, namespace, self._snapshot.find, order, agent_id)
-        reader.begin()
-        reader.send(in_force)
-        self.arrivals.tell(reader)
-        return reader
-
-
 class Reader(EventStream):
     """
     Somebody who reads the configurations of a namespace.
@@ -178,29 +121,14 @@ class Reader(EventStream):
         streams: Streams,
         request: Any,
         namespace: str,
-        find: Callable[[str], Shown | None],
+        find: Callable[[str], Encoded | None],
         order: tuple[int, int],
         agent_id: str = "",
     ) -> None:
         super().__init__(streams, request, namespace)
         self._find, self.order, self.agent_id = find, order, agent_id
 
-    @property
-    def transport(self) -> Any:
-        """What it is read over."""
-        return self._request.channel.transport
-
-    @property
-    def caller(self) -> str:
-        """The name of whoever reads it."""
-        return str(self._request.caller)
-
-    @property
-    def chunked(self) -> bool:
-        """Whether its end is told; else it is where the connection ends."""
-        return bool(self._request.chunked)
-
-    def send(self, shown: Shown) -> None:
+    def send(self, shown: Encoded) -> None:
         """A configuration; one that is not newer than the last is left out."""
         if shown.order > self.order and self.takes_more:
             self.order = shown.order

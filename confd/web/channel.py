@@ -67,19 +67,6 @@ class BoundedChannel(HTTPChannel):
     #: Whether there was an empty line before a request, which is taken once each time: what comes next depends on it.
     _lenient = False
 
-    #: Where a connection is held by another process: an object with a C{memo} of its own, that knows whether it is
-    #: C{secure}, and is told by C{rest} when it is L{at_rest}.
-    relay: Any = None
-
-    @property
-    def memo(self) -> Any:
-        """What answers requests again on this connection, if anything does."""
-        return self.factory.memo if self.relay is None else self.relay.memo
-
-    def isSecure(self) -> bool:
-        """Whether TLS is spoken with the client."""
-        return bool(super().isSecure() if self.relay is None else self.relay.secure)
-
     @property
     def at_rest(self) -> bool:
         """Whether what comes next means the same as on a new connection."""
@@ -89,7 +76,7 @@ class BoundedChannel(HTTPChannel):
         """A request that has begun must get on; what comes after the end was decided is dropped."""
         if self._closing:
             return
-        memo = self.memo
+        memo = self.factory.memo
         if memo is None or not self.at_rest or self.factory.draining:
             self._read(data)
         elif memo.answer(self, data):
@@ -173,8 +160,6 @@ class BoundedChannel(HTTPChannel):
         """
         if not (self.persistent and self.more):
             super().requestDone(request)
-            if self.relay is not None and self.persistent and self.at_rest:
-                self.relay.rest()
         elif self._waitingForTransport:
             self._untaken = request
             self._within(self.factory.limits.idle_seconds, self.transport.abortConnection)

@@ -58,15 +58,12 @@ class Edge:
     @ivar in_thread: runs a function off the reactor, like C{deferToThread}.
     @ivar auditor: hears of refusals where changes are audited.
     @ivar allowance: how many of those each may ask for; C{None} sets no limit.
-    @ivar settling: each fires when nobody it knows of answers any more what a change made wrong; a change is answered
-        then.
     """
 
     _guard: IGuard
     _in_thread: Callable[..., Deferred[Any]]
     _auditor: IAuditor | None = None
     _allowance: Allowance | None = None
-    settling: list[Callable[[], Deferred[Any]]] = field(factory=list, init=False)
     _routes: Routes = field(factory=lambda: Routes(_misrouted), init=False)
     log: Logger = field(factory=Logger, init=False)
 
@@ -118,9 +115,6 @@ class Edge:
             result = await self._work(request, declared, handler, parts)
         except ConfdError as error:
             result = _refusal(error, request.id)
-        if not declared.reads:
-            for settled in self.settling:
-                await settled()
         if isinstance(result, Ongoing):
             result.begin(request)
         elif not (request.gone or request.finished):
@@ -129,7 +123,7 @@ class Edge:
                 _write(request, answer)
                 if answer.again is not None:
                     recognizes = partial(self._guard.recognizes, request)
-                    request.remember(answer.body, recognizes, answer.again, answer.about)
+                    request.remember(answer.body, recognizes, answer.again)
             request.finish()
 
     def _failed(self, failure: Failure, request: Any) -> None:

@@ -109,14 +109,10 @@ class EventStream:
 
     def begin(self) -> None:
         """Send the headers; from now on it is open."""
-        self.enter()
+        self._streams.enter(self)
         self._request.setHeader("Content-Type", sse.CONTENT_TYPE)
         self._request.registerProducer(self, True)
         self._request.write(sse.COMMENT)
-
-    def enter(self) -> None:
-        """Its headers are sent; from now on it is open."""
-        self._streams.enter(self)
 
     @property
     def takes_more(self) -> bool:

@@ -107,14 +107,12 @@ class Memo:
         body: bytes,
         recognizes: Callable[[], Callable[[str], bool]],
         again: Callable[[], bool],
-        about: str = "",
     ) -> None:
         """
         Remember an answer, which is about to be written, if its request is all that has arrived.
 
         @param recognizes: makes what tells whether a caller from a source who sends it is the same one still.
         @param again: see L{Answer.again<confd.web.endpoint.Answer>}.
-        @param about: see L{Answer.about<confd.web.endpoint.Answer>}.
         """
         channel, data = self._reading
         if request.channel is not channel or not _fits(request, data):
@@ -122,10 +120,8 @@ class Memo:
         hops = channel.factory.proxies.hops(request.requestHeaders)
         template = _template(request, body)
         if hops is not None and len(template) <= LONGEST_ANSWER:
-            self._keep(channel, data, Entry(template, request.route, request.code, recognizes(), again, hops), about)
-
-    def _keep(self, channel: Any, data: bytes, entry: Entry, about: str) -> None:
-        self._entries[data] = self._place(data, entry)
+            entry = Entry(template, request.route, request.code, recognizes(), again, hops)
+            self._entries[data] = self._place(data, entry)
 
     def _place(self, data: bytes, entry: Entry) -> Entry:
         """Find room for an entry; it, with the template that others have, too."""

@@ -130,13 +130,11 @@ class BoundedRequest(Request):
             site = self.channel.factory
             site.traffic.count(self.method, self.route, status, site.reactor.seconds() - self.arrived)
 
-    def remember(
-        self, body: bytes, recognizes: Callable[[], Callable[[str], bool]], again: Callable[[], bool], about: str
-    ) -> None:
+    def remember(self, body: bytes, recognizes: Callable[[], Callable[[str], bool]], again: Callable[[], bool]) -> None:
         """The answer may be given again; for who may get it and when see L{Memo.keep}."""
-        memo = self.channel.memo
+        memo = self.channel.factory.memo
         if memo is not None:
-            memo.keep(self, body, recognizes, again, about)
+            memo.keep(self, body, recognizes, again)
 
     def shed(self) -> None:
         """Let go of what nobody asks for once an answer has begun: it may go on for weeks."""
@@ -224,29 +222,11 @@ class BoundedSite(Site):
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """A channel, or none where there are too many: the connection is then closed."""
-        return self._channel(addr) if self.take_place(addr) else None
-
-    def take_place(self, addr: IAddress | None) -> bool:
-        """Whether there is room for one more connection, wherever it is held; it is taken then."""
-        return self.places.take(source_of(addr), self.proxies.trusts(addr))
-
-    def free_place(self, addr: IAddress | None) -> None:
-        """A connection that took a place is gone."""
-        self.places.free(source_of(addr))
-
-    def relayed(self, addr: IAddress | None, relay: Any) -> Any:
-        """
-        A channel for a connection that somebody else holds, and has a place for.
-
-        @param relay: see L{BoundedChannel.relay}.
-        """
-        channel = self._channel(addr)
-        channel.relay = relay
-        return channel
-
-    def _channel(self, addr: IAddress | None) -> Any:
+        source = source_of(addr)
+        if not self.places.take(source, self.proxies.trusts(addr)):
+            return None
         channel = super().buildProtocol(addr)
-        self._channels[channel] = source_of(addr)
+        self._channels[channel] = source
         return channel
 
     def getResourceFor(self, request: Any) -> IResource:
@@ -285,7 +265,7 @@ class BoundedSite(Site):
     def forget(self, channel: BoundedChannel) -> None:
         """A connection is gone."""
         source = self._channels.pop(channel, None)
-        if source is not None and channel.relay is None:
+        if source is not None:
             self.places.free(source)
 
     def cut(self, callers: Collection[str]) -> None:

@@ -241,12 +241,6 @@ MUTANTS = (
         ("tests.controller.test_passwords",),
     ),
     Mutant(
-        "a change is answered before all processes know of it",
-        (Edit("web/edge.py", "                await settled()\n", "                settled()\n"),),
-        ("tests.controller.fronts.test_writer",),
-        "F-18 fronts",
-    ),
-    Mutant(
         "keys that come twice in JSON",
         (Edit("jsontext.py", '        raise Malformed("duplicate_key"', '        Malformed("duplicate_key"'),),
         ("tests.test_jsontext",),

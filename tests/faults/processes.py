@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import http.client
 import itertools
-import os
 import signal
 import time
 from contextlib import ExitStack, suppress
 
-from confd.model import Tag
 from tests.faults.edge import Crowd
 from tests.faults.means import limit_memory, memory_group, strace
 from tests.faults.rows import row
 from tests.faults.scene import Load, Scene, processor
-from tests.integration.fleet import AGENT, PATIENCE, Fleet, Process, children, eventually, hit, request, target
+from tests.integration.fleet import PATIENCE, Fleet, Process, eventually, hit, target
 
 
 @row(
@@ -83,38 +81,6 @@ def controller_hung(scene: Scene) -> None:
     scene.controller.signal(signal.SIGCONT)
     scene.publish()
     scene.converges(24)
-
-
-@row(
-    "F-18 fronts",
-    "fronts of a controller killed and hung",
-    "SIGKILL, SIGSTOP in turn, 12 times, under publishes and polls",
-    "no poll goes back behind an answered publish; both are up again in 5 s",
-    strategy="STREAM",
-    agents=3,
-    options=("--processes", "3"),
-)
-def fronts_harmed(scene: Scene) -> None:
-    def poll() -> None:
-        before = scene.history.newest()
-        # One that a front takes with it is not answered.
-        with suppress(OSError, http.client.HTTPException):
-            told = request("GET", f"{scene.fleet.url}/api/v1/config", auth=AGENT).headers["etag"].strip('"')
-            scene.claim(Tag.parse(told).version >= Tag.parse(before).version, f"{told} is told after {before}")
-
-    scene.begin()
-    scene.awaits(lambda: scene.total("confd_fronts") == 2, 5, "both are up")
-    for number in range(12):
-        front = scene.random.choice(children(scene.controller.pid))
-        os.kill(front, signal.SIGSTOP if number % 2 else signal.SIGKILL)
-        for _ in range(5):
-            scene.publish()
-            for _ in range(8):
-                poll()
-        with suppress(ProcessLookupError):
-            os.kill(front, signal.SIGCONT)
-        scene.awaits(lambda: scene.total("confd_fronts") == 2, 5, "both are up again")
-    scene.converges(scene.pause + 10)
 
 
 @row("F-19", "worker hung over 30 updates", "SIGSTOP", "the newest in 5 s after SIGCONT", agents=0)

@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
 
@@ -47,7 +47,6 @@ def make_conformance_tests(
     broker: Callable[[Path], Broker] | None = None,
     environ: Mapping[str, str] = {},
     pushes: bool = True,
-    controller: Sequence[str] = (),
     why_not: str | None = None,
 ) -> type[SynchronousTestCase]:
     """
@@ -57,7 +56,6 @@ def make_conformance_tests(
     @param broker: makes its broker in a folder; not started.
     @param environ: what the processes of agents have in their environment.
     @param pushes: whether there is a push path.
-    @param controller: more options of the controller.
     @param why_not: why it cannot run here.
     """
 
@@ -70,7 +68,7 @@ def make_conformance_tests(
             random = Random(seed)
             folder = Path(self.mktemp()).resolve()
             folder.mkdir()
-            arena = Arena(folder, strategy, random, broker and broker(folder), dict(environ), controller)
+            arena = Arena(folder, strategy, random, broker and broker(folder), dict(environ))
             self.addCleanup(arena.close)
             arena.open()
             faults = _faults(arena, pushes)

@@ -22,12 +22,6 @@ class StreamConformanceTests(make_conformance_tests("STREAM")):  # type: ignore[
     """Agents that keep a stream open."""
 
 
-class ProcessesConformanceTests(  # type: ignore[misc]
-    make_conformance_tests("STREAM", controller=("--processes", "2"))
-):
-    """The same, of a controller of two processes."""
-
-
 class RedisConformanceTests(  # type: ignore[misc]
     make_conformance_tests("REDIS", RedisBroker.make, why_not=why_not("redis-server"))
 ):

@@ -1,1 +1,0 @@
-"""Tests of a controller of several processes."""
