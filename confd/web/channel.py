@@ -37,6 +37,12 @@ _AMBIGUOUS_PATH = re.compile(rb"//|%2f|%5c|%00|(?:^|/)(?:\.|%2e){1,2}(?:/|$)|[^\
 #: A registered name, an IPv4 or an IPv6 address, and a port (RFC 3986 section 3.2).
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
 
+#: A field behind a chunked body; no white space before it, nor a bare CR or LF in it.
+_TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00\r\n]*")
+
+#: Pieces of what is pipelined that are kept apart.
+_MOST_PIECES = 64
+
 #: The first byte of a TLS handshake (RFC 8446 section 5.1), and of no request.
 _HANDSHAKE = b"\x16"
 
@@ -138,14 +144,22 @@ class BoundedChannel(HTTPChannel):
 
     def rawDataReceived(self, data: bytes) -> None:
         """Bytes of a body, or of what is pipelined."""
-        if not self._closing:
-            super().rawDataReceived(data)
+        if self._closing:
+            return
+        super().rawDataReceived(data)
+        if len(self._dataBuffer) > _MOST_PIECES:
+            # Twisted adds up the lengths of all pieces whenever one comes.
+            self._dataBuffer[:] = [b"".join(self._dataBuffer)]
 
     def allContentReceived(self) -> None:
-        """The request is complete."""
-        if not self._closing:
-            self._cancel_timer()
-            super().allContentReceived()
+        """The request is complete, unless its trailers end differently for another reader (RFC 9112 section 7.1.2)."""
+        if self._closing:
+            return
+        if not all(map(_TRAILER.fullmatch, getattr(self._transferDecoder, "_trailerHeaders", ()))):
+            self.refuse(400, "bad_request", "A trailer behind the body is not a header field.")
+            return
+        self._cancel_timer()
+        super().allContentReceived()
 
     @property
     def more(self) -> bool:
@@ -265,10 +279,13 @@ class BoundedChannel(HTTPChannel):
             return "The request must have exactly one Host header."
         if hosts and not _HOST.fullmatch(hosts[0]):
             return "The Host header is not a host name, an address, and a port."
-        if headers.hasHeader(b"Transfer-Encoding") and (self.length is not None or self._version != b"HTTP/1.1"):
+        encodings = headers.getRawHeaders(b"Transfer-Encoding")
+        if encodings is not None and not (
+            # Twisted takes any number of them that are identity, beside one that is chunked.
+            self._version == b"HTTP/1.1" and [each.lower() for each in encodings] == [b"chunked"]
+        ):
             return "The only Transfer-Encoding is chunked, in HTTP/1.1."
-        proxies = self.factory.proxies
-        if proxies.trusts(self.getPeer()) and proxies.hops(headers) is None:
+        if self.factory.proxies.hops(self.getPeer(), headers) is None:
             return "Forwarded and X-Forwarded-For must be readable, and say the same; the proxy adds to both or to one."
         if not self._command.isupper():
             return "The method must be in upper case."

@@ -8,6 +8,7 @@ to the first address that is not a trusted proxy's: what stands before it, a str
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator
 from ipaddress import IPv4Network, IPv6Network
 
@@ -21,11 +22,17 @@ from confd.web.throttle import LOOPBACK, Plain, plain
 #: Whom a request came through, the nearest last; C{None} for one whose address is not told.
 Hops = tuple[Plain | None, ...]
 
-#: An address as a proxy writes it, with or without a port (RFC 7239 section 6).
-_NODE = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[\w.-]+)?|([0-9.]+)(?::[\w.-]+)?|([0-9A-Fa-f:.]+)")
+#: Hops that are read, the nearest: an address is looked for behind no more proxies than that.
+MAX_HOPS = 32
 
-#: A parameter of C{Forwarded}, and what ends it: with a comma another hop begins (RFC 7239 section 4).
-_PAIR = re.compile(r'[ \t]*(?:(\w+)=(?:"((?:[^"\\]|\\.)*)"|([^",;\s]+)))?[ \t]*([;,]|\Z)')
+#: An address as a proxy writes it, with or without a port (RFC 7239 section 6).
+_NODE = re.compile(r"\[([0-9A-Fa-f:.]{2,45})\](?::[\w.-]+)?|([0-9.]{7,15})(?::[\w.-]+)?|([0-9A-Fa-f:.]{2,45})")
+
+#: A parameter of C{Forwarded}, and what ends it: with a comma another hop begins (RFC 7239 section 4). Every quantifier
+#: is possessive, so that a match that fails takes linear time.
+_PAIR = re.compile(r'[ \t]*+(?:(\w++)=(?:"((?:[^"\\]|\\.)*+)"|([^",;\s]++)))?+[ \t]*+([;,]|\Z)')
+
+_NAMES = (b"Forwarded", b"X-Forwarded-For")
 
 
 @frozen
@@ -42,16 +49,24 @@ class Proxies:
         """Whether a peer is one of them."""
         return bool(self.networks) and peer is not None and self._has(_address(peer))
 
-    def hops(self, headers: Headers) -> Hops | None:
-        """What headers tell of the way; C{None} where that cannot be read, or they tell it in two ways."""
-        if not self.networks:
+    def hops(self, peer: IAddress | None, headers: Headers) -> Hops | None:
+        """
+        Return what headers tell of the way, the nearest L{MAX_HOPS}; nothing is read for a peer that is not trusted.
+
+        @return: C{None} where the headers cannot be read, or contradict each other.
+        """
+        if not (self.trusts(peer) and _are_in(headers)):
             return ()
         said = [
             read(b",".join(lines).decode("latin-1"))
-            for name, read in ((b"Forwarded", _standard), (b"X-Forwarded-For", _customary))
+            for name, read in zip(_NAMES, (_standard, _customary), strict=True)
             if (lines := headers.getRawHeaders(name))
         ]
         return () if not said else said[0] if said[0] == said[-1] else None
+
+    def same_for_all(self, headers: Headers) -> bool:
+        """Whether a request with these headers means the same from a trusted peer as from any other one."""
+        return not (self.networks and _are_in(headers))
 
     def caller(self, peer: IAddress | None, hops: Hops) -> IAddress | None:
         """
@@ -76,18 +91,22 @@ class Proxies:
         return any(address in network for network in self.networks)
 
 
+def _are_in(headers: Headers) -> bool:
+    return any(map(headers.hasHeader, _NAMES))
+
+
 def _address(peer: object) -> Plain:
     host = getattr(peer, "host", None)
     return LOOPBACK if host is None else plain(host)
 
 
 def _customary(text: str) -> Hops:
-    return tuple(map(_node, text.split(",")))
+    return tuple(map(_node, text.rsplit(",", MAX_HOPS)[-MAX_HOPS:]))
 
 
 def _standard(text: str) -> Hops | None:
     try:
-        return tuple(map(_node, _elements(text)))
+        return tuple(map(_node, deque(_elements(text), MAX_HOPS)))
     except ValueError:
         return None
 

@@ -117,7 +117,11 @@ class Memo:
         channel, data = self._reading
         if request.channel is not channel or not _fits(request, data):
             return
-        hops = channel.factory.proxies.hops(request.requestHeaders)
+        proxies, peer, headers = channel.factory.proxies, channel.getPeer(), request.requestHeaders
+        if not (proxies.trusts(peer) or proxies.same_for_all(headers)):
+            # The entry would be taken for a trusted peer's, too, and nothing of the way was read.
+            return
+        hops = proxies.hops(peer, headers)
         template = _template(request, body)
         if hops is not None and len(template) <= LONGEST_ANSWER:
             entry = Entry(template, request.route, request.code, recognizes(), again, hops)

@@ -110,7 +110,7 @@ class BoundedRequest(Request):
     def find_caller(self) -> None:
         """Look behind the proxy that it came through, if that is to be believed."""
         proxies = self.channel.factory.proxies
-        self.client = proxies.caller(self.client, proxies.hops(self.requestHeaders) or ())
+        self.client = proxies.caller(self.client, proxies.hops(self.client, self.requestHeaders) or ())
 
     def process(self) -> None:
         """It is complete: answer it."""

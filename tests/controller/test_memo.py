@@ -278,7 +278,8 @@ class MemoTests(SynchronousTestCase):
             + b"\r\nX-Forwarded-For: 203.0.113.9\r\n\r\n"
             for shown in (ADMIN, ("admin", "wrong"))
         )
-        self.assertEqual([self._send(right) for _ in range(2)], [False, True])
+        # Of a stranger's nothing is read, and so nothing is remembered that would count for a proxy.
+        self.assertEqual([self._send(right) for _ in range(2)], [False, False])
         for _ in range(4):
             self._send(wrong, ELSEWHERE)
         self._send(right, ELSEWHERE)
@@ -286,6 +287,15 @@ class MemoTests(SynchronousTestCase):
         self._send(right.replace(b"113.9", b"113.8"), ELSEWHERE)
         self._send(right, LOOPBACK)
         self.assertEqual({each[0].replies()[-1].status for each in self.twins.callers.values()}, {200})
+
+    def test_proxy_is_remembered(self) -> None:
+        """What comes through a proxy is answered again, and no stranger is then taken for whom the proxy named."""
+        raw = self.poll[:-2] + b"X-Forwarded-For: 203.0.113.9\r\n\r\n"
+        self.assertEqual([self._send(raw, ELSEWHERE) for _ in range(2)], [False, True])
+        wrong = self.poll.replace(_AUTH, b"Authorization: " + basic_authorization("agent", "wrong") + b"\r\n")
+        for _ in range(4):
+            self._send(wrong[:-2] + b"X-Forwarded-For: 203.0.113.9\r\n\r\n", ELSEWHERE)
+        self.assertTrue(self._send(raw, LOOPBACK))
 
     def test_draining(self) -> None:
         """A site that stops says so in each answer."""

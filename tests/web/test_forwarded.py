@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
-from confd.web.forwarded import Proxies
+from confd.web.forwarded import MAX_HOPS, Proxies
 from confd.web.guard import BasicGuard, Credential, Identity, LoopbackGuard, Role
 from confd.web.site import BoundedSite, Limits
 from confd.web.throttle import Throttle
@@ -67,7 +67,7 @@ def found(proxies: Proxies, peer: IAddress, said: list[tuple[str, str]]) -> str 
     headers = Headers()
     for name, value in said:
         headers.addRawHeader(name, value)
-    hops = proxies.hops(headers)
+    hops = proxies.hops(peer, headers)
     if hops is None and proxies.trusts(peer):
         return None
     return getattr(proxies.caller(peer, hops or ()), "host", "unix")
@@ -79,6 +79,31 @@ class ProxiesTests(SynchronousTestCase):
     def test_ways(self) -> None:
         for peer, said, expected in WAYS:
             self.assertEqual(found(PROXIES, peer, said), expected, (peer, said))
+
+    def test_many_hops(self) -> None:
+        """Behind as many proxies as are read, the nearest address that is known counts."""
+        for count, expected in ((MAX_HOPS - 1, "203.0.113.9"), (MAX_HOPS, "10.0.0.2"), (5000, "10.0.0.2")):
+            ways = (
+                ("X-Forwarded-For", "203.0.113.9" + ", 10.0.0.2" * count),
+                ("Forwarded", "for=203.0.113.9" + ", for=10.0.0.2" * count),
+            )
+            for way in ways:
+                self.assertEqual(found(PROXIES, PROXY, [way]), expected, (way[0], count))
+            self.assertEqual(found(PROXIES, PROXY, list(ways)), expected, count)
+
+    def test_strangers_are_not_read(self) -> None:
+        """Whatever a peer writes that is no proxy, it costs nothing, and is no reason to refuse it."""
+
+        class Unread(Headers):
+            def getRawHeaders(self, name: object, default: object = None) -> object:  # type: ignore[override]
+                raise AssertionError(f"{name!r} was read")
+
+        headers = Unread()
+        headers.addRawHeader("Forwarded", 'for="x')
+        headers.addRawHeader("X-Forwarded-For", "203.0.113.9")
+        self.assertRaises(AssertionError, PROXIES.hops, PROXY, headers)
+        for proxies, peer in ((PROXIES, STRANGER), (PROXIES, None), (Proxies(), PROXY)):
+            self.assertEqual(proxies.hops(peer, headers), ())
 
     def test_nobody_is_trusted(self) -> None:
         """That is the default."""
