@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
 from twisted.application.service import IService, Service
 from twisted.logger import Logger
 
@@ -67,7 +68,9 @@ def compose(reactor: Any, settings: DevSettings) -> list[IService]:
     }
     worker = {"PORT": str(settings.worker_port)}
     return [
-        *confd.controller.assembly.compose(reactor, read(ControllerSettings, controller, {}), environ={}),
+        *confd.controller.assembly.compose(
+            reactor, evolve(read(ControllerSettings, controller, {}), allowed_hosts=settings.allowed_hosts), environ={}
+        ),
         *confd.worker.assembly.compose(reactor, read(WorkerSettings, worker, {}), environ={}),
         *confd.agent.assembly.compose(reactor, read(AgentSettings, agent, {}), environ={}),
         Welcome(settings),

@@ -8,9 +8,11 @@ import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-from confd.model import POLL_INTERVAL_MAX, POLL_INTERVAL_MIN, valid_namespace
+from confd import jsontext
+from confd.model import POLL_INTERVAL_MAX, POLL_INTERVAL_MIN, ConfdError, valid_namespace
 
 _WHOLE = re.compile("-?[0-9]{1,19}")
 _SECRET_LIMIT = 65536
@@ -127,6 +129,18 @@ def subject(text: str) -> str:
     if not all(text.split(".")) or re.search(r"[\s*>]", text):
         raise ValueError("must be a subject such as config.worker.update, without wildcards")
     return text
+
+
+def document(text: str) -> Any:
+    """A configuration document: a JSON object."""
+    try:
+        value = jsontext.decode(text.encode())
+        jsontext.checksum(value)
+    except ConfdError as error:
+        raise ValueError(f"must be a JSON object: {error.message.rstrip('.')}") from None
+    if not isinstance(value, dict):
+        raise ValueError("must be a JSON object")
+    return value
 
 
 def user_name(text: str) -> str:

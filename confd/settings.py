@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from attrs import frozen
 
-from confd import jsontext
-from confd.model import ConfdError
 from confd.options import setting
 from confd.parsers import (
     address,
     choice,
+    document,
     flag,
     namespace,
     nats_urls,
@@ -27,6 +26,7 @@ from confd.parsers import (
     whole,
     word,
 )
+from confd.web.allowed_hosts import AllowedHosts, HostPattern, host_patterns
 
 #: The passwords that everybody knows: good for loopback only.
 DEFAULT_AGENT_PASSWORD, DEFAULT_ADMIN_PASSWORD = "secret123", "admin123"
@@ -35,17 +35,6 @@ DEFAULT_AGENT_PASSWORD, DEFAULT_ADMIN_PASSWORD = "secret123", "admin123"
 BROKERS = ("REDIS", "NATS")
 
 _INTERFACE = re.compile(r"(?<!\\):interface=((?:\\.|[^:\\])*)")
-
-
-def _document(text: str) -> Any:
-    try:
-        value = jsontext.decode(text.encode())
-        jsontext.checksum(value)
-    except ConfdError as error:
-        raise ValueError(f"must be a JSON object: {error.message.rstrip('.')}") from None
-    if not isinstance(value, dict):
-        raise ValueError("must be a JSON object")
-    return value
 
 
 def _strategies(text: str) -> tuple[str, ...]:
@@ -110,6 +99,16 @@ def _login_failures() -> Any:
     )
 
 
+def _allowed_hosts() -> Any:
+    return setting(
+        "ALLOWED_HOSTS",
+        "Host names that clients may use, a comma list; .example.com has all below it, * is any. Unset allows any, but"
+        " with a built-in password only localhost and addresses of loopback, which are always allowed.",
+        "",
+        host_patterns,
+    )
+
+
 def _trusted_proxies() -> Any:
     return setting(
         "TRUSTED_PROXIES",
@@ -143,6 +142,7 @@ class ControllerSettings(BrokerSettings):
     )
     login_failures: int = _login_failures()
     trusted_proxies: tuple[Any, ...] = _trusted_proxies()
+    allowed_hosts: tuple[HostPattern, ...] = _allowed_hosts()
     max_connections: int = setting(
         "MAX_CONNECTIONS",
         "Connections at a time; fewer where the limit of open files is lower.",
@@ -168,7 +168,7 @@ class ControllerSettings(BrokerSettings):
         "DEFAULT_POLL_INTERVAL", "Seconds between polls until a publish says otherwise.", "30", poll_interval
     )
     default_config: Any = setting(
-        "DEFAULT_CONFIG", "Version 1 of a new database.", '{"url": "https://ip.me"}', _document
+        "DEFAULT_CONFIG", "Version 1 of a new database.", '{"url": "https://ip.me"}', document
     )
     config_schema: str | None = setting("CONFIG_SCHEMA", "A JSON Schema (2020-12) that documents must fit.", None)
     max_config_bytes: int = setting(
@@ -191,6 +191,17 @@ class ControllerSettings(BrokerSettings):
         """The endpoint to listen on."""
         return self.listen or f"tcp:{self.port}:interface=127.0.0.1"
 
+    @property
+    def hosts(self) -> AllowedHosts:
+        """The hosts to answer to; with a built-in password a page could have its own name lead here."""
+        built_in = any(password == known for _, password, known in self._passwords())
+        return AllowedHosts(self.allowed_hosts, built_in, not is_private(self.endpoint))
+
+    def _passwords(self) -> Iterator[tuple[str, str, str]]:
+        """Name, value and built-in value of each."""
+        yield "AGENT_PASSWORD", self.agent_password, DEFAULT_AGENT_PASSWORD
+        yield "ADMIN_PASSWORD", self.admin_password, DEFAULT_ADMIN_PASSWORD
+
     def mistakes(self) -> list[str]:
         """What is wrong with the settings together."""
         found = super().mistakes()
@@ -198,10 +209,7 @@ class ControllerSettings(BrokerSettings):
             found.append("AGENT_USERNAME: is the same as ADMIN_USERNAME; give the two identities different names.")
         if self.client_ca_file is not None and not self.endpoint.startswith("ssl:"):
             found.append("CLIENT_CA_FILE: is set, and LISTEN is no ssl: endpoint; nobody would be asked who they are.")
-        for name, password, built_in in (
-            ("AGENT_PASSWORD", self.agent_password, DEFAULT_AGENT_PASSWORD),
-            ("ADMIN_PASSWORD", self.admin_password, DEFAULT_ADMIN_PASSWORD),
-        ):
+        for name, password, built_in in self._passwords():
             if not password:
                 found.append(f"{name}: must not be empty.")
             if password == built_in and not (self.allow_default_credentials or is_private(self.endpoint)):
@@ -302,6 +310,7 @@ class DevSettings(LogSettings):
 
     port: int = setting("PORT", "TCP port of the controller on loopback.", "8080", whole(1, 65535))
     worker_port: int = setting("WORKER_PORT", "TCP port of the worker on loopback.", "8082", whole(1, 65535))
+    allowed_hosts: tuple[HostPattern, ...] = _allowed_hosts()
     data_dir: str = setting("DATA_DIR", "Where database and cache are kept; made if need be.", "./confd-data")
     default_poll_interval: int = setting(
         "DEFAULT_POLL_INTERVAL", "Seconds between polls until a publish says otherwise.", "1", poll_interval

@@ -145,7 +145,7 @@ def _site(
         connections=room_for(settings.max_connections),
         from_one=settings.max_connections_per_address,
     )
-    site = BoundedSite(reactor, resource, limits, edge.large, memo, Proxies(settings.trusted_proxies))
+    site = BoundedSite(reactor, resource, limits, edge.large, memo, Proxies(settings.trusted_proxies), settings.hosts)
     site.traffic.expose(metrics)
     return site
 
@@ -173,6 +173,7 @@ def _passwords(
 
     def changed(now: ControllerSettings) -> None:
         site.cut(guard.renew(_shared(now)))
+        site.allow_hosts(now.hosts)
 
     return follow(reactor, settings, environ, changed, "AGENT_PASSWORD", "ADMIN_PASSWORD")
 

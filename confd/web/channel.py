@@ -48,6 +48,7 @@ _HANDSHAKE = b"\x16"
 
 _PHRASES = {
     400: "Bad Request",
+    403: "Forbidden",
     408: "Request Timeout",
     413: "Content Too Large",
     431: "Request Header Fields Too Large",
@@ -135,6 +136,8 @@ class BoundedChannel(HTTPChannel):
         reason = self._ambiguity()
         if reason is not None:
             self.refuse(400, "bad_request", reason)
+        elif (misdirected := self._misdirected()) is not None:
+            self.refuse(403, *misdirected)
         elif self.length is None or self.takes(self.length):
             super().allHeadersReceived()
             if self.factory.draining:
@@ -293,6 +296,11 @@ class BoundedChannel(HTTPChannel):
         if not path.startswith(b"/") or _AMBIGUOUS_PATH.search(path) or not _is_utf8(path):
             return "The path must be absolute, in UTF-8, without empty, dot or encoded-slash segments."
         return None
+
+    def _misdirected(self) -> tuple[str, str] | None:
+        hosts = self.requests[-1].requestHeaders.getRawHeaders(b"Host") or ()
+        refusals = (self.factory.refuse_host(self.getPeer(), host) for host in hosts)
+        return next((refusal for refusal in refusals if refusal is not None), None)
 
     def _within(self, seconds: float, then: Callable[..., None], *args: object) -> None:
         def due() -> None:

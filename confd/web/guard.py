@@ -5,7 +5,6 @@ from __future__ import annotations
 import enum
 import hashlib
 import hmac
-import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -16,6 +15,7 @@ from zope.interface import Interface, implementer
 
 from confd.audit import Attempt
 from confd.model import Forbidden, Unauthenticated
+from confd.web.allowed_hosts import is_local
 from confd.web.throttle import HERE, Throttle, source_of
 from confd.wire import parse_basic_authorization
 
@@ -168,12 +168,6 @@ class BasicGuard:
         return found
 
 
-#: What a browser on this machine calls it; any other name may be one that its owner points here (DNS rebinding).
-_LOCAL_NAMES = re.compile(
-    rb"(?:localhost|[a-z0-9.-]+\.localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]*)?", re.IGNORECASE
-)
-
-
 @implementer(IGuard)
 @define(eq=False)
 class LoopbackGuard:
@@ -198,7 +192,7 @@ class LoopbackGuard:
                 "Without credentials this is taken from this machine only; set WORKER_USERNAME and WORKER_PASSWORD.",
             )
         hosts = request.requestHeaders.getRawHeaders(b"Host") or ()
-        if hasattr(peer, "host") and not all(_LOCAL_NAMES.fullmatch(host) for host in hosts):
+        if hasattr(peer, "host") and not all(map(is_local, hosts)):
             raise Forbidden(
                 "not_a_local_name",
                 "Without credentials this is taken from who calls this machine localhost, or by an address of loopback;"

@@ -21,6 +21,7 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from confd.timing import Seldom
+from confd.web.allowed_hosts import AllowedHosts
 from confd.web.channel import SECURITY_HEADERS, BoundedChannel
 from confd.web.errors import error_body
 from confd.web.forwarded import Hops, Proxies
@@ -31,6 +32,7 @@ from confd.web.traffic import HUNG_UP, UNMATCHED, Traffic
 
 _SECURITY_HEADERS = [(name.encode(), [value.encode()]) for name, value in SECURITY_HEADERS.items()]
 _NO_PROXIES = Proxies()
+_ANY_HOST = AllowedHosts()
 
 #: Seconds until what clients do wrong again and again is said again.
 REMINDER = 60.0
@@ -194,11 +196,13 @@ class BoundedSite(Site):
         large: Callable[[Any, int], bool] = lambda request, size: True,
         memo: Memo | None = None,
         proxies: Proxies = _NO_PROXIES,
+        hosts: AllowedHosts = _ANY_HOST,
     ) -> None:
         """
         @param large: asked whether to read a body that is longer than a stranger may send: L{Edge.large}.
         @param memo: what answers requests again; C{None} has each of them go all the way, and leave an access line.
         @param proxies: who is believed about whose requests they pass on.
+        @param hosts: the names by which clients may address it.
         """
         super().__init__(
             resource,
@@ -207,12 +211,13 @@ class BoundedSite(Site):
             reactor=reactor,
             parsePOSTFormSubmission=False,
         )
-        self.limits, self.large, self.memo, self.proxies = limits, large, memo, proxies
+        self.limits, self.large, self.memo, self.proxies, self._hosts = limits, large, memo, proxies, hosts
         self.traffic = Traffic()
         self.draining = False
         self.places = Places(limits.connections, limits.from_one, self.traffic.refused)
         self._channels: dict[BoundedChannel, str] = {}
         self._tls_told = Seldom(reactor, REMINDER)
+        self._host_told = Seldom(reactor, REMINDER)
 
     def startFactory(self) -> None:
         """There is no access log file, and no clock to keep for its lines."""
@@ -261,6 +266,22 @@ class BoundedSite(Site):
                 " process an endpoint that begins with ssl:",
                 peer=getattr(peer, "host", "unix"),
             )
+
+    def allow_hosts(self, hosts: AllowedHosts) -> None:
+        """Answer to these hosts from now on; remembered responses were checked against the earlier ones."""
+        if hosts != self._hosts:
+            self._hosts = hosts
+            if self.memo is not None:
+                self.memo.clear()
+
+    def refuse_host(self, peer: Any, host: bytes) -> tuple[str, str] | None:
+        """Return why a request with this C{Host} is refused: see L{AllowedHosts.refusal}."""
+        refusal = self._hosts.refusal(peer, host)
+        if refusal is not None and self._host_told.due():
+            self.logger.info(
+                "refused a client at {peer}. {sentence}", peer=getattr(peer, "host", "unix"), sentence=refusal[1]
+            )
+        return refusal
 
     def forget(self, channel: BoundedChannel) -> None:
         """A connection is gone."""

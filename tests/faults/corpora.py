@@ -18,7 +18,7 @@ from tests.web.test_smuggling import FRAMING, PATHS
 @row(
     "F-40",
     "smuggling",
-    "125 requests that two readers take for different ones",
+    "132 requests that two readers take for different ones",
     "accepted 0; one answer each",
     agents=0,
     quick=True,
