@@ -9,7 +9,7 @@ PYTHON ?= $(shell for each in python3.13 python3.12 python3.11 python3; do \
 	done)
 
 .PHONY: help run run-controller run-controller-redis run-controller-nats run-agent run-agent-redis run-agent-nats \
-	run-agent-stream run-worker test docs swagger test-containers test-systemd check audit dist news changelog release-check \
+	run-agent-stream run-worker test fuzz docs swagger test-containers test-systemd check audit dist news changelog release-check \
 	test-faults test-mutants soak bench bench-watchdog bench-fanout bench-kill bench-proof docker-build docker-up docker-down docker-logs clean
 
 help:  ## list the targets
@@ -111,6 +111,9 @@ bench: $(VENV)/test.stamp  ## answer all questions of benchmarks/ into docs/benc
 
 bench-watchdog: $(VENV)/test.stamp  ## fail if a poll or a publish takes twice what benchmarks/baseline.json has
 	$(BIN)/python -m benchmarks.watchdog $(ARGS)
+
+fuzz: $(VENV)/test.stamp  ## measure what it costs to read the bytes of strangers, for a minute; ARGS=--seed N repeats
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 test-faults: $(VENV)/test.stamp  ## inject every fault for real, and print what became of the promises; ARGS picks rows
 	$(BIN)/python -m tests.faults $(ARGS)

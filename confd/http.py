@@ -45,6 +45,9 @@ CONNECT_TIMEOUT, CALL_TIMEOUT = 5.0, 10.0
 #: Seconds that an idle connection is kept: fewer than confd's servers keep it, so that it is seldom found closed.
 IDLE_TIMEOUT = 20
 
+#: Bytes of an error that are read as JSON.
+_LONGEST_ERROR = 65536
+
 #: Characters of another program's words that are worth repeating.
 _WORDS = 500
 
@@ -99,12 +102,12 @@ class Answer:
         """The C{code} and the words of an error answer: confd's, or whatever another program says."""
         code, words = "", self.body[: 4 * _WORDS].decode("utf-8", "replace")
         try:
-            value = jsontext.decode(self.body)
+            value = jsontext.decode(self.body) if len(self.body) <= _LONGEST_ERROR else None
         except Malformed:
             value = None
         if isinstance(value, dict):
             code, words = str(value.get("code", "")), str(value.get("error", words))
-        return code[:_WORDS], "".join(each if each.isprintable() else " " for each in words)[:_WORDS].strip()
+        return code[:_WORDS], "".join(each if each.isprintable() else " " for each in words[:_WORDS]).strip()
 
     def raise_unless_success(self) -> None:
         """

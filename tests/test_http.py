@@ -262,6 +262,12 @@ class HttpTests(SynchronousTestCase):
         for status in (200, 201, 202, 204):
             Answer("It", status, b"").raise_unless_success()
 
+    def test_words_of_a_large_error(self) -> None:
+        """No more of it is read than is repeated."""
+        for body in (b'{"error": "' + b"x" * 5_000_000 + b'"}', b"x" * 5_000_000):
+            code, words = Answer("It", 500, body).error()
+            self.assertEqual((code, len(words)), ("", 500))
+
     def test_words(self) -> None:
         for body, expected in (
             (b'{"error": "No such thing.", "code": "nothing"}', ("nothing", "No such thing.")),

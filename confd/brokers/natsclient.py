@@ -1,12 +1,16 @@
-"""nats-py's client, mended: it keeps credentials to TLS, and can be closed whatever its server does."""
+"""
+nats-py's client, mended: it keeps credentials to TLS, reads in bounds, and can be closed whatever its server does.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from contextlib import suppress
 
 from nats.aio.client import Client
-from nats.errors import Error
+from nats.errors import Error, ProtocolError
+from nats.protocol.parser import AWAITING_CONTROL_LINE, AWAITING_MSG_PAYLOAD, Parser
 
 #: Seconds that closing may take: whatever could wait for the server has been cut by then.
 CLOSED_WITHIN = 1.0
@@ -19,8 +23,94 @@ class Insecure(Error):
         return "it does not ask for TLS"
 
 
+#: Bytes of a line that a server sends, at most; INFO names each server of a cluster.
+MAX_LINE_BYTES = 65536
+
+
+#: Bytes of a message that a server sends, at most: a server takes none that is larger.
+MAX_MESSAGE_BYTES = 64 * 1024 * 1024
+
+
+class BoundedParser(Parser):
+    """
+    Reads what a server sends, in linear time and bounded memory.
+
+    nats-py's own parser tries a list of regular expressions on all that it has, again with each piece that comes:
+    C{INFO} with 64 kB of blanks takes it minutes. It gathers lines and messages without end.
+
+    @cvar refused: ends the connection.
+    """
+
+    refused = ProtocolError
+
+    #: Bytes of the buffer that are known to hold no end of a line.
+    _searched = 0
+
+    async def parse(self, data: bytes = b"") -> None:
+        """
+        Read more bytes.
+
+        @raise ProtocolError: they are not NATS, or a line or a message is longer than any that confd takes.
+        """
+        self.buf.extend(data)
+        while self.buf:
+            if self.state == AWAITING_MSG_PAYLOAD:
+                if len(self.buf) < self.needed + 2:
+                    return
+                await self._message()
+                continue
+            end = self.buf.find(b"\r\n", self._searched)
+            if end > MAX_LINE_BYTES or (end < 0 and len(self.buf) > MAX_LINE_BYTES):
+                raise ProtocolError("nats: a line without end")
+            if end < 0:
+                self._searched = len(self.buf) - 1
+                return
+            line = bytes(self.buf[:end])
+            del self.buf[: end + 2]
+            self._searched = 0
+            try:
+                await self._line(line)
+            except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
+                raise ProtocolError("nats: a malformed line") from None
+
+    async def _line(self, line: bytes) -> None:
+        verb, *words = line.split()
+        if verb in (b"MSG", b"HMSG"):
+            self.needed = int(words.pop())
+            self.header_needed = int(words.pop()) if verb == b"HMSG" else 0
+            subject, sid, *reply = words
+            self.msg_arg = {"subject": subject, "sid": int(sid), "reply": b"".join(reply)}
+            if len(reply) > 1 or not 0 <= self.header_needed <= self.needed <= MAX_MESSAGE_BYTES:
+                raise ValueError("no such message")
+            self.state = AWAITING_MSG_PAYLOAD
+        elif verb == b"PING":
+            await self.nc._process_ping()
+        elif verb == b"PONG":
+            await self.nc._process_pong()
+        elif verb == b"INFO":
+            await self.nc._process_info(json.loads(line[4:]))
+        elif verb == b"-ERR":
+            await self.nc._process_err(line[4:].strip().decode("utf-8", "replace").lower())
+        elif verb != b"+OK":
+            raise ValueError("no such line")
+
+    async def _message(self) -> None:
+        whole, end = bytes(self.buf[: self.needed]), self.buf[self.needed : self.needed + 2]
+        if end != b"\r\n":
+            raise ProtocolError("nats: a message of another length")
+        del self.buf[: self.needed + 2]
+        header, payload = whole[: self.header_needed] or None, whole[self.header_needed :]
+        self.state, self.header_needed = AWAITING_CONTROL_LINE, 0
+        of = self.msg_arg
+        await self.nc._process_msg(of["sid"], of["subject"], of["reply"], payload, header)
+
+
 class NatsClient(Client):
     """A client for one connection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ps = BoundedParser(self)
 
     async def abort(self) -> None:
         """Close it with what is still to be sent: C{close} waits for that, for ever if the server hangs."""

@@ -18,6 +18,9 @@ from confd.model import Configuration
 #: shown as replaced.
 CLOSE_LOOK = 128
 
+#: Characters of paths that a patch may have besides as many as both documents have bytes.
+_SHORTEST_PATHS = 65536
+
 #: Lines around a change.
 _CONTEXT = 3
 
@@ -39,7 +42,22 @@ def difference(old: Configuration, new: Configuration) -> Difference:
     """Compare two configurations; for documents of a megabyte that takes a second, so not in the reactor's thread."""
     before, after = jsontext.decode(old.document.raw), jsontext.decode(new.document.raw)
     text = unified(_lines(before), _lines(after), f"version {old.version}", f"version {new.version}")
-    return Difference(list(patch(before, after)), text)
+    return Difference(_bounded(patch(before, after), after, len(old.document.raw) + len(new.document.raw)), text)
+
+
+def _bounded(operations: Iterator[dict[str, Any]], new: Any, size: int) -> list[dict[str, Any]]:
+    """
+    Return the operations, or a single one that replaces all once their paths are longer than the documents are.
+
+    Each operation repeats all keys above it: below one long key, a megabyte of numbers would make a terabyte of paths.
+    """
+    left, found = _SHORTEST_PATHS + size, []
+    for each in operations:
+        left -= len(each["path"])
+        if left < 0:
+            return [{"op": "replace", "path": "", "value": new}]
+        found.append(each)
+    return found
 
 
 def patch(old: Any, new: Any, path: str = "") -> Iterator[dict[str, Any]]:

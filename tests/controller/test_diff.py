@@ -50,6 +50,18 @@ def apply_text(old: Sequence[str], text: str) -> list[str]:
     return made + list(old[at:])
 
 
+class BoundTests(SynchronousTestCase):
+    """What a difference may take."""
+
+    def test_long_keys(self) -> None:
+        """Each operation repeats the keys above it; where that is too much, one operation replaces the document."""
+        for count, single in ((5, False), (3000, True)):
+            both = [{"k" * 5000: {"n": [number] * count}} for number in (1, 2)]
+            found = diff.difference(configuration(1, both[0]), configuration(2, both[1]))
+            self.assertEqual(len(found.patch), 1 if single else count)
+            self.assertEqual(jsonpatch.JsonPatch(found.patch).apply(both[0]), both[1])
+
+
 class PatchTests(SynchronousTestCase):
     """The operations of RFC 6902, held against another implementation of it."""
 

@@ -1,0 +1,374 @@
+"""
+What is fuzzed: each parser of the bytes of strangers, by its real entry point.
+
+A target takes bytes, and raises nothing but what it declares. Requests go through a connection to a whole controller or
+worker, where an answer of 500 is an exception that nobody declared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from ipaddress import ip_network
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.error import ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, HTTPConnectionPool
+
+from confd import announcement, jsontext, sse, wire
+from confd.agent.disk import CacheFiles
+from confd.brokers.link import Lost, Refused
+from confd.brokers.natsclient import BoundedParser
+from confd.controller.diff import difference
+from confd.controller.schema import BUILT_IN, Schema
+from confd.heads import BoundedHead
+from confd.http import Answer, Http
+from confd.model import ConfdError, Configuration, Document, Tag
+from confd.web.allowed_hosts import host_patterns
+from confd.web.edge import Edge
+from confd.web.forwarded import Proxies
+from confd.web.guard import Identity, LoopbackGuard, Role
+from confd.web.site import BoundedSite, Limits
+from confd.worker.api import WorkerApi
+from confd.worker.policy import Policy
+from confd.worker.target import InForce, fetchable
+from confd.worker.upstream import Upstream
+from tests.controller.house import ADMIN, AGENT, START, House
+from tests.conversation import ELSEWHERE, LOOPBACK, Conversation
+
+_EVERYBODY = Proxies((ip_network("127.0.0.0/8"),))
+
+#: Headers that confd or Twisted reads, with a request that has each of them read.
+_READING = {
+    "GET /api/v1/config": "Authorization If-None-Match X-Agent-ID Forwarded X-Forwarded-For Host Cookie Accept Range"
+    " Connection Transfer-Encoding Content-Length Expect Upgrade Accept-Encoding",
+    "GET /api/v1/stream": "Last-Event-ID Accept",
+    "GET /dashboard/main.js": "If-None-Match Range",
+    "GET /": "Accept-Language If-Modified-Since",
+    "POST /api/v1/config": "Content-Type Content-Encoding Idempotency-Key If-Match Origin Sec-Fetch-Site",
+    "DELETE /api/v1/namespaces/x": "Origin Content-Type",
+}
+
+#: Queries by the paths that read them.
+_QUERIES = (
+    "/api/v1/config?namespace=",
+    "/api/v1/config?",
+    "/api/v1/agents?after=",
+    "/api/v1/agents?limit=1&state=",
+    "/api/v1/agents/",
+    "/api/v1/config/versions/",
+    "/api/v1/config/history?before=",
+    "/api/v1/config/diff?from=1&to=",
+    "/api/v1/audit?limit=",
+    "/api/v1/events?namespace=",
+    "/",
+)
+
+
+@frozen
+class Target:
+    """
+    One parser.
+
+    @ivar read: takes bytes, and raises only what is declared to come of wrong ones.
+    @ivar words: pieces that mean something to it.
+    @ivar most: bytes that a stranger may have it read.
+    @ivar declared: what may be raised.
+    """
+
+    name: str
+    read: Callable[[bytes], object]
+    words: tuple[bytes, ...]
+    most: int = 16_000
+    declared: tuple[type[Exception], ...] = ()
+
+    @property
+    def of_requests(self) -> bool:
+        """Whether it goes through a connection to a server."""
+        return self.name.startswith(("GET ", "POST ", "DELETE ", "controller", "worker"))
+
+    def try_(self, data: bytes) -> None:
+        """Have it read these bytes."""
+        with contextlib.suppress(*self.declared):
+            self.read(data)
+
+
+# -- requests --
+
+
+class Servers:
+    """A controller behind proxies, and a worker."""
+
+    def __init__(self) -> None:
+        self.house = House()
+        self.controller = self.house.site
+        self.controller.proxies = _EVERYBODY
+        clock = self.house.clock
+        in_force = InForce(self.house.now)
+        upstream = Upstream(clock, Policy(), 1, 1000)
+        edge = Edge(LoopbackGuard(Identity("loopback", Role.AGENT)), maybeDeferred)
+        resource = edge.resource(WorkerApi(in_force, upstream, "boot"))
+        self.worker = BoundedSite(clock, resource, Limits(), edge.large, proxies=_EVERYBODY)
+
+    def send(self, site: BoundedSite, raw: bytes, peer: Any = LOOPBACK) -> None:
+        """Bytes on a new connection; what is answered is well-formed, and tells of no defect."""
+        clock: Clock = self.house.clock
+        caller = Conversation(site, clock, peer)
+        caller.send(raw)
+        clock.advance(0.1)
+        for reply in caller.replies():
+            assert reply.status != 500, reply
+        caller.hang_up()
+
+
+def _in_header(servers: Servers, request: str, name: str, peer: Any) -> Callable[[bytes], object]:
+    own = {"Host": b"localhost", "Authorization": wire.basic_authorization(*(ADMIN if peer is LOOPBACK else AGENT))}
+    if request.startswith("POST"):
+        own |= {"Content-Type": b"application/json", "Content-Length": b"30"}
+    own.pop(name, None)
+    head = f"{request} HTTP/1.1\r\n".encode() + b"".join(b"%s: %s\r\n" % (k.encode(), v) for k, v in own.items())
+
+    def read(data: bytes) -> None:
+        body = b'{"url": "http://127.0.0.1/a"}\n' if request.startswith("POST") else b""
+        servers.send(servers.controller, head + name.encode() + b": " + data + b"\r\n\r\n" + body, peer)
+
+    return read
+
+
+def _in_path(servers: Servers, path: str) -> Callable[[bytes], object]:
+    end = b" HTTP/1.1\r\nHost: localhost\r\nAuthorization: " + wire.basic_authorization(*ADMIN) + b"\r\n\r\n"
+    return lambda data: servers.send(servers.controller, b"GET " + path.encode() + data + end)
+
+
+def _in_body(servers: Servers, worker: bool, path: str) -> Callable[[bytes], object]:
+    site = servers.worker if worker else servers.controller
+    identity = AGENT if path in ("/api/v1/register", "/api/v1/report") else ADMIN
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n".encode()
+    head += b"Authorization: " + wire.basic_authorization(*identity) + b"\r\nContent-Length: %d\r\n\r\n"
+    return lambda data: servers.send(site, head % len(data) + data)
+
+
+_HEADER_WORDS = (
+    b'"', b"\\", b",", b";", b"=", b" ", b"\t", b"a=b", b"for=", b'for="', b"1.2.3.4", b"[::1]", b":", b"[", b"]", b"1",
+    b"W/", b"*", b"Basic ", b"YTpi", b"://", b"http://", b".localhost", b"/", b"%2e", b"%", b"chunked", b"identity",
+    b"application/json", b"q=0.1", b"-", b"a", b"\xff", b"1a2b3c4d.1.", b"_", b"\\a",
+)  # fmt: skip
+
+_JSON_WORDS = (
+    b"{", b"}", b"[", b"]", b'"', b":", b",", b'"a":', b"1", b"-", b".", b"e", b"0", b"9", b"\\u0000", b"\\ud83d",
+    b"\\ude00", b"\\", b"true", b"null", b"NaN", b" ", b"\n", b"1,", b"[],", b"{},", b'"",', b"1e5,", b"0.1,",
+    b"\xc3\xbc", b"\xff", b'"url":"http://a/",', b"http://",
+)  # fmt: skip
+
+_HTTP_WORDS = (
+    b"\r\n", b"\r", b"\n", b"GET / HTTP/1.1\r\n", b"Host: a\r\n", b"X: y\r\n", b"HTTP/1.1 200 OK\r\n", b": ", b" ",
+    b"Content-Length: 4\r\n", b"Transfer-Encoding: chunked\r\n", b"0\r\n", b"1\r\nx\r\n", b";a=b", b"\0", b"\x16\x03",
+    b"HTTP/1.1 100 Continue\r\n\r\n", b"ffffffff\r\n", b"x", b"POST /config HTTP/1.1\r\n", b"Expect: 100-continue\r\n",
+    b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n", b"\r\n\r\n",
+)  # fmt: skip
+
+
+def _requests(servers: Servers) -> Iterator[Target]:
+    for request, names in _READING.items():
+        for name in names.split():
+            for peer, who in ((LOOPBACK, "proxy"), (ELSEWHERE, "stranger")):
+                yield Target(f"{request} {name} {who}", _in_header(servers, request, name, peer), _HEADER_WORDS, 15_000)
+    for path in _QUERIES:
+        yield Target(f"GET {path}", _in_path(servers, path), (*_HEADER_WORDS, b"&", b"&a=1", b"a/", b"?", b"+"), 15_000)
+    for path in ("config", "register", "report", "namespaces", "config/rollback", "epoch"):
+        read = _in_body(servers, False, f"/api/v1/{path}")
+        yield Target(f"POST /api/v1/{path}", read, _JSON_WORDS, 8_000)
+    yield Target("POST /config", _in_body(servers, True, "/config"), _JSON_WORDS, 8_000)
+    yield Target("controller", lambda data: servers.send(servers.controller, data), _HTTP_WORDS, 32_000)
+    yield Target("worker", lambda data: servers.send(servers.worker, data), _HTTP_WORDS, 32_000)
+
+
+# -- what an agent reads --
+
+
+def _answers(data: bytes) -> None:
+    """An answer of a controller or worker, from its first byte on."""
+    reactor = MemoryReactorClock()
+
+    class Endpoints:
+        def endpointForURI(self, uri: object) -> object:
+            return BoundedHead(TCP4ClientEndpoint(reactor, "127.0.0.1", 1))
+
+    agent = Agent.usingEndpointFactory(reactor, Endpoints(), HTTPConnectionPool(reactor, False))
+    asking: Deferred[Answer] = Http(reactor, agent, None, None).call("It", "GET", "http://127.0.0.1:1/")
+    factory = reactor.tcpClients[0][2]
+    protocol = factory.buildProtocol(None)
+    transport = StringTransport()
+    transport.abortConnection = transport.loseConnection  # type: ignore[method-assign]
+    protocol.makeConnection(transport)
+    protocol.dataReceived(data)
+    protocol.connectionLost(Failure(ConnectionDone()))
+    reactor.advance(60)
+    outcome: list[object] = []
+    asking.addBoth(outcome.append)
+    [found] = outcome
+    if isinstance(found, Failure):
+        found.trap(ConfdError)
+    else:
+        found.raise_unless_success()  # type: ignore[attr-defined]
+
+
+def _events(data: bytes) -> None:
+    whole, pieces = sse.Parser(65536), sse.Parser(65536)
+    told = whole.feed(data)
+    assert [event for byte in data[:4096] for event in pieces.feed(bytes([byte]))] == (
+        told if len(data) <= 4096 else sse.Parser(65536).feed(data[:4096])
+    )
+
+
+def _redis(data: bytes) -> None:
+    # It installs the default reactor, which no other target needs.
+    from confd.brokers.resp import RedisConnection
+
+    connection = RedisConnection(lambda channel, message: None)
+    transport = StringTransport()
+    transport.abortConnection = transport.loseConnection  # type: ignore[method-assign]
+    connection.makeConnection(transport)
+    asked = Deferred.fromCoroutine(connection.ask("GET", "a"))
+    asked.addErrback(lambda failure: failure.trap(Lost, Refused) and None)
+    for at in range(0, len(data), 4096):
+        if not transport.disconnecting:
+            connection.dataReceived(data[at : at + 4096])
+    connection.connectionLost(Failure(ConnectionDone()))
+
+
+class _Nats:
+    """What nats-py's parser tells."""
+
+    async def _process_err(self, said: str) -> None: ...
+
+    async def _process_ping(self) -> None: ...
+
+    async def _process_pong(self) -> None: ...
+
+    async def _process_info(self, info: object) -> None: ...
+
+    async def _process_msg(self, *message: object) -> None: ...
+
+
+def _nats(data: bytes) -> None:
+    async def parse() -> None:
+        parser = BoundedParser(_Nats())
+        for at in range(0, len(data), 4096):
+            await parser.parse(data[at : at + 4096])
+
+    coroutine = parse()
+    try:
+        coroutine.send(None)
+    except StopIteration:
+        return
+    raise AssertionError("the parser waits")
+
+
+def _cache(data: bytes) -> None:
+    with TemporaryDirectory() as folder:
+        for name in ("cache", "cache.prev", "cache.id", "cache.token"):
+            Path(folder, name).write_bytes(data)
+        CacheFiles(f"{folder}/cache", "default").load()
+
+
+def _diff(data: bytes) -> None:
+    half = len(data) // 2
+    both = []
+    for number, text in enumerate((data[:half], data[half:])):
+        text = text.replace(b"\0", b"0")
+        value = {"a": [text[at : at + 2].decode("latin-1") for at in range(0, len(text), 2)], "b": list(text)}
+        document = Document(jsontext.encode(value), "")
+        both.append(Configuration("", 0, number + 1, "default", document, 30, START))
+    difference(both[0], both[1])
+
+
+def _texts(data: bytes) -> None:
+    text = data.decode("latin-1")
+    wire.entity_tags(text)
+    wire.parse_basic_authorization(data)
+    for read in (Tag.parse, wire.parse_rfc3339, fetchable, host_patterns):
+        with contextlib.suppress(ValueError):
+            read(text)
+
+
+_SCHEMA = Schema.compile(
+    {
+        "type": "object",
+        "additionalProperties": {"anyOf": [{"pattern": "^(a+)+$"}, {"pattern": "(a|a)*b"}]},
+        "properties": {"b": {"uniqueItems": True}},
+    }
+)
+
+
+def _schema(data: bytes) -> None:
+    text = data.decode("latin-1")
+    _SCHEMA.check({"a": text, "b": list(text[:500])})
+    Schema.compile(BUILT_IN).check({"url": text})
+
+
+def _answered(data: bytes) -> None:
+    for status in (200, 304, 400, 401, 404, 500):
+        Answer("It", status, data).raise_unless_success()
+    for read in (wire.parse_served, wire.parse_membership, wire.parse_report_window, wire.parse_worker_state):
+        with contextlib.suppress(ConfdError):
+            read(data)
+    wire.parse_worker_checksum(data)
+
+
+def targets() -> list[Target]:
+    """All of them."""
+    said = (b"event:", b"data:", b"id:", b":", b"\n", b"\r", b"\r\n", b" ", b"\0", b"x", b"\xef\xbb\xbf", b"config")
+    redis = (
+        b"*3\r\n",
+        b"$1\r\n",
+        b"$-1\r\n",
+        b"\r\n",
+        b"+OK\r\n",
+        b"-ERR x\r\n",
+        b":1\r\n",
+        b"*",
+        b"$",
+        b"9",
+        b"message",
+    )
+    nats = (
+        b"MSG ",
+        b"HMSG ",
+        b"INFO ",
+        b"PING\r\n",
+        b"PONG\r\n",
+        b"+OK\r\n",
+        b"-ERR ",
+        b"'x'",
+        b"{}",
+        b" ",
+        b"1",
+        b"s",
+        b"\r\n",
+        b"\t",
+        b"\n",
+    )
+    text = (*_HEADER_WORDS, b"2026-01-01T00:00:00Z", b"T", b"+00:00", b"12345678.1.1", b"a.", b"@", b"?", b"#")
+    return [
+        *_requests(Servers()),
+        Target("answers of servers", _answers, _HTTP_WORDS, 64_000, (ConfdError,)),
+        Target("bodies of answers", _answered, _JSON_WORDS, 64_000, (ConfdError,)),
+        Target("server-sent events", _events, said, 16_000, (ConfdError,)),
+        Target("announcements", lambda data: announcement.read(data), _JSON_WORDS, 64_000, (ConfdError,)),
+        Target("JSON", lambda data: jsontext.document(jsontext.decode(data)), _JSON_WORDS, 64_000, (ConfdError,)),
+        Target("Redis", _redis, redis, 32_000),
+        Target("NATS", _nats, nats, 64_000, (BoundedParser.refused,)),
+        Target("cache files", _cache, (*_JSON_WORDS, b'{"format":2,"checksum":"sha256:"}\n'), 64_000),
+        Target("differences", _diff, (b"a", b"b", b"ab", b"abc", b"\0", b"aa", b"xyz"), 16_000),
+        Target("texts", _texts, text, 16_000, (ValueError,)),
+        Target("schemas", _schema, (b"a", b"b", b"http://", b"/", b" "), 16_000, (ConfdError,)),
+    ]
