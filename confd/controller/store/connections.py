@@ -10,8 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-#: The one reason that does not heal by itself.
+#: The reason once two looks agree, and before the second look.
 DAMAGED = "it is damaged; restore it from a backup"
+SUSPECTED = "it may be damaged, and is being checked; try again later"
 
 #: The niceness of who waits for all others (setpriority(2)).
 _LAST = 19
@@ -40,6 +41,25 @@ class Damaged(StorageError):
 
     def __init__(self) -> None:
         super().__init__(DAMAGED)
+
+
+class Replaced(StorageError):
+    """
+    A file that SQLite writes to is gone from its path.
+
+    @ivar log_lost: whether the database is in place and its write-ahead log is not.
+    """
+
+    def __init__(self, path: str, log_lost: bool) -> None:
+        name = f"its file {path}" if path.endswith(("-wal", "-shm", ".id")) else "its file"
+        super().__init__(f"{name} was removed or replaced; put it back, or restart the controller")
+        self.log_lost = log_lost
+
+
+def save_log(connection: sqlite3.Connection) -> None:
+    """Copy what the write-ahead log holds into the database: the log has no name, and no start finds it."""
+    with suppress(sqlite3.Error):
+        connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
 
 
 def explain(error: BaseException) -> str | None:
@@ -94,9 +114,36 @@ def give_way() -> None:
 
 
 def identity(path: str) -> tuple[int, int] | None:
-    """What tells a file from any other, C{None} where it is missing."""
+    """Return the device and inode of a file, C{None} where it is missing."""
     try:
         found = os.stat(path)
     except OSError:
         return None
     return found.st_dev, found.st_ino
+
+
+class Files:
+    """
+    The files that SQLite writes to, and the identity marker.
+
+    SQLite keeps writing to an open file whose name was removed. The next start does not find that file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._database = path
+        self._known = {path: identity(path), f"{path}.id": identity(f"{path}.id")}
+
+    def opened(self) -> None:
+        """Record the write-ahead log and its index, which exist once a connection has read the database."""
+        for path in (f"{self._database}-wal", f"{self._database}-shm"):
+            self._known[path] = identity(path)
+
+    def check(self) -> None:
+        """
+        Compare each file with the file that was opened.
+
+        @raise Replaced: if one of them was removed or replaced.
+        """
+        for path, known in self._known.items():
+            if known is not None and identity(path) != known:
+                raise Replaced(path, log_lost=path.endswith("-wal"))

@@ -20,13 +20,15 @@ from twisted.python.failure import Failure
 
 from confd.controller.store.connections import (
     DAMAGED,
-    StorageError,
+    SUSPECTED,
+    Files,
+    Replaced,
     connect_arguments,
     explain,
     find_damage,
     give_way,
-    identity,
     make_durable,
+    save_log,
 )
 from confd.model import Unavailable
 
@@ -86,19 +88,22 @@ class Engine:
         @param busy_timeout: seconds to wait for another process's lock.
         """
         self._path = path
-        self._file = identity(path)
+        self._files = Files(path)
         self._pool = partial(_pool, path, reactor, busy_timeout)
-        self._writer = self._pool(1, make_durable)
+        self._writer = self._pool(1, self._prepare_writer)
         self._readers = self._pool(2, _forbid_writes)
         self._waiting: deque[tuple[Work[Any], Deferred[Any]]] = deque()
         self._under_way = False
         self._drained: list[Deferred[None]] = []
         self._draining = False
         self._trouble: str | None = None
+        #: Why no write is tried: L{SUSPECTED} or L{DAMAGED}.
         self._damage: str | None = None
+        self._looking = False
+        self._refused_probes = 0
 
     def trouble(self) -> str | None:
-        """Why writes fail, C{None} while they work: damage until a restart, all else until a write works again."""
+        """Why writes fail, C{None} while they work: damage until a look finds none, else until a write works again."""
         reason = self._damage or self._trouble
         return None if reason is None else _unavailable(reason).message
 
@@ -133,15 +138,61 @@ class Engine:
         return answer
 
     def probe(self) -> Deferred[None]:
-        """Write something of no meaning, so that L{trouble} tells how things are."""
+        """
+        Write something of no meaning, so that L{trouble} tells how things are.
+
+        A damaged database is read again instead, after 1, 2, 4, 8 … probes: a failing disk may have recovered.
+        """
+        if self._damage is not None:
+            self._refused_probes += 1
+            if self._refused_probes & (self._refused_probes - 1) == 0:
+                return self.look_for_damage()
         return self.write(_write_noise).addErrback(_expect_trouble)
 
     def look_for_damage(self) -> Deferred[None]:
-        """Read the whole database, behind all else, in a thread that ends with it; L{drain} breaks it off."""
+        """
+        Read the whole database, behind all else, in a thread that ends with it; L{drain} breaks it off.
+
+        @return: fires after the second look, where the first one found damage.
+        """
+        if self._looking:
+            return succeed(None)
+        self._looking = True
+        looked = self._look_once().addErrback(self._look_twice)
+        return looked.addCallbacks(self._found_sound, self._found_damage)
+
+    def _look_once(self) -> Deferred[None]:
+        """Read the whole database through a fresh connection."""
         pool = self._pool(1, _forbid_writes)
+
+        def closed(result: Any) -> Any:
+            pool.close()
+            return result
+
         looked: Deferred[None] = pool.runWithConnection(self._look)
-        looked.addErrback(self._unread).addErrback(self._broken_off)
-        return looked.addCallback(lambda _: pool.close())
+        return looked.addBoth(closed)
+
+    def _look_twice(self, failure: Failure) -> Any:
+        """SQLite calls a page damaged that could not be read once: only a second look tells."""
+        error: Any = failure.value
+        return self._look_once() if explain(error) == DAMAGED else failure
+
+    def _found_sound(self, _: None) -> None:
+        self._looking = False
+        if self._damage is None:
+            return
+        self._damage, self._refused_probes = None, 0
+        self.log.info("the database {path} is not damaged: a page could not be read for a moment", path=self._path)
+
+    def _found_damage(self, failure: Failure) -> None:
+        self._looking = False
+        error: Any = failure.value
+        reason = explain(error)
+        if reason == DAMAGED and self._damage != DAMAGED:
+            self.log.error("the database {path} cannot be used: {reason}", path=self._path, reason=reason)
+            self._damage = DAMAGED
+        elif reason is None:
+            self._broken_off(failure)
 
     def drain(self) -> Deferred[None]:
         """Fires when no write waits or is under way; those that come later are done too."""
@@ -168,10 +219,21 @@ class Engine:
         done.addCallbacks(self._committed, self._refused, callbackArgs=(answers,), errbackArgs=(answers,))
 
     def _transact(self, connection: Any, works: Sequence[Work[Any]]) -> list[Any]:
-        # SQLite would go on to write to a file that has no name any more, and that nobody finds at the next start.
-        if identity(self._path) != self._file:
-            raise StorageError("its file was removed or replaced; put it back, or restart the controller")
-        return commit_together(connection, works)
+        try:
+            self._files.check()
+            outcomes = commit_together(connection, works)
+            # A file that went meanwhile took the commit with it.
+            self._files.check()
+        except Replaced as error:
+            if error.log_lost:
+                save_log(connection)
+            raise
+        return outcomes
+
+    def _prepare_writer(self, connection: sqlite3.Connection) -> None:
+        make_durable(connection)
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        self._files.opened()
 
     def _committed(self, outcomes: list[Any], answers: list[Deferred[Any]]) -> None:
         if self._trouble is not None:
@@ -210,11 +272,18 @@ class Engine:
         if reason is None:
             return error
         if reason == DAMAGED:
-            self._damage = reason
+            reason = self._suspect()
         if self._trouble != reason:
             self.log.error("the database {path} cannot be used: {reason}", path=self._path, reason=reason)
             self._trouble = reason
         return _unavailable(reason)
+
+    def _suspect(self) -> str:
+        """Return what to say of an error that looks like damage, and see to a second look."""
+        if self._damage is None:
+            self._damage = SUSPECTED
+            self.look_for_damage()
+        return self._damage
 
     def _unread(self, failure: Failure) -> Failure:
         """A reader's error says nothing of writes, unless the database is damaged."""

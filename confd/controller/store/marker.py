@@ -25,12 +25,25 @@ class Marker:
         @raise OSError: if it cannot be had.
         """
         self.path = f"{database}.id"
+        self._held: int | None = None
         self._descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BaseException:
             self.release()
             raise
+
+    def hold(self, database: str) -> None:
+        """
+        Lock the database file itself: a bind mount gives it another path, and so another marker.
+
+        The descriptor stays open until L{release}. To close it earlier would drop the locks of SQLite (fcntl(2)).
+
+        @raise BlockingIOError: if another process has it locked.
+        @raise OSError: if it cannot be opened.
+        """
+        self._held = os.open(database, os.O_RDWR | os.O_CLOEXEC)
+        fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def read(self) -> str:
         """What was written, empty if nothing was."""
@@ -53,5 +66,8 @@ class Marker:
             os.close(folder)
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Release the locks."""
         os.close(self._descriptor)
+        if self._held is not None:
+            os.close(self._held)
+            self._held = None

@@ -12,7 +12,14 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from confd.controller.store import configs, keys
-from confd.controller.store.connections import StorageError, connect_arguments, explain, find_damage, make_durable
+from confd.controller.store.connections import (
+    DAMAGED,
+    StorageError,
+    connect_arguments,
+    explain,
+    find_damage,
+    make_durable,
+)
 from confd.controller.store.marker import Marker
 from confd.controller.store.migrate import NewerSchema, migrate
 from confd.model import Draft, StartError
@@ -92,7 +99,15 @@ def _open(path: str, marker: Marker, first: Draft, ladder: Sequence[str]) -> Ope
     if size is None:
         # SQLite gives its other files the mode of this one.
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    elif os.stat(path).st_nlink > 1:
+        raise _Refused(
+            "is a file with a second name (a hard link), and another controller may use it by that name; remove the "
+            "other name, or copy the file"
+        )
+    marker.hold(path)
     checked = (size or 0) <= CHECKED_AT_START
+    if checked and size:
+        _look_twice(path)
     uri, arguments = connect_arguments(path, _PATIENCE)
     with closing(sqlite3.connect(uri, **arguments)) as connection:
         if _is_blank(connection):
@@ -100,8 +115,6 @@ def _open(path: str, marker: Marker, first: Draft, ladder: Sequence[str]) -> Ope
                 raise _Refused(f"is empty, though {marker.path} says that it was not; restore it from a backup")
             log.warn("{path} holds no database: making a new one", path=path)
         make_durable(connection)
-        if checked:
-            find_damage(connection)
         try:
             migrate(connection, ladder)
         except NewerSchema as error:
@@ -110,6 +123,23 @@ def _open(path: str, marker: Marker, first: Draft, ladder: Sequence[str]) -> Ope
         good = keys.load_keys(connection) or keys.add_key(connection)
     _keep(marker, expected, cluster_id)
     return Opened(path, marker, cluster_id, epoch, good, checked)
+
+
+def _look_twice(path: str) -> None:
+    """
+    Read the whole database; believe in damage only if a fresh connection finds it, too.
+
+    @raise Damaged: if it is damaged.
+    """
+    uri, arguments = connect_arguments(path, _PATIENCE)
+    for last in (False, True):
+        try:
+            with closing(sqlite3.connect(uri, **arguments)) as connection:
+                find_damage(connection)
+                return
+        except (StorageError, sqlite3.Error) as error:
+            if last or explain(error) != DAMAGED:
+                raise
 
 
 def _is_blank(connection: sqlite3.Connection) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 import threading
 from threading import Event
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, DeferredList, gatherResults
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from confd.controller.store.connections import make_durable
@@ -51,6 +54,25 @@ def fill_the_disk(cursor: sqlite3.Cursor) -> None:
 def free_the_disk(cursor: sqlite3.Cursor) -> None:
     """Make room again."""
     cursor.execute("PRAGMA max_page_count = 1000000")
+
+
+def read_file(path: str) -> bytes:
+    """The bytes of a file."""
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def overwrite(path: str, content: bytes) -> None:
+    """Write to a file in its place, or make it."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT), "wb") as file:
+        file.write(content)
+
+
+def corrupt() -> sqlite3.DatabaseError:
+    """What SQLite says of a page that could not be read."""
+    error = sqlite3.DatabaseError("database disk image is malformed")
+    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+    return error
 
 
 class CommitTogetherTests(SynchronousTestCase):
@@ -230,6 +252,83 @@ class EngineTests(TestCase):
         before = set(threading.enumerate())
         await self.engine.look_for_damage()
         self.assertEqual(set(threading.enumerate()) - before, set())
+
+    async def test_unreadable_page_is_looked_at_again(self) -> None:
+        def unreadable(cursor: sqlite3.Cursor) -> None:
+            raise corrupt()
+
+        refused = self.engine.write(unreadable)
+        with self.assertRaises(Unavailable) as caught:
+            await refused
+        self.assertIn("is being checked", caught.exception.message)
+        while self.engine.trouble() is not None:
+            await deferLater(reactor, 0.01)
+            await self.engine.probe()
+        self.assertEqual(await self.engine.write(note("a")), "a")
+
+    async def test_unreadable_page_in_a_read(self) -> None:
+        def unreadable(cursor: sqlite3.Cursor) -> None:
+            raise corrupt()
+
+        with self.assertRaises(Unavailable):
+            await self.engine.read(unreadable)
+        while self.engine.trouble() is not None:
+            await deferLater(reactor, 0.01)
+            await self.engine.probe()
+
+    async def test_disk_recovers_after_both_looks(self) -> None:
+        sound = read_file(self.path)
+        damage_agents(self, self.path)
+        await self.engine.look_for_damage()
+        self.assertIn("it is damaged", self.engine.trouble() or "")
+        overwrite(self.path, sound)
+        await self.engine.probe()
+        await self.engine.probe()
+        self.assertIsNone(self.engine.trouble())
+
+    async def test_removed_files(self) -> None:
+        for ending in ("-wal", "-shm", ".id"):
+            path = self.path + ending
+            await self.engine.write(note(f"before {ending}"))
+            os.rename(path, path + ".away")
+            await self.assert_replaced(path)
+            overwrite(path, b"")
+            await self.assert_replaced(path)
+            os.replace(path + ".away", path)
+            await self.engine.probe()
+            self.assertIsNone(self.engine.trouble())
+
+    async def test_moved_folder(self) -> None:
+        await self.engine.write(note("a"))
+        folder = os.path.dirname(self.path)
+        os.rename(folder, folder + ".away")
+        with self.assertRaises(Unavailable):
+            await self.engine.write(note("b"))
+        os.rename(folder + ".away", folder)
+        await self.engine.write(note("c"))
+        self.assertEqual(await self.engine.read(names), {"a", "c"})
+
+    async def test_what_was_answered_outlives_its_log(self) -> None:
+        await self.engine.write(note("a"))
+        os.remove(f"{self.path}-wal")
+        await self.assert_replaced(f"{self.path}-wal")
+        # What a process finds that starts after kill -9.
+        copied = new_path(self)
+        shutil.copy(self.path, copied)
+        self.assertEqual(names(connect(self, copied).cursor()), {"a"})
+
+    async def test_log_removed_during_a_commit(self) -> None:
+        def remove(cursor: sqlite3.Cursor) -> None:
+            os.remove(f"{self.path}-wal")
+
+        with self.assertRaises(Unavailable):
+            await self.engine.write(remove)
+
+    async def assert_replaced(self, path: str) -> None:
+        with self.assertRaises(Unavailable) as caught:
+            await self.engine.write(note("lost"))
+        self.assertIn(f"its file {path} was removed or replaced", caught.exception.message)
+        self.assertIn(path, self.engine.trouble() or "")
 
     async def test_drain(self) -> None:
         self.successResultOf(self.engine.drain())

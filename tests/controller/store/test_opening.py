@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sqlite3
 import uuid
@@ -143,6 +144,34 @@ class OpeningTests(SynchronousTestCase):
         make_database(self.path)
         os.truncate(self.path, 8192)
         self.assertIn("it is damaged", self.refused())
+
+    # -- one that another controller may use --
+
+    def test_file_with_two_names(self) -> None:
+        make_database(self.path)
+        other = new_path(self)
+        os.link(self.path, other)
+        self.assertIn("is a file with a second name", self.refused())
+        self.assertIn("is a file with a second name", self.refused(other))
+        os.remove(other)
+        make_database(self.path)
+
+    def test_locked_file_with_another_marker(self) -> None:
+        """As through a bind mount, which gives the file a path and a marker of its own."""
+        make_database(self.path)
+        with open(self.path, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            error = self.assertRaises(StartError, open_database, self.path, FIRST, shipped_ladder())
+        self.assertIn("in use by another controller", error.reasons[0])
+        make_database(self.path)
+
+    def test_symbolic_link_to_one_in_use(self) -> None:
+        opened = open_database(self.path, FIRST, shipped_ladder())
+        self.addCleanup(opened.marker.release)
+        other = new_path(self)
+        os.symlink(self.path, other)
+        error = self.assertRaises(StartError, open_database, other, FIRST, shipped_ladder())
+        self.assertIn("in use by another controller", error.reasons[0])
 
     # -- one that is not ours --
 
