@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NoReturn, TypeVar
+from urllib.parse import urlencode
 
 from attrs import field, frozen
-from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectingCancelledError
@@ -166,7 +166,7 @@ class Http:
 
         async def exchange() -> Answer:
             response = await self._request(method, url, headers, params, body, authorization)
-            return Answer(who, response.code, await read_body(response), response.headers)
+            return await self._read(who, response)
 
         return self._bounded(who, exchange())
 
@@ -191,8 +191,9 @@ class Http:
         async def begin() -> IResponse:
             response = await self._request("GET", url, headers, params, authorization=authorization)
             if response.code != 200:
-                Answer(who, response.code, await read_body(response)).raise_unless_success()
+                (await self._read(who, response)).raise_unless_success()
                 raise Malformed("unexpected_answer", f"{who} answers {response.code} where a stream was asked for.")
+            _refuse_encoded(who, response)
             return response
 
         response = await self._bounded(who, begin())
@@ -204,6 +205,15 @@ class Http:
             raise
         except Exception as error:
             raise _told(who, error) from None
+
+    async def _read(self, who: str, response: IResponse) -> Answer:
+        body = await read_body(response)
+        if response.code < 300:
+            _refuse_encoded(who, response)
+        elif _encoding(response):
+            # The status says enough.
+            body = b""
+        return Answer(who, response.code, body, response.headers)
 
     async def _request(
         self,
@@ -222,16 +232,11 @@ class Http:
             sent.addRawHeader(b"Authorization", authorization)
         if body is not None:
             sent.addRawHeader("Content-Type", "application/json")
-        # A client for each call: it has no cookies of a call before.
-        response: IResponse = await HTTPClient(self._web, data_to_body_producer=RequestBody).request(
-            method,
-            url,
-            params=dict(params or {}),
-            headers=sent,
-            data=body,
-            allow_redirects=False,
-            unbuffered=True,
-            reactor=self._clock,
+        # What an encoded answer unpacks to could be of any size.
+        sent.addRawHeader("Accept-Encoding", "identity")
+        query = f"?{urlencode(params)}" if params else ""
+        response: IResponse = await self._web.request(
+            method.encode("ascii"), (url + query).encode("ascii"), sent, None if body is None else RequestBody(body)
         )
         return response
 
@@ -246,6 +251,24 @@ class Http:
             return failure if isinstance(error, ConfdError) else Failure(_told(who, error))
 
         return Deferred.fromCoroutine(work).addTimeout(CALL_TIMEOUT, self._clock, late).addErrback(failed)
+
+
+def _encoding(response: IResponse) -> str:
+    """Return the content codings of an answer (RFC 9110 section 8.4), empty where there is none."""
+    values = b",".join(response.headers.getRawHeaders(b"Content-Encoding", [])).decode("latin-1").split(",")
+    codings = [value.strip().lower() for value in values]
+    return ", ".join(each for each in codings if each not in ("", "identity"))
+
+
+def _refuse_encoded(who: str, response: IResponse) -> None:
+    """Refuse an encoded answer: what it unpacks to could be of any size."""
+    named = _encoding(response)
+    if named:
+        shown = "".join(each for each in named[:40] if each.isprintable())
+        raise Malformed(
+            "encoded_answer",
+            f"{who} answers with Content-Encoding: {shown}, which was not asked for; turn compression off there.",
+        )
 
 
 def _told(who: str, error: BaseException | None) -> Exception:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, overload
@@ -20,6 +21,7 @@ from confd.model import (
     DEFAULT_NAMESPACE,
     POLL_INTERVAL_MAX,
     POLL_INTERVAL_MIN,
+    TAG,
     Configuration,
     Document,
     Malformed,
@@ -81,9 +83,15 @@ def etag(tag: Tag) -> str:
     return f'"{tag}"'
 
 
+#: A tag of ours with what a proxy that encodes answers puts behind it, such as C{-gzip} or C{;br}.
+_SUFFIXED = re.compile(r"([0-9A-Za-z]++(?:\.[0-9]++\.[0-9]++)?)(?:\.|[^0-9A-Za-z.]++)[A-Za-z].*", re.DOTALL)
+
+
 def entity_tags(header: str) -> frozenset[str]:
     """
     The opaque tags of an C{If-Match} or C{If-None-Match} header: also weak ones, and bare ones as the Go agents send.
+
+    A proxy that encodes answers appends the coding to their tags: a tag with such a suffix is there without it, too.
 
     @return: with C{"*"} for the wildcard; what cannot be read is in no form that matches anything.
     """
@@ -91,7 +99,8 @@ def entity_tags(header: str) -> frozenset[str]:
     # Inside is every second piece, but for the last one: no quote closes it.
     inside = frozenset(pieces[1 : len(pieces) - 1 : 2])
     outside = frozenset(word.strip() for piece in pieces[::2] for word in piece.split(","))
-    return (inside - {"*"}) | (outside - {""})
+    found = (inside - {"*"}) | (outside - {""})
+    return found | {match[1] for each in found if (match := _SUFFIXED.fullmatch(each))}
 
 
 def not_modified(header: str, tag: Tag) -> bool:
@@ -156,8 +165,8 @@ def parse_served(raw: bytes, namespace: str = DEFAULT_NAMESPACE, named: str | No
     Read the body of GET C{/api/v1/config} with the keys in it.
 
     @param named: the tag that came beside it, as C{ETag} or as the id of an event: where it is another than that in the
-        body, bits were flipped on the way, and a version that nobody published must not be believed.
-
+        body, bits were flipped on the way, and a version that nobody published must not be believed. One that a proxy
+        made up, or put a suffix to, says nothing: the body decides.
     @raise Malformed: see L{parse_configuration}; or it is of another namespace. The Go controller, which knows none,
         would hand its one document to everybody.
     """
@@ -167,9 +176,17 @@ def parse_served(raw: bytes, namespace: str = DEFAULT_NAMESPACE, named: str | No
     keys = body.get("signing_keys") or [body.get("signing_key")]
     believed = tuple(key for key in keys if isinstance(key, str)) if isinstance(keys, list) else ()
     configuration = configuration_of(body, namespace)
-    if named is not None and not not_modified(named, configuration.tag):
+    if named is not None and _names_another(named, configuration.tag):
         raise Malformed("other_tag", "The configuration that came is another than the one that was named beside it.")
     return Served(configuration, believed)
+
+
+def _names_another(header: str, tag: Tag) -> bool:
+    """Return whether a header names a configuration, and not the one with C{tag}."""
+    named = entity_tags(header)
+    return named.isdisjoint({"*", str(tag), str(tag.version)}) and any(
+        TAG.fullmatch(each) for each in named if "." in each or len(named) == 1
+    )
 
 
 def configuration_of(body: dict[str, Any], namespace: str) -> Configuration:

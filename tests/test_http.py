@@ -158,13 +158,30 @@ class HttpTests(SynchronousTestCase):
         self.assertEqual(len(self.answer(lambda _: b"x" * MAX_ANSWER_BYTES).body), MAX_ANSWER_BYTES)
 
     def test_a_longer_one_is_cut(self) -> None:
-        def unpacked(request: Any) -> bytes:
-            request.setHeader("Content-Encoding", "gzip")
-            return gzip.compress(b"x" * (MAX_ANSWER_BYTES + 1))
+        longer = Script(lambda _: b"x" * (MAX_ANSWER_BYTES + 1))
+        failure = self.failureResultOf(self.http(longer).call("It", "GET", URL), Malformed)
+        self.assertEqual(failure.value.code, "answer_too_long")
 
-        for answer in (lambda _: b"x" * (MAX_ANSWER_BYTES + 1), unpacked):
-            failure = self.failureResultOf(self.http(Script(answer)).call("It", "GET", URL), Malformed)
-            self.assertEqual(failure.value.code, "answer_too_long")
+    def test_an_encoded_one_is_refused(self) -> None:
+        """None was asked for: what it unpacks to could be of any size. A status says enough."""
+
+        def encoded(status: int, coding: str) -> Callable[[Any], bytes]:
+            def answer(request: Any) -> bytes:
+                request.setResponseCode(status)
+                request.setHeader("Content-Encoding", coding)
+                return gzip.compress(b"x" * MAX_ANSWER_BYTES)
+
+            return answer
+
+        for coding in ("gzip", "GZIP", "br", "deflate", "identity, gzip", "x\ty"):
+            script = Script(encoded(200, coding))
+            failure = self.failureResultOf(self.http(script).call("It", "GET", URL), Malformed)
+            self.assertEqual(failure.value.code, "encoded_answer", coding)
+            self.assertEqual(script.requests[0].getHeader("accept-encoding"), "identity")
+            streaming = Deferred.fromCoroutine(self.http(script).stream("It", URL, {}, {}, lambda _: None))
+            self.assertEqual(self.failureResultOf(streaming, Malformed).value.code, "encoded_answer", coding)
+        self.assertEqual(self.answer(encoded(503, "gzip")), Answer("It", 503, b""))
+        self.assertEqual(len(self.answer(encoded(200, "identity")).body), len(gzip.compress(b"x" * MAX_ANSWER_BYTES)))
 
     def test_an_answer_that_is_cut_off(self) -> None:
         def half(request: Any) -> Any:

@@ -74,12 +74,14 @@ class EntityTagTests(SynchronousTestCase):
         tag = '"1a2b3c4d.2.7"'
         for header in (
             tag, f"W/{tag}", f'"x", {tag}', f'{tag},"x"', f'"x" , W/{tag} , "y"', "*", " * ", "7", '"7"', " 7 ",
-            'W/"7"', f" {tag} ", "1a2b3c4d.2.7", "6, 7", f'"a,b", {tag}',
+            '"1a2b3c4d.2.7-gzip"', 'W/"1a2b3c4d.2.7--gzip"', '"1a2b3c4d.2.7;br"', '"1a2b3c4d.2.7.zst"', f"{tag}-gzip",
+            '"7-gzip"', 'W/"7"', f" {tag} ", "1a2b3c4d.2.7", "6, 7", f'"a,b", {tag}',
         ):  # fmt: skip
             with self.subTest(header=header):
                 self.assertTrue(wire.not_modified(header, TAG))
         for header in (
             "", '""', '"1a2b3c4d.2.6"', '"1a2b3c4d.1.7"', '"ffffffff.2.7"', "8", "07", '" 7"', '"x,7,y"', '"*"',
+            '"1a2b3c4d.2.6-gzip"', '"1a2b3c4d.2.77-gzip"', '"*-gzip"', '"1a2b3c4d.2.7-1"',
             'W/"*"', '"1a2b3c4d.2.7', "1a2b3c4d", ",,,", "77", "-7", "7.0",
         ):  # fmt: skip
             with self.subTest(header=header):
@@ -187,9 +189,11 @@ class ConfigurationTests(SynchronousTestCase):
             "1a2b3c4d-0000-4000-8000-000000000001", 1, 7, "default", jsontext.document({"url": "x"}), 30, EPOCH
         )
         body = wire.configuration_body(ours)
-        for named in (None, '"1a2b3c4d.1.7"', "1a2b3c4d.1.7", 'W/"1a2b3c4d.1.7"', "7", '"7"'):
+        suffixed = (f'"1a2b3c4d.1.7{each}"' for each in ("-gzip", "--gzip", "-br", ";gzip", ".zst", ":br;q"))
+        made_up = ("", '"', '"5f-a1b2c3"', 'W/"0123abcd0123abcd"', "12-a4f", "gzip")
+        for named in (None, '"1a2b3c4d.1.7"', "1a2b3c4d.1.7", 'W/"1a2b3c4d.1.7"', "7", '"7"', *suffixed, *made_up):
             self.assertEqual(wire.parse_served(body, named=named).configuration, ours)
-        for named in ('"1a2b3c4d.1.8"', "1a2b3c4d.2.7", "6", "", '"'):
+        for named in ('"1a2b3c4d.1.8"', "1a2b3c4d.2.7", "6", 'W/"1a2b3c4d.1.8-gzip"'):
             self.assertRaises(Malformed, wire.parse_served, body, named=named)
 
     def test_of_go_controller(self):

@@ -138,7 +138,8 @@ class AgentsApi:
             rest = {"namespace": query.namespace, "limit": query.limit, "after": page[-1].id}
             if query.state is not None:
                 rest["state"] = query.state
-            headers["Link"] = f'</api/v1/agents?{urlencode(rest)}>; rel="next"'
+            # Relative to the request: a proxy may serve this path below a prefix.
+            headers["Link"] = f'<?{urlencode(rest)}>; rel="next"'
         return Answer(jsontext.encode([describe_agent(self._registry, record) for record in page]), headers=headers)
 
     @endpoint(

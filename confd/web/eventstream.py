@@ -111,6 +111,9 @@ class EventStream:
         """Send the headers; from now on it is open."""
         self._streams.enter(self)
         self._request.setHeader("Content-Type", sse.CONTENT_TYPE)
+        # A proxy that buffers or compresses would keep the events to itself.
+        self._request.setHeader("Cache-Control", "no-store, no-transform")
+        self._request.setHeader("X-Accel-Buffering", "no")
         self._request.registerProducer(self, True)
         self._request.write(sse.COMMENT)
 

@@ -84,7 +84,7 @@ def describe(title: str, apis: Sequence[object], document: Mapping[str, Any]) ->
             "version": __version__,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": "./"}],
         "tags": [{"name": name} for name in sorted({each.told.tag for each, _ in declared}, key=_chapter)],
         "paths": paths,
         "components": {

@@ -51,7 +51,7 @@ IDEMPOTENCY_KEY = Header(
 IF_MATCH = Header("If-Match", "The ETag that must be in force still; else 412.")
 IF_NONE_MATCH = Header("If-None-Match", "The ETag of what the caller has; 304 while it is still the same.")
 LAST_EVENT_ID = Header("Last-Event-ID", "The id of the last event that the caller has.")
-LINK = Header("Link", 'The address of the next page, with rel="next" (RFC 8288); there is none on the last one.')
+LINK = Header("Link", 'The next page, relative to this one, with rel="next" (RFC 8288); there is none on the last one.')
 
 
 #: Where somebody else decides which status it is.

@@ -35,7 +35,7 @@ MAX_IN_FLIGHT = 256
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _WITHOUT_BODY = (204, 304)
-_ASK = Headers({"User-Agent": ["confd-worker"], "Accept": ["*/*"]})
+_ASK = Headers({"User-Agent": ["confd-worker"], "Accept": ["*/*"], "Accept-Encoding": ["identity"]})
 _PRINTABLE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _PASSED_ON = (b"Content-Type", b"Content-Encoding", b"Content-Language", b"Last-Modified")
 

@@ -86,7 +86,8 @@ class EventsTests(EventsTestCase):
     def test_answer(self) -> None:
         (reply,) = self.watch().replies()
         self.assertEqual(reply.headers["content-type"], "text/event-stream")
-        self.assertEqual(reply.headers["cache-control"], "no-store")
+        self.assertEqual(reply.headers["cache-control"], "no-store, no-transform")
+        self.assertEqual(reply.headers["x-accel-buffering"], "no")
         self.assertFalse(reply.whole)
 
     def test_publish(self) -> None:

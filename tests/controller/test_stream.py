@@ -53,7 +53,8 @@ class StreamTests(SynchronousTestCase):
         caller = self.listen()
         (reply,) = caller.replies()
         self.assertEqual(reply.headers["content-type"], "text/event-stream")
-        self.assertEqual(reply.headers["cache-control"], "no-store")
+        self.assertEqual(reply.headers["cache-control"], "no-store, no-transform")
+        self.assertEqual(reply.headers["x-accel-buffering"], "no")
         self.assertFalse(reply.whole)
 
     def test_an_event_is_the_body_of_a_poll(self) -> None:

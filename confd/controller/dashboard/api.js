@@ -57,7 +57,8 @@ export class Api {
     while (next) {
       const answer = await this.send(next, { signal });
       yield await answer.json();
-      next = /<([^>]+)>;\s*rel="next"/.exec(answer.headers.get("Link") ?? "")?.[1];
+      const rest = /<([^>]+)>;\s*rel="next"/.exec(answer.headers.get("Link") ?? "")?.[1];
+      next = rest && new URL(rest, answer.url).href;
     }
   }
 
@@ -75,7 +76,7 @@ export class Api {
   async send(url, options = {}) {
     let answer;
     try {
-      answer = await fetch(url, { cache: "no-store", ...options });
+      answer = await fetch(below(url), { cache: "no-store", ...options });
     } catch (error) {
       if (error.name === "AbortError") throw error;
       throw new Refusal(
@@ -100,6 +101,11 @@ async function refusal(answer) {
       `The controller answered ${answer.status}; look at its log, then try again.`,
     );
   }
+}
+
+/** An absolute path, below the prefix that a proxy may serve this page at. */
+export function below(url) {
+  return url.startsWith("/") ? `.${url}` : url;
 }
 
 /** A key for one intention: tried twice, it is still done once. */

@@ -1,6 +1,6 @@
 /** Where the dashboard is built and joined: one view at a time, of one namespace, live. */
 
-import { Api } from "./api.js";
+import { Api, below } from "./api.js";
 import { Audit } from "./audit.js";
 import { Convergence } from "./convergence.js";
 import { h, fill } from "./dom.js";
@@ -69,7 +69,7 @@ class App {
     this.api = new Api(namespace);
     const { editor, fleet, history, audit, health, force, convergence } = this;
     for (const part of [editor, fleet, history, audit, health, force, convergence]) part.move(this.api);
-    this.events.follow(this.api.url("/api/v1/events"));
+    this.events.follow(below(this.api.url("/api/v1/events")));
     this.choose();
   }
 
