@@ -35,6 +35,7 @@ from confd.model import (
     Unavailable,
     Unprocessable,
 )
+from confd.retry_after import STATUSES, parse_retry_after
 from confd.wire import basic_authorization
 
 T = TypeVar("T")
@@ -123,7 +124,10 @@ class Answer:
             raise Unprocessable(code or "refused", words or said)
         kinds = {401: Unauthenticated, 403: Forbidden, 404: NotFound, 409: Conflict, 429: Unavailable}
         kind = kinds.get(self.status, Unavailable if self.status >= 500 else Malformed)
-        raise kind(code or "unexpected_answer", said)
+        error = kind(code or "unexpected_answer", said)
+        if self.status in STATUSES:
+            error.retry_after = parse_retry_after(self.header("Retry-After"), self.header("Date"))
+        raise error
 
 
 class Http:

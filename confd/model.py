@@ -258,7 +258,11 @@ class ConfdError(Exception):
     @ivar code: a stable token for programs.
     @ivar message: one sentence for a person: what is wrong, and what to do.
     @ivar details: where a field is to blame, one mapping a violation with C{pointer} and C{message}.
+    @ivar retry_after: seconds for which the peer asks not to be called again (C{Retry-After}); C{None} where it does
+        not ask.
     """
+
+    retry_after: float | None = None
 
     def __init__(self, code: str, message: str, details: Sequence[Mapping[str, object]] = ()) -> None:
         super().__init__(message)

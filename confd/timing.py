@@ -35,6 +35,10 @@ def use_monotonic_clock(reactor: Any) -> None:
 _GROWTH = 1.5
 
 
+#: Share by which a wait that a peer asks for is lengthened at random, at most: its callers must not return together.
+RETRY_AFTER_JITTER = 0.25
+
+
 @define(eq=False)
 class Backoff:
     """
@@ -50,11 +54,18 @@ class Backoff:
     base: float = 1.0
     _failures: int = field(default=0, init=False)
 
-    def next(self) -> float:
-        """Seconds to wait after one more failure."""
+    def next(self, at_least: float | None = None) -> float:
+        """
+        Return the seconds to wait after one more failure.
+
+        @param at_least: seconds that the peer asks for (C{Retry-After}); jitter is added to them.
+        """
         ceiling = min(self.cap, self.base * _GROWTH ** min(self._failures, 32))
         self._failures += 1
-        return self.random.uniform(0, ceiling)
+        delay = self.random.uniform(0, ceiling)
+        if at_least is None:
+            return delay
+        return max(delay, at_least * self.random.uniform(1, 1 + RETRY_AFTER_JITTER))
 
     def reset(self) -> None:
         """Start over: something succeeded."""
@@ -98,7 +109,8 @@ async def retrying(
             return await attempt()
         except ConfdError as error:
             failed(error)
-        await deferLater(clock, backoff.next())
+            asked = error.retry_after
+        await deferLater(clock, backoff.next(asked))
 
 
 class Periodic(Service):

@@ -23,7 +23,7 @@ FLOORS: tuple[dict[str, str], ...] = (
         "vocabulary": "bounded model report audit history jsontext wire interfaces timing signing announcement sse"
         " metrics lag renewal"
     },
-    {"client": "http bodies heads client tls", "web": "web.*", "brokers": "brokers.*"},
+    {"client": "http bodies heads retry_after client tls", "web": "web.*", "brokers": "brokers.*"},
     {"controller": "controller.*", "agent": "agent.*", "worker": "worker.*"},
     {
         "roots": "parsers options settings logs systemd daemon listening brokerage dev ctl.* testing.*"

@@ -162,6 +162,25 @@ class HttpTests(SynchronousTestCase):
         failure = self.failureResultOf(self.http(longer).call("It", "GET", URL), Malformed)
         self.assertEqual(failure.value.code, "answer_too_long")
 
+    def test_a_pause_that_is_asked_for(self) -> None:
+        """By the server's own clock, and only where it cannot answer now."""
+
+        def refuse(status: int, value: str) -> Callable[[Any], bytes]:
+            def answer(request: Any) -> bytes:
+                request.setResponseCode(status)
+                request.setHeader("Date", "Thu, 01 Jan 1970 00:00:00 GMT")
+                request.setHeader("Retry-After", value)
+                return b""
+
+            return answer
+
+        for status, value, wanted in (
+            (503, "60", 60.0), (429, "60", 60.0), (503, "Thu, 01 Jan 1970 00:00:30 GMT", 30.0), (429, "-1", None),
+            (404, "60", None), (500, "60", None),
+        ):  # fmt: skip
+            error = self.assertRaises(ConfdError, self.answer(refuse(status, value)).raise_unless_success)
+            self.assertEqual(error.retry_after, wanted, (status, value))
+
     def test_an_encoded_one_is_refused(self) -> None:
         """None was asked for: what it unpacks to could be of any size. A status says enough."""
 

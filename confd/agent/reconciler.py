@@ -69,6 +69,9 @@ class Reconciler(Service):
         self._loop = Periodic(clock, self._poll, self._pause)
         self._hinted: IDelayedCall | None = None
         self._polled_at = self._heard_at = clock.seconds()
+        #: What a controller that cannot answer asks for: a pause in seconds, which ends at this time.
+        self._asked_pause: float | None = None
+        self._not_before = clock.seconds()
         self._silence = Trouble("controller", self.log)
         #: A failure that waiting will not mend, or a controller that offers what cannot be taken.
         self._objection: str | None = None
@@ -76,7 +79,8 @@ class Reconciler(Service):
     def hint(self) -> None:
         """Poll soon; any number of hints make few polls."""
         if self.running and self._hinted is None:
-            delay = max(0.0, self._polled_at + HINT_INTERVAL - self._clock.seconds())
+            due = max(self._polled_at + HINT_INTERVAL, self._not_before)
+            delay = max(0.0, due - self._clock.seconds())
             self._hinted = self._clock.callLater(delay, self._heed)
 
     def reconsider(self) -> None:
@@ -114,7 +118,7 @@ class Reconciler(Service):
 
     def _pause(self) -> float:
         if self._silence.reason is not None:
-            return self._backoff.next()
+            return self._backoff.next(self._asked_pause)
         interval = max(1.0, self._interval / HASTE) if self._push_is_down() else self._interval
         return interval * self._random.uniform(1 - JITTER, 1 + JITTER)
 
@@ -130,6 +134,9 @@ class Reconciler(Service):
         except ConfdError as error:
             self.polls["failed"] += 1
             self._silence.begin(error.message)
+            self._asked_pause = error.retry_after
+            if error.retry_after:
+                self._not_before = self._clock.seconds() + error.retry_after
             # Time mends a controller that is away or answers rubbish; wrong credentials it does not.
             self._objection = None if isinstance(error, (Unavailable, Malformed)) else error.message
             return

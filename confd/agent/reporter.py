@@ -102,6 +102,8 @@ class Reporter(Service):
         self._tried: Report | None = None
         self._settled = False
         self._timer: IDelayedCall | None = None
+        #: A controller asked for a pause until then.
+        self._not_before = clock.seconds()
         #: Whether it is for something new, and has its place in the window.
         self._prompt = False
         #: The controller takes no reports.
@@ -157,6 +159,7 @@ class Reporter(Service):
     def _set_timer(self, delay: float, prompt: bool) -> None:
         self._cancel_timer()
         if self.running:
+            delay = max(delay, self._not_before - self._clock.seconds())
             self._timer, self._prompt = self._clock.callLater(delay, self._turn), prompt
 
     def _cancel_timer(self) -> None:
@@ -215,7 +218,10 @@ class Reporter(Service):
             self._deaf = True
             self._set_timer(DEAF, prompt=False)
         else:
-            self._set_timer(self._backoff.next(), prompt=False)
+            delay = self._backoff.next(error.retry_after)
+            if error.retry_after:
+                self._not_before = self._clock.seconds() + delay
+            self._set_timer(delay, prompt=False)
         return FAILED
 
 

@@ -230,7 +230,8 @@ def watch(session: Session, only: str | None, count: int | None) -> None:
             if failure.status is not Exit.UNREACHABLE:
                 raise
             broken = failure.sentence
-        session.screen.say(f"{shown(broken)} Asking again in {pause:g} s.")
+            pause = failure.pause(pause)
+        session.screen.say(f"{shown(broken)} Asking again in {pause:.3g} s.")
         session.clock.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
 

@@ -16,6 +16,7 @@ from confd.ctl.target import Target
 from confd.ctl.text import shown
 from confd.ctl.transport import Answer, ITransport
 from confd.model import Malformed
+from confd.retry_after import STATUSES, parse_retry_after
 
 #: Seconds that a request may take.
 TIMEOUT = 30.0
@@ -149,6 +150,13 @@ class Controller:
         return True
 
     def _refusal(self, answer: Answer) -> Failure:
+        failure = self._told(answer)
+        if answer.status in STATUSES:
+            headers = answer.headers
+            failure.retry_after = parse_retry_after(headers.get("retry-after"), headers.get("date"))
+        return failure
+
+    def _told(self, answer: Answer) -> Failure:
         if 300 <= answer.status < 400:
             where = shown(answer.headers.get("location", "nowhere"))[:200]
             return Failure(

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Sequence
+from random import uniform
+
+#: By how much a wait that a controller asks for is lengthened at random, at most.
+_JITTER = 1.25
 
 
 class Exit(enum.IntEnum):
@@ -40,8 +44,15 @@ class Failure(Exception):
     @ivar sentence: what is wrong, and what to do.
     @ivar details: lines that say more, such as one a violation.
     @ivar code: the controller's token for it, empty where it comes from here.
+    @ivar retry_after: seconds for which the controller asks not to be called again; C{None} where it does not ask.
     """
+
+    retry_after: float | None = None
 
     def __init__(self, status: Exit, sentence: str, details: Sequence[str] = (), code: str = "") -> None:
         super().__init__(sentence)
         self.status, self.sentence, self.details, self.code = status, sentence, tuple(details), code
+
+    def pause(self, otherwise: float) -> float:
+        """Return the seconds until the next try: C{otherwise}, or what the controller asks for and some jitter."""
+        return otherwise if self.retry_after is None else max(otherwise, self.retry_after * uniform(1, _JITTER))

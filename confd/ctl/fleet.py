@@ -25,6 +25,7 @@ def follow(session: Session, version: int, quorum: float, timeout: float) -> tup
     path = f"/api/v1/config/versions/{version}/convergence"
     with session.screen.bar(f"Version {version}") as grow:
         while True:
+            pause = _LOOK
             late = session.clock.monotonic() >= deadline
             try:
                 seen = session.controller.get(path, namespace=session.namespace)
@@ -32,12 +33,13 @@ def follow(session: Session, version: int, quorum: float, timeout: float) -> tup
                 # It is published; a controller that restarts meanwhile is no reason to know less.
                 if late or failure.status is not Exit.UNREACHABLE:
                     raise
+                pause = min(failure.pause(pause), max(deadline - session.clock.monotonic(), _LOOK))
             else:
                 grow(seen["applied"], seen["targeted"], in_words(seen, "applied"))
                 reached = seen["applied"] * 100 >= quorum * seen["targeted"]
                 if reached or late:
                     return reached, seen
-            session.clock.sleep(_LOOK)
+            session.clock.sleep(pause)
 
 
 def in_words(convergence: dict[str, Any], *without: str) -> str:

@@ -50,6 +50,19 @@ class ReconcilerTests(SynchronousTestCase):
         self.clock.pump([0.1] * (seconds * 10))
         return len(self.controller.polls) - before
 
+    def test_a_controller_that_asks_for_a_pause(self) -> None:
+        """C{Retry-After} is a lower bound, for hints as well; without it the agent's own back-off counts."""
+        busy = Unavailable("busy", "Later.")
+        busy.retry_after = 60.0
+        self.controller.failure = busy
+        self.reconciler.startService()
+        self.reconciler.hint()
+        self.assertEqual(self.polls_within(59), 0)
+        self.assertGreater(self.polls_within(20), 0)
+        self.controller.failure = DOWN
+        self.polls_within(80)
+        self.assertGreater(self.polls_within(80), 2)
+
     def test_a_push_that_shortens_the_interval(self) -> None:
         """It counts from now on, not after an interval of the old length."""
         self.controller.in_force = configuration(1, poll_interval=600)

@@ -41,7 +41,8 @@ class Stream:
         """
         self._clock, self._controller, self._namespace = clock, controller, namespace
         self._agent_id, self._backoff = agent_id, backoff
-        self._loop = Periodic(clock, self._read, backoff.next)
+        self._loop = Periodic(clock, self._read, lambda: backoff.next(self._asked_pause))
+        self._asked_pause: float | None = None
         self._parser = sse.Parser(wire.MAX_ANSWER_BYTES)
         self._watchdog: IDelayedCall | None = None
         self._open, self._named = False, ""
@@ -63,6 +64,7 @@ class Stream:
 
     async def _read(self) -> None:
         self._parser = sse.Parser(wire.MAX_ANSWER_BYTES)
+        self._asked_pause = None
         self._named = self._agent_id()
         reading = self._controller.stream(self._sink.known(), self._named, self._received)
         self._watchdog = watchdog = self._clock.callLater(SILENCE, reading.cancel)
@@ -74,7 +76,7 @@ class Stream:
             self._loop.hurry()
             return
         except ConfdError as error:
-            reason = error.message
+            reason, self._asked_pause = error.message, error.retry_after
         except CancelledError:
             if watchdog.active():
                 raise
