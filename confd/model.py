@@ -20,7 +20,8 @@ POLL_INTERVAL_MIN, POLL_INTERVAL_MAX = 1, 86400
 #: How tags, names of namespaces and ids of agents are written.
 TAG = re.compile(r"(?:([0-9a-f]{8})\.([1-9][0-9]{0,17})\.)?([1-9][0-9]{0,17})", re.ASCII)
 NAMESPACE = re.compile(r"[a-z0-9-]{1,63}", re.ASCII)
-AGENT_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}", re.ASCII)
+#: Clients and proxies take the path segments "." and ".." for steps (RFC 3986, 5.2.4): no agent can have such an id.
+AGENT_ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._:-]{1,64}", re.ASCII)
 TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,256}", re.ASCII)
 
 
@@ -242,7 +243,7 @@ def valid_namespace(name: str) -> bool:
 
 
 def valid_agent_id(text: str) -> bool:
-    """Whether C{text} may name an agent: at most 64 letters, digits and C{. _ : -}."""
+    """Whether C{text} may name an agent: at most 64 letters, digits and C{. _ : -}, not C{.} or C{..}."""
     return AGENT_ID.fullmatch(text) is not None
 
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable
 
-from confd.model import Forbidden, Unavailable
+from confd.model import Forbidden, Malformed, Unavailable, valid_agent_id
 from confd.report import AgentRecord
 from confd.web.guard import Identity, digest_of
 
 #: Random bytes of a token.
 _TOKEN_BYTES = 32
+
+
+def bad_agent_id() -> Malformed:
+    """Return the error for an id that no path can carry."""
+    sentence = "agent_id must be 1 to 64 letters, digits and the characters . _ : -, and not . or .. alone"
+    return Malformed("bad_agent_id", sentence, [{"pointer": "/agent_id", "message": sentence}])
 
 
 class Admission:
@@ -68,10 +74,13 @@ class Admission:
 
         @param claimed: the id that is named in it; empty where none is.
         @return: its id; empty where that stays open, as with the Go agents.
+        @raise Malformed: C{bad_agent_id}.
         @raise Forbidden: C{other_agent}, C{agent_blocked}.
         """
         if claimed and identity.agent_id and claimed != identity.agent_id:
             raise Forbidden("other_agent", "This token is another agent's; an agent speaks for itself.")
+        if claimed and not valid_agent_id(claimed):
+            raise bad_agent_id()
         agent_id = claimed or identity.agent_id
         self.check(agent_id)
         return agent_id

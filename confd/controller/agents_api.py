@@ -18,7 +18,6 @@ from confd.controller.snapshot import Snapshot
 from confd.model import (
     AGENT_ID,
     DEFAULT_NAMESPACE,
-    Malformed,
     NotFound,
     Registration,
     Tag,
@@ -51,7 +50,17 @@ class Joining(msgspec.Struct):
     namespace: str = DEFAULT_NAMESPACE
 
 
-class ForgetQuery(msgspec.Struct, forbid_unknown_fields=True):
+class AgentQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """
+    The agent that is meant.
+
+    @ivar id: its id, in place of that in the path. Older releases took C{.} and C{..}, which no path can carry.
+    """
+
+    id: Annotated[str, msgspec.Meta(max_length=64)] = ""
+
+
+class ForgetQuery(AgentQuery, forbid_unknown_fields=True):
     """
     How an agent is to be forgotten.
 
@@ -101,9 +110,6 @@ class AgentsApi:
         no longer. Who joins by its token keeps it.
         """
         wanted: Joining = call.body
-        if wanted.agent_id and not valid_agent_id(wanted.agent_id):
-            sentence = "agent_id must be 1 to 64 letters, digits and the characters . _ : -"
-            raise Malformed("bad_agent_id", sentence, [{"pointer": "/agent_id", "message": sentence}])
         in_force = self._snapshot.get(wanted.namespace).configuration
         admission = self._registry.admission
         agent_id = admission.sender(call.identity, wanted.agent_id) or str(uuid.uuid4())
@@ -143,10 +149,18 @@ class AgentsApi:
         return Answer(jsontext.encode([describe_agent(self._registry, record) for record in page]), headers=headers)
 
     @endpoint(
-        "GET", "/api/v1/agents/<agent_id>", Role.ADMIN, "One agent.", told=Told(errors=(Unavailable,), tag=AGENTS)
+        "GET",
+        "/api/v1/agents/<agent_id>",
+        Role.ADMIN,
+        "One agent.",
+        query=AgentQuery,
+        told=Told(errors=(Unavailable,), tag=AGENTS),
     )
     async def agent(self, call: Call, agent_id: str) -> AgentDetail:
         """What is known of it, with what it said of the newest versions."""
+        return self._detail(call.query.id or agent_id)
+
+    def _detail(self, agent_id: str) -> AgentDetail:
         self._snapshot.get(DEFAULT_NAMESPACE)
         record = self._registry.get(agent_id)
         reports = [_described(tag, outcome) for tag, outcome in self._convergence.reports_of(record)]
@@ -158,6 +172,7 @@ class AgentsApi:
         Role.ADMIN,
         "Forget an agent.",
         query=ForgetQuery,
+        named_by="id",
         told=Told(tag=AGENTS),
     )
     async def forget(self, call: Call, agent_id: str) -> Done:
@@ -167,7 +182,8 @@ class AgentsApi:
         password is then to be changed.
         """
         query: ForgetQuery = call.query
-        if query.block and not valid_agent_id(agent_id):
+        agent_id = query.id or agent_id
+        if query.block and not valid_agent_id(agent_id) and self._registry.find(agent_id) is None:
             raise NotFound("unknown_agent", "That is no id of an agent.")
         await self._registry.forget(agent_id, call.attempt, query.block)
         return Done(f"Agent {agent_id} {'blocked' if query.block else 'forgotten'}")
@@ -189,10 +205,13 @@ class AgentsApi:
         "/api/v1/blocked/<agent_id>",
         Role.ADMIN,
         "Let an agent in again that was blocked.",
+        query=AgentQuery,
+        named_by="id",
         told=Told(tag=AGENTS),
     )
     async def unblock(self, call: Call, agent_id: str) -> Done:
         """It may register from now on; one that still tries will do so by itself."""
+        agent_id = call.query.id or agent_id
         await self._registry.unblock(agent_id, call.attempt)
         return Done(f"Agent {agent_id} may register again")
 

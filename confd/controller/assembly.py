@@ -82,7 +82,7 @@ def compose(reactor: Any, settings: ControllerSettings, environ: Mapping[str, st
     apis = [
         ConfigsApi(configs, snapshot, registry, convergence, outbox.published, documents),
         HistoryApi(store, snapshot, documents),
-        NamespacesApi(configs, snapshot, registry),
+        NamespacesApi(configs, snapshot, registry, documents),
         ClusterApi(configs, store, snapshot, registry),
         AgentsApi(registry, snapshot, convergence),
         ReportsApi(intake, registry, snapshot),

@@ -31,6 +31,16 @@ class Documents:
         value: dict[str, Any] = await self._do(len(document.raw), jsontext.decode, document.raw)
         return value
 
+    async def make(self, value: dict[str, Any], size: int) -> Document:
+        """
+        Return the document that a value makes.
+
+        @param size: bytes of the request body that the value came in.
+        @raise Unprocessable: see L{jsontext.document}.
+        """
+        document: Document = await self._do(size, jsontext.document, value)
+        return document
+
     async def compare(self, old: Configuration, new: Configuration) -> Difference:
         """See L{difference}."""
         size = len(old.document.raw) + len(new.document.raw)

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 import msgspec
 from attrs import define
 
-from confd import jsontext
 from confd.controller.configs import Configs
 from confd.controller.configs_api import Comment
+from confd.controller.documents import Documents
 from confd.controller.registry import Registry
 from confd.controller.shapes import NamespaceItem
 from confd.controller.snapshot import Snapshot
@@ -38,6 +38,7 @@ class NamespacesApi:
     _configs: Configs
     _snapshot: Snapshot
     _registry: Registry
+    _documents: Documents
 
     @endpoint("GET", "/api/v1/namespaces", Role.ADMIN, "All namespaces, with versions and agent counts.", told=_TOLD)
     async def namespaces(self, call: Call) -> list[NamespaceItem]:
@@ -66,7 +67,7 @@ class NamespacesApi:
         if not valid_namespace(wanted.name):
             sentence = "A namespace is named by 1 to 63 lower-case letters, digits and dashes."
             raise Unprocessable("bad_namespace", sentence, [{"pointer": "/name", "message": sentence}])
-        document = jsontext.document(wanted.config)
+        document = await self._documents.make(wanted.config, call.size)
         try:
             draft = self._configs.draft(
                 wanted.name, wanted.config, document, call.identity.name, comment=wanted.comment, attempt=call.attempt

@@ -85,7 +85,8 @@ def _agents(session: Session, state: str | None, match: str, limit: int) -> tupl
 @pass_session
 def show_agent(session: Session, agent_id: str) -> None:
     """Show what is known of the agent with that ID."""
-    found = session.controller.get(f"/api/v1/agents/{quote(agent_id, safe='')}")
+    path, query = _address("agents", agent_id)
+    found = value_of(session.controller.call("GET", path, query=query))
     reports = found.get("reports") or []
 
     def draw() -> None:
@@ -153,9 +154,16 @@ def blocked_agents(session: Session) -> None:
     session.screen.show(found, lambda: session.screen.table(["ID"], [[each] for each in found]))
 
 
+def _address(what: str, agent_id: str) -> tuple[str, dict[str, object]]:
+    """Return the path and the query that name an agent: no path can carry C{.} and C{..}."""
+    if agent_id in (".", ".."):
+        return f"/api/v1/{what}/-", {"id": agent_id}
+    return f"/api/v1/{what}/{quote(agent_id, safe='')}", {}
+
+
 def _delete(session: Session, what: str, agent_id: str, **query: object) -> None:
-    path = f"/api/v1/{what}/{quote(agent_id, safe='')}"
-    answer = value_of(session.controller.call("DELETE", path, query=query))
+    path, named = _address(what, agent_id)
+    answer = value_of(session.controller.call("DELETE", path, query=named | query))
     session.screen.show(answer, lambda: session.screen.line(shown(answer["message"])))
 
 

@@ -46,7 +46,7 @@ from confd.web.throttle import Allowance
 LONGEST_TARGET = 64
 
 #: Bodies from here on are decoded off the reactor.
-_LARGE_BODY = 32768
+_LARGE_BODY = 8192
 
 
 @define(eq=False)
@@ -180,7 +180,8 @@ def _attempt(
     request: Any, declared: Endpoint, parts: Mapping[str, str], identity: Identity, body: Any, now: datetime
 ) -> Attempt:
     if parts:
-        target = "/".join(map(str, parts.values()))
+        named = glance(request.uri, declared.named_by, "") if declared.named_by else ""
+        target = named or "/".join(map(str, parts.values()))
     elif declared.named_by:
         target = str(getattr(body, declared.named_by, ""))
     elif issubclass(declared.query, NamespaceQuery):

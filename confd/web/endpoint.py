@@ -79,7 +79,8 @@ class Endpoint:
     @ivar body: the type of its JSON body, L{AnyDocument.OBJECT}, or C{None} where it takes none.
     @ivar max_body: bytes of the body at most; C{None} leaves it to the site's limit.
     @ivar optional_body: whether no body means an empty object.
-    @ivar named_by: the field of the body that names what is to be changed, where the address does not.
+    @ivar named_by: the field that names what is to be changed: of the body, or, where the path has variables, of the
+        query, which then wins.
     @ivar told: what else a reader of the API document is told of it.
     """
 
@@ -135,6 +136,12 @@ class Call:
         """When the request was complete, in seconds of the monotonic clock."""
         seconds: float = self.request.arrived  # type: ignore[attr-defined]
         return seconds
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body."""
+        content = self.request.content
+        return 0 if content is None else content.tell()
 
     def header(self, name: str) -> str | None:
         """

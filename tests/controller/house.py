@@ -96,7 +96,7 @@ class House:
         self.apis: Sequence[object] = (
             ConfigsApi(self.configs, self.snapshot, self.registry, self.convergence, self.outbox.published, documents),
             HistoryApi(self.store, self.snapshot, documents),
-            NamespacesApi(self.configs, self.snapshot, self.registry),
+            NamespacesApi(self.configs, self.snapshot, self.registry, documents),
             ClusterApi(self.configs, self.store, self.snapshot, self.registry),
             AgentsApi(self.registry, self.snapshot, self.convergence),
             ReportsApi(self.intake, self.registry, self.snapshot),
@@ -113,7 +113,7 @@ class House:
         shared = [Credential.of(*AGENT, Role.AGENT), Credential.of(*ADMIN, Role.ADMIN)]
         throttle = Throttle(self.clock, 10)
         self.guard = BasicGuard(shared, throttle, self.registry.admission.holder)
-        self.edge = Edge(self.guard, maybeDeferred, self.refusals)
+        self.edge = Edge(self.guard, in_thread, self.refusals)
         self.site = site_on(self.clock, self.edge, *self.apis, limits=limits, memo=Memo())
         for part in (readiness, throttle, self.site.traffic):
             part.expose(self.metrics)

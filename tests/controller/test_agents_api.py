@@ -5,8 +5,10 @@ from __future__ import annotations
 import uuid
 from urllib.parse import urljoin, urlsplit
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.model import Registration
 from tests.controller.house import ADMIN, AGENT, House
 from tests.conversation import Reply
 
@@ -163,3 +165,39 @@ class ListTests(SynchronousTestCase):
         for path in (AGENTS, f"{AGENTS}/x", "/api/v1/namespaces"):
             self.assertEqual(self.house.caller().get(path, auth=AGENT).status, 403)
             self.assertEqual(self.house.caller().get(path).status, 401)
+
+
+class UnaddressableTests(SynchronousTestCase):
+    """Ids that no path can carry."""
+
+    def setUp(self) -> None:
+        self.house = House()
+
+    def test_refused(self) -> None:
+        bad = (".", "..", "a/b", "a b", "a?b", "a#b", "%2e%2e", "a\n", "\u00e9", "x" * 65)
+        for agent_id in bad:
+            reply = self.house.caller().post("/api/v1/register", json={"agent_id": agent_id}, auth=AGENT)
+            self.assertEqual((reply.status, reply.code), (400, "bad_agent_id"), agent_id)
+            if agent_id.strip() == agent_id:
+                self.assertEqual(self.house.report(agent_id, 1).status, 400, agent_id)
+        for agent_id in (".", "..", "a/b", "%2e"):
+            for path in ("/api/v1/config", "/api/v1/stream"):
+                reply = self.house.caller().get(path, auth=AGENT, headers={"X-Agent-ID": agent_id})
+                self.assertEqual((reply.status, reply.code), (400, "bad_agent_id"), path)
+
+    def test_dots_among_others(self) -> None:
+        for agent_id in ("...", ".a", "a..b"):
+            self.assertEqual(self.house.join(agent_id=agent_id), agent_id)
+
+    def test_those_in_the_database_can_be_removed(self) -> None:
+        for agent_id in (".", ".."):
+            self.successResultOf(
+                Deferred.fromCoroutine(self.house.registry.register(Registration("h", "", agent_id, "", "default")))
+            )
+            shown = self.house.caller().get(f"/api/v1/agents/-?id={agent_id}", auth=ADMIN)
+            self.assertEqual((shown.status, shown.json["id"]), (200, agent_id))
+            path = f"/api/v1/agents/-?id={agent_id}&block=true"
+            self.assertEqual(self.house.caller().delete(path, auth=ADMIN).status, 200)
+            self.assertEqual(self.house.caller().get(f"/api/v1/agents/-?id={agent_id}", auth=ADMIN).status, 404)
+            self.assertEqual(self.house.caller().delete(f"/api/v1/blocked/-?id={agent_id}", auth=ADMIN).status, 200)
+            self.assertEqual(self.house.caller().delete(f"/api/v1/agents/-?id={agent_id}", auth=ADMIN).status, 404)

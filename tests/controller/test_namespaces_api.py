@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.controller.house import ADMIN, AGENT, House
@@ -48,6 +51,22 @@ class NamespaceTests(SynchronousTestCase):
         self.house.join(namespace="blue")
         blue, default = self.house.caller().get("/api/v1/namespaces", auth=ADMIN).json
         self.assertEqual((blue["version"], blue["agents"], default["agents"]), (1, 1, 0))
+
+    def test_large_documents_leave_the_reactor(self) -> None:
+        """Decoding and hashing, however small the values are."""
+        did: list[str] = []
+
+        def in_thread(work: Any, *arguments: object) -> Deferred[Any]:
+            did.append(work.__name__)
+            return maybeDeferred(work, *arguments)
+
+        self.house = House(in_thread=in_thread)
+        self.assertEqual(self.create("small").status, 201)
+        self.assertEqual(did, [])
+        for number, value in enumerate(([7] * 9000, [[]] * 9000, {str(key): 1 for key in range(2000)}, "x" * 9000)):
+            did.clear()
+            self.assertEqual(self.create(f"n{number}", config={**URL, "value": value}).status, 201)
+            self.assertEqual(did, ["read_object", "document"])
 
     def test_in_use(self) -> None:
         """409 while agents of it live; when they are silent for long enough it can go."""

@@ -186,11 +186,17 @@ export class Fleet {
     const body = h("div", { tabIndex: 0 }, h("p.quiet", {}, "Loading…"));
     dialog("Agent", body, [closer("Close")]);
     try {
-      fill(body, ...described(await this.api.get(`/api/v1/agents/${encodeURIComponent(id)}`)));
+      fill(body, ...described(await this.api.get(address(id))));
     } catch (error) {
       fill(body, trouble(error));
     }
   }
+}
+
+// No path can carry "." and "..": a browser takes them for steps.
+function address(id) {
+  const name = encodeURIComponent(id);
+  return id === "." || id === ".." ? `/api/v1/agents/-?id=${name}` : `/api/v1/agents/${name}`;
 }
 
 function write(row, agent, index) {
