@@ -40,6 +40,9 @@ _HOST = re.compile(rb"(?:[A-Za-z0-9._~%!$&'()*+,;=-]*|\[[0-9A-Fa-f:.]+\])(?::[0-
 #: A field behind a chunked body; no white space before it, nor a bare CR or LF in it.
 _TRAILER = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+:[^\x00\r\n]*")
 
+#: Bytes of such fields at most; nothing reads them.
+_MOST_TRAILER_BYTES = 4096
+
 #: Pieces of what is pipelined that are kept apart.
 _MOST_PIECES = 64
 
@@ -142,6 +145,9 @@ class BoundedChannel(HTTPChannel):
             super().allHeadersReceived()
             if self.factory.draining:
                 self.finish_up()
+            if self.length is None and self._transferDecoder is not None:
+                # Twisted searches all of the trailers again with each piece that comes.
+                self._transferDecoder._maxTrailerHeadersSize = _MOST_TRAILER_BYTES
             if self.length != 0:
                 self._within(limits.body_seconds, self._too_slow, "the body")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Iterator
@@ -18,16 +19,21 @@ from tests.web.test_smuggling import FRAMING, PATHS
 @row(
     "F-40",
     "smuggling",
-    "132 requests that two readers take for different ones",
+    "132 requests that two readers take for different ones; controller, worker, agent",
     "accepted 0; one answer each",
     agents=0,
     quick=True,
 )
 def smuggling(scene: Scene) -> None:
     scene.begin()
-    for name, raw in FRAMING.items():
+    worker = scene.fleet.worker()
+    agent = scene.fleet.agent(worker, ops=True)
+    for process in (worker, agent):
+        process.start()
+    ports = [int((each.health or "").split(":")[2].partition("/")[0]) for each in (worker, agent)]
+    for port, (name, raw) in itertools.product((scene.fleet.port, *ports), FRAMING.items()):
         smuggled = b"GET /health?smuggled HTTP/1.1\r\n" + HOST + b"\r\n"
-        answer = converse(scene.fleet.port, raw.replace(b"/open", b"/health") + smuggled)
+        answer = converse(port, raw.replace(b"/open", b"/health") + smuggled)
         scene.claim(answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 ")) or not answer, f"{name}: {answer[:20]!r}")
         scene.claim(len(re.findall(rb"^HTTP/1", answer, re.MULTILINE)) <= 1, f"{name}: one answer")
     for path in PATHS:

@@ -12,7 +12,7 @@ from attrs import define, field
 from confd.wire import basic_authorization
 from tests.faults.rows import row
 from tests.faults.scene import Scene, descriptors, percentile, resident
-from tests.integration.fleet import ADMIN, eventually
+from tests.integration.fleet import ADMIN, eventually, request
 
 #: Addresses of loopback that clients come from: one of them may have 64 connections only.
 FIRST_ADDRESS = 20
@@ -281,3 +281,53 @@ def unread_streams(scene: Scene) -> None:
         each = (resident(pid) - before) / 100
         scene.claim(each < 2**20, f"memory of each: {each / 2**20:.2f} MiB")
         scene.awaits(lambda: scene.total("confd_stream_readers") == 0, 25, "all are cut off")
+
+
+#: A header that a regular expression with two places for blanks takes seconds for.
+BLANKS = b"Forwarded: a=b," + b" " * 15_700 + b'"x\r\n'
+
+
+@row(
+    "F-40 blanks",
+    "headers that are slow to read",
+    "Forwarded with 15 700 blanks, of strangers and through a trusted proxy; controller, worker, agent",
+    "answered in 0.5 s each; GET p99 100 ms",
+    agents=0,
+    quick=True,
+)
+def slow_headers_to_read(scene: Scene) -> None:
+    worker = scene.fleet.worker()
+    agent = scene.fleet.agent(worker, ops=True)
+    for process in (scene.controller, worker, agent):
+        if process is not agent:
+            process.arguments += ["--trusted-proxies", "127.0.0.2"]
+        process.start()
+        port = int((process.health or "").split(":")[2].partition("/")[0])
+        for source in ("127.0.0.1", "127.0.0.2"):
+            with socket.create_connection(("127.0.0.1", port), 10, (source, 0)) as connection:
+                began = time.monotonic()
+                connection.sendall(b"GET /health HTTP/1.1\r\n" + HOST + BLANKS + b"Connection: close\r\n\r\n")
+                answer = connection.recv(65536)
+                scene.at_most(time.monotonic() - began, 0.5, f"the answer of the {process.name} to {source}")
+            refused = source == "127.0.0.2" and process is not agent
+            expected = b"HTTP/1.1 400 " if refused else b"HTTP/1.1 200 "
+            scene.claim(answer.startswith(expected), f"{process.name}, {source}: {answer[:20]!r}")
+    scene.at_most(_others(scene, 0.5), 0.1, "p99 of GET")
+
+
+@row(
+    "F-40 rebinding",
+    "a web page whose own name leads here",
+    "Host: rebound.example, with the built-in passwords",
+    "403 at each path; nothing published",
+    agents=0,
+    quick=True,
+)
+def rebound_name(scene: Scene) -> None:
+    scene.begin()
+    before = scene.fleet.current()["version"]
+    for method, path in (("GET", "/api/v1/agents"), ("POST", "/api/v1/config"), ("GET", "/"), ("GET", "/metrics")):
+        document = {"url": "http://127.0.0.1/"} if method == "POST" else None
+        answer = request(method, f"{scene.fleet.url}{path}", document, ADMIN, {"Host": "rebound.example"})
+        scene.claim(answer.status == 403, f"{method} {path}: {answer.status}")
+    scene.claim(scene.fleet.current()["version"] == before, "nothing was published")

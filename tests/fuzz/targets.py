@@ -82,6 +82,7 @@ class Target:
     @ivar words: pieces that mean something to it.
     @ivar most: bytes that a stranger may have it read.
     @ivar declared: what may be raised.
+    @ivar beginnings: what is read without complaint, so that something else can follow.
     """
 
     name: str
@@ -89,6 +90,7 @@ class Target:
     words: tuple[bytes, ...]
     most: int = 16_000
     declared: tuple[type[Exception], ...] = ()
+    beginnings: tuple[bytes, ...] = (b"",)
 
     @property
     def of_requests(self) -> bool:
@@ -162,11 +164,15 @@ _HEADER_WORDS = (
     b"application/json", b"q=0.1", b"-", b"a", b"\xff", b"1a2b3c4d.1.", b"_", b"\\a",
 )  # fmt: skip
 
+_BEGINNINGS = (b"", b"a=b,", b"for=1.2.3.4;", b'"1", ', b"Basic YTpi", b"http://a", b'for="')
+
 _JSON_WORDS = (
     b"{", b"}", b"[", b"]", b'"', b":", b",", b'"a":', b"1", b"-", b".", b"e", b"0", b"9", b"\\u0000", b"\\ud83d",
     b"\\ude00", b"\\", b"true", b"null", b"NaN", b" ", b"\n", b"1,", b"[],", b"{},", b'"",', b"1e5,", b"0.1,",
     b"\xc3\xbc", b"\xff", b'"url":"http://a/",', b"http://",
 )  # fmt: skip
+
+_OPEN = (b"", b'{"a":', b'{"a":"', b'{"a":[')
 
 _HTTP_WORDS = (
     b"\r\n", b"\r", b"\n", b"GET / HTTP/1.1\r\n", b"Host: a\r\n", b"X: y\r\n", b"HTTP/1.1 200 OK\r\n", b": ", b" ",
@@ -180,13 +186,14 @@ def _requests(servers: Servers) -> Iterator[Target]:
     for request, names in _READING.items():
         for name in names.split():
             for peer, who in ((LOOPBACK, "proxy"), (ELSEWHERE, "stranger")):
-                yield Target(f"{request} {name} {who}", _in_header(servers, request, name, peer), _HEADER_WORDS, 15_000)
+                read = _in_header(servers, request, name, peer)
+                yield Target(f"{request} {name} {who}", read, _HEADER_WORDS, 15_000, beginnings=_BEGINNINGS)
     for path in _QUERIES:
         yield Target(f"GET {path}", _in_path(servers, path), (*_HEADER_WORDS, b"&", b"&a=1", b"a/", b"?", b"+"), 15_000)
     for path in ("config", "register", "report", "namespaces", "config/rollback", "epoch"):
         read = _in_body(servers, False, f"/api/v1/{path}")
-        yield Target(f"POST /api/v1/{path}", read, _JSON_WORDS, 8_000)
-    yield Target("POST /config", _in_body(servers, True, "/config"), _JSON_WORDS, 8_000)
+        yield Target(f"POST /api/v1/{path}", read, _JSON_WORDS, 8_000, (), _OPEN)
+    yield Target("POST /config", _in_body(servers, True, "/config"), _JSON_WORDS, 8_000, (), _OPEN)
     yield Target("controller", lambda data: servers.send(servers.controller, data), _HTTP_WORDS, 32_000)
     yield Target("worker", lambda data: servers.send(servers.worker, data), _HTTP_WORDS, 32_000)
 
@@ -360,15 +367,24 @@ def targets() -> list[Target]:
     text = (*_HEADER_WORDS, b"2026-01-01T00:00:00Z", b"T", b"+00:00", b"12345678.1.1", b"a.", b"@", b"?", b"#")
     return [
         *_requests(Servers()),
-        Target("answers of servers", _answers, _HTTP_WORDS, 64_000, (ConfdError,)),
-        Target("bodies of answers", _answered, _JSON_WORDS, 64_000, (ConfdError,)),
-        Target("server-sent events", _events, said, 16_000, (ConfdError,)),
-        Target("announcements", lambda data: announcement.read(data), _JSON_WORDS, 64_000, (ConfdError,)),
-        Target("JSON", lambda data: jsontext.document(jsontext.decode(data)), _JSON_WORDS, 64_000, (ConfdError,)),
-        Target("Redis", _redis, redis, 32_000),
-        Target("NATS", _nats, nats, 64_000, (BoundedParser.refused,)),
+        Target(
+            "answers of servers",
+            _answers,
+            _HTTP_WORDS,
+            64_000,
+            (ConfdError,),
+            (b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        ),
+        Target("bodies of answers", _answered, _JSON_WORDS, 64_000, (ConfdError,), _OPEN),
+        Target("server-sent events", _events, said, 16_000, (ConfdError,), (b"", b"data:a\n", b"id:")),
+        Target("announcements", lambda data: announcement.read(data), _JSON_WORDS, 64_000, (ConfdError,), _OPEN),
+        Target(
+            "JSON", lambda data: jsontext.document(jsontext.decode(data)), _JSON_WORDS, 64_000, (ConfdError,), _OPEN
+        ),
+        Target("Redis", _redis, redis, 32_000, (), (b"", b"*3\r\n", b"$9\r\n")),
+        Target("NATS", _nats, nats, 64_000, (BoundedParser.refused,), (b"", b"INFO ", b"MSG ", b"MSG s 1", b"-ERR ")),
         Target("cache files", _cache, (*_JSON_WORDS, b'{"format":2,"checksum":"sha256:"}\n'), 64_000),
         Target("differences", _diff, (b"a", b"b", b"ab", b"abc", b"\0", b"aa", b"xyz"), 16_000),
-        Target("texts", _texts, text, 16_000, (ValueError,)),
+        Target("texts", _texts, text, 16_000, (ValueError,), (*_BEGINNINGS, b"http://", b"a.")),
         Target("schemas", _schema, (b"a", b"b", b"http://", b"/", b" "), 16_000, (ConfdError,)),
     ]
