@@ -78,13 +78,15 @@ class StreamBody(Protocol):
 class _Whole(Protocol):
     """Reads the body of an answer, up to a limit."""
 
-    def __init__(self) -> None:
+    def __init__(self, moved: Callable[[int], None]) -> None:
+        self._moved = moved
         self._chunks: list[bytes] = []
         self._size = 0
         self.read: Deferred[bytes] = Deferred(lambda _: self._close())
 
     def dataReceived(self, data: bytes) -> None:
         """Keep it, or cut an answer that is too long."""
+        self._moved(len(data))
         self._size += len(data)
         if self._size <= MAX_ANSWER_BYTES:
             self._chunks.append(data)
@@ -108,13 +110,14 @@ class _Whole(Protocol):
             self.transport.loseConnection()
 
 
-def read_body(response: IResponse) -> Deferred[bytes]:
+def read_body(response: IResponse, moved: Callable[[int], None] = lambda size: None) -> Deferred[bytes]:
     """
     Read an answer to its end.
 
+    @param moved: called with the size of each piece.
     @return: fires with the body; cancelling closes the connection.
     @raise Malformed: it is longer than L{MAX_ANSWER_BYTES}.
     """
-    body = _Whole()
+    body = _Whole(moved)
     response.deliverBody(body)
     return body.read

@@ -1,14 +1,14 @@
 """
 HTTP calls whose answer is taken to be hostile.
 
-Every call has a deadline, every body a limit, no redirect is followed, and whatever goes wrong comes out as a
-L{confd.model.ConfdError}.
+Every call has a deadline that moves with the bytes that come, every body a limit. No redirect is followed, and
+whatever goes wrong comes out as a L{confd.model.ConfdError}.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from attrs import field, frozen
@@ -36,12 +36,16 @@ from confd.model import (
     Unprocessable,
 )
 from confd.retry_after import STATUSES, parse_retry_after
+from confd.timing import Progress
 from confd.wire import basic_authorization
 
 T = TypeVar("T")
 
-#: Seconds to get a connection, and seconds that a call takes at most with the last byte of its answer.
+#: Seconds to get a connection, and seconds that a call may be silent, before its answer and within it.
 CONNECT_TIMEOUT, CALL_TIMEOUT = 5.0, 10.0
+
+#: Bytes a second that a request and the body of its answer make at least, once L{CALL_TIMEOUT} is over.
+LEAST_RATE = 8192
 
 #: Seconds that an idle connection is kept: fewer than confd's servers keep it, so that it is seldom found closed.
 IDLE_TIMEOUT = 20
@@ -168,11 +172,12 @@ class Http:
         @raise Malformed: it was too long.
         """
 
-        async def exchange() -> Answer:
+        async def exchange(progress: Progress) -> Answer:
             response = await self._request(method, url, headers, params, body, authorization)
-            return await self._read(who, response)
+            progress.restart()
+            return await self._read(who, response, progress.moved)
 
-        return self._bounded(who, exchange())
+        return self._bounded(who, exchange, len(body or b""))
 
     async def stream(
         self,
@@ -192,15 +197,15 @@ class Http:
         @raise ConfdError: there was no such answer in time, or the stream broke off.
         """
 
-        async def begin() -> IResponse:
+        async def begin(progress: Progress) -> IResponse:
             response = await self._request("GET", url, headers, params, authorization=authorization)
             if response.code != 200:
-                (await self._read(who, response)).raise_unless_success()
+                (await self._read(who, response, progress.moved)).raise_unless_success()
                 raise Malformed("unexpected_answer", f"{who} answers {response.code} where a stream was asked for.")
             _refuse_encoded(who, response)
             return response
 
-        response = await self._bounded(who, begin())
+        response = await self._bounded(who, begin)
         body = StreamBody(received)
         response.deliverBody(body)
         try:
@@ -210,8 +215,8 @@ class Http:
         except Exception as error:
             raise _told(who, error) from None
 
-    async def _read(self, who: str, response: IResponse) -> Answer:
-        body = await read_body(response)
+    async def _read(self, who: str, response: IResponse, moved: Callable[[int], None]) -> Answer:
+        body = await read_body(response, moved)
         if response.code < 300:
             _refuse_encoded(who, response)
         elif _encoding(response):
@@ -244,17 +249,28 @@ class Http:
         )
         return response
 
-    def _bounded(self, who: str, work: Coroutine[Any, Any, T]) -> Deferred[T]:
-        """Give a call its deadline, and its failures a name."""
+    def _bounded(self, who: str, work: Callable[[Progress], Coroutine[Any, Any, T]], size: int = 0) -> Deferred[T]:
+        """
+        Give a call its deadline, and its failures a name.
 
-        def late(_: object, seconds: float) -> NoReturn:
-            raise Unavailable("unreachable", f"{who} does not answer within {seconds:.0f} seconds.")
+        @param size: bytes of the request's body.
+        """
+        progress = Progress(self._clock, CALL_TIMEOUT, LEAST_RATE, lambda: calling.cancel())
+        progress.restart(size)
+
+        def ended(result: Any) -> Any:
+            progress.end()
+            return result
 
         def failed(failure: Failure) -> Failure:
             error = failure.value
+            if progress.late:
+                sentence = f"{who} does not answer within {CALL_TIMEOUT + size // LEAST_RATE:.0f} seconds."
+                return Failure(Unavailable("unreachable", sentence))
             return failure if isinstance(error, ConfdError) else Failure(_told(who, error))
 
-        return Deferred.fromCoroutine(work).addTimeout(CALL_TIMEOUT, self._clock, late).addErrback(failed)
+        calling = Deferred.fromCoroutine(work(progress))
+        return calling.addBoth(ended).addErrback(failed)
 
 
 def _encoding(response: IResponse) -> str:

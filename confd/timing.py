@@ -72,6 +72,53 @@ class Backoff:
         self._failures = 0
 
 
+class Progress:
+    """
+    A deadline for a transfer that moves when bytes come: it is cut after a silence, and below a least rate.
+
+    @ivar late: whether the deadline has passed.
+    """
+
+    def __init__(self, clock: IReactorTime, silence: float, rate: float, cut: Callable[[], None]) -> None:
+        """
+        @param silence: seconds without a byte at most; also what the rate does not count.
+        @param rate: bytes a second at least.
+        @param cut: called once when the deadline passes.
+        """
+        self._clock, self._silence, self._rate, self._cut = clock, silence, rate, cut
+        self.late = False
+        self._timer = clock.callLater(silence, self._expire)
+        self.restart()
+
+    def restart(self, owed: int = 0) -> None:
+        """
+        Begin to count anew.
+
+        @param owed: bytes that the peer has to take before it can answer.
+        """
+        self._since, self._moved = self._clock.seconds(), owed
+        self._allow(self._silence + owed // self._rate)
+
+    def moved(self, size: int) -> None:
+        """Count bytes that have come."""
+        self._moved += size
+        left = self._since + self._silence + self._moved // self._rate - self._clock.seconds()
+        self._allow(min(self._silence, max(left, 0.0)))
+
+    def end(self) -> None:
+        """Stop counting: all has come, or nobody waits for it."""
+        if self._timer.active():
+            self._timer.cancel()
+
+    def _allow(self, seconds: float) -> None:
+        if self._timer.active():
+            self._timer.reset(seconds)
+
+    def _expire(self) -> None:
+        self.late = True
+        self._cut()
+
+
 @define(eq=False)
 class Seldom:
     """

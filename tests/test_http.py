@@ -181,6 +181,47 @@ class HttpTests(SynchronousTestCase):
             error = self.assertRaises(ConfdError, self.answer(refuse(status, value)).raise_unless_success)
             self.assertEqual(error.retry_after, wanted, (status, value))
 
+    def pieces(self, size: int, seconds: float, count: int) -> Deferred[Answer]:
+        """An answer that comes in pieces."""
+        waiting: list[Any] = []
+
+        def hold(request: Any) -> Any:
+            waiting.append(request)
+            request.setHeader("Content-Length", str(size * count))
+            request.write(b"")
+            return NOT_DONE_YET
+
+        agent = RequestTraversalAgent(Script(hold))
+        calling = Http(self.clock, agent, None, None).call("It", "GET", URL)
+        for _ in range(count):
+            self.clock.advance(seconds)
+            if calling.called:
+                break
+            waiting[0].write(b"x" * size)
+            agent.flush()
+        if not calling.called:
+            waiting[0].finish()
+            agent.flush()
+        return calling
+
+    def test_a_slow_answer(self) -> None:
+        """One that gets on is read to its end, however long it takes; a silence or a drip is cut."""
+        answer = self.successResultOf(self.pieces(30000, 1.0, 30))
+        self.assertEqual(len(answer.body), 900000)
+        for size, seconds in ((1, 1.0), (1, 60.0), (100, 9.0), (8000, 11.0)):
+            failure = self.failureResultOf(self.pieces(size, seconds, 100), Unavailable)
+            self.assertEqual(failure.value.code, "unreachable", (size, seconds))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_a_slow_upload(self) -> None:
+        """A peer that has to take a large body gets the time that it takes at the least rate."""
+        body = b"x" * 819200
+        calling = self.http(Script(lambda _: NOT_DONE_YET)).call("It", "POST", URL, body=body)
+        self.clock.advance(109)
+        self.assertNoResult(calling)
+        self.clock.advance(2)
+        self.failureResultOf(calling, Unavailable)
+
     def test_an_encoded_one_is_refused(self) -> None:
         """None was asked for: what it unpacks to could be of any size. A status says enough."""
 

@@ -7,6 +7,7 @@ import json
 import re
 import socket
 from base64 import b64encode
+from pathlib import Path
 from urllib.parse import urljoin
 
 from attrs import define
@@ -97,6 +98,18 @@ def nginx(server: str) -> str:
     return _NGINX.replace("{server}", server)
 
 
+def recipe(language: str) -> str:
+    """Return the first recipe in a language in the page on proxies, ready for L{str.format}."""
+    page = (Path(__file__).parents[2] / "docs" / "proxies.rst").read_text()
+    block = page.partition(f".. code-block:: {language}\n\n")[2]
+    lines = []
+    for line in block.splitlines():
+        if line and not line.startswith(" "):
+            break
+        lines.append(line[3:])
+    return "\n".join(lines).replace("{", "{{").replace("}", "}}") + "\n"
+
+
 _KINDS: dict[str, tuple[type[WebProxy], str]] = {
     "stock": (Nginx, nginx(_STOCK)),
     "gzip": (Nginx, nginx(_GZIP + _STOCK)),
@@ -157,10 +170,19 @@ class ProxyTests(SynchronousTestCase):
         self.fleet.agent(worker, "agent", "--controller-url", proxy.url).start()
         eventually(lambda: hit(worker) == "/through")
 
-    def test_prefix(self) -> None:
-        """Everything works below a prefix that the proxy takes away, also a STREAM agent."""
-        below = "location /confd/ {{ proxy_pass http://127.0.0.1:{upstream}/; proxy_set_header Host $http_host; }}"
-        base = self.proxy(Nginx, nginx(below)).url + "/confd/"
+    def test_recipes(self) -> None:
+        """Everything works below the prefix of the recipes in the documents, also a STREAM agent."""
+        server = recipe("nginx").replace("127.0.0.1:8080", "127.0.0.1:{upstream}")
+        haproxy = recipe("text").replace("127.0.0.1:8080", "127.0.0.1:{upstream}")
+        for kind, config in (
+            (Nginx, nginx(server)),
+            (HAProxy, haproxy.replace("bind :80", "bind 127.0.0.1:{port}")),
+        ):
+            with self.subTest(proxy=kind.__name__):
+                self.check_below(f"{self.proxy(kind, config).url}/confd/", kind.__name__)
+
+    def check_below(self, base: str, name: str) -> None:
+        """Check that pages, lists and agents stay below a prefix."""
         page = request("GET", base, auth=ADMIN).body.decode()
         found = [each for each in re.findall(r'(?:href|src)="([^"#]+)"', page) if not each.startswith("data:")]
         self.assertGreaterEqual(len(found), 3)
@@ -168,18 +190,18 @@ class ProxyTests(SynchronousTestCase):
             self.assertEqual(request("GET", urljoin(base, each), auth=ADMIN).status, 200, each)
         api = request("GET", f"{base}openapi.json").json()
         self.assertEqual(urljoin(f"{base}openapi.json", api["servers"][0]["url"]), base)
-        for name in ("one", "two"):
-            request("POST", f"{base}api/v1/register", {"agent_id": name}, ("agent", "secret123"))
+        for agent_id in ("1", "2"):
+            request("POST", f"{base}api/v1/register", {"agent_id": agent_id}, ("agent", "secret123"))
         agents = f"{base}api/v1/agents?limit=1"
         link = request("GET", agents, auth=ADMIN).headers["link"]
         rest = request("GET", urljoin(agents, link.partition("<")[2].partition(">")[0]), auth=ADMIN)
-        self.assertEqual([each["id"] for each in json.loads(rest.body)], ["two"])
-        worker = self.fleet.worker().start()
+        self.assertEqual([each["id"] for each in json.loads(rest.body)], ["2"])
+        worker = self.fleet.worker(f"worker-{name}").start()
         options = ("--controller-url", base, "--distribution-strategy", "STREAM")
-        agent = self.fleet.agent(worker, "agent", *options).start()
+        agent = self.fleet.agent(worker, f"agent-{name}", *options).start()
         eventually(lambda: "changes arrive by STREAM" in agent.log)
-        self.fleet.publish({"url": f"{self.target}/below"})
-        eventually(lambda: hit(worker) == "/below")
+        self.fleet.publish({"url": f"{self.target}/below-{name}"})
+        eventually(lambda: hit(worker) == f"/below-{name}")
 
 
 def _until(response: http.client.HTTPResponse, wanted: bytes) -> bytes:

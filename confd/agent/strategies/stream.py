@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from confd import sse, wire
 from confd.agent.trouble import Trouble
+from confd.http import LEAST_RATE
 from confd.interfaces import POLL, IControllerClient, ISink, IStrategy
 from confd.model import ConfdError, Malformed, Tag, supersedes
-from confd.timing import Backoff, Periodic
+from confd.timing import Backoff, Periodic, Progress
 
-#: Seconds without a byte after which a stream is given up: three heartbeats.
+#: Seconds without a byte, or without an event below L{LEAST_RATE}, after which a stream is given up: three heartbeats.
 SILENCE = 32.0
 
 
@@ -44,7 +45,7 @@ class Stream:
         self._loop = Periodic(clock, self._read, lambda: backoff.next(self._asked_pause))
         self._asked_pause: float | None = None
         self._parser = sse.Parser(wire.MAX_ANSWER_BYTES)
-        self._watchdog: IDelayedCall | None = None
+        self._progress: Progress | None = None
         self._open, self._named = False, ""
         self.connections = 0
         self._trouble = Trouble(self.name, self.log)
@@ -67,7 +68,7 @@ class Stream:
         self._asked_pause = None
         self._named = self._agent_id()
         reading = self._controller.stream(self._sink.known(), self._named, self._received)
-        self._watchdog = watchdog = self._clock.callLater(SILENCE, reading.cancel)
+        self._progress = progress = Progress(self._clock, SILENCE, LEAST_RATE, reading.cancel)
         try:
             await reading
             reason = "the controller ended it"
@@ -78,24 +79,25 @@ class Stream:
         except ConfdError as error:
             reason, self._asked_pause = error.message, error.retry_after
         except CancelledError:
-            if watchdog.active():
+            if not progress.late:
                 raise
-            reason = f"nothing came for {SILENCE:.0f} seconds"
+            reason = f"no event came for {SILENCE:.0f} seconds"
         finally:
             self._open = False
-            if watchdog.active():
-                watchdog.cancel()
+            progress.end()
         self._trouble.begin(f"changes arrive by poll, there is no stream: {reason}")
 
     def _received(self, piece: bytes) -> None:
-        if self._watchdog is not None and self._watchdog.active():
-            self._watchdog.reset(SILENCE)
+        if self._progress is not None:
+            self._progress.moved(len(piece))
         if not self._open:
             self._open = True
             self.connections += 1
             self._trouble.end()
             self.log.info("changes arrive by {name}", name=self.name)
         for event in self._parser.feed(piece):
+            if self._progress is not None:
+                self._progress.restart()
             self._heed(event)
             # Only now: a controller that talks rubbish would be asked again at once, and again.
             self._backoff.reset()
