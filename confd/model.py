@@ -60,7 +60,6 @@ class Verdict(enum.Enum):
     """What an offered configuration is to the one that is there."""
 
     NEWER = "newer"
-    #: The same tag and the same document.
     SAME = "same"
     #: An older one: late, repeated, or from a controller that lost its memory.
     OLDER = "older"
@@ -68,6 +67,8 @@ class Verdict(enum.Enum):
     FOREIGN = "foreign"
     #: The same tag on another document: a history that was written twice.
     FORKED = "forked"
+    #: From a new database, to an agent that holds a document of the Go system.
+    UNPUBLISHED = "unpublished"
 
 
 def judge(offered: Tag, checksum: str, known: Tag | None, known_checksum: str = "") -> Verdict:
@@ -128,6 +129,11 @@ class Configuration:
         """The name of this configuration; without a cluster an epoch means nothing."""
         return Tag(self.cluster_id[:8], self.epoch if self.cluster_id else 0, self.version)
 
+    @property
+    def unpublished(self) -> bool:
+        """Whether a new database made this from C{DEFAULT_CONFIG}: it replaces no document of another system."""
+        return bool(self.cluster_id) and self.namespace == DEFAULT_NAMESPACE and self.version == 1
+
 
 @frozen
 class Served:
@@ -147,9 +153,8 @@ class Poll:
     What came of a poll.
 
     @ivar served: the configuration in force, C{None} where it is the one that was named.
-    @ivar member: whether the controller knows the agent that asked; one that it does not has to register again.
-    @ivar checksum: of the document in force, which tells whether the name that was sent is still that of the same one;
-        empty where the controller does not say.
+    @ivar member: whether the controller knows the agent that asked; else the agent registers again.
+    @ivar checksum: of the current document; empty where the controller does not say.
     """
 
     served: Served | None

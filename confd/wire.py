@@ -38,6 +38,9 @@ from confd.model import (
 #: Answer bytes that an agent reads at most from a controller or a worker, and what a document may take.
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 
+#: A version number as agents name it that hold a document of the Go system.
+_BARE = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+
 #: Seconds over which an agent spreads a report at most, whatever a controller says.
 _LONGEST_WINDOW = 60.0
 
@@ -106,6 +109,15 @@ def entity_tags(header: str) -> frozenset[str]:
 def not_modified(header: str, tag: Tag) -> bool:
     """Whether a caller with this C{If-None-Match} has C{tag} already; a bare version number counts."""
     return not entity_tags(header).isdisjoint({"*", str(tag), str(tag.version)})
+
+
+def names_version(header: str) -> bool:
+    """
+    Return whether an C{If-None-Match} or C{Last-Event-ID} header holds a bare version number.
+
+    Agents send one while they hold a document of the Go system, whose configurations have no other names.
+    """
+    return any(map(_BARE.fullmatch, entity_tags(header)))
 
 
 def basic_authorization(username: str, password: str) -> bytes:

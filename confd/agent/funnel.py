@@ -46,6 +46,8 @@ class Funnel:
         known = self.newest
         if known is None:
             return Verdict.NEWER
+        if offered.unpublished and not known.cluster_id:
+            return Verdict.UNPUBLISHED
         return judge(offered.tag, offered.document.checksum, known.tag, known.document.checksum)
 
     def offer(self, offered: Configuration, late: bool = False) -> str | None:
@@ -62,7 +64,9 @@ class Funnel:
             self._said.clear()
             self.log.info("configuration {tag} is known", tag=str(offered.tag))
             self._deliver(offered)
-        if known is None or verdict in (Verdict.NEWER, Verdict.SAME):
+        if known is not None and verdict is Verdict.UNPUBLISHED:
+            self._say_once(verdict, offered.tag, _KEEPS.format(offered=offered.tag, known=known.tag))
+        if known is None or verdict in (Verdict.NEWER, Verdict.SAME, Verdict.UNPUBLISHED):
             self._object(None)
             return None
         reason = _OBJECTIONS[verdict].format(offered=offered.tag, known=known.tag)
@@ -99,6 +103,11 @@ class Funnel:
         self._said.add((verdict, tag))
         self.log.warn("{objection}", objection=objection, verdict=verdict.value)
 
+
+_KEEPS = (
+    "Nobody published {offered}, the first version of a new controller: this agent keeps {known} until the first"
+    " publish, or until 'confdctl import --from go-database'."
+)
 
 _OBJECTIONS = {
     Verdict.OLDER: (

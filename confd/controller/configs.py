@@ -124,6 +124,9 @@ class Configs:
             self._tell(encoded)
 
     def _tell(self, encoded: Encoded) -> None:
+        if encoded.configuration.unpublished:
+            # Subscribers of another system would take it for a change. Agents of this controller poll for it.
+            return
         for listener in self.listeners:
             try:
                 listener(encoded)

@@ -35,7 +35,7 @@ from confd.model import (
 from confd.web.endpoint import Answer, AnyDocument, Call, NamespaceQuery, endpoint
 from confd.web.guard import Role
 from confd.web.told import AGENT_ID, CONFIG_CHECKSUM, ETAG, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, Told
-from confd.wire import entity_tags, etag, not_modified
+from confd.wire import entity_tags, etag, names_version, not_modified
 
 PollInterval = Annotated[int, msgspec.Meta(ge=POLL_INTERVAL_MIN, le=POLL_INTERVAL_MAX)]
 Comment = Annotated[str, msgspec.Meta(max_length=1024)]
@@ -43,6 +43,9 @@ Percent = Annotated[int, msgspec.Meta(gt=0, le=100)] | Annotated[float, msgspec.
 Timeout = Annotated[int, msgspec.Meta(gt=0, le=600)] | Annotated[float, msgspec.Meta(gt=0, le=600)]
 
 _LONGEST_KEY = 255
+
+#: Seconds between two polls of an agent of the Go system that no answer told another interval.
+GO_POLL_INTERVAL = 30
 
 _QUORUM, _TIMEOUT = 100, 30
 
@@ -149,7 +152,11 @@ class ConfigsApi:
         else:
             headers["X-Agent-Known"] = "false"
         known = call.header("If-None-Match")
-        if known is not None and not_modified(known, in_force.configuration.tag):
+        if known is not None and _keeps_other(known, in_force.configuration, agent_id):
+            # These would name a document that the caller does not have.
+            del headers["ETag"], headers["X-Config-Checksum"]
+            return Answer(status=304, headers=headers, again=again)
+        if known is not None and _has_current(known, in_force.configuration, agent_id):
             return Answer(status=304, headers=headers, again=again)
         return Answer(in_force.body, headers=headers, again=again)
 
@@ -287,6 +294,27 @@ class ConfigsApi:
         except (NotFound, Gone):
             # A retry may ask for a version of long ago, or the namespace is retired by now; what is done stays done.
             return reached, None
+
+
+def _has_current(header: str, current: Configuration, agent_id: str) -> bool:
+    """
+    Return whether C{If-None-Match} names the current version.
+
+    A bare number without an id comes from an agent of the Go system. Only a 200 tells it a poll interval.
+    """
+    if agent_id or current.poll_interval == GO_POLL_INTERVAL:
+        return not_modified(header, current.tag)
+    return not entity_tags(header).isdisjoint({"*", str(current.tag)})
+
+
+def _keeps_other(header: str, current: Configuration, agent_id: str) -> bool:
+    """
+    Return whether the sender of C{If-None-Match} keeps a document of another system.
+
+    An agent of the Go system, which has no id, ignores a body with the number that it has.
+    """
+    foreign = agent_id or str(current.version) not in entity_tags(header)
+    return current.unpublished and names_version(header) and bool(foreign)
 
 
 def _conditions(call: Call) -> dict[str, Any]:

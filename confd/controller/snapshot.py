@@ -98,9 +98,13 @@ class Snapshot:
         return found.configuration.poll_interval
 
     def announcement(self, namespace: str) -> bytes | None:
-        """What a broker is to be told when it asks; C{None} where there is no such namespace."""
+        """
+        Return the announcement that answers a broker's request.
+
+        @return: C{None} for an unknown namespace, and for a version that nobody published.
+        """
         found = self.find(namespace)
-        return None if found is None else found.announcement
+        return None if found is None or found.configuration.unpublished else found.announcement
 
     def all(self) -> Iterator[Encoded]:
         """What is in force everywhere."""

@@ -13,6 +13,7 @@ from confd import sse
 from confd.controller.snapshot import Encoded, Snapshot
 from confd.model import Unavailable
 from confd.web.eventstream import EventStream, Streams, StreamService
+from confd.wire import names_version
 
 #: The order of what a reader has that has nothing.
 _NOTHING = (0, 0)
@@ -46,7 +47,9 @@ class Hub(StreamService):
         if not self.running:
             raise Unavailable("stopping", "The controller is stopping; come back in a moment.")
         in_force = self._snapshot.get(namespace)
-        order = in_force.order if last_event_id == in_force.tag else _NOTHING
+        # Whoever holds a document of another system keeps it until the first publish.
+        keeps = in_force.configuration.unpublished and names_version(last_event_id or "")
+        order = in_force.order if keeps or last_event_id == in_force.tag else _NOTHING
         reader = Reader(self._streams, request, namespace, self._snapshot.find, order, agent_id)
         reader.begin()
         reader.send(in_force)

@@ -60,7 +60,16 @@ class FunnelTests(SynchronousTestCase):
 
     def test_a_controller_with_identity_takes_over_from_one_without(self) -> None:
         self.funnel.offer(configuration(40, cluster_id="", epoch=0))
+        self.assertIsNone(self.funnel.offer(configuration(2)))
+        self.assertEqual(len(self.through), 2)
+
+    def test_what_nobody_published_replaces_no_document_of_another_system(self) -> None:
+        known = configuration(40, cluster_id="", epoch=0)
+        self.funnel.offer(known)
         self.assertIsNone(self.funnel.offer(configuration(1)))
+        self.assertIsNone(self.funnel.objection)
+        self.assertEqual(self.through, [known])
+        self.assertIsNone(self.funnel.offer(configuration(1, namespace="edge")), "an administrator made it")
         self.assertEqual(len(self.through), 2)
 
     def test_objections_name_both_and_say_what_to_do(self) -> None:

@@ -114,8 +114,12 @@ class GoTests(SynchronousTestCase):
         """Replaced alone, without a flag day; it counts from 1."""
         self.controller.version = 40
         self.wait(33)
+        held = self.worker.config
         self.funnel.offer(configuration(1))
         self.wait(1)
-        self.assertEqual(self.worker.config, {"url": "https://example.org/1"})
+        self.assertEqual(self.worker.config, held, "nobody published it")
+        self.funnel.offer(configuration(2))
+        self.wait(1)
+        self.assertEqual(self.worker.config, {"url": "https://example.org/2"})
         self.wait(33)
         self.assertIn("another cluster", self.reconciler.trouble() or "", "and there is no way back")

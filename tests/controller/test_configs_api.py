@@ -53,7 +53,7 @@ class PollTests(SynchronousTestCase):
     def test_not_modified(self) -> None:
         """The tag in each of its forms, and what the Go agents send (S01)."""
         tag = self.house.tag()
-        for known in (f'"{tag}"', f'W/"{tag}"', tag, f'"x", "{tag}"', "*", "1", '"1"', f'"other" , W/"{tag}"'):
+        for known in (f'"{tag}"', f'W/"{tag}"', tag, f'"x", "{tag}"', "*", "1", '"1"', 'W/"1"', f'"other" , W/"{tag}"'):
             reply = self.poll(known)
             self.assertEqual((reply.status, reply.body), (304, b""), known)
             self.assertEqual(reply.headers["etag"], f'"{tag}"')
@@ -61,8 +61,55 @@ class PollTests(SynchronousTestCase):
 
     def test_modified(self) -> None:
         """Any other tag is answered with the document."""
-        for known in ("2", '"2"', '"0a0a0a0a.1.1"', '""', "", ",", '"unclosed', f'"{self.house.tag()}0"'):
+        self.publish(URL)
+        for known in ("1", '"3"', "7", '"0a0a0a0a.1.1"', '""', "", ",", '"unclosed', f'"{self.house.tag()}0"'):
             self.assertEqual(self.poll(known).status, 200, known)
+
+    def publish(self, document: object, query: str = "") -> None:
+        """One publish."""
+        self.assertEqual(self.house.caller().post(CONFIG + query, json=document, auth=ADMIN).status, 200)
+
+    def test_other_system(self) -> None:
+        """Who holds a document of another system keeps it until something is published; a fresh agent gets it all."""
+        for headers in ({}, {"X-Agent-ID": self.house.join()}, {"X-Agent-ID": "unknown"}):
+            for known in ("5", '"5"', 'W/"12"'):
+                reply = self.poll(known, **headers)
+                self.assertEqual((reply.status, reply.body), (304, b""), known)
+                self.assertNotIn("x-config-checksum", reply.headers)
+                self.assertNotIn("etag", reply.headers)
+            for known in (None, "0", '""', '"05"', "0a0a0a0a.1.5"):
+                self.assertEqual(self.poll(known, **headers).status, 200, known)
+        self.assertEqual(self.poll("1", **{"X-Agent-ID": self.house.join()}).headers.get("etag"), None)
+        self.publish(URL)
+        for headers in ({}, {"X-Agent-ID": self.house.join()}):
+            self.assertEqual(self.poll("5", **headers).json["version"], 2)
+
+    def test_other_system_remembered(self) -> None:
+        """A poll that is repeated on the same connection notices the first publish, too."""
+        caller = self.house.caller()
+        self.assertEqual(
+            [caller.get(CONFIG, auth=AGENT, headers={"If-None-Match": "5"}).status for _ in range(3)], [304] * 3
+        )
+        self.publish(URL)
+        self.assertEqual(caller.get(CONFIG, auth=AGENT, headers={"If-None-Match": "5"}).status, 200)
+
+    def test_interval_of_go_agents(self) -> None:
+        """A bare number without an id learns a poll interval other than 30 s from a 200."""
+        agent_id = self.house.join()
+        caller = self.house.caller()
+
+        def bare(version: int) -> int:
+            return caller.get(CONFIG, auth=AGENT, headers={"If-None-Match": f'"{version}"'}).status
+
+        self.publish(URL)
+        self.assertEqual([bare(2), bare(2)], [304, 304])
+        self.publish(URL, "?poll_interval=5")
+        self.assertEqual([bare(3), bare(3)], [200, 200])
+        self.assertEqual(self.poll("3").json["poll_interval_seconds"], 5)
+        for known, headers in ((self.house.tag(), {}), ("*", {}), ("3", {"X-Agent-ID": agent_id})):
+            self.assertEqual(self.poll(known, **headers).status, 304, known)
+        self.publish(URL, "?poll_interval=30")
+        self.assertEqual([bare(4), bare(4), bare(3)], [304, 304, 200])
 
     @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60))
     def test_any_header(self, known: str) -> None:
@@ -303,6 +350,7 @@ class PushTests(SynchronousTestCase):
 
     def test_keys_in_the_body(self) -> None:
         """Contract, sections 4 and 6."""
+        self.publish()
         told = self.told()
         self.assertEqual(told["signing_keys"], [told["signing_key"]])
         self.assertEqual(told["signing_key"], self.house.store.keys[0].public)
@@ -310,6 +358,7 @@ class PushTests(SynchronousTestCase):
 
     def test_rotation(self) -> None:
         """The new key signs, the one before stays good, and what is in force is announced anew."""
+        self.publish()
         first = self.told()["signing_key"]
         second = self.rotate()
         self.assertEqual(self.told()["signing_keys"], [second, first])
@@ -317,7 +366,22 @@ class PushTests(SynchronousTestCase):
         self.assertFalse(self.believed(first))
         third = self.rotate()
         self.assertEqual(self.told()["signing_keys"], [third, second])
-        self.assertEqual(self.told()["version"], 1)
+        self.assertEqual(self.told()["version"], 2)
+
+    def test_unpublished(self) -> None:
+        """What nobody published is announced at no start and no rotation, and is no answer to a broker's request."""
+        self.rotate()
+        self.assertEqual(self.broker.server.kept, {})
+        self.assertIsNone(self.house.snapshot.announcement("default"))
+        self.publish()
+        self.assertEqual(read(self.broker.server.kept["default"]).configuration.version, 2)
+        self.assertIsNotNone(self.house.snapshot.announcement("default"))
+
+    def test_first_version_of_a_namespace(self) -> None:
+        """An administrator made it."""
+        body = {"name": "edge", "config": URL}
+        self.assertEqual(self.house.caller().post("/api/v1/namespaces", json=body, auth=ADMIN).status, 201)
+        self.assertEqual(read(self.broker.server.kept["edge"]).configuration.version, 1)
 
     def test_who_may_rotate(self) -> None:
         before = self.told()["signing_keys"]
@@ -328,6 +392,7 @@ class PushTests(SynchronousTestCase):
         self.assertEqual(self.told()["signing_keys"], before)
 
     def test_nothing_tells_a_private_key(self) -> None:
+        self.publish()
         private = self.house.store.keys[0].private_bytes()
         seen = self.house.caller().get(CONFIG, auth=ADMIN).body + self.broker.server.kept["default"]
         for secret in (private.hex().encode(), base64.b64encode(private).rstrip(b"=")):

@@ -79,6 +79,14 @@ class StreamTests(SynchronousTestCase):
         for known in ("", "1", "99999999.1.1", tag, f'"{newer}"', "\xfc".encode().decode("latin-1")):
             self.assertEqual(self.listen(known).tags(), [newer], known)
 
+    def test_other_system(self) -> None:
+        """Who holds a document of another system keeps it until something is published."""
+        caller, fresh = self.listen("5"), self.listen("")
+        self.assertEqual((caller.tags(), fresh.tags()), ([], [self.house.tag()]))
+        newer = self.publish()
+        self.assertEqual(caller.tags(), [newer])
+        self.assertEqual(self.listen("5").tags(), [newer])
+
     def test_who_may_listen(self) -> None:
         caller = self.house.caller()
         self.assertEqual(caller.get(STREAM).status, 401)
