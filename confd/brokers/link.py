@@ -38,6 +38,18 @@ class Refused(Exception):
     """The broker answers that it will not; with its words."""
 
 
+class Misplaced(Refused):
+    """
+    The broker will not serve this connection: another server may be behind the name, or other credentials apply.
+
+    @ivar writes: whether it refuses writes only; a ping then says nothing about them.
+    """
+
+    def __init__(self, words: str, writes: bool = False) -> None:
+        super().__init__(words)
+        self.writes = writes
+
+
 class Lost(Exception):
     """The connection was lost before the answer came."""
 
@@ -74,22 +86,26 @@ class Link(Periodic, Generic[C]):
         open: Callable[[], Work[C]],
         backoff: Backoff,
         opened: Callable[[], None] = lambda: None,
+        left: Callable[[], None] = lambda: None,
     ) -> None:
         """
         @param where: the setting that names the broker, and its value: begins a sentence.
         @param open: makes a connection; fails with L{Unavailable}, and leaves nothing open when it is cancelled.
         @param opened: called each time that there is a connection.
+        @param left: called each time that a connection is dropped because its server is L{Misplaced}.
         """
         # A round is not cancelled at once: whoever stops the link may have been called by it.
         super().__init__(clock, self._live, backoff.next, grace=0.1)
         self._where = where
         self._open = open
         self._backoff = backoff
-        self._opened = opened
+        self._opened, self._left = opened, left
         self._connection: C | None = None
         self._waiting: list[Deferred[C]] = []
         self._reason: str | None = None
         self._refusal: str | None = None
+        #: Whether a ping that is answered ends the refusal.
+        self._passing = False
 
     def stopService(self) -> Deferred[None] | None:
         """Fires when the connection is closed; whoever waits for one is told."""
@@ -124,9 +140,21 @@ class Link(Periodic, Generic[C]):
         except Refused as refused:
             error = self._unavailable(f"refuses: {refused}")
             self._refusal = error.message
+            if isinstance(refused, Misplaced):
+                self._passing = not refused.writes
+                self._leave(connection)
             raise error from None
         self._refusal = None
         return answer
+
+    def renew(self) -> None:
+        """Drop the connection; the next one resolves the name again."""
+        if self._connection is not None:
+            self._connection.cut()
+
+    def _leave(self, connection: C) -> None:
+        connection.cut()
+        self._left()
 
     def _next(self) -> Deferred[C]:
         """Fire with the next connection; fail with the next attempt, or when the wait gets long."""
@@ -175,7 +203,14 @@ class Link(Periodic, Generic[C]):
     async def _keep_alive(self, connection: C) -> NoReturn:
         while True:
             await deferLater(self._clock, PING_EVERY)
-            await self._in_time(connection.prove(), ANSWER_WITHIN)
+            try:
+                await self._in_time(connection.prove(), ANSWER_WITHIN)
+            except Misplaced:
+                self._leave(connection)
+                raise
+            if self._passing:
+                # The server serves again, although nothing was asked of it since.
+                self._refusal, self._passing = None, False
             # Only now: a broker that accepts and then hangs up would be asked again at once, and again.
             self._backoff.reset()
 

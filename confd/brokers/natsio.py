@@ -140,6 +140,8 @@ class NatsConnection:
                 pending_size=1,
                 error_cb=self._error,
                 closed_cb=self._closed,
+                # The server is about to stop, and takes no new connections: the next one is another server's.
+                lame_duck_mode_cb=self._closed,
                 **options,
             )
         except Error:

@@ -17,7 +17,7 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from zope.interface import implementer
 
 from confd.brokers.audience import Audience
-from confd.brokers.link import RETRY_CAP, Link, Lost, Refused, Work, printable, unavailable
+from confd.brokers.link import RETRY_CAP, Link, Lost, Misplaced, Refused, Work, printable, unavailable
 from confd.brokers.resp import RedisConnection
 from confd.interfaces import IBroker
 from confd.model import DEFAULT_NAMESPACE, Unavailable
@@ -65,7 +65,9 @@ class RedisBroker(Service):
             Backoff(random, RETRY_CAP),
             self.audience.connected,
         )
-        self._commands = Link(reactor, where, lambda: self._open(()), Backoff(random, RETRY_CAP))
+        self._commands = Link(
+            reactor, where, lambda: self._open(()), Backoff(random, RETRY_CAP), left=self._listening.renew
+        )
 
     def startService(self) -> None:
         """Connect in the background, if there is anything to listen to."""
@@ -142,6 +144,7 @@ class RedisBroker(Service):
         await self._step(connection.ask("PING"), "REDIS_ADDRESS")
         if self._db:
             await self._step(connection.ask("SELECT", self._db), "REDIS_DB")
+        connection.subscribed = bool(channels)
         for channel in channels:
             await self._step(connection.ask("SUBSCRIBE", channel), "REDIS_CHANNEL")
 
@@ -155,6 +158,9 @@ class RedisBroker(Service):
         except Refused as refused:
             if str(refused).startswith("NOAUTH"):
                 raise self._unavailable("asks for a password", "REDIS_PASSWORD") from None
+            busy = isinstance(refused, Misplaced) and not str(refused).startswith("WRONGPASS")
+            if busy or "max number of clients" in str(refused):
+                raise self._unavailable(f"refuses: {refused}") from None
             if setting == "REDIS_PASSWORD":
                 # Without the words of the refusal: they may hold the password.
                 raise self._unavailable("refuses it; correct it, or REDIS_USERNAME", setting) from None

@@ -15,11 +15,18 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from txredisapi import BaseRedisProtocol, RedisError, ResponseError
 
-from confd.brokers.link import Lost, Refused, printable
+from confd.brokers.link import Lost, Misplaced, Refused, printable
 from confd.wire import MAX_ANSWER_BYTES
 
 #: Bytes of a value that are kept: enough to see that it is larger than any announcement, and the two that end it.
 _KEPT = MAX_ANSWER_BYTES + 3
+
+
+#: Errors of a server that refuses writes: a replica, or a primary that has no room or no replicas.
+WRITES_REFUSED = frozenset(("READONLY", "NOREPLICAS", "MISCONF", "OOM"))
+
+#: Errors of a server that is not the one to ask, or has other credentials than when the connection was opened.
+MISPLACED = WRITES_REFUSED | {"LOADING", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN", "NOAUTH", "WRONGPASS"}
 
 
 class RedisConnection(BaseRedisProtocol):
@@ -33,6 +40,9 @@ class RedisConnection(BaseRedisProtocol):
         self._heard = heard
         self._lost: Failure = connectionDone
         self._rest = b""
+        #: A connection with subscriptions takes no other commands.
+        self.subscribed = False
+        self._primary = False
 
     async def ask(self, *command: object) -> Any:
         """
@@ -45,13 +55,31 @@ class RedisConnection(BaseRedisProtocol):
             return await self.execute_command(*command)
         except ResponseError as error:
             # Redis repeats what it did not understand; it may be secret.
-            raise Refused(printable(str(error).partition(", with args")[0])) from None
+            words = printable(str(error).partition(", with args")[0])
+            kind = words.partition(" ")[0]
+            raise Misplaced(words, kind in WRITES_REFUSED) if kind in MISPLACED else Refused(words) from None
         except RedisError:
             raise Lost(self._why()) from None
 
     async def prove(self) -> None:
-        """See L{Connection}."""
+        """
+        See L{Connection}.
+
+        @raise Misplaced: also where a primary became a replica, which answers pings as before.
+        """
         await self.ask("PING")
+        if self.subscribed:
+            return
+        try:
+            replica = b"role:slave" in await self.ask("INFO", "replication")
+        except Misplaced:
+            raise
+        except Refused:
+            # An ACL may forbid it.
+            return
+        if replica and self._primary:
+            raise Misplaced("READONLY it became a replica", writes=True)
+        self._primary = not replica
 
     def when_lost(self) -> Deferred[Any]:
         """Fires when it is closed."""

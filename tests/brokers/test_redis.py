@@ -8,16 +8,22 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.ssl import Certificate as TrustedCertificate
 from twisted.internet.ssl import optionsForClientTLS, trustRootFromCertificates
+from twisted.internet.testing import StringTransport
+from twisted.protocols.portforward import ProxyFactory as PortForwarder
 from twisted.trial.unittest import TestCase
 
+from confd.brokers.link import Misplaced
 from confd.brokers.redis import RedisBroker
+from confd.brokers.resp import MISPLACED, RedisConnection
 from confd.model import DEFAULT_NAMESPACE
 from confd.testing.brokers import make_ibroker_tests
 from tests.brokers import faults
 from tests.brokers.faults import MIB, BrokerTestCase
 from tests.integration.certificates import Certificate
+from tests.integration.fleet import free_port
 from tests.integration.servers import RedisServer, missing
 
 
@@ -112,6 +118,65 @@ class RedisFaultTests(OnRedis, faults.FaultTests):
         await self.announce(controller, b"x" * (20 * MIB))
         self.assertIsNone(await controller.latest(DEFAULT_NAMESPACE))
         self.assertEqual(controller.audience.dropped, 1)
+
+
+class Forwarder(PortForwarder):
+    """A name that leads to one server after another: connections that are open stay where they are."""
+
+    def __init__(self, port: int) -> None:
+        """
+        @param port: of the first server, on loopback.
+        """
+        super().__init__("127.0.0.1", port)
+
+
+class FailoverTests(OnRedis):
+    """The primary is demoted and stays up, and its name leads to another server."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.other = RedisServer(self.folder / "other")
+        self.addCleanup(self.other.stop)
+        self.server.start()
+        self.other.start()
+        self.name = Forwarder(self.server.port)
+        self.listening = self.reactor.listenTCP(0, self.name, interface="127.0.0.1")
+        self.addCleanup(self.listening.stopListening)
+
+    def make_broker(self, **options: Any) -> RedisBroker:
+        """One that knows the name only."""
+        return RedisBroker(self.reactor, "127.0.0.1", self.listening.getHost().port, random=Random(), **options)
+
+    async def follows(self, *demotion: str) -> None:
+        """Prove that controller and agent go where the name leads once the server was told this."""
+        (agent, listener), controller = self.agent(), self.start(self.make_broker())
+        await listener.connects()
+        await agent.latest(DEFAULT_NAMESPACE)
+        await self.announce(controller, b"before")
+        await listener.hears(b"before")
+        self.name.port = self.other.port
+        self.server.call(*demotion)
+        await self.announce(controller, b"after")
+        self.assertEqual(self.other.call("STRLEN latest_config"), [":5"])
+        self.assertIsNone(controller.trouble())
+        await listener.connects(2)
+        await self.until(lambda: agent.trouble() is None)
+        await self.announce(controller, b"heard")
+        await listener.hears(b"heard")
+
+    async def test_demoted(self) -> None:
+        await self.follows(f"REPLICAOF 127.0.0.1 {free_port()}")
+
+    async def test_refuses_writes(self) -> None:
+        """Whatever is the reason."""
+        for word in sorted(MISPLACED):
+            connection = StringTransport()
+            redis = RedisConnection(lambda *_: None)
+            redis.makeConnection(connection)
+            asked = Deferred.fromCoroutine(redis.ask("SET", "k", "v"))
+            redis.dataReceived(b"-%s not here\r\n" % word.encode())
+            with self.assertRaises(Misplaced, msg=word):
+                await asked
 
 
 class RedisTests(OnRedis):

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.brokers.link import Lost, Refused
+from confd.brokers.link import Lost, Misplaced, Refused
 from confd.brokers.resp import RedisConnection
 from confd.wire import MAX_ANSWER_BYTES
 
@@ -55,6 +55,7 @@ class RedisConnectionTests(SynchronousTestCase):
     @given(st.lists(st.binary(max_size=50), max_size=5), st.lists(st.integers(1, 30)))
     def test_messages_between_replies_however_they_are_cut(self, messages: list[bytes], cuts: list[int]) -> None:
         self.connect()
+        self.connection.subscribed = True
         subscribed, proved = self.ask("SUBSCRIBE", "c"), Deferred.fromCoroutine(self.connection.prove())
         stream = b"*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"
         stream += b"".join(array(b"message", b"c", message) for message in messages) + array(b"pong", b"")
@@ -65,6 +66,20 @@ class RedisConnectionTests(SynchronousTestCase):
         self.assertEqual(self.heard, [("c", message) for message in messages])
         self.assertEqual(self.successResultOf(subscribed), [b"subscribe", b"c", 1])
         self.successResultOf(proved)
+
+    def prove(self, *replies: bytes) -> Deferred[Any]:
+        """Prove that it is of use, while the server answers this."""
+        proved = Deferred.fromCoroutine(self.connection.prove())
+        for reply in replies:
+            self.connection.dataReceived(reply)
+        return proved
+
+    def test_demoted(self) -> None:
+        """A server that was a replica when the connection was opened is taken for what it is."""
+        primary, replica = b"$11\r\nrole:master\r\n", b"$10\r\nrole:slave\r\n"
+        for role in (replica, primary, primary, b"-NOPERM no\r\n"):
+            self.successResultOf(self.prove(b"+PONG\r\n", role))
+        self.failureResultOf(self.prove(b"+PONG\r\n", replica), Misplaced)
 
     def test_refused(self) -> None:
         answer = self.ask("GET", "key")

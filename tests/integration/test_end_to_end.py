@@ -86,12 +86,14 @@ class ChangeTests(FleetTestCase):
         joined = request("POST", f"{self.fleet.url}/api/v1/register", body, AGENT).json()
         self.assertEqual(joined["poll_url"], "/api/v1/config")
         self.assertEqual(joined["poll_interval_seconds"], 1)
-        for known in ("1", '"1"'):
-            answer = request("GET", f"{self.fleet.url}/api/v1/config", None, AGENT, {"If-None-Match": known})
-            self.assertEqual((answer.status, answer.body), (304, b""))
+        for interval, status in ((30, 304), (1, 200)):
+            version = self.fleet.publish({"url": "https://example.org/"}, poll_interval=interval).json()["version"]
+            for known in (f"{version}", f'"{version}"'):
+                answer = request("GET", f"{self.fleet.url}/api/v1/config", None, AGENT, {"If-None-Match": known})
+                self.assertEqual(answer.status, status, "only a 200 tells the interval")
         answer = self.fleet.publish({"url": "https://api.github.com"}, poll_interval=7)
         self.assertEqual(answer.json()["message"], "Configuration updated successfully")
-        self.assertEqual((answer.json()["version"], answer.json()["published"]), (2, True))
+        self.assertEqual((answer.json()["version"], answer.json()["published"]), (4, True))
         self.assertEqual(self.fleet.current()["poll_interval_seconds"], 7)
         self.assertEqual(request("GET", f"{self.fleet.url}/health").json(), {"status": "ok"})
 
