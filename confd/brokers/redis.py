@@ -138,13 +138,13 @@ class RedisBroker(Service):
 
         @raise Unavailable: naming the setting that is in the way.
         """
+        connection.subscribed = bool(channels)
         if self._password is not None:
             names = () if self._username is None else (self._username,)
             await self._step(connection.ask("AUTH", *names, self._password), "REDIS_PASSWORD")
-        await self._step(connection.ask("PING"), "REDIS_ADDRESS")
+        await self._step(connection.prove(), "REDIS_ADDRESS")
         if self._db:
             await self._step(connection.ask("SELECT", self._db), "REDIS_DB")
-        connection.subscribed = bool(channels)
         for channel in channels:
             await self._step(connection.ask("SUBSCRIBE", channel), "REDIS_CHANNEL")
 

@@ -192,9 +192,10 @@ class RedisTests(OnRedis):
             self.assertEqual(lines.readline(), "+OK\n")
             await controller.announce(DEFAULT_NAMESPACE, b"one")
             await controller.announce("team-7", b"two")
-            seen = [lines.readline().split("] ")[1].strip() for _ in range(5)]
+            seen = [lines.readline().split("] ")[1].strip() for _ in range(6)]
         expected = [
             '"PING"',
+            '"INFO" "replication"',
             '"SET" "latest_config" "one"',
             '"PUBLISH" "config:global" "one"',
             '"SET" "latest_config:team-7" "two"',
