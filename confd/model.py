@@ -137,11 +137,7 @@ class Configuration:
 
 @frozen
 class Served:
-    """
-    What a controller answers to an authenticated request.
-
-    @ivar keys: the public keys that its announcements may be signed with, newest first; none for the Go controller.
-    """
+    """A controller's answer; C{keys}: the public keys of its announcements, newest first; none for the Go system."""
 
     configuration: Configuration
     keys: tuple[str, ...] = ()
@@ -318,11 +314,7 @@ class Unprocessable(ConfdError):
 
 
 class TooMany(ConfdError):
-    """
-    More at once, or more often, than is allowed.
-
-    @ivar retry_after: seconds after which it may be allowed again.
-    """
+    """More at once, or more often, than is allowed; C{retry_after} is in seconds."""
 
     def __init__(
         self, code: str, message: str, details: Sequence[Mapping[str, object]] = (), *, retry_after: int = 1

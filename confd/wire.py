@@ -112,11 +112,7 @@ def not_modified(header: str, tag: Tag) -> bool:
 
 
 def names_version(header: str) -> bool:
-    """
-    Return whether an C{If-None-Match} or C{Last-Event-ID} header holds a bare version number.
-
-    Agents send one while they hold a document of the Go system, whose configurations have no other names.
-    """
+    """Return whether a header holds a bare version number, as agents send that hold a document of the Go system."""
     return any(map(_BARE.fullmatch, entity_tags(header)))
 
 
