@@ -7,7 +7,8 @@ import http.client
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 from urllib.parse import quote, urlsplit
 
@@ -18,6 +19,9 @@ from confd.ctl.text import shown
 
 #: Bytes of an answer at most: a diff of the two largest documents fits.
 MAX_ANSWER = 64 * 1048576
+
+#: Bytes a second that a request and its answer make at least, once the timeout is over.
+LEAST_RATE = 8192
 
 _PIECE = 65536
 
@@ -57,7 +61,7 @@ class ITransport(Protocol):
         One request and its answer.
 
         @param path: with its query.
-        @param timeout: seconds until all of the answer must be there.
+        @param timeout: seconds of silence at most; a transfer that goes on may take longer, see L{LEAST_RATE}.
         @raise Unreached: if there is none.
         """
 
@@ -86,9 +90,16 @@ class Transport:
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout: float
     ) -> Answer:
         """See L{ITransport.exchange}."""
-        with self._connected(timeout) as connection, _deadline(connection, timeout) as expired, self._errors(expired):
-            answer = _answer(self._asked(connection, method, path, headers, body))
-            if expired.is_set():
+        patience = timeout + len(body or b"") // LEAST_RATE
+        with (
+            self._connected(timeout) as connection,
+            _Deadline(connection.sock, patience) as deadline,
+            self._errors(deadline.expired),
+        ):
+            response = self._asked(connection, method, path, headers, body)
+            deadline.answered(timeout)
+            answer = _answer(response, deadline.moved)
+            if deadline.expired.is_set():
                 # What was broken off may look complete.
                 raise TimeoutError
             return answer
@@ -158,33 +169,71 @@ def _context(ca_file: str | None) -> ssl.SSLContext:
         raise Failure(Exit.USAGE, f"ca_file: {ca_file} holds no certificates ({_reason(error)}).") from None
 
 
-@contextlib.contextmanager
-def _deadline(connection: http.client.HTTPConnection, seconds: float) -> Iterator[threading.Event]:
-    """Break the connection off after C{seconds}: a timeout of the socket is for one piece only."""
-    expired = threading.Event()
-    # The connection lets go of it once the head of the answer is there.
-    sock = connection.sock
+class _Deadline:
+    """
+    Breaks a connection off below the least rate: a timeout of the socket is for one piece only.
 
-    def expire() -> None:
-        expired.set()
+    @ivar expired: set once the connection is broken off.
+    """
+
+    def __init__(self, sock: socket.socket, seconds: float) -> None:
+        """
+        @param sock: kept here, as the connection lets go of it once the head of the answer is there.
+        @param seconds: until the head of the answer must be there.
+        """
+        self.expired, self._changed, self._over = threading.Event(), threading.Condition(), False
+        self._sock, self._due, self._moved = sock, time.monotonic() + seconds, 0
+        # Sending all of a body counts as one operation of the socket.
+        sock.settimeout(seconds)
+
+    def answered(self, seconds: float) -> None:
+        """Allow so many seconds for the body of the answer, and for each silence in it."""
         with contextlib.suppress(OSError):
-            sock.shutdown(socket.SHUT_RDWR)
+            # The socket is closed already where the answer has no body.
+            self._sock.settimeout(seconds)
+        with self._changed:
+            self._due = time.monotonic() + seconds
+            self._changed.notify()
 
-    timer = threading.Timer(seconds, expire)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield expired
-    finally:
-        timer.cancel()
+    def moved(self, size: int) -> None:
+        """Count bytes that have come: they give time for as many more."""
+        self._moved += size
+        whole, self._moved = divmod(self._moved, LEAST_RATE)
+        with self._changed:
+            self._due += whole
+
+    def __enter__(self) -> _Deadline:
+        threading.Thread(target=self._watch, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._over = True
+            self._changed.notify()
+
+    def _watch(self) -> None:
+        with self._changed:
+            while not self._over:
+                left = self._due - time.monotonic()
+                if left <= 0:
+                    self.expired.set()
+                    with contextlib.suppress(OSError):
+                        self._sock.shutdown(socket.SHUT_RDWR)
+                    return
+                self._changed.wait(left)
 
 
 def _headers(response: http.client.HTTPResponse) -> dict[str, str]:
     return {name.lower(): value for name, value in response.getheaders()}
 
 
-def _answer(response: http.client.HTTPResponse) -> Answer:
-    body = response.read(MAX_ANSWER + 1)
+def _answer(response: http.client.HTTPResponse, moved: Callable[[int], None] = lambda size: None) -> Answer:
+    pieces, size = [], 0
+    while size <= MAX_ANSWER and (piece := response.read1(_PIECE)):
+        pieces.append(piece)
+        size += len(piece)
+        moved(len(piece))
+    body = b"".join(pieces)
     if len(body) > MAX_ANSWER:
         raise Failure(Exit.FAILED, f"The answer is larger than {MAX_ANSWER} bytes; that is no confd controller.")
     if response.length:

@@ -12,7 +12,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.ctl.failure import Exit, Failure
-from confd.ctl.transport import MAX_ANSWER, Answer, Transport, Unreached
+from confd.ctl.transport import LEAST_RATE, MAX_ANSWER, Answer, Transport, Unreached
 from tests.integration.certificates import make_certificate
 from tests.integration.fleet import free_port
 
@@ -88,7 +88,7 @@ class TransportTests(SynchronousTestCase):
             self.assertFalse(self._refused(url, "No controller answers").asked)
 
     def test_silence(self) -> None:
-        """One that says nothing, and one that says it letter by letter, for ever: the deadline is for all of it."""
+        """One that says nothing, and one that says it letter by letter, for ever: a head has one deadline."""
         over = threading.Event()
 
         def trickle(peer: socket.socket) -> None:
@@ -101,6 +101,31 @@ class TransportTests(SynchronousTestCase):
                 self.assertTrue(self._refused(url, "in time", timeout=0.3).asked)
                 over.set()
             over.clear()
+
+    def test_a_slow_answer(self) -> None:
+        """An answer that keeps coming may outlast the timeout; silence after a long upload may not."""
+        piece, over = b"x" * LEAST_RATE, threading.Event()
+
+        def slow(peer: socket.socket) -> None:
+            peer.recv(65536)
+            peer.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {4 * len(piece)}\r\n\r\n".encode())
+            for _ in range(4):
+                over.wait(0.3)
+                peer.sendall(piece)
+
+        with server(slow) as url:
+            self.assertEqual(exchange(url, timeout=0.8).body, 4 * piece)
+
+        def silent(peer: socket.socket) -> None:
+            for _ in range(10):
+                peer.recv(LEAST_RATE)
+            peer.sendall(OK[:-1])
+            over.wait(5)
+            peer.sendall(OK[-1:])
+
+        with server(silent) as url:
+            self._refused(url, "in time", timeout=0.3, body=10 * piece)
+            over.set()
 
     def test_rubbish(self) -> None:
         """No HTTP, cut off, endless."""
