@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from twisted.internet.ssl import optionsForClientTLS
-
 from confd.interfaces import IBroker
 from confd.settings import BROKERS, BrokerSettings
+from confd.tls import client_options
 
 
 def make_brokers(reactor: Any, settings: BrokerSettings, names: Sequence[str]) -> list[IBroker]:
@@ -38,7 +37,7 @@ def _redis(reactor: Any, settings: BrokerSettings) -> IBroker:
         username=settings.redis_username,
         password=settings.redis_password,
         db=settings.redis_db,
-        tls=optionsForClientTLS(host) if settings.redis_tls_enabled else None,
+        tls=client_options(host) if settings.redis_tls_enabled else None,
         channel=settings.redis_channel,
         random=Random(),
     )

@@ -7,13 +7,14 @@ whatever goes wrong comes out as a L{confd.model.ConfdError}.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeVar
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urljoin, urlsplit
 
 from attrs import field, frozen
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
@@ -23,6 +24,7 @@ from twisted.web.iweb import IAgent, IAgentEndpointFactory, IPolicyForHTTPS, IRe
 from zope.interface import implementer
 
 from confd import jsontext
+from confd.addresses import join
 from confd.bodies import RequestBody, StreamBody, read_body
 from confd.heads import BoundedHead
 from confd.model import (
@@ -37,6 +39,7 @@ from confd.model import (
 )
 from confd.retry_after import STATUSES, parse_retry_after
 from confd.timing import Progress
+from confd.transport import HostEndpoint
 from confd.wire import basic_authorization
 
 T = TypeVar("T")
@@ -52,6 +55,8 @@ IDLE_TIMEOUT = 20
 
 #: Bytes of an error that are read as JSON.
 _LONGEST_ERROR = 65536
+
+_REDIRECTS = (301, 302, 303, 307, 308)
 
 #: Characters of another program's words that are worth repeating.
 _WORDS = 500
@@ -77,7 +82,7 @@ class _Endpoints:
     _tls: IPolicyForHTTPS
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        endpoint: IStreamClientEndpoint = HostnameEndpoint(
+        endpoint: IStreamClientEndpoint = HostEndpoint(
             self._reactor, uri.host.decode("ascii"), uri.port, CONNECT_TIMEOUT
         )
         if uri.scheme == b"https":
@@ -91,12 +96,16 @@ class Answer:
     An HTTP answer, read to its end.
 
     @ivar who: who gave it, for people.
+    @ivar asked: the URL of the request.
+    @ivar setting: the one that holds the address, for people.
     """
 
     who: str
     status: int
     body: bytes
     _headers: Headers = field(factory=Headers, eq=False)
+    asked: str = field(default="", eq=False)
+    setting: str = field(default="", eq=False)
 
     def header(self, name: str) -> str | None:
         """The value of a header, C{None} where it is not there."""
@@ -114,6 +123,23 @@ class Answer:
             code, words = str(value.get("code", "")), str(value.get("error", words))
         return code[:_WORDS], "".join(each if each.isprintable() else " " for each in words[:_WORDS]).strip()
 
+    def _redirect(self) -> str:
+        """Tell where a redirect leads, without credentials and query; no request of confd follows one."""
+        try:
+            place = urljoin(self.asked, self.header("Location") or "")
+            parts = urlsplit(place)
+            host = join(parts.hostname or "", parts.port)
+        except ValueError:
+            host = ""
+        if not host:
+            return f"{self.who} answers {self.status}, a redirect that does not say where it leads."
+        path = parts.path.removesuffix(urlsplit(self.asked).path)
+        to = "".join(each for each in f"{parts.scheme}://{host}{path}" if each.isprintable())[:_WORDS]
+        if to == self.asked.partition("?")[0].removesuffix(urlsplit(self.asked).path):
+            to += parts.path
+        mend = f"set {self.setting} to it" if self.setting else "use that address"
+        return f"{self.who} answers {self.status} and leads to {to}; {mend}, as redirects are not followed."
+
     def raise_unless_success(self) -> None:
         """
         Any 2xx is a success (S48).
@@ -124,6 +150,8 @@ class Answer:
             return
         code, words = self.error()
         said = f"{self.who} answers {self.status}" + (f": {words}" if words else ".")
+        if self.status in _REDIRECTS and self.header("Location"):
+            raise Malformed("redirect", self._redirect())
         if self.status in (400, 413, 415, 422):
             raise Unprocessable(code or "refused", words or said)
         kinds = {401: Unauthenticated, 403: Forbidden, 404: NotFound, 409: Conflict, 429: Unavailable}
@@ -137,13 +165,15 @@ class Answer:
 class Http:
     """One identity's calls to HTTP servers."""
 
-    def __init__(self, clock: Any, web: IAgent, username: str | None, password: str | None) -> None:
+    def __init__(self, clock: Any, web: IAgent, username: str | None, password: str | None, setting: str = "") -> None:
         """
         @param clock: an L{IReactorTime}.
         @param web: makes the requests; it follows no redirects.
         @param username: C{None} sends no credentials.
+        @param setting: the one that holds the address of the servers, for people.
         """
         self._clock = clock
+        self._setting = setting
         self._web = web
         self.present(username, password)
 
@@ -175,7 +205,7 @@ class Http:
         async def exchange(progress: Progress) -> Answer:
             response = await self._request(method, url, headers, params, body, authorization)
             progress.restart()
-            return await self._read(who, response, progress.moved)
+            return await self._read(who, url, response, progress.moved)
 
         return self._bounded(who, exchange, len(body or b""))
 
@@ -200,7 +230,7 @@ class Http:
         async def begin(progress: Progress) -> IResponse:
             response = await self._request("GET", url, headers, params, authorization=authorization)
             if response.code != 200:
-                (await self._read(who, response, progress.moved)).raise_unless_success()
+                (await self._read(who, url, response, progress.moved)).raise_unless_success()
                 raise Malformed("unexpected_answer", f"{who} answers {response.code} where a stream was asked for.")
             _refuse_encoded(who, response)
             return response
@@ -215,14 +245,14 @@ class Http:
         except Exception as error:
             raise _told(who, error) from None
 
-    async def _read(self, who: str, response: IResponse, moved: Callable[[int], None]) -> Answer:
+    async def _read(self, who: str, url: str, response: IResponse, moved: Callable[[int], None]) -> Answer:
         body = await read_body(response, moved)
         if response.code < 300:
             _refuse_encoded(who, response)
         elif _encoding(response):
             # The status says enough.
             body = b""
-        return Answer(who, response.code, body, response.headers)
+        return Answer(who, response.code, body, response.headers, url, self._setting)
 
     async def _request(
         self,
@@ -243,6 +273,10 @@ class Http:
             sent.addRawHeader("Content-Type", "application/json")
         # What an encoded answer unpacks to could be of any size.
         sent.addRawHeader("Accept-Encoding", "identity")
+        authority = urlsplit(url).netloc
+        if "%" in authority:
+            # A zone means something on this machine only (RFC 6874 section 3).
+            sent.addRawHeader("Host", re.sub("%[^]]*", "", authority))
         query = f"?{urlencode(params)}" if params else ""
         response: IResponse = await self._web.request(
             method.encode("ascii"), (url + query).encode("ascii"), sent, None if body is None else RequestBody(body)

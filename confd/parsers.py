@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from confd import jsontext
+from confd.addresses import Network, parse_address, parse_base_url, parse_network
+from confd.listen_address import parse_endpoint
 from confd.model import POLL_INTERVAL_MAX, POLL_INTERVAL_MIN, ConfdError, valid_namespace
 
 _WHOLE = re.compile("-?[0-9]{1,19}")
@@ -60,26 +60,20 @@ def _urls(example: str, *schemes: str) -> Callable[[str], tuple[str, ...]]:
         # Looked for in the whole text, and not repeated: a password may hold a comma.
         if "@" in text:
             raise ValueError("must not hold credentials; there are settings for them")
-        found = names(text)
-        if not found or not all(_is_base_url(each, schemes) for each in found):
-            raise ValueError(f"must be {' or '.join(f'{scheme}://' for scheme in schemes)} URLs such as {example}")
-        return tuple(url.rstrip("/") for url in found)
+        expected = f"must be {' or '.join(f'{scheme}://' for scheme in schemes)} URLs such as {example}"
+        try:
+            found = tuple(parse_base_url(each, schemes) for each in names(text))
+        except ValueError as error:
+            raise ValueError(f"{expected}; one {error}") from None
+        if not found:
+            raise ValueError(expected)
+        return found
 
     return parse
 
 
 urls = _urls("http://localhost:8080", "http", "https")
 nats_urls = _urls("nats://localhost:4222", "nats", "tls")
-
-
-def _is_base_url(text: str, schemes: tuple[str, ...]) -> bool:
-    if not text.isprintable() or re.search("[ ?#]", text):
-        return False
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False
 
 
 def url(text: str) -> str:
@@ -99,20 +93,28 @@ def namespace(text: str) -> str:
 
 def address(text: str) -> tuple[str, int]:
     """A host and a port; the host of an IPv6 address is in brackets."""
-    host, _, port = text.rpartition(":")
+    expected = "must be a host and a port, such as localhost:6379"
+    if "@" in text:
+        # Without a word of it: what is before the @ may be a password.
+        raise ValueError(f"{expected}, without credentials; there are settings for them")
     try:
-        number = whole(1, 65535)(port)
-    except ValueError:
-        number = 0
-    if not host or not number:
-        raise ValueError("must be a host and a port, such as localhost:6379")
-    return host.removeprefix("[").removesuffix("]"), number
+        return parse_address(text)
+    except ValueError as error:
+        raise ValueError(f"{expected}; it {error}") from None
 
 
-def networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+def endpoint(text: str) -> str:
+    """A Twisted server endpoint; an IPv6 address in C{interface} may stand as it is, or in brackets."""
+    try:
+        return parse_endpoint(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not an endpoint; {error}") from None
+
+
+def networks(text: str) -> tuple[Network, ...]:
     """A comma list of addresses and networks."""
     try:
-        return tuple(ipaddress.ip_network(each) for each in names(text))
+        return tuple(parse_network(each) for each in names(text))
     except ValueError as error:
         raise ValueError(f"must be addresses and networks such as 10.0.0.0/8: {error}") from None
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from attrs import frozen
 
+from confd.addresses import is_loopback
 from confd.options import setting
 from confd.parsers import (
     address,
     choice,
     document,
+    endpoint,
     flag,
     namespace,
     nats_urls,
@@ -131,7 +132,9 @@ class ControllerSettings(BrokerSettings):
     }
 
     port: int = setting("PORT", "TCP port on loopback, unless LISTEN is set.", "8080", whole(1, 65535))
-    listen: str | None = setting("LISTEN", "Twisted endpoint to serve, e.g. tcp:8080 or unix:/run/confd.sock.", None)
+    listen: str | None = setting(
+        "LISTEN", "Twisted endpoint to serve, e.g. tcp:8080 or unix:/run/confd.sock.", None, endpoint
+    )
     db_path: str = setting("DB_PATH", "The SQLite database.", "./controller.db")
     agent_username: str = setting("AGENT_USERNAME", "Name of the identity of agents.", "agent", user_name)
     agent_password: str = setting("AGENT_PASSWORD", "Its password.", DEFAULT_AGENT_PASSWORD, secret=True)
@@ -258,7 +261,7 @@ class AgentSettings(BrokerSettings):
     namespace: str = setting("NAMESPACE", "Whose document this agent is for.", "default", namespace)
     agent_metadata: str = setting("AGENT_METADATA", "Free text, such as region=us-west,tier=edge.", "")
     agent_listen: str | None = setting(
-        "AGENT_LISTEN", "Endpoint for /health and /ready, e.g. tcp:8081:interface=127.0.0.1.", None
+        "AGENT_LISTEN", "Endpoint for /health and /ready, e.g. tcp:8081:interface=127.0.0.1.", None, endpoint
     )
 
     @property
@@ -278,7 +281,7 @@ class WorkerSettings(LogSettings):
     """The settings of C{confd-worker}."""
 
     port: int = setting("PORT", "TCP port on loopback, unless LISTEN is set.", "8082", whole(1, 65535))
-    listen: str | None = setting("LISTEN", "Twisted endpoint to serve, e.g. tcp:8082.", None)
+    listen: str | None = setting("LISTEN", "Twisted endpoint to serve, e.g. tcp:8082.", None, endpoint)
     worker_username: str | None = setting(
         "WORKER_USERNAME", "Name that POST /config asks for; unset takes it from loopback only.", None, user_name
     )
@@ -328,14 +331,7 @@ def is_private(endpoint: str) -> bool:
         return True
     # All of them: of two, the last one counts.
     interfaces = [found.replace("\\", "") for found in _INTERFACE.findall(endpoint)]
-    return kind in ("tcp", "tcp6", "ssl") and bool(interfaces) and all(map(_is_loopback, interfaces))
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return kind in ("tcp", "tcp6", "ssl") and bool(interfaces) and all(map(is_loopback, interfaces))
 
 
 def _lonely(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from attrs import define, field, frozen
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -152,6 +152,22 @@ def _arguments(described: str) -> dict[str, str]:
     return given
 
 
+def client_options(host: str, **options: Any) -> IOpenSSLClientConnectionCreator:
+    """
+    Return what begins TLS with a host and checks that its certificate names it.
+
+    @param host: an address, or a name in ASCII; Twisted takes no underscores, which containers and Compose put there.
+    @param options: of L{ssl.optionsForClientTLS}.
+    """
+    # Certificates name neither zones nor the root of the domain names.
+    name = host.partition("%")[0].removesuffix(".")
+    creator: Any = ssl.optionsForClientTLS(name.replace("_", "-"), **options)
+    if "_" in name:
+        creator._hostname = creator._hostnameASCII = name
+        creator._hostnameBytes = name.encode("ascii")
+    return cast(IOpenSSLClientConnectionCreator, creator)
+
+
 @implementer(IPolicyForHTTPS)
 class ClientTls(Renewed[tuple[Any, "Pair | None"]]):
     """Whom an HTTP client believes, and who it says that it is."""
@@ -194,7 +210,4 @@ class ClientTls(Renewed[tuple[Any, "Pair | None"]]):
         shown = (
             {} if own is None else {"privateKey": own.key, "certificate": own.certificate, "extraCertChain": own.chain}
         )
-        creator: IOpenSSLClientConnectionCreator = ssl.optionsForClientTLS(
-            hostname.decode("ascii"), trustRoot=roots, extraCertificateOptions=shown
-        )
-        return creator
+        return client_options(hostname.decode("ascii"), trustRoot=roots, extraCertificateOptions=shown)

@@ -20,13 +20,13 @@ ROOT = Path(__file__).resolve().parents[1]
 #: The rooms of each floor; a module may import what is in its own room, and whatever is on a floor below.
 FLOORS: tuple[dict[str, str], ...] = (
     {
-        "vocabulary": "bounded model report audit history jsontext wire interfaces timing signing announcement sse"
-        " metrics lag renewal"
+        "vocabulary": "addresses bounded model report audit history jsontext wire interfaces timing signing"
+        " announcement sse metrics lag renewal transport"
     },
     {"client": "http bodies heads retry_after client tls", "web": "web.*", "brokers": "brokers.*"},
     {"controller": "controller.*", "agent": "agent.*", "worker": "worker.*"},
     {
-        "roots": "parsers options settings logs systemd daemon listening brokerage dev ctl.* testing.*"
+        "roots": "listen_address parsers options settings logs systemd daemon listening brokerage dev ctl.* testing.*"
         " *.tap *.assembly *.making"
     },
 )

@@ -243,6 +243,35 @@ class HttpTests(SynchronousTestCase):
         self.assertEqual(self.answer(encoded(503, "gzip")), Answer("It", 503, b""))
         self.assertEqual(len(self.answer(encoded(200, "identity")).body), len(gzip.compress(b"x" * MAX_ANSWER_BYTES)))
 
+    def test_a_redirect_says_where_it_leads(self) -> None:
+        """Without credentials, query and control characters; nothing follows it."""
+        for status, place, said in (
+            (301, "https://h/api/v1/config", "to https://h;"),
+            (302, "https://u:p@h:8443/confd/api/v1/config?token=x", "to https://h:8443/confd;"),
+            (307, "//[::1]:8443/login", "to http://[::1]:8443/login;"),
+            (308, "/api/v1/config/", "to http://127.0.0.1:8080/api/v1/config/;"),
+            (308, "/api/v1/config", "to http://127.0.0.1:8080/api/v1/config;"),
+            (303, "https://[::1/", "does not say where"),
+            (301, None, "answers 301."),
+        ):
+
+            def answer(request: Any, status: int = status, place: str | None = place) -> bytes:
+                request.setResponseCode(status)
+                if place is not None:
+                    request.setHeader("Location", place)
+                return b""
+
+            script = Script(answer)
+            http = Http(Clock(), RequestTraversalAgent(script), None, None, "CONTROLLER_URL")
+            found = self.successResultOf(http.call("It", "GET", f"{URL}/api/v1/config"))
+            error = self.assertRaises(Malformed, found.raise_unless_success)
+            self.assertEqual(len(script.requests), 1)
+            self.assertIn(f"It answers {status}", str(error))
+            self.assertIn(said, str(error))
+            self.assertNotIn("token", str(error))
+            self.assertNotIn("u:p", str(error))
+            self.assertEqual("set CONTROLLER_URL" in str(error), "leads to" in str(error))
+
     def test_an_answer_that_is_cut_off(self) -> None:
         def half(request: Any) -> Any:
             request.setHeader("Content-Length", "100")

@@ -19,12 +19,12 @@ TAPS = (confd.controller.tap, confd.agent.tap, confd.worker.tap, confd.dev)
 PRIVATE = (
     "tcp:8080:interface=127.0.0.1", "tcp:interface=127.0.0.1:port=8080", "tcp:port=8080:interface=127.8.9.10",
     "tcp:8080:interface=localhost", r"tcp6:8080:interface=\:\:1", "ssl:443:interface=127.0.0.1:privateKey=a.pem",
-    "unix:/run/confd.sock", "unix:/run/confd.sock:mode=660",
+    "unix:/run/confd.sock", "unix:/run/confd.sock:mode=660", r"tcp:8080:interface=\:\:ffff\:127.0.0.1",
 )  # fmt: skip
 #: Endpoints that others may reach, or of which one cannot tell.
 PUBLIC = (
     "tcp:8080", "tcp:8080:interface=", "tcp:8080:interface=0.0.0.0", "tcp:8080:interface=10.0.0.1", "tcp6:8080",
-    r"tcp6:8080:interface=\:\:", "tcp6:8080:interface=::1", "ssl:443", "systemd:domain=INET:index=0", "fd:3", "",
+    r"tcp6:8080:interface=\:\:", "tcp6:8080:interface=::", "ssl:443", "systemd:domain=INET:index=0", "fd:3", "",
     "tcp:8080:interface=127.0.0.1.evil.com", "tcp:8080:interface=1270.0.1", r"tcp:8080\:interface=127.0.0.1",
     "tcp:8080:interface=127.0.0.1:interface=0.0.0.0", "tcp:8080:interface=0.0.0.0:interface=127.0.0.1",
     "tcp:8080:interface=localhost.example.com", "haproxy:tcp:8080:interface=127.0.0.1", "unixes:/x",

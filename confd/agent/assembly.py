@@ -111,12 +111,14 @@ def _clients(
         web_agent(reactor, HTTPConnectionPool(reactor), of_controller),
         settings.controller_username,
         settings.controller_password,
+        "CONTROLLER_URL",
     )
     to_worker = Http(
         reactor,
         web_agent(reactor, HTTPConnectionPool(reactor), of_worker),
         settings.worker_username,
         settings.worker_password,
+        "WORKER_URL",
     )
 
     def changed(now: AgentSettings) -> None:

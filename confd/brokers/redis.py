@@ -12,18 +12,23 @@ from typing import Any, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, succeed
-from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, wrapClientTLS
-from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.endpoints import connectProtocol, wrapClientTLS
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
 from zope.interface import implementer
 
+from confd.addresses import join
 from confd.brokers.audience import Audience
 from confd.brokers.link import RETRY_CAP, Link, Lost, Misplaced, Refused, Work, printable, unavailable
 from confd.brokers.resp import RedisConnection
 from confd.interfaces import IBroker
 from confd.model import DEFAULT_NAMESPACE, Unavailable
 from confd.timing import Backoff
+from confd.transport import HostEndpoint
 
 T = TypeVar("T")
+
+#: Seconds that one address gets to accept a connection.
+CONNECT_SECONDS = 30
 
 
 @implementer(IBroker)
@@ -51,9 +56,9 @@ class RedisBroker(Service):
         @param tls: whom to believe, C{None} for a connection in clear.
         @param channel: of the namespace C{default}.
         """
-        endpoint = HostnameEndpoint(reactor, host, port)
+        endpoint: IStreamClientEndpoint = HostEndpoint(reactor, host, port, CONNECT_SECONDS)
         self._endpoint = endpoint if tls is None else wrapClientTLS(tls, endpoint)
-        self._address, self._tls = f"{host}:{port}", tls is not None
+        self._address, self._tls = join(host, port), tls is not None
         self._username, self._password, self._db = username, password, db
         self._channel = channel
         self.audience = Audience()

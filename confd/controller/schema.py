@@ -10,6 +10,7 @@ import jsonschema_rs
 from attrs import define
 
 from confd import jsontext
+from confd.addresses import MAX_URL_LENGTH, fetchable
 from confd.model import ConfdError, StartError, Unprocessable
 
 #: What a document is where no C{CONFIG_SCHEMA} says otherwise.
@@ -21,7 +22,7 @@ BUILT_IN: Mapping[str, Any] = {
         "url": {
             "type": "string",
             "description": "an http or https URL",
-            "maxLength": 2048,
+            "maxLength": MAX_URL_LENGTH,
             "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://[^/?#\\s\\x00-\\x1f\\x7f][^\\s\\x00-\\x1f\\x7f]*$",
         }
     },
@@ -83,6 +84,9 @@ class Schema:
             found.append({"pointer": _pointer(error.instance_path), "message": _shortened(self._explained(error))})
             if len(found) == _MOST:
                 break
+        if self._schema is BUILT_IN and isinstance(url := value.get("url"), str):
+            # What a pattern can say of a URL is less than what the worker asks of it.
+            found += [] if any(each["pointer"] == "/url" for each in found) else _unfetchable(url)
         if found:
             first = found[0]
             where = first["pointer"] or "the document"
@@ -98,6 +102,15 @@ class Schema:
             schema = schema[step]
         description = schema.get("description")
         return f"{error.instance!r} is not {description}" if description else str(error.message)
+
+
+def _unfetchable(url: str) -> list[dict[str, str]]:
+    """What forbids the worker to fetch a URL; without the URL, which may hold a password."""
+    try:
+        fetchable(url)
+    except ValueError as error:
+        return [{"pointer": "/url", "message": str(error)}]
+    return []
 
 
 def _shortened(message: str) -> str:

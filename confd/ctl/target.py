@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from attrs import evolve, field, frozen
 
+from confd.addresses import is_loopback
 from confd.ctl.failure import Exit, Failure
 from confd.ctl.text import shown
 from confd.model import DEFAULT_NAMESPACE
@@ -58,8 +59,7 @@ class Target:
     @property
     def loopback(self) -> bool:
         """Whether what is sent there stays on this machine."""
-        host = urlsplit(self.url).hostname or ""
-        return host in ("localhost", "::1") or host.startswith("127.")
+        return is_loopback(urlsplit(self.url).hostname or "")
 
 
 @frozen

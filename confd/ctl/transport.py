@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from attrs import frozen
 
@@ -83,7 +83,7 @@ class Transport:
         @raise Failure: if C{ca_file} cannot be used.
         """
         parts = urlsplit(url)
-        self._url, self._host, self._port, self._base = url, parts.hostname or "", parts.port, quote(parts.path)
+        self._url, self._host, self._port, self._base = url, parts.hostname or "", parts.port, parts.path
         self._tls = _context(ca_file) if parts.scheme == "https" else None
 
     def exchange(

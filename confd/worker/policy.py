@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from collections.abc import Iterator
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 from attrs import field, frozen
 
+from confd.addresses import is_host_name as is_host_name
+from confd.addresses import parse_host, parse_network
 from confd.model import Forbidden
 
 Address = IPv4Address | IPv6Address
@@ -38,9 +39,6 @@ _SIX_TO_FOUR = IPv6Network("2002::/16")
 #: Where the last 32 bits are an IPv4 address: NAT64 (RFC 6052, RFC 8215), stateless translation, IPv4-compatible.
 _ENDS_IN_IPV4 = tuple(map(IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96")))
 
-_NEVER_NAMES = re.compile(r"(?:[0-9]+|0x[0-9a-f]*)\Z", re.IGNORECASE)
-_LABEL = re.compile(r"[a-z0-9_-]{1,63}", re.IGNORECASE)
-
 
 @frozen
 class Rules:
@@ -61,13 +59,11 @@ class Rules:
             if not entry:
                 continue
             try:
-                networks.append(ipaddress.ip_network(entry))
+                networks.append(parse_network(entry))
             except ValueError as error:
                 if "/" in entry and "host bits" in str(error):
                     raise ValueError(f"{entry!r} has host bits set; write the first address of the network") from None
-                if not is_host_name(entry) or _NEVER_NAMES.match(_plain(entry).rpartition(".")[2]):
-                    raise ValueError(f"{entry!r} is neither a host name nor a CIDR such as 10.0.0.0/8") from None
-                hosts.add(_plain(entry))
+                hosts.add(_host(entry))
         return cls(frozenset(hosts), tuple(networks))
 
     def __bool__(self) -> bool:
@@ -113,10 +109,13 @@ class Policy:
         return not self.allow or self.allow.match(host, address)
 
 
-def is_host_name(text: str) -> bool:
-    """Whether it could be the name of a host: labels of at most 63 letters, 253 together (RFC 1035)."""
-    name = text.removesuffix(".")
-    return len(name) <= 253 and all(_LABEL.fullmatch(label) for label in name.split("."))
+def _host(entry: str) -> str:
+    try:
+        if ":" in entry or not entry.isascii():
+            raise ValueError("not as a document can name it")
+        return _plain(parse_host(entry))
+    except ValueError:
+        raise ValueError(f"{entry!r} is neither a host name nor a CIDR such as 10.0.0.0/8") from None
 
 
 def _plain(host: str) -> str:

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from ipaddress import ip_address
 from typing import Any
 
 from attrs import define, field, frozen
 from zope.interface import implementer
 
+from confd.addresses import fetchable
 from confd.interfaces import IHealth
 from confd.model import Conflict, Document, Malformed, NotFound, Tag, Unavailable, Unprocessable, Verdict, judge
-from confd.worker.policy import is_host_name
-
-_LONGEST_URL = 2048
-
-_PRINTABLE = re.compile(r"[!-~]*")
-
-#: A host, and a port: what comes before the path, the query or the fragment.
-_AUTHORITY = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>[0-9]{1,5}))?(?=[/?#]|\Z)")
 
 
 @frozen
@@ -129,36 +120,3 @@ def _url(value: Mapping[str, Any]) -> str:
         sentence = f"url {error}"
         details = [{"pointer": "/url", "message": sentence}]
         raise Unprocessable("unusable_config", f"The worker cannot use this: {sentence}.", details) from None
-
-
-def fetchable(url: object) -> str:
-    """
-    The form in which a URL is fetched.
-
-    @raise ValueError: for one that cannot be, saying what is wrong with it in words that follow its name.
-    """
-    if not isinstance(url, str):
-        raise ValueError("must be a string")
-    if len(url) > _LONGEST_URL:
-        raise ValueError(f"is longer than {_LONGEST_URL} characters")
-    if not _PRINTABLE.fullmatch(url):
-        raise ValueError("must be ASCII without spaces and control characters; percent-encode the rest")
-    scheme, colon, rest = url.partition("://")
-    if not colon or scheme.lower() not in ("http", "https"):
-        raise ValueError("must begin with http:// or https://")
-    authority = _AUTHORITY.match(rest)
-    if authority is None:
-        raise ValueError("must not hold credentials" if "@" in rest else "must name a host by letters, digits, - and _")
-    if not _is_host(authority["host"]) or not 0 < int(authority["port"] or 1) < 65536:
-        raise ValueError("must name a host, and a port from 1 to 65535 if any")
-    path = rest[authority.end() :].partition("#")[0]
-    return f"{scheme.lower()}://{authority[0]}{path if path.startswith('/') else '/' + path}"
-
-
-def _is_host(text: str) -> bool:
-    if not text.startswith("["):
-        return is_host_name(text)
-    try:
-        return ip_address(text.strip("[]")).version == 6
-    except ValueError:
-        return False

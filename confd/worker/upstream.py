@@ -21,11 +21,11 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
+from confd.addresses import fetchable
 from confd.metrics import Histogram
 from confd.model import BadGateway, ConfdError, GatewayTimeout, Unavailable
 from confd.worker.connect import CheckedEndpoints
 from confd.worker.policy import Policy
-from confd.worker.target import fetchable
 
 #: Redirects that are followed.
 MAX_REDIRECTS = 5
