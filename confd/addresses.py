@@ -166,16 +166,15 @@ def fetchable(url: object) -> str:
 
 def parse_network(text: str) -> Network:
     """
-    Return an address or a network; brackets are taken off, and an IPv4 network in IPv6 form becomes an IPv4 network.
+    Return an address or a network; an IPv4 network in IPv6 form becomes an IPv4 network.
 
     Callers are compared in IPv4 form where they have one (RFC 4291 section 2.5.5.2).
 
     @raise ValueError: if it is neither.
     """
-    plain = re.sub(r"\A\[([^\]]*)\](?=/|\Z)", r"\1", text)
-    if "%" in plain:
+    if "%" in text:
         raise ValueError(f"{text!r} has a zone, which no network can have")
-    found = ip_network(plain)
+    found = ip_network(text)
     if found.version == 6 and found.subnet_of(_MAPPED):
         return IPv4Network((int(found.network_address) & 0xFFFFFFFF, found.prefixlen - 96))
     return found

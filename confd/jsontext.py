@@ -7,6 +7,7 @@ keys, NaN, 1e999, lone surrogates, deep nesting (RFC 8259 section 4 and 9, RFC 7
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import json
 import re
@@ -42,6 +43,9 @@ def decode(raw: bytes, depth: int = MAX_DEPTH) -> Any:
     @return: the value.
     @raise Malformed: with a fixed sentence and code for each way of being wrong.
     """
+    if raw.startswith(codecs.BOM_UTF8):
+        # RFC 8259 section 8.1 forbids it.
+        raise Malformed("not_json", "The JSON text begins with a byte order mark (BOM); save it as UTF-8 without one.")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:

@@ -29,8 +29,15 @@ _KEY = "confd.setting"
 #: How alike the words of a variable and of a setting are, where the one is a misspelling of the other, and how long a
 #: variable is at least for us to tell.
 _ALIKE, _SHORTEST = 0.75, 7
-#: Names that container platforms make by themselves for a service of ours.
-_PLATFORM_SUFFIXES = ("_SERVICE_HOST", "_SERVICE_PORT", "_PORT", "_TCP", "_ADDR", "_PROTO")
+#: Before the name of any setting, for environments in which other programs use the name itself.
+PREFIX = "CONFD_"
+
+#: Variables with this prefix that confdctl reads.
+_OF_CONFDCTL = {"CONFD_URL", "CONFD_CA_FILE", "CONFD_NAMESPACE", "CONFD_PROFILE"}
+
+#: Names that container platforms make by themselves for a service of ours, and the value that one of them has.
+_PLATFORM_NAME = re.compile(r".*_(?:SERVICE_HOST|SERVICE_PORT(?:_\w+)?|PORT|PORT_[0-9]+_\w+|TCP|ADDR|PROTO)")
+_SERVICE_LINK = re.compile(r"(?:tcp|udp|sctp)://[^/]*")
 
 
 @attrs.frozen
@@ -86,6 +93,28 @@ def _option(name: str) -> str:
 # -- reading --
 
 
+def own_environment(role: type, environ: Mapping[str, str]) -> dict[str, str]:
+    """
+    Return the environment as a role reads it, with each setting by its own name.
+
+    A variable with L{PREFIX} replaces the one of the bare name. Empty variables are left out, as compose and systemd
+    make them of unset ones; so are service links of Kubernetes and Docker, such as C{WORKER_PORT=tcp://10.0.0.1:80}.
+    """
+    found = {
+        name: text
+        for name, text in environ.items()
+        if text and not (name.endswith("_PORT") and _SERVICE_LINK.fullmatch(text))
+    }
+    alternatives = [{each.name, each.file_name} if each.secret else {each.name} for each in settings_of(role)]
+    for names in [*alternatives, *({name} for name in getattr(role, "retired", ()))]:
+        prefixed = {name: found.pop(PREFIX + name) for name in names if PREFIX + name in found}
+        if prefixed:
+            for name in names:
+                found.pop(name, None)
+            found |= prefixed
+    return found
+
+
 def read(role: type[T], given: Mapping[str, str], environ: Mapping[str, str], siblings: Sequence[type] = ()) -> T:
     """
     Make the settings of a role.
@@ -94,8 +123,7 @@ def read(role: type[T], given: Mapping[str, str], environ: Mapping[str, str], si
     @param siblings: roles whose settings may stand in the same environment.
     @raise StartError: with every mistake at once.
     """
-    # An empty variable is what compose and systemd make of one that is not set.
-    environ = {name: text for name, text in environ.items() if text}
+    environ = own_environment(role, environ)
     mistakes = _unread(role, environ, siblings)
     values = {}
     for each in attrs.fields(role):
@@ -160,10 +188,11 @@ def _unread(role: type, environ: Mapping[str, str], siblings: Sequence[type]) ->
     own = _names_of(role)
     known = {*own, *retired}.union(*map(_names_of, siblings))
     mistakes = [f"{name}: {retired[name]}." for name in retired if name in environ]
-    for name in sorted(environ.keys() - known):
-        if len(name) >= _SHORTEST and not name.endswith(_PLATFORM_SUFFIXES):
-            for meant in get_close_matches(name, [ours for ours in own if _alike(name, ours)], 1, 0):
-                mistakes.append(f"{name}: no such setting; did you mean {meant}?")
+    for name in sorted(environ.keys() - known - _OF_CONFDCTL):
+        prefix, bare = (PREFIX, name[len(PREFIX) :]) if name.startswith(PREFIX) else ("", name)
+        if len(bare) >= _SHORTEST and bare not in known and not _PLATFORM_NAME.fullmatch(name):
+            for meant in get_close_matches(bare, [ours for ours in own if _alike(bare, ours)], 1, 0):
+                mistakes.append(f"{name}: no such setting; did you mean {prefix}{meant}?")
     return mistakes
 
 
@@ -219,7 +248,14 @@ class RoleOptions(usage.Options):
         given = {name: self[_option(name)] for name in _names_of(self.role) if self[_option(name)] is not None}
         pairs = [{each.name, each.file_name} for each in settings_of(self.role) if each.secret]
         displaced: set[str] = set().union(*(pair for pair in pairs if pair & given.keys()))
-        self.effective = {name: text for name, text in self._environ.items() if name not in displaced} | given
+        environ = own_environment(self.role, self._environ)
+        # What is left with the prefix is for plug-ins, which know their settings by their own names.
+        others = {
+            name.removeprefix(PREFIX): text
+            for name, text in environ.items()
+            if name.startswith(PREFIX) and name not in _OF_CONFDCTL and not _PLATFORM_NAME.fullmatch(name)
+        }
+        self.effective = {name: text for name, text in (environ | others).items() if name not in displaced} | given
         try:
             self.settings = read(self.role, given, self._environ, self.siblings)
         except StartError as error:

@@ -10,7 +10,7 @@ import confd.controller.tap
 import confd.dev
 import confd.worker.tap
 from confd.model import StartError
-from confd.options import read, settings_of
+from confd.options import own_environment, read, settings_of
 from confd.settings import ROLES, AgentSettings, ControllerSettings, DevSettings, WorkerSettings, is_private
 
 TAPS = (confd.controller.tap, confd.agent.tap, confd.worker.tap, confd.dev)
@@ -117,7 +117,7 @@ class BoundTests(SynchronousTestCase):
             (AgentSettings, "REDIS_DB", ("-1", "x")),
             (AgentSettings, "NATS_URL", ("http://x", "nats://me:hunter2@x")),
             (ControllerSettings, "NATS_SUBJECT", ("a.*", "a b")),
-            (DevSettings, "WORKER_PORT", ("0", "tcp://10.0.0.1:80")),
+            (DevSettings, "WORKER_PORT", ("0", "tcp", "http://10.0.0.1:80")),
         ):  # fmt: skip
             for value in values:
                 with self.subTest(name=name, value=value):
@@ -252,3 +252,50 @@ class HelpTests(SynchronousTestCase):
         for tap in TAPS:
             self.assertEqual(tap.Options.siblings, ROLES)
             self.assertIn(tap.Options.role, ROLES)
+
+
+class PrefixTests(SynchronousTestCase):
+    """C{CONFD_} before a name, and variables that platforms make."""
+
+    def test_every_setting_of_every_role_has_a_prefixed_name_that_wins(self):
+        for role in ROLES:
+            for each in settings_of(role):
+                bare, file = each.name, each.file_name
+                given = {f"CONFD_{bare}": "prefixed", bare: "bare"} | ({file: "/bare"} if each.secret else {})
+                self.assertEqual(own_environment(role, given), {bare: "prefixed"})
+                self.assertEqual(own_environment(role, {bare: "bare", f"CONFD_{bare}": ""}), {bare: "bare"})
+                if each.secret:
+                    given = {f"CONFD_{file}": "/prefixed", bare: "bare", file: "/bare"}
+                    self.assertEqual(own_environment(role, given), {file: "/prefixed"})
+        settings = read(ControllerSettings, {}, {"CONFD_PORT": "81", "PORT": "x", "CONFD_DB_PATH": "/d"}, ROLES)
+        self.assertEqual((settings.port, settings.db_path), (81, "/d"))
+
+    def test_a_misspelt_name_with_the_prefix_is_refused(self):
+        self.assertEqual(
+            reasons(ControllerSettings, CONFD_DB_PTH="x")[0],
+            "CONFD_DB_PTH: no such setting; did you mean CONFD_DB_PATH?",
+        )
+        self.assertEqual(names(ControllerSettings, CONFD_PROCESSES="2"), ["PROCESSES"])
+
+    def test_service_links_stop_no_start(self):
+        """Services named like roles, brokers, settings and confd itself, as Kubernetes and Docker tell of them."""
+        for service in (
+            "worker", "controller", "agent", "redis", "nats", "confd", "confd-worker", "confd-controller", "admin",
+            "port", "listen", "worker-url", "hit", "db", "log", "cache", "max", "client", "data", "namespace",
+        ):  # fmt: skip
+            name = service.upper().replace("-", "_")
+            environ = {f"{name}_SERVICE_HOST": "10.0.0.1", f"{name}_SERVICE_PORT": "8082",
+                       f"{name}_SERVICE_PORT_HTTP": "8082", f"{name}_SERVICE_PORT_HTTPS_ALT": "8443",
+                       f"{name}_PORT": "tcp://10.0.0.1:8082", f"{name}_PORT_8082_TCP": "tcp://10.0.0.1:8082",
+                       f"{name}_PORT_8082_TCP_PROTO": "tcp", f"{name}_PORT_8082_TCP_PORT": "8082",
+                       f"{name}_PORT_8082_TCP_ADDR": "10.0.0.1"}  # fmt: skip
+            for role in ROLES:
+                self.assertEqual(reasons(role, **environ), [], service)
+                self.assertEqual(read(role, {}, environ, ROLES), read(role, {}, {}, ROLES))
+        self.assertEqual(
+            read(DevSettings, {}, {"CONFD_WORKER_PORT": "81", "WORKER_PORT": "tcp://[::1]:8"}).worker_port, 81
+        )
+
+    def test_links_are_refused_where_somebody_wrote_them(self):
+        error = self.assertRaises(StartError, read, DevSettings, {"WORKER_PORT": "tcp://10.0.0.1:80"}, {})
+        self.assertIn("WORKER_PORT", str(error))

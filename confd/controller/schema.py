@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ class Schema:
         if path is None:
             return cls.compile(BUILT_IN)
         try:
-            schema = jsontext.decode(Path(path).read_bytes())
+            schema = jsontext.decode(Path(path).read_bytes().removeprefix(codecs.BOM_UTF8))
             if not isinstance(schema, dict):
                 raise ValueError("it is not a JSON object")
             return cls.compile(schema)

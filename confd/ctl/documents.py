@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Sequence
@@ -61,7 +62,8 @@ def parse(raw: bytes, name: str) -> dict[str, Any]:
     if len(raw) > MAX_DOCUMENT:
         raise Failure(Exit.INVALID, f"{name} is larger than {MAX_DOCUMENT} bytes, which no controller takes.")
     try:
-        value = jsontext.decode(raw)
+        # Editors of Windows begin a file with a byte order mark.
+        value = jsontext.decode(raw.removeprefix(codecs.BOM_UTF8))
     except ConfdError as error:
         raise Failure(Exit.INVALID, f"{name}: {error.message.replace('The body is', 'this is')}") from None
     if not isinstance(value, dict):

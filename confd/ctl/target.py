@@ -86,7 +86,7 @@ def resolve(given: Mapping[str, str], environ: Mapping[str, str]) -> Target:
     @param given: what the options say: C{profile}, and any of L{KEYS}.
     @raise Failure: telling what is wrong with which of them.
     """
-    environ = {name: text for name, text in environ.items() if text}
+    environ = _bare(environ)
     name = given.get("profile") or environ.get("CONFD_PROFILE")
     profile = _profile(config_file(environ), name)
     options = _Layer("options", {key: text for key, text in given.items() if key != "profile"})
@@ -107,6 +107,16 @@ def resolve(given: Mapping[str, str], environ: Mapping[str, str]) -> Target:
     if password is None and target.loopback:
         return evolve(target, password=_BUILT_IN_PASSWORD, origins=origins | {"password": "the built-in password"})
     return target
+
+
+def _bare(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what is set, with C{CONFD_ADMIN_PASSWORD} and the like in place of the variable of the bare name."""
+    found = {name: text for name, text in environ.items() if text}
+    for names in (("ADMIN_USERNAME",), ("ADMIN_PASSWORD", "ADMIN_PASSWORD_FILE")):
+        prefixed = {name: found[f"CONFD_{name}"] for name in names if f"CONFD_{name}" in found}
+        if prefixed:
+            found = {name: text for name, text in found.items() if name not in names} | prefixed
+    return found
 
 
 def config_file(environ: Mapping[str, str]) -> Path:
@@ -155,7 +165,7 @@ def _toml(path: Path) -> dict[str, Any]:
     if len(raw) > _CONFIG_LIMIT:
         raise Failure(Exit.USAGE, f"{path}: is longer than {_CONFIG_LIMIT} bytes.")
     try:
-        return tomllib.loads(raw.decode("utf-8"))
+        return tomllib.loads(raw.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise Failure(Exit.USAGE, f"{path}: is not TOML: {shown(error)}.") from None
 

@@ -160,6 +160,9 @@ class Edge:
         if declared.reads:
             return None, None
         raw = request.content.read()
+        encodings = request.requestHeaders.getRawHeaders(b"Content-Encoding", [])
+        if any(each.strip().lower() not in (b"", b"identity") for line in encodings for each in line.split(b",")):
+            raise UnsupportedType("encoded_body", "Send the body as it is, without the header Content-Encoding.")
         kind = (read_header(request, "Content-Type") or "").partition(";")[0].strip().lower()
         needed = declared.body is not None and (raw or not declared.optional_body)
         # What no body is needed for must be no form all the same: any page may have a browser send one.

@@ -52,6 +52,16 @@ class SourcesTests(Case):
             self.assertEqual(self.resolve({"url": url}).password, "admin123")
         self.assertIsNone(self.resolve({"url": "http://localhost.example.com"}).password)
 
+    def test_prefixed_names_win(self):
+        """CONFD_ADMIN_PASSWORD and the like."""
+        target = self.resolve(CONFD_ADMIN_USERNAME="eve", ADMIN_USERNAME="ann", CONFD_ADMIN_PASSWORD="x",
+                              ADMIN_PASSWORD_FILE="/nowhere")  # fmt: skip
+        self.assertEqual((target.username, target.password), ("eve", "x"))
+
+    def test_a_name_that_begins_like_loopback_is_not_loopback(self):
+        """No built-in password goes there."""
+        self.assertIsNone(self.resolve({"url": "http://127.evil.example"}).password)
+
     def test_environment(self):
         """It wins over the profile that it does not name; an empty variable is none."""
         self.profiles('[profiles.default]\nurl = "http://p"\nnamespace = "edge"\n')

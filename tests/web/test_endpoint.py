@@ -199,6 +199,15 @@ class WhatTests(EndpointTests):
             for path, auth in (("/wish", AGENT), ("/document", ADMIN)):
                 self.assert_error(self.caller.post(path, body=raw, headers=JSON, auth=auth), 400, code)
 
+    def test_encoded_bodies(self) -> None:
+        """No encoding but identity is taken, and the refusal names the header."""
+        for encoding, status in (("gzip", 415), ("br", 415), ("identity, GZIP", 415), ("Identity", 200), ("", 200)):
+            headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
+            reply = self.caller.post("/document", body=b"{}", headers=headers, auth=ADMIN)
+            self.assertEqual(reply.status, status, encoding)
+            if status == 415:
+                self.assertIn("Content-Encoding", self.assert_error(reply, 415, "encoded_body")["error"])
+
     def test_content_types(self) -> None:
         """JSON it must be, in any letters, with any parameters; said once, in text."""
         for content_type, status in (
