@@ -272,8 +272,8 @@ class PrefixTests(SynchronousTestCase):
 
     def test_a_misspelt_name_with_the_prefix_is_refused(self):
         self.assertEqual(
-            reasons(ControllerSettings, CONFD_DB_PTH="x")[0],
-            "CONFD_DB_PTH: no such setting; did you mean CONFD_DB_PATH?",
+            reasons(ControllerSettings, CONFD_ADMIN_PASWORD="x")[0],
+            "CONFD_ADMIN_PASWORD: no such setting; did you mean CONFD_ADMIN_PASSWORD?",
         )
         self.assertEqual(names(ControllerSettings, CONFD_PROCESSES="2"), ["PROCESSES"])
 
