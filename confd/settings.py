@@ -16,6 +16,7 @@ from confd.parsers import (
     document,
     endpoint,
     flag,
+    names,
     namespace,
     nats_urls,
     networks,
@@ -36,6 +37,11 @@ DEFAULT_AGENT_PASSWORD, DEFAULT_ADMIN_PASSWORD = "secret123", "admin123"
 BROKERS = ("REDIS", "NATS")
 
 _INTERFACE = re.compile(r"(?<!\\):interface=((?:\\.|[^:\\])*)")
+
+
+def _shown_namespaces(text: str) -> tuple[str, ...]:
+    """A comma list of namespaces, or C{*}."""
+    return tuple(dict.fromkeys(each if each == "*" else namespace(each) for each in names(text)))
 
 
 def _strategies(text: str) -> tuple[str, ...]:
@@ -176,6 +182,12 @@ class ControllerSettings(BrokerSettings):
     config_schema: str | None = setting("CONFIG_SCHEMA", "A JSON Schema (2020-12) that documents must fit.", None)
     max_config_bytes: int = setting(
         "MAX_CONFIG_BYTES", "The largest document, in bytes.", "1048576", whole(64, 4 * 1048576)
+    )
+    metrics_namespaces: tuple[str, ...] = setting(
+        "METRICS_NAMESPACES",
+        "Namespaces with series of their own at /metrics, which anybody may read; a comma list, or * for all.",
+        "default",
+        _shown_namespaces,
     )
     history_keep: int = setting(
         "HISTORY_KEEP", "Versions of a namespace that are kept, the newest; 0 keeps all.", "0", whole(0, 10**9)

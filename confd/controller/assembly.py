@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -75,8 +76,9 @@ def compose(reactor: Any, settings: ControllerSettings, environ: Mapping[str, st
     configs.publications.add(convergence.published)
     configs.retirements.add(convergence.retired)
     events = Events(reactor, store, snapshot, configs, registry, convergence)
-    speed, lag = Speed(configs, registry, convergence, snapshot.namespaces), ReactorLag(reactor)
-    metrics = figures(store, snapshot, registry, convergence, speed, intake, hub, events, couriers)
+    shown = partial(snapshot.only, settings.metrics_namespaces)
+    speed, lag = Speed(configs, registry, convergence, shown), ReactorLag(reactor)
+    metrics = figures(store, snapshot, registry, convergence, speed, intake, hub, events, couriers, shown)
     documents, refusals = Documents(in_threads_of(reactor)), Refusals(store, reactor, utc_now)
     readiness = Readiness({"store": store, "configurations": snapshot} | {each.name: each for each in brokers})
     apis = [

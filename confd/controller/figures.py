@@ -32,12 +32,18 @@ def figures(
     hub: Hub,
     events: Events,
     couriers: Sequence[Courier],
+    shown: Callable[[], Sequence[str]] | None = None,
 ) -> Metrics:
-    """The figures of a controller, but for those that all roles have."""
+    """
+    Return the figures of a controller, but for those that all roles have.
+
+    @param shown: the namespaces with series of their own; C{None} shows all.
+    """
     metrics = Metrics()
+    shown = shown or snapshot.namespaces
     _of_storage(metrics, store, registry)
-    _of_configurations(metrics, snapshot)
-    _of_agents(metrics, snapshot, registry, convergence)
+    _of_configurations(metrics, snapshot, shown)
+    _of_agents(metrics, snapshot, registry, convergence, shown)
     metrics.counter("confd_reports", "Reports of agents that were taken.", lambda: intake.taken, "state")
     speed.expose(metrics)
     _of_brokers(metrics, couriers)
@@ -57,9 +63,9 @@ def _of_storage(metrics: Metrics, store: IConfigStore, registry: Registry) -> No
     )
 
 
-def _of_configurations(metrics: Metrics, snapshot: Snapshot) -> None:
+def _of_configurations(metrics: Metrics, snapshot: Snapshot, shown: Callable[[], Sequence[str]]) -> None:
     def each(read: Callable[[Any], float]) -> Callable[[], Values]:
-        return lambda: {it.configuration.namespace: read(it.configuration) for it in snapshot.all()}
+        return lambda: {name: read(snapshot.get(name).configuration) for name in shown()}
 
     metrics.gauge("confd_config_version", "The version in force.", each(lambda it: it.version), "namespace")
     metrics.gauge("confd_config_epoch", "The epoch of the version in force.", each(lambda it: it.epoch), "namespace")
@@ -77,22 +83,30 @@ def _of_configurations(metrics: Metrics, snapshot: Snapshot) -> None:
     )
 
 
-def _of_agents(metrics: Metrics, snapshot: Snapshot, registry: Registry, convergence: Convergence) -> None:
+def _of_agents(
+    metrics: Metrics,
+    snapshot: Snapshot,
+    registry: Registry,
+    convergence: Convergence,
+    shown: Callable[[], Sequence[str]],
+) -> None:
     def agents() -> Values:
-        counts = Counter({(name, state): 0 for name in snapshot.namespaces() for state in STATES})
-        silent = {agent_id for name in snapshot.namespaces() for agent_id in registry.presence(name).silent}
+        names = set(shown())
+        counts = Counter({(name, state): 0 for name in names for state in STATES})
+        silent = {agent_id for name in names for agent_id in registry.presence(name).silent}
         counts.update(
             (
                 record.namespace,
                 SILENT if record.id in silent else "unknown" if record.report is None else record.report.state.value,
             )
             for record in registry.records()
+            if record.namespace in names
         )
         return counts
 
     def current() -> Values:
         found = {}
-        for name in snapshot.namespaces():
+        for name in shown():
             progress = convergence.progress(name, snapshot.get(name).configuration.version)
             found[name] = 0 if progress is None else progress.applied
         return found

@@ -88,6 +88,12 @@ class Snapshot:
         """The names of all namespaces, sorted."""
         return sorted(self._in_force)
 
+    def only(self, wanted: Sequence[str]) -> list[str]:
+        """Return the names among C{wanted} that exist; C{*} stands for all namespaces."""
+        if "*" in wanted:
+            return self.namespaces()
+        return [name for name in wanted if name in self._in_force]
+
     def poll_interval(self, namespace: str) -> int:
         """
         Seconds between two polls of its agents; those of a namespace that was retired are judged by the default one.

@@ -26,7 +26,7 @@ class Speed:
         namespaces: Callable[[], Iterable[str]],
     ) -> None:
         """
-        @param namespaces: the names of all.
+        @param namespaces: the names of those with figures of their own.
         """
         self._registry, self._namespaces = registry, namespaces
         self._published: Counter[str] = Counter()
@@ -38,7 +38,9 @@ class Speed:
 
     def _count(self, publication: Publication) -> None:
         """Something is newly in force."""
-        self._published[publication.revision.configuration.namespace] += 1
+        namespace = publication.revision.configuration.namespace
+        if namespace in self._namespaces():
+            self._published[namespace] += 1
 
     def _measure(self, namespace: str, progress: Progress, took: float) -> None:
         """
@@ -46,11 +48,14 @@ class Speed:
 
         @param took: milliseconds from the POST.
         """
-        self._propagation.observe(took / 1000, namespace)
+        shown = namespace in self._namespaces()
+        if shown:
+            self._propagation.observe(took / 1000, namespace)
         if not progress.converged and 100 * progress.applied >= MOST * self._registry.count(namespace):
             progress.converged = True
             times = [outcome.took for outcome in progress.outcomes.values() if outcome.took is not None]
-            self._convergence.observe(max(times) / 1000, namespace)
+            if shown:
+                self._convergence.observe(max(times) / 1000, namespace)
 
     def expose(self, metrics: Metrics) -> None:
         """Show the figures."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.controller.figures import figures
+from confd.controller.speed import Speed
 from confd.testing.brokers import MemoryBroker
 from tests.controller.house import ADMIN, AGENT, House
 from tests.promlint import lint
@@ -73,6 +77,21 @@ class FiguresTests(SynchronousTestCase):
         self.assertEqual(self.shown("confd_agents_blocked"), 1)
         self.house.caller().delete("/api/v1/blocked/stolen", auth=ADMIN)
         self.assertEqual(self.shown("confd_agents_blocked"), 0)
+
+    def test_namespaces_that_are_not_shown(self) -> None:
+        """They have no series, however many there are; C{*} shows all."""
+        house = self.house
+        house.caller().post("/api/v1/namespaces", json={"name": "secret", "config": {"url": "http://x/"}}, auth=ADMIN)
+        house.join(namespace="secret")
+        for wanted, expected in ((("default",), False), (("default", "none"), False), (("*",), True)):
+            shown = partial(house.snapshot.only, wanted)
+            speed = Speed(house.configs, house.registry, house.convergence, shown)
+            parts = (house.store, house.snapshot, house.registry, house.convergence, speed)
+            metrics = figures(*parts, house.intake, house.hub, house.events, [], shown)
+            house.caller().post("/api/v1/config?namespace=secret", json={"url": "http://x/"}, auth=ADMIN)
+            text = metrics.exposition()
+            self.assertEqual(b"secret" in text, expected, wanted)
+            self.assertIn(b'confd_config_version{namespace="default"}', text)
 
     def test_not_loaded_yet(self) -> None:
         """A controller that is starting shows what there is."""
