@@ -5,17 +5,23 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import accumulate
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import define, field, frozen
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 import confd
 
+T = TypeVar("T")
+
 #: Values of one figure, by the values of its labels: a tuple of them, or the value itself where there is one label.
 Values = Mapping[Any, float]
+
+#: Sets of label values that are rendered at a time.
+PART = 50
 
 #: Seconds, for what should take milliseconds and may take minutes.
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -45,14 +51,15 @@ class Histogram:
         counts[bisect_left(self.bounds, value)] += times
         counts[-1] += value * times
 
-    def family(self, name: str, help: str, labels: tuple[str, ...]) -> HistogramMetricFamily:
-        """What there is now, for prometheus_client."""
-        family = HistogramMetricFamily(name, help, labels=labels)
+    def families(self, name: str, help: str, labels: tuple[str, ...]) -> Iterator[HistogramMetricFamily]:
+        """Yield what there is now, for prometheus_client, in parts."""
         ends = [*map(floatToGoString, self.bounds), "+Inf"]
         expected = self.expected() if labels else [()]
-        for values, (*counts, total) in ({each: self._nothing() for each in expected} | self._counts).items():
-            family.add_metric(values, list(zip(ends, accumulate(counts), strict=True)), total)
-        return family
+        for part in _parts({each: self._nothing() for each in expected} | self._counts):
+            family = HistogramMetricFamily(name, help, labels=labels)
+            for values, (*counts, total) in part:
+                family.add_metric(values, list(zip(ends, accumulate(counts), strict=True)), total)
+            yield family
 
     def _nothing(self) -> list[float]:
         return [0.0] * (len(self.bounds) + 2)
@@ -61,13 +68,24 @@ class Histogram:
 @frozen
 class _Figure:
     """
-    @ivar make: makes the family of the figure out of its name, help, and labels.
+    @ivar make: makes the family of the figure out of its name, help, and labels; in parts, of which there is one at
+        least.
     """
 
     name: str
     help: str
     labels: tuple[str, ...]
-    make: Callable[[str, str, tuple[str, ...]], Metric]
+    make: Callable[[str, str, tuple[str, ...]], Iterator[Metric]]
+
+
+@frozen
+class _Part(Collector):
+    """One part of a figure, as prometheus_client asks for it."""
+
+    family: Metric
+
+    def collect(self) -> list[Metric]:
+        return [self.family]
 
 
 @define(eq=False)
@@ -78,7 +96,6 @@ class Metrics:
     _registry: CollectorRegistry = field(factory=lambda: CollectorRegistry(auto_describe=False), init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._registry.register(self)
         ProcessCollector(registry=self._registry)
         self.gauge("confd_build_info", "The release that runs.", lambda: {confd.__version__: 1}, "version")
 
@@ -96,27 +113,38 @@ class Metrics:
 
     def histogram(self, name: str, help: str, histogram: Histogram, *labels: str) -> None:
         """A figure of which there are many, and of all sizes."""
-        self._add(name, help, labels, histogram.family)
+        self._add(name, help, labels, histogram.families)
 
     def exposition(self) -> bytes:
         """All figures as text."""
-        return generate_latest(self._registry)
+        return b"".join(self.parts())
 
-    def collect(self) -> Iterator[Metric]:
-        """What prometheus_client asks of a collector."""
+    def parts(self) -> Iterator[bytes]:
+        """Yield the text of L{exposition} in parts that each take little time, however many series there are."""
         for figure in self._figures:
-            yield figure.make(figure.name, figure.help, figure.labels)
+            for number, family in enumerate(figure.make(figure.name, figure.help, figure.labels)):
+                text = generate_latest(_Part(family))
+                # The lines HELP and TYPE stand before the first part only.
+                yield text.split(b"\n", 2)[2] if number else text
+        yield generate_latest(self._registry)
 
-    def _add(self, name: str, help: str, labels: tuple[str, ...], make: Callable[..., Metric]) -> None:
+    def _add(self, name: str, help: str, labels: tuple[str, ...], make: Callable[..., Iterator[Metric]]) -> None:
         self._figures.append(_Figure(name, help, labels, make))
 
 
-def _reading(kind: Any, read: Callable[[], Values]) -> Callable[[str, str, tuple[str, ...]], Metric]:
-    def make(name: str, help: str, labels: tuple[str, ...]) -> Metric:
-        family = kind(name, help, labels=labels)
-        for values, value in read().items():
-            family.add_metric((values,) if isinstance(values, str) else values, value)
-        metric: Metric = family
-        return metric
+def _reading(kind: Any, read: Callable[[], Values]) -> Callable[[str, str, tuple[str, ...]], Iterator[Metric]]:
+    def make(name: str, help: str, labels: tuple[str, ...]) -> Iterator[Metric]:
+        for part in _parts(read()):
+            family = kind(name, help, labels=labels)
+            for values, value in part:
+                family.add_metric((values,) if isinstance(values, str) else values, value)
+            yield family
 
     return make
+
+
+def _parts(found: Mapping[Any, T]) -> Iterator[list[tuple[Any, T]]]:
+    """Yield the items that there are now, L{PART} at a time; one empty part where there are none."""
+    items = list(found.items())
+    for first in range(0, len(items) or 1, PART):
+        yield items[first : first + PART]

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from confd import jsontext
-from confd.addresses import Network, parse_address, parse_base_url, parse_network
+from confd.addresses import Network, is_loopback, parse_address, parse_base_url, parse_network
 from confd.listen_address import parse_endpoint
 from confd.model import POLL_INTERVAL_MAX, POLL_INTERVAL_MIN, ConfdError, valid_namespace
 
 _WHOLE = re.compile("-?[0-9]{1,19}")
+_INTERFACE = re.compile(r"(?<!\\):interface=((?:\\.|[^:\\])*)")
 _SECRET_LIMIT = 65536
 
 
@@ -51,6 +52,11 @@ def choice(*names: str) -> Callable[[str], str]:
 def names(text: str) -> tuple[str, ...]:
     """A comma list."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def namespaces(text: str) -> tuple[str, ...]:
+    """A comma list of namespaces, or C{*} for all."""
+    return tuple(dict.fromkeys(each if each == "*" else namespace(each) for each in names(text)))
 
 
 def _urls(example: str, *schemes: str) -> Callable[[str], tuple[str, ...]]:
@@ -178,3 +184,13 @@ def secret_from(path: str, name: str) -> str:
 
 
 poll_interval = whole(POLL_INTERVAL_MIN, POLL_INTERVAL_MAX)
+
+
+def is_private(endpoint: str) -> bool:
+    """Whether only this machine can reach what listens on C{endpoint}: a unix socket, or an address of loopback."""
+    kind = endpoint.partition(":")[0]
+    if kind == "unix":
+        return True
+    # All of them: of two, the last one counts.
+    interfaces = [found.replace("\\", "") for found in _INTERFACE.findall(endpoint)]
+    return kind in ("tcp", "tcp6", "ssl") and bool(interfaces) and all(map(is_loopback, interfaces))

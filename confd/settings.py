@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from attrs import frozen
 
-from confd.addresses import is_loopback
 from confd.options import setting
 from confd.parsers import (
     address,
@@ -16,8 +14,9 @@ from confd.parsers import (
     document,
     endpoint,
     flag,
-    names,
+    is_private,
     namespace,
+    namespaces,
     nats_urls,
     networks,
     poll_interval,
@@ -35,13 +34,6 @@ DEFAULT_AGENT_PASSWORD, DEFAULT_ADMIN_PASSWORD = "secret123", "admin123"
 
 #: The brokers that a controller can publish to.
 BROKERS = ("REDIS", "NATS")
-
-_INTERFACE = re.compile(r"(?<!\\):interface=((?:\\.|[^:\\])*)")
-
-
-def _shown_namespaces(text: str) -> tuple[str, ...]:
-    """A comma list of namespaces, or C{*}."""
-    return tuple(dict.fromkeys(each if each == "*" else namespace(each) for each in names(text)))
 
 
 def _strategies(text: str) -> tuple[str, ...]:
@@ -187,7 +179,7 @@ class ControllerSettings(BrokerSettings):
         "METRICS_NAMESPACES",
         "Namespaces with series of their own at /metrics, which anybody may read; a comma list, or * for all.",
         "default",
-        _shown_namespaces,
+        namespaces,
     )
     history_keep: int = setting(
         "HISTORY_KEEP", "Versions of a namespace that are kept, the newest; 0 keeps all.", "0", whole(0, 10**9)
@@ -334,16 +326,6 @@ class DevSettings(LogSettings):
 
 #: Settings of these may stand in the environment of any of them.
 ROLES = (ControllerSettings, AgentSettings, WorkerSettings, DevSettings)
-
-
-def is_private(endpoint: str) -> bool:
-    """Whether only this machine can reach what listens on C{endpoint}: a unix socket, or an address of loopback."""
-    kind = endpoint.partition(":")[0]
-    if kind == "unix":
-        return True
-    # All of them: of two, the last one counts.
-    interfaces = [found.replace("\\", "") for found in _INTERFACE.findall(endpoint)]
-    return kind in ("tcp", "tcp6", "ssl") and bool(interfaces) and all(map(is_loopback, interfaces))
 
 
 def _lonely(

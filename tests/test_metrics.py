@@ -7,10 +7,10 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 import confd
-from confd.metrics import Histogram, Metrics
+from confd.metrics import PART, Histogram, Metrics
 from confd.web.guard import BasicGuard
-from confd.web.ops import Figures
-from tests.conversation import Conversation, serve
+from confd.web.ops import FRESH, SLICE, Figures
+from tests.conversation import Conversation, Reply, serve
 
 
 def samples(text: bytes) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -83,6 +83,82 @@ class MetricsTests(SynchronousTestCase):
     def test_page(self) -> None:
         """For anyone, in the text format, whatever the query."""
         clock = Clock()
-        reply = Conversation(serve(clock, BasicGuard(()), Figures(self.metrics)), clock).get("/metrics?x=1")
+        reply = Conversation(serve(clock, BasicGuard(()), Figures(self.metrics, clock)), clock).get("/metrics?x=1")
         self.assertEqual((reply.status, reply.headers["content-type"][:24]), (200, "text/plain; version=0.0."))
         self.assertIn(b"confd_build_info", reply.body)
+
+
+class RenderingTests(SynchronousTestCase):
+    """How C{/metrics} is rendered for many."""
+
+    def setUp(self) -> None:
+        self.renderings, self.labels, self.joined = 0, 0, 0
+        self.metrics = Metrics()
+        self.metrics.gauge("confd_many", "Many.", self.read, "namespace")
+        self.clock = Clock()
+        self.factory = serve(self.clock, BasicGuard(()), Figures(self.metrics, self.clock))
+
+    def read(self) -> dict[str, float]:
+        """Count the renderings."""
+        self.renderings += 1
+        return {f"n{number}": number for number in range(self.labels)}
+
+    def ask(self) -> Conversation:
+        """Ask for the figures."""
+        asker = Conversation(self.factory, self.clock)
+        asker.ask("GET", "/metrics")
+        return asker
+
+    def get(self) -> Reply:
+        """Ask, and return what is answered at once."""
+        return Conversation(self.factory, self.clock).get("/metrics")
+
+    def test_once_a_second(self) -> None:
+        """Whoever asks within a second is given the same; a second later it is rendered anew."""
+        first = self.get().body
+        self.assertEqual((self.get().body, self.renderings), (first, 1))
+        self.clock.advance(FRESH)
+        self.get()
+        self.assertEqual(self.renderings, 2)
+
+    def test_parts(self) -> None:
+        """However many series there are: each part is small, and together they are one family."""
+        self.labels = 10 * PART + 1
+        histogram = Histogram(expected=lambda: [(f"n{number}",) for number in range(self.labels)])
+        self.metrics.histogram("confd_sizes", "Sizes.", histogram, "namespace")
+        text = b"".join(self.metrics.parts())
+        self.assertEqual((text.count(b"# TYPE confd_many "), text.count(b"\nconfd_many{")), (1, self.labels))
+        self.assertEqual(len(samples(text)), text.count(b"\n") - text.count(b"# "))
+        self.assertEqual(text.count(b"confd_sizes_count{"), self.labels)
+        longest = max(part.count(b"\n") for part in self.metrics.parts())
+        self.assertLessEqual(longest, 2 + PART * 20)
+
+    def test_slices(self) -> None:
+        """Other requests have their turn in between, and those who ask meanwhile share one rendering."""
+        between: list[Conversation] = []
+
+        def slow() -> dict[tuple[()], float]:
+            """Take longer than a slice; somebody else asks in the next turn."""
+            self.clock.callLater(0, join)
+            self.clock.rightNow += 2 * SLICE
+            return {(): self.joined}
+
+        def join() -> None:
+            self.joined += 1
+            between.append(self.ask())
+
+        for number in range(3):
+            self.metrics.gauge(f"confd_slow_{number}", "Slow.", slow)
+        first = samples(self.get().body)
+        self.assertEqual([first[f"confd_slow_{number}", ()] for number in range(3)], [0, 1, 2])
+        answers = [asker.answer() for asker in between]
+        self.assertEqual([answer is not None and samples(answer.body) for answer in answers], [first] * 3)
+        self.assertEqual(self.renderings, 1)
+
+    def test_failure(self) -> None:
+        """It is everybody's, and the next one asks anew."""
+        self.metrics.gauge("confd_broken", "Broken.", lambda: {"a": 1 // self.labels}, "namespace")
+        self.assertEqual(self.get().status, 500)
+        self.flushLoggedErrors(ZeroDivisionError)
+        self.labels = 1
+        self.assertEqual(self.get().status, 200)

@@ -11,7 +11,8 @@ import confd.dev
 import confd.worker.tap
 from confd.model import StartError
 from confd.options import own_environment, read, settings_of
-from confd.settings import ROLES, AgentSettings, ControllerSettings, DevSettings, WorkerSettings, is_private
+from confd.parsers import is_private
+from confd.settings import ROLES, AgentSettings, ControllerSettings, DevSettings, WorkerSettings
 
 TAPS = (confd.controller.tap, confd.agent.tap, confd.worker.tap, confd.dev)
 

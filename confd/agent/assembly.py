@@ -134,7 +134,7 @@ def _clients(
 
 
 def _ops(reactor: Any, endpoint: str, readiness: Readiness, metrics: Metrics) -> list[IService]:
-    resource = Edge(BasicGuard(()), in_threads_of(reactor)).resource(Health(), readiness, Figures(metrics))
+    resource = Edge(BasicGuard(()), in_threads_of(reactor)).resource(Health(), readiness, Figures(metrics, reactor))
     site, lag = BoundedSite(reactor, resource, Limits(connections=64)), ReactorLag(reactor)
     for part in (readiness, lag, site.traffic):
         part.expose(metrics)

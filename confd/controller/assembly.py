@@ -94,7 +94,7 @@ def compose(reactor: Any, settings: ControllerSettings, environ: Mapping[str, st
         Health(),
         readiness,
         EventsApi(events),
-        Figures(metrics),
+        Figures(metrics, reactor),
         dashboard(reactor),
     ]
     for part in (readiness, lag):

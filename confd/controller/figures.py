@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from confd.controller.convergence import Convergence
@@ -32,7 +32,7 @@ def figures(
     hub: Hub,
     events: Events,
     couriers: Sequence[Courier],
-    shown: Callable[[], Sequence[str]] | None = None,
+    shown: Callable[[], Collection[str]] | None = None,
 ) -> Metrics:
     """
     Return the figures of a controller, but for those that all roles have.
@@ -63,7 +63,7 @@ def _of_storage(metrics: Metrics, store: IConfigStore, registry: Registry) -> No
     )
 
 
-def _of_configurations(metrics: Metrics, snapshot: Snapshot, shown: Callable[[], Sequence[str]]) -> None:
+def _of_configurations(metrics: Metrics, snapshot: Snapshot, shown: Callable[[], Collection[str]]) -> None:
     def each(read: Callable[[Any], float]) -> Callable[[], Values]:
         return lambda: {name: read(snapshot.get(name).configuration) for name in shown()}
 
@@ -88,7 +88,7 @@ def _of_agents(
     snapshot: Snapshot,
     registry: Registry,
     convergence: Convergence,
-    shown: Callable[[], Sequence[str]],
+    shown: Callable[[], Collection[str]],
 ) -> None:
     def agents() -> Values:
         names = set(shown())

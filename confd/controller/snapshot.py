@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 
 from attrs import define, field, frozen
@@ -88,10 +88,10 @@ class Snapshot:
         """The names of all namespaces, sorted."""
         return sorted(self._in_force)
 
-    def only(self, wanted: Sequence[str]) -> list[str]:
+    def only(self, wanted: Sequence[str]) -> Collection[str]:
         """Return the names among C{wanted} that exist; C{*} stands for all namespaces."""
         if "*" in wanted:
-            return self.namespaces()
+            return self._in_force.keys()
         return [name for name in wanted if name in self._in_force]
 
     def poll_interval(self, namespace: str) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 from confd.controller.configs import Configs, Publication
 from confd.controller.convergence import Convergence
@@ -23,7 +23,7 @@ class Speed:
         configs: Configs,
         registry: Registry,
         convergence: Convergence,
-        namespaces: Callable[[], Iterable[str]],
+        namespaces: Callable[[], Collection[str]],
     ) -> None:
         """
         @param namespaces: the names of those with figures of their own.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 from attrs import define, field
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
 from confd.interfaces import IHealth
 from confd.metrics import Metrics
@@ -16,6 +19,9 @@ from confd.web.told import Told
 
 #: The text format of Prometheus.
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
+
+#: Seconds for which one rendering of C{/metrics} is given to everybody, and of one turn of the reactor that it takes.
+FRESH, SLICE = 1.0, 0.005
 
 
 class Alive(msgspec.Struct):
@@ -78,9 +84,13 @@ class Readiness:
 
 @define(eq=False)
 class Figures:
-    """C{/metrics}."""
+    """C{/metrics}: rendered once a second at most, whoever asks, and in slices."""
 
     _metrics: Metrics
+    _clock: IReactorTime
+    _body: bytes = field(default=b"", init=False)
+    _stale_at: float = field(default=-FRESH, init=False)
+    _waiting: list[Deferred[bytes]] = field(factory=list, init=False)
 
     @endpoint(
         "GET",
@@ -91,5 +101,32 @@ class Figures:
         told=Told({200: EXPOSITION}, tag="ops"),
     )
     async def metrics(self, call: Call) -> Answer:
-        """All of them, as text."""
-        return Answer(self._metrics.exposition(), content_type=EXPOSITION)
+        """All of them, as text; not older than a second."""
+        return Answer(await self._text(), content_type=EXPOSITION)
+
+    def _text(self) -> Deferred[bytes]:
+        if self._clock.seconds() < self._stale_at:
+            return succeed(self._body)
+        asker: Deferred[bytes] = Deferred()
+        self._waiting.append(asker)
+        if len(self._waiting) == 1:
+            self._render(self._metrics.parts(), [])
+        return asker
+
+    def _render(self, parts: Iterator[bytes], done: list[bytes]) -> None:
+        """Render for one slice, and go on in the next turn of the reactor."""
+        ends = self._clock.seconds() + SLICE
+        result: bytes | Failure
+        try:
+            for part in parts:
+                done.append(part)
+                if self._clock.seconds() >= ends:
+                    self._clock.callLater(0, self._render, parts, done)
+                    return
+            result = self._body = b"".join(done)
+            self._stale_at = self._clock.seconds() + FRESH
+        except Exception:
+            result = Failure()
+        waiting, self._waiting = self._waiting, []
+        for asker in waiting:
+            asker.callback(result)

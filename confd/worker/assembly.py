@@ -52,7 +52,7 @@ def compose(reactor: Any, settings: WorkerSettings, environ: Mapping[str, str]) 
     apis = [
         WorkerApi(in_force, upstream, str(uuid.uuid4())),
         readiness,
-        Figures(metrics),
+        Figures(metrics, reactor),
     ]
     resource = edge.resource(*documented(reactor, "confd worker", apis, DOCUMENT))
     limits = Limits(body=_MAX_CONFIG_BYTES, connections=room_for(12000))

@@ -106,7 +106,7 @@ class House:
             EventsApi(self.events),
             Health(),
             readiness,
-            Figures(self.metrics),
+            Figures(self.metrics, self.clock),
             dashboard(self.clock),
         )
         self.registry.departures.add(self.hub.part)
