@@ -32,6 +32,9 @@ _ALIKE, _SHORTEST = 0.75, 7
 #: Before the name of any setting, for environments in which other programs use the name itself.
 PREFIX = "CONFD_"
 
+#: Words that other programs use for the words of our settings.
+_WORDS = {"USER": "USERNAME", "PASS": "PASSWORD"}
+
 #: Variables with this prefix that confdctl reads.
 _OF_CONFDCTL = {"CONFD_URL", "CONFD_CA_FILE", "CONFD_NAMESPACE", "CONFD_PROFILE"}
 
@@ -191,9 +194,24 @@ def _unread(role: type, environ: Mapping[str, str], siblings: Sequence[type]) ->
     for name in sorted(environ.keys() - known - _OF_CONFDCTL):
         prefix, bare = (PREFIX, name[len(PREFIX) :]) if name.startswith(PREFIX) else ("", name)
         if len(bare) >= _SHORTEST and bare not in known and not _PLATFORM_NAME.fullmatch(name):
-            for meant in get_close_matches(bare, [ours for ours in own if _alike(bare, ours)], 1, 0):
+            for meant in _meant(bare, own, getattr(role, "own_prefix", "")):
                 mistakes.append(f"{name}: no such setting; did you mean {prefix}{meant}?")
     return mistakes
+
+
+def _meant(name: str, own: Sequence[str], own_prefix: str) -> Sequence[str]:
+    """
+    Return the setting that a variable probably means, or none.
+
+    @param own_prefix: what some put before each setting of this role, as in C{CONTROLLER_DB_PATH}.
+    """
+    for spelling in (name, name.removeprefix(own_prefix)):
+        words = "_".join(_WORDS.get(word, word) for word in spelling.split("_"))
+        if words in own:
+            return [words]
+        if len(spelling) >= _SHORTEST and (alike := [ours for ours in own if _alike(spelling, ours)]):
+            return get_close_matches(spelling, alike, 1, 0)
+    return []
 
 
 def _alike(name: str, ours: str) -> bool:

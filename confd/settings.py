@@ -35,6 +35,11 @@ DEFAULT_AGENT_PASSWORD, DEFAULT_ADMIN_PASSWORD = "secret123", "admin123"
 #: The brokers that a controller can publish to.
 BROKERS = ("REDIS", "NATS")
 
+#: What the Go system's compose files call settings of the controller, behind C{CONTROLLER_}.
+_GO_NAMES = {word + "_USER": word + "_USERNAME" for word in ("ADMIN", "AGENT")} | {"DB_PATH": "DB_PATH"}
+_GO_NAMES |= {word + "_PASS": word + "_PASSWORD" for word in ("ADMIN", "AGENT")}
+_GO_NAME = "is a name of the Go system, which confd does not read; set {} instead"
+
 
 def _strategies(text: str) -> tuple[str, ...]:
     """The brokers that a controller publishes to; polling and the stream are served whatever this says."""
@@ -122,11 +127,14 @@ class ControllerSettings(BrokerSettings):
     """
     The settings of C{confd-controller}.
 
-    @cvar retired: variables that an earlier release read.
+    @cvar retired: variables that an earlier release, or the compose files of the Go system, set.
+    @cvar own_prefix: a variable with this prefix and the name of a setting is taken for a mistake.
     """
 
+    own_prefix: ClassVar[str] = "CONTROLLER_"
     retired: ClassVar[Mapping[str, str]] = {
-        "PROCESSES": "is no longer supported, since a controller is one process; remove the setting"
+        "PROCESSES": "is no longer supported, since a controller is one process; remove the setting",
+        **{f"CONTROLLER_{theirs}": _GO_NAME.format(ours) for theirs, ours in _GO_NAMES.items()},
     }
 
     port: int = setting("PORT", "TCP port on loopback, unless LISTEN is set.", "8080", whole(1, 65535))
@@ -232,8 +240,10 @@ class AgentSettings(BrokerSettings):
     The settings of C{confd-agent}.
 
     @cvar retired: variables that the Go system's files set for its agents, and that never counted (S25).
+    @cvar own_prefix: see L{ControllerSettings}.
     """
 
+    own_prefix: ClassVar[str] = "AGENT_"
     retired: ClassVar[Mapping[str, str]] = {
         "POLL_INTERVAL": "is not read by agents; it is for the controller to say (DEFAULT_POLL_INTERVAL)",
         "AGENT_ID": "is not read; an agent keeps the id that its controller gave it beside CACHE_FILE",
@@ -282,8 +292,9 @@ class AgentSettings(BrokerSettings):
 
 @frozen
 class WorkerSettings(LogSettings):
-    """The settings of C{confd-worker}."""
+    """The settings of C{confd-worker}; C{own_prefix} as in L{ControllerSettings}."""
 
+    own_prefix: ClassVar[str] = "WORKER_"
     port: int = setting("PORT", "TCP port on loopback, unless LISTEN is set.", "8082", whole(1, 65535))
     listen: str | None = setting("LISTEN", "Twisted endpoint to serve, e.g. tcp:8082.", None, endpoint)
     worker_username: str | None = setting(

@@ -230,6 +230,48 @@ class RetiredTests(SynchronousTestCase):
         for role in (AgentSettings, WorkerSettings, DevSettings):
             self.assertEqual(reasons(role, PROCESSES="2"), [])
 
+    def test_go_compose_files(self):
+        """F5: each variable of the Go system's compose files is refused with the name to use, and without its value."""
+        for theirs, ours in (
+            ("CONTROLLER_DB_PATH", "DB_PATH"), ("CONTROLLER_ADMIN_USER", "ADMIN_USERNAME"),
+            ("CONTROLLER_ADMIN_PASS", "ADMIN_PASSWORD"), ("CONTROLLER_AGENT_USER", "AGENT_USERNAME"),
+            ("CONTROLLER_AGENT_PASS", "AGENT_PASSWORD"),
+        ):  # fmt: skip
+            for name in (theirs, f"CONFD_{theirs}"):
+                expected = f"{theirs}: is a name of the Go system, which confd does not read; set {ours} instead."
+                self.assertEqual(reasons(ControllerSettings, **{name: "hunter2"}), [expected])
+            for role in (AgentSettings, WorkerSettings, DevSettings):
+                self.assertEqual(reasons(role, **{theirs: "hunter2"}), [])
+
+    def test_prefix_of_the_role(self):
+        """A setting with its role before it, or with USER and PASS, is refused by the role that it names, and by no
+        other."""
+        for role, name, meant in (
+            (ControllerSettings, "CONTROLLER_ADMIN_USERNAME", "ADMIN_USERNAME"),
+            (ControllerSettings, "CONTROLLER_AGENT_PASSWORD", "AGENT_PASSWORD"),
+            (ControllerSettings, "CONTROLLER_AGENT_PASS_FILE", "AGENT_PASSWORD_FILE"),
+            (ControllerSettings, "CONTROLLER_DEFAULT_POLL_INTERVAL", "DEFAULT_POLL_INTERVAL"),
+            (ControllerSettings, "CONTROLLER_DISTRIBUTION_STRATEGY", "DISTRIBUTION_STRATEGY"),
+            (ControllerSettings, "ADMIN_PASS", "ADMIN_PASSWORD"), (ControllerSettings, "REDIS_PASS", "REDIS_PASSWORD"),
+            (ControllerSettings, "CONTROLLER_LISTEN", "LISTEN"), (AgentSettings, "AGENT_CACHE_FILE", "CACHE_FILE"),
+            (AgentSettings, "NATS_USER", "NATS_USERNAME"),
+            (AgentSettings, "AGENT_CONTROLLER_PASS", "CONTROLLER_PASSWORD"),
+            (AgentSettings, "CONTROLLER_PASS", "CONTROLLER_PASSWORD"), (AgentSettings, "AGENT_NAMESPACE", "NAMESPACE"),
+            (AgentSettings, "WORKER_PASS", "WORKER_PASSWORD"), (AgentSettings, "AGENT_WORKER_URL", "WORKER_URL"),
+            (WorkerSettings, "WORKER_HIT_TIMEOUT", "HIT_TIMEOUT"), (WorkerSettings, "WORKER_LISTEN", "LISTEN"),
+            (WorkerSettings, "WORKER_USER", "WORKER_USERNAME"), (WorkerSettings, "WORKER_LOG_LEVEL", "LOG_LEVEL"),
+        ):  # fmt: skip
+            with self.subTest(name=name):
+                self.assertEqual(
+                    reasons(role, **{name: "hunter2"}), [f"{name}: no such setting; did you mean {meant}?"]
+                )
+        for role, name in (
+            (AgentSettings, "CONTROLLER_DISTRIBUTION_STRATEGY"), (WorkerSettings, "CONTROLLER_LISTEN"),
+            (ControllerSettings, "AGENT_CACHE_FILE"), (ControllerSettings, "WORKER_LOG_LEVEL"),
+            (ControllerSettings, "CONTROLLER_DB_PASS"), (ControllerSettings, "CONTROLLER_PASS"),
+        ):  # fmt: skip
+            self.assertEqual(reasons(role, **{name: "x"}), [], name)
+
 
 class HelpTests(SynchronousTestCase):
     """C{--help} of each command."""
