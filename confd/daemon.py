@@ -83,11 +83,11 @@ def make_daemon(
     from twisted.internet import reactor
 
     use_monotonic_clock(reactor)
-    daemon = Daemon(name, reactor, options.settings, options.parent or {})
+    daemon = Daemon(name, reactor, options.settings, options.parent or {}, options.spell)
     try:
         children = compose(reactor, options.settings)
     except StartError as error:
-        raise SystemExit(str(error)) from None
+        raise SystemExit(options.spell(str(error))) from None
     # The notifier is the last to start: by then all ports are open.
     for child in (*children, Notifier(reactor, os.environ)):
         child.setServiceParent(daemon)
@@ -112,13 +112,22 @@ class Daemon(MultiService):
 
     log = Logger()
 
-    def __init__(self, name: str, reactor: Any, settings: LogSettings, twistd: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        name: str,
+        reactor: Any,
+        settings: LogSettings,
+        twistd: Mapping[str, Any],
+        spell: Callable[[str], str] = str,
+    ) -> None:
         """
         @param twistd: twistd's own options: C{--logfile}, C{--nodaemon}, C{--pidfile}; C{--logger} and C{--syslog} win.
+        @param spell: see L{confd.options.spelling}.
         """
         super().__init__()
         self.setName(name)
         self._reactor, self._settings, self._twistd = reactor, settings, twistd
+        self._spell = spell
         self._stderr: IO[str] | None = sys.__stderr__
 
     def setServiceParent(self, parent: Any) -> None:
@@ -183,9 +192,10 @@ class Daemon(MultiService):
         try:
             start()
         except StartError as error:
-            for reason in error.reasons:
+            reasons = [self._spell(reason) for reason in error.reasons]
+            for reason in reasons:
                 self.log.critical("cannot start: {reason}", reason=reason)
-            self._exit(str(error))
+            self._exit("\n".join(reasons))
         except Exception as error:
             self.log.failure("{name} cannot start", name=self.name)
             self._exit(f"{self.name}: cannot start, and the log says more: {error!r}")

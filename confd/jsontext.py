@@ -43,9 +43,11 @@ def decode(raw: bytes, depth: int = MAX_DEPTH) -> Any:
     @return: the value.
     @raise Malformed: with a fixed sentence and code for each way of being wrong.
     """
+    # RFC 8259 section 8.1 forbids a byte order mark.
     if raw.startswith(codecs.BOM_UTF8):
-        # RFC 8259 section 8.1 forbids it.
         raise Malformed("not_json", "The JSON text begins with a byte order mark (BOM); save it as UTF-8 without one.")
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise Malformed("not_utf8", "The JSON text begins with the byte order mark of UTF-16; save it as UTF-8.")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:

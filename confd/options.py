@@ -29,6 +29,7 @@ _KEY = "confd.setting"
 #: How alike the words of a variable and of a setting are, where the one is a misspelling of the other, and how long a
 #: variable is at least for us to tell.
 _ALIKE, _SHORTEST = 0.75, 7
+
 #: Before the name of any setting, for environments in which other programs use the name itself.
 PREFIX = "CONFD_"
 
@@ -103,19 +104,48 @@ def own_environment(role: type, environ: Mapping[str, str]) -> dict[str, str]:
     A variable with L{PREFIX} replaces the one of the bare name. Empty variables are left out, as compose and systemd
     make them of unset ones; so are service links of Kubernetes and Docker, such as C{WORKER_PORT=tcp://10.0.0.1:80}.
     """
-    found = {
-        name: text
-        for name, text in environ.items()
-        if text and not (name.endswith("_PORT") and _SERVICE_LINK.fullmatch(text))
-    }
-    alternatives = [{each.name, each.file_name} if each.secret else {each.name} for each in settings_of(role)]
-    for names in [*alternatives, *({name} for name in getattr(role, "retired", ()))]:
+    found = _set_by_somebody(environ)
+    for names in [*_alternatives(role), *({name} for name in getattr(role, "retired", ()))]:
         prefixed = {name: found.pop(PREFIX + name) for name in names if PREFIX + name in found}
         if prefixed:
             for name in names:
                 found.pop(name, None)
             found |= prefixed
     return found
+
+
+def _set_by_somebody(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that are neither empty nor service links."""
+    return {
+        name: text
+        for name, text in environ.items()
+        if text and not (name.endswith("_PORT") and _SERVICE_LINK.fullmatch(text))
+    }
+
+
+def spelling(role: type, given: Mapping[str, str], environ: Mapping[str, str]) -> Callable[[str], str]:
+    """
+    Return a function that writes the settings in a sentence by the names that the operator used.
+
+    @param given: what the options say; their names have no prefix.
+    @return: adds L{PREFIX} to each name that the environment has with it; text in quotation marks stays.
+    """
+    there = _set_by_somebody(environ)
+    prefixed = {
+        name
+        for names in [*_alternatives(role), *({name} for name in getattr(role, "retired", ()))]
+        for name in names
+        if PREFIX + name in there and not names & given.keys()
+    }
+    if not prefixed:
+        return str
+    pattern = re.compile(rf"(?<![\w'\"/])(?:{'|'.join(map(re.escape, sorted(prefixed)))})(?![\w'\"/])")
+    return lambda sentence: pattern.sub(lambda match: PREFIX + match[0], sentence)
+
+
+def _alternatives(role: type) -> list[set[str]]:
+    """Return the names of each setting of a role, of which one counts."""
+    return [{each.name, each.file_name} if each.secret else {each.name} for each in settings_of(role)]
 
 
 def read(role: type[T], given: Mapping[str, str], environ: Mapping[str, str], siblings: Sequence[type] = ()) -> T:
@@ -126,6 +156,7 @@ def read(role: type[T], given: Mapping[str, str], environ: Mapping[str, str], si
     @param siblings: roles whose settings may stand in the same environment.
     @raise StartError: with every mistake at once.
     """
+    spell = spelling(role, given, environ)
     environ = own_environment(role, environ)
     mistakes = _unread(role, environ, siblings)
     values = {}
@@ -140,7 +171,7 @@ def read(role: type[T], given: Mapping[str, str], environ: Mapping[str, str], si
         settings = role(**values)
         mistakes = _together(settings)
     if mistakes:
-        raise StartError(*mistakes)
+        raise StartError(*map(spell, mistakes))
     return settings
 
 
@@ -234,6 +265,7 @@ class RoleOptions(usage.Options):
     @cvar role: the class of the settings, which L{settings} holds once parsing is over.
     @cvar siblings: see L{read}.
     @ivar effective: the environment with the options over it, for parts that read settings of their own.
+    @ivar spell: see L{spelling}.
     """
 
     role: ClassVar[type]
@@ -241,6 +273,7 @@ class RoleOptions(usage.Options):
     optParameters: ClassVar[list[list[str | None]]]
     settings: Any
     effective: Mapping[str, str]
+    spell: Callable[[str], str]
 
     def __init_subclass__(cls) -> None:
         cls.optParameters = [line for declared in settings_of(cls.role) for line in _option_lines(declared)]
@@ -264,8 +297,7 @@ class RoleOptions(usage.Options):
         twistd takes the default one.
         """
         given = {name: self[_option(name)] for name in _names_of(self.role) if self[_option(name)] is not None}
-        pairs = [{each.name, each.file_name} for each in settings_of(self.role) if each.secret]
-        displaced: set[str] = set().union(*(pair for pair in pairs if pair & given.keys()))
+        displaced: set[str] = set().union(*(names for names in _alternatives(self.role) if names & given.keys()))
         environ = own_environment(self.role, self._environ)
         # What is left with the prefix is for plug-ins, which know their settings by their own names.
         others = {
@@ -274,6 +306,7 @@ class RoleOptions(usage.Options):
             if name.startswith(PREFIX) and name not in _OF_CONFDCTL and not _PLATFORM_NAME.fullmatch(name)
         }
         self.effective = {name: text for name, text in (environ | others).items() if name not in displaced} | given
+        self.spell = spelling(self.role, given, self._environ)
         try:
             self.settings = read(self.role, given, self._environ, self.siblings)
         except StartError as error:

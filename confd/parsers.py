@@ -174,6 +174,8 @@ def secret_from(path: str, name: str) -> str:
         raise ValueError(f"{name} names {path!r}, which cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ValueError(f"{name} names {path!r}, which is not UTF-8 text") from None
+    if text.startswith("\ufeff"):
+        raise ValueError(f"{name} names {path!r}, which begins with a byte order mark; save it as UTF-8 without one")
     if anybody_writes:
         raise ValueError(f"{name} names {path!r}, which everybody on this machine may write to; chmod o-w it")
     if not text:

@@ -92,6 +92,14 @@ class DecodeTests(SynchronousTestCase):
         error = self.assertRaises(Malformed, jsontext.decode, b'{\n "a" 1}')
         self.assertIn("line 2, column 6", error.message)
 
+    def test_byte_order_marks(self):
+        """RFC 8259 section 8.1 forbids them; the sentence names them and says what to do."""
+        for encoding, words in (("utf-8-sig", "UTF-8 without one"), ("utf-16", "of UTF-16; save it as UTF-8")):
+            message = self.assertRaises(Malformed, jsontext.decode, "{}".encode(encoding)).message
+            self.assertIn("byte order mark", message)
+            self.assertIn(words, message)
+        self.assertIn("mark of UTF-16", self.assertRaises(Malformed, jsontext.decode, b"\xfe\xff\0{\0}").message)
+
     def test_depth(self):
         """16 levels are read, 17 are not, whatever they are made of."""
         for opening, closing in ((b"[", b"]"), (b'{"a":', b"}")):

@@ -318,7 +318,34 @@ class PrefixTests(SynchronousTestCase):
             reasons(ControllerSettings, CONFD_ADMIN_PASWORD="x")[0],
             "CONFD_ADMIN_PASWORD: no such setting; did you mean CONFD_ADMIN_PASSWORD?",
         )
-        self.assertEqual(names(ControllerSettings, CONFD_PROCESSES="2"), ["PROCESSES"])
+
+    def test_mistakes_name_the_variable_that_was_set(self):
+        """With the prefix where that is what counts, in every kind of mistake, and not in what was written."""
+        for role in ROLES:
+            for each in settings_of(role):
+                if reasons(role, **{each.name: "\udcff"}):
+                    self.assertEqual(names(role, **{f"CONFD_{each.name}": "\udcff"})[0], f"CONFD_{each.name}")
+        self.assertEqual(names(ControllerSettings, CONFD_PROCESSES="2"), ["CONFD_PROCESSES"])
+        self.assertEqual(
+            reasons(ControllerSettings, CONFD_ADMIN_PASSWORD_FILE="/nowhere")[0],
+            "ADMIN_PASSWORD: CONFD_ADMIN_PASSWORD_FILE names '/nowhere', which cannot be read:"
+            " No such file or directory.",
+        )
+        self.assertEqual(
+            reasons(ControllerSettings, CONFD_LISTEN="tcp:80", AGENT_PASSWORD="a"),
+            ["ADMIN_PASSWORD: is the built-in one, and CONFD_LISTEN reaches beyond loopback;"
+             " set ADMIN_PASSWORD or ADMIN_PASSWORD_FILE."],
+        )  # fmt: skip
+        (said,) = reasons(ControllerSettings, CONFD_LISTEN="LISTEN")
+        self.assertTrue(said.startswith("CONFD_LISTEN: 'LISTEN' is not an endpoint"), said)
+        error = self.assertRaises(StartError, read, WorkerSettings, {"PORT": "x"}, {"CONFD_PORT": "80"})
+        self.assertTrue(str(error).startswith("PORT: "), error)
+        link = {"CONFD_WORKER_PORT": "tcp://10.0.0.1:8082", "WORKER_PORT": "0"}
+        self.assertEqual(names(DevSettings, **link), ["WORKER_PORT"])
+
+    def test_a_default_that_begins_with_a_byte_order_mark(self):
+        (said,) = reasons(ControllerSettings, DEFAULT_CONFIG='\ufeff{"url": "http://x"}')
+        self.assertIn("byte order mark", said)
 
     def test_service_links_stop_no_start(self):
         """Services named like roles, brokers, settings and confd itself, as Kubernetes and Docker tell of them."""

@@ -86,13 +86,14 @@ def resolve(given: Mapping[str, str], environ: Mapping[str, str]) -> Target:
     @param given: what the options say: C{profile}, and any of L{KEYS}.
     @raise Failure: telling what is wrong with which of them.
     """
-    environ = _bare(environ)
+    original, environ = environ, _bare(environ)
     name = given.get("profile") or environ.get("CONFD_PROFILE")
     profile = _profile(config_file(environ), name)
     options = _Layer("options", {key: text for key, text in given.items() if key != "profile"})
     variables = _Layer("environment", {key: environ[name] for key, name in _VARIABLES.items() if name in environ})
     layers = [options, profile, variables] if given.get("profile") else [options, variables, profile]
     values, origins = _pick([*layers, _Layer("the default", _DEFAULTS)])
+    origins = {key: f"CONFD_{name}" if original.get(f"CONFD_{name}") else name for key, name in origins.items()}
     remarks: list[str] = []
     password = _password(values, origins, remarks)
     for key, parse in (("url", url), ("username", user_name), ("namespace", namespace)):
@@ -208,7 +209,8 @@ def _password(values: Mapping[str, str], origins: dict[str, str], remarks: list[
     if path is None:
         return values.get("password")
     if "password" in values:
-        raise Failure(Exit.USAGE, "ADMIN_PASSWORD: is set, and ADMIN_PASSWORD_FILE too; remove one of them.")
+        one, other = origins["password"], origins["password_file"]
+        raise Failure(Exit.USAGE, f"{one}: is set, and {other} too; remove one of them.")
     origins["password"] = origins["password_file"]
     try:
         secret = secret_from(path, origins["password_file"])

@@ -82,6 +82,13 @@ class OwnTests(SynchronousTestCase):
             self.assertTrue(reason.startswith("CONFIG_SCHEMA: "), reason)
             self.assertNotIn("\n", reason)
 
+    def test_byte_order_marks(self) -> None:
+        """That of UTF-8 is taken; that of UTF-16 is named."""
+        self.assertRaises(Unprocessable, self.load('\ufeff{"required": ["a"]}').check, {})
+        path = Path(self.mktemp())
+        path.write_text("{}", "utf-16")
+        self.assertIn("byte order mark of UTF-16", str(self.assertRaises(StartError, Schema.load, str(path))))
+
     def test_fetches_nothing(self) -> None:
         """A schema cannot make the controller fetch a URL or a file."""
         for reference in ("http://127.0.0.1:1/x", "file:///etc/passwd"):

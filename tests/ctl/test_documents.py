@@ -94,6 +94,16 @@ class LoadTests(SynchronousTestCase):
         self.assertIs(failure.status, Exit.USAGE)
         self.assertIn("KEY=VALUE", failure.sentence)
 
+    def test_byte_order_marks(self):
+        """That of UTF-8 is taken once; another encoding is named, with the file."""
+        self.assertEqual(load("-", io.BytesIO(b'\xef\xbb\xbf{"a": 2}')), {"a": 2})
+        path = Path(self.mktemp())
+        path.write_text('{"a": 1}', "utf-8-sig")
+        self.assertEqual(load(str(path), io.BytesIO()), {"a": 1})
+        self.assertIn("byte order mark", self._refused(b"\xef\xbb\xbf\xef\xbb\xbf{}"))
+        for encoding in ("utf-16", "utf-32"):
+            self.assertIn("byte order mark of UTF-16", self._refused('{"a": 1}'.encode(encoding)))
+
     def test_sources(self):
         """A file is the first word without an equals sign, or with a path in front."""
         self.assertEqual(sources(("a.json", "b=1")), ("a.json", ("b=1",)))

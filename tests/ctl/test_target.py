@@ -58,6 +58,23 @@ class SourcesTests(Case):
                               ADMIN_PASSWORD_FILE="/nowhere")  # fmt: skip
         self.assertEqual((target.username, target.password), ("eve", "x"))
 
+    def test_mistakes_name_the_variable_that_was_set(self):
+        """With the prefix, where that is what counts."""
+        for environ, words in (
+            ({"CONFD_ADMIN_USERNAME": "a:b", "ADMIN_USERNAME": "ann"}, "CONFD_ADMIN_USERNAME: "),
+            ({"CONFD_ADMIN_PASSWORD_FILE": "/nowhere"}, "CONFD_ADMIN_PASSWORD_FILE names"),
+            ({"CONFD_ADMIN_PASSWORD": "x", "CONFD_ADMIN_PASSWORD_FILE": "/nowhere"},
+             "CONFD_ADMIN_PASSWORD: is set, and CONFD_ADMIN_PASSWORD_FILE too"),
+        ):  # fmt: skip
+            self.assertTrue(self.refused(**environ).startswith(words), self.refused(**environ))
+        self.assertIn("--username: ", self.refused({"username": "a:b"}, CONFD_ADMIN_USERNAME="x"))
+
+    def test_byte_order_marks(self):
+        """A file of profiles may begin with one, as editors of Windows write it; a secret may not."""
+        self.profiles('\ufeff[profiles.default]\nurl = "http://p"\n')
+        self.assertEqual(self.resolve().url, "http://p")
+        self.assertIn("byte order mark", self.refused(ADMIN_PASSWORD_FILE=self.secret("pw", "\ufeffx")))
+
     def test_a_name_that_begins_like_loopback_is_not_loopback(self):
         """No built-in password goes there."""
         self.assertIsNone(self.resolve({"url": "http://127.evil.example"}).password)

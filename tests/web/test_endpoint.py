@@ -208,6 +208,12 @@ class WhatTests(EndpointTests):
             if status == 415:
                 self.assertIn("Content-Encoding", self.assert_error(reply, 415, "encoded_body")["error"])
 
+    def test_byte_order_marks(self) -> None:
+        """The refusal names them, whatever the encoding."""
+        for encoding, code in (("utf-8-sig", "not_json"), ("utf-16", "not_utf8")):
+            reply = self.caller.post("/document", body="{}".encode(encoding), headers=JSON, auth=ADMIN)
+            self.assertIn("byte order mark", self.assert_error(reply, 400, code)["error"])
+
     def test_content_types(self) -> None:
         """JSON it must be, in any letters, with any parameters; said once, in text."""
         for content_type, status in (
