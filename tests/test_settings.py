@@ -238,7 +238,7 @@ class RetiredTests(SynchronousTestCase):
             ("CONTROLLER_AGENT_PASS", "AGENT_PASSWORD"),
         ):  # fmt: skip
             for name in (theirs, f"CONFD_{theirs}"):
-                expected = f"{theirs}: is a name of the Go system, which confd does not read; set {ours} instead."
+                expected = f"{name}: is a name of the Go system, which confd does not read; set {ours} instead."
                 self.assertEqual(reasons(ControllerSettings, **{name: "hunter2"}), [expected])
             for role in (AgentSettings, WorkerSettings, DevSettings):
                 self.assertEqual(reasons(role, **{theirs: "hunter2"}), [])
