@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS: tuple[dict[str, str], ...] = (
     {
         "vocabulary": "addresses bounded model report audit history jsontext wire interfaces timing signing"
-        " announcement sse metrics lag renewal transport"
+        " announcement sse metrics lag renewal transport regular_files"
     },
     {"client": "http bodies heads retry_after client tls", "web": "web.*", "brokers": "brokers.*"},
     {"controller": "controller.*", "agent": "agent.*", "worker": "worker.*"},

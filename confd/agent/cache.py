@@ -17,6 +17,7 @@ from confd.agent.disk import CacheFiles, Kept
 from confd.agent.trouble import Trouble
 from confd.interfaces import IHealth
 from confd.model import Configuration, StartError
+from confd.regular_files import find_other_kind
 from confd.timing import Periodic
 
 #: Seconds between attempts to write what could not be written.
@@ -50,13 +51,16 @@ class Cache(Service):
         See that there is a folder to write in, and that no other agent uses these files; that they can be written to
         just now is not asked. To be called before the reactor runs.
 
-        @raise StartError: there is none, or another agent does.
+        @raise StartError: there is none, or another agent does; or one of them is no regular file.
         """
         path, folder = self._files.path, os.path.dirname(self._files.path) or "."
         if not os.path.isdir(folder):
             raise StartError(f"CACHE_FILE: {folder} is not a folder; make it, or name a file in another one.")
-        if os.path.isdir(path):
-            raise StartError(f"CACHE_FILE: {path} is a folder; name a file.")
+        for each in self._files.names():
+            kind = find_other_kind(each)
+            if kind is not None:
+                remedy = "name a file" if each == path else "remove it, or name another file"
+                raise StartError(f"CACHE_FILE: {each} is {kind}; {remedy}.")
         try:
             self._lock = self._files.lock()
         except BlockingIOError:

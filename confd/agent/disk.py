@@ -9,6 +9,7 @@ C{/api/v1/config}.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from attrs import evolve, field, frozen
 
 from confd import jsontext, wire
 from confd.model import ConfdError, Configuration, valid_agent_id, valid_token
+from confd.regular_files import find_other_kind
 
 #: The number of the format that is written, and the only one that is read.
 FORMAT = 1
@@ -54,6 +56,12 @@ class CacheFiles:
 
     path: str
     namespace: str
+
+    def names(self) -> tuple[str, ...]:
+        """Return the paths of all that is read, written, renamed or locked."""
+        kept = self.path, f"{self.path}.prev", f"{self.path}.id", f"{self.path}.token"
+        fresh = tuple(f"{each}.new" for each in kept)
+        return *kept, f"{self.path}.lock", *(f"{each}.damaged" for each in kept[:2]), *fresh
 
     def lock(self) -> int:
         """
@@ -157,6 +165,7 @@ def _parse(raw: bytes) -> Configuration:
 
 def _set_aside(path: str, reason: str) -> str:
     try:
+        _check_regular(path)
         os.replace(path, f"{path}.damaged")
     except OSError as error:
         return f"The cache {path} is damaged and not used, and cannot be set aside ({error.strerror}): {reason}"
@@ -168,13 +177,23 @@ def _checksum(body: bytes) -> str:
 
 
 def _read(path: str, limit: int) -> bytes:
-    with open(path, "rb") as file:
+    # A FIFO does not open until somebody writes to it, unless it is opened so.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        _check_regular(path)
         return file.read(limit)
+
+
+def _check_regular(path: str) -> None:
+    kind = find_other_kind(path)
+    if kind is not None:
+        raise OSError(errno.EINVAL, f"it is {kind}", path)
 
 
 def _replace(path: str, content: bytes, previous: str | None = None) -> None:
     """Put a private file in the place of another, so that a crash leaves the old one or the new one."""
     fresh = f"{path}.new"
+    _check_regular(path)
     _remove(fresh)
     try:
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -205,6 +224,7 @@ def _keep_copy(path: str, previous: str) -> None:
 
 def _remove(path: str) -> None:
     with suppress(FileNotFoundError):
+        _check_regular(path)
         os.unlink(path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from confd.agent.disk import CacheFiles, Kept
 from confd.interfaces import IHealth
 from confd.model import StartError
 from tests.agent.fakes import AGENT_ID, configuration
+from tests.odd_files import KINDS, unmake
 
 
 class CacheTests(SynchronousTestCase):
@@ -150,6 +152,30 @@ class CacheTests(SynchronousTestCase):
         error = self.assertRaises(StartError, self.cache.claim)
         self.assertEqual(error.reasons, (f"CACHE_FILE: {self.folder}/cache is a folder; name a file.",))
 
+    def test_no_regular_file(self) -> None:
+        """A FIFO, a socket, a folder or a device is refused in one sentence and left as it is."""
+        for ending in ("", ".prev", ".id", ".token", ".lock", ".damaged", ".new", ".id.new"):
+            for kind, make in KINDS.items():
+                path = str(self.folder / f"cache{ending}")
+                if not make(path):
+                    continue
+                before = os.lstat(path)
+                error = self.assertRaises(StartError, self.cache.claim)
+                self.assertEqual(len(error.reasons), 1)
+                self.assertTrue(error.reasons[0].startswith(f"CACHE_FILE: {path} is {kind}; "), error.reasons)
+                self.files.load()
+                self.assertEqual(os.lstat(path), before)
+                unmake(path)
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_no_regular_file_any_more(self) -> None:
+        """One that takes the place of the cache while the agent runs is not replaced."""
+        self.cache.claim()
+        os.mkfifo(self.files.path)
+        self.assertRaises(OSError, self.files.save, configuration(1))
+        self.assertEqual(self.files.load().configuration, None)
+        self.assertTrue((self.folder / "cache").is_fifo())
+
     def test_a_bare_name_is_in_the_folder_of_the_process(self) -> None:
         cache = Cache(self.clock, CacheFiles("no-such-cache", "default"), self.in_thread)
         cache.claim()
@@ -170,7 +196,8 @@ class CacheTests(SynchronousTestCase):
 
     def test_cannot_be_locked(self) -> None:
         """A disk that takes no new file keeps no agent from starting (G5)."""
-        (self.folder / "cache.lock").symlink_to("/dev/null")
+        (self.folder / "elsewhere").touch()
+        (self.folder / "cache.lock").symlink_to("elsewhere")
         with capturedLogs() as logs:
             self.cache.claim()
         self.assertEqual([each["log_level"].name for each in logs], ["warn"])

@@ -23,6 +23,7 @@ from confd.controller.store.connections import (
 from confd.controller.store.marker import Marker
 from confd.controller.store.migrate import NewerSchema, migrate
 from confd.model import Draft, StartError
+from confd.regular_files import find_other_kind
 from confd.signing import SigningKey
 
 log = Logger()
@@ -66,8 +67,7 @@ def open_database(given: str, first: Draft, ladder: Sequence[str]) -> Opened:
     """
     path = os.path.realpath(given)
     try:
-        if os.path.isdir(path):
-            raise _Refused("is a folder; name a file in it")
+        _check_regular(path)
         marker = Marker(path)
         try:
             return _open(path, marker, first, ladder)
@@ -86,6 +86,23 @@ def open_database(given: str, first: Draft, ladder: Sequence[str]) -> Opened:
 
 class _Refused(Exception):
     """What is wrong with the database, to go on after its name."""
+
+
+def _check_regular(path: str) -> None:
+    """
+    Refuse a database of which a file is no regular one, before anything is opened.
+
+    @raise _Refused: if so.
+    """
+    kind = find_other_kind(path)
+    if kind == "a folder":
+        raise _Refused("is a folder; name a file in it")
+    if kind is not None:
+        raise _Refused(f"is {kind}; name a file")
+    for ending in (".id", "-wal", "-shm", "-journal"):
+        kind = find_other_kind(path + ending)
+        if kind is not None:
+            raise _Refused(f"cannot be used, since {path}{ending} is {kind}; remove that, or name another file")
 
 
 def _open(path: str, marker: Marker, first: Draft, ladder: Sequence[str]) -> Opened:

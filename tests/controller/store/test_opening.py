@@ -15,6 +15,7 @@ from confd.controller.store.migrate import shipped_ladder
 from confd.controller.store.opening import open_database
 from confd.model import StartError
 from tests.controller.store.fixtures import FIRST, connect, damage, damage_agents, lock, make_database, new_path
+from tests.odd_files import KINDS, unmake
 
 
 class OpeningTests(SynchronousTestCase):
@@ -44,6 +45,19 @@ class OpeningTests(SynchronousTestCase):
     def write_marker(self, text: str) -> None:
         with open(self.marker, "w") as file:
             file.write(text)
+
+    def test_no_regular_file(self) -> None:
+        """A FIFO, a socket, a folder or a device is refused and left as it is, under each name that is written to."""
+        for ending in ("", ".id", "-wal", "-shm", "-journal"):
+            for kind, make in KINDS.items():
+                path = self.path + ending
+                if not make(path):
+                    continue
+                before = os.lstat(path)
+                self.assertIn(f"is {kind}; ", self.refused())
+                self.assertEqual(os.lstat(path), before)
+                unmake(path)
+        self.assertEqual(os.listdir(os.path.dirname(self.path)), [])
 
     # -- a new database --
 
