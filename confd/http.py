@@ -14,19 +14,14 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from attrs import field, frozen
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import ConnectingCancelledError
-from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, HTTPConnectionPool
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory, IPolicyForHTTPS, IResponse
-from zope.interface import implementer
+from twisted.web.iweb import IAgent, IResponse
 
 from confd import jsontext
 from confd.addresses import join
 from confd.bodies import RequestBody, StreamBody, read_body
-from confd.heads import BoundedHead
 from confd.model import (
     ConfdError,
     Conflict,
@@ -39,19 +34,15 @@ from confd.model import (
 )
 from confd.retry_after import STATUSES, parse_retry_after
 from confd.timing import Progress
-from confd.transport import HostEndpoint
 from confd.wire import basic_authorization
 
 T = TypeVar("T")
 
-#: Seconds to get a connection, and seconds that a call may be silent, before its answer and within it.
-CONNECT_TIMEOUT, CALL_TIMEOUT = 5.0, 10.0
+#: Seconds that a call may be silent, before its answer and within it.
+CALL_TIMEOUT = 10.0
 
 #: Bytes a second that a request and the body of its answer make at least, once L{CALL_TIMEOUT} is over.
 LEAST_RATE = 8192
-
-#: Seconds that an idle connection is kept: fewer than confd's servers keep it, so that it is seldom found closed.
-IDLE_TIMEOUT = 20
 
 #: Bytes of an error that are read as JSON.
 _LONGEST_ERROR = 65536
@@ -60,34 +51,6 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 
 #: Characters of another program's words that are worth repeating.
 _WORDS = 500
-
-
-def web_agent(reactor: Any, pool: HTTPConnectionPool, tls: IPolicyForHTTPS) -> IAgent:
-    """
-    An HTTP/1.1 client.
-
-    @param pool: keeps its connections for the next call.
-    """
-    pool.cachedConnectionTimeout = IDLE_TIMEOUT
-    agent: IAgent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor, tls), pool)
-    return agent
-
-
-@implementer(IAgentEndpointFactory)
-@frozen(eq=False)
-class _Endpoints:
-    """Where an L{Agent} gets its connections from."""
-
-    _reactor: Any
-    _tls: IPolicyForHTTPS
-
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        endpoint: IStreamClientEndpoint = HostEndpoint(
-            self._reactor, uri.host.decode("ascii"), uri.port, CONNECT_TIMEOUT
-        )
-        if uri.scheme == b"https":
-            endpoint = wrapClientTLS(self._tls.creatorForNetloc(uri.host, uri.port), endpoint)
-        return BoundedHead(endpoint)
 
 
 @frozen
@@ -154,6 +117,8 @@ class Answer:
             raise Malformed("redirect", self._redirect())
         if self.status in (400, 413, 415, 422):
             raise Unprocessable(code or "refused", words or said)
+        if self.status == 407:
+            said = f"The proxy on the way to {self.who} answers 407; write user and password into the URL of the proxy."
         kinds = {401: Unauthenticated, 403: Forbidden, 404: NotFound, 409: Conflict, 429: Unavailable}
         kind = kinds.get(self.status, Unavailable if self.status >= 500 else Malformed)
         error = kind(code or "unexpected_answer", said)

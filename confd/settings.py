@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from attrs import frozen
 
+from confd.forward_proxy import HELP, ForwardProxies, parse_only_proxy
 from confd.options import setting
 from confd.parsers import (
     address,
@@ -261,6 +262,7 @@ class AgentSettings(BrokerSettings):
         "CONTROLLER_CERT_FILE", "A PEM certificate to show to a controller that asks for one.", None
     )
     controller_key_file: str | None = setting("CONTROLLER_KEY_FILE", "Its key.", None)
+    controller_proxy: ForwardProxies | None = setting("CONTROLLER_PROXY", HELP, None, parse_only_proxy, secret=True)
     worker_url: str = setting("WORKER_URL", "The worker of this agent.", "http://localhost:8082", url)
     worker_username: str | None = setting("WORKER_USERNAME", "Name to present to the worker.", None, user_name)
     worker_password: str | None = setting("WORKER_PASSWORD", "Its password.", None, secret=True)

@@ -23,7 +23,11 @@ FLOORS: tuple[dict[str, str], ...] = (
         "vocabulary": "addresses bounded model report audit history jsontext wire interfaces timing signing"
         " announcement sse metrics lag renewal transport regular_files"
     },
-    {"client": "http bodies heads retry_after client tls", "web": "web.*", "brokers": "brokers.*"},
+    {
+        "client": "http bodies heads retry_after client tls forward_proxy tunnel web_agent",
+        "web": "web.*",
+        "brokers": "brokers.*",
+    },
     {"controller": "controller.*", "agent": "agent.*", "worker": "worker.*"},
     {
         "roots": "listen_address parsers options settings logs systemd daemon listening brokerage dev ctl.* testing.*"

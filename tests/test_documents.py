@@ -33,6 +33,9 @@ OTHER_NAMES = {
     "CONFD_SEED": "of the tests",
     "CONFD_LONG": "of the tests",
     "CONFD_ROUNDS": "of the tests",
+    "HTTP_PROXY": "of every program",
+    "HTTPS_PROXY": "of every program",
+    "NO_PROXY": "of every program",
     "NoTransition": "of Automat",
 }
 
@@ -156,7 +159,8 @@ class NamesTests(SynchronousTestCase):
         compose = set(re.findall(r"\$\{([A-Z_]+)", code()))
         theirs = {name for role in ROLES for name in reference().setting_names(role)}
         confdctl = set(re.findall(r'"((?:CONFD|ADMIN)_[A-Z_]+)"', (ROOT / "confd/ctl/target.py").read_text("utf-8")))
-        known = theirs | confdctl | compose | {"CONFD_PROFILE"} | OTHER_NAMES.keys()
+        prefixed = {f"CONFD_{name}" for name in theirs}
+        known = theirs | prefixed | confdctl | compose | {"CONFD_PROFILE"} | OTHER_NAMES.keys()
         self.wrong(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b", known.__contains__)
         # The exceptions, too, are on a page.
         self.assertEqual(OTHER_NAMES.keys() - {name for _, name in names(r"\b[A-Z]\w+\b")}, set())

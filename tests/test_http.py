@@ -30,7 +30,7 @@ from twisted.web.server import NOT_DONE_YET, Site
 from zope.interface import implementer
 
 from confd.heads import MAX_HEAD_BYTES
-from confd.http import Answer, Http, web_agent
+from confd.http import Answer, Http
 from confd.model import (
     ConfdError,
     Conflict,
@@ -42,6 +42,7 @@ from confd.model import (
     Unprocessable,
 )
 from confd.tls import ClientTls
+from confd.web_agent import web_agent
 from confd.wire import MAX_ANSWER_BYTES, basic_authorization
 
 URL = "http://127.0.0.1:8080"

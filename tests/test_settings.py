@@ -211,7 +211,7 @@ class CredentialTests(SynchronousTestCase):
         """Every password is a secret: from a file if need be, and in no text."""
         for role in ROLES:
             for declared in settings_of(role):
-                self.assertEqual(declared.secret, declared.name.endswith(("PASSWORD", "TOKEN")), declared.name)
+                self.assertEqual(declared.secret, declared.name.endswith(("PASSWORD", "TOKEN", "PROXY")), declared.name)
                 if declared.secret:
                     pairs = ("WORKER_PASSWORD", "NATS_PASSWORD")
                     both = {declared.name.replace("PASSWORD", "USERNAME"): "w"} if declared.name in pairs else {}

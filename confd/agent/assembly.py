@@ -25,12 +25,13 @@ from confd.agent.reporter import Account, Reporter
 from confd.agent.service import Agent, Parts
 from confd.client import ControllerClient, WorkerClient
 from confd.daemon import follow, in_threads_of
-from confd.http import Http, web_agent
+from confd.forward_proxy import ForwardProxies, read_proxies
+from confd.http import Http
 from confd.interfaces import POLL, StrategyContext
 from confd.lag import ReactorLag
 from confd.listening import Listener
 from confd.metrics import Metrics
-from confd.model import Configuration, Registration
+from confd.model import Configuration, Registration, StartError
 from confd.settings import AgentSettings
 from confd.signing import KeyRing
 from confd.timing import Backoff
@@ -39,6 +40,7 @@ from confd.web.edge import Edge
 from confd.web.guard import BasicGuard
 from confd.web.ops import Figures, Health, Readiness
 from confd.web.site import BoundedSite, Limits
+from confd.web_agent import web_agent
 
 
 def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -> list[IService]:
@@ -108,7 +110,7 @@ def _clients(
     of_worker = ClientTls(reactor, in_thread, "WORKER", settings.worker_ca_file)
     to_controllers = Http(
         reactor,
-        web_agent(reactor, HTTPConnectionPool(reactor), of_controller),
+        web_agent(reactor, HTTPConnectionPool(reactor), of_controller, _proxies(settings, environ)),
         settings.controller_username,
         settings.controller_password,
         "CONTROLLER_URL",
@@ -131,6 +133,14 @@ def _clients(
         WorkerClient(to_worker, settings.worker_url),
         [*(each for each in (of_controller, of_worker) if each.changes), *passwords],
     )
+
+
+def _proxies(settings: AgentSettings, environ: Mapping[str, str]) -> ForwardProxies:
+    """Return the proxies on the way to the controllers; workers are always reached directly."""
+    try:
+        return read_proxies(environ, settings.controller_proxy)
+    except ValueError as error:
+        raise StartError(f"{error}.") from None
 
 
 def _ops(reactor: Any, endpoint: str, readiness: Readiness, metrics: Metrics) -> list[IService]:

@@ -16,6 +16,7 @@ from confd.ctl.screen import FORMS, Screen
 from confd.ctl.target import Target, resolve
 from confd.ctl.text import shown
 from confd.ctl.transport import ITransport
+from confd.forward_proxy import ForwardProxy
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -49,11 +50,11 @@ class Session:
         screen: Screen,
         environ: Mapping[str, str],
         interactive: bool,
-        connect: Callable[[str, str | None], ITransport],
+        connect: Callable[[str, str | None, ForwardProxy | None], ITransport],
         clock: Clock,
     ) -> None:
         """
-        @param connect: makes a transport of a URL and a CA file.
+        @param connect: makes a transport of a URL, a CA file, and the proxy on the way.
         """
         self.screen, self.environ, self.interactive, self.clock = screen, environ, interactive, clock
         self.given: dict[str, str] = {}
@@ -71,7 +72,7 @@ class Session:
     @cached_property
     def controller(self) -> Controller:
         """To speak to it."""
-        transport = self._connect(self.target.url, self.target.ca_file)
+        transport = self._connect(self.target.url, self.target.ca_file, self.target.proxy)
         return Controller(self.target, transport, self._ask_password if self.interactive else None)
 
     @property

@@ -15,6 +15,7 @@ from attrs import evolve, field, frozen
 from confd.addresses import is_loopback
 from confd.ctl.failure import Exit, Failure
 from confd.ctl.text import shown
+from confd.forward_proxy import ForwardProxy, parse_only_proxy, read_proxies
 from confd.model import DEFAULT_NAMESPACE
 from confd.parsers import namespace, secret_from, url, user_name
 
@@ -45,6 +46,7 @@ class Target:
 
     @ivar password: C{None} where somebody has to be asked.
     @ivar origins: where each of them came from, for people.
+    @ivar proxy: on the way to it; C{None} where it is reached directly.
     @ivar remarks: what is not as it should be, and forbids nothing.
     """
 
@@ -55,6 +57,7 @@ class Target:
     namespace: str
     origins: Mapping[str, str]
     remarks: tuple[str, ...] = ()
+    proxy: ForwardProxy | None = None
 
     @property
     def loopback(self) -> bool:
@@ -103,7 +106,14 @@ def resolve(given: Mapping[str, str], environ: Mapping[str, str]) -> Target:
             # Not the value: an URL may hold a password.
             raise Failure(Exit.USAGE, f"{origins[key]}: {error}.") from None
     target = Target(
-        values["url"], values["username"], password, values.get("ca_file"), values["namespace"], origins, tuple(remarks)
+        values["url"],
+        values["username"],
+        password,
+        values.get("ca_file"),
+        values["namespace"],
+        origins,
+        tuple(remarks),
+        _proxy(values["url"], environ),
     )
     if password is None and target.loopback:
         return evolve(target, password=_BUILT_IN_PASSWORD, origins=origins | {"password": "the built-in password"})
@@ -118,6 +128,19 @@ def _bare(environ: Mapping[str, str]) -> dict[str, str]:
         if prefixed:
             found = {name: text for name, text in found.items() if name not in names} | prefixed
     return found
+
+
+def _proxy(address: str, environ: Mapping[str, str]) -> ForwardProxy | None:
+    parts, given = urlsplit(address), environ.get("CONTROLLER_PROXY")
+    try:
+        only = parse_only_proxy(given) if given else None
+    except ValueError as error:
+        raise Failure(Exit.USAGE, f"CONTROLLER_PROXY: {error}.") from None
+    try:
+        proxies = read_proxies(environ, only)
+    except ValueError as error:
+        raise Failure(Exit.USAGE, f"{error}.") from None
+    return proxies.find(parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
 
 
 def config_file(environ: Mapping[str, str]) -> Path:

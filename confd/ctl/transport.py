@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http
 import http.client
 import socket
 import ssl
@@ -14,8 +15,10 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
+from confd.addresses import join
 from confd.ctl.failure import Exit, Failure
 from confd.ctl.text import shown
+from confd.forward_proxy import ForwardProxy
 
 #: Bytes of an answer at most: a diff of the two largest documents fits.
 MAX_ANSWER = 64 * 1048576
@@ -77,13 +80,15 @@ class ITransport(Protocol):
 class Transport:
     """One connection a request."""
 
-    def __init__(self, url: str, ca_file: str | None) -> None:
+    def __init__(self, url: str, ca_file: str | None, proxy: ForwardProxy | None = None) -> None:
         """
         @param url: without path at its end, credentials and query.
+        @param proxy: on the way to it.
         @raise Failure: if C{ca_file} cannot be used.
         """
         parts = urlsplit(url)
         self._url, self._host, self._port, self._base = url, parts.hostname or "", parts.port, parts.path
+        self._proxy = proxy
         self._tls = _context(ca_file) if parts.scheme == "https" else None
 
     def exchange(
@@ -120,8 +125,10 @@ class Transport:
     ) -> http.client.HTTPResponse:
         # A refusal may come, and the connection end, before all of a large body was taken.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            connection.request(method, self._base + path, body, dict(headers))
+            connection.request(method, self._target(path), body, {**headers, **self._to_proxy()})
         response: http.client.HTTPResponse = connection.getresponse()
+        if response.status == http.HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and self._proxy is not None:
+            raise self._astray("it answers 407; write user and password into its URL")
         return response
 
     @contextlib.contextmanager
@@ -136,17 +143,44 @@ class Transport:
                 ) from None
             except ssl.SSLError:
                 raise Unreached(f"{self._url} does not speak TLS as it should; is it an http:// address?") from None
-            except (OSError, UnicodeError) as error:
+            except (OSError, UnicodeError, http.client.HTTPException) as error:
+                if self._proxy is not None:
+                    raise self._astray(_reason(error)) from None
                 # UnicodeError: a name that DNS cannot have.
                 raise Unreached(
                     f"No controller answers at {self._url} ({_reason(error)}); is it running, and is that its address?"
                 ) from None
             yield connection
 
+    def _astray(self, reason: str) -> Unreached:
+        shown_proxy = "" if self._proxy is None else self._proxy.shown
+        return Unreached(
+            f"The proxy {shown_proxy} does not lead to {self._url} ({reason}); see CONTROLLER_PROXY, HTTP_PROXY,"
+            " HTTPS_PROXY and NO_PROXY."
+        )
+
+    def _target(self, path: str) -> str:
+        """Return what a request asks for: a proxy takes whole URLs (RFC 9112 section 3.2.2)."""
+        if self._proxy is None or self._tls is not None:
+            return self._base + path
+        return f"http://{join(self._host, self._port or 80)}{self._base}{path}"
+
+    def _to_proxy(self) -> dict[str, str]:
+        """Return the headers for the proxy, of which a tunnel sends none to the controller."""
+        if self._proxy is None or self._proxy.authorization is None or self._tls is not None:
+            return {}
+        return {"Proxy-Authorization": self._proxy.authorization.decode("ascii")}
+
     def _connection(self, timeout: float) -> http.client.HTTPConnection:
+        host, port = (self._host, self._port) if self._proxy is None else (self._proxy.host, self._proxy.port)
         if self._tls is None:
-            return http.client.HTTPConnection(self._host, self._port, timeout=timeout)
-        return http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=self._tls)
+            return http.client.HTTPConnection(host, port, timeout=timeout)
+        connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=self._tls)
+        if self._proxy is not None:
+            own = self._proxy.authorization
+            headers = {} if own is None else {"Proxy-Authorization": own.decode("ascii")}
+            connection.set_tunnel(self._host, self._port or 443, headers)
+        return connection
 
     @contextlib.contextmanager
     def _errors(self, expired: threading.Event) -> Iterator[None]:

@@ -16,6 +16,7 @@ from confd.ctl.main import run
 from confd.ctl.screen import Screen
 from confd.ctl.session import Clock, Session
 from confd.ctl.transport import Answer
+from confd.forward_proxy import ForwardProxy
 
 TAG = "1a2b3c4d.1.2"
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
@@ -122,7 +123,7 @@ class Desk:
             sys.stderr.flush()
             return Ended(status, out.getvalue().decode(), err.getvalue().decode())
 
-    def _connect(self, url: str, ca_file: str | None) -> FakeController:
+    def _connect(self, url: str, ca_file: str | None, proxy: ForwardProxy | None) -> FakeController:
         self.connected.append((url, ca_file))
         return self.controller
 

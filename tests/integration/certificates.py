@@ -13,6 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+#: What a certificate is for: an address, and a name that only a proxy of a test knows.
+_NAMES = [x509.IPAddress(ip_address("127.0.0.1")), x509.DNSName("controller.test")]
+
 
 @frozen
 class Certificate:
@@ -62,6 +65,6 @@ def _signed(
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(of_issuer, critical=False)
         .add_extension(usage, critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(_NAMES), critical=False)
         .sign(issuer_key, hashes.SHA256())
     )

@@ -1,0 +1,193 @@
+"""Agents and confdctl behind a forward proxy: the only way to a controller that no resolver knows."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from attrs import define, field
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.wire import basic_authorization
+from tests.integration.certificates import make_certificate
+from tests.integration.fleet import clean_environment, eventually, hit, staged
+
+#: The controller, by a name that only the proxy knows.
+HOST = "controller.test"
+
+_USER, _PASSWORD = "me", "p@ss"
+_OWN = basic_authorization(_USER, _PASSWORD)
+
+
+@define(eq=False)
+class ForwardProxy:
+    """
+    A small HTTP proxy that asks for credentials, and takes every host to be this machine.
+
+    @ivar asked: the first line of each request.
+    @ivar leaked: whether a request that was passed on still had the credentials for the proxy.
+    """
+
+    listener: socket.socket = field(factory=lambda: socket.create_server(("127.0.0.1", 0)))
+    asked: list[str] = field(factory=list)
+
+    @property
+    def url(self) -> str:
+        """Its address, with the credentials."""
+        return f"http://{_USER}:p%40ss@127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def run(self) -> None:
+        """Take connections until the listener is closed."""
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = self.listener.accept()
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def close(self) -> None:
+        """Take no more."""
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+    def _serve(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError), client:
+            data = b""
+            while b"\r\n\r\n" not in data:
+                piece = client.recv(65536)
+                if not piece:
+                    return
+                data += piece
+            head, _, body = data.partition(b"\r\n\r\n")
+            line, *headers = head.split(b"\r\n")
+            method, target, _ = line.decode().split(" ")
+            self.asked.append(f"{method} {target}")
+            own = [each for each in headers if each.lower().startswith(b"proxy-authorization:")]
+            if [each.partition(b": ")[2] for each in own] != [_OWN]:
+                client.sendall(b"HTTP/1.1 407 Credentials\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                return
+            parts = urlsplit(f"//{target}" if method == "CONNECT" else target)
+            with socket.create_connection(("127.0.0.1", parts.port or 0)) as server:
+                if method == "CONNECT":
+                    client.sendall(b"HTTP/1.1 200 Go\r\nX-By: test\r\n\r\n")
+                else:
+                    kept = [each for each in headers if each not in own and not each.lower().startswith(b"connection:")]
+                    path = parts.path + (f"?{parts.query}" if parts.query else "")
+                    start = f"{method} {path} HTTP/1.1".encode()
+                    server.sendall(b"\r\n".join([start, *kept, b"Connection: close", b"", body]))
+                back = threading.Thread(target=_pass_on, args=(server, client), daemon=True)
+                back.start()
+                _pass_on(client, server)
+                back.join()
+
+
+def _pass_on(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while piece := source.recv(65536):
+            sink.sendall(piece)
+        sink.shutdown(socket.SHUT_WR)
+
+
+class ForwardProxyTests(SynchronousTestCase):
+    """Real processes, and a real proxy."""
+
+    def setUp(self) -> None:
+        self.fleet, self.target = staged(self)
+        self.proxy = ForwardProxy()
+        threading.Thread(target=self.proxy.run, daemon=True).start()
+        self.addCleanup(self.proxy.close)
+
+    def ctl(self, url: str, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run confdctl."""
+        return subprocess.run(
+            [sys.executable, "-m", "confd.ctl", "--url", url, *words],
+            env=clean_environment() | {"ADMIN_PASSWORD": "admin123", "HOME": str(self.fleet.folder)} | environ,
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    def check(self, url: str, variable: str, *trusted: str, **more: str) -> None:
+        """Publish with confdctl through the proxy, and have agents apply it: a POLLER and a STREAM agent."""
+        workers = {}
+        for strategy in ("POLLER", "STREAM"):
+            workers[strategy] = worker = self.fleet.worker(f"worker-{strategy}").start()
+            options = ("--controller-url", url, "--distribution-strategy", strategy, *trusted)
+            agent = self.fleet.agent(worker, f"agent-{strategy}", *options)
+            agent.environ |= {variable: self.proxy.url}
+            agent.start()
+        ended = self.ctl(url, "set", f"url={self.target}/through", "--yes", **{variable: self.proxy.url}, **more)
+        self.assertEqual(ended.returncode, 0, ended.stderr)
+        for worker in workers.values():
+            eventually(lambda worker=worker: hit(worker) == "/through")
+        eventually(lambda: "changes arrive by STREAM" in agent.log)
+        self.assertNotIn(_PASSWORD, agent.log)
+        self.assertNotIn("p%40ss", agent.log)
+
+    def test_http(self) -> None:
+        """Whole URLs go to the proxy."""
+        self.fleet.controller("--allowed-hosts", HOST).start()
+        self.check(f"http://{HOST}:{self.fleet.port}", "http_proxy")
+        paths = {each.partition("?")[0] for each in self.proxy.asked}
+        base = f"http://{HOST}:{self.fleet.port}/api/v1"
+        self.assertIn(f"GET {base}/stream", paths)
+        self.assertIn(f"POST {base}/config", paths)
+        self.assertFalse([each for each in paths if not each.partition(" ")[2].startswith(base)], paths)
+
+    def test_https(self) -> None:
+        """The proxy sees nothing but CONNECT."""
+        made = make_certificate(self.fleet.folder / "tls")
+        listen = f"ssl:{self.fleet.port}:privateKey={made.key}:certKey={made.certificate}:interface=127.0.0.1"
+        controller = self.fleet.controller("--listen", listen, "--allowed-hosts", HOST)
+        controller.health = None
+        controller.start(wait=False)
+        eventually(lambda: socket.create_connection(("127.0.0.1", self.fleet.port)).close() or True)
+        url, trusted = f"https://{HOST}:{self.fleet.port}", ("--controller-ca-file", str(made.authority))
+        self.check(url, "HTTPS_PROXY", *trusted, CONFD_CA_FILE=str(made.authority))
+        self.assertEqual(set(self.proxy.asked), {f"CONNECT {HOST}:{self.fleet.port}"})
+
+    def test_direct(self) -> None:
+        """Loopback and the worker are never asked through a proxy, whatever the settings say."""
+        self.fleet.controller().start()
+        worker = self.fleet.worker().start()
+        agent = self.fleet.agent(worker, "agent")
+        agent.environ |= {"CONTROLLER_PROXY": self.proxy.url, "HTTP_PROXY": "http://127.0.0.1:1"}
+        agent.start()
+        self.fleet.publish({"url": f"{self.target}/direct"})
+        eventually(lambda: hit(worker) == "/direct")
+        self.assertEqual(self.ctl(self.fleet.url, "status", HTTP_PROXY="http://127.0.0.1:1").returncode, 0)
+        self.assertEqual(self.proxy.asked, [])
+
+    def test_refusals(self) -> None:
+        """A proxy that asks for other credentials, or is not there, is named; so is a URL that is none, at start."""
+        port = self.proxy.listener.getsockname()[1]
+        for proxy, words in ((f"http://127.0.0.1:{port}", "407"), ("http://127.0.0.1:1", "127.0.0.1:1 ")):
+            for scheme in ("http", "https"):
+                name = f"agent-{scheme}-{words.strip(' .:')[:3]}"
+                agent = self.fleet.agent("http://127.0.0.1:1", name, "--controller-url", f"{scheme}://{HOST}:9")
+                agent.environ["CONTROLLER_PROXY"] = proxy
+                agent.start()
+                eventually(lambda agent=agent, words=words: re.search(f"proxy.*{words}", agent.log))
+                agent.stop()
+                ended = self.ctl(f"{scheme}://{HOST}:9", "status", CONTROLLER_PROXY=proxy)
+                self.assertRegex(ended.stderr, "[Pp]roxy")
+                self.assertNotEqual(ended.returncode, 0)
+        for name in ("CONTROLLER_PROXY", "http_proxy", "HTTPS_PROXY"):
+            environ = clean_environment() | {name: "socks5://u:geheim@proxy:1"}
+            command = [str(Path(sys.executable).with_name("twistd")), "-n", "--pidfile=", "confd-agent"]
+            ended = subprocess.run(
+                command, env=environ, cwd=self.fleet.folder, capture_output=True, text=True, timeout=20, check=False
+            )
+            self.assertEqual(ended.returncode, 1)
+            said = ended.stdout + ended.stderr
+            self.assertIn(f"{name.upper()}: must begin with http://", said)
+            self.assertNotIn("Traceback", said)
+            self.assertNotIn("geheim", said)
+            ended = self.ctl(f"http://{HOST}", "status", **{name: "socks5://u:geheim@proxy:1"})
+            self.assertIn(f"{name.upper()}: must begin with http://", ended.stderr)
+            self.assertNotIn("geheim", ended.stderr)
