@@ -95,7 +95,8 @@ class Reconciler(Service):
 
     def trouble(self) -> str | None:
         """See L{IHealth}."""
-        silent = self.silence > SILENCE * self._interval
+        # An agent without a configuration waits for the controller, so every failure counts.
+        silent = self._inbox.known() is None or self.silence > SILENCE * self._interval
         return self._objection or (self._silence.reason if silent else None)
 
     def startService(self) -> None:
@@ -137,8 +138,9 @@ class Reconciler(Service):
             self._asked_pause = error.retry_after
             if error.retry_after:
                 self._not_before = self._clock.seconds() + error.retry_after
-            # Time mends a controller that is away or answers rubbish; wrong credentials it does not.
-            self._objection = None if isinstance(error, (Unavailable, Malformed)) else error.message
+            # Time mends a controller that is away or answers rubbish; wrong credentials and addresses it does not.
+            passes = isinstance(error, (Unavailable, Malformed)) and error.code != "redirect"
+            self._objection = None if passes else error.message
             return
         self._silence.end()
         self._backoff.reset()

@@ -186,6 +186,26 @@ class ReconcilerTests(SynchronousTestCase):
         self.clock.pump([1] * 31)
         self.assertIsNone(self.reconciler.trouble())
 
+    def test_silence_is_trouble_at_once_without_a_configuration(self) -> None:
+        """An agent without a cache waits for its controller, and says so."""
+        self.controller.failure = DOWN
+        self.reconciler.startService()
+        self.clock.pump([1] * 2)
+        self.assertEqual(self.reconciler.trouble(), "No controller answers.")
+        self.controller.failure = None
+        self.clock.pump([1] * 31)
+        self.assertIsNone(self.reconciler.trouble())
+
+    def test_a_redirect_is_said_at_once(self) -> None:
+        """Time does not mend a wrong address, even where a configuration is known."""
+        self.reconciler.startService()
+        self.controller.failure = Malformed("redirect", "It leads to https://h; set CONTROLLER_URL to it.")
+        self.clock.pump([1] * 33)
+        self.assertEqual(self.reconciler.trouble(), "It leads to https://h; set CONTROLLER_URL to it.")
+        self.controller.failure = None
+        self.clock.pump([1] * 31)
+        self.assertIsNone(self.reconciler.trouble())
+
     def test_a_hung_controller_is_trouble_too(self) -> None:
         """S15: the deadline is the client's; the loop goes on after it."""
         self.reconciler.startService()

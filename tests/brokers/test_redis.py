@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import unittest
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -23,15 +24,16 @@ from confd.testing.brokers import make_ibroker_tests
 from tests.brokers import faults
 from tests.brokers.faults import MIB, BrokerTestCase
 from tests.integration.certificates import Certificate
-from tests.integration.fleet import free_port
+from tests.integration.fleet import free_port, has_ipv6
 from tests.integration.servers import RedisServer, missing
+from tests.test_transport import Resolver
 
 
-def make_broker(server: Any, **options: Any) -> RedisBroker:
+def make_broker(server: Any, host: str = "127.0.0.1", **options: Any) -> RedisBroker:
     """A broker for a server."""
     from twisted.internet import reactor
 
-    return RedisBroker(reactor, "127.0.0.1", server.port, random=Random(), **options)
+    return RedisBroker(reactor, host, server.port, random=Random(), **options)
 
 
 def redis_brokers(test: TestCase) -> Callable[[], RedisBroker]:
@@ -59,6 +61,30 @@ class OnRedis(BrokerTestCase):
 
     def make_broker(self, **options: Any) -> RedisBroker:
         return make_broker(self.server, **options)
+
+
+class NameTests(OnRedis):
+    """Servers by names and addresses of every kind."""
+
+    async def test_underscores(self) -> None:
+        """A name as containers have it is for the resolver to know; an address that refuses is passed over."""
+        resolver = Resolver("::1", "127.0.0.1")
+        self.addCleanup(self.reactor.installNameResolver, self.reactor.installNameResolver(resolver))
+        self.server.start()
+        (_, listener), controller = self.agent(host="stack_redis"), self.start(self.make_broker(host="stack_redis"))
+        await listener.connects()
+        await self.announce(controller, b"{}")
+        await listener.hears(b"{}")
+        self.assertEqual(set(resolver.asked), {"stack_redis"})
+
+    @unittest.skipUnless(has_ipv6(), "this machine has no IPv6 loopback")
+    async def test_ipv6(self) -> None:
+        self.server.host = "::1"
+        self.server.start()
+        (_, listener), controller = self.agent(host="::1"), self.start(self.make_broker(host="::1"))
+        await listener.connects()
+        await self.announce(controller, b"{}")
+        await listener.hears(b"{}")
 
 
 class RedisFaultTests(OnRedis, faults.FaultTests):

@@ -67,6 +67,14 @@ def free_port() -> int:
     raise AssertionError("no port is left")
 
 
+def has_ipv6() -> bool:
+    """Whether this machine has an IPv6 address of loopback."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
+        probe.bind(("::1", 0))
+        return True
+    return False
+
+
 def request(
     method: str,
     url: str,

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from attrs import define, field
 
+from confd.addresses import join
 from tests.integration.certificates import Certificate
 from tests.integration.fleet import PATIENCE, eventually, free_port
 
@@ -31,6 +32,7 @@ class Server:
     @ivar folder: where it may write; made if need be.
     @ivar options: more of its command line.
     @ivar tls: what it shows; C{None} for connections in clear.
+    @ivar host: the address that it listens on.
     """
 
     folder: Path
@@ -38,6 +40,7 @@ class Server:
     tls: Certificate | None = None
     port: int = field(factory=free_port)
     _child: subprocess.Popen[bytes] | None = None
+    host: str = field(default="127.0.0.1", kw_only=True)
 
     def command(self) -> list[str]:
         """Its command line."""
@@ -98,7 +101,7 @@ class Server:
     def _up(self) -> bool:
         if self._child is None or self._child.poll() is not None:
             raise AssertionError(f"the server ended:\n{(self.folder / 'server.log').read_text()[-2000:]}")
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+        with socket.create_connection((self.host, self.port), timeout=5) as connection:
             return self.tls is not None or self.greets(connection)
 
 
@@ -112,7 +115,7 @@ class RedisServer(Server):
             ports = ["--port", "0", "--tls-port", str(self.port), "--tls-auth-clients", "no"]
             ports += ["--tls-cert-file", str(self.tls.certificate), "--tls-key-file", str(self.tls.key)]
             ports += ["--tls-ca-cert-file", str(self.tls.authority)]
-        return ["redis-server", *ports, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        return ["redis-server", *ports, "--bind", self.host, "--save", "", "--appendonly", "no"]
 
     def greets(self, connection: socket.socket) -> bool:
         """Whether it answers, be it that it wants a password."""
@@ -121,7 +124,7 @@ class RedisServer(Server):
 
     def call(self, *commands: str) -> list[str]:
         """Send inline commands on one connection; return a line of each reply."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as connection:
+        with socket.create_connection((self.host, self.port), timeout=PATIENCE) as connection:
             replies = connection.makefile("rb")
             found = []
             for command in commands:
@@ -138,7 +141,7 @@ class NatsServer(Server):
         tls = []
         if self.tls is not None:
             tls = ["--tls", "--tlscert", str(self.tls.certificate), "--tlskey", str(self.tls.key)]
-        return ["nats-server", "-a", "127.0.0.1", "-p", str(self.port), *tls]
+        return ["nats-server", "-a", self.host, "-p", str(self.port), *tls]
 
     def greets(self, connection: socket.socket) -> bool:
         """Whether it introduces itself."""
@@ -147,4 +150,4 @@ class NatsServer(Server):
     @property
     def url(self) -> str:
         """Its address."""
-        return f"nats://127.0.0.1:{self.port}"
+        return f"nats://{join(self.host, self.port)}"
