@@ -17,7 +17,7 @@ from confd.agent.cache import Cache
 from confd.agent.disk import CacheFiles
 from confd.agent.enrolment import Enrolment
 from confd.agent.figures import figures
-from confd.agent.forwarder import RETRY_MAX, Forwarder
+from confd.agent.forwarder import RETRY_MAX, Applied, Forwarder
 from confd.agent.funnel import Funnel
 from confd.agent.inbox import Inbox
 from confd.agent.reconciler import Reconciler
@@ -89,7 +89,8 @@ def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -
     agent = Agent(Parts(cache, funnel, forwarder, enrolment, reporter, reconciler, inbox, strategy))
     if settings.agent_listen is None:
         return [*renewed, agent]
-    readiness = Readiness({"worker": forwarder, "controller": reconciler, "cache": cache}, {"path": strategy.path})
+    checks = {"worker": forwarder, "controller": reconciler, "configuration": Applied(forwarder), "cache": cache}
+    readiness = Readiness(checks, {"path": strategy.path})
     metrics = figures(strategy, inbox, reconciler, forwarder, reporter)
     return [*renewed, agent, *_ops(reactor, settings.agent_listen, readiness, metrics)]
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
+from attrs import frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -110,9 +111,7 @@ class Forwarder(Service):
 
     def trouble(self) -> str | None:
         """See L{IHealth}."""
-        if self._reach.reason or self._refusal.reason:
-            return self._reach.reason or self._refusal.reason
-        return "No configuration has been applied yet." if self.applied is None else None
+        return self._reach.reason or self._refusal.reason
 
     def startService(self) -> None:
         """Begin to look after the worker."""
@@ -228,3 +227,15 @@ def _what(refusal: ConfdError) -> str:
     if isinstance(refusal, Unprocessable):
         return "refuses configuration"
     return "holds another document as" if refusal.code == "other_content" else "holds a newer configuration than"
+
+
+@implementer(IHealth)
+@frozen(eq=False)
+class Applied:
+    """Whether the worker has ever taken a configuration."""
+
+    _forwarder: Forwarder
+
+    def trouble(self) -> str | None:
+        """See L{IHealth}."""
+        return "No configuration has been applied yet." if self._forwarder.applied is None else None

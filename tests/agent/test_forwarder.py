@@ -11,7 +11,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from confd.agent.forwarder import DRIFT_INTERVAL, RETRY_MAX, Forwarder
+from confd.agent.forwarder import DRIFT_INTERVAL, RETRY_MAX, Applied, Forwarder
 from confd.interfaces import IHealth, IWorkerClient
 from confd.model import Configuration
 from confd.report import Report, ReportState, Spent
@@ -60,12 +60,14 @@ class ForwarderTests(SynchronousTestCase):
     def test_nothing_is_asked_before_there_is_a_configuration(self) -> None:
         self.wait(10)
         self.assertEqual((self.worker.deliveries, self.worker.checks), ([], 0))
-        self.assertEqual(self.forwarder.trouble(), "No configuration has been applied yet.")
+        self.assertEqual(Applied(self.forwarder).trouble(), "No configuration has been applied yet.")
+        self.assertIsNone(self.forwarder.trouble())
 
     def test_delivers_at_once_and_keeps_what_was_applied(self) -> None:
         self.forwarder.deliver(configuration(1))
         self.assertEqual((self.versions(), self.kept), ([1], [configuration(1)]))
         self.assertEqual(self.forwarder.applied, configuration(1))
+        self.assertIsNone(Applied(self.forwarder).trouble())
         self.assertTrue(self.forwarder.verified)
         self.assertIsNone(self.forwarder.trouble())
 

@@ -82,6 +82,7 @@ class OpsTests(SynchronousTestCase):
         reply = self.get("/ready")
         self.assertEqual((reply.status, reply.code), (503, "not_ready"))
         self.assertEqual(reply.json["error"], "No configuration has been applied yet.")
+        self.assertEqual([each["part"] for each in reply.json["details"]], ["configuration"])
 
     def test_metrics(self) -> None:
         """Which way changes come, and what was only a hint; a version that is not known yet is left out."""
@@ -95,7 +96,7 @@ class OpsTests(SynchronousTestCase):
         text = self.get("/metrics").body
         self.assertEqual(lint(text), [])
         found = samples(text)
-        self.assertEqual(found["confd_ready", (("part", "worker"),)], 0)
+        self.assertEqual(found["confd_ready", (("part", "configuration"),)], 0)
         for name, results in (
             ("confd_polls_total", {"failed", "unchanged", "changed", "objected"}),
             ("confd_deliveries_total", {"applied", "refused", "failed"}),
