@@ -54,6 +54,19 @@ def names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def some_of(*known: str) -> Callable[[str], tuple[str, ...]]:
+    """A comma list of any of C{known}, which are upper case."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        found = tuple(name.upper() for name in names(text))
+        for name in found:
+            if name not in known:
+                raise ValueError(f"{name!r} is not one of {', '.join(known)}")
+        return found
+
+    return parse
+
+
 def namespaces(text: str) -> tuple[str, ...]:
     """A comma list of namespaces, or C{*} for all."""
     return tuple(dict.fromkeys(each if each == "*" else namespace(each) for each in names(text)))

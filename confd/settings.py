@@ -21,6 +21,7 @@ from confd.parsers import (
     nats_urls,
     networks,
     poll_interval,
+    some_of,
     subject,
     url,
     urls,
@@ -40,15 +41,6 @@ BROKERS = ("REDIS", "NATS")
 _GO_NAMES = {word + "_USER": word + "_USERNAME" for word in ("ADMIN", "AGENT")} | {"DB_PATH": "DB_PATH"}
 _GO_NAMES |= {word + "_PASS": word + "_PASSWORD" for word in ("ADMIN", "AGENT")}
 _GO_NAME = "is a name of the Go system, which confd does not read; set {} instead"
-
-
-def _strategies(text: str) -> tuple[str, ...]:
-    """The brokers that a controller publishes to; polling and the stream are served whatever this says."""
-    found = tuple(name.strip().upper() for name in text.split(",") if name.strip())
-    for name in found:
-        if name not in ("POLLER", "STREAM", *BROKERS):
-            raise ValueError(f"{name!r} is not one of POLLER, STREAM, {', '.join(BROKERS)}")
-    return found
 
 
 @frozen
@@ -165,6 +157,7 @@ class ControllerSettings(BrokerSettings):
         "1000",
         whole(0, 10**6),
     )
+    max_agents: int = setting("MAX_AGENTS", "Agents that may register; 0 sets no limit.", "100000", whole(0, 10**7))
     client_ca_file: str | None = setting(
         "CLIENT_CA_FILE", "PEM certificates; LISTEN=ssl:... then takes only clients that one of them signed for.", None
     )
@@ -194,7 +187,10 @@ class ControllerSettings(BrokerSettings):
         "HISTORY_KEEP", "Versions of a namespace that are kept, the newest; 0 keeps all.", "0", whole(0, 10**9)
     )
     distribution_strategy: tuple[str, ...] = setting(
-        "DISTRIBUTION_STRATEGY", "Brokers to publish to, a comma list; polling is always served.", "POLLER", _strategies
+        "DISTRIBUTION_STRATEGY",
+        "Brokers to publish to, a comma list; polling is always served.",
+        "POLLER",
+        some_of("POLLER", "STREAM", *BROKERS),
     )
 
     @property

@@ -21,12 +21,14 @@ from confd.model import (
     NotFound,
     Registration,
     Tag,
+    TooMany,
     Unavailable,
     valid_agent_id,
 )
 from confd.report import AgentRecord, Outcome, ReportState
 from confd.web.endpoint import Answer, Call, NamespaceQuery, endpoint
 from confd.web.guard import Role
+from confd.web.throttle import source_of
 from confd.web.told import LINK, Done, Told
 from confd.wire import rfc3339
 
@@ -99,7 +101,9 @@ class AgentsApi:
         "Join as an agent.",
         body=Joining,
         optional_body=True,
-        told=Told(errors=(NotFound, Unavailable), example={"hostname": "web-17", "metadata": "region=eu"}, tag=AGENTS),
+        told=Told(
+            errors=(NotFound, TooMany, Unavailable), example={"hostname": "web-17", "metadata": "region=eu"}, tag=AGENTS
+        ),
     )
     async def register(self, call: Call) -> Joined:
         """
@@ -115,7 +119,9 @@ class AgentsApi:
         agent_id = admission.sender(call.identity, wanted.agent_id) or str(uuid.uuid4())
         token, digest = ("", b"") if call.identity.agent_id else admission.issue(agent_id)
         record = await self._registry.register(
-            Registration(wanted.hostname, wanted.metadata, agent_id, wanted.strategy, wanted.namespace), digest
+            Registration(wanted.hostname, wanted.metadata, agent_id, wanted.strategy, wanted.namespace),
+            digest,
+            source_of(call.request.getClientAddress()),
         )
         joined: Joined = {
             "agent_id": record.id,

@@ -68,7 +68,7 @@ def compose(reactor: Any, settings: ControllerSettings, environ: Mapping[str, st
     snapshot = Snapshot(lambda: store.keys)
     couriers, brokers = _couriers(reactor, settings, snapshot)
     outbox, hub = Outbox(reactor, couriers), Hub(reactor, snapshot)
-    registry = Registry(store, reactor, utc_now, snapshot.poll_interval)
+    registry = Registry(store, reactor, utc_now, snapshot.poll_interval, settings.max_agents)
     registry.departures.add(hub.part)
     convergence = Convergence(store, registry, reactor)
     intake = Intake(store, registry, convergence, reactor, utc_now)

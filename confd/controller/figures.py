@@ -42,6 +42,7 @@ def figures(
     metrics = Metrics()
     shown = shown or snapshot.namespaces
     _of_storage(metrics, store, registry)
+    registry.newcomers.expose(metrics)
     _of_configurations(metrics, snapshot, shown)
     _of_agents(metrics, snapshot, registry, convergence, shown)
     metrics.counter("confd_reports", "Reports of agents that were taken.", lambda: intake.taken, "state")

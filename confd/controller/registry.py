@@ -9,19 +9,21 @@ from datetime import datetime
 
 from attrs import evolve
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from confd.audit import Attempt
 from confd.controller.admission import Admission
 from confd.controller.doubles import Doubles
+from confd.controller.newcomers import Newcomers
 from confd.controller.observers import Observers
 from confd.controller.presence import Presence
 from confd.interfaces import IAgentStore
 from confd.model import ConfdError, NotFound, Registration, Unavailable
 from confd.report import AgentRecord, Receipt
 from confd.timing import Periodic
+from confd.web.throttle import HERE
 
 #: Seconds between two writes of what agents did.
 WRITE_BEHIND = 1.0
@@ -48,6 +50,7 @@ class Registry(Service):
     @ivar departures: told the id of an agent that was forgotten.
     @ivar admission: who of them may come in.
     @ivar doubles: which of them are two.
+    @ivar newcomers: how many new ones may come in, and which expire.
     """
 
     log = Logger()
@@ -58,9 +61,11 @@ class Registry(Service):
         clock: IReactorTime,
         now: Callable[[], datetime],
         poll_interval: Callable[[str], float],
+        most: int = 0,
     ) -> None:
         """
         @param poll_interval: seconds between two polls in a namespace.
+        @param most: agents at a time; 0 sets no limit.
         """
         self._store, self._clock, self._now, self._poll_interval = store, clock, now, poll_interval
         self._records: dict[str, AgentRecord] = {}
@@ -69,7 +74,9 @@ class Registry(Service):
         self._unwritten: set[str] = set()
         self._writer = Periodic(clock, lambda: Deferred.fromCoroutine(self._round()), lambda: WRITE_BEHIND)
         self.changes, self.departures, self.admission = Observers(), Observers(), Admission()
-        self.doubles = Doubles(clock)
+        self.doubles, self.newcomers = Doubles(clock), Newcomers(clock, most)
+        #: New agents that are on their way to the disk.
+        self._joining = 0
 
     async def load(self) -> None:
         """Begin with what the store has."""
@@ -80,6 +87,7 @@ class Registry(Service):
         for record in records:
             self._presences[record.namespace].heard(record.id, self._clock.seconds())
         self.admission.load(records, blocked)
+        self.newcomers.load(each.id for each in records if each.last_poll is None and each.report is None)
 
     def startService(self) -> None:
         """Begin to write behind."""
@@ -97,16 +105,28 @@ class Registry(Service):
         if self._unwritten:
             self.log.error("the last polls of {count} agents were not written down", count=len(self._unwritten))
 
-    async def register(self, registration: Registration, token: bytes = b"") -> AgentRecord:
+    async def register(self, registration: Registration, token: bytes = b"", source: str = HERE) -> AgentRecord:
         """
         Take an agent in; with the id that it was given before it keeps its row, unless it comes to another namespace:
         what it reported there is forgotten.
 
         @param registration: with the id that it goes by from now on.
         @param token: the digest of its new token; empty leaves it the one that it has.
+        @param source: where it is.
         @return: what is on disk by then.
         @raise Forbidden: C{agent_blocked}.
+        @raise TooMany: C{too_many_agents}, C{too_many_registrations}.
         """
+        new = registration.agent_id not in self._records
+        if new:
+            self.newcomers.admit(source, len(self._records) + self._joining)
+        self._joining += new
+        try:
+            return await self._register(registration, token)
+        finally:
+            self._joining -= new
+
+    async def _register(self, registration: Registration, token: bytes) -> AgentRecord:
         agent_id = registration.agent_id
         known = self._records.get(agent_id)
         if known is not None and known.namespace != registration.namespace:
@@ -137,6 +157,7 @@ class Registry(Service):
         if record is None:
             return False
         self._records[agent_id] = record.polled(self._now())
+        self.newcomers.proven(agent_id)
         self._unwritten.add(agent_id)
         if self._presences[record.namespace].heard(agent_id, self._clock.seconds()):
             self.changes.tell(record.namespace, agent_id)
@@ -155,6 +176,7 @@ class Registry(Service):
         if before and session and before != session:
             self.doubles.turned(record.id, before, session)
         self._records[record.id] = evolve(record, report=receipt.report, reported_at=receipt.outcome.at)
+        self.newcomers.proven(record.id)
         self._presences[record.namespace].heard(record.id, self._clock.seconds())
         self.changes.tell(record.namespace, record.id)
         return True
@@ -172,6 +194,7 @@ class Registry(Service):
             self.admission.blocked.add(agent_id)
         record = self._records.pop(agent_id, None)
         self.doubles.forget(agent_id)
+        self.newcomers.proven(agent_id)
         if record is not None:
             self._ids.remove(agent_id)
             self.admission.record(record, None)
@@ -263,6 +286,8 @@ class Registry(Service):
             if not moved:
                 record = evolve(record, report=there.report, reported_at=there.reported_at)
         self._records[record.id] = record
+        if record.last_poll is None and record.report is None:
+            self.newcomers.registered(record.id)
         self.admission.record(there, record)
         if there is not None and moved:
             self._presences[there.namespace].left(record.id)
@@ -278,6 +303,15 @@ class Registry(Service):
             # The intervals are not loaded yet.
             pass
         await self._flush()
+        await self._expire()
+
+    async def _expire(self) -> None:
+        """Forget agents that never gave a sign of life, in one transaction."""
+        forgotten = [Deferred.fromCoroutine(self.forget(agent_id)) for agent_id in self.newcomers.expired()]
+        for each in forgotten:
+            # For the next round. The store tells of its own trouble.
+            each.addErrback(lambda failure: failure.trap(ConfdError))
+        await gatherResults(forgotten)
 
     async def _flush(self) -> None:
         taken, self._unwritten = self._unwritten & self._records.keys(), set()

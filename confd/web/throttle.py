@@ -25,7 +25,7 @@ LOOPBACK = ipaddress.IPv4Address("127.0.0.1")
 _MINUTE = 60.0
 
 
-class _Buckets:
+class Buckets:
     """So many at once for each of many, and one more for each part of a minute that passes (token buckets)."""
 
     def __init__(self, clock: IReactorTime, per_minute: int, most: int) -> None:
@@ -65,7 +65,7 @@ class Throttle:
         """
         @param per_minute: failures of one source; 0 sets no limit.
         """
-        self._failures = _Buckets(clock, per_minute, MOST_FAILING) if per_minute else None
+        self._failures = Buckets(clock, per_minute, MOST_FAILING) if per_minute else None
         self._known: dict[tuple[str, str], None] = {}
         self._refused = 0
 
@@ -120,7 +120,7 @@ class Allowance:
         @param per_minute: changes of one identity; 0 sets no limit.
         """
         self._per_minute = per_minute
-        self._changes = _Buckets(clock, per_minute, MOST_FAILING) if per_minute else None
+        self._changes = Buckets(clock, per_minute, MOST_FAILING) if per_minute else None
 
     def use(self, name: str) -> None:
         """

@@ -62,6 +62,7 @@ class House:
         brokers: Sequence[IBroker] = (),
         in_thread: Any = maybeDeferred,
         limits: Limits | None = None,
+        max_agents: int = 0,
     ) -> None:
         self.clock = Clock()
         self.store: Any = store or MemoryStore(a_draft(poll_interval=30))
@@ -71,7 +72,7 @@ class House:
         self.outbox = Outbox(self.clock, couriers)
         listeners = [self.hub.announce, self.outbox.announce]
         self.configs = Configs(self.store, self.snapshot, Schema.load(None), self.clock, self.now, listeners)
-        self.registry = Registry(self.store, self.clock, self.now, self.snapshot.poll_interval)
+        self.registry = Registry(self.store, self.clock, self.now, self.snapshot.poll_interval, max_agents)
         self.convergence = Convergence(self.store, self.registry, self.clock)
         self.configs.publications.add(self.convergence.published)
         self.configs.retirements.add(self.convergence.retired)
