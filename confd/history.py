@@ -7,7 +7,7 @@ from datetime import datetime
 from attrs import frozen
 
 from confd.audit import Attempt
-from confd.model import Conflict, Draft, PreconditionFailed, Revision, Tag
+from confd.model import DEFAULT_NAMESPACE, Conflict, Draft, PreconditionFailed, Revision, Tag
 
 
 @frozen
@@ -43,6 +43,21 @@ class Version:
 
 
 @frozen
+class OtherHistory:
+    """
+    The history of another system, to go on with.
+
+    @ivar version: the number of its newest version.
+    @ivar past: older versions by their numbers, ascending.
+    @ivar force: go on with it although something was published here.
+    """
+
+    version: int
+    past: tuple[tuple[int, Draft], ...] = ()
+    force: bool = False
+
+
+@frozen
 class Renaming:
     """
     What an operator asks for after a disaster: a new epoch, in this cluster or in the name of another one.
@@ -72,6 +87,31 @@ def check_expected(draft: Draft, in_force: Tag) -> None:
             "version_mismatch",
             f"The configuration in force is {in_force}, not the one expected; read it, then decide anew.",
         )
+
+
+def check_import(draft: Draft, other: OtherHistory, newest: int) -> list[tuple[int, Draft]]:
+    """
+    Return the versions that an import adds to a namespace, by their numbers, ascending and without gaps.
+
+    Versions between C{newest} and the first of these are not kept.
+
+    @param newest: the current version of the namespace.
+    @raise Conflict: C{already_published}.
+    """
+    if not other.force and (newest > 1 or draft.namespace != DEFAULT_NAMESPACE):
+        raise Conflict(
+            "already_published",
+            f"The namespace {draft.namespace!r} is at version {newest}: an import belongs before the first publish."
+            " Give force to put the imported document above it.",
+        )
+    if other.version <= newest:
+        return [(newest + 1, draft)]
+    added = [(other.version, draft)]
+    for number, past in reversed(other.past):
+        if number != added[-1][0] - 1 or number <= newest:
+            break
+        added.append((number, past))
+    return added[::-1]
 
 
 def check_renaming(renaming: Renaming, cluster_id: str, epoch: int) -> None:

@@ -6,10 +6,14 @@ import enum
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
 from confd.audit import Attempt
+
+if TYPE_CHECKING:
+    from confd.history import OtherHistory
 
 #: The namespace that always exists: the one document that the Go system knows.
 DEFAULT_NAMESPACE = "default"
@@ -183,6 +187,7 @@ class Draft:
     @ivar idempotency_key: a retry with this key gets the first answer.
     @ivar made_at: the wall clock at the door, UTC.
     @ivar attempt: is put on record in the transaction that publishes; C{None} where nobody asked.
+    @ivar continues: the history of another system that ends with this draft.
     """
 
     namespace: str
@@ -195,6 +200,7 @@ class Draft:
     idempotency_key: str | None = None
     rollback_of: int | None = None
     attempt: Attempt | None = None
+    continues: OtherHistory | None = None
 
 
 @frozen
@@ -226,12 +232,7 @@ class Membership:
 
 @frozen
 class WorkerState:
-    """
-    What a worker says of itself.
-
-    @ivar version: the tag in force, C{None} if it has none or cannot say (the Go worker).
-    @ivar boot_id: made anew at each start; empty for the Go worker.
-    """
+    """What a worker says of itself; C{version} and C{boot_id} are missing where it is the Go worker."""
 
     has_config: bool
     version: str | None = None

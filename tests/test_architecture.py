@@ -43,7 +43,7 @@ OWNERS = {
     "nats": "brokers.natsclient brokers.natsio",
     "txredisapi": "brokers.resp",
     "asyncio": "brokers.natsclient brokers.natsio options",
-    "sqlite3": "controller.store.*",
+    "sqlite3": "controller.store.* ctl.go_database",
     "twisted.enterprise": "controller.store.*",
     "jsonschema_rs": "controller.schema",
     "rfc8785": "jsontext",

@@ -24,6 +24,7 @@ from confd.controller.events import Events
 from confd.controller.events_api import EventsApi
 from confd.controller.figures import figures
 from confd.controller.history_api import HistoryApi
+from confd.controller.imports_api import ImportsApi
 from confd.controller.intake import Intake
 from confd.controller.namespaces_api import NamespacesApi
 from confd.controller.outbox import RETRY_MAX, Courier, Outbox
@@ -86,6 +87,7 @@ def compose(reactor: Any, settings: ControllerSettings, environ: Mapping[str, st
         HistoryApi(store, snapshot, documents),
         NamespacesApi(configs, snapshot, registry, documents),
         ClusterApi(configs, store, snapshot, registry),
+        ImportsApi(configs, snapshot, outbox.published, documents),
         AgentsApi(registry, snapshot, convergence),
         ReportsApi(intake, registry, snapshot),
         ConvergenceApi(convergence, snapshot),

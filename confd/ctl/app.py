@@ -10,6 +10,7 @@ from confd.ctl import admin, agents, configs
 from confd.ctl.command import Command, Group
 from confd.ctl.doctor import doctor
 from confd.ctl.failure import Exit
+from confd.ctl.importing import import_
 from confd.ctl.session import common
 
 NAME = "confdctl"
@@ -74,6 +75,6 @@ def completion(shell: str) -> None:
 for _command in (
     configs.get, configs.set_, configs.history, configs.diff, configs.rollback,
     agents.status, agents.agents, agents.watch,
-    admin.namespaces, admin.audit, admin.epoch, admin.cluster, doctor, completion,
+    admin.namespaces, admin.audit, admin.epoch, admin.cluster, import_, doctor, completion,
 ):  # fmt: skip
     cli.add_command(_command)

@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from confd import wire
 from confd.audit import BEGINNING, Attempt, Ending, Entry
-from confd.history import Renaming, Version, check_expected, check_renaming
+from confd.history import Renaming, Version, check_expected, check_import, check_renaming
 from confd.interfaces import IAgentStore, IAuditStore, IConfigStore, IHealth, IReportStore
 from confd.model import (
     DEFAULT_NAMESPACE,
@@ -184,7 +184,15 @@ class MemoryStore:
             return answered
         newest = self._revisions[draft.namespace][-1].configuration
         check_expected(draft, newest.tag)
-        revision = self._append(draft, draft.poll_interval or newest.poll_interval)
+        added = [(newest.version + 1, draft)]
+        if draft.continues is not None:
+            added = check_import(draft, draft.continues, newest.version)
+        for _ in range(newest.version + 1, added[0][0]):
+            # Nobody can ask for these.
+            self._append(draft, newest.poll_interval)
+            self._pruned[draft.namespace] = added[0][0] - 1
+        for _, each in added:
+            revision = self._append(each, draft.poll_interval or newest.poll_interval)
         self._prune(draft.namespace)
         return revision
 

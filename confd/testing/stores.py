@@ -13,7 +13,7 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from confd import jsontext
-from confd.history import Version
+from confd.history import OtherHistory, Version
 from confd.interfaces import IAgentStore, IConfigStore, IHealth
 from confd.model import (
     DEFAULT_NAMESPACE,
@@ -255,6 +255,26 @@ def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
             await self.assert_refused(retry, Gone, "version_pruned")
             await store.rename(a_renaming(2))
             self.assertEqual(await self.versions(store), [7, 6, 5])
+
+        async def test_import(self) -> None:
+            past = tuple((number, a_draft(number)) for number in (2, 3))
+            revision = await self.store.publish(a_draft(4, poll_interval=9, continues=OtherHistory(4, past)))
+            self.assertEqual((revision.configuration.version, revision.configuration.poll_interval), (4, 9))
+            self.assertEqual(await self.versions(self.store), [4, 3, 2, 1])
+            self.assertEqual((await self.store.revision("default", 3)).configuration.document, a_draft(3).document)
+            self.assertEqual((await self.store.publish(a_draft(5))).configuration.version, 5)
+            again = a_draft(6, continues=OtherHistory(9))
+            await self.assert_refused(self.store.publish(again), Conflict, "already_published")
+            forced = await self.store.publish(evolve(again, continues=OtherHistory(3, force=True)))
+            self.assertEqual(forced.configuration.version, 6)
+
+        async def test_import_of_a_part(self) -> None:
+            past = ((2, a_draft(2)), (5, a_draft(5)), (6, a_draft(6)))
+            await self.store.publish(a_draft(7, continues=OtherHistory(7, past)))
+            self.assertEqual(await self.versions(self.store), [7, 6, 5])
+            for version in (1, 2, 4):
+                await self.assert_refused(self.store.revision(DEFAULT_NAMESPACE, version), Gone, "version_pruned")
+            self.assertEqual((await self.store.publish(a_draft(8))).configuration.version, 8)
 
     return IConfigStoreTests
 

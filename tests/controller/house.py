@@ -23,6 +23,7 @@ from confd.controller.events import Events
 from confd.controller.events_api import EventsApi
 from confd.controller.figures import figures
 from confd.controller.history_api import HistoryApi
+from confd.controller.imports_api import ImportsApi
 from confd.controller.intake import GATHER, Intake
 from confd.controller.namespaces_api import NamespacesApi
 from confd.controller.outbox import Courier, Outbox
@@ -99,6 +100,7 @@ class House:
             HistoryApi(self.store, self.snapshot, documents),
             NamespacesApi(self.configs, self.snapshot, self.registry, documents),
             ClusterApi(self.configs, self.store, self.snapshot, self.registry),
+            ImportsApi(self.configs, self.snapshot, self.outbox.published, documents),
             AgentsApi(self.registry, self.snapshot, self.convergence),
             ReportsApi(self.intake, self.registry, self.snapshot),
             ConvergenceApi(self.convergence, self.snapshot),

@@ -64,6 +64,9 @@ CLUSTER = "00000000-0000-4000-8000-000000000001"
 #: One that succeeds, by the action that its entry names.
 ASKS = {
     "POST /api/v1/config": Ask("POST", "/api/v1/config", "default", {"json": DOCUMENT}),
+    "POST /api/v1/config/import": Ask(
+        "POST", "/api/v1/config/import", "default", {"json": {"versions": [{"version": 7, "config": DOCUMENT}]}}
+    ),
     "POST /api/v1/config/rollback": Ask(
         "POST", "/api/v1/config/rollback", "default", {"json": {"version": 1}}, an_old_version
     ),

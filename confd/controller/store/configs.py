@@ -9,7 +9,7 @@ from typing import Any
 
 from confd import jsontext, wire
 from confd.controller.store import pruning
-from confd.history import Version, check_expected
+from confd.history import OtherHistory, Version, check_expected, check_import
 from confd.model import (
     DEFAULT_NAMESPACE,
     Configuration,
@@ -105,9 +105,22 @@ def publish(cursor: sqlite3.Cursor, draft: Draft, keep: int = 0) -> Revision:
     if answered is not None:
         return answered
     check_expected(draft, newest.tag)
-    made = _append(cursor, draft, newest.tag.version + 1, draft.poll_interval or newest.poll_interval)
+    interval = draft.poll_interval or newest.poll_interval
+    if draft.continues is None:
+        made = _append(cursor, draft, newest.tag.version + 1, interval)
+    else:
+        made = _import(cursor, draft, draft.continues, newest.tag.version, interval)
     pruning.prune(cursor, draft.namespace, keep)
     return made
+
+
+def _import(cursor: sqlite3.Cursor, draft: Draft, other: OtherHistory, newest: int, poll_interval: int) -> Revision:
+    """Go on with the history of another system; what is missing of it counts as pruned."""
+    added = check_import(draft, other, newest)
+    first, _ = added[0]
+    if first > newest + 1:
+        pruning.give_up(cursor, draft.namespace, first - 1)
+    return [_append(cursor, each, number, poll_interval) for number, each in added][-1]
 
 
 def create_namespace(cursor: sqlite3.Cursor, draft: Draft) -> Revision:

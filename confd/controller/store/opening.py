@@ -31,6 +31,9 @@ log = Logger()
 #: As C{schema/0001.sql} writes it.
 _APPLICATION_ID = 0x636E6664
 
+#: Tables of the Go system: one of these, beside one of agents.
+_GO_TABLES = {"active_config", "configurations", "configs"}
+
 #: Bytes up to which a database is searched for damage before it is used; a larger one is searched while it is.
 CHECKED_AT_START = 32 * 1024 * 1024
 
@@ -165,8 +168,13 @@ def _is_blank(connection: sqlite3.Connection) -> bool:
 
     @raise _Refused: if there are tables of another program.
     """
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    if tables and application_id != _APPLICATION_ID and "agents" in tables and tables & _GO_TABLES:
+        raise _Refused(
+            "is the database of the Go system, which is not changed; name another file, start, and run 'confdctl import"
+            " --from go-database FILE' with this one"
+        )
     if tables and application_id != _APPLICATION_ID:
         raise _Refused("is the database of another program; name another file")
     return not tables

@@ -17,12 +17,22 @@ def prune(cursor: sqlite3.Cursor, namespace: str, keep: int) -> None:
     """
     if keep:
         cursor.execute(f"{_GIVE_UP} WHERE name = ?", (keep, namespace))
-        cursor.execute(
-            """DELETE FROM revisions WHERE id IN (
-                SELECT id FROM revisions
-                WHERE namespace = ? AND version <= (SELECT pruned FROM namespaces WHERE name = ?) LIMIT ?)""",
-            (namespace, namespace, SLICE),
-        )
+        _delete(cursor, namespace)
+
+
+def give_up(cursor: sqlite3.Cursor, namespace: str, version: int) -> None:
+    """Give up all versions up to C{version}, whether or not they were ever here; see L{prune} for their rows."""
+    cursor.execute("UPDATE namespaces SET pruned = max(pruned, ?) WHERE name = ?", (version, namespace))
+    _delete(cursor, namespace)
+
+
+def _delete(cursor: sqlite3.Cursor, namespace: str) -> None:
+    cursor.execute(
+        """DELETE FROM revisions WHERE id IN (
+            SELECT id FROM revisions
+            WHERE namespace = ? AND version <= (SELECT pruned FROM namespaces WHERE name = ?) LIMIT ?)""",
+        (namespace, namespace, SLICE),
+    )
 
 
 def sweep(cursor: sqlite3.Cursor, keep: int) -> int:

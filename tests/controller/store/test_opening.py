@@ -13,8 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.store.migrate import shipped_ladder
 from confd.controller.store.opening import open_database
+from confd.ctl.go_database import read_go_database
 from confd.model import StartError
 from tests.controller.store.fixtures import FIRST, connect, damage, damage_agents, lock, make_database, new_path
+from tests.ctl.go_files import go_database
 from tests.odd_files import KINDS, unmake
 
 
@@ -200,6 +202,13 @@ class OpeningTests(SynchronousTestCase):
             connection.commit()
         self.assertIn("is the database of another program", self.refused())
         self.assertEqual(connect(self, self.path).execute("PRAGMA journal_mode").fetchone(), ("delete",))
+
+    def test_of_the_go_system(self) -> None:
+        go_database(self.path, 3)
+        refused = self.refused()
+        self.assertIn("is the database of the Go system", refused)
+        self.assertIn("confdctl import --from go-database FILE", refused)
+        self.assertEqual(read_go_database(self.path).current.version, 3)
 
     def test_of_a_newer_release(self) -> None:
         newer = [*shipped_ladder(), "CREATE TABLE future (x);"]

@@ -1,0 +1,76 @@
+"""A controller of the Go system is replaced by one of confd; its agents stay."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+from tests.ctl.go_files import go_database, url
+from tests.integration.fleet import AGENT, Fleet, clean_environment, request
+from tests.integration.test_confdctl import Case
+
+
+class GoAgent:
+    """
+    Polls as an agent of the Go system does: a bare number, no id, and any other number is a change.
+
+    @ivar forwarded: documents that its worker got.
+    """
+
+    def __init__(self, fleet: Fleet, version: int) -> None:
+        self._fleet, self.version = fleet, version
+        self.forwarded: list[Any] = []
+        self.interval = 30
+
+    def poll(self) -> None:
+        """One poll."""
+        held = {"If-None-Match": str(self.version)}
+        answer = request("GET", f"{self._fleet.url}/api/v1/config", auth=AGENT, headers=held)
+        if answer.status == 304:
+            return
+        body = answer.json()
+        self.interval = body["poll_interval_seconds"]
+        if body["version"] != self.version:
+            self.version = body["version"]
+            self.forwarded.append(body["data"])
+
+
+class ReplacementTests(Case):
+    """From its database to the next publish."""
+
+    def test_import(self) -> None:
+        """An agent keeps its document, learns the interval from the import, and takes the next publish."""
+        database = go_database(str(self.folder / "go.db"), 41)
+        self.fleet.controller().start()
+        agent = GoAgent(self.fleet, 41)
+        agent.poll()
+        self.assertEqual((agent.version, agent.forwarded), (41, []))
+        self.assertIn("the next publish is 42", self.good("import", "--from", "go-database", database, "-y"))
+        agent.poll()
+        self.assertEqual((agent.version, agent.forwarded, agent.interval), (41, [], 10))
+        self.assertEqual(self.value("get"), url(41))
+        self.assertEqual(len(self.value("history", "--limit", "100")), 41)
+        self.good("set", "url=https://example.com/new", "-y")
+        agent.poll()
+        self.assertEqual((agent.version, agent.forwarded), (42, [{"url": "https://example.com/new"}]))
+        again = self.type("import", "--from", "go-database", database, "-y")
+        self.assertIn("is at version 42", again.stderr)
+        self.assertEqual(again.returncode, 6)
+
+    def test_database_as_it_is(self) -> None:
+        """As C{DB_PATH} it is refused in one sentence that names the import, and left as it is."""
+        database = go_database(str(self.folder / "go.db"), 3)
+        before = (self.folder / "go.db").read_bytes()
+        done = subprocess.run(
+            [sys.executable, "-m", "twisted", "confd-controller", "--db-path", database],
+            env=clean_environment() | {"PORT": str(self.fleet.port)}, cwd=self.folder, capture_output=True, text=True,
+            timeout=30, check=False,
+        )  # fmt: skip
+        said = done.stdout + done.stderr
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("confdctl import --from go-database", said)
+        self.assertNotIn("Traceback", said)
+        self.assertEqual((self.folder / "go.db").read_bytes(), before)
+        self.assertFalse(os.path.exists(f"{database}-wal"))
