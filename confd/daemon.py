@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
-from typing import IO, Any, NoReturn, TypeVar
+from typing import IO, Any, NoReturn, Protocol, TypeVar, runtime_checkable
 
 from attrs import AttrsInstance
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger
-from twisted.python.logfile import LogFile
 from zope.interface import directlyProvides
 
-from confd.logs import observer
+from confd.logfile import LogFile
+from confd.logs import LogSettings, observer
 from confd.model import StartError
 from confd.options import RoleOptions, reread
+from confd.pidfile import PidFile
 from confd.renewal import Renewed
-from confd.settings import LogSettings
+from confd.signals import Signals, Terminal
 from confd.systemd import Notifier
 from confd.timing import use_monotonic_clock
 
@@ -83,13 +84,22 @@ def make_daemon(
     from twisted.internet import reactor
 
     use_monotonic_clock(reactor)
-    daemon = Daemon(name, reactor, options.settings, options.parent or {}, options.spell)
+    twistd: Mapping[str, Any] = options.parent or {}
+    daemon = Daemon(name, reactor, options.settings, twistd, options.pid_file, options.remarks, options.spell)
+    terminal = Terminal(bool(twistd.get("nodaemon") or twistd.get("debug")))
+    signals = Signals(
+        reactor,
+        {
+            signal.SIGHUP: lambda: reactor.stop() if terminal.hung_up() else daemon.reload(),
+            signal.SIGUSR1: daemon.reopen_log,
+        },
+    )
     try:
         children = compose(reactor, options.settings)
     except StartError as error:
         raise SystemExit(options.spell(str(error))) from None
     # The notifier is the last to start: by then all ports are open.
-    for child in (*children, Notifier(reactor, os.environ)):
+    for child in (signals, *children, Notifier(reactor, os.environ)):
         child.setServiceParent(daemon)
     settle(collections)
     return daemon
@@ -107,6 +117,14 @@ def settle(collections: Sequence[int]) -> None:
         gc.set_threshold(*collections)
 
 
+@runtime_checkable
+class IReloadable(Protocol):
+    """A part that reads files which may change."""
+
+    def reload(self) -> None:
+        """Read the files again; keep what was read before where they are of no use."""
+
+
 class Daemon(MultiService):
     """The root of a daemon: once twistd adopts it, it logs, fails and ends as the contract says."""
 
@@ -118,16 +136,21 @@ class Daemon(MultiService):
         reactor: Any,
         settings: LogSettings,
         twistd: Mapping[str, Any],
+        pid_file: PidFile | None = None,
+        remarks: Sequence[str] = (),
         spell: Callable[[str], str] = str,
     ) -> None:
         """
-        @param twistd: twistd's own options: C{--logfile}, C{--nodaemon}, C{--pidfile}; C{--logger} and C{--syslog} win.
+        @param twistd: twistd's own options: C{--logfile}, C{--nodaemon}; C{--logger} and C{--syslog} win.
+        @param pid_file: claimed when the daemon starts, and removed when it has stopped.
+        @param remarks: logged as warnings at the start.
         @param spell: see L{confd.options.spelling}.
         """
         super().__init__()
         self.setName(name)
-        self._reactor, self._settings, self._twistd = reactor, settings, twistd
-        self._spell = spell
+        self._reactor, self._settings, self._twistd, self._pid_file = reactor, settings, twistd, pid_file
+        self._remarks, self._spell = remarks, spell
+        self._log_file: LogFile | None = None
         self._stderr: IO[str] | None = sys.__stderr__
 
     def setServiceParent(self, parent: Any) -> None:
@@ -147,7 +170,10 @@ class Daemon(MultiService):
         super().setServiceParent(parent)
 
     def privilegedStartService(self) -> None:
-        """Bind the ports."""
+        """Claim the pid file and bind the ports."""
+        if self._pid_file is not None:
+            self._or_exit(partial(self._pid_file.claim, str(self.name)))
+            self._reactor.addSystemEventTrigger("after", "shutdown", self._pid_file.release)
         self._or_exit(super().privilegedStartService)
 
     def startService(self) -> None:
@@ -157,7 +183,22 @@ class Daemon(MultiService):
         self._reactor.addSystemEventTrigger("after", "shutdown", setattr, self._reactor, "_exitSignal", None)
         if self._daemonises and self._stderr is not None:
             self._stderr.close()
+        for remark in self._remarks:
+            self.log.warn("{remark}", remark=remark)
         self.log.info("{name} is up", name=self.name)
+
+    def reload(self) -> None:
+        """Load secrets and certificates again, and reopen the log; what is in flight goes on."""
+        self.reopen_log()
+        self.log.info("{name} reloads its secrets and certificates", name=self.name)
+        for child in self:
+            if isinstance(child, IReloadable):
+                child.reload()
+
+    def reopen_log(self) -> None:
+        """Open the file of the log by its name again."""
+        if self._log_file is not None:
+            self._log_file.reopen()
 
     def stopService(self) -> Deferred[None]:
         """
@@ -183,7 +224,9 @@ class Daemon(MultiService):
     def _observer(self) -> Any:
         path = self._twistd.get("logfile") or ("twistd.log" if self._daemonises else "-")
         # Standard output as it is now: twistd will redirect it into the log.
-        file = sys.stdout if path == "-" else _log_file(path)
+        file: Any = sys.stdout
+        if path != "-":
+            file = self._log_file = _log_file(path, self._settings)
         terminal = file is sys.stdout and file.isatty()
         form = self._settings.log_format or ("text" if terminal else "json")
         return observer(file, self._settings.log_level, form)
@@ -203,18 +246,17 @@ class Daemon(MultiService):
     def _exit(self, words: str) -> NoReturn:
         """End the process, and the one that waits for it to daemonise, with what a person needs to know."""
         print(words, file=self._stderr, flush=True)
-        pid_file, status = self._twistd.get("pidfile"), self._twistd.get("statusPipe")
-        if pid_file:
-            with suppress(OSError):
-                os.remove(pid_file)
+        if self._pid_file is not None:
+            self._pid_file.release()
+        status = self._twistd.get("statusPipe")
         if status is not None:
             os.write(status, b"1")
         raise SystemExit(1)
 
 
-def _log_file(path: str) -> Any:
+def _log_file(path: str, settings: LogSettings) -> LogFile:
     try:
-        return LogFile.fromFullPath(path)
+        return LogFile(os.path.abspath(path), settings.log_max_bytes, settings.log_keep)
     except OSError as error:
         raise SystemExit(f"--logfile: {path} cannot be written: {error.strerror}.") from None
 

@@ -53,7 +53,7 @@ def compose(reactor: Any, settings: DevSettings) -> list[IService]:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise StartError(f"DATA_DIR: {folder} cannot be made: {error.strerror}.") from None
+        raise StartError(f"DATA_DIR: {folder} cannot be created: {error.strerror}; name another folder.") from None
     controller = {
         "PORT": str(settings.port),
         "DB_PATH": str(folder / "controller.db"),

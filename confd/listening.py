@@ -85,6 +85,11 @@ class Listener(StreamServerEndpointService):
         if self._certificate is not None:
             self._certificate.startService()
 
+    def reload(self) -> None:
+        """Load the certificate again."""
+        if self._certificate is not None:
+            self._certificate.reload()
+
     async def _stop(self) -> None:
         if self._certificate is not None:
             await maybeDeferred(self._certificate.stopService)

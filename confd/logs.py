@@ -11,6 +11,7 @@ import math
 from datetime import UTC, datetime
 from typing import IO, Any
 
+from attrs import frozen
 from twisted.logger import (
     FileLogObserver,
     FilteringLogObserver,
@@ -20,6 +21,29 @@ from twisted.logger import (
     formatEvent,
 )
 from twisted.python.reflect import safe_str
+
+from confd.options import setting
+from confd.parsers import choice, whole, zero_or
+
+
+@frozen
+class LogSettings:
+    """What every role is told about its log."""
+
+    log_level: str = setting(
+        "LOG_LEVEL", "How much to log: debug, info, warn or error.", "info", choice("debug", "info", "warn", "error")
+    )
+    log_format: str | None = setting(
+        "LOG_FORMAT", "text or json; unset is text on a terminal, else json.", None, choice("text", "json")
+    )
+    log_max_bytes: int = setting(
+        "LOG_MAX_BYTES",
+        "Size of the --logfile at which it is rotated; 0 leaves rotation to another program, such as logrotate.",
+        "10485760",
+        zero_or(4096, 2**40),
+    )
+    log_keep: int = setting("LOG_KEEP", "Rotated files that stay beside the --logfile.", "5", whole(0, 1000))
+
 
 #: Of Twisted's own chatter, what is below these levels is left out.
 _QUIET = {

@@ -20,7 +20,8 @@ from twisted.internet import asyncioreactor
 from twisted.python import usage
 
 from confd.model import StartError
-from confd.parsers import secret_from
+from confd.parsers import secret_from, secret_remarks
+from confd.pidfile import PidFile
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 
@@ -266,6 +267,8 @@ class RoleOptions(usage.Options):
     @cvar siblings: see L{read}.
     @ivar effective: the environment with the options over it, for parts that read settings of their own.
     @ivar spell: see L{spelling}.
+    @ivar pid_file: the file for the process id, C{None} where C{--pidfile=} asks for none.
+    @ivar remarks: what the operator may want to mend, one sentence each.
     """
 
     role: ClassVar[type]
@@ -274,13 +277,18 @@ class RoleOptions(usage.Options):
     settings: Any
     effective: Mapping[str, str]
     spell: Callable[[str], str]
+    pid_file: PidFile | None = None
+    remarks: Sequence[str] = ()
 
     def __init_subclass__(cls) -> None:
         cls.optParameters = [line for declared in settings_of(cls.role) for line in _option_lines(declared)]
 
-    def __init__(self, environ: Mapping[str, str] = os.environ) -> None:
+    def __init__(self, environ: Mapping[str, str] = os.environ, words: Sequence[str] = sys.argv) -> None:
+        """
+        @param words: the command line.
+        """
         super().__init__()
-        self._environ = environ
+        self._environ, self._words = environ, words
 
     def parseArgs(self, *extra: str) -> None:
         """Refuse what is not an option."""
@@ -311,8 +319,31 @@ class RoleOptions(usage.Options):
             self.settings = read(self.role, given, self._environ, self.siblings)
         except StartError as error:
             raise SystemExit(str(error)) from None
+        files = [each.file_name for each in settings_of(self.role) if each.secret]
+        self.remarks = [
+            remark for name in files if (path := self.effective.get(name)) for remark in secret_remarks(path, name)
+        ]
+        if self.parent:
+            self._take_over(self.parent)
         if getattr(self.settings, "asyncio", False) and "twisted.internet.reactor" not in sys.modules:
             asyncioreactor.install()
+
+    def _take_over(self, twistd: Any) -> None:
+        """
+        Keep the pid file in place of twistd, which believes any number that it finds there.
+
+        By default each role has a file of its own. In the foreground that file is a convenience, and may be missing.
+        """
+        if not os.path.isdir(twistd["rundir"]):
+            raise SystemExit(f"--rundir: {twistd['rundir']} is not a folder; create it, or name another.")
+        path, twistd["pidfile"] = twistd["pidfile"], ""
+        # twistd takes options by their beginning, too.
+        named = any(each.startswith("--pi") for each in self._words)
+        if not named:
+            path = f"{twistd.subCommand}.pid"
+        if path:
+            foreground = bool(twistd["nodaemon"] or twistd["debug"])
+            self.pid_file = PidFile(os.path.abspath(path), optional=foreground and not named)
 
 
 def _option_lines(declared: Setting) -> list[list[str | None]]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import re
 import stat
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from confd import jsontext
 from confd.addresses import Network, is_loopback, parse_address, parse_base_url, parse_network
+from confd.files import read_file
 from confd.listen_address import parse_endpoint
 from confd.model import POLL_INTERVAL_MAX, POLL_INTERVAL_MIN, ConfdError, valid_namespace
 
@@ -26,6 +25,26 @@ def whole(low: int, high: int) -> Callable[[str], int]:
         if not (_WHOLE.fullmatch(text) and low <= int(text) <= high):
             raise ValueError(f"must be a whole number from {low} to {high}")
         return int(text)
+
+    return parse
+
+
+def zero_or(low: int, high: int) -> Callable[[str], int]:
+    """0, or a whole number from C{low} to C{high}."""
+
+    def parse(text: str) -> int:
+        return 0 if text == "0" else whole(low, high)(text)
+
+    return parse
+
+
+def at_most(characters: int) -> Callable[[str], str]:
+    """A text of at most so many characters, none of which is NUL."""
+
+    def parse(text: str) -> str:
+        if len(text) > characters:
+            raise ValueError(f"must be at most {characters} characters; it has {len(text)}")
+        return text
 
     return parse
 
@@ -179,9 +198,7 @@ def secret_from(path: str, name: str) -> str:
     @raise ValueError: if it cannot be had.
     """
     try:
-        with Path(path).open("rb") as file:
-            anybody_writes = os.fstat(file.fileno()).st_mode & stat.S_IWOTH
-            raw = file.read(_SECRET_LIMIT + 1)
+        raw, mode = read_file(path, _SECRET_LIMIT + 1)
         text = raw.decode("utf-8").rstrip("\r\n")
     except OSError as error:
         raise ValueError(f"{name} names {path!r}, which cannot be read: {error.strerror}") from None
@@ -189,13 +206,34 @@ def secret_from(path: str, name: str) -> str:
         raise ValueError(f"{name} names {path!r}, which is not UTF-8 text") from None
     if text.startswith("\ufeff"):
         raise ValueError(f"{name} names {path!r}, which begins with a byte order mark; save it as UTF-8 without one")
-    if anybody_writes:
+    if mode & stat.S_IWOTH:
         raise ValueError(f"{name} names {path!r}, which everybody on this machine may write to; chmod o-w it")
     if not text:
         raise ValueError(f"{name} names {path!r}, which is empty")
     if len(raw) > _SECRET_LIMIT:
         raise ValueError(f"{name} names {path!r}, which is longer than {_SECRET_LIMIT} bytes")
+    if not text.isprintable() and any(ord(each) < 32 or ord(each) == 127 for each in text):
+        raise ValueError(f"{name} names {path!r}, which holds a control character or more than one line")
     return text
+
+
+def secret_remarks(path: str, name: str) -> list[str]:
+    """
+    Return what looks wrong with a file that a secret came from, one sentence each, without the secret.
+
+    @param name: the setting that names the file.
+    """
+    try:
+        raw, mode = read_file(path, _SECRET_LIMIT + 1)
+        text = raw.decode("utf-8").rstrip("\r\n")
+    except (OSError, UnicodeDecodeError):
+        return []
+    found = []
+    if mode & stat.S_IROTH:
+        found.append(f"{name}: everybody on this machine may read {path}; chmod o-r it.")
+    if text != text.strip():
+        found.append(f"{name}: the secret in {path} begins or ends with a space, which is part of it.")
+    return found
 
 
 poll_interval = whole(POLL_INTERVAL_MIN, POLL_INTERVAL_MAX)

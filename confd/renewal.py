@@ -43,15 +43,21 @@ class Renewed(Service, Generic[T]):
         @raise ValueError: it cannot be made now.
         """
         self._in_thread, self._paths, self._load, self._tell = in_thread, paths, load, tell
-        self._seen = self._look()
+        self._seen: list[object] | None = self._look()
         self.value = load()
-        self._failed = self._seen
+        self._failed: list[object] | None = self._seen
         self._looking = Periodic(clock, self._renew, lambda: LOOK)
 
     @property
     def changes(self) -> bool:
         """Whether there is any file to look at."""
         return bool(self._paths)
+
+    def reload(self) -> None:
+        """Load the files again soon, whether they look changed or not."""
+        if self._paths:
+            self._seen = self._failed = None
+            self._looking.hurry()
 
     def startService(self) -> None:
         """Begin to look at the files."""

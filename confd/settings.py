@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 from attrs import frozen
 
 from confd.forward_proxy import HELP, ForwardProxies, parse_only_proxy
+from confd.logs import LogSettings as LogSettings
 from confd.options import setting
 from confd.parsers import (
     address,
-    choice,
+    at_most,
     document,
     endpoint,
     flag,
@@ -30,6 +31,7 @@ from confd.parsers import (
     word,
 )
 from confd.web.allowed_hosts import AllowedHosts, HostPattern, host_patterns
+from confd.wire import METADATA_MAX, STRATEGY_MAX
 
 #: The passwords that everybody knows: good for loopback only.
 DEFAULT_AGENT_PASSWORD, DEFAULT_ADMIN_PASSWORD = "secret123", "admin123"
@@ -43,16 +45,8 @@ _GO_NAMES |= {word + "_PASS": word + "_PASSWORD" for word in ("ADMIN", "AGENT")}
 _GO_NAME = "is a name of the Go system, which confd does not read; set {} instead"
 
 
-@frozen
-class LogSettings:
-    """What every role is told about its log."""
-
-    log_level: str = setting(
-        "LOG_LEVEL", "How much to log: debug, info, warn or error.", "info", choice("debug", "info", "warn", "error")
-    )
-    log_format: str | None = setting(
-        "LOG_FORMAT", "text or json; unset is text on a terminal, else json.", None, choice("text", "json")
-    )
+def _strategy(text: str) -> str:
+    return at_most(STRATEGY_MAX)(text).upper()
 
 
 @frozen
@@ -267,11 +261,13 @@ class AgentSettings(BrokerSettings):
     )
     cache_file: str = setting("CACHE_FILE", "Where the last good configuration is kept.", "./agent_config.cache")
     distribution_strategy: str = setting(
-        "DISTRIBUTION_STRATEGY", "How to learn of a change; the name of an installed strategy.", "POLLER", str.upper
+        "DISTRIBUTION_STRATEGY", "How to learn of a change; the name of an installed strategy.", "POLLER", _strategy
     )
     backoff_max: int = setting("BACKOFF_MAX", "Seconds between retries at most.", "30", whole(1, 300))
     namespace: str = setting("NAMESPACE", "Whose document this agent is for.", "default", namespace)
-    agent_metadata: str = setting("AGENT_METADATA", "Free text, such as region=us-west,tier=edge.", "")
+    agent_metadata: str = setting(
+        "AGENT_METADATA", "Free text, such as region=us-west,tier=edge.", "", at_most(METADATA_MAX)
+    )
     agent_listen: str | None = setting(
         "AGENT_LISTEN", "Endpoint for /health and /ready, e.g. tcp:8081:interface=127.0.0.1.", None, endpoint
     )

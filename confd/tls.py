@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 from attrs import define, field, frozen
@@ -24,11 +23,15 @@ from twisted.internet.interfaces import (
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
+from confd.files import read_file
 from confd.model import StartError
 from confd.renewal import Renewed
 
 #: What the C{ssl} endpoint may say besides its port.
 _ARGUMENTS = {"port", "privateKey", "certKey", "extraCertChain", "interface", "backlog"}
+
+#: Bytes of a file of keys or certificates at most: many times the bundle of a system.
+_LIMIT = 16 * 1048576
 
 _FIELD = re.compile(r"((?:\\.|[^:\\])*)(?::|\Z)")
 
@@ -64,7 +67,7 @@ class Pair:
 
 def _read(path: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        return read_file(path, _LIMIT)[0]
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
 

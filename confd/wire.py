@@ -40,6 +40,8 @@ MAX_ANSWER_BYTES = 8 * 1024 * 1024
 
 #: A version number as agents name it that hold a document of the Go system.
 _BARE = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
+#: Characters of what an agent says of itself, at most: limits of the API and of the settings alike.
+METADATA_MAX, HOSTNAME_MAX, STRATEGY_MAX = 1024, 255, 32
 
 #: Seconds over which an agent spreads a report at most, whatever a controller says.
 _LONGEST_WINDOW = 60.0

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: The rooms of each floor; a module may import what is in its own room, and whatever is on a floor below.
 FLOORS: tuple[dict[str, str], ...] = (
     {
-        "vocabulary": "addresses bounded model report audit history jsontext wire interfaces timing signing"
+        "vocabulary": "addresses bounded files model report audit history jsontext wire interfaces timing signing"
         " announcement sse metrics lag renewal transport regular_files"
     },
     {
@@ -30,8 +30,8 @@ FLOORS: tuple[dict[str, str], ...] = (
     },
     {"controller": "controller.*", "agent": "agent.*", "worker": "worker.*"},
     {
-        "roots": "listen_address parsers options settings logs systemd daemon listening brokerage dev ctl.* testing.*"
-        " *.tap *.assembly *.making"
+        "roots": "listen_address parsers options pidfile settings logs logfile signals systemd daemon listening"
+        " brokerage dev ctl.* testing.* *.tap *.assembly *.making"
     },
 )
 

@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import signal
 import sys
 from io import StringIO
 from pathlib import Path
@@ -18,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.daemon import RARELY, STOP_TIMEOUT, Daemon, follow, make_daemon
 from confd.model import StartError
 from confd.options import RoleOptions, read
+from confd.pidfile import PidFile
 from confd.renewal import LOOK
 from confd.settings import ControllerSettings, LogSettings
 from tests.reactors import InstantReactor
@@ -108,23 +110,22 @@ class StartTests(SynchronousTestCase):
         self.said = StringIO()
         self.patch(sys, "__stderr__", self.said)
 
-    def _fail(self, error, **twistd):
-        daemon = Daemon("test", Clock(), settings(), twistd)
+    def _fail(self, error, pid_file=None, **twistd):
+        daemon = Daemon("test", Clock(), settings(), twistd, pid_file)
         Part("part", [], starting=error).setServiceParent(daemon)
         return self.assertRaises(SystemExit, daemon.startService)
 
     def test_mistakes(self):
         """A line for each, a status, and no pid file."""
-        pid_file = self.mktemp()
-        with open(pid_file, "w") as file:
-            file.write("1")
-        error = self._fail(StartError("A: is wrong.", "B: too."), pidfile=pid_file)
+        pid_file = PidFile(os.path.abspath(self.mktemp()))
+        pid_file.claim("test")
+        error = self._fail(StartError("A: is wrong.", "B: too."), pid_file)
         self.assertEqual((error.code, self.said.getvalue()), (1, "A: is wrong.\nB: too.\n"))
-        self.assertFalse(os.path.exists(pid_file))
+        self.assertFalse(os.path.exists(pid_file.path))
 
     def test_defect(self):
         """What nobody thought of is one line too; the traceback is for the log."""
-        self._fail(ZeroDivisionError("by zero"), pidfile="")
+        self._fail(ZeroDivisionError("by zero"))
         self.assertEqual(
             self.said.getvalue(), "test: cannot start, and the log says more: ZeroDivisionError('by zero')\n"
         )
@@ -143,6 +144,8 @@ class StartTests(SynchronousTestCase):
 
         # The clock of the tests' own reactor, which a daemon would make monotonic.
         self.patch(reactor, "seconds", reactor.seconds)
+        for number in (signal.SIGHUP, signal.SIGUSR1):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
 
         class Options(RoleOptions):
             role = LogSettings
@@ -214,6 +217,28 @@ class LogTests(SynchronousTestCase):
         """A file that cannot be written is named."""
         error = self.assertRaises(SystemExit, self.observer_of, settings(), logfile="/nowhere/x")
         self.assertEqual(str(error), "--logfile: /nowhere/x cannot be written: No such file or directory.")
+
+
+class ReloadTests(SynchronousTestCase):
+    """L{Daemon.reload}."""
+
+    def test_parts(self) -> None:
+        """Every part that can reload does; the others are left alone."""
+        told: list[str] = []
+        daemon = Daemon("test", Clock(), settings(), {})
+        Part("other", told).setServiceParent(daemon)
+        part = Part("part", told)
+        part.reload = lambda: told.append("reloads")
+        part.setServiceParent(daemon)
+        daemon.reload()
+        self.assertEqual(told, ["reloads"])
+
+    def test_remarks(self) -> None:
+        """What an operator may want to mend is said when the daemon starts."""
+        daemon = Daemon("test", MemoryReactorClock(), settings(), {}, remarks=["A_FILE: is readable."])
+        with capturedLogs() as logs:
+            daemon.startService()
+        self.assertEqual([each["remark"] for each in logs if "remark" in each], ["A_FILE: is readable."])
 
 
 class FollowTests(SynchronousTestCase):

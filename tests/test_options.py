@@ -106,7 +106,8 @@ class SecretTests(SynchronousTestCase):
     def test_from_file(self):
         """What editors and echo put at the end is no part of it; what is inside is."""
         for content, secret in (
-            (b"hunter2", "hunter2"), (b"hunter2\n", "hunter2"), (b"hunter2\r\n", "hunter2"), (b" a b \n", " a b "),
+            (b"hunter2", "hunter2"), (b"hunter2\n", "hunter2"), (b"hunter2\r\n", "hunter2"),
+            (b"\xef\xbb\xbfhunter2\r\n", "hunter2"), (b" a b \n", " a b "),
             ("pässword\n".encode(), "pässword"),
         ):  # fmt: skip
             self.assertEqual(read(Role, {}, {"TEST_PASSWORD_FILE": self._file(content)}).password, secret)
@@ -120,6 +121,22 @@ class SecretTests(SynchronousTestCase):
         [said] = reasons({}, {"TEST_PASSWORD_FILE": path})
         self.assertIn("everybody on this machine may write to", said)
         self.assertNotIn("hunter2", said)
+
+    def test_remarks(self):
+        """What is taken and looks wrong is said, without the secret."""
+        path = self._file(b"hunter2 \n")
+        os.chmod(path, 0o644)
+        chosen = Options({"TEST_PASSWORD_FILE": path})
+        chosen.parseOptions([])
+        readable, spaced = chosen.remarks
+        self.assertIn("may read", readable)
+        self.assertIn("ends with a space", spaced)
+        self.assertNotIn("hunter2", readable + spaced)
+        os.chmod(path, 0o600)
+        with open(path, "w") as file:
+            file.write("hunter2\n")
+        chosen.parseOptions([])
+        self.assertEqual(chosen.remarks, [])
 
     def test_both(self):
         """Set twice is a mistake, by whichever way: nobody can tell which counts."""
@@ -138,9 +155,13 @@ class SecretTests(SynchronousTestCase):
         """A file that is missing, a folder, empty, too long or not text is named, and so is its setting."""
         folder = self.mktemp()
         os.mkdir(folder)
+        fifo = self.mktemp()
+        os.mkfifo(fifo)
         for path, wrong in (
             ("/nowhere/secret", "No such file"), (folder, "Is a directory"), (self._file(b"x" * 70_000), "longer than"),
-            (self._file(b""), "empty"), (self._file(b"\n"), "empty"), (self._file(b"\xff\xfe"), "UTF-8"),
+            (self._file(b""), "empty"), (fifo, "no file"), ("/dev/zero", "no file"), ("/dev/null", "no file"),
+            ("a\0b", "no name"), (self._file(b"one\r\ntwo"), "more than one line"),
+            (self._file(b"\n"), "empty"), (self._file(b"\xff\xfe"), "UTF-8"),
         ):  # fmt: skip
             (reason,) = reasons({}, {"TEST_TOKEN_FILE": path})
             self.assertTrue(reason.startswith(f"TEST_TOKEN: TEST_TOKEN_FILE names {path!r}, which "), reason)

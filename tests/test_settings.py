@@ -13,6 +13,7 @@ from confd.model import StartError
 from confd.options import own_environment, read, settings_of
 from confd.parsers import is_private
 from confd.settings import ROLES, AgentSettings, ControllerSettings, DevSettings, WorkerSettings
+from confd.wire import METADATA_MAX, STRATEGY_MAX
 
 TAPS = (confd.controller.tap, confd.agent.tap, confd.worker.tap, confd.dev)
 
@@ -216,6 +217,17 @@ class CredentialTests(SynchronousTestCase):
                     pairs = ("WORKER_PASSWORD", "NATS_PASSWORD")
                     both = {declared.name.replace("PASSWORD", "USERNAME"): "w"} if declared.name in pairs else {}
                     self.assertNotIn("hunter2", repr(read(role, {declared.name: "hunter2", **both}, {})))
+
+
+class LimitTests(SynchronousTestCase):
+    """What an agent says of itself fits the API, or is refused at the start."""
+
+    def test_limits(self):
+        """Up to the limit and not beyond."""
+        for name, most in (("AGENT_METADATA", METADATA_MAX), ("DISTRIBUTION_STRATEGY", STRATEGY_MAX)):
+            read(AgentSettings, {name: "é" * most}, {})
+            error = self.assertRaises(StartError, read, AgentSettings, {name: "é" * (most + 1)}, {})
+            self.assertEqual(error.reasons, (f"{name}: must be at most {most} characters; it has {most + 1}.",))
 
 
 class RetiredTests(SynchronousTestCase):

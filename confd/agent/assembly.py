@@ -41,6 +41,7 @@ from confd.web.guard import BasicGuard
 from confd.web.ops import Figures, Health, Readiness
 from confd.web.site import BoundedSite, Limits
 from confd.web_agent import web_agent
+from confd.wire import HOSTNAME_MAX
 
 
 def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -> list[IService]:
@@ -53,7 +54,7 @@ def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -
     random = Random()
     controllers, worker, renewed = _clients(reactor, settings, environ)
     registration = Registration(
-        hostname=socket.gethostname(),
+        hostname=socket.gethostname()[:HOSTNAME_MAX],
         metadata=settings.agent_metadata,
         strategy=settings.distribution_strategy,
         namespace=settings.namespace,
@@ -89,8 +90,8 @@ def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -
     agent = Agent(Parts(cache, funnel, forwarder, enrolment, reporter, reconciler, inbox, strategy))
     if settings.agent_listen is None:
         return [*renewed, agent]
-    checks = {"worker": forwarder, "controller": reconciler, "configuration": Applied(forwarder), "cache": cache}
-    readiness = Readiness(checks, {"path": strategy.path})
+    checks = {"worker": forwarder, "controller": reconciler, "registration": enrolment, "cache": cache}
+    readiness = Readiness({**checks, "configuration": Applied(forwarder)}, {"path": strategy.path})
     metrics = figures(strategy, inbox, reconciler, forwarder, reporter)
     return [*renewed, agent, *_ops(reactor, settings.agent_listen, readiness, metrics)]
 

@@ -11,14 +11,16 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from confd.agent.trouble import Trouble
-from confd.interfaces import IControllerClient
-from confd.model import ConfdError, Membership, Registration
+from confd.interfaces import IControllerClient, IHealth
+from confd.model import ConfdError, Malformed, Membership, Registration, Unavailable
 from confd.timing import Backoff, retrying
 from confd.wire import bounded_interval
 
 
+@implementer(IHealth)
 class Enrolment(Service):
     """
     The agent's place among the agents of its controller.
@@ -60,7 +62,12 @@ class Enrolment(Service):
         self._joined = joined
         self._keep_token, self._token = keep_token, ""
         self._trouble = Trouble("registration", self.log)
+        self._refused = False
         self._joining: Deferred[Any] | None = None
+
+    def trouble(self) -> str | None:
+        """See L{IHealth}: a refusal counts, which no time mends; a controller that is away does not."""
+        return self._trouble.reason if self._refused else None
 
     def resume(self, agent_id: str, token: str) -> None:
         """Go on as the agent that it was before it was restarted; empty where it does not know."""
@@ -103,6 +110,7 @@ class Enrolment(Service):
             await deferLater(self._clock, delay)
         membership = await retrying(self._clock, self._backoff, self._attempt, self._not_yet)
         self._trouble.end()
+        self._refused = False
         self.poll_interval, self.report_window = membership.poll_interval, membership.report_window
         if membership.agent_id != self.agent_id:
             self.agent_id = membership.agent_id
@@ -117,7 +125,10 @@ class Enrolment(Service):
 
     def _not_yet(self, error: ConfdError) -> None:
         # Whoever starts a controller and its agents together need not be told that the one was a moment later.
-        if error.code != "starting":
+        self._refused = not isinstance(error, (Unavailable, Malformed))
+        if self._refused:
+            self._trouble.begin(f"The controller refuses to register this agent: {error.message}")
+        elif error.code != "starting":
             self._trouble.begin(error.message)
 
     def _attempt(self) -> Deferred[Membership]:

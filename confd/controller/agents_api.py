@@ -30,10 +30,10 @@ from confd.web.endpoint import Answer, Call, NamespaceQuery, endpoint
 from confd.web.guard import Role
 from confd.web.throttle import source_of
 from confd.web.told import LINK, Done, Told
-from confd.wire import rfc3339
+from confd.wire import HOSTNAME_MAX, METADATA_MAX, STRATEGY_MAX, rfc3339
 
-Text = Annotated[str, msgspec.Meta(max_length=1024)]
-Name = Annotated[str, msgspec.Meta(max_length=255)]
+Text = Annotated[str, msgspec.Meta(max_length=METADATA_MAX)]
+Name = Annotated[str, msgspec.Meta(max_length=HOSTNAME_MAX)]
 
 #: The chapter of the API document.
 AGENTS = "agents"
@@ -48,7 +48,7 @@ class Joining(msgspec.Struct):
     hostname: Name = ""
     metadata: Text = ""
     agent_id: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^({AGENT_ID.pattern})?$"})] = ""
-    strategy: Annotated[str, msgspec.Meta(max_length=32)] = ""
+    strategy: Annotated[str, msgspec.Meta(max_length=STRATEGY_MAX)] = ""
     namespace: str = DEFAULT_NAMESPACE
 
 

@@ -93,7 +93,7 @@ def compose(reactor: Any, settings: ControllerSettings, environ: Mapping[str, st
         ConvergenceApi(convergence, snapshot),
         AuditApi(store, refusals.flush),
         StreamApi(hub, registry),
-        Health(),
+        Health(snapshot),
         readiness,
         EventsApi(events),
         Figures(metrics, reactor),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
@@ -12,6 +11,7 @@ from attrs import define
 
 from confd import jsontext
 from confd.addresses import MAX_URL_LENGTH, fetchable
+from confd.files import read_file
 from confd.model import ConfdError, StartError, Unprocessable
 
 #: What a document is where no C{CONFIG_SCHEMA} says otherwise.
@@ -28,6 +28,9 @@ BUILT_IN: Mapping[str, Any] = {
         }
     },
 }
+
+#: Bytes of a schema in a file at most.
+_LIMIT = 16 * 1048576
 
 #: Violations that one answer tells.
 _MOST = 100
@@ -64,7 +67,7 @@ class Schema:
         if path is None:
             return cls.compile(BUILT_IN)
         try:
-            schema = jsontext.decode(Path(path).read_bytes().removeprefix(codecs.BOM_UTF8))
+            schema = jsontext.decode(read_file(path, _LIMIT)[0].removeprefix(codecs.BOM_UTF8))
             if not isinstance(schema, dict):
                 raise ValueError("it is not a JSON object")
             return cls.compile(schema)

@@ -32,11 +32,31 @@ class Alive(msgspec.Struct):
 
 @define(eq=False)
 class Health:
-    """C{/health}, for roles that have no more to say there."""
+    """
+    C{/health}, for roles that have no more to say there.
 
-    @endpoint("GET", "/health", Role.ANYONE, "Whether the process lives.", query=AnyQuery, told=Told(tag="ops"))
+    @ivar starting: in trouble until the process answers what it is asked.
+    """
+
+    _starting: IHealth | None = None
+
+    @endpoint(
+        "GET",
+        "/health",
+        Role.ANYONE,
+        "Whether the process lives and serves.",
+        query=AnyQuery,
+        told=Told(errors=(Unavailable,), tag="ops"),
+    )
     async def health(self, call: Call) -> Alive:
-        """It answers, so it does."""
+        """
+        Answer once the process serves.
+
+        @raise Unavailable: C{starting}.
+        """
+        trouble = self._starting.trouble() if self._starting is not None else None
+        if trouble is not None:
+            raise Unavailable("starting", trouble)
         return Alive("ok")
 
 

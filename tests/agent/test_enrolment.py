@@ -9,7 +9,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.agent.enrolment import Enrolment
-from confd.model import Registration, Unavailable
+from confd.model import Forbidden, Registration, Unavailable, Unprocessable
 from confd.timing import Backoff
 from tests.agent.fakes import AGENT_ID, FakeController
 
@@ -73,6 +73,24 @@ class EnrolmentTests(SynchronousTestCase):
         self.controller.failure = None
         self.clock.pump([1] * 31)
         self.assertEqual(self.enrolment.agent_id, AGENT_ID)
+
+    def test_a_refusal(self) -> None:
+        """V11: one that no time mends is trouble of the agent, in the controller's words; one that is away is none."""
+        for failure, said in (
+            (Unprocessable("too_long", "The metadata is too long."), "The metadata is too long."),
+            (Forbidden("agent_blocked", "The agent is blocked."), "The agent is blocked."),
+            (Unavailable("down", "No controller answers."), None),
+            (None, None),
+        ):
+            self.controller.failure = failure
+            self.enrolment.running or self.enrolment.startService()
+            self.clock.pump([1] * 100)
+            trouble = self.enrolment.trouble()
+            if said is None:
+                self.assertIsNone(trouble)
+            else:
+                self.assertIn(said, trouble or "")
+        self.assertTrue(self.enrolment.member)
 
     def test_a_controller_that_is_starting(self) -> None:
         """It is asked again, and nobody is troubled with it."""

@@ -35,6 +35,16 @@ class OpsTests(SynchronousTestCase):
         for path in ("/health", "/health?x=1", "/health?x=1&x=2"):
             self.assertEqual(self.caller.get(path).json, {"status": "ok"})
 
+    def test_starting(self) -> None:
+        """It is not well before what it serves is there: whoever waits for it may go on at once."""
+        clock = Clock()
+        caller = Conversation(serve(clock, GUARD, Health(self.store)), clock)
+        self.store.said = "The controller is starting."
+        reply = caller.get("/health")
+        self.assertEqual((reply.status, reply.code), (503, "starting"))
+        self.store.said = None
+        self.assertEqual(caller.get("/health").json, {"status": "ok"})
+
     def test_ready(self) -> None:
         """It is, while none of its parts is in trouble."""
         self.assertEqual(self.caller.get("/ready?probe").json, {"status": "ready"})

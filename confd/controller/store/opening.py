@@ -37,6 +37,9 @@ _GO_TABLES = {"active_config", "configurations", "configs"}
 #: Bytes up to which a database is searched for damage before it is used; a larger one is searched while it is.
 CHECKED_AT_START = 32 * 1024 * 1024
 
+#: What to do about a file that the system keeps from us.
+_REMEDY = "let the controller's user read and write it and its folder, or name another file"
+
 #: Seconds that a start waits for another process's lock.
 _PATIENCE = 1.0
 
@@ -71,6 +74,8 @@ def open_database(given: str, first: Draft, ladder: Sequence[str]) -> Opened:
     path = os.path.realpath(given)
     try:
         _check_regular(path)
+        if not os.path.isdir(os.path.dirname(path)):
+            raise _Refused(f"is in {os.path.dirname(path)}, which is not a folder; create it, or name another file")
         marker = Marker(path)
         try:
             return _open(path, marker, first, ladder)
@@ -82,7 +87,7 @@ def open_database(given: str, first: Draft, ladder: Sequence[str]) -> Opened:
     except _Refused as error:
         raise StartError(f"DB_PATH: {given} {error}.") from None
     except OSError as error:
-        raise StartError(f"DB_PATH: {given} cannot be opened: {error.strerror}.") from None
+        raise StartError(f"DB_PATH: {given} cannot be opened: {error.strerror}; {_REMEDY}.") from None
     except (StorageError, sqlite3.Error) as error:
         raise StartError(f"DB_PATH: {given} cannot be used: {explain(error) or error}.") from None
 

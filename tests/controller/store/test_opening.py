@@ -233,7 +233,7 @@ class OpeningTests(SynchronousTestCase):
         make_database(link)
 
     def test_folder_that_is_missing(self) -> None:
-        self.assertIn("No such file or directory", self.refused(os.path.join(self.path, "no", "x.db")))
+        self.assertIn("which is not a folder; create it", self.refused(os.path.join(self.path, "no", "x.db")))
 
     def test_folder(self) -> None:
         self.assertIn("is a folder", self.refused(os.path.dirname(self.path)))

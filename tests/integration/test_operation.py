@@ -1,0 +1,203 @@
+"""What operators do to daemons: start them beside each other, send them signals, and rotate their logs."""
+
+import contextlib
+import json
+import os
+import pty
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.integration.fleet import PATIENCE, Process, clean_environment, eventually, free_port, request
+from tests.integration.servers import missing
+from tests.integration.test_daemon import Case, twistd
+
+ROLES = ("confd-controller", "confd-worker", "confd-agent", "confd-dev")
+
+
+class PidFileTests(Case):
+    """Where twistd would believe any number."""
+
+    def start(self, command, *options, name="daemon", **environ):
+        """One daemon in the foreground, up."""
+        arguments = [command, "--port", str(free_port())]
+        process = Process(self.folder.resolve(), name, arguments, None, environ)
+        self.addCleanup(process.stop, signal.SIGKILL)
+        command_line = [shutil.which("twistd", path=str(Path(sys.executable).parent)), "-n", *options, *arguments]
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process._child = subprocess.Popen(
+                command_line, cwd=self.folder, env=clean_environment() | environ, stdout=log, stderr=log
+            )
+        eventually(lambda: f"{command} is up" in process.log or process.gone())
+        self.assertFalse(process.gone(), process.log)
+        return process
+
+    def test_stale(self):
+        """A number that is in use by another program stops no start, and two roles share a folder."""
+        for name in ("twistd.pid", "confd-worker.pid"):
+            (self.folder / name).write_text(str(os.getpid()))
+        worker = self.start("confd-worker", name="worker")
+        controller = self.start("confd-controller", name="controller")
+        for process, name in ((worker, "confd-worker"), (controller, "confd-controller")):
+            self.assertEqual((self.folder / f"{name}.pid").read_text(), str(process.pid))
+        for mode in (["-n"], []):
+            ended = twistd(self.folder, *mode, "confd-worker", "--port", str(free_port()))
+            self.assertEqual(ended.returncode, 1)
+            self.assertRegex(
+                ended.stderr, rf"\A--pidfile: confd-worker already runs as process {worker.pid} [^\n]+\n\Z"
+            )
+        self.assertEqual((worker.stop(), controller.stop()), (0, 0))
+        self.assertEqual([each.name for each in self.folder.glob("*.pid")], ["twistd.pid"])
+
+    def test_killed(self):
+        """A file that a crash left behind is taken over, under the name that the operator gave it."""
+        process = self.start("confd-worker", "--pidfile=twistd.pid")
+        process.stop(signal.SIGKILL)
+        self.assertTrue((self.folder / "twistd.pid").exists())
+        process = self.start("confd-worker", "--pidfile=twistd.pid", name="again")
+        self.assertEqual((self.folder / "twistd.pid").read_text(), str(process.pid))
+
+    def test_read_only_folder(self):
+        """Whoever may not write to the folder needs no pid file there, or hears what to do."""
+        if os.geteuid() != 0:
+            raise self.skipTest("only root can start a process of another user")
+        if missing("setpriv"):
+            raise self.skipTest(missing("setpriv"))
+        folder = Path("/tmp") / f"confd-read-only-{os.getpid()}"
+        folder.mkdir(mode=0o755)
+        self.addCleanup(shutil.rmtree, folder)
+        for command, expected in (
+            ("confd-controller", "DB_PATH: ./controller.db cannot be opened: Permission denied; let "),
+            ("confd-dev", "DATA_DIR: confd-data cannot be created: Permission denied; name "),
+        ):
+            ended = subprocess.run(
+                ["setpriv", "--reuid=65534", "--clear-groups", str(Path(sys.executable).with_name("twistd")),
+                 "-n", command, "--port", str(free_port())],
+                cwd=folder, env=clean_environment() | {"HOME": "/"}, capture_output=True, text=True,
+                timeout=PATIENCE, check=False,
+            )  # fmt: skip
+            self.assertEqual(ended.returncode, 1, ended.stdout)
+            self.assertTrue(ended.stderr.startswith(expected), ended.stderr)
+            self.assertEqual(ended.stderr.count("\n"), 1)
+            self.assertNotIn("Traceback", ended.stdout)
+
+
+class SignalTests(Case):
+    """SIGHUP and SIGUSR1."""
+
+    def daemon(self, command, *options, **environ):
+        """One daemon in the foreground, with its log in a file."""
+        listening = [] if command == "confd-agent" else ["--port", str(free_port())]
+        more = ["--worker-port", str(free_port())] if command == "confd-dev" else []
+        process = Process(self.folder.resolve(), command, [*options, command, *listening, *more], None, environ)
+        self.addCleanup(process.stop, signal.SIGKILL)
+        return process
+
+    def test_every_role(self):
+        """Neither signal ends a process; both find the log by its name again."""
+        for command in ROLES:
+            with self.subTest(command=command):
+                log = self.folder / f"{command}.it"
+                process = self.daemon(command, f"--logfile={log.name}")
+                process.start(wait=False)
+                eventually(lambda log=log, command=command: f"{command} is up" in log.read_text())
+                log.rename(log.with_suffix(".old"))
+                process.signal(signal.SIGUSR1)
+                eventually(log.exists)
+                process.signal(signal.SIGHUP)
+                eventually(lambda log=log: "reloads its secrets" in log.read_text())
+                self.assertEqual(process.stop(), 0)
+
+    def test_reload(self):
+        """A secret counts at once, though its file looks as it did; the POST in flight is answered."""
+        secret = self.folder / "secret"
+        secret.write_text("first-one")
+        before = os.stat(secret)
+        process = self.daemon("confd-controller", ADMIN_PASSWORD_FILE="secret").start(wait=False)
+        port = int(process.arguments[-1])
+        url = f"http://127.0.0.1:{port}"
+        eventually(lambda: request("GET", f"{url}/ready").status == 200)
+        body = json.dumps({"url": "http://127.0.0.1:1/"}).encode()
+        with socket.create_connection(("127.0.0.1", port), PATIENCE) as slow:
+            slow.sendall(
+                b"POST /api/v1/config HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                b"Authorization: Basic YWRtaW46Zmlyc3Qtb25l\r\nContent-Type: application/json\r\n"
+                b"Content-Length: %d\r\n\r\n" % len(body)
+            )
+            secret.write_text("other-one")
+            os.utime(secret, ns=(before.st_atime_ns, before.st_mtime_ns))
+            process.signal(signal.SIGUSR1)
+            process.signal(signal.SIGHUP)
+            new = ("admin", "other-one")
+            eventually(lambda: request("GET", f"{url}/api/v1/namespaces", auth=new).status == 200)
+            slow.sendall(body)
+            self.assertIn(b"HTTP/1.1 ", slow.recv(65536))
+        self.assertEqual(request("GET", f"{url}/api/v1/namespaces", auth=("admin", "first-one")).status, 401)
+
+    def test_terminal(self):
+        """A terminal that hangs up ends what runs in it, as ever."""
+        child, terminal = pty.fork()
+        if not child:
+            os.chdir(self.folder)
+            words = ["twistd", "-n", "--pidfile=", "--logfile=it.log", "confd-worker", "--port", str(free_port())]
+            os.execve(str(Path(sys.executable).with_name("twistd")), words, clean_environment())
+        log = self.folder / "it.log"
+        eventually(lambda: log.exists() and "is up" in log.read_text())
+        os.close(terminal)
+        ended = eventually(lambda: os.waitpid(child, os.WNOHANG)[0] and "ended")
+        self.assertEqual(ended, "ended")
+
+    def test_daemonised(self):
+        """The same without C{-n}."""
+        (self.folder / "secret").write_text("first-one")
+        port = free_port()
+        ended = twistd(
+            self.folder, "--logfile=it.log", "confd-controller", "--port", str(port), ADMIN_PASSWORD_FILE="secret"
+        )
+        self.assertEqual((ended.returncode, ended.stderr), (0, ""))
+        pid = int((self.folder / "confd-controller.pid").read_text())
+
+        def kill():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+        self.addCleanup(kill)
+        (self.folder / "it.log").rename(self.folder / "old.log")
+        os.kill(pid, signal.SIGUSR1)
+        os.kill(pid, signal.SIGHUP)
+        eventually(lambda: "reloads its secrets" in (self.folder / "it.log").read_text())
+        os.kill(pid, signal.SIGTERM)
+        eventually(lambda: not (self.folder / "confd-controller.pid").exists())
+
+
+class LogrotateTests(Case):
+    """The real program, with each of its ways."""
+
+    skip = missing("logrotate")
+
+    def test_ways(self):
+        """No line is lost and none is written where nobody looks, be it moved, created, or copied and truncated."""
+        folder = self.folder.resolve()
+        log = folder / "it.log"
+        process = Process(
+            folder, "out", ["--logfile=it.log", "confd-worker", "--port", str(port := free_port())],
+            f"http://127.0.0.1:{port}/health", {"LOG_MAX_BYTES": "0", "LOG_LEVEL": "debug"},
+        )  # fmt: skip
+        self.addCleanup(process.stop, signal.SIGKILL)
+        process.start()
+        for way in ("nocreate", "create 0640", "copytruncate", f"postrotate\n kill -USR1 {process.pid}\n endscript"):
+            with self.subTest(way=way):
+                rules = folder / "rules"
+                rules.write_text(f"{log} {{\n rotate 3\n size 1\n su root root\n {way}\n}}\n")
+                rules.chmod(0o600)
+                command = ["logrotate", "--force", "--state", str(folder / "state"), str(rules)]
+                ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
+                self.assertEqual(ended.returncode, 0, ended.stderr)
+                before = log.stat().st_size if log.exists() else 0
+                process.signal(signal.SIGHUP)
+                eventually(lambda log=log, before=before: log.exists() and log.stat().st_size > before)
+                self.assertNotIn("\0", log.read_text())
+        self.assertLessEqual(len(list(folder.glob("it.log*"))), 4)

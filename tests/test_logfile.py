@@ -1,0 +1,74 @@
+"""Tests of L{confd.logfile}."""
+
+import os
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.logfile import LogFile
+
+
+class LogFileTests(SynchronousTestCase):
+    """L{LogFile}."""
+
+    def setUp(self) -> None:
+        folder = Path(self.mktemp()).resolve()
+        folder.mkdir()
+        self.path = folder / "it.log"
+
+    def open(self, max_bytes: int = 0, keep: int = 2) -> LogFile:
+        """Open the file; it is closed at the end."""
+        file = LogFile(str(self.path), max_bytes, keep)
+        self.addCleanup(file.close)
+        return file
+
+    def names(self) -> dict[str, str]:
+        """The files that there are, and what they hold."""
+        return {each.name: each.read_text() for each in self.path.parent.iterdir()}
+
+    def test_bounded(self) -> None:
+        """The oldest files go, the newest lines stay."""
+        file = self.open(max_bytes=4)
+        for number in range(8):
+            file.write(f"{number}..\n")
+        self.assertEqual(self.names(), {"it.log": "7..\n", "it.log.1": "6..\n", "it.log.2": "5..\n"})
+
+    def test_none_kept(self) -> None:
+        file = self.open(max_bytes=4, keep=0)
+        for number in range(3):
+            file.write(f"{number}..\n")
+        self.assertEqual(self.names(), {"it.log": "2..\n"})
+
+    def test_moved_removed_truncated(self) -> None:
+        """Whatever another program does to the file, the next line is found by its name."""
+        file = self.open()
+        file.write("a\n")
+        self.path.rename(self.path.with_suffix(".old"))
+        file.write("b\n")
+        self.assertEqual(self.names(), {"it.log": "b\n", "it.old": "a\n"})
+        self.path.unlink()
+        file.write("c\n")
+        self.assertEqual(self.path.read_text(), "c\n")
+        os.truncate(self.path, 0)
+        file.write("d\n")
+        self.assertEqual(self.path.read_text(), "d\n")
+
+    def test_folder_gone(self) -> None:
+        """A name that leads nowhere ends no log: the open file takes the lines until there is a name again."""
+        file = self.open()
+        away = self.path.parent.with_name("away")
+        self.path.parent.rename(away)
+        file.write("a\n")
+        self.assertEqual((away / "it.log").read_text(), "a\n")
+        self.path.parent.mkdir()
+        file.write("b\n")
+        self.assertEqual(self.path.read_text(), "b\n")
+
+    def test_two_writers(self) -> None:
+        """Two processes that share a file lose no line, be it rotated or not."""
+        one, other = self.open(max_bytes=16, keep=9), self.open(max_bytes=16, keep=9)
+        for number in range(10):
+            one.write(f"1 {number}\n")
+            other.write(f"2 {number}\n")
+        lines = sorted("".join(self.names().values()).splitlines())
+        self.assertEqual(lines, [f"{who} {number}" for who in (1, 2) for number in range(10)])
