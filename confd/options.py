@@ -21,7 +21,7 @@ from twisted.python import usage
 
 from confd.model import StartError
 from confd.parsers import secret_from, secret_remarks
-from confd.pidfile import PidFile
+from confd.pidfile import PidFile, take_over
 
 T = TypeVar("T", bound=attrs.AttrsInstance)
 
@@ -324,26 +324,9 @@ class RoleOptions(usage.Options):
             remark for name in files if (path := self.effective.get(name)) for remark in secret_remarks(path, name)
         ]
         if self.parent:
-            self._take_over(self.parent)
+            self.pid_file = take_over(self.parent, self._words)
         if getattr(self.settings, "asyncio", False) and "twisted.internet.reactor" not in sys.modules:
             asyncioreactor.install()
-
-    def _take_over(self, twistd: Any) -> None:
-        """
-        Keep the pid file in place of twistd, which believes any number that it finds there.
-
-        By default each role has a file of its own. In the foreground that file is a convenience, and may be missing.
-        """
-        if not os.path.isdir(twistd["rundir"]):
-            raise SystemExit(f"--rundir: {twistd['rundir']} is not a folder; create it, or name another.")
-        path, twistd["pidfile"] = twistd["pidfile"], ""
-        # twistd takes options by their beginning, too.
-        named = any(each.startswith("--pi") for each in self._words)
-        if not named:
-            path = f"{twistd.subCommand}.pid"
-        if path:
-            foreground = bool(twistd["nodaemon"] or twistd["debug"])
-            self.pid_file = PidFile(os.path.abspath(path), optional=foreground and not named)
 
 
 def _option_lines(declared: Setting) -> list[list[str | None]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import Any
 
 from attrs import define, field
 
@@ -125,6 +127,30 @@ def _lock(descriptor: int) -> bool:
         # A file system without locks: nobody can tell, and a stale file must not stop a start.
         return True
     return True
+
+
+def take_over(twistd: Any, words: Sequence[str]) -> PidFile | None:
+    """
+    Return the pid file to keep in place of twistd, which believes any number that it finds there.
+
+    By default each role has a file of its own. In the foreground that file is a convenience, and may be missing.
+
+    @param twistd: its options; C{pidfile} becomes empty.
+    @param words: the command line.
+    @return: C{None} where C{--pidfile=} asks for no file.
+    @raise SystemExit: C{--rundir} is not a folder.
+    """
+    if not os.path.isdir(twistd["rundir"]):
+        raise SystemExit(f"--rundir: {twistd['rundir']} is not a folder; create it, or name another.")
+    path, twistd["pidfile"] = twistd["pidfile"], ""
+    # twistd takes options by their beginning, too.
+    named = any(each.startswith("--pi") for each in words)
+    if not named:
+        path = f"{twistd.subCommand}.pid"
+    if not path:
+        return None
+    foreground = bool(twistd["nodaemon"] or twistd["debug"])
+    return PidFile(os.path.abspath(path), optional=foreground and not named)
 
 
 def _is(descriptor: int, path: str) -> bool:

@@ -107,8 +107,7 @@ class SecretTests(SynchronousTestCase):
         """What editors and echo put at the end is no part of it; what is inside is."""
         for content, secret in (
             (b"hunter2", "hunter2"), (b"hunter2\n", "hunter2"), (b"hunter2\r\n", "hunter2"),
-            (b"\xef\xbb\xbfhunter2\r\n", "hunter2"), (b" a b \n", " a b "),
-            ("pässword\n".encode(), "pässword"),
+            (b" a b \n", " a b "), ("pässword\n".encode(), "pässword"),
         ):  # fmt: skip
             self.assertEqual(read(Role, {}, {"TEST_PASSWORD_FILE": self._file(content)}).password, secret)
 
