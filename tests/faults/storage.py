@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sqlite3
@@ -14,7 +15,7 @@ from confd.model import Tag
 from tests.faults.means import call, disk_image, fill, halted, small_disk, strace
 from tests.faults.rows import row
 from tests.faults.scene import Load, Scene, percentile
-from tests.integration.fleet import ADMIN, PATIENCE, Process, eventually, request
+from tests.integration.fleet import ADMIN, AGENT, PATIENCE, Process, eventually, free_port, request
 
 
 def keep_in(process: Process, setting: str, path: Path) -> None:
@@ -341,3 +342,45 @@ def many_writers(scene: Scene) -> None:
         load.acked(800)
     scene.claim(set(load.answers) == {200}, f"every POST was answered with 200: {dict(load.answers)}")
     scene.read_database()
+
+
+@row(
+    "F-66",
+    "a second controller by a hard link",
+    "link() to the database; another process with that name",
+    "it ends with a sentence; the first goes on",
+    agents=0,
+    quick=True,
+)
+def second_name(scene: Scene) -> None:
+    scene.begin()
+    scene.post()
+    other = scene.folder / "other.db"
+    os.link(scene.folder / "controller.db", other)
+    port = str(free_port())
+    second = scene.fleet.add(
+        "second", ["confd-controller", "--port", port, "--db-path", str(other)], f"http://127.0.0.1:{port}/ready"
+    )
+    scene.at_most(until_ended(second), 10, "the refusal to start")
+    scene.claim("hard link" in second.log, "the reason is said")
+    os.unlink(other)
+    scene.claim(scene.post().status == 200, "the first goes on")
+    scene.read_database()
+
+
+@row(
+    "F-67",
+    "agents that register without end",
+    "MAX_AGENTS=20; 60 registrations with the shared password",
+    "20 come in, 40 get 429; a known one comes in again",
+    agents=0,
+    options=("--max-agents", "20"),
+    quick=True,
+)
+def endless_agents(scene: Scene) -> None:
+    scene.begin()
+    path = f"{scene.fleet.url}/api/v1/register"
+    answers = [request("POST", path, {"agent_id": f"a{number}"}, AGENT).status for number in range(60)]
+    scene.claim(answers == [200] * 20 + [429] * 40, f"the limit holds: {answers}")
+    scene.claim(request("POST", path, {"agent_id": "a7"}, AGENT).status == 200, "a known agent comes in")
+    scene.claim(scene.post().status == 200, "publishes go on")
