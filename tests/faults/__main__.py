@@ -15,12 +15,25 @@ import sys
 import time
 from pathlib import Path
 
-from tests.faults import broker, clocks, corpora, damage, edge, fleets, network, poison, processes, storage, upstream
+from tests.faults import (
+    addresses,
+    broker,
+    clocks,
+    corpora,
+    damage,
+    edge,
+    fleets,
+    network,
+    poison,
+    processes,
+    storage,
+    upstream,
+)
 from tests.faults.rows import Row, rows_of
 from tests.faults.run import Suite
 from tests.faults.table import Table
 
-MODULES = (storage, damage, processes, broker, edge, corpora, upstream, network, clocks, fleets, poison)
+MODULES = (storage, damage, processes, broker, edge, corpora, upstream, network, clocks, fleets, poison, addresses)
 
 
 def inside(arguments: list[str]) -> int | None:

@@ -11,6 +11,7 @@ from types import ModuleType
 from attrs import define, field, frozen
 
 from tests.faults.scene import Scene
+from tests.integration.fleet import has_ipv6
 from tests.integration.servers import missing as server_missing
 
 #: Where Debian keeps what is loaded into processes whose clock lies.
@@ -33,6 +34,7 @@ def _tool(name: str) -> Callable[[], str | None]:
 #: What rows need: why it is not there, or C{None}.
 NEEDS: dict[str, Callable[[], str | None]] = {
     "namespace": _no_namespace,
+    "ipv6": lambda: None if has_ipv6() else "this machine has no IPv6 loopback",
     "strace": _tool("strace"),
     "iptables": _tool("iptables"),
     "tc": _tool("tc"),

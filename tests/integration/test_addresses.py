@@ -50,6 +50,7 @@ def ipv6_fleet(fleet: Fleet, *options: str) -> tuple[Process, Process, Process]:
         arguments = [f"confd-{name}", f"--{setting}", f"tcp:{port}:interface=[::1]"]
         processes.append(fleet.add(name, arguments, f"http://[::1]:{port}/health"))
     controller, agent, worker = processes
+    controller.health = f"{base_of(controller)}/ready"
     controller.arguments += options
     agent.arguments += options
     # A service link beside them, as Kubernetes sets it.
