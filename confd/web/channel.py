@@ -70,6 +70,7 @@ class BoundedChannel(HTTPChannel):
     #: There is one thing at a time to wait for: the rest of a request, the next turn, or the end.
     _timer: IDelayedCall | None = None
     _closing = False
+    _body_begun = 0.0
 
     #: A request that was answered, as long as its answer is not taken and something else is asked for behind it.
     _untaken: Any = None
@@ -149,6 +150,7 @@ class BoundedChannel(HTTPChannel):
                 # Twisted searches all of the trailers again with each piece that comes.
                 self._transferDecoder._maxTrailerHeadersSize = _MOST_TRAILER_BYTES
             if self.length != 0:
+                self._body_begun = self.factory.reactor.seconds()
                 self._within(limits.body_seconds, self._too_slow, "the body")
 
     def rawDataReceived(self, data: bytes) -> None:
@@ -169,6 +171,13 @@ class BoundedChannel(HTTPChannel):
             return
         self._cancel_timer()
         super().allContentReceived()
+
+    def grant(self, received: int) -> None:
+        """Allow a body of which so much has come the time that this takes at the least rate."""
+        if self._timer is not None and not self._closing:
+            most, rate = self.factory.limits.body_seconds, self.factory.limits.body_rate
+            left = self._body_begun + most + received // rate - self.factory.reactor.seconds()
+            self._within(max(0, min(most, left)), self._too_slow, "the body")
 
     @property
     def more(self) -> bool:

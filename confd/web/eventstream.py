@@ -15,8 +15,8 @@ from confd.timing import Periodic
 #: Seconds between two heartbeats.
 HEARTBEAT = 10.0
 
-#: Seconds for which a reader may take nothing before it is cut off.
-PATIENCE = 10.0
+#: Seconds that a reader gets to take an event before it is cut off, and bytes that make one second more.
+PATIENCE, LEAST_RATE = 10.0, 8192
 
 
 class Streams:
@@ -99,11 +99,13 @@ class EventStream:
     @ivar done: fires when the stream is over.
     """
 
-    __slots__ = ("_cut", "_request", "_streams", "done", "namespace")
+    __slots__ = ("_cut", "_owed", "_request", "_streams", "done", "namespace")
 
     def __init__(self, streams: Streams, request: Any, namespace: str) -> None:
         self._streams, self._request, self.namespace = streams, request, namespace
         self._cut: IDelayedCall | None = None
+        #: Bytes of the event that was written last.
+        self._owed = 0
         # A client that hangs up cancels whoever waits for this.
         self.done: Deferred[None] = Deferred(lambda _: self.stopProducing())
 
@@ -125,6 +127,7 @@ class EventStream:
     def write(self, frame: bytes) -> None:
         """Send an event, or leave it out."""
         if self.takes_more:
+            self._owed = len(frame)
             self._request.write(frame)
 
     def catch_up(self) -> None:
@@ -145,7 +148,8 @@ class EventStream:
     def pauseProducing(self) -> None:
         """The connection is full: what comes now is left out, and it is cut if it stays so."""
         if self.takes_more:
-            self._cut = self._streams.clock.callLater(PATIENCE, self._request.channel.transport.abortConnection)
+            patience = PATIENCE + self._owed // LEAST_RATE
+            self._cut = self._streams.clock.callLater(patience, self._request.channel.transport.abortConnection)
 
     def resumeProducing(self) -> None:
         """The connection takes bytes again."""

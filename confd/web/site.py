@@ -46,7 +46,8 @@ class Limits:
     @ivar body: bytes of a body.
     @ivar stranger: bytes of a body that are read before anybody is asked whose it is.
     @ivar header_seconds: from the first byte of a request to the end of its headers.
-    @ivar body_seconds: from there to the end of its body.
+    @ivar body_seconds: from there to the end of its body, for bytes below the least rate; also of silence within it.
+    @ivar body_rate: bytes a second that a body makes at least, once these seconds are over.
     @ivar idle_seconds: that a kept connection may be silent, and a closing one may leave its last answer untaken.
     @ivar linger_seconds: that a refused client may go on sending before it is cut.
     @ivar drain_seconds: that requests in flight get when the process stops.
@@ -58,6 +59,7 @@ class Limits:
     stranger: int = 8192
     header_seconds: float = 10
     body_seconds: float = 30
+    body_rate: int = 8192
     idle_seconds: float = 30
     linger_seconds: float = 1
     drain_seconds: float = 10
@@ -108,6 +110,7 @@ class BoundedRequest(Request):
         """Take a piece of the body, or refuse it once there is too much."""
         if self.channel.takes(self.content.tell() + len(data)):
             self.content.write(data)
+            self.channel.grant(self.content.tell())
 
     def find_caller(self) -> None:
         """Look behind the proxy that it came through, if that is to be believed."""

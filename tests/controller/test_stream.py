@@ -18,7 +18,7 @@ from confd.controller.stream import SLICE, Hub, Reader
 from confd.model import Configuration
 from confd.signing import SigningKey
 from confd.sse import Parser
-from confd.web.eventstream import HEARTBEAT, PATIENCE
+from confd.web.eventstream import HEARTBEAT, LEAST_RATE, PATIENCE, EventStream, Streams
 from confd.wire import parse_served
 from tests.agent.fakes import configuration
 from tests.controller.house import ADMIN, AGENT, House
@@ -177,6 +177,17 @@ class StreamTests(SynchronousTestCase):
             self.assertTrue(caller.wire.aborted and caller.closed)
             self.assertEqual(len(self.house.hub), 1)
         self.assertFalse(other.closed)
+
+    def test_a_slow_link_has_time_for_a_large_event(self) -> None:
+        reader, clock = FakeRequest(), Clock()
+        stream = EventStream(Streams(clock), reader, "default")
+        stream.begin()
+        stream.write(b"x" * 4 * LEAST_RATE)
+        stream.pauseProducing()
+        clock.advance(PATIENCE + 3)
+        self.assertFalse(reader.transport.aborted)
+        clock.advance(1)
+        self.assertTrue(reader.transport.aborted)
 
     def test_a_reader_that_catches_its_breath_in_time(self) -> None:
         caller = self.listen()

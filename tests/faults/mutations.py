@@ -200,7 +200,7 @@ MUTANTS = (
     ),
     Mutant(
         "readers that take nothing are not cut off",
-        (Edit("web/eventstream.py", "callLater(PATIENCE,", "callLater(PATIENCE * 1000,"),),
+        (Edit("web/eventstream.py", "callLater(patience,", "callLater(patience * 1000,"),),
         ("tests.controller.test_stream",),
         "F-56",
     ),

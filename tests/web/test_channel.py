@@ -209,6 +209,17 @@ class TimeTests(SiteCase):
         self.trickle(b"x", 1)
         self.refused(408, "too_slow")
 
+    def test_a_slow_link(self) -> None:
+        """A body that keeps coming may take longer than that, but no silence within it may."""
+        own = b"Authorization: " + basic_authorization(*ADMIN)
+        self.caller.send(POST + b"Content-Length: 90000\r\n" + own + b"\r\n\r\n")
+        for _ in range(8):
+            self.caller.send(b"x" * 10000)
+            self.advance(4)
+        self.assertEqual(self.caller.replies(), [])
+        self.advance(30)
+        self.refused(408, "too_slow")
+
     def test_slow_chunks(self) -> None:
         """Nor that of a chunked one."""
         self.caller.send(POST + b"Transfer-Encoding: chunked\r\n\r\n")
