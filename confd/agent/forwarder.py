@@ -155,9 +155,19 @@ class Forwarder(Service):
                 self._drift.begin(f"The worker no longer holds {self.applied.tag}: it is restored.")
                 self._changed()
                 await self._bring(self.applied)
-            elif state.version is not None or not (state.has_config and state.boot_id):
+                return
+            if self.applied is not None:
+                self._end_drift(self.applied)
+            if state.version is not None or not (state.has_config and state.boot_id):
                 self._left = state
             # Else it could name what it has, and was told something without a name: the next would not be seen.
+
+    def _end_drift(self, restored: Configuration) -> None:
+        """Count a repair, also one whose answer was lost: the worker holds what it should again."""
+        if self._drift.reason is not None:
+            self.repairs += 1
+            self.held = restored.tag
+            self._drift.end()
 
     async def _holds(self, state: WorkerState, configuration: Configuration) -> bool:
         if not state.has_config:
@@ -192,7 +202,8 @@ class Forwarder(Service):
         if checksum not in (None, target.document.checksum):
             raise Unavailable("worker_differs", f"The worker accepted {target.tag} and then holds another document.")
         self.deliveries["applied"] += 1
-        self.repairs += target is self.applied and self._drift.reason is not None
+        if target is self.applied:
+            self._end_drift(target)
         self._drift.end()
         self.applied, self.verified, self.held = target, checksum is not None, target.tag
         delivery = self._delivery_of(target)

@@ -165,6 +165,7 @@ class FakeWorker:
     @ivar lies: it says that it took what it did not.
     @ivar hung: whether it answers at all; L{waiting} holds what it owes, as functions.
     @ivar hung_at_delivery: whether it answers what is brought to it.
+    @ivar loses_answers: it takes what is brought to it, and the connection breaks before its answer.
     @ivar nameless: it does not say what the configuration that it has is named.
     @ivar named: by what name it got what it has, if not by its own; empty for none.
     @ivar blind: it has no GET C{/config}, no versions and no boot ids: a Go worker.
@@ -175,6 +176,7 @@ class FakeWorker:
     down: bool = False
     hung: bool = False
     hung_at_delivery: bool = False
+    loses_answers: bool = False
     nameless: bool = False
     named: str | None = None
     lies: bool = False
@@ -188,7 +190,11 @@ class FakeWorker:
         """Take it, or say why not."""
         if not self.down:
             self.deliveries.append(configuration)
-        return self._answer(self._take, configuration, hung=self.hung_at_delivery)
+        return self._answer(self._take, configuration, hung=self.hung_at_delivery).addCallback(self._lose)
+
+    def _lose(self, answer: None) -> None:
+        if self.loses_answers:
+            raise Unavailable("unreachable", "The connection broke before the answer.")
 
     def checksum(self) -> Deferred[str | None]:
         """Of what is in force."""

@@ -438,6 +438,18 @@ class ForwarderTests(SynchronousTestCase):
         self.worker.resume()
         self.repaired(1)
 
+    def test_a_repair_whose_answer_is_lost_ends_the_drift(self) -> None:
+        """The next look finds what was restored: the report says so, and the repair is counted once."""
+        self.forwarder.deliver(configuration(3))
+        self.wait(5)
+        self.worker.restart("boot-2")
+        self.worker.loses_answers = True
+        self.wait(5)
+        self.worker.loses_answers = False
+        self.wait(10)
+        self.repaired(1)
+        self.assertEqual(self.versions(), [3, 3])
+
     def test_what_was_restored_under_a_refused_one_is_counted(self) -> None:
         self.refuse()
         self.wait(3)

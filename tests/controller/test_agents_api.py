@@ -151,8 +151,9 @@ class ListTests(SynchronousTestCase):
 
     def test_unknown_poller(self) -> None:
         """A poll under an id that nobody knows is answered, and makes no row; the poller is told to register again."""
+        self.house.caller().post("/api/v1/config", json={"url": "https://example.com"}, auth=ADMIN)
         headers = {"X-Agent-ID": "stranger"}
-        for known, status in (("7", 200), ("1", 304)):
+        for known, status in (("7", 200), ("2", 304)):
             reply = self.house.caller().get("/api/v1/config", auth=AGENT, headers=headers | {"If-None-Match": known})
             self.assertEqual((reply.status, self.agents().json), (status, []))
             self.assertEqual(reply.headers.get("x-agent-known"), "false")
