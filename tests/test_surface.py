@@ -27,11 +27,11 @@ PROMISED = {
         GET /api/v1/config/history, GET /api/v1/config/versions/{version}, GET /api/v1/config/diff,
         POST /api/v1/config/rollback, GET /api/v1/config/convergence,
         GET /api/v1/config/versions/{version}/convergence, GET /api/v1/audit, GET /health, GET /ready,
-        GET /metrics, GET /openapi.json, GET /swagger/index.html
+        GET /metrics, GET /openapi.json, GET /swagger/index.html, GET /swagger/doc.json
     """,
     "worker": """
         POST /config, GET /config, GET /hit, GET /health, GET /ready, GET /metrics, GET /openapi.json,
-        GET /swagger/index.html
+        GET /swagger/index.html, GET /swagger/doc.json
     """,
 }
 

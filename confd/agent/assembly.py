@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 from random import Random
 from typing import Any
+from urllib.parse import urlsplit
 
 from twisted.application.service import IService
 from twisted.web.client import HTTPConnectionPool
@@ -41,7 +42,7 @@ from confd.web.guard import BasicGuard
 from confd.web.ops import Figures, Health, Readiness
 from confd.web.site import BoundedSite, Limits
 from confd.web_agent import web_agent
-from confd.wire import HOSTNAME_MAX
+from confd.wire import HOSTNAME_MAX, METADATA_MAX
 
 
 def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -> list[IService]:
@@ -55,7 +56,7 @@ def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -
     controllers, worker, renewed = _clients(reactor, settings, environ)
     registration = Registration(
         hostname=socket.gethostname()[:HOSTNAME_MAX],
-        metadata=settings.agent_metadata,
+        metadata=settings.agent_metadata or _of_worker(settings.worker_url),
         strategy=settings.distribution_strategy,
         namespace=settings.namespace,
     )
@@ -68,9 +69,12 @@ def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -
 
     funnel = Funnel(deliver, lambda: reporter.changed())
     backoff = partial(Backoff, random, settings.backoff_max)
-    enrolment = Enrolment(
-        reactor, controllers, backoff(), registration, cache.keep_id, lambda: reporter.joined(), cache.keep_token
-    )
+
+    def joined() -> None:
+        reporter.joined()
+        reconciler.joined()
+
+    enrolment = Enrolment(reactor, controllers, backoff(), registration, cache.keep_id, joined, cache.keep_token)
     account, session = Account(funnel, forwarder), str(uuid.uuid4())
     reporter = Reporter(reactor, controllers, enrolment, backoff(), random, account, session)
     context = StrategyContext(
@@ -94,6 +98,13 @@ def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -
     readiness = Readiness({**checks, "configuration": Applied(forwarder)}, {"path": strategy.path})
     metrics = figures(strategy, inbox, reconciler, forwarder, reporter)
     return [*renewed, agent, *_ops(reactor, settings.agent_listen, readiness, metrics)]
+
+
+def _of_worker(worker_url: str) -> str:
+    """Return what agents of the Go system say of themselves; without credentials, and nothing where it is too long."""
+    parts = urlsplit(worker_url)
+    told = f"worker_url={parts._replace(netloc=parts.netloc.rpartition('@')[2]).geturl()}"
+    return told if len(told) <= METADATA_MAX else ""
 
 
 def _clients(

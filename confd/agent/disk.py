@@ -4,7 +4,7 @@ blocks.
 
 A file is replaced as a whole or not at all: written beside its name, synced, renamed, and its folder synced (S33).
 The cache is two lines of JSON: a format number and the checksum of the bytes of the second, which is the body of GET
-C{/api/v1/config}.
+C{/api/v1/config}. That of an agent of the Go system, one line without a checksum, is read, too.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from confd.regular_files import find_other_kind
 
 #: The number of the format that is written, and the only one that is read.
 FORMAT = 1
+
+#: What the cache of the Go system's agents is: one object with these.
+_GO_KEYS = {"version", "data", "poll_interval_seconds"}
 
 _LIMIT = wire.MAX_ANSWER_BYTES
 _LINE_LIMIT = 512
@@ -154,6 +157,8 @@ def _parse(raw: bytes) -> Configuration:
     header, _, rest = raw.partition(b"\n")
     body = rest.removesuffix(b"\n")
     found = jsontext.decode(header)
+    if isinstance(found, dict) and not body and found.keys() <= _GO_KEYS:
+        return wire.parse_configuration(header)
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise ConfdError("unknown_format", f"It is not in format {FORMAT} of confd.")
     if found.get("checksum") != _checksum(body):

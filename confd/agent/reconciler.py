@@ -68,6 +68,7 @@ class Reconciler(Service):
         self._push_is_down = push_is_down
         self._loop = Periodic(clock, self._poll, self._pause)
         self._hinted: IDelayedCall | None = None
+        self._named = True
         self._polled_at = self._heard_at = clock.seconds()
         #: What a controller that cannot answer asks for: a pause in seconds, which ends at this time.
         self._asked_pause: float | None = None
@@ -82,6 +83,11 @@ class Reconciler(Service):
             due = max(self._polled_at + HINT_INTERVAL, self._not_before)
             delay = max(0.0, due - self._clock.seconds())
             self._hinted = self._clock.callLater(delay, self._heed)
+
+    def joined(self) -> None:
+        """Poll again where the last poll came before the registration: the controller could not see whose it was."""
+        if not self._named:
+            self.hint()
 
     def reconsider(self) -> None:
         """A new configuration came through, maybe not by a poll: it may ask for shorter intervals."""
@@ -130,6 +136,7 @@ class Reconciler(Service):
     async def _poll(self) -> None:
         self._polled_at = self._clock.seconds()
         asked, member = self._inbox.known(), self._enrolment.member
+        self._named = bool(self._enrolment.agent_id)
         try:
             poll = await self._controller.fetch(self._inbox.condition(), self._enrolment.agent_id)
         except ConfdError as error:

@@ -36,19 +36,23 @@ def documented(
     """
     told = ApiDocument()
     everything = (*apis, told, Assets(clock, "confd.web.swagger", _SWAGGER, Role.ANYONE, _SWAGGER_POLICY))
-    told.body = jsontext.encode(describe(title, everything, document))
+    described = describe(title, everything, document)
+    told.body = jsontext.encode(described)
+    told.below = jsontext.encode({**described, "servers": [{"url": "../"}]})
     return everything
 
 
 @define(eq=False)
 class ApiDocument:
     """
-    C{/openapi.json}.
+    C{/openapi.json} and C{/swagger/doc.json}.
 
     @ivar body: the document, which also tells of this path, so that it is made after it.
+    @ivar below: the document for a path one level down.
     """
 
     body: bytes = b""
+    below: bytes = b""
 
     @endpoint(
         "GET",
@@ -61,3 +65,15 @@ class ApiDocument:
     async def openapi(self, call: Call) -> Answer:
         """OpenAPI 3.1."""
         return Answer(self.body)
+
+    @endpoint(
+        "GET",
+        "/swagger/doc.json",
+        Role.ANYONE,
+        "This document, where the Go system has it.",
+        query=AnyQuery,
+        told=Told({200: dict[str, Any]}, tag="ops"),
+    )
+    async def swagger(self, call: Call) -> Answer:
+        """The same, but for the servers: their addresses are relative to the document."""
+        return Answer(self.below)

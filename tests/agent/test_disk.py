@@ -48,6 +48,25 @@ class CacheFilesTests(SynchronousTestCase):
         self.files.save(go)
         self.assertEqual(self.files.load().configuration, go)
 
+    def test_cache_of_a_go_agent_is_loaded(self) -> None:
+        """With or without a line end; a part of it, or a file of confd without its checksum, is damaged."""
+        text = b'{"version":7,"data":{"url":"https://ip.me"},"poll_interval_seconds":30}'
+        for content in (text, text + b"\n"):
+            self.path.write_bytes(content)
+            kept = self.files.load()
+            assert kept.configuration is not None
+            self.assertEqual((str(kept.configuration.tag), kept.findings), ("7", ()))
+            self.assertEqual(jsontext.decode(kept.configuration.document.raw), {"url": "https://ip.me"})
+        self.files.save(configuration(7))
+        of_confd = self.path.read_bytes().split(b"\n")[1]
+        for content in (text[:-1], b"{}", b'{"version":0,"data":{}}', text + b"\n{}", of_confd):
+            self.path.write_bytes(content)
+            kept = CacheFiles(str(self.path), "other").load()
+            self.assertIsNone(kept.configuration)
+            self.assertIn("is damaged and set aside as", kept.findings[0])
+        self.path.write_bytes(text)
+        self.assertIn("is of the namespace 'default'", CacheFiles(str(self.path), "other").load().findings[0])
+
     def test_as_deep_a_document_as_there_can_be(self) -> None:
         data: dict[str, object] = {}
         for _ in range(jsontext.MAX_DEPTH - 1):

@@ -19,7 +19,7 @@ from confd.interfaces import IControllerClient, IHealth
 from confd.model import Configuration, Malformed, NotFound, Poll, Registration, Served, Unauthenticated, Unavailable
 from confd.signing import KeyRing
 from confd.timing import Backoff
-from tests.agent.fakes import OTHER_CLUSTER, FakeController, configuration
+from tests.agent.fakes import AGENT_ID, OTHER_CLUSTER, FakeController, configuration
 
 DOWN = Unavailable("down", "No controller answers.")
 
@@ -49,6 +49,16 @@ class ReconcilerTests(SynchronousTestCase):
         before = len(self.controller.polls)
         self.clock.pump([0.1] * (seconds * 10))
         return len(self.controller.polls) - before
+
+    def test_first_poll_before_the_registration(self) -> None:
+        """Once it is registered, an agent polls again with its id; one that had an id does not."""
+        self.reconciler.startService()
+        self.clock.advance(0)
+        self.enrolment.resume(AGENT_ID, "")
+        self.reconciler.joined()
+        self.assertEqual(self.polls_within(3), 1)
+        self.reconciler.joined()
+        self.assertEqual(self.polls_within(3), 0)
 
     def test_a_controller_that_asks_for_a_pause(self) -> None:
         """C{Retry-After} is a lower bound, for hints as well; without it the agent's own back-off counts."""

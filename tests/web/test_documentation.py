@@ -39,6 +39,13 @@ class DocumentationTests(SynchronousTestCase):
         OpenAPIV31SpecValidator(document).validate()
         self.assertLessEqual({"/health", "/openapi.json", "/swagger/index.html"}, document["paths"].keys())
 
+    def test_where_the_go_system_has_it(self) -> None:
+        """The same document, whose server is one level up."""
+        document, other = (self.caller.get(path).json for path in ("/openapi.json", "/swagger/doc.json"))
+        self.assertEqual(other.pop("servers"), [{"url": "../"}])
+        self.assertEqual(document.pop("servers"), [{"url": "./"}])
+        self.assertEqual(other, document)
+
     def test_page(self) -> None:
         """It needs nothing but what is served beside it, and has nothing in it that its policy would stop."""
         page = self.caller.get("/swagger/index.html")
