@@ -8,7 +8,7 @@ PYTHON ?= $(shell for each in python3.13 python3.12 python3.11 python3; do \
 	$$each -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$each && break; \
 	done)
 
-.PHONY: build deps fmt help run run-controller run-controller-redis run-controller-nats run-agent run-agent-redis run-agent-nats \
+.PHONY: build deps fmt lint help run run-controller run-controller-redis run-controller-nats run-agent run-agent-redis run-agent-nats \
 	run-agent-stream run-worker test fuzz docs swagger test-containers test-systemd check audit dist news changelog release-check \
 	test-faults test-mutants soak bench bench-watchdog bench-fanout bench-kill bench-proof docker-build docker-up docker-down docker-logs clean
 
@@ -57,6 +57,8 @@ build: deps  ## install confd into .venv; there is nothing to compile
 
 deps: $(VENV)/run.stamp  ## install confd and what it needs into .venv
 	@echo "confd is installed in $(VENV); make run starts it"
+
+lint: check  ## the same as check
 
 fmt: $(VENV)/check.stamp  ## format the code
 	$(BIN)/ruff format
