@@ -384,3 +384,20 @@ def endless_agents(scene: Scene) -> None:
     scene.claim(answers == [200] * 20 + [429] * 40, f"the limit holds: {answers}")
     scene.claim(request("POST", path, {"agent_id": "a7"}, AGENT).status == 200, "a known agent comes in")
     scene.claim(scene.post().status == 200, "publishes go on")
+
+
+@row(
+    "F-68",
+    "write-ahead log removed while it runs",
+    "rm controller.db-wal between two publishes, SIGKILL",
+    "no answer 200 after the removal; ready 503 with the reason",
+    agents=0,
+)
+def log_removed(scene: Scene) -> None:
+    scene.begin()
+    assert scene.post().status == 200
+    os.unlink(scene.folder / "controller.db-wal")
+    scene.claim(scene.post().status == 503, "POST is refused with 503")
+    scene.until(lambda: scene.ready().status == 503, "not ready", 10 * scene.slack)
+    scene.claim("-wal" in scene.ready().body.decode(), f"the reason is said: {scene.ready().body!r}")
+    scene.controller.stop(signal.SIGKILL)
