@@ -1,4 +1,4 @@
-"""Reading files that an operator names: bounded in size, and never waiting for a pipe or an endless device."""
+"""Reading files that an operator names, bounded in size. Daemons never wait for a pipe; a person may give one."""
 
 from __future__ import annotations
 
@@ -31,3 +31,29 @@ def read_file(path: str | os.PathLike[str], limit: int) -> tuple[bytes, int]:
             return file.read(limit), mode
         finally:
             os.close(descriptor)
+
+
+def read_file_or_pipe(path: str | os.PathLike[str], limit: int) -> tuple[bytes, int]:
+    """
+    Return what a regular file holds, or the first line of a pipe or a terminal, and its mode.
+
+    This waits for the line, and leaves what follows it unread.
+
+    @param limit: bytes that are read at most.
+    @raise OSError: with a reason fit for a sentence in C{strerror}.
+    """
+    try:
+        mode = os.stat(path).st_mode
+        if not (stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)):
+            return read_file(path, limit)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
+    except ValueError:
+        raise OSError(errno.EINVAL, "it is no name of a file") from None
+    line = bytearray()
+    try:
+        while len(line) < limit and not line.endswith(b"\n") and (byte := os.read(descriptor, 1)):
+            line += byte
+    finally:
+        os.close(descriptor)
+    # Everybody may write to many devices; what was read is the caller's own all the same.
+    return bytes(line), mode if stat.S_ISFIFO(mode) else 0

@@ -190,15 +190,16 @@ def user_name(text: str) -> str:
     return text
 
 
-def secret_from(path: str, name: str) -> str:
+def secret_from(path: str, name: str, read: Callable[[str, int], tuple[bytes, int]] = read_file) -> str:
     """
     The secret that a file holds.
 
     @param name: the setting that names the file.
+    @param read: returns its bytes and mode, given a limit of bytes.
     @raise ValueError: if it cannot be had.
     """
     try:
-        raw, mode = read_file(path, _SECRET_LIMIT + 1)
+        raw, mode = read(path, _SECRET_LIMIT + 1)
         text = raw.decode("utf-8").rstrip("\r\n")
     except OSError as error:
         raise ValueError(f"{name} names {path!r}, which cannot be read: {error.strerror}") from None

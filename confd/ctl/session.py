@@ -135,7 +135,7 @@ def common(root: bool = False, namespace: bool = True) -> Callable[[C], C]:
         _option("--profile", metavar="NAME", help="Profile in ~/.config/confd/config.toml.", hidden=not root),
         _option("--url", metavar="URL", help="The controller.  [default: http://localhost:8080]", hidden=not root),
         _option("--username", metavar="NAME", help="Who you are to it.  [default: admin]", hidden=not root),
-        _option("--password-file", metavar="FILE", help="File with the password.", hidden=not root),
+        _option("--password-file", metavar="FILE", help="File or pipe with the password.", hidden=not root),
         _option("--ca-file", metavar="FILE", help="Certificates to trust, not the system's.", hidden=not root),
     ]  # fmt: skip
 

@@ -6,6 +6,7 @@ import os
 import stat
 import tomllib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from attrs import evolve, field, frozen
 from confd.addresses import is_loopback
 from confd.ctl.failure import Exit, Failure
 from confd.ctl.text import shown
+from confd.files import read_file_or_pipe
 from confd.forward_proxy import ForwardProxy, parse_only_proxy, read_proxies
 from confd.model import DEFAULT_NAMESPACE
 from confd.parsers import namespace, secret_from, url, user_name
@@ -236,9 +238,12 @@ def _password(values: Mapping[str, str], origins: dict[str, str], remarks: list[
         raise Failure(Exit.USAGE, f"{one}: is set, and {other} too; remove one of them.")
     origins["password"] = origins["password_file"]
     try:
-        secret = secret_from(path, origins["password_file"])
-        if os.stat(path).st_mode & stat.S_IROTH:
-            remarks.append(f"{path}: everybody on this machine can read the password in it; chmod 600 {path}.")
+        secret = secret_from(path, origins["password_file"], read_file_or_pipe)
     except ValueError as error:
         raise Failure(Exit.USAGE, f"{error}.") from None
+    # A pipe may be gone by now.
+    with suppress(OSError):
+        mode = os.stat(path).st_mode
+        if stat.S_ISREG(mode) and mode & stat.S_IROTH:
+            remarks.append(f"{path}: everybody on this machine can read the password in it; chmod 600 {path}.")
     return secret

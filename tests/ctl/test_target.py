@@ -1,5 +1,6 @@
 """Tests of L{confd.ctl.target}: who wins, and what is refused."""
 
+import os
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -135,6 +136,29 @@ class RefusalTests(Case):
         self.assertIn("CONFD_URL", self.refused(CONFD_URL="ftp://x"))
         self.assertIn("CONFD_NAMESPACE", self.refused(CONFD_NAMESPACE="NO"))
         self.assertIn("--username", self.refused({"username": "a:b"}))
+
+    def test_pipes(self):
+        """The first line of a pipe is the password, though its writer stays; what follows is left in it."""
+        for written, rest in ((b"piped\n", b""), (b"piped\r\n{}", b"{}")):
+            reader, writer = os.pipe()
+            self.addCleanup(os.close, reader)
+            self.addCleanup(os.close, writer)
+            os.write(writer, written)
+            target = self.resolve({"password_file": f"/dev/fd/{reader}"})
+            self.assertEqual((target.password, target.remarks), ("piped", ()))
+            os.set_blocking(reader, False)
+            if rest:
+                self.assertEqual(os.read(reader, 99), rest)
+            self.assertRaises(BlockingIOError, os.read, reader, 1)
+
+    def test_pipes_of_no_use(self):
+        """One that ends at once, one without end, and a device without lines."""
+        reader, writer = os.pipe()
+        os.close(writer)
+        self.addCleanup(os.close, reader)
+        self.assertIn("which is empty", self.refused({"password_file": f"/dev/fd/{reader}"}))
+        self.assertIn("which is empty", self.refused({"password_file": os.devnull}))
+        self.assertIn("longer than", self.refused({"password_file": "/dev/zero"}))
 
     def test_password_files(self):
         """Missing, empty, both kinds at once."""

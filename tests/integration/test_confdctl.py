@@ -298,6 +298,8 @@ class ElsewhereTests(Case):
         (folder / "password").chmod(0o600)
         (folder / "config.toml").write_text(f'[profiles.here]\nurl = "{self.fleet.url}"\npassword_file = "password"\n')
         self.good("get", "--password-file", str(folder / "password"))
+        self.good("get", "--password-file", "/dev/stdin", stdin="open sesame\n")
+        self.good("get", ADMIN_PASSWORD_FILE="/dev/stdin", stdin="open sesame\n")
         self.good("--profile", "here", "get", CONFD_URL="http://127.0.0.1:1")
         self.good("get", CONFD_PROFILE="here", CONFD_URL="")
         (folder / "config.toml").chmod(0o666)
