@@ -137,9 +137,11 @@ def take_over(twistd: Any, words: Sequence[str]) -> PidFile | None:
 
     @param twistd: its options; C{pidfile} becomes empty.
     @param words: the command line.
-    @return: C{None} where C{--pidfile=} asks for no file.
+    @return: C{None} where C{--pidfile=} asks for no file, or for C{twist}, which keeps no pid file.
     @raise SystemExit: C{--rundir} is not a folder.
     """
+    if "pidfile" not in twistd:
+        return None
     if not os.path.isdir(twistd["rundir"]):
         raise SystemExit(f"--rundir: {twistd['rundir']} is not a folder; create it, or name another.")
     path, twistd["pidfile"] = twistd["pidfile"], ""

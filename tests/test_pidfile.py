@@ -4,10 +4,11 @@ import os
 import shutil
 from pathlib import Path
 
+from twisted.application.twist._options import TwistOptions
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.model import StartError
-from confd.pidfile import PidFile
+from confd.pidfile import PidFile, take_over
 
 
 class PidFileTests(SynchronousTestCase):
@@ -86,3 +87,9 @@ class PidFileTests(SynchronousTestCase):
             finally:
                 os._exit(status)
         self.assertEqual(os.waitpid(child, 0)[1], 0)
+
+    def test_twist(self) -> None:
+        """C{twist} runs daemons, too, and keeps no pid file."""
+        options = TwistOptions()
+        self.assertIsNone(take_over(options, ["confd-worker"]))
+        self.assertNotIn("pidfile", options)
