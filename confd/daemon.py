@@ -92,6 +92,8 @@ def make_daemon(
         {
             signal.SIGHUP: lambda: reactor.stop() if terminal.hung_up() else daemon.reload(),
             signal.SIGUSR1: daemon.reopen_log,
+            # Until the reactor runs and handles it: a start that is asked to end is no failure either.
+            signal.SIGTERM: reactor.stop,
         },
     )
     try:

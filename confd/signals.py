@@ -1,4 +1,8 @@
-"""Signals of an operator: SIGHUP reloads secrets and certificates, SIGUSR1 reopens the log. Neither ends a request."""
+"""
+Signals of an operator: SIGHUP reloads secrets and certificates, SIGUSR1 reopens the log. Neither ends a request.
+
+SIGTERM ends the process in order, also when it comes before the reactor runs.
+"""
 
 from __future__ import annotations
 

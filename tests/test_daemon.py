@@ -144,7 +144,7 @@ class StartTests(SynchronousTestCase):
 
         # The clock of the tests' own reactor, which a daemon would make monotonic.
         self.patch(reactor, "seconds", reactor.seconds)
-        for number in (signal.SIGHUP, signal.SIGUSR1):
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
 
         class Options(RoleOptions):

@@ -111,6 +111,32 @@ class SignalTests(Case):
                 eventually(lambda log=log: "reloads its secrets" in log.read_text())
                 self.assertEqual(process.stop(), 0)
 
+    def test_end_of_a_start(self):
+        """SIGTERM before the reactor runs ends a process with status 0, once it has started."""
+        readable, full = os.pipe()
+        os.set_blocking(full, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(full, b"\n" * 4096)
+        # The first line of its log waits now, and all of the start with it.
+        os.set_blocking(full, True)
+        try:
+            child = subprocess.Popen(
+                [str(Path(sys.executable).with_name("twistd")), "-n", "confd-worker", "--port", str(free_port())],
+                cwd=self.folder, env=clean_environment(), stdout=full, stderr=full,
+            )  # fmt: skip
+        finally:
+            os.close(full)
+        with open(readable, "rb") as log, child:
+            try:
+                status = Path(f"/proc/{child.pid}/status")
+                eventually(lambda: _catches(status.read_text(), signal.SIGTERM))
+                child.send_signal(signal.SIGTERM)
+                self.assertIn(b"confd-worker has stopped", log.read())
+                self.assertEqual(child.wait(PATIENCE), 0)
+            finally:
+                child.kill()
+
     def test_reload(self):
         """A secret counts at once, though its file looks as it did; the POST in flight is answered."""
         secret = self.folder / "secret"
@@ -171,6 +197,12 @@ class SignalTests(Case):
         eventually(lambda: "reloads its secrets" in (self.folder / "it.log").read_text())
         os.kill(pid, signal.SIGTERM)
         eventually(lambda: not (self.folder / "confd-controller.pid").exists())
+
+
+def _catches(status: str, number: signal.Signals) -> bool:
+    """Whether a process has a handler for a signal (Linux)."""
+    (caught,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught, 16) >> (number - 1) & 1)
 
 
 class LogrotateTests(Case):
