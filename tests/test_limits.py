@@ -8,14 +8,15 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd import http, jsontext, wire
-from confd.controller import configs_api, doubles, events, intake, refusals
+from confd import http, jsontext, transport, wire
+from confd.agent.strategies import stream
+from confd.controller import configs_api, doubles, events, intake, newcomers, refusals
 from confd.controller.store import engines
 from confd.heads import MAX_HEAD_BYTES
 from confd.listening import RESERVED
 from confd.options import read, settings_of
 from confd.settings import ROLES, AgentSettings, ControllerSettings, WorkerSettings
-from confd.web import endpoint, eventstream, incoming, throttle
+from confd.web import channel, endpoint, eventstream, incoming, throttle
 from confd.web.channel import BoundedChannel
 from confd.web.site import Limits
 from confd.worker import upstream
@@ -38,16 +39,21 @@ SAID = {
     "headers of a request": f"{BoundedChannel.totalHeadersSize} bytes, {BoundedChannel.maxHeaders} headers",
     "from the first byte": seconds(SITE.header_seconds),
     "from there": seconds(SITE.body_seconds),
-    "silence": seconds(SITE.idle_seconds),
+    "least rate": f"{SITE.body_rate} bytes a second",
+    "trailers behind a body": f"{channel._MOST_TRAILER_BYTES} bytes",
+    "silence on a connection": seconds(SITE.idle_seconds),
     "parameters of a query": str(incoming._MOST_PARAMETERS),
     "depth of a document": f"{jsontext.MAX_DEPTH}, {jsontext.MAX_INTEGER}",
     "requests in flight": seconds(SITE.drain_seconds),
     f"connections at a time; fewer where the limit of open files, less {RESERVED}": str(CONTROLLER.max_connections),
     "of these, from one address": str(CONTROLLER.max_connections_per_address),
+    "agents that may register": str(CONTROLLER.max_agents),
+    "new agents from one address": str(newcomers.NEW_PER_MINUTE),
+    "seconds after which an agent is forgotten": f"{newcomers.EXPIRES_AFTER:.0f}",
     "wrong passwords": str(CONTROLLER.login_failures),
     "requests of one identity": f"{CONTROLLER.changes_per_minute} (any number)",
     "addresses that are remembered": str(throttle.MOST_FAILING),
-    "what a reader of a stream": seconds(eventstream.PATIENCE),
+    "time in which a reader of a stream": seconds(eventstream.PATIENCE),
     "watchers": str(events.MOST_WATCHERS),
     "publishes that wait": f"{configs_api.MOST_WAITING}, each 600 s",
     "items on a page": "500",
@@ -55,7 +61,9 @@ SAID = {
     "ids that are watched": str(doubles.MOST_IDS),
     "refusals that wait": str(refusals.MOST_WAITING),
     "versions of a namespace": f"{CONTROLLER.history_keep} (all)",
-    "connecting; a whole call": f"{seconds(http.CONNECT_TIMEOUT)}, {seconds(http.CALL_TIMEOUT)}",
+    "connecting": seconds(transport.CONNECT_SECONDS),
+    "silence within a call": seconds(http.CALL_TIMEOUT),
+    "silence within a stream": seconds(stream.SILENCE),
     "head of an answer": f"{MAX_HEAD_BYTES} bytes",
     "body of an answer": f"{wire.MAX_ANSWER_BYTES} bytes",
     "redirects that an agent follows": "0",
@@ -83,6 +91,7 @@ class PageTests(SynchronousTestCase):
             self.assertEqual([row[1] for row in rows if row[0].startswith(what)], [value], what)
         self.assertEqual(intake.MAX_WAITING, engines.MAX_WAITING)
         self.assertEqual(SITE.stranger, endpoint.SMALL_BODY)
+        self.assertEqual({SITE.body_rate}, {http.LEAST_RATE, eventstream.LEAST_RATE})
 
     def test_settings_and_tests(self) -> None:
         """What is named is there."""
