@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.testing.examples import a_draft
@@ -163,13 +163,17 @@ class DiffTests(SynchronousTestCase):
     def test_large_ones_are_compared_elsewhere(self) -> None:
         """The reactor goes on meanwhile."""
         waiting: list[object] = []
+        busy = False
 
-        def in_thread(*work: object) -> Deferred[Any]:
+        def in_thread(work: Any, *arguments: object) -> Deferred[Any]:
+            if not busy:
+                return maybeDeferred(work, *arguments)
             waiting.append(work)
             return Deferred()
 
         house = House(in_thread=in_thread)
         house.caller().post(CONFIG, json={"url": "http://a/", "pad": "x" * 10_000}, auth=ADMIN)
+        busy = True
         caller = house.caller()
         caller.ask("GET", f"{CONFIG}/diff?from=1", auth=ADMIN)
         self.assertIsNone(caller.answer())
