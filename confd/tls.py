@@ -23,6 +23,7 @@ from twisted.internet.interfaces import (
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
+from confd.certificate_errors import describe_certificate_error
 from confd.files import read_file
 from confd.model import StartError
 from confd.renewal import Renewed
@@ -155,6 +156,17 @@ def _arguments(described: str) -> dict[str, str]:
     return given
 
 
+class CertificateRefused(TLSError):
+    """The certificate of a peer cannot be trusted; the text says why."""
+
+
+def _explain(_: object, __: object, code: int, ___: int, is_valid: int) -> bool:
+    """Let OpenSSL decide, and give its refusals words: pyOpenSSL raises what is raised here."""
+    if not is_valid:
+        raise CertificateRefused(describe_certificate_error(code, f"OpenSSL error {code}"))
+    return True
+
+
 def client_options(host: str, **options: Any) -> IOpenSSLClientConnectionCreator:
     """
     Return what begins TLS with a host and checks that its certificate names it.
@@ -165,6 +177,14 @@ def client_options(host: str, **options: Any) -> IOpenSSLClientConnectionCreator
     # Certificates name neither zones nor the root of the domain names.
     name = host.partition("%")[0].removesuffix(".")
     creator: Any = ssl.optionsForClientTLS(name.replace("_", "-"), **options)
+    create = creator._createConnection
+
+    def create_explaining(protocol: Any) -> Connection:
+        connection: Connection = create(protocol)
+        connection.set_verify(connection.get_context().get_verify_mode(), _explain)
+        return connection
+
+    creator._createConnection = create_explaining
     if "_" in name:
         creator._hostname = creator._hostnameASCII = name
         creator._hostnameBytes = name.encode("ascii")

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS: tuple[dict[str, str], ...] = (
     {
         "vocabulary": "addresses bounded files model report audit history jsontext wire interfaces timing signing"
-        " announcement sse metrics lag renewal transport regular_files"
+        " announcement sse metrics lag renewal transport regular_files certificate_errors"
     },
     {
         "client": "http bodies heads retry_after client tls forward_proxy tunnel web_agent",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
-from ssl import SSLContext, SSLError
+from ssl import SSLCertVerificationError, SSLContext, SSLError
 from typing import Any
 
 from twisted.application.service import Service
@@ -17,6 +17,7 @@ from confd.brokers.link import RETRY_CAP, Link, Refused, printable, unavailable
 from confd.brokers.natsclient import Insecure
 from confd.brokers.natsio import Msg, NatsConnection, SlowConsumerError, Subscription
 from confd.brokers.stdlog import StandardLogs
+from confd.certificate_errors import describe_certificate_error
 from confd.interfaces import IBroker
 from confd.model import DEFAULT_NAMESPACE, StartError, Unavailable
 from confd.timing import Backoff
@@ -154,6 +155,8 @@ class NatsBroker(Service):
     def _diagnosis(self, error: Exception) -> Unavailable:
         """Which setting is to blame that there is no connection."""
         words = printable(error)
+        if isinstance(error, SSLCertVerificationError):
+            words = describe_certificate_error(error.verify_code, error.verify_message)
         if isinstance(error, (SSLError, Insecure)):
             return self._unavailable(f"gives no TLS connection to be trusted: {words}", "NATS_TLS_ENABLED")
         if "authorization" in words.lower():

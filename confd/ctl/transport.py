@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from confd.addresses import join
+from confd.certificate_errors import describe_certificate_error, is_untrusted
 from confd.ctl.failure import Exit, Failure
 from confd.ctl.text import shown
 from confd.forward_proxy import ForwardProxy
@@ -137,10 +138,9 @@ class Transport:
             try:
                 connection.connect()
             except ssl.SSLCertVerificationError as error:
-                raise Unreached(
-                    f"{self._url} shows a certificate that is not trusted ({error.verify_message}); "
-                    "name its authority with --ca-file."
-                ) from None
+                words = describe_certificate_error(error.verify_code, error.verify_message)
+                remedy = "; name its authority with --ca-file" if is_untrusted(error.verify_code) else ""
+                raise Unreached(f"{self._url} cannot be reached: {words}{remedy}.") from None
             except ssl.SSLError:
                 raise Unreached(f"{self._url} does not speak TLS as it should; is it an http:// address?") from None
             except (OSError, UnicodeError, http.client.HTTPException) as error:

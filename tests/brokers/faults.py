@@ -242,7 +242,9 @@ class FaultTests(BrokerTestCase):
         self.replace_server(tls=make_certificate(self.folder / "tls"))
         self.server.start()
         agent, listener = self.agent(tls=self.trusting(None))
-        self.assertIn("certificate verify failed", await self.trouble_of(agent, self.tls))
+        self.assertIn(
+            "its certificate is from an authority that is not trusted here", await self.trouble_of(agent, self.tls)
+        )
         self.assertEqual(listener.connections, 0)
 
     async def test_tls_with_a_server_that_has_none(self) -> None:

@@ -26,13 +26,21 @@ class Certificate:
     authority: Path
 
 
-def make_certificate(folder: Path) -> Certificate:
-    """A certificate for 127.0.0.1, signed by an authority that nobody else knows."""
+def make_certificate(folder: Path, begins: int = -1, ends: int = 1, address: str = "") -> Certificate:
+    """
+    A certificate for 127.0.0.1, signed by an authority that nobody else knows.
+
+    @param begins: days from now after which it is valid.
+    @param ends: days from now after which it has expired.
+    @param address: the one that it names, instead of those of this machine.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     made = Certificate(folder / "server.pem", folder / "server.key", folder / "ca.pem")
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    authority = _signed("an authority for tests", authority_key, "an authority for tests", authority_key, True)
-    certificate = _signed("127.0.0.1", key, "an authority for tests", authority_key, False)
+    authority = _signed(
+        "an authority for tests", authority_key, "an authority for tests", authority_key, True, (-9, 9), address
+    )
+    certificate = _signed("127.0.0.1", key, "an authority for tests", authority_key, False, (begins, ends), address)
     made.authority.write_bytes(authority.public_bytes(Encoding.PEM))
     made.certificate.write_bytes(certificate.public_bytes(Encoding.PEM))
     made.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -45,11 +53,14 @@ def _signed(
     issuer: str,
     issuer_key: ec.EllipticCurvePrivateKey,
     authority: bool,
+    days: tuple[int, int],
+    address: str,
 ) -> x509.Certificate:
     def name(text: str) -> x509.Name:
         return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, text)])
 
     now = datetime.now(UTC)
+    names = [x509.IPAddress(ip_address(address))] if address else _NAMES
     # Python 3.13 takes an authority by RFC 5280 to the letter.
     of_issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
     usage = x509.KeyUsage(True, False, False, False, False, authority, authority, False, False)
@@ -59,12 +70,12 @@ def _signed(
         .issuer_name(name(issuer))
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now + timedelta(days=days[0]))
+        .not_valid_after(now + timedelta(days=days[1]))
         .add_extension(x509.BasicConstraints(authority, None), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(of_issuer, critical=False)
         .add_extension(usage, critical=True)
-        .add_extension(x509.SubjectAlternativeName(_NAMES), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .sign(issuer_key, hashes.SHA256())
     )
