@@ -22,7 +22,6 @@ from twisted.web.iweb import IAgent, IResponse
 from confd import jsontext
 from confd.addresses import join
 from confd.bodies import RequestBody, StreamBody, read_body
-from confd.certificate_errors import MISNAMED
 from confd.model import (
     ConfdError,
     Conflict,
@@ -309,8 +308,5 @@ def _reason(error: BaseException | None) -> str:
     reasons = getattr(error, "reasons", ())
     if reasons:
         return _reason(reasons[-1].value)
-    if type(error).__name__ == "VerificationError":
-        # Of service_identity, which lists objects.
-        return MISNAMED
     text = " ".join(str(error).split()) or type(error).__name__
     return text[:_WORDS].rstrip(".")

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
 
 from attrs import define, field, frozen
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from cryptography.x509 import Certificate, load_pem_x509_certificates
 from OpenSSL.crypto import X509, PKey
-from OpenSSL.SSL import Connection
+from OpenSSL.SSL import VERIFY_FAIL_IF_NO_PEER_CERT, VERIFY_PEER, Connection, Context
 from OpenSSL.SSL import Error as TLSError
+from service_identity import CertificateError, VerificationError
+from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identity
+from service_identity.pyopenssl import extract_patterns
 from twisted.internet import ssl
+from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import SSL4ServerEndpoint
 from twisted.internet.interfaces import (
@@ -23,7 +28,7 @@ from twisted.internet.interfaces import (
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
-from confd.certificate_errors import describe_certificate_error
+from confd.certificate_errors import MISNAMED, describe_certificate_error
 from confd.files import read_file
 from confd.model import StartError
 from confd.renewal import Renewed
@@ -157,38 +162,76 @@ def _arguments(described: str) -> dict[str, str]:
 
 
 class CertificateRefused(TLSError):
-    """The certificate of a peer cannot be trusted; the text says why."""
+    """The certificate of a peer cannot be trusted; the text says why, as part of a sentence."""
+
+    def __init__(self, words: str) -> None:
+        # Twisted looks into the arguments of OpenSSL's errors: a list of library, function and reason.
+        super().__init__([("", "", words)])
+        self._words = words
+
+    def __str__(self) -> str:
+        return self._words
 
 
-def _explain(_: object, __: object, code: int, ___: int, is_valid: int) -> bool:
-    """Let OpenSSL decide, and give its refusals words: pyOpenSSL raises what is raised here."""
-    if not is_valid:
-        raise CertificateRefused(describe_certificate_error(code, f"OpenSSL error {code}"))
-    return True
+@implementer(IOpenSSLClientConnectionCreator)
+@frozen
+class _Verifying:
+    """
+    Begins TLS with a host.
+
+    @ivar host: what a certificate must name, in ASCII.
+    @ivar context: verifies it.
+    """
+
+    host: str
+    context: Context
+
+    def clientConnectionForTLS(self, protocol: object) -> Connection:
+        """See L{IOpenSSLClientConnectionCreator}."""
+        connection = Connection(self.context, None)
+        if not _is_address(self.host):
+            connection.set_tlsext_host_name(self.host.encode("ascii"))
+        return connection
 
 
-def client_options(host: str, **options: Any) -> IOpenSSLClientConnectionCreator:
+def _is_address(host: str) -> bool:
+    return isIPAddress(host) or isIPv6Address(host)
+
+
+def _verifier(host: str) -> Callable[[Connection, X509, int, int, int], bool]:
+    """Return what refuses a certificate that cannot be trusted or does not name the host (RFC 9525)."""
+
+    def verify(_: Connection, certificate: X509, error: int, depth: int, is_valid: int) -> bool:
+        # As the callback of a context, its error ends the handshake: OpenSSL alerts the peer, and pyOpenSSL raises it.
+        if not is_valid:
+            raise CertificateRefused(describe_certificate_error(error, f"OpenSSL error {error}"))
+        if depth == 0:
+            try:
+                wanted = IPAddress_ID(host) if _is_address(host) else DNS_ID(host)
+                verify_service_identity(extract_patterns(certificate), [wanted], [])
+            except (VerificationError, CertificateError, ValueError):
+                raise CertificateRefused(MISNAMED) from None
+        return True
+
+    return verify
+
+
+def client_options(
+    host: str, roots: Any = None, shown: Mapping[str, Any] = MappingProxyType({})
+) -> IOpenSSLClientConnectionCreator:
     """
     Return what begins TLS with a host and checks that its certificate names it.
 
-    @param host: an address, or a name in ASCII; Twisted takes no underscores, which containers and Compose put there.
-    @param options: of L{ssl.optionsForClientTLS}.
+    @param host: an address, or a name; unlike Twisted it takes underscores, which containers and Compose put there.
+    @param roots: authorities to trust instead of the system's.
+    @param shown: arguments of L{ssl.CertificateOptions} for the certificate to show.
     """
     # Certificates name neither zones nor the root of the domain names.
     name = host.partition("%")[0].removesuffix(".")
-    creator: Any = ssl.optionsForClientTLS(name.replace("_", "-"), **options)
-    create = creator._createConnection
-
-    def create_explaining(protocol: Any) -> Connection:
-        connection: Connection = create(protocol)
-        connection.set_verify(connection.get_context().get_verify_mode(), _explain)
-        return connection
-
-    creator._createConnection = create_explaining
-    if "_" in name:
-        creator._hostname = creator._hostnameASCII = name
-        creator._hostnameBytes = name.encode("ascii")
-    return cast(IOpenSSLClientConnectionCreator, creator)
+    ascii_name = name if name.isascii() else name.encode("idna").decode("ascii")
+    context = ssl.CertificateOptions(trustRoot=roots or ssl.platformTrust(), **shown).getContext()
+    context.set_verify(VERIFY_PEER | VERIFY_FAIL_IF_NO_PEER_CERT, _verifier(ascii_name))
+    return _Verifying(ascii_name, context)
 
 
 @implementer(IPolicyForHTTPS)
@@ -233,4 +276,4 @@ class ClientTls(Renewed[tuple[Any, "Pair | None"]]):
         shown = (
             {} if own is None else {"privateKey": own.key, "certificate": own.certificate, "extraCertChain": own.chain}
         )
-        return client_options(hostname.decode("ascii"), trustRoot=roots, extraCertificateOptions=shown)
+        return client_options(hostname.decode("ascii"), roots, shown)

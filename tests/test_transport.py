@@ -96,4 +96,4 @@ class HostEndpointTests(SynchronousTestCase):
         """TLS to a name with underscores, to a zone and to an absolute name asks for the name in the certificate."""
         for host, name in (("ctl_1", "ctl_1"), ("h.example.", "h.example"), ("fe80::1%eth0", "fe80::1")):
             options: Any = client_options(host)
-            self.assertEqual(options._hostnameASCII, name)
+            self.assertEqual(options.host, name)

@@ -16,7 +16,6 @@ from twisted.python.failure import Failure
 from txredisapi import BaseRedisProtocol, RedisError, ResponseError
 
 from confd.brokers.link import Lost, Misplaced, Refused, printable
-from confd.certificate_errors import MISNAMED
 from confd.wire import MAX_ANSWER_BYTES
 
 #: Bytes of a value that are kept: enough to see that it is larger than any announcement, and the two that end it.
@@ -138,9 +137,6 @@ class RedisConnection(BaseRedisProtocol):
 
     def _why(self) -> str:
         error = self._lost.value
-        if type(error).__name__ == "VerificationError":
-            # Of service_identity, which lists objects.
-            return MISNAMED
-        if isinstance(error, TLSError) and error.args and isinstance(error.args[0], list):
+        if isinstance(error, TLSError) and error.args and error.args[0]:
             return printable(", ".join(str(each[-1]) for each in error.args[0]))
         return printable(error)

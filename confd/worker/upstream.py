@@ -8,7 +8,6 @@ from typing import Any, NoReturn
 from urllib.parse import urljoin
 
 from OpenSSL.SSL import Error as TLSError
-from service_identity import VerificationError
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
@@ -24,6 +23,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 from confd.addresses import fetchable
 from confd.metrics import Histogram
 from confd.model import BadGateway, ConfdError, GatewayTimeout, Unavailable
+from confd.tls import CertificateRefused
 from confd.worker.connect import CheckedEndpoints
 from confd.worker.policy import Policy
 
@@ -43,8 +43,7 @@ _PASSED_ON = (b"Content-Type", b"Content-Encoding", b"Content-Language", b"Last-
 _SAID: tuple[tuple[type[BaseException], str], ...] = (
     (DNSLookupError, "has a host name that does not resolve"),
     (ConnectError, "does not accept the connection"),
-    (TLSError, "does not speak TLS, or has a certificate that is not trusted"),
-    (VerificationError, "has a certificate for another name"),
+    (TLSError, "does not speak TLS"),
     (ConnectionClosed, "broke the connection off"),
 )
 
@@ -173,6 +172,8 @@ def _told(error: BaseException) -> ConfdError:
         return _told(reasons[-1].value)
     if isinstance(error, ConnectTimeout):
         return GatewayTimeout("upstream_timeout", "The upstream did not accept the connection in time.")
+    if isinstance(error, CertificateRefused):
+        return BadGateway("upstream_failed", f"The upstream cannot be trusted: {error}.")
     said = next((said for kind, said in _SAID if isinstance(error, kind)), "does not speak valid HTTP")
     return BadGateway("upstream_failed", f"The upstream {said}.")
 

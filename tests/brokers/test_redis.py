@@ -11,7 +11,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.ssl import Certificate as TrustedCertificate
-from twisted.internet.ssl import optionsForClientTLS, trustRootFromCertificates
+from twisted.internet.ssl import trustRootFromCertificates
 from twisted.internet.testing import StringTransport
 from twisted.protocols.portforward import ProxyFactory as PortForwarder
 from twisted.trial.unittest import TestCase
@@ -21,6 +21,7 @@ from confd.brokers.redis import RedisBroker
 from confd.brokers.resp import MISPLACED, RedisConnection
 from confd.model import DEFAULT_NAMESPACE
 from confd.testing.brokers import make_ibroker_tests
+from confd.tls import client_options
 from tests.brokers import faults
 from tests.brokers.faults import MIB, BrokerTestCase
 from tests.integration.certificates import Certificate
@@ -97,9 +98,9 @@ class RedisFaultTests(OnRedis, faults.FaultTests):
 
     def trusting(self, authority: Path | None) -> Any:
         if authority is None:
-            return optionsForClientTLS("127.0.0.1")
+            return client_options("127.0.0.1")
         root = TrustedCertificate.loadPEM(authority.read_bytes())
-        return optionsForClientTLS("127.0.0.1", trustRootFromCertificates([root]))
+        return client_options("127.0.0.1", trustRootFromCertificates([root]))
 
     def flood(self, message: bytes, times: int) -> None:
         with socket.create_connection(("127.0.0.1", self.server.port)) as connection:

@@ -24,6 +24,7 @@ class Certificate:
     certificate: Path
     key: Path
     authority: Path
+    authority_key: Path
 
 
 def make_certificate(folder: Path, begins: int = -1, ends: int = 1, address: str = "") -> Certificate:
@@ -35,7 +36,7 @@ def make_certificate(folder: Path, begins: int = -1, ends: int = 1, address: str
     @param address: the one that it names, instead of those of this machine.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    made = Certificate(folder / "server.pem", folder / "server.key", folder / "ca.pem")
+    made = Certificate(folder / "server.pem", folder / "server.key", folder / "ca.pem", folder / "ca.key")
     authority_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority = _signed(
         "an authority for tests", authority_key, "an authority for tests", authority_key, True, (-9, 9), address
@@ -43,7 +44,8 @@ def make_certificate(folder: Path, begins: int = -1, ends: int = 1, address: str
     certificate = _signed("127.0.0.1", key, "an authority for tests", authority_key, False, (begins, ends), address)
     made.authority.write_bytes(authority.public_bytes(Encoding.PEM))
     made.certificate.write_bytes(certificate.public_bytes(Encoding.PEM))
-    made.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    for path, private in ((made.key, key), (made.authority_key, authority_key)):
+        path.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return made
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import threading
-from contextlib import suppress
 from pathlib import Path
 
 from twisted.internet import reactor
@@ -36,18 +36,18 @@ class CertificateTests(TestCase):
 
         def accept() -> None:
             # Closing the socket ends it.
-            with suppress(OSError):
+            with contextlib.suppress(OSError):
                 while True:
                     peer = listening.accept()[0]
                     peer.settimeout(10)
-                    with peer, suppress(OSError), context.wrap_socket(peer, server_side=True) as secured:
+                    with peer, contextlib.suppress(OSError), context.wrap_socket(peer, server_side=True) as secured:
                         secured.recv(65536)
 
         thread = threading.Thread(target=accept, daemon=True)
         thread.start()
 
         def end() -> None:
-            with suppress(OSError):
+            with contextlib.suppress(OSError):
                 listening.shutdown(socket.SHUT_RDWR)
             listening.close()
             thread.join(10)
@@ -94,3 +94,9 @@ class CertificateTests(TestCase):
         made = make_certificate(self.folder / "one")
         other = make_certificate(self.folder / "other")
         await self.assert_both(made, other.authority, "is from an authority that is not trusted here")
+
+    async def test_self_signed(self) -> None:
+        made = make_certificate(self.folder / "one")
+        alone = Certificate(made.authority, made.authority_key, made.authority, made.authority_key)
+        other = make_certificate(self.folder / "other")
+        await self.assert_both(alone, other.authority, "is self-signed and not trusted here")

@@ -121,7 +121,7 @@ class TLSTests(WorkerCase):
 
     async def test_no_tls(self) -> None:
         """One that does not speak TLS failed."""
-        await self.assert_untrusted(f"https://localhost:{self.listen(Greeter.factory())}/")
+        await self.assert_untrusted(f"https://localhost:{self.listen(Greeter.factory())}/", "does not speak TLS")
 
     async def test_unknown_certificate(self) -> None:
         """So did one whose certificate nobody vouches for."""
@@ -130,13 +130,13 @@ class TLSTests(WorkerCase):
         self.addCleanup(upstream.close)
         port = reactor.listenSSL(0, upstream, options, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
-        await self.assert_untrusted(f"https://localhost:{port.getHost().port}/")
+        await self.assert_untrusted(f"https://localhost:{port.getHost().port}/", "cannot be trusted: its certificate")
         self.assertEqual(upstream.asked, [])
 
-    async def assert_untrusted(self, url: str) -> None:
+    async def assert_untrusted(self, url: str, words: str) -> None:
         """That this is not trusted."""
         sentence = self.assert_error(await self.hit(url), 502, "upstream_failed")
-        self.assertIn("TLS", sentence)
+        self.assertIn(words, sentence)
 
 
 class Greeter(Protocol):
