@@ -205,6 +205,13 @@ class IBroker(IService, IHealth):
         A broker that keeps what it was told has nothing to do here.
         """
 
+    def watch(returned: Callable[[], None]) -> None:
+        """
+        Hear of the broker's returns; called before the service starts.
+
+        @param returned: called each time that announcements can be brought again after they could not.
+        """
+
 
 class IControllerClient(Interface):
     """An agent's view of the controllers; each call has a deadline and fails with L{Unavailable} where none answers."""

@@ -87,19 +87,21 @@ class Link(Periodic, Generic[C]):
         backoff: Backoff,
         opened: Callable[[], None] = lambda: None,
         left: Callable[[], None] = lambda: None,
+        returned: Callable[[], None] = lambda: None,
     ) -> None:
         """
         @param where: the setting that names the broker, and its value: begins a sentence.
         @param open: makes a connection; fails with L{Unavailable}, and leaves nothing open when it is cancelled.
         @param opened: called each time that there is a connection.
         @param left: called each time that a connection is dropped because its server is L{Misplaced}.
+        @param returned: called each time that there is a connection after one was lost or could not be made.
         """
         # A round is not cancelled at once: whoever stops the link may have been called by it.
         super().__init__(clock, self._live, backoff.next, grace=0.1)
         self._where = where
         self._open = open
         self._backoff = backoff
-        self._opened, self._left = opened, left
+        self._opened, self._left, self._returned = opened, left, returned
         self._connection: C | None = None
         self._waiting: list[Deferred[C]] = []
         self._reason: str | None = None
@@ -184,10 +186,12 @@ class Link(Periodic, Generic[C]):
 
     def _begin_with(self, connection: C) -> None:
         self.log.info("{where} is connected", where=self._where)
-        self._connection, self._reason = connection, None
+        again, self._connection, self._reason = self._reason is not None, connection, None
         for each in self._swap():
             each.callback(connection)
         self._opened()
+        if again:
+            self._returned()
 
     def _failed_with(self, error: Unavailable) -> None:
         if self.running and error.message != self._reason:

@@ -64,8 +64,14 @@ class NatsBroker(Service):
         self._logged: set[str] = set()
         self._logs = StandardLogs(["nats", "asyncio"])
         self.audience = Audience()
+        self._returned: Callable[[], None] = lambda: None
         self._link = Link(
-            reactor, f"NATS_URL: {self._address}", self._open, Backoff(random, RETRY_CAP), self.audience.connected
+            reactor,
+            f"NATS_URL: {self._address}",
+            self._open,
+            Backoff(random, RETRY_CAP),
+            self.audience.connected,
+            returned=lambda: self._returned(),
         )
 
     def startService(self) -> None:
@@ -90,6 +96,10 @@ class NatsBroker(Service):
     def answer(self, latest: Callable[[str], bytes | None]) -> None:
         """L{IBroker.answer}."""
         self._latest = latest
+
+    def watch(self, returned: Callable[[], None]) -> None:
+        """L{IBroker.watch}."""
+        self._returned = returned
 
     def announce(self, namespace: str, announcement: bytes) -> Deferred[None]:
         """L{IBroker.announce}."""

@@ -62,6 +62,7 @@ class RedisBroker(Service):
         self._username, self._password, self._db = username, password, db
         self._channel = channel
         self.audience = Audience()
+        self._returned: Callable[[], None] = lambda: None
         where = f"REDIS_ADDRESS: {self._address}" + (" (with REDIS_TLS_ENABLED)" if self._tls else "")
         self._listening = Link(
             reactor,
@@ -71,7 +72,12 @@ class RedisBroker(Service):
             self.audience.connected,
         )
         self._commands = Link(
-            reactor, where, lambda: self._open(()), Backoff(random, RETRY_CAP), left=self._listening.renew
+            reactor,
+            where,
+            lambda: self._open(()),
+            Backoff(random, RETRY_CAP),
+            left=self._listening.renew,
+            returned=lambda: self._returned(),
         )
 
     def startService(self) -> None:
@@ -96,6 +102,10 @@ class RedisBroker(Service):
 
     def answer(self, latest: Callable[[str], bytes | None]) -> None:
         """L{IBroker.answer}: Redis keeps what it was told."""
+
+    def watch(self, returned: Callable[[], None]) -> None:
+        """L{IBroker.watch}."""
+        self._returned = returned
 
     def announce(self, namespace: str, announcement: bytes) -> Deferred[None]:
         """L{IBroker.announce}."""

@@ -117,7 +117,8 @@ def _couriers(reactor: Any, settings: ControllerSettings, snapshot: Snapshot) ->
     brokers, in_thread = make_brokers(reactor, settings, settings.distribution_strategy), in_threads_of(reactor)
     for broker in brokers:
         broker.answer(snapshot.announcement)
-    return [Courier(reactor, broker, Backoff(Random(), RETRY_MAX), in_thread) for broker in brokers], brokers
+    backoff = partial(Backoff, Random(), RETRY_MAX)
+    return [Courier(reactor, broker, backoff(), in_thread, snapshot.published) for broker in brokers], brokers
 
 
 def _edge(

@@ -3,16 +3,19 @@ What brokers are still to be told.
 
 A broker gets the announcements of a namespace in version order, one at a time, and of those that pile up while it is
 down or hung the newest only. Nothing here delays or fails the publish that it follows.
+
+A broker's other clients come back to it later than the controller does. Those of the Go system ask nobody what they
+missed: after a broker's return they are told again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from confd.controller.snapshot import Encoded
@@ -25,6 +28,9 @@ RECEIPT = 0.025
 
 #: Seconds between two attempts at most, so that a broker has what it missed within 5 seconds of its return.
 RETRY_MAX = 4.0
+
+#: Seconds after a broker's return at which it is told again: clients of the Go system come back within them.
+AGAIN_AFTER = (2.0, 5.0, 10.0)
 
 #: Seconds that announcements under way get when the controller stops.
 FLUSH = 1.0
@@ -52,19 +58,25 @@ class Courier(Service):
         broker: IBroker,
         backoff: Backoff,
         in_thread: Callable[..., Deferred[Any]] = maybeDeferred,
+        current: Callable[[], Iterator[Encoded]] = lambda: iter(()),
     ) -> None:
         """
         @param backoff: between attempts; its cap is L{RETRY_MAX}.
         @param in_thread: runs a function off the reactor: a large document takes a while to sign.
+        @param current: what is announced again after the broker's return.
         """
         self.broker = broker
+        self._clock = clock
         self.brought = self.failures = 0
-        self._in_thread = in_thread
+        self._in_thread, self._current = in_thread, current
         self._backoff = backoff
         self._outgoing: dict[str, Encoded] = {}
         self._receipts: dict[str, list[Deferred[None]]] = {}
+        self._repeats: Iterator[Encoded] = iter(())
+        self._planned: list[IDelayedCall] = []
         self._reason: str | None = None
         self._loop = Periodic(clock, self._deliver, self._pause, grace=FLUSH)
+        broker.watch(self._returned)
 
     def startService(self) -> None:
         """Begin to bring."""
@@ -74,6 +86,7 @@ class Courier(Service):
     def stopService(self) -> Deferred[None] | None:
         """Fires when what is under way was brought, or its time is over; a restart repeats what is in force."""
         super().stopService()
+        self._repeat_no_more()
         return self._loop.stopService()
 
     def post(self, encoded: Encoded) -> None:
@@ -98,22 +111,54 @@ class Courier(Service):
         return self._backoff.next() if self._outgoing else _IDLE
 
     async def _deliver(self) -> None:
+        # What is published meanwhile does not wait for all that is repeated.
+        while await self._deliver_news() and (encoded := next(self._repeats, None)) is not None:
+            try:
+                await self._bring(encoded)
+            except ConfdError:
+                # If the broker is lost once more, its next return begins all anew.
+                self.failures += 1
+                self._repeats = iter(())
+
+    async def _deliver_news(self) -> bool:
+        """Whether the broker has all that was posted."""
         while self._outgoing:
             namespace = next(iter(self._outgoing))
             # To the end of the queue: one that the broker never takes must not keep it from all others.
             encoded = self._outgoing[namespace] = self._outgoing.pop(namespace)
             try:
-                await self.broker.announce(namespace, await self._signed(encoded))
+                await self._bring(encoded)
             except ConfdError as error:
-                return self._not_yet(encoded, error.message)
-            self.brought += 1
+                self._not_yet(encoded, error.message)
+                return False
             self._reason = None
-            self._backoff.reset()
             if self._outgoing[namespace] is encoded:
                 del self._outgoing[namespace]
                 waiting = self._receipts.pop(namespace, [])
                 while waiting:
                     waiting.pop().callback(None)
+        return True
+
+    async def _bring(self, encoded: Encoded) -> None:
+        await self.broker.announce(encoded.namespace, await self._signed(encoded))
+        self.brought += 1
+        self._backoff.reset()
+
+    def _returned(self) -> None:
+        self._repeat_no_more()
+        if self.running:
+            self._planned = [self._clock.callLater(seconds, self._repeat) for seconds in AGAIN_AFTER]
+
+    def _repeat(self) -> None:
+        if self.broker.trouble() is None:
+            self._repeats = self._current()
+            self._loop.hurry()
+
+    def _repeat_no_more(self) -> None:
+        self._repeats = iter(())
+        for each in self._planned:
+            if each.active():
+                each.cancel()
 
     async def _signed(self, encoded: Encoded) -> bytes:
         large = len(encoded.body) >= _LARGE

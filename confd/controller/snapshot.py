@@ -116,6 +116,13 @@ class Snapshot:
         """What is in force everywhere."""
         return iter(list(self._in_force.values()))
 
+    def published(self) -> Iterator[Encoded]:
+        """The current configuration of each namespace, at the time that it is its turn; not what nobody published."""
+        for namespace in self.namespaces():
+            found = self.find(namespace)
+            if found is not None and not found.configuration.unpublished:
+                yield found
+
     def trouble(self) -> str | None:
         """That it is not loaded yet: the namespace C{default} always exists."""
         return None if self._in_force else "The controller is starting; the configurations are not loaded yet."

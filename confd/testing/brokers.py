@@ -47,6 +47,7 @@ class MemoryServer:
             self.kept.clear()
         for broker in self.brokers:
             broker.audience.connected()
+            broker.returned()
 
     def publish(self, namespace: str, announcement: bytes) -> None:
         """Keep it, and bring it to all that listen, whoever sends it."""
@@ -67,6 +68,7 @@ class MemoryBroker(Service):
         """
         self.server = server or MemoryServer()
         self.audience = Audience()
+        self.returned: Callable[[], None] = lambda: None
 
     def startService(self) -> None:
         """Connect."""
@@ -98,6 +100,10 @@ class MemoryBroker(Service):
 
     def answer(self, latest: Callable[[str], bytes | None]) -> None:
         """L{IBroker.answer}: it keeps what it was told."""
+
+    def watch(self, returned: Callable[[], None]) -> None:
+        """L{IBroker.watch}."""
+        self.returned = returned
 
     def _announce(self, namespace: str, announcement: bytes) -> None:
         self._check()

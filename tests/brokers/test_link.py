@@ -65,9 +65,9 @@ class LinkTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.attempts: list[Deferred[FakeConnection]] = []
-        self.opened = 0
+        self.opened = self.returned = 0
         backoff = Backoff(Ceiling(), RETRY_CAP)
-        self.link: Link[Any] = Link(self.clock, "X_ADDRESS: there", self.open, backoff, self.count)
+        self.link: Link[Any] = Link(self.clock, "X_ADDRESS: there", self.open, backoff, self.count, returned=self.back)
 
     def tearDown(self) -> None:
         """Stop it; an error that nobody handled is told when its Deferred is collected."""
@@ -82,6 +82,9 @@ class LinkTests(SynchronousTestCase):
 
     def count(self) -> None:
         self.opened += 1
+
+    def back(self) -> None:
+        self.returned += 1
 
     def connect(self) -> FakeConnection:
         """Let the attempt that is under way succeed."""
@@ -125,6 +128,19 @@ class LinkTests(SynchronousTestCase):
             self.assertEqual(len(self.attempts), made + 1)
         self.connect()
         self.assertIsNone(self.link.trouble())
+
+    def test_returns(self) -> None:
+        """After a loss, and after attempts that failed; the first connection of all is none."""
+        self.link.startService()
+        connection = self.connect()
+        self.assertEqual((self.opened, self.returned), (1, 0))
+        for returned in (1, 2):
+            connection.cut()
+            self.clock.advance(RETRY_CAP)
+            self.fail()
+            self.clock.advance(RETRY_CAP)
+            connection = self.connect()
+            self.assertEqual((self.opened, self.returned), (returned + 1, returned))
 
     def test_a_defect_does_not_end_it(self) -> None:
         self.link.startService()

@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 
 from confd import jsontext
 from confd.announcement import read
-from confd.controller.outbox import FLUSH, RECEIPT, RETRY_MAX, Courier, Outbox
+from confd.controller.outbox import AGAIN_AFTER, FLUSH, RECEIPT, RETRY_MAX, Courier, Outbox
 from confd.controller.snapshot import Encoded
 from confd.interfaces import IBroker
 from confd.model import Unavailable
@@ -292,3 +292,89 @@ class OutboxTests(SynchronousTestCase):
 
     def test_courier_is_a_service(self) -> None:
         self.assertTrue(all(isinstance(each, Service) and each.running for each in self.outbox))
+
+
+class ReturnTests(SynchronousTestCase):
+    """What a broker is told again after its return, as its other clients come back later than the controller."""
+
+    def setUp(self) -> None:
+        self.clock, self.broker = Clock(), SlowBroker()
+        self.broker.startService()
+        self.current = [encoded(5)]
+        backoff = Backoff(Random(1), RETRY_MAX)
+        self.courier = Courier(self.clock, self.broker, backoff, current=lambda: iter(self.current))
+        self.outbox = Outbox(self.clock, [self.courier])
+        self.outbox.startService()
+
+    def told(self, seconds: float) -> list[tuple[str, int]]:
+        """What it is told until this time after its return, if it takes all of it."""
+        before = len(self.broker.asked)
+        self.clock.advance(seconds - self.clock.seconds())
+        while self.broker.owed:
+            self.broker.take()
+            self.clock.advance(0)
+        return self.broker.asked[before:]
+
+    def test_again_and_again(self) -> None:
+        self.broker.server.come_back()
+        self.assertEqual(self.told(1.9), [])
+        for seconds in AGAIN_AFTER:
+            self.assertEqual(self.told(seconds), [("default", 5)], seconds)
+        self.assertEqual(self.told(3600), [])
+
+    def test_what_is_current_then(self) -> None:
+        self.broker.server.come_back()
+        self.current = [encoded(7), encoded(2, namespace="blue")]
+        self.assertEqual(self.told(AGAIN_AFTER[0]), [("default", 7), ("blue", 2)])
+
+    def test_news_come_first(self) -> None:
+        """A publish waits for the one repetition under way, and not for all of them."""
+        self.current = [encoded(1, namespace=f"n{number}") for number in range(50)]
+        self.broker.server.come_back()
+        self.clock.advance(AGAIN_AFTER[0])
+        self.outbox.announce(encoded(6))
+        answer = self.outbox.published("default")
+        self.broker.take()
+        self.broker.take()
+        self.assertTrue(self.successResultOf(answer))
+        self.assertEqual(self.broker.asked[:3], [("n0", 1), ("default", 6), ("n1", 1)])
+
+    def test_lost_once_more(self) -> None:
+        """What was planned is given up; the next return plans anew."""
+        self.broker.server.come_back()
+        self.assertEqual(self.told(AGAIN_AFTER[0]), [("default", 5)])
+        self.broker.server.fail("It is down again.")
+        self.assertEqual(self.told(9), [])
+        self.broker.server.come_back()
+        self.assertEqual(self.told(9 + 1.9), [])
+        for seconds in AGAIN_AFTER:
+            self.assertEqual(self.told(9 + seconds), [("default", 5)], seconds)
+        self.assertEqual(self.told(3600), [])
+
+    def test_lost_while_it_is_told(self) -> None:
+        self.current = [encoded(5), encoded(2, namespace="blue")]
+        self.broker.server.come_back()
+        self.clock.advance(AGAIN_AFTER[0])
+        self.broker.refuse()
+        self.assertEqual((self.broker.asked, self.courier.failures), ([("default", 5)], 1))
+
+    def test_stop(self) -> None:
+        for seconds in (0, AGAIN_AFTER[0]):
+            self.broker.server.come_back()
+            self.clock.advance(seconds)
+            stopped = maybeDeferred(self.outbox.stopService)
+            self.clock.advance(FLUSH)
+            self.successResultOf(stopped)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+            self.outbox.startService()
+
+    def test_only_what_is_published(self) -> None:
+        """What a new database begins with is nobody's publish; a namespace that was retired is no more."""
+        house = House()
+        self.assertEqual(list(house.snapshot.published()), [])
+        self.successResultOf(Deferred.fromCoroutine(house.configs.publish(a_draft(), 0.0)))
+        (found,) = house.snapshot.published()
+        self.assertEqual(found.configuration.version, 2)
+        published = house.snapshot.published()
+        house.snapshot.drop("default")
+        self.assertEqual(list(published), [])

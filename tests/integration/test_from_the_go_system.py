@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import time
 from typing import Any
 
 from tests.ctl.go_files import go_database, url
-from tests.integration.fleet import AGENT, Fleet, clean_environment, request
+from tests.integration.fleet import AGENT, PATIENCE, Fleet, clean_environment, request
+from tests.integration.servers import NatsServer, RedisServer, missing
 from tests.integration.test_confdctl import Case
 
 
@@ -74,3 +77,44 @@ class ReplacementTests(Case):
         self.assertNotIn("Traceback", said)
         self.assertEqual((self.folder / "go.db").read_bytes(), before)
         self.assertFalse(os.path.exists(f"{database}-wal"))
+
+
+class LateSubscriberTests(Case):
+    """Agents of the Go system hear of a publish made during an outage, although they come back after the controller."""
+
+    skip = missing("redis-server") or missing("nats-server")
+
+    def test_later_than_the_controller(self) -> None:
+        """Three seconds after the brokers' return, and without asking what they missed."""
+        redis, nats = RedisServer(self.folder / "redis"), NatsServer(self.folder / "nats")
+        for server in (redis, nats):
+            self.addCleanup(server.stop)
+            server.start()
+        self.fleet.controller(
+            "--distribution-strategy", "REDIS,NATS",
+            "--redis-address", f"127.0.0.1:{redis.port}", "--nats-url", f"nats://127.0.0.1:{nats.port}",
+        ).start()  # fmt: skip
+        self.assertEqual(self.fleet.publish({"url": "https://example.com/before"}).status, 200)
+        redis.stop()
+        nats.stop()
+        self.assertFalse(self.fleet.publish({"url": "https://example.com/missed"}).json()["published"])
+        redis.start()
+        nats.start()
+        time.sleep(3)
+        heard = [
+            self.first_message(redis.port, b"SUBSCRIBE config:global\r\n"),
+            self.first_message(nats.port, b'CONNECT {"verbose": false}\r\nSUB config.worker.update 1\r\n'),
+        ]
+        for message in heard:
+            self.assertIn(b"https://example.com/missed", message)
+
+    def first_message(self, port: int, subscribe: bytes) -> bytes:
+        """Subscribe as an agent of the Go system does, and wait for an announcement."""
+        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
+            connection.sendall(subscribe)
+            received = b""
+            while b"checksum" not in received:
+                piece = connection.recv(65536)
+                self.assertTrue(piece, received)
+                received += piece
+            return received
