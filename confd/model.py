@@ -97,6 +97,11 @@ def supersedes(offered: Tag, known: Tag | None) -> bool:
     return judge(offered, "", known) is Verdict.NEWER
 
 
+def is_unpublished(tag: Tag, namespace: str) -> bool:
+    """Whether a new database made this from C{DEFAULT_CONFIG}: it replaces no document of another system."""
+    return bool(tag.cluster) and namespace == DEFAULT_NAMESPACE and tag.version == 1
+
+
 @frozen
 class Document:
     """
@@ -135,8 +140,8 @@ class Configuration:
 
     @property
     def unpublished(self) -> bool:
-        """Whether a new database made this from C{DEFAULT_CONFIG}: it replaces no document of another system."""
-        return bool(self.cluster_id) and self.namespace == DEFAULT_NAMESPACE and self.version == 1
+        """See L{is_unpublished}."""
+        return is_unpublished(self.tag, self.namespace)
 
 
 @frozen
@@ -261,17 +266,14 @@ class ConfdError(Exception):
     @ivar code: a stable token for programs.
     @ivar message: one sentence for a person: what is wrong, and what to do.
     @ivar details: where a field is to blame, one mapping a violation with C{pointer} and C{message}.
-    @ivar retry_after: seconds for which the peer asks not to be called again (C{Retry-After}); C{None} where it does
-        not ask.
+    @ivar retry_after: seconds for which the peer asks not to be called again (C{Retry-After}), or C{None}.
     """
 
     retry_after: float | None = None
 
     def __init__(self, code: str, message: str, details: Sequence[Mapping[str, object]] = ()) -> None:
         super().__init__(message)
-        self.code = code
-        self.message = message
-        self.details = details
+        self.code, self.message, self.details = code, message, details
 
 
 class Malformed(ConfdError):

@@ -13,7 +13,7 @@ from confd import sse, wire
 from confd.agent.trouble import Trouble
 from confd.http import LEAST_RATE
 from confd.interfaces import POLL, IControllerClient, ISink, IStrategy
-from confd.model import ConfdError, Malformed, Tag, supersedes
+from confd.model import ConfdError, Malformed, Tag, is_unpublished, supersedes
 from confd.timing import Backoff, Periodic, Progress
 
 #: Seconds without a byte, or without an event below L{LEAST_RATE}, after which a stream is given up: three heartbeats.
@@ -106,7 +106,11 @@ class Stream:
         if event.name == "config":
             self._sink.served(wire.parse_served(event.data, self._namespace, event.id))
         elif event.name == "heartbeat":
-            if supersedes(_tag_in(event.data), self._sink.known()):
+            offered, known = _tag_in(event.data), self._sink.known()
+            # What nobody published changes nothing for who holds a document of the Go system: asked again, it is said
+            # again.
+            kept = known is not None and not known.cluster and is_unpublished(offered, self._namespace)
+            if supersedes(offered, known) and not kept:
                 self._sink.hint()
             if not self._named and self._agent_id():
                 raise _Nameless("nameless", "This stream was opened before the agent was registered.")

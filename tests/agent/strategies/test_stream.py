@@ -124,6 +124,28 @@ class StreamTests(SynchronousTestCase):
         self.receive(heartbeat(str(known)))
         self.assertEqual(self.sink.heard, [HINT, HINT])
 
+    def test_heartbeats_of_what_nobody_published(self) -> None:
+        """Whoever holds a document of the Go system keeps it: no heartbeat has it ask for what changes nothing."""
+        unpublished, published = str(Tag("9f8b6c1e", 1, 1)), str(Tag("9f8b6c1e", 1, 2))
+        self.sink.tag = Tag("", 0, 41)
+        for _ in range(3):
+            self.receive(heartbeat(unpublished))
+        self.assertEqual(self.sink.heard, [])
+        self.receive(heartbeat(published))
+        self.assertEqual(self.sink.heard, [HINT])
+        self.sink.tag = None
+        self.receive(heartbeat(unpublished))
+        self.assertEqual(self.sink.heard, [HINT, HINT], "who holds nothing takes it")
+
+    def test_heartbeats_in_another_namespace(self) -> None:
+        """There, somebody made version 1."""
+        strategy = Stream(self.clock, self.controller, "blue", lambda: AGENT_ID, Backoff(Random(1), LONGEST, FIRST))
+        self.sink.tag = Tag("", 0, 41)
+        strategy.start(self.sink)
+        self.receive(heartbeat("9f8b6c1e.1.1"))
+        self.assertEqual(self.sink.heard, [HINT])
+        self.successResultOf(strategy.stop())
+
     def test_opened_before_it_was_registered(self) -> None:
         """With the next heartbeat it comes back by its name: whoever is forgotten is known by that."""
         names = [""]
