@@ -200,17 +200,10 @@ class IBroker(IService, IHealth):
         """
 
     def answer(latest: Callable[[str], bytes | None]) -> None:
-        """
-        Give the newest announcement of a namespace to whoever asks the broker for it; called before the service starts.
-        A broker that keeps what it was told has nothing to do here.
-        """
+        """Give the newest announcement to whoever asks a broker that keeps none; called before the service starts."""
 
     def watch(returned: Callable[[], None]) -> None:
-        """
-        Hear of the broker's returns; called before the service starts.
-
-        @param returned: called each time that announcements can be brought again after they could not.
-        """
+        """Call C{returned} whenever announcements can be brought again after they could not; set before the start."""
 
 
 class IControllerClient(Interface):
