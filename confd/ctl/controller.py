@@ -20,6 +20,8 @@ from confd.retry_after import STATUSES, parse_retry_after
 
 #: Seconds that a request may take.
 TIMEOUT = 30.0
+#: Tries of one request at most, where the controller asks to come back later, and seconds between them at least.
+_TRIES, _PAUSE = 3, 0.25
 #: Seconds of silence, three heartbeats and some, after which a stream of events is broken.
 _SILENCE = 35.0
 _MAX_EVENT = 1048576
@@ -47,11 +49,13 @@ class Controller:
     One controller.
 
     @ivar ask: asks a person for the password of a user; C{None} where nobody can be asked.
+    @ivar wait: says a sentence and waits for some seconds; C{None} where nobody waits.
     """
 
     target: Target
     _transport: ITransport
     _ask: Callable[[str], str] | None
+    _wait: Callable[[str, float], None] | None = None
 
     def get(self, path: str, **query: object) -> Any:
         """
@@ -83,12 +87,14 @@ class Controller:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, object] = NO_QUERY,
+        patient: bool = True,
     ) -> Answer:
         """
-        Ask for something.
+        Ask for something; where the controller asks to come back later, within L{TIMEOUT} seconds do so.
 
         @param body: goes as JSON.
         @param query: what is C{None} is left out.
+        @param patient: whether to come back.
         @raise Failure: if there is no answer, or one that says no.
         """
         sent = dict(headers or {})
@@ -97,12 +103,18 @@ class Controller:
             sent["Content-Type"] = "application/json"
             raw = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
         there = _with_query(path, query)
-        answer = self._transport.exchange(method, there, self._headers(sent), raw, TIMEOUT)
-        if answer.status == 401 and self._ask_again():
+        # What may have been done in spite of a 503 is repeated only where that does nothing twice.
+        harmless = method == "GET" or "Idempotency-Key" in sent or bool(query.get("dry_run"))
+        waits = _Waits(self._wait if patient else None)
+        while True:
             answer = self._transport.exchange(method, there, self._headers(sent), raw, TIMEOUT)
-        if not 200 <= answer.status < 300:
-            raise self._refusal(answer)
-        return answer
+            if answer.status == 401 and self._ask_again():
+                answer = self._transport.exchange(method, there, self._headers(sent), raw, TIMEOUT)
+            if 200 <= answer.status < 300:
+                return answer
+            refusal = self._refusal(answer)
+            if not ((harmless or answer.status == 429) and waits.go_on(refusal)):
+                raise refusal
 
     def open(self, path: str) -> Answer:
         """Ask for something that takes no credentials, and take whatever comes."""
@@ -180,6 +192,31 @@ class Controller:
                 "--password-file."
             )
         return Failure(_STATUS.get(answer.status, Exit.FAILED), said, lines, code)
+
+
+@define(eq=False)
+class _Waits:
+    """
+    Those of one request.
+
+    @ivar wait: says a sentence and waits for some seconds; C{None} to wait for nothing.
+    """
+
+    _wait: Callable[[str, float], None] | None
+    _left: float = TIMEOUT
+    _tries: int = 1
+
+    def go_on(self, refusal: Failure) -> bool:
+        """Whether to ask once more; the wait for that is over then."""
+        if self._wait is None or refusal.retry_after is None or self._tries == _TRIES:
+            return False
+        pause = refusal.pause(_PAUSE)
+        if pause > self._left:
+            refusal.details += (f"It asks not to be asked again for {refusal.retry_after:.0f} s.",)
+            return False
+        self._tries, self._left = self._tries + 1, self._left - pause
+        self._wait(f"{shown(refusal.sentence)} Asking again in {pause:.3g} s.", pause)
+        return True
 
 
 def value_of(answer: Answer) -> Any:

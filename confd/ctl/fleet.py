@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from confd.ctl.controller import value_of
 from confd.ctl.failure import Exit, Failure
 from confd.ctl.session import Session
 from confd.ctl.text import shown_time
@@ -28,7 +29,9 @@ def follow(session: Session, version: int, quorum: float, timeout: float) -> tup
             pause = _LOOK
             late = session.clock.monotonic() >= deadline
             try:
-                seen = session.controller.get(path, namespace=session.namespace)
+                # The waits are those of this loop, which has a deadline.
+                asked = session.controller.call("GET", path, query={"namespace": session.namespace}, patient=False)
+                seen = value_of(asked)
             except Failure as failure:
                 # It is published; a controller that restarts meanwhile is no reason to know less.
                 if late or failure.status is not Exit.UNREACHABLE:

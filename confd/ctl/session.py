@@ -73,7 +73,7 @@ class Session:
     def controller(self) -> Controller:
         """To speak to it."""
         transport = self._connect(self.target.url, self.target.ca_file, self.target.proxy)
-        return Controller(self.target, transport, self._ask_password if self.interactive else None)
+        return Controller(self.target, transport, self._ask_password if self.interactive else None, self._come_back)
 
     @property
     def namespace(self) -> str:
@@ -100,6 +100,10 @@ class Session:
         self.check_somebody(yes)
         if not yes and not click.confirm(shown(question), default=default, err=True):
             raise Failure(Exit.FAILED, "Nothing was changed.")
+
+    def _come_back(self, why: str, seconds: float) -> None:
+        self.screen.say(why)
+        self.clock.sleep(seconds)
 
     def _ask_password(self, username: str) -> str:
         answer: str = click.prompt(f"Password of {shown(username)}", hide_input=True, err=True)

@@ -9,6 +9,73 @@ from tests.ctl.desk import Desk, answer, in_force, lines, refusal
 CONFIG = "GET /api/v1/config"
 
 
+def busy(status, seconds, **more):
+    """A refusal that asks to come back later."""
+    return Answer(status, {"retry-after": str(seconds), **more}, refusal(status, "busy", "It is busy.").body)
+
+
+class LaterTests(SynchronousTestCase):
+    """C{Retry-After} of 429 and 503 is honoured within reason."""
+
+    def setUp(self):
+        self.desk = Desk()
+
+    def test_comes_back(self):
+        """After the time that the controller asks for, with jitter; it is said on standard error."""
+        for status in (429, 503):
+            self.desk.controller.table[CONFIG] = [busy(status, 4), busy(status, 2), in_force({"url": "http://x"})]
+            self.desk.slept.clear()
+            ended = self.desk.type("-o", "json", "get")
+            self.assertEqual((ended.status, ended.out), (Exit.OK, '{\n  "url": "http://x"\n}\n'), ended.err)
+            first, second = self.desk.slept
+            self.assertTrue(4 <= first <= 5 and 2 <= second <= 2.5, self.desk.slept)
+            self.assertEqual(ended.err.count("It is busy. Asking again in "), 2)
+
+    def test_dates(self):
+        """A date counts from the controller's own clock."""
+        dates = {"retry-after": "Sun, 29 Nov 2026 08:00:07 GMT", "date": "Sun, 29 Nov 2026 08:00:00 GMT"}
+        self.desk.controller.table[CONFIG] = [busy(503, "", **dates), in_force({})]
+        self.assertEqual(self.desk.type("get").status, Exit.OK)
+        (slept,) = self.desk.slept
+        self.assertTrue(7 <= slept <= 8.75, slept)
+
+    def test_gives_up(self):
+        """After a few tries, and at once where it would take longer than a request may."""
+        self.desk.controller.table[CONFIG] = busy(429, 1)
+        ended = self.desk.type("get")
+        self.assertEqual((ended.status, len(self.desk.controller.asked)), (Exit.UNREACHABLE, 3))
+        self.assertEqual(lines(ended.err)[-1], "confdctl: It is busy.")
+        for asked in (60, 10**30):
+            self.desk = Desk()
+            self.desk.controller.table[CONFIG] = busy(503, asked)
+            ended = self.desk.type("get")
+            self.assertEqual((ended.status, len(self.desk.controller.asked)), (Exit.UNREACHABLE, 1))
+            self.assertEqual((self.desk.slept, lines(ended.err)[0]), ([], "confdctl: It is busy."))
+            self.assertIn(f"for {min(asked, 300)} s", lines(ended.err)[1])
+        self.desk = Desk()
+        self.desk.controller.table[CONFIG] = [busy(503, 20), busy(503, 20)]
+        self.assertEqual(self.desk.type("get").status, Exit.UNREACHABLE)
+        self.assertEqual(len(self.desk.slept), 1, "no longer in all than one request may take")
+
+    def test_rubbish(self):
+        """What says nothing is no reason to wait; nor is it with another status."""
+        for reply in (busy(503, "soon"), busy(503, -1), busy(500, 1), busy(404, 1)):
+            self.desk = Desk()
+            self.desk.controller.table[CONFIG] = reply
+            self.assertNotEqual(self.desk.type("get").status, Exit.OK)
+            self.assertEqual((len(self.desk.controller.asked), self.desk.slept), (1, []))
+
+    def test_changes(self):
+        """What may have been done is not done twice; 429 says that it was not done."""
+        where = "DELETE /api/v1/namespaces/blue"
+        self.desk.controller.table[where] = busy(503, 1)
+        self.assertEqual(self.desk.type("namespaces", "retire", "blue", "-y").status, Exit.UNREACHABLE)
+        self.assertEqual(len(self.desk.controller.requests("DELETE", "/api/v1/namespaces/blue")), 1)
+        self.desk.controller.table[where] = busy(429, 1)
+        self.assertEqual(self.desk.type("namespaces", "retire", "blue", "-y").status, Exit.UNREACHABLE)
+        self.assertEqual(len(self.desk.controller.requests("DELETE", "/api/v1/namespaces/blue")), 4)
+
+
 class RefusalTests(SynchronousTestCase):
     """What is said when it does not work."""
 
