@@ -406,6 +406,46 @@ class LookTests(DashboardTestCase):
             else:
                 self.assertEqual(json.loads(shown), value, text)
 
+    def test_retry_after(self) -> None:
+        """What the controller asks to be left alone with is asked again only then; a change is not kept waiting."""
+        with self.visiting() as page:
+            seen = page.evaluate(
+                """async () => {
+                    const { Api } = await import("/dashboard/api.js");
+                    const answers = [], asked = [], waited = [];
+                    window.fetch = async (url) => { asked.push(url); return answers.shift(); };
+                    window.setTimeout = (call, pause) => { waited.push(pause); queueMicrotask(call); return 0; };
+                    const api = new Api("x"), found = [];
+                    const date = { "Date": "Sun, 29 Nov 2026 08:00:00 GMT" };
+                    const ask = async (path, status, after, more = {}, options = {}) => {
+                        const headers = after ? { "Retry-After": after, ...more } : more;
+                        answers.push(new Response("{}", { status, headers }));
+                        waited.length = asked.length = 0;
+                        await api.send(path, options).catch((error) => error);
+                        found.push([asked.length, ...waited.map((each) => each / 1000)]);
+                        answers.length = 0;
+                    };
+                    await ask("/a", 503, "soon");
+                    await ask("/a", 503, "-5");
+                    await ask("/a", 500, "50");
+                    await ask("/a", 503, "60");
+                    await ask("/b", 200);
+                    await ask("/a?query", 503, "Sun, 29 Nov 2026 08:01:40 GMT", date);
+                    await ask("/a", 200);
+                    await ask("/b", 429, "99999999999999999999");
+                    await ask("/c", 200);
+                    await ask("/d", 200, "", {}, { method: "POST" });
+                    await ask("/e", 200, "", {}, { signal: AbortSignal.abort() });
+                    return found;
+                }"""
+            )
+        self.assertEqual([*seen[:5], seen[7]], [[1]] * 6, seen)
+        for (asked, waited), seconds in ((seen[5], 60), (seen[6], 100), (seen[8], 300)):
+            self.assertEqual(asked, 1)
+            self.assertTrue(seconds - 10 < waited <= seconds * 1.25, seen)
+        self.assertEqual(seen[9], [0], "a change is refused at once")
+        self.assertEqual(seen[10][0], 0, "what nobody waits for is not asked")
+
     def test_other_site(self) -> None:
         """Forms and fetches of another site's page, by an admin's browser, change nothing."""
         with elsewhere(self.fleet.url, self.namespace) as site, visit(self.browser, site) as visiting:

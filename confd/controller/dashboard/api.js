@@ -8,6 +8,16 @@ export class Refusal extends Error {
   }
 }
 
+/** Milliseconds that the controller is left alone at most, whatever it asks for. */
+const LONGEST_PAUSE = 300000;
+
+/** By how much a pause is lengthened at random at most: open pages must not come back together. */
+const JITTER = 0.25;
+
+/** When the controller may be asked again: a 503 is about its path, a 429 about all of them. */
+const pauses = new Map();
+const EVERYTHING = "";
+
 /** One namespace of one controller. */
 export class Api {
   constructor(namespace = "default") {
@@ -72,8 +82,9 @@ export class Api {
     return this.send(this.url(path, query), { method, headers, body });
   }
 
-  /** One request. @throws {Refusal} */
+  /** One request, once the controller may be asked again. @throws {Refusal} */
   async send(url, options = {}) {
+    await pause(url, options);
     let answer;
     try {
       answer = await fetch(below(url), { cache: "no-store", ...options });
@@ -86,8 +97,45 @@ export class Api {
       );
     }
     if (answer.ok) return answer;
+    heed(url, answer);
     throw await refusal(answer);
   }
+}
+
+const pathOf = (url) => url.split("?")[0];
+
+/** Remember the pause that an answer asks for (Retry-After: seconds, or a date by the controller's clock). */
+function heed(url, { status, headers }) {
+  const asked = headers.get("Retry-After")?.trim() ?? "";
+  if (![429, 503].includes(status) || !asked) return;
+  const seconds = /^\d+$/.test(asked) ? Number(asked) : (Date.parse(asked) - Date.parse(headers.get("Date"))) / 1000;
+  if (!(seconds > 0)) return;
+  const now = performance.now();
+  for (const [path, until] of pauses) if (until <= now) pauses.delete(path);
+  const length = Math.min(seconds * 1000, LONGEST_PAUSE) * (1 + JITTER * Math.random());
+  pauses.set(status === 429 ? EVERYTHING : pathOf(url), now + length);
+}
+
+/** Wait until a path may be asked again; whoever changes something is told at once. */
+async function pause(url, { method = "GET", signal }) {
+  const left = Math.max(pauses.get(EVERYTHING) ?? 0, pauses.get(pathOf(url)) ?? 0) - performance.now();
+  if (left <= 0) return;
+  if (method !== "GET") {
+    const seconds = Math.ceil(left / 1000);
+    throw new Refusal(429, "paused", `The controller asks for a pause; try again in ${seconds} s.`);
+  }
+  await new Promise((resolve, reject) => {
+    const stop = () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", stop);
+      resolve();
+    }, left);
+    if (signal?.aborted) stop();
+    else signal?.addEventListener("abort", stop, { once: true });
+  });
 }
 
 async function refusal(answer) {
