@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any
 
+from confd.daemon import follow
 from confd.interfaces import IBroker
+from confd.renewal import Renewed
 from confd.settings import BROKERS, BrokerSettings
 from confd.tls import client_options
+
+#: The settings that hold the secrets of each broker.
+_SECRETS = {"REDIS": ("REDIS_PASSWORD",), "NATS": ("NATS_PASSWORD", "NATS_TOKEN")}
 
 
 def make_brokers(reactor: Any, settings: BrokerSettings, names: Sequence[str]) -> list[IBroker]:
@@ -24,6 +29,26 @@ def make_brokers(reactor: Any, settings: BrokerSettings, names: Sequence[str]) -
 def make_broker(reactor: Any, settings: BrokerSettings, name: str) -> IBroker:
     """One broker by its name; its library is imported here, and not by those who use no broker."""
     return _redis(reactor, settings) if name == "REDIS" else _nats(reactor, settings)
+
+
+def follow_passwords(
+    reactor: Any, settings: BrokerSettings, environ: Mapping[str, str], brokers: Sequence[IBroker]
+) -> Sequence[Renewed[BrokerSettings]]:
+    """
+    Have passwords and tokens for brokers that come from files taken anew once those change.
+
+    @param environ: what the settings were read from: it names the files.
+    @return: what looks at the files, where there are any; to be started.
+    @raise StartError: a file cannot be read any more.
+    """
+
+    def changed(now: BrokerSettings) -> None:
+        for broker in brokers:
+            redis = broker.name == "REDIS"
+            broker.present(now.redis_password if redis else now.nats_password, None if redis else now.nats_token)
+
+    names = [name for broker in brokers for name in _SECRETS[broker.name]]
+    return follow(reactor, settings, environ, changed, *names)
 
 
 def _redis(reactor: Any, settings: BrokerSettings) -> IBroker:

@@ -175,6 +175,9 @@ class IBroker(IService, IHealth):
 
     name = Attribute("L{str}: as in C{DISTRIBUTION_STRATEGY}.")
 
+    def present(password: str | None, token: str | None) -> None:
+        """Use these from the next connection on; a broker without tokens ignores the token."""
+
     def announce(namespace: str, announcement: bytes) -> Deferred[None]:
         """
         Leave an announcement with the broker, for those who listen and for those who come later.
@@ -193,11 +196,7 @@ class IBroker(IService, IHealth):
         """
 
     def latest(namespace: str) -> Deferred[bytes | None]:
-        """
-        Fire with the newest announcement that the broker can give, C{None} where it has none.
-
-        @raise Unavailable: see L{announce}.
-        """
+        """Fire with the newest announcement that the broker can give, or C{None}; fails as L{announce} does."""
 
     def answer(latest: Callable[[str], bytes | None]) -> None:
         """Give the newest announcement to whoever asks a broker that keeps none; called before the service starts."""
@@ -296,7 +295,8 @@ class IStrategy(Interface):
     """
     A way in which an agent learns of a change sooner than by its next poll.
 
-    The agent polls whatever its strategy does; a strategy only hurries it up, and never applies anything itself.
+    The agent polls whatever its strategy does; a strategy only hurries it up, and never applies anything itself. Where
+    it has a method C{reload} without arguments, that is called on SIGHUP.
     """
 
     name = Attribute("L{str}: as in C{DISTRIBUTION_STRATEGY}.")

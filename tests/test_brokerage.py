@@ -10,10 +10,39 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from confd.brokerage import make_brokers
+from confd.brokerage import follow_passwords, make_brokers
 from confd.interfaces import IBroker
 from confd.options import read
+from confd.renewal import LOOK
 from confd.settings import BrokerSettings
+from confd.testing.brokers import MemoryBroker
+from tests.reactors import InstantReactor
+
+
+class FollowTests(SynchronousTestCase):
+    """L{follow_passwords}."""
+
+    def test_changed(self) -> None:
+        """Each broker is told its own, and nobody looks where no secret is in a file."""
+        environ = {}
+        for name in ("REDIS_PASSWORD", "NATS_TOKEN"):
+            Path(path := self.mktemp()).write_text(f"first {name}")
+            environ[f"{name}_FILE"] = path
+        settings, reactor = read(BrokerSettings, {}, environ), InstantReactor()
+        brokers = [MemoryBroker(), MemoryBroker()]
+        for broker, name in zip(brokers, ("REDIS", "NATS"), strict=True):
+            broker.name = name
+            (followed,) = follow_passwords(reactor, settings, environ, [broker])
+            followed.startService()
+            self.addCleanup(followed.stopService)
+        for name in ("REDIS_PASSWORD", "NATS_TOKEN"):
+            Path(environ[f"{name}_FILE"]).write_text(f"the new {name}")
+        reactor.advance(LOOK)
+        self.assertEqual(
+            [(each.password, each.token) for each in brokers],
+            [("the new REDIS_PASSWORD", None), (None, "the new NATS_TOKEN")],
+        )
+        self.assertEqual(list(follow_passwords(reactor, settings, {}, brokers)), [])
 
 
 class BrokerageTests(SynchronousTestCase):

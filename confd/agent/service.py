@@ -144,6 +144,12 @@ class Agent(Service):
         super().startService()
         self._life.start()
 
+    def reload(self) -> None:
+        """Have a strategy that reads files read them again."""
+        reload = getattr(self._parts.strategy, "reload", None)
+        if reload is not None:
+            reload()
+
     def stopService(self) -> Deferred[None]:
         """Fires when the delivery under way is finished and all is on disk, after 10 seconds at most."""
         super().stopService()

@@ -89,6 +89,10 @@ class NatsBroker(Service):
         """L{IHealth.trouble}."""
         return self._link.trouble()
 
+    def present(self, password: str | None, token: str | None) -> None:
+        """L{IBroker.present}."""
+        self._options = {**self._options, "password": password, "token": token}
+
     def listen(self, namespace: str, heard: Callable[[bytes], object], connected: Callable[[], None]) -> None:
         """L{IBroker.listen}."""
         self.audience.add(self._subject_of(namespace), heard, connected)

@@ -96,6 +96,10 @@ class RedisBroker(Service):
         """L{IHealth.trouble}."""
         return self._listening.trouble() or self._commands.trouble()
 
+    def present(self, password: str | None, token: str | None) -> None:
+        """L{IBroker.present}: Redis has no tokens."""
+        self._password = password
+
     def listen(self, namespace: str, heard: Callable[[bytes], object], connected: Callable[[], None]) -> None:
         """L{IBroker.listen}."""
         self.audience.add(self._channel_of(namespace), heard, connected)

@@ -10,7 +10,7 @@ from typing import Any
 from twisted.application.service import IService
 
 from confd import jsontext
-from confd.brokerage import make_brokers
+from confd.brokerage import follow_passwords, make_brokers
 from confd.controller.agents_api import AgentsApi
 from confd.controller.audit_api import AuditApi
 from confd.controller.cluster_api import ClusterApi
@@ -107,6 +107,7 @@ def compose(reactor: Any, settings: ControllerSettings, environ: Mapping[str, st
         reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site, settings.client_ca_file
     )
     serving = [listener, *_passwords(reactor, settings, environ, guard, site)]
+    serving += follow_passwords(reactor, settings, environ, brokers)
     recovery = Recovery(reactor, registry, convergence, configs)
     # A listener that stops waits for what is in flight: streams, and waits for a convergence, are ended before.
     return [lag, store, *brokers, outbox, registry, intake, refusals, recovery, *serving, convergence, hub, events]
@@ -177,7 +178,7 @@ def _passwords(
     """
 
     def changed(now: ControllerSettings) -> None:
-        site.cut(guard.renew(_shared(now)))
+        site.cut(guard.renew(_shared(now), reactor.seconds()))
         site.allow_hosts(now.hosts)
 
     return follow(reactor, settings, environ, changed, "AGENT_PASSWORD", "ADMIN_PASSWORD")

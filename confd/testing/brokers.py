@@ -69,6 +69,8 @@ class MemoryBroker(Service):
         self.server = server or MemoryServer()
         self.audience = Audience()
         self.returned: Callable[[], None] = lambda: None
+        self.password: str | None = None
+        self.token: str | None = None
 
     def startService(self) -> None:
         """Connect."""
@@ -76,6 +78,10 @@ class MemoryBroker(Service):
         self.server.brokers.append(self)
         if self.server.down is None:
             self.audience.connected()
+
+    def present(self, password: str | None, token: str | None) -> None:
+        """L{IBroker.present}: there is nothing to log in to."""
+        self.password, self.token = password, token
 
     def stopService(self) -> None:
         """Hear nothing more."""

@@ -70,7 +70,7 @@ class BoundedChannel(HTTPChannel):
     #: There is one thing at a time to wait for: the rest of a request, the next turn, or the end.
     _timer: IDelayedCall | None = None
     _closing = False
-    _body_begun = 0.0
+    head_came = 0.0
 
     #: A request that was answered, as long as its answer is not taken and something else is asked for behind it.
     _untaken: Any = None
@@ -143,6 +143,7 @@ class BoundedChannel(HTTPChannel):
         elif (misdirected := self._misdirected()) is not None:
             self.refuse(403, *misdirected)
         elif self.length is None or self.takes(self.length):
+            self.head_came = self.factory.reactor.seconds()
             super().allHeadersReceived()
             if self.factory.draining:
                 self.finish_up()
@@ -150,7 +151,6 @@ class BoundedChannel(HTTPChannel):
                 # Twisted searches all of the trailers again with each piece that comes.
                 self._transferDecoder._maxTrailerHeadersSize = _MOST_TRAILER_BYTES
             if self.length != 0:
-                self._body_begun = self.factory.reactor.seconds()
                 self._within(limits.body_seconds, self._too_slow, "the body")
 
     def rawDataReceived(self, data: bytes) -> None:
@@ -176,7 +176,7 @@ class BoundedChannel(HTTPChannel):
         """Allow a body of which so much has come the time that this takes at the least rate."""
         if self._timer is not None and not self._closing:
             most, rate = self.factory.limits.body_seconds, self.factory.limits.body_rate
-            left = self._body_begun + most + received // rate - self.factory.reactor.seconds()
+            left = self.head_came + most + received // rate - self.factory.reactor.seconds()
             self._within(max(0, min(most, left)), self._too_slow, "the body")
 
     @property

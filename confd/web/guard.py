@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import hmac
+import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -112,15 +113,22 @@ class BasicGuard:
     _credentials: Sequence[Credential]
     _throttle: Throttle | None = None
     _tokens: Callable[[bytes], str | None] = _no_tokens
+    _replaced: Sequence[Credential] = field(default=(), init=False)
+    _replaced_at: float = field(default=0.0, init=False)
 
-    def renew(self, credentials: Sequence[Credential]) -> set[str]:
+    def renew(self, credentials: Sequence[Credential], now: float = 0.0) -> set[str]:
         """
         Know these from now on, and no others.
 
+        @param now: seconds of the reactor's clock; a change whose head came before may present what was good then.
         @return: the names of those that are good no longer as they were.
         """
-        before, self._credentials = self._credentials, credentials
-        return {each.identity.name for each in before if each not in credentials}
+        before = self._credentials
+        lost = {each.identity.name for each in before if each not in credentials}
+        if lost:
+            self._replaced, self._replaced_at = before, now
+        self._credentials = credentials
+        return lost
 
     def identify(self, request: IRequest) -> Identity:
         """See L{IGuard.identify}."""
@@ -129,7 +137,7 @@ class BasicGuard:
         presented = parse_basic_authorization(headers[0]) if len(headers) == 1 else None
         if presented is None:
             raise Unauthenticated("unauthenticated", "Send a user name and a password with HTTP Basic authentication.")
-        found = self._find(digest_of(*presented))
+        found = self._find(digest_of(*presented)) or self._find_replaced(digest_of(*presented), request)
         if self._throttle is not None:
             source = source_of(request.getClientAddress())
             # Only passwords can be guessed. A fleet whose tokens are void, after a restore, is to join anew at once.
@@ -146,8 +154,8 @@ class BasicGuard:
         presented = parse_basic_authorization(request.requestHeaders.getRawHeaders(b"Authorization")[0])
         assert presented is not None
         digest = digest_of(*presented)
-        identity = self._find(digest)
-        assert identity is not None
+        # Nobody, where the password was replaced meanwhile.
+        identity = self._find(digest) or NOBODY
         return partial(self._still, digest, identity)
 
     def _still(self, digest: bytes, identity: Identity, source: str) -> bool:
@@ -155,17 +163,27 @@ class BasicGuard:
         known = throttle is None or throttle.knows(source, identity.name)
         return known and self._find(digest) == identity
 
+    def _find_replaced(self, digest: bytes, request: IRequest) -> Identity | None:
+        """Whoever sent the head of a change before its password was replaced: it must not fail half-way."""
+        in_flight = getattr(request, "began", math.inf) < self._replaced_at and request.method not in (b"GET", b"HEAD")
+        return _compare(digest, self._replaced) if in_flight else None
+
     def _find(self, digest: bytes) -> Identity | None:
-        """Compare with each password, so that the time taken tells nothing; no time tells the digest of a token."""
-        found = None
-        for credential in self._credentials:
-            if hmac.compare_digest(digest, credential.digest):
-                found = credential.identity
+        found = _compare(digest, self._credentials)
         if found is None:
             agent_id = self._tokens(digest)
             if agent_id is not None:
                 found = Identity(f"agent {agent_id}", Role.AGENT, agent_id)
         return found
+
+
+def _compare(digest: bytes, credentials: Sequence[Credential]) -> Identity | None:
+    """Compare with each password, so that the time taken tells nothing; no time tells the digest of a token."""
+    found = None
+    for credential in credentials:
+        if hmac.compare_digest(digest, credential.digest):
+            found = credential.identity
+    return found
 
 
 @implementer(IGuard)

@@ -94,6 +94,12 @@ class BoundedRequest(Request):
         self._counts = False
 
     @property
+    def began(self) -> float:
+        """When its head was complete, in seconds of the reactor's clock."""
+        seconds: float = self.channel.head_came
+        return seconds
+
+    @property
     def gone(self) -> bool:
         """Whether the caller has hung up."""
         return self._disconnected

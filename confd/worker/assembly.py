@@ -45,7 +45,11 @@ def compose(reactor: Any, settings: WorkerSettings, environ: Mapping[str, str]) 
     passwords: Sequence[IService] = ()
     if settings.worker_username is not None:
         guard = known = BasicGuard(_agent(settings), throttle)
-        passwords = follow(reactor, settings, environ, lambda now: known.renew(_agent(now)), "WORKER_PASSWORD")
+
+        def changed(now: WorkerSettings) -> None:
+            known.renew(_agent(now), reactor.seconds())
+
+        passwords = follow(reactor, settings, environ, changed, "WORKER_PASSWORD")
     edge = Edge(guard, in_threads_of(reactor))
     metrics, lag = figures(in_force, upstream), ReactorLag(reactor)
     readiness = Readiness({"configuration": in_force})

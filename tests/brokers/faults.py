@@ -222,6 +222,24 @@ class FaultTests(BrokerTestCase):
         await listener.connects()
         self.assertEqual((agent.trouble(), self.said("battery-staple"), self.said("correct-horse")), (None, 0, 0))
 
+    async def test_password_replaced(self) -> None:
+        """The next connection uses it, and one that is up stays."""
+        self.replace_server(*self.locked("correct-horse"))
+        self.server.start()
+        agent, listener = self.agent(password="battery-staple")
+        await self.trouble_of(agent, self.password)
+        agent.present("correct-horse", None)
+        await listener.connects()
+        controller = self.start(self.make_broker(password="correct-horse"))
+        await self.works(controller, listener)
+        for broker in (agent, controller):
+            broker.present("battery-staple", None)
+        await self.works(controller, listener)
+        self.replace_server(*self.locked("battery-staple"))
+        self.server.start()
+        await listener.connects(2)
+        await self.works(controller, listener)
+
     async def test_no_password(self) -> None:
         self.replace_server(*self.locked("correct-horse"))
         self.server.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.web.guard import Credential, Role
+from confd.wire import basic_authorization
 from tests.controller.house import ADMIN, AGENT, House
 from tests.conversation import Conversation
 
@@ -20,7 +21,7 @@ class RenewTests(SynchronousTestCase):
     def renew(self) -> None:
         """The admin has another password."""
         credentials = [Credential.of(*AGENT, Role.AGENT), Credential.of(*NEW, Role.ADMIN)]
-        self.house.site.cut(self.house.guard.renew(credentials))
+        self.house.site.cut(self.house.guard.renew(credentials, self.house.clock.seconds()))
         self.house.clock.advance(0)
 
     def status(self, path: str, auth: tuple[str, str]) -> int:
@@ -46,6 +47,31 @@ class RenewTests(SynchronousTestCase):
         self.assertEqual(self.status("/api/v1/config", NEW), 200)
         reply = self.house.caller().get("/api/v1/config", auth=ADMIN, headers={"If-None-Match": f'"{tag}"'})
         self.assertEqual((reply.status, self.house.site.memo.answered), (401, 2))
+
+    def in_flight(self, method: str, auth: tuple[str, str] = ADMIN) -> Conversation:
+        """A request of which the last byte of the body is still to come."""
+        caller = self.house.caller()
+        caller.send(
+            b"%s /api/v1/config HTTP/1.1\r\nHost: localhost\r\nAuthorization: %s\r\n"
+            b"Content-Type: application/json\r\nContent-Length: 19\r\n\r\n"
+            % (method.encode(), basic_authorization(*auth))
+            + b'{"url":"http://x/"'
+        )
+        return caller
+
+    def test_in_flight(self) -> None:
+        """A change that began with the old one is not refused half-way; what is read, or begins later, is."""
+        before = [self.in_flight("POST"), self.in_flight("GET")]
+        self.house.clock.advance(1)
+        self.renew()
+        self.renew()
+        told = []
+        for caller in (*before, self.in_flight("POST"), self.in_flight("POST", NEW)):
+            caller.send(b"}")
+            self.house.clock.advance(0)
+            answer = caller.answer()
+            told.append(answer and answer.status)
+        self.assertEqual(told, [200, 401, 401, 200])
 
     def stream(self, path: str, auth: tuple[str, str]) -> Conversation:
         """One that is open."""

@@ -11,8 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.integration.fleet import PATIENCE, Process, clean_environment, eventually, free_port, request
-from tests.integration.servers import missing
+from tests.integration.fleet import ADMIN, PATIENCE, Process, clean_environment, eventually, free_port, request
+from tests.integration.servers import RedisServer, missing
 from tests.integration.test_daemon import Case, twistd
 
 ROLES = ("confd-controller", "confd-worker", "confd-agent", "confd-dev")
@@ -160,8 +160,36 @@ class SignalTests(Case):
             new = ("admin", "other-one")
             eventually(lambda: request("GET", f"{url}/api/v1/namespaces", auth=new).status == 200)
             slow.sendall(body)
-            self.assertIn(b"HTTP/1.1 ", slow.recv(65536))
+            answer = slow.recv(65536)
+            self.assertTrue(answer.startswith(b"HTTP/1.1 200 "), answer)
         self.assertEqual(request("GET", f"{url}/api/v1/namespaces", auth=("admin", "first-one")).status, 401)
+
+    def test_broker_password(self):
+        """Controller and agent use the new password of their broker for the next connection."""
+        if missing("redis-server"):
+            raise self.skipTest(missing("redis-server"))
+        server = RedisServer(self.folder.resolve() / "redis", ("--requirepass", "other-one"))
+        self.addCleanup(server.stop)
+        server.start()
+        secret = self.folder / "secret"
+        secret.write_text("first-one")
+        before = os.stat(secret)
+        common = {"DISTRIBUTION_STRATEGY": "REDIS", "REDIS_ADDRESS": f"127.0.0.1:{server.port}",
+                  "REDIS_PASSWORD_FILE": "secret"}  # fmt: skip
+        controller = self.daemon("confd-controller", **common).start(wait=False)
+        ready = f"http://127.0.0.1:{controller.arguments[-1]}/ready"
+        agent = self.daemon("confd-agent", **common, CONTROLLER_URL=ready.removesuffix("/ready")).start(wait=False)
+        logs = "REDIS_PASSWORD: ", "changes arrive by REDIS"
+        eventually(lambda: logs[0] in agent.log and "confd-controller is up" in controller.log, PATIENCE * 2)
+        url = f"{ready.removesuffix('/ready')}/api/v1/config"
+        self.assertEqual(request("POST", url, {"url": "http://127.0.0.1:1/"}, ADMIN).status, 200)
+        eventually(lambda: b"REDIS_PASSWORD" in request("GET", ready).body)
+        secret.write_text("other-one")
+        os.utime(secret, ns=(before.st_atime_ns, before.st_mtime_ns))
+        for process in (controller, agent):
+            process.signal(signal.SIGHUP)
+        eventually(lambda: logs[1] in agent.log and request("GET", ready).status == 200)
+        self.assertNotIn("other-one", controller.log + agent.log)
 
     def test_terminal(self):
         """A terminal that hangs up ends what runs in it, as ever."""

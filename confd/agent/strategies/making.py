@@ -5,7 +5,7 @@ from __future__ import annotations
 from confd.agent.strategies.poller import Poller
 from confd.agent.strategies.pubsub import PubSub
 from confd.agent.strategies.stream import Stream
-from confd.brokerage import make_broker
+from confd.brokerage import follow_passwords, make_broker
 from confd.interfaces import IStrategy, StrategyContext
 from confd.options import read
 from confd.settings import BrokerSettings
@@ -37,5 +37,7 @@ def nats(context: StrategyContext) -> IStrategy:
 
 
 def _pubsub(context: StrategyContext, name: str) -> IStrategy:
-    broker = make_broker(context.reactor, read(BrokerSettings, {}, context.environ), name)
-    return PubSub(context.reactor, broker, context.namespace, context.random)
+    settings = read(BrokerSettings, {}, context.environ)
+    broker = make_broker(context.reactor, settings, name)
+    passwords = follow_passwords(context.reactor, settings, context.environ, [broker])
+    return PubSub(context.reactor, broker, context.namespace, context.random, passwords)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -13,6 +14,7 @@ from zope.interface import implementer
 
 from confd.interfaces import POLL, IBroker, ISink, IStrategy
 from confd.model import ConfdError
+from confd.renewal import Renewed
 
 #: Seconds over which a fleet spreads the comparisons that follow a broker's return.
 SPREAD = 2.0
@@ -27,7 +29,18 @@ class PubSub:
     pushes = True
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, broker: IBroker, namespace: str, random: Random) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        broker: IBroker,
+        namespace: str,
+        random: Random,
+        passwords: Sequence[Renewed[Any]] = (),
+    ) -> None:
+        """
+        @param passwords: what keeps those of the broker up to date; started and stopped with it.
+        """
+        self._passwords = passwords
         self.name: str = broker.name
         self.connections = 0
         self._clock, self._broker, self._namespace, self._random = clock, broker, namespace, random
@@ -37,10 +50,14 @@ class PubSub:
     def start(self, sink: ISink) -> None:
         """See L{IStrategy}."""
         self._sink = sink
+        for each in self._passwords:
+            each.startService()
         self._broker.startService()
 
     async def _stop(self) -> None:
         try:
+            for each in self._passwords:
+                await maybeDeferred(each.stopService)
             await maybeDeferred(self._broker.stopService)
         finally:
             # Not before: the broker may connect once more while it ends.
@@ -53,6 +70,11 @@ class PubSub:
     def path(self) -> str:
         """See L{IStrategy}."""
         return self.name if self._broker.running and self._broker.trouble() is None else POLL
+
+    def reload(self) -> None:
+        """Load the passwords again soon."""
+        for each in self._passwords:
+            each.reload()
 
     def _heard(self, message: bytes) -> None:
         self._sink.announced(message)

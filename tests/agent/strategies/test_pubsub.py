@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from random import Random
 from typing import Any
 
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.agent.strategies.pubsub import SPREAD, PubSub
 from confd.interfaces import POLL
 from confd.model import Unavailable
+from confd.renewal import LOOK, Renewed
 from confd.testing import MemorySink, make_istrategy_tests
 from confd.testing.brokers import MemoryBroker, MemoryServer
 
@@ -128,6 +130,22 @@ class PubSubTests(SynchronousTestCase):
             self.clock.advance(SPREAD)
             self.assertEqual(self.sink.heard, [HINT])
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_passwords(self) -> None:
+        """They are loaded again when the agent is told to, until the strategy stops."""
+        told: list[str] = []
+        path = Path(self.mktemp())
+        path.write_text("x")
+        renewed = Renewed(self.clock, maybeDeferred, [str(path)], path.read_text, told.append)
+        strategy = PubSub(self.clock, self.broker, "default", Random(1), [renewed])
+        strategy.start(self.sink)
+        strategy.reload()
+        self.clock.advance(0)
+        self.assertEqual(told, ["x"])
+        self.successResultOf(strategy.stop())
+        strategy.reload()
+        self.clock.advance(LOOK)
+        self.assertEqual(told, ["x"])
 
     def test_path(self) -> None:
         strategy = PubSub(self.clock, self.broker, "default", Random(1))
