@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import socket
+from collections.abc import Sequence
 from typing import Any
 
 from twisted.application.internet import StreamServerEndpointService
@@ -12,10 +13,11 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IProtocolFactory
 
+from confd.certificate_expiry import InUse
 from confd.daemon import in_threads_of
 from confd.model import StartError
 from confd.renewal import Renewed
-from confd.tls import is_tls, server_endpoint
+from confd.tls import Served, is_tls, server_endpoint
 
 #: Seconds for which what was sent to a peer may stay unconfirmed.
 VANISHED = 30
@@ -67,11 +69,13 @@ class Listener(StreamServerEndpointService):
         @param client_ca: PEM certificates of those who sign for the clients of an C{ssl} endpoint, if they need that.
         @raise StartError: if the endpoint cannot be understood.
         """
-        self._certificate: Renewed[Any] | None = None
+        self._certificate: Renewed[Served] | None = None
         try:
             described = _with_backlog(endpoint)
             if is_tls(described):
-                parsed, self._certificate = server_endpoint(reactor, in_threads_of(reactor), described, client_ca)
+                parsed, self._certificate = server_endpoint(
+                    reactor, in_threads_of(reactor), described, client_ca, setting
+                )
             else:
                 parsed = serverFromString(reactor, described)
         except Exception as error:
@@ -84,6 +88,10 @@ class Listener(StreamServerEndpointService):
         super().startService()
         if self._certificate is not None:
             self._certificate.startService()
+
+    def in_use(self) -> Sequence[InUse]:
+        """Return the files of certificates in use."""
+        return () if self._certificate is None else self._certificate.value.in_use
 
     def reload(self) -> None:
         """Load the certificate again."""

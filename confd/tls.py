@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
@@ -29,6 +30,7 @@ from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
 from confd.certificate_errors import MISNAMED, describe_certificate_error
+from confd.certificate_expiry import InUse
 from confd.files import read_file
 from confd.model import StartError
 from confd.renewal import Renewed
@@ -70,6 +72,10 @@ class Pair:
             raise ValueError(f"the key in {key} is not that of the certificate in {certificate}") from None
         return pair
 
+    def expiries(self) -> list[datetime]:
+        """Return when its certificates expire, UTC."""
+        return [each.to_cryptography().not_valid_after_utc for each in (self.certificate, *self.chain)]
+
 
 def _read(path: str) -> bytes:
     try:
@@ -86,9 +92,39 @@ def _certificates(path: str) -> list[Certificate]:
         raise ValueError(f"{path} holds no PEM certificate") from None
 
 
-def _authorities(path: str) -> Any:
-    found = [ssl.Certificate(X509.from_cryptography(each)) for each in _certificates(path)]
-    return ssl.trustRootFromCertificates(found)
+def _authorities(setting: str, path: str) -> tuple[Any, InUse]:
+    """Return what to trust, and when that expires."""
+    found = _certificates(path)
+    roots = ssl.trustRootFromCertificates([ssl.Certificate(X509.from_cryptography(each)) for each in found])
+    return roots, InUse(setting, path, [each.not_valid_after_utc for each in found], alternatives=True)
+
+
+@frozen
+class Served:
+    """
+    What a server shows and whom it trusts.
+
+    @ivar options: for the connections of clients.
+    @ivar in_use: the files of certificates.
+    """
+
+    options: ssl.CertificateOptions
+    in_use: Sequence[InUse]
+
+
+@frozen
+class Presented:
+    """
+    What a client shows and whom it trusts.
+
+    @ivar roots: the authorities that it trusts.
+    @ivar own: its certificate, if it has one.
+    @ivar in_use: the files of certificates.
+    """
+
+    roots: Any
+    own: Pair | None
+    in_use: Sequence[InUse]
 
 
 @implementer(IOpenSSLServerConnectionCreator)
@@ -96,10 +132,10 @@ def _authorities(path: str) -> Any:
 class _Serving:
     """Hands out what is in force to each connection."""
 
-    _options: Renewed[ssl.CertificateOptions]
+    _served: Renewed[Served]
 
     def serverConnectionForTLS(self, protocol: object) -> Connection:
-        return Connection(self._options.value.getContext(), None)
+        return Connection(self._served.value.options.getContext(), None)
 
 
 def is_tls(described: str) -> bool:
@@ -108,42 +144,49 @@ def is_tls(described: str) -> bool:
 
 
 def server_endpoint(
-    reactor: Any, in_thread: Callable[..., Deferred[Any]], described: str, client_ca: str | None
-) -> tuple[IStreamServerEndpoint, Renewed[ssl.CertificateOptions]]:
+    reactor: Any,
+    in_thread: Callable[..., Deferred[Any]],
+    described: str,
+    client_ca: str | None,
+    setting: str = "LISTEN",
+) -> tuple[IStreamServerEndpoint, Renewed[Served]]:
     """
     An C{ssl:} endpoint whose certificate can be renewed. It takes TLS 1.2 and newer.
 
     @param described: as Twisted describes it, C{ssl:443:privateKey=key.pem:certKey=cert.pem}.
     @param client_ca: PEM certificates; clients then need a certificate that one of them signed.
+    @param setting: the one that holds C{described}.
     @return: also what is to be started and stopped with it.
     @raise ValueError: in one sentence.
     """
-    creator, options = serving(reactor, in_thread, described, client_ca)
+    creator, served = _serving(reactor, in_thread, described, client_ca, setting)
     given = _arguments(described)
     port, backlog = int(given["port"]), int(given.get("backlog", "50"))
-    return SSL4ServerEndpoint(reactor, port, creator, backlog, given.get("interface", "")), options
+    return SSL4ServerEndpoint(reactor, port, creator, backlog, given.get("interface", "")), served
 
 
-def serving(
-    reactor: Any, in_thread: Callable[..., Deferred[Any]], described: str, client_ca: str | None
-) -> tuple[IOpenSSLServerConnectionCreator, Renewed[ssl.CertificateOptions]]:
-    """
-    What begins TLS with each client of such an endpoint: see L{server_endpoint}.
-    """
+def _serving(
+    reactor: Any, in_thread: Callable[..., Deferred[Any]], described: str, client_ca: str | None, setting: str
+) -> tuple[IOpenSSLServerConnectionCreator, Renewed[Served]]:
+    """Return what begins TLS with each client of such an endpoint: see L{server_endpoint}."""
     given = _arguments(described)
     key = given.get("privateKey", "server.pem")
     certificate, chain = given.get("certKey", key), given.get("extraCertChain")
 
-    def load() -> ssl.CertificateOptions:
+    def load() -> Served:
         pair = Pair.load(key, certificate, chain)
-        trusted = None if client_ca is None else _authorities(client_ca)
+        in_use = [InUse(setting, certificate, pair.expiries())]
+        trusted = None
+        if client_ca is not None:
+            trusted, of_clients = _authorities("CLIENT_CA_FILE", client_ca)
+            in_use.append(of_clients)
         options = ssl.CertificateOptions(pair.key, pair.certificate, extraCertChain=pair.chain, trustRoot=trusted)
         options.getContext()
-        return options
+        return Served(options, in_use)
 
     paths = [path for path in (key, certificate, chain, client_ca) if path is not None]
-    options = Renewed(reactor, in_thread, list(dict.fromkeys(paths)), load)
-    return _Serving(options), options
+    served = Renewed(reactor, in_thread, list(dict.fromkeys(paths)), load)
+    return _Serving(served), served
 
 
 def _arguments(described: str) -> dict[str, str]:
@@ -235,7 +278,7 @@ def client_options(
 
 
 @implementer(IPolicyForHTTPS)
-class ClientTls(Renewed[tuple[Any, "Pair | None"]]):
+class ClientTls(Renewed[Presented]):
     """Whom an HTTP client believes, and who it says that it is."""
 
     def __init__(
@@ -255,25 +298,34 @@ class ClientTls(Renewed[tuple[Any, "Pair | None"]]):
         @raise StartError: if they cannot be used.
         """
 
-        def load() -> tuple[Any, Pair | None]:
+        def load() -> Presented:
+            roots, own, in_use = ssl.platformTrust(), None, []
+            setting = f"{whose}_CA_FILE"
             try:
-                roots = ssl.platformTrust() if ca_file is None else _authorities(ca_file)
+                if ca_file is not None:
+                    roots, trusted = _authorities(setting, ca_file)
+                    in_use.append(trusted)
+                setting = f"{whose}_CERT_FILE"
+                if cert_file is not None and key_file is not None:
+                    own = Pair.load(key_file, cert_file)
+                    in_use.append(InUse(setting, cert_file, own.expiries()))
             except ValueError as error:
-                raise ValueError(f"{whose}_CA_FILE: {error}") from None
-            try:
-                return roots, None if cert_file is None or key_file is None else Pair.load(key_file, cert_file)
-            except ValueError as error:
-                raise ValueError(f"{whose}_CERT_FILE: {error}") from None
+                raise ValueError(f"{setting}: {error}") from None
+            return Presented(roots, own, in_use)
 
         try:
             super().__init__(reactor, in_thread, [path for path in (ca_file, cert_file, key_file) if path], load)
         except ValueError as error:
             raise StartError(f"{error}.") from None
 
+    def in_use(self) -> Sequence[InUse]:
+        """Return the files of certificates in use."""
+        return self.value.in_use
+
     def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
         """See L{IPolicyForHTTPS}."""
-        roots, own = self.value
+        own = self.value.own
         shown = (
             {} if own is None else {"privateKey": own.key, "certificate": own.certificate, "extraCertChain": own.chain}
         )
-        return client_options(hostname.decode("ascii"), roots, shown)
+        return client_options(hostname.decode("ascii"), self.value.roots, shown)

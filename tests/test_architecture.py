@@ -22,6 +22,7 @@ FLOORS: tuple[dict[str, str], ...] = (
     {
         "vocabulary": "addresses bounded files model report audit history jsontext wire interfaces timing signing"
         " announcement sse metrics lag renewal transport regular_files certificate_errors"
+        " certificate_expiry"
     },
     {
         "client": "http bodies heads retry_after client tls forward_proxy tunnel web_agent",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cryptography.x509 import load_pem_x509_certificate
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
@@ -16,6 +18,13 @@ from confd.model import StartError
 from confd.renewal import LOOK
 from confd.tls import ClientTls, server_endpoint
 from tests.integration.certificates import make_certificate
+
+NOW = datetime.now(UTC)
+
+
+def expiry_of(path: Path) -> datetime:
+    """When the certificate in a file expires."""
+    return load_pem_x509_certificate(path.read_bytes()).not_valid_after_utc
 
 
 class FilesCase(SynchronousTestCase):
@@ -95,6 +104,18 @@ class ServerTests(FilesCase):
         self.assertIsNot(options.value, before)
         options.stopService()
 
+    def test_in_use(self) -> None:
+        """What tells when the certificates expire goes by those that are served."""
+        one, chain = self.one, self.one.authority
+        described = f"ssl:443:privateKey={one.key}:certKey={one.certificate}"
+        _, served = self.make(described, str(self.other.authority))
+        own, clients = served.value.in_use
+        self.assertEqual((own.setting, own.path, len(own.expiries)), ("LISTEN", str(one.certificate), 1))
+        self.assertEqual((clients.setting, clients.path), ("CLIENT_CA_FILE", str(self.other.authority)))
+        (own,) = self.make(f"{described}:extraCertChain={chain}")[1].value.in_use
+        self.assertEqual(own.expiry(NOW), expiry_of(one.certificate))
+        self.assertEqual(own.expiries[1], expiry_of(chain))
+
 
 class ClientTests(FilesCase):
     """L{ClientTls}."""
@@ -110,6 +131,19 @@ class ClientTests(FilesCase):
     def test_nothing_to_look_at(self) -> None:
         """The system's roots are nobody's file here."""
         self.assertEqual([self.make(None).changes, self.make(self.one.authority).changes], [False, True])
+
+    def test_in_use(self) -> None:
+        """The files that are named, and no others; of several authorities the next to expire counts."""
+        one, other = self.one, self.other
+        self.assertEqual(list(self.make(None).in_use()), [])
+        both = one.authority.with_name("both.pem")
+        short = make_certificate(both.parent / "short", -3, -1)
+        both.write_bytes(short.certificate.read_bytes() + other.certificate.read_bytes() + one.authority.read_bytes())
+        trusted, own = self.make(both, one.certificate, one.key).in_use()
+        self.assertEqual((trusted.setting, trusted.path), ("CONTROLLER_CA_FILE", str(both)))
+        self.assertEqual(trusted.expiry(NOW), expiry_of(other.certificate))
+        self.assertEqual((own.setting, own.path), ("CONTROLLER_CERT_FILE", str(one.certificate)))
+        self.assertEqual(own.expiry(NOW), expiry_of(one.certificate))
 
     def test_mistakes(self) -> None:
         """They name the setting."""

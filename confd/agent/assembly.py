@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from random import Random
 from typing import Any
@@ -24,8 +24,9 @@ from confd.agent.inbox import Inbox
 from confd.agent.reconciler import Reconciler
 from confd.agent.reporter import Account, Reporter
 from confd.agent.service import Agent, Parts
+from confd.certificate_expiry import CertificateExpiry, InUse
 from confd.client import ControllerClient, WorkerClient
-from confd.daemon import follow, in_threads_of
+from confd.daemon import follow, in_threads_of, utc_now
 from confd.forward_proxy import ForwardProxies, read_proxies
 from confd.http import Http
 from confd.interfaces import POLL, StrategyContext
@@ -53,7 +54,7 @@ def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -
     @raise StartError: if the settings cannot work.
     """
     random = Random()
-    controllers, worker, renewed = _clients(reactor, settings, environ)
+    controllers, worker, renewed, in_use = _clients(reactor, settings, environ)
     registration = Registration(
         hostname=socket.gethostname()[:HOSTNAME_MAX],
         metadata=settings.agent_metadata or _of_worker(settings.worker_url),
@@ -93,11 +94,11 @@ def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -
     )
     agent = Agent(Parts(cache, funnel, forwarder, enrolment, reporter, reconciler, inbox, strategy))
     if settings.agent_listen is None:
-        return [*renewed, agent]
+        return [*renewed, CertificateExpiry(reactor, utc_now, in_use), agent]
     checks = {"worker": forwarder, "controller": reconciler, "registration": enrolment, "cache": cache}
     readiness = Readiness({**checks, "configuration": Applied(forwarder)}, {"path": strategy.path})
     metrics = figures(strategy, inbox, reconciler, forwarder, reporter)
-    return [*renewed, agent, *_ops(reactor, settings.agent_listen, readiness, metrics)]
+    return [*renewed, agent, *_ops(reactor, settings.agent_listen, readiness, metrics, in_use)]
 
 
 def _of_worker(worker_url: str) -> str:
@@ -109,8 +110,8 @@ def _of_worker(worker_url: str) -> str:
 
 def _clients(
     reactor: Any, settings: AgentSettings, environ: Mapping[str, str]
-) -> tuple[ControllerClient, WorkerClient, list[IService]]:
-    """They, and what keeps their certificates and passwords up to date."""
+) -> tuple[ControllerClient, WorkerClient, list[IService], list[Callable[[], Sequence[InUse]]]]:
+    """They, what keeps their certificates and passwords up to date, and what tells the certificates in use."""
     in_thread = in_threads_of(reactor)
     of_controller = ClientTls(
         reactor,
@@ -145,6 +146,7 @@ def _clients(
         ControllerClient(to_controllers, settings.controller_url, settings.namespace),
         WorkerClient(to_worker, settings.worker_url),
         [*(each for each in (of_controller, of_worker) if each.changes), *passwords],
+        [of_controller.in_use, of_worker.in_use],
     )
 
 
@@ -156,9 +158,17 @@ def _proxies(settings: AgentSettings, environ: Mapping[str, str]) -> ForwardProx
         raise StartError(f"{error}.") from None
 
 
-def _ops(reactor: Any, endpoint: str, readiness: Readiness, metrics: Metrics) -> list[IService]:
+def _ops(
+    reactor: Any,
+    endpoint: str,
+    readiness: Readiness,
+    metrics: Metrics,
+    in_use: Sequence[Callable[[], Sequence[InUse]]],
+) -> list[IService]:
     resource = Edge(BasicGuard(()), in_threads_of(reactor)).resource(Health(), readiness, Figures(metrics, reactor))
     site, lag = BoundedSite(reactor, resource, Limits(connections=64)), ReactorLag(reactor)
-    for part in (readiness, lag, site.traffic):
+    listener = Listener(reactor, "AGENT_LISTEN", endpoint, site)
+    expiry = CertificateExpiry(reactor, utc_now, [*in_use, listener.in_use])
+    for part in (readiness, lag, expiry, site.traffic):
         part.expose(metrics)
-    return [lag, Listener(reactor, "AGENT_LISTEN", endpoint, site)]
+    return [lag, expiry, listener]

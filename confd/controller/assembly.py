@@ -11,6 +11,7 @@ from twisted.application.service import IService
 
 from confd import jsontext
 from confd.brokerage import follow_passwords, make_brokers
+from confd.certificate_expiry import CertificateExpiry
 from confd.controller.agents_api import AgentsApi
 from confd.controller.audit_api import AuditApi
 from confd.controller.cluster_api import ClusterApi
@@ -106,7 +107,9 @@ def compose(reactor: Any, settings: ControllerSettings, environ: Mapping[str, st
     listener = Listener(
         reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site, settings.client_ca_file
     )
-    serving = [listener, *_passwords(reactor, settings, environ, guard, site)]
+    expiry = CertificateExpiry(reactor, utc_now, [listener.in_use])
+    expiry.expose(metrics)
+    serving = [expiry, listener, *_passwords(reactor, settings, environ, guard, site)]
     serving += follow_passwords(reactor, settings, environ, brokers)
     recovery = Recovery(reactor, registry, convergence, configs)
     # A listener that stops waits for what is in flight: streams, and waits for a convergence, are ended before.

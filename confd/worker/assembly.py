@@ -8,6 +8,7 @@ from typing import Any
 
 from twisted.application.service import IService
 
+from confd.certificate_expiry import CertificateExpiry
 from confd.daemon import follow, in_threads_of, utc_now
 from confd.lag import ReactorLag
 from confd.listening import Listener, room_for
@@ -64,7 +65,9 @@ def compose(reactor: Any, settings: WorkerSettings, environ: Mapping[str, str]) 
     for part in (readiness, lag, throttle, site.traffic):
         part.expose(metrics)
     listener = Listener(reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site)
-    return [lag, *passwords, upstream, listener]
+    expiry = CertificateExpiry(reactor, utc_now, [listener.in_use])
+    expiry.expose(metrics)
+    return [lag, expiry, *passwords, upstream, listener]
 
 
 def _agent(settings: WorkerSettings) -> list[Credential]:

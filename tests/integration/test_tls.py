@@ -91,6 +91,15 @@ class TlsTests(SynchronousTestCase):
                 self.assertEqual(self.get(self.fleet.port, "/health", refused), b"", "answered")
                 raise ConnectionError("closed without an answer")
 
+    def test_expiry(self) -> None:
+        """Each role shows and says when its certificates expire, here within a day."""
+        known = self.context(self.server, self.client)
+        for port, settings in ((self.fleet.port, ("LISTEN", "CLIENT_CA_FILE")), (self.worker_port, ("LISTEN",))):
+            shown = self.get(port, "/metrics", known).decode()
+            for setting in settings:
+                self.assertRegex(shown, rf'confd_certificate_expiry_seconds{{certificate="{setting}"}} [1-9]')
+        self.assertIn(f"CONTROLLER_CERT_FILE: a certificate in {self.client.certificate} expires at", self.agent.log)
+
     def test_renewed(self) -> None:
         """The certificate of another authority takes the place of the first, and nothing is restarted."""
         good = self.context(self.server, None)
