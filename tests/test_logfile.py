@@ -6,6 +6,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.logfile import LogFile
+from confd.regular_files import find_other_kind
+from tests.odd_files import KINDS, unmake
 
 
 class LogFileTests(SynchronousTestCase):
@@ -63,6 +65,62 @@ class LogFileTests(SynchronousTestCase):
         self.path.parent.mkdir()
         file.write("b\n")
         self.assertEqual(self.path.read_text(), "b\n")
+
+    def test_what_is_no_file(self) -> None:
+        """Devices and FIFOs are written to as they are; what cannot be written is named."""
+        os.mkfifo(self.path)
+        said = self.assertRaises(OSError, LogFile, str(self.path), 4, 2)
+        self.assertEqual(said.strerror, "it is a FIFO that nobody reads")
+        reader = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        file = self.open(max_bytes=4)
+        for line in ("a....\n", "b....\n"):
+            file.write(line)
+        self.assertEqual(os.read(reader, 99), b"a....\nb....\n")
+        self.path.unlink()
+        self.path.symlink_to(os.devnull)
+        file.write("c....\n")
+        file.write("d....\n")
+        self.assertEqual([each.name for each in self.path.parent.iterdir()], ["it.log"])
+        self.path.unlink()
+        self.path.mkdir()
+        self.assertRaises(IsADirectoryError, LogFile, str(self.path), 4, 2)
+
+    def test_links(self) -> None:
+        """What a link leads to is rotated where it is; the link stays, and so does a descriptor of the process."""
+        folder = self.path.parent / "far"
+        folder.mkdir()
+        self.path.symlink_to("far/real.log")
+        file = self.open(max_bytes=4)
+        for number in range(5):
+            file.write(f"{number}..\n")
+        self.assertTrue(self.path.is_symlink())
+        found = {each.name: each.read_text() for each in folder.iterdir()}
+        self.assertEqual(found, {"real.log": "4..\n", "real.log.1": "3..\n", "real.log.2": "2..\n"})
+        out = os.open(folder / "out", os.O_RDWR | os.O_CREAT)
+        self.addCleanup(os.close, out)
+        self.path.unlink()
+        self.path.symlink_to(f"/dev/fd/{out}")
+        for number in range(5):
+            file.write(f"{number}..\n")
+        self.assertEqual(
+            (self.path.is_symlink(), sum(each.name.startswith("out") for each in folder.iterdir())), (True, 1)
+        )
+        self.assertEqual((folder / "out").read_text(), "0..\n1..\n2..\n3..\n4..\n")
+
+    def test_something_in_the_way(self) -> None:
+        """Under the name of an older file: it stays, and the number is passed over."""
+        for name, make in KINDS.items():
+            blocked = self.path.with_name("it.log.1")
+            if not make(str(blocked)):
+                continue
+            file = self.open(max_bytes=4)
+            for number in range(3):
+                file.write(f"{number}..\n")
+            self.assertEqual(find_other_kind(str(blocked)), name)
+            self.assertEqual((self.path.read_text(), self.path.with_name("it.log.2").read_text()), ("2..\n", "1..\n"))
+            unmake(str(blocked))
+            self.path.unlink()
 
     def test_two_writers(self) -> None:
         """Two processes that share a file lose no line, be it rotated or not."""

@@ -251,7 +251,7 @@ class LogrotateTests(Case):
         for way in ("nocreate", "create 0640", "copytruncate", f"postrotate\n kill -USR1 {process.pid}\n endscript"):
             with self.subTest(way=way):
                 rules = folder / "rules"
-                rules.write_text(f"{log} {{\n rotate 3\n size 1\n su root root\n {way}\n}}\n")
+                rules.write_text(f"{log} {{\n rotate 9\n size 1\n su root root\n {way}\n}}\n")
                 rules.chmod(0o600)
                 command = ["logrotate", "--force", "--state", str(folder / "state"), str(rules)]
                 ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=False)
@@ -260,4 +260,7 @@ class LogrotateTests(Case):
                 process.signal(signal.SIGHUP)
                 eventually(lambda log=log, before=before: log.exists() and log.stat().st_size > before)
                 self.assertNotIn("\0", log.read_text())
-        self.assertLessEqual(len(list(folder.glob("it.log*"))), 4)
+        files = [each.read_text() for each in folder.glob("it.log*")]
+        self.assertEqual(len(files), 5)
+        self.assertEqual(sum(each.count("reloads its secrets") for each in files), 4)
+        self.assertEqual(sum(each.count("confd-worker is up") for each in files), 1)
