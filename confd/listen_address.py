@@ -5,9 +5,6 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 
-from twisted.internet.interfaces import IStreamServerEndpointStringParser
-from twisted.plugin import getPlugins
-
 from confd.addresses import parse_address, parse_host
 
 #: Kinds that Twisted knows without a plug-in, and those of them that have a port and an interface.
@@ -44,6 +41,10 @@ def parse_endpoint(text: str) -> str:
 
 
 def _installed() -> set[str]:
+    # confdctl reads settings too, and its help is to come at once: Twisted is imported where an endpoint is read.
+    from twisted.internet.interfaces import IStreamServerEndpointStringParser
+    from twisted.plugin import getPlugins
+
     return {parser.prefix for parser in getPlugins(IStreamServerEndpointStringParser)}
 
 

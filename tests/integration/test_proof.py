@@ -143,7 +143,10 @@ class WaitTests(ProofTestCase):
         self.assertEqual([hit(worker) for worker in self.workers], ["/four", "/four"])
 
     def test_refused_by_the_worker(self) -> None:
-        """A document that fits the schema and that no worker can use: failed, in the worker's words (G7)."""
+        """A document that fits the operator's schema and that no worker can use: failed, in the worker's words (G7)."""
+        self.controller.stop()
+        (self.fleet.folder / "schema.json").write_text('{"type": "object"}')
+        self.controller = self.fleet.controller("--config-schema", "schema.json").start()
         self.recruit(1)
         self.publish("good", wait="applied")
         answer = self.fleet.publish({"url": "http://user:secret@example.org/"}, wait="applied", timeout=5)
