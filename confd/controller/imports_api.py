@@ -16,7 +16,7 @@ from confd.controller.documents import Documents
 from confd.controller.shapes import Published
 from confd.controller.snapshot import Snapshot
 from confd.history import OtherHistory
-from confd.model import Conflict, Draft, Malformed
+from confd.model import Conflict, Draft, Malformed, Unprocessable
 from confd.web.endpoint import Answer, Call, NamespaceQuery, endpoint
 from confd.web.guard import Role
 from confd.web.told import ETAG, Told
@@ -77,7 +77,7 @@ class ImportsApi:
         max_body=None,
         told=Told(
             {200: Published},
-            (Conflict,),
+            (Conflict, Unprocessable),
             gives=(ETAG,),
             example={"versions": [{"version": 7, "config": {"url": "https://api.github.com"}}]},
             tag=CONFIGURATIONS,
