@@ -14,6 +14,9 @@ from confd.model import DEFAULT_NAMESPACE, Tag
 #: A refusal by its code, or C{None} where there is none.
 Refusal = str | None
 
+#: After so many sleeps an agent expires that neither polled nor reported.
+SLEEPS_TO_EXPIRE = 4
+
 STATES = ("applied", "failed", "applying", "silent", "pending", "passed")
 
 
@@ -61,11 +64,23 @@ class Said:
 
 @define
 class Member:
-    """An agent."""
+    """
+    An agent.
+
+    @ivar polled: whether it ever did.
+    @ivar slept: how often the ledger slept since it registered, or since the process started.
+    """
 
     namespace: str
     said: Said | None = None
     silent: bool = False
+    polled: bool = False
+    slept: int = 0
+
+    @property
+    def expired(self) -> bool:
+        """Whether it registered, and gave no sign of life for too long."""
+        return self.said is None and not self.polled and self.slept >= SLEEPS_TO_EXPIRE
 
     def shown(self, agent_id: str) -> dict[str, Any]:
         """What the list of agents says of it, but for times."""
@@ -218,10 +233,10 @@ class Ledger:
             return "unknown_namespace"
         there = self.members.get(agent_id)
         if there is not None and there.namespace == name:
-            there.silent = False
+            there.silent, there.slept = False, 0
         else:
             self._drop(agent_id)
-            self.members[agent_id] = Member(name)
+            self.members[agent_id] = Member(name, polled=there is not None and there.polled)
         return None
 
     def forget(self, agent_id: str) -> Refusal:
@@ -284,15 +299,17 @@ class Ledger:
         return space.summaries.get(version, "convergence_pruned")
 
     def slept(self) -> None:
-        """Nobody was heard of for a long time."""
+        """Nobody was heard of for a long time: those that never were expire."""
         for member in self.members.values():
-            member.silent = True
+            member.silent, member.slept = True, member.slept + 1
+        for agent_id in [agent_id for agent_id, member in self.members.items() if member.expired]:
+            self.forget(agent_id)
 
     def started(self, keep: int) -> None:
         """A new process: what it does not have on disk it has forgotten."""
         self.keep = keep
         for member in self.members.values():
-            member.silent = False
+            member.silent, member.slept = False, 0
         for space in self.spaces.values():
             space.prune(keep)
             kept = [] if space.retired else range(space.pruned + 1, len(space.lines) + 1)

@@ -28,15 +28,16 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd import jsontext
 from confd.audit import Entry, verify
 from confd.controller.intake import GATHER
+from confd.controller.newcomers import EXPIRES_AFTER
 from confd.controller.store.sql import SqliteStore
 from confd.model import DEFAULT_NAMESPACE, Tag
 from tests.controller.house import ADMIN, AGENT, House
-from tests.controller.ledger import STATES, Ledger, Line, Said, Space
+from tests.controller.ledger import SLEEPS_TO_EXPIRE, STATES, Ledger, Line, Said, Space
 from tests.controller.store.fixtures import FIRST
 from tests.conversation import Reply
 
-#: Longer than three of the longest poll intervals here.
-LONG = 1000.0
+#: Longer than three of the longest poll intervals here; so many times that, and agents that were never heard expire.
+LONG = EXPIRES_AFTER / SLEEPS_TO_EXPIRE + 1
 
 
 class Threads(Clock):
@@ -350,7 +351,7 @@ class HistoryMachine(RuleBasedStateMachine):
         if space is not None:
             assert reply.headers.get("x-agent-known") == ("false" if member is None else None)
             if member is not None:
-                member.silent = False
+                member.silent, member.polled = False, True
 
     def answered(self, reply: Reply, refusal: str | None) -> None:
         assert (reply.status == 200) == (refusal is None), (refusal, reply)
@@ -359,9 +360,12 @@ class HistoryMachine(RuleBasedStateMachine):
 
     @rule()
     def sleep(self) -> None:
-        """Long enough for every agent to fall silent."""
+        """Long enough for every agent to fall silent, and in the end for those that were never heard to expire."""
+        # A round of the registry that is under way would not see the time that passes.
+        self.settle()
         self.house.clock.advance(LONG)
         self.ledger.slept()
+        self.threads.wait(lambda: {each.id for each in self.house.registry.records()} == set(self.ledger.members))
 
     @rule(epoch=st.none() | st.integers(-1, 2), cluster_id=st.sampled_from([None, None, *_CLUSTERS]))
     def rename(self, epoch: int | None, cluster_id: str | None) -> None:
