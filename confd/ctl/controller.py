@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -119,6 +120,10 @@ class Controller:
     def open(self, path: str) -> Answer:
         """Ask for something that takes no credentials, and take whatever comes."""
         return self._transport.exchange("GET", path, {"Accept": "*/*"}, None, TIMEOUT)
+
+    def certificate_expiry(self) -> datetime | None:
+        """Return when the certificate of the controller expires, UTC; C{None} without TLS."""
+        return self._transport.certificate_expiry(TIMEOUT)
 
     def events(self, **query: object) -> Iterator[tuple[str, Any]]:
         """

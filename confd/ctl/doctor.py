@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from email.utils import parsedate_to_datetime
 
 import click
@@ -18,6 +19,9 @@ from confd.ctl.session import Session, common, pass_session
 
 #: Seconds that the two clocks may differ.
 _SKEW = 5.0
+
+#: How long before the expiry of a certificate to warn, as the log of a role does.
+_RENEWAL = timedelta(days=30)
 
 _RELEASE = re.compile(rb'^confd_build_info\{[^}]*version="([^"]+)"', re.MULTILINE)
 
@@ -68,6 +72,7 @@ def _examine(session: Session) -> Iterator[Finding]:
     for check, look, remedy in (
         ("settings", _settings, "confdctl --help explains the settings."),
         ("controller", _reachable, "Start it, or name another with --url, CONFD_URL or a profile."),
+        ("certificate", _certificate, "Try again."),
         ("clock", _clock, "Try again."),
         ("release", _release, "Try again."),
         ("ready", _ready, "Look at what stands between here and the controller."),
@@ -105,6 +110,22 @@ def _reachable(session: Session) -> Iterator[Finding]:
             f"{session.target.url}/health answers {answer.status}; is that the address of a confd controller?",
         )
     yield Finding("controller", "ok", "it answers")
+
+
+def _certificate(session: Session) -> Iterator[Finding]:
+    expiry = session.controller.certificate_expiry()
+    if expiry is None:
+        return
+    left = expiry - session.clock.now()
+    days = "less than a day" if left.days < 1 else "1 day" if left.days == 1 else f"{left.days} days"
+    found = f"it expires in {days}, at {expiry:%Y-%m-%dT%H:%M:%SZ}"
+    if left > _RENEWAL:
+        yield Finding("certificate", "ok", found)
+    else:
+        yield Finding(
+            "certificate", "warn", found,
+            "Renew the certificate that LISTEN of the controller names, or that of the proxy before it.",
+        )  # fmt: skip
 
 
 def _clock(session: Session) -> Iterator[Finding]:

@@ -10,6 +10,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -77,6 +78,14 @@ class ITransport(Protocol):
         @raise Unreached: if there is no answer, or when it breaks.
         """
 
+    def certificate_expiry(self, timeout: float) -> datetime | None:
+        """
+        Return when the certificate of the controller expires, UTC; C{None} without TLS.
+
+        @param timeout: seconds for the connection.
+        @raise Unreached: if there is none.
+        """
+
 
 class Transport:
     """One connection a request."""
@@ -120,6 +129,14 @@ class Transport:
             yield Answer(response.status, _headers(response), b"")
             while piece := response.read1(_PIECE):
                 yield piece
+
+    def certificate_expiry(self, timeout: float) -> datetime | None:
+        """See L{ITransport.certificate_expiry}."""
+        if self._tls is None:
+            return None
+        with self._connected(timeout) as connection:
+            shown_certificate = connection.sock.getpeercert()
+        return datetime.fromtimestamp(ssl.cert_time_to_seconds(shown_certificate["notAfter"]), UTC)
 
     def _asked(
         self, connection: Any, method: str, path: str, headers: Mapping[str, str], body: bytes | None

@@ -58,12 +58,14 @@ class FakeController:
     Answers by method and path.
 
     @ivar table: for each C{"GET /path"} an answer, an exception, a list of them to use up, or what makes one.
+    @ivar expiry: when the certificate expires, C{None} without TLS.
     @ivar pieces: what the stream of events consists of; each list is one connection.
     """
 
     table: dict[str, Any] = field(factory=dict)
     pieces: list[list[Any]] = field(factory=list)
     asked: list[Request] = field(factory=list)
+    expiry: datetime | None = None
 
     def exchange(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout: float
@@ -88,6 +90,10 @@ class FakeController:
             if isinstance(piece, Exception):
                 raise piece
             yield piece
+
+    def certificate_expiry(self, timeout: float) -> datetime | None:
+        """See L{confd.ctl.transport.ITransport}."""
+        return self.expiry
 
     def requests(self, method: str, path: str) -> list[Request]:
         """Those for one path."""

@@ -1,13 +1,14 @@
 """Tests of C{doctor}: each thing that can be wrong is found, with a remedy."""
 
 import json
+from datetime import timedelta
 
 from twisted.trial.unittest import SynchronousTestCase
 
 import confd
 from confd.ctl.failure import Exit
 from confd.ctl.transport import Unreached
-from tests.ctl.desk import Answer, Desk, answer, convergence, in_force, refusal
+from tests.ctl.desk import NOW, Answer, Desk, answer, convergence, in_force, refusal
 
 DATE = "Tue, 24 Nov 2026 12:00:01 GMT"
 
@@ -79,6 +80,19 @@ class DoctorTests(SynchronousTestCase):
         ):
             self.table["GET /health"] = answer({}, date=date)
             self.assertIn(words, self.findings(status=0)["clock", "warn"])
+
+    def test_certificate(self):
+        """Days left, from 30 of them a warning; nothing without TLS."""
+        self.assertNotIn("certificate", {check for check, _ in self.findings(status=0)})
+        for left, state, words in (
+            (timedelta(days=31), "ok", "in 31 days, at 2026-12-25T12:00:00Z"),
+            (timedelta(days=30), "warn", "in 30 days"),
+            (timedelta(days=1, hours=2), "warn", "in 1 day, at"),
+            (timedelta(minutes=10), "warn", "in less than a day, at 2026-11-24T12:10:00Z"),
+        ):
+            with self.subTest(left=left):
+                self.desk.controller.expiry = NOW + left
+                self.assertIn(words, self.findings(status=0)["certificate", state])
 
     def test_release(self):
         """Another one, or none that it tells."""

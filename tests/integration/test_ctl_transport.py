@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from cryptography.x509 import load_pem_x509_certificate
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.ctl.failure import Exit, Failure
@@ -157,10 +158,13 @@ class TransportTests(SynchronousTestCase):
         context.load_cert_chain(made.certificate, made.key)
         with server(bytes_of(OK), context) as url:
             self.assertEqual(exchange(url, ca_file=str(made.authority)).status, 200)
+            expiry = Transport(url, str(made.authority)).certificate_expiry(10)
+            self.assertEqual(expiry, load_pem_x509_certificate(made.certificate.read_bytes()).not_valid_after_utc)
             self._refused(url, "--ca-file")
             self._refused(url.replace("127.0.0.1", "localhost"), "not trusted", ca_file=str(made.authority))
             self._refused(url.replace("https", "http"), url.replace("https", "http"))
         with server(bytes_of(OK)) as url:
+            self.assertIsNone(Transport(url, None).certificate_expiry(10))
             self._refused(url.replace("http", "https"), "http:// address")
         for path in ("/nonexistent", str(made.key)):
             failure = self.assertRaises(Failure, Transport, "https://x", path)
