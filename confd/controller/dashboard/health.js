@@ -6,6 +6,9 @@ import { count, plural } from "./words.js";
 /** Milliseconds between two looks. */
 const PERIOD = 10000;
 
+/** Milliseconds until the controller renders its figures anew: the first look may show them as they were before. */
+const FRESH = 1100;
+
 /** What the metrics say that people want to know. */
 const FIGURES = {
   confd_stream_readers: "Agents on the stream",
@@ -18,14 +21,17 @@ const WAITING = "confd_unpublished_namespaces";
 /** The parts of the controller, each with its trouble if it has one. */
 export class Health {
   constructor(root) {
-    Object.assign(this, { root, api: null, visible: false, looks: 0 });
+    Object.assign(this, { root, api: null, visible: false, looks: 0, second: null });
     setInterval(() => this.visible && this.look(), PERIOD);
   }
 
   /** Somebody looks, or turned away. */
   show(visible) {
     this.visible = visible;
-    if (visible) this.look();
+    clearTimeout(this.second);
+    if (!visible) return;
+    this.look();
+    this.second = setTimeout(() => this.look(), FRESH);
   }
 
   /** Another controller's view of things. */
