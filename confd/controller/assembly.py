@@ -86,7 +86,7 @@ def compose(reactor: Any, settings: ControllerSettings, environ: Mapping[str, st
     apis = [
         ConfigsApi(configs, snapshot, registry, convergence, outbox.published, documents),
         HistoryApi(store, snapshot, documents),
-        NamespacesApi(configs, snapshot, registry, documents),
+        NamespacesApi(configs, snapshot, registry, documents, reactor),
         ClusterApi(configs, store, snapshot, registry),
         ImportsApi(configs, snapshot, outbox.published, documents),
         AgentsApi(registry, snapshot, convergence),

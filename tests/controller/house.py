@@ -98,7 +98,7 @@ class House:
         self.apis: Sequence[object] = (
             ConfigsApi(self.configs, self.snapshot, self.registry, self.convergence, self.outbox.published, documents),
             HistoryApi(self.store, self.snapshot, documents),
-            NamespacesApi(self.configs, self.snapshot, self.registry, documents),
+            NamespacesApi(self.configs, self.snapshot, self.registry, documents, self.clock),
             ClusterApi(self.configs, self.store, self.snapshot, self.registry),
             ImportsApi(self.configs, self.snapshot, self.outbox.published, documents),
             AgentsApi(self.registry, self.snapshot, self.convergence),

@@ -7,6 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.agent.fakes import configuration
 from tests.controller.house import ADMIN, AGENT, House
 from tests.conversation import Reply
 
@@ -44,6 +45,15 @@ class NamespaceTests(SynchronousTestCase):
         self.assertEqual(self.names(), ["default"])
         reply = self.house.caller().get(f"{CONFIG}?namespace=blue", auth=AGENT)
         self.assertEqual((reply.status, reply.code), (404, "unknown_namespace"))
+
+    def test_many(self) -> None:
+        """They take several turns, in which others are answered; one that is retired meanwhile is left out."""
+        for number in range(450):
+            self.house.snapshot.put(configuration(1, namespace=f"n{number:03}"))
+        # In the next turn, when the first of them has been described and the last one has not.
+        for name in ("n000", "n449"):
+            self.house.clock.callLater(0, self.house.snapshot.drop, name)
+        self.assertEqual(self.names(), ["default", *(f"n{number:03}" for number in range(449))])
 
     def test_counts(self) -> None:
         """Versions and agents are told."""
