@@ -401,3 +401,49 @@ def log_removed(scene: Scene) -> None:
     scene.until(lambda: scene.ready().status == 503, "not ready", 10 * scene.slack)
     scene.claim("-wal" in scene.ready().body.decode(), f"the reason is said: {scene.ready().body!r}")
     scene.controller.stop(signal.SIGKILL)
+
+
+@row(
+    "F-69",
+    "one read of the database fails",
+    "strace: EIO once, at the Nth pread64",
+    "no loss; publishes and ready again without a restart",
+    agents=0,
+    needs=("strace",),
+)
+def read_fails_once(scene: Scene) -> None:
+    scene.begin()
+    trace = scene.folder / "strace.out"
+    for number in (40, 55, 70):
+        scene.controller.stop()
+        scene.controller.before = strace(scene.folder, "pread64", f"error=EIO:when={number}")
+        scene.start_controller()
+        scene.until(lambda: scene.post() and "INJECTED" in trace.read_text(), f"the fault at read {number}", PATIENCE)
+        scene.awaits(lambda: scene.post().status == 200, 10, "publishes again")
+        scene.awaits(lambda: scene.ready().status == 200, 10, "ready again")
+    scene.controller.stop()
+    scene.read_database()
+
+
+@row(
+    "F-70",
+    "SIGHUP under publishes",
+    "20 signals to a controller with 2 writers",
+    "every POST 200; nothing is lost",
+    agents=0,
+    quick=True,
+)
+def reloaded_under_load(scene: Scene) -> None:
+    secret = scene.folder / "admin.secret"
+    secret.write_text(ADMIN[1])
+    scene.controller.environ["ADMIN_PASSWORD_FILE"] = str(secret)
+    scene.begin()
+    with Load(scene, 2) as load:
+        for number in range(20):
+            load.acked(2 * number + 2)
+            scene.controller.signal(signal.SIGHUP)
+        load.acked(60)
+    scene.claim(set(load.answers) == {200}, f"every POST was answered with 200: {dict(load.answers)}")
+    scene.claim(scene.controller.log.count("reloads its secrets") > 1, "the signals arrived")
+    scene.controller.stop()
+    scene.read_database()
