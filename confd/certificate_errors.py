@@ -18,6 +18,17 @@ MISNAMED = "its certificate is not trusted for this address, since it names othe
 
 _HOST_MISMATCHES = (62, 64)
 
+#: By the alert with which a peer refuses the certificate of a client (RFC 8446 section 6.2), in OpenSSL's words.
+_ALERTS = {
+    "certificate expired": "it refuses the certificate of this client, which has expired; renew it",
+    "certificate revoked": "it refuses the certificate of this client, which is revoked; renew it",
+    "certificate required": "it asks for a certificate of this client; for a controller, set CONTROLLER_CERT_FILE",
+    "unknown ca": "it refuses the certificate of this client, as it does not trust its authority",
+    "bad certificate": "it refuses the certificate of this client",
+    "certificate unknown": "it refuses the certificate of this client",
+    "unsupported certificate": "it refuses the certificate of this client, as it is not made for clients",
+}
+
 
 def is_untrusted(code: int) -> bool:
     """Return whether the certificate would be trusted if its authority were named."""
@@ -36,3 +47,12 @@ def describe_certificate_error(code: int, message: str) -> str:
     if code in _UNTRUSTED - _WORDS.keys():
         return "its certificate is from an authority that is not trusted here"
     return _WORDS.get(code, f"its certificate cannot be trusted ({message})")
+
+
+def describe_tls_error(reason: str) -> str:
+    """
+    Return why a handshake failed, as part of a sentence.
+
+    @param reason: OpenSSL's words, whose beginning differs between its releases.
+    """
+    return next((words for alert, words in _ALERTS.items() if reason.endswith(f"alert {alert}")), reason)

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from attrs import field, frozen
+from OpenSSL.SSL import Error as TLSError
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectingCancelledError
 from twisted.python.failure import Failure
@@ -22,6 +23,7 @@ from twisted.web.iweb import IAgent, IResponse
 from confd import jsontext
 from confd.addresses import join
 from confd.bodies import RequestBody, StreamBody, read_body
+from confd.certificate_errors import describe_tls_error
 from confd.model import (
     ConfdError,
     Conflict,
@@ -308,5 +310,7 @@ def _reason(error: BaseException | None) -> str:
     reasons = getattr(error, "reasons", ())
     if reasons:
         return _reason(reasons[-1].value)
+    if isinstance(error, TLSError) and error.args and isinstance(error.args[0], list) and error.args[0]:
+        return describe_tls_error(str(error.args[0][-1][-1]))[:_WORDS]
     text = " ".join(str(error).split()) or type(error).__name__
     return text[:_WORDS].rstrip(".")

@@ -27,10 +27,13 @@ class CertificateTests(TestCase):
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).resolve()
 
-    def serve(self, shown: Certificate) -> str:
-        """Accept connections until the test ends; return the URL."""
+    def serve(self, shown: Certificate, clients: Path | None = None) -> str:
+        """Accept connections until the test ends, of clients of that authority if one is given; return the URL."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(shown.certificate, shown.key)
+        if clients is not None:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(clients)
         listening = socket.create_server(("127.0.0.1", 0))
         listening.settimeout(10)
 
@@ -100,3 +103,21 @@ class CertificateTests(TestCase):
         alone = Certificate(made.authority, made.authority_key, made.authority, made.authority_key)
         other = make_certificate(self.folder / "other")
         await self.assert_both(alone, other.authority, "is self-signed and not trusted here")
+
+    async def test_own_certificate(self) -> None:
+        """A server that refuses the certificate of an agent, or asks for one that it does not have."""
+        server, other = make_certificate(self.folder / "server"), make_certificate(self.folder / "other")
+        expired = make_certificate(self.folder / "expired", -2, -1)
+        for own, words in (
+            (expired, "it refuses the certificate of this client, which has expired"),
+            (None, "it asks for a certificate of this client"),
+            (other, "it refuses the certificate of this client, as it does not trust its authority"),
+        ):
+            with self.subTest(words=words):
+                files = [] if own is None else [str(own.certificate), str(own.key)]
+                url = self.serve(server, expired.authority)
+                tls = ClientTls(reactor, maybeDeferred, "CONTROLLER", str(server.authority), *files)  # type: ignore[arg-type]
+                http = Http(reactor, web_agent(reactor, HTTPConnectionPool(reactor, False), tls), None, None)
+                with self.assertRaises(Unavailable) as raised:
+                    await http.call("The controller", "GET", url)
+                self.assertIn(words, raised.exception.message)
