@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from random import Random
 
 from twisted.internet.task import Clock
@@ -9,7 +10,7 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.agent.enrolment import Enrolment
-from confd.model import Forbidden, Registration, Unavailable, Unprocessable
+from confd.model import Forbidden, Registration, TooMany, Unavailable, Unprocessable
 from confd.timing import Backoff
 from tests.agent.fakes import AGENT_ID, FakeController
 
@@ -73,6 +74,26 @@ class EnrolmentTests(SynchronousTestCase):
         self.controller.failure = None
         self.clock.pump([1] * 31)
         self.assertEqual(self.enrolment.agent_id, AGENT_ID)
+
+    def test_a_controller_that_asks_for_a_pause(self) -> None:
+        """C{Retry-After} is a lower bound of each wait, and jitter is added: a fleet does not return in one wave."""
+        waits = set()
+        for kind in (Unavailable, TooMany):
+            busy = kind("busy", "Later.")
+            busy.retry_after = 60
+            self.setUp()
+            self.controller.failure = busy
+            self.enrolment.startService()
+            times = [self.clock.seconds()]
+            while len(times) < 6:
+                self.clock.advance(0.5)
+                if len(self.controller.registrations) > len(times):
+                    times.append(self.clock.seconds())
+            waits |= {later - sooner for sooner, later in itertools.pairwise(times)}
+            self.enrolment.stopService()
+        self.assertGreaterEqual(min(waits), 60)
+        self.assertLessEqual(max(waits), 60 * 1.25 + 0.5)
+        self.assertGreater(len(waits), 2)
 
     def test_a_refusal(self) -> None:
         """V11: one that no time mends is trouble of the agent, in the controller's words; one that is away is none."""

@@ -21,6 +21,7 @@ from confd.model import (
     Malformed,
     NotFound,
     Registration,
+    TooMany,
     Unauthenticated,
     Unavailable,
     Unprocessable,
@@ -96,6 +97,22 @@ class ReporterTests(SynchronousTestCase):
         self.wait(10 * AGAIN)
         self.assertEqual({*self.told()}, {(1, "applied", 1)})
         self.assertIn(len(self.told()), range(5, 12))
+
+    def test_a_controller_that_asks_for_a_pause(self) -> None:
+        """C{Retry-After} is a lower bound, whatever there is to say meanwhile; with jitter, and no more than once."""
+        for kind in (Unavailable, TooMany):
+            self.build()
+            busy = kind("busy", "Later.")
+            busy.retry_after = 60
+            self.controller.failure = busy
+            self.say(report(1))
+            self.wait(1)
+            self.say(report(2))
+            self.wait(58)
+            self.assertEqual(self.told(), [(1, "applied", 1)])
+            self.controller.failure = None
+            self.wait(17)
+            self.assertEqual(self.told()[1][:2], (2, "applied"))
 
     def test_not_before_it_is_registered(self) -> None:
         self.controller.failure = DOWN

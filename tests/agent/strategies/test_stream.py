@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd import sse, wire
 from confd.agent.strategies.stream import SILENCE, Stream
 from confd.interfaces import POLL
-from confd.model import Configuration, Served, Tag, Unavailable
+from confd.model import Configuration, Served, Tag, TooMany, Unavailable
 from confd.testing import MemorySink, make_istrategy_tests
 from confd.timing import Backoff
 from tests.agent.fakes import AGENT_ID, KEY, FakeController, configuration
@@ -209,6 +209,16 @@ class StreamTests(SynchronousTestCase):
         self.assertGreater(max(self.pauses(12, lambda: self.controller.streams[-1][2].callback(None))), FIRST)
         self.receive(heartbeat(str(configuration(5).tag)))
         self.assertLessEqual(self.pauses(1, lambda: self.controller.streams[-1][2].errback(DOWN))[0], FIRST)
+
+    def test_a_controller_that_asks_for_a_pause(self) -> None:
+        """C{Retry-After} is a lower bound, for this once: a stream that breaks off after it says nothing of a pause."""
+        for kind in (Unavailable, TooMany):
+            busy = kind("busy", "Later.")
+            busy.retry_after = 60
+            (pause,) = self.pauses(1, lambda busy=busy: self.controller.streams[-1][2].errback(busy))
+            self.assertTrue(60 <= pause <= 75, pause)
+        (pause,) = self.pauses(1, lambda: self.controller.streams[-1][2].callback(None))
+        self.assertLessEqual(pause, LONGEST)
 
     def test_a_defect_of_a_listener(self) -> None:
         """It is logged, and the stream begins anew."""
