@@ -6,6 +6,7 @@ import re
 import stat
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
 from confd import jsontext
 from confd.addresses import Network, is_loopback, parse_address, parse_base_url, parse_network
@@ -16,6 +17,7 @@ from confd.model import POLL_INTERVAL_MAX, POLL_INTERVAL_MIN, ConfdError, valid_
 _WHOLE = re.compile("-?[0-9]{1,19}")
 _INTERFACE = re.compile(r"(?<!\\):interface=((?:\\.|[^:\\])*)")
 _SECRET_LIMIT = 65536
+_LOGIN = re.compile(r"(?P<scheme>https?://)(?P<login>[^/?#]*)@(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
@@ -120,6 +122,32 @@ def url(text: str) -> str:
     if len(found) != 1:
         raise ValueError("must be one URL")
     return found[0]
+
+
+class LoginUrl(str):
+    """
+    A URL without the credentials that came with it.
+
+    @ivar credentials: name and password, C{None} where there were none.
+    """
+
+    __slots__ = ("credentials",)
+    credentials: tuple[str, str] | None
+
+
+def login_url(text: str) -> LoginUrl:
+    """One http or https URL, which may hold a name and a password, percent-encoded where need be."""
+    match = _LOGIN.fullmatch(text)
+    if match is None:
+        made = LoginUrl(url(text))
+        made.credentials = None
+        return made
+    name, _, password = match["login"].partition(":")
+    if not password:
+        raise ValueError("must hold no credentials, or both a name and a password, as in http://name:password@host")
+    made = LoginUrl(url(match["scheme"] + match["rest"]))
+    made.credentials = user_name(unquote(name)), unquote(password)
+    return made
 
 
 def namespace(text: str) -> str:

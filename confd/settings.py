@@ -11,12 +11,14 @@ from confd.forward_proxy import HELP, ForwardProxies, parse_only_proxy
 from confd.logs import LogSettings as LogSettings
 from confd.options import setting
 from confd.parsers import (
+    LoginUrl,
     address,
     at_most,
     document,
     endpoint,
     flag,
     is_private,
+    login_url,
     namespace,
     namespaces,
     nats_urls,
@@ -24,7 +26,6 @@ from confd.parsers import (
     poll_interval,
     some_of,
     subject,
-    url,
     urls,
     user_name,
     whole,
@@ -253,7 +254,7 @@ class AgentSettings(BrokerSettings):
     )
     controller_key_file: str | None = setting("CONTROLLER_KEY_FILE", "Its key.", None)
     controller_proxy: ForwardProxies | None = setting("CONTROLLER_PROXY", HELP, None, parse_only_proxy, secret=True)
-    worker_url: str = setting("WORKER_URL", "The worker of this agent.", "http://localhost:8082", url)
+    worker_url: LoginUrl = setting("WORKER_URL", "The worker of this agent.", "http://localhost:8082", login_url)
     worker_username: str | None = setting("WORKER_USERNAME", "Name to present to the worker.", None, user_name)
     worker_password: str | None = setting("WORKER_PASSWORD", "Its password.", None, secret=True)
     worker_ca_file: str | None = setting(
@@ -277,8 +278,15 @@ class AgentSettings(BrokerSettings):
         """Whether it takes the asyncio reactor: see L{ControllerSettings.asyncio}."""
         return self.distribution_strategy == "NATS"
 
+    @property
+    def worker_login(self) -> tuple[str | None, str | None]:
+        """Name and password to present to the worker."""
+        return self.worker_url.credentials or (self.worker_username, self.worker_password)
+
     def mistakes(self) -> list[str]:
         """What is wrong with the settings together."""
+        if self.worker_url.credentials is not None and (self.worker_username, self.worker_password) != (None, None):
+            return [*super().mistakes(), "WORKER_URL: holds credentials, and so do other settings; keep one of them."]
         lonely = _lonely("WORKER", self.worker_username, self.worker_password)
         files = _lonely("CONTROLLER", self.controller_cert_file, self.controller_key_file, ("CERT_FILE", "KEY_FILE"))
         return super().mistakes() + lonely + files

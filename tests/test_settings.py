@@ -74,6 +74,38 @@ class DefaultTests(SynchronousTestCase):
         self.assertEqual((settings.namespace, settings.distribution_strategy), ("default", "POLLER"))
         self.assertEqual((settings.agent_metadata, settings.agent_listen), ("", None))
 
+    def test_worker_url_with_credentials(self):
+        """As an agent of the Go system takes it; they are shown nowhere, and are no part of the address."""
+        for text, url, login in (
+            ("http://w:hunter2@worker:8082", "http://worker:8082", ("w", "hunter2")),
+            ("HTTP://w:p%40%2Fhunter2:x@worker/confd/", "http://worker/confd", ("w", "p@/hunter2:x")),
+            ("https://w@x:hunter2@[::1]:1", "https://[::1]:1", ("w@x", "hunter2")),
+        ):
+            if login[0] is None:
+                self.assertIn(
+                    "WORKER_URL", str(self.assertRaises(StartError, read, AgentSettings, {}, {"WORKER_URL": text}))
+                )
+                continue
+            settings = read(AgentSettings, {}, {"WORKER_URL": text})
+            self.assertEqual((settings.worker_url, settings.worker_login), (url, login))
+            self.assertNotIn("hunter2", repr(settings))
+        settings = read(AgentSettings, {}, {"WORKER_USERNAME": "w", "WORKER_PASSWORD": "p"})
+        self.assertEqual(settings.worker_login, ("w", "p"))
+
+    def test_worker_url_with_half_of_them(self):
+        """Or with those of other settings beside them; no error tells a password."""
+        both = {"WORKER_USERNAME": "w", "WORKER_PASSWORD": "hunter2"}
+        for text, more in (
+            ("http://w@h", {}), ("http://w:@h", {}), ("http://:hunter2@h", {}), ("http://@h", {}),
+            ("http://w:hunter2@", {}), ("http://w:hunter2@h:x", {}), ("http://w:hunter2@h?q", {}),
+            ("ftp://w:hunter2@h", {}), ("http://w:hun/ter2@h", {}), ("http://w:hunter2@h", both),
+            ("http://w%0A:hunter2@h", {}),
+        ):  # fmt: skip
+            error = str(self.assertRaises(StartError, read, AgentSettings, {}, {"WORKER_URL": text, **more}))
+            self.assertTrue(error.startswith("WORKER_URL: "), error)
+            self.assertNotIn("ter2", error)
+        self.assertRaises(StartError, read, AgentSettings, {}, {"CONTROLLER_URL": "http://w:hunter2@h"})
+
     def test_worker(self):
         """The defaults of the contract."""
         settings = read(WorkerSettings, {}, {})

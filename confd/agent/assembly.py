@@ -132,14 +132,13 @@ def _clients(
     to_worker = Http(
         reactor,
         web_agent(reactor, HTTPConnectionPool(reactor), of_worker),
-        settings.worker_username,
-        settings.worker_password,
+        *settings.worker_login,
         "WORKER_URL",
     )
 
     def changed(now: AgentSettings) -> None:
         to_controllers.present(now.controller_username, now.controller_password)
-        to_worker.present(now.worker_username, now.worker_password)
+        to_worker.present(*now.worker_login)
 
     passwords = follow(reactor, settings, environ, changed, "CONTROLLER_PASSWORD", "WORKER_PASSWORD")
     return (

@@ -11,11 +11,13 @@ from datetime import datetime
 from functools import partial
 
 from attrs import define, field, frozen
+from twisted.logger import Logger
 from twisted.web.iweb import IRequest
 from zope.interface import Interface, implementer
 
 from confd.audit import Attempt
 from confd.model import Forbidden, Unauthenticated
+from confd.timing import Seldom
 from confd.web.allowed_hosts import is_local
 from confd.web.throttle import HERE, Throttle, source_of
 from confd.wire import parse_basic_authorization
@@ -193,9 +195,14 @@ class LoopbackGuard:
     Takes every process on this machine for C{identity}, and nobody else.
 
     Not the pages in a browser on it either: one may have been loaded from a name that was made to lead here since.
+
+    @ivar seldom: how often the log tells of each peer whose configuration is refused; C{None} for never.
     """
 
+    log = Logger()
+
     _identity: Identity
+    _seldom: Seldom | None = None
 
     def identify(self, request: IRequest) -> Identity:
         """
@@ -205,6 +212,7 @@ class LoopbackGuard:
         """
         peer = request.getClientAddress()
         if peer is None or source_of(peer) != HERE:
+            self._tell(request, source_of(peer))
             raise Forbidden(
                 "loopback_only",
                 "Without credentials this is taken from this machine only; set WORKER_USERNAME and WORKER_PASSWORD.",
@@ -221,6 +229,16 @@ class LoopbackGuard:
     def recognizes(self, request: IRequest) -> Callable[[str], bool]:
         """See L{IGuard.recognizes}: the name by which they call us is in what they send."""
         return lambda source: source == HERE
+
+    def _tell(self, request: IRequest, source: str) -> None:
+        """Whoever runs an agent of the Go system sees no more of it than a status."""
+        if self._seldom is not None and request.method == b"POST" and self._seldom.due(source):
+            self.log.warn(
+                "a configuration from {peer} was refused with 403: without credentials it is taken from this machine"
+                " only. Set WORKER_USERNAME and WORKER_PASSWORD here, and at that agent"
+                " WORKER_URL=http://name:password@host:8082.",
+                peer=source,
+            )
 
 
 def allow(identity: Identity, role: Role, reads: bool) -> None:

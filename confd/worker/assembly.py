@@ -14,6 +14,7 @@ from confd.lag import ReactorLag
 from confd.listening import Listener, room_for
 from confd.model import StartError
 from confd.settings import WorkerSettings
+from confd.timing import Seldom
 from confd.web.documentation import documented
 from confd.web.edge import Edge
 from confd.web.forwarded import Proxies
@@ -26,6 +27,9 @@ from confd.worker.figures import figures
 from confd.worker.policy import Policy, Rules
 from confd.worker.target import InForce
 from confd.worker.upstream import Upstream
+
+#: Seconds until the log tells again that a peer's configuration was refused.
+_TOLD_EVERY = 3600.0
 
 #: Bytes of a configuration at most: whatever a controller may have been set to.
 _MAX_CONFIG_BYTES = 4 * 1048576
@@ -42,7 +46,7 @@ def compose(reactor: Any, settings: WorkerSettings, environ: Mapping[str, str]) 
     policy = Policy(_rules("HIT_ALLOW", settings.hit_allow), _rules("HIT_DENY", settings.hit_deny))
     upstream = Upstream(reactor, policy, settings.hit_timeout, settings.hit_max_bytes)
     throttle = Throttle(reactor, settings.login_failures)
-    guard: IGuard = LoopbackGuard(Identity("loopback", Role.AGENT))
+    guard: IGuard = LoopbackGuard(Identity("loopback", Role.AGENT), Seldom(reactor, _TOLD_EVERY))
     passwords: Sequence[IService] = ()
     if settings.worker_username is not None:
         guard = known = BasicGuard(_agent(settings), throttle)

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from tests.ctl.go_files import go_database, url
-from tests.integration.fleet import AGENT, PATIENCE, Fleet, clean_environment, request
+from tests.integration.fleet import AGENT, PATIENCE, Fleet, base_of, clean_environment, eventually, request
 from tests.integration.servers import NatsServer, RedisServer, missing
 from tests.integration.test_confdctl import Case
 
@@ -77,6 +77,24 @@ class ReplacementTests(Case):
         self.assertNotIn("Traceback", said)
         self.assertEqual((self.folder / "go.db").read_bytes(), before)
         self.assertFalse(os.path.exists(f"{database}-wal"))
+
+
+class WorkerTests(Case):
+    """A worker that takes configurations from another machine asks for credentials."""
+
+    def test_credentials_in_its_address(self) -> None:
+        """As agents of the Go system have to be told them; agents of confd take them from there as well."""
+        worker = self.fleet.worker()
+        worker.environ |= {"WORKER_USERNAME": "w", "WORKER_PASSWORD": "p@hunter2"}
+        address = base_of(worker)
+        self.fleet.controller().start()
+        worker.start()
+        agent = self.fleet.agent(address.replace("://", "://w:p%40hunter2@")).start()
+        self.fleet.publish({"url": "https://example.com/brought"})
+        eventually(lambda: b"/brought" in request("GET", f"{address}/config", auth=("w", "p@hunter2")).body)
+        (listed,) = self.value("agents")
+        self.assertEqual(listed["metadata"], f"worker_url={address}")
+        self.assertNotIn("hunter2", agent.log)
 
 
 class LateSubscriberTests(Case):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from twisted.internet.address import IPv4Address
+from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.listening import Listener
@@ -38,6 +40,25 @@ class ComposeTests(SynchronousTestCase):
         for peer, size, status in ((LOOPBACK, 40_000, 200), (ELSEWHERE, 40, 403), (ELSEWHERE, 40_000, 413)):
             reply = Conversation(site, reactor, peer).post("/config", json={"url": "http://a/", "x": "x" * size})
             self.assertEqual(reply.status, status)
+
+    def test_refusals_are_logged(self) -> None:
+        """Once an hour for each peer: whoever runs an agent of the Go system there sees no more than a status."""
+        reactor, site = self.site()
+        document = {"url": "http://user:hunter2@a/"}
+        with capturedLogs() as logs:
+            for peer in (ELSEWHERE, ELSEWHERE, LOOPBACK, IPv4Address("TCP", "198.51.100.7", 1), ELSEWHERE):
+                Conversation(site, reactor, peer).post("/config", json=document)
+            Conversation(site, reactor, IPv4Address("TCP", "198.51.100.8", 1)).get("/config")
+            lines = [formatEvent(each) for each in logs if each["log_level"] is LogLevel.warn]
+            self.assertEqual(len(lines), 2, lines)
+            self.assertIn("198.51.100.7", lines[1])
+            for line in lines:
+                self.assertIn("Set WORKER_USERNAME and WORKER_PASSWORD here", line)
+                self.assertIn("WORKER_URL=http://name:password@host:8082", line)
+                self.assertNotIn("hunter2", line)
+            reactor.advance(3600)
+            Conversation(site, reactor, ELSEWHERE).post("/config", json=document)
+        self.assertEqual(len([each for each in logs if each["log_level"] is LogLevel.warn]), 3)
 
     def test_with_credentials(self) -> None:
         """With them it is for those who have them."""
