@@ -26,7 +26,7 @@ class ComposeTests(SynchronousTestCase):
     def site(self, **settings: str) -> tuple[InstantReactor, BoundedSite]:
         """Start a worker with these settings; return what it serves."""
         reactor = InstantReactor()
-        _, upstream, listener = compose(reactor, read(WorkerSettings, settings, {}), {})
+        *_, upstream, listener = compose(reactor, read(WorkerSettings, settings, {}), {})
         self.assertIsInstance(upstream, Upstream)
         self.assertIsInstance(listener, Listener)
         listener.privilegedStartService()
@@ -73,7 +73,7 @@ class ComposeTests(SynchronousTestCase):
         path.write_text("p")
         given = {"WORKER_USERNAME": "w", "WORKER_PASSWORD_FILE": str(path)}
         reactor = InstantReactor()
-        _, renewed, _, listener = compose(reactor, read(WorkerSettings, given, {}), given)
+        *_, renewed, _, listener = compose(reactor, read(WorkerSettings, given, {}), given)
         renewed.startService()
         self.addCleanup(renewed.stopService)
 
