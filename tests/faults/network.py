@@ -181,6 +181,26 @@ def narrow(scene: Scene) -> None:
         call("tc", "qdisc", "del", "dev", "lo", "root")
 
 
+def _trickle(scene: Scene) -> None:
+    scene.begin()
+    scene.proxies[0].faults = Faults(rate=60_000)
+    scene.claim(scene.post(pad="x" * 900_000).status == 200, "a large document is published")
+    # A third of the link is enough: the stream and the polls share it.
+    scene.converges(45)
+    scene.proxies[0].heal()
+    scene.publish()
+    scene.converges(BOUND)
+
+
+SLOW = Rows(
+    Row(
+        f"F-69 {strategy}", f"a slow link ({strategy.title()})", "proxy: 60 kB/s in all, a document of 900 kB",
+        "converges in 45 s", _trickle, strategy=strategy,
+    )
+    for strategy in ("POLLER", "STREAM")
+)  # fmt: skip
+
+
 @row("F-51", "bytes damaged on the way", "proxy turns one bit over in half of the answers", "applied 0")
 def damaged(scene: Scene) -> None:
     scene.begin()

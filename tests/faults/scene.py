@@ -100,9 +100,9 @@ class Scene(Arena):
         number = next(self._numbers)
         return {"url": f"{self.where}/{number}", "pad": "x" * (number * 37 % 3000)}
 
-    def post(self, query: str = "", headers: dict[str, str] | None = None) -> Response:
-        """Publish once; only what is answered with 200 is acknowledged."""
-        document = self.document()
+    def post(self, query: str = "", headers: dict[str, str] | None = None, **more: str) -> Response:
+        """Publish once a document with C{more} in it; only what is answered with 200 is acknowledged."""
+        document = self.document() | more
         answer = request("POST", f"{self.fleet.url}/api/v1/config?{query}", document, ADMIN, headers)
         if answer.status == 200:
             self.history.acknowledged(answer.headers["etag"].strip('"'), jsontext.checksum(document))

@@ -33,6 +33,7 @@ class Faults:
     @ivar delay: come later, messages behind those that follow.
     @ivar flip: have one bit of the payload turned over.
     @ivar cut: whether all comes in small pieces.
+    @ivar rate: bytes a second of all connections together, 0 for as many as come; not where the protocol is known.
     """
 
     drop: float = 0.0
@@ -40,6 +41,7 @@ class Faults:
     delay: float = 0.0
     flip: float = 0.0
     cut: bool = False
+    rate: int = 0
 
 
 @define(eq=False)
@@ -63,6 +65,7 @@ class Proxy:
     port: int = field(default=0, init=False)
     _loop: asyncio.AbstractEventLoop = field(factory=asyncio.new_event_loop, init=False)
     _flows: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _link: asyncio.Lock = field(factory=asyncio.Lock, init=False)
     _writers: set[asyncio.StreamWriter] = field(factory=set, init=False)
     _server: asyncio.Server = field(init=False)
     _thread: threading.Thread = field(init=False)
@@ -179,10 +182,19 @@ class Proxy:
                 writer.write(head + payload + b"\r\n")
 
     async def _write(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+        if self.faults.rate:
+            return await self._trickle(data, writer, self.faults.rate)
         for piece in self._pieces(data) if self.faults.cut else (data,):
             writer.write(piece)
             # A turn of the loop for each, so that they leave one by one.
             await asyncio.sleep(0)
+
+    async def _trickle(self, data: bytes, writer: asyncio.StreamWriter, rate: int) -> None:
+        size = max(rate // 20, 1)
+        for start in range(0, len(data), size):
+            async with self._link:
+                await asyncio.sleep(len(data[start : start + size]) / rate)
+                writer.write(data[start : start + size])
 
     def _pieces(self, data: bytes) -> Iterator[bytes]:
         while data:
