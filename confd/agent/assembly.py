@@ -94,7 +94,8 @@ def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -
     )
     agent = Agent(Parts(cache, funnel, forwarder, enrolment, reporter, reconciler, inbox, strategy))
     if settings.agent_listen is None:
-        return [*renewed, CertificateExpiry(reactor, utc_now, in_use), agent]
+        watched = [CertificateExpiry(reactor, utc_now, in_use)] if in_use else []
+        return [*renewed, *watched, agent]
     checks = {"worker": forwarder, "controller": reconciler, "registration": enrolment, "cache": cache}
     readiness = Readiness({**checks, "configuration": Applied(forwarder)}, {"path": strategy.path})
     metrics = figures(strategy, inbox, reconciler, forwarder, reporter)
@@ -145,7 +146,7 @@ def _clients(
         ControllerClient(to_controllers, settings.controller_url, settings.namespace),
         WorkerClient(to_worker, settings.worker_url),
         [*(each for each in (of_controller, of_worker) if each.changes), *passwords],
-        [of_controller.in_use, of_worker.in_use],
+        [each.in_use for each in (of_controller, of_worker) if each.changes],
     )
 
 
