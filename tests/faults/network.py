@@ -246,6 +246,8 @@ def nameless(scene: Scene) -> None:
         agent = scene.agents[scene.only]
         place = agent.arguments.index("--controller-url", agent.arguments.index("--controller-url") + 1) + 1
         agent.arguments[place] = f"http://controller.invalid:{scene.proxies[0].port}"
+        # With built-in passwords a controller answers to no other name.
+        scene.controller.arguments += ["--allowed-hosts", "controller.invalid"]
         scene.start_controller()
         scene.start_agents()
         scene.publish()
