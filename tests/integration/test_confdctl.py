@@ -346,3 +346,19 @@ class StartTests(Case):
             imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
             self.assertIn("click", imported)
             self.assertEqual(imported & {"twisted", "rich"}, set())
+
+
+class LaterTests(Case):
+    """A controller that allows no more changes for the moment."""
+
+    def test_too_many_changes(self) -> None:
+        """C{confdctl} says so, comes back when it may, and publishes."""
+        self.fleet.controller("--changes-per-minute", "20").start()
+        document = {"url": "https://example.com/before"}
+        answers = (self.fleet.publish(document, dry_run="true") for _ in range(40))
+        busy = next(answer for answer in answers if answer.status == 429)
+        self.assertIn(int(busy.headers["retry-after"]), (1, 2, 3))
+        done = self.type("set", "url=https://example.com/after", "-y")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("Asking again in ", done.stderr)
+        self.assertEqual(self.value("get"), {"url": "https://example.com/after"})
