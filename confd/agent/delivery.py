@@ -31,8 +31,11 @@ class Delivery:
             self._handed = at
 
     def end(self, state: ReportState, at: float, error: str = "") -> None:
-        """The worker has it, or will not have it. Of the times of several ends the first counts at which it had it."""
-        if not self._was_applied:
+        """
+        Record that the worker has it, or will not have it. Of the times of several ends the first counts at which it
+        had it; until then, the first of those with the same outcome: the same refusal again is no news.
+        """
+        if not self._was_applied and (state, error) != (self.state, self.error):
             self._ended = at
             self._was_applied = state is ReportState.APPLIED
         self.state, self.error = state, error

@@ -308,6 +308,20 @@ class AgentTests(SynchronousTestCase):
         self.assertEqual(self.world.controller.members, {AGENT_ID})
         self.assertEqual(self.reports(), [(1, "applied", "")])
 
+    def test_the_same_refusal_of_another_worker_is_told_once(self) -> None:
+        """Each process of the worker is asked; the controller hears of it where something else comes of it."""
+        self.world.worker.refuses = {1}
+        self.world.agent.startService()
+        self.world.wait(1)
+        self.world.worker.restart("boot-2")
+        self.world.wait(5)
+        self.assertEqual(len(self.world.worker.deliveries), 2)
+        self.assertEqual([(version, state) for version, state, _ in self.reports()], [(1, "failed")])
+        self.world.worker.refuses = set()
+        self.world.worker.restart("boot-3")
+        self.world.wait(5)
+        self.assertEqual([(version, state) for version, state, _ in self.reports()], [(1, "failed"), (1, "applied")])
+
     def test_the_last_report_leaves_before_the_agent(self) -> None:
         self.world.controller.window = 30.0
         self.world.agent.startService()
