@@ -48,7 +48,7 @@ run-worker: $(VENV)/run.stamp  ## start a worker
 # trial has all its options.
 JOBS ?= $(if $(ARGS),,3)
 
-test: $(VENV)/test.stamp  ## run all tests; ARGS, for trial, picks: make test ARGS=tests.test_wire; JOBS at a time
+test: $(VENV)/test.stamp  ## run all tests; ARGS, for trial, picks: make test ARGS=tests.codec.test_headers; JOBS at a time
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 	HYPOTHESIS_STORAGE_DIRECTORY="$$scratch/hypothesis" \
 	$(BIN)/trial $(JOBS:%=--jobs=%) --temp-directory="$$scratch/trial" $(or $(ARGS),tests)

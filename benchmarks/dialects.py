@@ -14,7 +14,7 @@ from typing import Protocol
 
 from attrs import define, frozen
 
-from confd import wire
+from confd.codec import headers
 
 #: The channel or subject of the raw publisher, which the broker treats like that of confd.
 RAW_CHANNEL = "raw"
@@ -23,7 +23,7 @@ RAW_CHANNEL = "raw"
 ETCD_KEY = b64encode(b"config").decode()
 
 _END = b"\r\n"
-_AUTHORIZATION = wire.basic_authorization("agent", "secret123")
+_AUTHORIZATION = headers.basic_authorization("agent", "secret123")
 
 
 class Kind(enum.Enum):

@@ -29,7 +29,7 @@ from benchmarks import (
 from benchmarks.figures import Figures
 from benchmarks.findings import FOLDER, FULL, SHORT, TINY, Bar, Finding, Scale, save, say
 from benchmarks.plots import Chart
-from confd.web.site import Limits
+from confd.web.server.site import Limits
 from tests.integration.servers import missing
 
 #: Seconds between two polls where that is the strategy.

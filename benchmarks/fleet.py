@@ -27,9 +27,9 @@ from typing import Any, Protocol
 from attrs import define, field
 
 from benchmarks.dialects import DIALECTS, Dialect, Kind, Message, Poller, command
-from confd import announcement, wire
+from confd.codec import announcement, bodies, headers
+from confd.codec.signing import KeyRing
 from confd.model import Configuration
-from confd.signing import KeyRing
 
 #: Seconds that a fleet lives at most, whatever becomes of who started it.
 LIFE = 600
@@ -74,7 +74,7 @@ class Verifier:
 
     def _read(self, payload: bytes) -> Configuration:
         if not self._signed:
-            return wire.parse_configuration(payload)
+            return bodies.parse_configuration(payload)
         announced = announcement.read(payload)
         if not announced.verified(self._keys):
             raise ValueError("an announcement is not signed by the controller")
@@ -233,10 +233,10 @@ class Fleet:
 def keys_of(host: str, port: int) -> KeyRing:
     """The public keys of a controller."""
     connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
-    authorization = wire.basic_authorization("agent", "secret123").decode()
+    authorization = headers.basic_authorization("agent", "secret123").decode()
     try:
         connection.request("GET", "/api/v1/config", headers={"Authorization": authorization})
-        served = wire.parse_served(connection.getresponse().read())
+        served = bodies.parse_served(connection.getresponse().read())
     finally:
         connection.close()
     ring = KeyRing()

@@ -19,7 +19,7 @@ from benchmarks.findings import Bar, Finding, Scale, main, say
 from benchmarks.host import on_core
 from benchmarks.load import Target, as_fast_as_it_goes
 from benchmarks.plots import Chart
-from confd import wire
+from confd.codec import bodies
 from tests.integration.fleet import AGENT, Fleet, request
 
 CONNECTIONS = 64
@@ -33,7 +33,7 @@ def grown(agents: int, versions: int) -> Iterator[Fleet]:
         process = fleet.controller("--log-level", "warn")
         try:
             process.start()
-            tag = wire.parse_configuration(request("GET", f"{fleet.url}/api/v1/config", auth=AGENT).body).tag
+            tag = bodies.parse_configuration(request("GET", f"{fleet.url}/api/v1/config", auth=AGENT).body).tag
             process.stop()
             with closing(sqlite3.connect(folder / "controller.db")) as connection:
                 proof.fill(connection, agents, type(tag)(tag.cluster, tag.epoch, versions))

@@ -29,8 +29,8 @@ from random import Random
 
 from attrs import define, field, frozen
 
-from confd import jsontext
-from confd.wire import basic_authorization
+from confd.codec import strict_json
+from confd.codec.headers import basic_authorization
 from tests.integration.fleet import ADMIN, PATIENCE, Fleet, Process
 
 WRITERS = 8
@@ -67,7 +67,7 @@ class Ledger:
         with self._lock:
             number = next(self._numbers)
             body = {"url": "https://ip.me", "n": number, "pad": "x" * (number * 37 % 3000)}
-            self.sent[number] = jsontext.encode(body)
+            self.sent[number] = strict_json.encode(body)
             return number, self.sent[number]
 
     def acknowledge(self, version: int, number: int) -> None:
@@ -113,7 +113,7 @@ def examine(database: Path, ledger: Ledger) -> Findings:
     for version, text, checksum in rows[1:]:
         value = json.loads(text)
         stored[version] = value.get("n")
-        torn += ledger.sent.get(value.get("n")) != text.encode() or jsontext.checksum(value) != checksum
+        torn += ledger.sent.get(value.get("n")) != text.encode() or strict_json.checksum(value) != checksum
     versions = [version for version, _, _ in rows]
     repeated = Counter(stored.values())
     return Findings(

@@ -31,10 +31,10 @@ from attrs import asdict, evolve, frozen
 from benchmarks.crowd import Players
 from benchmarks.figures import quantile, rows
 from benchmarks.host import Invalid, machine, on_core, processor_time
-from confd import wire
-from confd.controller.store.reports import save_reports
+from confd.codec import bodies, headers
+from confd.controller.store.sqlite.queries.reports import save_reports
 from confd.model import Tag
-from confd.report import Outcome, Receipt, Report, ReportState
+from confd.reports import Outcome, Receipt, Report, ReportState
 from tests.integration.fleet import ADMIN, Fleet, Process, request
 
 #: Seconds that a publish gets to be proven.
@@ -170,7 +170,7 @@ def pages(agents: int, versions: int, requests: int = REQUESTS) -> list[Page]:
     """
     with controller("--default-poll-interval", "300") as (fleet, process):
         process.start()
-        tag = wire.parse_configuration(request("GET", f"{fleet.url}/api/v1/config", auth=ADMIN).body).tag
+        tag = bodies.parse_configuration(request("GET", f"{fleet.url}/api/v1/config", auth=ADMIN).body).tag
         process.stop()
         with closing(sqlite3.connect(fleet.folder / "controller.db")) as connection:
             fill(connection, agents, evolve(tag, version=versions))
@@ -199,7 +199,7 @@ def fill(connection: sqlite3.Connection, agents: int, newest: Tag) -> None:
     that have applied it.
     """
     at, ids = (
-        wire.parse_rfc3339("2026-01-01T00:00:00Z"),
+        headers.parse_rfc3339("2026-01-01T00:00:00Z"),
         [str(uuid.UUID(int=each, version=4)) for each in range(agents)],
     )
     report, random = Report(newest, ReportState.APPLIED), Random(0)
@@ -215,7 +215,7 @@ def fill(connection: sqlite3.Connection, agents: int, newest: Tag) -> None:
         connection.executemany(
             """INSERT INTO agents (id, namespace, hostname, metadata, strategy, registered_at)
             VALUES (?, 'default', ?, 'tier=edge', 'STREAM', ?)""",
-            [(each, f"host-{number}", wire.rfc3339(at)) for number, each in enumerate(ids)],
+            [(each, f"host-{number}", headers.rfc3339(at)) for number, each in enumerate(ids)],
         )
         save_reports(
             connection.cursor(),

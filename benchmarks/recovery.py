@@ -26,8 +26,8 @@ from benchmarks.figures import quantile
 from benchmarks.findings import Bar, Finding, Scale, main, say
 from benchmarks.host import Invalid, on_core
 from benchmarks.plots import Chart
-from confd.agent.strategies.making import RETURN
-from confd.timing import Backoff
+from confd.agent.strategies.factories import RETURN
+from confd.runtime.timing import Backoff
 
 #: The part of the agents over whose return the mean is taken: the last of them take as long as they are few.
 _MOST = 0.95

@@ -26,10 +26,11 @@ from attrs import define, field
 
 from benchmarks.dialects import Stream
 from benchmarks.fleet import LIFE, PATIENCE, address, obey, say
-from confd import wire
+from confd.codec import bodies
+from confd.codec.headers import basic_authorization
 from confd.model import Registration
 
-_AUTHORIZATION = wire.basic_authorization("agent", "secret123").decode()
+_AUTHORIZATION = basic_authorization("agent", "secret123").decode()
 
 #: Connections that register agents, each with one request after the other.
 _REGISTRARS = 16
@@ -173,7 +174,7 @@ class Crowd:
         for message in messages:
             tag = self._tags.get(message.payload)
             if tag is None:
-                tag = self._tags[message.payload] = str(wire.parse_configuration(message.payload).tag)
+                tag = self._tags[message.payload] = str(bodies.parse_configuration(message.payload).tag)
             agent.tag, agent.received = tag, time.monotonic()
             heappush(self._due, (agent.received + self.random.uniform(0, agent.window), agent.number))
 
@@ -203,9 +204,9 @@ def register(controller: tuple[str, int], share: range) -> list[tuple[str, float
     headers = {"Authorization": _AUTHORIZATION, "Content-Type": "application/json"}
     found = []
     for number in share:
-        body = wire.registration_body(Registration(f"host-{number}", "tier=benchmark", strategy="STREAM"))
+        body = bodies.registration_body(Registration(f"host-{number}", "tier=benchmark", strategy="STREAM"))
         connection.request("POST", "/api/v1/register", body, headers)
-        joined = wire.parse_membership(connection.getresponse().read())
+        joined = bodies.parse_membership(connection.getresponse().read())
         found.append((joined.agent_id, joined.report_window))
     connection.close()
     return found

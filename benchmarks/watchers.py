@@ -12,7 +12,7 @@ from benchmarks.dialects import ETCD_KEY
 from benchmarks.figures import Sample
 from benchmarks.host import Invalid, on_core, resident
 from benchmarks.peers import EtcdServer
-from confd import jsontext, wire
+from confd.codec import bodies, headers, strict_json
 from confd.model import DEFAULT_NAMESPACE, Configuration
 
 _NOBODY, _MOMENT = "00000000-0000-4000-8000-000000000000", "2026-01-01T00:00:00Z"
@@ -49,9 +49,9 @@ class EtcdBench:
     def publish(self) -> tuple[int, float, float]:
         """Put what a controller would answer; see L{Bench.publish}."""
         self._made += 1
-        document = jsontext.document({"url": "https://ip.me", "round": self._made, "pad": "x" * 400})
-        made = Configuration(_NOBODY, 1, self._made, DEFAULT_NAMESPACE, document, 30, wire.parse_rfc3339(_MOMENT))
-        value = base64.b64encode(wire.configuration_body(made)).decode()
+        document = strict_json.document({"url": "https://ip.me", "round": self._made, "pad": "x" * 400})
+        made = Configuration(_NOBODY, 1, self._made, DEFAULT_NAMESPACE, document, 30, headers.parse_rfc3339(_MOMENT))
+        value = base64.b64encode(bodies.configuration_body(made)).decode()
         began = time.monotonic()
         response = self.etcd.call("put", key=ETCD_KEY, value=value)
         answered = time.monotonic()

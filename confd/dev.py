@@ -9,13 +9,13 @@ from attrs import evolve
 from twisted.application.service import IService, Service
 from twisted.logger import Logger
 
-import confd.agent.assembly
-import confd.controller.assembly
-import confd.worker.assembly
-from confd.daemon import RARELY, Daemon, make_daemon
-from confd.model import StartError
-from confd.options import RoleOptions, read
-from confd.settings import ROLES, AgentSettings, ControllerSettings, DevSettings, WorkerSettings
+import confd.agent.composition
+import confd.controller.composition
+import confd.worker.composition
+from confd.errors import StartError
+from confd.runtime.daemon import RARELY, Daemon, make_daemon
+from confd.runtime.options import RoleOptions, read
+from confd.runtime.settings import ROLES, AgentSettings, ControllerSettings, DevSettings, WorkerSettings
 
 _WELCOME = """
 confd is running: a controller on port {port}, an agent, and a worker on port {worker_port}.
@@ -68,11 +68,11 @@ def compose(reactor: Any, settings: DevSettings) -> list[IService]:
     }
     worker = {"PORT": str(settings.worker_port)}
     return [
-        *confd.controller.assembly.compose(
+        *confd.controller.composition.compose(
             reactor, evolve(read(ControllerSettings, controller, {}), allowed_hosts=settings.allowed_hosts), environ={}
         ),
-        *confd.worker.assembly.compose(reactor, read(WorkerSettings, worker, {}), environ={}),
-        *confd.agent.assembly.compose(reactor, read(AgentSettings, agent, {}), environ={}),
+        *confd.worker.composition.compose(reactor, read(WorkerSettings, worker, {}), environ={}),
+        *confd.agent.composition.compose(reactor, read(AgentSettings, agent, {}), environ={}),
         Welcome(settings),
     ]
 

@@ -7,7 +7,8 @@ from datetime import datetime
 from attrs import frozen
 
 from confd.audit import Attempt
-from confd.model import DEFAULT_NAMESPACE, Conflict, Draft, PreconditionFailed, Revision, Tag
+from confd.errors import Conflict, PreconditionFailed
+from confd.model import DEFAULT_NAMESPACE, Draft, Revision, Tag
 
 
 @frozen

@@ -1,7 +1,7 @@
 """
 Every contract between the parts of confd, on one page.
 
-Methods that return a L{Deferred} fail with a L{confd.model.ConfdError} for what a caller can understand, and with
+Methods that return a L{Deferred} fail with a L{confd.errors.ConfdError} for what a caller can understand, and with
 anything else only for a defect. All are called on the reactor thread.
 """
 
@@ -29,7 +29,7 @@ from confd.model import (
     Tag,
     WorkerState,
 )
-from confd.report import AgentRecord, Outcome, Receipt, Report
+from confd.reports import AgentRecord, Outcome, Receipt, Report
 
 
 class IConfigStore(Interface):
@@ -41,7 +41,7 @@ class IConfigStore(Interface):
 
     cluster_id = Attribute("L{str}: UUID made with the database; known once the store has started.")
     epoch = Attribute("L{int}: raised by an operator after a restore; 1 in a new database.")
-    keys = Attribute("Sequence of L{confd.signing.SigningKey}: those that are good, the one in use first.")
+    keys = Attribute("Sequence of L{confd.codec.signing.SigningKey}: those that are good, the one in use first.")
     waiting = Attribute("L{int}: writes of any kind that wait for their transaction.")
 
     def rotate_keys(attempt: Attempt | None = None) -> Deferred[None]:

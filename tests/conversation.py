@@ -25,15 +25,15 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from confd import jsontext
-from confd.sse import Event, Parser
-from confd.web.edge import Edge
-from confd.web.forwarded import Proxies
-from confd.web.guard import IAuditor, IGuard
-from confd.web.memo import Memo
-from confd.web.site import BoundedSite, Limits
-from confd.web.throttle import Allowance
-from confd.wire import basic_authorization
+from confd.codec import strict_json
+from confd.codec.headers import basic_authorization
+from confd.codec.sse import Event, Parser
+from confd.web.api.dispatch import Edge
+from confd.web.auth.basic import IAuditor, IGuard
+from confd.web.auth.throttle import Allowance
+from confd.web.server.proxies import Proxies
+from confd.web.server.response_cache import Memo
+from confd.web.server.site import BoundedSite, Limits
 
 LOOPBACK = IPv4Address("TCP", "127.0.0.1", 50000)
 ELSEWHERE = IPv4Address("TCP", "192.0.2.7", 50000)
@@ -90,7 +90,7 @@ class Reply:
     def json(self) -> Any:
         """The body, read as strict JSON."""
         assert self.headers.get("content-type") == "application/json", self
-        return jsontext.decode(self.body)
+        return strict_json.decode(self.body)
 
     @property
     def code(self) -> str:
@@ -257,7 +257,7 @@ class Conversation:
         """Send a request, and do not wait for its answer; C{json} or C{body} is what it carries."""
         sent = {"Host": "localhost"}
         if json is not None:
-            body, sent["Content-Type"] = jsontext.encode(json), "application/json"
+            body, sent["Content-Type"] = strict_json.encode(json), "application/json"
         if body is not None:
             sent["Content-Length"] = str(len(body))
         if auth is not None:

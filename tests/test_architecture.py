@@ -272,13 +272,13 @@ class RuleTests(SynchronousTestCase):
         """A bad and a good snippet for each."""
         long_function = "def f():\n" + "        pass\n" * 50
         for rule, name, bad, good in (
-            (imports_go_down, "model", "from confd import wire\nfrom confd.agent.funnel import Funnel", "import attrs"),
-            (imports_go_down, "wire", "from confd.client import WorkerClient", "from confd import jsontext"),
-            (imports_go_down, "web.endpoint", "import confd.client", "from confd.web.guard import Role"),
-            (imports_go_down, "client", "from confd.web import site", "from confd.http import Http"),
-            (imports_go_down, "agent.funnel", "import confd.worker.api", "import confd.web.ops"),
+            (imports_go_down, "model", "from confd import wire\nfrom confd.agent.version_guard import Funnel", "import attrs"),
+            (imports_go_down, "wire", "from confd.client.controller import WorkerClient", "from confd import jsontext"),
+            (imports_go_down, "web.endpoint", "import confd.client.controller", "from confd.web.auth.basic import Role"),
+            (imports_go_down, "client", "from confd.web import site", "from confd.client.http import Http"),
+            (imports_go_down, "agent.funnel", "import confd.worker.api", "import confd.web.health"),
             (imports_go_down, "controller.configs", "from confd import settings", "from confd import model"),
-            (imports_go_down, "controller.configs", "def f():\n    import confd.agent", "import confd.http"),
+            (imports_go_down, "controller.configs", "def f():\n    import confd.agent", "import confd.client.http"),
             (imports_go_down, "worker.api", "from confd.worker.tap import Options", "from confd.worker import target"),
             (libraries_have_owners, "agent.funnel", "import treq", "import json"),
             (libraries_have_owners, "client", "from treq.client import HTTPClient", "import treqs"),

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd import jsontext
 from confd.audit import BEGINNING, Attempt, Ending, Entry, verify
+from confd.codec import strict_json
 from confd.testing import an_attempt
 
 #: What an entry may hold: any text that has an encoding.
@@ -36,7 +36,7 @@ class DigestTests(SynchronousTestCase):
         """It is that of the canonical JSON of all other fields, so that anybody can make it with other tools."""
         told = msgspec.to_builtins(entry)
         del told["hash"]
-        self.assertEqual(f"sha256:{entry.digest()}", jsontext.checksum(told))
+        self.assertEqual(f"sha256:{entry.digest()}", strict_json.checksum(told))
 
     def test_covers_everything(self) -> None:
         [entry] = chain(1)

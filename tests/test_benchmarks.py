@@ -26,7 +26,7 @@ from benchmarks.findings import TINY, Bar, Finding, page, save
 from benchmarks.load import Target, at_a_rate
 from benchmarks.plots import Chart, svg
 from benchmarks.proof import pages, prove
-from confd import sse
+from confd.codec import sse
 from tests.integration.servers import missing
 
 AGENTS = 20

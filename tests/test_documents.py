@@ -15,7 +15,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.settings import ROLES
+from confd.runtime.settings import ROLES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -162,7 +162,7 @@ class NamesTests(SynchronousTestCase):
     def test_settings(self) -> None:
         compose = set(re.findall(r"\$\{([A-Z_]+)", code()))
         theirs = {name for role in ROLES for name in reference().setting_names(role)}
-        confdctl = set(re.findall(r'"((?:CONFD|ADMIN)_[A-Z_]+)"', (ROOT / "confd/ctl/target.py").read_text("utf-8")))
+        confdctl = set(re.findall(r'"((?:CONFD|ADMIN)_[A-Z_]+)"', (ROOT / "confd/cli/profile.py").read_text("utf-8")))
         prefixed = {f"CONFD_{name}" for name in theirs}
         known = theirs | prefixed | confdctl | compose | {"CONFD_PROFILE"} | OTHER_NAMES.keys()
         self.wrong(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b", known.__contains__)

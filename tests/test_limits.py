@@ -8,17 +8,24 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd import http, jsontext, transport, wire
 from confd.agent.strategies import stream
-from confd.controller import configs_api, doubles, events, intake, newcomers, refusals
-from confd.controller.store import engines
-from confd.heads import MAX_HEAD_BYTES
-from confd.listening import RESERVED
-from confd.options import read, settings_of
-from confd.settings import ROLES, AgentSettings, ControllerSettings, WorkerSettings
-from confd.web import channel, endpoint, eventstream, incoming, throttle
-from confd.web.channel import BoundedChannel
-from confd.web.site import Limits
+from confd.client import http, transport
+from confd.client.header_limit import MAX_HEAD_BYTES
+from confd.codec import bodies, strict_json
+from confd.controller import audit_log
+from confd.controller.agents import duplicates, newcomers
+from confd.controller.api import configs
+from confd.controller.convergence import report_intake
+from confd.controller.store.sqlite import engine
+from confd.controller.streams import event_feed
+from confd.runtime.listener import RESERVED
+from confd.runtime.options import read, settings_of
+from confd.runtime.settings import ROLES, AgentSettings, ControllerSettings, WorkerSettings
+from confd.web.api import endpoint, parsing, streaming
+from confd.web.auth import throttle
+from confd.web.server import channel
+from confd.web.server.channel import BoundedChannel
+from confd.web.server.site import Limits
 from confd.worker import upstream
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference" / "limits.rst"
@@ -42,8 +49,8 @@ SAID = {
     "least rate": f"{SITE.body_rate} bytes a second",
     "trailers behind a body": f"{channel._MOST_TRAILER_BYTES} bytes",
     "silence on a connection": seconds(SITE.idle_seconds),
-    "parameters of a query": str(incoming._MOST_PARAMETERS),
-    "depth of a document": f"{jsontext.MAX_DEPTH}, {jsontext.MAX_INTEGER}",
+    "parameters of a query": str(parsing._MOST_PARAMETERS),
+    "depth of a document": f"{strict_json.MAX_DEPTH}, {strict_json.MAX_INTEGER}",
     "requests in flight": seconds(SITE.drain_seconds),
     f"connections at a time; fewer where the limit of open files, less {RESERVED}": str(CONTROLLER.max_connections),
     "of these, from one address": str(CONTROLLER.max_connections_per_address),
@@ -53,19 +60,19 @@ SAID = {
     "wrong passwords": str(CONTROLLER.login_failures),
     "requests of one identity": f"{CONTROLLER.changes_per_minute} (any number)",
     "addresses that are remembered": str(throttle.MOST_FAILING),
-    "time in which a reader of a stream": seconds(eventstream.PATIENCE),
-    "watchers": str(events.MOST_WATCHERS),
-    "publishes that wait": f"{configs_api.MOST_WAITING}, each 600 s",
+    "time in which a reader of a stream": seconds(streaming.PATIENCE),
+    "watchers": str(event_feed.MOST_WATCHERS),
+    "publishes that wait": f"{configs.MOST_WAITING}, each 600 s",
     "items on a page": "500",
-    "writes, and reports": str(engines.MAX_WAITING),
-    "ids that are watched": str(doubles.MOST_IDS),
-    "refusals that wait": str(refusals.MOST_WAITING),
+    "writes, and reports": str(engine.MAX_WAITING),
+    "ids that are watched": str(duplicates.MOST_IDS),
+    "refusals that wait": str(audit_log.MOST_WAITING),
     "versions of a namespace": f"{CONTROLLER.history_keep} (all)",
     "connecting": seconds(transport.CONNECT_SECONDS),
     "silence within a call": seconds(http.CALL_TIMEOUT),
     "silence within a stream": seconds(stream.SILENCE),
     "head of an answer": f"{MAX_HEAD_BYTES} bytes",
-    "body of an answer": f"{wire.MAX_ANSWER_BYTES} bytes",
+    "body of an answer": f"{bodies.MAX_ANSWER_BYTES} bytes",
     "redirects that an agent follows": "0",
     "pause between two attempts": seconds(AGENT.backoff_max),
     "one fetch": seconds(WORKER.hit_timeout),
@@ -89,9 +96,9 @@ class PageTests(SynchronousTestCase):
         self.assertEqual(len(rows), len(SAID))
         for what, value in SAID.items():
             self.assertEqual([row[1] for row in rows if row[0].startswith(what)], [value], what)
-        self.assertEqual(intake.MAX_WAITING, engines.MAX_WAITING)
+        self.assertEqual(report_intake.MAX_WAITING, engine.MAX_WAITING)
         self.assertEqual(SITE.stranger, endpoint.SMALL_BODY)
-        self.assertEqual({SITE.body_rate}, {http.LEAST_RATE, eventstream.LEAST_RATE})
+        self.assertEqual({SITE.body_rate}, {http.LEAST_RATE, streaming.LEAST_RATE})
 
     def test_settings_and_tests(self) -> None:
         """What is named is there."""

@@ -6,18 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.model import (
-    Configuration,
-    Document,
-    StartError,
-    Tag,
-    Verdict,
-    judge,
-    supersedes,
-    valid_agent_id,
-    valid_namespace,
-)
-from confd.report import AgentRecord
+from confd.errors import StartError
+from confd.model import Configuration, Document, Tag, Verdict, judge, supersedes, valid_agent_id, valid_namespace
+from confd.reports import AgentRecord
 
 ONE, OTHER = "1a2b3c4d", "ffffffff"
 

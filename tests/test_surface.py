@@ -9,11 +9,11 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-import confd.controller.assembly
-import confd.worker.assembly
-from confd.options import read
-from confd.settings import ControllerSettings, WorkerSettings
-from confd.web.site import BoundedSite, Limits
+import confd.controller.composition
+import confd.worker.composition
+from confd.runtime.options import read
+from confd.runtime.settings import ControllerSettings, WorkerSettings
+from confd.web.server.site import BoundedSite, Limits
 from tests.conversation import Conversation
 from tests.operations import Operation, operations
 
@@ -63,8 +63,8 @@ class Surface:
 def surfaces() -> dict[str, Surface]:
     """Those of the roles that have a document, by name."""
     return {
-        "controller": Surface(confd.controller.assembly.compose, read(ControllerSettings, {}, {})),
-        "worker": Surface(confd.worker.assembly.compose, read(WorkerSettings, {}, {})),
+        "controller": Surface(confd.controller.composition.compose, read(ControllerSettings, {}, {})),
+        "worker": Surface(confd.worker.composition.compose, read(WorkerSettings, {}, {})),
     }
 
 

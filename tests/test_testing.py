@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from confd.model import Draft, Unavailable
+from confd.errors import Unavailable
+from confd.model import Draft
 from confd.testing import (
     MemoryStore,
     a_draft,

@@ -13,12 +13,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from confd.agent.disk import CacheFiles, Kept
-from confd.agent.trouble import Trouble
+from confd.agent.cache_files import CacheFiles, Kept
+from confd.errors import StartError
 from confd.interfaces import IHealth
-from confd.model import Configuration, StartError
-from confd.regular_files import find_other_kind
-from confd.timing import Periodic
+from confd.model import Configuration
+from confd.runtime.problem import Trouble
+from confd.runtime.regular_files import find_other_kind
+from confd.runtime.timing import Periodic
 
 #: Seconds between attempts to write what could not be written.
 RETRY = 5.0

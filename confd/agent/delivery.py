@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import define, field
 
 from confd.model import Configuration
-from confd.report import ReportState, Spent
+from confd.reports import ReportState, Spent
 
 
 @define(eq=False)

@@ -7,8 +7,8 @@ from twisted.plugin import IPlugin, getPlugins
 from twisted.python.reflect import namedAny
 from zope.interface import implementer
 
+from confd.errors import StartError
 from confd.interfaces import IStrategy, IStrategyMaker, StrategyContext
-from confd.model import StartError
 
 
 @implementer(IPlugin, IStrategyMaker)

@@ -21,14 +21,14 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from confd.agent.enrolment import Enrolment
-from confd.agent.forwarder import Forwarder
-from confd.agent.funnel import Funnel
-from confd.agent.trouble import Trouble
+from confd.agent.registration import Enrolment
+from confd.agent.version_guard import Funnel
+from confd.agent.worker_sync import Forwarder
+from confd.errors import ConfdError, Conflict, NotFound, Unprocessable
 from confd.interfaces import IControllerClient
-from confd.model import ConfdError, Conflict, NotFound, Unprocessable
-from confd.report import Report, ReportState, Spent
-from confd.timing import Backoff, Periodic
+from confd.reports import Report, ReportState, Spent
+from confd.runtime.problem import Trouble
+from confd.runtime.timing import Backoff, Periodic
 
 #: Seconds before it is worth a report that something is still being done.
 PATIENCE = 0.5

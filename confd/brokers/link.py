@@ -16,8 +16,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from confd.model import Unavailable
-from confd.timing import Backoff, Periodic
+from confd.errors import Unavailable
+from confd.runtime.timing import Backoff, Periodic
 
 #: Seconds between two attempts at most, so that a broker that is back is found within 5 (G4).
 RETRY_CAP = 4.0

@@ -11,8 +11,9 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from confd.audit import BEGINNING, DONE, Ending, Entry, verify
+from confd.errors import ConfdError
 from confd.interfaces import IAuditStore
-from confd.model import ConfdError, Draft
+from confd.model import Draft
 from confd.testing.examples import a_draft, an_agent, an_attempt
 
 

@@ -12,9 +12,10 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from confd.brokers.audience import Audience
+from confd.brokers.listeners import Audience
+from confd.errors import Unavailable
 from confd.interfaces import IBroker
-from confd.model import DEFAULT_NAMESPACE, Unavailable
+from confd.model import DEFAULT_NAMESPACE
 
 #: Makes a function that makes brokers of one and the same server, which are not started; cleans up after the test.
 BrokerFixture = Callable[[TestCase], Callable[[], Any]]

@@ -7,18 +7,18 @@ from typing import Any
 
 from attrs import evolve
 
-from confd import jsontext
 from confd.audit import Attempt
+from confd.codec import strict_json
 from confd.history import Renaming
 from confd.model import DEFAULT_NAMESPACE, Draft, Tag
-from confd.report import AgentRecord, Outcome, Receipt, Report, ReportState, Spent
+from confd.reports import AgentRecord, Outcome, Receipt, Report, ReportState, Spent
 
 _MOMENT = datetime(2026, 11, 24, 12, 30, 15, 123456, UTC)
 
 
 def a_draft(number: int = 0, **changes: Any) -> Draft:
     """A draft of a document that holds C{number}; C{changes} are other fields of it."""
-    document = jsontext.document({"url": "https://ip.me", "n": number})
+    document = strict_json.document({"url": "https://ip.me", "n": number})
     return evolve(Draft(DEFAULT_NAMESPACE, document, "admin", _MOMENT), **changes)
 
 

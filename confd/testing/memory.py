@@ -9,23 +9,14 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
-from confd import wire
 from confd.audit import BEGINNING, Attempt, Ending, Entry
+from confd.codec import headers
+from confd.codec.signing import SigningKey
+from confd.errors import Conflict, Gone, NotFound, Unavailable, Unprocessable
 from confd.history import Renaming, Version, check_expected, check_import, check_renaming
 from confd.interfaces import IAgentStore, IAuditStore, IConfigStore, IHealth, IReportStore
-from confd.model import (
-    DEFAULT_NAMESPACE,
-    Configuration,
-    Conflict,
-    Draft,
-    Gone,
-    NotFound,
-    Revision,
-    Unavailable,
-    Unprocessable,
-)
-from confd.report import AgentRecord, Outcome, Receipt
-from confd.signing import SigningKey
+from confd.model import DEFAULT_NAMESPACE, Configuration, Draft, Revision
+from confd.reports import AgentRecord, Outcome, Receipt
 
 T = TypeVar("T")
 
@@ -170,7 +161,7 @@ class MemoryStore:
     def _record(self, endings: Sequence[Ending]) -> None:
         for ending in endings:
             previous = self._entries[-1].hash if self._entries else BEGINNING
-            at = wire.rfc3339(ending.attempt.made_at) or ""
+            at = headers.rfc3339(ending.attempt.made_at) or ""
             self._entries.append(Entry.following(len(self._entries), previous, at, ending))
 
     def _in_use(self, namespace: str) -> bool:
@@ -281,7 +272,7 @@ class MemoryStore:
             namespace=draft.namespace,
             document=draft.document,
             poll_interval=poll_interval,
-            updated_at=wire.parse_rfc3339(wire.rfc3339(draft.made_at) or ""),
+            updated_at=headers.parse_rfc3339(headers.rfc3339(draft.made_at) or ""),
         )
         revision = Revision(configuration, draft.author, draft.comment, draft.rollback_of)
         revisions.append(revision)

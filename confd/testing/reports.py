@@ -7,7 +7,7 @@ from zope.interface.verify import verifyObject
 
 from confd.interfaces import IReportStore
 from confd.model import DEFAULT_NAMESPACE
-from confd.report import AgentRecord, ReportState
+from confd.reports import AgentRecord, ReportState
 from confd.testing.examples import a_draft, a_receipt, an_agent
 from confd.testing.stores import StoreFixture
 

@@ -12,19 +12,12 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from confd import jsontext
+from confd.codec import strict_json
+from confd.errors import ConfdError, Conflict, Gone, NotFound, PreconditionFailed, Unprocessable
 from confd.history import OtherHistory, Version
 from confd.interfaces import IAgentStore, IConfigStore, IHealth
-from confd.model import (
-    DEFAULT_NAMESPACE,
-    ConfdError,
-    Conflict,
-    Gone,
-    NotFound,
-    PreconditionFailed,
-    Unprocessable,
-)
-from confd.report import AgentRecord
+from confd.model import DEFAULT_NAMESPACE
+from confd.reports import AgentRecord
 from confd.testing.examples import a_draft, a_renaming, an_agent
 
 #: Makes a store that has started, of a new database whose first version is the draft; cleans up after the test. One for
@@ -79,7 +72,7 @@ def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
             self.assertEqual(await self.versions(self.store), [2, 1])
 
         async def test_keeps_the_text_of_a_document(self) -> None:
-            document = jsontext.document({"z": "ü😀", "a": [1, 1.5, None, True], "url": "x"})
+            document = strict_json.document({"z": "ü😀", "a": [1, 1.5, None, True], "url": "x"})
             await self.store.publish(a_draft(document=document))
             (revision,) = await self.store.in_force()
             self.assertEqual(revision.configuration.document, document)

@@ -8,12 +8,12 @@ from typing import Any
 import msgspec
 from attrs import define
 
-from confd.model import BadGateway, Conflict, Forbidden, GatewayTimeout, NotFound, Unavailable
-from confd.web.endpoint import HANDLED, Answer, AnyDocument, AnyQuery, Call, endpoint
-from confd.web.guard import Role
-from confd.web.told import ANY_STATUS, CONFIG_VERSION, Done, Moment, Spliced, Told
-from confd.wire import rfc3339
-from confd.worker.target import InForce
+from confd.codec.headers import rfc3339
+from confd.errors import BadGateway, Conflict, Forbidden, GatewayTimeout, NotFound, Unavailable
+from confd.web.api.endpoint import HANDLED, Answer, AnyDocument, AnyQuery, Call, endpoint
+from confd.web.auth.basic import Role
+from confd.web.openapi.docs import ANY_STATUS, CONFIG_VERSION, Done, Moment, Spliced, Told
+from confd.worker.current import InForce
 from confd.worker.upstream import Upstream
 
 #: What can be worked by (JSON Schema); the words of a refusal say more.

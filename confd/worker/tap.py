@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 
-from confd.daemon import Daemon, make_daemon
-from confd.options import RoleOptions
-from confd.settings import ROLES, WorkerSettings
+from confd.runtime.daemon import Daemon, make_daemon
+from confd.runtime.options import RoleOptions
+from confd.runtime.settings import ROLES, WorkerSettings
 
 
 class Options(RoleOptions):
@@ -19,6 +19,6 @@ class Options(RoleOptions):
 def makeService(options: RoleOptions) -> Daemon:
     """The service that twistd runs."""
     # Imported late: Klein installs the default reactor, and the options may have asked for another.
-    from confd.worker.assembly import compose
+    from confd.worker.composition import compose
 
     return make_daemon("confd-worker", options, partial(compose, environ=options.effective))

@@ -20,12 +20,12 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
-from confd.addresses import fetchable
-from confd.metrics import Histogram
-from confd.model import BadGateway, ConfdError, GatewayTimeout, Unavailable
-from confd.tls import CertificateRefused
-from confd.worker.connect import CheckedEndpoints
-from confd.worker.policy import Policy
+from confd.errors import BadGateway, ConfdError, GatewayTimeout, Unavailable
+from confd.runtime.addresses import fetchable
+from confd.runtime.metrics import Histogram
+from confd.runtime.tls import CertificateRefused
+from confd.worker.address_policy import Policy
+from confd.worker.endpoints import CheckedEndpoints
 
 #: Redirects that are followed.
 MAX_REDIRECTS = 5

@@ -30,15 +30,15 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.threadpool import ThreadPool
 
-import confd.agent.assembly
-import confd.controller.assembly
-import confd.worker.assembly
-from confd.controller.store.sql import SqliteStore
-from confd.ctl.app import NAME, cli
-from confd.ctl.failure import Exit
-from confd.options import Setting, read, settings_of
-from confd.settings import AgentSettings, ControllerSettings, DevSettings, WorkerSettings
-from confd.web.site import BoundedSite, Limits
+import confd.agent.composition
+import confd.controller.composition
+import confd.worker.composition
+from confd.cli.app import NAME, cli
+from confd.cli.errors import Exit
+from confd.controller.store.sqlite.store import SqliteStore
+from confd.runtime.options import Setting, read, settings_of
+from confd.runtime.settings import AgentSettings, ControllerSettings, DevSettings, WorkerSettings
+from confd.web.server.site import BoundedSite, Limits
 from tests.conversation import Conversation, Reply
 
 ROLES: Mapping[str, type] = {
@@ -63,7 +63,7 @@ _BOUNDS: Mapping[str, str] = {
     "default": "default",
 }
 
-_CODE = Path(confd.agent.assembly.__file__).parents[1]
+_CODE = Path(confd.agent.composition.__file__).parents[1]
 
 Lines = Iterator[str]
 
@@ -87,9 +87,9 @@ def _compose(role: str, database: str) -> list[IService]:
     """A role that is joined, and not started."""
     reactor, settings = _Still(), read(ROLES[role], {**_FULL[role], "DB_PATH": database}, {})
     compose = {
-        "controller": confd.controller.assembly.compose,
-        "agent": confd.agent.assembly.compose,
-        "worker": confd.worker.assembly.compose,
+        "controller": confd.controller.composition.compose,
+        "agent": confd.agent.composition.compose,
+        "worker": confd.worker.composition.compose,
     }[role]
     return compose(reactor, settings, environ={})
 

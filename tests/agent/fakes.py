@@ -12,25 +12,12 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.web.resource import Resource
 from zope.interface import implementer
 
-from confd import jsontext
+from confd.codec import strict_json
+from confd.codec.signing import SigningKey
+from confd.errors import ConfdError, Conflict, NotFound, Unavailable, Unprocessable
 from confd.interfaces import IControllerClient, IWorkerClient
-from confd.model import (
-    ConfdError,
-    Configuration,
-    Conflict,
-    Membership,
-    NotFound,
-    Poll,
-    Registration,
-    Served,
-    Tag,
-    Unavailable,
-    Unprocessable,
-    WorkerState,
-    supersedes,
-)
-from confd.report import Report
-from confd.signing import SigningKey
+from confd.model import Configuration, Membership, Poll, Registration, Served, Tag, WorkerState, supersedes
+from confd.reports import Report
 
 #: What the fake controller signs with.
 KEY = SigningKey.generate()
@@ -48,7 +35,7 @@ def configuration(version: int, **changes: Any) -> Configuration:
         epoch=1,
         version=version,
         namespace="default",
-        document=jsontext.document(data),
+        document=strict_json.document(data),
         poll_interval=30,
         updated_at=datetime(2026, 11, 1, tzinfo=UTC),
     )
@@ -208,7 +195,7 @@ class FakeWorker:
     def tamper(self, tag: Tag | None, like: Configuration | None = None) -> None:
         """Somebody else tells it something, or the same as C{like}, by that name or by none."""
         data = {"url": f"https://tampered.example/{tag}/{len(self.deliveries)}"}
-        self.in_force = like or configuration(1, document=jsontext.document(data))
+        self.in_force = like or configuration(1, document=strict_json.document(data))
         self.named = "" if tag is None else str(tag)
 
     def restart(self, boot_id: str) -> None:

@@ -15,9 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from confd.agent.cache import RETRY, Cache
-from confd.agent.disk import CacheFiles, Kept
+from confd.agent.cache_files import CacheFiles, Kept
+from confd.errors import StartError
 from confd.interfaces import IHealth
-from confd.model import StartError
 from tests.agent.fakes import AGENT_ID, configuration
 from tests.odd_files import KINDS, unmake
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.agent.delivery import Delivery
-from confd.report import ReportState, Spent
+from confd.reports import ReportState, Spent
 from tests.agent.fakes import configuration
 
 

@@ -12,18 +12,19 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.agent.cache import Cache
-from confd.agent.disk import CacheFiles
-from confd.agent.enrolment import Enrolment
-from confd.agent.forwarder import RETRY_MAX, Forwarder
-from confd.agent.funnel import Funnel
-from confd.agent.inbox import Inbox
-from confd.agent.reconciler import Reconciler
+from confd.agent.cache_files import CacheFiles
+from confd.agent.poller import Reconciler
+from confd.agent.receiver import Inbox
+from confd.agent.registration import Enrolment
 from confd.agent.reporter import Account, Reporter
-from confd.client import ControllerClient, WorkerClient
-from confd.http import Http
+from confd.agent.version_guard import Funnel
+from confd.agent.worker_sync import RETRY_MAX, Forwarder
+from confd.client.controller import ControllerClient
+from confd.client.http import Http
+from confd.client.worker import WorkerClient
+from confd.codec.signing import KeyRing
 from confd.model import Registration
-from confd.signing import KeyRing
-from confd.timing import Backoff
+from confd.runtime.timing import Backoff
 from tests.agent.fakes import AGENT_ID, GoController, GoWorker, configuration
 
 DOCUMENT = {"url": "https://ip.me"}

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd import jsontext
-from confd.agent.disk import CacheFiles, Kept
+from confd.agent.cache_files import CacheFiles, Kept
+from confd.codec import strict_json
 from confd.model import Configuration
 from tests.agent.fakes import AGENT_ID
 
@@ -21,7 +21,7 @@ KEPT = Configuration(
     2,
     7,
     "edge",
-    jsontext.document({"url": "http://ü.test/", "n": [1.5, None, {"z": 1, "a": 2}]}),
+    strict_json.document({"url": "http://ü.test/", "n": [1.5, None, {"z": 1, "a": 2}]}),
     45,
     datetime(2026, 11, 24, 12, 30, 15, 123000, UTC),
 )

@@ -11,9 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from confd.agent import plugin
-from confd.agent.strategies.poller import Poller
+from confd.agent.strategies.poll_only import Poller
+from confd.errors import StartError
 from confd.interfaces import IStrategy, IStrategyMaker
-from confd.model import StartError
 
 #: POLLER looks at nothing of its context.
 CONTEXT: Any = None

@@ -11,23 +11,14 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.agent.enrolment import Enrolment
-from confd.agent.forwarder import RETRY_MAX, Forwarder
-from confd.agent.funnel import Funnel
+from confd.agent.registration import Enrolment
 from confd.agent.reporter import AGAIN, DEAF, GRACE, PATIENCE, Account, Reporter
-from confd.model import (
-    ConfdError,
-    Conflict,
-    Malformed,
-    NotFound,
-    Registration,
-    TooMany,
-    Unauthenticated,
-    Unavailable,
-    Unprocessable,
-)
-from confd.report import Report, ReportState, Spent
-from confd.timing import Backoff
+from confd.agent.version_guard import Funnel
+from confd.agent.worker_sync import RETRY_MAX, Forwarder
+from confd.errors import ConfdError, Conflict, Malformed, NotFound, TooMany, Unauthenticated, Unavailable, Unprocessable
+from confd.model import Registration
+from confd.reports import Report, ReportState, Spent
+from confd.runtime.timing import Backoff
 from tests.agent.fakes import AGENT_ID, CLUSTER, OTHER_CLUSTER, FakeController, FakeWorker, configuration
 
 DOWN = Unavailable("down", "No controller answers.")

@@ -7,15 +7,15 @@ from typing import Any
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.agent.assembly import compose
-from confd.agent.service import Agent
+from confd.agent.composition import compose
+from confd.agent.lifecycle import Agent
 from confd.agent.tap import Options
-from confd.model import StartError
-from confd.options import read
-from confd.settings import AgentSettings
+from confd.errors import StartError
+from confd.runtime.options import read
+from confd.runtime.settings import AgentSettings
 from tests.conversation import Conversation
 from tests.promlint import lint
-from tests.test_metrics import samples
+from tests.runtime.test_metrics import samples
 
 
 class Reactor(MemoryReactorClock):

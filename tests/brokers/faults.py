@@ -14,7 +14,8 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
-from confd.model import DEFAULT_NAMESPACE, Unavailable
+from confd.errors import Unavailable
+from confd.model import DEFAULT_NAMESPACE
 from confd.testing.brokers import Listener
 from tests.integration.certificates import Certificate, make_certificate
 from tests.integration.servers import Server

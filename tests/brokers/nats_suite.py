@@ -1,7 +1,7 @@
 """
-Tests of L{confd.brokers.nats}, on real servers.
+Tests of L{confd.brokers.nats.broker}, on real servers.
 
-They need the asyncio reactor, so L{tests.brokers.test_nats} runs them in a trial of their own; to run them by hand::
+They need the asyncio reactor, so L{tests.brokers.nats.test_broker} runs them in a trial of their own; to run them by hand::
 
     trial --reactor=asyncio tests.brokers.nats_suite
 """
@@ -20,7 +20,7 @@ from typing import Any
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from confd.brokers.nats import NatsBroker
+from confd.brokers.nats.broker import NatsBroker
 from confd.model import DEFAULT_NAMESPACE
 from confd.testing.brokers import Listener, make_ibroker_tests
 from tests.brokers import faults

@@ -22,8 +22,8 @@ from confd.brokers.link import (
     Refused,
     printable,
 )
-from confd.model import Unavailable
-from confd.timing import Backoff
+from confd.errors import Unavailable
+from confd.runtime.timing import Backoff
 
 
 class Ceiling(Random):

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from confd.model import DEFAULT_NAMESPACE, Unavailable
+from confd.errors import Unavailable
+from confd.model import DEFAULT_NAMESPACE
 from confd.testing.brokers import Listener, MemoryBroker, MemoryServer, make_ibroker_tests
 
 

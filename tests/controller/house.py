@@ -10,42 +10,42 @@ from typing import Any
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
-from confd.controller.agents_api import AgentsApi
-from confd.controller.audit_api import AuditApi
-from confd.controller.cluster_api import ClusterApi
-from confd.controller.configs import Configs
-from confd.controller.configs_api import ConfigsApi
-from confd.controller.convergence import Convergence
-from confd.controller.convergence_api import ConvergenceApi
-from confd.controller.dashboard_api import dashboard
-from confd.controller.documents import Documents
-from confd.controller.events import Events
-from confd.controller.events_api import EventsApi
-from confd.controller.figures import figures
-from confd.controller.history_api import HistoryApi
-from confd.controller.imports_api import ImportsApi
-from confd.controller.intake import GATHER, Intake
-from confd.controller.namespaces_api import NamespacesApi
-from confd.controller.outbox import Courier, Outbox
-from confd.controller.recovery import Recovery
-from confd.controller.refusals import Refusals
-from confd.controller.registry import Registry
-from confd.controller.reports_api import ReportsApi
-from confd.controller.schema import Schema
-from confd.controller.snapshot import Snapshot
-from confd.controller.speed import Speed
-from confd.controller.stream import Hub
-from confd.controller.stream_api import StreamApi
+from confd.controller.agents.registry import Registry
+from confd.controller.api.agents import AgentsApi
+from confd.controller.api.audit import AuditApi
+from confd.controller.api.cluster import ClusterApi
+from confd.controller.api.configs import ConfigsApi
+from confd.controller.api.convergence import ConvergenceApi
+from confd.controller.api.dashboard import dashboard
+from confd.controller.api.events import EventsApi
+from confd.controller.api.history import HistoryApi
+from confd.controller.api.imports import ImportsApi
+from confd.controller.api.namespaces import NamespacesApi
+from confd.controller.api.reports import ReportsApi
+from confd.controller.api.stream import StreamApi
+from confd.controller.audit_log import Refusals
+from confd.controller.configs.publishers import Courier, Outbox
+from confd.controller.configs.schema import Schema
+from confd.controller.configs.service import Configs
+from confd.controller.configs.snapshot import Snapshot
+from confd.controller.convergence.metrics import Speed
+from confd.controller.convergence.report_intake import GATHER, Intake
+from confd.controller.convergence.tracker import Convergence
+from confd.controller.metrics import figures
+from confd.controller.startup import Recovery
+from confd.controller.streams.config_stream import Hub
+from confd.controller.streams.event_feed import Events
 from confd.interfaces import IBroker
+from confd.runtime.offload import Documents
+from confd.runtime.timing import Backoff
 from confd.testing.examples import a_draft
 from confd.testing.memory import MemoryStore
-from confd.timing import Backoff
-from confd.web.edge import Edge
-from confd.web.guard import BasicGuard, Credential, Role
-from confd.web.memo import Memo
-from confd.web.ops import Figures, Health, Readiness
-from confd.web.site import Limits
-from confd.web.throttle import Throttle
+from confd.web.api.dispatch import Edge
+from confd.web.auth.basic import BasicGuard, Credential, Role
+from confd.web.auth.throttle import Throttle
+from confd.web.health import Figures, Health, Readiness
+from confd.web.server.response_cache import Memo
+from confd.web.server.site import Limits
 from tests.conversation import Conversation, Reply, site_on
 
 ADMIN, AGENT = ("admin", "admin123"), ("agent", "secret123")

@@ -7,8 +7,8 @@ from typing import Any
 
 from attrs import define, evolve, field, frozen
 
-from confd import jsontext
-from confd.controller.convergence import VERSIONS_KEPT
+from confd.codec import strict_json
+from confd.controller.convergence.tracker import VERSIONS_KEPT
 from confd.model import DEFAULT_NAMESPACE, Tag
 
 #: A refusal by its code, or C{None} where there is none.
@@ -38,7 +38,7 @@ class Line:
             "epoch": self.tag.epoch,
             "tag": str(self.tag),
             "comment": self.comment,
-            "checksum": jsontext.checksum(self.document),
+            "checksum": strict_json.checksum(self.document),
             "poll_interval_seconds": self.poll_interval,
         }
         return told if self.rollback_of is None else told | {"rollback_of": self.rollback_of}

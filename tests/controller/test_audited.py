@@ -10,8 +10,8 @@ from attrs import evolve, field, frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.audit import Entry, verify
-from confd.web.endpoint import Endpoint, endpoints_of
-from confd.web.site import Limits
+from confd.web.api.endpoint import Endpoint, endpoints_of
+from confd.web.server.site import Limits
 from tests.controller.house import ADMIN, AGENT, House
 
 JSON = {"Content-Type": "application/json"}

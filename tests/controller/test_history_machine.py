@@ -25,11 +25,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd import jsontext
 from confd.audit import Entry, verify
-from confd.controller.intake import GATHER
-from confd.controller.newcomers import EXPIRES_AFTER
-from confd.controller.store.sql import SqliteStore
+from confd.codec import strict_json
+from confd.controller.agents.newcomers import EXPIRES_AFTER
+from confd.controller.convergence.report_intake import GATHER
+from confd.controller.store.sqlite.store import SqliteStore
 from confd.model import DEFAULT_NAMESPACE, Tag
 from tests.controller.house import ADMIN, AGENT, House
 from tests.controller.ledger import SLEEPS_TO_EXPIRE, STATES, Ledger, Line, Said, Space
@@ -101,7 +101,7 @@ class HistoryMachine(RuleBasedStateMachine):
         self.bodies: Any = None
         self.changed = True
         self.start(0)
-        first = Line(Tag(self.store.cluster_id[:8], 1, 1), jsontext.decode(FIRST.document.raw), 30)
+        first = Line(Tag(self.store.cluster_id[:8], 1, 1), strict_json.decode(FIRST.document.raw), 30)
         self.ledger = Ledger(self.store.cluster_id, {DEFAULT_NAMESPACE: Space([first], known=[1])})
 
     def start(self, keep: int) -> None:

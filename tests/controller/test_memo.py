@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 from twisted.internet.defer import maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.jsontext import document
-from confd.metrics import Metrics
+from confd.codec.headers import basic_authorization
+from confd.codec.strict_json import document
 from confd.model import DEFAULT_NAMESPACE
+from confd.runtime.metrics import Metrics
 from confd.testing.examples import a_draft
-from confd.web.edge import Edge
-from confd.web.forwarded import Proxies
-from confd.web.guard import BasicGuard, Credential, Role
-from confd.web.memo import LONGEST_REQUEST, Memo
-from confd.web.site import BoundedSite, Limits
-from confd.web.throttle import Throttle
-from confd.wire import basic_authorization
+from confd.web.api.dispatch import Edge
+from confd.web.auth.basic import BasicGuard, Credential, Role
+from confd.web.auth.throttle import Throttle
+from confd.web.server.proxies import Proxies
+from confd.web.server.response_cache import LONGEST_REQUEST, Memo
+from confd.web.server.site import BoundedSite, Limits
 from tests.controller.house import ADMIN, AGENT, House
 from tests.conversation import ELSEWHERE, LOOPBACK, Conversation
 

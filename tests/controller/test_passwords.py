@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.web.guard import Credential, Role
-from confd.wire import basic_authorization
+from confd.codec.headers import basic_authorization
+from confd.web.auth.basic import Credential, Role
 from tests.controller.house import ADMIN, AGENT, House
 from tests.conversation import Conversation
 

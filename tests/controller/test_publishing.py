@@ -7,13 +7,13 @@ from urllib.parse import urlencode
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd import jsontext
-from confd.controller.configs import Publication
-from confd.controller.configs_api import MOST_WAITING
+from confd.codec import strict_json
+from confd.controller.api.configs import MOST_WAITING
+from confd.controller.configs.service import Publication
 from confd.testing.examples import a_draft
 from confd.testing.memory import MemoryStore
+from tests.controller.api.test_configs import SlowStore
 from tests.controller.house import ADMIN, AGENT, House
-from tests.controller.test_configs_api import SlowStore
 from tests.conversation import Conversation, Reply
 
 CONFIG, ROLLBACK = "/api/v1/config", "/api/v1/config/rollback"
@@ -150,7 +150,7 @@ class RollbackTests(ChangeTests):
 
     def test_does_not_fit_any_more(self) -> None:
         """The schema may have changed since that version was published."""
-        old = a_draft(poll_interval=30, document=jsontext.document({"url": "ftp://old/", "a": 1}))
+        old = a_draft(poll_interval=30, document=strict_json.document({"url": "ftp://old/", "a": 1}))
         self.house = House(MemoryStore(old))
         self.publish()
         for query in ({}, {"dry_run": "true"}):

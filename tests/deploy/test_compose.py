@@ -9,8 +9,8 @@ from typing import Any
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.options import settings_of
-from confd.settings import ROLES
+from confd.runtime.options import settings_of
+from confd.runtime.settings import ROLES
 
 ROOT = Path(__file__).resolve().parents[2]
 

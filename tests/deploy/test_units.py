@@ -10,8 +10,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.options import settings_of
-from confd.settings import ROLES, AgentSettings, ControllerSettings, WorkerSettings
+from confd.runtime.options import settings_of
+from confd.runtime.settings import ROLES, AgentSettings, ControllerSettings, WorkerSettings
 
 UNITS = Path(__file__).resolve().parents[2] / "deploy" / "systemd"
 

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 from attrs import evolve
 
-from confd import announcement
-from confd.signing import SigningKey
+from confd.codec import announcement
+from confd.codec.signing import SigningKey
 from tests.faults.rows import Row, Rows
 from tests.faults.scene import Scene, percentile, processor, resident
 from tests.integration.arena import BOUND, INTERVAL

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from attrs import define, field
 
-from confd.wire import basic_authorization
+from confd.codec.headers import basic_authorization
 from tests.faults.rows import row
 from tests.faults.scene import Scene, descriptors, percentile, resident
 from tests.integration.fleet import ADMIN, eventually, request

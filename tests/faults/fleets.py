@@ -9,7 +9,7 @@ import threading
 import time
 from typing import ClassVar
 
-from confd import jsontext
+from confd.codec import strict_json
 from tests.faults.poison import poisoned
 from tests.faults.rows import row
 from tests.faults.scene import Scene
@@ -118,8 +118,8 @@ class Fussy:
                 if fussy.refuses:
                     return self.answer(422, {"error": "That is not to my taste.", "code": "refused"})
                 if not fussy.lies:
-                    document = jsontext.decode(body)
-                    self.hold(document, jsontext.checksum(document))
+                    document = strict_json.decode(body)
+                    self.hold(document, strict_json.checksum(document))
                 return self.answer(200, {"message": "Configuration updated"})
 
         self.server = QuietServer(("127.0.0.1", 0), Handler)

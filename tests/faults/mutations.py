@@ -38,37 +38,39 @@ MUTANTS = (
     Mutant(
         "commits are not synced (synchronous=NORMAL)",
         (
-            Edit("controller/store/connections.py", "synchronous = FULL", "synchronous = NORMAL"),
-            Edit("controller/store/connections.py", '!= ("wal", 2)', '!= ("wal", 1)'),
+            Edit("controller/store/sqlite/connection.py", "synchronous = FULL", "synchronous = NORMAL"),
+            Edit("controller/store/sqlite/connection.py", '!= ("wal", 2)', '!= ("wal", 1)'),
         ),
-        ("tests.controller.store.test_connections",),
+        ("tests.controller.store.sqlite.test_connection",),
         "F-02",
     ),
     Mutant(
         "answered before the commit",
         (
             Edit(
-                "controller/store/engines.py",
+                "controller/store/sqlite/engine.py",
                 'cursor.execute("BEGIN IMMEDIATE")',
                 'vars(connection).update(commit=int) or connection.in_transaction or cursor.execute("BEGIN IMMEDIATE")',
             ),
             Edit(
-                "controller/store/engines.py",
+                "controller/store/sqlite/engine.py",
                 'cursor.execute("COMMIT")',
                 'connection.total_changes % 7 or cursor.execute("COMMIT")',
             ),
         ),
-        ("tests.controller.store.test_engines",),
+        ("tests.controller.store.sqlite.test_engine",),
         "F-01",
     ),
     Mutant(
         "several writers, deferred transactions",
         (
-            Edit("controller/store/engines.py", "BEGIN IMMEDIATE", "BEGIN"),
-            Edit("controller/store/engines.py", "if self._under_way or not self._waiting", "if not self._waiting"),
-            Edit("controller/store/engines.py", "cp_max=most", "cp_max=3"),
+            Edit("controller/store/sqlite/engine.py", "BEGIN IMMEDIATE", "BEGIN"),
+            Edit(
+                "controller/store/sqlite/engine.py", "if self._under_way or not self._waiting", "if not self._waiting"
+            ),
+            Edit("controller/store/sqlite/engine.py", "cp_max=most", "cp_max=3"),
         ),
-        ("tests.controller.store.test_engines",),
+        ("tests.controller.store.sqlite.test_engine",),
         "G2",
     ),
     Mutant(
@@ -81,7 +83,7 @@ MUTANTS = (
         "remembered before it is handed over",
         (
             Edit(
-                "agent/forwarder.py",
+                "agent/worker_sync.py",
                 "        self._left = None\n        delivery = self._delivery_of(target)\n",
                 "        self._left = None\n        delivery = self._delivery_of(target)\n"
                 "        self.applied = target\n"
@@ -89,12 +91,12 @@ MUTANTS = (
                 "            delivery.end(ReportState.APPLIED, self._clock.seconds())\n",
             ),
         ),
-        ("tests.agent.test_forwarder",),
+        ("tests.agent.test_worker_sync",),
     ),
     Mutant(
         "what the worker holds is not read back",
-        (Edit("agent/forwarder.py", "if checksum not in (None, target.document.checksum)", "if False"),),
-        ("tests.agent.test_forwarder",),
+        (Edit("agent/worker_sync.py", "if checksum not in (None, target.document.checksum)", "if False"),),
+        ("tests.agent.test_worker_sync",),
         "F-61",
     ),
     Mutant(
@@ -104,8 +106,8 @@ MUTANTS = (
     ),
     Mutant(
         "no poll",
-        (Edit("agent/reconciler.py", "        self._loop.startService()\n", "        pass\n"),),
-        ("tests.agent.test_reconciler",),
+        (Edit("agent/poller.py", "        self._loop.startService()\n", "        pass\n"),),
+        ("tests.agent.test_poller",),
         "F-47",
     ),
     Mutant(
@@ -133,24 +135,28 @@ MUTANTS = (
                 "ceiling = min(self.cap, self.base * _GROWTH**self._failures) if self._failures < 10 else 1e9",
             ),
         ),
-        ("tests.test_timing",),
+        ("tests.runtime.test_timing",),
     ),
     Mutant(
         "cache without fsync",
-        (Edit("agent/disk.py", "            os.fsync(descriptor)\n        if", "        if"),),
+        (Edit("agent/cache_files.py", "            os.fsync(descriptor)\n        if", "        if"),),
         (),
         "F-03",
     ),
     Mutant(
         "cache without rename",
-        (Edit("agent/disk.py", "        os.replace(fresh, path)\n", "        open(path, 'wb').write(content)\n"),),
-        ("tests.agent.test_disk",),
+        (
+            Edit(
+                "agent/cache_files.py", "        os.replace(fresh, path)\n", "        open(path, 'wb').write(content)\n"
+            ),
+        ),
+        ("tests.agent.test_cache_files",),
         "F-09",
     ),
     Mutant(
         "a damaged cache is believed",
-        (Edit("agent/disk.py", 'if found.get("checksum") != _checksum(body)', "if False"),),
-        ("tests.agent.test_disk",),
+        (Edit("agent/cache_files.py", 'if found.get("checksum") != _checksum(body)', "if False"),),
+        ("tests.agent.test_cache_files",),
     ),
     Mutant(
         "any signature will do",
@@ -166,55 +172,55 @@ MUTANTS = (
                 "InvalidSignature):\n            return True",
             ),
         ),
-        ("tests.test_signing",),
+        ("tests.codec.test_signing",),
         "F-23 REDIS",
     ),
     Mutant(
         "timers on the wall clock",
         (Edit("timing.py", "reactor.seconds = time.monotonic", "reactor.seconds = time.time"),),
-        ("tests.test_timing",),
+        ("tests.runtime.test_timing",),
         "F-54",
     ),
     Mutant(
         "bodies without a limit",
         (
             Edit(
-                "web/channel.py",
+                "web/server/channel.py",
                 "        if size <= min(limits.body if request.trusted else limits.stranger, limits.body):\n",
                 "        if True:\n",
             ),
         ),
-        ("tests.web.test_site", "tests.web.test_channel"),
+        ("tests.web.server.test_site", "tests.web.server.test_channel"),
         "F-35",
     ),
     Mutant(
         "headers without a deadline",
-        (Edit("web/channel.py", "if begun and self._timer is None", "if False and self._timer is None"),),
-        ("tests.web.test_site", "tests.web.test_channel"),
+        (Edit("web/server/channel.py", "if begun and self._timer is None", "if False and self._timer is None"),),
+        ("tests.web.server.test_site", "tests.web.server.test_channel"),
         "F-33",
     ),
     Mutant(
         "bodies without a deadline",
-        (Edit("web/channel.py", "            if self.length != 0:\n", "            if False:\n"),),
-        ("tests.web.test_site", "tests.web.test_channel"),
+        (Edit("web/server/channel.py", "            if self.length != 0:\n", "            if False:\n"),),
+        ("tests.web.server.test_site", "tests.web.server.test_channel"),
     ),
     Mutant(
         "readers that take nothing are not cut off",
-        (Edit("web/eventstream.py", "callLater(patience,", "callLater(patience * 1000,"),),
-        ("tests.controller.test_stream",),
+        (Edit("web/api/streaming.py", "callLater(patience,", "callLater(patience * 1000,"),),
+        ("tests.controller.streams.test_config_stream",),
         "F-56",
     ),
     Mutant(
         "always ready",
-        (Edit("web/ops.py", "        if troubles:\n", "        if not troubles and troubles:\n"),),
-        ("tests.web.test_ops",),
+        (Edit("web/health.py", "        if troubles:\n", "        if not troubles and troubles:\n"),),
+        ("tests.web.test_health",),
         "F-08",
     ),
     Mutant(
         "an address is checked, and another one connected to",
         (
             Edit(
-                "worker/connect.py",
+                "worker/endpoints.py",
                 "        error: Exception = DNSLookupError",
                 "        addresses = _Addresses()\n"
                 "        self._reactor.nameResolver.resolveHostName(addresses, self._host, self._port)\n"
@@ -222,40 +228,40 @@ MUTANTS = (
                 "        error: Exception = DNSLookupError",
             ),
         ),
-        ("tests.worker.test_connect",),
+        ("tests.worker.test_endpoints",),
     ),
     Mutant(
         "requests that two readers take for different ones",
-        (Edit("web/channel.py", "        reason = self._ambiguity()\n", "        reason = None\n"),),
+        (Edit("web/server/channel.py", "        reason = self._ambiguity()\n", "        reason = None\n"),),
         ("tests.web.test_smuggling",),
         "F-40",
     ),
     Mutant(
         "anybody may say where a request comes from",
-        (Edit("web/forwarded.py", "if not (hops and self.trusts(peer)):", "if not hops:"),),
-        ("tests.web.test_forwarded",),
+        (Edit("web/server/proxies.py", "if not (hops and self.trusts(peer)):", "if not hops:"),),
+        ("tests.web.server.test_proxies",),
     ),
     Mutant(
         "what was let in once with a password is let in again",
-        (Edit("web/guard.py", "return known and self._find(digest) == identity", "return known"),),
+        (Edit("web/auth/basic.py", "return known and self._find(digest) == identity", "return known"),),
         ("tests.controller.test_passwords",),
     ),
     Mutant(
         "keys that come twice in JSON",
         (Edit("jsontext.py", '        raise Malformed("duplicate_key"', '        Malformed("duplicate_key"'),),
-        ("tests.test_jsontext",),
+        ("tests.codec.test_strict_json",),
         "F-41",
     ),
     Mutant(
         "a key of a retry is forgotten",
         (
             Edit(
-                "controller/store/configs.py",
+                "controller/store/sqlite/queries/configs.py",
                 "    if draft.idempotency_key is not None:\n        ",
                 "    if False:\n        ",
             ),
         ),
-        ("tests.controller.store.test_sql",),
+        ("tests.controller.store.sqlite.test_store",),
         "F-43",
     ),
 )

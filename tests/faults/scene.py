@@ -16,11 +16,11 @@ from typing import Any
 
 from attrs import define, field
 
-from confd import jsontext
-from confd.wire import basic_authorization
+from confd.codec import strict_json
+from confd.codec.headers import basic_authorization
 from tests.integration.arena import INTERVAL, Arena
 from tests.integration.fleet import ADMIN, AGENT, PATIENCE, Process, Response, base_of, eventually, request
-from tests.test_metrics import samples
+from tests.runtime.test_metrics import samples
 
 #: What no log may hold.
 SECRETS = (ADMIN[1], AGENT[1], basic_authorization(*ADMIN).decode(), basic_authorization(*AGENT).decode())
@@ -105,7 +105,7 @@ class Scene(Arena):
         document = self.document() | more
         answer = request("POST", f"{self.fleet.url}/api/v1/config?{query}", document, ADMIN, headers)
         if answer.status == 200:
-            self.history.acknowledged(answer.headers["etag"].strip('"'), jsontext.checksum(document))
+            self.history.acknowledged(answer.headers["etag"].strip('"'), strict_json.checksum(document))
         return answer
 
     def get(self) -> int:
@@ -143,7 +143,7 @@ class Scene(Arena):
             ).fetchall()
         connection.close()
         for _, version, text, checksum in rows:
-            self.claim(jsontext.checksum(json.loads(text)) == checksum, f"version {version} is whole")
+            self.claim(strict_json.checksum(json.loads(text)) == checksum, f"version {version} is whole")
         self.history.read((f"{cluster[:8]}.{epoch}.{version}", checksum) for epoch, version, _, checksum in rows)
 
     @property

@@ -10,7 +10,7 @@ import threading
 import time
 from pathlib import Path
 
-from confd.agent.disk import CacheFiles
+from confd.agent.cache_files import CacheFiles
 from confd.model import Tag
 from tests.faults.means import call, disk_image, fill, halted, small_disk, strace
 from tests.faults.rows import row

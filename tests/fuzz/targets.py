@@ -23,23 +23,24 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool
 
-from confd import announcement, jsontext, sse, wire
-from confd.agent.disk import CacheFiles
+from confd.agent.cache_files import CacheFiles
 from confd.brokers.link import Lost, Refused
-from confd.brokers.natsclient import BoundedParser
-from confd.controller.diff import difference
-from confd.controller.schema import BUILT_IN, Schema
-from confd.heads import BoundedHead
-from confd.http import Answer, Http
-from confd.model import ConfdError, Configuration, Document, Tag
-from confd.web.allowed_hosts import host_patterns
-from confd.web.edge import Edge
-from confd.web.forwarded import Proxies
-from confd.web.guard import Identity, LoopbackGuard, Role
-from confd.web.site import BoundedSite, Limits
+from confd.brokers.nats.client import BoundedParser
+from confd.client.header_limit import BoundedHead
+from confd.client.http import Answer, Http
+from confd.codec import announcement, bodies, headers, sse, strict_json
+from confd.controller.configs.diff import difference
+from confd.controller.configs.schema import BUILT_IN, Schema
+from confd.errors import ConfdError
+from confd.model import Configuration, Document, Tag
+from confd.web.api.dispatch import Edge
+from confd.web.auth.allowed_hosts import host_patterns
+from confd.web.auth.basic import Identity, LoopbackGuard, Role
+from confd.web.server.proxies import Proxies
+from confd.web.server.site import BoundedSite, Limits
+from confd.worker.address_policy import Policy
 from confd.worker.api import WorkerApi
-from confd.worker.policy import Policy
-from confd.worker.target import InForce, fetchable
+from confd.worker.current import InForce, fetchable
 from confd.worker.upstream import Upstream
 from tests.controller.house import ADMIN, AGENT, START, House
 from tests.conversation import ELSEWHERE, LOOPBACK, Conversation
@@ -132,7 +133,7 @@ class Servers:
 
 
 def _in_header(servers: Servers, request: str, name: str, peer: Any) -> Callable[[bytes], object]:
-    own = {"Host": b"localhost", "Authorization": wire.basic_authorization(*(ADMIN if peer is LOOPBACK else AGENT))}
+    own = {"Host": b"localhost", "Authorization": headers.basic_authorization(*(ADMIN if peer is LOOPBACK else AGENT))}
     if request.startswith("POST"):
         own |= {"Content-Type": b"application/json", "Content-Length": b"30"}
     own.pop(name, None)
@@ -146,7 +147,7 @@ def _in_header(servers: Servers, request: str, name: str, peer: Any) -> Callable
 
 
 def _in_path(servers: Servers, path: str) -> Callable[[bytes], object]:
-    end = b" HTTP/1.1\r\nHost: localhost\r\nAuthorization: " + wire.basic_authorization(*ADMIN) + b"\r\n\r\n"
+    end = b" HTTP/1.1\r\nHost: localhost\r\nAuthorization: " + headers.basic_authorization(*ADMIN) + b"\r\n\r\n"
     return lambda data: servers.send(servers.controller, b"GET " + path.encode() + data + end)
 
 
@@ -154,7 +155,7 @@ def _in_body(servers: Servers, worker: bool, path: str) -> Callable[[bytes], obj
     site = servers.worker if worker else servers.controller
     identity = AGENT if path in ("/api/v1/register", "/api/v1/report") else ADMIN
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n".encode()
-    head += b"Authorization: " + wire.basic_authorization(*identity) + b"\r\nContent-Length: %d\r\n\r\n"
+    head += b"Authorization: " + headers.basic_authorization(*identity) + b"\r\nContent-Length: %d\r\n\r\n"
     return lambda data: servers.send(site, head % len(data) + data)
 
 
@@ -238,7 +239,7 @@ def _events(data: bytes) -> None:
 
 def _redis(data: bytes) -> None:
     # It installs the default reactor, which no other target needs.
-    from confd.brokers.resp import RedisConnection
+    from confd.brokers.redis.protocol import RedisConnection
 
     connection = RedisConnection(lambda channel, message: None)
     transport = StringTransport()
@@ -293,16 +294,16 @@ def _diff(data: bytes) -> None:
     for number, text in enumerate((data[:half], data[half:])):
         text = text.replace(b"\0", b"0")
         value = {"a": [text[at : at + 2].decode("latin-1") for at in range(0, len(text), 2)], "b": list(text)}
-        document = Document(jsontext.encode(value), "")
+        document = Document(strict_json.encode(value), "")
         both.append(Configuration("", 0, number + 1, "default", document, 30, START))
     difference(both[0], both[1])
 
 
 def _texts(data: bytes) -> None:
     text = data.decode("latin-1")
-    wire.entity_tags(text)
-    wire.parse_basic_authorization(data)
-    for read in (Tag.parse, wire.parse_rfc3339, fetchable, host_patterns):
+    headers.entity_tags(text)
+    headers.parse_basic_authorization(data)
+    for read in (Tag.parse, headers.parse_rfc3339, fetchable, host_patterns):
         with contextlib.suppress(ValueError):
             read(text)
 
@@ -325,10 +326,10 @@ def _schema(data: bytes) -> None:
 def _answered(data: bytes) -> None:
     for status in (200, 304, 400, 401, 404, 500):
         Answer("It", status, data).raise_unless_success()
-    for read in (wire.parse_served, wire.parse_membership, wire.parse_report_window, wire.parse_worker_state):
+    for read in (bodies.parse_served, bodies.parse_membership, bodies.parse_report_window, bodies.parse_worker_state):
         with contextlib.suppress(ConfdError):
             read(data)
-    wire.parse_worker_checksum(data)
+    bodies.parse_worker_checksum(data)
 
 
 def targets() -> list[Target]:
@@ -379,7 +380,12 @@ def targets() -> list[Target]:
         Target("server-sent events", _events, said, 16_000, (ConfdError,), (b"", b"data:a\n", b"id:")),
         Target("announcements", lambda data: announcement.read(data), _JSON_WORDS, 64_000, (ConfdError,), _OPEN),
         Target(
-            "JSON", lambda data: jsontext.document(jsontext.decode(data)), _JSON_WORDS, 64_000, (ConfdError,), _OPEN
+            "JSON",
+            lambda data: strict_json.document(strict_json.decode(data)),
+            _JSON_WORDS,
+            64_000,
+            (ConfdError,),
+            _OPEN,
         ),
         Target("Redis", _redis, redis, 32_000, (), (b"", b"*3\r\n", b"$9\r\n")),
         Target("NATS", _nats, nats, 64_000, (BoundedParser.refused,), (b"", b"INFO ", b"MSG ", b"MSG s 1", b"-ERR ")),

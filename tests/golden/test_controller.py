@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from confd.codec.bodies import registration_body
 from confd.model import Registration, Tag
-from confd.report import Report, ReportState, Spent, report_body
-from confd.wire import registration_body
+from confd.reports import Report, ReportState, Spent, report_body
 from tests.controller.house import ADMIN, AGENT, House
 from tests.golden.recording import GoldenTestCase, metric_names
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
-from confd import jsontext
+from confd.codec import strict_json
 from tests.integration.fleet import ADMIN, Fleet, Process, eventually, request
 from tests.integration.history import History, violations
 from tests.integration.proxy import Proxy
@@ -134,7 +134,7 @@ class Arena:
         begun = time.monotonic()
         response = eventually(lambda: request("POST", url, document, ADMIN, headers))
         assert response.status == 200, response.body
-        self.history.acknowledged(response.headers["etag"].strip('"'), jsontext.checksum(document))
+        self.history.acknowledged(response.headers["etag"].strip('"'), strict_json.checksum(document))
         return Answer(response.json()["published"], time.monotonic() - begun)
 
     # -- what is awaited --

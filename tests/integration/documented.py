@@ -105,7 +105,7 @@ class Reader:
         there = Path(sys.executable).parent
         for name in ("python", "python3", "twistd", "trial"):
             (where / name).write_text(f'#!/bin/sh\nexec {shlex.quote(str(there / name))} "$@"\n')
-        (where / "confdctl").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m confd.ctl "$@"\n')
+        (where / "confdctl").write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m confd.cli "$@"\n')
         for script in where.iterdir():
             script.chmod(0o755)
         (where.parent / "run.stamp").touch()

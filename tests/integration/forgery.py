@@ -8,8 +8,8 @@ from typing import Any
 
 from attrs import evolve
 
-from confd import announcement, jsontext
-from confd.signing import SigningKey
+from confd.codec import announcement, strict_json
+from confd.codec.signing import SigningKey
 
 
 def forgeries(genuine: bytes, random: Random) -> list[bytes]:
@@ -18,7 +18,7 @@ def forgeries(genuine: bytes, random: Random) -> list[bytes]:
     version = int(message["version"])
     unsigned = {name: value for name, value in message.items() if name not in ("key_id", "signature")}
     document = {"url": "http://127.0.0.1/forged"}
-    other = {"config": document, "checksum": jsontext.checksum(document)}
+    other = {"config": document, "checksum": strict_json.checksum(document)}
     configuration = announcement.read(genuine).configuration
     stranger = announcement.announce(evolve(configuration, version=version + 1), SigningKey.generate())
     made = [

@@ -6,7 +6,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import ClassVar
 
-from confd import jsontext
+from confd.codec import strict_json
 from tests.integration.history import History
 
 
@@ -40,7 +40,7 @@ class WorkerHandler(BaseHTTPRequestHandler):
 
     def answer(self, status: int, value: object) -> None:
         """In JSON."""
-        body = jsontext.encode(value)
+        body = strict_json.encode(value)
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
@@ -70,8 +70,8 @@ class Recorder:
             held: ClassVar[dict[str, object]] = {}
 
             def do_POST(self) -> None:
-                document = jsontext.decode(self.read())
-                checksum = jsontext.checksum(document)
+                document = strict_json.decode(self.read())
+                checksum = strict_json.checksum(document)
                 if not history.delivered(agent, self.headers["X-Config-Version"], checksum):
                     self.answer(409, {"error": "A newer one is in force.", "code": "stale_version"})
                     return

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from attrs import define, field
 
-from confd.addresses import join
+from confd.runtime.addresses import join
 from tests.integration.certificates import Certificate
 from tests.integration.fleet import PATIENCE, eventually, free_port
 

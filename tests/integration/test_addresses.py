@@ -11,7 +11,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.addresses import join
+from confd.runtime.addresses import join
 from tests.integration.fleet import (
     ADMIN,
     AGENT,

@@ -13,11 +13,11 @@ from twisted.internet.defer import maybeDeferred
 from twisted.trial.unittest import TestCase
 from twisted.web.client import HTTPConnectionPool
 
-from confd.ctl.transport import Transport, Unreached
-from confd.http import Http
-from confd.model import Unavailable
-from confd.tls import ClientTls
-from confd.web_agent import web_agent
+from confd.cli.transport import Transport, Unreached
+from confd.client.http import Http
+from confd.client.web_agent import web_agent
+from confd.errors import Unavailable
+from confd.runtime.tls import ClientTls
 from tests.integration.certificates import Certificate, make_certificate
 
 

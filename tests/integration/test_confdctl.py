@@ -13,11 +13,11 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.ctl.failure import Exit
+from confd.cli.errors import Exit
 from tests.integration.fleet import PATIENCE, Fleet, clean_environment, eventually, free_port, request
 from tests.integration.terminal import Terminal
 
-CONFDCTL = (sys.executable, "-m", "confd.ctl")
+CONFDCTL = (sys.executable, "-m", "confd.cli")
 RED, GREEN = "\x1b[31m", "\x1b[32m"
 
 
@@ -335,7 +335,7 @@ class StartTests(Case):
         """Help and completion import neither Twisted nor what draws tables."""
         for environ in ({}, {"_CONFDCTL_COMPLETE": "bash_complete", "COMP_WORDS": "confdctl se", "COMP_CWORD": "1"}):
             done = subprocess.run(
-                [sys.executable, "-X", "importtime", "-m", "confd.ctl", *([] if environ else ["--help"])],
+                [sys.executable, "-X", "importtime", "-m", "confd.cli", *([] if environ else ["--help"])],
                 env=self.environ | environ,
                 capture_output=True,
                 text=True,

@@ -1,4 +1,4 @@
-"""Tests of L{confd.ctl.transport} against real sockets: what is there, what is not, and what only pretends."""
+"""Tests of L{confd.cli.transport} against real sockets: what is there, what is not, and what only pretends."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from pathlib import Path
 from cryptography.x509 import load_pem_x509_certificate
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.ctl.failure import Exit, Failure
-from confd.ctl.transport import LEAST_RATE, MAX_ANSWER, Answer, Transport, Unreached
+from confd.cli.errors import Exit, Failure
+from confd.cli.transport import LEAST_RATE, MAX_ANSWER, Answer, Transport, Unreached
 from tests.integration.certificates import make_certificate
 from tests.integration.fleet import free_port
 

@@ -9,7 +9,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.fleet import ADMIN, AGENT, Fleet, Process, base_of, eventually, free_port, hit, request, staged
-from tests.test_metrics import samples
+from tests.runtime.test_metrics import samples
 
 
 class FleetTestCase(SynchronousTestCase):

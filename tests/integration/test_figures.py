@@ -14,8 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.integration.fleet import ADMIN, AGENT, base_of, eventually, free_port, request
 from tests.integration.test_end_to_end import FleetTestCase
 from tests.promlint import lint
+from tests.runtime.test_metrics import samples
 from tests.test_deploy import queries, rules, unknown
-from tests.test_metrics import samples
 
 PROMTOOL = shutil.which("promtool")
 

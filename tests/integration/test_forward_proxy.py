@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.wire import basic_authorization
+from confd.codec.headers import basic_authorization
 from tests.integration.certificates import make_certificate
 from tests.integration.fleet import clean_environment, eventually, hit, staged
 
@@ -104,7 +104,7 @@ class ForwardProxyTests(SynchronousTestCase):
     def ctl(self, url: str, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run confdctl."""
         return subprocess.run(
-            [sys.executable, "-m", "confd.ctl", "--url", url, *words],
+            [sys.executable, "-m", "confd.cli", "--url", url, *words],
             env=clean_environment() | {"ADMIN_PASSWORD": "admin123", "HOME": str(self.fleet.folder)} | environ,
             capture_output=True,
             text=True,

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any
 
-from tests.ctl.go_files import go_database, url
+from tests.cli.go_files import go_database, url
 from tests.integration.fleet import AGENT, PATIENCE, Fleet, base_of, clean_environment, eventually, request
 from tests.integration.servers import NatsServer, RedisServer, missing
 from tests.integration.test_confdctl import Case

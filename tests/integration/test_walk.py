@@ -12,7 +12,7 @@ from pathlib import Path
 from attrs import field, frozen
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.wire import basic_authorization
+from confd.codec.headers import basic_authorization
 from tests.integration.fleet import ADMIN, AGENT, Fleet, Process, Response, base_of, free_port, request
 from tests.operations import Operation, operations
 

@@ -13,10 +13,10 @@ from zope.interface import implementer
 
 from confd import model
 from confd.audit import Attempt
-from confd.web.channel import SECURITY_HEADERS
-from confd.web.endpoint import Answer, AnyDocument, AnyQuery, Call, NamespaceQuery, endpoint
-from confd.web.guard import BasicGuard, Credential, IAuditor, Role
-from confd.web.site import BoundedSite, Limits
+from confd.web.api.endpoint import Answer, AnyDocument, AnyQuery, Call, NamespaceQuery, endpoint
+from confd.web.auth.basic import BasicGuard, Credential, IAuditor, Role
+from confd.web.server.channel import SECURITY_HEADERS
+from confd.web.server.site import BoundedSite, Limits
 from tests.conversation import Conversation, Reply, serve
 
 ADMIN, AGENT = ("admin", "admin:pässword"), ("agent", "secret123")

@@ -7,9 +7,9 @@ from typing import Any
 from attrs import asdict
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.model import Conflict
-from confd.web.edge import LONGEST_TARGET
-from confd.wire import basic_authorization
+from confd.codec.headers import basic_authorization
+from confd.errors import Conflict
+from confd.web.api.dispatch import LONGEST_TARGET
 from tests.conversation import ELSEWHERE, Conversation
 from tests.web.playground import ADMIN, AGENT, CANARY, Ground
 

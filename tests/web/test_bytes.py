@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.web.site import Limits
+from confd.web.server.site import Limits
 from tests.conversation import Reply
 from tests.web.playground import ADMIN, AGENT, Ground
 

@@ -16,13 +16,13 @@ from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from confd import jsontext
-from confd.web.edge import Edge
-from confd.web.guard import Identity, LoopbackGuard, Role
-from confd.web.site import BoundedSite, Limits
+from confd.codec import strict_json
+from confd.web.api.dispatch import Edge
+from confd.web.auth.basic import Identity, LoopbackGuard, Role
+from confd.web.server.site import BoundedSite, Limits
+from confd.worker.address_policy import Policy
 from confd.worker.api import WorkerApi
-from confd.worker.policy import Policy
-from confd.worker.target import InForce
+from confd.worker.current import InForce
 from confd.worker.upstream import Upstream
 from tests.conversation import Reply, parse_replies
 
@@ -217,7 +217,7 @@ class Worker:
     def call(self, url: str, method: str = "GET") -> Hit:
         """Begin a call, with C{url} as the configuration."""
         document = {"url": url}
-        self.in_force.put(document, jsontext.document(document), None)
+        self.in_force.put(document, strict_json.document(document), None)
         caller = Hit(method)
         self.callers.append(caller)
         factory = ClientFactory()

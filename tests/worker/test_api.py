@@ -11,13 +11,13 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd import jsontext
-from confd.model import BadGateway
-from confd.web.guard import BasicGuard, Credential, Identity, IGuard, LoopbackGuard, Role
-from confd.web.ops import Readiness
-from confd.web.site import Limits
+from confd.codec import strict_json
+from confd.errors import BadGateway
+from confd.web.auth.basic import BasicGuard, Credential, Identity, IGuard, LoopbackGuard, Role
+from confd.web.health import Readiness
+from confd.web.server.site import Limits
 from confd.worker.api import WorkerApi
-from confd.worker.target import InForce
+from confd.worker.current import InForce
 from tests.conversation import ELSEWHERE, LOOPBACK, Conversation, serve
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -83,7 +83,7 @@ class ConfigTests(WorkerCase):
             {
                 "config": DOCUMENT,
                 "version": TAG,
-                "checksum": jsontext.checksum(DOCUMENT),
+                "checksum": strict_json.checksum(DOCUMENT),
                 "applied_at": "2026-11-24T12:00:00.250Z",
             },
         )
@@ -143,7 +143,7 @@ class ConfigTests(WorkerCase):
         """What a controller may have been set to is taken; more is 413."""
         large = {"url": "http://a", "x": "x" * 3_000_000}
         self.assertEqual(self.deliver(large).status, 200)
-        self.assertEqual(self.caller.get("/config").json["checksum"], jsontext.checksum(large))
+        self.assertEqual(self.caller.get("/config").json["checksum"], strict_json.checksum(large))
         self.caller.ask("POST", "/config", json={"url": "http://a", "x": "x" * 5_000_000})
         self.assertEqual(self.caller.answer().status, 413)  # type: ignore[union-attr]
 

@@ -2,7 +2,7 @@
 
 from confd.agent.plugin import StrategyMaker
 
-poller = StrategyMaker("POLLER", "confd.agent.strategies.making.poller")
-redis = StrategyMaker("REDIS", "confd.agent.strategies.making.redis")
-nats = StrategyMaker("NATS", "confd.agent.strategies.making.nats")
-stream = StrategyMaker("STREAM", "confd.agent.strategies.making.stream")
+poller = StrategyMaker("POLLER", "confd.agent.strategies.factories.poller")
+redis = StrategyMaker("REDIS", "confd.agent.strategies.factories.redis")
+nats = StrategyMaker("NATS", "confd.agent.strategies.factories.nats")
+stream = StrategyMaker("STREAM", "confd.agent.strategies.factories.stream")

@@ -12,9 +12,9 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from confd.errors import ConfdError
 from confd.interfaces import POLL, IBroker, ISink, IStrategy
-from confd.model import ConfdError
-from confd.renewal import Renewed
+from confd.runtime.reload import Renewed
 
 #: Seconds over which a fleet spreads the comparisons that follow a broker's return.
 SPREAD = 2.0

@@ -9,12 +9,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from confd import sse, wire
-from confd.agent.trouble import Trouble
-from confd.http import LEAST_RATE
+from confd.client.http import LEAST_RATE
+from confd.codec import bodies, sse
+from confd.errors import ConfdError, Malformed
 from confd.interfaces import POLL, IControllerClient, ISink, IStrategy
-from confd.model import ConfdError, Malformed, Tag, is_unpublished, supersedes
-from confd.timing import Backoff, Periodic, Progress
+from confd.model import Tag, is_unpublished, supersedes
+from confd.runtime.problem import Trouble
+from confd.runtime.timing import Backoff, Periodic, Progress
 
 #: Seconds without a byte, or without an event below L{LEAST_RATE}, after which a stream is given up: three heartbeats.
 SILENCE = 32.0
@@ -44,7 +45,7 @@ class Stream:
         self._agent_id, self._backoff = agent_id, backoff
         self._loop = Periodic(clock, self._read, lambda: backoff.next(self._asked_pause))
         self._asked_pause: float | None = None
-        self._parser = sse.Parser(wire.MAX_ANSWER_BYTES)
+        self._parser = sse.Parser(bodies.MAX_ANSWER_BYTES)
         self._progress: Progress | None = None
         self._open, self._named = False, ""
         self.connections = 0
@@ -64,7 +65,7 @@ class Stream:
         return self.name if self._open else POLL
 
     async def _read(self) -> None:
-        self._parser = sse.Parser(wire.MAX_ANSWER_BYTES)
+        self._parser = sse.Parser(bodies.MAX_ANSWER_BYTES)
         self._asked_pause = None
         self._named = self._agent_id()
         reading = self._controller.stream(self._sink.known(), self._named, self._received)
@@ -104,7 +105,7 @@ class Stream:
 
     def _heed(self, event: sse.Event) -> None:
         if event.name == "config":
-            self._sink.served(wire.parse_served(event.data, self._namespace, event.id))
+            self._sink.served(bodies.parse_served(event.data, self._namespace, event.id))
         elif event.name == "heartbeat":
             offered, known = _tag_in(event.data), self._sink.known()
             # What nobody published changes nothing for who holds a document of the Go system: asked again, it is said

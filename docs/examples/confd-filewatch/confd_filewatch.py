@@ -17,9 +17,9 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from confd.errors import StartError
 from confd.interfaces import POLL, ISink, IStrategy, StrategyContext
-from confd.model import StartError
-from confd.timing import Periodic
+from confd.runtime.timing import Periodic
 
 #: Seconds between two looks at the file.
 LOOK = 0.5

@@ -9,7 +9,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.model import StartError
+from confd.errors import StartError
 from confd.testing.strategies import MemorySink, make_istrategy_tests
 
 

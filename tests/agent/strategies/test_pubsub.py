@@ -11,9 +11,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.agent.strategies.pubsub import SPREAD, PubSub
+from confd.errors import Unavailable
 from confd.interfaces import POLL
-from confd.model import Unavailable
-from confd.renewal import LOOK, Renewed
+from confd.runtime.reload import LOOK, Renewed
 from confd.testing import MemorySink, make_istrategy_tests
 from confd.testing.brokers import MemoryBroker, MemoryServer
 

@@ -9,12 +9,13 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, capturedLogs, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd import sse, wire
 from confd.agent.strategies.stream import SILENCE, Stream
+from confd.codec import bodies, sse
+from confd.errors import TooMany, Unavailable
 from confd.interfaces import POLL
-from confd.model import Configuration, Served, Tag, TooMany, Unavailable
+from confd.model import Configuration, Served, Tag
+from confd.runtime.timing import Backoff
 from confd.testing import MemorySink, make_istrategy_tests
-from confd.timing import Backoff
 from tests.agent.fakes import AGENT_ID, KEY, FakeController, configuration
 
 HINT = ("hint",)
@@ -36,7 +37,7 @@ class KnowingSink(MemorySink):
 
 def event(made: Configuration) -> bytes:
     """The event that a controller sends of a configuration."""
-    return sse.frame("config", wire.configuration_body(made, [KEY.public]), str(made.tag))
+    return sse.frame("config", bodies.configuration_body(made, [KEY.public]), str(made.tag))
 
 
 def heartbeat(text: str) -> bytes:
@@ -198,7 +199,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(len(self.sink.heard), 1)
 
     def test_a_line_without_an_end(self) -> None:
-        for _ in range(wire.MAX_ANSWER_BYTES // 65536):
+        for _ in range(bodies.MAX_ANSWER_BYTES // 65536):
             self.receive(b"x" * 65536)
         self.assertEqual(self.strategy.path(), "STREAM")
         self.receive(b"x")

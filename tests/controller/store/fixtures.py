@@ -11,10 +11,10 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.controller.store.connections import connect_arguments
-from confd.controller.store.migrate import shipped_ladder
-from confd.controller.store.opening import Opened, open_database
-from confd.controller.store.sql import SqliteStore
+from confd.controller.store.migrations import shipped_ladder
+from confd.controller.store.sqlite.bootstrap import Opened, open_database
+from confd.controller.store.sqlite.connection import connect_arguments
+from confd.controller.store.sqlite.store import SqliteStore
 from confd.testing import a_draft
 
 #: Version 1 of the databases here.

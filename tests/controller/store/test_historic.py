@@ -9,11 +9,11 @@ from pathlib import Path
 
 from twisted.trial.unittest import TestCase
 
-from confd import jsontext
 from confd.audit import verify
-from confd.controller.store.migrate import shipped_ladder
-from confd.controller.store.sql import SqliteStore
-from confd.report import ReportState
+from confd.codec import strict_json
+from confd.controller.store.migrations import shipped_ladder
+from confd.controller.store.sqlite.store import SqliteStore
+from confd.reports import ReportState
 from confd.testing import a_draft
 from tests.controller.store.fixtures import connect, ended, new_path, started
 from tests.controller.store.historic.freeze import AGENTS
@@ -25,7 +25,7 @@ FROZEN = {int(file.stem.rpartition("-")[2]): file.read_text("utf-8") for file in
 #: The step that brought what is looked for.
 KEYS, PROOF = 2, 5
 
-THREE = jsontext.document({"url": "http://three.test/", "ключ": [1, 2.5, None]})
+THREE = strict_json.document({"url": "http://three.test/", "ключ": [1, 2.5, None]})
 
 
 class HistoricTests(TestCase):

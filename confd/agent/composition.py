@@ -1,0 +1,176 @@
+"""Where the agent is built and joined."""
+
+from __future__ import annotations
+
+import socket
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from random import Random
+from typing import Any
+from urllib.parse import urlsplit
+
+from twisted.application.service import IService
+from twisted.web.client import HTTPConnectionPool
+
+from confd.agent import plugin
+from confd.agent.cache import Cache
+from confd.agent.cache_files import CacheFiles
+from confd.agent.lifecycle import Agent, Parts
+from confd.agent.metrics import figures
+from confd.agent.poller import Reconciler
+from confd.agent.receiver import Inbox
+from confd.agent.registration import Enrolment
+from confd.agent.reporter import Account, Reporter
+from confd.agent.version_guard import Funnel
+from confd.agent.worker_sync import RETRY_MAX, Applied, Forwarder
+from confd.client.controller import ControllerClient
+from confd.client.forward_proxy import ForwardProxies, read_proxies
+from confd.client.http import Http
+from confd.client.web_agent import web_agent
+from confd.client.worker import WorkerClient
+from confd.codec.bodies import HOSTNAME_MAX, METADATA_MAX
+from confd.codec.signing import KeyRing
+from confd.errors import StartError
+from confd.interfaces import POLL, StrategyContext
+from confd.model import Configuration, Registration
+from confd.runtime.certificate_expiry import CertificateExpiry, InUse
+from confd.runtime.daemon import follow, in_threads_of, utc_now
+from confd.runtime.listener import Listener
+from confd.runtime.metrics import Metrics
+from confd.runtime.reactor_lag import ReactorLag
+from confd.runtime.settings import AgentSettings
+from confd.runtime.timing import Backoff
+from confd.runtime.tls import ClientTls
+from confd.web.api.dispatch import Edge
+from confd.web.auth.basic import BasicGuard
+from confd.web.health import Figures, Health, Readiness
+from confd.web.server.site import BoundedSite, Limits
+
+
+def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -> list[IService]:
+    """
+    Build the agent and join its parts; nothing is opened or connected.
+
+    @param environ: what the settings were read from; the strategy finds its own in it.
+    @raise StartError: if the settings cannot work.
+    """
+    random = Random()
+    controllers, worker, renewed, in_use = _clients(reactor, settings, environ)
+    registration = Registration(
+        hostname=socket.gethostname()[:HOSTNAME_MAX],
+        metadata=settings.agent_metadata or _of_worker(settings.worker_url),
+        strategy=settings.distribution_strategy,
+        namespace=settings.namespace,
+    )
+    cache = Cache(reactor, CacheFiles(settings.cache_file, settings.namespace), in_threads_of(reactor))
+    forwarder = Forwarder(reactor, worker, Backoff(random, RETRY_MAX), cache.keep, lambda: reporter.changed())
+
+    def deliver(configuration: Configuration) -> None:
+        forwarder.deliver(configuration)
+        reconciler.reconsider()
+
+    funnel = Funnel(deliver, lambda: reporter.changed())
+    backoff = partial(Backoff, random, settings.backoff_max)
+
+    def joined() -> None:
+        reporter.joined()
+        reconciler.joined()
+
+    enrolment = Enrolment(reactor, controllers, backoff(), registration, cache.keep_id, joined, cache.keep_token)
+    account, session = Account(funnel, forwarder), str(uuid.uuid4())
+    reporter = Reporter(reactor, controllers, enrolment, backoff(), random, account, session)
+    context = StrategyContext(
+        reactor, settings.namespace, environ, controllers, lambda: enrolment.agent_id, random, settings.backoff_max
+    )
+    strategy = plugin.make(settings.distribution_strategy, context)
+    inbox = Inbox(settings.namespace, KeyRing(), funnel, lambda: reconciler.hint())
+    reconciler = Reconciler(
+        reactor,
+        controllers,
+        inbox,
+        enrolment,
+        backoff(),
+        random,
+        push_is_down=lambda: strategy.pushes and strategy.path() == POLL,
+    )
+    agent = Agent(Parts(cache, funnel, forwarder, enrolment, reporter, reconciler, inbox, strategy))
+    if settings.agent_listen is None:
+        watched = [CertificateExpiry(reactor, utc_now, in_use)] if in_use else []
+        return [*renewed, *watched, agent]
+    checks = {"worker": forwarder, "controller": reconciler, "registration": enrolment, "cache": cache}
+    readiness = Readiness({**checks, "configuration": Applied(forwarder)}, {"path": strategy.path})
+    metrics = figures(strategy, inbox, reconciler, forwarder, reporter)
+    return [*renewed, agent, *_ops(reactor, settings.agent_listen, readiness, metrics, in_use)]
+
+
+def _of_worker(worker_url: str) -> str:
+    """Return what agents of the Go system say of themselves; without credentials, and nothing where it is too long."""
+    parts = urlsplit(worker_url)
+    told = f"worker_url={parts._replace(netloc=parts.netloc.rpartition('@')[2]).geturl()}"
+    return told if len(told) <= METADATA_MAX else ""
+
+
+def _clients(
+    reactor: Any, settings: AgentSettings, environ: Mapping[str, str]
+) -> tuple[ControllerClient, WorkerClient, list[IService], list[Callable[[], Sequence[InUse]]]]:
+    """They, what keeps their certificates and passwords up to date, and what tells the certificates in use."""
+    in_thread = in_threads_of(reactor)
+    of_controller = ClientTls(
+        reactor,
+        in_thread,
+        "CONTROLLER",
+        settings.controller_ca_file,
+        settings.controller_cert_file,
+        settings.controller_key_file,
+    )
+    of_worker = ClientTls(reactor, in_thread, "WORKER", settings.worker_ca_file)
+    to_controllers = Http(
+        reactor,
+        web_agent(reactor, HTTPConnectionPool(reactor), of_controller, _proxies(settings, environ)),
+        settings.controller_username,
+        settings.controller_password,
+        "CONTROLLER_URL",
+    )
+    to_worker = Http(
+        reactor,
+        web_agent(reactor, HTTPConnectionPool(reactor), of_worker),
+        *settings.worker_login,
+        "WORKER_URL",
+    )
+
+    def changed(now: AgentSettings) -> None:
+        to_controllers.present(now.controller_username, now.controller_password)
+        to_worker.present(*now.worker_login)
+
+    passwords = follow(reactor, settings, environ, changed, "CONTROLLER_PASSWORD", "WORKER_PASSWORD")
+    return (
+        ControllerClient(to_controllers, settings.controller_url, settings.namespace),
+        WorkerClient(to_worker, settings.worker_url),
+        [*(each for each in (of_controller, of_worker) if each.changes), *passwords],
+        [each.in_use for each in (of_controller, of_worker) if each.changes],
+    )
+
+
+def _proxies(settings: AgentSettings, environ: Mapping[str, str]) -> ForwardProxies:
+    """Return the proxies on the way to the controllers; workers are always reached directly."""
+    try:
+        return read_proxies(environ, settings.controller_proxy)
+    except ValueError as error:
+        raise StartError(f"{error}.") from None
+
+
+def _ops(
+    reactor: Any,
+    endpoint: str,
+    readiness: Readiness,
+    metrics: Metrics,
+    in_use: Sequence[Callable[[], Sequence[InUse]]],
+) -> list[IService]:
+    resource = Edge(BasicGuard(()), in_threads_of(reactor)).resource(Health(), readiness, Figures(metrics, reactor))
+    site, lag = BoundedSite(reactor, resource, Limits(connections=64)), ReactorLag(reactor)
+    listener = Listener(reactor, "AGENT_LISTEN", endpoint, site)
+    expiry = CertificateExpiry(reactor, utc_now, [*in_use, listener.in_use])
+    for part in (readiness, lag, expiry, site.traffic):
+        part.expose(metrics)
+    return [lag, expiry, listener]

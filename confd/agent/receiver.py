@@ -1,0 +1,126 @@
+"""Where polls and strategies bring what they heard: into the funnel if it can be believed, else a hint to look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from confd.agent.version_guard import Funnel
+from confd.codec.announcement import read
+from confd.codec.signing import KeyRing
+from confd.errors import ConfdError
+from confd.interfaces import ISink
+from confd.model import Served, Tag, Verdict
+
+
+@implementer(ISink)
+class Inbox:
+    """
+    The one door for what comes from outside, whichever way it came.
+
+    @ivar unverified: messages so far that were no more than a hint.
+    """
+
+    log = Logger()
+
+    def __init__(self, namespace: str, keys: KeyRing, funnel: Funnel, hint: Callable[[], None]) -> None:
+        """
+        @param keys: whom to believe.
+        @param hint: has the agent compare with its controller soon.
+        """
+        self.unverified = 0
+        self._namespace, self._keys, self._funnel, self._hint = namespace, keys, funnel, hint
+        self._said: set[str] = set()
+        #: What has the name of what is known may be something else: a controller lost versions, and gave it anew.
+        self._ambiguous = False
+
+    def hint(self) -> None:
+        """See L{ISink}."""
+        self._hint()
+
+    def known(self) -> Tag | None:
+        """See L{ISink}."""
+        newest = self._funnel.newest
+        return None if newest is None else newest.tag
+
+    def condition(self) -> Tag | None:
+        """
+        The tag on condition of which a controller is asked.
+
+        Without a key no announcement can be believed, and only a whole answer tells the keys; the Go system has none.
+        """
+        known = self.known()
+        by_name = known is not None and not self._ambiguous and (self._keys or not known.cluster)
+        return known if by_name else None
+
+    def poll_interval(self) -> int | None:
+        """Seconds between two polls, as the newest configuration says; C{None} before the first."""
+        newest = self._funnel.newest
+        return None if newest is None else newest.poll_interval
+
+    def served(self, served: Served) -> str | None:
+        """See L{ISink}."""
+        objection = self._take(served, late=True)
+        if objection is not None:
+            self._hint()
+        return objection
+
+    def answered(self, served: Served | None, asked: Tag | None, checksum: str = "") -> str | None:
+        """
+        What came of a poll.
+
+        @param served: C{None} where what was named is in force.
+        @param asked: what was known when the controller was asked.
+        @param checksum: of what is in force, if the controller says it.
+        @return: a sentence why what controllers offer changes nothing, C{None} if there is nothing to object to.
+        """
+        overtaken = asked != self.known()
+        if served is not None and self._take(served, overtaken) is not None and overtaken:
+            self._hint()
+        if served is not None:
+            self._ambiguous = False
+        elif not overtaken and not self._funnel.confirmed(checksum):
+            self._ambiguous = True
+            self._hint()
+        objection = self._funnel.objection
+        return None if objection is None else objection.reason
+
+    def _take(self, served: Served, late: bool) -> str | None:
+        objection = self._funnel.offer(served.configuration, late)
+        if objection is None:
+            self._keys.trust(served.keys)
+        return objection
+
+    def announced(self, raw: bytes) -> bool:
+        """See L{ISink}."""
+        try:
+            announcement = read(raw)
+        except ConfdError as error:
+            return self._doubt(error.code, error.message)
+        offered = announcement.configuration
+        verdict = self._funnel.judge(offered)
+        if verdict is Verdict.SAME:
+            # Whoever sent it: it says nothing new.
+            return True
+        if not announcement.verified(self._keys):
+            # Before the first answer of a controller nothing can be verified: that is no news.
+            return self._doubt("unverified", "It is not signed by a key that the controller named.", bool(self._keys))
+        if offered.namespace != self._namespace:
+            return self._doubt("other_namespace", "It is for another namespace.")
+        if verdict is Verdict.OLDER:
+            # Repeated or late; or the controller itself is behind, and then its answer will tell.
+            return self._doubt("older", "It is older than what this agent knows.")
+        if self._funnel.offer(offered) is None:
+            self._said.clear()
+        return True
+
+    def _doubt(self, kind: str, reason: str, news: bool = True) -> bool:
+        """Count it, and compare; of a flood only the first of a kind is worth a line, until the next that is good."""
+        self.unverified += 1
+        if news and kind not in self._said:
+            self._said.add(kind)
+            self.log.warn("an announcement is taken for a hint only: {reason}", reason=reason, kind=kind)
+        self._hint()
+        return False

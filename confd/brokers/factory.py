@@ -1,0 +1,84 @@
+"""From the settings of brokers to brokers."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any
+
+from confd.interfaces import IBroker
+from confd.runtime.daemon import follow
+from confd.runtime.reload import Renewed
+from confd.runtime.settings import BROKERS, BrokerSettings
+from confd.runtime.tls import client_options
+
+#: The settings that hold the secrets of each broker.
+_SECRETS = {"REDIS": ("REDIS_PASSWORD",), "NATS": ("NATS_PASSWORD", "NATS_TOKEN")}
+
+
+def make_brokers(reactor: Any, settings: BrokerSettings, names: Sequence[str]) -> list[IBroker]:
+    """
+    The brokers among C{names}; nothing is connected.
+
+    @raise StartError: naming the setting that cannot work.
+    """
+    return [make_broker(reactor, settings, name) for name in names if name in BROKERS]
+
+
+def make_broker(reactor: Any, settings: BrokerSettings, name: str) -> IBroker:
+    """One broker by its name; its library is imported here, and not by those who use no broker."""
+    return _redis(reactor, settings) if name == "REDIS" else _nats(reactor, settings)
+
+
+def follow_passwords(
+    reactor: Any, settings: BrokerSettings, environ: Mapping[str, str], brokers: Sequence[IBroker]
+) -> Sequence[Renewed[BrokerSettings]]:
+    """
+    Have passwords and tokens for brokers that come from files taken anew once those change.
+
+    @param environ: what the settings were read from: it names the files.
+    @return: what looks at the files, where there are any; to be started.
+    @raise StartError: a file cannot be read any more.
+    """
+
+    def changed(now: BrokerSettings) -> None:
+        for broker in brokers:
+            redis = broker.name == "REDIS"
+            broker.present(now.redis_password if redis else now.nats_password, None if redis else now.nats_token)
+
+    names = [name for broker in brokers for name in _SECRETS[broker.name]]
+    return follow(reactor, settings, environ, changed, *names)
+
+
+def _redis(reactor: Any, settings: BrokerSettings) -> IBroker:
+    from confd.brokers.redis.broker import RedisBroker
+
+    host, port = settings.redis_address
+    return RedisBroker(
+        reactor,
+        host,
+        port,
+        username=settings.redis_username,
+        password=settings.redis_password,
+        db=settings.redis_db,
+        tls=client_options(host) if settings.redis_tls_enabled else None,
+        channel=settings.redis_channel,
+        random=Random(),
+    )
+
+
+def _nats(reactor: Any, settings: BrokerSettings) -> IBroker:
+    from confd.brokers.nats.broker import NatsBroker
+
+    return NatsBroker(
+        reactor,
+        settings.nats_url,
+        user=settings.nats_username,
+        password=settings.nats_password,
+        token=settings.nats_token,
+        tls=ssl.create_default_context() if settings.nats_tls_enabled else None,
+        subject=settings.nats_subject,
+        queue_group=settings.nats_queue_group,
+        random=Random(),
+    )

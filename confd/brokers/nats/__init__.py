@@ -1,0 +1,1 @@
+"""NATS: publish, subscribe, and answers to requests."""

@@ -1,0 +1,190 @@
+"""NATS: announcements are published, and the newest is asked of the controllers (contract, section 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random
+from ssl import SSLCertVerificationError, SSLContext, SSLError
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from confd.brokers.link import RETRY_CAP, Link, Refused, printable, unavailable
+from confd.brokers.listeners import Audience
+from confd.brokers.nats.client import Insecure
+from confd.brokers.nats.connection import Msg, NatsConnection, SlowConsumerError, Subscription
+from confd.brokers.nats.log_bridge import StandardLogs
+from confd.errors import StartError, Unavailable
+from confd.interfaces import IBroker
+from confd.model import DEFAULT_NAMESPACE
+from confd.runtime.certificate_errors import describe_certificate_error
+from confd.runtime.timing import Backoff
+
+#: Seconds that a controller has to answer; less than the connection has.
+_ANSWERED_WITHIN = 2.0
+
+
+@implementer(IBroker)
+class NatsBroker(Service):
+    """A NATS server or cluster, over one connection."""
+
+    name = "NATS"
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        servers: Sequence[str],
+        *,
+        user: str | None = None,
+        password: str | None = None,
+        token: str | None = None,
+        tls: SSLContext | None = None,
+        subject: str = "config.worker.update",
+        queue_group: str = "config-workers",
+        random: Random,
+    ) -> None:
+        """
+        @param servers: URLs of one cluster.
+        @param tls: whom to believe, and to insist on TLS; C{None} leaves that to the server.
+        @param subject: of the namespace C{default}.
+        @param queue_group: of those who answer.
+        @raise StartError: the reactor is not asyncio's.
+        """
+        loop = getattr(reactor, "_asyncioEventloop", None)
+        if loop is None:
+            raise StartError("DISTRIBUTION_STRATEGY: NATS needs the asyncio reactor; use twistd --reactor=asyncio.")
+        self._loop = loop
+        self._options = {"servers": list(servers), "tls": tls, "user": user, "password": password, "token": token}
+        self._subject, self._queue_group = subject, queue_group
+        self._address = ", ".join(_public(each) for each in servers)
+        self._latest: Callable[[str], bytes | None] | None = None
+        self._logged: set[str] = set()
+        self._logs = StandardLogs(["nats", "asyncio"])
+        self.audience = Audience()
+        self._returned: Callable[[], None] = lambda: None
+        self._link = Link(
+            reactor,
+            f"NATS_URL: {self._address}",
+            self._open,
+            Backoff(random, RETRY_CAP),
+            self.audience.connected,
+            returned=lambda: self._returned(),
+        )
+
+    def startService(self) -> None:
+        """Connect in the background."""
+        super().startService()
+        self._logs.install()
+        self._link.startService()
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when the connection is closed."""
+        super().stopService()
+        return maybeDeferred(self._link.stopService).addCallback(lambda _: self._logs.remove())
+
+    def trouble(self) -> str | None:
+        """L{IHealth.trouble}."""
+        return self._link.trouble()
+
+    def present(self, password: str | None, token: str | None) -> None:
+        """L{IBroker.present}."""
+        self._options = {**self._options, "password": password, "token": token}
+
+    def listen(self, namespace: str, heard: Callable[[bytes], object], connected: Callable[[], None]) -> None:
+        """L{IBroker.listen}."""
+        self.audience.add(self._subject_of(namespace), heard, connected)
+
+    def answer(self, latest: Callable[[str], bytes | None]) -> None:
+        """L{IBroker.answer}."""
+        self._latest = latest
+
+    def watch(self, returned: Callable[[], None]) -> None:
+        """L{IBroker.watch}."""
+        self._returned = returned
+
+    def announce(self, namespace: str, announcement: bytes) -> Deferred[None]:
+        """L{IBroker.announce}."""
+        subject = self._subject_of(namespace)
+        return Deferred.fromCoroutine(self._link.use(lambda connection: connection.publish(subject, announcement)))
+
+    def latest(self, namespace: str) -> Deferred[bytes | None]:
+        """L{IBroker.latest}."""
+        subject = f"{self._subject}.get" + ("" if namespace == DEFAULT_NAMESPACE else f".{namespace}")
+
+        async def ask(connection: NatsConnection) -> bytes | None:
+            try:
+                answer = await connection.request(subject, _ANSWERED_WITHIN)
+            except TimeoutError:
+                raise self._unavailable("is well, but no controller answers") from None
+            # Whoever has none answers with nothing.
+            return self.audience.bounded(answer) if answer else None
+
+        return Deferred.fromCoroutine(self._link.use(ask))
+
+    def _subject_of(self, namespace: str) -> str:
+        return self._subject if namespace == DEFAULT_NAMESPACE else f"{self._subject}.ns.{namespace}"
+
+    async def _open(self) -> NatsConnection:
+        self._logged.clear()
+        connection = NatsConnection(self._loop, self._failed)
+        subscriptions = [Subscription(each, "", self._hear(each)) for each in self.audience.topics]
+        if self._latest is not None:
+            reply = self._reply(connection, self._latest)
+            for subject in (f"{self._subject}.get", f"{self._subject}.get.*"):
+                subscriptions.append(Subscription(subject, self._queue_group, reply))
+        try:
+            await connection.open(self._options, subscriptions)
+        except Exception as error:
+            raise self._diagnosis(error) from None
+        return connection
+
+    def _hear(self, subject: str) -> Callable[[Msg], Awaitable[None]]:
+        async def hear(message: Msg) -> None:
+            self.audience.hear(subject, message.data)
+
+        return hear
+
+    def _reply(
+        self, connection: NatsConnection, latest: Callable[[str], bytes | None]
+    ) -> Callable[[Msg], Awaitable[None]]:
+        async def reply(message: Msg) -> None:
+            namespace = message.subject.removeprefix(f"{self._subject}.get").removeprefix(".")
+            if message.reply:
+                await connection.reply(message.reply, latest(namespace or DEFAULT_NAMESPACE) or b"")
+
+        return reply
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, SlowConsumerError):
+            # A message was dropped: it may have been the newest.
+            self.audience.connected()
+        kind = type(error).__name__
+        if kind not in self._logged:
+            self._logged.add(kind)
+            self.log.warn("NATS_URL: {where}: {error}", where=self._address, error=printable(error))
+
+    def _diagnosis(self, error: Exception) -> Unavailable:
+        """Which setting is to blame that there is no connection."""
+        words = printable(error)
+        if isinstance(error, SSLCertVerificationError):
+            words = describe_certificate_error(error.verify_code, error.verify_message)
+        if isinstance(error, (SSLError, Insecure)):
+            return self._unavailable(f"gives no TLS connection to be trusted: {words}", "NATS_TLS_ENABLED")
+        if "authorization" in words.lower():
+            return self._unavailable("refuses us; correct it and NATS_USERNAME, or NATS_TOKEN", "NATS_PASSWORD")
+        if isinstance(error, Refused):
+            return self._unavailable(f"lets nobody listen: {words}", "NATS_SUBJECT")
+        return self._unavailable(f"cannot be reached: {words}")
+
+    def _unavailable(self, what: str, setting: str = "NATS_URL") -> Unavailable:
+        return unavailable(f"{setting}: {self._address}", what)
+
+
+def _public(url: str) -> str:
+    """A URL without what it may hold of credentials."""
+    scheme, mark, rest = url.rpartition("://")
+    return scheme + mark + rest.rpartition("@")[2]

@@ -1,0 +1,1 @@
+"""Redis: publish, subscribe, and the latest configuration."""

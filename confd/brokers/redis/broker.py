@@ -1,0 +1,194 @@
+"""
+REDIS: the newest announcement is kept in a key and published on a channel (contract, section 6).
+
+Importing this module installs the default reactor, because txredisapi does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from random import Random
+from typing import Any, TypeVar
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.endpoints import connectProtocol, wrapClientTLS
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
+from zope.interface import implementer
+
+from confd.brokers.link import RETRY_CAP, Link, Lost, Misplaced, Refused, Work, printable, unavailable
+from confd.brokers.listeners import Audience
+from confd.brokers.redis.protocol import RedisConnection
+from confd.client.transport import HostEndpoint
+from confd.errors import Unavailable
+from confd.interfaces import IBroker
+from confd.model import DEFAULT_NAMESPACE
+from confd.runtime.addresses import join
+from confd.runtime.timing import Backoff
+
+T = TypeVar("T")
+
+#: Seconds that one address gets to accept a connection.
+CONNECT_SECONDS = 30
+
+
+@implementer(IBroker)
+class RedisBroker(Service):
+    """A Redis server: one connection to listen, one for commands, each made when it is first needed."""
+
+    name = "REDIS"
+
+    def __init__(
+        self,
+        reactor: Any,
+        host: str,
+        port: int,
+        *,
+        username: str | None = None,
+        password: str | None = None,
+        db: int = 0,
+        tls: IOpenSSLClientConnectionCreator | None = None,
+        channel: str = "config:global",
+        random: Random,
+    ) -> None:
+        """
+        @param username: of the ACL user; C{None} is the default user.
+        @param db: where the key is; channels have none.
+        @param tls: whom to believe, C{None} for a connection in clear.
+        @param channel: of the namespace C{default}.
+        """
+        endpoint: IStreamClientEndpoint = HostEndpoint(reactor, host, port, CONNECT_SECONDS)
+        self._endpoint = endpoint if tls is None else wrapClientTLS(tls, endpoint)
+        self._address, self._tls = join(host, port), tls is not None
+        self._username, self._password, self._db = username, password, db
+        self._channel = channel
+        self.audience = Audience()
+        self._returned: Callable[[], None] = lambda: None
+        where = f"REDIS_ADDRESS: {self._address}" + (" (with REDIS_TLS_ENABLED)" if self._tls else "")
+        self._listening = Link(
+            reactor,
+            where,
+            lambda: self._open(self.audience.topics),
+            Backoff(random, RETRY_CAP),
+            self.audience.connected,
+        )
+        self._commands = Link(
+            reactor,
+            where,
+            lambda: self._open(()),
+            Backoff(random, RETRY_CAP),
+            left=self._listening.renew,
+            returned=lambda: self._returned(),
+        )
+
+    def startService(self) -> None:
+        """Connect in the background, if there is anything to listen to."""
+        super().startService()
+        if self.audience.topics:
+            self._listening.startService()
+
+    def stopService(self) -> Deferred[Any]:
+        """Fires when no connection is left."""
+        super().stopService()
+        links = [each for each in (self._listening, self._commands) if each.running]
+        return gatherResults([each.stopService() or succeed(None) for each in links])
+
+    def trouble(self) -> str | None:
+        """L{IHealth.trouble}."""
+        return self._listening.trouble() or self._commands.trouble()
+
+    def present(self, password: str | None, token: str | None) -> None:
+        """L{IBroker.present}: Redis has no tokens."""
+        self._password = password
+
+    def listen(self, namespace: str, heard: Callable[[bytes], object], connected: Callable[[], None]) -> None:
+        """L{IBroker.listen}."""
+        self.audience.add(self._channel_of(namespace), heard, connected)
+
+    def answer(self, latest: Callable[[str], bytes | None]) -> None:
+        """L{IBroker.answer}: Redis keeps what it was told."""
+
+    def watch(self, returned: Callable[[], None]) -> None:
+        """L{IBroker.watch}."""
+        self._returned = returned
+
+    def announce(self, namespace: str, announcement: bytes) -> Deferred[None]:
+        """L{IBroker.announce}."""
+
+        async def tell(connection: RedisConnection) -> None:
+            # The value first: whoever hears the message may look for it.
+            await connection.ask("SET", _key_of(namespace), announcement)
+            await connection.ask("PUBLISH", self._channel_of(namespace), announcement)
+
+        return self._command(tell)
+
+    def latest(self, namespace: str) -> Deferred[bytes | None]:
+        """L{IBroker.latest}."""
+
+        async def look(connection: RedisConnection) -> bytes | None:
+            found = await connection.ask("GET", _key_of(namespace))
+            return None if found is None else self.audience.bounded(found)
+
+        return self._command(look)
+
+    def _channel_of(self, namespace: str) -> str:
+        return self._channel if namespace == DEFAULT_NAMESPACE else f"config:{namespace}"
+
+    def _command(self, ask: Callable[[RedisConnection], Work[T]]) -> Deferred[T]:
+        if self.running and not self._commands.running:
+            self._commands.startService()
+        return Deferred.fromCoroutine(self._commands.use(ask))
+
+    async def _open(self, channels: Sequence[str]) -> RedisConnection:
+        connection = RedisConnection(self.audience.hear)
+        try:
+            await connectProtocol(self._endpoint, connection)
+        except Exception as error:
+            raise self._unavailable(f"cannot be reached: {printable(error)}") from None
+        try:
+            await self._introduce(connection, channels)
+        except BaseException:
+            connection.cut()
+            raise
+        return connection
+
+    async def _introduce(self, connection: RedisConnection, channels: Sequence[str]) -> None:
+        """
+        Make a connection ready for use.
+
+        @raise Unavailable: naming the setting that is in the way.
+        """
+        connection.subscribed = bool(channels)
+        if self._password is not None:
+            names = () if self._username is None else (self._username,)
+            await self._step(connection.ask("AUTH", *names, self._password), "REDIS_PASSWORD")
+        await self._step(connection.prove(), "REDIS_ADDRESS")
+        if self._db:
+            await self._step(connection.ask("SELECT", self._db), "REDIS_DB")
+        for channel in channels:
+            await self._step(connection.ask("SUBSCRIBE", channel), "REDIS_CHANNEL")
+
+    async def _step(self, reply: Awaitable[Any], setting: str) -> None:
+        try:
+            await reply
+        except Lost as lost:
+            if self._tls:
+                raise self._unavailable(f"gives no TLS connection to be trusted: {lost}", "REDIS_TLS_ENABLED") from None
+            raise self._unavailable(f"hangs up: {lost}; if it expects TLS, set REDIS_TLS_ENABLED") from None
+        except Refused as refused:
+            if str(refused).startswith("NOAUTH"):
+                raise self._unavailable("asks for a password", "REDIS_PASSWORD") from None
+            busy = isinstance(refused, Misplaced) and not str(refused).startswith("WRONGPASS")
+            if busy or "max number of clients" in str(refused):
+                raise self._unavailable(f"refuses: {refused}") from None
+            if setting == "REDIS_PASSWORD":
+                # Without the words of the refusal: they may hold the password.
+                raise self._unavailable("refuses it; correct it, or REDIS_USERNAME", setting) from None
+            raise self._unavailable(f"refuses: {refused}", setting) from None
+
+    def _unavailable(self, what: str, setting: str = "REDIS_ADDRESS") -> Unavailable:
+        return unavailable(f"{setting}: {self._address}", what)
+
+
+def _key_of(namespace: str) -> str:
+    return "latest_config" if namespace == DEFAULT_NAMESPACE else f"latest_config:{namespace}"

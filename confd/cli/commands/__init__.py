@@ -1,0 +1,1 @@
+"""The commands of C{confdctl}, one module a subject."""

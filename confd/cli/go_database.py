@@ -1,0 +1,186 @@
+"""
+The database of the Go system, read-only: which document it has, at which number, and the versions before it.
+
+Its releases call tables and columns differently, so that they are found by what they hold: a column C{version} and one
+of JSON objects.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import datetime, timedelta, timezone
+from typing import Any
+from urllib.parse import quote
+
+from attrs import define, frozen
+
+from confd.cli.errors import Exit, Failure
+from confd.model import POLL_INTERVAL_MAX, POLL_INTERVAL_MIN
+
+#: Older versions that are read at most, and the bytes of their documents in all.
+_MOST, _MOST_BYTES = 999, 512 * 1024
+
+_TIME = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*)?(?: ?(Z|[+-]\d\d:?\d\d)\b.*)?")
+
+
+@frozen
+class GoVersion:
+    """
+    A version of the Go system.
+
+    @ivar created_at: RFC 3339; empty where the database does not say.
+    """
+
+    version: int
+    config: dict[str, Any]
+    created_at: str
+
+
+@frozen
+class GoHistory:
+    """
+    What the database holds.
+
+    @ivar past: the versions before the current one without a gap, ascending.
+    @ivar poll_interval: seconds; C{None} where it holds none that confd takes.
+    """
+
+    current: GoVersion
+    past: Sequence[GoVersion]
+    poll_interval: int | None
+
+
+@define
+class _Table:
+    """A table that holds versions, with the names of its columns; empty for those that it lacks."""
+
+    name: str
+    document: str
+    interval: str
+    time: str
+
+
+def read_go_database(path: str) -> GoHistory:
+    """
+    Read a database; nothing is written to it.
+
+    @raise Failure: if there is none, or it holds no version of a document.
+    """
+    if not os.path.isfile(path):
+        raise Failure(Exit.USAGE, f"{path} is no file; give the SQLite database of the Go controller.")
+    # Without a log there is nothing that another process could be writing now.
+    log = f"{path}-wal"
+    access = "mode=ro" if os.path.exists(log) and os.path.getsize(log) else "mode=ro&immutable=1"
+    try:
+        with closing(sqlite3.connect(f"file:{quote(os.path.abspath(path))}?{access}", uri=True)) as connection:
+            return _read(connection, path)
+    except sqlite3.Error as error:
+        raise Failure(Exit.USAGE, f"{path} cannot be read as a SQLite database: {error}.") from None
+
+
+def _read(connection: sqlite3.Connection, path: str) -> GoHistory:
+    tables = list(_tables(connection))
+    if not tables:
+        raise Failure(
+            Exit.USAGE,
+            f"{path} holds no table with a column 'version' and a column of JSON objects; it is not the database of a"
+            " Go controller.",
+        )
+    # The Go system keeps the interval beside the current document only.
+    tables.sort(key=lambda table: not table.interval)
+    found = [(table, row) for table in tables[:2] for row in _newest(connection, table)]
+    if not found:
+        names = ", ".join(table.name for table in tables)
+        raise Failure(Exit.USAGE, f"{path} holds no version of a document (looked at: {names}).")
+    table, row = found[0]
+    current = _version(row)
+    if current is None:
+        raise Failure(Exit.INVALID, f"The current document in {path}, in the table {table.name}, is no JSON object.")
+    past = _past(connection, tables, current.version)
+    interval = row[3] if isinstance(row[3], int) and POLL_INTERVAL_MIN <= row[3] <= POLL_INTERVAL_MAX else None
+    return GoHistory(current, past, interval)
+
+
+def _tables(connection: sqlite3.Connection) -> Iterator[_Table]:
+    for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall():
+        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({_quoted(name)})")]
+        rows = connection.execute(f"SELECT * FROM {_quoted(name)} LIMIT 20").fetchall()
+        documents = [
+            column for place, column in enumerate(columns) if any(_document(row[place]) is not None for row in rows)
+        ]
+        if "version" in columns and (documents or not rows):
+            yield _Table(
+                name,
+                documents[0] if documents else "version",
+                next((column for column in columns if "interval" in column), ""),
+                next((column for column in ("updated_at", "created_at") if column in columns), ""),
+            )
+
+
+def _rows(table: _Table) -> str:
+    """The query for version, document, time and interval of a table."""
+    others = (f"CAST({_quoted(column)} AS TEXT)" if column else "NULL" for column in (table.document, table.time))
+    interval = _quoted(table.interval) if table.interval else "NULL"
+    which = f"FROM {_quoted(table.name)} WHERE typeof(version) = 'integer' AND version > 0"
+    return f"SELECT version, {', '.join(others)}, {interval} {which}"
+
+
+def _newest(connection: sqlite3.Connection, table: _Table) -> list[Any]:
+    return connection.execute(f"{_rows(table)} ORDER BY version DESC LIMIT 1").fetchall()
+
+
+def _past(connection: sqlite3.Connection, tables: Sequence[_Table], number: int) -> Sequence[GoVersion]:
+    """The versions before C{number}, back to the first that is missing or unreadable."""
+    found: list[GoVersion] = []
+    size = 0
+    for table in tables:
+        if table.interval:
+            continue
+        rows = connection.execute(f"{_rows(table)} AND version < ? ORDER BY version DESC LIMIT ?", (number, _MOST))
+        for row in rows:
+            version, size = _version(row), size + len(row[1] or "")
+            if version is None or version.version != number - 1 or size > _MOST_BYTES or len(found) == _MOST:
+                break
+            found.append(version)
+            number = version.version
+    return found[::-1]
+
+
+def _version(row: Sequence[Any]) -> GoVersion | None:
+    document = _document(row[1])
+    return None if document is None else GoVersion(row[0], document, _time(row[2]))
+
+
+def _document(value: object) -> dict[str, Any] | None:
+    """The JSON object in a column, if it holds one."""
+    if not isinstance(value, str | bytes):
+        return None
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _time(text: str | None) -> str:
+    """A time as drivers of SQLite for Go write it, with up to nine digits after the second, as RFC 3339."""
+    found = _TIME.fullmatch(text or "")
+    if found is None:
+        return ""
+    day, second, fraction, zone = found.groups()
+    zone = (zone or "Z").replace("Z", "+00:00")
+    offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:])) * (-1 if zone[0] == "-" else 1)
+    try:
+        moment = datetime.fromisoformat(f"{day}T{second}.{(fraction or '0').ljust(6, '0')}")
+        return moment.replace(tzinfo=timezone(offset)).isoformat()
+    except ValueError:
+        return ""
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,86 @@
+"""The process: the only part of confdctl that sees the environment, the terminal and the clock."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import partial
+
+import click
+
+import confd
+from confd.cli.app import COMPLETE_VARIABLE, NAME, cli
+from confd.cli.errors import Exit, Failure
+from confd.cli.output import Screen
+from confd.cli.session import Clock, Session
+from confd.cli.text import shown
+from confd.cli.transport import Transport
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Run the command that was typed.
+
+    @return: the status of the process.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):
+            # A terminal that cannot show a character is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    screen = Screen(sys.stdout, sys.stderr)
+    clock = Clock(partial(datetime.now, UTC), time.monotonic, time.sleep)
+    interactive = sys.stdin.isatty() and sys.stderr.isatty()
+    session = Session(screen, os.environ, interactive, Transport, clock)
+    try:
+        status = run(session, sys.argv[1:] if arguments is None else arguments)
+        sys.stdout.flush()
+    except OSError as error:
+        # What is left in the buffer would fail once more when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            return Exit.BROKEN_PIPE
+        screen.say(f"{NAME}: {error}.")
+        return Exit.FAILED
+    return status
+
+
+def run(session: Session, arguments: Sequence[str]) -> Exit:
+    """
+    Run a command in a session.
+
+    @param arguments: what was typed after the name.
+    @return: how it ended; it has been said why.
+    """
+    status = Exit.OK
+    try:
+        _check_words(arguments)
+        cli.main(arguments, NAME, COMPLETE_VARIABLE, standalone_mode=False, obj=session)
+    except Failure as failure:
+        session.screen.fail(failure)
+        status = failure.status
+    except click.ClickException as error:
+        error.show()
+        status = Exit.USAGE
+    except (LookupError, TypeError, AttributeError) as error:
+        session.screen.say(
+            f"{NAME}: The controller's answer is not what {NAME} {confd.__version__} knows ({type(error).__name__}: "
+            f"{shown(error)}); {NAME} doctor compares the releases."
+        )
+        status = Exit.FAILED
+    except (click.Abort, KeyboardInterrupt):
+        session.screen.say("")
+        status = Exit.INTERRUPTED
+    for sentence in session.parting:
+        session.screen.say(sentence)
+    return status
+
+
+def _check_words(arguments: Sequence[str]) -> None:
+    try:
+        "".join(arguments).encode()
+    except UnicodeEncodeError:
+        raise Failure(Exit.USAGE, "What was typed is not UTF-8 text.") from None

@@ -1,0 +1,249 @@
+"""Which controller, as whom: options, environment and profiles brought together."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tomllib
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from attrs import evolve, field, frozen
+
+from confd.cli.errors import Exit, Failure
+from confd.cli.text import shown
+from confd.client.forward_proxy import ForwardProxy, parse_only_proxy, read_proxies
+from confd.model import DEFAULT_NAMESPACE
+from confd.runtime.addresses import is_loopback
+from confd.runtime.files import read_file_or_pipe
+from confd.runtime.setting_types import namespace, secret_from, url, user_name
+
+#: What a profile may hold; what goes with its URL is used with no other.
+_WITH_URL = ("username", "password_file", "ca_file")
+KEYS = ("url", *_WITH_URL, "namespace")
+
+#: The environment variable of each key.
+_VARIABLES = {
+    "url": "CONFD_URL",
+    "username": "ADMIN_USERNAME",
+    "password": "ADMIN_PASSWORD",
+    "password_file": "ADMIN_PASSWORD_FILE",
+    "ca_file": "CONFD_CA_FILE",
+    "namespace": "CONFD_NAMESPACE",
+}
+
+_DEFAULTS = {"url": "http://localhost:8080", "username": "admin", "namespace": DEFAULT_NAMESPACE}
+_BUILT_IN_PASSWORD = "admin123"
+_DEFAULT_PROFILE = "default"
+_CONFIG_LIMIT = 65536
+
+
+@frozen
+class Target:
+    """
+    A controller, and how to speak to it.
+
+    @ivar password: C{None} where somebody has to be asked.
+    @ivar origins: where each of them came from, for people.
+    @ivar proxy: on the way to it; C{None} where it is reached directly.
+    @ivar remarks: what is not as it should be, and forbids nothing.
+    """
+
+    url: str
+    username: str
+    password: str | None = field(repr=False)
+    ca_file: str | None
+    namespace: str
+    origins: Mapping[str, str]
+    remarks: tuple[str, ...] = ()
+    proxy: ForwardProxy | None = None
+
+    @property
+    def loopback(self) -> bool:
+        """Whether what is sent there stays on this machine."""
+        return is_loopback(urlsplit(self.url).hostname or "")
+
+
+@frozen
+class _Layer:
+    """Some of the values, and what to call their source."""
+
+    name: str
+    values: Mapping[str, str]
+    profile: bool = False
+
+    def origin(self, key: str) -> str:
+        if self.profile:
+            return f"{key} of {self.name}"
+        return {"options": f"--{key.replace('_', '-')}", "environment": _VARIABLES[key]}.get(self.name, self.name)
+
+
+def resolve(given: Mapping[str, str], environ: Mapping[str, str]) -> Target:
+    """
+    Find out which controller is meant.
+
+    Options win over a profile that was named by one, that over the environment, and that over the profile that the
+    environment names, or the one called default.
+
+    @param given: what the options say: C{profile}, and any of L{KEYS}.
+    @raise Failure: telling what is wrong with which of them.
+    """
+    original, environ = environ, _bare(environ)
+    name = given.get("profile") or environ.get("CONFD_PROFILE")
+    profile = _profile(config_file(environ), name)
+    options = _Layer("options", {key: text for key, text in given.items() if key != "profile"})
+    variables = _Layer("environment", {key: environ[name] for key, name in _VARIABLES.items() if name in environ})
+    layers = [options, profile, variables] if given.get("profile") else [options, variables, profile]
+    values, origins = _pick([*layers, _Layer("the default", _DEFAULTS)])
+    origins = {key: f"CONFD_{name}" if original.get(f"CONFD_{name}") else name for key, name in origins.items()}
+    remarks: list[str] = []
+    password = _password(values, origins, remarks)
+    for key, parse in (("url", url), ("username", user_name), ("namespace", namespace)):
+        try:
+            values[key] = parse(values[key])
+        except ValueError as error:
+            # Not the value: an URL may hold a password.
+            raise Failure(Exit.USAGE, f"{origins[key]}: {error}.") from None
+    target = Target(
+        values["url"],
+        values["username"],
+        password,
+        values.get("ca_file"),
+        values["namespace"],
+        origins,
+        tuple(remarks),
+        _proxy(values["url"], environ),
+    )
+    if password is None and target.loopback:
+        return evolve(target, password=_BUILT_IN_PASSWORD, origins=origins | {"password": "the built-in password"})
+    return target
+
+
+def _bare(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what is set, with C{CONFD_ADMIN_PASSWORD} and the like in place of the variable of the bare name."""
+    found = {name: text for name, text in environ.items() if text}
+    for names in (("ADMIN_USERNAME",), ("ADMIN_PASSWORD", "ADMIN_PASSWORD_FILE")):
+        prefixed = {name: found[f"CONFD_{name}"] for name in names if f"CONFD_{name}" in found}
+        if prefixed:
+            found = {name: text for name, text in found.items() if name not in names} | prefixed
+    return found
+
+
+def _proxy(address: str, environ: Mapping[str, str]) -> ForwardProxy | None:
+    parts, given = urlsplit(address), environ.get("CONTROLLER_PROXY")
+    try:
+        only = parse_only_proxy(given) if given else None
+    except ValueError as error:
+        raise Failure(Exit.USAGE, f"CONTROLLER_PROXY: {error}.") from None
+    try:
+        proxies = read_proxies(environ, only)
+    except ValueError as error:
+        raise Failure(Exit.USAGE, f"{error}.") from None
+    return proxies.find(parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
+
+
+def config_file(environ: Mapping[str, str]) -> Path:
+    """Where the profiles are (XDG Base Directory Specification)."""
+    base = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".config")
+    return Path(base) / "confd" / "config.toml"
+
+
+def profiles(path: Path) -> Mapping[str, Mapping[str, str]]:
+    """
+    The profiles of a file; none if there is no file.
+
+    @raise Failure: if it cannot be used as it is.
+    """
+    found = _toml(path)
+    tables = found.pop("profiles", {})
+    if found or not (isinstance(tables, dict) and all(isinstance(each, dict) for each in tables.values())):
+        what = f"does not know {shown(next(iter(found)))}" if found else "has no [profiles.NAME] tables"
+        raise Failure(Exit.USAGE, f"{path}: {what}; write [profiles.NAME] with {', '.join(KEYS)}.")
+    for name, table in tables.items():
+        for key, value in table.items():
+            if key == "password":
+                raise Failure(
+                    Exit.USAGE, f"{path}: profile {shown(name)} holds a password; put it into a file of its own, "
+                    "chmod 600, and name that as password_file.")  # fmt: skip
+            if key not in KEYS:
+                raise Failure(
+                    Exit.USAGE, f"{path}: profile {shown(name)} has no {shown(key)}; it takes {', '.join(KEYS)}."
+                )
+            if not isinstance(value, str):
+                raise Failure(Exit.USAGE, f"{path}: {shown(key)} of profile {shown(name)} must be a text.")
+    return tables
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            raw = file.read(_CONFIG_LIMIT + 1)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise Failure(Exit.USAGE, f"{path}: cannot be read: {error.strerror}.") from None
+    if mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise Failure(Exit.USAGE, f"{path}: others may write to it, and could lead you elsewhere; chmod go-w {path}.")
+    if len(raw) > _CONFIG_LIMIT:
+        raise Failure(Exit.USAGE, f"{path}: is longer than {_CONFIG_LIMIT} bytes.")
+    try:
+        return tomllib.loads(raw.decode("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Failure(Exit.USAGE, f"{path}: is not TOML: {shown(error)}.") from None
+
+
+def _profile(path: Path, name: str | None) -> _Layer:
+    found = profiles(path)
+    if name is not None and name not in found:
+        known = ", ".join(map(shown, found)) or "none yet"
+        raise Failure(Exit.USAGE, f"{path}: there is no profile {shown(name)}; it has: {known}.")
+    values = dict(found.get(name or _DEFAULT_PROFILE, {}))
+    for key in ("password_file", "ca_file"):
+        if key in values:
+            # Beside the file that names it, wherever the command is typed.
+            values[key] = str(path.parent / Path(values[key]).expanduser())
+    return _Layer(f"profile {shown(name or _DEFAULT_PROFILE)}", values, profile=True)
+
+
+def _pick(layers: list[_Layer]) -> tuple[dict[str, str], dict[str, str]]:
+    """The first value of each key, and where it came from: what belongs to a profile's URL stays with that URL."""
+    home = next(layer for layer in layers if "url" in layer.values)
+    values: dict[str, str] = {}
+    origins: dict[str, str] = {}
+    for layer in layers:
+        strange = layer.profile and "url" in layer.values and layer is not home
+        fresh = {
+            key: text
+            for key, text in layer.values.items()
+            if key not in values
+            and not (strange and key in _WITH_URL)
+            # A password of either kind hides those of both kinds in the layers below.
+            and not (key in ("password", "password_file") and values.keys() & {"password", "password_file"})
+        }
+        values |= fresh
+        origins |= {key: layer.origin(key) for key in fresh}
+    return values, origins
+
+
+def _password(values: Mapping[str, str], origins: dict[str, str], remarks: list[str]) -> str | None:
+    path = values.get("password_file")
+    if path is None:
+        return values.get("password")
+    if "password" in values:
+        one, other = origins["password"], origins["password_file"]
+        raise Failure(Exit.USAGE, f"{one}: is set, and {other} too; remove one of them.")
+    origins["password"] = origins["password_file"]
+    try:
+        secret = secret_from(path, origins["password_file"], read_file_or_pipe)
+    except ValueError as error:
+        raise Failure(Exit.USAGE, f"{error}.") from None
+    # A pipe may be gone by now.
+    with suppress(OSError):
+        mode = os.stat(path).st_mode
+        if stat.S_ISREG(mode) and mode & stat.S_IROTH:
+            remarks.append(f"{path}: everybody on this machine can read the password in it; chmod 600 {path}.")
+    return secret

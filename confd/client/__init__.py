@@ -1,0 +1,1 @@
+"""HTTP clients of the controllers and of the worker."""

@@ -1,0 +1,142 @@
+"""The client of the controllers."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from confd.client.http import Answer, Http, refused_credentials
+from confd.codec import bodies
+from confd.codec.headers import basic_authorization, etag
+from confd.errors import ConfdError, Malformed, Unauthenticated, Unavailable
+from confd.interfaces import IControllerClient
+from confd.model import DEFAULT_NAMESPACE, Membership, Poll, Registration, Tag
+from confd.reports import Report, report_body
+
+T = TypeVar("T")
+
+
+@implementer(IControllerClient)
+class ControllerClient:
+    """The controllers: any of them will do, and the one that answered last is asked first."""
+
+    def __init__(self, http: Http, urls: Sequence[str], namespace: str = DEFAULT_NAMESPACE) -> None:
+        """
+        @param urls: tried in turn.
+        @param namespace: whose document is asked for.
+        """
+        self._http = http
+        self._urls = deque(urls)
+        self._namespace = namespace
+        # The Go controller knows no namespaces: what it serves is what it has always served.
+        self._params = {} if namespace == DEFAULT_NAMESPACE else {"namespace": namespace}
+        self.present("", "")
+
+    def present(self, agent_id: str, token: str) -> None:
+        """See L{IControllerClient}: the shared one then until a registration, or until it is refused as well."""
+        self._token = token
+        self._own = basic_authorization(agent_id, token) if token else None
+        #: Whether the token is not taken any more.
+        self._refused = False
+
+    def register(self, registration: Registration) -> Deferred[Membership]:
+        """See L{IControllerClient}."""
+        body = bodies.registration_body(registration)
+
+        def parse(answer: Answer) -> Membership:
+            answer.raise_unless_success()
+            membership = bodies.parse_membership(answer.body)
+            kept = self._token if self._own and not self._refused else ""
+            return evolve(membership, token=membership.token or kept)
+
+        return Deferred.fromCoroutine(self._ask("POST", "/api/v1/register", parse, body=body))
+
+    def fetch(self, known: Tag | None, agent_id: str) -> Deferred[Poll]:
+        """See L{IControllerClient}."""
+        headers = {"X-Agent-ID": agent_id} if agent_id else {}
+        if known is not None:
+            headers["If-None-Match"] = etag(known)
+
+        def parse(answer: Answer) -> Poll:
+            member = answer.header("X-Agent-Known") != "false" and not self._refused
+            if answer.status == 304 and known is not None:
+                return Poll(None, member, answer.header("X-Config-Checksum") or "")
+            answer.raise_unless_success()
+            return Poll(bodies.parse_served(answer.body, self._namespace, answer.header("ETag")), member)
+
+        asking = self._ask("GET", "/api/v1/config", parse, headers=headers, params=self._params)
+        return Deferred.fromCoroutine(asking)
+
+    def report(self, report: Report, agent_id: str) -> Deferred[float]:
+        """See L{IControllerClient}."""
+        body = report_body(report, agent_id, self._namespace)
+        headers = {"X-Agent-ID": agent_id}
+        return Deferred.fromCoroutine(self._ask("POST", "/api/v1/report", _report_window, headers=headers, body=body))
+
+    def stream(self, known: Tag | None, agent_id: str, received: Callable[[bytes], None]) -> Deferred[None]:
+        """See L{IControllerClient}."""
+        headers = {"X-Agent-ID": agent_id} if agent_id else {}
+        if known is not None:
+            headers["Last-Event-ID"] = str(known)
+        return Deferred.fromCoroutine(self._stream(headers, received))
+
+    async def _stream(self, headers: dict[str, str], received: Callable[[bytes], None]) -> None:
+        who, url = self._first()
+        try:
+            shown = self._shown
+            try:
+                await self._http.stream(who, f"{url}/api/v1/stream", headers, self._params, received, shown)
+            except Unauthenticated:
+                if not self._fall_back(shown):
+                    raise
+                await self._http.stream(who, f"{url}/api/v1/stream", headers, self._params, received, self._shown)
+        except Unauthenticated:
+            raise refused_credentials(who, "CONTROLLER") from None
+        except ConfdError:
+            self._urls.rotate(-1)
+            raise
+
+    async def _ask(self, method: str, path: str, parse: Callable[[Answer], T], **request: Any) -> T:
+        for attempt in range(1, len(self._urls) + 1):
+            who, url = self._first()
+            try:
+                shown = self._shown
+                answer = await self._http.call(who, method, url + path, **request, authorization=shown)
+                if answer.status == 401 and self._fall_back(shown):
+                    answer = await self._http.call(who, method, url + path, **request, authorization=self._shown)
+                return parse(answer)
+            except Unauthenticated:
+                raise refused_credentials(who, "CONTROLLER") from None
+            except (Unavailable, Malformed):
+                self._urls.rotate(-1)
+                if attempt == len(self._urls):
+                    raise
+        raise AssertionError("no controller to ask")
+
+    @property
+    def _shown(self) -> bytes | None:
+        """The credentials to try, C{None} for those that all agents share."""
+        return None if self._refused else self._own
+
+    def _fall_back(self, shown: bytes | None) -> bool:
+        """
+        What was shown is refused.
+
+        @return: whether there is something else to show at once; if not, the next call begins with the token again.
+        """
+        if shown is None or shown is self._own:
+            self._refused = shown is not None
+        return shown is not None
+
+    def _first(self) -> tuple[str, str]:
+        return f"The controller at {self._urls[0]}", self._urls[0]
+
+
+def _report_window(answer: Answer) -> float:
+    answer.raise_unless_success()
+    return bodies.parse_report_window(answer.body)

@@ -1,0 +1,70 @@
+"""The HTTP/1.1 client of an agent: connections that are kept, bounded heads of answers, and proxies on the way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+from twisted.internet.endpoints import wrapClientTLS
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.web.client import URI, Agent, HTTPConnectionPool, ProxyAgent
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IPolicyForHTTPS
+from zope.interface import implementer
+
+from confd.client.forward_proxy import ForwardProxies, ForwardProxy
+from confd.client.header_limit import BoundedHead
+from confd.client.transport import HostEndpoint
+from confd.client.tunnel import ProxiedAgent, ProxyEndpoint, Tunnel
+
+#: Seconds to get a connection.
+CONNECT_TIMEOUT = 5.0
+
+#: Seconds that an idle connection is kept: fewer than confd's servers keep it, so that it is seldom found closed.
+IDLE_TIMEOUT = 20
+
+_NO_PROXIES = ForwardProxies()
+
+
+def web_agent(
+    reactor: Any, pool: HTTPConnectionPool, tls: IPolicyForHTTPS, proxies: ForwardProxies = _NO_PROXIES
+) -> IAgent:
+    """
+    An HTTP/1.1 client.
+
+    @param pool: keeps its connections for the next call.
+    @param proxies: the way to servers that are not reached directly.
+    """
+    pool.cachedConnectionTimeout = IDLE_TIMEOUT
+    endpoints = _Endpoints(reactor, tls, proxies)
+    agent: IAgent = Agent.usingEndpointFactory(reactor, endpoints, pool)
+    if proxies == _NO_PROXIES:
+        return agent
+    return ProxiedAgent(agent, proxies, lambda proxy: ProxyAgent(BoundedHead(endpoints.to_proxy(proxy)), reactor, pool))
+
+
+@implementer(IAgentEndpointFactory)
+@frozen(eq=False)
+class _Endpoints:
+    """Where an L{Agent} gets its connections from."""
+
+    _reactor: Any
+    _tls: IPolicyForHTTPS
+    _proxies: ForwardProxies
+
+    def to_proxy(self, proxy: ForwardProxy) -> IStreamClientEndpoint:
+        """Return what leads to a proxy."""
+        return ProxyEndpoint(self._to_host(proxy.host, proxy.port), proxy)
+
+    def _to_host(self, host: str, port: int) -> IStreamClientEndpoint:
+        endpoint: IStreamClientEndpoint = HostEndpoint(self._reactor, host, port, CONNECT_TIMEOUT)
+        return endpoint
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        host = uri.host.decode("ascii")
+        endpoint = self._to_host(host, uri.port)
+        if uri.scheme == b"https":
+            proxy = self._proxies.find("https", host, uri.port)
+            if proxy is not None:
+                endpoint = Tunnel(self.to_proxy(proxy), proxy, host, uri.port)
+            endpoint = wrapClientTLS(self._tls.creatorForNetloc(uri.host, uri.port), endpoint)
+        return BoundedHead(endpoint)

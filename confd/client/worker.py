@@ -1,0 +1,60 @@
+"""The client of the worker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from confd.client.http import Answer, Http, refused_credentials
+from confd.codec import bodies
+from confd.interfaces import IWorkerClient
+from confd.model import Configuration, WorkerState
+
+
+@implementer(IWorkerClient)
+class WorkerClient:
+    """The worker beside the agent, confd's or the Go system's."""
+
+    def __init__(self, http: Http, url: str) -> None:
+        self._http = http
+        self._url = url
+        self._who = f"The worker at {url}"
+
+    def deliver(self, configuration: Configuration) -> Deferred[None]:
+        """See L{IWorkerClient}."""
+        return Deferred.fromCoroutine(self._deliver(configuration))
+
+    async def _deliver(self, configuration: Configuration) -> None:
+        headers = {"X-Config-Version": str(configuration.tag)}
+        answer = await self._call("POST", "/config", headers=headers, body=configuration.document.raw)
+        answer.raise_unless_success()
+
+    def checksum(self) -> Deferred[str | None]:
+        """See L{IWorkerClient}."""
+        return Deferred.fromCoroutine(self._checksum())
+
+    async def _checksum(self) -> str | None:
+        answer = await self._call("GET", "/config")
+        if answer.status in (404, 405):
+            # confd's worker says that it has none, in its own kind of error; the Go worker does not know the path.
+            code, _ = answer.error()
+            return "" if code else None
+        answer.raise_unless_success()
+        return bodies.parse_worker_checksum(answer.body)
+
+    def state(self) -> Deferred[WorkerState]:
+        """See L{IWorkerClient}."""
+        return Deferred.fromCoroutine(self._state())
+
+    async def _state(self) -> WorkerState:
+        answer = await self._call("GET", "/health")
+        answer.raise_unless_success()
+        return bodies.parse_worker_state(answer.body)
+
+    async def _call(self, method: str, path: str, **request: Any) -> Answer:
+        answer = await self._http.call(self._who, method, self._url + path, **request)
+        if answer.status == 401:
+            raise refused_credentials(self._who, "WORKER")
+        return answer

@@ -1,0 +1,1 @@
+"""Values to bytes and back: everything that crosses the network or is signed."""

@@ -1,0 +1,1 @@
+"""The agents that registered: who they are, their tokens, and when they last called."""

@@ -1,0 +1,98 @@
+"""How many agents may join: from one source, and in all; and which of them expire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import takewhile
+
+from twisted.internet.interfaces import IReactorTime
+
+from confd.errors import TooMany
+from confd.runtime.metrics import Metrics
+from confd.web.auth.throttle import HERE, MOST_FAILING, Buckets
+
+#: New agents of one source at once, and in each minute that follows: a fleet behind one router comes in at once.
+NEW_PER_MINUTE = 6000
+
+#: Seconds after which an agent expires that registered, and neither polled nor reported since.
+EXPIRES_AFTER = 3600.0
+
+#: Agents that expire in one round, at most.
+_ROUND = 500
+
+#: Seconds after which to ask again where there is no room.
+_FULL_RETRY = 60
+
+
+class Newcomers:
+    """
+    Counts agents that are new; one that comes again under an id that is known is not.
+
+    @ivar refused: registrations that were answered 429.
+    """
+
+    def __init__(self, clock: IReactorTime, most: int = 0) -> None:
+        """
+        @param most: agents in all; 0 sets no limit.
+        """
+        self._clock, self._most = clock, most
+        self._sources = Buckets(clock, NEW_PER_MINUTE, MOST_FAILING)
+        #: When agents registered that gave no other sign of life, in seconds of the clock; the oldest first.
+        self._unproven: dict[str, float] = {}
+        self.refused = 0
+
+    def expose(self, metrics: Metrics) -> None:
+        """Show the figures."""
+        metrics.counter(
+            "confd_registrations_refused",
+            "Registrations that were answered 429: too many agents, in all or from one address.",
+            lambda: {(): self.refused},
+        )
+
+    def admit(self, source: str, there: int) -> None:
+        """
+        Let a new agent in.
+
+        @param source: where it is; this machine has no limit of its own, since a proxy on it speaks for everybody.
+        @param there: agents that are there already.
+        @raise TooMany: C{too_many_agents}, C{too_many_registrations}.
+        """
+        if self._most and there >= self._most:
+            self.refused += 1
+            raise TooMany(
+                "too_many_agents",
+                f"The controller has {there} agents, and MAX_AGENTS allows no more; forget those that are gone, or"
+                " raise it.",
+                retry_after=_FULL_RETRY,
+            )
+        if source == HERE:
+            return
+        wait = self._sources.wait(source)
+        if wait:
+            self.refused += 1
+            raise TooMany(
+                "too_many_registrations",
+                f"More than {NEW_PER_MINUTE} new agents came from this address in a minute; try again in {wait}"
+                " seconds.",
+                retry_after=wait,
+            )
+        self._sources.take(source)
+
+    def load(self, agent_ids: Iterable[str]) -> None:
+        """Begin with those that gave no sign of life yet; their time begins now."""
+        self._unproven = dict.fromkeys(agent_ids, self._clock.seconds())
+
+    def registered(self, agent_id: str) -> None:
+        """Begin the time of an agent that has yet to prove that it lives, or begin it anew."""
+        self._unproven.pop(agent_id, None)
+        self._unproven[agent_id] = self._clock.seconds()
+
+    def proven(self, agent_id: str) -> None:
+        """Note that an agent polled or reported, or is gone: it does not expire."""
+        self._unproven.pop(agent_id, None)
+
+    def expired(self) -> list[str]:
+        """Return the ids of agents to forget in this round."""
+        before = self._clock.seconds() - EXPIRES_AFTER
+        old: Iterator[str] = takewhile(lambda agent_id: self._unproven[agent_id] <= before, self._unproven)
+        return [agent_id for agent_id, _ in zip(old, range(_ROUND), strict=False)]

@@ -1,0 +1,333 @@
+"""The agents, live in memory; what they do is written behind, one transaction for all of them."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from datetime import datetime
+
+from attrs import evolve
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from confd.audit import Attempt
+from confd.controller.agents.duplicates import Doubles
+from confd.controller.agents.liveness import Presence
+from confd.controller.agents.newcomers import Newcomers
+from confd.controller.agents.tokens import Admission
+from confd.errors import ConfdError, NotFound, Unavailable
+from confd.interfaces import IAgentStore
+from confd.model import Registration
+from confd.reports import AgentRecord, Receipt
+from confd.runtime.signal import Observers
+from confd.runtime.timing import Periodic
+from confd.web.auth.throttle import HERE
+
+#: Seconds between two writes of what agents did.
+WRITE_BEHIND = 1.0
+
+#: Poll intervals without a word after which an agent is silent.
+SILENT_AFTER = 3
+
+#: Reports that a namespace is to send in a second, and the seconds over which it spreads them at most.
+REPORT_RATE, LONGEST_WINDOW = 4000, 30.0
+
+SILENT = "silent"
+
+
+class Registry(Service):
+    """
+    Who registered, and who was heard of when.
+
+    When an agent was last heard of is judged by the monotonic clock; wall clock times are for people (G11). After a
+    restart every known agent counts as heard of at the start, so that nobody is called silent who had no chance to
+    speak.
+
+    @ivar changes: told C{(namespace, agent_id)} when an agent came, went, reported, fell silent or was heard of again;
+        one that moved is told of in both namespaces. Polls are not told.
+    @ivar departures: told the id of an agent that was forgotten.
+    @ivar admission: who of them may come in.
+    @ivar doubles: which of them are two.
+    @ivar newcomers: how many new ones may come in, and which expire.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        store: IAgentStore,
+        clock: IReactorTime,
+        now: Callable[[], datetime],
+        poll_interval: Callable[[str], float],
+        most: int = 0,
+    ) -> None:
+        """
+        @param poll_interval: seconds between two polls in a namespace.
+        @param most: agents at a time; 0 sets no limit.
+        """
+        self._store, self._clock, self._now, self._poll_interval = store, clock, now, poll_interval
+        self._records: dict[str, AgentRecord] = {}
+        self._ids: list[str] = []
+        self._presences: defaultdict[str, Presence] = defaultdict(Presence)
+        self._unwritten: set[str] = set()
+        self._writer = Periodic(clock, lambda: Deferred.fromCoroutine(self._round()), lambda: WRITE_BEHIND)
+        self.changes, self.departures, self.admission = Observers(), Observers(), Admission()
+        self.doubles, self.newcomers = Doubles(clock), Newcomers(clock, most)
+        #: New agents that are on their way to the disk.
+        self._joining = 0
+
+    async def load(self) -> None:
+        """Begin with what the store has."""
+        records, blocked = await self._store.load_agents(), await self._store.load_blocked()
+        self._records = {record.id: record for record in records}
+        self._ids = sorted(self._records)
+        self._presences.clear()
+        for record in records:
+            self._presences[record.namespace].heard(record.id, self._clock.seconds())
+        self.admission.load(records, blocked)
+        self.newcomers.load(each.id for each in records if each.last_poll is None and each.report is None)
+
+    def startService(self) -> None:
+        """Begin to write behind."""
+        super().startService()
+        self._writer.startService()
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when all that was heard is on disk."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await (self._writer.stopService() or succeed(None))
+        await self._flush()
+        if self._unwritten:
+            self.log.error("the last polls of {count} agents were not written down", count=len(self._unwritten))
+
+    async def register(self, registration: Registration, token: bytes = b"", source: str = HERE) -> AgentRecord:
+        """
+        Take an agent in; with the id that it was given before it keeps its row, unless it comes to another namespace:
+        what it reported there is forgotten.
+
+        @param registration: with the id that it goes by from now on.
+        @param token: the digest of its new token; empty leaves it the one that it has.
+        @param source: where it is.
+        @return: what is on disk by then.
+        @raise Forbidden: C{agent_blocked}.
+        @raise TooMany: C{too_many_agents}, C{too_many_registrations}.
+        """
+        new = registration.agent_id not in self._records
+        if new:
+            self.newcomers.admit(source, len(self._records) + self._joining)
+        self._joining += new
+        try:
+            return await self._register(registration, token)
+        finally:
+            self._joining -= new
+
+    async def _register(self, registration: Registration, token: bytes) -> AgentRecord:
+        agent_id = registration.agent_id
+        known = self._records.get(agent_id)
+        if known is not None and known.namespace != registration.namespace:
+            await self._store.forget_agent(agent_id)
+        record = AgentRecord(
+            id=agent_id,
+            namespace=registration.namespace,
+            hostname=registration.hostname,
+            metadata=registration.metadata,
+            strategy=registration.strategy,
+            registered_at=known.registered_at if known else self._now(),
+            last_poll=known.last_poll if known else None,
+            token=token or (known.token if known else b""),
+        )
+        await self._store.save_agents([record])
+        # Somebody may have blocked it meanwhile.
+        self.admission.check(agent_id)
+        self._add(record)
+        return record
+
+    def polled(self, agent_id: str) -> bool:
+        """
+        An agent asked for its configuration; one that is not known is nobody's business here.
+
+        @return: whether it is known.
+        """
+        record = self._records.get(agent_id)
+        if record is None:
+            return False
+        self._records[agent_id] = record.polled(self._now())
+        self.newcomers.proven(agent_id)
+        self._unwritten.add(agent_id)
+        if self._presences[record.namespace].heard(agent_id, self._clock.seconds()):
+            self.changes.tell(record.namespace, agent_id)
+        return True
+
+    def reported(self, receipt: Receipt) -> bool:
+        """
+        A report is on disk.
+
+        @return: whether its agent is still here.
+        """
+        record = self._records.get(receipt.agent_id)
+        if record is None or record.namespace != receipt.namespace:
+            return False
+        before, session = record.report.session if record.report else "", receipt.report.session
+        if before and session and before != session:
+            self.doubles.turned(record.id, before, session)
+        self._records[record.id] = evolve(record, report=receipt.report, reported_at=receipt.outcome.at)
+        self.newcomers.proven(record.id)
+        self._presences[record.namespace].heard(record.id, self._clock.seconds())
+        self.changes.tell(record.namespace, record.id)
+        return True
+
+    async def forget(self, agent_id: str, attempt: Attempt | None = None, block: bool = False) -> None:
+        """
+        Delete an agent, and perhaps keep it out: see L{IAgentStore.forget_agent}. Its token is good no longer.
+
+        @raise NotFound: C{unknown_agent}; one that is not known can be blocked all the same.
+        """
+        if not block:
+            self.get(agent_id)
+        await self._store.forget_agent(agent_id, attempt, block)
+        if block:
+            self.admission.blocked.add(agent_id)
+        record = self._records.pop(agent_id, None)
+        self.doubles.forget(agent_id)
+        self.newcomers.proven(agent_id)
+        if record is not None:
+            self._ids.remove(agent_id)
+            self.admission.record(record, None)
+            self._presences[record.namespace].left(agent_id)
+            self.changes.tell(record.namespace, agent_id)
+        self.departures.tell(agent_id)
+
+    async def unblock(self, agent_id: str, attempt: Attempt | None = None) -> None:
+        """
+        Keep an agent out no longer.
+
+        @raise NotFound: C{not_blocked}.
+        """
+        if agent_id not in self.admission.blocked:
+            raise NotFound("not_blocked", f"The agent {agent_id[:64]!r} is not blocked.")
+        await self._store.unblock_agent(agent_id, attempt)
+        self.admission.blocked.discard(agent_id)
+
+    def find(self, agent_id: str) -> AgentRecord | None:
+        """One agent, C{None} where it is not known."""
+        return self._records.get(agent_id)
+
+    def get(self, agent_id: str) -> AgentRecord:
+        """
+        One agent.
+
+        @raise NotFound: C{unknown_agent}.
+        """
+        try:
+            return self._records[agent_id]
+        except KeyError:
+            raise NotFound("unknown_agent", f"There is no agent {agent_id[:64]!r}; it may have to register.") from None
+
+    def records(self) -> Iterable[AgentRecord]:
+        """All agents."""
+        return self._records.values()
+
+    def state(self, record: AgentRecord) -> str | None:
+        """C{silent} for an agent not heard of in three intervals, else what it reported last, C{None} if nothing."""
+        return _state(record, self.presence(record.namespace).silent)
+
+    def page(self, namespace: str, limit: int, after: str, state: str | None) -> list[AgentRecord]:
+        """At most C{limit} agents of a namespace, and in a state if one is named, by id, beginning after C{after}."""
+        found: list[AgentRecord] = []
+        silent = self.presence(namespace).silent
+        for agent_id in self._ids[bisect_right(self._ids, after) :]:
+            record = self._records[agent_id]
+            if record.namespace == namespace and (state is None or _state(record, silent) == state):
+                found.append(record)
+                if len(found) == limit:
+                    break
+        return found
+
+    def presence(self, namespace: str) -> Presence:
+        """Who of a namespace is there, as of now."""
+        presence = self._presences[namespace]
+        if presence:
+            fallen = presence.sweep(self._clock.seconds() - SILENT_AFTER * self._poll_interval(namespace))
+            for agent_id in fallen:
+                self.changes.tell(namespace, agent_id)
+        return presence
+
+    @property
+    def unwritten(self) -> int:
+        """Agents of which something is still to be written."""
+        return len(self._unwritten)
+
+    def count(self, namespace: str) -> int:
+        """How many agents of a namespace are known."""
+        return len(self._presences[namespace])
+
+    def live(self, namespace: str) -> int:
+        """How many agents of a namespace were heard of lately."""
+        return self.presence(namespace).live
+
+    def report_window(self, namespace: str) -> float:
+        """Seconds over which the agents of a namespace are to spread their reports."""
+        return min(LONGEST_WINDOW, self.count(namespace) / REPORT_RATE)
+
+    def _add(self, record: AgentRecord) -> None:
+        there = self._records.get(record.id)
+        moved = there is not None and there.namespace != record.namespace
+        if there is None:
+            self._ids.insert(bisect_right(self._ids, record.id), record.id)
+        else:
+            # A round of writing may have come in between, with what was known before.
+            self._unwritten.add(record.id)
+            record = evolve(record, last_poll=there.last_poll)
+            if not moved:
+                record = evolve(record, report=there.report, reported_at=there.reported_at)
+        self._records[record.id] = record
+        if record.last_poll is None and record.report is None:
+            self.newcomers.registered(record.id)
+        self.admission.record(there, record)
+        if there is not None and moved:
+            self._presences[there.namespace].left(record.id)
+            self.changes.tell(there.namespace, record.id)
+        self._presences[record.namespace].heard(record.id, self._clock.seconds())
+        self.changes.tell(record.namespace, record.id)
+
+    async def _round(self) -> None:
+        try:
+            for namespace in list(self._presences):
+                self.presence(namespace)
+        except Unavailable:
+            # The intervals are not loaded yet.
+            pass
+        await self._flush()
+        await self._expire()
+
+    async def _expire(self) -> None:
+        """Forget agents that never gave a sign of life, in one transaction."""
+        forgotten = [Deferred.fromCoroutine(self.forget(agent_id)) for agent_id in self.newcomers.expired()]
+        for each in forgotten:
+            # For the next round. The store tells of its own trouble.
+            each.addErrback(lambda failure: failure.trap(ConfdError))
+        await gatherResults(forgotten)
+
+    async def _flush(self) -> None:
+        taken, self._unwritten = self._unwritten & self._records.keys(), set()
+        if not taken:
+            return
+        try:
+            await self._store.save_agents([self._records[agent_id] for agent_id in taken])
+        except Exception as error:
+            # For the next round. The store tells of its own trouble.
+            self._unwritten |= taken
+            if not isinstance(error, ConfdError):
+                raise
+
+
+def _state(record: AgentRecord, silent: set[str]) -> str | None:
+    if record.id in silent:
+        return SILENT
+    return None if record.report is None else record.report.state.value

@@ -1,0 +1,98 @@
+"""Which agents may come in, and for whom they may speak: their tokens, and those who are kept out."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+
+from confd.errors import Forbidden, Malformed, Unavailable
+from confd.model import valid_agent_id
+from confd.reports import AgentRecord
+from confd.web.auth.basic import Identity, digest_of
+
+#: Random bytes of a token.
+_TOKEN_BYTES = 32
+
+
+def bad_agent_id() -> Malformed:
+    """Return the error for an id that no path can carry."""
+    sentence = "agent_id must be 1 to 64 letters, digits and the characters . _ : -, and not . or .. alone"
+    return Malformed("bad_agent_id", sentence, [{"pointer": "/agent_id", "message": sentence}])
+
+
+class Admission:
+    """
+    The door for agents.
+
+    An agent joins with the identity that all agents share, and is given a token: from then on it calls by its id and
+    that, and may speak for itself alone. Joining anew with the shared identity replaces the token. Only a digest of it
+    is kept, here and on disk.
+
+    A token dies with its agent's row. An agent that still has the shared password then joins again, as it would after
+    a controller lost its memory. Who is to stay out, such as a machine that was stolen, is blocked: its row goes, and
+    its id is refused wherever it is named until somebody lifts that. It may know the shared password, too, and come
+    back by another id: change that as well. Agents that have their tokens do not notice.
+
+    @ivar blocked: the ids of those that are kept out.
+    """
+
+    def __init__(self) -> None:
+        self.blocked: set[str] = set()
+        #: Agents by the digests of their tokens; C{None} until they are loaded.
+        self._holders: dict[bytes, str] | None = None
+
+    def load(self, records: Iterable[AgentRecord], blocked: Iterable[str]) -> None:
+        """Begin with what the store has."""
+        self.blocked = set(blocked)
+        self._holders = {record.token: record.id for record in records if record.token}
+
+    def issue(self, agent_id: str) -> tuple[str, bytes]:
+        """A new token, good once its agent is recorded with the digest; and that."""
+        token = secrets.token_urlsafe(_TOKEN_BYTES)
+        return token, digest_of(agent_id.encode(), token.encode())
+
+    def record(self, before: AgentRecord | None, after: AgentRecord | None) -> None:
+        """One row has changed; C{None} where there is none."""
+        holders = self._holders = self._holders or {}
+        if before is not None:
+            holders.pop(before.token, None)
+        if after is not None and after.token:
+            holders[after.token] = after.id
+
+    def holder(self, digest: bytes) -> str | None:
+        """
+        Whose token has this digest, C{None} if nobody's.
+
+        @raise Unavailable: C{starting}: nobody can say yet.
+        """
+        if self._holders is None:
+            raise Unavailable("starting", "The controller is starting; the agents are not loaded yet.")
+        return self._holders.get(digest)
+
+    def sender(self, identity: Identity, claimed: str) -> str:
+        """
+        The agent that a request counts for.
+
+        @param claimed: the id that is named in it; empty where none is.
+        @return: its id; empty where that stays open, as with the Go agents.
+        @raise Malformed: C{bad_agent_id}.
+        @raise Forbidden: C{other_agent}, C{agent_blocked}.
+        """
+        if claimed and identity.agent_id and claimed != identity.agent_id:
+            raise Forbidden("other_agent", "This token is another agent's; an agent speaks for itself.")
+        if claimed and not valid_agent_id(claimed):
+            raise bad_agent_id()
+        agent_id = claimed or identity.agent_id
+        self.check(agent_id)
+        return agent_id
+
+    def check(self, agent_id: str) -> None:
+        """
+        Let an agent pass that is not kept out.
+
+        @raise Forbidden: C{agent_blocked}.
+        """
+        if agent_id in self.blocked:
+            raise Forbidden(
+                "agent_blocked", f"The agent {agent_id} is blocked; an operator can lift that (DELETE /api/v1/blocked)."
+            )

@@ -1,0 +1,1 @@
+"""The REST API of the controller, one module a subject."""

@@ -1,0 +1,249 @@
+"""The paths that concern agents."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Annotated
+from urllib.parse import urlencode
+
+import msgspec
+from attrs import define
+
+from confd.codec import strict_json
+from confd.codec.bodies import HOSTNAME_MAX, METADATA_MAX, STRATEGY_MAX
+from confd.codec.headers import rfc3339
+from confd.controller.agents.registry import Registry
+from confd.controller.api.schemas import AgentDetail, AgentItem, AgentReport, Blocked, Joined
+from confd.controller.configs.snapshot import Snapshot
+from confd.controller.convergence.summary import running, running_version
+from confd.controller.convergence.tracker import Convergence
+from confd.errors import NotFound, TooMany, Unavailable
+from confd.model import AGENT_ID, DEFAULT_NAMESPACE, Registration, Tag, valid_agent_id
+from confd.reports import AgentRecord, Outcome, ReportState
+from confd.web.api.endpoint import Answer, Call, NamespaceQuery, endpoint
+from confd.web.auth.basic import Role
+from confd.web.auth.throttle import source_of
+from confd.web.openapi.docs import LINK, Done, Told
+
+Text = Annotated[str, msgspec.Meta(max_length=METADATA_MAX)]
+Name = Annotated[str, msgspec.Meta(max_length=HOSTNAME_MAX)]
+
+#: The chapter of the API document.
+AGENTS = "agents"
+
+
+class Joining(msgspec.Struct):
+    """
+    What an agent says of itself. Unlike elsewhere, a field that is not known is let through: a newer agent has to be
+    able to join an older controller.
+    """
+
+    hostname: Name = ""
+    metadata: Text = ""
+    agent_id: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": f"^({AGENT_ID.pattern})?$"})] = ""
+    strategy: Annotated[str, msgspec.Meta(max_length=STRATEGY_MAX)] = ""
+    namespace: str = DEFAULT_NAMESPACE
+
+
+class AgentQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """
+    The agent that is meant.
+
+    @ivar id: its id, in place of that in the path. Older releases took C{.} and C{..}, which no path can carry.
+    """
+
+    id: Annotated[str, msgspec.Meta(max_length=64)] = ""
+
+
+class ForgetQuery(AgentQuery, forbid_unknown_fields=True):
+    """
+    How an agent is to be forgotten.
+
+    @ivar block: keep it out: its id is refused until it is unblocked, whoever names it. It need not be known.
+    """
+
+    block: bool = False
+
+
+class AgentsQuery(NamespaceQuery, forbid_unknown_fields=True):
+    """
+    A page of agents.
+
+    @ivar limit: agents on it, at most.
+    @ivar after: the id of the last agent of the page before.
+    @ivar state: leaves out agents in any other state.
+    """
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 100
+    after: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    state: Annotated[str, msgspec.Meta(max_length=16)] | None = None
+
+
+@define(eq=False)
+class AgentsApi:
+    """Answers from memory."""
+
+    _registry: Registry
+    _snapshot: Snapshot
+    _convergence: Convergence
+
+    @endpoint(
+        "POST",
+        "/api/v1/register",
+        Role.AGENT,
+        "Join as an agent.",
+        body=Joining,
+        optional_body=True,
+        told=Told(
+            errors=(NotFound, TooMany, Unavailable), example={"hostname": "web-17", "metadata": "region=eu"}, tag=AGENTS
+        ),
+    )
+    async def register(self, call: Call) -> Joined:
+        """
+        With the C{agent_id} that it was given before, an agent keeps its row; without one it gets a new UUID.
+
+        Who joins with the identity that agents share is given a C{token}: with its id as the user name and that as the
+        password an agent proves to be itself, and nobody can speak for it. One that it was given before is then good
+        no longer. Who joins by its token keeps it.
+        """
+        wanted: Joining = call.body
+        in_force = self._snapshot.get(wanted.namespace).configuration
+        admission = self._registry.admission
+        agent_id = admission.sender(call.identity, wanted.agent_id) or str(uuid.uuid4())
+        token, digest = ("", b"") if call.identity.agent_id else admission.issue(agent_id)
+        record = await self._registry.register(
+            Registration(wanted.hostname, wanted.metadata, agent_id, wanted.strategy, wanted.namespace),
+            digest,
+            source_of(call.request.getClientAddress()),
+        )
+        joined: Joined = {
+            "agent_id": record.id,
+            "poll_url": "/api/v1/config",
+            "poll_interval_seconds": in_force.poll_interval,
+            "report_window_ms": round(1000 * self._registry.report_window(record.namespace)),
+        }
+        return {**joined, "token": token} if token else joined
+
+    @endpoint(
+        "GET",
+        "/api/v1/agents",
+        Role.ADMIN,
+        "The agents of a namespace, a page at a time.",
+        query=AgentsQuery,
+        told=Told({200: list[AgentItem]}, gives=(LINK,), tag=AGENTS),
+    )
+    async def agents(self, call: Call) -> Answer:
+        """Sorted by id; the C{Link} header leads to the next page (RFC 8288)."""
+        query: AgentsQuery = call.query
+        self._snapshot.get(query.namespace)
+        found = self._registry.page(query.namespace, query.limit + 1, query.after, query.state)
+        page = found[: query.limit]
+        headers = {}
+        if len(found) > len(page):
+            rest = {"namespace": query.namespace, "limit": query.limit, "after": page[-1].id}
+            if query.state is not None:
+                rest["state"] = query.state
+            # Relative to the request: a proxy may serve this path below a prefix.
+            headers["Link"] = f'<?{urlencode(rest)}>; rel="next"'
+        return Answer(strict_json.encode([describe_agent(self._registry, record) for record in page]), headers=headers)
+
+    @endpoint(
+        "GET",
+        "/api/v1/agents/<agent_id>",
+        Role.ADMIN,
+        "One agent.",
+        query=AgentQuery,
+        told=Told(errors=(Unavailable,), tag=AGENTS),
+    )
+    async def agent(self, call: Call, agent_id: str) -> AgentDetail:
+        """What is known of it, with what it said of the newest versions."""
+        return self._detail(call.query.id or agent_id)
+
+    def _detail(self, agent_id: str) -> AgentDetail:
+        self._snapshot.get(DEFAULT_NAMESPACE)
+        record = self._registry.get(agent_id)
+        reports = [_described(tag, outcome) for tag, outcome in self._convergence.reports_of(record)]
+        return {**describe_agent(self._registry, record), "reports": reports}
+
+    @endpoint(
+        "DELETE",
+        "/api/v1/agents/<agent_id>",
+        Role.ADMIN,
+        "Forget an agent.",
+        query=ForgetQuery,
+        named_by="id",
+        told=Told(tag=AGENTS),
+    )
+    async def forget(self, call: Call, agent_id: str) -> Done:
+        """
+        Its token is refused from now on, and its stream ends. If it still lives, and has the password that agents
+        share, it will register again; with C{block} it cannot: for a machine that was stolen, say, whose shared
+        password is then to be changed.
+        """
+        query: ForgetQuery = call.query
+        agent_id = query.id or agent_id
+        if query.block and not valid_agent_id(agent_id) and self._registry.find(agent_id) is None:
+            raise NotFound("unknown_agent", "That is no id of an agent.")
+        await self._registry.forget(agent_id, call.attempt, query.block)
+        return Done(f"Agent {agent_id} {'blocked' if query.block else 'forgotten'}")
+
+    @endpoint(
+        "GET",
+        "/api/v1/blocked",
+        Role.ADMIN,
+        "The agents that are kept out.",
+        told=Told(errors=(Unavailable,), tag=AGENTS),
+    )
+    async def blocked(self, call: Call) -> Blocked:
+        """By their ids; the audit has who blocked them, and when."""
+        self._snapshot.get(DEFAULT_NAMESPACE)
+        return {"items": sorted(self._registry.admission.blocked)}
+
+    @endpoint(
+        "DELETE",
+        "/api/v1/blocked/<agent_id>",
+        Role.ADMIN,
+        "Let an agent in again that was blocked.",
+        query=AgentQuery,
+        named_by="id",
+        told=Told(tag=AGENTS),
+    )
+    async def unblock(self, call: Call, agent_id: str) -> Done:
+        """It may register from now on; one that still tries will do so by itself."""
+        agent_id = call.query.id or agent_id
+        await self._registry.unblock(agent_id, call.attempt)
+        return Done(f"Agent {agent_id} may register again")
+
+
+def describe_agent(registry: Registry, record: AgentRecord) -> AgentItem:
+    """One agent as people are shown it."""
+    report, has = record.report, running(record)
+    return {
+        "id": record.id,
+        "registered_at": rfc3339(record.registered_at),
+        "last_poll": rfc3339(record.last_poll),
+        "metadata": record.metadata,
+        "hostname": record.hostname,
+        "namespace": record.namespace,
+        "strategy": record.strategy,
+        "state": registry.state(record),
+        "applied_version": running_version(record),
+        "applied_tag": None if has is None else str(has),
+        "error": None if report is None else report.error or None,
+        "verified": report.verified if report is not None and report.state is ReportState.APPLIED else None,
+        "repairs": 0 if report is None else report.repairs,
+        "reported_at": rfc3339(record.reported_at),
+        "duplicate": record.id in registry.doubles,
+    }
+
+
+def _described(tag: Tag, outcome: Outcome) -> AgentReport:
+    return {
+        "version": tag.version,
+        "tag": str(tag),
+        "state": outcome.state,
+        "error": outcome.error or None,
+        "verified": outcome.verified,
+        "at": rfc3339(outcome.at),
+        "ms": {"agent": outcome.agent, "worker": outcome.worker, "waited": outcome.ack},
+    }

@@ -1,0 +1,64 @@
+"""The path that tells who tried to change what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Annotated
+
+import msgspec
+from attrs import define
+from twisted.internet.defer import Deferred
+
+from confd.audit import Entry
+from confd.errors import Unavailable
+from confd.interfaces import IAuditStore
+from confd.web.api.endpoint import Call, endpoint
+from confd.web.auth.basic import Role
+from confd.web.openapi.docs import Told
+
+
+class AuditQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """
+    A page of the audit.
+
+    @ivar limit: entries on it, at most.
+    @ivar before: the C{next} of the page before.
+    """
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 50
+    before: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
+class AuditPage(msgspec.Struct):
+    """Entries, newest first, and what to give as C{before} for those that follow, where there are any."""
+
+    items: Sequence[Entry]
+    next: int | msgspec.UnsetType = msgspec.UNSET
+
+
+@define(eq=False)
+class AuditApi:
+    """
+    Answers from the store.
+
+    @ivar flush: fires when refusals that wait to be written are, or cannot be.
+    """
+
+    _store: IAuditStore
+    _flush: Callable[[], Deferred[None]]
+
+    @endpoint(
+        "GET",
+        "/api/v1/audit",
+        Role.ADMIN,
+        "Who tried to change what.",
+        query=AuditQuery,
+        told=Told(errors=(Unavailable,), tag="audit"),
+    )
+    async def audit(self, call: Call) -> AuditPage:
+        """Newest first; C{next} is what to give as C{before} for the page that follows."""
+        query: AuditQuery = call.query
+        await self._flush()
+        found = await self._store.audit(query.limit + 1, query.before)
+        page = found[: query.limit]
+        return AuditPage(page, page[-1].number if len(found) > len(page) else msgspec.UNSET)

@@ -1,0 +1,150 @@
+"""The paths of the cluster's identity: what operators need after a disaster, and the key that announcements carry."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+from attrs import define
+
+from confd.controller.agents.registry import Registry
+from confd.controller.api.configs import Comment
+from confd.controller.api.schemas import ClusterBody, Renamed, Rotated
+from confd.controller.configs.service import Configs
+from confd.controller.configs.snapshot import Snapshot
+from confd.errors import Conflict, Malformed, Unavailable
+from confd.interfaces import IConfigStore
+from confd.model import DEFAULT_NAMESPACE, Tag
+from confd.reports import AgentRecord
+from confd.web.api.endpoint import Call, endpoint
+from confd.web.auth.basic import Role
+from confd.web.openapi.docs import Told
+
+#: The highest epoch that an operator can choose, and the highest that an agent is believed: none can use them all up.
+EPOCH_MAX, EPOCH_BELIEVED = 10**12, 10**9
+
+Epoch = Annotated[int, msgspec.Meta(ge=1, le=EPOCH_MAX)]
+
+
+class NewEpoch(msgspec.Struct, forbid_unknown_fields=True):
+    """What to raise the epoch to; without a number, above all that is known."""
+
+    epoch: Epoch | None = None
+    comment: Comment = ""
+
+
+class NewIdentity(NewEpoch, forbid_unknown_fields=True, kw_only=True):
+    """The cluster to go on as."""
+
+    cluster_id: Annotated[str, msgspec.Meta(extra_json_schema={"format": "uuid"})]
+
+
+_TOLD = Told(errors=(Conflict, Unavailable), tag="cluster")
+
+
+@define(eq=False)
+class ClusterApi:
+    """Who this cluster is, as it knows itself and as agents know it."""
+
+    _configs: Configs
+    _store: IConfigStore
+    _snapshot: Snapshot
+    _registry: Registry
+
+    @endpoint("GET", "/api/v1/cluster", Role.ADMIN, "Who this cluster is, and which agents know better.", told=_TOLD)
+    async def cluster(self, call: Call) -> ClusterBody:
+        """Agents that are ahead, and agents of other clusters, keep what they have until an operator decides."""
+        self._snapshot.get(DEFAULT_NAMESPACE)
+        ahead: list[int] = []
+        foreign: dict[str, list[int]] = {}
+        for record, cluster_id, holds in self._held():
+            if cluster_id != self._store.cluster_id:
+                foreign.setdefault(cluster_id, []).append(holds.epoch)
+            elif self._is_ahead(record, holds):
+                ahead.append(holds.epoch)
+        return {
+            "cluster_id": self._store.cluster_id,
+            "epoch": self._store.epoch,
+            "ahead": {"agents": len(ahead), "epoch": max(ahead, default=self._store.epoch)},
+            "foreign": [
+                {"cluster_id": cluster_id, "agents": len(epochs), "epoch": max(epochs)}
+                for cluster_id, epochs in sorted(foreign.items())
+            ],
+        }
+
+    @endpoint(
+        "POST", "/api/v1/epoch/raise", Role.ADMIN, "Begin a new epoch.", body=NewEpoch, optional_body=True, told=_TOLD
+    )
+    async def raise_epoch(self, call: Call) -> Renamed:
+        """After a restore: what is in force gets a new version, which supersedes all that agents may hold."""
+        return await self._rename(call, None)
+
+    @endpoint(
+        "POST",
+        "/api/v1/cluster/adopt",
+        Role.ADMIN,
+        "Take the identity of another cluster.",
+        body=NewIdentity,
+        named_by="cluster_id",
+        told=_TOLD,
+    )
+    async def adopt(self, call: Call) -> Renamed:
+        """Where the database of that cluster is lost: its agents follow this one then."""
+        try:
+            wanted = str(uuid.UUID(call.body.cluster_id))
+        except ValueError:
+            wanted = ""
+        if not wanted or wanted != call.body.cluster_id.lower():
+            sentence = "cluster_id must be a UUID, as GET /api/v1/cluster shows it under foreign."
+            raise Malformed("bad_field", sentence, [{"pointer": "/cluster_id", "message": sentence}])
+        return await self._rename(call, wanted)
+
+    @endpoint(
+        "POST", "/api/v1/signing-key/rotate", Role.ADMIN, "Sign announcements with a new key from now on.", told=_TOLD
+    )
+    async def rotate_key(self, call: Call) -> Rotated:
+        """The key before it stays good until the next change; agents learn the new one with the next version."""
+        public = await self._configs.rotate_keys(call.attempt)
+        return {"message": "Announcements are signed with a new key", "signing_key": public}
+
+    async def _rename(self, call: Call, cluster_id: str | None) -> Renamed:
+        self._snapshot.get(DEFAULT_NAMESPACE)
+        wanted: NewEpoch = call.body
+        meant = cluster_id or self._store.cluster_id
+        known = [holds.epoch for _, its_id, holds in self._held() if its_id == meant]
+        epoch = wanted.epoch or min(max([self._store.epoch, *known]) + 1, EPOCH_MAX)
+        done = f"the epoch is {epoch} now"
+        if cluster_id is not None:
+            done = f"this is the cluster {cluster_id} now, and {done}"
+        revisions = await self._configs.rename(
+            call.identity.name,
+            call.arrived,
+            epoch=epoch,
+            cluster_id=cluster_id,
+            comment=wanted.comment or done,
+            attempt=call.attempt,
+        )
+        made = sorted((each.configuration for each in revisions), key=lambda each: each.namespace)
+        return {
+            "message": f"{done[0].upper()}{done[1:]}",
+            "epoch": epoch,
+            "cluster_id": meant,
+            "namespaces": [{"name": each.namespace, "version": each.version, "epoch": each.epoch} for each in made],
+        }
+
+    def _held(self) -> Iterator[tuple[AgentRecord, str, Tag]]:
+        """What agents said that their workers have, with the cluster that it is of; what cannot be is left out."""
+        own = self._store.cluster_id
+        for record in self._registry.records():
+            holds = record.report.holds if record.report else None
+            if record.report is None or holds is None or not holds.cluster or holds.epoch > EPOCH_BELIEVED:
+                continue
+            cluster_id = record.report.holds_cluster_id or (own if own.startswith(holds.cluster) else "")
+            if cluster_id.startswith(holds.cluster):
+                yield record, cluster_id, holds
+
+    def _is_ahead(self, record: AgentRecord, holds: Tag) -> bool:
+        in_force = self._snapshot.find(record.namespace)
+        return in_force is not None and (holds.epoch, holds.version) > in_force.order

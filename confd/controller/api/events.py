@@ -1,0 +1,35 @@
+"""The live news as a path."""
+
+from __future__ import annotations
+
+from attrs import define
+
+from confd.codec import sse
+from confd.controller.streams.event_feed import Events
+from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
+from confd.web.api.ongoing import Ongoing
+from confd.web.auth.basic import Role
+from confd.web.openapi.docs import Told
+
+
+@define(eq=False)
+class EventsApi:
+    """Joins watchers."""
+
+    _events: Events
+
+    @endpoint(
+        "GET",
+        "/api/v1/events",
+        Role.ADMIN,
+        "What changes in a namespace, as server-sent events: config, agents, convergence.",
+        query=NamespaceQuery,
+        told=Told({200: sse.CONTENT_TYPE}, tag="events"),
+    )
+    async def events(self, call: Call) -> Ongoing:
+        """At once what is in force and how far that has come; a slow reader is owed the newest only."""
+        watcher = await self._events.join(call.request, call.query.namespace)
+        if call.request.method == b"HEAD":
+            # Its answer has no body, so there is nothing that could keep it open.
+            watcher.end()
+        return Ongoing(watcher.done)

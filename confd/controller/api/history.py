@@ -1,0 +1,117 @@
+"""The paths of what was in force before."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from attrs import define
+
+from confd.codec.headers import rfc3339
+from confd.controller.api.schemas import DiffBody, HistoryPage, VersionBody, VersionLine
+from confd.controller.configs.snapshot import Snapshot
+from confd.errors import Gone
+from confd.history import Version
+from confd.interfaces import IConfigStore
+from confd.model import Revision
+from confd.runtime.offload import Documents
+from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
+from confd.web.auth.basic import Role
+from confd.web.openapi.docs import Told
+
+VersionNumber = Annotated[int, msgspec.Meta(ge=1)]
+
+_TOLD = Told(errors=(Gone,), tag="history")
+
+
+class HistoryQuery(NamespaceQuery, forbid_unknown_fields=True):
+    """
+    A page of the history.
+
+    @ivar limit: versions on it, at most.
+    @ivar before: the C{next} of the page before.
+    """
+
+    limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 50
+    before: VersionNumber | None = None
+
+
+class DiffQuery(NamespaceQuery, forbid_unknown_fields=True, kw_only=True):
+    """
+    Two versions.
+
+    @ivar from_: the number of the old one.
+    @ivar to: the number of the new one; without it, it is the one in force.
+    """
+
+    from_: VersionNumber = msgspec.field(name="from")
+    to: VersionNumber | None = None
+
+
+@define(eq=False)
+class HistoryApi:
+    """Reads from the store; a namespace that was retired has no history to show until it is made again."""
+
+    _store: IConfigStore
+    _snapshot: Snapshot
+    _documents: Documents
+
+    @endpoint(
+        "GET", "/api/v1/config/history", Role.ADMIN, "The versions of a namespace.", query=HistoryQuery, told=_TOLD
+    )
+    async def history(self, call: Call) -> HistoryPage:
+        """Newest first, without their documents; C{next} is what to give as C{before} for the next page."""
+        query: HistoryQuery = call.query
+        self._snapshot.get(query.namespace)
+        found = await self._store.history(query.namespace, query.limit + 1, query.before)
+        page = found[: query.limit]
+        body: HistoryPage = {"items": [_line(each) for each in page]}
+        if len(found) > len(page):
+            body["next"] = page[-1].tag.version
+        return body
+
+    @endpoint(
+        "GET", "/api/v1/config/versions/<int:version>", Role.ADMIN, "One version.", query=NamespaceQuery, told=_TOLD
+    )
+    async def version(self, call: Call, version: int) -> VersionBody:
+        """As it was when it was in force, with who published it and why."""
+        self._snapshot.get(call.query.namespace)
+        revision = await self._store.revision(call.query.namespace, version)
+        return _described(revision)
+
+    @endpoint("GET", "/api/v1/config/diff", Role.ADMIN, "What two versions differ in.", query=DiffQuery, told=_TOLD)
+    async def diff(self, call: Call) -> DiffBody:
+        """For programs (RFC 6902), and for people."""
+        query: DiffQuery = call.query
+        in_force = self._snapshot.get(query.namespace).configuration
+        old = (await self._store.revision(query.namespace, query.from_)).configuration
+        new = in_force if query.to is None else (await self._store.revision(query.namespace, query.to)).configuration
+        found = await self._documents.compare(old, new)
+        return {"from": old.version, "to": new.version, "patch": found.patch, "text": found.text}
+
+
+def _line(version: Version) -> VersionLine:
+    described: VersionLine = {
+        "version": version.tag.version,
+        "epoch": version.tag.epoch,
+        "tag": str(version.tag),
+        "created_at": rfc3339(version.created_at),
+        "author": version.author,
+        "comment": version.comment,
+        "checksum": version.checksum,
+        "poll_interval_seconds": version.poll_interval,
+    }
+    if version.rollback_of is not None:
+        described["rollback_of"] = version.rollback_of
+    return described
+
+
+def _described(revision: Revision) -> VersionBody:
+    there = revision.configuration
+    return {
+        **_line(Version.of(revision)),
+        "namespace": there.namespace,
+        "cluster_id": there.cluster_id,
+        "updated_at": rfc3339(there.updated_at),
+        "data": msgspec.Raw(there.document.raw),
+    }

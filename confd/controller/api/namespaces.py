@@ -1,0 +1,131 @@
+"""The paths of namespaces."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from attrs import define
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from confd.codec.headers import rfc3339
+from confd.controller.agents.registry import Registry
+from confd.controller.api.configs import Comment
+from confd.controller.api.schemas import NamespaceItem
+from confd.controller.configs.service import Configs
+from confd.controller.configs.snapshot import Snapshot
+from confd.errors import Conflict, Unavailable, Unprocessable
+from confd.model import DEFAULT_NAMESPACE, NAMESPACE, valid_namespace
+from confd.runtime.offload import Documents
+from confd.web.api.endpoint import Answer, Call, endpoint
+from confd.web.auth.basic import Role
+from confd.web.openapi.docs import Done, Told, written_as
+
+
+class NewNamespace(msgspec.Struct, forbid_unknown_fields=True):
+    """A namespace to make, with its version 1."""
+
+    name: Annotated[str, written_as(NAMESPACE)]
+    config: dict[str, Any]
+    comment: Comment = ""
+
+
+#: Namespaces that are described in one turn of the reactor; this takes about a millisecond.
+_SLICE = 200
+
+
+@define(eq=False)
+class NamespacesApi:
+    """Reads from the snapshot, writes through L{Configs}."""
+
+    _configs: Configs
+    _snapshot: Snapshot
+    _registry: Registry
+    _documents: Documents
+    _clock: IReactorTime
+
+    @endpoint(
+        "GET",
+        "/api/v1/namespaces",
+        Role.ADMIN,
+        "All namespaces, with versions and agent counts.",
+        told=Told({200: list[NamespaceItem]}, (Unavailable,), tag="namespaces"),
+    )
+    async def namespaces(self, call: Call) -> Answer:
+        """Sorted by name; the default one is always among them, once they are loaded. Many take several turns."""
+        self._snapshot.get(DEFAULT_NAMESPACE)
+        described: list[bytes] = []
+        for number, name in enumerate(self._snapshot.namespaces(), 1):
+            # It may have been retired meanwhile.
+            if self._snapshot.find(name) is not None:
+                described.append(msgspec.json.encode(self._described(name)))
+            if number % _SLICE == 0:
+                await deferLater(self._clock, 0)
+        return Answer(b"[" + b",".join(described) + b"]")
+
+    @endpoint(
+        "POST",
+        "/api/v1/namespaces",
+        Role.ADMIN,
+        "Make a namespace.",
+        body=NewNamespace,
+        max_body=None,
+        named_by="name",
+        told=Told(
+            {201: NamespaceItem},
+            (Conflict, Unprocessable),
+            example={"name": "edge", "config": {"url": "https://api.github.com"}, "comment": "for the edge"},
+            tag="namespaces",
+        ),
+    )
+    async def create_namespace(self, call: Call) -> Answer:
+        """Its document is version 1 of it."""
+        wanted: NewNamespace = call.body
+        if not valid_namespace(wanted.name):
+            sentence = "A namespace is named by 1 to 63 lower-case letters, digits and dashes."
+            raise Unprocessable("bad_namespace", sentence, [{"pointer": "/name", "message": sentence}])
+        document = await self._documents.make(wanted.config, call.size)
+        try:
+            draft = self._configs.draft(
+                wanted.name, wanted.config, document, call.identity.name, comment=wanted.comment, attempt=call.attempt
+            )
+        except Unprocessable as error:
+            # Pointers lead to what was sent; there the document is a part of it.
+            details = [{**each, "pointer": f"/config{each['pointer']}"} for each in error.details]
+            raise Unprocessable(error.code, error.message, details) from None
+        await self._configs.create_namespace(draft, call.arrived)
+        return Answer(msgspec.json.encode(self._described(wanted.name)), status=201)
+
+    @endpoint(
+        "DELETE",
+        "/api/v1/namespaces/<name>",
+        Role.ADMIN,
+        "Retire a namespace that no agent uses.",
+        told=Told(errors=(Conflict,), tag="namespaces"),
+    )
+    async def retire_namespace(self, call: Call, name: str) -> Done:
+        """
+        Its history stays on disk; the namespace C{default} stays in use.
+
+        @raise Conflict: it is the default one, or agents of it were heard of lately.
+        """
+        self._snapshot.get(name)
+        if name == DEFAULT_NAMESPACE:
+            raise Conflict("default_namespace", "The namespace default always exists; it cannot be retired.")
+        live = self._registry.live(name)
+        if live:
+            raise Conflict("namespace_in_use", f"{live} agents still ask for {name}; stop or move them first.")
+        await self._configs.retire_namespace(name, call.attempt)
+        return Done(f"Namespace {name} retired")
+
+    def _described(self, name: str) -> NamespaceItem:
+        there = self._snapshot.get(name).configuration
+        return {
+            "name": name,
+            "version": there.version,
+            "epoch": there.epoch,
+            "updated_at": rfc3339(there.updated_at),
+            "agents": self._registry.count(name),
+            "live_agents": self._registry.live(name),
+        }

@@ -1,0 +1,121 @@
+"""The path on which agents report."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from attrs import define
+
+from confd.controller.agents.registry import Registry
+from confd.controller.configs.snapshot import Snapshot
+from confd.controller.convergence.report_intake import Intake
+from confd.errors import Conflict, Forbidden, Malformed, NotFound, Unavailable
+from confd.model import DEFAULT_NAMESPACE, TAG, Tag
+from confd.reports import Report, ReportState, Spent
+from confd.web.api.endpoint import Call, endpoint
+from confd.web.auth.basic import Role
+from confd.web.openapi.docs import AGENT_ID, Told, written_as
+
+#: A day: what took longer was not measured.
+_LONGEST_MS = 86_400_000
+
+Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=_LONGEST_MS)]
+TagText = Annotated[str, msgspec.Meta(min_length=1, max_length=64), written_as(TAG)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+_CLUSTER_ID = r"^([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})?$"
+
+
+class Took(msgspec.Struct):
+    """Where the time went, by the agent's monotonic clock: L{Spent}."""
+
+    agent: Milliseconds | None = None
+    worker: Milliseconds | None = None
+    waited: Milliseconds | None = None
+
+
+class Reported(msgspec.Struct):
+    """
+    What became of a version. A field that is not known is let through: a newer agent has to be able to report to an
+    older controller.
+    """
+
+    agent_id: str
+    version: TagText | Annotated[int, msgspec.Meta(ge=1, le=10**18 - 1)]
+    state: ReportState
+    namespace: str = DEFAULT_NAMESPACE
+    error: Annotated[str, msgspec.Meta(max_length=1024)] = ""
+    verified: bool = True
+    holds: TagText | None = None
+    holds_cluster_id: Annotated[str, msgspec.Meta(pattern=_CLUSTER_ID)] = ""
+    repairs: Count = 0
+    ms: Took = msgspec.field(default_factory=Took)
+    session: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    sequence: Count = 0
+
+
+class Window(msgspec.Struct):
+    """Milliseconds over which the agent is to spread its next report."""
+
+    report_window_ms: int
+
+
+@define(eq=False)
+class ReportsApi:
+    """Hands reports to the L{Intake}."""
+
+    _intake: Intake
+    _registry: Registry
+    _snapshot: Snapshot
+
+    @endpoint(
+        "POST",
+        "/api/v1/report",
+        Role.AGENT,
+        "Say what became of a version.",
+        body=Reported,
+        told=Told(
+            errors=(NotFound, Conflict, Unavailable),
+            takes=(AGENT_ID,),
+            example={"agent_id": "a1", "version": "1a2b3c4d.1.7", "state": "applied"},
+            tag="agents",
+        ),
+    )
+    async def report(self, call: Call) -> Window:
+        """Answered once it is on disk, with the time over which the next one is to be spread."""
+        told: Reported = call.body
+        self._snapshot.get(told.namespace)
+        sender = call.header("X-Agent-ID")
+        if sender and sender != told.agent_id:
+            raise Forbidden("other_agent", "agent_id is not the one of X-Agent-ID; an agent reports for itself.")
+        self._registry.admission.sender(call.identity, told.agent_id)
+        await self._intake.take(told.agent_id, told.namespace, _report(told))
+        return Window(round(1000 * self._registry.report_window(told.namespace)))
+
+
+def _report(told: Reported) -> Report:
+    ms, tag = told.ms, _tag(str(told.version), "version")
+    holds = None
+    if told.holds is not None:
+        # Most hold what they report, and ten thousand equal tags are many.
+        holds = tag if told.holds == told.version else _tag(told.holds, "holds")
+    return Report(
+        tag,
+        told.state,
+        told.error,
+        told.verified,
+        holds,
+        told.holds_cluster_id,
+        told.repairs,
+        Spent(ms.agent, ms.worker, ms.waited),
+        told.session,
+        told.sequence,
+    )
+
+
+def _tag(text: str, name: str) -> Tag:
+    try:
+        return Tag.parse(text)
+    except ValueError as error:
+        raise Malformed("bad_field", f"{name}: {error}.", [{"pointer": f"/{name}", "message": str(error)}]) from None

@@ -1,0 +1,38 @@
+"""The event stream as a path."""
+
+from __future__ import annotations
+
+from attrs import define
+
+from confd.codec import sse
+from confd.controller.agents.registry import Registry
+from confd.controller.streams.config_stream import Hub
+from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
+from confd.web.api.ongoing import Ongoing
+from confd.web.auth.basic import Role
+from confd.web.openapi.docs import AGENT_ID, LAST_EVENT_ID, Told
+
+_TOLD = Told({200: sse.CONTENT_TYPE}, takes=(LAST_EVENT_ID, AGENT_ID), tag="events")
+
+
+@define(eq=False)
+class StreamApi:
+    """Joins callers to the hub."""
+
+    _hub: Hub
+    _registry: Registry
+
+    @endpoint(
+        "GET", "/api/v1/stream", Role.AGENT, "Each change, as server-sent events.", query=NamespaceQuery, told=_TOLD
+    )
+    async def stream(self, call: Call) -> Ongoing:
+        """With the current tag in C{Last-Event-ID} the next change is the first event, else what is in force."""
+        known = call.header("Last-Event-ID")
+        agent_id = self._registry.admission.sender(call.identity, call.header("X-Agent-ID") or "")
+        if agent_id:
+            self._registry.polled(agent_id)
+        reader = self._hub.join(call.request, call.query.namespace, known, agent_id)
+        if call.request.method == b"HEAD":
+            # Its answer has no body, so there is nothing that could keep it open.
+            reader.end()
+        return Ongoing(reader.done)

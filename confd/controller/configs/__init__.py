@@ -1,0 +1,1 @@
+"""Documents and their versions: the write path and what is current."""

@@ -1,0 +1,203 @@
+"""What two documents differ in: a patch for programs (RFC 6902), a text for people; in nearly linear time."""
+
+from __future__ import annotations
+
+import json
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from difflib import Match, SequenceMatcher
+from typing import Any
+
+from attrs import frozen
+
+from confd.codec import strict_json
+from confd.model import Configuration
+
+#: Lines, of both sides together, that are compared each with each; what is longer and has nothing unique in common is
+#: shown as replaced.
+CLOSE_LOOK = 128
+
+#: Characters of paths that a patch may have besides as many as both documents have bytes.
+_SHORTEST_PATHS = 65536
+
+#: Lines around a change.
+_CONTEXT = 3
+
+
+@frozen
+class Difference:
+    """
+    What leads from one document to another.
+
+    @ivar patch: a JSON patch: each operation is C{add}, C{remove} or C{replace}.
+    @ivar text: a unified diff of the two, their keys sorted and indented; empty where they are equal.
+    """
+
+    patch: list[dict[str, Any]]
+    text: str
+
+
+def difference(old: Configuration, new: Configuration) -> Difference:
+    """Compare two configurations; for documents of a megabyte that takes a second, so not in the reactor's thread."""
+    before, after = strict_json.decode(old.document.raw), strict_json.decode(new.document.raw)
+    text = unified(_lines(before), _lines(after), f"version {old.version}", f"version {new.version}")
+    return Difference(_bounded(patch(before, after), after, len(old.document.raw) + len(new.document.raw)), text)
+
+
+def _bounded(operations: Iterator[dict[str, Any]], new: Any, size: int) -> list[dict[str, Any]]:
+    """
+    Return the operations, or a single one that replaces all once their paths are longer than the documents are.
+
+    Each operation repeats all keys above it: below one long key, a megabyte of numbers would make a terabyte of paths.
+    """
+    left, found = _SHORTEST_PATHS + size, []
+    for each in operations:
+        left -= len(each["path"])
+        if left < 0:
+            return [{"op": "replace", "path": "", "value": new}]
+        found.append(each)
+    return found
+
+
+def patch(old: Any, new: Any, path: str = "") -> Iterator[dict[str, Any]]:
+    """The operations that make C{new} of C{old}, to be done in this order."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in old.keys() - new.keys():
+            yield {"op": "remove", "path": _below(path, key)}
+        for key, value in new.items():
+            if key in old:
+                yield from patch(old[key], value, _below(path, key))
+            else:
+                yield {"op": "add", "path": _below(path, key), "value": value}
+    elif isinstance(old, list) and isinstance(new, list):
+        yield from _patch_list(old, new, path)
+    elif not _same(old, new):
+        yield {"op": "replace", "path": path, "value": new}
+
+
+def _patch_list(old: list[Any], new: list[Any], path: str) -> Iterator[dict[str, Any]]:
+    """Equal ends stay; what is between them is changed one by one, and then made longer or shorter."""
+    start, end = _equal_ends(old, new, _same)
+    first, last = len(old) - end, len(new) - end
+    both = min(first, last)
+    for index in range(start, both):
+        yield from patch(old[index], new[index], f"{path}/{index}")
+    for _ in range(both, first):
+        yield {"op": "remove", "path": f"{path}/{both}"}
+    for index in range(both, last):
+        yield {"op": "add", "path": f"{path}/{index}", "value": new[index]}
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are the same JSON: to Python, C{True} is 1, and 1.0 too."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other)
+
+
+def _below(path: str, key: str) -> str:
+    return f"{path}/{key.replace('~', '~0').replace('/', '~1')}"
+
+
+def _lines(value: Any) -> list[str]:
+    return json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True).split("\n")
+
+
+def unified(old: Sequence[str], new: Sequence[str], old_name: str, new_name: str) -> str:
+    """A unified diff of two texts in lines, empty where they are equal."""
+    groups = list(_Matcher(old, new).get_grouped_opcodes(_CONTEXT)) if old != new else []
+    told = [f"--- {old_name}", f"+++ {new_name}"] if groups else []
+    for group in groups:
+        (_, i1, _, j1, _), (_, _, i2, _, j2) = group[0], group[-1]
+        told.append(f"@@ -{_range(i1, i2)} +{_range(j1, j2)} @@")
+        for kind, a1, a2, b1, b2 in group:
+            if kind == "equal":
+                told += [f" {line}" for line in old[a1:a2]]
+            else:
+                told += [f"-{line}" for line in old[a1:a2]] + [f"+{line}" for line in new[b1:b2]]
+    return "".join(f"{line}\n" for line in told)
+
+
+def _range(start: int, stop: int) -> str:
+    """Lines count from 1; of nothing the line before it is named."""
+    length = stop - start
+    return f"{start + 1 if length else start},{length}"
+
+
+class _Matcher(SequenceMatcher[str]):
+    """
+    Finds the lines in common in three steps, as comparing each with each takes quadratic time and more: equal ends,
+    then lines that both sides have once (patience diff), then L{SequenceMatcher} where little is left in between.
+    """
+
+    def __init__(self, old: Sequence[str], new: Sequence[str]) -> None:
+        super().__init__(None, (), (), autojunk=False)
+        self._old, self._new = old, new
+
+    def get_matching_blocks(self) -> list[Match]:
+        """As its parent does: blocks that touch are one."""
+        blocks: list[Match] = []
+        for a, b, size in _common(self._old, self._new):
+            last = blocks[-1] if blocks else Match(0, 0, 0)
+            if (last.a + last.size, last.b + last.size) == (a, b):
+                blocks[-1:] = [Match(last.a, last.b, last.size + size)]
+            else:
+                blocks.append(Match(a, b, size))
+        return [*blocks, Match(len(self._old), len(self._new), 0)]
+
+
+def _common(old: Sequence[str], new: Sequence[str]) -> Iterator[Match]:
+    """Blocks of equal lines, in order."""
+    start, end = _equal_ends(old, new)
+    i, j, i_end, j_end = start, start, len(old) - end, len(new) - end
+    yield Match(0, 0, start)
+    for a, b in _anchors(old[start:i_end], new[start:j_end]):
+        yield from _close(old, new, i, start + a, j, start + b)
+        i, j = start + a + 1, start + b + 1
+        yield Match(i - 1, j - 1, 1)
+    yield from _close(old, new, i, i_end, j, j_end)
+    yield Match(i_end, j_end, end)
+
+
+def _close(old: Sequence[str], new: Sequence[str], i1: int, i2: int, j1: int, j2: int) -> Iterator[Match]:
+    if i1 < i2 and j1 < j2 and i2 - i1 + j2 - j1 <= CLOSE_LOOK:
+        matcher = SequenceMatcher(None, old[i1:i2], new[j1:j2], autojunk=False)
+        yield from (Match(i1 + a, j1 + b, size) for a, b, size in matcher.get_matching_blocks() if size)
+
+
+def _anchors(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int]]:
+    """Lines that both have once, as many of them as stand in the same order (the longest increasing subsequence)."""
+    seen_old, seen_new = Counter(old), Counter(new)
+    where = {line: index for index, line in enumerate(new)}
+    pairs = [(a, where[line]) for a, line in enumerate(old) if seen_old[line] == 1 == seen_new[line]]
+    tops: list[int] = []
+    chains: list[int] = []
+    before: list[int] = []
+    for number, (_, b) in enumerate(pairs):
+        length = bisect_left(tops, b)
+        before.append(chains[length - 1] if length else -1)
+        tops[length : length + 1] = [b]
+        chains[length : length + 1] = [number]
+    found: list[tuple[int, int]] = []
+    number = chains[-1] if chains else -1
+    while number >= 0:
+        found.append(pairs[number])
+        number = before[number]
+    return found[::-1]
+
+
+def _equal_ends(old: Sequence[Any], new: Sequence[Any], same: Any = str.__eq__) -> tuple[int, int]:
+    """How many are equal at the beginning, and at the end of the rest."""
+    most = min(len(old), len(new))
+    start = 0
+    while start < most and same(old[start], new[start]):
+        start += 1
+    end = 0
+    while end < most - start and same(old[-1 - end], new[-1 - end]):
+        end += 1
+    return start, end

@@ -1,0 +1,203 @@
+"""
+What brokers are still to be told.
+
+A broker gets the announcements of a namespace in version order, one at a time, and of those that pile up while it is
+down or hung the newest only. Nothing here delays or fails the publish that it follows.
+
+A broker's other clients come back to it later than the controller does. Those of the Go system ask nobody what they
+missed: after a broker's return they are told again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from confd.controller.configs.snapshot import Encoded
+from confd.errors import ConfdError
+from confd.interfaces import IBroker
+from confd.runtime.timing import Backoff, Periodic
+
+#: Seconds that the answer to a publish waits for the brokers' receipts.
+RECEIPT = 0.025
+
+#: Seconds between two attempts at most, so that a broker has what it missed within 5 seconds of its return.
+RETRY_MAX = 4.0
+
+#: Seconds after a broker's return at which it is told again: clients of the Go system come back within them.
+AGAIN_AFTER = (2.0, 5.0, 10.0)
+
+#: Seconds that announcements under way get when the controller stops.
+FLUSH = 1.0
+
+#: Bytes from which on a document is signed off the reactor.
+_LARGE = 32768
+
+#: Seconds between two looks at an outbox that is empty.
+_IDLE = 60.0
+
+
+class Courier(Service):
+    """
+    Brings announcements to one broker until it has them.
+
+    @ivar brought: announcements that the broker took so far.
+    @ivar failures: attempts so far at which it did not.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        broker: IBroker,
+        backoff: Backoff,
+        in_thread: Callable[..., Deferred[Any]] = maybeDeferred,
+        current: Callable[[], Iterator[Encoded]] = lambda: iter(()),
+    ) -> None:
+        """
+        @param backoff: between attempts; its cap is L{RETRY_MAX}.
+        @param in_thread: runs a function off the reactor: a large document takes a while to sign.
+        @param current: what is announced again after the broker's return.
+        """
+        self.broker = broker
+        self._clock = clock
+        self.brought = self.failures = 0
+        self._in_thread, self._current = in_thread, current
+        self._backoff = backoff
+        self._outgoing: dict[str, Encoded] = {}
+        self._receipts: dict[str, list[Deferred[None]]] = {}
+        self._repeats: Iterator[Encoded] = iter(())
+        self._planned: list[IDelayedCall] = []
+        self._reason: str | None = None
+        self._loop = Periodic(clock, self._deliver, self._pause, grace=FLUSH)
+        broker.watch(self._returned)
+
+    def startService(self) -> None:
+        """Begin to bring."""
+        super().startService()
+        self._loop.startService()
+
+    def stopService(self) -> Deferred[None] | None:
+        """Fires when what is under way was brought, or its time is over; a restart repeats what is in force."""
+        super().stopService()
+        self._repeat_no_more()
+        return self._loop.stopService()
+
+    def post(self, encoded: Encoded) -> None:
+        """One more announcement, in place of an older one of its namespace."""
+        self._outgoing[encoded.configuration.namespace] = encoded
+        self._loop.hurry()
+
+    def waiting(self) -> int:
+        """Namespaces whose newest announcement the broker does not have."""
+        return len(self._outgoing)
+
+    def receipt(self, namespace: str) -> Deferred[None]:
+        """Fires once the broker has all that was posted of a namespace."""
+        if namespace not in self._outgoing:
+            return succeed(None)
+        waiting = self._receipts.setdefault(namespace, [])
+        receipt: Deferred[None] = Deferred(waiting.remove)
+        waiting.append(receipt)
+        return receipt
+
+    def _pause(self) -> float:
+        return self._backoff.next() if self._outgoing else _IDLE
+
+    async def _deliver(self) -> None:
+        # What is published meanwhile does not wait for all that is repeated.
+        while await self._deliver_news() and (encoded := next(self._repeats, None)) is not None:
+            try:
+                await self._bring(encoded)
+            except ConfdError:
+                # If the broker is lost once more, its next return begins all anew.
+                self.failures += 1
+                self._repeats = iter(())
+
+    async def _deliver_news(self) -> bool:
+        """Whether the broker has all that was posted."""
+        while self._outgoing:
+            namespace = next(iter(self._outgoing))
+            # To the end of the queue: one that the broker never takes must not keep it from all others.
+            encoded = self._outgoing[namespace] = self._outgoing.pop(namespace)
+            try:
+                await self._bring(encoded)
+            except ConfdError as error:
+                self._not_yet(encoded, error.message)
+                return False
+            self._reason = None
+            if self._outgoing[namespace] is encoded:
+                del self._outgoing[namespace]
+                waiting = self._receipts.pop(namespace, [])
+                while waiting:
+                    waiting.pop().callback(None)
+        return True
+
+    async def _bring(self, encoded: Encoded) -> None:
+        await self.broker.announce(encoded.namespace, await self._signed(encoded))
+        self.brought += 1
+        self._backoff.reset()
+
+    def _returned(self) -> None:
+        self._repeat_no_more()
+        if self.running:
+            self._planned = [self._clock.callLater(seconds, self._repeat) for seconds in AGAIN_AFTER]
+
+    def _repeat(self) -> None:
+        if self.broker.trouble() is None:
+            self._repeats = self._current()
+            self._loop.hurry()
+
+    def _repeat_no_more(self) -> None:
+        self._repeats = iter(())
+        for each in self._planned:
+            if each.active():
+                each.cancel()
+
+    async def _signed(self, encoded: Encoded) -> bytes:
+        large = len(encoded.body) >= _LARGE
+        announcement: bytes = await self._in_thread(getattr, encoded, "announcement") if large else encoded.announcement
+        return announcement
+
+    def _not_yet(self, encoded: Encoded, reason: str) -> None:
+        self.failures += 1
+        if reason != self._reason:
+            self._reason = reason
+            self.log.warn("{tag} is not announced yet: {reason}", tag=str(encoded.configuration.tag), reason=reason)
+
+
+class Outbox(MultiService):
+    """The couriers of all brokers."""
+
+    def __init__(self, clock: IReactorTime, couriers: Sequence[Courier]) -> None:
+        super().__init__()
+        self._clock = clock
+        self._couriers = couriers
+        for courier in couriers:
+            courier.setServiceParent(self)
+
+    def announce(self, encoded: Encoded) -> None:
+        """Post an announcement to every broker."""
+        for courier in self._couriers:
+            courier.post(encoded)
+
+    def published(self, namespace: str) -> Deferred[bool]:
+        """
+        Whether every broker has the newest announcement of a namespace.
+
+        @return: fires as soon as they do, and after L{RECEIPT} seconds whether they do or not; never fails.
+        """
+        receipts = DeferredList(
+            [courier.receipt(namespace) for courier in self._couriers], fireOnOneErrback=True, consumeErrors=True
+        )
+        if any(courier.broker.trouble() is not None for courier in self._couriers) and not receipts.called:
+            receipts.cancel()
+        else:
+            receipts.addTimeout(RECEIPT, self._clock)
+        return receipts.addCallbacks(lambda _: True, lambda _: False)

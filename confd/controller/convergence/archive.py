@@ -1,0 +1,60 @@
+"""What is kept of versions that are too old for more."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from confd.errors import ConfdError
+from confd.interfaces import IReportStore
+
+#: Seconds in which summaries gather for one transaction.
+WRITE_BEHIND = 1.0
+
+
+class Summaries:
+    """
+    Summaries, written behind: publishes that follow each other closely do not wait for a transaction more each.
+
+    One that cannot be written is given up, and a process that is killed takes those of its last second with it.
+    """
+
+    log = Logger()
+
+    def __init__(self, store: IReportStore, clock: IReactorTime) -> None:
+        self._store, self._clock = store, clock
+        self._waiting: dict[tuple[str, int], bytes] = {}
+        self._timer: IDelayedCall | None = None
+
+    def keep(self, namespace: str, version: int, summary: bytes) -> None:
+        """Keep this, and no longer the outcomes of it and of older versions."""
+        self._waiting[namespace, version] = summary
+        if self._timer is None:
+            self._timer = self._clock.callLater(WRITE_BEHIND, self.write)
+
+    def find(self, namespace: str, version: int) -> Deferred[bytes | None]:
+        """Fires with the summary of a version, C{None} where none is kept."""
+        waiting = self._waiting.get((namespace, version))
+        found: Deferred[bytes | None] = succeed(waiting) if waiting else self._store.summary(namespace, version)
+        return found
+
+    def write(self) -> Deferred[None]:
+        """Fires when all are on disk, or cannot be."""
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+        taken = list(self._waiting)
+        if not taken:
+            return succeed(None)
+        done: Deferred[None] = self._store.settle([(*each, self._waiting[each]) for each in taken])
+        return done.addErrback(self._unwritten).addCallback(self._forget, taken)
+
+    def _forget(self, _: None, taken: list[tuple[str, int]]) -> None:
+        for each in taken:
+            self._waiting.pop(each, None)
+
+    def _unwritten(self, failure: Failure) -> None:
+        if not failure.check(ConfdError):
+            self.log.failure("summaries of versions were not written", failure)

@@ -1,0 +1,79 @@
+"""How often something is published, and how fast it spreads: for those who draw curves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection
+
+from confd.controller.agents.registry import Registry
+from confd.controller.configs.service import Configs, Publication
+from confd.controller.convergence.tracker import Convergence
+from confd.controller.convergence.version import Progress
+from confd.runtime.metrics import Histogram, Metrics
+
+#: Percent of the agents of a namespace who make it count as converged: a few are always away.
+MOST = 95
+
+
+class Speed:
+    """Observes publications, and the agents that apply them."""
+
+    def __init__(
+        self,
+        configs: Configs,
+        registry: Registry,
+        convergence: Convergence,
+        namespaces: Callable[[], Collection[str]],
+    ) -> None:
+        """
+        @param namespaces: the names of those with figures of their own.
+        """
+        self._registry, self._namespaces = registry, namespaces
+        self._published: Counter[str] = Counter()
+        self._propagation, self._convergence = (
+            Histogram(expected=lambda: ((name,) for name in namespaces())) for _ in range(2)
+        )
+        configs.publications.add(self._count)
+        convergence.applications.add(self._measure)
+
+    def _count(self, publication: Publication) -> None:
+        """Something is newly in force."""
+        namespace = publication.revision.configuration.namespace
+        if namespace in self._namespaces():
+            self._published[namespace] += 1
+
+    def _measure(self, namespace: str, progress: Progress, took: float) -> None:
+        """
+        One more agent applied a version.
+
+        @param took: milliseconds from the POST.
+        """
+        shown = namespace in self._namespaces()
+        if shown:
+            self._propagation.observe(took / 1000, namespace)
+        if not progress.converged and 100 * progress.applied >= MOST * self._registry.count(namespace):
+            progress.converged = True
+            times = [outcome.took for outcome in progress.outcomes.values() if outcome.took is not None]
+            if shown:
+                self._convergence.observe(max(times) / 1000, namespace)
+
+    def expose(self, metrics: Metrics) -> None:
+        """Show the figures."""
+        metrics.counter(
+            "confd_publishes",
+            "Versions that were made.",
+            lambda: dict.fromkeys(self._namespaces(), 0) | self._published,
+            "namespace",
+        )
+        metrics.histogram(
+            "confd_propagation_seconds",
+            "From a POST to its configuration being applied, of each agent.",
+            self._propagation,
+            "namespace",
+        )
+        metrics.histogram(
+            "confd_convergence_seconds",
+            f"From a POST until {MOST} % of the agents of its namespace had applied it.",
+            self._convergence,
+            "namespace",
+        )

@@ -1,0 +1,219 @@
+"""From reports to who runs what, since when; and those who wait for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from attrs import evolve
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+
+from confd.codec import strict_json
+from confd.controller.agents.registry import Registry
+from confd.controller.api.schemas import ConvergenceBody
+from confd.controller.configs.service import Publication
+from confd.controller.configs.snapshot import unknown_namespace
+from confd.controller.convergence.archive import Summaries
+from confd.controller.convergence.summary import picture, repeated
+from confd.controller.convergence.version import Progress
+from confd.controller.convergence.waiters import Waiters
+from confd.errors import Gone, NotFound
+from confd.model import Tag
+from confd.reports import AgentRecord, Outcome, Receipt
+from confd.runtime.signal import Observers
+
+#: The newest versions of a namespace of which each agent's outcome is kept; of older ones a summary is.
+VERSIONS_KEPT = 16
+
+
+class Convergence(Service):
+    """
+    What became of the newest versions of each namespace on each of its agents.
+
+    Memory shows what is on disk: a report comes here once it is written, so that a restart changes nothing but what
+    only the process knew that took the POST.
+
+    @ivar changes: told C{(namespace,)} when something in the convergence of one of its versions may have changed.
+    @ivar applications: told C{(namespace, progress, took)} when an agent applied a version for the first time, and how
+        many milliseconds that took is known.
+    """
+
+    def __init__(self, store: Any, registry: Registry, clock: IReactorTime, kept: int = VERSIONS_KEPT) -> None:
+        """
+        @param store: an L{confd.interfaces.IConfigStore} and L{confd.interfaces.IReportStore}.
+        @param kept: of how many versions of a namespace the outcomes are kept.
+        """
+        self._store, self._registry, self._clock, self._most = store, registry, clock, kept
+        self._versions: dict[str, dict[int, Progress]] = {}
+        self._waiters: dict[str, Waiters] = {}
+        self._summaries = Summaries(store, clock)
+        # Where publishes come faster than reports, a look at each agent for each of them would be most of the work.
+        self._unreported: dict[str, ConvergenceBody] = {}
+        self.changes, self.applications = Observers(), Observers()
+        registry.changes.add(self._agent_changed)
+
+    async def load(self) -> None:
+        """Begin with what the store has; the registry is loaded before."""
+        loaded: dict[str, dict[int, Progress]] = {}
+        for revision in await self._store.in_force():
+            namespace = revision.configuration.namespace
+            newest = await self._store.history(namespace, self._most, None)
+            loaded[namespace] = {each.tag.version: Progress(each.tag, each.created_at) for each in reversed(newest)}
+        for namespace, version, agent_id, outcome in await self._store.load_outcomes():
+            progress = loaded.get(namespace, {}).get(version)
+            if progress is not None and self._is_here(namespace, agent_id):
+                progress.record(agent_id, outcome)
+        self._versions = loaded
+        self._unreported.clear()
+
+    def stopService(self) -> Deferred[None]:
+        """Those who wait are answered: not reached. Fires when what was to be written is."""
+        super().stopService()
+        for waiters in self._waiters.values():
+            waiters.give_up()
+        return self._summaries.write()
+
+    def published(self, publication: Publication) -> None:
+        """A version is newly in force."""
+        configuration = publication.revision.configuration
+        namespace, version = configuration.namespace, configuration.version
+        versions = self._versions.setdefault(namespace, {})
+        versions[version] = Progress(
+            configuration.tag, configuration.updated_at, publication.arrived, publication.committed
+        )
+        if len(versions) > self._most:
+            self._settle(namespace, versions)
+        self._changed(namespace)
+
+    def retired(self, namespace: str) -> None:
+        """A namespace is out of use."""
+        self._versions.pop(namespace, None)
+        waiters = self._waiters.pop(namespace, None)
+        if waiters is not None:
+            waiters.give_up()
+
+    def resolve(self, namespace: str, tag: Tag) -> Tag:
+        """
+        The version that an agent means.
+
+        @param tag: a bare number is taken for the version of this namespace; of a version that is older than those
+            that are kept the epoch cannot be known, only that it is none of the later ones.
+        @raise NotFound: C{unknown_version}, C{unknown_namespace}.
+        """
+        versions = self._kept(namespace)
+        newest, oldest = next(reversed(versions.values())).tag, next(iter(versions.values())).tag
+        known = versions.get(tag.version)
+        if not tag.cluster:
+            tag = evolve(tag, cluster=newest.cluster, epoch=oldest.epoch if known is None else known.tag.epoch)
+        was = tag == known.tag if known else tag.version < oldest.version and tag.epoch <= oldest.epoch
+        if tag.cluster != newest.cluster or not was:
+            raise _unknown_version(namespace, str(tag))
+        return tag
+
+    def record(self, receipts: Iterable[Receipt]) -> None:
+        """Reports are on disk, and their agents are still here."""
+        touched = set()
+        for receipt in receipts:
+            progress = self.progress(receipt.namespace, receipt.report.tag.version)
+            if progress is not None:
+                if progress.record(receipt.agent_id, receipt.outcome):
+                    self.applications.tell(receipt.namespace, progress, receipt.outcome.took)
+                touched.add(receipt.namespace)
+        for namespace in touched:
+            self._changed(namespace)
+
+    def progress(self, namespace: str, version: int) -> Progress | None:
+        """How far a version has come, C{None} where it is not among the newest."""
+        return self._versions.get(namespace, {}).get(version)
+
+    def reports_of(self, record: AgentRecord) -> Iterator[tuple[Tag, Outcome]]:
+        """What became of the newest versions on one agent, newest first."""
+        for progress in reversed(self._versions.get(record.namespace, {}).values()):
+            outcome = progress.outcomes.get(record.id)
+            if outcome is not None:
+                yield progress.tag, outcome
+
+    def describe(self, namespace: str, version: int | None) -> Deferred[ConvergenceBody]:
+        """
+        Who runs a version, and how long it took.
+
+        @param version: C{None} for the one in force.
+        @return: fires with the body of GET C{/api/v1/config/convergence}; at once for the newest versions, of older
+            ones with the summary, which names no laggards.
+        @raise NotFound: C{unknown_namespace}, C{unknown_version}.
+        @raise Gone: C{convergence_pruned}.
+        """
+        return Deferred.fromCoroutine(self._describe(namespace, version))
+
+    def reached(self, namespace: str, tag: Tag, quorum: float, timeout: float) -> Deferred[bool]:
+        """
+        Wait until enough agents have applied a version; any caller may cancel, the others wait on.
+
+        @param quorum: percent of the agents of the namespace, silent ones among them.
+        @param timeout: seconds.
+        @return: fires with whether it was reached in time; with false, too, when so many have refused it that it cannot
+            be reached, and when the controller stops.
+        """
+        progress = self.progress(namespace, tag.version)
+        if progress is None or progress.tag != tag or not self.running:
+            return succeed(False)
+        there = progress
+        waiters = self._waiters.setdefault(namespace, Waiters(self._clock))
+        return waiters.wait(lambda: there.reached(quorum, self._registry.count(namespace)), timeout)
+
+    async def _describe(self, namespace: str, version: int | None) -> ConvergenceBody:
+        versions = self._kept(namespace)
+        newest = next(reversed(versions))
+        number = newest if version is None else version
+        if number in versions:
+            return picture(namespace, versions[number], number == newest, self._registry)
+        if not 0 < number < newest:
+            raise _unknown_version(namespace, str(number))
+        summary = await self._summaries.find(namespace, number)
+        if summary is None:
+            raise Gone("convergence_pruned", f"What became of version {number} of {namespace!r} is not kept any more.")
+        described: ConvergenceBody = strict_json.decode(summary)
+        return described
+
+    def _kept(self, namespace: str) -> dict[int, Progress]:
+        versions = self._versions.get(namespace)
+        if not versions:
+            raise unknown_namespace(namespace)
+        return versions
+
+    def _settle(self, namespace: str, versions: dict[int, Progress]) -> None:
+        """Of the oldest version only a summary is kept from now on."""
+        oldest = versions.pop(next(iter(versions)))
+        told = self._unreported.pop(namespace, None)
+        if oldest.outcomes or told is None:
+            told = picture(namespace, oldest, False, self._registry, named=0)
+        else:
+            told = repeated(told, oldest)
+        if not oldest.outcomes:
+            self._unreported[namespace] = told
+        self._summaries.keep(namespace, oldest.tag.version, strict_json.encode(told))
+        if not self.running:
+            # What the listener still had in flight.
+            self._summaries.write()
+
+    def _is_here(self, namespace: str, agent_id: str) -> bool:
+        record = self._registry.find(agent_id)
+        return record is not None and record.namespace == namespace
+
+    def _agent_changed(self, namespace: str, agent_id: str) -> None:
+        self._unreported.pop(namespace, None)
+        if not self._is_here(namespace, agent_id):
+            for progress in self._versions.get(namespace, {}).values():
+                progress.drop(agent_id)
+        self._changed(namespace)
+
+    def _changed(self, namespace: str) -> None:
+        if namespace in self._waiters:
+            self._waiters[namespace].look()
+        self.changes.tell(namespace)
+
+
+def _unknown_version(namespace: str, version: str) -> NotFound:
+    return NotFound("unknown_version", f"The namespace {namespace!r} has no version {version}.")

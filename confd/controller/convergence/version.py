@@ -1,0 +1,106 @@
+"""How far one version has come, agent by agent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from attrs import define, evolve, field
+
+from confd.model import Tag
+from confd.reports import Outcome, Report, ReportState
+
+
+@define(eq=False)
+class Progress:
+    """
+    One version of one namespace, and what became of it.
+
+    @ivar published_at: when it was committed, by the wall clock, UTC.
+    @ivar arrived: when its POST came, in seconds of the monotonic clock; C{None} where another process took it.
+    @ivar committed: when it was on disk, likewise.
+    @ivar outcomes: by agent; of agents of the namespace only.
+    @ivar applied: how many have it.
+    @ivar failed: how many have refused it.
+    @ivar converged: whether it was seen that most have it.
+    """
+
+    tag: Tag
+    published_at: datetime
+    arrived: float | None = None
+    committed: float | None = None
+    outcomes: dict[str, Outcome] = field(factory=dict)
+    applied: int = 0
+    failed: int = 0
+    converged: bool = False
+    _ordered: dict[str, list[float]] = field(factory=dict, init=False)
+
+    def outcome(self, agent_id: str, report: Report, arrived: float, at: datetime) -> Outcome:
+        """
+        What a report makes of this version on its agent; changes nothing.
+
+        @param arrived: when the report came, in seconds of the monotonic clock.
+        @param at: the same for people.
+        """
+        spent = report.spent
+        made = Outcome(
+            report.state, at, report.error, report.verified, agent=spent.agent, worker=spent.worker, ack=spent.waited
+        )
+        before = self.outcomes.get(agent_id)
+        if before is not None and before.took is not None:
+            # It was applied before, and was put right since: what counts is the first time.
+            return evolve(before, state=made.state, at=at, error=made.error, verified=made.verified)
+        if report.state is not ReportState.APPLIED or self.arrived is None or self.committed is None:
+            return made
+        took = max(0.0, 1000 * (arrived - self.arrived) - (spent.waited or 0.0))
+        commit = 1000 * (self.committed - self.arrived)
+        if spent.agent is None or spent.worker is None:
+            return evolve(made, took=took, commit=commit)
+        notify = max(0.0, took - commit - spent.agent - spent.worker)
+        return evolve(made, took=took, commit=commit, notify=notify)
+
+    def record(self, agent_id: str, outcome: Outcome) -> bool:
+        """
+        Take an outcome in, in the place of the one before.
+
+        @return: whether it tells for the first time how long it took to apply.
+        """
+        before = self.outcomes.get(agent_id)
+        self.drop(agent_id)
+        self.outcomes[agent_id] = outcome
+        self._count(outcome, 1)
+        self._ordered.clear()
+        return outcome.took is not None and (before is None or before.took is None)
+
+    def drop(self, agent_id: str) -> None:
+        """Its agent is not here any more."""
+        before = self.outcomes.pop(agent_id, None)
+        if before is not None:
+            self._count(before, -1)
+            self._ordered.clear()
+
+    def ordered(self, what: str) -> Sequence[float]:
+        """
+        Milliseconds of those that have it, ascending, as far as they are known; sorted anew only after a report.
+
+        @param what: an attribute of L{Outcome}.
+        """
+        if what not in self._ordered:
+            applied = (each for each in self.outcomes.values() if each.state is ReportState.APPLIED)
+            self._ordered[what] = sorted(ms for each in applied if (ms := getattr(each, what)) is not None)
+        return self._ordered[what]
+
+    def reached(self, quorum: float, targeted: int) -> bool | None:
+        """
+        Whether enough agents have it; C{None} while that may still become so.
+
+        @param quorum: percent of C{targeted}, which is how many there are.
+        """
+        needed = quorum * targeted
+        if 100 * self.applied >= needed:
+            return True
+        return False if 100 * (targeted - self.failed) < needed else None
+
+    def _count(self, outcome: Outcome, by: int) -> None:
+        self.applied += by * (outcome.state is ReportState.APPLIED)
+        self.failed += by * (outcome.state is ReportState.FAILED)

@@ -1,0 +1,144 @@
+"""What a controller shows of itself at C{/metrics}."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+
+from confd.controller.agents.registry import SILENT, Registry
+from confd.controller.configs.publishers import Courier
+from confd.controller.configs.snapshot import Snapshot
+from confd.controller.convergence.metrics import Speed
+from confd.controller.convergence.report_intake import Intake
+from confd.controller.convergence.tracker import Convergence
+from confd.controller.streams.config_stream import Hub
+from confd.controller.streams.event_feed import Events
+from confd.interfaces import IConfigStore
+from confd.reports import ReportState
+from confd.runtime.metrics import Metrics, Values
+
+#: The states of agents; C{unknown} of those that have reported nothing yet.
+STATES = (SILENT, "unknown", *(state.value for state in ReportState))
+
+
+def figures(
+    store: IConfigStore,
+    snapshot: Snapshot,
+    registry: Registry,
+    convergence: Convergence,
+    speed: Speed,
+    intake: Intake,
+    hub: Hub,
+    events: Events,
+    couriers: Sequence[Courier],
+    shown: Callable[[], Collection[str]] | None = None,
+) -> Metrics:
+    """
+    Return the figures of a controller, but for those that all roles have.
+
+    @param shown: the namespaces with series of their own; C{None} shows all.
+    """
+    metrics = Metrics()
+    shown = shown or snapshot.namespaces
+    _of_storage(metrics, store, registry)
+    registry.newcomers.expose(metrics)
+    _of_configurations(metrics, snapshot, shown)
+    _of_agents(metrics, snapshot, registry, convergence, shown)
+    metrics.counter("confd_reports", "Reports of agents that were taken.", lambda: intake.taken, "state")
+    speed.expose(metrics)
+    _of_brokers(metrics, couriers)
+    metrics.gauge("confd_stream_readers", "Streams of configurations that are open.", lambda: {(): len(hub)})
+    metrics.gauge("confd_event_readers", "Streams of events that are open.", lambda: {(): len(events)})
+    return metrics
+
+
+def _of_storage(metrics: Metrics, store: IConfigStore, registry: Registry) -> None:
+    metrics.gauge(
+        "confd_storage_waiting_writes", "Writes that wait for their transaction.", lambda: {(): store.waiting}
+    )
+    metrics.gauge(
+        "confd_unwritten_agents",
+        "Agents whose last poll is still to be written behind.",
+        lambda: {(): registry.unwritten},
+    )
+
+
+def _of_configurations(metrics: Metrics, snapshot: Snapshot, shown: Callable[[], Collection[str]]) -> None:
+    def each(read: Callable[[Any], float]) -> Callable[[], Values]:
+        return lambda: {name: read(snapshot.get(name).configuration) for name in shown()}
+
+    metrics.gauge("confd_config_version", "The version in force.", each(lambda it: it.version), "namespace")
+    metrics.gauge("confd_config_epoch", "The epoch of the version in force.", each(lambda it: it.epoch), "namespace")
+    metrics.gauge(
+        "confd_config_published_timestamp_seconds",
+        "When the version in force was published.",
+        each(lambda it: it.updated_at.timestamp()),
+        "namespace",
+    )
+    metrics.gauge(
+        "confd_config_size_bytes",
+        "Size of the document in force.",
+        each(lambda it: len(it.document.raw)),
+        "namespace",
+    )
+
+
+def _of_agents(
+    metrics: Metrics,
+    snapshot: Snapshot,
+    registry: Registry,
+    convergence: Convergence,
+    shown: Callable[[], Collection[str]],
+) -> None:
+    def agents() -> Values:
+        names = set(shown())
+        counts = Counter({(name, state): 0 for name in names for state in STATES})
+        silent = {agent_id for name in names for agent_id in registry.presence(name).silent}
+        counts.update(
+            (
+                record.namespace,
+                SILENT if record.id in silent else "unknown" if record.report is None else record.report.state.value,
+            )
+            for record in registry.records()
+            if record.namespace in names
+        )
+        return counts
+
+    def current() -> Values:
+        found = {}
+        for name in shown():
+            progress = convergence.progress(name, snapshot.get(name).configuration.version)
+            found[name] = 0 if progress is None else progress.applied
+        return found
+
+    metrics.gauge("confd_agents", "Agents by what they reported last; silent wins.", agents, "namespace", "state")
+    metrics.gauge(
+        "confd_agents_conflicting",
+        "Ids that two agents go by, as reports of the last hour tell.",
+        lambda: {(): len(registry.doubles)},
+    )
+    metrics.gauge("confd_agents_blocked", "Ids that are kept out.", lambda: {(): len(registry.admission.blocked)})
+    metrics.gauge("confd_agents_current", "Agents that have applied the version in force.", current, "namespace")
+
+
+def _of_brokers(metrics: Metrics, couriers: Sequence[Courier]) -> None:
+    def each(read: Callable[[Courier], float]) -> Callable[[], Values]:
+        return lambda: {courier.broker.name: read(courier) for courier in couriers}
+
+    metrics.gauge(
+        "confd_broker_up", "Whether a broker can be used.", each(lambda it: it.broker.trouble() is None), "broker"
+    )
+    metrics.gauge(
+        "confd_unpublished_namespaces",
+        "Namespaces whose newest announcement a broker does not have.",
+        each(lambda it: it.waiting()),
+        "broker",
+    )
+    metrics.counter("confd_announcements", "Announcements that a broker took.", each(lambda it: it.brought), "broker")
+    metrics.counter(
+        "confd_announcement_failures",
+        "Attempts to bring an announcement to a broker that failed.",
+        each(lambda it: it.failures),
+        "broker",
+    )

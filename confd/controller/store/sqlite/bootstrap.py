@@ -1,0 +1,221 @@
+"""Opening a database at a start: made anew only where none was before, refused where something is wrong with it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import uuid
+from collections.abc import Sequence
+from contextlib import closing
+
+from attrs import frozen
+from twisted.logger import Logger
+
+from confd.codec.signing import SigningKey
+from confd.controller.store.migrations import NewerSchema, migrate
+from confd.controller.store.sqlite.connection import (
+    DAMAGED,
+    StorageError,
+    connect_arguments,
+    explain,
+    find_damage,
+    make_durable,
+)
+from confd.controller.store.sqlite.identity_file import Marker
+from confd.controller.store.sqlite.queries import configs, keys
+from confd.errors import StartError
+from confd.model import Draft
+from confd.runtime.regular_files import find_other_kind
+
+log = Logger()
+
+#: As C{schema/0001.sql} writes it.
+_APPLICATION_ID = 0x636E6664
+
+#: Tables of the Go system: one of these, beside one of agents.
+_GO_TABLES = {"active_config", "configurations", "configs"}
+
+#: Bytes up to which a database is searched for damage before it is used; a larger one is searched while it is.
+CHECKED_AT_START = 32 * 1024 * 1024
+
+#: What to do about a file that the system keeps from us.
+_REMEDY = "let the controller's user read and write it and its folder, or name another file"
+
+#: Seconds that a start waits for another process's lock.
+_PATIENCE = 1.0
+
+
+@frozen
+class Opened:
+    """
+    A database that is ready for use.
+
+    @ivar path: the file, whatever links lead to it.
+    @ivar keys: the signing keys, the one in use first.
+    @ivar checked: whether it was searched for damage.
+    """
+
+    path: str
+    marker: Marker
+    cluster_id: str
+    epoch: int
+    keys: tuple[SigningKey, ...]
+    checked: bool
+
+
+def open_database(given: str, first: Draft, ladder: Sequence[str]) -> Opened:
+    """
+    Lock a database, and make it, check it or bring it up to date.
+
+    @param given: its path.
+    @param first: version 1 of the namespace C{default} of a new one; its poll interval must be set.
+    @param ladder: the steps of its schema.
+    @raise StartError: in one sentence that begins with C{DB_PATH}; nothing is locked then.
+    """
+    path = os.path.realpath(given)
+    try:
+        _check_regular(path)
+        if not os.path.isdir(os.path.dirname(path)):
+            raise _Refused(f"is in {os.path.dirname(path)}, which is not a folder; create it, or name another file")
+        marker = Marker(path)
+        try:
+            return _open(path, marker, first, ladder)
+        except BaseException:
+            marker.release()
+            raise
+    except BlockingIOError:
+        raise StartError(f"DB_PATH: {given} is in use by another controller; stop that one first.") from None
+    except _Refused as error:
+        raise StartError(f"DB_PATH: {given} {error}.") from None
+    except OSError as error:
+        raise StartError(f"DB_PATH: {given} cannot be opened: {error.strerror}; {_REMEDY}.") from None
+    except (StorageError, sqlite3.Error) as error:
+        raise StartError(f"DB_PATH: {given} cannot be used: {explain(error) or error}.") from None
+
+
+class _Refused(Exception):
+    """What is wrong with the database, to go on after its name."""
+
+
+def _check_regular(path: str) -> None:
+    """
+    Refuse a database of which a file is no regular one, before anything is opened.
+
+    @raise _Refused: if so.
+    """
+    kind = find_other_kind(path)
+    if kind == "a folder":
+        raise _Refused("is a folder; name a file in it")
+    if kind is not None:
+        raise _Refused(f"is {kind}; name a file")
+    for ending in (".id", "-wal", "-shm", "-journal"):
+        kind = find_other_kind(path + ending)
+        if kind is not None:
+            raise _Refused(f"cannot be used, since {path}{ending} is {kind}; remove that, or name another file")
+
+
+def _open(path: str, marker: Marker, first: Draft, ladder: Sequence[str]) -> Opened:
+    expected = marker.read()
+    size = os.path.getsize(path) if os.path.exists(path) else None
+    if size is None and expected:
+        raise _Refused(
+            f"is missing, though {marker.path} says that it was there; restore it from a backup, or remove that file "
+            "too to begin anew"
+        )
+    if size is None:
+        # SQLite gives its other files the mode of this one.
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    elif os.stat(path).st_nlink > 1:
+        raise _Refused(
+            "is a file with a second name (a hard link), and another controller may use it by that name; remove the "
+            "other name, or copy the file"
+        )
+    marker.hold(path)
+    checked = (size or 0) <= CHECKED_AT_START
+    if checked and size:
+        _look_twice(path)
+    uri, arguments = connect_arguments(path, _PATIENCE)
+    with closing(sqlite3.connect(uri, **arguments)) as connection:
+        if _is_blank(connection):
+            if expected:
+                raise _Refused(f"is empty, though {marker.path} says that it was not; restore it from a backup")
+            log.warn("{path} holds no database: making a new one", path=path)
+        make_durable(connection)
+        try:
+            migrate(connection, ladder)
+        except NewerSchema as error:
+            raise _Refused(f"was written by a newer release of confd ({error}); install that one") from None
+        cluster_id, epoch = _identify(connection, expected, first)
+        good = keys.load_keys(connection) or keys.add_key(connection)
+    _keep(marker, expected, cluster_id)
+    return Opened(path, marker, cluster_id, epoch, good, checked)
+
+
+def _look_twice(path: str) -> None:
+    """
+    Read the whole database; believe in damage only if a fresh connection finds it, too.
+
+    @raise Damaged: if it is damaged.
+    """
+    uri, arguments = connect_arguments(path, _PATIENCE)
+    for last in (False, True):
+        try:
+            with closing(sqlite3.connect(uri, **arguments)) as connection:
+                find_damage(connection)
+                return
+        except (StorageError, sqlite3.Error) as error:
+            if last or explain(error) != DAMAGED:
+                raise
+
+
+def _is_blank(connection: sqlite3.Connection) -> bool:
+    """
+    Whether there is no table.
+
+    @raise _Refused: if there are tables of another program.
+    """
+    tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    if tables and application_id != _APPLICATION_ID and "agents" in tables and tables & _GO_TABLES:
+        raise _Refused(
+            "is the database of the Go system, which is not changed; name another file, start, and run 'confdctl import"
+            " --from go-database FILE' with this one"
+        )
+    if tables and application_id != _APPLICATION_ID:
+        raise _Refused("is the database of another program; name another file")
+    return not tables
+
+
+def _identify(connection: sqlite3.Connection, expected: str, first: Draft) -> tuple[str, int]:
+    """Cluster and epoch; in a database that was made just now, or in a start that was cut off, these are given here."""
+    found = connection.execute("SELECT cluster_id, epoch FROM meta").fetchone()
+    if found is None and expected:
+        raise _Refused("has lost its identity; restore it from a backup")
+    if found is None:
+        found = (str(uuid.uuid4()), 1)
+        connection.execute("BEGIN IMMEDIATE")
+        cursor = connection.execute("INSERT INTO meta VALUES (1, ?, ?)", found)
+        configs.create_namespace(cursor, first)
+        connection.execute("COMMIT")
+    cluster_id, epoch = found
+    return cluster_id, epoch
+
+
+def _keep(marker: Marker, expected: str, cluster_id: str) -> None:
+    """Let the marker name the cluster, and no other."""
+    if expected == cluster_id:
+        return
+    named = [line for line in expected.split() if _is_uuid(line)]
+    if named and cluster_id not in named:
+        raise _Refused(
+            f"belongs to the cluster {cluster_id}, and {marker.path} names {' and '.join(named)}; put the right "
+            "database back, or remove that file to accept this one"
+        )
+    marker.write(cluster_id)
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False

@@ -1,0 +1,228 @@
+"""Namespaces and revisions in SQL: functions of a cursor that return values, and run in the thread of the database."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from confd.codec import headers, strict_json
+from confd.controller.store.sqlite.queries import pruning
+from confd.errors import Conflict, Gone, NotFound, Unprocessable
+from confd.history import OtherHistory, Version, check_expected, check_import
+from confd.model import DEFAULT_NAMESPACE, Configuration, Document, Draft, Revision, Tag
+
+#: Idempotency keys that are remembered, of all namespaces together.
+KEYS_KEPT = 10_000
+
+#: The largest integer of SQLite, beyond any version.
+_ENDLESS = 2**63 - 1
+
+_REVISIONS = """
+    SELECT c.cluster_id, r.epoch, r.version, r.namespace, r.document, r.checksum, r.poll_interval, r.created_at,
+           r.author, r.comment, r.rollback_of
+    FROM namespaces AS n CROSS JOIN revisions AS r ON r.namespace = n.name CROSS JOIN clusters AS c ON c.id = r.cluster
+"""
+
+#: What the index C{revisions_listed} holds.
+_LISTED = """
+    SELECT c.cluster_id, r.epoch, r.version, r.checksum, r.poll_interval, r.created_at, r.author, r.comment,
+           r.rollback_of
+    FROM namespaces AS n CROSS JOIN revisions AS r ON r.namespace = n.name CROSS JOIN clusters AS c ON c.id = r.cluster
+"""
+
+
+def in_force(cursor: sqlite3.Cursor) -> Sequence[Revision]:
+    """The newest revision of each namespace that is in use."""
+    cursor.execute(
+        f"""{_REVISIONS} WHERE NOT n.retired
+        AND r.version = (SELECT max(version) FROM revisions WHERE namespace = n.name)"""
+    )
+    return [_revision(row) for row in cursor]
+
+
+def history(cursor: sqlite3.Cursor, namespace: str, limit: int, before: int | None) -> Sequence[Version]:
+    """At most C{limit} versions older than number C{before}, newest first."""
+    bound = _ENDLESS if before is None else min(before, _ENDLESS)
+    cursor.execute(
+        f"""{_LISTED} WHERE n.name = ? AND r.version > n.pruned AND r.version < ?
+        ORDER BY r.version DESC LIMIT ?""",
+        (namespace, bound, limit),
+    )
+    return [_version(row) for row in cursor]
+
+
+def revision(cursor: sqlite3.Cursor, namespace: str, version: int) -> Revision:
+    """
+    One revision.
+
+    @raise NotFound: C{unknown_version}.
+    @raise Gone: C{version_pruned}.
+    """
+    number = min(version, _ENDLESS)
+    cursor.execute("SELECT pruned FROM namespaces WHERE name = ?", (namespace,))
+    (pruned,) = cursor.fetchone() or (0,)
+    if 0 < number <= pruned:
+        raise version_pruned(namespace, version, pruned + 1)
+    cursor.execute(f"{_REVISIONS} WHERE n.name = ? AND r.version = ?", (namespace, number))
+    row = cursor.fetchone()
+    if row is None:
+        raise unknown_version(namespace, version)
+    return _revision(row)
+
+
+def unknown_version(namespace: str, version: int) -> NotFound:
+    """The error for a version that never was."""
+    return NotFound("unknown_version", f"The namespace {namespace!r} has no version {version}.")
+
+
+def version_pruned(namespace: str, version: int, oldest: int) -> Gone:
+    """The error for a version that was given up; C{oldest} is the first that was not."""
+    return Gone("version_pruned", f"Version {version} of {namespace!r} is not kept any more; the oldest is {oldest}.")
+
+
+def publish(cursor: sqlite3.Cursor, draft: Draft, keep: int = 0) -> Revision:
+    """
+    Make a draft the next version of its namespace: L{confd.interfaces.IConfigStore.publish}.
+
+    @param keep: see L{pruning.prune}.
+    """
+    newest = _newest(cursor, draft.namespace)
+    if newest is None:
+        raise _unknown(draft.namespace)
+    answered = _answered(cursor, draft)
+    if answered is not None:
+        return answered
+    check_expected(draft, newest.tag)
+    interval = draft.poll_interval or newest.poll_interval
+    if draft.continues is None:
+        made = _append(cursor, draft, newest.tag.version + 1, interval)
+    else:
+        made = _import(cursor, draft, draft.continues, newest.tag.version, interval)
+    pruning.prune(cursor, draft.namespace, keep)
+    return made
+
+
+def _import(cursor: sqlite3.Cursor, draft: Draft, other: OtherHistory, newest: int, poll_interval: int) -> Revision:
+    """Go on with the history of another system; what is missing of it counts as pruned."""
+    added = check_import(draft, other, newest)
+    first, _ = added[0]
+    if first > newest + 1:
+        pruning.give_up(cursor, draft.namespace, first - 1)
+    return [_append(cursor, each, number, poll_interval) for number, each in added][-1]
+
+
+def create_namespace(cursor: sqlite3.Cursor, draft: Draft) -> Revision:
+    """Make a namespace, or take a retired one back into use: L{confd.interfaces.IConfigStore.create_namespace}."""
+    name, default = draft.namespace, _newest(cursor, DEFAULT_NAMESPACE)
+    if _newest(cursor, name) is not None:
+        answered = _answered(cursor, draft)
+        if answered is not None:
+            return answered
+        raise Conflict("namespace_exists", f"The namespace {name!r} exists; publish to it instead.")
+    cursor.execute("INSERT INTO namespaces (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET retired = 0", (name,))
+    before = _newest(cursor, name)
+    interval = draft.poll_interval or (default and default.poll_interval)
+    assert interval, "the first namespace brings its own"
+    return _append(cursor, draft, 1 if before is None else before.tag.version + 1, interval)
+
+
+def retire_namespace(cursor: sqlite3.Cursor, name: str) -> None:
+    """
+    Take a namespace out of use; its history stays, the keys of its answers go.
+
+    @raise NotFound: C{unknown_namespace}.
+    """
+    cursor.execute("UPDATE namespaces SET retired = 1 WHERE name = ? AND NOT retired", (name,))
+    if cursor.rowcount == 0:
+        raise _unknown(name)
+    cursor.execute("DELETE FROM idempotency_keys WHERE namespace = ?", (name,))
+
+
+def _unknown(namespace: str) -> NotFound:
+    return NotFound("unknown_namespace", f"There is no namespace {namespace!r}; make it first.")
+
+
+def _newest(cursor: sqlite3.Cursor, namespace: str) -> Version | None:
+    """The newest version of a namespace that is in use; C{None} where there is none."""
+    cursor.execute(f"{_LISTED} WHERE n.name = ? AND NOT n.retired ORDER BY r.version DESC LIMIT 1", (namespace,))
+    row = cursor.fetchone()
+    return None if row is None else _version(row)
+
+
+def _answered(cursor: sqlite3.Cursor, draft: Draft) -> Revision | None:
+    """The revision that this draft made when it came first."""
+    if draft.idempotency_key is None:
+        return None
+    row = cursor.execute(
+        "SELECT fingerprint, version FROM idempotency_keys WHERE namespace = ? AND key = ?",
+        (draft.namespace, draft.idempotency_key),
+    ).fetchone()
+    if row is None:
+        return None
+    first, version = row
+    if first != _fingerprint(draft):
+        raise Unprocessable(
+            "idempotency_key_reused", "This Idempotency-Key came before with another request; use a new one."
+        )
+    return revision(cursor, draft.namespace, version)
+
+
+def _fingerprint(draft: Draft) -> str:
+    """What must be the same in a retry with the same idempotency key."""
+    told = [draft.document.checksum, draft.poll_interval, draft.comment, draft.rollback_of]
+    return hashlib.sha256(strict_json.encode(told)).hexdigest()
+
+
+def _append(cursor: sqlite3.Cursor, draft: Draft, version: int, poll_interval: int) -> Revision:
+    told = (
+        draft.namespace,
+        draft.document.raw.decode(),
+        draft.document.checksum,
+        poll_interval,
+        headers.rfc3339(draft.made_at),
+        draft.author,
+        draft.comment,
+        draft.rollback_of,
+    )
+    # What comes back need not be read again: after each statement the thread waits for the interpreter.
+    [(cluster_id, epoch)] = cursor.execute(
+        """INSERT INTO revisions
+            (version, cluster, epoch, namespace, document, checksum, poll_interval, created_at, author, comment,
+            rollback_of)
+        SELECT ?, c.id, m.epoch, ?, ?, ?, ?, ?, ?, ?, ? FROM meta AS m JOIN clusters AS c USING (cluster_id)
+        RETURNING (SELECT cluster_id FROM meta), epoch""",
+        (version, *told),
+    ).fetchall()
+    if draft.idempotency_key is not None:
+        cursor.execute(
+            "INSERT INTO idempotency_keys (namespace, key, fingerprint, version) VALUES (?, ?, ?, ?)",
+            (draft.namespace, draft.idempotency_key, _fingerprint(draft), version),
+        )
+        cursor.execute("DELETE FROM idempotency_keys WHERE id <= last_insert_rowid() - ?", (KEYS_KEPT,))
+    return _revision((cluster_id, epoch, version, *told))
+
+
+def _revision(row: Sequence[Any]) -> Revision:
+    cluster_id, epoch, version, namespace, document, checksum, poll_interval, created_at, author, comment, of = row
+    return Revision(
+        Configuration(
+            cluster_id=cluster_id,
+            epoch=epoch,
+            version=version,
+            namespace=namespace,
+            document=Document(document.encode(), checksum),
+            poll_interval=poll_interval,
+            updated_at=headers.parse_rfc3339(created_at),
+        ),
+        author,
+        comment,
+        of,
+    )
+
+
+def _version(row: Sequence[Any]) -> Version:
+    cluster_id, epoch, version, checksum, poll_interval, created_at, *rest = row
+    tag = Tag(cluster_id[:8], epoch, version)
+    return Version(tag, checksum, poll_interval, headers.parse_rfc3339(created_at), *rest)

@@ -1,0 +1,25 @@
+"""The signing keys in SQL: functions of a cursor that return values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from confd.codec.signing import SigningKey
+
+#: Keys that are good at the same time: the one in use, and the one before it for what was signed before the change.
+KEPT = 2
+
+
+def load_keys(cursor: Any) -> tuple[SigningKey, ...]:
+    """The keys that are good, the one in use first."""
+    rows = cursor.execute("SELECT private FROM signing_keys ORDER BY id DESC LIMIT ?", (KEPT,)).fetchall()
+    return tuple(SigningKey.load(private) for (private,) in rows)
+
+
+def add_key(cursor: Any) -> tuple[SigningKey, ...]:
+    """Make a new key, to be used from now on, and forget those that are no longer good; return those that are."""
+    cursor.execute("INSERT INTO signing_keys (private) VALUES (?)", (SigningKey.generate().private_bytes(),))
+    cursor.execute(
+        "DELETE FROM signing_keys WHERE id NOT IN (SELECT id FROM signing_keys ORDER BY id DESC LIMIT ?)", (KEPT,)
+    )
+    return load_keys(cursor)

@@ -1,0 +1,211 @@
+"""The controller's store in SQLite."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from confd.audit import Attempt, Ending, Entry
+from confd.codec.signing import SigningKey
+from confd.controller.store.migrations import shipped_ladder
+from confd.controller.store.sqlite.bootstrap import open_database
+from confd.controller.store.sqlite.engine import Engine, Work
+from confd.controller.store.sqlite.queries import agents, audit, configs, epoch, keys, pruning, reports
+from confd.errors import Unavailable
+from confd.history import Renaming, Version
+from confd.interfaces import IAgentStore, IAuditStore, IConfigStore, IHealth, IReportStore
+from confd.model import Draft, Revision
+from confd.reports import AgentRecord, Outcome, Receipt
+from confd.runtime.timing import Periodic
+
+T = TypeVar("T")
+
+#: Seconds between two probes: while all is well, and while nothing can be written.
+PROBE_PAUSE, PROBE_PAUSE_IN_TROUBLE = 5.0, 1.0
+
+
+@implementer(IConfigStore, IAgentStore, IAuditStore, IReportStore, IHealth)
+class SqliteStore(Service):
+    """
+    Configurations, agents and the audit in one SQLite database.
+
+    It goes on working after L{stopService}, for those that flush what they have while they stop: the threads end with
+    the reactor, or by L{close}.
+    """
+
+    cluster_id: str
+    epoch: int
+    keys: tuple[SigningKey, ...]
+    _engine: Engine
+
+    def __init__(self, reactor: Any, path: str, first: Draft, keep: int = 0, *, busy_timeout: float = 5.0) -> None:
+        """
+        Open nothing.
+
+        @param reactor: its timers and its threads are used.
+        @param path: C{DB_PATH}.
+        @param first: version 1 of a new database, with its poll interval.
+        @param keep: C{HISTORY_KEEP}, revisions of a namespace; 0 keeps all.
+        @param busy_timeout: seconds that a write waits for another process's lock.
+        """
+        self._path, self._first, self._keep = path, first, keep
+        self._reactor, self._busy_timeout = reactor, busy_timeout
+        self._probes = Periodic(reactor, lambda: self._engine.probe(), self._pause)
+
+    def startService(self) -> None:
+        """
+        Open the database, or make it.
+
+        @raise StartError: in one line that begins with C{DB_PATH}.
+        """
+        opened = open_database(self._path, self._first, shipped_ladder())
+        self._marker = opened.marker
+        self.cluster_id, self.epoch, self.keys = opened.cluster_id, opened.epoch, opened.keys
+        self._engine = Engine(opened.path, self._reactor, self._busy_timeout)
+        super().startService()
+        self._probes.startService()
+        if not opened.checked:
+            self._engine.look_for_damage()
+        Deferred.fromCoroutine(self._sweep()).addErrback(_until_it_works)
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when every write that was asked for is on disk."""
+        super().stopService()
+        return maybeDeferred(self._probes.stopService).addCallback(lambda _: self._engine.drain())
+
+    def close(self) -> None:
+        """End the threads and give the database free; where the reactor ends, that happens by itself."""
+        self._engine.close()
+        self._marker.release()
+
+    @property
+    def waiting(self) -> int:
+        """L{IConfigStore.waiting}."""
+        return self._engine.waiting
+
+    def trouble(self) -> str | None:
+        """L{IHealth.trouble}."""
+        return self._engine.trouble()
+
+    def in_force(self) -> Deferred[Sequence[Revision]]:
+        """L{IConfigStore.in_force}."""
+        return self._engine.read(configs.in_force)
+
+    def publish(self, draft: Draft) -> Deferred[Revision]:
+        """L{IConfigStore.publish}."""
+        return self._change(partial(configs.publish, draft=draft, keep=self._keep), draft.attempt, _tag)
+
+    def create_namespace(self, draft: Draft) -> Deferred[Revision]:
+        """L{IConfigStore.create_namespace}."""
+        return self._change(partial(configs.create_namespace, draft=draft), draft.attempt, _tag)
+
+    def retire_namespace(self, name: str, attempt: Attempt | None = None) -> Deferred[None]:
+        """L{IConfigStore.retire_namespace}."""
+        return self._change(partial(configs.retire_namespace, name=name), attempt)
+
+    def rename(self, renaming: Renaming) -> Deferred[Sequence[Revision]]:
+        """L{IConfigStore.rename}."""
+        return Deferred.fromCoroutine(self._rename(renaming))
+
+    def history(self, namespace: str, limit: int, before: int | None) -> Deferred[Sequence[Version]]:
+        """L{IConfigStore.history}."""
+        return self._engine.read(partial(configs.history, namespace=namespace, limit=limit, before=before))
+
+    def revision(self, namespace: str, version: int) -> Deferred[Revision]:
+        """L{IConfigStore.revision}."""
+        return self._engine.read(partial(configs.revision, namespace=namespace, version=version))
+
+    def load_agents(self) -> Deferred[Sequence[AgentRecord]]:
+        """L{IAgentStore.load_agents}."""
+        return self._engine.read(agents.load_agents)
+
+    def save_agents(self, records: Sequence[AgentRecord]) -> Deferred[None]:
+        """L{IAgentStore.save_agents}."""
+        return self._engine.write(partial(agents.save_agents, records=records))
+
+    def forget_agent(self, agent_id: str, attempt: Attempt | None = None, block: bool = False) -> Deferred[None]:
+        """L{IAgentStore.forget_agent}."""
+        forget = partial(agents.forget_agent, agent_id=agent_id, block=block)
+        return self._change(forget, attempt, lambda _: "blocked" if block else "")
+
+    def load_blocked(self) -> Deferred[Sequence[str]]:
+        """L{IAgentStore.load_blocked}."""
+        return self._engine.read(agents.load_blocked)
+
+    def unblock_agent(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+        """L{IAgentStore.unblock_agent}."""
+        return self._change(partial(agents.unblock_agent, agent_id=agent_id), attempt)
+
+    def save_reports(self, receipts: Sequence[Receipt]) -> Deferred[None]:
+        """L{IReportStore.save_reports}."""
+        return self._engine.write(partial(reports.save_reports, receipts=receipts))
+
+    def load_outcomes(self) -> Deferred[Sequence[tuple[str, int, str, Outcome]]]:
+        """L{IReportStore.load_outcomes}."""
+        return self._engine.read(reports.load_outcomes)
+
+    def settle(self, summaries: Sequence[tuple[str, int, bytes]]) -> Deferred[None]:
+        """L{IReportStore.settle}."""
+        return self._engine.write(partial(reports.settle, summaries=summaries))
+
+    def summary(self, namespace: str, version: int) -> Deferred[bytes | None]:
+        """L{IReportStore.summary}."""
+        return self._engine.read(partial(reports.summary, namespace=namespace, version=version))
+
+    def rotate_keys(self, attempt: Attempt | None = None) -> Deferred[None]:
+        """L{IConfigStore.rotate_keys}."""
+        return self._change(keys.add_key, attempt, _public).addCallback(partial(setattr, self, "keys"))
+
+    def record(self, endings: Sequence[Ending]) -> Deferred[None]:
+        """L{IAuditStore.record}."""
+        return self._engine.write(partial(audit.append, endings=endings))
+
+    def audit(self, limit: int, before: int | None) -> Deferred[Sequence[Entry]]:
+        """L{IAuditStore.audit}."""
+        return self._engine.read(partial(audit.page, limit=limit, before=before))
+
+    async def _rename(self, renaming: Renaming) -> Sequence[Revision]:
+        work = partial(epoch.rename, renaming=renaming, keep=self._keep, announced=self._marker.write)
+        revisions = await self._change(work, renaming.attempt, lambda _: f"epoch {renaming.epoch}")
+        self.epoch = renaming.epoch
+        if renaming.cluster_id is not None:
+            self.cluster_id = renaming.cluster_id
+            # The change is on disk already; if this fails the next start does it.
+            settled = self._engine.write(lambda _: self._marker.write(self.cluster_id))
+            await settled.addErrback(_until_it_works)
+        return revisions
+
+    async def _sweep(self) -> None:
+        """Give up what a shorter history does not keep; where it stops, publishing goes on with it."""
+        deleted = pruning.SLICE
+        while self.running and deleted == pruning.SLICE:
+            deleted = await self._engine.write(partial(pruning.sweep, keep=self._keep))
+
+    def _change(self, work: Work[T], attempt: Attempt | None, detail: Callable[[T], str] = lambda _: "") -> Deferred[T]:
+        """
+        Do a work that somebody asked for, and put that on record in the same transaction.
+
+        @param detail: what to say there of the result.
+        """
+        return self._engine.write(audit.audited(work, attempt, detail))
+
+    def _pause(self) -> float:
+        return PROBE_PAUSE if self.trouble() is None else PROBE_PAUSE_IN_TROUBLE
+
+
+def _until_it_works(failure: Failure) -> None:
+    failure.trap(Unavailable)
+
+
+def _tag(revision: Revision) -> str:
+    return str(revision.configuration.tag)
+
+
+def _public(good: Sequence[SigningKey]) -> str:
+    return good[0].public

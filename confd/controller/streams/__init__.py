@@ -1,0 +1,1 @@
+"""Server-sent events for agents, for the dashboard and for C{confdctl watch}."""

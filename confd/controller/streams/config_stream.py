@@ -1,0 +1,144 @@
+"""The hub of the event streams: whoever listens is told of each change, with the same bytes (contract, section 6)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from operator import methodcaller
+from typing import Any
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from confd.codec import sse
+from confd.codec.headers import names_version
+from confd.controller.configs.snapshot import Encoded, Snapshot
+from confd.errors import Unavailable
+from confd.web.api.streaming import EventStream, Streams, StreamService
+
+#: The order of what a reader has that has nothing.
+_NOTHING = (0, 0)
+
+#: Readers that are written to before the reactor gets a turn.
+SLICE = 200
+
+
+class Hub(StreamService):
+    """Streams that are open: each change and each heartbeat goes to all of them."""
+
+    log = Logger()
+
+    def __init__(self, clock: IReactorTime, snapshot: Snapshot) -> None:
+        """
+        @param clock: monotonic.
+        """
+        super().__init__(clock)
+        self._clock, self._snapshot = clock, snapshot
+        # What is being told: of each namespace one at a time, the newest.
+        self._news: dict[str, Encoded] = {}
+
+    def join(self, request: Any, namespace: str, last_event_id: str | None, agent_id: str = "") -> Reader:
+        """
+        A new reader: it gets the configuration in force at once unless it has it, and from then on each that follows.
+
+        @param agent_id: whose it is, if that is known: L{part} ends it.
+        @raise NotFound: C{unknown_namespace}.
+        @raise Unavailable: C{stopping}: there would be nobody to end it.
+        """
+        if not self.running:
+            raise Unavailable("stopping", "The controller is stopping; come back in a moment.")
+        in_force = self._snapshot.get(namespace)
+        # Whoever holds a document of another system keeps it until the first publish.
+        keeps = in_force.configuration.unpublished and names_version(last_event_id or "")
+        order = in_force.order if keeps or last_event_id == in_force.tag else _NOTHING
+        reader = Reader(self._streams, request, namespace, self._snapshot.find, order, agent_id)
+        reader.begin()
+        reader.send(in_force)
+        return reader
+
+    def part(self, agent_id: str) -> None:
+        """End the streams of an agent that was forgotten: it has to show once more who it is."""
+        for namespace in self._streams.namespaces():
+            for reader in self._streams.of(namespace):
+                if reader.agent_id == agent_id:
+                    reader.end()
+
+    def announce(self, shown: Encoded) -> None:
+        """Tell those who read this namespace; where they are still being told of one before, it takes its place."""
+        namespace = shown.namespace
+        under_way = namespace in self._news
+        self._news[namespace] = shown
+        if not under_way:
+            self._tell(namespace)
+
+    def _tell(self, namespace: str) -> None:
+        shown = self._news[namespace]
+
+        def told() -> None:
+            if self._news[namespace] is shown:
+                del self._news[namespace]
+            else:
+                self._tell(namespace)
+
+        self._for_each(namespace, lambda reader: reader.send(self._news[namespace]), told)
+
+    def _heartbeat(self) -> None:
+        for namespace in self._streams.namespaces():
+            in_force = self._snapshot.find(namespace)
+            if in_force is None:
+                # It was retired.
+                self._for_each(namespace, methodcaller("end"))
+            else:
+                beat = sse.frame("heartbeat", in_force.tag.encode())
+                self._for_each(namespace, methodcaller("write", beat))
+
+    def _for_each(
+        self, namespace: str, act: Callable[[Reader], object], then: Callable[[], object] = lambda: None
+    ) -> None:
+        self._go_on(iter(self._streams.of(namespace)), act, then)
+
+    def _go_on(self, readers: Iterator[Reader], act: Callable[[Reader], object], then: Callable[[], object]) -> None:
+        for done, reader in enumerate(readers, 1):
+            try:
+                act(reader)
+            except Exception:
+                self.log.failure("a stream failed")
+                reader.stopProducing()
+            if done == SLICE:
+                self._clock.callLater(0, self._go_on, readers, act, then)
+                return
+        then()
+
+
+class Reader(EventStream):
+    """
+    Somebody who reads the configurations of a namespace.
+
+    @ivar order: of the configuration that it has.
+    @ivar agent_id: empty where that is not known.
+    """
+
+    __slots__ = ("_find", "agent_id", "order")
+
+    def __init__(
+        self,
+        streams: Streams,
+        request: Any,
+        namespace: str,
+        find: Callable[[str], Encoded | None],
+        order: tuple[int, int],
+        agent_id: str = "",
+    ) -> None:
+        super().__init__(streams, request, namespace)
+        self._find, self.order, self.agent_id = find, order, agent_id
+
+    def send(self, shown: Encoded) -> None:
+        """A configuration; one that is not newer than the last is left out."""
+        if shown.order > self.order and self.takes_more:
+            self.order = shown.order
+            self.write(shown.frame)
+
+    def catch_up(self) -> None:
+        """See L{EventStream}."""
+        in_force = self._find(self.namespace)
+        if in_force is not None:
+            self.send(in_force)

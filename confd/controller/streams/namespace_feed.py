@@ -1,0 +1,193 @@
+"""What is new in one namespace, for those who watch it: gathered, and told a few times a second at most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+
+from confd.codec import sse, strict_json
+from confd.codec.headers import rfc3339
+from confd.controller.agents.registry import Registry
+from confd.controller.api.agents import describe_agent
+from confd.controller.api.schemas import ConvergenceBody
+from confd.controller.convergence.tracker import Convergence
+from confd.errors import ConfdError
+from confd.model import Revision
+from confd.web.api.streaming import EventStream, Streams
+
+#: The kinds of events.
+CONFIG, AGENTS, CONVERGENCE = "config", "agents", "convergence"
+
+#: Seconds from one event of a kind to the next, at least.
+PERIODS = {CONFIG: 0.25, AGENTS: 0.5, CONVERGENCE: 0.25}
+
+#: Agents in one event: of more of them, whoever cares asks again.
+MOST_AGENTS, MOST_LAGGARDS = 200, 20
+
+
+@define(eq=False)
+class Throttle:
+    """
+    Does something once it is called for: soon, but neither more often than is allowed, nor for a tenth of the time.
+
+    @ivar period: seconds from one time to the next, at least.
+    """
+
+    _clock: IReactorTime
+    _period: float
+    _act: Callable[[], object]
+    _not_before: float = field(default=0.0, init=False)
+    _timer: IDelayedCall | None = field(default=None, init=False)
+
+    def call(self) -> None:
+        """Do it; any number of calls in the meantime do it once."""
+        if self._timer is None:
+            self._timer = self._clock.callLater(max(0.0, self._not_before - self._clock.seconds()), self._run)
+
+    def stop(self) -> None:
+        """Do it no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _run(self) -> None:
+        self._timer = None
+        began = self._clock.seconds()
+        self._act()
+        self._not_before = began + max(self._period, 10 * (self._clock.seconds() - began))
+
+
+class Topic:
+    """
+    Gathers what is new in a namespace while somebody watches it.
+
+    @ivar newest: the last event of each kind.
+    """
+
+    def __init__(
+        self, streams: Streams, namespace: str, registry: Registry, convergence: Convergence, config: bytes
+    ) -> None:
+        """
+        @param config: the event of the configuration in force.
+        """
+        self.newest = {CONFIG: config}
+        self._streams, self._namespace = streams, namespace
+        self._registry, self._convergence = registry, convergence
+        self._changed: dict[str, None] = {}
+        acts: dict[str, Callable[[], object]] = {
+            CONFIG: partial(self._tell, CONFIG),
+            AGENTS: self._tell_agents,
+            CONVERGENCE: self._tell_convergence,
+        }
+        self._throttles = {kind: Throttle(streams.clock, PERIODS[kind], act) for kind, act in acts.items()}
+        self._tell_convergence()
+
+    def published(self, config: bytes) -> None:
+        """Something else is in force."""
+        self.newest[CONFIG] = config
+        self._throttles[CONFIG].call()
+
+    def agent_changed(self, agent_id: str) -> None:
+        """Something is new of an agent, or it is no longer here."""
+        if len(self._changed) <= MOST_AGENTS:
+            self._changed[agent_id] = None
+        self._throttles[AGENTS].call()
+
+    def convergence_changed(self) -> None:
+        """Some agent came closer, or went away."""
+        self._throttles[CONVERGENCE].call()
+
+    def stop(self) -> None:
+        """Nobody watches."""
+        for throttle in self._throttles.values():
+            throttle.stop()
+
+    def _tell(self, kind: str) -> None:
+        for watcher in self._streams.of(self._namespace):
+            watcher.tell(kind)
+
+    def _tell_agents(self) -> None:
+        changed, self._changed = list(self._changed), {}
+        here, forgotten = [], []
+        for agent_id in changed[:MOST_AGENTS]:
+            record = self._registry.find(agent_id)
+            if record is None or record.namespace != self._namespace:
+                forgotten.append(agent_id)
+            else:
+                here.append(describe_agent(self._registry, record))
+        self.newest[AGENTS] = agents_event(here, forgotten, len(changed) > MOST_AGENTS)
+        self._tell(AGENTS)
+
+    def _tell_convergence(self) -> None:
+        describing = self._convergence.describe(self._namespace, None)
+        describing.addCallbacks(self._described, _retired)
+
+    def _described(self, picture: ConvergenceBody) -> None:
+        shown = {**picture, "laggards": picture["laggards"][:MOST_LAGGARDS]}
+        self.newest[CONVERGENCE] = sse.frame(CONVERGENCE, strict_json.encode(shown))
+        self._tell(CONVERGENCE)
+
+
+class Watcher(EventStream):
+    """Somebody who watches a namespace."""
+
+    __slots__ = ("_missed", "_topic")
+
+    def __init__(self, streams: Streams, request: Any, namespace: str, topic: Topic) -> None:
+        super().__init__(streams, request, namespace)
+        self._topic = topic
+        # Keys of a dictionary, for their order.
+        self._missed: dict[str, None] = {}
+
+    def tell(self, kind: str) -> None:
+        """There is an event of a kind."""
+        if self.takes_more:
+            self.write(self._topic.newest[kind])
+        else:
+            self._missed[kind] = None
+
+    def catch_up(self) -> None:
+        """See L{EventStream}: of each kind the newest, of agents that there was something."""
+        while self._missed and self.takes_more:
+            kind = next(iter(self._missed))
+            del self._missed[kind]
+            self.write(_MISSED_AGENTS if kind == AGENTS else self._topic.newest[kind])
+
+
+def config_event(revision: Revision) -> bytes:
+    """What is in force: all but the document."""
+    configuration = revision.configuration
+    told = {
+        "namespace": configuration.namespace,
+        "version": configuration.version,
+        "epoch": configuration.epoch,
+        "tag": str(configuration.tag),
+        "author": revision.author,
+        "comment": revision.comment,
+        "created_at": rfc3339(configuration.updated_at),
+        "checksum": configuration.document.checksum,
+    }
+    return sse.frame(CONFIG, strict_json.encode(told), str(configuration.tag))
+
+
+def agents_event(here: Sequence[Mapping[str, object]], forgotten: list[str], more: bool) -> bytes:
+    """
+    Agents that changed.
+
+    @param here: as in GET C{/api/v1/agents}.
+    @param forgotten: those that are no longer in the namespace.
+    @param more: whether there are more than are named.
+    """
+    return sse.frame(AGENTS, strict_json.encode({"agents": here, "forgotten": forgotten, "more": more}))
+
+
+_MISSED_AGENTS = agents_event([], [], True)
+
+
+def _retired(failure: Failure) -> None:
+    failure.trap(ConfdError)

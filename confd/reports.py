@@ -1,0 +1,171 @@
+"""What became of a configuration on a machine, in the words of its agent (contract, section 7; the states of OpAMP)."""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+
+from attrs import asdict, field, frozen
+
+from confd.codec import strict_json
+from confd.model import Tag
+
+#: What a report may hold at most: characters of an error, and milliseconds that it can speak of.
+_LONGEST_ERROR, _LONGEST_MS = 1024, 86_400_000
+
+
+class ReportState(enum.Enum):
+    """How far a configuration came."""
+
+    APPLYING = "applying"
+    #: Read back from the worker, or taken at its 200 where it cannot be.
+    APPLIED = "applied"
+    FAILED = "failed"
+
+    @property
+    def final(self) -> bool:
+        """Whether nothing more is to be expected."""
+        return self is not ReportState.APPLYING
+
+
+@frozen
+class Spent:
+    """
+    Where the time went on the machine, in milliseconds of the agent's monotonic clock.
+
+    @ivar agent: from receiving the configuration to handing it to the worker.
+    @ivar worker: from there until it was applied, or failed.
+    @ivar waited: from there until the report was sent.
+    """
+
+    agent: float | None = None
+    worker: float | None = None
+    waited: float | None = None
+
+
+@frozen
+class Report:
+    """
+    What an agent says of one configuration.
+
+    @ivar tag: the configuration that is spoken of.
+    @ivar error: why it failed, in the worker's or the agent's words.
+    @ivar verified: whether it was read back from the worker.
+    @ivar holds: what the worker was left with, C{None} for nothing; of whichever cluster.
+    @ivar holds_cluster_id: the full name of that cluster.
+    @ivar repairs: how often the worker was put right since the agent started.
+    @ivar session: made anew at each start of the agent; empty where it does not count its reports.
+    @ivar sequence: counts the reports of a session from 1.
+    """
+
+    tag: Tag
+    state: ReportState
+    error: str = ""
+    verified: bool = True
+    holds: Tag | None = None
+    holds_cluster_id: str = ""
+    repairs: int = 0
+    spent: Spent = field(factory=Spent)
+    session: str = ""
+    sequence: int = 0
+
+
+def report_body(report: Report, agent_id: str, namespace: str) -> bytes:
+    """The body of POST C{/api/v1/report}; what is empty is left out."""
+    spent = asdict(report.spent)
+    fields = {
+        "agent_id": agent_id,
+        "namespace": namespace,
+        "version": str(report.tag),
+        "state": report.state.value,
+        "error": report.error[:_LONGEST_ERROR],
+        "holds": str(report.holds or ""),
+        "holds_cluster_id": report.holds_cluster_id,
+        "repairs": report.repairs,
+        "ms": {hop: round(min(ms, _LONGEST_MS), 3) for hop, ms in spent.items() if ms is not None},
+        "session": report.session,
+        "sequence": report.sequence,
+    }
+    return strict_json.encode({name: value for name, value in fields.items() if value} | {"verified": report.verified})
+
+
+@frozen
+class Outcome:
+    """
+    What became of one version on one agent, as the controller keeps it. Times are in milliseconds, C{None} where they
+    are not known; those of the first time that it was applied stay.
+
+    @ivar at: when it was reported, by the controller's wall clock, UTC.
+    @ivar took: from the arrival of the POST to the moment at which it was applied.
+    @ivar commit: from the arrival of the POST until the version was on disk.
+    @ivar notify: what is left of C{took}: from there to the agent, and the way of the report.
+    @ivar agent: L{Spent.agent}.
+    @ivar worker: L{Spent.worker}.
+    @ivar ack: L{Spent.waited}, which is no part of C{took}.
+    """
+
+    state: ReportState
+    at: datetime
+    error: str = ""
+    verified: bool = True
+    took: float | None = None
+    commit: float | None = None
+    notify: float | None = None
+    agent: float | None = None
+    worker: float | None = None
+    ack: float | None = None
+
+
+@frozen
+class Receipt:
+    """A report that is taken, and what it makes of the version that it is about."""
+
+    agent_id: str
+    namespace: str
+    report: Report
+    outcome: Outcome
+
+
+@frozen
+class AgentRecord:
+    """
+    What the controller knows of an agent.
+
+    @ivar registered_at: first registration, by the controller's wall clock, UTC.
+    @ivar last_poll: C{None} until it polled.
+    @ivar report: what it said last of a configuration of its namespace.
+    @ivar reported_at: when, by the controller's wall clock, UTC.
+    @ivar token: the digest of its token; empty where it has none.
+    """
+
+    id: str
+    namespace: str
+    hostname: str
+    metadata: str
+    strategy: str
+    registered_at: datetime
+    last_poll: datetime | None = None
+    report: Report | None = None
+    reported_at: datetime | None = None
+    token: bytes = field(default=b"", repr=False)
+
+    @property
+    def last_seen(self) -> datetime:
+        """When it was last heard of."""
+        return max(each for each in (self.registered_at, self.last_poll, self.reported_at) if each is not None)
+
+    def polled(self, at: datetime) -> AgentRecord:
+        """This agent, having polled at C{at}."""
+        # Each poll comes here, and C{evolve} takes four times as long.
+        return AgentRecord(
+            self.id,
+            self.namespace,
+            self.hostname,
+            self.metadata,
+            self.strategy,
+            self.registered_at,
+            at,
+            self.report,
+            self.reported_at,
+            self.token,
+        )

@@ -1,0 +1,130 @@
+"""
+What a daemon writes about itself: text for a person at a terminal, else one JSON object a line.
+
+Neither lets a value that came from outside begin a line of its own, hide, or command a terminal.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import UTC, datetime
+from typing import IO, Any
+
+from attrs import frozen
+from twisted.logger import (
+    FileLogObserver,
+    FilteringLogObserver,
+    LogEvent,
+    LogLevel,
+    LogLevelFilterPredicate,
+    formatEvent,
+)
+from twisted.python.reflect import safe_str
+
+from confd.runtime.options import setting
+from confd.runtime.setting_types import choice, whole, zero_or
+
+
+@frozen
+class LogSettings:
+    """What every role is told about its log."""
+
+    log_level: str = setting(
+        "LOG_LEVEL", "How much to log: debug, info, warn or error.", "info", choice("debug", "info", "warn", "error")
+    )
+    log_format: str | None = setting(
+        "LOG_FORMAT", "text or json; unset is text on a terminal, else json.", None, choice("text", "json")
+    )
+    log_max_bytes: int = setting(
+        "LOG_MAX_BYTES",
+        "Size of the --logfile at which it is rotated; 0 leaves rotation to another program, such as logrotate.",
+        "10485760",
+        zero_or(4096, 2**40),
+    )
+    log_keep: int = setting("LOG_KEEP", "Rotated files that stay beside the --logfile.", "5", whole(0, 1000))
+
+
+#: Of Twisted's own chatter, what is below these levels is left out.
+_QUIET = {
+    "twisted.web": LogLevel.warn,
+    "twisted.internet.protocol": LogLevel.warn,
+    "twisted.application.internet": LogLevel.warn,
+    "twisted.internet.endpoints": LogLevel.warn,
+}
+
+#: What Twisted's bridge from its old logging adds to an event.
+_LEGACY = frozenset({"message", "time", "isError", "system", "format", "why", "failure", "logLevel", "eventText"})
+
+
+def observer(file: IO[str], level: str, form: str) -> Any:
+    """
+    A log observer.
+
+    @param level: C{debug}, C{info}, C{warn} or C{error}: what is below is left out.
+    @param form: C{text} or C{json}.
+    """
+    predicate = LogLevelFilterPredicate(LogLevel.levelWithName(level))
+    for namespace, least in _QUIET.items():
+        predicate.setLogLevelForNamespace(namespace, max(least, LogLevel.levelWithName(level), key=_order))
+    return FilteringLogObserver(FileLogObserver(file, json_line if form == "json" else text_line), [predicate])
+
+
+def _order(level: Any) -> int:
+    return list(LogLevel.iterconstants()).index(level)
+
+
+def json_line(event: LogEvent) -> str:
+    """
+    An event as one line of JSON, in ASCII: C{time}, C{level}, C{logger}, C{message}, the event's own fields, and
+    C{traceback} where there is a failure.
+    """
+    line: dict[str, object] = {
+        "time": _time(event),
+        "level": _level(event),
+        "logger": event.get("log_namespace", ""),
+        "message": formatEvent(event),
+    }
+    for name, value in event.items():
+        if not name.startswith("log_") and name not in _LEGACY:
+            line.setdefault(name, _plain(value))
+    failure = event.get("log_failure")
+    if failure is not None:
+        line["traceback"] = failure.getTraceback()
+    return json.dumps(line) + "\n"
+
+
+def text_line(event: LogEvent) -> str:
+    """An event as a line of text; of a failure the traceback follows, indented."""
+    message = formatEvent(event)
+    # The line breaks of a text that we wrote are meant; one that a value brings could pass for the next line.
+    ours = message.count("\n") == str(event.get("log_format", "")).count("\n")
+    lines = message.split("\n") if ours else [message]
+    failure = event.get("log_failure")
+    if failure is not None:
+        lines += failure.getTraceback().rstrip("\n").split("\n")
+    head = f"{_time(event)} {_level(event)} [{event.get('log_namespace', '')}]"
+    return f"{head} " + "\n\t".join(map(_visible, lines)) + "\n"
+
+
+def _time(event: LogEvent) -> str:
+    moment = datetime.fromtimestamp(event.get("log_time", 0), UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _level(event: LogEvent) -> str:
+    level = event.get("log_level")
+    return "info" if level is None else str(level.name)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, (str, int, float, type(None))) else safe_str(value)
+
+
+def _visible(text: str) -> str:
+    """The text with what does not print (controls, line breaks, changes of direction) spelt out."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

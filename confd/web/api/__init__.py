@@ -1,0 +1,1 @@
+"""One declaration per endpoint, and everything between the network and a handler."""

@@ -1,0 +1,221 @@
+"""
+Where the network ends and the handlers begin, and one way to answer.
+
+L{Edge} reads the declarations of endpoints, makes routes of them, and is the only code between a handler and the
+network: it authenticates, limits, decodes, validates, encodes, and tells errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from functools import partial
+from http import HTTPStatus
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import IResource
+
+from confd.audit import Attempt
+from confd.codec import strict_json
+from confd.errors import ConfdError, TooLarge, UnsupportedType
+from confd.model import DEFAULT_NAMESPACE, Document
+from confd.web.api.endpoint import (
+    HANDLED,
+    JSON,
+    Answer,
+    AnyDocument,
+    AnyQuery,
+    Call,
+    Endpoint,
+    Handler,
+    NamespaceQuery,
+    endpoints_of,
+)
+from confd.web.api.errors import error_body, from_routing, headers_of, status_of
+from confd.web.api.ongoing import Ongoing
+from confd.web.api.parsing import fit, glance, printable, read_document, read_header, read_object, read_query
+from confd.web.api.routes import Routes
+from confd.web.auth.basic import NOBODY, IAuditor, Identity, IGuard, Role, allow
+from confd.web.auth.csrf import same_origin
+from confd.web.auth.throttle import Allowance
+
+#: Characters of what an attempt was about, at most, that are put on record.
+LONGEST_TARGET = 64
+
+#: Bodies from here on are decoded off the reactor.
+_LARGE_BODY = 8192
+
+
+@define(eq=False)
+class Edge:
+    """
+    Where the network ends and the handlers begin.
+
+    @ivar guard: tells callers apart.
+    @ivar in_thread: runs a function off the reactor, like C{deferToThread}.
+    @ivar auditor: hears of refusals where changes are audited.
+    @ivar allowance: how many of those each may ask for; C{None} sets no limit.
+    """
+
+    _guard: IGuard
+    _in_thread: Callable[..., Deferred[Any]]
+    _auditor: IAuditor | None = None
+    _allowance: Allowance | None = None
+    _routes: Routes = field(factory=lambda: Routes(_misrouted), init=False)
+    log: Logger = field(factory=Logger, init=False)
+
+    def resource(self, *apis: object) -> IResource:
+        """One resource that answers the endpoints of all C{apis}."""
+        for api in apis:
+            for declared, handler in endpoints_of(api):
+                self._add(declared, handler)
+        return self._routes
+
+    def _add(self, declared: Endpoint, handler: Handler) -> None:
+        def answer(request: Any, parts: Mapping[str, Any]) -> None:
+            request.route = declared.path
+            work = Deferred.fromCoroutine(self._serve(request, declared, handler, parts))
+            if declared.reads and not work.called:
+                # A client that hangs up cancels what it reads; not a change, which might be committed and never
+                # announced.
+                request.notifyFinish().addErrback(lambda _: work.cancel())
+            work.addErrback(self._failed, request)
+
+        self._routes.add(declared, answer)
+
+    def large(self, request: Any, size: int) -> bool:
+        """
+        Whether a body may be read that is longer than what is read before anybody is asked whose it is.
+
+        One that may not, or is longer than the site takes, is on record like any refusal.
+
+        @param size: bytes of it, as far as is known.
+        """
+        found = self._routes.find(request)
+        if found is None or found[0].role is Role.ANYONE:
+            return False
+        (declared, parts), identity = found, NOBODY
+        error: ConfdError = TooLarge("body_too_large", "The body is larger than the site takes.")
+        try:
+            identity = self._guard.identify(request)
+            allow(identity, declared.role, declared.reads)
+            if size <= request.channel.factory.limits.body:
+                return True
+        except ConfdError as turned_away:
+            error = turned_away
+        if self._auditor is not None and declared.audited:
+            self._auditor.refused(_attempt(request, declared, parts, identity, None, self._auditor.now()), error)
+        return False
+
+    async def _serve(self, request: Any, declared: Endpoint, handler: Handler, parts: Mapping[str, Any]) -> None:
+        try:
+            result = await self._work(request, declared, handler, parts)
+        except ConfdError as error:
+            result = _refusal(error, request.id)
+        if isinstance(result, Ongoing):
+            result.begin(request)
+        elif not (request.gone or request.finished):
+            if result is not HANDLED:
+                answer = result if isinstance(result, Answer) else Answer(strict_json.encode(result))
+                _write(request, answer)
+                if answer.again is not None:
+                    recognizes = partial(self._guard.recognizes, request)
+                    request.remember(answer.body, recognizes, answer.again)
+            request.finish()
+
+    def _failed(self, failure: Failure, request: Any) -> None:
+        if not (request.gone or request.finished):
+            request.processingFailed(failure)
+        elif not failure.check(CancelledError):
+            self.log.failure("request {request_id} failed after its end", failure, request_id=request.id)
+
+    async def _work(self, request: Any, declared: Endpoint, handler: Handler, parts: Mapping[str, Any]) -> Any:
+        """What the handler returns, once everything is right that must be before it is asked."""
+        auditor = self._auditor if declared.audited else None
+        identity, body, document, attempt = NOBODY, None, None, None
+        try:
+            if declared.role is not Role.ANYONE:
+                identity = self._guard.identify(request)
+                request.caller = identity.name
+                allow(identity, declared.role, declared.reads)
+            if not declared.reads:
+                same_origin(request)
+            if declared.audited and self._allowance is not None:
+                self._allowance.use(identity.name)
+            query = AnyQuery() if declared.query is AnyQuery else read_query(request.uri, declared.query)
+            body, document = await self._body(request, declared)
+            if auditor is not None:
+                attempt = _attempt(request, declared, parts, identity, body, auditor.now())
+            return await handler(Call(request, identity, query, body, document, request.id, attempt), **parts)
+        except Exception as error:
+            if auditor is not None:
+                attempt = attempt or _attempt(request, declared, parts, identity, body, auditor.now())
+                auditor.refused(attempt, error)
+            raise
+
+    async def _body(self, request: Any, declared: Endpoint) -> tuple[Any, Document | None]:
+        if declared.reads:
+            return None, None
+        raw = request.content.read()
+        encodings = request.requestHeaders.getRawHeaders(b"Content-Encoding", [])
+        if any(each.strip().lower() not in (b"", b"identity") for line in encodings for each in line.split(b",")):
+            raise UnsupportedType("encoded_body", "Send the body as it is, without the header Content-Encoding.")
+        kind = (read_header(request, "Content-Type") or "").partition(";")[0].strip().lower()
+        needed = declared.body is not None and (raw or not declared.optional_body)
+        # What no body is needed for must be no form all the same: any page may have a browser send one.
+        if kind != JSON and (kind or needed):
+            raise UnsupportedType("not_json", f"Send the body as JSON, with Content-Type: {JSON}.")
+        if declared.body is None:
+            return None, None
+        if declared.max_body is not None and len(raw) > declared.max_body:
+            raise TooLarge("body_too_large", f"The body is larger than {declared.max_body} bytes.")
+        read = read_document if isinstance(declared.body, AnyDocument) else read_object
+        if not raw and declared.optional_body:
+            raw = b"{}"
+        value, document = read(raw) if len(raw) < _LARGE_BODY else await self._in_thread(read, raw)
+        return (value if document is not None else fit(value, declared.body, strict=True)), document
+
+
+def _attempt(
+    request: Any, declared: Endpoint, parts: Mapping[str, str], identity: Identity, body: Any, now: datetime
+) -> Attempt:
+    if parts:
+        named = glance(request.uri, declared.named_by, "") if declared.named_by else ""
+        target = named or "/".join(map(str, parts.values()))
+    elif declared.named_by:
+        target = str(getattr(body, declared.named_by, ""))
+    elif issubclass(declared.query, NamespaceQuery):
+        target = glance(request.uri, "namespace", DEFAULT_NAMESPACE)
+    else:
+        target = ""
+    peer = getattr(request.getClientAddress(), "host", "unix")
+    action = f"{declared.method} {declared.path}"
+    return Attempt(identity.name, peer, action, printable(target, LONGEST_TARGET), request.id, now)
+
+
+def _refusal(error: ConfdError, request_id: str) -> Answer:
+    body = error_body(error.code, error.message, request_id, error.details)
+    return Answer(body, status_of(error), headers_of(error))
+
+
+def _misrouted(request: Any, failure: Failure) -> None:
+    status, told, headers = from_routing(failure.value)
+    _write(request, Answer(error_body(told.code, told.message, request.id), status, headers))
+
+
+def _write(request: Any, answer: Answer) -> None:
+    """Put an answer on a request that is to be finished then; where another one has begun, break that off."""
+    if request.startedWriting:
+        request.break_off()
+        return
+    request.setResponseCode(int(answer.status), HTTPStatus(answer.status).phrase.encode())
+    for name, value in answer.headers.items():
+        request.setHeader(name, value)
+    if int(answer.status) not in (204, 304):
+        request.setHeader("Content-Type", answer.content_type)
+        request.setHeader("Content-Length", str(len(answer.body)))
+        request.write(answer.body)

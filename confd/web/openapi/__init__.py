@@ -1,0 +1,1 @@
+"""The OpenAPI document of a service, and the pages that show it."""

@@ -1,0 +1,269 @@
+"""
+The API document (OpenAPI 3.1), made of the declarations of the endpoints and the types that they name.
+
+There is no second copy to keep in step: what is served is what is declared, and what is declared is what is told.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, get_type_hints
+
+import msgspec
+
+from confd import __version__
+from confd.errors import (
+    ConfdError,
+    Forbidden,
+    Malformed,
+    NotFound,
+    TooLarge,
+    TooMany,
+    Unauthenticated,
+    Unavailable,
+    Unprocessable,
+    UnsupportedType,
+)
+from confd.web.api.endpoint import (
+    Answer,
+    AnyDocument,
+    AnyQuery,
+    Endpoint,
+    Handler,
+    NamespaceQuery,
+    NoQuery,
+    endpoints_of,
+)
+from confd.web.api.errors import HEADERS, STATUS, ErrorBody
+from confd.web.api.ongoing import Ongoing
+from confd.web.auth.basic import Role
+from confd.web.openapi.docs import Header
+
+_REF = "#/components/schemas/{name}"
+_JSON = "application/json"
+
+#: A variable of a path, as Klein writes it: C{<name>} or C{<int:name>}.
+_VARIABLE = re.compile(r"<(?:(\w+):)?(\w+)>")
+
+#: Markup of docstrings, and their fields, which are for whoever reads the code.
+_MARKUP = re.compile(r"[A-Z]\{([^}]*)\}")
+_FIELD = re.compile(r"^@.*", re.MULTILINE | re.DOTALL)
+_FIELD_SAID = re.compile(r"^@ivar (\w+?)_?: ((?:[^@]|(?<!\n)@)*)", re.MULTILINE)
+
+_EVERYWHERE = (
+    "Every answer has an `X-Request-ID`, by which the log knows it, and every refusal is an `ErrorBody`. Whatever the "
+    "path: what is no valid HTTP is answered with 400, an unknown path with 404, a method that it does not take with "
+    "405, what is too slow or too large with 408, 413 or 431, and a defect of confd with 500."
+)
+
+_SECURITY = {
+    "admin": {"type": "http", "scheme": "basic", "description": "Whoever may change things: ADMIN_USERNAME."},
+    "agent": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "An agent: AGENT_USERNAME or its own id and token; to a worker WORKER_USERNAME.",
+    },
+}
+
+#: Chapters that come behind all others: not what somebody opens the document for.
+_LAST = ("ops", "pages")
+
+
+def describe(title: str, apis: Sequence[object], document: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    The API document of a role.
+
+    @param document: the JSON Schema of the configuration documents that it takes.
+    @raise TypeError: an endpoint does not say what it answers.
+    """
+    declared = [each for api in apis for each in endpoints_of(api)]
+    types = _Types([kind for each, handler in declared for kind in _kinds(each, handler)])
+    paths: dict[str, dict[str, Any]] = {}
+    for each, handler in sorted(declared, key=lambda pair: (pair[0].path, pair[0].method)):
+        operation = _operation(each, handler, types)
+        paths.setdefault(_VARIABLE.sub(r"{\2}", each.path), {})[each.method.lower()] = operation
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": title,
+            "description": _EVERYWHERE,
+            "version": __version__,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "./"}],
+        "tags": [{"name": name} for name in sorted({each.told.tag for each, _ in declared}, key=_chapter)],
+        "paths": paths,
+        "components": {
+            "schemas": types.components | {"Document": document},
+            "responses": {kind.__name__: _refusal(kind, types) for kind in STATUS},
+            "securitySchemes": _SECURITY,
+        },
+    }
+
+
+def _chapter(tag: str) -> tuple[bool, str]:
+    return tag in _LAST, tag
+
+
+class _Types:
+    """The schemas of types, made together, so that each has one name."""
+
+    def __init__(self, kinds: Sequence[Any]) -> None:
+        kinds = list(dict.fromkeys([*kinds, ErrorBody]))
+        schemas, self.components = msgspec.json.schema_components(kinds, ref_template=_REF)
+        self._schemas = dict(zip(kinds, schemas, strict=True))
+        for component in self.components.values():
+            component["description"] = _prose(component.get("description", ""))
+
+    def schema(self, kind: Any) -> Mapping[str, Any]:
+        """What refers to the schema of a type, or is it."""
+        if isinstance(kind, AnyDocument):
+            return {"$ref": _REF.format(name="Document")}
+        return {"anyOf": [*map(self.schema, kind)]} if isinstance(kind, tuple) else self._schemas[kind]
+
+
+def _answers(declared: Endpoint, handler: Handler) -> Mapping[int | str, Any]:
+    if declared.told.answers:
+        return declared.told.answers
+    returned = get_type_hints(handler).get("return")
+    if returned in (None, object, Answer, Ongoing):
+        raise TypeError(
+            f"{declared.method} {declared.path}: neither told nor the handler's annotation say what it answers"
+        )
+    return {200: returned}
+
+
+def _kinds(declared: Endpoint, handler: Handler) -> Iterator[Any]:
+    """The types that are in the bodies of an endpoint."""
+    if declared.body is not None and not isinstance(declared.body, AnyDocument):
+        yield declared.body
+    for kind in _answers(declared, handler).values():
+        if not isinstance(kind, str | None):
+            yield from kind if isinstance(kind, tuple) else (kind,)
+
+
+def _operation(declared: Endpoint, handler: Handler, types: _Types) -> dict[str, Any]:
+    told = declared.told
+    answers = _answers(declared, handler)
+    responses = {str(status): _success(status, kind, told.gives, types) for status, kind in answers.items()}
+    for kind in _errors(declared):
+        responses.setdefault(str(int(STATUS[kind])), {"$ref": f"#/components/responses/{kind.__name__}"})
+    operation: dict[str, Any] = {
+        "operationId": re.sub(r"\W+", "_", f"{declared.method.lower()}{declared.path}").strip("_"),
+        "summary": declared.summary,
+        "description": _prose(handler.__doc__),
+        "tags": [told.tag],
+        "security": _security(declared),
+        "parameters": [*_path_parameters(declared), *_query_parameters(declared), *map(_header_parameter, told.takes)],
+        "responses": dict(sorted(responses.items())),
+    }
+    if declared.body is not None:
+        content = {"schema": types.schema(declared.body)} | ({"example": told.example} if told.example else {})
+        operation["requestBody"] = {"required": not declared.optional_body, "content": {_JSON: content}}
+    return operation
+
+
+def _errors(declared: Endpoint) -> Iterator[type[ConfdError]]:
+    """What can go wrong: at the edge, then in the handler."""
+    if declared.role is not Role.ANYONE:
+        yield from (Unauthenticated, Forbidden, TooMany, Unavailable)
+    if declared.query is not AnyQuery or declared.body is not None or declared.told.takes:
+        yield Malformed
+    if declared.body is not None:
+        yield from (TooLarge, UnsupportedType)
+    if isinstance(declared.body, AnyDocument):
+        yield Unprocessable
+    if issubclass(declared.query, NamespaceQuery):
+        yield from (NotFound, Unavailable)
+    if _VARIABLE.search(declared.path):
+        yield NotFound
+    if declared.audited:
+        yield Unavailable
+    yield from declared.told.errors
+
+
+def _success(status: int | str, kind: Any, gives: Sequence[Header], types: _Types) -> dict[str, Any]:
+    response: dict[str, Any] = {"description": HTTPStatus(status).phrase if isinstance(status, int) else "Any other."}
+    if gives:
+        response["headers"] = {each.name: _header(each) for each in gives}
+    if isinstance(kind, str):
+        response["content"] = {kind: {}}
+    elif kind is not None:
+        response["content"] = {_JSON: {"schema": types.schema(kind)}}
+    return response
+
+
+def _refusal(kind: type[ConfdError], types: _Types) -> dict[str, Any]:
+    response = {
+        "description": _prose(kind.__doc__),
+        "content": {_JSON: {"schema": types.schema(ErrorBody)}},
+    }
+    headers = {name: {"required": True, "schema": {"type": "string"}} for name in HEADERS.get(kind, ())}
+    return response | ({"headers": headers} if headers else {})
+
+
+def _security(declared: Endpoint) -> list[dict[str, list[str]]]:
+    if declared.role is Role.ANYONE:
+        return []
+    names = [declared.role.value]
+    if declared.role is Role.AGENT and declared.reads:
+        names.append(Role.ADMIN.value)
+    return [{name: []} for name in names]
+
+
+def _path_parameters(declared: Endpoint) -> Iterator[dict[str, Any]]:
+    for converter, name in _VARIABLE.findall(declared.path):
+        schema = {"type": "integer", "minimum": 0} if converter == "int" else {"type": "string", "minLength": 1}
+        yield {"name": name, "in": "path", "required": True, "schema": schema}
+
+
+def _query_parameters(declared: Endpoint) -> Iterator[dict[str, Any]]:
+    if declared.query in (NoQuery, AnyQuery):
+        return
+    _, components = msgspec.json.schema_components([declared.query], ref_template=_REF)
+    kind, said = components[declared.query.__name__], _said_of_fields(declared.query)
+    for name, schema in kind["properties"].items():
+        told = {"description": said[name]} if name in said else {}
+        yield {
+            "name": name,
+            "in": "query",
+            "required": name in kind["required"],
+            "schema": _without_null(schema),
+            **told,
+        }
+
+
+def _said_of_fields(kind: type) -> dict[str, str]:
+    """What the docstring of a class, and those that it inherits from, say of each field."""
+    docstrings = [inspect.cleandoc(each.__doc__ or "") for each in reversed(kind.__mro__)]
+    return {
+        name: " ".join(_prose(said).split())
+        for docstring in docstrings
+        for name, said in _FIELD_SAID.findall(docstring)
+    }
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A parameter that is absent is absent: there is no way to write null in a query."""
+    kinds = [_without_null(each) for each in schema.get("anyOf", ()) if each != {"type": "null"}]
+    if not kinds:
+        return schema
+    kept = {name: each for name, each in schema.items() if name != "anyOf" and each is not None}
+    return kept | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds})
+
+
+def _header_parameter(header: Header) -> dict[str, Any]:
+    return {"name": header.name, "in": "header", **_header(header)}
+
+
+def _header(header: Header) -> dict[str, Any]:
+    schema = {"type": "string"} | ({"pattern": header.pattern} if header.pattern else {})
+    return {"description": header.description, "schema": schema}
+
+
+def _prose(docstring: str | None) -> str:
+    """A docstring for readers who do not know the code: without the fields at its end, and without its markup."""
+    return _MARKUP.sub(r"`\1`", _FIELD.sub("", inspect.cleandoc(docstring or ""))).strip()

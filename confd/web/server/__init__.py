@@ -1,0 +1,1 @@
+"""The HTTP server: bounded connections and requests, proxies, and the response cache."""

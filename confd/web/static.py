@@ -1,0 +1,149 @@
+"""Pages and what belongs to them, out of the package: read once at the start, and served like everything else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from pathlib import PurePosixPath
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from zope.interface import implementer
+
+from confd.codec.headers import entity_tags
+from confd.web.api.endpoint import Answer, AnyQuery, Call, Endpoint, Handler, IDeclares
+from confd.web.api.ongoing import Ongoing
+from confd.web.auth.basic import Role
+from confd.web.openapi.docs import ETAG, IF_NONE_MATCH, Told
+
+#: What a page may load and do: what is served here, and nothing inline (CSP 3).
+POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
+
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".png": "image/png",
+}
+
+#: Bytes that are on their way to one reader at most.
+PIECE = 65536
+
+#: Seconds after which a reader that has not taken the whole file is cut.
+PATIENCE = 60
+
+
+@frozen
+class Asset:
+    """
+    One file, ready to be sent.
+
+    @ivar headers: with its strong entity tag; a browser may keep it, and asks each time whether it is still the same.
+    """
+
+    content: bytes = field(repr=False)
+    content_type: str
+    headers: Mapping[str, str]
+
+    @classmethod
+    def of(cls, name: str, content: bytes, policy: str) -> Asset:
+        """Make one of a file's name and content."""
+        headers = {
+            "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
+            "Cache-Control": "no-cache",
+            "Content-Security-Policy": policy,
+        }
+        return cls(content, TYPES[PurePosixPath(name).suffix], headers)
+
+
+@implementer(IDeclares)
+@define(eq=False)
+class Assets:
+    """
+    The files of one package as endpoints: each has a path of its own, so that there is none that could lead elsewhere.
+
+    @ivar paths: the name of a file in C{package}, by the path that it is served at.
+    @ivar role: who may have them.
+    @ivar policy: their Content-Security-Policy.
+    """
+
+    _clock: IReactorTime
+    _package: str
+    _paths: Mapping[str, str]
+    _role: Role
+    _policy: str = POLICY
+    _assets: Mapping[str, Asset] = field(init=False)
+
+    @_assets.default
+    def _read(self) -> Mapping[str, Asset]:
+        folder = files(self._package)
+        return {
+            path: Asset.of(name, folder.joinpath(name).read_bytes(), self._policy) for path, name in self._paths.items()
+        }
+
+    def endpoints(self) -> Iterator[tuple[Endpoint, Handler]]:
+        """A path for each file."""
+        for path, asset in self._assets.items():
+            yield self._declare(path, asset)
+
+    def _declare(self, path: str, asset: Asset) -> tuple[Endpoint, Handler]:
+        async def serve(call: Call) -> Answer | Ongoing:
+            return self._answer(call, asset)
+
+        told = Told({200: asset.content_type, 304: None}, takes=(IF_NONE_MATCH,), gives=(ETAG,), tag="pages")
+        return Endpoint("GET", path, self._role, "A file of the pages for people.", query=AnyQuery, told=told), serve
+
+    def _answer(self, call: Call, asset: Asset) -> Answer | Ongoing:
+        """A large one goes in pieces: whoever asks for many and reads none costs no more than a few of them."""
+        known = call.header("If-None-Match")
+        if known is not None and not entity_tags(known).isdisjoint({"*", asset.headers["ETag"].strip('"')}):
+            return Answer(status=304, headers=asset.headers)
+        if call.request.method == b"HEAD" or len(asset.content) <= PIECE:
+            return Answer(asset.content, headers=asset.headers, content_type=asset.content_type)
+        return Ongoing(Sending(self._clock, call.request, asset).done)
+
+
+@implementer(IPushProducer)
+class Sending:
+    """
+    A large file on its way, a piece at a time.
+
+    @ivar done: fires when all of it is written; cancel it when the caller has hung up.
+    """
+
+    def __init__(self, clock: IReactorTime, request: Any, asset: Asset) -> None:
+        self._request, self._content, self._sent = request, memoryview(asset.content), 0
+        self._flowing = True
+        self.done: Deferred[None] = Deferred(lambda _: self.stopProducing())
+        for name, value in asset.headers.items():
+            request.setHeader(name, value)
+        request.setHeader("Content-Type", asset.content_type)
+        request.setHeader("Content-Length", str(len(asset.content)))
+        self._cut: IDelayedCall = clock.callLater(PATIENCE, request.channel.transport.abortConnection)
+        request.registerProducer(self, True)
+        self.resumeProducing()
+
+    def pauseProducing(self) -> None:
+        """The connection is full."""
+        self._flowing = False
+
+    def resumeProducing(self) -> None:
+        """The connection takes more."""
+        self._flowing = True
+        while self._flowing and self._sent < len(self._content):
+            piece = self._content[self._sent : self._sent + PIECE]
+            self._sent += len(piece)
+            self._request.write(bytes(piece))
+        if self._sent == len(self._content) and not self.done.called:
+            self.stopProducing()
+            self._request.unregisterProducer()
+            self.done.callback(None)
+
+    def stopProducing(self) -> None:
+        """The connection is gone, or the file is sent."""
+        if self._cut.active():
+            self._cut.cancel()

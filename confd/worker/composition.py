@@ -1,0 +1,86 @@
+"""Where the worker is built and joined."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from twisted.application.service import IService
+
+from confd.errors import StartError
+from confd.runtime.certificate_expiry import CertificateExpiry
+from confd.runtime.daemon import follow, in_threads_of, utc_now
+from confd.runtime.listener import Listener, room_for
+from confd.runtime.reactor_lag import ReactorLag
+from confd.runtime.settings import WorkerSettings
+from confd.runtime.timing import Seldom
+from confd.web.api.dispatch import Edge
+from confd.web.auth.basic import BasicGuard, Credential, Identity, IGuard, LoopbackGuard, Role
+from confd.web.auth.throttle import Throttle
+from confd.web.health import Figures, Readiness
+from confd.web.openapi.pages import documented
+from confd.web.server.proxies import Proxies
+from confd.web.server.site import BoundedSite, Limits
+from confd.worker.address_policy import Policy, Rules
+from confd.worker.api import DOCUMENT, WorkerApi
+from confd.worker.current import InForce
+from confd.worker.metrics import figures
+from confd.worker.upstream import Upstream
+
+#: Seconds until the log tells again that a peer's configuration was refused.
+_TOLD_EVERY = 3600.0
+
+#: Bytes of a configuration at most: whatever a controller may have been set to.
+_MAX_CONFIG_BYTES = 4 * 1048576
+
+
+def compose(reactor: Any, settings: WorkerSettings, environ: Mapping[str, str]) -> list[IService]:
+    """
+    Build the worker and join its parts; nothing is opened or connected.
+
+    @param environ: what the settings were read from.
+    @raise StartError: if the settings cannot work.
+    """
+    in_force = InForce(utc_now)
+    policy = Policy(_rules("HIT_ALLOW", settings.hit_allow), _rules("HIT_DENY", settings.hit_deny))
+    upstream = Upstream(reactor, policy, settings.hit_timeout, settings.hit_max_bytes)
+    throttle = Throttle(reactor, settings.login_failures)
+    guard: IGuard = LoopbackGuard(Identity("loopback", Role.AGENT), Seldom(reactor, _TOLD_EVERY))
+    passwords: Sequence[IService] = ()
+    if settings.worker_username is not None:
+        guard = known = BasicGuard(_agent(settings), throttle)
+
+        def changed(now: WorkerSettings) -> None:
+            known.renew(_agent(now), reactor.seconds())
+
+        passwords = follow(reactor, settings, environ, changed, "WORKER_PASSWORD")
+    edge = Edge(guard, in_threads_of(reactor))
+    metrics, lag = figures(in_force, upstream), ReactorLag(reactor)
+    readiness = Readiness({"configuration": in_force})
+    apis = [
+        WorkerApi(in_force, upstream, str(uuid.uuid4())),
+        readiness,
+        Figures(metrics, reactor),
+    ]
+    resource = edge.resource(*documented(reactor, "confd worker", apis, DOCUMENT))
+    limits = Limits(body=_MAX_CONFIG_BYTES, connections=room_for(12000))
+    site = BoundedSite(reactor, resource, limits, edge.large, proxies=Proxies(settings.trusted_proxies))
+    for part in (readiness, lag, throttle, site.traffic):
+        part.expose(metrics)
+    listener = Listener(reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site)
+    expiry = CertificateExpiry(reactor, utc_now, [listener.in_use])
+    expiry.expose(metrics)
+    return [lag, expiry, *passwords, upstream, listener]
+
+
+def _agent(settings: WorkerSettings) -> list[Credential]:
+    """Who may hand over a configuration."""
+    return [Credential.of(settings.worker_username or "", settings.worker_password or "", Role.AGENT)]
+
+
+def _rules(name: str, text: str) -> Rules:
+    try:
+        return Rules.parse(text)
+    except ValueError as error:
+        raise StartError(f"{name}: {error}.") from None

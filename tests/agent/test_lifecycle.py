@@ -1,0 +1,532 @@
+"""Tests of L{confd.agent.lifecycle}: the whole agent, between a controller and a worker that do as they are told."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from attrs import evolve
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from confd.agent.cache import Cache
+from confd.agent.cache_files import CacheFiles
+from confd.agent.lifecycle import Agent, Parts
+from confd.agent.poller import Reconciler
+from confd.agent.receiver import Inbox
+from confd.agent.registration import Enrolment
+from confd.agent.reporter import Account, Reporter
+from confd.agent.version_guard import Funnel
+from confd.agent.worker_sync import RETRY_MAX, Forwarder
+from confd.codec.signing import KeyRing
+from confd.errors import StartError, Unavailable
+from confd.interfaces import ISink, IStrategy
+from confd.model import Registration, Verdict, judge
+from confd.reports import ReportState, Spent
+from confd.runtime.timing import Backoff
+from tests.agent.fakes import AGENT_ID, OTHER_CLUSTER, FakeController, FakeWorker, configuration
+
+DOWN = Unavailable("down", "No controller answers.")
+
+
+@implementer(IStrategy)
+class FakeStrategy:
+    """A push path that the test pulls."""
+
+    name = "FAKE"
+    pushes = True
+    connections = 0
+    sink: ISink | None = None
+
+    def start(self, sink: ISink) -> None:
+        """Remember the sink."""
+        self.sink = sink
+
+    def stop(self) -> Deferred[None]:
+        """Forget it."""
+        self.sink = None
+        return succeed(None)
+
+    def path(self) -> str:
+        """For people."""
+        return "fake"
+
+
+class World:
+    """An agent and what is around it; what an agent leaves behind is on the disk in C{folder}."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = Clock()
+        self.controller = FakeController(configuration(1))
+        self.worker = FakeWorker()
+        self.disk: Callable[..., Deferred[Any]] = maybeDeferred
+        self.starts = 0
+        self.start_over()
+
+    def start_over(self) -> None:
+        """Another process of the agent."""
+        random = Random(1)
+        self.cache = Cache(
+            self.clock, CacheFiles(str(self.folder / "cache"), "default"), lambda *call: self.disk(*call)
+        )
+        self.forwarder = Forwarder(
+            self.clock, self.worker, Backoff(random, RETRY_MAX), self.cache.keep, lambda: self.reporter.changed()
+        )
+        self.funnel = Funnel(self.forwarder.deliver, lambda: self.reporter.changed())
+        self.enrolment = Enrolment(
+            self.clock,
+            self.controller,
+            Backoff(random),
+            Registration("host-1"),
+            self.cache.keep_id,
+            lambda: self.reporter.joined(),
+        )
+        account, self.starts = Account(self.funnel, self.forwarder), self.starts + 1
+        self.reporter = Reporter(
+            self.clock, self.controller, self.enrolment, Backoff(random), random, account, f"session-{self.starts}"
+        )
+        self.inbox = Inbox("default", KeyRing(), self.funnel, lambda: self.reconciler.hint())
+        self.reconciler = Reconciler(self.clock, self.controller, self.inbox, self.enrolment, Backoff(random), random)
+        self.strategy = FakeStrategy()
+        self.agent = Agent(
+            Parts(
+                self.cache,
+                self.funnel,
+                self.forwarder,
+                self.enrolment,
+                self.reporter,
+                self.reconciler,
+                self.inbox,
+                self.strategy,
+            )
+        )
+
+    def crash(self) -> None:
+        """Kill the agent: its timers end with it."""
+        for call in list(self.clock.getDelayedCalls()):
+            call.cancel()
+        self.controller.owed.clear()
+        self.cache.release()
+        self.start_over()
+
+    def wait(self, seconds: int) -> None:
+        """Let time pass."""
+        self.clock.pump([0.5] * (seconds * 2))
+
+
+class AgentTests(SynchronousTestCase):
+    """L{Agent}."""
+
+    def setUp(self) -> None:
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        self.world = World(folder)
+
+    def stop(self) -> None:
+        """Stop it at once."""
+        self.successResultOf(self.world.agent.stopService())
+
+    def test_a_fresh_agent_brings_what_is_in_force(self) -> None:
+        """S16."""
+        self.world.agent.startService()
+        self.assertEqual(self.world.worker.in_force, configuration(1))
+        self.assertEqual(self.world.enrolment.agent_id, AGENT_ID)
+
+    def test_an_agent_without_controller_lives_from_its_cache(self) -> None:
+        """S20, S24, G5."""
+        self.world.agent.startService()
+        self.stop()
+        self.world.start_over()
+        self.world.worker.restart("boot-2")
+        self.world.controller.failure = DOWN
+        self.world.agent.startService()
+        self.assertEqual(self.world.worker.in_force, configuration(1))
+
+    def test_the_cache_waits_for_the_worker(self) -> None:
+        """S05."""
+        self.test_an_agent_without_controller_lives_from_its_cache()
+        self.stop()
+        self.world.start_over()
+        self.world.worker.restart("boot-3")
+        self.world.worker.down = True
+        self.world.agent.startService()
+        self.world.wait(60)
+        self.world.worker.down = False
+        self.world.wait(5)
+        self.assertEqual(self.world.worker.in_force, configuration(1))
+
+    def test_the_id_survives_restarts(self) -> None:
+        """S42."""
+        for _ in range(3):
+            self.world.agent.startService()
+            self.stop()
+            self.world.start_over()
+        self.assertEqual([each.agent_id for each in self.world.controller.registrations], ["", AGENT_ID, AGENT_ID])
+
+    def test_what_was_refused_is_not_what_a_restart_begins_with(self) -> None:
+        """G7."""
+        self.world.agent.startService()
+        self.world.worker.refuses = {2}
+        self.world.controller.in_force = configuration(2)
+        self.world.wait(33)
+        self.world.crash()
+        self.world.worker.restart("boot-2")
+        self.world.controller.failure = DOWN
+        self.world.agent.startService()
+        self.assertEqual(self.world.worker.in_force, configuration(1))
+
+    def test_a_hung_worker_does_not_stop_the_polls(self) -> None:
+        """S15, F-19."""
+        self.world.agent.startService()
+        self.world.wait(1)
+        self.world.worker.hung = True
+        before = len(self.world.controller.polls)
+        self.world.controller.in_force = configuration(2)
+        self.world.wait(330)
+        self.assertGreaterEqual(len(self.world.controller.polls) - before, 9)
+        self.world.controller.in_force = configuration(3)
+        self.world.wait(33)
+        self.world.worker.resume()
+        self.world.wait(5)
+        self.assertEqual(self.world.worker.in_force, configuration(3))
+
+    def test_a_full_disk_does_not_stop_a_change(self) -> None:
+        """F-09."""
+        self.world.agent.startService()
+        shutil.rmtree(self.world.folder)
+        self.world.controller.in_force = configuration(2)
+        self.world.wait(33)
+        self.assertEqual(self.world.worker.in_force, configuration(2))
+        self.assertIn("cache_unwritable", self.world.cache.trouble() or "")
+
+    def test_a_damaged_cache_does_not_stop_the_start(self) -> None:
+        """F-10."""
+        (self.world.folder / "cache").write_bytes(b"rubbish")
+        self.world.agent.startService()
+        self.assertEqual(self.world.worker.in_force, configuration(1))
+
+    def test_a_hint_is_heeded_at_once(self) -> None:
+        self.world.agent.startService()
+        self.world.wait(5)
+        self.world.controller.in_force = configuration(2)
+        assert self.world.strategy.sink is not None
+        self.world.strategy.sink.hint()
+        self.world.clock.advance(0)
+        self.assertEqual(self.world.worker.in_force, configuration(2))
+
+    def test_no_place_for_the_cache(self) -> None:
+        shutil.rmtree(self.world.folder)
+        self.assertRaises(StartError, self.world.agent.startService)
+
+    def test_two_of_them(self) -> None:
+        """The second one on the same files does not start, and the first does not notice."""
+        self.world.agent.startService()
+        first = self.world.agent
+        self.world.start_over()
+        self.assertRaises(StartError, self.world.agent.startService)
+        self.successResultOf(first.stopService())
+        self.world.agent.startService()
+        self.stop()
+
+    # -- reports --
+
+    def reports(self) -> list[tuple[int, str, str]]:
+        """What the controller was told: version, state, error."""
+        return [(each.tag.version, each.state.value, each.error) for each in self.world.controller.reports]
+
+    def test_what_became_of_each_version_is_told(self) -> None:
+        self.world.agent.startService()
+        self.world.wait(1)
+        self.world.worker.refuses = {2}
+        self.world.controller.in_force = configuration(2)
+        self.world.wait(33)
+        refusal = "The worker refuses configuration 1a2b3c4d.1.2: I cannot use this."
+        self.assertEqual(self.reports(), [(1, "applied", ""), (2, "failed", refusal)])
+
+    def test_a_restarted_agent_tells_what_it_holds(self) -> None:
+        """Under the same id, and counting from 1 in a session of its own."""
+        for _ in range(2):
+            self.world.agent.startService()
+            self.world.wait(1)
+            self.world.crash()
+        self.assertEqual(self.reports(), [(1, "applied", "")] * 2)
+        sessions = [(each.session, each.sequence) for each in self.world.controller.reports]
+        self.assertEqual(sessions, [("session-1", 1), ("session-2", 1)])
+
+    def test_a_repair_is_told(self) -> None:
+        self.world.agent.startService()
+        self.world.wait(1)
+        self.world.worker.restart("boot-2")
+        self.world.wait(5)
+        self.assertEqual([each.repairs for each in self.world.controller.reports], [0, 1])
+        self.assertEqual(self.reports(), [(1, "applied", "")] * 2)
+
+    def test_a_controller_that_is_behind_is_told(self) -> None:
+        """Once, and what the agent has; once it has caught up, that it is applied."""
+        self.world.controller.in_force = configuration(3)
+        self.world.agent.startService()
+        self.world.wait(1)
+        self.world.controller.in_force = configuration(2)
+        self.world.wait(120)
+        (_, told) = self.world.controller.reports
+        self.assertEqual(
+            (told.tag, told.state.value, told.holds), (configuration(2).tag, "failed", configuration(3).tag)
+        )
+        self.assertEqual(told.error, self.world.reconciler.trouble())
+        self.world.controller.in_force = configuration(3)
+        self.world.wait(40)
+        self.assertEqual(self.reports()[2:], [(3, "applied", "")])
+
+    def test_a_worker_that_is_ahead_of_an_agent_without_memory(self) -> None:
+        """G3: it keeps what it has, and the controller is told what that is."""
+        self.world.worker.in_force = configuration(9)
+        self.world.agent.startService()
+        self.world.wait(60)
+        self.assertEqual(self.world.worker.in_force, configuration(9))
+        (told,) = self.world.controller.reports
+        self.assertEqual((told.tag.version, told.state.value, told.holds), (1, "failed", configuration(9).tag))
+        self.world.controller.in_force = configuration(2, epoch=2)
+        self.world.wait(40)
+        self.assertEqual(self.world.worker.in_force, configuration(2, epoch=2))
+
+    def test_a_forgotten_agent_is_back_within_an_interval(self) -> None:
+        """Its row was deleted while it lives: it keeps its id, and tells what it has."""
+        self.world.agent.startService()
+        self.world.wait(1)
+        self.world.controller.members.clear()
+        self.world.controller.reports.clear()
+        self.world.wait(36)
+        self.assertEqual(self.world.controller.members, {AGENT_ID})
+        self.assertEqual(self.reports(), [(1, "applied", "")])
+
+    def test_the_same_refusal_of_another_worker_is_told_once(self) -> None:
+        """Each process of the worker is asked; the controller hears of it where something else comes of it."""
+        self.world.worker.refuses = {1}
+        self.world.agent.startService()
+        self.world.wait(1)
+        self.world.worker.restart("boot-2")
+        self.world.wait(5)
+        self.assertEqual(len(self.world.worker.deliveries), 2)
+        self.assertEqual([(version, state) for version, state, _ in self.reports()], [(1, "failed")])
+        self.world.worker.refuses = set()
+        self.world.worker.restart("boot-3")
+        self.world.wait(5)
+        self.assertEqual([(version, state) for version, state, _ in self.reports()], [(1, "failed"), (1, "applied")])
+
+    def test_the_last_report_leaves_before_the_agent(self) -> None:
+        self.world.controller.window = 30.0
+        self.world.agent.startService()
+        self.world.wait(0)
+        self.assertEqual(self.reports(), [])
+        self.stop()
+        self.assertEqual(self.reports(), [(1, "applied", "")])
+
+    # -- the life cycle --
+
+    def test_nothing_is_asked_before_the_disk_answered(self) -> None:
+        reading: Deferred[Any] = Deferred()
+        self.world.disk = lambda function, *args: reading.addCallback(lambda _: function(*args))
+        self.world.agent.startService()
+        self.assertEqual((self.world.controller.polls, self.world.clock.getDelayedCalls()), ([], []))
+        self.world.disk = maybeDeferred
+        reading.callback(None)
+        self.assertEqual(self.world.worker.in_force, configuration(1))
+
+    def test_stop_before_the_disk_answered(self) -> None:
+        reading: Deferred[Any] = Deferred()
+        self.world.disk = lambda function, *args: reading.addCallback(lambda _: function(*args))
+        self.world.agent.startService()
+        self.stop()
+        reading.callback(None)
+        self.assertEqual((self.world.controller.polls, self.world.clock.getDelayedCalls()), ([], []))
+
+    def test_stop_finishes_the_delivery_and_writes_it_down(self) -> None:
+        """S46."""
+        self.world.worker.hung = True
+        self.world.agent.startService()
+        stopping = self.world.agent.stopService()
+        self.assertNoResult(stopping)
+        self.world.worker.resume()
+        self.successResultOf(stopping)
+        self.assertEqual(self.world.worker.in_force, configuration(1))
+        kept = CacheFiles(str(self.world.folder / "cache"), "default").load()
+        self.assertEqual(kept.configuration, configuration(1))
+
+    def test_stop_leaves_nothing(self) -> None:
+        self.world.agent.startService()
+        self.world.wait(100)
+        self.stop()
+        self.assertEqual(self.world.clock.getDelayedCalls(), [])
+        self.assertIsNone(self.world.strategy.sink)
+
+    def test_stop_takes_ten_seconds_at_most(self) -> None:
+        """Whatever hangs."""
+        self.world.worker.hung = self.world.controller.hung = True
+        self.world.agent.startService()
+        stopping = self.world.agent.stopService()
+        self.world.wait(10)
+        self.successResultOf(stopping)
+
+    def test_starts_again(self) -> None:
+        self.world.agent.startService()
+        self.stop()
+        self.world.controller.in_force = configuration(2)
+        self.world.agent.startService()
+        self.assertEqual(self.world.worker.in_force, configuration(2))
+
+
+class LifeMachine(RuleBasedStateMachine):
+    """
+    Whatever befalls the agent, its controller, its worker and its disk.
+
+    The worker never goes back while it runs (G3), and when all is well again it soon has the newest (G4).
+    The controller is told one thing at a time, nothing twice, and in the end the truth.
+    """
+
+    folder: Path
+
+    @initialize()
+    def begin(self) -> None:
+        """All is well."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir()
+        self.world = World(self.folder)
+        self.world.agent.startService()
+        self.highest = self.world.worker.in_force
+        self.published = 1
+        self.forgotten = 0
+
+    @rule()
+    def publish(self) -> None:
+        """One more version."""
+        self.published += 1
+        self.world.controller.in_force = configuration(self.published)
+
+    @rule(lost=st.integers(0, 5))
+    def lose_memory(self, lost: int) -> None:
+        """The controller goes back some versions."""
+        self.world.controller.in_force = configuration(max(1, self.published - lost))
+
+    @rule(away=st.booleans())
+    def controller_goes(self, away: bool) -> None:
+        """It is down, or back."""
+        self.world.controller.failure = DOWN if away else None
+
+    @rule(slow=st.booleans())
+    def reports_are_slow(self, slow: bool) -> None:
+        """It answers no reports, or those that it owes an answer."""
+        if slow:
+            self.world.controller.slow = True
+        else:
+            self.world.controller.settle()
+
+    @rule()
+    def controller_forgets(self) -> None:
+        """It does not know the agent any more."""
+        self.world.controller.members.clear()
+        self.forgotten += 1
+
+    @rule(version=st.none() | st.integers(1, 3))
+    def worker_is_tampered_with(self, version: int | None) -> None:
+        """Somebody else tells it something, by no name or by that of another cluster."""
+        if not self.world.worker.down:
+            cluster = configuration(version or 1, cluster_id=OTHER_CLUSTER)
+            self.world.worker.tamper(None if version is None else cluster.tag)
+            self.highest = None
+
+    @rule(away=st.booleans())
+    def worker_goes(self, away: bool) -> None:
+        """It is down, or back as it was."""
+        self.world.worker.down = away
+
+    @rule(number=st.integers(2, 9))
+    def worker_restarts(self, number: int) -> None:
+        """It comes back empty."""
+        self.world.worker.restart(f"boot-{number}")
+        self.highest = None
+
+    @rule(versions=st.sets(st.integers(2, 6)))
+    def worker_refuses(self, versions: set[int]) -> None:
+        """It cannot use some of them."""
+        self.world.worker.refuses = versions
+
+    @rule(works=st.booleans())
+    def disk_goes(self, works: bool) -> None:
+        """It fails, or works again."""
+        if works:
+            self.folder.mkdir(exist_ok=True)
+        else:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    @rule()
+    def agent_crashes(self) -> None:
+        """kill -9, and started again."""
+        self.folder.mkdir(exist_ok=True)
+        self.world.crash()
+        self.world.agent.startService()
+
+    @rule(seconds=st.integers(1, 40))
+    def time_passes(self, seconds: int) -> None:
+        """And the agent does what it does."""
+        self.world.wait(seconds)
+
+    @invariant()
+    def worker_never_goes_back(self) -> None:
+        """G3."""
+        now = self.world.worker.in_force
+        if self.world.worker.named is not None:
+            return
+        if now is not None and self.highest is not None and now != self.highest:
+            assert judge(now.tag, now.document.checksum, self.highest.tag) is Verdict.NEWER
+        if now is not None:
+            self.highest = now
+
+    @invariant()
+    def one_report_at_a_time(self) -> None:
+        """And nothing twice, but to one that forgot."""
+        assert len(self.world.controller.owed) <= 1
+        told = [evolve(each, spent=Spent(), sequence=0) for each in self.world.controller.reports]
+        assert sum(there == here for there, here in pairwise(told)) <= self.forgotten
+
+    def teardown(self) -> None:
+        """Well again: it converges."""
+        self.world.controller.settle()
+        self.publish()
+        self.folder.mkdir(exist_ok=True)
+        self.world.controller.failure = None
+        self.world.worker.down = False
+        self.world.worker.refuses = set()
+        self.world.wait(33 + 5)
+        assert self.world.worker.in_force == configuration(self.published)
+        assert self.world.forwarder.trouble() is None
+        assert self.world.cache.trouble() is None
+        self.world.wait(31)
+        told = self.world.controller.reports[-1]
+        assert (told.tag, told.state) == (configuration(self.published).tag, ReportState.APPLIED), told
+        assert (told.holds, told.repairs) == (told.tag, self.world.forwarder.repairs), told
+        self.one_report_at_a_time()
+
+
+class LifeTests(SynchronousTestCase):
+    """L{LifeMachine}, run."""
+
+    def test_whatever_befalls_it(self) -> None:
+        folder = Path(self.mktemp())
+
+        class Machine(LifeMachine):
+            pass
+
+        Machine.folder = folder
+        run_state_machine_as_test(  # type: ignore[no-untyped-call]
+            Machine, settings=settings(max_examples=100, stateful_step_count=30, deadline=None, database=None)
+        )

@@ -1,0 +1,77 @@
+"""Tests of L{confd.brokers.factory}."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from confd.brokers.factory import follow_passwords, make_brokers
+from confd.interfaces import IBroker
+from confd.runtime.options import read
+from confd.runtime.reload import LOOK
+from confd.runtime.settings import BrokerSettings
+from confd.testing.brokers import MemoryBroker
+from tests.reactors import InstantReactor
+
+
+class FollowTests(SynchronousTestCase):
+    """L{follow_passwords}."""
+
+    def test_changed(self) -> None:
+        """Each broker is told its own, and nobody looks where no secret is in a file."""
+        environ = {}
+        for name in ("REDIS_PASSWORD", "NATS_TOKEN"):
+            Path(path := self.mktemp()).write_text(f"first {name}")
+            environ[f"{name}_FILE"] = path
+        settings, reactor = read(BrokerSettings, {}, environ), InstantReactor()
+        brokers = [MemoryBroker(), MemoryBroker()]
+        for broker, name in zip(brokers, ("REDIS", "NATS"), strict=True):
+            broker.name = name
+            (followed,) = follow_passwords(reactor, settings, environ, [broker])
+            followed.startService()
+            self.addCleanup(followed.stopService)
+        for name in ("REDIS_PASSWORD", "NATS_TOKEN"):
+            Path(environ[f"{name}_FILE"]).write_text(f"the new {name}")
+        reactor.advance(LOOK)
+        self.assertEqual(
+            [(each.password, each.token) for each in brokers],
+            [("the new REDIS_PASSWORD", None), (None, "the new NATS_TOKEN")],
+        )
+        self.assertEqual(list(follow_passwords(reactor, settings, {}, brokers)), [])
+
+
+class BrokerageTests(SynchronousTestCase):
+    """L{make_brokers}."""
+
+    def test_those_that_are_asked_for(self) -> None:
+        """POLLER, which is none, asks for none."""
+        settings = read(BrokerSettings, {}, {})
+        for names in ((), ("POLLER",), ("REDIS",), ("REDIS", "POLLER")):
+            brokers = make_brokers(Clock(), settings, names)
+            self.assertEqual([broker.name for broker in brokers], [name for name in names if name != "POLLER"])
+            for broker in brokers:
+                verifyObject(IBroker, broker)
+
+    def test_tls(self) -> None:
+        """By name and by address."""
+        for address in ("redis.example.org:6380", "127.0.0.1:6380"):
+            settings = read(BrokerSettings, {}, {"REDIS_ADDRESS": address, "REDIS_TLS_ENABLED": "true"})
+            self.assertEqual(len(make_brokers(Clock(), settings, ["REDIS"])), 1)
+
+    def test_who_uses_no_broker_imports_none(self) -> None:
+        """Their libraries install a reactor, or cost a start-up what it need not take."""
+        script = (
+            "import sys\n"
+            "from confd.brokers.factory import make_brokers\n"
+            "make_brokers(None, None, ['POLLER'])\n"
+            "print([name for name in sys.modules if name.partition('.')[0] in ('nats', 'txredisapi')"
+            " or name == 'twisted.internet.reactor'])"
+        )
+        root = Path(__file__).parents[1]
+        found = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
+        self.assertEqual(found.stdout, "[]\n")

@@ -1,0 +1,33 @@
+"""Tests of L{confd.brokers.listeners}; how listeners are called, the suite of all brokers tells."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.brokers.listeners import Audience
+from confd.codec.bodies import MAX_ANSWER_BYTES
+
+
+class AudienceTests(SynchronousTestCase):
+    """L{Audience}."""
+
+    def setUp(self) -> None:
+        self.heard: list[int] = []
+        self.audience = Audience()
+        self.audience.add("topic", lambda message: self.heard.append(len(message)), lambda: None)
+
+    def test_limit(self) -> None:
+        for size in (0, MAX_ANSWER_BYTES, MAX_ANSWER_BYTES + 1):
+            self.audience.hear("topic", bytes(size))
+        self.assertEqual((self.heard, self.audience.dropped), ([0, MAX_ANSWER_BYTES], 1))
+
+    def test_nobody_listens(self) -> None:
+        self.audience.hear("another", b"x")
+        self.assertEqual((self.heard, self.audience.topics), ([], ["topic"]))
+
+    def test_listener_of_connections_that_fails(self) -> None:
+        connected: list[int] = []
+        self.audience.add("topic", print, lambda: [].remove(1))
+        self.audience.add("topic", print, lambda: connected.append(1))
+        self.audience.connected()
+        self.assertEqual((connected, len(self.flushLoggedErrors(ValueError))), ([1], 1))

@@ -1,0 +1,199 @@
+"""Tests of C{agents}, C{status} and C{watch}."""
+
+import json
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.cli.errors import Exit
+from confd.cli.transport import Unreached
+from confd.codec import sse
+from tests.cli.desk import Answer, Desk, answer, convergence, in_force, lines, refusal
+
+
+def agent(number, **more):
+    """One agent, as the controller tells it."""
+    return {
+        "id": f"id-{number:04}", "registered_at": "2026-11-24T12:00:00Z", "last_poll": None, "metadata": "",
+        "hostname": "", "namespace": "default", "strategy": "POLLER", "state": None, "applied_version": None,
+        "applied_tag": None, "error": None, "verified": None, "repairs": 0, "reported_at": None, **more,
+    }  # fmt: skip
+
+
+class AgentsTests(SynchronousTestCase):
+    """C{agents}"""
+
+    def setUp(self):
+        self.desk = Desk()
+        self.fleet = [agent(number, metadata="eu" if number % 2 else "us") for number in range(1200)]
+        self.desk.controller.table["GET /api/v1/agents"] = self._page
+
+    def _page(self, request):
+        after = request.query.get("after", "")
+        page = [each for each in self.fleet if each["id"] > after][:500]
+        more = page and page[-1] is not self.fleet[-1]
+        link = {"link": f'</api/v1/agents?namespace=default&after={page[-1]["id"]}>; rel="next"'} if more else {}
+        return answer(page, **link)
+
+    def _ids(self, *words):
+        return [each["id"] for each in json.loads(self.desk.type("agents", *words, "-o", "json").out)]
+
+    def test_pages(self):
+        """All of them, or as many as are asked for; that there are more is said."""
+        self.assertEqual(self._ids("--limit", "5000"), [each["id"] for each in self.fleet])
+        ended = self.desk.type("agents", "--limit", "3")
+        self.assertEqual(len(lines(ended.out)), 4)
+        self.assertIn("more than 3", ended.err)
+
+    def test_filters(self):
+        """State is for the controller, text for us."""
+        self.assertEqual(self._ids("list", "--match", "eu", "--limit", "2"), ["id-0001", "id-0003"])
+        self.assertEqual(self._ids("--match", "0042"), ["id-0042"])
+        self.desk.type("agents", "--state", "failed")
+        self.assertEqual(self.desk.controller.asked[-1].query["state"], "failed")
+        self.assertEqual(self.desk.type("agents", "--state", "odd").status, Exit.USAGE)
+
+    def test_duplicate(self):
+        """An id that two agents go by is said beside the table; a controller that does not tell is none the worse."""
+        self.fleet[:] = [agent(1, duplicate=True), agent(2, duplicate=False), agent(3)]
+        ended = self.desk.type("agents")
+        self.assertEqual(lines(ended.err), ["Two agents share the id id-0001: give one of them a new CACHE_FILE."])
+        self.assertEqual(len(lines(ended.out)), 4)
+
+    def test_hostile(self):
+        """What an agent says of itself is shown, and does nothing."""
+        self.fleet[:] = [agent(1, hostname="\x1b[31mh\n[bold]x", metadata="\u202eolleh", state="failed", error="\x07")]
+        ended = self.desk.type("agents")
+        self.assertIn("\\x1b[31mh\\x0a[bold]x", ended.out)
+        self.assertIn("\\u202eolleh", ended.out)
+        self.assertNotIn("\x1b", ended.out)
+
+    def test_show(self):
+        """One, with its reports."""
+        report = {
+            "version": 2,
+            "tag": "1a.1.2",
+            "state": "failed",
+            "error": "no\x1b",
+            "verified": True,
+            "at": None,
+            "ms": {},
+        }
+        self.desk.controller.table["GET /api/v1/agents/id-7"] = answer(agent(7, reports=[report], hostname="h\x1b"))
+        out = self.desk.type("agents", "show", "id-7").out
+        self.assertIn("h\\x1b", out)
+        self.assertIn("no\\x1b", out)
+        self.assertEqual(self.desk.type("agents", "show", "id/8").status, Exit.NOT_FOUND)
+        self.assertEqual(self.desk.controller.asked[-1].path, "/api/v1/agents/id%2F8")
+
+    def test_forget(self):
+        """Asked first."""
+        self.desk.controller.table["DELETE /api/v1/agents/id-7"] = answer({"message": "Agent id-7 forgotten"})
+        self.assertEqual(self.desk.type("agents", "forget", "id-7", answers="n\n").status, Exit.FAILED)
+        self.assertEqual(self.desk.controller.asked, [])
+        self.assertIn("forgotten", self.desk.type("agents", "forget", "id-7", "-y").out)
+
+    def test_block(self):
+        """Asked first; and let in again."""
+        self.desk.controller.table |= {
+            "DELETE /api/v1/agents/id-7": answer({"message": "Agent id-7 blocked"}),
+            "DELETE /api/v1/blocked/id-7": answer({"message": "Agent id-7 may register again"}),
+            "GET /api/v1/blocked": answer({"items": ["id-7", "id-8"]}),
+        }
+        self.assertEqual(self.desk.type("agents", "block", "id-7", answers="n\n").status, Exit.FAILED)
+        self.assertEqual(self.desk.controller.asked, [])
+        self.assertIn("blocked", self.desk.type("agents", "block", "id-7", "-y").out)
+        self.assertEqual(self.desk.controller.asked[-1].query, {"block": "true"})
+        self.assertIn("id-8", self.desk.type("agents", "blocked").out)
+        self.assertIn("may register again", self.desk.type("agents", "unblock", "id-7").out)
+
+
+class StatusTests(SynchronousTestCase):
+    """C{status}"""
+
+    def setUp(self):
+        self.desk = Desk()
+        laggard = {"id": "id-9", "hostname": "h\x1b", "state": "failed", "version": 1, "error": "no", "last_seen": None}
+        revision = {"tag": "1a2b3c4d.1.2", "updated_at": "2026-11-24T12:00:00Z", "author": "ann", "comment": "why"}
+        self.desk.controller.table |= {
+            "GET /api/v1/cluster": answer({"cluster_id": "c-1", "epoch": 1, "ahead": {"agents": 0}, "foreign": []}),
+            "GET /api/v1/config": in_force({}),
+            "GET /api/v1/config/versions/2": in_force({"url": "x"}, **revision),
+            "GET /api/v1/config/versions/2/convergence": answer(
+                convergence(applied=2, failed=1, silent=3) | {"laggards": [laggard]}
+            ),
+        }
+
+    def test_table(self):
+        """What is in force, how far it came, who has it not."""
+        ended = self.desk.type("status")
+        self.assertEqual(ended.status, 0, ended.err)
+        for words in (
+            "c-1, epoch 1", "2 (1a2b3c4d.1.2)", "2026-11-24 12:00:00Z by ann", "why", "every 30 s",
+            "6: 2 applied, 1 failed, 3 silent", "p50 12 ms, p99 90 ms, max -", "h\\x1b",
+        ):  # fmt: skip
+            self.assertIn(words, ended.out)
+        self.assertIn("3 more", ended.err)
+
+    def test_values(self):
+        """For scripts, without the document."""
+        value = json.loads(self.desk.type("status", "-o", "json").out)
+        self.assertEqual(value["convergence"]["applied"], 2)
+        self.assertNotIn("data", value["version"])
+
+
+class WatchTests(SynchronousTestCase):
+    """C{watch}"""
+
+    def setUp(self):
+        self.desk = Desk()
+        self.config = {"namespace": "default", "version": 3, "tag": "1a2b3c4d.1.3", "author": "ann", "comment": "w\x1b"}
+        self.agents = {"agents": [agent(1, hostname="h\x1b", state="failed", error="no")], "more": True}
+
+    def _connection(self, **events):
+        return [Answer(200, {}, b""), *(sse.frame(name, json.dumps(value).encode()) for name, value in events.items())]
+
+    def test_lines(self):
+        """A line for each thing that happens; heartbeats are none."""
+        events = self._connection(
+            config=self.config, heartbeat={}, agents=self.agents, convergence=convergence(applied=4)
+        )
+        self.desk.controller.pieces = [events]
+        ended = self.desk.type("watch", "--count", "3")
+        self.assertEqual(
+            lines(ended.out),
+            [
+                "12:00:00  config       1a2b3c4d.1.3 by ann: w\\x1b",
+                "12:00:00  agents       h\\x1b failed: no",
+                "12:00:00  agents       ... and more",
+                "12:00:00  convergence  version 3 on 4 agents: 4 applied; p50 12 ms, p99 90 ms, max -",
+            ],
+        )
+
+    def test_json(self):
+        """A line of JSON each, of those that are asked for."""
+        self.desk.controller.pieces = [self._connection(agents=self.agents, config=self.config)]
+        ended = self.desk.type("watch", "--count", "1", "--only", "config", "-o", "json")
+        self.assertEqual(json.loads(ended.out), {"event": "config", "data": self.config})
+        self.assertEqual(ended.out.count("\n"), 1)
+
+    def test_again(self):
+        """Broken, ended, gone: asked again, ever more slowly; news make it quick again."""
+        gone = [Unreached("Gone.")]
+        self.desk.controller.pieces = [
+            gone, gone, gone, self._connection(heartbeat={}), self._connection(config=self.config),
+        ]  # fmt: skip
+        ended = self.desk.type("watch", "--count", "1")
+        self.assertEqual(ended.status, 0)
+        self.assertEqual(self.desk.slept, [1, 2, 4, 1])
+        self.assertIn("Gone. Asking again in 4 s.", ended.err)
+
+    def test_password(self):
+        """Asked for, where none was set."""
+        self.desk.controller.pieces = [[refusal(401, "unauthenticated")], self._connection(config=self.config)]
+        self.assertEqual(self.desk.type("watch", "--count", "1", answers="secret\n").status, 0)
+
+    def test_refused(self):
+        """What will not get better by itself ends it."""
+        self.desk.controller.pieces = [[refusal(404, "unknown_namespace")], [Answer(200, {}, b""), b"data: {\n\n"]]
+        self.assertEqual(self.desk.type("watch").status, Exit.NOT_FOUND)
+        self.assertEqual(self.desk.type("watch").status, Exit.FAILED)

@@ -1,0 +1,106 @@
+"""Tests of C{get}, C{history} and C{diff}."""
+
+import json
+
+import yaml
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.cli.errors import Exit
+from tests.cli.desk import Desk, answer, in_force, lines
+
+HISTORY = "GET /api/v1/config/history"
+
+
+class GetTests(SynchronousTestCase):
+    """C{get}"""
+
+    def setUp(self):
+        self.desk = Desk()
+        self.desk.controller.table["GET /api/v1/config"] = in_force({"url": "a\x1bb", "limits": {"rate": 1}})
+
+    def test_document(self):
+        """As JSON, where nothing else is asked for."""
+        self.assertEqual(json.loads(self.desk.type("get").out), {"url": "a\x1bb", "limits": {"rate": 1}})
+        self.assertEqual(yaml.safe_load(self.desk.type("get", "-o", "yaml").out)["limits"], {"rate": 1})
+        self.assertEqual(json.loads(self.desk.type("get", "--meta").out)["version"], 2)
+
+    def test_key(self):
+        """A part of it: bare for a script, JSON where that is asked for."""
+        self.assertEqual(self.desk.type("get", "url").out, "a\x1bb\n")
+        self.assertEqual(self.desk.type("get", "url", "-o", "json").out, '"a\\u001bb"\n')
+        self.assertEqual(self.desk.type("get", "limits.rate").out, "1\n")
+        ended = self.desk.type("get", "limits.no")
+        self.assertEqual((ended.status, ended.out), (Exit.NOT_FOUND, ""))
+
+    def test_version(self):
+        """Of another version, in another namespace; options count before and after the command."""
+        self.desk.controller.table["GET /api/v1/config/versions/7"] = in_force({"a": 1})
+        self.assertEqual(self.desk.type("-n", "edge", "get", "a", "--version", "7").out, "1\n")
+        self.assertEqual(self.desk.type("-n", "no", "get", "a", "--version", "7", "-n", "edge").out, "1\n")
+        self.assertEqual([each.query for each in self.desk.controller.asked], [{"namespace": "edge"}] * 2)
+
+
+class HistoryTests(SynchronousTestCase):
+    """C{history}"""
+
+    def setUp(self):
+        self.desk = Desk()
+        self.items = [
+            {"version": version, "epoch": 1, "tag": f"1a2b3c4d.1.{version}", "author": "ann", "checksum": "sha256:0",
+             "created_at": "2026-11-24T12:00:00.5Z", "comment": "[red]\x1b[2J", "poll_interval_seconds": 30}
+            for version in range(1200, 0, -1)
+        ]  # fmt: skip
+        self.desk.controller.table[HISTORY] = self._page
+
+    def _page(self, request):
+        before = int(request.query.get("before", 10**6))
+        found = [each for each in self.items if each["version"] < before]
+        page = found[: int(request.query["limit"])]
+        return answer({"items": page} | ({"next": page[-1]["version"]} if len(found) > len(page) else {}))
+
+    def test_table(self):
+        """What others wrote is shown, and does nothing."""
+        self.items[0]["rollback_of"] = 3
+        head, first, *_ = lines(self.desk.type("history", "--limit", "2").out)
+        self.assertEqual(head.split(), ["VERSION", "EPOCH", "PUBLISHED", "BY", "POLL", "ROLLBACK", "COMMENT"])
+        self.assertEqual(
+            first.split(), ["1200", "1", "2026-11-24", "12:00:00Z", "ann", "30", "s", "of", "3", "[red]\\x1b[2J"]
+        )
+
+    def test_pages(self):
+        """As many as are asked for, over as many pages as that takes."""
+        for limit, pages in ((1, [1]), (500, [500]), (501, [500, 1]), (5000, [500, 500, 500])):
+            del self.desk.controller.asked[:]
+            ended = self.desk.type("history", "--limit", str(limit), "-o", "json")
+            self.assertEqual(json.loads(ended.out), self.items[:limit])
+            self.assertEqual([int(each.query["limit"]) for each in self.desk.controller.asked], pages)
+
+
+class DiffTests(SynchronousTestCase):
+    """C{diff}"""
+
+    def setUp(self):
+        self.desk = Desk()
+        self.found = {"from": 1, "to": 2, "patch": [{"op": "add"}], "text": "--- 1\n+++ 2\n-a\x1b\n+b\n"}
+        self.desk.controller.table["GET /api/v1/config/diff"] = lambda request: answer(self.found)
+        self.desk.controller.table["GET /api/v1/config"] = in_force({})
+
+    def _query(self):
+        return self.desk.controller.asked[-1].query
+
+    def test_versions(self):
+        """The last change, from one on, between two."""
+        self.assertEqual(self.desk.type("diff").out, "--- 1\n+++ 2\n-a\\x1b\n+b\n")
+        self.assertEqual(self._query(), {"namespace": "default", "from": "1", "to": "2"})
+        self.desk.type("diff", "7")
+        self.assertEqual(self._query(), {"namespace": "default", "from": "7"})
+        self.desk.type("diff", "7", "5")
+        self.assertEqual(self._query(), {"namespace": "default", "from": "7", "to": "5"})
+        self.assertEqual(json.loads(self.desk.type("diff", "-o", "json").out), self.found)
+
+    def test_same(self):
+        """That there is none is said."""
+        self.found |= {"patch": [], "text": ""}
+        ended = self.desk.type("diff", "1", "2")
+        self.assertEqual((ended.status, ended.out), (0, ""))
+        self.assertIn("same document", ended.err)

@@ -1,0 +1,127 @@
+"""Tests of C{doctor}: each thing that can be wrong is found, with a remedy."""
+
+import json
+from datetime import timedelta
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import confd
+from confd.cli.errors import Exit
+from confd.cli.transport import Unreached
+from tests.cli.desk import NOW, Answer, Desk, answer, convergence, in_force, refusal
+
+DATE = "Tue, 24 Nov 2026 12:00:01 GMT"
+
+
+class DoctorTests(SynchronousTestCase):
+    """A house that is in order, and what goes wrong in it."""
+
+    def setUp(self):
+        self.desk = Desk()
+        self.table = self.desk.controller.table
+        self.cluster = {"cluster_id": "c", "epoch": 1, "ahead": {"agents": 0, "epoch": 0}, "foreign": []}
+        self.table |= {
+            "GET /health": answer({"status": "ok"}, date=DATE),
+            "GET /metrics": Answer(200, {}, f'confd_build_info{{version="{confd.__version__}"}} 1.0\n'.encode()),
+            "GET /ready": answer({"status": "ready", "REDIS": "connected"}),
+            "GET /api/v1/config": in_force({}),
+            "GET /api/v1/namespaces": answer([]),
+            "GET /api/v1/cluster": lambda _: answer(self.cluster),
+            "GET /api/v1/config/convergence": answer(convergence(applied=3)),
+        }
+
+    def findings(self, *words, status=Exit.UNSOUND):
+        """What is found, by check and state."""
+        ended = self.desk.type(*words, "doctor", "-o", "json")
+        self.assertEqual(ended.status, status, ended.err)
+        found = json.loads(ended.out)
+        self.assertTrue(all(each["state"] == "ok" or each["remedy"] for each in found), found)
+        return {(each["check"], each["state"]): f"{each['found']} {each['remedy']}" for each in found}
+
+    def test_well(self):
+        """All that was looked at, and nothing to do."""
+        found = self.findings(status=0)
+        self.assertEqual({state for _, state in found}, {"ok"})
+        self.assertEqual(len(found), 8)
+        self.assertIn("REDIS connected", found["ready", "ok"])
+        self.assertIn("(the default)", found["settings", "ok"])
+
+    def test_unreachable(self):
+        """Nothing more is tried."""
+        self.table["GET /health"] = Unreached("No controller answers at x; is it running?")
+        found = self.findings()
+        self.assertIn("is it running?", found["controller", "fail"])
+        self.assertEqual(len(found), 2)
+
+    def test_stranger(self):
+        """Something else answers there."""
+        self.table["GET /health"] = Answer(404, {}, b"")
+        self.assertIn(("controller", "fail"), self.findings())
+
+    def test_settings(self):
+        """A mistake in them, a password in the clear."""
+        self.assertIn(("settings", "fail"), self.findings("--profile", "none"))
+        self.desk.environ["ADMIN_PASSWORD"] = "x"
+        self.assertIn("https://", self.findings("--url", "http://far", status=0)["settings", "warn"])
+
+    def test_credentials(self):
+        """Wrong ones, and those of an agent."""
+        for code in (401, 403):
+            self.table["GET /api/v1/namespaces"] = refusal(code, "no")
+            self.assertIn(("credentials", "fail"), self.findings())
+
+    def test_clock(self):
+        """Ahead, behind, unknown."""
+        for date, words in (
+            ("Tue, 24 Nov 2026 11:59:00 GMT", "60 s ahead"),
+            ("Tue, 24 Nov 2026 12:01:00 GMT", "60 s behind"),
+            ("", "not tell"),
+            ("rubbish", "not tell"),
+        ):
+            self.table["GET /health"] = answer({}, date=date)
+            self.assertIn(words, self.findings(status=0)["clock", "warn"])
+
+    def test_certificate(self):
+        """Days left, from 30 of them a warning; nothing without TLS."""
+        self.assertNotIn("certificate", {check for check, _ in self.findings(status=0)})
+        for left, state, words in (
+            (timedelta(days=31), "ok", "in 31 days, at 2026-12-25T12:00:00Z"),
+            (timedelta(days=30), "warn", "in 30 days"),
+            (timedelta(days=1, hours=2), "warn", "in 1 day, at"),
+            (timedelta(minutes=10), "warn", "in less than a day, at 2026-11-24T12:10:00Z"),
+        ):
+            with self.subTest(left=left):
+                self.desk.controller.expiry = NOW + left
+                self.assertIn(words, self.findings(status=0)["certificate", state])
+
+    def test_release(self):
+        """Another one, or none that it tells."""
+        for body in (b'confd_build_info{version="0.0.9"} 1.0\n', b""):
+            self.table["GET /metrics"] = Answer(200, {}, body)
+            self.assertIn(confd.__version__, self.findings(status=0)["release", "warn"])
+
+    def test_ready(self):
+        """Parts that are in trouble, each with its own words."""
+        details = [{"part": "store", "message": "The disk is full."}, {"part": "REDIS", "message": "It is down."}]
+        self.table["GET /ready"] = refusal(503, "not_ready", "x", details=details)
+        self.assertIn(("ready", "fail"), self.findings())
+        out = self.desk.type("doctor").out
+        self.assertIn("The disk is full.", out)
+        self.assertIn("It is down.", out)
+        self.table["GET /ready"] = Answer(503, {}, b"<html>")
+        self.assertIn(("ready", "fail"), self.findings())
+
+    def test_namespace(self):
+        """One that is not there."""
+        self.table["GET /api/v1/config"] = refusal(404, "unknown_namespace", "There is no namespace x.")
+        self.assertIn("no namespace x", self.findings()["namespace", "fail"])
+
+    def test_fleet(self):
+        """Agents that do not follow, or have not got it."""
+        self.cluster |= {"ahead": {"agents": 2, "epoch": 3}}
+        self.assertIn("epoch raise", self.findings()["cluster", "fail"])
+        self.cluster |= {"ahead": {"agents": 0}, "foreign": [{"cluster_id": "f-1", "agents": 4, "epoch": 7}]}
+        self.assertIn("cluster adopt f-1", self.findings()["cluster", "fail"])
+        self.cluster |= {"foreign": []}
+        self.table["GET /api/v1/config/convergence"] = answer(convergence(applied=3, silent=1))
+        self.assertIn("confdctl status", self.findings(status=0)["agents", "warn"])

@@ -1,0 +1,113 @@
+"""Tests of L{confd.cli.commands.documents}: what is typed becomes a document, or one sentence."""
+
+import io
+import json
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.cli.commands.documents import MAX_DOCUMENT, change, find, load, sources
+from confd.cli.errors import Exit, Failure
+
+BASE = {"url": "https://a", "limits": {"rate": 1}, "servers": [{"url": "x"}], "a.b": 1}
+
+
+class ChangeTests(SynchronousTestCase):
+    """C{key=value}."""
+
+    def test_table(self):
+        """Values are JSON where they can be; keys lead into objects and arrays, and make objects."""
+        for assignment, key, value in (
+            ("url=https://b?x=1", "url", "https://b?x=1"),
+            ("limits.rate=10", "limits.rate", 10),
+            ("limits.burst.max=1.5", "limits.burst.max", 1.5),
+            ("servers.0.url=y", "servers.0.url", "y"),
+            ('servers.1={"url": "z"}', "servers.1.url", "z"),
+            ("a\\.b=true", "a\\.b", True),
+            ('name="true"', "name", "true"),
+            ("empty=", "empty", ""),
+            ("none=null", "none", None),
+        ):
+            with self.subTest(assignment=assignment):
+                self.assertEqual(find(change(BASE, [assignment], ()), key), value)
+        self.assertEqual(BASE["limits"], {"rate": 1})
+
+    def test_refused(self):
+        """What cannot be done, with the key."""
+        for assignment, status in (
+            ("url.x=1", Exit.USAGE),
+            ("servers.first=1", Exit.USAGE),
+            ("servers.7=1", Exit.NOT_FOUND),
+            ("servers.7.url=1", Exit.NOT_FOUND),
+            ("=1", Exit.USAGE),
+            ("a..b=1", Exit.USAGE),
+            ("list=[1,", Exit.INVALID),
+            ("number=1e999", Exit.INVALID),
+        ):
+            with self.subTest(assignment=assignment):
+                failure = self.assertRaises(Failure, change, BASE, [assignment], ())
+                self.assertIs(failure.status, status)
+                self.assertIn(assignment.partition("=")[0], failure.sentence)
+
+    def test_unset(self):
+        """Keys and places are taken out; one that is not there is told."""
+        changed = change(BASE, (), ["limits.rate", "servers.0", "url"])
+        self.assertEqual(changed, {"limits": {}, "servers": [], "a.b": 1})
+        for key in ("nothing", "limits.no", "servers.4", "no.way"):
+            self.assertIs(self.assertRaises(Failure, change, BASE, (), [key]).status, Exit.NOT_FOUND)
+
+    @given(
+        st.dictionaries(
+            st.text(st.characters(exclude_characters="=\\"), min_size=1), st.integers() | st.text("ab é\n'")
+        )
+    )
+    def test_any_key(self, wanted):
+        """Whatever a key is made of, it can be typed."""
+        words = [key.replace(".", "\\.") + "=" + json.dumps(value) for key, value in wanted.items()]
+        self.assertEqual(change({}, words, ()), wanted)
+
+
+class LoadTests(SynchronousTestCase):
+    """Files and standard input."""
+
+    def _refused(self, raw):
+        failure = self.assertRaises(Failure, load, "-", io.BytesIO(raw))
+        self.assertIs(failure.status, Exit.INVALID)
+        return failure.sentence
+
+    def test_good(self):
+        """Either way."""
+        path = Path(self.mktemp())
+        path.write_text('{"a": 1}')
+        self.assertEqual(load(str(path), io.BytesIO()), {"a": 1})
+        self.assertEqual(load("-", io.BytesIO(b'{"a": 2}')), {"a": 2})
+
+    def test_bad(self):
+        """Told where the mistake is, before anything is sent."""
+        self.assertIn("line 2, column 1", self._refused(b"{\n!"))
+        self.assertIn("object", self._refused(b"[1]"))
+        self.assertIn("twice", self._refused(b'{"a": 1, "a": 2}'))
+        self.assertIn(str(MAX_DOCUMENT), self._refused(b'"' + b"x" * MAX_DOCUMENT + b'"'))
+        failure = self.assertRaises(Failure, load, "/nonexistent", io.BytesIO())
+        self.assertIs(failure.status, Exit.USAGE)
+        self.assertIn("KEY=VALUE", failure.sentence)
+
+    def test_byte_order_marks(self):
+        """That of UTF-8 is taken once; another encoding is named, with the file."""
+        self.assertEqual(load("-", io.BytesIO(b'\xef\xbb\xbf{"a": 2}')), {"a": 2})
+        path = Path(self.mktemp())
+        path.write_text('{"a": 1}', "utf-8-sig")
+        self.assertEqual(load(str(path), io.BytesIO()), {"a": 1})
+        self.assertIn("byte order mark", self._refused(b"\xef\xbb\xbf\xef\xbb\xbf{}"))
+        for encoding in ("utf-16", "utf-32"):
+            self.assertIn("byte order mark of UTF-16", self._refused('{"a": 1}'.encode(encoding)))
+
+    def test_sources(self):
+        """A file is the first word without an equals sign, or with a path in front."""
+        self.assertEqual(sources(("a.json", "b=1")), ("a.json", ("b=1",)))
+        self.assertEqual(sources(("a=1", "b=1")), (None, ("a=1", "b=1")))
+        self.assertEqual(sources(("./a=1.json",)), ("./a=1.json", ()))
+        self.assertRaises(Failure, sources, ("a.json", "b.json"))
+        self.assertRaises(Failure, sources, ("a=1", "b.json"))

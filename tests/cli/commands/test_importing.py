@@ -1,0 +1,150 @@
+"""Tests of C{import}."""
+
+import json
+import os
+import sqlite3
+from contextlib import closing
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.cli.errors import Exit, Failure
+from confd.cli.go_database import read_go_database
+from tests.cli.desk import Desk, answer, refusal
+from tests.cli.go_files import go_database, url
+
+PATH = "POST /api/v1/config/import"
+
+
+class ReadTests(SynchronousTestCase):
+    """The databases of the Go system."""
+
+    def refused(self, path):
+        """Why a file is not taken."""
+        return self.assertRaises(Failure, read_go_database, path).sentence
+
+    def made(self, *statements):
+        """A database of these statements."""
+        path = self.mktemp()
+        with closing(sqlite3.connect(path)) as connection:
+            for statement in statements:
+                connection.execute(statement)
+            connection.commit()
+        return path
+
+    def test_all(self):
+        """Document, number, interval, and the versions before it with their times."""
+        found = read_go_database(go_database(self.mktemp(), 4))
+        self.assertEqual((found.current.version, found.current.config, found.poll_interval), (4, url(4), 10))
+        self.assertEqual([(each.version, each.config) for each in found.past], [(2, url(2)), (3, url(3))])
+        self.assertEqual({each.created_at for each in found.past}, {"2025-03-04T05:06:07.123456+02:00"})
+
+    def test_untouched(self):
+        """The file and its folder stay as they are."""
+        path = go_database(self.mktemp(), 4)
+        with open(path, "rb") as file:
+            before = file.read()
+        os.chmod(path, 0o400)
+        read_go_database(path)
+        with open(path, "rb") as file:
+            self.assertEqual(file.read(), before)
+        self.assertFalse(os.path.exists(f"{path}-wal"))
+
+    def test_in_use(self):
+        """What a running Go controller has in its log counts."""
+        path = go_database(self.mktemp(), 4)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("UPDATE active_config SET version = 5, poll_interval_seconds = 7")
+            connection.commit()
+            found = read_go_database(path)
+        self.assertEqual((found.current.version, found.poll_interval, len(found.past)), (5, 7, 3))
+
+    def test_gaps(self):
+        """Versions before a gap, or before a row that is no document, are left out."""
+        found = read_go_database(go_database(self.mktemp(), 9, history=[2, 3, 6, 7, 8, 9]))
+        self.assertEqual([each.version for each in found.past], [6, 7, 8])
+        path = go_database(self.mktemp(), 9)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("UPDATE configurations SET config_data = 'x' WHERE version = 7")
+            connection.commit()
+        self.assertEqual([each.version for each in read_go_database(path).past], [8])
+
+    def test_intervals(self):
+        """An interval that confd does not take is none."""
+        for interval in (0, -5, 9999999999, "abc", None):
+            self.assertIsNone(read_go_database(go_database(self.mktemp(), 3, interval)).poll_interval, interval)
+
+    def test_other_columns(self):
+        """Tables are found by what they hold."""
+        path = self.made(
+            "CREATE TABLE configs (version INTEGER, data BLOB, poll_interval INTEGER, created_at TEXT)",
+            "INSERT INTO configs VALUES (1, '{\"url\": \"a\"}', 5, '2025-01-01 00:00:00')",
+            "INSERT INTO configs VALUES (2, CAST('{\"url\": \"b\"}' AS BLOB), 6, 'then')",
+        )
+        found = read_go_database(path)
+        self.assertEqual((found.current.version, found.current.config), (2, {"url": "b"}))
+        self.assertEqual((found.poll_interval, found.current.created_at), (6, ""))
+
+    def test_refused(self):
+        """One sentence that names the file and what it lacks."""
+        text = self.mktemp()
+        with open(text, "w") as file:
+            file.write("not a database, but long enough to be read as one" * 50)
+        for path, expected in (
+            ("/nowhere/x.db", "is no file"), (os.path.dirname(os.path.abspath(text)), "is no file"),
+            (text, "cannot be read as a SQLite database"), (self.made("CREATE TABLE t (a)"), "holds no table"),
+            (self.made("CREATE TABLE configurations (version INTEGER, config_data TEXT)"), "holds no version"),
+        ):  # fmt: skip
+            self.assertIn(expected, self.refused(path))
+
+    def test_damaged_document(self):
+        """Where the current document is none, the history has it."""
+        path = go_database(self.mktemp(), 3)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("UPDATE active_config SET config_data = '[1]'")
+            connection.commit()
+        found = read_go_database(path)
+        self.assertEqual((found.current.version, found.current.config, found.poll_interval), (3, url(3), None))
+
+
+class ImportTests(SynchronousTestCase):
+    """The command."""
+
+    def setUp(self):
+        self.desk = Desk()
+        self.table = self.desk.controller.table
+        self.table[PATH] = answer({"version": 4, "epoch": 1, "message": "m", "published": True})
+
+    def test_import(self):
+        """Says what was found, and what comes next."""
+        path = go_database(self.mktemp(), 4)
+        ended = self.desk.type("import", "--from", "go-database", path, "-y")
+        self.assertEqual(ended.status, Exit.OK, ended)
+        self.assertIn("version 4, a poll interval of 10 s and 2 older versions", ended.err)
+        self.assertIn("the next publish is 5", ended.out)
+        (sent,) = self.desk.controller.asked
+        self.assertEqual([each["version"] for each in sent.body["versions"]], [2, 3, 4])
+        self.assertEqual(sent.body["versions"][2]["config"], url(4))
+        self.assertEqual(sent.body["poll_interval_seconds"], 10)
+        self.assertEqual(sent.query, {"namespace": "default"})
+        self.assertEqual(
+            json.loads(self.desk.type("import", "--from", "go-database", path, "-y", "-o", "json").out)["version"], 4
+        )
+
+    def test_asked_first(self):
+        """Nothing is sent unless somebody agrees."""
+        path = go_database(self.mktemp(), 4)
+        self.assertEqual(self.desk.type("import", "--from", "go-database", path).status, Exit.USAGE)
+        self.assertEqual(self.desk.type("import", "--from", "go-database", path, answers="n\n").status, Exit.FAILED)
+        self.assertEqual(self.desk.controller.asked, [])
+        self.assertEqual(self.desk.type("import", "--from", "go-database", path, answers="y\n").status, Exit.OK)
+
+    def test_refused(self):
+        """By the controller, unless forced; and a wrong kind or file."""
+        path = go_database(self.mktemp(), 4)
+        self.table[PATH] = refusal(409, "already_published", "The namespace is at version 3.")
+        self.assertEqual(self.desk.type("import", "--from", "go-database", path, "-y").status, Exit.CONFLICT)
+        self.desk.type("import", "--from", "go-database", path, "-y", "--force")
+        self.assertEqual(self.desk.controller.asked[-1].query["force"], "true")
+        self.assertEqual(self.desk.type("import", "--from", "etcd", path, "-y").status, Exit.USAGE)
+        self.assertEqual(self.desk.type("import", path, "-y").status, Exit.USAGE)
+        self.assertEqual(self.desk.type("import", "--from", "go-database", "/nowhere", "-y").status, Exit.USAGE)

@@ -1,0 +1,70 @@
+"""Tests of L{confd.cli.output}: what differs between a terminal and a pipe."""
+
+import io
+import re
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.cli.output import Screen
+
+HEAD, ROWS = ["NAME", "STATE", "ERROR"], [["a" * 90, "applied", None], ["b", "failed", ""]]
+
+
+class Terminal(io.StringIO):
+    """Text that says that somebody looks at it."""
+
+    def isatty(self):
+        """It is one."""
+        return True
+
+
+class ScreenTests(SynchronousTestCase):
+    """The same, seen by a person and read by a script."""
+
+    def _drawn(self, out, draw):
+        draw(Screen(out, io.StringIO()))
+        return out.getvalue()
+
+    def test_table(self):
+        """A script gets every column, a line a row; a person no empty columns, and nothing cut off that names a row."""
+        piped = self._drawn(io.StringIO(), lambda screen: screen.table(HEAD, ROWS)).splitlines()
+        self.assertEqual([line.split() for line in piped], [HEAD, ["a" * 90, "applied", "-"], ["b", "failed", "-"]])
+        self.assertEqual(piped, [line.rstrip() for line in piped])
+        shown = self._drawn(Terminal(), lambda screen: screen.table(HEAD, ROWS))
+        self.assertNotIn("ERROR", shown)
+        self.assertIn("NAME", self._drawn(Terminal(), lambda screen: screen.table(HEAD, [])))
+
+    def test_narrow(self):
+        """Where a terminal has no room for the columns, no word is broken: each row becomes a few lines."""
+        rows = [["id-1", "web-17.example.net", "applied", None], ["id-2", "w" * 60, "failed", "two words"]]
+        head = ["ID", "HOST", "STATE", "ERROR"]
+        shown = self._drawn(Terminal(), lambda screen: screen.table(head, rows))
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
+        self.assertEqual(plain[:2], ["id-1", "  HOST web-17.example.net  STATE applied"])
+        self.assertEqual(plain[2], "id-2")
+        self.assertEqual(" ".join(plain[3:]).split(), ["HOST", "w" * 60, "STATE", "failed", "ERROR", "two", "words"])
+        self.assertLessEqual(max(map(len, plain)), 80)
+
+    def test_diff(self):
+        """The result is all of it; where it only helps to decide, the question must not be far from its beginning."""
+        text = "".join(f"+{number}\n" for number in range(5000)) + "-" + "x" * 100000 + "\n"
+        out, err = io.StringIO(), io.StringIO()
+        Screen(out, err).diff(text)
+        self.assertEqual((out.getvalue(), err.getvalue()), (text, ""))
+        for each in (text, "-" + "x" * 100000):
+            err.truncate(err.seek(0))
+            Screen(out, err).diff(each, aside=True)
+            self.assertLess(len(err.getvalue()), 2000)
+            self.assertIn("--dry-run", err.getvalue())
+
+    def test_raw(self):
+        """A text that is asked for by itself is for scripts as it is, and for people harmless."""
+        for out, wanted in ((io.StringIO(), "a\x1b\nb\n"), (Terminal(), "a\\x1b\nb\n")):
+            self.assertEqual(self._drawn(out, lambda screen: screen.raw("a\x1b\nb")), wanted)
+
+    def test_bar(self):
+        """Drawn on a terminal alone."""
+        for err, drawn in ((io.StringIO(), False), (Terminal(), True)):
+            with Screen(io.StringIO(), err).bar("Version 3") as grow:
+                grow(1, 2, "[bold]1 failed")
+            self.assertEqual("[bold]1 failed" in err.getvalue(), drawn)

@@ -1,0 +1,64 @@
+"""Tests of L{confd.cli.text}: what other readers make of it, and what a terminal does."""
+
+import json
+
+import yaml
+from hypothesis import example, given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.cli.text import as_json, as_yaml, shown, shown_time
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(
+    [
+        "yes", "No", "y", "~", "null", "<<", "=", "0x1", "1e3", "1_000", "2026-01-01", "12:30:00", ".inf", "a: b",
+        "a #b", "-", "- a", "?", "!", "&a", "*a", "%", "@", "`", "", " ", "a\n", "\u2028", "\ud7ff", "\U0001f600",
+        "k" * 1100,
+    ]
+)  # fmt: skip
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
+    lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner),
+    max_leaves=20,
+)
+
+
+class FormTests(SynchronousTestCase):
+    """JSON and YAML."""
+
+    @given(VALUES)
+    @example({"\x9b": [[], {}, [{"a": [1]}], 1e22, -1e-9, "\x85"]})
+    def test_round_trip(self, value):
+        """A reader gets the value back, and a terminal gets nothing that it would act upon."""
+        for text, read in (
+            (as_yaml(value), yaml.safe_load),
+            (as_json(value), json.loads),
+            (as_json(value, None), json.loads),
+        ):
+            self.assertEqual(read(text), value, text)
+            self.assertTrue(all(each.isprintable() or each == "\n" for each in text))
+
+    def test_yaml_is_block_style(self):
+        """As people write it."""
+        value = {"url": "https://a.b/?c", "limits": {"rate": 10, "on": True}, "tags": ["eu", {"a": "b c"}], "none": {}}
+        wanted = 'url: "https://a.b/?c"\nlimits:\n  rate: 10\n  "on": true\ntags:\n  - eu\n  - a: "b c"\nnone: {}'
+        self.assertEqual(as_yaml(value), wanted)
+
+
+class ShownTests(SynchronousTestCase):
+    """Text of others."""
+
+    @given(st.text())
+    def test_harmless(self, text):
+        """One line, nothing that is not printable; what is printable stays as it is."""
+        self.assertTrue(shown(text).isprintable())
+        self.assertTrue(text == shown(text) or not text.isprintable())
+
+    def test_escapes(self):
+        """Escape sequences, turned writing, line ends."""
+        self.assertEqual(shown("a\x1b[2J\u202eb\nc\U000e0001é"), "a\\x1b[2J\\u202eb\\x0ac\\U000e0001é")
+
+    def test_times(self):
+        """Without fractions."""
+        self.assertEqual(shown_time("2026-11-24T19:50:01.123456Z"), "2026-11-24 19:50:01Z")
+        self.assertEqual(shown_time(None), "never")

@@ -1,0 +1,289 @@
+"""Tokens of agents, and agents that are kept out: over HTTP in memory."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.controller.agents.tokens import Admission
+from confd.errors import Forbidden, Unavailable
+from confd.model import Registration
+from confd.testing.examples import a_draft, an_agent
+from confd.testing.memory import MemoryStore
+from confd.web.auth.basic import digest_of
+from tests.controller.house import ADMIN, AGENT, House
+from tests.conversation import Reply
+
+CONFIG, STREAM, REPORT, REGISTER = "/api/v1/config", "/api/v1/stream", "/api/v1/report", "/api/v1/register"
+
+WRONG = ("agent", "not-the-password")
+
+
+class AdmissionCase(SynchronousTestCase):
+    """A joined controller."""
+
+    def setUp(self) -> None:
+        self.house = House()
+
+    def enrol(self, auth: tuple[str, str] = AGENT, **fields: Any) -> Reply:
+        """Register."""
+        return self.house.caller().post(REGISTER, json=fields, auth=auth)
+
+    def own(self, **fields: Any) -> tuple[str, str]:
+        """Register; return what the agent shows from then on."""
+        joined = self.enrol(**fields).json
+        return joined["agent_id"], joined["token"]
+
+    def poll(self, auth: tuple[str, str], agent_id: str | None = None) -> Reply:
+        """Ask for the configuration."""
+        headers = {} if agent_id is None else {"X-Agent-ID": agent_id}
+        return self.house.caller().get(CONFIG, auth=auth, headers=headers)
+
+    def report(self, auth: tuple[str, str], agent_id: str) -> Reply:
+        """Report that what is in force is being applied; let the report be written."""
+        caller = self.house.caller()
+        body = {"agent_id": agent_id, "version": self.house.tag(), "state": "applying"}
+        caller.ask("POST", REPORT, json=body, auth=auth)
+        self.house.clock.advance(1)
+        reply = caller.answer()
+        assert reply is not None
+        return reply
+
+    def restarted(self) -> House:
+        """Another controller on the same store."""
+        self.successResultOf(self.house.stop())
+        return House(self.house.store)
+
+    def forget(self, agent_id: str, query: str = "") -> Reply:
+        """Delete an agent."""
+        return self.house.caller().delete(f"/api/v1/agents/{agent_id}{query}", auth=ADMIN)
+
+
+class TokenTests(AdmissionCase):
+    """A token speaks for one agent."""
+
+    def test_everything_an_agent_does(self) -> None:
+        """It polls, listens, reports and registers with it, named in a header or not."""
+        own = self.own()
+        for named in (None, own[0]):
+            self.assertEqual(self.poll(own, named).status, 200)
+        self.assertEqual(self.report(own, own[0]).status, 200)
+        self.assertIsNotNone(self.house.registry.get(own[0]).last_poll)
+        listener = self.house.caller()
+        listener.ask("GET", STREAM, auth=own)
+        self.assertEqual(listener.replies()[0].status, 200)
+        for fields in ({}, {"agent_id": own[0]}):
+            reply = self.enrol(own, **fields)
+            self.assertEqual((reply.status, reply.json["agent_id"]), (200, own[0]))
+            self.assertNotIn("token", reply.json, "it keeps the one it has")
+        self.assertEqual(self.poll(own).status, 200)
+
+    def test_nothing_for_others(self) -> None:
+        """API1: every path that names an agent, with the token of another one."""
+        own, (other, _) = self.own(), self.own()
+        for reply in (
+            self.poll(own, other),
+            self.house.caller().get(STREAM, auth=own, headers={"X-Agent-ID": other}),
+            self.report(own, other),
+            self.enrol(own, agent_id=other),
+        ):
+            self.assertEqual((reply.status, reply.code), (403, "other_agent"))
+        self.assertIsNone(self.house.registry.get(other).last_poll)
+
+    def test_nothing_for_operators(self) -> None:
+        """API5: it is an agent's and no more."""
+        own = self.own()
+        caller = self.house.caller()
+        replies = [
+            caller.get("/api/v1/agents", auth=own),
+            caller.post(CONFIG, json={"url": "http://x/"}, auth=own),
+            caller.delete(f"/api/v1/agents/{own[0]}", auth=own),
+            caller.get("/api/v1/blocked", auth=own),
+        ]
+        self.assertEqual([reply.status for reply in replies], [403] * 4)
+
+    def test_any_id(self) -> None:
+        """Ids that look like something else: with colons, or like an operator's name."""
+        for agent_id in ("a:b:c", ":", "admin", "agent"):
+            own = self.own(agent_id=agent_id)
+            self.assertEqual(self.poll(own, agent_id).status, 200, agent_id)
+            self.assertEqual(self.house.caller().get("/api/v1/agents", auth=own).status, 403, agent_id)
+
+    def test_wrong(self) -> None:
+        own, other = self.own(), self.own()
+        for auth in ((own[0], other[1]), (own[0], ""), (own[0], own[1].lower()), ("agent", own[1])):
+            self.assertEqual(self.poll(auth).status, 401)
+
+    def test_joining_anew_replaces_it(self) -> None:
+        """With the shared identity: the agent may have lost what it had."""
+        own = self.own()
+        again = self.own(agent_id=own[0])
+        self.assertNotEqual(own[1], again[1])
+        self.assertEqual((self.poll(own).status, self.poll(again).status), (401, 200))
+
+    def test_only_a_digest_is_kept(self) -> None:
+        """Neither the store nor any answer has it, and what the store has opens nothing."""
+        agent_id, token = self.own()
+        [record] = self.successResultOf(self.house.store.load_agents())
+        self.assertEqual(record.token, digest_of(agent_id.encode(), token.encode()))
+        self.assertNotIn(record.token.hex(), repr(record))
+        shown = self.house.caller().get(f"/api/v1/agents/{agent_id}", auth=ADMIN).body
+        self.assertNotIn(token.encode(), shown)
+        self.assertNotIn("token", json.loads(shown))
+        self.assertEqual(self.poll((agent_id, record.token.hex())).status, 401)
+
+    def test_restart(self) -> None:
+        """It is good after a restart, too, and while agents are not loaded nobody is told that it is not."""
+        own = self.own()
+        self.house = self.restarted()
+        self.assertEqual(self.poll(own, own[0]).status, 200)
+        self.house = House(self.house.store, started=False)
+        self.assertEqual((self.poll(own).status, self.poll(own).code), (503, "starting"))
+        self.assertEqual(self.house.caller().get("/health").status, 200)
+
+    def test_polls_leave_it(self) -> None:
+        """What is written behind has the token in it."""
+        own = self.own()
+        for _ in range(3):
+            self.poll(own, own[0])
+            self.house.clock.advance(2)
+        self.house = self.restarted()
+        self.assertEqual(self.poll(own).status, 200)
+
+
+class ForgottenTests(AdmissionCase):
+    """S53: DELETE C{/api/v1/agents/{id}}."""
+
+    def test_at_once(self) -> None:
+        """Its token is refused, others' are not; its stream ends."""
+        own, other = self.own(), self.own()
+        listeners = []
+        for each in (own, other):
+            listener = self.house.caller()
+            listener.ask("GET", STREAM, auth=each)
+            listeners.append(listener)
+        self.assertEqual(self.forget(own[0]).status, 200)
+        self.assertEqual([each.replies()[0].whole for each in listeners], [True, False])
+        self.assertEqual((self.poll(own).status, self.poll(other).status), (401, 200))
+        self.assertEqual(self.report(own, own[0]).status, 401)
+        self.house = self.restarted()
+        self.assertEqual((self.poll(own).status, self.poll(other).status), (401, 200))
+
+    def test_on_a_connection_that_is_kept(self) -> None:
+        """What was right a moment ago on it is looked at each time."""
+        own, caller = self.own(), self.house.caller()
+        headers = {"X-Agent-ID": own[0]}
+        statuses = [caller.get(CONFIG, auth=own, headers=headers).status for _ in range(3)]
+        self.forget(own[0])
+        statuses += [caller.get(CONFIG, auth=own, headers=headers).status for _ in range(2)]
+        self.assertEqual(statuses, [200] * 3 + [401] * 2)
+
+    def test_comes_back_with_the_shared_password(self) -> None:
+        own = self.own()
+        self.forget(own[0])
+        again = self.own(agent_id=own[0])
+        self.assertEqual((self.poll(own).status, self.poll(again).status), (401, 200))
+
+
+class BlockedTests(AdmissionCase):
+    """Who is to stay out."""
+
+    def blocked(self) -> list[str]:
+        """Their ids."""
+        found: list[str] = self.house.caller().get("/api/v1/blocked", auth=ADMIN).json["items"]
+        return found
+
+    def test_stays_out(self) -> None:
+        """Whatever it tries under its id, and also after a restart; others do not notice."""
+        own, other = self.own(), self.own()
+        self.assertEqual(self.forget(own[0], "?block=true").json, {"message": f"Agent {own[0]} blocked"})
+        for _ in range(2):
+            self.assertEqual(self.poll(own).status, 401)
+            for reply in (
+                self.enrol(agent_id=own[0]),
+                self.poll(AGENT, own[0]),
+                self.report(AGENT, own[0]),
+                self.house.caller().get(STREAM, auth=AGENT, headers={"X-Agent-ID": own[0]}),
+            ):
+                self.assertEqual((reply.status, reply.code), (403, "agent_blocked"))
+            self.assertEqual((self.poll(other).status, self.blocked()), (200, [own[0]]))
+            self.house = self.restarted()
+
+    def test_shared_password_changed(self) -> None:
+        """Who was blocked gets in by no other name, once it is: those with tokens go on."""
+        own, other = self.own(), self.own()
+        self.forget(own[0], "?block=true")
+        self.assertEqual(self.enrol(WRONG).status, 401)
+        self.assertEqual(self.poll(other).status, 200)
+
+    def test_lifted(self) -> None:
+        own = self.own()
+        self.forget(own[0], "?block=true")
+        reply = self.house.caller().delete(f"/api/v1/blocked/{own[0]}", auth=ADMIN)
+        self.assertEqual((reply.status, self.blocked()), (200, []))
+        again = self.own(agent_id=own[0])
+        self.assertEqual((self.poll(own).status, self.poll(again).status), (401, 200))
+        reply = self.house.caller().delete(f"/api/v1/blocked/{own[0]}", auth=ADMIN)
+        self.assertEqual((reply.status, reply.code), (404, "not_blocked"))
+
+    def test_unknown(self) -> None:
+        """One that is forgotten already can be blocked all the same; what is no id cannot."""
+        own = self.own()
+        self.forget(own[0])
+        self.assertEqual(self.forget(own[0]).code, "unknown_agent")
+        self.assertEqual(self.forget(own[0], "?block=true").status, 200)
+        self.assertEqual(self.enrol(agent_id=own[0]).code, "agent_blocked")
+        self.assertEqual(self.forget("no%20id", "?block=true").code, "unknown_agent")
+
+    def test_meanwhile(self) -> None:
+        """Blocked while its registration is being written: it is not in, and not after a restart."""
+        store, waiting = MemoryStore(a_draft(poll_interval=30)), Deferred()
+        house = self.house = House(store)
+        save = store.save_agents
+
+        def slow(records: Any) -> Deferred[None]:
+            return waiting.addCallback(lambda _: save(records))
+
+        store.save_agents = slow  # type: ignore[method-assign]
+        joining = Deferred.fromCoroutine(house.registry.register(Registration(agent_id="a"), b"\x01" * 32))
+        self.forget("a", "?block=true")
+        store.save_agents = save  # type: ignore[method-assign]
+        waiting.callback(None)
+        self.failureResultOf(joining, Forbidden)
+        self.assertIsNone(house.registry.find("a"))
+        self.assertIsNone(house.registry.admission.holder(b"\x01" * 32))
+        self.assertEqual(self.successResultOf(store.load_agents()), [])
+
+    def test_storage_fails(self) -> None:
+        """What is not on disk is not so."""
+        own = self.own()
+        self.house.store.broken = "The disk is full."
+        self.assertEqual(self.forget(own[0], "?block=true").status, 503)
+        self.assertEqual((self.poll(own).status, self.blocked()), (200, []))
+
+
+class HolderTests(SynchronousTestCase):
+    """L{Admission}, by itself."""
+
+    def test_before_it_is_loaded(self) -> None:
+        admission = Admission()
+        self.assertRaises(Unavailable, admission.holder, b"x")
+        admission.load([an_agent("a", token=b"1"), an_agent("b")], [])
+        self.assertEqual([admission.holder(each) for each in (b"1", b"", b"2")], ["a", None, None])
+
+    def test_moves_with_the_row(self) -> None:
+        admission = Admission()
+        first, second = an_agent("a", token=b"1"), an_agent("a", token=b"2")
+        admission.record(None, first)
+        admission.record(first, second)
+        self.assertEqual([admission.holder(each) for each in (b"1", b"2")], [None, "a"])
+        admission.record(second, None)
+        self.assertIsNone(admission.holder(b"2"))
+
+    def test_tokens_are_long(self) -> None:
+        issued = {Admission().issue("a") for _ in range(100)}
+        self.assertEqual({len(token) for token, _ in issued}, {43})
+        self.assertEqual(len(issued), 100)

@@ -1,0 +1,182 @@
+"""The store as the controller sees it: its contract, over real files and real threads; its life; its troubles."""
+
+from __future__ import annotations
+
+import os
+
+from twisted.internet.defer import gatherResults
+from twisted.trial.unittest import TestCase
+
+from confd.controller.store.sqlite.bootstrap import CHECKED_AT_START
+from confd.controller.store.sqlite.connection import identity
+from confd.controller.store.sqlite.store import PROBE_PAUSE, PROBE_PAUSE_IN_TROUBLE, SqliteStore
+from confd.errors import StartError, Unavailable
+from confd.history import Version
+from confd.model import DEFAULT_NAMESPACE, Draft
+from confd.testing import (
+    a_draft,
+    an_agent,
+    make_iagentstore_tests,
+    make_iauditstore_tests,
+    make_iconfigstore_tests,
+    make_ireportstore_tests,
+)
+from tests.controller.store.fixtures import (
+    ClockAndThreads,
+    connect,
+    damage,
+    ended,
+    lock,
+    make_database,
+    new_path,
+    started,
+    until,
+)
+
+
+def sqlite_store(test: TestCase, first: Draft, keep: int = 0) -> SqliteStore:
+    return started(test, new_path(test), first=first, keep=keep)
+
+
+class SqliteConfigStoreTests(make_iconfigstore_tests(sqlite_store)):  # type: ignore[misc]
+    """L{SqliteStore} is an L{IConfigStore}."""
+
+
+class SqliteAgentStoreTests(make_iagentstore_tests(sqlite_store)):  # type: ignore[misc]
+    """L{SqliteStore} is an L{IAgentStore}."""
+
+
+class SqliteAuditStoreTests(make_iauditstore_tests(sqlite_store)):  # type: ignore[misc]
+    """L{SqliteStore} is an L{IAuditStore}."""
+
+
+class SqliteReportStoreTests(make_ireportstore_tests(sqlite_store)):  # type: ignore[misc]
+    """L{SqliteStore} is an L{IReportStore}."""
+
+
+class LifeTests(TestCase):
+    """A store that is ended and started again."""
+
+    timeout = 30
+
+    def setUp(self) -> None:
+        self.path = new_path(self)
+
+    def test_constructing_opens_nothing(self) -> None:
+        SqliteStore(ClockAndThreads(), self.path, a_draft())
+        self.assertEqual(os.listdir(os.path.dirname(self.path)), [])
+
+    async def test_keeps_everything(self) -> None:
+        store = started(self, self.path)
+        revisions = await gatherResults([store.publish(a_draft(number)) for number in range(20)])
+        answered = await store.publish(a_draft(99, idempotency_key="k"))
+        await store.create_namespace(a_draft(5, namespace="b"))
+        await store.save_agents([an_agent("a")])
+        await ended(store)
+        again = started(self, self.path)
+        self.assertEqual((again.cluster_id, again.epoch), (store.cluster_id, store.epoch))
+        history = await again.history(DEFAULT_NAMESPACE, 100, None)
+        self.assertEqual(history[1:-1], [Version.of(revision) for revision in revisions[::-1]])
+        self.assertEqual(await again.publish(a_draft(99, idempotency_key="k")), answered)
+        self.assertEqual(len(await again.in_force()), 2)
+        self.assertEqual(await again.load_agents(), [an_agent("a")])
+
+    async def test_end_leaves_the_database_and_its_marker(self) -> None:
+        store = started(self, self.path)
+        await store.publish(a_draft(2))
+        await ended(store)
+        self.assertEqual(sorted(os.listdir(os.path.dirname(self.path))), ["controller.db", "controller.db.id"])
+
+    async def test_files_are_private(self) -> None:
+        store = started(self, self.path)
+        await store.publish(a_draft(2))
+        folder = os.path.dirname(self.path)
+        modes = {name: os.stat(os.path.join(folder, name)).st_mode & 0o777 for name in os.listdir(folder)}
+        self.assertEqual(modes, {f"controller.db{suffix}": 0o600 for suffix in ("", "-wal", "-shm", ".id")})
+
+    async def test_second_controller_is_refused(self) -> None:
+        started(self, self.path)
+        other = SqliteStore(ClockAndThreads(), self.path, a_draft())
+        self.assertIn("in use by another controller", str(self.assertRaises(StartError, other.startService)))
+
+    async def test_stop_waits_for_writes(self) -> None:
+        store = started(self, self.path)
+        await store.publish(a_draft(2))
+        blocker = lock(self, self.path)
+        published = [store.publish(a_draft(number)) for number in (3, 4)]
+        stopped = store.stopService()
+        self.assertNoResult(stopped)
+        blocker.rollback()
+        await stopped
+        self.assertEqual([self.successResultOf(each).configuration.version for each in published], [3, 4])
+        store.close()
+
+    async def test_writes_of_those_that_stop_later_are_done(self) -> None:
+        store = started(self, self.path)
+        await store.stopService()
+        await store.save_agents([an_agent("a")])
+        self.assertEqual(await store.load_agents(), [an_agent("a")])
+        store.close()
+
+
+class TroubleTests(TestCase):
+    """Storage that fails is said, and heals alone (G12)."""
+
+    timeout = 30
+
+    def setUp(self) -> None:
+        self.reactor = ClockAndThreads()
+        self.path = new_path(self)
+        self.store = started(self, self.path, reactor=self.reactor, busy_timeout=0.02)
+
+    async def assert_unavailable(self, reason: str) -> None:
+        """Prove that a publish fails for C{reason}, and that the store says so."""
+        with self.assertRaises(Unavailable) as caught:
+            await self.store.publish(a_draft(2))
+        self.assertEqual(caught.exception.code, "storage_unavailable")
+        self.assertIn(reason, caught.exception.message)
+        self.assertIn(reason, self.store.trouble() or "")
+
+    async def test_locked(self) -> None:
+        await self.store.publish(a_draft(2))
+        blocker = lock(self, self.path)
+        await self.assert_unavailable("another process has locked it")
+        self.assertEqual(len(await self.store.in_force()), 1)
+        blocker.rollback()
+        revision = await self.store.publish(a_draft(3))
+        self.assertEqual(revision.configuration.version, 3)
+        self.assertIsNone(self.store.trouble())
+
+    async def test_probe_finds_trouble_and_its_end(self) -> None:
+        await self.store.publish(a_draft(2))
+        blocker = lock(self, self.path)
+        self.reactor.clock.advance(PROBE_PAUSE)
+        await until(self.store.trouble)
+        blocker.rollback()
+        await until(lambda: self.reactor.clock.getDelayedCalls())
+        self.reactor.clock.advance(PROBE_PAUSE_IN_TROUBLE)
+        await until(lambda: self.store.trouble() is None)
+
+    async def test_file_removed_while_running(self) -> None:
+        await self.store.publish(a_draft(2))
+        os.rename(self.path, self.path + ".away")
+        await self.assert_unavailable("its file was removed or replaced")
+        self.assertIsNone(identity(self.path))
+        os.rename(self.path + ".away", self.path)
+        self.assertEqual((await self.store.publish(a_draft(3))).configuration.version, 3)
+
+    async def test_damage_found_after_the_start(self) -> None:
+        path = new_path(self)
+        make_database(path)
+        filler = connect(self, path)
+        large = "x" * CHECKED_AT_START
+        filler.execute("INSERT INTO agents VALUES ('a', '', '', ?, '', '', NULL, NULL, NULL, NULL)", (large,))
+        filler.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        filler.close()
+        damage(path, CHECKED_AT_START // 2 & ~4095)
+        store = started(self, path)
+        await until(store.trouble)
+        self.assertIn("it is damaged", store.trouble() or "")
+        with self.assertRaises(Unavailable):
+            await store.publish(a_draft(2))
+        self.assertEqual(len(await store.in_force()), 1)

@@ -1,0 +1,440 @@
+"""Tests of L{confd.controller.streams.config_stream} and L{confd.controller.api.stream}, over HTTP in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from confd.codec.bodies import parse_served
+from confd.codec.signing import SigningKey
+from confd.codec.sse import Parser
+from confd.controller.configs.snapshot import Snapshot
+from confd.controller.streams.config_stream import SLICE, Hub, Reader
+from confd.model import Configuration
+from confd.web.api.streaming import HEARTBEAT, LEAST_RATE, PATIENCE, EventStream, Streams
+from tests.agent.fakes import configuration
+from tests.controller.house import ADMIN, AGENT, House
+from tests.conversation import Conversation
+
+STREAM, CONFIG = "/api/v1/stream", "/api/v1/config"
+KEY = SigningKey.generate()
+
+
+class StreamTests(SynchronousTestCase):
+    """GET C{/api/v1/stream}."""
+
+    def setUp(self) -> None:
+        self.house = House()
+
+    def listen(self, known: str | None = None, query: str = "", **headers: str) -> Conversation:
+        """A reader that has just come."""
+        caller = self.house.caller()
+        if known is not None:
+            headers["Last-Event-ID"] = known
+        caller.ask("GET", STREAM + query, auth=AGENT, headers=headers)
+        return caller
+
+    def publish(self, number: int = 1) -> str:
+        """One more version; returns its tag."""
+        caller = self.house.caller()
+        self.assertEqual(caller.post(CONFIG, json={"url": f"http://{number}/"}, auth=ADMIN).status, 200)
+        caller.hang_up()
+        return self.house.tag()
+
+    def test_answer(self) -> None:
+        caller = self.listen()
+        (reply,) = caller.replies()
+        self.assertEqual(reply.headers["content-type"], "text/event-stream")
+        self.assertEqual(reply.headers["cache-control"], "no-store, no-transform")
+        self.assertEqual(reply.headers["x-accel-buffering"], "no")
+        self.assertFalse(reply.whole)
+
+    def test_an_event_is_the_body_of_a_poll(self) -> None:
+        polled = self.house.caller().get(CONFIG, auth=AGENT)
+        (event,) = self.listen().events()
+        self.assertEqual((event.name, event.id, event.data), ("config", self.house.tag(), polled.body))
+        self.assertEqual(parse_served(event.data).keys, (self.house.store.keys[0].public,))
+
+    def test_each_change(self) -> None:
+        caller = self.listen()
+        published = [self.house.tag(), *(self.publish(number) for number in range(3))]
+        self.assertEqual(caller.tags(), published)
+
+    def test_last_event_id(self) -> None:
+        """Nothing before the next change for who has the current one, else the current one at once."""
+        tag = self.house.tag()
+        caller = self.listen(tag)
+        self.assertEqual(caller.events(), [])
+        self.assertEqual(caller.tags(), [], "although the headers are there")
+        newer = self.publish()
+        self.assertEqual(caller.tags(), [newer])
+        for known in ("", "1", "99999999.1.1", tag, f'"{newer}"', "\xfc".encode().decode("latin-1")):
+            self.assertEqual(self.listen(known).tags(), [newer], known)
+
+    def test_other_system(self) -> None:
+        """Who holds a document of another system keeps it until something is published."""
+        caller, fresh = self.listen("5"), self.listen("")
+        self.assertEqual((caller.tags(), fresh.tags()), ([], [self.house.tag()]))
+        newer = self.publish()
+        self.assertEqual(caller.tags(), [newer])
+        self.assertEqual(self.listen("5").tags(), [newer])
+
+    def test_who_may_listen(self) -> None:
+        caller = self.house.caller()
+        self.assertEqual(caller.get(STREAM).status, 401)
+        self.assertEqual(caller.get(STREAM, auth=("agent", "wrong")).status, 401)
+        self.assertEqual(caller.get(f"{STREAM}?namespace=nowhere", auth=AGENT).code, "unknown_namespace")
+        caller.ask("GET", STREAM, auth=ADMIN)
+        self.assertEqual(caller.replies()[-1].status, 200)
+        self.assertEqual(len(self.house.hub), 1)
+
+    def test_starting(self) -> None:
+        house = House(started=False)
+        house.hub.startService()
+        self.assertEqual(house.caller().get(STREAM, auth=AGENT).code, "starting")
+
+    def test_namespaces_are_apart(self) -> None:
+        self.house.caller().post("/api/v1/namespaces", json={"name": "b", "config": {"url": "http://b/"}}, auth=ADMIN)
+        ours, theirs = self.listen(), self.listen(query="?namespace=b")
+        self.publish()
+        self.assertEqual(([tag[-1] for tag in ours.tags()], len(theirs.tags())), (["1", "2"], 1))
+
+    def test_an_agent_that_listens_is_alive(self) -> None:
+        agent_id = self.house.join()
+        self.listen(**{"X-Agent-ID": agent_id})
+        self.assertIsNotNone(self.house.registry.get(agent_id).last_poll)
+
+    def test_heartbeats(self) -> None:
+        caller = self.listen(self.house.tag())
+        self.house.clock.advance(HEARTBEAT - 0.1)
+        self.assertEqual(caller.events(), [])
+        self.house.clock.advance(0.1)
+        first = self.house.tag()
+        second = self.publish()
+        self.house.clock.advance(HEARTBEAT)
+        beats = [event.data.decode() for event in caller.events() if event.name == "heartbeat"]
+        self.assertEqual(beats, [first, second])
+
+    def test_a_stream_is_small(self) -> None:
+        """With more than 30 attributes Python gives each request a whole dictionary of its own."""
+        (request,) = self.listen().wire.protocol.requests
+        self.assertLess(len(vars(request)), 30)
+
+    def test_hang_up(self) -> None:
+        """Nothing is left of a reader that went, or of one that is cut."""
+        callers = [self.listen() for _ in range(5)]
+        timers = len(self.house.clock.getDelayedCalls())
+        self.assertEqual(len(self.house.hub), 5)
+        for caller in callers[:3]:
+            caller.hang_up()
+        callers[3].wire.stall()
+        self.publish()
+        callers[3].hang_up()
+        self.assertEqual(len(self.house.hub), 1)
+        self.assertEqual(len(self.house.clock.getDelayedCalls()), timers)
+        tag = self.publish()
+        self.assertEqual(callers[4].tags()[-1], tag)
+
+    def test_a_slow_reader_is_owed_the_newest_only(self) -> None:
+        caller, other = self.listen(), self.listen()
+        caller.wire.stall()
+        second, *_, last = [self.publish(number) for number in range(20)]
+        self.assertEqual(len(other.tags()), 21)
+        self.assertLess(len(caller.wire.unsent), 1024, "nothing is queued for it")
+        caller.wire.flow()
+        self.assertEqual(caller.tags()[1:], [second, last])
+        self.house.clock.advance(60)
+        self.assertFalse(caller.closed)
+        self.assertEqual(caller.tags()[1:], [second, last])
+
+    def test_a_reader_that_was_slow_and_missed_nothing(self) -> None:
+        caller = self.listen(self.house.tag())
+        caller.wire.stall()
+        self.house.clock.advance(HEARTBEAT)
+        caller.wire.flow()
+        self.assertEqual(caller.tags(), [])
+
+    def test_a_reader_that_takes_nothing_is_cut(self) -> None:
+        """After 10 seconds, wherever they fall between the heartbeats; no one else is."""
+        other = self.listen()
+        for offset in (0.0, 3.0, 9.9):
+            caller = self.listen()
+            caller.wire.stall()
+            self.house.clock.advance(offset)
+            self.publish()
+            self.house.clock.advance(PATIENCE - 0.1)
+            self.assertFalse(caller.closed)
+            self.house.clock.advance(0.1)
+            self.house.clock.advance(0)
+            self.assertTrue(caller.wire.aborted and caller.closed)
+            self.assertEqual(len(self.house.hub), 1)
+        self.assertFalse(other.closed)
+
+    def test_a_slow_link_has_time_for_a_large_event(self) -> None:
+        reader, clock = FakeRequest(), Clock()
+        stream = EventStream(Streams(clock), reader, "default")
+        stream.begin()
+        stream.write(b"x" * 4 * LEAST_RATE)
+        stream.pauseProducing()
+        clock.advance(PATIENCE + 3)
+        self.assertFalse(reader.transport.aborted)
+        clock.advance(1)
+        self.assertTrue(reader.transport.aborted)
+
+    def test_a_reader_that_catches_its_breath_in_time(self) -> None:
+        caller = self.listen()
+        for _ in range(3):
+            caller.wire.stall()
+            self.publish()
+            self.house.clock.advance(PATIENCE - 0.1)
+            caller.wire.flow()
+        self.house.clock.advance(60)
+        self.assertFalse(caller.closed)
+        self.assertEqual(caller.tags()[-1], self.house.tag())
+
+    def test_a_namespace_that_is_retired(self) -> None:
+        """Its streams are ended, and the others go on."""
+        for name in ("a", "z"):
+            config = {"name": name, "config": {"url": "http://x/"}}
+            self.house.caller().post("/api/v1/namespaces", json=config, auth=ADMIN)
+        doomed = [self.listen(query=f"?namespace={name}") for name in ("a", "z", "a")]
+        other = self.listen()
+        doomed[2].wire.stall()
+        self.house.clock.advance(HEARTBEAT)
+        for name in ("a", "z"):
+            self.assertEqual(self.house.caller().delete(f"/api/v1/namespaces/{name}", auth=ADMIN).status, 200)
+        doomed[2].wire.flow()
+        self.house.clock.advance(HEARTBEAT)
+        self.assertEqual([caller.replies()[0].whole for caller in doomed], [True] * 3)
+        self.assertEqual(len(self.house.hub), 1)
+        self.house.clock.advance(HEARTBEAT)
+        self.assertEqual(len([event for event in other.events() if event.name == "heartbeat"]), 3)
+
+    def test_stop(self) -> None:
+        """All streams end in order, those that take nothing are cut, and the site has nothing to wait for."""
+        callers = [self.listen() for _ in range(3)]
+        callers[1].wire.stall()
+        self.publish()
+        self.assertIsNone(self.house.hub.stopService())
+        drained = self.house.site.drain()
+        self.house.clock.advance(0)
+        self.assertEqual([caller.closed for caller in callers], [True] * 3)
+        self.assertEqual([caller.replies()[0].whole for caller in callers], [True, False, True])
+        self.assertTrue(callers[1].wire.aborted)
+        self.successResultOf(drained)
+        self.assertEqual(len(self.house.hub), 0)
+
+    def test_nobody_joins_while_it_stops(self) -> None:
+        self.assertIsNone(self.house.hub.stopService())
+        reply = self.house.caller().get(STREAM, auth=AGENT)
+        self.assertEqual((reply.status, reply.code, len(self.house.hub)), (503, "stopping", 0))
+
+    def test_head(self) -> None:
+        """It gets the headers, and its connection is free again."""
+        caller = self.house.caller()
+        reply = caller.request("HEAD", STREAM, auth=AGENT)
+        self.assertEqual((reply.status, reply.headers["content-type"]), (200, "text/event-stream"))
+        self.assertEqual(caller.request("HEAD", f"{STREAM}?namespace=nowhere", auth=AGENT).status, 404)
+        self.assertEqual(caller.get(CONFIG, auth=AGENT).status, 200)
+        self.assertEqual(len(self.house.hub), 0)
+
+    def test_http_1_0(self) -> None:
+        """No chunks; the end of the connection is the end of the stream."""
+        caller = self.house.caller()
+        caller.send(b"GET /api/v1/stream HTTP/1.0\r\nAuthorization: Basic YWdlbnQ6c2VjcmV0MTIz\r\n\r\n")
+        second = self.publish()
+        (reply,) = caller.replies()
+        self.assertNotIn("transfer-encoding", reply.headers)
+        self.assertEqual([event.id for event in Parser(9999).feed(reply.body)][-1], second)
+        self.house.hub.stopService()
+        self.house.clock.advance(0)
+        self.assertTrue(caller.closed and caller.replies()[0].whole)
+
+    def test_rotated_keys_are_no_change(self) -> None:
+        caller = self.listen()
+        self.assertEqual(self.house.caller().post("/api/v1/signing-key/rotate", auth=ADMIN).status, 200)
+        self.assertEqual(len(caller.events()), 1)
+        self.publish()
+        keys = parse_served(caller.events()[-1].data).keys
+        self.assertEqual(keys, tuple(key.public for key in self.house.store.keys))
+
+
+class FakeTransport:
+    """A connection that can only be cut."""
+
+    aborted = False
+
+    def abortConnection(self) -> None:
+        """Cut it."""
+        self.aborted = True
+
+
+class FakeRequest:
+    """As much of a request as a reader needs; a crowd of real ones would take minutes."""
+
+    def __init__(self) -> None:
+        self.channel = self
+        self.transport = FakeTransport()
+        self.producer: Any = None
+        self.written = b""
+        self.finished = False
+
+    def setHeader(self, name: str, value: str) -> None:
+        """Of no interest."""
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """To be paused by the test."""
+        assert streaming
+        self.producer = producer
+
+    def unregisterProducer(self) -> None:
+        """No more."""
+        self.producer = None
+
+    def write(self, data: bytes) -> None:
+        """As L{twisted.web.http.Request.write} does."""
+        if self.finished:
+            raise RuntimeError("write after finish")
+        self.written += data
+
+
+class Crowd:
+    """A hub with more readers than it serves in one turn of the reactor."""
+
+    def __init__(self, size: int) -> None:
+        self.clock = Clock()
+        self.snapshot = Snapshot(lambda: (KEY,))
+        self.snapshot.load([configuration(1)])
+        self.hub = Hub(self.clock, self.snapshot)
+        self.hub.startService()
+        self.requests = [FakeRequest() for _ in range(size)]
+        self.readers = [self.hub.join(request, "default", None) for request in self.requests]
+        for request, reader in zip(self.requests, self.readers, strict=True):
+            reader.done.addBoth(lambda _, request=request: setattr(request, "finished", True))
+
+    def publish(self) -> None:
+        """The next version."""
+        made: Configuration = self.snapshot.get("default").configuration
+        encoded = self.snapshot.put(configuration(made.version + 1))
+        assert encoded is not None
+        self.hub.announce(encoded)
+
+    def turn(self) -> None:
+        """One turn of the reactor: what is due now, and not yet what follows from it."""
+        for call in self.clock.getDelayedCalls():
+            if call.getTime() <= self.clock.seconds():
+                act, arguments = call.func, call.args
+                call.cancel()
+                act(*arguments)
+
+    def seen(self, number: int) -> list[int]:
+        """The versions that a reader was told."""
+        events = Parser(1 << 20).feed(self.requests[number].written)
+        return [int(event.id.rpartition(".")[2]) for event in events if event.name == "config"]
+
+
+class CrowdTests(SynchronousTestCase):
+    """L{Hub}, with many readers."""
+
+    def test_interface(self) -> None:
+        verifyObject(IPushProducer, Crowd(1).readers[0])
+
+    def test_the_clock_runs_on_while_they_are_told(self) -> None:
+        crowd = Crowd(2 * SLICE + 1)
+        crowd.publish()
+        told = [sum(len(crowd.seen(number)) == 2 for number in range(2 * SLICE + 1))]
+        for _ in range(2):
+            crowd.turn()
+            told.append(sum(len(crowd.seen(number)) == 2 for number in range(2 * SLICE + 1)))
+        self.assertEqual(told, [SLICE, 2 * SLICE, 2 * SLICE + 1])
+
+    def test_a_burst_of_publishes(self) -> None:
+        """However many, there is one round under way: it takes the newest along, and another follows it."""
+        crowd = Crowd(3 * SLICE)
+        timers = len(crowd.clock.getDelayedCalls())
+        for _ in range(20):
+            crowd.publish()
+        crowd.turn()
+        for _ in range(20):
+            crowd.publish()
+            self.assertEqual(len(crowd.clock.getDelayedCalls()), timers + 1)
+        crowd.clock.advance(0)
+        self.assertEqual([crowd.seen(number) for number in (0, SLICE, 2 * SLICE)], [[1, 2, 41], [1, 21, 41], [1, 41]])
+        self.assertEqual(len(crowd.clock.getDelayedCalls()), timers)
+        crowd.publish()
+        crowd.clock.advance(0)
+        self.assertEqual([crowd.seen(number)[-1] for number in range(3 * SLICE)], [42] * 3 * SLICE)
+
+    def test_a_reader_with_a_defect(self) -> None:
+        """It harms nobody else, now or later."""
+        crowd = Crowd(2 * SLICE)
+        crowd.requests[SLICE + 5].write = lambda _: 1 / 0  # type: ignore[assignment,method-assign]
+        for _ in range(2):
+            crowd.publish()
+            crowd.clock.advance(0)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual([crowd.seen(number)[-1] for number in (0, SLICE + 6, -1)], [3, 3, 3])
+        self.assertEqual(len(crowd.hub), 2 * SLICE - 1)
+
+    def test_a_heartbeat_reaches_all(self) -> None:
+        crowd = Crowd(2 * SLICE + 1)
+        crowd.clock.pump([HEARTBEAT, 0, 0, 0])
+        self.assertTrue(all(b"event: heartbeat\n" in request.written for request in crowd.requests))
+
+    def test_those_that_leave_while_all_are_told(self) -> None:
+        crowd = Crowd(SLICE + 3)
+        crowd.publish()
+        crowd.readers[-1].done.addErrback(lambda failure: failure.trap(CancelledError))
+        crowd.readers[-1].done.cancel()
+        crowd.readers[-2].end()
+        crowd.clock.advance(0)
+        self.assertEqual([crowd.seen(number) for number in (-1, -2, -3)], [[1], [1], [1, 2]])
+        self.assertEqual(len(crowd.hub), SLICE + 1)
+
+    def test_stop_while_all_are_told(self) -> None:
+        crowd = Crowd(2 * SLICE)
+        crowd.publish()
+        self.assertIsNone(crowd.hub.stopService())
+        crowd.clock.pump([0] * 5)
+        self.assertEqual((len(crowd.hub), crowd.clock.getDelayedCalls()), (0, []))
+
+    def test_end_twice(self) -> None:
+        crowd = Crowd(1)
+        for _ in range(2):
+            crowd.readers[0].end()
+        self.assertTrue(crowd.requests[0].finished)
+
+    @settings(max_examples=30, deadline=None)
+    @given(st.lists(st.sampled_from(["publish", "turn", "stall", "flow", "leave"]), max_size=25), st.randoms())
+    def test_never_an_older_one_after_a_newer(self, steps: list[str], random: Any) -> None:
+        """However announcements, slices and slow readers interleave; in the end all who are there have the newest."""
+        crowd = Crowd(SLICE + 20)
+        do: dict[str, Callable[[Reader], object]] = {
+            "publish": lambda _: crowd.publish(),
+            "turn": lambda _: crowd.turn(),
+            "stall": Reader.pauseProducing,
+            "flow": Reader.resumeProducing,
+            "leave": Reader.end,
+        }
+        for step in steps:
+            for reader in random.sample(crowd.readers, 1 if step in ("publish", "turn") else 15):
+                do[step](reader)
+        for reader in crowd.readers:
+            if not reader.done.called:
+                reader.resumeProducing()
+        crowd.clock.pump([0] * 30)
+        newest = crowd.snapshot.get("default").configuration.version
+        for number, reader in enumerate(crowd.readers):
+            seen = crowd.seen(number)
+            self.assertEqual(seen, sorted(set(seen)))
+            if not reader.done.called:
+                self.assertEqual(seen[-1], newest)
+        self.assertEqual(len(crowd.hub), sum(not reader.done.called for reader in crowd.readers))

@@ -1,0 +1,319 @@
+"""Tests of L{confd.runtime.daemon}; what real processes do is in L{tests.integration.test_daemon}."""
+
+import gc
+import json
+import os
+import signal
+import sys
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Application, Service
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import ILogObserver, LogLevel, capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.errors import StartError
+from confd.runtime.daemon import RARELY, STOP_TIMEOUT, Daemon, follow, make_daemon
+from confd.runtime.options import RoleOptions, read
+from confd.runtime.pid_file import PidFile
+from confd.runtime.reload import LOOK
+from confd.runtime.settings import ControllerSettings, LogSettings
+from tests.reactors import InstantReactor
+
+
+class Part(Service):
+    """A child that tells what happens to it."""
+
+    def __init__(self, name, told, stopped=None, starting=None):
+        self._name, self._told, self._stopped, self._starting = name, told, stopped, starting
+
+    def startService(self):
+        """Starts, or fails as it was told."""
+        super().startService()
+        self._told.append(f"{self._name} starts")
+        if self._starting is not None:
+            raise self._starting
+
+    def stopService(self):
+        """Fires with what it was told to."""
+        super().stopService()
+        self._told.append(f"{self._name} stops")
+        return self._stopped
+
+
+def settings(**given):
+    """Log settings."""
+    return read(LogSettings, {name.upper(): text for name, text in given.items()}, {})
+
+
+class StopTests(SynchronousTestCase):
+    """How a daemon ends."""
+
+    def setUp(self):
+        self.told = []
+        self.clock = MemoryReactorClock()
+        self.daemon = Daemon("test", self.clock, settings(), {})
+
+    def test_order(self):
+        """The last part stops first, and each waits for the one that needs it."""
+        slow = Deferred()
+        Part("store", self.told).setServiceParent(self.daemon)
+        Part("listener", self.told, slow).setServiceParent(self.daemon)
+        self.daemon.startService()
+        stopped = self.daemon.stopService()
+        self.assertEqual(self.told, ["store starts", "listener starts", "listener stops"])
+        self.assertNoResult(stopped)
+        slow.callback(None)
+        self.assertEqual(self.told[-1], "store stops")
+        self.successResultOf(stopped)
+
+    def test_broken_part(self):
+        """One that fails to stop costs the others nothing."""
+        broken = Deferred()
+        broken.errback(ZeroDivisionError())
+        Part("store", self.told).setServiceParent(self.daemon)
+        Part("broken", self.told, broken).setServiceParent(self.daemon)
+        self.daemon.startService()
+        self.successResultOf(self.daemon.stopService())
+        self.assertEqual(self.told[-1], "store stops")
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_hung_part(self):
+        """One that never stops is left behind."""
+        Part("store", self.told).setServiceParent(self.daemon)
+        Part("hung", self.told, Deferred()).setServiceParent(self.daemon)
+        self.daemon.startService()
+        stopped = self.daemon.stopService()
+        self.assertNoResult(stopped)
+        self.clock.advance(STOP_TIMEOUT)
+        self.successResultOf(stopped)
+        self.assertEqual(self.told[-1], "store stops")
+        self.assertEqual(len(self.flushLoggedErrors(TimeoutError)), 1)
+
+    def test_signal(self):
+        """Being told to stop is no failure: the signal is forgotten after the shutdown."""
+        self.daemon.startService()
+        self.clock._exitSignal = 15
+        for function, args, kwargs in self.clock.triggers["after"]["shutdown"]:
+            function(*args, **kwargs)
+        self.assertIsNone(self.clock._exitSignal)
+
+
+class StartTests(SynchronousTestCase):
+    """How a daemon that cannot start ends."""
+
+    def setUp(self):
+        self.said = StringIO()
+        self.patch(sys, "__stderr__", self.said)
+
+    def _fail(self, error, pid_file=None, **twistd):
+        daemon = Daemon("test", Clock(), settings(), twistd, pid_file)
+        Part("part", [], starting=error).setServiceParent(daemon)
+        return self.assertRaises(SystemExit, daemon.startService)
+
+    def test_mistakes(self):
+        """A line for each, a status, and no pid file."""
+        pid_file = PidFile(os.path.abspath(self.mktemp()))
+        pid_file.claim("test")
+        error = self._fail(StartError("A: is wrong.", "B: too."), pid_file)
+        self.assertEqual((error.code, self.said.getvalue()), (1, "A: is wrong.\nB: too.\n"))
+        self.assertFalse(os.path.exists(pid_file.path))
+
+    def test_defect(self):
+        """What nobody thought of is one line too; the traceback is for the log."""
+        self._fail(ZeroDivisionError("by zero"))
+        self.assertEqual(
+            self.said.getvalue(), "test: cannot start, and the log says more: ZeroDivisionError('by zero')\n"
+        )
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_waiting_parent(self):
+        """The process that waits for this one to daemonise is told, or it would wait for ever."""
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, reader)
+        self.addCleanup(os.close, writer)
+        self._fail(StartError("A: is wrong."), statusPipe=writer)
+        self.assertEqual(os.read(reader, 100), b"1")
+
+    def _make(self, compose):
+        from twisted.internet import reactor
+
+        # The clock of the tests' own reactor, which a daemon would make monotonic.
+        self.patch(reactor, "seconds", reactor.seconds)
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGTERM):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+
+        class Options(RoleOptions):
+            role = LogSettings
+
+        options = Options({})
+        options.parseOptions([])
+        return make_daemon("test", options, compose, RARELY)
+
+    def test_composition(self):
+        """Settings that cannot work together end it before there is a daemon."""
+
+        def compose(reactor, settings):
+            raise StartError("A: is wrong.", "B: too.")
+
+        error = self.assertRaises(SystemExit, self._make, compose)
+        self.assertEqual(str(error), "A: is wrong.\nB: too.")
+
+    def test_garbage(self):
+        """What a daemon begins with is never looked through for garbage, all else less often than by default."""
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
+        self.addCleanup(gc.unfreeze)
+        daemon = self._make(lambda reactor, settings: [])
+        self.assertEqual(gc.get_threshold(), RARELY)
+        self.assertNotIn(id(daemon), map(id, gc.get_objects()))
+
+
+class LogTests(SynchronousTestCase):
+    """Where a daemon's log goes."""
+
+    def observer_of(self, log_settings, **twistd):
+        application = Application("test")
+        Daemon("test", Clock(), log_settings, {"nodaemon": True, **twistd}).setServiceParent(application)
+        return application.getComponent(ILogObserver, None)
+
+    def test_file(self):
+        """C{--logfile} gets JSON lines of the level asked for."""
+        path = self.mktemp()
+        observe = self.observer_of(settings(log_level="warn"), logfile=path)
+        observe({"log_format": "too quiet", "log_level": LogLevel.info, "log_namespace": "a"})
+        observe({"log_format": "loud enough", "log_level": LogLevel.warn, "log_namespace": "a"})
+        with open(path) as file:
+            self.assertEqual([json.loads(line)["message"] for line in file], ["loud enough"])
+
+    def test_output(self):
+        """Without a file it is standard output: text on a terminal, unless one is asked for."""
+
+        class Terminal(StringIO):
+            def isatty(self):
+                return True
+
+        for output, log_format, json_expected in (
+            (StringIO(), None, True),
+            (StringIO(), "text", False),
+            (Terminal(), None, False),
+            (Terminal(), "json", True),
+        ):
+            self.patch(sys, "stdout", output)
+            chosen = settings() if log_format is None else settings(log_format=log_format)
+            observe = self.observer_of(chosen, logfile="-")
+            observe({"log_format": "x", "log_level": LogLevel.info, "log_namespace": "a"})
+            self.assertEqual(output.getvalue().startswith("{"), json_expected)
+
+    def test_choice_of_twistd(self):
+        """C{--logger} and C{--syslog} win."""
+        for option in ({"logger": object()}, {"syslog": True}):
+            self.assertIsNone(self.observer_of(settings(), **option))
+
+    def test_bad_file(self):
+        """A file that cannot be written is named."""
+        error = self.assertRaises(SystemExit, self.observer_of, settings(), logfile="/nowhere/x")
+        self.assertEqual(str(error), "--logfile: /nowhere/x cannot be written: No such file or directory.")
+
+
+class ReloadTests(SynchronousTestCase):
+    """L{Daemon.reload}."""
+
+    def test_parts(self) -> None:
+        """Every part that can reload does; the others are left alone."""
+        told: list[str] = []
+        daemon = Daemon("test", Clock(), settings(), {})
+        Part("other", told).setServiceParent(daemon)
+        part = Part("part", told)
+        part.reload = lambda: told.append("reloads")
+        part.setServiceParent(daemon)
+        daemon.reload()
+        self.assertEqual(told, ["reloads"])
+
+    def test_remarks(self) -> None:
+        """What an operator may want to mend is said when the daemon starts."""
+        daemon = Daemon("test", MemoryReactorClock(), settings(), {}, remarks=["A_FILE: is readable."])
+        with capturedLogs() as logs:
+            daemon.startService()
+        self.assertEqual([each["remark"] for each in logs if "remark" in each], ["A_FILE: is readable."])
+
+
+class FollowTests(SynchronousTestCase):
+    """L{follow}."""
+
+    def setUp(self) -> None:
+        self.clock = InstantReactor()
+        self.told: list[ControllerSettings] = []
+        self.admin, self.agent = Path(self.mktemp()), Path(self.mktemp())
+        self.admin.write_text("first\n")
+        self.agent.write_text("of agents\n")
+        self.environ = {"ADMIN_PASSWORD_FILE": str(self.admin), "AGENT_PASSWORD_FILE": str(self.agent)}
+
+    def follow(self, names: tuple[str, ...] = ("AGENT_PASSWORD", "ADMIN_PASSWORD"), **given: str) -> list[Any]:
+        """What looks at the files, started."""
+        settings = read(ControllerSettings, given, self.environ)
+        found = follow(self.clock, settings, self.environ, self.told.append, *names)
+        for each in found:
+            each.startService()
+            self.addCleanup(each.stopService)
+        return found
+
+    def passwords(self) -> list[tuple[str, str]]:
+        """Those that were told."""
+        return [(each.agent_password, each.admin_password) for each in self.told]
+
+    def change(self, text: str, path: Path | None = None) -> None:
+        """Another file in the place of the one of the admin, and time to look at it."""
+        path = path or self.admin
+        fresh = path.with_suffix(".new")
+        fresh.write_text(text)
+        fresh.replace(path)
+        self.clock.advance(LOOK)
+
+    def test_changed(self) -> None:
+        """Each of them; what is set elsewhere stays."""
+        self.follow(ADMIN_USERNAME="root")
+        self.clock.advance(LOOK)
+        self.assertEqual(self.told, [])
+        self.change("second\n")
+        self.change("new for agents", self.agent)
+        self.assertEqual(self.passwords(), [("of agents", "second"), ("new for agents", "second")])
+        self.assertEqual(self.told[-1].admin_username, "root")
+
+    def test_of_no_use(self) -> None:
+        """What a start would refuse is refused, said once, and without the secret; then the next one counts."""
+        self.follow(LISTEN="tcp:0")
+        with capturedLogs() as logs:
+            for text in ("", "admin123", "x" * 70_000):
+                self.change(text)
+                self.clock.advance(LOOK)
+            self.admin.chmod(0o602)
+            self.admin.unlink()
+            self.clock.pump([LOOK] * 3)
+        self.assertEqual(self.told, [])
+        said = [each["reason"] for each in logs]
+        self.assertEqual(len(said), 4, said)
+        for reason, word in zip(said, ("empty", "built-in", "longer", "cannot be read"), strict=True):
+            self.assertTrue(reason.startswith("ADMIN_PASSWORD"), reason)
+            self.assertIn(word, reason)
+            self.assertNotIn("admin123", reason)
+        self.change("third")
+        self.assertEqual(self.passwords(), [("of agents", "third")])
+
+    def test_others(self) -> None:
+        """Only those that are named are looked at, and none where none comes from a file."""
+        self.assertEqual(self.follow(("REDIS_PASSWORD",)), [])
+        self.follow(("ADMIN_PASSWORD",))
+        self.change("new for agents", self.agent)
+        self.assertEqual(self.told, [])
+
+    def test_gone_at_the_start(self) -> None:
+        settings = read(ControllerSettings, {}, self.environ)
+        self.admin.unlink()
+        error = self.assertRaises(
+            StartError, follow, self.clock, settings, self.environ, self.told.append, "ADMIN_PASSWORD"
+        )
+        self.assertTrue(error.reasons[0].startswith("ADMIN_PASSWORD_FILE names "), error.reasons)

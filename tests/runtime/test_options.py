@@ -1,0 +1,266 @@
+"""Tests of L{confd.runtime.options}."""
+
+import io
+import os
+from contextlib import redirect_stdout
+
+from attrs import frozen
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.python.usage import UsageError
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.errors import StartError
+from confd.runtime import options, setting_types
+from confd.runtime.options import RoleOptions, read, setting
+
+
+@frozen
+class Role:
+    """A role with one setting of each kind."""
+
+    port: int = setting("TEST_PORT", "A port.", "8080", setting_types.whole(1, 65535))
+    path: str = setting("TEST_PATH", "A path.", "./db")
+    target: str | None = setting("TEST_TARGET", "A URL.", None, setting_types.url)
+    password: str = setting("TEST_PASSWORD", "A password.", "built-in", secret=True)
+    token: str | None = setting("TEST_TOKEN", "A token.", None, secret=True)
+
+    def mistakes(self):
+        """What is wrong with two settings together."""
+        return ["TEST_PATH: must not be the port."] if self.path == str(self.port) else []
+
+
+@frozen
+class Sibling:
+    """Another role in the same environment."""
+
+    host: str = setting("TEST_PORTS", "Ports.", "")
+
+
+class Options(RoleOptions):
+    """Its options."""
+
+    role = Role
+    siblings = (Sibling,)
+
+
+def reasons(given=(), environ=(), siblings=()):
+    """The mistakes of these settings."""
+    try:
+        read(Role, dict(given), dict(environ), siblings)
+    except StartError as error:
+        return error.reasons
+    return ()
+
+
+class ReadTests(SynchronousTestCase):
+    """From texts to a role."""
+
+    def test_defaults(self):
+        """Nothing given: every default, read like anything else."""
+        self.assertEqual(read(Role, {}, {}), Role(8080, "./db", None, "built-in", None))
+
+    def test_empty_is_unset(self):
+        """An empty variable is what compose and systemd make of an unset one."""
+        self.assertEqual(read(Role, {}, {"TEST_PORT": "", "TEST_TOKEN": "", "TEST_PASSWORD": ""}), read(Role, {}, {}))
+
+    def test_option_wins(self):
+        """An option wins over the environment, and is not the worse for a mistake there."""
+        self.assertEqual(read(Role, {"TEST_PORT": "1"}, {"TEST_PORT": "2"}).port, 1)
+        self.assertEqual(read(Role, {"TEST_PORT": "1"}, {"TEST_PORT": "x"}).port, 1)
+
+    def test_all_mistakes_at_once(self):
+        """Each with the name first, on one line."""
+        found = reasons({"TEST_TARGET": "ftp://x"}, {"TEST_PORT": "x", "TEST_TOKEN_FILE": "/nowhere"})
+        self.assertEqual([reason.partition(":")[0] for reason in found], ["TEST_PORT", "TEST_TARGET", "TEST_TOKEN"])
+        for reason in found:
+            self.assertRegex(reason, r"\A[A-Z_]+: [^\n]+\.\Z")
+
+    def test_together(self):
+        """Settings that are fine alone are then looked at together."""
+        self.assertEqual(reasons({"TEST_PATH": "8080"}), ("TEST_PATH: must not be the port.",))
+
+    def test_not_text(self):
+        """A variable that is not UTF-8 is refused by name: it could be neither sent nor logged."""
+        self.assertEqual(reasons({}, {"TEST_PATH": os.fsdecode(b"\xff")}), ("TEST_PATH: is not UTF-8 text.",))
+        self.assertEqual(reasons({}, {"TEST_PASSWORD": os.fsdecode(b"\xff")}), ("TEST_PASSWORD: is not UTF-8 text.",))
+
+    @given(
+        st.dictionaries(st.sampled_from(["TEST_PORT", "TEST_PATH", "TEST_TARGET", "TEST_TOKEN"]), st.text(max_size=30))
+    )
+    def test_rubbish(self, environ):
+        """Any text gives settings or sentences."""
+        for reason in reasons({}, environ):
+            self.assertRegex(reason, r"\A[A-Z_]+: [^\n]+\.\Z")
+
+
+class SecretTests(SynchronousTestCase):
+    """Secrets from files, and how they stay secret."""
+
+    def _file(self, content):
+        path = self.mktemp()
+        with open(path, "wb") as file:
+            file.write(content)
+        return path
+
+    def test_from_file(self):
+        """What editors and echo put at the end is no part of it; what is inside is."""
+        for content, secret in (
+            (b"hunter2", "hunter2"), (b"hunter2\n", "hunter2"), (b"hunter2\r\n", "hunter2"),
+            (b" a b \n", " a b "), ("pässword\n".encode(), "pässword"),
+        ):  # fmt: skip
+            self.assertEqual(read(Role, {}, {"TEST_PASSWORD_FILE": self._file(content)}).password, secret)
+
+    def test_anybody_writes(self):
+        """Whoever can write to it decides who gets in; that others can read it is for its owner to know."""
+        path = self._file(b"hunter2")
+        os.chmod(path, 0o644)
+        self.assertEqual(read(Role, {}, {"TEST_PASSWORD_FILE": path}).password, "hunter2")
+        os.chmod(path, 0o602)
+        [said] = reasons({}, {"TEST_PASSWORD_FILE": path})
+        self.assertIn("everybody on this machine may write to", said)
+        self.assertNotIn("hunter2", said)
+
+    def test_remarks(self):
+        """What is taken and looks wrong is said, without the secret."""
+        path = self._file(b"hunter2 \n")
+        os.chmod(path, 0o644)
+        chosen = Options({"TEST_PASSWORD_FILE": path})
+        chosen.parseOptions([])
+        readable, spaced = chosen.remarks
+        self.assertIn("may read", readable)
+        self.assertIn("ends with a space", spaced)
+        self.assertNotIn("hunter2", readable + spaced)
+        os.chmod(path, 0o600)
+        with open(path, "w") as file:
+            file.write("hunter2\n")
+        chosen.parseOptions([])
+        self.assertEqual(chosen.remarks, [])
+
+    def test_both(self):
+        """Set twice is a mistake, by whichever way: nobody can tell which counts."""
+        path = self._file(b"x")
+        expected = ("TEST_TOKEN: is set, and TEST_TOKEN_FILE too; remove one of them.",)
+        self.assertEqual(reasons({}, {"TEST_TOKEN": "x", "TEST_TOKEN_FILE": path}), expected)
+        self.assertEqual(reasons({"TEST_TOKEN": "x", "TEST_TOKEN_FILE": path}), expected)
+
+    def test_option_wins(self):
+        """An option for the one wins over a variable for the other."""
+        path = self._file(b"from file")
+        self.assertEqual(read(Role, {"TEST_TOKEN": "x"}, {"TEST_TOKEN_FILE": path}).token, "x")
+        self.assertEqual(read(Role, {"TEST_TOKEN_FILE": path}, {"TEST_TOKEN": "x"}).token, "from file")
+
+    def test_bad_files(self):
+        """A file that is missing, a folder, empty, too long or not text is named, and so is its setting."""
+        folder = self.mktemp()
+        os.mkdir(folder)
+        fifo = self.mktemp()
+        os.mkfifo(fifo)
+        for path, wrong in (
+            ("/nowhere/secret", "No such file"), (folder, "Is a directory"), (self._file(b"x" * 70_000), "longer than"),
+            (self._file(b""), "empty"), (fifo, "no file"), ("/dev/zero", "no file"), ("/dev/null", "no file"),
+            ("a\0b", "no name"), (self._file(b"one\r\ntwo"), "more than one line"),
+            (self._file(b"\n"), "empty"), (self._file(b"\xff\xfe"), "UTF-8"),
+        ):  # fmt: skip
+            (reason,) = reasons({}, {"TEST_TOKEN_FILE": path})
+            self.assertTrue(reason.startswith(f"TEST_TOKEN: TEST_TOKEN_FILE names {path!r}, which "), reason)
+            self.assertIn(wrong, reason)
+
+    def test_only_secrets(self):
+        """What is no secret is not read from files."""
+        self.assertEqual(read(Role, {}, {"TEST_PATH_FILE": self._file(b"x")}).path, "./db")
+
+    def test_not_shown(self):
+        """Neither the value nor the mistakes show a secret."""
+        self.assertNotIn("hunter2", repr(read(Role, {"TEST_PASSWORD": "hunter2", "TEST_TOKEN": "hunter2"}, {})))
+        path = self._file(b"hunter2\xff")
+        found = reasons({}, {"TEST_PASSWORD": "hunter2", "TEST_PASSWORD_FILE": path, "TEST_TOKEN_FILE": path})
+        self.assertEqual(len(found), 2)
+        self.assertNotIn("hunter2", "".join(found))
+
+
+class MisspeltTests(SynchronousTestCase):
+    """Variables that nobody reads (S22, S26)."""
+
+    def test_misspelt(self):
+        """What looks like one of ours is refused, with the one that was meant."""
+        for name, meant in (
+            ("TEST_PASWORD", "TEST_PASSWORD"), ("TEST_PASSWD", "TEST_PASSWORD"), ("TESTPATH", "TEST_PATH"),
+            ("TEST_PASSWORD_FIEL", "TEST_PASSWORD_FILE"), ("TEST_PAHT", "TEST_PATH"), ("TEST_TARGETS", "TEST_TARGET"),
+            ("TEST_TOK", "TEST_TOKEN"), ("TSET_TOKEN", "TEST_TOKEN"),
+        ):  # fmt: skip
+            self.assertEqual(reasons({}, {name: "x"}), (f"{name}: no such setting; did you mean {meant}?",))
+
+    def test_others(self):
+        """Variables of the system, of other programs and of our other roles are none of our business."""
+        for name in (
+            "PATH", "HOME", "TEST", "TESTS", "TEST_OTHER", "BEST_PASSWORD", "MY_TEST_TOKEN", "DOCKER_PASSWORD",
+            "TEST_PORT_8080_TCP", "TEST_SERVICE_PORT", "TEST_PORT_8080_TCP_ADDR", "TEST_PATH_FILE", "test_port",
+        ):  # fmt: skip
+            self.assertEqual(reasons({}, {name: "x"}), (), name)
+        self.assertEqual(reasons({}, {"TEST_PORTS": "x"}, (Sibling,)), ())
+        self.assertEqual(len(reasons({}, {"TEST_PORTS": "x"})), 1)
+
+
+class CommandLineTests(SynchronousTestCase):
+    """The options of twistd."""
+
+    def _parse(self, *argv, **environ):
+        parsed = Options(environ)
+        parsed.parseOptions(list(argv))
+        return parsed.settings
+
+    def test_options(self):
+        """Each setting has an option of its name in lower case with dashes."""
+        settings = self._parse("--test-port", "1", "--test-path=x", "--test-password=p", TEST_PORT="2", TEST_TOKEN="t")
+        self.assertEqual(settings, Role(1, "x", None, "p", "t"))
+
+    def test_empty_option(self):
+        """An option can say that a text is empty."""
+        self.assertEqual(self._parse("--test-path=", TEST_PATH="x").path, "")
+
+    def test_secret_files(self):
+        """Secrets have a second option."""
+        path = self.mktemp()
+        with open(path, "w") as file:
+            file.write("hunter2\n")
+        self.assertEqual(self._parse("--test-password-file", path, TEST_PASSWORD="x").password, "hunter2")
+
+    def test_effective(self):
+        """Parts with settings of their own find options in the environment, where they displace what they win over."""
+        parsed = Options({"TEST_TOKEN_FILE": "/x", "TEST_PASSWORD_FILE": "/y", "OTHER": "1"})
+        self.assertRaises(SystemExit, parsed.parseOptions, ["--test-token=t"])
+        self.assertEqual(parsed.effective, {"TEST_TOKEN": "t", "TEST_PASSWORD_FILE": "/y", "OTHER": "1"})
+
+    def test_mistakes(self):
+        """They end the process with one line each, by the names of the settings."""
+        error = self.assertRaises(SystemExit, self._parse, "--test-port=x", TEST_TARGET="y")
+        self.assertEqual([line.partition(":")[0] for line in str(error).split("\n")], ["TEST_PORT", "TEST_TARGET"])
+
+    def test_arguments(self):
+        """Whatever is no option is refused."""
+        self.assertIn("stray", str(self.assertRaises(SystemExit, self._parse, "stray")))
+        self.assertRaises(UsageError, self._parse, "--no-such-thing=1")
+
+    def test_help(self):
+        """Help tells each setting, its variable and its default, and nothing of the environment."""
+        out = io.StringIO()
+        with redirect_stdout(out):
+            self.assertRaises(SystemExit, self._parse, "--help", TEST_PASSWORD="hunter2", TEST_PATH="/private")
+        shown = " ".join(out.getvalue().split())
+        for declared in options.settings_of(Role):
+            default = "unset" if declared.default is None else declared.default
+            self.assertIn(f"--{declared.option}=", shown)
+            self.assertIn(f"{declared.help} ({declared.name}; default: {default})", shown)
+        self.assertIn("--test-token-file=", shown)
+        self.assertIn("(TEST_TOKEN_FILE)", shown)
+        self.assertNotIn("hunter2", shown)
+        self.assertNotIn("/private", shown)
+
+    def test_environment(self):
+        """By itself it reads the environment of the process."""
+        os.environ["TEST_PORT"] = "77"
+        self.addCleanup(os.environ.pop, "TEST_PORT")
+        parsed = Options()
+        parsed.parseOptions([])
+        self.assertEqual(parsed.settings.port, 77)

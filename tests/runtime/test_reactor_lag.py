@@ -1,0 +1,47 @@
+"""Tests of L{confd.runtime.reactor_lag}."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.runtime.metrics import Metrics
+from confd.runtime.reactor_lag import INTERVAL, ReactorLag
+from tests.runtime.test_metrics import samples
+
+
+class LagTests(SynchronousTestCase):
+    """L{ReactorLag}."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.metrics = Metrics()
+        self.lag = ReactorLag(self.clock)
+        self.lag.expose(self.metrics)
+        self.lag.startService()
+
+    def seen(self) -> tuple[float, float]:
+        """How many looks there were, and how late they were together."""
+        found = samples(self.metrics.exposition())
+        return found["confd_reactor_lag_seconds_count", ()], found["confd_reactor_lag_seconds_sum", ()]
+
+    def test_in_time(self) -> None:
+        """A reactor with nothing to do is on time."""
+        self.assertEqual(self.seen(), (0, 0))
+        self.clock.pump([INTERVAL] * 4)
+        self.assertEqual(self.seen(), (4, 0))
+
+    def test_late(self) -> None:
+        """Whatever holds it up is seen, and once."""
+        self.clock.advance(INTERVAL + 3)
+        self.clock.advance(INTERVAL)
+        self.assertEqual(self.seen(), (2, 3))
+
+    def test_stopped_in_between(self) -> None:
+        """Time in which nobody looked is no lag; nothing is left of one that is stopped."""
+        self.lag.stopService()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.clock.advance(100)
+        self.lag.startService()
+        self.clock.advance(INTERVAL)
+        self.assertEqual(self.seen(), (1, 0))

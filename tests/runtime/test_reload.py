@@ -1,0 +1,85 @@
+"""Tests of L{confd.runtime.reload}."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.runtime.reload import LOOK, Renewed
+
+
+class RenewedTests(SynchronousTestCase):
+    """L{Renewed}, of a file that holds a number."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.path = Path(self.mktemp())
+        self.path.write_text("1")
+        self.loads = 0
+        self.told: list[int] = []
+        self.renewed = Renewed(self.clock, maybeDeferred, [str(self.path)], self.load, self.told.append)
+        self.renewed.startService()
+        self.addCleanup(self.renewed.stopService)
+
+    def load(self) -> int:
+        """Read it."""
+        self.loads += 1
+        try:
+            return int(self.path.read_text())
+        except (OSError, ValueError):
+            raise ValueError("it holds no number") from None
+
+    def replace(self, text: str) -> None:
+        """As programs that renew certificates do."""
+        fresh = self.path.with_suffix(".new")
+        fresh.write_text(text)
+        os.replace(fresh, self.path)
+
+    def test_unchanged(self) -> None:
+        """It is only looked at."""
+        self.clock.pump([LOOK] * 10)
+        self.assertEqual((self.renewed.value, self.loads), (1, 1))
+
+    def test_changed(self) -> None:
+        self.replace("2")
+        self.clock.advance(LOOK - 0.1)
+        self.assertEqual(self.renewed.value, 1)
+        self.clock.advance(0.1)
+        self.assertEqual((self.renewed.value, self.loads, self.told), (2, 2, [2]))
+        # The same text once more is another file.
+        self.replace("2")
+        self.clock.pump([LOOK] * 3)
+        self.assertEqual(self.loads, 3)
+
+    def test_of_no_use(self) -> None:
+        """The one before stays, which is said once; it is tried until it works."""
+        with capturedLogs() as logs:
+            self.replace("x")
+            self.clock.pump([LOOK] * 3)
+            self.path.unlink()
+            self.clock.pump([LOOK] * 3)
+        self.assertEqual(self.renewed.value, 1)
+        self.assertEqual([each["log_level"].name for each in logs], ["error", "error"])
+        self.assertEqual(logs[0]["reason"], "it holds no number")
+        self.replace("3")
+        self.clock.advance(LOOK)
+        self.assertEqual(self.renewed.value, 3)
+
+    def test_back_to_what_it_was(self) -> None:
+        """A failure in between leaves nothing behind."""
+        os.rename(self.path, self.path.with_suffix(".away"))
+        self.clock.advance(LOOK)
+        os.rename(self.path.with_suffix(".away"), self.path)
+        self.clock.advance(LOOK)
+        self.assertEqual((self.renewed.value, self.loads), (1, 2))
+
+    def test_stopped(self) -> None:
+        self.renewed.stopService()
+        self.replace("2")
+        self.clock.advance(LOOK)
+        self.assertEqual((self.renewed.value, self.clock.getDelayedCalls()), (1, []))

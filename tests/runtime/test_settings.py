@@ -1,0 +1,415 @@
+"""Tests of L{confd.runtime.settings}: the table of the contract, section 3, and the rules between its rows."""
+
+import io
+from contextlib import redirect_stdout
+
+from twisted.trial.unittest import SynchronousTestCase
+
+import confd.agent.tap
+import confd.controller.tap
+import confd.dev
+import confd.worker.tap
+from confd.codec.bodies import METADATA_MAX, STRATEGY_MAX
+from confd.errors import StartError
+from confd.runtime.options import own_environment, read, settings_of
+from confd.runtime.setting_types import is_private
+from confd.runtime.settings import ROLES, AgentSettings, ControllerSettings, DevSettings, WorkerSettings
+
+TAPS = (confd.controller.tap, confd.agent.tap, confd.worker.tap, confd.dev)
+
+#: Endpoints that only this machine can reach.
+PRIVATE = (
+    "tcp:8080:interface=127.0.0.1", "tcp:interface=127.0.0.1:port=8080", "tcp:port=8080:interface=127.8.9.10",
+    "tcp:8080:interface=localhost", r"tcp6:8080:interface=\:\:1", "ssl:443:interface=127.0.0.1:privateKey=a.pem",
+    "unix:/run/confd.sock", "unix:/run/confd.sock:mode=660", r"tcp:8080:interface=\:\:ffff\:127.0.0.1",
+)  # fmt: skip
+#: Endpoints that others may reach, or of which one cannot tell.
+PUBLIC = (
+    "tcp:8080", "tcp:8080:interface=", "tcp:8080:interface=0.0.0.0", "tcp:8080:interface=10.0.0.1", "tcp6:8080",
+    r"tcp6:8080:interface=\:\:", "tcp6:8080:interface=::", "ssl:443", "systemd:domain=INET:index=0", "fd:3", "",
+    "tcp:8080:interface=127.0.0.1.evil.com", "tcp:8080:interface=1270.0.1", r"tcp:8080\:interface=127.0.0.1",
+    "tcp:8080:interface=127.0.0.1:interface=0.0.0.0", "tcp:8080:interface=0.0.0.0:interface=127.0.0.1",
+    "tcp:8080:interface=localhost.example.com", "haproxy:tcp:8080:interface=127.0.0.1", "unixes:/x",
+    "tcp:8080:interface=0177.0.0.1", "tcp:8080:interface=2130706433",
+)  # fmt: skip
+
+
+def reasons(role, **environ):
+    """The mistakes in an environment."""
+    try:
+        read(role, {}, environ, ROLES)
+    except StartError as error:
+        return list(error.reasons)
+    return []
+
+
+def names(role, **environ):
+    """The settings that they name."""
+    return [reason.partition(":")[0] for reason in reasons(role, **environ)]
+
+
+class DefaultTests(SynchronousTestCase):
+    """What holds where nothing is said."""
+
+    def test_controller(self):
+        """The defaults of the contract."""
+        settings = read(ControllerSettings, {}, {})
+        self.assertEqual(settings.endpoint, "tcp:8080:interface=127.0.0.1")
+        self.assertEqual(settings.db_path, "./controller.db")
+        self.assertEqual((settings.agent_username, settings.agent_password), ("agent", "secret123"))
+        self.assertEqual((settings.admin_username, settings.admin_password), ("admin", "admin123"))
+        self.assertEqual(settings.default_poll_interval, 30)
+        self.assertEqual(settings.default_config, {"url": "https://ip.me"})
+        self.assertEqual(settings.max_config_bytes, 1048576)
+        self.assertEqual((settings.log_level, settings.log_format), ("info", None))
+
+    def test_agent(self):
+        """The defaults of the contract."""
+        settings = read(AgentSettings, {}, {})
+        self.assertEqual(settings.controller_url, ("http://localhost:8080",))
+        self.assertEqual((settings.controller_username, settings.controller_password), ("agent", "secret123"))
+        self.assertEqual(settings.worker_url, "http://localhost:8082")
+        self.assertEqual((settings.worker_username, settings.worker_password), (None, None))
+        self.assertEqual((settings.cache_file, settings.backoff_max), ("./agent_config.cache", 30))
+        self.assertEqual((settings.namespace, settings.distribution_strategy), ("default", "POLLER"))
+        self.assertEqual((settings.agent_metadata, settings.agent_listen), ("", None))
+
+    def test_worker_url_with_credentials(self):
+        """As an agent of the Go system takes it; they are shown nowhere, and are no part of the address."""
+        for text, url, login in (
+            ("http://w:hunter2@worker:8082", "http://worker:8082", ("w", "hunter2")),
+            ("HTTP://w:p%40%2Fhunter2:x@worker/confd/", "http://worker/confd", ("w", "p@/hunter2:x")),
+            ("https://w@x:hunter2@[::1]:1", "https://[::1]:1", ("w@x", "hunter2")),
+        ):
+            if login[0] is None:
+                self.assertIn(
+                    "WORKER_URL", str(self.assertRaises(StartError, read, AgentSettings, {}, {"WORKER_URL": text}))
+                )
+                continue
+            settings = read(AgentSettings, {}, {"WORKER_URL": text})
+            self.assertEqual((settings.worker_url, settings.worker_login), (url, login))
+            self.assertNotIn("hunter2", repr(settings))
+        settings = read(AgentSettings, {}, {"WORKER_USERNAME": "w", "WORKER_PASSWORD": "p"})
+        self.assertEqual(settings.worker_login, ("w", "p"))
+
+    def test_worker_url_with_half_of_them(self):
+        """Or with those of other settings beside them; no error tells a password."""
+        both = {"WORKER_USERNAME": "w", "WORKER_PASSWORD": "hunter2"}
+        for text, more in (
+            ("http://w@h", {}), ("http://w:@h", {}), ("http://:hunter2@h", {}), ("http://@h", {}),
+            ("http://w:hunter2@", {}), ("http://w:hunter2@h:x", {}), ("http://w:hunter2@h?q", {}),
+            ("ftp://w:hunter2@h", {}), ("http://w:hun/ter2@h", {}), ("http://w:hunter2@h", both),
+            ("http://w%0A:hunter2@h", {}),
+        ):  # fmt: skip
+            error = str(self.assertRaises(StartError, read, AgentSettings, {}, {"WORKER_URL": text, **more}))
+            self.assertTrue(error.startswith("WORKER_URL: "), error)
+            self.assertNotIn("ter2", error)
+        self.assertRaises(StartError, read, AgentSettings, {}, {"CONTROLLER_URL": "http://w:hunter2@h"})
+
+    def test_worker(self):
+        """The defaults of the contract."""
+        settings = read(WorkerSettings, {}, {})
+        self.assertEqual(settings.endpoint, "tcp:8082:interface=127.0.0.1")
+        self.assertEqual((settings.hit_timeout, settings.hit_max_bytes), (30, 10485760))
+        self.assertEqual((settings.worker_username, settings.worker_password), (None, None))
+
+    def test_endpoints(self):
+        """PORT stays on loopback; LISTEN is taken as it is."""
+        for role in (ControllerSettings, WorkerSettings):
+            self.assertEqual(read(role, {"PORT": "1"}, {}).endpoint, "tcp:1:interface=127.0.0.1")
+            self.assertEqual(read(role, {"PORT": "1", "LISTEN": "unix:/x"}, {}).endpoint, "unix:/x")
+
+
+class BoundTests(SynchronousTestCase):
+    """What is refused, by name, and all at once."""
+
+    def test_all_at_once(self):
+        """A line for each mistake."""
+        wrong = {"LOG_LEVEL": "loud", "PORT": "0", "DEFAULT_POLL_INTERVAL": "86401", "DISTRIBUTION_STRATEGY": "X"}
+        self.assertEqual(names(ControllerSettings, **wrong), list(wrong))
+
+    def test_each(self):
+        """Each setting with bounds or a form keeps to them."""
+        for role, name, values in (
+            (ControllerSettings, "PORT", ("0", "65536", "-1", "http", "80.0")),
+            (ControllerSettings, "DEFAULT_POLL_INTERVAL", ("0", "86401", "9999999999", "abc", "-5", "1.5")),
+            (ControllerSettings, "MAX_CONFIG_BYTES", ("0", "1000000000")),
+            (ControllerSettings, "ALLOW_DEFAULT_CREDENTIALS", ("maybe",)),
+            (ControllerSettings, "DEFAULT_CONFIG", ("{", "[]", "7", "null", '"x"', '{"a": NaN}', '{"a": 1, "a": 2}',
+                                                    '{"a": 9007199254740993}')),
+            (ControllerSettings, "AGENT_USERNAME", ("a:b",)),
+            (ControllerSettings, "ADMIN_USERNAME", ("a:b",)),
+            (ControllerSettings, "LOG_FORMAT", ("xml",)),
+            (AgentSettings, "CONTROLLER_URL", ("localhost", "http://", "ftp://x", "http://a,b")),
+            (AgentSettings, "CONTROLLER_USERNAME", ("a:b",)),
+            (AgentSettings, "WORKER_URL", ("http://a,http://b", "x")),
+            (AgentSettings, "BACKOFF_MAX", ("0", "301")),
+            (AgentSettings, "NAMESPACE", ("Blue", "a_b", "a" * 64)),
+            (WorkerSettings, "HIT_TIMEOUT", ("0", "soon")),
+            (WorkerSettings, "HIT_MAX_BYTES", ("0", "-1")),
+            (AgentSettings, "REDIS_ADDRESS", ("localhost", "localhost:0")),
+            (AgentSettings, "REDIS_DB", ("-1", "x")),
+            (AgentSettings, "NATS_URL", ("http://x", "nats://me:hunter2@x")),
+            (ControllerSettings, "NATS_SUBJECT", ("a.*", "a b")),
+            (DevSettings, "WORKER_PORT", ("0", "tcp", "http://10.0.0.1:80")),
+        ):  # fmt: skip
+            for value in values:
+                with self.subTest(name=name, value=value):
+                    self.assertEqual(names(role, **{name: value}), [name])
+
+    def test_strategy(self):
+        """An unknown broker is refused by its own name, too."""
+        (reason,) = reasons(ControllerSettings, DISTRIBUTION_STRATEGY="POLLER,PIGEON")
+        self.assertTrue(reason.startswith("DISTRIBUTION_STRATEGY: 'PIGEON' is not one of "), reason)
+        self.assertEqual(reasons(ControllerSettings, DISTRIBUTION_STRATEGY="poller, STREAM"), [])
+
+    def test_misspelt(self):
+        """S22, S26: the names of the Go system's files that nobody read."""
+        for role, name, meant in (
+            (AgentSettings, "CONTROLLER_USER", "CONTROLLER_USERNAME"),
+            (ControllerSettings, "ADMIN_USER", "ADMIN_USERNAME"),
+            (ControllerSettings, "AGENT_PASSWD", "AGENT_PASSWORD"),
+            (ControllerSettings, "DB_PATHS", "DB_PATH"),
+            (ControllerSettings, "ADMIN_PASSWORDFILE", "ADMIN_PASSWORD_FILE"),
+        ):
+            self.assertEqual(reasons(role, **{name: "x"}), [f"{name}: no such setting; did you mean {meant}?"])
+
+    def test_retired(self):
+        """S25: what never counted is said not to count."""
+        self.assertEqual(names(AgentSettings, POLL_INTERVAL="10", AGENT_ID="a-1"), ["POLL_INTERVAL", "AGENT_ID"])
+        self.assertEqual(reasons(WorkerSettings, POLL_INTERVAL="10"), [])
+
+    def test_one_environment(self):
+        """The settings of all roles can stand in one environment, beside what a machine has by itself."""
+        environ = {each.name: each.default for role in ROLES for each in settings_of(role) if each.default is not None}
+        environ |= {"PATH": "/bin", "LISTEN_FDS": "1", "LISTEN_PID": "7", "POD_NAMESPACE": "x", "MY_NAMESPACE": "x",
+                    "DOCKER_USERNAME": "x", "DOCKER_PASSWORD": "x", "ARM_PASSWORD": "x", "DB_PASSWORD": "x",
+                    "CONTROLLER_SERVICE_PORT": "80", "CONTROLLER_PORT": "tcp://10.0.0.1:80"}  # fmt: skip
+        for role in ROLES:
+            self.assertEqual(reasons(role, **environ), [])
+
+
+class CredentialTests(SynchronousTestCase):
+    """Who may get in."""
+
+    strong = {"AGENT_PASSWORD": "s", "ADMIN_PASSWORD": "t"}
+
+    def test_private(self):
+        """What only this machine can reach."""
+        for endpoint in PRIVATE:
+            self.assertTrue(is_private(endpoint), endpoint)
+        for endpoint in PUBLIC:
+            self.assertFalse(is_private(endpoint), endpoint)
+
+    def test_built_in(self):
+        """The passwords that everybody knows serve loopback only (S52)."""
+        for endpoint in PRIVATE:
+            self.assertEqual(reasons(ControllerSettings, LISTEN=endpoint), [])
+        for endpoint in filter(None, PUBLIC):
+            self.assertEqual(names(ControllerSettings, LISTEN=endpoint), ["AGENT_PASSWORD", "ADMIN_PASSWORD"])
+            self.assertEqual(names(ControllerSettings, LISTEN=endpoint, AGENT_PASSWORD="s"), ["ADMIN_PASSWORD"])
+            self.assertEqual(reasons(ControllerSettings, LISTEN=endpoint, **self.strong), [])
+            self.assertEqual(reasons(ControllerSettings, LISTEN=endpoint, ALLOW_DEFAULT_CREDENTIALS="true"), [])
+
+    def test_said_again(self):
+        """A built-in password is no better for being set."""
+        found = names(ControllerSettings, LISTEN="tcp:80", AGENT_PASSWORD="secret123", ADMIN_PASSWORD="admin123")
+        self.assertEqual(found, ["AGENT_PASSWORD", "ADMIN_PASSWORD"])
+
+    def test_empty(self):
+        """An empty password, which only an option can give, is none."""
+        error = self.assertRaises(StartError, read, ControllerSettings, {"ADMIN_PASSWORD": ""}, {})
+        self.assertEqual(error.reasons, ("ADMIN_PASSWORD: must not be empty.",))
+
+    def test_same_names(self):
+        """Two identities of one name would be one."""
+        self.assertEqual(names(ControllerSettings, AGENT_USERNAME="admin"), ["AGENT_USERNAME"])
+
+    def test_lonely(self):
+        """Half of the worker's credentials is a mistake, at both ends."""
+        for role in (AgentSettings, WorkerSettings):
+            self.assertEqual(names(role, WORKER_USERNAME="w"), ["WORKER_PASSWORD"])
+            self.assertEqual(names(role, WORKER_PASSWORD="w"), ["WORKER_USERNAME"])
+            self.assertEqual(reasons(role, WORKER_PASSWORD="w", WORKER_USERNAME="w"), [])
+
+    def test_nats(self):
+        """So is half of those for NATS, or a token besides."""
+        for role in (AgentSettings, ControllerSettings):
+            self.assertEqual(names(role, NATS_USERNAME="w"), ["NATS_PASSWORD"])
+            self.assertEqual(names(role, NATS_PASSWORD="w"), ["NATS_USERNAME"])
+            self.assertEqual(names(role, NATS_PASSWORD="w", NATS_USERNAME="w", NATS_TOKEN="t"), ["NATS_TOKEN"])
+            self.assertEqual(reasons(role, NATS_TOKEN="t"), [])
+
+    def test_secrets(self):
+        """Every password is a secret: from a file if need be, and in no text."""
+        for role in ROLES:
+            for declared in settings_of(role):
+                self.assertEqual(declared.secret, declared.name.endswith(("PASSWORD", "TOKEN", "PROXY")), declared.name)
+                if declared.secret:
+                    pairs = ("WORKER_PASSWORD", "NATS_PASSWORD")
+                    both = {declared.name.replace("PASSWORD", "USERNAME"): "w"} if declared.name in pairs else {}
+                    self.assertNotIn("hunter2", repr(read(role, {declared.name: "hunter2", **both}, {})))
+
+
+class LimitTests(SynchronousTestCase):
+    """What an agent says of itself fits the API, or is refused at the start."""
+
+    def test_limits(self):
+        """Up to the limit and not beyond."""
+        for name, most in (("AGENT_METADATA", METADATA_MAX), ("DISTRIBUTION_STRATEGY", STRATEGY_MAX)):
+            read(AgentSettings, {name: "é" * most}, {})
+            error = self.assertRaises(StartError, read, AgentSettings, {name: "é" * (most + 1)}, {})
+            self.assertEqual(error.reasons, (f"{name}: must be at most {most} characters; it has {most + 1}.",))
+
+
+class RetiredTests(SynchronousTestCase):
+    """Settings that an earlier release, or the Go system, read."""
+
+    def test_processes(self):
+        """The controller refuses PROCESSES by name; the other roles share its environment and ignore it."""
+        self.assertEqual(
+            reasons(ControllerSettings, PROCESSES="2"),
+            ["PROCESSES: is no longer supported, since a controller is one process; remove the setting."],
+        )
+        for role in (AgentSettings, WorkerSettings, DevSettings):
+            self.assertEqual(reasons(role, PROCESSES="2"), [])
+
+    def test_go_compose_files(self):
+        """F5: each variable of the Go system's compose files is refused with the name to use, and without its value."""
+        for theirs, ours in (
+            ("CONTROLLER_DB_PATH", "DB_PATH"), ("CONTROLLER_ADMIN_USER", "ADMIN_USERNAME"),
+            ("CONTROLLER_ADMIN_PASS", "ADMIN_PASSWORD"), ("CONTROLLER_AGENT_USER", "AGENT_USERNAME"),
+            ("CONTROLLER_AGENT_PASS", "AGENT_PASSWORD"),
+        ):  # fmt: skip
+            for name in (theirs, f"CONFD_{theirs}"):
+                expected = f"{name}: is a name of the Go system, which confd does not read; set {ours} instead."
+                self.assertEqual(reasons(ControllerSettings, **{name: "hunter2"}), [expected])
+            for role in (AgentSettings, WorkerSettings, DevSettings):
+                self.assertEqual(reasons(role, **{theirs: "hunter2"}), [])
+
+    def test_prefix_of_the_role(self):
+        """A setting with its role before it, or with USER and PASS, is refused by the role that it names, and by no
+        other."""
+        for role, name, meant in (
+            (ControllerSettings, "CONTROLLER_ADMIN_USERNAME", "ADMIN_USERNAME"),
+            (ControllerSettings, "CONTROLLER_AGENT_PASSWORD", "AGENT_PASSWORD"),
+            (ControllerSettings, "CONTROLLER_AGENT_PASS_FILE", "AGENT_PASSWORD_FILE"),
+            (ControllerSettings, "CONTROLLER_DEFAULT_POLL_INTERVAL", "DEFAULT_POLL_INTERVAL"),
+            (ControllerSettings, "CONTROLLER_DISTRIBUTION_STRATEGY", "DISTRIBUTION_STRATEGY"),
+            (ControllerSettings, "ADMIN_PASS", "ADMIN_PASSWORD"), (ControllerSettings, "REDIS_PASS", "REDIS_PASSWORD"),
+            (ControllerSettings, "CONTROLLER_LISTEN", "LISTEN"), (AgentSettings, "AGENT_CACHE_FILE", "CACHE_FILE"),
+            (AgentSettings, "NATS_USER", "NATS_USERNAME"),
+            (AgentSettings, "AGENT_CONTROLLER_PASS", "CONTROLLER_PASSWORD"),
+            (AgentSettings, "CONTROLLER_PASS", "CONTROLLER_PASSWORD"), (AgentSettings, "AGENT_NAMESPACE", "NAMESPACE"),
+            (AgentSettings, "WORKER_PASS", "WORKER_PASSWORD"), (AgentSettings, "AGENT_WORKER_URL", "WORKER_URL"),
+            (WorkerSettings, "WORKER_HIT_TIMEOUT", "HIT_TIMEOUT"), (WorkerSettings, "WORKER_LISTEN", "LISTEN"),
+            (WorkerSettings, "WORKER_USER", "WORKER_USERNAME"), (WorkerSettings, "WORKER_LOG_LEVEL", "LOG_LEVEL"),
+        ):  # fmt: skip
+            with self.subTest(name=name):
+                self.assertEqual(
+                    reasons(role, **{name: "hunter2"}), [f"{name}: no such setting; did you mean {meant}?"]
+                )
+        for role, name in (
+            (AgentSettings, "CONTROLLER_DISTRIBUTION_STRATEGY"), (WorkerSettings, "CONTROLLER_LISTEN"),
+            (ControllerSettings, "AGENT_CACHE_FILE"), (ControllerSettings, "WORKER_LOG_LEVEL"),
+            (ControllerSettings, "CONTROLLER_DB_PASS"), (ControllerSettings, "CONTROLLER_PASS"),
+        ):  # fmt: skip
+            self.assertEqual(reasons(role, **{name: "x"}), [], name)
+
+
+class HelpTests(SynchronousTestCase):
+    """C{--help} of each command."""
+
+    def test_complete(self):
+        """Each setting with its variable and its default."""
+        for tap in TAPS:
+            out = io.StringIO()
+            with redirect_stdout(out):
+                self.assertRaises(SystemExit, tap.Options({"ADMIN_PASSWORD": "hunter2"}).parseOptions, ["--help"])
+            # Without its spaces, for it breaks lines at hyphens, too.
+            shown = "".join(out.getvalue().split())
+            self.assertNotIn("hunter2", shown)
+            for declared in settings_of(tap.Options.role):
+                self.assertIn(f"--{declared.option}=", shown)
+                default = "unset" if declared.default is None else declared.default or '""'
+                self.assertIn(f"({declared.name}; default: {default})".replace(" ", ""), shown)
+
+    def test_siblings(self):
+        """Each knows the settings of the others."""
+        for tap in TAPS:
+            self.assertEqual(tap.Options.siblings, ROLES)
+            self.assertIn(tap.Options.role, ROLES)
+
+
+class PrefixTests(SynchronousTestCase):
+    """C{CONFD_} before a name, and variables that platforms make."""
+
+    def test_every_setting_of_every_role_has_a_prefixed_name_that_wins(self):
+        for role in ROLES:
+            for each in settings_of(role):
+                bare, file = each.name, each.file_name
+                given = {f"CONFD_{bare}": "prefixed", bare: "bare"} | ({file: "/bare"} if each.secret else {})
+                self.assertEqual(own_environment(role, given), {bare: "prefixed"})
+                self.assertEqual(own_environment(role, {bare: "bare", f"CONFD_{bare}": ""}), {bare: "bare"})
+                if each.secret:
+                    given = {f"CONFD_{file}": "/prefixed", bare: "bare", file: "/bare"}
+                    self.assertEqual(own_environment(role, given), {file: "/prefixed"})
+        settings = read(ControllerSettings, {}, {"CONFD_PORT": "81", "PORT": "x", "CONFD_DB_PATH": "/d"}, ROLES)
+        self.assertEqual((settings.port, settings.db_path), (81, "/d"))
+
+    def test_a_misspelt_name_with_the_prefix_is_refused(self):
+        self.assertEqual(
+            reasons(ControllerSettings, CONFD_ADMIN_PASWORD="x")[0],
+            "CONFD_ADMIN_PASWORD: no such setting; did you mean CONFD_ADMIN_PASSWORD?",
+        )
+
+    def test_mistakes_name_the_variable_that_was_set(self):
+        """With the prefix where that is what counts, in every kind of mistake, and not in what was written."""
+        for role in ROLES:
+            for each in settings_of(role):
+                if reasons(role, **{each.name: "\udcff"}):
+                    self.assertEqual(names(role, **{f"CONFD_{each.name}": "\udcff"})[0], f"CONFD_{each.name}")
+        self.assertEqual(names(ControllerSettings, CONFD_PROCESSES="2"), ["CONFD_PROCESSES"])
+        self.assertEqual(
+            reasons(ControllerSettings, CONFD_ADMIN_PASSWORD_FILE="/nowhere")[0],
+            "ADMIN_PASSWORD: CONFD_ADMIN_PASSWORD_FILE names '/nowhere', which cannot be read:"
+            " No such file or directory.",
+        )
+        self.assertEqual(
+            reasons(ControllerSettings, CONFD_LISTEN="tcp:80", AGENT_PASSWORD="a"),
+            ["ADMIN_PASSWORD: is the built-in one, and CONFD_LISTEN reaches beyond loopback;"
+             " set ADMIN_PASSWORD or ADMIN_PASSWORD_FILE."],
+        )  # fmt: skip
+        (said,) = reasons(ControllerSettings, CONFD_LISTEN="LISTEN")
+        self.assertTrue(said.startswith("CONFD_LISTEN: 'LISTEN' is not an endpoint"), said)
+        error = self.assertRaises(StartError, read, WorkerSettings, {"PORT": "x"}, {"CONFD_PORT": "80"})
+        self.assertTrue(str(error).startswith("PORT: "), error)
+        link = {"CONFD_WORKER_PORT": "tcp://10.0.0.1:8082", "WORKER_PORT": "0"}
+        self.assertEqual(names(DevSettings, **link), ["WORKER_PORT"])
+
+    def test_a_default_that_begins_with_a_byte_order_mark(self):
+        (said,) = reasons(ControllerSettings, DEFAULT_CONFIG='\ufeff{"url": "http://x"}')
+        self.assertIn("byte order mark", said)
+
+    def test_service_links_stop_no_start(self):
+        """Services named like roles, brokers, settings and confd itself, as Kubernetes and Docker tell of them."""
+        for service in (
+            "worker", "controller", "agent", "redis", "nats", "confd", "confd-worker", "confd-controller", "admin",
+            "port", "listen", "worker-url", "hit", "db", "log", "cache", "max", "client", "data", "namespace",
+        ):  # fmt: skip
+            name = service.upper().replace("-", "_")
+            environ = {f"{name}_SERVICE_HOST": "10.0.0.1", f"{name}_SERVICE_PORT": "8082",
+                       f"{name}_SERVICE_PORT_HTTP": "8082", f"{name}_SERVICE_PORT_HTTPS_ALT": "8443",
+                       f"{name}_PORT": "tcp://10.0.0.1:8082", f"{name}_PORT_8082_TCP": "tcp://10.0.0.1:8082",
+                       f"{name}_PORT_8082_TCP_PROTO": "tcp", f"{name}_PORT_8082_TCP_PORT": "8082",
+                       f"{name}_PORT_8082_TCP_ADDR": "10.0.0.1"}  # fmt: skip
+            for role in ROLES:
+                self.assertEqual(reasons(role, **environ), [], service)
+                self.assertEqual(read(role, {}, environ, ROLES), read(role, {}, {}, ROLES))
+        self.assertEqual(
+            read(DevSettings, {}, {"CONFD_WORKER_PORT": "81", "WORKER_PORT": "tcp://[::1]:8"}).worker_port, 81
+        )
+
+    def test_links_are_refused_where_somebody_wrote_them(self):
+        error = self.assertRaises(StartError, read, DevSettings, {"WORKER_PORT": "tcp://10.0.0.1:80"}, {})
+        self.assertIn("WORKER_PORT", str(error))

@@ -1,0 +1,93 @@
+"""Tests of L{confd.web.api.ongoing}, over HTTP in memory."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.web.api.endpoint import Call, endpoint
+from confd.web.api.ongoing import Ongoing
+from confd.web.auth.basic import BasicGuard, Role
+from tests.conversation import Conversation, serve
+
+
+class Streams:
+    """
+    An API with an answer that lasts.
+
+    @ivar over: ends it.
+    @ivar cancelled: how often the caller hung up before.
+    @ivar call: what the handler was called with, as long as anybody keeps it.
+    """
+
+    def __init__(self) -> None:
+        self.cancelled = 0
+        self.over: Deferred[None] = Deferred(self._cancel)
+        self.call: weakref.ref[Call] | None = None
+
+    def _cancel(self, _: object) -> None:
+        self.cancelled += 1
+
+    @endpoint("GET", "/stream", Role.ANYONE, "Goes on.")
+    async def stream(self, call: Call) -> Ongoing:
+        """Begins."""
+        self.call = weakref.ref(call)
+        call.request.write(b"first")
+        return Ongoing(self.over)
+
+
+class OngoingTests(SynchronousTestCase):
+    """L{Ongoing}."""
+
+    def setUp(self) -> None:
+        self.streams, self.clock = Streams(), Clock()
+        self.site = serve(self.clock, BasicGuard([]), self.streams)
+        self.caller = Conversation(self.site, self.clock)
+        self.caller.ask("GET", "/stream")
+
+    def test_end(self) -> None:
+        """The answer is complete once it is said to be, and its connection is good for another."""
+        (begun,) = self.caller.replies()
+        self.assertEqual((begun.body, begun.whole), (b"first", False))
+        self.streams.over.callback(None)
+        ended = self.caller.answer()
+        self.assertEqual(ended and ended.body, b"first")
+        self.assertEqual(self.caller.get("/nowhere").status, 404)
+        self.assertEqual(self.streams.cancelled, 0)
+
+    def test_over_before_it_begins(self) -> None:
+        self.streams.over.callback(None)
+        self.caller.answer()
+        self.streams.over = succeed(None)
+        self.assertEqual(self.caller.get("/stream").body, b"first")
+
+    def test_hang_up(self) -> None:
+        self.caller.hang_up()
+        self.assertEqual(self.streams.cancelled, 1)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_failure(self) -> None:
+        """It cannot be told any more: the connection ends before the answer does."""
+        self.streams.over.errback(RuntimeError("out of ideas"))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.clock.advance(0)
+        self.assertFalse(self.caller.replies()[0].whole)
+        self.assertTrue(self.caller.closed)
+
+    def test_drain(self) -> None:
+        """A site that stops waits for it."""
+        drained = self.site.drain()
+        self.assertNoResult(drained)
+        self.streams.over.callback(None)
+        self.caller.hang_up()
+        self.successResultOf(drained)
+
+    def test_keeps_little(self) -> None:
+        """Nothing of the handler is left while its answer goes on."""
+        gc.collect()
+        assert self.streams.call is not None
+        self.assertIsNone(self.streams.call())

@@ -1,0 +1,207 @@
+"""Which names a site answers to."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.codec.headers import basic_authorization
+from confd.web.auth.allowed_hosts import AllowedHosts, host_patterns, is_local
+from confd.web.server.site import BoundedSite
+from tests.controller.house import AGENT, House
+from tests.conversation import LOOPBACK, Conversation, serve
+from tests.web.playground import GUARD, Playground
+
+BUILT_IN = AllowedHosts(local_only=True)
+
+LOCAL = (
+    "localhost", "LOCALHOST", "localhost.", "localhost:8080", "localhost:", "a.localhost:1", "A.b.LocalHost.",
+    "127.0.0.1", "127.0.0.1:8080", "127.1.2.3", "[::1]", "[::1]:8080", "[0:0:0:0:0:0:0:1]:80", "[::ffff:127.0.0.1]",
+)  # fmt: skip
+
+#: Names that their owners may have resolve to this machine, and what only looks like one of its own.
+ELSEWHERE = (
+    "evil.example", "evil.example:8080", "", ":8080", "localhost.evil.example", "localhost.example", "xlocalhost",
+    "127.0.0.1.evil.example", "127.0.0.1.", "127.1", "127.0.0.256", "0127.0.0.1", "2130706433", "0x7f.0.0.1", "0.0.0.0",
+    "[::]", "10.0.0.1", "[::2]:8080", "[fe80::1]", ".localhost", "a..localhost", "%6cocalhost", "localhost;", "*",
+    "localhost,evil.example", "controller", "ctl_1:8080", "[::ffff:10.0.0.1]", "localhost..", "localhost:80:80",
+    "localhost:999999",
+)  # fmt: skip
+
+
+def passes(hosts: AllowedHosts, *names: str) -> list[str]:
+    """Those that a client on this machine may use."""
+    return [name for name in names if hosts.refusal(LOOPBACK, name.encode()) is None]
+
+
+class AllowedHostsTests(SynchronousTestCase):
+    """L{AllowedHosts}."""
+
+    def test_local(self) -> None:
+        """Names of this machine always pass, and are the only ones with a built-in password."""
+        for hosts in (BUILT_IN, AllowedHosts(host_patterns("x.example")), AllowedHosts()):
+            self.assertEqual(passes(hosts, *LOCAL), list(LOCAL))
+        self.assertEqual(passes(BUILT_IN, *(name for name in ELSEWHERE if name != "127.0.0.1.")), [])
+        self.assertEqual([is_local(name.encode()) for name in LOCAL], [True] * len(LOCAL))
+
+    def test_passwords_are_set(self) -> None:
+        """Then any name will do, unless somebody lists them."""
+        self.assertEqual(passes(AllowedHosts(), *ELSEWHERE), list(ELSEWHERE))
+
+    def test_listed(self) -> None:
+        """Ports, addresses, subdomains; case and a dot at the end make no difference."""
+        for listed, good, bad in (
+            (
+                "controller",
+                "controller Controller.:80 controller:8080 controller:",
+                "controllers x.controller controller.x",
+            ),
+            ("ctl_1:8080", "ctl_1:8080 CTL_1.:8080", "ctl_1 ctl_1:80 ctl_1:80800 ctl_1:"),
+            ("ctl.example:443", "ctl.example ctl.example:443 ctl.example.", "ctl.example:80 ctl.example:8443"),
+            (".example.com", "example.com a.example.com a.b.EXAMPLE.com.:1", "xexample.com example.com.evil .com com"),
+            (".example.com:80", "a.example.com a.example.com:80", "a.example.com:81"),
+            (
+                "10.0.0.7, fd00::7",
+                "10.0.0.7 10.0.0.7:80 [fd00::7] [FD00:0::7]:9",
+                "10.0.0.8 [fd00::8] fd00::7 [fd00::7",
+            ),
+            ("[fd00::7]:8080", "[fd00:0:0::7]:8080", "[fd00::7] [fd00::7]:80"),
+            ("*", "anything a.b:9 [fd00::7]", "[ a:b:c"),
+            ("*:8080", "anything:8080", "anything anything:80"),
+            ("a,,b ,", "a b", "c a,b"),
+        ):
+            hosts = AllowedHosts(host_patterns(listed), local_only=True)
+            self.assertEqual(passes(hosts, *good.split()), good.split(), listed)
+            self.assertEqual(passes(hosts, *bad.split()), [], listed)
+
+    def test_not_hosts(self) -> None:
+        """What is none is refused at the start, with what to write instead."""
+        for text in (
+            "http://a",
+            "a/b",
+            "a b",
+            "a:b",
+            "a:999999",
+            "*.example.com",
+            "..a",
+            ".",
+            "[::g]",
+            "[1.2.3.4]",
+            "a@b",
+            "ü",
+        ):
+            self.assertRaisesRegex(ValueError, "is not a host; write", host_patterns, text)
+
+    def test_beyond_loopback(self) -> None:
+        """There an address is good, too; no page can be at one that is not its own. A name is not."""
+        hosts = AllowedHosts(local_only=True, addresses=True)
+        self.assertEqual(
+            passes(hosts, "10.0.0.1:8080", "[fd00::7]", "evil.example", "2130706433"), ["10.0.0.1:8080", "[fd00::7]"]
+        )
+
+    def test_unix_socket(self) -> None:
+        """No browser reaches it; only a list is held against what comes through it."""
+        peer = UNIXAddress(b"/run/confd.sock")
+        self.assertIsNone(BUILT_IN.refusal(peer, b"evil.example"))
+        self.assertIsNotNone(AllowedHosts(host_patterns("a")).refusal(peer, b"evil.example"))
+
+    def test_sentences(self) -> None:
+        """They say what to set."""
+        code, sentence = BUILT_IN.refusal(LOOPBACK, b"evil.example:80") or ("", "")
+        self.assertEqual(code, "not_a_local_name")
+        for word in ("'evil.example:80'", "ADMIN_PASSWORD", "AGENT_PASSWORD", "ALLOWED_HOSTS"):
+            self.assertIn(word, sentence)
+        code, sentence = AllowedHosts(host_patterns("a")).refusal(LOOPBACK, b"b" * 5000) or ("", "")
+        self.assertEqual(code, "host_not_allowed")
+        self.assertIn("ALLOWED_HOSTS", sentence)
+        self.assertLess(len(sentence), 300)
+
+    @given(st.text(st.characters(codec="ascii"), max_size=40), st.sampled_from(("", ".", ":8080", ".:1")))
+    def test_made_up(self, text: str, end: str) -> None:
+        """No name below one that its owner can register is local."""
+        self.assertEqual(passes(BUILT_IN, f"{text}.example{end}"), [])
+
+
+class SiteTests(SynchronousTestCase):
+    """What a site does with it."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+
+    def test_everything(self) -> None:
+        """Each path of a controller, and those that there are none at, is refused before anything is looked at."""
+        house = House()
+        house.site.allow_hosts(BUILT_IN)
+        for method, path in (
+            ("GET", "/api/v1/config"), ("POST", "/api/v1/config"), ("GET", "/api/v1/stream"), ("GET", "/api/v1/events"),
+            ("GET", "/"), ("GET", "/dashboard/main.js"), ("GET", "/metrics"), ("GET", "/health"), ("GET", "/ready"),
+            ("GET", "/openapi.json"), ("GET", "/swagger/index.html"), ("GET", "/nothing"), ("OPTIONS", "/health"),
+            ("POST", "/api/v1/register"), ("GET", "/api/v1/agents"),
+        ):  # fmt: skip
+            caller = Conversation(house.site, house.clock)
+            reply = caller.request(method, path, headers={"Host": "evil.example"}, auth=("admin", "admin123"))
+            self.assertEqual((reply.status, reply.code), (403, "not_a_local_name"), path)
+            self.assertTrue(caller.wire.ended, path)
+        self.assertEqual(house.caller().get("/health").status, 200)
+
+    def test_without_host(self) -> None:
+        """HTTP/1.0 needs none, and no browser speaks it."""
+        site = site_with(self.clock, BUILT_IN)
+        caller = Conversation(site, self.clock)
+        caller.send(b"GET /open HTTP/1.0\r\n\r\n")
+        self.assertEqual([each.status for each in caller.replies()], [200])
+        caller = Conversation(site, self.clock)
+        caller.send(b"GET /open HTTP/1.0\r\nHost: evil.example\r\n\r\n")
+        self.assertEqual([each.status for each in caller.replies()], [403])
+
+    def test_absolute(self) -> None:
+        """A request cannot name another host in its first line."""
+        for target in (b"http://localhost/open", b"http://evil.example/open"):
+            for host in (b"localhost", b"evil.example"):
+                caller = Conversation(site_with(self.clock, BUILT_IN), self.clock)
+                caller.send(b"GET " + target + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+                self.assertEqual([each.status for each in caller.replies()], [400])
+
+    def test_body_is_not_read(self) -> None:
+        """The refusal comes before the body does."""
+        caller = Conversation(site_with(self.clock, BUILT_IN), self.clock)
+        caller.send(b"POST /document HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 1000\r\n\r\n")
+        self.assertEqual([each.status for each in caller.replies()], [403])
+
+    def test_proxy(self) -> None:
+        """Whom a proxy speaks for makes no difference; its own peer decides what is a unix socket."""
+        site = site_with(self.clock, BUILT_IN)
+        caller = Conversation(site, self.clock, IPv4Address("TCP", "127.0.0.1", 1))
+        reply = caller.get("/open", headers={"Host": "evil.example", "X-Forwarded-Host": "localhost"})
+        self.assertEqual(reply.status, 403)
+
+    def test_remembered(self) -> None:
+        """What was answered to a host from memory is not, once the host is refused."""
+        house = House()
+        raw = b"GET /api/v1/config HTTP/1.1\r\nHost: evil.example\r\nAuthorization: %s\r\n\r\n" % (
+            basic_authorization(*AGENT)
+        )
+        caller = Conversation(house.site, house.clock)
+        caller.send(raw)
+        caller.send(raw)
+        self.assertEqual(house.site.memo.answered, 1)
+        house.site.allow_hosts(BUILT_IN)
+        caller.send(raw)
+        self.assertEqual([each.status for each in caller.replies()], [200, 200, 403])
+        self.assertEqual(house.site.memo.answered, 1)
+
+    def test_said_now_and_then(self) -> None:
+        """The log says it once a minute."""
+        site = site_with(self.clock, BUILT_IN)
+        refusals = [site.refuse_host(LOOPBACK, b"evil.example") for _ in range(3)]
+        self.assertEqual(len(set(refusals)), 1)
+
+
+def site_with(clock: Clock, hosts: AllowedHosts) -> BoundedSite:
+    """A playground that answers to these."""
+    site = serve(clock, GUARD, Playground())
+    site.allow_hosts(hosts)
+    return site

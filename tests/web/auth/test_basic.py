@@ -1,0 +1,153 @@
+"""Who is calling."""
+
+from __future__ import annotations
+
+import base64
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import IAddress
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http_headers import Headers
+
+from confd.errors import Forbidden, Unauthenticated
+from confd.web.auth.basic import BasicGuard, Credential, Identity, LoopbackGuard, Role, allow, digest_of
+
+PEOPLE = {"agent": "secret123", "admin": "admin:pässword", "Ünal": "", "": "nameless"}
+
+
+class Caller:
+    """As much of a request as a guard looks at."""
+
+    def __init__(self, *authorization: bytes, peer: IAddress | None = None, host: str = "localhost:8082") -> None:
+        self.requestHeaders = Headers({b"Authorization": list(authorization)} if authorization else {})
+        self.requestHeaders.addRawHeader("Host", host)
+        self._peer = peer
+
+    def getClientAddress(self) -> IAddress | None:
+        return self._peer
+
+
+class BasicGuardTests(SynchronousTestCase):
+    """Names and passwords."""
+
+    guard = BasicGuard([Credential.of(name, password, Role.AGENT) for name, password in PEOPLE.items()])
+
+    def test_known(self) -> None:
+        """Each is known by its own password, whatever is in it, and however the scheme is written (RFC 7617)."""
+        for name, password in PEOPLE.items():
+            encoded = base64.b64encode(f"{name}:{password}".encode())
+            for scheme in (b"Basic ", b"basic ", b"BASIC ", b"bAsIc   "):
+                identity = self.guard.identify(Caller(scheme + encoded))
+                self.assertEqual(identity, Identity(name, Role.AGENT))
+
+    def test_unreadable(self) -> None:
+        """What is no Basic header counts as none."""
+        for header in (b"", b"Basic", b"Basic ", b"Basic !", b"Basic YQ", b"Basic YQ==", b"Bearer YTpi", b"YTpi"):
+            error = self.assertRaises(Unauthenticated, self.guard.identify, Caller(header))
+            self.assertEqual(error.code, "unauthenticated", header)
+        self.assertRaises(Unauthenticated, self.guard.identify, Caller())
+
+    def test_twice(self) -> None:
+        """Two headers are none, even where they say the same: who reads the other one may believe something else."""
+        right = b"Basic " + base64.b64encode(b"agent:secret123")
+        self.assertRaises(Unauthenticated, self.guard.identify, Caller(right, right))
+
+    @given(st.binary(max_size=40), st.binary(max_size=40))
+    def test_strangers(self, name: bytes, password: bytes) -> None:
+        """Nobody else is known."""
+        known = {f"{name}:{password}".encode() for name, password in PEOPLE.items()}
+        caller = Caller(b"Basic " + base64.b64encode(name + b":" + password))
+        if name + b":" + password not in known:
+            self.assertRaises(Unauthenticated, self.guard.identify, caller)
+
+    def test_secret(self) -> None:
+        """Nothing of a password is in what is printed of a credential."""
+        shown = repr(Credential.of("agent", "secret123", Role.AGENT))
+        self.assertNotIn("secret123", shown)
+        self.assertNotIn("digest", shown)
+
+
+class LoopbackGuardTests(SynchronousTestCase):
+    """This machine, and no other."""
+
+    def test_peers(self) -> None:
+        """Loopback in each of its forms, and unix sockets; nothing else."""
+        here = Identity("loopback", Role.AGENT)
+        guard = LoopbackGuard(here)
+        for host in ("127.0.0.1", "127.8.9.10"):
+            self.assertEqual(guard.identify(Caller(peer=IPv4Address("TCP", host, 1))), here)
+        for host in ("::1", "::ffff:127.0.0.1", "::ffff:7f00:1", "::1%lo"):
+            self.assertEqual(guard.identify(Caller(peer=IPv6Address("TCP", host, 1))), here)
+        for name in (b"/run/confd.sock", b"", None):
+            self.assertEqual(guard.identify(Caller(peer=UNIXAddress(name))), here)
+        for host in ("10.0.0.1", "192.0.2.1", "128.0.0.1", "0.0.0.0"):
+            error = self.assertRaises(Forbidden, guard.identify, Caller(peer=IPv4Address("TCP", host, 1)))
+            self.assertEqual(error.code, "loopback_only")
+        for host in ("::", "::2", "::ffff:10.0.0.1", "::127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "fe80::1%eth0"):
+            self.assertRaises(Forbidden, guard.identify, Caller(peer=IPv6Address("TCP", host, 1)))
+        self.assertRaises(Forbidden, guard.identify, Caller(peer=None))
+
+    def test_names(self) -> None:
+        """A page whose name was made to lead here is told by that name (DNS rebinding)."""
+        guard, here = LoopbackGuard(Identity("loopback", Role.AGENT)), IPv4Address("TCP", "127.0.0.1", 1)
+        for host in ("localhost", "LOCALHOST:8082", "worker.localhost", "127.0.0.1:80", "127.1.2.3", "[::1]:8082"):
+            self.assertEqual(guard.identify(Caller(peer=here, host=host)).name, "loopback")
+        for host in (
+            "evil.example",
+            "evil.example:8082",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "",
+            "::1",
+        ):
+            error = self.assertRaises(Forbidden, guard.identify, Caller(peer=here, host=host))
+            self.assertEqual(error.code, "not_a_local_name", host)
+        guard.identify(Caller(peer=UNIXAddress(b"/run/worker.sock"), host="anything"))
+
+
+class TokenTests(SynchronousTestCase):
+    """Tokens of agents."""
+
+    def test_known(self) -> None:
+        """By the id and the token together, and for that agent alone; the id may have colons in it."""
+        guard = BasicGuard((), tokens={digest_of(b"a:1", b"t0ken"): "a:1"}.get)
+        header = b"Basic " + base64.b64encode(b"a:1:t0ken")
+        self.assertEqual(guard.identify(Caller(header)), Identity("agent a:1", Role.AGENT, "a:1"))
+        for wrong in (b"a:2:t0ken", b"a:1:t0ken2", b"t0ken:a:1", b"a:1:"):
+            self.assertRaises(Unauthenticated, guard.identify, Caller(b"Basic " + base64.b64encode(wrong)))
+
+    def test_passwords_come_first(self) -> None:
+        """An agent that calls itself admin is none."""
+        guard = BasicGuard(
+            [Credential.of("admin", "secret", Role.ADMIN)], tokens={digest_of(b"admin", b"t0ken"): "admin"}.get
+        )
+        found = guard.identify(Caller(b"Basic " + base64.b64encode(b"admin:t0ken")))
+        self.assertEqual((found.role, found.name), (Role.AGENT, "agent admin"))
+
+
+class AllowTests(SynchronousTestCase):
+    """Roles."""
+
+    def test_matrix(self) -> None:
+        """An admin reads what an agent reads; that is all that crosses over."""
+        allowed = set()
+        for role in (Role.AGENT, Role.ADMIN):
+            for asked in (Role.AGENT, Role.ADMIN):
+                for reads in (True, False):
+                    try:
+                        allow(Identity("x", role), asked, reads)
+                    except Forbidden:
+                        continue
+                    allowed.add((role, asked, reads))
+        self.assertEqual(
+            allowed,
+            {
+                (Role.AGENT, Role.AGENT, True),
+                (Role.AGENT, Role.AGENT, False),
+                (Role.ADMIN, Role.ADMIN, True),
+                (Role.ADMIN, Role.ADMIN, False),
+                (Role.ADMIN, Role.AGENT, True),
+            },
+        )

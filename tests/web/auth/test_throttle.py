@@ -1,0 +1,204 @@
+"""Guessing passwords."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.errors import TooMany
+from confd.web.auth.basic import BasicGuard, Credential, Role, digest_of
+from confd.web.auth.throttle import HERE, MOST_FAILING, MOST_KNOWN, Allowance, Throttle, source_of
+from tests.conversation import ELSEWHERE, LOOPBACK, Conversation, Reply, serve
+from tests.web.playground import ADMIN, AGENT, Notebook, Playground
+
+OTHER_ADMIN = ("root", "another one")
+
+SOURCE, OTHER = "192.0.2.7", "192.0.2.8"
+
+
+class ThrottleTests(SynchronousTestCase):
+    """L{Throttle}."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.throttle = Throttle(self.clock, 10)
+
+    def use_up(self, source: str = SOURCE) -> None:
+        """Fail as often as is allowed."""
+        for _ in range(10):
+            self.throttle.fail(source)
+
+    def test_ten_and_no_more(self) -> None:
+        """In a minute; then one more for each part of it that passes."""
+        self.use_up()
+        error = self.assertRaises(TooMany, self.throttle.fail, SOURCE)
+        self.assertEqual((error.code, error.retry_after), ("too_many_failures", 6))
+        self.clock.advance(4.5)
+        self.assertEqual(self.assertRaises(TooMany, self.throttle.fail, SOURCE).retry_after, 2)
+        self.clock.advance(1.5)
+        self.throttle.fail(SOURCE)
+        self.assertRaises(TooMany, self.throttle.fail, SOURCE)
+        self.clock.advance(60)
+        self.use_up()
+        self.assertRaises(TooMany, self.throttle.fail, SOURCE)
+
+    @given(st.lists(st.floats(0, 30), min_size=50, max_size=120))
+    def test_rate(self, pauses: list[float]) -> None:
+        """However they come, at most twenty get through in any minute: what was saved, and what has come meanwhile."""
+        clock = Clock()
+        throttle, looked_at = Throttle(clock, 10), []
+        for pause in pauses:
+            clock.advance(pause)
+            try:
+                throttle.fail(SOURCE)
+            except TooMany:
+                continue
+            looked_at.append(clock.seconds())
+        for began in looked_at:
+            self.assertLessEqual(sum(began <= at < began + 60 for at in looked_at), 20)
+
+    def test_right_ones_wait_only_where_others_failed(self) -> None:
+        """Who was known there before does not notice; other addresses do not, either."""
+        self.throttle.succeed(SOURCE, "agent")
+        self.use_up()
+        self.throttle.succeed(SOURCE, "agent")
+        self.assertRaises(TooMany, self.throttle.succeed, SOURCE, "admin")
+        self.throttle.succeed(OTHER, "admin")
+        self.clock.advance(6)
+        self.throttle.succeed(SOURCE, "admin")
+
+    def test_here(self) -> None:
+        """A proxy on this machine speaks for everybody: right credentials get through, wrong ones are slowed."""
+        self.use_up(HERE)
+        self.assertRaises(TooMany, self.throttle.fail, HERE)
+        self.throttle.succeed(HERE, "admin")
+
+    def test_no_limit(self) -> None:
+        throttle = Throttle(self.clock, 0)
+        for _ in range(1000):
+            throttle.fail(SOURCE)
+        throttle.succeed(SOURCE, "admin")
+
+    def test_bounded(self) -> None:
+        """A million addresses take no more memory than some thousands, and are no way out for the last of them."""
+        for number in range(MOST_FAILING + 100):
+            self.throttle.fail(str(number))
+        last = str(MOST_FAILING + 99)
+        for _ in range(9):
+            self.throttle.fail(last)
+        self.assertRaises(TooMany, self.throttle.fail, last)
+        for number in range(MOST_KNOWN + 100):
+            self.throttle.succeed(SOURCE, str(number))
+        self.assertEqual(len(self.throttle._failures or ()), MOST_FAILING)
+        self.assertEqual(len(self.throttle._known), MOST_KNOWN)
+
+    def test_sources(self) -> None:
+        """A subscriber has all addresses of an IPv6 network."""
+        for peer in (
+            IPv4Address("TCP", "127.0.0.1", 1),
+            IPv4Address("TCP", "127.9.9.9", 1),
+            IPv6Address("TCP", "::1", 1),
+            IPv6Address("TCP", "::ffff:127.0.0.1", 1),
+            UNIXAddress(b"/run/confd.sock"),
+            None,
+        ):
+            self.assertEqual(source_of(peer), HERE)
+        self.assertEqual(source_of(ELSEWHERE), "192.0.2.7")
+        self.assertEqual(source_of(IPv6Address("TCP", "::ffff:192.0.2.7", 1)), "192.0.2.7")
+        neighbours = {source_of(IPv6Address("TCP", f"2001:db8:1:2:{each}::1%eth0", 1)) for each in range(9)}
+        self.assertEqual(neighbours, {"2001:db8:1:2::/64"})
+        self.assertNotEqual(source_of(IPv6Address("TCP", "2001:db8:1:3::1", 1)), "2001:db8:1:2::/64")
+
+
+class AllowanceTests(SynchronousTestCase):
+    """L{Allowance}, as callers see it."""
+
+    def setUp(self) -> None:
+        self.clock, self.notebook = Clock(), Notebook()
+        people = [
+            Credential.of(*AGENT, Role.AGENT),
+            *(Credential.of(*each, Role.ADMIN) for each in (ADMIN, OTHER_ADMIN)),
+        ]
+        self.site = serve(
+            self.clock, BasicGuard(people), Playground(), auditor=self.notebook, allowance=Allowance(self.clock, 3)
+        )
+        self.caller = Conversation(self.site, self.clock)
+
+    def change(self, auth: tuple[str, str] = ADMIN, **how: object) -> Reply:
+        """Ask for one."""
+        return self.caller.post("/names", json={"name": "x"}, auth=auth, **how)  # type: ignore[arg-type]
+
+    def test_three_and_no_more(self) -> None:
+        """Then one each 20 seconds; others are not touched, nor is who reads, and the refusal is on record."""
+        self.assertEqual([self.change().status for _ in range(3)], [200] * 3)
+        reply = self.change()
+        self.assertEqual((reply.status, reply.code, reply.headers["retry-after"]), (429, "too_many_changes", "20"))
+        self.assertEqual([attempt.who for attempt, _ in self.notebook.refusals], ["admin"])
+        self.assertEqual(self.change(OTHER_ADMIN).status, 200)
+        self.assertEqual({self.caller.get("/wish", auth=ADMIN).status for _ in range(9)}, {200})
+        self.assertEqual({self.caller.post("/wish", json={"name": "x"}, auth=AGENT).status for _ in range(9)}, {200})
+        self.clock.advance(20)
+        self.assertEqual([self.change().status for _ in range(2)], [200, 429])
+
+    def test_strangers(self) -> None:
+        """Who may change nothing uses up nothing: neither without credentials, nor from another site."""
+        for auth, headers in ((AGENT, {}), (("admin", "wrong"), {}), (ADMIN, {"Origin": "http://evil.example"})):
+            self.assertEqual({self.change(auth, headers=headers).status for _ in range(5)} & {200, 429}, set())
+        self.assertEqual(self.change().status, 200)
+
+    def test_no_limit(self) -> None:
+        """That is the default."""
+        allowance = Allowance(self.clock, 0)
+        for _ in range(1000):
+            allowance.use("admin")
+
+
+class SiteTests(SynchronousTestCase):
+    """As callers see it."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        people = [Credential.of(*AGENT, Role.AGENT), Credential.of(*ADMIN, Role.ADMIN)]
+        self.site = serve(self.clock, BasicGuard(people, Throttle(self.clock, 10)), Playground())
+        self.attacker, self.operator = (
+            Conversation(self.site, self.clock, peer) for peer in (ELSEWHERE, IPv4Address("TCP", "192.0.2.8", 1))
+        )
+
+    def guess(self, caller: Conversation, times: int) -> list[int]:
+        """The statuses of so many wrong passwords."""
+        return [caller.get("/wish", auth=("admin", f"guess-{each}")).status for each in range(times)]
+
+    def test_guesses(self) -> None:
+        """S54: 429 from the eleventh on, and the right one is not found either; others do not notice."""
+        self.assertEqual(self.guess(self.attacker, 300), [401] * 10 + [429] * 290)
+        reply = self.attacker.get("/wish", auth=ADMIN)
+        self.assertEqual((reply.status, reply.code, reply.headers["retry-after"]), (429, "too_many_failures", "6"))
+        self.assertEqual(self.operator.get("/wish", auth=ADMIN).status, 200)
+        self.clock.advance(6)
+        self.assertEqual(self.attacker.get("/wish", auth=ADMIN).status, 200)
+        self.assertEqual(self.guess(self.attacker, 2), [401, 429])
+        self.assertEqual(self.attacker.get("/wish", auth=ADMIN).status, 200, "is known here by now")
+
+    def test_no_credentials(self) -> None:
+        """Who sends none guesses nothing: so every browser begins."""
+        self.assertEqual({self.attacker.get("/wish").status for _ in range(50)}, {401})
+
+    def test_tokens(self) -> None:
+        """Nobody guesses those: void ones count for nothing, and right ones are never slowed."""
+        people = [Credential.of(*AGENT, Role.AGENT)]
+        guard = BasicGuard(people, Throttle(self.clock, 10), {digest_of(b"a1", b"t0ken"): "a1"}.get)
+        caller = Conversation(serve(self.clock, guard, Playground()), self.clock, ELSEWHERE)
+        self.assertEqual({caller.get("/wish", auth=(f"id-{each}", "void")).status for each in range(50)}, {401})
+        self.assertEqual(caller.get("/wish", auth=AGENT).status, 200, "and join anew")
+        wrong = [caller.get("/wish", auth=("agent", f"guess-{each}")).status for each in range(11)]
+        self.assertEqual(wrong, [401] * 10 + [429])
+        self.assertEqual([caller.get("/wish", auth=("a1", "t0ken")).status for _ in range(3)], [200] * 3)
+        self.assertEqual(caller.get("/wish", auth=("a1", "void")).status, 401)
+
+    def test_loopback(self) -> None:
+        caller = Conversation(self.site, self.clock, LOOPBACK)
+        self.assertEqual(self.guess(caller, 11), [401] * 10 + [429])
+        self.assertEqual(caller.get("/wish", auth=ADMIN).status, 200)

@@ -1,0 +1,179 @@
+"""The API document, made of what is declared."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from openapi_spec_validator import OpenAPIV31SpecValidator
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.codec import strict_json
+from confd.errors import Conflict
+from confd.web.api.endpoint import Answer, AnyDocument, AnyQuery, Call, NamespaceQuery, endpoint
+from confd.web.auth.basic import Role
+from confd.web.openapi.docs import ANY_STATUS, ETAG, IDEMPOTENCY_KEY, Done, Told
+from confd.web.openapi.document import describe
+
+DOCUMENT = {"type": "object", "required": ["url"]}
+
+
+class Thing(msgspec.Struct, forbid_unknown_fields=True):
+    """A thing; see L{Shop}."""
+
+    name: str
+
+
+class ThingsQuery(NamespaceQuery, forbid_unknown_fields=True):
+    """
+    Which things.
+
+    @ivar limit: how many, with C{0} for none at all,
+        or so.
+    @ivar ratio: of them.
+    """
+
+    limit: Annotated[int, msgspec.Meta(ge=0, le=9)] | None = None
+    ratio: Annotated[int, msgspec.Meta(le=2)] | float | None = None
+    color: str = "red"
+
+
+class Shop:
+    """Declares one of each kind, and is never asked."""
+
+    @endpoint("GET", "/things", Role.AGENT, "All of them.", query=ThingsQuery, told=Told(gives=(ETAG,), tag="things"))
+    async def things(self, call: Call) -> list[Thing]:
+        """
+        As C{Thing}.
+
+        @raise NotFound: never.
+        """
+        raise NotImplementedError
+
+    @endpoint("POST", "/things/<int:number>/<name>", Role.AGENT, "Make one.", body=Thing, optional_body=True)
+    async def make(self, call: Call, number: int, name: str) -> Done:
+        raise NotImplementedError
+
+    @endpoint(
+        "PUT",
+        "/things",
+        Role.ADMIN,
+        "Take a document.",
+        body=AnyDocument.OBJECT,
+        told=Told(
+            {200: (Thing, Done), 202: None, ANY_STATUS: "text/plain"},
+            (Conflict,),
+            takes=(IDEMPOTENCY_KEY,),
+            example={"url": "x"},
+        ),
+    )
+    async def take(self, call: Call) -> Answer:
+        raise NotImplementedError
+
+    @endpoint("GET", "/open", Role.ANYONE, "For anyone.", query=AnyQuery, told=Told(tag="ops"))
+    async def open(self, call: Call) -> Thing:
+        raise NotImplementedError
+
+
+class DescribeTests(SynchronousTestCase):
+    """The document of a shop."""
+
+    def setUp(self) -> None:
+        self.document = strict_json.decode(strict_json.encode(describe("shop", [Shop()], DOCUMENT)))
+
+    def operation(self, method: str, path: str) -> Any:
+        return self.document["paths"][path][method]
+
+    def test_valid(self) -> None:
+        """It is OpenAPI 3.1, and says whose it is."""
+        OpenAPIV31SpecValidator(self.document).validate()
+        self.assertEqual(self.document["info"]["title"], "shop")
+        self.assertEqual(set(self.document["paths"]), {"/things", "/things/{number}/{name}", "/open"})
+
+    def test_chapters(self) -> None:
+        """In order, those that nobody opens the document for behind the others."""
+        names = [each["name"] for each in self.document["tags"]]
+        self.assertEqual(names, ["other", "things", "ops"])
+
+    def test_answers(self) -> None:
+        """What a handler is annotated to return, or what is told instead."""
+        answer = self.operation("get", "/things")["responses"]["200"]
+        ref = {"$ref": "#/components/schemas/Thing"}
+        self.assertEqual(answer["content"], {"application/json": {"schema": {"type": "array", "items": ref}}})
+        self.assertEqual(list(answer["headers"]), ["ETag"])
+        told = self.operation("put", "/things")["responses"]
+        done = {"$ref": "#/components/schemas/Done"}
+        self.assertEqual(told["200"]["content"], {"application/json": {"schema": {"anyOf": [ref, done]}}})
+        self.assertNotIn("content", told["202"])
+        self.assertEqual(told["default"]["content"], {"text/plain": {}})
+
+    def test_refusals(self) -> None:
+        """They follow from role, query, body and path; the handler's own are told."""
+        for method, path, statuses in (
+            ("get", "/things", "200 400 401 403 404 429 503"),
+            ("post", "/things/{number}/{name}", "200 400 401 403 404 413 415 429 503"),
+            ("put", "/things", "200 202 400 401 403 409 413 415 422 429 503 default"),
+            ("get", "/open", "200"),
+        ):
+            self.assertEqual(" ".join(self.operation(method, path)["responses"]), statuses, (method, path))
+        refusal = self.document["components"]["responses"]["Unauthenticated"]
+        self.assertEqual(refusal["content"]["application/json"]["schema"], {"$ref": "#/components/schemas/ErrorBody"})
+        self.assertEqual(list(refusal["headers"]), ["WWW-Authenticate"])
+
+    def test_who(self) -> None:
+        """An admin may read what an agent may read; anyone is asked for nothing."""
+        for method, path, who in (
+            ("get", "/things", ["agent", "admin"]),
+            ("post", "/things/{number}/{name}", ["agent"]),
+            ("put", "/things", ["admin"]),
+            ("get", "/open", []),
+        ):
+            self.assertEqual([name for each in self.operation(method, path)["security"] for name in each], who)
+
+    def test_parameters(self) -> None:
+        """Of the query, the path and the headers, with what their docstrings say; none of them is null."""
+        limit, ratio, color, namespace = (
+            {each["name"]: each for each in self.operation("get", "/things")["parameters"]}[name]
+            for name in ("limit", "ratio", "color", "namespace")
+        )
+        self.assertEqual(limit["schema"], {"type": "integer", "minimum": 0, "maximum": 9})
+        self.assertEqual(limit["description"], "how many, with `0` for none at all, or so.")
+        self.assertEqual(ratio["schema"], {"anyOf": [{"type": "integer", "maximum": 2}, {"type": "number"}]})
+        self.assertEqual(ratio["description"], "of them.")
+        self.assertEqual(color["schema"], {"type": "string", "default": "red"})
+        self.assertEqual(namespace["description"], "its name.")
+        number, name = self.operation("post", "/things/{number}/{name}")["parameters"]
+        self.assertEqual((number["schema"]["type"], name["schema"]["type"]), ("integer", "string"))
+        self.assertTrue(number["required"])
+        [key] = self.operation("put", "/things")["parameters"]
+        self.assertEqual(
+            (key["name"], key["in"], key["schema"]["pattern"]), ("Idempotency-Key", "header", "^[!-~]{1,255}$")
+        )
+
+    def test_bodies(self) -> None:
+        """A type, or any document of the role's own schema."""
+        made, taken = self.operation("post", "/things/{number}/{name}"), self.operation("put", "/things")
+        self.assertFalse(made["requestBody"]["required"])
+        self.assertTrue(taken["requestBody"]["required"])
+        self.assertEqual(
+            taken["requestBody"]["content"]["application/json"],
+            {"schema": {"$ref": "#/components/schemas/Document"}, "example": {"url": "x"}},
+        )
+        self.assertEqual(self.document["components"]["schemas"]["Document"], DOCUMENT)
+
+    def test_prose(self) -> None:
+        """Docstrings lose what is for readers of the code."""
+        self.assertEqual(self.operation("get", "/things")["description"], "As `Thing`.")
+        self.assertEqual(self.operation("put", "/things")["description"], "")
+        self.assertEqual(self.document["components"]["schemas"]["Thing"]["description"], "A thing; see `Shop`.")
+
+    def test_silent(self) -> None:
+        """Who does not say what an answer holds is a mistake that no process starts with."""
+
+        class Silent:
+            @endpoint("GET", "/x", Role.ANYONE, "Something.")
+            async def answer(self, call: Call) -> Answer:
+                raise NotImplementedError
+
+        error = self.assertRaises(TypeError, describe, "shop", [Silent()], DOCUMENT)
+        self.assertIn("GET /x", str(error))

@@ -1,0 +1,191 @@
+"""Who sent what a proxy passes on."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address as Plain4
+from ipaddress import ip_network
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.interfaces import IAddress
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http_headers import Headers
+
+from confd.web.auth.basic import BasicGuard, Credential, Identity, LoopbackGuard, Role
+from confd.web.auth.throttle import Throttle
+from confd.web.server.proxies import MAX_HOPS, Proxies
+from confd.web.server.site import BoundedSite, Limits
+from tests.conversation import Conversation, Refused, serve
+from tests.web.playground import ADMIN, GUARD, Notebook, Playground
+
+PROXIES = Proxies(tuple(map(ip_network, ("127.0.0.1", "10.0.0.0/8", "2001:db8:1::/48"))))
+
+HERE, PROXY, STRANGER = (IPv4Address("TCP", host, 1) for host in ("127.0.0.1", "10.0.0.1", "203.0.113.66"))
+
+#: Peer, what the headers say, and who that is; C{None} where it is refused.
+WAYS: list[tuple[IAddress, list[tuple[str, str]], str | None]] = [
+    (PROXY, [], "10.0.0.1"),
+    (PROXY, [("X-Forwarded-For", "203.0.113.9")], "203.0.113.9"),
+    (PROXY, [("X-Forwarded-For", "198.51.100.1, 203.0.113.9")], "203.0.113.9"),
+    (PROXY, [("X-Forwarded-For", "198.51.100.1"), ("X-Forwarded-For", "203.0.113.9")], "203.0.113.9"),
+    (PROXY, [("X-Forwarded-For", "198.51.100.1, 203.0.113.9, 10.9.9.9")], "203.0.113.9"),
+    (PROXY, [("X-Forwarded-For", "10.0.0.3,10.0.0.2")], "10.0.0.3"),
+    (PROXY, [("X-Forwarded-For", "203.0.113.9:4711")], "203.0.113.9"),
+    (PROXY, [("X-Forwarded-For", "2001:db8::1")], "2001:db8::1"),
+    (PROXY, [("X-Forwarded-For", "[2001:db8::1]:4711")], "2001:db8::1"),
+    (PROXY, [("X-Forwarded-For", "203.0.113.9, unknown")], "10.0.0.1"),
+    (PROXY, [("X-Forwarded-For", "203.0.113.9, garbage, 10.0.0.2")], "10.0.0.2"),
+    (PROXY, [("X-Forwarded-For", "")], "10.0.0.1"),
+    (PROXY, [("Forwarded", "for=203.0.113.9;proto=https;by=10.0.0.1")], "203.0.113.9"),
+    (PROXY, [("Forwarded", 'proto=https; For="[2001:db8::1]:4711"')], "2001:db8::1"),
+    (PROXY, [("Forwarded", 'for="198.51.100.1, 198.51.100.2", for=203.0.113.9')], "203.0.113.9"),
+    (PROXY, [("Forwarded", "for=198.51.100.1"), ("Forwarded", "for=203.0.113.9")], "203.0.113.9"),
+    (PROXY, [("Forwarded", "for=203.0.113.9, for=_hidden")], "10.0.0.1"),
+    (PROXY, [("Forwarded", "for=203.0.113.9, proto=https")], "10.0.0.1"),
+    (PROXY, [("Forwarded", 'for="198.51.100.1')], None),
+    (PROXY, [("Forwarded", 'for="x'), ("Forwarded", 'for="[2001:db8::1]"')], None),
+    (PROXY, [("Forwarded", "for=203.0.113.9"), ("X-Forwarded-For", "203.0.113.9")], "203.0.113.9"),
+    (PROXY, [("Forwarded", "for=198.51.100.1"), ("X-Forwarded-For", "203.0.113.9")], None),
+    # The loopback of a proxy is not ours.
+    (PROXY, [("X-Forwarded-For", "127.0.0.1")], "10.0.0.1"),
+    (HERE, [("X-Forwarded-For", "127.0.0.1")], "127.0.0.1"),
+    (HERE, [("X-Forwarded-For", "127.0.0.1, 203.0.113.9")], "203.0.113.9"),
+    (HERE, [("X-Forwarded-For", "203.0.113.9, 10.0.0.1")], "203.0.113.9"),
+    (IPv6Address("TCP", "::ffff:10.0.0.1", 1), [("X-Forwarded-For", "::ffff:203.0.113.9")], "203.0.113.9"),
+    (IPv6Address("TCP", "2001:db8:1::1", 1), [("X-Forwarded-For", "203.0.113.9")], "203.0.113.9"),
+    (UNIXAddress(b"/run/confd.sock"), [("X-Forwarded-For", "203.0.113.9")], "203.0.113.9"),
+    (STRANGER, [("X-Forwarded-For", "198.51.100.1")], "203.0.113.66"),
+    (STRANGER, [("Forwarded", "for=127.0.0.1")], "203.0.113.66"),
+    (STRANGER, [("Forwarded", 'for="x')], "203.0.113.66"),
+]
+
+
+def found(proxies: Proxies, peer: IAddress, said: list[tuple[str, str]]) -> str | None:
+    """The host of the caller; C{None} where the request is refused."""
+    headers = Headers()
+    for name, value in said:
+        headers.addRawHeader(name, value)
+    hops = proxies.hops(peer, headers)
+    if hops is None and proxies.trusts(peer):
+        return None
+    return getattr(proxies.caller(peer, hops or ()), "host", "unix")
+
+
+class ProxiesTests(SynchronousTestCase):
+    """L{Proxies}."""
+
+    def test_ways(self) -> None:
+        for peer, said, expected in WAYS:
+            self.assertEqual(found(PROXIES, peer, said), expected, (peer, said))
+
+    def test_many_hops(self) -> None:
+        """Behind as many proxies as are read, the nearest address that is known counts."""
+        for count, expected in ((MAX_HOPS - 1, "203.0.113.9"), (MAX_HOPS, "10.0.0.2"), (5000, "10.0.0.2")):
+            ways = (
+                ("X-Forwarded-For", "203.0.113.9" + ", 10.0.0.2" * count),
+                ("Forwarded", "for=203.0.113.9" + ", for=10.0.0.2" * count),
+            )
+            for way in ways:
+                self.assertEqual(found(PROXIES, PROXY, [way]), expected, (way[0], count))
+            self.assertEqual(found(PROXIES, PROXY, list(ways)), expected, count)
+
+    def test_strangers_are_not_read(self) -> None:
+        """Whatever a peer writes that is no proxy, it costs nothing, and is no reason to refuse it."""
+
+        class Unread(Headers):
+            def getRawHeaders(self, name: object, default: object = None) -> object:  # type: ignore[override]
+                raise AssertionError(f"{name!r} was read")
+
+        headers = Unread()
+        headers.addRawHeader("Forwarded", 'for="x')
+        headers.addRawHeader("X-Forwarded-For", "203.0.113.9")
+        self.assertRaises(AssertionError, PROXIES.hops, PROXY, headers)
+        for proxies, peer in ((PROXIES, STRANGER), (PROXIES, None), (Proxies(), PROXY)):
+            self.assertEqual(proxies.hops(peer, headers), ())
+
+    def test_nobody_is_trusted(self) -> None:
+        """That is the default."""
+        for peer, said, _ in WAYS:
+            self.assertEqual(found(Proxies(), peer, said), getattr(peer, "host", "unix"))
+
+    @given(st.text(st.characters(codec="latin-1", exclude_characters="\r\n\0"), max_size=60))
+    def test_made_up(self, text: str) -> None:
+        """Whatever a client writes, the address that the proxy adds counts, or the request is refused."""
+        for name, added in (("X-Forwarded-For", "203.0.113.9"), ("Forwarded", 'for="203.0.113.9:80";proto=https')):
+            self.assertIn(found(PROXIES, PROXY, [(name, f"{text}, {added}")]), ("203.0.113.9", None))
+            self.assertIn(found(PROXIES, PROXY, [(name, text), (name, added)]), ("203.0.113.9", None))
+
+    @given(st.ip_addresses(v=4), st.integers(1, 65535))
+    def test_every_address(self, address: Plain4, port: int) -> None:
+        """As it is, with a port, and as RFC 7239 has it."""
+        for name, value in (
+            ("X-Forwarded-For", str(address)),
+            ("X-Forwarded-For", f"{address}:{port}"),
+            ("Forwarded", f"for={address}"),
+            ("Forwarded", f'For="{address}:{port}"'),
+        ):
+            self.assertEqual(found(PROXIES, HERE, [(name, value)]), str(address))
+
+
+class SiteTests(SynchronousTestCase):
+    """What follows from it."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.notebook = Notebook()
+        guard = BasicGuard([Credential.of(*ADMIN, Role.ADMIN)], Throttle(self.clock, 10))
+        self.site = serve(self.clock, guard, Playground(), auditor=self.notebook, proxies=PROXIES)
+
+    def guess(self, peer: IAddress, behind: str) -> int:
+        """The status of a wrong password."""
+        caller = Conversation(self.site, self.clock, peer)
+        return caller.get("/wish", auth=("admin", "guess"), headers={"X-Forwarded-For": behind}).status
+
+    def test_guesses_behind_a_proxy(self) -> None:
+        """Who guesses is slowed, and nobody else behind the same proxy is; nor does it help to write another name."""
+        told = [self.guess(PROXY, f"198.51.100.{number}, 203.0.113.9") for number in range(12)]
+        self.assertEqual(told, [401] * 10 + [429] * 2)
+        self.assertEqual(self.guess(PROXY, "203.0.113.8"), 401)
+        self.assertEqual(self.guess(STRANGER, "203.0.113.9"), 401)
+
+    def test_spoofed(self) -> None:
+        """Who is no proxy counts as who they are, whatever they write."""
+        self.assertEqual([self.guess(STRANGER, f"198.51.100.{each}") for each in range(11)], [401] * 10 + [429])
+
+    def test_audit(self) -> None:
+        """The record has who it was, also of one that is refused for its size."""
+        for body in (b"{}", b"x" * 9000):
+            for peer in (PROXY, STRANGER):
+                caller = Conversation(self.site, self.clock, peer)
+                caller.post("/document", body=body, headers={"X-Forwarded-For": "203.0.113.9"})
+        peers = [attempt.peer for attempt, _ in self.notebook.refusals]
+        self.assertEqual(peers, ["203.0.113.9", "203.0.113.66"] * 2)
+
+    def test_at_odds(self) -> None:
+        """Headers of which one is the client's are not chosen from."""
+        caller = Conversation(self.site, self.clock, PROXY)
+        reply = caller.get("/open", headers={"X-Forwarded-For": "203.0.113.9", "Forwarded": "for=198.51.100.1"})
+        self.assertEqual((reply.status, reply.code), (400, "bad_request"))
+
+    def test_loopback_behind_a_proxy(self) -> None:
+        """A proxy on this machine lends nobody the trust that this machine has."""
+        guard = LoopbackGuard(Identity("loopback", Role.AGENT))
+        site = serve(self.clock, guard, Playground(), proxies=PROXIES)
+        caller = Conversation(site, self.clock, HERE)
+        self.assertEqual(caller.get("/wish").status, 200)
+        for name, value in (("X-Forwarded-For", "203.0.113.9"), ("Forwarded", "for=203.0.113.9")):
+            reply = caller.get("/wish", headers={name: value})
+            self.assertEqual((reply.status, reply.code), (403, "loopback_only"), name)
+
+    def test_connections(self) -> None:
+        """All connections of a proxy come from one address, which is no reason to refuse them."""
+        site: BoundedSite = serve(
+            self.clock, GUARD, Playground(), limits=Limits(connections=100, from_one=2), proxies=PROXIES
+        )
+        callers = [Conversation(site, self.clock, PROXY) for _ in range(9)]
+        self.assertEqual({each.get("/open").status for each in callers}, {200})
+        others = [Conversation(site, self.clock, STRANGER) for _ in range(2)]
+        self.assertRaises(Refused, Conversation, site, self.clock, STRANGER)
+        self.assertEqual(len(others), 2)

@@ -1,0 +1,167 @@
+"""Tests of L{confd.web.server.request_metrics}, over HTTP in memory."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.errors import Conflict
+from confd.runtime.metrics import Metrics
+from confd.web.api.endpoint import AnyQuery, Call, endpoint
+from confd.web.api.ongoing import Ongoing
+from confd.web.auth.basic import BasicGuard, Role
+from confd.web.server.request_metrics import Traffic
+from confd.web.server.site import Limits
+from tests.conversation import ELSEWHERE, LOOPBACK, Conversation, Refused, serve
+from tests.runtime.test_metrics import samples
+
+
+class Site:
+    """What is asked in the tests."""
+
+    def __init__(self) -> None:
+        self.waiting: Deferred[None] = Deferred()
+
+    @endpoint("GET", "/things/<name>", Role.ANYONE, "A thing.", query=AnyQuery)
+    async def thing(self, call: Call, name: str) -> object:
+        """It is there."""
+        return {}
+
+    @endpoint("POST", "/things", Role.ANYONE, "Refused.")
+    async def refused(self, call: Call) -> object:
+        """It is not to be."""
+        raise Conflict("no", "No.")
+
+    @endpoint("GET", "/slow", Role.ANYONE, "Waits.")
+    async def slow(self, call: Call) -> object:
+        """For whoever lets it go on."""
+        await self.waiting
+        return {}
+
+    @endpoint("GET", "/secret", Role.ADMIN, "Nobody gets in.")
+    async def secret(self, call: Call) -> object:
+        """Never called."""
+        raise AssertionError
+
+    @endpoint("GET", "/stream", Role.ANYONE, "Lasts.")
+    async def stream(self, call: Call) -> Ongoing:
+        """Until the caller goes."""
+        call.request.write(b"x")
+        return Ongoing(Deferred(lambda _: None))
+
+
+class TrafficTests(SynchronousTestCase):
+    """What is counted of requests."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.api = Site()
+        self.site = serve(self.clock, BasicGuard(()), self.api)
+        self.metrics = Metrics()
+        self.site.traffic.expose(self.metrics)
+
+    def caller(self) -> Conversation:
+        return Conversation(self.site, self.clock)
+
+    def counted(self) -> dict[tuple[str, str, str], float]:
+        """The requests so far, by method, route and status."""
+        return {
+            (labels["method"], labels["route"], labels["status"]): value
+            for (name, pairs), value in samples(self.metrics.exposition()).items()
+            if name == "confd_http_requests_total" and (labels := dict(pairs))
+        }
+
+    def took(self, method: str, route: str) -> tuple[float, float]:
+        """How many answers of a route there are, and the seconds that they took."""
+        found = samples(self.metrics.exposition())
+        labels = (("method", method), ("route", route))
+        name = "confd_http_request_duration_seconds"
+        return found.get((f"{name}_count", labels), 0), found.get((f"{name}_sum", labels), 0)
+
+    def test_by_route(self) -> None:
+        """Never by path: there are as many paths as callers like."""
+        caller = self.caller()
+        for name in ("a", "b", "c?d=e"):
+            caller.get(f"/things/{name}")
+        caller.request("HEAD", "/things/a")
+        self.assertEqual(self.counted(), {("GET", "/things/<name>", "200"): 3, ("HEAD", "/things/<name>", "200"): 1})
+
+    def test_refusals(self) -> None:
+        """By handlers, by the door, and by the router."""
+        caller = self.caller()
+        self.assertEqual([caller.post("/things").status, caller.get("/secret").status], [409, 401])
+        self.assertEqual([caller.get("/things").status, caller.get("/nowhere").status], [405, 404])
+        self.assertEqual(caller.request("BREW", "/coffee").status, 404)
+        self.assertEqual(
+            self.counted(),
+            {
+                ("POST", "/things", "409"): 1,
+                ("GET", "/secret", "401"): 1,
+                ("GET", "unmatched", "405"): 1,
+                ("GET", "unmatched", "404"): 1,
+                ("other", "unmatched", "404"): 1,
+            },
+        )
+
+    def test_what_is_no_request(self) -> None:
+        """What the channel refuses is counted, too, but has no duration."""
+        self.caller().send(b"rubbish\r\n\r\n")
+        self.caller().send(b"GET //x HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertEqual(self.counted(), {("other", "unmatched", "400"): 2})
+        self.assertEqual(self.took("other", "unmatched"), (0, 0))
+
+    def test_duration(self) -> None:
+        """From the whole request to the answer; a slow sender is no slow handler."""
+        caller = self.caller()
+        caller.send(b"GET /slow HTTP/1.1\r\n")
+        self.clock.advance(5)
+        caller.send(b"Host: a\r\n\r\n")
+        self.clock.advance(2)
+        self.assertEqual(self.took("GET", "/slow"), (0, 0))
+        self.api.waiting.callback(None)
+        self.assertEqual(self.took("GET", "/slow"), (1, 2))
+
+    def test_hung_up(self) -> None:
+        """A caller who did not wait is counted once."""
+        caller = self.caller()
+        caller.ask("GET", "/slow")
+        caller.hang_up()
+        self.assertEqual(self.counted(), {("GET", "/slow", "499"): 1})
+
+    def test_stream(self) -> None:
+        """It counts when it begins, and not again when it ends: it may last for weeks."""
+        caller = self.caller()
+        caller.ask("GET", "/stream")
+        self.clock.advance(1000)
+        caller.hang_up()
+        self.assertEqual(self.counted(), {("GET", "/stream", "200"): 1})
+        self.assertEqual(self.took("GET", "/stream"), (1, 0))
+
+    def test_refused_connections(self) -> None:
+        """By the limit that they were above."""
+        site = serve(self.clock, BasicGuard(()), self.api, limits=Limits(connections=3, from_one=2))
+        metrics = Metrics()
+        site.traffic.expose(metrics)
+
+        def refused() -> list[float]:
+            found = samples(metrics.exposition())
+            return [found["confd_connections_refused_total", (("limit", each),)] for each in ("all", "address")]
+
+        told = []
+        for number, peer in enumerate([ELSEWHERE] * 4 + [LOOPBACK] * 4):
+            told.append(refused())
+            if number in (0, 1, 4):
+                Conversation(site, self.clock, peer)
+            else:
+                self.assertRaises(Refused, Conversation, site, self.clock, peer)
+        told.append(refused())
+        self.assertEqual(told, [[0, 0]] * 3 + [[0, 1], [0, 2], [0, 2], [1, 2], [2, 2], [3, 2]])
+
+    def test_bounded(self) -> None:
+        """Statuses that HTTP does not know come together, whoever sends them on through us."""
+        traffic = Traffic()
+        traffic.expose(self.metrics)
+        for status in range(590, 600):
+            traffic.count(b"GET", "/hit", status)
+        self.assertEqual(self.counted(), {("GET", "/hit", "5xx"): 10})

@@ -1,0 +1,66 @@
+"""What operators and load balancers ask."""
+
+from __future__ import annotations
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.web.health import Health, Readiness
+from tests.conversation import Conversation, serve
+from tests.web.playground import GUARD
+
+
+class Part:
+    """A part that is in trouble or not."""
+
+    def __init__(self) -> None:
+        self.said: str | None = None
+
+    def trouble(self) -> str | None:
+        return self.said
+
+
+class OpsTests(SynchronousTestCase):
+    """A role of two parts."""
+
+    def setUp(self) -> None:
+        self.store, self.broker = Part(), Part()
+        clock = Clock()
+        parts = {"store": self.store, "broker": self.broker}
+        self.caller = Conversation(serve(clock, GUARD, Health(), Readiness(parts)), clock)
+
+    def test_health(self) -> None:
+        """It lives, whatever is wrong with its parts, and whatever a load balancer hangs on to the path."""
+        self.store.said = "The disk is full."
+        for path in ("/health", "/health?x=1", "/health?x=1&x=2"):
+            self.assertEqual(self.caller.get(path).json, {"status": "ok"})
+
+    def test_starting(self) -> None:
+        """It is not well before what it serves is there: whoever waits for it may go on at once."""
+        clock = Clock()
+        caller = Conversation(serve(clock, GUARD, Health(self.store)), clock)
+        self.store.said = "The controller is starting."
+        reply = caller.get("/health")
+        self.assertEqual((reply.status, reply.code), (503, "starting"))
+        self.store.said = None
+        self.assertEqual(caller.get("/health").json, {"status": "ok"})
+
+    def test_ready(self) -> None:
+        """It is, while none of its parts is in trouble."""
+        self.assertEqual(self.caller.get("/ready?probe").json, {"status": "ready"})
+
+    def test_not_ready(self) -> None:
+        """Each part that is in trouble is named, with its words; it heals by itself."""
+        self.store.said, self.broker.said = "The disk is full.", "The broker is down."
+        reply = self.caller.get("/ready")
+        self.assertEqual((reply.status, reply.code, reply.headers["retry-after"]), (503, "not_ready", "1"))
+        self.assertEqual(reply.json["error"], "The disk is full. The broker is down.")
+        self.assertEqual(
+            reply.json["details"],
+            [
+                {"part": "store", "message": "The disk is full."},
+                {"part": "broker", "message": "The broker is down."},
+            ],
+        )
+        self.store.said = self.broker.said = None
+        self.assertEqual(self.caller.get("/ready").status, 200)

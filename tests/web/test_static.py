@@ -1,0 +1,106 @@
+"""Files of the package, served like everything else."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.web.auth.basic import Role
+from confd.web.static import PATIENCE, PIECE, POLICY, Assets
+from tests.conversation import Conversation, serve
+from tests.web.playground import ADMIN, AGENT, GUARD
+
+PACKAGE = "confd.web.openapi.swagger"
+
+PATHS = {"/": "index.html", "/x/start.js": "start.js", "/x/large.js": "swagger-ui-bundle.js"}
+
+LARGE = files(PACKAGE).joinpath("swagger-ui-bundle.js").read_bytes()
+
+
+class AssetsTests(SynchronousTestCase):
+    """Three files for admins."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.site = serve(self.clock, GUARD, Assets(self.clock, PACKAGE, PATHS, Role.ADMIN))
+        self.caller = Conversation(self.site, self.clock)
+
+    def test_file(self) -> None:
+        """A file, what it is, what it may do, and how long to keep it."""
+        reply = self.caller.get("/", auth=ADMIN)
+        self.assertEqual(reply.body, files(PACKAGE).joinpath("index.html").read_bytes())
+        self.assertEqual(reply.headers["content-type"], "text/html; charset=utf-8")
+        self.assertEqual(reply.headers["content-security-policy"], POLICY)
+        self.assertEqual(reply.headers["x-content-type-options"], "nosniff")
+        self.assertEqual(reply.headers["cache-control"], "no-cache")
+        self.assertRegex(reply.headers["etag"], r'\A"[0-9a-f]{32}"\Z')
+        script = self.caller.get("/x/start.js?whatever", auth=ADMIN)
+        self.assertEqual(script.headers["content-type"], "text/javascript; charset=utf-8")
+
+    def test_known(self) -> None:
+        """Who has it already gets no second copy."""
+        etag = self.caller.get("/", auth=ADMIN).headers["etag"]
+        for known, status in ((etag, 304), (f'W/{etag}, "x"', 304), ("*", 304), ('"x"', 200), ("", 200)):
+            reply = self.caller.get("/", auth=ADMIN, headers={"If-None-Match": known})
+            self.assertEqual((reply.status, reply.headers["etag"]), (status, etag), known)
+            self.assertEqual(reply.headers["cache-control"], "no-cache")
+
+    def test_who(self) -> None:
+        """They obey roles."""
+        for path in PATHS:
+            self.assertEqual(self.caller.get(path).status, 401)
+            self.assertEqual(self.caller.get(path, auth=AGENT).status, 403)
+
+    def test_elsewhere(self) -> None:
+        """There are the files that were named, and nothing beside them."""
+        for path in (
+            "/x",
+            "/x/",
+            "/x/index.html",
+            "/index.html",
+            "/x/NOTICE",
+            "/x/%2e%2e%2f__init__.py",
+            "/x/start.js/",
+        ):
+            self.assertIn(self.caller.get(path, auth=ADMIN).status, (400, 404), path)
+            self.caller = Conversation(self.site, self.clock)
+
+    def test_large(self) -> None:
+        """A large file arrives whole, and the connection goes on."""
+        reply = self.caller.get("/x/large.js", auth=ADMIN)
+        self.assertEqual(reply.body, LARGE)
+        self.assertEqual(reply.headers["content-length"], str(len(LARGE)))
+        head = self.caller.request("HEAD", "/x/large.js", auth=ADMIN)
+        self.assertEqual((head.headers["content-length"], head.body), (str(len(LARGE)), b""))
+        self.assertEqual(self.caller.get("/", auth=ADMIN).status, 200)
+
+    def test_slow(self) -> None:
+        """A reader that stops costs a piece of the file, not all of it; and goes on where it was."""
+        self.caller.wire.stall()
+        self.caller.ask("GET", "/x/large.js", auth=ADMIN)
+        self.assertLess(len(self.caller.wire.unsent), 2 * PIECE)
+        self.clock.advance(PATIENCE / 2)
+        self.caller.wire.flow()
+        self.clock.advance(0)
+        reply = self.caller.answer()
+        assert reply is not None
+        self.assertEqual(reply.body, LARGE)
+
+    def test_stuck(self) -> None:
+        """One that takes nothing more is cut, and nothing of it stays."""
+        self.caller.wire.stall()
+        self.caller.ask("GET", "/x/large.js", auth=ADMIN)
+        self.clock.advance(PATIENCE)
+        self.clock.advance(0)
+        self.assertTrue(self.caller.wire.aborted)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_gone(self) -> None:
+        """Nor of one that hangs up."""
+        self.caller.wire.stall()
+        self.caller.ask("GET", "/x/large.js", auth=ADMIN)
+        self.caller.hang_up()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.flushLoggedErrors(), [])

@@ -1,0 +1,179 @@
+"""What the worker connects to, on real sockets: addresses, certificates, and how much head it listens to."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import PrivateCertificate
+from twisted.internet.testing import StringTransport
+from twisted.protocols.policies import WrappingFactory
+from twisted.trial.unittest import SynchronousTestCase
+
+from confd.client.header_limit import MAX_HEAD_BYTES, BoundedConnection
+from confd.worker.address_policy import Policy, Rules
+from tests.worker.plumbing import OK, ScriptedUpstream, WorkerCase, answer, reactor
+
+
+class AddressTests(WorkerCase):
+    """What is connected to."""
+
+    async def test_denied(self) -> None:
+        """A denied address is not connected to, and the answer says who can change that."""
+        self.names(inside=[["10.0.0.1"]], metadata=[["169.254.169.254"]])
+        self.assert_error(await self.hit("http://metadata/computeMetadata/v1/"), 403, "address_denied")
+        self.policy = Policy(deny=Rules.parse("10.0.0.0/8"))
+        sentence = self.assert_error(await self.hit("http://inside.example/"), 403, "address_denied")
+        self.assertIn("HIT_ALLOW", sentence)
+        self.assertNotIn("10.0.0.1", sentence)
+        self.assertEqual(self.watched.connected, [])
+
+    async def test_one_of_many_is_denied(self) -> None:
+        """A name that leads to what is denied among others leads nowhere."""
+        self.names(mixed=[["127.0.0.1", "169.254.169.254"]])
+        url, upstream = self.upstream(answer(OK + b"Content-Length: 0\r\n\r\n"))
+        port = url.rstrip("/").rpartition(":")[2]
+        self.assert_error(await self.hit(f"http://mixed.example:{port}/"), 403, "address_denied")
+        self.assertEqual((self.watched.connected, upstream.asked), ([], []))
+
+    async def test_rebinding(self) -> None:
+        """A name is asked for once a connection, and what was checked is what is connected to."""
+        url, _ = self.upstream(answer(OK + b"Connection: close\r\nContent-Length: 1\r\n\r\nx", close=True))
+        port = url.rstrip("/").rpartition(":")[2]
+        names = self.names(rebind=[["127.0.0.1"], ["169.254.169.254"], ["127.0.0.1"]])
+        worker = self.worker()
+        found = [(await worker.hit(f"http://rebind.example:{port}/")).status for _ in range(3)]
+        self.assertEqual(found, [200, 403, 200])
+        self.assertEqual(names.asked, ["rebind.example"] * 3)
+        self.assertEqual(self.watched.connected, ["127.0.0.1"] * 2)
+
+    async def test_next_address(self) -> None:
+        """Where one address of a name does not answer, the next one is tried."""
+        url, _ = self.upstream(answer(OK + b"Content-Length: 1\r\n\r\nx"))
+        port = url.rstrip("/").rpartition(":")[2]
+        self.names(two=[["127.0.0.2", "127.0.0.1"]])
+        self.assertEqual((await self.hit(f"http://two.example:{port}/")).body, b"x")
+        self.assertEqual(self.watched.connected, ["127.0.0.2", "127.0.0.1"])
+
+    async def test_unknown(self) -> None:
+        """A name that nobody knows is the upstream's fault."""
+        self.names()
+        sentence = self.assert_error(await self.hit("http://nowhere.example/"), 502, "upstream_failed")
+        self.assertIn("does not resolve", sentence)
+
+
+class HeadTests(WorkerCase):
+    """How long the head of an answer may be."""
+
+    async def test_endless_headers(self) -> None:
+        """Nor may the headers, or what comes before them, go on for ever."""
+        for start, piece in (
+            (OK, b"X-A: b\r\n"),
+            (OK + b"X-Long: ", b"x" * 1000),
+            (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+            (OK, b"X-Long: " + b"x" * 10_000 + b"\r\n"),
+            (b"", b"x"),
+        ):
+            url, upstream = self.upstream(answer(start + piece * (4 * MAX_HEAD_BYTES // len(piece))))
+            self.assert_error(await self.hit(url), 502, "upstream_failed")
+            await upstream.connections[0].lost
+
+    async def test_long_headers(self) -> None:
+        """Long ones are fine, and so is the body behind them."""
+        head = b"".join(b"X-%d: %s\r\n" % (number, b"x" * 990) for number in range(25))
+        url, _ = self.upstream(answer(OK + head + b"Content-Length: 200000\r\n\r\n" + b"y" * 200_000))
+        worker = self.worker()
+        for _ in range(3):
+            reply = await worker.hit(url)
+            self.assertEqual((reply.status, len(reply.body)), (200, 200_000))
+
+
+class Transport(StringTransport):
+    """Remembers whether it was reset."""
+
+    aborted = False
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+
+
+class GoodbyeTests(SynchronousTestCase):
+    """How a connection is left."""
+
+    def test_not_waited_for(self) -> None:
+        """Whoever is left is not asked: a TLS peer that never says goodbye would hold the connection."""
+        factory = WrappingFactory(Factory.forProtocol(Protocol))
+        factory.protocol = BoundedConnection
+        connection = factory.buildProtocol(None)
+        transport = Transport()
+        connection.makeConnection(transport)
+        connection.wrappedProtocol.transport.loseConnection()
+        self.assertTrue(transport.aborted)
+
+
+class TLSTests(WorkerCase):
+    """Whom to trust."""
+
+    async def test_no_tls(self) -> None:
+        """One that does not speak TLS failed."""
+        await self.assert_untrusted(f"https://localhost:{self.listen(Greeter.factory())}/", "does not speak TLS")
+
+    async def test_unknown_certificate(self) -> None:
+        """So did one whose certificate nobody vouches for."""
+        options = _self_signed("localhost").options()
+        upstream = ScriptedUpstream(answer(OK + b"Content-Length: 0\r\n\r\n"))
+        self.addCleanup(upstream.close)
+        port = reactor.listenSSL(0, upstream, options, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        await self.assert_untrusted(f"https://localhost:{port.getHost().port}/", "cannot be trusted: its certificate")
+        self.assertEqual(upstream.asked, [])
+
+    async def assert_untrusted(self, url: str, words: str) -> None:
+        """That this is not trusted."""
+        sentence = self.assert_error(await self.hit(url), 502, "upstream_failed")
+        self.assertIn(words, sentence)
+
+
+class Greeter(Protocol):
+    """Speaks first, and no TLS."""
+
+    transport: Any
+
+    @classmethod
+    def factory(cls) -> Factory:
+        factory = Factory.forProtocol(cls)
+        factory.noisy = False
+        return factory
+
+    def connectionMade(self) -> None:
+        self.transport.write(b"220 mail.example ESMTP\r\n")
+        self.transport.loseConnection()
+
+
+def _self_signed(name: str) -> PrivateCertificate:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    key_pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    made: PrivateCertificate = PrivateCertificate.loadPEM(
+        key_pem + certificate.public_bytes(serialization.Encoding.PEM)
+    )
+    return made

@@ -1,0 +1,78 @@
+"""Tests of L{confd.worker.metrics}: what is counted of real fetches."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from confd.codec import strict_json
+from confd.worker.metrics import figures
+from tests.promlint import lint
+from tests.runtime.test_metrics import samples
+from tests.worker.plumbing import OK, Worker, WorkerCase, answer, turn
+
+
+def shown(worker: Worker) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Its figures, by name and labels."""
+    return samples(figures(worker.in_force, worker.upstream).exposition())
+
+
+class FiguresTests(WorkerCase):
+    """What a worker shows."""
+
+    def results(self, worker: Worker) -> dict[str, float]:
+        """How often each came of a fetch, but for what never came."""
+        found = {
+            dict(labels)["result"]: value
+            for (name, labels), value in shown(worker).items()
+            if name == "confd_hits_total"
+        }
+        return {result: value for result, value in found.items() if value}
+
+    async def test_results(self) -> None:
+        """By the class of the status, or by the error that the caller is told; each takes its time."""
+        worker = self.worker(timeout=0.2, max_bytes=100)
+        for raw in (
+            OK + b"Content-Length: 0\r\n\r\n",
+            b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 599 Whatever\r\nContent-Length: 0\r\n\r\n",
+            OK + b"Content-Length: 101\r\n\r\n",
+            b"",
+        ):
+            url, _ = self.upstream(answer(raw))
+            await worker.hit(url)
+        await worker.hit("http://169.254.169.254/")
+        results = self.results(worker)
+        self.assertEqual(len(results), 6)
+        for result in ("2xx", "4xx", "5xx", "upstream_too_large", "upstream_timeout"):
+            self.assertEqual(results[result], 1, result)
+        self.assertEqual(shown(worker)["confd_hit_duration_seconds_count", ()], 6)
+        self.assertGreaterEqual(shown(worker)["confd_hit_duration_seconds_sum", ()], 0.2)
+
+    async def test_busy(self) -> None:
+        """Who is refused because others are served, and who goes before the answer, is counted, too."""
+        worker = self.worker(max_in_flight=1)
+        url, upstream = self.upstream(answer(b""))
+        first = worker.call(url)
+        while not upstream.asked:
+            await turn()
+        self.assertEqual(shown(worker)["confd_hits_in_flight", ()], 1)
+        await worker.hit(url)
+        first.ended.addErrback(lambda _: None)
+        first.transport.abortConnection()
+        while worker.upstream.in_flight:
+            await turn()
+        self.assertEqual(self.results(worker), {"too_many_hits": 1, "hung_up": 1})
+
+    async def test_configuration(self) -> None:
+        """Nothing is said of one that is not there; one that is repeated, or refused, is not taken over."""
+        worker = self.worker()
+        self.assertNotIn(("confd_worker_config_version", ()), shown(worker))
+        for tag in ("1a2b3c4d.1.4", "1a2b3c4d.1.5", "1a2b3c4d.1.5"):
+            document = {"url": f"http://{tag}/"}
+            worker.in_force.put(document, strict_json.document(document), tag)
+        found = shown(worker)
+        self.assertEqual(found["confd_worker_config_version", ()], 5)
+        self.assertEqual(found["confd_worker_configs_applied_total", ()], 2)
+        at = found["confd_worker_config_applied_timestamp_seconds", ()]
+        self.assertLess(abs(at - datetime.now(UTC).timestamp()), 3600)
+        self.assertEqual(lint(figures(worker.in_force, worker.upstream).exposition()), [])
