@@ -34,7 +34,7 @@ from benchmarks.host import Invalid, machine, on_core, processor_time
 from confd.codec import bodies, headers
 from confd.controller.store.sqlite.queries.reports import save_reports
 from confd.model import Tag
-from confd.reports import Outcome, Receipt, Report, ReportState
+from confd.reports import ReceivedReport, Report, ReportState, VersionOutcome
 from tests.integration.fleet import ADMIN, Fleet, Process, request
 
 #: Seconds that a publish gets to be proven.
@@ -203,7 +203,9 @@ def fill(connection: sqlite3.Connection, agents: int, newest: Tag) -> None:
         [str(uuid.UUID(int=each, version=4)) for each in range(agents)],
     )
     report, random = Report(newest, ReportState.APPLIED), Random(0)
-    outcomes = [Outcome(ReportState.APPLIED, at, "", True, *(random.uniform(0, 300) for _ in range(6))) for _ in ids]
+    outcomes = [
+        VersionOutcome(ReportState.APPLIED, at, "", True, *(random.uniform(0, 300) for _ in range(6))) for _ in ids
+    ]
     with connection:
         connection.execute(
             f"""WITH RECURSIVE numbers (n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM numbers LIMIT {newest.version - 1})
@@ -219,7 +221,7 @@ def fill(connection: sqlite3.Connection, agents: int, newest: Tag) -> None:
         )
         save_reports(
             connection.cursor(),
-            [Receipt(*each) for each in zip(ids, repeat("default"), repeat(report), outcomes, strict=False)],
+            [ReceivedReport(*each) for each in zip(ids, repeat("default"), repeat(report), outcomes, strict=False)],
         )
 
 

@@ -26,7 +26,7 @@ from benchmarks.figures import quantile
 from benchmarks.findings import Bar, Finding, Scale, main, say
 from benchmarks.host import Invalid, on_core
 from benchmarks.plots import Chart
-from confd.agent.strategies.factories import RETURN
+from confd.agent.strategies.factories import RETURN_SPREAD_SECONDS
 from confd.runtime.timing import Backoff
 
 #: The part of the agents over whose return the mean is taken: the last of them take as long as they are few.
@@ -68,7 +68,7 @@ class Returning:
     def begin(self) -> None:
         """Connect all of them, over some seconds."""
         now, random = time.monotonic(), Random()
-        self._agents = [Agent(Backoff(Random(), base=RETURN)) for _ in range(self._count)]
+        self._agents = [Agent(Backoff(Random(), base=RETURN_SPREAD_SECONDS)) for _ in range(self._count)]
         for number in range(self._count):
             heappush(self._due, (now + random.uniform(0, self._count / 500), number))
         self.settle()

@@ -25,7 +25,7 @@ class EtcdBench:
     agents: int
     etcd: EtcdServer
     crowd: Crowd
-    _made: int = 0
+    _commit: int = 0
     _resident: int = 0
 
     def start(self) -> None:
@@ -48,16 +48,16 @@ class EtcdBench:
 
     def publish(self) -> tuple[int, float, float]:
         """Put what a controller would answer; see L{Bench.publish}."""
-        self._made += 1
-        document = strict_json.document({"url": "https://ip.me", "round": self._made, "pad": "x" * 400})
-        made = Configuration(_NOBODY, 1, self._made, DEFAULT_NAMESPACE, document, 30, headers.parse_rfc3339(_MOMENT))
+        self._commit += 1
+        document = strict_json.document({"url": "https://ip.me", "round": self._commit, "pad": "x" * 400})
+        made = Configuration(_NOBODY, 1, self._commit, DEFAULT_NAMESPACE, document, 30, headers.parse_rfc3339(_MOMENT))
         value = base64.b64encode(bodies.configuration_body(made)).decode()
         began = time.monotonic()
         response = self.etcd.call("put", key=ETCD_KEY, value=value)
         answered = time.monotonic()
         if response.status != 200:
             raise Invalid(f"a put was answered with {response.status}")
-        return self._made, answered - began, answered
+        return self._commit, answered - began, answered
 
     def round(self, number: int) -> tuple[Sample, None]:
         """One put."""

@@ -40,7 +40,7 @@ class Attempt:
 
 
 @frozen
-class Ending:
+class AuditOutcome:
     """
     What became of an attempt.
 
@@ -54,7 +54,7 @@ class Ending:
 
 
 @frozen
-class Entry:
+class AuditEntry:
     """
     An attempt on record, as GET C{/api/v1/audit} tells it.
 
@@ -77,7 +77,7 @@ class Entry:
     hash: str = ""
 
     @classmethod
-    def following(cls, number: int, previous: str, at: str, ending: Ending) -> Entry:
+    def following(cls, number: int, previous: str, at: str, ending: AuditOutcome) -> AuditEntry:
         """
         The entry after another one.
 
@@ -122,14 +122,14 @@ class Verification:
 
     noted: tuple[int, str] | None = None
     count: int = field(default=0, init=False)
-    newest: Entry | None = field(default=None, init=False)
+    newest: AuditEntry | None = field(default=None, init=False)
     wrong: int | None = field(default=None, init=False)
     reason: str = field(default="", init=False)
-    _last: Entry | None = field(default=None, init=False)
-    _oldest: Entry | None = field(default=None, init=False)
+    _last: AuditEntry | None = field(default=None, init=False)
+    _oldest: AuditEntry | None = field(default=None, init=False)
     _met: bool = field(default=False, init=False)
 
-    def take(self, entry: Entry) -> None:
+    def take(self, entry: AuditEntry) -> None:
         """Look at the next entry: the one before or after the last."""
         if entry.hash != entry.digest():
             self._blame(entry.number, "was changed: its hash is that of something else")
@@ -157,7 +157,7 @@ class Verification:
             self._blame(self.noted[0], "is missing, though its hash was noted")
         return self
 
-    def _joined(self, older: Entry, newer: Entry) -> None:
+    def _joined(self, older: AuditEntry, newer: AuditEntry) -> None:
         if newer.number == older.number:
             self._blame(newer.number, "is there twice")
         elif newer.number != older.number + 1:
@@ -170,7 +170,7 @@ class Verification:
             self.wrong, self.reason = number, f"Entry {number} {reason}."
 
 
-def verify(entries: Iterable[Entry], noted: tuple[int, str] | None = None) -> Verification:
+def verify(entries: Iterable[AuditEntry], noted: tuple[int, str] | None = None) -> Verification:
     """
     Look at all entries that there are, newest or oldest first; only one at a time is kept in memory.
 

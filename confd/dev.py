@@ -13,7 +13,7 @@ import confd.agent.composition
 import confd.controller.composition
 import confd.worker.composition
 from confd.errors import StartError
-from confd.runtime.daemon import RARELY, Daemon, make_daemon
+from confd.runtime.daemon import GC_THRESHOLDS, Daemon, make_daemon
 from confd.runtime.options import RoleOptions, read
 from confd.runtime.settings import ROLES, AgentSettings, ControllerSettings, DevSettings, WorkerSettings
 
@@ -40,7 +40,7 @@ class Options(RoleOptions):
 
 def makeService(options: RoleOptions) -> Daemon:
     """The service that twistd runs."""
-    return make_daemon("confd-dev", options, compose, RARELY)
+    return make_daemon("confd-dev", options, compose, GC_THRESHOLDS)
 
 
 def compose(reactor: Any, settings: DevSettings) -> list[IService]:

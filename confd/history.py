@@ -12,7 +12,7 @@ from confd.model import DEFAULT_NAMESPACE, Draft, Revision, Tag
 
 
 @frozen
-class Version:
+class VersionSummary:
     """
     A line of the history: a L{Revision} without its document.
 
@@ -29,7 +29,7 @@ class Version:
     rollback_of: int | None = None
 
     @classmethod
-    def of(cls, revision: Revision) -> Version:
+    def of(cls, revision: Revision) -> VersionSummary:
         """The line of a revision."""
         there = revision.configuration
         return cls(
@@ -59,7 +59,7 @@ class OtherHistory:
 
 
 @frozen
-class Renaming:
+class EpochChange:
     """
     What an operator asks for after a disaster: a new epoch, in this cluster or in the name of another one.
 
@@ -115,7 +115,7 @@ def check_import(draft: Draft, other: OtherHistory, newest: int) -> list[tuple[i
     return added[::-1]
 
 
-def check_renaming(renaming: Renaming, cluster_id: str, epoch: int) -> None:
+def check_renaming(renaming: EpochChange, cluster_id: str, epoch: int) -> None:
     """
     Let a renaming pass that leads forward.
 

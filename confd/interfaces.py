@@ -16,20 +16,20 @@ from twisted.application.service import IService
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from confd.audit import Attempt, Ending, Entry
-from confd.history import Renaming, Version
+from confd.audit import Attempt, AuditEntry, AuditOutcome
+from confd.history import EpochChange, VersionSummary
 from confd.model import (
     Configuration,
     Draft,
-    Membership,
     Poll,
     Registration,
+    RegistrationResponse,
     Revision,
-    Served,
+    ServedConfig,
     Tag,
     WorkerState,
 )
-from confd.reports import AgentRecord, Outcome, Receipt, Report
+from confd.reports import AgentRecord, ReceivedReport, Report, VersionOutcome
 
 
 class IConfigStore(Interface):
@@ -80,7 +80,7 @@ class IConfigStore(Interface):
         @raise NotFound: C{unknown_namespace}.
         """
 
-    def rename(renaming: Renaming) -> Deferred[Sequence[Revision]]:
+    def rename(renaming: EpochChange) -> Deferred[Sequence[Revision]]:
         """
         Begin a new epoch, in one transaction: each namespace in use gets its document anew as its next version, so that
         what is in force supersedes all that agents may hold. L{epoch} and L{cluster_id} follow before this fires.
@@ -89,7 +89,7 @@ class IConfigStore(Interface):
         @raise Conflict: C{epoch_not_higher}, C{same_cluster}: it is to adopt the identity that it has.
         """
 
-    def history(namespace: str, limit: int, before: int | None) -> Deferred[Sequence[Version]]:
+    def history(namespace: str, limit: int, before: int | None) -> Deferred[Sequence[VersionSummary]]:
         """
         Fire with at most C{limit} versions older than number C{before}, newest first. Takes as long however many there
         are, and however large their documents.
@@ -130,26 +130,26 @@ class IAgentStore(Interface):
 class IAuditStore(Interface):
     """Who tried to change what, durable: it only grows, and each entry is chained to the one before it."""
 
-    def record(endings: Sequence[Ending]) -> Deferred[None]:
+    def record(endings: Sequence[AuditOutcome]) -> Deferred[None]:
         """Put attempts on record that changed nothing, in this order; fire once they are on disk."""
 
-    def audit(limit: int, before: int | None) -> Deferred[Sequence[Entry]]:
+    def audit(limit: int, before: int | None) -> Deferred[Sequence[AuditEntry]]:
         """Fire with at most C{limit} entries older than number C{before}, newest first."""
 
 
 class IReportStore(Interface):
     """What agents reported, durable."""
 
-    def save_reports(receipts: Sequence[Receipt]) -> Deferred[None]:
+    def save_reports(receipts: Sequence[ReceivedReport]) -> Deferred[None]:
         """
         Keep each as the last report of its agent, and its outcome as that of the version on the agent; in one
         transaction. An agent that is not there any more, or in another namespace by now, is passed over.
         """
 
-    def load_outcomes() -> Deferred[Sequence[tuple[str, int, str, Outcome]]]:
+    def load_outcomes() -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:
         """Fire with all that are kept: namespace, version, id of the agent, outcome."""
 
-    def settle(summaries: Sequence[tuple[str, int, bytes]]) -> Deferred[None]:
+    def settle(archive: Sequence[tuple[str, int, bytes]]) -> Deferred[None]:
         """
         Keep the summary of each of these (namespace, version, summary), and no longer the outcomes of it and of older
         ones. Of the summaries the newest 10 000 of a namespace are kept.
@@ -162,7 +162,7 @@ class IReportStore(Interface):
 class IHealth(Interface):
     """A part that can be unusable for a while."""
 
-    def trouble() -> str | None:
+    def problem() -> str | None:
         """One sentence that says why this part is unusable now, C{None} while it is well; cheap: /ready asks."""
 
 
@@ -211,7 +211,7 @@ class IControllerClient(Interface):
     def present(agent_id: str, token: str) -> None:
         """Show this token from now on; where it is refused, the identity that all agents share, and register anew."""
 
-    def register(registration: Registration) -> Deferred[Membership]:
+    def register(registration: Registration) -> Deferred[RegistrationResponse]:
         """Join, or join again with the id given before; fire with the membership and the token to L{present}."""
 
     def fetch(known: Tag | None, agent_id: str) -> Deferred[Poll]:
@@ -271,7 +271,7 @@ class ISink(Interface):
     def known() -> Tag | None:
         """The tag of the newest configuration that this agent knows."""
 
-    def served(served: Served) -> str | None:
+    def served(served: ServedConfig) -> str | None:
         """
         What a controller answered to an authenticated request: it is believed, and applied if it is newer.
 

@@ -144,7 +144,7 @@ class Configuration:
 
 
 @frozen
-class Served:
+class ServedConfig:
     """A controller's answer; C{keys}: the public keys of its announcements, newest first; none for the Go system."""
 
     configuration: Configuration
@@ -161,7 +161,7 @@ class Poll:
     @ivar checksum: of the current document; empty where the controller does not say.
     """
 
-    served: Served | None
+    served: ServedConfig | None
     member: bool = True
     checksum: str = ""
 
@@ -219,7 +219,7 @@ class Registration:
 
 
 @frozen
-class Membership:
+class RegistrationResponse:
     """
     What a controller answers to a registration.
 

@@ -29,7 +29,7 @@ class ReportState(enum.Enum):
 
 
 @frozen
-class Spent:
+class Timings:
     """
     Where the time went on the machine, in milliseconds of the agent's monotonic clock.
 
@@ -65,7 +65,7 @@ class Report:
     holds: Tag | None = None
     holds_cluster_id: str = ""
     repairs: int = 0
-    spent: Spent = field(factory=Spent)
+    spent: Timings = field(factory=Timings)
     session: str = ""
     sequence: int = 0
 
@@ -90,7 +90,7 @@ def report_body(report: Report, agent_id: str, namespace: str) -> bytes:
 
 
 @frozen
-class Outcome:
+class VersionOutcome:
     """
     What became of one version on one agent, as the controller keeps it. Times are in milliseconds, C{None} where they
     are not known; those of the first time that it was applied stay.
@@ -99,9 +99,9 @@ class Outcome:
     @ivar took: from the arrival of the POST to the moment at which it was applied.
     @ivar commit: from the arrival of the POST until the version was on disk.
     @ivar notify: what is left of C{took}: from there to the agent, and the way of the report.
-    @ivar agent: L{Spent.agent}.
-    @ivar worker: L{Spent.worker}.
-    @ivar ack: L{Spent.waited}, which is no part of C{took}.
+    @ivar agent: L{Timings.agent}.
+    @ivar worker: L{Timings.worker}.
+    @ivar ack: L{Timings.waited}, which is no part of C{took}.
     """
 
     state: ReportState
@@ -117,13 +117,13 @@ class Outcome:
 
 
 @frozen
-class Receipt:
+class ReceivedReport:
     """A report that is taken, and what it makes of the version that it is about."""
 
     agent_id: str
     namespace: str
     report: Report
-    outcome: Outcome
+    outcome: VersionOutcome
 
 
 @frozen

@@ -28,11 +28,11 @@ from zope.interface import implementer
 from confd.codec import strict_json
 from confd.codec.headers import basic_authorization
 from confd.codec.sse import Event, Parser
-from confd.web.api.dispatch import Edge
-from confd.web.auth.basic import IAuditor, IGuard
+from confd.web.api.dispatch import Dispatcher
+from confd.web.auth.basic import IAuditor, IAuthenticator
 from confd.web.auth.throttle import Allowance
 from confd.web.server.proxies import Proxies
-from confd.web.server.response_cache import Memo
+from confd.web.server.response_cache import ResponseCache
 from confd.web.server.site import BoundedSite, Limits
 
 LOOPBACK = IPv4Address("TCP", "127.0.0.1", 50000)
@@ -45,30 +45,37 @@ _FORBIDDEN_TWICE = {"content-length", "content-type", "transfer-encoding", "serv
 
 def serve(
     clock: Clock,
-    guard: IGuard,
+    guard: IAuthenticator,
     *apis: object,
     limits: Limits | None = None,
     auditor: IAuditor | None = None,
-    memo: Memo | None = None,
+    response_cache: ResponseCache | None = None,
     proxies: Proxies | None = None,
     allowance: Allowance | None = None,
 ) -> BoundedSite:
     """A site on the production edge that answers the endpoints of C{apis}; threads are played by calling at once."""
     return site_on(
-        clock, Edge(guard, maybeDeferred, auditor, allowance), *apis, limits=limits, memo=memo, proxies=proxies
+        clock,
+        Dispatcher(guard, maybeDeferred, auditor, allowance),
+        *apis,
+        limits=limits,
+        response_cache=response_cache,
+        proxies=proxies,
     )
 
 
 def site_on(
     clock: Clock,
-    edge: Edge,
+    edge: Dispatcher,
     *apis: object,
     limits: Limits | None = None,
-    memo: Memo | None = None,
+    response_cache: ResponseCache | None = None,
     proxies: Proxies | None = None,
 ) -> BoundedSite:
     """The same on an edge that is there."""
-    return BoundedSite(clock, edge.resource(*apis), limits or Limits(), edge.large, memo, proxies or Proxies())
+    return BoundedSite(
+        clock, edge.resource(*apis), limits or Limits(), edge.large, response_cache, proxies or Proxies()
+    )
 
 
 @frozen

@@ -20,41 +20,37 @@ ROOT = Path(__file__).resolve().parents[1]
 #: The rooms of each floor; a module may import what is in its own room, and whatever is on a floor below.
 FLOORS: tuple[dict[str, str], ...] = (
     {
-        "vocabulary": "addresses bounded files model report audit history jsontext wire interfaces timing signing"
-        " announcement sse metrics lag renewal transport regular_files certificate_errors"
-        " certificate_expiry"
+        "vocabulary": "model errors reports audit history changes interfaces codec.* runtime.timing runtime.lru"
+        " runtime.limiter runtime.metrics runtime.reactor_lag runtime.reload runtime.problem runtime.signal"
+        " runtime.write_behind runtime.offload runtime.addresses runtime.files runtime.regular_files"
     },
-    {
-        "client": "http bodies heads retry_after client tls forward_proxy tunnel web_agent",
-        "web": "web.*",
-        "brokers": "brokers.*",
-    },
+    {"client": "client.* runtime.tls", "web": "web.*", "brokers": "brokers.*"},
     {"controller": "controller.*", "agent": "agent.*", "worker": "worker.*"},
     {
-        "roots": "listen_address parsers options pidfile settings logs logfile signals systemd daemon listening"
-        " brokerage dev ctl.* testing.* *.tap *.assembly *.making"
+        "roots": "runtime.setting_types runtime.options runtime.settings runtime.logs runtime.log_file runtime.systemd"
+        " runtime.daemon runtime.listener runtime.listen_address runtime.pid_file runtime.signals brokers.factory dev cli.* testing.* *.tap *.composition *.factories"
     },
 )
 
 #: Libraries that one room, or one module, keeps from the others.
 OWNERS = {
-    "treq": "http bodies",
+    "treq": "client.http client.body",
     "klein": "web.*",
     "werkzeug": "web.*",
-    "nats": "brokers.natsclient brokers.natsio",
-    "txredisapi": "brokers.resp",
-    "asyncio": "brokers.natsclient brokers.natsio options",
-    "sqlite3": "controller.store.* ctl.go_database",
+    "nats": "brokers.nats.*",
+    "txredisapi": "brokers.redis.protocol",
+    "asyncio": "brokers.nats.* runtime.options",
+    "sqlite3": "controller.store.*",
     "twisted.enterprise": "controller.store.*",
-    "jsonschema_rs": "controller.schema",
-    "rfc8785": "jsontext",
-    "automat": "agent.service",
-    "click": "ctl.*",
-    "rich": "ctl.*",
+    "jsonschema_rs": "controller.configs.schema",
+    "rfc8785": "codec.strict_json",
+    "automat": "agent.lifecycle",
+    "click": "cli.*",
+    "rich": "cli.*",
 }
 
 #: Those that build a process: the only readers of what a process has one of.
-COMPOSITION = "*.tap *.assembly *.making dev ctl.main daemon options"
+COMPOSITION = "*.tap *.composition *.factories dev cli.main runtime.daemon runtime.options"
 
 LONGEST_MODULE, LONGEST_FUNCTION, MEDIAN_MODULE = 350, 50, 200
 
@@ -155,7 +151,7 @@ def clocks_are_handed_in(module: Module) -> list[str]:
     banned = {"time.time", "time.sleep", "datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
     wrong = [f"line {node.lineno} asks a clock" for node in _attributes(module, banned)]
     wrong += [f"imports {each}" for each in module.imports() if each in banned]
-    return [] if module.among("daemon ctl.main") else wrong
+    return [] if module.among("runtime.daemon cli.main") else wrong
 
 
 def _attributes(module: Module, names: set[str]) -> list[ast.Attribute]:
@@ -272,27 +268,27 @@ class RuleTests(SynchronousTestCase):
         """A bad and a good snippet for each."""
         long_function = "def f():\n" + "        pass\n" * 50
         for rule, name, bad, good in (
-            (imports_go_down, "model", "from confd import wire\nfrom confd.agent.version_guard import Funnel", "import attrs"),
-            (imports_go_down, "wire", "from confd.client.controller import WorkerClient", "from confd import jsontext"),
-            (imports_go_down, "web.endpoint", "import confd.client.controller", "from confd.web.auth.basic import Role"),
-            (imports_go_down, "client", "from confd.web import site", "from confd.client.http import Http"),
-            (imports_go_down, "agent.funnel", "import confd.worker.api", "import confd.web.health"),
-            (imports_go_down, "controller.configs", "from confd import settings", "from confd import model"),
-            (imports_go_down, "controller.configs", "def f():\n    import confd.agent", "import confd.client.http"),
-            (imports_go_down, "worker.api", "from confd.worker.tap import Options", "from confd.worker import target"),
-            (libraries_have_owners, "agent.funnel", "import treq", "import json"),
-            (libraries_have_owners, "client", "from treq.client import HTTPClient", "import treqs"),
-            (libraries_have_owners, "controller.api", "from klein import Klein", "from confd.web import endpoint"),
+            (imports_go_down, "model", "from confd.agent.version_guard import VersionGuard", "import attrs"),
+            (imports_go_down, "codec.sse", "from confd.client.worker import WorkerClient", "from confd import model"),
+            (imports_go_down, "web.api.routes", "import confd.client.http", "from confd.web.auth.basic import Role"),
+            (imports_go_down, "client.http", "from confd.web.server import site", "from confd.client.body import Body"),
+            (imports_go_down, "agent.receiver", "import confd.worker.api", "import confd.web.health"),
+            (imports_go_down, "controller.configs.diff", "from confd.runtime import settings", "import confd.model"),
+            (imports_go_down, "controller.metrics", "def f():\n    import confd.agent", "import confd.client.http"),
+            (imports_go_down, "worker.api", "from confd.worker.tap import Options", "from confd.worker import current"),
+            (libraries_have_owners, "agent.version_guard", "import treq", "import json"),
+            (libraries_have_owners, "client.worker", "from treq.client import HTTPClient", "import treqs"),
+            (libraries_have_owners, "controller.api.configs", "from klein import Klein", "from confd.web import endpoint"),
             (libraries_have_owners, "agent.cache", "import asyncio.events", "import asyncore"),
-            (libraries_have_owners, "brokers.redis", "from nats.aio import client", "import random"),
-            (libraries_have_owners, "web.site", "from twisted.enterprise import adbapi", "import twisted.web"),
-            (world_is_handed_in, "daemon", "from twisted.internet import reactor", "import os\nos.environ"),
+            (libraries_have_owners, "brokers.redis.broker", "from nats.aio import client", "import random"),
+            (libraries_have_owners, "web.server.site", "from twisted.enterprise import adbapi", "import twisted.web"),
+            (world_is_handed_in, "runtime.daemon", "from twisted.internet import reactor", "import os\nos.environ"),
             (world_is_handed_in, "agent.cache", "def f():\n    from twisted.internet import reactor", "reactor = 1"),
             (world_is_handed_in, "agent.cache", "import os\nos.environ['A']", "import os\nos.path"),
-            (world_is_handed_in, "wire", "from os import environ", "environ = {}"),
+            (world_is_handed_in, "codec.headers", "from os import environ", "environ = {}"),
             (clocks_are_handed_in, "agent.cache", "import time\ntime.time()", "import time\ntime.monotonic()"),
             (clocks_are_handed_in, "agent.cache", "from time import sleep", "from time import monotonic"),
-            (clocks_are_handed_in, "wire", "import datetime\ndatetime.datetime.now()", "def f(now):\n    return now()"),
+            (clocks_are_handed_in, "codec.headers", "import datetime\ndatetime.datetime.now()", "def f(now):\n    return now()"),
             (docstrings_everywhere, "x", '"""A."""\ndef f():\n    pass', '"""A."""\ndef _f():\n    pass'),
             (docstrings_everywhere, "x", '"""A."""\nclass C:\n    """B."""\n    def m(self): ...', '"""A."""'),
             (docstrings_everywhere, "x", "", '"""A."""\nclass C:\n    """B."""\n    def _m(self): ...'),
@@ -312,4 +308,4 @@ class RuleTests(SynchronousTestCase):
         """A module that belongs nowhere is an error, not an exception to the rule."""
         self.assertRaises(AssertionError, place, Module("attic", ""))
         self.assertEqual(place(Module("agent.tap", ""))[1], "roots")
-        self.assertEqual(place(Module("agent.strategies.poller", ""))[1], "agent")
+        self.assertEqual(place(Module("agent.strategies.poll_only", ""))[1], "agent")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.audit import BEGINNING, Attempt, Ending, Entry, verify
+from confd.audit import BEGINNING, Attempt, AuditEntry, AuditOutcome, verify
 from confd.codec import strict_json
 from confd.testing import an_attempt
 
@@ -18,21 +18,21 @@ from confd.testing import an_attempt
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
-def chain(count: int, **changes: Any) -> list[Entry]:
+def chain(count: int, **changes: Any) -> list[AuditEntry]:
     """So many entries, oldest first."""
-    entries: list[Entry] = []
+    entries: list[AuditEntry] = []
     for number in range(count):
         previous = entries[-1].hash if entries else BEGINNING
-        ending = Ending(an_attempt(number, **changes), "done", f"tag {number}")
-        entries.append(Entry.following(number, previous, "2026-11-24T12:00:00.000Z", ending))
+        ending = AuditOutcome(an_attempt(number, **changes), "done", f"tag {number}")
+        entries.append(AuditEntry.following(number, previous, "2026-11-24T12:00:00.000Z", ending))
     return entries
 
 
 class DigestTests(SynchronousTestCase):
     """The hash of one entry."""
 
-    @given(st.builds(Entry, st.integers(1, 2**53 - 1), *[TEXT] * 9))
-    def test_canonical(self, entry: Entry) -> None:
+    @given(st.builds(AuditEntry, st.integers(1, 2**53 - 1), *[TEXT] * 9))
+    def test_canonical(self, entry: AuditEntry) -> None:
         """It is that of the canonical JSON of all other fields, so that anybody can make it with other tools."""
         told = msgspec.to_builtins(entry)
         del told["hash"]
@@ -46,7 +46,7 @@ class DigestTests(SynchronousTestCase):
 
     def test_says_who_asked_for_what(self) -> None:
         attempt: Attempt = an_attempt(7, who="ann", target="b")
-        entry = Entry.following(4, "abc", "then", Ending(attempt, "forbidden", "why"))
+        entry = AuditEntry.following(4, "abc", "then", AuditOutcome(attempt, "forbidden", "why"))
         self.assertEqual((entry.number, entry.previous, entry.at), (5, "abc", "then"))
         self.assertEqual((entry.who, entry.peer, entry.action), ("ann", attempt.peer, attempt.action))
         self.assertEqual((entry.target, entry.request_id), ("b", "request-7"))
@@ -55,13 +55,15 @@ class DigestTests(SynchronousTestCase):
     def test_over_the_wire(self) -> None:
         """Read back from JSON it is the same, with the same hash."""
         entries = chain(3)
-        self.assertEqual(msgspec.json.decode(msgspec.json.encode(entries), type=list[Entry]), entries)
+        self.assertEqual(msgspec.json.decode(msgspec.json.encode(entries), type=list[AuditEntry]), entries)
 
 
 class VerifyTests(SynchronousTestCase):
     """L{verify}, from either end."""
 
-    def assert_wrong(self, entries: list[Entry], number: int, said: str, noted: tuple[int, str] | None = None) -> None:
+    def assert_wrong(
+        self, entries: list[AuditEntry], number: int, said: str, noted: tuple[int, str] | None = None
+    ) -> None:
         for order in (entries, entries[::-1]):
             verification = verify(iter(order), noted)
             self.assertEqual(verification.wrong, number, verification.reason)
@@ -116,13 +118,13 @@ class VerifyTests(SynchronousTestCase):
         for forged in (
             evolve(entries[-1], number=6, who="nobody"),
             evolve(entries[-1], number=6, previous=entries[-1].hash),
-            Entry.following(5, "0" * 64, "then", Ending(an_attempt())),
+            AuditEntry.following(5, "0" * 64, "then", AuditOutcome(an_attempt())),
         ):
             self.assert_wrong([*entries, forged], 6, "Entry 6")
 
     def test_another_beginning(self) -> None:
         """A first entry that claims to follow one, as where the older ones were cut off and the rest numbered anew."""
-        entry = Entry.following(0, "0" * 64, "then", Ending(an_attempt()))
+        entry = AuditEntry.following(0, "0" * 64, "then", AuditOutcome(an_attempt()))
         self.assert_wrong([entry], 1, "does not begin the chain")
 
     def test_noted(self) -> None:

@@ -18,7 +18,7 @@ from confd.controller.api import configs
 from confd.controller.convergence import report_intake
 from confd.controller.store.sqlite import engine
 from confd.controller.streams import event_feed
-from confd.runtime.listener import RESERVED
+from confd.runtime.listener import RESERVED_DESCRIPTORS
 from confd.runtime.options import read, settings_of
 from confd.runtime.settings import ROLES, AgentSettings, ControllerSettings, WorkerSettings
 from confd.web.api import endpoint, parsing, streaming
@@ -49,28 +49,30 @@ SAID = {
     "least rate": f"{SITE.body_rate} bytes a second",
     "trailers behind a body": f"{channel._MOST_TRAILER_BYTES} bytes",
     "silence on a connection": seconds(SITE.idle_seconds),
-    "parameters of a query": str(parsing._MOST_PARAMETERS),
+    "parameters of a query": str(parsing._MAX_PARAMETERS),
     "depth of a document": f"{strict_json.MAX_DEPTH}, {strict_json.MAX_INTEGER}",
     "requests in flight": seconds(SITE.drain_seconds),
-    f"connections at a time; fewer where the limit of open files, less {RESERVED}": str(CONTROLLER.max_connections),
+    f"connections at a time; fewer where the limit of open files, less {RESERVED_DESCRIPTORS}": str(
+        CONTROLLER.max_connections
+    ),
     "of these, from one address": str(CONTROLLER.max_connections_per_address),
     "agents that may register": str(CONTROLLER.max_agents),
     "new agents from one address": str(newcomers.NEW_PER_MINUTE),
     "seconds after which an agent is forgotten": f"{newcomers.EXPIRES_AFTER:.0f}",
     "wrong passwords": str(CONTROLLER.login_failures),
     "requests of one identity": f"{CONTROLLER.changes_per_minute} (any number)",
-    "addresses that are remembered": str(throttle.MOST_FAILING),
-    "time in which a reader of a stream": seconds(streaming.PATIENCE),
-    "watchers": str(event_feed.MOST_WATCHERS),
-    "publishes that wait": f"{configs.MOST_WAITING}, each 600 s",
+    "addresses that are remembered": str(throttle.MAX_FAILING_ADDRESSES),
+    "time in which a reader of a stream": seconds(streaming.STALLED_MAX_SECONDS),
+    "watchers": str(event_feed.MAX_SUBSCRIBERS),
+    "publishes that wait": f"{configs.MAX_WAITING_PUBLISHES}, each 600 s",
     "items on a page": "500",
-    "writes, and reports": str(engine.MAX_WAITING),
-    "ids that are watched": str(duplicates.MOST_IDS),
-    "refusals that wait": str(audit_log.MOST_WAITING),
+    "writes, and reports": str(engine.MAX_WAITING_WRITES),
+    "ids that are watched": str(duplicates.MAX_IDS),
+    "refusals that wait": str(audit_log.MAX_WAITING),
     "versions of a namespace": f"{CONTROLLER.history_keep} (all)",
     "connecting": seconds(transport.CONNECT_SECONDS),
     "silence within a call": seconds(http.CALL_TIMEOUT),
-    "silence within a stream": seconds(stream.SILENCE),
+    "silence within a stream": seconds(stream.SILENCE_MAX_SECONDS),
     "head of an answer": f"{MAX_HEAD_BYTES} bytes",
     "body of an answer": f"{bodies.MAX_ANSWER_BYTES} bytes",
     "redirects that an agent follows": "0",
@@ -96,7 +98,7 @@ class PageTests(SynchronousTestCase):
         self.assertEqual(len(rows), len(SAID))
         for what, value in SAID.items():
             self.assertEqual([row[1] for row in rows if row[0].startswith(what)], [value], what)
-        self.assertEqual(report_intake.MAX_WAITING, engine.MAX_WAITING)
+        self.assertEqual(report_intake.MAX_WAITING, engine.MAX_WAITING_WRITES)
         self.assertEqual(SITE.stranger, endpoint.SMALL_BODY)
         self.assertEqual({SITE.body_rate}, {http.LEAST_RATE, streaming.LEAST_RATE})
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.controller.api.reports import Reported, _report
+from confd.controller.api.reports import ReportRequest, _report
 from confd.model import Tag
-from confd.reports import Report, ReportState, Spent, report_body
+from confd.reports import Report, ReportState, Timings, report_body
 
 TAG = Tag("1a2b3c4d", 2, 7)
 CLUSTER = "1a2b3c4d-0000-4000-8000-000000000000"
@@ -31,7 +31,7 @@ reports = st.builds(
     st.none() | tags,
     st.sampled_from(["", CLUSTER]),
     st.integers(0, 2**53),
-    st.builds(Spent, milliseconds, milliseconds, milliseconds),
+    st.builds(Timings, milliseconds, milliseconds, milliseconds),
     st.sampled_from(["", "session"]),
     st.integers(0, 2**53),
 )
@@ -65,7 +65,7 @@ class BodyTests(SynchronousTestCase):
             Tag("1a2b3c4d", 1, 6),
             CLUSTER,
             3,
-            Spent(0.0, 1.23456, 2),
+            Timings(0.0, 1.23456, 2),
             "session",
             9,
         )
@@ -90,7 +90,7 @@ class BodyTests(SynchronousTestCase):
     @given(reports)
     def test_a_controller_reads_it(self, report: Report) -> None:
         """As it was meant, within the limits of what may be said."""
-        read = _report(msgspec.convert(self.body(report), Reported))
+        read = _report(msgspec.convert(self.body(report), ReportRequest))
         spent = (read.spent.agent, read.spent.worker, read.spent.waited)
         meant = (report.spent.agent, report.spent.worker, report.spent.waited)
         for there, here in zip(spent, meant, strict=True):

@@ -13,19 +13,19 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from confd.agent.cache_files import CacheFiles, Kept
+from confd.agent.cache_files import CacheContents, CacheFiles
 from confd.errors import StartError
 from confd.interfaces import IHealth
 from confd.model import Configuration
-from confd.runtime.problem import Trouble
+from confd.runtime.problem import Problem
 from confd.runtime.regular_files import find_other_kind
 from confd.runtime.timing import Periodic
 
 #: Seconds between attempts to write what could not be written.
-RETRY = 5.0
+RETRY_SECONDS = 5.0
 
 #: Seconds that a write under way gets when the agent stops.
-GRACE = 2.0
+STOP_GRACE_SECONDS = 2.0
 
 
 @implementer(IHealth)
@@ -40,11 +40,11 @@ class Cache(Service):
         """
         self._files = files
         self._in_thread = in_thread
-        self._writer = Periodic(clock, self._write, lambda: RETRY, GRACE)
+        self._writer = Periodic(clock, self._write, lambda: RETRY_SECONDS, STOP_GRACE_SECONDS)
         self._kept: Configuration | None = None
         #: What is still to be written, by what it is; the newer takes the place of the older.
         self._pending: dict[str, Callable[[], None]] = {}
-        self._trouble = Trouble("cache", self.log)
+        self._problem = Problem("cache", self.log)
         self._lock: int | None = None
 
     def claim(self) -> None:
@@ -77,9 +77,9 @@ class Cache(Service):
         if lock is not None:
             os.close(lock)
 
-    async def load(self) -> Kept:
+    async def load(self) -> CacheContents:
         """What an earlier run left."""
-        kept: Kept = await self._in_thread(self._files.load)
+        kept: CacheContents = await self._in_thread(self._files.load)
         for finding in kept.findings:
             self.log.warn("{finding}", finding=finding)
         self._kept = kept.configuration
@@ -99,9 +99,9 @@ class Cache(Service):
         """Write the agent's token soon."""
         self._want("token", partial(self._files.save_token, token))
 
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """See L{IHealth}."""
-        return self._trouble.reason
+        return self._problem.reason
 
     def startService(self) -> None:
         """Begin to write."""
@@ -129,9 +129,9 @@ class Cache(Service):
             await self._in_thread(_call_all, list(saves.values()))
         except OSError as error:
             self._pending = saves | self._pending
-            self._trouble.begin(f"cache_unwritable: {self._files.path} cannot be written: {error.strerror}.")
+            self._problem.begin(f"cache_unwritable: {self._files.path} cannot be written: {error.strerror}.")
         else:
-            self._trouble.end()
+            self._problem.end()
 
 
 def _call_all(saves: list[Callable[[], None]]) -> None:

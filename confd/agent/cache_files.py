@@ -34,7 +34,7 @@ _LINE_LIMIT = 512
 
 
 @frozen
-class Kept:
+class CacheContents:
     """
     What an agent finds on disk when it starts.
 
@@ -82,14 +82,14 @@ class CacheFiles:
             raise
         return descriptor
 
-    def load(self) -> Kept:
+    def load(self) -> CacheContents:
         """Read what there is; nothing on the disk is so broken that this fails."""
         findings: list[str] = []
         agent_id = self._load_line("id", valid_agent_id, findings)
         token = self._load_line("token", valid_token, findings) if agent_id else ""
         configurations = (self._load_one(path, findings) for path in (self.path, f"{self.path}.prev"))
         configuration = next((each for each in configurations if each is not None), None)
-        return Kept(configuration, agent_id, tuple(findings), token)
+        return CacheContents(configuration, agent_id, tuple(findings), token)
 
     def save(self, configuration: Configuration) -> None:
         """

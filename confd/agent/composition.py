@@ -17,13 +17,13 @@ from confd.agent import plugin
 from confd.agent.cache import Cache
 from confd.agent.cache_files import CacheFiles
 from confd.agent.lifecycle import Agent, Parts
-from confd.agent.metrics import figures
-from confd.agent.poller import Reconciler
-from confd.agent.receiver import Inbox
-from confd.agent.registration import Enrolment
-from confd.agent.reporter import Account, Reporter
-from confd.agent.version_guard import Funnel
-from confd.agent.worker_sync import RETRY_MAX, Applied, Forwarder
+from confd.agent.metrics import agent_metrics
+from confd.agent.poller import Poller
+from confd.agent.receiver import Receiver
+from confd.agent.registration import RegistrationService
+from confd.agent.reporter import Reporter, ReportSource
+from confd.agent.version_guard import VersionGuard
+from confd.agent.worker_sync import RETRY_MAX_SECONDS, Applied, WorkerSync
 from confd.client.controller import ControllerClient
 from confd.client.forward_proxy import ForwardProxies, read_proxies
 from confd.client.http import Http
@@ -35,16 +35,16 @@ from confd.errors import StartError
 from confd.interfaces import POLL, StrategyContext
 from confd.model import Configuration, Registration
 from confd.runtime.certificate_expiry import CertificateExpiry, InUse
-from confd.runtime.daemon import follow, in_threads_of, utc_now
+from confd.runtime.daemon import in_threads_of, reload_secrets, utc_now
 from confd.runtime.listener import Listener
 from confd.runtime.metrics import Metrics
 from confd.runtime.reactor_lag import ReactorLag
 from confd.runtime.settings import AgentSettings
 from confd.runtime.timing import Backoff
 from confd.runtime.tls import ClientTls
-from confd.web.api.dispatch import Edge
-from confd.web.auth.basic import BasicGuard
-from confd.web.health import Figures, Health, Readiness
+from confd.web.api.dispatch import Dispatcher
+from confd.web.auth.basic import BasicAuth
+from confd.web.health import Health, MetricsEndpoint, Readiness
 from confd.web.server.site import BoundedSite, Limits
 
 
@@ -56,7 +56,7 @@ def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -
     @raise StartError: if the settings cannot work.
     """
     random = Random()
-    controllers, worker, renewed, in_use = _clients(reactor, settings, environ)
+    controllers, worker, reloaded_files, in_use = _clients(reactor, settings, environ)
     registration = Registration(
         hostname=socket.gethostname()[:HOSTNAME_MAX],
         metadata=settings.agent_metadata or _of_worker(settings.worker_url),
@@ -64,44 +64,54 @@ def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -
         namespace=settings.namespace,
     )
     cache = Cache(reactor, CacheFiles(settings.cache_file, settings.namespace), in_threads_of(reactor))
-    forwarder = Forwarder(reactor, worker, Backoff(random, RETRY_MAX), cache.keep, lambda: reporter.changed())
+    worker_sync = WorkerSync(
+        reactor, worker, Backoff(random, RETRY_MAX_SECONDS), cache.keep, lambda: reporter.changed()
+    )
 
     def deliver(configuration: Configuration) -> None:
-        forwarder.deliver(configuration)
-        reconciler.reconsider()
+        worker_sync.deliver(configuration)
+        poller.reconsider()
 
-    funnel = Funnel(deliver, lambda: reporter.changed())
+    version_guard = VersionGuard(deliver, lambda: reporter.changed())
     backoff = partial(Backoff, random, settings.backoff_max)
 
     def joined() -> None:
         reporter.joined()
-        reconciler.joined()
+        poller.joined()
 
-    enrolment = Enrolment(reactor, controllers, backoff(), registration, cache.keep_id, joined, cache.keep_token)
-    account, session = Account(funnel, forwarder), str(uuid.uuid4())
-    reporter = Reporter(reactor, controllers, enrolment, backoff(), random, account, session)
+    registration_service = RegistrationService(
+        reactor, controllers, backoff(), registration, cache.keep_id, joined, cache.keep_token
+    )
+    report_source, session = ReportSource(version_guard, worker_sync), str(uuid.uuid4())
+    reporter = Reporter(reactor, controllers, registration_service, backoff(), random, report_source, session)
     context = StrategyContext(
-        reactor, settings.namespace, environ, controllers, lambda: enrolment.agent_id, random, settings.backoff_max
+        reactor,
+        settings.namespace,
+        environ,
+        controllers,
+        lambda: registration_service.agent_id,
+        random,
+        settings.backoff_max,
     )
     strategy = plugin.make(settings.distribution_strategy, context)
-    inbox = Inbox(settings.namespace, KeyRing(), funnel, lambda: reconciler.hint())
-    reconciler = Reconciler(
+    receiver = Receiver(settings.namespace, KeyRing(), version_guard, lambda: poller.hint())
+    poller = Poller(
         reactor,
         controllers,
-        inbox,
-        enrolment,
+        receiver,
+        registration_service,
         backoff(),
         random,
         push_is_down=lambda: strategy.pushes and strategy.path() == POLL,
     )
-    agent = Agent(Parts(cache, funnel, forwarder, enrolment, reporter, reconciler, inbox, strategy))
+    agent = Agent(Parts(cache, version_guard, worker_sync, registration_service, reporter, poller, receiver, strategy))
     if settings.agent_listen is None:
         watched = [CertificateExpiry(reactor, utc_now, in_use)] if in_use else []
-        return [*renewed, *watched, agent]
-    checks = {"worker": forwarder, "controller": reconciler, "registration": enrolment, "cache": cache}
-    readiness = Readiness({**checks, "configuration": Applied(forwarder)}, {"path": strategy.path})
-    metrics = figures(strategy, inbox, reconciler, forwarder, reporter)
-    return [*renewed, agent, *_ops(reactor, settings.agent_listen, readiness, metrics, in_use)]
+        return [*reloaded_files, *watched, agent]
+    checks = {"worker": worker_sync, "controller": poller, "registration": registration_service, "cache": cache}
+    readiness = Readiness({**checks, "configuration": Applied(worker_sync)}, {"path": strategy.path})
+    metrics = agent_metrics(strategy, receiver, poller, worker_sync, reporter)
+    return [*reloaded_files, agent, *_ops(reactor, settings.agent_listen, readiness, metrics, in_use)]
 
 
 def _of_worker(worker_url: str) -> str:
@@ -143,7 +153,7 @@ def _clients(
         to_controllers.present(now.controller_username, now.controller_password)
         to_worker.present(*now.worker_login)
 
-    passwords = follow(reactor, settings, environ, changed, "CONTROLLER_PASSWORD", "WORKER_PASSWORD")
+    passwords = reload_secrets(reactor, settings, environ, changed, "CONTROLLER_PASSWORD", "WORKER_PASSWORD")
     return (
         ControllerClient(to_controllers, settings.controller_url, settings.namespace),
         WorkerClient(to_worker, settings.worker_url),
@@ -167,10 +177,12 @@ def _ops(
     metrics: Metrics,
     in_use: Sequence[Callable[[], Sequence[InUse]]],
 ) -> list[IService]:
-    resource = Edge(BasicGuard(()), in_threads_of(reactor)).resource(Health(), readiness, Figures(metrics, reactor))
+    resource = Dispatcher(BasicAuth(()), in_threads_of(reactor)).resource(
+        Health(), readiness, MetricsEndpoint(metrics, reactor)
+    )
     site, lag = BoundedSite(reactor, resource, Limits(connections=64)), ReactorLag(reactor)
     listener = Listener(reactor, "AGENT_LISTEN", endpoint, site)
     expiry = CertificateExpiry(reactor, utc_now, [*in_use, listener.in_use])
-    for part in (readiness, lag, expiry, site.traffic):
+    for part in (readiness, lag, expiry, site.request_metrics):
         part.expose(metrics)
     return [lag, expiry, listener]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import define, field
 
 from confd.model import Configuration
-from confd.reports import ReportState, Spent
+from confd.reports import ReportState, Timings
 
 
 @define(eq=False)
@@ -40,9 +40,9 @@ class Delivery:
             self._was_applied = state is ReportState.APPLIED
         self.state, self.error = state, error
 
-    def spent(self, now: float) -> Spent:
+    def spent(self, now: float) -> Timings:
         """Where the time went until now."""
-        return Spent(
+        return Timings(
             _between(self.received, self._handed), _between(self._handed, self._ended), _between(self._ended, now)
         )
 

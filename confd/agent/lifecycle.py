@@ -20,13 +20,13 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
 from confd.agent.cache import Cache
-from confd.agent.cache_files import Kept
-from confd.agent.poller import Reconciler
-from confd.agent.receiver import Inbox
-from confd.agent.registration import Enrolment
+from confd.agent.cache_files import CacheContents
+from confd.agent.poller import Poller
+from confd.agent.receiver import Receiver
+from confd.agent.registration import RegistrationService
 from confd.agent.reporter import Reporter
-from confd.agent.version_guard import Funnel
-from confd.agent.worker_sync import Forwarder
+from confd.agent.version_guard import VersionGuard
+from confd.agent.worker_sync import WorkerSync
 from confd.interfaces import IStrategy
 
 log = Logger()
@@ -37,30 +37,30 @@ class Parts:
     """What an agent is made of."""
 
     cache: Cache
-    funnel: Funnel
-    forwarder: Forwarder
-    enrolment: Enrolment
+    version_guard: VersionGuard
+    worker_sync: WorkerSync
+    registration_service: RegistrationService
     reporter: Reporter
-    reconciler: Reconciler
-    inbox: Inbox
+    poller: Poller
+    receiver: Receiver
     strategy: IStrategy
 
-    def run(self, kept: Kept) -> None:
+    def run(self, kept: CacheContents) -> None:
         """Start all of them, beginning with what the disk remembers."""
-        self.enrolment.resume(kept.agent_id, kept.token)
+        self.registration_service.resume(kept.agent_id, kept.token)
         self.cache.startService()
-        self.forwarder.startService()
+        self.worker_sync.startService()
         if kept.configuration is not None:
-            self.funnel.offer(kept.configuration)
+            self.version_guard.offer(kept.configuration)
         self.reporter.startService()
-        self.enrolment.startService()
-        self.reconciler.startService()
-        self.strategy.start(self.inbox)
+        self.registration_service.startService()
+        self.poller.startService()
+        self.strategy.start(self.receiver)
 
     async def drain(self) -> None:
         """Stop listening and asking, then finish the delivery under way, then report and write what it changed."""
         await self.strategy.stop()
-        for part in (self.enrolment, self.reconciler, self.forwarder):
+        for part in (self.registration_service, self.poller, self.worker_sync):
             await maybeDeferred(part.stopService)
         reported = self.reporter.stopService()
         await self.cache.stopService()
@@ -73,7 +73,7 @@ class Life(Protocol):
     def start(self) -> None:
         """It shall run."""
 
-    def loaded(self, kept: Kept) -> None:
+    def loaded(self, kept: CacheContents) -> None:
         """The disk was read."""
 
     def stop(self, ended: Deferred[None]) -> None:
@@ -98,7 +98,7 @@ def _load(life: Life, parts: Parts) -> None:
 
 
 @_loading.upon(Life.loaded).to(_running)
-def _run(life: Life, parts: Parts, kept: Kept) -> None:
+def _run(life: Life, parts: Parts, kept: CacheContents) -> None:
     parts.run(kept)
 
 

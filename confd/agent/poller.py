@@ -12,28 +12,28 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from confd.agent.receiver import Inbox
-from confd.agent.registration import Enrolment
+from confd.agent.receiver import Receiver
+from confd.agent.registration import RegistrationService
 from confd.errors import ConfdError, Malformed, Unavailable
 from confd.interfaces import IControllerClient, IHealth
-from confd.runtime.problem import Trouble
+from confd.runtime.problem import Problem
 from confd.runtime.timing import Backoff, Periodic
 
 #: How far a poll interval is moved at random, so that a fleet spreads out; it stays within 1.2 intervals (G4).
-JITTER = 0.1
+JITTER_FRACTION = 0.1
 
 #: How many times as often an agent polls whose push path is down.
-HASTE = 3
+PUSH_DOWN_FACTOR = 3
 
 #: Seconds between two polls that are owed to hints.
-HINT_INTERVAL = 1.0
+HINT_INTERVAL_SECONDS = 1.0
 
 #: Poll intervals after which a controller that does not answer makes the agent not ready.
-SILENCE = 3
+UNREADY_AFTER_INTERVALS = 3
 
 
 @implementer(IHealth)
-class Reconciler(Service):
+class Poller(Service):
     """
     Polls for as long as it runs, whatever answers.
 
@@ -46,22 +46,22 @@ class Reconciler(Service):
         self,
         clock: IReactorTime,
         controller: IControllerClient,
-        inbox: Inbox,
-        enrolment: Enrolment,
+        receiver: Receiver,
+        registration_service: RegistrationService,
         backoff: Backoff,
         random: Random,
         push_is_down: Callable[[], bool] = lambda: False,
     ) -> None:
         """
-        @param inbox: where the answers go.
+        @param receiver: where the answers go.
         @param backoff: between polls that fail.
         @param random: where the jitter of the polls comes from.
         @param push_is_down: whether changes should arrive sooner than by poll, and do not at the moment.
         """
         self._clock = clock
         self._controller = controller
-        self._inbox = inbox
-        self._enrolment = enrolment
+        self._receiver = receiver
+        self._registration_service = registration_service
         self._backoff = backoff
         self._random = random
         self.polls: Counter[str] = Counter({"failed": 0, "unchanged": 0, "changed": 0, "objected": 0})
@@ -73,14 +73,14 @@ class Reconciler(Service):
         #: What a controller that cannot answer asks for: a pause in seconds, which ends at this time.
         self._asked_pause: float | None = None
         self._not_before = clock.seconds()
-        self._silence = Trouble("controller", self.log)
+        self._silence = Problem("controller", self.log)
         #: A failure that waiting will not mend, or a controller that offers what cannot be taken.
         self._objection: str | None = None
 
     def hint(self) -> None:
         """Poll soon; any number of hints make few polls."""
         if self.running and self._hinted is None:
-            due = max(self._polled_at + HINT_INTERVAL, self._not_before)
+            due = max(self._polled_at + HINT_INTERVAL_SECONDS, self._not_before)
             delay = max(0.0, due - self._clock.seconds())
             self._hinted = self._clock.callLater(delay, self._heed)
 
@@ -99,10 +99,10 @@ class Reconciler(Service):
         """Seconds since a controller last answered, or since the start."""
         return self._clock.seconds() - self._heard_at
 
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """See L{IHealth}."""
         # An agent without a configuration waits for the controller, so every failure counts.
-        silent = self._inbox.known() is None or self.silence > SILENCE * self._interval
+        silent = self._receiver.known() is None or self.silence > UNREADY_AFTER_INTERVALS * self._interval
         return self._objection or (self._silence.reason if silent else None)
 
     def startService(self) -> None:
@@ -121,13 +121,13 @@ class Reconciler(Service):
 
     @property
     def _interval(self) -> int:
-        return self._inbox.poll_interval() or self._enrolment.poll_interval
+        return self._receiver.poll_interval() or self._registration_service.poll_interval
 
     def _pause(self) -> float:
         if self._silence.reason is not None:
             return self._backoff.next(self._asked_pause)
-        interval = max(1.0, self._interval / HASTE) if self._push_is_down() else self._interval
-        return interval * self._random.uniform(1 - JITTER, 1 + JITTER)
+        interval = max(1.0, self._interval / PUSH_DOWN_FACTOR) if self._push_is_down() else self._interval
+        return interval * self._random.uniform(1 - JITTER_FRACTION, 1 + JITTER_FRACTION)
 
     def _heed(self) -> None:
         self._hinted = None
@@ -135,10 +135,10 @@ class Reconciler(Service):
 
     async def _poll(self) -> None:
         self._polled_at = self._clock.seconds()
-        asked, member = self._inbox.known(), self._enrolment.member
-        self._named = bool(self._enrolment.agent_id)
+        asked, member = self._receiver.known(), self._registration_service.member
+        self._named = bool(self._registration_service.agent_id)
         try:
-            poll = await self._controller.fetch(self._inbox.condition(), self._enrolment.agent_id)
+            poll = await self._controller.fetch(self._receiver.condition(), self._registration_service.agent_id)
         except ConfdError as error:
             self.polls["failed"] += 1
             self._silence.begin(error.message)
@@ -153,6 +153,6 @@ class Reconciler(Service):
         self._backoff.reset()
         self._heard_at = self._clock.seconds()
         if member:
-            self._enrolment.heard(poll.member)
-        self._objection = self._inbox.answered(poll.served, asked, poll.checksum)
+            self._registration_service.heard(poll.member)
+        self._objection = self._receiver.answered(poll.served, asked, poll.checksum)
         self.polls["unchanged" if poll.served is None else "objected" if self._objection else "changed"] += 1

@@ -7,16 +7,16 @@ from collections.abc import Callable
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from confd.agent.version_guard import Funnel
+from confd.agent.version_guard import VersionGuard
 from confd.codec.announcement import read
 from confd.codec.signing import KeyRing
 from confd.errors import ConfdError
 from confd.interfaces import ISink
-from confd.model import Served, Tag, Verdict
+from confd.model import ServedConfig, Tag, Verdict
 
 
 @implementer(ISink)
-class Inbox:
+class Receiver:
     """
     The one door for what comes from outside, whichever way it came.
 
@@ -25,13 +25,13 @@ class Inbox:
 
     log = Logger()
 
-    def __init__(self, namespace: str, keys: KeyRing, funnel: Funnel, hint: Callable[[], None]) -> None:
+    def __init__(self, namespace: str, keys: KeyRing, version_guard: VersionGuard, hint: Callable[[], None]) -> None:
         """
         @param keys: whom to believe.
         @param hint: has the agent compare with its controller soon.
         """
         self.unverified = 0
-        self._namespace, self._keys, self._funnel, self._hint = namespace, keys, funnel, hint
+        self._namespace, self._keys, self._version_guard, self._hint = namespace, keys, version_guard, hint
         self._said: set[str] = set()
         #: What has the name of what is known may be something else: a controller lost versions, and gave it anew.
         self._ambiguous = False
@@ -42,7 +42,7 @@ class Inbox:
 
     def known(self) -> Tag | None:
         """See L{ISink}."""
-        newest = self._funnel.newest
+        newest = self._version_guard.newest
         return None if newest is None else newest.tag
 
     def condition(self) -> Tag | None:
@@ -57,17 +57,17 @@ class Inbox:
 
     def poll_interval(self) -> int | None:
         """Seconds between two polls, as the newest configuration says; C{None} before the first."""
-        newest = self._funnel.newest
+        newest = self._version_guard.newest
         return None if newest is None else newest.poll_interval
 
-    def served(self, served: Served) -> str | None:
+    def served(self, served: ServedConfig) -> str | None:
         """See L{ISink}."""
         objection = self._take(served, late=True)
         if objection is not None:
             self._hint()
         return objection
 
-    def answered(self, served: Served | None, asked: Tag | None, checksum: str = "") -> str | None:
+    def answered(self, served: ServedConfig | None, asked: Tag | None, checksum: str = "") -> str | None:
         """
         What came of a poll.
 
@@ -81,14 +81,14 @@ class Inbox:
             self._hint()
         if served is not None:
             self._ambiguous = False
-        elif not overtaken and not self._funnel.confirmed(checksum):
+        elif not overtaken and not self._version_guard.confirmed(checksum):
             self._ambiguous = True
             self._hint()
-        objection = self._funnel.objection
+        objection = self._version_guard.objection
         return None if objection is None else objection.reason
 
-    def _take(self, served: Served, late: bool) -> str | None:
-        objection = self._funnel.offer(served.configuration, late)
+    def _take(self, served: ServedConfig, late: bool) -> str | None:
+        objection = self._version_guard.offer(served.configuration, late)
         if objection is None:
             self._keys.trust(served.keys)
         return objection
@@ -100,7 +100,7 @@ class Inbox:
         except ConfdError as error:
             return self._doubt(error.code, error.message)
         offered = announcement.configuration
-        verdict = self._funnel.judge(offered)
+        verdict = self._version_guard.judge(offered)
         if verdict is Verdict.SAME:
             # Whoever sent it: it says nothing new.
             return True
@@ -112,7 +112,7 @@ class Inbox:
         if verdict is Verdict.OLDER:
             # Repeated or late; or the controller itself is behind, and then its answer will tell.
             return self._doubt("older", "It is older than what this agent knows.")
-        if self._funnel.offer(offered) is None:
+        if self._version_guard.offer(offered) is None:
             self._said.clear()
         return True
 

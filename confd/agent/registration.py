@@ -16,13 +16,13 @@ from zope.interface import implementer
 from confd.codec.bodies import bounded_interval
 from confd.errors import ConfdError, Malformed, Unavailable
 from confd.interfaces import IControllerClient, IHealth
-from confd.model import Membership, Registration
-from confd.runtime.problem import Trouble
+from confd.model import Registration, RegistrationResponse
+from confd.runtime.problem import Problem
 from confd.runtime.timing import Backoff, retrying
 
 
 @implementer(IHealth)
-class Enrolment(Service):
+class RegistrationService(Service):
     """
     The agent's place among the agents of its controller.
 
@@ -62,13 +62,13 @@ class Enrolment(Service):
         self._keep_id = keep_id
         self._joined = joined
         self._keep_token, self._token = keep_token, ""
-        self._trouble = Trouble("registration", self.log)
+        self._problem = Problem("registration", self.log)
         self._refused = False
         self._joining: Deferred[Any] | None = None
 
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """See L{IHealth}: a refusal counts, which no time mends; a controller that is away does not."""
-        return self._trouble.reason if self._refused else None
+        return self._problem.reason if self._refused else None
 
     def resume(self, agent_id: str, token: str) -> None:
         """Go on as the agent that it was before it was restarted; empty where it does not know."""
@@ -110,7 +110,7 @@ class Enrolment(Service):
         if delay:
             await deferLater(self._clock, delay)
         membership = await retrying(self._clock, self._backoff, self._attempt, self._not_yet)
-        self._trouble.end()
+        self._problem.end()
         self._refused = False
         self.poll_interval, self.report_window = membership.poll_interval, membership.report_window
         if membership.agent_id != self.agent_id:
@@ -128,9 +128,9 @@ class Enrolment(Service):
         # Whoever starts a controller and its agents together need not be told that the one was a moment later.
         self._refused = not isinstance(error, (Unavailable, Malformed))
         if self._refused:
-            self._trouble.begin(f"The controller refuses to register this agent: {error.message}")
+            self._problem.begin(f"The controller refuses to register this agent: {error.message}")
         elif error.code != "starting":
-            self._trouble.begin(error.message)
+            self._problem.begin(error.message)
 
-    def _attempt(self) -> Deferred[Membership]:
+    def _attempt(self) -> Deferred[RegistrationResponse]:
         return self._controller.register(evolve(self._registration, agent_id=self.agent_id))

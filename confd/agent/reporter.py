@@ -21,41 +21,41 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from confd.agent.registration import Enrolment
-from confd.agent.version_guard import Funnel
-from confd.agent.worker_sync import Forwarder
+from confd.agent.registration import RegistrationService
+from confd.agent.version_guard import VersionGuard
+from confd.agent.worker_sync import WorkerSync
 from confd.errors import ConfdError, Conflict, NotFound, Unprocessable
 from confd.interfaces import IControllerClient
-from confd.reports import Report, ReportState, Spent
-from confd.runtime.problem import Trouble
+from confd.reports import Report, ReportState, Timings
+from confd.runtime.problem import Problem
 from confd.runtime.timing import Backoff, Periodic
 
 #: Seconds before it is worth a report that something is still being done.
-PATIENCE = 0.5
+APPLYING_AFTER_SECONDS = 0.5
 
 #: Seconds until what was said is said again, at least: a controller that was restored from a backup has forgotten it.
-AGAIN = 600.0
+REPEAT_AFTER_SECONDS = 600.0
 
 #: Seconds until a controller that takes no reports is tried again.
-DEAF = 3600.0
+UNSUPPORTED_RETRY_SECONDS = 3600.0
 
 #: Seconds that the last report gets when the agent stops.
-GRACE = 2.0
+STOP_GRACE_SECONDS = 2.0
 
 #: What can come of a report.
 SENT, REPEATED, REFUSED, FAILED = "sent", "repeated", "refused", "failed"
 
 
 @frozen(eq=False)
-class Account:
+class ReportSource:
     """What the agent has to say."""
 
-    _funnel: Funnel
-    _forwarder: Forwarder
+    _version_guard: VersionGuard
+    _worker_sync: WorkerSync
 
     def __call__(self) -> Report | None:
         """Of what a controller offers in vain, else of what the worker is to have; C{None} before there is anything."""
-        report, objection = self._forwarder.report(), self._funnel.objection
+        report, objection = self._worker_sync.report(), self._version_guard.objection
         if report is None or objection is None:
             return report
         return evolve(
@@ -64,7 +64,7 @@ class Account:
             state=ReportState.FAILED,
             error=objection.reason,
             verified=True,
-            spent=Spent(),
+            spent=Timings(),
         )
 
 
@@ -81,22 +81,22 @@ class Reporter(Service):
         self,
         clock: IReactorTime,
         controller: IControllerClient,
-        enrolment: Enrolment,
+        registration_service: RegistrationService,
         backoff: Backoff,
         random: Random,
-        account: Callable[[], Report | None],
+        report_source: Callable[[], Report | None],
         session: str,
     ) -> None:
         """
-        @param enrolment: the name to report under, and the window.
+        @param registration_service: the name to report under, and the window.
         @param backoff: between reports that do not arrive.
         @param random: where in the window a report is sent.
-        @param account: what there is to say at the moment.
+        @param report_source: what there is to say at the moment.
         @param session: made anew at each start of the agent.
         """
         self.reports: Counter[str] = Counter({SENT: 0, REPEATED: 0, REFUSED: 0, FAILED: 0})
-        self._clock, self._controller, self._enrolment = clock, controller, enrolment
-        self._backoff, self._random, self._account, self._session = backoff, random, account, session
+        self._clock, self._controller, self._registration_service = clock, controller, registration_service
+        self._backoff, self._random, self._report_source, self._session = backoff, random, report_source, session
         self._sequence = 0
         #: What was sent last, and whether it needs no more sending.
         self._tried: Report | None = None
@@ -109,8 +109,8 @@ class Reporter(Service):
         #: The controller takes no reports.
         self._deaf = False
         self._sending: Deferred[Any] | None = None
-        self._trouble = Trouble("reports", self.log)
-        self._reminder = Periodic(clock, self._remind, lambda: AGAIN * random.uniform(1, 2))
+        self._problem = Problem("reports", self.log)
+        self._reminder = Periodic(clock, self._remind, lambda: REPEAT_AFTER_SECONDS * random.uniform(1, 2))
 
     def changed(self) -> None:
         """There may be something else to say."""
@@ -119,8 +119,8 @@ class Reporter(Service):
             return
         prompt = report.state.final and _lasting(report) != self._tried
         if self._timer is None or (prompt and not self._prompt):
-            delay = self._random.uniform(0, self._enrolment.report_window)
-            self._set_timer(delay + (0 if prompt else PATIENCE), prompt)
+            delay = self._random.uniform(0, self._registration_service.report_window)
+            self._set_timer(delay + (0 if prompt else APPLYING_AFTER_SECONDS), prompt)
 
     def joined(self) -> None:
         """The agent is registered: what the controller was told before, it may have forgotten."""
@@ -134,18 +134,18 @@ class Reporter(Service):
         self._reminder.startService()
 
     def stopService(self) -> Deferred[None]:
-        """Fires when all is said, after L{GRACE} seconds at most."""
+        """Fires when all is said, after L{STOP_GRACE_SECONDS} seconds at most."""
         super().stopService()
         self._reminder.stopService()
         self._cancel_timer()
-        return Deferred.fromCoroutine(self._flush()).addTimeout(GRACE, self._clock, lambda *_: None)
+        return Deferred.fromCoroutine(self._flush()).addTimeout(STOP_GRACE_SECONDS, self._clock, lambda *_: None)
 
     def _remind(self) -> None:
         self._settled = False
         self.changed()
 
     async def _flush(self) -> None:
-        deadline = self._clock.seconds() + GRACE
+        deadline = self._clock.seconds() + STOP_GRACE_SECONDS
         if self._sending is not None:
             await self._sending
         if self._clock.seconds() < deadline:
@@ -153,7 +153,7 @@ class Reporter(Service):
 
     def _due(self) -> Report | None:
         """What is to be said, if it is not said yet and there is somebody to say it to."""
-        report = self._account() if self._enrolment.member and not self._deaf else None
+        report = self._report_source() if self._registration_service.member and not self._deaf else None
         return None if report is None or (self._settled and _lasting(report) == self._tried) else report
 
     def _set_timer(self, delay: float, prompt: bool) -> None:
@@ -194,14 +194,16 @@ class Reporter(Service):
         self._tried, self._settled = tried, False
         report = evolve(report, session=self._session, sequence=self._sequence)
         try:
-            self._enrolment.report_window = await self._controller.report(report, self._enrolment.agent_id)
+            self._registration_service.report_window = await self._controller.report(
+                report, self._registration_service.agent_id
+            )
         except ConfdError as error:
             result = self._not_taken(error)
         else:
             result = SENT
-            self._trouble.end()
+            self._problem.end()
             self._backoff.reset()
-            self._enrolment.heard(known=True)
+            self._registration_service.heard(known=True)
         self.reports[result] += 1
         # Unless the controller forgot it meanwhile.
         self._settled = result != FAILED and self._tried is tried
@@ -209,14 +211,14 @@ class Reporter(Service):
     def _not_taken(self, error: ConfdError) -> str:
         if isinstance(error, Conflict) and error.code in ("repeated_report", "out_of_order"):
             return REPEATED
-        self._trouble.begin(error.message)
+        self._problem.begin(error.message)
         if isinstance(error, (Conflict, Unprocessable)) or error.code in ("unknown_version", "unknown_namespace"):
             return REFUSED
         if error.code == "unknown_agent":
-            self._enrolment.heard(known=False)
+            self._registration_service.heard(known=False)
         elif isinstance(error, NotFound):
             self._deaf = True
-            self._set_timer(DEAF, prompt=False)
+            self._set_timer(UNSUPPORTED_RETRY_SECONDS, prompt=False)
         else:
             delay = self._backoff.next(error.retry_after)
             if error.retry_after:

@@ -21,7 +21,7 @@ class Objection:
     reason: str
 
 
-class Funnel:
+class VersionGuard:
     """
     Lets a configuration through that supersedes all that came through before.
 

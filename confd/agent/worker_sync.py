@@ -23,21 +23,21 @@ from confd.errors import ConfdError, Conflict, Unavailable, Unprocessable
 from confd.interfaces import IHealth, IWorkerClient
 from confd.model import Configuration, Tag, WorkerState
 from confd.reports import Report, ReportState
-from confd.runtime.problem import Trouble
+from confd.runtime.problem import Problem
 from confd.runtime.timing import Backoff, Periodic
 
 #: Seconds between two looks at the worker.
-DRIFT_INTERVAL = 2.0
+CHECK_INTERVAL_SECONDS = 2.0
 
 #: Seconds between two attempts to reach it at most, so that it is put right within 5 seconds of being reachable.
-RETRY_MAX = 4.0
+RETRY_MAX_SECONDS = 4.0
 
 #: Seconds that a delivery under way gets when the agent stops.
-GRACE = 8.0
+STOP_GRACE_SECONDS = 8.0
 
 
 @implementer(IHealth)
-class Forwarder(Service):
+class WorkerSync(Service):
     """
     Keeps the worker on the newest configuration that it takes.
 
@@ -59,7 +59,7 @@ class Forwarder(Service):
         changed: Callable[[], None] = lambda: None,
     ) -> None:
         """
-        @param backoff: between attempts to reach the worker; its cap is L{RETRY_MAX}.
+        @param backoff: between attempts to reach the worker; its cap is L{RETRY_MAX_SECONDS}.
         @param keep: called with each configuration once it is applied.
         @param changed: called when L{report} may have something else to say.
         """
@@ -73,16 +73,16 @@ class Forwarder(Service):
         self._backoff = backoff
         self._keep = keep
         self._changed = changed
-        self._loop = Periodic(clock, self._round, self._pause, GRACE)
+        self._loop = Periodic(clock, self._round, self._pause, STOP_GRACE_SECONDS)
         #: Of the configuration that the worker is to have.
         self._delivery: Delivery | None = None
         #: The boot id of the worker that refused it.
         self._refused_by: str | None = None
         #: What the worker looked like when nothing was left to do; C{None} makes the next round compare.
         self._left: WorkerState | None = None
-        self._reach = Trouble("worker", self.log)
-        self._refusal = Trouble("configuration", self.log)
-        self._drift = Trouble("drift", self.log)
+        self._reach = Problem("worker", self.log)
+        self._refusal = Problem("configuration", self.log)
+        self._drift = Problem("drift", self.log)
 
     def deliver(self, configuration: Configuration) -> None:
         """Bring the worker to this one, in place of any that is still under way."""
@@ -110,7 +110,7 @@ class Forwarder(Service):
             spent=delivery.spent(self._clock.seconds()),
         )
 
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """See L{IHealth}."""
         return self._reach.reason or self._refusal.reason
 
@@ -120,14 +120,14 @@ class Forwarder(Service):
         self._loop.startService()
 
     def stopService(self) -> Deferred[None] | None:
-        """Fires when the delivery under way has ended, after L{GRACE} seconds at most."""
+        """Fires when the delivery under way has ended, after L{STOP_GRACE_SECONDS} seconds at most."""
         super().stopService()
         return self._loop.stopService()
 
     # -- one round --
 
     def _pause(self) -> float:
-        return self._backoff.next() if self._reach.reason else DRIFT_INTERVAL
+        return self._backoff.next() if self._reach.reason else CHECK_INTERVAL_SECONDS
 
     async def _round(self) -> None:
         delivery = self._delivery
@@ -246,8 +246,8 @@ def _what(refusal: ConfdError) -> str:
 class Applied:
     """Whether the worker has ever taken a configuration."""
 
-    _forwarder: Forwarder
+    _worker_sync: WorkerSync
 
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """See L{IHealth}."""
-        return "No configuration has been applied yet." if self._forwarder.applied is None else None
+        return "No configuration has been applied yet." if self._worker_sync.applied is None else None

@@ -8,8 +8,8 @@ from random import Random
 from typing import Any
 
 from confd.interfaces import IBroker
-from confd.runtime.daemon import follow
-from confd.runtime.reload import Renewed
+from confd.runtime.daemon import reload_secrets
+from confd.runtime.reload import ReloadedFiles
 from confd.runtime.settings import BROKERS, BrokerSettings
 from confd.runtime.tls import client_options
 
@@ -33,7 +33,7 @@ def make_broker(reactor: Any, settings: BrokerSettings, name: str) -> IBroker:
 
 def follow_passwords(
     reactor: Any, settings: BrokerSettings, environ: Mapping[str, str], brokers: Sequence[IBroker]
-) -> Sequence[Renewed[BrokerSettings]]:
+) -> Sequence[ReloadedFiles[BrokerSettings]]:
     """
     Have passwords and tokens for brokers that come from files taken anew once those change.
 
@@ -48,7 +48,7 @@ def follow_passwords(
             broker.present(now.redis_password if redis else now.nats_password, None if redis else now.nats_token)
 
     names = [name for broker in brokers for name in _SECRETS[broker.name]]
-    return follow(reactor, settings, environ, changed, *names)
+    return reload_secrets(reactor, settings, environ, changed, *names)
 
 
 def _redis(reactor: Any, settings: BrokerSettings) -> IBroker:

@@ -20,13 +20,13 @@ from confd.errors import Unavailable
 from confd.runtime.timing import Backoff, Periodic
 
 #: Seconds between two attempts at most, so that a broker that is back is found within 5 (G4).
-RETRY_CAP = 4.0
+RETRY_MAX_SECONDS = 4.0
 
 #: Seconds for a new connection to be of use, and between the pings that notice a broker that hangs.
-OPEN_WITHIN, PING_EVERY = 5.0, 3.0
+OPEN_TIMEOUT_SECONDS, PING_INTERVAL_SECONDS = 5.0, 3.0
 
 #: Seconds that a caller waits for a connection, and then for the answer: together what L{IBroker} promises.
-CONNECTED_WITHIN, ANSWER_WITHIN = 2.0, 3.0
+CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS = 2.0, 3.0
 
 T = TypeVar("T")
 
@@ -117,7 +117,7 @@ class Link(Periodic, Generic[C]):
         self._failed_with(self._unavailable("is not in use any more"))
         return stopped
 
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """L{IHealth.trouble}."""
         if self.running and self._connection is None:
             return self._reason or f"{self._where} is not connected yet."
@@ -133,7 +133,7 @@ class Link(Periodic, Generic[C]):
             raise self._unavailable("is not in use")
         connection = self._connection or await self._next()
         try:
-            answer = await self._in_time(operation(connection), ANSWER_WITHIN)
+            answer = await self._in_time(operation(connection), ANSWER_TIMEOUT_SECONDS)
         except _Late:
             connection.cut()
             raise
@@ -166,11 +166,11 @@ class Link(Periodic, Generic[C]):
 
         waiting: Deferred[C] = Deferred()
         self._waiting.append(waiting)
-        return waiting.addTimeout(CONNECTED_WITHIN, self._clock, late)
+        return waiting.addTimeout(CONNECT_TIMEOUT_SECONDS, self._clock, late)
 
     async def _live(self) -> None:
         try:
-            connection = await self._in_time(self._open(), OPEN_WITHIN)
+            connection = await self._in_time(self._open(), OPEN_TIMEOUT_SECONDS)
         except Unavailable as error:
             return self._failed_with(error)
         alive = Deferred.fromCoroutine(self._keep_alive(connection)).addErrback(lambda _: connection.cut())
@@ -206,9 +206,9 @@ class Link(Periodic, Generic[C]):
 
     async def _keep_alive(self, connection: C) -> NoReturn:
         while True:
-            await deferLater(self._clock, PING_EVERY)
+            await deferLater(self._clock, PING_INTERVAL_SECONDS)
             try:
-                await self._in_time(connection.prove(), ANSWER_WITHIN)
+                await self._in_time(connection.prove(), ANSWER_TIMEOUT_SECONDS)
             except Misplaced:
                 self._leave(connection)
                 raise

@@ -11,7 +11,7 @@ from confd.codec.bodies import MAX_ANSWER_BYTES
 
 
 @define(eq=False)
-class Audience:
+class Listeners:
     """
     The listeners of one broker, by topic.
 

@@ -1,4 +1,4 @@
-"""The API of the controller, as commands see it: values in, values out, a L{Failure} for all that can go wrong."""
+"""The API of the controller, as commands see it: values in, values out, a L{CommandError} for all that can go wrong."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from urllib.parse import urlencode
 
 from attrs import define, evolve
 
-from confd.cli.errors import Exit, Failure
-from confd.cli.profile import Target
+from confd.cli.errors import CommandError, Exit
+from confd.cli.profile import Profile
 from confd.cli.text import shown
-from confd.cli.transport import Answer, ITransport
+from confd.cli.transport import ITransport, Reply
 from confd.codec import sse
 from confd.codec.retry_after import STATUSES, parse_retry_after
 from confd.errors import Malformed
 
 #: Seconds that a request may take.
-TIMEOUT = 30.0
+TIMEOUT_SECONDS = 30.0
 #: Tries of one request at most, where the controller asks to come back later, and seconds between them at least.
 _TRIES, _PAUSE = 3, 0.25
 #: Seconds of silence, three heartbeats and some, after which a stream of events is broken.
@@ -45,7 +45,7 @@ _STATUS = {
 
 
 @define(eq=False)
-class Controller:
+class ApiClient:
     """
     One controller.
 
@@ -53,7 +53,7 @@ class Controller:
     @ivar wait: says a sentence and waits for some seconds; C{None} where nobody waits.
     """
 
-    target: Target
+    target: Profile
     _transport: ITransport
     _ask: Callable[[str], str] | None
     _wait: Callable[[str, float], None] | None = None
@@ -89,9 +89,9 @@ class Controller:
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, object] = NO_QUERY,
         patient: bool = True,
-    ) -> Answer:
+    ) -> Reply:
         """
-        Ask for something; where the controller asks to come back later, within L{TIMEOUT} seconds do so.
+        Ask for something; where the controller asks to come back later, within L{TIMEOUT_SECONDS} seconds do so.
 
         @param body: goes as JSON.
         @param query: what is C{None} is left out.
@@ -108,22 +108,22 @@ class Controller:
         harmless = method == "GET" or "Idempotency-Key" in sent or bool(query.get("dry_run"))
         waits = _Waits(self._wait if patient else None)
         while True:
-            answer = self._transport.exchange(method, there, self._headers(sent), raw, TIMEOUT)
+            answer = self._transport.exchange(method, there, self._headers(sent), raw, TIMEOUT_SECONDS)
             if answer.status == 401 and self._ask_again():
-                answer = self._transport.exchange(method, there, self._headers(sent), raw, TIMEOUT)
+                answer = self._transport.exchange(method, there, self._headers(sent), raw, TIMEOUT_SECONDS)
             if 200 <= answer.status < 300:
                 return answer
             refusal = self._refusal(answer)
             if not ((harmless or answer.status == 429) and waits.go_on(refusal)):
                 raise refusal
 
-    def open(self, path: str) -> Answer:
+    def open(self, path: str) -> Reply:
         """Ask for something that takes no credentials, and take whatever comes."""
-        return self._transport.exchange("GET", path, {"Accept": "*/*"}, None, TIMEOUT)
+        return self._transport.exchange("GET", path, {"Accept": "*/*"}, None, TIMEOUT_SECONDS)
 
     def certificate_expiry(self) -> datetime | None:
         """Return when the certificate of the controller expires, UTC; C{None} without TLS."""
-        return self._transport.certificate_expiry(TIMEOUT)
+        return self._transport.certificate_expiry(TIMEOUT_SECONDS)
 
     def events(self, **query: object) -> Iterator[tuple[str, Any]]:
         """
@@ -143,11 +143,11 @@ class Controller:
                 elif piece.status != 200:
                     raise self._refusal(piece)
         except (Malformed, ValueError):
-            raise Failure(Exit.FAILED, "The controller sends events that cannot be understood.") from None
+            raise CommandError(Exit.FAILED, "The controller sends events that cannot be understood.") from None
 
     def _headers(self, more: Mapping[str, str]) -> dict[str, str]:
         if self.target.password is None and not self._ask_again():
-            raise Failure(
+            raise CommandError(
                 Exit.DENIED,
                 f"There is no password for {self.target.username} at {self.target.url}: set ADMIN_PASSWORD, or name a "
                 "file with --password-file or in a profile.",
@@ -166,17 +166,17 @@ class Controller:
         )
         return True
 
-    def _refusal(self, answer: Answer) -> Failure:
+    def _refusal(self, answer: Reply) -> CommandError:
         failure = self._told(answer)
         if answer.status in STATUSES:
             headers = answer.headers
             failure.retry_after = parse_retry_after(headers.get("retry-after"), headers.get("date"))
         return failure
 
-    def _told(self, answer: Answer) -> Failure:
+    def _told(self, answer: Reply) -> CommandError:
         if 300 <= answer.status < 400:
             where = shown(answer.headers.get("location", "nowhere"))[:200]
-            return Failure(
+            return CommandError(
                 Exit.FAILED, f"{self.target.url} leads to {where}, and credentials do not follow; is that the address?"
             )
         try:
@@ -186,7 +186,7 @@ class Controller:
             # The sentence has the first of them already.
             lines = [each for each in found if each.removeprefix("/") not in said]
         except (ValueError, KeyError, TypeError, AttributeError):
-            return Failure(
+            return CommandError(
                 _STATUS.get(answer.status, Exit.FAILED),
                 f"{self.target.url} answers {answer.status} and not as a confd controller does; is that its address?",
             )
@@ -196,7 +196,7 @@ class Controller:
                 f"{self.target.origins.get('password', 'that password')}; set ADMIN_USERNAME and ADMIN_PASSWORD, or "
                 "--password-file."
             )
-        return Failure(_STATUS.get(answer.status, Exit.FAILED), said, lines, code)
+        return CommandError(_STATUS.get(answer.status, Exit.FAILED), said, lines, code)
 
 
 @define(eq=False)
@@ -208,10 +208,10 @@ class _Waits:
     """
 
     _wait: Callable[[str, float], None] | None
-    _left: float = TIMEOUT
+    _left: float = TIMEOUT_SECONDS
     _tries: int = 1
 
-    def go_on(self, refusal: Failure) -> bool:
+    def go_on(self, refusal: CommandError) -> bool:
         """Whether to ask once more; the wait for that is over then."""
         if self._wait is None or refusal.retry_after is None or self._tries == _TRIES:
             return False
@@ -224,7 +224,7 @@ class _Waits:
         return True
 
 
-def value_of(answer: Answer) -> Any:
+def value_of(answer: Reply) -> Any:
     """
     The JSON of an answer.
 
@@ -233,7 +233,7 @@ def value_of(answer: Answer) -> Any:
     try:
         return json.loads(answer.body)
     except (ValueError, RecursionError):
-        raise Failure(Exit.FAILED, "The answer is not JSON; is that the address of a confd controller?") from None
+        raise CommandError(Exit.FAILED, "The answer is not JSON; is that the address of a confd controller?") from None
 
 
 def _with_query(path: str, query: Mapping[str, object]) -> str:

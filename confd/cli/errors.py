@@ -36,7 +36,7 @@ class Exit(enum.IntEnum):
     BROKEN_PIPE = 141, "whoever read the output went away"
 
 
-class Failure(Exception):
+class CommandError(Exception):
     """
     The command cannot go on.
 

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from attrs import define, frozen
 
-from confd.cli.errors import Exit, Failure
+from confd.cli.errors import CommandError, Exit
 from confd.model import POLL_INTERVAL_MAX, POLL_INTERVAL_MIN
 
 #: Older versions that are read at most, and the bytes of their documents in all.
@@ -72,7 +72,7 @@ def read_go_database(path: str) -> GoHistory:
     @raise Failure: if there is none, or it holds no version of a document.
     """
     if not os.path.isfile(path):
-        raise Failure(Exit.USAGE, f"{path} is no file; give the SQLite database of the Go controller.")
+        raise CommandError(Exit.USAGE, f"{path} is no file; give the SQLite database of the Go controller.")
     # Without a log there is nothing that another process could be writing now.
     log = f"{path}-wal"
     access = "mode=ro" if os.path.exists(log) and os.path.getsize(log) else "mode=ro&immutable=1"
@@ -80,13 +80,13 @@ def read_go_database(path: str) -> GoHistory:
         with closing(sqlite3.connect(f"file:{quote(os.path.abspath(path))}?{access}", uri=True)) as connection:
             return _read(connection, path)
     except sqlite3.Error as error:
-        raise Failure(Exit.USAGE, f"{path} cannot be read as a SQLite database: {error}.") from None
+        raise CommandError(Exit.USAGE, f"{path} cannot be read as a SQLite database: {error}.") from None
 
 
 def _read(connection: sqlite3.Connection, path: str) -> GoHistory:
     tables = list(_tables(connection))
     if not tables:
-        raise Failure(
+        raise CommandError(
             Exit.USAGE,
             f"{path} holds no table with a column 'version' and a column of JSON objects; it is not the database of a"
             " Go controller.",
@@ -96,11 +96,13 @@ def _read(connection: sqlite3.Connection, path: str) -> GoHistory:
     found = [(table, row) for table in tables[:2] for row in _newest(connection, table)]
     if not found:
         names = ", ".join(table.name for table in tables)
-        raise Failure(Exit.USAGE, f"{path} holds no version of a document (looked at: {names}).")
+        raise CommandError(Exit.USAGE, f"{path} holds no version of a document (looked at: {names}).")
     table, row = found[0]
     current = _version(row)
     if current is None:
-        raise Failure(Exit.INVALID, f"The current document in {path}, in the table {table.name}, is no JSON object.")
+        raise CommandError(
+            Exit.INVALID, f"The current document in {path}, in the table {table.name}, is no JSON object."
+        )
     past = _past(connection, tables, current.version)
     interval = row[3] if isinstance(row[3], int) and POLL_INTERVAL_MIN <= row[3] <= POLL_INTERVAL_MAX else None
     return GoHistory(current, past, interval)

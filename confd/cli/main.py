@@ -14,8 +14,8 @@ import click
 
 import confd
 from confd.cli.app import COMPLETE_VARIABLE, NAME, cli
-from confd.cli.errors import Exit, Failure
-from confd.cli.output import Screen
+from confd.cli.errors import CommandError, Exit
+from confd.cli.output import Output
 from confd.cli.session import Clock, Session
 from confd.cli.text import shown
 from confd.cli.transport import Transport
@@ -31,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with suppress(AttributeError):
             # A terminal that cannot show a character is no reason to fail.
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    screen = Screen(sys.stdout, sys.stderr)
+    screen = Output(sys.stdout, sys.stderr)
     clock = Clock(partial(datetime.now, UTC), time.monotonic, time.sleep)
     interactive = sys.stdin.isatty() and sys.stderr.isatty()
     session = Session(screen, os.environ, interactive, Transport, clock)
@@ -59,7 +59,7 @@ def run(session: Session, arguments: Sequence[str]) -> Exit:
     try:
         _check_words(arguments)
         cli.main(arguments, NAME, COMPLETE_VARIABLE, standalone_mode=False, obj=session)
-    except Failure as failure:
+    except CommandError as failure:
         session.screen.fail(failure)
         status = failure.status
     except click.ClickException as error:
@@ -74,7 +74,7 @@ def run(session: Session, arguments: Sequence[str]) -> Exit:
     except (click.Abort, KeyboardInterrupt):
         session.screen.say("")
         status = Exit.INTERRUPTED
-    for sentence in session.parting:
+    for sentence in session.closing_notes:
         session.screen.say(sentence)
     return status
 
@@ -83,4 +83,4 @@ def _check_words(arguments: Sequence[str]) -> None:
     try:
         "".join(arguments).encode()
     except UnicodeEncodeError:
-        raise Failure(Exit.USAGE, "What was typed is not UTF-8 text.") from None
+        raise CommandError(Exit.USAGE, "What was typed is not UTF-8 text.") from None

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from attrs import define
 
-from confd.cli.errors import Failure
+from confd.cli.errors import CommandError
 from confd.cli.text import as_json, as_yaml, shown
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ _UNBOUNDED = 100_000
 
 
 @define(eq=False)
-class Screen:
+class Output:
     """
     Standard output and standard error.
 
@@ -90,7 +90,7 @@ class Screen:
         self._out.flush()
         print(sentence, file=self._err, flush=True)
 
-    def fail(self, failure: Failure) -> None:
+    def fail(self, failure: CommandError) -> None:
         """Why the command cannot go on."""
         self.say(f"confdctl: {shown(failure.sentence)}")
         for each in failure.details:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from attrs import evolve, field, frozen
 
-from confd.cli.errors import Exit, Failure
+from confd.cli.errors import CommandError, Exit
 from confd.cli.text import shown
 from confd.client.forward_proxy import ForwardProxy, parse_only_proxy, read_proxies
 from confd.model import DEFAULT_NAMESPACE
@@ -42,7 +42,7 @@ _CONFIG_LIMIT = 65536
 
 
 @frozen
-class Target:
+class Profile:
     """
     A controller, and how to speak to it.
 
@@ -81,7 +81,7 @@ class _Layer:
         return {"options": f"--{key.replace('_', '-')}", "environment": _VARIABLES[key]}.get(self.name, self.name)
 
 
-def resolve(given: Mapping[str, str], environ: Mapping[str, str]) -> Target:
+def resolve(given: Mapping[str, str], environ: Mapping[str, str]) -> Profile:
     """
     Find out which controller is meant.
 
@@ -106,8 +106,8 @@ def resolve(given: Mapping[str, str], environ: Mapping[str, str]) -> Target:
             values[key] = parse(values[key])
         except ValueError as error:
             # Not the value: an URL may hold a password.
-            raise Failure(Exit.USAGE, f"{origins[key]}: {error}.") from None
-    target = Target(
+            raise CommandError(Exit.USAGE, f"{origins[key]}: {error}.") from None
+    target = Profile(
         values["url"],
         values["username"],
         password,
@@ -137,11 +137,11 @@ def _proxy(address: str, environ: Mapping[str, str]) -> ForwardProxy | None:
     try:
         only = parse_only_proxy(given) if given else None
     except ValueError as error:
-        raise Failure(Exit.USAGE, f"CONTROLLER_PROXY: {error}.") from None
+        raise CommandError(Exit.USAGE, f"CONTROLLER_PROXY: {error}.") from None
     try:
         proxies = read_proxies(environ, only)
     except ValueError as error:
-        raise Failure(Exit.USAGE, f"{error}.") from None
+        raise CommandError(Exit.USAGE, f"{error}.") from None
     return proxies.find(parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
 
 
@@ -161,19 +161,19 @@ def profiles(path: Path) -> Mapping[str, Mapping[str, str]]:
     tables = found.pop("profiles", {})
     if found or not (isinstance(tables, dict) and all(isinstance(each, dict) for each in tables.values())):
         what = f"does not know {shown(next(iter(found)))}" if found else "has no [profiles.NAME] tables"
-        raise Failure(Exit.USAGE, f"{path}: {what}; write [profiles.NAME] with {', '.join(KEYS)}.")
+        raise CommandError(Exit.USAGE, f"{path}: {what}; write [profiles.NAME] with {', '.join(KEYS)}.")
     for name, table in tables.items():
         for key, value in table.items():
             if key == "password":
-                raise Failure(
+                raise CommandError(
                     Exit.USAGE, f"{path}: profile {shown(name)} holds a password; put it into a file of its own, "
                     "chmod 600, and name that as password_file.")  # fmt: skip
             if key not in KEYS:
-                raise Failure(
+                raise CommandError(
                     Exit.USAGE, f"{path}: profile {shown(name)} has no {shown(key)}; it takes {', '.join(KEYS)}."
                 )
             if not isinstance(value, str):
-                raise Failure(Exit.USAGE, f"{path}: {shown(key)} of profile {shown(name)} must be a text.")
+                raise CommandError(Exit.USAGE, f"{path}: {shown(key)} of profile {shown(name)} must be a text.")
     return tables
 
 
@@ -185,22 +185,24 @@ def _toml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise Failure(Exit.USAGE, f"{path}: cannot be read: {error.strerror}.") from None
+        raise CommandError(Exit.USAGE, f"{path}: cannot be read: {error.strerror}.") from None
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise Failure(Exit.USAGE, f"{path}: others may write to it, and could lead you elsewhere; chmod go-w {path}.")
+        raise CommandError(
+            Exit.USAGE, f"{path}: others may write to it, and could lead you elsewhere; chmod go-w {path}."
+        )
     if len(raw) > _CONFIG_LIMIT:
-        raise Failure(Exit.USAGE, f"{path}: is longer than {_CONFIG_LIMIT} bytes.")
+        raise CommandError(Exit.USAGE, f"{path}: is longer than {_CONFIG_LIMIT} bytes.")
     try:
         return tomllib.loads(raw.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise Failure(Exit.USAGE, f"{path}: is not TOML: {shown(error)}.") from None
+        raise CommandError(Exit.USAGE, f"{path}: is not TOML: {shown(error)}.") from None
 
 
 def _profile(path: Path, name: str | None) -> _Layer:
     found = profiles(path)
     if name is not None and name not in found:
         known = ", ".join(map(shown, found)) or "none yet"
-        raise Failure(Exit.USAGE, f"{path}: there is no profile {shown(name)}; it has: {known}.")
+        raise CommandError(Exit.USAGE, f"{path}: there is no profile {shown(name)}; it has: {known}.")
     values = dict(found.get(name or _DEFAULT_PROFILE, {}))
     for key in ("password_file", "ca_file"):
         if key in values:
@@ -235,12 +237,12 @@ def _password(values: Mapping[str, str], origins: dict[str, str], remarks: list[
         return values.get("password")
     if "password" in values:
         one, other = origins["password"], origins["password_file"]
-        raise Failure(Exit.USAGE, f"{one}: is set, and {other} too; remove one of them.")
+        raise CommandError(Exit.USAGE, f"{one}: is set, and {other} too; remove one of them.")
     origins["password"] = origins["password_file"]
     try:
         secret = secret_from(path, origins["password_file"], read_file_or_pipe)
     except ValueError as error:
-        raise Failure(Exit.USAGE, f"{error}.") from None
+        raise CommandError(Exit.USAGE, f"{error}.") from None
     # A pipe may be gone by now.
     with suppress(OSError):
         mode = os.stat(path).st_mode

@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import click
 from attrs import frozen
 
-from confd.cli.api_client import Controller
-from confd.cli.errors import Exit, Failure
-from confd.cli.output import FORMS, Screen
-from confd.cli.profile import Target, resolve
+from confd.cli.api_client import ApiClient
+from confd.cli.errors import CommandError, Exit
+from confd.cli.output import FORMS, Output
+from confd.cli.profile import Profile, resolve
 from confd.cli.text import shown
 from confd.cli.transport import ITransport
 from confd.client.forward_proxy import ForwardProxy
@@ -42,12 +42,12 @@ class Session:
 
     @ivar given: what options say about the controller: see L{confd.cli.profile.resolve}.
     @ivar interactive: whether somebody sits at a terminal and can be asked.
-    @ivar parting: what to say when all else is said, however the command ended.
+    @ivar closing_notes: what to say when all else is said, however the command ended.
     """
 
     def __init__(
         self,
-        screen: Screen,
+        screen: Output,
         environ: Mapping[str, str],
         interactive: bool,
         connect: Callable[[str, str | None, ForwardProxy | None], ITransport],
@@ -58,11 +58,11 @@ class Session:
         """
         self.screen, self.environ, self.interactive, self.clock = screen, environ, interactive, clock
         self.given: dict[str, str] = {}
-        self.parting: list[str] = []
+        self.closing_notes: list[str] = []
         self._connect = connect
 
     @cached_property
-    def target(self) -> Target:
+    def target(self) -> Profile:
         """The controller that is meant; what is remarkable about that is said once."""
         target = resolve(self.given, self.environ)
         for remark in target.remarks:
@@ -70,10 +70,10 @@ class Session:
         return target
 
     @cached_property
-    def controller(self) -> Controller:
+    def controller(self) -> ApiClient:
         """To speak to it."""
         transport = self._connect(self.target.url, self.target.ca_file, self.target.proxy)
-        return Controller(self.target, transport, self._ask_password if self.interactive else None, self._come_back)
+        return ApiClient(self.target, transport, self._ask_password if self.interactive else None, self._come_back)
 
     @property
     def namespace(self) -> str:
@@ -88,7 +88,9 @@ class Session:
         @raise Failure: if there is nobody.
         """
         if not (yes or self.interactive):
-            raise Failure(Exit.USAGE, "There is no terminal to ask on; add --yes to go ahead. Nothing was changed.")
+            raise CommandError(
+                Exit.USAGE, "There is no terminal to ask on; add --yes to go ahead. Nothing was changed."
+            )
 
     def confirm(self, question: str, yes: bool, default: bool = False) -> None:
         """
@@ -99,7 +101,7 @@ class Session:
         """
         self.check_somebody(yes)
         if not yes and not click.confirm(shown(question), default=default, err=True):
-            raise Failure(Exit.FAILED, "Nothing was changed.")
+            raise CommandError(Exit.FAILED, "Nothing was changed.")
 
     def _come_back(self, why: str, seconds: float) -> None:
         self.screen.say(why)

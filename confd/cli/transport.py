@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 from attrs import frozen
 
-from confd.cli.errors import Exit, Failure
+from confd.cli.errors import CommandError, Exit
 from confd.cli.text import shown
 from confd.client.forward_proxy import ForwardProxy
 from confd.runtime.addresses import join
@@ -31,7 +31,7 @@ LEAST_RATE = 8192
 _PIECE = 65536
 
 
-class Unreached(Failure):
+class Unreached(CommandError):
     """
     No answer.
 
@@ -44,7 +44,7 @@ class Unreached(Failure):
 
 
 @frozen
-class Answer:
+class Reply:
     """
     What came back.
 
@@ -59,9 +59,7 @@ class Answer:
 class ITransport(Protocol):
     """What carries requests: a network, or a test."""
 
-    def exchange(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout: float
-    ) -> Answer:
+    def exchange(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout: float) -> Reply:
         """
         One request and its answer.
 
@@ -70,9 +68,9 @@ class ITransport(Protocol):
         @raise Unreached: if there is none.
         """
 
-    def stream(self, path: str, headers: Mapping[str, str], idle: float) -> Iterator[Answer | bytes]:
+    def stream(self, path: str, headers: Mapping[str, str], idle: float) -> Iterator[Reply | bytes]:
         """
-        GET something without an end: first the L{Answer}, complete if its status is not 200, then pieces of its body.
+        GET something without an end: first the L{Reply}, complete if its status is not 200, then pieces of its body.
 
         @param idle: seconds of silence after which it counts as broken.
         @raise Unreached: if there is no answer, or when it breaks.
@@ -101,9 +99,7 @@ class Transport:
         self._proxy = proxy
         self._tls = _context(ca_file) if parts.scheme == "https" else None
 
-    def exchange(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout: float
-    ) -> Answer:
+    def exchange(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout: float) -> Reply:
         """See L{ITransport.exchange}."""
         patience = timeout + len(body or b"") // LEAST_RATE
         with (
@@ -119,14 +115,14 @@ class Transport:
                 raise TimeoutError
             return answer
 
-    def stream(self, path: str, headers: Mapping[str, str], idle: float) -> Iterator[Answer | bytes]:
+    def stream(self, path: str, headers: Mapping[str, str], idle: float) -> Iterator[Reply | bytes]:
         """See L{ITransport.stream}."""
         with self._connected(idle) as connection, self._errors(threading.Event()):
             response = self._asked(connection, "GET", path, headers, None)
             if response.status != 200:
                 yield _answer(response)
                 return
-            yield Answer(response.status, _headers(response), b"")
+            yield Reply(response.status, _headers(response), b"")
             while piece := response.read1(_PIECE):
                 yield piece
 
@@ -217,7 +213,7 @@ def _context(ca_file: str | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
-        raise Failure(Exit.USAGE, f"ca_file: {ca_file} holds no certificates ({_reason(error)}).") from None
+        raise CommandError(Exit.USAGE, f"ca_file: {ca_file} holds no certificates ({_reason(error)}).") from None
 
 
 class _Deadline:
@@ -278,7 +274,7 @@ def _headers(response: http.client.HTTPResponse) -> dict[str, str]:
     return {name.lower(): value for name, value in response.getheaders()}
 
 
-def _answer(response: http.client.HTTPResponse, moved: Callable[[int], None] = lambda size: None) -> Answer:
+def _answer(response: http.client.HTTPResponse, moved: Callable[[int], None] = lambda size: None) -> Reply:
     pieces, size = [], 0
     while size <= MAX_ANSWER and (piece := response.read1(_PIECE)):
         pieces.append(piece)
@@ -286,11 +282,11 @@ def _answer(response: http.client.HTTPResponse, moved: Callable[[int], None] = l
         moved(len(piece))
     body = b"".join(pieces)
     if len(body) > MAX_ANSWER:
-        raise Failure(Exit.FAILED, f"The answer is larger than {MAX_ANSWER} bytes; that is no confd controller.")
+        raise CommandError(Exit.FAILED, f"The answer is larger than {MAX_ANSWER} bytes; that is no confd controller.")
     if response.length:
         # Where a size is given, http.client takes less than was announced for all of it.
         raise http.client.IncompleteRead(body, response.length)
-    return Answer(response.status, _headers(response), body)
+    return Reply(response.status, _headers(response), body)
 
 
 def _reason(error: Exception) -> str:

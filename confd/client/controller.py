@@ -10,12 +10,12 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from confd.client.http import Answer, Http, refused_credentials
+from confd.client.http import Http, Response, refused_credentials
 from confd.codec import bodies
 from confd.codec.headers import basic_authorization, etag
 from confd.errors import ConfdError, Malformed, Unauthenticated, Unavailable
 from confd.interfaces import IControllerClient
-from confd.model import DEFAULT_NAMESPACE, Membership, Poll, Registration, Tag
+from confd.model import DEFAULT_NAMESPACE, Poll, Registration, RegistrationResponse, Tag
 from confd.reports import Report, report_body
 
 T = TypeVar("T")
@@ -44,11 +44,11 @@ class ControllerClient:
         #: Whether the token is not taken any more.
         self._refused = False
 
-    def register(self, registration: Registration) -> Deferred[Membership]:
+    def register(self, registration: Registration) -> Deferred[RegistrationResponse]:
         """See L{IControllerClient}."""
         body = bodies.registration_body(registration)
 
-        def parse(answer: Answer) -> Membership:
+        def parse(answer: Response) -> RegistrationResponse:
             answer.raise_unless_success()
             membership = bodies.parse_membership(answer.body)
             kept = self._token if self._own and not self._refused else ""
@@ -62,7 +62,7 @@ class ControllerClient:
         if known is not None:
             headers["If-None-Match"] = etag(known)
 
-        def parse(answer: Answer) -> Poll:
+        def parse(answer: Response) -> Poll:
             member = answer.header("X-Agent-Known") != "false" and not self._refused
             if answer.status == 304 and known is not None:
                 return Poll(None, member, answer.header("X-Config-Checksum") or "")
@@ -101,7 +101,7 @@ class ControllerClient:
             self._urls.rotate(-1)
             raise
 
-    async def _ask(self, method: str, path: str, parse: Callable[[Answer], T], **request: Any) -> T:
+    async def _ask(self, method: str, path: str, parse: Callable[[Response], T], **request: Any) -> T:
         for attempt in range(1, len(self._urls) + 1):
             who, url = self._first()
             try:
@@ -137,6 +137,6 @@ class ControllerClient:
         return f"The controller at {self._urls[0]}", self._urls[0]
 
 
-def _report_window(answer: Answer) -> float:
+def _report_window(answer: Response) -> float:
     answer.raise_unless_success()
     return bodies.parse_report_window(answer.body)

@@ -56,7 +56,7 @@ _WORDS = 500
 
 
 @frozen
-class Answer:
+class Response:
     """
     An HTTP answer, read to its end.
 
@@ -157,7 +157,7 @@ class Http:
         params: Mapping[str, str] | None = None,
         body: bytes | None = None,
         authorization: bytes | None = None,
-    ) -> Deferred[Answer]:
+    ) -> Deferred[Response]:
         """
         Make a request and read the answer.
 
@@ -169,7 +169,7 @@ class Http:
         @raise Malformed: it was too long.
         """
 
-        async def exchange(progress: Progress) -> Answer:
+        async def exchange(progress: Progress) -> Response:
             response = await self._request(method, url, headers, params, body, authorization)
             progress.restart()
             return await self._read(who, url, response, progress.moved)
@@ -212,14 +212,14 @@ class Http:
         except Exception as error:
             raise _told(who, error) from None
 
-    async def _read(self, who: str, url: str, response: IResponse, moved: Callable[[int], None]) -> Answer:
+    async def _read(self, who: str, url: str, response: IResponse, moved: Callable[[int], None]) -> Response:
         body = await read_body(response, moved)
         if response.code < 300:
             _refuse_encoded(who, response)
         elif _encoding(response):
             # The status says enough.
             body = b""
-        return Answer(who, response.code, body, response.headers, url, self._setting)
+        return Response(who, response.code, body, response.headers, url, self._setting)
 
     async def _request(
         self,

@@ -165,7 +165,7 @@ class ProxiedAgent:
     _direct: IAgent
     _proxies: ForwardProxies
     _through: Callable[[ForwardProxy], IAgent]
-    _made: dict[ForwardProxy, IAgent] = field(factory=dict, init=False)
+    _commit: dict[ForwardProxy, IAgent] = field(factory=dict, init=False)
 
     def request(
         self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
@@ -178,6 +178,6 @@ class ProxiedAgent:
         sent = Headers() if headers is None else headers.copy()
         if proxy.authorization is not None:
             sent.setRawHeaders(b"Proxy-Authorization", [proxy.authorization])
-        if proxy not in self._made:
-            self._made[proxy] = self._through(proxy)
-        return self._made[proxy].request(method, uri, sent, bodyProducer)
+        if proxy not in self._commit:
+            self._commit[proxy] = self._through(proxy)
+        return self._commit[proxy].request(method, uri, sent, bodyProducer)

@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from confd.client.http import Answer, Http, refused_credentials
+from confd.client.http import Http, Response, refused_credentials
 from confd.codec import bodies
 from confd.interfaces import IWorkerClient
 from confd.model import Configuration, WorkerState
@@ -53,7 +53,7 @@ class WorkerClient:
         answer.raise_unless_success()
         return bodies.parse_worker_state(answer.body)
 
-    async def _call(self, method: str, path: str, **request: Any) -> Answer:
+    async def _call(self, method: str, path: str, **request: Any) -> Response:
         answer = await self._http.call(self._who, method, self._url + path, **request)
         if answer.status == 401:
             raise refused_credentials(self._who, "WORKER")

@@ -23,9 +23,9 @@ from confd.model import (
     TAG,
     Configuration,
     Document,
-    Membership,
     Registration,
-    Served,
+    RegistrationResponse,
+    ServedConfig,
     Tag,
     WorkerState,
     valid_agent_id,
@@ -74,7 +74,7 @@ def parse_configuration(raw: bytes, namespace: str = DEFAULT_NAMESPACE) -> Confi
     return configuration_of(_mapping(strict_json.decode(raw, strict_json.ENVELOPE_DEPTH)), namespace)
 
 
-def parse_served(raw: bytes, namespace: str = DEFAULT_NAMESPACE, named: str | None = None) -> Served:
+def parse_served(raw: bytes, namespace: str = DEFAULT_NAMESPACE, named: str | None = None) -> ServedConfig:
     """
     Read the body of GET C{/api/v1/config} with the keys in it.
 
@@ -92,7 +92,7 @@ def parse_served(raw: bytes, namespace: str = DEFAULT_NAMESPACE, named: str | No
     configuration = configuration_of(body, namespace)
     if named is not None and _names_another(named, configuration.tag):
         raise Malformed("other_tag", "The configuration that came is another than the one that was named beside it.")
-    return Served(configuration, believed)
+    return ServedConfig(configuration, believed)
 
 
 def _names_another(header: str, tag: Tag) -> bool:
@@ -155,7 +155,7 @@ def registration_body(registration: Registration) -> bytes:
     return strict_json.encode({name: value for name, value in fields.items() if value})
 
 
-def parse_membership(raw: bytes) -> Membership:
+def parse_membership(raw: bytes) -> RegistrationResponse:
     """
     Read the answer to a registration.
 
@@ -166,7 +166,7 @@ def parse_membership(raw: bytes) -> Membership:
     if not valid_agent_id(agent_id):
         raise _misfit()
     token = body.get("token")
-    return Membership(
+    return RegistrationResponse(
         agent_id,
         bounded_interval(body.get("poll_interval_seconds")),
         _window(body),

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from confd.audit import Attempt, Ending
+from confd.audit import Attempt, AuditOutcome
 from confd.codec.headers import rfc3339
 from confd.errors import ConfdError, Forbidden, TooMany, Unauthenticated
 from confd.interfaces import IAuditStore
@@ -20,13 +20,13 @@ from confd.runtime.timing import Periodic
 from confd.web.auth.basic import IAuditor
 
 #: Seconds between two writes.
-WRITE_BEHIND = 1.0
+WRITE_INTERVAL_SECONDS = 1.0
 
 #: Attempts without the admin's credentials, or above a limit, that get an entry of their own between two writes.
-ENTRIES_AT_THE_DOOR = 3
+UNAUTHENTICATED_ENTRIES_MAX = 3
 
 #: Attempts that wait with an entry of their own while the store is unusable.
-MOST_WAITING = 1000
+MAX_WAITING = 1000
 
 
 @frozen
@@ -37,13 +37,13 @@ class _Sum:
     last: Attempt
     count: int
 
-    def ending(self, outcome: str) -> Ending:
+    def ending(self, outcome: str) -> AuditOutcome:
         told = f"the last of {self.count} refused alike since {rfc3339(self.first)}, of which no other has an entry"
-        return Ending(self.last, outcome, told if self.count > 1 else "")
+        return AuditOutcome(self.last, outcome, told if self.count > 1 else "")
 
 
 @implementer(IAuditor)
-class Refusals(Service):
+class AuditLog(Service):
     """
     Puts refusals on record.
 
@@ -61,11 +61,11 @@ class Refusals(Service):
         """
         self._store = store
         self.now = now
-        self._waiting: list[Ending] = []
+        self._waiting: list[AuditOutcome] = []
         self._sums: dict[str, _Sum] = {}
         self._at_the_door = 0
         self._one_at_a_time = DeferredLock()
-        self._writer = Periodic(clock, self.flush, lambda: WRITE_BEHIND)
+        self._writer = Periodic(clock, self.flush, lambda: WRITE_INTERVAL_SECONDS)
 
     def startService(self) -> None:
         """Begin to write behind."""
@@ -83,10 +83,10 @@ class Refusals(Service):
         outcome = error.code if isinstance(error, ConfdError) else "internal_error"
         at_the_door = isinstance(error, (Unauthenticated, Forbidden, TooMany))
         self._at_the_door += at_the_door
-        if len(self._waiting) >= MOST_WAITING or (at_the_door and self._at_the_door > ENTRIES_AT_THE_DOOR):
+        if len(self._waiting) >= MAX_WAITING or (at_the_door and self._at_the_door > UNAUTHENTICATED_ENTRIES_MAX):
             self._sum(outcome, _Sum(attempt.made_at, attempt, 1))
         else:
-            self._waiting.append(Ending(attempt, outcome))
+            self._waiting.append(AuditOutcome(attempt, outcome))
 
     def flush(self) -> Deferred[None]:
         """Fires when what was refused until now is on disk, or cannot be written; then it waits for the next time."""

@@ -24,37 +24,37 @@ from confd.controller.api.imports import ImportsApi
 from confd.controller.api.namespaces import NamespacesApi
 from confd.controller.api.reports import ReportsApi
 from confd.controller.api.stream import StreamApi
-from confd.controller.audit_log import Refusals
-from confd.controller.configs.publishers import RETRY_MAX, Courier, Outbox
+from confd.controller.audit_log import AuditLog
+from confd.controller.configs.publishers import RETRY_MAX_SECONDS, BrokerPublisher, Publishers
 from confd.controller.configs.schema import BUILT_IN, Schema
 from confd.controller.configs.service import Configs
 from confd.controller.configs.snapshot import Snapshot
-from confd.controller.convergence.metrics import Speed
-from confd.controller.convergence.report_intake import Intake
+from confd.controller.convergence.metrics import PropagationMetrics
+from confd.controller.convergence.report_intake import ReportIntake
 from confd.controller.convergence.tracker import Convergence
-from confd.controller.metrics import figures
-from confd.controller.startup import Recovery
+from confd.controller.metrics import controller_metrics
+from confd.controller.startup import Startup
 from confd.controller.store.sqlite.store import SqliteStore
-from confd.controller.streams.config_stream import Hub
-from confd.controller.streams.event_feed import Events
+from confd.controller.streams.config_stream import ConfigStream
+from confd.controller.streams.event_feed import EventFeed
 from confd.errors import ConfdError, StartError
 from confd.interfaces import IBroker
 from confd.model import DEFAULT_NAMESPACE, Draft
 from confd.runtime.certificate_expiry import CertificateExpiry
-from confd.runtime.daemon import follow, in_threads_of, utc_now
-from confd.runtime.listener import Listener, room_for
+from confd.runtime.daemon import in_threads_of, reload_secrets, utc_now
+from confd.runtime.listener import Listener, raise_fd_limit
 from confd.runtime.metrics import Metrics
-from confd.runtime.offload import Documents
+from confd.runtime.offload import Offload
 from confd.runtime.reactor_lag import ReactorLag
 from confd.runtime.settings import ControllerSettings
 from confd.runtime.timing import Backoff
-from confd.web.api.dispatch import Edge
-from confd.web.auth.basic import BasicGuard, Credential, Role
+from confd.web.api.dispatch import Dispatcher
+from confd.web.auth.basic import BasicAuth, Credential, Role
 from confd.web.auth.throttle import Allowance, Throttle
-from confd.web.health import Figures, Health, Readiness
+from confd.web.health import Health, MetricsEndpoint, Readiness
 from confd.web.openapi.pages import documented
 from confd.web.server.proxies import Proxies
-from confd.web.server.response_cache import Memo
+from confd.web.server.response_cache import ResponseCache
 from confd.web.server.site import BoundedSite, Limits
 
 
@@ -69,42 +69,44 @@ def compose(reactor: Any, settings: ControllerSettings, environ: Mapping[str, st
     schema = Schema.load(settings.config_schema)
     store = SqliteStore(reactor, settings.db_path, _first(schema, settings), settings.history_keep)
     snapshot = Snapshot(lambda: store.keys)
-    couriers, brokers = _couriers(reactor, settings, snapshot)
-    outbox, hub = Outbox(reactor, couriers), Hub(reactor, snapshot)
+    broker_publishers, brokers = _broker_publishers(reactor, settings, snapshot)
+    publishers, config_stream = Publishers(reactor, broker_publishers), ConfigStream(reactor, snapshot)
     registry = Registry(store, reactor, utc_now, snapshot.poll_interval, settings.max_agents)
-    registry.departures.add(hub.part)
+    registry.departures.add(config_stream.part)
     convergence = Convergence(store, registry, reactor)
-    intake = Intake(store, registry, convergence, reactor, utc_now)
-    configs = Configs(store, snapshot, schema, reactor, utc_now, [hub.announce, outbox.announce])
+    report_intake = ReportIntake(store, registry, convergence, reactor, utc_now)
+    configs = Configs(store, snapshot, schema, reactor, utc_now, [config_stream.announce, publishers.announce])
     configs.publications.add(convergence.published)
     configs.retirements.add(convergence.retired)
-    events = Events(reactor, store, snapshot, configs, registry, convergence)
+    events = EventFeed(reactor, store, snapshot, configs, registry, convergence)
     shown = partial(snapshot.only, settings.metrics_namespaces)
-    speed, lag = Speed(configs, registry, convergence, shown), ReactorLag(reactor)
-    metrics = figures(store, snapshot, registry, convergence, speed, intake, hub, events, couriers, shown)
-    documents, refusals = Documents(in_threads_of(reactor)), Refusals(store, reactor, utc_now)
+    speed, lag = PropagationMetrics(configs, registry, convergence, shown), ReactorLag(reactor)
+    metrics = controller_metrics(
+        store, snapshot, registry, convergence, speed, report_intake, config_stream, events, broker_publishers, shown
+    )
+    documents, audit_log = Offload(in_threads_of(reactor)), AuditLog(store, reactor, utc_now)
     readiness = Readiness({"store": store, "configurations": snapshot} | {each.name: each for each in brokers})
     apis = [
-        ConfigsApi(configs, snapshot, registry, convergence, outbox.published, documents),
+        ConfigsApi(configs, snapshot, registry, convergence, publishers.published, documents),
         HistoryApi(store, snapshot, documents),
         NamespacesApi(configs, snapshot, registry, documents, reactor),
         ClusterApi(configs, store, snapshot, registry),
-        ImportsApi(configs, snapshot, outbox.published, documents),
+        ImportsApi(configs, snapshot, publishers.published, documents),
         AgentsApi(registry, snapshot, convergence),
-        ReportsApi(intake, registry, snapshot),
+        ReportsApi(report_intake, registry, snapshot),
         ConvergenceApi(convergence, snapshot),
-        AuditApi(store, refusals.flush),
-        StreamApi(hub, registry),
+        AuditApi(store, audit_log.flush),
+        StreamApi(config_stream, registry),
         Health(snapshot),
         readiness,
         EventsApi(events),
-        Figures(metrics, reactor),
+        MetricsEndpoint(metrics, reactor),
         dashboard(reactor),
     ]
     for part in (readiness, lag):
         part.expose(metrics)
-    guard, edge = _edge(reactor, settings, metrics, registry, refusals)
-    site = _site(reactor, settings, edge, apis, metrics, configs)
+    guard, dispatcher = _dispatcher(reactor, settings, metrics, registry, audit_log)
+    site = _site(reactor, settings, dispatcher, apis, metrics, configs)
     listener = Listener(
         reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site, settings.client_ca_file
     )
@@ -112,51 +114,68 @@ def compose(reactor: Any, settings: ControllerSettings, environ: Mapping[str, st
     expiry.expose(metrics)
     serving = [expiry, listener, *_passwords(reactor, settings, environ, guard, site)]
     serving += follow_passwords(reactor, settings, environ, brokers)
-    recovery = Recovery(reactor, registry, convergence, configs)
+    startup = Startup(reactor, registry, convergence, configs)
     # A listener that stops waits for what is in flight: streams, and waits for a convergence, are ended before.
-    return [lag, store, *brokers, outbox, registry, intake, refusals, recovery, *serving, convergence, hub, events]
+    return [
+        lag,
+        store,
+        *brokers,
+        publishers,
+        registry,
+        report_intake,
+        audit_log,
+        startup,
+        *serving,
+        convergence,
+        config_stream,
+        events,
+    ]
 
 
-def _couriers(reactor: Any, settings: ControllerSettings, snapshot: Snapshot) -> tuple[list[Courier], list[IBroker]]:
+def _broker_publishers(
+    reactor: Any, settings: ControllerSettings, snapshot: Snapshot
+) -> tuple[list[BrokerPublisher], list[IBroker]]:
     """One for each broker that the settings name, and those."""
     brokers, in_thread = make_brokers(reactor, settings, settings.distribution_strategy), in_threads_of(reactor)
     for broker in brokers:
         broker.answer(snapshot.announcement)
-    backoff = partial(Backoff, Random(), RETRY_MAX)
-    return [Courier(reactor, broker, backoff(), in_thread, snapshot.published) for broker in brokers], brokers
+    backoff = partial(Backoff, Random(), RETRY_MAX_SECONDS)
+    return [BrokerPublisher(reactor, broker, backoff(), in_thread, snapshot.published) for broker in brokers], brokers
 
 
-def _edge(
-    reactor: Any, settings: ControllerSettings, metrics: Metrics, registry: Registry, refusals: Refusals
-) -> tuple[BasicGuard, Edge]:
+def _dispatcher(
+    reactor: Any, settings: ControllerSettings, metrics: Metrics, registry: Registry, audit_log: AuditLog
+) -> tuple[BasicAuth, Dispatcher]:
     """Who may come in, and how often; and where."""
     throttle = Throttle(reactor, settings.login_failures)
     throttle.expose(metrics)
-    guard = BasicGuard(_shared(settings), throttle, registry.admission.holder)
-    return guard, Edge(guard, in_threads_of(reactor), refusals, Allowance(reactor, settings.changes_per_minute))
+    guard = BasicAuth(_shared(settings), throttle, registry.agent_tokens.holder)
+    return guard, Dispatcher(guard, in_threads_of(reactor), audit_log, Allowance(reactor, settings.changes_per_minute))
 
 
 def _site(
     reactor: Any,
     settings: ControllerSettings,
-    edge: Edge,
+    dispatcher: Dispatcher,
     apis: Sequence[object],
     metrics: Metrics,
     configs: Configs,
 ) -> BoundedSite:
     document = BUILT_IN if settings.config_schema is None else {"type": "object"}
-    resource = edge.resource(*documented(reactor, "confd controller", apis, document))
-    memo = None if settings.log_level == "debug" else Memo()
-    if memo is not None:
+    resource = dispatcher.resource(*documented(reactor, "confd controller", apis, document))
+    response_cache = None if settings.log_level == "debug" else ResponseCache()
+    if response_cache is not None:
         # Agents name what they have in each poll: what was remembered of the version before is not asked for again.
-        configs.publications.add(lambda _: memo.clear())
+        configs.publications.add(lambda _: response_cache.clear())
     limits = Limits(
         body=settings.max_config_bytes,
-        connections=room_for(settings.max_connections),
+        connections=raise_fd_limit(settings.max_connections),
         from_one=settings.max_connections_per_address,
     )
-    site = BoundedSite(reactor, resource, limits, edge.large, memo, Proxies(settings.trusted_proxies), settings.hosts)
-    site.traffic.expose(metrics)
+    site = BoundedSite(
+        reactor, resource, limits, dispatcher.large, response_cache, Proxies(settings.trusted_proxies), settings.hosts
+    )
+    site.request_metrics.expose(metrics)
     return site
 
 
@@ -172,7 +191,7 @@ def _passwords(
     reactor: Any,
     settings: ControllerSettings,
     environ: Mapping[str, str],
-    guard: BasicGuard,
+    guard: BasicAuth,
     site: BoundedSite,
 ) -> Sequence[IService]:
     """
@@ -185,7 +204,7 @@ def _passwords(
         site.cut(guard.renew(_shared(now), reactor.seconds()))
         site.allow_hosts(now.hosts)
 
-    return follow(reactor, settings, environ, changed, "AGENT_PASSWORD", "ADMIN_PASSWORD")
+    return reload_secrets(reactor, settings, environ, changed, "AGENT_PASSWORD", "ADMIN_PASSWORD")
 
 
 def _first(schema: Schema, settings: ControllerSettings) -> Draft:

@@ -7,13 +7,13 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from confd.controller.agents.registry import SILENT, Registry
-from confd.controller.configs.publishers import Courier
+from confd.controller.configs.publishers import BrokerPublisher
 from confd.controller.configs.snapshot import Snapshot
-from confd.controller.convergence.metrics import Speed
-from confd.controller.convergence.report_intake import Intake
+from confd.controller.convergence.metrics import PropagationMetrics
+from confd.controller.convergence.report_intake import ReportIntake
 from confd.controller.convergence.tracker import Convergence
-from confd.controller.streams.config_stream import Hub
-from confd.controller.streams.event_feed import Events
+from confd.controller.streams.config_stream import ConfigStream
+from confd.controller.streams.event_feed import EventFeed
 from confd.interfaces import IConfigStore
 from confd.reports import ReportState
 from confd.runtime.metrics import Metrics, Values
@@ -22,16 +22,16 @@ from confd.runtime.metrics import Metrics, Values
 STATES = (SILENT, "unknown", *(state.value for state in ReportState))
 
 
-def figures(
+def controller_metrics(
     store: IConfigStore,
     snapshot: Snapshot,
     registry: Registry,
     convergence: Convergence,
-    speed: Speed,
-    intake: Intake,
-    hub: Hub,
-    events: Events,
-    couriers: Sequence[Courier],
+    speed: PropagationMetrics,
+    report_intake: ReportIntake,
+    config_stream: ConfigStream,
+    events: EventFeed,
+    broker_publishers: Sequence[BrokerPublisher],
     shown: Callable[[], Collection[str]] | None = None,
 ) -> Metrics:
     """
@@ -45,10 +45,10 @@ def figures(
     registry.newcomers.expose(metrics)
     _of_configurations(metrics, snapshot, shown)
     _of_agents(metrics, snapshot, registry, convergence, shown)
-    metrics.counter("confd_reports", "Reports of agents that were taken.", lambda: intake.taken, "state")
+    metrics.counter("confd_reports", "Reports of agents that were taken.", lambda: report_intake.taken, "state")
     speed.expose(metrics)
-    _of_brokers(metrics, couriers)
-    metrics.gauge("confd_stream_readers", "Streams of configurations that are open.", lambda: {(): len(hub)})
+    _of_brokers(metrics, broker_publishers)
+    metrics.gauge("confd_stream_readers", "Streams of configurations that are open.", lambda: {(): len(config_stream)})
     metrics.gauge("confd_event_readers", "Streams of events that are open.", lambda: {(): len(events)})
     return metrics
 
@@ -94,7 +94,7 @@ def _of_agents(
     def agents() -> Values:
         names = set(shown())
         counts = Counter({(name, state): 0 for name in names for state in STATES})
-        silent = {agent_id for name in names for agent_id in registry.presence(name).silent}
+        silent = {agent_id for name in names for agent_id in registry.liveness(name).silent}
         counts.update(
             (
                 record.namespace,
@@ -116,18 +116,18 @@ def _of_agents(
     metrics.gauge(
         "confd_agents_conflicting",
         "Ids that two agents go by, as reports of the last hour tell.",
-        lambda: {(): len(registry.doubles)},
+        lambda: {(): len(registry.duplicates)},
     )
-    metrics.gauge("confd_agents_blocked", "Ids that are kept out.", lambda: {(): len(registry.admission.blocked)})
+    metrics.gauge("confd_agents_blocked", "Ids that are kept out.", lambda: {(): len(registry.agent_tokens.blocked)})
     metrics.gauge("confd_agents_current", "Agents that have applied the version in force.", current, "namespace")
 
 
-def _of_brokers(metrics: Metrics, couriers: Sequence[Courier]) -> None:
-    def each(read: Callable[[Courier], float]) -> Callable[[], Values]:
-        return lambda: {courier.broker.name: read(courier) for courier in couriers}
+def _of_brokers(metrics: Metrics, broker_publishers: Sequence[BrokerPublisher]) -> None:
+    def each(read: Callable[[BrokerPublisher], float]) -> Callable[[], Values]:
+        return lambda: {broker_publisher.broker.name: read(broker_publisher) for broker_publisher in broker_publishers}
 
     metrics.gauge(
-        "confd_broker_up", "Whether a broker can be used.", each(lambda it: it.broker.trouble() is None), "broker"
+        "confd_broker_up", "Whether a broker can be used.", each(lambda it: it.broker.problem() is None), "broker"
     )
     metrics.gauge(
         "confd_unpublished_namespaces",
@@ -135,7 +135,7 @@ def _of_brokers(metrics: Metrics, couriers: Sequence[Courier]) -> None:
         each(lambda it: it.waiting()),
         "broker",
     )
-    metrics.counter("confd_announcements", "Announcements that a broker took.", each(lambda it: it.brought), "broker")
+    metrics.counter("confd_announcements", "Announcements that a broker took.", each(lambda it: it.delivered), "broker")
     metrics.counter(
         "confd_announcement_failures",
         "Attempts to bring an announcement to a broker that failed.",

@@ -17,7 +17,7 @@ from confd.errors import ConfdError
 _PAUSE = 1.0
 
 
-class Recovery(Service):
+class Startup(Service):
     """
     Loads agents, their reports and configurations once the reactor runs, and tries again while the storage is unusable.
 

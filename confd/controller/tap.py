@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from confd.runtime.daemon import RARELY, Daemon, make_daemon
+from confd.runtime.daemon import GC_THRESHOLDS, Daemon, make_daemon
 from confd.runtime.options import RoleOptions
 from confd.runtime.settings import ROLES, ControllerSettings
 
@@ -21,4 +21,4 @@ def makeService(options: RoleOptions) -> Daemon:
     # Imported late: Klein installs the default reactor, and the options may have asked for another.
     from confd.controller.composition import compose
 
-    return make_daemon("confd-controller", options, partial(compose, environ=options.effective), RARELY)
+    return make_daemon("confd-controller", options, partial(compose, environ=options.effective), GC_THRESHOLDS)

@@ -23,7 +23,7 @@ from confd.runtime.log_file import LogFile
 from confd.runtime.logs import LogSettings, observer
 from confd.runtime.options import RoleOptions, reread
 from confd.runtime.pid_file import PidFile
-from confd.runtime.reload import Renewed
+from confd.runtime.reload import ReloadedFiles
 from confd.runtime.signals import Signals, Terminal
 from confd.runtime.systemd import Notifier
 from confd.runtime.timing import use_monotonic_clock
@@ -31,12 +31,12 @@ from confd.runtime.timing import use_monotonic_clock
 T = TypeVar("T", bound=AttrsInstance)
 
 #: Seconds that a part may take to stop; HTTP requests in flight have less than that by themselves.
-STOP_TIMEOUT = 15.0
+STOP_TIMEOUT_SECONDS = 15.0
 
 #: When Python looks for garbage in cycles in a process that knows much. Twisted leaves little of it, and with the
 #: default (700, 10, 10) to walk over all that a controller knows, again and again, makes 5 000 agents take twice the
 #: time, with pauses of half a second. A process that knows little grows for hours where the young are left alone.
-RARELY = (2_000, 10, 1_000)
+GC_THRESHOLDS = (2_000, 10, 1_000)
 
 
 def utc_now() -> datetime:
@@ -49,9 +49,9 @@ def in_threads_of(reactor: Any) -> Callable[..., Deferred[Any]]:
     return partial(deferToThreadPool, reactor, reactor.getThreadPool())
 
 
-def follow(
+def reload_secrets(
     reactor: Any, settings: T, environ: Mapping[str, str], tell: Callable[[T], object], *names: str
-) -> list[Renewed[T]]:
+) -> list[ReloadedFiles[T]]:
     """
     Have secrets that come from files taken anew once those change.
 
@@ -65,7 +65,9 @@ def follow(
     if not files:
         return []
     try:
-        return [Renewed(reactor, in_threads_of(reactor), list(files.values()), lambda: reread(settings, files), tell)]
+        return [
+            ReloadedFiles(reactor, in_threads_of(reactor), list(files.values()), lambda: reread(settings, files), tell)
+        ]
     except ValueError as error:
         raise StartError(f"{error}.") from None
 
@@ -103,11 +105,11 @@ def make_daemon(
     # The notifier is the last to start: by then all ports are open.
     for child in (signals, *children, Notifier(reactor, os.environ)):
         child.setServiceParent(daemon)
-    settle(collections)
+    freeze_garbage_collector(collections)
     return daemon
 
 
-def settle(collections: Sequence[int]) -> None:
+def freeze_garbage_collector(collections: Sequence[int]) -> None:
     """
     What is there by now stays for good, and is never walked over in search of garbage.
 
@@ -214,7 +216,7 @@ class Daemon(MultiService):
     async def _stop_children(self) -> None:
         for child in reversed(list(self)):
             try:
-                await maybeDeferred(child.stopService).addTimeout(STOP_TIMEOUT, self._reactor)
+                await maybeDeferred(child.stopService).addTimeout(STOP_TIMEOUT_SECONDS, self._reactor)
             except Exception:
                 self.log.failure("{part} did not stop cleanly", part=type(child).__name__)
         self.log.info("{name} has stopped", name=self.name)

@@ -16,28 +16,28 @@ from twisted.internet.interfaces import IProtocolFactory
 from confd.errors import StartError
 from confd.runtime.certificate_expiry import InUse
 from confd.runtime.daemon import in_threads_of
-from confd.runtime.reload import Renewed
+from confd.runtime.reload import ReloadedFiles
 from confd.runtime.tls import Served, is_tls, server_endpoint
 
 #: Seconds for which what was sent to a peer may stay unconfirmed.
-VANISHED = 30
+UNACKNOWLEDGED_MAX_SECONDS = 30
 
 #: File descriptors that are left for files, brokers and whoever has to look into it, when all connections are taken.
-RESERVED = 64
+RESERVED_DESCRIPTORS = 64
 
 
-def room_for(connections: int) -> int:
+def raise_fd_limit(connections: int) -> int:
     """
     So many connections, or as many as this process may have open: it takes all of the file descriptors that it may.
 
     What is refused then is refused in order, and the rest of the process goes on.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + RESERVED
+    wanted = connections + RESERVED_DESCRIPTORS
     if soft != resource.RLIM_INFINITY and soft < wanted:
         soft = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        return max(1, soft - RESERVED)
+        return max(1, soft - RESERVED_DESCRIPTORS)
     return connections
 
 
@@ -69,7 +69,7 @@ class Listener(StreamServerEndpointService):
         @param client_ca: PEM certificates of those who sign for the clients of an C{ssl} endpoint, if they need that.
         @raise StartError: if the endpoint cannot be understood.
         """
-        self._certificate: Renewed[Served] | None = None
+        self._certificate: ReloadedFiles[Served] | None = None
         try:
             described = _with_backlog(endpoint)
             if is_tls(described):
@@ -139,7 +139,7 @@ def _give_up_on_the_vanished(port: Any) -> None:
     """
     listening = getattr(port, "socket", None)
     if listening is not None and listening.family in (socket.AF_INET, socket.AF_INET6):
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, VANISHED * 1000)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNACKNOWLEDGED_MAX_SECONDS * 1000)
 
 
 def _with_backlog(endpoint: str) -> str:

@@ -8,7 +8,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-def remember(memory: dict[K, V], key: K, value: V, most: int) -> None:
+def put(memory: dict[K, V], key: K, value: V, most: int) -> None:
     """Put something into a memory, as the newest; what is there longest gives way where C{most} are there."""
     memory.pop(key, None)
     if len(memory) >= most:

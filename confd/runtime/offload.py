@@ -13,11 +13,11 @@ from confd.controller.configs.diff import Difference, difference
 from confd.model import Configuration, Document
 
 #: Bytes from which a document is large.
-LARGE = 8192
+LARGE_BYTES = 8192
 
 
 @define(eq=False)
-class Documents:
+class Offload:
     """
     Reads and compares documents.
 
@@ -48,4 +48,4 @@ class Documents:
         return found
 
     async def _do(self, size: int, work: Callable[..., Any], *arguments: object) -> Any:
-        return work(*arguments) if size < LARGE else await self._in_thread(work, *arguments)
+        return work(*arguments) if size < LARGE_BYTES else await self._in_thread(work, *arguments)

@@ -7,7 +7,7 @@ from twisted.logger import Logger
 
 
 @define(eq=False)
-class Trouble:
+class Problem:
     """
     The trouble that one part has, or has not.
 

@@ -8,7 +8,7 @@ from confd.runtime.metrics import Histogram, Metrics
 from confd.runtime.timing import Periodic
 
 #: Seconds between two looks: what holds the reactor up for longer is always seen.
-INTERVAL = 0.25
+CHECK_INTERVAL_SECONDS = 0.25
 
 
 class ReactorLag(Periodic):
@@ -18,13 +18,13 @@ class ReactorLag(Periodic):
         """
         @param clock: the reactor, monotonic.
         """
-        super().__init__(clock, self._look, lambda: INTERVAL)
+        super().__init__(clock, self._look, lambda: CHECK_INTERVAL_SECONDS)
         self._due: float | None = None
         self._late = Histogram()
 
     def expose(self, metrics: Metrics) -> None:
         """Show the figures."""
-        help = f"How much later than asked for the reactor ran a timer, of {INTERVAL} s."
+        help = f"How much later than asked for the reactor ran a timer, of {CHECK_INTERVAL_SECONDS} s."
         metrics.histogram("confd_reactor_lag_seconds", help, self._late)
 
     def startService(self) -> None:
@@ -36,4 +36,4 @@ class ReactorLag(Periodic):
         now = self._clock.seconds()
         if self._due is not None:
             self._late.observe(max(0.0, now - self._due))
-        self._due = now + INTERVAL
+        self._due = now + CHECK_INTERVAL_SECONDS

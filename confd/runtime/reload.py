@@ -16,10 +16,10 @@ from confd.runtime.timing import Periodic
 T = TypeVar("T")
 
 #: Seconds between two looks at the files.
-LOOK = 5.0
+CHECK_INTERVAL_SECONDS = 5.0
 
 
-class Renewed(Service, Generic[T]):
+class ReloadedFiles(Service, Generic[T]):
     """
     What is made of some files, and made anew once they are others; where they cannot be used, the one before stays.
 
@@ -46,7 +46,7 @@ class Renewed(Service, Generic[T]):
         self._seen: list[object] | None = self._look()
         self.value = load()
         self._failed: list[object] | None = self._seen
-        self._looking = Periodic(clock, self._renew, lambda: LOOK)
+        self._looking = Periodic(clock, self._renew, lambda: CHECK_INTERVAL_SECONDS)
 
     @property
     def changes(self) -> bool:

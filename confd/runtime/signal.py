@@ -10,19 +10,19 @@ from twisted.logger import Logger
 
 
 @define(eq=False)
-class Observers:
+class Signal:
     """Callables, each told of what happens; one that fails harms neither the others nor whoever tells."""
 
-    _observers: list[Callable[..., object]] = field(factory=list)
+    _listeners_of: list[Callable[..., object]] = field(factory=list)
     log: Logger = field(factory=Logger, init=False)
 
     def add(self, observer: Callable[..., object]) -> None:
         """Tell it from now on."""
-        self._observers.append(observer)
+        self._listeners_of.append(observer)
 
     def tell(self, *what: Any) -> None:
         """Call each of them."""
-        for observer in self._observers:
+        for observer in self._listeners_of:
             try:
                 observer(*what)
             except Exception:

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from confd.errors import ConfdError
-from confd.runtime.lru import remember
+from confd.runtime.lru import put
 
 T = TypeVar("T")
 
@@ -120,7 +120,7 @@ class Progress:
 
 
 @define(eq=False)
-class Seldom:
+class LogLimiter:
     """
     When a thing may be said again that is so again and again.
 
@@ -138,7 +138,7 @@ class Seldom:
         now, said = self._clock.seconds(), self._said.get(what)
         if said is not None and now - said < self._pause:
             return False
-        remember(self._said, what, now, self._most)
+        put(self._said, what, now, self._most)
         return True
 
 

@@ -33,7 +33,7 @@ from confd.errors import StartError
 from confd.runtime.certificate_errors import MISNAMED, describe_certificate_error
 from confd.runtime.certificate_expiry import InUse
 from confd.runtime.files import read_file
-from confd.runtime.reload import Renewed
+from confd.runtime.reload import ReloadedFiles
 
 #: What the C{ssl} endpoint may say besides its port.
 _ARGUMENTS = {"port", "privateKey", "certKey", "extraCertChain", "interface", "backlog"}
@@ -132,7 +132,7 @@ class Presented:
 class _Serving:
     """Hands out what is in force to each connection."""
 
-    _served: Renewed[Served]
+    _served: ReloadedFiles[Served]
 
     def serverConnectionForTLS(self, protocol: object) -> Connection:
         return Connection(self._served.value.options.getContext(), None)
@@ -149,7 +149,7 @@ def server_endpoint(
     described: str,
     client_ca: str | None,
     setting: str = "LISTEN",
-) -> tuple[IStreamServerEndpoint, Renewed[Served]]:
+) -> tuple[IStreamServerEndpoint, ReloadedFiles[Served]]:
     """
     An C{ssl:} endpoint whose certificate can be renewed. It takes TLS 1.2 and newer.
 
@@ -167,7 +167,7 @@ def server_endpoint(
 
 def _serving(
     reactor: Any, in_thread: Callable[..., Deferred[Any]], described: str, client_ca: str | None, setting: str
-) -> tuple[IOpenSSLServerConnectionCreator, Renewed[Served]]:
+) -> tuple[IOpenSSLServerConnectionCreator, ReloadedFiles[Served]]:
     """Return what begins TLS with each client of such an endpoint: see L{server_endpoint}."""
     given = _arguments(described)
     key = given.get("privateKey", "server.pem")
@@ -185,7 +185,7 @@ def _serving(
         return Served(options, in_use)
 
     paths = [path for path in (key, certificate, chain, client_ca) if path is not None]
-    served = Renewed(reactor, in_thread, list(dict.fromkeys(paths)), load)
+    served = ReloadedFiles(reactor, in_thread, list(dict.fromkeys(paths)), load)
     return _Serving(served), served
 
 
@@ -278,7 +278,7 @@ def client_options(
 
 
 @implementer(IPolicyForHTTPS)
-class ClientTls(Renewed[Presented]):
+class ClientTls(ReloadedFiles[Presented]):
     """Whom an HTTP client believes, and who it says that it is."""
 
     def __init__(

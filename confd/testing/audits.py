@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from confd.audit import BEGINNING, DONE, Ending, Entry, verify
+from confd.audit import BEGINNING, DONE, AuditEntry, AuditOutcome, verify
 from confd.errors import ConfdError
 from confd.interfaces import IAuditStore
 from confd.model import Draft
@@ -24,9 +24,9 @@ def make_iauditstore_tests(fixture: Callable[[TestCase, Draft], Any]) -> type[Te
         def setUp(self) -> None:
             self.store = fixture(self, a_draft(poll_interval=30))
 
-        async def entries(self) -> Sequence[Entry]:
+        async def entries(self) -> Sequence[AuditEntry]:
             """All of them, oldest first, and that they are a chain."""
-            entries: Sequence[Entry] = await self.store.audit(1000, None)
+            entries: Sequence[AuditEntry] = await self.store.audit(1000, None)
             verification = verify(entries)
             self.assertEqual((verification.count, verification.reason), (len(entries), ""))
             return entries[::-1]
@@ -38,12 +38,15 @@ def make_iauditstore_tests(fixture: Callable[[TestCase, Draft], Any]) -> type[Te
             self.assertEqual(await self.entries(), [])
 
         async def test_record(self) -> None:
-            refused = [Ending(an_attempt(1), "forbidden", "why"), Ending(an_attempt(2, who="", target="b"), "x")]
+            refused = [
+                AuditOutcome(an_attempt(1), "forbidden", "why"),
+                AuditOutcome(an_attempt(2, who="", target="b"), "x"),
+            ]
             await self.store.record(refused)
             first, second = await self.entries()
             self.assertEqual(
                 first,
-                Entry(
+                AuditEntry(
                     1,
                     "2026-11-24T12:30:15.123Z",
                     "admin",
@@ -62,12 +65,14 @@ def make_iauditstore_tests(fixture: Callable[[TestCase, Draft], Any]) -> type[Te
             self.assertEqual(len(await self.entries()), 2)
 
         async def test_keeps_any_text(self) -> None:
-            await self.store.record([Ending(an_attempt(target='ü😀\ufffd"\\\x7f\n'), "x", "'; DROP TABLE audit; --")])
+            await self.store.record(
+                [AuditOutcome(an_attempt(target='ü😀\ufffd"\\\x7f\n'), "x", "'; DROP TABLE audit; --")]
+            )
             [entry] = await self.entries()
             self.assertEqual((entry.target, entry.detail), ('ü😀\ufffd"\\\x7f\n', "'; DROP TABLE audit; --"))
 
         async def test_in_pages(self) -> None:
-            await self.store.record([Ending(an_attempt(number), "x") for number in range(1, 8)])
+            await self.store.record([AuditOutcome(an_attempt(number), "x") for number in range(1, 8)])
             for before, expected in ((None, [7, 6, 5]), (5, [4, 3, 2]), (2, [1]), (1, []), (10**30, [7, 6, 5])):
                 page = await self.store.audit(3, before)
                 self.assertEqual([each.number for each in page], expected)
@@ -108,7 +113,7 @@ def make_iauditstore_tests(fixture: Callable[[TestCase, Draft], Any]) -> type[Te
             works: list[Deferred[Any]] = []
             for number in range(150):
                 works.append(self.store.publish(a_draft(number, attempt=an_attempt(number))))
-                works.append(self.store.record([Ending(an_attempt(number), "x")]))
+                works.append(self.store.record([AuditOutcome(an_attempt(number), "x")]))
             await gatherResults(works)
             self.assertEqual(len(await self.entries()), 300)
 

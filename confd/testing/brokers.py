@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from confd.brokers.listeners import Audience
+from confd.brokers.listeners import Listeners
 from confd.errors import Unavailable
 from confd.interfaces import IBroker
 from confd.model import DEFAULT_NAMESPACE
@@ -68,7 +68,7 @@ class MemoryBroker(Service):
         @param server: to share with other brokers.
         """
         self.server = server or MemoryServer()
-        self.audience = Audience()
+        self.audience = Listeners()
         self.returned: Callable[[], None] = lambda: None
         self.password: str | None = None
         self.token: str | None = None
@@ -89,7 +89,7 @@ class MemoryBroker(Service):
         super().stopService()
         self.server.brokers.remove(self)
 
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """L{IHealth.trouble}."""
         return self.server.down
 
@@ -126,7 +126,7 @@ class MemoryBroker(Service):
 
 
 @define(eq=False)
-class Listener:
+class RecordingListener:
     """
     Somebody who listens at a broker.
 
@@ -186,9 +186,9 @@ def make_ibroker_tests(fixture: BrokerFixture) -> type[TestCase]:
             broker.startService()
             self.addCleanup(lambda: broker.stopService() if broker.running else None)
 
-        def listener(self, namespace: str = DEFAULT_NAMESPACE) -> tuple[Any, Listener]:
+        def listener(self, namespace: str = DEFAULT_NAMESPACE) -> tuple[Any, RecordingListener]:
             """An agent's broker, not started, and who listens there."""
-            broker, listener = self.make(), Listener()
+            broker, listener = self.make(), RecordingListener()
             broker.listen(namespace, listener.hear, listener.connected)
             return broker, listener
 
@@ -201,7 +201,7 @@ def make_ibroker_tests(fixture: BrokerFixture) -> type[TestCase]:
             verifyObject(IBroker, self.controller)
             self.start(self.controller)
             await self.announce(b"{}")
-            self.assertIsNone(self.controller.trouble())
+            self.assertIsNone(self.controller.problem())
             self.assertTrue(self.controller.name.isupper())
 
         async def test_all_hear_what_comes_after_they_were_connected(self) -> None:
@@ -211,7 +211,7 @@ def make_ibroker_tests(fixture: BrokerFixture) -> type[TestCase]:
             for broker, listener in pairs:
                 self.start(broker)
                 await listener.connects()
-                self.assertIsNone(broker.trouble())
+                self.assertIsNone(broker.problem())
             messages = [b'{"version": "1"}', b'{"version": "2"}', b'{"version": "3"}']
             for message in messages:
                 await self.announce(message)
@@ -234,7 +234,7 @@ def make_ibroker_tests(fixture: BrokerFixture) -> type[TestCase]:
         async def test_namespaces_are_apart(self) -> None:
             self.start(self.controller)
             broker, other = self.listener("team-7")
-            default = Listener()
+            default = RecordingListener()
             broker.listen(DEFAULT_NAMESPACE, default.hear, default.connected)
             self.start(broker)
             await other.connects()

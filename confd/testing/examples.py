@@ -9,9 +9,9 @@ from attrs import evolve
 
 from confd.audit import Attempt
 from confd.codec import strict_json
-from confd.history import Renaming
+from confd.history import EpochChange
 from confd.model import DEFAULT_NAMESPACE, Draft, Tag
-from confd.reports import AgentRecord, Outcome, Receipt, Report, ReportState, Spent
+from confd.reports import AgentRecord, ReceivedReport, Report, ReportState, Timings, VersionOutcome
 
 _MOMENT = datetime(2026, 11, 24, 12, 30, 15, 123456, UTC)
 
@@ -22,9 +22,9 @@ def a_draft(number: int = 0, **changes: Any) -> Draft:
     return evolve(Draft(DEFAULT_NAMESPACE, document, "admin", _MOMENT), **changes)
 
 
-def a_renaming(epoch: int, **changes: Any) -> Renaming:
+def a_renaming(epoch: int, **changes: Any) -> EpochChange:
     """What begins an epoch; C{changes} are other fields of it."""
-    return evolve(Renaming("admin", _MOMENT, epoch), **changes)
+    return evolve(EpochChange("admin", _MOMENT, epoch), **changes)
 
 
 def an_agent(agent_id: str, **changes: Any) -> AgentRecord:
@@ -47,7 +47,7 @@ def a_receipt(
     state: ReportState = ReportState.APPLIED,
     error: str = "",
     namespace: str = DEFAULT_NAMESPACE,
-) -> Receipt:
+) -> ReceivedReport:
     """A report of an agent that is taken, whose fields are all set."""
     tag, moment = Tag("1a2b3c4d", 1, version), _MOMENT.replace(microsecond=0)
     report = Report(
@@ -58,8 +58,10 @@ def a_receipt(
         tag,
         "1a2b3c4d-5e6f-4a7b-8c9d-0e1f2a3b4c5d",
         3,
-        Spent(0.5, 2.25, 7),
+        Timings(0.5, 2.25, 7),
         "session",
         version,
     )
-    return Receipt(agent_id, namespace, report, Outcome(state, moment, error, False, 12.5, 1.5, 8.25, 0.5, 2.25, 7))
+    return ReceivedReport(
+        agent_id, namespace, report, VersionOutcome(state, moment, error, False, 12.5, 1.5, 8.25, 0.5, 2.25, 7)
+    )

@@ -9,14 +9,14 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
-from confd.audit import BEGINNING, Attempt, Ending, Entry
+from confd.audit import BEGINNING, Attempt, AuditEntry, AuditOutcome
 from confd.codec import headers
 from confd.codec.signing import SigningKey
 from confd.errors import Conflict, Gone, NotFound, Unavailable, Unprocessable
-from confd.history import Renaming, Version, check_expected, check_import, check_renaming
+from confd.history import EpochChange, VersionSummary, check_expected, check_import, check_renaming
 from confd.interfaces import IAgentStore, IAuditStore, IConfigStore, IHealth, IReportStore
 from confd.model import DEFAULT_NAMESPACE, Configuration, Draft, Revision
-from confd.reports import AgentRecord, Outcome, Receipt
+from confd.reports import AgentRecord, ReceivedReport, VersionOutcome
 
 T = TypeVar("T")
 
@@ -45,9 +45,9 @@ class MemoryStore:
         self._answers: dict[tuple[str, str | None], tuple[Draft, Revision]] = {}
         self._agents: dict[str, AgentRecord] = {}
         self._blocked: set[str] = set()
-        self._entries: list[Entry] = []
-        self._outcomes: dict[tuple[str, int, str], Outcome] = {}
-        self._summaries: dict[tuple[str, int], bytes] = {}
+        self._entries: list[AuditEntry] = []
+        self._outcomes: dict[tuple[str, int, str], VersionOutcome] = {}
+        self._archive: dict[tuple[str, int], bytes] = {}
         self._create(first)
 
     def set_keep(self, keep: int) -> None:
@@ -56,13 +56,13 @@ class MemoryStore:
         for name in self._revisions:
             self._prune(name)
 
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """L{IHealth.trouble}."""
         return self.broken
 
     def rotate_keys(self, attempt: Attempt | None = None) -> Deferred[None]:
         """L{IConfigStore.rotate_keys}."""
-        return self._change(attempt, lambda _: self.keys[0].public, self._rotate_keys)
+        return self._publish_or_preview(attempt, lambda _: self.keys[0].public, self._rotate_keys)
 
     def in_force(self) -> Deferred[Sequence[Revision]]:
         """L{IConfigStore.in_force}."""
@@ -70,25 +70,25 @@ class MemoryStore:
 
     def publish(self, draft: Draft) -> Deferred[Revision]:
         """L{IConfigStore.publish}."""
-        return self._change(draft.attempt, _tag, self._publish, draft)
+        return self._publish_or_preview(draft.attempt, _tag, self._publish, draft)
 
     def create_namespace(self, draft: Draft) -> Deferred[Revision]:
         """L{IConfigStore.create_namespace}."""
-        return self._change(draft.attempt, _tag, self._create, draft)
+        return self._publish_or_preview(draft.attempt, _tag, self._create, draft)
 
     def retire_namespace(self, name: str, attempt: Attempt | None = None) -> Deferred[None]:
         """L{IConfigStore.retire_namespace}."""
-        return self._change(attempt, _nothing, self._retire, name)
+        return self._publish_or_preview(attempt, _nothing, self._retire, name)
 
-    def rename(self, renaming: Renaming) -> Deferred[Sequence[Revision]]:
+    def rename(self, renaming: EpochChange) -> Deferred[Sequence[Revision]]:
         """L{IConfigStore.rename}."""
-        return self._change(renaming.attempt, lambda _: f"epoch {renaming.epoch}", self._rename, renaming)
+        return self._publish_or_preview(renaming.attempt, lambda _: f"epoch {renaming.epoch}", self._rename, renaming)
 
-    def history(self, namespace: str, limit: int, before: int | None) -> Deferred[Sequence[Version]]:
+    def history(self, namespace: str, limit: int, before: int | None) -> Deferred[Sequence[VersionSummary]]:
         """L{IConfigStore.history}."""
         pruned = self._pruned.get(namespace, 0)
         older = self._revisions.get(namespace, [])[pruned : None if before is None else max(before - 1, pruned)]
-        return execute(lambda: [Version.of(revision) for revision in older[::-1][:limit]])
+        return execute(lambda: [VersionSummary.of(revision) for revision in older[::-1][:limit]])
 
     def revision(self, namespace: str, version: int) -> Deferred[Revision]:
         """L{IConfigStore.revision}."""
@@ -104,7 +104,7 @@ class MemoryStore:
 
     def forget_agent(self, agent_id: str, attempt: Attempt | None = None, block: bool = False) -> Deferred[None]:
         """L{IAgentStore.forget_agent}."""
-        return self._change(attempt, lambda _: "blocked" if block else "", self._forget, agent_id, block)
+        return self._publish_or_preview(attempt, lambda _: "blocked" if block else "", self._forget, agent_id, block)
 
     def load_blocked(self) -> Deferred[Sequence[str]]:
         """L{IAgentStore.load_blocked}."""
@@ -112,40 +112,40 @@ class MemoryStore:
 
     def unblock_agent(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
         """L{IAgentStore.unblock_agent}."""
-        return self._change(attempt, _nothing, self._blocked.discard, agent_id)
+        return self._publish_or_preview(attempt, _nothing, self._blocked.discard, agent_id)
 
-    def record(self, endings: Sequence[Ending]) -> Deferred[None]:
+    def record(self, endings: Sequence[AuditOutcome]) -> Deferred[None]:
         """L{IAuditStore.record}."""
         return self._write(self._record, endings)
 
-    def audit(self, limit: int, before: int | None) -> Deferred[Sequence[Entry]]:
+    def audit(self, limit: int, before: int | None) -> Deferred[Sequence[AuditEntry]]:
         """L{IAuditStore.audit}."""
         older = self._entries[: None if before is None else max(before - 1, 0)]
         return execute(lambda: older[::-1][:limit])
 
-    def save_reports(self, receipts: Sequence[Receipt]) -> Deferred[None]:
+    def save_reports(self, receipts: Sequence[ReceivedReport]) -> Deferred[None]:
         """L{IReportStore.save_reports}."""
         return self._write(self._save_reports, receipts)
 
-    def load_outcomes(self) -> Deferred[Sequence[tuple[str, int, str, Outcome]]]:
+    def load_outcomes(self) -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:
         """L{IReportStore.load_outcomes}."""
         return execute(lambda: [(*key, outcome) for key, outcome in sorted(self._outcomes.items())])
 
-    def settle(self, summaries: Sequence[tuple[str, int, bytes]]) -> Deferred[None]:
+    def settle(self, archive: Sequence[tuple[str, int, bytes]]) -> Deferred[None]:
         """L{IReportStore.settle}."""
-        return self._write(self._settle, summaries)
+        return self._write(self._settle, archive)
 
     def summary(self, namespace: str, version: int) -> Deferred[bytes | None]:
         """L{IReportStore.summary}."""
-        return execute(self._summaries.get, (namespace, version))
+        return execute(self._archive.get, (namespace, version))
 
-    def _change(
+    def _publish_or_preview(
         self, attempt: Attempt | None, detail: Callable[[T], str], work: Callable[..., T], *arguments: object
     ) -> Deferred[T]:
         def both() -> T:
             result = work(*arguments)
             if attempt is not None:
-                self._record([Ending(attempt, detail=detail(result))])
+                self._record([AuditOutcome(attempt, detail=detail(result))])
             return result
 
         return self._write(both)
@@ -158,11 +158,11 @@ class MemoryStore:
             raise Unavailable("storage_unavailable", self.broken)
         return work(*arguments)
 
-    def _record(self, endings: Sequence[Ending]) -> None:
+    def _record(self, endings: Sequence[AuditOutcome]) -> None:
         for ending in endings:
             previous = self._entries[-1].hash if self._entries else BEGINNING
             at = headers.rfc3339(ending.attempt.made_at) or ""
-            self._entries.append(Entry.following(len(self._entries), previous, at, ending))
+            self._entries.append(AuditEntry.following(len(self._entries), previous, at, ending))
 
     def _in_use(self, namespace: str) -> bool:
         return namespace in self._revisions and namespace not in self._retired
@@ -204,7 +204,7 @@ class MemoryStore:
         self._retired.add(name)
         self._answers = {key: answer for key, answer in self._answers.items() if key[0] != name}
 
-    def _rename(self, renaming: Renaming) -> Sequence[Revision]:
+    def _rename(self, renaming: EpochChange) -> Sequence[Revision]:
         check_renaming(renaming, self.cluster_id, self.epoch)
         self.cluster_id, self.epoch = renaming.cluster_id or self.cluster_id, renaming.epoch
         made = []
@@ -233,17 +233,17 @@ class MemoryStore:
         self._agents.pop(agent_id, None)
         self._outcomes = {key: outcome for key, outcome in self._outcomes.items() if key[2] != agent_id}
 
-    def _save_reports(self, receipts: Sequence[Receipt]) -> None:
+    def _save_reports(self, receipts: Sequence[ReceivedReport]) -> None:
         for each in receipts:
             there = self._agents.get(each.agent_id)
             if there is not None and there.namespace == each.namespace:
                 self._agents[there.id] = evolve(there, report=each.report, reported_at=each.outcome.at)
                 self._outcomes[there.namespace, each.report.tag.version, there.id] = each.outcome
 
-    def _settle(self, summaries: Sequence[tuple[str, int, bytes]]) -> None:
-        for namespace, version, summary in summaries:
-            self._summaries = {
-                key: kept for key, kept in self._summaries.items() if key[0] != namespace or key[1] > version - 10_000
+    def _settle(self, archive: Sequence[tuple[str, int, bytes]]) -> None:
+        for namespace, version, summary in archive:
+            self._archive = {
+                key: kept for key, kept in self._archive.items() if key[0] != namespace or key[1] > version - 10_000
             } | {(namespace, version): summary}
             self._outcomes = {
                 key: outcome for key, outcome in self._outcomes.items() if key[0] != namespace or key[1] > version

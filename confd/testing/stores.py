@@ -14,7 +14,7 @@ from zope.interface.verify import verifyObject
 
 from confd.codec import strict_json
 from confd.errors import ConfdError, Conflict, Gone, NotFound, PreconditionFailed, Unprocessable
-from confd.history import OtherHistory, Version
+from confd.history import OtherHistory, VersionSummary
 from confd.interfaces import IAgentStore, IConfigStore, IHealth
 from confd.model import DEFAULT_NAMESPACE
 from confd.reports import AgentRecord
@@ -48,7 +48,7 @@ def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
         def test_interface(self) -> None:
             verifyObject(IConfigStore, self.store)
             verifyObject(IHealth, self.store)
-            self.assertIsNone(self.store.trouble())
+            self.assertIsNone(self.store.problem())
 
         async def test_begins_with_version_one(self) -> None:
             (revision,) = await self.store.in_force()
@@ -56,7 +56,7 @@ def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
             self.assertEqual(str(uuid.UUID(self.store.cluster_id)), configuration.cluster_id)
             self.assertEqual((self.store.epoch, configuration.epoch, configuration.version), (1, 1, 1))
             self.assertEqual(configuration.document, self.first.document)
-            self.assertEqual(await self.store.history(DEFAULT_NAMESPACE, 10, None), [Version.of(revision)])
+            self.assertEqual(await self.store.history(DEFAULT_NAMESPACE, 10, None), [VersionSummary.of(revision)])
 
         async def test_publish(self) -> None:
             revision = await self.store.publish(a_draft(2, poll_interval=7, comment="why", rollback_of=1, author="ann"))
@@ -68,7 +68,7 @@ def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
             self.assertEqual((revision.author, revision.comment, revision.rollback_of), ("ann", "why", 1))
             self.assertEqual(await self.store.in_force(), [revision])
             self.assertEqual(await self.store.revision(DEFAULT_NAMESPACE, 2), revision)
-            self.assertEqual((await self.store.history(DEFAULT_NAMESPACE, 1, None)), [Version.of(revision)])
+            self.assertEqual((await self.store.history(DEFAULT_NAMESPACE, 1, None)), [VersionSummary.of(revision)])
             self.assertEqual(await self.versions(self.store), [2, 1])
 
         async def test_keeps_the_text_of_a_document(self) -> None:
@@ -185,7 +185,7 @@ def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
             revisions = await gatherResults([self.store.publish(a_draft(number)) for number in range(300)])
             self.assertEqual([each.configuration.version for each in revisions], list(range(2, 302)))
             kept = await self.store.history(DEFAULT_NAMESPACE, 1000, None)
-            self.assertEqual(kept[-2::-1], [Version.of(revision) for revision in revisions])
+            self.assertEqual(kept[-2::-1], [VersionSummary.of(revision) for revision in revisions])
 
         async def test_new_epoch(self) -> None:
             await self.store.create_namespace(a_draft(5, namespace="b", poll_interval=9))

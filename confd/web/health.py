@@ -15,7 +15,7 @@ from confd.interfaces import IHealth
 from confd.runtime.metrics import Metrics
 from confd.web.api.endpoint import Answer, AnyQuery, Call, endpoint
 from confd.web.auth.basic import Role
-from confd.web.openapi.docs import Told
+from confd.web.openapi.docs import Docs
 
 #: The text format of Prometheus.
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
@@ -24,7 +24,7 @@ EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 FRESH, SLICE = 1.0, 0.005
 
 
-class Alive(msgspec.Struct):
+class HealthBody(msgspec.Struct):
     """That it answers."""
 
     status: str
@@ -46,18 +46,18 @@ class Health:
         Role.ANYONE,
         "Whether the process lives and serves.",
         query=AnyQuery,
-        told=Told(errors=(Unavailable,), tag="ops"),
+        told=Docs(errors=(Unavailable,), tag="ops"),
     )
-    async def health(self, call: Call) -> Alive:
+    async def health(self, call: Call) -> HealthBody:
         """
         Answer once the process serves.
 
         @raise Unavailable: C{starting}.
         """
-        trouble = self._starting.trouble() if self._starting is not None else None
-        if trouble is not None:
-            raise Unavailable("starting", trouble)
-        return Alive("ok")
+        problem = self._starting.problem() if self._starting is not None else None
+        if problem is not None:
+            raise Unavailable("starting", problem)
+        return HealthBody("ok")
 
 
 @define(eq=False)
@@ -77,7 +77,7 @@ class Readiness:
         metrics.gauge(
             "confd_ready",
             "Whether each part does its work; the process is ready while all do.",
-            lambda: {part: check.trouble() is None for part, check in self._checks.items()},
+            lambda: {part: check.problem() is None for part, check in self._checks.items()},
             "part",
         )
 
@@ -87,7 +87,7 @@ class Readiness:
         Role.ANYONE,
         "Whether the process can do its work; 503 with the reasons while it cannot.",
         query=AnyQuery,
-        told=Told(errors=(Unavailable,), tag="ops"),
+        told=Docs(errors=(Unavailable,), tag="ops"),
     )
     async def ready(self, call: Call) -> dict[str, str]:
         """
@@ -95,15 +95,15 @@ class Readiness:
 
         @raise Unavailable: with one sentence a part that is in trouble.
         """
-        troubles = [(part, trouble) for part, check in self._checks.items() if (trouble := check.trouble()) is not None]
-        if troubles:
-            details = [{"part": part, "message": trouble} for part, trouble in troubles]
-            raise Unavailable("not_ready", " ".join(trouble for _, trouble in troubles), details)
+        problems = [(part, problem) for part, check in self._checks.items() if (problem := check.problem()) is not None]
+        if problems:
+            details = [{"part": part, "message": problem} for part, problem in problems]
+            raise Unavailable("not_ready", " ".join(problem for _, problem in problems), details)
         return {"status": "ready"} | {name: tell() for name, tell in self._facts.items()}
 
 
 @define(eq=False)
-class Figures:
+class MetricsEndpoint:
     """C{/metrics}: rendered once a second at most, whoever asks, and in slices."""
 
     _metrics: Metrics
@@ -118,7 +118,7 @@ class Figures:
         Role.ANYONE,
         "Figures for Prometheus.",
         query=AnyQuery,
-        told=Told({200: EXPOSITION}, tag="ops"),
+        told=Docs({200: EXPOSITION}, tag="ops"),
     )
     async def metrics(self, call: Call) -> Answer:
         """All of them, as text; not older than a second."""

@@ -15,9 +15,9 @@ from zope.interface import implementer
 
 from confd.codec.headers import entity_tags
 from confd.web.api.endpoint import Answer, AnyQuery, Call, Endpoint, Handler, IDeclares
-from confd.web.api.ongoing import Ongoing
+from confd.web.api.ongoing import StreamingAnswer
 from confd.web.auth.basic import Role
-from confd.web.openapi.docs import ETAG, IF_NONE_MATCH, Told
+from confd.web.openapi.docs import ETAG, IF_NONE_MATCH, Docs
 
 #: What a page may load and do: what is served here, and nothing inline (CSP 3).
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
@@ -31,10 +31,10 @@ TYPES = {
 }
 
 #: Bytes that are on their way to one reader at most.
-PIECE = 65536
+MAX_PIECE_BYTES = 65536
 
 #: Seconds after which a reader that has not taken the whole file is cut.
-PATIENCE = 60
+SEND_TIMEOUT_SECONDS = 60
 
 
 @frozen
@@ -91,20 +91,20 @@ class Assets:
             yield self._declare(path, asset)
 
     def _declare(self, path: str, asset: Asset) -> tuple[Endpoint, Handler]:
-        async def serve(call: Call) -> Answer | Ongoing:
+        async def serve(call: Call) -> Answer | StreamingAnswer:
             return self._answer(call, asset)
 
-        told = Told({200: asset.content_type, 304: None}, takes=(IF_NONE_MATCH,), gives=(ETAG,), tag="pages")
+        told = Docs({200: asset.content_type, 304: None}, takes=(IF_NONE_MATCH,), gives=(ETAG,), tag="pages")
         return Endpoint("GET", path, self._role, "A file of the pages for people.", query=AnyQuery, told=told), serve
 
-    def _answer(self, call: Call, asset: Asset) -> Answer | Ongoing:
+    def _answer(self, call: Call, asset: Asset) -> Answer | StreamingAnswer:
         """A large one goes in pieces: whoever asks for many and reads none costs no more than a few of them."""
         known = call.header("If-None-Match")
         if known is not None and not entity_tags(known).isdisjoint({"*", asset.headers["ETag"].strip('"')}):
             return Answer(status=304, headers=asset.headers)
-        if call.request.method == b"HEAD" or len(asset.content) <= PIECE:
+        if call.request.method == b"HEAD" or len(asset.content) <= MAX_PIECE_BYTES:
             return Answer(asset.content, headers=asset.headers, content_type=asset.content_type)
-        return Ongoing(Sending(self._clock, call.request, asset).done)
+        return StreamingAnswer(Sending(self._clock, call.request, asset).done)
 
 
 @implementer(IPushProducer)
@@ -123,7 +123,7 @@ class Sending:
             request.setHeader(name, value)
         request.setHeader("Content-Type", asset.content_type)
         request.setHeader("Content-Length", str(len(asset.content)))
-        self._cut: IDelayedCall = clock.callLater(PATIENCE, request.channel.transport.abortConnection)
+        self._cut: IDelayedCall = clock.callLater(SEND_TIMEOUT_SECONDS, request.channel.transport.abortConnection)
         request.registerProducer(self, True)
         self.resumeProducing()
 
@@ -135,7 +135,7 @@ class Sending:
         """The connection takes more."""
         self._flowing = True
         while self._flowing and self._sent < len(self._content):
-            piece = self._content[self._sent : self._sent + PIECE]
+            piece = self._content[self._sent : self._sent + MAX_PIECE_BYTES]
             self._sent += len(piece)
             self._request.write(bytes(piece))
         if self._sent == len(self._content) and not self.done.called:

@@ -75,7 +75,7 @@ class Rules:
 
 
 @frozen
-class Policy:
+class AddressPolicy:
     """
     Lets an address pass or not.
 

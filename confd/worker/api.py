@@ -12,8 +12,8 @@ from confd.codec.headers import rfc3339
 from confd.errors import BadGateway, Conflict, Forbidden, GatewayTimeout, NotFound, Unavailable
 from confd.web.api.endpoint import HANDLED, Answer, AnyDocument, AnyQuery, Call, endpoint
 from confd.web.auth.basic import Role
-from confd.web.openapi.docs import ANY_STATUS, CONFIG_VERSION, Done, Moment, Spliced, Told
-from confd.worker.current import InForce
+from confd.web.openapi.docs import ANY_STATUS, CONFIG_VERSION, Docs, MessageBody, Moment, Spliced
+from confd.worker.current import AppliedConfig
 from confd.worker.upstream import Upstream
 
 #: What can be worked by (JSON Schema); the words of a refusal say more.
@@ -33,7 +33,7 @@ DOCUMENT: Mapping[str, Any] = {
 EXAMPLE = {"url": "https://api.github.com"}
 
 
-class Current(msgspec.Struct):
+class CurrentBody(msgspec.Struct):
     """What is in force: a document and its checksum, the tag that it came with if any, and since when."""
 
     config: Spliced
@@ -42,7 +42,7 @@ class Current(msgspec.Struct):
     applied_at: Moment
 
 
-class Condition(msgspec.Struct):
+class WorkerHealthBody(msgspec.Struct):
     """That the worker lives, and what it works by; the C{boot_id} is another one after each start."""
 
     status: str
@@ -59,7 +59,7 @@ class WorkerApi:
     @ivar boot_id: made anew at each start, so that an agent sees a restart.
     """
 
-    _in_force: InForce
+    _in_force: AppliedConfig
     _upstream: Upstream
     _boot_id: str
 
@@ -70,24 +70,24 @@ class WorkerApi:
         "Take a configuration over; X-Config-Version names it.",
         body=AnyDocument.OBJECT,
         max_body=None,
-        told=Told(errors=(Conflict,), takes=(CONFIG_VERSION,), example=EXAMPLE, tag="configurations"),
+        told=Docs(errors=(Conflict,), takes=(CONFIG_VERSION,), example=EXAMPLE, tag="configurations"),
     )
-    async def take(self, call: Call) -> Done:
+    async def take(self, call: Call) -> MessageBody:
         """409 for an older one, 422 for one that cannot be used; the old one then stays in force."""
         self._in_force.put(call.body, call.document, call.header("X-Config-Version"))
-        return Done("Configuration updated")
+        return MessageBody("Configuration updated")
 
     @endpoint(
         "GET",
         "/config",
         Role.AGENT,
         "The configuration in force.",
-        told=Told(errors=(NotFound,), tag="configurations"),
+        told=Docs(errors=(NotFound,), tag="configurations"),
     )
-    async def current(self, call: Call) -> Current:
+    async def current(self, call: Call) -> CurrentBody:
         """What the agent compares with what it sent."""
         target = self._in_force.get()
-        return Current(
+        return CurrentBody(
             msgspec.Raw(target.document.raw), target.version, target.document.checksum, rfc3339(target.applied_at)
         )
 
@@ -97,7 +97,7 @@ class WorkerApi:
         Role.ANYONE,
         "GET the configured URL; its answer comes through.",
         query=AnyQuery,
-        told=Told({ANY_STATUS: "*/*"}, (Forbidden, Unavailable, BadGateway, GatewayTimeout), tag="work"),
+        told=Docs({ANY_STATUS: "*/*"}, (Forbidden, Unavailable, BadGateway, GatewayTimeout), tag="work"),
     )
     async def hit(self, call: Call) -> Answer:
         """Streamed, within limits."""
@@ -110,9 +110,9 @@ class WorkerApi:
         Role.ANYONE,
         "Whether the process lives, and what it works by.",
         query=AnyQuery,
-        told=Told(tag="ops"),
+        told=Docs(tag="ops"),
     )
-    async def health(self, call: Call) -> Condition:
+    async def health(self, call: Call) -> WorkerHealthBody:
         """The agent's drift check asks this."""
         target = self._in_force.target
-        return Condition("ok", target is not None, None if target is None else target.version, self._boot_id)
+        return WorkerHealthBody("ok", target is not None, None if target is None else target.version, self._boot_id)

@@ -10,22 +10,22 @@ from twisted.application.service import IService
 
 from confd.errors import StartError
 from confd.runtime.certificate_expiry import CertificateExpiry
-from confd.runtime.daemon import follow, in_threads_of, utc_now
-from confd.runtime.listener import Listener, room_for
+from confd.runtime.daemon import in_threads_of, reload_secrets, utc_now
+from confd.runtime.listener import Listener, raise_fd_limit
 from confd.runtime.reactor_lag import ReactorLag
 from confd.runtime.settings import WorkerSettings
-from confd.runtime.timing import Seldom
-from confd.web.api.dispatch import Edge
-from confd.web.auth.basic import BasicGuard, Credential, Identity, IGuard, LoopbackGuard, Role
+from confd.runtime.timing import LogLimiter
+from confd.web.api.dispatch import Dispatcher
+from confd.web.auth.basic import BasicAuth, Credential, IAuthenticator, Identity, LoopbackAuth, Role
 from confd.web.auth.throttle import Throttle
-from confd.web.health import Figures, Readiness
+from confd.web.health import MetricsEndpoint, Readiness
 from confd.web.openapi.pages import documented
 from confd.web.server.proxies import Proxies
 from confd.web.server.site import BoundedSite, Limits
-from confd.worker.address_policy import Policy, Rules
+from confd.worker.address_policy import AddressPolicy, Rules
 from confd.worker.api import DOCUMENT, WorkerApi
-from confd.worker.current import InForce
-from confd.worker.metrics import figures
+from confd.worker.current import AppliedConfig
+from confd.worker.metrics import worker_metrics
 from confd.worker.upstream import Upstream
 
 #: Seconds until the log tells again that a peer's configuration was refused.
@@ -42,31 +42,31 @@ def compose(reactor: Any, settings: WorkerSettings, environ: Mapping[str, str]) 
     @param environ: what the settings were read from.
     @raise StartError: if the settings cannot work.
     """
-    in_force = InForce(utc_now)
-    policy = Policy(_rules("HIT_ALLOW", settings.hit_allow), _rules("HIT_DENY", settings.hit_deny))
+    in_force = AppliedConfig(utc_now)
+    policy = AddressPolicy(_rules("HIT_ALLOW", settings.hit_allow), _rules("HIT_DENY", settings.hit_deny))
     upstream = Upstream(reactor, policy, settings.hit_timeout, settings.hit_max_bytes)
     throttle = Throttle(reactor, settings.login_failures)
-    guard: IGuard = LoopbackGuard(Identity("loopback", Role.AGENT), Seldom(reactor, _TOLD_EVERY))
+    guard: IAuthenticator = LoopbackAuth(Identity("loopback", Role.AGENT), LogLimiter(reactor, _TOLD_EVERY))
     passwords: Sequence[IService] = ()
     if settings.worker_username is not None:
-        guard = known = BasicGuard(_agent(settings), throttle)
+        guard = known = BasicAuth(_agent(settings), throttle)
 
         def changed(now: WorkerSettings) -> None:
             known.renew(_agent(now), reactor.seconds())
 
-        passwords = follow(reactor, settings, environ, changed, "WORKER_PASSWORD")
-    edge = Edge(guard, in_threads_of(reactor))
-    metrics, lag = figures(in_force, upstream), ReactorLag(reactor)
+        passwords = reload_secrets(reactor, settings, environ, changed, "WORKER_PASSWORD")
+    dispatcher = Dispatcher(guard, in_threads_of(reactor))
+    metrics, lag = worker_metrics(in_force, upstream), ReactorLag(reactor)
     readiness = Readiness({"configuration": in_force})
     apis = [
         WorkerApi(in_force, upstream, str(uuid.uuid4())),
         readiness,
-        Figures(metrics, reactor),
+        MetricsEndpoint(metrics, reactor),
     ]
-    resource = edge.resource(*documented(reactor, "confd worker", apis, DOCUMENT))
-    limits = Limits(body=_MAX_CONFIG_BYTES, connections=room_for(12000))
-    site = BoundedSite(reactor, resource, limits, edge.large, proxies=Proxies(settings.trusted_proxies))
-    for part in (readiness, lag, throttle, site.traffic):
+    resource = dispatcher.resource(*documented(reactor, "confd worker", apis, DOCUMENT))
+    limits = Limits(body=_MAX_CONFIG_BYTES, connections=raise_fd_limit(12000))
+    site = BoundedSite(reactor, resource, limits, dispatcher.large, proxies=Proxies(settings.trusted_proxies))
+    for part in (readiness, lag, throttle, site.request_metrics):
         part.expose(metrics)
     listener = Listener(reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site)
     expiry = CertificateExpiry(reactor, utc_now, [listener.in_use])

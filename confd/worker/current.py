@@ -16,7 +16,7 @@ from confd.runtime.addresses import fetchable
 
 
 @frozen
-class Target:
+class CurrentConfig:
     """
     A configuration that was found usable.
 
@@ -37,7 +37,7 @@ class Target:
 
 @implementer(IHealth)
 @define(eq=False)
-class InForce:
+class AppliedConfig:
     """
     Holds the target, and decides what may take its place.
 
@@ -46,15 +46,15 @@ class InForce:
     """
 
     _now: Callable[[], datetime]
-    _target: Target | None = field(default=None, init=False)
+    _target: CurrentConfig | None = field(default=None, init=False)
     applied: int = field(default=0, init=False)
 
     @property
-    def target(self) -> Target | None:
+    def target(self) -> CurrentConfig | None:
         """The target, or C{None} before the first."""
         return self._target
 
-    def get(self) -> Target:
+    def get(self) -> CurrentConfig:
         """
         The target, for those who ask what it is.
 
@@ -64,11 +64,11 @@ class InForce:
             raise NotFound("no_config", "This worker has no configuration yet.")
         return self._target
 
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """That there is nothing to do yet."""
         return None if self._target else "The worker has no configuration yet."
 
-    def require(self) -> Target:
+    def require(self) -> CurrentConfig:
         """
         The target, for those who need it done.
 
@@ -101,7 +101,7 @@ class InForce:
                 raise Conflict("older_version", f"Version {known.tag} is in force; {tag} is older.")
             if verdict is Verdict.FORKED:
                 raise Conflict("other_content", f"Version {tag} is in force with another content.")
-        self._target = Target(url, document, tag, self._now())
+        self._target = CurrentConfig(url, document, tag, self._now())
         self.applied += 1
 
 

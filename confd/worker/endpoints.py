@@ -17,7 +17,7 @@ from zope.interface import implementer
 from confd.client.header_limit import BoundedHead
 from confd.client.transport import HostEndpoint
 from confd.runtime.tls import client_options
-from confd.worker.address_policy import Policy
+from confd.worker.address_policy import AddressPolicy
 
 #: Seconds that one address gets to accept a connection.
 CONNECT_SECONDS = 5
@@ -33,7 +33,7 @@ class CheckedEndpoints:
     """
 
     _reactor: Any
-    _policy: Policy
+    _policy: AddressPolicy
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         """The endpoint for a URL, over TLS where it begins with C{https}."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from confd.runtime.metrics import Metrics, Values
-from confd.worker.current import InForce
+from confd.worker.current import AppliedConfig
 from confd.worker.upstream import Upstream
 
 
-def figures(in_force: InForce, upstream: Upstream) -> Metrics:
+def worker_metrics(in_force: AppliedConfig, upstream: Upstream) -> Metrics:
     """The figures of a worker, but for those that all roles have."""
     metrics = Metrics()
 

@@ -24,7 +24,7 @@ from confd.errors import BadGateway, ConfdError, GatewayTimeout, Unavailable
 from confd.runtime.addresses import fetchable
 from confd.runtime.metrics import Histogram
 from confd.runtime.tls import CertificateRefused
-from confd.worker.address_policy import Policy
+from confd.worker.address_policy import AddressPolicy
 from confd.worker.endpoints import CheckedEndpoints
 
 #: Redirects that are followed.
@@ -60,7 +60,7 @@ class Upstream(Service):
     log = Logger()
 
     def __init__(
-        self, reactor: Any, policy: Policy, timeout: float, max_bytes: int, max_in_flight: int = MAX_IN_FLIGHT
+        self, reactor: Any, policy: AddressPolicy, timeout: float, max_bytes: int, max_in_flight: int = MAX_IN_FLIGHT
     ) -> None:
         """
         @param policy: says which addresses may be reached.

@@ -221,9 +221,11 @@ def _operation(operation: Mapping[str, Any], role: str) -> Lines:
     for status, response in answers.items():
         yield from (f"* ``{status}`` {_answer(response, role)}",)
     yield ""
-    refusals = [f"{status} {_words(each['$ref'])}" for status, each in operation["responses"].items() if "$ref" in each]
-    if refusals:
-        yield from (f"Refusals: {', '.join(refusals)}.", "")
+    audit_log = [
+        f"{status} {_words(each['$ref'])}" for status, each in operation["responses"].items() if "$ref" in each
+    ]
+    if audit_log:
+        yield from (f"Refusals: {', '.join(audit_log)}.", "")
 
 
 def _answer(response: Mapping[str, Any], role: str) -> str:

@@ -16,7 +16,16 @@ from confd.codec import strict_json
 from confd.codec.signing import SigningKey
 from confd.errors import ConfdError, Conflict, NotFound, Unavailable, Unprocessable
 from confd.interfaces import IControllerClient, IWorkerClient
-from confd.model import Configuration, Membership, Poll, Registration, Served, Tag, WorkerState, supersedes
+from confd.model import (
+    Configuration,
+    Poll,
+    Registration,
+    RegistrationResponse,
+    ServedConfig,
+    Tag,
+    WorkerState,
+    supersedes,
+)
 from confd.reports import Report
 
 #: What the fake controller signs with.
@@ -80,7 +89,7 @@ class FakeController:
         """Be shown this from now on."""
         self.presented = agent_id, token
 
-    def register(self, registration: Registration) -> Deferred[Membership]:
+    def register(self, registration: Registration) -> Deferred[RegistrationResponse]:
         """Give it an id, or its own again."""
         self.registrations.append(registration)
         return self._answer(self._register, registration)
@@ -110,15 +119,15 @@ class FakeController:
         self.streams.append((known, received, Deferred()))
         return self.streams[-1][2] if self.failure is None else fail(self.failure)
 
-    def _register(self, registration: Registration) -> Membership:
+    def _register(self, registration: Registration) -> RegistrationResponse:
         agent_id = registration.agent_id or AGENT_ID
         self.members.add(agent_id)
-        return Membership(agent_id, self.poll_interval, self.window, self.token)
+        return RegistrationResponse(agent_id, self.poll_interval, self.window, self.token)
 
     def _current(self, known: Tag | None, agent_id: str) -> Poll:
         if self.in_force is None:
             raise Unavailable("starting", "The controller is starting.")
-        served = None if self.in_force.tag == known else Served(self.in_force, (KEY.public,))
+        served = None if self.in_force.tag == known else ServedConfig(self.in_force, (KEY.public,))
         return Poll(served, not agent_id or agent_id in self.members, self.in_force.document.checksum)
 
     def _take(self, report: Report, agent_id: str) -> float:

@@ -14,8 +14,8 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from confd.agent.cache import RETRY, Cache
-from confd.agent.cache_files import CacheFiles, Kept
+from confd.agent.cache import RETRY_SECONDS, Cache
+from confd.agent.cache_files import CacheContents, CacheFiles
 from confd.errors import StartError
 from confd.interfaces import IHealth
 from tests.agent.fakes import AGENT_ID, configuration
@@ -56,7 +56,7 @@ class CacheTests(SynchronousTestCase):
     def test_writes_at_once(self) -> None:
         self.cache.keep(configuration(1))
         self.cache.keep_id(AGENT_ID)
-        self.assertEqual(self.files.load(), Kept(configuration(1), AGENT_ID))
+        self.assertEqual(self.files.load(), CacheContents(configuration(1), AGENT_ID))
 
     def test_what_is_there_already_is_not_written_again(self) -> None:
         self.files.save(configuration(1))
@@ -91,23 +91,23 @@ class CacheTests(SynchronousTestCase):
         with capturedLogs() as logs:
             self.cache.keep(configuration(1))
             self.cache.keep_id(AGENT_ID)
-            self.clock.pump([RETRY] * 5)
+            self.clock.pump([RETRY_SECONDS] * 5)
         self.assertEqual(len(logs), 1, "said once")
         self.assertEqual(
-            self.cache.trouble(),
+            self.cache.problem(),
             f"cache_unwritable: {self.folder}/cache cannot be written: No such file or directory.",
         )
         self.folder.mkdir()
-        self.clock.advance(RETRY)
-        self.assertIsNone(self.cache.trouble())
-        self.assertEqual(self.files.load(), Kept(configuration(1), AGENT_ID))
+        self.clock.advance(RETRY_SECONDS)
+        self.assertIsNone(self.cache.problem())
+        self.assertEqual(self.files.load(), CacheContents(configuration(1), AGENT_ID))
 
     def test_the_newest_is_written_once_it_heals(self) -> None:
         shutil.rmtree(self.folder)
         self.cache.keep(configuration(1))
         self.cache.keep(configuration(2))
         self.folder.mkdir()
-        self.clock.advance(RETRY)
+        self.clock.advance(RETRY_SECONDS)
         self.assertEqual(self.files.load().configuration, configuration(2))
 
     # -- stopping --

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.agent.cache_files import CacheFiles, Kept
+from confd.agent.cache_files import CacheContents, CacheFiles
 from confd.codec import strict_json
 from tests.agent.fakes import AGENT_ID, configuration
 
@@ -33,14 +33,14 @@ class CacheFilesTests(SynchronousTestCase):
         return {each.name for each in self.folder.iterdir()}
 
     def test_nothing_there(self) -> None:
-        self.assertEqual(self.files.load(), Kept())
+        self.assertEqual(self.files.load(), CacheContents())
 
     def test_what_was_saved_is_loaded(self) -> None:
         self.files.save(configuration(7, data={"url": "http://ü", "n": [1.5, None, True, {"z": 1, "a": 2}]}))
         self.files.save_id(AGENT_ID)
         self.files.save_token("t0ken")
         expected = configuration(7, data={"url": "http://ü", "n": [1.5, None, True, {"z": 1, "a": 2}]})
-        self.assertEqual(self.files.load(), Kept(expected, AGENT_ID, token="t0ken"))
+        self.assertEqual(self.files.load(), CacheContents(expected, AGENT_ID, token="t0ken"))
         self.assertNotIn("t0ken", repr(self.files.load()))
 
     def test_one_of_the_go_system_is_loaded(self) -> None:
@@ -72,7 +72,7 @@ class CacheFilesTests(SynchronousTestCase):
         for _ in range(strict_json.MAX_DEPTH - 1):
             data = {"inner": data}
         self.files.save(configuration(7, data=data))
-        self.assertEqual(self.files.load(), Kept(configuration(7, data=data)))
+        self.assertEqual(self.files.load(), CacheContents(configuration(7, data=data)))
 
     def test_files_are_private(self) -> None:
         """S59."""
@@ -104,7 +104,7 @@ class CacheFilesTests(SynchronousTestCase):
 
     # -- damage (F-10, S33) --
 
-    def damaged(self, content: bytes) -> Kept:
+    def damaged(self, content: bytes) -> CacheContents:
         """What is loaded where the cache holds this, and version 1 came before it."""
         for leftover in self.folder.iterdir():
             leftover.unlink()
@@ -191,13 +191,13 @@ class CacheFilesTests(SynchronousTestCase):
 
     def test_a_token_is_of_no_use_without_its_id(self) -> None:
         self.files.save_token("t0ken")
-        self.assertEqual(self.files.load(), Kept())
+        self.assertEqual(self.files.load(), CacheContents())
 
     def test_a_token_is_given_up(self) -> None:
         self.files.save_id(AGENT_ID)
         for token in ("t0ken", "", ""):
             self.files.save_token(token)
-            self.assertEqual(self.files.load(), Kept(None, AGENT_ID, token=token))
+            self.assertEqual(self.files.load(), CacheContents(None, AGENT_ID, token=token))
 
     # -- a disk that fails --
 
@@ -212,7 +212,7 @@ class CacheFilesTests(SynchronousTestCase):
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limit)
             signal.signal(signal.SIGXFSZ, handler)
-        self.assertEqual(self.files.load(), Kept(configuration(1)))
+        self.assertEqual(self.files.load(), CacheContents(configuration(1)))
         self.assertEqual(self.names(), {"cache"})
 
     def test_a_folder_that_is_gone(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.agent.delivery import Delivery
-from confd.reports import ReportState, Spent
+from confd.reports import ReportState, Timings
 from tests.agent.fakes import configuration
 
 
@@ -17,19 +17,19 @@ class DeliveryTests(SynchronousTestCase):
 
     def test_begins(self) -> None:
         self.assertEqual((self.delivery.state, self.delivery.error), (ReportState.APPLYING, ""))
-        self.assertEqual(self.delivery.spent(11.0), Spent())
+        self.assertEqual(self.delivery.spent(11.0), Timings())
 
     def test_where_the_time_went(self) -> None:
         self.delivery.hand_over(10.5)
-        self.assertEqual(self.delivery.spent(11.0), Spent(500.0))
+        self.assertEqual(self.delivery.spent(11.0), Timings(500.0))
         self.delivery.end(ReportState.APPLIED, 12.5)
-        self.assertEqual(self.delivery.spent(13.0), Spent(500.0, 2000.0, 500.0))
+        self.assertEqual(self.delivery.spent(13.0), Timings(500.0, 2000.0, 500.0))
 
     def test_a_second_attempt_is_the_workers_time(self) -> None:
         for handed in (10.5, 20.0):
             self.delivery.hand_over(handed)
         self.delivery.end(ReportState.APPLIED, 20.5)
-        self.assertEqual(self.delivery.spent(20.5), Spent(500.0, 10_000.0, 0.0))
+        self.assertEqual(self.delivery.spent(20.5), Timings(500.0, 10_000.0, 0.0))
 
     def test_the_first_time_that_it_was_applied_counts(self) -> None:
         """Refused, taken by the next process, refused by the one after, and taken again."""
@@ -37,4 +37,4 @@ class DeliveryTests(SynchronousTestCase):
         for state, at in (("failed", 11.0), ("applied", 12.0), ("failed", 13.0), ("applied", 14.0)):
             self.delivery.end(ReportState(state), at, "no" if state == "failed" else "")
         self.assertEqual((self.delivery.state, self.delivery.error), (ReportState.APPLIED, ""))
-        self.assertEqual(self.delivery.spent(14.0), Spent(0.0, 2000.0, 2000.0))
+        self.assertEqual(self.delivery.spent(14.0), Timings(0.0, 2000.0, 2000.0))

@@ -13,12 +13,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.agent.cache import Cache
 from confd.agent.cache_files import CacheFiles
-from confd.agent.poller import Reconciler
-from confd.agent.receiver import Inbox
-from confd.agent.registration import Enrolment
-from confd.agent.reporter import Account, Reporter
-from confd.agent.version_guard import Funnel
-from confd.agent.worker_sync import RETRY_MAX, Forwarder
+from confd.agent.poller import Poller
+from confd.agent.receiver import Receiver
+from confd.agent.registration import RegistrationService
+from confd.agent.reporter import Reporter, ReportSource
+from confd.agent.version_guard import VersionGuard
+from confd.agent.worker_sync import RETRY_MAX_SECONDS, WorkerSync
 from confd.client.controller import ControllerClient
 from confd.client.http import Http
 from confd.client.worker import WorkerClient
@@ -43,16 +43,20 @@ class GoTests(SynchronousTestCase):
         worker = WorkerClient(self.http(self.worker), "http://go.example:8082")
         self.files = CacheFiles(str(folder / "cache"), "default")
         self.cache = Cache(self.clock, self.files, maybeDeferred)
-        self.forwarder = Forwarder(
-            self.clock, worker, Backoff(random, RETRY_MAX), self.cache.keep, lambda: reporter.changed()
+        self.worker_sync = WorkerSync(
+            self.clock, worker, Backoff(random, RETRY_MAX_SECONDS), self.cache.keep, lambda: reporter.changed()
         )
-        self.funnel = Funnel(self.forwarder.deliver, lambda: reporter.changed())
-        enrolment = Enrolment(self.clock, controllers, Backoff(random), Registration("host-1"), self.cache.keep_id)
-        account = Account(self.funnel, self.forwarder)
-        reporter = Reporter(self.clock, controllers, enrolment, Backoff(random), random, account, "session-1")
-        self.inbox = Inbox("default", KeyRing(), self.funnel, lambda: self.reconciler.hint())
-        self.reconciler = Reconciler(self.clock, controllers, self.inbox, enrolment, Backoff(random), random)
-        for part in (self.cache, self.forwarder, enrolment, reporter, self.reconciler):
+        self.version_guard = VersionGuard(self.worker_sync.deliver, lambda: reporter.changed())
+        registration_service = RegistrationService(
+            self.clock, controllers, Backoff(random), Registration("host-1"), self.cache.keep_id
+        )
+        report_source = ReportSource(self.version_guard, self.worker_sync)
+        reporter = Reporter(
+            self.clock, controllers, registration_service, Backoff(random), random, report_source, "session-1"
+        )
+        self.receiver = Receiver("default", KeyRing(), self.version_guard, lambda: self.poller.hint())
+        self.poller = Poller(self.clock, controllers, self.receiver, registration_service, Backoff(random), random)
+        for part in (self.cache, self.worker_sync, registration_service, reporter, self.poller):
             part.startService()
 
     def http(self, resource: Any, username: str | None = None, password: str | None = None) -> Http:
@@ -65,8 +69,8 @@ class GoTests(SynchronousTestCase):
 
     def test_a_configuration_arrives(self) -> None:
         self.assertEqual(self.worker.config, DOCUMENT)
-        self.assertFalse(self.forwarder.verified)
-        self.assertIsNone(self.forwarder.trouble())
+        self.assertFalse(self.worker_sync.verified)
+        self.assertIsNone(self.worker_sync.problem())
 
     def test_a_change_arrives(self) -> None:
         self.controller.version, self.controller.data = 2, {"url": "https://example.org"}
@@ -77,7 +81,7 @@ class GoTests(SynchronousTestCase):
         """It answers 200 to a conditional request that matches."""
         self.wait(330)
         self.assertEqual(len(self.worker.posts), 1)
-        self.assertIsNone(self.reconciler.trouble())
+        self.assertIsNone(self.poller.problem())
 
     def test_an_older_version_is_not_applied(self) -> None:
         """S29: a Go controller that lost its volume begins again at 1."""
@@ -86,7 +90,7 @@ class GoTests(SynchronousTestCase):
         self.controller.version, self.controller.data = 2, {"url": "https://lost.example"}
         self.wait(33)
         self.assertEqual(self.worker.config, DOCUMENT)
-        self.assertIn("Configuration 2 is older than 7", self.reconciler.trouble() or "")
+        self.assertIn("Configuration 2 is older than 7", self.poller.problem() or "")
 
     def test_a_restarted_worker_is_put_right(self) -> None:
         """S18: C{has_config} tells."""
@@ -116,11 +120,11 @@ class GoTests(SynchronousTestCase):
         self.controller.version = 40
         self.wait(33)
         held = self.worker.config
-        self.funnel.offer(configuration(1))
+        self.version_guard.offer(configuration(1))
         self.wait(1)
         self.assertEqual(self.worker.config, held, "nobody published it")
-        self.funnel.offer(configuration(2))
+        self.version_guard.offer(configuration(2))
         self.wait(1)
         self.assertEqual(self.worker.config, {"url": "https://example.org/2"})
         self.wait(33)
-        self.assertIn("another cluster", self.reconciler.trouble() or "", "and there is no way back")
+        self.assertIn("another cluster", self.poller.problem() or "", "and there is no way back")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.agent.cache_files import CacheFiles, Kept
+from confd.agent.cache_files import CacheContents, CacheFiles
 from confd.codec import strict_json
 from confd.model import Configuration
 from tests.agent.fakes import AGENT_ID
@@ -36,4 +36,4 @@ class HistoricTests(SynchronousTestCase):
             path = self.mktemp()
             shutil.copy(file, path)
             Path(f"{path}.id").write_text(AGENT_ID + "\n")
-            self.assertEqual(CacheFiles(path, "edge").load(), Kept(KEPT, AGENT_ID))
+            self.assertEqual(CacheFiles(path, "edge").load(), CacheContents(KEPT, AGENT_ID))

@@ -21,17 +21,17 @@ from zope.interface import implementer
 from confd.agent.cache import Cache
 from confd.agent.cache_files import CacheFiles
 from confd.agent.lifecycle import Agent, Parts
-from confd.agent.poller import Reconciler
-from confd.agent.receiver import Inbox
-from confd.agent.registration import Enrolment
-from confd.agent.reporter import Account, Reporter
-from confd.agent.version_guard import Funnel
-from confd.agent.worker_sync import RETRY_MAX, Forwarder
+from confd.agent.poller import Poller
+from confd.agent.receiver import Receiver
+from confd.agent.registration import RegistrationService
+from confd.agent.reporter import Reporter, ReportSource
+from confd.agent.version_guard import VersionGuard
+from confd.agent.worker_sync import RETRY_MAX_SECONDS, WorkerSync
 from confd.codec.signing import KeyRing
 from confd.errors import StartError, Unavailable
 from confd.interfaces import ISink, IStrategy
 from confd.model import Registration, Verdict, judge
-from confd.reports import ReportState, Spent
+from confd.reports import ReportState, Timings
 from confd.runtime.timing import Backoff
 from tests.agent.fakes import AGENT_ID, OTHER_CLUSTER, FakeController, FakeWorker, configuration
 
@@ -79,11 +79,15 @@ class World:
         self.cache = Cache(
             self.clock, CacheFiles(str(self.folder / "cache"), "default"), lambda *call: self.disk(*call)
         )
-        self.forwarder = Forwarder(
-            self.clock, self.worker, Backoff(random, RETRY_MAX), self.cache.keep, lambda: self.reporter.changed()
+        self.worker_sync = WorkerSync(
+            self.clock,
+            self.worker,
+            Backoff(random, RETRY_MAX_SECONDS),
+            self.cache.keep,
+            lambda: self.reporter.changed(),
         )
-        self.funnel = Funnel(self.forwarder.deliver, lambda: self.reporter.changed())
-        self.enrolment = Enrolment(
+        self.version_guard = VersionGuard(self.worker_sync.deliver, lambda: self.reporter.changed())
+        self.registration_service = RegistrationService(
             self.clock,
             self.controller,
             Backoff(random),
@@ -91,22 +95,30 @@ class World:
             self.cache.keep_id,
             lambda: self.reporter.joined(),
         )
-        account, self.starts = Account(self.funnel, self.forwarder), self.starts + 1
+        report_source, self.starts = ReportSource(self.version_guard, self.worker_sync), self.starts + 1
         self.reporter = Reporter(
-            self.clock, self.controller, self.enrolment, Backoff(random), random, account, f"session-{self.starts}"
+            self.clock,
+            self.controller,
+            self.registration_service,
+            Backoff(random),
+            random,
+            report_source,
+            f"session-{self.starts}",
         )
-        self.inbox = Inbox("default", KeyRing(), self.funnel, lambda: self.reconciler.hint())
-        self.reconciler = Reconciler(self.clock, self.controller, self.inbox, self.enrolment, Backoff(random), random)
+        self.receiver = Receiver("default", KeyRing(), self.version_guard, lambda: self.poller.hint())
+        self.poller = Poller(
+            self.clock, self.controller, self.receiver, self.registration_service, Backoff(random), random
+        )
         self.strategy = FakeStrategy()
         self.agent = Agent(
             Parts(
                 self.cache,
-                self.funnel,
-                self.forwarder,
-                self.enrolment,
+                self.version_guard,
+                self.worker_sync,
+                self.registration_service,
                 self.reporter,
-                self.reconciler,
-                self.inbox,
+                self.poller,
+                self.receiver,
                 self.strategy,
             )
         )
@@ -140,7 +152,7 @@ class AgentTests(SynchronousTestCase):
         """S16."""
         self.world.agent.startService()
         self.assertEqual(self.world.worker.in_force, configuration(1))
-        self.assertEqual(self.world.enrolment.agent_id, AGENT_ID)
+        self.assertEqual(self.world.registration_service.agent_id, AGENT_ID)
 
     def test_an_agent_without_controller_lives_from_its_cache(self) -> None:
         """S20, S24, G5."""
@@ -207,7 +219,7 @@ class AgentTests(SynchronousTestCase):
         self.world.controller.in_force = configuration(2)
         self.world.wait(33)
         self.assertEqual(self.world.worker.in_force, configuration(2))
-        self.assertIn("cache_unwritable", self.world.cache.trouble() or "")
+        self.assertIn("cache_unwritable", self.world.cache.problem() or "")
 
     def test_a_damaged_cache_does_not_stop_the_start(self) -> None:
         """F-10."""
@@ -282,7 +294,7 @@ class AgentTests(SynchronousTestCase):
         self.assertEqual(
             (told.tag, told.state.value, told.holds), (configuration(2).tag, "failed", configuration(3).tag)
         )
-        self.assertEqual(told.error, self.world.reconciler.trouble())
+        self.assertEqual(told.error, self.world.poller.problem())
         self.world.controller.in_force = configuration(3)
         self.world.wait(40)
         self.assertEqual(self.reports()[2:], [(3, "applied", "")])
@@ -495,7 +507,7 @@ class LifeMachine(RuleBasedStateMachine):
     def one_report_at_a_time(self) -> None:
         """And nothing twice, but to one that forgot."""
         assert len(self.world.controller.owed) <= 1
-        told = [evolve(each, spent=Spent(), sequence=0) for each in self.world.controller.reports]
+        told = [evolve(each, spent=Timings(), sequence=0) for each in self.world.controller.reports]
         assert sum(there == here for there, here in pairwise(told)) <= self.forgotten
 
     def teardown(self) -> None:
@@ -508,12 +520,12 @@ class LifeMachine(RuleBasedStateMachine):
         self.world.worker.refuses = set()
         self.world.wait(33 + 5)
         assert self.world.worker.in_force == configuration(self.published)
-        assert self.world.forwarder.trouble() is None
-        assert self.world.cache.trouble() is None
+        assert self.world.worker_sync.problem() is None
+        assert self.world.cache.problem() is None
         self.world.wait(31)
         told = self.world.controller.reports[-1]
         assert (told.tag, told.state) == (configuration(self.published).tag, ReportState.APPLIED), told
-        assert (told.holds, told.repairs) == (told.tag, self.world.forwarder.repairs), told
+        assert (told.holds, told.repairs) == (told.tag, self.world.worker_sync.repairs), told
         self.one_report_at_a_time()
 
 

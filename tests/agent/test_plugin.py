@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from confd.agent import plugin
-from confd.agent.strategies.poll_only import Poller
+from confd.agent.strategies.poll_only import PollOnly
 from confd.errors import StartError
 from confd.interfaces import IStrategy, IStrategyMaker
 
@@ -24,7 +24,7 @@ class PluginTests(SynchronousTestCase):
 
     def test_poller_is_installed(self) -> None:
         strategy = plugin.make("POLLER", CONTEXT)
-        self.assertIsInstance(strategy, Poller)
+        self.assertIsInstance(strategy, PollOnly)
         verifyObject(IStrategy, strategy)
 
     def test_makers(self) -> None:

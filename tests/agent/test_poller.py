@@ -11,14 +11,14 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from confd.agent.poller import Reconciler
-from confd.agent.receiver import Inbox
-from confd.agent.registration import Enrolment
-from confd.agent.version_guard import Funnel
+from confd.agent.poller import Poller
+from confd.agent.receiver import Receiver
+from confd.agent.registration import RegistrationService
+from confd.agent.version_guard import VersionGuard
 from confd.codec.signing import KeyRing
 from confd.errors import Malformed, NotFound, Unauthenticated, Unavailable
 from confd.interfaces import IControllerClient, IHealth
-from confd.model import Configuration, Poll, Registration, Served
+from confd.model import Configuration, Poll, Registration, ServedConfig
 from confd.runtime.timing import Backoff
 from tests.agent.fakes import AGENT_ID, OTHER_CLUSTER, FakeController, configuration
 
@@ -26,7 +26,7 @@ DOWN = Unavailable("down", "No controller answers.")
 
 
 class ReconcilerTests(SynchronousTestCase):
-    """L{Reconciler}."""
+    """L{Poller}."""
 
     def setUp(self) -> None:
         self.build(1)
@@ -35,11 +35,15 @@ class ReconcilerTests(SynchronousTestCase):
         self.clock = Clock()
         self.controller = FakeController(configuration(1))
         self.through: list[Configuration] = []
-        self.funnel = Funnel(self.through.append)
+        self.version_guard = VersionGuard(self.through.append)
         random = Random(seed)
-        self.enrolment = Enrolment(self.clock, self.controller, Backoff(random), Registration(), lambda agent_id: None)
-        self.inbox = Inbox("default", KeyRing(), self.funnel, lambda: self.reconciler.hint())
-        self.reconciler = Reconciler(self.clock, self.controller, self.inbox, self.enrolment, Backoff(random), random)
+        self.registration_service = RegistrationService(
+            self.clock, self.controller, Backoff(random), Registration(), lambda agent_id: None
+        )
+        self.receiver = Receiver("default", KeyRing(), self.version_guard, lambda: self.poller.hint())
+        self.poller = Poller(
+            self.clock, self.controller, self.receiver, self.registration_service, Backoff(random), random
+        )
 
     def versions(self) -> list[int]:
         """What came through the funnel."""
@@ -53,12 +57,12 @@ class ReconcilerTests(SynchronousTestCase):
 
     def test_first_poll_before_the_registration(self) -> None:
         """Once it is registered, an agent polls again with its id; one that had an id does not."""
-        self.reconciler.startService()
+        self.poller.startService()
         self.clock.advance(0)
-        self.enrolment.resume(AGENT_ID, "")
-        self.reconciler.joined()
+        self.registration_service.resume(AGENT_ID, "")
+        self.poller.joined()
         self.assertEqual(self.polls_within(3), 1)
-        self.reconciler.joined()
+        self.poller.joined()
         self.assertEqual(self.polls_within(3), 0)
 
     def test_a_controller_that_asks_for_a_pause(self) -> None:
@@ -66,8 +70,8 @@ class ReconcilerTests(SynchronousTestCase):
         busy = Unavailable("busy", "Later.")
         busy.retry_after = 60.0
         self.controller.failure = busy
-        self.reconciler.startService()
-        self.reconciler.hint()
+        self.poller.startService()
+        self.poller.hint()
         self.assertEqual(self.polls_within(59), 0)
         self.assertGreater(self.polls_within(20), 0)
         self.controller.failure = DOWN
@@ -77,27 +81,27 @@ class ReconcilerTests(SynchronousTestCase):
     def test_a_push_that_shortens_the_interval(self) -> None:
         """It counts from now on, not after an interval of the old length."""
         self.controller.in_force = configuration(1, poll_interval=600)
-        self.reconciler.startService()
+        self.poller.startService()
         pushed = configuration(2, poll_interval=2)
         self.controller.in_force = pushed
-        self.funnel.offer(pushed)
+        self.version_guard.offer(pushed)
         self.assertEqual(self.polls_within(10), 0)
-        self.reconciler.reconsider()
+        self.poller.reconsider()
         self.assertGreaterEqual(self.polls_within(10), 4)
 
     def test_interfaces(self) -> None:
-        verifyObject(IHealth, self.reconciler)
+        verifyObject(IHealth, self.poller)
         verifyObject(IControllerClient, self.controller)
 
     def test_polls_at_once(self) -> None:
         """S16."""
-        self.reconciler.startService()
+        self.poller.startService()
         self.assertEqual(self.versions(), [1])
 
     def test_polls_are_conditional_and_name_the_agent(self) -> None:
         """S01, S02."""
-        self.enrolment.agent_id = "mine"
-        self.reconciler.startService()
+        self.registration_service.agent_id = "mine"
+        self.poller.startService()
         self.clock.pump([33])
         self.assertEqual(self.controller.polls, [(None, "mine"), (configuration(1).tag, "mine")])
 
@@ -106,7 +110,7 @@ class ReconcilerTests(SynchronousTestCase):
         """G4, S08: whatever a broker does."""
         self.build(seed)
         self.controller.in_force = configuration(1, poll_interval=interval)
-        self.reconciler.startService()
+        self.poller.startService()
         self.controller.in_force = configuration(2, poll_interval=interval)
         self.clock.pump([interval * 0.05] * 24)
         self.assertEqual(self.versions(), [1, 2])
@@ -114,44 +118,44 @@ class ReconcilerTests(SynchronousTestCase):
     @given(st.integers())
     def test_polls_no_more_often_than_it_should(self, seed: int) -> None:
         self.build(seed)
-        self.reconciler.startService()
+        self.poller.startService()
         self.assertIn(self.polls_within(300), (9, 10, 11))
 
     def test_follows_the_interval_of_the_configuration(self) -> None:
         self.controller.in_force = configuration(1, poll_interval=2)
-        self.reconciler.startService()
+        self.poller.startService()
         self.assertGreaterEqual(self.polls_within(60), 27)
 
     def test_follows_the_interval_of_the_registration_until_there_is_a_configuration(self) -> None:
-        self.enrolment.poll_interval = 5
+        self.registration_service.poll_interval = 5
         self.controller.in_force = None
-        self.reconciler.startService()
-        self.assertEqual(self.reconciler._interval, 5)
+        self.poller.startService()
+        self.assertEqual(self.poller._interval, 5)
 
     def test_polls_are_counted(self) -> None:
         """By what came of them; and since when nobody answered."""
-        self.reconciler.startService()
-        self.assertEqual(self.reconciler.polls, {"changed": 1, "unchanged": 0, "failed": 0, "objected": 0})
+        self.poller.startService()
+        self.assertEqual(self.poller.polls, {"changed": 1, "unchanged": 0, "failed": 0, "objected": 0})
         self.polls_within(40)
         self.controller.failure = DOWN
         self.clock.pump([10] * 10)
         self.controller.failure = None
         self.controller.in_force = configuration(9, cluster_id=OTHER_CLUSTER)
         self.polls_within(40)
-        self.assertGreater(self.reconciler.polls["unchanged"], 0)
-        self.assertGreater(self.reconciler.polls["failed"], 0)
-        self.assertGreater(self.reconciler.polls["objected"], 0)
-        self.assertEqual(sum(self.reconciler.polls.values()), len(self.controller.polls))
+        self.assertGreater(self.poller.polls["unchanged"], 0)
+        self.assertGreater(self.poller.polls["failed"], 0)
+        self.assertGreater(self.poller.polls["objected"], 0)
+        self.assertEqual(sum(self.poller.polls.values()), len(self.controller.polls))
 
     def test_silence(self) -> None:
         """Since a controller last answered."""
-        self.reconciler.startService()
+        self.poller.startService()
         self.controller.failure = DOWN
         self.clock.pump([1] * 100)
-        self.assertEqual(self.reconciler.silence, 100)
+        self.assertEqual(self.poller.silence, 100)
         self.controller.failure = None
         self.clock.pump([1] * 31)
-        self.assertLess(self.reconciler.silence, 31)
+        self.assertLess(self.poller.silence, 31)
 
     # -- a controller that is away --
 
@@ -160,7 +164,7 @@ class ReconcilerTests(SynchronousTestCase):
         """S17: never more than 30 seconds after the return."""
         self.build(seed)
         self.controller.failure = DOWN
-        self.reconciler.startService()
+        self.poller.startService()
         self.clock.pump([1] * away)
         self.controller.failure = None
         self.clock.pump([1] * 31)
@@ -169,13 +173,13 @@ class ReconcilerTests(SynchronousTestCase):
     def test_backs_off(self) -> None:
         """G8."""
         self.controller.failure = DOWN
-        self.reconciler.startService()
+        self.poller.startService()
         self.polls_within(120)
         self.assertLess(self.polls_within(600), 80)
 
     def test_a_success_resets_the_backoff(self) -> None:
         self.controller.failure = DOWN
-        self.reconciler.startService()
+        self.poller.startService()
         self.clock.pump([1] * 300)
         self.controller.failure = None
         self.clock.pump([1] * 31)
@@ -187,39 +191,39 @@ class ReconcilerTests(SynchronousTestCase):
         self.assertGreaterEqual(self.polls_within(14), 5)
 
     def test_silence_is_trouble_after_three_intervals(self) -> None:
-        self.reconciler.startService()
+        self.poller.startService()
         self.controller.failure = DOWN
         self.clock.pump([1] * 89)
-        self.assertIsNone(self.reconciler.trouble())
+        self.assertIsNone(self.poller.problem())
         self.clock.pump([1] * 2)
-        self.assertEqual(self.reconciler.trouble(), "No controller answers.")
+        self.assertEqual(self.poller.problem(), "No controller answers.")
         self.controller.failure = None
         self.clock.pump([1] * 31)
-        self.assertIsNone(self.reconciler.trouble())
+        self.assertIsNone(self.poller.problem())
 
     def test_silence_is_trouble_at_once_without_a_configuration(self) -> None:
         """An agent without a cache waits for its controller, and says so."""
         self.controller.failure = DOWN
-        self.reconciler.startService()
+        self.poller.startService()
         self.clock.pump([1] * 2)
-        self.assertEqual(self.reconciler.trouble(), "No controller answers.")
+        self.assertEqual(self.poller.problem(), "No controller answers.")
         self.controller.failure = None
         self.clock.pump([1] * 31)
-        self.assertIsNone(self.reconciler.trouble())
+        self.assertIsNone(self.poller.problem())
 
     def test_a_redirect_is_said_at_once(self) -> None:
         """Time does not mend a wrong address, even where a configuration is known."""
-        self.reconciler.startService()
+        self.poller.startService()
         self.controller.failure = Malformed("redirect", "It leads to https://h; set CONTROLLER_URL to it.")
         self.clock.pump([1] * 33)
-        self.assertEqual(self.reconciler.trouble(), "It leads to https://h; set CONTROLLER_URL to it.")
+        self.assertEqual(self.poller.problem(), "It leads to https://h; set CONTROLLER_URL to it.")
         self.controller.failure = None
         self.clock.pump([1] * 31)
-        self.assertIsNone(self.reconciler.trouble())
+        self.assertIsNone(self.poller.problem())
 
     def test_a_hung_controller_is_trouble_too(self) -> None:
         """S15: the deadline is the client's; the loop goes on after it."""
-        self.reconciler.startService()
+        self.poller.startService()
         self.controller.hung = True
         self.clock.pump([1] * 34)
         self.assertEqual(len(self.controller.waiting), 1)
@@ -231,7 +235,7 @@ class ReconcilerTests(SynchronousTestCase):
 
     def test_poison_never_ends_the_loop(self) -> None:
         """S32, S37, S38."""
-        self.reconciler.startService()
+        self.poller.startService()
         self.controller.failure = Malformed("unexpected_answer", "That is no configuration.")
         self.clock.pump([1] * 60)
         self.controller.failure = None
@@ -241,7 +245,7 @@ class ReconcilerTests(SynchronousTestCase):
 
     def test_a_defect_never_ends_the_loop(self) -> None:
         self.controller.hung = True
-        self.reconciler.startService()
+        self.poller.startService()
         self.controller.waiting[0].errback(ZeroDivisionError())
         self.controller.hung = False
         self.clock.pump([33])
@@ -249,22 +253,22 @@ class ReconcilerTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_wrong_credentials_are_said_at_once_and_tried_again(self) -> None:
-        self.reconciler.startService()
+        self.poller.startService()
         self.controller.failure = Unauthenticated("bad_credentials", "Set CONTROLLER_PASSWORD.")
         with capturedLogs() as logs:
             self.clock.pump([1] * 120)
-        self.assertEqual(self.reconciler.trouble(), "Set CONTROLLER_PASSWORD.")
+        self.assertEqual(self.poller.problem(), "Set CONTROLLER_PASSWORD.")
         self.assertEqual([event["reason"] for event in logs], ["Set CONTROLLER_PASSWORD."])
         self.assertGreater(len(self.controller.polls), 4)
         self.controller.failure = None
         self.clock.pump([1] * 31)
-        self.assertIsNone(self.reconciler.trouble())
+        self.assertIsNone(self.poller.problem())
 
     def test_an_unknown_namespace_is_said_at_once(self) -> None:
-        self.reconciler.startService()
+        self.poller.startService()
         self.controller.failure = NotFound("unknown_namespace", "There is no namespace 'edge'.")
         self.clock.pump([33])
-        self.assertEqual(self.reconciler.trouble(), "There is no namespace 'edge'.")
+        self.assertEqual(self.poller.problem(), "There is no namespace 'edge'.")
 
     # -- controllers that offer what cannot be taken --
 
@@ -273,34 +277,34 @@ class ReconcilerTests(SynchronousTestCase):
         for wrong in (configuration(9, cluster_id=OTHER_CLUSTER), configuration(4)):
             self.build(1)
             self.controller.in_force = configuration(5)
-            self.reconciler.startService()
+            self.poller.startService()
             self.controller.in_force = wrong
             self.clock.pump([33])
-            self.assertIn(str(wrong.tag), self.reconciler.trouble() or "")
+            self.assertIn(str(wrong.tag), self.poller.problem() or "")
             self.assertEqual(self.versions(), [5])
             self.controller.in_force = configuration(5)
             self.clock.pump([33])
-            self.assertIsNone(self.reconciler.trouble())
+            self.assertIsNone(self.poller.problem())
 
     def test_an_answer_that_a_push_overtakes(self) -> None:
         """It is no trouble, and looked into at once."""
-        self.reconciler.startService()
+        self.poller.startService()
         self.controller.hung = True
         self.clock.advance(33)
-        self.funnel.offer(configuration(3))
+        self.version_guard.offer(configuration(3))
         self.controller.hung = False
-        self.controller.waiting[0].callback(Poll(Served(configuration(2))))
+        self.controller.waiting[0].callback(Poll(ServedConfig(configuration(2))))
         self.controller.in_force = configuration(3)
         before = len(self.controller.polls)
-        self.assertIsNone(self.reconciler.trouble())
+        self.assertIsNone(self.poller.problem())
         self.clock.advance(1)
-        self.assertEqual((len(self.controller.polls) - before, self.reconciler.trouble()), (1, None))
+        self.assertEqual((len(self.controller.polls) - before, self.poller.problem()), (1, None))
 
     # -- controllers that forgot the agent --
 
     def test_a_forgotten_agent_registers_again(self) -> None:
-        self.enrolment.startService()
-        self.reconciler.startService()
+        self.registration_service.startService()
+        self.poller.startService()
         self.controller.members.clear()
         self.clock.pump([1] * 34)
         self.assertEqual(len(self.controller.registrations), 2)
@@ -309,66 +313,66 @@ class ReconcilerTests(SynchronousTestCase):
 
     def test_an_answer_of_before_the_registration_says_nothing(self) -> None:
         """An agent that has an id is started with a controller that never heard of it."""
-        self.enrolment.agent_id = "mine"
+        self.registration_service.agent_id = "mine"
         self.controller.hung = True
-        self.reconciler.startService()
+        self.poller.startService()
         self.controller.hung = False
-        self.enrolment.startService()
-        self.controller.waiting[0].callback(Poll(Served(configuration(1)), member=False))
+        self.registration_service.startService()
+        self.controller.waiting[0].callback(Poll(ServedConfig(configuration(1)), member=False))
         self.clock.advance(5)
         self.assertEqual(len(self.controller.registrations), 1)
 
     # -- hints --
 
     def test_a_hint_polls_soon(self) -> None:
-        self.reconciler.startService()
+        self.poller.startService()
         self.clock.advance(5)
         self.controller.in_force = configuration(2)
-        self.reconciler.hint()
+        self.poller.hint()
         self.clock.advance(0)
         self.assertEqual(self.versions(), [1, 2])
 
     def test_many_hints_make_one_request_a_second(self) -> None:
         """F-23, F-27."""
-        self.reconciler.startService()
+        self.poller.startService()
         before = len(self.controller.polls)
         for _ in range(1000):
-            self.reconciler.hint()
+            self.poller.hint()
             self.clock.advance(0.01)
         self.assertIn(len(self.controller.polls) - before, (9, 10))
 
     def test_the_last_of_many_hints_is_not_lost(self) -> None:
-        self.reconciler.startService()
-        self.reconciler.hint()
+        self.poller.startService()
+        self.poller.hint()
         self.clock.advance(0.5)
         self.controller.in_force = configuration(2)
-        self.reconciler.hint()
+        self.poller.hint()
         self.clock.pump([0.1] * 6)
         self.assertEqual(self.versions(), [1, 2])
 
     def test_a_hint_during_a_poll_makes_another(self) -> None:
         self.controller.hung = True
-        self.reconciler.startService()
+        self.poller.startService()
         self.clock.advance(5)
-        self.reconciler.hint()
+        self.poller.hint()
         self.clock.advance(0)
         self.controller.hung = False
-        self.controller.waiting[0].callback(Poll(Served(configuration(1))))
+        self.controller.waiting[0].callback(Poll(ServedConfig(configuration(1))))
         self.controller.in_force = configuration(2)
         self.clock.advance(0)
         self.assertEqual(self.versions(), [1, 2])
 
     def test_stop_leaves_nothing(self) -> None:
-        self.reconciler.startService()
-        self.reconciler.hint()
-        self.reconciler.stopService()
-        self.reconciler.hint()
+        self.poller.startService()
+        self.poller.hint()
+        self.poller.stopService()
+        self.poller.hint()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_stop_cancels_the_poll(self) -> None:
         self.controller.hung = True
-        self.reconciler.startService()
-        stopping = self.reconciler.stopService()
+        self.poller.startService()
+        stopping = self.poller.stopService()
         assert stopping is not None
         self.successResultOf(stopping)
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.agent.registration import Enrolment
+from confd.agent.registration import RegistrationService
 from confd.errors import Forbidden, TooMany, Unavailable, Unprocessable
 from confd.model import Registration
 from confd.runtime.timing import Backoff
@@ -19,7 +19,7 @@ SELF = Registration(hostname="host-1", metadata="tier=edge", strategy="POLLER", 
 
 
 class EnrolmentTests(SynchronousTestCase):
-    """L{Enrolment}."""
+    """L{RegistrationService}."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -27,7 +27,7 @@ class EnrolmentTests(SynchronousTestCase):
         self.kept: list[str] = []
         self.tokens: list[str] = []
         self.joined = 0
-        self.enrolment = Enrolment(
+        self.registration_service = RegistrationService(
             self.clock,
             self.controller,
             Backoff(Random(1)),
@@ -43,38 +43,38 @@ class EnrolmentTests(SynchronousTestCase):
 
     def test_registers_at_once(self) -> None:
         """S16: the answer counts."""
-        self.enrolment.startService()
+        self.registration_service.startService()
         self.assertEqual(self.controller.registrations, [SELF])
-        self.assertEqual((self.enrolment.agent_id, self.enrolment.poll_interval), (AGENT_ID, 7))
+        self.assertEqual((self.registration_service.agent_id, self.registration_service.poll_interval), (AGENT_ID, 7))
         self.assertEqual(self.kept, [AGENT_ID])
 
     def test_keeps_the_id_it_was_given_before(self) -> None:
         """S42: a thousand restarts make one row."""
-        self.enrolment.agent_id = "mine"
-        self.enrolment.startService()
+        self.registration_service.agent_id = "mine"
+        self.registration_service.startService()
         self.assertEqual(self.controller.registrations[0].agent_id, "mine")
-        self.assertEqual((self.enrolment.agent_id, self.kept), ("mine", []))
+        self.assertEqual((self.registration_service.agent_id, self.kept), ("mine", []))
 
     def test_takes_another_id_where_the_controller_gives_one(self) -> None:
         """The Go controller makes a new one at each registration."""
-        self.enrolment.agent_id = "mine"
+        self.registration_service.agent_id = "mine"
         self.controller.hung = True
-        self.enrolment.startService()
+        self.registration_service.startService()
         self.controller.hung = False
         self.controller.waiting[0].callback(FakeController().register(SELF).result)  # type: ignore[attr-defined]
-        self.assertEqual((self.enrolment.agent_id, self.kept), (AGENT_ID, [AGENT_ID]))
+        self.assertEqual((self.registration_service.agent_id, self.kept), (AGENT_ID, [AGENT_ID]))
 
     def test_tries_until_a_controller_answers(self) -> None:
         """S20."""
         self.controller.failure = Unavailable("down", "No controller answers.")
         with capturedLogs() as logs:
-            self.enrolment.startService()
+            self.registration_service.startService()
             self.clock.pump([1] * 300)
         self.assertEqual(len(logs), 1, "said once")
         self.assertGreaterEqual(len(self.controller.registrations), 10)
         self.controller.failure = None
         self.clock.pump([1] * 31)
-        self.assertEqual(self.enrolment.agent_id, AGENT_ID)
+        self.assertEqual(self.registration_service.agent_id, AGENT_ID)
 
     def test_a_controller_that_asks_for_a_pause(self) -> None:
         """C{Retry-After} is a lower bound of each wait, and jitter is added: a fleet does not return in one wave."""
@@ -84,14 +84,14 @@ class EnrolmentTests(SynchronousTestCase):
             busy.retry_after = 60
             self.setUp()
             self.controller.failure = busy
-            self.enrolment.startService()
+            self.registration_service.startService()
             times = [self.clock.seconds()]
             while len(times) < 6:
                 self.clock.advance(0.5)
                 if len(self.controller.registrations) > len(times):
                     times.append(self.clock.seconds())
             waits |= {later - sooner for sooner, later in itertools.pairwise(times)}
-            self.enrolment.stopService()
+            self.registration_service.stopService()
         self.assertGreaterEqual(min(waits), 60)
         self.assertLessEqual(max(waits), 60 * 1.25 + 0.5)
         self.assertGreater(len(waits), 2)
@@ -105,51 +105,51 @@ class EnrolmentTests(SynchronousTestCase):
             (None, None),
         ):
             self.controller.failure = failure
-            self.enrolment.running or self.enrolment.startService()
+            self.registration_service.running or self.registration_service.startService()
             self.clock.pump([1] * 100)
-            trouble = self.enrolment.trouble()
+            problem = self.registration_service.problem()
             if said is None:
-                self.assertIsNone(trouble)
+                self.assertIsNone(problem)
             else:
-                self.assertIn(said, trouble or "")
-        self.assertTrue(self.enrolment.member)
+                self.assertIn(said, problem or "")
+        self.assertTrue(self.registration_service.member)
 
     def test_a_controller_that_is_starting(self) -> None:
         """It is asked again, and nobody is troubled with it."""
         self.controller.failure = Unavailable("starting", "The controller is starting.")
         with capturedLogs() as logs:
-            self.enrolment.startService()
+            self.registration_service.startService()
             self.clock.advance(1)
-        self.assertEqual((len(logs), self.enrolment.agent_id), (0, ""))
+        self.assertEqual((len(logs), self.registration_service.agent_id), (0, ""))
         self.controller.failure = None
         self.clock.pump([1] * 5)
-        self.assertEqual(self.enrolment.agent_id, AGENT_ID)
+        self.assertEqual(self.registration_service.agent_id, AGENT_ID)
 
     # -- a token of its own --
 
     def test_shows_the_token_that_it_was_given(self) -> None:
         """From then on, and after a restart from the beginning."""
         self.controller.token = "one"
-        self.enrolment.startService()
+        self.registration_service.startService()
         self.assertEqual((self.controller.presented, self.tokens), ((AGENT_ID, "one"), ["one"]))
-        self.enrolment.stopService()
+        self.registration_service.stopService()
         self.setUp()
         self.controller.hung = True
-        self.enrolment.resume(AGENT_ID, "one")
-        self.enrolment.startService()
+        self.registration_service.resume(AGENT_ID, "one")
+        self.registration_service.startService()
         self.assertEqual((self.controller.presented, self.tokens), ((AGENT_ID, "one"), []))
 
     def test_the_same_token_again(self) -> None:
         """Nothing is written."""
         self.controller.token = "one"
-        self.enrolment.resume(AGENT_ID, "one")
-        self.enrolment.startService()
+        self.registration_service.resume(AGENT_ID, "one")
+        self.registration_service.startService()
         self.assertEqual((self.controller.presented, self.tokens), ((AGENT_ID, "one"), []))
 
     def test_another_token(self) -> None:
         """Or none, from a controller that knows no tokens: what it had is of no use any more."""
-        self.enrolment.resume(AGENT_ID, "one")
-        self.enrolment.startService()
+        self.registration_service.resume(AGENT_ID, "one")
+        self.registration_service.startService()
         self.assertEqual((self.controller.presented, self.tokens), ((AGENT_ID, ""), [""]))
         self.controller.token = "two"
         self.forget()
@@ -160,67 +160,69 @@ class EnrolmentTests(SynchronousTestCase):
 
     def forget(self) -> None:
         """It says so."""
-        self.enrolment.startService()
+        self.registration_service.startService()
         self.controller.members.clear()
-        self.enrolment.heard(known=False)
+        self.registration_service.heard(known=False)
 
     def test_membership(self) -> None:
         self.controller.window = 2.5
-        self.assertFalse(self.enrolment.member)
-        self.enrolment.startService()
-        self.assertEqual((self.enrolment.member, self.enrolment.report_window, self.joined), (True, 2.5, 1))
+        self.assertFalse(self.registration_service.member)
+        self.registration_service.startService()
+        self.assertEqual(
+            (self.registration_service.member, self.registration_service.report_window, self.joined), (True, 2.5, 1)
+        )
 
     def test_registers_again_with_the_id_that_it_has(self) -> None:
         self.forget()
-        self.assertEqual((self.enrolment.member, self.enrolment.agent_id), (False, AGENT_ID))
+        self.assertEqual((self.registration_service.member, self.registration_service.agent_id), (False, AGENT_ID))
         self.clock.advance(1)
         self.assertEqual([each.agent_id for each in self.controller.registrations], ["", AGENT_ID])
-        self.assertEqual((self.enrolment.member, self.joined, self.kept), (True, 2, [AGENT_ID]))
+        self.assertEqual((self.registration_service.member, self.joined, self.kept), (True, 2, [AGENT_ID]))
 
     def test_registers_once_however_often_it_is_told(self) -> None:
         self.forget()
-        self.enrolment.heard(known=False)
+        self.registration_service.heard(known=False)
         self.clock.advance(1)
         self.assertEqual(len(self.controller.registrations), 2)
 
     def test_being_told_is_nothing_new_before_it_is_registered(self) -> None:
         self.controller.hung = True
-        self.enrolment.startService()
-        self.enrolment.heard(known=False)
+        self.registration_service.startService()
+        self.registration_service.heard(known=False)
         self.clock.advance(60)
         self.assertEqual(len(self.controller.registrations), 1)
 
     def test_a_controller_that_forgets_again_and_again_is_not_hammered(self) -> None:
-        self.enrolment.startService()
+        self.registration_service.startService()
         for _ in range(600):
             self.clock.advance(1)
-            self.enrolment.heard(known=False)
+            self.registration_service.heard(known=False)
         self.assertTrue(10 <= len(self.controller.registrations) <= 80, len(self.controller.registrations))
         self.clock.advance(30)
-        self.enrolment.heard(known=True)
-        self.enrolment.heard(known=False)
+        self.registration_service.heard(known=True)
+        self.registration_service.heard(known=False)
         self.clock.advance(1)
-        self.assertTrue(self.enrolment.member, "once it was known the next time is the first again")
+        self.assertTrue(self.registration_service.member, "once it was known the next time is the first again")
 
     def test_stop_gives_up_registering_again(self) -> None:
         self.forget()
-        self.enrolment.stopService()
-        self.enrolment.heard(known=False)
+        self.registration_service.stopService()
+        self.registration_service.heard(known=False)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_registers_once(self) -> None:
-        self.enrolment.startService()
+        self.registration_service.startService()
         self.clock.pump([60] * 10)
         self.assertEqual(len(self.controller.registrations), 1)
 
     def test_stop_gives_up(self) -> None:
         self.controller.failure = Unavailable("down", "No controller answers.")
-        self.enrolment.startService()
-        self.enrolment.stopService()
+        self.registration_service.startService()
+        self.registration_service.stopService()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_defect_is_logged(self) -> None:
         self.controller.hung = True
-        self.enrolment.startService()
+        self.registration_service.startService()
         self.controller.waiting[0].errback(ZeroDivisionError())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)

@@ -11,13 +11,20 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.agent.registration import Enrolment
-from confd.agent.reporter import AGAIN, DEAF, GRACE, PATIENCE, Account, Reporter
-from confd.agent.version_guard import Funnel
-from confd.agent.worker_sync import RETRY_MAX, Forwarder
+from confd.agent.registration import RegistrationService
+from confd.agent.reporter import (
+    APPLYING_AFTER_SECONDS,
+    REPEAT_AFTER_SECONDS,
+    STOP_GRACE_SECONDS,
+    UNSUPPORTED_RETRY_SECONDS,
+    Reporter,
+    ReportSource,
+)
+from confd.agent.version_guard import VersionGuard
+from confd.agent.worker_sync import RETRY_MAX_SECONDS, WorkerSync
 from confd.errors import ConfdError, Conflict, Malformed, NotFound, TooMany, Unauthenticated, Unavailable, Unprocessable
 from confd.model import Registration
-from confd.reports import Report, ReportState, Spent
+from confd.reports import Report, ReportState, Timings
 from confd.runtime.timing import Backoff
 from tests.agent.fakes import AGENT_ID, CLUSTER, OTHER_CLUSTER, FakeController, FakeWorker, configuration
 
@@ -39,7 +46,7 @@ class ReporterTests(SynchronousTestCase):
         self.clock = Clock()
         self.controller = FakeController(window=window)
         self.now: Report | None = None
-        self.enrolment = Enrolment(
+        self.registration_service = RegistrationService(
             self.clock,
             self.controller,
             Backoff(Random(seed)),
@@ -49,10 +56,10 @@ class ReporterTests(SynchronousTestCase):
         )
         random = Random(seed)
         self.reporter = Reporter(
-            self.clock, self.controller, self.enrolment, Backoff(random), random, lambda: self.now, "a"
+            self.clock, self.controller, self.registration_service, Backoff(random), random, lambda: self.now, "a"
         )
         self.reporter.startService()
-        self.enrolment.startService()
+        self.registration_service.startService()
 
     def say(self, said: Report) -> None:
         """From now on there is this to say."""
@@ -77,7 +84,7 @@ class ReporterTests(SynchronousTestCase):
 
     def test_said_once(self) -> None:
         self.say(report(1))
-        self.wait(AGAIN - 1)
+        self.wait(REPEAT_AFTER_SECONDS - 1)
         self.assertEqual(self.told(), [(1, "applied", 1)])
         self.assertEqual(self.controller.reports[0].session, "a")
         self.assertEqual(self.reporter.reports["sent"], 1)
@@ -85,7 +92,7 @@ class ReporterTests(SynchronousTestCase):
     def test_said_again_now_and_then(self) -> None:
         """The same, under the same number: a controller that was restored from a backup lacks it, others refuse it."""
         self.say(report(1))
-        self.wait(10 * AGAIN)
+        self.wait(10 * REPEAT_AFTER_SECONDS)
         self.assertEqual({*self.told()}, {(1, "applied", 1)})
         self.assertIn(len(self.told()), range(5, 12))
 
@@ -107,8 +114,8 @@ class ReporterTests(SynchronousTestCase):
 
     def test_not_before_it_is_registered(self) -> None:
         self.controller.failure = DOWN
-        self.enrolment.stopService()
-        self.enrolment.startService()
+        self.registration_service.stopService()
+        self.registration_service.startService()
         self.say(report(1))
         self.clock.advance(0.5)
         self.assertEqual(self.told(), [])
@@ -138,7 +145,7 @@ class ReporterTests(SynchronousTestCase):
         self.controller.window = 20.0
         self.say(report(1))
         self.wait(0.5)
-        self.assertEqual(self.enrolment.report_window, 20.0)
+        self.assertEqual(self.registration_service.report_window, 20.0)
 
     def test_only_the_latest_is_said(self) -> None:
         self.build(window=10.0)
@@ -157,7 +164,7 @@ class ReporterTests(SynchronousTestCase):
 
     def test_what_is_quickly_done_is_not_said_to_be_begun(self) -> None:
         self.say(report(1, "applying"))
-        self.clock.advance(PATIENCE / 2)
+        self.clock.advance(APPLYING_AFTER_SECONDS / 2)
         self.say(report(1))
         self.clock.advance(0)
         self.wait(10)
@@ -165,7 +172,7 @@ class ReporterTests(SynchronousTestCase):
 
     def test_what_lasts_is_said_to_be_begun(self) -> None:
         self.say(report(1, "applying"))
-        self.clock.advance(PATIENCE)
+        self.clock.advance(APPLYING_AFTER_SECONDS)
         self.assertEqual(self.told(), [(1, "applying", 1)])
         self.say(report(1))
         self.clock.advance(0)
@@ -173,9 +180,9 @@ class ReporterTests(SynchronousTestCase):
 
     def test_how_long_it_waited_is_measured_at_each_attempt(self) -> None:
         self.controller.failure = DOWN
-        self.say(report(1, spent=Spent(1.0, 2.0, 0.0)))
+        self.say(report(1, spent=Timings(1.0, 2.0, 0.0)))
         self.clock.advance(0)
-        self.now = report(1, spent=Spent(1.0, 2.0, 40_000.0))
+        self.now = report(1, spent=Timings(1.0, 2.0, 40_000.0))
         self.controller.failure = None
         self.wait(40)
         self.assertEqual([each.spent.waited for each in self.controller.attempts], [0.0, 40_000.0])
@@ -244,7 +251,7 @@ class ReporterTests(SynchronousTestCase):
         self.controller.failure = failure
         with capturedLogs() as logs:
             self.say(report(1))
-            self.wait(AGAIN - 1)
+            self.wait(REPEAT_AFTER_SECONDS - 1)
         self.assertEqual((len(self.told()), len(logs)), (1, 1))
         self.assertEqual(self.reporter.reports["refused"], 1)
         self.controller.failure = None
@@ -270,7 +277,7 @@ class ReporterTests(SynchronousTestCase):
             self.wait(50)
         self.assertEqual(len(self.told()), 1)
         self.controller.failure = None
-        self.wait(DEAF - 59 * 50 + 1)
+        self.wait(UNSUPPORTED_RETRY_SECONDS - 59 * 50 + 1)
         self.assertEqual([each.tag.version for each in self.controller.reports], [59])
 
     def test_what_may_have_arrived_is_corrected(self) -> None:
@@ -279,7 +286,7 @@ class ReporterTests(SynchronousTestCase):
         self.clock.advance(0)
         self.controller.failure = DOWN
         self.say(report(1, "applying"))
-        self.clock.advance(PATIENCE)
+        self.clock.advance(APPLYING_AFTER_SECONDS)
         self.controller.failure = None
         self.say(report(1))
         self.wait(1)
@@ -300,7 +307,7 @@ class ReporterTests(SynchronousTestCase):
         self.say(report(1))
         self.clock.advance(0)
         self.controller.members.clear()
-        self.enrolment.heard(known=False)
+        self.registration_service.heard(known=False)
         self.wait(5)
         self.assertEqual([each.tag.version for each in self.controller.reports], [1, 1])
 
@@ -348,7 +355,7 @@ class ReporterTests(SynchronousTestCase):
         self.clock.advance(0)
         self.say(report(2))
         stopping = self.reporter.stopService()
-        self.clock.advance(GRACE)
+        self.clock.advance(STOP_GRACE_SECONDS)
         self.successResultOf(stopping)
         self.assertEqual((self.told(), self.clock.getDelayedCalls()), ([(1, "applied", 1)], []))
 
@@ -378,48 +385,48 @@ class _Nobody(set[str]):
 
 
 class AccountTests(SynchronousTestCase):
-    """L{Account}: of what is in force, or of what is offered in vain."""
+    """L{ReportSource}: of what is in force, or of what is offered in vain."""
 
     def setUp(self) -> None:
         self.worker = FakeWorker()
-        self.forwarder = Forwarder(Clock(), self.worker, Backoff(Random(1), RETRY_MAX), lambda _: None)
-        self.forwarder.startService()
+        self.worker_sync = WorkerSync(Clock(), self.worker, Backoff(Random(1), RETRY_MAX_SECONDS), lambda _: None)
+        self.worker_sync.startService()
         self.objections: list[str | None] = []
-        self.funnel = Funnel(self.forwarder.deliver, lambda: self.objections.append(self.reason()))
-        self.account = Account(self.funnel, self.forwarder)
+        self.version_guard = VersionGuard(self.worker_sync.deliver, lambda: self.objections.append(self.reason()))
+        self.report_source = ReportSource(self.version_guard, self.worker_sync)
 
     def reason(self) -> str | None:
         """Of the objection that stands."""
-        return self.funnel.objection and self.funnel.objection.reason
+        return self.version_guard.objection and self.version_guard.objection.reason
 
     def test_nothing(self) -> None:
-        self.assertIsNone(self.account())
+        self.assertIsNone(self.report_source())
 
     def test_what_is_in_force(self) -> None:
-        self.funnel.offer(configuration(7))
-        self.assertEqual(self.account(), self.forwarder.report())
+        self.version_guard.offer(configuration(7))
+        self.assertEqual(self.report_source(), self.worker_sync.report())
 
     def test_what_is_offered_in_vain(self) -> None:
         """It failed, the worker has what it had, and of which cluster that is."""
-        self.funnel.offer(configuration(7))
+        self.version_guard.offer(configuration(7))
         for offered in (configuration(6), configuration(9, cluster_id=OTHER_CLUSTER)):
-            self.funnel.offer(offered)
-            said = self.account()
+            self.version_guard.offer(offered)
+            said = self.report_source()
             assert said is not None
             self.assertEqual((said.tag, said.state), (offered.tag, ReportState.FAILED))
-            self.assertEqual((said.error, said.spent), (self.reason(), Spent()))
+            self.assertEqual((said.error, said.spent), (self.reason(), Timings()))
             self.assertEqual((said.holds, said.holds_cluster_id), (configuration(7).tag, CLUSTER))
         self.assertEqual(len(self.objections), 2)
 
     def test_until_what_is_known_is_in_force_again(self) -> None:
         for ends in (
-            lambda: self.funnel.offer(configuration(7)),
-            lambda: self.funnel.offer(configuration(8)),
-            lambda: self.funnel.confirmed(),
+            lambda: self.version_guard.offer(configuration(7)),
+            lambda: self.version_guard.offer(configuration(8)),
+            lambda: self.version_guard.confirmed(),
         ):
             self.setUp()
-            self.funnel.offer(configuration(7))
-            self.funnel.offer(configuration(6))
+            self.version_guard.offer(configuration(7))
+            self.version_guard.offer(configuration(6))
             ends()
-            self.assertEqual(self.account(), self.forwarder.report())
+            self.assertEqual(self.report_source(), self.worker_sync.report())
             self.assertEqual((len(self.objections), self.objections[-1]), (2, None))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.agent.version_guard import Funnel
+from confd.agent.version_guard import VersionGuard
 from confd.codec import strict_json
 from confd.model import Configuration, Verdict, judge
 from tests.agent.fakes import CLUSTER, OTHER_CLUSTER, configuration
@@ -29,16 +29,16 @@ def _offers() -> st.SearchStrategy[Configuration]:
 
 
 class FunnelTests(SynchronousTestCase):
-    """L{Funnel}: a table of what follows what."""
+    """L{VersionGuard}: a table of what follows what."""
 
     def setUp(self) -> None:
         self.through: list[Configuration] = []
-        self.funnel = Funnel(self.through.append)
+        self.version_guard = VersionGuard(self.through.append)
 
     def test_the_first_one_comes_through(self) -> None:
         first = configuration(7)
-        self.assertIsNone(self.funnel.offer(first))
-        self.assertEqual((self.funnel.newest, self.through), (first, [first]))
+        self.assertIsNone(self.version_guard.offer(first))
+        self.assertEqual((self.version_guard.newest, self.through), (first, [first]))
 
     def test_what_comes_through_after_version_7(self) -> None:
         """S29, S30 and the rule of the clusters (contract, section 7)."""
@@ -53,116 +53,116 @@ class FunnelTests(SynchronousTestCase):
             (configuration(9, cluster_id="", epoch=0), False, True),
         ):
             through: list[Configuration] = []
-            funnel = Funnel(through.append)
-            funnel.offer(configuration(7))
-            objection = funnel.offer(offered)
+            version_guard = VersionGuard(through.append)
+            version_guard.offer(configuration(7))
+            objection = version_guard.offer(offered)
             self.assertEqual((len(through) == 2, objection is not None), (comes_through, objects), offered)
 
     def test_a_controller_with_identity_takes_over_from_one_without(self) -> None:
-        self.funnel.offer(configuration(40, cluster_id="", epoch=0))
-        self.assertIsNone(self.funnel.offer(configuration(2)))
+        self.version_guard.offer(configuration(40, cluster_id="", epoch=0))
+        self.assertIsNone(self.version_guard.offer(configuration(2)))
         self.assertEqual(len(self.through), 2)
 
     def test_what_nobody_published_replaces_no_document_of_another_system(self) -> None:
         known = configuration(40, cluster_id="", epoch=0)
-        self.funnel.offer(known)
-        self.assertIsNone(self.funnel.offer(configuration(1)))
-        self.assertIsNone(self.funnel.objection)
+        self.version_guard.offer(known)
+        self.assertIsNone(self.version_guard.offer(configuration(1)))
+        self.assertIsNone(self.version_guard.objection)
         self.assertEqual(self.through, [known])
-        self.assertIsNone(self.funnel.offer(configuration(1, namespace="edge")), "an administrator made it")
+        self.assertIsNone(self.version_guard.offer(configuration(1, namespace="edge")), "an administrator made it")
         self.assertEqual(len(self.through), 2)
 
     def test_objections_name_both_and_say_what_to_do(self) -> None:
-        self.funnel.offer(configuration(7))
+        self.version_guard.offer(configuration(7))
         for offered, remedy in (
             (configuration(6), "confdctl epoch raise"),
             (configuration(9, cluster_id=OTHER_CLUSTER), "confdctl cluster adopt"),
         ):
-            objection = self.funnel.offer(offered) or ""
+            objection = self.version_guard.offer(offered) or ""
             for part in (str(offered.tag), "1a2b3c4d.1.7", remedy):
                 self.assertIn(part, objection)
 
     def test_each_objection_is_logged_once(self) -> None:
-        self.funnel.offer(configuration(7))
+        self.version_guard.offer(configuration(7))
         with capturedLogs() as logs:
             for _ in range(3):
-                self.funnel.offer(configuration(6))
-                self.funnel.offer(configuration(5))
+                self.version_guard.offer(configuration(6))
+                self.version_guard.offer(configuration(5))
         self.assertEqual(len(logs), 2)
 
     def test_ever_new_objections_take_no_memory(self) -> None:
         """S32: a hostile controller may think of new tags for ever."""
-        self.funnel.offer(configuration(1000))
+        self.version_guard.offer(configuration(1000))
         with capturedLogs() as logs:
             for version in range(1, 500):
-                self.funnel.offer(configuration(version))
+                self.version_guard.offer(configuration(version))
         self.assertEqual(len(logs), 499)
-        self.assertLessEqual(len(self.funnel._said), 100)
+        self.assertLessEqual(len(self.version_guard._said), 100)
 
     # -- the objection that stands --
 
     def objection(self) -> str | None:
         """To which tag."""
-        return None if self.funnel.objection is None else str(self.funnel.objection.tag)
+        return None if self.version_guard.objection is None else str(self.version_guard.objection.tag)
 
     def test_no_objection(self) -> None:
-        self.funnel.offer(configuration(7))
+        self.version_guard.offer(configuration(7))
         self.assertIsNone(self.objection())
 
     def test_the_last_objection_stands(self) -> None:
-        self.funnel.offer(configuration(7))
+        self.version_guard.offer(configuration(7))
         for offered in (configuration(6), configuration(9, cluster_id=OTHER_CLUSTER)):
-            self.funnel.offer(offered)
+            self.version_guard.offer(offered)
             self.assertEqual(self.objection(), str(offered.tag))
 
     def test_what_may_have_been_overtaken_is_not_objected_to(self) -> None:
         """Nor said: its sender may have a newer one by now. Another cluster's was not overtaken."""
-        self.funnel.offer(configuration(7))
+        self.version_guard.offer(configuration(7))
         with capturedLogs() as logs:
-            self.assertIn("is older than", self.funnel.offer(configuration(6), late=True) or "")
+            self.assertIn("is older than", self.version_guard.offer(configuration(6), late=True) or "")
         self.assertEqual((self.objection(), logs), (None, []))
-        self.funnel.offer(configuration(9, cluster_id=OTHER_CLUSTER), late=True)
+        self.version_guard.offer(configuration(9, cluster_id=OTHER_CLUSTER), late=True)
         self.assertEqual(self.objection(), "99999999.1.9")
 
     def test_confirmed_by_name(self) -> None:
         """Which says nothing where two documents have the same name."""
-        self.funnel.confirmed()
-        self.funnel.offer(configuration(7))
-        self.funnel.offer(configuration(6))
-        self.funnel.confirmed()
+        self.version_guard.confirmed()
+        self.version_guard.offer(configuration(7))
+        self.version_guard.offer(configuration(6))
+        self.version_guard.confirmed()
         self.assertIsNone(self.objection())
-        self.funnel.offer(configuration(7, document=strict_json.document({"url": "http://fork"})))
-        self.funnel.confirmed()
+        self.version_guard.offer(configuration(7, document=strict_json.document({"url": "http://fork"})))
+        self.version_guard.confirmed()
         self.assertEqual(self.objection(), "1a2b3c4d.1.7")
-        self.funnel.offer(configuration(7))
+        self.version_guard.offer(configuration(7))
         self.assertIsNone(self.objection())
 
     def test_confirmed_by_name_and_checksum(self) -> None:
         """A document that this agent never saw has the name of the one that it knows: the name confirms nothing."""
         known, other = configuration(7), configuration(7, document=strict_json.document({"url": "http://fork"}))
-        self.funnel.offer(known)
-        self.assertTrue(self.funnel.confirmed(known.document.checksum))
-        self.funnel.offer(configuration(6))
-        self.assertFalse(self.funnel.confirmed(other.document.checksum))
+        self.version_guard.offer(known)
+        self.assertTrue(self.version_guard.confirmed(known.document.checksum))
+        self.version_guard.offer(configuration(6))
+        self.assertFalse(self.version_guard.confirmed(other.document.checksum))
         self.assertEqual(self.objection(), "1a2b3c4d.1.6")
-        self.funnel.offer(other)
-        self.assertTrue(self.funnel.confirmed(other.document.checksum), "it was looked at already")
+        self.version_guard.offer(other)
+        self.assertTrue(self.version_guard.confirmed(other.document.checksum), "it was looked at already")
         self.assertEqual(self.objection(), "1a2b3c4d.1.7")
 
     def test_changes_of_the_objection_are_told(self) -> None:
         told: list[str | None] = []
-        self.funnel = Funnel(lambda _: None, lambda: told.append(self.objection()))
+        self.version_guard = VersionGuard(lambda _: None, lambda: told.append(self.objection()))
         for version in (7, 6, 6, 5, 7, 7, 6, 8):
-            self.funnel.offer(configuration(version))
+            self.version_guard.offer(configuration(version))
         self.assertEqual(told, ["1a2b3c4d.1.6", "1a2b3c4d.1.5", None, "1a2b3c4d.1.6", None])
 
     @given(st.lists(_offers(), max_size=30))
     def test_history_only_rises(self, offers: list[Configuration]) -> None:
         """G3: whatever is lost, repeated, reordered or foreign, each that comes through supersedes all before it."""
         through: list[Configuration] = []
-        funnel = Funnel(through.append)
+        version_guard = VersionGuard(through.append)
         for offered in offers:
-            funnel.offer(offered)
+            version_guard.offer(offered)
         for earlier, later in pairwise(through):
             self.assertIs(judge(later.tag, later.document.checksum, earlier.tag), Verdict.NEWER)
         clusters = [each.cluster_id for each in through if each.cluster_id]
@@ -170,9 +170,9 @@ class FunnelTests(SynchronousTestCase):
 
     @given(st.permutations(range(1, 8)), st.integers(0, 6))
     def test_the_newest_wins_in_any_order(self, order: list[int], lost: int) -> None:
-        funnel = Funnel(lambda _: None)
+        version_guard = VersionGuard(lambda _: None)
         arrived = order[lost:]
         for version in arrived:
-            funnel.offer(configuration(version))
-        assert funnel.newest is not None
-        self.assertEqual(funnel.newest.version, max(arrived))
+            version_guard.offer(configuration(version))
+        assert version_guard.newest is not None
+        self.assertEqual(version_guard.newest.version, max(arrived))

@@ -11,16 +11,16 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from confd.agent.worker_sync import DRIFT_INTERVAL, RETRY_MAX, Applied, Forwarder
+from confd.agent.worker_sync import CHECK_INTERVAL_SECONDS, RETRY_MAX_SECONDS, Applied, WorkerSync
 from confd.interfaces import IHealth, IWorkerClient
 from confd.model import Configuration
-from confd.reports import Report, ReportState, Spent
+from confd.reports import Report, ReportState, Timings
 from confd.runtime.timing import Backoff
 from tests.agent.fakes import CLUSTER, OTHER_CLUSTER, FakeWorker, configuration
 
 
 class ForwarderTests(SynchronousTestCase):
-    """L{Forwarder}, with a worker that does as it is told."""
+    """L{WorkerSync}, with a worker that does as it is told."""
 
     def setUp(self) -> None:
         self.build()
@@ -30,18 +30,18 @@ class ForwarderTests(SynchronousTestCase):
         self.worker = FakeWorker()
         self.kept: list[Configuration] = []
         self.changes: list[Report | None] = []
-        self.forwarder = Forwarder(
+        self.worker_sync = WorkerSync(
             self.clock,
             self.worker,
-            Backoff(Random(seed), RETRY_MAX),
+            Backoff(Random(seed), RETRY_MAX_SECONDS),
             self.kept.append,
-            lambda: self.changes.append(self.forwarder.report()),
+            lambda: self.changes.append(self.worker_sync.report()),
         )
-        self.forwarder.startService()
+        self.worker_sync.startService()
 
     def said(self) -> Report:
         """What the forwarder has to say."""
-        report = self.forwarder.report()
+        report = self.worker_sync.report()
         assert report is not None
         return report
 
@@ -54,31 +54,31 @@ class ForwarderTests(SynchronousTestCase):
         self.clock.pump([0.125] * round(seconds * 8))
 
     def test_interfaces(self) -> None:
-        verifyObject(IHealth, self.forwarder)
+        verifyObject(IHealth, self.worker_sync)
         verifyObject(IWorkerClient, self.worker)
 
     def test_nothing_is_asked_before_there_is_a_configuration(self) -> None:
         self.wait(10)
         self.assertEqual((self.worker.deliveries, self.worker.checks), ([], 0))
-        self.assertEqual(Applied(self.forwarder).trouble(), "No configuration has been applied yet.")
-        self.assertIsNone(self.forwarder.trouble())
+        self.assertEqual(Applied(self.worker_sync).problem(), "No configuration has been applied yet.")
+        self.assertIsNone(self.worker_sync.problem())
 
     def test_delivers_at_once_and_keeps_what_was_applied(self) -> None:
-        self.forwarder.deliver(configuration(1))
+        self.worker_sync.deliver(configuration(1))
         self.assertEqual((self.versions(), self.kept), ([1], [configuration(1)]))
-        self.assertEqual(self.forwarder.applied, configuration(1))
-        self.assertIsNone(Applied(self.forwarder).trouble())
-        self.assertTrue(self.forwarder.verified)
-        self.assertIsNone(self.forwarder.trouble())
+        self.assertEqual(self.worker_sync.applied, configuration(1))
+        self.assertIsNone(Applied(self.worker_sync).problem())
+        self.assertTrue(self.worker_sync.verified)
+        self.assertIsNone(self.worker_sync.problem())
 
     def test_a_worker_that_keeps_its_configuration_is_left_alone(self) -> None:
-        self.forwarder.deliver(configuration(1))
+        self.worker_sync.deliver(configuration(1))
         self.wait(60)
         self.assertEqual(self.versions(), [1])
 
     def test_looks_every_two_seconds(self) -> None:
-        self.forwarder.deliver(configuration(1))
-        self.clock.pump([DRIFT_INTERVAL] * 10)
+        self.worker_sync.deliver(configuration(1))
+        self.clock.pump([CHECK_INTERVAL_SECONDS] * 10)
         self.assertEqual(self.worker.checks, 10)
 
     # -- a worker that is away --
@@ -88,7 +88,7 @@ class ForwarderTests(SynchronousTestCase):
         """S04, S05: a failed delivery is not forgotten."""
         self.build(seed)
         self.worker.down = True
-        self.forwarder.deliver(configuration(1))
+        self.worker_sync.deliver(configuration(1))
         self.clock.advance(away)
         self.worker.down = False
         self.wait(5)
@@ -97,21 +97,21 @@ class ForwarderTests(SynchronousTestCase):
     def test_a_worker_that_is_away_is_said(self) -> None:
         self.worker.down = True
         with capturedLogs() as logs:
-            self.forwarder.deliver(configuration(1))
+            self.worker_sync.deliver(configuration(1))
             self.wait(60)
         self.assertEqual(len(logs), 1, "said once")
-        self.assertEqual(self.forwarder.trouble(), "The worker cannot be reached.")
-        self.assertEqual((self.forwarder.applied, self.kept), (None, []))
+        self.assertEqual(self.worker_sync.problem(), "The worker cannot be reached.")
+        self.assertEqual((self.worker_sync.applied, self.kept), (None, []))
         self.worker.down = False
         self.wait(5)
-        self.assertIsNone(self.forwarder.trouble())
+        self.assertIsNone(self.worker_sync.problem())
 
     def test_a_worker_that_goes_away_later_is_said(self) -> None:
         """S15."""
-        self.forwarder.deliver(configuration(1))
+        self.worker_sync.deliver(configuration(1))
         self.worker.down = True
         self.wait(3)
-        self.assertEqual(self.forwarder.trouble(), "The worker cannot be reached.")
+        self.assertEqual(self.worker_sync.problem(), "The worker cannot be reached.")
 
     # -- latest wins --
 
@@ -119,7 +119,7 @@ class ForwarderTests(SynchronousTestCase):
         """S14: a worker that hangs over 30 changes gets the 30th next, and none of those between."""
         self.worker.hung = True
         for version in range(1, 31):
-            self.forwarder.deliver(configuration(version))
+            self.worker_sync.deliver(configuration(version))
         self.worker.resume()
         self.wait(5)
         self.assertEqual(self.versions(), [1, 30])
@@ -127,8 +127,8 @@ class ForwarderTests(SynchronousTestCase):
 
     def test_a_newer_one_takes_the_place_of_one_that_cannot_be_delivered(self) -> None:
         self.worker.down = True
-        self.forwarder.deliver(configuration(1))
-        self.forwarder.deliver(configuration(2))
+        self.worker_sync.deliver(configuration(1))
+        self.worker_sync.deliver(configuration(2))
         self.worker.down = False
         self.wait(5)
         self.assertEqual(self.versions(), [2])
@@ -138,24 +138,26 @@ class ForwarderTests(SynchronousTestCase):
     def test_a_worker_that_lies_is_not_believed(self) -> None:
         """F-61."""
         self.worker.lies = True
-        self.forwarder.deliver(configuration(1))
+        self.worker_sync.deliver(configuration(1))
         self.wait(10)
-        self.assertIsNone(self.forwarder.applied)
-        self.assertEqual(self.forwarder.trouble(), "The worker accepted 1a2b3c4d.1.1 and then holds another document.")
+        self.assertIsNone(self.worker_sync.applied)
+        self.assertEqual(
+            self.worker_sync.problem(), "The worker accepted 1a2b3c4d.1.1 and then holds another document."
+        )
         self.worker.lies = False
         self.wait(5)
-        self.assertEqual(self.forwarder.applied, configuration(1))
+        self.assertEqual(self.worker_sync.applied, configuration(1))
 
     def test_a_worker_that_cannot_say_is_taken_at_its_word(self) -> None:
         self.worker.blind = True
-        self.forwarder.deliver(configuration(1))
-        self.assertEqual((self.forwarder.applied, self.forwarder.verified), (configuration(1), False))
+        self.worker_sync.deliver(configuration(1))
+        self.assertEqual((self.worker_sync.applied, self.worker_sync.verified), (configuration(1), False))
 
     # -- drift (G6) --
 
     def test_a_worker_that_restarted_empty_is_put_right(self) -> None:
         """S18."""
-        self.forwarder.deliver(configuration(1))
+        self.worker_sync.deliver(configuration(1))
         self.wait(10)
         self.worker.restart("boot-2")
         self.wait(5)
@@ -163,34 +165,34 @@ class ForwarderTests(SynchronousTestCase):
 
     def test_a_go_worker_that_restarted_is_put_right(self) -> None:
         self.worker.blind = True
-        self.forwarder.deliver(configuration(1))
+        self.worker_sync.deliver(configuration(1))
         self.wait(10)
         self.worker.restart("")
         self.wait(5)
         self.assertEqual(self.versions(), [1, 1])
 
     def test_a_restart_between_delivery_and_the_first_look_is_seen(self) -> None:
-        self.forwarder.deliver(configuration(1))
+        self.worker_sync.deliver(configuration(1))
         self.worker.restart("boot-2")
         self.wait(5)
         self.assertEqual(self.worker.in_force, configuration(1))
 
     def test_a_worker_that_drifted_is_put_right(self) -> None:
-        self.forwarder.deliver(configuration(3))
+        self.worker_sync.deliver(configuration(3))
         self.wait(10)
         self.worker.in_force = configuration(2)
         self.wait(5)
         self.assertEqual(self.worker.in_force, configuration(3))
 
     def test_the_same_document_under_another_name_is_no_drift(self) -> None:
-        self.forwarder.deliver(configuration(3))
+        self.worker_sync.deliver(configuration(3))
         self.wait(10)
         self.worker.in_force = configuration(4, document=configuration(3).document)
         self.wait(10)
         self.assertEqual(self.versions(), [3])
 
     def test_a_worker_that_kept_its_configuration_over_a_restart_is_left_alone(self) -> None:
-        self.forwarder.deliver(configuration(3))
+        self.worker_sync.deliver(configuration(3))
         self.worker.boot_id = "boot-2"
         self.wait(10)
         self.assertEqual(self.versions(), [3])
@@ -199,14 +201,16 @@ class ForwarderTests(SynchronousTestCase):
 
     def refuse(self) -> None:
         """Version 1 is applied, version 2 refused."""
-        self.forwarder.deliver(configuration(1))
+        self.worker_sync.deliver(configuration(1))
         self.worker.refuses = {2}
-        self.forwarder.deliver(configuration(2))
+        self.worker_sync.deliver(configuration(2))
 
     def test_a_refusal_is_said_in_the_workers_words(self) -> None:
         """S35."""
         self.refuse()
-        self.assertEqual(self.forwarder.trouble(), "The worker refuses configuration 1a2b3c4d.1.2: I cannot use this.")
+        self.assertEqual(
+            self.worker_sync.problem(), "The worker refuses configuration 1a2b3c4d.1.2: I cannot use this."
+        )
 
     def test_a_worker_that_refuses_is_not_hammered(self) -> None:
         self.refuse()
@@ -215,7 +219,7 @@ class ForwarderTests(SynchronousTestCase):
 
     def test_what_was_refused_is_neither_applied_nor_kept(self) -> None:
         self.refuse()
-        self.assertEqual((self.forwarder.applied, self.kept), (configuration(1), [configuration(1)]))
+        self.assertEqual((self.worker_sync.applied, self.kept), (configuration(1), [configuration(1)]))
 
     def test_the_one_before_is_restored(self) -> None:
         self.refuse()
@@ -225,19 +229,19 @@ class ForwarderTests(SynchronousTestCase):
         self.assertEqual(self.worker.in_force, configuration(1))
 
     def test_the_one_before_is_restored_where_the_worker_had_lost_it_already(self) -> None:
-        self.forwarder.deliver(configuration(1))
+        self.worker_sync.deliver(configuration(1))
         self.worker.refuses = {2}
         self.worker.in_force = None
-        self.forwarder.deliver(configuration(2))
+        self.worker_sync.deliver(configuration(2))
         self.wait(5)
         self.assertEqual((self.versions(), self.worker.in_force), ([1, 2, 1], configuration(1)))
 
     def test_another_configuration_is_tried(self) -> None:
         """F-60."""
         self.refuse()
-        self.forwarder.deliver(configuration(3))
+        self.worker_sync.deliver(configuration(3))
         self.assertEqual(self.worker.in_force, configuration(3))
-        self.assertIsNone(self.forwarder.trouble())
+        self.assertIsNone(self.worker_sync.problem())
 
     def test_another_process_is_asked_again(self) -> None:
         self.refuse()
@@ -246,7 +250,7 @@ class ForwarderTests(SynchronousTestCase):
         self.worker.refuses = set()
         self.wait(5)
         self.assertEqual(self.worker.in_force, configuration(2))
-        self.assertIsNone(self.forwarder.trouble())
+        self.assertIsNone(self.worker_sync.problem())
 
     def test_another_process_that_refuses_too_gets_the_one_before(self) -> None:
         self.refuse()
@@ -256,7 +260,7 @@ class ForwarderTests(SynchronousTestCase):
         self.assertEqual((self.versions(), self.worker.in_force), ([1, 2, 2, 1], configuration(1)))
 
     def test_a_worker_that_refuses_everything_is_not_hammered(self) -> None:
-        self.forwarder.deliver(configuration(1))
+        self.worker_sync.deliver(configuration(1))
         self.wait(3)
         self.worker.refuses = {1}
         self.worker.restart("boot-2")
@@ -265,7 +269,7 @@ class ForwarderTests(SynchronousTestCase):
 
     def test_a_refusal_of_the_first_one_is_not_hammered(self) -> None:
         self.worker.refuses = {1}
-        self.forwarder.deliver(configuration(1))
+        self.worker_sync.deliver(configuration(1))
         self.wait(120)
         self.assertEqual(self.versions(), [1])
 
@@ -274,18 +278,18 @@ class ForwarderTests(SynchronousTestCase):
     def conflict(self) -> None:
         """Another agent brought version 9, this one has 3."""
         self.worker.in_force = configuration(9)
-        self.forwarder.deliver(configuration(3))
+        self.worker_sync.deliver(configuration(3))
 
     def test_a_worker_that_has_a_newer_one_is_left_alone(self) -> None:
         self.conflict()
         self.wait(120)
         self.assertEqual((self.versions(), self.worker.in_force), ([3], configuration(9)))
-        self.assertIn("holds a newer configuration than 1a2b3c4d.1.3", self.forwarder.trouble() or "")
+        self.assertIn("holds a newer configuration than 1a2b3c4d.1.3", self.worker_sync.problem() or "")
 
     def test_the_newer_one_is_taken_over_when_it_arrives(self) -> None:
         self.conflict()
-        self.forwarder.deliver(configuration(9))
-        self.assertIsNone(self.forwarder.trouble())
+        self.worker_sync.deliver(configuration(9))
+        self.assertIsNone(self.worker_sync.problem())
 
     def test_a_worker_that_lost_the_newer_one_is_asked_again(self) -> None:
         self.conflict()
@@ -298,58 +302,58 @@ class ForwarderTests(SynchronousTestCase):
 
     def test_nothing_is_said_before_there_is_a_configuration(self) -> None:
         self.wait(10)
-        self.assertIsNone(self.forwarder.report())
+        self.assertIsNone(self.worker_sync.report())
 
     def test_applied_is_said(self) -> None:
-        self.forwarder.deliver(configuration(1))
+        self.worker_sync.deliver(configuration(1))
         expected = Report(
             configuration(1).tag,
             ReportState.APPLIED,
             holds=configuration(1).tag,
             holds_cluster_id=CLUSTER,
-            spent=Spent(0.0, 0.0, 0.0),
+            spent=Timings(0.0, 0.0, 0.0),
         )
         self.assertEqual((self.said(), self.changes[-1]), (expected, expected))
         self.wait(3)
-        self.assertEqual(self.said().spent, Spent(0.0, 0.0, 3000.0))
+        self.assertEqual(self.said().spent, Timings(0.0, 0.0, 3000.0))
 
     def test_a_worker_that_cannot_say_is_not_verified(self) -> None:
         self.worker.blind = True
-        self.forwarder.deliver(configuration(1))
+        self.worker_sync.deliver(configuration(1))
         self.assertEqual((self.said().state, self.said().verified), (ReportState.APPLIED, False))
         self.assertEqual(self.said().holds, configuration(1).tag)
 
     def test_a_hung_worker_is_said_to_be_at_it(self) -> None:
-        self.forwarder.deliver(configuration(1))
+        self.worker_sync.deliver(configuration(1))
         self.worker.hung = True
-        self.forwarder.deliver(configuration(2))
+        self.worker_sync.deliver(configuration(2))
         self.wait(4)
         said = self.said()
         self.assertEqual((said.tag.version, said.state, said.error), (2, ReportState.APPLYING, ""))
-        self.assertEqual((said.holds, said.spent), (configuration(1).tag, Spent(0.0)))
+        self.assertEqual((said.holds, said.spent), (configuration(1).tag, Timings(0.0)))
         self.worker.resume()
         self.assertEqual((self.said().state, self.said().spent.worker), (ReportState.APPLIED, 4000.0))
 
     def test_time_spent_behind_a_hung_one(self) -> None:
         """It was received, and could not be handed over yet."""
         self.worker.hung = True
-        self.forwarder.deliver(configuration(1))
+        self.worker_sync.deliver(configuration(1))
         self.wait(1)
-        self.forwarder.deliver(configuration(2))
+        self.worker_sync.deliver(configuration(2))
         self.wait(2)
-        self.assertEqual(self.said().spent, Spent())
+        self.assertEqual(self.said().spent, Timings())
         self.worker.resume()
         self.clock.advance(0)
-        self.assertEqual(self.said().spent, Spent(2000.0, 0.0, 0.0))
+        self.assertEqual(self.said().spent, Timings(2000.0, 0.0, 0.0))
 
     def test_a_worker_that_is_away_is_said_to_be_at_it(self) -> None:
         for configured in (False, True):
             self.build()
             if configured:
-                self.forwarder.deliver(configuration(1))
+                self.worker_sync.deliver(configuration(1))
             self.worker.down = True
             if not configured:
-                self.forwarder.deliver(configuration(1))
+                self.worker_sync.deliver(configuration(1))
             self.wait(5)
             self.assertEqual(
                 (self.said().state, self.said().error), (ReportState.APPLYING, "The worker cannot be reached.")
@@ -362,14 +366,14 @@ class ForwarderTests(SynchronousTestCase):
         self.refuse()
         said = self.said()
         self.assertEqual((said.tag.version, said.state), (2, ReportState.FAILED))
-        self.assertEqual(said.error, self.forwarder.trouble())
+        self.assertEqual(said.error, self.worker_sync.problem())
         self.assertEqual((said.holds, said.holds_cluster_id), (configuration(1).tag, CLUSTER))
         self.worker.down = True
         self.wait(5)
         self.assertEqual(self.said().state, ReportState.FAILED, "it still is, although the worker is away")
 
     def test_a_worker_that_refuses_everything_holds_nothing(self) -> None:
-        self.forwarder.deliver(configuration(1))
+        self.worker_sync.deliver(configuration(1))
         self.worker.refuses = {1}
         self.worker.restart("boot-2")
         self.wait(5)
@@ -389,7 +393,7 @@ class ForwarderTests(SynchronousTestCase):
         self.wait(5)
         self.assertEqual(self.worker.in_force, configuration(version))
         self.assertEqual((self.said().state, self.said().repairs), (ReportState.APPLIED, times))
-        self.assertIsNone(self.forwarder.trouble())
+        self.assertIsNone(self.worker_sync.problem())
 
     def test_what_is_done_behind_the_agents_back_is_put_right(self) -> None:
         """G6; each within 5 seconds."""
@@ -401,7 +405,7 @@ class ForwarderTests(SynchronousTestCase):
             "replaced": lambda: (self.worker.restart("boot-3"), self.worker.tamper(None)),
             "without a tag again": lambda: self.worker.tamper(None),
         }
-        self.forwarder.deliver(configuration(3))
+        self.worker_sync.deliver(configuration(3))
         self.wait(5)
         for times, (how, tamper) in enumerate(tampering.items(), 1):
             with self.subTest(how):
@@ -410,7 +414,7 @@ class ForwarderTests(SynchronousTestCase):
 
     def test_a_document_without_a_tag_after_the_same_one_without_a_tag(self) -> None:
         """The health of the worker is the same before and after."""
-        self.forwarder.deliver(configuration(3))
+        self.worker_sync.deliver(configuration(3))
         self.wait(5)
         self.worker.tamper(None, configuration(3))
         self.wait(5)
@@ -419,14 +423,14 @@ class ForwarderTests(SynchronousTestCase):
         self.repaired(1)
 
     def test_a_repair_keeps_the_times_of_the_first_delivery(self) -> None:
-        self.forwarder.deliver(configuration(3))
+        self.worker_sync.deliver(configuration(3))
         self.wait(10)
         self.worker.restart("boot-2")
         self.repaired(1)
-        self.assertEqual(self.said().spent, Spent(0.0, 0.0, 15_000.0))
+        self.assertEqual(self.said().spent, Timings(0.0, 0.0, 15_000.0))
 
     def test_a_repair_under_way_is_said(self) -> None:
-        self.forwarder.deliver(configuration(3))
+        self.worker_sync.deliver(configuration(3))
         self.wait(5)
         self.worker.restart("boot-2")
         self.worker.hung_at_delivery = True
@@ -440,7 +444,7 @@ class ForwarderTests(SynchronousTestCase):
 
     def test_a_repair_whose_answer_is_lost_ends_the_drift(self) -> None:
         """The next look finds what was restored: the report says so, and the repair is counted once."""
-        self.forwarder.deliver(configuration(3))
+        self.worker_sync.deliver(configuration(3))
         self.wait(5)
         self.worker.restart("boot-2")
         self.worker.loses_answers = True
@@ -460,27 +464,27 @@ class ForwarderTests(SynchronousTestCase):
 
     def test_the_first_delivery_is_no_repair(self) -> None:
         """The worker was restarted while the agent was away, or gets its next one after it was."""
-        self.forwarder.deliver(configuration(1))
+        self.worker_sync.deliver(configuration(1))
         self.worker.restart("boot-2")
-        self.forwarder.deliver(configuration(2))
+        self.worker_sync.deliver(configuration(2))
         self.wait(5)
         self.assertEqual(self.said().repairs, 0)
 
     def test_a_tag_ahead_is_left_alone_and_said(self) -> None:
         """Whether it was forged, or brought by an agent that knows more, cannot be told (G3)."""
-        self.forwarder.deliver(configuration(3))
+        self.worker_sync.deliver(configuration(3))
         self.wait(5)
         self.worker.tamper(configuration(9).tag)
         self.wait(60)
         self.assertEqual(self.versions(), [3, 3])
         self.assertEqual((self.said().state, self.said().holds), (ReportState.FAILED, configuration(9).tag))
-        self.forwarder.deliver(configuration(10))
+        self.worker_sync.deliver(configuration(10))
         self.assertEqual(self.worker.in_force, configuration(10))
 
     def test_another_document_by_the_same_name_is_left_alone_and_said(self) -> None:
         """Two histories, maybe: which of them is right an operator knows."""
         self.worker.tamper(configuration(3).tag)
-        self.forwarder.deliver(configuration(3))
+        self.worker_sync.deliver(configuration(3))
         self.wait(60)
         self.assertEqual(self.versions(), [3])
         self.assertEqual(self.said().state, ReportState.FAILED)
@@ -489,7 +493,7 @@ class ForwarderTests(SynchronousTestCase):
     def test_a_worker_without_names_is_compared_at_each_look(self) -> None:
         """It has a boot id, and says no version, whatever it was told."""
         self.worker.nameless = True
-        self.forwarder.deliver(configuration(3))
+        self.worker_sync.deliver(configuration(3))
         self.wait(20)
         self.assertEqual(self.versions(), [3])
         self.worker.tamper(None)
@@ -499,27 +503,27 @@ class ForwarderTests(SynchronousTestCase):
         self.worker.refuses = {1}
         self.worker.named = "latest"
         self.worker.in_force = configuration(5)
-        self.forwarder.deliver(configuration(1))
+        self.worker_sync.deliver(configuration(1))
         self.assertEqual((self.said().state, self.said().holds), (ReportState.FAILED, None))
 
     def test_deliveries_are_counted(self) -> None:
         """By what came of them; a look at the worker is none."""
         self.worker.refuses = {2}
         self.worker.down = True
-        self.forwarder.deliver(configuration(1))
+        self.worker_sync.deliver(configuration(1))
         self.worker.down = False
         self.clock.pump([1] * 10)
-        self.forwarder.deliver(configuration(2))
+        self.worker_sync.deliver(configuration(2))
         self.clock.pump([1] * 10)
-        self.assertEqual(self.forwarder.deliveries, {"applied": 1, "refused": 1, "failed": 1})
+        self.assertEqual(self.worker_sync.deliveries, {"applied": 1, "refused": 1, "failed": 1})
 
     # -- stopping --
 
     def test_stop_finishes_the_delivery_under_way(self) -> None:
         """S46."""
         self.worker.hung = True
-        self.forwarder.deliver(configuration(1))
-        stopping = self.forwarder.stopService()
+        self.worker_sync.deliver(configuration(1))
+        stopping = self.worker_sync.stopService()
         assert stopping is not None
         self.assertNoResult(stopping)
         self.worker.resume()
@@ -529,8 +533,8 @@ class ForwarderTests(SynchronousTestCase):
 
     def test_stop_does_not_wait_for_ever(self) -> None:
         self.worker.hung = True
-        self.forwarder.deliver(configuration(1))
-        stopping = self.forwarder.stopService()
+        self.worker_sync.deliver(configuration(1))
+        stopping = self.worker_sync.stopService()
         assert stopping is not None
         self.clock.advance(8)
         self.successResultOf(stopping)

@@ -16,7 +16,7 @@ from twisted.trial.unittest import TestCase
 
 from confd.errors import Unavailable
 from confd.model import DEFAULT_NAMESPACE
-from confd.testing.brokers import Listener
+from confd.testing.brokers import RecordingListener
 from tests.integration.certificates import Certificate, make_certificate
 from tests.integration.servers import Server
 
@@ -76,9 +76,9 @@ class BrokerTestCase(TestCase):
         self.addCleanup(lambda: broker.stopService() if broker.running else None)
         return broker
 
-    def agent(self, **options: Any) -> tuple[Any, Listener]:
+    def agent(self, **options: Any) -> tuple[Any, RecordingListener]:
         """A broker that was started, and who listens there."""
-        broker, listener = self.make_broker(**options), Listener()
+        broker, listener = self.make_broker(**options), RecordingListener()
         broker.listen(DEFAULT_NAMESPACE, listener.hear, listener.connected)
         return self.start(broker), listener
 
@@ -89,9 +89,9 @@ class BrokerTestCase(TestCase):
 
     async def trouble_of(self, broker: Any, words: str) -> str:
         """Wait for the trouble that holds these words."""
-        await self.until(lambda: words in (broker.trouble() or "") and "not connected yet" not in broker.trouble())
-        trouble: str = broker.trouble()
-        return trouble
+        await self.until(lambda: words in (broker.problem() or "") and "not connected yet" not in broker.problem())
+        problem: str = broker.problem()
+        return problem
 
     async def refused(self, answer: Deferred[Any]) -> str:
         """The words of a call that must fail."""
@@ -131,24 +131,24 @@ class FaultTests(BrokerTestCase):
         """What the broker takes as C{tls}: the system's roots, or one authority."""
         raise NotImplementedError
 
-    async def works(self, controller: Any, *listeners: Listener) -> None:
+    async def works(self, controller: Any, *listeners: RecordingListener) -> None:
         """Prove that a message reaches all."""
         await self.announce(controller, b"it works")
         for listener in listeners:
             await listener.hears(b"it works")
-        self.assertIsNone(controller.trouble())
+        self.assertIsNone(controller.problem())
 
     async def test_down_at_the_start(self) -> None:
         agent, listener = self.agent()
         controller = self.start(self.make_broker())
         words = await self.refused(controller.announce(DEFAULT_NAMESPACE, b"{}"))
         await self.trouble_of(agent, "cannot be reached")
-        for each in (words, agent.trouble(), controller.trouble()):
+        for each in (words, agent.problem(), controller.problem()):
             self.assertTrue(each.startswith(f"{self.address}: "), each)
         self.server.start()
         await listener.connects()
         await self.works(controller, listener)
-        self.assertIsNone(agent.trouble())
+        self.assertIsNone(agent.problem())
 
     async def test_restarted_empty(self) -> None:
         self.server.start()
@@ -198,7 +198,7 @@ class FaultTests(BrokerTestCase):
         agent, _ = self.agent()
         await self.trouble_of(agent, "cannot be reached")
         await maybeDeferred(agent.stopService)
-        self.assertIsNone(agent.trouble())
+        self.assertIsNone(agent.problem())
 
     async def test_stops_while_it_connects_to_one_that_hangs(self) -> None:
         self.server.start()
@@ -215,13 +215,13 @@ class FaultTests(BrokerTestCase):
         self.replace_server(*self.locked("correct-horse"))
         self.server.start()
         agent, listener = self.agent(password="battery-staple")
-        trouble = await self.trouble_of(agent, self.password)
+        problem = await self.trouble_of(agent, self.password)
         await deferLater(self.reactor, 2)
-        self.assertEqual((agent.trouble(), self.said(trouble)), (trouble, 1))
+        self.assertEqual((agent.problem(), self.said(problem)), (problem, 1))
         self.replace_server(*self.locked("battery-staple"))
         self.server.start()
         await listener.connects()
-        self.assertEqual((agent.trouble(), self.said("battery-staple"), self.said("correct-horse")), (None, 0, 0))
+        self.assertEqual((agent.problem(), self.said("battery-staple"), self.said("correct-horse")), (None, 0, 0))
 
     async def test_password_replaced(self) -> None:
         """The next connection uses it, and one that is up stays."""
@@ -296,7 +296,7 @@ class FaultTests(BrokerTestCase):
         """200 MiB pass through, and the process holds none of it."""
         self.server.start()
         controller = self.start(self.make_broker())
-        broker, listener = self.make_broker(), Listener()
+        broker, listener = self.make_broker(), RecordingListener()
         sizes: list[int] = []
         broker.listen(DEFAULT_NAMESPACE, lambda message: sizes.append(len(message)), listener.connected)
         broker.listen("small", listener.hear, lambda: None)

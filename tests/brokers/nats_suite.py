@@ -1,7 +1,8 @@
 """
 Tests of L{confd.brokers.nats.broker}, on real servers.
 
-They need the asyncio reactor, so L{tests.brokers.nats.test_broker} runs them in a trial of their own; to run them by hand::
+They need the asyncio reactor, so L{tests.brokers.nats.test_broker} runs them in a trial of their own; to run them by
+hand::
 
     trial --reactor=asyncio tests.brokers.nats_suite
 """
@@ -22,7 +23,7 @@ from twisted.trial.unittest import TestCase
 
 from confd.brokers.nats.broker import NatsBroker
 from confd.model import DEFAULT_NAMESPACE
-from confd.testing.brokers import Listener, make_ibroker_tests
+from confd.testing.brokers import RecordingListener, make_ibroker_tests
 from tests.brokers import faults
 from tests.brokers.faults import MIB, BrokerTestCase, connections
 from tests.integration.certificates import Certificate
@@ -98,13 +99,13 @@ class NatsFaultTests(OnNats, faults.FaultTests):
         self.replace_server(*self.configured(rules % "other"))
         self.server.start()
         controller = self.start(self.make_broker(password="pw"))
-        await self.until(lambda: controller.trouble() is None)
+        await self.until(lambda: controller.problem() is None)
         self.assertIn("permissions violation", await self.refused(controller.announce(DEFAULT_NAMESPACE, b"{}")))
-        self.assertIn("permissions violation", controller.trouble())
+        self.assertIn("permissions violation", controller.problem())
         self.replace_server(*self.configured(rules % ">"))
         self.server.start()
         await self.announce(controller, b"{}")
-        self.assertIsNone(controller.trouble())
+        self.assertIsNone(controller.problem())
 
     async def test_may_not_subscribe(self) -> None:
         rules = 'authorization { users: [ { user: confd, password: pw, permissions: { subscribe: "other" } } ] }'
@@ -118,7 +119,7 @@ class NatsFaultTests(OnNats, faults.FaultTests):
         self.server.start()
         controller = self.start(self.make_broker())
         self.assertIn("max_payload", await self.refused(controller.announce(DEFAULT_NAMESPACE, b"x" * (MIB + 1))))
-        self.assertIn("max_payload", controller.trouble())
+        self.assertIn("max_payload", controller.problem())
 
     async def test_larger_than_any_announcement(self) -> None:
         """Dropped and counted, be it heard or asked for."""
@@ -143,7 +144,7 @@ class NatsFaultTests(OnNats, faults.FaultTests):
         await listener.connects()
         await deferToThread(self.flood, b"x" * (33 * MIB), 2)
         await listener.connects(3)
-        self.assertEqual((listener.heard, agent.trouble(), self.said("slow consumer")), ([], None, 1))
+        self.assertEqual((listener.heard, agent.problem(), self.said("slow consumer")), ([], None, 1))
 
 
 class NatsTests(OnNats):
@@ -216,7 +217,7 @@ class NatsTests(OnNats):
             controller = self.make_broker()
             controller.answer(latest)
             self.start(controller)
-            await self.until(lambda controller=controller: controller.trouble() is None)
+            await self.until(lambda controller=controller: controller.problem() is None)
         agent, listener = self.agent()
         await listener.connects()
         for namespace in ("default", "team-7"):
@@ -231,7 +232,7 @@ class NatsTests(OnNats):
         agent, listener = self.agent()
         await listener.connects()
         self.assertIn("no controller answers", await self.refused(agent.latest(DEFAULT_NAMESPACE)))
-        self.assertEqual((agent.trouble(), listener.connections), (None, 1))
+        self.assertEqual((agent.problem(), listener.connections), (None, 1))
 
     async def test_one_connection(self) -> None:
         """Also after it was made anew (S43)."""
@@ -248,7 +249,7 @@ class NatsTests(OnNats):
         other = self.make_server()
         self.addCleanup(other.stop)
         self.server.start()
-        listener = Listener()
+        listener = RecordingListener()
         broker = NatsBroker(self.reactor, [self.server.url, other.url], random=Random())
         broker.listen(DEFAULT_NAMESPACE, listener.hear, listener.connected)
         self.start(broker)

@@ -13,7 +13,7 @@ from zope.interface.verify import verifyObject
 from confd.brokers.factory import follow_passwords, make_brokers
 from confd.interfaces import IBroker
 from confd.runtime.options import read
-from confd.runtime.reload import LOOK
+from confd.runtime.reload import CHECK_INTERVAL_SECONDS
 from confd.runtime.settings import BrokerSettings
 from confd.testing.brokers import MemoryBroker
 from tests.reactors import InstantReactor
@@ -37,7 +37,7 @@ class FollowTests(SynchronousTestCase):
             self.addCleanup(followed.stopService)
         for name in ("REDIS_PASSWORD", "NATS_TOKEN"):
             Path(environ[f"{name}_FILE"]).write_text(f"the new {name}")
-        reactor.advance(LOOK)
+        reactor.advance(CHECK_INTERVAL_SECONDS)
         self.assertEqual(
             [(each.password, each.token) for each in brokers],
             [("the new REDIS_PASSWORD", None), (None, "the new NATS_TOKEN")],

@@ -12,11 +12,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.brokers.link import (
-    ANSWER_WITHIN,
-    CONNECTED_WITHIN,
-    OPEN_WITHIN,
-    PING_EVERY,
-    RETRY_CAP,
+    ANSWER_TIMEOUT_SECONDS,
+    CONNECT_TIMEOUT_SECONDS,
+    OPEN_TIMEOUT_SECONDS,
+    PING_INTERVAL_SECONDS,
+    RETRY_MAX_SECONDS,
     Link,
     Lost,
     Refused,
@@ -66,7 +66,7 @@ class LinkTests(SynchronousTestCase):
         self.clock = Clock()
         self.attempts: list[Deferred[FakeConnection]] = []
         self.opened = self.returned = 0
-        backoff = Backoff(Ceiling(), RETRY_CAP)
+        backoff = Backoff(Ceiling(), RETRY_MAX_SECONDS)
         self.link: Link[Any] = Link(self.clock, "X_ADDRESS: there", self.open, backoff, self.count, returned=self.back)
 
     def tearDown(self) -> None:
@@ -105,29 +105,29 @@ class LinkTests(SynchronousTestCase):
         return Deferred.fromCoroutine(self.link.use(operation))
 
     def test_not_started(self) -> None:
-        self.assertIsNone(self.link.trouble())
+        self.assertIsNone(self.link.problem())
         self.failureResultOf(self.use(succeed("x")), Unavailable)
 
     def test_connects(self) -> None:
         self.link.startService()
-        self.assertIn("not connected yet", self.link.trouble() or "")
+        self.assertIn("not connected yet", self.link.problem() or "")
         self.connect()
-        self.assertEqual((self.link.trouble(), self.opened), (None, 1))
+        self.assertEqual((self.link.problem(), self.opened), (None, 1))
         self.assertEqual(self.successResultOf(self.use(succeed("x"))), "x")
 
     def test_never_gives_up(self) -> None:
         """The pauses grow up to their cap, and no further."""
         self.link.startService()
-        for pause in (1.0, 1.5, 2.25, 3.375, RETRY_CAP, RETRY_CAP):
+        for pause in (1.0, 1.5, 2.25, 3.375, RETRY_MAX_SECONDS, RETRY_MAX_SECONDS):
             self.fail()
-            self.assertEqual(self.link.trouble(), "X_ADDRESS: refused.")
+            self.assertEqual(self.link.problem(), "X_ADDRESS: refused.")
             made = len(self.attempts)
             self.clock.advance(pause - 0.001)
             self.assertEqual(len(self.attempts), made)
             self.clock.advance(0.001)
             self.assertEqual(len(self.attempts), made + 1)
         self.connect()
-        self.assertIsNone(self.link.trouble())
+        self.assertIsNone(self.link.problem())
 
     def test_returns(self) -> None:
         """After a loss, and after attempts that failed; the first connection of all is none."""
@@ -136,9 +136,9 @@ class LinkTests(SynchronousTestCase):
         self.assertEqual((self.opened, self.returned), (1, 0))
         for returned in (1, 2):
             connection.cut()
-            self.clock.advance(RETRY_CAP)
+            self.clock.advance(RETRY_MAX_SECONDS)
             self.fail()
-            self.clock.advance(RETRY_CAP)
+            self.clock.advance(RETRY_MAX_SECONDS)
             connection = self.connect()
             self.assertEqual((self.opened, self.returned), (returned + 1, returned))
 
@@ -146,17 +146,17 @@ class LinkTests(SynchronousTestCase):
         self.link.startService()
         self.attempts[-1].errback(ZeroDivisionError())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.clock.advance(RETRY_CAP)
+        self.clock.advance(RETRY_MAX_SECONDS)
         self.connect()
-        self.assertIsNone(self.link.trouble())
+        self.assertIsNone(self.link.problem())
 
     def test_lost_and_connected_again(self) -> None:
         self.link.startService()
         self.connect().cut()
-        self.assertIn("lost the connection", self.link.trouble() or "")
-        self.clock.advance(RETRY_CAP)
+        self.assertIn("lost the connection", self.link.problem() or "")
+        self.clock.advance(RETRY_MAX_SECONDS)
         self.connect()
-        self.assertEqual((self.link.trouble(), self.opened), (None, 2))
+        self.assertEqual((self.link.problem(), self.opened), (None, 2))
 
     def test_hangs_up_after_each_connection(self) -> None:
         """Only a broker that answered a ping is asked again at once."""
@@ -168,7 +168,7 @@ class LinkTests(SynchronousTestCase):
             self.clock.advance(0.001)
             self.assertFalse(self.attempts[-1].called)
         connection = self.connect()
-        self.clock.advance(PING_EVERY)
+        self.clock.advance(PING_INTERVAL_SECONDS)
         connection.pings[-1].callback(None)
         connection.cut()
         self.clock.advance(1)
@@ -176,25 +176,25 @@ class LinkTests(SynchronousTestCase):
 
     def test_opening_takes_too_long(self) -> None:
         self.link.startService()
-        self.clock.advance(OPEN_WITHIN)
-        self.assertIn("within 5 seconds", self.link.trouble() or "")
+        self.clock.advance(OPEN_TIMEOUT_SECONDS)
+        self.assertIn("within 5 seconds", self.link.problem() or "")
 
     def test_pings(self) -> None:
         self.link.startService()
         connection = self.connect()
         for number in range(1, 4):
-            self.clock.advance(PING_EVERY)
+            self.clock.advance(PING_INTERVAL_SECONDS)
             self.assertEqual(len(connection.pings), number)
             connection.pings[-1].callback(None)
         self.assertFalse(connection.lost)
-        self.clock.advance(PING_EVERY)
-        self.clock.advance(ANSWER_WITHIN)
+        self.clock.advance(PING_INTERVAL_SECONDS)
+        self.clock.advance(ANSWER_TIMEOUT_SECONDS)
         self.assertTrue(connection.lost)
 
     def test_ping_refused(self) -> None:
         self.link.startService()
         connection = self.connect()
-        self.clock.advance(PING_EVERY)
+        self.clock.advance(PING_INTERVAL_SECONDS)
         connection.pings[-1].errback(Refused("no"))
         self.assertTrue(connection.lost)
 
@@ -203,7 +203,7 @@ class LinkTests(SynchronousTestCase):
         self.link.startService()
         connection = self.connect()
         answer = self.use(Deferred())
-        self.clock.advance(ANSWER_WITHIN)
+        self.clock.advance(ANSWER_TIMEOUT_SECONDS)
         self.failureResultOf(answer, Unavailable)
         self.assertTrue(connection.lost)
 
@@ -223,14 +223,14 @@ class LinkTests(SynchronousTestCase):
     def test_does_not_wait_for_long(self) -> None:
         self.link.startService()
         answer = self.use(succeed("x"))
-        self.clock.advance(CONNECTED_WITHIN)
+        self.clock.advance(CONNECT_TIMEOUT_SECONDS)
         self.failureResultOf(answer, Unavailable)
         self.connect()
-        self.assertIsNone(self.link.trouble())
+        self.assertIsNone(self.link.problem())
 
     def test_promise(self) -> None:
         """What L{IBroker} promises of its calls."""
-        self.assertLessEqual(CONNECTED_WITHIN + ANSWER_WITHIN, 5)
+        self.assertLessEqual(CONNECT_TIMEOUT_SECONDS + ANSWER_TIMEOUT_SECONDS, 5)
 
     def test_refused(self) -> None:
         """It is a trouble until something is granted; the connection is well."""
@@ -239,10 +239,10 @@ class LinkTests(SynchronousTestCase):
         failed = self.use(answer)
         answer.errback(Refused("NOPERM"))
         self.assertIn("NOPERM", self.failureResultOf(failed, Unavailable).value.message)
-        self.assertIn("NOPERM", self.link.trouble() or "")
+        self.assertIn("NOPERM", self.link.problem() or "")
         self.assertFalse(connection.lost)
         self.successResultOf(self.use(succeed("x")))
-        self.assertIsNone(self.link.trouble())
+        self.assertIsNone(self.link.problem())
 
     def test_lost_before_the_answer(self) -> None:
         self.link.startService()
@@ -251,14 +251,14 @@ class LinkTests(SynchronousTestCase):
         failed = self.use(answer)
         answer.errback(Lost())
         self.failureResultOf(failed, Unavailable)
-        self.assertIsNone(self.link.trouble())
+        self.assertIsNone(self.link.problem())
 
     def test_stops_while_connected(self) -> None:
         self.link.startService()
         connection = self.connect()
         stopped = self.link.stopService()
         self.successResultOf(stopped or succeed(None))
-        self.assertEqual((connection.lost, self.link.trouble(), self.clock.getDelayedCalls()), (True, None, []))
+        self.assertEqual((connection.lost, self.link.problem(), self.clock.getDelayedCalls()), (True, None, []))
 
     def test_stops_while_it_connects(self) -> None:
         self.link.startService()
@@ -286,7 +286,7 @@ class LinkTests(SynchronousTestCase):
         self.assertTrue(connection.lost)
         self.link.startService()
         self.connect()
-        self.assertIsNone(self.link.trouble())
+        self.assertIsNone(self.link.problem())
 
 
 class PrintableTests(SynchronousTestCase):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.brokers.listeners import Audience
+from confd.brokers.listeners import Listeners
 from confd.codec.bodies import MAX_ANSWER_BYTES
 
 
 class AudienceTests(SynchronousTestCase):
-    """L{Audience}."""
+    """L{Listeners}."""
 
     def setUp(self) -> None:
         self.heard: list[int] = []
-        self.audience = Audience()
+        self.audience = Listeners()
         self.audience.add("topic", lambda message: self.heard.append(len(message)), lambda: None)
 
     def test_limit(self) -> None:

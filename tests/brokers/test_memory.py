@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from confd.errors import Unavailable
 from confd.model import DEFAULT_NAMESPACE
-from confd.testing.brokers import Listener, MemoryBroker, MemoryServer, make_ibroker_tests
+from confd.testing.brokers import MemoryBroker, MemoryServer, RecordingListener, make_ibroker_tests
 
 
 def memory_brokers(test: TestCase) -> Callable[[], MemoryBroker]:
@@ -24,14 +24,14 @@ class BrokenMemoryServerTests(SynchronousTestCase):
     """A test can break it, and mend it."""
 
     def setUp(self) -> None:
-        self.server, self.listener = MemoryServer(), Listener()
+        self.server, self.listener = MemoryServer(), RecordingListener()
         self.broker = self.server.broker()
         self.broker.listen(DEFAULT_NAMESPACE, self.listener.hear, self.listener.connected)
 
     def test_down(self) -> None:
         self.server.fail("REDIS_ADDRESS: it burns.")
         self.broker.startService()
-        self.assertEqual((self.broker.trouble(), self.listener.connections), ("REDIS_ADDRESS: it burns.", 0))
+        self.assertEqual((self.broker.problem(), self.listener.connections), ("REDIS_ADDRESS: it burns.", 0))
         self.failureResultOf(self.broker.announce(DEFAULT_NAMESPACE, b""), Unavailable)
         self.failureResultOf(self.broker.latest(DEFAULT_NAMESPACE), Unavailable)
 
@@ -40,7 +40,7 @@ class BrokenMemoryServerTests(SynchronousTestCase):
         self.successResultOf(self.broker.announce(DEFAULT_NAMESPACE, b"1"))
         self.server.fail("It burns.")
         self.server.come_back()
-        self.assertEqual((self.broker.trouble(), self.listener.connections), (None, 2))
+        self.assertEqual((self.broker.problem(), self.listener.connections), (None, 2))
         self.assertIsNone(self.successResultOf(self.broker.latest(DEFAULT_NAMESPACE)))
 
     def test_back_with_what_it_knew(self) -> None:

@@ -13,9 +13,9 @@ from attrs import define, field, frozen
 from click.testing import CliRunner
 
 from confd.cli.main import run
-from confd.cli.output import Screen
+from confd.cli.output import Output
 from confd.cli.session import Clock, Session
-from confd.cli.transport import Answer
+from confd.cli.transport import Reply
 from confd.client.forward_proxy import ForwardProxy
 
 TAG = "1a2b3c4d.1.2"
@@ -42,12 +42,12 @@ class Ended:
     err: str
 
 
-def answer(value: Any, status: int = 200, **headers: str) -> Answer:
+def answer(value: Any, status: int = 200, **headers: str) -> Reply:
     """An answer in JSON."""
-    return Answer(status, {name.replace("_", "-"): text for name, text in headers.items()}, json.dumps(value).encode())
+    return Reply(status, {name.replace("_", "-"): text for name, text in headers.items()}, json.dumps(value).encode())
 
 
-def refusal(status: int, code: str, sentence: str = "No.", **more: Any) -> Answer:
+def refusal(status: int, code: str, sentence: str = "No.", **more: Any) -> Reply:
     """An error as the controller tells it."""
     return answer({"error": sentence, "code": code, "request_id": "r-1", **more}, status)
 
@@ -67,9 +67,7 @@ class FakeController:
     asked: list[Request] = field(factory=list)
     expiry: datetime | None = None
 
-    def exchange(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout: float
-    ) -> Answer:
+    def exchange(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout: float) -> Reply:
         """See L{confd.cli.transport.ITransport}."""
         parts = urlsplit(path)
         value = None if body is None else json.loads(body)
@@ -84,7 +82,7 @@ class FakeController:
             raise found
         return found
 
-    def stream(self, path: str, headers: Mapping[str, str], idle: float) -> Iterator[Answer | bytes]:
+    def stream(self, path: str, headers: Mapping[str, str], idle: float) -> Iterator[Reply | bytes]:
         """See L{confd.cli.transport.ITransport}."""
         for piece in self.pieces.pop(0):
             if isinstance(piece, Exception):
@@ -121,7 +119,7 @@ class Desk:
         """
         given = stdin if answers is None else answers.encode()
         with CliRunner().isolation(input=given) as (out, err, _):
-            screen = Screen(sys.stdout, sys.stderr)
+            screen = Output(sys.stdout, sys.stderr)
             clock = Clock(lambda: NOW, lambda: sum(self.slept), self.slept.append)
             session = Session(screen, self.environ, answers is not None, self._connect, clock)
             status = run(session, words)
@@ -134,7 +132,7 @@ class Desk:
         return self.controller
 
 
-def in_force(document: Any, **more: Any) -> Answer:
+def in_force(document: Any, **more: Any) -> Reply:
     """The answer of GET /api/v1/config."""
     body = {"version": 2, "epoch": 1, "cluster_id": "1a2b3c4d-0000", "poll_interval_seconds": 30, "data": document}
     return answer(body | more, etag=f'"{TAG}"')
@@ -159,7 +157,7 @@ def publisher(*answers: Any) -> Callable[[Request], Any]:
     return reply
 
 
-def published(version: int = 3, **more: Any) -> Answer:
+def published(version: int = 3, **more: Any) -> Reply:
     """The answer to a publish."""
     body = {"message": "Configuration updated successfully", "version": version, "epoch": 1, "published": True}
     return answer(body | more, etag=f'"1a2b3c4d.1.{version}"')

@@ -2,8 +2,8 @@
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.cli.errors import Exit, Failure
-from confd.cli.transport import Answer, Unreached
+from confd.cli.errors import CommandError, Exit
+from confd.cli.transport import Reply, Unreached
 from tests.cli.desk import Desk, answer, in_force, lines, refusal
 
 CONFIG = "GET /api/v1/config"
@@ -11,7 +11,7 @@ CONFIG = "GET /api/v1/config"
 
 def busy(status, seconds, **more):
     """A refusal that asks to come back later."""
-    return Answer(status, {"retry-after": str(seconds), **more}, refusal(status, "busy", "It is busy.").body)
+    return Reply(status, {"retry-after": str(seconds), **more}, refusal(status, "busy", "It is busy.").body)
 
 
 class LaterTests(SynchronousTestCase):
@@ -120,18 +120,18 @@ class RefusalTests(SynchronousTestCase):
 
     def test_strangers(self):
         """Redirects and what is no confd controller."""
-        ended = self._get(Answer(302, {"location": "http://evil\x1b/"}, b""))
+        ended = self._get(Reply(302, {"location": "http://evil\x1b/"}, b""))
         self.assertEqual(ended.status, Exit.FAILED)
         self.assertIn("http://evil\\x1b/", ended.err)
         for reply in (
-            Answer(404, {}, b"<html>"),
+            Reply(404, {}, b"<html>"),
             answer(["?"], 404),
             answer({"error": 1, "code": 2, "details": 3}, 404),
         ):
             ended = self._get(reply)
             self.assertEqual(ended.status, Exit.NOT_FOUND)
             self.assertIn("not as a confd controller does", ended.err)
-        self.assertEqual(self._get(Answer(200, {}, b"<html>")).status, Exit.FAILED)
+        self.assertEqual(self._get(Reply(200, {}, b"<html>")).status, Exit.FAILED)
 
     def test_unknown_shape(self):
         """JSON, and not what we know: no traceback, and where to look."""
@@ -195,4 +195,4 @@ class FailureTests(SynchronousTestCase):
         """A script can tell them apart, and each has a meaning."""
         self.assertEqual(len({each.value for each in Exit}), len(Exit.__members__))
         self.assertTrue(all(each.meaning for each in Exit))
-        self.assertEqual(Failure(Exit.DENIED, "No.").details, ())
+        self.assertEqual(CommandError(Exit.DENIED, "No.").details, ())

@@ -5,7 +5,7 @@ import re
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.cli.output import Screen
+from confd.cli.output import Output
 
 HEAD, ROWS = ["NAME", "STATE", "ERROR"], [["a" * 90, "applied", None], ["b", "failed", ""]]
 
@@ -22,7 +22,7 @@ class ScreenTests(SynchronousTestCase):
     """The same, seen by a person and read by a script."""
 
     def _drawn(self, out, draw):
-        draw(Screen(out, io.StringIO()))
+        draw(Output(out, io.StringIO()))
         return out.getvalue()
 
     def test_table(self):
@@ -49,11 +49,11 @@ class ScreenTests(SynchronousTestCase):
         """The result is all of it; where it only helps to decide, the question must not be far from its beginning."""
         text = "".join(f"+{number}\n" for number in range(5000)) + "-" + "x" * 100000 + "\n"
         out, err = io.StringIO(), io.StringIO()
-        Screen(out, err).diff(text)
+        Output(out, err).diff(text)
         self.assertEqual((out.getvalue(), err.getvalue()), (text, ""))
         for each in (text, "-" + "x" * 100000):
             err.truncate(err.seek(0))
-            Screen(out, err).diff(each, aside=True)
+            Output(out, err).diff(each, aside=True)
             self.assertLess(len(err.getvalue()), 2000)
             self.assertIn("--dry-run", err.getvalue())
 
@@ -65,6 +65,6 @@ class ScreenTests(SynchronousTestCase):
     def test_bar(self):
         """Drawn on a terminal alone."""
         for err, drawn in ((io.StringIO(), False), (Terminal(), True)):
-            with Screen(io.StringIO(), err).bar("Version 3") as grow:
+            with Output(io.StringIO(), err).bar("Version 3") as grow:
                 grow(1, 2, "[bold]1 failed")
             self.assertEqual("[bold]1 failed" in err.getvalue(), drawn)

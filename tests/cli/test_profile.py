@@ -5,8 +5,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.cli.errors import Exit, Failure
-from confd.cli.profile import Target, config_file, resolve
+from confd.cli.errors import CommandError, Exit
+from confd.cli.profile import Profile, config_file, resolve
 
 
 class Case(SynchronousTestCase):
@@ -29,13 +29,13 @@ class Case(SynchronousTestCase):
         (self.folder / name).chmod(mode)
         return str(self.folder / name)
 
-    def resolve(self, given=None, **environ) -> Target:
+    def resolve(self, given=None, **environ) -> Profile:
         """The target."""
         return resolve(given or {}, {"HOME": str(self.home), **environ})
 
     def refused(self, given=None, **environ) -> str:
         """What is said against it."""
-        failure = self.assertRaises(Failure, self.resolve, given, **environ)
+        failure = self.assertRaises(CommandError, self.resolve, given, **environ)
         self.assertIs(failure.status, Exit.USAGE)
         return failure.sentence
 

@@ -28,7 +28,7 @@ from confd.codec import bodies, strict_json
 from confd.codec.headers import basic_authorization, etag
 from confd.errors import ConfdError, Conflict, Malformed, NotFound, Unauthenticated, Unavailable, Unprocessable
 from confd.interfaces import IControllerClient, IWorkerClient
-from confd.model import Membership, Registration, Tag, WorkerState
+from confd.model import Registration, RegistrationResponse, Tag, WorkerState
 from confd.reports import Report, ReportState
 from tests.agent.fakes import AGENT_ID, configuration
 
@@ -359,7 +359,7 @@ class ControllerClientTests(SynchronousTestCase):
     def test_registers(self) -> None:
         self.a.body = json.dumps({"agent_id": AGENT_ID, "poll_interval_seconds": 7}).encode()
         registration = Registration("host-1", "tier=edge", AGENT_ID, "POLLER", "default")
-        self.assertEqual(self.successResultOf(self.client.register(registration)), Membership(AGENT_ID, 7))
+        self.assertEqual(self.successResultOf(self.client.register(registration)), RegistrationResponse(AGENT_ID, 7))
         self.assertEqual(self.a.requests, [("POST", "/api/v1/register")])
         self.assertEqual(json.loads(self.a.bodies[0])["agent_id"], AGENT_ID)
         self.assertEqual(self.a.headers[0]["content-type"], "application/json")
@@ -367,7 +367,7 @@ class ControllerClientTests(SynchronousTestCase):
     def test_201_is_success_too(self) -> None:
         """S48."""
         self.a.status, self.a.body = 201, json.dumps({"agent_id": AGENT_ID}).encode()
-        self.assertEqual(self.successResultOf(self.client.register(Registration())), Membership(AGENT_ID, 30))
+        self.assertEqual(self.successResultOf(self.client.register(Registration())), RegistrationResponse(AGENT_ID, 30))
 
     def test_an_id_that_is_none(self) -> None:
         for agent_id in ("", "two words", "x" * 65, "line\nbreak", 7, None):
@@ -403,7 +403,7 @@ class TokenTests(SynchronousTestCase):
         headers, server.headers = server.headers, []
         return [each["authorization"] for each in headers]
 
-    def register(self) -> Membership:
+    def register(self) -> RegistrationResponse:
         """Register."""
         return self.successResultOf(self.client.register(Registration(agent_id=AGENT_ID)))
 

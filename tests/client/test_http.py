@@ -30,7 +30,7 @@ from twisted.web.server import NOT_DONE_YET, Site
 from zope.interface import implementer
 
 from confd.client.header_limit import MAX_HEAD_BYTES
-from confd.client.http import Answer, Http
+from confd.client.http import Http, Response
 from confd.client.web_agent import web_agent
 from confd.codec.bodies import MAX_ANSWER_BYTES
 from confd.codec.headers import basic_authorization
@@ -87,21 +87,21 @@ class HttpTests(SynchronousTestCase):
         """A client of the script."""
         return Http(self.clock, RequestTraversalAgent(script), username, password)
 
-    def answer(self, answer: Callable[[Any], Any]) -> Answer:
+    def answer(self, answer: Callable[[Any], Any]) -> Response:
         """What comes back."""
-        found: Answer = self.successResultOf(self.http(Script(answer)).call("It", "GET", URL))
+        found: Response = self.successResultOf(self.http(Script(answer)).call("It", "GET", URL))
         self.assertEqual(self.clock.getDelayedCalls(), [])
         return found
 
     def test_an_answer(self) -> None:
-        self.assertEqual(self.answer(lambda _: b"hello"), Answer("It", 200, b"hello"))
+        self.assertEqual(self.answer(lambda _: b"hello"), Response("It", 200, b"hello"))
 
     def test_an_answer_without_body(self) -> None:
         def nothing(request: Any) -> bytes:
             request.setResponseCode(304)
             return b""
 
-        self.assertEqual(self.answer(nothing), Answer("It", 304, b""))
+        self.assertEqual(self.answer(nothing), Response("It", 304, b""))
 
     def test_what_is_sent(self) -> None:
         bodies = []
@@ -183,7 +183,7 @@ class HttpTests(SynchronousTestCase):
             error = self.assertRaises(ConfdError, self.answer(refuse(status, value)).raise_unless_success)
             self.assertEqual(error.retry_after, wanted, (status, value))
 
-    def pieces(self, size: int, seconds: float, count: int) -> Deferred[Answer]:
+    def pieces(self, size: int, seconds: float, count: int) -> Deferred[Response]:
         """An answer that comes in pieces."""
         waiting: list[Any] = []
 
@@ -242,7 +242,7 @@ class HttpTests(SynchronousTestCase):
             self.assertEqual(script.requests[0].getHeader("accept-encoding"), "identity")
             streaming = Deferred.fromCoroutine(self.http(script).stream("It", URL, {}, {}, lambda _: None))
             self.assertEqual(self.failureResultOf(streaming, Malformed).value.code, "encoded_answer", coding)
-        self.assertEqual(self.answer(encoded(503, "gzip")), Answer("It", 503, b""))
+        self.assertEqual(self.answer(encoded(503, "gzip")), Response("It", 503, b""))
         self.assertEqual(len(self.answer(encoded(200, "identity")).body), len(gzip.compress(b"x" * MAX_ANSWER_BYTES)))
 
     def test_a_redirect_says_where_it_leads(self) -> None:
@@ -361,19 +361,19 @@ class HttpTests(SynchronousTestCase):
             (502, Unavailable),
             (503, Unavailable),
         ):
-            raised = self.assertRaises(ConfdError, Answer("It", status, b"").raise_unless_success)
+            raised = self.assertRaises(ConfdError, Response("It", status, b"").raise_unless_success)
             self.assertIs(type(raised), kind, status)
             self.assertTrue(raised.message.startswith(f"It answers {status}"))
 
     def test_any_2xx_is_success(self) -> None:
         """S48."""
         for status in (200, 201, 202, 204):
-            Answer("It", status, b"").raise_unless_success()
+            Response("It", status, b"").raise_unless_success()
 
     def test_words_of_a_large_error(self) -> None:
         """No more of it is read than is repeated."""
         for body in (b'{"error": "' + b"x" * 5_000_000 + b'"}', b"x" * 5_000_000):
-            code, words = Answer("It", 500, body).error()
+            code, words = Response("It", 500, body).error()
             self.assertEqual((code, len(words)), ("", 500))
 
     def test_words(self) -> None:
@@ -386,11 +386,11 @@ class HttpTests(SynchronousTestCase):
             (b"\xff" * 3, ("", "\ufffd" * 3)),
             (b'"text"', ("", '"text"')),
         ):
-            self.assertEqual(Answer("It", 500, body).error(), expected)
+            self.assertEqual(Response("It", 500, body).error(), expected)
 
     @given(st.binary())
     def test_words_are_bounded_and_harmless(self, body: bytes) -> None:
-        code, words = Answer("It", 500, body * 50).error()
+        code, words = Response("It", 500, body * 50).error()
         self.assertLessEqual(max(len(code), len(words)), 500)
         self.assertTrue(words.isprintable())
 
@@ -436,7 +436,7 @@ class Flood(Factory):
 class LoopbackTests(TestCase):
     """Over real sockets: what memory cannot show."""
 
-    async def call(self, url: str, ca_file: str | None = None) -> Answer:
+    async def call(self, url: str, ca_file: str | None = None) -> Response:
         """One call; its connection does not outlive it."""
         pool = HTTPConnectionPool(reactor, persistent=False)
         http = Http(
@@ -506,7 +506,7 @@ class LoopbackTests(TestCase):
 
         return Deferred.fromCoroutine(scenario())
 
-    async def unreachable(self, call: Coroutine[Any, Any, Answer]) -> Unavailable:
+    async def unreachable(self, call: Coroutine[Any, Any, Response]) -> Unavailable:
         """The failure of a call."""
         try:
             answer = await call

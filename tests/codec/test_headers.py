@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.codec import bodies, headers, strict_json
 from confd.errors import Malformed
-from confd.model import Configuration, Membership, Registration, Tag, WorkerState, valid_agent_id
+from confd.model import Configuration, Registration, RegistrationResponse, Tag, WorkerState, valid_agent_id
 from tests.codec.test_strict_json import FAULTS, values
 
 CLUSTER = "1a2b3c4d-0000-4000-8000-000000000000"
@@ -292,10 +292,10 @@ class RegistrationTests(SynchronousTestCase):
     def test_membership(self):
         """An id and an interval; the Go controller's answer has a poll_url besides."""
         raw = b'{"agent_id": "a-1", "poll_url": "/api/v1/config", "poll_interval_seconds": 5}'
-        self.assertEqual(bodies.parse_membership(raw), Membership("a-1", 5))
-        self.assertEqual(bodies.parse_membership(b'{"agent_id": "a-1"}'), Membership("a-1", 30))
+        self.assertEqual(bodies.parse_membership(raw), RegistrationResponse("a-1", 5))
+        self.assertEqual(bodies.parse_membership(b'{"agent_id": "a-1"}'), RegistrationResponse("a-1", 30))
         raw = b'{"agent_id": "a-1", "report_window_ms": 1250}'
-        self.assertEqual(bodies.parse_membership(raw), Membership("a-1", 30, 1.25))
+        self.assertEqual(bodies.parse_membership(raw), RegistrationResponse("a-1", 30, 1.25))
 
     def test_report_window(self):
         """Bounded, whatever a controller says; none where it says none."""

@@ -23,28 +23,28 @@ from confd.controller.api.imports import ImportsApi
 from confd.controller.api.namespaces import NamespacesApi
 from confd.controller.api.reports import ReportsApi
 from confd.controller.api.stream import StreamApi
-from confd.controller.audit_log import Refusals
-from confd.controller.configs.publishers import Courier, Outbox
+from confd.controller.audit_log import AuditLog
+from confd.controller.configs.publishers import BrokerPublisher, Publishers
 from confd.controller.configs.schema import Schema
 from confd.controller.configs.service import Configs
 from confd.controller.configs.snapshot import Snapshot
-from confd.controller.convergence.metrics import Speed
-from confd.controller.convergence.report_intake import GATHER, Intake
+from confd.controller.convergence.metrics import PropagationMetrics
+from confd.controller.convergence.report_intake import GATHER_SECONDS, ReportIntake
 from confd.controller.convergence.tracker import Convergence
-from confd.controller.metrics import figures
-from confd.controller.startup import Recovery
-from confd.controller.streams.config_stream import Hub
-from confd.controller.streams.event_feed import Events
+from confd.controller.metrics import controller_metrics
+from confd.controller.startup import Startup
+from confd.controller.streams.config_stream import ConfigStream
+from confd.controller.streams.event_feed import EventFeed
 from confd.interfaces import IBroker
-from confd.runtime.offload import Documents
+from confd.runtime.offload import Offload
 from confd.runtime.timing import Backoff
 from confd.testing.examples import a_draft
 from confd.testing.memory import MemoryStore
-from confd.web.api.dispatch import Edge
-from confd.web.auth.basic import BasicGuard, Credential, Role
+from confd.web.api.dispatch import Dispatcher
+from confd.web.auth.basic import BasicAuth, Credential, Role
 from confd.web.auth.throttle import Throttle
-from confd.web.health import Figures, Health, Readiness
-from confd.web.server.response_cache import Memo
+from confd.web.health import Health, MetricsEndpoint, Readiness
+from confd.web.server.response_cache import ResponseCache
 from confd.web.server.site import Limits
 from tests.conversation import Conversation, Reply, site_on
 
@@ -68,67 +68,69 @@ class House:
         self.clock = Clock()
         self.store: Any = store or MemoryStore(a_draft(poll_interval=30))
         self.snapshot = Snapshot(lambda: self.store.keys)
-        self.hub = Hub(self.clock, self.snapshot)
-        couriers = [Courier(self.clock, broker, Backoff(Random(1), 4.0)) for broker in brokers]
-        self.outbox = Outbox(self.clock, couriers)
-        listeners = [self.hub.announce, self.outbox.announce]
+        self.config_stream = ConfigStream(self.clock, self.snapshot)
+        broker_publishers = [BrokerPublisher(self.clock, broker, Backoff(Random(1), 4.0)) for broker in brokers]
+        self.publishers = Publishers(self.clock, broker_publishers)
+        listeners = [self.config_stream.announce, self.publishers.announce]
         self.configs = Configs(self.store, self.snapshot, Schema.load(None), self.clock, self.now, listeners)
         self.registry = Registry(self.store, self.clock, self.now, self.snapshot.poll_interval, max_agents)
         self.convergence = Convergence(self.store, self.registry, self.clock)
         self.configs.publications.add(self.convergence.published)
         self.configs.retirements.add(self.convergence.retired)
-        self.intake = Intake(self.store, self.registry, self.convergence, self.clock, self.now)
-        self.recovery = Recovery(self.clock, self.registry, self.convergence, self.configs)
-        self.refusals = Refusals(self.store, self.clock, self.now)
-        self.events = Events(self.clock, self.store, self.snapshot, self.configs, self.registry, self.convergence)
-        self.speed = Speed(self.configs, self.registry, self.convergence, self.snapshot.namespaces)
-        self.metrics = figures(
+        self.report_intake = ReportIntake(self.store, self.registry, self.convergence, self.clock, self.now)
+        self.startup = Startup(self.clock, self.registry, self.convergence, self.configs)
+        self.audit_log = AuditLog(self.store, self.clock, self.now)
+        self.events = EventFeed(self.clock, self.store, self.snapshot, self.configs, self.registry, self.convergence)
+        self.speed = PropagationMetrics(self.configs, self.registry, self.convergence, self.snapshot.namespaces)
+        self.metrics = controller_metrics(
             self.store,
             self.snapshot,
             self.registry,
             self.convergence,
             self.speed,
-            self.intake,
-            self.hub,
+            self.report_intake,
+            self.config_stream,
             self.events,
-            couriers,
+            broker_publishers,
         )
         readiness = Readiness({"store": self.store, "configurations": self.snapshot})
-        documents = Documents(in_thread)
+        documents = Offload(in_thread)
         self.apis: Sequence[object] = (
-            ConfigsApi(self.configs, self.snapshot, self.registry, self.convergence, self.outbox.published, documents),
+            ConfigsApi(
+                self.configs, self.snapshot, self.registry, self.convergence, self.publishers.published, documents
+            ),
             HistoryApi(self.store, self.snapshot, documents),
             NamespacesApi(self.configs, self.snapshot, self.registry, documents, self.clock),
             ClusterApi(self.configs, self.store, self.snapshot, self.registry),
-            ImportsApi(self.configs, self.snapshot, self.outbox.published, documents),
+            ImportsApi(self.configs, self.snapshot, self.publishers.published, documents),
             AgentsApi(self.registry, self.snapshot, self.convergence),
-            ReportsApi(self.intake, self.registry, self.snapshot),
+            ReportsApi(self.report_intake, self.registry, self.snapshot),
             ConvergenceApi(self.convergence, self.snapshot),
-            AuditApi(self.store, self.refusals.flush),
-            StreamApi(self.hub, self.registry),
+            AuditApi(self.store, self.audit_log.flush),
+            StreamApi(self.config_stream, self.registry),
             EventsApi(self.events),
             Health(),
             readiness,
-            Figures(self.metrics, self.clock),
+            MetricsEndpoint(self.metrics, self.clock),
             dashboard(self.clock),
         )
-        self.registry.departures.add(self.hub.part)
+        self.registry.departures.add(self.config_stream.part)
         shared = [Credential.of(*AGENT, Role.AGENT), Credential.of(*ADMIN, Role.ADMIN)]
         throttle = Throttle(self.clock, 10)
-        self.guard = BasicGuard(shared, throttle, self.registry.admission.holder)
-        self.edge = Edge(self.guard, in_thread, self.refusals)
-        self.site = site_on(self.clock, self.edge, *self.apis, limits=limits, memo=Memo())
-        for part in (readiness, throttle, self.site.traffic):
+        self.guard = BasicAuth(shared, throttle, self.registry.agent_tokens.holder)
+        self.dispatcher = Dispatcher(self.guard, in_thread, self.audit_log)
+        self.site = site_on(self.clock, self.dispatcher, *self.apis, limits=limits, response_cache=ResponseCache())
+        for part in (readiness, throttle, self.site.request_metrics):
             part.expose(self.metrics)
         if started:
-            self.outbox.startService()
-            self.hub.startService()
+            self.publishers.startService()
+            self.config_stream.startService()
             self.events.startService()
             self.registry.startService()
             self.convergence.startService()
-            self.intake.startService()
-            self.refusals.startService()
-            self.recovery.startService()
+            self.report_intake.startService()
+            self.audit_log.startService()
+            self.startup.startService()
 
     def now(self) -> datetime:
         """The wall clock of the house."""
@@ -150,7 +152,7 @@ class House:
         body = {"agent_id": agent_id, "version": version, "state": state} | fields
         caller = self.caller()
         caller.ask("POST", "/api/v1/report", json=body, auth=AGENT, headers={"X-Agent-ID": agent_id})
-        self.clock.advance(GATHER)
+        self.clock.advance(GATHER_SECONDS)
         reply = caller.answer()
         assert reply is not None, "no answer yet to a report"
         return reply
@@ -161,10 +163,10 @@ class House:
 
     def stop(self) -> Deferred[None]:
         """Stop what writes behind."""
-        self.hub.stopService()
+        self.config_stream.stopService()
         self.events.stopService()
-        self.outbox.stopService()
-        self.recovery.stopService()
-        stopped = self.convergence.stopService().addCallback(lambda _: self.intake.stopService())
-        stopped.addCallback(lambda _: self.refusals.stopService())
+        self.publishers.stopService()
+        self.startup.stopService()
+        stopped = self.convergence.stopService().addCallback(lambda _: self.report_intake.stopService())
+        stopped.addCallback(lambda _: self.audit_log.stopService())
         return stopped.addCallback(lambda _: self.registry.stopService())

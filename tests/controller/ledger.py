@@ -106,7 +106,7 @@ class Space:
     @ivar keys: the requests that came with an idempotency key, and the version that each made.
     @ivar known: the versions of which the controller has each agent's outcome in memory.
     @ivar outcomes: of the versions that it has on disk.
-    @ivar summaries: what became of those before.
+    @ivar archive: what became of those before.
     """
 
     lines: list[Line]
@@ -115,7 +115,7 @@ class Space:
     keys: dict[str, tuple[Any, int]] = field(factory=dict)
     known: list[int] = field(factory=list)
     outcomes: dict[int, dict[str, str]] = field(factory=dict)
-    summaries: dict[int, dict[str, int]] = field(factory=dict)
+    archive: dict[int, dict[str, int]] = field(factory=dict)
 
     @property
     def newest(self) -> Line:
@@ -164,7 +164,7 @@ class Ledger:
         space.known.append(tag.version)
         if len(space.known) > VERSIONS_KEPT:
             oldest = space.known.pop(0)
-            space.summaries[oldest] = self.counts(name, oldest)
+            space.archive[oldest] = self.counts(name, oldest)
             space.outcomes = {version: told for version, told in space.outcomes.items() if version > oldest}
         return line
 
@@ -296,7 +296,7 @@ class Ledger:
         space = self.spaces[name]
         if version in space.known:
             return self.counts(name, version)
-        return space.summaries.get(version, "convergence_pruned")
+        return space.archive.get(version, "convergence_pruned")
 
     def slept(self) -> None:
         """Nobody was heard of for a long time: those that never were expire."""

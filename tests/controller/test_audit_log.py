@@ -12,8 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from confd.audit import Ending, Entry, verify
-from confd.controller.audit_log import ENTRIES_AT_THE_DOOR, MOST_WAITING, WRITE_BEHIND, Refusals
+from confd.audit import AuditEntry, AuditOutcome, verify
+from confd.controller.audit_log import MAX_WAITING, UNAUTHENTICATED_ENTRIES_MAX, WRITE_INTERVAL_SECONDS, AuditLog
 from confd.errors import Conflict, Forbidden, TooMany, Unauthenticated, Unavailable
 from confd.interfaces import IAuditStore
 from confd.testing import MemoryStore, a_draft, an_attempt
@@ -30,22 +30,22 @@ class RefusalsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.store = MemoryStore(a_draft(poll_interval=30))
-        self.refusals = Refusals(self.store, self.clock, self.now)
-        self.refusals.startService()
+        self.audit_log = AuditLog(self.store, self.clock, self.now)
+        self.audit_log.startService()
 
     def now(self) -> datetime:
         return START + timedelta(seconds=self.clock.seconds())
 
     def refuse(self, number: int, error: Exception) -> None:
         """Somebody was turned away."""
-        self.refusals.refused(an_attempt(number, made_at=self.now()), error)
+        self.audit_log.refused(an_attempt(number, made_at=self.now()), error)
 
     def flood(self, count: int, error: Exception = NOBODY) -> None:
         """So many at once."""
         for number in range(count):
             self.refuse(number, error)
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[AuditEntry]:
         """What is on record, oldest first."""
         entries = self.successResultOf(self.store.audit(10_000, None))
         self.assertIsNone(verify(entries).wrong)
@@ -56,7 +56,7 @@ class RefusalsTests(SynchronousTestCase):
         return sum(int(each.detail.split()[3]) if each.detail else 1 for each in self.entries())
 
     def test_interface(self) -> None:
-        verifyObject(IAuditor, self.refusals)
+        verifyObject(IAuditor, self.audit_log)
 
     def test_written_soon(self) -> None:
         """With the code of the refusal; a defect has one, too."""
@@ -64,7 +64,7 @@ class RefusalsTests(SynchronousTestCase):
         self.refuse(2, NOBODY)
         self.refuse(3, ValueError())
         self.assertEqual(self.entries(), [])
-        self.clock.advance(WRITE_BEHIND)
+        self.clock.advance(WRITE_INTERVAL_SECONDS)
         self.assertEqual(
             [(each.request_id, each.outcome, each.detail) for each in self.entries()],
             [
@@ -76,42 +76,42 @@ class RefusalsTests(SynchronousTestCase):
 
     def test_on_demand(self) -> None:
         self.refuse(1, NOBODY)
-        self.successResultOf(self.refusals.flush())
+        self.successResultOf(self.audit_log.flush())
         self.assertEqual(len(self.entries()), 1)
-        self.clock.advance(WRITE_BEHIND)
+        self.clock.advance(WRITE_INTERVAL_SECONDS)
         self.assertEqual(len(self.entries()), 1)
 
     def test_flood(self) -> None:
         """A few entries a second, of which one tells how many more there were; none is lost."""
         for _ in range(10):
             self.flood(1000)
-            self.clock.advance(WRITE_BEHIND)
+            self.clock.advance(WRITE_INTERVAL_SECONDS)
         entries = self.entries()
-        self.assertEqual(len(entries), 10 * (ENTRIES_AT_THE_DOOR + 1))
+        self.assertEqual(len(entries), 10 * (UNAUTHENTICATED_ENTRIES_MAX + 1))
         self.assertEqual(self.counted(), 10_000)
         self.assertEqual(entries[3].request_id, "request-999")
         self.assertEqual(
             entries[3].detail,
-            f"the last of {1000 - ENTRIES_AT_THE_DOOR} refused alike since 2026-11-24T12:00:00.000Z, "
+            f"the last of {1000 - UNAUTHENTICATED_ENTRIES_MAX} refused alike since 2026-11-24T12:00:00.000Z, "
             "of which no other has an entry",
         )
 
     def test_one_too_many(self) -> None:
         """It stands for itself."""
-        self.flood(ENTRIES_AT_THE_DOOR + 1)
-        self.clock.advance(WRITE_BEHIND)
-        self.assertEqual([each.detail for each in self.entries()], [""] * (ENTRIES_AT_THE_DOOR + 1))
+        self.flood(UNAUTHENTICATED_ENTRIES_MAX + 1)
+        self.clock.advance(WRITE_INTERVAL_SECONDS)
+        self.assertEqual([each.detail for each in self.entries()], [""] * (UNAUTHENTICATED_ENTRIES_MAX + 1))
 
     def test_too_often(self) -> None:
         """So are those who were told to come back later: they fill no disk by not doing so."""
         self.flood(500, TooMany("too_many_failures", "Too often."))
-        self.clock.advance(WRITE_BEHIND)
-        self.assertEqual((len(self.entries()), self.counted()), (ENTRIES_AT_THE_DOOR + 1, 500))
+        self.clock.advance(WRITE_INTERVAL_SECONDS)
+        self.assertEqual((len(self.entries()), self.counted()), (UNAUTHENTICATED_ENTRIES_MAX + 1, 500))
 
     def test_summed_up_by_outcome(self) -> None:
         for error in (NOBODY, WRONG, Forbidden("forbidden", "No."), Forbidden("cross_site", "No.")):
             self.flood(10, error)
-        self.clock.advance(WRITE_BEHIND)
+        self.clock.advance(WRITE_INTERVAL_SECONDS)
         sums = [each.outcome for each in self.entries() if each.detail]
         self.assertEqual(sums, ["unauthenticated", "wrong_credentials", "forbidden", "cross_site"])
         self.assertEqual(self.counted(), 40)
@@ -120,7 +120,7 @@ class RefusalsTests(SynchronousTestCase):
         """Whatever knocks at the door meanwhile."""
         self.flood(100)
         self.flood(500, Conflict("namespace_exists", "It does."))
-        self.clock.advance(WRITE_BEHIND)
+        self.clock.advance(WRITE_INTERVAL_SECONDS)
         told = [each for each in self.entries() if each.outcome == "namespace_exists"]
         self.assertEqual([each.detail for each in told], [""] * 500)
 
@@ -130,18 +130,18 @@ class RefusalsTests(SynchronousTestCase):
         for _ in range(5):
             self.flood(1000)
             self.flood(300, Conflict("namespace_exists", "It does."))
-            self.clock.advance(WRITE_BEHIND)
-            self.successResultOf(self.refusals.flush())
+            self.clock.advance(WRITE_INTERVAL_SECONDS)
+            self.successResultOf(self.audit_log.flush())
         self.assertEqual(self.entries(), [])
         self.store.broken = None
-        self.clock.advance(WRITE_BEHIND)
-        self.assertLessEqual(len(self.entries()), MOST_WAITING + 2)
+        self.clock.advance(WRITE_INTERVAL_SECONDS)
+        self.assertLessEqual(len(self.entries()), MAX_WAITING + 2)
         self.assertEqual(self.counted(), 6500)
 
     def test_stop(self) -> None:
         """What waits is written."""
         self.flood(10)
-        self.successResultOf(self.refusals.stopService())
+        self.successResultOf(self.audit_log.stopService())
         self.assertEqual(self.counted(), 10)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
@@ -152,7 +152,7 @@ class RefusalsTests(SynchronousTestCase):
         self.addCleanup(globalLogPublisher.removeObserver, said.append)
         self.store.broken = "The disk is full."
         self.flood(10)
-        self.successResultOf(self.refusals.stopService())
+        self.successResultOf(self.audit_log.stopService())
         self.assertEqual([event["count"] for event in said], [10])
 
 
@@ -165,9 +165,9 @@ class SlowStore:
     """
 
     def __init__(self) -> None:
-        self.written: list[tuple[Sequence[Ending], Deferred[None]]] = []
+        self.written: list[tuple[Sequence[AuditOutcome], Deferred[None]]] = []
 
-    def record(self, endings: Sequence[Ending]) -> Deferred[None]:
+    def record(self, endings: Sequence[AuditOutcome]) -> Deferred[None]:
         answer: Deferred[None] = Deferred()
         self.written.append((endings, answer))
         return answer
@@ -178,10 +178,10 @@ class SlowStoreTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock, self.store = Clock(), SlowStore()
-        self.refusals = Refusals(self.store, self.clock, lambda: START)
-        self.refusals.startService()
-        self.refusals.refused(an_attempt(1), NOBODY)
-        self.clock.advance(WRITE_BEHIND)
+        self.audit_log = AuditLog(self.store, self.clock, lambda: START)
+        self.audit_log.startService()
+        self.audit_log.refused(an_attempt(1), NOBODY)
+        self.clock.advance(WRITE_INTERVAL_SECONDS)
 
     def numbers(self) -> list[list[str]]:
         """The requests in each write."""
@@ -189,8 +189,8 @@ class SlowStoreTests(SynchronousTestCase):
 
     def test_one_at_a_time(self) -> None:
         """Who asks meanwhile hears when what is under way, and what came since, is written."""
-        self.refusals.refused(an_attempt(2), NOBODY)
-        asked = self.refusals.flush()
+        self.audit_log.refused(an_attempt(2), NOBODY)
+        asked = self.audit_log.flush()
         self.assertEqual(self.numbers(), [["request-1"]])
         self.store.written[0][1].callback(None)
         self.assertNoResult(asked)
@@ -199,15 +199,15 @@ class SlowStoreTests(SynchronousTestCase):
         self.assertEqual(self.numbers(), [["request-1"], ["request-2"]])
 
     def test_failure_keeps_the_order(self) -> None:
-        self.refusals.refused(an_attempt(2), NOBODY)
+        self.audit_log.refused(an_attempt(2), NOBODY)
         self.store.written[0][1].errback(Unavailable("storage_unavailable", "No."))
-        self.clock.advance(WRITE_BEHIND)
+        self.clock.advance(WRITE_INTERVAL_SECONDS)
         self.assertEqual(self.numbers(), [["request-1"], ["request-1", "request-2"]])
 
     def test_stop_meanwhile(self) -> None:
         """What is under way is done all the same, and not written again."""
-        self.refusals.refused(an_attempt(2), NOBODY)
-        stopped = self.refusals.stopService()
+        self.audit_log.refused(an_attempt(2), NOBODY)
+        stopped = self.audit_log.stopService()
         self.assertEqual(self.numbers(), [["request-1"], ["request-2"]])
         self.store.written[1][1].callback(None)
         self.successResultOf(stopped)

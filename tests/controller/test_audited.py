@@ -9,7 +9,7 @@ from typing import Any
 from attrs import evolve, field, frozen
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.audit import Entry, verify
+from confd.audit import AuditEntry, verify
 from confd.web.api.endpoint import Endpoint, endpoints_of
 from confd.web.server.site import Limits
 from tests.controller.house import ADMIN, AGENT, House
@@ -86,9 +86,9 @@ class AuditedTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.house = House()
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[AuditEntry]:
         """All that is on record, oldest first."""
-        self.successResultOf(self.house.refusals.flush())
+        self.successResultOf(self.house.audit_log.flush())
         entries = self.successResultOf(self.house.store.audit(10_000, None))
         self.assertIsNone(verify(entries).wrong)
         return list(entries)[::-1]

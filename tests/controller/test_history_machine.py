@@ -25,10 +25,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.audit import Entry, verify
+from confd.audit import AuditEntry, verify
 from confd.codec import strict_json
 from confd.controller.agents.newcomers import EXPIRES_AFTER
-from confd.controller.convergence.report_intake import GATHER
+from confd.controller.convergence.report_intake import GATHER_SECONDS
 from confd.controller.store.sqlite.store import SqliteStore
 from confd.model import DEFAULT_NAMESPACE, Tag
 from tests.controller.house import ADMIN, AGENT, House
@@ -110,7 +110,7 @@ class HistoryMachine(RuleBasedStateMachine):
         self.store.startService()
         self.settle()
         self.house = House(self.store)
-        self.threads.wait(lambda: self.house.snapshot.trouble() is None)
+        self.threads.wait(lambda: self.house.snapshot.problem() is None)
 
     def stop(self) -> None:
         self.done(self.house.stop())
@@ -136,7 +136,7 @@ class HistoryMachine(RuleBasedStateMachine):
         replies: list[Reply] = []
         caller = self.house.caller()
         caller.ask(method, path, auth=auth, **carried)
-        self.house.clock.advance(GATHER)
+        self.house.clock.advance(GATHER_SECONDS)
 
         def answered() -> bool:
             reply = caller.answer()
@@ -495,7 +495,7 @@ class HistoryMachine(RuleBasedStateMachine):
             page = self.ask("GET", path).json
             found += page["items"]
             path = f"/api/v1/audit?limit=500&before={page['next']}" if "next" in page else ""
-        verified = verify(convert(each, Entry) for each in found)
+        verified = verify(convert(each, AuditEntry) for each in found)
         assert (verified.count, verified.wrong) == (len(self.ledger.audit), None), verified
         told = [(each["action"], each["target"], each["outcome"]) for each in reversed(found)]
         assert told == self.ledger.audit, (told[-3:], self.ledger.audit[-3:])

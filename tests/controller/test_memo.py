@@ -20,11 +20,11 @@ from confd.codec.strict_json import document
 from confd.model import DEFAULT_NAMESPACE
 from confd.runtime.metrics import Metrics
 from confd.testing.examples import a_draft
-from confd.web.api.dispatch import Edge
-from confd.web.auth.basic import BasicGuard, Credential, Role
+from confd.web.api.dispatch import Dispatcher
+from confd.web.auth.basic import BasicAuth, Credential, Role
 from confd.web.auth.throttle import Throttle
 from confd.web.server.proxies import Proxies
-from confd.web.server.response_cache import LONGEST_REQUEST, Memo
+from confd.web.server.response_cache import LONGEST_REQUEST, ResponseCache
 from confd.web.server.site import BoundedSite, Limits
 from tests.controller.house import ADMIN, AGENT, House
 from tests.conversation import ELSEWHERE, LOOPBACK, Conversation
@@ -38,19 +38,21 @@ _HOST = b"Host: localhost\r\n"
 _AUTH = b"Authorization: " + basic_authorization(*AGENT) + b"\r\n"
 
 
-def site_of(house: House, memo: Memo | None) -> tuple[Edge, BoundedSite]:
+def site_of(house: House, response_cache: ResponseCache | None) -> tuple[Dispatcher, BoundedSite]:
     """What is in force at the house, behind a door of its own, which remembers who was wrong."""
     credentials = [Credential.of(*AGENT, Role.AGENT), Credential.of(*ADMIN, Role.ADMIN)]
-    guard = BasicGuard(credentials, Throttle(house.clock, 3), house.registry.admission.holder)
-    edge = Edge(guard, maybeDeferred)
+    guard = BasicAuth(credentials, Throttle(house.clock, 3), house.registry.agent_tokens.holder)
+    dispatcher = Dispatcher(guard, maybeDeferred)
     limits = Limits(connections=100)
-    return edge, BoundedSite(house.clock, edge.resource(house.apis[0]), limits, edge.large, memo, PROXIES)
+    return dispatcher, BoundedSite(
+        house.clock, dispatcher.resource(house.apis[0]), limits, dispatcher.large, response_cache, PROXIES
+    )
 
 
 def _told(site: BoundedSite) -> list[str]:
     """What it counted, without how long anything took."""
     metrics = Metrics()
-    site.traffic.expose(metrics)
+    site.request_metrics.expose(metrics)
     return [
         line
         for line in metrics.exposition().decode().splitlines()
@@ -65,8 +67,8 @@ class Twins:
 
     def __init__(self) -> None:
         self.house = House()
-        self.memo = Memo(40_000)
-        self.sites = site_of(self.house, self.memo)[1], site_of(self.house, None)[1]
+        self.response_cache = ResponseCache(40_000)
+        self.sites = site_of(self.house, self.response_cache)[1], site_of(self.house, None)[1]
         self.agent = self.house.join()
         self.callers: dict[tuple[int, Any], tuple[Conversation, ...]] = {}
 
@@ -197,10 +199,10 @@ class MemoTests(SynchronousTestCase):
 
     def _send(self, raw: bytes, peer: Any = LOOPBACK) -> bool:
         """Send it; whether the memo had the answer."""
-        before = self.twins.memo.answered
+        before = self.twins.response_cache.answered
         self.twins.send(0, peer, raw)
         self.twins.check(self)
-        return self.twins.memo.answered > before
+        return self.twins.response_cache.answered > before
 
     def test_remembered(self) -> None:
         """The second time it is known, on whichever connection; both answers are whole."""
@@ -212,8 +214,8 @@ class MemoTests(SynchronousTestCase):
     def test_cleared(self) -> None:
         """Nothing is left of it, and it begins anew."""
         self.assertEqual([self._send(self.poll) for _ in range(2)], [False, True])
-        self.twins.memo.clear()
-        self.assertEqual(len(self.twins.memo), 0)
+        self.twins.response_cache.clear()
+        self.assertEqual(len(self.twins.response_cache), 0)
         self.assertEqual([self._send(self.poll) for _ in range(2)], [False, True])
 
     def test_bodies(self) -> None:
@@ -325,6 +327,6 @@ class MemoTests(SynchronousTestCase):
         most = 0
         for number in range(60):
             self._send(self._poll(str(number)))
-            most = max(most, len(self.twins.memo))
+            most = max(most, len(self.twins.response_cache))
         self.assertIn(most, range(10, 40))
         self.assertTrue(self._send(self._poll("59")))

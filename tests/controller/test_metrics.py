@@ -6,8 +6,8 @@ from functools import partial
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.controller.convergence.metrics import Speed
-from confd.controller.metrics import figures
+from confd.controller.convergence.metrics import PropagationMetrics
+from confd.controller.metrics import controller_metrics
 from confd.testing.brokers import MemoryBroker
 from tests.controller.house import ADMIN, AGENT, House
 from tests.promlint import lint
@@ -85,9 +85,9 @@ class FiguresTests(SynchronousTestCase):
         house.join(namespace="secret")
         for wanted, expected in ((("default",), False), (("default", "none"), False), (("*",), True)):
             shown = partial(house.snapshot.only, wanted)
-            speed = Speed(house.configs, house.registry, house.convergence, shown)
+            speed = PropagationMetrics(house.configs, house.registry, house.convergence, shown)
             parts = (house.store, house.snapshot, house.registry, house.convergence, speed)
-            metrics = figures(*parts, house.intake, house.hub, house.events, [], shown)
+            metrics = controller_metrics(*parts, house.report_intake, house.config_stream, house.events, [], shown)
             house.caller().post("/api/v1/config?namespace=secret", json={"url": "http://x/"}, auth=ADMIN)
             text = metrics.exposition()
             self.assertEqual(b"secret" in text, expected, wanted)

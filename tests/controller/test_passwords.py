@@ -41,12 +41,12 @@ class RenewTests(SynchronousTestCase):
         told = []
         for _ in range(3):
             reply = self.house.caller().get("/api/v1/config", auth=ADMIN, headers={"If-None-Match": f'"{tag}"'})
-            told.append((reply.status, self.house.site.memo.answered))
+            told.append((reply.status, self.house.site.response_cache.answered))
         self.assertEqual(told, [(304, 0), (304, 1), (304, 2)])
         self.renew()
         self.assertEqual(self.status("/api/v1/config", NEW), 200)
         reply = self.house.caller().get("/api/v1/config", auth=ADMIN, headers={"If-None-Match": f'"{tag}"'})
-        self.assertEqual((reply.status, self.house.site.memo.answered), (401, 2))
+        self.assertEqual((reply.status, self.house.site.response_cache.answered), (401, 2))
 
     def in_flight(self, method: str, auth: tuple[str, str] = ADMIN) -> Conversation:
         """A request of which the last byte of the body is still to come."""
@@ -99,6 +99,6 @@ class RenewTests(SynchronousTestCase):
         """Where nothing is another one, nobody notices."""
         caller = self.stream("/api/v1/events", ADMIN)
         self.renew()
-        again = self.stream("/api/v1/events", NEW)
+        revalidate = self.stream("/api/v1/events", NEW)
         self.renew()
-        self.assertEqual((caller.closed, again.closed), (True, False))
+        self.assertEqual((caller.closed, revalidate.closed), (True, False))

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.codec import strict_json
-from confd.controller.api.configs import MOST_WAITING
+from confd.controller.api.configs import MAX_WAITING_PUBLISHES
 from confd.controller.configs.service import Publication
 from confd.testing.examples import a_draft
 from confd.testing.memory import MemoryStore
@@ -242,7 +242,7 @@ class WaitTests(ChangeTests):
 
     def test_too_many(self) -> None:
         """Those that hang up count, too, until their time is up; one too many changes nothing."""
-        for _ in range(MOST_WAITING):
+        for _ in range(MAX_WAITING_PUBLISHES):
             self.wait(timeout=600).hang_up()
         version = self.in_force()["version"]
         reply = self.answered(self.wait())
@@ -266,10 +266,10 @@ class WaitTests(ChangeTests):
         self.house.clock.advance(1)
         self.assertEqual(self.answered(first).status, 202)
         self.publish({"url": "http://since/"})
-        again = self.wait({"Idempotency-Key": "k"}, timeout=10)
-        self.assertIsNone(again.answer())
+        revalidate = self.wait({"Idempotency-Key": "k"}, timeout=10)
+        self.assertIsNone(revalidate.answer())
         self.applied(4, version=3)
-        reply = self.answered(again)
+        reply = self.answered(revalidate)
         self.assertEqual((reply.status, reply.json["version"]), (200, 3))
         self.assertEqual(reply.json["convergence"]["version"], 3)
 

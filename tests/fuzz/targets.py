@@ -27,20 +27,20 @@ from confd.agent.cache_files import CacheFiles
 from confd.brokers.link import Lost, Refused
 from confd.brokers.nats.client import BoundedParser
 from confd.client.header_limit import BoundedHead
-from confd.client.http import Answer, Http
+from confd.client.http import Http, Response
 from confd.codec import announcement, bodies, headers, sse, strict_json
 from confd.controller.configs.diff import difference
 from confd.controller.configs.schema import BUILT_IN, Schema
 from confd.errors import ConfdError
 from confd.model import Configuration, Document, Tag
-from confd.web.api.dispatch import Edge
+from confd.web.api.dispatch import Dispatcher
 from confd.web.auth.allowed_hosts import host_patterns
-from confd.web.auth.basic import Identity, LoopbackGuard, Role
+from confd.web.auth.basic import Identity, LoopbackAuth, Role
 from confd.web.server.proxies import Proxies
 from confd.web.server.site import BoundedSite, Limits
-from confd.worker.address_policy import Policy
+from confd.worker.address_policy import AddressPolicy
 from confd.worker.api import WorkerApi
-from confd.worker.current import InForce, fetchable
+from confd.worker.current import AppliedConfig, fetchable
 from confd.worker.upstream import Upstream
 from tests.controller.house import ADMIN, AGENT, START, House
 from tests.conversation import ELSEWHERE, LOOPBACK, Conversation
@@ -115,9 +115,9 @@ class Servers:
         self.controller = self.house.site
         self.controller.proxies = _EVERYBODY
         clock = self.house.clock
-        in_force = InForce(self.house.now)
-        upstream = Upstream(clock, Policy(), 1, 1000)
-        edge = Edge(LoopbackGuard(Identity("loopback", Role.AGENT)), maybeDeferred)
+        in_force = AppliedConfig(self.house.now)
+        upstream = Upstream(clock, AddressPolicy(), 1, 1000)
+        edge = Dispatcher(LoopbackAuth(Identity("loopback", Role.AGENT)), maybeDeferred)
         resource = edge.resource(WorkerApi(in_force, upstream, "boot"))
         self.worker = BoundedSite(clock, resource, Limits(), edge.large, proxies=_EVERYBODY)
 
@@ -211,7 +211,7 @@ def _answers(data: bytes) -> None:
             return BoundedHead(TCP4ClientEndpoint(reactor, "127.0.0.1", 1))
 
     agent = Agent.usingEndpointFactory(reactor, Endpoints(), HTTPConnectionPool(reactor, False))
-    asking: Deferred[Answer] = Http(reactor, agent, None, None).call("It", "GET", "http://127.0.0.1:1/")
+    asking: Deferred[Response] = Http(reactor, agent, None, None).call("It", "GET", "http://127.0.0.1:1/")
     factory = reactor.tcpClients[0][2]
     protocol = factory.buildProtocol(None)
     transport = StringTransport()
@@ -325,7 +325,7 @@ def _schema(data: bytes) -> None:
 
 def _answered(data: bytes) -> None:
     for status in (200, 304, 400, 401, 404, 500):
-        Answer("It", status, data).raise_unless_success()
+        Response("It", status, data).raise_unless_success()
     for read in (bodies.parse_served, bodies.parse_membership, bodies.parse_report_window, bodies.parse_worker_state):
         with contextlib.suppress(ConfdError):
             read(data)

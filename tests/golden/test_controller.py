@@ -6,7 +6,7 @@ from typing import Any
 
 from confd.codec.bodies import registration_body
 from confd.model import Registration, Tag
-from confd.reports import Report, ReportState, Spent, report_body
+from confd.reports import Report, ReportState, Timings, report_body
 from tests.controller.house import ADMIN, AGENT, House
 from tests.golden.recording import GoldenTestCase, metric_names
 
@@ -117,9 +117,9 @@ class ControllerGoldenTests(GoldenTestCase):
         registration = Registration(hostname="web-1", metadata="tier=edge", strategy="NATS", namespace="edge")
         tag = Tag.parse("0a1b2c3d.2.7")
         reports = [
-            Report(tag, ReportState.APPLYING, spent=Spent(agent=0.5)),
+            Report(tag, ReportState.APPLYING, spent=Timings(agent=0.5)),
             Report(
-                tag, ReportState.APPLIED, holds=tag, repairs=1, spent=Spent(0.5, 2.25, 0.125), session="s", sequence=2
+                tag, ReportState.APPLIED, holds=tag, repairs=1, spent=Timings(0.5, 2.25, 0.125), session="s", sequence=2
             ),
             Report(tag, ReportState.FAILED, error="the worker says no", verified=False),
         ]

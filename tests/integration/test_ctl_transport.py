@@ -12,8 +12,8 @@ from pathlib import Path
 from cryptography.x509 import load_pem_x509_certificate
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.cli.errors import Exit, Failure
-from confd.cli.transport import LEAST_RATE, MAX_ANSWER, Answer, Transport, Unreached
+from confd.cli.errors import CommandError, Exit
+from confd.cli.transport import LEAST_RATE, MAX_ANSWER, Reply, Transport, Unreached
 from tests.integration.certificates import make_certificate
 from tests.integration.fleet import free_port
 
@@ -56,7 +56,7 @@ def server(serve: Callable[[socket.socket], None], tls: ssl.SSLContext | None = 
         thread.join()
 
 
-def exchange(url: str, timeout: float = 10, body: bytes | None = None, ca_file: str | None = None) -> Answer:
+def exchange(url: str, timeout: float = 10, body: bytes | None = None, ca_file: str | None = None) -> Reply:
     """One request."""
     return Transport(url, ca_file).exchange("GET" if body is None else "POST", "/x", {}, body, timeout)
 
@@ -135,7 +135,7 @@ class TransportTests(SynchronousTestCase):
                 self.assertTrue(self._refused(url, url).asked)
         head = f"HTTP/1.1 200 OK\r\nContent-Length: {MAX_ANSWER + 1}\r\n\r\n".encode()
         with server(bytes_of(head + b"x" * (MAX_ANSWER + 1))) as url:
-            failure = self.assertRaises(Failure, exchange, url)
+            failure = self.assertRaises(CommandError, exchange, url)
             self.assertIs(failure.status, Exit.FAILED)
 
     def test_early_refusal(self) -> None:
@@ -167,7 +167,7 @@ class TransportTests(SynchronousTestCase):
             self.assertIsNone(Transport(url, None).certificate_expiry(10))
             self._refused(url.replace("http", "https"), "http:// address")
         for path in ("/nonexistent", str(made.key)):
-            failure = self.assertRaises(Failure, Transport, "https://x", path)
+            failure = self.assertRaises(CommandError, Transport, "https://x", path)
             self.assertIs(failure.status, Exit.USAGE)
 
     def test_stream(self) -> None:
@@ -184,7 +184,7 @@ class TransportTests(SynchronousTestCase):
         over = threading.Event()
         with server(serve) as url:
             found = Transport(url, None).stream("/x", {}, 0.5)
-            self.assertEqual(next(found), Answer(200, {"transfer-encoding": "chunked"}, b""))
+            self.assertEqual(next(found), Reply(200, {"transfer-encoding": "chunked"}, b""))
             self.assertEqual(next(found), b"one")
             go.set()
             self.assertEqual(next(found), b"two")

@@ -77,7 +77,7 @@ class PagesTests(SynchronousTestCase):
 
 
 class ReaderTests(SynchronousTestCase):
-    """L{Reader}."""
+    """L{Subscriber}."""
 
     def setUp(self) -> None:
         folder = Path(self.mktemp()).resolve()

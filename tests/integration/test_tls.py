@@ -109,11 +109,11 @@ class TlsTests(SynchronousTestCase):
             file.write(fresh.authority.read_bytes())
         self.server.key.write_bytes(fresh.key.read_bytes())
         self.server.certificate.write_bytes(fresh.certificate.read_bytes())
-        renewed = self.context(fresh, self.client)
+        reloaded_files = self.context(fresh, self.client)
 
         def served() -> bool:
             try:
-                return b"ok" in self.get(self.fleet.port, "/health", renewed)
+                return b"ok" in self.get(self.fleet.port, "/health", reloaded_files)
             except ssl.SSLError:
                 return False
 

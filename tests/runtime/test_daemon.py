@@ -17,10 +17,10 @@ from twisted.logger import ILogObserver, LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.errors import StartError
-from confd.runtime.daemon import RARELY, STOP_TIMEOUT, Daemon, follow, make_daemon
+from confd.runtime.daemon import GC_THRESHOLDS, STOP_TIMEOUT_SECONDS, Daemon, make_daemon, reload_secrets
 from confd.runtime.options import RoleOptions, read
 from confd.runtime.pid_file import PidFile
-from confd.runtime.reload import LOOK
+from confd.runtime.reload import CHECK_INTERVAL_SECONDS
 from confd.runtime.settings import ControllerSettings, LogSettings
 from tests.reactors import InstantReactor
 
@@ -89,7 +89,7 @@ class StopTests(SynchronousTestCase):
         self.daemon.startService()
         stopped = self.daemon.stopService()
         self.assertNoResult(stopped)
-        self.clock.advance(STOP_TIMEOUT)
+        self.clock.advance(STOP_TIMEOUT_SECONDS)
         self.successResultOf(stopped)
         self.assertEqual(self.told[-1], "store stops")
         self.assertEqual(len(self.flushLoggedErrors(TimeoutError)), 1)
@@ -152,7 +152,7 @@ class StartTests(SynchronousTestCase):
 
         options = Options({})
         options.parseOptions([])
-        return make_daemon("test", options, compose, RARELY)
+        return make_daemon("test", options, compose, GC_THRESHOLDS)
 
     def test_composition(self):
         """Settings that cannot work together end it before there is a daemon."""
@@ -168,7 +168,7 @@ class StartTests(SynchronousTestCase):
         self.addCleanup(gc.set_threshold, *gc.get_threshold())
         self.addCleanup(gc.unfreeze)
         daemon = self._make(lambda reactor, settings: [])
-        self.assertEqual(gc.get_threshold(), RARELY)
+        self.assertEqual(gc.get_threshold(), GC_THRESHOLDS)
         self.assertNotIn(id(daemon), map(id, gc.get_objects()))
 
 
@@ -242,7 +242,7 @@ class ReloadTests(SynchronousTestCase):
 
 
 class FollowTests(SynchronousTestCase):
-    """L{follow}."""
+    """L{reload_secrets}."""
 
     def setUp(self) -> None:
         self.clock = InstantReactor()
@@ -252,10 +252,10 @@ class FollowTests(SynchronousTestCase):
         self.agent.write_text("of agents\n")
         self.environ = {"ADMIN_PASSWORD_FILE": str(self.admin), "AGENT_PASSWORD_FILE": str(self.agent)}
 
-    def follow(self, names: tuple[str, ...] = ("AGENT_PASSWORD", "ADMIN_PASSWORD"), **given: str) -> list[Any]:
+    def reload_secrets(self, names: tuple[str, ...] = ("AGENT_PASSWORD", "ADMIN_PASSWORD"), **given: str) -> list[Any]:
         """What looks at the files, started."""
         settings = read(ControllerSettings, given, self.environ)
-        found = follow(self.clock, settings, self.environ, self.told.append, *names)
+        found = reload_secrets(self.clock, settings, self.environ, self.told.append, *names)
         for each in found:
             each.startService()
             self.addCleanup(each.stopService)
@@ -271,12 +271,12 @@ class FollowTests(SynchronousTestCase):
         fresh = path.with_suffix(".new")
         fresh.write_text(text)
         fresh.replace(path)
-        self.clock.advance(LOOK)
+        self.clock.advance(CHECK_INTERVAL_SECONDS)
 
     def test_changed(self) -> None:
         """Each of them; what is set elsewhere stays."""
-        self.follow(ADMIN_USERNAME="root")
-        self.clock.advance(LOOK)
+        self.reload_secrets(ADMIN_USERNAME="root")
+        self.clock.advance(CHECK_INTERVAL_SECONDS)
         self.assertEqual(self.told, [])
         self.change("second\n")
         self.change("new for agents", self.agent)
@@ -285,14 +285,14 @@ class FollowTests(SynchronousTestCase):
 
     def test_of_no_use(self) -> None:
         """What a start would refuse is refused, said once, and without the secret; then the next one counts."""
-        self.follow(LISTEN="tcp:0")
+        self.reload_secrets(LISTEN="tcp:0")
         with capturedLogs() as logs:
             for text in ("", "admin123", "x" * 70_000):
                 self.change(text)
-                self.clock.advance(LOOK)
+                self.clock.advance(CHECK_INTERVAL_SECONDS)
             self.admin.chmod(0o602)
             self.admin.unlink()
-            self.clock.pump([LOOK] * 3)
+            self.clock.pump([CHECK_INTERVAL_SECONDS] * 3)
         self.assertEqual(self.told, [])
         said = [each["reason"] for each in logs]
         self.assertEqual(len(said), 4, said)
@@ -305,8 +305,8 @@ class FollowTests(SynchronousTestCase):
 
     def test_others(self) -> None:
         """Only those that are named are looked at, and none where none comes from a file."""
-        self.assertEqual(self.follow(("REDIS_PASSWORD",)), [])
-        self.follow(("ADMIN_PASSWORD",))
+        self.assertEqual(self.reload_secrets(("REDIS_PASSWORD",)), [])
+        self.reload_secrets(("ADMIN_PASSWORD",))
         self.change("new for agents", self.agent)
         self.assertEqual(self.told, [])
 
@@ -314,6 +314,6 @@ class FollowTests(SynchronousTestCase):
         settings = read(ControllerSettings, {}, self.environ)
         self.admin.unlink()
         error = self.assertRaises(
-            StartError, follow, self.clock, settings, self.environ, self.told.append, "ADMIN_PASSWORD"
+            StartError, reload_secrets, self.clock, settings, self.environ, self.told.append, "ADMIN_PASSWORD"
         )
         self.assertTrue(error.reasons[0].startswith("ADMIN_PASSWORD_FILE names "), error.reasons)

@@ -12,7 +12,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.errors import StartError
-from confd.runtime.listener import RESERVED, Listener
+from confd.runtime.listener import RESERVED_DESCRIPTORS, Listener
 
 
 class Refusing(MemoryReactorClock):
@@ -33,9 +33,9 @@ class RoomTests(SynchronousTestCase):
     def room(self, soft, hard, wanted):
         """What a process finds that has such limits, and its limit from then on."""
         code = (
-            "import resource; from confd.runtime.listener import room_for;"
+            "import resource; from confd.runtime.listener import raise_fd_limit;"
             f"resource.setrlimit(resource.RLIMIT_NOFILE, ({soft}, {hard}));"
-            f"print(room_for({wanted}), resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
+            f"print(raise_fd_limit({wanted}), resource.getrlimit(resource.RLIMIT_NOFILE)[0])"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         return tuple(map(int, done.stdout.split()))
@@ -44,8 +44,8 @@ class RoomTests(SynchronousTestCase):
         """F-38: all that there is, but for a reserve."""
         for soft, hard, wanted, expected in (
             (1024, 4096, 2000, (2000, 2064)),
-            (256, 400, 12000, (400 - RESERVED, 400)),
-            (200, 200, 12000, (200 - RESERVED, 200)),
+            (256, 400, 12000, (400 - RESERVED_DESCRIPTORS, 400)),
+            (200, 200, 12000, (200 - RESERVED_DESCRIPTORS, 200)),
             (1024, 1024, 100, (100, 1024)),
         ):
             self.assertEqual(self.room(soft, hard, wanted), expected, (soft, hard, wanted))

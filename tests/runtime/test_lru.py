@@ -6,17 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.runtime.lru import remember
+from confd.runtime.lru import put
 
 
 class RememberTests(SynchronousTestCase):
-    """L{remember}."""
+    """L{put}."""
 
     @given(st.lists(st.integers(0, 9)), st.integers(1, 5))
     def test_newest(self, keys: list[int], most: int) -> None:
         """What is left are the newest, each as it was put last, in their order."""
         memory: dict[int, int] = {}
         for at, key in enumerate(keys):
-            remember(memory, key, at, most)
+            put(memory, key, at, most)
         last = {key: at for at, key in enumerate(keys)}
         self.assertEqual(list(memory.items()), sorted(last.items(), key=lambda item: item[1])[-most:])

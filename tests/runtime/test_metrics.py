@@ -8,8 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import confd
 from confd.runtime.metrics import PART, Histogram, Metrics
-from confd.web.auth.basic import BasicGuard
-from confd.web.health import FRESH, SLICE, Figures
+from confd.web.auth.basic import BasicAuth
+from confd.web.health import FRESH, SLICE, MetricsEndpoint
 from tests.conversation import Conversation, Reply, serve
 
 
@@ -83,7 +83,9 @@ class MetricsTests(SynchronousTestCase):
     def test_page(self) -> None:
         """For anyone, in the text format, whatever the query."""
         clock = Clock()
-        reply = Conversation(serve(clock, BasicGuard(()), Figures(self.metrics, clock)), clock).get("/metrics?x=1")
+        reply = Conversation(serve(clock, BasicAuth(()), MetricsEndpoint(self.metrics, clock)), clock).get(
+            "/metrics?x=1"
+        )
         self.assertEqual((reply.status, reply.headers["content-type"][:24]), (200, "text/plain; version=0.0."))
         self.assertIn(b"confd_build_info", reply.body)
 
@@ -96,7 +98,7 @@ class RenderingTests(SynchronousTestCase):
         self.metrics = Metrics()
         self.metrics.gauge("confd_many", "Many.", self.read, "namespace")
         self.clock = Clock()
-        self.factory = serve(self.clock, BasicGuard(()), Figures(self.metrics, self.clock))
+        self.factory = serve(self.clock, BasicAuth(()), MetricsEndpoint(self.metrics, self.clock))
 
     def read(self) -> dict[str, float]:
         """Count the renderings."""

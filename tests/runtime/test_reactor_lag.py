@@ -6,7 +6,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.runtime.metrics import Metrics
-from confd.runtime.reactor_lag import INTERVAL, ReactorLag
+from confd.runtime.reactor_lag import CHECK_INTERVAL_SECONDS, ReactorLag
 from tests.runtime.test_metrics import samples
 
 
@@ -28,13 +28,13 @@ class LagTests(SynchronousTestCase):
     def test_in_time(self) -> None:
         """A reactor with nothing to do is on time."""
         self.assertEqual(self.seen(), (0, 0))
-        self.clock.pump([INTERVAL] * 4)
+        self.clock.pump([CHECK_INTERVAL_SECONDS] * 4)
         self.assertEqual(self.seen(), (4, 0))
 
     def test_late(self) -> None:
         """Whatever holds it up is seen, and once."""
-        self.clock.advance(INTERVAL + 3)
-        self.clock.advance(INTERVAL)
+        self.clock.advance(CHECK_INTERVAL_SECONDS + 3)
+        self.clock.advance(CHECK_INTERVAL_SECONDS)
         self.assertEqual(self.seen(), (2, 3))
 
     def test_stopped_in_between(self) -> None:
@@ -43,5 +43,5 @@ class LagTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.clock.advance(100)
         self.lag.startService()
-        self.clock.advance(INTERVAL)
+        self.clock.advance(CHECK_INTERVAL_SECONDS)
         self.assertEqual(self.seen(), (1, 0))

@@ -10,11 +10,11 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.runtime.reload import LOOK, Renewed
+from confd.runtime.reload import CHECK_INTERVAL_SECONDS, ReloadedFiles
 
 
 class RenewedTests(SynchronousTestCase):
-    """L{Renewed}, of a file that holds a number."""
+    """L{ReloadedFiles}, of a file that holds a number."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -22,9 +22,9 @@ class RenewedTests(SynchronousTestCase):
         self.path.write_text("1")
         self.loads = 0
         self.told: list[int] = []
-        self.renewed = Renewed(self.clock, maybeDeferred, [str(self.path)], self.load, self.told.append)
-        self.renewed.startService()
-        self.addCleanup(self.renewed.stopService)
+        self.reloaded_files = ReloadedFiles(self.clock, maybeDeferred, [str(self.path)], self.load, self.told.append)
+        self.reloaded_files.startService()
+        self.addCleanup(self.reloaded_files.stopService)
 
     def load(self) -> int:
         """Read it."""
@@ -42,44 +42,44 @@ class RenewedTests(SynchronousTestCase):
 
     def test_unchanged(self) -> None:
         """It is only looked at."""
-        self.clock.pump([LOOK] * 10)
-        self.assertEqual((self.renewed.value, self.loads), (1, 1))
+        self.clock.pump([CHECK_INTERVAL_SECONDS] * 10)
+        self.assertEqual((self.reloaded_files.value, self.loads), (1, 1))
 
     def test_changed(self) -> None:
         self.replace("2")
-        self.clock.advance(LOOK - 0.1)
-        self.assertEqual(self.renewed.value, 1)
+        self.clock.advance(CHECK_INTERVAL_SECONDS - 0.1)
+        self.assertEqual(self.reloaded_files.value, 1)
         self.clock.advance(0.1)
-        self.assertEqual((self.renewed.value, self.loads, self.told), (2, 2, [2]))
+        self.assertEqual((self.reloaded_files.value, self.loads, self.told), (2, 2, [2]))
         # The same text once more is another file.
         self.replace("2")
-        self.clock.pump([LOOK] * 3)
+        self.clock.pump([CHECK_INTERVAL_SECONDS] * 3)
         self.assertEqual(self.loads, 3)
 
     def test_of_no_use(self) -> None:
         """The one before stays, which is said once; it is tried until it works."""
         with capturedLogs() as logs:
             self.replace("x")
-            self.clock.pump([LOOK] * 3)
+            self.clock.pump([CHECK_INTERVAL_SECONDS] * 3)
             self.path.unlink()
-            self.clock.pump([LOOK] * 3)
-        self.assertEqual(self.renewed.value, 1)
+            self.clock.pump([CHECK_INTERVAL_SECONDS] * 3)
+        self.assertEqual(self.reloaded_files.value, 1)
         self.assertEqual([each["log_level"].name for each in logs], ["error", "error"])
         self.assertEqual(logs[0]["reason"], "it holds no number")
         self.replace("3")
-        self.clock.advance(LOOK)
-        self.assertEqual(self.renewed.value, 3)
+        self.clock.advance(CHECK_INTERVAL_SECONDS)
+        self.assertEqual(self.reloaded_files.value, 3)
 
     def test_back_to_what_it_was(self) -> None:
         """A failure in between leaves nothing behind."""
         os.rename(self.path, self.path.with_suffix(".away"))
-        self.clock.advance(LOOK)
+        self.clock.advance(CHECK_INTERVAL_SECONDS)
         os.rename(self.path.with_suffix(".away"), self.path)
-        self.clock.advance(LOOK)
-        self.assertEqual((self.renewed.value, self.loads), (1, 2))
+        self.clock.advance(CHECK_INTERVAL_SECONDS)
+        self.assertEqual((self.reloaded_files.value, self.loads), (1, 2))
 
     def test_stopped(self) -> None:
-        self.renewed.stopService()
+        self.reloaded_files.stopService()
         self.replace("2")
-        self.clock.advance(LOOK)
-        self.assertEqual((self.renewed.value, self.clock.getDelayedCalls()), (1, []))
+        self.clock.advance(CHECK_INTERVAL_SECONDS)
+        self.assertEqual((self.reloaded_files.value, self.clock.getDelayedCalls()), (1, []))

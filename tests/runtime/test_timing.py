@@ -15,9 +15,9 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.agent.strategies.factories import RETURN
+from confd.agent.strategies.factories import RETURN_SPREAD_SECONDS
 from confd.errors import ConfdError, Unavailable
-from confd.runtime.timing import Backoff, Periodic, Seldom, retrying, use_monotonic_clock
+from confd.runtime.timing import Backoff, LogLimiter, Periodic, retrying, use_monotonic_clock
 
 
 class Ceiling(Random):
@@ -73,7 +73,9 @@ class BackoffTests(SynchronousTestCase):
     def test_a_fleet_returns_in_no_wave(self) -> None:
         """S17: however long its controller is gone, most of a fleet is back with no second above thrice the mean."""
         for outage in (0.5, 1, 2, 3, 4, 5, 6, 8, 12, 20, 40):
-            back = sorted(_first_after(outage, Backoff(Random(seed), base=RETURN)) for seed in range(2000))
+            back = sorted(
+                _first_after(outage, Backoff(Random(seed), base=RETURN_SPREAD_SECONDS)) for seed in range(2000)
+            )
             most = [each - back[0] for each in back[: len(back) * 95 // 100]]
             self.assertLess(max(Counter(map(int, most)).values()), 3 * len(most) / max(1, most[-1]), outage)
 
@@ -120,11 +122,11 @@ class RetryingTests(SynchronousTestCase):
 
 
 class SeldomTests(SynchronousTestCase):
-    """L{Seldom}."""
+    """L{LogLimiter}."""
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.seldom = Seldom(self.clock, 60.0, 3)
+        self.seldom = LogLimiter(self.clock, 60.0, 3)
 
     def test_once_in_a_while(self) -> None:
         """Each for itself."""

@@ -15,7 +15,7 @@ from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface.verify import verifyObject
 
 from confd.errors import StartError
-from confd.runtime.reload import LOOK
+from confd.runtime.reload import CHECK_INTERVAL_SECONDS
 from confd.runtime.tls import ClientTls, server_endpoint
 from tests.integration.certificates import make_certificate
 
@@ -97,10 +97,10 @@ class ServerTests(FilesCase):
         options.startService()
         before = options.value
         one.key.write_bytes(self.other.key.read_bytes())
-        clock.advance(LOOK)
+        clock.advance(CHECK_INTERVAL_SECONDS)
         self.assertIs(options.value, before)
         one.certificate.write_bytes(self.other.certificate.read_bytes())
-        clock.advance(LOOK)
+        clock.advance(CHECK_INTERVAL_SECONDS)
         self.assertIsNot(options.value, before)
         options.stopService()
 

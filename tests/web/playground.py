@@ -11,17 +11,17 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from confd import model
+from confd import errors
 from confd.audit import Attempt
 from confd.web.api.endpoint import Answer, AnyDocument, AnyQuery, Call, NamespaceQuery, endpoint
-from confd.web.auth.basic import BasicGuard, Credential, IAuditor, Role
+from confd.web.auth.basic import BasicAuth, Credential, IAuditor, Role
 from confd.web.server.channel import SECURITY_HEADERS
 from confd.web.server.site import BoundedSite, Limits
 from tests.conversation import Conversation, Reply, serve
 
 ADMIN, AGENT = ("admin", "admin:pässword"), ("agent", "secret123")
 
-GUARD = BasicGuard([Credential.of(*AGENT, Role.AGENT), Credential.of(*ADMIN, Role.ADMIN)])
+GUARD = BasicAuth([Credential.of(*AGENT, Role.AGENT), Credential.of(*ADMIN, Role.ADMIN)])
 
 SMALL = Limits(
     body=100_000, header_seconds=10, body_seconds=30, idle_seconds=40, linger_seconds=1, drain_seconds=10, connections=3
@@ -69,7 +69,7 @@ class Playground:
         return {"who": call.identity.name, "request_id": call.request_id}
 
     @endpoint("GET", "/wish", Role.AGENT, "For agents, and admins.", query=Page)
-    async def wishes(self, call: Call) -> object:
+    async def publish_options(self, call: Call) -> object:
         return {"who": call.identity.name, "limit": call.query.limit, "namespace": call.query.namespace}
 
     @endpoint("POST", "/wish", Role.AGENT, "For agents only.", body=Wish)
@@ -96,7 +96,7 @@ class Playground:
     @endpoint("DELETE", "/things/<kind>/<name>", Role.ADMIN, "Fails.")
     async def remove(self, call: Call, kind: str, name: str) -> object:
         self.attempts.append(call.attempt)
-        error: type[Exception] = getattr(model, kind, ValueError)
+        error: type[Exception] = getattr(errors, kind, ValueError)
         raise error("some_code", CANARY) if kind != "ValueError" else error(CANARY)
 
     @endpoint("POST", "/names", Role.ADMIN, "Makes something.", query=NamespaceQuery, body=Wish, named_by="name")
@@ -121,7 +121,7 @@ class Playground:
 
     @endpoint("GET", "/fail/<kind>", Role.ANYONE, "Fails.", query=AnyQuery)
     async def fail(self, call: Call, kind: str) -> object:
-        error = getattr(model, kind, None)
+        error = getattr(errors, kind, None)
         if error is None:
             raise ValueError(f"{CANARY}: {kind}")
         raise error("some_code", "It cannot be done.", [{"pointer": "/x", "message": "no"}])
@@ -145,17 +145,17 @@ class Notebook:
     """
     Remembers who was turned away.
 
-    @ivar refusals: each attempt with its error.
+    @ivar audit_log: each attempt with its error.
     """
 
     def __init__(self) -> None:
-        self.refusals: list[tuple[Attempt, Exception]] = []
+        self.audit_log: list[tuple[Attempt, Exception]] = []
 
     def now(self) -> datetime:
         return datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
     def refused(self, attempt: Attempt, error: Exception) -> None:
-        self.refusals.append((attempt, error))
+        self.audit_log.append((attempt, error))
 
 
 class Ground:

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.codec.headers import basic_authorization
 from confd.errors import Conflict
-from confd.web.api.dispatch import LONGEST_TARGET
+from confd.web.api.dispatch import MAX_TARGET_CHARS
 from tests.conversation import ELSEWHERE, Conversation
 from tests.web.playground import ADMIN, AGENT, CANARY, Ground
 
@@ -27,10 +27,10 @@ class AuditingTests(SynchronousTestCase):
 
     def noted(self) -> list[tuple[str, str, str, str]]:
         """Who, action, target and outcome of what was refused since the last look."""
-        refusals, self.ground.notebook.refusals = self.ground.notebook.refusals, []
+        audit_log, self.ground.notebook.audit_log = self.ground.notebook.audit_log, []
         return [
             (each.who, each.action, each.target, getattr(error, "code", type(error).__name__))
-            for each, error in refusals
+            for each, error in audit_log
         ]
 
     def test_at_the_door(self) -> None:
@@ -91,7 +91,7 @@ class AuditingTests(SynchronousTestCase):
                 caller.send(f"{head}{sent}{length}".encode())
                 [reply] = caller.replies()
                 self.assertEqual((reply.status, reply.code), (413, "body_too_large"))
-                [(attempt, _)] = self.ground.notebook.refusals
+                [(attempt, _)] = self.ground.notebook.audit_log
                 self.assertEqual((attempt.request_id, attempt.peer), (reply.headers["x-request-id"], "127.0.0.1"))
                 self.assertEqual(self.noted(), [(who, "POST /names", "", code)])
 
@@ -111,7 +111,7 @@ class AuditingTests(SynchronousTestCase):
 
     def test_request_and_peer(self) -> None:
         reply = Conversation(self.ground.site, self.ground.clock, ELSEWHERE).post("/document")
-        [(attempt, _)] = self.ground.notebook.refusals
+        [(attempt, _)] = self.ground.notebook.audit_log
         self.assertEqual((attempt.request_id, attempt.peer), (reply.headers["x-request-id"], ELSEWHERE.host))
 
     def test_targets(self) -> None:
@@ -121,7 +121,7 @@ class AuditingTests(SynchronousTestCase):
             ("/names", ""),
             ("/targets?namespace=team-a&x=y", "team-a"),
             ("/targets?namespace=%1b[31m%00", "\ufffd[31m\ufffd"),
-            (f"/targets?namespace={'x' * 200}", "x" * LONGEST_TARGET),
+            (f"/targets?namespace={'x' * 200}", "x" * MAX_TARGET_CHARS),
             ("/targets?namespace=%ff", "\ufffd"),
             ("/targets?" + "&".join(f"x{number}=" for number in range(40)), ""),
             ("/targets", "default"),
@@ -141,7 +141,7 @@ class AuditingTests(SynchronousTestCase):
         ):
             self.assertGreaterEqual(self.ask("POST", f"/names?comment={CANARY}", **carried), 400)
         self.ask("DELETE", "/things/Conflict/x", auth=ADMIN)
-        attempts = [attempt for attempt, _ in self.ground.notebook.refusals]
+        attempts = [attempt for attempt, _ in self.ground.notebook.audit_log]
         self.assertEqual(len(attempts), 7)
         self.assertNotIn(CANARY, str([asdict(attempt) for attempt in attempts]))
 

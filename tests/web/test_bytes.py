@@ -68,8 +68,8 @@ class BytesTests(SynchronousTestCase):
         """Send bytes in the pieces between the cuts; return the shapes of the answers."""
         ground = Ground(LIMITS)
         caller = ground.connect()
-        places = [0, *sorted(cut % (len(raw) + 1) for cut in cuts), len(raw)]
-        for start, end in pairwise(places):
+        connection_limits = [0, *sorted(cut % (len(raw) + 1) for cut in cuts), len(raw)]
+        for start, end in pairwise(connection_limits):
             caller.send(raw[start:end])
         shapes = [_shape(reply) for reply in caller.replies()]
         self.assertEqual(self.flushLoggedErrors(), [])

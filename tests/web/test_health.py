@@ -16,7 +16,7 @@ class Part:
     def __init__(self) -> None:
         self.said: str | None = None
 
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         return self.said
 
 

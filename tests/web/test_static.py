@@ -8,7 +8,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.web.auth.basic import Role
-from confd.web.static import PATIENCE, PIECE, POLICY, Assets
+from confd.web.static import MAX_PIECE_BYTES, POLICY, SEND_TIMEOUT_SECONDS, Assets
 from tests.conversation import Conversation, serve
 from tests.web.playground import ADMIN, AGENT, GUARD
 
@@ -80,8 +80,8 @@ class AssetsTests(SynchronousTestCase):
         """A reader that stops costs a piece of the file, not all of it; and goes on where it was."""
         self.caller.wire.stall()
         self.caller.ask("GET", "/x/large.js", auth=ADMIN)
-        self.assertLess(len(self.caller.wire.unsent), 2 * PIECE)
-        self.clock.advance(PATIENCE / 2)
+        self.assertLess(len(self.caller.wire.unsent), 2 * MAX_PIECE_BYTES)
+        self.clock.advance(SEND_TIMEOUT_SECONDS / 2)
         self.caller.wire.flow()
         self.clock.advance(0)
         reply = self.caller.answer()
@@ -92,7 +92,7 @@ class AssetsTests(SynchronousTestCase):
         """One that takes nothing more is cut, and nothing of it stays."""
         self.caller.wire.stall()
         self.caller.ask("GET", "/x/large.js", auth=ADMIN)
-        self.clock.advance(PATIENCE)
+        self.clock.advance(SEND_TIMEOUT_SECONDS)
         self.clock.advance(0)
         self.assertTrue(self.caller.wire.aborted)
         self.assertEqual(self.clock.getDelayedCalls(), [])

@@ -17,12 +17,12 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from confd.codec import strict_json
-from confd.web.api.dispatch import Edge
-from confd.web.auth.basic import Identity, LoopbackGuard, Role
+from confd.web.api.dispatch import Dispatcher
+from confd.web.auth.basic import Identity, LoopbackAuth, Role
 from confd.web.server.site import BoundedSite, Limits
-from confd.worker.address_policy import Policy
+from confd.worker.address_policy import AddressPolicy
 from confd.worker.api import WorkerApi
-from confd.worker.current import InForce
+from confd.worker.current import AppliedConfig
 from confd.worker.upstream import Upstream
 from tests.conversation import Reply, parse_replies
 
@@ -162,7 +162,7 @@ class WorkerCase(TestCase):
 
     def setUp(self) -> None:
         self.watched: Any = Watched()
-        self.policy = Policy()
+        self.policy = AddressPolicy()
 
     def names(self, **table: list[list[str]]) -> Names:
         """Make these the only names in the world."""
@@ -205,11 +205,11 @@ class WorkerCase(TestCase):
 class Worker:
     """A worker, and calls to it."""
 
-    def __init__(self, watched: Any, policy: Policy, timeout: float, max_bytes: int, max_in_flight: int) -> None:
-        self.in_force = InForce(lambda: datetime.now(UTC))
+    def __init__(self, watched: Any, policy: AddressPolicy, timeout: float, max_bytes: int, max_in_flight: int) -> None:
+        self.in_force = AppliedConfig(lambda: datetime.now(UTC))
         self.upstream = Upstream(watched, policy, timeout, max_bytes, max_in_flight)
         api = WorkerApi(self.in_force, self.upstream, "boot")
-        resource = Edge(LoopbackGuard(Identity("loopback", Role.AGENT)), deferToThread).resource(api)
+        resource = Dispatcher(LoopbackAuth(Identity("loopback", Role.AGENT)), deferToThread).resource(api)
         self.site = BoundedSite(reactor, resource, Limits(drain_seconds=0.1))
         self.port = 0
         self.callers: list[Hit] = []

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.errors import Forbidden
-from confd.worker.address_policy import ALWAYS_DENIED, Policy, Rules, is_host_name
+from confd.worker.address_policy import ALWAYS_DENIED, AddressPolicy, Rules, is_host_name
 
 #: Never reached: link-local, metadata, and what is no host; in every disguise.
 DENIED = (
@@ -88,7 +88,7 @@ REACHED = (
 )
 
 
-def reached(policy: Policy, host: str, *addresses: str) -> bool:
+def reached(policy: AddressPolicy, host: str, *addresses: str) -> bool:
     """Whether a policy lets a host pass that has these addresses."""
     try:
         policy.check(host, [ip_address(address) for address in addresses or (host,)])
@@ -104,24 +104,24 @@ class DefaultTests(SynchronousTestCase):
     def test_denied(self) -> None:
         """None of them is reached, by whatever name."""
         for address in DENIED:
-            self.assertFalse(reached(Policy(), "some.example", address), address)
+            self.assertFalse(reached(AddressPolicy(), "some.example", address), address)
 
     def test_reached(self) -> None:
         """All others are."""
         for address in REACHED:
-            self.assertTrue(reached(Policy(), "some.example", address), address)
+            self.assertTrue(reached(AddressPolicy(), "some.example", address), address)
 
     def test_spellings(self) -> None:
         """What counts is the address that a resolver makes of a name, not how it is written."""
         for spelling, address in SPELLINGS.items():
             found = {entry[4][0] for entry in socket.getaddrinfo(spelling, 80, type=socket.SOCK_STREAM)}
             self.assertEqual(found, {address}, spelling)
-            self.assertEqual(reached(Policy(), spelling, address), address == "127.0.0.1")
+            self.assertEqual(reached(AddressPolicy(), spelling, address), address == "127.0.0.1")
 
     def test_all_addresses(self) -> None:
         """One that is denied is enough."""
-        self.assertTrue(reached(Policy(), "some.example", "8.8.8.8", "::1"))
-        self.assertFalse(reached(Policy(), "some.example", "8.8.8.8", "169.254.1.1", "::1"))
+        self.assertTrue(reached(AddressPolicy(), "some.example", "8.8.8.8", "::1"))
+        self.assertFalse(reached(AddressPolicy(), "some.example", "8.8.8.8", "169.254.1.1", "::1"))
 
     @given(st.sampled_from(ALWAYS_DENIED), st.data())
     def test_ends(self, network: object, data: st.DataObject) -> None:
@@ -133,11 +133,11 @@ class DefaultTests(SynchronousTestCase):
             number = int(address)
             forms += [f"::ffff:{address}", f"64:ff9b::{address}", f"2002:{number >> 16:x}:{number & 0xFFFF:x}::1"]
         for form in forms:
-            self.assertFalse(reached(Policy(), "some.example", form), form)
+            self.assertFalse(reached(AddressPolicy(), "some.example", form), form)
 
     def test_words(self) -> None:
         """The error names the host that was asked for, and the settings; not the address behind it."""
-        error = self.assertRaises(Forbidden, Policy().check, "some.example", [ip_address("169.254.1.1")])
+        error = self.assertRaises(Forbidden, AddressPolicy().check, "some.example", [ip_address("169.254.1.1")])
         self.assertEqual(error.message, "/hit may not reach some.example; HIT_ALLOW and HIT_DENY say what it may.")
 
 
@@ -146,7 +146,7 @@ class SetTests(SynchronousTestCase):
 
     def check(self, allow: str, deny: str, expected: dict[tuple[str, ...], bool]) -> None:
         """That these hosts, each with its address, are reached or not."""
-        policy = Policy(Rules.parse(allow), Rules.parse(deny))
+        policy = AddressPolicy(Rules.parse(allow), Rules.parse(deny))
         for where, passes in expected.items():
             self.assertEqual(reached(policy, *where), passes, (allow, deny, where))
 

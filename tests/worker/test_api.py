@@ -13,15 +13,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.codec import strict_json
 from confd.errors import BadGateway
-from confd.web.auth.basic import BasicGuard, Credential, Identity, IGuard, LoopbackGuard, Role
+from confd.web.auth.basic import BasicAuth, Credential, IAuthenticator, Identity, LoopbackAuth, Role
 from confd.web.health import Readiness
 from confd.web.server.site import Limits
 from confd.worker.api import WorkerApi
-from confd.worker.current import InForce
+from confd.worker.current import AppliedConfig
 from tests.conversation import ELSEWHERE, LOOPBACK, Conversation, serve
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, 250_000, tzinfo=UTC)
-ANYONE_HERE = LoopbackGuard(Identity("loopback", Role.AGENT))
+ANYONE_HERE = LoopbackAuth(Identity("loopback", Role.AGENT))
 CREDENTIALS = ("worker", "w0rd")
 DOCUMENT = {"url": "https://ip.me", "more": {"b": 1, "a": [1.0, "ü"]}}
 TAG = "0a1b2c3d.1.7"
@@ -45,12 +45,12 @@ class FakeUpstream:
 class WorkerCase(SynchronousTestCase):
     """A worker, and a connection to it from its own machine."""
 
-    guard: IGuard = ANYONE_HERE
+    guard: IAuthenticator = ANYONE_HERE
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.upstream: Any = FakeUpstream()
-        in_force = InForce(lambda: NOW)
+        in_force = AppliedConfig(lambda: NOW)
         api = WorkerApi(in_force, self.upstream, "b007")
         ready = Readiness({"configuration": in_force})
         self.site = serve(self.clock, self.guard, api, ready, limits=Limits(body=4 * 1048576))
@@ -185,7 +185,7 @@ class WhoTests(WorkerCase):
 class CredentialsTests(WorkerCase):
     """With credentials: whoever has them."""
 
-    guard = BasicGuard([Credential.of(*CREDENTIALS, Role.AGENT)])
+    guard = BasicAuth([Credential.of(*CREDENTIALS, Role.AGENT)])
 
     def test_with(self) -> None:
         """They are good from anywhere."""

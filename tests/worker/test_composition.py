@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.errors import StartError
 from confd.runtime.listener import Listener
 from confd.runtime.options import read
-from confd.runtime.reload import LOOK
+from confd.runtime.reload import CHECK_INTERVAL_SECONDS
 from confd.runtime.settings import WorkerSettings
 from confd.web.server.site import BoundedSite
 from confd.worker.composition import compose
@@ -73,9 +73,9 @@ class ComposeTests(SynchronousTestCase):
         path.write_text("p")
         given = {"WORKER_USERNAME": "w", "WORKER_PASSWORD_FILE": str(path)}
         reactor = InstantReactor()
-        *_, renewed, _, listener = compose(reactor, read(WorkerSettings, given, {}), given)
-        renewed.startService()
-        self.addCleanup(renewed.stopService)
+        *_, reloaded_files, _, listener = compose(reactor, read(WorkerSettings, given, {}), given)
+        reloaded_files.startService()
+        self.addCleanup(reloaded_files.stopService)
 
         def told() -> list[int]:
             callers = {word: Conversation(listener.factory, reactor, ELSEWHERE) for word in "pq"}
@@ -85,7 +85,7 @@ class ComposeTests(SynchronousTestCase):
         self.assertEqual(told(), [200, 401])
         path.with_suffix(".new").write_text("q")
         path.with_suffix(".new").replace(path)
-        reactor.advance(LOOK)
+        reactor.advance(CHECK_INTERVAL_SECONDS)
         self.assertEqual(told(), [401, 200])
 
     def test_boots_differ(self) -> None:

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.codec import strict_json
 from confd.errors import Conflict, Malformed, NotFound, Unavailable, Unprocessable
 from confd.model import Tag
-from confd.worker.current import InForce, fetchable
+from confd.worker.current import AppliedConfig, fetchable
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -111,7 +111,7 @@ USABLE = {
 }
 
 
-def put(in_force: InForce, value: dict[str, object], version: str | None = None) -> None:
+def put(in_force: AppliedConfig, value: dict[str, object], version: str | None = None) -> None:
     """Offer a document."""
     in_force.put(value, strict_json.document(value), version)
 
@@ -138,14 +138,14 @@ class InForceTests(SynchronousTestCase):
     """One worker."""
 
     def setUp(self) -> None:
-        self.in_force = InForce(lambda: NOW)
+        self.in_force = AppliedConfig(lambda: NOW)
 
     def test_empty(self) -> None:
         """Before the first there is nothing, and each asker hears it in its own way."""
         self.assertIsNone(self.in_force.target)
         self.assertRaises(NotFound, self.in_force.get)
         self.assertRaises(Unavailable, self.in_force.require)
-        self.assertEqual(self.in_force.trouble(), "The worker has no configuration yet.")
+        self.assertEqual(self.in_force.problem(), "The worker has no configuration yet.")
 
     def test_taken(self) -> None:
         """Then there is."""
@@ -153,7 +153,7 @@ class InForceTests(SynchronousTestCase):
         target = self.in_force.require()
         self.assertEqual((target.url, target.version, target.applied_at), ("http://host/", "0a1b2c3d.1.7", NOW))
         self.assertEqual(target.document.raw, b'{"url":"http://host","more":[1]}')
-        self.assertIsNone(self.in_force.trouble())
+        self.assertIsNone(self.in_force.problem())
 
     def test_unusable(self) -> None:
         """What cannot be used names the field, and what is in force stays."""
@@ -207,7 +207,7 @@ class Worker(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.in_force = InForce(lambda: NOW)
+        self.in_force = AppliedConfig(lambda: NOW)
         self.expected: tuple[Tag | None, str] | None = None
 
     @rule(tag=TAGS, url=DOCUMENTS)
@@ -253,7 +253,7 @@ class VersionsTests(SynchronousTestCase):
 
     def test_never_back(self) -> None:
         """Ten thousand deliveries, repeated and out of order, leave the newest."""
-        in_force = InForce(lambda: NOW)
+        in_force = AppliedConfig(lambda: NOW)
         newest = 0
         for step in range(10_000):
             version = (step * 7919) % 1000 + step // 20 + 1

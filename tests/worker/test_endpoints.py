@@ -16,7 +16,7 @@ from twisted.protocols.policies import WrappingFactory
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.client.header_limit import MAX_HEAD_BYTES, BoundedConnection
-from confd.worker.address_policy import Policy, Rules
+from confd.worker.address_policy import AddressPolicy, Rules
 from tests.worker.plumbing import OK, ScriptedUpstream, WorkerCase, answer, reactor
 
 
@@ -27,7 +27,7 @@ class AddressTests(WorkerCase):
         """A denied address is not connected to, and the answer says who can change that."""
         self.names(inside=[["10.0.0.1"]], metadata=[["169.254.169.254"]])
         self.assert_error(await self.hit("http://metadata/computeMetadata/v1/"), 403, "address_denied")
-        self.policy = Policy(deny=Rules.parse("10.0.0.0/8"))
+        self.policy = AddressPolicy(deny=Rules.parse("10.0.0.0/8"))
         sentence = self.assert_error(await self.hit("http://inside.example/"), 403, "address_denied")
         self.assertIn("HIT_ALLOW", sentence)
         self.assertNotIn("10.0.0.1", sentence)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from confd.codec import strict_json
-from confd.worker.metrics import figures
+from confd.worker.metrics import worker_metrics
 from tests.promlint import lint
 from tests.runtime.test_metrics import samples
 from tests.worker.plumbing import OK, Worker, WorkerCase, answer, turn
@@ -13,7 +13,7 @@ from tests.worker.plumbing import OK, Worker, WorkerCase, answer, turn
 
 def shown(worker: Worker) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     """Its figures, by name and labels."""
-    return samples(figures(worker.in_force, worker.upstream).exposition())
+    return samples(worker_metrics(worker.in_force, worker.upstream).exposition())
 
 
 class FiguresTests(WorkerCase):
@@ -75,4 +75,4 @@ class FiguresTests(WorkerCase):
         self.assertEqual(found["confd_worker_configs_applied_total", ()], 2)
         at = found["confd_worker_config_applied_timestamp_seconds", ()]
         self.assertLess(abs(at - datetime.now(UTC).timestamp()), 3600)
-        self.assertEqual(lint(figures(worker.in_force, worker.upstream).exposition()), [])
+        self.assertEqual(lint(worker_metrics(worker.in_force, worker.upstream).exposition()), [])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from confd.agent.strategies.poll_only import Poller
+from confd.agent.strategies.poll_only import PollOnly
 from confd.agent.strategies.pubsub import PubSub
 from confd.agent.strategies.stream import Stream
 from confd.brokers.factory import follow_passwords, make_broker
@@ -12,17 +12,17 @@ from confd.runtime.settings import BrokerSettings
 from confd.runtime.timing import Backoff
 
 #: Seconds over which a fleet spreads its first return to a controller that was restarted.
-RETURN = 4.0
+RETURN_SPREAD_SECONDS = 4.0
 
 
 def poller(context: StrategyContext) -> IStrategy:
     """POLLER."""
-    return Poller()
+    return PollOnly()
 
 
 def stream(context: StrategyContext) -> IStrategy:
     """STREAM."""
-    backoff = Backoff(context.random, context.backoff_max, base=RETURN)
+    backoff = Backoff(context.random, context.backoff_max, base=RETURN_SPREAD_SECONDS)
     return Stream(context.reactor, context.controller, context.namespace, context.agent_id, backoff)
 
 

@@ -9,7 +9,7 @@ from confd.interfaces import POLL, ISink, IStrategy
 
 
 @implementer(IStrategy)
-class Poller:
+class PollOnly:
     """Hears of nothing sooner than the next poll."""
 
     name = "POLLER"

@@ -14,10 +14,10 @@ from zope.interface import implementer
 
 from confd.errors import ConfdError
 from confd.interfaces import POLL, IBroker, ISink, IStrategy
-from confd.runtime.reload import Renewed
+from confd.runtime.reload import ReloadedFiles
 
 #: Seconds over which a fleet spreads the comparisons that follow a broker's return.
-SPREAD = 2.0
+COMPARE_SPREAD_SECONDS = 2.0
 
 
 @implementer(IStrategy)
@@ -35,7 +35,7 @@ class PubSub:
         broker: IBroker,
         namespace: str,
         random: Random,
-        passwords: Sequence[Renewed[Any]] = (),
+        passwords: Sequence[ReloadedFiles[Any]] = (),
     ) -> None:
         """
         @param passwords: what keeps those of the broker up to date; started and stopped with it.
@@ -69,7 +69,7 @@ class PubSub:
 
     def path(self) -> str:
         """See L{IStrategy}."""
-        return self.name if self._broker.running and self._broker.trouble() is None else POLL
+        return self.name if self._broker.running and self._broker.problem() is None else POLL
 
     def reload(self) -> None:
         """Load the passwords again soon."""
@@ -102,5 +102,5 @@ class PubSub:
         except Exception:
             self.log.failure("catching up by {name} failed", name=self.name)
         # The broker may have lost its memory, or never had it: HTTP is the truth.
-        await deferLater(self._clock, self._random.uniform(0, SPREAD))
+        await deferLater(self._clock, self._random.uniform(0, COMPARE_SPREAD_SECONDS))
         self._sink.hint()

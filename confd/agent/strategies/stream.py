@@ -14,11 +14,11 @@ from confd.codec import bodies, sse
 from confd.errors import ConfdError, Malformed
 from confd.interfaces import POLL, IControllerClient, ISink, IStrategy
 from confd.model import Tag, is_unpublished, supersedes
-from confd.runtime.problem import Trouble
+from confd.runtime.problem import Problem
 from confd.runtime.timing import Backoff, Periodic, Progress
 
 #: Seconds without a byte, or without an event below L{LEAST_RATE}, after which a stream is given up: three heartbeats.
-SILENCE = 32.0
+SILENCE_MAX_SECONDS = 32.0
 
 
 @implementer(IStrategy)
@@ -49,7 +49,7 @@ class Stream:
         self._progress: Progress | None = None
         self._open, self._named = False, ""
         self.connections = 0
-        self._trouble = Trouble(self.name, self.log)
+        self._problem = Problem(self.name, self.log)
 
     def start(self, sink: ISink) -> None:
         """See L{IStrategy}."""
@@ -69,7 +69,7 @@ class Stream:
         self._asked_pause = None
         self._named = self._agent_id()
         reading = self._controller.stream(self._sink.known(), self._named, self._received)
-        self._progress = progress = Progress(self._clock, SILENCE, LEAST_RATE, reading.cancel)
+        self._progress = progress = Progress(self._clock, SILENCE_MAX_SECONDS, LEAST_RATE, reading.cancel)
         try:
             await reading
             reason = "the controller ended it"
@@ -82,11 +82,11 @@ class Stream:
         except CancelledError:
             if not progress.late:
                 raise
-            reason = f"no event came for {SILENCE:.0f} seconds"
+            reason = f"no event came for {SILENCE_MAX_SECONDS:.0f} seconds"
         finally:
             self._open = False
             progress.end()
-        self._trouble.begin(f"changes arrive by poll, there is no stream: {reason}")
+        self._problem.begin(f"changes arrive by poll, there is no stream: {reason}")
 
     def _received(self, piece: bytes) -> None:
         if self._progress is not None:
@@ -94,7 +94,7 @@ class Stream:
         if not self._open:
             self._open = True
             self.connections += 1
-            self._trouble.end()
+            self._problem.end()
             self.log.info("changes arrive by {name}", name=self.name)
         for event in self._parser.feed(piece):
             if self._progress is not None:

@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from confd.brokers.link import RETRY_CAP, Link, Refused, printable, unavailable
-from confd.brokers.listeners import Audience
+from confd.brokers.link import RETRY_MAX_SECONDS, Link, Refused, printable, unavailable
+from confd.brokers.listeners import Listeners
 from confd.brokers.nats.client import Insecure
 from confd.brokers.nats.connection import Msg, NatsConnection, SlowConsumerError, Subscription
 from confd.brokers.nats.log_bridge import StandardLogs
@@ -64,13 +64,13 @@ class NatsBroker(Service):
         self._latest: Callable[[str], bytes | None] | None = None
         self._logged: set[str] = set()
         self._logs = StandardLogs(["nats", "asyncio"])
-        self.audience = Audience()
+        self.audience = Listeners()
         self._returned: Callable[[], None] = lambda: None
         self._link = Link(
             reactor,
             f"NATS_URL: {self._address}",
             self._open,
-            Backoff(random, RETRY_CAP),
+            Backoff(random, RETRY_MAX_SECONDS),
             self.audience.connected,
             returned=lambda: self._returned(),
         )
@@ -86,9 +86,9 @@ class NatsBroker(Service):
         super().stopService()
         return maybeDeferred(self._link.stopService).addCallback(lambda _: self._logs.remove())
 
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """L{IHealth.trouble}."""
-        return self._link.trouble()
+        return self._link.problem()
 
     def present(self, password: str | None, token: str | None) -> None:
         """L{IBroker.present}."""

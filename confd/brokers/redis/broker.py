@@ -16,8 +16,8 @@ from twisted.internet.endpoints import connectProtocol, wrapClientTLS
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
 from zope.interface import implementer
 
-from confd.brokers.link import RETRY_CAP, Link, Lost, Misplaced, Refused, Work, printable, unavailable
-from confd.brokers.listeners import Audience
+from confd.brokers.link import RETRY_MAX_SECONDS, Link, Lost, Misplaced, Refused, Work, printable, unavailable
+from confd.brokers.listeners import Listeners
 from confd.brokers.redis.protocol import RedisConnection
 from confd.client.transport import HostEndpoint
 from confd.errors import Unavailable
@@ -62,21 +62,21 @@ class RedisBroker(Service):
         self._address, self._tls = join(host, port), tls is not None
         self._username, self._password, self._db = username, password, db
         self._channel = channel
-        self.audience = Audience()
+        self.audience = Listeners()
         self._returned: Callable[[], None] = lambda: None
         where = f"REDIS_ADDRESS: {self._address}" + (" (with REDIS_TLS_ENABLED)" if self._tls else "")
         self._listening = Link(
             reactor,
             where,
             lambda: self._open(self.audience.topics),
-            Backoff(random, RETRY_CAP),
+            Backoff(random, RETRY_MAX_SECONDS),
             self.audience.connected,
         )
         self._commands = Link(
             reactor,
             where,
             lambda: self._open(()),
-            Backoff(random, RETRY_CAP),
+            Backoff(random, RETRY_MAX_SECONDS),
             left=self._listening.renew,
             returned=lambda: self._returned(),
         )
@@ -93,9 +93,9 @@ class RedisBroker(Service):
         links = [each for each in (self._listening, self._commands) if each.running]
         return gatherResults([each.stopService() or succeed(None) for each in links])
 
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """L{IHealth.trouble}."""
-        return self._listening.trouble() or self._commands.trouble()
+        return self._listening.problem() or self._commands.problem()
 
     def present(self, password: str | None, token: str | None) -> None:
         """L{IBroker.present}: Redis has no tokens."""

@@ -9,11 +9,11 @@ from urllib.parse import quote
 
 import click
 
-from confd.audit import Entry, verify
+from confd.audit import AuditEntry, verify
 from confd.cli.api_client import value_of
 from confd.cli.command import Group
 from confd.cli.commands.documents import change, load, sources
-from confd.cli.errors import Exit, Failure
+from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
 from confd.cli.text import shown, shown_time
 
@@ -134,14 +134,16 @@ def verify_audit(session: Session, noted: str | None) -> None:
             lambda: session.screen.line(f"All {found.count} entries are sound. To note: {newest or 'nothing yet'}"),
         )
     if found.wrong is not None:
-        raise Failure(Exit.UNSOUND, f"{found.reason} Keep the database as it is, and find out who could write to it.")
+        raise CommandError(
+            Exit.UNSOUND, f"{found.reason} Keep the database as it is, and find out who could write to it."
+        )
 
 
-def _entry(item: Mapping[str, Any]) -> Entry:
+def _entry(item: Mapping[str, Any]) -> AuditEntry:
     try:
-        return Entry(**item)
+        return AuditEntry(**item)
     except TypeError:
-        raise Failure(
+        raise CommandError(
             Exit.FAILED, "The controller tells entries that this confdctl does not know; update it."
         ) from None
 
@@ -151,7 +153,7 @@ def _noted(text: str | None) -> tuple[int, str] | None:
         return None
     number, _, hashed = text.partition(":")
     if not (number.isascii() and number.isdecimal() and hashed):
-        raise Failure(Exit.USAGE, "--noted: give what audit verify printed, a number, a colon and a hash.")
+        raise CommandError(Exit.USAGE, "--noted: give what audit verify printed, a number, a colon and a hash.")
     return int(number), hashed
 
 

@@ -10,7 +10,7 @@ import click
 from confd.cli.api_client import value_of
 from confd.cli.command import Command, Group
 from confd.cli.commands.convergence import draw_laggards, in_words, latencies
-from confd.cli.errors import Exit, Failure
+from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
 from confd.cli.text import counted, shown, shown_time
 
@@ -234,7 +234,7 @@ def watch(session: Session, only: str | None, count: int | None) -> None:
                 if seen == count:
                     return
             broken = "The controller ended the stream."
-        except Failure as failure:
+        except CommandError as failure:
             if failure.status is not Exit.UNREACHABLE:
                 raise
             broken = failure.sentence

@@ -11,8 +11,8 @@ from confd.cli.api_client import value_of
 from confd.cli.command import Command
 from confd.cli.commands.documents import change, find, load, sources
 from confd.cli.commands.editor import edit
-from confd.cli.commands.publish import Change, Publication, Wishes, publishing_options
-from confd.cli.errors import Exit, Failure
+from confd.cli.commands.publish import PublishOptions, PublishResult, Submission, publishing_options
+from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
 from confd.cli.text import as_json, shown_time
 from confd.model import POLL_INTERVAL_MAX, POLL_INTERVAL_MIN
@@ -80,7 +80,7 @@ def set_(
     unset: tuple[str, ...],
     in_editor: bool,
     poll_interval: int | None,
-    **wishes: Any,
+    **publish_options: Any,
 ) -> None:
     """
     Publish a new version: the document in FILE (- for standard input), or the one in force; with some keys set, if you
@@ -92,11 +92,11 @@ def set_(
     The difference is shown and you are asked, unless you say --yes. If somebody else published meanwhile, nothing is
     changed and you are told.
     """
-    wished = Wishes(**wishes)
-    publication = Publication(session, wished)
+    wished = PublishOptions(**publish_options)
+    publication = PublishResult(session, wished)
     file, assignments = sources(source)
     if not (file or assignments or unset or in_editor or poll_interval):
-        raise Failure(Exit.USAGE, "Give a FILE, KEY=VALUE, --unset or --edit; see confdctl set --help.")
+        raise CommandError(Exit.USAGE, "Give a FILE, KEY=VALUE, --unset or --edit; see confdctl set --help.")
     # Before anybody is asked for a password: what comes from a pipe is there only once.
     given = None if file is None else load(file, sys.stdin.buffer)
     answer = session.controller.call("GET", "/api/v1/config", query={"namespace": session.namespace})
@@ -105,7 +105,7 @@ def set_(
     query = {"comment": wished.comment, "poll_interval": poll_interval}
 
     def send(document: dict[str, Any]) -> bool:
-        asked = Change("/api/v1/config", document, tag, query, always=poll_interval is not None)
+        asked = Submission("/api/v1/config", document, tag, query, always=poll_interval is not None)
         return publication.publish(asked)
 
     if in_editor:
@@ -168,7 +168,7 @@ def diff(session: Session, from_: int | None, to: int | None) -> None:
         to = session.controller.get("/api/v1/config", namespace=session.namespace)["version"]
         from_ = to - 1
         if not from_:
-            raise Failure(Exit.NOT_FOUND, f"Version 1 of {session.namespace} is the first; nothing was before it.")
+            raise CommandError(Exit.NOT_FOUND, f"Version 1 of {session.namespace} is the first; nothing was before it.")
     query = {"namespace": session.namespace, "from": from_, "to": to}
     found = session.controller.get("/api/v1/config/diff", **query)
 
@@ -193,12 +193,12 @@ def diff(session: Session, from_: int | None, to: int | None) -> None:
 @publishing_options
 @common()
 @pass_session
-def rollback(session: Session, /, version: int, **wishes: Any) -> None:
+def rollback(session: Session, /, version: int, **publish_options: Any) -> None:
     """Publish the document of VERSION again, as a new version; the poll interval stays as it is."""
-    wished = Wishes(**wishes)
-    publication = Publication(session, wished)
+    wished = PublishOptions(**publish_options)
+    publication = PublishResult(session, wished)
     answer = session.controller.call("GET", "/api/v1/config", query={"namespace": session.namespace})
     body = {"version": version} | ({"comment": wished.comment} if wished.comment else {})
-    asked = Change("/api/v1/config/rollback", body, answer.headers.get("etag", "").strip('"'))
+    asked = Submission("/api/v1/config/rollback", body, answer.headers.get("etag", "").strip('"'))
     publication.publish(asked)
     publication.finish()

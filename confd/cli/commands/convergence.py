@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from confd.cli.api_client import value_of
-from confd.cli.errors import Exit, Failure
+from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session
 from confd.cli.text import shown_time
 
 #: Seconds between two looks at how far a version came.
-_LOOK = 0.25
+_POLL_SECONDS = 0.25
 
 
 def follow(session: Session, version: int, quorum: float, timeout: float) -> tuple[bool, dict[str, Any]]:
@@ -26,17 +26,17 @@ def follow(session: Session, version: int, quorum: float, timeout: float) -> tup
     path = f"/api/v1/config/versions/{version}/convergence"
     with session.screen.bar(f"Version {version}") as grow:
         while True:
-            pause = _LOOK
+            pause = _POLL_SECONDS
             late = session.clock.monotonic() >= deadline
             try:
                 # The waits are those of this loop, which has a deadline.
                 asked = session.controller.call("GET", path, query={"namespace": session.namespace}, patient=False)
                 seen = value_of(asked)
-            except Failure as failure:
+            except CommandError as failure:
                 # It is published; a controller that restarts meanwhile is no reason to know less.
                 if late or failure.status is not Exit.UNREACHABLE:
                     raise
-                pause = min(failure.pause(pause), max(deadline - session.clock.monotonic(), _LOOK))
+                pause = min(failure.pause(pause), max(deadline - session.clock.monotonic(), _POLL_SECONDS))
             else:
                 grow(seen["applied"], seen["targeted"], in_words(seen, "applied"))
                 reached = seen["applied"] * 100 >= quorum * seen["targeted"]

@@ -14,7 +14,7 @@ from attrs import asdict, frozen
 import confd
 from confd.cli.command import Command
 from confd.cli.commands.convergence import in_words
-from confd.cli.errors import Exit, Failure
+from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
 
 #: Seconds that the two clocks may differ.
@@ -65,7 +65,7 @@ def doctor(session: Session) -> None:
     session.screen.show([asdict(each) for each in findings], draw)
     failed = [each.check for each in findings if each.state == "fail"]
     if failed:
-        raise Failure(Exit.UNSOUND, f"Not well: {', '.join(failed)}.")
+        raise CommandError(Exit.UNSOUND, f"Not well: {', '.join(failed)}.")
 
 
 def _examine(session: Session) -> Iterator[Finding]:
@@ -83,7 +83,7 @@ def _examine(session: Session) -> Iterator[Finding]:
     ):
         try:
             yield from look(session)
-        except Failure as failure:
+        except CommandError as failure:
             yield Finding(check, "fail", failure.sentence, remedy)
             if check in ("settings", "controller", "credentials"):
                 # Whatever follows would only say the same again.
@@ -105,7 +105,7 @@ def _settings(session: Session) -> Iterator[Finding]:
 def _reachable(session: Session) -> Iterator[Finding]:
     answer = session.controller.open("/health")
     if answer.status != 200:
-        raise Failure(
+        raise CommandError(
             Exit.UNREACHABLE,
             f"{session.target.url}/health answers {answer.status}; is that the address of a confd controller?",
         )
@@ -166,12 +166,14 @@ def _ready(session: Session) -> Iterator[Finding]:
             parts = ", ".join(f"{name} {said}" for name, said in value.items() if name != "status")
             yield Finding("ready", "ok", f"store and brokers are of use{': ' if parts else ''}{parts}")
             return
-        troubles = [(each["part"], each["message"]) for each in value["details"]]
+        problems = [(each["part"], each["message"]) for each in value["details"]]
     except (ValueError, KeyError, TypeError, AttributeError):
-        raise Failure(Exit.FAILED, f"/ready answers {answer.status}, and nothing that confdctl understands.") from None
-    for part, trouble in troubles:
+        raise CommandError(
+            Exit.FAILED, f"/ready answers {answer.status}, and nothing that confdctl understands."
+        ) from None
+    for part, problem in problems:
         yield Finding(
-            "ready", "fail", f"{part}: {trouble}", f"See to {part}; the controller goes on by itself after that."
+            "ready", "fail", f"{part}: {problem}", f"See to {part}; the controller goes on by itself after that."
         )
 
 

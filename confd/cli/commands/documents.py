@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import IO, Any
 
-from confd.cli.errors import Exit, Failure
+from confd.cli.errors import CommandError, Exit
 from confd.cli.text import shown
 from confd.codec import strict_json
 from confd.errors import ConfdError
@@ -29,7 +29,7 @@ def sources(words: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
     named = bool(words) and ("=" not in words[0] or words[0].startswith(("/", ".")))
     assignments = words[1:] if named else words
     if not all("=" in each for each in assignments):
-        raise Failure(Exit.USAGE, "Give one FILE, and after it KEY=VALUE as often as you like.")
+        raise CommandError(Exit.USAGE, "Give one FILE, and after it KEY=VALUE as often as you like.")
     return (words[0] if named else None), assignments
 
 
@@ -48,7 +48,7 @@ def load(path: str, stdin: IO[bytes]) -> dict[str, Any]:
                 raw = file.read(MAX_DOCUMENT + 1)
     except OSError as error:
         meant = "; to change a key, type KEY=VALUE" if isinstance(error, FileNotFoundError) else ""
-        raise Failure(Exit.USAGE, f"{name} cannot be read: {error.strerror}{meant}.") from None
+        raise CommandError(Exit.USAGE, f"{name} cannot be read: {error.strerror}{meant}.") from None
     return parse(raw, name)
 
 
@@ -60,14 +60,14 @@ def parse(raw: bytes, name: str) -> dict[str, Any]:
     @raise Failure: if it is none.
     """
     if len(raw) > MAX_DOCUMENT:
-        raise Failure(Exit.INVALID, f"{name} is larger than {MAX_DOCUMENT} bytes, which no controller takes.")
+        raise CommandError(Exit.INVALID, f"{name} is larger than {MAX_DOCUMENT} bytes, which no controller takes.")
     try:
         # Editors of Windows begin a file with a byte order mark.
         value = strict_json.decode(raw.removeprefix(codecs.BOM_UTF8))
     except ConfdError as error:
-        raise Failure(Exit.INVALID, f"{name}: {error.message.replace('The body is', 'this is')}") from None
+        raise CommandError(Exit.INVALID, f"{name}: {error.message.replace('The body is', 'this is')}") from None
     if not isinstance(value, dict):
-        raise Failure(Exit.INVALID, f"{name}: this is not a JSON object; a document is one, {{ ... }}.")
+        raise CommandError(Exit.INVALID, f"{name}: this is not a JSON object; a document is one, {{ ... }}.")
     return value
 
 
@@ -108,7 +108,7 @@ def find(document: Any, key: str) -> Any:
 def _parts(key: str) -> list[str]:
     parts = [each.replace("\\.", ".") for each in _DOT.split(key)]
     if not all(parts):
-        raise Failure(
+        raise CommandError(
             Exit.USAGE, f"{shown(key)!r} is not a key; write parts with dots between them, such as limits.rate."
         )
     return parts
@@ -129,10 +129,12 @@ def _walk(value: Any, way: Sequence[str], key: str, make: bool = False) -> Any:
 def _index(parent: Any, part: str, key: str) -> Any:
     if isinstance(parent, list):
         if not part.isdecimal():
-            raise Failure(Exit.USAGE, f"{shown(key)}: {shown(part)} is in an array, where places are numbered from 0.")
+            raise CommandError(
+                Exit.USAGE, f"{shown(key)}: {shown(part)} is in an array, where places are numbered from 0."
+            )
         return int(part)
     if not isinstance(parent, dict):
-        raise Failure(Exit.USAGE, f"{shown(key)}: what {shown(part)} would be in is neither object nor array.")
+        raise CommandError(Exit.USAGE, f"{shown(key)}: what {shown(part)} would be in is neither object nor array.")
     return part
 
 
@@ -153,12 +155,14 @@ def _value(key: str, text: str) -> Any:
     except ConfdError as error:
         if error.code != "not_json" or text[:1] in ("{", "[", '"'):
             said = "not JSON" if error.code == "not_json" else error.message.rstrip(".")
-            raise Failure(Exit.INVALID, f"{shown(key)}: the value is {said}; mind the quotes of your shell.") from None
+            raise CommandError(
+                Exit.INVALID, f"{shown(key)}: the value is {said}; mind the quotes of your shell."
+            ) from None
         return text
 
 
-def _absent(key: str) -> Failure:
-    return Failure(Exit.NOT_FOUND, f"The document has no {shown(key)}.")
+def _absent(key: str) -> CommandError:
+    return CommandError(Exit.NOT_FOUND, f"The document has no {shown(key)}.")
 
 
 def as_text(document: Any) -> str:

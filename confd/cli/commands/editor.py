@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from confd.cli.commands.documents import as_text, parse
-from confd.cli.errors import Exit, Failure
+from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session
 
 
@@ -33,7 +33,9 @@ def edit(session: Session, document: dict[str, Any], publish: Callable[[dict[str
             path.unlink(missing_ok=True)
             path.parent.rmdir()
         else:
-            session.parting.append(f"What you wrote is kept in {path}; to go on with it: confdctl set --edit {path}")
+            session.closing_notes.append(
+                f"What you wrote is kept in {path}; to go on with it: confdctl set --edit {path}"
+            )
 
 
 def _until_published(session: Session, path: Path, before: bytes, publish: Callable[[dict[str, Any]], bool]) -> bool:
@@ -44,12 +46,12 @@ def _until_published(session: Session, path: Path, before: bytes, publish: Calla
             return True
         try:
             return publish(parse(path.read_bytes(), "What you wrote"))
-        except Failure as failure:
+        except CommandError as failure:
             if failure.status is not Exit.INVALID or not session.interactive:
                 raise
             session.screen.fail(failure)
             if not click.confirm("Edit it again?", default=True, err=True):
-                raise Failure(Exit.INVALID, "Nothing was changed.") from None
+                raise CommandError(Exit.INVALID, "Nothing was changed.") from None
 
 
 def _written(path: Path, before: bytes) -> bool:
@@ -62,6 +64,6 @@ def _open_editor(environ: Mapping[str, str], path: Path) -> None:
     try:
         status = subprocess.run([*shlex.split(command), str(path)], check=False).returncode
     except (OSError, ValueError):
-        raise Failure(Exit.USAGE, f"The editor {command!r} cannot be started; set EDITOR.") from None
+        raise CommandError(Exit.USAGE, f"The editor {command!r} cannot be started; set EDITOR.") from None
     if status:
-        raise Failure(Exit.FAILED, f"The editor {command!r} ended with status {status}; nothing was changed.")
+        raise CommandError(Exit.FAILED, f"The editor {command!r} ended with status {status}; nothing was changed.")

@@ -11,10 +11,10 @@ from attrs import define, field, frozen
 
 from confd.cli.api_client import value_of
 from confd.cli.commands.convergence import follow
-from confd.cli.errors import Exit, Failure
+from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session
 from confd.cli.text import counted, shown
-from confd.cli.transport import Answer, Unreached
+from confd.cli.transport import Reply, Unreached
 from confd.model import Tag
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -27,7 +27,7 @@ _QUORUM, _TIMEOUT = 100.0, 30.0
 
 
 @frozen
-class Change:
+class Submission:
     """
     What to ask the controller for.
 
@@ -45,7 +45,7 @@ class Change:
 
 
 @frozen
-class Wishes:
+class PublishOptions:
     """The options of L{publishing_options}."""
 
     yes: bool
@@ -59,16 +59,16 @@ class Wishes:
     def __attrs_post_init__(self) -> None:
         for name, value in (("quorum", self.quorum), ("timeout", self.timeout)):
             if value is not None and self.wait is None:
-                raise Failure(Exit.USAGE, f"--{name} is for --wait applied; add that.")
+                raise CommandError(Exit.USAGE, f"--{name} is for --wait applied; add that.")
         try:
             if self.if_match is not None and self.if_match != "*":
                 Tag.parse(self.if_match)
         except ValueError as error:
-            raise Failure(Exit.USAGE, f"--if-match: {error}.") from None
+            raise CommandError(Exit.USAGE, f"--if-match: {error}.") from None
 
 
 def publishing_options(command: C) -> C:
-    """The options of whatever publishes; see L{Wishes}."""
+    """The options of whatever publishes; see L{PublishOptions}."""
     for option in reversed(
         (
             click.option("-y", "--yes", is_flag=True, help="Do not ask."),
@@ -99,7 +99,7 @@ def publishing_options(command: C) -> C:
 
 
 @define(eq=False)
-class Publication:
+class PublishResult:
     """
     A change that somebody makes.
 
@@ -107,14 +107,14 @@ class Publication:
     """
 
     _session: Session
-    _wishes: Wishes
+    _publish_options: PublishOptions
     _result: dict[str, Any] | None = None
 
     def __attrs_post_init__(self) -> None:
         # Before anything is edited or sent.
-        self._session.check_somebody(self._wishes.yes or self._wishes.dry_run)
+        self._session.check_somebody(self._publish_options.yes or self._publish_options.dry_run)
 
-    def publish(self, change: Change) -> bool:
+    def publish(self, change: Submission) -> bool:
         """
         Show a change, ask, and publish.
 
@@ -122,12 +122,12 @@ class Publication:
         @raise Failure: if it was refused, or declined.
         """
         session, screen = self._session, self._session.screen
-        tag = self._wishes.if_match or change.tag
+        tag = self._publish_options.if_match or change.tag
         headers = {"If-Match": tag if tag == "*" else f'"{tag}"'}
         preview = value_of(self._post(change, headers, dry_run=True))
         agents = preview["agents"]
         for_whom = f"version {preview['version']} of {session.namespace}, for {counted(agents['targeted'], 'agent')}"
-        if self._wishes.dry_run:
+        if self._publish_options.dry_run:
             screen.show(preview, lambda: screen.diff(preview["text"]))
             screen.say(f"It would be {for_whom}. Nothing was changed.")
             return False
@@ -135,9 +135,9 @@ class Publication:
             said = {"message": "Nothing to publish: this is what is in force", "tag": change.tag}
             screen.show(said, lambda: screen.line(f"{said['message']}, {change.tag}."))
             return True
-        if screen.form == "table" or not self._wishes.yes:
+        if screen.form == "table" or not self._publish_options.yes:
             screen.diff(preview["text"], aside=True)
-        session.confirm(f"Publish this as {for_whom} ({agents['live']} of them alive)?", self._wishes.yes)
+        session.confirm(f"Publish this as {for_whom} ({agents['live']} of them alive)?", self._publish_options.yes)
         answer = self._insist(change, headers | {"Idempotency-Key": str(uuid.uuid4())})
         self._result = value_of(answer) | {"tag": answer.headers.get("etag", "").strip('"')}
         if screen.form == "table":
@@ -150,18 +150,18 @@ class Publication:
 
         @raise Failure: if not enough of them applied it in time.
         """
-        result, wishes, screen = self._result, self._wishes, self._session.screen
+        result, publish_options, screen = self._result, self._publish_options, self._session.screen
         if result is None:
             return
-        if wishes.wait is None:
+        if publish_options.wait is None:
             screen.show(result, lambda: None)
             return
-        timeout = wishes.timeout or _TIMEOUT
-        reached, seen = follow(self._session, result["version"], wishes.quorum or _QUORUM, timeout)
+        timeout = publish_options.timeout or _TIMEOUT
+        reached, seen = follow(self._session, result["version"], publish_options.quorum or _QUORUM, timeout)
         counts = f"{seen['applied']} of {counted(seen['targeted'], 'agent')} applied version {result['version']}"
         screen.show(result | {"convergence": seen}, lambda: screen.line(f"{counts}."))
         if not reached:
-            raise Failure(
+            raise CommandError(
                 Exit.NO_QUORUM, f"That is not enough after {timeout:g} s; confdctl status names those that are missing."
             )
 
@@ -172,18 +172,18 @@ class Publication:
         if result.get("published") is False:
             self._session.screen.say("Not every broker has it yet; agents that listen to one get it a little later.")
 
-    def _post(self, change: Change, headers: Mapping[str, str], **more: object) -> Answer:
+    def _post(self, change: Submission, headers: Mapping[str, str], **more: object) -> Reply:
         query = {"namespace": self._session.namespace, **change.query, **more}
         try:
             return self._session.controller.call("POST", change.path, change.body, headers, query)
-        except Failure as failure:
+        except CommandError as failure:
             if failure.code != "version_mismatch":
                 raise
             since = headers["If-Match"].strip('"').rpartition(".")[2]
             hint = f"Nothing was changed; to see what the other one did: confdctl diff {since}"
-            raise Failure(failure.status, failure.sentence, [hint], failure.code) from None
+            raise CommandError(failure.status, failure.sentence, [hint], failure.code) from None
 
-    def _insist(self, change: Change, headers: Mapping[str, str]) -> Answer:
+    def _insist(self, change: Submission, headers: Mapping[str, str]) -> Reply:
         for _ in range(_ATTEMPTS - 1):
             try:
                 return self._post(change, headers)
@@ -193,4 +193,4 @@ class Publication:
             return self._post(change, headers)
         except Unreached as failure:
             sentence = f"{failure.sentence} It may have been published; confdctl history tells."
-            raise Failure(failure.status, sentence) from None
+            raise CommandError(failure.status, sentence) from None

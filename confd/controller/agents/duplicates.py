@@ -6,18 +6,18 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from confd.runtime.lru import remember
-from confd.runtime.timing import Seldom
+from confd.runtime.lru import put
+from confd.runtime.timing import LogLimiter
 
 #: Seconds that an id counts as shared after its reports last went back to a session; and until that is said again.
-REMINDER = 3600.0
+REMINDER_SECONDS = 3600.0
 
 #: Ids that are remembered, and sessions of each of them.
-MOST_IDS, MOST_SESSIONS = 16_384, 4
+MAX_IDS, MAX_SESSIONS = 16_384, 4
 
 
 @define(eq=False)
-class Doubles:
+class Duplicates:
     """
     Knows an id by whose reports go back and forth between sessions.
 
@@ -33,11 +33,11 @@ class Doubles:
     _left: dict[str, tuple[str, ...]] = field(factory=dict, init=False)
     #: When an id was last found to be shared.
     _found: dict[str, float] = field(factory=dict, init=False)
-    _told: Seldom = field(init=False)
+    _told: LogLimiter = field(init=False)
 
     @_told.default
-    def _tell_seldom(self) -> Seldom:
-        return Seldom(self._clock, REMINDER, MOST_IDS)
+    def _tell_seldom(self) -> LogLimiter:
+        return LogLimiter(self._clock, REMINDER_SECONDS, MAX_IDS)
 
     def __len__(self) -> int:
         """How many ids are shared."""
@@ -45,15 +45,15 @@ class Doubles:
 
     def __contains__(self, agent_id: str) -> bool:
         """Whether an id is shared."""
-        return agent_id in self._found and self._clock.seconds() - self._found[agent_id] < REMINDER
+        return agent_id in self._found and self._clock.seconds() - self._found[agent_id] < REMINDER_SECONDS
 
     def turned(self, agent_id: str, before: str, session: str) -> None:
         """The reports of an id come from another session than before."""
         left = self._left.get(agent_id, ())
-        sessions = (before, *(each for each in left if each != before))[:MOST_SESSIONS]
-        remember(self._left, agent_id, sessions, MOST_IDS)
+        sessions = (before, *(each for each in left if each != before))[:MAX_SESSIONS]
+        put(self._left, agent_id, sessions, MAX_IDS)
         if session in left:
-            remember(self._found, agent_id, self._clock.seconds(), MOST_IDS)
+            put(self._found, agent_id, self._clock.seconds(), MAX_IDS)
             if self._told.due(agent_id):
                 self.log.warn(
                     "two agents share the id {agent_id}, and each undoes what is known of the other: stop one of them,"

@@ -9,7 +9,7 @@ from attrs import define, field
 
 
 @define(eq=False)
-class Presence:
+class Liveness:
     """
     The agents of one namespace, in the order in which they were last heard of: who falls silent is found without a look
     at those who do not.

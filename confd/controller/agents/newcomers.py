@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from confd.errors import TooMany
 from confd.runtime.metrics import Metrics
-from confd.web.auth.throttle import HERE, MOST_FAILING, Buckets
+from confd.web.auth.throttle import HERE, MAX_FAILING_ADDRESSES, Buckets
 
 #: New agents of one source at once, and in each minute that follows: a fleet behind one router comes in at once.
 NEW_PER_MINUTE = 6000
@@ -36,7 +36,7 @@ class Newcomers:
         @param most: agents in all; 0 sets no limit.
         """
         self._clock, self._most = clock, most
-        self._sources = Buckets(clock, NEW_PER_MINUTE, MOST_FAILING)
+        self._sources = Buckets(clock, NEW_PER_MINUTE, MAX_FAILING_ADDRESSES)
         #: When agents registered that gave no other sign of life, in seconds of the clock; the oldest first.
         self._unproven: dict[str, float] = {}
         self.refused = 0

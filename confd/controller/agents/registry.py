@@ -14,26 +14,26 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from confd.audit import Attempt
-from confd.controller.agents.duplicates import Doubles
-from confd.controller.agents.liveness import Presence
+from confd.controller.agents.duplicates import Duplicates
+from confd.controller.agents.liveness import Liveness
 from confd.controller.agents.newcomers import Newcomers
-from confd.controller.agents.tokens import Admission
+from confd.controller.agents.tokens import AgentTokens
 from confd.errors import ConfdError, NotFound, Unavailable
 from confd.interfaces import IAgentStore
 from confd.model import Registration
-from confd.reports import AgentRecord, Receipt
-from confd.runtime.signal import Observers
+from confd.reports import AgentRecord, ReceivedReport
+from confd.runtime.signal import Signal
 from confd.runtime.timing import Periodic
 from confd.web.auth.throttle import HERE
 
 #: Seconds between two writes of what agents did.
-WRITE_BEHIND = 1.0
+WRITE_INTERVAL_SECONDS = 1.0
 
 #: Poll intervals without a word after which an agent is silent.
-SILENT_AFTER = 3
+SILENT_AFTER_INTERVALS = 3
 
 #: Reports that a namespace is to send in a second, and the seconds over which it spreads them at most.
-REPORT_RATE, LONGEST_WINDOW = 4000, 30.0
+REPORTS_PER_SECOND, REPORT_WINDOW_MAX_SECONDS = 4000, 30.0
 
 SILENT = "silent"
 
@@ -49,8 +49,8 @@ class Registry(Service):
     @ivar changes: told C{(namespace, agent_id)} when an agent came, went, reported, fell silent or was heard of again;
         one that moved is told of in both namespaces. Polls are not told.
     @ivar departures: told the id of an agent that was forgotten.
-    @ivar admission: who of them may come in.
-    @ivar doubles: which of them are two.
+    @ivar agent_tokens: who of them may come in.
+    @ivar duplicates: which of them are two.
     @ivar newcomers: how many new ones may come in, and which expire.
     """
 
@@ -71,11 +71,11 @@ class Registry(Service):
         self._store, self._clock, self._now, self._poll_interval = store, clock, now, poll_interval
         self._records: dict[str, AgentRecord] = {}
         self._ids: list[str] = []
-        self._presences: defaultdict[str, Presence] = defaultdict(Presence)
+        self._liveness_of: defaultdict[str, Liveness] = defaultdict(Liveness)
         self._unwritten: set[str] = set()
-        self._writer = Periodic(clock, lambda: Deferred.fromCoroutine(self._round()), lambda: WRITE_BEHIND)
-        self.changes, self.departures, self.admission = Observers(), Observers(), Admission()
-        self.doubles, self.newcomers = Doubles(clock), Newcomers(clock, most)
+        self._writer = Periodic(clock, lambda: Deferred.fromCoroutine(self._round()), lambda: WRITE_INTERVAL_SECONDS)
+        self.changes, self.departures, self.agent_tokens = Signal(), Signal(), AgentTokens()
+        self.duplicates, self.newcomers = Duplicates(clock), Newcomers(clock, most)
         #: New agents that are on their way to the disk.
         self._joining = 0
 
@@ -84,10 +84,10 @@ class Registry(Service):
         records, blocked = await self._store.load_agents(), await self._store.load_blocked()
         self._records = {record.id: record for record in records}
         self._ids = sorted(self._records)
-        self._presences.clear()
+        self._liveness_of.clear()
         for record in records:
-            self._presences[record.namespace].heard(record.id, self._clock.seconds())
-        self.admission.load(records, blocked)
+            self._liveness_of[record.namespace].heard(record.id, self._clock.seconds())
+        self.agent_tokens.load(records, blocked)
         self.newcomers.load(each.id for each in records if each.last_poll is None and each.report is None)
 
     def startService(self) -> None:
@@ -144,7 +144,7 @@ class Registry(Service):
         )
         await self._store.save_agents([record])
         # Somebody may have blocked it meanwhile.
-        self.admission.check(agent_id)
+        self.agent_tokens.check(agent_id)
         self._add(record)
         return record
 
@@ -160,11 +160,11 @@ class Registry(Service):
         self._records[agent_id] = record.polled(self._now())
         self.newcomers.proven(agent_id)
         self._unwritten.add(agent_id)
-        if self._presences[record.namespace].heard(agent_id, self._clock.seconds()):
+        if self._liveness_of[record.namespace].heard(agent_id, self._clock.seconds()):
             self.changes.tell(record.namespace, agent_id)
         return True
 
-    def reported(self, receipt: Receipt) -> bool:
+    def reported(self, receipt: ReceivedReport) -> bool:
         """
         A report is on disk.
 
@@ -175,10 +175,10 @@ class Registry(Service):
             return False
         before, session = record.report.session if record.report else "", receipt.report.session
         if before and session and before != session:
-            self.doubles.turned(record.id, before, session)
+            self.duplicates.turned(record.id, before, session)
         self._records[record.id] = evolve(record, report=receipt.report, reported_at=receipt.outcome.at)
         self.newcomers.proven(record.id)
-        self._presences[record.namespace].heard(record.id, self._clock.seconds())
+        self._liveness_of[record.namespace].heard(record.id, self._clock.seconds())
         self.changes.tell(record.namespace, record.id)
         return True
 
@@ -192,14 +192,14 @@ class Registry(Service):
             self.get(agent_id)
         await self._store.forget_agent(agent_id, attempt, block)
         if block:
-            self.admission.blocked.add(agent_id)
+            self.agent_tokens.blocked.add(agent_id)
         record = self._records.pop(agent_id, None)
-        self.doubles.forget(agent_id)
+        self.duplicates.forget(agent_id)
         self.newcomers.proven(agent_id)
         if record is not None:
             self._ids.remove(agent_id)
-            self.admission.record(record, None)
-            self._presences[record.namespace].left(agent_id)
+            self.agent_tokens.record(record, None)
+            self._liveness_of[record.namespace].left(agent_id)
             self.changes.tell(record.namespace, agent_id)
         self.departures.tell(agent_id)
 
@@ -209,10 +209,10 @@ class Registry(Service):
 
         @raise NotFound: C{not_blocked}.
         """
-        if agent_id not in self.admission.blocked:
+        if agent_id not in self.agent_tokens.blocked:
             raise NotFound("not_blocked", f"The agent {agent_id[:64]!r} is not blocked.")
         await self._store.unblock_agent(agent_id, attempt)
-        self.admission.blocked.discard(agent_id)
+        self.agent_tokens.blocked.discard(agent_id)
 
     def find(self, agent_id: str) -> AgentRecord | None:
         """One agent, C{None} where it is not known."""
@@ -235,12 +235,12 @@ class Registry(Service):
 
     def state(self, record: AgentRecord) -> str | None:
         """C{silent} for an agent not heard of in three intervals, else what it reported last, C{None} if nothing."""
-        return _state(record, self.presence(record.namespace).silent)
+        return _state(record, self.liveness(record.namespace).silent)
 
     def page(self, namespace: str, limit: int, after: str, state: str | None) -> list[AgentRecord]:
         """At most C{limit} agents of a namespace, and in a state if one is named, by id, beginning after C{after}."""
         found: list[AgentRecord] = []
-        silent = self.presence(namespace).silent
+        silent = self.liveness(namespace).silent
         for agent_id in self._ids[bisect_right(self._ids, after) :]:
             record = self._records[agent_id]
             if record.namespace == namespace and (state is None or _state(record, silent) == state):
@@ -249,14 +249,14 @@ class Registry(Service):
                     break
         return found
 
-    def presence(self, namespace: str) -> Presence:
+    def liveness(self, namespace: str) -> Liveness:
         """Who of a namespace is there, as of now."""
-        presence = self._presences[namespace]
-        if presence:
-            fallen = presence.sweep(self._clock.seconds() - SILENT_AFTER * self._poll_interval(namespace))
+        liveness = self._liveness_of[namespace]
+        if liveness:
+            fallen = liveness.sweep(self._clock.seconds() - SILENT_AFTER_INTERVALS * self._poll_interval(namespace))
             for agent_id in fallen:
                 self.changes.tell(namespace, agent_id)
-        return presence
+        return liveness
 
     @property
     def unwritten(self) -> int:
@@ -265,15 +265,15 @@ class Registry(Service):
 
     def count(self, namespace: str) -> int:
         """How many agents of a namespace are known."""
-        return len(self._presences[namespace])
+        return len(self._liveness_of[namespace])
 
     def live(self, namespace: str) -> int:
         """How many agents of a namespace were heard of lately."""
-        return self.presence(namespace).live
+        return self.liveness(namespace).live
 
     def report_window(self, namespace: str) -> float:
         """Seconds over which the agents of a namespace are to spread their reports."""
-        return min(LONGEST_WINDOW, self.count(namespace) / REPORT_RATE)
+        return min(REPORT_WINDOW_MAX_SECONDS, self.count(namespace) / REPORTS_PER_SECOND)
 
     def _add(self, record: AgentRecord) -> None:
         there = self._records.get(record.id)
@@ -289,17 +289,17 @@ class Registry(Service):
         self._records[record.id] = record
         if record.last_poll is None and record.report is None:
             self.newcomers.registered(record.id)
-        self.admission.record(there, record)
+        self.agent_tokens.record(there, record)
         if there is not None and moved:
-            self._presences[there.namespace].left(record.id)
+            self._liveness_of[there.namespace].left(record.id)
             self.changes.tell(there.namespace, record.id)
-        self._presences[record.namespace].heard(record.id, self._clock.seconds())
+        self._liveness_of[record.namespace].heard(record.id, self._clock.seconds())
         self.changes.tell(record.namespace, record.id)
 
     async def _round(self) -> None:
         try:
-            for namespace in list(self._presences):
-                self.presence(namespace)
+            for namespace in list(self._liveness_of):
+                self.liveness(namespace)
         except Unavailable:
             # The intervals are not loaded yet.
             pass

@@ -20,7 +20,7 @@ def bad_agent_id() -> Malformed:
     return Malformed("bad_agent_id", sentence, [{"pointer": "/agent_id", "message": sentence}])
 
 
-class Admission:
+class AgentTokens:
     """
     The door for agents.
 

@@ -13,17 +13,23 @@ from confd.codec import strict_json
 from confd.codec.bodies import HOSTNAME_MAX, METADATA_MAX, STRATEGY_MAX
 from confd.codec.headers import rfc3339
 from confd.controller.agents.registry import Registry
-from confd.controller.api.schemas import AgentDetail, AgentItem, AgentReport, Blocked, Joined
+from confd.controller.api.schemas import (
+    AgentDetail,
+    AgentItem,
+    AgentReport,
+    BlockedAgentsBody,
+    RegistrationResponseBody,
+)
 from confd.controller.configs.snapshot import Snapshot
 from confd.controller.convergence.summary import running, running_version
 from confd.controller.convergence.tracker import Convergence
 from confd.errors import NotFound, TooMany, Unavailable
 from confd.model import AGENT_ID, DEFAULT_NAMESPACE, Registration, Tag, valid_agent_id
-from confd.reports import AgentRecord, Outcome, ReportState
+from confd.reports import AgentRecord, ReportState, VersionOutcome
 from confd.web.api.endpoint import Answer, Call, NamespaceQuery, endpoint
 from confd.web.auth.basic import Role
 from confd.web.auth.throttle import source_of
-from confd.web.openapi.docs import LINK, Done, Told
+from confd.web.openapi.docs import LINK, Docs, MessageBody
 
 Text = Annotated[str, msgspec.Meta(max_length=METADATA_MAX)]
 Name = Annotated[str, msgspec.Meta(max_length=HOSTNAME_MAX)]
@@ -32,7 +38,7 @@ Name = Annotated[str, msgspec.Meta(max_length=HOSTNAME_MAX)]
 AGENTS = "agents"
 
 
-class Joining(msgspec.Struct):
+class RegistrationRequest(msgspec.Struct):
     """
     What an agent says of itself. Unlike elsewhere, a field that is not known is let through: a newer agent has to be
     able to join an older controller.
@@ -92,13 +98,13 @@ class AgentsApi:
         "/api/v1/register",
         Role.AGENT,
         "Join as an agent.",
-        body=Joining,
+        body=RegistrationRequest,
         optional_body=True,
-        told=Told(
+        told=Docs(
             errors=(NotFound, TooMany, Unavailable), example={"hostname": "web-17", "metadata": "region=eu"}, tag=AGENTS
         ),
     )
-    async def register(self, call: Call) -> Joined:
+    async def register(self, call: Call) -> RegistrationResponseBody:
         """
         With the C{agent_id} that it was given before, an agent keeps its row; without one it gets a new UUID.
 
@@ -106,17 +112,17 @@ class AgentsApi:
         password an agent proves to be itself, and nobody can speak for it. One that it was given before is then good
         no longer. Who joins by its token keeps it.
         """
-        wanted: Joining = call.body
+        wanted: RegistrationRequest = call.body
         in_force = self._snapshot.get(wanted.namespace).configuration
-        admission = self._registry.admission
-        agent_id = admission.sender(call.identity, wanted.agent_id) or str(uuid.uuid4())
-        token, digest = ("", b"") if call.identity.agent_id else admission.issue(agent_id)
+        agent_tokens = self._registry.agent_tokens
+        agent_id = agent_tokens.sender(call.identity, wanted.agent_id) or str(uuid.uuid4())
+        token, digest = ("", b"") if call.identity.agent_id else agent_tokens.issue(agent_id)
         record = await self._registry.register(
             Registration(wanted.hostname, wanted.metadata, agent_id, wanted.strategy, wanted.namespace),
             digest,
             source_of(call.request.getClientAddress()),
         )
-        joined: Joined = {
+        joined: RegistrationResponseBody = {
             "agent_id": record.id,
             "poll_url": "/api/v1/config",
             "poll_interval_seconds": in_force.poll_interval,
@@ -130,7 +136,7 @@ class AgentsApi:
         Role.ADMIN,
         "The agents of a namespace, a page at a time.",
         query=AgentsQuery,
-        told=Told({200: list[AgentItem]}, gives=(LINK,), tag=AGENTS),
+        told=Docs({200: list[AgentItem]}, gives=(LINK,), tag=AGENTS),
     )
     async def agents(self, call: Call) -> Answer:
         """Sorted by id; the C{Link} header leads to the next page (RFC 8288)."""
@@ -153,7 +159,7 @@ class AgentsApi:
         Role.ADMIN,
         "One agent.",
         query=AgentQuery,
-        told=Told(errors=(Unavailable,), tag=AGENTS),
+        told=Docs(errors=(Unavailable,), tag=AGENTS),
     )
     async def agent(self, call: Call, agent_id: str) -> AgentDetail:
         """What is known of it, with what it said of the newest versions."""
@@ -172,9 +178,9 @@ class AgentsApi:
         "Forget an agent.",
         query=ForgetQuery,
         named_by="id",
-        told=Told(tag=AGENTS),
+        told=Docs(tag=AGENTS),
     )
-    async def forget(self, call: Call, agent_id: str) -> Done:
+    async def forget(self, call: Call, agent_id: str) -> MessageBody:
         """
         Its token is refused from now on, and its stream ends. If it still lives, and has the password that agents
         share, it will register again; with C{block} it cannot: for a machine that was stolen, say, whose shared
@@ -185,19 +191,19 @@ class AgentsApi:
         if query.block and not valid_agent_id(agent_id) and self._registry.find(agent_id) is None:
             raise NotFound("unknown_agent", "That is no id of an agent.")
         await self._registry.forget(agent_id, call.attempt, query.block)
-        return Done(f"Agent {agent_id} {'blocked' if query.block else 'forgotten'}")
+        return MessageBody(f"Agent {agent_id} {'blocked' if query.block else 'forgotten'}")
 
     @endpoint(
         "GET",
         "/api/v1/blocked",
         Role.ADMIN,
         "The agents that are kept out.",
-        told=Told(errors=(Unavailable,), tag=AGENTS),
+        told=Docs(errors=(Unavailable,), tag=AGENTS),
     )
-    async def blocked(self, call: Call) -> Blocked:
+    async def blocked(self, call: Call) -> BlockedAgentsBody:
         """By their ids; the audit has who blocked them, and when."""
         self._snapshot.get(DEFAULT_NAMESPACE)
-        return {"items": sorted(self._registry.admission.blocked)}
+        return {"items": sorted(self._registry.agent_tokens.blocked)}
 
     @endpoint(
         "DELETE",
@@ -206,13 +212,13 @@ class AgentsApi:
         "Let an agent in again that was blocked.",
         query=AgentQuery,
         named_by="id",
-        told=Told(tag=AGENTS),
+        told=Docs(tag=AGENTS),
     )
-    async def unblock(self, call: Call, agent_id: str) -> Done:
+    async def unblock(self, call: Call, agent_id: str) -> MessageBody:
         """It may register from now on; one that still tries will do so by itself."""
         agent_id = call.query.id or agent_id
         await self._registry.unblock(agent_id, call.attempt)
-        return Done(f"Agent {agent_id} may register again")
+        return MessageBody(f"Agent {agent_id} may register again")
 
 
 def describe_agent(registry: Registry, record: AgentRecord) -> AgentItem:
@@ -233,11 +239,11 @@ def describe_agent(registry: Registry, record: AgentRecord) -> AgentItem:
         "verified": report.verified if report is not None and report.state is ReportState.APPLIED else None,
         "repairs": 0 if report is None else report.repairs,
         "reported_at": rfc3339(record.reported_at),
-        "duplicate": record.id in registry.doubles,
+        "duplicate": record.id in registry.duplicates,
     }
 
 
-def _described(tag: Tag, outcome: Outcome) -> AgentReport:
+def _described(tag: Tag, outcome: VersionOutcome) -> AgentReport:
     return {
         "version": tag.version,
         "tag": str(tag),

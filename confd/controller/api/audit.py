@@ -9,12 +9,12 @@ import msgspec
 from attrs import define
 from twisted.internet.defer import Deferred
 
-from confd.audit import Entry
+from confd.audit import AuditEntry
 from confd.errors import Unavailable
 from confd.interfaces import IAuditStore
 from confd.web.api.endpoint import Call, endpoint
 from confd.web.auth.basic import Role
-from confd.web.openapi.docs import Told
+from confd.web.openapi.docs import Docs
 
 
 class AuditQuery(msgspec.Struct, forbid_unknown_fields=True):
@@ -32,7 +32,7 @@ class AuditQuery(msgspec.Struct, forbid_unknown_fields=True):
 class AuditPage(msgspec.Struct):
     """Entries, newest first, and what to give as C{before} for those that follow, where there are any."""
 
-    items: Sequence[Entry]
+    items: Sequence[AuditEntry]
     next: int | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -53,7 +53,7 @@ class AuditApi:
         Role.ADMIN,
         "Who tried to change what.",
         query=AuditQuery,
-        told=Told(errors=(Unavailable,), tag="audit"),
+        told=Docs(errors=(Unavailable,), tag="audit"),
     )
     async def audit(self, call: Call) -> AuditPage:
         """Newest first; C{next} is what to give as C{before} for the page that follows."""

@@ -11,7 +11,7 @@ from attrs import define
 
 from confd.controller.agents.registry import Registry
 from confd.controller.api.configs import Comment
-from confd.controller.api.schemas import ClusterBody, Renamed, Rotated
+from confd.controller.api.schemas import ClusterBody, ClusterChangeBody, KeyRotationBody
 from confd.controller.configs.service import Configs
 from confd.controller.configs.snapshot import Snapshot
 from confd.errors import Conflict, Malformed, Unavailable
@@ -20,7 +20,7 @@ from confd.model import DEFAULT_NAMESPACE, Tag
 from confd.reports import AgentRecord
 from confd.web.api.endpoint import Call, endpoint
 from confd.web.auth.basic import Role
-from confd.web.openapi.docs import Told
+from confd.web.openapi.docs import Docs
 
 #: The highest epoch that an operator can choose, and the highest that an agent is believed: none can use them all up.
 EPOCH_MAX, EPOCH_BELIEVED = 10**12, 10**9
@@ -41,7 +41,7 @@ class NewIdentity(NewEpoch, forbid_unknown_fields=True, kw_only=True):
     cluster_id: Annotated[str, msgspec.Meta(extra_json_schema={"format": "uuid"})]
 
 
-_TOLD = Told(errors=(Conflict, Unavailable), tag="cluster")
+_TOLD = Docs(errors=(Conflict, Unavailable), tag="cluster")
 
 
 @define(eq=False)
@@ -77,7 +77,7 @@ class ClusterApi:
     @endpoint(
         "POST", "/api/v1/epoch/raise", Role.ADMIN, "Begin a new epoch.", body=NewEpoch, optional_body=True, told=_TOLD
     )
-    async def raise_epoch(self, call: Call) -> Renamed:
+    async def raise_epoch(self, call: Call) -> ClusterChangeBody:
         """After a restore: what is in force gets a new version, which supersedes all that agents may hold."""
         return await self._rename(call, None)
 
@@ -90,7 +90,7 @@ class ClusterApi:
         named_by="cluster_id",
         told=_TOLD,
     )
-    async def adopt(self, call: Call) -> Renamed:
+    async def adopt(self, call: Call) -> ClusterChangeBody:
         """Where the database of that cluster is lost: its agents follow this one then."""
         try:
             wanted = str(uuid.UUID(call.body.cluster_id))
@@ -104,12 +104,12 @@ class ClusterApi:
     @endpoint(
         "POST", "/api/v1/signing-key/rotate", Role.ADMIN, "Sign announcements with a new key from now on.", told=_TOLD
     )
-    async def rotate_key(self, call: Call) -> Rotated:
+    async def rotate_key(self, call: Call) -> KeyRotationBody:
         """The key before it stays good until the next change; agents learn the new one with the next version."""
         public = await self._configs.rotate_keys(call.attempt)
         return {"message": "Announcements are signed with a new key", "signing_key": public}
 
-    async def _rename(self, call: Call, cluster_id: str | None) -> Renamed:
+    async def _rename(self, call: Call, cluster_id: str | None) -> ClusterChangeBody:
         self._snapshot.get(DEFAULT_NAMESPACE)
         wanted: NewEpoch = call.body
         meant = cluster_id or self._store.cluster_id

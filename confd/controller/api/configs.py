@@ -14,17 +14,17 @@ from twisted.internet.defer import Deferred
 from confd.codec import strict_json
 from confd.codec.headers import entity_tags, etag, names_version, not_modified
 from confd.controller.agents.registry import Registry
-from confd.controller.api.schemas import ConvergenceBody, Foreseen, InForce, Published
+from confd.controller.api.schemas import ConvergenceBody, CurrentConfigBody, DryRunBody, PublishBody
 from confd.controller.configs.service import Configs
-from confd.controller.configs.snapshot import Encoded, Snapshot
+from confd.controller.configs.snapshot import EncodedConfig, Snapshot
 from confd.controller.convergence.tracker import Convergence
 from confd.errors import Conflict, Gone, Malformed, NotFound, PreconditionFailed, TooMany, Unprocessable
 from confd.history import check_expected
 from confd.model import POLL_INTERVAL_MAX, POLL_INTERVAL_MIN, Configuration, Draft
-from confd.runtime.offload import Documents
+from confd.runtime.offload import Offload
 from confd.web.api.endpoint import Answer, AnyDocument, Call, NamespaceQuery, endpoint
 from confd.web.auth.basic import Role
-from confd.web.openapi.docs import AGENT_ID, CONFIG_CHECKSUM, ETAG, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, Told
+from confd.web.openapi.docs import AGENT_ID, CONFIG_CHECKSUM, ETAG, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, Docs
 
 PollInterval = Annotated[int, msgspec.Meta(ge=POLL_INTERVAL_MIN, le=POLL_INTERVAL_MAX)]
 Comment = Annotated[str, msgspec.Meta(max_length=1024)]
@@ -39,7 +39,7 @@ GO_POLL_INTERVAL = 30
 _QUORUM, _TIMEOUT = 100, 30
 
 #: Callers that may wait at a time until agents have what they publish; one that hangs up counts until its time is up.
-MOST_WAITING = 100
+MAX_WAITING_PUBLISHES = 100
 
 
 class ChangeQuery(NamespaceQuery, forbid_unknown_fields=True):
@@ -82,7 +82,7 @@ class PublishQuery(ChangeQuery, forbid_unknown_fields=True):
     comment: Comment = ""
 
 
-class Rollback(msgspec.Struct, forbid_unknown_fields=True):
+class RollbackRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The version to go back to."""
 
     version: int
@@ -92,8 +92,8 @@ class Rollback(msgspec.Struct, forbid_unknown_fields=True):
 #: The chapter of the API document.
 CONFIGURATIONS = "configurations"
 
-_CHANGING = Told(
-    {200: (Published, Foreseen), 202: Published},
+_CHANGING = Docs(
+    {200: (PublishBody, DryRunBody), 202: PublishBody},
     (Conflict, PreconditionFailed),
     takes=(IF_MATCH, IDEMPOTENCY_KEY),
     gives=(ETAG,),
@@ -114,7 +114,7 @@ class ConfigsApi:
     _registry: Registry
     _convergence: Convergence
     _published: Callable[[str], Deferred[bool]]
-    _documents: Documents
+    _documents: Offload
     _waiting: int = field(default=0, init=False)
 
     @endpoint(
@@ -123,8 +123,8 @@ class ConfigsApi:
         Role.AGENT,
         "The configuration in force.",
         query=NamespaceQuery,
-        told=Told(
-            {200: InForce, 304: None},
+        told=Docs(
+            {200: CurrentConfigBody, 304: None},
             takes=(IF_NONE_MATCH, AGENT_ID),
             gives=(ETAG, CONFIG_CHECKSUM),
             tag=CONFIGURATIONS,
@@ -133,23 +133,23 @@ class ConfigsApi:
     async def current(self, call: Call) -> Answer:
         """A poll: 304 where the caller has it already. The database is never asked."""
         in_force = self._snapshot.get(call.query.namespace)
-        agent_id = self._registry.admission.sender(call.identity, call.header("X-Agent-ID") or "")
+        agent_id = self._registry.agent_tokens.sender(call.identity, call.header("X-Agent-ID") or "")
         headers = {"ETag": in_force.etag, "X-Config-Checksum": in_force.configuration.document.checksum}
-        again = None
+        revalidate = None
         if not agent_id or self._registry.polled(agent_id):
-            again = partial(self._again, call.query.namespace, ref(in_force), agent_id)
+            revalidate = partial(self._revalidate, call.query.namespace, ref(in_force), agent_id)
         else:
             headers["X-Agent-Known"] = "false"
         known = call.header("If-None-Match")
         if known is not None and _keeps_other(known, in_force.configuration, agent_id):
             # These would name a document that the caller does not have.
             del headers["ETag"], headers["X-Config-Checksum"]
-            return Answer(status=304, headers=headers, again=again)
+            return Answer(status=304, headers=headers, revalidate=revalidate)
         if known is not None and _has_current(known, in_force.configuration, agent_id):
-            return Answer(status=304, headers=headers, again=again)
-        return Answer(in_force.body, headers=headers, again=again)
+            return Answer(status=304, headers=headers, revalidate=revalidate)
+        return Answer(in_force.body, headers=headers, revalidate=revalidate)
 
-    def _again(self, namespace: str, answered: ref[Encoded], agent_id: str) -> bool:
+    def _revalidate(self, namespace: str, answered: ref[EncodedConfig], agent_id: str) -> bool:
         """The same poll: see L{Answer.again}. It keeps no document alive that nobody else needs."""
         found = self._snapshot.find(namespace)
         return found is not None and found is answered() and (not agent_id or self._registry.polled(agent_id))
@@ -178,7 +178,7 @@ class ConfigsApi:
             comment=query.comment,
             **_conditions(call),
         )
-        return await self._change(query, draft, call.arrived)
+        return await self._publish_or_preview(query, draft, call.arrived)
 
     @endpoint(
         "POST",
@@ -186,7 +186,7 @@ class ConfigsApi:
         Role.ADMIN,
         "Publish the document of an earlier version anew.",
         query=ChangeQuery,
-        body=Rollback,
+        body=RollbackRequest,
         told=evolve(_CHANGING, errors=(*_CHANGING.errors, Gone, Unprocessable), example={"version": 7}),
     )
     async def rollback(self, call: Call) -> Answer:
@@ -194,7 +194,7 @@ class ConfigsApi:
         query: ChangeQuery = call.query
         query.check()
         self._snapshot.get(query.namespace)
-        wanted: Rollback = call.body
+        wanted: RollbackRequest = call.body
         past = (await self._configs.revision(query.namespace, wanted.version)).configuration
         try:
             draft = self._configs.draft(
@@ -209,28 +209,28 @@ class ConfigsApi:
         except Unprocessable as error:
             said = f"Version {past.version} does not fit today's schema, so nothing was rolled back. {error.message}"
             raise Unprocessable(error.code, said, error.details) from None
-        return await self._change(query, draft, call.arrived)
+        return await self._publish_or_preview(query, draft, call.arrived)
 
-    async def _change(self, query: ChangeQuery, draft: Draft, arrived: float) -> Answer:
+    async def _publish_or_preview(self, query: ChangeQuery, draft: Draft, arrived: float) -> Answer:
         if query.dry_run:
-            return Answer(strict_json.encode(await self._foreseen(draft)))
+            return Answer(strict_json.encode(await self._preview(draft)))
         waits = query.wait is not None
-        if waits and self._waiting >= MOST_WAITING:
+        if waits and self._waiting >= MAX_WAITING_PUBLISHES:
             raise TooMany(
                 "too_many_waiting",
-                f"{MOST_WAITING} callers wait for agents already, so nothing was changed; try later, or without wait.",
+                f"{MAX_WAITING_PUBLISHES} callers wait for agents already, so nothing was changed; try later, or without wait.",
             )
         self._waiting += waits
         try:
-            return await self._made(query, draft, arrived)
+            return await self._commit(query, draft, arrived)
         finally:
             self._waiting -= waits
 
-    async def _made(self, query: ChangeQuery, draft: Draft, arrived: float) -> Answer:
+    async def _commit(self, query: ChangeQuery, draft: Draft, arrived: float) -> Answer:
         """Change it, and wait if that is asked for."""
         revision = await self._configs.publish(draft, arrived)
         made = revision.configuration
-        body: Published = {
+        body: PublishBody = {
             "message": "Configuration updated successfully",
             "version": made.version,
             "epoch": made.epoch,
@@ -240,11 +240,11 @@ class ConfigsApi:
             body["rollback_of"] = revision.rollback_of
         status = 200
         if query.wait is not None:
-            reached, body["convergence"] = await self._applied(query, made)
+            reached, body["convergence"] = await self._wait_for_quorum(query, made)
             status = 200 if reached else 202
         return Answer(strict_json.encode(body), status, {"ETag": etag(made.tag)})
 
-    async def _foreseen(self, draft: Draft) -> Foreseen:
+    async def _preview(self, draft: Draft) -> DryRunBody:
         """What would come of it."""
         there = self._snapshot.get(draft.namespace).configuration
         check_expected(draft, there.tag)
@@ -258,7 +258,7 @@ class ConfigsApi:
             draft.made_at,
         )
         found = await self._documents.compare(there, would_be)
-        foreseen: Foreseen = {
+        foreseen: DryRunBody = {
             "message": "Nothing was changed",
             "dry_run": True,
             "version": would_be.version,
@@ -274,7 +274,7 @@ class ConfigsApi:
             foreseen["rollback_of"] = draft.rollback_of
         return foreseen
 
-    async def _applied(self, query: ChangeQuery, made: Configuration) -> tuple[bool, ConvergenceBody | None]:
+    async def _wait_for_quorum(self, query: ChangeQuery, made: Configuration) -> tuple[bool, ConvergenceBody | None]:
         """Whether enough agents have it in time, and how it stands then."""
         quorum, timeout = query.quorum or _QUORUM, query.timeout or _TIMEOUT
         reached = await self._convergence.reached(made.namespace, made.tag, quorum, timeout)

@@ -10,9 +10,9 @@ from confd.controller.convergence.tracker import Convergence
 from confd.errors import Gone
 from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
 from confd.web.auth.basic import Role
-from confd.web.openapi.docs import Told
+from confd.web.openapi.docs import Docs
 
-_TOLD = Told(errors=(Gone,), tag="convergence")
+_TOLD = Docs(errors=(Gone,), tag="convergence")
 
 
 @define(eq=False)

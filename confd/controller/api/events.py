@@ -5,18 +5,18 @@ from __future__ import annotations
 from attrs import define
 
 from confd.codec import sse
-from confd.controller.streams.event_feed import Events
+from confd.controller.streams.event_feed import EventFeed
 from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
-from confd.web.api.ongoing import Ongoing
+from confd.web.api.ongoing import StreamingAnswer
 from confd.web.auth.basic import Role
-from confd.web.openapi.docs import Told
+from confd.web.openapi.docs import Docs
 
 
 @define(eq=False)
 class EventsApi:
     """Joins watchers."""
 
-    _events: Events
+    _events: EventFeed
 
     @endpoint(
         "GET",
@@ -24,12 +24,12 @@ class EventsApi:
         Role.ADMIN,
         "What changes in a namespace, as server-sent events: config, agents, convergence.",
         query=NamespaceQuery,
-        told=Told({200: sse.CONTENT_TYPE}, tag="events"),
+        told=Docs({200: sse.CONTENT_TYPE}, tag="events"),
     )
-    async def events(self, call: Call) -> Ongoing:
+    async def events(self, call: Call) -> StreamingAnswer:
         """At once what is in force and how far that has come; a slow reader is owed the newest only."""
         watcher = await self._events.join(call.request, call.query.namespace)
         if call.request.method == b"HEAD":
             # Its answer has no body, so there is nothing that could keep it open.
             watcher.end()
-        return Ongoing(watcher.done)
+        return StreamingAnswer(watcher.done)

@@ -8,20 +8,20 @@ import msgspec
 from attrs import define
 
 from confd.codec.headers import rfc3339
-from confd.controller.api.schemas import DiffBody, HistoryPage, VersionBody, VersionLine
+from confd.controller.api.schemas import DiffBody, HistoryPage, VersionBody, VersionItem
 from confd.controller.configs.snapshot import Snapshot
 from confd.errors import Gone
-from confd.history import Version
+from confd.history import VersionSummary
 from confd.interfaces import IConfigStore
 from confd.model import Revision
-from confd.runtime.offload import Documents
+from confd.runtime.offload import Offload
 from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
 from confd.web.auth.basic import Role
-from confd.web.openapi.docs import Told
+from confd.web.openapi.docs import Docs
 
 VersionNumber = Annotated[int, msgspec.Meta(ge=1)]
 
-_TOLD = Told(errors=(Gone,), tag="history")
+_TOLD = Docs(errors=(Gone,), tag="history")
 
 
 class HistoryQuery(NamespaceQuery, forbid_unknown_fields=True):
@@ -54,7 +54,7 @@ class HistoryApi:
 
     _store: IConfigStore
     _snapshot: Snapshot
-    _documents: Documents
+    _documents: Offload
 
     @endpoint(
         "GET", "/api/v1/config/history", Role.ADMIN, "The versions of a namespace.", query=HistoryQuery, told=_TOLD
@@ -90,8 +90,8 @@ class HistoryApi:
         return {"from": old.version, "to": new.version, "patch": found.patch, "text": found.text}
 
 
-def _line(version: Version) -> VersionLine:
-    described: VersionLine = {
+def _line(version: VersionSummary) -> VersionItem:
+    described: VersionItem = {
         "version": version.tag.version,
         "epoch": version.tag.epoch,
         "tag": str(version.tag),
@@ -109,7 +109,7 @@ def _line(version: Version) -> VersionLine:
 def _described(revision: Revision) -> VersionBody:
     there = revision.configuration
     return {
-        **_line(Version.of(revision)),
+        **_line(VersionSummary.of(revision)),
         "namespace": there.namespace,
         "cluster_id": there.cluster_id,
         "updated_at": rfc3339(there.updated_at),

@@ -12,16 +12,16 @@ from twisted.internet.defer import Deferred
 from confd.codec import strict_json
 from confd.codec.headers import etag, parse_rfc3339
 from confd.controller.api.configs import CONFIGURATIONS, Comment, PollInterval
-from confd.controller.api.schemas import Published
+from confd.controller.api.schemas import PublishBody
 from confd.controller.configs.service import Configs
 from confd.controller.configs.snapshot import Snapshot
 from confd.errors import Conflict, Malformed, Unprocessable
 from confd.history import OtherHistory
 from confd.model import Draft
-from confd.runtime.offload import Documents
+from confd.runtime.offload import Offload
 from confd.web.api.endpoint import Answer, Call, NamespaceQuery, endpoint
 from confd.web.auth.basic import Role
-from confd.web.openapi.docs import ETAG, Told
+from confd.web.openapi.docs import ETAG, Docs
 
 #: The highest version that can be imported, and how many versions one request may bring.
 HIGHEST, MOST = 10**9, 1000
@@ -66,7 +66,7 @@ class ImportsApi:
     _configs: Configs
     _snapshot: Snapshot
     _published: Callable[[str], Deferred[bool]]
-    _documents: Documents
+    _documents: Offload
 
     @endpoint(
         "POST",
@@ -76,8 +76,8 @@ class ImportsApi:
         query=ImportQuery,
         body=Import,
         max_body=None,
-        told=Told(
-            {200: Published},
+        told=Docs(
+            {200: PublishBody},
             (Conflict, Unprocessable),
             gives=(ETAG,),
             example={"versions": [{"version": 7, "config": {"url": "https://api.github.com"}}]},
@@ -106,7 +106,7 @@ class ImportsApi:
         )
         current = evolve(current, made_at=drafts[-1].made_at)
         made = (await self._configs.publish(current, call.arrived)).configuration
-        body: Published = {
+        body: PublishBody = {
             "message": "History imported successfully",
             "version": made.version,
             "epoch": made.epoch,

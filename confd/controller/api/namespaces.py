@@ -17,10 +17,10 @@ from confd.controller.configs.service import Configs
 from confd.controller.configs.snapshot import Snapshot
 from confd.errors import Conflict, Unavailable, Unprocessable
 from confd.model import DEFAULT_NAMESPACE, NAMESPACE, valid_namespace
-from confd.runtime.offload import Documents
+from confd.runtime.offload import Offload
 from confd.web.api.endpoint import Answer, Call, endpoint
 from confd.web.auth.basic import Role
-from confd.web.openapi.docs import Done, Told, written_as
+from confd.web.openapi.docs import Docs, MessageBody, written_as
 
 
 class NewNamespace(msgspec.Struct, forbid_unknown_fields=True):
@@ -42,7 +42,7 @@ class NamespacesApi:
     _configs: Configs
     _snapshot: Snapshot
     _registry: Registry
-    _documents: Documents
+    _documents: Offload
     _clock: IReactorTime
 
     @endpoint(
@@ -50,7 +50,7 @@ class NamespacesApi:
         "/api/v1/namespaces",
         Role.ADMIN,
         "All namespaces, with versions and agent counts.",
-        told=Told({200: list[NamespaceItem]}, (Unavailable,), tag="namespaces"),
+        told=Docs({200: list[NamespaceItem]}, (Unavailable,), tag="namespaces"),
     )
     async def namespaces(self, call: Call) -> Answer:
         """Sorted by name; the default one is always among them, once they are loaded. Many take several turns."""
@@ -72,7 +72,7 @@ class NamespacesApi:
         body=NewNamespace,
         max_body=None,
         named_by="name",
-        told=Told(
+        told=Docs(
             {201: NamespaceItem},
             (Conflict, Unprocessable),
             example={"name": "edge", "config": {"url": "https://api.github.com"}, "comment": "for the edge"},
@@ -102,9 +102,9 @@ class NamespacesApi:
         "/api/v1/namespaces/<name>",
         Role.ADMIN,
         "Retire a namespace that no agent uses.",
-        told=Told(errors=(Conflict,), tag="namespaces"),
+        told=Docs(errors=(Conflict,), tag="namespaces"),
     )
-    async def retire_namespace(self, call: Call, name: str) -> Done:
+    async def retire_namespace(self, call: Call, name: str) -> MessageBody:
         """
         Its history stays on disk; the namespace C{default} stays in use.
 
@@ -117,7 +117,7 @@ class NamespacesApi:
         if live:
             raise Conflict("namespace_in_use", f"{live} agents still ask for {name}; stop or move them first.")
         await self._configs.retire_namespace(name, call.attempt)
-        return Done(f"Namespace {name} retired")
+        return MessageBody(f"Namespace {name} retired")
 
     def _described(self, name: str) -> NamespaceItem:
         there = self._snapshot.get(name).configuration

@@ -9,13 +9,13 @@ from attrs import define
 
 from confd.controller.agents.registry import Registry
 from confd.controller.configs.snapshot import Snapshot
-from confd.controller.convergence.report_intake import Intake
+from confd.controller.convergence.report_intake import ReportIntake
 from confd.errors import Conflict, Forbidden, Malformed, NotFound, Unavailable
 from confd.model import DEFAULT_NAMESPACE, TAG, Tag
-from confd.reports import Report, ReportState, Spent
+from confd.reports import Report, ReportState, Timings
 from confd.web.api.endpoint import Call, endpoint
 from confd.web.auth.basic import Role
-from confd.web.openapi.docs import AGENT_ID, Told, written_as
+from confd.web.openapi.docs import AGENT_ID, Docs, written_as
 
 #: A day: what took longer was not measured.
 _LONGEST_MS = 86_400_000
@@ -27,15 +27,15 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 _CLUSTER_ID = r"^([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})?$"
 
 
-class Took(msgspec.Struct):
-    """Where the time went, by the agent's monotonic clock: L{Spent}."""
+class TimingsRequest(msgspec.Struct):
+    """Where the time went, by the agent's monotonic clock: L{Timings}."""
 
     agent: Milliseconds | None = None
     worker: Milliseconds | None = None
     waited: Milliseconds | None = None
 
 
-class Reported(msgspec.Struct):
+class ReportRequest(msgspec.Struct):
     """
     What became of a version. A field that is not known is let through: a newer agent has to be able to report to an
     older controller.
@@ -50,12 +50,12 @@ class Reported(msgspec.Struct):
     holds: TagText | None = None
     holds_cluster_id: Annotated[str, msgspec.Meta(pattern=_CLUSTER_ID)] = ""
     repairs: Count = 0
-    ms: Took = msgspec.field(default_factory=Took)
+    ms: TimingsRequest = msgspec.field(default_factory=TimingsRequest)
     session: Annotated[str, msgspec.Meta(max_length=64)] = ""
     sequence: Count = 0
 
 
-class Window(msgspec.Struct):
+class ReportResponse(msgspec.Struct):
     """Milliseconds over which the agent is to spread its next report."""
 
     report_window_ms: int
@@ -63,9 +63,9 @@ class Window(msgspec.Struct):
 
 @define(eq=False)
 class ReportsApi:
-    """Hands reports to the L{Intake}."""
+    """Hands reports to the L{ReportIntake}."""
 
-    _intake: Intake
+    _report_intake: ReportIntake
     _registry: Registry
     _snapshot: Snapshot
 
@@ -74,27 +74,27 @@ class ReportsApi:
         "/api/v1/report",
         Role.AGENT,
         "Say what became of a version.",
-        body=Reported,
-        told=Told(
+        body=ReportRequest,
+        told=Docs(
             errors=(NotFound, Conflict, Unavailable),
             takes=(AGENT_ID,),
             example={"agent_id": "a1", "version": "1a2b3c4d.1.7", "state": "applied"},
             tag="agents",
         ),
     )
-    async def report(self, call: Call) -> Window:
+    async def report(self, call: Call) -> ReportResponse:
         """Answered once it is on disk, with the time over which the next one is to be spread."""
-        told: Reported = call.body
+        told: ReportRequest = call.body
         self._snapshot.get(told.namespace)
         sender = call.header("X-Agent-ID")
         if sender and sender != told.agent_id:
             raise Forbidden("other_agent", "agent_id is not the one of X-Agent-ID; an agent reports for itself.")
-        self._registry.admission.sender(call.identity, told.agent_id)
-        await self._intake.take(told.agent_id, told.namespace, _report(told))
-        return Window(round(1000 * self._registry.report_window(told.namespace)))
+        self._registry.agent_tokens.sender(call.identity, told.agent_id)
+        await self._report_intake.take(told.agent_id, told.namespace, _report(told))
+        return ReportResponse(round(1000 * self._registry.report_window(told.namespace)))
 
 
-def _report(told: Reported) -> Report:
+def _report(told: ReportRequest) -> Report:
     ms, tag = told.ms, _tag(str(told.version), "version")
     holds = None
     if told.holds is not None:
@@ -108,7 +108,7 @@ def _report(told: Reported) -> Report:
         holds,
         told.holds_cluster_id,
         told.repairs,
-        Spent(ms.agent, ms.worker, ms.waited),
+        Timings(ms.agent, ms.worker, ms.waited),
         told.session,
         told.sequence,
     )

@@ -12,7 +12,7 @@ from confd.web.openapi.docs import Moment, Spliced
 StateName = Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["silent", *(each.value for each in ReportState)]})]
 
 
-class Joined(TypedDict):
+class RegistrationResponseBody(TypedDict):
     """
     What an agent goes by from now on; the interval is the one of its namespace, and the token is what it proves to be
     itself by: with its id as the user name, and told this once.
@@ -25,7 +25,7 @@ class Joined(TypedDict):
     token: NotRequired[str]
 
 
-class Blocked(TypedDict):
+class BlockedAgentsBody(TypedDict):
     """The ids of the agents that are kept out."""
 
     items: list[str]
@@ -57,7 +57,7 @@ class AgentItem(TypedDict):
     duplicate: bool
 
 
-class TookMs(TypedDict):
+class TimingsBody(TypedDict):
     """Where the time went, in milliseconds by the agent's monotonic clock; C{null} where that was not measured."""
 
     agent: float | None
@@ -74,7 +74,7 @@ class AgentReport(TypedDict):
     error: str | None
     verified: bool
     at: Moment
-    ms: TookMs
+    ms: TimingsBody
 
 
 class AgentDetail(AgentItem):
@@ -126,7 +126,7 @@ class ConvergenceBody(Quantiles):
     laggards: list[Laggard]
 
 
-class InForce(TypedDict):
+class CurrentConfigBody(TypedDict):
     """The configuration in force, and the public keys that announcements of it may be signed with, newest first."""
 
     version: int
@@ -141,7 +141,7 @@ class InForce(TypedDict):
     signing_keys: list[str]
 
 
-class Published(TypedDict):
+class PublishBody(TypedDict):
     """
     A new version; C{published} is whether every broker has it. C{convergence} is there for who waits: C{null} where the
     version is not followed any more.
@@ -155,14 +155,14 @@ class Published(TypedDict):
     convergence: NotRequired[ConvergenceBody | None]
 
 
-class Touched(TypedDict):
+class AffectedAgents(TypedDict):
     """Agents that a change would go to, and those of them that were heard of lately."""
 
     targeted: int
     live: int
 
 
-class Foreseen(TypedDict):
+class DryRunBody(TypedDict):
     """What would come of a change, as RFC 6902 and as unified text."""
 
     message: str
@@ -171,11 +171,11 @@ class Foreseen(TypedDict):
     epoch: int
     patch: list[dict[str, Any]]
     text: str
-    agents: Touched
+    agents: AffectedAgents
     rollback_of: NotRequired[int]
 
 
-class VersionLine(TypedDict):
+class VersionItem(TypedDict):
     """A version without its document."""
 
     version: int
@@ -192,11 +192,11 @@ class VersionLine(TypedDict):
 class HistoryPage(TypedDict):
     """Versions, newest first, and what to give as C{before} for those that follow, where there are any."""
 
-    items: list[VersionLine]
+    items: list[VersionItem]
     next: NotRequired[int]
 
 
-class VersionBody(VersionLine):
+class VersionBody(VersionItem):
     """A version with its document."""
 
     namespace: str
@@ -220,14 +220,14 @@ class NamespaceItem(TypedDict):
     live_agents: int
 
 
-class Ahead(TypedDict):
+class AgentsAhead(TypedDict):
     """Agents that hold something newer than is in force here, and the highest epoch of it."""
 
     agents: int
     epoch: int
 
 
-class Foreign(TypedDict):
+class ForeignAgents(TypedDict):
     """Agents that hold something of another cluster, and the highest epoch of it."""
 
     cluster_id: str
@@ -240,11 +240,11 @@ class ClusterBody(TypedDict):
 
     cluster_id: str
     epoch: int
-    ahead: Ahead
-    foreign: list[Foreign]
+    ahead: AgentsAhead
+    foreign: list[ForeignAgents]
 
 
-class Moved(TypedDict):
+class EpochBody(TypedDict):
     """A namespace with the version that it got."""
 
     name: str
@@ -252,16 +252,16 @@ class Moved(TypedDict):
     epoch: int
 
 
-class Renamed(TypedDict):
+class ClusterChangeBody(TypedDict):
     """What the cluster is called from now on."""
 
     message: str
     epoch: int
     cluster_id: str
-    namespaces: list[Moved]
+    namespaces: list[EpochBody]
 
 
-class Rotated(TypedDict):
+class KeyRotationBody(TypedDict):
     """The public key of the new pair."""
 
     message: str

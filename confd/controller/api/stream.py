@@ -6,33 +6,33 @@ from attrs import define
 
 from confd.codec import sse
 from confd.controller.agents.registry import Registry
-from confd.controller.streams.config_stream import Hub
+from confd.controller.streams.config_stream import ConfigStream
 from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
-from confd.web.api.ongoing import Ongoing
+from confd.web.api.ongoing import StreamingAnswer
 from confd.web.auth.basic import Role
-from confd.web.openapi.docs import AGENT_ID, LAST_EVENT_ID, Told
+from confd.web.openapi.docs import AGENT_ID, LAST_EVENT_ID, Docs
 
-_TOLD = Told({200: sse.CONTENT_TYPE}, takes=(LAST_EVENT_ID, AGENT_ID), tag="events")
+_TOLD = Docs({200: sse.CONTENT_TYPE}, takes=(LAST_EVENT_ID, AGENT_ID), tag="events")
 
 
 @define(eq=False)
 class StreamApi:
     """Joins callers to the hub."""
 
-    _hub: Hub
+    _config_stream: ConfigStream
     _registry: Registry
 
     @endpoint(
         "GET", "/api/v1/stream", Role.AGENT, "Each change, as server-sent events.", query=NamespaceQuery, told=_TOLD
     )
-    async def stream(self, call: Call) -> Ongoing:
+    async def stream(self, call: Call) -> StreamingAnswer:
         """With the current tag in C{Last-Event-ID} the next change is the first event, else what is in force."""
         known = call.header("Last-Event-ID")
-        agent_id = self._registry.admission.sender(call.identity, call.header("X-Agent-ID") or "")
+        agent_id = self._registry.agent_tokens.sender(call.identity, call.header("X-Agent-ID") or "")
         if agent_id:
             self._registry.polled(agent_id)
-        reader = self._hub.join(call.request, call.query.namespace, known, agent_id)
+        reader = self._config_stream.join(call.request, call.query.namespace, known, agent_id)
         if call.request.method == b"HEAD":
             # Its answer has no body, so there is nothing that could keep it open.
             reader.end()
-        return Ongoing(reader.done)
+        return StreamingAnswer(reader.done)

@@ -18,35 +18,35 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succee
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from confd.controller.configs.snapshot import Encoded
+from confd.controller.configs.snapshot import EncodedConfig
 from confd.errors import ConfdError
 from confd.interfaces import IBroker
 from confd.runtime.timing import Backoff, Periodic
 
 #: Seconds that the answer to a publish waits for the brokers' receipts.
-RECEIPT = 0.025
+DELIVERY_WAIT_SECONDS = 0.025
 
 #: Seconds between two attempts at most, so that a broker has what it missed within 5 seconds of its return.
-RETRY_MAX = 4.0
+RETRY_MAX_SECONDS = 4.0
 
 #: Seconds after a broker's return at which it is told again: clients of the Go system come back within them.
 AGAIN_AFTER = (2.0, 5.0, 10.0)
 
 #: Seconds that announcements under way get when the controller stops.
-FLUSH = 1.0
+STOP_FLUSH_SECONDS = 1.0
 
 #: Bytes from which on a document is signed off the reactor.
 _LARGE = 32768
 
 #: Seconds between two looks at an outbox that is empty.
-_IDLE = 60.0
+_IDLE_SECONDS = 60.0
 
 
-class Courier(Service):
+class BrokerPublisher(Service):
     """
     Brings announcements to one broker until it has them.
 
-    @ivar brought: announcements that the broker took so far.
+    @ivar delivered: announcements that the broker took so far.
     @ivar failures: attempts so far at which it did not.
     """
 
@@ -58,24 +58,24 @@ class Courier(Service):
         broker: IBroker,
         backoff: Backoff,
         in_thread: Callable[..., Deferred[Any]] = maybeDeferred,
-        current: Callable[[], Iterator[Encoded]] = lambda: iter(()),
+        current: Callable[[], Iterator[EncodedConfig]] = lambda: iter(()),
     ) -> None:
         """
-        @param backoff: between attempts; its cap is L{RETRY_MAX}.
+        @param backoff: between attempts; its cap is L{RETRY_MAX_SECONDS}.
         @param in_thread: runs a function off the reactor: a large document takes a while to sign.
         @param current: what is announced again after the broker's return.
         """
         self.broker = broker
         self._clock = clock
-        self.brought = self.failures = 0
+        self.delivered = self.failures = 0
         self._in_thread, self._current = in_thread, current
         self._backoff = backoff
-        self._outgoing: dict[str, Encoded] = {}
+        self._outgoing: dict[str, EncodedConfig] = {}
         self._receipts: dict[str, list[Deferred[None]]] = {}
-        self._repeats: Iterator[Encoded] = iter(())
+        self._repeats: Iterator[EncodedConfig] = iter(())
         self._planned: list[IDelayedCall] = []
         self._reason: str | None = None
-        self._loop = Periodic(clock, self._deliver, self._pause, grace=FLUSH)
+        self._loop = Periodic(clock, self._deliver, self._pause, grace=STOP_FLUSH_SECONDS)
         broker.watch(self._returned)
 
     def startService(self) -> None:
@@ -89,7 +89,7 @@ class Courier(Service):
         self._repeat_no_more()
         return self._loop.stopService()
 
-    def post(self, encoded: Encoded) -> None:
+    def post(self, encoded: EncodedConfig) -> None:
         """One more announcement, in place of an older one of its namespace."""
         self._outgoing[encoded.configuration.namespace] = encoded
         self._loop.hurry()
@@ -108,7 +108,7 @@ class Courier(Service):
         return receipt
 
     def _pause(self) -> float:
-        return self._backoff.next() if self._outgoing else _IDLE
+        return self._backoff.next() if self._outgoing else _IDLE_SECONDS
 
     async def _deliver(self) -> None:
         # What is published meanwhile does not wait for all that is repeated.
@@ -139,9 +139,9 @@ class Courier(Service):
                     waiting.pop().callback(None)
         return True
 
-    async def _bring(self, encoded: Encoded) -> None:
+    async def _bring(self, encoded: EncodedConfig) -> None:
         await self.broker.announce(encoded.namespace, await self._signed(encoded))
-        self.brought += 1
+        self.delivered += 1
         self._backoff.reset()
 
     def _returned(self) -> None:
@@ -150,7 +150,7 @@ class Courier(Service):
             self._planned = [self._clock.callLater(seconds, self._repeat) for seconds in AGAIN_AFTER]
 
     def _repeat(self) -> None:
-        if self.broker.trouble() is None:
+        if self.broker.problem() is None:
             self._repeats = self._current()
             self._loop.hurry()
 
@@ -160,44 +160,50 @@ class Courier(Service):
             if each.active():
                 each.cancel()
 
-    async def _signed(self, encoded: Encoded) -> bytes:
+    async def _signed(self, encoded: EncodedConfig) -> bytes:
         large = len(encoded.body) >= _LARGE
         announcement: bytes = await self._in_thread(getattr, encoded, "announcement") if large else encoded.announcement
         return announcement
 
-    def _not_yet(self, encoded: Encoded, reason: str) -> None:
+    def _not_yet(self, encoded: EncodedConfig, reason: str) -> None:
         self.failures += 1
         if reason != self._reason:
             self._reason = reason
             self.log.warn("{tag} is not announced yet: {reason}", tag=str(encoded.configuration.tag), reason=reason)
 
 
-class Outbox(MultiService):
+class Publishers(MultiService):
     """The couriers of all brokers."""
 
-    def __init__(self, clock: IReactorTime, couriers: Sequence[Courier]) -> None:
+    def __init__(self, clock: IReactorTime, broker_publishers: Sequence[BrokerPublisher]) -> None:
         super().__init__()
         self._clock = clock
-        self._couriers = couriers
-        for courier in couriers:
-            courier.setServiceParent(self)
+        self._broker_publishers = broker_publishers
+        for broker_publisher in broker_publishers:
+            broker_publisher.setServiceParent(self)
 
-    def announce(self, encoded: Encoded) -> None:
+    def announce(self, encoded: EncodedConfig) -> None:
         """Post an announcement to every broker."""
-        for courier in self._couriers:
-            courier.post(encoded)
+        for broker_publisher in self._broker_publishers:
+            broker_publisher.post(encoded)
 
     def published(self, namespace: str) -> Deferred[bool]:
         """
         Whether every broker has the newest announcement of a namespace.
 
-        @return: fires as soon as they do, and after L{RECEIPT} seconds whether they do or not; never fails.
+        @return: fires as soon as they do, and after L{DELIVERY_WAIT_SECONDS} seconds whether they do or not; never
+            fails.
         """
         receipts = DeferredList(
-            [courier.receipt(namespace) for courier in self._couriers], fireOnOneErrback=True, consumeErrors=True
+            [broker_publisher.receipt(namespace) for broker_publisher in self._broker_publishers],
+            fireOnOneErrback=True,
+            consumeErrors=True,
         )
-        if any(courier.broker.trouble() is not None for courier in self._couriers) and not receipts.called:
+        if (
+            any(broker_publisher.broker.problem() is not None for broker_publisher in self._broker_publishers)
+            and not receipts.called
+        ):
             receipts.cancel()
         else:
-            receipts.addTimeout(RECEIPT, self._clock)
+            receipts.addTimeout(DELIVERY_WAIT_SECONDS, self._clock)
         return receipts.addCallbacks(lambda _: True, lambda _: False)

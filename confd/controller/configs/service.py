@@ -12,11 +12,11 @@ from twisted.logger import Logger
 
 from confd.audit import Attempt
 from confd.controller.configs.schema import Schema
-from confd.controller.configs.snapshot import Encoded, Snapshot
-from confd.history import Renaming
+from confd.controller.configs.snapshot import EncodedConfig, Snapshot
+from confd.history import EpochChange
 from confd.interfaces import IConfigStore
 from confd.model import Configuration, Document, Draft, Revision
-from confd.runtime.signal import Observers
+from confd.runtime.signal import Signal
 
 
 @frozen
@@ -40,7 +40,8 @@ class Configs:
 
     @ivar listeners: each is told of what is newly in force; one that fails harms neither the others nor the publish.
     @ivar now: the wall clock, for what people read in the history.
-    @ivar publications: told C{(publication,)}, a L{Publication}; not of what was in force before this process started.
+    @ivar publications: told C{(publication,)}, a L{PublishResult}; not of what was in force before this process
+        started.
     @ivar retirements: told C{(namespace,)} of one that was taken out of use.
     """
 
@@ -49,9 +50,9 @@ class Configs:
     _schema: Schema
     _clock: IReactorTime
     _now: Callable[[], datetime]
-    listeners: list[Callable[[Encoded], object]] = field(factory=list)
-    publications: Observers = field(factory=Observers, init=False)
-    retirements: Observers = field(factory=Observers, init=False)
+    listeners: list[Callable[[EncodedConfig], object]] = field(factory=list)
+    publications: Signal = field(factory=Signal, init=False)
+    retirements: Signal = field(factory=Signal, init=False)
     log: Logger = field(factory=Logger, init=False)
 
     async def load(self) -> None:
@@ -97,9 +98,9 @@ class Configs:
         """
         Raise the epoch, or adopt another cluster's identity: see L{IConfigStore.rename}.
 
-        @param rest: the other fields of L{Renaming}.
+        @param rest: the other fields of L{EpochChange}.
         """
-        revisions: Sequence[Revision] = await self._store.rename(Renaming(author, self._now(), **rest))
+        revisions: Sequence[Revision] = await self._store.rename(EpochChange(author, self._now(), **rest))
         return [self._show(revision, arrived) for revision in revisions]
 
     async def rotate_keys(self, attempt: Attempt | None = None) -> str:
@@ -123,7 +124,7 @@ class Configs:
         for encoded in self._snapshot.all():
             self._tell(encoded)
 
-    def _tell(self, encoded: Encoded) -> None:
+    def _tell(self, encoded: EncodedConfig) -> None:
         if encoded.configuration.unpublished:
             # Subscribers of another system would take it for a change. Agents of this controller poll for it.
             return

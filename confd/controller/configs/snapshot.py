@@ -19,7 +19,7 @@ from confd.model import DEFAULT_NAMESPACE, Configuration
 
 
 @frozen
-class Encoded:
+class EncodedConfig:
     """
     A configuration and the bytes that are sent of it.
 
@@ -34,7 +34,7 @@ class Encoded:
     _key: SigningKey
 
     @classmethod
-    def of(cls, configuration: Configuration, keys: Sequence[SigningKey]) -> Encoded:
+    def of(cls, configuration: Configuration, keys: Sequence[SigningKey]) -> EncodedConfig:
         """
         Encode once for every reader.
 
@@ -80,11 +80,11 @@ class Snapshot:
     """
 
     _keys: Callable[[], Sequence[SigningKey]]
-    _in_force: dict[str, Encoded] = field(factory=dict)
+    _in_force: dict[str, EncodedConfig] = field(factory=dict)
 
     def load(self, configurations: Iterable[Configuration]) -> None:
         """Begin with what the store has."""
-        self._in_force = {each.namespace: Encoded.of(each, self._keys()) for each in configurations}
+        self._in_force = {each.namespace: EncodedConfig.of(each, self._keys()) for each in configurations}
 
     def namespaces(self) -> list[str]:
         """The names of all namespaces, sorted."""
@@ -114,26 +114,26 @@ class Snapshot:
         found = self.find(namespace)
         return None if found is None or found.configuration.unpublished else found.announcement
 
-    def all(self) -> Iterator[Encoded]:
+    def all(self) -> Iterator[EncodedConfig]:
         """What is in force everywhere."""
         return iter(list(self._in_force.values()))
 
-    def published(self) -> Iterator[Encoded]:
+    def published(self) -> Iterator[EncodedConfig]:
         """The current configuration of each namespace, at the time that it is its turn; not what nobody published."""
         for namespace in self.namespaces():
             found = self.find(namespace)
             if found is not None and not found.configuration.unpublished:
                 yield found
 
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """That it is not loaded yet: the namespace C{default} always exists."""
         return None if self._in_force else "The controller is starting; the configurations are not loaded yet."
 
-    def find(self, namespace: str) -> Encoded | None:
+    def find(self, namespace: str) -> EncodedConfig | None:
         """The configuration in force, C{None} where there is no such namespace."""
         return self._in_force.get(namespace)
 
-    def get(self, namespace: str) -> Encoded:
+    def get(self, namespace: str) -> EncodedConfig:
         """
         The configuration in force.
 
@@ -143,16 +143,16 @@ class Snapshot:
         found = self.find(namespace)
         if found is not None:
             return found
-        starting = self.trouble()
+        starting = self.problem()
         raise unknown_namespace(namespace) if starting is None else Unavailable("starting", starting)
 
-    def put(self, configuration: Configuration) -> Encoded | None:
+    def put(self, configuration: Configuration) -> EncodedConfig | None:
         """
         A newer version is in force.
 
         @return: it, encoded; C{None} where it is not newer, as the answer to a repeated request may be.
         """
-        encoded = Encoded.of(configuration, self._keys())
+        encoded = EncodedConfig.of(configuration, self._keys())
         there = self._in_force.get(configuration.namespace)
         if there is not None and encoded.order <= there.order:
             return None

@@ -11,10 +11,10 @@ from confd.errors import ConfdError
 from confd.interfaces import IReportStore
 
 #: Seconds in which summaries gather for one transaction.
-WRITE_BEHIND = 1.0
+WRITE_INTERVAL_SECONDS = 1.0
 
 
-class Summaries:
+class Archive:
     """
     Summaries, written behind: publishes that follow each other closely do not wait for a transaction more each.
 
@@ -32,7 +32,7 @@ class Summaries:
         """Keep this, and no longer the outcomes of it and of older versions."""
         self._waiting[namespace, version] = summary
         if self._timer is None:
-            self._timer = self._clock.callLater(WRITE_BEHIND, self.write)
+            self._timer = self._clock.callLater(WRITE_INTERVAL_SECONDS, self.write)
 
     def find(self, namespace: str, version: int) -> Deferred[bytes | None]:
         """Fires with the summary of a version, C{None} where none is kept."""

@@ -8,14 +8,14 @@ from collections.abc import Callable, Collection
 from confd.controller.agents.registry import Registry
 from confd.controller.configs.service import Configs, Publication
 from confd.controller.convergence.tracker import Convergence
-from confd.controller.convergence.version import Progress
+from confd.controller.convergence.version import VersionProgress
 from confd.runtime.metrics import Histogram, Metrics
 
 #: Percent of the agents of a namespace who make it count as converged: a few are always away.
-MOST = 95
+CONVERGED_PERCENT = 95
 
 
-class Speed:
+class PropagationMetrics:
     """Observes publications, and the agents that apply them."""
 
     def __init__(
@@ -42,7 +42,7 @@ class Speed:
         if namespace in self._namespaces():
             self._published[namespace] += 1
 
-    def _measure(self, namespace: str, progress: Progress, took: float) -> None:
+    def _measure(self, namespace: str, progress: VersionProgress, took: float) -> None:
         """
         One more agent applied a version.
 
@@ -51,7 +51,7 @@ class Speed:
         shown = namespace in self._namespaces()
         if shown:
             self._propagation.observe(took / 1000, namespace)
-        if not progress.converged and 100 * progress.applied >= MOST * self._registry.count(namespace):
+        if not progress.converged and 100 * progress.applied >= CONVERGED_PERCENT * self._registry.count(namespace):
             progress.converged = True
             times = [outcome.took for outcome in progress.outcomes.values() if outcome.took is not None]
             if shown:
@@ -73,7 +73,7 @@ class Speed:
         )
         metrics.histogram(
             "confd_convergence_seconds",
-            f"From a POST until {MOST} % of the agents of its namespace had applied it.",
+            f"From a POST until {CONVERGED_PERCENT} % of the agents of its namespace had applied it.",
             self._convergence,
             "namespace",
         )

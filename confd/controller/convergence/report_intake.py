@@ -16,23 +16,23 @@ from twisted.python.failure import Failure
 
 from confd.controller.agents.registry import Registry
 from confd.controller.convergence.tracker import Convergence
-from confd.controller.convergence.version import Progress
+from confd.controller.convergence.version import VersionProgress
 from confd.errors import Conflict, Unavailable
 from confd.interfaces import IReportStore
 from confd.model import Tag
-from confd.reports import Outcome, Receipt, Report, ReportState, Spent
+from confd.reports import ReceivedReport, Report, ReportState, Timings, VersionOutcome
 
 #: Seconds in which reports gather for one transaction, where none is under way in which they gather anyhow.
-GATHER = 0.002
+GATHER_SECONDS = 0.002
 
 #: Reports that may wait for theirs.
 MAX_WAITING = 10_000
 
 T = TypeVar("T")
-_Taken = list[tuple[Receipt, Deferred[None]]]
+_Taken = list[tuple[ReceivedReport, Deferred[None]]]
 
 
-class Intake(Service):
+class ReportIntake(Service):
     """
     Takes reports, each once and in order.
 
@@ -93,17 +93,19 @@ class Intake(Service):
             raise Unavailable("too_many_reports", "Too many reports wait to be written; report again later.")
         self._unwritten[agent_id] = report
         answer: Deferred[None] = Deferred()
-        self._waiting.append((Receipt(agent_id, namespace, report, self._outcome(agent_id, namespace, report)), answer))
+        self._waiting.append(
+            (ReceivedReport(agent_id, namespace, report, self._outcome(agent_id, namespace, report)), answer)
+        )
         self._schedule()
         return answer
 
-    def _outcome(self, agent_id: str, namespace: str, report: Report) -> Outcome:
-        progress = self._convergence.progress(namespace, report.tag.version) or Progress(report.tag, self._now())
+    def _outcome(self, agent_id: str, namespace: str, report: Report) -> VersionOutcome:
+        progress = self._convergence.progress(namespace, report.tag.version) or VersionProgress(report.tag, self._now())
         return progress.outcome(agent_id, report, self._clock.seconds(), self._now())
 
     def _schedule(self) -> None:
         if self._timer is None and not self._writing:
-            self._timer = self._clock.callLater(GATHER, self._write)
+            self._timer = self._clock.callLater(GATHER_SECONDS, self._write)
 
     def _write(self) -> None:
         self._timer = None
@@ -162,7 +164,7 @@ def _against_number(report: Report, last: Report) -> tuple[bool, bool]:
 
 
 def _against_content(report: Report, last: Report) -> tuple[bool, bool]:
-    said, before = (evolve(each, spent=Spent(), session="", sequence=0) for each in (report, last))
+    said, before = (evolve(each, spent=Timings(), session="", sequence=0) for each in (report, last))
     undone = report.tag == last.tag and last.state.final and report.state is ReportState.APPLYING
     return said == before, undone or _order(report.tag) < _order(last.tag)
 

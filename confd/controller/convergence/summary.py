@@ -9,12 +9,12 @@ from itertools import islice
 from confd.codec.headers import rfc3339
 from confd.controller.agents.registry import Registry
 from confd.controller.api.schemas import ConvergenceBody, Laggard, Quantiles
-from confd.controller.convergence.version import Progress
+from confd.controller.convergence.version import VersionProgress
 from confd.model import Tag
 from confd.reports import AgentRecord, ReportState
 
 #: Agents that are named, and latencies that are drawn.
-LAGGARDS, POINTS = 100, 100
+MAX_LAGGARDS, MAX_CURVE_POINTS = 100, 100
 
 #: What can be said of an agent, the most urgent first; the last two do not lag.
 _STATES = ("failed", "silent", "applying", "pending", "applied", "passed")
@@ -22,8 +22,8 @@ _STATES = ("failed", "silent", "applying", "pending", "applied", "passed")
 _HOPS = ("commit", "notify", "agent", "worker", "ack")
 
 
-def picture(
-    namespace: str, progress: Progress, in_force: bool, registry: Registry, named: int = LAGGARDS
+def summarize(
+    namespace: str, progress: VersionProgress, in_force: bool, registry: Registry, named: int = MAX_LAGGARDS
 ) -> ConvergenceBody:
     """
     Where everyone is.
@@ -53,7 +53,7 @@ def picture(
     }
 
 
-def repeated(told: ConvergenceBody, progress: Progress) -> ConvergenceBody:
+def repeated(told: ConvergenceBody, progress: VersionProgress) -> ConvergenceBody:
     """A picture again, for the version after it: nobody reported of either one, and nothing changed meanwhile."""
     tag = progress.tag
     return {
@@ -80,11 +80,11 @@ def running_version(record: AgentRecord) -> int | None:
     return None if tag is None or report is None or tag.cluster != report.tag.cluster else tag.version
 
 
-def _groups(namespace: str, progress: Progress, in_force: bool, registry: Registry) -> dict[str, list[str]]:
+def _groups(namespace: str, progress: VersionProgress, in_force: bool, registry: Registry) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {state: [] for state in _STATES}
-    presence, outcomes, tag = registry.presence(namespace), progress.outcomes, progress.tag
-    silent, order, find = presence.silent, (tag.epoch, tag.version), registry.find
-    for agent_id in presence:
+    liveness, outcomes, tag = registry.liveness(namespace), progress.outcomes, progress.tag
+    silent, order, find = liveness.silent, (tag.epoch, tag.version), registry.find
+    for agent_id in liveness:
         outcome = outcomes.get(agent_id)
         if outcome is not None and outcome.state.final:
             state = outcome.state.value
@@ -103,7 +103,7 @@ def _went_on(record: AgentRecord | None, order: tuple[int, int]) -> bool:
     return report is not None and (report.tag.epoch, report.tag.version) > order
 
 
-def _laggards(groups: dict[str, list[str]], progress: Progress, registry: Registry) -> Iterator[Laggard]:
+def _laggards(groups: dict[str, list[str]], progress: VersionProgress, registry: Registry) -> Iterator[Laggard]:
     for state in _STATES[:-2]:
         for agent_id in sorted(groups[state]):
             record, outcome = registry.get(agent_id), progress.outcomes.get(agent_id)
@@ -130,7 +130,7 @@ def _quantile(ordered: Sequence[float], part: float) -> float | None:
 
 
 def _evenly(ordered: Sequence[float]) -> Sequence[float]:
-    """At most L{POINTS} of them, the first and the last among these."""
-    if len(ordered) <= POINTS:
+    """At most L{MAX_CURVE_POINTS} of them, the first and the last among these."""
+    if len(ordered) <= MAX_CURVE_POINTS:
         return ordered
-    return [ordered[number * (len(ordered) - 1) // (POINTS - 1)] for number in range(POINTS)]
+    return [ordered[number * (len(ordered) - 1) // (MAX_CURVE_POINTS - 1)] for number in range(MAX_CURVE_POINTS)]

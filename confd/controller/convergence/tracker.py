@@ -15,14 +15,14 @@ from confd.controller.agents.registry import Registry
 from confd.controller.api.schemas import ConvergenceBody
 from confd.controller.configs.service import Publication
 from confd.controller.configs.snapshot import unknown_namespace
-from confd.controller.convergence.archive import Summaries
-from confd.controller.convergence.summary import picture, repeated
-from confd.controller.convergence.version import Progress
+from confd.controller.convergence.archive import Archive
+from confd.controller.convergence.summary import repeated, summarize
+from confd.controller.convergence.version import VersionProgress
 from confd.controller.convergence.waiters import Waiters
 from confd.errors import Gone, NotFound
 from confd.model import Tag
-from confd.reports import AgentRecord, Outcome, Receipt
-from confd.runtime.signal import Observers
+from confd.reports import AgentRecord, ReceivedReport, VersionOutcome
+from confd.runtime.signal import Signal
 
 #: The newest versions of a namespace of which each agent's outcome is kept; of older ones a summary is.
 VERSIONS_KEPT = 16
@@ -46,21 +46,23 @@ class Convergence(Service):
         @param kept: of how many versions of a namespace the outcomes are kept.
         """
         self._store, self._registry, self._clock, self._most = store, registry, clock, kept
-        self._versions: dict[str, dict[int, Progress]] = {}
+        self._versions: dict[str, dict[int, VersionProgress]] = {}
         self._waiters: dict[str, Waiters] = {}
-        self._summaries = Summaries(store, clock)
+        self._archive = Archive(store, clock)
         # Where publishes come faster than reports, a look at each agent for each of them would be most of the work.
         self._unreported: dict[str, ConvergenceBody] = {}
-        self.changes, self.applications = Observers(), Observers()
+        self.changes, self.applications = Signal(), Signal()
         registry.changes.add(self._agent_changed)
 
     async def load(self) -> None:
         """Begin with what the store has; the registry is loaded before."""
-        loaded: dict[str, dict[int, Progress]] = {}
+        loaded: dict[str, dict[int, VersionProgress]] = {}
         for revision in await self._store.in_force():
             namespace = revision.configuration.namespace
             newest = await self._store.history(namespace, self._most, None)
-            loaded[namespace] = {each.tag.version: Progress(each.tag, each.created_at) for each in reversed(newest)}
+            loaded[namespace] = {
+                each.tag.version: VersionProgress(each.tag, each.created_at) for each in reversed(newest)
+            }
         for namespace, version, agent_id, outcome in await self._store.load_outcomes():
             progress = loaded.get(namespace, {}).get(version)
             if progress is not None and self._is_here(namespace, agent_id):
@@ -73,14 +75,14 @@ class Convergence(Service):
         super().stopService()
         for waiters in self._waiters.values():
             waiters.give_up()
-        return self._summaries.write()
+        return self._archive.write()
 
     def published(self, publication: Publication) -> None:
         """A version is newly in force."""
         configuration = publication.revision.configuration
         namespace, version = configuration.namespace, configuration.version
         versions = self._versions.setdefault(namespace, {})
-        versions[version] = Progress(
+        versions[version] = VersionProgress(
             configuration.tag, configuration.updated_at, publication.arrived, publication.committed
         )
         if len(versions) > self._most:
@@ -112,7 +114,7 @@ class Convergence(Service):
             raise _unknown_version(namespace, str(tag))
         return tag
 
-    def record(self, receipts: Iterable[Receipt]) -> None:
+    def record(self, receipts: Iterable[ReceivedReport]) -> None:
         """Reports are on disk, and their agents are still here."""
         touched = set()
         for receipt in receipts:
@@ -124,11 +126,11 @@ class Convergence(Service):
         for namespace in touched:
             self._changed(namespace)
 
-    def progress(self, namespace: str, version: int) -> Progress | None:
+    def progress(self, namespace: str, version: int) -> VersionProgress | None:
         """How far a version has come, C{None} where it is not among the newest."""
         return self._versions.get(namespace, {}).get(version)
 
-    def reports_of(self, record: AgentRecord) -> Iterator[tuple[Tag, Outcome]]:
+    def reports_of(self, record: AgentRecord) -> Iterator[tuple[Tag, VersionOutcome]]:
         """What became of the newest versions on one agent, newest first."""
         for progress in reversed(self._versions.get(record.namespace, {}).values()):
             outcome = progress.outcomes.get(record.id)
@@ -168,35 +170,35 @@ class Convergence(Service):
         newest = next(reversed(versions))
         number = newest if version is None else version
         if number in versions:
-            return picture(namespace, versions[number], number == newest, self._registry)
+            return summarize(namespace, versions[number], number == newest, self._registry)
         if not 0 < number < newest:
             raise _unknown_version(namespace, str(number))
-        summary = await self._summaries.find(namespace, number)
+        summary = await self._archive.find(namespace, number)
         if summary is None:
             raise Gone("convergence_pruned", f"What became of version {number} of {namespace!r} is not kept any more.")
         described: ConvergenceBody = strict_json.decode(summary)
         return described
 
-    def _kept(self, namespace: str) -> dict[int, Progress]:
+    def _kept(self, namespace: str) -> dict[int, VersionProgress]:
         versions = self._versions.get(namespace)
         if not versions:
             raise unknown_namespace(namespace)
         return versions
 
-    def _settle(self, namespace: str, versions: dict[int, Progress]) -> None:
+    def _settle(self, namespace: str, versions: dict[int, VersionProgress]) -> None:
         """Of the oldest version only a summary is kept from now on."""
         oldest = versions.pop(next(iter(versions)))
         told = self._unreported.pop(namespace, None)
         if oldest.outcomes or told is None:
-            told = picture(namespace, oldest, False, self._registry, named=0)
+            told = summarize(namespace, oldest, False, self._registry, named=0)
         else:
             told = repeated(told, oldest)
         if not oldest.outcomes:
             self._unreported[namespace] = told
-        self._summaries.keep(namespace, oldest.tag.version, strict_json.encode(told))
+        self._archive.keep(namespace, oldest.tag.version, strict_json.encode(told))
         if not self.running:
             # What the listener still had in flight.
-            self._summaries.write()
+            self._archive.write()
 
     def _is_here(self, namespace: str, agent_id: str) -> bool:
         record = self._registry.find(agent_id)

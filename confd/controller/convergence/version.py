@@ -8,11 +8,11 @@ from datetime import datetime
 from attrs import define, evolve, field
 
 from confd.model import Tag
-from confd.reports import Outcome, Report, ReportState
+from confd.reports import Report, ReportState, VersionOutcome
 
 
 @define(eq=False)
-class Progress:
+class VersionProgress:
     """
     One version of one namespace, and what became of it.
 
@@ -29,13 +29,13 @@ class Progress:
     published_at: datetime
     arrived: float | None = None
     committed: float | None = None
-    outcomes: dict[str, Outcome] = field(factory=dict)
+    outcomes: dict[str, VersionOutcome] = field(factory=dict)
     applied: int = 0
     failed: int = 0
     converged: bool = False
     _ordered: dict[str, list[float]] = field(factory=dict, init=False)
 
-    def outcome(self, agent_id: str, report: Report, arrived: float, at: datetime) -> Outcome:
+    def outcome(self, agent_id: str, report: Report, arrived: float, at: datetime) -> VersionOutcome:
         """
         What a report makes of this version on its agent; changes nothing.
 
@@ -43,7 +43,7 @@ class Progress:
         @param at: the same for people.
         """
         spent = report.spent
-        made = Outcome(
+        made = VersionOutcome(
             report.state, at, report.error, report.verified, agent=spent.agent, worker=spent.worker, ack=spent.waited
         )
         before = self.outcomes.get(agent_id)
@@ -59,7 +59,7 @@ class Progress:
         notify = max(0.0, took - commit - spent.agent - spent.worker)
         return evolve(made, took=took, commit=commit, notify=notify)
 
-    def record(self, agent_id: str, outcome: Outcome) -> bool:
+    def record(self, agent_id: str, outcome: VersionOutcome) -> bool:
         """
         Take an outcome in, in the place of the one before.
 
@@ -83,7 +83,7 @@ class Progress:
         """
         Milliseconds of those that have it, ascending, as far as they are known; sorted anew only after a report.
 
-        @param what: an attribute of L{Outcome}.
+        @param what: an attribute of L{VersionOutcome}.
         """
         if what not in self._ordered:
             applied = (each for each in self.outcomes.values() if each.state is ReportState.APPLIED)
@@ -101,6 +101,6 @@ class Progress:
             return True
         return False if 100 * (targeted - self.failed) < needed else None
 
-    def _count(self, outcome: Outcome, by: int) -> None:
+    def _count(self, outcome: VersionOutcome, by: int) -> None:
         self.applied += by * (outcome.state is ReportState.APPLIED)
         self.failed += by * (outcome.state is ReportState.FAILED)

@@ -11,14 +11,14 @@ class NewerSchema(Exception):
     """The database was written by a newer release, which this one must not touch."""
 
 
-def shipped_ladder() -> Sequence[str]:
+def shipped_migrations() -> Sequence[str]:
     """The steps of this release: C{schema/0001.sql} is the first."""
     folder = resources.files("confd.controller.store.sqlite") / "schema"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
     return [file.read_text("utf-8") for file in files]
 
 
-def migrate(connection: sqlite3.Connection, ladder: Sequence[str]) -> None:
+def migrate(connection: sqlite3.Connection, migrations: Sequence[str]) -> None:
     """
     Bring a database up to date, each step with its number in one transaction.
 
@@ -27,9 +27,9 @@ def migrate(connection: sqlite3.Connection, ladder: Sequence[str]) -> None:
     @raise sqlite3.Error: if a step fails; the database is then as the step before it left it.
     """
     (reached,) = connection.execute("PRAGMA user_version").fetchone()
-    if reached > len(ladder):
-        raise NewerSchema(f"its schema is number {reached}, and this release knows {len(ladder)}")
-    for number, script in enumerate(ladder[reached:], reached + 1):
+    if reached > len(migrations):
+        raise NewerSchema(f"its schema is number {reached}, and this release knows {len(migrations)}")
+    for number, script in enumerate(migrations[reached:], reached + 1):
         connection.execute("BEGIN IMMEDIATE")
         try:
             for statement in statements(script):

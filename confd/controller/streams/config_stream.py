@@ -11,7 +11,7 @@ from twisted.logger import Logger
 
 from confd.codec import sse
 from confd.codec.headers import names_version
-from confd.controller.configs.snapshot import Encoded, Snapshot
+from confd.controller.configs.snapshot import EncodedConfig, Snapshot
 from confd.errors import Unavailable
 from confd.web.api.streaming import EventStream, Streams, StreamService
 
@@ -19,10 +19,10 @@ from confd.web.api.streaming import EventStream, Streams, StreamService
 _NOTHING = (0, 0)
 
 #: Readers that are written to before the reactor gets a turn.
-SLICE = 200
+SUBSCRIBERS_PER_TURN = 200
 
 
-class Hub(StreamService):
+class ConfigStream(StreamService):
     """Streams that are open: each change and each heartbeat goes to all of them."""
 
     log = Logger()
@@ -34,9 +34,9 @@ class Hub(StreamService):
         super().__init__(clock)
         self._clock, self._snapshot = clock, snapshot
         # What is being told: of each namespace one at a time, the newest.
-        self._news: dict[str, Encoded] = {}
+        self._news: dict[str, EncodedConfig] = {}
 
-    def join(self, request: Any, namespace: str, last_event_id: str | None, agent_id: str = "") -> Reader:
+    def join(self, request: Any, namespace: str, last_event_id: str | None, agent_id: str = "") -> Subscriber:
         """
         A new reader: it gets the configuration in force at once unless it has it, and from then on each that follows.
 
@@ -50,7 +50,7 @@ class Hub(StreamService):
         # Whoever holds a document of another system keeps it until the first publish.
         keeps = in_force.configuration.unpublished and names_version(last_event_id or "")
         order = in_force.order if keeps or last_event_id == in_force.tag else _NOTHING
-        reader = Reader(self._streams, request, namespace, self._snapshot.find, order, agent_id)
+        reader = Subscriber(self._streams, request, namespace, self._snapshot.find, order, agent_id)
         reader.begin()
         reader.send(in_force)
         return reader
@@ -62,7 +62,7 @@ class Hub(StreamService):
                 if reader.agent_id == agent_id:
                     reader.end()
 
-    def announce(self, shown: Encoded) -> None:
+    def announce(self, shown: EncodedConfig) -> None:
         """Tell those who read this namespace; where they are still being told of one before, it takes its place."""
         namespace = shown.namespace
         under_way = namespace in self._news
@@ -92,24 +92,26 @@ class Hub(StreamService):
                 self._for_each(namespace, methodcaller("write", beat))
 
     def _for_each(
-        self, namespace: str, act: Callable[[Reader], object], then: Callable[[], object] = lambda: None
+        self, namespace: str, act: Callable[[Subscriber], object], then: Callable[[], object] = lambda: None
     ) -> None:
         self._go_on(iter(self._streams.of(namespace)), act, then)
 
-    def _go_on(self, readers: Iterator[Reader], act: Callable[[Reader], object], then: Callable[[], object]) -> None:
+    def _go_on(
+        self, readers: Iterator[Subscriber], act: Callable[[Subscriber], object], then: Callable[[], object]
+    ) -> None:
         for done, reader in enumerate(readers, 1):
             try:
                 act(reader)
             except Exception:
                 self.log.failure("a stream failed")
                 reader.stopProducing()
-            if done == SLICE:
+            if done == SUBSCRIBERS_PER_TURN:
                 self._clock.callLater(0, self._go_on, readers, act, then)
                 return
         then()
 
 
-class Reader(EventStream):
+class Subscriber(EventStream):
     """
     Somebody who reads the configurations of a namespace.
 
@@ -124,14 +126,14 @@ class Reader(EventStream):
         streams: Streams,
         request: Any,
         namespace: str,
-        find: Callable[[str], Encoded | None],
+        find: Callable[[str], EncodedConfig | None],
         order: tuple[int, int],
         agent_id: str = "",
     ) -> None:
         super().__init__(streams, request, namespace)
         self._find, self.order, self.agent_id = find, order, agent_id
 
-    def send(self, shown: Encoded) -> None:
+    def send(self, shown: EncodedConfig) -> None:
         """A configuration; one that is not newer than the last is left out."""
         if shown.order > self.order and self.takes_more:
             self.order = shown.order

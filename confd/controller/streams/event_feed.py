@@ -12,18 +12,18 @@ from confd.controller.agents.registry import Registry
 from confd.controller.configs.service import Configs, Publication
 from confd.controller.configs.snapshot import Snapshot
 from confd.controller.convergence.tracker import Convergence
-from confd.controller.streams.namespace_feed import CONFIG, CONVERGENCE, Topic, Watcher, config_event
+from confd.controller.streams.namespace_feed import CONFIG, CONVERGENCE, FeedSubscriber, NamespaceFeed, config_event
 from confd.errors import TooMany, Unavailable
 from confd.interfaces import IConfigStore
 from confd.web.api.streaming import StreamService
 
 #: Who may watch at the same time; a fleet listens to the stream of configurations, which is made for it.
-MOST_WATCHERS = 100
+MAX_SUBSCRIBERS = 100
 
 _HEARTBEAT = sse.frame("heartbeat", b"{}")
 
 
-class Events(StreamService):
+class EventFeed(StreamService):
     """All who watch. What nobody watches costs next to nothing."""
 
     def __init__(
@@ -40,7 +40,7 @@ class Events(StreamService):
         """
         super().__init__(clock)
         self._store, self._snapshot, self._registry, self._convergence = store, snapshot, registry, convergence
-        self._topics: dict[str, Topic] = {}
+        self._topics: dict[str, NamespaceFeed] = {}
         self._in_force: dict[str, bytes] = {}
         configs.publications.add(self._published)
         configs.retirements.add(self._retired)
@@ -54,7 +54,7 @@ class Events(StreamService):
             self._watched(namespace)
         return stopped
 
-    async def join(self, request: Any, namespace: str) -> Watcher:
+    async def join(self, request: Any, namespace: str) -> FeedSubscriber:
         """
         One more watcher: it gets what is in force and how far that has come at once, and then what changes.
 
@@ -69,20 +69,22 @@ class Events(StreamService):
         self._snapshot.get(namespace)
         if not self.running:
             raise Unavailable("stopping", "The controller is stopping; come back in a moment.")
-        if len(self) >= MOST_WATCHERS:
-            raise TooMany("too_many_watchers", f"{MOST_WATCHERS} watch already; close a dashboard, or come back later.")
+        if len(self) >= MAX_SUBSCRIBERS:
+            raise TooMany(
+                "too_many_watchers", f"{MAX_SUBSCRIBERS} watch already; close a dashboard, or come back later."
+            )
         topic = self._watched(namespace)
         if topic is None:
             config = self._in_force[namespace]
-            topic = Topic(self._streams, namespace, self._registry, self._convergence, config)
+            topic = NamespaceFeed(self._streams, namespace, self._registry, self._convergence, config)
             self._topics[namespace] = topic
-        watcher = Watcher(self._streams, request, namespace, topic)
+        watcher = FeedSubscriber(self._streams, request, namespace, topic)
         watcher.begin()
         watcher.tell(CONFIG)
         watcher.tell(CONVERGENCE)
         return watcher
 
-    def _watched(self, namespace: str) -> Topic | None:
+    def _watched(self, namespace: str) -> NamespaceFeed | None:
         """The topic of a namespace, while somebody watches it."""
         topic = self._topics.get(namespace)
         if topic is not None and not self._streams.of(namespace):

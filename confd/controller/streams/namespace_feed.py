@@ -24,14 +24,14 @@ from confd.web.api.streaming import EventStream, Streams
 CONFIG, AGENTS, CONVERGENCE = "config", "agents", "convergence"
 
 #: Seconds from one event of a kind to the next, at least.
-PERIODS = {CONFIG: 0.25, AGENTS: 0.5, CONVERGENCE: 0.25}
+PERIOD_SECONDS = {CONFIG: 0.25, AGENTS: 0.5, CONVERGENCE: 0.25}
 
 #: Agents in one event: of more of them, whoever cares asks again.
-MOST_AGENTS, MOST_LAGGARDS = 200, 20
+MAX_AGENTS_PER_EVENT, MAX_LAGGARDS_PER_EVENT = 200, 20
 
 
 @define(eq=False)
-class Throttle:
+class Coalescer:
     """
     Does something once it is called for: soon, but neither more often than is allowed, nor for a tenth of the time.
 
@@ -62,7 +62,7 @@ class Throttle:
         self._not_before = began + max(self._period, 10 * (self._clock.seconds() - began))
 
 
-class Topic:
+class NamespaceFeed:
     """
     Gathers what is new in a namespace while somebody watches it.
 
@@ -84,7 +84,7 @@ class Topic:
             AGENTS: self._tell_agents,
             CONVERGENCE: self._tell_convergence,
         }
-        self._throttles = {kind: Throttle(streams.clock, PERIODS[kind], act) for kind, act in acts.items()}
+        self._throttles = {kind: Coalescer(streams.clock, PERIOD_SECONDS[kind], act) for kind, act in acts.items()}
         self._tell_convergence()
 
     def published(self, config: bytes) -> None:
@@ -94,7 +94,7 @@ class Topic:
 
     def agent_changed(self, agent_id: str) -> None:
         """Something is new of an agent, or it is no longer here."""
-        if len(self._changed) <= MOST_AGENTS:
+        if len(self._changed) <= MAX_AGENTS_PER_EVENT:
             self._changed[agent_id] = None
         self._throttles[AGENTS].call()
 
@@ -114,13 +114,13 @@ class Topic:
     def _tell_agents(self) -> None:
         changed, self._changed = list(self._changed), {}
         here, forgotten = [], []
-        for agent_id in changed[:MOST_AGENTS]:
+        for agent_id in changed[:MAX_AGENTS_PER_EVENT]:
             record = self._registry.find(agent_id)
             if record is None or record.namespace != self._namespace:
                 forgotten.append(agent_id)
             else:
                 here.append(describe_agent(self._registry, record))
-        self.newest[AGENTS] = agents_event(here, forgotten, len(changed) > MOST_AGENTS)
+        self.newest[AGENTS] = agents_event(here, forgotten, len(changed) > MAX_AGENTS_PER_EVENT)
         self._tell(AGENTS)
 
     def _tell_convergence(self) -> None:
@@ -128,17 +128,17 @@ class Topic:
         describing.addCallbacks(self._described, _retired)
 
     def _described(self, picture: ConvergenceBody) -> None:
-        shown = {**picture, "laggards": picture["laggards"][:MOST_LAGGARDS]}
+        shown = {**picture, "laggards": picture["laggards"][:MAX_LAGGARDS_PER_EVENT]}
         self.newest[CONVERGENCE] = sse.frame(CONVERGENCE, strict_json.encode(shown))
         self._tell(CONVERGENCE)
 
 
-class Watcher(EventStream):
+class FeedSubscriber(EventStream):
     """Somebody who watches a namespace."""
 
     __slots__ = ("_missed", "_topic")
 
-    def __init__(self, streams: Streams, request: Any, namespace: str, topic: Topic) -> None:
+    def __init__(self, streams: Streams, request: Any, namespace: str, topic: NamespaceFeed) -> None:
         super().__init__(streams, request, namespace)
         self._topic = topic
         # Keys of a dictionary, for their order.

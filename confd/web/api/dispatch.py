@@ -1,7 +1,7 @@
 """
 Where the network ends and the handlers begin, and one way to answer.
 
-L{Edge} reads the declarations of endpoints, makes routes of them, and is the only code between a handler and the
+L{Dispatcher} reads the declarations of endpoints, makes routes of them, and is the only code between a handler and the
 network: it authenticates, limits, decodes, validates, encodes, and tells errors.
 """
 
@@ -36,22 +36,22 @@ from confd.web.api.endpoint import (
     endpoints_of,
 )
 from confd.web.api.errors import error_body, from_routing, headers_of, status_of
-from confd.web.api.ongoing import Ongoing
-from confd.web.api.parsing import fit, glance, printable, read_document, read_header, read_object, read_query
+from confd.web.api.ongoing import StreamingAnswer
+from confd.web.api.parsing import convert, peek, printable, read_document, read_header, read_object, read_query
 from confd.web.api.routes import Routes
-from confd.web.auth.basic import NOBODY, IAuditor, Identity, IGuard, Role, allow
+from confd.web.auth.basic import NOBODY, IAuditor, IAuthenticator, Identity, Role, allow
 from confd.web.auth.csrf import same_origin
 from confd.web.auth.throttle import Allowance
 
 #: Characters of what an attempt was about, at most, that are put on record.
-LONGEST_TARGET = 64
+MAX_TARGET_CHARS = 64
 
 #: Bodies from here on are decoded off the reactor.
 _LARGE_BODY = 8192
 
 
 @define(eq=False)
-class Edge:
+class Dispatcher:
     """
     Where the network ends and the handlers begin.
 
@@ -61,7 +61,7 @@ class Edge:
     @ivar allowance: how many of those each may ask for; C{None} sets no limit.
     """
 
-    _guard: IGuard
+    _guard: IAuthenticator
     _in_thread: Callable[..., Deferred[Any]]
     _auditor: IAuditor | None = None
     _allowance: Allowance | None = None
@@ -116,15 +116,15 @@ class Edge:
             result = await self._work(request, declared, handler, parts)
         except ConfdError as error:
             result = _refusal(error, request.id)
-        if isinstance(result, Ongoing):
+        if isinstance(result, StreamingAnswer):
             result.begin(request)
         elif not (request.gone or request.finished):
             if result is not HANDLED:
                 answer = result if isinstance(result, Answer) else Answer(strict_json.encode(result))
                 _write(request, answer)
-                if answer.again is not None:
+                if answer.revalidate is not None:
                     recognizes = partial(self._guard.recognizes, request)
-                    request.remember(answer.body, recognizes, answer.again)
+                    request.remember(answer.body, recognizes, answer.revalidate)
             request.finish()
 
     def _failed(self, failure: Failure, request: Any) -> None:
@@ -177,24 +177,24 @@ class Edge:
         if not raw and declared.optional_body:
             raw = b"{}"
         value, document = read(raw) if len(raw) < _LARGE_BODY else await self._in_thread(read, raw)
-        return (value if document is not None else fit(value, declared.body, strict=True)), document
+        return (value if document is not None else convert(value, declared.body, strict=True)), document
 
 
 def _attempt(
     request: Any, declared: Endpoint, parts: Mapping[str, str], identity: Identity, body: Any, now: datetime
 ) -> Attempt:
     if parts:
-        named = glance(request.uri, declared.named_by, "") if declared.named_by else ""
+        named = peek(request.uri, declared.named_by, "") if declared.named_by else ""
         target = named or "/".join(map(str, parts.values()))
     elif declared.named_by:
         target = str(getattr(body, declared.named_by, ""))
     elif issubclass(declared.query, NamespaceQuery):
-        target = glance(request.uri, "namespace", DEFAULT_NAMESPACE)
+        target = peek(request.uri, "namespace", DEFAULT_NAMESPACE)
     else:
         target = ""
     peer = getattr(request.getClientAddress(), "host", "unix")
     action = f"{declared.method} {declared.path}"
-    return Attempt(identity.name, peer, action, printable(target, LONGEST_TARGET), request.id, now)
+    return Attempt(identity.name, peer, action, printable(target, MAX_TARGET_CHARS), request.id, now)
 
 
 def _refusal(error: ConfdError, request_id: str) -> Answer:

@@ -19,7 +19,7 @@ from confd.audit import Attempt
 from confd.model import DEFAULT_NAMESPACE
 from confd.web.api.parsing import read_header
 from confd.web.auth.basic import Identity, Role
-from confd.web.openapi.docs import Told
+from confd.web.openapi.docs import Docs
 
 #: Bytes of a body, where an endpoint says nothing else.
 SMALL_BODY = 8192
@@ -71,8 +71,8 @@ class Endpoint:
     What is declared of one path and method: as a decorator, that a coroutine method answers it.
 
     It is called with a L{Call} and the variables of the path. It returns an L{Answer}, a value to encode as JSON, or
-    L{HANDLED} or L{Ongoing} where it writes to the request itself; what it raises as L{ConfdError} is told to the
-    caller.
+    L{HANDLED} or L{StreamingAnswer} where it writes to the request itself; what it raises as L{ConfdError} is told to
+    the caller.
 
     @ivar role: who may call it.
     @ivar query: the type of its query.
@@ -93,7 +93,7 @@ class Endpoint:
     max_body: int | None = field(default=SMALL_BODY, kw_only=True)
     optional_body: bool = field(default=False, kw_only=True)
     named_by: str = field(default="", kw_only=True)
-    told: Told = field(default=Told(), kw_only=True)
+    told: Docs = field(default=Docs(), kw_only=True)
 
     def __call__(self, handler: H) -> H:
         """Declare it of a method."""
@@ -157,18 +157,19 @@ class Answer:
     """
     An answer that is more than a plain value: bytes that are JSON already, a status, headers.
 
-    @ivar again: where the same request from the same caller may get the same answer again without the handler: called
-        in its place, it does what the handler does besides answering, and returns whether the answer is right still.
-    @ivar about: the agent for which it is right no longer once that is forgotten or given another token; empty where it
-        depends on none.
+    @ivar revalidate: where the same request from the same caller may get the same answer again without the handler:
+        called in its place, it does what the handler does besides answering, and returns whether the answer is right
+        still.
+    @ivar agent_id: the agent for which it is right no longer once that is forgotten or given another token; empty where
+        it depends on none.
     """
 
     body: bytes = b""
     status: int = 200
     headers: Mapping[str, str] = field(factory=dict)
     content_type: str = JSON
-    again: Callable[[], bool] | None = None
-    about: str = ""
+    revalidate: Callable[[], bool] | None = None
+    agent_id: str = ""
 
 
 #: What a handler returns that has written the whole answer to the request.

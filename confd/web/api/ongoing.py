@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 
 
-class Ongoing:
+class StreamingAnswer:
     """What a handler returns whose answer goes on without it, such as a stream."""
 
     __slots__ = ("_over",)

@@ -12,7 +12,7 @@ from confd.errors import Malformed
 from confd.model import Document
 
 #: Parameters that a query may have.
-_MOST_PARAMETERS = 32
+_MAX_PARAMETERS = 32
 
 
 def read_header(request: Any, name: str) -> str | None:
@@ -56,15 +56,13 @@ def read_query(uri: bytes, kind: type[msgspec.Struct]) -> Any:
     """
     _, _, text = uri.partition(b"?")
     try:
-        pairs = parse_qsl(
-            text.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MOST_PARAMETERS
-        )
+        pairs = parse_qsl(text.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS)
     except ValueError:
         raise Malformed("bad_query", "The query is not name=value pairs in percent-encoded UTF-8.") from None
     values = dict(pairs)
     if len(values) != len(pairs):
         raise Malformed("bad_query", "The query names a parameter twice.")
-    query = fit(values, kind, strict=False)
+    query = convert(values, kind, strict=False)
     if not values:
         return query
     fields = {each.encode_name: each.name for each in msgspec.structs.fields(kind)}
@@ -76,7 +74,7 @@ def read_query(uri: bytes, kind: type[msgspec.Struct]) -> Any:
     return query
 
 
-def fit(value: Any, kind: Any, strict: bool) -> Any:
+def convert(value: Any, kind: Any, strict: bool) -> Any:
     """
     Make C{value} an instance of C{kind}.
 
@@ -91,10 +89,10 @@ def fit(value: Any, kind: Any, strict: bool) -> Any:
         raise Malformed("bad_field", f"{name}: {said}.", [{"pointer": pointer, "message": said}]) from None
 
 
-def glance(uri: bytes, name: str, default: str) -> str:
+def peek(uri: bytes, name: str, default: str) -> str:
     """A parameter of a query that nobody has checked, for the record only; empty where the query cannot be read."""
     try:
-        pairs = parse_qsl(uri.partition(b"?")[2].decode("ascii", "replace"), max_num_fields=_MOST_PARAMETERS)
+        pairs = parse_qsl(uri.partition(b"?")[2].decode("ascii", "replace"), max_num_fields=_MAX_PARAMETERS)
     except ValueError:
         return ""
     return dict(pairs).get(name, default)

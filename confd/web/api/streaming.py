@@ -13,10 +13,10 @@ from confd.codec import sse
 from confd.runtime.timing import Periodic
 
 #: Seconds between two heartbeats.
-HEARTBEAT = 10.0
+HEARTBEAT_SECONDS = 10.0
 
 #: Seconds that a reader gets to take an event before it is cut off, and bytes that make one second more.
-PATIENCE, LEAST_RATE = 10.0, 8192
+STALLED_MAX_SECONDS, LEAST_RATE = 10.0, 8192
 
 
 class Streams:
@@ -68,7 +68,7 @@ class StreamService(Service):
         @param clock: monotonic.
         """
         self._streams = Streams(clock)
-        self._beat = Periodic(clock, self._heartbeat, lambda: HEARTBEAT)
+        self._beat = Periodic(clock, self._heartbeat, lambda: HEARTBEAT_SECONDS)
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -148,7 +148,7 @@ class EventStream:
     def pauseProducing(self) -> None:
         """The connection is full: what comes now is left out, and it is cut if it stays so."""
         if self.takes_more:
-            patience = PATIENCE + self._owed // LEAST_RATE
+            patience = STALLED_MAX_SECONDS + self._owed // LEAST_RATE
             self._cut = self._streams.clock.callLater(patience, self._request.channel.transport.abortConnection)
 
     def resumeProducing(self) -> None:

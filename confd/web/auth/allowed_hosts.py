@@ -92,7 +92,8 @@ class AllowedHosts:
         """
         Return the code and the sentence of a refusal; C{None} where the request may pass.
 
-        @param host: the value of the header, as L{BoundedChannel<confd.web.server.channel.BoundedChannel>} lets it pass.
+        @param host: the value of the header, as L{BoundedChannel<confd.web.server.channel.BoundedChannel>} lets it
+            pass.
         """
         if not (self.patterns or (self.local_only and hasattr(peer, "host"))) or is_local(host):
             return None

@@ -18,7 +18,7 @@ from zope.interface import Interface, implementer
 from confd.audit import Attempt
 from confd.codec.headers import parse_basic_authorization
 from confd.errors import Forbidden, Unauthenticated
-from confd.runtime.timing import Seldom
+from confd.runtime.timing import LogLimiter
 from confd.web.auth.allowed_hosts import is_local
 from confd.web.auth.throttle import HERE, Throttle, source_of
 
@@ -47,7 +47,7 @@ class Identity:
 NOBODY = Identity("", Role.ANYONE)
 
 
-class IGuard(Interface):
+class IAuthenticator(Interface):
     """Tells who sent a request."""
 
     def identify(request: IRequest) -> Identity:
@@ -102,9 +102,9 @@ def _no_tokens(digest: bytes) -> str | None:
     return None
 
 
-@implementer(IGuard)
+@implementer(IAuthenticator)
 @define(eq=False)
-class BasicGuard:
+class BasicAuth:
     """
     Knows its callers by name and password, agents also by their id and the token that they were given (RFC 7617).
 
@@ -133,7 +133,7 @@ class BasicGuard:
         return lost
 
     def identify(self, request: IRequest) -> Identity:
-        """See L{IGuard.identify}."""
+        """See L{IAuthenticator.identify}."""
         headers = request.requestHeaders.getRawHeaders(b"Authorization") or []
         # Two of them are none: another reader may believe the other one.
         presented = parse_basic_authorization(headers[0]) if len(headers) == 1 else None
@@ -152,7 +152,7 @@ class BasicGuard:
         return found
 
     def recognizes(self, request: IRequest) -> Callable[[str], bool]:
-        """See L{IGuard.recognizes}: a password or a token is looked at again each time."""
+        """See L{IAuthenticator.recognizes}: a password or a token is looked at again each time."""
         presented = parse_basic_authorization(request.requestHeaders.getRawHeaders(b"Authorization")[0])
         assert presented is not None
         digest = digest_of(*presented)
@@ -188,9 +188,9 @@ def _compare(digest: bytes, credentials: Sequence[Credential]) -> Identity | Non
     return found
 
 
-@implementer(IGuard)
+@implementer(IAuthenticator)
 @define(eq=False)
-class LoopbackGuard:
+class LoopbackAuth:
     """
     Takes every process on this machine for C{identity}, and nobody else.
 
@@ -202,7 +202,7 @@ class LoopbackGuard:
     log = Logger()
 
     _identity: Identity
-    _seldom: Seldom | None = None
+    _seldom: LogLimiter | None = None
 
     def identify(self, request: IRequest) -> Identity:
         """
@@ -227,7 +227,7 @@ class LoopbackGuard:
         return self._identity
 
     def recognizes(self, request: IRequest) -> Callable[[str], bool]:
-        """See L{IGuard.recognizes}: the name by which they call us is in what they send."""
+        """See L{IAuthenticator.recognizes}: the name by which they call us is in what they send."""
         return lambda source: source == HERE
 
     def _tell(self, request: IRequest, source: str) -> None:

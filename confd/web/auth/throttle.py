@@ -9,11 +9,11 @@ from functools import lru_cache
 from twisted.internet.interfaces import IAddress, IReactorTime
 
 from confd.errors import TooMany
-from confd.runtime.lru import remember
+from confd.runtime.lru import put
 from confd.runtime.metrics import Metrics
 
 #: Sources that are remembered for their failures, and pairs of a source and a name for a success.
-MOST_FAILING, MOST_KNOWN = 16_384, 65_536
+MAX_FAILING_ADDRESSES, MAX_KNOWN_ADDRESSES = 16_384, 65_536
 
 #: The source that is this machine: its programs, and whatever a proxy on it passes on.
 HERE = ""
@@ -48,7 +48,7 @@ class Buckets:
     def take(self, whose: str) -> None:
         """Take one."""
         even_at = max(self._even_at.get(whose, 0), self._clock.seconds()) + _MINUTE / self._per_minute
-        remember(self._even_at, whose, even_at, self._most)
+        put(self._even_at, whose, even_at, self._most)
 
 
 class Throttle:
@@ -65,7 +65,7 @@ class Throttle:
         """
         @param per_minute: failures of one source; 0 sets no limit.
         """
-        self._failures = Buckets(clock, per_minute, MOST_FAILING) if per_minute else None
+        self._failures = Buckets(clock, per_minute, MAX_FAILING_ADDRESSES) if per_minute else None
         self._known: dict[tuple[str, str], None] = {}
         self._refused = 0
 
@@ -85,7 +85,7 @@ class Throttle:
         """
         if not self.knows(source, name):
             self._check(source)
-            remember(self._known, (source, name), None, MOST_KNOWN)
+            put(self._known, (source, name), None, MAX_KNOWN_ADDRESSES)
 
     def knows(self, source: str, name: str) -> bool:
         """Whether L{succeed} would change nothing, and raise nothing."""
@@ -120,7 +120,7 @@ class Allowance:
         @param per_minute: changes of one identity; 0 sets no limit.
         """
         self._per_minute = per_minute
-        self._changes = Buckets(clock, per_minute, MOST_FAILING) if per_minute else None
+        self._changes = Buckets(clock, per_minute, MAX_FAILING_ADDRESSES) if per_minute else None
 
     def use(self, name: str) -> None:
         """

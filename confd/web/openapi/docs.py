@@ -25,7 +25,7 @@ def written_as(pattern: re.Pattern[str]) -> msgspec.Meta:
 
 
 @frozen
-class Header:
+class HeaderDocs:
     """
     A header of a request or an answer.
 
@@ -37,21 +37,23 @@ class Header:
     pattern: str = ""
 
 
-AGENT_ID = Header("X-Agent-ID", "The agent that asks, by the id that it was given; it counts as heard of.")
-CONFIG_CHECKSUM = Header(
+AGENT_ID = HeaderDocs("X-Agent-ID", "The agent that asks, by the id that it was given; it counts as heard of.")
+CONFIG_CHECKSUM = HeaderDocs(
     "X-Config-Checksum",
     "The checksum of the document in force: after a restore two may have been given the same tag.",
     "^sha256:[0-9a-f]{64}$",
 )
-CONFIG_VERSION = Header("X-Config-Version", "The tag of the configuration in the body.", f"^{model.TAG.pattern}$")
-ETAG = Header("ETag", "Names what the answer holds, or what is in force.", '^".*"$')
-IDEMPOTENCY_KEY = Header(
+CONFIG_VERSION = HeaderDocs("X-Config-Version", "The tag of the configuration in the body.", f"^{model.TAG.pattern}$")
+ETAG = HeaderDocs("ETag", "Names what the answer holds, or what is in force.", '^".*"$')
+IDEMPOTENCY_KEY = HeaderDocs(
     "Idempotency-Key", "A retry with the same key changes nothing and gets the first answer.", "^[!-~]{1,255}$"
 )
-IF_MATCH = Header("If-Match", "The ETag that must be in force still; else 412.")
-IF_NONE_MATCH = Header("If-None-Match", "The ETag of what the caller has; 304 while it is still the same.")
-LAST_EVENT_ID = Header("Last-Event-ID", "The id of the last event that the caller has.")
-LINK = Header("Link", 'The next page, relative to this one, with rel="next" (RFC 8288); there is none on the last one.')
+IF_MATCH = HeaderDocs("If-Match", "The ETag that must be in force still; else 412.")
+IF_NONE_MATCH = HeaderDocs("If-None-Match", "The ETag of what the caller has; 304 while it is still the same.")
+LAST_EVENT_ID = HeaderDocs("Last-Event-ID", "The id of the last event that the caller has.")
+LINK = HeaderDocs(
+    "Link", 'The next page, relative to this one, with rel="next" (RFC 8288); there is none on the last one.'
+)
 
 
 #: Where somebody else decides which status it is.
@@ -59,7 +61,7 @@ ANY_STATUS = "default"
 
 
 @frozen
-class Told:
+class Docs:
     """
     What a caller can count on.
 
@@ -75,13 +77,13 @@ class Told:
 
     answers: Mapping[int | str, Any] = field(factory=dict)
     errors: Sequence[type[ConfdError]] = ()
-    takes: Sequence[Header] = ()
-    gives: Sequence[Header] = ()
+    takes: Sequence[HeaderDocs] = ()
+    gives: Sequence[HeaderDocs] = ()
     example: Mapping[str, Any] | None = None
     tag: str = "other"
 
 
-class Done(msgspec.Struct):
+class MessageBody(msgspec.Struct):
     """That something was done, in words."""
 
     message: str

@@ -38,9 +38,9 @@ from confd.web.api.endpoint import (
     endpoints_of,
 )
 from confd.web.api.errors import HEADERS, STATUS, ErrorBody
-from confd.web.api.ongoing import Ongoing
+from confd.web.api.ongoing import StreamingAnswer
 from confd.web.auth.basic import Role
-from confd.web.openapi.docs import Header
+from confd.web.openapi.docs import HeaderDocs
 
 _REF = "#/components/schemas/{name}"
 _JSON = "application/json"
@@ -129,7 +129,7 @@ def _answers(declared: Endpoint, handler: Handler) -> Mapping[int | str, Any]:
     if declared.told.answers:
         return declared.told.answers
     returned = get_type_hints(handler).get("return")
-    if returned in (None, object, Answer, Ongoing):
+    if returned in (None, object, Answer, StreamingAnswer):
         raise TypeError(
             f"{declared.method} {declared.path}: neither told nor the handler's annotation say what it answers"
         )
@@ -185,7 +185,7 @@ def _errors(declared: Endpoint) -> Iterator[type[ConfdError]]:
     yield from declared.told.errors
 
 
-def _success(status: int | str, kind: Any, gives: Sequence[Header], types: _Types) -> dict[str, Any]:
+def _success(status: int | str, kind: Any, gives: Sequence[HeaderDocs], types: _Types) -> dict[str, Any]:
     response: dict[str, Any] = {"description": HTTPStatus(status).phrase if isinstance(status, int) else "Any other."}
     if gives:
         response["headers"] = {each.name: _header(each) for each in gives}
@@ -255,11 +255,11 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     return kept | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds})
 
 
-def _header_parameter(header: Header) -> dict[str, Any]:
+def _header_parameter(header: HeaderDocs) -> dict[str, Any]:
     return {"name": header.name, "in": "header", **_header(header)}
 
 
-def _header(header: Header) -> dict[str, Any]:
+def _header(header: HeaderDocs) -> dict[str, Any]:
     schema = {"type": "string"} | ({"pattern": header.pattern} if header.pattern else {})
     return {"description": header.description, "schema": schema}
 

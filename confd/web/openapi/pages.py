@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from confd.codec import strict_json
 from confd.web.api.endpoint import Answer, AnyQuery, Call, endpoint
 from confd.web.auth.basic import Role
-from confd.web.openapi.docs import Told
+from confd.web.openapi.docs import Docs
 from confd.web.openapi.document import describe
 from confd.web.static import POLICY, Assets
 
@@ -60,7 +60,7 @@ class ApiDocument:
         Role.ANYONE,
         "This document.",
         query=AnyQuery,
-        told=Told({200: dict[str, Any]}, tag="ops"),
+        told=Docs({200: dict[str, Any]}, tag="ops"),
     )
     async def openapi(self, call: Call) -> Answer:
         """OpenAPI 3.1."""
@@ -72,7 +72,7 @@ class ApiDocument:
         Role.ANYONE,
         "This document, where the Go system has it.",
         query=AnyQuery,
-        told=Told({200: dict[str, Any]}, tag="ops"),
+        told=Docs({200: dict[str, Any]}, tag="ops"),
     )
     async def swagger(self, call: Call) -> Answer:
         """The same, but for the servers: their addresses are relative to the document."""

@@ -87,17 +87,17 @@ class BoundedChannel(HTTPChannel):
         """A request that has begun must get on; what comes after the end was decided is dropped."""
         if self._closing:
             return
-        memo = self.factory.memo
-        if memo is None or not self.at_rest or self.factory.draining:
+        response_cache = self.factory.response_cache
+        if response_cache is None or not self.at_rest or self.factory.draining:
             self._read(data)
-        elif memo.answer(self, data):
+        elif response_cache.answer(self, data):
             self.resetTimeout()
         else:
-            memo.begin(self, data)
+            response_cache.begin(self, data)
             try:
                 self._read(data)
             finally:
-                memo.end()
+                response_cache.end()
 
     def _read(self, data: bytes) -> None:
         if data.startswith(_HANDSHAKE) and not (self.requests or self._buffer):
@@ -260,7 +260,7 @@ class BoundedChannel(HTTPChannel):
             return
         self._end_within(self.factory.limits.linger_seconds)
         self.clearLineBuffer()
-        self.factory.traffic.count(b"", UNMATCHED, status)
+        self.factory.request_metrics.count(b"", UNMATCHED, status)
         request_id = self.requests[-1].id if self.requests else secrets.token_hex(8)
         body = error_body(code, message, request_id)
         headers = SECURITY_HEADERS | {
@@ -314,8 +314,8 @@ class BoundedChannel(HTTPChannel):
 
     def _misdirected(self) -> tuple[str, str] | None:
         hosts = self.requests[-1].requestHeaders.getRawHeaders(b"Host") or ()
-        refusals = (self.factory.refuse_host(self.getPeer(), host) for host in hosts)
-        return next((refusal for refusal in refusals if refusal is not None), None)
+        audit_log = (self.factory.refuse_host(self.getPeer(), host) for host in hosts)
+        return next((refusal for refusal in audit_log if refusal is not None), None)
 
     def _within(self, seconds: float, then: Callable[..., None], *args: object) -> None:
         def due() -> None:

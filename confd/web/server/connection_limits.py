@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from confd.web.auth.throttle import HERE
 
 
-class Places:
+class ConnectionLimits:
     """Each connection takes one while it is open."""
 
     log = Logger()

@@ -23,7 +23,7 @@ _STATUSES = {status.value: str(status.value) for status in HTTPStatus} | {HUNG_U
 
 
 @define(eq=False)
-class Traffic:
+class RequestMetrics:
     """
     Counts requests. All labels are of a few values: the routes are known, and what a caller makes up is C{other}.
 

@@ -29,26 +29,26 @@ _SPLICED = {b"Date": b"%(date)b", b"X-Request-Id": b"%(id)b"}
 
 
 @frozen
-class Entry:
+class CachedResponse:
     """
     What is known of one request.
 
     @ivar template: the answer, with places for its date and its id.
-    @ivar good: whether a caller from a source who sends it is taken for the same one still.
-    @ivar again: whether the handler would answer the same still; notes that it was asked.
+    @ivar still_authorized: whether a caller from a source who sends it is taken for the same one still.
+    @ivar revalidate: whether the handler would answer the same still; notes that it was asked.
     @ivar hops: what it tells of the way that it came.
     """
 
     template: bytes
     route: str
     status: int
-    good: Callable[[str], bool]
-    again: Callable[[], bool]
+    still_authorized: Callable[[str], bool]
+    revalidate: Callable[[], bool]
     hops: Hops
 
 
 @define(eq=False)
-class Memo:
+class ResponseCache:
     """
     Bounded; when it is full it begins anew, which costs each caller one request on the whole way.
 
@@ -58,7 +58,7 @@ class Memo:
 
     _room: int = 16 << 20
     answered: int = field(default=0, init=False)
-    _entries: dict[Any, Entry] = field(factory=dict, init=False)
+    _entries: dict[Any, CachedResponse] = field(factory=dict, init=False)
     #: The same answer goes to many.
     _templates: dict[bytes, bytes] = field(factory=dict, init=False)
     _taken: int = field(default=0, init=False)
@@ -78,12 +78,12 @@ class Memo:
         if entry is None:
             return False
         site = channel.factory
-        if not (entry.good(site.source(channel, entry.hops)) and entry.again()):
+        if not (entry.still_authorized(site.source(channel, entry.hops)) and entry.revalidate()):
             del self._entries[data]
             self._release(data)
             return False
         channel.transport.write(fill(entry.template))
-        site.traffic.count(b"GET", entry.route, entry.status, 0.0)
+        site.request_metrics.count(b"GET", entry.route, entry.status, 0.0)
         self.answered += 1
         return True
 
@@ -106,13 +106,13 @@ class Memo:
         request: Any,
         body: bytes,
         recognizes: Callable[[], Callable[[str], bool]],
-        again: Callable[[], bool],
+        revalidate: Callable[[], bool],
     ) -> None:
         """
         Remember an answer, which is about to be written, if its request is all that has arrived.
 
         @param recognizes: makes what tells whether a caller from a source who sends it is the same one still.
-        @param again: see L{Answer.again<confd.web.api.endpoint.Answer>}.
+        @param revalidate: see L{Answer.again<confd.web.api.endpoint.Answer>}.
         """
         channel, data = self._reading
         if request.channel is not channel or not _fits(request, data):
@@ -124,10 +124,10 @@ class Memo:
         hops = proxies.hops(peer, headers)
         template = _template(request, body)
         if hops is not None and len(template) <= LONGEST_ANSWER:
-            entry = Entry(template, request.route, request.code, recognizes(), again, hops)
+            entry = CachedResponse(template, request.route, request.code, recognizes(), revalidate, hops)
             self._entries[data] = self._place(data, entry)
 
-    def _place(self, data: bytes, entry: Entry) -> Entry:
+    def _place(self, data: bytes, entry: CachedResponse) -> CachedResponse:
         """Find room for an entry; it, with the template that others have, too."""
         template = entry.template
         cost = _OVERHEAD + len(data) + (0 if template in self._templates else len(template))

@@ -20,22 +20,22 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
-from confd.runtime.timing import Seldom
+from confd.runtime.timing import LogLimiter
 from confd.web.api.errors import error_body
 from confd.web.auth.allowed_hosts import AllowedHosts
 from confd.web.auth.throttle import source_of
 from confd.web.server.channel import SECURITY_HEADERS, BoundedChannel
-from confd.web.server.connection_limits import Places
+from confd.web.server.connection_limits import ConnectionLimits
 from confd.web.server.proxies import Hops, Proxies
-from confd.web.server.request_metrics import HUNG_UP, UNMATCHED, Traffic
-from confd.web.server.response_cache import Memo
+from confd.web.server.request_metrics import HUNG_UP, UNMATCHED, RequestMetrics
+from confd.web.server.response_cache import ResponseCache
 
 _SECURITY_HEADERS = [(name.encode(), [value.encode()]) for name, value in SECURITY_HEADERS.items()]
 _NO_PROXIES = Proxies()
 _ANY_HOST = AllowedHosts()
 
 #: Seconds until what clients do wrong again and again is said again.
-REMINDER = 60.0
+REMINDER_SECONDS = 60.0
 
 
 @frozen
@@ -139,13 +139,15 @@ class BoundedRequest(Request):
         if self._counts:
             self._counts = False
             site = self.channel.factory
-            site.traffic.count(self.method, self.route, status, site.reactor.seconds() - self.arrived)
+            site.request_metrics.count(self.method, self.route, status, site.reactor.seconds() - self.arrived)
 
-    def remember(self, body: bytes, recognizes: Callable[[], Callable[[str], bool]], again: Callable[[], bool]) -> None:
-        """The answer may be given again; for who may get it and when see L{Memo.keep}."""
-        memo = self.channel.factory.memo
-        if memo is not None:
-            memo.keep(self, body, recognizes, again)
+    def remember(
+        self, body: bytes, recognizes: Callable[[], Callable[[str], bool]], revalidate: Callable[[], bool]
+    ) -> None:
+        """The answer may be given again; for who may get it and when see L{ResponseCache.keep}."""
+        response_cache = self.channel.factory.response_cache
+        if response_cache is not None:
+            response_cache.keep(self, body, recognizes, revalidate)
 
     def shed(self) -> None:
         """Let go of what nobody asks for once an answer has begun: it may go on for weeks."""
@@ -190,7 +192,7 @@ class BoundedSite(Site):
     """
     An HTTP server with L{Limits}, which can be drained.
 
-    @ivar traffic: counts what it was asked.
+    @ivar request_metrics: counts what it was asked.
     """
 
     protocol: Callable[..., Any] = BoundedChannel
@@ -203,13 +205,14 @@ class BoundedSite(Site):
         resource: IResource,
         limits: Limits,
         large: Callable[[Any, int], bool] = lambda request, size: True,
-        memo: Memo | None = None,
+        response_cache: ResponseCache | None = None,
         proxies: Proxies = _NO_PROXIES,
         hosts: AllowedHosts = _ANY_HOST,
     ) -> None:
         """
         @param large: asked whether to read a body that is longer than a stranger may send: L{Edge.large}.
-        @param memo: what answers requests again; C{None} has each of them go all the way, and leave an access line.
+        @param response_cache: what answers requests again; C{None} has each of them go all the way, and leave an access
+            line.
         @param proxies: who is believed about whose requests they pass on.
         @param hosts: the names by which clients may address it.
         """
@@ -220,13 +223,19 @@ class BoundedSite(Site):
             reactor=reactor,
             parsePOSTFormSubmission=False,
         )
-        self.limits, self.large, self.memo, self.proxies, self._hosts = limits, large, memo, proxies, hosts
-        self.traffic = Traffic()
+        self.limits, self.large, self.response_cache, self.proxies, self._hosts = (
+            limits,
+            large,
+            response_cache,
+            proxies,
+            hosts,
+        )
+        self.request_metrics = RequestMetrics()
         self.draining = False
-        self.places = Places(limits.connections, limits.from_one, self.traffic.refused)
+        self.connection_limits = ConnectionLimits(limits.connections, limits.from_one, self.request_metrics.refused)
         self._channels: dict[BoundedChannel, str] = {}
-        self._tls_told = Seldom(reactor, REMINDER)
-        self._host_told = Seldom(reactor, REMINDER)
+        self._tls_told = LogLimiter(reactor, REMINDER_SECONDS)
+        self._host_told = LogLimiter(reactor, REMINDER_SECONDS)
 
     def startFactory(self) -> None:
         """There is no access log file, and no clock to keep for its lines."""
@@ -237,7 +246,7 @@ class BoundedSite(Site):
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """A channel, or none where there are too many: the connection is then closed."""
         source = source_of(addr)
-        if not self.places.take(source, self.proxies.trusts(addr)):
+        if not self.connection_limits.take(source, self.proxies.trusts(addr)):
             return None
         channel = super().buildProtocol(addr)
         self._channels[channel] = source
@@ -280,8 +289,8 @@ class BoundedSite(Site):
         """Answer to these hosts from now on; remembered responses were checked against the earlier ones."""
         if hosts != self._hosts:
             self._hosts = hosts
-            if self.memo is not None:
-                self.memo.clear()
+            if self.response_cache is not None:
+                self.response_cache.clear()
 
     def refuse_host(self, peer: Any, host: bytes) -> tuple[str, str] | None:
         """Return why a request with this C{Host} is refused: see L{AllowedHosts.refusal}."""
@@ -296,7 +305,7 @@ class BoundedSite(Site):
         """A connection is gone."""
         source = self._channels.pop(channel, None)
         if source is not None:
-            self.places.free(source)
+            self.connection_limits.free(source)
 
     def cut(self, callers: Collection[str]) -> None:
         """End the answers to these callers that have begun and are not over: streams, which they would have no more."""
@@ -313,7 +322,7 @@ class BoundedSite(Site):
         self.draining = True
         for channel in list(self._channels):
             channel.finish_up()
-        drained = self.places.emptied()
+        drained = self.connection_limits.emptied()
         if drained.called:
             return drained
         cut = self.reactor.callLater(self.limits.drain_seconds, self._cut)

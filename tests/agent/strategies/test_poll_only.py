@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from twisted.internet.task import Clock
 
-from confd.agent.strategies.poll_only import Poller
+from confd.agent.strategies.poll_only import PollOnly
 from confd.testing import make_istrategy_tests
 
 
-class PollerTests(make_istrategy_tests(lambda _: (Poller(), Clock()))):  # type: ignore[misc]
+class PollerTests(make_istrategy_tests(lambda _: (PollOnly(), Clock()))):  # type: ignore[misc]
     """It keeps the contract of strategies; there is nothing more to it."""

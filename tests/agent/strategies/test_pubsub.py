@@ -10,10 +10,10 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.agent.strategies.pubsub import SPREAD, PubSub
+from confd.agent.strategies.pubsub import COMPARE_SPREAD_SECONDS, PubSub
 from confd.errors import Unavailable
 from confd.interfaces import POLL
-from confd.runtime.reload import LOOK, Renewed
+from confd.runtime.reload import CHECK_INTERVAL_SECONDS, ReloadedFiles
 from confd.testing import MemorySink, make_istrategy_tests
 from confd.testing.brokers import MemoryBroker, MemoryServer
 
@@ -72,7 +72,7 @@ class PubSubTests(SynchronousTestCase):
 
     def test_it_hears_what_is_announced(self) -> None:
         self.start()
-        self.clock.advance(SPREAD)
+        self.clock.advance(COMPARE_SPREAD_SECONDS)
         self.sink.heard.clear()
         self.server.publish("default", b"one")
         self.server.publish("other", b"not mine")
@@ -86,22 +86,22 @@ class PubSubTests(SynchronousTestCase):
         self.server.publish("default", b"meanwhile")
         broker.asked[0].callback(b"before")
         self.assertEqual(self.sink.heard, [("announced", b"meanwhile"), ("announced", b"before")])
-        self.clock.advance(SPREAD)
+        self.clock.advance(COMPARE_SPREAD_SECONDS)
         self.assertEqual(self.sink.heard[2:], [HINT])
 
     def test_a_broker_that_has_nothing(self) -> None:
         self.start()
-        self.clock.advance(SPREAD)
+        self.clock.advance(COMPARE_SPREAD_SECONDS)
         self.assertEqual(self.sink.heard, [HINT])
 
     def test_on_every_connection(self) -> None:
         self.server.publish("default", b"kept")
         strategy = self.start()
-        self.clock.advance(SPREAD)
+        self.clock.advance(COMPARE_SPREAD_SECONDS)
         for _ in range(3):
             self.sink.heard.clear()
             self.server.come_back(empty=False)
-            self.clock.advance(SPREAD)
+            self.clock.advance(COMPARE_SPREAD_SECONDS)
             self.assertEqual(self.sink.heard, [("announced", b"kept"), HINT])
         self.assertEqual(strategy.connections, 4)
 
@@ -109,14 +109,14 @@ class PubSubTests(SynchronousTestCase):
         self.start()
         for _ in range(10):
             self.server.come_back()
-        self.clock.advance(SPREAD)
+        self.clock.advance(COMPARE_SPREAD_SECONDS)
         self.assertEqual(self.sink.heard, [HINT])
 
     def test_a_fleet_does_not_compare_at_once(self) -> None:
         for seed in range(40):
             self.start(self.server.broker(), seed)
         for quarter in range(1, 5):
-            self.clock.advance(SPREAD / 4)
+            self.clock.advance(COMPARE_SPREAD_SECONDS / 4)
             self.assertTrue(3 <= len(self.sink.heard) / quarter <= 20, (quarter, self.sink.heard))
         self.assertEqual(len(self.sink.heard), 40)
 
@@ -127,7 +127,7 @@ class PubSubTests(SynchronousTestCase):
             broker = SlowBroker(self.server)
             self.start(broker)
             broker.asked[0].errback(error)
-            self.clock.advance(SPREAD)
+            self.clock.advance(COMPARE_SPREAD_SECONDS)
             self.assertEqual(self.sink.heard, [HINT])
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
@@ -136,15 +136,15 @@ class PubSubTests(SynchronousTestCase):
         told: list[str] = []
         path = Path(self.mktemp())
         path.write_text("x")
-        renewed = Renewed(self.clock, maybeDeferred, [str(path)], path.read_text, told.append)
-        strategy = PubSub(self.clock, self.broker, "default", Random(1), [renewed])
+        reloaded_files = ReloadedFiles(self.clock, maybeDeferred, [str(path)], path.read_text, told.append)
+        strategy = PubSub(self.clock, self.broker, "default", Random(1), [reloaded_files])
         strategy.start(self.sink)
         strategy.reload()
         self.clock.advance(0)
         self.assertEqual(told, ["x"])
         self.successResultOf(strategy.stop())
         strategy.reload()
-        self.clock.advance(LOOK)
+        self.clock.advance(CHECK_INTERVAL_SECONDS)
         self.assertEqual(told, ["x"])
 
     def test_path(self) -> None:
@@ -201,6 +201,6 @@ class PubSubTests(SynchronousTestCase):
         strategy = self.start()
         self.successResultOf(strategy.stop())
         strategy.start(self.sink)
-        self.clock.advance(SPREAD)
+        self.clock.advance(COMPARE_SPREAD_SECONDS)
         self.server.publish("default", b"one")
         self.assertEqual(self.sink.heard, [HINT, ("announced", b"one")])

@@ -9,11 +9,11 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, capturedLogs, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.agent.strategies.stream import SILENCE, Stream
+from confd.agent.strategies.stream import SILENCE_MAX_SECONDS, Stream
 from confd.codec import bodies, sse
 from confd.errors import TooMany, Unavailable
 from confd.interfaces import POLL
-from confd.model import Configuration, Served, Tag
+from confd.model import Configuration, ServedConfig, Tag
 from confd.runtime.timing import Backoff
 from confd.testing import MemorySink, make_istrategy_tests
 from tests.agent.fakes import AGENT_ID, KEY, FakeController, configuration
@@ -98,7 +98,7 @@ class StreamTests(SynchronousTestCase):
 
     def test_a_configuration(self) -> None:
         self.receive(event(configuration(6)))
-        self.assertEqual(self.sink.heard, [("served", Served(configuration(6), (KEY.public,)))])
+        self.assertEqual(self.sink.heard, [("served", ServedConfig(configuration(6), (KEY.public,)))])
 
     def test_in_pieces(self) -> None:
         for byte in sse.COMMENT + event(configuration(6)) + event(configuration(7)):
@@ -173,9 +173,9 @@ class StreamTests(SynchronousTestCase):
     def test_silence(self) -> None:
         """After three heartbeats that did not come it connects anew."""
         self.receive(sse.COMMENT)
-        self.clock.advance(SILENCE - 1)
+        self.clock.advance(SILENCE_MAX_SECONDS - 1)
         self.receive(heartbeat(str(configuration(5).tag)))
-        self.clock.advance(SILENCE - 1)
+        self.clock.advance(SILENCE_MAX_SECONDS - 1)
         self.assertEqual((self.connections, self.strategy.path()), (1, "STREAM"))
         self.clock.advance(1)
         self.assertEqual(self.strategy.path(), POLL)
@@ -183,7 +183,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(self.connections, 2)
 
     def test_a_controller_that_takes_the_connection_and_says_nothing(self) -> None:
-        self.clock.advance(SILENCE)
+        self.clock.advance(SILENCE_MAX_SECONDS)
         self.clock.advance(FIRST)
         self.assertEqual((self.connections, self.strategy.path()), (2, POLL))
 

@@ -185,9 +185,9 @@ class FailoverTests(OnRedis):
         self.server.call(*demotion)
         await self.announce(controller, b"after")
         self.assertEqual(self.other.call("STRLEN latest_config"), [":5"])
-        self.assertIsNone(controller.trouble())
+        self.assertIsNone(controller.problem())
         await listener.connects(2)
-        await self.until(lambda: agent.trouble() is None)
+        await self.until(lambda: agent.problem() is None)
         await self.announce(controller, b"heard")
         await listener.hears(b"heard")
 
@@ -251,7 +251,7 @@ class RedisTests(OnRedis):
         idle = self.start(self.make_broker())
         _, listener = self.agent()
         await listener.connects()
-        self.assertIsNone(idle.trouble())
+        self.assertIsNone(idle.problem())
         self.assertEqual(self.server.call("CLIENT KILL TYPE normal", "CLIENT KILL TYPE pubsub"), [":0", ":1"])
 
     async def test_acl_user_and_db(self) -> None:
@@ -279,8 +279,8 @@ class RedisTests(OnRedis):
         agent, _ = self.agent(**options)
         controller = self.start(self.make_broker(**options))
         self.assertIn("NOPERM", await self.refused(controller.announce(DEFAULT_NAMESPACE, b"{}")))
-        self.assertIn("NOPERM", controller.trouble())
+        self.assertIn("NOPERM", controller.problem())
         await self.trouble_of(agent, "REDIS_CHANNEL: ")
         self.server.call("ACL SETUSER bob ~* &*")
         await self.announce(controller, b"{}")
-        self.assertIsNone(controller.trouble())
+        self.assertIsNone(controller.problem())

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from attrs import asdict, evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.audit import Attempt, Ending, Entry
+from confd.audit import Attempt, AuditEntry, AuditOutcome
 from confd.cli.errors import Exit
 from tests.cli.desk import Desk, answer, lines, refusal
 
@@ -67,7 +67,7 @@ class AuditTests(Case):
             attempt = Attempt(
                 "admin", "127.0.0.1", "POST /api/v1/config", "default\x1b", "r", datetime(2026, 1, 1, tzinfo=UTC)
             )
-            self.chain.append(Entry.following(number, previous, "2026-01-01T00:00:00Z", Ending(attempt)))
+            self.chain.append(AuditEntry.following(number, previous, "2026-01-01T00:00:00Z", AuditOutcome(attempt)))
             previous = self.chain[-1].hash
         self.table["GET /api/v1/audit"] = self._page
 

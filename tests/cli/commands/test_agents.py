@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.cli.errors import Exit
 from confd.cli.transport import Unreached
 from confd.codec import sse
-from tests.cli.desk import Answer, Desk, answer, convergence, in_force, lines, refusal
+from tests.cli.desk import Reply, Desk, answer, convergence, in_force, lines, refusal
 
 
 def agent(number, **more):
@@ -150,7 +150,7 @@ class WatchTests(SynchronousTestCase):
         self.agents = {"agents": [agent(1, hostname="h\x1b", state="failed", error="no")], "more": True}
 
     def _connection(self, **events):
-        return [Answer(200, {}, b""), *(sse.frame(name, json.dumps(value).encode()) for name, value in events.items())]
+        return [Reply(200, {}, b""), *(sse.frame(name, json.dumps(value).encode()) for name, value in events.items())]
 
     def test_lines(self):
         """A line for each thing that happens; heartbeats are none."""
@@ -194,6 +194,6 @@ class WatchTests(SynchronousTestCase):
 
     def test_refused(self):
         """What will not get better by itself ends it."""
-        self.desk.controller.pieces = [[refusal(404, "unknown_namespace")], [Answer(200, {}, b""), b"data: {\n\n"]]
+        self.desk.controller.pieces = [[refusal(404, "unknown_namespace")], [Reply(200, {}, b""), b"data: {\n\n"]]
         self.assertEqual(self.desk.type("watch").status, Exit.NOT_FOUND)
         self.assertEqual(self.desk.type("watch").status, Exit.FAILED)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.cli.commands.documents import MAX_DOCUMENT, change, find, load, sources
-from confd.cli.errors import Exit, Failure
+from confd.cli.errors import CommandError, Exit
 
 BASE = {"url": "https://a", "limits": {"rate": 1}, "servers": [{"url": "x"}], "a.b": 1}
 
@@ -47,7 +47,7 @@ class ChangeTests(SynchronousTestCase):
             ("number=1e999", Exit.INVALID),
         ):
             with self.subTest(assignment=assignment):
-                failure = self.assertRaises(Failure, change, BASE, [assignment], ())
+                failure = self.assertRaises(CommandError, change, BASE, [assignment], ())
                 self.assertIs(failure.status, status)
                 self.assertIn(assignment.partition("=")[0], failure.sentence)
 
@@ -56,7 +56,7 @@ class ChangeTests(SynchronousTestCase):
         changed = change(BASE, (), ["limits.rate", "servers.0", "url"])
         self.assertEqual(changed, {"limits": {}, "servers": [], "a.b": 1})
         for key in ("nothing", "limits.no", "servers.4", "no.way"):
-            self.assertIs(self.assertRaises(Failure, change, BASE, (), [key]).status, Exit.NOT_FOUND)
+            self.assertIs(self.assertRaises(CommandError, change, BASE, (), [key]).status, Exit.NOT_FOUND)
 
     @given(
         st.dictionaries(
@@ -73,7 +73,7 @@ class LoadTests(SynchronousTestCase):
     """Files and standard input."""
 
     def _refused(self, raw):
-        failure = self.assertRaises(Failure, load, "-", io.BytesIO(raw))
+        failure = self.assertRaises(CommandError, load, "-", io.BytesIO(raw))
         self.assertIs(failure.status, Exit.INVALID)
         return failure.sentence
 
@@ -90,7 +90,7 @@ class LoadTests(SynchronousTestCase):
         self.assertIn("object", self._refused(b"[1]"))
         self.assertIn("twice", self._refused(b'{"a": 1, "a": 2}'))
         self.assertIn(str(MAX_DOCUMENT), self._refused(b'"' + b"x" * MAX_DOCUMENT + b'"'))
-        failure = self.assertRaises(Failure, load, "/nonexistent", io.BytesIO())
+        failure = self.assertRaises(CommandError, load, "/nonexistent", io.BytesIO())
         self.assertIs(failure.status, Exit.USAGE)
         self.assertIn("KEY=VALUE", failure.sentence)
 
@@ -109,5 +109,5 @@ class LoadTests(SynchronousTestCase):
         self.assertEqual(sources(("a.json", "b=1")), ("a.json", ("b=1",)))
         self.assertEqual(sources(("a=1", "b=1")), (None, ("a=1", "b=1")))
         self.assertEqual(sources(("./a=1.json",)), ("./a=1.json", ()))
-        self.assertRaises(Failure, sources, ("a.json", "b.json"))
-        self.assertRaises(Failure, sources, ("a=1", "b.json"))
+        self.assertRaises(CommandError, sources, ("a.json", "b.json"))
+        self.assertRaises(CommandError, sources, ("a=1", "b.json"))

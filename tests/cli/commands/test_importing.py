@@ -7,7 +7,7 @@ from contextlib import closing
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.cli.errors import Exit, Failure
+from confd.cli.errors import CommandError, Exit
 from confd.cli.go_database import read_go_database
 from tests.cli.desk import Desk, answer, refusal
 from tests.cli.go_files import go_database, url
@@ -20,7 +20,7 @@ class ReadTests(SynchronousTestCase):
 
     def refused(self, path):
         """Why a file is not taken."""
-        return self.assertRaises(Failure, read_go_database, path).sentence
+        return self.assertRaises(CommandError, read_go_database, path).sentence
 
     def made(self, *statements):
         """A database of these statements."""

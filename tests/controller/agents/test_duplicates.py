@@ -12,30 +12,30 @@ from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.agents import duplicates
-from confd.controller.agents.duplicates import MOST_IDS, REMINDER, Doubles
+from confd.controller.agents.duplicates import MAX_IDS, REMINDER_SECONDS, Duplicates
 from tests.controller.house import ADMIN, House
 from tests.runtime.test_metrics import samples
 
 
 class DoublesTests(SynchronousTestCase):
-    """L{Doubles}."""
+    """L{Duplicates}."""
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.doubles = Doubles(self.clock)
+        self.duplicates = Duplicates(self.clock)
 
     def report(self, agent_id: str, sessions: str) -> None:
         """Reports, of a session each."""
         for before, session in itertools.pairwise(sessions):
             if before != session:
-                self.doubles.turned(agent_id, before, session)
+                self.duplicates.turned(agent_id, before, session)
 
     @given(st.lists(st.integers(1, 4), min_size=1, max_size=12))
     def test_restarts(self, counts: list[int]) -> None:
         """However often an agent is started again, it is one."""
         self.setUp()
         self.report("a", "".join(chr(0x100 + number) * count for number, count in enumerate(counts)))
-        self.assertEqual((len(self.doubles), "a" in self.doubles), (0, False))
+        self.assertEqual((len(self.duplicates), "a" in self.duplicates), (0, False))
 
     @given(st.permutations("AB" * 3), st.integers(2, 4))
     def test_back_and_forth(self, order: list[str], agents: int) -> None:
@@ -44,20 +44,20 @@ class DoublesTests(SynchronousTestCase):
         text = "".join(order)
         self.report("a", text)
         turns = sum(one != other for one, other in itertools.pairwise(text))
-        self.assertEqual("a" in self.doubles, turns > 1)
+        self.assertEqual("a" in self.duplicates, turns > 1)
         self.report("b", "ABCD"[:agents] * 2)
-        self.assertIn("b", self.doubles)
-        self.assertNotIn("c", self.doubles)
+        self.assertIn("b", self.duplicates)
+        self.assertNotIn("c", self.duplicates)
 
     def test_ends(self) -> None:
         """An hour after the last time it is taken for one again."""
         self.report("a", "ABA")
-        self.clock.advance(REMINDER - 1)
+        self.clock.advance(REMINDER_SECONDS - 1)
         self.report("a", "AB")
-        self.clock.advance(REMINDER - 1)
-        self.assertEqual((len(self.doubles), "a" in self.doubles), (1, True))
+        self.clock.advance(REMINDER_SECONDS - 1)
+        self.assertEqual((len(self.duplicates), "a" in self.duplicates), (1, True))
         self.clock.advance(1)
-        self.assertEqual((len(self.doubles), "a" in self.doubles), (0, False))
+        self.assertEqual((len(self.duplicates), "a" in self.duplicates), (0, False))
 
     def test_said_seldom(self) -> None:
         """Once an hour for each id."""
@@ -65,28 +65,28 @@ class DoublesTests(SynchronousTestCase):
             for _ in range(10):
                 self.report("a", "ABAB")
                 self.report("b", "CDCD")
-                self.clock.advance(REMINDER / 8)
+                self.clock.advance(REMINDER_SECONDS / 8)
         self.assertEqual([each["agent_id"] for each in logs], ["a", "b", "a", "b"])
         self.assertEqual({each["log_level"].name for each in logs}, {"warn"})
 
     def test_forgotten(self) -> None:
         """With its agent."""
         self.report("a", "ABA")
-        self.doubles.forget("a")
-        self.assertEqual(len(self.doubles), 0)
-        self.doubles.turned("a", "A", "B")
-        self.assertEqual(len(self.doubles), 0)
+        self.duplicates.forget("a")
+        self.assertEqual(len(self.duplicates), 0)
+        self.duplicates.turned("a", "A", "B")
+        self.assertEqual(len(self.duplicates), 0)
 
     def test_bounded(self) -> None:
         """Whatever ids and sessions there are."""
         with capturedLogs():
-            for number in range(MOST_IDS + 10):
+            for number in range(MAX_IDS + 10):
                 self.report(str(number), "ABA")
-        self.assertEqual(len(self.doubles), MOST_IDS)
-        self.assertEqual(len(self.doubles._left), MOST_IDS)
+        self.assertEqual(len(self.duplicates), MAX_IDS)
+        self.assertEqual(len(self.duplicates._left), MAX_IDS)
         for number in range(100):
-            self.doubles.turned("a", f"{number}", f"{number + 1}")
-        self.assertEqual(len(self.doubles._left["a"]), duplicates.MOST_SESSIONS)
+            self.duplicates.turned("a", f"{number}", f"{number + 1}")
+        self.assertEqual(len(self.duplicates._left["a"]), duplicates.MAX_SESSIONS)
 
 
 class ControllerTests(SynchronousTestCase):

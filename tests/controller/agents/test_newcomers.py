@@ -91,8 +91,8 @@ class MaxAgentsTests(SynchronousTestCase):
     def test_restart(self) -> None:
         """The time of those on disk begins with the start."""
         self.register(agent_id="b")
-        again = House(store=self.house.store)
-        again.clock.advance(EXPIRES_AFTER - 10)
-        self.assertEqual(len(list(again.registry.records())), 1)
-        again.clock.pump([1] * 12)
-        self.assertEqual(list(again.registry.records()), [])
+        revalidate = House(store=self.house.store)
+        revalidate.clock.advance(EXPIRES_AFTER - 10)
+        self.assertEqual(len(list(revalidate.registry.records())), 1)
+        revalidate.clock.pump([1] * 12)
+        self.assertEqual(list(revalidate.registry.records()), [])

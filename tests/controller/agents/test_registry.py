@@ -123,21 +123,21 @@ class LoadTests(SynchronousTestCase):
         load = house.store.load_agents
         house.store.load_agents = lambda: house.store.save_agents([])
         house.store.broken = "locked"
-        house.recovery.startService()
+        house.startup.startService()
         house.clock.pump([1.0] * 3)
-        self.assertIsNotNone(house.snapshot.trouble())
+        self.assertIsNotNone(house.snapshot.problem())
         house.store.broken = None
         house.store.load_agents = load
         house.clock.advance(1)
-        self.assertIsNone(house.snapshot.trouble())
+        self.assertIsNone(house.snapshot.problem())
 
     def test_stopped_while_loading(self) -> None:
         """It ends."""
         house = House(started=False)
         house.store.load_agents = Deferred
-        house.recovery.startService()
-        house.recovery.stopService()
-        self.assertIsNotNone(house.snapshot.trouble())
+        house.startup.startService()
+        house.startup.stopService()
+        self.assertIsNotNone(house.snapshot.problem())
 
 
 class TimeTests(SynchronousTestCase):

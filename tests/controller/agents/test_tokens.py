@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.controller.agents.tokens import Admission
+from confd.controller.agents.tokens import AgentTokens
 from confd.errors import Forbidden, Unavailable
 from confd.model import Registration
 from confd.testing.examples import a_draft, an_agent
@@ -120,9 +120,9 @@ class TokenTests(AdmissionCase):
     def test_joining_anew_replaces_it(self) -> None:
         """With the shared identity: the agent may have lost what it had."""
         own = self.own()
-        again = self.own(agent_id=own[0])
-        self.assertNotEqual(own[1], again[1])
-        self.assertEqual((self.poll(own).status, self.poll(again).status), (401, 200))
+        revalidate = self.own(agent_id=own[0])
+        self.assertNotEqual(own[1], revalidate[1])
+        self.assertEqual((self.poll(own).status, self.poll(revalidate).status), (401, 200))
 
     def test_only_a_digest_is_kept(self) -> None:
         """Neither the store nor any answer has it, and what the store has opens nothing."""
@@ -184,8 +184,8 @@ class ForgottenTests(AdmissionCase):
     def test_comes_back_with_the_shared_password(self) -> None:
         own = self.own()
         self.forget(own[0])
-        again = self.own(agent_id=own[0])
-        self.assertEqual((self.poll(own).status, self.poll(again).status), (401, 200))
+        revalidate = self.own(agent_id=own[0])
+        self.assertEqual((self.poll(own).status, self.poll(revalidate).status), (401, 200))
 
 
 class BlockedTests(AdmissionCase):
@@ -224,8 +224,8 @@ class BlockedTests(AdmissionCase):
         self.forget(own[0], "?block=true")
         reply = self.house.caller().delete(f"/api/v1/blocked/{own[0]}", auth=ADMIN)
         self.assertEqual((reply.status, self.blocked()), (200, []))
-        again = self.own(agent_id=own[0])
-        self.assertEqual((self.poll(own).status, self.poll(again).status), (401, 200))
+        revalidate = self.own(agent_id=own[0])
+        self.assertEqual((self.poll(own).status, self.poll(revalidate).status), (401, 200))
         reply = self.house.caller().delete(f"/api/v1/blocked/{own[0]}", auth=ADMIN)
         self.assertEqual((reply.status, reply.code), (404, "not_blocked"))
 
@@ -254,7 +254,7 @@ class BlockedTests(AdmissionCase):
         waiting.callback(None)
         self.failureResultOf(joining, Forbidden)
         self.assertIsNone(house.registry.find("a"))
-        self.assertIsNone(house.registry.admission.holder(b"\x01" * 32))
+        self.assertIsNone(house.registry.agent_tokens.holder(b"\x01" * 32))
         self.assertEqual(self.successResultOf(store.load_agents()), [])
 
     def test_storage_fails(self) -> None:
@@ -266,24 +266,24 @@ class BlockedTests(AdmissionCase):
 
 
 class HolderTests(SynchronousTestCase):
-    """L{Admission}, by itself."""
+    """L{AgentTokens}, by itself."""
 
     def test_before_it_is_loaded(self) -> None:
-        admission = Admission()
-        self.assertRaises(Unavailable, admission.holder, b"x")
-        admission.load([an_agent("a", token=b"1"), an_agent("b")], [])
-        self.assertEqual([admission.holder(each) for each in (b"1", b"", b"2")], ["a", None, None])
+        agent_tokens = AgentTokens()
+        self.assertRaises(Unavailable, agent_tokens.holder, b"x")
+        agent_tokens.load([an_agent("a", token=b"1"), an_agent("b")], [])
+        self.assertEqual([agent_tokens.holder(each) for each in (b"1", b"", b"2")], ["a", None, None])
 
     def test_moves_with_the_row(self) -> None:
-        admission = Admission()
+        agent_tokens = AgentTokens()
         first, second = an_agent("a", token=b"1"), an_agent("a", token=b"2")
-        admission.record(None, first)
-        admission.record(first, second)
-        self.assertEqual([admission.holder(each) for each in (b"1", b"2")], [None, "a"])
-        admission.record(second, None)
-        self.assertIsNone(admission.holder(b"2"))
+        agent_tokens.record(None, first)
+        agent_tokens.record(first, second)
+        self.assertEqual([agent_tokens.holder(each) for each in (b"1", b"2")], [None, "a"])
+        agent_tokens.record(second, None)
+        self.assertIsNone(agent_tokens.holder(b"2"))
 
     def test_tokens_are_long(self) -> None:
-        issued = {Admission().issue("a") for _ in range(100)}
+        issued = {AgentTokens().issue("a") for _ in range(100)}
         self.assertEqual({len(token) for token, _ in issued}, {43})
         self.assertEqual(len(issued), 100)

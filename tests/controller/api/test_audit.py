@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.audit import Entry, verify
+from confd.audit import AuditEntry, verify
 from tests.controller.house import ADMIN, AGENT, House
 from tests.conversation import Reply
 
@@ -36,8 +36,8 @@ class AuditApiTests(SynchronousTestCase):
         refused = self.publish(auth=AGENT)
         [first] = self.get().json["items"]
         done = self.publish(auth=ADMIN)
-        [second, again] = self.get().json["items"]
-        self.assertEqual(again, first)
+        [second, revalidate] = self.get().json["items"]
+        self.assertEqual(revalidate, first)
         common = {
             "at": "2026-11-24T12:00:00.000Z",
             "peer": "127.0.0.1",
@@ -55,10 +55,10 @@ class AuditApiTests(SynchronousTestCase):
         """They lead from the newest to the first, and can be verified away from here."""
         for _ in range(7):
             self.publish(auth=ADMIN)
-        path, entries, pages = f"{AUDIT}?limit=3", list[Entry](), 0
+        path, entries, pages = f"{AUDIT}?limit=3", list[AuditEntry](), 0
         while path:
             page = self.get(path).json
-            entries += msgspec.convert(page["items"], list[Entry])
+            entries += msgspec.convert(page["items"], list[AuditEntry])
             path = f"{AUDIT}?limit=3&before={page['next']}" if "next" in page else ""
             pages += 1
         self.assertEqual((pages, [entry.number for entry in entries]), (3, [7, 6, 5, 4, 3, 2, 1]))

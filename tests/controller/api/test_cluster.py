@@ -98,10 +98,16 @@ class DescriptionTests(ClusterTests):
         self.assertEqual(self.house.caller().get(CLUSTER, auth=ADMIN).code, "starting")
         self.assertEqual(self.post(RAISE).code, "starting")
         self.house.convergence.startService()
-        for service in (self.house.outbox, self.house.hub, self.house.events, self.house.registry, self.house.intake):
+        for service in (
+            self.house.publishers,
+            self.house.config_stream,
+            self.house.events,
+            self.house.registry,
+            self.house.report_intake,
+        ):
             service.startService()
-        self.house.refusals.startService()
-        self.house.recovery.startService()
+        self.house.audit_log.startService()
+        self.house.startup.startService()
 
 
 class RaiseTests(ClusterTests):

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.codec.announcement import read
 from confd.codec.signing import KeyRing
-from confd.controller.configs.publishers import RECEIPT, RETRY_MAX
+from confd.controller.configs.publishers import DELIVERY_WAIT_SECONDS, RETRY_MAX_SECONDS
 from confd.model import DEFAULT_NAMESPACE
 from confd.testing.brokers import MemoryBroker
 from confd.testing.examples import a_draft
@@ -329,21 +329,21 @@ class PushTests(SynchronousTestCase):
         self.broker.server.fail("It is down.")
         self.assertIs(self.published(self.publish()), False)
         self.broker.server.come_back()
-        self.house.clock.advance(RETRY_MAX)
+        self.house.clock.advance(RETRY_MAX_SECONDS)
         self.assertEqual(read(self.broker.server.kept["default"]).configuration.version, 2)
 
     def test_broker_hangs(self) -> None:
         """G4: the answer comes as fast."""
         self.broker.announce = lambda *_: Deferred()  # type: ignore[method-assign]
         caller = self.publish()
-        self.house.clock.advance(RECEIPT)
+        self.house.clock.advance(DELIVERY_WAIT_SECONDS)
         self.assertIs(self.published(caller), False)
 
     def test_broker_with_a_defect(self) -> None:
         """What follows the commit cannot fail the request."""
         self.broker.announce = lambda *_: 1 / 0  # type: ignore[method-assign]
         caller = self.publish()
-        self.house.clock.advance(RECEIPT)
+        self.house.clock.advance(DELIVERY_WAIT_SECONDS)
         self.assertIs(self.published(caller), False)
         self.assertEqual(self.told()["version"], 2)
         self.assertTrue(self.flushLoggedErrors(ZeroDivisionError))

@@ -135,7 +135,7 @@ class TakenTests(_Tests):
         for caller, state in zip(callers, ("applying", "applied"), strict=True):
             caller.ask("POST", REPORT, json={"agent_id": self.agent_id, "version": 1, "state": state}, auth=AGENT)
             self.house.clock.advance(1)
-        stopped = self.house.intake.stopService()
+        stopped = self.house.report_intake.stopService()
         written[0].callback(None)
         self.assertNoResult(stopped)
         written[1].callback(None)
@@ -168,8 +168,8 @@ class RefusedTests(_Tests):
     def assert_refused(self, status: int, code: str, pointer: str | None = None, **changes: object) -> None:
         """Prove that a good report with C{changes} is refused, and changes nothing."""
         before = self.pages()
-        good = {"agent_id": self.agent_id, "version": 2, "state": "applied", "session": "s", "sequence": 8}
-        reply = self.send(good | changes, self.agent_id)
+        still_authorized = {"agent_id": self.agent_id, "version": 2, "state": "applied", "session": "s", "sequence": 8}
+        reply = self.send(still_authorized | changes, self.agent_id)
         self.assertEqual((reply.status, reply.code), (status, code), changes)
         if pointer is not None:
             self.assertEqual(reply.json["details"][0]["pointer"], pointer, changes)

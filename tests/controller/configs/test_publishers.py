@@ -16,8 +16,15 @@ from zope.interface.verify import verifyObject
 from confd.codec import strict_json
 from confd.codec.announcement import read
 from confd.codec.signing import SigningKey
-from confd.controller.configs.publishers import AGAIN_AFTER, FLUSH, RECEIPT, RETRY_MAX, Courier, Outbox
-from confd.controller.configs.snapshot import Encoded
+from confd.controller.configs.publishers import (
+    AGAIN_AFTER,
+    DELIVERY_WAIT_SECONDS,
+    RETRY_MAX_SECONDS,
+    STOP_FLUSH_SECONDS,
+    BrokerPublisher,
+    Publishers,
+)
+from confd.controller.configs.snapshot import EncodedConfig
 from confd.errors import Unavailable
 from confd.interfaces import IBroker
 from confd.runtime.timing import Backoff
@@ -29,9 +36,9 @@ from tests.controller.house import House
 KEY = SigningKey.generate()
 
 
-def encoded(version: int, **changes: Any) -> Encoded:
+def encoded(version: int, **changes: Any) -> EncodedConfig:
     """A version, as the snapshot holds it."""
-    return Encoded.of(configuration(version, **changes), [KEY])
+    return EncodedConfig.of(configuration(version, **changes), [KEY])
 
 
 @implementer(IBroker)
@@ -65,24 +72,27 @@ class SlowBroker(MemoryBroker):
 
 
 class OutboxTests(SynchronousTestCase):
-    """L{Outbox}."""
+    """L{Publishers}."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.broker = SlowBroker()
-        self.outbox = self.start(self.broker)
+        self.publishers = self.start(self.broker)
 
-    def start(self, *brokers: Any) -> Outbox:
+    def start(self, *brokers: Any) -> Publishers:
         """One that has started."""
-        outbox = Outbox(self.clock, [Courier(self.clock, broker, Backoff(Random(1), RETRY_MAX)) for broker in brokers])
-        outbox.startService()
-        return outbox
+        publishers = Publishers(
+            self.clock,
+            [BrokerPublisher(self.clock, broker, Backoff(Random(1), RETRY_MAX_SECONDS)) for broker in brokers],
+        )
+        publishers.startService()
+        return publishers
 
     def publish(self, version: int, **changes: Any) -> Deferred[bool]:
         """What follows a commit."""
         made = encoded(version, **changes)
-        self.outbox.announce(made)
-        return self.outbox.published(made.configuration.namespace)
+        self.publishers.announce(made)
+        return self.publishers.published(made.configuration.namespace)
 
     def test_the_broker_of_these_tests(self) -> None:
         verifyObject(IBroker, self.broker)
@@ -95,12 +105,12 @@ class OutboxTests(SynchronousTestCase):
             signed.append(name)
             return maybeDeferred(function, made, name)
 
-        courier = Courier(self.clock, self.broker, Backoff(Random(1), RETRY_MAX), in_thread)
-        courier.startService()
-        courier.post(encoded(1))
+        broker_publisher = BrokerPublisher(self.clock, self.broker, Backoff(Random(1), RETRY_MAX_SECONDS), in_thread)
+        broker_publisher.startService()
+        broker_publisher.post(encoded(1))
         self.assertEqual((signed, len(self.broker.asked)), ([], 1))
         self.broker.take()
-        courier.post(encoded(2, document=strict_json.document({"url": "http://x", "long": "x" * 40000})))
+        broker_publisher.post(encoded(2, document=strict_json.document({"url": "http://x", "long": "x" * 40000})))
         self.assertEqual((signed, len(self.broker.asked)), (["announcement"], 2))
 
     def test_published(self) -> None:
@@ -112,36 +122,36 @@ class OutboxTests(SynchronousTestCase):
 
     def test_without_brokers(self) -> None:
         """There is nobody to be told."""
-        self.outbox = self.start()
+        self.publishers = self.start()
         self.assertTrue(self.successResultOf(self.publish(1)))
 
     def test_a_broker_that_hangs(self) -> None:
         """The publish is answered all the same, and soon."""
         answer = self.publish(1)
-        self.clock.advance(RECEIPT)
+        self.clock.advance(DELIVERY_WAIT_SECONDS)
         self.assertFalse(self.successResultOf(answer))
         self.broker.take()
-        self.assertTrue(self.successResultOf(self.outbox.published("default")))
+        self.assertTrue(self.successResultOf(self.publishers.published("default")))
 
     def test_counts(self) -> None:
         """What the broker took, and what it did not."""
-        (courier,) = self.outbox
+        (broker_publisher,) = self.publishers
         self.publish(1)
         self.broker.refuse()
-        self.assertEqual((courier.brought, courier.failures), (0, 1))
-        self.clock.advance(RETRY_MAX)
+        self.assertEqual((broker_publisher.delivered, broker_publisher.failures), (0, 1))
+        self.clock.advance(RETRY_MAX_SECONDS)
         self.broker.take()
-        self.assertEqual((courier.brought, courier.failures), (1, 1))
+        self.assertEqual((broker_publisher.delivered, broker_publisher.failures), (1, 1))
 
     def test_a_broker_that_is_known_to_be_down(self) -> None:
         """Nobody waits for it."""
         self.broker.server.fail("It is down.")
         self.assertFalse(self.successResultOf(self.publish(1)))
         self.broker.server.come_back()
-        self.assertNoResult(self.outbox.published("default"))
+        self.assertNoResult(self.publishers.published("default"))
         self.broker.take()
         self.broker.server.fail("It is down again, and has it all the same.")
-        self.assertTrue(self.successResultOf(self.outbox.published("default")))
+        self.assertTrue(self.successResultOf(self.publishers.published("default")))
 
     def test_one_in_flight_and_the_newest_only_after_it(self) -> None:
         answers = [self.publish(version) for version in range(1, 31)]
@@ -165,21 +175,21 @@ class OutboxTests(SynchronousTestCase):
     def test_it_tries_again(self) -> None:
         """With back-off, so that a broker that is back has it within 5 seconds."""
         self.publish(1)
-        self.clock.advance(RECEIPT)
+        self.clock.advance(DELIVERY_WAIT_SECONDS)
         for attempt in range(1, 30):
             self.assertEqual(len(self.broker.asked), attempt)
             self.broker.refuse()
-            self.clock.advance(RETRY_MAX)
+            self.clock.advance(RETRY_MAX_SECONDS)
         self.broker.take()
-        self.assertTrue(self.successResultOf(self.outbox.published("default")))
+        self.assertTrue(self.successResultOf(self.publishers.published("default")))
 
     def test_a_broker_that_fails_in_a_way_nobody_thought_of(self) -> None:
         self.publish(1)
         self.broker.refuse(ValueError("a defect"))
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
-        self.clock.advance(RETRY_MAX)
+        self.clock.advance(RETRY_MAX_SECONDS)
         self.broker.take()
-        self.assertTrue(self.successResultOf(self.outbox.published("default")))
+        self.assertTrue(self.successResultOf(self.publishers.published("default")))
 
     def test_a_newer_one_while_it_waits_to_try_again(self) -> None:
         self.publish(1)
@@ -195,42 +205,42 @@ class OutboxTests(SynchronousTestCase):
             namespace, _ = self.broker.asked[-1]
             if namespace == "poison":
                 self.broker.refuse()
-                self.clock.advance(RETRY_MAX)
+                self.clock.advance(RETRY_MAX_SECONDS)
             else:
                 self.broker.take()
         self.assertIn(("good", 2), self.broker.asked)
-        self.assertTrue(self.successResultOf(self.outbox.published("good")))
-        self.assertFalse(self.successResultOf(self.after_receipt(self.outbox.published("poison"))))
+        self.assertTrue(self.successResultOf(self.publishers.published("good")))
+        self.assertFalse(self.successResultOf(self.after_receipt(self.publishers.published("poison"))))
 
     def after_receipt(self, answer: Deferred[bool]) -> Deferred[bool]:
         """Let the time pass that a publish waits."""
-        self.clock.advance(RECEIPT)
+        self.clock.advance(DELIVERY_WAIT_SECONDS)
         return answer
 
     def test_brokers_are_apart(self) -> None:
         """One that hangs costs the other nothing; both must have it."""
         slow, quick = SlowBroker("HUNG"), MemoryBroker()
         quick.startService()
-        self.outbox = self.start(slow, quick)
+        self.publishers = self.start(slow, quick)
         for version in (1, 2, 3):
             answer = self.publish(version)
             self.assertNoResult(answer)
-            self.clock.advance(RECEIPT)
+            self.clock.advance(DELIVERY_WAIT_SECONDS)
             self.assertFalse(self.successResultOf(answer))
             self.assertEqual(read(quick.server.kept["default"]).configuration.version, version)
         slow.take()
         self.clock.advance(0)
         slow.take()
-        self.assertTrue(self.successResultOf(self.outbox.published("default")))
+        self.assertTrue(self.successResultOf(self.publishers.published("default")))
         self.assertEqual(slow.asked, [("default", 1), ("default", 3)])
 
     def test_nothing_piles_up_behind_a_hang(self) -> None:
         """Neither timers nor those who waited."""
         for version in range(1, 101):
             self.publish(version)
-            self.clock.advance(RECEIPT)
-        (courier,) = list(self.outbox)
-        self.assertEqual((courier.waiting(), courier._receipts), (1, {"default": []}))
+            self.clock.advance(DELIVERY_WAIT_SECONDS)
+        (broker_publisher,) = list(self.publishers)
+        self.assertEqual((broker_publisher.waiting(), broker_publisher._receipts), (1, {"default": []}))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_trouble_is_said_once(self) -> None:
@@ -240,7 +250,7 @@ class OutboxTests(SynchronousTestCase):
         self.publish(1)
         for _ in range(10):
             self.broker.refuse()
-            self.clock.advance(RETRY_MAX)
+            self.clock.advance(RETRY_MAX_SECONDS)
         self.assertEqual([line["reason"] for line in lines], ["It refuses."])
         self.broker.take()
         self.publish(2)
@@ -248,7 +258,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(len(lines), 2)
 
     def test_stop(self) -> None:
-        self.successResultOf(self.outbox.stopService())
+        self.successResultOf(self.publishers.stopService())
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertFalse(self.successResultOf(self.after_receipt(self.publish(1))))
         self.assertEqual(self.broker.asked, [])
@@ -257,8 +267,8 @@ class OutboxTests(SynchronousTestCase):
         """It is waited for, and so is the newer one behind it."""
         self.publish(1)
         self.publish(2)
-        self.clock.advance(RECEIPT)
-        stopped = self.outbox.stopService()
+        self.clock.advance(DELIVERY_WAIT_SECONDS)
+        stopped = self.publishers.stopService()
         self.assertNoResult(stopped)
         self.broker.take()
         self.assertNoResult(stopped)
@@ -268,17 +278,17 @@ class OutboxTests(SynchronousTestCase):
 
     def test_stop_while_the_broker_hangs(self) -> None:
         self.publish(1)
-        self.clock.advance(RECEIPT)
-        stopped = self.outbox.stopService()
-        self.clock.advance(FLUSH)
+        self.clock.advance(DELIVERY_WAIT_SECONDS)
+        stopped = self.publishers.stopService()
+        self.clock.advance(STOP_FLUSH_SECONDS)
         self.successResultOf(stopped)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_stop_while_it_waits_to_try_again(self) -> None:
         self.publish(1)
-        self.clock.advance(RECEIPT)
+        self.clock.advance(DELIVERY_WAIT_SECONDS)
         self.broker.refuse()
-        self.successResultOf(self.outbox.stopService())
+        self.successResultOf(self.publishers.stopService())
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_restart_repeats_what_is_in_force(self) -> None:
@@ -291,7 +301,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(after.asked, [("default", 2)])
 
     def test_courier_is_a_service(self) -> None:
-        self.assertTrue(all(isinstance(each, Service) and each.running for each in self.outbox))
+        self.assertTrue(all(isinstance(each, Service) and each.running for each in self.publishers))
 
 
 class ReturnTests(SynchronousTestCase):
@@ -301,10 +311,10 @@ class ReturnTests(SynchronousTestCase):
         self.clock, self.broker = Clock(), SlowBroker()
         self.broker.startService()
         self.current = [encoded(5)]
-        backoff = Backoff(Random(1), RETRY_MAX)
-        self.courier = Courier(self.clock, self.broker, backoff, current=lambda: iter(self.current))
-        self.outbox = Outbox(self.clock, [self.courier])
-        self.outbox.startService()
+        backoff = Backoff(Random(1), RETRY_MAX_SECONDS)
+        self.broker_publisher = BrokerPublisher(self.clock, self.broker, backoff, current=lambda: iter(self.current))
+        self.publishers = Publishers(self.clock, [self.broker_publisher])
+        self.publishers.startService()
 
     def told(self, seconds: float) -> list[tuple[str, int]]:
         """What it is told until this time after its return, if it takes all of it."""
@@ -332,8 +342,8 @@ class ReturnTests(SynchronousTestCase):
         self.current = [encoded(1, namespace=f"n{number}") for number in range(50)]
         self.broker.server.come_back()
         self.clock.advance(AGAIN_AFTER[0])
-        self.outbox.announce(encoded(6))
-        answer = self.outbox.published("default")
+        self.publishers.announce(encoded(6))
+        answer = self.publishers.published("default")
         self.broker.take()
         self.broker.take()
         self.assertTrue(self.successResultOf(answer))
@@ -356,17 +366,17 @@ class ReturnTests(SynchronousTestCase):
         self.broker.server.come_back()
         self.clock.advance(AGAIN_AFTER[0])
         self.broker.refuse()
-        self.assertEqual((self.broker.asked, self.courier.failures), ([("default", 5)], 1))
+        self.assertEqual((self.broker.asked, self.broker_publisher.failures), ([("default", 5)], 1))
 
     def test_stop(self) -> None:
         for seconds in (0, AGAIN_AFTER[0]):
             self.broker.server.come_back()
             self.clock.advance(seconds)
-            stopped = maybeDeferred(self.outbox.stopService)
-            self.clock.advance(FLUSH)
+            stopped = maybeDeferred(self.publishers.stopService)
+            self.clock.advance(STOP_FLUSH_SECONDS)
             self.successResultOf(stopped)
             self.assertEqual(self.clock.getDelayedCalls(), [])
-            self.outbox.startService()
+            self.publishers.startService()
 
     def test_only_what_is_published(self) -> None:
         """What a new database begins with is nobody's publish; a namespace that was retired is no more."""

@@ -13,7 +13,7 @@ from confd.codec import announcement
 from confd.codec.bodies import parse_served
 from confd.codec.signing import KeyRing, SigningKey
 from confd.codec.sse import Parser
-from confd.controller.configs.snapshot import Encoded, Snapshot
+from confd.controller.configs.snapshot import EncodedConfig, Snapshot
 from confd.errors import NotFound, Unavailable
 from confd.interfaces import IHealth
 from tests.agent.fakes import configuration
@@ -22,10 +22,10 @@ KEYS = (SigningKey.generate(), SigningKey.generate())
 
 
 class EncodedTests(SynchronousTestCase):
-    """L{Encoded}: one configuration in the words of every receiver."""
+    """L{EncodedConfig}: one configuration in the words of every receiver."""
 
     def setUp(self) -> None:
-        self.encoded = Encoded.of(configuration(7), KEYS)
+        self.encoded = EncodedConfig.of(configuration(7), KEYS)
 
     def test_body(self) -> None:
         served = parse_served(self.encoded.body)
@@ -48,7 +48,9 @@ class EncodedTests(SynchronousTestCase):
         self.assertIs(self.encoded.announcement, self.encoded.announcement)
 
     def test_order(self) -> None:
-        orders = [Encoded.of(configuration(version, epoch=epoch), KEYS).order for epoch, version in ((1, 9), (2, 1))]
+        orders = [
+            EncodedConfig.of(configuration(version, epoch=epoch), KEYS).order for epoch, version in ((1, 9), (2, 1))
+        ]
         self.assertEqual(orders, sorted(orders))
 
 
@@ -65,14 +67,14 @@ class SnapshotTests(SynchronousTestCase):
     def test_before_it_is_loaded(self) -> None:
         """Nobody is told that there is no such namespace when nobody can know."""
         error = self.assertRaises(Unavailable, self.snapshot.get, "default")
-        self.assertEqual((error.code, error.message), ("starting", self.snapshot.trouble()))
+        self.assertEqual((error.code, error.message), ("starting", self.snapshot.problem()))
         self.assertRaises(Unavailable, self.snapshot.poll_interval, "default")
         self.assertIsNone(self.snapshot.announcement("default"))
         self.assertIsNone(self.snapshot.find("default"))
 
     def test_loaded(self) -> None:
         self.snapshot.load([configuration(5), configuration(2, namespace="b", poll_interval=7)])
-        self.assertIsNone(self.snapshot.trouble())
+        self.assertIsNone(self.snapshot.problem())
         self.assertEqual(self.snapshot.namespaces(), ["b", "default"])
         self.assertEqual(self.snapshot.get("b").configuration.version, 2)
         self.assertEqual([self.snapshot.poll_interval(name) for name in ("b", "retired")], [7, 30])

@@ -24,12 +24,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.agents.registry import Registry
 from confd.controller.configs.service import Publication
-from confd.controller.convergence.archive import WRITE_BEHIND
-from confd.controller.convergence.report_intake import GATHER, MAX_WAITING, Intake
+from confd.controller.convergence.archive import WRITE_INTERVAL_SECONDS
+from confd.controller.convergence.report_intake import GATHER_SECONDS, MAX_WAITING, ReportIntake
 from confd.controller.convergence.tracker import Convergence
 from confd.errors import Gone, NotFound, Unavailable
 from confd.model import DEFAULT_NAMESPACE, Registration, Tag
-from confd.reports import Report, ReportState, Spent
+from confd.reports import Report, ReportState, Timings
 from confd.testing import MemoryStore, a_draft, a_renaming
 from tests.controller.house import START
 
@@ -46,8 +46,8 @@ class Parts:
         self.store = store or MemoryStore(a_draft(poll_interval=INTERVAL))
         self.registry = Registry(self.store, self.clock, self.now, lambda namespace: INTERVAL)
         self.convergence = Convergence(self.store, self.registry, self.clock, kept)
-        self.intake = Intake(self.store, self.registry, self.convergence, self.clock, self.now)
-        for service in (self.registry, self.intake, self.convergence):
+        self.report_intake = ReportIntake(self.store, self.registry, self.convergence, self.clock, self.now)
+        for service in (self.registry, self.report_intake, self.convergence):
             service.startService()
         self.result(self.registry.load())
         self.result(self.convergence.load())
@@ -83,13 +83,13 @@ class Parts:
         agent_id: str,
         tag: Tag,
         state: ReportState = ReportState.APPLIED,
-        spent: Spent = Spent(),  # noqa: B008
+        spent: Timings = Timings(),  # noqa: B008
     ) -> None:
         """Report, and see it written."""
         self.sequence += 1
         report = Report(tag, state, spent=spent, session="s", sequence=self.sequence)
-        taken = self.intake.take(agent_id, DEFAULT_NAMESPACE, report)
-        self.clock.advance(GATHER)
+        taken = self.report_intake.take(agent_id, DEFAULT_NAMESPACE, report)
+        self.clock.advance(GATHER_SECONDS)
         self.result(taken)
 
     def describe(self, version: int | None = None) -> Any:
@@ -99,7 +99,7 @@ class Parts:
     def stop(self) -> None:
         """All of it; no timer is left."""
         self.result(self.convergence.stopService())
-        self.result(self.intake.stopService())
+        self.result(self.report_intake.stopService())
         self.result(self.registry.stopService())
         assert self.clock.getDelayedCalls() == []
 
@@ -156,8 +156,8 @@ class Model(RuleBasedStateMachine):
 
     def counts(self, version: int) -> dict[str, int]:
         """How many are where."""
-        places = [self.place(version, agent_id) for agent_id in self.heard]
-        return {state: places.count(state) for state in STATES}
+        connection_limits = [self.place(version, agent_id) for agent_id in self.heard]
+        return {state: connection_limits.count(state) for state in STATES}
 
     def settle(self) -> None:
         """Answer those who wait, as they are to be answered."""
@@ -308,10 +308,10 @@ class ConvergenceTests(SynchronousTestCase):
         tag = self.parts.publish(took=0.25)
         self.parts.clock.advance(0.75)
         for number in range(200):
-            self.parts.report(f"{number:03}", tag, spent=Spent(agent=1.0, worker=float(number), waited=500.0))
+            self.parts.report(f"{number:03}", tag, spent=Timings(agent=1.0, worker=float(number), waited=500.0))
         told = self.parts.describe()
         # Between two reports lies the time in which they gather.
-        took = [500 + 1000 * GATHER * number for number in range(200)]
+        took = [500 + 1000 * GATHER_SECONDS * number for number in range(200)]
         self.assertAlmostEqual(told["p50_ms"], took[99])
         self.assertAlmostEqual(told["p99_ms"], took[197])
         self.assertAlmostEqual(told["max_ms"], took[199])
@@ -336,7 +336,7 @@ class ConvergenceTests(SynchronousTestCase):
     def test_absurd_wait(self) -> None:
         """An agent that waited longer than there was anything to wait for makes no time negative."""
         self.parts.join("a")
-        self.parts.report("a", self.parts.publish(), spent=Spent(1.0, 1.0, 86_400_000.0))
+        self.parts.report("a", self.parts.publish(), spent=Timings(1.0, 1.0, 86_400_000.0))
         told = self.parts.describe()
         self.assertEqual((told["max_ms"], told["hops"]["notify"]["max_ms"]), (0, 0))
 
@@ -345,12 +345,12 @@ class ConvergenceTests(SynchronousTestCase):
         for agent_id in "ab":
             self.parts.join(agent_id)
         tag = self.parts.publish()
-        self.parts.report("a", tag, spent=Spent(1.0, 2.0, 3.0))
+        self.parts.report("a", tag, spent=Timings(1.0, 2.0, 3.0))
         before = self.parts.describe()
         self.parts.stop()
         self.parts = Parts(self.parts.store)
         self.assertEqual(self.parts.describe() | {"laggards": []}, before | {"laggards": []})
-        self.parts.report("b", tag, spent=Spent(5.0, 6.0, 7.0))
+        self.parts.report("b", tag, spent=Timings(5.0, 6.0, 7.0))
         told = self.parts.describe()
         self.assertEqual((told["applied"], told["max_ms"], told["curve_ms"]), (2, before["max_ms"], before["curve_ms"]))
         self.assertEqual(told["hops"]["worker"]["max_ms"], 6)
@@ -385,7 +385,7 @@ class ConvergenceTests(SynchronousTestCase):
         self.parts.store.settle = lambda *_: fail(Unavailable("storage_unavailable", "the disk is full"))
         for _ in range(3):
             self.parts.publish()
-        self.parts.clock.advance(WRITE_BEHIND)
+        self.parts.clock.advance(WRITE_INTERVAL_SECONDS)
         self.assertEqual(self.parts.describe()["version"], 4)
         self.assertRaises(Gone, self.parts.describe, 1)
 
@@ -393,13 +393,13 @@ class ConvergenceTests(SynchronousTestCase):
         """One write for a second of publishes; until then they are answered from memory."""
         written: list[Any] = []
         settle = self.parts.store.settle
-        self.parts.store.settle = lambda summaries: settle(summaries).addCallback(lambda _: written.append(summaries))
+        self.parts.store.settle = lambda archive: settle(archive).addCallback(lambda _: written.append(archive))
         for _ in range(5):
             self.parts.publish()
         told = [self.parts.describe(version) for version in (1, 2, 3)]
         self.assertEqual(written, [])
-        self.parts.clock.advance(WRITE_BEHIND)
-        self.assertEqual([[each[1] for each in summaries] for summaries in written], [[1, 2, 3]])
+        self.parts.clock.advance(WRITE_INTERVAL_SECONDS)
+        self.assertEqual([[each[1] for each in archive] for archive in written], [[1, 2, 3]])
         self.assertEqual([self.parts.describe(version) for version in (1, 2, 3)], told)
 
     def test_summary_after_one_without_reports(self) -> None:
@@ -497,9 +497,9 @@ class ConvergenceTests(SynchronousTestCase):
         """It does not come back."""
         self.parts.join("a")
         tag = self.parts.publish()
-        taken = self.parts.intake.take("a", DEFAULT_NAMESPACE, Report(tag, ReportState.APPLIED))
+        taken = self.parts.report_intake.take("a", DEFAULT_NAMESPACE, Report(tag, ReportState.APPLIED))
         self.parts.result(self.parts.registry.forget("a"))
-        self.parts.clock.advance(GATHER)
+        self.parts.clock.advance(GATHER_SECONDS)
         self.assertIsNone(self.successResultOf(taken))
         self.assertEqual((self.parts.describe()["targeted"], self.parts.describe()["applied"]), (0, 0))
         self.assertEqual(self.parts.result(self.parts.store.load_outcomes()), [])
@@ -510,13 +510,13 @@ class ConvergenceTests(SynchronousTestCase):
         tag = self.parts.publish()
 
         def take(number: int) -> Deferred[None]:
-            return self.parts.intake.take(
+            return self.parts.report_intake.take(
                 "a", DEFAULT_NAMESPACE, Report(tag, ReportState.APPLIED, session="s", sequence=number)
             )
 
         taken = [take(number) for number in range(1, MAX_WAITING + 1)]
         self.assertRaises(Unavailable, take, MAX_WAITING + 1)
-        self.parts.clock.advance(GATHER)
+        self.parts.clock.advance(GATHER_SECONDS)
         self.assertEqual({self.successResultOf(each) for each in taken}, {None})
         self.assertNoResult(take(MAX_WAITING + 1))
 

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.controller.store.migrations import shipped_ladder
+from confd.controller.store.migrations import shipped_migrations
 from confd.controller.store.sqlite.bootstrap import Opened, open_database
 from confd.controller.store.sqlite.connection import connect_arguments
 from confd.controller.store.sqlite.store import SqliteStore
@@ -41,8 +41,8 @@ def new_path(test: SynchronousTestCase) -> str:
 
 def make_database(path: str) -> Opened:
     """Open a database, or make it; it is free for others when this returns."""
-    opened = open_database(path, FIRST, shipped_ladder())
-    opened.marker.release()
+    opened = open_database(path, FIRST, shipped_migrations())
+    opened.identity_file.release()
     return opened
 
 

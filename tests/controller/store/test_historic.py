@@ -11,7 +11,7 @@ from twisted.trial.unittest import TestCase
 
 from confd.audit import verify
 from confd.codec import strict_json
-from confd.controller.store.migrations import shipped_ladder
+from confd.controller.store.migrations import shipped_migrations
 from confd.controller.store.sqlite.store import SqliteStore
 from confd.reports import ReportState
 from confd.testing import a_draft
@@ -62,10 +62,10 @@ class HistoricTests(TestCase):
             store = self.thawed(number)
             self.assertEqual((store.cluster_id, store.epoch), (self.cluster_id(number), 1))
             await ended(store)
-            again = started(self, self.path)
-            self.assertEqual(again.cluster_id, store.cluster_id)
+            revalidate = started(self, self.path)
+            self.assertEqual(revalidate.cluster_id, store.cluster_id)
             (reached,) = connect(self, self.path).execute("PRAGMA user_version").fetchone()
-            self.assertEqual(reached, len(shipped_ladder()))
+            self.assertEqual(reached, len(shipped_migrations()))
 
     async def test_history(self) -> None:
         """Every version, with its tag, its document and who made it."""

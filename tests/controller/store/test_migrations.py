@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.controller.store.migrations import NewerSchema, migrate, shipped_ladder, statements
+from confd.controller.store.migrations import NewerSchema, migrate, shipped_migrations, statements
 from confd.controller.store.sqlite.queries import configs
 from confd.testing import a_draft
 from tests.controller.store.fixtures import connect, make_database, new_path
@@ -55,9 +55,9 @@ class MigrateTests(SynchronousTestCase):
         self.assertEqual(self.state(), (2, ["a", "b"]))
 
     def test_shipped_ladder(self) -> None:
-        migrate(self.connection, shipped_ladder())
+        migrate(self.connection, shipped_migrations())
         reached, names = self.state()
-        self.assertEqual(reached, len(shipped_ladder()))
+        self.assertEqual(reached, len(shipped_migrations()))
         self.assertIn("revisions", names)
 
 
@@ -68,7 +68,7 @@ class OldDatabaseTests(SynchronousTestCase):
         path = new_path(self)
         cluster_id = "9b9b9b9b-5e6f-4a7b-8c9d-0e1f2a3b4c5d"
         with closing(sqlite3.connect(path, isolation_level=None)) as old:
-            migrate(old, shipped_ladder()[:2])
+            migrate(old, shipped_migrations()[:2])
             old.execute("INSERT INTO meta VALUES (1, ?, 3)", (cluster_id,))
             old.execute("INSERT INTO namespaces VALUES ('default', 0)")
             for version in (1, 2):

@@ -17,9 +17,9 @@ from confd.codec.bodies import parse_served
 from confd.codec.signing import SigningKey
 from confd.codec.sse import Parser
 from confd.controller.configs.snapshot import Snapshot
-from confd.controller.streams.config_stream import SLICE, Hub, Reader
+from confd.controller.streams.config_stream import SUBSCRIBERS_PER_TURN, ConfigStream, Subscriber
 from confd.model import Configuration
-from confd.web.api.streaming import HEARTBEAT, LEAST_RATE, PATIENCE, EventStream, Streams
+from confd.web.api.streaming import HEARTBEAT_SECONDS, LEAST_RATE, STALLED_MAX_SECONDS, EventStream, Streams
 from tests.agent.fakes import configuration
 from tests.controller.house import ADMIN, AGENT, House
 from tests.conversation import Conversation
@@ -94,11 +94,11 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(caller.get(f"{STREAM}?namespace=nowhere", auth=AGENT).code, "unknown_namespace")
         caller.ask("GET", STREAM, auth=ADMIN)
         self.assertEqual(caller.replies()[-1].status, 200)
-        self.assertEqual(len(self.house.hub), 1)
+        self.assertEqual(len(self.house.config_stream), 1)
 
     def test_starting(self) -> None:
         house = House(started=False)
-        house.hub.startService()
+        house.config_stream.startService()
         self.assertEqual(house.caller().get(STREAM, auth=AGENT).code, "starting")
 
     def test_namespaces_are_apart(self) -> None:
@@ -114,12 +114,12 @@ class StreamTests(SynchronousTestCase):
 
     def test_heartbeats(self) -> None:
         caller = self.listen(self.house.tag())
-        self.house.clock.advance(HEARTBEAT - 0.1)
+        self.house.clock.advance(HEARTBEAT_SECONDS - 0.1)
         self.assertEqual(caller.events(), [])
         self.house.clock.advance(0.1)
         first = self.house.tag()
         second = self.publish()
-        self.house.clock.advance(HEARTBEAT)
+        self.house.clock.advance(HEARTBEAT_SECONDS)
         beats = [event.data.decode() for event in caller.events() if event.name == "heartbeat"]
         self.assertEqual(beats, [first, second])
 
@@ -132,13 +132,13 @@ class StreamTests(SynchronousTestCase):
         """Nothing is left of a reader that went, or of one that is cut."""
         callers = [self.listen() for _ in range(5)]
         timers = len(self.house.clock.getDelayedCalls())
-        self.assertEqual(len(self.house.hub), 5)
+        self.assertEqual(len(self.house.config_stream), 5)
         for caller in callers[:3]:
             caller.hang_up()
         callers[3].wire.stall()
         self.publish()
         callers[3].hang_up()
-        self.assertEqual(len(self.house.hub), 1)
+        self.assertEqual(len(self.house.config_stream), 1)
         self.assertEqual(len(self.house.clock.getDelayedCalls()), timers)
         tag = self.publish()
         self.assertEqual(callers[4].tags()[-1], tag)
@@ -158,7 +158,7 @@ class StreamTests(SynchronousTestCase):
     def test_a_reader_that_was_slow_and_missed_nothing(self) -> None:
         caller = self.listen(self.house.tag())
         caller.wire.stall()
-        self.house.clock.advance(HEARTBEAT)
+        self.house.clock.advance(HEARTBEAT_SECONDS)
         caller.wire.flow()
         self.assertEqual(caller.tags(), [])
 
@@ -170,12 +170,12 @@ class StreamTests(SynchronousTestCase):
             caller.wire.stall()
             self.house.clock.advance(offset)
             self.publish()
-            self.house.clock.advance(PATIENCE - 0.1)
+            self.house.clock.advance(STALLED_MAX_SECONDS - 0.1)
             self.assertFalse(caller.closed)
             self.house.clock.advance(0.1)
             self.house.clock.advance(0)
             self.assertTrue(caller.wire.aborted and caller.closed)
-            self.assertEqual(len(self.house.hub), 1)
+            self.assertEqual(len(self.house.config_stream), 1)
         self.assertFalse(other.closed)
 
     def test_a_slow_link_has_time_for_a_large_event(self) -> None:
@@ -184,7 +184,7 @@ class StreamTests(SynchronousTestCase):
         stream.begin()
         stream.write(b"x" * 4 * LEAST_RATE)
         stream.pauseProducing()
-        clock.advance(PATIENCE + 3)
+        clock.advance(STALLED_MAX_SECONDS + 3)
         self.assertFalse(reader.transport.aborted)
         clock.advance(1)
         self.assertTrue(reader.transport.aborted)
@@ -194,7 +194,7 @@ class StreamTests(SynchronousTestCase):
         for _ in range(3):
             caller.wire.stall()
             self.publish()
-            self.house.clock.advance(PATIENCE - 0.1)
+            self.house.clock.advance(STALLED_MAX_SECONDS - 0.1)
             caller.wire.flow()
         self.house.clock.advance(60)
         self.assertFalse(caller.closed)
@@ -208,14 +208,14 @@ class StreamTests(SynchronousTestCase):
         doomed = [self.listen(query=f"?namespace={name}") for name in ("a", "z", "a")]
         other = self.listen()
         doomed[2].wire.stall()
-        self.house.clock.advance(HEARTBEAT)
+        self.house.clock.advance(HEARTBEAT_SECONDS)
         for name in ("a", "z"):
             self.assertEqual(self.house.caller().delete(f"/api/v1/namespaces/{name}", auth=ADMIN).status, 200)
         doomed[2].wire.flow()
-        self.house.clock.advance(HEARTBEAT)
+        self.house.clock.advance(HEARTBEAT_SECONDS)
         self.assertEqual([caller.replies()[0].whole for caller in doomed], [True] * 3)
-        self.assertEqual(len(self.house.hub), 1)
-        self.house.clock.advance(HEARTBEAT)
+        self.assertEqual(len(self.house.config_stream), 1)
+        self.house.clock.advance(HEARTBEAT_SECONDS)
         self.assertEqual(len([event for event in other.events() if event.name == "heartbeat"]), 3)
 
     def test_stop(self) -> None:
@@ -223,19 +223,19 @@ class StreamTests(SynchronousTestCase):
         callers = [self.listen() for _ in range(3)]
         callers[1].wire.stall()
         self.publish()
-        self.assertIsNone(self.house.hub.stopService())
+        self.assertIsNone(self.house.config_stream.stopService())
         drained = self.house.site.drain()
         self.house.clock.advance(0)
         self.assertEqual([caller.closed for caller in callers], [True] * 3)
         self.assertEqual([caller.replies()[0].whole for caller in callers], [True, False, True])
         self.assertTrue(callers[1].wire.aborted)
         self.successResultOf(drained)
-        self.assertEqual(len(self.house.hub), 0)
+        self.assertEqual(len(self.house.config_stream), 0)
 
     def test_nobody_joins_while_it_stops(self) -> None:
-        self.assertIsNone(self.house.hub.stopService())
+        self.assertIsNone(self.house.config_stream.stopService())
         reply = self.house.caller().get(STREAM, auth=AGENT)
-        self.assertEqual((reply.status, reply.code, len(self.house.hub)), (503, "stopping", 0))
+        self.assertEqual((reply.status, reply.code, len(self.house.config_stream)), (503, "stopping", 0))
 
     def test_head(self) -> None:
         """It gets the headers, and its connection is free again."""
@@ -244,7 +244,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual((reply.status, reply.headers["content-type"]), (200, "text/event-stream"))
         self.assertEqual(caller.request("HEAD", f"{STREAM}?namespace=nowhere", auth=AGENT).status, 404)
         self.assertEqual(caller.get(CONFIG, auth=AGENT).status, 200)
-        self.assertEqual(len(self.house.hub), 0)
+        self.assertEqual(len(self.house.config_stream), 0)
 
     def test_http_1_0(self) -> None:
         """No chunks; the end of the connection is the end of the stream."""
@@ -254,7 +254,7 @@ class StreamTests(SynchronousTestCase):
         (reply,) = caller.replies()
         self.assertNotIn("transfer-encoding", reply.headers)
         self.assertEqual([event.id for event in Parser(9999).feed(reply.body)][-1], second)
-        self.house.hub.stopService()
+        self.house.config_stream.stopService()
         self.house.clock.advance(0)
         self.assertTrue(caller.closed and caller.replies()[0].whole)
 
@@ -313,10 +313,10 @@ class Crowd:
         self.clock = Clock()
         self.snapshot = Snapshot(lambda: (KEY,))
         self.snapshot.load([configuration(1)])
-        self.hub = Hub(self.clock, self.snapshot)
-        self.hub.startService()
+        self.config_stream = ConfigStream(self.clock, self.snapshot)
+        self.config_stream.startService()
         self.requests = [FakeRequest() for _ in range(size)]
-        self.readers = [self.hub.join(request, "default", None) for request in self.requests]
+        self.readers = [self.config_stream.join(request, "default", None) for request in self.requests]
         for request, reader in zip(self.requests, self.readers, strict=True):
             reader.done.addBoth(lambda _, request=request: setattr(request, "finished", True))
 
@@ -325,7 +325,7 @@ class Crowd:
         made: Configuration = self.snapshot.get("default").configuration
         encoded = self.snapshot.put(configuration(made.version + 1))
         assert encoded is not None
-        self.hub.announce(encoded)
+        self.config_stream.announce(encoded)
 
     def turn(self) -> None:
         """One turn of the reactor: what is due now, and not yet what follows from it."""
@@ -342,23 +342,23 @@ class Crowd:
 
 
 class CrowdTests(SynchronousTestCase):
-    """L{Hub}, with many readers."""
+    """L{ConfigStream}, with many readers."""
 
     def test_interface(self) -> None:
         verifyObject(IPushProducer, Crowd(1).readers[0])
 
     def test_the_clock_runs_on_while_they_are_told(self) -> None:
-        crowd = Crowd(2 * SLICE + 1)
+        crowd = Crowd(2 * SUBSCRIBERS_PER_TURN + 1)
         crowd.publish()
-        told = [sum(len(crowd.seen(number)) == 2 for number in range(2 * SLICE + 1))]
+        told = [sum(len(crowd.seen(number)) == 2 for number in range(2 * SUBSCRIBERS_PER_TURN + 1))]
         for _ in range(2):
             crowd.turn()
-            told.append(sum(len(crowd.seen(number)) == 2 for number in range(2 * SLICE + 1)))
-        self.assertEqual(told, [SLICE, 2 * SLICE, 2 * SLICE + 1])
+            told.append(sum(len(crowd.seen(number)) == 2 for number in range(2 * SUBSCRIBERS_PER_TURN + 1)))
+        self.assertEqual(told, [SUBSCRIBERS_PER_TURN, 2 * SUBSCRIBERS_PER_TURN, 2 * SUBSCRIBERS_PER_TURN + 1])
 
     def test_a_burst_of_publishes(self) -> None:
         """However many, there is one round under way: it takes the newest along, and another follows it."""
-        crowd = Crowd(3 * SLICE)
+        crowd = Crowd(3 * SUBSCRIBERS_PER_TURN)
         timers = len(crowd.clock.getDelayedCalls())
         for _ in range(20):
             crowd.publish()
@@ -367,44 +367,49 @@ class CrowdTests(SynchronousTestCase):
             crowd.publish()
             self.assertEqual(len(crowd.clock.getDelayedCalls()), timers + 1)
         crowd.clock.advance(0)
-        self.assertEqual([crowd.seen(number) for number in (0, SLICE, 2 * SLICE)], [[1, 2, 41], [1, 21, 41], [1, 41]])
+        self.assertEqual(
+            [crowd.seen(number) for number in (0, SUBSCRIBERS_PER_TURN, 2 * SUBSCRIBERS_PER_TURN)],
+            [[1, 2, 41], [1, 21, 41], [1, 41]],
+        )
         self.assertEqual(len(crowd.clock.getDelayedCalls()), timers)
         crowd.publish()
         crowd.clock.advance(0)
-        self.assertEqual([crowd.seen(number)[-1] for number in range(3 * SLICE)], [42] * 3 * SLICE)
+        self.assertEqual(
+            [crowd.seen(number)[-1] for number in range(3 * SUBSCRIBERS_PER_TURN)], [42] * 3 * SUBSCRIBERS_PER_TURN
+        )
 
     def test_a_reader_with_a_defect(self) -> None:
         """It harms nobody else, now or later."""
-        crowd = Crowd(2 * SLICE)
-        crowd.requests[SLICE + 5].write = lambda _: 1 / 0  # type: ignore[assignment,method-assign]
+        crowd = Crowd(2 * SUBSCRIBERS_PER_TURN)
+        crowd.requests[SUBSCRIBERS_PER_TURN + 5].write = lambda _: 1 / 0  # type: ignore[assignment,method-assign]
         for _ in range(2):
             crowd.publish()
             crowd.clock.advance(0)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-        self.assertEqual([crowd.seen(number)[-1] for number in (0, SLICE + 6, -1)], [3, 3, 3])
-        self.assertEqual(len(crowd.hub), 2 * SLICE - 1)
+        self.assertEqual([crowd.seen(number)[-1] for number in (0, SUBSCRIBERS_PER_TURN + 6, -1)], [3, 3, 3])
+        self.assertEqual(len(crowd.config_stream), 2 * SUBSCRIBERS_PER_TURN - 1)
 
     def test_a_heartbeat_reaches_all(self) -> None:
-        crowd = Crowd(2 * SLICE + 1)
-        crowd.clock.pump([HEARTBEAT, 0, 0, 0])
+        crowd = Crowd(2 * SUBSCRIBERS_PER_TURN + 1)
+        crowd.clock.pump([HEARTBEAT_SECONDS, 0, 0, 0])
         self.assertTrue(all(b"event: heartbeat\n" in request.written for request in crowd.requests))
 
     def test_those_that_leave_while_all_are_told(self) -> None:
-        crowd = Crowd(SLICE + 3)
+        crowd = Crowd(SUBSCRIBERS_PER_TURN + 3)
         crowd.publish()
         crowd.readers[-1].done.addErrback(lambda failure: failure.trap(CancelledError))
         crowd.readers[-1].done.cancel()
         crowd.readers[-2].end()
         crowd.clock.advance(0)
         self.assertEqual([crowd.seen(number) for number in (-1, -2, -3)], [[1], [1], [1, 2]])
-        self.assertEqual(len(crowd.hub), SLICE + 1)
+        self.assertEqual(len(crowd.config_stream), SUBSCRIBERS_PER_TURN + 1)
 
     def test_stop_while_all_are_told(self) -> None:
-        crowd = Crowd(2 * SLICE)
+        crowd = Crowd(2 * SUBSCRIBERS_PER_TURN)
         crowd.publish()
-        self.assertIsNone(crowd.hub.stopService())
+        self.assertIsNone(crowd.config_stream.stopService())
         crowd.clock.pump([0] * 5)
-        self.assertEqual((len(crowd.hub), crowd.clock.getDelayedCalls()), (0, []))
+        self.assertEqual((len(crowd.config_stream), crowd.clock.getDelayedCalls()), (0, []))
 
     def test_end_twice(self) -> None:
         crowd = Crowd(1)
@@ -416,13 +421,13 @@ class CrowdTests(SynchronousTestCase):
     @given(st.lists(st.sampled_from(["publish", "turn", "stall", "flow", "leave"]), max_size=25), st.randoms())
     def test_never_an_older_one_after_a_newer(self, steps: list[str], random: Any) -> None:
         """However announcements, slices and slow readers interleave; in the end all who are there have the newest."""
-        crowd = Crowd(SLICE + 20)
-        do: dict[str, Callable[[Reader], object]] = {
+        crowd = Crowd(SUBSCRIBERS_PER_TURN + 20)
+        do: dict[str, Callable[[Subscriber], object]] = {
             "publish": lambda _: crowd.publish(),
             "turn": lambda _: crowd.turn(),
-            "stall": Reader.pauseProducing,
-            "flow": Reader.resumeProducing,
-            "leave": Reader.end,
+            "stall": Subscriber.pauseProducing,
+            "flow": Subscriber.resumeProducing,
+            "leave": Subscriber.end,
         }
         for step in steps:
             for reader in random.sample(crowd.readers, 1 if step in ("publish", "turn") else 15):
@@ -437,4 +442,4 @@ class CrowdTests(SynchronousTestCase):
             self.assertEqual(seen, sorted(set(seen)))
             if not reader.done.called:
                 self.assertEqual(seen[-1], newest)
-        self.assertEqual(len(crowd.hub), sum(not reader.done.called for reader in crowd.readers))
+        self.assertEqual(len(crowd.config_stream), sum(not reader.done.called for reader in crowd.readers))

@@ -1,4 +1,7 @@
-"""Tests of L{confd.controller.streams.event_feed}, L{confd.controller.streams.namespace_feed} and L{confd.controller.api.events}, over HTTP."""
+"""
+Tests of L{confd.controller.streams.event_feed}, L{confd.controller.streams.namespace_feed} and
+L{confd.controller.api.events}, over HTTP.
+"""
 
 from __future__ import annotations
 
@@ -10,20 +13,20 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.codec.sse import Parser
-from confd.controller.streams.event_feed import MOST_WATCHERS
+from confd.controller.streams.event_feed import MAX_SUBSCRIBERS
 from confd.controller.streams.namespace_feed import (
     AGENTS,
     CONFIG,
     CONVERGENCE,
-    MOST_AGENTS,
-    MOST_LAGGARDS,
-    PERIODS,
-    Throttle,
+    MAX_AGENTS_PER_EVENT,
+    MAX_LAGGARDS_PER_EVENT,
+    PERIOD_SECONDS,
+    Coalescer,
 )
 from confd.model import Draft, Revision
 from confd.testing.examples import a_draft
 from confd.testing.memory import MemoryStore
-from confd.web.api.streaming import HEARTBEAT, PATIENCE
+from confd.web.api.streaming import HEARTBEAT_SECONDS, STALLED_MAX_SECONDS
 from tests.controller.house import ADMIN, AGENT, House
 from tests.conversation import Conversation
 
@@ -184,7 +187,7 @@ class EventsTests(EventsTestCase):
 
     def test_heartbeats(self) -> None:
         caller = self.watch()
-        self.house.clock.pump([1] * int(2 * HEARTBEAT))
+        self.house.clock.pump([1] * int(2 * HEARTBEAT_SECONDS))
         self.assertEqual(len(self.events(caller, "heartbeat")), 2)
 
 
@@ -224,10 +227,10 @@ class MeanwhileTests(EventsTestCase):
 
     def test_retired(self) -> None:
         self.house.caller().post("/api/v1/namespaces", json={"name": "b", "config": {"url": "http://b/"}}, auth=ADMIN)
-        again = House(self.store)
-        caller = again.caller()
+        revalidate = House(self.store)
+        caller = revalidate.caller()
         caller.ask("GET", f"{EVENTS}?namespace=b", auth=ADMIN)
-        self.assertEqual(again.caller().delete("/api/v1/namespaces/b", auth=ADMIN).status, 200)
+        self.assertEqual(revalidate.caller().delete("/api/v1/namespaces/b", auth=ADMIN).status, 200)
         self.store.answer()
         reply = caller.answer()
         assert reply is not None
@@ -257,13 +260,13 @@ class BoundTests(EventsTestCase):
         self.settle()
         caller = self.watch()
         self.settle()
-        before = {kind: len(self.told(caller, kind)) for kind in PERIODS}
+        before = {kind: len(self.told(caller, kind)) for kind in PERIOD_SECONDS}
         for number in range(100):
             self.publish(number)
             self.house.report(agents[number % 5], self.house.tag())
         seconds = self.house.clock.seconds()
         self.settle()
-        for kind, period in PERIODS.items():
+        for kind, period in PERIOD_SECONDS.items():
             with self.subTest(kind=kind):
                 more = len(self.told(caller, kind)) - before[kind]
                 self.assertLessEqual(more, (self.house.clock.seconds() - seconds + 2) / period + 2)
@@ -274,13 +277,13 @@ class BoundTests(EventsTestCase):
     def test_many_agents(self) -> None:
         """Some are described; that there are more is said."""
         caller = self.watch()
-        for _ in range(MOST_AGENTS + 50):
+        for _ in range(MAX_AGENTS_PER_EVENT + 50):
             self.house.join()
         self.settle()
         first, told = self.told(caller, AGENTS)
         self.assertEqual((len(first["agents"]), first["more"]), (1, False))
-        self.assertEqual((len(told["agents"]), told["more"]), (MOST_AGENTS, True))
-        self.assertEqual(len(self.told(caller, CONVERGENCE)[-1]["laggards"]), MOST_LAGGARDS)
+        self.assertEqual((len(told["agents"]), told["more"]), (MAX_AGENTS_PER_EVENT, True))
+        self.assertEqual(len(self.told(caller, CONVERGENCE)[-1]["laggards"]), MAX_LAGGARDS_PER_EVENT)
 
     def test_a_slow_watcher_gets_the_newest_only(self) -> None:
         """Nothing is queued; of agents it hears that there was something, and asks again."""
@@ -306,14 +309,14 @@ class BoundTests(EventsTestCase):
         caller.wire.stall()
         self.publish()
         self.settle()
-        self.house.clock.advance(PATIENCE)
+        self.house.clock.advance(STALLED_MAX_SECONDS)
         self.house.clock.advance(0)
         self.assertTrue(caller.wire.aborted and caller.closed)
         self.assertEqual(len(self.house.events), 0)
 
     def test_so_many_and_no_more(self) -> None:
         """One more is told to come back; when one goes, there is room again."""
-        callers = [self.watch() for _ in range(MOST_WATCHERS)]
+        callers = [self.watch() for _ in range(MAX_SUBSCRIBERS)]
         reply = self.house.caller().get(EVENTS, auth=ADMIN)
         self.assertEqual((reply.status, reply.code), (429, "too_many_watchers"))
         self.assertIn("retry-after", reply.headers)
@@ -346,13 +349,13 @@ class BoundTests(EventsTestCase):
 
 
 class ThrottleTests(SynchronousTestCase):
-    """L{Throttle}."""
+    """L{Coalescer}."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.done: list[float] = []
         self.takes = 0.0
-        self.throttle = Throttle(self.clock, 1.0, self.act)
+        self.throttle = Coalescer(self.clock, 1.0, self.act)
 
     def act(self) -> None:
         self.done.append(self.clock.seconds())

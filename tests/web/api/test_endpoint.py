@@ -8,9 +8,9 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd import model
+from confd import errors
 from confd.codec.headers import basic_authorization
-from confd.web.api.dispatch import Edge
+from confd.web.api.dispatch import Dispatcher
 from confd.web.api.endpoint import endpoints_of
 from confd.web.api.errors import STATUS
 from confd.web.auth.basic import Role
@@ -267,7 +267,7 @@ class WhatTests(EndpointTests):
             waiting.append((result, function, args))
             return result
 
-        site = BoundedSite(self.ground.clock, Edge(GUARD, in_thread).resource(self.ground.api), Limits())
+        site = BoundedSite(self.ground.clock, Dispatcher(GUARD, in_thread).resource(self.ground.api), Limits())
         for size, expected in ((1000, 0), (40_000, 1)):
             caller = Conversation(site, self.ground.clock)
             caller.ask("POST", "/document", json={"a": "x" * size}, auth=ADMIN)
@@ -314,8 +314,10 @@ class HowTests(EndpointTests):
 
     def test_every_error_has_a_status(self) -> None:
         """There is no error that a handler may raise and nobody knows how to tell."""
-        kinds = {kind for kind in vars(model).values() if isinstance(kind, type) and issubclass(kind, model.ConfdError)}
-        self.assertEqual(kinds - STATUS.keys(), {model.ConfdError})
+        kinds = {
+            kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ConfdError)
+        }
+        self.assertEqual(kinds - STATUS.keys(), {errors.ConfdError})
 
     def test_defect(self) -> None:
         """An error that nobody foresaw is 500 with an id, under which the log has it; its text is not told."""
@@ -381,13 +383,13 @@ class HangUpTests(EndpointTests):
         caller = self.ground.connect()
         caller.ask("POST", "/later", auth=ADMIN)
         caller.hang_up()
-        self.ground.api.waiting[1].errback(model.Conflict("some_code", "It cannot be done."))
+        self.ground.api.waiting[1].errback(errors.Conflict("some_code", "It cannot be done."))
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_write_that_is_answered(self) -> None:
         """A caller that waits gets the answer of a write as of a read."""
         self.caller.ask("POST", "/later", auth=ADMIN)
-        self.ground.api.waiting[0].errback(model.Conflict("some_code", "It cannot be done."))
+        self.ground.api.waiting[0].errback(errors.Conflict("some_code", "It cannot be done."))
         self.assert_error(self.caller.answer(), 409, "some_code")
 
     def test_read_that_fails_meanwhile(self) -> None:
@@ -401,7 +403,9 @@ class HangUpTests(EndpointTests):
                     raise ValueError(CANARY) from None
 
         clock = Clock()
-        caller = Conversation(BoundedSite(clock, Edge(GUARD, maybeDeferred).resource(Stubborn()), Limits()), clock)
+        caller = Conversation(
+            BoundedSite(clock, Dispatcher(GUARD, maybeDeferred).resource(Stubborn()), Limits()), clock
+        )
         caller.ask("GET", "/later")
         caller.hang_up()
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)

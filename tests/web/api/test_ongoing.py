@@ -10,8 +10,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.web.api.endpoint import Call, endpoint
-from confd.web.api.ongoing import Ongoing
-from confd.web.auth.basic import BasicGuard, Role
+from confd.web.api.ongoing import StreamingAnswer
+from confd.web.auth.basic import BasicAuth, Role
 from tests.conversation import Conversation, serve
 
 
@@ -33,19 +33,19 @@ class Streams:
         self.cancelled += 1
 
     @endpoint("GET", "/stream", Role.ANYONE, "Goes on.")
-    async def stream(self, call: Call) -> Ongoing:
+    async def stream(self, call: Call) -> StreamingAnswer:
         """Begins."""
         self.call = weakref.ref(call)
         call.request.write(b"first")
-        return Ongoing(self.over)
+        return StreamingAnswer(self.over)
 
 
 class OngoingTests(SynchronousTestCase):
-    """L{Ongoing}."""
+    """L{StreamingAnswer}."""
 
     def setUp(self) -> None:
         self.streams, self.clock = Streams(), Clock()
-        self.site = serve(self.clock, BasicGuard([]), self.streams)
+        self.site = serve(self.clock, BasicAuth([]), self.streams)
         self.caller = Conversation(self.site, self.clock)
         self.caller.ask("GET", "/stream")
 

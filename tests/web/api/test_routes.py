@@ -62,12 +62,12 @@ class RoutesTests(SynchronousTestCase):
             if not waiting.called:
                 waiting.callback({})
         metrics = Metrics()
-        ground.site.traffic.expose(metrics)
+        ground.site.request_metrics.expose(metrics)
         counted = [line for line in metrics.exposition().splitlines() if b"confd_http" in line]
         sent = re.sub(rb"\r\nDate: [^\r]*|[0-9a-f]{16}", b"", bytes(caller.wire.sent))
-        refusals = [(attempt.action, attempt.target, str(error)) for attempt, error in ground.notebook.refusals]
+        audit_log = [(attempt.action, attempt.target, str(error)) for attempt, error in ground.notebook.audit_log]
         logged = [failure.getErrorMessage() for failure in self.flushLoggedErrors()]
-        return sent, counted, ground.api.seen, ground.api.documents, refusals, logged
+        return sent, counted, ground.api.seen, ground.api.documents, audit_log, logged
 
     @given(st.lists(REQUESTS, min_size=1, max_size=3))
     def test_short_cut(self, requests: list[bytes]) -> None:

@@ -53,7 +53,7 @@ class AllowedHostsTests(SynchronousTestCase):
 
     def test_listed(self) -> None:
         """Ports, addresses, subdomains; case and a dot at the end make no difference."""
-        for listed, good, bad in (
+        for listed, still_authorized, bad in (
             (
                 "controller",
                 "controller Controller.:80 controller:8080 controller:",
@@ -74,7 +74,7 @@ class AllowedHostsTests(SynchronousTestCase):
             ("a,,b ,", "a b", "c a,b"),
         ):
             hosts = AllowedHosts(host_patterns(listed), local_only=True)
-            self.assertEqual(passes(hosts, *good.split()), good.split(), listed)
+            self.assertEqual(passes(hosts, *still_authorized.split()), still_authorized.split(), listed)
             self.assertEqual(passes(hosts, *bad.split()), [], listed)
 
     def test_not_hosts(self) -> None:
@@ -187,17 +187,17 @@ class SiteTests(SynchronousTestCase):
         caller = Conversation(house.site, house.clock)
         caller.send(raw)
         caller.send(raw)
-        self.assertEqual(house.site.memo.answered, 1)
+        self.assertEqual(house.site.response_cache.answered, 1)
         house.site.allow_hosts(BUILT_IN)
         caller.send(raw)
         self.assertEqual([each.status for each in caller.replies()], [200, 200, 403])
-        self.assertEqual(house.site.memo.answered, 1)
+        self.assertEqual(house.site.response_cache.answered, 1)
 
     def test_said_now_and_then(self) -> None:
         """The log says it once a minute."""
         site = site_with(self.clock, BUILT_IN)
-        refusals = [site.refuse_host(LOOPBACK, b"evil.example") for _ in range(3)]
-        self.assertEqual(len(set(refusals)), 1)
+        audit_log = [site.refuse_host(LOOPBACK, b"evil.example") for _ in range(3)]
+        self.assertEqual(len(set(audit_log)), 1)
 
 
 def site_with(clock: Clock, hosts: AllowedHosts) -> BoundedSite:

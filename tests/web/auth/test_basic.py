@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from confd.errors import Forbidden, Unauthenticated
-from confd.web.auth.basic import BasicGuard, Credential, Identity, LoopbackGuard, Role, allow, digest_of
+from confd.web.auth.basic import BasicAuth, Credential, Identity, LoopbackAuth, Role, allow, digest_of
 
 PEOPLE = {"agent": "secret123", "admin": "admin:pässword", "Ünal": "", "": "nameless"}
 
@@ -32,7 +32,7 @@ class Caller:
 class BasicGuardTests(SynchronousTestCase):
     """Names and passwords."""
 
-    guard = BasicGuard([Credential.of(name, password, Role.AGENT) for name, password in PEOPLE.items()])
+    guard = BasicAuth([Credential.of(name, password, Role.AGENT) for name, password in PEOPLE.items()])
 
     def test_known(self) -> None:
         """Each is known by its own password, whatever is in it, and however the scheme is written (RFC 7617)."""
@@ -75,7 +75,7 @@ class LoopbackGuardTests(SynchronousTestCase):
     def test_peers(self) -> None:
         """Loopback in each of its forms, and unix sockets; nothing else."""
         here = Identity("loopback", Role.AGENT)
-        guard = LoopbackGuard(here)
+        guard = LoopbackAuth(here)
         for host in ("127.0.0.1", "127.8.9.10"):
             self.assertEqual(guard.identify(Caller(peer=IPv4Address("TCP", host, 1))), here)
         for host in ("::1", "::ffff:127.0.0.1", "::ffff:7f00:1", "::1%lo"):
@@ -91,7 +91,7 @@ class LoopbackGuardTests(SynchronousTestCase):
 
     def test_names(self) -> None:
         """A page whose name was made to lead here is told by that name (DNS rebinding)."""
-        guard, here = LoopbackGuard(Identity("loopback", Role.AGENT)), IPv4Address("TCP", "127.0.0.1", 1)
+        guard, here = LoopbackAuth(Identity("loopback", Role.AGENT)), IPv4Address("TCP", "127.0.0.1", 1)
         for host in ("localhost", "LOCALHOST:8082", "worker.localhost", "127.0.0.1:80", "127.1.2.3", "[::1]:8082"):
             self.assertEqual(guard.identify(Caller(peer=here, host=host)).name, "loopback")
         for host in (
@@ -112,7 +112,7 @@ class TokenTests(SynchronousTestCase):
 
     def test_known(self) -> None:
         """By the id and the token together, and for that agent alone; the id may have colons in it."""
-        guard = BasicGuard((), tokens={digest_of(b"a:1", b"t0ken"): "a:1"}.get)
+        guard = BasicAuth((), tokens={digest_of(b"a:1", b"t0ken"): "a:1"}.get)
         header = b"Basic " + base64.b64encode(b"a:1:t0ken")
         self.assertEqual(guard.identify(Caller(header)), Identity("agent a:1", Role.AGENT, "a:1"))
         for wrong in (b"a:2:t0ken", b"a:1:t0ken2", b"t0ken:a:1", b"a:1:"):
@@ -120,7 +120,7 @@ class TokenTests(SynchronousTestCase):
 
     def test_passwords_come_first(self) -> None:
         """An agent that calls itself admin is none."""
-        guard = BasicGuard(
+        guard = BasicAuth(
             [Credential.of("admin", "secret", Role.ADMIN)], tokens={digest_of(b"admin", b"t0ken"): "admin"}.get
         )
         found = guard.identify(Caller(b"Basic " + base64.b64encode(b"admin:t0ken")))

@@ -9,8 +9,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.errors import TooMany
-from confd.web.auth.basic import BasicGuard, Credential, Role, digest_of
-from confd.web.auth.throttle import HERE, MOST_FAILING, MOST_KNOWN, Allowance, Throttle, source_of
+from confd.web.auth.basic import BasicAuth, Credential, Role, digest_of
+from confd.web.auth.throttle import HERE, MAX_FAILING_ADDRESSES, MAX_KNOWN_ADDRESSES, Allowance, Throttle, source_of
 from tests.conversation import ELSEWHERE, LOOPBACK, Conversation, Reply, serve
 from tests.web.playground import ADMIN, AGENT, Notebook, Playground
 
@@ -20,7 +20,7 @@ SOURCE, OTHER = "192.0.2.7", "192.0.2.8"
 
 
 class ThrottleTests(SynchronousTestCase):
-    """L{Throttle}."""
+    """L{Coalescer}."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -84,16 +84,16 @@ class ThrottleTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """A million addresses take no more memory than some thousands, and are no way out for the last of them."""
-        for number in range(MOST_FAILING + 100):
+        for number in range(MAX_FAILING_ADDRESSES + 100):
             self.throttle.fail(str(number))
-        last = str(MOST_FAILING + 99)
+        last = str(MAX_FAILING_ADDRESSES + 99)
         for _ in range(9):
             self.throttle.fail(last)
         self.assertRaises(TooMany, self.throttle.fail, last)
-        for number in range(MOST_KNOWN + 100):
+        for number in range(MAX_KNOWN_ADDRESSES + 100):
             self.throttle.succeed(SOURCE, str(number))
-        self.assertEqual(len(self.throttle._failures or ()), MOST_FAILING)
-        self.assertEqual(len(self.throttle._known), MOST_KNOWN)
+        self.assertEqual(len(self.throttle._failures or ()), MAX_FAILING_ADDRESSES)
+        self.assertEqual(len(self.throttle._known), MAX_KNOWN_ADDRESSES)
 
     def test_sources(self) -> None:
         """A subscriber has all addresses of an IPv6 network."""
@@ -123,7 +123,7 @@ class AllowanceTests(SynchronousTestCase):
             *(Credential.of(*each, Role.ADMIN) for each in (ADMIN, OTHER_ADMIN)),
         ]
         self.site = serve(
-            self.clock, BasicGuard(people), Playground(), auditor=self.notebook, allowance=Allowance(self.clock, 3)
+            self.clock, BasicAuth(people), Playground(), auditor=self.notebook, allowance=Allowance(self.clock, 3)
         )
         self.caller = Conversation(self.site, self.clock)
 
@@ -136,7 +136,7 @@ class AllowanceTests(SynchronousTestCase):
         self.assertEqual([self.change().status for _ in range(3)], [200] * 3)
         reply = self.change()
         self.assertEqual((reply.status, reply.code, reply.headers["retry-after"]), (429, "too_many_changes", "20"))
-        self.assertEqual([attempt.who for attempt, _ in self.notebook.refusals], ["admin"])
+        self.assertEqual([attempt.who for attempt, _ in self.notebook.audit_log], ["admin"])
         self.assertEqual(self.change(OTHER_ADMIN).status, 200)
         self.assertEqual({self.caller.get("/wish", auth=ADMIN).status for _ in range(9)}, {200})
         self.assertEqual({self.caller.post("/wish", json={"name": "x"}, auth=AGENT).status for _ in range(9)}, {200})
@@ -162,7 +162,7 @@ class SiteTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         people = [Credential.of(*AGENT, Role.AGENT), Credential.of(*ADMIN, Role.ADMIN)]
-        self.site = serve(self.clock, BasicGuard(people, Throttle(self.clock, 10)), Playground())
+        self.site = serve(self.clock, BasicAuth(people, Throttle(self.clock, 10)), Playground())
         self.attacker, self.operator = (
             Conversation(self.site, self.clock, peer) for peer in (ELSEWHERE, IPv4Address("TCP", "192.0.2.8", 1))
         )
@@ -189,7 +189,7 @@ class SiteTests(SynchronousTestCase):
     def test_tokens(self) -> None:
         """Nobody guesses those: void ones count for nothing, and right ones are never slowed."""
         people = [Credential.of(*AGENT, Role.AGENT)]
-        guard = BasicGuard(people, Throttle(self.clock, 10), {digest_of(b"a1", b"t0ken"): "a1"}.get)
+        guard = BasicAuth(people, Throttle(self.clock, 10), {digest_of(b"a1", b"t0ken"): "a1"}.get)
         caller = Conversation(serve(self.clock, guard, Playground()), self.clock, ELSEWHERE)
         self.assertEqual({caller.get("/wish", auth=(f"id-{each}", "void")).status for each in range(50)}, {401})
         self.assertEqual(caller.get("/wish", auth=AGENT).status, 200, "and join anew")

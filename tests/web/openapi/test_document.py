@@ -12,7 +12,7 @@ from confd.codec import strict_json
 from confd.errors import Conflict
 from confd.web.api.endpoint import Answer, AnyDocument, AnyQuery, Call, NamespaceQuery, endpoint
 from confd.web.auth.basic import Role
-from confd.web.openapi.docs import ANY_STATUS, ETAG, IDEMPOTENCY_KEY, Done, Told
+from confd.web.openapi.docs import ANY_STATUS, ETAG, IDEMPOTENCY_KEY, Docs, MessageBody
 from confd.web.openapi.document import describe
 
 DOCUMENT = {"type": "object", "required": ["url"]}
@@ -41,7 +41,7 @@ class ThingsQuery(NamespaceQuery, forbid_unknown_fields=True):
 class Shop:
     """Declares one of each kind, and is never asked."""
 
-    @endpoint("GET", "/things", Role.AGENT, "All of them.", query=ThingsQuery, told=Told(gives=(ETAG,), tag="things"))
+    @endpoint("GET", "/things", Role.AGENT, "All of them.", query=ThingsQuery, told=Docs(gives=(ETAG,), tag="things"))
     async def things(self, call: Call) -> list[Thing]:
         """
         As C{Thing}.
@@ -51,7 +51,7 @@ class Shop:
         raise NotImplementedError
 
     @endpoint("POST", "/things/<int:number>/<name>", Role.AGENT, "Make one.", body=Thing, optional_body=True)
-    async def make(self, call: Call, number: int, name: str) -> Done:
+    async def make(self, call: Call, number: int, name: str) -> MessageBody:
         raise NotImplementedError
 
     @endpoint(
@@ -60,8 +60,8 @@ class Shop:
         Role.ADMIN,
         "Take a document.",
         body=AnyDocument.OBJECT,
-        told=Told(
-            {200: (Thing, Done), 202: None, ANY_STATUS: "text/plain"},
+        told=Docs(
+            {200: (Thing, MessageBody), 202: None, ANY_STATUS: "text/plain"},
             (Conflict,),
             takes=(IDEMPOTENCY_KEY,),
             example={"url": "x"},
@@ -70,7 +70,7 @@ class Shop:
     async def take(self, call: Call) -> Answer:
         raise NotImplementedError
 
-    @endpoint("GET", "/open", Role.ANYONE, "For anyone.", query=AnyQuery, told=Told(tag="ops"))
+    @endpoint("GET", "/open", Role.ANYONE, "For anyone.", query=AnyQuery, told=Docs(tag="ops"))
     async def open(self, call: Call) -> Thing:
         raise NotImplementedError
 
@@ -102,7 +102,7 @@ class DescribeTests(SynchronousTestCase):
         self.assertEqual(answer["content"], {"application/json": {"schema": {"type": "array", "items": ref}}})
         self.assertEqual(list(answer["headers"]), ["ETag"])
         told = self.operation("put", "/things")["responses"]
-        done = {"$ref": "#/components/schemas/Done"}
+        done = {"$ref": "#/components/schemas/MessageBody"}
         self.assertEqual(told["200"]["content"], {"application/json": {"schema": {"anyOf": [ref, done]}}})
         self.assertNotIn("content", told["202"])
         self.assertEqual(told["default"]["content"], {"text/plain": {}})

@@ -13,7 +13,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
-from confd.web.auth.basic import BasicGuard, Credential, Identity, LoopbackGuard, Role
+from confd.web.auth.basic import BasicAuth, Credential, Identity, LoopbackAuth, Role
 from confd.web.auth.throttle import Throttle
 from confd.web.server.proxies import MAX_HOPS, Proxies
 from confd.web.server.site import BoundedSite, Limits
@@ -135,7 +135,7 @@ class SiteTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.notebook = Notebook()
-        guard = BasicGuard([Credential.of(*ADMIN, Role.ADMIN)], Throttle(self.clock, 10))
+        guard = BasicAuth([Credential.of(*ADMIN, Role.ADMIN)], Throttle(self.clock, 10))
         self.site = serve(self.clock, guard, Playground(), auditor=self.notebook, proxies=PROXIES)
 
     def guess(self, peer: IAddress, behind: str) -> int:
@@ -160,7 +160,7 @@ class SiteTests(SynchronousTestCase):
             for peer in (PROXY, STRANGER):
                 caller = Conversation(self.site, self.clock, peer)
                 caller.post("/document", body=body, headers={"X-Forwarded-For": "203.0.113.9"})
-        peers = [attempt.peer for attempt, _ in self.notebook.refusals]
+        peers = [attempt.peer for attempt, _ in self.notebook.audit_log]
         self.assertEqual(peers, ["203.0.113.9", "203.0.113.66"] * 2)
 
     def test_at_odds(self) -> None:
@@ -171,7 +171,7 @@ class SiteTests(SynchronousTestCase):
 
     def test_loopback_behind_a_proxy(self) -> None:
         """A proxy on this machine lends nobody the trust that this machine has."""
-        guard = LoopbackGuard(Identity("loopback", Role.AGENT))
+        guard = LoopbackAuth(Identity("loopback", Role.AGENT))
         site = serve(self.clock, guard, Playground(), proxies=PROXIES)
         caller = Conversation(site, self.clock, HERE)
         self.assertEqual(caller.get("/wish").status, 200)

@@ -9,9 +9,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.errors import Conflict
 from confd.runtime.metrics import Metrics
 from confd.web.api.endpoint import AnyQuery, Call, endpoint
-from confd.web.api.ongoing import Ongoing
-from confd.web.auth.basic import BasicGuard, Role
-from confd.web.server.request_metrics import Traffic
+from confd.web.api.ongoing import StreamingAnswer
+from confd.web.auth.basic import BasicAuth, Role
+from confd.web.server.request_metrics import RequestMetrics
 from confd.web.server.site import Limits
 from tests.conversation import ELSEWHERE, LOOPBACK, Conversation, Refused, serve
 from tests.runtime.test_metrics import samples
@@ -45,10 +45,10 @@ class Site:
         raise AssertionError
 
     @endpoint("GET", "/stream", Role.ANYONE, "Lasts.")
-    async def stream(self, call: Call) -> Ongoing:
+    async def stream(self, call: Call) -> StreamingAnswer:
         """Until the caller goes."""
         call.request.write(b"x")
-        return Ongoing(Deferred(lambda _: None))
+        return StreamingAnswer(Deferred(lambda _: None))
 
 
 class TrafficTests(SynchronousTestCase):
@@ -57,9 +57,9 @@ class TrafficTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.api = Site()
-        self.site = serve(self.clock, BasicGuard(()), self.api)
+        self.site = serve(self.clock, BasicAuth(()), self.api)
         self.metrics = Metrics()
-        self.site.traffic.expose(self.metrics)
+        self.site.request_metrics.expose(self.metrics)
 
     def caller(self) -> Conversation:
         return Conversation(self.site, self.clock)
@@ -140,9 +140,9 @@ class TrafficTests(SynchronousTestCase):
 
     def test_refused_connections(self) -> None:
         """By the limit that they were above."""
-        site = serve(self.clock, BasicGuard(()), self.api, limits=Limits(connections=3, from_one=2))
+        site = serve(self.clock, BasicAuth(()), self.api, limits=Limits(connections=3, from_one=2))
         metrics = Metrics()
-        site.traffic.expose(metrics)
+        site.request_metrics.expose(metrics)
 
         def refused() -> list[float]:
             found = samples(metrics.exposition())
@@ -160,8 +160,8 @@ class TrafficTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """Statuses that HTTP does not know come together, whoever sends them on through us."""
-        traffic = Traffic()
-        traffic.expose(self.metrics)
+        request_metrics = RequestMetrics()
+        request_metrics.expose(self.metrics)
         for status in range(590, 600):
-            traffic.count(b"GET", "/hit", status)
+            request_metrics.count(b"GET", "/hit", status)
         self.assertEqual(self.counted(), {("GET", "/hit", "5xx"): 10})

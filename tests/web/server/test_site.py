@@ -103,7 +103,7 @@ class ManyTests(SiteCase):
     def test_too_many_connections(self) -> None:
         """Above the limit a connection is closed at once; the log says so once; a free place is taken again."""
         logged: list[object] = []
-        self.ground.site.places.log = _Log(logged)
+        self.ground.site.connection_limits.log = _Log(logged)
         others = [self.ground.connect() for _ in range(SMALL.connections - 1)]
         for _ in range(5):
             self.assertRaises(Refused, self.ground.connect)

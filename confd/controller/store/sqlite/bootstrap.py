@@ -21,7 +21,7 @@ from confd.controller.store.sqlite.connection import (
     find_damage,
     make_durable,
 )
-from confd.controller.store.sqlite.identity_file import Marker
+from confd.controller.store.sqlite.identity_file import IdentityFile
 from confd.controller.store.sqlite.queries import configs, keys
 from confd.errors import StartError
 from confd.model import Draft
@@ -56,20 +56,20 @@ class Opened:
     """
 
     path: str
-    marker: Marker
+    identity_file: IdentityFile
     cluster_id: str
     epoch: int
     keys: tuple[SigningKey, ...]
     checked: bool
 
 
-def open_database(given: str, first: Draft, ladder: Sequence[str]) -> Opened:
+def open_database(given: str, first: Draft, migrations: Sequence[str]) -> Opened:
     """
     Lock a database, and make it, check it or bring it up to date.
 
     @param given: its path.
     @param first: version 1 of the namespace C{default} of a new one; its poll interval must be set.
-    @param ladder: the steps of its schema.
+    @param migrations: the steps of its schema.
     @raise StartError: in one sentence that begins with C{DB_PATH}; nothing is locked then.
     """
     path = os.path.realpath(given)
@@ -77,11 +77,11 @@ def open_database(given: str, first: Draft, ladder: Sequence[str]) -> Opened:
         _check_regular(path)
         if not os.path.isdir(os.path.dirname(path)):
             raise _Refused(f"is in {os.path.dirname(path)}, which is not a folder; create it, or name another file")
-        marker = Marker(path)
+        identity_file = IdentityFile(path)
         try:
-            return _open(path, marker, first, ladder)
+            return _open(path, identity_file, first, migrations)
         except BaseException:
-            marker.release()
+            identity_file.release()
             raise
     except BlockingIOError:
         raise StartError(f"DB_PATH: {given} is in use by another controller; stop that one first.") from None
@@ -114,12 +114,12 @@ def _check_regular(path: str) -> None:
             raise _Refused(f"cannot be used, since {path}{ending} is {kind}; remove that, or name another file")
 
 
-def _open(path: str, marker: Marker, first: Draft, ladder: Sequence[str]) -> Opened:
-    expected = marker.read()
+def _open(path: str, identity_file: IdentityFile, first: Draft, migrations: Sequence[str]) -> Opened:
+    expected = identity_file.read()
     size = os.path.getsize(path) if os.path.exists(path) else None
     if size is None and expected:
         raise _Refused(
-            f"is missing, though {marker.path} says that it was there; restore it from a backup, or remove that file "
+            f"is missing, though {identity_file.path} says that it was there; restore it from a backup, or remove that file "
             "too to begin anew"
         )
     if size is None:
@@ -130,7 +130,7 @@ def _open(path: str, marker: Marker, first: Draft, ladder: Sequence[str]) -> Ope
             "is a file with a second name (a hard link), and another controller may use it by that name; remove the "
             "other name, or copy the file"
         )
-    marker.hold(path)
+    identity_file.hold(path)
     checked = (size or 0) <= CHECKED_AT_START
     if checked and size:
         _look_twice(path)
@@ -138,17 +138,17 @@ def _open(path: str, marker: Marker, first: Draft, ladder: Sequence[str]) -> Ope
     with closing(sqlite3.connect(uri, **arguments)) as connection:
         if _is_blank(connection):
             if expected:
-                raise _Refused(f"is empty, though {marker.path} says that it was not; restore it from a backup")
+                raise _Refused(f"is empty, though {identity_file.path} says that it was not; restore it from a backup")
             log.warn("{path} holds no database: making a new one", path=path)
         make_durable(connection)
         try:
-            migrate(connection, ladder)
+            migrate(connection, migrations)
         except NewerSchema as error:
             raise _Refused(f"was written by a newer release of confd ({error}); install that one") from None
         cluster_id, epoch = _identify(connection, expected, first)
         good = keys.load_keys(connection) or keys.add_key(connection)
-    _keep(marker, expected, cluster_id)
-    return Opened(path, marker, cluster_id, epoch, good, checked)
+    _keep(identity_file, expected, cluster_id)
+    return Opened(path, identity_file, cluster_id, epoch, good, checked)
 
 
 def _look_twice(path: str) -> None:
@@ -201,17 +201,17 @@ def _identify(connection: sqlite3.Connection, expected: str, first: Draft) -> tu
     return cluster_id, epoch
 
 
-def _keep(marker: Marker, expected: str, cluster_id: str) -> None:
+def _keep(identity_file: IdentityFile, expected: str, cluster_id: str) -> None:
     """Let the marker name the cluster, and no other."""
     if expected == cluster_id:
         return
     named = [line for line in expected.split() if _is_uuid(line)]
     if named and cluster_id not in named:
         raise _Refused(
-            f"belongs to the cluster {cluster_id}, and {marker.path} names {' and '.join(named)}; put the right "
+            f"belongs to the cluster {cluster_id}, and {identity_file.path} names {' and '.join(named)}; put the right "
             "database back, or remove that file to accept this one"
         )
-    marker.write(cluster_id)
+    identity_file.write(cluster_id)
 
 
 def _is_uuid(text: str) -> bool:

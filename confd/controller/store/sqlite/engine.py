@@ -36,7 +36,7 @@ T = TypeVar("T")
 Work = Callable[[sqlite3.Cursor], T]
 
 #: Writes that may wait for their transaction, and writes that one transaction takes.
-MAX_WAITING, MAX_GROUP = 10_000, 256
+MAX_WAITING_WRITES, MAX_GROUP_WRITES = 10_000, 256
 
 #: What a probe writes: about as much as a small publish, so that a disk too full for one is too full for the other.
 PROBE_BYTES = 16 * 1024
@@ -96,15 +96,15 @@ class Engine:
         self._under_way = False
         self._drained: list[Deferred[None]] = []
         self._draining = False
-        self._trouble: str | None = None
+        self._problem: str | None = None
         #: Why no write is tried: L{SUSPECTED} or L{DAMAGED}.
         self._damage: str | None = None
         self._looking = False
         self._refused_probes = 0
 
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """Why writes fail, C{None} while they work: damage until a look finds none, else until a write works again."""
-        reason = self._damage or self._trouble
+        reason = self._damage or self._problem
         return None if reason is None else _unavailable(reason).message
 
     @property
@@ -130,7 +130,7 @@ class Engine:
         """
         if self._damage is not None:
             return fail(_unavailable(self._damage))
-        if len(self._waiting) >= MAX_WAITING:
+        if len(self._waiting) >= MAX_WAITING_WRITES:
             return fail(_unavailable("too many writes wait for it; try again later"))
         answer: Deferred[T] = Deferred()
         self._waiting.append((work, answer))
@@ -213,7 +213,7 @@ class Engine:
         if self._under_way or not self._waiting:
             return
         self._under_way = True
-        group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_GROUP))]
+        group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_GROUP_WRITES))]
         answers = [answer for _, answer in group]
         done = self._writer.runWithConnection(self._transact, [work for work, _ in group])
         done.addCallbacks(self._committed, self._refused, callbackArgs=(answers,), errbackArgs=(answers,))
@@ -236,9 +236,9 @@ class Engine:
         self._files.opened()
 
     def _committed(self, outcomes: list[Any], answers: list[Deferred[Any]]) -> None:
-        if self._trouble is not None:
+        if self._problem is not None:
             self.log.info("the database {path} can be written again", path=self._path)
-            self._trouble = None
+            self._problem = None
         self._under_way = False
         self._begin()
         for answer, outcome in zip(answers, outcomes, strict=True):
@@ -273,9 +273,9 @@ class Engine:
             return error
         if reason == DAMAGED:
             reason = self._suspect()
-        if self._trouble != reason:
+        if self._problem != reason:
             self.log.error("the database {path} cannot be used: {reason}", path=self._path, reason=reason)
-            self._trouble = reason
+            self._problem = reason
         return _unavailable(reason)
 
     def _suspect(self) -> str:

@@ -8,7 +8,7 @@ import os
 _LONGEST = 4096
 
 
-class Marker:
+class IdentityFile:
     """
     C{<database>.id}: locked while a controller runs, and from the first start on holding the C{cluster_id}, so that a
     database that is missing can be told from one that never was. While the identity changes it holds both, the old and

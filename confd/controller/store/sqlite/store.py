@@ -11,23 +11,23 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from confd.audit import Attempt, Ending, Entry
+from confd.audit import Attempt, AuditEntry, AuditOutcome
 from confd.codec.signing import SigningKey
-from confd.controller.store.migrations import shipped_ladder
+from confd.controller.store.migrations import shipped_migrations
 from confd.controller.store.sqlite.bootstrap import open_database
 from confd.controller.store.sqlite.engine import Engine, Work
 from confd.controller.store.sqlite.queries import agents, audit, configs, epoch, keys, pruning, reports
 from confd.errors import Unavailable
-from confd.history import Renaming, Version
+from confd.history import EpochChange, VersionSummary
 from confd.interfaces import IAgentStore, IAuditStore, IConfigStore, IHealth, IReportStore
 from confd.model import Draft, Revision
-from confd.reports import AgentRecord, Outcome, Receipt
+from confd.reports import AgentRecord, ReceivedReport, VersionOutcome
 from confd.runtime.timing import Periodic
 
 T = TypeVar("T")
 
 #: Seconds between two probes: while all is well, and while nothing can be written.
-PROBE_PAUSE, PROBE_PAUSE_IN_TROUBLE = 5.0, 1.0
+PROBE_INTERVAL_SECONDS, PROBE_INTERVAL_WHILE_FAILING_SECONDS = 5.0, 1.0
 
 
 @implementer(IConfigStore, IAgentStore, IAuditStore, IReportStore, IHealth)
@@ -64,8 +64,8 @@ class SqliteStore(Service):
 
         @raise StartError: in one line that begins with C{DB_PATH}.
         """
-        opened = open_database(self._path, self._first, shipped_ladder())
-        self._marker = opened.marker
+        opened = open_database(self._path, self._first, shipped_migrations())
+        self._identity_file = opened.identity_file
         self.cluster_id, self.epoch, self.keys = opened.cluster_id, opened.epoch, opened.keys
         self._engine = Engine(opened.path, self._reactor, self._busy_timeout)
         super().startService()
@@ -82,16 +82,16 @@ class SqliteStore(Service):
     def close(self) -> None:
         """End the threads and give the database free; where the reactor ends, that happens by itself."""
         self._engine.close()
-        self._marker.release()
+        self._identity_file.release()
 
     @property
     def waiting(self) -> int:
         """L{IConfigStore.waiting}."""
         return self._engine.waiting
 
-    def trouble(self) -> str | None:
+    def problem(self) -> str | None:
         """L{IHealth.trouble}."""
-        return self._engine.trouble()
+        return self._engine.problem()
 
     def in_force(self) -> Deferred[Sequence[Revision]]:
         """L{IConfigStore.in_force}."""
@@ -99,21 +99,21 @@ class SqliteStore(Service):
 
     def publish(self, draft: Draft) -> Deferred[Revision]:
         """L{IConfigStore.publish}."""
-        return self._change(partial(configs.publish, draft=draft, keep=self._keep), draft.attempt, _tag)
+        return self._publish_or_preview(partial(configs.publish, draft=draft, keep=self._keep), draft.attempt, _tag)
 
     def create_namespace(self, draft: Draft) -> Deferred[Revision]:
         """L{IConfigStore.create_namespace}."""
-        return self._change(partial(configs.create_namespace, draft=draft), draft.attempt, _tag)
+        return self._publish_or_preview(partial(configs.create_namespace, draft=draft), draft.attempt, _tag)
 
     def retire_namespace(self, name: str, attempt: Attempt | None = None) -> Deferred[None]:
         """L{IConfigStore.retire_namespace}."""
-        return self._change(partial(configs.retire_namespace, name=name), attempt)
+        return self._publish_or_preview(partial(configs.retire_namespace, name=name), attempt)
 
-    def rename(self, renaming: Renaming) -> Deferred[Sequence[Revision]]:
+    def rename(self, renaming: EpochChange) -> Deferred[Sequence[Revision]]:
         """L{IConfigStore.rename}."""
         return Deferred.fromCoroutine(self._rename(renaming))
 
-    def history(self, namespace: str, limit: int, before: int | None) -> Deferred[Sequence[Version]]:
+    def history(self, namespace: str, limit: int, before: int | None) -> Deferred[Sequence[VersionSummary]]:
         """L{IConfigStore.history}."""
         return self._engine.read(partial(configs.history, namespace=namespace, limit=limit, before=before))
 
@@ -132,7 +132,7 @@ class SqliteStore(Service):
     def forget_agent(self, agent_id: str, attempt: Attempt | None = None, block: bool = False) -> Deferred[None]:
         """L{IAgentStore.forget_agent}."""
         forget = partial(agents.forget_agent, agent_id=agent_id, block=block)
-        return self._change(forget, attempt, lambda _: "blocked" if block else "")
+        return self._publish_or_preview(forget, attempt, lambda _: "blocked" if block else "")
 
     def load_blocked(self) -> Deferred[Sequence[str]]:
         """L{IAgentStore.load_blocked}."""
@@ -140,19 +140,19 @@ class SqliteStore(Service):
 
     def unblock_agent(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
         """L{IAgentStore.unblock_agent}."""
-        return self._change(partial(agents.unblock_agent, agent_id=agent_id), attempt)
+        return self._publish_or_preview(partial(agents.unblock_agent, agent_id=agent_id), attempt)
 
-    def save_reports(self, receipts: Sequence[Receipt]) -> Deferred[None]:
+    def save_reports(self, receipts: Sequence[ReceivedReport]) -> Deferred[None]:
         """L{IReportStore.save_reports}."""
         return self._engine.write(partial(reports.save_reports, receipts=receipts))
 
-    def load_outcomes(self) -> Deferred[Sequence[tuple[str, int, str, Outcome]]]:
+    def load_outcomes(self) -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:
         """L{IReportStore.load_outcomes}."""
         return self._engine.read(reports.load_outcomes)
 
-    def settle(self, summaries: Sequence[tuple[str, int, bytes]]) -> Deferred[None]:
+    def settle(self, archive: Sequence[tuple[str, int, bytes]]) -> Deferred[None]:
         """L{IReportStore.settle}."""
-        return self._engine.write(partial(reports.settle, summaries=summaries))
+        return self._engine.write(partial(reports.settle, archive=archive))
 
     def summary(self, namespace: str, version: int) -> Deferred[bytes | None]:
         """L{IReportStore.summary}."""
@@ -160,24 +160,24 @@ class SqliteStore(Service):
 
     def rotate_keys(self, attempt: Attempt | None = None) -> Deferred[None]:
         """L{IConfigStore.rotate_keys}."""
-        return self._change(keys.add_key, attempt, _public).addCallback(partial(setattr, self, "keys"))
+        return self._publish_or_preview(keys.add_key, attempt, _public).addCallback(partial(setattr, self, "keys"))
 
-    def record(self, endings: Sequence[Ending]) -> Deferred[None]:
+    def record(self, endings: Sequence[AuditOutcome]) -> Deferred[None]:
         """L{IAuditStore.record}."""
         return self._engine.write(partial(audit.append, endings=endings))
 
-    def audit(self, limit: int, before: int | None) -> Deferred[Sequence[Entry]]:
+    def audit(self, limit: int, before: int | None) -> Deferred[Sequence[AuditEntry]]:
         """L{IAuditStore.audit}."""
         return self._engine.read(partial(audit.page, limit=limit, before=before))
 
-    async def _rename(self, renaming: Renaming) -> Sequence[Revision]:
-        work = partial(epoch.rename, renaming=renaming, keep=self._keep, announced=self._marker.write)
-        revisions = await self._change(work, renaming.attempt, lambda _: f"epoch {renaming.epoch}")
+    async def _rename(self, renaming: EpochChange) -> Sequence[Revision]:
+        work = partial(epoch.rename, renaming=renaming, keep=self._keep, announced=self._identity_file.write)
+        revisions = await self._publish_or_preview(work, renaming.attempt, lambda _: f"epoch {renaming.epoch}")
         self.epoch = renaming.epoch
         if renaming.cluster_id is not None:
             self.cluster_id = renaming.cluster_id
             # The change is on disk already; if this fails the next start does it.
-            settled = self._engine.write(lambda _: self._marker.write(self.cluster_id))
+            settled = self._engine.write(lambda _: self._identity_file.write(self.cluster_id))
             await settled.addErrback(_until_it_works)
         return revisions
 
@@ -187,7 +187,9 @@ class SqliteStore(Service):
         while self.running and deleted == pruning.SLICE:
             deleted = await self._engine.write(partial(pruning.sweep, keep=self._keep))
 
-    def _change(self, work: Work[T], attempt: Attempt | None, detail: Callable[[T], str] = lambda _: "") -> Deferred[T]:
+    def _publish_or_preview(
+        self, work: Work[T], attempt: Attempt | None, detail: Callable[[T], str] = lambda _: ""
+    ) -> Deferred[T]:
         """
         Do a work that somebody asked for, and put that on record in the same transaction.
 
@@ -196,7 +198,7 @@ class SqliteStore(Service):
         return self._engine.write(audit.audited(work, attempt, detail))
 
     def _pause(self) -> float:
-        return PROBE_PAUSE if self.trouble() is None else PROBE_PAUSE_IN_TROUBLE
+        return PROBE_INTERVAL_SECONDS if self.problem() is None else PROBE_INTERVAL_WHILE_FAILING_SECONDS
 
 
 def _until_it_works(failure: Failure) -> None:

@@ -12,7 +12,7 @@ from twisted.logger import Logger, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.cli.go_database import read_go_database
-from confd.controller.store.migrations import shipped_ladder
+from confd.controller.store.migrations import shipped_migrations
 from confd.controller.store.sqlite.bootstrap import open_database
 from confd.errors import StartError
 from tests.cli.go_files import go_database
@@ -27,13 +27,13 @@ class OpeningTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.path = new_path(self)
-        self.marker = f"{self.path}.id"
+        self.identity_file = f"{self.path}.id"
 
-    def refused(self, path: str | None = None, ladder: list[str] | None = None) -> str:
+    def refused(self, path: str | None = None, migrations: list[str] | None = None) -> str:
         """The one line with which a start is refused; proves that it gave its lock back."""
         path = path or self.path
         for _ in range(2):
-            error = self.assertRaises(StartError, open_database, path, FIRST, ladder or shipped_ladder())
+            error = self.assertRaises(StartError, open_database, path, FIRST, migrations or shipped_migrations())
             (reason,) = error.reasons
             self.assertTrue(reason.startswith(f"DB_PATH: {path} "), reason)
             self.assertNotIn("\n", reason)
@@ -41,11 +41,11 @@ class OpeningTests(SynchronousTestCase):
         return reason
 
     def written_marker(self) -> str:
-        with open(self.marker) as file:
+        with open(self.identity_file) as file:
             return file.read()
 
     def write_marker(self, text: str) -> None:
-        with open(self.marker, "w") as file:
+        with open(self.identity_file, "w") as file:
             file.write(text)
 
     def test_no_regular_file(self) -> None:
@@ -97,7 +97,7 @@ class OpeningTests(SynchronousTestCase):
 
         for cut_off in (empty, without_tables, without_identity):
             self.path = new_path(self)
-            self.marker = f"{self.path}.id"
+            self.identity_file = f"{self.path}.id"
             cut_off()
             opened = make_database(self.path)
             self.assertEqual(self.written_marker(), f"{opened.cluster_id}\n")
@@ -117,7 +117,7 @@ class OpeningTests(SynchronousTestCase):
         os.remove(self.path)
         self.assertIn("is missing", self.refused())
         self.assertFalse(os.path.exists(self.path))
-        os.remove(self.marker)
+        os.remove(self.identity_file)
         make_database(self.path)
 
     def test_emptied(self) -> None:
@@ -137,7 +137,7 @@ class OpeningTests(SynchronousTestCase):
         make_database(other)
         os.replace(other, self.path)
         self.assertIn("belongs to the cluster", self.refused())
-        os.remove(self.marker)
+        os.remove(self.identity_file)
         make_database(self.path)
 
     def test_damaged(self) -> None:
@@ -177,16 +177,16 @@ class OpeningTests(SynchronousTestCase):
         make_database(self.path)
         with open(self.path, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            error = self.assertRaises(StartError, open_database, self.path, FIRST, shipped_ladder())
+            error = self.assertRaises(StartError, open_database, self.path, FIRST, shipped_migrations())
         self.assertIn("in use by another controller", error.reasons[0])
         make_database(self.path)
 
     def test_symbolic_link_to_one_in_use(self) -> None:
-        opened = open_database(self.path, FIRST, shipped_ladder())
-        self.addCleanup(opened.marker.release)
+        opened = open_database(self.path, FIRST, shipped_migrations())
+        self.addCleanup(opened.identity_file.release)
         other = new_path(self)
         os.symlink(self.path, other)
-        error = self.assertRaises(StartError, open_database, other, FIRST, shipped_ladder())
+        error = self.assertRaises(StartError, open_database, other, FIRST, shipped_migrations())
         self.assertIn("in use by another controller", error.reasons[0])
 
     # -- one that is not ours --
@@ -211,25 +211,25 @@ class OpeningTests(SynchronousTestCase):
         self.assertEqual(read_go_database(self.path).current.version, 3)
 
     def test_of_a_newer_release(self) -> None:
-        newer = [*shipped_ladder(), "CREATE TABLE future (x);"]
-        open_database(self.path, FIRST, newer).marker.release()
+        newer = [*shipped_migrations(), "CREATE TABLE future (x);"]
+        open_database(self.path, FIRST, newer).identity_file.release()
         self.assertIn("was written by a newer release of confd", self.refused())
 
     def test_step_that_fails(self) -> None:
         make_database(self.path)
-        self.assertIn("no such table: nowhere", self.refused(ladder=[*shipped_ladder(), "DROP TABLE nowhere;"]))
+        self.assertIn("no such table: nowhere", self.refused(migrations=[*shipped_migrations(), "DROP TABLE nowhere;"]))
         make_database(self.path)
 
     # -- what the system refuses --
 
     def test_second_controller(self) -> None:
-        opened = open_database(self.path, FIRST, shipped_ladder())
+        opened = open_database(self.path, FIRST, shipped_migrations())
         link = f"{self.path}.link"
         os.symlink(self.path, link)
         for path in (self.path, link):
-            error = self.assertRaises(StartError, open_database, path, FIRST, shipped_ladder())
+            error = self.assertRaises(StartError, open_database, path, FIRST, shipped_migrations())
             self.assertEqual(str(error), f"DB_PATH: {path} is in use by another controller; stop that one first.")
-        opened.marker.release()
+        opened.identity_file.release()
         make_database(link)
 
     def test_folder_that_is_missing(self) -> None:
@@ -239,14 +239,14 @@ class OpeningTests(SynchronousTestCase):
         self.assertIn("is a folder", self.refused(os.path.dirname(self.path)))
 
     def test_marker_that_leads_elsewhere(self) -> None:
-        os.symlink("elsewhere", self.marker)
+        os.symlink("elsewhere", self.identity_file)
         self.assertIn("cannot be opened", self.refused())
         self.assertEqual(os.listdir(os.path.dirname(self.path)), ["controller.db.id"])
 
     def test_locked_by_another_process(self) -> None:
         make_database(self.path)
         lock(self, self.path)
-        newer = [*shipped_ladder(), "CREATE TABLE future (x);"]
-        self.assertIn("another process has locked it", self.refused(ladder=newer))
+        newer = [*shipped_migrations(), "CREATE TABLE future (x);"]
+        self.assertIn("another process has locked it", self.refused(migrations=newer))
         # Without anything to write a start goes on: what is in force can be read.
         make_database(self.path)

@@ -14,7 +14,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from confd.controller.store.sqlite.connection import make_durable
-from confd.controller.store.sqlite.engine import MAX_GROUP, MAX_WAITING, Engine, Work, commit_together
+from confd.controller.store.sqlite.engine import MAX_GROUP_WRITES, MAX_WAITING_WRITES, Engine, Work, commit_together
 from confd.errors import NotFound, Unavailable
 from tests.controller.store.fixtures import connect, damage_agents, make_database, new_path
 
@@ -149,7 +149,7 @@ class EngineTests(TestCase):
 
     async def test_groups_are_bounded(self) -> None:
         gate, statements = self.hold()
-        answers = gatherResults([self.engine.write(note(f"n{number}")) for number in range(MAX_GROUP + 1)])
+        answers = gatherResults([self.engine.write(note(f"n{number}")) for number in range(MAX_GROUP_WRITES + 1)])
         gate.set()
         await answers
         self.assertEqual(statements.count("COMMIT"), 3)
@@ -174,12 +174,12 @@ class EngineTests(TestCase):
         with self.assertRaises(NotFound):
             await answers[1]
         self.assertEqual((await answers[0], await answers[2]), ("a", "c"))
-        self.assertIsNone(self.engine.trouble())
+        self.assertIsNone(self.engine.problem())
 
     async def test_defect_is_not_called_trouble(self) -> None:
         with self.assertRaises(sqlite3.OperationalError):
             await self.engine.write(lambda cursor: cursor.execute("SELECT nonsense") and None)
-        self.assertIsNone(self.engine.trouble())
+        self.assertIsNone(self.engine.problem())
 
     async def test_cancelled_write_is_done_all_the_same(self) -> None:
         gate, _ = self.hold()
@@ -192,7 +192,7 @@ class EngineTests(TestCase):
 
     async def test_queue_is_bounded(self) -> None:
         gate, _ = self.hold()
-        answers = [self.engine.write(lambda cursor: None) for _ in range(MAX_WAITING)]
+        answers = [self.engine.write(lambda cursor: None) for _ in range(MAX_WAITING_WRITES)]
         refused = self.failureResultOf(self.engine.write(note("a")), Unavailable).value
         self.assertIn("too many writes", refused.message)
         gate.set()
@@ -207,12 +207,12 @@ class EngineTests(TestCase):
         self.assertEqual([succeeded for succeeded, _ in outcomes], [False] * 3)
         for _, failure in outcomes:
             self.assertIn("the disk is full", failure.check(Unavailable) and failure.value.message)
-        self.assertIn("the disk is full", self.engine.trouble() or "")
+        self.assertIn("the disk is full", self.engine.problem() or "")
         self.assertEqual(await self.engine.read(names), set())
         await self.engine.probe()
-        self.assertIn("the disk is full", self.engine.trouble() or "")
+        self.assertIn("the disk is full", self.engine.problem() or "")
         await self.engine.write(free_the_disk)
-        self.assertIsNone(self.engine.trouble())
+        self.assertIsNone(self.engine.problem())
 
     async def test_those_that_wait_hear_of_trouble_at_once(self) -> None:
         gate = Event()
@@ -233,19 +233,19 @@ class EngineTests(TestCase):
         with self.assertRaises(Unavailable) as caught:
             await self.engine.read(note("a"))
         self.assertIn("it is read-only", caught.exception.message)
-        self.assertIsNone(self.engine.trouble())
+        self.assertIsNone(self.engine.problem())
 
     async def test_damage_stays(self) -> None:
         damage_agents(self, self.path)
         await self.engine.look_for_damage()
-        self.assertIn("it is damaged", self.engine.trouble() or "")
+        self.assertIn("it is damaged", self.engine.problem() or "")
         await self.engine.probe()
-        self.assertIn("it is damaged", self.engine.trouble() or "")
+        self.assertIn("it is damaged", self.engine.problem() or "")
         self.failureResultOf(self.engine.write(note("a")), Unavailable)
 
     async def test_sound_database_is_no_trouble(self) -> None:
         await self.engine.look_for_damage()
-        self.assertIsNone(self.engine.trouble())
+        self.assertIsNone(self.engine.problem())
 
     async def test_looking_for_damage_leaves_nothing_behind(self) -> None:
         await self.engine.read(names)
@@ -261,7 +261,7 @@ class EngineTests(TestCase):
         with self.assertRaises(Unavailable) as caught:
             await refused
         self.assertIn("is being checked", caught.exception.message)
-        while self.engine.trouble() is not None:
+        while self.engine.problem() is not None:
             await deferLater(reactor, 0.01)
             await self.engine.probe()
         self.assertEqual(await self.engine.write(note("a")), "a")
@@ -272,7 +272,7 @@ class EngineTests(TestCase):
 
         with self.assertRaises(Unavailable):
             await self.engine.read(unreadable)
-        while self.engine.trouble() is not None:
+        while self.engine.problem() is not None:
             await deferLater(reactor, 0.01)
             await self.engine.probe()
 
@@ -280,11 +280,11 @@ class EngineTests(TestCase):
         sound = read_file(self.path)
         damage_agents(self, self.path)
         await self.engine.look_for_damage()
-        self.assertIn("it is damaged", self.engine.trouble() or "")
+        self.assertIn("it is damaged", self.engine.problem() or "")
         overwrite(self.path, sound)
         await self.engine.probe()
         await self.engine.probe()
-        self.assertIsNone(self.engine.trouble())
+        self.assertIsNone(self.engine.problem())
 
     async def test_removed_files(self) -> None:
         for ending in ("-wal", "-shm", ".id"):
@@ -296,7 +296,7 @@ class EngineTests(TestCase):
             await self.assert_replaced(path)
             os.replace(path + ".away", path)
             await self.engine.probe()
-            self.assertIsNone(self.engine.trouble())
+            self.assertIsNone(self.engine.problem())
 
     async def test_moved_folder(self) -> None:
         await self.engine.write(note("a"))
@@ -328,7 +328,7 @@ class EngineTests(TestCase):
         with self.assertRaises(Unavailable) as caught:
             await self.engine.write(note("lost"))
         self.assertIn(f"its file {path} was removed or replaced", caught.exception.message)
-        self.assertIn(path, self.engine.trouble() or "")
+        self.assertIn(path, self.engine.problem() or "")
 
     async def test_drain(self) -> None:
         self.successResultOf(self.engine.drain())

@@ -9,9 +9,13 @@ from twisted.trial.unittest import TestCase
 
 from confd.controller.store.sqlite.bootstrap import CHECKED_AT_START
 from confd.controller.store.sqlite.connection import identity
-from confd.controller.store.sqlite.store import PROBE_PAUSE, PROBE_PAUSE_IN_TROUBLE, SqliteStore
+from confd.controller.store.sqlite.store import (
+    PROBE_INTERVAL_SECONDS,
+    PROBE_INTERVAL_WHILE_FAILING_SECONDS,
+    SqliteStore,
+)
 from confd.errors import StartError, Unavailable
-from confd.history import Version
+from confd.history import VersionSummary
 from confd.model import DEFAULT_NAMESPACE, Draft
 from confd.testing import (
     a_draft,
@@ -73,13 +77,13 @@ class LifeTests(TestCase):
         await store.create_namespace(a_draft(5, namespace="b"))
         await store.save_agents([an_agent("a")])
         await ended(store)
-        again = started(self, self.path)
-        self.assertEqual((again.cluster_id, again.epoch), (store.cluster_id, store.epoch))
-        history = await again.history(DEFAULT_NAMESPACE, 100, None)
-        self.assertEqual(history[1:-1], [Version.of(revision) for revision in revisions[::-1]])
-        self.assertEqual(await again.publish(a_draft(99, idempotency_key="k")), answered)
-        self.assertEqual(len(await again.in_force()), 2)
-        self.assertEqual(await again.load_agents(), [an_agent("a")])
+        revalidate = started(self, self.path)
+        self.assertEqual((revalidate.cluster_id, revalidate.epoch), (store.cluster_id, store.epoch))
+        history = await revalidate.history(DEFAULT_NAMESPACE, 100, None)
+        self.assertEqual(history[1:-1], [VersionSummary.of(revision) for revision in revisions[::-1]])
+        self.assertEqual(await revalidate.publish(a_draft(99, idempotency_key="k")), answered)
+        self.assertEqual(len(await revalidate.in_force()), 2)
+        self.assertEqual(await revalidate.load_agents(), [an_agent("a")])
 
     async def test_end_leaves_the_database_and_its_marker(self) -> None:
         store = started(self, self.path)
@@ -135,7 +139,7 @@ class TroubleTests(TestCase):
             await self.store.publish(a_draft(2))
         self.assertEqual(caught.exception.code, "storage_unavailable")
         self.assertIn(reason, caught.exception.message)
-        self.assertIn(reason, self.store.trouble() or "")
+        self.assertIn(reason, self.store.problem() or "")
 
     async def test_locked(self) -> None:
         await self.store.publish(a_draft(2))
@@ -145,17 +149,17 @@ class TroubleTests(TestCase):
         blocker.rollback()
         revision = await self.store.publish(a_draft(3))
         self.assertEqual(revision.configuration.version, 3)
-        self.assertIsNone(self.store.trouble())
+        self.assertIsNone(self.store.problem())
 
     async def test_probe_finds_trouble_and_its_end(self) -> None:
         await self.store.publish(a_draft(2))
         blocker = lock(self, self.path)
-        self.reactor.clock.advance(PROBE_PAUSE)
-        await until(self.store.trouble)
+        self.reactor.clock.advance(PROBE_INTERVAL_SECONDS)
+        await until(self.store.problem)
         blocker.rollback()
         await until(lambda: self.reactor.clock.getDelayedCalls())
-        self.reactor.clock.advance(PROBE_PAUSE_IN_TROUBLE)
-        await until(lambda: self.store.trouble() is None)
+        self.reactor.clock.advance(PROBE_INTERVAL_WHILE_FAILING_SECONDS)
+        await until(lambda: self.store.problem() is None)
 
     async def test_file_removed_while_running(self) -> None:
         await self.store.publish(a_draft(2))
@@ -175,8 +179,8 @@ class TroubleTests(TestCase):
         filler.close()
         damage(path, CHECKED_AT_START // 2 & ~4095)
         store = started(self, path)
-        await until(store.trouble)
-        self.assertIn("it is damaged", store.trouble() or "")
+        await until(store.problem)
+        self.assertIn("it is damaged", store.problem() or "")
         with self.assertRaises(Unavailable):
             await store.publish(a_draft(2))
         self.assertEqual(len(await store.in_force()), 1)

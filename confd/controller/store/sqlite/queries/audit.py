@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from attrs import astuple, fields
 
-from confd.audit import BEGINNING, Attempt, Ending, Entry
+from confd.audit import BEGINNING, Attempt, AuditEntry, AuditOutcome
 from confd.codec import headers
 from confd.controller.store.sqlite.engine import Work
 
@@ -17,8 +17,8 @@ T = TypeVar("T")
 #: The largest integer of SQLite, beyond any number.
 _ENDLESS = 2**63 - 1
 
-_COLUMNS = ", ".join(each.name for each in fields(Entry))
-_INSERT = f"INSERT INTO audit ({_COLUMNS}) VALUES ({', '.join('?' for _ in fields(Entry))})"
+_COLUMNS = ", ".join(each.name for each in fields(AuditEntry))
+_INSERT = f"INSERT INTO audit ({_COLUMNS}) VALUES ({', '.join('?' for _ in fields(AuditEntry))})"
 
 
 def audited(work: Work[T], attempt: Attempt | None, detail: Callable[[T], str]) -> Work[T]:
@@ -32,24 +32,24 @@ def audited(work: Work[T], attempt: Attempt | None, detail: Callable[[T], str]) 
     def both(cursor: sqlite3.Cursor) -> T:
         result = work(cursor)
         if attempt is not None:
-            append(cursor, [Ending(attempt, detail=detail(result))])
+            append(cursor, [AuditOutcome(attempt, detail=detail(result))])
         return result
 
     return both
 
 
-def append(cursor: sqlite3.Cursor, endings: Sequence[Ending]) -> None:
+def append(cursor: sqlite3.Cursor, endings: Sequence[AuditOutcome]) -> None:
     """Put these on record behind the last entry."""
     row = cursor.execute("SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1").fetchone()
     number, previous = row or (0, BEGINNING)
     for ending in endings:
-        entry = Entry.following(number, previous, headers.rfc3339(ending.attempt.made_at) or "", ending)
+        entry = AuditEntry.following(number, previous, headers.rfc3339(ending.attempt.made_at) or "", ending)
         cursor.execute(_INSERT, astuple(entry, recurse=False))
         number, previous = entry.number, entry.hash
 
 
-def page(cursor: sqlite3.Cursor, limit: int, before: int | None) -> Sequence[Entry]:
+def page(cursor: sqlite3.Cursor, limit: int, before: int | None) -> Sequence[AuditEntry]:
     """At most C{limit} entries older than number C{before}, newest first."""
     bound = _ENDLESS if before is None else min(before, _ENDLESS)
     cursor.execute(f"SELECT {_COLUMNS} FROM audit WHERE number < ? ORDER BY number DESC LIMIT ?", (bound, limit))
-    return [Entry(*row) for row in cursor]
+    return [AuditEntry(*row) for row in cursor]

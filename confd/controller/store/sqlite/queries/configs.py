@@ -10,7 +10,7 @@ from typing import Any
 from confd.codec import headers, strict_json
 from confd.controller.store.sqlite.queries import pruning
 from confd.errors import Conflict, Gone, NotFound, Unprocessable
-from confd.history import OtherHistory, Version, check_expected, check_import
+from confd.history import OtherHistory, VersionSummary, check_expected, check_import
 from confd.model import DEFAULT_NAMESPACE, Configuration, Document, Draft, Revision, Tag
 
 #: Idempotency keys that are remembered, of all namespaces together.
@@ -42,7 +42,7 @@ def in_force(cursor: sqlite3.Cursor) -> Sequence[Revision]:
     return [_revision(row) for row in cursor]
 
 
-def history(cursor: sqlite3.Cursor, namespace: str, limit: int, before: int | None) -> Sequence[Version]:
+def history(cursor: sqlite3.Cursor, namespace: str, limit: int, before: int | None) -> Sequence[VersionSummary]:
     """At most C{limit} versions older than number C{before}, newest first."""
     bound = _ENDLESS if before is None else min(before, _ENDLESS)
     cursor.execute(
@@ -144,7 +144,7 @@ def _unknown(namespace: str) -> NotFound:
     return NotFound("unknown_namespace", f"There is no namespace {namespace!r}; make it first.")
 
 
-def _newest(cursor: sqlite3.Cursor, namespace: str) -> Version | None:
+def _newest(cursor: sqlite3.Cursor, namespace: str) -> VersionSummary | None:
     """The newest version of a namespace that is in use; C{None} where there is none."""
     cursor.execute(f"{_LISTED} WHERE n.name = ? AND NOT n.retired ORDER BY r.version DESC LIMIT 1", (namespace,))
     row = cursor.fetchone()
@@ -222,7 +222,7 @@ def _revision(row: Sequence[Any]) -> Revision:
     )
 
 
-def _version(row: Sequence[Any]) -> Version:
+def _version(row: Sequence[Any]) -> VersionSummary:
     cluster_id, epoch, version, checksum, poll_interval, created_at, *rest = row
     tag = Tag(cluster_id[:8], epoch, version)
-    return Version(tag, checksum, poll_interval, headers.parse_rfc3339(created_at), *rest)
+    return VersionSummary(tag, checksum, poll_interval, headers.parse_rfc3339(created_at), *rest)

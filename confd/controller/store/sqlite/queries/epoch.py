@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 
 from confd.codec import headers
 from confd.controller.store.sqlite.queries import configs, pruning
-from confd.history import Renaming, check_renaming
+from confd.history import EpochChange, check_renaming
 from confd.model import Revision
 
 
 def rename(
-    cursor: sqlite3.Cursor, renaming: Renaming, keep: int, announced: Callable[[str, str], object]
+    cursor: sqlite3.Cursor, renaming: EpochChange, keep: int, announced: Callable[[str, str], object]
 ) -> Sequence[Revision]:
     """
     Begin a new epoch: L{confd.interfaces.IConfigStore.rename}.

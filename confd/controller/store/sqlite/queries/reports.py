@@ -9,15 +9,15 @@ from typing import Any
 import msgspec
 
 from confd.codec import headers
-from confd.reports import Outcome, Receipt
+from confd.reports import ReceivedReport, VersionOutcome
 
 #: Summaries of a namespace that are kept.
 SUMMARIES_KEPT = 10_000
 
-_OUTCOME = msgspec.json.Decoder(Outcome)
+_OUTCOME = msgspec.json.Decoder(VersionOutcome)
 
 
-def save_reports(cursor: sqlite3.Cursor, receipts: Sequence[Receipt]) -> None:
+def save_reports(cursor: sqlite3.Cursor, receipts: Sequence[ReceivedReport]) -> None:
     """
     Keep each as the last report of its agent, and the outcome of the version: L{IReportStore.save_reports}.
 
@@ -44,7 +44,7 @@ def save_reports(cursor: sqlite3.Cursor, receipts: Sequence[Receipt]) -> None:
     )
 
 
-def load_outcomes(cursor: sqlite3.Cursor) -> Sequence[tuple[str, int, str, Outcome]]:
+def load_outcomes(cursor: sqlite3.Cursor) -> Sequence[tuple[str, int, str, VersionOutcome]]:
     """All that are kept."""
     cursor.execute("SELECT namespace, version, agent_id, outcome FROM outcomes ORDER BY namespace, version, agent_id")
     return [
@@ -52,9 +52,9 @@ def load_outcomes(cursor: sqlite3.Cursor) -> Sequence[tuple[str, int, str, Outco
     ]
 
 
-def settle(cursor: sqlite3.Cursor, summaries: Sequence[tuple[str, int, bytes]]) -> None:
+def settle(cursor: sqlite3.Cursor, archive: Sequence[tuple[str, int, bytes]]) -> None:
     """Keep the summary of each version in the place of its outcomes, and of those of older ones."""
-    rows = {(namespace, version): (namespace, version, summary.decode()) for namespace, version, summary in summaries}
+    rows = {(namespace, version): (namespace, version, summary.decode()) for namespace, version, summary in archive}
     cursor.execute(
         "INSERT OR REPLACE INTO summaries SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)",
         (_text(rows),),

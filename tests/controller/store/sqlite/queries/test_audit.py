@@ -6,7 +6,7 @@ import sqlite3
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from confd.audit import Ending, Entry, verify
+from confd.audit import AuditEntry, AuditOutcome, verify
 from confd.controller.store.sqlite.connection import make_durable
 from confd.controller.store.sqlite.engine import Work, commit_together
 from confd.controller.store.sqlite.queries import audit, configs
@@ -24,7 +24,7 @@ class DatabaseTests(SynchronousTestCase):
         self.connection, self.other, self.mischief = connect(self, path), connect(self, path), connect(self, path)
         make_durable(self.connection)
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[AuditEntry]:
         """What is on record, oldest first."""
         return list(audit.page(self.other.cursor(), 1000, None))[::-1]
 
@@ -95,7 +95,7 @@ class MischiefTests(DatabaseTests):
 
     def setUp(self) -> None:
         super().setUp()
-        endings = [Ending(an_attempt(number), "forbidden") for number in range(1, 8)]
+        endings = [AuditOutcome(an_attempt(number), "forbidden") for number in range(1, 8)]
         commit_together(self.connection, [lambda cursor: audit.append(cursor, endings)])
 
     def disarm(self) -> None:

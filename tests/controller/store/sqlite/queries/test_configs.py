@@ -18,13 +18,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.controller.store.migrations import shipped_ladder
+from confd.controller.store.migrations import shipped_migrations
 from confd.controller.store.sqlite.bootstrap import open_database
 from confd.controller.store.sqlite.connection import connect_arguments
 from confd.controller.store.sqlite.engine import commit_together
 from confd.controller.store.sqlite.queries import configs, epoch, pruning
 from confd.errors import ConfdError
-from confd.history import Renaming
+from confd.history import EpochChange
 from confd.model import Draft, Revision
 from confd.testing import MemoryStore, a_draft, a_renaming
 from tests.controller.store.fixtures import FIRST, connect, make_database, new_path
@@ -151,8 +151,8 @@ class SameAsInMemory(RuleBasedStateMachine):
         self.highest = 1
 
     def open(self) -> str:
-        opened = open_database(self.path, FIRST, shipped_ladder())
-        self.marker = opened.marker
+        opened = open_database(self.path, FIRST, shipped_migrations())
+        self.identity_file = opened.identity_file
         uri, arguments = connect_arguments(self.path, 0)
         self.connection = sqlite3.connect(uri, **arguments)
         return opened.cluster_id
@@ -160,7 +160,7 @@ class SameAsInMemory(RuleBasedStateMachine):
     def close(self) -> None:
         """As the end of a process does; what is in the log of the database is in the database then."""
         self.connection.close()
-        self.marker.release()
+        self.identity_file.release()
 
     def teardown(self) -> None:
         self.close()
@@ -178,8 +178,8 @@ class SameAsInMemory(RuleBasedStateMachine):
         done = self.write(lambda cursor: configs.publish(cursor, draft, self.keep))
         assert done == outcome(lambda: fired(self.memory.publish(draft)))
 
-    def rename(self, renaming: Renaming) -> None:
-        marked = self.marker.write
+    def rename(self, renaming: EpochChange) -> None:
+        marked = self.identity_file.write
         done = self.write(lambda cursor: epoch.rename(cursor, renaming, self.keep, marked))
         expected = outcome(lambda: fired(self.memory.rename(renaming)))
         if isinstance(expected, tuple):
@@ -252,8 +252,8 @@ class SameAsInMemory(RuleBasedStateMachine):
         """All that came after the backup is lost, and the operator raises the epoch above all that agents know."""
         assert self.backup is not None
         self.close()
-        database, marker, memory = self.backup
-        for path, content in ((self.path, database), (f"{self.path}.id", marker)):
+        database, identity_file, memory = self.backup
+        for path, content in ((self.path, database), (f"{self.path}.id", identity_file)):
             with open(path, "wb") as file:
                 file.write(content)
         self.memory = deepcopy(memory)

@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from confd.controller.store.migrations import shipped_ladder
+from confd.controller.store.migrations import shipped_migrations
 from confd.controller.store.sqlite.bootstrap import open_database
 from confd.controller.store.sqlite.queries import epoch
 from confd.errors import StartError, Unavailable
@@ -28,8 +28,8 @@ class CutOffTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.path = new_path(self)
-        self.opened = open_database(self.path, FIRST, shipped_ladder())
-        self.addCleanup(lambda: self.opened.marker.release())
+        self.opened = open_database(self.path, FIRST, shipped_migrations())
+        self.addCleanup(lambda: self.opened.identity_file.release())
 
     def marked(self) -> str:
         return marked(self.path)
@@ -39,16 +39,16 @@ class CutOffTests(SynchronousTestCase):
         connection = connect(self, self.path)
         cursor = connection.cursor()
         cursor.execute("BEGIN IMMEDIATE")
-        epoch.rename(cursor, a_renaming(5, cluster_id=OTHER), 0, self.opened.marker.write)
+        epoch.rename(cursor, a_renaming(5, cluster_id=OTHER), 0, self.opened.identity_file.write)
         if "committed" in ends:
             cursor.execute("COMMIT")
         connection.close()
         if "settled" in ends:
-            self.opened.marker.write(OTHER)
+            self.opened.identity_file.write(OTHER)
 
     def started_again(self) -> Any:
-        self.opened.marker.release()
-        self.opened = open_database(self.path, FIRST, shipped_ladder())
+        self.opened.identity_file.release()
+        self.opened = open_database(self.path, FIRST, shipped_migrations())
         return self.opened.cluster_id, self.opened.epoch
 
     def test_before_the_commit(self) -> None:
@@ -84,13 +84,13 @@ class CutOffTests(SynchronousTestCase):
 
     def test_a_third_one_is_refused(self) -> None:
         self.adopt("committed")
-        self.opened.marker.release()
+        self.opened.identity_file.release()
         make_database(other := new_path(self))
         os.replace(other, self.path)
-        error = self.assertRaises(StartError, open_database, self.path, FIRST, shipped_ladder())
+        error = self.assertRaises(StartError, open_database, self.path, FIRST, shipped_migrations())
         self.assertIn("belongs to the cluster", str(error))
         os.remove(f"{self.path}.id")
-        self.opened = open_database(self.path, FIRST, shipped_ladder())
+        self.opened = open_database(self.path, FIRST, shipped_migrations())
 
     def write_marker(self, text: str) -> None:
         with open(f"{self.path}.id", "w") as file:
@@ -110,9 +110,9 @@ class RenamingTests(TestCase):
         await store.publish(a_draft(3))
         self.assertEqual(marked(path), f"{OTHER}\n")
         await ended(store)
-        again = started(self, path)
-        self.assertEqual((again.cluster_id, again.epoch), (OTHER, 4))
-        tags = [str(each.tag) for each in await again.history("default", 9, None)]
+        revalidate = started(self, path)
+        self.assertEqual((revalidate.cluster_id, revalidate.epoch), (OTHER, 4))
+        tags = [str(each.tag) for each in await revalidate.history("default", 9, None)]
         self.assertEqual(tags, ["9b9b9b9b.4.3", "9b9b9b9b.4.2", f"{before[:8]}.1.1"])
 
     async def test_storage_fails(self) -> None:

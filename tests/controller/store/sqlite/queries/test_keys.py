@@ -26,8 +26,8 @@ class KeyTests(SynchronousTestCase):
         """A database has a key from its first moment, and keeps it."""
         (made,) = load_keys(self.cursor)
         make_database(self.path)
-        (again,) = load_keys(connect(self, self.path).cursor())
-        self.assertEqual((again.public, again.private_bytes()), (made.public, made.private_bytes()))
+        (revalidate,) = load_keys(connect(self, self.path).cursor())
+        self.assertEqual((revalidate.public, revalidate.private_bytes()), (made.public, made.private_bytes()))
 
     def test_replaced(self) -> None:
         """The new one comes first, the one before it stays good, those before are forgotten, on disk as well."""
