@@ -142,6 +142,11 @@ class Configuration:
         """See L{is_unpublished}."""
         return is_unpublished(self.tag, self.namespace)
 
+    @property
+    def size(self) -> int:
+        """Return the bytes of its document."""
+        return len(self.document.raw)
+
 
 @frozen
 class ServedConfig:

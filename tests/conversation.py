@@ -28,6 +28,7 @@ from zope.interface import implementer
 from confd.codec import strict_json
 from confd.codec.headers import basic_authorization
 from confd.codec.sse import Event, Parser
+from confd.runtime.offload import Offload
 from confd.web.api.dispatch import Dispatcher
 from confd.web.auth.basic import IAuditor, IAuthenticator
 from confd.web.auth.throttle import Allowance
@@ -56,7 +57,7 @@ def serve(
     """A site on the production edge that answers the endpoints of C{apis}; threads are played by calling at once."""
     return site_on(
         clock,
-        Dispatcher(guard, maybeDeferred, auditor, allowance),
+        Dispatcher(guard, Offload(maybeDeferred), auditor, allowance),
         *apis,
         limits=limits,
         response_cache=response_cache,

@@ -38,6 +38,7 @@ from confd.runtime.certificate_expiry import CertificateExpiry, InUse
 from confd.runtime.daemon import in_threads_of, reload_secrets, utc_now
 from confd.runtime.listener import Listener
 from confd.runtime.metrics import Metrics
+from confd.runtime.offload import Offload
 from confd.runtime.reactor_lag import ReactorLag
 from confd.runtime.settings import AgentSettings
 from confd.runtime.timing import Backoff
@@ -177,7 +178,7 @@ def _ops(
     metrics: Metrics,
     in_use: Sequence[Callable[[], Sequence[InUse]]],
 ) -> list[IService]:
-    resource = Dispatcher(BasicAuth(()), in_threads_of(reactor)).resource(
+    resource = Dispatcher(BasicAuth(()), Offload(in_threads_of(reactor))).resource(
         Health(), readiness, MetricsEndpoint(metrics, reactor)
     )
     site, lag = BoundedSite(reactor, resource, Limits(connections=64)), ReactorLag(reactor)

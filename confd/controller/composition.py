@@ -84,14 +84,14 @@ def compose(reactor: Any, settings: ControllerSettings, environ: Mapping[str, st
     metrics = controller_metrics(
         store, snapshot, registry, convergence, speed, report_intake, config_stream, events, broker_publishers, shown
     )
-    documents, audit_log = Offload(in_threads_of(reactor)), AuditLog(store, reactor, utc_now)
+    offload, audit_log = Offload(in_threads_of(reactor)), AuditLog(store, reactor, utc_now)
     readiness = Readiness({"store": store, "configurations": snapshot} | {each.name: each for each in brokers})
     apis = [
-        ConfigsApi(configs, snapshot, registry, convergence, publishers.published, documents),
-        HistoryApi(store, snapshot, documents),
-        NamespacesApi(configs, snapshot, registry, documents, reactor),
+        ConfigsApi(configs, snapshot, registry, convergence, publishers.published, offload),
+        HistoryApi(store, snapshot, offload),
+        NamespacesApi(configs, snapshot, registry, offload, reactor),
         ClusterApi(configs, store, snapshot, registry),
-        ImportsApi(configs, snapshot, publishers.published, documents),
+        ImportsApi(configs, snapshot, publishers.published, offload),
         AgentsApi(registry, snapshot, convergence),
         ReportsApi(report_intake, registry, snapshot),
         ConvergenceApi(convergence, snapshot),
@@ -136,11 +136,12 @@ def _broker_publishers(
     reactor: Any, settings: ControllerSettings, snapshot: Snapshot
 ) -> tuple[list[BrokerPublisher], list[IBroker]]:
     """One for each broker that the settings name, and those."""
-    brokers, in_thread = make_brokers(reactor, settings, settings.distribution_strategy), in_threads_of(reactor)
+    brokers = make_brokers(reactor, settings, settings.distribution_strategy)
     for broker in brokers:
         broker.answer(snapshot.announcement)
     backoff = partial(Backoff, Random(), RETRY_MAX_SECONDS)
-    return [BrokerPublisher(reactor, broker, backoff(), in_thread, snapshot.published) for broker in brokers], brokers
+    offload = Offload(in_threads_of(reactor))
+    return [BrokerPublisher(reactor, broker, backoff(), offload, snapshot.published) for broker in brokers], brokers
 
 
 def _dispatcher(
@@ -150,7 +151,9 @@ def _dispatcher(
     throttle = Throttle(reactor, settings.login_failures)
     throttle.expose(metrics)
     guard = BasicAuth(_shared(settings), throttle, registry.agent_tokens.holder)
-    return guard, Dispatcher(guard, in_threads_of(reactor), audit_log, Allowance(reactor, settings.changes_per_minute))
+    return guard, Dispatcher(
+        guard, Offload(in_threads_of(reactor)), audit_log, Allowance(reactor, settings.changes_per_minute)
+    )
 
 
 def _site(

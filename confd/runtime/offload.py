@@ -1,51 +1,37 @@
-"""Work on documents that takes its time; where they are large, off the reactor."""
+"""Work whose time grows with its input: in a thread where the input is large."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import define
 from twisted.internet.defer import Deferred
 
-from confd.codec import strict_json
-from confd.controller.configs.diff import Difference, difference
-from confd.model import Configuration, Document
+T = TypeVar("T")
 
-#: Bytes from which a document is large.
+#: Bytes of input from which work leaves the reactor: about 2 ms of it.
 LARGE_BYTES = 8192
 
 
 @define(eq=False)
 class Offload:
     """
-    Reads and compares documents.
+    Run work on the reactor where its input is small, and in a thread where its input is large.
 
     @ivar in_thread: runs a function off the reactor, like C{deferToThread}.
     """
 
     _in_thread: Callable[..., Deferred[Any]]
 
-    async def decode(self, document: Document) -> dict[str, Any]:
-        """What it is made of."""
-        value: dict[str, Any] = await self._do(len(document.raw), strict_json.decode, document.raw)
-        return value
-
-    async def make(self, value: dict[str, Any], size: int) -> Document:
+    async def run(self, size: int, work: Callable[..., T], *arguments: object) -> T:
         """
-        Return the document that a value makes.
+        Return what C{work} returns.
 
-        @param size: bytes of the request body that the value came in.
-        @raise Unprocessable: see L{jsontext.document}.
+        @param size: bytes of its input.
+        @param work: touches nothing that the reactor also touches.
         """
-        document: Document = await self._do(size, strict_json.document, value)
-        return document
-
-    async def compare(self, old: Configuration, new: Configuration) -> Difference:
-        """See L{difference}."""
-        size = len(old.document.raw) + len(new.document.raw)
-        found: Difference = await self._do(size, difference, old, new)
-        return found
-
-    async def _do(self, size: int, work: Callable[..., Any], *arguments: object) -> Any:
-        return work(*arguments) if size < LARGE_BYTES else await self._in_thread(work, *arguments)
+        if size < LARGE_BYTES:
+            return work(*arguments)
+        result: T = await self._in_thread(work, *arguments)
+        return result

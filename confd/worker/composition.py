@@ -12,6 +12,7 @@ from confd.errors import StartError
 from confd.runtime.certificate_expiry import CertificateExpiry
 from confd.runtime.daemon import in_threads_of, reload_secrets, utc_now
 from confd.runtime.listener import Listener, raise_fd_limit
+from confd.runtime.offload import Offload
 from confd.runtime.reactor_lag import ReactorLag
 from confd.runtime.settings import WorkerSettings
 from confd.runtime.timing import LogLimiter
@@ -55,7 +56,7 @@ def compose(reactor: Any, settings: WorkerSettings, environ: Mapping[str, str]) 
             known.renew(_agent(now), reactor.seconds())
 
         passwords = reload_secrets(reactor, settings, environ, changed, "WORKER_PASSWORD")
-    dispatcher = Dispatcher(guard, in_threads_of(reactor))
+    dispatcher = Dispatcher(guard, Offload(in_threads_of(reactor)))
     metrics, lag = worker_metrics(in_force, upstream), ReactorLag(reactor)
     readiness = Readiness({"configuration": in_force})
     apis = [

@@ -94,15 +94,15 @@ class House:
             broker_publishers,
         )
         readiness = Readiness({"store": self.store, "configurations": self.snapshot})
-        documents = Offload(in_thread)
+        offload = Offload(in_thread)
         self.apis: Sequence[object] = (
             ConfigsApi(
-                self.configs, self.snapshot, self.registry, self.convergence, self.publishers.published, documents
+                self.configs, self.snapshot, self.registry, self.convergence, self.publishers.published, offload
             ),
-            HistoryApi(self.store, self.snapshot, documents),
-            NamespacesApi(self.configs, self.snapshot, self.registry, documents, self.clock),
+            HistoryApi(self.store, self.snapshot, offload),
+            NamespacesApi(self.configs, self.snapshot, self.registry, offload, self.clock),
             ClusterApi(self.configs, self.store, self.snapshot, self.registry),
-            ImportsApi(self.configs, self.snapshot, self.publishers.published, documents),
+            ImportsApi(self.configs, self.snapshot, self.publishers.published, offload),
             AgentsApi(self.registry, self.snapshot, self.convergence),
             ReportsApi(self.report_intake, self.registry, self.snapshot),
             ConvergenceApi(self.convergence, self.snapshot),
@@ -118,7 +118,7 @@ class House:
         shared = [Credential.of(*AGENT, Role.AGENT), Credential.of(*ADMIN, Role.ADMIN)]
         throttle = Throttle(self.clock, 10)
         self.guard = BasicAuth(shared, throttle, self.registry.agent_tokens.holder)
-        self.dispatcher = Dispatcher(self.guard, in_thread, self.audit_log)
+        self.dispatcher = Dispatcher(self.guard, offload, self.audit_log)
         self.site = site_on(self.clock, self.dispatcher, *self.apis, limits=limits, response_cache=ResponseCache())
         for part in (readiness, throttle, self.site.request_metrics):
             part.expose(self.metrics)

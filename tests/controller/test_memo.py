@@ -19,6 +19,7 @@ from confd.codec.headers import basic_authorization
 from confd.codec.strict_json import document
 from confd.model import DEFAULT_NAMESPACE
 from confd.runtime.metrics import Metrics
+from confd.runtime.offload import Offload
 from confd.testing.examples import a_draft
 from confd.web.api.dispatch import Dispatcher
 from confd.web.auth.basic import BasicAuth, Credential, Role
@@ -42,7 +43,7 @@ def site_of(house: House, response_cache: ResponseCache | None) -> tuple[Dispatc
     """What is in force at the house, behind a door of its own, which remembers who was wrong."""
     credentials = [Credential.of(*AGENT, Role.AGENT), Credential.of(*ADMIN, Role.ADMIN)]
     guard = BasicAuth(credentials, Throttle(house.clock, 3), house.registry.agent_tokens.holder)
-    dispatcher = Dispatcher(guard, maybeDeferred)
+    dispatcher = Dispatcher(guard, Offload(maybeDeferred))
     limits = Limits(connections=100)
     return dispatcher, BoundedSite(
         house.clock, dispatcher.resource(house.apis[0]), limits, dispatcher.large, response_cache, PROXIES

@@ -130,7 +130,7 @@ MUTANTS = (
         "given up after 10 attempts",
         (
             Edit(
-                "timing.py",
+                "runtime/timing.py",
                 "ceiling = min(self.cap, self.base * _GROWTH ** min(self._failures, 32))",
                 "ceiling = min(self.cap, self.base * _GROWTH**self._failures) if self._failures < 10 else 1e9",
             ),
@@ -162,12 +162,12 @@ MUTANTS = (
         "any signature will do",
         (
             Edit(
-                "signing.py",
+                "codec/signing.py",
                 "        if key is None:\n            return False\n",
                 "        if key is None:\n            return True\n",
             ),
             Edit(
-                "signing.py",
+                "codec/signing.py",
                 "InvalidSignature):\n            return False",
                 "InvalidSignature):\n            return True",
             ),
@@ -177,7 +177,7 @@ MUTANTS = (
     ),
     Mutant(
         "timers on the wall clock",
-        (Edit("timing.py", "reactor.seconds = time.monotonic", "reactor.seconds = time.time"),),
+        (Edit("runtime/timing.py", "reactor.seconds = time.monotonic", "reactor.seconds = time.time"),),
         ("tests.runtime.test_timing",),
         "F-54",
     ),
@@ -212,7 +212,7 @@ MUTANTS = (
     ),
     Mutant(
         "always ready",
-        (Edit("web/health.py", "        if troubles:\n", "        if not troubles and troubles:\n"),),
+        (Edit("web/health.py", "        if problems:\n", "        if not problems and problems:\n"),),
         ("tests.web.test_health",),
         "F-08",
     ),
@@ -220,12 +220,9 @@ MUTANTS = (
         "an address is checked, and another one connected to",
         (
             Edit(
-                "worker/endpoints.py",
-                "        error: Exception = DNSLookupError",
-                "        addresses = _Addresses()\n"
-                "        self._reactor.nameResolver.resolveHostName(addresses, self._host, self._port)\n"
-                "        hosts = await addresses.found\n"
-                "        error: Exception = DNSLookupError",
+                "client/transport.py",
+                "        self._check(hosts)\n",
+                "        self._check(hosts)\n        hosts = await self._resolve()\n",
             ),
         ),
         ("tests.worker.test_endpoints",),
@@ -248,7 +245,7 @@ MUTANTS = (
     ),
     Mutant(
         "keys that come twice in JSON",
-        (Edit("jsontext.py", '        raise Malformed("duplicate_key"', '        Malformed("duplicate_key"'),),
+        (Edit("codec/strict_json.py", '        raise Malformed("duplicate_key"', '        Malformed("duplicate_key"'),),
         ("tests.codec.test_strict_json",),
         "F-41",
     ),

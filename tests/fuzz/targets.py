@@ -33,6 +33,7 @@ from confd.controller.configs.diff import difference
 from confd.controller.configs.schema import BUILT_IN, Schema
 from confd.errors import ConfdError
 from confd.model import Configuration, Document, Tag
+from confd.runtime.offload import Offload
 from confd.web.api.dispatch import Dispatcher
 from confd.web.auth.allowed_hosts import host_patterns
 from confd.web.auth.basic import Identity, LoopbackAuth, Role
@@ -117,7 +118,7 @@ class Servers:
         clock = self.house.clock
         in_force = AppliedConfig(self.house.now)
         upstream = Upstream(clock, AddressPolicy(), 1, 1000)
-        edge = Dispatcher(LoopbackAuth(Identity("loopback", Role.AGENT)), maybeDeferred)
+        edge = Dispatcher(LoopbackAuth(Identity("loopback", Role.AGENT)), Offload(maybeDeferred))
         resource = edge.resource(WorkerApi(in_force, upstream, "boot"))
         self.worker = BoundedSite(clock, resource, Limits(), edge.large, proxies=_EVERYBODY)
 

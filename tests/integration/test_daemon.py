@@ -196,7 +196,7 @@ class LogTests(Case):
         for environ, expected in (
             ({"LOG_LEVEL": "error"}, r"\A\Z"),
             ({"LOG_LEVEL": "info"}, r'"message": "confd-worker is up"'),
-            ({"LOG_FORMAT": "text"}, r"Z info \[confd\.daemon\.Daemon\] confd-worker is up\n"),
+            ({"LOG_FORMAT": "text"}, r"Z info \[confd\.runtime\.daemon\.Daemon\] confd-worker is up\n"),
         ):
             with self.subTest(environ=environ):
                 process = self.process("confd-worker", **environ)

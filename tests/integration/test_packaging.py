@@ -109,7 +109,7 @@ class DistributionTests(Case):
         made = {path for path in paths if path.name == "dropin.cache" or "__pycache__" in path.parts}
         self.assertEqual({str(path.relative_to(ROOT)) for path in paths if path not in made} - names, set())
         self.assertLessEqual({"confd/py.typed", "twisted/plugins/confd_services.py"}, names)
-        self.assertTrue(any(name.startswith("confd/controller/store/schema/") for name in names))
+        self.assertTrue(any(name.startswith("confd/controller/store/sqlite/schema/") for name in names))
         tops = {name.partition("/")[0] for name in names}
         self.assertEqual({top for top in tops if not top.endswith(".dist-info")}, {"confd", "twisted"})
         self.assertFalse([name for name in names if name.startswith("twisted/") and name.endswith("__init__.py")])

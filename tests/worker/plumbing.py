@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from confd.codec import strict_json
+from confd.runtime.offload import Offload
 from confd.web.api.dispatch import Dispatcher
 from confd.web.auth.basic import Identity, LoopbackAuth, Role
 from confd.web.server.site import BoundedSite, Limits
@@ -209,7 +210,7 @@ class Worker:
         self.in_force = AppliedConfig(lambda: datetime.now(UTC))
         self.upstream = Upstream(watched, policy, timeout, max_bytes, max_in_flight)
         api = WorkerApi(self.in_force, self.upstream, "boot")
-        resource = Dispatcher(LoopbackAuth(Identity("loopback", Role.AGENT)), deferToThread).resource(api)
+        resource = Dispatcher(LoopbackAuth(Identity("loopback", Role.AGENT)), Offload(deferToThread)).resource(api)
         self.site = BoundedSite(reactor, resource, Limits(drain_seconds=0.1))
         self.port = 0
         self.callers: list[Hit] = []

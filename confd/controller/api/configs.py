@@ -15,6 +15,7 @@ from confd.codec import strict_json
 from confd.codec.headers import entity_tags, etag, names_version, not_modified
 from confd.controller.agents.registry import Registry
 from confd.controller.api.schemas import ConvergenceBody, CurrentConfigBody, DryRunBody, PublishBody
+from confd.controller.configs.diff import difference
 from confd.controller.configs.service import Configs
 from confd.controller.configs.snapshot import EncodedConfig, Snapshot
 from confd.controller.convergence.tracker import Convergence
@@ -114,7 +115,7 @@ class ConfigsApi:
     _registry: Registry
     _convergence: Convergence
     _published: Callable[[str], Deferred[bool]]
-    _documents: Offload
+    _offload: Offload
     _waiting: int = field(default=0, init=False)
 
     @endpoint(
@@ -199,7 +200,7 @@ class ConfigsApi:
         try:
             draft = self._configs.draft(
                 query.namespace,
-                await self._documents.decode(past.document),
+                await self._offload.run(len(past.document.raw), strict_json.decode, past.document.raw),
                 past.document,
                 call.identity.name,
                 comment=wanted.comment,
@@ -218,7 +219,8 @@ class ConfigsApi:
         if waits and self._waiting >= MAX_WAITING_PUBLISHES:
             raise TooMany(
                 "too_many_waiting",
-                f"{MAX_WAITING_PUBLISHES} callers wait for agents already, so nothing was changed; try later, or without wait.",
+                f"{MAX_WAITING_PUBLISHES} callers wait for agents already, so nothing was changed; try later, or"
+                " without wait.",
             )
         self._waiting += waits
         try:
@@ -257,7 +259,7 @@ class ConfigsApi:
             draft.poll_interval or there.poll_interval,
             draft.made_at,
         )
-        found = await self._documents.compare(there, would_be)
+        found = await self._offload.run(there.size + would_be.size, difference, there, would_be)
         foreseen: DryRunBody = {
             "message": "Nothing was changed",
             "dry_run": True,

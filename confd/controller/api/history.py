@@ -9,6 +9,7 @@ from attrs import define
 
 from confd.codec.headers import rfc3339
 from confd.controller.api.schemas import DiffBody, HistoryPage, VersionBody, VersionItem
+from confd.controller.configs.diff import difference
 from confd.controller.configs.snapshot import Snapshot
 from confd.errors import Gone
 from confd.history import VersionSummary
@@ -54,7 +55,7 @@ class HistoryApi:
 
     _store: IConfigStore
     _snapshot: Snapshot
-    _documents: Offload
+    _offload: Offload
 
     @endpoint(
         "GET", "/api/v1/config/history", Role.ADMIN, "The versions of a namespace.", query=HistoryQuery, told=_TOLD
@@ -86,7 +87,7 @@ class HistoryApi:
         in_force = self._snapshot.get(query.namespace).configuration
         old = (await self._store.revision(query.namespace, query.from_)).configuration
         new = in_force if query.to is None else (await self._store.revision(query.namespace, query.to)).configuration
-        found = await self._documents.compare(old, new)
+        found = await self._offload.run(old.size + new.size, difference, old, new)
         return {"from": old.version, "to": new.version, "patch": found.patch, "text": found.text}
 
 

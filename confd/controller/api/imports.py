@@ -66,7 +66,7 @@ class ImportsApi:
     _configs: Configs
     _snapshot: Snapshot
     _published: Callable[[str], Deferred[bool]]
-    _documents: Offload
+    _offload: Offload
 
     @endpoint(
         "POST",
@@ -116,7 +116,7 @@ class ImportsApi:
 
     async def _draft(self, call: Call, given: ImportedVersion) -> Draft:
         """Past documents need not fit the schema, as a rollback looks at that."""
-        document = await self._documents.make(given.config, call.size)
+        document = await self._offload.run(call.size, strict_json.document, given.config)
         assert call.attempt is not None, "a change is audited"
         made_at = call.attempt.made_at
         if given.created_at:

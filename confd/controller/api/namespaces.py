@@ -9,6 +9,7 @@ from attrs import define
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from confd.codec import strict_json
 from confd.codec.headers import rfc3339
 from confd.controller.agents.registry import Registry
 from confd.controller.api.configs import Comment
@@ -42,7 +43,7 @@ class NamespacesApi:
     _configs: Configs
     _snapshot: Snapshot
     _registry: Registry
-    _documents: Offload
+    _offload: Offload
     _clock: IReactorTime
 
     @endpoint(
@@ -85,7 +86,7 @@ class NamespacesApi:
         if not valid_namespace(wanted.name):
             sentence = "A namespace is named by 1 to 63 lower-case letters, digits and dashes."
             raise Unprocessable("bad_namespace", sentence, [{"pointer": "/name", "message": sentence}])
-        document = await self._documents.make(wanted.config, call.size)
+        document = await self._offload.run(call.size, strict_json.document, wanted.config)
         try:
             draft = self._configs.draft(
                 wanted.name, wanted.config, document, call.identity.name, comment=wanted.comment, attempt=call.attempt

@@ -11,7 +11,6 @@ missed: after a broker's return they are told again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
@@ -21,6 +20,7 @@ from twisted.logger import Logger
 from confd.controller.configs.snapshot import EncodedConfig
 from confd.errors import ConfdError
 from confd.interfaces import IBroker
+from confd.runtime.offload import Offload
 from confd.runtime.timing import Backoff, Periodic
 
 #: Seconds that the answer to a publish waits for the brokers' receipts.
@@ -34,9 +34,6 @@ AGAIN_AFTER = (2.0, 5.0, 10.0)
 
 #: Seconds that announcements under way get when the controller stops.
 STOP_FLUSH_SECONDS = 1.0
-
-#: Bytes from which on a document is signed off the reactor.
-_LARGE = 32768
 
 #: Seconds between two looks at an outbox that is empty.
 _IDLE_SECONDS = 60.0
@@ -57,18 +54,18 @@ class BrokerPublisher(Service):
         clock: IReactorTime,
         broker: IBroker,
         backoff: Backoff,
-        in_thread: Callable[..., Deferred[Any]] = maybeDeferred,
+        offload: Offload | None = None,
         current: Callable[[], Iterator[EncodedConfig]] = lambda: iter(()),
     ) -> None:
         """
         @param backoff: between attempts; its cap is L{RETRY_MAX_SECONDS}.
-        @param in_thread: runs a function off the reactor: a large document takes a while to sign.
+        @param offload: signs large announcements; C{None} signs them on the reactor.
         @param current: what is announced again after the broker's return.
         """
         self.broker = broker
         self._clock = clock
         self.delivered = self.failures = 0
-        self._in_thread, self._current = in_thread, current
+        self._offload, self._current = offload or Offload(maybeDeferred), current
         self._backoff = backoff
         self._outgoing: dict[str, EncodedConfig] = {}
         self._receipts: dict[str, list[Deferred[None]]] = {}
@@ -161,8 +158,7 @@ class BrokerPublisher(Service):
                 each.cancel()
 
     async def _signed(self, encoded: EncodedConfig) -> bytes:
-        large = len(encoded.body) >= _LARGE
-        announcement: bytes = await self._in_thread(getattr, encoded, "announcement") if large else encoded.announcement
+        announcement: bytes = await self._offload.run(len(encoded.body), getattr, encoded, "announcement")
         return announcement
 
     def _not_yet(self, encoded: EncodedConfig, reason: str) -> None:

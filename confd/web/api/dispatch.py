@@ -7,7 +7,7 @@ network: it authenticates, limits, decodes, validates, encodes, and tells errors
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
@@ -23,6 +23,7 @@ from confd.audit import Attempt
 from confd.codec import strict_json
 from confd.errors import ConfdError, TooLarge, UnsupportedType
 from confd.model import DEFAULT_NAMESPACE, Document
+from confd.runtime.offload import Offload
 from confd.web.api.endpoint import (
     HANDLED,
     JSON,
@@ -46,9 +47,6 @@ from confd.web.auth.throttle import Allowance
 #: Characters of what an attempt was about, at most, that are put on record.
 MAX_TARGET_CHARS = 64
 
-#: Bodies from here on are decoded off the reactor.
-_LARGE_BODY = 8192
-
 
 @define(eq=False)
 class Dispatcher:
@@ -56,13 +54,13 @@ class Dispatcher:
     Where the network ends and the handlers begin.
 
     @ivar guard: tells callers apart.
-    @ivar in_thread: runs a function off the reactor, like C{deferToThread}.
+    @ivar offload: decodes large bodies off the reactor.
     @ivar auditor: hears of refusals where changes are audited.
     @ivar allowance: how many of those each may ask for; C{None} sets no limit.
     """
 
     _guard: IAuthenticator
-    _in_thread: Callable[..., Deferred[Any]]
+    _offload: Offload
     _auditor: IAuditor | None = None
     _allowance: Allowance | None = None
     _routes: Routes = field(factory=lambda: Routes(_misrouted), init=False)
@@ -176,7 +174,7 @@ class Dispatcher:
         read = read_document if isinstance(declared.body, AnyDocument) else read_object
         if not raw and declared.optional_body:
             raw = b"{}"
-        value, document = read(raw) if len(raw) < _LARGE_BODY else await self._in_thread(read, raw)
+        value, document = await self._offload.run(len(raw), read, raw)
         return (value if document is not None else convert(value, declared.body, strict=True)), document
 
 

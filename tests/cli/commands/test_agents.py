@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.cli.errors import Exit
 from confd.cli.transport import Unreached
 from confd.codec import sse
-from tests.cli.desk import Reply, Desk, answer, convergence, in_force, lines, refusal
+from tests.cli.desk import Desk, Reply, answer, convergence, in_force, lines, refusal
 
 
 def agent(number, **more):

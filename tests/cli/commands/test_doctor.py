@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import confd
 from confd.cli.errors import Exit
 from confd.cli.transport import Unreached
-from tests.cli.desk import NOW, Answer, Desk, answer, convergence, in_force, refusal
+from tests.cli.desk import NOW, Reply, Desk, answer, convergence, in_force, refusal
 
 DATE = "Tue, 24 Nov 2026 12:00:01 GMT"
 
@@ -22,7 +22,7 @@ class DoctorTests(SynchronousTestCase):
         self.cluster = {"cluster_id": "c", "epoch": 1, "ahead": {"agents": 0, "epoch": 0}, "foreign": []}
         self.table |= {
             "GET /health": answer({"status": "ok"}, date=DATE),
-            "GET /metrics": Answer(200, {}, f'confd_build_info{{version="{confd.__version__}"}} 1.0\n'.encode()),
+            "GET /metrics": Reply(200, {}, f'confd_build_info{{version="{confd.__version__}"}} 1.0\n'.encode()),
             "GET /ready": answer({"status": "ready", "REDIS": "connected"}),
             "GET /api/v1/config": in_force({}),
             "GET /api/v1/namespaces": answer([]),
@@ -55,7 +55,7 @@ class DoctorTests(SynchronousTestCase):
 
     def test_stranger(self):
         """Something else answers there."""
-        self.table["GET /health"] = Answer(404, {}, b"")
+        self.table["GET /health"] = Reply(404, {}, b"")
         self.assertIn(("controller", "fail"), self.findings())
 
     def test_settings(self):
@@ -97,7 +97,7 @@ class DoctorTests(SynchronousTestCase):
     def test_release(self):
         """Another one, or none that it tells."""
         for body in (b'confd_build_info{version="0.0.9"} 1.0\n', b""):
-            self.table["GET /metrics"] = Answer(200, {}, body)
+            self.table["GET /metrics"] = Reply(200, {}, body)
             self.assertIn(confd.__version__, self.findings(status=0)["release", "warn"])
 
     def test_ready(self):
@@ -108,7 +108,7 @@ class DoctorTests(SynchronousTestCase):
         out = self.desk.type("doctor").out
         self.assertIn("The disk is full.", out)
         self.assertIn("It is down.", out)
-        self.table["GET /ready"] = Answer(503, {}, b"<html>")
+        self.table["GET /ready"] = Reply(503, {}, b"<html>")
         self.assertIn(("ready", "fail"), self.findings())
 
     def test_namespace(self):

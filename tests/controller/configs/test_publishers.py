@@ -27,6 +27,7 @@ from confd.controller.configs.publishers import (
 from confd.controller.configs.snapshot import EncodedConfig
 from confd.errors import Unavailable
 from confd.interfaces import IBroker
+from confd.runtime.offload import Offload
 from confd.runtime.timing import Backoff
 from confd.testing.brokers import MemoryBroker
 from confd.testing.examples import a_draft
@@ -105,7 +106,9 @@ class OutboxTests(SynchronousTestCase):
             signed.append(name)
             return maybeDeferred(function, made, name)
 
-        broker_publisher = BrokerPublisher(self.clock, self.broker, Backoff(Random(1), RETRY_MAX_SECONDS), in_thread)
+        broker_publisher = BrokerPublisher(
+            self.clock, self.broker, Backoff(Random(1), RETRY_MAX_SECONDS), Offload(in_thread)
+        )
         broker_publisher.startService()
         broker_publisher.post(encoded(1))
         self.assertEqual((signed, len(self.broker.asked)), ([], 1))

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd import errors
 from confd.codec.headers import basic_authorization
+from confd.runtime.offload import Offload
 from confd.web.api.dispatch import Dispatcher
 from confd.web.api.endpoint import endpoints_of
 from confd.web.api.errors import STATUS
@@ -267,7 +268,7 @@ class WhatTests(EndpointTests):
             waiting.append((result, function, args))
             return result
 
-        site = BoundedSite(self.ground.clock, Dispatcher(GUARD, in_thread).resource(self.ground.api), Limits())
+        site = BoundedSite(self.ground.clock, Dispatcher(GUARD, Offload(in_thread)).resource(self.ground.api), Limits())
         for size, expected in ((1000, 0), (40_000, 1)):
             caller = Conversation(site, self.ground.clock)
             caller.ask("POST", "/document", json={"a": "x" * size}, auth=ADMIN)
@@ -404,7 +405,7 @@ class HangUpTests(EndpointTests):
 
         clock = Clock()
         caller = Conversation(
-            BoundedSite(clock, Dispatcher(GUARD, maybeDeferred).resource(Stubborn()), Limits()), clock
+            BoundedSite(clock, Dispatcher(GUARD, Offload(maybeDeferred)).resource(Stubborn()), Limits()), clock
         )
         caller.ask("GET", "/later")
         caller.hang_up()

@@ -119,8 +119,8 @@ def _open(path: str, identity_file: IdentityFile, first: Draft, migrations: Sequ
     size = os.path.getsize(path) if os.path.exists(path) else None
     if size is None and expected:
         raise _Refused(
-            f"is missing, though {identity_file.path} says that it was there; restore it from a backup, or remove that file "
-            "too to begin anew"
+            f"is missing, though {identity_file.path} says that it was there; restore it from a backup, or remove that"
+            " file too to begin anew"
         )
     if size is None:
         # SQLite gives its other files the mode of this one.
