@@ -22,7 +22,8 @@ FLOORS: tuple[dict[str, str], ...] = (
     {
         "vocabulary": "model errors reports audit history changes interfaces codec.* runtime.timing runtime.lru"
         " runtime.limiter runtime.metrics runtime.reactor_lag runtime.reload runtime.problem runtime.signal"
-        " runtime.write_behind runtime.offload runtime.addresses runtime.files runtime.regular_files"
+        " runtime.write_behind runtime.offload runtime.addresses runtime.files runtime.regular_files runtime.transport"
+        " runtime.certificate_expiry runtime.certificate_errors"
     },
     {"client": "client.* runtime.tls", "web": "web.*", "brokers": "brokers.*"},
     {"controller": "controller.*", "agent": "agent.*", "worker": "worker.*"},
@@ -41,7 +42,7 @@ OWNERS = {
     "nats": "brokers.nats.*",
     "txredisapi": "brokers.redis.protocol",
     "asyncio": "brokers.nats.* runtime.options",
-    "sqlite3": "controller.store.*",
+    "sqlite3": "controller.store.* cli.go_database",
     "twisted.enterprise": "controller.store.*",
     "jsonschema_rs": "controller.configs.schema",
     "rfc8785": "codec.strict_json",

@@ -33,6 +33,7 @@ OTHER_NAMES = {
     "CONFD_SEED": "of the tests",
     "CONFD_LONG": "of the tests",
     "CONFD_ROUNDS": "of the tests",
+    "CONFD_GOLDEN": "of the tests",
     "CONTROLLER_DB_PATH": "of the Go system",
     "CONTROLLER_ADMIN_USER": "of the Go system",
     "CONTROLLER_AGENT_USER": "of the Go system",
@@ -196,7 +197,8 @@ class NamesTests(SynchronousTestCase):
 
     def test_words(self) -> None:
         """Each word that is set as code is in the code."""
-        words = {*re.findall(r"\w+", code()), *OTHER_NAMES, *metrics()}
+        settings = {name for role in ROLES for name in reference().setting_names(role)}
+        words = {*re.findall(r"\w+", code()), *OTHER_NAMES, *metrics(), *settings}
         wrong = [
             (page, literal)
             for page, text in pages().items()
@@ -206,12 +208,13 @@ class NamesTests(SynchronousTestCase):
         self.assertEqual(wrong, [])
 
     def test_modules(self) -> None:
-        """The floors and rooms of the architecture page are those of the house."""
+        """Each module and folder that the architecture page names exists."""
         page = (DOCS / "architecture.rst").read_text("utf-8")
-        dotted = re.findall(r"``((?:web|brokers|controller|agent|worker|ctl)\.\w+)``", page)
+        dotted = re.findall(r"``((?:web|brokers|controller|agent|worker|cli|client|codec|runtime)(?:\.\w+)+)``", page)
         self.assertTrue(dotted)
         for name in dotted:
-            self.assertTrue((ROOT / "confd" / name.replace(".", "/")).with_suffix(".py").is_file(), name)
+            path = ROOT / "confd" / name.replace(".", "/")
+            self.assertTrue(path.is_dir() or path.with_suffix(".py").is_file(), name)
 
     def test_sentences(self) -> None:
         """What troubleshooting quotes is what is said, but for what stands for a value."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.agent.strategies import stream
-from confd.client import http, transport
+from confd.client import http
 from confd.client.header_limit import MAX_HEAD_BYTES
 from confd.codec import bodies, strict_json
 from confd.controller import audit_log
@@ -18,6 +18,7 @@ from confd.controller.api import configs
 from confd.controller.convergence import report_intake
 from confd.controller.store.sqlite import engine
 from confd.controller.streams import event_feed
+from confd.runtime import transport
 from confd.runtime.listener import RESERVED_DESCRIPTORS
 from confd.runtime.options import read, settings_of
 from confd.runtime.settings import ROLES, AgentSettings, ControllerSettings, WorkerSettings

@@ -13,8 +13,8 @@ from zope.interface import implementer
 
 from confd.client.forward_proxy import ForwardProxies, ForwardProxy
 from confd.client.header_limit import BoundedHead
-from confd.client.transport import HostEndpoint
 from confd.client.tunnel import ProxiedAgent, ProxyEndpoint, Tunnel
+from confd.runtime.transport import HostEndpoint
 
 #: Seconds to get a connection.
 CONNECT_TIMEOUT = 5.0

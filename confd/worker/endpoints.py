@@ -15,8 +15,8 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from confd.client.header_limit import BoundedHead
-from confd.client.transport import HostEndpoint
 from confd.runtime.tls import client_options
+from confd.runtime.transport import HostEndpoint
 from confd.worker.address_policy import AddressPolicy
 
 #: Seconds that one address gets to accept a connection.

@@ -220,7 +220,7 @@ MUTANTS = (
         "an address is checked, and another one connected to",
         (
             Edit(
-                "client/transport.py",
+                "runtime/transport.py",
                 "        self._check(hosts)\n",
                 "        self._check(hosts)\n        hosts = await self._resolve()\n",
             ),

@@ -19,12 +19,12 @@ from zope.interface import implementer
 from confd.brokers.link import RETRY_MAX_SECONDS, Link, Lost, Misplaced, Refused, Work, printable, unavailable
 from confd.brokers.listeners import Listeners
 from confd.brokers.redis.protocol import RedisConnection
-from confd.client.transport import HostEndpoint
 from confd.errors import Unavailable
 from confd.interfaces import IBroker
 from confd.model import DEFAULT_NAMESPACE
 from confd.runtime.addresses import join
 from confd.runtime.timing import Backoff
+from confd.runtime.transport import HostEndpoint
 
 T = TypeVar("T")
 

@@ -24,10 +24,10 @@ from confd.runtime.tls import client_options
 from confd.testing.brokers import make_ibroker_tests
 from tests.brokers import faults
 from tests.brokers.faults import MIB, BrokerTestCase
-from tests.client.test_transport import Resolver
 from tests.integration.certificates import Certificate
 from tests.integration.fleet import free_port, has_ipv6
 from tests.integration.servers import RedisServer, missing
+from tests.runtime.test_transport import Resolver
 
 
 def make_broker(server: Any, host: str = "127.0.0.1", **options: Any) -> RedisBroker:

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import confd
 from confd.cli.errors import Exit
 from confd.cli.transport import Unreached
-from tests.cli.desk import NOW, Reply, Desk, answer, convergence, in_force, refusal
+from tests.cli.desk import NOW, Desk, Reply, answer, convergence, in_force, refusal
 
 DATE = "Tue, 24 Nov 2026 12:00:01 GMT"
 

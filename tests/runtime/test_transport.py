@@ -1,4 +1,4 @@
-"""Tests of L{confd.client.transport}: names that only a resolver knows, and addresses that do not answer."""
+"""Tests of L{confd.runtime.transport}: names that only a resolver knows, and addresses that do not answer."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.client.transport import NEXT_ADDRESS_SECONDS, HostEndpoint
 from confd.runtime.tls import client_options
+from confd.runtime.transport import NEXT_ADDRESS_SECONDS, HostEndpoint
 
 
 class Resolver:
