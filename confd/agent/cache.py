@@ -17,8 +17,8 @@ from confd.agent.cache_files import CacheContents, CacheFiles
 from confd.errors import StartError
 from confd.interfaces import IHealth
 from confd.model import Configuration
+from confd.runtime.files import find_other_kind
 from confd.runtime.problem import Problem
-from confd.runtime.regular_files import find_other_kind
 from confd.runtime.timing import Periodic
 
 #: Seconds between attempts to write what could not be written.

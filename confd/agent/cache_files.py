@@ -21,7 +21,7 @@ from attrs import evolve, field, frozen
 from confd.codec import bodies, strict_json
 from confd.errors import ConfdError
 from confd.model import Configuration, valid_agent_id, valid_token
-from confd.runtime.regular_files import find_other_kind
+from confd.runtime.files import find_other_kind
 
 #: The number of the format that is written, and the only one that is read.
 FORMAT = 1

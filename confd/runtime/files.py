@@ -1,4 +1,4 @@
-"""Reading files that an operator names, bounded in size. Daemons never wait for a pipe; a person may give one."""
+"""Files that an operator names: reads bounded in size, and the kinds of file that confd must not replace."""
 
 from __future__ import annotations
 
@@ -8,6 +8,14 @@ import stat
 
 #: What a reason says of a path that names something else than a file.
 IRREGULAR = "it is a device, a pipe or a socket, and no file"
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
 
 
 def read_file(path: str | os.PathLike[str], limit: int) -> tuple[bytes, int]:
@@ -57,3 +65,15 @@ def read_file_or_pipe(path: str | os.PathLike[str], limit: int) -> tuple[bytes, 
         os.close(descriptor)
     # Everybody may write to many devices; what was read is the caller's own all the same.
     return bytes(line), mode if stat.S_ISFIFO(mode) else 0
+
+
+def find_other_kind(path: str) -> str | None:
+    """
+    Return what stands at a path in place of a regular file, such as C{a device}.
+
+    @return: C{None} for a regular file, behind links, too; and where there is nothing, or nobody can tell.
+    """
+    try:
+        return _KINDS.get(stat.S_IFMT(os.stat(path).st_mode))
+    except (OSError, ValueError):
+        return None

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from attrs import define, field
 
-from confd.runtime.regular_files import find_other_kind
+from confd.runtime.files import find_other_kind
 
 #: Symbolic links that are followed, as by Linux.
 _LINKS = 40

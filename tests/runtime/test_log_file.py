@@ -5,8 +5,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.runtime.files import find_other_kind
 from confd.runtime.log_file import LogFile
-from confd.runtime.regular_files import find_other_kind
 from tests.odd_files import KINDS, unmake
 
 

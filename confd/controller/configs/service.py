@@ -40,7 +40,7 @@ class Configs:
 
     @ivar listeners: each is told of what is newly in force; one that fails harms neither the others nor the publish.
     @ivar now: the wall clock, for what people read in the history.
-    @ivar publications: told C{(publication,)}, a L{PublishResult}; not of what was in force before this process
+    @ivar publications: told C{(publication,)}, a L{Publication}; not of what was current before this process
         started.
     @ivar retirements: told C{(namespace,)} of one that was taken out of use.
     """

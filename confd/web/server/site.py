@@ -210,7 +210,7 @@ class BoundedSite(Site):
         hosts: AllowedHosts = _ANY_HOST,
     ) -> None:
         """
-        @param large: asked whether to read a body that is longer than a stranger may send: L{Edge.large}.
+        @param large: asked whether to read a body that is longer than a stranger may send: L{Dispatcher.large}.
         @param response_cache: what answers requests again; C{None} has each of them go all the way, and leave an access
             line.
         @param proxies: who is believed about whose requests they pass on.

@@ -25,7 +25,7 @@ from confd.controller.store.sqlite.identity_file import IdentityFile
 from confd.controller.store.sqlite.queries import configs, keys
 from confd.errors import StartError
 from confd.model import Draft
-from confd.runtime.regular_files import find_other_kind
+from confd.runtime.files import find_other_kind
 
 log = Logger()
 
