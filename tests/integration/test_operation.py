@@ -182,6 +182,7 @@ class SignalTests(Case):
         logs = "REDIS_PASSWORD: ", "changes arrive by REDIS"
         eventually(lambda: logs[0] in agent.log and "confd-controller is up" in controller.log, PATIENCE * 2)
         url = f"{ready.removesuffix('/ready')}/api/v1/config"
+        eventually(lambda: request("GET", url, auth=ADMIN).status != 503)  # It is up before it has read its storage.
         self.assertEqual(request("POST", url, {"url": "http://127.0.0.1:1/"}, ADMIN).status, 200)
         eventually(lambda: b"REDIS_PASSWORD" in request("GET", ready).body)
         secret.write_text("other-one")
