@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from attrs import evolve
 from twisted.application.service import IService, Service
@@ -15,6 +14,7 @@ import confd.worker.composition
 from confd.errors import StartError
 from confd.runtime.daemon import GC_THRESHOLDS, Daemon, make_daemon
 from confd.runtime.options import RoleOptions, read
+from confd.runtime.reactor import Reactor
 from confd.runtime.settings import ROLES, AgentSettings, ControllerSettings, DevSettings, WorkerSettings
 
 _WELCOME = """
@@ -43,7 +43,7 @@ def makeService(options: RoleOptions) -> Daemon:
     return make_daemon("confd-dev", options, compose, GC_THRESHOLDS)
 
 
-def compose(reactor: Any, settings: DevSettings) -> list[IService]:
+def compose(reactor: Reactor, settings: DevSettings) -> list[IService]:
     """
     Join the three roles, each as its own daemon composes it, on loopback and with the built-in credentials.
 

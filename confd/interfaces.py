@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
-from typing import Any
 
 from attrs import frozen
 from twisted.application.service import IService
@@ -30,6 +29,7 @@ from confd.model import (
     WorkerState,
 )
 from confd.reports import AgentRecord, ReceivedReport, Report, VersionOutcome
+from confd.runtime.reactor import Reactor
 
 
 class IConfigStore(Interface):
@@ -327,7 +327,7 @@ class StrategyContext:
     @ivar backoff_max: seconds between two attempts at most.
     """
 
-    reactor: Any
+    reactor: Reactor
     namespace: str
     environ: Mapping[str, str]
     controller: IControllerClient

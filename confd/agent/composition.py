@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from random import Random
-from typing import Any
 from urllib.parse import urlsplit
 
 from twisted.application.service import IService
@@ -39,6 +38,7 @@ from confd.runtime.daemon import in_threads_of, reload_secrets, utc_now
 from confd.runtime.listener import Listener
 from confd.runtime.metrics import Metrics
 from confd.runtime.offload import Offload
+from confd.runtime.reactor import Reactor
 from confd.runtime.reactor_lag import ReactorLag
 from confd.runtime.settings import AgentSettings
 from confd.runtime.timing import Backoff
@@ -49,7 +49,7 @@ from confd.web.health import Health, MetricsEndpoint, Readiness
 from confd.web.server.site import BoundedSite, Limits
 
 
-def compose(reactor: Any, settings: AgentSettings, environ: Mapping[str, str]) -> list[IService]:
+def compose(reactor: Reactor, settings: AgentSettings, environ: Mapping[str, str]) -> list[IService]:
     """
     Build the agent and join its parts; nothing is opened or connected.
 
@@ -123,7 +123,7 @@ def _of_worker(worker_url: str) -> str:
 
 
 def _clients(
-    reactor: Any, settings: AgentSettings, environ: Mapping[str, str]
+    reactor: Reactor, settings: AgentSettings, environ: Mapping[str, str]
 ) -> tuple[ControllerClient, WorkerClient, list[IService], list[Callable[[], Sequence[InUse]]]]:
     """They, what keeps their certificates and passwords up to date, and what tells the certificates in use."""
     in_thread = in_threads_of(reactor)
@@ -172,7 +172,7 @@ def _proxies(settings: AgentSettings, environ: Mapping[str, str]) -> ForwardProx
 
 
 def _ops(
-    reactor: Any,
+    reactor: Reactor,
     endpoint: str,
     readiness: Readiness,
     metrics: Metrics,

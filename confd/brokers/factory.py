@@ -5,10 +5,10 @@ from __future__ import annotations
 import ssl
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import Any
 
 from confd.interfaces import IBroker
 from confd.runtime.daemon import reload_secrets
+from confd.runtime.reactor import Reactor
 from confd.runtime.reload import ReloadedFiles
 from confd.runtime.settings import BROKERS, BrokerSettings
 from confd.runtime.tls import client_options
@@ -17,7 +17,7 @@ from confd.runtime.tls import client_options
 _SECRETS = {"REDIS": ("REDIS_PASSWORD",), "NATS": ("NATS_PASSWORD", "NATS_TOKEN")}
 
 
-def make_brokers(reactor: Any, settings: BrokerSettings, names: Sequence[str]) -> list[IBroker]:
+def make_brokers(reactor: Reactor, settings: BrokerSettings, names: Sequence[str]) -> list[IBroker]:
     """
     The brokers among C{names}; nothing is connected.
 
@@ -26,13 +26,13 @@ def make_brokers(reactor: Any, settings: BrokerSettings, names: Sequence[str]) -
     return [make_broker(reactor, settings, name) for name in names if name in BROKERS]
 
 
-def make_broker(reactor: Any, settings: BrokerSettings, name: str) -> IBroker:
+def make_broker(reactor: Reactor, settings: BrokerSettings, name: str) -> IBroker:
     """One broker by its name; its library is imported here, and not by those who use no broker."""
     return _redis(reactor, settings) if name == "REDIS" else _nats(reactor, settings)
 
 
 def follow_passwords(
-    reactor: Any, settings: BrokerSettings, environ: Mapping[str, str], brokers: Sequence[IBroker]
+    reactor: Reactor, settings: BrokerSettings, environ: Mapping[str, str], brokers: Sequence[IBroker]
 ) -> Sequence[ReloadedFiles[BrokerSettings]]:
     """
     Have passwords and tokens for brokers that come from files taken anew once those change.
@@ -51,7 +51,7 @@ def follow_passwords(
     return reload_secrets(reactor, settings, environ, changed, *names)
 
 
-def _redis(reactor: Any, settings: BrokerSettings) -> IBroker:
+def _redis(reactor: Reactor, settings: BrokerSettings) -> IBroker:
     from confd.brokers.redis.broker import RedisBroker
 
     host, port = settings.redis_address
@@ -68,7 +68,7 @@ def _redis(reactor: Any, settings: BrokerSettings) -> IBroker:
     )
 
 
-def _nats(reactor: Any, settings: BrokerSettings) -> IBroker:
+def _nats(reactor: Reactor, settings: BrokerSettings) -> IBroker:
     from confd.brokers.nats.broker import NatsBroker
 
     return NatsBroker(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import frozen
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.interfaces import IStreamClientEndpoint
@@ -14,6 +12,7 @@ from zope.interface import implementer
 from confd.client.forward_proxy import ForwardProxies, ForwardProxy
 from confd.client.header_limit import BoundedHead
 from confd.client.tunnel import ProxiedAgent, ProxyEndpoint, Tunnel
+from confd.runtime.reactor import Reactor
 from confd.runtime.transport import HostEndpoint
 
 #: Seconds to get a connection.
@@ -26,7 +25,7 @@ _NO_PROXIES = ForwardProxies()
 
 
 def web_agent(
-    reactor: Any, pool: HTTPConnectionPool, tls: IPolicyForHTTPS, proxies: ForwardProxies = _NO_PROXIES
+    reactor: Reactor, pool: HTTPConnectionPool, tls: IPolicyForHTTPS, proxies: ForwardProxies = _NO_PROXIES
 ) -> IAgent:
     """
     An HTTP/1.1 client.
@@ -47,7 +46,7 @@ def web_agent(
 class _Endpoints:
     """Where an L{Agent} gets its connections from."""
 
-    _reactor: Any
+    _reactor: Reactor
     _tls: IPolicyForHTTPS
     _proxies: ForwardProxies
 

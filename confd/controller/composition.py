@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from random import Random
-from typing import Any
 
 from twisted.application.service import IService
 
@@ -45,6 +44,7 @@ from confd.runtime.daemon import in_threads_of, reload_secrets, utc_now
 from confd.runtime.listener import Listener, raise_fd_limit
 from confd.runtime.metrics import Metrics
 from confd.runtime.offload import Offload
+from confd.runtime.reactor import Reactor
 from confd.runtime.reactor_lag import ReactorLag
 from confd.runtime.settings import ControllerSettings
 from confd.runtime.timing import Backoff
@@ -58,7 +58,7 @@ from confd.web.server.response_cache import ResponseCache
 from confd.web.server.site import BoundedSite, Limits
 
 
-def compose(reactor: Any, settings: ControllerSettings, environ: Mapping[str, str]) -> list[IService]:
+def compose(reactor: Reactor, settings: ControllerSettings, environ: Mapping[str, str]) -> list[IService]:
     """
     Build the controller and join its parts; nothing is opened or connected.
 
@@ -133,7 +133,7 @@ def compose(reactor: Any, settings: ControllerSettings, environ: Mapping[str, st
 
 
 def _broker_publishers(
-    reactor: Any, settings: ControllerSettings, snapshot: Snapshot
+    reactor: Reactor, settings: ControllerSettings, snapshot: Snapshot
 ) -> tuple[list[BrokerPublisher], list[IBroker]]:
     """One for each broker that the settings name, and those."""
     brokers = make_brokers(reactor, settings, settings.distribution_strategy)
@@ -145,7 +145,7 @@ def _broker_publishers(
 
 
 def _dispatcher(
-    reactor: Any, settings: ControllerSettings, metrics: Metrics, registry: Registry, audit_log: AuditLog
+    reactor: Reactor, settings: ControllerSettings, metrics: Metrics, registry: Registry, audit_log: AuditLog
 ) -> tuple[BasicAuth, Dispatcher]:
     """Who may come in, and how often; and where."""
     throttle = Throttle(reactor, settings.login_failures)
@@ -157,7 +157,7 @@ def _dispatcher(
 
 
 def _site(
-    reactor: Any,
+    reactor: Reactor,
     settings: ControllerSettings,
     dispatcher: Dispatcher,
     apis: Sequence[object],
@@ -191,7 +191,7 @@ def _shared(settings: ControllerSettings) -> list[Credential]:
 
 
 def _passwords(
-    reactor: Any,
+    reactor: Reactor,
     settings: ControllerSettings,
     environ: Mapping[str, str],
     guard: BasicAuth,

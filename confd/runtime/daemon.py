@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import IO, Any, NoReturn, Protocol, TypeVar, runtime_checkable
+from typing import IO, Any, NoReturn, Protocol, TypeVar, cast, runtime_checkable
 
 from attrs import AttrsInstance
 from twisted.application.service import IService, MultiService
@@ -23,6 +23,7 @@ from confd.runtime.log_file import LogFile
 from confd.runtime.logs import LogSettings, observer
 from confd.runtime.options import RoleOptions, reread
 from confd.runtime.pid_file import PidFile
+from confd.runtime.reactor import Reactor
 from confd.runtime.reload import ReloadedFiles
 from confd.runtime.signals import Signals, Terminal
 from confd.runtime.systemd import Notifier
@@ -44,13 +45,13 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def in_threads_of(reactor: Any) -> Callable[..., Deferred[Any]]:
+def in_threads_of(reactor: Reactor) -> Callable[..., Deferred[Any]]:
     """What runs a function in a thread of the reactor's pool, like C{deferToThread}."""
     return partial(deferToThreadPool, reactor, reactor.getThreadPool())
 
 
 def reload_secrets(
-    reactor: Any, settings: T, environ: Mapping[str, str], tell: Callable[[T], object], *names: str
+    reactor: Reactor, settings: T, environ: Mapping[str, str], tell: Callable[[T], object], *names: str
 ) -> list[ReloadedFiles[T]]:
     """
     Have secrets that come from files taken anew once those change.
@@ -83,8 +84,9 @@ def make_daemon(
     @param collections: when to look for garbage, for C{gc.set_threshold}; empty leaves that to Python.
     @raise SystemExit: with one line a mistake, where the settings cannot work.
     """
-    from twisted.internet import reactor
+    from twisted.internet import reactor as installed
 
+    reactor = cast(Reactor, installed)
     use_monotonic_clock(reactor)
     twistd: Mapping[str, Any] = options.parent or {}
     daemon = Daemon(name, reactor, options.settings, twistd, options.pid_file, options.remarks, options.spell)
@@ -137,7 +139,7 @@ class Daemon(MultiService):
     def __init__(
         self,
         name: str,
-        reactor: Any,
+        reactor: Reactor,
         settings: LogSettings,
         twistd: Mapping[str, Any],
         pid_file: PidFile | None = None,

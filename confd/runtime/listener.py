@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IProtocolFactory
 from confd.errors import StartError
 from confd.runtime.certificate_expiry import InUse
 from confd.runtime.daemon import in_threads_of
+from confd.runtime.reactor import Reactor
 from confd.runtime.reload import ReloadedFiles
 from confd.runtime.tls import Served, is_tls, server_endpoint
 
@@ -58,7 +59,7 @@ class Listener(StreamServerEndpointService):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         setting: str,
         endpoint: str,
         factory: IProtocolFactory,

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from twisted.application.service import Service
+
+from confd.runtime.reactor import Reactor
 
 
 class Signals(Service):
@@ -21,7 +22,7 @@ class Signals(Service):
     Python's handlers run between two instructions of the main thread; so all that they do is to wake the reactor.
     """
 
-    def __init__(self, reactor: Any, handlers: Mapping[signal.Signals, Callable[[], object]]) -> None:
+    def __init__(self, reactor: Reactor, handlers: Mapping[signal.Signals, Callable[[], object]]) -> None:
         """
         @param handlers: by signal.
         """

@@ -33,6 +33,7 @@ from confd.errors import StartError
 from confd.runtime.certificate_errors import MISNAMED, describe_certificate_error
 from confd.runtime.certificate_expiry import InUse
 from confd.runtime.files import read_file
+from confd.runtime.reactor import Reactor
 from confd.runtime.reload import ReloadedFiles
 
 #: What the C{ssl} endpoint may say besides its port.
@@ -144,7 +145,7 @@ def is_tls(described: str) -> bool:
 
 
 def server_endpoint(
-    reactor: Any,
+    reactor: Reactor,
     in_thread: Callable[..., Deferred[Any]],
     described: str,
     client_ca: str | None,
@@ -166,7 +167,7 @@ def server_endpoint(
 
 
 def _serving(
-    reactor: Any, in_thread: Callable[..., Deferred[Any]], described: str, client_ca: str | None, setting: str
+    reactor: Reactor, in_thread: Callable[..., Deferred[Any]], described: str, client_ca: str | None, setting: str
 ) -> tuple[IOpenSSLServerConnectionCreator, ReloadedFiles[Served]]:
     """Return what begins TLS with each client of such an endpoint: see L{server_endpoint}."""
     given = _arguments(described)
@@ -283,7 +284,7 @@ class ClientTls(ReloadedFiles[Presented]):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         in_thread: Callable[..., Deferred[Any]],
         whose: str,
         ca_file: str | None,

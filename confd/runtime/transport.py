@@ -22,6 +22,8 @@ from twisted.internet.interfaces import (
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from confd.runtime.reactor import Reactor
+
 #: Seconds that one address gets to accept a connection, and after which the next address is tried as well (RFC 8305).
 CONNECT_SECONDS, NEXT_ADDRESS_SECONDS = 5.0, 0.3
 
@@ -39,7 +41,7 @@ class HostEndpoint:
     @ivar check: called with all addresses of the host before one is connected to; what it raises ends the attempt.
     """
 
-    _reactor: Any
+    _reactor: Reactor
     _host: str
     _port: int
     _seconds: float = CONNECT_SECONDS
@@ -85,7 +87,7 @@ class _Race:
     @ivar won: fires with its protocol; fails with the error of the last attempt where none succeeds.
     """
 
-    _reactor: Any
+    _reactor: Reactor
     _factory: IProtocolFactory
     _left: deque[IStreamClientEndpoint]
     _trying: list[Deferred[Any]] = field(factory=list, init=False)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from twisted.application.service import IService
 
@@ -13,6 +12,7 @@ from confd.runtime.certificate_expiry import CertificateExpiry
 from confd.runtime.daemon import in_threads_of, reload_secrets, utc_now
 from confd.runtime.listener import Listener, raise_fd_limit
 from confd.runtime.offload import Offload
+from confd.runtime.reactor import Reactor
 from confd.runtime.reactor_lag import ReactorLag
 from confd.runtime.settings import WorkerSettings
 from confd.runtime.timing import LogLimiter
@@ -36,7 +36,7 @@ _TOLD_EVERY = 3600.0
 _MAX_CONFIG_BYTES = 4 * 1048576
 
 
-def compose(reactor: Any, settings: WorkerSettings, environ: Mapping[str, str]) -> list[IService]:
+def compose(reactor: Reactor, settings: WorkerSettings, environ: Mapping[str, str]) -> list[IService]:
     """
     Build the worker and join its parts; nothing is opened or connected.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from ipaddress import ip_address
-from typing import Any
 
 from attrs import define
 from twisted.internet.endpoints import wrapClientTLS
@@ -15,6 +14,7 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from confd.client.header_limit import BoundedHead
+from confd.runtime.reactor import Reactor
 from confd.runtime.tls import client_options
 from confd.runtime.transport import HostEndpoint
 from confd.worker.address_policy import AddressPolicy
@@ -32,7 +32,7 @@ class CheckedEndpoints:
     @ivar policy: says which addresses may be connected to.
     """
 
-    _reactor: Any
+    _reactor: Reactor
     _policy: AddressPolicy
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:

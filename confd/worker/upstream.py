@@ -23,6 +23,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 from confd.errors import BadGateway, ConfdError, GatewayTimeout, Unavailable
 from confd.runtime.addresses import fetchable
 from confd.runtime.metrics import Histogram
+from confd.runtime.reactor import Reactor
 from confd.runtime.tls import CertificateRefused
 from confd.worker.address_policy import AddressPolicy
 from confd.worker.endpoints import CheckedEndpoints
@@ -60,7 +61,12 @@ class Upstream(Service):
     log = Logger()
 
     def __init__(
-        self, reactor: Any, policy: AddressPolicy, timeout: float, max_bytes: int, max_in_flight: int = MAX_IN_FLIGHT
+        self,
+        reactor: Reactor,
+        policy: AddressPolicy,
+        timeout: float,
+        max_bytes: int,
+        max_in_flight: int = MAX_IN_FLIGHT,
     ) -> None:
         """
         @param policy: says which addresses may be reached.

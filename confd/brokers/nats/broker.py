@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 from ssl import SSLCertVerificationError, SSLContext, SSLError
-from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -21,6 +20,7 @@ from confd.errors import StartError, Unavailable
 from confd.interfaces import IBroker
 from confd.model import DEFAULT_NAMESPACE
 from confd.runtime.certificate_errors import describe_certificate_error
+from confd.runtime.reactor import Reactor
 from confd.runtime.timing import Backoff
 
 #: Seconds that a controller has to answer; less than the connection has.
@@ -36,7 +36,7 @@ class NatsBroker(Service):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         servers: Sequence[str],
         *,
         user: str | None = None,

@@ -23,6 +23,7 @@ from confd.errors import Unavailable
 from confd.interfaces import IBroker
 from confd.model import DEFAULT_NAMESPACE
 from confd.runtime.addresses import join
+from confd.runtime.reactor import Reactor
 from confd.runtime.timing import Backoff
 from confd.runtime.transport import HostEndpoint
 
@@ -40,7 +41,7 @@ class RedisBroker(Service):
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: Reactor,
         host: str,
         port: int,
         *,

@@ -31,6 +31,7 @@ from confd.controller.store.sqlite.connection import (
     save_log,
 )
 from confd.errors import Unavailable
+from confd.runtime.reactor import Reactor
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Cursor], T]
@@ -81,7 +82,7 @@ class Engine:
 
     log = Logger()
 
-    def __init__(self, path: str, reactor: Any, busy_timeout: float) -> None:
+    def __init__(self, path: str, reactor: Reactor, busy_timeout: float) -> None:
         """
         @param path: of a database that is there.
         @param reactor: runs the threads; at its shutdown adbapi ends them, after the services have stopped.
@@ -306,7 +307,7 @@ class Engine:
 
 
 def _pool(
-    path: str, reactor: Any, busy_timeout: float, most: int, prepare: Callable[[sqlite3.Connection], None]
+    path: str, reactor: Reactor, busy_timeout: float, most: int, prepare: Callable[[sqlite3.Connection], None]
 ) -> ConnectionPool:
     def open_connection(connection: sqlite3.Connection) -> None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -22,6 +22,7 @@ from confd.history import EpochChange, VersionSummary
 from confd.interfaces import IAgentStore, IAuditStore, IConfigStore, IHealth, IReportStore
 from confd.model import Draft, Revision
 from confd.reports import AgentRecord, ReceivedReport, VersionOutcome
+from confd.runtime.reactor import Reactor
 from confd.runtime.timing import Periodic
 
 T = TypeVar("T")
@@ -44,7 +45,7 @@ class SqliteStore(Service):
     keys: tuple[SigningKey, ...]
     _engine: Engine
 
-    def __init__(self, reactor: Any, path: str, first: Draft, keep: int = 0, *, busy_timeout: float = 5.0) -> None:
+    def __init__(self, reactor: Reactor, path: str, first: Draft, keep: int = 0, *, busy_timeout: float = 5.0) -> None:
         """
         Open nothing.
 
