@@ -165,13 +165,17 @@ def _attributes(module: Module, names: set[str]) -> list[ast.Attribute]:
 
 
 def docstrings_everywhere(module: Module) -> list[str]:
-    """On each module, public class, function and method."""
+    """
+    On each module, public class, function and method.
+
+    A name in camelCase is one that Twisted or zope calls: their manuals describe it.
+    """
     wrong = [] if ast.get_docstring(module.tree) else ["has no docstring"]
     scopes: list[ast.Module | ast.ClassDef] = [module.tree]
     while scopes:
         for node in scopes.pop().body:
-            if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and not node.name.startswith(
-                "_"
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)) and not re.match(
+                "_|[a-z]+[A-Z]", node.name
             ):
                 if not ast.get_docstring(node) and not any(
                     "overload" in ast.unparse(each) for each in node.decorator_list
@@ -293,6 +297,7 @@ class RuleTests(SynchronousTestCase):
             (clocks_are_handed_in, "audit", "import datetime\ndatetime.datetime.now()", "def f(now):\n    now()"),
             (docstrings_everywhere, "x", '"""A."""\ndef f():\n    pass', '"""A."""\ndef _f():\n    pass'),
             (docstrings_everywhere, "x", '"""A."""\nclass C:\n    """B."""\n    def m(self): ...', '"""A."""'),
+            (docstrings_everywhere, "x", '"""A."""\ndef ab(): ...', '"""A."""\ndef aB(): ...'),
             (docstrings_everywhere, "x", "", '"""A."""\nclass C:\n    """B."""\n    def _m(self): ...'),
             (sizes_are_bounded, "x", "\n" * 351, "\n" * 350),
             (sizes_are_bounded, "x", long_function, long_function[:-13]),

@@ -101,7 +101,7 @@ class PageTests(SynchronousTestCase):
             self.assertEqual([row[1] for row in rows if row[0].startswith(what)], [value], what)
         self.assertEqual(report_intake.MAX_WAITING, engine.MAX_WAITING_WRITES)
         self.assertEqual(SITE.stranger, endpoint.SMALL_BODY)
-        self.assertEqual({SITE.body_rate}, {http.LEAST_RATE, streaming.LEAST_RATE})
+        self.assertEqual({SITE.body_rate}, {http.LEAST_RATE, streaming.STALLED_BYTES_PER_SECOND})
 
     def test_settings_and_tests(self) -> None:
         """What is named is there."""

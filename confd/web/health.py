@@ -46,7 +46,7 @@ class Health:
         Role.ANYONE,
         "Whether the process lives and serves.",
         query=AnyQuery,
-        told=Docs(errors=(Unavailable,), tag="ops"),
+        docs=Docs(errors=(Unavailable,), tag="ops"),
     )
     async def health(self, call: Call) -> HealthBody:
         """
@@ -87,7 +87,7 @@ class Readiness:
         Role.ANYONE,
         "Whether the process can do its work; 503 with the reasons while it cannot.",
         query=AnyQuery,
-        told=Docs(errors=(Unavailable,), tag="ops"),
+        docs=Docs(errors=(Unavailable,), tag="ops"),
     )
     async def ready(self, call: Call) -> dict[str, str]:
         """
@@ -118,7 +118,7 @@ class MetricsEndpoint:
         Role.ANYONE,
         "Figures for Prometheus.",
         query=AnyQuery,
-        told=Docs({200: EXPOSITION}, tag="ops"),
+        docs=Docs({200: EXPOSITION}, tag="ops"),
     )
     async def metrics(self, call: Call) -> Answer:
         """All of them, as text; not older than a second."""

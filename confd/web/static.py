@@ -15,7 +15,7 @@ from zope.interface import implementer
 
 from confd.codec.headers import entity_tags
 from confd.web.api.endpoint import Answer, AnyQuery, Call, Endpoint, Handler, IDeclares
-from confd.web.api.ongoing import StreamingAnswer
+from confd.web.api.streaming import StreamingAnswer
 from confd.web.auth.basic import Role
 from confd.web.openapi.docs import ETAG, IF_NONE_MATCH, Docs
 
@@ -94,8 +94,8 @@ class Assets:
         async def serve(call: Call) -> Answer | StreamingAnswer:
             return self._answer(call, asset)
 
-        told = Docs({200: asset.content_type, 304: None}, takes=(IF_NONE_MATCH,), gives=(ETAG,), tag="pages")
-        return Endpoint("GET", path, self._role, "A file of the pages for people.", query=AnyQuery, told=told), serve
+        docs = Docs({200: asset.content_type, 304: None}, takes=(IF_NONE_MATCH,), gives=(ETAG,), tag="pages")
+        return Endpoint("GET", path, self._role, "A file of the pages for people.", query=AnyQuery, docs=docs), serve
 
     def _answer(self, call: Call, asset: Asset) -> Answer | StreamingAnswer:
         """A large one goes in pieces: whoever asks for many and reads none costs no more than a few of them."""

@@ -70,7 +70,7 @@ class WorkerApi:
         "Take a configuration over; X-Config-Version names it.",
         body=AnyDocument.OBJECT,
         max_body=None,
-        told=Docs(errors=(Conflict,), takes=(CONFIG_VERSION,), example=EXAMPLE, tag="configurations"),
+        docs=Docs(errors=(Conflict,), takes=(CONFIG_VERSION,), example=EXAMPLE, tag="configurations"),
     )
     async def take(self, call: Call) -> MessageBody:
         """409 for an older one, 422 for one that cannot be used; the old one then stays in force."""
@@ -82,7 +82,7 @@ class WorkerApi:
         "/config",
         Role.AGENT,
         "The configuration in force.",
-        told=Docs(errors=(NotFound,), tag="configurations"),
+        docs=Docs(errors=(NotFound,), tag="configurations"),
     )
     async def current(self, call: Call) -> CurrentBody:
         """What the agent compares with what it sent."""
@@ -97,7 +97,7 @@ class WorkerApi:
         Role.ANYONE,
         "GET the configured URL; its answer comes through.",
         query=AnyQuery,
-        told=Docs({ANY_STATUS: "*/*"}, (Forbidden, Unavailable, BadGateway, GatewayTimeout), tag="work"),
+        docs=Docs({ANY_STATUS: "*/*"}, (Forbidden, Unavailable, BadGateway, GatewayTimeout), tag="work"),
     )
     async def hit(self, call: Call) -> Answer:
         """Streamed, within limits."""
@@ -110,7 +110,7 @@ class WorkerApi:
         Role.ANYONE,
         "Whether the process lives, and what it works by.",
         query=AnyQuery,
-        told=Docs(tag="ops"),
+        docs=Docs(tag="ops"),
     )
     async def health(self, call: Call) -> WorkerHealthBody:
         """The agent's drift check asks this."""

@@ -30,7 +30,7 @@ from confd.worker.metrics import worker_metrics
 from confd.worker.upstream import Upstream
 
 #: Seconds until the log tells again that a peer's configuration was refused.
-_TOLD_EVERY = 3600.0
+_REMINDER_SECONDS = 3600.0
 
 #: Bytes of a configuration at most: whatever a controller may have been set to.
 _MAX_CONFIG_BYTES = 4 * 1048576
@@ -47,7 +47,7 @@ def compose(reactor: Reactor, settings: WorkerSettings, environ: Mapping[str, st
     policy = AddressPolicy(_rules("HIT_ALLOW", settings.hit_allow), _rules("HIT_DENY", settings.hit_deny))
     upstream = Upstream(reactor, policy, settings.hit_timeout, settings.hit_max_bytes)
     throttle = Throttle(reactor, settings.login_failures)
-    guard: IAuthenticator = LoopbackAuth(Identity("loopback", Role.AGENT), LogLimiter(reactor, _TOLD_EVERY))
+    guard: IAuthenticator = LoopbackAuth(Identity("loopback", Role.AGENT), LogLimiter(reactor, _REMINDER_SECONDS))
     passwords: Sequence[IService] = ()
     if settings.worker_username is not None:
         guard = known = BasicAuth(_agent(settings), throttle)

@@ -206,7 +206,7 @@ MUTANTS = (
     ),
     Mutant(
         "readers that take nothing are not cut off",
-        (Edit("web/api/streaming.py", "callLater(patience,", "callLater(patience * 1000,"),),
+        (Edit("web/api/streaming.py", "callLater(allowed,", "callLater(allowed * 1000,"),),
         ("tests.controller.streams.test_config_stream",),
         "F-56",
     ),

@@ -100,7 +100,7 @@ class AgentsApi:
         "Join as an agent.",
         body=RegistrationRequest,
         optional_body=True,
-        told=Docs(
+        docs=Docs(
             errors=(NotFound, TooMany, Unavailable), example={"hostname": "web-17", "metadata": "region=eu"}, tag=AGENTS
         ),
     )
@@ -136,7 +136,7 @@ class AgentsApi:
         Role.ADMIN,
         "The agents of a namespace, a page at a time.",
         query=AgentsQuery,
-        told=Docs({200: list[AgentItem]}, gives=(LINK,), tag=AGENTS),
+        docs=Docs({200: list[AgentItem]}, gives=(LINK,), tag=AGENTS),
     )
     async def agents(self, call: Call) -> Answer:
         """Sorted by id; the C{Link} header leads to the next page (RFC 8288)."""
@@ -159,7 +159,7 @@ class AgentsApi:
         Role.ADMIN,
         "One agent.",
         query=AgentQuery,
-        told=Docs(errors=(Unavailable,), tag=AGENTS),
+        docs=Docs(errors=(Unavailable,), tag=AGENTS),
     )
     async def agent(self, call: Call, agent_id: str) -> AgentDetail:
         """What is known of it, with what it said of the newest versions."""
@@ -178,7 +178,7 @@ class AgentsApi:
         "Forget an agent.",
         query=ForgetQuery,
         named_by="id",
-        told=Docs(tag=AGENTS),
+        docs=Docs(tag=AGENTS),
     )
     async def forget(self, call: Call, agent_id: str) -> MessageBody:
         """
@@ -198,7 +198,7 @@ class AgentsApi:
         "/api/v1/blocked",
         Role.ADMIN,
         "The agents that are kept out.",
-        told=Docs(errors=(Unavailable,), tag=AGENTS),
+        docs=Docs(errors=(Unavailable,), tag=AGENTS),
     )
     async def blocked(self, call: Call) -> BlockedAgentsBody:
         """By their ids; the audit has who blocked them, and when."""
@@ -212,7 +212,7 @@ class AgentsApi:
         "Let an agent in again that was blocked.",
         query=AgentQuery,
         named_by="id",
-        told=Docs(tag=AGENTS),
+        docs=Docs(tag=AGENTS),
     )
     async def unblock(self, call: Call, agent_id: str) -> MessageBody:
         """It may register from now on; one that still tries will do so by itself."""

@@ -53,7 +53,7 @@ class AuditApi:
         Role.ADMIN,
         "Who tried to change what.",
         query=AuditQuery,
-        told=Docs(errors=(Unavailable,), tag="audit"),
+        docs=Docs(errors=(Unavailable,), tag="audit"),
     )
     async def audit(self, call: Call) -> AuditPage:
         """Newest first; C{next} is what to give as C{before} for the page that follows."""

@@ -41,7 +41,7 @@ class NewIdentity(NewEpoch, forbid_unknown_fields=True, kw_only=True):
     cluster_id: Annotated[str, msgspec.Meta(extra_json_schema={"format": "uuid"})]
 
 
-_TOLD = Docs(errors=(Conflict, Unavailable), tag="cluster")
+_DOCS = Docs(errors=(Conflict, Unavailable), tag="cluster")
 
 
 @define(eq=False)
@@ -53,7 +53,7 @@ class ClusterApi:
     _snapshot: Snapshot
     _registry: Registry
 
-    @endpoint("GET", "/api/v1/cluster", Role.ADMIN, "Who this cluster is, and which agents know better.", told=_TOLD)
+    @endpoint("GET", "/api/v1/cluster", Role.ADMIN, "Who this cluster is, and which agents know better.", docs=_DOCS)
     async def cluster(self, call: Call) -> ClusterBody:
         """Agents that are ahead, and agents of other clusters, keep what they have until an operator decides."""
         self._snapshot.get(DEFAULT_NAMESPACE)
@@ -75,7 +75,7 @@ class ClusterApi:
         }
 
     @endpoint(
-        "POST", "/api/v1/epoch/raise", Role.ADMIN, "Begin a new epoch.", body=NewEpoch, optional_body=True, told=_TOLD
+        "POST", "/api/v1/epoch/raise", Role.ADMIN, "Begin a new epoch.", body=NewEpoch, optional_body=True, docs=_DOCS
     )
     async def raise_epoch(self, call: Call) -> ClusterChangeBody:
         """After a restore: what is in force gets a new version, which supersedes all that agents may hold."""
@@ -88,7 +88,7 @@ class ClusterApi:
         "Take the identity of another cluster.",
         body=NewIdentity,
         named_by="cluster_id",
-        told=_TOLD,
+        docs=_DOCS,
     )
     async def adopt(self, call: Call) -> ClusterChangeBody:
         """Where the database of that cluster is lost: its agents follow this one then."""
@@ -102,7 +102,7 @@ class ClusterApi:
         return await self._rename(call, wanted)
 
     @endpoint(
-        "POST", "/api/v1/signing-key/rotate", Role.ADMIN, "Sign announcements with a new key from now on.", told=_TOLD
+        "POST", "/api/v1/signing-key/rotate", Role.ADMIN, "Sign announcements with a new key from now on.", docs=_DOCS
     )
     async def rotate_key(self, call: Call) -> KeyRotationBody:
         """The key before it stays good until the next change; agents learn the new one with the next version."""

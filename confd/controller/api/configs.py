@@ -93,7 +93,7 @@ class RollbackRequest(msgspec.Struct, forbid_unknown_fields=True):
 #: The chapter of the API document.
 CONFIGURATIONS = "configurations"
 
-_CHANGING = Docs(
+_CHANGE_DOCS = Docs(
     {200: (PublishBody, DryRunBody), 202: PublishBody},
     (Conflict, PreconditionFailed),
     takes=(IF_MATCH, IDEMPOTENCY_KEY),
@@ -124,7 +124,7 @@ class ConfigsApi:
         Role.AGENT,
         "The configuration in force.",
         query=NamespaceQuery,
-        told=Docs(
+        docs=Docs(
             {200: CurrentConfigBody, 304: None},
             takes=(IF_NONE_MATCH, AGENT_ID),
             gives=(ETAG, CONFIG_CHECKSUM),
@@ -163,7 +163,7 @@ class ConfigsApi:
         query=PublishQuery,
         body=AnyDocument.OBJECT,
         max_body=None,
-        told=evolve(_CHANGING, example={"url": "https://api.github.com"}),
+        docs=evolve(_CHANGE_DOCS, example={"url": "https://api.github.com"}),
     )
     async def publish(self, call: Call) -> Answer:
         """Answered once it is on disk, and as many agents have it as the caller waits for."""
@@ -188,7 +188,7 @@ class ConfigsApi:
         "Publish the document of an earlier version anew.",
         query=ChangeQuery,
         body=RollbackRequest,
-        told=evolve(_CHANGING, errors=(*_CHANGING.errors, Gone, Unprocessable), example={"version": 7}),
+        docs=evolve(_CHANGE_DOCS, errors=(*_CHANGE_DOCS.errors, Gone, Unprocessable), example={"version": 7}),
     )
     async def rollback(self, call: Call) -> Answer:
         """As the next version; the poll interval stays the one in force."""

@@ -12,7 +12,7 @@ from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
 from confd.web.auth.basic import Role
 from confd.web.openapi.docs import Docs
 
-_TOLD = Docs(errors=(Gone,), tag="convergence")
+_DOCS = Docs(errors=(Gone,), tag="convergence")
 
 
 @define(eq=False)
@@ -28,7 +28,7 @@ class ConvergenceApi:
         Role.ADMIN,
         "Who runs the version in force.",
         query=NamespaceQuery,
-        told=_TOLD,
+        docs=_DOCS,
     )
     async def in_force(self, call: Call) -> ConvergenceBody:
         """By state, with the time it took, and the first hundred who lag."""
@@ -41,7 +41,7 @@ class ConvergenceApi:
         Role.ADMIN,
         "Who came to run a version.",
         query=NamespaceQuery,
-        told=_TOLD,
+        docs=_DOCS,
     )
     async def of_version(self, call: Call, version: int) -> ConvergenceBody:
         """The same of any version; of one long past a summary."""

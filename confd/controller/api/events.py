@@ -7,7 +7,7 @@ from attrs import define
 from confd.codec import sse
 from confd.controller.streams.event_feed import EventFeed
 from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
-from confd.web.api.ongoing import StreamingAnswer
+from confd.web.api.streaming import StreamingAnswer
 from confd.web.auth.basic import Role
 from confd.web.openapi.docs import Docs
 
@@ -24,7 +24,7 @@ class EventsApi:
         Role.ADMIN,
         "What changes in a namespace, as server-sent events: config, agents, convergence.",
         query=NamespaceQuery,
-        told=Docs({200: sse.CONTENT_TYPE}, tag="events"),
+        docs=Docs({200: sse.CONTENT_TYPE}, tag="events"),
     )
     async def events(self, call: Call) -> StreamingAnswer:
         """At once what is in force and how far that has come; a slow reader is owed the newest only."""

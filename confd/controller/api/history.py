@@ -22,7 +22,7 @@ from confd.web.openapi.docs import Docs
 
 VersionNumber = Annotated[int, msgspec.Meta(ge=1)]
 
-_TOLD = Docs(errors=(Gone,), tag="history")
+_DOCS = Docs(errors=(Gone,), tag="history")
 
 
 class HistoryQuery(NamespaceQuery, forbid_unknown_fields=True):
@@ -58,7 +58,7 @@ class HistoryApi:
     _offload: Offload
 
     @endpoint(
-        "GET", "/api/v1/config/history", Role.ADMIN, "The versions of a namespace.", query=HistoryQuery, told=_TOLD
+        "GET", "/api/v1/config/history", Role.ADMIN, "The versions of a namespace.", query=HistoryQuery, docs=_DOCS
     )
     async def history(self, call: Call) -> HistoryPage:
         """Newest first, without their documents; C{next} is what to give as C{before} for the next page."""
@@ -72,7 +72,7 @@ class HistoryApi:
         return body
 
     @endpoint(
-        "GET", "/api/v1/config/versions/<int:version>", Role.ADMIN, "One version.", query=NamespaceQuery, told=_TOLD
+        "GET", "/api/v1/config/versions/<int:version>", Role.ADMIN, "One version.", query=NamespaceQuery, docs=_DOCS
     )
     async def version(self, call: Call, version: int) -> VersionBody:
         """As it was when it was in force, with who published it and why."""
@@ -80,7 +80,7 @@ class HistoryApi:
         revision = await self._store.revision(call.query.namespace, version)
         return _described(revision)
 
-    @endpoint("GET", "/api/v1/config/diff", Role.ADMIN, "What two versions differ in.", query=DiffQuery, told=_TOLD)
+    @endpoint("GET", "/api/v1/config/diff", Role.ADMIN, "What two versions differ in.", query=DiffQuery, docs=_DOCS)
     async def diff(self, call: Call) -> DiffBody:
         """For programs (RFC 6902), and for people."""
         query: DiffQuery = call.query

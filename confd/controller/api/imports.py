@@ -76,7 +76,7 @@ class ImportsApi:
         query=ImportQuery,
         body=Import,
         max_body=None,
-        told=Docs(
+        docs=Docs(
             {200: PublishBody},
             (Conflict, Unprocessable),
             gives=(ETAG,),

@@ -51,7 +51,7 @@ class NamespacesApi:
         "/api/v1/namespaces",
         Role.ADMIN,
         "All namespaces, with versions and agent counts.",
-        told=Docs({200: list[NamespaceItem]}, (Unavailable,), tag="namespaces"),
+        docs=Docs({200: list[NamespaceItem]}, (Unavailable,), tag="namespaces"),
     )
     async def namespaces(self, call: Call) -> Answer:
         """Sorted by name; the default one is always among them, once they are loaded. Many take several turns."""
@@ -73,7 +73,7 @@ class NamespacesApi:
         body=NewNamespace,
         max_body=None,
         named_by="name",
-        told=Docs(
+        docs=Docs(
             {201: NamespaceItem},
             (Conflict, Unprocessable),
             example={"name": "edge", "config": {"url": "https://api.github.com"}, "comment": "for the edge"},
@@ -103,7 +103,7 @@ class NamespacesApi:
         "/api/v1/namespaces/<name>",
         Role.ADMIN,
         "Retire a namespace that no agent uses.",
-        told=Docs(errors=(Conflict,), tag="namespaces"),
+        docs=Docs(errors=(Conflict,), tag="namespaces"),
     )
     async def retire_namespace(self, call: Call, name: str) -> MessageBody:
         """

@@ -75,7 +75,7 @@ class ReportsApi:
         Role.AGENT,
         "Say what became of a version.",
         body=ReportRequest,
-        told=Docs(
+        docs=Docs(
             errors=(NotFound, Conflict, Unavailable),
             takes=(AGENT_ID,),
             example={"agent_id": "a1", "version": "1a2b3c4d.1.7", "state": "applied"},

@@ -8,11 +8,11 @@ from confd.codec import sse
 from confd.controller.agents.registry import Registry
 from confd.controller.streams.config_stream import ConfigStream
 from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
-from confd.web.api.ongoing import StreamingAnswer
+from confd.web.api.streaming import StreamingAnswer
 from confd.web.auth.basic import Role
 from confd.web.openapi.docs import AGENT_ID, LAST_EVENT_ID, Docs
 
-_TOLD = Docs({200: sse.CONTENT_TYPE}, takes=(LAST_EVENT_ID, AGENT_ID), tag="events")
+_DOCS = Docs({200: sse.CONTENT_TYPE}, takes=(LAST_EVENT_ID, AGENT_ID), tag="events")
 
 
 @define(eq=False)
@@ -23,7 +23,7 @@ class StreamApi:
     _registry: Registry
 
     @endpoint(
-        "GET", "/api/v1/stream", Role.AGENT, "Each change, as server-sent events.", query=NamespaceQuery, told=_TOLD
+        "GET", "/api/v1/stream", Role.AGENT, "Each change, as server-sent events.", query=NamespaceQuery, docs=_DOCS
     )
     async def stream(self, call: Call) -> StreamingAnswer:
         """With the current tag in C{Last-Event-ID} the next change is the first event, else what is in force."""

@@ -37,9 +37,9 @@ from confd.web.api.endpoint import (
     endpoints_of,
 )
 from confd.web.api.errors import error_body, from_routing, headers_of, status_of
-from confd.web.api.ongoing import StreamingAnswer
 from confd.web.api.parsing import convert, peek, printable, read_document, read_header, read_object, read_query
 from confd.web.api.routes import Routes
+from confd.web.api.streaming import StreamingAnswer
 from confd.web.auth.basic import NOBODY, IAuditor, IAuthenticator, Identity, Role, allow
 from confd.web.auth.csrf import same_origin
 from confd.web.auth.throttle import Allowance

@@ -81,7 +81,7 @@ class Endpoint:
     @ivar optional_body: whether no body means an empty object.
     @ivar named_by: the field that names what is to be changed: of the body, or, where the path has variables, of the
         query, which then wins.
-    @ivar told: what else a reader of the API document is told of it.
+    @ivar docs: what else the API document says of it.
     """
 
     method: str
@@ -93,7 +93,7 @@ class Endpoint:
     max_body: int | None = field(default=SMALL_BODY, kw_only=True)
     optional_body: bool = field(default=False, kw_only=True)
     named_by: str = field(default="", kw_only=True)
-    told: Docs = field(default=Docs(), kw_only=True)
+    docs: Docs = field(default=Docs(), kw_only=True)
 
     def __call__(self, handler: H) -> H:
         """Declare it of a method."""

@@ -38,7 +38,7 @@ from confd.web.api.endpoint import (
     endpoints_of,
 )
 from confd.web.api.errors import HEADERS, STATUS, ErrorBody
-from confd.web.api.ongoing import StreamingAnswer
+from confd.web.api.streaming import StreamingAnswer
 from confd.web.auth.basic import Role
 from confd.web.openapi.docs import HeaderDocs
 
@@ -94,7 +94,7 @@ def describe(title: str, apis: Sequence[object], document: Mapping[str, Any]) ->
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "./"}],
-        "tags": [{"name": name} for name in sorted({each.told.tag for each, _ in declared}, key=_chapter)],
+        "tags": [{"name": name} for name in sorted({each.docs.tag for each, _ in declared}, key=_chapter)],
         "paths": paths,
         "components": {
             "schemas": types.components | {"Document": document},
@@ -126,12 +126,12 @@ class _Types:
 
 
 def _answers(declared: Endpoint, handler: Handler) -> Mapping[int | str, Any]:
-    if declared.told.answers:
-        return declared.told.answers
+    if declared.docs.answers:
+        return declared.docs.answers
     returned = get_type_hints(handler).get("return")
     if returned in (None, object, Answer, StreamingAnswer):
         raise TypeError(
-            f"{declared.method} {declared.path}: neither told nor the handler's annotation say what it answers"
+            f"{declared.method} {declared.path}: neither docs nor the handler's annotation say what it answers"
         )
     return {200: returned}
 
@@ -146,22 +146,22 @@ def _kinds(declared: Endpoint, handler: Handler) -> Iterator[Any]:
 
 
 def _operation(declared: Endpoint, handler: Handler, types: _Types) -> dict[str, Any]:
-    told = declared.told
+    docs = declared.docs
     answers = _answers(declared, handler)
-    responses = {str(status): _success(status, kind, told.gives, types) for status, kind in answers.items()}
+    responses = {str(status): _success(status, kind, docs.gives, types) for status, kind in answers.items()}
     for kind in _errors(declared):
         responses.setdefault(str(int(STATUS[kind])), {"$ref": f"#/components/responses/{kind.__name__}"})
     operation: dict[str, Any] = {
         "operationId": re.sub(r"\W+", "_", f"{declared.method.lower()}{declared.path}").strip("_"),
         "summary": declared.summary,
         "description": _prose(handler.__doc__),
-        "tags": [told.tag],
+        "tags": [docs.tag],
         "security": _security(declared),
-        "parameters": [*_path_parameters(declared), *_query_parameters(declared), *map(_header_parameter, told.takes)],
+        "parameters": [*_path_parameters(declared), *_query_parameters(declared), *map(_header_parameter, docs.takes)],
         "responses": dict(sorted(responses.items())),
     }
     if declared.body is not None:
-        content = {"schema": types.schema(declared.body)} | ({"example": told.example} if told.example else {})
+        content = {"schema": types.schema(declared.body)} | ({"example": docs.example} if docs.example else {})
         operation["requestBody"] = {"required": not declared.optional_body, "content": {_JSON: content}}
     return operation
 
@@ -170,7 +170,7 @@ def _errors(declared: Endpoint) -> Iterator[type[ConfdError]]:
     """What can go wrong: at the edge, then in the handler."""
     if declared.role is not Role.ANYONE:
         yield from (Unauthenticated, Forbidden, TooMany, Unavailable)
-    if declared.query is not AnyQuery or declared.body is not None or declared.told.takes:
+    if declared.query is not AnyQuery or declared.body is not None or declared.docs.takes:
         yield Malformed
     if declared.body is not None:
         yield from (TooLarge, UnsupportedType)
@@ -182,7 +182,7 @@ def _errors(declared: Endpoint) -> Iterator[type[ConfdError]]:
         yield NotFound
     if declared.audited:
         yield Unavailable
-    yield from declared.told.errors
+    yield from declared.docs.errors
 
 
 def _success(status: int | str, kind: Any, gives: Sequence[HeaderDocs], types: _Types) -> dict[str, Any]:

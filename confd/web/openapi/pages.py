@@ -60,7 +60,7 @@ class ApiDocument:
         Role.ANYONE,
         "This document.",
         query=AnyQuery,
-        told=Docs({200: dict[str, Any]}, tag="ops"),
+        docs=Docs({200: dict[str, Any]}, tag="ops"),
     )
     async def openapi(self, call: Call) -> Answer:
         """OpenAPI 3.1."""
@@ -72,7 +72,7 @@ class ApiDocument:
         Role.ANYONE,
         "This document, where the Go system has it.",
         query=AnyQuery,
-        told=Docs({200: dict[str, Any]}, tag="ops"),
+        docs=Docs({200: dict[str, Any]}, tag="ops"),
     )
     async def swagger(self, call: Call) -> Answer:
         """The same, but for the servers: their addresses are relative to the document."""

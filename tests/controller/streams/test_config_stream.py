@@ -19,7 +19,13 @@ from confd.codec.sse import Parser
 from confd.controller.configs.snapshot import Snapshot
 from confd.controller.streams.config_stream import SUBSCRIBERS_PER_TURN, ConfigStream, Subscriber
 from confd.model import Configuration
-from confd.web.api.streaming import HEARTBEAT_SECONDS, LEAST_RATE, STALLED_MAX_SECONDS, EventStream, Streams
+from confd.web.api.streaming import (
+    HEARTBEAT_SECONDS,
+    STALLED_BYTES_PER_SECOND,
+    STALLED_MAX_SECONDS,
+    EventStream,
+    Streams,
+)
 from tests.agent.fakes import configuration
 from tests.controller.house import ADMIN, AGENT, House
 from tests.conversation import Conversation
@@ -182,7 +188,7 @@ class StreamTests(SynchronousTestCase):
         reader, clock = FakeRequest(), Clock()
         stream = EventStream(Streams(clock), reader, "default")
         stream.begin()
-        stream.write(b"x" * 4 * LEAST_RATE)
+        stream.write(b"x" * 4 * STALLED_BYTES_PER_SECOND)
         stream.pauseProducing()
         clock.advance(STALLED_MAX_SECONDS + 3)
         self.assertFalse(reader.transport.aborted)

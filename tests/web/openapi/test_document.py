@@ -41,7 +41,7 @@ class ThingsQuery(NamespaceQuery, forbid_unknown_fields=True):
 class Shop:
     """Declares one of each kind, and is never asked."""
 
-    @endpoint("GET", "/things", Role.AGENT, "All of them.", query=ThingsQuery, told=Docs(gives=(ETAG,), tag="things"))
+    @endpoint("GET", "/things", Role.AGENT, "All of them.", query=ThingsQuery, docs=Docs(gives=(ETAG,), tag="things"))
     async def things(self, call: Call) -> list[Thing]:
         """
         As C{Thing}.
@@ -60,7 +60,7 @@ class Shop:
         Role.ADMIN,
         "Take a document.",
         body=AnyDocument.OBJECT,
-        told=Docs(
+        docs=Docs(
             {200: (Thing, MessageBody), 202: None, ANY_STATUS: "text/plain"},
             (Conflict,),
             takes=(IDEMPOTENCY_KEY,),
@@ -70,7 +70,7 @@ class Shop:
     async def take(self, call: Call) -> Answer:
         raise NotImplementedError
 
-    @endpoint("GET", "/open", Role.ANYONE, "For anyone.", query=AnyQuery, told=Docs(tag="ops"))
+    @endpoint("GET", "/open", Role.ANYONE, "For anyone.", query=AnyQuery, docs=Docs(tag="ops"))
     async def open(self, call: Call) -> Thing:
         raise NotImplementedError
 

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.errors import Conflict
 from confd.runtime.metrics import Metrics
 from confd.web.api.endpoint import AnyQuery, Call, endpoint
-from confd.web.api.ongoing import StreamingAnswer
+from confd.web.api.streaming import StreamingAnswer
 from confd.web.auth.basic import BasicAuth, Role
 from confd.web.server.request_metrics import RequestMetrics
 from confd.web.server.site import Limits

@@ -1,4 +1,4 @@
-"""Tests of L{confd.web.api.ongoing}, over HTTP in memory."""
+"""Tests of L{confd.web.api.streaming}, over HTTP in memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.web.api.endpoint import Call, endpoint
-from confd.web.api.ongoing import StreamingAnswer
+from confd.web.api.streaming import StreamingAnswer
 from confd.web.auth.basic import BasicAuth, Role
 from tests.conversation import Conversation, serve
 
