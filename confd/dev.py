@@ -31,14 +31,14 @@ Ctrl-C ends all three; what was published is kept in {data_dir}.
 """
 
 
-class Options(RoleOptions):
+class Options(RoleOptions[DevSettings]):
     """Options of C{twistd confd-dev}."""
 
     role = DevSettings
     siblings = ROLES
 
 
-def makeService(options: RoleOptions) -> Daemon:
+def makeService(options: RoleOptions[DevSettings]) -> Daemon:
     """The service that twistd runs."""
     return make_daemon("confd-dev", options, compose, GC_THRESHOLDS)
 

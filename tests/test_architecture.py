@@ -28,8 +28,9 @@ FLOORS: tuple[dict[str, str], ...] = (
     {"client": "client.* runtime.tls", "web": "web.*", "brokers": "brokers.*"},
     {"controller": "controller.*", "agent": "agent.*", "worker": "worker.*"},
     {
-        "roots": "runtime.setting_types runtime.options runtime.settings runtime.logs runtime.log_file runtime.systemd"
-        " runtime.daemon runtime.listener runtime.listen_address runtime.pid_file runtime.signals"
+        "roots": "runtime.setting runtime.setting_types runtime.environment runtime.options"
+        " runtime.settings.* runtime.logs runtime.log_file"
+        " runtime.systemd runtime.daemon runtime.listener runtime.listen_address runtime.pid_file runtime.signals"
         " brokers.factory dev cli.* testing.* *.tap *.composition *.factories"
     },
 )

@@ -20,7 +20,8 @@ from confd.controller.store.sqlite import engine
 from confd.controller.streams import event_feed
 from confd.runtime import transport
 from confd.runtime.listener import RESERVED_DESCRIPTORS
-from confd.runtime.options import read, settings_of
+from confd.runtime.options import read
+from confd.runtime.setting import settings_of
 from confd.runtime.settings import ROLES, AgentSettings, ControllerSettings, WorkerSettings
 from confd.web.api import endpoint, parsing, streaming
 from confd.web.auth import throttle

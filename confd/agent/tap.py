@@ -9,14 +9,14 @@ from confd.runtime.options import RoleOptions
 from confd.runtime.settings import ROLES, AgentSettings
 
 
-class Options(RoleOptions):
+class Options(RoleOptions[AgentSettings]):
     """Options of C{twistd confd-agent}."""
 
     role = AgentSettings
     siblings = ROLES
 
 
-def makeService(options: RoleOptions) -> Daemon:
+def makeService(options: RoleOptions[AgentSettings]) -> Daemon:
     """The service that twistd runs."""
     # Imported late: Klein installs the default reactor, and the options may have asked for another.
     from confd.agent.composition import compose

@@ -16,7 +16,10 @@ from confd.runtime.addresses import is_loopback, join, parse_host, split_authori
 T = TypeVar("T")
 
 #: Explains the setting C{CONTROLLER_PROXY}.
-HELP = "HTTP proxy to the controller, or none; unset heeds HTTP_PROXY, HTTPS_PROXY and NO_PROXY."
+HELP = (
+    "URL of the HTTP proxy to the controller, or none to connect directly."
+    " If unset, HTTP_PROXY, HTTPS_PROXY and NO_PROXY decide."
+)
 
 #: Says that there is no proxy, whatever the shared variables say.
 NONE = "none"

@@ -9,14 +9,14 @@ from confd.runtime.options import RoleOptions
 from confd.runtime.settings import ROLES, ControllerSettings
 
 
-class Options(RoleOptions):
+class Options(RoleOptions[ControllerSettings]):
     """Options of C{twistd confd-controller}."""
 
     role = ControllerSettings
     siblings = ROLES
 
 
-def makeService(options: RoleOptions) -> Daemon:
+def makeService(options: RoleOptions[ControllerSettings]) -> Daemon:
     """The service that twistd runs."""
     # Imported late: Klein installs the default reactor, and the options may have asked for another.
     from confd.controller.composition import compose

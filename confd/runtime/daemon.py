@@ -150,7 +150,7 @@ class Daemon(MultiService):
         @param twistd: twistd's own options: C{--logfile}, C{--nodaemon}; C{--logger} and C{--syslog} win.
         @param pid_file: claimed when the daemon starts, and removed when it has stopped.
         @param remarks: logged as warnings at the start.
-        @param spell: see L{confd.runtime.options.spelling}.
+        @param spell: see L{confd.runtime.environment.spelling}.
         """
         super().__init__()
         self.setName(name)

@@ -22,7 +22,7 @@ from twisted.logger import (
 )
 from twisted.python.reflect import safe_str
 
-from confd.runtime.options import setting
+from confd.runtime.setting import setting
 from confd.runtime.setting_types import choice, whole, zero_or
 
 
@@ -31,18 +31,24 @@ class LogSettings:
     """What every role is told about its log."""
 
     log_level: str = setting(
-        "LOG_LEVEL", "How much to log: debug, info, warn or error.", "info", choice("debug", "info", "warn", "error")
+        "LOG_LEVEL",
+        "Lowest level to log: debug, info, warn or error.",
+        "info",
+        choice("debug", "info", "warn", "error"),
     )
     log_format: str | None = setting(
-        "LOG_FORMAT", "text or json; unset is text on a terminal, else json.", None, choice("text", "json")
+        "LOG_FORMAT",
+        "Log format: text or json. Unset, text on a terminal and otherwise json.",
+        None,
+        choice("text", "json"),
     )
     log_max_bytes: int = setting(
         "LOG_MAX_BYTES",
-        "Size of the --logfile at which it is rotated; 0 leaves rotation to another program, such as logrotate.",
+        "Size in bytes at which the --logfile is rotated; 0 never rotates it, for use with logrotate.",
         "10485760",
         zero_or(4096, 2**40),
     )
-    log_keep: int = setting("LOG_KEEP", "Rotated files that stay beside the --logfile.", "5", whole(0, 1000))
+    log_keep: int = setting("LOG_KEEP", "Rotated log files to keep beside the --logfile.", "5", whole(0, 1000))
 
 
 #: Of Twisted's own chatter, what is below these levels is left out.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import stat
 from collections.abc import Callable
-from typing import Any
 from urllib.parse import unquote
 
 from confd.codec import strict_json
@@ -200,7 +199,7 @@ def subject(text: str) -> str:
     return text
 
 
-def document(text: str) -> Any:
+def document(text: str) -> dict[str, object]:
     """A configuration document: a JSON object."""
     try:
         value = strict_json.decode(text.encode())

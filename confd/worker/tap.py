@@ -9,14 +9,14 @@ from confd.runtime.options import RoleOptions
 from confd.runtime.settings import ROLES, WorkerSettings
 
 
-class Options(RoleOptions):
+class Options(RoleOptions[WorkerSettings]):
     """Options of C{twistd confd-worker}."""
 
     role = WorkerSettings
     siblings = ROLES
 
 
-def makeService(options: RoleOptions) -> Daemon:
+def makeService(options: RoleOptions[WorkerSettings]) -> Daemon:
     """The service that twistd runs."""
     # Imported late: Klein installs the default reactor, and the options may have asked for another.
     from confd.worker.composition import compose

@@ -36,7 +36,8 @@ import confd.worker.composition
 from confd.cli.app import NAME, cli
 from confd.cli.errors import Exit
 from confd.controller.store.sqlite.store import SqliteStore
-from confd.runtime.options import Setting, read, settings_of
+from confd.runtime.options import read
+from confd.runtime.setting import Setting, settings_of
 from confd.runtime.settings import AgentSettings, ControllerSettings, DevSettings, WorkerSettings
 from confd.web.server.site import BoundedSite, Limits
 from tests.conversation import Conversation, Reply

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.runtime.options import settings_of
+from confd.runtime.setting import settings_of
 from confd.runtime.settings import ROLES
 
 ROOT = Path(__file__).resolve().parents[2]

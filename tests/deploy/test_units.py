@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.runtime.options import settings_of
+from confd.runtime.setting import settings_of
 from confd.runtime.settings import ROLES, AgentSettings, ControllerSettings, WorkerSettings
 
 UNITS = Path(__file__).resolve().parents[2] / "deploy" / "systemd"

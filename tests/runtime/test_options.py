@@ -11,8 +11,9 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.errors import StartError
-from confd.runtime import options, setting_types
-from confd.runtime.options import RoleOptions, read, setting
+from confd.runtime import setting_types
+from confd.runtime.options import RoleOptions, read
+from confd.runtime.setting import setting, settings_of
 
 
 @frozen
@@ -248,7 +249,7 @@ class CommandLineTests(SynchronousTestCase):
         with redirect_stdout(out):
             self.assertRaises(SystemExit, self._parse, "--help", TEST_PASSWORD="hunter2", TEST_PATH="/private")
         shown = " ".join(out.getvalue().split())
-        for declared in options.settings_of(Role):
+        for declared in settings_of(Role):
             default = "unset" if declared.default is None else declared.default
             self.assertIn(f"--{declared.option}=", shown)
             self.assertIn(f"{declared.help} ({declared.name}; default: {default})", shown)

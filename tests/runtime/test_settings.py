@@ -11,7 +11,9 @@ import confd.dev
 import confd.worker.tap
 from confd.codec.bodies import METADATA_MAX, STRATEGY_MAX
 from confd.errors import StartError
-from confd.runtime.options import own_environment, read, settings_of
+from confd.runtime.environment import own_environment
+from confd.runtime.options import read
+from confd.runtime.setting import settings_of
 from confd.runtime.setting_types import is_private
 from confd.runtime.settings import ROLES, AgentSettings, ControllerSettings, DevSettings, WorkerSettings
 

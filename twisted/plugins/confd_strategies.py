@@ -1,4 +1,4 @@
-"""The strategies that come with confd: names only, nothing is imported until one is picked."""
+"""Name the strategies of confd as strings, so that only the selected strategy is imported."""
 
 from confd.agent.plugin import StrategyMaker
 

@@ -1,0 +1,110 @@
+"""The settings of C{confd-agent}."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from attrs import frozen
+
+from confd.client.forward_proxy import HELP, ForwardProxies, parse_only_proxy
+from confd.codec.bodies import METADATA_MAX, STRATEGY_MAX
+from confd.runtime.setting import setting
+from confd.runtime.setting_types import LoginUrl, at_most, endpoint, login_url, namespace, urls, user_name, whole
+from confd.runtime.settings.shared import DEFAULT_AGENT_PASSWORD, BrokerSettings, check_pair
+
+
+def _strategy(text: str) -> str:
+    return at_most(STRATEGY_MAX)(text).upper()
+
+
+@frozen
+class AgentSettings(BrokerSettings):
+    """
+    The settings of C{confd-agent}.
+
+    @cvar retired: variables that the Go system's files set for its agents, and that never had an effect (S25).
+    @cvar own_prefix: see L{ControllerSettings}.
+    """
+
+    own_prefix: ClassVar[str] = "AGENT_"
+    retired: ClassVar[Mapping[str, str]] = {
+        "POLL_INTERVAL": "is not read by agents; set DEFAULT_POLL_INTERVAL of the controller instead",
+        "AGENT_ID": "is not read; an agent keeps the id that its controller assigned, beside CACHE_FILE",
+    }
+
+    controller_url: tuple[str, ...] = setting(
+        "CONTROLLER_URL",
+        "URL of the controller. A comma-separated list names alternatives, tried in turn.",
+        "http://localhost:8080",
+        urls,
+    )
+    controller_username: str = setting(
+        "CONTROLLER_USERNAME", "User name for requests to the controller.", "agent", user_name
+    )
+    controller_password: str = setting(
+        "CONTROLLER_PASSWORD", "Password for requests to the controller.", DEFAULT_AGENT_PASSWORD, secret=True
+    )
+    controller_ca_file: str | None = setting(
+        "CONTROLLER_CA_FILE",
+        "PEM file of the certificate authorities to trust for the controller, instead of the system's.",
+        None,
+    )
+    controller_cert_file: str | None = setting(
+        "CONTROLLER_CERT_FILE", "PEM file of the client certificate to present to the controller.", None
+    )
+    controller_key_file: str | None = setting(
+        "CONTROLLER_KEY_FILE", "PEM file of the key of CONTROLLER_CERT_FILE.", None
+    )
+    controller_proxy: ForwardProxies | None = setting("CONTROLLER_PROXY", HELP, None, parse_only_proxy, secret=True)
+    worker_url: LoginUrl = setting("WORKER_URL", "URL of this agent's worker.", "http://localhost:8082", login_url)
+    worker_username: str | None = setting("WORKER_USERNAME", "User name for requests to the worker.", None, user_name)
+    worker_password: str | None = setting("WORKER_PASSWORD", "Password for requests to the worker.", None, secret=True)
+    worker_ca_file: str | None = setting(
+        "WORKER_CA_FILE",
+        "PEM file of the certificate authorities to trust for the worker, instead of the system's.",
+        None,
+    )
+    cache_file: str = setting(
+        "CACHE_FILE", "File that keeps the last good configuration across restarts.", "./agent_config.cache"
+    )
+    distribution_strategy: str = setting(
+        "DISTRIBUTION_STRATEGY",
+        "Strategy that learns of changes: POLLER, STREAM, REDIS, NATS, or the name of a plug-in.",
+        "POLLER",
+        _strategy,
+    )
+    backoff_max: int = setting("BACKOFF_MAX", "Longest delay between two retries, in seconds.", "30", whole(1, 300))
+    namespace: str = setting("NAMESPACE", "Namespace whose configuration this agent delivers.", "default", namespace)
+    agent_metadata: str = setting(
+        "AGENT_METADATA",
+        "Free text shown beside this agent, such as region=us-west,tier=edge.",
+        "",
+        at_most(METADATA_MAX),
+    )
+    agent_listen: str | None = setting(
+        "AGENT_LISTEN",
+        "Twisted endpoint that serves /health, /ready and /metrics, such as tcp:8081:interface=127.0.0.1.",
+        None,
+        endpoint,
+    )
+
+    @property
+    def asyncio(self) -> bool:
+        """Whether this role needs the asyncio reactor: see L{ControllerSettings.asyncio}."""
+        return self.distribution_strategy == "NATS"
+
+    @property
+    def worker_login(self) -> tuple[str | None, str | None]:
+        """User name and password for requests to the worker."""
+        return self.worker_url.credentials or (self.worker_username, self.worker_password)
+
+    def mistakes(self) -> list[str]:
+        """Check the credentials and the files, too."""
+        found = super().mistakes()
+        if self.worker_url.credentials is None:
+            found += check_pair("WORKER", self.worker_username, self.worker_password)
+        elif (self.worker_username, self.worker_password) != (None, None):
+            return [*found, "WORKER_URL: holds credentials, and so do other settings; keep one of them."]
+        files = (self.controller_cert_file, self.controller_key_file)
+        return found + check_pair("CONTROLLER", *files, ("CERT_FILE", "KEY_FILE"))
