@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import socket
 import ssl
 import warnings
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -26,7 +30,7 @@ class TlsTests(SynchronousTestCase):
         where = f"interface=127.0.0.1:privateKey={self.server.key}:certKey={self.server.certificate}"
         trusted = ["--controller-ca-file", str(self.server.authority), "--worker-ca-file", str(self.server.authority)]
         shown = ["--controller-cert-file", str(self.client.certificate), "--controller-key-file", str(self.client.key)]
-        self.start(
+        self.controller = self.start(
             "confd-controller",
             "--listen",
             f"ssl:{self.fleet.port}:{where}",
@@ -36,7 +40,7 @@ class TlsTests(SynchronousTestCase):
             "--default-config",
             f'{{"url": "{self.target}/over-tls"}}',
         )
-        self.start("confd-worker", "--listen", f"ssl:{self.worker_port}:{where}")
+        self.worker = self.start("confd-worker", "--listen", f"ssl:{self.worker_port}:{where}")
         self.agent = self.start(
             "confd-agent",
             "--controller-url",
@@ -119,11 +123,42 @@ class TlsTests(SynchronousTestCase):
 
         eventually(served)
         eventually(lambda: self.agent.log.count("renewed from") == 2)
-        publish = self.context(fresh, self.client)
-        body = f'{{"url": "{self.target}/after-it"}}'
+        self.publish("after-it", reloaded_files)
+        hit = self.context(fresh, None)
+        eventually(lambda: b"/after-it" in self.get(self.worker_port, "/hit", hit))
+
+    def test_certificates_renewed_in_place_are_used_after_sighup(self) -> None:
+        """Every file keeps its time, size and inode, so that only the signal tells of the change."""
+        old_server, old_client = self.context(self.server, None), self.context(self.server, self.client)
+        eventually(lambda: b"/over-tls" in self.get(self.worker_port, "/hit", old_server))
+        for renewed in (self.server, self.client):
+            _replace_unnoticed(renewed, self.folder / "spare")
+        self.assertIn(b"ok", self.get(self.fleet.port, "/health", old_client))
+        for process in (self.controller, self.worker, self.agent):
+            process.signal(signal.SIGHUP)
+        new_server, new_client = self.context(self.server, None), self.context(self.server, self.client)
+
+        def serves(port: int, context: ssl.SSLContext) -> bool:
+            with contextlib.suppress(ssl.SSLError):
+                return b"ok" in self.get(port, "/health", context)
+            return False
+
+        eventually(lambda: serves(self.fleet.port, new_client) and serves(self.worker_port, new_server))
+        eventually(lambda: self.agent.log.count("renewed from") == 2)
+        for process in (self.controller, self.worker):
+            # The agent has no old connection left that it could use.
+            process.stop()
+            process.start(wait=False)
+        eventually(lambda: serves(self.fleet.port, new_client) and serves(self.worker_port, new_server))
+        self.publish("renewed", new_client)
+        eventually(lambda: b"/renewed" in self.get(self.worker_port, "/hit", new_server))
+
+    def publish(self, path: str, context: ssl.SSLContext) -> None:
+        """Publish a document that names a page of the target."""
+        body = f'{{"url": "{self.target}/{path}"}}'
         with (
             socket.create_connection(("127.0.0.1", self.fleet.port), 10) as plain,
-            publish.wrap_socket(plain, server_hostname="127.0.0.1") as secured,
+            context.wrap_socket(plain, server_hostname="127.0.0.1") as secured,
         ):
             secured.sendall(
                 "POST /api/v1/config HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
@@ -131,5 +166,20 @@ class TlsTests(SynchronousTestCase):
                 f"Content-Length: {len(body)}\r\n\r\n{body}".encode()
             )
             self.assertIn(b" 200 ", secured.recv(65536))
-        hit = self.context(fresh, None)
-        eventually(lambda: b"/after-it" in self.get(self.worker_port, "/hit", hit))
+
+
+def _replace_unnoticed(old: Certificate, folder: Path) -> None:
+    """Write another certificate, key and authority over these; C{stat} shows no difference."""
+
+    def files(found: Certificate) -> list[Path]:
+        return [found.certificate, found.key, found.authority, found.authority_key]
+
+    def sizes(found: Certificate) -> list[int]:
+        return [each.stat().st_size for each in files(found)]
+
+    # The length of a signature varies by a byte or two.
+    fresh = next(each for each in iter(lambda: make_certificate(folder), None) if sizes(each) == sizes(old))
+    for source, place in zip(files(fresh), files(old), strict=True):
+        before = place.stat()
+        place.write_bytes(source.read_bytes())
+        os.utime(place, ns=(before.st_atime_ns, before.st_mtime_ns))
