@@ -35,6 +35,13 @@ _VARIABLES = {
     "namespace": "CONFD_NAMESPACE",
 }
 
+#: Variables that the name with the prefix C{CONFD_} replaces; a secret and its file are one setting.
+_PREFIXED = (
+    ("ADMIN_USERNAME",),
+    ("ADMIN_PASSWORD", "ADMIN_PASSWORD_FILE"),
+    ("CONTROLLER_PROXY", "CONTROLLER_PROXY_FILE"),
+)
+
 _DEFAULTS = {"url": "http://localhost:8080", "username": "admin", "namespace": DEFAULT_NAMESPACE}
 _BUILT_IN_PASSWORD = "admin123"
 _DEFAULT_PROFILE = "default"
@@ -98,7 +105,7 @@ def resolve(given: Mapping[str, str], environ: Mapping[str, str]) -> Profile:
     variables = _Layer("environment", {key: environ[name] for key, name in _VARIABLES.items() if name in environ})
     layers = [options, profile, variables] if given.get("profile") else [options, variables, profile]
     values, origins = _pick([*layers, _Layer("the default", _DEFAULTS)])
-    origins = {key: f"CONFD_{name}" if original.get(f"CONFD_{name}") else name for key, name in origins.items()}
+    origins = {key: _set_name(name, original) for key, name in origins.items()}
     remarks: list[str] = []
     password = _password(values, origins, remarks)
     for key, parse in (("url", url), ("username", user_name), ("namespace", namespace)):
@@ -115,7 +122,7 @@ def resolve(given: Mapping[str, str], environ: Mapping[str, str]) -> Profile:
         values["namespace"],
         origins,
         tuple(remarks),
-        _proxy(values["url"], environ),
+        _proxy(values["url"], environ, original),
     )
     if password is None and target.loopback:
         return evolve(target, password=_BUILT_IN_PASSWORD, origins=origins | {"password": "the built-in password"})
@@ -125,23 +132,39 @@ def resolve(given: Mapping[str, str], environ: Mapping[str, str]) -> Profile:
 def _bare(environ: Mapping[str, str]) -> dict[str, str]:
     """Return what is set, with C{CONFD_ADMIN_PASSWORD} and the like in place of the variable of the bare name."""
     found = {name: text for name, text in environ.items() if text}
-    for names in (("ADMIN_USERNAME",), ("ADMIN_PASSWORD", "ADMIN_PASSWORD_FILE")):
+    for names in _PREFIXED:
         prefixed = {name: found[f"CONFD_{name}"] for name in names if f"CONFD_{name}" in found}
         if prefixed:
             found = {name: text for name, text in found.items() if name not in names} | prefixed
     return found
 
 
-def _proxy(address: str, environ: Mapping[str, str]) -> ForwardProxy | None:
-    parts, given = urlsplit(address), environ.get("CONTROLLER_PROXY")
+def _set_name(name: str, original: Mapping[str, str]) -> str:
+    """Return the name under which a variable was set: with the prefix, where that is set."""
+    return f"CONFD_{name}" if original.get(f"CONFD_{name}") else name
+
+
+def _proxy(address: str, environ: Mapping[str, str], original: Mapping[str, str]) -> ForwardProxy | None:
+    """
+    Return the proxy on the way to a controller; C{None} where it is reached directly.
+
+    @param environ: what L{_bare} makes of C{original}.
+    """
+    name, file_name = (_set_name(each, original) for each in ("CONTROLLER_PROXY", "CONTROLLER_PROXY_FILE"))
+    given, path = environ.get("CONTROLLER_PROXY"), environ.get("CONTROLLER_PROXY_FILE")
+    if given and path:
+        raise CommandError(Exit.USAGE, f"{name}: is set, and {file_name} too; remove one of them.")
+    if path:
+        given = _secret(path, file_name)
     try:
         only = parse_only_proxy(given) if given else None
     except ValueError as error:
-        raise CommandError(Exit.USAGE, f"CONTROLLER_PROXY: {error}.") from None
+        raise CommandError(Exit.USAGE, f"{file_name if path else name}: {error}.") from None
     try:
         proxies = read_proxies(environ, only)
     except ValueError as error:
         raise CommandError(Exit.USAGE, f"{error}.") from None
+    parts = urlsplit(address)
     return proxies.find(parts.scheme, parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80))
 
 
@@ -239,13 +262,17 @@ def _password(values: Mapping[str, str], origins: dict[str, str], remarks: list[
         one, other = origins["password"], origins["password_file"]
         raise CommandError(Exit.USAGE, f"{one}: is set, and {other} too; remove one of them.")
     origins["password"] = origins["password_file"]
-    try:
-        secret = secret_from(path, origins["password_file"], read_file_or_pipe)
-    except ValueError as error:
-        raise CommandError(Exit.USAGE, f"{error}.") from None
+    secret = _secret(path, origins["password_file"])
     # A pipe may be gone by now.
     with suppress(OSError):
         mode = os.stat(path).st_mode
         if stat.S_ISREG(mode) and mode & stat.S_IROTH:
             remarks.append(f"{path}: everybody on this machine can read the password in it; chmod 600 {path}.")
     return secret
+
+
+def _secret(path: str, name: str) -> str:
+    try:
+        return secret_from(path, name, read_file_or_pipe)
+    except ValueError as error:
+        raise CommandError(Exit.USAGE, f"{error}.") from None

@@ -59,6 +59,21 @@ class SourcesTests(Case):
                               ADMIN_PASSWORD_FILE="/nowhere")  # fmt: skip
         self.assertEqual((target.username, target.password), ("eve", "x"))
 
+    def test_prefixed_proxy_replaces_the_bare_one(self):
+        """CONFD_CONTROLLER_PROXY, also from a file; none of either kind of the bare name counts beside it."""
+        given, file = {"url": "http://far.example"}, self.secret("proxy", "http://ann:pw@filed.example:2\n")
+        for environ, host in (
+            ({"CONTROLLER_PROXY": "http://bare.example:1"}, "bare.example"),
+            ({"CONFD_CONTROLLER_PROXY": "http://new.example:1", "CONTROLLER_PROXY": "http://b.example"}, "new.example"),
+            ({"CONFD_CONTROLLER_PROXY": "http://new.example:1", "CONTROLLER_PROXY_FILE": "/nowhere"}, "new.example"),
+            ({"CONTROLLER_PROXY_FILE": file}, "filed.example"),
+            ({"CONFD_CONTROLLER_PROXY_FILE": file, "CONTROLLER_PROXY": "http://b.example"}, "filed.example"),
+        ):
+            with self.subTest(environ=environ):
+                self.assertEqual(self.resolve(given, **environ).proxy.host, host)
+        environ = {"CONFD_CONTROLLER_PROXY": "none", "HTTP_PROXY": "http://shared.example"}
+        self.assertIsNone(self.resolve(given, **environ).proxy)
+
     def test_mistakes_name_the_variable_that_was_set(self):
         """With the prefix, where that is what counts."""
         for environ, words in (
@@ -66,6 +81,10 @@ class SourcesTests(Case):
             ({"CONFD_ADMIN_PASSWORD_FILE": "/nowhere"}, "CONFD_ADMIN_PASSWORD_FILE names"),
             ({"CONFD_ADMIN_PASSWORD": "x", "CONFD_ADMIN_PASSWORD_FILE": "/nowhere"},
              "CONFD_ADMIN_PASSWORD: is set, and CONFD_ADMIN_PASSWORD_FILE too"),
+            ({"CONFD_CONTROLLER_PROXY": "ftp://x"}, "CONFD_CONTROLLER_PROXY: must begin with http://"),
+            ({"CONFD_CONTROLLER_PROXY_FILE": "/nowhere"}, "CONFD_CONTROLLER_PROXY_FILE names"),
+            ({"CONTROLLER_PROXY": "http://x", "CONTROLLER_PROXY_FILE": "/nowhere"},
+             "CONTROLLER_PROXY: is set, and CONTROLLER_PROXY_FILE too"),
         ):  # fmt: skip
             self.assertTrue(self.refused(**environ).startswith(words), self.refused(**environ))
         self.assertIn("--username: ", self.refused({"username": "a:b"}, CONFD_ADMIN_USERNAME="x"))
