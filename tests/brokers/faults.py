@@ -150,6 +150,13 @@ class FaultTests(BrokerTestCase):
         await self.works(controller, listener)
         self.assertIsNone(agent.problem())
 
+    async def test_broker_without_listeners_reports_its_problem_before_the_first_announcement(self) -> None:
+        controller = self.start(self.make_broker())
+        words = await self.trouble_of(controller, "cannot be reached")
+        self.assertTrue(words.startswith(f"{self.address}: "), words)
+        self.server.start()
+        await self.until(lambda: controller.problem() is None)
+
     async def test_restarted_empty(self) -> None:
         self.server.start()
         (_, listener), controller = self.agent(), self.start(self.make_broker())

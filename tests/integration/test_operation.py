@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from tests.integration.fleet import ADMIN, PATIENCE, Process, clean_environment, eventually, free_port, request
-from tests.integration.servers import RedisServer, missing
+from tests.integration.servers import NatsServer, RedisServer, missing
 from tests.integration.test_daemon import Case, twistd
 
 ROLES = ("confd-controller", "confd-worker", "confd-agent", "confd-dev")
@@ -226,6 +226,39 @@ class SignalTests(Case):
         eventually(lambda: "reloads its secrets" in (self.folder / "it.log").read_text())
         os.kill(pid, signal.SIGTERM)
         eventually(lambda: not (self.folder / "confd-controller.pid").exists())
+
+
+class BrokerReadinessTests(Case):
+    """A controller without a publish, whose broker cannot be reached."""
+
+    def test_fresh_controller_is_not_ready_until_its_broker_is_reachable(self):
+        for kind, setting in ((RedisServer, "REDIS_ADDRESS"), (NatsServer, "NATS_URL")):
+            strategy = setting.partition("_")[0]
+            if missing(f"{strategy.lower()}-server"):
+                continue
+            with self.subTest(broker=strategy):
+                folder = self.folder.resolve() / strategy
+                server = kind(folder)
+                folder.mkdir()
+                self.addCleanup(server.stop)
+                address = f"nats://127.0.0.1:{server.port}" if strategy == "NATS" else f"127.0.0.1:{server.port}"
+                url = f"http://127.0.0.1:{(port := free_port())}"
+                arguments = ["--reactor=asyncio", "confd-controller", "--port", str(port)]
+                environ = {"DISTRIBUTION_STRATEGY": strategy, setting: address}
+                process = Process(folder, "controller", arguments, f"{url}/health", environ)
+                self.addCleanup(process.stop, signal.SIGKILL)
+                process.start()
+                answer = eventually(lambda url=url: cannot_reach(request("GET", f"{url}/ready")))
+                self.assertIn(setting.encode(), answer.body)
+                server.start()
+                eventually(lambda url=url: request("GET", f"{url}/ready").status == 200)
+                if strategy == "REDIS":
+                    self.assertEqual(server.call("DBSIZE"), [":0"])
+
+
+def cannot_reach(response):
+    """Return an answer that says that a part cannot be reached; C{None} for another one."""
+    return response if response.status == 503 and b"cannot be reached" in response.body else None
 
 
 def _catches(status: str, number: signal.Signals) -> bool:

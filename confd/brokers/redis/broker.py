@@ -83,10 +83,13 @@ class RedisBroker(Service):
         )
 
     def startService(self) -> None:
-        """Connect in the background, if there is anything to listen to."""
+        """
+        Connect in the background: to listen where there are listeners, otherwise for commands.
+
+        A controller announces nothing before its first publish. Its L{problem} is known before that.
+        """
         super().startService()
-        if self.audience.topics:
-            self._listening.startService()
+        (self._listening if self.audience.topics else self._commands).startService()
 
     def stopService(self) -> Deferred[Any]:
         """Fires when no connection is left."""
