@@ -23,6 +23,7 @@ FLOORS: tuple[dict[str, str], ...] = (
         "vocabulary": "model errors reports audit history changes interfaces codec.* runtime.timing runtime.lru"
         " runtime.limiter runtime.metrics runtime.reactor_lag runtime.reload runtime.problem runtime.signal"
         " runtime.write_behind runtime.offload runtime.addresses runtime.files runtime.transport runtime.reactor"
+        " runtime.atomic_file"
         " runtime.certificate_expiry runtime.certificate_errors"
     },
     {"client": "client.* runtime.tls", "web": "web.*", "brokers": "brokers.*"},

@@ -9,11 +9,9 @@ C{/api/v1/config}. That of an agent of the Go system, one line without a checksu
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from hashlib import sha256
 
 from attrs import evolve, field, frozen
@@ -21,7 +19,7 @@ from attrs import evolve, field, frozen
 from confd.codec import bodies, strict_json
 from confd.errors import ConfdError
 from confd.model import Configuration, valid_agent_id, valid_token
-from confd.runtime.files import find_other_kind
+from confd.runtime.atomic_file import check_regular, remove_file, replace_file
 
 #: The number of the format that is written, and the only one that is read.
 FORMAT = 1
@@ -99,7 +97,7 @@ class CacheFiles:
         """
         body = bodies.configuration_body(configuration)
         header = strict_json.encode({"format": FORMAT, "checksum": _checksum(body)})
-        _replace(self.path, header + b"\n" + body + b"\n", f"{self.path}.prev")
+        replace_file(self.path, header + b"\n" + body + b"\n", f"{self.path}.prev")
 
     def save_id(self, agent_id: str) -> None:
         """
@@ -107,7 +105,7 @@ class CacheFiles:
 
         @raise OSError: it is not on disk.
         """
-        _replace(f"{self.path}.id", agent_id.encode() + b"\n")
+        replace_file(f"{self.path}.id", agent_id.encode() + b"\n")
 
     def save_token(self, token: str) -> None:
         """
@@ -116,9 +114,9 @@ class CacheFiles:
         @raise OSError: it is not on disk.
         """
         if token:
-            _replace(f"{self.path}.token", token.encode() + b"\n")
+            replace_file(f"{self.path}.token", token.encode() + b"\n")
         else:
-            _remove(f"{self.path}.token")
+            remove_file(f"{self.path}.token")
 
     def _load_one(self, path: str, findings: list[str]) -> Configuration | None:
         try:
@@ -171,7 +169,7 @@ def _parse(raw: bytes) -> Configuration:
 
 def _set_aside(path: str, reason: str) -> str:
     try:
-        _check_regular(path)
+        check_regular(path)
         os.replace(path, f"{path}.damaged")
     except OSError as error:
         return f"The cache {path} is damaged and not used, and cannot be set aside ({error.strerror}): {reason}"
@@ -186,57 +184,5 @@ def _read(path: str, limit: int) -> bytes:
     # A FIFO does not open until somebody writes to it, unless it is opened so.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
-        _check_regular(path)
+        check_regular(path)
         return file.read(limit)
-
-
-def _check_regular(path: str) -> None:
-    kind = find_other_kind(path)
-    if kind is not None:
-        raise OSError(errno.EINVAL, f"it is {kind}", path)
-
-
-def _replace(path: str, content: bytes, previous: str | None = None) -> None:
-    """Put a private file in the place of another, so that a crash leaves the old one or the new one."""
-    fresh = f"{path}.new"
-    _check_regular(path)
-    _remove(fresh)
-    try:
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        if previous is not None:
-            _keep_copy(path, previous)
-        os.replace(fresh, path)
-    except OSError:
-        with suppress(OSError):
-            _remove(fresh)
-        raise
-    _sync_folder(path)
-
-
-def _keep_copy(path: str, previous: str) -> None:
-    """Let C{previous} name what C{path} names now; a file system without hard links keeps no copy."""
-    link = f"{previous}.new"
-    with suppress(OSError):
-        _remove(link)
-        os.link(path, link, follow_symlinks=False)
-        os.replace(link, previous)
-        # Renaming one name of a file to another name of it does nothing.
-        _remove(link)
-
-
-def _remove(path: str) -> None:
-    with suppress(FileNotFoundError):
-        _check_regular(path)
-        os.unlink(path)
-
-
-def _sync_folder(path: str) -> None:
-    descriptor = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
