@@ -70,7 +70,7 @@ def compose(reactor: Reactor, settings: DevSettings) -> list[IService]:
     return [
         *confd.controller.composition.compose(
             reactor, evolve(read(ControllerSettings, controller, {}), allowed_hosts=settings.allowed_hosts), environ={}
-        ),
+        ).services,
         *confd.worker.composition.compose(reactor, read(WorkerSettings, worker, {}), environ={}),
         *confd.agent.composition.compose(reactor, read(AgentSettings, agent, {}), environ={}),
         Welcome(settings),

@@ -48,7 +48,9 @@ class Surface:
     def __init__(self, compose: Any, settings: Any) -> None:
         from twisted.internet import reactor
 
-        factories = [getattr(service, "factory", None) for service in compose(reactor, settings, {})]
+        composed = compose(reactor, settings, {})
+        services = getattr(composed, "services", composed)
+        factories = [getattr(service, "factory", None) for service in services]
         [resource] = [factory.resource for factory in factories if isinstance(factory, BoundedSite)]
         clock = Clock()
         self.document = Conversation(BoundedSite(clock, resource, Limits()), clock).get("/openapi.json").json

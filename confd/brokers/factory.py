@@ -47,7 +47,7 @@ def follow_passwords(
             redis = broker.name == "REDIS"
             broker.present(now.redis_password if redis else now.nats_password, None if redis else now.nats_token)
 
-    names = [name for broker in brokers for name in _SECRETS[broker.name]]
+    names = [name for broker in brokers for name in _SECRETS.get(broker.name, ())]
     return reload_secrets(reactor, settings, environ, changed, *names)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from random import Random
+from typing import Any
 
+from attrs import frozen
 from twisted.application.service import IService
 
 from confd.brokers.factory import follow_passwords, make_brokers
@@ -58,33 +61,86 @@ from confd.web.server.response_cache import ResponseCache
 from confd.web.server.site import BoundedSite, Limits
 
 
-def compose(reactor: Reactor, settings: ControllerSettings, environ: Mapping[str, str]) -> list[IService]:
+@frozen
+class Controller:
+    """
+    The parts of a controller.
+
+    @ivar apis: The objects whose endpoints the site serves.
+    @ivar services: All services in the order of their start; they stop in the reverse order.
+    """
+
+    store: Any
+    snapshot: Snapshot
+    configs: Configs
+    registry: Registry
+    convergence: Convergence
+    report_intake: ReportIntake
+    publishers: Publishers
+    config_stream: ConfigStream
+    event_feed: EventFeed
+    audit_log: AuditLog
+    startup: Startup
+    metrics: Metrics
+    auth: BasicAuth
+    apis: Sequence[object]
+    site: BoundedSite
+    services: list[IService]
+
+
+def compose(
+    reactor: Reactor,
+    settings: ControllerSettings,
+    environ: Mapping[str, str],
+    *,
+    store: Any = None,
+    brokers: Sequence[IBroker] | None = None,
+    now: Callable[[], datetime] = utc_now,
+    random: Random | None = None,
+) -> Controller:
     """
     Build the controller and join its parts; nothing is opened or connected.
 
-    @param environ: what the settings were read from.
-    @return: the services, in the order in which they start; they stop in the opposite one.
+    @param environ: The variables that the settings were read from.
+    @param store: The storage; by default a L{SqliteStore} at C{DB_PATH}. The caller starts and stops its own store.
+    @param brokers: The brokers to publish to; by default the brokers that the settings name.
+    @param now: Returns the wall-clock time.
+    @param random: Spreads the retries of broker publishers.
     @raise StartError: if the settings cannot work.
     """
     schema = Schema.load(settings.config_schema)
-    store = SqliteStore(reactor, settings.db_path, _first(schema, settings), settings.history_keep)
+    own_store = []
+    if store is None:
+        store = SqliteStore(reactor, settings.db_path, _first(schema, settings), settings.history_keep)
+        own_store = [store]
     snapshot = Snapshot(lambda: store.keys)
-    broker_publishers, brokers = _broker_publishers(reactor, settings, snapshot)
+    if brokers is None:
+        brokers = make_brokers(reactor, settings, settings.distribution_strategy)
+    broker_publishers = _broker_publishers(reactor, brokers, snapshot, random or Random())
     publishers, config_stream = Publishers(reactor, broker_publishers), ConfigStream(reactor, snapshot)
-    registry = Registry(store, reactor, utc_now, snapshot.poll_interval, settings.max_agents)
+    registry = Registry(store, reactor, now, snapshot.poll_interval, settings.max_agents)
     registry.departures.add(config_stream.part)
     convergence = Convergence(store, registry, reactor)
-    report_intake = ReportIntake(store, registry, convergence, reactor, utc_now)
-    configs = Configs(store, snapshot, schema, reactor, utc_now, [config_stream.announce, publishers.announce])
+    report_intake = ReportIntake(store, registry, convergence, reactor, now)
+    configs = Configs(store, snapshot, schema, reactor, now, [config_stream.announce, publishers.announce])
     configs.publications.add(convergence.published)
     configs.retirements.add(convergence.retired)
-    events = EventFeed(reactor, store, snapshot, configs, registry, convergence)
+    event_feed = EventFeed(reactor, store, snapshot, configs, registry, convergence)
     shown = partial(snapshot.only, settings.metrics_namespaces)
     speed, lag = PropagationMetrics(configs, registry, convergence, shown), ReactorLag(reactor)
     metrics = controller_metrics(
-        store, snapshot, registry, convergence, speed, report_intake, config_stream, events, broker_publishers, shown
+        store,
+        snapshot,
+        registry,
+        convergence,
+        speed,
+        report_intake,
+        config_stream,
+        event_feed,
+        broker_publishers,
+        shown,
     )
-    offload, audit_log = Offload(in_threads_of(reactor)), AuditLog(store, reactor, utc_now)
+    offload, audit_log = Offload(in_threads_of(reactor)), AuditLog(store, reactor, now)
     readiness = Readiness({"store": store, "configurations": snapshot} | {each.name: each for each in brokers})
     apis = [
         ConfigsApi(configs, snapshot, registry, convergence, publishers.published, offload),
@@ -99,26 +155,26 @@ def compose(reactor: Reactor, settings: ControllerSettings, environ: Mapping[str
         StreamApi(config_stream, registry),
         Health(snapshot),
         readiness,
-        EventsApi(events),
+        EventsApi(event_feed),
         MetricsEndpoint(metrics, reactor),
         dashboard(reactor),
     ]
     for part in (readiness, lag):
         part.expose(metrics)
-    guard, dispatcher = _dispatcher(reactor, settings, metrics, registry, audit_log)
+    auth, dispatcher = _dispatcher(reactor, settings, metrics, registry, audit_log)
     site = _site(reactor, settings, dispatcher, apis, metrics, configs)
     listener = Listener(
         reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site, settings.client_ca_file
     )
-    expiry = CertificateExpiry(reactor, utc_now, [listener.in_use])
+    expiry = CertificateExpiry(reactor, now, [listener.in_use])
     expiry.expose(metrics)
-    serving = [expiry, listener, *_passwords(reactor, settings, environ, guard, site)]
+    serving = [expiry, listener, *_passwords(reactor, settings, environ, auth, site)]
     serving += follow_passwords(reactor, settings, environ, brokers)
     startup = Startup(reactor, registry, convergence, configs)
     # A listener that stops waits for what is in flight: streams, and waits for a convergence, are ended before.
-    return [
+    services = [
         lag,
-        store,
+        *own_store,
         *brokers,
         publishers,
         registry,
@@ -128,20 +184,39 @@ def compose(reactor: Reactor, settings: ControllerSettings, environ: Mapping[str
         *serving,
         convergence,
         config_stream,
-        events,
+        event_feed,
     ]
+    return Controller(
+        store,
+        snapshot,
+        configs,
+        registry,
+        convergence,
+        report_intake,
+        publishers,
+        config_stream,
+        event_feed,
+        audit_log,
+        startup,
+        metrics,
+        auth,
+        apis,
+        site,
+        services,
+    )
 
 
 def _broker_publishers(
-    reactor: Reactor, settings: ControllerSettings, snapshot: Snapshot
-) -> tuple[list[BrokerPublisher], list[IBroker]]:
-    """One for each broker that the settings name, and those."""
-    brokers = make_brokers(reactor, settings, settings.distribution_strategy)
+    reactor: Reactor, brokers: Sequence[IBroker], snapshot: Snapshot, random: Random
+) -> list[BrokerPublisher]:
+    """Return a publisher for each broker; the broker answers questions from the snapshot."""
     for broker in brokers:
         broker.answer(snapshot.announcement)
-    backoff = partial(Backoff, Random(), RETRY_MAX_SECONDS)
     offload = Offload(in_threads_of(reactor))
-    return [BrokerPublisher(reactor, broker, backoff(), offload, snapshot.published) for broker in brokers], brokers
+    return [
+        BrokerPublisher(reactor, broker, Backoff(random, RETRY_MAX_SECONDS), offload, snapshot.published)
+        for broker in brokers
+    ]
 
 
 def _dispatcher(

@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.audit import AuditEntry, verify
 from confd.web.api.endpoint import Endpoint, endpoints_of
 from confd.web.server.site import Limits
-from tests.controller.house import ADMIN, AGENT, House
+from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 
 JSON = {"Content-Type": "application/json"}
 
@@ -20,7 +20,7 @@ JSON = {"Content-Type": "application/json"}
 @frozen
 class Ask:
     """
-    A request that succeeds in a house that is prepared for it.
+    A request that succeeds in a harness that is prepared for it.
 
     @ivar carried: what comes with it, as L{tests.conversation.Conversation.request} takes it.
     @ivar target: what its entry is about.
@@ -31,29 +31,29 @@ class Ask:
     path: str
     target: str
     carried: Mapping[str, Any] = field(factory=dict)
-    prepare: Callable[[House], str] = lambda house: ""
+    prepare: Callable[[ControllerHarness], str] = lambda harness: ""
 
-    def prepared(self, house: House) -> Ask:
-        """This request, in a house where it can succeed."""
-        name = self.prepare(house)
+    def prepared(self, harness: ControllerHarness) -> Ask:
+        """This request, in a harness where it can succeed."""
+        name = self.prepare(harness)
         return evolve(self, path=self.path.format(name), target=self.target.format(name))
 
 
-def a_namespace(house: House) -> str:
+def a_namespace(harness: ControllerHarness) -> str:
     """Make a namespace."""
-    return str(house.caller().post("/api/v1/namespaces", json=A_NAMESPACE, auth=ADMIN).json["name"])
+    return str(harness.caller().post("/api/v1/namespaces", json=A_NAMESPACE, auth=ADMIN).json["name"])
 
 
-def a_blocked_agent(house: House) -> str:
+def a_blocked_agent(harness: ControllerHarness) -> str:
     """Keep an agent out."""
-    agent_id = house.join()
-    house.caller().delete(f"/api/v1/agents/{agent_id}?block=true", auth=ADMIN)
+    agent_id = harness.join()
+    harness.caller().delete(f"/api/v1/agents/{agent_id}?block=true", auth=ADMIN)
     return agent_id
 
 
-def an_old_version(house: House) -> str:
+def an_old_version(harness: ControllerHarness) -> str:
     """Publish a second version."""
-    house.caller().post("/api/v1/config", json={"url": "https://example.org"}, auth=ADMIN)
+    harness.caller().post("/api/v1/config", json={"url": "https://example.org"}, auth=ADMIN)
     return ""
 
 
@@ -73,7 +73,9 @@ ASKS = {
     "POST /api/v1/signing-key/rotate": Ask("POST", "/api/v1/signing-key/rotate", ""),
     "POST /api/v1/namespaces": Ask("POST", "/api/v1/namespaces", "team-a", {"json": A_NAMESPACE}),
     "DELETE /api/v1/namespaces/<name>": Ask("DELETE", "/api/v1/namespaces/{}", "{}", prepare=a_namespace),
-    "DELETE /api/v1/agents/<agent_id>": Ask("DELETE", "/api/v1/agents/{}", "{}", prepare=lambda house: house.join()),
+    "DELETE /api/v1/agents/<agent_id>": Ask(
+        "DELETE", "/api/v1/agents/{}", "{}", prepare=lambda harness: harness.join()
+    ),
     "DELETE /api/v1/blocked/<agent_id>": Ask("DELETE", "/api/v1/blocked/{}", "{}", prepare=a_blocked_agent),
     "POST /api/v1/epoch/raise": Ask("POST", "/api/v1/epoch/raise", "", {"json": {}}),
     "POST /api/v1/cluster/adopt": Ask("POST", "/api/v1/cluster/adopt", CLUSTER, {"json": {"cluster_id": CLUSTER}}),
@@ -84,31 +86,31 @@ class AuditedTests(SynchronousTestCase):
     """The joined controller, over HTTP in memory."""
 
     def setUp(self) -> None:
-        self.house = House()
+        self.harness = ControllerHarness()
 
     def entries(self) -> list[AuditEntry]:
         """All that is on record, oldest first."""
-        self.successResultOf(self.house.audit_log.flush())
-        entries = self.successResultOf(self.house.store.audit(10_000, None))
+        self.successResultOf(self.harness.audit_log.flush())
+        entries = self.successResultOf(self.harness.store.audit(10_000, None))
         self.assertIsNone(verify(entries).wrong)
         return list(entries)[::-1]
 
     def state(self) -> object:
         """Everything that a change could change, but the record."""
-        store = self.house.store
+        store = self.harness.store
         in_force = self.successResultOf(store.in_force())
         agents = [*self.successResultOf(store.load_agents()), *self.successResultOf(store.load_blocked())]
-        return in_force, agents, store.keys, store.cluster_id, store.epoch, self.house.snapshot.namespaces()
+        return in_force, agents, store.keys, store.cluster_id, store.epoch, self.harness.snapshot.namespaces()
 
     def declared(self) -> dict[str, Endpoint]:
-        """What is audited in the house, by the action that is put on record."""
-        everything = [declared for api in self.house.apis for declared, _ in endpoints_of(api)]
+        """What is audited in the harness, by the action that is put on record."""
+        everything = [declared for api in self.harness.apis for declared, _ in endpoints_of(api)]
         return {f"{each.method} {each.path}": each for each in everything if each.audited}
 
     def refused(self, ask: Ask, status: int, code: str, who: str, **carried: Any) -> None:
         """That this changes nothing but the record, where it has one entry."""
         there, before = self.entries(), self.state()
-        reply = self.house.caller().request(ask.method, ask.path, **carried)
+        reply = self.harness.caller().request(ask.method, ask.path, **carried)
         self.assertEqual((reply.status, reply.code), (status, code), (ask, carried))
         self.assertEqual(self.state(), before, ask)
         [entry] = self.entries()[len(there) :]
@@ -121,13 +123,13 @@ class AuditedTests(SynchronousTestCase):
     def test_done(self) -> None:
         """One entry, that is there with the change: the refusals that are written behind do not matter."""
         for action, ask in ASKS.items():
-            self.house = House()
-            ask = ask.prepared(self.house)
+            self.harness = ControllerHarness()
+            ask = ask.prepared(self.harness)
             there, before = self.entries(), self.state()
-            reply = self.house.caller().request(ask.method, ask.path, auth=ADMIN, **ask.carried)
+            reply = self.harness.caller().request(ask.method, ask.path, auth=ADMIN, **ask.carried)
             self.assertIn(reply.status, (200, 201), (action, reply))
             self.assertNotEqual(self.state(), before, action)
-            [entry] = self.successResultOf(self.house.store.audit(10_000, None))[: -len(there) or None]
+            [entry] = self.successResultOf(self.harness.store.audit(10_000, None))[: -len(there) or None]
             self.assertEqual((entry.who, entry.action, entry.outcome), ("admin", action, "done"))
             self.assertEqual((entry.target, entry.request_id), (ask.target, reply.headers["x-request-id"]))
             self.assertEqual(self.entries(), [*there, entry])
@@ -135,7 +137,7 @@ class AuditedTests(SynchronousTestCase):
     def test_refused_at_the_door(self) -> None:
         """401, 403, and a page of another site, whatever they asked for."""
         for ask in ASKS.values():
-            ask = ask.prepared(self.house)
+            ask = ask.prepared(self.harness)
             for auth, headers, status, code, who in (
                 (None, {}, 401, "unauthenticated", ""),
                 (("admin", "wrong"), {}, 401, "wrong_credentials", ""),
@@ -147,7 +149,7 @@ class AuditedTests(SynchronousTestCase):
     def test_refused_for_what_was_sent(self) -> None:
         """400, 413, 415 and the like."""
         for action, declared in self.declared().items():
-            ask = ASKS[action].prepared(self.house)
+            ask = ASKS[action].prepared(self.harness)
             strange = evolve(ask, path=f"{ask.path}?no_such_thing=1")
             self.refused(strange, 400, "bad_field", "admin", auth=ADMIN, **ask.carried)
             text = {"body": b"url=x", "headers": {"Content-Type": "text/plain"}}
@@ -167,7 +169,7 @@ class AuditedTests(SynchronousTestCase):
     def test_refused_by_the_state_of_things(self) -> None:
         """404, 409, 412, 422."""
         publish, create = ASKS["POST /api/v1/config"], ASKS["POST /api/v1/namespaces"]
-        a_namespace(self.house)
+        a_namespace(self.harness)
         nowhere = evolve(publish, path="/api/v1/config?namespace=nowhere")
         gone = Ask("DELETE", "/api/v1/agents/nobody", "nobody")
         default = Ask("DELETE", "/api/v1/namespaces/default", "default")
@@ -184,21 +186,21 @@ class AuditedTests(SynchronousTestCase):
     def test_broken_store(self) -> None:
         """503, on record as soon as it can be."""
         for action, ask in ASKS.items():
-            self.house = House()
-            ask = ask.prepared(self.house)
+            self.harness = ControllerHarness()
+            ask = ask.prepared(self.harness)
             there, before = self.entries(), self.state()
-            self.house.store.broken = "The disk is full."
-            reply = self.house.caller().request(ask.method, ask.path, auth=ADMIN, **ask.carried)
+            self.harness.store.broken = "The disk is full."
+            reply = self.harness.caller().request(ask.method, ask.path, auth=ADMIN, **ask.carried)
             self.assertEqual((reply.status, reply.code), (503, "storage_unavailable"), action)
             self.assertEqual((self.entries(), self.state()), (there, before))
-            self.house.store.broken = None
-            self.house.clock.advance(1)
+            self.harness.store.broken = None
+            self.harness.clock.advance(1)
             [entry] = self.entries()[len(there) :]
             self.assertEqual((entry.action, entry.outcome), (action, "storage_unavailable"))
 
     def test_not_yet_loaded(self) -> None:
         """503 while the controller starts."""
-        self.house = House(started=False)
+        self.harness = ControllerHarness(started=False)
         ask = ASKS["POST /api/v1/config"]
         self.refused(ask, 503, "starting", "admin", auth=ADMIN, **ask.carried)
 
@@ -206,14 +208,14 @@ class AuditedTests(SynchronousTestCase):
         """Nothing of what is published, of passwords, comments or keys is in any entry."""
         document = {"url": "https://canary-url.example", "password": "canary-secret"}
         for auth in (ADMIN, AGENT, ("canary-name", "canary-password"), None):
-            self.house.caller().post(
+            self.harness.caller().post(
                 "/api/v1/config?comment=canary-comment",
                 json=document,
                 auth=auth,
                 headers={"Idempotency-Key": "canary-key", "Cookie": "canary-cookie"},
             )
-        self.house.caller().post("/api/v1/config", json={"url": "canary"}, auth=ADMIN)
-        self.house.caller().post("/api/v1/config", body=b"canary", headers=JSON, auth=ADMIN)
+        self.harness.caller().post("/api/v1/config", json={"url": "canary"}, auth=ADMIN)
+        self.harness.caller().post("/api/v1/config", body=b"canary", headers=JSON, auth=ADMIN)
         entries = self.entries()
         self.assertEqual(len(entries), 6)
         self.assertIsNone(re.search("canary", str(entries)))

@@ -31,7 +31,7 @@ from confd.controller.agents.newcomers import EXPIRES_AFTER
 from confd.controller.convergence.report_intake import GATHER_SECONDS
 from confd.controller.store.sqlite.store import SqliteStore
 from confd.model import DEFAULT_NAMESPACE, Tag
-from tests.controller.house import ADMIN, AGENT, House
+from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.controller.ledger import SLEEPS_TO_EXPIRE, STATES, Ledger, Line, Said, Space
 from tests.controller.store.fixtures import FIRST
 from tests.conversation import Reply
@@ -109,11 +109,11 @@ class HistoryMachine(RuleBasedStateMachine):
         self.store = SqliteStore(self.threads, self.path, FIRST, keep)
         self.store.startService()
         self.settle()
-        self.house = House(self.store)
-        self.threads.wait(lambda: self.house.snapshot.problem() is None)
+        self.harness = ControllerHarness(self.store)
+        self.threads.wait(lambda: self.harness.snapshot.problem() is None)
 
     def stop(self) -> None:
-        self.done(self.house.stop())
+        self.done(self.harness.stop())
         self.done(self.store.stopService())
         self.store.close()
 
@@ -134,9 +134,9 @@ class HistoryMachine(RuleBasedStateMachine):
 
     def ask(self, method: str, path: str, auth: tuple[str, str] = ADMIN, **carried: Any) -> Reply:
         replies: list[Reply] = []
-        caller = self.house.caller()
+        caller = self.harness.caller()
         caller.ask(method, path, auth=auth, **carried)
-        self.house.clock.advance(GATHER_SECONDS)
+        self.harness.clock.advance(GATHER_SECONDS)
 
         def answered() -> bool:
             reply = caller.answer()
@@ -363,9 +363,9 @@ class HistoryMachine(RuleBasedStateMachine):
         """Long enough for every agent to fall silent, and in the end for those that were never heard to expire."""
         # A round of the registry that is under way would not see the time that passes.
         self.settle()
-        self.house.clock.advance(LONG)
+        self.harness.clock.advance(LONG)
         self.ledger.slept()
-        self.threads.wait(lambda: {each.id for each in self.house.registry.records()} == set(self.ledger.members))
+        self.threads.wait(lambda: {each.id for each in self.harness.registry.records()} == set(self.ledger.members))
 
     @rule(epoch=st.none() | st.integers(-1, 2), cluster_id=st.sampled_from([None, None, *_CLUSTERS]))
     def rename(self, epoch: int | None, cluster_id: str | None) -> None:

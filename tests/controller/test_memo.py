@@ -27,7 +27,7 @@ from confd.web.auth.throttle import Throttle
 from confd.web.server.proxies import Proxies
 from confd.web.server.response_cache import LONGEST_REQUEST, ResponseCache
 from confd.web.server.site import BoundedSite, Limits
-from tests.controller.house import ADMIN, AGENT, House
+from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import ELSEWHERE, LOOPBACK, Conversation
 
 #: Peers elsewhere are proxies, and are believed.
@@ -39,14 +39,14 @@ _HOST = b"Host: localhost\r\n"
 _AUTH = b"Authorization: " + basic_authorization(*AGENT) + b"\r\n"
 
 
-def site_of(house: House, response_cache: ResponseCache | None) -> tuple[Dispatcher, BoundedSite]:
-    """What is in force at the house, behind a door of its own, which remembers who was wrong."""
+def site_of(harness: ControllerHarness, response_cache: ResponseCache | None) -> tuple[Dispatcher, BoundedSite]:
+    """What is in force at the harness, behind a door of its own, which remembers who was wrong."""
     credentials = [Credential.of(*AGENT, Role.AGENT), Credential.of(*ADMIN, Role.ADMIN)]
-    guard = BasicAuth(credentials, Throttle(house.clock, 3), house.registry.agent_tokens.holder)
+    guard = BasicAuth(credentials, Throttle(harness.clock, 3), harness.registry.agent_tokens.holder)
     dispatcher = Dispatcher(guard, Offload(maybeDeferred))
     limits = Limits(connections=100)
     return dispatcher, BoundedSite(
-        house.clock, dispatcher.resource(house.apis[0]), limits, dispatcher.large, response_cache, PROXIES
+        harness.clock, dispatcher.resource(harness.apis[0]), limits, dispatcher.large, response_cache, PROXIES
     )
 
 
@@ -67,10 +67,10 @@ class Twins:
     """
 
     def __init__(self) -> None:
-        self.house = House()
+        self.harness = ControllerHarness()
         self.response_cache = ResponseCache(40_000)
-        self.sites = site_of(self.house, self.response_cache)[1], site_of(self.house, None)[1]
-        self.agent = self.house.join()
+        self.sites = site_of(self.harness, self.response_cache)[1], site_of(self.harness, None)[1]
+        self.agent = self.harness.join()
         self.callers: dict[tuple[int, Any], tuple[Conversation, ...]] = {}
 
     def send(self, number: int, peer: Any, raw: bytes) -> None:
@@ -83,11 +83,11 @@ class Twins:
 
     def connect(self, peer: Any) -> tuple[Conversation, ...]:
         """A connection to each door."""
-        return tuple(Conversation(each, self.house.clock, peer) for each in self.sites)
+        return tuple(Conversation(each, self.harness.clock, peer) for each in self.sites)
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""
-        self.house.clock.advance(seconds)
+        self.harness.clock.advance(seconds)
 
     def check(self, case: SynchronousTestCase) -> None:
         """Both have said the same, and go on or have ended alike."""
@@ -99,7 +99,7 @@ class Twins:
 
 def _requests(twins: Twins) -> st.SearchStrategy[bytes]:
     """Polls: plain, odd and hostile ones."""
-    tag = twins.house.tag().encode()
+    tag = twins.harness.tag().encode()
     paths = [b"/api/v1/config", b"/api/v1/config?namespace=default", b"/api/v1/config?namespace=no", b"//api/v1/config"]
     headers = [
         _AUTH,
@@ -175,9 +175,9 @@ def _compare(case: SynchronousTestCase, twins: Twins, data: st.DataObject) -> No
             for piece in _pieces(data.draw(polls), data.draw(cuts)):
                 twins.send(number, peer, piece)
         elif event == "publish":
-            case.successResultOf(twins.house.configs.publish(a_draft(), 0.0))
+            case.successResultOf(twins.harness.configs.publish(a_draft(), 0.0))
         elif event == "forget":
-            twins.house.caller().delete(f"/api/v1/agents/{twins.agent}", auth=ADMIN)
+            twins.harness.caller().delete(f"/api/v1/agents/{twins.agent}", auth=ADMIN)
         else:
             twins.wait(data.draw(st.sampled_from([1, 11, 29])))
         twins.check(case)
@@ -192,7 +192,7 @@ class MemoTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.twins = Twins()
-        self.poll = self._poll(self.twins.house.tag())
+        self.poll = self._poll(self.twins.harness.tag())
 
     def _poll(self, tag: str, *more: bytes) -> bytes:
         condition = f'If-None-Match: "{tag}"\r\n'.encode()
@@ -222,7 +222,7 @@ class MemoTests(SynchronousTestCase):
     def test_bodies(self) -> None:
         """So are answers with a body, percent signs and all."""
         self.successResultOf(
-            self.twins.house.configs.publish(a_draft(document=document({"url": "https://ip.me/%(id)b%%%"})), 0.0)
+            self.twins.harness.configs.publish(a_draft(document=document({"url": "https://ip.me/%(id)b%%%"})), 0.0)
         )
         raw = self._poll("none")
         self.assertEqual([self._send(raw) for _ in range(2)], [False, True])
@@ -230,34 +230,34 @@ class MemoTests(SynchronousTestCase):
     def test_publish(self) -> None:
         """A newer version is told of at once."""
         self._send(self.poll)
-        self.successResultOf(self.twins.house.configs.publish(a_draft(), 0.0))
+        self.successResultOf(self.twins.harness.configs.publish(a_draft(), 0.0))
         self._send(self.poll)
         self.assertEqual([each.status for each in self.twins.callers[0, LOOPBACK][0].replies()], [304, 200])
 
     def test_keeps_no_configuration(self) -> None:
         """One that is not in force any more is let go: who polls another version never asks with those bytes again."""
         self._send(self.poll)
-        there = ref(self.twins.house.snapshot.get(DEFAULT_NAMESPACE))
-        self.successResultOf(self.twins.house.configs.publish(a_draft(), 0.0))
+        there = ref(self.twins.harness.snapshot.get(DEFAULT_NAMESPACE))
+        self.successResultOf(self.twins.harness.configs.publish(a_draft(), 0.0))
         gc.collect()
         self.assertIsNone(there())
 
     def test_poll_is_noted(self) -> None:
         """An agent that is answered from memory was heard of all the same."""
-        raw = self._poll(self.twins.house.tag(), b"X-Agent-ID: " + self.twins.agent.encode() + b"\r\n")
+        raw = self._poll(self.twins.harness.tag(), b"X-Agent-ID: " + self.twins.agent.encode() + b"\r\n")
         self._send(raw)
         for _ in range(3):
-            self.twins.house.clock.advance(20)
-            conversation = Conversation(self.twins.sites[0], self.twins.house.clock)
+            self.twins.harness.clock.advance(20)
+            conversation = Conversation(self.twins.sites[0], self.twins.harness.clock)
             conversation.send(raw)
-            record = self.twins.house.registry.get(self.twins.agent)
-            self.assertEqual(record.last_poll, self.twins.house.now())
+            record = self.twins.harness.registry.get(self.twins.agent)
+            self.assertEqual(record.last_poll, self.twins.harness.now())
 
     def test_forgotten_agent(self) -> None:
         """Nor is one that was forgotten taken for known."""
-        raw = self._poll(self.twins.house.tag(), b"X-Agent-ID: " + self.twins.agent.encode() + b"\r\n")
+        raw = self._poll(self.twins.harness.tag(), b"X-Agent-ID: " + self.twins.agent.encode() + b"\r\n")
         self._send(raw)
-        self.twins.house.caller().delete(f"/api/v1/agents/{self.twins.agent}", auth=ADMIN)
+        self.twins.harness.caller().delete(f"/api/v1/agents/{self.twins.agent}", auth=ADMIN)
         self._send(raw)
         last = self.twins.callers[0, LOOPBACK][0].replies()[-1]
         self.assertEqual(last.headers["x-agent-known"], "false")
@@ -303,7 +303,7 @@ class MemoTests(SynchronousTestCase):
     def test_draining(self) -> None:
         """A site that stops says so in each answer."""
         self._send(self.poll)
-        caller = Conversation(self.twins.sites[0], self.twins.house.clock)
+        caller = Conversation(self.twins.sites[0], self.twins.harness.clock)
         caller.send(self.poll[:60])
         self.twins.sites[0].drain()
         caller.send(self.poll[60:])
@@ -311,7 +311,7 @@ class MemoTests(SynchronousTestCase):
 
     def test_interim_answer(self) -> None:
         """A request that is answered in two parts is not remembered."""
-        raw = self._poll(self.twins.house.tag(), b"Expect: 100-continue\r\n")
+        raw = self._poll(self.twins.harness.tag(), b"Expect: 100-continue\r\n")
         self.assertEqual([self._send(raw) for _ in range(3)], [False, False, False])
 
     def test_empty_lines(self) -> None:

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.codec.headers import basic_authorization
 from confd.web.auth.basic import Credential, Role
-from tests.controller.house import ADMIN, AGENT, House
+from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import Conversation
 
 NEW = ("admin", "another one")
@@ -16,17 +16,17 @@ class RenewTests(SynchronousTestCase):
     """What follows once the guard knows another one."""
 
     def setUp(self) -> None:
-        self.house = House()
+        self.harness = ControllerHarness()
 
     def renew(self) -> None:
         """The admin has another password."""
         credentials = [Credential.of(*AGENT, Role.AGENT), Credential.of(*NEW, Role.ADMIN)]
-        self.house.site.cut(self.house.guard.renew(credentials, self.house.clock.seconds()))
-        self.house.clock.advance(0)
+        self.harness.site.cut(self.harness.auth.renew(credentials, self.harness.clock.seconds()))
+        self.harness.clock.advance(0)
 
     def status(self, path: str, auth: tuple[str, str]) -> int:
         """Of a GET."""
-        return self.house.caller().get(path, auth=auth).status
+        return self.harness.caller().get(path, auth=auth).status
 
     def test_at_once(self) -> None:
         """The old one is wrong, the new one right, and others do not notice."""
@@ -37,20 +37,20 @@ class RenewTests(SynchronousTestCase):
 
     def test_remembered(self) -> None:
         """What was let in with the same bytes a moment ago is not any more."""
-        tag = self.house.tag()
+        tag = self.harness.tag()
         told = []
         for _ in range(3):
-            reply = self.house.caller().get("/api/v1/config", auth=ADMIN, headers={"If-None-Match": f'"{tag}"'})
-            told.append((reply.status, self.house.site.response_cache.answered))
+            reply = self.harness.caller().get("/api/v1/config", auth=ADMIN, headers={"If-None-Match": f'"{tag}"'})
+            told.append((reply.status, self.harness.site.response_cache.answered))
         self.assertEqual(told, [(304, 0), (304, 1), (304, 2)])
         self.renew()
         self.assertEqual(self.status("/api/v1/config", NEW), 200)
-        reply = self.house.caller().get("/api/v1/config", auth=ADMIN, headers={"If-None-Match": f'"{tag}"'})
-        self.assertEqual((reply.status, self.house.site.response_cache.answered), (401, 2))
+        reply = self.harness.caller().get("/api/v1/config", auth=ADMIN, headers={"If-None-Match": f'"{tag}"'})
+        self.assertEqual((reply.status, self.harness.site.response_cache.answered), (401, 2))
 
     def in_flight(self, method: str, auth: tuple[str, str] = ADMIN) -> Conversation:
         """A request of which the last byte of the body is still to come."""
-        caller = self.house.caller()
+        caller = self.harness.caller()
         caller.send(
             b"%s /api/v1/config HTTP/1.1\r\nHost: localhost\r\nAuthorization: %s\r\n"
             b"Content-Type: application/json\r\nContent-Length: 19\r\n\r\n"
@@ -62,20 +62,20 @@ class RenewTests(SynchronousTestCase):
     def test_in_flight(self) -> None:
         """A change that began with the old one is not refused half-way; what is read, or begins later, is."""
         before = [self.in_flight("POST"), self.in_flight("GET")]
-        self.house.clock.advance(1)
+        self.harness.clock.advance(1)
         self.renew()
         self.renew()
         told = []
         for caller in (*before, self.in_flight("POST"), self.in_flight("POST", NEW)):
             caller.send(b"}")
-            self.house.clock.advance(0)
+            self.harness.clock.advance(0)
             answer = caller.answer()
             told.append(answer and answer.status)
         self.assertEqual(told, [200, 401, 401, 200])
 
     def stream(self, path: str, auth: tuple[str, str]) -> Conversation:
         """One that is open."""
-        caller = self.house.caller()
+        caller = self.harness.caller()
         caller.ask("GET", path, auth=auth)
         (begun,) = caller.replies()
         self.assertEqual(begun.status, 200)
@@ -83,15 +83,15 @@ class RenewTests(SynchronousTestCase):
 
     def test_streams(self) -> None:
         """What was opened with the old one ends; with the password of others, and with tokens, it goes on."""
-        joined = self.house.caller().post("/api/v1/register", json={}, auth=AGENT).json
+        joined = self.harness.caller().post("/api/v1/register", json={}, auth=AGENT).json
         old = [self.stream(path, ADMIN) for path in ("/api/v1/events", "/api/v1/stream")]
         others = [self.stream("/api/v1/stream", auth) for auth in (AGENT, (joined["agent_id"], joined["token"]))]
-        waiting = self.house.caller()
+        waiting = self.harness.caller()
         waiting.ask("POST", "/api/v1/config?wait=applied&timeout=5", json={"url": "http://x/"}, auth=ADMIN)
         self.renew()
         self.assertEqual([each.closed for each in old], [True, True])
         self.assertEqual([each.closed for each in others], [False, False])
-        self.house.clock.pump([1.0] * 6)
+        self.harness.clock.pump([1.0] * 6)
         answer = waiting.answer()
         self.assertEqual(answer and answer.status, 202, "a change that was let in is answered")
 

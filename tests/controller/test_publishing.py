@@ -13,7 +13,7 @@ from confd.controller.configs.service import Publication
 from confd.testing.examples import a_draft
 from confd.testing.memory import MemoryStore
 from tests.controller.api.test_configs import SlowStore
-from tests.controller.house import ADMIN, AGENT, House
+from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import Conversation, Reply
 
 CONFIG, ROLLBACK = "/api/v1/config", "/api/v1/config/rollback"
@@ -21,15 +21,15 @@ NEW = {"url": "http://new/"}
 
 
 class ChangeTests(SynchronousTestCase):
-    """What these tests have in common: a house with two versions."""
+    """What these tests have in common: a harness with two versions."""
 
     def setUp(self) -> None:
-        self.house = House()
-        self.addCleanup(lambda: self.successResultOf(self.house.stop()))
+        self.harness = ControllerHarness()
+        self.addCleanup(lambda: self.successResultOf(self.harness.stop()))
         self.publish({"url": "http://two/"})
 
     def ask(self, path: str, body: object, query: dict[str, object], headers: dict[str, str]) -> Conversation:
-        caller = self.house.caller()
+        caller = self.harness.caller()
         there = f"{path}?{urlencode(query)}" if query else path
         caller.ask("POST", there, json=body, auth=ADMIN, headers=headers)
         return caller
@@ -46,16 +46,16 @@ class ChangeTests(SynchronousTestCase):
         return self.answered(self.ask(ROLLBACK, body, query, headers or {}))
 
     def in_force(self) -> Any:
-        return self.house.caller().get(CONFIG, auth=AGENT).json
+        return self.harness.caller().get(CONFIG, auth=AGENT).json
 
 
 class DryRunTests(ChangeTests):
     """C{dry_run=true}."""
 
     def test_answer(self) -> None:
-        self.house.join()
-        self.house.clock.advance(91)
-        self.house.join()
+        self.harness.join()
+        self.harness.clock.advance(91)
+        self.harness.join()
         reply = self.publish(dry_run="true")
         self.assertEqual(reply.status, 200)
         self.assertEqual(
@@ -74,7 +74,7 @@ class DryRunTests(ChangeTests):
 
     def test_changes_nothing(self) -> None:
         told: list[object] = []
-        self.house.configs.publications.add(told.append)
+        self.harness.configs.publications.add(told.append)
         before = self.in_force()
         self.publish(dry_run="true", headers={"Idempotency-Key": "k"})
         self.roll_back({"version": 1}, dry_run="true")
@@ -85,7 +85,7 @@ class DryRunTests(ChangeTests):
         reply = self.publish({"url": 1}, dry_run="true")
         self.assertEqual((reply.status, reply.json["details"][0]["pointer"]), (422, "/url"))
         self.assertEqual(self.publish(dry_run="true", headers={"If-Match": '"x"'}).code, "version_mismatch")
-        self.assertEqual(self.publish(dry_run="true", headers={"If-Match": f'"{self.house.tag()}"'}).status, 200)
+        self.assertEqual(self.publish(dry_run="true", headers={"If-Match": f'"{self.harness.tag()}"'}).status, 200)
         self.assertEqual(self.publish(dry_run="true", poll_interval=0).status, 400)
         self.assertEqual(self.publish(dry_run="true", namespace="no").code, "unknown_namespace")
 
@@ -113,10 +113,10 @@ class RollbackTests(ChangeTests):
                 "published": True,
             },
         )
-        self.assertEqual(reply.headers["etag"], f'"{self.house.tag()}"')
+        self.assertEqual(reply.headers["etag"], f'"{self.harness.tag()}"')
         there = self.in_force()
         self.assertEqual((there["data"], there["poll_interval_seconds"]), ({"url": "http://two/"}, 7))
-        (newest, *_) = self.house.caller().get("/api/v1/config/history", auth=ADMIN).json["items"]
+        (newest, *_) = self.harness.caller().get("/api/v1/config/history", auth=ADMIN).json["items"]
         self.assertEqual((newest["rollback_of"], newest["comment"], newest["author"]), (2, "worse", "admin"))
 
     def test_dry_run(self) -> None:
@@ -127,7 +127,7 @@ class RollbackTests(ChangeTests):
     def test_conditions(self) -> None:
         """C{If-Match} and C{Idempotency-Key} as for a publish."""
         self.assertEqual(self.roll_back({"version": 1}, headers={"If-Match": '"x"'}).status, 412)
-        headers = {"If-Match": f'"{self.house.tag()}"', "Idempotency-Key": "k"}
+        headers = {"If-Match": f'"{self.harness.tag()}"', "Idempotency-Key": "k"}
         first = self.roll_back({"version": 1}, headers=headers)
         self.assertEqual(first.json["version"], 3)
         self.assertEqual(self.roll_back({"version": 1}, headers=headers).body, first.body)
@@ -142,7 +142,7 @@ class RollbackTests(ChangeTests):
         self.assertEqual(self.in_force()["version"], 2)
 
     def test_pruned(self) -> None:
-        self.house = House(MemoryStore(a_draft(poll_interval=30), keep=1))
+        self.harness = ControllerHarness(MemoryStore(a_draft(poll_interval=30), keep=1))
         self.publish()
         reply = self.roll_back({"version": 1})
         self.assertEqual((reply.status, reply.code), (410, "version_pruned"))
@@ -151,7 +151,7 @@ class RollbackTests(ChangeTests):
     def test_does_not_fit_any_more(self) -> None:
         """The schema may have changed since that version was published."""
         old = a_draft(poll_interval=30, document=strict_json.document({"url": "ftp://old/", "a": 1}))
-        self.house = House(MemoryStore(old))
+        self.harness = ControllerHarness(MemoryStore(old))
         self.publish()
         for query in ({}, {"dry_run": "true"}):
             reply = self.roll_back({"version": 1}, **query)
@@ -162,7 +162,7 @@ class RollbackTests(ChangeTests):
 
     def test_who_may(self) -> None:
         for auth, status in ((None, 401), (AGENT, 403)):
-            reply = self.house.caller().post(ROLLBACK, json={"version": 1}, auth=auth)
+            reply = self.harness.caller().post(ROLLBACK, json={"version": 1}, auth=auth)
             self.assertEqual(reply.status, status)
 
 
@@ -171,14 +171,14 @@ class WaitTests(ChangeTests):
 
     def setUp(self) -> None:
         super().setUp()
-        self.agents = [self.house.join(hostname=f"host-{number}") for number in range(4)]
+        self.agents = [self.harness.join(hostname=f"host-{number}") for number in range(4)]
 
     def wait(self, headers: dict[str, str] | None = None, **query: object) -> Conversation:
         return self.ask(CONFIG, NEW, {"wait": "applied"} | query, headers or {})
 
     def applied(self, count: int, version: int = 3, skip: int = 0) -> None:
         for agent_id in self.agents[skip:count]:
-            self.assertEqual(self.house.report(agent_id, version).status, 200)
+            self.assertEqual(self.harness.report(agent_id, version).status, 200)
 
     def test_reached(self) -> None:
         caller = self.wait(quorum=75)
@@ -189,22 +189,22 @@ class WaitTests(ChangeTests):
         reply = self.answered(caller)
         self.assertEqual((reply.status, reply.json["version"]), (200, 3))
         self.assertEqual(reply.json["convergence"]["applied"], 3)
-        self.assertEqual(reply.headers["etag"], f'"{self.house.tag()}"')
+        self.assertEqual(reply.headers["etag"], f'"{self.harness.tag()}"')
 
     def test_not_reached(self) -> None:
         """All of them, in half a minute, where nothing else is said; those that lag are named."""
         caller = self.wait()
         self.applied(3)
-        self.house.clock.advance(29.9)
+        self.harness.clock.advance(29.9)
         self.assertIsNone(caller.answer())
-        self.house.clock.advance(0.1)
+        self.harness.clock.advance(0.1)
         reply = self.answered(caller)
         self.assertEqual(reply.status, 202)
         self.assertEqual([each["hostname"] for each in reply.json["convergence"]["laggards"]], ["host-3"])
 
     def test_timeout(self) -> None:
         caller = self.wait(timeout=0.5, quorum=0.5)
-        self.house.clock.advance(0.5)
+        self.harness.clock.advance(0.5)
         self.assertEqual(self.answered(caller).status, 202)
 
     def test_rollback(self) -> None:
@@ -213,7 +213,7 @@ class WaitTests(ChangeTests):
         self.assertEqual(self.answered(caller).status, 200)
 
     def test_nobody_to_wait_for(self) -> None:
-        self.house = House()
+        self.harness = ControllerHarness()
         self.assertEqual(self.answered(self.wait()).status, 200)
 
     def test_bad_values(self) -> None:
@@ -238,7 +238,7 @@ class WaitTests(ChangeTests):
         self.applied(4)
         self.assertEqual(self.in_force()["version"], 3)
         self.assertEqual(self.answered(self.wait({"Idempotency-Key": "k"})).json["version"], 3)
-        self.house.clock.advance(600)
+        self.harness.clock.advance(600)
 
     def test_too_many(self) -> None:
         """Those that hang up count, too, until their time is up; one too many changes nothing."""
@@ -248,22 +248,22 @@ class WaitTests(ChangeTests):
         reply = self.answered(self.wait())
         self.assertEqual((reply.status, reply.code, self.in_force()["version"]), (429, "too_many_waiting", version))
         self.assertEqual(self.publish().status, 200)
-        self.house.clock.advance(600)
+        self.harness.clock.advance(600)
         self.assertIsNone(self.wait().answer())
 
     def test_refused(self) -> None:
         """There is nothing to wait for once too many have refused it."""
         caller = self.wait(quorum=75)
-        self.house.report(self.agents[0], 3, state="failed", error="no")
+        self.harness.report(self.agents[0], 3, state="failed", error="no")
         self.assertIsNone(caller.answer())
-        self.house.report(self.agents[1], 3, state="failed", error="no")
+        self.harness.report(self.agents[1], 3, state="failed", error="no")
         reply = self.answered(caller)
         self.assertEqual((reply.status, reply.json["convergence"]["failed"]), (202, 2))
 
     def test_retry_waits_again(self) -> None:
         """For the version that was made first, whatever was published since."""
         first = self.wait({"Idempotency-Key": "k"}, timeout=1)
-        self.house.clock.advance(1)
+        self.harness.clock.advance(1)
         self.assertEqual(self.answered(first).status, 202)
         self.publish({"url": "http://since/"})
         revalidate = self.wait({"Idempotency-Key": "k"}, timeout=10)
@@ -283,12 +283,12 @@ class WaitTests(ChangeTests):
 
     def test_namespace_is_retired_meanwhile(self) -> None:
         body = {"name": "blue", "config": NEW}
-        self.house.caller().post("/api/v1/namespaces", json=body, auth=ADMIN)
-        self.house.join(namespace="blue")
+        self.harness.caller().post("/api/v1/namespaces", json=body, auth=ADMIN)
+        self.harness.join(namespace="blue")
         caller = self.wait(namespace="blue", timeout=200)
-        self.house.clock.advance(100)
-        self.assertEqual(self.house.caller().delete("/api/v1/namespaces/blue", auth=ADMIN).status, 200)
-        self.house.clock.advance(100)
+        self.harness.clock.advance(100)
+        self.assertEqual(self.harness.caller().delete("/api/v1/namespaces/blue", auth=ADMIN).status, 200)
+        self.harness.clock.advance(100)
         reply = self.answered(caller)
         self.assertEqual((reply.status, reply.json["version"], reply.json["convergence"]), (202, 2, None))
 
@@ -299,11 +299,11 @@ class ArrivalTests(ChangeTests):
     def test_publication(self) -> None:
         told: list[Publication] = []
         store = SlowStore(a_draft(poll_interval=30))
-        self.house = House(store)
-        self.house.configs.publications.add(told.append)
-        self.house.clock.advance(5)
+        self.harness = ControllerHarness(store)
+        self.harness.configs.publications.add(told.append)
+        self.harness.clock.advance(5)
         caller = self.ask(CONFIG, NEW, {}, {})
-        self.house.clock.advance(2)
+        self.harness.clock.advance(2)
         self.assertEqual(told, [])
         store.commit()
         self.assertEqual(self.answered(caller).status, 200)
@@ -314,6 +314,6 @@ class ArrivalTests(ChangeTests):
     def test_a_retry_is_no_publication(self) -> None:
         told: list[Publication] = []
         self.publish(headers={"Idempotency-Key": "k"})
-        self.house.configs.publications.add(told.append)
+        self.harness.configs.publications.add(told.append)
         self.publish(headers={"Idempotency-Key": "k"})
         self.assertEqual(told, [])

@@ -43,7 +43,7 @@ from confd.worker.address_policy import AddressPolicy
 from confd.worker.api import WorkerApi
 from confd.worker.current import AppliedConfig, fetchable
 from confd.worker.upstream import Upstream
-from tests.controller.house import ADMIN, AGENT, START, House
+from tests.controller.harness import ADMIN, AGENT, START, ControllerHarness
 from tests.conversation import ELSEWHERE, LOOPBACK, Conversation
 
 _EVERYBODY = Proxies((ip_network("127.0.0.0/8"),))
@@ -112,11 +112,11 @@ class Servers:
     """A controller behind proxies, and a worker."""
 
     def __init__(self) -> None:
-        self.house = House()
-        self.controller = self.house.site
+        self.harness = ControllerHarness()
+        self.controller = self.harness.site
         self.controller.proxies = _EVERYBODY
-        clock = self.house.clock
-        in_force = AppliedConfig(self.house.now)
+        clock = self.harness.clock
+        in_force = AppliedConfig(self.harness.now)
         upstream = Upstream(clock, AddressPolicy(), 1, 1000)
         edge = Dispatcher(LoopbackAuth(Identity("loopback", Role.AGENT)), Offload(maybeDeferred))
         resource = edge.resource(WorkerApi(in_force, upstream, "boot"))
@@ -124,7 +124,7 @@ class Servers:
 
     def send(self, site: BoundedSite, raw: bytes, peer: Any = LOOPBACK) -> None:
         """Bytes on a new connection; what is answered is well-formed, and tells of no defect."""
-        clock: Clock = self.house.clock
+        clock: Clock = self.harness.clock
         caller = Conversation(site, clock, peer)
         caller.send(raw)
         clock.advance(0.1)

@@ -7,7 +7,7 @@ from typing import Any
 from confd.codec.bodies import registration_body
 from confd.model import Registration, Tag
 from confd.reports import Report, ReportState, Timings, report_body
-from tests.controller.house import ADMIN, AGENT, House
+from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.golden.recording import GoldenTestCase, metric_names
 
 #: Conversations, one request a line: who asks, the method, the path, and what goes with it.
@@ -69,46 +69,46 @@ class ControllerGoldenTests(GoldenTestCase):
     """The controller, on the memory store."""
 
     def setUp(self) -> None:
-        self.house = House()
-        self.addCleanup(self.house.stop)
+        self.harness = ControllerHarness()
+        self.addCleanup(self.harness.stop)
 
     def test_answers(self) -> None:
         """Each answer: status, headers, body."""
         lines: list[str] = []
         for who, method, path, carried in REQUESTS:
-            caller = self.house.caller()
+            caller = self.harness.caller()
             carried = dict(carried)
             if "raw" in carried:
                 carried["body"] = carried.pop("raw")
                 carried["headers"] = {"Content-Type": "application/json"}
             caller.ask(method, path, auth=CREDENTIALS[who], **carried)
-            self.house.clock.advance(0.05)
+            self.harness.clock.advance(0.05)
             reply = caller.answer()
             assert reply is not None, path
             lines += [f"> {who} {method} {path}", f"{reply.status} {reply.phrase}"]
             lines += [f"{name}: {value}" for name, value in sorted(reply.headers.items())]
             lines += [reply.body.decode("utf-8"), ""]
-            self.house.clock.advance(1)
+            self.harness.clock.advance(1)
         self.assert_golden("answers.txt", "\n".join(lines))
 
     def test_streams(self) -> None:
         """The frames that agents and the dashboard receive for a publish, a report and a heartbeat."""
-        agent_id = self.house.join(hostname="web-1", strategy="STREAM")
-        stream, events = self.house.caller(), self.house.caller()
+        agent_id = self.harness.join(hostname="web-1", strategy="STREAM")
+        stream, events = self.harness.caller(), self.harness.caller()
         stream.ask("GET", "/api/v1/stream", auth=AGENT, headers={"X-Agent-ID": agent_id})
         events.ask("GET", "/api/v1/events", auth=ADMIN)
-        self.house.clock.advance(1)
-        self.house.caller().post("/api/v1/config", json={"url": "https://example.com"}, auth=ADMIN)
-        self.house.clock.advance(1)
-        self.house.report(agent_id, self.house.tag())
-        self.house.clock.pump([1.0] * 12)
+        self.harness.clock.advance(1)
+        self.harness.caller().post("/api/v1/config", json={"url": "https://example.com"}, auth=ADMIN)
+        self.harness.clock.advance(1)
+        self.harness.report(agent_id, self.harness.tag())
+        self.harness.clock.pump([1.0] * 12)
         recorded = [bytes(each.wire.sent).decode("utf-8").replace("\r\n", "\n") for each in (stream, events)]
         self.assert_golden("streams.txt", "\n===\n".join(recorded))
 
     def test_announcement(self) -> None:
         """The bytes that go to the brokers."""
-        self.house.caller().post("/api/v1/config", json={"url": "https://example.com", "n": 1.5}, auth=ADMIN)
-        raw = self.house.snapshot.announcement("default")
+        self.harness.caller().post("/api/v1/config", json={"url": "https://example.com", "n": 1.5}, auth=ADMIN)
+        raw = self.harness.snapshot.announcement("default")
         assert raw is not None
         self.assert_golden("announcement.txt", raw.decode("utf-8"))
 
@@ -128,9 +128,9 @@ class ControllerGoldenTests(GoldenTestCase):
 
     def test_metrics(self) -> None:
         """The names, types and labels of the metrics after some work."""
-        agent_id = self.house.join()
-        self.house.caller().post("/api/v1/config", json={"url": "https://example.com"}, auth=ADMIN)
-        self.house.report(agent_id, self.house.tag())
-        self.house.clock.pump([1.0] * 3)
-        exposition = self.house.caller().get("/metrics").body.decode("utf-8")
+        agent_id = self.harness.join()
+        self.harness.caller().post("/api/v1/config", json={"url": "https://example.com"}, auth=ADMIN)
+        self.harness.report(agent_id, self.harness.tag())
+        self.harness.clock.pump([1.0] * 3)
+        exposition = self.harness.caller().get("/metrics").body.decode("utf-8")
         self.assert_golden("controller-metrics.txt", "\n".join(metric_names(exposition)))

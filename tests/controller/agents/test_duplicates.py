@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.agents import duplicates
 from confd.controller.agents.duplicates import MAX_IDS, REMINDER_SECONDS, Duplicates
-from tests.controller.house import ADMIN, House
+from tests.controller.harness import ADMIN, ControllerHarness
 from tests.runtime.test_metrics import samples
 
 
@@ -93,19 +93,19 @@ class ControllerTests(SynchronousTestCase):
     """What is shown of it."""
 
     def setUp(self) -> None:
-        self.house = House()
-        self.agent_id = self.house.join(hostname="box")
+        self.harness = ControllerHarness()
+        self.agent_id = self.harness.join(hostname="box")
 
     def report(self, session: str, sequence: int) -> int:
         """The status of one; no two say the same."""
         state = ("applied", "failed")[sequence % 2]
-        return self.house.report(self.agent_id, 1, state, session=session, sequence=sequence).status
+        return self.harness.report(self.agent_id, 1, state, session=session, sequence=sequence).status
 
     def shown(self) -> tuple[Any, ...]:
         """In the list, alone, and as a figure."""
-        (item,) = self.house.caller().get("/api/v1/agents", auth=ADMIN).json
-        alone = self.house.caller().get(f"/api/v1/agents/{self.agent_id}", auth=ADMIN).json
-        figure = samples(self.house.metrics.exposition())["confd_agents_conflicting", ()]
+        (item,) = self.harness.caller().get("/api/v1/agents", auth=ADMIN).json
+        alone = self.harness.caller().get(f"/api/v1/agents/{self.agent_id}", auth=ADMIN).json
+        figure = samples(self.harness.metrics.exposition())["confd_agents_conflicting", ()]
         return item["duplicate"], alone["duplicate"], figure
 
     def test_shown(self) -> None:
@@ -125,5 +125,5 @@ class ControllerTests(SynchronousTestCase):
         """Agents that do not count their reports are not judged."""
         for number in range(4):
             state = ("applied", "failed")[number % 2]
-            self.house.report(self.agent_id, 1, state, error=str(number))
+            self.harness.report(self.agent_id, 1, state, error=str(number))
         self.assertEqual(self.shown(), (False, False, 0))

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.agents.newcomers import EXPIRES_AFTER, NEW_PER_MINUTE, Newcomers
 from confd.errors import TooMany
-from tests.controller.house import AGENT, House
+from tests.controller.harness import AGENT, ControllerHarness
 from tests.conversation import Reply
 
 FLEET = 5000
@@ -53,15 +53,15 @@ class MaxAgentsTests(SynchronousTestCase):
     """The limit in all, and those who expire, in a controller."""
 
     def setUp(self) -> None:
-        self.house = House(max_agents=2)
+        self.harness = ControllerHarness(MAX_AGENTS="2")
 
     def register(self, **fields: str) -> Reply:
         """Try to register one."""
-        return self.house.caller().post("/api/v1/register", json=fields, auth=AGENT)
+        return self.harness.caller().post("/api/v1/register", json=fields, auth=AGENT)
 
     def known(self) -> set[str]:
         """The ids of all agents."""
-        return {record.id for record in self.house.registry.records()}
+        return {record.id for record in self.harness.registry.records()}
 
     def test_limit(self) -> None:
         """The next one is answered 429 in a sentence; one that is known comes in, and forgetting one makes room."""
@@ -73,7 +73,7 @@ class MaxAgentsTests(SynchronousTestCase):
             self.assertGreater(int(reply.headers["retry-after"]), 0)
             self.assertIn("MAX_AGENTS", reply.json["error"])
         self.assertEqual(self.register(agent_id="a").status, 200)
-        self.successResultOf(Deferred.fromCoroutine(self.house.registry.forget("b")))
+        self.successResultOf(Deferred.fromCoroutine(self.harness.registry.forget("b")))
         self.assertEqual(self.register(agent_id="c").status, 200)
         self.assertEqual(self.known(), {"a", "c"})
 
@@ -81,17 +81,17 @@ class MaxAgentsTests(SynchronousTestCase):
         """One that neither polled nor reported is forgotten after a time, on disk, too; one that polled is kept."""
         for name in ("a", "b"):
             self.register(agent_id=name)
-        self.house.registry.polled("a")
-        self.house.clock.pump([1] * int(EXPIRES_AFTER / 2))
+        self.harness.registry.polled("a")
+        self.harness.clock.pump([1] * int(EXPIRES_AFTER / 2))
         self.assertEqual(self.known(), {"a", "b"})
-        self.house.clock.pump([1] * int(EXPIRES_AFTER / 2 + 2))
+        self.harness.clock.pump([1] * int(EXPIRES_AFTER / 2 + 2))
         self.assertEqual(self.known(), {"a"})
-        self.assertEqual([each.id for each in self.successResultOf(self.house.store.load_agents())], ["a"])
+        self.assertEqual([each.id for each in self.successResultOf(self.harness.store.load_agents())], ["a"])
 
     def test_restart(self) -> None:
         """The time of those on disk begins with the start."""
         self.register(agent_id="b")
-        revalidate = House(store=self.house.store)
+        revalidate = ControllerHarness(store=self.harness.store)
         revalidate.clock.advance(EXPIRES_AFTER - 10)
         self.assertEqual(len(list(revalidate.registry.records())), 1)
         revalidate.clock.pump([1] * 12)

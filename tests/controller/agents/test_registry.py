@@ -6,77 +6,77 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.model import Registration
-from tests.controller.house import ADMIN, House
+from tests.controller.harness import ADMIN, ControllerHarness
 
 
 class WriteBehindTests(SynchronousTestCase):
     """Polls cost no transaction each."""
 
     def setUp(self) -> None:
-        self.house = House()
-        self.ids = [self.house.join() for _ in range(3)]
+        self.harness = ControllerHarness()
+        self.ids = [self.harness.join() for _ in range(3)]
         self.saves: list[int] = []
-        save = self.house.store.save_agents
+        save = self.harness.store.save_agents
 
         def counted(records):  # type: ignore[no-untyped-def]
             self.saves.append(len(records))
             return save(records)
 
-        self.house.store.save_agents = counted
+        self.harness.store.save_agents = counted
 
     def stored(self) -> dict[str, object]:
         """When each agent polled last, as the disk knows it."""
-        return {record.id: record.last_poll for record in self.successResultOf(self.house.store.load_agents())}
+        return {record.id: record.last_poll for record in self.successResultOf(self.harness.store.load_agents())}
 
     def test_one_transaction(self) -> None:
         """However many polls there are in a second."""
         for _ in range(50):
             for agent_id in self.ids:
-                self.house.registry.polled(agent_id)
-        self.house.clock.advance(1)
+                self.harness.registry.polled(agent_id)
+        self.harness.clock.advance(1)
         self.assertEqual(self.saves, [3])
         self.assertNotIn(None, self.stored().values())
-        self.house.clock.advance(5)
+        self.harness.clock.advance(5)
         self.assertEqual(self.saves, [3])
 
     def test_flushed_at_the_end(self) -> None:
         """A stop loses nothing."""
-        self.house.registry.polled(self.ids[0])
-        self.successResultOf(self.house.stop())
+        self.harness.registry.polled(self.ids[0])
+        self.successResultOf(self.harness.stop())
         self.assertIsNotNone(self.stored()[self.ids[0]])
 
     def test_storage_comes_back(self) -> None:
         """What could not be written is written later, and nothing is logged every second."""
-        self.house.store.broken = "the disk is full"
-        self.house.registry.polled(self.ids[0])
-        self.house.clock.pump([1.0] * 5)
+        self.harness.store.broken = "the disk is full"
+        self.harness.registry.polled(self.ids[0])
+        self.harness.clock.pump([1.0] * 5)
         self.assertIsNone(self.stored()[self.ids[0]])
-        self.house.store.broken = None
-        self.house.clock.advance(1)
+        self.harness.store.broken = None
+        self.harness.clock.advance(1)
         self.assertIsNotNone(self.stored()[self.ids[0]])
 
     def test_stopped_in_trouble(self) -> None:
         """The stop ends all the same."""
-        self.house.store.broken = "the disk is full"
-        self.house.registry.polled(self.ids[0])
-        self.successResultOf(self.house.stop())
+        self.harness.store.broken = "the disk is full"
+        self.harness.registry.polled(self.ids[0])
+        self.successResultOf(self.harness.stop())
 
     def test_stopped_while_writing(self) -> None:
         """What a cancelled write had taken is written by the last one."""
-        save, hung = self.house.store.save_agents, Deferred()
-        self.house.store.save_agents = lambda records: hung
-        self.house.registry.polled(self.ids[0])
-        self.house.clock.advance(1)
-        self.house.store.save_agents = save
-        self.successResultOf(self.house.stop())
+        save, hung = self.harness.store.save_agents, Deferred()
+        self.harness.store.save_agents = lambda records: hung
+        self.harness.registry.polled(self.ids[0])
+        self.harness.clock.advance(1)
+        self.harness.store.save_agents = save
+        self.successResultOf(self.harness.stop())
         self.assertIsNotNone(self.stored()[self.ids[0]])
 
     def test_registered_again_in_between(self) -> None:
         """What it says of itself now is what stays on disk."""
-        self.house.registry.polled(self.ids[0])
-        self.house.join(agent_id=self.ids[0], hostname="new")
-        self.house.clock.advance(1)
-        stored = {record.id: record for record in self.successResultOf(self.house.store.load_agents())}
+        self.harness.registry.polled(self.ids[0])
+        self.harness.join(agent_id=self.ids[0], hostname="new")
+        self.harness.clock.advance(1)
+        stored = {record.id: record for record in self.successResultOf(self.harness.store.load_agents())}
         self.assertEqual(stored[self.ids[0]].hostname, "new")
         self.assertIsNotNone(stored[self.ids[0]].last_poll)
 
@@ -86,20 +86,20 @@ class MoveTests(SynchronousTestCase):
 
     def test_moves(self) -> None:
         """It counts there, and what it reported where it was is forgotten, on disk too."""
-        house = House()
-        house.caller().post("/api/v1/namespaces", json={"name": "blue", "config": {"url": "http://x"}}, auth=ADMIN)
-        agent_id = house.join(hostname="box")
-        house.report(agent_id, 1)
-        registered_at = house.registry.get(agent_id).registered_at
-        house.clock.advance(5)
-        house.join(agent_id=agent_id, hostname="box", namespace="blue")
-        self.successResultOf(house.stop())
-        for each in (house, House(house.store)):
+        harness = ControllerHarness()
+        harness.caller().post("/api/v1/namespaces", json={"name": "blue", "config": {"url": "http://x"}}, auth=ADMIN)
+        agent_id = harness.join(hostname="box")
+        harness.report(agent_id, 1)
+        registered_at = harness.registry.get(agent_id).registered_at
+        harness.clock.advance(5)
+        harness.join(agent_id=agent_id, hostname="box", namespace="blue")
+        self.successResultOf(harness.stop())
+        for each in (harness, ControllerHarness(harness.store)):
             self.assertEqual((each.registry.count("default"), each.registry.count("blue")), (0, 1))
             record = each.registry.get(agent_id)
             self.assertEqual((record.registered_at, record.report, record.reported_at), (registered_at, None, None))
             self.assertIsNone(each.registry.state(record))
-        self.assertEqual(self.successResultOf(house.store.load_outcomes()), [])
+        self.assertEqual(self.successResultOf(harness.store.load_outcomes()), [])
 
 
 class LoadTests(SynchronousTestCase):
@@ -107,11 +107,11 @@ class LoadTests(SynchronousTestCase):
 
     def test_known_agents(self) -> None:
         """They are there, and get three intervals to say something before they are silent."""
-        before = House()
+        before = ControllerHarness()
         agent_id = before.join(hostname="box")
         before.registry.polled(agent_id)
         self.successResultOf(before.stop())
-        after = House(before.store)
+        after = ControllerHarness(before.store)
         record = after.registry.get(agent_id)
         self.assertEqual(record.hostname, "box")
         self.assertIsNotNone(record.last_poll)
@@ -119,25 +119,25 @@ class LoadTests(SynchronousTestCase):
 
     def test_storage_down_at_start(self) -> None:
         """It is tried again until it works."""
-        house = House(started=False)
-        load = house.store.load_agents
-        house.store.load_agents = lambda: house.store.save_agents([])
-        house.store.broken = "locked"
-        house.startup.startService()
-        house.clock.pump([1.0] * 3)
-        self.assertIsNotNone(house.snapshot.problem())
-        house.store.broken = None
-        house.store.load_agents = load
-        house.clock.advance(1)
-        self.assertIsNone(house.snapshot.problem())
+        harness = ControllerHarness(started=False)
+        load = harness.store.load_agents
+        harness.store.load_agents = lambda: harness.store.save_agents([])
+        harness.store.broken = "locked"
+        harness.startup.startService()
+        harness.clock.pump([1.0] * 3)
+        self.assertIsNotNone(harness.snapshot.problem())
+        harness.store.broken = None
+        harness.store.load_agents = load
+        harness.clock.advance(1)
+        self.assertIsNone(harness.snapshot.problem())
 
     def test_stopped_while_loading(self) -> None:
         """It ends."""
-        house = House(started=False)
-        house.store.load_agents = Deferred
-        house.startup.startService()
-        house.startup.stopService()
-        self.assertIsNotNone(house.snapshot.problem())
+        harness = ControllerHarness(started=False)
+        harness.store.load_agents = Deferred
+        harness.startup.startService()
+        harness.startup.stopService()
+        self.assertIsNotNone(harness.snapshot.problem())
 
 
 class TimeTests(SynchronousTestCase):
@@ -145,12 +145,12 @@ class TimeTests(SynchronousTestCase):
 
     def test_wall_clock_jumps(self) -> None:
         """A wall clock that is set by a day makes nobody silent (G11)."""
-        house = House()
-        wall = [house.now()]
-        house.registry._now = lambda: wall[0]
-        record = self.successResultOf(Deferred.fromCoroutine(house.registry.register(Registration(agent_id="a"))))
+        harness = ControllerHarness()
+        wall = [harness.now()]
+        harness.registry._now = lambda: wall[0]
+        record = self.successResultOf(Deferred.fromCoroutine(harness.registry.register(Registration(agent_id="a"))))
         wall[0] = wall[0].replace(year=2030)
-        house.registry.polled(record.id)
-        self.assertIsNone(house.registry.state(house.registry.get(record.id)))
+        harness.registry.polled(record.id)
+        self.assertIsNone(harness.registry.state(harness.registry.get(record.id)))
         wall[0] = wall[0].replace(year=2020)
-        self.assertIsNone(house.registry.state(house.registry.get(record.id)))
+        self.assertIsNone(harness.registry.state(harness.registry.get(record.id)))

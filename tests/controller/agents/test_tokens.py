@@ -14,7 +14,7 @@ from confd.model import Registration
 from confd.testing.examples import a_draft, an_agent
 from confd.testing.memory import MemoryStore
 from confd.web.auth.basic import digest_of
-from tests.controller.house import ADMIN, AGENT, House
+from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import Reply
 
 CONFIG, STREAM, REPORT, REGISTER = "/api/v1/config", "/api/v1/stream", "/api/v1/report", "/api/v1/register"
@@ -26,11 +26,11 @@ class AdmissionCase(SynchronousTestCase):
     """A joined controller."""
 
     def setUp(self) -> None:
-        self.house = House()
+        self.harness = ControllerHarness()
 
     def enrol(self, auth: tuple[str, str] = AGENT, **fields: Any) -> Reply:
         """Register."""
-        return self.house.caller().post(REGISTER, json=fields, auth=auth)
+        return self.harness.caller().post(REGISTER, json=fields, auth=auth)
 
     def own(self, **fields: Any) -> tuple[str, str]:
         """Register; return what the agent shows from then on."""
@@ -40,26 +40,26 @@ class AdmissionCase(SynchronousTestCase):
     def poll(self, auth: tuple[str, str], agent_id: str | None = None) -> Reply:
         """Ask for the configuration."""
         headers = {} if agent_id is None else {"X-Agent-ID": agent_id}
-        return self.house.caller().get(CONFIG, auth=auth, headers=headers)
+        return self.harness.caller().get(CONFIG, auth=auth, headers=headers)
 
     def report(self, auth: tuple[str, str], agent_id: str) -> Reply:
         """Report that what is in force is being applied; let the report be written."""
-        caller = self.house.caller()
-        body = {"agent_id": agent_id, "version": self.house.tag(), "state": "applying"}
+        caller = self.harness.caller()
+        body = {"agent_id": agent_id, "version": self.harness.tag(), "state": "applying"}
         caller.ask("POST", REPORT, json=body, auth=auth)
-        self.house.clock.advance(1)
+        self.harness.clock.advance(1)
         reply = caller.answer()
         assert reply is not None
         return reply
 
-    def restarted(self) -> House:
+    def restarted(self) -> ControllerHarness:
         """Another controller on the same store."""
-        self.successResultOf(self.house.stop())
-        return House(self.house.store)
+        self.successResultOf(self.harness.stop())
+        return ControllerHarness(self.harness.store)
 
     def forget(self, agent_id: str, query: str = "") -> Reply:
         """Delete an agent."""
-        return self.house.caller().delete(f"/api/v1/agents/{agent_id}{query}", auth=ADMIN)
+        return self.harness.caller().delete(f"/api/v1/agents/{agent_id}{query}", auth=ADMIN)
 
 
 class TokenTests(AdmissionCase):
@@ -71,8 +71,8 @@ class TokenTests(AdmissionCase):
         for named in (None, own[0]):
             self.assertEqual(self.poll(own, named).status, 200)
         self.assertEqual(self.report(own, own[0]).status, 200)
-        self.assertIsNotNone(self.house.registry.get(own[0]).last_poll)
-        listener = self.house.caller()
+        self.assertIsNotNone(self.harness.registry.get(own[0]).last_poll)
+        listener = self.harness.caller()
         listener.ask("GET", STREAM, auth=own)
         self.assertEqual(listener.replies()[0].status, 200)
         for fields in ({}, {"agent_id": own[0]}):
@@ -86,17 +86,17 @@ class TokenTests(AdmissionCase):
         own, (other, _) = self.own(), self.own()
         for reply in (
             self.poll(own, other),
-            self.house.caller().get(STREAM, auth=own, headers={"X-Agent-ID": other}),
+            self.harness.caller().get(STREAM, auth=own, headers={"X-Agent-ID": other}),
             self.report(own, other),
             self.enrol(own, agent_id=other),
         ):
             self.assertEqual((reply.status, reply.code), (403, "other_agent"))
-        self.assertIsNone(self.house.registry.get(other).last_poll)
+        self.assertIsNone(self.harness.registry.get(other).last_poll)
 
     def test_nothing_for_operators(self) -> None:
         """API5: it is an agent's and no more."""
         own = self.own()
-        caller = self.house.caller()
+        caller = self.harness.caller()
         replies = [
             caller.get("/api/v1/agents", auth=own),
             caller.post(CONFIG, json={"url": "http://x/"}, auth=own),
@@ -110,7 +110,7 @@ class TokenTests(AdmissionCase):
         for agent_id in ("a:b:c", ":", "admin", "agent"):
             own = self.own(agent_id=agent_id)
             self.assertEqual(self.poll(own, agent_id).status, 200, agent_id)
-            self.assertEqual(self.house.caller().get("/api/v1/agents", auth=own).status, 403, agent_id)
+            self.assertEqual(self.harness.caller().get("/api/v1/agents", auth=own).status, 403, agent_id)
 
     def test_wrong(self) -> None:
         own, other = self.own(), self.own()
@@ -127,10 +127,10 @@ class TokenTests(AdmissionCase):
     def test_only_a_digest_is_kept(self) -> None:
         """Neither the store nor any answer has it, and what the store has opens nothing."""
         agent_id, token = self.own()
-        [record] = self.successResultOf(self.house.store.load_agents())
+        [record] = self.successResultOf(self.harness.store.load_agents())
         self.assertEqual(record.token, digest_of(agent_id.encode(), token.encode()))
         self.assertNotIn(record.token.hex(), repr(record))
-        shown = self.house.caller().get(f"/api/v1/agents/{agent_id}", auth=ADMIN).body
+        shown = self.harness.caller().get(f"/api/v1/agents/{agent_id}", auth=ADMIN).body
         self.assertNotIn(token.encode(), shown)
         self.assertNotIn("token", json.loads(shown))
         self.assertEqual(self.poll((agent_id, record.token.hex())).status, 401)
@@ -138,19 +138,18 @@ class TokenTests(AdmissionCase):
     def test_restart(self) -> None:
         """It is good after a restart, too, and while agents are not loaded nobody is told that it is not."""
         own = self.own()
-        self.house = self.restarted()
+        self.harness = self.restarted()
         self.assertEqual(self.poll(own, own[0]).status, 200)
-        self.house = House(self.house.store, started=False)
+        self.harness = ControllerHarness(self.harness.store, started=False)
         self.assertEqual((self.poll(own).status, self.poll(own).code), (503, "starting"))
-        self.assertEqual(self.house.caller().get("/health").status, 200)
 
     def test_polls_leave_it(self) -> None:
         """What is written behind has the token in it."""
         own = self.own()
         for _ in range(3):
             self.poll(own, own[0])
-            self.house.clock.advance(2)
-        self.house = self.restarted()
+            self.harness.clock.advance(2)
+        self.harness = self.restarted()
         self.assertEqual(self.poll(own).status, 200)
 
 
@@ -162,19 +161,19 @@ class ForgottenTests(AdmissionCase):
         own, other = self.own(), self.own()
         listeners = []
         for each in (own, other):
-            listener = self.house.caller()
+            listener = self.harness.caller()
             listener.ask("GET", STREAM, auth=each)
             listeners.append(listener)
         self.assertEqual(self.forget(own[0]).status, 200)
         self.assertEqual([each.replies()[0].whole for each in listeners], [True, False])
         self.assertEqual((self.poll(own).status, self.poll(other).status), (401, 200))
         self.assertEqual(self.report(own, own[0]).status, 401)
-        self.house = self.restarted()
+        self.harness = self.restarted()
         self.assertEqual((self.poll(own).status, self.poll(other).status), (401, 200))
 
     def test_on_a_connection_that_is_kept(self) -> None:
         """What was right a moment ago on it is looked at each time."""
-        own, caller = self.own(), self.house.caller()
+        own, caller = self.own(), self.harness.caller()
         headers = {"X-Agent-ID": own[0]}
         statuses = [caller.get(CONFIG, auth=own, headers=headers).status for _ in range(3)]
         self.forget(own[0])
@@ -193,7 +192,7 @@ class BlockedTests(AdmissionCase):
 
     def blocked(self) -> list[str]:
         """Their ids."""
-        found: list[str] = self.house.caller().get("/api/v1/blocked", auth=ADMIN).json["items"]
+        found: list[str] = self.harness.caller().get("/api/v1/blocked", auth=ADMIN).json["items"]
         return found
 
     def test_stays_out(self) -> None:
@@ -206,11 +205,11 @@ class BlockedTests(AdmissionCase):
                 self.enrol(agent_id=own[0]),
                 self.poll(AGENT, own[0]),
                 self.report(AGENT, own[0]),
-                self.house.caller().get(STREAM, auth=AGENT, headers={"X-Agent-ID": own[0]}),
+                self.harness.caller().get(STREAM, auth=AGENT, headers={"X-Agent-ID": own[0]}),
             ):
                 self.assertEqual((reply.status, reply.code), (403, "agent_blocked"))
             self.assertEqual((self.poll(other).status, self.blocked()), (200, [own[0]]))
-            self.house = self.restarted()
+            self.harness = self.restarted()
 
     def test_shared_password_changed(self) -> None:
         """Who was blocked gets in by no other name, once it is: those with tokens go on."""
@@ -222,11 +221,11 @@ class BlockedTests(AdmissionCase):
     def test_lifted(self) -> None:
         own = self.own()
         self.forget(own[0], "?block=true")
-        reply = self.house.caller().delete(f"/api/v1/blocked/{own[0]}", auth=ADMIN)
+        reply = self.harness.caller().delete(f"/api/v1/blocked/{own[0]}", auth=ADMIN)
         self.assertEqual((reply.status, self.blocked()), (200, []))
         revalidate = self.own(agent_id=own[0])
         self.assertEqual((self.poll(own).status, self.poll(revalidate).status), (401, 200))
-        reply = self.house.caller().delete(f"/api/v1/blocked/{own[0]}", auth=ADMIN)
+        reply = self.harness.caller().delete(f"/api/v1/blocked/{own[0]}", auth=ADMIN)
         self.assertEqual((reply.status, reply.code), (404, "not_blocked"))
 
     def test_unknown(self) -> None:
@@ -241,26 +240,26 @@ class BlockedTests(AdmissionCase):
     def test_meanwhile(self) -> None:
         """Blocked while its registration is being written: it is not in, and not after a restart."""
         store, waiting = MemoryStore(a_draft(poll_interval=30)), Deferred()
-        house = self.house = House(store)
+        harness = self.harness = ControllerHarness(store)
         save = store.save_agents
 
         def slow(records: Any) -> Deferred[None]:
             return waiting.addCallback(lambda _: save(records))
 
         store.save_agents = slow  # type: ignore[method-assign]
-        joining = Deferred.fromCoroutine(house.registry.register(Registration(agent_id="a"), b"\x01" * 32))
+        joining = Deferred.fromCoroutine(harness.registry.register(Registration(agent_id="a"), b"\x01" * 32))
         self.forget("a", "?block=true")
         store.save_agents = save  # type: ignore[method-assign]
         waiting.callback(None)
         self.failureResultOf(joining, Forbidden)
-        self.assertIsNone(house.registry.find("a"))
-        self.assertIsNone(house.registry.agent_tokens.holder(b"\x01" * 32))
+        self.assertIsNone(harness.registry.find("a"))
+        self.assertIsNone(harness.registry.agent_tokens.holder(b"\x01" * 32))
         self.assertEqual(self.successResultOf(store.load_agents()), [])
 
     def test_storage_fails(self) -> None:
         """What is not on disk is not so."""
         own = self.own()
-        self.house.store.broken = "The disk is full."
+        self.harness.store.broken = "The disk is full."
         self.assertEqual(self.forget(own[0], "?block=true").status, 503)
         self.assertEqual((self.poll(own).status, self.blocked()), (200, []))
 

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.model import Registration
-from tests.controller.house import ADMIN, AGENT, House
+from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import Reply
 
 AGENTS = "/api/v1/agents"
@@ -19,11 +19,11 @@ class RegisterTests(SynchronousTestCase):
     """POST C{/api/v1/register}."""
 
     def setUp(self) -> None:
-        self.house = House()
+        self.harness = ControllerHarness()
 
     def register(self, **fields: object) -> Reply:
         """Register."""
-        return self.house.caller().post("/api/v1/register", json=fields, auth=AGENT)
+        return self.harness.caller().post("/api/v1/register", json=fields, auth=AGENT)
 
     def test_new(self) -> None:
         """A new agent gets a UUID and what it needs to know."""
@@ -33,16 +33,16 @@ class RegisterTests(SynchronousTestCase):
 
     def test_go_agent(self) -> None:
         """No body at all, or fields that nobody knows, are no reason to refuse."""
-        self.assertEqual(self.house.caller().post("/api/v1/register", auth=AGENT).status, 200)
+        self.assertEqual(self.harness.caller().post("/api/v1/register", auth=AGENT).status, 200)
         self.assertEqual(self.register(version="1.2", pid=7).status, 200)
 
     def test_keeps_its_row(self) -> None:
         """With the id that it was given before; what it says of itself is new (S42)."""
-        agent_id = self.house.join(hostname="old")
-        self.house.clock.advance(5)
+        agent_id = self.harness.join(hostname="old")
+        self.harness.clock.advance(5)
         for _ in range(3):
             self.assertEqual(self.register(agent_id=agent_id, hostname="new").json["agent_id"], agent_id)
-        (agent,) = self.house.caller().get(AGENTS, auth=ADMIN).json
+        (agent,) = self.harness.caller().get(AGENTS, auth=ADMIN).json
         self.assertEqual((agent["hostname"], agent["registered_at"]), ("new", "2026-11-24T12:00:00.000Z"))
 
     def test_mistakes(self) -> None:
@@ -60,8 +60,8 @@ class RegisterTests(SynchronousTestCase):
             reply = self.register(**{field: value})
             self.assertEqual((reply.status, reply.json["details"][0]["pointer"]), (400, f"/{field}"), value)
         self.assertEqual(self.register(namespace="nowhere").status, 404)
-        self.assertEqual(self.house.caller().post("/api/v1/register", json={}, auth=ADMIN).status, 403)
-        self.assertEqual(self.house.caller().get(AGENTS, auth=ADMIN).json, [])
+        self.assertEqual(self.harness.caller().post("/api/v1/register", json={}, auth=ADMIN).status, 403)
+        self.assertEqual(self.harness.caller().get(AGENTS, auth=ADMIN).json, [])
 
     def test_too_large(self) -> None:
         """Its body is small."""
@@ -69,20 +69,20 @@ class RegisterTests(SynchronousTestCase):
 
     def test_storage_fails(self) -> None:
         """What is not on disk is not answered."""
-        self.house.store.broken = "the disk is full"
+        self.harness.store.broken = "the disk is full"
         self.assertEqual(self.register().status, 503)
-        self.assertEqual(self.house.caller().get(AGENTS, auth=ADMIN).json, [])
+        self.assertEqual(self.harness.caller().get(AGENTS, auth=ADMIN).json, [])
 
 
 class ListTests(SynchronousTestCase):
     """GET C{/api/v1/agents} and its children."""
 
     def setUp(self) -> None:
-        self.house = House()
+        self.harness = ControllerHarness()
 
     def agents(self, query: str = "") -> Reply:
         """A page."""
-        return self.house.caller().get(AGENTS + query, auth=ADMIN)
+        return self.harness.caller().get(AGENTS + query, auth=ADMIN)
 
     def test_empty(self) -> None:
         """No agents are an empty array, not null (S44)."""
@@ -90,34 +90,34 @@ class ListTests(SynchronousTestCase):
 
     def test_row(self) -> None:
         """Times are RFC 3339, and one that never was is null (S02, S03)."""
-        agent_id = self.house.join(hostname="box", metadata="m", strategy="POLLER")
+        agent_id = self.harness.join(hostname="box", metadata="m", strategy="POLLER")
         (row,) = self.agents().json
         self.assertEqual(row["registered_at"], "2026-11-24T12:00:00.000Z")
         self.assertIsNone(row["last_poll"])
-        self.house.clock.advance(7)
-        self.house.caller().get("/api/v1/config", auth=AGENT, headers={"X-Agent-ID": agent_id})
-        row = self.house.caller().get(f"{AGENTS}/{agent_id}", auth=ADMIN).json
+        self.harness.clock.advance(7)
+        self.harness.caller().get("/api/v1/config", auth=AGENT, headers={"X-Agent-ID": agent_id})
+        row = self.harness.caller().get(f"{AGENTS}/{agent_id}", auth=ADMIN).json
         self.assertEqual(row["last_poll"], "2026-11-24T12:00:07.000Z")
         self.assertEqual((row["hostname"], row["metadata"], row["strategy"]), ("box", "m", "POLLER"))
 
     def test_silent(self) -> None:
         """Not heard of in three intervals; one poll ends it (S02)."""
-        agent_id = self.house.join()
-        self.house.clock.advance(90)
+        agent_id = self.harness.join()
+        self.harness.clock.advance(90)
         self.assertIsNone(self.agents().json[0]["state"])
-        self.house.clock.advance(1)
+        self.harness.clock.advance(1)
         self.assertEqual(self.agents().json[0]["state"], "silent")
         self.assertEqual(len(self.agents("?state=silent").json), 1)
-        self.house.caller().get("/api/v1/config", auth=AGENT, headers={"X-Agent-ID": agent_id})
+        self.harness.caller().get("/api/v1/config", auth=AGENT, headers={"X-Agent-ID": agent_id})
         self.assertIsNone(self.agents().json[0]["state"])
         self.assertEqual(self.agents("?state=silent").json, [])
 
     def test_pages(self) -> None:
         """Following C{Link} meets each agent once."""
-        joined = sorted(self.house.join() for _ in range(25))
+        joined = sorted(self.harness.join() for _ in range(25))
         met, path = [], f"{AGENTS}?limit=10"
         while path:
-            reply = self.house.caller().get(path, auth=ADMIN)
+            reply = self.harness.caller().get(path, auth=ADMIN)
             met += [row["id"] for row in reply.json]
             link = reply.headers.get("link", "")
             rest = link.partition("<")[2].partition(">")[0]
@@ -133,72 +133,74 @@ class ListTests(SynchronousTestCase):
 
     def test_namespaces(self) -> None:
         """Each shows its own."""
-        self.house.caller().post("/api/v1/namespaces", json={"name": "blue", "config": {"url": "http://x"}}, auth=ADMIN)
-        self.house.join(namespace="blue")
+        self.harness.caller().post(
+            "/api/v1/namespaces", json={"name": "blue", "config": {"url": "http://x"}}, auth=ADMIN
+        )
+        self.harness.join(namespace="blue")
         self.assertEqual((len(self.agents().json), len(self.agents("?namespace=blue").json)), (0, 1))
 
     def test_forget(self) -> None:
         """It is gone, and stays gone although it was about to be written."""
-        agent_id = self.house.join()
-        self.house.caller().get("/api/v1/config", auth=AGENT, headers={"X-Agent-ID": agent_id})
-        self.assertEqual(self.house.caller().delete(f"{AGENTS}/{agent_id}", auth=ADMIN).status, 200)
-        self.house.clock.advance(2)
+        agent_id = self.harness.join()
+        self.harness.caller().get("/api/v1/config", auth=AGENT, headers={"X-Agent-ID": agent_id})
+        self.assertEqual(self.harness.caller().delete(f"{AGENTS}/{agent_id}", auth=ADMIN).status, 200)
+        self.harness.clock.advance(2)
         self.assertEqual(self.agents().json, [])
-        self.assertEqual(self.successResultOf(self.house.store.load_agents()), [])
+        self.assertEqual(self.successResultOf(self.harness.store.load_agents()), [])
         for method in ("GET", "DELETE"):
-            reply = self.house.caller().request(method, f"{AGENTS}/{agent_id}", auth=ADMIN)
+            reply = self.harness.caller().request(method, f"{AGENTS}/{agent_id}", auth=ADMIN)
             self.assertEqual((reply.status, reply.code), (404, "unknown_agent"))
 
     def test_unknown_poller(self) -> None:
         """A poll under an id that nobody knows is answered, and makes no row; the poller is told to register again."""
-        self.house.caller().post("/api/v1/config", json={"url": "https://example.com"}, auth=ADMIN)
+        self.harness.caller().post("/api/v1/config", json={"url": "https://example.com"}, auth=ADMIN)
         headers = {"X-Agent-ID": "stranger"}
         for known, status in (("7", 200), ("2", 304)):
-            reply = self.house.caller().get("/api/v1/config", auth=AGENT, headers=headers | {"If-None-Match": known})
+            reply = self.harness.caller().get("/api/v1/config", auth=AGENT, headers=headers | {"If-None-Match": known})
             self.assertEqual((reply.status, self.agents().json), (status, []))
             self.assertEqual(reply.headers.get("x-agent-known"), "false")
-        for headers in ({"X-Agent-ID": self.house.join()}, {}):
-            reply = self.house.caller().get("/api/v1/config", auth=AGENT, headers=headers)
+        for headers in ({"X-Agent-ID": self.harness.join()}, {}):
+            reply = self.harness.caller().get("/api/v1/config", auth=AGENT, headers=headers)
             self.assertNotIn("x-agent-known", reply.headers)
 
     def test_roles(self) -> None:
         """Agents do not see each other."""
         for path in (AGENTS, f"{AGENTS}/x", "/api/v1/namespaces"):
-            self.assertEqual(self.house.caller().get(path, auth=AGENT).status, 403)
-            self.assertEqual(self.house.caller().get(path).status, 401)
+            self.assertEqual(self.harness.caller().get(path, auth=AGENT).status, 403)
+            self.assertEqual(self.harness.caller().get(path).status, 401)
 
 
 class UnaddressableTests(SynchronousTestCase):
     """Ids that no path can carry."""
 
     def setUp(self) -> None:
-        self.house = House()
+        self.harness = ControllerHarness()
 
     def test_refused(self) -> None:
         bad = (".", "..", "a/b", "a b", "a?b", "a#b", "%2e%2e", "a\n", "\u00e9", "x" * 65)
         for agent_id in bad:
-            reply = self.house.caller().post("/api/v1/register", json={"agent_id": agent_id}, auth=AGENT)
+            reply = self.harness.caller().post("/api/v1/register", json={"agent_id": agent_id}, auth=AGENT)
             self.assertEqual((reply.status, reply.code), (400, "bad_agent_id"), agent_id)
             if agent_id.strip() == agent_id:
-                self.assertEqual(self.house.report(agent_id, 1).status, 400, agent_id)
+                self.assertEqual(self.harness.report(agent_id, 1).status, 400, agent_id)
         for agent_id in (".", "..", "a/b", "%2e"):
             for path in ("/api/v1/config", "/api/v1/stream"):
-                reply = self.house.caller().get(path, auth=AGENT, headers={"X-Agent-ID": agent_id})
+                reply = self.harness.caller().get(path, auth=AGENT, headers={"X-Agent-ID": agent_id})
                 self.assertEqual((reply.status, reply.code), (400, "bad_agent_id"), path)
 
     def test_dots_among_others(self) -> None:
         for agent_id in ("...", ".a", "a..b"):
-            self.assertEqual(self.house.join(agent_id=agent_id), agent_id)
+            self.assertEqual(self.harness.join(agent_id=agent_id), agent_id)
 
     def test_those_in_the_database_can_be_removed(self) -> None:
         for agent_id in (".", ".."):
             self.successResultOf(
-                Deferred.fromCoroutine(self.house.registry.register(Registration("h", "", agent_id, "", "default")))
+                Deferred.fromCoroutine(self.harness.registry.register(Registration("h", "", agent_id, "", "default")))
             )
-            shown = self.house.caller().get(f"/api/v1/agents/-?id={agent_id}", auth=ADMIN)
+            shown = self.harness.caller().get(f"/api/v1/agents/-?id={agent_id}", auth=ADMIN)
             self.assertEqual((shown.status, shown.json["id"]), (200, agent_id))
             path = f"/api/v1/agents/-?id={agent_id}&block=true"
-            self.assertEqual(self.house.caller().delete(path, auth=ADMIN).status, 200)
-            self.assertEqual(self.house.caller().get(f"/api/v1/agents/-?id={agent_id}", auth=ADMIN).status, 404)
-            self.assertEqual(self.house.caller().delete(f"/api/v1/blocked/-?id={agent_id}", auth=ADMIN).status, 200)
-            self.assertEqual(self.house.caller().delete(f"/api/v1/agents/-?id={agent_id}", auth=ADMIN).status, 404)
+            self.assertEqual(self.harness.caller().delete(path, auth=ADMIN).status, 200)
+            self.assertEqual(self.harness.caller().get(f"/api/v1/agents/-?id={agent_id}", auth=ADMIN).status, 404)
+            self.assertEqual(self.harness.caller().delete(f"/api/v1/blocked/-?id={agent_id}", auth=ADMIN).status, 200)
+            self.assertEqual(self.harness.caller().delete(f"/api/v1/agents/-?id={agent_id}", auth=ADMIN).status, 404)

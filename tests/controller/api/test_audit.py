@@ -8,7 +8,7 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.audit import AuditEntry, verify
-from tests.controller.house import ADMIN, AGENT, House
+from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import Reply
 
 AUDIT = "/api/v1/audit"
@@ -18,15 +18,15 @@ class AuditApiTests(SynchronousTestCase):
     """GET C{/api/v1/audit}."""
 
     def setUp(self) -> None:
-        self.house = House()
+        self.harness = ControllerHarness()
 
     def get(self, path: str = AUDIT, auth: tuple[str, str] | None = ADMIN) -> Reply:
         """Ask for it."""
-        return self.house.caller().get(path, auth=auth)
+        return self.harness.caller().get(path, auth=auth)
 
     def publish(self, **carried: Any) -> Reply:
         """Publish something."""
-        return self.house.caller().post("/api/v1/config", json={"url": "https://ip.me"}, **carried)
+        return self.harness.caller().post("/api/v1/config", json={"url": "https://ip.me"}, **carried)
 
     def test_empty(self) -> None:
         self.assertEqual(self.get().json, {"items": []})
@@ -47,7 +47,7 @@ class AuditApiTests(SynchronousTestCase):
         told = {"number": 1, "who": "agent", "outcome": "forbidden", "detail": "", "previous": ""}
         named = {"request_id": refused.headers["x-request-id"], "hash": first["hash"]}
         self.assertEqual(first, common | told | named)
-        told = {"number": 2, "who": "admin", "outcome": "done", "detail": self.house.tag(), "previous": first["hash"]}
+        told = {"number": 2, "who": "admin", "outcome": "done", "detail": self.harness.tag(), "previous": first["hash"]}
         named = {"request_id": done.headers["x-request-id"], "hash": second["hash"]}
         self.assertEqual(second, common | told | named)
 
@@ -78,26 +78,26 @@ class AuditApiTests(SynchronousTestCase):
     def test_broken_store(self) -> None:
         """Reading goes on, and what was refused meanwhile comes with the store's return."""
         self.publish(auth=ADMIN)
-        self.house.store.broken = "The disk is full."
+        self.harness.store.broken = "The disk is full."
         self.assertEqual(self.publish(auth=ADMIN).status, 503)
         self.assertEqual(self.publish(auth=None).status, 401)
         self.assertEqual([entry["outcome"] for entry in self.get().json["items"]], ["done"])
-        self.house.store.broken = None
+        self.harness.store.broken = None
         outcomes = [entry["outcome"] for entry in self.get().json["items"]]
         self.assertEqual(outcomes, ["unauthenticated", "storage_unavailable", "done"])
 
     def test_dry_run(self) -> None:
         """One changes nothing and is not on record; who may not even try is."""
         path, document = "/api/v1/config?dry_run=true", {"url": "https://ip.me"}
-        self.assertEqual(self.house.caller().post(path, json=document, auth=ADMIN).status, 200)
-        self.assertEqual(self.house.caller().post(path, json=document, auth=AGENT).status, 403)
+        self.assertEqual(self.harness.caller().post(path, json=document, auth=ADMIN).status, 200)
+        self.assertEqual(self.harness.caller().post(path, json=document, auth=AGENT).status, 403)
         self.assertEqual([entry["outcome"] for entry in self.get().json["items"]], ["forbidden"])
 
     def test_stop(self) -> None:
         """What was refused in the last second is on record."""
         self.publish(auth=None)
-        self.successResultOf(self.house.stop())
-        [entry] = self.successResultOf(self.house.store.audit(10, None))
+        self.successResultOf(self.harness.stop())
+        [entry] = self.successResultOf(self.harness.store.audit(10, None))
         self.assertEqual(entry.outcome, "unauthenticated")
 
     def test_retry(self) -> None:

@@ -10,7 +10,7 @@ from confd.controller.api.cluster import EPOCH_BELIEVED, EPOCH_MAX
 from confd.model import Tag, supersedes
 from confd.testing.examples import a_draft
 from confd.testing.memory import MemoryStore
-from tests.controller.house import ADMIN, AGENT, House
+from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import Reply
 
 CONFIG, CLUSTER = "/api/v1/config", "/api/v1/cluster"
@@ -19,35 +19,35 @@ OTHER = "9b9b9b9b-5e6f-4a7b-8c9d-0e1f2a3b4c5d"
 
 
 class ClusterTests(SynchronousTestCase):
-    """What these tests have in common: a house."""
+    """What these tests have in common: a harness."""
 
     def setUp(self) -> None:
-        self.house = House()
-        self.addCleanup(lambda: self.successResultOf(self.house.stop()))
+        self.harness = ControllerHarness()
+        self.addCleanup(lambda: self.successResultOf(self.harness.stop()))
 
     @property
     def own(self) -> str:
-        name: str = self.house.store.cluster_id
+        name: str = self.harness.store.cluster_id
         return name
 
     def post(self, path: str, body: object = None, auth: Any = ADMIN) -> Reply:
-        return self.house.caller().post(path, json=body, auth=auth)
+        return self.harness.caller().post(path, json=body, auth=auth)
 
     def cluster(self) -> Any:
-        return self.house.caller().get(CLUSTER, auth=ADMIN).json
+        return self.harness.caller().get(CLUSTER, auth=ADMIN).json
 
     def agent(self, holds: str, cluster_id: str, namespace: str = "default") -> str:
         """One that keeps what it has, and says so."""
-        agent_id = self.house.join(namespace=namespace)
-        offered = self.house.tag(namespace)
-        said = self.house.report(
+        agent_id = self.harness.join(namespace=namespace)
+        offered = self.harness.tag(namespace)
+        said = self.harness.report(
             agent_id, offered, "failed", error="older", holds=holds, holds_cluster_id=cluster_id, namespace=namespace
         )
         self.assertEqual(said.status, 200, said)
         return agent_id
 
     def tags(self, namespace: str = "default") -> list[str]:
-        items = self.house.caller().get(f"{CONFIG}/history?namespace={namespace}", auth=ADMIN).json["items"]
+        items = self.harness.caller().get(f"{CONFIG}/history?namespace={namespace}", auth=ADMIN).json["items"]
         return [each["tag"] for each in items]
 
 
@@ -55,7 +55,7 @@ class DescriptionTests(ClusterTests):
     """GET C{/api/v1/cluster}."""
 
     def test_nobody_knows_better(self) -> None:
-        self.house.report(self.house.join(), 1, "applied")
+        self.harness.report(self.harness.join(), 1, "applied")
         expected = {"cluster_id": self.own, "epoch": 1, "ahead": {"agents": 0, "epoch": 1}, "foreign": []}
         self.assertEqual(self.cluster(), expected)
 
@@ -88,26 +88,16 @@ class DescriptionTests(ClusterTests):
 
     def test_who_may(self) -> None:
         for auth, status in ((None, 401), (AGENT, 403)):
-            self.assertEqual(self.house.caller().get(CLUSTER, auth=auth).status, status)
+            self.assertEqual(self.harness.caller().get(CLUSTER, auth=auth).status, status)
             for path, body in ((RAISE, {}), (ADOPT, {"cluster_id": OTHER})):
                 self.assertEqual(self.post(path, body, auth).status, status)
         self.assertEqual((self.cluster()["cluster_id"], self.cluster()["epoch"]), (self.own, 1))
 
     def test_starting(self) -> None:
-        self.house = House(started=False)
-        self.assertEqual(self.house.caller().get(CLUSTER, auth=ADMIN).code, "starting")
+        self.harness = ControllerHarness(started=False)
+        self.assertEqual(self.harness.caller().get(CLUSTER, auth=ADMIN).code, "starting")
         self.assertEqual(self.post(RAISE).code, "starting")
-        self.house.convergence.startService()
-        for service in (
-            self.house.publishers,
-            self.house.config_stream,
-            self.house.events,
-            self.house.registry,
-            self.house.report_intake,
-        ):
-            service.startService()
-        self.house.audit_log.startService()
-        self.house.startup.startService()
+        self.harness.start()
 
 
 class RaiseTests(ClusterTests):
@@ -129,9 +119,9 @@ class RaiseTests(ClusterTests):
                 ],
             },
         )
-        polled = self.house.caller().get(CONFIG, auth=AGENT).json
+        polled = self.harness.caller().get(CONFIG, auth=AGENT).json
         self.assertEqual((polled["version"], polled["epoch"], polled["data"]["url"]), (2, 2, "https://ip.me"))
-        (newest, _) = self.house.caller().get(f"{CONFIG}/history", auth=ADMIN).json["items"]
+        (newest, _) = self.harness.caller().get(f"{CONFIG}/history", auth=ADMIN).json["items"]
         self.assertEqual((newest["comment"], newest["author"]), ("the epoch is 2 now", "admin"))
         self.assertEqual(self.tags("blue"), [f"{self.own[:8]}.2.2", f"{self.own[:8]}.1.1"])
 
@@ -143,7 +133,7 @@ class RaiseTests(ClusterTests):
         self.agent("9b9b9b9b.50.7", OTHER)
         self.assertEqual(self.post(RAISE, {"comment": "restored"}).json["epoch"], 5)
         for each in holds:
-            self.assertTrue(supersedes(Tag.parse(self.house.tag()), Tag.parse(each)))
+            self.assertTrue(supersedes(Tag.parse(self.harness.tag()), Tag.parse(each)))
         self.assertEqual(self.cluster()["ahead"], {"agents": 0, "epoch": 5})
 
     def test_a_number_of_ones_own(self) -> None:
@@ -165,14 +155,14 @@ class RaiseTests(ClusterTests):
 
     def test_listeners_are_told(self) -> None:
         told: list[Any] = []
-        self.house.configs.publications.add(told.append)
+        self.harness.configs.publications.add(told.append)
         self.post(RAISE)
-        self.assertEqual([str(each.revision.configuration.tag) for each in told], [self.house.tag()])
+        self.assertEqual([str(each.revision.configuration.tag) for each in told], [self.harness.tag()])
 
     def test_storage_fails(self) -> None:
-        self.house.store.broken = "the disk is full"
+        self.harness.store.broken = "the disk is full"
         self.assertEqual(self.post(RAISE).status, 503)
-        self.house.store.broken = None
+        self.harness.store.broken = None
         self.assertEqual(self.cluster()["epoch"], 1)
 
 
@@ -191,11 +181,11 @@ class AdoptTests(ClusterTests):
         message = f"This is the cluster {OTHER} now, and the epoch is 5 now"
         self.assertEqual(told, {"message": message, "epoch": 5, "cluster_id": OTHER})
         for each in holds:
-            self.assertTrue(supersedes(Tag.parse(self.house.tag()), Tag.parse(each)))
-        self.assertEqual(self.house.caller().get(CONFIG, auth=AGENT).json["cluster_id"], OTHER)
+            self.assertTrue(supersedes(Tag.parse(self.harness.tag()), Tag.parse(each)))
+        self.assertEqual(self.harness.caller().get(CONFIG, auth=AGENT).json["cluster_id"], OTHER)
         # What was made under the other name keeps it: that cluster has, or had, a version of this number too.
         self.assertEqual(self.tags(), ["9b9b9b9b.5.2", f"{before[:8]}.1.1"])
-        self.assertEqual(self.house.caller().get(f"{CONFIG}/versions/1", auth=ADMIN).json["cluster_id"], before)
+        self.assertEqual(self.harness.caller().get(f"{CONFIG}/versions/1", auth=ADMIN).json["cluster_id"], before)
         self.assertEqual(self.cluster()["foreign"], [])
 
     def test_above_its_own_epoch(self) -> None:
@@ -222,7 +212,7 @@ class AdoptTests(ClusterTests):
 
     def test_on_record(self) -> None:
         self.post(ADOPT, {"cluster_id": OTHER})
-        (entry,) = self.house.caller().get("/api/v1/audit", auth=ADMIN).json["items"]
+        (entry,) = self.harness.caller().get("/api/v1/audit", auth=ADMIN).json["items"]
         self.assertEqual((entry["target"], entry["outcome"], entry["detail"]), (OTHER, "done", "epoch 2"))
 
 
@@ -231,11 +221,11 @@ class RestoreTests(ClusterTests):
 
     def test_restored(self) -> None:
         lost = [f"{self.own[:8]}.1.{version}" for version in (2, 3, 4)]
-        self.house = House(MemoryStore(a_draft(poll_interval=30), self.own))
+        self.harness = ControllerHarness(MemoryStore(a_draft(poll_interval=30), self.own))
         for each in lost:
             self.agent(each, self.own)
         self.assertEqual(self.cluster()["ahead"], {"agents": 3, "epoch": 1})
         self.post(RAISE)
-        self.assertNotIn(self.house.tag(), lost)
+        self.assertNotIn(self.harness.tag(), lost)
         for each in lost:
-            self.assertTrue(supersedes(Tag.parse(self.house.tag()), Tag.parse(each)))
+            self.assertTrue(supersedes(Tag.parse(self.harness.tag()), Tag.parse(each)))

@@ -17,7 +17,7 @@ from confd.model import DEFAULT_NAMESPACE
 from confd.testing.brokers import MemoryBroker
 from confd.testing.examples import a_draft
 from confd.testing.memory import MemoryStore
-from tests.controller.house import ADMIN, AGENT, House
+from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import Conversation, Reply
 
 CONFIG = "/api/v1/config"
@@ -28,18 +28,18 @@ class PollTests(SynchronousTestCase):
     """GET C{/api/v1/config}."""
 
     def setUp(self) -> None:
-        self.house = House()
+        self.harness = ControllerHarness()
 
     def poll(self, known: str | None = None, **headers: str) -> Reply:
         """One poll."""
         if known is not None:
             headers["If-None-Match"] = known
-        return self.house.caller().get(CONFIG, auth=AGENT, headers=headers)
+        return self.harness.caller().get(CONFIG, auth=AGENT, headers=headers)
 
     def test_body(self) -> None:
         """All that the contract lists."""
         reply = self.poll()
-        store = self.house.store
+        store = self.harness.store
         self.assertEqual(reply.status, 200)
         self.assertEqual(reply.headers["etag"], f'"{store.cluster_id[:8]}.1.1"')
         self.assertEqual(reply.json["data"], {"url": "https://ip.me", "n": 0})
@@ -52,7 +52,7 @@ class PollTests(SynchronousTestCase):
 
     def test_not_modified(self) -> None:
         """The tag in each of its forms, and what the Go agents send (S01)."""
-        tag = self.house.tag()
+        tag = self.harness.tag()
         for known in (f'"{tag}"', f'W/"{tag}"', tag, f'"x", "{tag}"', "*", "1", '"1"', 'W/"1"', f'"other" , W/"{tag}"'):
             reply = self.poll(known)
             self.assertEqual((reply.status, reply.body), (304, b""), known)
@@ -62,16 +62,16 @@ class PollTests(SynchronousTestCase):
     def test_modified(self) -> None:
         """Any other tag is answered with the document."""
         self.publish(URL)
-        for known in ("1", '"3"', "7", '"0a0a0a0a.1.1"', '""', "", ",", '"unclosed', f'"{self.house.tag()}0"'):
+        for known in ("1", '"3"', "7", '"0a0a0a0a.1.1"', '""', "", ",", '"unclosed', f'"{self.harness.tag()}0"'):
             self.assertEqual(self.poll(known).status, 200, known)
 
     def publish(self, document: object, query: str = "") -> None:
         """One publish."""
-        self.assertEqual(self.house.caller().post(CONFIG + query, json=document, auth=ADMIN).status, 200)
+        self.assertEqual(self.harness.caller().post(CONFIG + query, json=document, auth=ADMIN).status, 200)
 
     def test_other_system(self) -> None:
         """Who holds a document of another system keeps it until something is published; a fresh agent gets it all."""
-        for headers in ({}, {"X-Agent-ID": self.house.join()}, {"X-Agent-ID": "unknown"}):
+        for headers in ({}, {"X-Agent-ID": self.harness.join()}, {"X-Agent-ID": "unknown"}):
             for known in ("5", '"5"', 'W/"12"'):
                 reply = self.poll(known, **headers)
                 self.assertEqual((reply.status, reply.body), (304, b""), known)
@@ -79,14 +79,14 @@ class PollTests(SynchronousTestCase):
                 self.assertNotIn("etag", reply.headers)
             for known in (None, "0", '""', '"05"', "0a0a0a0a.1.5"):
                 self.assertEqual(self.poll(known, **headers).status, 200, known)
-        self.assertEqual(self.poll("1", **{"X-Agent-ID": self.house.join()}).headers.get("etag"), None)
+        self.assertEqual(self.poll("1", **{"X-Agent-ID": self.harness.join()}).headers.get("etag"), None)
         self.publish(URL)
-        for headers in ({}, {"X-Agent-ID": self.house.join()}):
+        for headers in ({}, {"X-Agent-ID": self.harness.join()}):
             self.assertEqual(self.poll("5", **headers).json["version"], 2)
 
     def test_other_system_remembered(self) -> None:
         """A poll that is repeated on the same connection notices the first publish, too."""
-        caller = self.house.caller()
+        caller = self.harness.caller()
         self.assertEqual(
             [caller.get(CONFIG, auth=AGENT, headers={"If-None-Match": "5"}).status for _ in range(3)], [304] * 3
         )
@@ -95,8 +95,8 @@ class PollTests(SynchronousTestCase):
 
     def test_interval_of_go_agents(self) -> None:
         """A bare number without an id learns a poll interval other than 30 s from a 200."""
-        agent_id = self.house.join()
-        caller = self.house.caller()
+        agent_id = self.harness.join()
+        caller = self.harness.caller()
 
         def bare(version: int) -> int:
             return caller.get(CONFIG, auth=AGENT, headers={"If-None-Match": f'"{version}"'}).status
@@ -106,7 +106,7 @@ class PollTests(SynchronousTestCase):
         self.publish(URL, "?poll_interval=5")
         self.assertEqual([bare(3), bare(3)], [200, 200])
         self.assertEqual(self.poll("3").json["poll_interval_seconds"], 5)
-        for known, headers in ((self.house.tag(), {}), ("*", {}), ("3", {"X-Agent-ID": agent_id})):
+        for known, headers in ((self.harness.tag(), {}), ("*", {}), ("3", {"X-Agent-ID": agent_id})):
             self.assertEqual(self.poll(known, **headers).status, 304, known)
         self.publish(URL, "?poll_interval=30")
         self.assertEqual([bare(4), bare(4), bare(3)], [304, 304, 200])
@@ -118,40 +118,42 @@ class PollTests(SynchronousTestCase):
 
     def test_reads_no_database(self) -> None:
         """A poll is answered while the storage hangs (G12)."""
-        self.house.store.in_force = self.house.store.publish = lambda *_: Deferred()
+        self.harness.store.in_force = self.harness.store.publish = lambda *_: Deferred()
         self.assertEqual(self.poll().status, 200)
 
     def test_admin_reads(self) -> None:
         """An admin may read what an agent may."""
-        self.assertEqual(self.house.caller().get(CONFIG, auth=ADMIN).status, 200)
+        self.assertEqual(self.harness.caller().get(CONFIG, auth=ADMIN).status, 200)
 
     def test_namespaces(self) -> None:
         """Each has its own document; one that does not exist is said."""
-        self.assertEqual(self.house.caller().get(f"{CONFIG}?namespace=nowhere", auth=AGENT).code, "unknown_namespace")
+        self.assertEqual(self.harness.caller().get(f"{CONFIG}?namespace=nowhere", auth=AGENT).code, "unknown_namespace")
 
     def test_starting(self) -> None:
         """Until the configurations are loaded the answer is 503, not 404."""
-        house = House(started=False)
+        harness = ControllerHarness(started=False)
         for path in (CONFIG, "/api/v1/agents/x", "/api/v1/agents", "/api/v1/namespaces"):
-            reply = house.caller().get(path, auth=ADMIN)
+            reply = harness.caller().get(path, auth=ADMIN)
             self.assertEqual((reply.status, reply.code), (503, "starting"), path)
-        self.assertEqual(house.caller().get("/ready").status, 503)
-        self.assertEqual(house.caller().get("/health").status, 200)
+        for path in ("/ready", "/health"):
+            self.assertEqual(harness.caller().get(path).status, 503)
+        harness.start()
+        self.assertEqual(harness.caller().get("/health").status, 200)
 
 
 class PublishTests(SynchronousTestCase):
     """POST C{/api/v1/config}."""
 
     def setUp(self) -> None:
-        self.house = House()
+        self.harness = ControllerHarness()
 
     def publish(self, document: object = URL, query: str = "", **headers: str) -> Reply:
         """One publish."""
-        return self.house.caller().post(CONFIG + query, json=document, auth=ADMIN, headers=headers)
+        return self.harness.caller().post(CONFIG + query, json=document, auth=ADMIN, headers=headers)
 
     def interval(self) -> int:
         """The poll interval in force."""
-        return self.house.snapshot.get(DEFAULT_NAMESPACE).configuration.poll_interval
+        return self.harness.snapshot.get(DEFAULT_NAMESPACE).configuration.poll_interval
 
     def test_answer(self) -> None:
         """The words of the Go system, and the new tag."""
@@ -160,16 +162,16 @@ class PublishTests(SynchronousTestCase):
             {name: reply.json[name] for name in ("message", "version", "epoch")},
             {"message": "Configuration updated successfully", "version": 2, "epoch": 1},
         )
-        self.assertEqual(reply.headers["etag"], f'"{self.house.tag()}"')
-        self.assertEqual(self.house.caller().get(CONFIG, auth=AGENT).json["data"], URL)
+        self.assertEqual(reply.headers["etag"], f'"{self.harness.tag()}"')
+        self.assertEqual(self.harness.caller().get(CONFIG, auth=AGENT).json["data"], URL)
 
     def test_document_comes_back_as_it_was(self) -> None:
         """Keys keep their order, numbers their form."""
         body = b'{"url":"http://x","b":1.0,"a":[1e3,-0.0,"\\u00e9"]}'
-        self.house.caller().post(
+        self.harness.caller().post(
             CONFIG, body=body, auth=ADMIN, headers={"Content-Type": "application/json; charset=utf-8"}
         )
-        answer = self.house.caller().get(CONFIG, auth=AGENT).body
+        answer = self.harness.caller().get(CONFIG, auth=AGENT).body
         self.assertIn('{"url":"http://x","b":1.0,"a":[1000.0,-0.0,"é"]}'.encode(), answer)
 
     def test_poll_interval(self) -> None:
@@ -182,11 +184,11 @@ class PublishTests(SynchronousTestCase):
             reply = self.publish(query=f"?poll_interval={bad}")
             self.assertEqual(reply.status, 400, bad)
             self.assertEqual(reply.json["details"][0]["pointer"], "/poll_interval", bad)
-        self.assertEqual(self.house.tag()[-2:], ".3")
+        self.assertEqual(self.harness.tag()[-2:], ".3")
 
     def test_if_match(self) -> None:
         """Only who knows what is in force may replace it."""
-        tag = self.house.tag()
+        tag = self.harness.tag()
         self.assertEqual(self.publish(**{"If-Match": f'"{tag}"'}).status, 200)
         reply = self.publish(**{"If-Match": f'"{tag}"'})
         self.assertEqual((reply.status, reply.code), (412, "version_mismatch"))
@@ -198,7 +200,7 @@ class PublishTests(SynchronousTestCase):
         first = self.publish(**{"Idempotency-Key": "k"})
         self.publish({"url": "http://between/"})
         self.assertEqual(self.publish(**{"Idempotency-Key": "k"}).body, first.body)
-        self.assertEqual(self.house.tag()[-2:], ".3")
+        self.assertEqual(self.harness.tag()[-2:], ".3")
         self.assertEqual(self.publish({"url": "http://other/"}, **{"Idempotency-Key": "k"}).status, 422)
         for bad in ("", "x" * 256):
             self.assertEqual(self.publish(**{"Idempotency-Key": bad}).code, "bad_idempotency_key")
@@ -223,19 +225,19 @@ class PublishTests(SynchronousTestCase):
         ]
         for body, status in raw:
             headers = {"Content-Type": "application/json"}
-            reply = self.house.caller().post(CONFIG, body=body, auth=ADMIN, headers=headers)
+            reply = self.harness.caller().post(CONFIG, body=body, auth=ADMIN, headers=headers)
             self.assertEqual(reply.status, status, body)
         for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
             headers = {"Content-Type": kind}
-            reply = self.house.caller().post(CONFIG, body=b'{"url":"http://x"}', auth=ADMIN, headers=headers)
+            reply = self.harness.caller().post(CONFIG, body=b'{"url":"http://x"}', auth=ADMIN, headers=headers)
             self.assertEqual(reply.status, 415, kind)
-        self.assertEqual(self.house.tag()[-2:], ".1")
+        self.assertEqual(self.harness.tag()[-2:], ".1")
 
     def test_roles(self) -> None:
         """An agent may not publish."""
-        self.assertEqual(self.house.caller().post(CONFIG, json=URL, auth=AGENT).status, 403)
-        self.assertEqual(self.house.caller().post(CONFIG, json=URL).status, 401)
-        self.assertEqual(self.house.tag()[-2:], ".1")
+        self.assertEqual(self.harness.caller().post(CONFIG, json=URL, auth=AGENT).status, 403)
+        self.assertEqual(self.harness.caller().post(CONFIG, json=URL).status, 401)
+        self.assertEqual(self.harness.tag()[-2:], ".1")
 
     def test_misspelt_parameter(self) -> None:
         """It is refused: one that is ignored would publish what was only to be tried."""
@@ -243,34 +245,34 @@ class PublishTests(SynchronousTestCase):
 
     def test_storage_fails(self) -> None:
         """503 with the reason; reads go on, and no version is lost (G12)."""
-        self.house.store.broken = "the disk is full"
+        self.harness.store.broken = "the disk is full"
         reply = self.publish()
         self.assertEqual(reply.status, 503)
         self.assertIn("the disk is full", reply.json["error"])
-        self.assertEqual(self.house.caller().get(CONFIG, auth=AGENT).status, 200)
-        self.assertEqual(self.house.caller().get("/ready").status, 503)
-        self.house.store.broken = None
+        self.assertEqual(self.harness.caller().get(CONFIG, auth=AGENT).status, 200)
+        self.assertEqual(self.harness.caller().get("/ready").status, 503)
+        self.harness.store.broken = None
         self.assertEqual(self.publish().json["version"], 2)
-        self.assertEqual(self.house.caller().get("/ready").status, 200)
+        self.assertEqual(self.harness.caller().get("/ready").status, 200)
 
     def test_caller_hangs_up(self) -> None:
         """What is committed is in force, whether or not anybody waits for the answer (klein#546)."""
         store = SlowStore(a_draft(poll_interval=30))
-        house = House(store)
-        caller = house.caller()
+        harness = ControllerHarness(store)
+        caller = harness.caller()
         caller.ask("POST", CONFIG, json=URL, auth=ADMIN)
         caller.hang_up()
         store.commit()
-        self.assertEqual(house.caller().get(CONFIG, auth=AGENT).json["version"], 2)
+        self.assertEqual(harness.caller().get(CONFIG, auth=AGENT).json["version"], 2)
 
     def test_answered_after_the_commit(self) -> None:
         """Not before it, and polls see the old version until then (G1)."""
         store = SlowStore(a_draft(poll_interval=30))
-        house = House(store)
-        caller = house.caller()
+        harness = ControllerHarness(store)
+        caller = harness.caller()
         caller.ask("POST", CONFIG, json=URL, auth=ADMIN)
         self.assertIsNone(caller.answer())
-        self.assertEqual(house.caller().get(CONFIG, auth=AGENT).json["version"], 1)
+        self.assertEqual(harness.caller().get(CONFIG, auth=AGENT).json["version"], 1)
         store.commit()
         reply = caller.answer()
         assert reply is not None
@@ -283,11 +285,11 @@ class PushTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.broker = MemoryBroker()
         self.broker.startService()
-        self.house = House(brokers=[self.broker])
+        self.harness = ControllerHarness(brokers=[self.broker])
 
     def publish(self) -> Conversation:
         """Somebody who publishes."""
-        caller = self.house.caller()
+        caller = self.harness.caller()
         caller.ask("POST", CONFIG, json=URL, auth=ADMIN)
         return caller
 
@@ -300,14 +302,14 @@ class PushTests(SynchronousTestCase):
 
     def rotate(self) -> str:
         """Sign with a new key; returns its public half."""
-        reply = self.house.caller().post("/api/v1/signing-key/rotate", auth=ADMIN)
+        reply = self.harness.caller().post("/api/v1/signing-key/rotate", auth=ADMIN)
         self.assertEqual(reply.status, 200)
         key: str = reply.json["signing_key"]
         return key
 
     def told(self) -> dict[str, Any]:
         """What a poll says."""
-        body: dict[str, Any] = self.house.caller().get(CONFIG, auth=AGENT).json
+        body: dict[str, Any] = self.harness.caller().get(CONFIG, auth=AGENT).json
         return body
 
     def believed(self, *publics: str) -> bool:
@@ -321,7 +323,7 @@ class PushTests(SynchronousTestCase):
         self.assertEqual(read(self.broker.server.kept["default"]).configuration.version, 2)
 
     def test_without_brokers(self) -> None:
-        self.house = House()
+        self.harness = ControllerHarness()
         self.assertIs(self.published(self.publish()), True)
 
     def test_broker_is_down(self) -> None:
@@ -329,21 +331,21 @@ class PushTests(SynchronousTestCase):
         self.broker.server.fail("It is down.")
         self.assertIs(self.published(self.publish()), False)
         self.broker.server.come_back()
-        self.house.clock.advance(RETRY_MAX_SECONDS)
+        self.harness.clock.advance(RETRY_MAX_SECONDS)
         self.assertEqual(read(self.broker.server.kept["default"]).configuration.version, 2)
 
     def test_broker_hangs(self) -> None:
         """G4: the answer comes as fast."""
         self.broker.announce = lambda *_: Deferred()  # type: ignore[method-assign]
         caller = self.publish()
-        self.house.clock.advance(DELIVERY_WAIT_SECONDS)
+        self.harness.clock.advance(DELIVERY_WAIT_SECONDS)
         self.assertIs(self.published(caller), False)
 
     def test_broker_with_a_defect(self) -> None:
         """What follows the commit cannot fail the request."""
         self.broker.announce = lambda *_: 1 / 0  # type: ignore[method-assign]
         caller = self.publish()
-        self.house.clock.advance(DELIVERY_WAIT_SECONDS)
+        self.harness.clock.advance(DELIVERY_WAIT_SECONDS)
         self.assertIs(self.published(caller), False)
         self.assertEqual(self.told()["version"], 2)
         self.assertTrue(self.flushLoggedErrors(ZeroDivisionError))
@@ -353,7 +355,7 @@ class PushTests(SynchronousTestCase):
         self.publish()
         told = self.told()
         self.assertEqual(told["signing_keys"], [told["signing_key"]])
-        self.assertEqual(told["signing_key"], self.house.store.keys[0].public)
+        self.assertEqual(told["signing_key"], self.harness.store.keys[0].public)
         self.assertTrue(self.believed(told["signing_key"]))
 
     def test_rotation(self) -> None:
@@ -372,29 +374,29 @@ class PushTests(SynchronousTestCase):
         """What nobody published is announced at no start and no rotation, and is no answer to a broker's request."""
         self.rotate()
         self.assertEqual(self.broker.server.kept, {})
-        self.assertIsNone(self.house.snapshot.announcement("default"))
+        self.assertIsNone(self.harness.snapshot.announcement("default"))
         self.publish()
         self.assertEqual(read(self.broker.server.kept["default"]).configuration.version, 2)
-        self.assertIsNotNone(self.house.snapshot.announcement("default"))
+        self.assertIsNotNone(self.harness.snapshot.announcement("default"))
 
     def test_first_version_of_a_namespace(self) -> None:
         """An administrator made it."""
         body = {"name": "edge", "config": URL}
-        self.assertEqual(self.house.caller().post("/api/v1/namespaces", json=body, auth=ADMIN).status, 201)
+        self.assertEqual(self.harness.caller().post("/api/v1/namespaces", json=body, auth=ADMIN).status, 201)
         self.assertEqual(read(self.broker.server.kept["edge"]).configuration.version, 1)
 
     def test_who_may_rotate(self) -> None:
         before = self.told()["signing_keys"]
         for auth, status in ((None, 401), (AGENT, 403)):
-            self.assertEqual(self.house.caller().post("/api/v1/signing-key/rotate", auth=auth).status, status)
-        self.house.store.broken = "the disk is full"
-        self.assertEqual(self.house.caller().post("/api/v1/signing-key/rotate", auth=ADMIN).status, 503)
+            self.assertEqual(self.harness.caller().post("/api/v1/signing-key/rotate", auth=auth).status, status)
+        self.harness.store.broken = "the disk is full"
+        self.assertEqual(self.harness.caller().post("/api/v1/signing-key/rotate", auth=ADMIN).status, 503)
         self.assertEqual(self.told()["signing_keys"], before)
 
     def test_nothing_tells_a_private_key(self) -> None:
         self.publish()
-        private = self.house.store.keys[0].private_bytes()
-        seen = self.house.caller().get(CONFIG, auth=ADMIN).body + self.broker.server.kept["default"]
+        private = self.harness.store.keys[0].private_bytes()
+        seen = self.harness.caller().get(CONFIG, auth=ADMIN).body + self.broker.server.kept["default"]
         for secret in (private.hex().encode(), base64.b64encode(private).rstrip(b"=")):
             self.assertNotIn(secret, seen)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.controller.house import ADMIN, AGENT, House
+from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 
 FOLDER = Path(str(files("confd.controller.dashboard")))
 
@@ -17,11 +17,11 @@ class DashboardTests(SynchronousTestCase):
     """What a browser loads."""
 
     def setUp(self) -> None:
-        self.house = House()
+        self.harness = ControllerHarness()
 
     def text(self, path: str) -> str:
         """A file, as an admin gets it."""
-        reply = self.house.caller().get(path, auth=ADMIN)
+        reply = self.harness.caller().get(path, auth=ADMIN)
         self.assertEqual(reply.status, 200, path)
         return reply.body.decode()
 
@@ -58,7 +58,7 @@ class DashboardTests(SynchronousTestCase):
 
     def test_for_admins(self) -> None:
         """Nobody else sees it; a browser is asked who is there."""
-        caller = self.house.caller()
+        caller = self.harness.caller()
         self.assertEqual(caller.get("/", auth=AGENT).status, 403)
         refused = caller.get("/")
         self.assertEqual(refused.status, 401)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.testing.examples import a_draft
 from confd.testing.memory import MemoryStore
-from tests.controller.house import ADMIN, AGENT, House
+from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import Reply
 
 CONFIG = "/api/v1/config"
@@ -20,14 +19,14 @@ class HistoryTests(SynchronousTestCase):
     """GET C{/api/v1/config/history} and C{/api/v1/config/versions/{v}}."""
 
     def setUp(self) -> None:
-        self.house = House()
+        self.harness = ControllerHarness()
 
     def publish(self, count: int, query: str = "") -> None:
         for number in range(count):
-            self.house.caller().post(CONFIG + query, json={"url": f"http://{number}/"}, auth=ADMIN)
+            self.harness.caller().post(CONFIG + query, json={"url": f"http://{number}/"}, auth=ADMIN)
 
     def get(self, path: str) -> Reply:
-        return self.house.caller().get(CONFIG + path, auth=ADMIN)
+        return self.harness.caller().get(CONFIG + path, auth=ADMIN)
 
     def versions(self, query: str) -> Any:
         body = self.get(f"/history{query}").json
@@ -35,7 +34,7 @@ class HistoryTests(SynchronousTestCase):
 
     def test_line(self) -> None:
         """All but the document; version 1 is among them."""
-        self.house.clock.advance(1)
+        self.harness.clock.advance(1)
         self.publish(1, "?comment=why&poll_interval=7")
         newest, first = self.get("/history").json["items"]
         self.assertEqual(
@@ -43,11 +42,11 @@ class HistoryTests(SynchronousTestCase):
             {
                 "version": 2,
                 "epoch": 1,
-                "tag": self.house.tag(),
+                "tag": self.harness.tag(),
                 "created_at": "2026-11-24T12:00:01.000Z",
                 "author": "admin",
                 "comment": "why",
-                "checksum": self.house.snapshot.get("default").configuration.document.checksum,
+                "checksum": self.harness.snapshot.get("default").configuration.document.checksum,
                 "poll_interval_seconds": 7,
             },
         )
@@ -89,7 +88,7 @@ class HistoryTests(SynchronousTestCase):
         self.assertEqual((there["author"], there["comment"]), ("admin", ""))
         self.assertNotIn("rollback_of", there)
         # What a poll says of the version in force is said here too.
-        polled = self.house.caller().get(CONFIG, auth=AGENT).json
+        polled = self.harness.caller().get(CONFIG, auth=AGENT).json
         there = self.get("/versions/3").json
         for name in polled.keys() - {"signing_key", "signing_keys"}:
             self.assertEqual(there[name], polled[name], name)
@@ -103,7 +102,7 @@ class HistoryTests(SynchronousTestCase):
         self.assertEqual(self.get("/versions/1?namespace=no").code, "unknown_namespace")
 
     def test_pruned(self) -> None:
-        self.house = House(MemoryStore(a_draft(poll_interval=30), keep=2))
+        self.harness = ControllerHarness(MemoryStore(a_draft(poll_interval=30), keep=2))
         self.publish(3)
         self.assertEqual(self.versions(""), ([4, 3], None))
         for path in ("/versions/2", "/diff?from=2", "/diff?from=3&to=1"):
@@ -113,21 +112,21 @@ class HistoryTests(SynchronousTestCase):
     def test_retired(self) -> None:
         """Nobody is shown the history of a namespace that is not there; made again, it goes on."""
         body = {"name": "blue", "config": {"url": "http://x/"}}
-        self.house.caller().post("/api/v1/namespaces", json=body, auth=ADMIN)
-        self.house.caller().delete("/api/v1/namespaces/blue", auth=ADMIN)
+        self.harness.caller().post("/api/v1/namespaces", json=body, auth=ADMIN)
+        self.harness.caller().delete("/api/v1/namespaces/blue", auth=ADMIN)
         for path in ("/history", "/versions/1", "/diff?from=1"):
             separator = "&" if "?" in path else "?"
             self.assertEqual(self.get(f"{path}{separator}namespace=blue").code, "unknown_namespace")
-        self.house.caller().post("/api/v1/namespaces", json=body, auth=ADMIN)
+        self.harness.caller().post("/api/v1/namespaces", json=body, auth=ADMIN)
         self.assertEqual(self.versions("?namespace=blue"), ([2, 1], None))
 
     def test_who_may(self) -> None:
         for path in ("/history", "/versions/1", "/diff?from=1"):
             for auth, status in ((None, 401), (AGENT, 403)):
-                self.assertEqual(self.house.caller().get(CONFIG + path, auth=auth).status, status)
+                self.assertEqual(self.harness.caller().get(CONFIG + path, auth=auth).status, status)
 
     def test_starting(self) -> None:
-        self.house = House(started=False)
+        self.harness = ControllerHarness(started=False)
         for path in ("/history", "/versions/1", "/diff?from=1"):
             self.assertEqual(self.get(path).code, "starting")
 
@@ -136,12 +135,12 @@ class DiffTests(SynchronousTestCase):
     """GET C{/api/v1/config/diff}."""
 
     def setUp(self) -> None:
-        self.house = House()
+        self.harness = ControllerHarness()
         for document in ({"url": "http://a/", "list": [1, 2]}, {"url": "http://a/", "list": [1, 3]}):
-            self.house.caller().post(CONFIG, json=document, auth=ADMIN)
+            self.harness.caller().post(CONFIG, json=document, auth=ADMIN)
 
     def get(self, query: str) -> Reply:
-        return self.house.caller().get(f"{CONFIG}/diff?{query}", auth=ADMIN)
+        return self.harness.caller().get(f"{CONFIG}/diff?{query}", auth=ADMIN)
 
     def test_two_versions(self) -> None:
         body = self.get("from=3&to=2").json
@@ -162,19 +161,11 @@ class DiffTests(SynchronousTestCase):
 
     def test_large_ones_are_compared_elsewhere(self) -> None:
         """The reactor goes on meanwhile."""
-        waiting: list[object] = []
-        busy = False
-
-        def in_thread(work: Any, *arguments: object) -> Deferred[Any]:
-            if not busy:
-                return maybeDeferred(work, *arguments)
-            waiting.append(work)
-            return Deferred()
-
-        house = House(in_thread=in_thread)
-        house.caller().post(CONFIG, json={"url": "http://a/", "pad": "x" * 10_000}, auth=ADMIN)
-        busy = True
-        caller = house.caller()
+        harness = ControllerHarness()
+        harness.caller().post(CONFIG, json={"url": "http://a/", "pad": "x" * 10_000}, auth=ADMIN)
+        harness.clock.threaded.clear()
+        harness.clock.threads_busy = True
+        caller = harness.caller()
         caller.ask("GET", f"{CONFIG}/diff?from=1", auth=ADMIN)
         self.assertIsNone(caller.answer())
-        self.assertEqual(len(waiting), 1)
+        self.assertEqual(len(harness.clock.threaded), 1)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.agent.fakes import configuration
-from tests.controller.house import ADMIN, AGENT, House
+from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import Reply
 
 CONFIG = "/api/v1/config"
@@ -19,72 +16,66 @@ class NamespaceTests(SynchronousTestCase):
     """C{/api/v1/namespaces}."""
 
     def setUp(self) -> None:
-        self.house = House()
+        self.harness = ControllerHarness()
 
     def create(self, name: str = "blue", **more: object) -> Reply:
         """Make one."""
         body = {"name": name, "config": URL, **more}
-        return self.house.caller().post("/api/v1/namespaces", json=body, auth=ADMIN)
+        return self.harness.caller().post("/api/v1/namespaces", json=body, auth=ADMIN)
 
     def names(self) -> list[str]:
         """All there are."""
-        return [each["name"] for each in self.house.caller().get("/api/v1/namespaces", auth=ADMIN).json]
+        return [each["name"] for each in self.harness.caller().get("/api/v1/namespaces", auth=ADMIN).json]
 
     def retire(self, name: str) -> Reply:
         """Retire one."""
-        return self.house.caller().delete(f"/api/v1/namespaces/{name}", auth=ADMIN)
+        return self.harness.caller().delete(f"/api/v1/namespaces/{name}", auth=ADMIN)
 
     def test_life(self) -> None:
         """Made, used, retired; versions count in each alone."""
         self.assertEqual(self.create().status, 201)
         self.assertEqual(self.names(), ["blue", "default"])
-        reply = self.house.caller().post(f"{CONFIG}?namespace=blue", json=URL, auth=ADMIN)
+        reply = self.harness.caller().post(f"{CONFIG}?namespace=blue", json=URL, auth=ADMIN)
         self.assertEqual(reply.json["version"], 2)
-        self.assertEqual(self.house.tag()[-2:], ".1")
+        self.assertEqual(self.harness.tag()[-2:], ".1")
         self.assertEqual(self.retire("blue").status, 200)
         self.assertEqual(self.names(), ["default"])
-        reply = self.house.caller().get(f"{CONFIG}?namespace=blue", auth=AGENT)
+        reply = self.harness.caller().get(f"{CONFIG}?namespace=blue", auth=AGENT)
         self.assertEqual((reply.status, reply.code), (404, "unknown_namespace"))
 
     def test_many(self) -> None:
         """They take several turns, in which others are answered; one that is retired meanwhile is left out."""
         for number in range(450):
-            self.house.snapshot.put(configuration(1, namespace=f"n{number:03}"))
+            self.harness.snapshot.put(configuration(1, namespace=f"n{number:03}"))
         # In the next turn, when the first of them has been described and the last one has not.
         for name in ("n000", "n449"):
-            self.house.clock.callLater(0, self.house.snapshot.drop, name)
+            self.harness.clock.callLater(0, self.harness.snapshot.drop, name)
         self.assertEqual(self.names(), ["default", *(f"n{number:03}" for number in range(449))])
 
     def test_counts(self) -> None:
         """Versions and agents are told."""
         self.create()
-        self.house.join(namespace="blue")
-        blue, default = self.house.caller().get("/api/v1/namespaces", auth=ADMIN).json
+        self.harness.join(namespace="blue")
+        blue, default = self.harness.caller().get("/api/v1/namespaces", auth=ADMIN).json
         self.assertEqual((blue["version"], blue["agents"], default["agents"]), (1, 1, 0))
 
     def test_large_documents_leave_the_reactor(self) -> None:
         """Decoding and hashing, however small the values are."""
-        did: list[str] = []
-
-        def in_thread(work: Any, *arguments: object) -> Deferred[Any]:
-            did.append(work.__name__)
-            return maybeDeferred(work, *arguments)
-
-        self.house = House(in_thread=in_thread)
+        threaded = self.harness.clock.threaded
         self.assertEqual(self.create("small").status, 201)
-        self.assertEqual(did, [])
+        self.assertEqual(threaded, [])
         for number, value in enumerate(([7] * 9000, [[]] * 9000, {str(key): 1 for key in range(2000)}, "x" * 9000)):
-            did.clear()
+            threaded.clear()
             self.assertEqual(self.create(f"n{number}", config={**URL, "value": value}).status, 201)
-            self.assertEqual(did, ["read_object", "document"])
+            self.assertEqual([each.__name__ for each in threaded], ["read_object", "document"])
 
     def test_in_use(self) -> None:
         """409 while agents of it live; when they are silent for long enough it can go."""
         self.create()
-        self.house.join(namespace="blue")
+        self.harness.join(namespace="blue")
         reply = self.retire("blue")
         self.assertEqual((reply.status, reply.code), (409, "namespace_in_use"))
-        self.house.clock.advance(91)
+        self.harness.clock.advance(91)
         self.assertEqual(self.retire("blue").status, 200)
 
     def test_default_stays(self) -> None:

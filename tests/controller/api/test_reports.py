@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.testing.examples import a_draft
-from tests.controller.house import ADMIN, AGENT, House
+from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import Reply
 
 REPORT, CONVERGENCE = "/api/v1/report", "/api/v1/config/convergence"
@@ -14,23 +14,23 @@ REPORT, CONVERGENCE = "/api/v1/report", "/api/v1/config/convergence"
 
 class _Tests(SynchronousTestCase):
     def setUp(self) -> None:
-        self.house = House()
-        self.agent_id = self.house.join(hostname="box")
+        self.harness = ControllerHarness()
+        self.agent_id = self.harness.join(hostname="box")
 
     def publish(self, number: int = 2, namespace: str = "default") -> str:
         """Publish; the tag that it got."""
-        arrived = self.house.clock.seconds()
-        published = self.house.configs.publish(a_draft(number, namespace=namespace), arrived)
+        arrived = self.harness.clock.seconds()
+        published = self.harness.configs.publish(a_draft(number, namespace=namespace), arrived)
         return str(self.successResultOf(Deferred.fromCoroutine(published)).configuration.tag)
 
     def send(self, body: object, agent_id: str | None = None, auth: tuple[str, str] = AGENT) -> Reply:
         """A report that is answered at once."""
         headers = {"X-Agent-ID": agent_id} if agent_id else {}
-        return self.house.caller().post(REPORT, json=body, auth=auth, headers=headers)
+        return self.harness.caller().post(REPORT, json=body, auth=auth, headers=headers)
 
     def get(self, path: str) -> Reply:
         """A page."""
-        return self.house.caller().get(path, auth=ADMIN)
+        return self.harness.caller().get(path, auth=ADMIN)
 
     def pages(self) -> list[bytes]:
         """All that shows what agents reported."""
@@ -47,8 +47,8 @@ class TakenTests(_Tests):
     def test_applied(self) -> None:
         """In the convergence, on the agent, and among its reports."""
         tag = self.publish()
-        self.house.clock.advance(2)
-        reply = self.house.report(
+        self.harness.clock.advance(2)
+        reply = self.harness.report(
             self.agent_id, tag, ms={"agent": 1, "worker": 20.5, "waited": 1000}, repairs=1, holds=tag
         )
         self.assertEqual((reply.status, reply.json), (200, {"report_window_ms": 0}))
@@ -67,10 +67,10 @@ class TakenTests(_Tests):
 
     def test_failed(self) -> None:
         """A laggard, with the worker's words and what it still has."""
-        first = self.house.tag()
-        self.house.report(self.agent_id, first)
+        first = self.harness.tag()
+        self.harness.report(self.agent_id, first)
         self.publish()
-        self.house.report(self.agent_id, 2, "failed", error="url: no such scheme", holds=first)
+        self.harness.report(self.agent_id, 2, "failed", error="url: no such scheme", holds=first)
         (laggard,) = self.get(CONVERGENCE).json["laggards"]
         self.assertEqual(
             {name: laggard[name] for name in ("id", "hostname", "state", "version", "error")},
@@ -84,22 +84,22 @@ class TakenTests(_Tests):
 
     def test_is_a_sign_of_life(self) -> None:
         """An agent that reports is not silent."""
-        self.house.clock.advance(91)
+        self.harness.clock.advance(91)
         self.assertEqual(self.get(CONVERGENCE).json["silent"], 1)
-        self.house.report(self.agent_id, 1, "applying")
+        self.harness.report(self.agent_id, 1, "applying")
         convergence = self.get(CONVERGENCE).json
         self.assertEqual((convergence["silent"], convergence["applying"]), (0, 1))
 
     def test_answered_once_written(self) -> None:
         """Reports that come together are one transaction; none is shown or answered before it."""
-        other = self.house.join()
-        callers = [self.house.caller(), self.house.caller()]
-        saves, save, written = [], self.house.store.save_reports, Deferred()
-        self.house.store.save_reports = lambda receipts: saves.append(receipts) or written
+        other = self.harness.join()
+        callers = [self.harness.caller(), self.harness.caller()]
+        saves, save, written = [], self.harness.store.save_reports, Deferred()
+        self.harness.store.save_reports = lambda receipts: saves.append(receipts) or written
         before = self.pages()
         for caller, agent_id in zip(callers, (self.agent_id, other), strict=True):
             caller.ask("POST", REPORT, json={"agent_id": agent_id, "version": 1, "state": "applied"}, auth=AGENT)
-        self.house.clock.advance(1)
+        self.harness.clock.advance(1)
         self.assertEqual([len(receipts) for receipts in saves], [2])
         self.assertEqual([caller.answer() for caller in callers], [None, None])
         self.assertEqual(self.pages(), before)
@@ -110,32 +110,32 @@ class TakenTests(_Tests):
     def test_storage_fails(self) -> None:
         """503, nothing is shown; the same report is taken later."""
         before = self.pages()
-        self.house.store.broken = "the disk is full"
+        self.harness.store.broken = "the disk is full"
         body = {"session": "s", "sequence": 1}
-        self.assertEqual(self.house.report(self.agent_id, 1, **body).status, 503)
+        self.assertEqual(self.harness.report(self.agent_id, 1, **body).status, 503)
         self.assertEqual(self.pages(), before)
-        self.house.store.broken = None
-        self.assertEqual(self.house.report(self.agent_id, 1, **body).status, 200)
+        self.harness.store.broken = None
+        self.assertEqual(self.harness.report(self.agent_id, 1, **body).status, 200)
 
     def test_stop_writes(self) -> None:
         """What came in before a stop is written and answered."""
-        caller = self.house.caller()
+        caller = self.harness.caller()
         body = {"agent_id": self.agent_id, "version": 1, "state": "applied"}
         caller.ask("POST", REPORT, json=body, auth=AGENT)
-        self.successResultOf(self.house.stop())
+        self.successResultOf(self.harness.stop())
         self.assertEqual(caller.answer().status, 200)
-        self.assertEqual(len(self.successResultOf(self.house.store.load_outcomes())), 1)
+        self.assertEqual(len(self.successResultOf(self.harness.store.load_outcomes())), 1)
 
     def test_stop_waits_for_what_is_written(self) -> None:
         """And for what came in meanwhile."""
         written = [Deferred(), Deferred()]
         left = iter(written)
-        self.house.store.save_reports = lambda receipts: next(left)
-        callers = [self.house.caller(), self.house.caller()]
+        self.harness.store.save_reports = lambda receipts: next(left)
+        callers = [self.harness.caller(), self.harness.caller()]
         for caller, state in zip(callers, ("applying", "applied"), strict=True):
             caller.ask("POST", REPORT, json={"agent_id": self.agent_id, "version": 1, "state": state}, auth=AGENT)
-            self.house.clock.advance(1)
-        stopped = self.house.report_intake.stopService()
+            self.harness.clock.advance(1)
+        stopped = self.harness.report_intake.stopService()
         written[0].callback(None)
         self.assertNoResult(stopped)
         written[1].callback(None)
@@ -145,14 +145,14 @@ class TakenTests(_Tests):
     def test_window_grows_with_the_fleet(self) -> None:
         """A second for four thousand."""
         for _ in range(39):
-            self.house.join()
-        self.assertEqual(self.house.report(self.agent_id, 1).json, {"report_window_ms": 10})
-        joined = self.house.caller().post("/api/v1/register", json={}, auth=AGENT).json
+            self.harness.join()
+        self.assertEqual(self.harness.report(self.agent_id, 1).json, {"report_window_ms": 10})
+        joined = self.harness.caller().post("/api/v1/register", json={}, auth=AGENT).json
         self.assertEqual(joined["report_window_ms"], 10)
 
     def test_newer_agents(self) -> None:
         """A field that is not known yet is let through."""
-        self.assertEqual(self.house.report(self.agent_id, 1, mood="good").status, 200)
+        self.assertEqual(self.harness.report(self.agent_id, 1, mood="good").status, 200)
 
 
 class RefusedTests(_Tests):
@@ -161,9 +161,11 @@ class RefusedTests(_Tests):
     def setUp(self) -> None:
         super().setUp()
         self.publish()
-        self.house.caller().post("/api/v1/namespaces", json={"name": "blue", "config": {"url": "http://x"}}, auth=ADMIN)
+        self.harness.caller().post(
+            "/api/v1/namespaces", json={"name": "blue", "config": {"url": "http://x"}}, auth=ADMIN
+        )
         self.taken = {"session": "s", "sequence": 7}
-        self.house.report(self.agent_id, 2, "failed", error="no", **self.taken)
+        self.harness.report(self.agent_id, 2, "failed", error="no", **self.taken)
 
     def assert_refused(self, status: int, code: str, pointer: str | None = None, **changes: object) -> None:
         """Prove that a good report with C{changes} is refused, and changes nothing."""
@@ -173,7 +175,7 @@ class RefusedTests(_Tests):
         self.assertEqual((reply.status, reply.code), (status, code), changes)
         if pointer is not None:
             self.assertEqual(reply.json["details"][0]["pointer"], pointer, changes)
-        self.house.clock.advance(0)
+        self.harness.clock.advance(0)
         self.assertEqual(self.pages(), before)
 
     def test_fields(self) -> None:
@@ -207,7 +209,7 @@ class RefusedTests(_Tests):
         before = self.pages()
         for number in (b"NaN", b"Infinity", b"-Infinity", b"1e999"):
             body = b'{"agent_id":"%s","version":2,"state":"applied","ms":{"agent":%s}}'
-            reply = self.house.caller().post(
+            reply = self.harness.caller().post(
                 REPORT,
                 body=body % (self.agent_id.encode(), number),
                 auth=AGENT,
@@ -237,8 +239,8 @@ class RefusedTests(_Tests):
         self.assert_refused(409, "repeated_report", **self.taken)
         self.assert_refused(409, "repeated_report", sequence=7)
         self.assert_refused(409, "out_of_order", sequence=6)
-        self.assertEqual(self.house.report(self.agent_id, 2, session="s", sequence=8).status, 200)
-        self.assertEqual(self.house.report(self.agent_id, 1, session="new", sequence=1).status, 200)
+        self.assertEqual(self.harness.report(self.agent_id, 2, session="s", sequence=8).status, 200)
+        self.assertEqual(self.harness.report(self.agent_id, 1, session="new", sequence=1).status, 200)
 
     def test_order_by_content(self) -> None:
         """Where the agent does not count."""
@@ -246,14 +248,14 @@ class RefusedTests(_Tests):
         self.assert_refused(409, "repeated_report", state="failed", error="no", **plain)
         self.assert_refused(409, "out_of_order", state="applying", **plain)
         self.assert_refused(409, "out_of_order", version=1, **plain)
-        self.assertEqual(self.house.report(self.agent_id, 2).status, 200)
-        self.assertEqual(self.house.report(self.agent_id, 2, repairs=1).status, 200)
+        self.assertEqual(self.harness.report(self.agent_id, 2).status, 200)
+        self.assertEqual(self.harness.report(self.agent_id, 2, repairs=1).status, 200)
 
     def test_order_of_what_is_not_written_yet(self) -> None:
         """Two at once are no way around it."""
-        callers = [self.house.caller(), self.house.caller()]
+        callers = [self.harness.caller(), self.harness.caller()]
         for caller in callers:
             body = {"agent_id": self.agent_id, "version": 2, "state": "applied", "session": "s", "sequence": 8}
             caller.ask("POST", REPORT, json=body, auth=AGENT)
-        self.house.clock.advance(1)
+        self.harness.clock.advance(1)
         self.assertEqual([caller.answer().status for caller in callers], [200, 409])

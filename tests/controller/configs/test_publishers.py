@@ -32,7 +32,7 @@ from confd.runtime.timing import Backoff
 from confd.testing.brokers import MemoryBroker
 from confd.testing.examples import a_draft
 from tests.agent.fakes import configuration
-from tests.controller.house import House
+from tests.controller.harness import ControllerHarness
 
 KEY = SigningKey.generate()
 
@@ -296,11 +296,11 @@ class OutboxTests(SynchronousTestCase):
 
     def test_a_restart_repeats_what_is_in_force(self) -> None:
         """A crash may have come between the commit and the telling (S13)."""
-        house = House(brokers=[self.broker])
+        harness = ControllerHarness(brokers=[self.broker])
         self.assertEqual(self.broker.asked, [], "nobody published what a new database begins with")
-        self.successResultOf(house.store.publish(a_draft()))
+        self.successResultOf(harness.store.publish(a_draft()))
         after = SlowBroker()
-        House(store=house.store, brokers=[after])
+        ControllerHarness(store=harness.store, brokers=[after])
         self.assertEqual(after.asked, [("default", 2)])
 
     def test_courier_is_a_service(self) -> None:
@@ -383,11 +383,11 @@ class ReturnTests(SynchronousTestCase):
 
     def test_only_what_is_published(self) -> None:
         """What a new database begins with is nobody's publish; a namespace that was retired is no more."""
-        house = House()
-        self.assertEqual(list(house.snapshot.published()), [])
-        self.successResultOf(Deferred.fromCoroutine(house.configs.publish(a_draft(), 0.0)))
-        (found,) = house.snapshot.published()
+        harness = ControllerHarness()
+        self.assertEqual(list(harness.snapshot.published()), [])
+        self.successResultOf(Deferred.fromCoroutine(harness.configs.publish(a_draft(), 0.0)))
+        (found,) = harness.snapshot.published()
         self.assertEqual(found.configuration.version, 2)
-        published = house.snapshot.published()
-        house.snapshot.drop("default")
+        published = harness.snapshot.published()
+        harness.snapshot.drop("default")
         self.assertEqual(list(published), [])

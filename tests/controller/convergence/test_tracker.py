@@ -31,7 +31,7 @@ from confd.errors import Gone, NotFound, Unavailable
 from confd.model import DEFAULT_NAMESPACE, Registration, Tag
 from confd.reports import Report, ReportState, Timings
 from confd.testing import MemoryStore, a_draft, a_renaming
-from tests.controller.house import START
+from tests.controller.harness import START
 
 INTERVAL = 30
 

@@ -27,7 +27,7 @@ from confd.web.api.streaming import (
     Streams,
 )
 from tests.agent.fakes import configuration
-from tests.controller.house import ADMIN, AGENT, House
+from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import Conversation
 
 STREAM, CONFIG = "/api/v1/stream", "/api/v1/config"
@@ -38,11 +38,11 @@ class StreamTests(SynchronousTestCase):
     """GET C{/api/v1/stream}."""
 
     def setUp(self) -> None:
-        self.house = House()
+        self.harness = ControllerHarness()
 
     def listen(self, known: str | None = None, query: str = "", **headers: str) -> Conversation:
         """A reader that has just come."""
-        caller = self.house.caller()
+        caller = self.harness.caller()
         if known is not None:
             headers["Last-Event-ID"] = known
         caller.ask("GET", STREAM + query, auth=AGENT, headers=headers)
@@ -50,10 +50,10 @@ class StreamTests(SynchronousTestCase):
 
     def publish(self, number: int = 1) -> str:
         """One more version; returns its tag."""
-        caller = self.house.caller()
+        caller = self.harness.caller()
         self.assertEqual(caller.post(CONFIG, json={"url": f"http://{number}/"}, auth=ADMIN).status, 200)
         caller.hang_up()
-        return self.house.tag()
+        return self.harness.tag()
 
     def test_answer(self) -> None:
         caller = self.listen()
@@ -64,19 +64,19 @@ class StreamTests(SynchronousTestCase):
         self.assertFalse(reply.whole)
 
     def test_an_event_is_the_body_of_a_poll(self) -> None:
-        polled = self.house.caller().get(CONFIG, auth=AGENT)
+        polled = self.harness.caller().get(CONFIG, auth=AGENT)
         (event,) = self.listen().events()
-        self.assertEqual((event.name, event.id, event.data), ("config", self.house.tag(), polled.body))
-        self.assertEqual(parse_served(event.data).keys, (self.house.store.keys[0].public,))
+        self.assertEqual((event.name, event.id, event.data), ("config", self.harness.tag(), polled.body))
+        self.assertEqual(parse_served(event.data).keys, (self.harness.store.keys[0].public,))
 
     def test_each_change(self) -> None:
         caller = self.listen()
-        published = [self.house.tag(), *(self.publish(number) for number in range(3))]
+        published = [self.harness.tag(), *(self.publish(number) for number in range(3))]
         self.assertEqual(caller.tags(), published)
 
     def test_last_event_id(self) -> None:
         """Nothing before the next change for who has the current one, else the current one at once."""
-        tag = self.house.tag()
+        tag = self.harness.tag()
         caller = self.listen(tag)
         self.assertEqual(caller.events(), [])
         self.assertEqual(caller.tags(), [], "although the headers are there")
@@ -88,44 +88,44 @@ class StreamTests(SynchronousTestCase):
     def test_other_system(self) -> None:
         """Who holds a document of another system keeps it until something is published."""
         caller, fresh = self.listen("5"), self.listen("")
-        self.assertEqual((caller.tags(), fresh.tags()), ([], [self.house.tag()]))
+        self.assertEqual((caller.tags(), fresh.tags()), ([], [self.harness.tag()]))
         newer = self.publish()
         self.assertEqual(caller.tags(), [newer])
         self.assertEqual(self.listen("5").tags(), [newer])
 
     def test_who_may_listen(self) -> None:
-        caller = self.house.caller()
+        caller = self.harness.caller()
         self.assertEqual(caller.get(STREAM).status, 401)
         self.assertEqual(caller.get(STREAM, auth=("agent", "wrong")).status, 401)
         self.assertEqual(caller.get(f"{STREAM}?namespace=nowhere", auth=AGENT).code, "unknown_namespace")
         caller.ask("GET", STREAM, auth=ADMIN)
         self.assertEqual(caller.replies()[-1].status, 200)
-        self.assertEqual(len(self.house.config_stream), 1)
+        self.assertEqual(len(self.harness.config_stream), 1)
 
     def test_starting(self) -> None:
-        house = House(started=False)
-        house.config_stream.startService()
-        self.assertEqual(house.caller().get(STREAM, auth=AGENT).code, "starting")
+        harness = ControllerHarness(started=False)
+        harness.config_stream.startService()
+        self.assertEqual(harness.caller().get(STREAM, auth=AGENT).code, "starting")
 
     def test_namespaces_are_apart(self) -> None:
-        self.house.caller().post("/api/v1/namespaces", json={"name": "b", "config": {"url": "http://b/"}}, auth=ADMIN)
+        self.harness.caller().post("/api/v1/namespaces", json={"name": "b", "config": {"url": "http://b/"}}, auth=ADMIN)
         ours, theirs = self.listen(), self.listen(query="?namespace=b")
         self.publish()
         self.assertEqual(([tag[-1] for tag in ours.tags()], len(theirs.tags())), (["1", "2"], 1))
 
     def test_an_agent_that_listens_is_alive(self) -> None:
-        agent_id = self.house.join()
+        agent_id = self.harness.join()
         self.listen(**{"X-Agent-ID": agent_id})
-        self.assertIsNotNone(self.house.registry.get(agent_id).last_poll)
+        self.assertIsNotNone(self.harness.registry.get(agent_id).last_poll)
 
     def test_heartbeats(self) -> None:
-        caller = self.listen(self.house.tag())
-        self.house.clock.advance(HEARTBEAT_SECONDS - 0.1)
+        caller = self.listen(self.harness.tag())
+        self.harness.clock.advance(HEARTBEAT_SECONDS - 0.1)
         self.assertEqual(caller.events(), [])
-        self.house.clock.advance(0.1)
-        first = self.house.tag()
+        self.harness.clock.advance(0.1)
+        first = self.harness.tag()
         second = self.publish()
-        self.house.clock.advance(HEARTBEAT_SECONDS)
+        self.harness.clock.advance(HEARTBEAT_SECONDS)
         beats = [event.data.decode() for event in caller.events() if event.name == "heartbeat"]
         self.assertEqual(beats, [first, second])
 
@@ -137,15 +137,15 @@ class StreamTests(SynchronousTestCase):
     def test_hang_up(self) -> None:
         """Nothing is left of a reader that went, or of one that is cut."""
         callers = [self.listen() for _ in range(5)]
-        timers = len(self.house.clock.getDelayedCalls())
-        self.assertEqual(len(self.house.config_stream), 5)
+        timers = len(self.harness.clock.getDelayedCalls())
+        self.assertEqual(len(self.harness.config_stream), 5)
         for caller in callers[:3]:
             caller.hang_up()
         callers[3].wire.stall()
         self.publish()
         callers[3].hang_up()
-        self.assertEqual(len(self.house.config_stream), 1)
-        self.assertEqual(len(self.house.clock.getDelayedCalls()), timers)
+        self.assertEqual(len(self.harness.config_stream), 1)
+        self.assertEqual(len(self.harness.clock.getDelayedCalls()), timers)
         tag = self.publish()
         self.assertEqual(callers[4].tags()[-1], tag)
 
@@ -157,14 +157,14 @@ class StreamTests(SynchronousTestCase):
         self.assertLess(len(caller.wire.unsent), 1024, "nothing is queued for it")
         caller.wire.flow()
         self.assertEqual(caller.tags()[1:], [second, last])
-        self.house.clock.advance(60)
+        self.harness.clock.advance(60)
         self.assertFalse(caller.closed)
         self.assertEqual(caller.tags()[1:], [second, last])
 
     def test_a_reader_that_was_slow_and_missed_nothing(self) -> None:
-        caller = self.listen(self.house.tag())
+        caller = self.listen(self.harness.tag())
         caller.wire.stall()
-        self.house.clock.advance(HEARTBEAT_SECONDS)
+        self.harness.clock.advance(HEARTBEAT_SECONDS)
         caller.wire.flow()
         self.assertEqual(caller.tags(), [])
 
@@ -174,14 +174,14 @@ class StreamTests(SynchronousTestCase):
         for offset in (0.0, 3.0, 9.9):
             caller = self.listen()
             caller.wire.stall()
-            self.house.clock.advance(offset)
+            self.harness.clock.advance(offset)
             self.publish()
-            self.house.clock.advance(STALLED_MAX_SECONDS - 0.1)
+            self.harness.clock.advance(STALLED_MAX_SECONDS - 0.1)
             self.assertFalse(caller.closed)
-            self.house.clock.advance(0.1)
-            self.house.clock.advance(0)
+            self.harness.clock.advance(0.1)
+            self.harness.clock.advance(0)
             self.assertTrue(caller.wire.aborted and caller.closed)
-            self.assertEqual(len(self.house.config_stream), 1)
+            self.assertEqual(len(self.harness.config_stream), 1)
         self.assertFalse(other.closed)
 
     def test_a_slow_link_has_time_for_a_large_event(self) -> None:
@@ -200,28 +200,28 @@ class StreamTests(SynchronousTestCase):
         for _ in range(3):
             caller.wire.stall()
             self.publish()
-            self.house.clock.advance(STALLED_MAX_SECONDS - 0.1)
+            self.harness.clock.advance(STALLED_MAX_SECONDS - 0.1)
             caller.wire.flow()
-        self.house.clock.advance(60)
+        self.harness.clock.advance(60)
         self.assertFalse(caller.closed)
-        self.assertEqual(caller.tags()[-1], self.house.tag())
+        self.assertEqual(caller.tags()[-1], self.harness.tag())
 
     def test_a_namespace_that_is_retired(self) -> None:
         """Its streams are ended, and the others go on."""
         for name in ("a", "z"):
             config = {"name": name, "config": {"url": "http://x/"}}
-            self.house.caller().post("/api/v1/namespaces", json=config, auth=ADMIN)
+            self.harness.caller().post("/api/v1/namespaces", json=config, auth=ADMIN)
         doomed = [self.listen(query=f"?namespace={name}") for name in ("a", "z", "a")]
         other = self.listen()
         doomed[2].wire.stall()
-        self.house.clock.advance(HEARTBEAT_SECONDS)
+        self.harness.clock.advance(HEARTBEAT_SECONDS)
         for name in ("a", "z"):
-            self.assertEqual(self.house.caller().delete(f"/api/v1/namespaces/{name}", auth=ADMIN).status, 200)
+            self.assertEqual(self.harness.caller().delete(f"/api/v1/namespaces/{name}", auth=ADMIN).status, 200)
         doomed[2].wire.flow()
-        self.house.clock.advance(HEARTBEAT_SECONDS)
+        self.harness.clock.advance(HEARTBEAT_SECONDS)
         self.assertEqual([caller.replies()[0].whole for caller in doomed], [True] * 3)
-        self.assertEqual(len(self.house.config_stream), 1)
-        self.house.clock.advance(HEARTBEAT_SECONDS)
+        self.assertEqual(len(self.harness.config_stream), 1)
+        self.harness.clock.advance(HEARTBEAT_SECONDS)
         self.assertEqual(len([event for event in other.events() if event.name == "heartbeat"]), 3)
 
     def test_stop(self) -> None:
@@ -229,48 +229,48 @@ class StreamTests(SynchronousTestCase):
         callers = [self.listen() for _ in range(3)]
         callers[1].wire.stall()
         self.publish()
-        self.assertIsNone(self.house.config_stream.stopService())
-        drained = self.house.site.drain()
-        self.house.clock.advance(0)
+        self.assertIsNone(self.harness.config_stream.stopService())
+        drained = self.harness.site.drain()
+        self.harness.clock.advance(0)
         self.assertEqual([caller.closed for caller in callers], [True] * 3)
         self.assertEqual([caller.replies()[0].whole for caller in callers], [True, False, True])
         self.assertTrue(callers[1].wire.aborted)
         self.successResultOf(drained)
-        self.assertEqual(len(self.house.config_stream), 0)
+        self.assertEqual(len(self.harness.config_stream), 0)
 
     def test_nobody_joins_while_it_stops(self) -> None:
-        self.assertIsNone(self.house.config_stream.stopService())
-        reply = self.house.caller().get(STREAM, auth=AGENT)
-        self.assertEqual((reply.status, reply.code, len(self.house.config_stream)), (503, "stopping", 0))
+        self.assertIsNone(self.harness.config_stream.stopService())
+        reply = self.harness.caller().get(STREAM, auth=AGENT)
+        self.assertEqual((reply.status, reply.code, len(self.harness.config_stream)), (503, "stopping", 0))
 
     def test_head(self) -> None:
         """It gets the headers, and its connection is free again."""
-        caller = self.house.caller()
+        caller = self.harness.caller()
         reply = caller.request("HEAD", STREAM, auth=AGENT)
         self.assertEqual((reply.status, reply.headers["content-type"]), (200, "text/event-stream"))
         self.assertEqual(caller.request("HEAD", f"{STREAM}?namespace=nowhere", auth=AGENT).status, 404)
         self.assertEqual(caller.get(CONFIG, auth=AGENT).status, 200)
-        self.assertEqual(len(self.house.config_stream), 0)
+        self.assertEqual(len(self.harness.config_stream), 0)
 
     def test_http_1_0(self) -> None:
         """No chunks; the end of the connection is the end of the stream."""
-        caller = self.house.caller()
+        caller = self.harness.caller()
         caller.send(b"GET /api/v1/stream HTTP/1.0\r\nAuthorization: Basic YWdlbnQ6c2VjcmV0MTIz\r\n\r\n")
         second = self.publish()
         (reply,) = caller.replies()
         self.assertNotIn("transfer-encoding", reply.headers)
         self.assertEqual([event.id for event in Parser(9999).feed(reply.body)][-1], second)
-        self.house.config_stream.stopService()
-        self.house.clock.advance(0)
+        self.harness.config_stream.stopService()
+        self.harness.clock.advance(0)
         self.assertTrue(caller.closed and caller.replies()[0].whole)
 
     def test_rotated_keys_are_no_change(self) -> None:
         caller = self.listen()
-        self.assertEqual(self.house.caller().post("/api/v1/signing-key/rotate", auth=ADMIN).status, 200)
+        self.assertEqual(self.harness.caller().post("/api/v1/signing-key/rotate", auth=ADMIN).status, 200)
         self.assertEqual(len(caller.events()), 1)
         self.publish()
         keys = parse_served(caller.events()[-1].data).keys
-        self.assertEqual(keys, tuple(key.public for key in self.house.store.keys))
+        self.assertEqual(keys, tuple(key.public for key in self.harness.store.keys))
 
 
 class FakeTransport:

@@ -27,7 +27,7 @@ from confd.model import Draft, Revision
 from confd.testing.examples import a_draft
 from confd.testing.memory import MemoryStore
 from confd.web.api.streaming import HEARTBEAT_SECONDS, STALLED_MAX_SECONDS
-from tests.controller.house import ADMIN, AGENT, House
+from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import Conversation
 
 EVENTS, CONFIG_PATH = "/api/v1/events", "/api/v1/config"
@@ -37,25 +37,25 @@ class EventsTestCase(SynchronousTestCase):
     """A controller, and people who watch it."""
 
     def setUp(self) -> None:
-        self.house = House()
+        self.harness = ControllerHarness()
         self.settle()
 
     def settle(self) -> None:
         """Long enough for all that is due to be told."""
-        self.house.clock.advance(1)
+        self.harness.clock.advance(1)
 
     def watch(self, query: str = "") -> Conversation:
         """Somebody who has just come."""
-        caller = self.house.caller()
+        caller = self.harness.caller()
         caller.ask("GET", EVENTS + query, auth=ADMIN)
         return caller
 
     def publish(self, number: int = 1, namespace: str = "default") -> str:
         """One more version; returns its tag."""
         path = f"{CONFIG_PATH}?namespace={namespace}&comment=no.{number}"
-        reply = self.house.caller().post(path, json={"url": f"http://{number}/"}, auth=ADMIN)
+        reply = self.harness.caller().post(path, json={"url": f"http://{number}/"}, auth=ADMIN)
         self.assertEqual(reply.status, 200)
-        return self.house.tag(namespace)
+        return self.harness.tag(namespace)
 
     def events(self, caller: Conversation, kind: str | None = None) -> list[tuple[str, Any]]:
         """What somebody got so far, by name."""
@@ -74,23 +74,23 @@ class EventsTests(EventsTestCase):
 
     def test_beginning(self) -> None:
         """What is in force, who made it, and how far it has come."""
-        self.house.join()
+        self.harness.join()
         caller = self.watch()
         (first, config), (second, convergence) = self.events(caller)
         self.assertEqual((first, second), (CONFIG, CONVERGENCE))
-        in_force = self.house.snapshot.get("default").configuration
+        in_force = self.harness.snapshot.get("default").configuration
         self.assertEqual(
             {name: config[name] for name in ("namespace", "version", "epoch", "tag", "checksum")},
             {
                 "namespace": "default",
                 "version": 1,
                 "epoch": 1,
-                "tag": self.house.tag(),
+                "tag": self.harness.tag(),
                 "checksum": in_force.document.checksum,
             },
         )
         self.assertLessEqual({"author", "comment", "created_at"}, set(config))
-        asked = self.house.caller().get("/api/v1/config/convergence", auth=ADMIN).json
+        asked = self.harness.caller().get("/api/v1/config/convergence", auth=ADMIN).json
         self.assertEqual(convergence, asked)
         self.assertEqual((convergence["targeted"], convergence["pending"]), (1, 1))
 
@@ -106,88 +106,88 @@ class EventsTests(EventsTestCase):
         caller = self.watch()
         self.settle()
         tag = self.publish(7)
-        self.house.clock.advance(0)
+        self.harness.clock.advance(0)
         config, convergence = self.told(caller, CONFIG)[-1], self.told(caller, CONVERGENCE)[-1]
         self.assertEqual((config["tag"], config["comment"], config["author"]), (tag, "no.7", "admin"))
         self.assertEqual((convergence["tag"], convergence["applied"]), (tag, 0))
 
     def test_report(self) -> None:
         """An agent that applies it is told as in the list of agents, and so is the convergence."""
-        agent_id = self.house.join(hostname="box")
+        agent_id = self.harness.join(hostname="box")
         caller = self.watch()
         self.settle()
-        self.house.report(agent_id, self.publish())
+        self.harness.report(agent_id, self.publish())
         self.settle()
         self.assertEqual(self.told(caller, CONVERGENCE)[-1]["applied"], 1)
         last = self.told(caller, AGENTS)[-1]
-        self.assertEqual(last["agents"], self.house.caller().get("/api/v1/agents", auth=ADMIN).json)
+        self.assertEqual(last["agents"], self.harness.caller().get("/api/v1/agents", auth=ADMIN).json)
         self.assertEqual((last["agents"][0]["state"], last["forgotten"], last["more"]), ("applied", [], False))
 
     def test_agents_come_and_go(self) -> None:
         """Those that are forgotten, or move to another namespace, are named."""
-        self.house.caller().post("/api/v1/namespaces", json={"name": "b", "config": {"url": "http://b/"}}, auth=ADMIN)
+        self.harness.caller().post("/api/v1/namespaces", json={"name": "b", "config": {"url": "http://b/"}}, auth=ADMIN)
         caller = self.watch()
-        one, two = self.house.join(), self.house.join()
+        one, two = self.harness.join(), self.harness.join()
         self.settle()
         came = {agent["id"] for told in self.told(caller, AGENTS) for agent in told["agents"]}
         self.assertEqual(came, {one, two})
-        self.assertEqual(self.house.caller().delete(f"/api/v1/agents/{one}", auth=ADMIN).status, 200)
-        self.house.join(agent_id=two, namespace="b")
+        self.assertEqual(self.harness.caller().delete(f"/api/v1/agents/{one}", auth=ADMIN).status, 200)
+        self.harness.join(agent_id=two, namespace="b")
         self.settle()
         forgotten = [agent_id for told in self.told(caller, AGENTS) for agent_id in told["forgotten"]]
         self.assertEqual(forgotten, [one, two])
 
     def test_silence(self) -> None:
         """An agent that falls silent is news; one that polls is none."""
-        agent_id = self.house.join()
+        agent_id = self.harness.join()
         self.settle()
         caller = self.watch()
-        self.house.caller().get(CONFIG_PATH, auth=AGENT, headers={"X-Agent-ID": agent_id})
+        self.harness.caller().get(CONFIG_PATH, auth=AGENT, headers={"X-Agent-ID": agent_id})
         self.settle()
         self.assertEqual(self.told(caller, AGENTS), [])
-        self.house.clock.pump([1] * 100)
+        self.harness.clock.pump([1] * 100)
         self.assertEqual([agent["state"] for agent in self.told(caller, AGENTS)[-1]["agents"]], ["silent"])
 
     def test_namespaces_are_apart(self) -> None:
-        self.house.caller().post("/api/v1/namespaces", json={"name": "b", "config": {"url": "http://b/"}}, auth=ADMIN)
+        self.harness.caller().post("/api/v1/namespaces", json={"name": "b", "config": {"url": "http://b/"}}, auth=ADMIN)
         ours, theirs = self.watch(), self.watch("?namespace=b")
         self.settle()
         self.publish()
-        self.house.join(namespace="b")
+        self.harness.join(namespace="b")
         self.settle()
         self.assertEqual([len(self.told(caller, CONFIG)) for caller in (ours, theirs)], [2, 1])
         self.assertEqual([len(self.told(caller, AGENTS)) for caller in (ours, theirs)], [0, 1])
 
     def test_a_namespace_that_is_retired(self) -> None:
-        self.house.caller().post("/api/v1/namespaces", json={"name": "b", "config": {"url": "http://b/"}}, auth=ADMIN)
+        self.harness.caller().post("/api/v1/namespaces", json={"name": "b", "config": {"url": "http://b/"}}, auth=ADMIN)
         ours, theirs = self.watch(), self.watch("?namespace=b")
-        self.assertEqual(self.house.caller().delete("/api/v1/namespaces/b", auth=ADMIN).status, 200)
+        self.assertEqual(self.harness.caller().delete("/api/v1/namespaces/b", auth=ADMIN).status, 200)
         self.assertEqual([caller.replies()[0].whole for caller in (ours, theirs)], [False, True])
-        self.assertEqual(self.house.caller().get(f"{EVENTS}?namespace=b", auth=ADMIN).code, "unknown_namespace")
+        self.assertEqual(self.harness.caller().get(f"{EVENTS}?namespace=b", auth=ADMIN).code, "unknown_namespace")
 
     def test_a_namespace_that_is_made_while_we_run(self) -> None:
         """What is in force there was published to nobody's ears; the store knows it."""
-        self.house.caller().post("/api/v1/namespaces", json={"name": "b", "config": {"url": "http://b/"}}, auth=ADMIN)
+        self.harness.caller().post("/api/v1/namespaces", json={"name": "b", "config": {"url": "http://b/"}}, auth=ADMIN)
         caller = self.watch("?namespace=b")
         self.assertEqual(self.told(caller, CONFIG)[0]["namespace"], "b")
 
     def test_who_may_watch(self) -> None:
         for auth, status in ((None, 401), (("admin", "wrong"), 401), (AGENT, 403)):
-            self.assertEqual(self.house.caller().get(EVENTS, auth=auth).status, status)
-        self.assertEqual(self.house.caller().get(f"{EVENTS}?namespace=nowhere", auth=ADMIN).code, "unknown_namespace")
-        self.assertEqual(len(self.house.events), 0)
+            self.assertEqual(self.harness.caller().get(EVENTS, auth=auth).status, status)
+        self.assertEqual(self.harness.caller().get(f"{EVENTS}?namespace=nowhere", auth=ADMIN).code, "unknown_namespace")
+        self.assertEqual(len(self.harness.event_feed), 0)
 
     def test_head(self) -> None:
         """It gets the headers, and its connection is free again."""
-        caller = self.house.caller()
+        caller = self.harness.caller()
         reply = caller.request("HEAD", EVENTS, auth=ADMIN)
         self.assertEqual((reply.status, reply.headers["content-type"]), (200, "text/event-stream"))
         self.assertEqual(caller.get("/health").status, 200)
-        self.assertEqual(len(self.house.events), 0)
+        self.assertEqual(len(self.harness.event_feed), 0)
 
     def test_heartbeats(self) -> None:
         caller = self.watch()
-        self.house.clock.pump([1] * int(2 * HEARTBEAT_SECONDS))
+        self.harness.clock.pump([1] * int(2 * HEARTBEAT_SECONDS))
         self.assertEqual(len(self.events(caller, "heartbeat")), 2)
 
 
@@ -215,7 +215,7 @@ class MeanwhileTests(EventsTestCase):
 
     def setUp(self) -> None:
         self.store = SlowStore(a_draft(poll_interval=30))
-        self.house = House(self.store)
+        self.harness = ControllerHarness(self.store)
 
     def test_published(self) -> None:
         """What is newer is told, and nothing older after it."""
@@ -226,8 +226,8 @@ class MeanwhileTests(EventsTestCase):
         self.assertEqual({told["tag"] for told in self.told(caller, CONFIG)}, {tag})
 
     def test_retired(self) -> None:
-        self.house.caller().post("/api/v1/namespaces", json={"name": "b", "config": {"url": "http://b/"}}, auth=ADMIN)
-        revalidate = House(self.store)
+        self.harness.caller().post("/api/v1/namespaces", json={"name": "b", "config": {"url": "http://b/"}}, auth=ADMIN)
+        revalidate = ControllerHarness(self.store)
         caller = revalidate.caller()
         caller.ask("GET", f"{EVENTS}?namespace=b", auth=ADMIN)
         self.assertEqual(revalidate.caller().delete("/api/v1/namespaces/b", auth=ADMIN).status, 200)
@@ -238,17 +238,17 @@ class MeanwhileTests(EventsTestCase):
 
     def test_stopped(self) -> None:
         caller = self.watch()
-        self.house.events.stopService()
+        self.harness.event_feed.stopService()
         self.store.answer()
         reply = caller.answer()
         assert reply is not None
-        self.assertEqual((reply.code, len(self.house.events)), ("stopping", 0))
+        self.assertEqual((reply.code, len(self.harness.event_feed)), ("stopping", 0))
 
     def test_hung_up(self) -> None:
         caller = self.watch()
         caller.hang_up()
         self.store.answer()
-        self.assertEqual(len(self.house.events), 0)
+        self.assertEqual(len(self.harness.event_feed), 0)
 
 
 class BoundTests(EventsTestCase):
@@ -256,29 +256,29 @@ class BoundTests(EventsTestCase):
 
     def test_few_events(self) -> None:
         """A flood of changes is told a few times a second, and its end is told."""
-        agents = [self.house.join() for _ in range(5)]
+        agents = [self.harness.join() for _ in range(5)]
         self.settle()
         caller = self.watch()
         self.settle()
         before = {kind: len(self.told(caller, kind)) for kind in PERIOD_SECONDS}
         for number in range(100):
             self.publish(number)
-            self.house.report(agents[number % 5], self.house.tag())
-        seconds = self.house.clock.seconds()
+            self.harness.report(agents[number % 5], self.harness.tag())
+        seconds = self.harness.clock.seconds()
         self.settle()
         for kind, period in PERIOD_SECONDS.items():
             with self.subTest(kind=kind):
                 more = len(self.told(caller, kind)) - before[kind]
-                self.assertLessEqual(more, (self.house.clock.seconds() - seconds + 2) / period + 2)
+                self.assertLessEqual(more, (self.harness.clock.seconds() - seconds + 2) / period + 2)
                 self.assertGreater(more, 1)
-        self.assertEqual(self.told(caller, CONFIG)[-1]["tag"], self.house.tag())
+        self.assertEqual(self.told(caller, CONFIG)[-1]["tag"], self.harness.tag())
         self.assertEqual(self.told(caller, CONVERGENCE)[-1]["applied"], 1)
 
     def test_many_agents(self) -> None:
         """Some are described; that there are more is said."""
         caller = self.watch()
         for _ in range(MAX_AGENTS_PER_EVENT + 50):
-            self.house.join()
+            self.harness.join()
         self.settle()
         first, told = self.told(caller, AGENTS)
         self.assertEqual((len(first["agents"]), first["more"]), (1, False))
@@ -295,7 +295,7 @@ class BoundTests(EventsTestCase):
         held = len(slow.wire.unsent)
         for number in range(1, 9):
             self.publish(number)
-            self.house.join()
+            self.harness.join()
             self.settle()
         self.assertEqual(len(slow.wire.unsent), held)
         slow.wire.flow()
@@ -309,15 +309,15 @@ class BoundTests(EventsTestCase):
         caller.wire.stall()
         self.publish()
         self.settle()
-        self.house.clock.advance(STALLED_MAX_SECONDS)
-        self.house.clock.advance(0)
+        self.harness.clock.advance(STALLED_MAX_SECONDS)
+        self.harness.clock.advance(0)
         self.assertTrue(caller.wire.aborted and caller.closed)
-        self.assertEqual(len(self.house.events), 0)
+        self.assertEqual(len(self.harness.event_feed), 0)
 
     def test_so_many_and_no_more(self) -> None:
         """One more is told to come back; when one goes, there is room again."""
         callers = [self.watch() for _ in range(MAX_SUBSCRIBERS)]
-        reply = self.house.caller().get(EVENTS, auth=ADMIN)
+        reply = self.harness.caller().get(EVENTS, auth=ADMIN)
         self.assertEqual((reply.status, reply.code), (429, "too_many_watchers"))
         self.assertIn("retry-after", reply.headers)
         callers[0].hang_up()
@@ -325,27 +325,27 @@ class BoundTests(EventsTestCase):
 
     def test_hang_up(self) -> None:
         """Nothing is left of those who went, and nothing is made for nobody."""
-        timers = len(self.house.clock.getDelayedCalls())
+        timers = len(self.harness.clock.getDelayedCalls())
         for _ in range(3):
             self.watch().hang_up()
-        self.house.registry.changes.tell("default", "nobody")
-        self.house.convergence.changes.tell("default")
-        self.assertEqual(len(self.house.events), 0)
+        self.harness.registry.changes.tell("default", "nobody")
+        self.harness.convergence.changes.tell("default")
+        self.assertEqual(len(self.harness.event_feed), 0)
         self.settle()
-        self.assertEqual(len(self.house.clock.getDelayedCalls()), timers)
+        self.assertEqual(len(self.harness.clock.getDelayedCalls()), timers)
 
     def test_stop(self) -> None:
         """All end in order, and nobody joins any more."""
         callers = [self.watch() for _ in range(3)]
         self.publish()
-        self.assertIsNone(self.house.events.stopService())
+        self.assertIsNone(self.harness.event_feed.stopService())
         self.assertEqual([caller.replies()[0].whole for caller in callers], [True] * 3)
-        self.assertEqual(self.house.caller().get(EVENTS, auth=ADMIN).code, "stopping")
+        self.assertEqual(self.harness.caller().get(EVENTS, auth=ADMIN).code, "stopping")
 
     def test_starting(self) -> None:
-        house = House(started=False)
-        house.events.startService()
-        self.assertEqual(house.caller().get(EVENTS, auth=ADMIN).code, "starting")
+        harness = ControllerHarness(started=False)
+        harness.event_feed.startService()
+        self.assertEqual(harness.caller().get(EVENTS, auth=ADMIN).code, "starting")
 
 
 class ThrottleTests(SynchronousTestCase):

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.codec.headers import basic_authorization
 from confd.web.auth.allowed_hosts import AllowedHosts, host_patterns, is_local
 from confd.web.server.site import BoundedSite
-from tests.controller.house import AGENT, House
+from tests.controller.harness import AGENT, ControllerHarness
 from tests.conversation import LOOPBACK, Conversation, serve
 from tests.web.playground import GUARD, Playground
 
@@ -133,19 +133,19 @@ class SiteTests(SynchronousTestCase):
 
     def test_everything(self) -> None:
         """Each path of a controller, and those that there are none at, is refused before anything is looked at."""
-        house = House()
-        house.site.allow_hosts(BUILT_IN)
+        harness = ControllerHarness()
+        harness.site.allow_hosts(BUILT_IN)
         for method, path in (
             ("GET", "/api/v1/config"), ("POST", "/api/v1/config"), ("GET", "/api/v1/stream"), ("GET", "/api/v1/events"),
             ("GET", "/"), ("GET", "/dashboard/main.js"), ("GET", "/metrics"), ("GET", "/health"), ("GET", "/ready"),
             ("GET", "/openapi.json"), ("GET", "/swagger/index.html"), ("GET", "/nothing"), ("OPTIONS", "/health"),
             ("POST", "/api/v1/register"), ("GET", "/api/v1/agents"),
         ):  # fmt: skip
-            caller = Conversation(house.site, house.clock)
+            caller = Conversation(harness.site, harness.clock)
             reply = caller.request(method, path, headers={"Host": "evil.example"}, auth=("admin", "admin123"))
             self.assertEqual((reply.status, reply.code), (403, "not_a_local_name"), path)
             self.assertTrue(caller.wire.ended, path)
-        self.assertEqual(house.caller().get("/health").status, 200)
+        self.assertEqual(harness.caller().get("/health").status, 200)
 
     def test_without_host(self) -> None:
         """HTTP/1.0 needs none, and no browser speaks it."""
@@ -180,18 +180,18 @@ class SiteTests(SynchronousTestCase):
 
     def test_remembered(self) -> None:
         """What was answered to a host from memory is not, once the host is refused."""
-        house = House()
+        harness = ControllerHarness(ALLOWED_HOSTS="*")
         raw = b"GET /api/v1/config HTTP/1.1\r\nHost: evil.example\r\nAuthorization: %s\r\n\r\n" % (
             basic_authorization(*AGENT)
         )
-        caller = Conversation(house.site, house.clock)
+        caller = Conversation(harness.site, harness.clock)
         caller.send(raw)
         caller.send(raw)
-        self.assertEqual(house.site.response_cache.answered, 1)
-        house.site.allow_hosts(BUILT_IN)
+        self.assertEqual(harness.site.response_cache.answered, 1)
+        harness.site.allow_hosts(BUILT_IN)
         caller.send(raw)
         self.assertEqual([each.status for each in caller.replies()], [200, 200, 403])
-        self.assertEqual(house.site.response_cache.answered, 1)
+        self.assertEqual(harness.site.response_cache.answered, 1)
 
     def test_said_now_and_then(self) -> None:
         """The log says it once a minute."""
