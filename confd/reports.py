@@ -154,6 +154,20 @@ class AgentRecord:
         """When it was last heard of."""
         return max(each for each in (self.registered_at, self.last_poll, self.reported_at) if each is not None)
 
+    @property
+    def running(self) -> Tag | None:
+        """The version that the worker of this agent has; C{None} where none is reported."""
+        report = self.report
+        if report is None:
+            return None
+        return report.tag if report.state is ReportState.APPLIED else report.holds
+
+    @property
+    def running_version(self) -> int | None:
+        """The number of L{running}; C{None} for a version of another cluster."""
+        tag = self.running
+        return None if tag is None or self.report is None or tag.cluster != self.report.tag.cluster else tag.version
+
     def polled(self, at: datetime) -> AgentRecord:
         """This agent, having polled at C{at}."""
         # Each poll comes here, and C{evolve} takes four times as long.

@@ -21,7 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 #: The rooms of each floor; a module may import what is in its own room, and whatever is on a floor below.
 FLOORS: tuple[dict[str, str], ...] = (
     {
-        "vocabulary": "model errors reports audit history changes interfaces codec.* runtime.timing runtime.lru"
+        "vocabulary": "model errors reports progress audit history changes interfaces codec.* runtime.timing"
+        " runtime.lru"
         " runtime.limiter runtime.metrics runtime.reactor_lag runtime.reload runtime.problem runtime.signal"
         " runtime.write_behind runtime.offload runtime.addresses runtime.files runtime.transport runtime.reactor"
         " runtime.atomic_file"
@@ -339,6 +340,13 @@ def tests_patch_nothing(module: Module) -> list[str]:
     return [f"imports {each}" for each in module.imports() if "mock" in each.split(".")]
 
 
+def domain_is_below_the_api(module: Module) -> list[str]:
+    """Only the composition root and the API itself import the API of the controller."""
+    if not module.among("controller.*") or module.among("controller.api.* controller.composition"):
+        return []
+    return [f"imports {each}" for each in module.imports() if each.startswith("confd.controller.api.")]
+
+
 # -- what they are held against --
 
 
@@ -362,6 +370,10 @@ class HouseTests(SynchronousTestCase):
     def test_imports(self):
         """Imports go down only."""
         self._hold(imports_go_down, modules("confd"))
+
+    def test_domain(self):
+        """The domain of the controller imports no part of the API."""
+        self._hold(domain_is_below_the_api, modules("confd"))
 
     def test_libraries(self):
         """Each library has an owner."""
@@ -416,6 +428,8 @@ class RuleTests(SynchronousTestCase):
             (imports_go_down, "controller.configs.diff", "from confd.runtime import settings", "import confd.model"),
             (imports_go_down, "controller.metrics", "def f():\n    import confd.agent", "import confd.client.http"),
             (imports_go_down, "worker.api", "from confd.worker.tap import Options", "from confd.worker import current"),
+            (domain_is_below_the_api, "controller.metrics", "from confd.controller.api import agents", "import attrs"),
+            (domain_is_below_the_api, "controller.streams.x", "import confd.controller.api.x", "import confd.web"),
             (libraries_have_owners, "agent.version_guard", "import treq", "import json"),
             (libraries_have_owners, "client.worker", "from treq.client import HTTPClient", "import treqs"),
             (libraries_have_owners, "controller.metrics", "from klein import Klein", "from confd.web import endpoint"),

@@ -16,6 +16,7 @@ from confd.codec import strict_json
 from confd.controller.agents.registry import Registry
 from confd.controller.api.agents import AgentsApi
 from confd.controller.api.audit import AuditApi
+from confd.controller.api.bodies import agent_item, convergence_body
 from confd.controller.api.cluster import ClusterApi
 from confd.controller.api.configs import ConfigsApi
 from confd.controller.api.convergence import ConvergenceApi
@@ -39,6 +40,7 @@ from confd.controller.startup import Startup
 from confd.controller.store.sqlite.store import SqliteStore
 from confd.controller.streams.config_stream import ConfigStream
 from confd.controller.streams.event_feed import EventFeed
+from confd.controller.streams.namespace_feed import EventBodies
 from confd.errors import ConfdError, StartError
 from confd.interfaces import IBroker
 from confd.model import DEFAULT_NAMESPACE, Draft
@@ -125,7 +127,8 @@ def compose(
     configs = Configs(store, snapshot, schema, reactor, now, [config_stream.announce, publishers.announce])
     configs.publications.add(convergence.published)
     configs.retirements.add(convergence.retired)
-    event_feed = EventFeed(reactor, store, snapshot, configs, registry, convergence)
+    bodies = EventBodies(agent_item, convergence_body)
+    event_feed = EventFeed(reactor, store, snapshot, configs, registry, convergence, bodies)
     shown = partial(snapshot.only, settings.metrics_namespaces)
     speed, lag = PropagationMetrics(configs, registry, convergence, shown), ReactorLag(reactor)
     metrics = controller_metrics(

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from attrs import evolve
+from attrs import evolve, frozen
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -36,6 +36,21 @@ SILENT_AFTER_INTERVALS = 3
 REPORTS_PER_SECOND, REPORT_WINDOW_MAX_SECONDS = 4000, 30.0
 
 SILENT = "silent"
+
+
+@frozen
+class AgentStatus:
+    """
+    An agent as of now.
+
+    @ivar state: C{silent} for an agent not heard of in three intervals, else the state of its last report; C{None}
+        before the first report.
+    @ivar duplicate: whether more than one agent used its id in the last hour.
+    """
+
+    agent: AgentRecord
+    state: str | None
+    duplicate: bool
 
 
 class Registry(Service):
@@ -233,9 +248,10 @@ class Registry(Service):
         """All agents."""
         return self._records.values()
 
-    def state(self, record: AgentRecord) -> str | None:
-        """C{silent} for an agent not heard of in three intervals, else what it reported last, C{None} if nothing."""
-        return _state(record, self.liveness(record.namespace).silent)
+    def status(self, record: AgentRecord) -> AgentStatus:
+        """Return what people see of an agent."""
+        state = _state(record, self.liveness(record.namespace).silent)
+        return AgentStatus(record, state, record.id in self.duplicates)
 
     def page(self, namespace: str, limit: int, after: str, state: str | None) -> list[AgentRecord]:
         """At most C{limit} agents of a namespace, and in a state if one is named, by id, beginning after C{after}."""

@@ -11,21 +11,18 @@ from attrs import define
 
 from confd.codec import strict_json
 from confd.codec.bodies import HOSTNAME_MAX, METADATA_MAX, STRATEGY_MAX
-from confd.codec.headers import rfc3339
 from confd.controller.agents.registry import Registry
+from confd.controller.api.bodies import agent_item, agent_report
 from confd.controller.api.schemas import (
     AgentDetail,
     AgentItem,
-    AgentReport,
     BlockedAgentsBody,
     RegistrationResponseBody,
 )
 from confd.controller.configs.snapshot import Snapshot
-from confd.controller.convergence.summary import running, running_version
 from confd.controller.convergence.tracker import Convergence
 from confd.errors import NotFound, TooMany, Unavailable
-from confd.model import AGENT_ID, DEFAULT_NAMESPACE, Registration, Tag, valid_agent_id
-from confd.reports import AgentRecord, ReportState, VersionOutcome
+from confd.model import AGENT_ID, DEFAULT_NAMESPACE, Registration, valid_agent_id
 from confd.web.api.endpoint import Answer, Call, NamespaceQuery, endpoint
 from confd.web.auth.basic import Role
 from confd.web.auth.throttle import source_of
@@ -151,7 +148,8 @@ class AgentsApi:
                 rest["state"] = query.state
             # Relative to the request: a proxy may serve this path below a prefix.
             headers["Link"] = f'<?{urlencode(rest)}>; rel="next"'
-        return Answer(strict_json.encode([describe_agent(self._registry, record) for record in page]), headers=headers)
+        items = [agent_item(self._registry.status(record)) for record in page]
+        return Answer(strict_json.encode(items), headers=headers)
 
     @endpoint(
         "GET",
@@ -168,8 +166,8 @@ class AgentsApi:
     def _detail(self, agent_id: str) -> AgentDetail:
         self._snapshot.get(DEFAULT_NAMESPACE)
         record = self._registry.get(agent_id)
-        reports = [_described(tag, outcome) for tag, outcome in self._convergence.reports_of(record)]
-        return {**describe_agent(self._registry, record), "reports": reports}
+        reports = [agent_report(tag, outcome) for tag, outcome in self._convergence.reports_of(record)]
+        return {**agent_item(self._registry.status(record)), "reports": reports}
 
     @endpoint(
         "DELETE",
@@ -219,37 +217,3 @@ class AgentsApi:
         agent_id = call.query.id or agent_id
         await self._registry.unblock(agent_id, call.attempt)
         return MessageBody(f"Agent {agent_id} may register again")
-
-
-def describe_agent(registry: Registry, record: AgentRecord) -> AgentItem:
-    """One agent as people are shown it."""
-    report, has = record.report, running(record)
-    return {
-        "id": record.id,
-        "registered_at": rfc3339(record.registered_at),
-        "last_poll": rfc3339(record.last_poll),
-        "metadata": record.metadata,
-        "hostname": record.hostname,
-        "namespace": record.namespace,
-        "strategy": record.strategy,
-        "state": registry.state(record),
-        "applied_version": running_version(record),
-        "applied_tag": None if has is None else str(has),
-        "error": None if report is None else report.error or None,
-        "verified": report.verified if report is not None and report.state is ReportState.APPLIED else None,
-        "repairs": 0 if report is None else report.repairs,
-        "reported_at": rfc3339(record.reported_at),
-        "duplicate": record.id in registry.duplicates,
-    }
-
-
-def _described(tag: Tag, outcome: VersionOutcome) -> AgentReport:
-    return {
-        "version": tag.version,
-        "tag": str(tag),
-        "state": outcome.state,
-        "error": outcome.error or None,
-        "verified": outcome.verified,
-        "at": rfc3339(outcome.at),
-        "ms": {"agent": outcome.agent, "worker": outcome.worker, "waited": outcome.ack},
-    }

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from confd.codec import strict_json
 from confd.codec.headers import entity_tags, etag, names_version, not_modified
 from confd.controller.agents.registry import Registry
+from confd.controller.api.convergence import read_convergence
 from confd.controller.api.schemas import ConvergenceBody, CurrentConfigBody, DryRunBody, PublishBody
 from confd.controller.configs.diff import difference
 from confd.controller.configs.service import Configs
@@ -281,7 +282,7 @@ class ConfigsApi:
         quorum, timeout = query.quorum or _QUORUM, query.timeout or _TIMEOUT
         reached = await self._convergence.reached(made.namespace, made.tag, quorum, timeout)
         try:
-            return reached, await self._convergence.describe(made.namespace, made.version)
+            return reached, await read_convergence(self._convergence, made.namespace, made.version)
         except (NotFound, Gone):
             # A retry may ask for a version of long ago, or the namespace is retired by now; what is done stays done.
             return reached, None

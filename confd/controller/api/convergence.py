@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from attrs import define
 
+from confd.controller.api.bodies import convergence_body
 from confd.controller.api.schemas import ConvergenceBody
 from confd.controller.configs.snapshot import Snapshot
-from confd.controller.convergence.tracker import Convergence
 from confd.errors import Gone
+from confd.interfaces import IProgress
 from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
 from confd.web.auth.basic import Role
 from confd.web.openapi.docs import Docs
+
+#: Agents that are named in an answer.
+MAX_LAGGARDS = 100
 
 _DOCS = Docs(errors=(Gone,), tag="convergence")
 
 
 @define(eq=False)
 class ConvergenceApi:
-    """Asks the L{Convergence}."""
+    """Read the convergence of versions."""
 
-    _convergence: Convergence
+    _convergence: IProgress
     _snapshot: Snapshot
 
     @endpoint(
@@ -33,7 +37,7 @@ class ConvergenceApi:
     async def in_force(self, call: Call) -> ConvergenceBody:
         """By state, with the time it took, and the first hundred who lag."""
         self._snapshot.get(call.query.namespace)
-        return await self._convergence.describe(call.query.namespace, None)
+        return await read_convergence(self._convergence, call.query.namespace, None)
 
     @endpoint(
         "GET",
@@ -46,4 +50,16 @@ class ConvergenceApi:
     async def of_version(self, call: Call, version: int) -> ConvergenceBody:
         """The same of any version; of one long past a summary."""
         self._snapshot.get(call.query.namespace)
-        return await self._convergence.describe(call.query.namespace, version)
+        return await read_convergence(self._convergence, call.query.namespace, version)
+
+
+async def read_convergence(progress: IProgress, namespace: str, version: int | None) -> ConvergenceBody:
+    """
+    Return the convergence of a version with the agents that are behind.
+
+    @param version: C{None} for the current one.
+    @raise NotFound: C{unknown_namespace}, C{unknown_version}.
+    @raise Gone: C{convergence_pruned}.
+    """
+    summary = await progress.summary(namespace, version)
+    return convergence_body(summary, await progress.laggards(namespace, version, MAX_LAGGARDS))

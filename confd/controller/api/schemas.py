@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, NotRequired, TypedDict
 
 import msgspec
@@ -121,8 +122,8 @@ class ConvergenceBody(Quantiles):
     silent: int
     pending: int
     passed: int
-    hops: dict[str, Quantiles]
-    curve_ms: list[float]
+    hops: Mapping[str, Quantiles]
+    curve_ms: Sequence[float]
     laggards: list[Laggard]
 
 

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import msgspec
+from attrs import asdict
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from confd.codec import strict_json
+from confd.codec.headers import rfc3339
 from confd.errors import ConfdError
 from confd.interfaces import IReportStore
+from confd.progress import ConvergenceSummary
 
 #: Seconds in which summaries gather for one transaction.
 WRITE_INTERVAL_SECONDS = 1.0
+
+_SUMMARY = msgspec.json.Decoder(ConvergenceSummary)
 
 
 class Archive:
@@ -25,20 +32,22 @@ class Archive:
 
     def __init__(self, store: IReportStore, clock: IReactorTime) -> None:
         self._store, self._clock = store, clock
-        self._waiting: dict[tuple[str, int], bytes] = {}
+        self._waiting: dict[tuple[str, int], ConvergenceSummary] = {}
         self._timer: IDelayedCall | None = None
 
-    def keep(self, namespace: str, version: int, summary: bytes) -> None:
-        """Keep this, and no longer the outcomes of it and of older versions."""
-        self._waiting[namespace, version] = summary
+    def keep(self, summary: ConvergenceSummary) -> None:
+        """Keep a summary in the place of the outcomes of its version and of older ones."""
+        self._waiting[summary.namespace, summary.version] = summary
         if self._timer is None:
             self._timer = self._clock.callLater(WRITE_INTERVAL_SECONDS, self.write)
 
-    def find(self, namespace: str, version: int) -> Deferred[bytes | None]:
-        """Fires with the summary of a version, C{None} where none is kept."""
+    async def find(self, namespace: str, version: int) -> ConvergenceSummary | None:
+        """Return the summary of a version, C{None} where none is kept."""
         waiting = self._waiting.get((namespace, version))
-        found: Deferred[bytes | None] = succeed(waiting) if waiting else self._store.summary(namespace, version)
-        return found
+        if waiting is not None:
+            return waiting
+        stored = await self._store.summary(namespace, version)
+        return None if stored is None else _SUMMARY.decode(stored)
 
     def write(self) -> Deferred[None]:
         """Fires when all are on disk, or cannot be."""
@@ -48,7 +57,7 @@ class Archive:
         taken = list(self._waiting)
         if not taken:
             return succeed(None)
-        done: Deferred[None] = self._store.settle([(*each, self._waiting[each]) for each in taken])
+        done: Deferred[None] = self._store.settle([(*each, _encoded(self._waiting[each])) for each in taken])
         return done.addErrback(self._unwritten).addCallback(self._forget, taken)
 
     def _forget(self, _: None, taken: list[tuple[str, int]]) -> None:
@@ -58,3 +67,9 @@ class Archive:
     def _unwritten(self, failure: Failure) -> None:
         if not failure.check(ConfdError):
             self.log.failure("summaries of versions were not written", failure)
+
+
+def _encoded(summary: ConvergenceSummary) -> bytes:
+    """Return what earlier releases stored, the body of GET C{/api/v1/config/convergence}: they can read it."""
+    later = {"published_at": rfc3339(summary.published_at), "targeted": summary.targeted, "laggards": ()}
+    return strict_json.encode(asdict(summary) | later)

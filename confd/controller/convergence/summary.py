@@ -1,4 +1,4 @@
-"""One version's convergence, as people are shown it."""
+"""Summaries of the convergence of one version, and the agents that are behind on it."""
 
 from __future__ import annotations
 
@@ -6,81 +6,71 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
-from confd.codec.headers import rfc3339
+from attrs import evolve
+
 from confd.controller.agents.registry import Registry
-from confd.controller.api.schemas import ConvergenceBody, Laggard, Quantiles
 from confd.controller.convergence.version import VersionProgress
-from confd.model import Tag
-from confd.reports import AgentRecord, ReportState
+from confd.progress import ConvergenceSummary, LaggingAgent, Percentiles
+from confd.reports import AgentRecord
 
-#: Agents that are named, and latencies that are drawn.
-MAX_LAGGARDS, MAX_CURVE_POINTS = 100, 100
+MAX_CURVE_POINTS = 100
 
-#: What can be said of an agent, the most urgent first; the last two do not lag.
+#: States of an agent, the most urgent first; agents in the last two are not behind.
 _STATES = ("failed", "silent", "applying", "pending", "applied", "passed")
 
 _HOPS = ("commit", "notify", "agent", "worker", "ack")
 
 
-def summarize(
-    namespace: str, progress: VersionProgress, in_force: bool, registry: Registry, named: int = MAX_LAGGARDS
-) -> ConvergenceBody:
+def summarize(namespace: str, progress: VersionProgress, current: bool, registry: Registry) -> ConvergenceSummary:
     """
-    Where everyone is.
+    Return the summary of one version.
 
-    @param in_force: whether no newer version is there that an agent may have gone on to.
-    @param named: how many laggards are, at most.
+    @param current: whether no newer version exists that an agent may have gone on to.
     """
-    groups = _groups(namespace, progress, in_force, registry)
-    took = progress.ordered("took")
-    return {
-        "namespace": namespace,
-        "version": progress.tag.version,
-        "epoch": progress.tag.epoch,
-        "tag": str(progress.tag),
-        "published_at": rfc3339(progress.published_at),
-        "targeted": sum(map(len, groups.values())),
-        "applied": len(groups["applied"]),
-        "failed": len(groups["failed"]),
-        "applying": len(groups["applying"]),
-        "silent": len(groups["silent"]),
-        "pending": len(groups["pending"]),
-        "passed": len(groups["passed"]),
-        **_quantiles(took),
-        "hops": {hop: _quantiles(progress.ordered(hop)) for hop in _HOPS},
-        "curve_ms": [round(each, 3) for each in _evenly(took)],
-        "laggards": list(islice(_laggards(groups, progress, registry), named)),
-    }
+    groups = _groups(namespace, progress, current, registry)
+    took, tag = progress.ordered("took"), progress.tag
+    total = _quantiles(took)
+    return ConvergenceSummary(
+        total.p50_ms,
+        total.p99_ms,
+        total.max_ms,
+        namespace=namespace,
+        version=tag.version,
+        epoch=tag.epoch,
+        tag=str(tag),
+        published_at=progress.published_at,
+        **{state: len(agents) for state, agents in groups.items()},
+        hops={hop: _quantiles(progress.ordered(hop)) for hop in _HOPS},
+        curve_ms=[round(each, 3) for each in _evenly(took)],
+    )
 
 
-def repeated(told: ConvergenceBody, progress: VersionProgress) -> ConvergenceBody:
-    """A picture again, for the version after it: nobody reported of either one, and nothing changed meanwhile."""
+def repeat(summary: ConvergenceSummary, progress: VersionProgress) -> ConvergenceSummary:
+    """Return a summary for the version that follows: no agent reported of either version, and no agent changed."""
     tag = progress.tag
-    return {
-        **told,
-        "version": tag.version,
-        "epoch": tag.epoch,
-        "tag": str(tag),
-        "published_at": rfc3339(progress.published_at),
-    }
+    return evolve(summary, version=tag.version, epoch=tag.epoch, tag=str(tag), published_at=progress.published_at)
 
 
-def running(record: AgentRecord) -> Tag | None:
-    """What its worker has, as far as it is known."""
-    report = record.report
-    if report is None:
-        return None
-    tag: Tag | None = report.tag if report.state is ReportState.APPLIED else report.holds
-    return tag
+def laggards(
+    namespace: str, progress: VersionProgress, current: bool, registry: Registry, limit: int
+) -> Sequence[LaggingAgent]:
+    """
+    Return the agents that are behind on a version, the most urgent first, then by id.
+
+    @param limit: agents at most.
+    """
+    groups = _groups(namespace, progress, current, registry)
+    return list(islice(_behind(groups, progress, registry), limit))
 
 
-def running_version(record: AgentRecord) -> int | None:
-    """The number of it; C{None} where it is a version of another cluster."""
-    tag, report = running(record), record.report
-    return None if tag is None or report is None or tag.cluster != report.tag.cluster else tag.version
+def _behind(groups: dict[str, list[str]], progress: VersionProgress, registry: Registry) -> Iterator[LaggingAgent]:
+    for state in _STATES[:-2]:
+        for agent_id in sorted(groups[state]):
+            outcome = progress.outcomes.get(agent_id)
+            yield LaggingAgent(registry.get(agent_id), state, "" if outcome is None else outcome.error)
 
 
-def _groups(namespace: str, progress: VersionProgress, in_force: bool, registry: Registry) -> dict[str, list[str]]:
+def _groups(namespace: str, progress: VersionProgress, current: bool, registry: Registry) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {state: [] for state in _STATES}
     liveness, outcomes, tag = registry.liveness(namespace), progress.outcomes, progress.tag
     silent, order, find = liveness.silent, (tag.epoch, tag.version), registry.find
@@ -88,7 +78,7 @@ def _groups(namespace: str, progress: VersionProgress, in_force: bool, registry:
         outcome = outcomes.get(agent_id)
         if outcome is not None and outcome.state.final:
             state = outcome.state.value
-        elif not in_force and _went_on(find(agent_id), order):
+        elif not current and _went_on(find(agent_id), order):
             state = "passed"
         elif agent_id in silent:
             state = "silent"
@@ -103,26 +93,8 @@ def _went_on(record: AgentRecord | None, order: tuple[int, int]) -> bool:
     return report is not None and (report.tag.epoch, report.tag.version) > order
 
 
-def _laggards(groups: dict[str, list[str]], progress: VersionProgress, registry: Registry) -> Iterator[Laggard]:
-    for state in _STATES[:-2]:
-        for agent_id in sorted(groups[state]):
-            record, outcome = registry.get(agent_id), progress.outcomes.get(agent_id)
-            yield {
-                "id": agent_id,
-                "hostname": record.hostname,
-                "state": state,
-                "version": running_version(record),
-                "error": (outcome and outcome.error) or None,
-                "last_seen": rfc3339(record.last_seen),
-            }
-
-
-def _quantiles(ordered: Sequence[float]) -> Quantiles:
-    return {
-        "p50_ms": _quantile(ordered, 0.5),
-        "p99_ms": _quantile(ordered, 0.99),
-        "max_ms": _quantile(ordered, 1.0),
-    }
+def _quantiles(ordered: Sequence[float]) -> Percentiles:
+    return Percentiles(_quantile(ordered, 0.5), _quantile(ordered, 0.99), _quantile(ordered, 1.0))
 
 
 def _quantile(ordered: Sequence[float], part: float) -> float | None:
@@ -130,7 +102,7 @@ def _quantile(ordered: Sequence[float], part: float) -> float | None:
 
 
 def _evenly(ordered: Sequence[float]) -> Sequence[float]:
-    """At most L{MAX_CURVE_POINTS} of them, the first and the last among these."""
+    """Return at most L{MAX_CURVE_POINTS} values, the first and the last included."""
     if len(ordered) <= MAX_CURVE_POINTS:
         return ordered
     return [ordered[number * (len(ordered) - 1) // (MAX_CURVE_POINTS - 1)] for number in range(MAX_CURVE_POINTS)]

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
 
-from confd.codec import strict_json
 from confd.controller.agents.registry import Registry
-from confd.controller.api.schemas import ConvergenceBody
 from confd.controller.configs.service import Publication
 from confd.controller.configs.snapshot import unknown_namespace
 from confd.controller.convergence.archive import Archive
-from confd.controller.convergence.summary import repeated, summarize
+from confd.controller.convergence.summary import laggards, repeat, summarize
 from confd.controller.convergence.version import VersionProgress
 from confd.controller.convergence.waiters import Waiters
 from confd.errors import Gone, NotFound
+from confd.interfaces import IProgress
 from confd.model import Tag
+from confd.progress import ConvergenceSummary, LaggingAgent, Totals
 from confd.reports import AgentRecord, ReceivedReport, VersionOutcome
 from confd.runtime.signal import Signal
 
@@ -28,6 +29,7 @@ from confd.runtime.signal import Signal
 VERSIONS_KEPT = 16
 
 
+@implementer(IProgress)
 class Convergence(Service):
     """
     What became of the newest versions of each namespace on each of its agents.
@@ -50,7 +52,7 @@ class Convergence(Service):
         self._waiters: dict[str, Waiters] = {}
         self._archive = Archive(store, clock)
         # Where publishes come faster than reports, a look at each agent for each of them would be most of the work.
-        self._unreported: dict[str, ConvergenceBody] = {}
+        self._unreported: dict[str, ConvergenceSummary] = {}
         self.changes, self.applications = Signal(), Signal()
         registry.changes.add(self._agent_changed)
 
@@ -137,35 +139,44 @@ class Convergence(Service):
             if outcome is not None:
                 yield progress.tag, outcome
 
-    def describe(self, namespace: str, version: int | None) -> Deferred[ConvergenceBody]:
-        """
-        Who runs a version, and how long it took.
+    def totals(self, namespace: str, version: int) -> Deferred[Totals]:
+        """L{IProgress.totals}."""
+        return Deferred.fromCoroutine(self._totals(namespace, version))
 
-        @param version: C{None} for the one in force.
-        @return: fires with the body of GET C{/api/v1/config/convergence}; at once for the newest versions, of older
-            ones with the summary, which names no laggards.
-        @raise NotFound: C{unknown_namespace}, C{unknown_version}.
-        @raise Gone: C{convergence_pruned}.
-        """
-        return Deferred.fromCoroutine(self._describe(namespace, version))
+    def summary(self, namespace: str, version: int | None) -> Deferred[ConvergenceSummary]:
+        """L{IProgress.summary}."""
+        return Deferred.fromCoroutine(self._summary(namespace, version))
+
+    def laggards(self, namespace: str, version: int | None, limit: int) -> Deferred[Sequence[LaggingAgent]]:
+        """L{IProgress.laggards}."""
+        newest = next(reversed(self._versions.get(namespace, {})), None)
+        number = newest if version is None else version
+        progress = None if number is None else self.progress(namespace, number)
+        if progress is None:
+            return succeed([])
+        return succeed(laggards(namespace, progress, number == newest, self._registry, limit))
 
     def reached(self, namespace: str, tag: Tag, quorum: float, timeout: float) -> Deferred[bool]:
-        """
-        Wait until enough agents have applied a version; any caller may cancel, the others wait on.
-
-        @param quorum: percent of the agents of the namespace, silent ones among them.
-        @param timeout: seconds.
-        @return: fires with whether it was reached in time; with false, too, when so many have refused it that it cannot
-            be reached, and when the controller stops.
-        """
+        """L{IProgress.reached}. Each caller may cancel; the others wait on."""
         progress = self.progress(namespace, tag.version)
         if progress is None or progress.tag != tag or not self.running:
             return succeed(False)
         there = progress
         waiters = self._waiters.setdefault(namespace, Waiters(self._clock))
-        return waiters.wait(lambda: there.reached(quorum, self._registry.count(namespace)), timeout)
+        return waiters.wait(lambda: self._totals_of(namespace, there).reached(quorum), timeout)
 
-    async def _describe(self, namespace: str, version: int | None) -> ConvergenceBody:
+    async def _totals(self, namespace: str, version: int) -> Totals:
+        progress = self._kept(namespace).get(version)
+        if progress is not None:
+            return self._totals_of(namespace, progress)
+        summary = await self._summary(namespace, version)
+        return Totals(summary.targeted, summary.applied, summary.failed, summary.applying)
+
+    def _totals_of(self, namespace: str, progress: VersionProgress) -> Totals:
+        applying = len(progress.outcomes) - progress.applied - progress.failed
+        return Totals(self._registry.count(namespace), progress.applied, progress.failed, applying)
+
+    async def _summary(self, namespace: str, version: int | None) -> ConvergenceSummary:
         versions = self._kept(namespace)
         newest = next(reversed(versions))
         number = newest if version is None else version
@@ -176,8 +187,7 @@ class Convergence(Service):
         summary = await self._archive.find(namespace, number)
         if summary is None:
             raise Gone("convergence_pruned", f"What became of version {number} of {namespace!r} is not kept any more.")
-        described: ConvergenceBody = strict_json.decode(summary)
-        return described
+        return summary
 
     def _kept(self, namespace: str) -> dict[int, VersionProgress]:
         versions = self._versions.get(namespace)
@@ -190,12 +200,12 @@ class Convergence(Service):
         oldest = versions.pop(next(iter(versions)))
         told = self._unreported.pop(namespace, None)
         if oldest.outcomes or told is None:
-            told = summarize(namespace, oldest, False, self._registry, named=0)
+            told = summarize(namespace, oldest, False, self._registry)
         else:
-            told = repeated(told, oldest)
+            told = repeat(told, oldest)
         if not oldest.outcomes:
             self._unreported[namespace] = told
-        self._archive.keep(namespace, oldest.tag.version, strict_json.encode(told))
+        self._archive.keep(told)
         if not self.running:
             # What the listener still had in flight.
             self._archive.write()

@@ -90,17 +90,6 @@ class VersionProgress:
             self._ordered[what] = sorted(ms for each in applied if (ms := getattr(each, what)) is not None)
         return self._ordered[what]
 
-    def reached(self, quorum: float, targeted: int) -> bool | None:
-        """
-        Whether enough agents have it; C{None} while that may still become so.
-
-        @param quorum: percent of C{targeted}, which is how many there are.
-        """
-        needed = quorum * targeted
-        if 100 * self.applied >= needed:
-            return True
-        return False if 100 * (targeted - self.failed) < needed else None
-
     def _count(self, outcome: VersionOutcome, by: int) -> None:
         self.applied += by * (outcome.state is ReportState.APPLIED)
         self.failed += by * (outcome.state is ReportState.FAILED)

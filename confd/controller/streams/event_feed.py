@@ -12,7 +12,14 @@ from confd.controller.agents.registry import Registry
 from confd.controller.configs.service import Configs, Publication
 from confd.controller.configs.snapshot import Snapshot
 from confd.controller.convergence.tracker import Convergence
-from confd.controller.streams.namespace_feed import CONFIG, CONVERGENCE, FeedSubscriber, NamespaceFeed, config_event
+from confd.controller.streams.namespace_feed import (
+    CONFIG,
+    CONVERGENCE,
+    EventBodies,
+    FeedSubscriber,
+    NamespaceFeed,
+    config_event,
+)
 from confd.errors import TooMany, Unavailable
 from confd.interfaces import IConfigStore
 from confd.web.api.streaming import StreamService
@@ -34,12 +41,15 @@ class EventFeed(StreamService):
         configs: Configs,
         registry: Registry,
         convergence: Convergence,
+        bodies: EventBodies,
     ) -> None:
         """
         @param clock: monotonic.
+        @param bodies: encodes what events carry.
         """
         super().__init__(clock)
-        self._store, self._snapshot, self._registry, self._convergence = store, snapshot, registry, convergence
+        self._store, self._snapshot, self._registry = store, snapshot, registry
+        self._convergence, self._bodies = convergence, bodies
         self._topics: dict[str, NamespaceFeed] = {}
         self._in_force: dict[str, bytes] = {}
         configs.publications.add(self._published)
@@ -76,7 +86,7 @@ class EventFeed(StreamService):
         topic = self._watched(namespace)
         if topic is None:
             config = self._in_force[namespace]
-            topic = NamespaceFeed(self._streams, namespace, self._registry, self._convergence, config)
+            topic = NamespaceFeed(self._streams, namespace, self._registry, self._convergence, self._bodies, config)
             self._topics[namespace] = topic
         watcher = FeedSubscriber(self._streams, request, namespace, topic)
         watcher.begin()

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from confd.codec import sse, strict_json
 from confd.codec.headers import rfc3339
-from confd.controller.agents.registry import Registry
-from confd.controller.api.agents import describe_agent
-from confd.controller.api.schemas import ConvergenceBody
-from confd.controller.convergence.tracker import Convergence
+from confd.controller.agents.registry import AgentStatus, Registry
 from confd.errors import ConfdError
+from confd.interfaces import IProgress
 from confd.model import Revision
+from confd.progress import ConvergenceSummary, LaggingAgent
 from confd.web.api.streaming import EventStream, Streams
 
 #: The kinds of events.
@@ -28,6 +28,14 @@ PERIOD_SECONDS = {CONFIG: 0.25, AGENTS: 0.5, CONVERGENCE: 0.25}
 
 #: Agents in one event: of more of them, whoever cares asks again.
 MAX_AGENTS_PER_EVENT, MAX_LAGGARDS_PER_EVENT = 200, 20
+
+
+@frozen
+class EventBodies:
+    """Functions that encode what events carry in the form of the API."""
+
+    agent: Callable[[AgentStatus], object]
+    convergence: Callable[[ConvergenceSummary, Sequence[LaggingAgent]], object]
 
 
 @define(eq=False)
@@ -70,14 +78,20 @@ class NamespaceFeed:
     """
 
     def __init__(
-        self, streams: Streams, namespace: str, registry: Registry, convergence: Convergence, config: bytes
+        self,
+        streams: Streams,
+        namespace: str,
+        registry: Registry,
+        progress: IProgress,
+        bodies: EventBodies,
+        config: bytes,
     ) -> None:
         """
         @param config: the event of the configuration in force.
         """
         self.newest = {CONFIG: config}
         self._streams, self._namespace = streams, namespace
-        self._registry, self._convergence = registry, convergence
+        self._registry, self._progress, self._bodies = registry, progress, bodies
         self._changed: dict[str, None] = {}
         acts: dict[str, Callable[[], object]] = {
             CONFIG: partial(self._tell, CONFIG),
@@ -119,17 +133,18 @@ class NamespaceFeed:
             if record is None or record.namespace != self._namespace:
                 forgotten.append(agent_id)
             else:
-                here.append(describe_agent(self._registry, record))
+                here.append(self._bodies.agent(self._registry.status(record)))
         self.newest[AGENTS] = agents_event(here, forgotten, len(changed) > MAX_AGENTS_PER_EVENT)
         self._tell(AGENTS)
 
     def _tell_convergence(self) -> None:
-        describing = self._convergence.describe(self._namespace, None)
-        describing.addCallbacks(self._described, _retired)
+        Deferred.fromCoroutine(self._read_convergence()).addErrback(_retired)
 
-    def _described(self, picture: ConvergenceBody) -> None:
-        shown = {**picture, "laggards": picture["laggards"][:MAX_LAGGARDS_PER_EVENT]}
-        self.newest[CONVERGENCE] = sse.frame(CONVERGENCE, strict_json.encode(shown))
+    async def _read_convergence(self) -> None:
+        summary = await self._progress.summary(self._namespace, None)
+        laggards = await self._progress.laggards(self._namespace, None, MAX_LAGGARDS_PER_EVENT)
+        body = self._bodies.convergence(summary, laggards)
+        self.newest[CONVERGENCE] = sse.frame(CONVERGENCE, strict_json.encode(body))
         self._tell(CONVERGENCE)
 
 
@@ -175,7 +190,7 @@ def config_event(revision: Revision) -> bytes:
     return sse.frame(CONFIG, strict_json.encode(told), str(configuration.tag))
 
 
-def agents_event(here: Sequence[Mapping[str, object]], forgotten: list[str], more: bool) -> bytes:
+def agents_event(here: Sequence[object], forgotten: list[str], more: bool) -> bytes:
     """
     Agents that changed.
 

@@ -23,6 +23,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.agents.registry import Registry
+from confd.controller.api.convergence import read_convergence
 from confd.controller.configs.service import Publication
 from confd.controller.convergence.archive import WRITE_INTERVAL_SECONDS
 from confd.controller.convergence.report_intake import GATHER_SECONDS, MAX_WAITING, ReportIntake
@@ -94,7 +95,7 @@ class Parts:
 
     def describe(self, version: int | None = None) -> Any:
         """The convergence."""
-        return self.result(self.convergence.describe(DEFAULT_NAMESPACE, version))
+        return self.result(read_convergence(self.convergence, DEFAULT_NAMESPACE, version))
 
     def stop(self) -> None:
         """All of it; no timer is left."""
@@ -377,7 +378,7 @@ class ConvergenceTests(SynchronousTestCase):
         self.parts.stop()
         self.parts = Parts(self.parts.store)
         self.assertRaises(Gone, self.parts.describe, 1)
-        nowhere = self.failureResultOf(self.parts.convergence.describe("nowhere", None), NotFound)
+        nowhere = self.failureResultOf(self.parts.convergence.summary("nowhere", None), NotFound)
         self.assertEqual(nowhere.value.code, "unknown_namespace")
 
     def test_summary_that_cannot_be_written(self) -> None:
