@@ -12,9 +12,10 @@ from zope.interface import implementer
 from confd.audit import BEGINNING, Attempt, AuditEntry, AuditOutcome
 from confd.codec import headers
 from confd.codec.signing import SigningKey
+from confd.controller.interfaces import IAgentStore, IReportStore
 from confd.errors import Conflict, Gone, NotFound, Unavailable, Unprocessable
 from confd.history import EpochChange, VersionSummary, check_expected, check_import, check_renaming
-from confd.interfaces import IAgentStore, IAuditStore, IConfigStore, IHealth, IReportStore
+from confd.interfaces import IAuditStore, IConfigStore, IHealth
 from confd.model import DEFAULT_NAMESPACE, Configuration, Draft, Revision
 from confd.reports import AgentRecord, ReceivedReport, VersionOutcome
 

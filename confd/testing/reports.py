@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from confd.interfaces import IReportStore
+from confd.controller.interfaces import IReportStore
 from confd.model import DEFAULT_NAMESPACE
 from confd.reports import AgentRecord, ReportState
 from confd.testing.examples import a_draft, a_receipt, an_agent

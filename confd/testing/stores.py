@@ -13,9 +13,10 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from confd.codec import strict_json
+from confd.controller.interfaces import IAgentStore
 from confd.errors import ConfdError, Conflict, Gone, NotFound, PreconditionFailed, Unprocessable
 from confd.history import OtherHistory, VersionSummary
-from confd.interfaces import IAgentStore, IConfigStore, IHealth
+from confd.interfaces import IConfigStore, IHealth
 from confd.model import DEFAULT_NAMESPACE
 from confd.reports import AgentRecord
 from confd.testing.examples import a_draft, a_renaming, an_agent

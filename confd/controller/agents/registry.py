@@ -18,8 +18,8 @@ from confd.controller.agents.duplicates import Duplicates
 from confd.controller.agents.liveness import Liveness
 from confd.controller.agents.newcomers import Newcomers
 from confd.controller.agents.tokens import AgentTokens
+from confd.controller.interfaces import IAgentStore
 from confd.errors import ConfdError, NotFound, Unavailable
-from confd.interfaces import IAgentStore
 from confd.model import Registration
 from confd.reports import AgentRecord, ReceivedReport
 from confd.runtime.signal import Signal

@@ -7,8 +7,8 @@ from attrs import define
 from confd.controller.api.bodies import convergence_body
 from confd.controller.api.schemas import ConvergenceBody
 from confd.controller.configs.snapshot import Snapshot
+from confd.controller.interfaces import IProgress
 from confd.errors import Gone
-from confd.interfaces import IProgress
 from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
 from confd.web.auth.basic import Role
 from confd.web.openapi.docs import Docs

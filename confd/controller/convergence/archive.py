@@ -11,8 +11,8 @@ from twisted.python.failure import Failure
 
 from confd.codec import strict_json
 from confd.codec.headers import rfc3339
+from confd.controller.interfaces import IReportStore
 from confd.errors import ConfdError
-from confd.interfaces import IReportStore
 from confd.progress import ConvergenceSummary
 
 #: Seconds in which summaries gather for one transaction.

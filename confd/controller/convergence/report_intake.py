@@ -17,8 +17,8 @@ from twisted.python.failure import Failure
 from confd.controller.agents.registry import Registry
 from confd.controller.convergence.tracker import Convergence
 from confd.controller.convergence.version import VersionProgress
+from confd.controller.interfaces import IReportStore
 from confd.errors import Conflict, Unavailable
-from confd.interfaces import IReportStore
 from confd.model import Tag
 from confd.reports import ReceivedReport, Report, ReportState, Timings, VersionOutcome
 

@@ -18,8 +18,8 @@ from confd.controller.convergence.archive import Archive
 from confd.controller.convergence.summary import laggards, repeat, summarize
 from confd.controller.convergence.version import VersionProgress
 from confd.controller.convergence.waiters import Waiters
+from confd.controller.interfaces import IProgress
 from confd.errors import Gone, NotFound
-from confd.interfaces import IProgress
 from confd.model import Tag
 from confd.progress import ConvergenceSummary, LaggingAgent, Totals
 from confd.reports import AgentRecord, ReceivedReport, VersionOutcome

@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 from confd.codec import sse, strict_json
 from confd.codec.headers import rfc3339
 from confd.controller.agents.registry import AgentStatus, Registry
+from confd.controller.interfaces import IProgress
 from confd.errors import ConfdError
-from confd.interfaces import IProgress
 from confd.model import Revision
 from confd.progress import ConvergenceSummary, LaggingAgent
 from confd.web.api.streaming import EventStream, Streams

@@ -98,7 +98,7 @@ class MoveTests(SynchronousTestCase):
             self.assertEqual((each.registry.count("default"), each.registry.count("blue")), (0, 1))
             record = each.registry.get(agent_id)
             self.assertEqual((record.registered_at, record.report, record.reported_at), (registered_at, None, None))
-            self.assertIsNone(each.registry.state(record))
+            self.assertIsNone(each.registry.status(record).state)
         self.assertEqual(self.successResultOf(harness.store.load_outcomes()), [])
 
 
@@ -115,7 +115,7 @@ class LoadTests(SynchronousTestCase):
         record = after.registry.get(agent_id)
         self.assertEqual(record.hostname, "box")
         self.assertIsNotNone(record.last_poll)
-        self.assertIsNone(after.registry.state(record))
+        self.assertIsNone(after.registry.status(record).state)
 
     def test_storage_down_at_start(self) -> None:
         """It is tried again until it works."""
@@ -151,6 +151,6 @@ class TimeTests(SynchronousTestCase):
         record = self.successResultOf(Deferred.fromCoroutine(harness.registry.register(Registration(agent_id="a"))))
         wall[0] = wall[0].replace(year=2030)
         harness.registry.polled(record.id)
-        self.assertIsNone(harness.registry.state(harness.registry.get(record.id)))
+        self.assertIsNone(harness.registry.status(harness.registry.get(record.id)).state)
         wall[0] = wall[0].replace(year=2020)
-        self.assertIsNone(harness.registry.state(harness.registry.get(record.id)))
+        self.assertIsNone(harness.registry.status(harness.registry.get(record.id)).state)

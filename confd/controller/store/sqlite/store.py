@@ -13,13 +13,14 @@ from zope.interface import implementer
 
 from confd.audit import Attempt, AuditEntry, AuditOutcome
 from confd.codec.signing import SigningKey
+from confd.controller.interfaces import IAgentStore, IReportStore
 from confd.controller.store.migrations import shipped_migrations
 from confd.controller.store.sqlite.bootstrap import open_database
 from confd.controller.store.sqlite.engine import Engine, Work
 from confd.controller.store.sqlite.queries import agents, audit, configs, epoch, keys, pruning, reports
 from confd.errors import Unavailable
 from confd.history import EpochChange, VersionSummary
-from confd.interfaces import IAgentStore, IAuditStore, IConfigStore, IHealth, IReportStore
+from confd.interfaces import IAuditStore, IConfigStore, IHealth
 from confd.model import Draft, Revision
 from confd.reports import AgentRecord, ReceivedReport, VersionOutcome
 from confd.runtime.reactor import Reactor
