@@ -38,26 +38,28 @@ class SwaggerTests(SynchronousTestCase):
             page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
             page.on("pageerror", lambda error: said.append(str(error)))
             page.goto(f"{self.fleet.url}/swagger/index.html")
-            self.sign_in(page)
-            shown = self.try_out(page, "get_api_v1_config")
+            sign_in(page)
+            shown = try_out(page, "get_api_v1_config")
             browser.close()
         self.assertIn(self.fleet.current()["checksum"], shown)
         self.assertEqual(said, [])
         self.assertEqual([url for url in asked if not url.startswith((f"{self.fleet.url}/", "data:"))], [])
 
-    def sign_in(self, page: Page) -> None:
-        """With the credentials of an admin."""
-        page.locator(".auth-wrapper .authorize").first.click()
-        form = page.locator(".modal-ux .auth-container").first
-        for number, text in enumerate(ADMIN):
-            form.locator("input").nth(number).fill(text)
-        form.locator("button.authorize").click()
-        page.locator(".modal-ux .close-modal").first.click()
 
-    def try_out(self, page: Page, operation: str) -> str:
-        """Send an operation with what is filled in already; return the body that is shown."""
-        block = page.locator(f"[id$=-{operation}]")
-        block.locator(".opblock-summary").click()
-        block.locator(".try-out__btn").click()
-        block.locator(".execute").click()
-        return str(block.locator(".live-responses-table .highlight-code").first.inner_text())
+def sign_in(page: Page) -> None:
+    """Sign in on the page of the API document as an administrator."""
+    page.locator(".auth-wrapper .authorize").first.click()
+    form = page.locator(".modal-ux .auth-container").first
+    for number, text in enumerate(ADMIN):
+        form.locator("input").nth(number).fill(text)
+    form.locator("button.authorize").click()
+    page.locator(".modal-ux .close-modal").first.click()
+
+
+def try_out(page: Page, operation: str) -> str:
+    """Send an operation with the values that the page fills in; return the body that the page shows."""
+    block = page.locator(f"[id$=-{operation}]")
+    block.locator(".opblock-summary").click()
+    block.locator(".try-out__btn").click()
+    block.locator(".execute").click()
+    return str(block.locator(".live-responses-table .highlight-code").first.inner_text())

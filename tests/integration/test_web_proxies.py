@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import http.client
+import json
 import re
 import socket
+import subprocess
+import sys
 from base64 import b64encode
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urljoin
 
 from attrs import define
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.integration.fleet import ADMIN, eventually, hit, request, staged
+from tests.integration.browser import MISSING, browser, visit
+from tests.integration.fleet import ADMIN, PATIENCE, clean_environment, eventually, hit, request, staged
 from tests.integration.servers import Server, missing
+from tests.integration.test_swagger import sign_in, try_out
 
 _NGINX = """
 daemon off;
@@ -169,8 +176,8 @@ class ProxyTests(SynchronousTestCase):
         self.fleet.agent(worker, "agent", "--controller-url", proxy.url).start()
         eventually(lambda: hit(worker) == "/through")
 
-    def test_recipes(self) -> None:
-        """Everything works below the prefix of the recipes in the documents, also a STREAM agent."""
+    def recipes(self) -> Iterator[tuple[str, str]]:
+        """Start a proxy by each tested recipe of the documents; yield its name and the address below its prefix."""
         server = recipe("nginx").replace("127.0.0.1:8080", "127.0.0.1:{upstream}")
         haproxy = recipe("text").replace("127.0.0.1:8080", "127.0.0.1:{upstream}")
         for kind, config in (
@@ -178,10 +185,30 @@ class ProxyTests(SynchronousTestCase):
             (HAProxy, haproxy.replace("bind :80", "bind 127.0.0.1:{port}")),
         ):
             with self.subTest(proxy=kind.__name__):
-                self.check_below(f"{self.proxy(kind, config).url}/confd/", kind.__name__)
+                yield kind.__name__, f"{self.proxy(kind, config).url}/confd/"
 
-    def check_below(self, base: str, name: str) -> None:
-        """Check that pages, lists and agents stay below a prefix."""
+    def test_links_lists_and_stream_agents_work_below_a_prefix(self) -> None:
+        for name, base in self.recipes():
+            self.check_links(base)
+            self.check_agent(base, name)
+
+    def test_pages_work_below_a_prefix_in_a_browser(self) -> None:
+        if MISSING:
+            raise SkipTest(MISSING)
+        with browser() as chromium:
+            for name, base in self.recipes():
+                self.check_pages(chromium, base, name)
+
+    def test_confdctl_works_below_a_prefix(self) -> None:
+        for number in range(501):
+            body = {"agent_id": f"agent-{number}", "hostname": "h"}
+            status = request("POST", f"{self.fleet.url}/api/v1/register", body, ("agent", "secret123")).status
+            self.assertEqual(status, 200)
+        for name, base in self.recipes():
+            self.check_confdctl(base, name)
+
+    def check_links(self, base: str) -> None:
+        """Check that the links of pages, of the API document and of lists stay below a prefix."""
         page = request("GET", base, auth=ADMIN).body.decode()
         found = [each for each in re.findall(r'(?:href|src)="([^"#]+)"', page) if not each.startswith("data:")]
         self.assertGreaterEqual(len(found), 3)
@@ -197,12 +224,73 @@ class ProxyTests(SynchronousTestCase):
         second = request("GET", urljoin(agents, target), auth=ADMIN)
         known = [each["id"] for each in request("GET", f"{base}api/v1/agents", auth=ADMIN).json()]
         self.assertEqual([each["id"] for page in (first, second) for each in page.json()], known[:2])
+
+    def check_agent(self, base: str, name: str) -> None:
+        """Check that a STREAM agent applies a publish through a prefix."""
         worker = self.fleet.worker(f"worker-{name}").start()
         options = ("--controller-url", base, "--distribution-strategy", "STREAM")
         agent = self.fleet.agent(worker, f"agent-{name}", *options).start()
         eventually(lambda: "changes arrive by STREAM" in agent.log)
         self.fleet.publish({"url": f"{self.target}/below-{name}"})
         eventually(lambda: hit(worker) == f"/below-{name}")
+
+    def check_pages(self, chromium: Any, base: str, name: str) -> None:
+        """Publish on the dashboard, see another publish arrive, and send an operation from the page of the API."""
+        outside: list[str] = []
+
+        def record(sent: Any) -> None:
+            if not sent.url.startswith((base, "data:")):
+                outside.append(sent.url)
+
+        with visit(chromium, base.removesuffix("/confd/")) as visiting:
+            page = visiting.page
+            page.on("request", record)
+            page.goto(f"{base}#configuration/default")
+            page.get_by_label("The document, as JSON").fill(f'{{"url": "{self.target}/typed-{name}"}}')
+            page.get_by_role("button", name="Review and publish").click()
+            page.get_by_role("button", name="Publish as version").click()
+            page.get_by_text("is published.").first.wait_for()
+            self.assertEqual(self.fleet.current()["data"]["url"], f"{self.target}/typed-{name}")
+            page.goto(f"{base}#overview/default")
+            for comment in (f"shown-{name}", f"told-{name}"):
+                # The page is there when the second is published, so that only an event can tell it.
+                self.fleet.publish({"url": f"{self.target}/{comment}"}, comment=comment)
+                page.get_by_text(comment).first.wait_for()
+            page.goto(f"{base}swagger/index.html")
+            sign_in(page)
+            self.assertIn(self.fleet.current()["checksum"], try_out(page, "get_api_v1_config"))
+        self.assertEqual((visiting.complaints, outside), ([], []))
+
+    def check_confdctl(self, base: str, name: str) -> None:
+        """Publish, read, list more than one page, and watch."""
+        command = [sys.executable, "-m", "confd.cli", "--url", base]
+
+        def run(*words: str) -> str:
+            done = subprocess.run(
+                [*command, *words],
+                env=clean_environment(),
+                capture_output=True,
+                text=True,
+                timeout=PATIENCE,
+                check=True,
+            )
+            return done.stdout
+
+        url = f"{self.target}/typed-{name}"
+        with subprocess.Popen(
+            [*command, "watch", "--only", "config", "--count", "2"],
+            env=clean_environment(), stdout=subprocess.PIPE, text=True,
+        ) as watching:  # fmt: skip
+            self.addCleanup(watching.kill)
+            assert watching.stdout is not None
+            watching.stdout.readline()
+            self.assertIn("Published version", run("set", f"url={url}", "--yes"))
+            self.assertIn(" by admin", watching.stdout.readline())
+            self.assertEqual(watching.wait(PATIENCE), 0)
+        self.assertEqual(run("get", "url"), f"{url}\n")
+        self.assertIn("admin", run("history"))
+        self.assertIn("501: ", run("status"))
+        self.assertEqual(len(json.loads(run("agents", "--limit", "1000", "-o", "json"))), 501)
 
 
 def _until(response: http.client.HTTPResponse, wanted: bytes) -> bytes:
