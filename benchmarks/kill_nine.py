@@ -3,8 +3,8 @@ Does a controller that is killed lose what it answered?
 
 Eight writers publish over HTTP to a real C{twistd -n confd-controller}; it is killed with SIGKILL at a random moment
 and started again, many times. After each start every version that was ever acknowledged must be in the history exactly
-once, with the document that was sent, and without a gap; what was not answered must be there whole, or not at all (G1,
-G2).
+once, with the document that was sent, and without a gap; what was not answered must be there whole, or not at all
+(promises G1 and G2).
 
 Run it with C{python -m benchmarks.kill_nine}: it prints a line of figures, and exits with 1 on a violation.
 """

@@ -34,9 +34,9 @@ from confd.runtime.reactor import Reactor
 
 class IConfigStore(Interface):
     """
-    The documents and their history, durable: what a L{Deferred} fired with is on disk (G1).
+    The documents and their history, durable: what a L{Deferred} fired with is on disk (promise G1).
 
-    Any method fails with L{Unavailable} while the storage is full, read-only, locked or damaged (G12).
+    Any method fails with L{Unavailable} while the storage is full, read-only, locked or damaged (promise G12).
     """
 
     cluster_id = Attribute("L{str}: UUID made with the database; known once the store has started.")
@@ -123,7 +123,7 @@ class IHealth(Interface):
 
 class IBroker(IService, IHealth):
     """
-    One message broker, as a service: connects in the background once it is started, and never gives up (G4).
+    One message broker, as a service: connects in the background once it is started, and never gives up (promise G4).
 
     Nothing that it carries is believed: announcements are signed, and HTTP is the truth.
     """
@@ -259,7 +259,7 @@ class IStrategy(Interface):
     connections = Attribute("L{int}: how often the push path came up so far.")
 
     def start(sink: ISink) -> None:
-        """Begin to listen; returns at once, connects in the background, and never gives up (G4)."""
+        """Begin to listen; returns at once, connects in the background, and never gives up (promise G4)."""
 
     def stop() -> Deferred[None]:
         """Fire when nothing is left open; L{ISink} is not called after."""

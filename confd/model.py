@@ -76,7 +76,7 @@ class Verdict(enum.Enum):
 
 def judge(offered: Tag, checksum: str, known: Tag | None, known_checksum: str = "") -> Verdict:
     """
-    Compare an offered configuration with the one that is known (contract, section 7).
+    Compare an offered configuration with the one that is known.
 
     Inside a cluster the order of C{(epoch, version)} decides and nothing else. A configuration without cluster (the Go
     system) gives way to any that has one, never the other way round.

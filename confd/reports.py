@@ -1,4 +1,4 @@
-"""What became of a configuration on a machine, in the words of its agent (contract, section 7; the states of OpAMP)."""
+"""What became of a configuration on a machine, in the words of its agent (the states of OpAMP)."""
 
 from __future__ import annotations
 

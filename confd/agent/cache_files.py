@@ -2,7 +2,7 @@
 The agent's files: the last good configuration, the one before it, the id of the agent and its token. Everything here
 blocks.
 
-A file is replaced as a whole or not at all: written beside its name, synced, renamed, and its folder synced (S33).
+A file is replaced as a whole or not at all: written beside its name, synced, renamed, and its folder synced.
 The cache is two lines of JSON: a format number and the checksum of the bytes of the second, which is the body of GET
 C{/api/v1/config}. That of an agent of the Go system, one line without a checksum, is read, too.
 """

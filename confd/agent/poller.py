@@ -19,7 +19,7 @@ from confd.interfaces import IControllerClient, IHealth
 from confd.runtime.problem import Problem
 from confd.runtime.timing import Backoff, Periodic
 
-#: How far a poll interval is moved at random, so that a fleet spreads out; it stays within 1.2 intervals (G4).
+#: How far a poll interval is moved at random, so that a fleet spreads out; it stays within 1.2 intervals (promise G4).
 JITTER_FRACTION = 0.1
 
 #: How many times as often an agent polls whose push path is down.

@@ -1,4 +1,4 @@
-"""The one place that every configuration passes, whichever way it came: is it newer than what is known (G3)?"""
+"""The one place that every configuration passes, whichever way it came: is it newer than what is known (promise G3)?"""
 
 from __future__ import annotations
 

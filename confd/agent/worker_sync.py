@@ -1,5 +1,5 @@
 """
-Latest-wins delivery to the worker, and the watch over what it holds (G6, G7).
+Latest-wins delivery to the worker, and the watch over what it holds (promises G6 and G7).
 
 One L{Periodic} does all of it, so that at most one request is under way: it delivers the newest configuration, asks
 what the worker then holds, and from then on looks whether that is still so. What remains to be done is a matter of
@@ -216,7 +216,7 @@ class WorkerSync(Service):
         self._keep(target)
 
     async def _settle_refusal(self, target: Configuration, error: ConfdError) -> None:
-        """Leave a worker alone that refused; what it had before stays in force, or is restored next (G7)."""
+        """Leave a worker alone that refused; what it had before stays in force, or is restored next (promise G7)."""
         state = await self._worker.state()
         if isinstance(error, Conflict) or target is self.applied:
             self._left = state

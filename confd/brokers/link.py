@@ -19,7 +19,7 @@ from twisted.logger import Logger
 from confd.errors import Unavailable
 from confd.runtime.timing import Backoff, Periodic
 
-#: Seconds between two attempts at most, so that a broker that is back is found within 5 (G4).
+#: Seconds between two attempts at most, so that a broker that is back is found within 5 (promise G4).
 RETRY_MAX_SECONDS = 4.0
 
 #: Seconds for a new connection to be of use, and between the pings that notice a broker that hangs.

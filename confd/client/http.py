@@ -107,7 +107,7 @@ class Response:
 
     def raise_unless_success(self) -> None:
         """
-        Any 2xx is a success (S48).
+        Any 2xx is a success.
 
         @raise ConfdError: the one for this status.
         """

@@ -1,4 +1,4 @@
-"""What goes over a broker: one message, the same bytes for every receiver, signed (contract, section 6)."""
+"""What goes over a broker: one message, the same bytes for every receiver, signed."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """
-Bodies that cross the network, to values and back (contract, sections 4 to 6).
+Bodies that cross the network, to values and back.
 
 Readers are liberal where the Go system leaves fields out, and strict in what they believe: a body that does not fit
 raises L{Malformed}, never anything else.
@@ -133,7 +133,7 @@ def configuration_of(body: dict[str, Any], namespace: str) -> Configuration:
 
 
 def bounded_interval(seconds: object) -> int:
-    """A poll interval as an agent believes it: inside the bounds whatever a controller says (S37), else 30 seconds."""
+    """A poll interval as an agent believes it: inside the bounds whatever a controller says, else 30 seconds."""
     return int(min(max(_number(seconds, 30), POLL_INTERVAL_MIN), POLL_INTERVAL_MAX))
 
 

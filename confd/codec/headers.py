@@ -1,5 +1,5 @@
 """
-Headers and times that cross the network, to values and back (contract, sections 4 to 6).
+Headers and times that cross the network, to values and back.
 
 Readers are liberal where the Go system leaves fields out, and strict in what they believe: a body that does not fit
 raises L{Malformed}, never anything else.

@@ -41,7 +41,7 @@ GC_THRESHOLDS = (2_000, 10, 1_000)
 
 
 def utc_now() -> datetime:
-    """The wall clock: for what people read, never for a decision (G11)."""
+    """The wall clock: for what people read, never for a decision (promise G11)."""
     return datetime.now(UTC)
 
 

@@ -75,7 +75,7 @@ def spelling(role: type, given: Mapping[str, str], environ: Mapping[str, str]) -
 
 
 def find_mistaken_names(role: type, environ: Mapping[str, str], siblings: Sequence[type]) -> list[str]:
-    """Return a sentence for each variable that looks like a setting and has no effect (S22)."""
+    """Return a sentence for each variable that looks like a setting and has no effect."""
     retired: Mapping[str, str] = getattr(role, "retired", {})
     own = names_of(role)
     known = {*own, *retired}.union(*map(names_of, siblings))

@@ -1,4 +1,4 @@
-"""How late the reactor is: whatever holds it up holds up everybody (G9)."""
+"""How late the reactor is: whatever holds it up holds up everybody (promise G9)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Time: back-off, periodic work, and a reactor whose timers no wall clock can move (G8, G11)."""
+"""Time: back-off, periodic work, and a reactor whose timers no wall clock can move (promises G8 and G11)."""
 
 from __future__ import annotations
 

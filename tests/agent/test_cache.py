@@ -195,7 +195,7 @@ class CacheTests(SynchronousTestCase):
         Cache(self.clock, CacheFiles(str(self.folder / "other"), "default"), self.in_thread).claim()
 
     def test_cannot_be_locked(self) -> None:
-        """A disk that takes no new file keeps no agent from starting (G5)."""
+        """A disk that takes no new file keeps no agent from starting (promise G5)."""
         (self.folder / "elsewhere").touch()
         (self.folder / "cache.lock").symlink_to("elsewhere")
         with capturedLogs() as logs:

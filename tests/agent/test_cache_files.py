@@ -75,7 +75,6 @@ class CacheFilesTests(SynchronousTestCase):
         self.assertEqual(self.files.load(), CacheContents(configuration(7, data=data)))
 
     def test_files_are_private(self) -> None:
-        """S59."""
         for _ in range(2):
             self.files.save(configuration(1))
         self.files.save_id(AGENT_ID)
@@ -102,7 +101,7 @@ class CacheFilesTests(SynchronousTestCase):
         self.assertEqual(target.read_text(), "precious")
         self.assertEqual(self.names(), {"cache", "cache.prev", "target"})
 
-    # -- damage (F-10, S33) --
+    # -- damage (F-10) --
 
     def damaged(self, content: bytes) -> CacheContents:
         """What is loaded where the cache holds this, and version 1 came before it."""

@@ -1,4 +1,4 @@
-"""confd's agent between the Go system's controller and worker (contract, section 8), over real HTTP code in memory."""
+"""confd's agent between the Go system's controller and worker, over real HTTP code in memory."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class GoTests(SynchronousTestCase):
         self.assertIsNone(self.poller.problem())
 
     def test_an_older_version_is_not_applied(self) -> None:
-        """S29: a Go controller that lost its volume begins again at 1."""
+        """A Go controller that lost its volume begins again at 1."""
         self.controller.version = 7
         self.wait(33)
         self.controller.version, self.controller.data = 2, {"url": "https://lost.example"}
@@ -93,7 +93,7 @@ class GoTests(SynchronousTestCase):
         self.assertIn("Configuration 2 is older than 7", self.poller.problem() or "")
 
     def test_a_restarted_worker_is_put_right(self) -> None:
-        """S18: C{has_config} tells."""
+        """C{has_config} tells."""
         self.wait(10)
         self.worker.config = None
         self.wait(5)

@@ -149,13 +149,12 @@ class AgentTests(SynchronousTestCase):
         self.successResultOf(self.world.agent.stopService())
 
     def test_a_fresh_agent_brings_what_is_in_force(self) -> None:
-        """S16."""
         self.world.agent.startService()
         self.assertEqual(self.world.worker.in_force, configuration(1))
         self.assertEqual(self.world.registration_service.agent_id, AGENT_ID)
 
     def test_an_agent_without_controller_lives_from_its_cache(self) -> None:
-        """S20, S24, G5."""
+        """Promise G5."""
         self.world.agent.startService()
         self.stop()
         self.world.start_over()
@@ -165,7 +164,6 @@ class AgentTests(SynchronousTestCase):
         self.assertEqual(self.world.worker.in_force, configuration(1))
 
     def test_the_cache_waits_for_the_worker(self) -> None:
-        """S05."""
         self.test_an_agent_without_controller_lives_from_its_cache()
         self.stop()
         self.world.start_over()
@@ -178,7 +176,6 @@ class AgentTests(SynchronousTestCase):
         self.assertEqual(self.world.worker.in_force, configuration(1))
 
     def test_the_id_survives_restarts(self) -> None:
-        """S42."""
         for _ in range(3):
             self.world.agent.startService()
             self.stop()
@@ -186,7 +183,7 @@ class AgentTests(SynchronousTestCase):
         self.assertEqual([each.agent_id for each in self.world.controller.registrations], ["", AGENT_ID, AGENT_ID])
 
     def test_what_was_refused_is_not_what_a_restart_begins_with(self) -> None:
-        """G7."""
+        """Promise G7."""
         self.world.agent.startService()
         self.world.worker.refuses = {2}
         self.world.controller.in_force = configuration(2)
@@ -198,7 +195,7 @@ class AgentTests(SynchronousTestCase):
         self.assertEqual(self.world.worker.in_force, configuration(1))
 
     def test_a_hung_worker_does_not_stop_the_polls(self) -> None:
-        """S15, F-19."""
+        """Row F-19."""
         self.world.agent.startService()
         self.world.wait(1)
         self.world.worker.hung = True
@@ -213,7 +210,7 @@ class AgentTests(SynchronousTestCase):
         self.assertEqual(self.world.worker.in_force, configuration(3))
 
     def test_a_full_disk_does_not_stop_a_change(self) -> None:
-        """F-09."""
+        """Row F-09."""
         self.world.agent.startService()
         shutil.rmtree(self.world.folder)
         self.world.controller.in_force = configuration(2)
@@ -222,7 +219,7 @@ class AgentTests(SynchronousTestCase):
         self.assertIn("cache_unwritable", self.world.cache.problem() or "")
 
     def test_a_damaged_cache_does_not_stop_the_start(self) -> None:
-        """F-10."""
+        """Row F-10."""
         (self.world.folder / "cache").write_bytes(b"rubbish")
         self.world.agent.startService()
         self.assertEqual(self.world.worker.in_force, configuration(1))
@@ -300,7 +297,7 @@ class AgentTests(SynchronousTestCase):
         self.assertEqual(self.reports()[2:], [(3, "applied", "")])
 
     def test_a_worker_that_is_ahead_of_an_agent_without_memory(self) -> None:
-        """G3: it keeps what it has, and the controller is told what that is."""
+        """Promise G3: it keeps what it has, and the controller is told what that is."""
         self.world.worker.in_force = configuration(9)
         self.world.agent.startService()
         self.world.wait(60)
@@ -363,7 +360,6 @@ class AgentTests(SynchronousTestCase):
         self.assertEqual((self.world.controller.polls, self.world.clock.getDelayedCalls()), ([], []))
 
     def test_stop_finishes_the_delivery_and_writes_it_down(self) -> None:
-        """S46."""
         self.world.worker.hung = True
         self.world.agent.startService()
         stopping = self.world.agent.stopService()
@@ -401,7 +397,7 @@ class LifeMachine(RuleBasedStateMachine):
     """
     Whatever befalls the agent, its controller, its worker and its disk.
 
-    The worker never goes back while it runs (G3), and when all is well again it soon has the newest (G4).
+    The worker never goes back while it runs (promise G3), and soon has the newest after each fault (promise G4).
     The controller is told one thing at a time, nothing twice, and in the end the truth.
     """
 
@@ -494,7 +490,7 @@ class LifeMachine(RuleBasedStateMachine):
 
     @invariant()
     def worker_never_goes_back(self) -> None:
-        """G3."""
+        """Promise G3."""
         now = self.world.worker.in_force
         if self.world.worker.named is not None:
             return

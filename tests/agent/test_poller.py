@@ -94,12 +94,10 @@ class ReconcilerTests(SynchronousTestCase):
         verifyObject(IControllerClient, self.controller)
 
     def test_polls_at_once(self) -> None:
-        """S16."""
         self.poller.startService()
         self.assertEqual(self.versions(), [1])
 
     def test_polls_are_conditional_and_name_the_agent(self) -> None:
-        """S01, S02."""
         self.registration_service.agent_id = "mine"
         self.poller.startService()
         self.clock.pump([33])
@@ -107,7 +105,7 @@ class ReconcilerTests(SynchronousTestCase):
 
     @given(st.integers(), st.sampled_from([1, 2, 30, 3600]))
     def test_a_change_arrives_within_1_2_intervals(self, seed: int, interval: int) -> None:
-        """G4, S08: whatever a broker does."""
+        """Promise G4: whatever a broker does."""
         self.build(seed)
         self.controller.in_force = configuration(1, poll_interval=interval)
         self.poller.startService()
@@ -161,7 +159,7 @@ class ReconcilerTests(SynchronousTestCase):
 
     @given(st.integers(), st.integers(1, 600))
     def test_back_within_the_backoff(self, seed: int, away: int) -> None:
-        """S17: never more than 30 seconds after the return."""
+        """Never more than 30 seconds after the return."""
         self.build(seed)
         self.controller.failure = DOWN
         self.poller.startService()
@@ -171,7 +169,7 @@ class ReconcilerTests(SynchronousTestCase):
         self.assertEqual(self.versions(), [1])
 
     def test_backs_off(self) -> None:
-        """G8."""
+        """Promise G8."""
         self.controller.failure = DOWN
         self.poller.startService()
         self.polls_within(120)
@@ -222,7 +220,7 @@ class ReconcilerTests(SynchronousTestCase):
         self.assertIsNone(self.poller.problem())
 
     def test_a_hung_controller_is_trouble_too(self) -> None:
-        """S15: the deadline is the client's; the loop goes on after it."""
+        """The deadline is the client's; the loop goes on after it."""
         self.poller.startService()
         self.controller.hung = True
         self.clock.pump([1] * 34)
@@ -234,7 +232,6 @@ class ReconcilerTests(SynchronousTestCase):
     # -- answers that are none --
 
     def test_poison_never_ends_the_loop(self) -> None:
-        """S32, S37, S38."""
         self.poller.startService()
         self.controller.failure = Malformed("unexpected_answer", "That is no configuration.")
         self.clock.pump([1] * 60)
@@ -273,7 +270,7 @@ class ReconcilerTests(SynchronousTestCase):
     # -- controllers that offer what cannot be taken --
 
     def test_another_cluster_is_trouble_until_the_right_one_answers(self) -> None:
-        """S29, S30, F-12."""
+        """Row F-12."""
         for wrong in (configuration(9, cluster_id=OTHER_CLUSTER), configuration(4)):
             self.build(1)
             self.controller.in_force = configuration(5)
@@ -333,7 +330,7 @@ class ReconcilerTests(SynchronousTestCase):
         self.assertEqual(self.versions(), [1, 2])
 
     def test_many_hints_make_one_request_a_second(self) -> None:
-        """F-23, F-27."""
+        """Rows F-23 and F-27."""
         self.poller.startService()
         before = len(self.controller.polls)
         for _ in range(1000):

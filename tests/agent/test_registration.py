@@ -42,14 +42,14 @@ class EnrolmentTests(SynchronousTestCase):
         self.joined += 1
 
     def test_registers_at_once(self) -> None:
-        """S16: the answer counts."""
+        """The answer counts."""
         self.registration_service.startService()
         self.assertEqual(self.controller.registrations, [SELF])
         self.assertEqual((self.registration_service.agent_id, self.registration_service.poll_interval), (AGENT_ID, 7))
         self.assertEqual(self.kept, [AGENT_ID])
 
     def test_keeps_the_id_it_was_given_before(self) -> None:
-        """S42: a thousand restarts make one row."""
+        """A thousand restarts make one row."""
         self.registration_service.agent_id = "mine"
         self.registration_service.startService()
         self.assertEqual(self.controller.registrations[0].agent_id, "mine")
@@ -65,7 +65,6 @@ class EnrolmentTests(SynchronousTestCase):
         self.assertEqual((self.registration_service.agent_id, self.kept), (AGENT_ID, [AGENT_ID]))
 
     def test_tries_until_a_controller_answers(self) -> None:
-        """S20."""
         self.controller.failure = Unavailable("down", "No controller answers.")
         with capturedLogs() as logs:
             self.registration_service.startService()

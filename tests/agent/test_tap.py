@@ -64,7 +64,7 @@ class ComposeTests(SynchronousTestCase):
 
 
 class OpsTests(SynchronousTestCase):
-    """The port that AGENT_LISTEN turns on (S45)."""
+    """The port that AGENT_LISTEN turns on."""
 
     def setUp(self) -> None:
         self.reactor: Any = Reactor()

@@ -41,7 +41,7 @@ class FunnelTests(SynchronousTestCase):
         self.assertEqual((self.version_guard.newest, self.through), (first, [first]))
 
     def test_what_comes_through_after_version_7(self) -> None:
-        """S29, S30 and the rule of the clusters (contract, section 7)."""
+        """A restored database, and a foreign cluster."""
         fork = strict_json.document({"url": "http://fork"})
         for offered, comes_through, objects in (
             (configuration(8), True, False),
@@ -91,7 +91,7 @@ class FunnelTests(SynchronousTestCase):
         self.assertEqual(len(logs), 2)
 
     def test_ever_new_objections_take_no_memory(self) -> None:
-        """S32: a hostile controller may think of new tags for ever."""
+        """A hostile controller may think of new tags for ever."""
         self.version_guard.offer(configuration(1000))
         with capturedLogs() as logs:
             for version in range(1, 500):
@@ -158,7 +158,7 @@ class FunnelTests(SynchronousTestCase):
 
     @given(st.lists(_offers(), max_size=30))
     def test_history_only_rises(self, offers: list[Configuration]) -> None:
-        """G3: whatever is lost, repeated, reordered or foreign, each that comes through supersedes all before it."""
+        """Promise G3: whatever is lost, repeated, reordered or foreign, what passes supersedes all before it."""
         through: list[Configuration] = []
         version_guard = VersionGuard(through.append)
         for offered in offers:

@@ -85,7 +85,7 @@ class ForwarderTests(SynchronousTestCase):
 
     @given(st.integers(), st.floats(0, 120))
     def test_applied_within_5_seconds_of_the_worker_listening(self, seed: int, away: float) -> None:
-        """S04, S05: a failed delivery is not forgotten."""
+        """A failed delivery is not forgotten."""
         self.build(seed)
         self.worker.down = True
         self.worker_sync.deliver(configuration(1))
@@ -107,7 +107,6 @@ class ForwarderTests(SynchronousTestCase):
         self.assertIsNone(self.worker_sync.problem())
 
     def test_a_worker_that_goes_away_later_is_said(self) -> None:
-        """S15."""
         self.worker_sync.deliver(configuration(1))
         self.worker.down = True
         self.wait(3)
@@ -116,7 +115,7 @@ class ForwarderTests(SynchronousTestCase):
     # -- latest wins --
 
     def test_only_the_newest_is_pending(self) -> None:
-        """S14: a worker that hangs over 30 changes gets the 30th next, and none of those between."""
+        """A worker that hangs over 30 changes gets the 30th next, and none of those between."""
         self.worker.hung = True
         for version in range(1, 31):
             self.worker_sync.deliver(configuration(version))
@@ -133,10 +132,10 @@ class ForwarderTests(SynchronousTestCase):
         self.wait(5)
         self.assertEqual(self.versions(), [2])
 
-    # -- read back (G6) --
+    # -- read back (promise G6) --
 
     def test_a_worker_that_lies_is_not_believed(self) -> None:
-        """F-61."""
+        """Row F-61."""
         self.worker.lies = True
         self.worker_sync.deliver(configuration(1))
         self.wait(10)
@@ -153,10 +152,9 @@ class ForwarderTests(SynchronousTestCase):
         self.worker_sync.deliver(configuration(1))
         self.assertEqual((self.worker_sync.applied, self.worker_sync.verified), (configuration(1), False))
 
-    # -- drift (G6) --
+    # -- drift (promise G6) --
 
     def test_a_worker_that_restarted_empty_is_put_right(self) -> None:
-        """S18."""
         self.worker_sync.deliver(configuration(1))
         self.wait(10)
         self.worker.restart("boot-2")
@@ -197,7 +195,7 @@ class ForwarderTests(SynchronousTestCase):
         self.wait(10)
         self.assertEqual(self.versions(), [3])
 
-    # -- refusals (G7) --
+    # -- refusals (promise G7) --
 
     def refuse(self) -> None:
         """Version 1 is applied, version 2 refused."""
@@ -206,7 +204,6 @@ class ForwarderTests(SynchronousTestCase):
         self.worker_sync.deliver(configuration(2))
 
     def test_a_refusal_is_said_in_the_workers_words(self) -> None:
-        """S35."""
         self.refuse()
         self.assertEqual(
             self.worker_sync.problem(), "The worker refuses configuration 1a2b3c4d.1.2: I cannot use this."
@@ -237,7 +234,7 @@ class ForwarderTests(SynchronousTestCase):
         self.assertEqual((self.versions(), self.worker.in_force), ([1, 2, 1], configuration(1)))
 
     def test_another_configuration_is_tried(self) -> None:
-        """F-60."""
+        """Row F-60."""
         self.refuse()
         self.worker_sync.deliver(configuration(3))
         self.assertEqual(self.worker.in_force, configuration(3))
@@ -396,7 +393,7 @@ class ForwarderTests(SynchronousTestCase):
         self.assertIsNone(self.worker_sync.problem())
 
     def test_what_is_done_behind_the_agents_back_is_put_right(self) -> None:
-        """G6; each within 5 seconds."""
+        """Promise G6: each within 5 seconds."""
         tampering = {
             "without a tag": lambda: self.worker.tamper(None),
             "with an older tag": lambda: self.worker.tamper(configuration(2).tag),
@@ -471,7 +468,7 @@ class ForwarderTests(SynchronousTestCase):
         self.assertEqual(self.said().repairs, 0)
 
     def test_a_tag_ahead_is_left_alone_and_said(self) -> None:
-        """Whether it was forged, or brought by an agent that knows more, cannot be told (G3)."""
+        """Whether it was forged, or brought by an agent that knows more, cannot be told (promise G3)."""
         self.worker_sync.deliver(configuration(3))
         self.wait(5)
         self.worker.tamper(configuration(9).tag)
@@ -520,7 +517,6 @@ class ForwarderTests(SynchronousTestCase):
     # -- stopping --
 
     def test_stop_finishes_the_delivery_under_way(self) -> None:
-        """S46."""
         self.worker.hung = True
         self.worker_sync.deliver(configuration(1))
         stopping = self.worker_sync.stopService()

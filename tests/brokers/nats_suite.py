@@ -235,7 +235,7 @@ class NatsTests(OnNats):
         self.assertEqual((agent.problem(), listener.connections), (None, 1))
 
     async def test_one_connection(self) -> None:
-        """Also after it was made anew (S43)."""
+        """Also after it was made anew."""
         self.server.start()
         _, listener = self.agent()
         await listener.connects()

@@ -151,7 +151,6 @@ class ControllerClientTests(SynchronousTestCase):
         self.assertFalse({"if-none-match", "x-agent-id"} & headers.keys())
 
     def test_a_conditional_request(self) -> None:
-        """S01, S02."""
         self.a.status = 304
         self.assertIsNone(self.fetch(configuration(7).tag, AGENT_ID))
         (headers,) = self.a.headers
@@ -186,7 +185,7 @@ class ControllerClientTests(SynchronousTestCase):
         self.failureResultOf(self.client.fetch(None, ""), Malformed)
 
     def test_rubbish_is_malformed(self) -> None:
-        """S32: what captive portals, proxies and cut connections make of an answer."""
+        """What captive portals, proxies and cut connections make of an answer."""
         whole = bodies.configuration_body(configuration(7))
         for body in (
             b"",
@@ -206,7 +205,6 @@ class ControllerClientTests(SynchronousTestCase):
             self.fails(Malformed)
 
     def test_a_poisoned_interval_is_bounded(self) -> None:
-        """S37."""
         whole = bodies.configuration_body(configuration(7))
         for poison in (b"9999999999", b"-5", b"0", b"1e300", b'"soon"', b"null"):
             self.a.body = whole.replace(b'"poll_interval_seconds":30', b'"poll_interval_seconds":' + poison)
@@ -214,7 +212,7 @@ class ControllerClientTests(SynchronousTestCase):
 
     @given(st.binary(max_size=200))
     def test_no_answer_raises_anything_else(self, body: bytes) -> None:
-        """S32, F-41, F-62."""
+        """Rows F-41 and F-62."""
         for status in (200, 204, 304, 400, 404, 500):
             self.a.status, self.a.body = status, body
             self.failureResultOf(self.client.fetch(None, ""), ConfdError)
@@ -276,7 +274,6 @@ class ControllerClientTests(SynchronousTestCase):
         self.assertEqual((len(self.a.requests), len(self.b.requests)), (4, 4))
 
     def test_a_hung_one_is_passed_over(self) -> None:
-        """S15."""
         self.client = self.make(A, B)
         self.a.body = None
         self.b.body = bodies.configuration_body(configuration(7))
@@ -365,7 +362,6 @@ class ControllerClientTests(SynchronousTestCase):
         self.assertEqual(self.a.headers[0]["content-type"], "application/json")
 
     def test_201_is_success_too(self) -> None:
-        """S48."""
         self.a.status, self.a.body = 201, json.dumps({"agent_id": AGENT_ID}).encode()
         self.assertEqual(self.successResultOf(self.client.register(Registration())), RegistrationResponse(AGENT_ID, 30))
 
@@ -514,13 +510,11 @@ class WorkerClientTests(SynchronousTestCase):
         self.assertEqual(self.server.headers[0]["authorization"], "Basic d29ya2VyOnNlY3JldA==")
 
     def test_any_2xx_is_taken(self) -> None:
-        """S48."""
         for status in (200, 201, 204):
             self.server.status = status
             self.successResultOf(self.deliver())
 
     def test_a_refusal_has_the_workers_words(self) -> None:
-        """S35."""
         for status in (400, 413, 422):
             self.server.status = status
             for body, words in (
@@ -547,7 +541,6 @@ class WorkerClientTests(SynchronousTestCase):
             self.assertIn("set WORKER_USERNAME and WORKER_PASSWORD", self.fails(call, Unauthenticated).message)
 
     def test_a_hung_worker(self) -> None:
-        """S15."""
         self.server.body = None
         for call in (self.deliver, self.client.checksum, self.client.state):
             calling = call()

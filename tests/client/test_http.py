@@ -286,7 +286,7 @@ class HttpTests(SynchronousTestCase):
         agent.flush()
         self.assertEqual(self.failureResultOf(calling, Unavailable).value.code, "unreachable")
 
-    # -- deadlines (S15) --
+    # -- deadlines --
 
     def test_no_answer_in_time(self) -> None:
         script = Script(lambda _: NOT_DONE_YET)
@@ -366,7 +366,6 @@ class HttpTests(SynchronousTestCase):
             self.assertTrue(raised.message.startswith(f"It answers {status}"))
 
     def test_any_2xx_is_success(self) -> None:
-        """S48."""
         for status in (200, 201, 202, 204):
             Response("It", status, b"").raise_unless_success()
 

@@ -71,7 +71,6 @@ class AnnounceTests(SynchronousTestCase):
         self.assertTrue(read(rewritten).verified(RING))
 
     def test_fields(self) -> None:
-        """Contract, section 6."""
         told = json.loads(MESSAGE)
         configuration = a_configuration()
         signature = told.pop("signature")

@@ -154,7 +154,7 @@ class ConfigurationTests(SynchronousTestCase):
         self.assertEqual(bodies.parse_configuration(bodies.configuration_body(configuration)), configuration)
 
     def test_fields(self):
-        """The names and types of the contract: the version is a number."""
+        """The names and types of the fields: the version is a number."""
         document = strict_json.document({"url": "https://ip.me"})
         body = bodies.configuration_body(Configuration(CLUSTER, 2, 7, "default", document, 30, NOW))
         self.assertEqual(
@@ -258,7 +258,7 @@ class ConfigurationTests(SynchronousTestCase):
 
 
 class IntervalTests(SynchronousTestCase):
-    """Poll intervals, as an agent believes them (S37)."""
+    """Poll intervals, as an agent believes them."""
 
     def test_bounds(self):
         """Inside the bounds whatever was said."""
@@ -348,7 +348,7 @@ class WorkerTests(SynchronousTestCase):
 
 
 class RubbishTests(SynchronousTestCase):
-    """Answers from anything that happens to listen: a proxy, a captive portal, a hostile host (S32)."""
+    """Answers from anything that happens to listen: a proxy, a captive portal, a hostile host."""
 
     readers = (bodies.parse_configuration, bodies.parse_membership, bodies.parse_worker_checksum)
 

@@ -168,7 +168,7 @@ class ChecksumTests(SynchronousTestCase):
     """Checksums and documents."""
 
     def test_known(self):
-        """The checksum of the contract, computed by hand."""
+        """The checksum, computed by hand."""
         expected = hashlib.sha256(b'{"a":[1,true,null],"url":"https://ip.me"}').hexdigest()
         self.assertEqual(strict_json.checksum({"url": "https://ip.me", "a": [1.0, True, None]}), f"sha256:{expected}")
 

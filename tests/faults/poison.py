@@ -1,4 +1,4 @@
-"""Controllers that answer what no agent may use: F-62 and S32."""
+"""Controllers that answer what no agent may use: row F-62."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from tests.integration.ways import Broker
 #: Seconds between the polls of agents: the truth arrives by them whatever becomes of a push.
 INTERVAL = 2
 
-#: Seconds in which all must be on the newest version: 1.2 intervals, and the deadline of a call under way (G4).
+#: Seconds in which all must be on the newest version: 1.2 intervals, and the deadline of a call under way (promise G4).
 BOUND = 1.2 * INTERVAL + 10.0
 
 #: Seconds in which a push path must be up again; the contract's 5 begin when a link notices, at the latest after 8.

@@ -2,8 +2,8 @@
 What every strategy must survive, in real processes: C{make_conformance_tests} makes the suite of one.
 
 All faults befall one fleet, one after the other in an order that the seed decides; after each, every agent must be on
-the newest version within the bounds of G4, and the whole history until then must be without fault. For a third party's
-strategy::
+the newest version within the bounds of promise G4, and the whole history until then must be without fault. For the
+strategy of a third party::
 
     class PigeonTests(make_conformance_tests("PIGEON", environ={"PIGEON_LOFT": ...})): ...
 
@@ -180,7 +180,7 @@ def _controller_restarted(arena: Arena) -> None:
 
 
 def _agents_started(arena: Arena) -> None:
-    """Agents begin to listen while POSTs run; nobody polls, so that what falls between would stay lost (S07)."""
+    """Agents begin to listen while POSTs run; nobody polls, so that what falls between would stay lost."""
     _start_agents(arena, FAR)
 
 

@@ -1,5 +1,5 @@
 """
-What happened in a run, and whether that was allowed (G1 to G4).
+What happened in a run, and whether that was allowed (promises G1 to G4).
 
 A history is complete, not sampled: each acknowledged POST, each start of an agent, each configuration that an agent
 handed to its worker, each version that a database held in the end, and each claim that whoever ran it made, with the

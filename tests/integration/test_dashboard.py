@@ -140,7 +140,7 @@ class ChangeTests(DashboardTestCase):
     """A change, from the editor to the worker and back."""
 
     def test_publish_and_roll_back(self) -> None:
-        """Edited, looked at, published with a comment, seen to arrive on a real agent; then taken back (S60)."""
+        """Edited, looked at, published with a comment, seen to arrive on a real agent; then taken back."""
         worker = self.fleet.worker()
         options = ("--distribution-strategy", "STREAM", "--namespace", self.namespace)
         for process in (worker, self.fleet.agent(worker, "agent", *options)):

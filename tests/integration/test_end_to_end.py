@@ -37,7 +37,7 @@ class ChangeTests(FleetTestCase):
     """The way of a change."""
 
     def test_arrives(self) -> None:
-        """Published, polled, applied, fetched; and the controller knows who the agent is (S02, S03)."""
+        """Published, polled, applied, fetched; and the controller knows who the agent is."""
         for process in (self.controller, self.worker, self.agent):
             process.start()
         self.assertEqual(self.publish("one"), 2)
@@ -63,7 +63,7 @@ class ChangeTests(FleetTestCase):
         return found if found and (not polled or all(each["last_poll"] for each in found)) else []
 
     def test_any_order(self) -> None:
-        """The agent first, then the worker, then the controller (S05, S20)."""
+        """The agent first, then the worker, then the controller."""
         self.agent.start()
         self.worker.start()
         self.controller.start()
@@ -71,7 +71,7 @@ class ChangeTests(FleetTestCase):
         self.arrives("late")
 
     def test_worker_down_at_publish(self) -> None:
-        """What could not be delivered is delivered later (S04)."""
+        """What could not be delivered is delivered later."""
         self.controller.start()
         self.agent.start()
         self.publish("waiting")
@@ -109,7 +109,7 @@ class RestartTests(FleetTestCase):
         self.arrives("before")
 
     def test_each(self) -> None:
-        """Each ends with status 0 and goes on where it was; the agent keeps its row (S42)."""
+        """Each ends with status 0 and goes on where it was; the agent keeps its row."""
         for process in (self.agent, self.controller, self.worker):
             self.assertEqual(process.stop(), 0, process.log[-2000:])
             process.start()
@@ -134,18 +134,18 @@ class RestartTests(FleetTestCase):
         return found
 
     def test_worker_comes_back_empty(self) -> None:
-        """Its agent gives it what it lost (S18, G6)."""
+        """Its agent gives it what it lost (promise G6)."""
         self.worker.stop(signal.SIGKILL)
         self.worker.start()
         self.arrives("before")
 
     def test_worker_tampered_with(self) -> None:
-        """What somebody else put into the worker does not stay (G6)."""
+        """What somebody else put into the worker does not stay (promise G6)."""
         request("POST", f"{base_of(self.worker)}/config", {"url": f"{self.target}/evil"})
         self.arrives("before")
 
     def test_worker_hangs(self) -> None:
-        """Of the changes that it slept through it gets the newest (S14, S15)."""
+        """Of the changes that it slept through it gets the newest."""
         self.worker.signal(signal.SIGSTOP)
         for number in range(5):
             self.publish(f"asleep-{number}")
@@ -153,7 +153,7 @@ class RestartTests(FleetTestCase):
         self.arrives("asleep-4")
 
     def test_agent_without_controller(self) -> None:
-        """The last good configuration survives (S20, G5)."""
+        """The last good configuration survives (promise G5)."""
         for process in (self.agent, self.controller, self.worker):
             process.stop()
         self.worker.start()
@@ -161,7 +161,7 @@ class RestartTests(FleetTestCase):
         self.arrives("before")
 
     def test_damaged_cache(self) -> None:
-        """It is set aside and said, and the copy before it serves (G5)."""
+        """It is set aside and said, and the copy before it serves (promise G5)."""
         self.publish("newer")
         self.arrives("newer")
         for process in (self.agent, self.controller, self.worker):
@@ -174,7 +174,7 @@ class RestartTests(FleetTestCase):
         self.assertTrue((self.fleet.folder / "agent.cache.damaged").exists())
 
     def test_controller_behind(self) -> None:
-        """A database restored from an older copy moves no agent (S29, G3)."""
+        """A database restored from an older copy moves no agent (promise G3)."""
         self.controller.stop()
         database = self.fleet.folder / "controller.db"
         older = database.read_bytes()
@@ -188,7 +188,7 @@ class RestartTests(FleetTestCase):
         self.assertEqual(hit(self.worker), "/newer")
 
     def test_other_cluster(self) -> None:
-        """Nor does a controller that lost its volume (S23)."""
+        """Nor does a controller that lost its volume."""
         self.controller.stop()
         for file in self.fleet.folder.glob("controller.db*"):
             file.unlink()
@@ -231,7 +231,7 @@ class ControllerTests(FleetTestCase):
     """A controller under load."""
 
     def test_stop_under_load(self) -> None:
-        """SIGTERM: what was accepted is answered, and each answered version is there afterwards (S46)."""
+        """SIGTERM: what was accepted is answered, and each answered version is there afterwards."""
         self.controller.start()
         stop_under_load(self, self.fleet, self.controller)
 

@@ -190,7 +190,7 @@ class BrokenTests(HistoryTestCase):
 
 
 class DatabaseTests(HistoryTestCase):
-    """What a database must hold of what was acknowledged (G1, G2)."""
+    """What a database must hold of what was acknowledged (promises G1 and G2)."""
 
     def read(self, *versions: int) -> None:
         """It held these."""

@@ -143,7 +143,7 @@ class WaitTests(ProofTestCase):
         self.assertEqual([hit(worker) for worker in self.workers], ["/four", "/four"])
 
     def test_refused_by_the_worker(self) -> None:
-        """A document that fits the operator's schema and that no worker can use: failed, in the worker's words (G7)."""
+        """A document that fits the operator's schema and that the worker refuses: failed, in its words (promise G7)."""
         self.controller.stop()
         (self.fleet.folder / "schema.json").write_text('{"type": "object"}')
         self.controller = self.fleet.controller("--config-schema", "schema.json").start()
@@ -159,7 +159,7 @@ class WaitTests(ProofTestCase):
 
 
 class DriftTests(ProofTestCase):
-    """A worker that is not as its agent left it (G6)."""
+    """A worker that is not as its agent left it (promise G6)."""
 
     def test_drift(self) -> None:
         """Started anew, and told something else behind the agent's back: put right, and reported."""
@@ -178,7 +178,7 @@ class DriftTests(ProofTestCase):
 
 
 class DisasterTests(ProofTestCase):
-    """A controller that is not the one that it was (contract, section 7)."""
+    """A controller that is not the one that it was."""
 
     def setUp(self) -> None:
         super().setUp()

@@ -1,6 +1,7 @@
 """
-Secrets reach no log line, no error text, no metric (G10): canaries in every secret there is, and everything that can be
-made to fail made to fail, with real processes that log all that they have to say.
+Secrets reach no log line, no error text and no metric (promise G10).
+
+Canaries stand in every secret, and everything that can fail fails, in real processes at the most talkative log level.
 """
 
 from __future__ import annotations

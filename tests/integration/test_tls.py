@@ -79,7 +79,7 @@ class TlsTests(SynchronousTestCase):
             return b"".join(iter(lambda: secured.recv(65536), b""))
 
     def test_from_end_to_end(self) -> None:
-        """S56: both ends are believed for their certificates, and nobody is let in without one."""
+        """Both ends are believed for their certificates, and nobody is let in without one."""
         good = self.context(self.server, None)
         eventually(lambda: b"/over-tls" in self.get(self.worker_port, "/hit", good))
         known = self.context(self.server, self.client)

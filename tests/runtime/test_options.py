@@ -181,7 +181,7 @@ class SecretTests(SynchronousTestCase):
 
 
 class MisspeltTests(SynchronousTestCase):
-    """Variables that nobody reads (S22, S26)."""
+    """Variables that nobody reads."""
 
     def test_misspelt(self):
         """What looks like one of ours is refused, with the one that was meant."""

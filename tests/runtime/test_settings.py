@@ -1,4 +1,4 @@
-"""Tests of L{confd.runtime.settings}: the table of the contract, section 3, and the rules between its rows."""
+"""Tests of L{confd.runtime.settings}: the table of settings, and the rules between its rows."""
 
 import io
 from contextlib import redirect_stdout
@@ -54,7 +54,7 @@ class DefaultTests(SynchronousTestCase):
     """What holds where nothing is said."""
 
     def test_controller(self):
-        """The defaults of the contract."""
+        """The documented defaults."""
         settings = read(ControllerSettings, {}, {})
         self.assertEqual(settings.endpoint, "tcp:8080:interface=127.0.0.1")
         self.assertEqual(settings.db_path, "./controller.db")
@@ -66,7 +66,7 @@ class DefaultTests(SynchronousTestCase):
         self.assertEqual((settings.log_level, settings.log_format), ("info", None))
 
     def test_agent(self):
-        """The defaults of the contract."""
+        """The documented defaults."""
         settings = read(AgentSettings, {}, {})
         self.assertEqual(settings.controller_url, ("http://localhost:8080",))
         self.assertEqual((settings.controller_username, settings.controller_password), ("agent", "secret123"))
@@ -109,7 +109,7 @@ class DefaultTests(SynchronousTestCase):
         self.assertRaises(StartError, read, AgentSettings, {}, {"CONTROLLER_URL": "http://w:hunter2@h"})
 
     def test_worker(self):
-        """The defaults of the contract."""
+        """The documented defaults."""
         settings = read(WorkerSettings, {}, {})
         self.assertEqual(settings.endpoint, "tcp:8082:interface=127.0.0.1")
         self.assertEqual((settings.hit_timeout, settings.hit_max_bytes), (30, 10485760))
@@ -166,7 +166,7 @@ class BoundTests(SynchronousTestCase):
         self.assertEqual(reasons(ControllerSettings, DISTRIBUTION_STRATEGY="poller, STREAM"), [])
 
     def test_misspelt(self):
-        """S22, S26: the names of the Go system's files that nobody read."""
+        """The names of the Go system's files that nobody read."""
         for role, name, meant in (
             (AgentSettings, "CONTROLLER_USER", "CONTROLLER_USERNAME"),
             (ControllerSettings, "ADMIN_USER", "ADMIN_USERNAME"),
@@ -177,7 +177,7 @@ class BoundTests(SynchronousTestCase):
             self.assertEqual(reasons(role, **{name: "x"}), [f"{name}: no such setting; did you mean {meant}?"])
 
     def test_retired(self):
-        """S25: what never counted is said not to count."""
+        """What never counted is said not to count."""
         self.assertEqual(names(AgentSettings, POLL_INTERVAL="10", AGENT_ID="a-1"), ["POLL_INTERVAL", "AGENT_ID"])
         self.assertEqual(reasons(WorkerSettings, POLL_INTERVAL="10"), [])
 
@@ -204,7 +204,7 @@ class CredentialTests(SynchronousTestCase):
             self.assertFalse(is_private(endpoint), endpoint)
 
     def test_built_in(self):
-        """The passwords that everybody knows serve loopback only (S52)."""
+        """The passwords that everybody knows serve loopback only."""
         for endpoint in PRIVATE:
             self.assertEqual(reasons(ControllerSettings, LISTEN=endpoint), [])
         for endpoint in filter(None, PUBLIC):
@@ -277,7 +277,7 @@ class RetiredTests(SynchronousTestCase):
             self.assertEqual(reasons(role, PROCESSES="2"), [])
 
     def test_go_compose_files(self):
-        """F5: each variable of the Go system's compose files is refused with the name to use, and without its value."""
+        """Each variable of the Go system's compose files is refused with the name to use, and without its value."""
         for theirs, ours in (
             ("CONTROLLER_DB_PATH", "DB_PATH"), ("CONTROLLER_ADMIN_USER", "ADMIN_USERNAME"),
             ("CONTROLLER_ADMIN_PASS", "ADMIN_PASSWORD"), ("CONTROLLER_AGENT_USER", "AGENT_USERNAME"),

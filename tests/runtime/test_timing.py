@@ -29,7 +29,7 @@ class Ceiling(Random):
 
 
 class MonotonicTests(SynchronousTestCase):
-    """L{use_monotonic_clock} (G11)."""
+    """L{use_monotonic_clock} (promise G11)."""
 
     def test_timers_run_on_the_monotonic_clock(self) -> None:
         reactor = SimpleNamespace(seconds=time.time)
@@ -43,7 +43,7 @@ class MonotonicTests(SynchronousTestCase):
 
 
 class BackoffTests(SynchronousTestCase):
-    """L{Backoff} (G8)."""
+    """L{Backoff} (promise G8)."""
 
     def test_ceilings_grow_up_to_the_cap(self) -> None:
         backoff = Backoff(Ceiling(), cap=8)
@@ -62,7 +62,7 @@ class BackoffTests(SynchronousTestCase):
         self.assertTrue(all(0 <= backoff.next() <= cap for _ in range(failures)))
 
     def test_a_fleet_spreads_out(self) -> None:
-        """S17: after many failures the delays of many agents cover the whole window, none of it thrice the mean."""
+        """After many failures the delays of many agents cover the whole window, none of it thrice the mean."""
         delays = []
         for seed in range(3000):
             backoff = Backoff(Random(seed), cap=30)
@@ -71,7 +71,7 @@ class BackoffTests(SynchronousTestCase):
         self.assertLess(max(seconds), 3 * len(delays) / 30)
 
     def test_a_fleet_returns_in_no_wave(self) -> None:
-        """S17: however long its controller is gone, most of a fleet is back with no second above thrice the mean."""
+        """However long its controller is gone, most of a fleet is back with no second above thrice the mean."""
         for outage in (0.5, 1, 2, 3, 4, 5, 6, 8, 12, 20, 40):
             back = sorted(
                 _first_after(outage, Backoff(Random(seed), base=RETURN_SPREAD_SECONDS)) for seed in range(2000)

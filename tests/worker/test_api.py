@@ -1,4 +1,4 @@
-"""The worker's paths, as in section 5 of the contract."""
+"""Tests of the paths of the worker."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class ConfigTests(WorkerCase):
             self.assertEqual((reply.status, reply.code), (400, "bad_version"))
 
     def test_malformed(self) -> None:
-        """S36: duplicate keys, text/plain and rubbish behind the end are refused."""
+        """Duplicate keys, text/plain and rubbish behind the end are refused."""
         for raw, headers, status in (
             (b'{"url":"http://a","url":"http://b"}', {"Content-Type": "application/json"}, 400),
             (b'{"url":"http://a"}', {"Content-Type": "text/plain"}, 415),

@@ -203,7 +203,7 @@ DOCUMENTS = st.sampled_from(["http://a/", "http://b/"])
 
 
 class Worker(RuleBasedStateMachine):
-    """A worker, and what a reader of the contract expects of it."""
+    """A worker, and what a reader of the protocol expects of it."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""GET /hit against real HTTP servers on loopback: what comes through, and where redirects lead (S50)."""
+"""GET /hit against real HTTP servers on loopback: what comes through, and where redirects lead."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How GET /hit fails against real servers on loopback: in bounded time and memory, and in words (F-39, S41)."""
+"""How GET /hit fails against real servers on loopback: in bounded time and memory, and in words (F-39)."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ COMPARE_SPREAD_SECONDS = 2.0
 @implementer(IStrategy)
 class PubSub:
     """
-    Subscribes first, then catches up, then compares: on every connection, so that nothing falls between (S07).
+    Subscribes first, then catches up, then compares: on every connection, so that nothing falls between.
     """
 
     pushes = True

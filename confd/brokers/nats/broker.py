@@ -1,4 +1,4 @@
-"""NATS: announcements are published, and the newest is asked of the controllers (contract, section 6)."""
+"""NATS: announcements are published, and the newest is asked of the controllers."""
 
 from __future__ import annotations
 

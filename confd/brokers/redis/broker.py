@@ -1,5 +1,5 @@
 """
-REDIS: the newest announcement is kept in a key and published on a channel (contract, section 6).
+REDIS: the newest announcement is kept in a key and published on a channel.
 
 Importing this module installs the default reactor, because txredisapi does.
 """

@@ -57,9 +57,8 @@ class Registry(Service):
     """
     Who registered, and who was heard of when.
 
-    When an agent was last heard of is judged by the monotonic clock; wall clock times are for people (G11). After a
-    restart every known agent counts as heard of at the start, so that nobody is called silent who had no chance to
-    speak.
+    When an agent was last heard of is judged by the monotonic clock (promise G11). After a restart
+    every known agent counts as heard of at the start: none is called silent that had no chance to speak.
 
     @ivar changes: told C{(namespace, agent_id)} when an agent came, went, reported, fell silent or was heard of again;
         one that moved is told of in both namespaces. Polls are not told.

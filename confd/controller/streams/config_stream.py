@@ -1,4 +1,4 @@
-"""The hub of the event streams: whoever listens is told of each change, with the same bytes (contract, section 6)."""
+"""The hub of the event streams: whoever listens is told of each change, with the same bytes."""
 
 from __future__ import annotations
 

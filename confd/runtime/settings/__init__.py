@@ -1,4 +1,4 @@
-"""The settings of each role: names, defaults and bounds as in the contract, section 3."""
+"""The settings of each role: names, defaults and bounds."""
 
 from confd.runtime.logs import LogSettings
 from confd.runtime.settings.agent import AgentSettings

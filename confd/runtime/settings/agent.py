@@ -23,7 +23,7 @@ class AgentSettings(BrokerSettings):
     """
     The settings of C{confd-agent}.
 
-    @cvar retired: variables that the Go system's files set for its agents, and that never had an effect (S25).
+    @cvar retired: variables that the Go system's files set for its agents, and that never had an effect.
     @cvar own_prefix: see L{ControllerSettings}.
     """
 

@@ -1,4 +1,4 @@
-"""What a caller is told when something went wrong: one table, one body (contract, section 4)."""
+"""What a caller is told when something went wrong: one table, one body."""
 
 from __future__ import annotations
 

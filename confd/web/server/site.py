@@ -1,5 +1,5 @@
 """
-twisted.web with bounds: of bodies, headers, connections and time, from the first byte on (G9).
+twisted.web with bounds: of bodies, headers, connections and time, from the first byte on (promise G9).
 
 Stock twisted.web takes a body of any size into a temporary file before any handler is asked.
 """

@@ -41,7 +41,7 @@ class MakingTests(SynchronousTestCase):
         self.assertEqual([reason.partition(":")[0] for reason in error.reasons], list(bad))
 
     def test_a_fleet_comes_back_over_seconds(self) -> None:
-        """G8: its controller was restarted, and all of its streams ended in one moment."""
+        """Promise G8: its controller was restarted, and all of its streams ended in one moment."""
         clock, arrivals = Clock(), Counter[int]()
         streams: list[Deferred[None]] = []
 

@@ -80,7 +80,7 @@ class PubSubTests(SynchronousTestCase):
         self.assertEqual(self.sink.heard, [("announced", b"one"), ("announced", b"two")])
 
     def test_it_subscribes_then_catches_up_then_compares(self) -> None:
-        """S07: what was announced before it came is not missed, nor what is announced while it looks."""
+        """What was announced before it came is not missed, nor what is announced while it looks."""
         broker = SlowBroker(self.server)
         self.start(broker)
         self.server.publish("default", b"meanwhile")

@@ -144,7 +144,7 @@ class TimeTests(SynchronousTestCase):
     """Who is silent is judged by the monotonic clock."""
 
     def test_wall_clock_jumps(self) -> None:
-        """A wall clock that is set by a day makes nobody silent (G11)."""
+        """A wall clock that is set by a day makes nobody silent (promise G11)."""
         harness = ControllerHarness()
         wall = [harness.now()]
         harness.registry._now = lambda: wall[0]

@@ -154,7 +154,7 @@ class TokenTests(AdmissionCase):
 
 
 class ForgottenTests(AdmissionCase):
-    """S53: DELETE C{/api/v1/agents/{id}}."""
+    """DELETE C{/api/v1/agents/{id}}."""
 
     def test_at_once(self) -> None:
         """Its token is refused, others' are not; its stream ends."""

@@ -37,7 +37,7 @@ class RegisterTests(SynchronousTestCase):
         self.assertEqual(self.register(version="1.2", pid=7).status, 200)
 
     def test_keeps_its_row(self) -> None:
-        """With the id that it was given before; what it says of itself is new (S42)."""
+        """With the id that it was given before; what it says of itself is new."""
         agent_id = self.harness.join(hostname="old")
         self.harness.clock.advance(5)
         for _ in range(3):
@@ -85,11 +85,11 @@ class ListTests(SynchronousTestCase):
         return self.harness.caller().get(AGENTS + query, auth=ADMIN)
 
     def test_empty(self) -> None:
-        """No agents are an empty array, not null (S44)."""
+        """No agents are an empty array, not null."""
         self.assertEqual(self.agents().body, b"[]")
 
     def test_row(self) -> None:
-        """Times are RFC 3339, and one that never was is null (S02, S03)."""
+        """Times are RFC 3339, and one that never was is null."""
         agent_id = self.harness.join(hostname="box", metadata="m", strategy="POLLER")
         (row,) = self.agents().json
         self.assertEqual(row["registered_at"], "2026-11-24T12:00:00.000Z")
@@ -101,7 +101,7 @@ class ListTests(SynchronousTestCase):
         self.assertEqual((row["hostname"], row["metadata"], row["strategy"]), ("box", "m", "POLLER"))
 
     def test_silent(self) -> None:
-        """Not heard of in three intervals; one poll ends it (S02)."""
+        """Not heard of in three intervals; one poll ends it."""
         agent_id = self.harness.join()
         self.harness.clock.advance(90)
         self.assertIsNone(self.agents().json[0]["state"])

@@ -51,7 +51,7 @@ class PollTests(SynchronousTestCase):
         self.assertRegex(reply.json["updated_at"], r"^\d{4}-\d\d-\d\dT[\d:.]+Z$")
 
     def test_not_modified(self) -> None:
-        """The tag in each of its forms, and what the Go agents send (S01)."""
+        """The tag in each of its forms, and what the Go agents send."""
         tag = self.harness.tag()
         for known in (f'"{tag}"', f'W/"{tag}"', tag, f'"x", "{tag}"', "*", "1", '"1"', 'W/"1"', f'"other" , W/"{tag}"'):
             reply = self.poll(known)
@@ -117,7 +117,7 @@ class PollTests(SynchronousTestCase):
         self.assertIn(self.poll(known).status, (200, 304))
 
     def test_reads_no_database(self) -> None:
-        """A poll is answered while the storage hangs (G12)."""
+        """A poll is answered while the storage hangs (promise G12)."""
         self.harness.store.in_force = self.harness.store.publish = lambda *_: Deferred()
         self.assertEqual(self.poll().status, 200)
 
@@ -175,7 +175,7 @@ class PublishTests(SynchronousTestCase):
         self.assertIn('{"url":"http://x","b":1.0,"a":[1000.0,-0.0,"é"]}'.encode(), answer)
 
     def test_poll_interval(self) -> None:
-        """Absent keeps the one in force; what is not 1 to 86400 changes nothing (S19, S37)."""
+        """Absent keeps the one in force; what is not 1 to 86400 changes nothing."""
         self.assertEqual(self.publish(query="?poll_interval=7").status, 200)
         self.assertEqual(self.interval(), 7)
         self.assertEqual(self.publish().status, 200)
@@ -206,7 +206,7 @@ class PublishTests(SynchronousTestCase):
             self.assertEqual(self.publish(**{"Idempotency-Key": bad}).code, "bad_idempotency_key")
 
     def test_refused_documents(self) -> None:
-        """Each with its status, and nothing is published (S35, S36)."""
+        """Each with its status, and nothing is published."""
         cases: list[tuple[object, int]] = [
             ({}, 422),
             ({"url": "gopher://x"}, 422),
@@ -244,7 +244,7 @@ class PublishTests(SynchronousTestCase):
         self.assertEqual(self.publish(query="?poll_intervall=7").status, 400)
 
     def test_storage_fails(self) -> None:
-        """503 with the reason; reads go on, and no version is lost (G12)."""
+        """503 with the reason; reads go on, and no version is lost (promise G12)."""
         self.harness.store.broken = "the disk is full"
         reply = self.publish()
         self.assertEqual(reply.status, 503)
@@ -266,7 +266,7 @@ class PublishTests(SynchronousTestCase):
         self.assertEqual(harness.caller().get(CONFIG, auth=AGENT).json["version"], 2)
 
     def test_answered_after_the_commit(self) -> None:
-        """Not before it, and polls see the old version until then (G1)."""
+        """Not before it, and polls see the old version until then (promise G1)."""
         store = SlowStore(a_draft(poll_interval=30))
         harness = ControllerHarness(store)
         caller = harness.caller()
@@ -327,7 +327,7 @@ class PushTests(SynchronousTestCase):
         self.assertIs(self.published(self.publish()), True)
 
     def test_broker_is_down(self) -> None:
-        """S09: it is said at once, and made up for when the broker is back."""
+        """It is said at once, and made up for when the broker is back."""
         self.broker.server.fail("It is down.")
         self.assertIs(self.published(self.publish()), False)
         self.broker.server.come_back()
@@ -335,7 +335,7 @@ class PushTests(SynchronousTestCase):
         self.assertEqual(read(self.broker.server.kept["default"]).configuration.version, 2)
 
     def test_broker_hangs(self) -> None:
-        """G4: the answer comes as fast."""
+        """Promise G4: the answer comes as fast."""
         self.broker.announce = lambda *_: Deferred()  # type: ignore[method-assign]
         caller = self.publish()
         self.harness.clock.advance(DELIVERY_WAIT_SECONDS)
@@ -351,7 +351,6 @@ class PushTests(SynchronousTestCase):
         self.assertTrue(self.flushLoggedErrors(ZeroDivisionError))
 
     def test_keys_in_the_body(self) -> None:
-        """Contract, sections 4 and 6."""
         self.publish()
         told = self.told()
         self.assertEqual(told["signing_keys"], [told["signing_key"]])

@@ -99,7 +99,7 @@ class OutboxTests(SynchronousTestCase):
         verifyObject(IBroker, self.broker)
 
     def test_a_large_document_is_signed_off_the_reactor(self) -> None:
-        """A small one is not: a thread would take longer than the signature (G9)."""
+        """A small one is not: a thread would take longer than the signature (promise G9)."""
         signed: list[str] = []
 
         def in_thread(function: Any, made: Any, name: str) -> Deferred[Any]:
@@ -295,7 +295,7 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_restart_repeats_what_is_in_force(self) -> None:
-        """A crash may have come between the commit and the telling (S13)."""
+        """A crash may have come between the commit and the telling."""
         harness = ControllerHarness(brokers=[self.broker])
         self.assertEqual(self.broker.asked, [], "nobody published what a new database begins with")
         self.successResultOf(harness.store.publish(a_draft()))

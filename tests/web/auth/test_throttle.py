@@ -172,7 +172,7 @@ class SiteTests(SynchronousTestCase):
         return [caller.get("/wish", auth=("admin", f"guess-{each}")).status for each in range(times)]
 
     def test_guesses(self) -> None:
-        """S54: 429 from the eleventh on, and the right one is not found either; others do not notice."""
+        """429 from the eleventh on, and the right one is not found either; others do not notice."""
         self.assertEqual(self.guess(self.attacker, 300), [401] * 10 + [429] * 290)
         reply = self.attacker.get("/wish", auth=ADMIN)
         self.assertEqual((reply.status, reply.code, reply.headers["retry-after"]), (429, "too_many_failures", "6"))

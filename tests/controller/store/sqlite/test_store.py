@@ -124,7 +124,7 @@ class LifeTests(TestCase):
 
 
 class TroubleTests(TestCase):
-    """Storage that fails is said, and heals alone (G12)."""
+    """Storage that fails is said, and heals alone (promise G12)."""
 
     timeout = 30
 
