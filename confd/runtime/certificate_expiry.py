@@ -1,4 +1,4 @@
-"""When the certificates in use expire: a gauge for each, and a warning before."""
+"""Watch the expiry of the certificates in use: a gauge for each, and a warning in the log."""
 
 from __future__ import annotations
 
@@ -12,22 +12,21 @@ from twisted.logger import Logger
 from confd.runtime.metrics import Metrics, Values
 from confd.runtime.timing import Periodic
 
-#: How long before the expiry of a certificate the log warns.
-WARNING = timedelta(days=30)
+#: Time before the expiry of a certificate from which the log warns.
+WARNING_PERIOD = timedelta(days=30)
 
-#: Seconds between two warnings of the same certificate.
-INTERVAL = 86400.0
+#: Seconds between two warnings about the same certificate.
+REMINDER_SECONDS = 86400.0
 
 
 @frozen
 class InUse:
     """
-    A file of certificates that is in use.
+    A certificate file in use.
 
-    @ivar setting: the one that names the file.
-    @ivar path: the file.
-    @ivar expiries: of its certificates, UTC; at least one.
-    @ivar alternatives: whether any one of them is enough, as in a file of authorities.
+    @ivar setting: name of the setting that names the file.
+    @ivar expiries: UTC expiry times of the certificates in the file; at least one.
+    @ivar alternatives: whether one valid certificate is enough, as in a file of authorities.
     """
 
     setting: str
@@ -37,9 +36,9 @@ class InUse:
 
     def expiry(self, now: datetime) -> datetime:
         """
-        Return when the first certificate expires that matters.
+        Return the earliest expiry that matters.
 
-        An expired authority beside a current one does no harm, and files of systems have such.
+        An expired authority beside a valid one does no harm; system bundles contain some.
         """
         if self.alternatives:
             return min((each for each in self.expiries if each > now), default=max(self.expiries))
@@ -47,7 +46,7 @@ class InUse:
 
 
 class CertificateExpiry(Periodic):
-    """Watches when certificates expire."""
+    """Expose and log the expiry of certificates."""
 
     log = Logger()
 
@@ -55,26 +54,26 @@ class CertificateExpiry(Periodic):
         self, clock: IReactorTime, now: Callable[[], datetime], sources: Sequence[Callable[[], Iterable[InUse]]]
     ) -> None:
         """
-        @param clock: says when a day is over.
-        @param now: the wall clock, UTC, by which certificates go.
-        @param sources: tell the certificates that are in use now.
+        @param clock: times the warnings.
+        @param now: returns the wall-clock time in UTC.
+        @param sources: functions that return the certificate files in use.
         """
-        super().__init__(clock, self._warn, lambda: INTERVAL)
+        super().__init__(clock, self._warn, lambda: REMINDER_SECONDS)
         self._now, self._sources = now, sources
 
     def expose(self, metrics: Metrics) -> None:
-        """Show the figure."""
+        """Add the metric."""
         metrics.gauge(
             "confd_certificate_expiry_seconds",
             "Seconds until a certificate expires, by the setting that names its file; below 0 once it has expired.",
-            self._left,
+            self._remaining,
             "certificate",
         )
 
     def _in_use(self) -> Iterable[InUse]:
         return (each for source in self._sources for each in source())
 
-    def _left(self) -> Values:
+    def _remaining(self) -> Values:
         now = self._now()
         return {each.setting: (each.expiry(now) - now).total_seconds() for each in self._in_use()}
 
@@ -82,7 +81,7 @@ class CertificateExpiry(Periodic):
         now = self._now()
         for each in self._in_use():
             expiry = each.expiry(now)
-            if expiry - now <= WARNING:
+            if expiry - now <= WARNING_PERIOD:
                 self.log.warn(
                     "{setting}: a certificate in {path} {verb} at {expiry}; renew it",
                     setting=each.setting,

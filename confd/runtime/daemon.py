@@ -1,4 +1,4 @@
-"""What the twistd daemons of confd have in common: their log, their clock, how they fail to start and how they end."""
+"""The root of every twistd daemon of confd: its log, its clock, failures to start, and an orderly stop."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
-from typing import IO, Any, NoReturn, Protocol, TypeVar, cast, runtime_checkable
+from typing import IO, NoReturn, Protocol, TypeVar, cast, runtime_checkable
 
 from attrs import AttrsInstance
 from twisted.application.service import IService, MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger
-from zope.interface import directlyProvides
+from twisted.python.components import Componentized
 
 from confd.errors import StartError
 from confd.runtime.log_file import LogFile
-from confd.runtime.logs import LogSettings, observer
+from confd.runtime.logs import LogOutput, LogSettings, observer
+from confd.runtime.offload import RunInThread
 from confd.runtime.options import RoleOptions, reread
 from confd.runtime.pid_file import PidFile
 from confd.runtime.reactor import Reactor
@@ -30,37 +31,44 @@ from confd.runtime.systemd import Notifier
 from confd.runtime.timing import use_monotonic_clock
 
 T = TypeVar("T", bound=AttrsInstance)
+S = TypeVar("S", bound=LogSettings)
+V = TypeVar("V")
 
-#: Seconds that a part may take to stop; HTTP requests in flight have less than that by themselves.
+#: Seconds that a part may take to stop; HTTP requests in flight have shorter limits of their own.
 STOP_TIMEOUT_SECONDS = 15.0
 
-#: When Python looks for garbage in cycles in a process that knows much. Twisted leaves little of it, and with the
-#: default (700, 10, 10) to walk over all that a controller knows, again and again, makes 5 000 agents take twice the
-#: time, with pauses of half a second. A process that knows little grows for hours where the young are left alone.
+#: Thresholds of Python's cyclic garbage collector for a process with many long-lived objects. With the default
+#: (700, 10, 10), the collector scans everything that a controller holds again and again: 5 000 agents take twice the
+#: processor time, with pauses of half a second. A small process keeps the default, as it would grow for hours.
 GC_THRESHOLDS = (2_000, 10, 1_000)
 
 
 def utc_now() -> datetime:
-    """The wall clock: for what people read, never for a decision (promise G11)."""
+    """Return the wall-clock time, which is for people to read and never decides anything (promise G11)."""
     return datetime.now(UTC)
 
 
-def in_threads_of(reactor: Reactor) -> Callable[..., Deferred[Any]]:
-    """What runs a function in a thread of the reactor's pool, like C{deferToThread}."""
-    return partial(deferToThreadPool, reactor, reactor.getThreadPool())
+def in_threads_of(reactor: Reactor) -> RunInThread:
+    """Return a function that runs work in the reactor's thread pool, like C{deferToThread}."""
+    pool = reactor.getThreadPool()
+
+    def run(work: Callable[..., V], /, *arguments: object) -> Deferred[V]:
+        return deferToThreadPool(reactor, pool, work, *arguments)
+
+    return run
 
 
 def reload_secrets(
     reactor: Reactor, settings: T, environ: Mapping[str, str], tell: Callable[[T], object], *names: str
 ) -> list[ReloadedFiles[T]]:
     """
-    Have secrets that come from files taken anew once those change.
+    Reload secrets when their files change.
 
-    @param environ: what the settings were read from: it names the files.
-    @param tell: called with the settings as they are from then on.
+    @param environ: names the files: the environment that the settings were read from.
+    @param tell: called with the new settings after each reload.
     @param names: of the secrets.
-    @return: what looks at the files, where there are any; to be started.
-    @raise StartError: if one cannot be read any more.
+    @return: the services that watch the files; none if no secret comes from a file.
+    @raise StartError: if a file cannot be read.
     """
     files = {name: os.path.abspath(path) for name in names if (path := environ.get(f"{name}_FILE"))}
     if not files:
@@ -74,21 +82,24 @@ def reload_secrets(
 
 
 def make_daemon(
-    name: str, options: RoleOptions, compose: Callable[[Any, Any], list[IService]], collections: Sequence[int] = ()
+    name: str,
+    options: RoleOptions[S],
+    compose: Callable[[Reactor, S], list[IService]],
+    gc_thresholds: tuple[int, int, int] | None = None,
 ) -> Daemon:
     """
-    The root service of a daemon.
+    Return the root service of a daemon.
 
-    @param options: what twistd parsed for it.
-    @param compose: makes the children of the reactor and the settings; it only constructs.
-    @param collections: when to look for garbage, for C{gc.set_threshold}; empty leaves that to Python.
-    @raise SystemExit: with one line a mistake, where the settings cannot work.
+    @param options: as parsed by twistd.
+    @param compose: returns the child services for a reactor and settings; starts nothing.
+    @param gc_thresholds: arguments of C{gc.set_threshold}; C{None} keeps Python's defaults.
+    @raise SystemExit: if the settings cannot work, with one line for each mistake.
     """
     from twisted.internet import reactor as installed
 
     reactor = cast(Reactor, installed)
     use_monotonic_clock(reactor)
-    twistd: Mapping[str, Any] = options.parent or {}
+    twistd: Mapping[str, object] = options.parent or {}
     daemon = Daemon(name, reactor, options.settings, twistd, options.pid_file, options.remarks, options.spell)
     terminal = Terminal(bool(twistd.get("nodaemon") or twistd.get("debug")))
     signals = Signals(
@@ -96,7 +107,7 @@ def make_daemon(
         {
             signal.SIGHUP: lambda: reactor.stop() if terminal.hung_up() else daemon.reload(),
             signal.SIGUSR1: daemon.reopen_log,
-            # Until the reactor runs and handles it: a start that is asked to end is no failure either.
+            # Until the reactor runs and handles SIGTERM itself: ending a start on request is not a failure.
             signal.SIGTERM: reactor.stop,
         },
     )
@@ -104,35 +115,35 @@ def make_daemon(
         children = compose(reactor, options.settings)
     except StartError as error:
         raise SystemExit(options.spell(str(error))) from None
-    # The notifier is the last to start: by then all ports are open.
+    # The notifier starts last, when all ports are open.
     for child in (signals, *children, Notifier(reactor, os.environ)):
         child.setServiceParent(daemon)
-    freeze_garbage_collector(collections)
+    freeze_garbage_collector(gc_thresholds)
     return daemon
 
 
-def freeze_garbage_collector(collections: Sequence[int]) -> None:
+def freeze_garbage_collector(thresholds: tuple[int, int, int] | None) -> None:
     """
-    What is there by now stays for good, and is never walked over in search of garbage.
+    Exempt all objects that exist now from garbage collection.
 
-    @param collections: see L{make_daemon}.
+    @param thresholds: see L{make_daemon}.
     """
     gc.collect()
     gc.freeze()
-    if collections:
-        gc.set_threshold(*collections)
+    if thresholds is not None:
+        gc.set_threshold(*thresholds)
 
 
 @runtime_checkable
 class IReloadable(Protocol):
-    """A part that reads files which may change."""
+    """A service that reads files which may change."""
 
     def reload(self) -> None:
-        """Read the files again; keep what was read before where they are of no use."""
+        """Read the files again; keep the previous content if the new content is invalid."""
 
 
 class Daemon(MultiService):
-    """The root of a daemon: once twistd adopts it, it logs, fails and ends as the contract says."""
+    """The root service of a daemon: it sets up the log, reports failures to start, and stops its children in order."""
 
     log = Logger()
 
@@ -141,15 +152,15 @@ class Daemon(MultiService):
         name: str,
         reactor: Reactor,
         settings: LogSettings,
-        twistd: Mapping[str, Any],
+        twistd: Mapping[str, object],
         pid_file: PidFile | None = None,
         remarks: Sequence[str] = (),
         spell: Callable[[str], str] = str,
     ) -> None:
         """
-        @param twistd: twistd's own options: C{--logfile}, C{--nodaemon}; C{--logger} and C{--syslog} win.
-        @param pid_file: claimed when the daemon starts, and removed when it has stopped.
-        @param remarks: logged as warnings at the start.
+        @param twistd: options of twistd itself: C{--logfile}, C{--nodaemon}; C{--logger} and C{--syslog} win.
+        @param pid_file: claimed at the start and removed after the stop.
+        @param remarks: warnings to log at the start.
         @param spell: see L{confd.runtime.environment.spelling}.
         """
         super().__init__()
@@ -159,18 +170,15 @@ class Daemon(MultiService):
         self._log_file: LogFile | None = None
         self._stderr: IO[str] | None = sys.__stderr__
 
-    def setServiceParent(self, parent: Any) -> None:
+    def setServiceParent(self, parent: Componentized) -> None:
         """
         Give the application its log observer, then become its child.
 
-        twistd asks its application for one before it starts it: the only moment at which a plug-in can name an observer
+        twistd looks for an observer before it starts the application. No later moment lets a plug-in name an observer
         without C{--logger} on the command line.
         """
         if not (self._twistd.get("logger") or self._twistd.get("syslog")):
-            # A named function of its own: a bound method cannot provide an interface.
-            observe = self._observer()
-            directlyProvides(observe, ILogObserver)
-            parent.setComponent(ILogObserver, observe)
+            parent.setComponent(ILogObserver, self._observer())
         if self._daemonises:
             self._stderr = _stderr_beyond_fork()
         super().setServiceParent(parent)
@@ -183,9 +191,9 @@ class Daemon(MultiService):
         self._or_exit(super().privilegedStartService)
 
     def startService(self) -> None:
-        """Start the children; say that the process is up."""
+        """Start the children, and log that the process is up."""
         self._or_exit(super().startService)
-        # Twisted ends a process with the signal that stopped it; to be told to stop is no failure.
+        # Twisted would exit with the signal that stopped the process, but a stop on request is not a failure.
         self._reactor.addSystemEventTrigger("after", "shutdown", setattr, self._reactor, "_exitSignal", None)
         if self._daemonises and self._stderr is not None:
             self._stderr.close()
@@ -194,23 +202,23 @@ class Daemon(MultiService):
         self.log.info("{name} is up", name=self.name)
 
     def reload(self) -> None:
-        """Load secrets and certificates again, and reopen the log; what is in flight goes on."""
+        """Reload secrets and certificates, and reopen the log; requests in flight continue."""
         self.reopen_log()
-        self.log.info("{name} reloads its secrets and certificates", name=self.name)
+        self.log.info("{name}: reloading secrets and certificates", name=self.name)
         for child in self:
             if isinstance(child, IReloadable):
                 child.reload()
 
     def reopen_log(self) -> None:
-        """Open the file of the log by its name again."""
+        """Open the log file by its name again."""
         if self._log_file is not None:
             self._log_file.reopen()
 
     def stopService(self) -> Deferred[None]:
         """
-        Stop the children one after the other, the last first: what listens ends before what it needs.
+        Stop the children one by one, the last first: a listener stops before the services that it uses.
 
-        Twisted would stop all at once.
+        Twisted would stop all children at once.
         """
         self.running = 0
         return Deferred.fromCoroutine(self._stop_children())
@@ -227,14 +235,13 @@ class Daemon(MultiService):
     def _daemonises(self) -> bool:
         return not self._twistd.get("nodaemon", True)
 
-    def _observer(self) -> Any:
-        path = self._twistd.get("logfile") or ("twistd.log" if self._daemonises else "-")
-        # Standard output as it is now: twistd will redirect it into the log.
-        file: Any = sys.stdout
+    def _observer(self) -> ILogObserver:
+        path = str(self._twistd.get("logfile") or ("twistd.log" if self._daemonises else "-"))
+        # Standard output as of now: twistd will redirect it into the log.
+        file: LogOutput = sys.stdout
         if path != "-":
             file = self._log_file = _log_file(path, self._settings)
-        terminal = file is sys.stdout and file.isatty()
-        form = self._settings.log_format or ("text" if terminal else "json")
+        form = self._settings.log_format or ("text" if file.isatty() else "json")
         return observer(file, self._settings.log_level, form)
 
     def _or_exit(self, start: Callable[[], None]) -> None:
@@ -250,12 +257,12 @@ class Daemon(MultiService):
             self._exit(f"{self.name}: cannot start, and the log says more: {error!r}")
 
     def _exit(self, words: str) -> NoReturn:
-        """End the process, and the one that waits for it to daemonise, with what a person needs to know."""
+        """Print a message, and end this process and the parent that waits for it to daemonise."""
         print(words, file=self._stderr, flush=True)
         if self._pid_file is not None:
             self._pid_file.release()
         status = self._twistd.get("statusPipe")
-        if status is not None:
+        if isinstance(status, int):
             os.write(status, b"1")
         raise SystemExit(1)
 
@@ -269,9 +276,9 @@ def _log_file(path: str, settings: LogSettings) -> LogFile:
 
 def _stderr_beyond_fork() -> IO[str]:
     """
-    Standard error, for a child that twistd will cut off from the terminal.
+    Return a copy of standard error for a child that twistd will detach from the terminal.
 
-    The parent's own is muted: it would add two lines with the first 100 bytes of the child's error.
+    The parent's standard error is closed, as the parent would repeat the first 100 bytes of the child's error.
     """
     words = os.fdopen(os.dup(2), "w")
     sys.__stderr__ = open(os.devnull, "w")  # type: ignore[misc]  # noqa: SIM115 - until the process ends

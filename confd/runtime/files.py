@@ -1,4 +1,4 @@
-"""Files that an operator names: reads bounded in size, and the kinds of file that confd must not replace."""
+"""Read files that an operator names, with a limit, and recognise paths that are not regular files."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import errno
 import os
 import stat
 
-#: What a reason says of a path that names something else than a file.
-IRREGULAR = "it is a device, a pipe or a socket, and no file"
+#: The reason for which a path other than that of a regular file is refused.
+IRREGULAR = "it is a device, a pipe or a socket, not a file"
 
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -20,15 +20,15 @@ _KINDS = {
 
 def read_file(path: str | os.PathLike[str], limit: int) -> tuple[bytes, int]:
     """
-    Return what a regular file holds, and its mode.
+    Return the content and the mode of a regular file.
 
-    @param limit: bytes that are read at most.
-    @raise OSError: with a reason fit for a sentence in C{strerror}.
+    @param limit: bytes to read at most.
+    @raise OSError: whose C{strerror} completes a sentence.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
     except ValueError:
-        raise OSError(errno.EINVAL, "it is no name of a file") from None
+        raise OSError(errno.EINVAL, "it is not a valid file name") from None
     with open(descriptor, "rb", closefd=False) as file:
         try:
             mode = os.fstat(descriptor).st_mode
@@ -43,12 +43,12 @@ def read_file(path: str | os.PathLike[str], limit: int) -> tuple[bytes, int]:
 
 def read_file_or_pipe(path: str | os.PathLike[str], limit: int) -> tuple[bytes, int]:
     """
-    Return what a regular file holds, or the first line of a pipe or a terminal, and its mode.
+    Return the content of a regular file, or the first line of a pipe or a terminal, and its mode.
 
-    This waits for the line, and leaves what follows it unread.
+    The call waits for the line, and leaves the rest unread.
 
-    @param limit: bytes that are read at most.
-    @raise OSError: with a reason fit for a sentence in C{strerror}.
+    @param limit: bytes to read at most.
+    @raise OSError: whose C{strerror} completes a sentence.
     """
     try:
         mode = os.stat(path).st_mode
@@ -56,22 +56,22 @@ def read_file_or_pipe(path: str | os.PathLike[str], limit: int) -> tuple[bytes, 
             return read_file(path, limit)
         descriptor = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC)
     except ValueError:
-        raise OSError(errno.EINVAL, "it is no name of a file") from None
+        raise OSError(errno.EINVAL, "it is not a valid file name") from None
     line = bytearray()
     try:
         while len(line) < limit and not line.endswith(b"\n") and (byte := os.read(descriptor, 1)):
             line += byte
     finally:
         os.close(descriptor)
-    # Everybody may write to many devices; what was read is the caller's own all the same.
+    # Many devices are writable for everyone, which does not make the line less trustworthy.
     return bytes(line), mode if stat.S_ISFIFO(mode) else 0
 
 
 def find_other_kind(path: str) -> str | None:
     """
-    Return what stands at a path in place of a regular file, such as C{a device}.
+    Return the kind of a path that is not a regular file, such as C{a device}.
 
-    @return: C{None} for a regular file, behind links, too; and where there is nothing, or nobody can tell.
+    @return: C{None} for a regular file, for a link to one, for a missing path, and if the kind is unknown.
     """
     try:
         return _KINDS.get(stat.S_IFMT(os.stat(path).st_mode))

@@ -1,4 +1,4 @@
-"""Server endpoints as settings describe them, checked and put in the form that Twisted reads."""
+"""Check the server endpoints of settings, and write them in the form that Twisted reads."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from ipaddress import ip_address
 
 from confd.runtime.addresses import parse_address, parse_host
 
-#: Kinds that Twisted knows without a plug-in, and those of them that have a port and an interface.
+#: Endpoint types of Twisted itself, and the types among them that have a port and an interface.
 _BUILT_IN, _WITH_PORT = ("tcp", "unix", "ssl", "tcp6", "systemd"), ("tcp", "tcp6", "ssl")
 
-#: A host and a port, which is no endpoint; kinds that nobody knows are left to Twisted.
+#: Texts such as a host and a port, which are not endpoints. Twisted reports unknown types itself.
 _PLACE = re.compile(r"[^:/]*:[0-9]{2,5}/?|\[.*\](?::[0-9]*)?/?|[0-9A-Fa-f:]*::[0-9A-Fa-f:.]*|\S*[./]\S*:\S*")
 
-#: What a description says after C{interface=}, up to the next argument.
+#: The value of C{interface=}, up to the next argument.
 _INTERFACE = re.compile(r"(?<!\\):interface=(?P<host>.*?)(?=(?<!\\):[A-Za-z0-9]+=|\Z)")
 
 
@@ -21,7 +21,7 @@ def parse_endpoint(text: str) -> str:
     r"""
     Return a server endpoint in the form that Twisted reads: C{tcp:8080:interface=::1} has its colons escaped.
 
-    @raise ValueError: saying what to write instead, in words that follow C{is not an endpoint;}.
+    @raise ValueError: with a suggestion that follows C{is not an endpoint;}.
     """
     kind, colon, rest = text.partition(":")
     if not colon or rest.startswith("//") or (_PLACE.fullmatch(text) and kind not in {*_BUILT_IN, *_installed()}):
@@ -41,7 +41,7 @@ def parse_endpoint(text: str) -> str:
 
 
 def _installed() -> set[str]:
-    # confdctl reads settings too, and its help is to come at once: Twisted is imported where an endpoint is read.
+    # confdctl imports this module, and its help must appear at once: import Twisted only to read an endpoint.
     from twisted.internet.interfaces import IStreamServerEndpointStringParser
     from twisted.plugin import getPlugins
 
@@ -60,13 +60,13 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def _meant(text: str, kind: str = "tcp") -> str:
-    """The endpoint that somebody may have meant."""
+    """Return the endpoint that an invalid text probably means."""
     scheme, slashes, rest = text.rpartition("://")
     if scheme == "unix" or text.startswith(("/", "./", "unix:")):
         return f"unix:{rest if slashes else text}"
     place = rest.partition("/")[0]
     if place.isdigit():
-        # A number by itself says nothing about who shall reach it.
+        # A bare port says nothing about who may connect: suggest loopback.
         return f"{kind}:{place}:interface=127.0.0.1"
     try:
         host, port = parse_address(place.replace("*", "0.0.0.0") if place[:1] not in ":" else f"0.0.0.0{place}")

@@ -1,37 +1,36 @@
-"""What a daemon listens on, and for how many."""
+"""Listen on an endpoint, with a bounded number of connections."""
 
 from __future__ import annotations
 
 import resource
 import socket
 from collections.abc import Sequence
-from typing import Any
 
 from twisted.application.internet import StreamServerEndpointService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IProtocolFactory
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
 from confd.errors import StartError
 from confd.runtime.certificate_expiry import InUse
 from confd.runtime.daemon import in_threads_of
 from confd.runtime.reactor import Reactor
 from confd.runtime.reload import ReloadedFiles
-from confd.runtime.tls import Served, is_tls, server_endpoint
+from confd.runtime.tls import ServerCertificates, is_tls, server_endpoint
 
-#: Seconds for which what was sent to a peer may stay unconfirmed.
+#: Seconds that sent data may stay unacknowledged before the system ends the connection.
 UNACKNOWLEDGED_MAX_SECONDS = 30
 
-#: File descriptors that are left for files, brokers and whoever has to look into it, when all connections are taken.
+#: File descriptors reserved for files, brokers and debugging while all connections are in use.
 RESERVED_DESCRIPTORS = 64
 
 
 def raise_fd_limit(connections: int) -> int:
     """
-    So many connections, or as many as this process may have open: it takes all of the file descriptors that it may.
+    Raise RLIMIT_NOFILE to fit a number of connections; return how many fit.
 
-    What is refused then is refused in order, and the rest of the process goes on.
+    @param connections: connections at the same time.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = connections + RESERVED_DESCRIPTORS
@@ -42,20 +41,20 @@ def raise_fd_limit(connections: int) -> int:
     return connections
 
 
-#: Connections that may wait to be accepted, where the endpoint says nothing else.
+#: Connections that may wait to be accepted, unless the endpoint names another number.
 BACKLOG = 1024
 
 
 class Listener(StreamServerEndpointService):
     """
-    Serves on an endpoint, or says in one sentence why it cannot.
+    Listen on an endpoint, and report in one sentence why that fails.
 
-    @ivar port: what listens, once it does.
+    @ivar port: the listening port, C{None} before the start.
     """
 
     _raiseSynchronously = True
 
-    port: Any = None
+    port: IListeningPort | None = None
 
     def __init__(
         self,
@@ -66,11 +65,12 @@ class Listener(StreamServerEndpointService):
         client_ca: str | None = None,
     ) -> None:
         """
-        @param setting: the name of the setting that holds the endpoint, for the error.
-        @param client_ca: PEM certificates of those who sign for the clients of an C{ssl} endpoint, if they need that.
-        @raise StartError: if the endpoint cannot be understood.
+        @param setting: the setting that holds the endpoint, for errors.
+        @param client_ca: path of the certificate authorities of clients, for an C{ssl} endpoint that requires client
+            certificates.
+        @raise StartError: if the endpoint is invalid.
         """
-        self._certificate: ReloadedFiles[Served] | None = None
+        self._certificate: ReloadedFiles[ServerCertificates] | None = None
         try:
             described = _with_backlog(endpoint)
             if is_tls(described):
@@ -85,17 +85,17 @@ class Listener(StreamServerEndpointService):
         self._setting, self._described = setting, endpoint
 
     def startService(self) -> None:
-        """Serve, and look after the certificate."""
+        """Accept connections, and watch the certificate files."""
         super().startService()
         if self._certificate is not None:
             self._certificate.startService()
 
     def in_use(self) -> Sequence[InUse]:
-        """Return the files of certificates in use."""
+        """Return the certificate files in use."""
         return () if self._certificate is None else self._certificate.value.in_use
 
     def reload(self) -> None:
-        """Load the certificate again."""
+        """Reload the certificate."""
         if self._certificate is not None:
             self._certificate.reload()
 
@@ -108,14 +108,14 @@ class Listener(StreamServerEndpointService):
             await drain()
 
     def stopService(self) -> Deferred[None]:
-        """Fires when nothing new is accepted and what was in flight is finished."""
+        """Stop accepting connections; fire when the requests in flight are finished."""
         return Deferred.fromCoroutine(self._stop())
 
     def privilegedStartService(self) -> None:
         """
-        Bind.
+        Bind the address.
 
-        @raise StartError: if the address is taken or may not be used.
+        @raise StartError: if the address is in use or not permitted.
         """
         try:
             super().privilegedStartService()
@@ -126,17 +126,17 @@ class Listener(StreamServerEndpointService):
             said = getattr(reason, "strerror", None) or str(reason)
             raise StartError(f"{self._setting}: cannot listen on {self._described}: {said}.") from None
 
-    def _listening(self, port: Any) -> Any:
+    def _listening(self, port: IListeningPort) -> IListeningPort:
         self.port = port
-        _give_up_on_the_vanished(port)
+        _set_user_timeout(port)
         return port
 
 
-def _give_up_on_the_vanished(port: Any) -> None:
+def _set_user_timeout(port: IListeningPort) -> None:
     """
-    Let the system end connections whose peers take nothing and confirm nothing; those that are accepted inherit it.
+    Let the system end connections whose peers acknowledge nothing; accepted connections inherit the option.
 
-    What is sent to a peer that has vanished fits into the system's buffers for long, so that nothing else would tell.
+    Nothing else would detect a vanished peer for long, as the system's buffers accept what is sent to it.
     """
     listening = getattr(port, "socket", None)
     if listening is not None and listening.family in (socket.AF_INET, socket.AF_INET6):
@@ -144,7 +144,7 @@ def _give_up_on_the_vanished(port: Any) -> None:
 
 
 def _with_backlog(endpoint: str) -> str:
-    """Room for a fleet that connects all at once: what Twisted's 50 places do not hold waits for another SYN."""
+    """Add a backlog for a fleet that connects all at once: beyond Twisted's default of 50, clients must retry."""
     kind = endpoint.partition(":")[0]
     takes_one = kind in ("tcp", "tcp6", "ssl", "unix") and ":backlog=" not in endpoint
     return f"{endpoint}:backlog={BACKLOG}" if takes_one else endpoint

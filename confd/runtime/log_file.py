@@ -1,4 +1,4 @@
-"""The file of a log: rotated by itself within bounds, and reopened where another program rotates it."""
+"""A log file that rotates itself, or follows the rotation of another program."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from attrs import define, field
 
 from confd.runtime.files import find_other_kind
 
-#: Symbolic links that are followed, as by Linux.
-_LINKS = 40
+#: Symbolic links to follow at most, as Linux does.
+_MAX_LINKS = 40
 
 
 @define(eq=False)
 class LogFile:
     """
-    A file that grows at its end, however many processes write to it.
+    Append lines to a file, to which other processes may append, too.
 
-    A file that was moved or removed is created again with the next line. A file that was truncated (copytruncate) goes
-    on at its new end. A device, a FIFO and a descriptor such as C{/dev/stdout} are written to and never rotated. A
-    file behind a symbolic link is rotated where it is.
+    The next line after the file was moved or removed creates it again; after a truncation (copytruncate) the next line
+    goes to the new end. Devices, FIFOs and descriptors such as C{/dev/stdout} are never rotated. A file behind a
+    symbolic link is rotated in its own directory.
 
     @ivar path: absolute.
-    @ivar max_bytes: the size at which the file becomes C{path.1}; 0 leaves rotation to another program.
-    @ivar keep: how many older files stay, C{path.1} the newest.
+    @ivar max_bytes: size at which the file becomes C{path.1}; 0 never rotates it.
+    @ivar keep: number of older files to keep, C{path.1} the newest.
     """
 
     path: str
@@ -40,9 +40,9 @@ class LogFile:
 
     def write(self, text: str) -> None:
         """
-        Append a line; it is on its way to the disk when this returns.
+        Append a line, and pass it to the system.
 
-        @raise OSError: the file cannot be written.
+        @raise OSError: if the file cannot be written.
         """
         self._follow()
         raw = text.encode("utf-8", "backslashreplace")
@@ -50,14 +50,14 @@ class LogFile:
             raw = raw[os.write(self._descriptor, raw) :]
 
     def flush(self) -> None:
-        """Do nothing: what is written is written."""
+        """Do nothing: L{write} keeps no buffer."""
 
     def isatty(self) -> bool:
-        """Return false: a file gets JSON."""
+        """Return false."""
         return False
 
     def reopen(self) -> None:
-        """Open the file by its name again. Go on with the open file where that is not possible."""
+        """Open the file by its name again; keep the open file if that fails."""
         with suppress(OSError):
             fresh = self._open()
             os.close(self._descriptor)
@@ -75,7 +75,7 @@ class LogFile:
         except OSError as error:
             if error.errno != errno.ENXIO:
                 raise
-            kind = "a FIFO that nobody reads" if stat.S_ISFIFO(os.stat(self.path).st_mode) else "a socket or no device"
+            kind = "a FIFO without a reader" if stat.S_ISFIFO(os.stat(self.path).st_mode) else "a socket or no device"
             raise OSError(errno.ENXIO, f"it is {kind}") from None
         os.set_blocking(descriptor, True)
         return descriptor
@@ -93,7 +93,7 @@ class LogFile:
             self._rotate()
 
     def _rotate(self) -> None:
-        """Move each file one number up; the oldest goes. Devices and folders that stand in the way stay."""
+        """Move each file one number up, over the oldest. Leave devices and directories alone."""
         with suppress(OSError):
             path = _find_file(self.path)
             if path is None:
@@ -110,11 +110,11 @@ class LogFile:
 
 def _find_file(path: str) -> str | None:
     """
-    Return where the file is that a path leads to by symbolic links; C{None} where it leads to a descriptor.
+    Resolve the symbolic links of a path to a file; return C{None} for a descriptor such as C{/dev/stdout}.
 
-    Whoever moved C{/dev/stdout} would take it from every other process.
+    Renaming C{/dev/stdout} would take it away from every other process.
     """
-    for _ in range(_LINKS):
+    for _ in range(_MAX_LINKS):
         folder = os.path.realpath(os.path.dirname(path))
         if folder == "/dev" or folder.startswith("/proc/"):
             return None

@@ -1,7 +1,7 @@
 """
-What a daemon writes about itself: text for a person at a terminal, else one JSON object a line.
+The log of a daemon: text on a terminal, otherwise one JSON object a line.
 
-Neither lets a value that came from outside begin a line of its own, hide, or command a terminal.
+In both formats, a value from outside can neither begin a new line, nor hide text, nor control a terminal.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import math
 from datetime import UTC, datetime
-from typing import IO, Any
+from typing import IO, Protocol, cast
 
 from attrs import frozen
 from twisted.logger import (
     FileLogObserver,
     FilteringLogObserver,
+    ILogObserver,
     LogEvent,
     LogLevel,
     LogLevelFilterPredicate,
@@ -28,7 +29,7 @@ from confd.runtime.setting_types import choice, whole, zero_or
 
 @frozen
 class LogSettings:
-    """What every role is told about its log."""
+    """The settings of the log of every role."""
 
     log_level: str = setting(
         "LOG_LEVEL",
@@ -51,39 +52,56 @@ class LogSettings:
     log_keep: int = setting("LOG_KEEP", "Rotated log files to keep beside the --logfile.", "5", whole(0, 1000))
 
 
-#: Of Twisted's own chatter, what is below these levels is left out.
-_QUIET = {
+#: Lowest levels to log of Twisted's own messages, by their namespace.
+_TWISTED_LEVELS = {
     "twisted.web": LogLevel.warn,
     "twisted.internet.protocol": LogLevel.warn,
     "twisted.application.internet": LogLevel.warn,
     "twisted.internet.endpoints": LogLevel.warn,
 }
 
-#: What Twisted's bridge from its old logging adds to an event.
-_LEGACY = frozenset({"message", "time", "isError", "system", "format", "why", "failure", "logLevel", "eventText"})
+#: Fields that Twisted's bridge from its old logging adds to an event.
+_LEGACY_FIELDS = frozenset(
+    {"message", "time", "isError", "system", "format", "why", "failure", "logLevel", "eventText"}
+)
 
 
-def observer(file: IO[str], level: str, form: str) -> Any:
+class LogOutput(Protocol):
+    """The part of a text file that a log needs."""
+
+    def write(self, text: str, /) -> object:
+        """Append a text."""
+
+    def flush(self) -> object:
+        """Pass everything written to the system."""
+
+    def isatty(self) -> bool:
+        """Return whether a person reads the output at a terminal."""
+
+
+def observer(file: LogOutput, level: str, form: str) -> ILogObserver:
     """
-    A log observer.
+    Return a log observer.
 
-    @param level: C{debug}, C{info}, C{warn} or C{error}: what is below is left out.
+    @param level: the lowest level to log: C{debug}, C{info}, C{warn} or C{error}.
     @param form: C{text} or C{json}.
     """
     predicate = LogLevelFilterPredicate(LogLevel.levelWithName(level))
-    for namespace, least in _QUIET.items():
+    for namespace, least in _TWISTED_LEVELS.items():
         predicate.setLogLevelForNamespace(namespace, max(least, LogLevel.levelWithName(level), key=_order))
-    return FilteringLogObserver(FileLogObserver(file, json_line if form == "json" else text_line), [predicate])
+    writer = FileLogObserver(cast(IO[str], file), json_line if form == "json" else text_line)
+    return FilteringLogObserver(writer, [predicate])
 
 
-def _order(level: Any) -> int:
+def _order(level: object) -> int:
     return list(LogLevel.iterconstants()).index(level)
 
 
 def json_line(event: LogEvent) -> str:
     """
-    An event as one line of JSON, in ASCII: C{time}, C{level}, C{logger}, C{message}, the event's own fields, and
-    C{traceback} where there is a failure.
+    Return an event as one line of ASCII JSON.
+
+    Its keys are C{time}, C{level}, C{logger}, C{message}, the event's own fields, and C{traceback} of a failure.
     """
     line: dict[str, object] = {
         "time": _time(event),
@@ -92,7 +110,7 @@ def json_line(event: LogEvent) -> str:
         "message": formatEvent(event),
     }
     for name, value in event.items():
-        if not name.startswith("log_") and name not in _LEGACY:
+        if not name.startswith("log_") and name not in _LEGACY_FIELDS:
             line.setdefault(name, _plain(value))
     failure = event.get("log_failure")
     if failure is not None:
@@ -101,9 +119,9 @@ def json_line(event: LogEvent) -> str:
 
 
 def text_line(event: LogEvent) -> str:
-    """An event as a line of text; of a failure the traceback follows, indented."""
+    """Return an event as a line of text, followed by the indented traceback of a failure."""
     message = formatEvent(event)
-    # The line breaks of a text that we wrote are meant; one that a value brings could pass for the next line.
+    # Line breaks of the template are intended; a line break in a value could forge the next line.
     ours = message.count("\n") == str(event.get("log_format", "")).count("\n")
     lines = message.split("\n") if ours else [message]
     failure = event.get("log_failure")
@@ -130,7 +148,7 @@ def _plain(value: object) -> object:
 
 
 def _visible(text: str) -> str:
-    """The text with what does not print (controls, line breaks, changes of direction) spelt out."""
+    """Return the text with unprintable characters (controls, line breaks, changes of direction) escaped."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

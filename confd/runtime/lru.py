@@ -1,4 +1,4 @@
-"""Memory that strangers fill, and that does not grow without end."""
+"""Bounded dictionaries for keys that untrusted peers choose."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-def put(memory: dict[K, V], key: K, value: V, most: int) -> None:
-    """Put something into a memory, as the newest; what is there longest gives way where C{most} are there."""
-    memory.pop(key, None)
-    if len(memory) >= most:
-        del memory[next(iter(memory))]
-    memory[key] = value
+def put(entries: dict[K, V], key: K, value: V, max_entries: int) -> None:
+    """Set the value of a key as the newest entry; evict the oldest entry if there are already C{max_entries}."""
+    entries.pop(key, None)
+    if len(entries) >= max_entries:
+        del entries[next(iter(entries))]
+    entries[key] = value

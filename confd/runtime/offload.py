@@ -1,37 +1,43 @@
-"""Work whose time grows with its input: in a thread where the input is large."""
+"""Run work in threads: work that blocks, and work that takes long for large input."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Protocol, TypeVar
 
 from attrs import define
 from twisted.internet.defer import Deferred
 
 T = TypeVar("T")
 
-#: Bytes of input from which work leaves the reactor: about 2 ms of it.
+#: Bytes of input from which work leaves the reactor: it takes about 2 ms.
 LARGE_BYTES = 8192
+
+
+class RunInThread(Protocol):
+    """Run a function in a thread, like C{deferToThread}."""
+
+    def __call__(self, work: Callable[..., T], /, *arguments: object) -> Deferred[T]:
+        """
+        Fire with what C{work(*arguments)} returns.
+
+        @param work: touches nothing that the reactor also touches.
+        """
 
 
 @define(eq=False)
 class Offload:
-    """
-    Run work on the reactor where its input is small, and in a thread where its input is large.
+    """Run work on the reactor if its input is small, and in a thread if its input is large."""
 
-    @ivar in_thread: runs a function off the reactor, like C{deferToThread}.
-    """
-
-    _in_thread: Callable[..., Deferred[Any]]
+    _in_thread: RunInThread
 
     async def run(self, size: int, work: Callable[..., T], *arguments: object) -> T:
         """
-        Return what C{work} returns.
+        Return what C{work(*arguments)} returns.
 
-        @param size: bytes of its input.
+        @param size: bytes of the input.
         @param work: touches nothing that the reactor also touches.
         """
         if size < LARGE_BYTES:
             return work(*arguments)
-        result: T = await self._in_thread(work, *arguments)
-        return result
+        return await self._in_thread(work, *arguments)

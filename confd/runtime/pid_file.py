@@ -1,4 +1,4 @@
-"""The pid file of a daemon: a lock tells whether its owner runs, so a stale file never stops a start."""
+"""The pid file of a daemon, locked by its owner, so that a stale file never prevents a start."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ import os
 import stat
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
 
 from attrs import define, field
+from twisted.python import usage
 
 from confd.errors import StartError
 
-#: Bytes of a stale file at most; a larger file is no pid file, and is not overwritten.
+#: Bytes of a stale file at most. A larger file is not a pid file, and is not overwritten.
 MAX_STALE_BYTES = 4096
 
-#: How often another process may remove the file between our opening and our locking it.
-_TRIES = 10
+#: Attempts to open and lock the file while other processes remove it.
+_MAX_TRIES = 10
 
 
 class _Denied(Exception):
@@ -27,13 +27,13 @@ class _Denied(Exception):
 @define(eq=False)
 class PidFile:
     """
-    The file that holds the id of this process while it runs.
+    The file that contains the id of this process while it runs.
 
-    The owner keeps a lock on the file (flock(2)). The system releases the lock when the process ends, however it ends.
-    The number in the file is for people and their scripts; no decision depends on it.
+    The owner keeps a lock on the file (flock(2)). The system releases the lock whenever the process ends. The number in
+    the file is for people and scripts; confd decides nothing by it.
 
     @ivar path: absolute.
-    @ivar optional: whether to run without the file where it cannot be written.
+    @ivar optional: whether to run without the file if it cannot be written.
     """
 
     path: str
@@ -44,11 +44,11 @@ class PidFile:
         """
         Lock the file and write the id of this process to it.
 
-        @param name: of the daemon, for the error.
-        @raise StartError: if its owner runs, or the file cannot be written and is not optional.
+        @param name: of the daemon, for error messages.
+        @raise StartError: if another process holds the file, or if the file cannot be written and is not optional.
         """
         try:
-            for _ in range(_TRIES):
+            for _ in range(_MAX_TRIES):
                 if self._locked(name):
                     return
         except _Denied as error:
@@ -57,10 +57,10 @@ class PidFile:
                     f"--pidfile: {self.path} cannot be written: {error}; remove it, or name another file."
                 ) from None
             return
-        raise StartError(f"--pidfile: {self.path} is replaced all the time; name another file with --pidfile.")
+        raise StartError(f"--pidfile: {self.path} is replaced again and again; name another file with --pidfile.")
 
     def release(self) -> None:
-        """Remove the file, and unlock it. Do nothing where this process does not hold it."""
+        """Remove and unlock the file, if this process holds it."""
         if self._descriptor is not None:
             with suppress(OSError):
                 if _is(self._descriptor, self.path):
@@ -69,16 +69,16 @@ class PidFile:
             self._descriptor = None
 
     def _locked(self, name: str) -> bool:
-        """Try once; return whether this process holds the file now."""
+        """Try once to lock the file; return whether this process holds it now."""
         descriptor, writable = _open(self.path)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_STALE_BYTES:
-                raise StartError(f"--pidfile: {self.path} is no pid file; name another file with --pidfile.")
+                raise StartError(f"--pidfile: {self.path} is not a pid file; name another file with --pidfile.")
             if not _lock(descriptor):
                 raise StartError(self._running(name, descriptor))
             if not writable:
-                # A stale file of another user: whoever may write to the folder may replace it.
+                # A stale file of another user: write access to the folder permits its removal.
                 _remove(self.path)
             elif _is(descriptor, self.path):
                 self._write(descriptor)
@@ -124,28 +124,28 @@ def _lock(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     except OSError:
-        # A file system without locks: nobody can tell, and a stale file must not stop a start.
+        # The file system has no locks. A stale file must not prevent a start.
         return True
     return True
 
 
-def take_over(twistd: Any, words: Sequence[str]) -> PidFile | None:
+def take_over(twistd: usage.Options, words: Sequence[str]) -> PidFile | None:
     """
-    Return the pid file to keep in place of twistd, which believes any number that it finds there.
+    Take the pid file over from twistd, which trusts the number in a stale file.
 
-    By default each role has a file of its own. In the foreground that file is a convenience, and may be missing.
+    The default file is named after the role, and optional in the foreground.
 
-    @param twistd: its options; C{pidfile} becomes empty.
+    @param twistd: the options of twistd; C{pidfile} is emptied.
     @param words: the command line.
-    @return: C{None} where C{--pidfile=} asks for no file, or for C{twist}, which keeps no pid file.
-    @raise SystemExit: C{--rundir} is not a folder.
+    @return: C{None} if C{--pidfile=} disables the file, and for C{twist}, which has none.
+    @raise SystemExit: if C{--rundir} is not a folder.
     """
     if "pidfile" not in twistd:
         return None
     if not os.path.isdir(twistd["rundir"]):
         raise SystemExit(f"--rundir: {twistd['rundir']} is not a folder; create it, or name another.")
     path, twistd["pidfile"] = twistd["pidfile"], ""
-    # twistd takes options by their beginning, too.
+    # twistd accepts abbreviated options.
     named = any(each.startswith("--pi") for each in words)
     if not named:
         path = f"{twistd.subCommand}.pid"
@@ -156,7 +156,7 @@ def take_over(twistd: Any, words: Sequence[str]) -> PidFile | None:
 
 
 def _is(descriptor: int, path: str) -> bool:
-    """Whether the path still names the file that is open."""
+    """Return whether the path still names the open file."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except OSError:

@@ -1,4 +1,4 @@
-"""What is wrong with a part now: told at C{/ready}, and in the log when it begins, changes and ends."""
+"""The current problem of a part, for C{/ready}, logged when it begins, changes and ends."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from twisted.logger import Logger
 @define(eq=False)
 class Problem:
     """
-    The trouble that one part has, or has not.
+    The current problem of one part, if it has one.
 
-    @ivar part: its name in the log.
-    @ivar reason: one sentence, C{None} while it is well.
+    @ivar part: name of the part in the log.
+    @ivar reason: the problem in one sentence; C{None} while the part works.
     """
 
     part: str
@@ -20,13 +20,13 @@ class Problem:
     reason: str | None = field(default=None, init=False)
 
     def begin(self, reason: str) -> None:
-        """Something is wrong; said in the log unless it was said last time."""
+        """Set the reason, and log it unless it is the current one."""
         if reason != self.reason:
             self.reason = reason
             self._log.warn("{part}: {reason}", part=self.part, reason=reason)
 
     def end(self) -> None:
-        """All is well."""
+        """Clear the reason, and log the recovery if there was a problem."""
         if self.reason is not None:
             self.reason = None
-            self._log.info("{part}: well again", part=self.part)
+            self._log.info("{part}: recovered", part=self.part)

@@ -1,29 +1,30 @@
-"""What is made of files, and made anew when those change, without a restart."""
+"""Reload a value from files when they change, without a restart."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from confd.runtime.offload import RunInThread
 from confd.runtime.timing import Periodic
 
 T = TypeVar("T")
 
-#: Seconds between two looks at the files.
+#: Seconds between two checks of the files.
 CHECK_INTERVAL_SECONDS = 5.0
 
 
 class ReloadedFiles(Service, Generic[T]):
     """
-    What is made of some files, and made anew once they are others; where they cannot be used, the one before stays.
+    A value loaded from files, and loaded again when the files change. Invalid files leave the value unchanged.
 
-    @ivar value: what was made last.
+    @ivar value: the current value.
     """
 
     log = Logger()
@@ -31,62 +32,62 @@ class ReloadedFiles(Service, Generic[T]):
     def __init__(
         self,
         clock: IReactorTime,
-        in_thread: Callable[..., Deferred[Any]],
+        in_thread: RunInThread,
         paths: Sequence[str],
         load: Callable[[], T],
         tell: Callable[[T], object] = lambda value: None,
     ) -> None:
         """
-        @param in_thread: calls a function where it may block; fires with its result.
-        @param load: makes it; blocks, and raises L{ValueError} in one sentence where it cannot.
-        @param tell: called with what was made anew.
-        @raise ValueError: it cannot be made now.
+        @param in_thread: runs C{load}, which blocks.
+        @param load: returns the value; raises L{ValueError} with one sentence if the files are invalid.
+        @param tell: called with the new value after each reload.
+        @raise ValueError: if the files are invalid now.
         """
         self._in_thread, self._paths, self._load, self._tell = in_thread, paths, load, tell
-        self._seen: list[object] | None = self._look()
+        self._loaded: list[object] | None = self._identify()
         self.value = load()
-        self._failed: list[object] | None = self._seen
-        self._looking = Periodic(clock, self._renew, lambda: CHECK_INTERVAL_SECONDS)
+        self._failed: list[object] | None = self._loaded
+        self._checks = Periodic(clock, self._check, lambda: CHECK_INTERVAL_SECONDS)
 
     @property
     def changes(self) -> bool:
-        """Whether there is any file to look at."""
+        """Whether any file can change."""
         return bool(self._paths)
 
     def reload(self) -> None:
-        """Load the files again soon, whether they look changed or not."""
+        """Load the files again at once, whether they changed or not."""
         if self._paths:
-            self._seen = self._failed = None
-            self._looking.hurry()
+            self._loaded = self._failed = None
+            self._checks.hurry()
 
     def startService(self) -> None:
-        """Begin to look at the files."""
+        """Start checking the files."""
         super().startService()
-        self._looking.startService()
+        self._checks.startService()
 
     def stopService(self) -> Deferred[None] | None:
-        """Fires when nobody looks any more."""
+        """Fire when the last check has ended."""
         super().stopService()
-        return self._looking.stopService()
+        return self._checks.stopService()
 
-    async def _renew(self) -> None:
-        found = await self._in_thread(self._look)
-        if found == self._seen:
+    async def _check(self) -> None:
+        found = await self._in_thread(self._identify)
+        if found == self._loaded:
             return
         try:
             self.value = await self._in_thread(self._load)
         except ValueError as error:
-            # Perhaps they are being replaced one by one: it is tried again, and said once.
+            # Another program may be replacing the files one by one: try again, and log the reason once.
             if found != self._failed:
-                self.log.error("{reason}; what was there before stays in force", reason=str(error))
+                self.log.error("{reason}; the previous content stays current", reason=str(error))
             self._failed = found
         else:
-            self._seen = found
+            self._loaded = found
             self._tell(self.value)
-            self.log.info("renewed from {paths}", paths=", ".join(self._paths))
+            self.log.info("reloaded {paths}", paths=", ".join(self._paths))
 
-    def _look(self) -> list[object]:
-        """What tells that a file is another one."""
+    def _identify(self) -> list[object]:
+        """Return values that differ once a file was changed or replaced."""
         return [_identity(path) for path in self._paths]
 
 

@@ -1,9 +1,8 @@
-"""Those who want to hear of changes."""
+"""Notify observers of an event."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from attrs import define, field
 from twisted.logger import Logger
@@ -11,19 +10,19 @@ from twisted.logger import Logger
 
 @define(eq=False)
 class Signal:
-    """Callables, each told of what happens; one that fails harms neither the others nor whoever tells."""
+    """Observers of an event. An observer that fails affects neither the others nor the caller of L{tell}."""
 
-    _listeners_of: list[Callable[..., object]] = field(factory=list)
+    _observers: list[Callable[..., object]] = field(factory=list)
     log: Logger = field(factory=Logger, init=False)
 
     def add(self, observer: Callable[..., object]) -> None:
-        """Tell it from now on."""
-        self._listeners_of.append(observer)
+        """Call an observer at each event from now on."""
+        self._observers.append(observer)
 
-    def tell(self, *what: Any) -> None:
-        """Call each of them."""
-        for observer in self._listeners_of:
+    def tell(self, *event: object) -> None:
+        """Call every observer with the event, in the order in which the observers were added."""
+        for observer in self._observers:
             try:
-                observer(*what)
+                observer(*event)
             except Exception:
-                self.log.failure("{what} was not told to everyone", what=what)
+                self.log.failure("an observer failed at {event}", event=event)

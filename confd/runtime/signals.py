@@ -1,7 +1,7 @@
 """
-Signals of an operator: SIGHUP reloads secrets and certificates, SIGUSR1 reopens the log. Neither ends a request.
+Unix signals: SIGHUP reloads secrets and certificates, SIGUSR1 reopens the log, and SIGTERM stops the process.
 
-SIGTERM ends the process in order, also when it comes before the reactor runs.
+SIGHUP and SIGUSR1 interrupt no request. SIGTERM stops in order even before the reactor runs.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from confd.runtime.reactor import Reactor
 
 class Signals(Service):
     """
-    Calls functions in the reactor when signals arrive, from its construction until it stops.
+    Call functions on the reactor when signals arrive, from construction until the service stops.
 
-    Python's handlers run between two instructions of the main thread; so all that they do is to wake the reactor.
+    Python runs signal handlers between two instructions of the main thread, so the handlers only wake the reactor.
     """
 
     def __init__(self, reactor: Reactor, handlers: Mapping[signal.Signals, Callable[[], object]]) -> None:
         """
-        @param handlers: by signal.
+        @param handlers: functions to call, by signal.
         """
         self._before = {}
         for number, handler in handlers.items():
@@ -35,30 +35,30 @@ class Signals(Service):
             self._before[number] = signal.signal(number, wake)
 
     def stopService(self) -> None:
-        """Ignore the signals: a process that ends must not be killed by one of them before it has."""
+        """Ignore the signals, so that none of them kills the process while it stops."""
         super().stopService()
         for number in self._before:
             signal.signal(number, signal.SIG_IGN)
 
     def restore(self) -> None:
-        """Give the signals back to those who handled them before."""
+        """Restore the previous handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
 
 class Terminal:
-    """The terminal that a process in the foreground was started from."""
+    """The controlling terminal of a process in the foreground."""
 
     def __init__(self, foreground: bool) -> None:
         """
-        @param foreground: whether the process stays there.
+        @param foreground: whether the process does not daemonise.
         """
         ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
-        # nohup(1) asks to outlive the terminal.
+        # nohup(1) ignores SIGHUP so that the process outlives the terminal.
         self._had = foreground and not ignored and _opens()
 
     def hung_up(self) -> bool:
-        """Return whether the terminal is gone; SIGHUP then means the end, as it does for every program."""
+        """Return whether the terminal is gone. SIGHUP then stops the process, as it does every program."""
         return self._had and not _opens()
 
 

@@ -1,4 +1,4 @@
-"""What systemd is told: that the process is ready, that it stops, and that its reactor still turns (sd_notify(3))."""
+"""Notify systemd that the process is ready, is alive, and is stopping (sd_notify(3))."""
 
 from __future__ import annotations
 
@@ -12,47 +12,47 @@ from twisted.internet.interfaces import IReactorTime
 
 from confd.runtime.timing import Periodic
 
-#: Of the time after which systemd takes a silent process for hung, how much passes between two signs of life.
-_HASTE = 3
+#: Watchdog notifications within the time after which systemd restarts a silent process.
+_NOTIFICATIONS_PER_TIMEOUT = 3
 
 
 class Notifier(Service):
     """
-    Says C{READY=1} when it starts and C{STOPPING=1} when it stops; does nothing where nobody listens.
+    Send C{READY=1} at the start, C{WATCHDOG=1} while the reactor runs, and C{STOPPING=1} at the stop.
 
-    A sign of life needs the reactor: one that is blocked, or a process that is stopped, misses it, and systemd starts
-    it anew.
+    A blocked reactor or a stopped process sends no C{WATCHDOG=1}, so systemd restarts it. Without C{NOTIFY_SOCKET} the
+    service does nothing.
     """
 
     def __init__(self, clock: IReactorTime, environ: Mapping[str, str]) -> None:
         """
-        @param environ: C{NOTIFY_SOCKET} and C{WATCHDOG_USEC} as systemd gave them.
+        @param environ: holds C{NOTIFY_SOCKET} and C{WATCHDOG_USEC}, if systemd set them.
         """
         path = environ.get("NOTIFY_SOCKET", "")
-        # A name that begins with @ is in the abstract namespace.
+        # A leading @ names a socket in the abstract namespace.
         self._address = "\0" + path[1:] if path.startswith("@") else path
         micros = environ.get("WATCHDOG_USEC", "")
-        self._alive: Periodic | None = None
+        self._watchdog: Periodic | None = None
         if self._address and micros.isascii() and micros.isdigit() and int(micros):
-            pause = int(micros) / 1e6 / _HASTE
-            self._alive = Periodic(clock, lambda: self._say("WATCHDOG=1"), lambda: pause)
+            pause = int(micros) / 1e6 / _NOTIFICATIONS_PER_TIMEOUT
+            self._watchdog = Periodic(clock, lambda: self._send("WATCHDOG=1"), lambda: pause)
 
     def startService(self) -> None:
-        """It is ready: whatever comes before it has started."""
+        """Report that the process is ready: all services before this one have started."""
         super().startService()
-        self._say("READY=1")
-        if self._alive is not None:
-            self._alive.startService()
+        self._send("READY=1")
+        if self._watchdog is not None:
+            self._watchdog.startService()
 
     def stopService(self) -> Deferred[None] | None:
-        """It stops, and goes on to show that it lives until it has."""
+        """Report that the process is stopping; fire when the watchdog notifications have ended."""
         super().stopService()
-        self._say("STOPPING=1")
-        return None if self._alive is None else self._alive.stopService()
+        self._send("STOPPING=1")
+        return None if self._watchdog is None else self._watchdog.stopService()
 
-    def _say(self, state: str) -> None:
+    def _send(self, state: str) -> None:
         if not self._address:
             return
-        # Nothing depends on it: a systemd that does not listen draws its own conclusions.
+        # Nothing in this process depends on the notification.
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as to:
             to.sendto(state.encode(), self._address)

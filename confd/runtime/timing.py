@@ -1,11 +1,11 @@
-"""Time: back-off, periodic work, and a reactor whose timers no wall clock can move (promises G8 and G11)."""
+"""Back-off, deadlines, rate-limited log lines and periodic work, all on the monotonic clock (promises G8 and G11)."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from attrs import define, field
 from twisted.application.service import Service
@@ -17,36 +17,38 @@ from twisted.python.failure import Failure
 
 from confd.errors import ConfdError
 from confd.runtime.lru import put
+from confd.runtime.reactor import Reactor
 
 T = TypeVar("T")
 
 
-def use_monotonic_clock(reactor: Any) -> None:
+def use_monotonic_clock(reactor: Reactor) -> None:
     """
-    Put the timers of a reactor on the monotonic clock: Twisted's run on the wall clock, so that one set back by an hour
-    stops every LoopingCall for an hour. Call it before anything is scheduled. The asyncio reactor is monotonic already.
+    Run the timers of a reactor on the monotonic clock; call this before anything is scheduled.
+
+    Twisted's timers run on the wall clock: setting the clock back by an hour stops every LoopingCall for an hour. The
+    asyncio reactor is monotonic already.
     """
     if not hasattr(reactor, "_asyncioEventloop"):
-        reactor.seconds = time.monotonic
+        reactor.seconds = time.monotonic  # type: ignore[method-assign]
 
 
-#: By how much a delay may be longer than the one before. With 2, the last of a fleet come back so late that those who
-#: come first are a wave; what a few more attempts cost a controller that is not there is nothing.
-_GROWTH = 1.5
+#: Factor by which the longest possible delay grows with each failure. With 2, the last agents of a fleet reconnect so
+#: late that the first ones form a wave; a few more attempts cost an unreachable controller nothing.
+_GROWTH_FACTOR = 1.5
 
-
-#: Share by which a wait that a peer asks for is lengthened at random, at most: its callers must not return together.
+#: Largest random extension of the delay that a peer asks for, as a share of it, so that clients do not return together.
 RETRY_AFTER_JITTER = 0.25
 
 
 @define(eq=False)
 class Backoff:
     """
-    Exponential back-off with full jitter, so that a fleet that lost its controller does not come back in one wave.
+    Exponential back-off with full jitter, so that a fleet does not reconnect in one wave.
 
-    @ivar random: where jitter comes from.
-    @ivar cap: seconds that one delay takes at most.
-    @ivar base: seconds that the first delay takes at most.
+    @ivar random: source of the jitter.
+    @ivar cap: longest delay in seconds.
+    @ivar base: longest first delay in seconds.
     """
 
     random: Random
@@ -56,11 +58,11 @@ class Backoff:
 
     def next(self, at_least: float | None = None) -> float:
         """
-        Return the seconds to wait after one more failure.
+        Count a failure; return the seconds to wait.
 
-        @param at_least: seconds that the peer asks for (C{Retry-After}); jitter is added to them.
+        @param at_least: seconds that the peer asks for (C{Retry-After}); jitter makes them longer.
         """
-        ceiling = min(self.cap, self.base * _GROWTH ** min(self._failures, 32))
+        ceiling = min(self.cap, self.base * _GROWTH_FACTOR ** min(self._failures, 32))
         self._failures += 1
         delay = self.random.uniform(0, ceiling)
         if at_least is None:
@@ -68,21 +70,21 @@ class Backoff:
         return max(delay, at_least * self.random.uniform(1, 1 + RETRY_AFTER_JITTER))
 
     def reset(self) -> None:
-        """Start over: something succeeded."""
+        """Start again with the first delay."""
         self._failures = 0
 
 
 class Progress:
     """
-    A deadline for a transfer that moves when bytes come: it is cut after a silence, and below a least rate.
+    The deadline of a transfer, which every byte extends. A silence or a rate that is too low ends the transfer.
 
     @ivar late: whether the deadline has passed.
     """
 
     def __init__(self, clock: IReactorTime, silence: float, rate: float, cut: Callable[[], None]) -> None:
         """
-        @param silence: seconds without a byte at most; also what the rate does not count.
-        @param rate: bytes a second at least.
+        @param silence: longest time without a byte in seconds; the rate counts from its end.
+        @param rate: lowest rate in bytes per second.
         @param cut: called once when the deadline passes.
         """
         self._clock, self._silence, self._rate, self._cut = clock, silence, rate, cut
@@ -92,21 +94,21 @@ class Progress:
 
     def restart(self, owed: int = 0) -> None:
         """
-        Begin to count anew.
+        Count from zero again.
 
-        @param owed: bytes that the peer has to take before it can answer.
+        @param owed: bytes that the peer must receive before it can answer.
         """
         self._since, self._moved = self._clock.seconds(), owed
         self._allow(self._silence + owed // self._rate)
 
     def moved(self, size: int) -> None:
-        """Count bytes that have come."""
+        """Count received bytes."""
         self._moved += size
         left = self._since + self._silence + self._moved // self._rate - self._clock.seconds()
         self._allow(min(self._silence, max(left, 0.0)))
 
     def end(self) -> None:
-        """Stop counting: all has come, or nobody waits for it."""
+        """Remove the deadline."""
         if self._timer.active():
             self._timer.cancel()
 
@@ -122,23 +124,23 @@ class Progress:
 @define(eq=False)
 class LogLimiter:
     """
-    When a thing may be said again that is so again and again.
+    Limit how often the same line is logged.
 
-    @ivar pause: seconds until then.
-    @ivar most: things that are remembered; what was said longest ago is forgotten first.
+    @ivar interval: seconds between two lines with the same key.
+    @ivar max_keys: keys to remember; the key that was logged longest ago is evicted first.
     """
 
     _clock: IReactorTime
-    _pause: float
-    _most: int = 1024
-    _said: dict[str, float] = field(factory=dict, init=False)
+    _interval: float
+    _max_keys: int = 1024
+    _logged: dict[str, float] = field(factory=dict, init=False)
 
-    def due(self, what: str = "") -> bool:
-        """Whether to say it now; then it is said."""
-        now, said = self._clock.seconds(), self._said.get(what)
-        if said is not None and now - said < self._pause:
+    def due(self, key: str = "") -> bool:
+        """Return whether to log a line with this key now; the caller then does."""
+        now, logged = self._clock.seconds(), self._logged.get(key)
+        if logged is not None and now - logged < self._interval:
             return False
-        put(self._said, what, now, self._most)
+        put(self._logged, key, now, self._max_keys)
         return True
 
 
@@ -146,10 +148,10 @@ async def retrying(
     clock: IReactorTime, backoff: Backoff, attempt: Callable[[], Awaitable[T]], failed: Callable[[ConfdError], None]
 ) -> T:
     """
-    Try until it succeeds; to be cancelled by whoever no longer wants it.
+    Retry an operation until it succeeds or the caller cancels it.
 
-    @param failed: told of each L{ConfdError}; any other error ends it.
-    @return: what the attempt that succeeded gave.
+    @param failed: called with each L{ConfdError}; any other error ends the retries.
+    @return: the result of the successful attempt.
     """
     while True:
         try:
@@ -162,55 +164,55 @@ async def retrying(
 
 class Periodic(Service):
     """
-    Work that is done again and again, and that no error of its own ends for good.
+    Run work again and again, with a pause between two rounds.
 
-    Unlike L{twisted.application.internet.TimerService} it outlives its errors; unlike a LoopingCall each pause is asked
-    for anew, so that intervals can change and be jittered. Rounds never overlap: the work sees to it that none hangs.
+    Unlike L{twisted.application.internet.TimerService}, the service survives errors of the work. Unlike a LoopingCall,
+    it computes each pause, so that pauses can change and have jitter. Rounds never overlap; the work must not hang.
     """
 
     log = Logger()
 
     def __init__(
-        self, clock: IReactorTime, work: Callable[[], Any], pause: Callable[[], float], grace: float = 0
+        self, clock: IReactorTime, work: Callable[[], object], pause: Callable[[], float], grace: float = 0
     ) -> None:
         """
-        @param work: called at once at the start, and then after each pause; may return a L{Deferred} or a coroutine.
-        @param pause: seconds to wait, asked after each round.
-        @param grace: seconds that the round under way gets to end by itself when the service stops.
+        @param work: called at the start and after each pause; may return a L{Deferred} or a coroutine.
+        @param pause: returns the seconds to wait; called after each round.
+        @param grace: seconds that the current round may still take when the service stops.
         """
         self._clock = clock
         self._work = work
         self._pause = pause
         self._grace = grace
         self._timer: IDelayedCall | None = None
-        self._round: Deferred[Any] | None = None
-        self._again = False
+        self._round: Deferred[object] | None = None
+        self._hurried = False
         self._ended: Deferred[None] | None = None
 
     def startService(self) -> None:
-        """Begin with the first round, at once."""
+        """Start the first round at once."""
         super().startService()
         self._cancel_timer()
         if self._round is None:
             self._run()
 
     def hurry(self) -> None:
-        """Start the next round now, or directly after the one under way."""
+        """Start the next round now, or directly after the current round."""
         if self._round is not None:
-            self._again = True
+            self._hurried = True
         elif self.running:
             self._cancel_timer()
             self._run()
 
     def reconsider(self) -> None:
-        """Ask for the pause anew: if it has become shorter, the next round comes sooner."""
+        """Compute the pause again; if it has become shorter, start the next round sooner."""
         if self.running and self._timer is not None:
             pause = self._pause()
             if pause < self._timer.getTime() - self._clock.seconds():
                 self._timer.reset(pause)
 
     def stopService(self) -> Deferred[None] | None:
-        """Fires when the round under way has ended, by itself or, once its grace is over, cancelled."""
+        """Fire when the current round has ended; cancel it when its grace is over."""
         super().stopService()
         self._cancel_timer()
         if self._round is None:
@@ -229,20 +231,21 @@ class Periodic(Service):
 
     def _run(self) -> None:
         self._timer = None
-        self._again = False
+        self._hurried = False
+        # The round may end before these lines do, and _finish then clears _round again.
         self._round = started = maybeDeferred(self._work)
         started.addErrback(self._failed)
         started.addCallback(self._finish)
 
     def _failed(self, failure: Failure) -> None:
         if self.running:
-            self.log.failure("periodic work failed; it goes on", failure)
+            self.log.failure("periodic work failed; the next round comes as usual", failure)
 
     def _finish(self, _: object) -> None:
         self._round = None
         self._cancel_timer()
         ended, self._ended = self._ended, None
         if self.running:
-            self._timer = self._clock.callLater(0 if self._again else self._pause(), self._run)
+            self._timer = self._clock.callLater(0 if self._hurried else self._pause(), self._run)
         if ended is not None:
             ended.callback(None)

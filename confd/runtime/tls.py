@@ -1,12 +1,11 @@
-"""TLS at both ends: keys and certificates out of files, and anew when those change, without a restart."""
+"""TLS of servers and clients, with keys and certificates from files that are reloaded when they change."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -19,7 +18,6 @@ from service_identity.hazmat import DNS_ID, IPAddress_ID, verify_service_identit
 from service_identity.pyopenssl import extract_patterns
 from twisted.internet import ssl
 from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import SSL4ServerEndpoint
 from twisted.internet.interfaces import (
     IOpenSSLClientConnectionCreator,
@@ -33,32 +31,40 @@ from confd.errors import StartError
 from confd.runtime.certificate_errors import MISNAMED, describe_certificate_error
 from confd.runtime.certificate_expiry import InUse
 from confd.runtime.files import read_file
+from confd.runtime.offload import RunInThread
 from confd.runtime.reactor import Reactor
 from confd.runtime.reload import ReloadedFiles
 
-#: What the C{ssl} endpoint may say besides its port.
+if TYPE_CHECKING:
+    # Twisted exports no public name of this type.
+    from twisted.internet._sslverify import IOpenSSLTrustRoot
+
+#: Arguments of an C{ssl} endpoint.
 _ARGUMENTS = {"port", "privateKey", "certKey", "extraCertChain", "interface", "backlog"}
 
-#: Bytes of a file of keys or certificates at most: many times the bundle of a system.
-_LIMIT = 16 * 1048576
+#: Bytes of a file of keys or certificates at most: many times the system's bundle.
+_MAX_FILE_BYTES = 16 * 1048576
 
 _FIELD = re.compile(r"((?:\\.|[^:\\])*)(?::|\Z)")
 
 
 @frozen
-class Pair:
-    """A key, the certificate that is its own, and those between it and its authority."""
+class KeyPair:
+    """A key, its certificate, and the intermediate certificates up to an authority."""
 
     key: PKey = field(repr=False)
     certificate: X509
     chain: list[X509]
 
     @classmethod
-    def load(cls, key: str, certificate: str, chain: str | None = None) -> Pair:
+    def load(cls, key: str, certificate: str, chain: str | None = None) -> KeyPair:
         """
-        Read it; what follows on the certificate in its file belongs to the chain.
+        Load a key pair. Certificates after the first in its file belong to the chain.
 
-        @raise ValueError: in one sentence.
+        @param key: path of the key.
+        @param certificate: path of the certificate.
+        @param chain: path of more intermediate certificates.
+        @raise ValueError: if the files cannot be used together, in one sentence.
         """
         raw = _read(key)
         try:
@@ -80,7 +86,7 @@ class Pair:
 
 def _read(path: str) -> bytes:
     try:
-        return read_file(path, _LIMIT)[0]
+        return read_file(path, _MAX_FILE_BYTES)[0]
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror}") from None
 
@@ -93,20 +99,20 @@ def _certificates(path: str) -> list[Certificate]:
         raise ValueError(f"{path} holds no PEM certificate") from None
 
 
-def _authorities(setting: str, path: str) -> tuple[Any, InUse]:
-    """Return what to trust, and when that expires."""
+def _authorities(setting: str, path: str) -> tuple[IOpenSSLTrustRoot, InUse]:
+    """Load certificate authorities."""
     found = _certificates(path)
     roots = ssl.trustRootFromCertificates([ssl.Certificate(X509.from_cryptography(each)) for each in found])
     return roots, InUse(setting, path, [each.not_valid_after_utc for each in found], alternatives=True)
 
 
 @frozen
-class Served:
+class ServerCertificates:
     """
-    What a server shows and whom it trusts.
+    The certificate of a server and the authorities of its clients.
 
-    @ivar options: for the connections of clients.
-    @ivar in_use: the files of certificates.
+    @ivar options: for connections.
+    @ivar in_use: the certificate files.
     """
 
     options: ssl.CertificateOptions
@@ -114,51 +120,50 @@ class Served:
 
 
 @frozen
-class Presented:
+class ClientCertificates:
     """
-    What a client shows and whom it trusts.
+    The certificate of a client and the authorities of servers.
 
-    @ivar roots: the authorities that it trusts.
-    @ivar own: its certificate, if it has one.
-    @ivar in_use: the files of certificates.
+    @ivar roots: the trusted authorities.
+    @ivar own: the certificate to present, if any.
+    @ivar in_use: the certificate files.
     """
 
-    roots: Any
-    own: Pair | None
+    roots: IOpenSSLTrustRoot
+    own: KeyPair | None
     in_use: Sequence[InUse]
 
 
 @implementer(IOpenSSLServerConnectionCreator)
 @define(eq=False)
 class _Serving:
-    """Hands out what is in force to each connection."""
+    """Begin TLS with a client, with the current certificates."""
 
-    _served: ReloadedFiles[Served]
+    _served: ReloadedFiles[ServerCertificates]
 
     def serverConnectionForTLS(self, protocol: object) -> Connection:
         return Connection(self._served.value.options.getContext(), None)
 
 
 def is_tls(described: str) -> bool:
-    """Whether an endpoint is one of TLS."""
+    """Return whether an endpoint description names a TLS endpoint."""
     return described.startswith("ssl:")
 
 
 def server_endpoint(
     reactor: Reactor,
-    in_thread: Callable[..., Deferred[Any]],
+    in_thread: RunInThread,
     described: str,
     client_ca: str | None,
     setting: str = "LISTEN",
-) -> tuple[IStreamServerEndpoint, ReloadedFiles[Served]]:
+) -> tuple[IStreamServerEndpoint, ReloadedFiles[ServerCertificates]]:
     """
-    An C{ssl:} endpoint whose certificate can be renewed. It takes TLS 1.2 and newer.
+    Return an C{ssl:} endpoint for TLS 1.2 and newer, and the certificates, a service that reloads them.
 
-    @param described: as Twisted describes it, C{ssl:443:privateKey=key.pem:certKey=cert.pem}.
-    @param client_ca: PEM certificates; clients then need a certificate that one of them signed.
-    @param setting: the one that holds C{described}.
-    @return: also what is to be started and stopped with it.
-    @raise ValueError: in one sentence.
+    @param described: in Twisted's notation, C{ssl:443:privateKey=key.pem:certKey=cert.pem}.
+    @param client_ca: path of PEM certificates of authorities; clients then need a certificate signed by one of them.
+    @param setting: the setting that holds C{described}.
+    @raise ValueError: if the description or a file is invalid, in one sentence.
     """
     creator, served = _serving(reactor, in_thread, described, client_ca, setting)
     given = _arguments(described)
@@ -167,15 +172,15 @@ def server_endpoint(
 
 
 def _serving(
-    reactor: Reactor, in_thread: Callable[..., Deferred[Any]], described: str, client_ca: str | None, setting: str
-) -> tuple[IOpenSSLServerConnectionCreator, ReloadedFiles[Served]]:
-    """Return what begins TLS with each client of such an endpoint: see L{server_endpoint}."""
+    reactor: Reactor, in_thread: RunInThread, described: str, client_ca: str | None, setting: str
+) -> tuple[IOpenSSLServerConnectionCreator, ReloadedFiles[ServerCertificates]]:
+    """Return the connection creator of an endpoint; see L{server_endpoint}."""
     given = _arguments(described)
     key = given.get("privateKey", "server.pem")
     certificate, chain = given.get("certKey", key), given.get("extraCertChain")
 
-    def load() -> Served:
-        pair = Pair.load(key, certificate, chain)
+    def load() -> ServerCertificates:
+        pair = KeyPair.load(key, certificate, chain)
         in_use = [InUse(setting, certificate, pair.expiries())]
         trusted = None
         if client_ca is not None:
@@ -183,7 +188,7 @@ def _serving(
             in_use.append(of_clients)
         options = ssl.CertificateOptions(pair.key, pair.certificate, extraCertChain=pair.chain, trustRoot=trusted)
         options.getContext()
-        return Served(options, in_use)
+        return ServerCertificates(options, in_use)
 
     paths = [path for path in (key, certificate, chain, client_ca) if path is not None]
     served = ReloadedFiles(reactor, in_thread, list(dict.fromkeys(paths)), load)
@@ -197,19 +202,19 @@ def _arguments(described: str) -> dict[str, str]:
         if not (is_named or number):
             name, value = "port", text
         if name and name not in _ARGUMENTS:
-            raise ValueError(f"ssl takes {', '.join(sorted(_ARGUMENTS))}, and no {name!r}")
+            raise ValueError(f"ssl takes {', '.join(sorted(_ARGUMENTS))}, not {name!r}")
         if name:
             given[name] = re.sub(r"\\(.)", r"\1", value)
     if not given.get("port", "").isdigit():
-        raise ValueError("it names no port")
+        raise ValueError("the port is missing")
     return given
 
 
 class CertificateRefused(TLSError):
-    """The certificate of a peer cannot be trusted; the text says why, as part of a sentence."""
+    """The certificate of a peer is not trusted; the text gives the reason, as part of a sentence."""
 
     def __init__(self, words: str) -> None:
-        # Twisted looks into the arguments of OpenSSL's errors: a list of library, function and reason.
+        # Twisted expects the arguments of an OpenSSL error: a list of library, function and reason.
         super().__init__([("", "", words)])
         self._words = words
 
@@ -221,10 +226,10 @@ class CertificateRefused(TLSError):
 @frozen
 class _Verifying:
     """
-    Begins TLS with a host.
+    Begin TLS with a host.
 
-    @ivar host: what a certificate must name, in ASCII.
-    @ivar context: verifies it.
+    @ivar host: the host that the certificate must name, in ASCII.
+    @ivar context: verifies the certificate.
     """
 
     host: str
@@ -243,10 +248,10 @@ def _is_address(host: str) -> bool:
 
 
 def _verifier(host: str) -> Callable[[Connection, X509, int, int, int], bool]:
-    """Return what refuses a certificate that cannot be trusted or does not name the host (RFC 9525)."""
+    """Return a callback that refuses certificates that are not trusted or do not name the host (RFC 9525)."""
 
     def verify(_: Connection, certificate: X509, error: int, depth: int, is_valid: int) -> bool:
-        # As the callback of a context, its error ends the handshake: OpenSSL alerts the peer, and pyOpenSSL raises it.
+        # An error in the callback ends the handshake: OpenSSL alerts the peer, and pyOpenSSL raises the error.
         if not is_valid:
             raise CertificateRefused(describe_certificate_error(error, f"OpenSSL error {error}"))
         if depth == 0:
@@ -261,58 +266,64 @@ def _verifier(host: str) -> Callable[[Connection, X509, int, int, int], bool]:
 
 
 def client_options(
-    host: str, roots: Any = None, shown: Mapping[str, Any] = MappingProxyType({})
+    host: str, roots: IOpenSSLTrustRoot | None = None, own: KeyPair | None = None
 ) -> IOpenSSLClientConnectionCreator:
     """
-    Return what begins TLS with a host and checks that its certificate names it.
+    Return a connection creator that verifies the certificate of a host.
 
-    @param host: an address, or a name; unlike Twisted it takes underscores, which containers and Compose put there.
+    @param host: an address or a name. Unlike in Twisted, a name may have underscores, as Compose services do.
     @param roots: authorities to trust instead of the system's.
-    @param shown: arguments of L{ssl.CertificateOptions} for the certificate to show.
+    @param own: the certificate to present.
     """
-    # Certificates name neither zones nor the root of the domain names.
+    # Certificates contain neither zones of addresses nor the final dot of names.
     name = host.partition("%")[0].removesuffix(".")
     ascii_name = name if name.isascii() else name.encode("idna").decode("ascii")
-    context = ssl.CertificateOptions(trustRoot=roots or ssl.platformTrust(), **shown).getContext()
+    trust = roots or ssl.platformTrust()
+    options = (
+        ssl.CertificateOptions(trustRoot=trust)
+        if own is None
+        else ssl.CertificateOptions(own.key, own.certificate, extraCertChain=own.chain, trustRoot=trust)
+    )
+    context = options.getContext()
     context.set_verify(VERIFY_PEER | VERIFY_FAIL_IF_NO_PEER_CERT, _verifier(ascii_name))
     return _Verifying(ascii_name, context)
 
 
 @implementer(IPolicyForHTTPS)
-class ClientTls(ReloadedFiles[Presented]):
-    """Whom an HTTP client believes, and who it says that it is."""
+class ClientTls(ReloadedFiles[ClientCertificates]):
+    """The TLS policy of an HTTP client: authorities to trust, and the certificate to present."""
 
     def __init__(
         self,
         reactor: Reactor,
-        in_thread: Callable[..., Deferred[Any]],
-        whose: str,
+        in_thread: RunInThread,
+        prefix: str,
         ca_file: str | None,
         cert_file: str | None = None,
         key_file: str | None = None,
     ) -> None:
         """
-        @param whose: the beginning of the names of the settings, for errors.
-        @param ca_file: PEM certificates that are trusted instead of the system's roots.
-        @param cert_file: the certificate to show, with what is between it and its authority.
-        @param key_file: its key.
-        @raise StartError: if they cannot be used.
+        @param prefix: prefix of the names of the settings, for errors: C{CONTROLLER} or C{WORKER}.
+        @param ca_file: path of PEM certificates to trust instead of the system's.
+        @param cert_file: path of the certificate to present, followed by its intermediate certificates.
+        @param key_file: path of the key of the certificate.
+        @raise StartError: if a file cannot be used.
         """
 
-        def load() -> Presented:
+        def load() -> ClientCertificates:
             roots, own, in_use = ssl.platformTrust(), None, []
-            setting = f"{whose}_CA_FILE"
+            setting = f"{prefix}_CA_FILE"
             try:
                 if ca_file is not None:
                     roots, trusted = _authorities(setting, ca_file)
                     in_use.append(trusted)
-                setting = f"{whose}_CERT_FILE"
+                setting = f"{prefix}_CERT_FILE"
                 if cert_file is not None and key_file is not None:
-                    own = Pair.load(key_file, cert_file)
+                    own = KeyPair.load(key_file, cert_file)
                     in_use.append(InUse(setting, cert_file, own.expiries()))
             except ValueError as error:
                 raise ValueError(f"{setting}: {error}") from None
-            return Presented(roots, own, in_use)
+            return ClientCertificates(roots, own, in_use)
 
         try:
             super().__init__(reactor, in_thread, [path for path in (ca_file, cert_file, key_file) if path], load)
@@ -320,13 +331,9 @@ class ClientTls(ReloadedFiles[Presented]):
             raise StartError(f"{error}.") from None
 
     def in_use(self) -> Sequence[InUse]:
-        """Return the files of certificates in use."""
+        """Return the certificate files in use."""
         return self.value.in_use
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
         """See L{IPolicyForHTTPS}."""
-        own = self.value.own
-        shown = (
-            {} if own is None else {"privateKey": own.key, "certificate": own.certificate, "extraCertChain": own.chain}
-        )
-        return client_options(hostname.decode("ascii"), self.value.roots, shown)
+        return client_options(hostname.decode("ascii"), self.value.roots, self.value.own)

@@ -1,11 +1,10 @@
-"""TCP connections to a host by its name or address: one resolver for every role and every peer."""
+"""Connect to a host by name or address: the one resolver of all roles."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
-from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
@@ -13,6 +12,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint
 from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import (
     IAddress,
+    IDelayedCall,
     IHostResolution,
     IProtocol,
     IProtocolFactory,
@@ -24,31 +24,32 @@ from zope.interface import implementer
 
 from confd.runtime.reactor import Reactor
 
-#: Seconds that one address gets to accept a connection, and after which the next address is tried as well (RFC 8305).
+#: Seconds that an address gets to accept a connection, and until the next address is tried as well (RFC 8305).
 CONNECT_SECONDS, NEXT_ADDRESS_SECONDS = 5.0, 0.3
 
 
-def _anything(addresses: Sequence[str]) -> None:
-    """Let every address pass."""
+def _accept_all(addresses: Sequence[str]) -> None:
+    """Accept all addresses."""
 
 
 @implementer(IStreamClientEndpoint)
 @define(eq=False)
 class HostEndpoint:
     """
-    Connects to a host. Unlike Twisted's C{HostnameEndpoint}, it takes every name that a resolver may know.
+    Connect to a host. Unlike Twisted's C{HostnameEndpoint}, it accepts every name that a resolver may know.
 
-    @ivar check: called with all addresses of the host before one is connected to; what it raises ends the attempt.
+    @ivar seconds: timeout of the attempt to reach one address.
+    @ivar check: called with all addresses of the host before the first attempt; may raise an error to refuse them.
     """
 
     _reactor: Reactor
     _host: str
     _port: int
     _seconds: float = CONNECT_SECONDS
-    _check: Callable[[Sequence[str]], None] = _anything
+    _check: Callable[[Sequence[str]], None] = _accept_all
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        """Resolve the host, and connect to the first of its addresses that accepts."""
+        """Resolve the host, and connect to the first address that accepts."""
         return Deferred.fromCoroutine(self._connect(factory))
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
@@ -58,8 +59,7 @@ class HostEndpoint:
             raise DNSLookupError(f"no results for hostname lookup: {self._host}")
         race = _Race(self._reactor, factory, deque(self._endpoint(host) for host in hosts))
         race.begin()
-        protocol: IProtocol = await race.won
-        return protocol
+        return await race.won
 
     def _endpoint(self, host: str) -> IStreamClientEndpoint:
         kind = TCP6ClientEndpoint if ":" in host else TCP4ClientEndpoint
@@ -82,18 +82,18 @@ def _is_address(host: str) -> bool:
 @define(eq=False)
 class _Race:
     """
-    Attempts to connect, of which the first to succeed wins.
+    Connection attempts to several addresses, of which the first to succeed wins.
 
-    @ivar won: fires with its protocol; fails with the error of the last attempt where none succeeds.
+    @ivar won: fires with the protocol of the winner; fails with the error of the last attempt if all fail.
     """
 
     _reactor: Reactor
     _factory: IProtocolFactory
     _left: deque[IStreamClientEndpoint]
-    _trying: list[Deferred[Any]] = field(factory=list, init=False)
-    _timer: Any = field(default=None, init=False)
+    _trying: list[Deferred[IProtocol]] = field(factory=list, init=False)
+    _timer: IDelayedCall | None = field(default=None, init=False)
     _over: bool = field(default=False, init=False)
-    won: Deferred[Any] = field(init=False)
+    won: Deferred[IProtocol] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.won = Deferred(lambda _: self._stop())
@@ -109,12 +109,12 @@ class _Race:
         self._trying.append(attempt)
         attempt.addCallbacks(self._connected, self._failed, callbackArgs=(attempt,), errbackArgs=(attempt,))
 
-    def _connected(self, protocol: Any, attempt: Deferred[Any]) -> None:
+    def _connected(self, protocol: IProtocol, attempt: Deferred[IProtocol]) -> None:
         self._trying.remove(attempt)
         self._stop()
         self.won.callback(protocol)
 
-    def _failed(self, failure: Failure, attempt: Deferred[Any]) -> None:
+    def _failed(self, failure: Failure, attempt: Deferred[IProtocol]) -> None:
         self._trying.remove(attempt)
         if self._over:
             return
@@ -135,9 +135,9 @@ class _Race:
 @implementer(IResolutionReceiver)
 class _Addresses:
     """
-    Collects the addresses of a host name.
+    Collect the addresses of a host name.
 
-    @ivar found: fires with them.
+    @ivar found: fires with the addresses when the resolution is complete.
     """
 
     def __init__(self) -> None:
@@ -145,13 +145,13 @@ class _Addresses:
         self.found: Deferred[list[str]] = Deferred()
 
     def resolutionBegan(self, resolutionInProgress: IHostResolution) -> None:
-        """Resolution starts."""
+        """Do nothing."""
 
     def addressResolved(self, address: IAddress) -> None:
-        """One more address."""
+        """Add an address."""
         self._hosts.append(address.host)  # type: ignore[attr-defined]
 
     def resolutionComplete(self) -> None:
-        """That was all."""
+        """Fire L{found}."""
         if not self.found.called:
             self.found.callback(self._hosts)

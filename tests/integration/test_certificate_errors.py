@@ -87,7 +87,7 @@ class CertificateTests(TestCase):
 
     async def test_not_yet_valid(self) -> None:
         made = make_certificate(self.folder, 1, 2)
-        await self.assert_both(made, made.authority, "is not valid yet; wait")
+        await self.assert_both(made, made.authority, "is not valid yet; check")
 
     async def test_misnamed(self) -> None:
         made = make_certificate(self.folder, address="127.0.0.9")
@@ -110,8 +110,8 @@ class CertificateTests(TestCase):
         expired = make_certificate(self.folder / "expired", -2, -1)
         for own, words in (
             (expired, "it refuses the certificate of this client, which has expired"),
-            (None, "it asks for a certificate of this client"),
-            (other, "it refuses the certificate of this client, as it does not trust its authority"),
+            (None, "it requires a client certificate"),
+            (other, "it does not trust the authority of this client's certificate"),
         ):
             with self.subTest(words=words):
                 files = [] if own is None else [str(own.certificate), str(own.key)]

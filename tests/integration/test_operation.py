@@ -108,7 +108,7 @@ class SignalTests(Case):
                 process.signal(signal.SIGUSR1)
                 eventually(log.exists)
                 process.signal(signal.SIGHUP)
-                eventually(lambda log=log: "reloads its secrets" in log.read_text())
+                eventually(lambda log=log: "reloading secrets" in log.read_text())
                 self.assertEqual(process.stop(), 0)
 
     def test_end_of_a_start(self):
@@ -223,7 +223,7 @@ class SignalTests(Case):
         (self.folder / "it.log").rename(self.folder / "old.log")
         os.kill(pid, signal.SIGUSR1)
         os.kill(pid, signal.SIGHUP)
-        eventually(lambda: "reloads its secrets" in (self.folder / "it.log").read_text())
+        eventually(lambda: "reloading secrets" in (self.folder / "it.log").read_text())
         os.kill(pid, signal.SIGTERM)
         eventually(lambda: not (self.folder / "confd-controller.pid").exists())
 
@@ -296,5 +296,5 @@ class LogrotateTests(Case):
                 self.assertNotIn("\0", log.read_text())
         files = [each.read_text() for each in folder.glob("it.log*")]
         self.assertEqual(len(files), 5)
-        self.assertEqual(sum(each.count("reloads its secrets") for each in files), 4)
+        self.assertEqual(sum(each.count("reloading secrets") for each in files), 4)
         self.assertEqual(sum(each.count("confd-worker is up") for each in files), 1)

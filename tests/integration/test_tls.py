@@ -122,7 +122,7 @@ class TlsTests(SynchronousTestCase):
                 return False
 
         eventually(served)
-        eventually(lambda: self.agent.log.count("renewed from") == 2)
+        eventually(lambda: self.agent.log.count("reloaded ") == 2)
         self.publish("after-it", reloaded_files)
         hit = self.context(fresh, None)
         eventually(lambda: b"/after-it" in self.get(self.worker_port, "/hit", hit))
@@ -144,7 +144,7 @@ class TlsTests(SynchronousTestCase):
             return False
 
         eventually(lambda: serves(self.fleet.port, new_client) and serves(self.worker_port, new_server))
-        eventually(lambda: self.agent.log.count("renewed from") == 2)
+        eventually(lambda: self.agent.log.count("reloaded ") == 2)
         for process in (self.controller, self.worker):
             # The agent has no old connection left that it could use.
             process.stop()

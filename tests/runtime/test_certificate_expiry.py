@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.runtime.certificate_expiry import INTERVAL, CertificateExpiry, InUse
+from confd.runtime.certificate_expiry import REMINDER_SECONDS, CertificateExpiry, InUse
 from confd.runtime.metrics import Metrics
 from tests.runtime.test_metrics import samples
 
@@ -91,17 +91,17 @@ class WatchTests(SynchronousTestCase):
     def test_warnings(self) -> None:
         """None before 30 days are left; then one a day, of the certificate that is in use."""
         self.watched(InUse("LISTEN", "a.pem", days(31.5)))
-        self.clock.advance(INTERVAL)
+        self.clock.advance(REMINDER_SECONDS)
         self.assertEqual(self.said(), [])
-        self.clock.advance(INTERVAL)
+        self.clock.advance(REMINDER_SECONDS)
         expected = "LISTEN: a certificate in a.pem expires at 2026-12-31T00:00:00Z; renew it"
         self.assertEqual(self.said(), [expected])
-        self.clock.advance(INTERVAL / 2)
+        self.clock.advance(REMINDER_SECONDS / 2)
         self.assertEqual(self.said(), [])
-        self.clock.advance(INTERVAL / 2)
+        self.clock.advance(REMINDER_SECONDS / 2)
         self.assertEqual(self.said(), [expected])
         self.in_use[:] = [InUse("LISTEN", "a.pem", days(365))]
-        self.clock.advance(INTERVAL)
+        self.clock.advance(REMINDER_SECONDS)
         self.assertEqual(self.said(), [])
 
     def test_at_once(self) -> None:

@@ -7,7 +7,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.errors import StartError
 from confd.runtime.listen_address import parse_endpoint
 from confd.runtime.options import read
-from confd.runtime.settings import AgentSettings, ControllerSettings, WorkerSettings, is_private
+from confd.runtime.setting_types import is_private
+from confd.runtime.settings import AgentSettings, ControllerSettings, WorkerSettings
 
 #: What is no endpoint, and what to write instead.
 MEANT = {

@@ -70,7 +70,7 @@ class LogFileTests(SynchronousTestCase):
         """Devices and FIFOs are written to as they are; what cannot be written is named."""
         os.mkfifo(self.path)
         said = self.assertRaises(OSError, LogFile, str(self.path), 4, 2)
-        self.assertEqual(said.strerror, "it is a FIFO that nobody reads")
+        self.assertEqual(said.strerror, "it is a FIFO without a reader")
         reader = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
         self.addCleanup(os.close, reader)
         file = self.open(max_bytes=4)

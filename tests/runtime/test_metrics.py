@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 import confd
-from confd.runtime.metrics import PART, Histogram, Metrics
+from confd.runtime.metrics import MAX_PART_SERIES, Histogram, Metrics
 from confd.web.auth.basic import BasicAuth
 from confd.web.health import FRESH, SLICE, MetricsEndpoint
 from tests.conversation import Conversation, Reply, serve
@@ -125,7 +125,7 @@ class RenderingTests(SynchronousTestCase):
 
     def test_parts(self) -> None:
         """However many series there are: each part is small, and together they are one family."""
-        self.labels = 10 * PART + 1
+        self.labels = 10 * MAX_PART_SERIES + 1
         histogram = Histogram(expected=lambda: [(f"n{number}",) for number in range(self.labels)])
         self.metrics.histogram("confd_sizes", "Sizes.", histogram, "namespace")
         text = b"".join(self.metrics.parts())
@@ -133,7 +133,7 @@ class RenderingTests(SynchronousTestCase):
         self.assertEqual(len(samples(text)), text.count(b"\n") - text.count(b"# "))
         self.assertEqual(text.count(b"confd_sizes_count{"), self.labels)
         longest = max(part.count(b"\n") for part in self.metrics.parts())
-        self.assertLessEqual(longest, 2 + PART * 20)
+        self.assertLessEqual(longest, 2 + MAX_PART_SERIES * 20)
 
     def test_slices(self) -> None:
         """Other requests have their turn in between, and those who ask meanwhile share one rendering."""

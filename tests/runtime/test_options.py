@@ -159,8 +159,8 @@ class SecretTests(SynchronousTestCase):
         os.mkfifo(fifo)
         for path, wrong in (
             ("/nowhere/secret", "No such file"), (folder, "Is a directory"), (self._file(b"x" * 70_000), "longer than"),
-            (self._file(b""), "empty"), (fifo, "no file"), ("/dev/zero", "no file"), ("/dev/null", "no file"),
-            ("a\0b", "no name"), (self._file(b"one\r\ntwo"), "more than one line"),
+            (self._file(b""), "empty"), (fifo, "not a file"), ("/dev/zero", "not a file"), ("/dev/null", "not a file"),
+            ("a\0b", "not a valid file name"), (self._file(b"one\r\ntwo"), "more than one line"),
             (self._file(b"\n"), "empty"), (self._file(b"\xff\xfe"), "UTF-8"),
         ):  # fmt: skip
             (reason,) = reasons({}, {"TEST_TOKEN_FILE": path})

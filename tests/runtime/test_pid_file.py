@@ -58,7 +58,7 @@ class PidFileTests(SynchronousTestCase):
         fifo = self.path.with_suffix(".fifo")
         os.mkfifo(fifo)
         for path in (self.path, fifo, Path("/dev/null"), self.path.parent):
-            self.assertIn("is no pid file", self.refusal(path))
+            self.assertIn("is not a pid file", self.refusal(path))
         self.assertEqual(self.path.stat().st_size, 5000)
         self.assertIn("cannot be written", self.refusal(self.path / "x"))
 

@@ -81,10 +81,10 @@ class ServerTests(FilesCase):
                 str(self.rubbish),
                 f"{self.rubbish} holds no PEM certificate",
             ),
-            ("ssl", None, "it names no port"),
-            ("ssl:https", None, "it names no port"),
-            ("ssl:443:colour=red", None, "ssl takes backlog, certKey, extraCertChain, interface, port, privateKey, and"
-             " no 'colour'"),
+            ("ssl", None, "the port is missing"),
+            ("ssl:https", None, "the port is missing"),
+            ("ssl:443:colour=red", None, "ssl takes backlog, certKey, extraCertChain, interface, port, privateKey,"
+             " not 'colour'"),
         ):  # fmt: skip
             error = self.assertRaises(ValueError, self.make, described, client_ca)
             self.assertEqual(str(error), said)

@@ -74,7 +74,7 @@ class DevSettings(LogSettings):
     worker_port: int = setting("WORKER_PORT", "TCP port of the worker on 127.0.0.1.", "8082", whole(1, 65535))
     allowed_hosts: tuple[HostPattern, ...] = allowed_hosts_setting()
     data_dir: str = setting(
-        "DATA_DIR", "Directory of the database and the agent's cache; created if missing.", "./confd-data"
+        "DATA_DIR", "Folder of the database and the agent's cache; created if missing.", "./confd-data"
     )
     default_poll_interval: int = setting(
         "DEFAULT_POLL_INTERVAL",
