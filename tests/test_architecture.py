@@ -360,7 +360,7 @@ def modules(folder: str) -> list[Module]:
     return found
 
 
-class HouseTests(SynchronousTestCase):
+class ArchitectureTests(SynchronousTestCase):
     """The rules, held against confd."""
 
     def _hold(self, rule, them):

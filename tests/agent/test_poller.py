@@ -25,7 +25,7 @@ from tests.agent.fakes import AGENT_ID, OTHER_CLUSTER, FakeController, configura
 DOWN = Unavailable("down", "No controller answers.")
 
 
-class ReconcilerTests(SynchronousTestCase):
+class PollerTests(SynchronousTestCase):
     """L{Poller}."""
 
     def setUp(self) -> None:

@@ -22,7 +22,7 @@ from tests.agent.fakes import KEY, OTHER_CLUSTER, configuration
 STRANGER = SigningKey.generate()
 
 
-class InboxTests(SynchronousTestCase):
+class ReceiverTests(SynchronousTestCase):
     """L{Receiver}, of an agent that knows version 5 and the key of its controller."""
 
     def setUp(self) -> None:

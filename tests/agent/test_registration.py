@@ -18,7 +18,7 @@ from tests.agent.fakes import AGENT_ID, FakeController
 SELF = Registration(hostname="host-1", metadata="tier=edge", strategy="POLLER", namespace="default")
 
 
-class EnrolmentTests(SynchronousTestCase):
+class RegistrationServiceTests(SynchronousTestCase):
     """L{RegistrationService}."""
 
     def setUp(self) -> None:

@@ -384,7 +384,7 @@ class _Nobody(set[str]):
         """Not."""
 
 
-class AccountTests(SynchronousTestCase):
+class ReportSourceTests(SynchronousTestCase):
     """L{ReportSource}: of what is in force, or of what is offered in vain."""
 
     def setUp(self) -> None:

@@ -28,7 +28,7 @@ def _offers() -> st.SearchStrategy[Configuration]:
     )
 
 
-class FunnelTests(SynchronousTestCase):
+class VersionGuardTests(SynchronousTestCase):
     """L{VersionGuard}: a table of what follows what."""
 
     def setUp(self) -> None:

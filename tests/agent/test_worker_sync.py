@@ -19,7 +19,7 @@ from confd.runtime.timing import Backoff
 from tests.agent.fakes import CLUSTER, OTHER_CLUSTER, FakeWorker, configuration
 
 
-class ForwarderTests(SynchronousTestCase):
+class WorkerSyncTests(SynchronousTestCase):
     """L{WorkerSync}, with a worker that does as it is told."""
 
     def setUp(self) -> None:

@@ -45,7 +45,7 @@ class FollowTests(SynchronousTestCase):
         self.assertEqual(list(follow_passwords(reactor, settings, {}, brokers)), [])
 
 
-class BrokerageTests(SynchronousTestCase):
+class FactoryTests(SynchronousTestCase):
     """L{make_brokers}."""
 
     def test_those_that_are_asked_for(self) -> None:

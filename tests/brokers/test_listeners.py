@@ -8,7 +8,7 @@ from confd.brokers.listeners import Listeners
 from confd.codec.bodies import MAX_ANSWER_BYTES
 
 
-class AudienceTests(SynchronousTestCase):
+class ListenersTests(SynchronousTestCase):
     """L{Listeners}."""
 
     def setUp(self) -> None:

@@ -4,7 +4,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.cli.errors import CommandError, Exit
 from confd.cli.transport import Reply, Unreached
-from tests.cli.desk import Desk, answer, in_force, lines, refusal
+from tests.cli.harness import CliHarness, answer, current_config, lines, refusal
 
 CONFIG = "GET /api/v1/config"
 
@@ -18,73 +18,73 @@ class LaterTests(SynchronousTestCase):
     """C{Retry-After} of 429 and 503 is honoured within reason."""
 
     def setUp(self):
-        self.desk = Desk()
+        self.cli = CliHarness()
 
     def test_comes_back(self):
         """After the time that the controller asks for, with jitter; it is said on standard error."""
         for status in (429, 503):
-            self.desk.controller.table[CONFIG] = [busy(status, 4), busy(status, 2), in_force({"url": "http://x"})]
-            self.desk.slept.clear()
-            ended = self.desk.type("-o", "json", "get")
+            self.cli.controller.table[CONFIG] = [busy(status, 4), busy(status, 2), current_config({"url": "http://x"})]
+            self.cli.slept.clear()
+            ended = self.cli.type("-o", "json", "get")
             self.assertEqual((ended.status, ended.out), (Exit.OK, '{\n  "url": "http://x"\n}\n'), ended.err)
-            first, second = self.desk.slept
-            self.assertTrue(4 <= first <= 5 and 2 <= second <= 2.5, self.desk.slept)
+            first, second = self.cli.slept
+            self.assertTrue(4 <= first <= 5 and 2 <= second <= 2.5, self.cli.slept)
             self.assertEqual(ended.err.count("It is busy. Asking again in "), 2)
 
     def test_dates(self):
         """A date counts from the controller's own clock."""
         dates = {"retry-after": "Sun, 29 Nov 2026 08:00:07 GMT", "date": "Sun, 29 Nov 2026 08:00:00 GMT"}
-        self.desk.controller.table[CONFIG] = [busy(503, "", **dates), in_force({})]
-        self.assertEqual(self.desk.type("get").status, Exit.OK)
-        (slept,) = self.desk.slept
+        self.cli.controller.table[CONFIG] = [busy(503, "", **dates), current_config({})]
+        self.assertEqual(self.cli.type("get").status, Exit.OK)
+        (slept,) = self.cli.slept
         self.assertTrue(7 <= slept <= 8.75, slept)
 
     def test_gives_up(self):
         """After a few tries, and at once where it would take longer than a request may."""
-        self.desk.controller.table[CONFIG] = busy(429, 1)
-        ended = self.desk.type("get")
-        self.assertEqual((ended.status, len(self.desk.controller.asked)), (Exit.UNREACHABLE, 3))
+        self.cli.controller.table[CONFIG] = busy(429, 1)
+        ended = self.cli.type("get")
+        self.assertEqual((ended.status, len(self.cli.controller.asked)), (Exit.UNREACHABLE, 3))
         self.assertEqual(lines(ended.err)[-1], "confdctl: It is busy.")
         for asked in (60, 10**30):
-            self.desk = Desk()
-            self.desk.controller.table[CONFIG] = busy(503, asked)
-            ended = self.desk.type("get")
-            self.assertEqual((ended.status, len(self.desk.controller.asked)), (Exit.UNREACHABLE, 1))
-            self.assertEqual((self.desk.slept, lines(ended.err)[0]), ([], "confdctl: It is busy."))
+            self.cli = CliHarness()
+            self.cli.controller.table[CONFIG] = busy(503, asked)
+            ended = self.cli.type("get")
+            self.assertEqual((ended.status, len(self.cli.controller.asked)), (Exit.UNREACHABLE, 1))
+            self.assertEqual((self.cli.slept, lines(ended.err)[0]), ([], "confdctl: It is busy."))
             self.assertIn(f"for {min(asked, 300)} s", lines(ended.err)[1])
-        self.desk = Desk()
-        self.desk.controller.table[CONFIG] = [busy(503, 20), busy(503, 20)]
-        self.assertEqual(self.desk.type("get").status, Exit.UNREACHABLE)
-        self.assertEqual(len(self.desk.slept), 1, "no longer in all than one request may take")
+        self.cli = CliHarness()
+        self.cli.controller.table[CONFIG] = [busy(503, 20), busy(503, 20)]
+        self.assertEqual(self.cli.type("get").status, Exit.UNREACHABLE)
+        self.assertEqual(len(self.cli.slept), 1, "no longer in all than one request may take")
 
     def test_rubbish(self):
         """What says nothing is no reason to wait; nor is it with another status."""
         for reply in (busy(503, "soon"), busy(503, -1), busy(500, 1), busy(404, 1)):
-            self.desk = Desk()
-            self.desk.controller.table[CONFIG] = reply
-            self.assertNotEqual(self.desk.type("get").status, Exit.OK)
-            self.assertEqual((len(self.desk.controller.asked), self.desk.slept), (1, []))
+            self.cli = CliHarness()
+            self.cli.controller.table[CONFIG] = reply
+            self.assertNotEqual(self.cli.type("get").status, Exit.OK)
+            self.assertEqual((len(self.cli.controller.asked), self.cli.slept), (1, []))
 
     def test_changes(self):
         """What may have been done is not done twice; 429 says that it was not done."""
         where = "DELETE /api/v1/namespaces/blue"
-        self.desk.controller.table[where] = busy(503, 1)
-        self.assertEqual(self.desk.type("namespaces", "retire", "blue", "-y").status, Exit.UNREACHABLE)
-        self.assertEqual(len(self.desk.controller.requests("DELETE", "/api/v1/namespaces/blue")), 1)
-        self.desk.controller.table[where] = busy(429, 1)
-        self.assertEqual(self.desk.type("namespaces", "retire", "blue", "-y").status, Exit.UNREACHABLE)
-        self.assertEqual(len(self.desk.controller.requests("DELETE", "/api/v1/namespaces/blue")), 4)
+        self.cli.controller.table[where] = busy(503, 1)
+        self.assertEqual(self.cli.type("namespaces", "retire", "blue", "-y").status, Exit.UNREACHABLE)
+        self.assertEqual(len(self.cli.controller.requests("DELETE", "/api/v1/namespaces/blue")), 1)
+        self.cli.controller.table[where] = busy(429, 1)
+        self.assertEqual(self.cli.type("namespaces", "retire", "blue", "-y").status, Exit.UNREACHABLE)
+        self.assertEqual(len(self.cli.controller.requests("DELETE", "/api/v1/namespaces/blue")), 4)
 
 
 class RefusalTests(SynchronousTestCase):
     """What is said when it does not work."""
 
     def setUp(self):
-        self.desk = Desk()
+        self.cli = CliHarness()
 
     def _get(self, reply, *options, **how):
-        self.desk.controller.table[CONFIG] = reply
-        ended = self.desk.type(*options, "get", **how)
+        self.cli.controller.table[CONFIG] = reply
+        ended = self.cli.type(*options, "get", **how)
         self.assertEqual(ended.out, "")
         self.assertNotIn("Traceback", ended.err)
         return ended
@@ -112,7 +112,7 @@ class RefusalTests(SynchronousTestCase):
 
     def test_credentials(self):
         """Which were tried is said, and never what they are."""
-        self.desk.environ["ADMIN_PASSWORD"] = "hunter2"
+        self.cli.environ["ADMIN_PASSWORD"] = "hunter2"
         ended = self._get(refusal(401, "unauthenticated"))
         self.assertEqual(ended.status, Exit.DENIED)
         self.assertIn("ADMIN_PASSWORD", ended.err)
@@ -150,42 +150,42 @@ class PasswordTests(SynchronousTestCase):
     """Somebody who can be asked is asked; once, and only where nothing was set."""
 
     def setUp(self):
-        self.desk = Desk()
+        self.cli = CliHarness()
 
     def _sent(self):
-        return [each.headers["Authorization"] for each in self.desk.controller.asked]
+        return [each.headers["Authorization"] for each in self.cli.controller.asked]
 
     def test_prompt(self):
         """For a controller that is elsewhere; what is typed is not shown."""
-        self.desk.controller.table[CONFIG] = in_force({"url": "x"})
-        ended = self.desk.type("--url", "https://far", "get", "url", answers="hunter2\n")
+        self.cli.controller.table[CONFIG] = current_config({"url": "x"})
+        ended = self.cli.type("--url", "https://far", "get", "url", answers="hunter2\n")
         self.assertEqual((ended.status, ended.out), (0, "x\n"))
         self.assertNotIn("hunter2", ended.err)
         self.assertEqual(self._sent(), ["Basic YWRtaW46aHVudGVyMg=="])
 
     def test_nobody_there(self):
         """Nothing is sent, and it is said what to do."""
-        ended = self.desk.type("--url", "https://far", "get")
+        ended = self.cli.type("--url", "https://far", "get")
         self.assertEqual(ended.status, Exit.DENIED)
         self.assertIn("--password-file", ended.err)
-        self.assertEqual(self.desk.controller.asked, [])
+        self.assertEqual(self.cli.controller.asked, [])
 
     def test_built_in(self):
         """Where the built-in password is not it, somebody is asked; a second refusal is one."""
-        self.desk.controller.table[CONFIG] = [refusal(401, "unauthenticated"), in_force({"url": "x"})]
-        self.assertEqual(self.desk.type("get", answers="hunter2\n").status, 0)
+        self.cli.controller.table[CONFIG] = [refusal(401, "unauthenticated"), current_config({"url": "x"})]
+        self.assertEqual(self.cli.type("get", answers="hunter2\n").status, 0)
         self.assertEqual(len(set(self._sent())), 2)
-        self.desk.controller.table[CONFIG] = [refusal(401, "unauthenticated")] * 2
-        ended = self.desk.type("get", answers="wrong\n")
+        self.cli.controller.table[CONFIG] = [refusal(401, "unauthenticated")] * 2
+        ended = self.cli.type("get", answers="wrong\n")
         self.assertEqual(ended.status, Exit.DENIED)
         self.assertIn("what was typed", ended.err)
 
     def test_not_instead(self):
         """What was set and is wrong is said to be wrong."""
-        self.desk.environ["ADMIN_PASSWORD"] = "wrong"
-        self.desk.controller.table[CONFIG] = [refusal(401, "unauthenticated")]
-        self.assertEqual(self.desk.type("get", answers="hunter2\n").status, Exit.DENIED)
-        self.assertEqual(len(self.desk.controller.asked), 1)
+        self.cli.environ["ADMIN_PASSWORD"] = "wrong"
+        self.cli.controller.table[CONFIG] = [refusal(401, "unauthenticated")]
+        self.assertEqual(self.cli.type("get", answers="hunter2\n").status, Exit.DENIED)
+        self.assertEqual(len(self.cli.controller.asked), 1)
 
 
 class FailureTests(SynchronousTestCase):

@@ -6,7 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.cli.app import cli
 from confd.cli.errors import Exit
-from tests.cli.desk import Desk
+from tests.cli.harness import CliHarness
 
 
 def commands(group=cli, *before):
@@ -22,25 +22,25 @@ class HelpTests(SynchronousTestCase):
     """What is printed for those who ask."""
 
     def setUp(self):
-        self.desk = Desk()
+        self.cli = CliHarness()
 
     def test_every_command(self):
         """Explains itself, and its options, with an example of itself; no controller is asked."""
         for words, command in commands():
             with self.subTest(words=words):
-                ended = self.desk.type(*words, "--help")
+                ended = self.cli.type(*words, "--help")
                 self.assertEqual(ended.status, 0, ended.err)
                 self.assertIn("Examples:", ended.out)
                 self.assertIn(" ".join(("confdctl", *words[: 1 if words[-1] in ("list", "show") else 2])), ended.out)
                 self.assertTrue(all(each.help for each in command.params if isinstance(each, click.Option)))
                 self.assertNotIn("C{", ended.out)
                 self.assertNotIn("L{", ended.out)
-                self.assertEqual(self.desk.type(*words, "-h").out, ended.out)
-        self.assertEqual(self.desk.connected, [])
+                self.assertEqual(self.cli.type(*words, "-h").out, ended.out)
+        self.assertEqual(self.cli.connected, [])
 
     def test_overview(self):
         """Every command, the environment, the statuses."""
-        out = self.desk.type("--help").out
+        out = self.cli.type("--help").out
         for name in cli.commands:
             self.assertIn(f"\n  {name}", out)
         for each in Exit:
@@ -52,15 +52,15 @@ class HelpTests(SynchronousTestCase):
     def test_mistakes(self):
         """Typing errors get a hint and status 2."""
         for words in (["nope"], ["get", "--nope"], ["diff", "x"], ["-o", "xml", "get"], []):
-            ended = self.desk.type(*words)
+            ended = self.cli.type(*words)
             self.assertEqual(ended.status, Exit.USAGE)
             self.assertNotIn("Traceback", ended.err)
 
     def test_completion(self):
         """A script for each shell; anything else is refused."""
         for shell in ("bash", "zsh", "fish"):
-            self.assertIn("_CONFDCTL_COMPLETE", self.desk.type("completion", shell).out)
-        self.assertEqual(self.desk.type("completion", "csh").status, Exit.USAGE)
+            self.assertIn("_CONFDCTL_COMPLETE", self.cli.type("completion", shell).out)
+        self.assertEqual(self.cli.type("completion", "csh").status, Exit.USAGE)
 
     def test_completes(self):
         """Commands, the commands of a group, their options and what these take."""

@@ -18,7 +18,7 @@ class Terminal(io.StringIO):
         return True
 
 
-class ScreenTests(SynchronousTestCase):
+class OutputTests(SynchronousTestCase):
     """The same, seen by a person and read by a script."""
 
     def _drawn(self, out, draw):

@@ -24,7 +24,7 @@ START = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 NOBODY, WRONG = Unauthenticated("unauthenticated", "Who?"), Unauthenticated("wrong_credentials", "No.")
 
 
-class RefusalsTests(SynchronousTestCase):
+class AuditLogTests(SynchronousTestCase):
     """Written behind to a store that can be broken."""
 
     def setUp(self) -> None:

@@ -1,4 +1,4 @@
-"""A whole controller on a real file, to which anything happens in any order: it is what the ledger says, always."""
+"""A whole controller on a real file, to which anything happens in any order: it is what the model says, always."""
 
 from __future__ import annotations
 
@@ -32,7 +32,14 @@ from confd.controller.convergence.report_intake import GATHER_SECONDS
 from confd.controller.store.sqlite.store import SqliteStore
 from confd.model import DEFAULT_NAMESPACE, Tag
 from tests.controller.harness import ADMIN, AGENT, ControllerHarness
-from tests.controller.ledger import SLEEPS_TO_EXPIRE, STATES, Ledger, Line, Said, Space
+from tests.controller.reference_model import (
+    SLEEPS_TO_EXPIRE,
+    STATES,
+    LastReport,
+    NamespaceModel,
+    ReferenceModel,
+    VersionModel,
+)
 from tests.controller.store.fixtures import FIRST
 from tests.conversation import Reply
 
@@ -83,7 +90,7 @@ _FORMS = st.sampled_from(["tag", "tag", "number", "other epoch", "foreign"])
 
 class HistoryMachine(RuleBasedStateMachine):
     """
-    A controller and its L{Ledger}.
+    A controller and its L{ReferenceModel}.
 
     @ivar named: the document that each tag ever named, whatever was lost since.
     @ivar highest: the highest epoch that there ever was.
@@ -95,14 +102,14 @@ class HistoryMachine(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.mkdtemp(dir=os.getcwd())
         self.path = os.path.join(self.folder, "controller.db")
-        self.backup: tuple[dict[str, bytes], Ledger] | None = None
+        self.backup: tuple[dict[str, bytes], ReferenceModel] | None = None
         self.named: dict[tuple[str, str], str] = {}
         self.highest, self.looks = 1, 0
         self.bodies: Any = None
         self.changed = True
         self.start(0)
-        first = Line(Tag(self.store.cluster_id[:8], 1, 1), strict_json.decode(FIRST.document.raw), 30)
-        self.ledger = Ledger(self.store.cluster_id, {DEFAULT_NAMESPACE: Space([first], known=[1])})
+        first = VersionModel(Tag(self.store.cluster_id[:8], 1, 1), strict_json.decode(FIRST.document.raw), 30)
+        self.model = ReferenceModel(self.store.cluster_id, {DEFAULT_NAMESPACE: NamespaceModel([first], known=[1])})
 
     def start(self, keep: int) -> None:
         self.threads = Threads()
@@ -156,7 +163,7 @@ class HistoryMachine(RuleBasedStateMachine):
         assert (reply.status // 100 == 2) == (refusal is None), (expected, reply)
         assert refusal is None or reply.code == refusal, (expected, reply)
         if not (reply.status == 200 and "dry_run" in reply.json):
-            self.ledger.audit.append((action, target, refusal or "done"))
+            self.model.audit.append((action, target, refusal or "done"))
             self.changed = refusal is None
         return reply.json
 
@@ -189,7 +196,7 @@ class HistoryMachine(RuleBasedStateMachine):
         dry_run=st.sampled_from([False, False, False, True]),
     )
     def roll_back(self, name: str, back: int, key: Any, expected: Any, dry_run: bool) -> None:
-        space = self.ledger.space(name)
+        space = self.model.space(name)
         version = 1 if space is None else len(space.lines) - back
         past = "unknown_namespace" if space is None else space.past(version)
         ask = past if isinstance(past, str) else {"document": past.document, "of": version}
@@ -199,8 +206,8 @@ class HistoryMachine(RuleBasedStateMachine):
     def change(
         self, action: str, name: str, query: str, body: Any, ask: Any, key: Any, expected: Any, dry_run: bool
     ) -> None:
-        """Put something in the place of what is in force; C{ask} is a refusal, or what to ask the ledger."""
-        space = self.ledger.space(name)
+        """Put something in the place of what is in force; C{ask} is a refusal, or what to ask the model."""
+        space = self.model.space(name)
         if isinstance(expected, int):
             there = [] if space is None else space.lines[::-1][expected : expected + 1]
             expected = str(there[0].tag) if there else "00000000.1.1"
@@ -209,10 +216,10 @@ class HistoryMachine(RuleBasedStateMachine):
             headers["If-Match"] = expected if expected == "*" else f'"{expected}"'
         made = ask
         if not isinstance(ask, str):
-            made = self.ledger.publish(name, key=key, expected=expected, dry_run=dry_run, **ask)
+            made = self.model.publish(name, key=key, expected=expected, dry_run=dry_run, **ask)
         path = f"{action.split(' ')[1]}?{query}{'&dry_run=true' if dry_run else ''}"
         told = self.attempt(made, action, name, path, json=body, headers=headers)
-        if isinstance(made, Line):
+        if isinstance(made, VersionModel):
             assert (told["version"], told["epoch"]) == (made.tag.version, made.tag.epoch), (told, made)
 
     @rule(name=_NAMESPACES, count=st.integers(1, 18))
@@ -223,7 +230,7 @@ class HistoryMachine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(["b", "b", "c", DEFAULT_NAMESPACE]), document=_DOCUMENTS)
     def create(self, name: str, document: Any) -> None:
-        made = self.ledger.create(name, document)
+        made = self.model.create(name, document)
         self.attempt(made, "POST /api/v1/namespaces", name, json={"name": name, "config": document})
 
     @rule(name=_NAMESPACES)
@@ -235,13 +242,13 @@ class HistoryMachine(RuleBasedStateMachine):
 
     @rule(name=_NAMESPACES)
     def retire_now(self, name: str) -> None:
-        refusal = self.ledger.retire(name)
+        refusal = self.model.retire(name)
         self.attempt(refusal, "DELETE /api/v1/namespaces/<name>", name, f"/api/v1/namespaces/{name}")
 
     @rule(name=st.sampled_from(["b", "c"]), document=_DOCUMENTS)
     def begin_anew(self, name: str, document: Any) -> None:
         """A namespace that was retired and made again answers no retry of a request of before."""
-        if self.ledger.space(name) is None:
+        if self.model.space(name) is None:
             self.create(name, document)
         self.publish(name, document, None, "k", None, False)
         self.retire(name)
@@ -251,19 +258,19 @@ class HistoryMachine(RuleBasedStateMachine):
 
     @rule(agent_id=_AGENTS, name=_NAMESPACES)
     def register(self, agent_id: str, name: str) -> None:
-        refusal = self.ledger.register(agent_id, name)
+        refusal = self.model.register(agent_id, name)
         reply = self.ask("POST", "/api/v1/register", AGENT, json={"agent_id": agent_id, "namespace": name})
         self.answered(reply, refusal)
 
-    @precondition(lambda self: self.ledger.members)
+    @precondition(lambda self: self.model.members)
     @rule(data=st.data(), state=st.sampled_from(["applying", "applied", "applied", "failed"]))
     def report_what_is_in_force(self, data: Any, state: str) -> None:
-        self.told(data.draw(st.sampled_from(sorted(self.ledger.members))), state=state)
+        self.told(data.draw(st.sampled_from(sorted(self.model.members))), state=state)
 
     @rule(agent_id=_AGENTS, final=st.sampled_from(["applied", "failed"]))
     def begin_what_is_done(self, agent_id: str, final: str) -> None:
         """A report that was delayed until the one after it had arrived."""
-        if agent_id not in self.ledger.members:
+        if agent_id not in self.model.members:
             self.register(agent_id, DEFAULT_NAMESPACE)
         self.told(agent_id, state=final)
         self.changed = True
@@ -273,27 +280,27 @@ class HistoryMachine(RuleBasedStateMachine):
     @rule(agent_id=_AGENTS, name=_NAMESPACES, forgotten=st.booleans(), restarted=st.booleans())
     def come_back(self, agent_id: str, name: str, forgotten: bool, restarted: bool) -> None:
         """Of an agent that was forgotten, or was elsewhere meanwhile, nothing is known that it said before."""
-        there = name if self.ledger.space(name) else DEFAULT_NAMESPACE
+        there = name if self.model.space(name) else DEFAULT_NAMESPACE
         self.register(agent_id, there)
         self.told(agent_id)
         if forgotten:
             self.forget(agent_id)
         else:
             elsewhere = "b" if there == DEFAULT_NAMESPACE else DEFAULT_NAMESPACE
-            if self.ledger.space(elsewhere) is None:
+            if self.model.space(elsewhere) is None:
                 self.create(elsewhere, {"url": "https://example.com/1"})
             self.register(agent_id, elsewhere)
         self.register(agent_id, there)
         if restarted:
-            self.restart(self.ledger.keep)
+            self.restart(self.model.keep)
         self.changed = True
 
     @rule(agent_id=_AGENTS)
     def forget(self, agent_id: str) -> None:
-        refusal = self.ledger.forget(agent_id)
+        refusal = self.model.forget(agent_id)
         self.attempt(refusal, "DELETE /api/v1/agents/<agent_id>", agent_id, f"/api/v1/agents/{agent_id}")
 
-    @precondition(lambda self: self.ledger.members)
+    @precondition(lambda self: self.model.members)
     @rule(
         data=st.data(),
         back=_BACK,
@@ -303,7 +310,7 @@ class HistoryMachine(RuleBasedStateMachine):
         astray=st.sampled_from(["", "", "", "", "namespace", "sender", "agent"]),
     )
     def report(self, data: Any, back: int, form: str, state: str, holds: Any, astray: str) -> None:
-        self.told(data.draw(st.sampled_from(sorted(self.ledger.members))), back, form, state, holds, astray)
+        self.told(data.draw(st.sampled_from(sorted(self.model.members))), back, form, state, holds, astray)
 
     def told(
         self,
@@ -315,22 +322,22 @@ class HistoryMachine(RuleBasedStateMachine):
         astray: str = "",
     ) -> None:
         """An agent reports of the version that is C{back} before the one in force."""
-        name = self.ledger.members[agent_id].namespace
+        name = self.model.members[agent_id].namespace
         sender, name = ("other" if astray == "sender" else agent_id), ("c" if astray == "namespace" else name)
         if astray == "agent":
             agent_id = sender = "nobody"
-        space = self.ledger.spaces.get(name) or self.ledger.spaces[DEFAULT_NAMESPACE]
+        space = self.model.spaces.get(name) or self.model.spaces[DEFAULT_NAMESPACE]
         version = self.version(space, back, form)
         held = None if holds is None or state == "applied" else str(space.lines[max(0, len(space.lines) - holds)].tag)
-        said = Said(space.newest.tag, state, "no" if state == "failed" else "", held and Tag.parse(held))
-        refusal = self.ledger.report(agent_id, sender, name, version, said)
+        said = LastReport(space.newest.tag, state, "no" if state == "failed" else "", held and Tag.parse(held))
+        refusal = self.model.report(agent_id, sender, name, version, said)
         body = {"agent_id": agent_id, "namespace": name, "version": version, "state": state, "error": said.error}
         carried = body if held is None else body | {"holds": held}
         reply = self.ask("POST", "/api/v1/report", AGENT, json=carried, headers={"X-Agent-ID": sender})
         self.answered(reply, refusal)
 
     @staticmethod
-    def version(space: Space, back: int, form: str) -> str:
+    def version(space: NamespaceModel, back: int, form: str) -> str:
         """How an agent names a version that is C{back} before the one in force."""
         number = max(1, len(space.lines) - back)
         there = space.lines[min(number, len(space.lines)) - 1].tag
@@ -344,8 +351,8 @@ class HistoryMachine(RuleBasedStateMachine):
 
     @rule(agent_id=_AGENTS, name=_NAMESPACES)
     def poll(self, agent_id: str, name: str) -> None:
-        member = self.ledger.members.get(agent_id)
-        space = self.ledger.space(name)
+        member = self.model.members.get(agent_id)
+        space = self.model.space(name)
         reply = self.ask("GET", f"/api/v1/config?namespace={name}", AGENT, headers={"X-Agent-ID": agent_id})
         self.answered(reply, "unknown_namespace" if space is None else None)
         if space is not None:
@@ -364,19 +371,19 @@ class HistoryMachine(RuleBasedStateMachine):
         # A round of the registry that is under way would not see the time that passes.
         self.settle()
         self.harness.clock.advance(LONG)
-        self.ledger.slept()
-        self.threads.wait(lambda: {each.id for each in self.harness.registry.records()} == set(self.ledger.members))
+        self.model.slept()
+        self.threads.wait(lambda: {each.id for each in self.harness.registry.records()} == set(self.model.members))
 
     @rule(epoch=st.none() | st.integers(-1, 2), cluster_id=st.sampled_from([None, None, *_CLUSTERS]))
     def rename(self, epoch: int | None, cluster_id: str | None) -> None:
-        meant = (cluster_id or self.ledger.cluster_id)[:8]
-        held = [member.said.holds for member in self.ledger.members.values() if member.said and member.said.holds]
-        known = [tag.epoch for tag in held if tag.cluster == meant == self.ledger.cluster_id[:8]]
-        new = max([self.ledger.epoch, *known]) + 1 if epoch is None else max(1, self.ledger.epoch + epoch)
+        meant = (cluster_id or self.model.cluster_id)[:8]
+        held = [member.said.holds for member in self.model.members.values() if member.said and member.said.holds]
+        known = [tag.epoch for tag in held if tag.cluster == meant == self.model.cluster_id[:8]]
+        new = max([self.model.epoch, *known]) + 1 if epoch is None else max(1, self.model.epoch + epoch)
         self.renamed(new, cluster_id, epoch is not None)
 
     def renamed(self, epoch: int, cluster_id: str | None, say: bool = True) -> None:
-        refusal = self.ledger.rename(epoch, cluster_id, "lost")
+        refusal = self.model.rename(epoch, cluster_id, "lost")
         body: dict[str, Any] = {"comment": "lost"} | ({"epoch": epoch} if say else {})
         if cluster_id is None:
             told = self.attempt(refusal, "POST /api/v1/epoch/raise", "", json=body)
@@ -392,7 +399,7 @@ class HistoryMachine(RuleBasedStateMachine):
         """A new process, which may be told to keep more or less than the one before."""
         self.stop()
         self.start(keep)
-        self.ledger.started(keep)
+        self.model.started(keep)
 
     @rule()
     def back_up(self) -> None:
@@ -401,31 +408,31 @@ class HistoryMachine(RuleBasedStateMachine):
         for path in (self.path, f"{self.path}.id"):
             with open(path, "rb") as file:
                 files[path] = file.read()
-        self.backup = files, deepcopy(self.ledger)
-        self.start(self.ledger.keep)
-        self.ledger.started(self.ledger.keep)
+        self.backup = files, deepcopy(self.model)
+        self.start(self.model.keep)
+        self.model.started(self.model.keep)
 
     @precondition(lambda self: self.backup is not None)
     @rule()
     def restore(self) -> None:
         """All that came after the backup is lost, and the operator raises the epoch above all that there ever was."""
         assert self.backup is not None
-        keep = self.ledger.keep
+        keep = self.model.keep
         self.stop()
-        files, ledger = self.backup
+        files, model = self.backup
         for path, content in files.items():
             with open(path, "wb") as file:
                 file.write(content)
-        self.ledger = deepcopy(ledger)
+        self.model = deepcopy(model)
         self.start(keep)
-        self.ledger.started(keep)
+        self.model.started(keep)
         self.renamed(self.highest + 1, None)
 
     @invariant()
     def as_the_ledger_says(self) -> None:
         self.settle()
         self.looks += self.changed
-        bodies = [self.same_cluster(), *(self.same_namespace(*each) for each in self.ledger.in_use.items())]
+        bodies = [self.same_cluster(), *(self.same_namespace(*each) for each in self.model.in_use.items())]
         self.same_audit()
         if not self.changed:
             assert bodies == self.bodies
@@ -433,24 +440,24 @@ class HistoryMachine(RuleBasedStateMachine):
 
     def same_cluster(self) -> Any:
         told = self.ask("GET", "/api/v1/cluster").json
-        assert (told["cluster_id"], told["epoch"]) == (self.ledger.cluster_id, self.ledger.epoch)
+        assert (told["cluster_id"], told["epoch"]) == (self.model.cluster_id, self.model.epoch)
         found = [(each["name"], each["version"], each["agents"]) for each in self.ask("GET", "/api/v1/namespaces").json]
-        in_use = self.ledger.in_use.items()
-        assert found == [(name, len(space.lines), len(list(self.ledger.of(name)))) for name, space in in_use]
+        in_use = self.model.in_use.items()
+        assert found == [(name, len(space.lines), len(list(self.model.of(name)))) for name, space in in_use]
         return told
 
-    def same_namespace(self, name: str, space: Space) -> Any:
+    def same_namespace(self, name: str, space: NamespaceModel) -> Any:
         in_force = self.ask("GET", f"/api/v1/config?namespace={name}", AGENT)
         assert in_force.headers["etag"] == f'"{space.newest.tag}"'
         assert in_force.json["data"] == space.newest.document
         assert (in_force.json["version"], in_force.json["epoch"]) == (space.newest.tag.version, space.newest.tag.epoch)
         agents = self.ask("GET", f"/api/v1/agents?namespace={name}&limit=500").json
-        members = self.ledger.of(name)
+        members = self.model.of(name)
         shown = [member.shown(agent_id) for agent_id, member in members]
         assert [{key: each[key] for key in like} for each, like in zip(agents, shown, strict=True)] == shown
         return agents, self.same_history(name, space), self.same_convergence(name, space)
 
-    def same_history(self, name: str, space: Space) -> Any:
+    def same_history(self, name: str, space: NamespaceModel) -> Any:
         items = self.ask("GET", f"/api/v1/config/history?namespace={name}&limit=500").json["items"]
         kept = [line.shown for line in reversed(space.lines[space.pruned :])]
         found = [{key: value for key, value in each.items() if key not in ("author", "created_at")} for each in items]
@@ -466,7 +473,7 @@ class HistoryMachine(RuleBasedStateMachine):
         assert one.json["data"] == line.document, (line, one)
         return items, one.json
 
-    def same_convergence(self, name: str, space: Space) -> Any:
+    def same_convergence(self, name: str, space: NamespaceModel) -> Any:
         newest = len(space.lines)
         told = [
             self.converged(name, newest, f"/api/v1/config/convergence?namespace={name}"),
@@ -478,7 +485,7 @@ class HistoryMachine(RuleBasedStateMachine):
         return told
 
     def converged(self, name: str, version: int, path: str) -> Any:
-        reply, expected = self.ask("GET", path), self.ledger.convergence(name, version)
+        reply, expected = self.ask("GET", path), self.model.convergence(name, version)
         if isinstance(expected, str):
             assert (reply.status, reply.code) == (410, expected), (version, reply)
             return None
@@ -496,9 +503,9 @@ class HistoryMachine(RuleBasedStateMachine):
             found += page["items"]
             path = f"/api/v1/audit?limit=500&before={page['next']}" if "next" in page else ""
         verified = verify(convert(each, AuditEntry) for each in found)
-        assert (verified.count, verified.wrong) == (len(self.ledger.audit), None), verified
+        assert (verified.count, verified.wrong) == (len(self.model.audit), None), verified
         told = [(each["action"], each["target"], each["outcome"]) for each in reversed(found)]
-        assert told == self.ledger.audit, (told[-3:], self.ledger.audit[-3:])
+        assert told == self.model.audit, (told[-3:], self.model.audit[-3:])
 
 
 class HistoryTests(SynchronousTestCase):

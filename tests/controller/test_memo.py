@@ -183,11 +183,11 @@ def _compare(case: SynchronousTestCase, twins: Twins, data: st.DataObject) -> No
         twins.check(case)
 
 
-class MemoSameTests(make_same_tests(Twins)):  # type: ignore[misc]
+class ResponseCacheSameTests(make_same_tests(Twins)):  # type: ignore[misc]
     """What a memo answers is what the handler would."""
 
 
-class MemoTests(SynchronousTestCase):
+class ResponseCacheTests(SynchronousTestCase):
     """What is remembered, for how long, and of whom."""
 
     def setUp(self) -> None:

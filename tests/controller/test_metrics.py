@@ -12,7 +12,7 @@ from tests.runtime.test_metrics import samples
 DEFAULT = ("namespace", "default")
 
 
-class FiguresTests(SynchronousTestCase):
+class MetricsTests(SynchronousTestCase):
     """What a controller shows."""
 
     def setUp(self) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from tests.faults import (
     addresses,
+    bad_answers,
     broker,
     clocks,
     corpora,
@@ -24,7 +25,6 @@ from tests.faults import (
     edge,
     fleets,
     network,
-    poison,
     processes,
     storage,
     upstream,
@@ -33,7 +33,7 @@ from tests.faults.rows import Row, rows_of
 from tests.faults.run import Suite
 from tests.faults.table import Table
 
-MODULES = (storage, damage, processes, broker, edge, corpora, upstream, network, clocks, fleets, poison, addresses)
+MODULES = (storage, damage, processes, broker, edge, corpora, upstream, network, clocks, fleets, bad_answers, addresses)
 
 
 def inside(arguments: list[str]) -> int | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import signal
 
-from tests.faults.means import call
+from tests.faults.harness import FaultHarness
+from tests.faults.injection import call
 from tests.faults.rows import Rows, row
-from tests.faults.scene import Scene
-from tests.integration.arena import BOUND
 from tests.integration.fleet import ADMIN, PATIENCE, base_of, request
+from tests.integration.recorded_fleet import BOUND
 from tests.integration.test_addresses import ipv6_fleet
 
 #: URLs that no worker fetches, and URLs that look like them and are good.
@@ -32,50 +32,50 @@ GOOD = (
     agents=0,
     quick=True,
 )
-def urls(scene: Scene) -> None:
-    scene.start_controller()
-    worker = scene.fleet.worker().start()
-    strange = scene.fleet.worker("stranger").start()
-    scene.fleet.agent(worker).start()
+def urls(fleet: FaultHarness) -> None:
+    fleet.start_controller()
+    worker = fleet.daemons.worker().start()
+    strange = fleet.daemons.worker("stranger").start()
+    fleet.daemons.agent(worker).start()
     for url in BAD:
-        answer = scene.fleet.publish({"url": url})
-        scene.claim(answer.status == 422 and answer.json()["details"][0]["pointer"] == "/url", f"{url}: {answer}")
+        answer = fleet.daemons.publish({"url": url})
+        fleet.claim(answer.status == 422 and answer.json()["details"][0]["pointer"] == "/url", f"{url}: {answer}")
         answer = request("POST", f"{base_of(strange)}/config", {"url": url})
-        scene.claim(answer.status in (400, 422), f"{url} at a worker: {answer}")
+        fleet.claim(answer.status in (400, 422), f"{url} at a worker: {answer}")
     for url in GOOD:
-        answer = scene.fleet.publish({"url": url})
-        scene.claim(answer.status == 200, f"{url}: {answer}")
+        answer = fleet.daemons.publish({"url": url})
+        fleet.claim(answer.status == 200, f"{url}: {answer}")
         answer = request("POST", f"{base_of(strange)}/config", {"url": url})
-        scene.claim(answer.status == 200, f"{url} at a worker: {answer}")
-    last = scene.fleet.current()["checksum"]
-    scene.until(lambda: request("GET", f"{base_of(worker)}/config").json().get("checksum") == last, "applied", BOUND)
+        fleet.claim(answer.status == 200, f"{url} at a worker: {answer}")
+    last = fleet.daemons.current()["checksum"]
+    fleet.until(lambda: request("GET", f"{base_of(worker)}/config").json().get("checksum") == last, "applied", BOUND)
 
 
-def _underscores(scene: Scene) -> None:
-    hosts = scene.folder / "hosts"
+def _underscores(fleet: FaultHarness) -> None:
+    hosts = fleet.folder / "hosts"
     names = "127.0.0.1 localhost ctl_1 stack_broker worker_1\n"
     hosts.write_text(names)
     call("mount", "--bind", str(hosts), "/etc/hosts")
     try:
-        agent, broker = scene.agents[scene.only], scene.broker
+        agent, broker = fleet.agents[fleet.only], fleet.broker
         assert broker is not None
         worker = agent.arguments[agent.arguments.index("--worker-url") + 1].replace("127.0.0.1", "worker_1")
-        agent.arguments += ["--controller-url", f"http://ctl_1:{scene.proxies[0].port}", "--worker-url", worker]
-        for process, port in ((agent, scene.proxies[1].port), (scene.controller, broker.server.port)):
+        agent.arguments += ["--controller-url", f"http://ctl_1:{fleet.proxies[0].port}", "--worker-url", worker]
+        for process, port in ((agent, fleet.proxies[1].port), (fleet.controller, broker.server.port)):
             process.arguments += [each.replace("127.0.0.1", "stack_broker") for each in broker.options(port)]
         broker.server.start()
-        scene.begin()
-        scene.until_path(scene.strategy)
-        scene.publish()
-        scene.converges(BOUND)
+        fleet.begin()
+        fleet.until_path(fleet.strategy)
+        fleet.publish()
+        fleet.converges(BOUND)
         hosts.write_text(names.replace("127.0.0.1", "127.0.0.9"))
         broker.server.restart()
-        for proxy in scene.proxies:
+        for proxy in fleet.proxies:
             proxy.drop()
         hosts.write_text(names)
-        scene.until_path(scene.strategy)
-        scene.publish()
-        scene.converges(BOUND)
+        fleet.until_path(fleet.strategy)
+        fleet.publish()
+        fleet.converges(BOUND)
     finally:
         call("umount", "--lazy", "/etc/hosts")
 
@@ -102,19 +102,19 @@ underscores = Rows(
     agents=0,
     needs=("ipv6",),
 )
-def ipv6(scene: Scene) -> None:
-    controller, agent, worker = processes = ipv6_fleet(scene.fleet)
+def ipv6(fleet: FaultHarness) -> None:
+    controller, agent, worker = processes = ipv6_fleet(fleet.daemons)
     agent.arguments += ["--distribution-strategy", "STREAM", "--backoff-max", "1"]
     for each in processes:
         each.start()
     url, fetched = base_of(controller), f"{base_of(worker)}/hit"
     for path, expected in (("/health", b'{"status":"ok"}'), ("/ready", b'{"status":"ready"')):
         answer = request("POST", f"{url}/api/v1/config", {"url": f"{url}{path}"}, ADMIN)
-        scene.claim(answer.status == 200, f"published: {answer}")
-        scene.awaits(lambda whole=expected: request("GET", fetched).body.startswith(whole), 5, f"{path} is fetched")
+        fleet.claim(answer.status == 200, f"published: {answer}")
+        fleet.awaits(lambda whole=expected: request("GET", fetched).body.startswith(whole), 5, f"{path} is fetched")
         controller.stop(signal.SIGKILL)
         controller.start()
-        scene.until(lambda: scene.ready(agent).status == 200, "ready", PATIENCE)
+        fleet.until(lambda: fleet.ready(agent).status == 200, "ready", PATIENCE)
 
 
 @row(
@@ -124,7 +124,7 @@ def ipv6(scene: Scene) -> None:
     "each role starts, and reads the prefixed names",
     agents=0,
 )
-def links(scene: Scene) -> None:
+def links(fleet: FaultHarness) -> None:
     environ = {}
     for name in ("WORKER", "CONTROLLER", "AGENT", "REDIS", "NATS", "CONFD", "CONFD_WORKER", "LISTEN", "DB", "PORT"):
         environ |= {
@@ -136,9 +136,9 @@ def links(scene: Scene) -> None:
             f"{name}_PORT_8082_TCP_PORT": "8082",
             f"{name}_PORT_8082_TCP_PROTO": "tcp",
         }
-    worker = scene.fleet.worker()
-    agent = scene.fleet.agent(worker, ops=True)
-    for process in (scene.controller, worker, agent):
+    worker = fleet.daemons.worker()
+    agent = fleet.daemons.agent(worker, ops=True)
+    for process in (fleet.controller, worker, agent):
         # The options become variables with the prefix, beside bare names that another program has.
         options = process.arguments[1:]
         given = {
@@ -148,5 +148,5 @@ def links(scene: Scene) -> None:
         process.environ |= {f"CONFD_{name}": text for name, text in given.items()}
         process.arguments = process.arguments[:1]
         process.start()
-    scene.fleet.publish({"url": f"{scene.fleet.url}/health"})
-    scene.until(lambda: request("GET", f"{base_of(worker)}/hit").status == 200, "fetched", BOUND)
+    fleet.daemons.publish({"url": f"{fleet.daemons.url}/health"})
+    fleet.until(lambda: request("GET", f"{base_of(worker)}/hit").status == 200, "fetched", BOUND)

@@ -10,13 +10,13 @@ from attrs import evolve
 
 from confd.codec import announcement
 from confd.codec.signing import SigningKey
+from tests.faults.harness import FaultHarness, percentile, processor, resident
 from tests.faults.rows import Row, Rows
-from tests.faults.scene import Scene, percentile, processor, resident
-from tests.integration.arena import BOUND, INTERVAL
+from tests.integration.brokers import Broker
 from tests.integration.fleet import PATIENCE
 from tests.integration.forgery import forgeries
 from tests.integration.proxy import Faults
-from tests.integration.ways import Broker
+from tests.integration.recorded_fleet import BOUND, INTERVAL
 
 #: Seconds between polls that no row lives to see.
 FAR = 600
@@ -29,70 +29,70 @@ OUTAGE = 8.0
 _AGAIN = "pushed again in 20 s"
 
 
-def _broker(scene: Scene) -> Broker:
-    assert scene.broker is not None
-    return scene.broker
+def _broker(fleet: FaultHarness) -> Broker:
+    assert fleet.broker is not None
+    return fleet.broker
 
 
-def _begin(scene: Scene) -> None:
-    _broker(scene).server.start()
-    scene.begin()
-    scene.until_path(scene.strategy)
-    _published(scene)
+def _begin(fleet: FaultHarness) -> None:
+    _broker(fleet).server.start()
+    fleet.begin()
+    fleet.until_path(fleet.strategy)
+    _published(fleet)
 
 
-def _published(scene: Scene) -> None:
-    scene.until(lambda: scene.publish().published, "told", PATIENCE)
+def _published(fleet: FaultHarness) -> None:
+    fleet.until(lambda: fleet.publish().published, "told", PATIENCE)
 
 
-def _pushed_again(scene: Scene) -> None:
+def _pushed_again(fleet: FaultHarness) -> None:
     """Changes are pushed as before, with nobody polling."""
-    with scene.recovers(RETURN, "pushed again"):
-        scene.until(lambda: scene.publish(FAR).published, "told", PATIENCE)
-        scene.until_path(scene.strategy)
-    scene.publish(FAR)
-    scene.converges(BOUND)
-    scene.publish(INTERVAL)
-    scene.converges(BOUND)
+    with fleet.recovers(RETURN, "pushed again"):
+        fleet.until(lambda: fleet.publish(FAR).published, "told", PATIENCE)
+        fleet.until_path(fleet.strategy)
+    fleet.publish(FAR)
+    fleet.converges(BOUND)
+    fleet.publish(INTERVAL)
+    fleet.converges(BOUND)
 
 
-def _ignored(scene: Scene, messages: list[bytes]) -> None:
+def _ignored(fleet: FaultHarness, messages: list[bytes]) -> None:
     """What agents hear changes nothing, and costs little."""
-    agent = scene.agents[scene.only]
-    used, began, polls = processor(agent.pid), time.monotonic(), scene.total("confd_polls_total", agent)
-    _broker(scene).inject(messages)
+    agent = fleet.agents[fleet.only]
+    used, began, polls = processor(agent.pid), time.monotonic(), fleet.total("confd_polls_total", agent)
+    _broker(fleet).inject(messages)
     time.sleep(1)
     lasted = time.monotonic() - began
     share = (processor(agent.pid) - used) / lasted
-    scene.claim(share < 0.5 * scene.slack, f"processor time of the agent: {share:.0%}")
-    extra = scene.total("confd_polls_total", agent) - polls
-    scene.claim(extra <= lasted + lasted / INTERVAL + 2, f"one hint causes one GET a second: {extra} in {lasted:.1f} s")
-    scene.publish()
-    scene.converges(BOUND)
+    fleet.claim(share < 0.5 * fleet.slack, f"processor time of the agent: {share:.0%}")
+    extra = fleet.total("confd_polls_total", agent) - polls
+    fleet.claim(extra <= lasted + lasted / INTERVAL + 2, f"one hint causes one GET a second: {extra} in {lasted:.1f} s")
+    fleet.publish()
+    fleet.converges(BOUND)
 
 
-def _forged(scene: Scene) -> None:
-    _begin(scene)
-    unsigned = forgeries(_broker(scene).latest(), scene.random)
-    _ignored(scene, (unsigned * 40)[:500])
+def _forged(fleet: FaultHarness) -> None:
+    _begin(fleet)
+    unsigned = forgeries(_broker(fleet).latest(), fleet.random)
+    _ignored(fleet, (unsigned * 40)[:500])
 
 
-def _replayed(scene: Scene) -> None:
-    _begin(scene)
+def _replayed(fleet: FaultHarness) -> None:
+    _begin(fleet)
     overheard = []
     for _ in range(4):
-        overheard.append(_broker(scene).latest())
-        _published(scene)
-    scene.converges(BOUND)
-    _ignored(scene, overheard * 50)
-    _broker(scene).inject(overheard)
-    scene.proxies[-1].drop()
-    scene.converges(BOUND)
+        overheard.append(_broker(fleet).latest())
+        _published(fleet)
+    fleet.converges(BOUND)
+    _ignored(fleet, overheard * 50)
+    _broker(fleet).inject(overheard)
+    fleet.proxies[-1].drop()
+    fleet.converges(BOUND)
 
 
-def _strangers_key(scene: Scene) -> None:
-    _begin(scene)
-    genuine = _broker(scene).latest()
+def _strangers_key(fleet: FaultHarness) -> None:
+    _begin(fleet)
+    genuine = _broker(fleet).latest()
     configuration = announcement.read(genuine).configuration
     made = []
     for ahead in range(1, 100):
@@ -100,116 +100,117 @@ def _strangers_key(scene: Scene) -> None:
             announcement.announce(evolve(configuration, version=configuration.version + ahead), SigningKey.generate())
         )
         made += [signed, signed | {"key_id": json.loads(genuine)["key_id"]}]
-    _ignored(scene, [json.dumps(each).encode() for each in made])
+    _ignored(fleet, [json.dumps(each).encode() for each in made])
 
 
-def _future_version(scene: Scene) -> None:
-    _begin(scene)
-    genuine = json.loads(_broker(scene).latest())
+def _future_version(fleet: FaultHarness) -> None:
+    _begin(fleet)
+    genuine = json.loads(_broker(fleet).latest())
     versions = [str(2**63), str(2**53), str(2**64), "9" * 17, "9" * 400, str(int(genuine["version"]) + 1)]
     epochs = [genuine | {"epoch": each} for each in (2, 99, 2**31, 2**53)]
     _ignored(
-        scene, [json.dumps(each).encode() for each in [genuine | {"version": each} for each in versions] + epochs] * 20
+        fleet,
+        [json.dumps(each).encode() for each in [genuine | {"version": each} for each in versions] + epochs] * 20,
     )
 
 
-def _rubbish(scene: Scene) -> None:
-    _begin(scene)
-    agent = scene.agents[scene.only]
+def _rubbish(fleet: FaultHarness) -> None:
+    _begin(fleet)
+    agent = fleet.agents[fleet.only]
     before = resident(agent.pid)
     for _ in range(10):
-        _broker(scene).inject([b"\xff" * (2**20 - 100)] * 20)
+        _broker(fleet).inject([b"\xff" * (2**20 - 100)] * 20)
         grown = resident(agent.pid) - before
-        scene.claim(grown < 64 * 2**20, f"memory is bounded: {grown / 2**20:.0f} MiB more")
-    scene.publish()
-    scene.converges(BOUND)
-    _pushed_again(scene)
+        fleet.claim(grown < 64 * 2**20, f"memory is bounded: {grown / 2**20:.0f} MiB more")
+    fleet.publish()
+    fleet.converges(BOUND)
+    _pushed_again(fleet)
 
 
-def _restarted_empty(scene: Scene) -> None:
-    _begin(scene)
-    _broker(scene).server.stop()
-    scene.claim(not scene.publish().published, "a POST without a broker says so")
-    scene.converges(BOUND)
-    _broker(scene).server.start()
-    _pushed_again(scene)
+def _restarted_empty(fleet: FaultHarness) -> None:
+    _begin(fleet)
+    _broker(fleet).server.stop()
+    fleet.claim(not fleet.publish().published, "a POST without a broker says so")
+    fleet.converges(BOUND)
+    _broker(fleet).server.start()
+    _pushed_again(fleet)
 
 
-def _down(scene: Scene) -> None:
+def _down(fleet: FaultHarness) -> None:
     """At the start of all, and for a while; everything arrives by poll."""
-    scene.begin()
+    fleet.begin()
     took = []
     until = time.monotonic() + OUTAGE
     while time.monotonic() < until:
-        answer = scene.publish()
+        answer = fleet.publish()
         took.append(answer.took)
-        scene.claim(not answer.published, "a POST without a broker says so")
+        fleet.claim(not answer.published, "a POST without a broker says so")
         time.sleep(0.2)
-    scene.at_most(percentile(took, 0.99), 0.1, "p99 of POST")
-    scene.converges(BOUND)
-    _broker(scene).server.start()
-    _pushed_again(scene)
+    fleet.at_most(percentile(took, 0.99), 0.1, "p99 of POST")
+    fleet.converges(BOUND)
+    _broker(fleet).server.start()
+    _pushed_again(fleet)
 
 
-def _hung(scene: Scene) -> None:
-    _begin(scene)
-    _broker(scene).server.hang()
+def _hung(fleet: FaultHarness) -> None:
+    _begin(fleet)
+    _broker(fleet).server.hang()
     took = []
     try:
         for _ in range(50):
-            took.append(scene.publish().took)
+            took.append(fleet.publish().took)
             time.sleep(0.1)
-        scene.converges(BOUND)
+        fleet.converges(BOUND)
     finally:
-        _broker(scene).server.resume()
-    scene.at_most(percentile(took, 0.99), 0.1, "p99 of POST")
-    _pushed_again(scene)
+        _broker(fleet).server.resume()
+    fleet.at_most(percentile(took, 0.99), 0.1, "p99 of POST")
+    _pushed_again(fleet)
 
 
-def _subscribers_cut(scene: Scene) -> None:
-    _begin(scene)
+def _subscribers_cut(fleet: FaultHarness) -> None:
+    _begin(fleet)
     for _ in range(5):
-        scene.publish(FAR)
-        _broker(scene).kill_subscribers(scene.proxies[-1])
-        scene.publish(FAR)
-        scene.converges(RETURN)
-    scene.publish()
-    scene.converges(BOUND)
+        fleet.publish(FAR)
+        _broker(fleet).kill_subscribers(fleet.proxies[-1])
+        fleet.publish(FAR)
+        fleet.converges(RETURN)
+    fleet.publish()
+    fleet.converges(BOUND)
 
 
-def _harmed(scene: Scene, faults: Faults) -> None:
-    _begin(scene)
-    proxy = scene.proxies[-1]
+def _harmed(fleet: FaultHarness, faults: Faults) -> None:
+    _begin(fleet)
+    proxy = fleet.proxies[-1]
     proxy.faults = faults
     for _ in range(40):
-        scene.publish()
-        time.sleep(scene.random.uniform(0, 0.1))
-    scene.converges(BOUND)
-    scene.claim(proxy.harmed, "messages were harmed")
+        fleet.publish()
+        time.sleep(fleet.random.uniform(0, 0.1))
+    fleet.converges(BOUND)
+    fleet.claim(proxy.harmed, "messages were harmed")
     proxy.heal()
-    _pushed_again(scene)
+    _pushed_again(fleet)
 
 
-def _unreliable(scene: Scene) -> None:
-    _harmed(scene, Faults(drop=0.3, double=0.3, delay=0.5, cut=True))
+def _unreliable(fleet: FaultHarness) -> None:
+    _harmed(fleet, Faults(drop=0.3, double=0.3, delay=0.5, cut=True))
 
 
-def _flipped(scene: Scene) -> None:
-    _harmed(scene, Faults(flip=0.5))
+def _flipped(fleet: FaultHarness) -> None:
+    _harmed(fleet, Faults(flip=0.5))
 
 
-def _cut_off(scene: Scene) -> None:
-    _begin(scene)
-    proxy = scene.proxies[-1]
+def _cut_off(fleet: FaultHarness) -> None:
+    _begin(fleet)
+    proxy = fleet.proxies[-1]
     proxy.blackhole()
     for _ in range(3):
-        scene.publish()
-    scene.converges(BOUND)
+        fleet.publish()
+    fleet.converges(BOUND)
     proxy.heal()
-    _pushed_again(scene)
+    _pushed_again(fleet)
 
 
-_Fault = tuple[str, str, str, str, Callable[[Scene], None]]
+_Fault = tuple[str, str, str, str, Callable[[FaultHarness], None]]
 
 _FAULTS: tuple[_Fault, ...] = (
     ("F-23", "forged messages", "500 published from a socket", "applied 0; agent below half a processor", _forged),

@@ -4,27 +4,27 @@ from __future__ import annotations
 
 import time
 
-from tests.faults.means import jump, lying_clock
+from tests.faults.harness import FaultHarness
+from tests.faults.injection import jump, lying_clock
 from tests.faults.rows import row
-from tests.faults.scene import Scene
-from tests.integration.arena import BOUND, INTERVAL
 from tests.integration.fleet import PATIENCE
+from tests.integration.recorded_fleet import BOUND, INTERVAL
 
 FAKETIME = ("faketime",)
 
 
-def _jumps(scene: Scene, observed: str) -> None:
+def _jumps(fleet: FaultHarness, observed: str) -> None:
     """Polls come as before, whatever the clock on the wall says."""
-    agent = scene.agents[scene.only]
+    agent = fleet.agents[fleet.only]
     for offset in ("-3600", "+86400", "+0", "-86400", "+3600"):
-        before, began = scene.total("confd_polls_total", agent), time.monotonic()
-        jump(scene.folder, offset)
-        scene.publish()
-        scene.converges(BOUND)
+        before, began = fleet.total("confd_polls_total", agent), time.monotonic()
+        jump(fleet.folder, offset)
+        fleet.publish()
+        fleet.converges(BOUND)
         time.sleep(INTERVAL)
         lasted = time.monotonic() - began
-        polls = scene.total("confd_polls_total", agent) - before
-        scene.claim(
+        polls = fleet.total("confd_polls_total", agent) - before
+        fleet.claim(
             1 <= polls <= lasted / (INTERVAL * 0.8) + 2, f"{polls} polls in {lasted:.1f} s at {offset} of {observed}"
         )
 
@@ -36,10 +36,10 @@ def _jumps(scene: Scene, observed: str) -> None:
     "polls missed 0, extra 1",
     needs=FAKETIME,
 )
-def agents_clock(scene: Scene) -> None:
-    scene.agents[scene.only].environ = lying_clock(scene.folder, "+0")
-    scene.begin()
-    _jumps(scene, "the agent")
+def agents_clock(fleet: FaultHarness) -> None:
+    fleet.agents[fleet.only].environ = lying_clock(fleet.folder, "+0")
+    fleet.begin()
+    _jumps(fleet, "the agent")
 
 
 @row(
@@ -49,14 +49,14 @@ def agents_clock(scene: Scene) -> None:
     "polls missed 0, extra 1; all published",
     needs=FAKETIME,
 )
-def controllers_clock(scene: Scene) -> None:
-    scene.controller.environ |= lying_clock(scene.folder, "+0")
-    scene.begin()
-    _jumps(scene, "the controller")
-    (agent,) = scene.listed()
-    scene.claim(agent["state"] == "applied", f"its agent is heard: {agent['state']}")
-    scene.controller.stop()
-    scene.read_database()
+def controllers_clock(fleet: FaultHarness) -> None:
+    fleet.controller.environ |= lying_clock(fleet.folder, "+0")
+    fleet.begin()
+    _jumps(fleet, "the controller")
+    (agent,) = fleet.listed()
+    fleet.claim(agent["state"] == "applied", f"its agent is heard: {agent['state']}")
+    fleet.controller.stop()
+    fleet.read_database()
 
 
 @row(
@@ -66,13 +66,13 @@ def controllers_clock(scene: Scene) -> None:
     "applied in time; last_poll by the controller's clock",
     needs=FAKETIME,
 )
-def a_day_apart(scene: Scene) -> None:
-    scene.agents[scene.only].environ = lying_clock(scene.folder, "-86400")
-    scene.begin()
+def a_day_apart(fleet: FaultHarness) -> None:
+    fleet.agents[fleet.only].environ = lying_clock(fleet.folder, "-86400")
+    fleet.begin()
     for _ in range(3):
-        scene.publish()
-        scene.converges(BOUND)
+        fleet.publish()
+        fleet.converges(BOUND)
     today = time.strftime("%Y-%m-%d", time.gmtime())
-    scene.until(lambda: scene.listed()[0]["last_poll"], "listed", PATIENCE)
-    scene.claim(scene.listed()[0]["last_poll"].startswith(today), "last_poll is of the controller's day")
-    scene.claim(scene.listed()[0]["state"] == "applied", "it is not silent")
+    fleet.until(lambda: fleet.listed()[0]["last_poll"], "listed", PATIENCE)
+    fleet.claim(fleet.listed()[0]["last_poll"].startswith(today), "last_poll is of the controller's day")
+    fleet.claim(fleet.listed()[0]["state"] == "applied", "it is not silent")

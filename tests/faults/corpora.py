@@ -10,8 +10,8 @@ from contextlib import suppress
 from random import Random
 
 from tests.faults.edge import HOST, converse
+from tests.faults.harness import FaultHarness
 from tests.faults.rows import row
-from tests.faults.scene import Scene
 from tests.integration.fleet import ADMIN, AGENT, Response, request
 from tests.web.test_smuggling import FRAMING, PATHS
 
@@ -24,24 +24,24 @@ from tests.web.test_smuggling import FRAMING, PATHS
     agents=0,
     quick=True,
 )
-def smuggling(scene: Scene) -> None:
-    scene.begin()
-    worker = scene.fleet.worker()
-    agent = scene.fleet.agent(worker, ops=True)
+def smuggling(fleet: FaultHarness) -> None:
+    fleet.begin()
+    worker = fleet.daemons.worker()
+    agent = fleet.daemons.agent(worker, ops=True)
     for process in (worker, agent):
         process.start()
     ports = [int((each.health or "").split(":")[2].partition("/")[0]) for each in (worker, agent)]
-    for port, (name, raw) in itertools.product((scene.fleet.port, *ports), FRAMING.items()):
+    for port, (name, raw) in itertools.product((fleet.daemons.port, *ports), FRAMING.items()):
         smuggled = b"GET /health?smuggled HTTP/1.1\r\n" + HOST + b"\r\n"
         answer = converse(port, raw.replace(b"/open", b"/health") + smuggled)
-        scene.claim(answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 ")) or not answer, f"{name}: {answer[:20]!r}")
-        scene.claim(len(re.findall(rb"^HTTP/1", answer, re.MULTILINE)) <= 1, f"{name}: one answer")
+        fleet.claim(answer.startswith((b"HTTP/1.1 400 ", b"HTTP/1.0 400 ")) or not answer, f"{name}: {answer[:20]!r}")
+        fleet.claim(len(re.findall(rb"^HTTP/1", answer, re.MULTILINE)) <= 1, f"{name}: one answer")
     for path in PATHS:
         for place in (path, path.replace(b"/open", b"/health")):
             answer = converse(
-                scene.fleet.port, b"GET " + place + b" HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
+                fleet.daemons.port, b"GET " + place + b" HTTP/1.1\r\n" + HOST + b"Connection: close\r\n\r\n"
             )
-            scene.claim(answer[9:12] in (b"400", b"404", b"401"), f"{place!r}: {answer[:20]!r}")
+            fleet.claim(answer[9:12] in (b"400", b"404", b"401"), f"{place!r}: {answer[:20]!r}")
 
 
 #: Texts that readers of JSON take for different things, or cannot take.
@@ -73,23 +73,23 @@ def _fuzz(random: Random, count: int) -> Iterator[bytes]:
     "400, 413 or 422; 5xx 0; what is stored is whole",
     agents=0,
 )
-def malformed(scene: Scene) -> None:
-    scene.begin()
+def malformed(fleet: FaultHarness) -> None:
+    fleet.begin()
     for text in MALFORMED:
-        answer = scene.fleet.publish(text)
-        scene.claim(answer.status in (400, 413, 422), f"{text[:30]!r}: {answer.status}")
-    stored = scene.fleet.current()["version"]
-    scene.claim(stored == 1, f"nothing was stored: version {stored}")
-    for text in _fuzz(scene.random, 1000):
-        answer = scene.fleet.publish(text)
-        scene.claim(answer.status in (200, 400, 422), f"{text!r}: {answer.status}")
+        answer = fleet.daemons.publish(text)
+        fleet.claim(answer.status in (400, 413, 422), f"{text[:30]!r}: {answer.status}")
+    stored = fleet.daemons.current()["version"]
+    fleet.claim(stored == 1, f"nothing was stored: version {stored}")
+    for text in _fuzz(fleet.random, 1000):
+        answer = fleet.daemons.publish(text)
+        fleet.claim(answer.status in (200, 400, 422), f"{text!r}: {answer.status}")
     for path in ("register", "report"):
         for text in MALFORMED:
-            status = request("POST", f"{scene.fleet.url}/api/v1/{path}", text, AGENT).status
-            scene.claim(
+            status = request("POST", f"{fleet.daemons.url}/api/v1/{path}", text, AGENT).status
+            fleet.claim(
                 400 <= status < 500 or (path == "register" and status == 200), f"{path} {text[:30]!r}: {status}"
             )
-    scene.read_database()
+    fleet.read_database()
 
 
 @row(
@@ -99,8 +99,8 @@ def malformed(scene: Scene) -> None:
     "log lines forged 0; listed escaped, or refused",
     agents=0,
 )
-def hostile_texts(scene: Scene) -> None:
-    scene.begin()
+def hostile_texts(fleet: FaultHarness) -> None:
+    fleet.begin()
     texts = [
         "a\r\nforged: yes",
         "\u202e\u2066x",
@@ -112,20 +112,22 @@ def hostile_texts(scene: Scene) -> None:
     ]
     for text in texts:
         for name in ("hostname", "metadata", "agent_id", "strategy", "namespace"):
-            status = request("POST", f"{scene.fleet.url}/api/v1/register", {"hostname": "h", name: text}, AGENT).status
-            scene.claim(status < 500, f"{name} {text[:20]!r}: {status}")
+            status = request(
+                "POST", f"{fleet.daemons.url}/api/v1/register", {"hostname": "h", name: text}, AGENT
+            ).status
+            fleet.claim(status < 500, f"{name} {text[:20]!r}: {status}")
         with suppress(ValueError):
-            answer: Response = request("GET", f"{scene.fleet.url}/api/v1/config", None, AGENT, {"X-Agent-ID": text})
-            scene.claim(answer.status < 500, f"X-Agent-ID {text[:20]!r}: {answer.status}")
+            answer: Response = request("GET", f"{fleet.daemons.url}/api/v1/config", None, AGENT, {"X-Agent-ID": text})
+            fleet.claim(answer.status < 500, f"X-Agent-ID {text[:20]!r}: {answer.status}")
         answer = request(
             "POST",
-            f"{scene.fleet.url}/api/v1/config?comment=%0d%0aforged",
+            f"{fleet.daemons.url}/api/v1/config?comment=%0d%0aforged",
             {"url": "http://a/", "t": text[:100]},
             ADMIN,
         )
-        scene.claim(answer.status < 500, f"document {text[:20]!r}: {answer.status}")
-    scene.claim(isinstance(scene.listed(), list), "the agents are listed")
-    for line in scene.controller.log.splitlines():
-        scene.claim(
+        fleet.claim(answer.status < 500, f"document {text[:20]!r}: {answer.status}")
+    fleet.claim(isinstance(fleet.listed(), list), "the agents are listed")
+    for line in fleet.controller.log.splitlines():
+        fleet.claim(
             line.startswith("{") and isinstance(json.loads(line), dict), f"a line of the log is JSON: {line[:80]}"
         )

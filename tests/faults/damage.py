@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from confd.model import Tag
+from tests.faults.harness import FaultHarness, Load
 from tests.faults.rows import row
-from tests.faults.scene import Load, Scene
 from tests.faults.storage import cached_version, until_ended
 from tests.integration.fleet import ADMIN, PATIENCE, free_port, request
 
@@ -41,21 +41,21 @@ def _damages() -> dict[str, Callable[[Path], None]]:
 
 
 @row("F-10", "damaged cache", "7 kinds of damage, to both copies", "applied from it 0; the agent lives and converges")
-def damaged_cache(scene: Scene) -> None:
-    scene.begin()
-    agent, cache = scene.agents[scene.only], scene.folder / f"{scene.only}.cache"
+def damaged_cache(fleet: FaultHarness) -> None:
+    fleet.begin()
+    agent, cache = fleet.agents[fleet.only], fleet.folder / f"{fleet.only}.cache"
     for kind, damage in _damages().items():
-        scene.publish()
-        scene.converges(scene.pause + 10)
-        scene.until(lambda: cached_version(cache) == Tag.parse(scene.history.newest()).version, "cached", PATIENCE)
+        fleet.publish()
+        fleet.converges(fleet.pause + 10)
+        fleet.until(lambda: cached_version(cache) == Tag.parse(fleet.history.newest()).version, "cached", PATIENCE)
         agent.stop()
         for path in (cache, cache.with_name(f"{cache.name}.prev")):
             if path.exists():
                 damage(path)
-        scene.restart_agent(scene.only)
-        scene.claim(agent.up(), f"lives with a cache that is damaged: {kind}")
-    scene.publish()
-    scene.converges(scene.pause + 10)
+        fleet.restart_agent(fleet.only)
+        fleet.claim(agent.up(), f"lives with a cache that is damaged: {kind}")
+    fleet.publish()
+    fleet.converges(fleet.pause + 10)
 
 
 @row(
@@ -65,84 +65,84 @@ def damaged_cache(scene: Scene) -> None:
     "silent start 0; the reason is said",
     agents=0,
 )
-def damaged_database(scene: Scene) -> None:
-    scene.begin()
+def damaged_database(fleet: FaultHarness) -> None:
+    fleet.begin()
     for _ in range(60):
-        scene.post()
-    scene.controller.stop()
-    database = scene.folder / "controller.db"
+        fleet.post()
+    fleet.controller.stop()
+    database = fleet.folder / "controller.db"
     with sqlite3.connect(database) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
     sound = database.read_bytes()
-    for place in [scene.random.randrange(100, len(sound) - 4096) for _ in range(8)]:
+    for place in [fleet.random.randrange(100, len(sound) - 4096) for _ in range(8)]:
         hurt = bytearray(sound)
-        hurt[place : place + 200] = scene.random.randbytes(200)
-        _refused_or_sound(scene, database, bytes(hurt), f"overwritten at {place}")
-    _refused_or_sound(scene, database, scene.random.randbytes(7000), "rubbish")
-    _refused_or_sound(scene, database, sound[: len(sound) // 2], "half of it")
+        hurt[place : place + 200] = fleet.random.randbytes(200)
+        _refused_or_sound(fleet, database, bytes(hurt), f"overwritten at {place}")
+    _refused_or_sound(fleet, database, fleet.random.randbytes(7000), "rubbish")
+    _refused_or_sound(fleet, database, sound[: len(sound) // 2], "half of it")
     database.write_bytes(sound)
-    scene.start_controller()
-    scene.read_database()
+    fleet.start_controller()
+    fleet.read_database()
 
 
-def _refused_or_sound(scene: Scene, database: Path, content: bytes, what: str) -> None:
+def _refused_or_sound(fleet: FaultHarness, database: Path, content: bytes, what: str) -> None:
     """SQLite may not see damage in a page that holds text or nothing; then every document must still be whole."""
     database.write_bytes(content)
-    before = len(scene.controller.log)
+    before = len(fleet.controller.log)
     try:
-        until_ended(scene.controller, PATIENCE)
+        until_ended(fleet.controller, PATIENCE)
     except AssertionError:
         # It runs: what it serves must be what was published, or it must say what is wrong.
-        served = request("GET", f"{scene.fleet.url}/api/v1/config", auth=ADMIN)
+        served = request("GET", f"{fleet.daemons.url}/api/v1/config", auth=ADMIN)
         good = served.status == 503
         if served.status == 200:
             body = served.json()
             good = any(
-                e.checksum == body["checksum"] and e.tag.endswith(f".{body['version']}") for e in scene.history.events
+                e.checksum == body["checksum"] and e.tag.endswith(f".{body['version']}") for e in fleet.history.events
             )
-        scene.claim(good, f"started with a database that is damaged ({what}), and served {served.status}")
+        fleet.claim(good, f"started with a database that is damaged ({what}), and served {served.status}")
     else:
-        said = scene.controller.log[before:]
-        scene.claim("DB_PATH" in said or "damaged" in said, f"the reason is said ({what})")
-    scene.controller.stop(signal.SIGKILL)
-    scene.claim(database.stat().st_size >= min(len(content), 4096), f"no new database in its place ({what})")
+        said = fleet.controller.log[before:]
+        fleet.claim("DB_PATH" in said or "damaged" in said, f"the reason is said ({what})")
+    fleet.controller.stop(signal.SIGKILL)
+    fleet.claim(database.stat().st_size >= min(len(content), 4096), f"no new database in its place ({what})")
 
 
 @row("F-12", "database restored from an older copy", "an older file copied back", "older applied 0; said by the agent")
-def older_database(scene: Scene) -> None:
-    scene.begin()
-    database = scene.folder / "controller.db"
-    scene.controller.stop()
+def older_database(fleet: FaultHarness) -> None:
+    fleet.begin()
+    database = fleet.folder / "controller.db"
+    fleet.controller.stop()
     older = database.read_bytes()
-    scene.start_controller()
+    fleet.start_controller()
     for _ in range(3):
-        scene.publish()
-    scene.converges(scene.pause + 10)
-    scene.controller.stop()
+        fleet.publish()
+    fleet.converges(fleet.pause + 10)
+    fleet.controller.stop()
     database.write_bytes(older)
-    scene.controller.start()
-    agent = scene.agents[scene.only]
-    with scene.recovers(scene.pause + 10, "the alarm"):
-        scene.until(lambda: "older" in agent.log, "alarmed", PATIENCE)
-    time.sleep(scene.pause)
-    scene.claim(scene.history.in_force(scene.only) == scene.history.newest(), "the newest stays in force")
+    fleet.controller.start()
+    agent = fleet.agents[fleet.only]
+    with fleet.recovers(fleet.pause + 10, "the alarm"):
+        fleet.until(lambda: "older" in agent.log, "alarmed", PATIENCE)
+    time.sleep(fleet.pause)
+    fleet.claim(fleet.history.in_force(fleet.only) == fleet.history.newest(), "the newest stays in force")
 
 
 @row("F-12 lost", "database lost", "file, log and marker removed", "older applied 0; said by the agent")
-def lost_database(scene: Scene) -> None:
-    scene.begin()
-    scene.controller.stop()
-    for path in scene.folder.glob("controller.db*"):
+def lost_database(fleet: FaultHarness) -> None:
+    fleet.begin()
+    fleet.controller.stop()
+    for path in fleet.folder.glob("controller.db*"):
         path.unlink()
-    scene.controller.start()
-    agent = scene.agents[scene.only]
-    with scene.recovers(scene.pause + 10, "the alarm"):
-        scene.until(lambda: "another cluster" in agent.log, "alarmed", PATIENCE)
+    fleet.controller.start()
+    agent = fleet.agents[fleet.only]
+    with fleet.recovers(fleet.pause + 10, "the alarm"):
+        fleet.until(lambda: "another cluster" in agent.log, "alarmed", PATIENCE)
     for _ in range(3):
-        scene.fleet.publish(scene.document())
-    time.sleep(scene.pause)
-    scene.claim(scene.history.in_force(scene.only) == scene.history.newest(), "the newest stays in force")
+        fleet.daemons.publish(fleet.document())
+    time.sleep(fleet.pause)
+    fleet.claim(fleet.history.in_force(fleet.only) == fleet.history.newest(), "the newest stays in force")
 
 
 @row(
@@ -153,12 +153,12 @@ def lost_database(scene: Scene) -> None:
     agents=0,
     quick=True,
 )
-def second_controller(scene: Scene) -> None:
-    scene.begin()
-    second = scene.fleet.add("second", ["confd-controller", "--port", str(free_port())])
-    with Load(scene, 1):
+def second_controller(fleet: FaultHarness) -> None:
+    fleet.begin()
+    second = fleet.daemons.add("second", ["confd-controller", "--port", str(free_port())])
+    with Load(fleet, 1):
         second.health = f"http://127.0.0.1:{second.arguments[-1]}/health"
-        scene.at_most(until_ended(second), 3, "the refusal to start")
-    scene.claim("DB_PATH" in second.log, "the reason is said")
-    scene.claim(json.loads(scene.ready().body) is not None and scene.ready().status == 200, "the first goes on")
-    scene.read_database()
+        fleet.at_most(until_ended(second), 3, "the refusal to start")
+    fleet.claim("DB_PATH" in second.log, "the reason is said")
+    fleet.claim(json.loads(fleet.ready().body) is not None and fleet.ready().status == 200, "the first goes on")
+    fleet.read_database()

@@ -10,8 +10,8 @@ from contextlib import suppress
 from attrs import define, field
 
 from confd.codec.headers import basic_authorization
+from tests.faults.harness import FaultHarness, descriptors, percentile, resident
 from tests.faults.rows import row
-from tests.faults.scene import Scene, descriptors, percentile, resident
 from tests.integration.fleet import ADMIN, eventually, request
 
 #: Addresses of loopback that clients come from: one of them may have 64 connections only.
@@ -85,13 +85,13 @@ def converse(port: int, raw: bytes, timeout: float = 10) -> bytes:
         return found
 
 
-def _others(scene: Scene, seconds: float) -> float:
+def _others(fleet: FaultHarness, seconds: float) -> float:
     """How long others wait for an answer meanwhile: the 99th of 100."""
     took = []
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         began = time.monotonic()
-        scene.claim(scene.get() == 200, "others are served")
+        fleet.claim(fleet.get() == 200, "others are served")
         took.append(time.monotonic() - began)
         time.sleep(0.05)
     return percentile(took, 0.99)
@@ -104,19 +104,19 @@ def _others(scene: Scene, seconds: float) -> float:
     "none older than 11 s; GET p99 100 ms",
     agents=0,
 )
-def slow_headers(scene: Scene) -> None:
-    scene.begin()
-    with Crowd(scene.fleet.port) as crowd:
+def slow_headers(fleet: FaultHarness) -> None:
+    fleet.begin()
+    with Crowd(fleet.daemons.port) as crowd:
         crowd.connect(1000, b"GET / HTTP/1.1\r\n")
         joined = time.monotonic()
         waited = []
         while crowd.open() and time.monotonic() < joined + 20:
             crowd.send(b"X")
-            waited.append(_others(scene, 1.0))
-        scene.claim(not crowd.open(), "all are cut off")
-        scene.at_most(time.monotonic() - joined, 12, "until all are cut off")
-        scene.at_most(max(waited[1:] or waited), 0.1, "p99 of GET")
-    scene.awaits(lambda: descriptors(scene.controller.pid) < 60, 5, "their files are free")
+            waited.append(_others(fleet, 1.0))
+        fleet.claim(not crowd.open(), "all are cut off")
+        fleet.at_most(time.monotonic() - joined, 12, "until all are cut off")
+        fleet.at_most(max(waited[1:] or waited), 0.1, "p99 of GET")
+    fleet.awaits(lambda: descriptors(fleet.controller.pid) < 60, 5, "their files are free")
 
 
 @row(
@@ -127,18 +127,18 @@ def slow_headers(scene: Scene) -> None:
     agents=0,
     needs=(),
 )
-def slow_body(scene: Scene) -> None:
-    scene.begin()
+def slow_body(fleet: FaultHarness) -> None:
+    fleet.begin()
     head = b"POST /api/v1/config HTTP/1.1\r\n" + HOST + AUTH + b"Content-Type: application/json\r\n"
-    with Crowd(scene.fleet.port) as crowd:
+    with Crowd(fleet.daemons.port) as crowd:
         crowd.connect(100, head + b"Content-Length: 900\r\n\r\n{")
         joined = time.monotonic()
         while crowd.open() and time.monotonic() < joined + 45:
             crowd.send(b" ")
-            scene.claim(scene.get() == 200, "others are served")
+            fleet.claim(fleet.get() == 200, "others are served")
             time.sleep(1)
-        scene.claim(not crowd.open(), "all are cut off")
-        scene.at_most(time.monotonic() - joined, 33, "until all are cut off")
+        fleet.claim(not crowd.open(), "all are cut off")
+        fleet.at_most(time.monotonic() - joined, 33, "until all are cut off")
 
 
 @row(
@@ -148,18 +148,18 @@ def slow_body(scene: Scene) -> None:
     "memory +3 MiB each; others served; cut off",
     agents=0,
 )
-def slow_reader(scene: Scene) -> None:
-    scene.begin()
-    scene.fleet.publish({"url": "http://127.0.0.1/", "pad": "x" * 60_000})
-    before = resident(scene.controller.pid)
+def slow_reader(fleet: FaultHarness) -> None:
+    fleet.begin()
+    fleet.daemons.publish({"url": "http://127.0.0.1/", "pad": "x" * 60_000})
+    before = resident(fleet.controller.pid)
     ask = b"GET /api/v1/config HTTP/1.1\r\n" + HOST + AUTH + b"\r\n"
-    with Crowd(scene.fleet.port) as crowd:
+    with Crowd(fleet.daemons.port) as crowd:
         crowd.connect(100, ask * 200)
-        wait = _others(scene, 5)
-        grown = resident(scene.controller.pid) - before
-        scene.claim(grown < 100 * 3 * 2**20, f"memory is bounded: {grown / 2**20:.0f} MiB more")
-        scene.at_most(wait, 0.5, "p99 of GET")
-    scene.awaits(lambda: descriptors(scene.controller.pid) < 60, 60, "their files are free")
+        wait = _others(fleet, 5)
+        grown = resident(fleet.controller.pid) - before
+        fleet.claim(grown < 100 * 3 * 2**20, f"memory is bounded: {grown / 2**20:.0f} MiB more")
+        fleet.at_most(wait, 0.5, "p99 of GET")
+    fleet.awaits(lambda: descriptors(fleet.controller.pid) < 60, 60, "their files are free")
 
 
 @row(
@@ -170,27 +170,29 @@ def slow_reader(scene: Scene) -> None:
     agents=0,
     quick=True,
 )
-def huge_bodies(scene: Scene) -> None:
-    temporary = scene.folder / "tmp"
+def huge_bodies(fleet: FaultHarness) -> None:
+    temporary = fleet.folder / "tmp"
     temporary.mkdir()
-    scene.controller.environ["TMPDIR"] = str(temporary)
-    scene.begin()
-    before = resident(scene.controller.pid)
+    fleet.controller.environ["TMPDIR"] = str(temporary)
+    fleet.begin()
+    before = resident(fleet.controller.pid)
     head = b"POST /api/v1/config HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n"
     for authorization in (b"", AUTH):
-        answer = converse(scene.fleet.port, head + authorization + b"Content-Length: 99999999999\r\n\r\n" + b"x" * 1000)
-        scene.claim(b" 413 " in answer[:20] or b" 401 " in answer[:20], f"refused: {answer[:20]!r}")
-        with socket.create_connection(("127.0.0.1", scene.fleet.port), 10) as connection:
+        answer = converse(
+            fleet.daemons.port, head + authorization + b"Content-Length: 99999999999\r\n\r\n" + b"x" * 1000
+        )
+        fleet.claim(b" 413 " in answer[:20] or b" 401 " in answer[:20], f"refused: {answer[:20]!r}")
+        with socket.create_connection(("127.0.0.1", fleet.daemons.port), 10) as connection:
             connection.sendall(head + authorization + b"Transfer-Encoding: chunked\r\n\r\n")
             began = time.monotonic()
             with suppress(OSError):
                 while time.monotonic() < began + 10:
                     connection.sendall(b"10000\r\n" + b"x" * 65536 + b"\r\n")
-            scene.at_most(time.monotonic() - began, 3, "closed")
-    grown = resident(scene.controller.pid) - before
-    scene.claim(grown < 8 * 2**20, f"memory is bounded: {grown / 2**20:.1f} MiB more")
-    scene.claim(not list(temporary.iterdir()), "no temporary file")
-    scene.claim(scene.get() == 200, "others are served")
+            fleet.at_most(time.monotonic() - began, 3, "closed")
+    grown = resident(fleet.controller.pid) - before
+    fleet.claim(grown < 8 * 2**20, f"memory is bounded: {grown / 2**20:.1f} MiB more")
+    fleet.claim(not list(temporary.iterdir()), "no temporary file")
+    fleet.claim(fleet.get() == 200, "others are served")
 
 
 @row(
@@ -201,21 +203,21 @@ def huge_bodies(scene: Scene) -> None:
     agents=0,
     quick=True,
 )
-def forms(scene: Scene) -> None:
-    scene.begin()
+def forms(fleet: FaultHarness) -> None:
+    fleet.begin()
     fields = b"&".join(b"a%d=1" % number for number in range(100_000))
     parts = b"".join(b"--b\r\nContent-Disposition: form-data; name=x\r\n\r\n1\r\n" for _ in range(5000)) + b"--b--\r\n"
     kinds = ((b"application/x-www-form-urlencoded", fields), (b"multipart/form-data; boundary=b", parts))
     for kind, body in kinds:
         head = b"POST /api/v1/config HTTP/1.1\r\n" + HOST + AUTH + b"Content-Type: " + kind
         head += b"\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
-        sender = threading.Thread(target=converse, args=(scene.fleet.port, head + body))
+        sender = threading.Thread(target=converse, args=(fleet.daemons.port, head + body))
         sender.start()
-        scene.at_most(_others(scene, 0.5), 0.1, "p99 of GET")
+        fleet.at_most(_others(fleet, 0.5), 0.1, "p99 of GET")
         sender.join()
-        answer = converse(scene.fleet.port, head + body)
-        scene.claim(b" 415 " in answer[:20] or b" 413 " in answer[:20], f"refused: {answer[:20]!r}")
-    scene.read_database()
+        answer = converse(fleet.daemons.port, head + body)
+        fleet.claim(b" 415 " in answer[:20] or b" 413 " in answer[:20], f"refused: {answer[:20]!r}")
+    fleet.read_database()
 
 
 @row(
@@ -226,18 +228,18 @@ def forms(scene: Scene) -> None:
     agents=0,
     most=240,
 )
-def many_connections(scene: Scene) -> None:
-    scene.begin()
-    pid = scene.controller.pid
+def many_connections(fleet: FaultHarness) -> None:
+    fleet.begin()
+    pid = fleet.controller.pid
     before, files = resident(pid), descriptors(pid)
     ask = b"GET /api/v1/stream HTTP/1.1\r\n" + HOST + AUTH + b"\r\n"
-    with Crowd(scene.fleet.port) as crowd:
+    with Crowd(fleet.daemons.port) as crowd:
         count = crowd.connect(4000, ask)
-        scene.at_most(_others(scene, 3), 0.25, "p99 of GET")
-        scene.claim(crowd.open() > count * 0.99, f"served: {crowd.open()} of {count}")
+        fleet.at_most(_others(fleet, 3), 0.25, "p99 of GET")
+        fleet.claim(crowd.open() > count * 0.99, f"served: {crowd.open()} of {count}")
         each = (resident(pid) - before) / count
-        scene.claim(each < 60_000, f"memory of each is bounded: {each:.0f} bytes")
-    scene.awaits(lambda: descriptors(pid) <= files + 5, 30, "their files are free")
+        fleet.claim(each < 60_000, f"memory of each is bounded: {each:.0f} bytes")
+    fleet.awaits(lambda: descriptors(pid) <= files + 5, 30, "their files are free")
 
 
 @row(
@@ -247,11 +249,11 @@ def many_connections(scene: Scene) -> None:
     "others served, GET p99 250 ms",
     agents=0,
 )
-def one_address(scene: Scene) -> None:
-    scene.begin()
-    with Crowd(scene.fleet.port, each=500) as crowd:
+def one_address(fleet: FaultHarness) -> None:
+    fleet.begin()
+    with Crowd(fleet.daemons.port, each=500) as crowd:
         crowd.connect(500)
-        scene.at_most(_others(scene, 2), 0.25, "p99 of GET")
+        fleet.at_most(_others(fleet, 2), 0.25, "p99 of GET")
 
 
 @row(
@@ -261,26 +263,26 @@ def one_address(scene: Scene) -> None:
     "memory +1 MiB each; cut off; GET p99 250 ms",
     agents=0,
 )
-def unread_streams(scene: Scene) -> None:
-    scene.begin()
-    pid = scene.controller.pid
+def unread_streams(fleet: FaultHarness) -> None:
+    fleet.begin()
+    pid = fleet.controller.pid
     before = resident(pid)
     ask = b"GET /api/v1/stream HTTP/1.1\r\n" + HOST + AUTH + b"\r\n"
-    with Crowd(scene.fleet.port) as crowd:
+    with Crowd(fleet.daemons.port) as crowd:
         for number in range(100):
             connection = socket.socket()
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             connection.bind((f"127.0.0.{FIRST_ADDRESS + number // 40}", 0))
-            connection.connect(("127.0.0.1", scene.fleet.port))
+            connection.connect(("127.0.0.1", fleet.daemons.port))
             connection.sendall(ask)
             crowd.sockets.append(connection)
-        eventually(lambda: scene.total("confd_stream_readers") >= 100)
+        eventually(lambda: fleet.total("confd_stream_readers") >= 100)
         for number in range(60):
-            scene.fleet.publish({"url": "http://127.0.0.1/", "n": number, "pad": "x" * 60_000})
-        scene.at_most(_others(scene, 2), 0.25, "p99 of GET")
+            fleet.daemons.publish({"url": "http://127.0.0.1/", "n": number, "pad": "x" * 60_000})
+        fleet.at_most(_others(fleet, 2), 0.25, "p99 of GET")
         each = (resident(pid) - before) / 100
-        scene.claim(each < 2**20, f"memory of each: {each / 2**20:.2f} MiB")
-        scene.awaits(lambda: scene.total("confd_stream_readers") == 0, 25, "all are cut off")
+        fleet.claim(each < 2**20, f"memory of each: {each / 2**20:.2f} MiB")
+        fleet.awaits(lambda: fleet.total("confd_stream_readers") == 0, 25, "all are cut off")
 
 
 #: A header that a regular expression with two places for blanks takes seconds for.
@@ -295,10 +297,10 @@ BLANKS = b"Forwarded: a=b," + b" " * 15_700 + b'"x\r\n'
     agents=0,
     quick=True,
 )
-def slow_headers_to_read(scene: Scene) -> None:
-    worker = scene.fleet.worker()
-    agent = scene.fleet.agent(worker, ops=True)
-    for process in (scene.controller, worker, agent):
+def slow_headers_to_read(fleet: FaultHarness) -> None:
+    worker = fleet.daemons.worker()
+    agent = fleet.daemons.agent(worker, ops=True)
+    for process in (fleet.controller, worker, agent):
         if process is not agent:
             process.arguments += ["--trusted-proxies", "127.0.0.2"]
         process.start()
@@ -308,11 +310,11 @@ def slow_headers_to_read(scene: Scene) -> None:
                 began = time.monotonic()
                 connection.sendall(b"GET /health HTTP/1.1\r\n" + HOST + BLANKS + b"Connection: close\r\n\r\n")
                 answer = connection.recv(65536)
-                scene.at_most(time.monotonic() - began, 0.5, f"the answer of the {process.name} to {source}")
+                fleet.at_most(time.monotonic() - began, 0.5, f"the answer of the {process.name} to {source}")
             refused = source == "127.0.0.2" and process is not agent
             expected = b"HTTP/1.1 400 " if refused else b"HTTP/1.1 200 "
-            scene.claim(answer.startswith(expected), f"{process.name}, {source}: {answer[:20]!r}")
-    scene.at_most(_others(scene, 0.5), 0.1, "p99 of GET")
+            fleet.claim(answer.startswith(expected), f"{process.name}, {source}: {answer[:20]!r}")
+    fleet.at_most(_others(fleet, 0.5), 0.1, "p99 of GET")
 
 
 @row(
@@ -323,11 +325,11 @@ def slow_headers_to_read(scene: Scene) -> None:
     agents=0,
     quick=True,
 )
-def rebound_name(scene: Scene) -> None:
-    scene.begin()
-    before = scene.fleet.current()["version"]
+def rebound_name(fleet: FaultHarness) -> None:
+    fleet.begin()
+    before = fleet.daemons.current()["version"]
     for method, path in (("GET", "/api/v1/agents"), ("POST", "/api/v1/config"), ("GET", "/"), ("GET", "/metrics")):
         document = {"url": "http://127.0.0.1/"} if method == "POST" else None
-        answer = request(method, f"{scene.fleet.url}{path}", document, ADMIN, {"Host": "rebound.example"})
-        scene.claim(answer.status == 403, f"{method} {path}: {answer.status}")
-    scene.claim(scene.fleet.current()["version"] == before, "nothing was published")
+        answer = request(method, f"{fleet.daemons.url}{path}", document, ADMIN, {"Host": "rebound.example"})
+        fleet.claim(answer.status == 403, f"{method} {path}: {answer.status}")
+    fleet.claim(fleet.daemons.current()["version"] == before, "nothing was published")

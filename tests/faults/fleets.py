@@ -10,12 +10,12 @@ import time
 from typing import ClassVar
 
 from confd.codec import strict_json
-from tests.faults.poison import poisoned
+from tests.faults.bad_answers import answers_changed
+from tests.faults.harness import FaultHarness
 from tests.faults.rows import row
-from tests.faults.scene import Scene
 from tests.faults.storage import until_ended
-from tests.integration.arena import BOUND
 from tests.integration.fleet import ADMIN, AGENT, PATIENCE, base_of, request
+from tests.integration.recorded_fleet import BOUND
 from tests.integration.recorder import QuietServer, WorkerHandler
 
 
@@ -28,16 +28,16 @@ from tests.integration.recorder import QuietServer, WorkerHandler
     agents=12,
     most=240,
 )
-def come_back(scene: Scene) -> None:
-    scene.begin()
-    scene.controller.stop(signal.SIGKILL)
+def come_back(fleet: FaultHarness) -> None:
+    fleet.begin()
+    fleet.controller.stop(signal.SIGKILL)
     time.sleep(20)
     began = time.monotonic()
-    scene.start_controller()
-    scene.publish()
-    scene.converges(35)
-    arrived = sorted(each.at - began for each in scene.history.events if each.kind == "delivered" and each.at > began)
-    scene.claim(arrived[-1] - arrived[0] > 0.5, f"they come one by one: {[round(each, 1) for each in arrived]}")
+    fleet.start_controller()
+    fleet.publish()
+    fleet.converges(35)
+    arrived = sorted(each.at - began for each in fleet.history.events if each.kind == "delivered" and each.at > began)
+    fleet.claim(arrived[-1] - arrived[0] > 0.5, f"they come one by one: {[round(each, 1) for each in arrived]}")
 
 
 @row(
@@ -47,20 +47,20 @@ def come_back(scene: Scene) -> None:
     "said of them in the list of agents; no crash; nobody goes back to an older one",
     agents=2,
 )
-def one_id(scene: Scene) -> None:
-    scene.begin()
-    first, second = scene.agents
-    scene.agents[second].stop()
+def one_id(fleet: FaultHarness) -> None:
+    fleet.begin()
+    first, second = fleet.agents
+    fleet.agents[second].stop()
     for ending in ("", ".id", ".token"):
-        if (kept := scene.folder / f"{first}.cache{ending}").exists():
-            shutil.copyfile(kept, scene.folder / f"{second}.cache{ending}")
-    scene.restart_agent(second)
+        if (kept := fleet.folder / f"{first}.cache{ending}").exists():
+            shutil.copyfile(kept, fleet.folder / f"{second}.cache{ending}")
+    fleet.restart_agent(second)
     for _ in range(5):
-        scene.publish()
+        fleet.publish()
         time.sleep(0.5)
-    scene.converges(BOUND)
-    scene.claim(all(each.up() for each in scene.agents.values()), "both live")
-    scene.claim(any(each["duplicate"] for each in scene.listed()), "that there are two is said")
+    fleet.converges(BOUND)
+    fleet.claim(all(each.up() for each in fleet.agents.values()), "both live")
+    fleet.claim(any(each["duplicate"] for each in fleet.listed()), "that there are two is said")
 
 
 @row(
@@ -70,29 +70,32 @@ def one_id(scene: Scene) -> None:
     "the worker never goes back to an older one",
     agents=0,
 )
-def one_worker(scene: Scene) -> None:
-    scene.start_controller()
-    worker = scene.fleet.worker()
+def one_worker(fleet: FaultHarness) -> None:
+    fleet.start_controller()
+    worker = fleet.daemons.worker()
     worker.start()
-    slow = ["--controller-url", f"http://127.0.0.1:{scene.proxies[0].port}", "--backoff-max", "2"]
-    for agent in (scene.fleet.agent(worker, "one", ops=True), scene.fleet.agent(worker, "two", *slow, ops=True)):
+    slow = ["--controller-url", f"http://127.0.0.1:{fleet.proxies[0].port}", "--backoff-max", "2"]
+    for agent in (
+        fleet.daemons.agent(worker, "one", ops=True),
+        fleet.daemons.agent(worker, "two", *slow, ops=True),
+    ):
         agent.start()
     seen: list[int] = []
     for turn in range(12):
         if turn % 4 == 2:
-            scene.proxies[0].blackhole()
+            fleet.proxies[0].blackhole()
         if turn % 4 == 3:
-            scene.proxies[0].heal()
-        version = scene.fleet.publish(scene.document()).json()["version"]
+            fleet.proxies[0].heal()
+        version = fleet.daemons.publish(fleet.document()).json()["version"]
         until = time.monotonic() + 1.2
         while time.monotonic() < until:
             answer = request("GET", f"{base_of(worker)}/config")
             if answer.status == 200:
                 seen.append(int(answer.json()["version"].rpartition(".")[2]))
-    scene.proxies[0].heal()
-    scene.claim(seen == sorted(seen), f"never back: {seen}")
+    fleet.proxies[0].heal()
+    fleet.claim(seen == sorted(seen), f"never back: {seen}")
     url = f"{base_of(worker)}/config"
-    scene.awaits(lambda: request("GET", url).json()["version"].endswith(f".{version}"), BOUND, "the newest")
+    fleet.awaits(lambda: request("GET", url).json()["version"].endswith(f".{version}"), BOUND, "the newest")
 
 
 class Fussy:
@@ -138,9 +141,9 @@ class Fussy:
         return f"http://127.0.0.1:{self.server.server_port}"
 
 
-def _listed(scene: Scene, state: str, version: int) -> bool:
+def _listed(fleet: FaultHarness, state: str, version: int) -> bool:
     """Whether the controller says that its only agent is in this state with this version."""
-    url = f"{scene.fleet.url}/api/v1/config/versions/{version}/convergence"
+    url = f"{fleet.daemons.url}/api/v1/config/versions/{version}/convergence"
     answer = request("GET", url, auth=ADMIN)
     return answer.status == 200 and answer.json()[state] == 1
 
@@ -152,22 +155,22 @@ def _listed(scene: Scene, state: str, version: int) -> bool:
     "seen in 12.4 s; not hammered; the next one goes through",
     agents=0,
 )
-def refused(scene: Scene) -> None:
+def refused(fleet: FaultHarness) -> None:
     with Fussy() as worker:
-        scene.start_controller()
-        agent = scene.fleet.agent(worker.url, "agent", ops=True)
+        fleet.start_controller()
+        agent = fleet.daemons.agent(worker.url, "agent", ops=True)
         agent.start()
-        scene.until(lambda: _listed(scene, "applied", 1), "applied", PATIENCE)
+        fleet.until(lambda: _listed(fleet, "applied", 1), "applied", PATIENCE)
         worker.refuses, before = True, worker.given
-        version = scene.fleet.publish(scene.document()).json()["version"]
-        scene.awaits(lambda: _listed(scene, "failed", version), BOUND, "the refusal is seen")
+        version = fleet.daemons.publish(fleet.document()).json()["version"]
+        fleet.awaits(lambda: _listed(fleet, "failed", version), BOUND, "the refusal is seen")
         time.sleep(5)
-        scene.claim(worker.given - before <= 4, f"not hammered: given {worker.given - before} times")
+        fleet.claim(worker.given - before <= 4, f"not hammered: given {worker.given - before} times")
         worker.refuses = False
-        version = scene.fleet.publish(scene.document()).json()["version"]
-        scene.awaits(lambda: _listed(scene, "applied", version), BOUND, "the next one is applied")
-        scene.claim(agent.up(), "the agent lives")
-        scene.fleet.close()
+        version = fleet.daemons.publish(fleet.document()).json()["version"]
+        fleet.awaits(lambda: _listed(fleet, "applied", version), BOUND, "the next one is applied")
+        fleet.claim(agent.up(), "the agent lives")
+        fleet.daemons.close()
 
 
 @row(
@@ -177,39 +180,39 @@ def refused(scene: Scene) -> None:
     "applied is not reported; seen in 15 s",
     agents=0,
 )
-def liar(scene: Scene) -> None:
+def liar(fleet: FaultHarness) -> None:
     with Fussy() as worker:
-        scene.start_controller()
-        agent = scene.fleet.agent(worker.url, "agent", ops=True)
+        fleet.start_controller()
+        agent = fleet.daemons.agent(worker.url, "agent", ops=True)
         agent.start()
-        scene.until(lambda: _listed(scene, "applied", 1), "applied", PATIENCE)
+        fleet.until(lambda: _listed(fleet, "applied", 1), "applied", PATIENCE)
         worker.lies = True
-        version = scene.fleet.publish(scene.document()).json()["version"]
-        scene.awaits(
-            lambda: scene.ready(agent).status == 503 or _listed(scene, "failed", version), 15, "the lie is seen"
+        version = fleet.daemons.publish(fleet.document()).json()["version"]
+        fleet.awaits(
+            lambda: fleet.ready(agent).status == 503 or _listed(fleet, "failed", version), 15, "the lie is seen"
         )
-        scene.claim(not _listed(scene, "applied", version), "applied is not reported")
+        fleet.claim(not _listed(fleet, "applied", version), "applied is not reported")
         worker.lies = False
-        scene.awaits(lambda: _listed(scene, "applied", version), 35, "applied once it is true")
-        scene.fleet.close()
+        fleet.awaits(lambda: _listed(fleet, "applied", version), 35, "applied once it is true")
+        fleet.daemons.close()
 
 
 @row("F-63", "database of a newer release", "PRAGMA user_version raised", "refuses to start, and says why", agents=0)
-def newer_release(scene: Scene) -> None:
-    scene.begin()
-    scene.controller.stop()
-    database = scene.folder / "controller.db"
+def newer_release(fleet: FaultHarness) -> None:
+    fleet.begin()
+    fleet.controller.stop()
+    database = fleet.folder / "controller.db"
     with sqlite3.connect(database) as connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         connection.execute(f"PRAGMA user_version = {version + 1}")
     connection.close()
-    scene.at_most(until_ended(scene.controller), 4, "the refusal to start")
-    scene.claim("newer" in scene.controller.log, "the reason is said")
+    fleet.at_most(until_ended(fleet.controller), 4, "the refusal to start")
+    fleet.claim("newer" in fleet.controller.log, "the reason is said")
     with sqlite3.connect(database) as connection:
         connection.execute(f"PRAGMA user_version = {version}")
     connection.close()
-    scene.start_controller()
-    scene.read_database()
+    fleet.start_controller()
+    fleet.read_database()
 
 
 @row(
@@ -219,8 +222,8 @@ def newer_release(scene: Scene) -> None:
     "agents go on",
     agents=0,
 )
-def unknown_fields(scene: Scene) -> None:
-    poisoned(scene, [lambda body: body | {"later": {"x": [1]}, "another": "field"}], applied=True)
+def unknown_fields(fleet: FaultHarness) -> None:
+    answers_changed(fleet, [lambda body: body | {"later": {"x": [1]}, "another": "field"}], applied=True)
 
 
 @row(
@@ -229,22 +232,22 @@ def unknown_fields(scene: Scene) -> None:
     "the controller started again with another one, and back",
     "agents keep what they have, and converge",
 )
-def password_changed(scene: Scene) -> None:
-    scene.begin()
-    held = scene.history.newest()
-    scene.controller.stop()
-    scene.controller.environ["AGENT_PASSWORD"] = "correct-horse-battery"
-    scene.controller.start()
-    agent = scene.agents[scene.only]
+def password_changed(fleet: FaultHarness) -> None:
+    fleet.begin()
+    held = fleet.history.newest()
+    fleet.controller.stop()
+    fleet.controller.environ["AGENT_PASSWORD"] = "correct-horse-battery"
+    fleet.controller.start()
+    agent = fleet.agents[fleet.only]
     # One that has a token of its own does not even notice.
-    time.sleep(3 * scene.pause)
-    scene.claim(scene.history.in_force(scene.only) == held, "what it has stays in force")
-    scene.claim(agent.up(), "the agent lives")
-    scene.controller.stop()
-    del scene.controller.environ["AGENT_PASSWORD"]
-    scene.start_controller()
-    scene.publish()
-    scene.converges(BOUND + 4)
+    time.sleep(3 * fleet.pause)
+    fleet.claim(fleet.history.in_force(fleet.only) == held, "what it has stays in force")
+    fleet.claim(agent.up(), "the agent lives")
+    fleet.controller.stop()
+    del fleet.controller.environ["AGENT_PASSWORD"]
+    fleet.start_controller()
+    fleet.publish()
+    fleet.converges(BOUND + 4)
 
 
 @row(
@@ -253,27 +256,27 @@ def password_changed(scene: Scene) -> None:
     "the files that hold it are replaced, the controller's first",
     "the new one right and the old one wrong in 10 s; no token is needed to come back",
 )
-def password_replaced(scene: Scene) -> None:
-    files = [scene.folder / "controller.secret", scene.folder / "agent.secret"]
+def password_replaced(fleet: FaultHarness) -> None:
+    files = [fleet.folder / "controller.secret", fleet.folder / "agent.secret"]
     for path, process, name in (
-        (files[0], scene.controller, "AGENT_PASSWORD_FILE"),
-        (files[1], scene.agents[scene.only], "CONTROLLER_PASSWORD_FILE"),
+        (files[0], fleet.controller, "AGENT_PASSWORD_FILE"),
+        (files[1], fleet.agents[fleet.only], "CONTROLLER_PASSWORD_FILE"),
     ):
         path.write_text(AGENT[1])
         process.environ[name] = str(path)
-    scene.begin()
-    url, changed = f"{scene.fleet.url}/api/v1/config", (AGENT[0], "correct-horse-battery")
-    fresh = scene.folder / "fresh.secret"
+    fleet.begin()
+    url, changed = f"{fleet.daemons.url}/api/v1/config", (AGENT[0], "correct-horse-battery")
+    fresh = fleet.folder / "fresh.secret"
     for path in files:
         fresh.write_text(changed[1])
         fresh.replace(path)
-        with scene.recovers(10, "the new password is right"):
-            scene.awaits(lambda: request("GET", url, auth=changed).status == 200, 10, "the new password is right")
+        with fleet.recovers(10, "the new password is right"):
+            fleet.awaits(lambda: request("GET", url, auth=changed).status == 200, 10, "the new password is right")
     # Who asked for it too often is not told any more that it is.
-    scene.claim(request("GET", url, auth=AGENT).status in (401, 429), "the old one is wrong")
+    fleet.claim(request("GET", url, auth=AGENT).status in (401, 429), "the old one is wrong")
     # Forgotten, and so without a token, it joins with what is in its file.
-    (agent,) = scene.listed()
-    request("DELETE", f"{scene.fleet.url}/api/v1/agents/{agent['id']}", auth=ADMIN)
-    scene.publish()
-    scene.converges(BOUND + 4)
-    scene.awaits(lambda: [each["state"] for each in scene.listed()] == ["applied"], BOUND, "it has joined")
+    (agent,) = fleet.listed()
+    request("DELETE", f"{fleet.daemons.url}/api/v1/agents/{agent['id']}", auth=ADMIN)
+    fleet.publish()
+    fleet.converges(BOUND + 4)
+    fleet.awaits(lambda: [each["state"] for each in fleet.listed()] == ["applied"], BOUND, "it has joined")

@@ -8,36 +8,36 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tests.faults.edge import AUTH, HOST, Crowd
-from tests.faults.means import call, rule
+from tests.faults.harness import FaultHarness
+from tests.faults.injection import call, rule
 from tests.faults.rows import Row, Rows, row
-from tests.faults.scene import Scene
-from tests.integration.arena import BOUND
 from tests.integration.fleet import PATIENCE, eventually
 from tests.integration.proxy import Faults
+from tests.integration.recorded_fleet import BOUND
 
 IPTABLES = ("namespace", "iptables")
 
 
-def _there(scene: Scene) -> tuple[str, ...]:
+def _there(fleet: FaultHarness) -> tuple[str, ...]:
     """Packets from agents to the controller."""
-    return ("-p", "tcp", "--dport", str(scene.proxies[0].port))
+    return ("-p", "tcp", "--dport", str(fleet.proxies[0].port))
 
 
-def _back(scene: Scene) -> tuple[str, ...]:
+def _back(fleet: FaultHarness) -> tuple[str, ...]:
     """Packets from the controller to agents."""
-    return ("-p", "tcp", "--sport", str(scene.proxies[0].port))
+    return ("-p", "tcp", "--sport", str(fleet.proxies[0].port))
 
 
-def _partition(scene: Scene, *ways: Callable[[Scene], tuple[str, ...]]) -> None:
-    scene.begin()
+def _partition(fleet: FaultHarness, *ways: Callable[[FaultHarness], tuple[str, ...]]) -> None:
+    fleet.begin()
     with ExitStack() as stack:
         for way in ways:
-            stack.enter_context(rule(*way(scene), "-j", "DROP"))
+            stack.enter_context(rule(*way(fleet), "-j", "DROP"))
         for _ in range(8):
-            scene.publish()
+            fleet.publish()
             time.sleep(1)
-    scene.publish()
-    scene.converges(BOUND)
+    fleet.publish()
+    fleet.converges(BOUND)
 
 
 ROWS = Rows(
@@ -47,8 +47,8 @@ ROWS = Rows(
     )
     for strategy in ("POLLER", "STREAM")
     for number, title, run in (
-        ("F-44", "partition agent - controller", lambda scene: _partition(scene, _there, _back)),
-        ("F-52", "one-way partition, answers lost", lambda scene: _partition(scene, _back)),
+        ("F-44", "partition agent - controller", lambda fleet: _partition(fleet, _there, _back)),
+        ("F-52", "one-way partition, answers lost", lambda fleet: _partition(fleet, _back)),
     )
 )  # fmt: skip
 
@@ -61,21 +61,21 @@ ROWS = Rows(
     needs=IPTABLES,
     strategy="STREAM",
 )
-def half_open(scene: Scene) -> None:
-    scene.begin()
-    scene.until_path("STREAM")
-    ports = _ports_to(scene.proxies[0].port)
+def half_open(fleet: FaultHarness) -> None:
+    fleet.begin()
+    fleet.until_path("STREAM")
+    ports = _ports_to(fleet.proxies[0].port)
     assert ports
-    rules = [rule("-p", "tcp", "--sport", each, "--dport", str(scene.proxies[0].port), "-j", "DROP") for each in ports]
-    rules += [rule("-p", "tcp", "--dport", each, "--sport", str(scene.proxies[0].port), "-j", "DROP") for each in ports]
+    rules = [rule("-p", "tcp", "--sport", each, "--dport", str(fleet.proxies[0].port), "-j", "DROP") for each in ports]
+    rules += [rule("-p", "tcp", "--dport", each, "--sport", str(fleet.proxies[0].port), "-j", "DROP") for each in ports]
     with ExitStack() as stack:
         for each in rules:
             stack.enter_context(each)
-        scene.publish(600)
-        with scene.recovers(37, "noticed"):
-            newest = scene.history.newest()
-            scene.until(lambda: scene.history.in_force(scene.only) == newest, "on the newest", 60)
-    scene.converges(BOUND)
+        fleet.publish(600)
+        with fleet.recovers(37, "noticed"):
+            newest = fleet.history.newest()
+            fleet.until(lambda: fleet.history.in_force(fleet.only) == newest, "on the newest", 60)
+    fleet.converges(BOUND)
 
 
 def _ports_to(port: int) -> list[str]:
@@ -97,20 +97,20 @@ def _ports_to(port: int) -> list[str]:
     agents=0,
     needs=IPTABLES,
 )
-def half_open_readers(scene: Scene) -> None:
-    scene.begin()
-    port = str(scene.fleet.port)
-    with Crowd(scene.fleet.port) as crowd:
+def half_open_readers(fleet: FaultHarness) -> None:
+    fleet.begin()
+    port = str(fleet.daemons.port)
+    with Crowd(fleet.daemons.port) as crowd:
         crowd.connect(50, b"GET /api/v1/stream HTTP/1.1\r\n" + HOST + AUTH + b"\r\n")
-        eventually(lambda: scene.total("confd_stream_readers") == 50)
+        eventually(lambda: fleet.total("confd_stream_readers") == 50)
         with (
             rule("-s", "127.0.0.20/31", "-p", "tcp", "--dport", port, "-j", "DROP"),
             rule("-d", "127.0.0.20/31", "-p", "tcp", "--sport", port, "-j", "DROP"),
         ):
             for number in range(5):
-                scene.fleet.publish({"url": "http://127.0.0.1/", "n": number, "pad": "x" * 60_000})
-            with scene.recovers(60, "no stream is left"):
-                eventually(lambda: scene.total("confd_stream_readers") == 0, 90)
+                fleet.daemons.publish({"url": "http://127.0.0.1/", "n": number, "pad": "x" * 60_000})
+            with fleet.recovers(60, "no stream is left"):
+                eventually(lambda: fleet.total("confd_stream_readers") == 0, 90)
 
 
 @row(
@@ -120,16 +120,16 @@ def half_open_readers(scene: Scene) -> None:
     "half a document applied 0; converges",
     quick=True,
 )
-def reset(scene: Scene) -> None:
-    scene.begin()
-    proxy = scene.proxies[0]
+def reset(fleet: FaultHarness) -> None:
+    fleet.begin()
+    proxy = fleet.proxies[0]
     for _ in range(10):
-        scene.publish()
+        fleet.publish()
         proxy.refuses = not proxy.refuses
-        time.sleep(scene.random.uniform(0, 0.4))
+        time.sleep(fleet.random.uniform(0, 0.4))
         proxy.drop()
     proxy.heal()
-    scene.converges(BOUND)
+    fleet.converges(BOUND)
 
 
 @row(
@@ -140,56 +140,56 @@ def reset(scene: Scene) -> None:
     needs=IPTABLES,
     strategy="STREAM",
 )
-def rejected(scene: Scene) -> None:
-    scene.begin()
-    with rule(*_there(scene), "-j", "REJECT", "--reject-with", "tcp-reset"):
+def rejected(fleet: FaultHarness) -> None:
+    fleet.begin()
+    with rule(*_there(fleet), "-j", "REJECT", "--reject-with", "tcp-reset"):
         for _ in range(5):
-            scene.publish()
+            fleet.publish()
             time.sleep(1)
-    scene.converges(BOUND)
+    fleet.converges(BOUND)
 
 
 @row("F-48", "30 % of packets lost", "iptables -m statistic, both ways", "converges in 25 s each time", needs=IPTABLES)
-def lossy(scene: Scene) -> None:
-    scene.begin()
+def lossy(fleet: FaultHarness) -> None:
+    fleet.begin()
     share = ("-m", "statistic", "--mode", "random", "--probability", "0.3", "-j", "DROP")
-    with rule(*_there(scene), *share), rule(*_back(scene), *share):
+    with rule(*_there(fleet), *share), rule(*_back(fleet), *share):
         for _ in range(4):
-            scene.publish()
-            scene.converges(BOUND * 2)
-    scene.converges(BOUND)
+            fleet.publish()
+            fleet.converges(BOUND * 2)
+    fleet.converges(BOUND)
 
 
 @row("F-49", "latency and jitter", "proxy: each piece 0 to 300 ms late", "converges in time")
-def late(scene: Scene) -> None:
-    scene.begin()
-    scene.proxies[0].faults = Faults(delay=1.0)
+def late(fleet: FaultHarness) -> None:
+    fleet.begin()
+    fleet.proxies[0].faults = Faults(delay=1.0)
     for _ in range(4):
-        scene.publish()
-        scene.converges(BOUND)
+        fleet.publish()
+        fleet.converges(BOUND)
 
 
 @row("F-50", "1 Mbit/s", "tc qdisc tbf on loopback, documents of 60 kB", "converges in time", needs=("namespace", "tc"))
-def narrow(scene: Scene) -> None:
-    scene.begin()
+def narrow(fleet: FaultHarness) -> None:
+    fleet.begin()
     call("tc", "qdisc", "add", "dev", "lo", "root", "tbf", "rate", "1mbit", "burst", "100kb", "latency", "2s")
     try:
         for _ in range(4):
-            scene.publish()
-            scene.converges(BOUND)
+            fleet.publish()
+            fleet.converges(BOUND)
     finally:
         call("tc", "qdisc", "del", "dev", "lo", "root")
 
 
-def _trickle(scene: Scene) -> None:
-    scene.begin()
-    scene.proxies[0].faults = Faults(rate=60_000)
-    scene.claim(scene.post(pad="x" * 900_000).status == 200, "a large document is published")
+def _trickle(fleet: FaultHarness) -> None:
+    fleet.begin()
+    fleet.proxies[0].faults = Faults(rate=60_000)
+    fleet.claim(fleet.post(pad="x" * 900_000).status == 200, "a large document is published")
     # A third of the link is enough: the stream and the polls share it.
-    scene.converges(45)
-    scene.proxies[0].heal()
-    scene.publish()
-    scene.converges(BOUND)
+    fleet.converges(45)
+    fleet.proxies[0].heal()
+    fleet.publish()
+    fleet.converges(BOUND)
 
 
 SLOW = Rows(
@@ -202,16 +202,16 @@ SLOW = Rows(
 
 
 @row("F-51", "bytes damaged on the way", "proxy turns one bit over in half of the answers", "applied 0")
-def damaged(scene: Scene) -> None:
-    scene.begin()
-    proxy = scene.proxies[0]
+def damaged(fleet: FaultHarness) -> None:
+    fleet.begin()
+    proxy = fleet.proxies[0]
     proxy.faults = Faults(flip=0.5)
     for _ in range(25):
-        scene.publish(1)
+        fleet.publish(1)
         time.sleep(0.3)
-    scene.claim(proxy.harmed, "answers were harmed")
+    fleet.claim(proxy.harmed, "answers were harmed")
     proxy.heal()
-    scene.converges(BOUND)
+    fleet.converges(BOUND)
 
 
 @row(
@@ -220,15 +220,15 @@ def damaged(scene: Scene) -> None:
     "proxy: pieces of 1 to 64 bytes, 10 % broken off",
     "half a document applied 0",
 )
-def in_pieces(scene: Scene) -> None:
-    scene.begin()
-    proxy = scene.proxies[0]
+def in_pieces(fleet: FaultHarness) -> None:
+    fleet.begin()
+    proxy = fleet.proxies[0]
     proxy.faults = Faults(drop=0.1, cut=True)
     for _ in range(20):
-        scene.publish(1)
+        fleet.publish(1)
         time.sleep(0.2)
     proxy.heal()
-    scene.converges(BOUND)
+    fleet.converges(BOUND)
 
 
 @row(
@@ -238,27 +238,27 @@ def in_pieces(scene: Scene) -> None:
     "converges in 30 s once it can",
     needs=("namespace",),
 )
-def nameless(scene: Scene) -> None:
-    hosts = scene.folder / "hosts"
+def nameless(fleet: FaultHarness) -> None:
+    hosts = fleet.folder / "hosts"
     hosts.write_text("127.0.0.1 localhost\n")
     call("mount", "--bind", str(hosts), "/etc/hosts")
     try:
-        agent = scene.agents[scene.only]
+        agent = fleet.agents[fleet.only]
         place = agent.arguments.index("--controller-url", agent.arguments.index("--controller-url") + 1) + 1
-        agent.arguments[place] = f"http://controller.invalid:{scene.proxies[0].port}"
+        agent.arguments[place] = f"http://controller.invalid:{fleet.proxies[0].port}"
         # With built-in passwords a controller answers to no other name.
-        scene.controller.arguments += ["--allowed-hosts", "controller.invalid"]
-        scene.start_controller()
-        scene.start_agents()
-        scene.publish()
-        scene.until(lambda: "controller.invalid" in agent.log, "said", PATIENCE)
+        fleet.controller.arguments += ["--allowed-hosts", "controller.invalid"]
+        fleet.start_controller()
+        fleet.start_agents()
+        fleet.publish()
+        fleet.until(lambda: "controller.invalid" in agent.log, "said", PATIENCE)
         hosts.write_text("127.0.0.1 localhost controller.invalid\n")
-        scene.converges(30)
+        fleet.converges(30)
         hosts.write_text("127.0.0.1 localhost\n")
-        scene.proxies[0].drop()
-        scene.publish()
+        fleet.proxies[0].drop()
+        fleet.publish()
         time.sleep(5)
         hosts.write_text("127.0.0.1 localhost controller.invalid\n")
-        scene.converges(30)
+        fleet.converges(30)
     finally:
         call("umount", "--lazy", "/etc/hosts")

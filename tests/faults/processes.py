@@ -9,9 +9,9 @@ import time
 from contextlib import ExitStack, suppress
 
 from tests.faults.edge import Crowd
-from tests.faults.means import limit_memory, memory_group, strace
+from tests.faults.harness import FaultHarness, Load, processor
+from tests.faults.injection import limit_memory, memory_group, strace
 from tests.faults.rows import row
-from tests.faults.scene import Load, Scene, processor
 from tests.integration.fleet import PATIENCE, Fleet, Process, eventually, hit, target
 
 
@@ -23,17 +23,17 @@ from tests.integration.fleet import PATIENCE, Fleet, Process, eventually, hit, t
     rounds=3,
     strategy="STREAM",
 )
-def agent_killed(scene: Scene) -> None:
-    scene.begin()
-    name = scene.only
+def agent_killed(fleet: FaultHarness) -> None:
+    fleet.begin()
+    name = fleet.only
     for _ in range(4):
-        for _ in range(scene.random.randrange(1, 5)):
-            scene.publish()
-            time.sleep(scene.random.uniform(0, 0.1))
-        scene.agents[name].stop(signal.SIGKILL)
-        scene.publish()
-        scene.restart_agent(name)
-        scene.converges(scene.pause + 10)
+        for _ in range(fleet.random.randrange(1, 5)):
+            fleet.publish()
+            time.sleep(fleet.random.uniform(0, 0.1))
+        fleet.agents[name].stop(signal.SIGKILL)
+        fleet.publish()
+        fleet.restart_agent(name)
+        fleet.converges(fleet.pause + 10)
 
 
 @row(
@@ -44,68 +44,68 @@ def agent_killed(scene: Scene) -> None:
     needs=("strace",),
     strategy="STREAM",
 )
-def agent_killed_at_syncs(scene: Scene) -> None:
-    scene.begin()
-    name = scene.only
-    agent = scene.agents[name]
+def agent_killed_at_syncs(fleet: FaultHarness) -> None:
+    fleet.begin()
+    name = fleet.only
+    agent = fleet.agents[name]
     for number in range(1, 9):
         agent.stop()
-        agent.before = strace(scene.folder, "fsync", f"signal=SIGKILL:when={number}")
-        scene.restart_agent(name, wait=False)
+        agent.before = strace(fleet.folder, "fsync", f"signal=SIGKILL:when={number}")
+        fleet.restart_agent(name, wait=False)
 
         def publish_until_killed() -> bool:
-            scene.publish()
+            fleet.publish()
             return agent.gone()
 
-        scene.until(publish_until_killed, f"killed at sync {number}", PATIENCE * 2)
+        fleet.until(publish_until_killed, f"killed at sync {number}", PATIENCE * 2)
         agent.stop(signal.SIGKILL)
         agent.before = []
-        scene.restart_agent(name)
-        scene.converges(scene.pause + 10)
+        fleet.restart_agent(name)
+        fleet.converges(fleet.pause + 10)
 
 
 @row("F-17", "worker killed", "SIGKILL, and started empty", "/hit as before in 6 s", agents=0)
-def worker_killed(scene: Scene) -> None:
-    with Working(scene) as work:
+def worker_killed(fleet: FaultHarness) -> None:
+    with Working(fleet) as work:
         for _ in range(5):
             work.worker.stop(signal.SIGKILL)
             work.worker.start()
-            scene.awaits(lambda: hit(work.worker) == work.newest, 6, "/hit after a kill of the worker")
+            fleet.awaits(lambda: hit(work.worker) == work.newest, 6, "/hit after a kill of the worker")
 
 
 @row("F-18", "controller hung", "SIGSTOP for 15 s", "agents stuck 0; converged in 24 s", strategy="STREAM", agents=3)
-def controller_hung(scene: Scene) -> None:
-    scene.begin()
-    scene.controller.signal(signal.SIGSTOP)
+def controller_hung(fleet: FaultHarness) -> None:
+    fleet.begin()
+    fleet.controller.signal(signal.SIGSTOP)
     time.sleep(15)
-    scene.controller.signal(signal.SIGCONT)
-    scene.publish()
-    scene.converges(24)
+    fleet.controller.signal(signal.SIGCONT)
+    fleet.publish()
+    fleet.converges(24)
 
 
 @row("F-19", "worker hung over 30 updates", "SIGSTOP", "the newest in 5 s after SIGCONT", agents=0)
-def worker_hung(scene: Scene) -> None:
-    with Working(scene) as work:
+def worker_hung(fleet: FaultHarness) -> None:
+    with Working(fleet) as work:
         work.worker.signal(signal.SIGSTOP)
         for _ in range(30):
             work.publish()
             time.sleep(0.05)
         time.sleep(3)
         work.worker.signal(signal.SIGCONT)
-        scene.awaits(lambda: hit(work.worker) == work.newest, 5 + scene.pause, "the newest")
+        fleet.awaits(lambda: hit(work.worker) == work.newest, 5 + fleet.pause, "the newest")
 
 
 @row("F-20", "agent hung over 20 updates", "SIGSTOP", "at most 1 in between; the newest in time", quick=True)
-def agent_hung(scene: Scene) -> None:
-    scene.begin()
-    scene.agents[scene.only].signal(signal.SIGSTOP)
-    before = sum(each.kind == "delivered" for each in scene.history.events)
+def agent_hung(fleet: FaultHarness) -> None:
+    fleet.begin()
+    fleet.agents[fleet.only].signal(signal.SIGSTOP)
+    before = sum(each.kind == "delivered" for each in fleet.history.events)
     for _ in range(20):
-        scene.publish()
-    scene.agents[scene.only].signal(signal.SIGCONT)
-    scene.converges(scene.pause + 10)
-    taken = sum(each.kind == "delivered" for each in scene.history.events) - before
-    scene.claim(taken <= 2, f"at most one in between: {taken - 1}")
+        fleet.publish()
+    fleet.agents[fleet.only].signal(signal.SIGCONT)
+    fleet.converges(fleet.pause + 10)
+    taken = sum(each.kind == "delivered" for each in fleet.history.events) - before
+    fleet.claim(taken <= 2, f"at most one in between: {taken - 1}")
 
 
 @row(
@@ -116,36 +116,36 @@ def agent_hung(scene: Scene) -> None:
     agents=0,
     needs=("cgroup",),
 )
-def out_of_memory(scene: Scene) -> None:
+def out_of_memory(fleet: FaultHarness) -> None:
     with memory_group() as group:
-        scene.begin("sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh")
-        with Load(scene, 8) as load:
+        fleet.begin("sh", "-c", f'echo $$ > {group}/cgroup.procs && exec "$@"', "sh")
+        with Load(fleet, 8) as load:
             load.acked(20)
             limit_memory(group, 2 * 2**20)
             large = {"url": "http://127.0.0.1/", "pad": "x" * 900_000}
-            while not scene.controller.gone():
+            while not fleet.controller.gone():
                 with suppress(OSError, http.client.HTTPException):
-                    scene.fleet.publish(large)
-            scene.controller.stop(signal.SIGKILL)
-        scene.controller.before = []
-        with scene.recovers(5, "ready"):
-            scene.start_controller()
-        scene.read_database()
+                    fleet.daemons.publish(large)
+            fleet.controller.stop(signal.SIGKILL)
+        fleet.controller.before = []
+        with fleet.recovers(5, "ready"):
+            fleet.start_controller()
+        fleet.read_database()
 
 
 @row("F-22", "everything killed at once", "SIGKILL, started again in 6 orders", "converges in 35 s in each", agents=0)
-def everything_killed(scene: Scene) -> None:
-    with Working(scene) as work:
-        for order in itertools.permutations([scene.controller, work.worker, work.agent]):
+def everything_killed(fleet: FaultHarness) -> None:
+    with Working(fleet) as work:
+        for order in itertools.permutations([fleet.controller, work.worker, work.agent]):
             for process in order:
                 process.stop(signal.SIGKILL)
             for process in order:
                 process.start(wait=False)
-                time.sleep(scene.random.uniform(0, 0.5))
-            scene.awaits(lambda: hit(work.worker) == work.newest, 35, "/hit after all were killed")
-            scene.until(lambda: scene.controller.up(), "up", PATIENCE)
+                time.sleep(fleet.random.uniform(0, 0.5))
+            fleet.awaits(lambda: hit(work.worker) == work.newest, 35, "/hit after all were killed")
+            fleet.until(lambda: fleet.controller.up(), "up", PATIENCE)
             work.publish()
-            scene.awaits(lambda: hit(work.worker) == work.newest, 35, "a change after all were killed")
+            fleet.awaits(lambda: hit(work.worker) == work.newest, 35, "a change after all were killed")
 
 
 @row(
@@ -156,20 +156,20 @@ def everything_killed(scene: Scene) -> None:
     agents=0,
     needs=("prlimit",),
 )
-def files_used_up(scene: Scene) -> None:
-    scene.begin("prlimit", "--nofile=200", "--")
-    pid = scene.controller.pid
-    with Crowd(scene.fleet.port) as crowd:
+def files_used_up(fleet: FaultHarness) -> None:
+    fleet.begin("prlimit", "--nofile=200", "--")
+    pid = fleet.controller.pid
+    with Crowd(fleet.daemons.port) as crowd:
         crowd.connect(400)
         time.sleep(1)
         began, used = time.monotonic(), processor(pid)
         with suppress(OSError):
-            scene.claim(scene.get() == 200, "answered in order, or refused at once")
-        scene.at_most(time.monotonic() - began, 1, "the answer, or the refusal")
+            fleet.claim(fleet.get() == 200, "answered in order, or refused at once")
+        fleet.at_most(time.monotonic() - began, 1, "the answer, or the refusal")
         time.sleep(2)
         share = (processor(pid) - used) / (time.monotonic() - began)
-        scene.claim(share < 0.2 * scene.slack, f"no spin: {share:.0%} of a processor")
-    scene.awaits(lambda: scene.post().status == 200, 5, "publishes once they are gone")
+        fleet.claim(share < 0.2 * fleet.slack, f"no spin: {share:.0%} of a processor")
+    fleet.awaits(lambda: fleet.post().status == 200, 5, "publishes once they are gone")
 
 
 @row(
@@ -181,15 +181,15 @@ def files_used_up(scene: Scene) -> None:
     rounds=2,
     quick=True,
 )
-def stopped_under_load(scene: Scene) -> None:
-    scene.begin()
-    with Load(scene) as load:
+def stopped_under_load(fleet: FaultHarness) -> None:
+    fleet.begin()
+    with Load(fleet) as load:
         load.acked(50)
         began = time.monotonic()
-        scene.claim(scene.controller.stop() == 0, "status 0")
-        scene.at_most(time.monotonic() - began, 10, "the end")
-    scene.claim(set(load.answers) <= {200, 0}, f"nothing was refused: {dict(load.answers)}")
-    scene.read_database()
+        fleet.claim(fleet.controller.stop() == 0, "status 0")
+        fleet.at_most(time.monotonic() - began, 10, "the end")
+    fleet.claim(set(load.answers) <= {200, 0}, f"nothing was refused: {dict(load.answers)}")
+    fleet.read_database()
 
 
 class Working:
@@ -202,16 +202,16 @@ class Working:
     worker: Process
     agent: Process
 
-    def __init__(self, scene: Scene) -> None:
-        self._scene = scene
+    def __init__(self, fleet: FaultHarness) -> None:
+        self._fleet = fleet
         self._stack = ExitStack()
         self._count = 0
         self.newest = ""
 
     def __enter__(self) -> Working:
-        fleet: Fleet = self._scene.fleet
+        fleet: Fleet = self._fleet.daemons
         self._target = self._stack.enter_context(target())
-        self._scene.start_controller()
+        self._fleet.start_controller()
         self.worker = fleet.worker()
         self.agent = fleet.agent(self.worker, "agent", "--backoff-max", "4", ops=True)
         self.worker.start()
@@ -228,5 +228,5 @@ class Working:
         self._count += 1
         document = {"url": f"{self._target}/{self._count}"}
         # One that has just been started refuses until it has loaded what it serves.
-        eventually(lambda: self._scene.fleet.publish(document).status == 200)
+        eventually(lambda: self._fleet.daemons.publish(document).status == 200)
         self.newest = f"/{self._count}"

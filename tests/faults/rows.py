@@ -10,7 +10,7 @@ from types import ModuleType
 
 from attrs import define, field, frozen
 
-from tests.faults.scene import Scene
+from tests.faults.harness import FaultHarness
 from tests.integration.fleet import has_ipv6
 from tests.integration.servers import missing as server_missing
 
@@ -55,7 +55,7 @@ class Row:
     @ivar id: its name in tables.
     @ivar how: how it is injected.
     @ivar bar: what must hold beside the promises G1 to G3, which the history of every row is judged by.
-    @ivar run: injects it once, and claims what it found in the history of its scene.
+    @ivar run: injects it once, and claims what it found in the history of its fleet.
     @ivar rounds: how many times.
     @ivar needs: names of L{NEEDS}.
     @ivar quick: whether it is one of those that run with all other tests.
@@ -70,7 +70,7 @@ class Row:
     title: str
     how: str
     bar: str
-    run: Callable[[Scene], None]
+    run: Callable[[FaultHarness], None]
     rounds: int = 1
     needs: tuple[str, ...] = ()
     quick: bool = False
@@ -88,7 +88,9 @@ class Row:
         return self.why_not or next((why for each in needs if (why := NEEDS[each]())), None)
 
 
-def row(number: str, title: str, how: str, bar: str, **details: object) -> Callable[[Callable[[Scene], None]], Row]:
+def row(
+    number: str, title: str, how: str, bar: str, **details: object
+) -> Callable[[Callable[[FaultHarness], None]], Row]:
     """Make a function a L{Row}."""
     return lambda run: Row(number, title, how, bar, run, **details)  # type: ignore[arg-type]
 

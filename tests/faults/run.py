@@ -12,10 +12,10 @@ from types import FrameType
 
 from attrs import frozen
 
+from tests.faults.harness import FaultHarness
 from tests.faults.rows import Outcome, Row, clean_up
-from tests.faults.scene import Scene
+from tests.integration.brokers import Broker, NatsBroker, RedisBroker
 from tests.integration.history import violations
-from tests.integration.ways import Broker, NatsBroker, RedisBroker
 
 BROKERS = {"REDIS": RedisBroker, "NATS": NatsBroker}
 
@@ -58,24 +58,24 @@ class Suite:
         names = tuple(f"agent-{each}" for each in range(row.agents))
         random = Random(f"{self.seed} {row.id} {number}")
         broker = _broker(row, folder)
-        scene = Scene(folder, row.strategy, random, broker, options=row.options, names=names, slack=self.slack)
+        fleet = FaultHarness(folder, row.strategy, random, broker, options=row.options, names=names, slack=self.slack)
         signal.signal(signal.SIGALRM, _give_up)
         signal.alarm(round(row.most * max(1.0, self.slack)))
         found: list[str] = []
         try:
-            scene.open()
-            row.run(scene)
-            scene.check_logs()
+            fleet.open()
+            row.run(fleet)
+            fleet.check_logs()
         except Exception as error:
             # Whatever it is, also a defect of the row: nothing was shown.
             found.append(f"{type(error).__name__}: {error}"[:2000])
         finally:
             signal.alarm(0)
-            scene.close()
-        found += violations(scene.history.events)
+            fleet.close()
+        found += violations(fleet.history.events)
         outcome.runs += 1
         outcome.violations += found
-        outcome.recovery = max(outcome.recovery, scene.recovery)
+        outcome.recovery = max(outcome.recovery, fleet.recovery)
         if found:
             outcome.kept.append(str(folder))
         clean_up(folder, keep=bool(found))

@@ -26,16 +26,16 @@ from random import Random
 from attrs import define, field, frozen
 
 from tests.faults.edge import Crowd
-from tests.faults.scene import Scene, descriptors, resident
+from tests.faults.harness import FaultHarness, descriptors, resident
 from tests.faults.table import machine
-from tests.integration.arena import BOUND
+from tests.integration.brokers import RedisBroker
 from tests.integration.fleet import ADMIN, AGENT, Process, base_of, request, target
 from tests.integration.forgery import forgeries
 from tests.integration.history import violations
 from tests.integration.proxy import Faults
+from tests.integration.recorded_fleet import BOUND
 from tests.integration.recorder import Recorder
 from tests.integration.servers import missing
-from tests.integration.ways import RedisBroker
 
 #: Seconds between two looks at the processes.
 LOOK = 5.0
@@ -85,7 +85,7 @@ class Traffic:
     @ivar answers: how many of each kind and status.
     """
 
-    scene: Scene
+    fleet: FaultHarness
     worker: Process
     answers: Counter[tuple[str, int]] = field(factory=Counter)
     _end: threading.Event = field(factory=threading.Event)
@@ -93,24 +93,24 @@ class Traffic:
 
     def start(self) -> None:
         """Begin."""
-        url = self.scene.fleet.url
+        url = self.fleet.daemons.url
         ids = [f"{number:08d}-0000-4000-8000-000000000000" for number in range(50)]
         for each in ids:
             request("POST", f"{url}/api/v1/register", {"agent_id": each, "hostname": "simulated"}, AGENT)
         tags = itertools.cycle(ids)
 
         def poll() -> int:
-            headers = {"X-Agent-ID": next(tags), "If-None-Match": self.scene.history.newest()}
+            headers = {"X-Agent-ID": next(tags), "If-None-Match": self.fleet.history.newest()}
             return request("GET", f"{url}/api/v1/config", None, AGENT, headers).status
 
         def report() -> int:
-            value = {"agent_id": next(tags), "version": self.scene.history.newest(), "state": "applied"}
+            value = {"agent_id": next(tags), "version": self.fleet.history.newest(), "state": "applied"}
             return request("POST", f"{url}/api/v1/report", value, AGENT).status
 
         kinds: list[tuple[str, float, Callable[[], int]]] = [
             ("poll", 0.04, poll),
             ("report", 0.3, report),
-            ("publish", 1.0, lambda: self.scene.post().status),
+            ("publish", 1.0, lambda: self.fleet.post().status),
             ("hit", 0.5, lambda: request("GET", f"{base_of(self.worker)}/hit").status),
             ("look", 2.0, lambda: request("GET", f"{url}/api/v1/agents", auth=ADMIN).status),
             ("history", 2.0, lambda: request("GET", f"{url}/api/v1/config/history", auth=ADMIN).status),
@@ -143,7 +143,7 @@ class Soak:
     @ivar looks: of each process that is never restarted.
     """
 
-    scene: Scene
+    fleet: FaultHarness
     seconds: float
     looks: dict[str, list[Look]] = field(factory=dict)
     done: Counter[str] = field(factory=Counter)
@@ -152,46 +152,46 @@ class Soak:
 
     def run(self) -> None:
         """All of it."""
-        scene = self.scene
-        scene.open()
+        fleet = self.fleet
+        fleet.open()
         stack = ExitStack()
         try:
-            scene.where = stack.enter_context(target())
+            fleet.where = stack.enter_context(target())
             worker = self._fill()
-            traffic = Traffic(scene, worker)
+            traffic = Traffic(fleet, worker)
             traffic.start()
             try:
                 self._watch()
             finally:
                 traffic.stop()
-            scene.converges(BOUND)
+            fleet.converges(BOUND)
             self._report(traffic)
-            scene.controller.stop()
-            scene.read_database()
-            scene.check_logs()
+            fleet.controller.stop()
+            fleet.read_database()
+            fleet.check_logs()
         finally:
             for close in self._closers:
                 close()
-            scene.close()
+            fleet.close()
             stack.close()
 
     def _fill(self) -> Process:
         """Start everything; returns the worker that is real."""
-        scene = self.scene
+        fleet = self.fleet
         for strategy in ("STREAM", "POLLER"):
-            recorder = Recorder(strategy.lower(), scene.history)
+            recorder = Recorder(strategy.lower(), fleet.history)
             self._closers.append(recorder.close)
             options = ["--distribution-strategy", strategy, "--backoff-max", "4"]
-            scene.agents[strategy.lower()] = scene.fleet.agent(recorder.url, strategy.lower(), *options, ops=True)
-        if scene.broker is not None:
-            scene.broker.server.start()
-        worker = scene.fleet.worker()
-        agent = scene.fleet.agent(worker, "keeper", ops=True)
-        scene.begin()
+            fleet.agents[strategy.lower()] = fleet.daemons.agent(recorder.url, strategy.lower(), *options, ops=True)
+        if fleet.broker is not None:
+            fleet.broker.server.start()
+        worker = fleet.daemons.worker()
+        agent = fleet.daemons.agent(worker, "keeper", ops=True)
+        fleet.begin()
         worker.start()
         agent.start()
-        self._watched = {"controller": scene.controller, "worker": worker, "agent of the worker": agent}
-        self._watched |= {f"agent, {name}": scene.agents[name] for name in ("stream", "poller")}
+        self._watched = {"controller": fleet.controller, "worker": worker, "agent of the worker": agent}
+        self._watched |= {f"agent, {name}": fleet.agents[name] for name in ("stream", "poller")}
         self.looks = {name: [] for name in self._watched}
         return worker
 
@@ -204,18 +204,18 @@ class Soak:
                 threads = len(list(Path(f"/proc/{process.pid}/task").iterdir()))
                 self.looks[name].append(Look(now - began, resident(process.pid), descriptors(process.pid), threads))
             if now >= threat:
-                fault = self.scene.random.choice(self._faults())
-                fault(self.scene)
-                self.scene.converges(BOUND)
+                fault = self.fleet.random.choice(self._faults())
+                fault(self.fleet)
+                self.fleet.converges(BOUND)
                 self.done[fault.__name__.strip("_")] += 1
-                threat = time.monotonic() + self.scene.random.uniform(15, 40)
+                threat = time.monotonic() + self.fleet.random.uniform(15, 40)
                 memory = {name: f"{looks[-1].memory / 2**20:.1f}" for name, looks in self.looks.items()}
                 print(f"{now - began:6.0f} s  {fault.__name__.strip('_')}; MiB: {memory}", file=sys.stderr, flush=True)
             time.sleep(LOOK)
 
-    def _faults(self) -> list[Callable[[Scene], None]]:
+    def _faults(self) -> list[Callable[[FaultHarness], None]]:
         found = [_lost_and_cut, _partition, _controller_hung, _agent_killed, _slow_clients, _bad_requests, _locked]
-        return found + ([_broker_emptied, _broker_hung, _forged] if self.scene.broker is not None else [])
+        return found + ([_broker_emptied, _broker_hung, _forged] if self.fleet.broker is not None else [])
 
     def _report(self, traffic: Traffic) -> None:
         warm = self.seconds / 2
@@ -231,87 +231,87 @@ class Soak:
                 f"{name:22} {kept[-1].memory / 2**20:6.1f} {slope.hourly:8.2f} {slope.error:7.2f}"
                 f"  {min(files):5} to {max(files):4}  {min(threads):3} to {max(threads):3}"
             )
-            self.scene.claim(slope.hourly - 2 * slope.error <= FLAT, f"{name} grows by {slope.hourly:.2f} MB an hour")
-            self.scene.claim(files[-1] <= files[0] + 20, f"files of {name}: {files[0]}, then {files[-1]}")
-            self.scene.claim(max(threads) <= 40, f"threads of {name}: {max(threads)}")
-        log = self.scene.folder / "controller.db-wal"
+            self.fleet.claim(slope.hourly - 2 * slope.error <= FLAT, f"{name} grows by {slope.hourly:.2f} MB an hour")
+            self.fleet.claim(files[-1] <= files[0] + 20, f"files of {name}: {files[0]}, then {files[-1]}")
+            self.fleet.claim(max(threads) <= 40, f"threads of {name}: {max(threads)}")
+        log = self.fleet.folder / "controller.db-wal"
         size = log.stat().st_size if log.exists() else 0
-        self.scene.claim(size <= 64 * 2**20, f"the write-ahead log is bounded: {size} bytes")
-        written = sum(each.stat().st_size for each in self.scene.folder.glob("*.log"))
+        self.fleet.claim(size <= 64 * 2**20, f"the write-ahead log is bounded: {size} bytes")
+        written = sum(each.stat().st_size for each in self.fleet.folder.glob("*.log"))
         print(f"write-ahead log {size / 1e6:.1f} MB, logs {written / 1e6 * 3600 / self.seconds:.1f} MB an hour")
 
 
 # -- the faults; each is over when it returns --
 
 
-def _lost_and_cut(scene: Scene) -> None:
-    for proxy in scene.proxies:
+def _lost_and_cut(fleet: FaultHarness) -> None:
+    for proxy in fleet.proxies:
         proxy.faults = Faults(drop=0.3, double=0.3, delay=0.5, flip=0.1, cut=True)
     time.sleep(10)
-    for proxy in scene.proxies:
+    for proxy in fleet.proxies:
         proxy.heal()
 
 
-def _partition(scene: Scene) -> None:
-    for proxy in scene.proxies:
+def _partition(fleet: FaultHarness) -> None:
+    for proxy in fleet.proxies:
         proxy.blackhole()
     time.sleep(10)
-    for proxy in scene.proxies:
+    for proxy in fleet.proxies:
         proxy.heal()
 
 
-def _controller_hung(scene: Scene) -> None:
-    scene.controller.signal(signal.SIGSTOP)
+def _controller_hung(fleet: FaultHarness) -> None:
+    fleet.controller.signal(signal.SIGSTOP)
     time.sleep(3)
-    scene.controller.signal(signal.SIGCONT)
+    fleet.controller.signal(signal.SIGCONT)
 
 
-def _agent_killed(scene: Scene) -> None:
-    scene.agents["redis"].stop(signal.SIGKILL)
+def _agent_killed(fleet: FaultHarness) -> None:
+    fleet.agents["redis"].stop(signal.SIGKILL)
     time.sleep(2)
-    scene.restart_agent("redis")
+    fleet.restart_agent("redis")
 
 
-def _slow_clients(scene: Scene) -> None:
-    with Crowd(scene.fleet.port) as crowd:
+def _slow_clients(fleet: FaultHarness) -> None:
+    with Crowd(fleet.daemons.port) as crowd:
         crowd.connect(200, b"GET / HTTP/1.1\r\nX:")
         for _ in range(12):
             crowd.send(b"x")
             time.sleep(1)
 
 
-def _bad_requests(scene: Scene) -> None:
+def _bad_requests(fleet: FaultHarness) -> None:
     for _ in range(200):
-        answer = scene.fleet.publish(scene.random.randbytes(scene.random.randrange(1, 200)))
-        scene.claim(400 <= answer.status < 500, f"rubbish is refused: {answer.status}")
+        answer = fleet.daemons.publish(fleet.random.randbytes(fleet.random.randrange(1, 200)))
+        fleet.claim(400 <= answer.status < 500, f"rubbish is refused: {answer.status}")
 
 
-def _locked(scene: Scene) -> None:
-    connection = sqlite3.connect(scene.folder / "controller.db", isolation_level=None, timeout=30)
+def _locked(fleet: FaultHarness) -> None:
+    connection = sqlite3.connect(fleet.folder / "controller.db", isolation_level=None, timeout=30)
     connection.execute("BEGIN IMMEDIATE")
     time.sleep(3)
     connection.execute("ROLLBACK")
     connection.close()
 
 
-def _broker_emptied(scene: Scene) -> None:
-    assert scene.broker is not None
-    scene.broker.server.stop()
+def _broker_emptied(fleet: FaultHarness) -> None:
+    assert fleet.broker is not None
+    fleet.broker.server.stop()
     time.sleep(5)
-    scene.broker.server.start()
+    fleet.broker.server.start()
 
 
-def _broker_hung(scene: Scene) -> None:
-    assert scene.broker is not None
-    scene.broker.server.hang()
+def _broker_hung(fleet: FaultHarness) -> None:
+    assert fleet.broker is not None
+    fleet.broker.server.hang()
     time.sleep(10)
-    scene.broker.server.resume()
+    fleet.broker.server.resume()
 
 
-def _forged(scene: Scene) -> None:
-    assert scene.broker is not None
-    if genuine := scene.broker.latest():
-        scene.broker.inject(forgeries(genuine, scene.random) * 5)
+def _forged(fleet: FaultHarness) -> None:
+    assert fleet.broker is not None
+    if genuine := fleet.broker.latest():
+        fleet.broker.inject(forgeries(genuine, fleet.random) * 5)
 
 
 def main() -> int:
@@ -325,9 +325,9 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="confd-soak-"))
     broker = None if missing("redis-server") else RedisBroker.make(folder / "broker")
     strategy = "POLLER" if broker is None else "REDIS"
-    scene = Scene(folder, strategy, Random(options.seed), broker, names=("redis",), slack=options.slack)
-    Soak(scene, options.minutes * 60).run()
-    found = violations(scene.history.events)
+    fleet = FaultHarness(folder, strategy, Random(options.seed), broker, names=("redis",), slack=options.slack)
+    Soak(fleet, options.minutes * 60).run()
+    found = violations(fleet.history.events)
     print(f"{len(found)} violations")
     for sentence in found[:20]:
         print(f"    {sentence}")

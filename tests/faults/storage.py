@@ -12,9 +12,9 @@ from pathlib import Path
 
 from confd.agent.cache_files import CacheFiles
 from confd.model import Tag
-from tests.faults.means import call, disk_image, fill, halted, small_disk, strace
+from tests.faults.harness import FaultHarness, Load, percentile
+from tests.faults.injection import call, disk_image, fill, halted, small_disk, strace
 from tests.faults.rows import row
-from tests.faults.scene import Load, Scene, percentile
 from tests.integration.fleet import ADMIN, AGENT, PATIENCE, Process, eventually, free_port, request
 
 
@@ -44,17 +44,17 @@ def until_ended(process: Process, seconds: float = PATIENCE) -> float:
     rounds=10,
     quick=True,
 )
-def killed_under_load(scene: Scene) -> None:
-    scene.begin()
+def killed_under_load(fleet: FaultHarness) -> None:
+    fleet.begin()
     for _ in range(2):
-        with Load(scene) as load:
+        with Load(fleet) as load:
             load.acked(10)
-            time.sleep(scene.random.uniform(0.08, 0.2))
-            scene.controller.stop(signal.SIGKILL)
-        scene.read_database()
-        with scene.recovers(2, "ready after a kill"):
-            scene.start_controller()
-    scene.read_database()
+            time.sleep(fleet.random.uniform(0.08, 0.2))
+            fleet.controller.stop(signal.SIGKILL)
+        fleet.read_database()
+        with fleet.recovers(2, "ready after a kill"):
+            fleet.start_controller()
+    fleet.read_database()
 
 
 @row(
@@ -66,19 +66,19 @@ def killed_under_load(scene: Scene) -> None:
     needs=("namespace", "mkfs.ext4"),
     rounds=2,
 )
-def power_cut(scene: Scene) -> None:
-    image, copied = scene.folder / "disk.img", scene.folder / "copy.img"
-    with disk_image(image, scene.folder / "disk") as disk:
-        keep_in(scene.controller, "--db-path", disk / "controller.db")
-        scene.begin()
+def power_cut(fleet: FaultHarness) -> None:
+    image, copied = fleet.folder / "disk.img", fleet.folder / "copy.img"
+    with disk_image(image, fleet.folder / "disk") as disk:
+        keep_in(fleet.controller, "--db-path", disk / "controller.db")
+        fleet.begin()
         for _ in range(25):
-            for _ in range(scene.random.randrange(1, 4)):
-                assert scene.post().status == 200
-            with halted(scene.controller.pid):
+            for _ in range(fleet.random.randrange(1, 4)):
+                assert fleet.post().status == 200
+            with halted(fleet.controller.pid):
                 shutil.copyfile(image, copied)
-            with disk_image(copied, scene.folder / "after") as after:
-                scene.read_database(after / "controller.db")
-        scene.controller.stop(signal.SIGKILL)
+            with disk_image(copied, fleet.folder / "after") as after:
+                fleet.read_database(after / "controller.db")
+        fleet.controller.stop(signal.SIGKILL)
 
 
 @row(
@@ -89,25 +89,25 @@ def power_cut(scene: Scene) -> None:
     needs=("namespace", "mkfs.ext4"),
     strategy="STREAM",
 )
-def power_cut_agent(scene: Scene) -> None:
-    image, copied = scene.folder / "disk.img", scene.folder / "copy.img"
-    agent = scene.agents[scene.only]
-    with disk_image(image, scene.folder / "disk") as disk:
+def power_cut_agent(fleet: FaultHarness) -> None:
+    image, copied = fleet.folder / "disk.img", fleet.folder / "copy.img"
+    agent = fleet.agents[fleet.only]
+    with disk_image(image, fleet.folder / "disk") as disk:
         keep_in(agent, "--cache-file", disk / "agent.cache")
-        scene.begin()
-        scene.until(lambda: (disk / "agent.cache").exists(), "cached", PATIENCE)
-        held = Tag.parse(scene.history.newest()).version
+        fleet.begin()
+        fleet.until(lambda: (disk / "agent.cache").exists(), "cached", PATIENCE)
+        held = Tag.parse(fleet.history.newest()).version
         for _ in range(20):
-            scene.publish()
-            scene.until(lambda: scene.history.in_force(scene.only) == scene.history.newest(), "applied", PATIENCE)
-            time.sleep(scene.random.uniform(0, 0.02))
+            fleet.publish()
+            fleet.until(lambda: fleet.history.in_force(fleet.only) == fleet.history.newest(), "applied", PATIENCE)
+            time.sleep(fleet.random.uniform(0, 0.02))
             with halted(agent.pid):
                 shutil.copyfile(image, copied)
-            with disk_image(copied, scene.folder / "after") as after:
+            with disk_image(copied, fleet.folder / "after") as after:
                 kept = CacheFiles(str(after / "agent.cache"), "default").load()
-            scene.claim(kept.configuration is not None and not kept.findings, f"a whole cache: {kept.findings}")
+            fleet.claim(kept.configuration is not None and not kept.findings, f"a whole cache: {kept.findings}")
             if kept.configuration is not None:
-                scene.claim(kept.configuration.version >= held, "no older cache than before")
+                fleet.claim(kept.configuration.version >= held, "no older cache than before")
                 held = kept.configuration.version
         agent.stop(signal.SIGKILL)
 
@@ -117,19 +117,19 @@ def cached_version(path: Path) -> int | None:
     return None if kept.configuration is None else kept.configuration.version
 
 
-def _kill_at_each(scene: Scene, calls: str, numbers: range) -> None:
-    scene.begin()
+def _kill_at_each(fleet: FaultHarness, calls: str, numbers: range) -> None:
+    fleet.begin()
     for number in numbers:
-        scene.controller.stop(signal.SIGKILL)
-        scene.controller.before = strace(scene.folder, calls, f"signal=SIGKILL:when={number}")
-        scene.controller.start(wait=False)
-        with Load(scene, 2):
-            scene.until(scene.controller.gone, f"killed at {calls} {number}", PATIENCE * 3)
-        scene.controller.stop(signal.SIGKILL)
-        scene.controller.before = []
-        with scene.recovers(5, "ready after a kill"):
-            scene.start_controller()
-        scene.read_database()
+        fleet.controller.stop(signal.SIGKILL)
+        fleet.controller.before = strace(fleet.folder, calls, f"signal=SIGKILL:when={number}")
+        fleet.controller.start(wait=False)
+        with Load(fleet, 2):
+            fleet.until(fleet.controller.gone, f"killed at {calls} {number}", PATIENCE * 3)
+        fleet.controller.stop(signal.SIGKILL)
+        fleet.controller.before = []
+        with fleet.recovers(5, "ready after a kill"):
+            fleet.start_controller()
+        fleet.read_database()
 
 
 @row(
@@ -140,8 +140,8 @@ def _kill_at_each(scene: Scene, calls: str, numbers: range) -> None:
     agents=0,
     needs=("strace",),
 )
-def killed_at_syncs(scene: Scene) -> None:
-    _kill_at_each(scene, "fdatasync", range(1, 13))
+def killed_at_syncs(fleet: FaultHarness) -> None:
+    _kill_at_each(fleet, "fdatasync", range(1, 13))
 
 
 @row(
@@ -152,24 +152,24 @@ def killed_at_syncs(scene: Scene) -> None:
     agents=0,
     needs=("strace",),
 )
-def killed_at_writes(scene: Scene) -> None:
-    _kill_at_each(scene, "pwrite64", range(20, 63, 7))
+def killed_at_writes(fleet: FaultHarness) -> None:
+    _kill_at_each(fleet, "pwrite64", range(20, 63, 7))
 
 
-def _storage_fails(scene: Scene, calls: str, inject: str) -> None:
+def _storage_fails(fleet: FaultHarness, calls: str, inject: str) -> None:
     """Whatever is refused is not stored, what is answered is, and it goes on."""
-    scene.begin()
-    scene.controller.stop()
-    scene.controller.before = strace(scene.folder, calls, inject)
-    scene.start_controller()
-    answers = [scene.post().status for _ in range(20)]
-    scene.claim(set(answers) <= {200, 503, 507}, f"refused with 503 or 507: {answers}")
-    scene.claim(any(each != 200 for each in answers), f"the fault was met: {answers}")
-    scene.awaits(lambda: scene.post().status == 200, 5, "publishes again")
-    scene.awaits(lambda: scene.ready().status == 200, 5, "ready again")
-    scene.claim(scene.get() == 200, "reads go on")
-    scene.controller.stop()
-    scene.read_database()
+    fleet.begin()
+    fleet.controller.stop()
+    fleet.controller.before = strace(fleet.folder, calls, inject)
+    fleet.start_controller()
+    answers = [fleet.post().status for _ in range(20)]
+    fleet.claim(set(answers) <= {200, 503, 507}, f"refused with 503 or 507: {answers}")
+    fleet.claim(any(each != 200 for each in answers), f"the fault was met: {answers}")
+    fleet.awaits(lambda: fleet.post().status == 200, 5, "publishes again")
+    fleet.awaits(lambda: fleet.ready().status == 200, 5, "ready again")
+    fleet.claim(fleet.get() == 200, "reads go on")
+    fleet.controller.stop()
+    fleet.read_database()
 
 
 @row(
@@ -180,8 +180,8 @@ def _storage_fails(scene: Scene, calls: str, inject: str) -> None:
     agents=0,
     needs=("strace",),
 )
-def sync_fails(scene: Scene) -> None:
-    _storage_fails(scene, "fdatasync", "error=EIO:when=10..28+3")
+def sync_fails(fleet: FaultHarness) -> None:
+    _storage_fails(fleet, "fdatasync", "error=EIO:when=10..28+3")
 
 
 @row(
@@ -192,8 +192,8 @@ def sync_fails(scene: Scene) -> None:
     agents=0,
     needs=("strace",),
 )
-def no_space_in_log(scene: Scene) -> None:
-    _storage_fails(scene, "pwrite64", "error=ENOSPC:when=60..70")
+def no_space_in_log(fleet: FaultHarness) -> None:
+    _storage_fails(fleet, "pwrite64", "error=ENOSPC:when=60..70")
 
 
 @row(
@@ -204,19 +204,19 @@ def no_space_in_log(scene: Scene) -> None:
     agents=0,
     needs=("strace",),
 )
-def slow_disk(scene: Scene) -> None:
-    scene.begin(*strace(scene.folder, "fdatasync", "delay_enter=500000"))
+def slow_disk(fleet: FaultHarness) -> None:
+    fleet.begin(*strace(fleet.folder, "fdatasync", "delay_enter=500000"))
     took = []
-    with Load(scene, 2) as load:
+    with Load(fleet, 2) as load:
         eventually(lambda: load.answers[200] >= 1)
         for _ in range(200):
             began = time.monotonic()
-            scene.claim(scene.get() == 200, "reads go on")
+            fleet.claim(fleet.get() == 200, "reads go on")
             took.append(time.monotonic() - began)
             time.sleep(0.02)
-        scene.claim(max(load.took) > 0.4, "the disk was slow")
-    scene.at_most(percentile(took, 0.99), 0.1, "p99 of GET")
-    scene.read_database()
+        fleet.claim(max(load.took) > 0.4, "the disk was slow")
+    fleet.at_most(percentile(took, 0.99), 0.1, "p99 of GET")
+    fleet.read_database()
 
 
 @row(
@@ -227,26 +227,26 @@ def slow_disk(scene: Scene) -> None:
     agents=0,
     needs=("namespace",),
 )
-def disk_full(scene: Scene) -> None:
-    with small_disk(scene.folder / "disk") as disk:
-        keep_in(scene.controller, "--db-path", disk / "controller.db")
-        scene.begin()
+def disk_full(fleet: FaultHarness) -> None:
+    with small_disk(fleet.folder / "disk") as disk:
+        keep_in(fleet.controller, "--db-path", disk / "controller.db")
+        fleet.begin()
         for _ in range(5):
-            scene.post()
+            fleet.post()
         filler = fill(disk)
-        scene.until(lambda: scene.post().status != 200, "refused", PATIENCE)
-        scene.claim(scene.post().status in (503, 507), "POST is refused with 503 or 507")
-        scene.claim(scene.get() == 200, "reads go on")
-        scene.until(lambda: scene.ready().status == 503, "not ready", 10 * scene.slack)
-        scene.claim(
-            "DB_PATH" in scene.ready().body.decode() or "disk" in scene.ready().body.decode(), "the reason is said"
+        fleet.until(lambda: fleet.post().status != 200, "refused", PATIENCE)
+        fleet.claim(fleet.post().status in (503, 507), "POST is refused with 503 or 507")
+        fleet.claim(fleet.get() == 200, "reads go on")
+        fleet.until(lambda: fleet.ready().status == 503, "not ready", 10 * fleet.slack)
+        fleet.claim(
+            "DB_PATH" in fleet.ready().body.decode() or "disk" in fleet.ready().body.decode(), "the reason is said"
         )
         filler.unlink()
-        with scene.recovers(5, "after space was made"):
-            scene.until(lambda: scene.post().status == 200, "publishing", PATIENCE)
-            scene.until(lambda: scene.ready().status == 200, "ready", PATIENCE)
-        scene.controller.stop()
-        scene.read_database(disk / "controller.db")
+        with fleet.recovers(5, "after space was made"):
+            fleet.until(lambda: fleet.post().status == 200, "publishing", PATIENCE)
+            fleet.until(lambda: fleet.ready().status == 200, "ready", PATIENCE)
+        fleet.controller.stop()
+        fleet.read_database(disk / "controller.db")
 
 
 @row(
@@ -256,23 +256,23 @@ def disk_full(scene: Scene) -> None:
     "applies all the same; old cache whole; heals",
     needs=("namespace",),
 )
-def disk_full_agent(scene: Scene) -> None:
-    agent = scene.agents[scene.only]
-    with small_disk(scene.folder / "disk") as disk:
+def disk_full_agent(fleet: FaultHarness) -> None:
+    agent = fleet.agents[fleet.only]
+    with small_disk(fleet.folder / "disk") as disk:
         cache = disk / "agent.cache"
         keep_in(agent, "--cache-file", cache)
-        scene.begin()
-        scene.until(lambda: cached_version(cache) is not None, "cached", PATIENCE)
+        fleet.begin()
+        fleet.until(lambda: cached_version(cache) is not None, "cached", PATIENCE)
         held = cached_version(cache)
         filler = fill(disk)
         for _ in range(3):
-            scene.publish()
-        scene.converges(scene.pause + 10)
-        scene.until(lambda: scene.ready(agent).status == 503 or b"cache" in scene.ready(agent).body, "said", PATIENCE)
-        scene.claim(cached_version(cache) == held, "the old cache is whole")
+            fleet.publish()
+        fleet.converges(fleet.pause + 10)
+        fleet.until(lambda: fleet.ready(agent).status == 503 or b"cache" in fleet.ready(agent).body, "said", PATIENCE)
+        fleet.claim(cached_version(cache) == held, "the old cache is whole")
         filler.unlink()
-        newest = Tag.parse(scene.history.newest()).version
-        scene.awaits(lambda: cached_version(cache) == newest, 35, "cached after space was made")
+        newest = Tag.parse(fleet.history.newest()).version
+        fleet.awaits(lambda: cached_version(cache) == newest, 35, "cached after space was made")
 
 
 @row(
@@ -283,47 +283,47 @@ def disk_full_agent(scene: Scene) -> None:
     agents=0,
     quick=True,
 )
-def locked(scene: Scene) -> None:
-    scene.begin()
-    connection = sqlite3.connect(scene.folder / "controller.db", isolation_level=None)
+def locked(fleet: FaultHarness) -> None:
+    fleet.begin()
+    connection = sqlite3.connect(fleet.folder / "controller.db", isolation_level=None)
     connection.execute("BEGIN IMMEDIATE")
     began = time.monotonic()
-    scene.claim(scene.post().status == 503, "POST is refused with 503")
-    scene.at_most(time.monotonic() - began, 6, "the refusal")
-    scene.claim(scene.get() == 200, "reads go on")
+    fleet.claim(fleet.post().status == 503, "POST is refused with 503")
+    fleet.at_most(time.monotonic() - began, 6, "the refusal")
+    fleet.claim(fleet.get() == 200, "reads go on")
     connection.execute("ROLLBACK")
     connection.close()
-    scene.awaits(lambda: scene.post().status == 200, 5, "publishes again")
-    scene.awaits(lambda: scene.ready().status == 200, 10, "ready again")
-    scene.read_database()
+    fleet.awaits(lambda: fleet.post().status == 200, 5, "publishes again")
+    fleet.awaits(lambda: fleet.ready().status == 200, 10, "ready again")
+    fleet.read_database()
 
 
 @row("F-14", "read-only file system", "mount -o remount,ro", "as F-08", agents=0, needs=("namespace",))
-def read_only(scene: Scene) -> None:
-    with small_disk(scene.folder / "disk", "8m") as disk:
-        keep_in(scene.controller, "--db-path", disk / "controller.db")
-        scene.begin()
-        scene.post()
-        scene.controller.stop()
+def read_only(fleet: FaultHarness) -> None:
+    with small_disk(fleet.folder / "disk", "8m") as disk:
+        keep_in(fleet.controller, "--db-path", disk / "controller.db")
+        fleet.begin()
+        fleet.post()
+        fleet.controller.stop()
         call("mount", "-o", "remount,ro", str(disk))
-        took = until_ended(scene.controller)
-        scene.at_most(took, 4, "the refusal to start")
-        scene.claim("DB_PATH" in scene.controller.log, "the reason is said")
+        took = until_ended(fleet.controller)
+        fleet.at_most(took, 4, "the refusal to start")
+        fleet.claim("DB_PATH" in fleet.controller.log, "the reason is said")
         call("mount", "-o", "remount,rw", str(disk))
-        with scene.recovers(5, "ready"):
-            scene.start_controller()
-        scene.post()
-        scene.controller.stop()
-        scene.read_database(disk / "controller.db")
+        with fleet.recovers(5, "ready"):
+            fleet.start_controller()
+        fleet.post()
+        fleet.controller.stop()
+        fleet.read_database(disk / "controller.db")
 
 
 @row("F-43", "retry storm", "the same Idempotency-Key 50 times at once", "versions made: 1", agents=0, quick=True)
-def retry_storm(scene: Scene) -> None:
-    scene.begin()
-    document, found = scene.document(), []
+def retry_storm(fleet: FaultHarness) -> None:
+    fleet.begin()
+    document, found = fleet.document(), []
 
     def write() -> None:
-        answer = request("POST", f"{scene.fleet.url}/api/v1/config", document, ADMIN, {"Idempotency-Key": "one"})
+        answer = request("POST", f"{fleet.daemons.url}/api/v1/config", document, ADMIN, {"Idempotency-Key": "one"})
         found.append((answer.status, answer.json().get("version")))
 
     threads = [threading.Thread(target=write) for _ in range(50)]
@@ -331,17 +331,17 @@ def retry_storm(scene: Scene) -> None:
         each.start()
     for each in threads:
         each.join()
-    scene.claim(set(found) == {(200, 2)}, f"one version: {set(found)}")
-    scene.read_database()
+    fleet.claim(set(found) == {(200, 2)}, f"one version: {set(found)}")
+    fleet.read_database()
 
 
 @row("G2", "60 writers at once", "60 writers without a pause", "distinct, consecutive, 5xx 0", agents=0)
-def many_writers(scene: Scene) -> None:
-    scene.begin()
-    with Load(scene, 60) as load:
+def many_writers(fleet: FaultHarness) -> None:
+    fleet.begin()
+    with Load(fleet, 60) as load:
         load.acked(800)
-    scene.claim(set(load.answers) == {200}, f"every POST was answered with 200: {dict(load.answers)}")
-    scene.read_database()
+    fleet.claim(set(load.answers) == {200}, f"every POST was answered with 200: {dict(load.answers)}")
+    fleet.read_database()
 
 
 @row(
@@ -352,20 +352,20 @@ def many_writers(scene: Scene) -> None:
     agents=0,
     quick=True,
 )
-def second_name(scene: Scene) -> None:
-    scene.begin()
-    scene.post()
-    other = scene.folder / "other.db"
-    os.link(scene.folder / "controller.db", other)
+def second_name(fleet: FaultHarness) -> None:
+    fleet.begin()
+    fleet.post()
+    other = fleet.folder / "other.db"
+    os.link(fleet.folder / "controller.db", other)
     port = str(free_port())
-    second = scene.fleet.add(
+    second = fleet.daemons.add(
         "second", ["confd-controller", "--port", port, "--db-path", str(other)], f"http://127.0.0.1:{port}/ready"
     )
-    scene.at_most(until_ended(second), 10, "the refusal to start")
-    scene.claim("hard link" in second.log, "the reason is said")
+    fleet.at_most(until_ended(second), 10, "the refusal to start")
+    fleet.claim("hard link" in second.log, "the reason is said")
     os.unlink(other)
-    scene.claim(scene.post().status == 200, "the first goes on")
-    scene.read_database()
+    fleet.claim(fleet.post().status == 200, "the first goes on")
+    fleet.read_database()
 
 
 @row(
@@ -377,13 +377,13 @@ def second_name(scene: Scene) -> None:
     options=("--max-agents", "20"),
     quick=True,
 )
-def endless_agents(scene: Scene) -> None:
-    scene.begin()
-    path = f"{scene.fleet.url}/api/v1/register"
+def endless_agents(fleet: FaultHarness) -> None:
+    fleet.begin()
+    path = f"{fleet.daemons.url}/api/v1/register"
     answers = [request("POST", path, {"agent_id": f"a{number}"}, AGENT).status for number in range(60)]
-    scene.claim(answers == [200] * 20 + [429] * 40, f"the limit holds: {answers}")
-    scene.claim(request("POST", path, {"agent_id": "a7"}, AGENT).status == 200, "a known agent comes in")
-    scene.claim(scene.post().status == 200, "publishes go on")
+    fleet.claim(answers == [200] * 20 + [429] * 40, f"the limit holds: {answers}")
+    fleet.claim(request("POST", path, {"agent_id": "a7"}, AGENT).status == 200, "a known agent comes in")
+    fleet.claim(fleet.post().status == 200, "publishes go on")
 
 
 @row(
@@ -393,14 +393,14 @@ def endless_agents(scene: Scene) -> None:
     "no answer 200 after the removal; ready 503 with the reason",
     agents=0,
 )
-def log_removed(scene: Scene) -> None:
-    scene.begin()
-    assert scene.post().status == 200
-    os.unlink(scene.folder / "controller.db-wal")
-    scene.claim(scene.post().status == 503, "POST is refused with 503")
-    scene.until(lambda: scene.ready().status == 503, "not ready", 10 * scene.slack)
-    scene.claim("-wal" in scene.ready().body.decode(), f"the reason is said: {scene.ready().body!r}")
-    scene.controller.stop(signal.SIGKILL)
+def log_removed(fleet: FaultHarness) -> None:
+    fleet.begin()
+    assert fleet.post().status == 200
+    os.unlink(fleet.folder / "controller.db-wal")
+    fleet.claim(fleet.post().status == 503, "POST is refused with 503")
+    fleet.until(lambda: fleet.ready().status == 503, "not ready", 10 * fleet.slack)
+    fleet.claim("-wal" in fleet.ready().body.decode(), f"the reason is said: {fleet.ready().body!r}")
+    fleet.controller.stop(signal.SIGKILL)
 
 
 @row(
@@ -411,18 +411,18 @@ def log_removed(scene: Scene) -> None:
     agents=0,
     needs=("strace",),
 )
-def read_fails_once(scene: Scene) -> None:
-    scene.begin()
-    trace = scene.folder / "strace.out"
+def read_fails_once(fleet: FaultHarness) -> None:
+    fleet.begin()
+    trace = fleet.folder / "strace.out"
     for number in (40, 55, 70):
-        scene.controller.stop()
-        scene.controller.before = strace(scene.folder, "pread64", f"error=EIO:when={number}")
-        scene.start_controller()
-        scene.until(lambda: scene.post() and "INJECTED" in trace.read_text(), f"the fault at read {number}", PATIENCE)
-        scene.awaits(lambda: scene.post().status == 200, 10, "publishes again")
-        scene.awaits(lambda: scene.ready().status == 200, 10, "ready again")
-    scene.controller.stop()
-    scene.read_database()
+        fleet.controller.stop()
+        fleet.controller.before = strace(fleet.folder, "pread64", f"error=EIO:when={number}")
+        fleet.start_controller()
+        fleet.until(lambda: fleet.post() and "INJECTED" in trace.read_text(), f"the fault at read {number}", PATIENCE)
+        fleet.awaits(lambda: fleet.post().status == 200, 10, "publishes again")
+        fleet.awaits(lambda: fleet.ready().status == 200, 10, "ready again")
+    fleet.controller.stop()
+    fleet.read_database()
 
 
 @row(
@@ -433,17 +433,17 @@ def read_fails_once(scene: Scene) -> None:
     agents=0,
     quick=True,
 )
-def reloaded_under_load(scene: Scene) -> None:
-    secret = scene.folder / "admin.secret"
+def reloaded_under_load(fleet: FaultHarness) -> None:
+    secret = fleet.folder / "admin.secret"
     secret.write_text(ADMIN[1])
-    scene.controller.environ["ADMIN_PASSWORD_FILE"] = str(secret)
-    scene.begin()
-    with Load(scene, 2) as load:
+    fleet.controller.environ["ADMIN_PASSWORD_FILE"] = str(secret)
+    fleet.begin()
+    with Load(fleet, 2) as load:
         for number in range(20):
             load.acked(2 * number + 2)
-            scene.controller.signal(signal.SIGHUP)
+            fleet.controller.signal(signal.SIGHUP)
         load.acked(60)
-    scene.claim(set(load.answers) == {200}, f"every POST was answered with 200: {dict(load.answers)}")
-    scene.claim(scene.controller.log.count("reloading secrets") > 1, "the signals arrived")
-    scene.controller.stop()
-    scene.read_database()
+    fleet.claim(set(load.answers) == {200}, f"every POST was answered with 200: {dict(load.answers)}")
+    fleet.claim(fleet.controller.log.count("reloading secrets") > 1, "the signals arrived")
+    fleet.controller.stop()
+    fleet.read_database()

@@ -10,9 +10,9 @@ from contextlib import suppress
 
 from attrs import define, field
 
+from tests.faults.harness import FaultHarness, descriptors, percentile, resident
 from tests.faults.processes import Working
 from tests.faults.rows import row
-from tests.faults.scene import Scene, descriptors, percentile, resident
 from tests.integration.fleet import base_of, eventually, request
 
 
@@ -80,13 +80,13 @@ def _answers(path: str) -> Iterator[bytes]:
     "502, 504 or cut off; memory +64 MiB; /config 100 ms",
     agents=0,
 )
-def hostile_target(scene: Scene) -> None:
-    with Working(scene) as work, Hostile() as address:
+def hostile_target(fleet: FaultHarness) -> None:
+    with Working(fleet) as work, Hostile() as address:
         worker = base_of(work.worker)
         pid = work.worker.pid
         before, files = resident(pid), descriptors(pid)
         for path in ("/endless", "/headers", "/line", "/loop", "/rubbish", "/short", "/nothing", "/slow"):
-            scene.fleet.publish({"url": f"{address}{path}"})
+            fleet.daemons.publish({"url": f"{address}{path}"})
             eventually(lambda p=path: request("GET", f"{worker}/config").json()["config"]["url"].endswith(p))
             crowd = [threading.Thread(target=_hit_quietly, args=(worker,), daemon=True) for _ in range(20)]
             for each in crowd:
@@ -94,18 +94,18 @@ def hostile_target(scene: Scene) -> None:
             took = []
             for _ in range(20):
                 began = time.monotonic()
-                scene.claim(request("GET", f"{worker}/config").status == 200, "/config is answered")
+                fleet.claim(request("GET", f"{worker}/config").status == 200, "/config is answered")
                 took.append(time.monotonic() - began)
                 time.sleep(0.05)
             if path not in ("/slow", "/endless"):
                 found = request("GET", f"{worker}/hit", timeout=45).status if path != "/short" else 502
-                scene.claim(found in (502, 504), f"{path}: {found}")
-            scene.at_most(percentile(took, 0.95), 0.25, f"/config during {path}")
+                fleet.claim(found in (502, 504), f"{path}: {found}")
+            fleet.at_most(percentile(took, 0.95), 0.25, f"/config during {path}")
         grown = resident(pid) - before
-        scene.claim(grown < 64 * 2**20, f"memory is bounded: {grown / 2**20:.0f} MiB more")
+        fleet.claim(grown < 64 * 2**20, f"memory is bounded: {grown / 2**20:.0f} MiB more")
         work.publish()
-        scene.awaits(lambda: descriptors(pid) <= files + 10, 45, "their files are free")
-        scene.awaits(lambda: request("GET", f"{worker}/hit").body.decode() == work.newest, 10, "/hit works again")
+        fleet.awaits(lambda: descriptors(pid) <= files + 10, 45, "their files are free")
+        fleet.awaits(lambda: request("GET", f"{worker}/hit").body.decode() == work.newest, 10, "/hit works again")
 
 
 def _hit_quietly(worker: str) -> None:

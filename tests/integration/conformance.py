@@ -22,10 +22,10 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.arena import AGENTS, BOUND, INTERVAL, RETURN, Arena
+from tests.integration.brokers import Broker
 from tests.integration.forgery import forgeries
 from tests.integration.proxy import Faults
-from tests.integration.ways import Broker
+from tests.integration.recorded_fleet import AGENTS, BOUND, INTERVAL, RETURN, RecordedFleet
 
 #: Seconds of an outage.
 OUTAGE = 60.0 if os.environ.get("CONFD_LONG") else 2.0
@@ -39,7 +39,7 @@ FAR = 600
 #: Seconds that the answer to a POST may take, whatever the broker does; a broker that is asked first takes 3 to 5.
 ANSWERED = 1.0
 
-Fault = Callable[[Arena], None]
+Fault = Callable[[RecordedFleet], None]
 
 
 def make_conformance_tests(
@@ -68,18 +68,18 @@ def make_conformance_tests(
             random = Random(seed)
             folder = Path(self.mktemp()).resolve()
             folder.mkdir()
-            arena = Arena(folder, strategy, random, broker and broker(folder), dict(environ))
-            self.addCleanup(arena.close)
-            arena.open()
-            faults = _faults(arena, pushes)
+            fleet = RecordedFleet(folder, strategy, random, broker and broker(folder), dict(environ))
+            self.addCleanup(fleet.close)
+            fleet.open()
+            faults = _faults(fleet, pushes)
             random.shuffle(faults)
             ended = [_push] if pushes else []
             for number, fault in enumerate([_begin, *faults, *ended]):
                 try:
-                    fault(arena)
+                    fault(fleet)
                     if pushes:
-                        arena.until_path(strategy)
-                    arena.settle()
+                        fleet.until_path(strategy)
+                    fleet.settle()
                 except AssertionError as error:
                     step = f"step {number}, {fault.__name__.strip('_')}, CONFD_SEED={seed}"
                     raise self.failureException(f"{strategy}, {step}: {error}; kept in {folder}") from error
@@ -87,10 +87,10 @@ def make_conformance_tests(
     return ConformanceTests
 
 
-def _faults(arena: Arena, pushes: bool) -> list[Fault]:
+def _faults(fleet: RecordedFleet, pushes: bool) -> list[Fault]:
     found: list[Fault] = [_loss, _cut_off, _controller_restarted, _partition]
     found.append(_agents_started if pushes else _pollers_started)
-    if arena.broker is not None:
+    if fleet.broker is not None:
         found += [_flipped_bits, _subscribers_killed, _broker_restarted_empty, _broker_hung, _forged_and_replayed]
     return found
 
@@ -98,168 +98,168 @@ def _faults(arena: Arena, pushes: bool) -> list[Fault]:
 # -- the faults; each leaves the fleet as it found it --
 
 
-def _begin(arena: Arena) -> None:
+def _begin(fleet: RecordedFleet) -> None:
     """Everything is started, and the broker comes last: until then changes arrive by poll."""
-    arena.start_controller()
-    arena.start_agents()
-    if arena.broker is not None:
-        assert not arena.publish().published, "published, without a broker"
-        arena.until_path("poll")
-        arena.settle()
-        arena.broker.server.start()
-        _published(arena)
+    fleet.start_controller()
+    fleet.start_agents()
+    if fleet.broker is not None:
+        assert not fleet.publish().published, "published, without a broker"
+        fleet.until_path("poll")
+        fleet.settle()
+        fleet.broker.server.start()
+        _published(fleet)
 
 
-def _push(arena: Arena) -> None:
+def _push(fleet: RecordedFleet) -> None:
     """Changes arrive although nobody polls."""
-    arena.publish(FAR)
-    arena.settle()
+    fleet.publish(FAR)
+    fleet.settle()
     # The polls that were due by the interval before are over now.
     time.sleep(1.2 * INTERVAL)
     for _ in range(5):
-        arena.publish(FAR)
-        arena.settle(RETURN)
-    arena.publish()
+        fleet.publish(FAR)
+        fleet.settle(RETURN)
+    fleet.publish()
 
 
-def _loss(arena: Arena) -> None:
+def _loss(fleet: RecordedFleet) -> None:
     """30 % of messages lost, as many doubled, half of them delayed and so reordered."""
-    _publish_under(arena, Faults(drop=0.3, double=0.3, delay=0.5, cut=True))
+    _publish_under(fleet, Faults(drop=0.3, double=0.3, delay=0.5, cut=True))
 
 
-def _flipped_bits(arena: Arena) -> None:
+def _flipped_bits(fleet: RecordedFleet) -> None:
     """One bit is wrong in a third of the messages."""
-    _publish_under(arena, Faults(flip=0.3))
+    _publish_under(fleet, Faults(flip=0.3))
 
 
-def _publish_under(arena: Arena, faults: Faults) -> None:
-    proxy = arena.proxies[-1]
+def _publish_under(fleet: RecordedFleet, faults: Faults) -> None:
+    proxy = fleet.proxies[-1]
     before = proxy.harmed
     proxy.faults = faults
     for _ in range(20):
-        arena.publish()
-        time.sleep(arena.random.uniform(0, 0.1))
-    if arena.broker is not None:
+        fleet.publish()
+        time.sleep(fleet.random.uniform(0, 0.1))
+    if fleet.broker is not None:
         # The way to the controller is free: by it all arrives in time.
-        arena.settle()
+        fleet.settle()
     else:
         time.sleep(OUTAGE)
-    arena.until(lambda: proxy.harmed > before, "harmed", BOUND)
+    fleet.until(lambda: proxy.harmed > before, "harmed", BOUND)
     proxy.heal()
 
 
-def _cut_off(arena: Arena) -> None:
+def _cut_off(fleet: RecordedFleet) -> None:
     """Connections are broken off, and new ones refused for a while; no message is lost but those that nobody heard."""
-    for proxy in arena.proxies:
+    for proxy in fleet.proxies:
         proxy.refuses = True
         proxy.drop()
-    arena.publish()
+    fleet.publish()
     time.sleep(OUTAGE)
-    for proxy in arena.proxies:
+    for proxy in fleet.proxies:
         proxy.heal()
 
 
-def _partition(arena: Arena) -> None:
+def _partition(fleet: RecordedFleet) -> None:
     """Nothing comes through to the agents, and nobody is told."""
-    for proxy in arena.proxies:
+    for proxy in fleet.proxies:
         proxy.blackhole()
     for _ in range(3):
-        arena.publish()
+        fleet.publish()
         time.sleep(OUTAGE / 3)
-    for proxy in arena.proxies:
+    for proxy in fleet.proxies:
         proxy.heal()
 
 
-def _controller_restarted(arena: Arena) -> None:
+def _controller_restarted(fleet: RecordedFleet) -> None:
     """In order or not; the last version may not have been announced yet."""
-    arena.publish()
-    arena.controller.stop(arena.random.choice([signal.SIGTERM, signal.SIGKILL]))
+    fleet.publish()
+    fleet.controller.stop(fleet.random.choice([signal.SIGTERM, signal.SIGKILL]))
     time.sleep(OUTAGE)
-    arena.start_controller()
-    arena.publish()
+    fleet.start_controller()
+    fleet.publish()
 
 
-def _agents_started(arena: Arena) -> None:
+def _agents_started(fleet: RecordedFleet) -> None:
     """Agents begin to listen while POSTs run; nobody polls, so that what falls between would stay lost."""
-    _start_agents(arena, FAR)
+    _start_agents(fleet, FAR)
 
 
-def _pollers_started(arena: Arena) -> None:
+def _pollers_started(fleet: RecordedFleet) -> None:
     """Agents are started while POSTs run."""
-    _start_agents(arena, INTERVAL)
+    _start_agents(fleet, INTERVAL)
 
 
-def _start_agents(arena: Arena, interval: int) -> None:
+def _start_agents(fleet: RecordedFleet, interval: int) -> None:
     for _ in range(-(-ROUNDS // len(AGENTS))):
-        for agent in arena.agents.values():
-            agent.stop(arena.random.choice([signal.SIGTERM, signal.SIGKILL]))
-        arena.start_agents(wait=False)
-        for _ in range(arena.random.randrange(1, 8)):
-            arena.publish(interval)
-            time.sleep(arena.random.uniform(0, 0.2))
-        arena.settle()
-    arena.publish()
+        for agent in fleet.agents.values():
+            agent.stop(fleet.random.choice([signal.SIGTERM, signal.SIGKILL]))
+        fleet.start_agents(wait=False)
+        for _ in range(fleet.random.randrange(1, 8)):
+            fleet.publish(interval)
+            time.sleep(fleet.random.uniform(0, 0.2))
+        fleet.settle()
+    fleet.publish()
 
 
-def _subscribers_killed(arena: Arena) -> None:
+def _subscribers_killed(fleet: RecordedFleet) -> None:
     """By their own broker, while POSTs run; nobody polls, so that what was missed would stay lost."""
-    assert arena.broker is not None
+    assert fleet.broker is not None
     for _ in range(3):
-        arena.publish(FAR)
-        arena.broker.kill_subscribers(arena.proxies[-1])
-        arena.publish(FAR)
-        arena.settle()
-    arena.publish()
+        fleet.publish(FAR)
+        fleet.broker.kill_subscribers(fleet.proxies[-1])
+        fleet.publish(FAR)
+        fleet.settle()
+    fleet.publish()
 
 
-def _broker_restarted_empty(arena: Arena) -> None:
+def _broker_restarted_empty(fleet: RecordedFleet) -> None:
     """Killed with all that it knew."""
-    assert arena.broker is not None
-    arena.broker.server.stop()
-    assert not arena.publish().published, "published, without a broker"
+    assert fleet.broker is not None
+    fleet.broker.server.stop()
+    assert not fleet.publish().published, "published, without a broker"
     time.sleep(OUTAGE)
-    arena.settle()
-    arena.broker.server.start()
-    _published(arena)
+    fleet.settle()
+    fleet.broker.server.start()
+    _published(fleet)
 
 
-def _broker_hung(arena: Arena) -> None:
+def _broker_hung(fleet: RecordedFleet) -> None:
     """Its port is open, and nothing moves; an administrator does not notice."""
-    assert arena.broker is not None
-    arena.broker.server.hang()
+    assert fleet.broker is not None
+    fleet.broker.server.hang()
     try:
         for _ in range(20):
-            answer = arena.publish()
+            answer = fleet.publish()
             assert not answer.published, "published, by a broker that hangs"
             assert answer.took < ANSWERED, f"the answer to a POST took {answer.took:.1f} s"
         time.sleep(OUTAGE)
-        arena.settle()
+        fleet.settle()
     finally:
-        arena.broker.server.resume()
-    _published(arena)
+        fleet.broker.server.resume()
+    _published(fleet)
 
 
-def _forged_and_replayed(arena: Arena) -> None:
+def _forged_and_replayed(fleet: RecordedFleet) -> None:
     """What was not signed, what was not signed by the controller, and what it signed before."""
-    assert arena.broker is not None
+    assert fleet.broker is not None
     overheard = []
     for _ in range(5):
-        _published(arena)
-        overheard.append(arena.broker.latest())
-    messages = (forgeries(overheard[-1], arena.random) + overheard[:-1]) * 5
-    arena.random.shuffle(messages)
-    arena.broker.inject(messages)
+        _published(fleet)
+        overheard.append(fleet.broker.latest())
+    messages = (forgeries(overheard[-1], fleet.random) + overheard[:-1]) * 5
+    fleet.random.shuffle(messages)
+    fleet.broker.inject(messages)
     # All of them were heard when this one is.
-    arena.publish()
-    arena.settle()
+    fleet.publish()
+    fleet.settle()
     # Whoever comes back finds one of them as the newest that the broker knows.
-    arena.broker.inject(messages)
-    arena.proxies[-1].drop()
-    arena.settle()
-    arena.publish()
+    fleet.broker.inject(messages)
+    fleet.proxies[-1].drop()
+    fleet.settle()
+    fleet.publish()
 
 
-def _published(arena: Arena) -> None:
+def _published(fleet: RecordedFleet) -> None:
     """Wait until the broker has what is published."""
-    arena.until(lambda: arena.publish().published, "told", RETURN)
-    arena.settle(BOUND)
+    fleet.until(lambda: fleet.publish().published, "told", RETURN)
+    fleet.settle(BOUND)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 
+from tests.integration.brokers import NatsBroker, RedisBroker
 from tests.integration.conformance import make_conformance_tests
 from tests.integration.servers import missing
-from tests.integration.ways import NatsBroker, RedisBroker
 
 
 def why_not(command: str) -> str | None:

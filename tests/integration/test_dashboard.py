@@ -66,7 +66,7 @@ class Together(TestSuite):
 def testSuite() -> TestSuite:
     """What trial runs where it is given the whole module."""
     loader = TestLoader()
-    return Together([loader.loadClass(each) for each in (ChangeTests, FleetTests, LookTests)])
+    return Together([loader.loadClass(each) for each in (ChangeTests, FleetTests, AppearanceTests)])
 
 
 class DashboardTestCase(SynchronousTestCase):
@@ -320,7 +320,7 @@ class FleetTests(DashboardTestCase):
             self.shown(page.get_by_text("Live", exact=True))
 
 
-class LookTests(DashboardTestCase):
+class AppearanceTests(DashboardTestCase):
     """How it is reached, and how it fits."""
 
     def test_sign_in(self) -> None:

@@ -20,7 +20,7 @@ from tests.test_deploy import queries, rules, unknown
 PROMTOOL = shutil.which("promtool")
 
 
-class FiguresTests(FleetTestCase):
+class MetricsTests(FleetTestCase):
     """The expositions of the three roles."""
 
     def shown(self, ready: Callable[[dict[str, Any]], bool]) -> dict[str, bytes]:

@@ -42,7 +42,7 @@ def copy_of_clone(folder):
     return Path(shutil.copytree(ROOT, folder / "clone", ignore=ignored))
 
 
-class House:
+class Installation:
     """A virtual environment that borrows the dependencies of this one, but not its confd."""
 
     def __init__(self, folder):
@@ -84,7 +84,7 @@ class House:
 
 
 class Case(SynchronousTestCase):
-    """A folder with a house and an unrelated folder to stand in."""
+    """A folder with a installation and an unrelated folder to stand in."""
 
     def setUp(self):
         self.folder = Path(self.mktemp()).resolve()
@@ -117,33 +117,33 @@ class DistributionTests(Case):
 
     def test_daemons(self):
         """Each daemon starts from an unrelated folder, and ends with status 0."""
-        house = House(self.folder / "house")
-        house.install(self.wheel)
-        self.assertTrue(house.located(self.elsewhere).startswith(str(house.packages)))
-        self.assertEqual(house.commands(self.elsewhere), set(COMMANDS))
+        installation = Installation(self.folder / "installation")
+        installation.install(self.wheel)
+        self.assertTrue(installation.located(self.elsewhere).startswith(str(installation.packages)))
+        self.assertEqual(installation.commands(self.elsewhere), set(COMMANDS))
         for command in COMMANDS:
             with self.subTest(command=command):
-                self._starts(house, command)
+                self._starts(installation, command)
 
     def test_sdist(self):
         """It installs the same, under the same version."""
-        house = House(self.folder / "house")
-        house.install(self.sdist)
-        self.assertEqual(house.commands(self.elsewhere), set(COMMANDS))
-        installed = {str(path.relative_to(house.packages)) for path in house.packages.rglob("confd/**/*")}
+        installation = Installation(self.folder / "installation")
+        installation.install(self.sdist)
+        self.assertEqual(installation.commands(self.elsewhere), set(COMMANDS))
+        installed = {str(path.relative_to(installation.packages)) for path in installation.packages.rglob("confd/**/*")}
         self.assertEqual({n for n in ZipFile(self.wheel).namelist() if n.startswith("confd/")} - installed, set())
 
     def test_confdctl(self):
         """The command line is a command of its own, and of this version."""
-        house = House(self.folder / "house")
-        house.install(self.wheel)
-        ctl = house.folder / "bin" / "confdctl"
+        installation = Installation(self.folder / "installation")
+        installation.install(self.wheel)
+        ctl = installation.folder / "bin" / "confdctl"
         self.assertIn("confdctl COMMAND --help", run(ctl, "--help", cwd=self.elsewhere))
         self.assertEqual(run(ctl, "--version", cwd=self.elsewhere), f"confdctl {confd.__version__}\n")
         for file in (self.wheel, self.sdist):
             self.assertIn(f"-{confd.__version__}", file.name)
 
-    def _starts(self, house, command):
+    def _starts(self, installation, command):
         options = {
             "confd-controller": ["--port", str(free_port())],
             "confd-agent": ["--controller-url", f"http://127.0.0.1:{free_port()}"],
@@ -154,7 +154,7 @@ class DistributionTests(Case):
         environ = {name: text for name, text in clean_environment().items() if name != "PYTHONPATH"}
         with log.open("wb") as file:
             child = subprocess.Popen(
-                [str(house.twistd), "-n", "--pidfile=", command, *options],
+                [str(installation.twistd), "-n", "--pidfile=", command, *options],
                 cwd=self.elsewhere,
                 env=environ,
                 stdout=file,
@@ -174,9 +174,9 @@ class EditableTests(Case):
 
     def test_commands(self):
         """twistd finds the commands from any folder, and imports them from the clone."""
-        house = House(self.folder / "house")
+        installation = Installation(self.folder / "installation")
         clone = copy_of_clone(self.folder)
-        house.install("--editable", clone)
+        installation.install("--editable", clone)
         for folder in (self.elsewhere, clone, os.sep):
-            self.assertEqual(house.commands(folder), set(COMMANDS))
-            self.assertEqual(house.located(folder), str(clone / "confd" / "__init__.py"))
+            self.assertEqual(installation.commands(folder), set(COMMANDS))
+            self.assertEqual(installation.located(folder), str(clone / "confd" / "__init__.py"))

@@ -23,7 +23,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", 
 
 
 @frozen
-class House:
+class ServedApi:
     """
     A process and its API document.
 
@@ -81,20 +81,20 @@ class WalkTests(SynchronousTestCase):
         processes = [fleet.controller(*patient), fleet.add("worker", worker, health, **known)]
         for process in processes:
             process.start()
-        self.controller = House(processes[0], {"admin": ADMIN, "agent": AGENT})
-        self.worker = House(processes[1], {"agent": AGENT})
+        self.controller = ServedApi(processes[0], {"admin": ADMIN, "agent": AGENT})
+        self.worker = ServedApi(processes[1], {"agent": AGENT})
 
-    def doors(self) -> Iterator[tuple[House, Operation, str]]:
+    def doors(self) -> Iterator[tuple[ServedApi, Operation, str]]:
         """Every operation of both, with a path that can be asked for."""
-        for house in (self.controller, self.worker):
-            for operation in operations(house.document):
-                yield house, operation, concrete(operation.path)
+        for served in (self.controller, self.worker):
+            for operation in operations(served.document):
+                yield served, operation, concrete(operation.path)
 
     def test_strangers(self) -> None:
         """Who shows no credentials, or wrong ones, finds the public paths open and no other, whatever they lead to."""
-        for house, door, path in self.doors():
+        for served, door, path in self.doors():
             for auth in STRANGERS:
-                answer = house.ask(door.method, path, auth)
+                answer = served.ask(door.method, path, auth)
                 where = (door.method, path, auth, answer)
                 if door.who:
                     self.assertEqual(answer.status, 401, where)
@@ -104,9 +104,9 @@ class WalkTests(SynchronousTestCase):
 
     def test_roles(self) -> None:
         """Each identity gets through its own doors and no other."""
-        for house, door, path in self.doors():
-            for name, auth in house.identities.items():
-                answer = house.ask(door.method, path, auth)
+        for served, door, path in self.doors():
+            for name, auth in served.identities.items():
+                answer = served.ask(door.method, path, auth)
                 where = (door.method, path, name, answer)
                 if door.who and name not in door.who:
                     self.assertEqual((answer.status, answer.json()["code"]), (403, "forbidden"), where)
@@ -115,10 +115,10 @@ class WalkTests(SynchronousTestCase):
 
     def test_spellings(self) -> None:
         """No other way of writing a path leads past its door, none redirects, and none leads anywhere."""
-        for house, door, path in self.doors():
+        for served, door, path in self.doors():
             for spelling in spellings(path):
-                for auth in (None, *house.identities.values()):
-                    answer = house.ask(door.method, spelling, auth)
+                for auth in (None, *served.identities.values()):
+                    answer = served.ask(door.method, spelling, auth)
                     # What ends in a variable may have the rest for its value.
                     value = door.path.endswith("}") and spelling.startswith(path)
                     kept_out = {400, 401, 403, 404} if value else {400, 404}
@@ -126,14 +126,14 @@ class WalkTests(SynchronousTestCase):
 
     def test_methods(self) -> None:
         """A method that a path does not tell of is 405 and says which it takes."""
-        for house in (self.controller, self.worker):
+        for served in (self.controller, self.worker):
             allowed: dict[str, set[str]] = {}
-            for door in operations(house.document):
+            for door in operations(served.document):
                 methods = {"GET", "HEAD"} if door.method == "GET" else {door.method}
                 allowed.setdefault(door.path, set()).update(methods)
             for path, methods in allowed.items():
                 for method in set(METHODS) - methods:
-                    answer = house.ask(method, concrete(path), ADMIN)
+                    answer = served.ask(method, concrete(path), ADMIN)
                     if method.isupper():
                         self.assertEqual(answer.status, 405, (method, path, answer))
                         self.assertEqual(set(answer.headers["allow"].split(", ")), methods, (method, path))
@@ -143,11 +143,11 @@ class WalkTests(SynchronousTestCase):
     def test_head(self) -> None:
         """HEAD answers what GET does, headers and all, but for the body."""
         changing = {"date", "x-request-id", "content-length", "transfer-encoding"}
-        for house, door, path in self.doors():
+        for served, door, path in self.doors():
             if door.method != "GET":
                 continue
-            for auth in (None, *house.identities.values()):
-                got, asked = (house.ask(method, path, auth) for method in ("GET", "HEAD"))
+            for auth in (None, *served.identities.values()):
+                got, asked = (served.ask(method, path, auth) for method in ("GET", "HEAD"))
                 where = (path, auth, got, asked)
                 self.assertEqual(asked.body, b"", where)
                 self.assertEqual(asked.status, got.status, where)

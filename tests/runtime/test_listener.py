@@ -27,7 +27,7 @@ class Refusing(MemoryReactorClock):
         raise self._error
 
 
-class RoomTests(SynchronousTestCase):
+class RaiseFdLimitTests(SynchronousTestCase):
     """Connections and file descriptors."""
 
     def room(self, soft, hard, wanted):

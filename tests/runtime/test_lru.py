@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.runtime.lru import put
 
 
-class RememberTests(SynchronousTestCase):
+class LruTests(SynchronousTestCase):
     """L{put}."""
 
     @given(st.lists(st.integers(0, 9)), st.integers(1, 5))

@@ -10,7 +10,7 @@ from confd.runtime.reactor_lag import CHECK_INTERVAL_SECONDS, ReactorLag
 from tests.runtime.test_metrics import samples
 
 
-class LagTests(SynchronousTestCase):
+class ReactorLagTests(SynchronousTestCase):
     """L{ReactorLag}."""
 
     def setUp(self) -> None:

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.runtime.reload import CHECK_INTERVAL_SECONDS, ReloadedFiles
 
 
-class RenewedTests(SynchronousTestCase):
+class ReloadedFilesTests(SynchronousTestCase):
     """L{ReloadedFiles}, of a file that holds a number."""
 
     def setUp(self) -> None:

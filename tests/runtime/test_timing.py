@@ -121,7 +121,7 @@ class RetryingTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
-class SeldomTests(SynchronousTestCase):
+class LogLimiterTests(SynchronousTestCase):
     """L{LogLimiter}."""
 
     def setUp(self) -> None:

@@ -11,15 +11,15 @@ from confd.codec.headers import basic_authorization
 from confd.errors import Conflict
 from confd.web.api.dispatch import MAX_TARGET_CHARS
 from tests.conversation import ELSEWHERE, Conversation
-from tests.web.playground import ADMIN, AGENT, CANARY, Ground
+from tests.web.sample_api import ADMIN, AGENT, CANARY, SampleSite
 
 
 class AuditingTests(SynchronousTestCase):
-    """A connection to a playground whose refusals are noted."""
+    """A connection to the sample API, whose refusals are recorded."""
 
     def setUp(self) -> None:
-        self.ground = Ground()
-        self.caller = self.ground.connect()
+        self.sample = SampleSite()
+        self.caller = self.sample.connect()
 
     def ask(self, method: str, path: str, **carried: Any) -> int:
         """Ask for something; return the status."""
@@ -27,7 +27,7 @@ class AuditingTests(SynchronousTestCase):
 
     def noted(self) -> list[tuple[str, str, str, str]]:
         """Who, action, target and outcome of what was refused since the last look."""
-        audit_log, self.ground.notebook.audit_log = self.ground.notebook.audit_log, []
+        audit_log, self.sample.auditor.audit_log = self.sample.auditor.audit_log, []
         return [
             (each.who, each.action, each.target, getattr(error, "code", type(error).__name__))
             for each, error in audit_log
@@ -59,7 +59,7 @@ class AuditingTests(SynchronousTestCase):
             path = carried.pop("path", "/names")
             self.assertEqual(self.ask("POST", path, auth=ADMIN, **carried), status, carried)
             self.assertEqual(self.noted(), [("admin", "POST /names", "", code)])
-        self.assertEqual(self.ground.api.attempts, [])
+        self.assertEqual(self.sample.api.attempts, [])
 
     def test_what_handlers_refuse(self) -> None:
         """With the code; a defect is noted as well."""
@@ -74,10 +74,10 @@ class AuditingTests(SynchronousTestCase):
     def test_what_is_done_is_not_noted(self) -> None:
         """The handler has the attempt, to put it on record with what it does."""
         self.assertEqual(self.ask("POST", "/names", json={"name": "new"}, auth=ADMIN), 200)
-        [attempt] = self.ground.api.attempts
+        [attempt] = self.sample.api.attempts
         assert attempt is not None
         self.assertEqual((attempt.who, attempt.action, attempt.target), ("admin", "POST /names", "new"))
-        self.assertEqual((attempt.peer, attempt.made_at), ("127.0.0.1", self.ground.notebook.now()))
+        self.assertEqual((attempt.peer, attempt.made_at), ("127.0.0.1", self.sample.auditor.now()))
         self.assertEqual(self.noted(), [])
 
     def test_larger_than_the_site_takes(self) -> None:
@@ -86,19 +86,19 @@ class AuditingTests(SynchronousTestCase):
         endless = "Transfer-Encoding: chunked\r\n\r\n" + "10000\r\n" + "x" * 65536 + "\r\n"
         for length in ("Content-Length: 9999999\r\n\r\n", endless + endless.partition("\r\n\r\n")[2] * 20):
             for auth, who, code in ((ADMIN, "admin", "body_too_large"), (None, "", "unauthenticated")):
-                caller = self.ground.connect()
+                caller = self.sample.connect()
                 sent = f"Authorization: {basic_authorization(*auth).decode()}\r\n" if auth else ""
                 caller.send(f"{head}{sent}{length}".encode())
                 [reply] = caller.replies()
                 self.assertEqual((reply.status, reply.code), (413, "body_too_large"))
-                [(attempt, _)] = self.ground.notebook.audit_log
+                [(attempt, _)] = self.sample.auditor.audit_log
                 self.assertEqual((attempt.request_id, attempt.peer), (reply.headers["x-request-id"], "127.0.0.1"))
                 self.assertEqual(self.noted(), [(who, "POST /names", "", code)])
 
     def test_larger_than_the_site_takes_elsewhere(self) -> None:
         """On any other path there is nothing to note, whatever it is."""
         for start in (b"POST /wish", b"POST /nowhere", b"POST /names/", b"GET /names", b"P\xff /names", b"POST /\xff"):
-            caller = self.ground.connect()
+            caller = self.sample.connect()
             caller.send(start + b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n\r\n")
             self.assertIn(caller.replies()[0].status, (400, 413))
             self.assertEqual(self.noted(), [])
@@ -110,8 +110,8 @@ class AuditingTests(SynchronousTestCase):
         self.assertEqual(self.noted(), [])
 
     def test_request_and_peer(self) -> None:
-        reply = Conversation(self.ground.site, self.ground.clock, ELSEWHERE).post("/document")
-        [(attempt, _)] = self.ground.notebook.audit_log
+        reply = Conversation(self.sample.site, self.sample.clock, ELSEWHERE).post("/document")
+        [(attempt, _)] = self.sample.auditor.audit_log
         self.assertEqual((attempt.request_id, attempt.peer), (reply.headers["x-request-id"], ELSEWHERE.host))
 
     def test_targets(self) -> None:
@@ -141,7 +141,7 @@ class AuditingTests(SynchronousTestCase):
         ):
             self.assertGreaterEqual(self.ask("POST", f"/names?comment={CANARY}", **carried), 400)
         self.ask("DELETE", "/things/Conflict/x", auth=ADMIN)
-        attempts = [attempt for attempt, _ in self.ground.notebook.audit_log]
+        attempts = [attempt for attempt, _ in self.sample.auditor.audit_log]
         self.assertEqual(len(attempts), 7)
         self.assertNotIn(CANARY, str([asdict(attempt) for attempt in attempts]))
 
@@ -150,5 +150,5 @@ class AuditingTests(SynchronousTestCase):
         self.caller.ask("POST", "/later", auth=ADMIN)
         self.caller.hang_up()
         self.assertEqual(self.noted(), [])
-        self.ground.api.waiting.pop().errback(Conflict("too_late", "No."))
+        self.sample.api.waiting.pop().errback(Conflict("too_late", "No."))
         self.assertEqual(self.noted(), [("admin", "POST /later", "", "too_late")])

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.web.server.site import Limits
 from tests.conversation import Reply
-from tests.web.playground import ADMIN, AGENT, Ground
+from tests.web.sample_api import ADMIN, AGENT, SampleSite
 
 LIMITS = Limits(body=2000)
 
@@ -62,19 +62,19 @@ def _shape(reply: Reply) -> tuple[object, ...]:
 
 
 class BytesTests(SynchronousTestCase):
-    """A site with the playground behind it."""
+    """A site that serves the sample API."""
 
     def converse(self, raw: bytes, cuts: list[int]) -> list[tuple[object, ...]]:
         """Send bytes in the pieces between the cuts; return the shapes of the answers."""
-        ground = Ground(LIMITS)
-        caller = ground.connect()
+        sample = SampleSite(LIMITS)
+        caller = sample.connect()
         connection_limits = [0, *sorted(cut % (len(raw) + 1) for cut in cuts), len(raw)]
         for start, end in pairwise(connection_limits):
             caller.send(raw[start:end])
         shapes = [_shape(reply) for reply in caller.replies()]
         self.assertEqual(self.flushLoggedErrors(), [])
         caller.hang_up()
-        self.assertEqual(ground.clock.getDelayedCalls(), [])
+        self.assertEqual(sample.clock.getDelayedCalls(), [])
         return shapes
 
     @given(
@@ -107,11 +107,11 @@ class BytesTests(SynchronousTestCase):
 
     def test_credentials(self) -> None:
         """No piece of a request that is cut off is served."""
-        ground = Ground()
-        whole = ground.connect()
+        sample = SampleSite()
+        whole = sample.connect()
         whole.post("/wish", json={"name": "x"}, auth=AGENT)
         for auth in (AGENT, ADMIN):
-            caller = ground.connect()
+            caller = sample.connect()
             caller.ask("POST", "/wish", body=b'{"name": "x"', headers={"Content-Length": "13"}, auth=auth)
             self.assertEqual(caller.replies(), [])
             caller.hang_up()

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.web.health import Health, Readiness
 from tests.conversation import Conversation, serve
-from tests.web.playground import GUARD
+from tests.web.sample_api import AUTH
 
 
 class Part:
@@ -27,7 +27,7 @@ class OpsTests(SynchronousTestCase):
         self.store, self.broker = Part(), Part()
         clock = Clock()
         parts = {"store": self.store, "broker": self.broker}
-        self.caller = Conversation(serve(clock, GUARD, Health(), Readiness(parts)), clock)
+        self.caller = Conversation(serve(clock, AUTH, Health(), Readiness(parts)), clock)
 
     def test_health(self) -> None:
         """It lives, whatever is wrong with its parts, and whatever a load balancer hangs on to the path."""
@@ -38,7 +38,7 @@ class OpsTests(SynchronousTestCase):
     def test_starting(self) -> None:
         """It is not well before what it serves is there: whoever waits for it may go on at once."""
         clock = Clock()
-        caller = Conversation(serve(clock, GUARD, Health(self.store)), clock)
+        caller = Conversation(serve(clock, AUTH, Health(self.store)), clock)
         self.store.said = "The controller is starting."
         reply = caller.get("/health")
         self.assertEqual((reply.status, reply.code), (503, "starting"))

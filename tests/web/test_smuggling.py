@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.web.playground import Ground
+from tests.web.sample_api import SampleSite
 
 GET = b"GET /open HTTP/1.1\r\n"
 HOST = b"Host: localhost\r\n"
@@ -161,7 +161,7 @@ class SmugglingTests(SynchronousTestCase):
     def test_framing(self) -> None:
         """Each is refused, once, and what follows it is not read."""
         for name, raw in FRAMING.items():
-            caller = Ground().connect()
+            caller = SampleSite().connect()
             caller.send(raw + SMUGGLED)
             caller.send(SMUGGLED)
             replies = caller.replies()
@@ -173,7 +173,7 @@ class SmugglingTests(SynchronousTestCase):
     def test_framing_byte_by_byte(self) -> None:
         """It makes no difference in which pieces it comes."""
         for name, raw in FRAMING.items():
-            caller = Ground().connect()
+            caller = SampleSite().connect()
             for position in range(len(raw)):
                 caller.send(raw[position : position + 1])
             caller.send(SMUGGLED)
@@ -182,7 +182,7 @@ class SmugglingTests(SynchronousTestCase):
     def test_paths(self) -> None:
         """No path that one reader decodes or tidies to another is served."""
         for path in PATHS:
-            caller = Ground().connect()
+            caller = SampleSite().connect()
             caller.send(b"GET " + path + b" HTTP/1.1\r\n" + HOST + b"\r\n" + SMUGGLED)
             self.assertEqual([reply.status for reply in caller.replies()], [400], path)
 
@@ -199,12 +199,12 @@ class SmugglingTests(SynchronousTestCase):
             "/",
             "/fail/a%252fb/c",
         ):
-            reply = Ground().connect().get(path)
+            reply = SampleSite().connect().get(path)
             self.assertEqual((reply.status, reply.code), (404, "not_found"), path)
 
     def test_methods(self) -> None:
         """A method that the path does not take is 405, and the connection is as good as before."""
-        caller = Ground().connect()
+        caller = SampleSite().connect()
         for method in ("TRACE", "OPTIONS", "PUT", "X-CUSTOM"):
             reply = caller.request(method, "/open")
             self.assertEqual((reply.status, reply.headers["allow"]), (405, "GET, HEAD"), method)
@@ -229,6 +229,6 @@ class SmugglingTests(SynchronousTestCase):
             b"GET /open?//../%2f%00%ff HTTP/1.1\r\n" + HOST + b"\r\n",
             b"GET /open HTTP/1.0\r\n\r\n",
         ):
-            caller = Ground().connect()
+            caller = SampleSite().connect()
             caller.send(raw)
             self.assertEqual([reply.status for reply in caller.replies()], [200], raw)

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.web.auth.basic import Role
 from confd.web.static import MAX_PIECE_BYTES, POLICY, SEND_TIMEOUT_SECONDS, Assets
 from tests.conversation import Conversation, serve
-from tests.web.playground import ADMIN, AGENT, GUARD
+from tests.web.sample_api import ADMIN, AGENT, AUTH
 
 PACKAGE = "confd.web.openapi.swagger"
 
@@ -24,7 +24,7 @@ class AssetsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.site = serve(self.clock, GUARD, Assets(self.clock, PACKAGE, PATHS, Role.ADMIN))
+        self.site = serve(self.clock, AUTH, Assets(self.clock, PACKAGE, PATHS, Role.ADMIN))
         self.caller = Conversation(self.site, self.clock)
 
     def test_file(self) -> None:

@@ -134,7 +134,7 @@ class FetchableTests(SynchronousTestCase):
                 self.assertNotIn(url, str(error))
 
 
-class InForceTests(SynchronousTestCase):
+class AppliedConfigTests(SynchronousTestCase):
     """One worker."""
 
     def setUp(self) -> None:

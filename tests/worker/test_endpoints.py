@@ -17,10 +17,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.client.header_limit import MAX_HEAD_BYTES, BoundedConnection
 from confd.worker.address_policy import AddressPolicy, Rules
-from tests.worker.plumbing import OK, ScriptedUpstream, WorkerCase, answer, reactor
+from tests.worker.harness import OK, ScriptedUpstream, WorkerTestCase, answer, reactor
 
 
-class AddressTests(WorkerCase):
+class AddressTests(WorkerTestCase):
     """What is connected to."""
 
     async def test_denied(self) -> None:
@@ -67,7 +67,7 @@ class AddressTests(WorkerCase):
         self.assertIn("does not resolve", sentence)
 
 
-class HeadTests(WorkerCase):
+class HeadTests(WorkerTestCase):
     """How long the head of an answer may be."""
 
     async def test_endless_headers(self) -> None:
@@ -116,7 +116,7 @@ class GoodbyeTests(SynchronousTestCase):
         self.assertTrue(transport.aborted)
 
 
-class TLSTests(WorkerCase):
+class TLSTests(WorkerTestCase):
     """Whom to trust."""
 
     async def test_no_tls(self) -> None:

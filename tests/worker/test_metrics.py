@@ -8,18 +8,18 @@ from confd.codec import strict_json
 from confd.worker.metrics import worker_metrics
 from tests.promlint import lint
 from tests.runtime.test_metrics import samples
-from tests.worker.plumbing import OK, Worker, WorkerCase, answer, turn
+from tests.worker.harness import OK, WorkerHarness, WorkerTestCase, answer, turn
 
 
-def shown(worker: Worker) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+def shown(worker: WorkerHarness) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     """Its figures, by name and labels."""
     return samples(worker_metrics(worker.in_force, worker.upstream).exposition())
 
 
-class FiguresTests(WorkerCase):
+class MetricsTests(WorkerTestCase):
     """What a worker shows."""
 
-    def results(self, worker: Worker) -> dict[str, float]:
+    def results(self, worker: WorkerHarness) -> dict[str, float]:
         """How often each came of a fetch, but for what never came."""
         found = {
             dict(labels)["result"]: value

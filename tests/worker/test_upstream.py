@@ -8,10 +8,10 @@ from typing import Any
 from twisted.web.resource import Resource
 from twisted.web.server import Site
 
-from tests.worker.plumbing import OK, ScriptedUpstream, WorkerCase, answer, redirect
+from tests.worker.harness import OK, ScriptedUpstream, WorkerTestCase, answer, redirect
 
 
-class ThroughTests(WorkerCase):
+class ThroughTests(WorkerTestCase):
     """What comes through."""
 
     async def test_a_real_server(self) -> None:
@@ -133,7 +133,7 @@ class ThroughTests(WorkerCase):
             self.assertNotIn("evil", (reply.headers["server"], reply.headers["x-request-id"]))
 
 
-class RedirectTests(WorkerCase):
+class RedirectTests(WorkerTestCase):
     """Where the upstream sends the caller elsewhere."""
 
     def chain(self, length: int) -> tuple[str, ScriptedUpstream]:

@@ -6,10 +6,10 @@ from typing import Any
 
 from twisted.logger import formatEvent, globalLogPublisher
 
-from tests.worker.plumbing import OK, ScriptedUpstream, WorkerCase, answer, reactor, redirect, turn
+from tests.worker.harness import OK, ScriptedUpstream, WorkerTestCase, answer, reactor, redirect, turn
 
 
-class FailureTests(WorkerCase):
+class FailureTests(WorkerTestCase):
     """How it fails."""
 
     async def test_too_large(self) -> None:
@@ -109,7 +109,7 @@ class FailureTests(WorkerCase):
         self.assertEqual((reply.body, reply.whole), (b"half", False))
 
 
-class ManyTests(WorkerCase):
+class ManyTests(WorkerTestCase):
     """Slow callers, callers that go away, and many of them."""
 
     async def test_slow_caller(self) -> None:
@@ -170,7 +170,7 @@ class ManyTests(WorkerCase):
         self.assertEqual((reply.status, reply.code), (503, "too_many_hits"))
 
 
-class SecretTests(WorkerCase):
+class SecretTests(WorkerTestCase):
     """What is in the URL stays there."""
 
     async def test_nothing_is_told(self) -> None:

@@ -25,7 +25,7 @@ def context(seed: int = 1, clock: Any = None, controller: Any = None, **environ:
     )
 
 
-class MakingTests(SynchronousTestCase):
+class FactoriesTests(SynchronousTestCase):
     """All strategies that ship with confd."""
 
     def test_each(self) -> None:

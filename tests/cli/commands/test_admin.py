@@ -8,22 +8,22 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.audit import Attempt, AuditEntry, AuditOutcome
 from confd.cli.errors import Exit
-from tests.cli.desk import Desk, answer, lines, refusal
+from tests.cli.harness import CliHarness, answer, lines, refusal
 
 UUID = "3f2a1b2c-0000-4000-8000-000000000000"
 CLUSTER = {"cluster_id": UUID, "epoch": 1, "ahead": {"agents": 0, "epoch": None}, "foreign": []}
 
 
 class Case(SynchronousTestCase):
-    """Somebody at a desk."""
+    """Somebody at a cli."""
 
     def setUp(self):
-        self.desk = Desk()
-        self.table = self.desk.controller.table
+        self.cli = CliHarness()
+        self.table = self.cli.controller.table
 
     def body(self):
         """What was sent last."""
-        return self.desk.controller.asked[-1].body
+        return self.cli.controller.asked[-1].body
 
 
 class NamespacesTests(Case):
@@ -35,25 +35,25 @@ class NamespacesTests(Case):
                   "live_agents": 1}]  # fmt: skip
         self.table["GET /api/v1/namespaces"] = answer(found)
         self.assertEqual(
-            lines(self.desk.type("namespaces").out)[1].split(), ["default", "2", "2026-11-24", "12:00:00Z", "3", "1"]
+            lines(self.cli.type("namespaces").out)[1].split(), ["default", "2", "2026-11-24", "12:00:00Z", "3", "1"]
         )
-        self.assertEqual(json.loads(self.desk.type("namespaces", "list", "-o", "json").out), found)
+        self.assertEqual(json.loads(self.cli.type("namespaces", "list", "-o", "json").out), found)
 
     def test_create(self):
         """Of what is typed, or piped."""
         self.table["POST /api/v1/namespaces"] = answer({"name": "edge", "version": 1}, 201)
-        self.assertIn("edge", self.desk.type("namespaces", "create", "edge", "url=x", "-m", "why").out)
+        self.assertIn("edge", self.cli.type("namespaces", "create", "edge", "url=x", "-m", "why").out)
         self.assertEqual(self.body(), {"name": "edge", "config": {"url": "x"}, "comment": "why"})
-        self.desk.type("namespaces", "create", "edge", "-", stdin=b'{"a": 1}')
+        self.cli.type("namespaces", "create", "edge", "-", stdin=b'{"a": 1}')
         self.assertEqual(self.body(), {"name": "edge", "config": {"a": 1}})
-        self.assertEqual(self.desk.type("namespaces", "create", "edge").status, Exit.USAGE)
+        self.assertEqual(self.cli.type("namespaces", "create", "edge").status, Exit.USAGE)
 
     def test_retire(self):
         """Asked first; refused while it is in use."""
         self.table["DELETE /api/v1/namespaces/edge"] = refusal(409, "namespace_in_use", "3 agents.")
-        self.assertEqual(self.desk.type("namespaces", "retire", "edge", answers="\n").status, Exit.FAILED)
-        self.assertEqual(self.desk.controller.asked, [])
-        self.assertEqual(self.desk.type("namespaces", "retire", "edge", "-y").status, Exit.CONFLICT)
+        self.assertEqual(self.cli.type("namespaces", "retire", "edge", answers="\n").status, Exit.FAILED)
+        self.assertEqual(self.cli.controller.asked, [])
+        self.assertEqual(self.cli.type("namespaces", "retire", "edge", "-y").status, Exit.CONFLICT)
 
 
 class AuditTests(Case):
@@ -79,42 +79,42 @@ class AuditTests(Case):
 
     def test_list(self):
         """Newest first, harmless."""
-        out = lines(self.desk.type("audit", "--limit", "2").out)
+        out = lines(self.cli.type("audit", "--limit", "2").out)
         self.assertEqual([each.split()[0] for each in out], ["NUMBER", "1100", "1099"])
         self.assertIn("default\\x1b", out[1])
 
     def test_sound(self):
         """All pages are followed; what to note is printed, and proves something the next time."""
-        ended = self.desk.type("audit", "verify")
+        ended = self.cli.type("audit", "verify")
         self.assertEqual(ended.status, 0, ended.err)
         note = f"1100:{self.chain[-1].hash}"
         self.assertEqual(ended.out, f"All 1100 entries are sound. To note: {note}\n")
-        self.assertEqual(self.desk.type("audit", "verify", "--noted", note).status, 0)
+        self.assertEqual(self.cli.type("audit", "verify", "--noted", note).status, 0)
         del self.chain[-1]
-        ended = self.desk.type("audit", "verify", "--noted", note)
+        ended = self.cli.type("audit", "verify", "--noted", note)
         self.assertEqual((ended.status, ended.out), (Exit.UNSOUND, ""))
-        self.assertEqual(self.desk.type("audit", "verify", "--noted", "x").status, Exit.USAGE)
+        self.assertEqual(self.cli.type("audit", "verify", "--noted", "x").status, Exit.USAGE)
 
     def test_edited(self):
         """One row that was changed by hand, or is missing, is named."""
         good = self.chain[499]
         self.chain[499] = evolve(good, who="nobody")
-        ended = self.desk.type("audit", "verify", "-o", "json")
+        ended = self.cli.type("audit", "verify", "-o", "json")
         self.assertEqual(ended.status, Exit.UNSOUND)
         self.assertFalse(json.loads(ended.out)["sound"])
         self.assertIn("Entry 500 ", ended.err)
         del self.chain[499]
-        self.assertIn("Entry 500 is missing", self.desk.type("audit", "verify").err)
+        self.assertIn("Entry 500 is missing", self.cli.type("audit", "verify").err)
 
     def test_empty(self):
         """Nothing yet."""
         del self.chain[:]
-        self.assertIn("All 0 entries", self.desk.type("audit", "verify").out)
+        self.assertIn("All 0 entries", self.cli.type("audit", "verify").out)
 
     def test_newer_controller(self):
         """Entries of which we cannot tell are not called sound."""
         self.table["GET /api/v1/audit"] = answer({"items": [asdict(self.chain[0]) | {"more": 1}]})
-        self.assertEqual(self.desk.type("audit", "verify").status, Exit.FAILED)
+        self.assertEqual(self.cli.type("audit", "verify").status, Exit.FAILED)
 
 
 class IdentityTests(Case):
@@ -124,10 +124,10 @@ class IdentityTests(Case):
         """What is amiss comes with the command that helps."""
         self.table["GET /api/v1/cluster"] = answer(CLUSTER)
         for words in (["epoch"], ["epoch", "show"], ["cluster"], ["cluster", "show"]):
-            self.assertEqual(lines(self.desk.type(*words).out), [f"Cluster  {UUID}", "Epoch    1"])
+            self.assertEqual(lines(self.cli.type(*words).out), [f"Cluster  {UUID}", "Epoch    1"])
         amiss = {"ahead": {"agents": 3, "epoch": 2}, "foreign": [{"cluster_id": "f-1", "agents": 4, "epoch": 7}]}
         self.table["GET /api/v1/cluster"] = answer(CLUSTER | amiss)
-        out = self.desk.type("cluster").out
+        out = self.cli.type("cluster").out
         self.assertIn("3 agents are ahead", out)
         self.assertIn("confdctl epoch raise", out)
         self.assertIn("confdctl cluster adopt f-1", out)
@@ -135,9 +135,9 @@ class IdentityTests(Case):
     def test_rotate_key(self):
         """Asked first; the new key is shown."""
         self.table["POST /api/v1/signing-key/rotate"] = answer({"message": "A new key", "signing_key": "ed25519:abc"})
-        self.assertEqual(self.desk.type("cluster", "rotate-key", answers="n\n").status, Exit.FAILED)
-        self.assertEqual(self.desk.controller.asked, [])
-        self.assertIn("ed25519:abc", self.desk.type("cluster", "rotate-key", "-y").out)
+        self.assertEqual(self.cli.type("cluster", "rotate-key", answers="n\n").status, Exit.FAILED)
+        self.assertEqual(self.cli.controller.asked, [])
+        self.assertIn("ed25519:abc", self.cli.type("cluster", "rotate-key", "-y").out)
 
     def test_raise_and_adopt(self):
         """Asked first; what is not given is for the controller to choose."""
@@ -148,14 +148,14 @@ class IdentityTests(Case):
             "namespaces": [{"name": "default", "version": 4, "epoch": 2}],
         }
         self.table["POST /api/v1/epoch/raise"] = self.table["POST /api/v1/cluster/adopt"] = answer(made)
-        self.assertEqual(self.desk.type("epoch", "raise", answers="\n").status, Exit.FAILED)
-        self.assertEqual(self.desk.type("cluster", "adopt", UUID).status, Exit.USAGE)
-        self.assertEqual(self.desk.controller.asked, [])
-        ended = self.desk.type("epoch", "raise", answers="y\n")
+        self.assertEqual(self.cli.type("epoch", "raise", answers="\n").status, Exit.FAILED)
+        self.assertEqual(self.cli.type("cluster", "adopt", UUID).status, Exit.USAGE)
+        self.assertEqual(self.cli.controller.asked, [])
+        ended = self.cli.type("epoch", "raise", answers="y\n")
         self.assertIn(f"cluster {UUID}, epoch 2", ended.out)
         self.assertEqual(self.body(), {})
-        self.desk.type("epoch", "raise", "-y", "--to", "5", "-m", "why")
+        self.cli.type("epoch", "raise", "-y", "--to", "5", "-m", "why")
         self.assertEqual(self.body(), {"epoch": 5, "comment": "why"})
-        self.desk.type("cluster", "adopt", UUID, "-y", "--epoch", "9")
+        self.cli.type("cluster", "adopt", UUID, "-y", "--epoch", "9")
         self.assertEqual(self.body(), {"cluster_id": UUID, "epoch": 9})
-        self.assertEqual(self.desk.type("cluster", "adopt", "x", "-y").status, Exit.USAGE)
+        self.assertEqual(self.cli.type("cluster", "adopt", "x", "-y").status, Exit.USAGE)

@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.cli.errors import Exit
 from confd.cli.transport import Unreached
 from confd.codec import sse
-from tests.cli.desk import Desk, Reply, answer, convergence, in_force, lines, refusal
+from tests.cli.harness import CliHarness, Reply, answer, convergence, current_config, lines, refusal
 
 
 def agent(number, **more):
@@ -23,9 +23,9 @@ class AgentsTests(SynchronousTestCase):
     """C{agents}"""
 
     def setUp(self):
-        self.desk = Desk()
+        self.cli = CliHarness()
         self.fleet = [agent(number, metadata="eu" if number % 2 else "us") for number in range(1200)]
-        self.desk.controller.table["GET /api/v1/agents"] = self._page
+        self.cli.controller.table["GET /api/v1/agents"] = self._page
 
     def _page(self, request):
         after = request.query.get("after", "")
@@ -35,12 +35,12 @@ class AgentsTests(SynchronousTestCase):
         return answer(page, **link)
 
     def _ids(self, *words):
-        return [each["id"] for each in json.loads(self.desk.type("agents", *words, "-o", "json").out)]
+        return [each["id"] for each in json.loads(self.cli.type("agents", *words, "-o", "json").out)]
 
     def test_pages(self):
         """All of them, or as many as are asked for; that there are more is said."""
         self.assertEqual(self._ids("--limit", "5000"), [each["id"] for each in self.fleet])
-        ended = self.desk.type("agents", "--limit", "3")
+        ended = self.cli.type("agents", "--limit", "3")
         self.assertEqual(len(lines(ended.out)), 4)
         self.assertIn("more than 3", ended.err)
 
@@ -48,21 +48,21 @@ class AgentsTests(SynchronousTestCase):
         """State is for the controller, text for us."""
         self.assertEqual(self._ids("list", "--match", "eu", "--limit", "2"), ["id-0001", "id-0003"])
         self.assertEqual(self._ids("--match", "0042"), ["id-0042"])
-        self.desk.type("agents", "--state", "failed")
-        self.assertEqual(self.desk.controller.asked[-1].query["state"], "failed")
-        self.assertEqual(self.desk.type("agents", "--state", "odd").status, Exit.USAGE)
+        self.cli.type("agents", "--state", "failed")
+        self.assertEqual(self.cli.controller.asked[-1].query["state"], "failed")
+        self.assertEqual(self.cli.type("agents", "--state", "odd").status, Exit.USAGE)
 
     def test_duplicate(self):
         """An id that two agents go by is said beside the table; a controller that does not tell is none the worse."""
         self.fleet[:] = [agent(1, duplicate=True), agent(2, duplicate=False), agent(3)]
-        ended = self.desk.type("agents")
+        ended = self.cli.type("agents")
         self.assertEqual(lines(ended.err), ["Two agents share the id id-0001: give one of them a new CACHE_FILE."])
         self.assertEqual(len(lines(ended.out)), 4)
 
     def test_hostile(self):
         """What an agent says of itself is shown, and does nothing."""
         self.fleet[:] = [agent(1, hostname="\x1b[31mh\n[bold]x", metadata="\u202eolleh", state="failed", error="\x07")]
-        ended = self.desk.type("agents")
+        ended = self.cli.type("agents")
         self.assertIn("\\x1b[31mh\\x0a[bold]x", ended.out)
         self.assertIn("\\u202eolleh", ended.out)
         self.assertNotIn("\x1b", ended.out)
@@ -78,46 +78,46 @@ class AgentsTests(SynchronousTestCase):
             "at": None,
             "ms": {},
         }
-        self.desk.controller.table["GET /api/v1/agents/id-7"] = answer(agent(7, reports=[report], hostname="h\x1b"))
-        out = self.desk.type("agents", "show", "id-7").out
+        self.cli.controller.table["GET /api/v1/agents/id-7"] = answer(agent(7, reports=[report], hostname="h\x1b"))
+        out = self.cli.type("agents", "show", "id-7").out
         self.assertIn("h\\x1b", out)
         self.assertIn("no\\x1b", out)
-        self.assertEqual(self.desk.type("agents", "show", "id/8").status, Exit.NOT_FOUND)
-        self.assertEqual(self.desk.controller.asked[-1].path, "/api/v1/agents/id%2F8")
+        self.assertEqual(self.cli.type("agents", "show", "id/8").status, Exit.NOT_FOUND)
+        self.assertEqual(self.cli.controller.asked[-1].path, "/api/v1/agents/id%2F8")
 
     def test_forget(self):
         """Asked first."""
-        self.desk.controller.table["DELETE /api/v1/agents/id-7"] = answer({"message": "Agent id-7 forgotten"})
-        self.assertEqual(self.desk.type("agents", "forget", "id-7", answers="n\n").status, Exit.FAILED)
-        self.assertEqual(self.desk.controller.asked, [])
-        self.assertIn("forgotten", self.desk.type("agents", "forget", "id-7", "-y").out)
+        self.cli.controller.table["DELETE /api/v1/agents/id-7"] = answer({"message": "Agent id-7 forgotten"})
+        self.assertEqual(self.cli.type("agents", "forget", "id-7", answers="n\n").status, Exit.FAILED)
+        self.assertEqual(self.cli.controller.asked, [])
+        self.assertIn("forgotten", self.cli.type("agents", "forget", "id-7", "-y").out)
 
     def test_block(self):
         """Asked first; and let in again."""
-        self.desk.controller.table |= {
+        self.cli.controller.table |= {
             "DELETE /api/v1/agents/id-7": answer({"message": "Agent id-7 blocked"}),
             "DELETE /api/v1/blocked/id-7": answer({"message": "Agent id-7 may register again"}),
             "GET /api/v1/blocked": answer({"items": ["id-7", "id-8"]}),
         }
-        self.assertEqual(self.desk.type("agents", "block", "id-7", answers="n\n").status, Exit.FAILED)
-        self.assertEqual(self.desk.controller.asked, [])
-        self.assertIn("blocked", self.desk.type("agents", "block", "id-7", "-y").out)
-        self.assertEqual(self.desk.controller.asked[-1].query, {"block": "true"})
-        self.assertIn("id-8", self.desk.type("agents", "blocked").out)
-        self.assertIn("may register again", self.desk.type("agents", "unblock", "id-7").out)
+        self.assertEqual(self.cli.type("agents", "block", "id-7", answers="n\n").status, Exit.FAILED)
+        self.assertEqual(self.cli.controller.asked, [])
+        self.assertIn("blocked", self.cli.type("agents", "block", "id-7", "-y").out)
+        self.assertEqual(self.cli.controller.asked[-1].query, {"block": "true"})
+        self.assertIn("id-8", self.cli.type("agents", "blocked").out)
+        self.assertIn("may register again", self.cli.type("agents", "unblock", "id-7").out)
 
 
 class StatusTests(SynchronousTestCase):
     """C{status}"""
 
     def setUp(self):
-        self.desk = Desk()
+        self.cli = CliHarness()
         laggard = {"id": "id-9", "hostname": "h\x1b", "state": "failed", "version": 1, "error": "no", "last_seen": None}
         revision = {"tag": "1a2b3c4d.1.2", "updated_at": "2026-11-24T12:00:00Z", "author": "ann", "comment": "why"}
-        self.desk.controller.table |= {
+        self.cli.controller.table |= {
             "GET /api/v1/cluster": answer({"cluster_id": "c-1", "epoch": 1, "ahead": {"agents": 0}, "foreign": []}),
-            "GET /api/v1/config": in_force({}),
-            "GET /api/v1/config/versions/2": in_force({"url": "x"}, **revision),
+            "GET /api/v1/config": current_config({}),
+            "GET /api/v1/config/versions/2": current_config({"url": "x"}, **revision),
             "GET /api/v1/config/versions/2/convergence": answer(
                 convergence(applied=2, failed=1, silent=3) | {"laggards": [laggard]}
             ),
@@ -125,7 +125,7 @@ class StatusTests(SynchronousTestCase):
 
     def test_table(self):
         """What is in force, how far it came, who has it not."""
-        ended = self.desk.type("status")
+        ended = self.cli.type("status")
         self.assertEqual(ended.status, 0, ended.err)
         for words in (
             "c-1, epoch 1", "2 (1a2b3c4d.1.2)", "2026-11-24 12:00:00Z by ann", "why", "every 30 s",
@@ -136,7 +136,7 @@ class StatusTests(SynchronousTestCase):
 
     def test_values(self):
         """For scripts, without the document."""
-        value = json.loads(self.desk.type("status", "-o", "json").out)
+        value = json.loads(self.cli.type("status", "-o", "json").out)
         self.assertEqual(value["convergence"]["applied"], 2)
         self.assertNotIn("data", value["version"])
 
@@ -145,7 +145,7 @@ class WatchTests(SynchronousTestCase):
     """C{watch}"""
 
     def setUp(self):
-        self.desk = Desk()
+        self.cli = CliHarness()
         self.config = {"namespace": "default", "version": 3, "tag": "1a2b3c4d.1.3", "author": "ann", "comment": "w\x1b"}
         self.agents = {"agents": [agent(1, hostname="h\x1b", state="failed", error="no")], "more": True}
 
@@ -157,8 +157,8 @@ class WatchTests(SynchronousTestCase):
         events = self._connection(
             config=self.config, heartbeat={}, agents=self.agents, convergence=convergence(applied=4)
         )
-        self.desk.controller.pieces = [events]
-        ended = self.desk.type("watch", "--count", "3")
+        self.cli.controller.pieces = [events]
+        ended = self.cli.type("watch", "--count", "3")
         self.assertEqual(
             lines(ended.out),
             [
@@ -171,29 +171,29 @@ class WatchTests(SynchronousTestCase):
 
     def test_json(self):
         """A line of JSON each, of those that are asked for."""
-        self.desk.controller.pieces = [self._connection(agents=self.agents, config=self.config)]
-        ended = self.desk.type("watch", "--count", "1", "--only", "config", "-o", "json")
+        self.cli.controller.pieces = [self._connection(agents=self.agents, config=self.config)]
+        ended = self.cli.type("watch", "--count", "1", "--only", "config", "-o", "json")
         self.assertEqual(json.loads(ended.out), {"event": "config", "data": self.config})
         self.assertEqual(ended.out.count("\n"), 1)
 
     def test_again(self):
         """Broken, ended, gone: asked again, ever more slowly; news make it quick again."""
         gone = [Unreached("Gone.")]
-        self.desk.controller.pieces = [
+        self.cli.controller.pieces = [
             gone, gone, gone, self._connection(heartbeat={}), self._connection(config=self.config),
         ]  # fmt: skip
-        ended = self.desk.type("watch", "--count", "1")
+        ended = self.cli.type("watch", "--count", "1")
         self.assertEqual(ended.status, 0)
-        self.assertEqual(self.desk.slept, [1, 2, 4, 1])
+        self.assertEqual(self.cli.slept, [1, 2, 4, 1])
         self.assertIn("Gone. Asking again in 4 s.", ended.err)
 
     def test_password(self):
         """Asked for, where none was set."""
-        self.desk.controller.pieces = [[refusal(401, "unauthenticated")], self._connection(config=self.config)]
-        self.assertEqual(self.desk.type("watch", "--count", "1", answers="secret\n").status, 0)
+        self.cli.controller.pieces = [[refusal(401, "unauthenticated")], self._connection(config=self.config)]
+        self.assertEqual(self.cli.type("watch", "--count", "1", answers="secret\n").status, 0)
 
     def test_refused(self):
         """What will not get better by itself ends it."""
-        self.desk.controller.pieces = [[refusal(404, "unknown_namespace")], [Reply(200, {}, b""), b"data: {\n\n"]]
-        self.assertEqual(self.desk.type("watch").status, Exit.NOT_FOUND)
-        self.assertEqual(self.desk.type("watch").status, Exit.FAILED)
+        self.cli.controller.pieces = [[refusal(404, "unknown_namespace")], [Reply(200, {}, b""), b"data: {\n\n"]]
+        self.assertEqual(self.cli.type("watch").status, Exit.NOT_FOUND)
+        self.assertEqual(self.cli.type("watch").status, Exit.FAILED)

@@ -6,7 +6,7 @@ import yaml
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.cli.errors import Exit
-from tests.cli.desk import Desk, answer, in_force, lines
+from tests.cli.harness import CliHarness, answer, current_config, lines
 
 HISTORY = "GET /api/v1/config/history"
 
@@ -15,42 +15,42 @@ class GetTests(SynchronousTestCase):
     """C{get}"""
 
     def setUp(self):
-        self.desk = Desk()
-        self.desk.controller.table["GET /api/v1/config"] = in_force({"url": "a\x1bb", "limits": {"rate": 1}})
+        self.cli = CliHarness()
+        self.cli.controller.table["GET /api/v1/config"] = current_config({"url": "a\x1bb", "limits": {"rate": 1}})
 
     def test_document(self):
         """As JSON, where nothing else is asked for."""
-        self.assertEqual(json.loads(self.desk.type("get").out), {"url": "a\x1bb", "limits": {"rate": 1}})
-        self.assertEqual(yaml.safe_load(self.desk.type("get", "-o", "yaml").out)["limits"], {"rate": 1})
-        self.assertEqual(json.loads(self.desk.type("get", "--meta").out)["version"], 2)
+        self.assertEqual(json.loads(self.cli.type("get").out), {"url": "a\x1bb", "limits": {"rate": 1}})
+        self.assertEqual(yaml.safe_load(self.cli.type("get", "-o", "yaml").out)["limits"], {"rate": 1})
+        self.assertEqual(json.loads(self.cli.type("get", "--meta").out)["version"], 2)
 
     def test_key(self):
         """A part of it: bare for a script, JSON where that is asked for."""
-        self.assertEqual(self.desk.type("get", "url").out, "a\x1bb\n")
-        self.assertEqual(self.desk.type("get", "url", "-o", "json").out, '"a\\u001bb"\n')
-        self.assertEqual(self.desk.type("get", "limits.rate").out, "1\n")
-        ended = self.desk.type("get", "limits.no")
+        self.assertEqual(self.cli.type("get", "url").out, "a\x1bb\n")
+        self.assertEqual(self.cli.type("get", "url", "-o", "json").out, '"a\\u001bb"\n')
+        self.assertEqual(self.cli.type("get", "limits.rate").out, "1\n")
+        ended = self.cli.type("get", "limits.no")
         self.assertEqual((ended.status, ended.out), (Exit.NOT_FOUND, ""))
 
     def test_version(self):
         """Of another version, in another namespace; options count before and after the command."""
-        self.desk.controller.table["GET /api/v1/config/versions/7"] = in_force({"a": 1})
-        self.assertEqual(self.desk.type("-n", "edge", "get", "a", "--version", "7").out, "1\n")
-        self.assertEqual(self.desk.type("-n", "no", "get", "a", "--version", "7", "-n", "edge").out, "1\n")
-        self.assertEqual([each.query for each in self.desk.controller.asked], [{"namespace": "edge"}] * 2)
+        self.cli.controller.table["GET /api/v1/config/versions/7"] = current_config({"a": 1})
+        self.assertEqual(self.cli.type("-n", "edge", "get", "a", "--version", "7").out, "1\n")
+        self.assertEqual(self.cli.type("-n", "no", "get", "a", "--version", "7", "-n", "edge").out, "1\n")
+        self.assertEqual([each.query for each in self.cli.controller.asked], [{"namespace": "edge"}] * 2)
 
 
 class HistoryTests(SynchronousTestCase):
     """C{history}"""
 
     def setUp(self):
-        self.desk = Desk()
+        self.cli = CliHarness()
         self.items = [
             {"version": version, "epoch": 1, "tag": f"1a2b3c4d.1.{version}", "author": "ann", "checksum": "sha256:0",
              "created_at": "2026-11-24T12:00:00.5Z", "comment": "[red]\x1b[2J", "poll_interval_seconds": 30}
             for version in range(1200, 0, -1)
         ]  # fmt: skip
-        self.desk.controller.table[HISTORY] = self._page
+        self.cli.controller.table[HISTORY] = self._page
 
     def _page(self, request):
         before = int(request.query.get("before", 10**6))
@@ -61,7 +61,7 @@ class HistoryTests(SynchronousTestCase):
     def test_table(self):
         """What others wrote is shown, and does nothing."""
         self.items[0]["rollback_of"] = 3
-        head, first, *_ = lines(self.desk.type("history", "--limit", "2").out)
+        head, first, *_ = lines(self.cli.type("history", "--limit", "2").out)
         self.assertEqual(head.split(), ["VERSION", "EPOCH", "PUBLISHED", "BY", "POLL", "ROLLBACK", "COMMENT"])
         self.assertEqual(
             first.split(), ["1200", "1", "2026-11-24", "12:00:00Z", "ann", "30", "s", "of", "3", "[red]\\x1b[2J"]
@@ -70,37 +70,37 @@ class HistoryTests(SynchronousTestCase):
     def test_pages(self):
         """As many as are asked for, over as many pages as that takes."""
         for limit, pages in ((1, [1]), (500, [500]), (501, [500, 1]), (5000, [500, 500, 500])):
-            del self.desk.controller.asked[:]
-            ended = self.desk.type("history", "--limit", str(limit), "-o", "json")
+            del self.cli.controller.asked[:]
+            ended = self.cli.type("history", "--limit", str(limit), "-o", "json")
             self.assertEqual(json.loads(ended.out), self.items[:limit])
-            self.assertEqual([int(each.query["limit"]) for each in self.desk.controller.asked], pages)
+            self.assertEqual([int(each.query["limit"]) for each in self.cli.controller.asked], pages)
 
 
 class DiffTests(SynchronousTestCase):
     """C{diff}"""
 
     def setUp(self):
-        self.desk = Desk()
+        self.cli = CliHarness()
         self.found = {"from": 1, "to": 2, "patch": [{"op": "add"}], "text": "--- 1\n+++ 2\n-a\x1b\n+b\n"}
-        self.desk.controller.table["GET /api/v1/config/diff"] = lambda request: answer(self.found)
-        self.desk.controller.table["GET /api/v1/config"] = in_force({})
+        self.cli.controller.table["GET /api/v1/config/diff"] = lambda request: answer(self.found)
+        self.cli.controller.table["GET /api/v1/config"] = current_config({})
 
     def _query(self):
-        return self.desk.controller.asked[-1].query
+        return self.cli.controller.asked[-1].query
 
     def test_versions(self):
         """The last change, from one on, between two."""
-        self.assertEqual(self.desk.type("diff").out, "--- 1\n+++ 2\n-a\\x1b\n+b\n")
+        self.assertEqual(self.cli.type("diff").out, "--- 1\n+++ 2\n-a\\x1b\n+b\n")
         self.assertEqual(self._query(), {"namespace": "default", "from": "1", "to": "2"})
-        self.desk.type("diff", "7")
+        self.cli.type("diff", "7")
         self.assertEqual(self._query(), {"namespace": "default", "from": "7"})
-        self.desk.type("diff", "7", "5")
+        self.cli.type("diff", "7", "5")
         self.assertEqual(self._query(), {"namespace": "default", "from": "7", "to": "5"})
-        self.assertEqual(json.loads(self.desk.type("diff", "-o", "json").out), self.found)
+        self.assertEqual(json.loads(self.cli.type("diff", "-o", "json").out), self.found)
 
     def test_same(self):
         """That there is none is said."""
         self.found |= {"patch": [], "text": ""}
-        ended = self.desk.type("diff", "1", "2")
+        ended = self.cli.type("diff", "1", "2")
         self.assertEqual((ended.status, ended.out), (0, ""))
         self.assertIn("same document", ended.err)

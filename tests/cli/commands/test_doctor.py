@@ -8,23 +8,23 @@ from twisted.trial.unittest import SynchronousTestCase
 import confd
 from confd.cli.errors import Exit
 from confd.cli.transport import Unreached
-from tests.cli.desk import NOW, Desk, Reply, answer, convergence, in_force, refusal
+from tests.cli.harness import NOW, CliHarness, Reply, answer, convergence, current_config, refusal
 
 DATE = "Tue, 24 Nov 2026 12:00:01 GMT"
 
 
 class DoctorTests(SynchronousTestCase):
-    """A house that is in order, and what goes wrong in it."""
+    """A fleet in order, and each thing that can be wrong with it."""
 
     def setUp(self):
-        self.desk = Desk()
-        self.table = self.desk.controller.table
+        self.cli = CliHarness()
+        self.table = self.cli.controller.table
         self.cluster = {"cluster_id": "c", "epoch": 1, "ahead": {"agents": 0, "epoch": 0}, "foreign": []}
         self.table |= {
             "GET /health": answer({"status": "ok"}, date=DATE),
             "GET /metrics": Reply(200, {}, f'confd_build_info{{version="{confd.__version__}"}} 1.0\n'.encode()),
             "GET /ready": answer({"status": "ready", "REDIS": "connected"}),
-            "GET /api/v1/config": in_force({}),
+            "GET /api/v1/config": current_config({}),
             "GET /api/v1/namespaces": answer([]),
             "GET /api/v1/cluster": lambda _: answer(self.cluster),
             "GET /api/v1/config/convergence": answer(convergence(applied=3)),
@@ -32,7 +32,7 @@ class DoctorTests(SynchronousTestCase):
 
     def findings(self, *words, status=Exit.UNSOUND):
         """What is found, by check and state."""
-        ended = self.desk.type(*words, "doctor", "-o", "json")
+        ended = self.cli.type(*words, "doctor", "-o", "json")
         self.assertEqual(ended.status, status, ended.err)
         found = json.loads(ended.out)
         self.assertTrue(all(each["state"] == "ok" or each["remedy"] for each in found), found)
@@ -61,7 +61,7 @@ class DoctorTests(SynchronousTestCase):
     def test_settings(self):
         """A mistake in them, a password in the clear."""
         self.assertIn(("settings", "fail"), self.findings("--profile", "none"))
-        self.desk.environ["ADMIN_PASSWORD"] = "x"
+        self.cli.environ["ADMIN_PASSWORD"] = "x"
         self.assertIn("https://", self.findings("--url", "http://far", status=0)["settings", "warn"])
 
     def test_credentials(self):
@@ -91,7 +91,7 @@ class DoctorTests(SynchronousTestCase):
             (timedelta(minutes=10), "warn", "in less than a day, at 2026-11-24T12:10:00Z"),
         ):
             with self.subTest(left=left):
-                self.desk.controller.expiry = NOW + left
+                self.cli.controller.expiry = NOW + left
                 self.assertIn(words, self.findings(status=0)["certificate", state])
 
     def test_release(self):
@@ -105,7 +105,7 @@ class DoctorTests(SynchronousTestCase):
         details = [{"part": "store", "message": "The disk is full."}, {"part": "REDIS", "message": "It is down."}]
         self.table["GET /ready"] = refusal(503, "not_ready", "x", details=details)
         self.assertIn(("ready", "fail"), self.findings())
-        out = self.desk.type("doctor").out
+        out = self.cli.type("doctor").out
         self.assertIn("The disk is full.", out)
         self.assertIn("It is down.", out)
         self.table["GET /ready"] = Reply(503, {}, b"<html>")

@@ -9,8 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.cli.errors import CommandError, Exit
 from confd.cli.go_database import read_go_database
-from tests.cli.desk import Desk, answer, refusal
 from tests.cli.go_files import go_database, url
+from tests.cli.harness import CliHarness, answer, refusal
 
 PATH = "POST /api/v1/config/import"
 
@@ -110,41 +110,41 @@ class ImportTests(SynchronousTestCase):
     """The command."""
 
     def setUp(self):
-        self.desk = Desk()
-        self.table = self.desk.controller.table
+        self.cli = CliHarness()
+        self.table = self.cli.controller.table
         self.table[PATH] = answer({"version": 4, "epoch": 1, "message": "m", "published": True})
 
     def test_import(self):
         """Says what was found, and what comes next."""
         path = go_database(self.mktemp(), 4)
-        ended = self.desk.type("import", "--from", "go-database", path, "-y")
+        ended = self.cli.type("import", "--from", "go-database", path, "-y")
         self.assertEqual(ended.status, Exit.OK, ended)
         self.assertIn("version 4, a poll interval of 10 s and 2 older versions", ended.err)
         self.assertIn("the next publish is 5", ended.out)
-        (sent,) = self.desk.controller.asked
+        (sent,) = self.cli.controller.asked
         self.assertEqual([each["version"] for each in sent.body["versions"]], [2, 3, 4])
         self.assertEqual(sent.body["versions"][2]["config"], url(4))
         self.assertEqual(sent.body["poll_interval_seconds"], 10)
         self.assertEqual(sent.query, {"namespace": "default"})
         self.assertEqual(
-            json.loads(self.desk.type("import", "--from", "go-database", path, "-y", "-o", "json").out)["version"], 4
+            json.loads(self.cli.type("import", "--from", "go-database", path, "-y", "-o", "json").out)["version"], 4
         )
 
     def test_asked_first(self):
         """Nothing is sent unless somebody agrees."""
         path = go_database(self.mktemp(), 4)
-        self.assertEqual(self.desk.type("import", "--from", "go-database", path).status, Exit.USAGE)
-        self.assertEqual(self.desk.type("import", "--from", "go-database", path, answers="n\n").status, Exit.FAILED)
-        self.assertEqual(self.desk.controller.asked, [])
-        self.assertEqual(self.desk.type("import", "--from", "go-database", path, answers="y\n").status, Exit.OK)
+        self.assertEqual(self.cli.type("import", "--from", "go-database", path).status, Exit.USAGE)
+        self.assertEqual(self.cli.type("import", "--from", "go-database", path, answers="n\n").status, Exit.FAILED)
+        self.assertEqual(self.cli.controller.asked, [])
+        self.assertEqual(self.cli.type("import", "--from", "go-database", path, answers="y\n").status, Exit.OK)
 
     def test_refused(self):
         """By the controller, unless forced; and a wrong kind or file."""
         path = go_database(self.mktemp(), 4)
         self.table[PATH] = refusal(409, "already_published", "The namespace is at version 3.")
-        self.assertEqual(self.desk.type("import", "--from", "go-database", path, "-y").status, Exit.CONFLICT)
-        self.desk.type("import", "--from", "go-database", path, "-y", "--force")
-        self.assertEqual(self.desk.controller.asked[-1].query["force"], "true")
-        self.assertEqual(self.desk.type("import", "--from", "etcd", path, "-y").status, Exit.USAGE)
-        self.assertEqual(self.desk.type("import", path, "-y").status, Exit.USAGE)
-        self.assertEqual(self.desk.type("import", "--from", "go-database", "/nowhere", "-y").status, Exit.USAGE)
+        self.assertEqual(self.cli.type("import", "--from", "go-database", path, "-y").status, Exit.CONFLICT)
+        self.cli.type("import", "--from", "go-database", path, "-y", "--force")
+        self.assertEqual(self.cli.controller.asked[-1].query["force"], "true")
+        self.assertEqual(self.cli.type("import", "--from", "etcd", path, "-y").status, Exit.USAGE)
+        self.assertEqual(self.cli.type("import", path, "-y").status, Exit.USAGE)
+        self.assertEqual(self.cli.type("import", "--from", "go-database", "/nowhere", "-y").status, Exit.USAGE)

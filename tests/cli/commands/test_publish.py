@@ -8,7 +8,18 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.cli.errors import Exit
 from confd.cli.transport import Unreached
-from tests.cli.desk import TAG, Desk, answer, convergence, in_force, lines, preview, published, publisher, refusal
+from tests.cli.harness import (
+    TAG,
+    CliHarness,
+    answer,
+    convergence,
+    current_config,
+    lines,
+    preview,
+    published,
+    publisher,
+    refusal,
+)
 
 POST, BACK = "POST /api/v1/config", "POST /api/v1/config/rollback"
 BASE = {"url": "x", "limits": {"rate": 1}}
@@ -18,14 +29,14 @@ class Case(SynchronousTestCase):
     """A controller with version 2 in force, which takes one publish."""
 
     def setUp(self):
-        self.desk = Desk()
-        self.table = self.desk.controller.table
-        self.table["GET /api/v1/config"] = in_force(BASE)
+        self.cli = CliHarness()
+        self.table = self.cli.controller.table
+        self.table["GET /api/v1/config"] = current_config(BASE)
         self.table[POST] = publisher(published())
 
     def posts(self, path="/api/v1/config"):
         """What was asked for, dry runs left out."""
-        return [each for each in self.desk.controller.requests("POST", path) if "dry_run" not in each.query]
+        return [each for each in self.cli.controller.requests("POST", path) if "dry_run" not in each.query]
 
 
 class SetTests(Case):
@@ -33,7 +44,7 @@ class SetTests(Case):
 
     def test_asks(self):
         """The difference is shown; agreed to, it is published if what was read is still in force."""
-        ended = self.desk.type("set", "url=y", "limits.rate=2", "-m", "why", "--poll-interval", "7", answers="y\n")
+        ended = self.cli.type("set", "url=y", "limits.rate=2", "-m", "why", "--poll-interval", "7", answers="y\n")
         self.assertEqual(ended.status, 0, ended.err)
         self.assertEqual(ended.out, "Published version 3 of default (1a2b3c4d.1.3).\n")
         self.assertIn("-x\n+y\n", ended.err)
@@ -47,22 +58,22 @@ class SetTests(Case):
     def test_declined(self):
         """Anything but yes changes nothing."""
         for said in ("n\n", "\n"):
-            ended = self.desk.type("set", "url=y", answers=said)
+            ended = self.cli.type("set", "url=y", answers=said)
             self.assertEqual(ended.status, Exit.FAILED)
             self.assertIn("Nothing was changed", ended.err)
-        self.assertEqual(self.desk.type("set", "url=y", answers="").status, Exit.INTERRUPTED)
+        self.assertEqual(self.cli.type("set", "url=y", answers="").status, Exit.INTERRUPTED)
         self.assertEqual(self.posts(), [])
 
     def test_nobody_to_ask(self):
         """A script has to say --yes."""
-        ended = self.desk.type("set", "url=y")
+        ended = self.cli.type("set", "url=y")
         self.assertEqual(ended.status, Exit.USAGE)
         self.assertIn("--yes", ended.err)
-        self.assertEqual(self.desk.controller.asked, [])
+        self.assertEqual(self.cli.controller.asked, [])
 
     def test_stdin(self):
         """A document from a pipe, in another namespace."""
-        ended = self.desk.type("set", "-", "b=2", "--yes", "-n", "edge", "-o", "json", stdin=b'{"a": 1}')
+        ended = self.cli.type("set", "-", "b=2", "--yes", "-n", "edge", "-o", "json", stdin=b'{"a": 1}')
         self.assertEqual(ended.status, 0, ended.err)
         self.assertEqual(json.loads(ended.out)["tag"], "1a2b3c4d.1.3")
         (post,) = self.posts()
@@ -70,43 +81,43 @@ class SetTests(Case):
 
     def test_dry_run(self):
         """Shown, and that is all."""
-        ended = self.desk.type("set", "url=y", "--dry-run")
+        ended = self.cli.type("set", "url=y", "--dry-run")
         self.assertEqual((ended.status, ended.out), (0, "--- a\n+++ b\n-x\n+y\n"))
         self.assertIn("version 3 of default, for 4 agents", ended.err)
-        ended = self.desk.type("set", "url=y", "--dry-run", "-o", "json")
+        ended = self.cli.type("set", "url=y", "--dry-run", "-o", "json")
         self.assertEqual(json.loads(ended.out), preview())
         self.assertEqual(self.posts(), [])
 
     def test_same(self):
         """What is in force already is not published again; another poll interval is worth a version."""
         self.table[POST] = [answer(preview(text=""))] * 2 + [published()]
-        ended = self.desk.type("set", "url=x", "--yes")
+        ended = self.cli.type("set", "url=x", "--yes")
         self.assertEqual(ended.status, 0)
         self.assertIn("Nothing to publish", ended.out)
         self.assertEqual(self.posts(), [])
-        self.assertEqual(self.desk.type("set", "--poll-interval", "9", "--yes").status, 0)
+        self.assertEqual(self.cli.type("set", "--poll-interval", "9", "--yes").status, 0)
         self.assertEqual(self.posts()[0].query["poll_interval"], "9")
 
     def test_lost_race(self):
         """Told, with how to see what the other one did; --if-match asks for more or less."""
         self.table[POST] = publisher(refusal(412, "version_mismatch", "Somebody was faster."))
-        ended = self.desk.type("set", "url=y", "--yes")
+        ended = self.cli.type("set", "url=y", "--yes")
         self.assertEqual(ended.status, Exit.CONFLICT)
         self.assertIn("Somebody was faster.", ended.err)
         self.assertIn("confdctl diff 2", ended.err)
         self.table[POST] = publisher(published(), published())
-        self.desk.type("set", "url=y", "--yes", "--if-match", "*")
-        self.desk.type("set", "url=y", "--yes", "--if-match", "1a2b3c4d.1.1")
+        self.cli.type("set", "url=y", "--yes", "--if-match", "*")
+        self.cli.type("set", "url=y", "--yes", "--if-match", "1a2b3c4d.1.1")
         self.assertEqual([each.headers["If-Match"] for each in self.posts()[1:]], ["*", '"1a2b3c4d.1.1"'])
 
     def test_lost_answer(self):
         """A publish whose answer was lost is sent again under its key; then it is said that nobody knows."""
         self.table[POST] = publisher(Unreached("It broke."), published())
-        self.assertEqual(self.desk.type("set", "url=y", "--yes").status, 0)
+        self.assertEqual(self.cli.type("set", "url=y", "--yes").status, 0)
         first, second = self.posts()
         self.assertEqual(first.headers, second.headers)
         self.table[POST] = publisher(*[Unreached("It broke.")] * 3)
-        ended = self.desk.type("set", "url=y", "--yes")
+        ended = self.cli.type("set", "url=y", "--yes")
         self.assertEqual(ended.status, Exit.UNREACHABLE)
         self.assertIn("confdctl history", ended.err)
         self.assertEqual(len(self.posts()), 5)
@@ -115,7 +126,7 @@ class SetTests(Case):
         """Refused by the controller, before anybody is asked."""
         details = [{"pointer": "/url", "message": "is no URL"}]
         self.table[POST] = refusal(422, "schema_violation", "It does not fit.", details=details)
-        ended = self.desk.type("set", "url=y", answers="y\n")
+        ended = self.cli.type("set", "url=y", answers="y\n")
         self.assertEqual(ended.status, Exit.INVALID)
         self.assertEqual(lines(ended.err), ["confdctl: It does not fit.", "  /url: is no URL"])
 
@@ -125,13 +136,13 @@ class SetTests(Case):
                       ["a=1", "--if-match", "x\r\ny"], ["a=\udcff"],
                       ["a=1", "--poll-interval", "0"], ["a=1", "--wait", "never"]):  # fmt: skip
             with self.subTest(words=words):
-                self.assertEqual(self.desk.type("set", "--yes", *words).status, Exit.USAGE)
+                self.assertEqual(self.cli.type("set", "--yes", *words).status, Exit.USAGE)
         self.assertEqual(self.posts(), [])
 
     def test_brokers_behind(self):
         """Not every broker has it: that is said, and it is published."""
         self.table[POST] = publisher(published(published=False))
-        ended = self.desk.type("set", "url=y", "--yes")
+        ended = self.cli.type("set", "url=y", "--yes")
         self.assertEqual(ended.status, 0)
         self.assertIn("Not every broker", ended.err)
 
@@ -146,33 +157,33 @@ class WaitTests(Case):
     def test_reached(self):
         """Looked at until enough have it."""
         self.table[self.seen] = [answer(convergence(applied=n, pending=20 - n)) for n in (0, 18, 19)]
-        ended = self.desk.type("set", "url=y", "--yes", "--wait", "applied", "--quorum", "95")
+        ended = self.cli.type("set", "url=y", "--yes", "--wait", "applied", "--quorum", "95")
         self.assertEqual(ended.status, 0, ended.err)
         self.assertIn("19 of 20 agents applied version 3", ended.out)
-        self.assertEqual(len(self.desk.slept), 2)
+        self.assertEqual(len(self.cli.slept), 2)
 
     def test_not_reached(self):
         """Published all the same, and the status says that it did not get through."""
         self.table[self.seen] = answer(convergence(applied=1, failed=1))
-        ended = self.desk.type("set", "url=y", "--yes", "--wait", "applied", "--timeout", "5", "-o", "yaml")
+        ended = self.cli.type("set", "url=y", "--yes", "--wait", "applied", "--timeout", "5", "-o", "yaml")
         self.assertEqual(ended.status, Exit.NO_QUORUM)
         self.assertIn("not enough after 5 s", ended.err)
         self.assertIn("convergence:\n  applied: 1\n", ended.out)
-        self.assertGreaterEqual(sum(self.desk.slept), 5)
+        self.assertGreaterEqual(sum(self.cli.slept), 5)
 
     def test_controller_restarts(self):
         """Waiting goes on; if it does not come back, that is said."""
         self.table[self.seen] = [Unreached("Gone."), refusal(503, "starting"), answer(convergence(applied=1))]
-        self.assertEqual(self.desk.type("set", "url=y", "--yes", "--wait", "applied").status, 0)
+        self.assertEqual(self.cli.type("set", "url=y", "--yes", "--wait", "applied").status, 0)
         self.table[POST], self.table[self.seen] = publisher(published()), Unreached("Gone.")
-        ended = self.desk.type("set", "url=y", "--yes", "--wait", "applied")
+        ended = self.cli.type("set", "url=y", "--yes", "--wait", "applied")
         self.assertEqual(ended.status, Exit.UNREACHABLE)
         self.assertIn("Published version 3", ended.out)
 
     def test_no_agents(self):
         """Nobody is waited for."""
         self.table[self.seen] = answer(convergence())
-        self.assertEqual(self.desk.type("set", "url=y", "--yes", "--wait", "applied").status, 0)
+        self.assertEqual(self.cli.type("set", "url=y", "--yes", "--wait", "applied").status, 0)
 
 
 class RollbackTests(Case):
@@ -181,7 +192,7 @@ class RollbackTests(Case):
     def test_rollback(self):
         """The same way, with the version in the body."""
         self.table[BACK] = publisher(published(rollback_of=1))
-        ended = self.desk.type("rollback", "1", "-m", "why", answers="y\n")
+        ended = self.cli.type("rollback", "1", "-m", "why", answers="y\n")
         self.assertEqual(ended.out, "Published version 3 of default (1a2b3c4d.1.3), which repeats version 1.\n")
         (post,) = self.posts("/api/v1/config/rollback")
         self.assertEqual((post.body, post.query), ({"version": 1, "comment": "why"}, {"namespace": "default"}))
@@ -191,8 +202,8 @@ class RollbackTests(Case):
         """Never was, or is gone."""
         for status, code in ((404, "unknown_version"), (410, "version_pruned")):
             self.table[BACK] = refusal(status, code)
-            self.assertEqual(self.desk.type("rollback", "9", "--yes").status, Exit.NOT_FOUND)
-        self.assertEqual(self.desk.type("rollback", "0", "--yes").status, Exit.USAGE)
+            self.assertEqual(self.cli.type("rollback", "9", "--yes").status, Exit.NOT_FOUND)
+        self.assertEqual(self.cli.type("rollback", "0", "--yes").status, Exit.USAGE)
 
 
 class EditTests(Case):
@@ -208,7 +219,7 @@ class EditTests(Case):
         # The lowest number that is left is what is written next.
         script.write_text(f'#!/bin/sh\nset -e\ncd {folder}\nnext=$(ls *.json | head -n 1)\nmv "$next" "$1"\n')
         script.chmod(0o755)
-        self.desk.environ["EDITOR"] = str(script)
+        self.cli.environ["EDITOR"] = str(script)
 
     def kept(self, ended):
         """The file that is named in what was said."""
@@ -217,7 +228,7 @@ class EditTests(Case):
     def test_edited(self):
         """What was written is published, and nothing is left behind."""
         self.editor('{"url": "edited"}')
-        ended = self.desk.type("set", "--edit", answers="y\n")
+        ended = self.cli.type("set", "--edit", answers="y\n")
         self.assertEqual(ended.status, 0, ended.err)
         self.assertEqual(self.posts()[0].body, {"url": "edited"})
         self.assertNotIn("kept", ended.err)
@@ -226,14 +237,14 @@ class EditTests(Case):
         """What is published is not kept, whatever becomes of it on the agents."""
         self.table["GET /api/v1/config/versions/3/convergence"] = answer(convergence(failed=1))
         self.editor('{"url": "edited"}')
-        ended = self.desk.type("set", "--edit", "--wait", "applied", answers="y\n")
+        ended = self.cli.type("set", "--edit", "--wait", "applied", answers="y\n")
         self.assertEqual(ended.status, Exit.NO_QUORUM)
         self.assertNotIn("kept", ended.err)
 
     def test_untouched(self):
         """Left as it was, nothing happens."""
-        self.desk.environ["EDITOR"] = "true"
-        ended = self.desk.type("set", "--edit", answers="")
+        self.cli.environ["EDITOR"] = "true"
+        ended = self.cli.type("set", "--edit", answers="")
         self.assertEqual((ended.status, self.posts()), (0, []))
         self.assertIn("Nothing was edited", ended.err)
 
@@ -243,7 +254,7 @@ class EditTests(Case):
         replies = [refusal(422, "schema_violation", "Unfit.", details=details), answer(preview()), published()]
         self.table[POST] = replies
         self.editor("{", '{"a": 1}', '{"url": "edited"}')
-        ended = self.desk.type("set", "--edit", answers="y\n\ny\n")
+        ended = self.cli.type("set", "--edit", answers="y\n\ny\n")
         self.assertEqual(ended.status, 0, ended.err)
         self.assertIn("line 1, column 2", ended.err)
         self.assertIn("/url: is missing", ended.err)
@@ -262,7 +273,7 @@ class EditTests(Case):
             with self.subTest(wanted=wanted):
                 self.table[POST] = reply
                 self.editor(text)
-                ended = self.desk.type("set", "--edit", answers=typed)
+                ended = self.cli.type("set", "--edit", answers=typed)
                 self.assertEqual(ended.status, wanted, ended.err)
                 kept = self.kept(ended)
                 self.assertEqual(kept.read_text(), text)
@@ -273,7 +284,7 @@ class EditTests(Case):
     def test_no_editor(self):
         """One that is not there, or fails."""
         for editor, status in (("/nonexistent/editor", Exit.USAGE), ("'", Exit.USAGE), ("false", Exit.FAILED)):
-            self.desk.environ["EDITOR"] = editor
-            ended = self.desk.type("set", "--edit", answers="")
+            self.cli.environ["EDITOR"] = editor
+            ended = self.cli.type("set", "--edit", answers="")
             self.assertEqual(ended.status, status)
             self.assertNotIn("kept", ended.err)

@@ -17,7 +17,7 @@ from tests.controller.harness import ADMIN, ControllerHarness
 from tests.runtime.test_metrics import samples
 
 
-class DoublesTests(SynchronousTestCase):
+class DuplicatesTests(SynchronousTestCase):
     """L{Duplicates}."""
 
     def setUp(self) -> None:

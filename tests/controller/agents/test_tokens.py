@@ -22,7 +22,7 @@ CONFIG, STREAM, REPORT, REGISTER = "/api/v1/config", "/api/v1/stream", "/api/v1/
 WRONG = ("agent", "not-the-password")
 
 
-class AdmissionCase(SynchronousTestCase):
+class AgentTokensTestCase(SynchronousTestCase):
     """A joined controller."""
 
     def setUp(self) -> None:
@@ -62,7 +62,7 @@ class AdmissionCase(SynchronousTestCase):
         return self.harness.caller().delete(f"/api/v1/agents/{agent_id}{query}", auth=ADMIN)
 
 
-class TokenTests(AdmissionCase):
+class TokenTests(AgentTokensTestCase):
     """A token speaks for one agent."""
 
     def test_everything_an_agent_does(self) -> None:
@@ -153,7 +153,7 @@ class TokenTests(AdmissionCase):
         self.assertEqual(self.poll(own).status, 200)
 
 
-class ForgottenTests(AdmissionCase):
+class ForgottenTests(AgentTokensTestCase):
     """DELETE C{/api/v1/agents/{id}}."""
 
     def test_at_once(self) -> None:
@@ -187,7 +187,7 @@ class ForgottenTests(AdmissionCase):
         self.assertEqual((self.poll(own).status, self.poll(revalidate).status), (401, 200))
 
 
-class BlockedTests(AdmissionCase):
+class BlockedTests(AgentTokensTestCase):
     """Who is to stay out."""
 
     def blocked(self) -> list[str]:

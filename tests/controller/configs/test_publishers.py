@@ -72,7 +72,7 @@ class SlowBroker(MemoryBroker):
         self.owed.pop(0).errback(error or Unavailable("broker_unavailable", "It refuses."))
 
 
-class OutboxTests(SynchronousTestCase):
+class PublishersTests(SynchronousTestCase):
     """L{Publishers}."""
 
     def setUp(self) -> None:

@@ -21,7 +21,7 @@ from tests.agent.fakes import configuration
 KEYS = (SigningKey.generate(), SigningKey.generate())
 
 
-class EncodedTests(SynchronousTestCase):
+class EncodedConfigTests(SynchronousTestCase):
     """L{EncodedConfig}: one configuration in the words of every receiver."""
 
     def setUp(self) -> None:

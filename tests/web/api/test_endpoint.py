@@ -18,7 +18,7 @@ from confd.web.auth.basic import Role
 from confd.web.server.channel import SECURITY_HEADERS
 from confd.web.server.site import BoundedSite, Limits
 from tests.conversation import Conversation, Reply
-from tests.web.playground import ADMIN, AGENT, CANARY, GUARD, Ground, Playground
+from tests.web.sample_api import ADMIN, AGENT, AUTH, CANARY, SampleApi, SampleSite
 
 BASIC = basic_authorization(*AGENT)
 
@@ -26,11 +26,11 @@ JSON = {"Content-Type": "application/json"}
 
 
 class EndpointTests(SynchronousTestCase):
-    """A connection to a playground."""
+    """A connection to the sample API."""
 
     def setUp(self) -> None:
-        self.ground = Ground()
-        self.caller = self.ground.connect()
+        self.sample = SampleSite()
+        self.caller = self.sample.connect()
 
     def assert_error(self, reply: Reply | None, status: int, code: str) -> Any:
         """That it is an error like all others; return its body."""
@@ -68,7 +68,7 @@ class WhoTests(EndpointTests):
     def test_nobody(self) -> None:
         """Each path that is not for anyone asks for credentials, before it looks at anything else."""
         count = 0
-        for declared, _ in endpoints_of(self.ground.api):
+        for declared, _ in endpoints_of(self.sample.api):
             if declared.role is Role.ANYONE:
                 continue
             for carried in ({}, {"json": {"nonsense": 1}}, {"body": b"\xff", "headers": {"Content-Type": "text/x"}}):
@@ -234,7 +234,7 @@ class WhatTests(EndpointTests):
             (b"Content-Type: \xff", "bad_header"),
             (b"Content-Type: a\r\nContent-Type: b", "repeated_header"),
         ):
-            caller = self.ground.connect()
+            caller = self.sample.connect()
             head = b"POST /wish HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nAuthorization: "
             caller.send(head + BASIC + b"\r\n" + lines + b"\r\n\r\n{}")
             self.assert_error(caller.answer(), 400, code)
@@ -268,9 +268,9 @@ class WhatTests(EndpointTests):
             waiting.append((result, function, args))
             return result
 
-        site = BoundedSite(self.ground.clock, Dispatcher(GUARD, Offload(in_thread)).resource(self.ground.api), Limits())
+        site = BoundedSite(self.sample.clock, Dispatcher(AUTH, Offload(in_thread)).resource(self.sample.api), Limits())
         for size, expected in ((1000, 0), (40_000, 1)):
-            caller = Conversation(site, self.ground.clock)
+            caller = Conversation(site, self.sample.clock)
             caller.ask("POST", "/document", json={"a": "x" * size}, auth=ADMIN)
             self.assertEqual(len(waiting), expected)
         self.assertIsNone(caller.answer())
@@ -282,7 +282,7 @@ class WhatTests(EndpointTests):
         result, function, args = waiting.pop()
         self.assertNoResult(result)
         maybeDeferred(function, *args).chainDeferred(result)
-        self.assertEqual(self.ground.api.documents, [1000, 40_000, 40_000])
+        self.assertEqual(self.sample.api.documents, [1000, 40_000, 40_000])
 
 
 class HowTests(EndpointTests):
@@ -337,16 +337,16 @@ class HowTests(EndpointTests):
         [reply] = self.caller.replies()
         self.assertEqual((reply.body, reply.whole), (b"the first half", False))
         self.assertTrue(self.caller.closed)
-        self.caller = self.ground.connect()
+        self.caller = self.sample.connect()
         self.caller.send(b"GET /half HTTP/1.0\r\n\r\n")
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
         self.assertTrue(self.caller.wire.aborted)
-        self.assertEqual(self.ground.clock.getDelayedCalls(), [])
+        self.assertEqual(self.sample.clock.getDelayedCalls(), [])
 
     def test_cancelled_from_within(self) -> None:
         """A handler whose work is cancelled by somebody else is a defect like any other."""
         self.caller.ask("GET", "/later")
-        self.ground.api.waiting[0].cancel()
+        self.sample.api.waiting[0].cancel()
         self.assert_error(self.caller.answer(), 500, "internal_error")
         self.assertEqual(len(self.flushLoggedErrors()), 1)
 
@@ -365,38 +365,38 @@ class HangUpTests(EndpointTests):
         """What only reads is cancelled: nobody needs it any more."""
         self.caller.ask("GET", "/later")
         self.caller.hang_up()
-        self.assertEqual(self.ground.api.seen, ["read: CancelledError"])
+        self.assertEqual(self.sample.api.seen, ["read: CancelledError"])
 
     def test_write(self) -> None:
         """What changes something goes on to its end."""
         self.caller.ask("POST", "/later", auth=ADMIN)
         self.caller.hang_up()
-        self.assertEqual(self.ground.api.seen, [])
-        self.ground.api.waiting[0].callback({"written": True})
-        self.assertEqual(self.ground.api.seen, ["write: done"])
+        self.assertEqual(self.sample.api.seen, [])
+        self.sample.api.waiting[0].callback({"written": True})
+        self.assertEqual(self.sample.api.seen, ["write: done"])
 
     def test_write_that_fails(self) -> None:
         """A defect of it is in the log though nobody is told; an error that is foreseen is nobody's business."""
         self.caller.ask("POST", "/later", auth=ADMIN)
         self.caller.hang_up()
-        self.ground.api.waiting[0].errback(ValueError(CANARY))
+        self.sample.api.waiting[0].errback(ValueError(CANARY))
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
-        caller = self.ground.connect()
+        caller = self.sample.connect()
         caller.ask("POST", "/later", auth=ADMIN)
         caller.hang_up()
-        self.ground.api.waiting[1].errback(errors.Conflict("some_code", "It cannot be done."))
+        self.sample.api.waiting[1].errback(errors.Conflict("some_code", "It cannot be done."))
         self.assertEqual(self.flushLoggedErrors(), [])
 
     def test_write_that_is_answered(self) -> None:
         """A caller that waits gets the answer of a write as of a read."""
         self.caller.ask("POST", "/later", auth=ADMIN)
-        self.ground.api.waiting[0].errback(errors.Conflict("some_code", "It cannot be done."))
+        self.sample.api.waiting[0].errback(errors.Conflict("some_code", "It cannot be done."))
         self.assert_error(self.caller.answer(), 409, "some_code")
 
     def test_read_that_fails_meanwhile(self) -> None:
         """A read that answers its cancelling with a defect is logged."""
 
-        class Stubborn(Playground):
+        class Stubborn(SampleApi):
             async def _later(self, kind: str) -> object:
                 try:
                     return await super()._later(kind)
@@ -405,7 +405,7 @@ class HangUpTests(EndpointTests):
 
         clock = Clock()
         caller = Conversation(
-            BoundedSite(clock, Dispatcher(GUARD, Offload(maybeDeferred)).resource(Stubborn()), Limits()), clock
+            BoundedSite(clock, Dispatcher(AUTH, Offload(maybeDeferred)).resource(Stubborn()), Limits()), clock
         )
         caller.ask("GET", "/later")
         caller.hang_up()

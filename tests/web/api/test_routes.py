@@ -15,7 +15,7 @@ from confd.codec.headers import basic_authorization
 from confd.runtime.metrics import Metrics
 from confd.web.api.endpoint import endpoints_of
 from confd.web.api.routes import Routes
-from tests.web.playground import ADMIN, AGENT, Ground
+from tests.web.sample_api import ADMIN, AGENT, SampleSite
 
 _PLAIN = ["/open", "/wish", "/document", "/maybe", "/later", "/names", "/targets", "/half", "/nothing"]
 _VARIABLE = ["/fail/Conflict", "/fail/nonsense", "/bytes/3", "/things/Conflict/x", "/things/ValueError/x"]
@@ -51,23 +51,23 @@ class RoutesTests(SynchronousTestCase):
 
     def told(self, requests: list[bytes], short_cut: bool) -> object:
         """All that can be seen of what becomes of requests, and of their caller's hanging up."""
-        ground = Ground()
+        sample = SampleSite()
         if not short_cut:
-            ground.site.resource = ground.site.resource.rest
-        caller = ground.connect()
+            sample.site.resource = sample.site.resource.rest
+        caller = sample.connect()
         for request in requests:
             caller.send(request)
         caller.hang_up()
-        for waiting in ground.api.waiting:
+        for waiting in sample.api.waiting:
             if not waiting.called:
                 waiting.callback({})
         metrics = Metrics()
-        ground.site.request_metrics.expose(metrics)
+        sample.site.request_metrics.expose(metrics)
         counted = [line for line in metrics.exposition().splitlines() if b"confd_http" in line]
         sent = re.sub(rb"\r\nDate: [^\r]*|[0-9a-f]{16}", b"", bytes(caller.wire.sent))
-        audit_log = [(attempt.action, attempt.target, str(error)) for attempt, error in ground.notebook.audit_log]
+        audit_log = [(attempt.action, attempt.target, str(error)) for attempt, error in sample.auditor.audit_log]
         logged = [failure.getErrorMessage() for failure in self.flushLoggedErrors()]
-        return sent, counted, ground.api.seen, ground.api.documents, audit_log, logged
+        return sent, counted, sample.api.seen, sample.api.documents, audit_log, logged
 
     @given(st.lists(REQUESTS, min_size=1, max_size=3))
     def test_short_cut(self, requests: list[bytes]) -> None:
@@ -76,19 +76,19 @@ class RoutesTests(SynchronousTestCase):
 
     def test_one_look(self) -> None:
         """It is enough for each path without variables, and there it must be the whole path."""
-        ground = Ground()
-        ground.site.resource.rest = notFound()
-        asked = [(declared.method, declared.path) for declared, _ in endpoints_of(ground.api)]
+        sample = SampleSite()
+        sample.site.resource.rest = notFound()
+        asked = [(declared.method, declared.path) for declared, _ in endpoints_of(sample.api)]
         spelled_otherwise = ["/open/", "/op%65n", "/open;y", "/OPEN", "/open%20"]
         for method, path in [*asked, *(("GET", path) for path in spelled_otherwise)]:
-            caller = ground.connect()
+            caller = sample.connect()
             caller.ask(method, path)
             left_to_klein = b"text/html" in caller.wire.sent
             self.assertEqual(left_to_klein, "<" in path or path in spelled_otherwise, path)
         self.flushLoggedErrors(ValueError)
 
     def test_interface(self) -> None:
-        routes = Ground().site.resource
+        routes = SampleSite().site.resource
         self.assertIsInstance(routes, Routes)
         verifyObject(IResource, routes)
         self.assertIs(routes.getChildWithDefault(b"x", None), routes)

@@ -40,7 +40,7 @@ class Streams:
         return StreamingAnswer(self.over)
 
 
-class OngoingTests(SynchronousTestCase):
+class StreamingTests(SynchronousTestCase):
     """L{StreamingAnswer}."""
 
     def setUp(self) -> None:

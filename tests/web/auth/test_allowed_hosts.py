@@ -13,7 +13,7 @@ from confd.web.auth.allowed_hosts import AllowedHosts, host_patterns, is_local
 from confd.web.server.site import BoundedSite
 from tests.controller.harness import AGENT, ControllerHarness
 from tests.conversation import LOOPBACK, Conversation, serve
-from tests.web.playground import GUARD, Playground
+from tests.web.sample_api import AUTH, SampleApi
 
 BUILT_IN = AllowedHosts(local_only=True)
 
@@ -201,7 +201,7 @@ class SiteTests(SynchronousTestCase):
 
 
 def site_with(clock: Clock, hosts: AllowedHosts) -> BoundedSite:
-    """A playground that answers to these."""
-    site = serve(clock, GUARD, Playground())
+    """Return a site of the sample API that answers to these hosts."""
+    site = serve(clock, AUTH, SampleApi())
     site.allow_hosts(hosts)
     return site

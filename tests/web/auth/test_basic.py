@@ -29,7 +29,7 @@ class Caller:
         return self._peer
 
 
-class BasicGuardTests(SynchronousTestCase):
+class BasicAuthTests(SynchronousTestCase):
     """Names and passwords."""
 
     guard = BasicAuth([Credential.of(name, password, Role.AGENT) for name, password in PEOPLE.items()])
@@ -69,7 +69,7 @@ class BasicGuardTests(SynchronousTestCase):
         self.assertNotIn("digest", shown)
 
 
-class LoopbackGuardTests(SynchronousTestCase):
+class LoopbackAuthTests(SynchronousTestCase):
     """This machine, and no other."""
 
     def test_peers(self) -> None:

@@ -11,7 +11,7 @@ from confd.errors import Forbidden
 from confd.web.api.endpoint import endpoints_of
 from confd.web.auth.basic import Role
 from confd.web.auth.csrf import same_origin
-from tests.web.playground import ADMIN, AGENT, Ground
+from tests.web.sample_api import ADMIN, AGENT, SampleSite
 
 
 class Page:
@@ -107,19 +107,19 @@ class SameOriginTests(SynchronousTestCase):
             self.assert_foreign(Page(Host="confd.example:80", Origin=origin))
 
 
-class EdgeTests(SynchronousTestCase):
+class DispatcherTests(SynchronousTestCase):
     """Over HTTP, with the credentials that a browser adds by itself."""
 
     def setUp(self) -> None:
-        self.ground = Ground()
-        self.caller = self.ground.connect()
+        self.sample = SampleSite()
+        self.caller = self.sample.connect()
 
     def credentials(self, role: Role) -> tuple[str, str] | None:
         return {Role.ADMIN: ADMIN, Role.AGENT: AGENT}.get(role)
 
     def test_every_change(self) -> None:
         """Each path that changes something refuses pages of other sites, before it looks at what they sent."""
-        changing = [declared for declared, _ in endpoints_of(self.ground.api) if not declared.reads]
+        changing = [declared for declared, _ in endpoints_of(self.sample.api) if not declared.reads]
         self.assertEqual(len(changing), 7)
         for declared in changing:
             auth = self.credentials(declared.role)
@@ -127,7 +127,7 @@ class EdgeTests(SynchronousTestCase):
                 for body in (None, b"{}", b"{", b"name=x"):
                     reply = self.caller.request(declared.method, declared.path, auth=auth, body=body, headers=headers)
                     self.assertEqual((reply.status, reply.code), (403, "cross_site"), declared)
-        self.assertEqual((self.ground.api.documents, self.ground.api.attempts, self.ground.api.waiting), ([], [], []))
+        self.assertEqual((self.sample.api.documents, self.sample.api.attempts, self.sample.api.waiting), ([], [], []))
 
     def test_no_credentials_come_first(self) -> None:
         reply = self.caller.post("/document", json={}, headers={"Origin": "https://evil.example"})
@@ -159,4 +159,4 @@ class EdgeTests(SynchronousTestCase):
                 for body in (b"", b"name=x", b'{"name": "x", "=": 1}'):
                     reply = self.caller.post(path, auth=ADMIN, body=body, headers={"Content-Type": kind})
                     self.assertEqual((reply.status, reply.code), (415, "not_json"), (path, kind, body))
-        self.assertEqual((self.ground.api.documents, self.ground.api.attempts, self.ground.api.waiting), ([], [], []))
+        self.assertEqual((self.sample.api.documents, self.sample.api.attempts, self.sample.api.waiting), ([], [], []))

@@ -12,7 +12,7 @@ from confd.errors import TooMany
 from confd.web.auth.basic import BasicAuth, Credential, Role, digest_of
 from confd.web.auth.throttle import HERE, MAX_FAILING_ADDRESSES, MAX_KNOWN_ADDRESSES, Allowance, Throttle, source_of
 from tests.conversation import ELSEWHERE, LOOPBACK, Conversation, Reply, serve
-from tests.web.playground import ADMIN, AGENT, Notebook, Playground
+from tests.web.sample_api import ADMIN, AGENT, RecordingAuditor, SampleApi
 
 OTHER_ADMIN = ("root", "another one")
 
@@ -117,13 +117,13 @@ class AllowanceTests(SynchronousTestCase):
     """L{Allowance}, as callers see it."""
 
     def setUp(self) -> None:
-        self.clock, self.notebook = Clock(), Notebook()
+        self.clock, self.auditor = Clock(), RecordingAuditor()
         people = [
             Credential.of(*AGENT, Role.AGENT),
             *(Credential.of(*each, Role.ADMIN) for each in (ADMIN, OTHER_ADMIN)),
         ]
         self.site = serve(
-            self.clock, BasicAuth(people), Playground(), auditor=self.notebook, allowance=Allowance(self.clock, 3)
+            self.clock, BasicAuth(people), SampleApi(), auditor=self.auditor, allowance=Allowance(self.clock, 3)
         )
         self.caller = Conversation(self.site, self.clock)
 
@@ -136,7 +136,7 @@ class AllowanceTests(SynchronousTestCase):
         self.assertEqual([self.change().status for _ in range(3)], [200] * 3)
         reply = self.change()
         self.assertEqual((reply.status, reply.code, reply.headers["retry-after"]), (429, "too_many_changes", "20"))
-        self.assertEqual([attempt.who for attempt, _ in self.notebook.audit_log], ["admin"])
+        self.assertEqual([attempt.who for attempt, _ in self.auditor.audit_log], ["admin"])
         self.assertEqual(self.change(OTHER_ADMIN).status, 200)
         self.assertEqual({self.caller.get("/wish", auth=ADMIN).status for _ in range(9)}, {200})
         self.assertEqual({self.caller.post("/wish", json={"name": "x"}, auth=AGENT).status for _ in range(9)}, {200})
@@ -162,7 +162,7 @@ class SiteTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         people = [Credential.of(*AGENT, Role.AGENT), Credential.of(*ADMIN, Role.ADMIN)]
-        self.site = serve(self.clock, BasicAuth(people, Throttle(self.clock, 10)), Playground())
+        self.site = serve(self.clock, BasicAuth(people, Throttle(self.clock, 10)), SampleApi())
         self.attacker, self.operator = (
             Conversation(self.site, self.clock, peer) for peer in (ELSEWHERE, IPv4Address("TCP", "192.0.2.8", 1))
         )
@@ -190,7 +190,7 @@ class SiteTests(SynchronousTestCase):
         """Nobody guesses those: void ones count for nothing, and right ones are never slowed."""
         people = [Credential.of(*AGENT, Role.AGENT)]
         guard = BasicAuth(people, Throttle(self.clock, 10), {digest_of(b"a1", b"t0ken"): "a1"}.get)
-        caller = Conversation(serve(self.clock, guard, Playground()), self.clock, ELSEWHERE)
+        caller = Conversation(serve(self.clock, guard, SampleApi()), self.clock, ELSEWHERE)
         self.assertEqual({caller.get("/wish", auth=(f"id-{each}", "void")).status for each in range(50)}, {401})
         self.assertEqual(caller.get("/wish", auth=AGENT).status, 200, "and join anew")
         wrong = [caller.get("/wish", auth=("agent", f"guess-{each}")).status for each in range(11)]

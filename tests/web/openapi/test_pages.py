@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.web.health import Health
 from confd.web.openapi.pages import documented
 from tests.conversation import Conversation, serve
-from tests.web.playground import GUARD
+from tests.web.sample_api import AUTH
 
 #: The files of swagger-ui-dist 5.35.0 as they are published.
 PUBLISHED = {
@@ -31,7 +31,7 @@ class DocumentationTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         clock = Clock()
-        self.caller = Conversation(serve(clock, GUARD, *documented(clock, "a role", [Health()], {})), clock)
+        self.caller = Conversation(serve(clock, AUTH, *documented(clock, "a role", [Health()], {})), clock)
 
     def test_document(self) -> None:
         """Anyone may read it; it tells of itself, too."""

@@ -8,7 +8,7 @@ from twisted.logger import capturedLogs
 
 from confd.codec.headers import basic_authorization
 from confd.web.server.site import REMINDER_SECONDS
-from tests.web.playground import ADMIN, AGENT, HEAD, POST, SMALL, SiteCase
+from tests.web.sample_api import ADMIN, AGENT, HEAD, POST, SMALL, SiteCase
 
 
 class BodyTests(SiteCase):
@@ -55,21 +55,21 @@ class BodyTests(SiteCase):
         self.caller.send(POST + b"Content-Length: 200000\r\n\r\n")
         for _ in range(8):
             self.caller.send(b"x" * 65536)
-            self.ground.clock.advance(SMALL.linger_seconds / 8)
+            self.sample.clock.advance(SMALL.linger_seconds / 8)
         self.assertTrue(self.caller.closed)
         self.assertEqual(len(self.caller.replies()), 1)
 
     def test_stays_in_memory(self) -> None:
         """No body makes a temporary file, whether or not its length is known."""
         made: list[object] = []
-        original = self.ground.site.requestFactory
-        self.ground.site.requestFactory = lambda *rest: made.append(original(*rest)) or made[-1]
-        self.caller = self.ground.connect()
+        original = self.sample.site.requestFactory
+        self.sample.site.requestFactory = lambda *rest: made.append(original(*rest)) or made[-1]
+        self.caller = self.sample.connect()
         right = b"Authorization: " + basic_authorization(*ADMIN) + b"\r\n"
         self.caller.send(POST + right + b"Transfer-Encoding: chunked\r\n\r\nc350\r\n" + b"x" * 49_999)
         self.assertIsInstance(made[0].content, io.BytesIO)  # type: ignore[attr-defined]
         self.caller.hang_up()
-        self.caller = self.ground.connect()
+        self.caller = self.sample.connect()
         self.caller.send(POST + right + b"Content-Length: 99999\r\n\r\nx")
         self.assertIsInstance(made[1].content, io.BytesIO)  # type: ignore[attr-defined]
 
@@ -81,11 +81,11 @@ class BodyTests(SiteCase):
             shown = b"" if auth is None else b"Authorization: " + basic_authorization(*auth) + b"\r\n"
             head = POST.replace(b"/document", path) + shown
             for sent in ([b"Content-Length: 8193\r\n\r\n"], [b"Transfer-Encoding: chunked\r\n\r\n", *chunks]):
-                self.caller = self.ground.connect()
+                self.caller = self.sample.connect()
                 for piece in (head, *sent):
                     self.caller.send(piece)
                 self.refused(413, "body_too_large")
-        self.caller = self.ground.connect()
+        self.caller = self.sample.connect()
         reply = self.caller.post("/document", json={"a": "x" * 9000}, auth=ADMIN)
         self.assertEqual((reply.status, self.caller.closed), (200, False))
         reply = self.caller.post("/document", json={"a": "x" * 8000}, auth=AGENT)
@@ -105,7 +105,7 @@ class BodyTests(SiteCase):
         self.caller.send(b"{}")
         self.assertEqual([reply.status for reply in self.caller.replies()], [401])
         self.caller.hang_up()
-        self.caller = self.ground.connect()
+        self.caller = self.sample.connect()
         self.caller.send(POST + b"Expect: 100-continue\r\nContent-Length: 200000\r\n\r\n")
         self.refused(413, "body_too_large")
 
@@ -155,7 +155,7 @@ class TlsTests(SiteCase):
         """It gets plain HTTP, which TLS clients call by its name: wrong version number."""
         for sent in (self.HELLO, self.HELLO[:1]):
             self.caller.hang_up()
-            self.caller = self.ground.connect()
+            self.caller = self.sample.connect()
             self.caller.send(sent)
             self.assertIn("https", self.refused(400, "not_tls").json["error"])
 
@@ -169,10 +169,10 @@ class TlsTests(SiteCase):
         """The log tells what to do, once a minute."""
         with capturedLogs() as logs:
             for pause in (0, REMINDER_SECONDS - 1, 1, 1):
-                self.ground.clock.advance(pause)
-                self.ground.connect().send(self.HELLO)
-                self.ground.clock.advance(0.5)
-                self.ground.clock.advance(0.5)
+                self.sample.clock.advance(pause)
+                self.sample.connect().send(self.HELLO)
+                self.sample.clock.advance(0.5)
+                self.sample.clock.advance(0.5)
         told = [each for each in logs if "TLS" in each["log_format"]]
         self.assertEqual([each["log_level"].name for each in told], ["info", "info"])
         self.assertEqual({each["peer"] for each in told}, {"127.0.0.1"})
@@ -231,7 +231,7 @@ class TimeTests(SiteCase):
         self.advance(SMALL.idle_seconds)
         self.assertTrue(self.caller.closed)
         self.assertEqual(bytes(self.caller.wire.sent), b"")
-        self.assertEqual(self.ground.clock.getDelayedCalls(), [])
+        self.assertEqual(self.sample.clock.getDelayedCalls(), [])
 
     def test_says_nothing_more(self) -> None:
         """So is a kept one."""
@@ -240,25 +240,25 @@ class TimeTests(SiteCase):
         self.assertFalse(self.caller.closed)
         self.advance(1)
         self.assertTrue(self.caller.closed)
-        self.assertEqual(self.ground.clock.getDelayedCalls(), [])
+        self.assertEqual(self.sample.clock.getDelayedCalls(), [])
 
     def test_slow_handler(self) -> None:
         """No clock of the client's runs while we are the slow one."""
         self.caller.ask("GET", "/later")
         self.advance(SMALL.idle_seconds * 3)
-        self.ground.api.waiting[0].callback({"late": True})
+        self.sample.api.waiting[0].callback({"late": True})
         self.assertEqual(self.caller.answer().json, {"late": True})  # type: ignore[union-attr]
 
     def test_takes_no_answer(self) -> None:
         """A client that does not take its answer is cut, whether or not it wanted to keep the connection."""
         for headers in ({}, {"Connection": "close"}):
-            caller = self.ground.connect()
+            caller = self.sample.connect()
             caller.wire.stall()
             caller.ask("GET", "/bytes/1000000", headers=headers)
             self.advance(SMALL.idle_seconds * 2)
             self.assertTrue(caller.wire.aborted, headers)
         self.caller.hang_up()
-        self.assertEqual(self.ground.clock.getDelayedCalls(), [])
+        self.assertEqual(self.sample.clock.getDelayedCalls(), [])
 
     def test_takes_its_answer_late(self) -> None:
         """One that does in time gets all of it."""
@@ -269,7 +269,7 @@ class TimeTests(SiteCase):
         self.advance(1)
         [reply] = self.caller.replies()
         self.assertEqual((len(reply.body), reply.whole, self.caller.closed), (1_000_000, True, True))
-        self.assertEqual(self.ground.clock.getDelayedCalls(), [])
+        self.assertEqual(self.sample.clock.getDelayedCalls(), [])
 
     def test_takes_no_answer_and_asks_for_more(self) -> None:
         """What is pipelined waits until the answers before it are taken: they do not pile up here (F-34)."""
@@ -281,7 +281,7 @@ class TimeTests(SiteCase):
         self.advance(1)
         self.assertEqual([len(reply.body) for reply in self.caller.replies()], [90_000] * 20)
         self.caller.hang_up()
-        self.assertEqual(self.ground.clock.getDelayedCalls(), [])
+        self.assertEqual(self.sample.clock.getDelayedCalls(), [])
 
     def test_takes_no_answer_and_asks_for_more_for_ever(self) -> None:
         """One that never takes them is cut."""
@@ -289,7 +289,7 @@ class TimeTests(SiteCase):
         self.caller.send((b"GET /bytes/90000 HTTP/1.1\r\nHost: localhost\r\n\r\n") * 20)
         self.advance(SMALL.idle_seconds + 1)
         self.assertTrue(self.caller.wire.aborted)
-        self.assertEqual(self.ground.clock.getDelayedCalls(), [])
+        self.assertEqual(self.sample.clock.getDelayedCalls(), [])
 
     def test_lost_at_any_moment(self) -> None:
         """Wherever a connection breaks off, no timer is left."""
@@ -297,5 +297,5 @@ class TimeTests(SiteCase):
         for length in range(len(whole) + 1):
             self.caller.send(whole[:length])
             self.caller.hang_up()
-            self.assertEqual(self.ground.clock.getDelayedCalls(), [], whole[:length])
-            self.caller = self.ground.connect()
+            self.assertEqual(self.sample.clock.getDelayedCalls(), [], whole[:length])
+            self.caller = self.sample.connect()

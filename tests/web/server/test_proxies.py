@@ -18,7 +18,7 @@ from confd.web.auth.throttle import Throttle
 from confd.web.server.proxies import MAX_HOPS, Proxies
 from confd.web.server.site import BoundedSite, Limits
 from tests.conversation import Conversation, Refused, serve
-from tests.web.playground import ADMIN, GUARD, Notebook, Playground
+from tests.web.sample_api import ADMIN, AUTH, RecordingAuditor, SampleApi
 
 PROXIES = Proxies(tuple(map(ip_network, ("127.0.0.1", "10.0.0.0/8", "2001:db8:1::/48"))))
 
@@ -134,9 +134,9 @@ class SiteTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.notebook = Notebook()
+        self.auditor = RecordingAuditor()
         guard = BasicAuth([Credential.of(*ADMIN, Role.ADMIN)], Throttle(self.clock, 10))
-        self.site = serve(self.clock, guard, Playground(), auditor=self.notebook, proxies=PROXIES)
+        self.site = serve(self.clock, guard, SampleApi(), auditor=self.auditor, proxies=PROXIES)
 
     def guess(self, peer: IAddress, behind: str) -> int:
         """The status of a wrong password."""
@@ -160,7 +160,7 @@ class SiteTests(SynchronousTestCase):
             for peer in (PROXY, STRANGER):
                 caller = Conversation(self.site, self.clock, peer)
                 caller.post("/document", body=body, headers={"X-Forwarded-For": "203.0.113.9"})
-        peers = [attempt.peer for attempt, _ in self.notebook.audit_log]
+        peers = [attempt.peer for attempt, _ in self.auditor.audit_log]
         self.assertEqual(peers, ["203.0.113.9", "203.0.113.66"] * 2)
 
     def test_at_odds(self) -> None:
@@ -172,7 +172,7 @@ class SiteTests(SynchronousTestCase):
     def test_loopback_behind_a_proxy(self) -> None:
         """A proxy on this machine lends nobody the trust that this machine has."""
         guard = LoopbackAuth(Identity("loopback", Role.AGENT))
-        site = serve(self.clock, guard, Playground(), proxies=PROXIES)
+        site = serve(self.clock, guard, SampleApi(), proxies=PROXIES)
         caller = Conversation(site, self.clock, HERE)
         self.assertEqual(caller.get("/wish").status, 200)
         for name, value in (("X-Forwarded-For", "203.0.113.9"), ("Forwarded", "for=203.0.113.9")):
@@ -182,7 +182,7 @@ class SiteTests(SynchronousTestCase):
     def test_connections(self) -> None:
         """All connections of a proxy come from one address, which is no reason to refuse them."""
         site: BoundedSite = serve(
-            self.clock, GUARD, Playground(), limits=Limits(connections=100, from_one=2), proxies=PROXIES
+            self.clock, AUTH, SampleApi(), limits=Limits(connections=100, from_one=2), proxies=PROXIES
         )
         callers = [Conversation(site, self.clock, PROXY) for _ in range(9)]
         self.assertEqual({each.get("/open").status for each in callers}, {200})

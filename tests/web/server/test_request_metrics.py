@@ -51,7 +51,7 @@ class Site:
         return StreamingAnswer(Deferred(lambda _: None))
 
 
-class TrafficTests(SynchronousTestCase):
+class RequestMetricsTests(SynchronousTestCase):
     """What is counted of requests."""
 
     def setUp(self) -> None:

@@ -7,7 +7,7 @@ from twisted.internet.address import IPv4Address
 from confd.codec.headers import basic_authorization
 from confd.web.server.site import Limits
 from tests.conversation import Conversation, Refused, serve
-from tests.web.playground import ADMIN, AGENT, GUARD, HEAD, POST, SMALL, SiteCase
+from tests.web.sample_api import ADMIN, AGENT, AUTH, HEAD, POST, SMALL, SiteCase
 
 
 class ManyTests(SiteCase):
@@ -24,7 +24,7 @@ class ManyTests(SiteCase):
         reply = self.caller.get("/open", headers={"Connection": "close"})
         self.assertEqual((reply.status, reply.headers["connection"]), (200, "close"))
         self.assertTrue(self.caller.closed)
-        self.caller = self.ground.connect()
+        self.caller = self.sample.connect()
         self.caller.send(b"GET /open HTTP/1.0\r\n\r\n")
         self.assertEqual([reply.status for reply in self.caller.replies()], [200])
         self.assertTrue(self.caller.closed)
@@ -48,8 +48,8 @@ class ManyTests(SiteCase):
         """What comes behind a request that takes its time waits for it."""
         self.caller.send(b"GET /later HTTP/1.1\r\nHost: localhost\r\n\r\n" + HEAD + b"\r\n")
         self.assertEqual(self.caller.replies(), [])
-        self.ground.api.waiting[0].callback({"first": True})
-        self.ground.clock.advance(0)
+        self.sample.api.waiting[0].callback({"first": True})
+        self.sample.clock.advance(0)
         self.assertEqual([reply.status for reply in self.caller.replies()], [200, 200])
         self.assertEqual(self.caller.replies()[0].json, {"first": True})
 
@@ -58,10 +58,10 @@ class ManyTests(SiteCase):
         flood = self.caller.wire.protocol.dataReceived
         flood((HEAD + b"\r\n") * 1000)
         self.assertEqual(len(self.caller.replies()), 1)
-        other = self.ground.connect()
+        other = self.sample.connect()
         other.wire.protocol.dataReceived(HEAD + b"\r\n")
         self.assertEqual(len(other.replies()), 1)
-        self.ground.clock.advance(0)
+        self.sample.clock.advance(0)
         self.assertEqual(len(self.caller.replies()), 1000)
 
     def test_flood_that_is_lost(self) -> None:
@@ -69,7 +69,7 @@ class ManyTests(SiteCase):
         self.caller.wire.protocol.dataReceived((HEAD + b"\r\n") * 10)
         self.caller.hang_up()
         self.assertEqual(len(self.caller.replies()), 1)
-        self.assertEqual(self.ground.clock.getDelayedCalls(), [])
+        self.assertEqual(self.sample.clock.getDelayedCalls(), [])
 
     def test_flood_behind_a_slow_one(self) -> None:
         """Nor is more than a little of it read while a request takes its time."""
@@ -86,10 +86,10 @@ class ManyTests(SiteCase):
 
     def test_too_many_from_one_address(self) -> None:
         """Others get in, this machine always does, and there is room again once one has gone."""
-        site = serve(self.ground.clock, GUARD, self.ground.api, limits=Limits(connections=100, from_one=2))
+        site = serve(self.sample.clock, AUTH, self.sample.api, limits=Limits(connections=100, from_one=2))
 
         def connect(*host: str) -> Conversation:
-            return Conversation(site, self.ground.clock, IPv4Address("TCP", *(host or ("192.0.2.7",)), 1))
+            return Conversation(site, self.sample.clock, IPv4Address("TCP", *(host or ("192.0.2.7",)), 1))
 
         first, _ = connect(), connect()
         for _ in range(3):
@@ -103,14 +103,14 @@ class ManyTests(SiteCase):
     def test_too_many_connections(self) -> None:
         """Above the limit a connection is closed at once; the log says so once; a free place is taken again."""
         logged: list[object] = []
-        self.ground.site.connection_limits.log = _Log(logged)
-        others = [self.ground.connect() for _ in range(SMALL.connections - 1)]
+        self.sample.site.connection_limits.log = _Log(logged)
+        others = [self.sample.connect() for _ in range(SMALL.connections - 1)]
         for _ in range(5):
-            self.assertRaises(Refused, self.ground.connect)
+            self.assertRaises(Refused, self.sample.connect)
         self.assertEqual(len(logged), 1)
         others[0].hang_up()
-        self.ground.connect()
-        self.assertRaises(Refused, self.ground.connect)
+        self.sample.connect()
+        self.assertRaises(Refused, self.sample.connect)
         self.assertEqual(len(logged), 2)
 
 
@@ -119,8 +119,8 @@ class DrainTests(SiteCase):
 
     def drain(self) -> object:
         """Begin; what has to happen at once happens."""
-        drained = self.ground.site.drain()
-        self.ground.clock.advance(0)
+        drained = self.sample.site.drain()
+        self.sample.clock.advance(0)
         return drained
 
     def test_nobody_there(self) -> None:
@@ -133,7 +133,7 @@ class DrainTests(SiteCase):
         self.caller.get("/open")
         self.successResultOf(self.drain())
         self.assertTrue(self.caller.closed)
-        self.assertEqual(self.ground.clock.getDelayedCalls(), [])
+        self.assertEqual(self.sample.clock.getDelayedCalls(), [])
 
     def test_in_flight(self) -> None:
         """A request that is being answered is finished, and told that it was the last."""
@@ -141,12 +141,12 @@ class DrainTests(SiteCase):
         drained = self.drain()
         self.advance(9)
         self.assertNoResult(drained)
-        self.ground.api.waiting[0].callback({"done": True})
-        self.ground.clock.advance(0)
+        self.sample.api.waiting[0].callback({"done": True})
+        self.sample.clock.advance(0)
         reply = self.caller.answer()
         self.assertEqual((reply.json, reply.headers["connection"]), ({"done": True}, "close"))  # type: ignore[union-attr]
         self.successResultOf(drained)
-        self.assertEqual(self.ground.clock.getDelayedCalls(), [])
+        self.assertEqual(self.sample.clock.getDelayedCalls(), [])
 
     def test_half_sent(self) -> None:
         """So is one of which a part has come; what is pipelined behind it is not begun."""
@@ -164,8 +164,8 @@ class DrainTests(SiteCase):
         self.advance(SMALL.drain_seconds)
         self.assertTrue(self.caller.wire.aborted)
         self.successResultOf(drained)
-        self.assertEqual(self.ground.api.seen, ["read: CancelledError"])
-        self.assertEqual(self.ground.clock.getDelayedCalls(), [])
+        self.assertEqual(self.sample.api.seen, ["read: CancelledError"])
+        self.assertEqual(self.sample.clock.getDelayedCalls(), [])
 
     def test_refused(self) -> None:
         """A client that was refused a moment ago may still read why."""
@@ -175,7 +175,7 @@ class DrainTests(SiteCase):
         self.advance(SMALL.linger_seconds)
         self.successResultOf(drained)
         self.assertEqual(self.only_reply().status, 400)
-        self.assertEqual(self.ground.clock.getDelayedCalls(), [])
+        self.assertEqual(self.sample.clock.getDelayedCalls(), [])
 
     def test_slow_reader(self) -> None:
         """One that does not take its answer is cut in the end."""
@@ -192,7 +192,7 @@ class LogTests(SiteCase):
     def test_no_query(self) -> None:
         """The path of a request, and not its query."""
         logged: list[dict[str, object]] = []
-        self.ground.site.logger = _Log(logged)
+        self.sample.site.logger = _Log(logged)
         self.caller.get("/open?token=secret", auth=AGENT)
         [event] = logged
         self.assertEqual((event["method"], event["path"], event["status"]), ("GET", "/open", 200))
@@ -200,11 +200,11 @@ class LogTests(SiteCase):
 
     def test_quiet(self) -> None:
         """To start and stop it says nothing, and starts no timer."""
-        self.assertFalse(self.ground.site.noisy)
+        self.assertFalse(self.sample.site.noisy)
         self.caller.hang_up()
-        self.ground.site.doStart()
-        self.assertEqual(self.ground.clock.getDelayedCalls(), [])
-        self.ground.site.doStop()
+        self.sample.site.doStart()
+        self.assertEqual(self.sample.clock.getDelayedCalls(), [])
+        self.sample.site.doStop()
 
 
 class _Log:

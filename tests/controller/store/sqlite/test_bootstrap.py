@@ -20,7 +20,7 @@ from tests.controller.store.fixtures import FIRST, connect, damage, damage_agent
 from tests.odd_files import KINDS, unmake
 
 
-class OpeningTests(SynchronousTestCase):
+class BootstrapTests(SynchronousTestCase):
     """L{open_database}."""
 
     log = Logger()

@@ -123,7 +123,7 @@ class LifeTests(TestCase):
         store.close()
 
 
-class TroubleTests(TestCase):
+class ProblemTests(TestCase):
     """Storage that fails is said, and heals alone (promise G12)."""
 
     timeout = 30

@@ -1,4 +1,4 @@
-"""Where a fault happens: an arena with what faults need beside it, and the ends that every row must come to."""
+"""Where a fault happens: an fleet with what faults need beside it, and the ends that every row must come to."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from attrs import define, field
 
 from confd.codec import strict_json
 from confd.codec.headers import basic_authorization
-from tests.integration.arena import INTERVAL, Arena
 from tests.integration.fleet import ADMIN, AGENT, PATIENCE, Process, Response, base_of, eventually, request
+from tests.integration.recorded_fleet import INTERVAL, RecordedFleet
 from tests.runtime.test_metrics import samples
 
 #: What no log may hold.
@@ -27,9 +27,9 @@ SECRETS = (ADMIN[1], AGENT[1], basic_authorization(*ADMIN).decode(), basic_autho
 
 
 @define(eq=False)
-class Scene(Arena):
+class FaultHarness(RecordedFleet):
     """
-    An arena, and what is claimed of what happens in it.
+    An fleet, and what is claimed of what happens in it.
 
     @ivar slack: by how much the limits in seconds are widened on a machine that has other things to do.
     @ivar where: the beginning of the addresses that are published.
@@ -103,14 +103,14 @@ class Scene(Arena):
     def post(self, query: str = "", headers: dict[str, str] | None = None, **more: str) -> Response:
         """Publish once a document with C{more} in it; only what is answered with 200 is acknowledged."""
         document = self.document() | more
-        answer = request("POST", f"{self.fleet.url}/api/v1/config?{query}", document, ADMIN, headers)
+        answer = request("POST", f"{self.daemons.url}/api/v1/config?{query}", document, ADMIN, headers)
         if answer.status == 200:
             self.history.acknowledged(answer.headers["etag"].strip('"'), strict_json.checksum(document))
         return answer
 
     def get(self) -> int:
         """The status of a read."""
-        return request("GET", f"{self.fleet.url}/api/v1/config", auth=AGENT).status
+        return request("GET", f"{self.daemons.url}/api/v1/config", auth=AGENT).status
 
     def ready(self, process: Process | None = None) -> Response:
         """What a process says of itself; by default the controller."""
@@ -131,7 +131,7 @@ class Scene(Arena):
 
     def listed(self) -> list[dict[str, Any]]:
         """The agents, as the controller knows them."""
-        found: list[dict[str, Any]] = request("GET", f"{self.fleet.url}/api/v1/agents", auth=ADMIN).json()
+        found: list[dict[str, Any]] = request("GET", f"{self.daemons.url}/api/v1/agents", auth=ADMIN).json()
         return found
 
     def read_database(self, path: Path | None = None) -> None:
@@ -187,7 +187,7 @@ class Load:
     @ivar took: seconds of each answer.
     """
 
-    scene: Scene
+    fleet: FaultHarness
     writers: int = 4
     pause: float = 0.0
     answers: Counter[int] = field(factory=Counter)
@@ -214,7 +214,7 @@ class Load:
         while not self._end.wait(self.pause):
             began = time.monotonic()
             try:
-                status = self.scene.post().status
+                status = self.fleet.post().status
             except (OSError, http.client.HTTPException):
                 status = 0
                 self._end.wait(0.02)

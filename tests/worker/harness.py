@@ -85,7 +85,7 @@ class ScriptedUpstream(Factory):
         return gatherResults([connection.lost for connection in self.connections])
 
 
-class Hit(Protocol):
+class WorkerCall(Protocol):
     """
     One caller of the worker.
 
@@ -118,7 +118,7 @@ class Hit(Protocol):
             self.ended.callback(reply)
 
 
-class Watched:
+class RecordingReactor:
     """
     The reactor, with an eye on what is connected to.
 
@@ -136,7 +136,7 @@ class Watched:
         return getattr(reactor, name)
 
 
-class Names:
+class TableResolver:
     """
     A resolver that knows names by a table; each answer is given once, the last one for good.
 
@@ -156,18 +156,18 @@ class Names:
         reactor.callLater(0, receiver.resolutionComplete)
 
 
-class WorkerCase(TestCase):
+class WorkerTestCase(TestCase):
     """A worker on a real port, whose upstream is told by each test."""
 
     timeout = 60
 
     def setUp(self) -> None:
-        self.watched: Any = Watched()
+        self.watched: Any = RecordingReactor()
         self.policy = AddressPolicy()
 
-    def names(self, **table: list[list[str]]) -> Names:
+    def names(self, **table: list[list[str]]) -> TableResolver:
         """Make these the only names in the world."""
-        names = Names(**table)
+        names = TableResolver(**table)
         self.watched.nameResolver = names
         return names
 
@@ -184,9 +184,9 @@ class WorkerCase(TestCase):
         self.addCleanup(factory.close)
         return f"http://127.0.0.1:{self.listen(factory)}/", factory
 
-    def worker(self, timeout: float = 20, max_bytes: int = 1_000_000, max_in_flight: int = 8) -> Worker:
+    def worker(self, timeout: float = 20, max_bytes: int = 1_000_000, max_in_flight: int = 8) -> WorkerHarness:
         """A worker with these limits."""
-        worker = Worker(self.watched, self.policy, timeout, max_bytes, max_in_flight)
+        worker = WorkerHarness(self.watched, self.policy, timeout, max_bytes, max_in_flight)
         worker.port = self.listen(worker.site)
         self.addCleanup(worker.close)
         return worker
@@ -203,7 +203,7 @@ class WorkerCase(TestCase):
         return await self.worker(**limits).hit(url, method)
 
 
-class Worker:
+class WorkerHarness:
     """A worker, and calls to it."""
 
     def __init__(self, watched: Any, policy: AddressPolicy, timeout: float, max_bytes: int, max_in_flight: int) -> None:
@@ -213,13 +213,13 @@ class Worker:
         resource = Dispatcher(LoopbackAuth(Identity("loopback", Role.AGENT)), Offload(deferToThread)).resource(api)
         self.site = BoundedSite(reactor, resource, Limits(drain_seconds=0.1))
         self.port = 0
-        self.callers: list[Hit] = []
+        self.callers: list[WorkerCall] = []
 
-    def call(self, url: str, method: str = "GET") -> Hit:
+    def call(self, url: str, method: str = "GET") -> WorkerCall:
         """Begin a call, with C{url} as the configuration."""
         document = {"url": url}
         self.in_force.put(document, strict_json.document(document), None)
-        caller = Hit(method)
+        caller = WorkerCall(method)
         self.callers.append(caller)
         factory = ClientFactory()
         factory.noisy = False

@@ -1,4 +1,4 @@
-"""The means by which faults are injected; what they change is gone with the namespace or the process."""
+"""The ways in which faults are injected; what they change is gone with the namespace or the process."""
 
 from __future__ import annotations
 

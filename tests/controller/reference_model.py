@@ -21,7 +21,7 @@ STATES = ("applied", "failed", "applying", "silent", "pending", "passed")
 
 
 @frozen
-class Line:
+class VersionModel:
     """A version of a namespace."""
 
     tag: Tag
@@ -45,7 +45,7 @@ class Line:
 
 
 @frozen
-class Said:
+class LastReport:
     """What an agent reported last."""
 
     tag: Tag
@@ -68,11 +68,11 @@ class Member:
     An agent.
 
     @ivar polled: whether it ever did.
-    @ivar slept: how often the ledger slept since it registered, or since the process started.
+    @ivar slept: how often the model slept since it registered, or since the process started.
     """
 
     namespace: str
-    said: Said | None = None
+    said: LastReport | None = None
     silent: bool = False
     polled: bool = False
     slept: int = 0
@@ -97,7 +97,7 @@ class Member:
 
 
 @define
-class Space:
+class NamespaceModel:
     """
     A namespace.
 
@@ -109,7 +109,7 @@ class Space:
     @ivar archive: what became of those before.
     """
 
-    lines: list[Line]
+    lines: list[VersionModel]
     retired: bool = False
     pruned: int = 0
     keys: dict[str, tuple[Any, int]] = field(factory=dict)
@@ -118,10 +118,10 @@ class Space:
     archive: dict[int, dict[str, int]] = field(factory=dict)
 
     @property
-    def newest(self) -> Line:
+    def newest(self) -> VersionModel:
         return self.lines[-1]
 
-    def past(self, version: int) -> Line | str:
+    def past(self, version: int) -> VersionModel | str:
         """A version, or why it cannot be had."""
         if 0 < version <= self.pruned:
             return "version_pruned"
@@ -133,7 +133,7 @@ class Space:
 
 
 @define
-class Ledger:
+class ReferenceModel:
     """
     A controller in the mind.
 
@@ -141,25 +141,27 @@ class Ledger:
     """
 
     cluster_id: str
-    spaces: dict[str, Space]
+    spaces: dict[str, NamespaceModel]
     epoch: int = 1
     keep: int = 0
     members: dict[str, Member] = field(factory=dict)
     audit: list[tuple[str, str, str]] = field(factory=list)
 
     @property
-    def in_use(self) -> dict[str, Space]:
+    def in_use(self) -> dict[str, NamespaceModel]:
         return {name: space for name, space in sorted(self.spaces.items()) if not space.retired}
 
-    def space(self, name: str) -> Space | None:
+    def space(self, name: str) -> NamespaceModel | None:
         """A namespace that is in use."""
         return self.in_use.get(name)
 
-    def append(self, name: str, document: dict[str, Any], poll_interval: int, comment: str, of: int | None) -> Line:
+    def append(
+        self, name: str, document: dict[str, Any], poll_interval: int, comment: str, of: int | None
+    ) -> VersionModel:
         """The next version of a namespace."""
-        space = self.spaces.setdefault(name, Space([]))
+        space = self.spaces.setdefault(name, NamespaceModel([]))
         tag = Tag(self.cluster_id[:8], self.epoch, len(space.lines) + 1)
-        line = Line(tag, document, poll_interval, comment, of)
+        line = VersionModel(tag, document, poll_interval, comment, of)
         space.lines.append(line)
         space.known.append(tag.version)
         if len(space.known) > VERSIONS_KEPT:
@@ -178,7 +180,7 @@ class Ledger:
         key: str | None = None,
         expected: str | None = None,
         dry_run: bool = False,
-    ) -> Line | str:
+    ) -> VersionModel | str:
         """The version that comes of it, or the code of its refusal."""
         space = self.space(name)
         if space is None:
@@ -191,14 +193,16 @@ class Ledger:
             return "version_mismatch"
         seconds = poll_interval or space.newest.poll_interval
         if dry_run:
-            return Line(evolve(space.newest.tag, epoch=self.epoch, version=len(space.lines) + 1), document, seconds)
+            return VersionModel(
+                evolve(space.newest.tag, epoch=self.epoch, version=len(space.lines) + 1), document, seconds
+            )
         made = self.append(name, document, seconds, comment, of)
         space.prune(self.keep)
         if key is not None:
             space.keys[key] = request, made.tag.version
         return made
 
-    def create(self, name: str, document: dict[str, Any]) -> Line | str:
+    def create(self, name: str, document: dict[str, Any]) -> VersionModel | str:
         """Version 1 of a namespace, or the next one of a retired one."""
         if self.space(name) is not None:
             return "namespace_exists"
@@ -246,7 +250,7 @@ class Ledger:
         del self.members[agent_id]
         return None
 
-    def report(self, agent_id: str, sender: str, name: str, version: str, said: Said) -> Refusal:
+    def report(self, agent_id: str, sender: str, name: str, version: str, said: LastReport) -> Refusal:
         """C{said} without its tag, which C{version} names."""
         space = self.space(name)
         if space is None:
@@ -321,7 +325,7 @@ class Ledger:
                 told.pop(agent_id, None)
 
     @staticmethod
-    def _resolved(space: Space, tag: Tag) -> Tag | None:
+    def _resolved(space: NamespaceModel, tag: Tag) -> Tag | None:
         """
         The version that is meant. Of one that is not in memory any more only the number is looked at, and that the
         epoch is not a later one.

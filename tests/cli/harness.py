@@ -34,7 +34,7 @@ class Request:
 
 
 @frozen
-class Ended:
+class CommandResult:
     """How a command ended, and what it wrote."""
 
     status: int
@@ -99,7 +99,7 @@ class FakeController:
 
 
 @define(eq=False)
-class Desk:
+class CliHarness:
     """
     Where commands are typed.
 
@@ -111,7 +111,7 @@ class Desk:
     slept: list[float] = field(factory=list)
     connected: list[tuple[str, str | None]] = field(factory=list)
 
-    def type(self, *words: str, answers: str | None = None, stdin: bytes = b"") -> Ended:
+    def type(self, *words: str, answers: str | None = None, stdin: bytes = b"") -> CommandResult:
         """
         Run a command.
 
@@ -125,14 +125,14 @@ class Desk:
             status = run(session, words)
             sys.stdout.flush()
             sys.stderr.flush()
-            return Ended(status, out.getvalue().decode(), err.getvalue().decode())
+            return CommandResult(status, out.getvalue().decode(), err.getvalue().decode())
 
     def _connect(self, url: str, ca_file: str | None, proxy: ForwardProxy | None) -> FakeController:
         self.connected.append((url, ca_file))
         return self.controller
 
 
-def in_force(document: Any, **more: Any) -> Reply:
+def current_config(document: Any, **more: Any) -> Reply:
     """The answer of GET /api/v1/config."""
     body = {"version": 2, "epoch": 1, "cluster_id": "1a2b3c4d-0000", "poll_interval_seconds": 30, "data": document}
     return answer(body | more, etag=f'"{TAG}"')

@@ -21,7 +21,7 @@ from tests.conversation import Conversation, Reply, serve
 
 ADMIN, AGENT = ("admin", "admin:pässword"), ("agent", "secret123")
 
-GUARD = BasicAuth([Credential.of(*AGENT, Role.AGENT), Credential.of(*ADMIN, Role.ADMIN)])
+AUTH = BasicAuth([Credential.of(*AGENT, Role.AGENT), Credential.of(*ADMIN, Role.ADMIN)])
 
 SMALL = Limits(
     body=100_000, header_seconds=10, body_seconds=30, idle_seconds=40, linger_seconds=1, drain_seconds=10, connections=3
@@ -48,7 +48,7 @@ class Page(NamespaceQuery, forbid_unknown_fields=True):
     limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 50
 
 
-class Playground:
+class SampleApi:
     """
     Answers at once, later, or with an error.
 
@@ -141,7 +141,7 @@ class Playground:
 
 
 @implementer(IAuditor)
-class Notebook:
+class RecordingAuditor:
     """
     Remembers who was turned away.
 
@@ -158,14 +158,14 @@ class Notebook:
         self.audit_log.append((attempt, error))
 
 
-class Ground:
-    """A clock, a site that serves a L{Playground}, a notebook of refusals, and connections to the site."""
+class SampleSite:
+    """A clock, a site that serves a L{SampleApi}, a auditor of refusals, and connections to the site."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.clock = Clock()
-        self.api = Playground()
-        self.notebook = Notebook()
-        self.site: BoundedSite = serve(self.clock, GUARD, self.api, limits=limits, auditor=self.notebook)
+        self.api = SampleApi()
+        self.auditor = RecordingAuditor()
+        self.site: BoundedSite = serve(self.clock, AUTH, self.api, limits=limits, auditor=self.auditor)
 
     def connect(self) -> Conversation:
         """A new connection."""
@@ -176,13 +176,13 @@ class SiteCase(SynchronousTestCase):
     """A site with small limits, and one connection to it."""
 
     def setUp(self) -> None:
-        self.ground = Ground(SMALL)
-        self.caller = self.ground.connect()
+        self.sample = SampleSite(SMALL)
+        self.caller = self.sample.connect()
 
     def advance(self, seconds: float) -> None:
         """Let time pass, in small steps, so that nothing comes late."""
         for _ in range(int(seconds * 4)):
-            self.ground.clock.advance(0.25)
+            self.sample.clock.advance(0.25)
 
     def only_reply(self, caller: Conversation | None = None) -> Reply:
         """The one answer that there is, after which nothing else can come."""
@@ -204,5 +204,5 @@ class SiteCase(SynchronousTestCase):
             self.assertEqual(reply.headers[name.lower()], value)
         self.advance(SMALL.linger_seconds)
         self.assertTrue(self.caller.closed)
-        self.assertEqual(self.ground.clock.getDelayedCalls(), [])
+        self.assertEqual(self.sample.clock.getDelayedCalls(), [])
         return reply

@@ -14,11 +14,11 @@ from typing import Any
 from attrs import define, field, frozen
 
 from confd.codec import strict_json
+from tests.integration.brokers import Broker
 from tests.integration.fleet import ADMIN, Fleet, Process, eventually, request
 from tests.integration.history import History, violations
 from tests.integration.proxy import Proxy
 from tests.integration.recorder import Recorder
-from tests.integration.ways import Broker
 
 #: Seconds between the polls of agents: the truth arrives by them whatever becomes of a push.
 INTERVAL = 2
@@ -46,7 +46,7 @@ class Answer:
 
 
 @define(eq=False)
-class Arena:
+class RecordedFleet:
     """
     A controller, agents with recording workers, maybe a broker; between agents and both of these, a proxy each.
 
@@ -65,7 +65,7 @@ class Arena:
     options: Sequence[str] = ()
     names: tuple[str, ...] = AGENTS
     history: History = field(init=False)
-    fleet: Fleet = field(init=False)
+    daemons: Fleet = field(init=False)
     controller: Process = field(init=False)
     agents: dict[str, Process] = field(factory=dict, init=False)
     proxies: list[Proxy] = field(factory=list, init=False)
@@ -75,8 +75,8 @@ class Arena:
     def open(self) -> None:
         """Make everything, and start the proxies; no process runs yet."""
         self.history = History(self.folder / "history.jsonl")
-        self.fleet = Fleet(self.folder, INTERVAL)
-        controllers = self._proxy(self.fleet.port)
+        self.daemons = Fleet(self.folder, INTERVAL)
+        controllers = self._proxy(self.daemons.port)
         options = ["--controller-url", f"http://127.0.0.1:{controllers.port}", "--backoff-max", "4"]
         options += ["--distribution-strategy", self.strategy]
         there = list(self.options)
@@ -85,14 +85,14 @@ class Arena:
             self._stack.callback(server.stop)
             there += ["--distribution-strategy", self.strategy, *self.broker.options(server.port)]
             options += self.broker.options(self._proxy(server.port, self.broker).port)
-        self.controller = self.fleet.controller(*there)
-        self.controller.health = f"{self.fleet.url}/health"
+        self.controller = self.daemons.controller(*there)
+        self.controller.health = f"{self.daemons.url}/health"
         for name in self.names:
             recorder = Recorder(name, self.history)
             self._stack.callback(recorder.close)
-            self.agents[name] = self.fleet.agent(recorder.url, name, *options, ops=True)
+            self.agents[name] = self.daemons.agent(recorder.url, name, *options, ops=True)
             self.agents[name].environ = self.environ
-        self._stack.callback(self.fleet.close)
+        self._stack.callback(self.daemons.close)
 
     def close(self) -> None:
         """End everything."""
@@ -109,7 +109,7 @@ class Arena:
     def start_controller(self) -> None:
         """Start it, and take note of what it has in force."""
         self.controller.start()
-        current = eventually(lambda: found if "version" in (found := self.fleet.current()) else None)
+        current = eventually(lambda: found if "version" in (found := self.daemons.current()) else None)
         tag = f"{current['cluster_id'][:8]}.{current['epoch']}.{current['version']}"
         self.history.acknowledged(tag, current["checksum"])
 
@@ -129,7 +129,7 @@ class Arena:
         """
         self._documents += 1
         document = {"url": f"http://127.0.0.1/{self._documents}", "filler": "x" * self.random.randrange(2000)}
-        url = f"{self.fleet.url}/api/v1/config?poll_interval={interval}"
+        url = f"{self.daemons.url}/api/v1/config?poll_interval={interval}"
         headers = {"Idempotency-Key": str(uuid.uuid4())}
         begun = time.monotonic()
         response = eventually(lambda: request("POST", url, document, ADMIN, headers))

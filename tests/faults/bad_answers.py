@@ -9,22 +9,22 @@ from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+from tests.faults.harness import FaultHarness
 from tests.faults.rows import row
-from tests.faults.scene import Scene
 from tests.integration.fleet import PATIENCE, request
 from tests.integration.recorder import QuietServer
 
-Poison = Callable[[dict[str, Any]], Any]
+Change = Callable[[dict[str, Any]], Any]
 
 
-def poisoned(scene: Scene, poisons: Sequence[Poison], applied: bool = False) -> None:
+def answers_changed(fleet: FaultHarness, changes: Sequence[Change], applied: bool = False) -> None:
     """
     Let an agent talk to a controller whose answers to GET C{/api/v1/config} are changed on their way.
 
     @param applied: whether it may use them.
     """
-    scene.start_controller()
-    current: list[Poison] = [lambda body: body]
+    fleet.start_controller()
+    current: list[Change] = [lambda body: body]
     answered = [0]
 
     class Handler(BaseHTTPRequestHandler):
@@ -38,7 +38,7 @@ def poisoned(scene: Scene, poisons: Sequence[Poison], applied: bool = False) -> 
                 if name in self.headers
             }
             answer = request(
-                self.command, f"{scene.fleet.url}{self.path}", self.rfile.read(size) if size else None, None, kept
+                self.command, f"{fleet.daemons.url}{self.path}", self.rfile.read(size) if size else None, None, kept
             )
             body = answer.body
             if self.path.startswith("/api/v1/config") and answer.status == 200:
@@ -58,28 +58,28 @@ def poisoned(scene: Scene, poisons: Sequence[Poison], applied: bool = False) -> 
 
     server = QuietServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    worker = scene.fleet.worker()
+    worker = fleet.daemons.worker()
     url = f"http://127.0.0.1:{server.server_port}"
-    agent = scene.fleet.agent(worker, "agent", "--controller-url", url, "--backoff-max", "1", ops=True)
+    agent = fleet.daemons.agent(worker, "agent", "--controller-url", url, "--backoff-max", "1", ops=True)
     try:
         worker.start()
         agent.start()
-        held = _in_force(scene, worker.health, None)
-        for poison in poisons:
-            current[0], before = poison, answered[0]
-            scene.fleet.publish(scene.document())
-            scene.until(lambda seen=before: answered[0] > seen + 1 or applied, "asked", PATIENCE * 2)
-            scene.claim(agent.up(), f"the agent lives after poison {poisons.index(poison)}")
+        held = _in_force(fleet, worker.health, None)
+        for change in changes:
+            current[0], before = change, answered[0]
+            fleet.daemons.publish(fleet.document())
+            fleet.until(lambda seen=before: answered[0] > seen + 1 or applied, "asked", PATIENCE * 2)
+            fleet.claim(agent.up(), f"the agent lives after change {changes.index(change)}")
             if applied:
-                held = _in_force(scene, worker.health, held)
+                held = _in_force(fleet, worker.health, held)
             else:
                 time.sleep(0.2)
                 now = _version(worker.health)
-                scene.claim(now == held, f"poison {poisons.index(poison)} is not applied: {now}, {held} before")
+                fleet.claim(now == held, f"change {changes.index(change)} is not applied: {now}, {held} before")
         current[0] = lambda body: body
-        scene.fleet.publish(scene.document())
-        with scene.recovers(15, "applies what is good"):
-            _in_force(scene, worker.health, held)
+        fleet.daemons.publish(fleet.document())
+        with fleet.recovers(15, "applies what is good"):
+            _in_force(fleet, worker.health, held)
     finally:
         agent.stop()
         server.shutdown()
@@ -90,17 +90,17 @@ def _version(health: str | None) -> object:
     return request("GET", str(health)).json()["version"]
 
 
-def _in_force(scene: Scene, health: str | None, before: object) -> object:
+def _in_force(fleet: FaultHarness, health: str | None, before: object) -> object:
     """Wait until the worker has another version; that one."""
-    scene.until(lambda: _version(health) not in (None, before), "on another version", PATIENCE)
+    fleet.until(lambda: _version(health) not in (None, before), "on another version", PATIENCE)
     return _version(health)
 
 
-def _with(**fields: object) -> Poison:
+def _with(**fields: object) -> Change:
     return lambda body: body | fields
 
 
-POISONS: tuple[Poison, ...] = (
+CHANGES: tuple[Change, ...] = (
     _with(version=2**63),
     _with(version=-1),
     _with(version="x"),
@@ -125,14 +125,14 @@ POISONS: tuple[Poison, ...] = (
 
 @row(
     "F-62",
-    "poisoned answers of the controller",
+    "answers_changed answers of the controller",
     "19 kinds: numbers out of bounds, other contents, HTML, half a body, 16 MiB",
     "applied 0; agents that end 0",
     agents=0,
     most=300,
 )
-def poisoned_answers(scene: Scene) -> None:
-    poisoned(scene, POISONS)
+def unusable_answers(fleet: FaultHarness) -> None:
+    answers_changed(fleet, CHANGES)
 
 
 @row(
@@ -142,5 +142,5 @@ def poisoned_answers(scene: Scene) -> None:
     "taken as the nearest that is allowed; agents that end 0",
     agents=0,
 )
-def poisoned_intervals(scene: Scene) -> None:
-    poisoned(scene, [_with(poll_interval_seconds=each) for each in (0, -5)], applied=True)
+def unusable_intervals(fleet: FaultHarness) -> None:
+    answers_changed(fleet, [_with(poll_interval_seconds=each) for each in (0, -5)], applied=True)
