@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from confd.codec.text import printable
 from confd.errors import Unavailable
 from confd.runtime.timing import Backoff, Periodic
 
@@ -27,6 +28,9 @@ OPEN_TIMEOUT_SECONDS, PING_INTERVAL_SECONDS = 5.0, 3.0
 
 #: Seconds that a caller waits for a connection, and then for the answer: together what L{IBroker} promises.
 CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS = 2.0, 3.0
+
+#: Characters of a message of another program that are kept.
+_MAX_WORDS_CHARS = 300
 
 T = TypeVar("T")
 
@@ -241,7 +245,7 @@ def unavailable(where: str, what: str, kind: type[Unavailable] = Unavailable) ->
     return kind("broker_unavailable", f"{where} {what}.")
 
 
-def printable(words: object) -> str:
-    """What another program said, fit for a log: one line, and not a long one."""
-    text = "".join(each if each.isprintable() else " " for each in str(words))
-    return " ".join(text[:300].split()).rstrip(".") or type(words).__name__
+def one_line(words: object) -> str:
+    """Return the words of another program as the end of a sentence; the name of their type where they are empty."""
+    text = " ".join(str(words)[:_MAX_WORDS_CHARS].split()).rstrip(".")
+    return printable(text, _MAX_WORDS_CHARS) or type(words).__name__

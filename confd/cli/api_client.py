@@ -13,10 +13,10 @@ from attrs import define, evolve
 
 from confd.cli.errors import CommandError, Exit
 from confd.cli.profile import Profile
-from confd.cli.text import shown
 from confd.cli.transport import ITransport, Reply
 from confd.codec import sse
 from confd.codec.retry_after import STATUSES, parse_retry_after
+from confd.codec.text import printable
 from confd.errors import Malformed
 
 #: Seconds that a request may take.
@@ -175,7 +175,7 @@ class ApiClient:
 
     def _told(self, answer: Reply) -> CommandError:
         if 300 <= answer.status < 400:
-            where = shown(answer.headers.get("location", "nowhere"))[:200]
+            where = printable(answer.headers.get("location", "nowhere"))[:200]
             return CommandError(
                 Exit.FAILED, f"{self.target.url} leads to {where}, and credentials do not follow; is that the address?"
             )
@@ -220,7 +220,7 @@ class _Waits:
             refusal.details += (f"It asks not to be asked again for {refusal.retry_after:.0f} s.",)
             return False
         self._tries, self._left = self._tries + 1, self._left - pause
-        self._wait(f"{shown(refusal.sentence)} Asking again in {pause:.3g} s.", pause)
+        self._wait(f"{printable(refusal.sentence)} Asking again in {pause:.3g} s.", pause)
         return True
 
 

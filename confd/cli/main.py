@@ -17,8 +17,8 @@ from confd.cli.app import COMPLETE_VARIABLE, NAME, cli
 from confd.cli.errors import CommandError, Exit
 from confd.cli.output import Output
 from confd.cli.session import Clock, Session
-from confd.cli.text import shown
 from confd.cli.transport import Transport
+from confd.codec.text import printable
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,7 +68,7 @@ def run(session: Session, arguments: Sequence[str]) -> Exit:
     except (LookupError, TypeError, AttributeError) as error:
         session.screen.say(
             f"{NAME}: The controller's answer is not what {NAME} {confd.__version__} knows ({type(error).__name__}: "
-            f"{shown(error)}); {NAME} doctor compares the releases."
+            f"{printable(error)}); {NAME} doctor compares the releases."
         )
         status = Exit.FAILED
     except (click.Abort, KeyboardInterrupt):

@@ -15,7 +15,8 @@ from typing import IO, TYPE_CHECKING, Any
 from attrs import define
 
 from confd.cli.errors import CommandError
-from confd.cli.text import as_json, as_yaml, shown
+from confd.cli.text import as_json, as_yaml
+from confd.codec.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,7 +84,7 @@ class Output:
 
     def raw(self, text: str) -> None:
         """Text on standard output: as it is for a script that wants it so, harmless where somebody looks at it."""
-        self.line("\n".join(map(shown, text.split("\n"))) if self._out.isatty() else text)
+        self.line("\n".join(map(printable, text.split("\n"))) if self._out.isatty() else text)
 
     def say(self, sentence: str) -> None:
         """Something that is not the result, on standard error."""
@@ -92,9 +93,9 @@ class Output:
 
     def fail(self, failure: CommandError) -> None:
         """Why the command cannot go on."""
-        self.say(f"confdctl: {shown(failure.sentence)}")
+        self.say(f"confdctl: {printable(failure.sentence)}")
         for each in failure.details:
-            self.say(f"  {shown(each)}")
+            self.say(f"  {printable(each)}")
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """
@@ -104,7 +105,7 @@ class Output:
         from rich.table import Table
         from rich.text import Text
 
-        cells = [["-" if each is None or each == "" else shown(each) for each in row] for row in rows]
+        cells = [["-" if each is None or each == "" else printable(each) for each in row] for row in rows]
         columns = [
             place
             for place in range(len(head))
@@ -131,7 +132,7 @@ class Output:
         """Names and values, one a line."""
         widest = max(len(name) for name, _ in pairs)
         for name, value in pairs:
-            self.line(f"{name:{widest}}  {'-' if value is None or value == '' else shown(value)}")
+            self.line(f"{name:{widest}}  {'-' if value is None or value == '' else printable(value)}")
 
     def diff(self, text: str, aside: bool = False) -> None:
         """
@@ -150,7 +151,7 @@ class Output:
             return "bold" if line.startswith(("+++", "---")) else colours.get(line[:1], "")
 
         for look, alike in groupby(read, style):
-            console.print(Text("\n".join(map(shown, alike)), look), soft_wrap=True)
+            console.print(Text("\n".join(map(printable, alike)), look), soft_wrap=True)
         if read != lines:
             self.say(f"That is not all of {len(lines)} lines; --dry-run shows it.")
 

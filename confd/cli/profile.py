@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 from attrs import evolve, field, frozen
 
 from confd.cli.errors import CommandError, Exit
-from confd.cli.text import shown
 from confd.client.forward_proxy import ForwardProxy, parse_only_proxy, read_proxies
+from confd.codec.text import printable
 from confd.model import DEFAULT_NAMESPACE
 from confd.runtime.addresses import is_loopback
 from confd.runtime.files import read_file_or_pipe
@@ -183,20 +183,21 @@ def profiles(path: Path) -> Mapping[str, Mapping[str, str]]:
     found = _toml(path)
     tables = found.pop("profiles", {})
     if found or not (isinstance(tables, dict) and all(isinstance(each, dict) for each in tables.values())):
-        what = f"does not know {shown(next(iter(found)))}" if found else "has no [profiles.NAME] tables"
+        what = f"does not know {printable(next(iter(found)))}" if found else "has no [profiles.NAME] tables"
         raise CommandError(Exit.USAGE, f"{path}: {what}; write [profiles.NAME] with {', '.join(KEYS)}.")
     for name, table in tables.items():
         for key, value in table.items():
             if key == "password":
                 raise CommandError(
-                    Exit.USAGE, f"{path}: profile {shown(name)} holds a password; put it into a file of its own, "
+                    Exit.USAGE, f"{path}: profile {printable(name)} holds a password; put it into a file of its own, "
                     "chmod 600, and name that as password_file.")  # fmt: skip
             if key not in KEYS:
                 raise CommandError(
-                    Exit.USAGE, f"{path}: profile {shown(name)} has no {shown(key)}; it takes {', '.join(KEYS)}."
+                    Exit.USAGE,
+                    f"{path}: profile {printable(name)} has no {printable(key)}; it takes {', '.join(KEYS)}.",
                 )
             if not isinstance(value, str):
-                raise CommandError(Exit.USAGE, f"{path}: {shown(key)} of profile {shown(name)} must be a text.")
+                raise CommandError(Exit.USAGE, f"{path}: {printable(key)} of profile {printable(name)} must be a text.")
     return tables
 
 
@@ -218,20 +219,20 @@ def _toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(raw.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise CommandError(Exit.USAGE, f"{path}: is not TOML: {shown(error)}.") from None
+        raise CommandError(Exit.USAGE, f"{path}: is not TOML: {printable(error)}.") from None
 
 
 def _profile(path: Path, name: str | None) -> _Layer:
     found = profiles(path)
     if name is not None and name not in found:
-        known = ", ".join(map(shown, found)) or "none yet"
-        raise CommandError(Exit.USAGE, f"{path}: there is no profile {shown(name)}; it has: {known}.")
+        known = ", ".join(map(printable, found)) or "none yet"
+        raise CommandError(Exit.USAGE, f"{path}: there is no profile {printable(name)}; it has: {known}.")
     values = dict(found.get(name or _DEFAULT_PROFILE, {}))
     for key in ("password_file", "ca_file"):
         if key in values:
             # Beside the file that names it, wherever the command is typed.
             values[key] = str(path.parent / Path(values[key]).expanduser())
-    return _Layer(f"profile {shown(name or _DEFAULT_PROFILE)}", values, profile=True)
+    return _Layer(f"profile {printable(name or _DEFAULT_PROFILE)}", values, profile=True)
 
 
 def _pick(layers: list[_Layer]) -> tuple[dict[str, str], dict[str, str]]:

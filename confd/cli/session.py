@@ -14,9 +14,9 @@ from confd.cli.api_client import ApiClient
 from confd.cli.errors import CommandError, Exit
 from confd.cli.output import FORMS, Output
 from confd.cli.profile import Profile, resolve
-from confd.cli.text import shown
 from confd.cli.transport import ITransport
 from confd.client.forward_proxy import ForwardProxy
+from confd.codec.text import printable
 
 C = TypeVar("C", bound=Callable[..., Any])
 
@@ -100,7 +100,7 @@ class Session:
         @raise Failure: if not, or if there is nobody to ask.
         """
         self.check_somebody(yes)
-        if not yes and not click.confirm(shown(question), default=default, err=True):
+        if not yes and not click.confirm(printable(question), default=default, err=True):
             raise CommandError(Exit.FAILED, "Nothing was changed.")
 
     def _come_back(self, why: str, seconds: float) -> None:
@@ -108,7 +108,7 @@ class Session:
         self.clock.sleep(seconds)
 
     def _ask_password(self, username: str) -> str:
-        answer: str = click.prompt(f"Password of {shown(username)}", hide_input=True, err=True)
+        answer: str = click.prompt(f"Password of {printable(username)}", hide_input=True, err=True)
         return answer
 
 

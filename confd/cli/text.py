@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from confd.codec.text import printable
+
 #: What a key or a string has to look like to need no quotes in YAML 1.1 and 1.2.
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*", re.ASCII)
 #: Words that some version of YAML takes for something else than text.
@@ -17,14 +19,9 @@ _WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null"]
 _LONG_KEY = 1000
 
 
-def shown(text: object) -> str:
-    """C{text} on one line, with whatever is not printable as an escape."""
-    return "".join(each if each.isprintable() else _escaped(each) for each in str(text))
-
-
 def shown_time(text: str | None) -> str:
     """An RFC 3339 time as people read it."""
-    return "never" if text is None else re.sub(r"\.\d+", "", shown(text).replace("T", " "))
+    return "never" if text is None else re.sub(r"\.\d+", "", printable(text).replace("T", " "))
 
 
 def counted(number: int, thing: str) -> str:
@@ -40,11 +37,6 @@ def as_json(value: Any, indent: int | None = 2) -> str:
 def as_yaml(value: Any) -> str:
     """YAML, in the block style, that readers of versions 1.1 and 1.2 understand alike."""
     return "\n".join(_yaml(value))
-
-
-def _escaped(character: str) -> str:
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _safe_json(text: str) -> str:
@@ -75,15 +67,9 @@ def _scalar(value: Any) -> str:
     if isinstance(value, str):
         if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
             return value
-        return '"' + "".join(_yaml_character(each) for each in value) + '"'
+        return '"' + printable(value.replace("\\", r"\\").replace('"', r"\"")) + '"'
     if isinstance(value, float):
         text = repr(value)
         # Without a point, YAML 1.1 takes 1e+22 for text.
         return text.replace("e", ".0e") if "e" in text and "." not in text else text
     return json.dumps(value)
-
-
-def _yaml_character(each: str) -> str:
-    if each in '"\\':
-        return f"\\{each}"
-    return each if each.isprintable() else _escaped(each)

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 from attrs import frozen
 
 from confd.cli.errors import CommandError, Exit
-from confd.cli.text import shown
 from confd.client.forward_proxy import ForwardProxy
+from confd.codec.text import printable
 from confd.runtime.addresses import join
 from confd.runtime.certificate_errors import describe_certificate_error, is_untrusted
 
@@ -290,4 +290,4 @@ def _answer(response: http.client.HTTPResponse, moved: Callable[[int], None] = l
 
 
 def _reason(error: Exception) -> str:
-    return shown(getattr(error, "strerror", None) or str(error) or type(error).__name__)
+    return printable(getattr(error, "strerror", None) or str(error) or type(error).__name__)

@@ -24,6 +24,7 @@ from confd.client.body import RequestBody, StreamBody, read_body
 from confd.codec import strict_json
 from confd.codec.headers import basic_authorization
 from confd.codec.retry_after import STATUSES, parse_retry_after
+from confd.codec.text import printable
 from confd.errors import (
     ConfdError,
     Conflict,
@@ -86,7 +87,7 @@ class Response:
             value = None
         if isinstance(value, dict):
             code, words = str(value.get("code", "")), str(value.get("error", words))
-        return code[:_WORDS], "".join(each if each.isprintable() else " " for each in words[:_WORDS]).strip()
+        return code[:_WORDS], printable(" ".join(words[:_WORDS].split()), _WORDS)
 
     def _redirect(self) -> str:
         """Tell where a redirect leads, without credentials and query; no request of confd follows one."""
@@ -99,7 +100,7 @@ class Response:
         if not host:
             return f"{self.who} answers {self.status}, a redirect that does not say where it leads."
         path = parts.path.removesuffix(urlsplit(self.asked).path)
-        to = "".join(each for each in f"{parts.scheme}://{host}{path}" if each.isprintable())[:_WORDS]
+        to = printable(f"{parts.scheme}://{host}{path}", _WORDS)
         if to == self.asked.partition("?")[0].removesuffix(urlsplit(self.asked).path):
             to += parts.path
         mend = f"set {self.setting} to it" if self.setting else "use that address"
@@ -285,10 +286,10 @@ def _refuse_encoded(who: str, response: IResponse) -> None:
     """Refuse an encoded answer: what it unpacks to could be of any size."""
     named = _encoding(response)
     if named:
-        shown = "".join(each for each in named[:40] if each.isprintable())
         raise Malformed(
             "encoded_answer",
-            f"{who} answers with Content-Encoding: {shown}, which was not asked for; turn compression off there.",
+            f"{who} answers with Content-Encoding: {printable(named, 40)}, which was not asked for;"
+            " turn compression off there.",
         )
 
 

@@ -23,6 +23,7 @@ from twisted.logger import (
 )
 from twisted.python.reflect import safe_str
 
+from confd.codec.text import printable
 from confd.runtime.setting import setting
 from confd.runtime.setting_types import choice, whole, zero_or
 
@@ -128,7 +129,7 @@ def text_line(event: LogEvent) -> str:
     if failure is not None:
         lines += failure.getTraceback().rstrip("\n").split("\n")
     head = f"{_time(event)} {_level(event)} [{event.get('log_namespace', '')}]"
-    return f"{head} " + "\n\t".join(map(_visible, lines)) + "\n"
+    return f"{head} " + "\n\t".join(map(printable, lines)) + "\n"
 
 
 def _time(event: LogEvent) -> str:
@@ -145,10 +146,3 @@ def _plain(value: object) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value if isinstance(value, (str, int, float, type(None))) else safe_str(value)
-
-
-def _visible(text: str) -> str:
-    """Return the text with unprintable characters (controls, line breaks, changes of direction) escaped."""
-    if text.isprintable():
-        return text
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)

@@ -20,7 +20,7 @@ from confd.brokers.link import (
     Link,
     Lost,
     Refused,
-    printable,
+    one_line,
 )
 from confd.errors import Unavailable
 from confd.runtime.timing import Backoff
@@ -289,10 +289,10 @@ class LinkTests(SynchronousTestCase):
         self.assertIsNone(self.link.problem())
 
 
-class PrintableTests(SynchronousTestCase):
-    """L{printable}."""
+class OneLineTests(SynchronousTestCase):
+    """L{one_line}."""
 
     def test_one_short_line(self) -> None:
-        self.assertEqual(printable("a\r\nb\x1b[31m  c."), "a b [31m c")
-        self.assertEqual(len(printable("x" * 10_000)), 300)
-        self.assertEqual(printable(TimeoutError()), "TimeoutError")
+        self.assertEqual(one_line("a\r\nb\x1b[31m  c."), r"a b\x1b[31m c")
+        self.assertEqual(len(one_line("x" * 10_000)), 300)
+        self.assertEqual(one_line(TimeoutError()), "TimeoutError")

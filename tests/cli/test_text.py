@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.cli.text import as_json, as_yaml, shown, shown_time
+from confd.cli.text import as_json, as_yaml, shown_time
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(
     [
@@ -45,18 +45,8 @@ class FormTests(SynchronousTestCase):
         self.assertEqual(as_yaml(value), wanted)
 
 
-class ShownTests(SynchronousTestCase):
-    """Text of others."""
-
-    @given(st.text())
-    def test_harmless(self, text):
-        """One line, nothing that is not printable; what is printable stays as it is."""
-        self.assertTrue(shown(text).isprintable())
-        self.assertTrue(text == shown(text) or not text.isprintable())
-
-    def test_escapes(self):
-        """Escape sequences, turned writing, line ends."""
-        self.assertEqual(shown("a\x1b[2J\u202eb\nc\U000e0001é"), "a\\x1b[2J\\u202eb\\x0ac\\U000e0001é")
+class TimeTests(SynchronousTestCase):
+    """L{shown_time}."""
 
     def test_times(self):
         """Without fractions."""

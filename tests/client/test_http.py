@@ -380,7 +380,7 @@ class HttpTests(SynchronousTestCase):
             (b'{"error": "No such thing.", "code": "nothing"}', ("nothing", "No such thing.")),
             (b'{"error": "from gin"}', ("", "from gin")),
             (b"404 page not found", ("", "404 page not found")),
-            (b"two\nlines\x1b[31m", ("", "two lines [31m")),
+            (b"two\nlines\x1b[31m", ("", "two lines\\x1b[31m")),
             (b"", ("", "")),
             (b"\xff" * 3, ("", "\ufffd" * 3)),
             (b'"text"', ("", '"text"')),

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from confd.brokers.link import RETRY_MAX_SECONDS, Link, Refused, printable, unavailable
+from confd.brokers.link import RETRY_MAX_SECONDS, Link, Refused, one_line, unavailable
 from confd.brokers.listeners import Listeners
 from confd.brokers.nats.client import Insecure
 from confd.brokers.nats.connection import Msg, NatsConnection, SlowConsumerError, Subscription
@@ -165,11 +165,11 @@ class NatsBroker(Service):
         kind = type(error).__name__
         if kind not in self._logged:
             self._logged.add(kind)
-            self.log.warn("NATS_URL: {where}: {error}", where=self._address, error=printable(error))
+            self.log.warn("NATS_URL: {where}: {error}", where=self._address, error=one_line(error))
 
     def _diagnosis(self, error: Exception) -> Unavailable:
         """Which setting is to blame that there is no connection."""
-        words = printable(error)
+        words = one_line(error)
         if isinstance(error, SSLCertVerificationError):
             words = describe_certificate_error(error.verify_code, error.verify_message)
         if isinstance(error, (SSLError, Insecure)):

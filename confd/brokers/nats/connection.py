@@ -23,7 +23,7 @@ from nats.errors import (
 )
 from twisted.internet.defer import CancelledError, Deferred
 
-from confd.brokers.link import Lost, Refused, printable
+from confd.brokers.link import Lost, Refused, one_line
 from confd.brokers.nats.client import CLOSED_WITHIN, NatsClient
 from confd.codec.bodies import MAX_ANSWER_BYTES
 
@@ -166,7 +166,7 @@ class NatsConnection:
         """Return when the server has dealt with what it was sent, and did not complain."""
         await self._client.rtt()
         if self._complaint is not None:
-            raise Refused(printable(self._complaint))
+            raise Refused(one_line(self._complaint))
 
     async def _error(self, error: Exception) -> None:
         if not isinstance(error, SlowConsumerError):

@@ -16,7 +16,7 @@ from twisted.internet.endpoints import connectProtocol, wrapClientTLS
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
 from zope.interface import implementer
 
-from confd.brokers.link import RETRY_MAX_SECONDS, Link, Lost, Misplaced, Refused, Work, printable, unavailable
+from confd.brokers.link import RETRY_MAX_SECONDS, Link, Lost, Misplaced, Refused, Work, one_line, unavailable
 from confd.brokers.listeners import Listeners
 from confd.brokers.redis.protocol import RedisConnection
 from confd.errors import Unavailable
@@ -148,7 +148,7 @@ class RedisBroker(Service):
         try:
             await connectProtocol(self._endpoint, connection)
         except Exception as error:
-            raise self._unavailable(f"cannot be reached: {printable(error)}") from None
+            raise self._unavailable(f"cannot be reached: {one_line(error)}") from None
         try:
             await self._introduce(connection, channels)
         except BaseException:

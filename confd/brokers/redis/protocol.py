@@ -15,7 +15,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from txredisapi import BaseRedisProtocol, RedisError, ResponseError
 
-from confd.brokers.link import Lost, Misplaced, Refused, printable
+from confd.brokers.link import Lost, Misplaced, Refused, one_line
 from confd.codec.bodies import MAX_ANSWER_BYTES
 
 #: Bytes of a value that are kept: enough to see that it is larger than any announcement, and the two that end it.
@@ -55,7 +55,7 @@ class RedisConnection(BaseRedisProtocol):
             return await self.execute_command(*command)
         except ResponseError as error:
             # Redis repeats what it did not understand; it may be secret.
-            words = printable(str(error).partition(", with args")[0])
+            words = one_line(str(error).partition(", with args")[0])
             kind = words.partition(" ")[0]
             raise Misplaced(words, kind in WRITES_REFUSED) if kind in MISPLACED else Refused(words) from None
         except RedisError:
@@ -138,5 +138,5 @@ class RedisConnection(BaseRedisProtocol):
     def _why(self) -> str:
         error = self._lost.value
         if isinstance(error, TLSError) and error.args and error.args[0]:
-            return printable(", ".join(str(each[-1]) for each in error.args[0]))
-        return printable(error)
+            return one_line(", ".join(str(each[-1]) for each in error.args[0]))
+        return one_line(error)

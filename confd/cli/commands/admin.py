@@ -15,7 +15,8 @@ from confd.cli.command import Group
 from confd.cli.commands.documents import change, load, sources
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
-from confd.cli.text import shown, shown_time
+from confd.cli.text import shown_time
+from confd.codec.text import printable
 
 _YES = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
 _COMMENT = click.option("-m", "--comment", metavar="TEXT", help="Why, for the history.")
@@ -61,7 +62,7 @@ def create_namespace(session: Session, name: str, source: tuple[str, ...], comme
     body = {"name": name, "config": document} | ({"comment": comment} if comment else {})
     made = value_of(session.controller.call("POST", "/api/v1/namespaces", body))
     session.screen.show(
-        made, lambda: session.screen.line(f"Namespace {shown(made['name'])} is made, at version {made['version']}.")
+        made, lambda: session.screen.line(f"Namespace {printable(made['name'])} is made, at version {made['version']}.")
     )
 
 
@@ -78,7 +79,7 @@ def retire_namespace(session: Session, name: str, yes: bool) -> None:
     """Take the namespace NAME out of use; not while agents of it live."""
     session.confirm(f"Retire the namespace {name}?", yes)
     answer = value_of(session.controller.call("DELETE", f"/api/v1/namespaces/{quote(name, safe='')}"))
-    session.screen.show(answer, lambda: session.screen.line(f"{shown(answer['message'])}."))
+    session.screen.show(answer, lambda: session.screen.line(f"{printable(answer['message'])}."))
 
 
 @click.group("audit", cls=Group, default="list", short_help="Who tried to change what: list, verify.")
@@ -179,7 +180,7 @@ def _cluster(session: Session) -> None:
         for each in found["foreign"]:
             session.screen.line(
                 f"{each['agents']} agents stay with another cluster, of epoch {each['epoch']}. If this controller "
-                f"takes its place, they follow after: confdctl cluster adopt {shown(each['cluster_id'])}"
+                f"takes its place, they follow after: confdctl cluster adopt {printable(each['cluster_id'])}"
             )
 
     session.screen.show(found, draw)
@@ -267,7 +268,9 @@ def rotate_key(session: Session, yes: bool) -> None:
     """
     session.confirm("Sign announcements with a new key?", yes)
     made = value_of(session.controller.call("POST", "/api/v1/signing-key/rotate"))
-    session.screen.show(made, lambda: session.screen.line(f"{shown(made['message'])}: {shown(made['signing_key'])}"))
+    session.screen.show(
+        made, lambda: session.screen.line(f"{printable(made['message'])}: {printable(made['signing_key'])}")
+    )
 
 
 def _renew(session: Session, path: str, body: Mapping[str, object]) -> None:
@@ -275,7 +278,7 @@ def _renew(session: Session, path: str, body: Mapping[str, object]) -> None:
     made = value_of(answer)
 
     def draw() -> None:
-        session.screen.line(f"{shown(made['message'])}: cluster {made['cluster_id']}, epoch {made['epoch']}.")
+        session.screen.line(f"{printable(made['message'])}: cluster {made['cluster_id']}, epoch {made['epoch']}.")
         rows = [[each["name"], each["version"], each["epoch"]] for each in made["namespaces"]]
         session.screen.table(["NAMESPACE", "VERSION", "EPOCH"], rows)
 

@@ -12,7 +12,8 @@ from confd.cli.command import Command, Group
 from confd.cli.commands.convergence import draw_laggards, in_words, latencies
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
-from confd.cli.text import counted, shown, shown_time
+from confd.cli.text import counted, shown_time
+from confd.codec.text import printable
 
 STATES = ("silent", "applying", "applied", "failed")
 
@@ -54,7 +55,7 @@ def list_agents(session: Session, state: str | None, match: str | None, limit: i
     session.screen.show(found, lambda: session.screen.table(head, rows))
     for each in found:
         if each.get("duplicate"):
-            session.screen.say(f"Two agents share the id {shown(each['id'])}: give one of them a new CACHE_FILE.")
+            session.screen.say(f"Two agents share the id {printable(each['id'])}: give one of them a new CACHE_FILE.")
     if more:
         session.screen.say(f"There are more than {limit}; --limit shows more of them.")
 
@@ -164,7 +165,7 @@ def _address(what: str, agent_id: str) -> tuple[str, dict[str, object]]:
 def _delete(session: Session, what: str, agent_id: str, **query: object) -> None:
     path, named = _address(what, agent_id)
     answer = value_of(session.controller.call("DELETE", path, query=named | query))
-    session.screen.show(answer, lambda: session.screen.line(shown(answer["message"])))
+    session.screen.show(answer, lambda: session.screen.line(printable(answer["message"])))
 
 
 @click.command(
@@ -239,25 +240,25 @@ def watch(session: Session, only: str | None, count: int | None) -> None:
                 raise
             broken = failure.sentence
             pause = failure.pause(pause)
-        session.screen.say(f"{shown(broken)} Asking again in {pause:.3g} s.")
+        session.screen.say(f"{printable(broken)} Asking again in {pause:.3g} s.")
         session.clock.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
 
 
 def _event_words(session: Session, name: str, value: dict[str, Any]) -> str:
-    at = f"{session.clock.now():%H:%M:%S}  {shown(name):<11}  "
+    at = f"{session.clock.now():%H:%M:%S}  {printable(name):<11}  "
     if name == "config":
         said = f": {value['comment']}" if value.get("comment") else ""
-        return f"{at}{shown(value['tag'])} by {shown(value['author'])}{shown(said)}"
+        return f"{at}{printable(value['tag'])} by {printable(value['author'])}{printable(said)}"
     if name == "convergence":
         counts = in_words(value) or "nothing yet"
         return f"{at}version {value['version']} on {counted(value['targeted'], 'agent')}: {counts}; {latencies(value)}"
     if name == "agents":
         lines = [
-            f"{at}{shown(each['hostname'] or each['id'])} {shown(each['state'] or 'known')}"
+            f"{at}{printable(each['hostname'] or each['id'])} {printable(each['state'] or 'known')}"
             + (f" {each['applied_version']}" if each.get("applied_version") else "")
-            + (f": {shown(each['error'])}" if each.get("error") else "")
+            + (f": {printable(each['error'])}" if each.get("error") else "")
             for each in value["agents"]
         ]
         return "\n".join(lines + [f"{at}... and more"] * bool(value.get("more")))
-    return f"{at}{shown(value)}"
+    return f"{at}{printable(value)}"

@@ -10,8 +10,8 @@ from copy import deepcopy
 from typing import IO, Any
 
 from confd.cli.errors import CommandError, Exit
-from confd.cli.text import shown
 from confd.codec import strict_json
+from confd.codec.text import printable
 from confd.errors import ConfdError
 
 #: Bytes of the largest document that any controller can be set to take.
@@ -109,7 +109,7 @@ def _parts(key: str) -> list[str]:
     parts = [each.replace("\\.", ".") for each in _DOT.split(key)]
     if not all(parts):
         raise CommandError(
-            Exit.USAGE, f"{shown(key)!r} is not a key; write parts with dots between them, such as limits.rate."
+            Exit.USAGE, f"{printable(key)!r} is not a key; write parts with dots between them, such as limits.rate."
         )
     return parts
 
@@ -130,11 +130,14 @@ def _index(parent: Any, part: str, key: str) -> Any:
     if isinstance(parent, list):
         if not part.isdecimal():
             raise CommandError(
-                Exit.USAGE, f"{shown(key)}: {shown(part)} is in an array, where places are numbered from 0."
+                Exit.USAGE,
+                f"{printable(key)}: {printable(part)} is not an index; arrays are numbered from 0.",
             )
         return int(part)
     if not isinstance(parent, dict):
-        raise CommandError(Exit.USAGE, f"{shown(key)}: what {shown(part)} would be in is neither object nor array.")
+        raise CommandError(
+            Exit.USAGE, f"{printable(key)}: what {printable(part)} would be in is neither object nor array."
+        )
     return part
 
 
@@ -156,13 +159,13 @@ def _value(key: str, text: str) -> Any:
         if error.code != "not_json" or text[:1] in ("{", "[", '"'):
             said = "not JSON" if error.code == "not_json" else error.message.rstrip(".")
             raise CommandError(
-                Exit.INVALID, f"{shown(key)}: the value is {said}; mind the quotes of your shell."
+                Exit.INVALID, f"{printable(key)}: the value is {said}; mind the quotes of your shell."
             ) from None
         return text
 
 
 def _absent(key: str) -> CommandError:
-    return CommandError(Exit.NOT_FOUND, f"The document has no {shown(key)}.")
+    return CommandError(Exit.NOT_FOUND, f"The document has no {printable(key)}.")
 
 
 def as_text(document: Any) -> str:

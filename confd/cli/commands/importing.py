@@ -8,7 +8,8 @@ from confd.cli.api_client import value_of
 from confd.cli.command import Command
 from confd.cli.go_database import GoVersion, read_go_database
 from confd.cli.session import Session, common, pass_session
-from confd.cli.text import counted, shown
+from confd.cli.text import counted
+from confd.codec.text import printable
 
 
 @click.command(
@@ -41,7 +42,8 @@ def import_(session: Session, kind: str, file: str, force: bool, comment: str | 
     current = found.current
     interval = "no poll interval" if found.poll_interval is None else f"a poll interval of {found.poll_interval} s"
     session.screen.say(
-        f"{shown(file)} holds version {current.version}, {interval} and {counted(len(found.past), 'older version')}."
+        f"{printable(file)} holds version {current.version}, {interval} and"
+        f" {counted(len(found.past), 'older version')}."
     )
     session.confirm(f"Import this into the namespace {session.namespace}?", yes)
     body = {

@@ -13,8 +13,9 @@ from confd.cli.api_client import value_of
 from confd.cli.commands.convergence import follow
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session
-from confd.cli.text import counted, shown
+from confd.cli.text import counted
 from confd.cli.transport import Reply, Unreached
+from confd.codec.text import printable
 from confd.model import Tag
 
 C = TypeVar("C", bound=Callable[..., Any])
@@ -168,7 +169,7 @@ class PublishResult:
     def _draw(self, result: dict[str, Any]) -> None:
         back = f", which repeats version {result['rollback_of']}" if "rollback_of" in result else ""
         what = f"version {result['version']} of {self._session.namespace}"
-        self._session.screen.line(f"Published {what} ({shown(result['tag'])}){back}.")
+        self._session.screen.line(f"Published {what} ({printable(result['tag'])}){back}.")
         if result.get("published") is False:
             self._session.screen.say("Not every broker has it yet; agents that listen to one get it a little later.")
 

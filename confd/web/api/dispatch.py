@@ -21,6 +21,7 @@ from twisted.web.resource import IResource
 
 from confd.audit import Attempt
 from confd.codec import strict_json
+from confd.codec.text import printable
 from confd.errors import ConfdError, TooLarge, UnsupportedType
 from confd.model import DEFAULT_NAMESPACE, Document
 from confd.runtime.offload import Offload
@@ -37,7 +38,7 @@ from confd.web.api.endpoint import (
     endpoints_of,
 )
 from confd.web.api.errors import error_body, from_routing, headers_of, status_of
-from confd.web.api.parsing import convert, peek, printable, read_document, read_header, read_object, read_query
+from confd.web.api.parsing import convert, peek, read_document, read_header, read_object, read_query
 from confd.web.api.routes import Routes
 from confd.web.api.streaming import StreamingAnswer
 from confd.web.auth.basic import NOBODY, IAuditor, IAuthenticator, Identity, Role, allow

@@ -96,8 +96,3 @@ def peek(uri: bytes, name: str, default: str) -> str:
     except ValueError:
         return ""
     return dict(pairs).get(name, default)
-
-
-def printable(text: str, longest: int) -> str:
-    """At most so many characters of a text, without any that moves a cursor."""
-    return "".join(each if each.isprintable() else "\ufffd" for each in text[:longest])

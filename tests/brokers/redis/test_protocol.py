@@ -84,7 +84,7 @@ class RedisConnectionTests(SynchronousTestCase):
     def test_refused(self) -> None:
         answer = self.ask("GET", "key")
         self.connection.dataReceived(b"-NOPERM you may\x1b not\r\n")
-        self.assertEqual(str(self.failureResultOf(answer, Refused).value), "NOPERM you may not")
+        self.assertEqual(str(self.failureResultOf(answer, Refused).value), "NOPERM you may\\x1b not")
 
     def test_refusal_repeats_no_secret(self) -> None:
         answer = self.ask("AUTH", "hunter2")

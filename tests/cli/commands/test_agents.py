@@ -63,7 +63,7 @@ class AgentsTests(SynchronousTestCase):
         """What an agent says of itself is shown, and does nothing."""
         self.fleet[:] = [agent(1, hostname="\x1b[31mh\n[bold]x", metadata="\u202eolleh", state="failed", error="\x07")]
         ended = self.cli.type("agents")
-        self.assertIn("\\x1b[31mh\\x0a[bold]x", ended.out)
+        self.assertIn("\\x1b[31mh\\n[bold]x", ended.out)
         self.assertIn("\\u202eolleh", ended.out)
         self.assertNotIn("\x1b", ended.out)
 
