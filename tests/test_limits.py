@@ -49,7 +49,7 @@ SAID = {
     "from the first byte": seconds(SITE.header_seconds),
     "from there": seconds(SITE.body_seconds),
     "least rate": f"{SITE.body_rate} bytes a second",
-    "trailers behind a body": f"{channel._MOST_TRAILER_BYTES} bytes",
+    "trailers behind a body": f"{channel.MAX_TRAILER_BYTES} bytes",
     "silence on a connection": seconds(SITE.idle_seconds),
     "parameters of a query": str(parsing._MAX_PARAMETERS),
     "depth of a document": f"{strict_json.MAX_DEPTH}, {strict_json.MAX_INTEGER}",

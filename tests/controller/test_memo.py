@@ -25,7 +25,7 @@ from confd.web.api.dispatch import Dispatcher
 from confd.web.auth.basic import BasicAuth, Credential, Role
 from confd.web.auth.throttle import Throttle
 from confd.web.server.proxies import Proxies
-from confd.web.server.response_cache import LONGEST_REQUEST, ResponseCache
+from confd.web.server.response_cache import MAX_REQUEST_BYTES, ResponseCache
 from confd.web.server.site import BoundedSite, Limits
 from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import ELSEWHERE, LOOPBACK, Conversation
@@ -323,7 +323,7 @@ class ResponseCacheTests(SynchronousTestCase):
 
     def test_bounded(self) -> None:
         """What is long is not remembered, and what is remembered has its room."""
-        long = self._poll("x" * LONGEST_REQUEST)
+        long = self._poll("x" * MAX_REQUEST_BYTES)
         self.assertEqual([self._send(long) for _ in range(2)], [False, False])
         most = 0
         for number in range(60):

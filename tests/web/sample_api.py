@@ -15,7 +15,7 @@ from confd import errors
 from confd.audit import Attempt
 from confd.web.api.endpoint import Answer, AnyDocument, AnyQuery, Call, NamespaceQuery, endpoint
 from confd.web.auth.basic import BasicAuth, Credential, IAuditor, Role
-from confd.web.server.channel import SECURITY_HEADERS
+from confd.web.server.refusal import SECURITY_HEADERS
 from confd.web.server.site import BoundedSite, Limits
 from tests.conversation import Conversation, Reply, serve
 

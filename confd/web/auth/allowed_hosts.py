@@ -1,8 +1,8 @@
 """
-The names by which clients may address a site: the C{Host} header, checked before a request is acted on.
+The names by which clients may address a site: the C{Host} header, checked before any handler runs.
 
-A web page can have its own name resolve to an address of this machine (DNS rebinding). The browser of whoever reads the
-page then sends requests here, and shows the page the responses. Only the C{Host} header gives such a page away.
+A web page can make its own name resolve to an address of this machine (DNS rebinding). The browser that shows the page
+then sends requests here, and gives the responses to the page. Only the C{Host} header gives such a page away.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from attrs import frozen
 from twisted.internet.interfaces import IAddress
 
-#: Where C{Host} has no port, it is the one of http or of https (RFC 9110 section 4.2).
+#: A C{Host} without a port means the port of http or https (RFC 9110 section 4.2).
 _DEFAULT_PORTS = (80, 443)
 
-#: The longest name of a host (RFC 1035), and what an error repeats of one.
-_LONGEST_NAME, _SHOWN = 253, 80
+#: Characters of the longest host name (RFC 1035), and of a name in an error.
+_MAX_NAME_CHARS, _MAX_SHOWN_CHARS = 253, 80
 
 _AUTHORITY = re.compile(r"(\[[0-9a-f:.]{2,45}\]|[^\[\]:]*)(?::([0-9]*))?", re.IGNORECASE)
 _NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*", re.IGNORECASE)
@@ -40,10 +40,9 @@ class HostPattern:
     @classmethod
     def parse(cls, text: str) -> HostPattern:
         """
-        Read one entry: a host name, C{.example.com} with all names below it, an address, or C{*}; each with a port or
-        without.
+        Parse one entry, with or without a port: a host name, an address, C{*}, or C{.example.com} for a whole domain.
 
-        @raise ValueError: saying what to write instead.
+        @raise ValueError: with the forms that an entry may have.
         """
         try:
             # An IPv6 address needs no brackets where no port follows.
@@ -58,7 +57,7 @@ class HostPattern:
         return cls(*host, subdomains=text.startswith("."))
 
     def match(self, name: str, port: int | None) -> bool:
-        """Return whether it matches a name and a port as L{_split} returns them."""
+        """Tell whether the pattern matches a name and a port, as L{_split} returns them."""
         if self.port is not None and self.port != port and (port is not None or self.port not in _DEFAULT_PORTS):
             return False
         return self.name in ("*", name) or (self.subdomains and name.endswith(f".{self.name}"))
@@ -66,7 +65,7 @@ class HostPattern:
 
 def host_patterns(text: str) -> tuple[HostPattern, ...]:
     """
-    Read a comma list of hosts.
+    Parse a comma list of hosts.
 
     @raise ValueError: see L{HostPattern.parse}.
     """
@@ -76,12 +75,12 @@ def host_patterns(text: str) -> tuple[HostPattern, ...]:
 @frozen
 class AllowedHosts:
     """
-    Decides which values of C{Host} a site answers to. Local names always pass, as no page can make one lead elsewhere.
+    Decides which values of C{Host} a site answers to. Local names always pass: no page can make one lead elsewhere.
 
-    @ivar patterns: the only other ones; none of them lets everything pass, unless C{local_only} is set.
-    @ivar local_only: whether only local names pass while there are no patterns: a built-in password is current.
-    @ivar addresses: whether addresses pass then, too: the site listens beyond loopback, and no page is at an address
-        that is not its own.
+    @ivar patterns: the other hosts that pass. Without patterns every host passes, unless C{local_only} is set.
+    @ivar local_only: whether only local names pass without patterns, because a built-in password is in use.
+    @ivar addresses: whether addresses pass under C{local_only} as well, because the site listens beyond loopback. A
+        page at an address can only reach that address.
     """
 
     patterns: tuple[HostPattern, ...] = ()
@@ -92,14 +91,13 @@ class AllowedHosts:
         """
         Return the code and the sentence of a refusal; C{None} where the request may pass.
 
-        @param host: the value of the header, as L{BoundedChannel<confd.web.server.channel.BoundedChannel>} lets it
-            pass.
+        @param host: the value of the header, after L{ambiguity_in_headers} has found nothing wrong with it.
         """
         if not (self.patterns or (self.local_only and hasattr(peer, "host"))) or is_local(host):
             return None
         text = host.decode("ascii", "replace")
         found = _split(text)
-        shown = repr(text[:_SHOWN])
+        shown = repr(text[:_MAX_SHOWN_CHARS])
         if self.patterns:
             if found is not None and any(each.match(*found) for each in self.patterns):
                 return None
@@ -114,7 +112,7 @@ class AllowedHosts:
 
 
 def is_local(host: bytes) -> bool:
-    """Return whether C{Host} names this machine, whoever resolves it: C{localhost}, or an address of loopback."""
+    """Tell whether C{Host} names this machine on every machine: C{localhost}, or an address of loopback."""
     found = _split(host.decode("ascii", "replace"))
     if found is None:
         return False
@@ -125,8 +123,8 @@ def is_local(host: bytes) -> bool:
 
 
 def _split(text: str) -> tuple[str, int | None] | None:
-    """The name, comparable, and the port; C{None} for what is neither."""
-    match = _AUTHORITY.fullmatch(text) if len(text) <= _LONGEST_NAME + 8 else None
+    """Return the name, in lower case, and the port, if any; C{None} if the text is not a host."""
+    match = _AUTHORITY.fullmatch(text) if len(text) <= _MAX_NAME_CHARS + 8 else None
     if match is None or len(match[2] or "") > 5:
         return None
     name = match[1].lower().removesuffix(".")
@@ -151,4 +149,4 @@ def _address(name: str) -> IPv4Address | IPv6Address | None:
 
 
 def _is_name(text: str) -> bool:
-    return len(text) <= _LONGEST_NAME and _NAME.fullmatch(text) is not None
+    return len(text) <= _MAX_NAME_CHARS and _NAME.fullmatch(text) is not None

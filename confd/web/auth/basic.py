@@ -1,18 +1,17 @@
-"""Who is calling: HTTP Basic identities, or nobody but this machine."""
+"""Authentication: HTTP Basic credentials, or every program on this machine."""
 
 from __future__ import annotations
 
 import enum
 import hashlib
 import hmac
-import math
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 from twisted.logger import Logger
-from twisted.web.iweb import IRequest
 from zope.interface import Interface, implementer
 
 from confd.audit import Attempt
@@ -21,6 +20,9 @@ from confd.errors import Forbidden, Unauthenticated
 from confd.runtime.timing import LogLimiter
 from confd.web.auth.allowed_hosts import is_local
 from confd.web.auth.throttle import HERE, Throttle, source_of
+
+if TYPE_CHECKING:
+    from confd.web.server.request import BoundedRequest
 
 
 class Role(enum.Enum):
@@ -34,9 +36,9 @@ class Role(enum.Enum):
 @frozen
 class Identity:
     """
-    Somebody who proved who they are.
+    An authenticated caller.
 
-    @ivar agent_id: the one agent that they may speak for; empty where they may for any.
+    @ivar agent_id: the only agent that the caller may speak for; empty for any agent.
     """
 
     name: str
@@ -48,53 +50,55 @@ NOBODY = Identity("", Role.ANYONE)
 
 
 class IAuthenticator(Interface):
-    """Tells who sent a request."""
+    """Authenticates requests."""
 
-    def identify(request: IRequest) -> Identity:
+    def identify(request: BoundedRequest) -> Identity:
         """
-        The caller.
+        Return the identity of the caller.
 
-        @raise Unauthenticated: no credentials, or wrong ones.
-        @raise TooMany: wrong ones, again and again.
-        @raise Forbidden: not from where they call.
-        @raise Unavailable: who that is, is not known yet.
+        @raise Unauthenticated: the credentials are missing or wrong.
+        @raise TooMany: too many wrong credentials came from the same source.
+        @raise Forbidden: the caller may not call from this source.
+        @raise Unavailable: the tokens of agents are not loaded yet.
         """
 
-    def recognizes(request: IRequest) -> Callable[[str], bool]:
+    def recognizes(request: BoundedRequest) -> Callable[[str], bool]:
         """
-        Whether whoever sends the same as this request, which was let in, from a source, is the same caller still.
+        Return a predicate: whether these credentials, sent from C{source}, still authenticate the same identity.
+
+        @param request: L{identify} has returned its identity.
         """
 
 
 class IAuditor(Interface):
-    """Hears of those who were turned away; what was done is on record with what it did."""
+    """Records refused changes. The store records each change that was made, in the same transaction."""
 
     def now() -> datetime:
-        """The wall clock, UTC."""
+        """Return the time of the wall clock, in UTC."""
 
     def refused(attempt: Attempt, error: Exception) -> None:
-        """An attempt failed; what comes of this delays no answer and changes none."""
+        """Record a failed attempt, without a delay or a change of the response."""
 
 
 def digest_of(username: bytes, password: bytes) -> bytes:
     """
-    What is kept of credentials, and compared.
+    Return the digest of credentials, which is kept and compared in their place.
 
-    A token may follow a name with colons in it: what counts is the whole, which is what was sent.
+    The id of an agent may hold colons, so the whole text counts, as it was sent.
     """
     return hashlib.sha256(username + b":" + password).digest()
 
 
 @frozen
 class Credential:
-    """One identity and the digest of what it presents."""
+    """An identity and the digest of its credentials."""
 
     identity: Identity
     digest: bytes = field(repr=False)
 
     @classmethod
     def of(cls, username: str, password: str, role: Role) -> Credential:
-        """Make one of a name and a password."""
+        """Return the credential of a name and a password."""
         return cls(Identity(username, role), digest_of(username.encode(), password.encode()))
 
 
@@ -106,10 +110,10 @@ def _no_tokens(digest: bytes) -> str | None:
 @define(eq=False)
 class BasicAuth:
     """
-    Knows its callers by name and password, agents also by their id and the token that they were given (RFC 7617).
+    Authenticates callers by name and password, and agents also by their id and token (RFC 7617).
 
-    @ivar throttle: slows those who are wrong again and again; C{None} slows nobody.
-    @ivar tokens: the agent whose token has a digest, C{None} if it is nobody's; may raise L{Unavailable}.
+    @ivar throttle: limits wrong credentials; C{None} for no limit.
+    @ivar tokens: returns the id of the agent whose token has a digest, or C{None}; may raise L{Unavailable}.
     """
 
     _credentials: Sequence[Credential]
@@ -120,10 +124,10 @@ class BasicAuth:
 
     def renew(self, credentials: Sequence[Credential], now: float = 0.0) -> set[str]:
         """
-        Know these from now on, and no others.
+        Replace all credentials.
 
-        @param now: seconds of the reactor's clock; a change whose head came before may present what was good then.
-        @return: the names of those that are good no longer as they were.
+        @param now: seconds of the reactor's clock. A change whose headers arrived before may use the old credentials.
+        @return: the names whose old credentials are not valid now.
         """
         before = self._credentials
         lost = {each.identity.name for each in before if each not in credentials}
@@ -132,17 +136,16 @@ class BasicAuth:
         self._credentials = credentials
         return lost
 
-    def identify(self, request: IRequest) -> Identity:
-        """See L{IAuthenticator.identify}."""
+    def identify(self, request: BoundedRequest) -> Identity:
         headers = request.requestHeaders.getRawHeaders(b"Authorization") or []
-        # Two of them are none: another reader may believe the other one.
+        # Two headers count as none: another reader may believe the other one.
         presented = parse_basic_authorization(headers[0]) if len(headers) == 1 else None
         if presented is None:
             raise Unauthenticated("unauthenticated", "Send a user name and a password with HTTP Basic authentication.")
         found = self._find(digest_of(*presented)) or self._find_replaced(digest_of(*presented), request)
         if self._throttle is not None:
             source = source_of(request.getClientAddress())
-            # Only passwords can be guessed. A fleet whose tokens are void, after a restore, is to join anew at once.
+            # Only passwords can be guessed. After a restore, a fleet whose tokens are void registers again at once.
             if found is not None and not found.agent_id:
                 self._throttle.succeed(source, found.name)
             elif found is None and any(presented[0] == each.identity.name.encode() for each in self._credentials):
@@ -151,12 +154,12 @@ class BasicAuth:
             raise Unauthenticated("wrong_credentials", "The user name or the password is wrong.")
         return found
 
-    def recognizes(self, request: IRequest) -> Callable[[str], bool]:
-        """See L{IAuthenticator.recognizes}: a password or a token is looked at again each time."""
-        presented = parse_basic_authorization(request.requestHeaders.getRawHeaders(b"Authorization")[0])
+    def recognizes(self, request: BoundedRequest) -> Callable[[str], bool]:
+        [header] = request.requestHeaders.getRawHeaders(b"Authorization") or ()
+        presented = parse_basic_authorization(header)
         assert presented is not None
         digest = digest_of(*presented)
-        # Nobody, where the password was replaced meanwhile.
+        # The password may have been replaced meanwhile.
         identity = self._find(digest) or NOBODY
         return partial(self._still, digest, identity)
 
@@ -165,9 +168,9 @@ class BasicAuth:
         known = throttle is None or throttle.knows(source, identity.name)
         return known and self._find(digest) == identity
 
-    def _find_replaced(self, digest: bytes, request: IRequest) -> Identity | None:
-        """Whoever sent the head of a change before its password was replaced: it must not fail half-way."""
-        in_flight = getattr(request, "began", math.inf) < self._replaced_at and request.method not in (b"GET", b"HEAD")
+    def _find_replaced(self, digest: bytes, request: BoundedRequest) -> Identity | None:
+        """Find the sender of a change that began before the password was replaced: it must not fail half-way."""
+        in_flight = request.head_arrived < self._replaced_at and request.method not in (b"GET", b"HEAD")
         return _compare(digest, self._replaced) if in_flight else None
 
     def _find(self, digest: bytes) -> Identity | None:
@@ -180,7 +183,7 @@ class BasicAuth:
 
 
 def _compare(digest: bytes, credentials: Sequence[Credential]) -> Identity | None:
-    """Compare with each password, so that the time taken tells nothing; no time tells the digest of a token."""
+    """Compare a digest with each one, so that the time taken tells nothing."""
     found = None
     for credential in credentials:
         if hmac.compare_digest(digest, credential.digest):
@@ -192,50 +195,50 @@ def _compare(digest: bytes, credentials: Sequence[Credential]) -> Identity | Non
 @define(eq=False)
 class LoopbackAuth:
     """
-    Takes every process on this machine for C{identity}, and nobody else.
+    Authenticates every program on this machine as C{identity}, and refuses all other callers.
 
-    Not the pages in a browser on it either: one may have been loaded from a name that was made to lead here since.
+    Web pages in a browser on this machine are refused too: a page may have made its own name resolve to this machine.
 
-    @ivar seldom: how often the log tells of each peer whose configuration is refused; C{None} for never.
+    @ivar log_limiter: limits the log lines about each peer whose configuration is refused; C{None} for no lines.
     """
 
     log = Logger()
 
     _identity: Identity
-    _seldom: LogLimiter | None = None
+    _log_limiter: LogLimiter | None = None
 
-    def identify(self, request: IRequest) -> Identity:
+    def identify(self, request: BoundedRequest) -> Identity:
         """
-        Look at the peer's address, and at the name by which it calls us.
+        Check the address of the peer, and the name by which it addresses this machine.
 
-        @raise Forbidden: a peer on another machine, or another name.
+        @raise Forbidden: the peer is on another machine, or uses another name.
         """
         peer = request.getClientAddress()
         if peer is None or source_of(peer) != HERE:
-            self._tell(request, source_of(peer))
+            self._log_refusal(request, source_of(peer))
             raise Forbidden(
                 "loopback_only",
-                "Without credentials this is taken from this machine only; set WORKER_USERNAME and WORKER_PASSWORD.",
+                "Without credentials only this machine may send this; set WORKER_USERNAME and WORKER_PASSWORD.",
             )
         hosts = request.requestHeaders.getRawHeaders(b"Host") or ()
         if hasattr(peer, "host") and not all(map(is_local, hosts)):
             raise Forbidden(
                 "not_a_local_name",
-                "Without credentials this is taken from who calls this machine localhost, or by an address of loopback;"
-                " set WORKER_USERNAME and WORKER_PASSWORD.",
+                "Without credentials the Host header must be localhost or an address of loopback; set WORKER_USERNAME"
+                " and WORKER_PASSWORD.",
             )
         return self._identity
 
-    def recognizes(self, request: IRequest) -> Callable[[str], bool]:
-        """See L{IAuthenticator.recognizes}: the name by which they call us is in what they send."""
+    def recognizes(self, request: BoundedRequest) -> Callable[[str], bool]:
+        # The name by which the peer addresses this machine is among the bytes that it sends again.
         return lambda source: source == HERE
 
-    def _tell(self, request: IRequest, source: str) -> None:
-        """Whoever runs an agent of the Go system sees no more of it than a status."""
-        if self._seldom is not None and request.method == b"POST" and self._seldom.due(source):
+    def _log_refusal(self, request: BoundedRequest, source: str) -> None:
+        # An agent of the Go system logs no more of a refusal than its status.
+        if self._log_limiter is not None and request.method == b"POST" and self._log_limiter.due(source):
             self.log.warn(
-                "a configuration from {peer} was refused with 403: without credentials it is taken from this machine"
-                " only. Set WORKER_USERNAME and WORKER_PASSWORD here, and at that agent"
+                "refused a configuration from {peer} with 403: without credentials only this machine may send one."
+                " Set WORKER_USERNAME and WORKER_PASSWORD here, and at that agent"
                 " WORKER_URL=http://name:password@host:8082.",
                 peer=source,
             )
@@ -243,12 +246,13 @@ class LoopbackAuth:
 
 def allow(identity: Identity, role: Role, reads: bool) -> None:
     """
-    Let an identity pass that has the role; an admin may also read what an agent may read.
+    Check that an identity has a role; an admin may also read all that an agent may read.
 
-    @raise Forbidden: if it may not.
+    @param reads: whether the request changes nothing.
+    @raise Forbidden: the identity has another role.
     """
     if identity.role is role or (reads and role is Role.AGENT and identity.role is Role.ADMIN):
         return
     raise Forbidden(
-        "forbidden", f"This takes the {role.value} identity; {identity.name!r} is the {identity.role.value} one."
+        "forbidden", f"This needs the {role.value} identity; {identity.name!r} is the {identity.role.value} identity."
     )

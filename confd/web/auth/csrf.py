@@ -1,24 +1,27 @@
-"""Whether a page of another site sent a request through somebody's browser, which adds the credentials by itself."""
+"""Cross-site requests: a page of another site uses a browser that adds the credentials by itself."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 
 from confd.errors import Forbidden
 
-#: What C{Sec-Fetch-Site} says of our own pages, and of what a person typed (W3C Fetch Metadata).
+if TYPE_CHECKING:
+    from confd.web.server.request import BoundedRequest
+
+#: C{Sec-Fetch-Site} of our own pages, and of an address that a person typed (W3C Fetch Metadata).
 _OWN = (b"same-origin", b"none")
 
 _DEFAULT_PORTS = {b"http": b"80", b"https": b"443"}
 _AUTHORITY = re.compile(rb"(.*?)(?::([0-9]*))?", re.DOTALL)
 
 
-def same_origin(request: Any) -> None:
+def same_origin(request: BoundedRequest) -> None:
     """
-    Let a request pass that comes from one of our own pages, or from no page at all: only browsers say where from.
+    Check that a request comes from a page of this site or from no page: only browsers send an C{Origin}.
 
-    Behind a proxy that ends TLS the scheme may differ from ours, so that host and port decide.
+    Host and port decide. Behind a proxy that terminates TLS, the scheme of the page differs from ours.
 
     @raise Forbidden: C{cross_site}.
     """
@@ -28,8 +31,8 @@ def same_origin(request: Any) -> None:
     if foreign or any(site not in _OWN for site in get(b"Sec-Fetch-Site") or ()):
         raise Forbidden(
             "cross_site",
-            "A page of another site asked for this change; use the dashboard itself, and let a proxy in front of it "
-            "pass the Host header on.",
+            "A page of another site sent this change; use the dashboard itself, and let a proxy in front of it pass on"
+            " the Host header.",
         )
 
 

@@ -1,4 +1,4 @@
-"""How often somebody may be wrong about a password, or change something: nobody else is slowed (OWASP API2, API4)."""
+"""Limits on wrong passwords and on changes, for each source and each identity (OWASP API2, API4)."""
 
 from __future__ import annotations
 
@@ -12,53 +12,52 @@ from confd.errors import TooMany
 from confd.runtime.lru import put
 from confd.runtime.metrics import Metrics
 
-#: Sources that are remembered for their failures, and pairs of a source and a name for a success.
+#: Sources whose failures are remembered, and pairs of a source and a name that have succeeded.
 MAX_FAILING_ADDRESSES, MAX_KNOWN_ADDRESSES = 16_384, 65_536
 
-#: The source that is this machine: its programs, and whatever a proxy on it passes on.
+#: The source of this machine: its programs, and the requests that a proxy on it passes on.
 HERE = ""
 
-Plain = ipaddress.IPv4Address | ipaddress.IPv6Address
+IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 LOOPBACK = ipaddress.IPv4Address("127.0.0.1")
 
-_MINUTE = 60.0
+_MINUTE_SECONDS = 60.0
 
 
 class Buckets:
-    """So many at once for each of many, and one more for each part of a minute that passes (token buckets)."""
+    """Token buckets, one for each key: C{per_minute} tokens at once, which come back evenly in a minute."""
 
     def __init__(self, clock: IReactorTime, per_minute: int, most: int) -> None:
         """
-        @param most: of them that are remembered; the one that took longest ago is forgotten first.
+        @param most: buckets that are kept; the least recently used goes first.
         """
         self._clock, self._per_minute, self._most = clock, per_minute, most
-        #: When each will have made up for all that it took.
-        self._even_at: dict[str, float] = {}
+        #: When each bucket is full again, in seconds of the clock.
+        self._full_at: dict[str, float] = {}
 
     def __len__(self) -> int:
-        return len(self._even_at)
+        return len(self._full_at)
 
-    def wait(self, whose: str) -> int:
-        """Seconds until there is one more, 0 if there is one now."""
-        # One more, and it would take longer than a minute to make up for all of them.
-        left = self._even_at.get(whose, 0) - self._clock.seconds() - _MINUTE + _MINUTE / self._per_minute
+    def wait(self, key: str) -> int:
+        """Return the seconds until a bucket has a token; 0 if it has one now."""
+        # With one token less, the bucket would need longer than a minute to fill up.
+        left = self._full_at.get(key, 0) - self._clock.seconds() - _MINUTE_SECONDS + _MINUTE_SECONDS / self._per_minute
         return math.ceil(left) if left > 1e-6 else 0
 
-    def take(self, whose: str) -> None:
-        """Take one."""
-        even_at = max(self._even_at.get(whose, 0), self._clock.seconds()) + _MINUTE / self._per_minute
-        put(self._even_at, whose, even_at, self._most)
+    def take(self, key: str) -> None:
+        """Take a token out of a bucket."""
+        full_at = max(self._full_at.get(key, 0), self._clock.seconds()) + _MINUTE_SECONDS / self._per_minute
+        put(self._full_at, key, full_at, self._most)
 
 
 class Throttle:
     """
-    Counts failures by where they come from: so many at once, and one more for each part of a minute that passes.
+    Limits the wrong credentials of each source.
 
-    A source that has used them up is answered 429 without a look at what it sends, so that it learns nothing; but for
-    names that it proved to be before, which go on as if nothing were: the agents behind one router suffer for none of
-    them. From this machine right credentials are always looked at: a proxy on it speaks for everybody. Other sources
-    are never touched. Time is monotonic, and memory bounded: what failed longest ago is forgotten first.
+    A source above its limit gets 429 for any credentials, so it learns nothing. Names that the source has proved before
+    stay usable: agents behind one router do not suffer for each other. On this machine right credentials always work,
+    because a proxy on it speaks for all its clients. Memory is bounded: the oldest failure is forgotten first.
     """
 
     def __init__(self, clock: IReactorTime, per_minute: int) -> None:
@@ -70,32 +69,32 @@ class Throttle:
         self._refused = 0
 
     def expose(self, metrics: Metrics) -> None:
-        """Show the figures."""
+        """Add the metric of throttled requests."""
         metrics.counter(
             "confd_logins_throttled",
-            "Requests that were answered 429: wrong credentials came from their address too often.",
+            "Requests answered 429 after too many wrong credentials from their address.",
             lambda: {(): self._refused},
         )
 
     def succeed(self, source: str, name: str) -> None:
         """
-        Somebody proved to be C{name}.
+        Record that a request proved to come from C{name}.
 
-        @raise TooMany: their source has failed too often to be believed, and was not known as C{name} before.
+        @raise TooMany: the source has failed too often, and has not proved this name before.
         """
         if not self.knows(source, name):
             self._check(source)
             put(self._known, (source, name), None, MAX_KNOWN_ADDRESSES)
 
     def knows(self, source: str, name: str) -> bool:
-        """Whether L{succeed} would change nothing, and raise nothing."""
+        """Tell whether L{succeed} would change nothing and raise nothing."""
         return self._failures is None or source == HERE or (source, name) in self._known
 
     def fail(self, source: str) -> None:
         """
-        Somebody was wrong.
+        Record wrong credentials.
 
-        @raise TooMany: their source has been so too often already.
+        @raise TooMany: the source has failed too often before.
         """
         if self._failures is not None:
             self._check(source)
@@ -107,13 +106,13 @@ class Throttle:
             self._refused += 1
             raise TooMany(
                 "too_many_failures",
-                f"Wrong credentials came from this address too often; try again in {wait} seconds.",
+                f"Too many wrong credentials came from this address; try again in {wait} seconds.",
                 retry_after=wait,
             )
 
 
 class Allowance:
-    """How many changes each identity may ask for: so many at once, and one more for each part of a minute."""
+    """Limits the changes that each identity may request."""
 
     def __init__(self, clock: IReactorTime, per_minute: int) -> None:
         """
@@ -124,9 +123,9 @@ class Allowance:
 
     def use(self, name: str) -> None:
         """
-        Somebody asks for one.
+        Record that an identity requests a change.
 
-        @raise TooMany: they have asked too often.
+        @raise TooMany: it has requested too many.
         """
         if self._changes is None:
             return
@@ -134,31 +133,31 @@ class Allowance:
         if wait:
             raise TooMany(
                 "too_many_changes",
-                f"{name} asked for more than {self._per_minute} changes in a minute; try again in {wait} seconds.",
+                f"{name} requested more than {self._per_minute} changes in a minute; try again in {wait} seconds.",
                 retry_after=wait,
             )
         self._changes.take(name)
 
 
 def source_of(peer: IAddress | None) -> str:
-    """Where a caller is: an IPv4 address, an IPv6 network as one subscriber has it (/64), or L{HERE}."""
+    """Return where a client is: an IPv4 address, the IPv6 network of one subscriber (/64), or L{HERE}."""
     host = getattr(peer, "host", None)
     return HERE if host is None else _source(host)
 
 
 @lru_cache(maxsize=4096)
 def _source(host: str) -> str:
-    address = plain(host)
+    address = parse_peer(host)
     if address.is_loopback:
         return HERE
     return str(address if address.version == 4 else ipaddress.IPv6Network((int(address) >> 64 << 64, 64)))
 
 
-def plain(host: str) -> Plain:
+def parse_peer(host: str) -> IPAddress:
     """
-    The address of a peer, without its zone; an IPv6 socket that also takes IPv4 names peers of that in its own way.
+    Parse the address of a peer. Its zone is dropped, and an IPv4 address mapped into IPv6 becomes IPv4 again.
 
-    @raise ValueError: it is none.
+    @raise ValueError: C{host} is not an address.
     """
     address = ipaddress.ip_address(host.partition("%")[0])
     return getattr(address, "ipv4_mapped", None) or address

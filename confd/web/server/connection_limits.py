@@ -1,4 +1,4 @@
-"""How many connections there may be, in all and from one source, whichever process holds them."""
+"""The number of open connections, in all and from one source."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from confd.web.auth.throttle import HERE
 
 
 class ConnectionLimits:
-    """Each connection takes one while it is open."""
+    """Counts the open connections, and refuses more than the limits allow."""
 
     log = Logger()
 
     def __init__(self, most: int, from_one: int, refused: Counter[str]) -> None:
         """
-        @param most: at the same time.
-        @param from_one: of these, from one source other than this machine; 0 sets no limit.
-        @param refused: counts those that got none.
+        @param most: connections at the same time.
+        @param from_one: connections from one source other than this machine; 0 sets no limit.
+        @param refused: counts the refused connections by limit, C{all} or C{address}.
         """
         self._most, self._from_one, self._refused = most, from_one, refused
         self._sources: Counter[str] = Counter()
@@ -32,29 +32,27 @@ class ConnectionLimits:
 
     def take(self, source: str, many: bool = False) -> bool:
         """
-        Whether there is one for a connection from a source; to be freed then.
+        Take a place for a connection, to be freed later; return C{False} if a limit is reached.
 
-        @param many: whether that is many callers in one.
+        @param many: whether the source is a proxy, with many clients behind it.
         """
         if self._taken >= self._most:
             self._refused["all"] += 1
             if not self._full:
-                self.log.warn("connections are refused: {limit} are open", limit=self._most)
+                self.log.warn("refusing connections: all {limit} are in use", limit=self._most)
             self._full = True
             return False
         self._full = False
         if self._from_one and not (many or source == HERE) and self._sources[source] >= self._from_one:
             self._refused["address"] += 1
-            self.log.debug(
-                "a connection is refused: {limit} are open from {source}", limit=self._from_one, source=source
-            )
+            self.log.debug("refused a connection: {source} already has {limit}", limit=self._from_one, source=source)
             return False
         self._taken += 1
         self._sources[source] += 1
         return True
 
     def free(self, source: str) -> None:
-        """A connection from a source is gone."""
+        """Free the place of a closed connection."""
         self._taken -= 1
         self._sources[source] -= 1
         if not self._sources[source]:
@@ -64,7 +62,7 @@ class ConnectionLimits:
             emptied.callback(None)
 
     def emptied(self) -> Deferred[None]:
-        """Fires when none is taken; to be asked for once."""
+        """Return a Deferred that fires when no connection is left; call it once."""
         if not self._taken:
             return succeed(None)
         self._emptied = Deferred()

@@ -1,8 +1,8 @@
 """
-Who sent what a proxy passes on: C{Forwarded} (RFC 7239) and C{X-Forwarded-For}, believed from trusted proxies only.
+The client behind a proxy: C{Forwarded} (RFC 7239) and C{X-Forwarded-For}, believed from trusted proxies only.
 
-Anybody can write these headers; a proxy adds to them at their end. So they are read from the end, and no further than
-to the first address that is not a trusted proxy's: what stands before it, a stranger may have made up.
+Any client can write these headers, and each proxy adds to their end. So they are read from the end, up to the first
+address that does not belong to a trusted proxy. A stranger may have made up all that stands before it.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IAddress
 from twisted.web.http_headers import Headers
 
-from confd.web.auth.throttle import LOOPBACK, Plain, plain
+from confd.web.auth.throttle import LOOPBACK, IPAddress, parse_peer
 
-#: Whom a request came through, the nearest last; C{None} for one whose address is not told.
-Hops = tuple[Plain | None, ...]
+#: The addresses that a request came through, the nearest last; C{None} for an unknown one.
+Hops = tuple[IPAddress | None, ...]
 
-#: Hops that are read, the nearest: an address is looked for behind no more proxies than that.
+#: Hops that are read, from the nearest: a client behind more proxies is not found.
 MAX_HOPS = 32
 
 #: An address as a proxy writes it, with or without a port (RFC 7239 section 6).
 _NODE = re.compile(r"\[([0-9A-Fa-f:.]{2,45})\](?::[\w.-]+)?|([0-9.]{7,15})(?::[\w.-]+)?|([0-9A-Fa-f:.]{2,45})")
 
-#: A parameter of C{Forwarded}, and what ends it: with a comma another hop begins (RFC 7239 section 4). Every quantifier
-#: is possessive, so that a match that fails takes linear time.
+#: A parameter of C{Forwarded}, and its end; a comma begins another hop (RFC 7239 section 4). Every quantifier is
+#: possessive, so that a failed match takes linear time.
 _PAIR = re.compile(r'[ \t]*+(?:(\w++)=(?:"((?:[^"\\]|\\.)*+)"|([^",;\s]++)))?+[ \t]*+([;,]|\Z)')
 
 _NAMES = (b"Forwarded", b"X-Forwarded-For")
@@ -38,22 +38,22 @@ _NAMES = (b"Forwarded", b"X-Forwarded-For")
 @frozen
 class Proxies:
     """
-    The proxies that are trusted.
+    The trusted proxies.
 
-    @ivar networks: where they are; one of loopback takes in who comes through a unix socket.
+    @ivar networks: their addresses. A network of loopback includes every client of a unix socket.
     """
 
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
 
     def trusts(self, peer: IAddress | None) -> bool:
-        """Whether a peer is one of them."""
+        """Tell whether a peer is a trusted proxy."""
         return bool(self.networks) and peer is not None and self._has(_address(peer))
 
     def hops(self, peer: IAddress | None, headers: Headers) -> Hops | None:
         """
-        Return what headers tell of the way, the nearest L{MAX_HOPS}; nothing is read for a peer that is not trusted.
+        Return the hops that the headers name, at most the nearest L{MAX_HOPS}; none for a peer that is not trusted.
 
-        @return: C{None} where the headers cannot be read, or contradict each other.
+        @return: C{None} if the headers are invalid or contradict each other.
         """
         if not (self.trusts(peer) and _are_in(headers)):
             return ()
@@ -65,13 +65,14 @@ class Proxies:
         return () if not said else said[0] if said[0] == said[-1] else None
 
     def same_for_all(self, headers: Headers) -> bool:
-        """Whether a request with these headers means the same from a trusted peer as from any other one."""
+        """Tell whether a request with these headers means the same from a trusted proxy as from any other peer."""
         return not (self.networks and _are_in(headers))
 
     def caller(self, peer: IAddress | None, hops: Hops) -> IAddress | None:
         """
-        The nearest one on the way who is no trusted proxy; of a way that ends among them, or is not told any further,
-        the last one who is known.
+        Return the nearest address that is not a trusted proxy, or the farthest known one if there is none.
+
+        @param hops: as L{hops} returns them.
         """
         if not (hops and self.trusts(peer)):
             return peer
@@ -87,7 +88,7 @@ class Proxies:
             return peer
         return (IPv4Address if found.version == 4 else IPv6Address)("TCP", str(found), 0)
 
-    def _has(self, address: Plain) -> bool:
+    def _has(self, address: IPAddress) -> bool:
         return any(address in network for network in self.networks)
 
 
@@ -95,9 +96,9 @@ def _are_in(headers: Headers) -> bool:
     return any(map(headers.hasHeader, _NAMES))
 
 
-def _address(peer: object) -> Plain:
+def _address(peer: object) -> IPAddress:
     host = getattr(peer, "host", None)
-    return LOOPBACK if host is None else plain(host)
+    return LOOPBACK if host is None else parse_peer(host)
 
 
 def _customary(text: str) -> Hops:
@@ -112,12 +113,12 @@ def _standard(text: str) -> Hops | None:
 
 
 def _elements(text: str) -> Iterator[str]:
-    """The C{for} of each hop, empty where it has none."""
+    """Yield the C{for} of each hop, empty where it has none."""
     at, node = 0, ""
     while True:
         match = _PAIR.match(text, at)
         if match is None:
-            raise ValueError("not as RFC 7239 has it")
+            raise ValueError("does not follow RFC 7239")
         name, quoted, token, end = match.groups()
         if name and name.lower() == "for":
             node = quoted or token or ""
@@ -129,9 +130,9 @@ def _elements(text: str) -> Iterator[str]:
             return
 
 
-def _node(text: str) -> Plain | None:
+def _node(text: str) -> IPAddress | None:
     match = _NODE.fullmatch(text.strip())
     try:
-        return plain(match[1] or match[2] or match[3]) if match else None
+        return parse_peer(match[1] or match[2] or match[3]) if match else None
     except ValueError:
         return None

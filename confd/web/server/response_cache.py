@@ -1,29 +1,34 @@
 """
-Answers that are given again to the same bytes, past everything between the network and a handler.
+A cache of whole responses, by the bytes of their requests.
 
-An agent polls with the same bytes again and again, and most of what a poll takes is to parse them, to find the handler,
-and to put its answer together. What a memo knows was made on that way, and what may have changed since is asked anew
-each time: who the caller is, and whether the handler would answer the same. So it needs nobody who tells it what is no
-longer true, only somebody who tells it what is no longer of use. An answer from it differs from one on the whole way by
-nothing but its date and its id.
+An agent polls with the same bytes again and again. Most of the time of a poll goes into parsing them, finding the
+handler and building the response. An entry saves all of that.
+
+Two things may have changed since an entry was made, and are checked each time: that the caller is still authorized, and
+that the handler would still give the same response. So entries revalidate themselves, and L{ResponseCache.clear} only
+frees memory. A response from the cache differs from a computed one in its date and its id only.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from attrs import define, evolve, field, frozen
 from twisted.web.http import datetimeToString
 
 from confd.web.server.proxies import Hops
 
-#: Bytes of a request and of an answer, at most, that are remembered.
-LONGEST_REQUEST, LONGEST_ANSWER = 1024, 4096
+if TYPE_CHECKING:
+    from confd.web.server.channel import BoundedChannel
+    from confd.web.server.request import BoundedRequest
+
+#: Bytes of the longest request and of the longest response that are cached.
+MAX_REQUEST_BYTES, MAX_RESPONSE_BYTES = 1024, 4096
 
 #: Bytes that an entry takes besides its texts.
-_OVERHEAD = 1024
+_ENTRY_BYTES = 1024
 
 _SPLICED = {b"Date": b"%(date)b", b"X-Request-Id": b"%(id)b"}
 
@@ -31,12 +36,12 @@ _SPLICED = {b"Date": b"%(date)b", b"X-Request-Id": b"%(id)b"}
 @frozen
 class CachedResponse:
     """
-    What is known of one request.
+    The response to one request.
 
-    @ivar template: the answer, with places for its date and its id.
-    @ivar still_authorized: whether a caller from a source who sends it is taken for the same one still.
-    @ivar revalidate: whether the handler would answer the same still; notes that it was asked.
-    @ivar hops: what it tells of the way that it came.
+    @ivar template: the response, with places for its date and its id.
+    @ivar still_authorized: tells whether the bytes, from a source, still authenticate the same identity.
+    @ivar revalidate: tells whether the handler would still give the same response, and notes that it was asked.
+    @ivar hops: what the headers of the request say of its way.
     """
 
     template: bytes
@@ -50,29 +55,29 @@ class CachedResponse:
 @define(eq=False)
 class ResponseCache:
     """
-    Bounded; when it is full it begins anew, which costs each caller one request on the whole way.
+    A bounded cache. When it is full it is cleared, which costs each caller one computed response.
 
-    @ivar room: bytes that all of it may take.
-    @ivar answered: how many requests it has answered.
+    @ivar max_bytes: that all entries may take.
+    @ivar answered: how many requests the cache has answered.
     """
 
-    _room: int = 16 << 20
+    _max_bytes: int = 16 << 20
     answered: int = field(default=0, init=False)
-    _entries: dict[Any, CachedResponse] = field(factory=dict, init=False)
-    #: The same answer goes to many.
+    _entries: dict[bytes, CachedResponse] = field(factory=dict, init=False)
+    #: Many entries share a template.
     _templates: dict[bytes, bytes] = field(factory=dict, init=False)
     _taken: int = field(default=0, init=False)
-    #: The connection whose bytes are being read, and all that there are of them.
-    _reading: tuple[Any, bytes] = field(default=(None, b""), init=False)
+    #: The connection whose bytes are being read, and all of these bytes.
+    _reading: tuple[BoundedChannel | None, bytes] = field(default=(None, b""), init=False)
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def answer(self, channel: Any, data: bytes) -> bool:
+    def answer(self, channel: BoundedChannel, data: bytes) -> bool:
         """
-        Answer what has arrived on a connection on which nothing is under way.
+        Answer bytes on an idle connection, if an entry fits them.
 
-        @return: whether it was; else it is to be read on the usual way, between L{begin} and L{end}.
+        @return: whether they were answered; if not, the caller reads them between L{begin} and L{end}.
         """
         entry = self._entries.get(data)
         if entry is None:
@@ -88,78 +93,78 @@ class ResponseCache:
         return True
 
     def clear(self) -> None:
-        """Forget all: worth it when most callers will ask with other bytes from now on."""
+        """Remove all entries: worth it when most callers will send other bytes from now on."""
         self._entries.clear()
         self._templates.clear()
         self._taken = 0
 
-    def begin(self, channel: Any, data: bytes) -> None:
-        """These bytes are read on the usual way: L{keep} may be told of their answer meanwhile."""
+    def begin(self, channel: BoundedChannel, data: bytes) -> None:
+        """Note the bytes that are about to be read, so that L{keep} can store their response."""
         self._reading = channel, data
 
     def end(self) -> None:
-        """They are read."""
+        """Forget the bytes that L{begin} noted."""
         self._reading = None, b""
 
     def keep(
         self,
-        request: Any,
+        request: BoundedRequest,
         body: bytes,
         recognizes: Callable[[], Callable[[str], bool]],
         revalidate: Callable[[], bool],
     ) -> None:
         """
-        Remember an answer, which is about to be written, if its request is all that has arrived.
+        Store the response that is about to be written, if its request is all that has arrived on the connection.
 
-        @param recognizes: makes what tells whether a caller from a source who sends it is the same one still.
-        @param revalidate: see L{Answer.again<confd.web.api.endpoint.Answer>}.
+        @param recognizes: makes C{CachedResponse.still_authorized}.
+        @param revalidate: see L{Answer.revalidate<confd.web.api.endpoint.Answer>}.
         """
         channel, data = self._reading
-        if request.channel is not channel or not _fits(request, data):
+        if channel is None or request.channel is not channel or not _fits(request, data):
             return
         proxies, peer, headers = channel.factory.proxies, channel.getPeer(), request.requestHeaders
         if not (proxies.trusts(peer) or proxies.same_for_all(headers)):
-            # The entry would be taken for a trusted peer's, too, and nothing of the way was read.
+            # The headers name a way that was not read. From a trusted peer the same bytes would mean another caller.
             return
         hops = proxies.hops(peer, headers)
         template = _template(request, body)
-        if hops is not None and len(template) <= LONGEST_ANSWER:
+        if hops is not None and len(template) <= MAX_RESPONSE_BYTES:
             entry = CachedResponse(template, request.route, request.code, recognizes(), revalidate, hops)
             self._entries[data] = self._place(data, entry)
 
     def _place(self, data: bytes, entry: CachedResponse) -> CachedResponse:
-        """Find room for an entry; it, with the template that others have, too."""
+        """Make room for an entry; return it with the template that equal ones share."""
         template = entry.template
-        cost = _OVERHEAD + len(data) + (0 if template in self._templates else len(template))
-        if self._taken + cost > self._room:
+        cost = _ENTRY_BYTES + len(data) + (0 if template in self._templates else len(template))
+        if self._taken + cost > self._max_bytes:
             self.clear()
-            cost = _OVERHEAD + len(data) + len(template)
+            cost = _ENTRY_BYTES + len(data) + len(template)
         self._taken += cost
         return evolve(entry, template=self._templates.setdefault(template, template))
 
     def _release(self, data: bytes) -> None:
-        """An entry is gone."""
-        self._taken -= _OVERHEAD + len(data)
+        """Free the bytes of an entry that is gone."""
+        self._taken -= _ENTRY_BYTES + len(data)
 
 
 def fill(template: bytes) -> bytes:
-    """An answer out of its template, with a date and an id of its own."""
+    """Return a response made of its template, with a date and an id of its own."""
     return template % {b"date": datetimeToString(), b"id": os.urandom(8).hex().encode()}
 
 
-def _fits(request: Any, data: bytes) -> bool:
-    """Whether these bytes are one request, its answer the only one to them, and the connection kept."""
+def _fits(request: BoundedRequest, data: bytes) -> bool:
+    """Tell whether the bytes are one request with one response, on a connection that stays open."""
     return (
         data.startswith(b"GET ")
-        and len(data) <= LONGEST_REQUEST
-        and request.channel.persistent
+        and len(data) <= MAX_REQUEST_BYTES
+        and bool(request.channel.persistent)
         and not request.channel.more
         and not request.requestHeaders.hasHeader(b"Expect")
     )
 
 
-def _template(request: Any, body: bytes) -> bytes:
-    """What L{HTTPChannel.writeHeaders<twisted.web.http.HTTPChannel.writeHeaders>} makes of it, and the body."""
+def _template(request: BoundedRequest, body: bytes) -> bytes:
+    """Return the headers as L{twisted.web.http.HTTPChannel.writeHeaders} writes them, and the body."""
     status = b"%s %d %s\r\n" % (request.clientproto, request.code, request.code_message)
     lines = [
         name + b": " + (_SPLICED.get(name) or value.replace(b"%", b"%%")) + b"\r\n"

@@ -15,7 +15,7 @@ from confd.web.api.dispatch import Dispatcher
 from confd.web.api.endpoint import endpoints_of
 from confd.web.api.errors import STATUS
 from confd.web.auth.basic import Role
-from confd.web.server.channel import SECURITY_HEADERS
+from confd.web.server.refusal import SECURITY_HEADERS
 from confd.web.server.site import BoundedSite, Limits
 from tests.conversation import Conversation, Reply
 from tests.web.sample_api import ADMIN, AGENT, AUTH, CANARY, SampleApi, SampleSite

@@ -20,6 +20,8 @@ PEOPLE = {"agent": "secret123", "admin": "admin:pässword", "Ünal": "", "": "na
 class Caller:
     """As much of a request as a guard looks at."""
 
+    head_arrived = 0.0
+
     def __init__(self, *authorization: bytes, peer: IAddress | None = None, host: str = "localhost:8082") -> None:
         self.requestHeaders = Headers({b"Authorization": list(authorization)} if authorization else {})
         self.requestHeaders.addRawHeader("Host", host)

@@ -7,7 +7,7 @@ import io
 from twisted.logger import capturedLogs
 
 from confd.codec.headers import basic_authorization
-from confd.web.server.site import REMINDER_SECONDS
+from confd.web.server.site import CLIENT_MISTAKE_SECONDS
 from tests.web.sample_api import ADMIN, AGENT, HEAD, POST, SMALL, SiteCase
 
 
@@ -168,7 +168,7 @@ class TlsTests(SiteCase):
     def test_said_now_and_then(self) -> None:
         """The log tells what to do, once a minute."""
         with capturedLogs() as logs:
-            for pause in (0, REMINDER_SECONDS - 1, 1, 1):
+            for pause in (0, CLIENT_MISTAKE_SECONDS - 1, 1, 1):
                 self.sample.clock.advance(pause)
                 self.sample.connect().send(self.HELLO)
                 self.sample.clock.advance(0.5)
