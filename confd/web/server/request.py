@@ -82,6 +82,7 @@ class BoundedRequest(Request):
         self.client = proxies.caller(self.client, proxies.hops(self.client, self.requestHeaders) or ())
 
     def process(self) -> None:
+        """Note the time at which the request was complete, and route it."""
         self.find_caller()
         self.arrived, self._uncounted = self.channel.factory.reactor.seconds(), True
         super().process()
