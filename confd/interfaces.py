@@ -24,7 +24,6 @@ from confd.model import (
     Registration,
     RegistrationResponse,
     Revision,
-    ServedConfig,
     Tag,
     WorkerState,
 )
@@ -189,11 +188,12 @@ class IControllerClient(Interface):
         @raise Conflict: C{repeated_report}, C{out_of_order}: it, or a later one, was taken before.
         """
 
-    def stream(known: Tag | None, agent_id: str, received: Callable[[bytes], None]) -> Deferred[None]:
+    def stream(known: Tag | None, agent_id: str, received: Callable[[bytes], object]) -> Deferred[None]:
         """
         Open the event stream; cancelling closes it.
 
-        @param received: called with each piece of it; what it raises ends the stream.
+        @param received: called with each piece, and not again before a Deferred that it returns has fired. An error
+            that it raises, or with which the Deferred fails, ends the stream.
         @return: fires when the controller has ended it, and fails with a L{ConfdError} when it broke off or never
         began.
         """
@@ -226,19 +226,20 @@ class ISink(Interface):
     def known() -> Tag | None:
         """The tag of the newest configuration that this agent knows."""
 
-    def served(served: ServedConfig) -> str | None:
+    def served(raw: bytes, named: str) -> Deferred[str | None]:
         """
-        What a controller answered to an authenticated request: it is believed, and applied if it is newer.
+        Take the body of a configuration from an authenticated controller; bodies are applied in the order of the calls.
 
-        @return: C{None} if it is now the newest that is known, or was already; else a sentence why it changes nothing.
+        @param named: the tag that came beside the body.
+        @return: fires with C{None} if the configuration is now the newest received one, or was so before; else with a
+            sentence that says why it changes nothing. Fails with L{Malformed}, or C{CancelledError} if the agent stops.
         """
 
-    def announced(raw: bytes) -> bool:
+    def announced(raw: bytes) -> Deferred[bool]:
         """
-        A message as a broker brought it, whatever it may hold. A signed one is believed; any other is a hint, and
-        counted.
+        Take a message of a broker. A message that a controller signed is believed; any other one is counted as a hint.
 
-        @return: whether it was believed.
+        @return: fires with whether the message was believed; never fails.
         """
 
 

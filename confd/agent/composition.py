@@ -37,7 +37,7 @@ from confd.runtime.certificate_expiry import CertificateExpiry, InUse
 from confd.runtime.daemon import in_threads_of, reload_secrets, utc_now
 from confd.runtime.listener import Listener
 from confd.runtime.metrics import Metrics
-from confd.runtime.offload import Offload
+from confd.runtime.offload import Offload, OrderedOffload
 from confd.runtime.reactor import Reactor
 from confd.runtime.reactor_lag import ReactorLag
 from confd.runtime.settings import AgentSettings
@@ -57,7 +57,8 @@ def compose(reactor: Reactor, settings: AgentSettings, environ: Mapping[str, str
     @raise StartError: if the settings cannot work.
     """
     random = Random()
-    controllers, worker, reloaded_files, in_use = _clients(reactor, settings, environ)
+    offload = OrderedOffload(in_threads_of(reactor))
+    controllers, worker, reloaded_files, in_use = _clients(reactor, settings, environ, offload)
     registration = Registration(
         hostname=socket.gethostname()[:HOSTNAME_MAX],
         metadata=settings.agent_metadata or _of_worker(settings.worker_url),
@@ -95,7 +96,7 @@ def compose(reactor: Reactor, settings: AgentSettings, environ: Mapping[str, str
         settings.backoff_max,
     )
     strategy = plugin.make(settings.distribution_strategy, context)
-    receiver = Receiver(settings.namespace, KeyRing(), version_guard, lambda: poller.hint())
+    receiver = Receiver(settings.namespace, KeyRing(), version_guard, offload, lambda: poller.hint())
     poller = Poller(
         reactor,
         controllers,
@@ -123,7 +124,7 @@ def _of_worker(worker_url: str) -> str:
 
 
 def _clients(
-    reactor: Reactor, settings: AgentSettings, environ: Mapping[str, str]
+    reactor: Reactor, settings: AgentSettings, environ: Mapping[str, str], offload: Offload
 ) -> tuple[ControllerClient, WorkerClient, list[IService], list[Callable[[], Sequence[InUse]]]]:
     """They, what keeps their certificates and passwords up to date, and what tells the certificates in use."""
     in_thread = in_threads_of(reactor)
@@ -156,8 +157,8 @@ def _clients(
 
     passwords = reload_secrets(reactor, settings, environ, changed, "CONTROLLER_PASSWORD", "WORKER_PASSWORD")
     return (
-        ControllerClient(to_controllers, settings.controller_url, settings.namespace),
-        WorkerClient(to_worker, settings.worker_url),
+        ControllerClient(to_controllers, settings.controller_url, offload, settings.namespace),
+        WorkerClient(to_worker, settings.worker_url, Offload(in_thread)),
         [*(each for each in (of_controller, of_worker) if each.changes), *passwords],
         [each.in_use for each in (of_controller, of_worker) if each.changes],
     )

@@ -60,6 +60,7 @@ class Parts:
     async def drain(self) -> None:
         """Stop listening and asking, then finish the delivery under way, then report and write what it changed."""
         await self.strategy.stop()
+        self.receiver.stop()
         for part in (self.registration_service, self.poller, self.worker_sync):
             await maybeDeferred(part.stopService)
         reported = self.reporter.stopService()

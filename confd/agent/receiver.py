@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from confd.agent.version_guard import VersionGuard
-from confd.codec.announcement import read
+from confd.codec import bodies
+from confd.codec.announcement import Announcement, read
 from confd.codec.signing import KeyRing
 from confd.errors import ConfdError
 from confd.interfaces import ISink
 from confd.model import ServedConfig, Tag, Verdict
+from confd.runtime.offload import OrderedOffload
+
+#: Announcements that wait for their turn at most, and their bytes; a message beyond is a hint.
+MAX_PENDING, MAX_PENDING_BYTES = 64, 2 * bodies.MAX_ANSWER_BYTES
 
 
 @implementer(ISink)
@@ -25,12 +31,22 @@ class Receiver:
 
     log = Logger()
 
-    def __init__(self, namespace: str, keys: KeyRing, version_guard: VersionGuard, hint: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        namespace: str,
+        keys: KeyRing,
+        version_guard: VersionGuard,
+        offload: OrderedOffload,
+        hint: Callable[[], object],
+    ) -> None:
         """
         @param keys: whom to believe.
+        @param offload: decodes what strategies bring; the same object decodes the answers to polls, so that no body
+            overtakes another one.
         @param hint: has the agent compare with its controller soon.
         """
         self.unverified = 0
+        self._offload = offload
         self._namespace, self._keys, self._version_guard, self._hint = namespace, keys, version_guard, hint
         self._said: set[str] = set()
         #: What has the name of what is known may be something else: a controller lost versions, and gave it anew.
@@ -60,8 +76,16 @@ class Receiver:
         newest = self._version_guard.newest
         return None if newest is None else newest.poll_interval
 
-    def served(self, served: ServedConfig) -> str | None:
+    def stop(self) -> None:
+        """Cancel the bodies that wait for their turn."""
+        self._offload.cancel()
+
+    def served(self, raw: bytes, named: str) -> Deferred[str | None]:
         """See L{ISink}."""
+        return Deferred.fromCoroutine(self._served(raw, named))
+
+    async def _served(self, raw: bytes, named: str) -> str | None:
+        served = await self._offload.run(len(raw), bodies.parse_served, raw, self._namespace, named)
         objection = self._take(served, late=True)
         if objection is not None:
             self._hint()
@@ -93,18 +117,30 @@ class Receiver:
             self._keys.trust(served.keys)
         return objection
 
-    def announced(self, raw: bytes) -> bool:
+    def announced(self, raw: bytes) -> Deferred[bool]:
         """See L{ISink}."""
+        if self._offload.pending >= MAX_PENDING or self._offload.pending_bytes + len(raw) > MAX_PENDING_BYTES:
+            return succeed(self._doubt("flood", "Announcements arrive faster than this agent decodes them."))
+        return Deferred.fromCoroutine(self._announced(raw))
+
+    def _read(self, raw: bytes) -> tuple[Announcement, bool]:
+        """Decode an announcement, and check its signature."""
+        announcement = read(raw)
+        return announcement, announcement.verified(self._keys)
+
+    async def _announced(self, raw: bytes) -> bool:
         try:
-            announcement = read(raw)
+            announcement, verified = await self._offload.run(len(raw), self._read, raw)
         except ConfdError as error:
             return self._doubt(error.code, error.message)
+        except CancelledError:
+            return False
         offered = announcement.configuration
         verdict = self._version_guard.judge(offered)
         if verdict is Verdict.SAME:
             # Whoever sent it: it says nothing new.
             return True
-        if not announcement.verified(self._keys):
+        if not verified:
             # Before the first answer of a controller nothing can be verified: that is no news.
             return self._doubt("unverified", "It is not signed by a key that the controller named.", bool(self._keys))
         if offered.namespace != self._namespace:

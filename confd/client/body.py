@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IConsumer
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.interfaces import IConsumer, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
@@ -42,27 +43,48 @@ class RequestBody:
 
 class StreamBody(Protocol):
     """
-    Hands the body of an answer on.
+    Hand the body of an answer on, piece by piece, and pause the connection while a piece is being handled.
 
-    @ivar ended: fires when it has ended.
+    @ivar ended: fires when the body has ended and all pieces are handled; fails with the error of the first piece that
+        could not be handled.
     """
 
-    def __init__(self, received: Callable[[bytes], None]) -> None:
+    def __init__(self, received: Callable[[bytes], object]) -> None:
+        """
+        @param received: called with each piece; it may return a Deferred that fires when the piece is handled.
+        """
         self._received = received
+        self._pieces: deque[bytes] = deque()
+        self._handling = False
+        self._lost: Failure | None = None
         self.ended: Deferred[None] = Deferred(lambda _: self._close())
 
     def dataReceived(self, data: bytes) -> None:
-        """A piece of it."""
-        if self.ended.called:
-            return
-        try:
-            self._received(data)
-        except Exception:
-            self.ended.errback(Failure())
-            self._close()
+        self._pieces.append(data)
+        if not self._handling:
+            self._handling = True
+            Deferred.fromCoroutine(self._handle()).addErrback(self._fail)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """It has ended, in order or not."""
+        self._lost = reason
+        if not self._handling:
+            self._end(reason)
+
+    async def _handle(self) -> None:
+        """Hand on the pieces that have come."""
+        while self._pieces and not self.ended.called:
+            handled = maybeDeferred(self._received, self._pieces.popleft())
+            if handled.called:
+                await handled
+            else:
+                self._pause()
+                await handled
+                self._resume()
+        self._handling = False
+        if self._lost is not None:
+            self._end(self._lost)
+
+    def _end(self, reason: Failure) -> None:
         if self.ended.called:
             return
         if reason.check(ResponseDone, PotentialDataLoss):
@@ -70,8 +92,26 @@ class StreamBody(Protocol):
         else:
             self.ended.errback(reason)
 
+    def _fail(self, failure: Failure) -> None:
+        if not self.ended.called:
+            self.ended.errback(failure)
+            self._close()
+
+    def _pause(self) -> None:
+        producer = IPushProducer(self.transport, None)
+        if producer is not None and self._lost is None:
+            producer.pauseProducing()
+
+    def _resume(self) -> None:
+        producer = IPushProducer(self.transport, None)
+        if producer is not None and self._lost is None:
+            producer.resumeProducing()
+
     def _close(self) -> None:
         if self.transport is not None:
+            if self._handling:
+                # A paused connection would not see the close of its peer.
+                self._resume()
             self.transport.loseConnection()
 
 

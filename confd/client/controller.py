@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
 from attrs import evolve
@@ -17,6 +17,7 @@ from confd.errors import ConfdError, Malformed, Unauthenticated, Unavailable
 from confd.interfaces import IControllerClient
 from confd.model import DEFAULT_NAMESPACE, Poll, Registration, RegistrationResponse, Tag
 from confd.reports import Report, report_body
+from confd.runtime.offload import Offload
 
 T = TypeVar("T")
 
@@ -25,12 +26,13 @@ T = TypeVar("T")
 class ControllerClient:
     """The controllers: any of them will do, and the one that answered last is asked first."""
 
-    def __init__(self, http: Http, urls: Sequence[str], namespace: str = DEFAULT_NAMESPACE) -> None:
+    def __init__(self, http: Http, urls: Sequence[str], offload: Offload, namespace: str = DEFAULT_NAMESPACE) -> None:
         """
         @param urls: tried in turn.
+        @param offload: decodes the bodies of answers.
         @param namespace: whose document is asked for.
         """
-        self._http = http
+        self._http, self._offload = http, offload
         self._urls = deque(urls)
         self._namespace = namespace
         # The Go controller knows no namespaces: what it serves is what it has always served.
@@ -48,9 +50,8 @@ class ControllerClient:
         """See L{IControllerClient}."""
         body = bodies.registration_body(registration)
 
-        def parse(answer: Response) -> RegistrationResponse:
-            answer.raise_unless_success()
-            membership = bodies.parse_membership(answer.body)
+        async def parse(answer: Response) -> RegistrationResponse:
+            membership = await self._decode(answer, bodies.parse_membership)
             kept = self._token if self._own and not self._refused else ""
             return evolve(membership, token=membership.token or kept)
 
@@ -62,12 +63,12 @@ class ControllerClient:
         if known is not None:
             headers["If-None-Match"] = etag(known)
 
-        def parse(answer: Response) -> Poll:
+        async def parse(answer: Response) -> Poll:
             member = answer.header("X-Agent-Known") != "false" and not self._refused
             if answer.status == 304 and known is not None:
                 return Poll(None, member, answer.header("X-Config-Checksum") or "")
-            answer.raise_unless_success()
-            return Poll(bodies.parse_served(answer.body, self._namespace, answer.header("ETag")), member)
+            served = await self._decode(answer, bodies.parse_served, self._namespace, answer.header("ETag"))
+            return Poll(served, member)
 
         asking = self._ask("GET", "/api/v1/config", parse, headers=headers, params=self._params)
         return Deferred.fromCoroutine(asking)
@@ -76,16 +77,20 @@ class ControllerClient:
         """See L{IControllerClient}."""
         body = report_body(report, agent_id, self._namespace)
         headers = {"X-Agent-ID": agent_id}
-        return Deferred.fromCoroutine(self._ask("POST", "/api/v1/report", _report_window, headers=headers, body=body))
 
-    def stream(self, known: Tag | None, agent_id: str, received: Callable[[bytes], None]) -> Deferred[None]:
+        async def parse(answer: Response) -> float:
+            return await self._decode(answer, bodies.parse_report_window)
+
+        return Deferred.fromCoroutine(self._ask("POST", "/api/v1/report", parse, headers=headers, body=body))
+
+    def stream(self, known: Tag | None, agent_id: str, received: Callable[[bytes], object]) -> Deferred[None]:
         """See L{IControllerClient}."""
         headers = {"X-Agent-ID": agent_id} if agent_id else {}
         if known is not None:
             headers["Last-Event-ID"] = str(known)
         return Deferred.fromCoroutine(self._stream(headers, received))
 
-    async def _stream(self, headers: dict[str, str], received: Callable[[bytes], None]) -> None:
+    async def _stream(self, headers: dict[str, str], received: Callable[[bytes], object]) -> None:
         who, url = self._first()
         try:
             shown = self._shown
@@ -101,7 +106,11 @@ class ControllerClient:
             self._urls.rotate(-1)
             raise
 
-    async def _ask(self, method: str, path: str, parse: Callable[[Response], T], **request: Any) -> T:
+    async def _decode(self, answer: Response, decode: Callable[..., T], *arguments: object) -> T:
+        answer.raise_unless_success()
+        return await self._offload.run(len(answer.body), decode, answer.body, *arguments)
+
+    async def _ask(self, method: str, path: str, parse: Callable[[Response], Awaitable[T]], **request: Any) -> T:
         for attempt in range(1, len(self._urls) + 1):
             who, url = self._first()
             try:
@@ -109,7 +118,7 @@ class ControllerClient:
                 answer = await self._http.call(who, method, url + path, **request, authorization=shown)
                 if answer.status == 401 and self._fall_back(shown):
                     answer = await self._http.call(who, method, url + path, **request, authorization=self._shown)
-                return parse(answer)
+                return await parse(answer)
             except Unauthenticated:
                 raise refused_credentials(who, "CONTROLLER") from None
             except (Unavailable, Malformed):
@@ -135,8 +144,3 @@ class ControllerClient:
 
     def _first(self) -> tuple[str, str]:
         return f"The controller at {self._urls[0]}", self._urls[0]
-
-
-def _report_window(answer: Response) -> float:
-    answer.raise_unless_success()
-    return bodies.parse_report_window(answer.body)

@@ -37,6 +37,7 @@ from confd.errors import (
 )
 from confd.runtime.addresses import join
 from confd.runtime.certificate_errors import describe_tls_error
+from confd.runtime.offload import LARGE_BYTES
 from confd.runtime.timing import Progress
 
 T = TypeVar("T")
@@ -47,8 +48,8 @@ CALL_TIMEOUT = 10.0
 #: Bytes a second that a request and the body of its answer make at least, once L{CALL_TIMEOUT} is over.
 LEAST_RATE = 8192
 
-#: Bytes of an error that are read as JSON.
-_LONGEST_ERROR = 65536
+#: Bytes of an error that are read as JSON, on the reactor.
+_LONGEST_ERROR = LARGE_BYTES
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 
@@ -183,14 +184,15 @@ class Http:
         url: str,
         headers: Mapping[str, str],
         params: Mapping[str, str],
-        received: Callable[[bytes], None],
+        received: Callable[[bytes], object],
         authorization: bytes | None = None,
     ) -> None:
         """
         GET an answer that has no end, and hand its bytes on as they come; cancelling closes it.
 
         @param authorization: see L{call}.
-        @param received: called with each piece; what it raises ends the stream.
+        @param received: called with each piece, and not again before a Deferred that it returns has fired; an error
+            that it raises, or with which the Deferred fails, ends the stream.
         @return: when the other side has ended it.
         @raise ConfdError: there was no such answer in time, or the stream broke off.
         """

@@ -11,14 +11,18 @@ from confd.client.http import Http, Response, refused_credentials
 from confd.codec import bodies
 from confd.interfaces import IWorkerClient
 from confd.model import Configuration, WorkerState
+from confd.runtime.offload import Offload
 
 
 @implementer(IWorkerClient)
 class WorkerClient:
     """The worker beside the agent, confd's or the Go system's."""
 
-    def __init__(self, http: Http, url: str) -> None:
-        self._http = http
+    def __init__(self, http: Http, url: str, offload: Offload) -> None:
+        """
+        @param offload: decodes the bodies of answers.
+        """
+        self._http, self._offload = http, offload
         self._url = url
         self._who = f"The worker at {url}"
 
@@ -42,7 +46,7 @@ class WorkerClient:
             code, _ = answer.error()
             return "" if code else None
         answer.raise_unless_success()
-        return bodies.parse_worker_checksum(answer.body)
+        return await self._offload.run(len(answer.body), bodies.parse_worker_checksum, answer.body)
 
     def state(self) -> Deferred[WorkerState]:
         """See L{IWorkerClient}."""
@@ -51,7 +55,7 @@ class WorkerClient:
     async def _state(self) -> WorkerState:
         answer = await self._call("GET", "/health")
         answer.raise_unless_success()
-        return bodies.parse_worker_state(answer.body)
+        return await self._offload.run(len(answer.body), bodies.parse_worker_state, answer.body)
 
     async def _call(self, method: str, path: str, **request: Any) -> Response:
         answer = await self._http.call(self._who, method, self._url + path, **request)

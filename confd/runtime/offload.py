@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
 
-from attrs import define
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 T = TypeVar("T")
 
@@ -41,3 +44,71 @@ class Offload:
         if size < LARGE_BYTES:
             return work(*arguments)
         return await self._in_thread(work, *arguments)
+
+
+@frozen(eq=False)
+class _Work(Generic[T]):
+    """
+    Work that has not ended.
+
+    @ivar ended: fires with the result of the work, unless its caller cancels it.
+    """
+
+    size: int
+    work: Callable[[], T]
+    ended: Deferred[T] = field(factory=Deferred, init=False)
+
+    async def run(self, in_thread: RunInThread) -> None:
+        """Run the work, unless its caller cancelled it, and fire C{ended}."""
+        if self.ended.called:
+            return
+        outcome: T | Failure
+        try:
+            outcome = await in_thread(self.work)
+        except Exception:
+            outcome = Failure()
+        if not self.ended.called:
+            self.ended.callback(outcome)
+
+
+@define(eq=False)
+class OrderedOffload(Offload):
+    """
+    Run work like L{Offload}, and end it in the order of the calls.
+
+    While work is in the thread, all later work waits for its own turn in the thread, however small its input is. The
+    code after C{await run(...)} has run before the next work begins, so callers observe one sequence of results.
+    """
+
+    _pending: deque[_Work[Any]] = field(factory=deque, init=False)
+
+    @property
+    def pending(self) -> int:
+        """Calls of L{run} that have not ended."""
+        return len(self._pending)
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of input of the calls that have not ended."""
+        return sum(each.size for each in self._pending)
+
+    async def run(self, size: int, work: Callable[..., T], *arguments: object) -> T:
+        """See L{Offload.run}; raises C{CancelledError} after L{cancel}."""
+        if not self._pending and size < LARGE_BYTES:
+            return work(*arguments)
+        added = _Work(size, partial(work, *arguments))
+        self._pending.append(added)
+        if len(self._pending) == 1:
+            Deferred.fromCoroutine(self._run_pending())
+        return await added.ended
+
+    def cancel(self) -> None:
+        """Cancel all pending calls; work in the thread runs to its end, and later calls wait for that end."""
+        for each in list(self._pending):
+            each.ended.cancel()
+
+    async def _run_pending(self) -> None:
+        while self._pending:
+            await self._pending[0].run(self._in_thread)
+            # Not before: a call that the caller makes meanwhile must wait behind the others.
+            self._pending.popleft()

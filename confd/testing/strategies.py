@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -36,15 +37,15 @@ class MemorySink:
         """See L{ISink}."""
         return None
 
-    def served(self, served: object) -> str | None:
+    def served(self, raw: bytes, named: str) -> Deferred[str | None]:
         """See L{ISink}."""
-        self.heard.append(("served", served))
-        return None
+        self.heard.append(("served", raw, named))
+        return succeed(None)
 
-    def announced(self, raw: bytes) -> bool:
+    def announced(self, raw: bytes) -> Deferred[bool]:
         """See L{ISink}."""
         self.heard.append(("announced", raw))
-        return True
+        return succeed(True)
 
 
 def make_istrategy_tests(fixture: StrategyFixture) -> type[SynchronousTestCase]:

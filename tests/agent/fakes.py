@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from attrs import define, evolve, field
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, execute, fail, succeed
 from twisted.web.resource import Resource
 from zope.interface import implementer
 
@@ -51,6 +53,34 @@ def configuration(version: int, **changes: Any) -> Configuration:
     return evolve(made, **changes)
 
 
+@define(eq=False)
+class HeldThreads:
+    """
+    Stand in for C{deferToThread}: hold each call until L{run}.
+
+    @ivar held: the calls that have not run.
+    """
+
+    held: deque[tuple[Deferred[Any], Callable[[], Any]]] = field(factory=deque)
+
+    def __call__(self, work: Callable[..., Any], *arguments: object) -> Deferred[Any]:
+        self.held.append((Deferred(), partial(work, *arguments)))
+        return self.held[-1][0]
+
+    def run(self) -> None:
+        """Run the oldest call."""
+        ended, work = self.held.popleft()
+        execute(work).chainDeferred(ended)
+
+    def run_all(self) -> int:
+        """Run the calls, also those that are made meanwhile; return how many."""
+        count = 0
+        while self.held:
+            self.run()
+            count += 1
+        return count
+
+
 @implementer(IControllerClient)
 @define(eq=False)
 class FakeController:
@@ -83,7 +113,7 @@ class FakeController:
     registrations: list[Registration] = field(factory=list)
     polls: list[tuple[Tag | None, str]] = field(factory=list)
     waiting: list[Deferred[Any]] = field(factory=list)
-    streams: list[tuple[Tag | None, Callable[[bytes], None], Deferred[None]]] = field(factory=list)
+    streams: list[tuple[Tag | None, Callable[[bytes], Any], Deferred[None]]] = field(factory=list)
 
     def present(self, agent_id: str, token: str) -> None:
         """Be shown this from now on."""
@@ -114,7 +144,7 @@ class FakeController:
         for answer, report, agent_id in owed:
             self._answer(self._take, report, agent_id).chainDeferred(answer)
 
-    def stream(self, known: Tag | None, agent_id: str, received: Callable[[bytes], None]) -> Deferred[None]:
+    def stream(self, known: Tag | None, agent_id: str, received: Callable[[bytes], Any]) -> Deferred[None]:
         """A stream that ends when the test fires what it finds in L{streams}."""
         self.streams.append((known, received, Deferred()))
         return self.streams[-1][2] if self.failure is None else fail(self.failure)

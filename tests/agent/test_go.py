@@ -24,6 +24,7 @@ from confd.client.http import Http
 from confd.client.worker import WorkerClient
 from confd.codec.signing import KeyRing
 from confd.model import Registration
+from confd.runtime.offload import OrderedOffload
 from confd.runtime.timing import Backoff
 from tests.agent.fakes import AGENT_ID, GoController, GoWorker, configuration
 
@@ -39,8 +40,11 @@ class GoTests(SynchronousTestCase):
         folder = Path(self.mktemp())
         folder.mkdir()
         random = Random(1)
-        controllers = ControllerClient(self.http(self.controller, "agent", "secret123"), ["http://go.example:8080"])
-        worker = WorkerClient(self.http(self.worker), "http://go.example:8082")
+        offload = OrderedOffload(maybeDeferred)
+        controllers = ControllerClient(
+            self.http(self.controller, "agent", "secret123"), ["http://go.example:8080"], offload
+        )
+        worker = WorkerClient(self.http(self.worker), "http://go.example:8082", offload)
         self.files = CacheFiles(str(folder / "cache"), "default")
         self.cache = Cache(self.clock, self.files, maybeDeferred)
         self.worker_sync = WorkerSync(
@@ -54,7 +58,7 @@ class GoTests(SynchronousTestCase):
         reporter = Reporter(
             self.clock, controllers, registration_service, Backoff(random), random, report_source, "session-1"
         )
-        self.receiver = Receiver("default", KeyRing(), self.version_guard, lambda: self.poller.hint())
+        self.receiver = Receiver("default", KeyRing(), self.version_guard, offload, lambda: self.poller.hint())
         self.poller = Poller(self.clock, controllers, self.receiver, registration_service, Backoff(random), random)
         for part in (self.cache, self.worker_sync, registration_service, reporter, self.poller):
             part.startService()

@@ -32,6 +32,7 @@ from confd.errors import StartError, Unavailable
 from confd.interfaces import ISink, IStrategy
 from confd.model import Registration, Verdict, judge
 from confd.reports import ReportState, Timings
+from confd.runtime.offload import OrderedOffload
 from confd.runtime.timing import Backoff
 from tests.agent.fakes import AGENT_ID, OTHER_CLUSTER, FakeController, FakeWorker, configuration
 
@@ -105,7 +106,9 @@ class World:
             report_source,
             f"session-{self.starts}",
         )
-        self.receiver = Receiver("default", KeyRing(), self.version_guard, lambda: self.poller.hint())
+        self.receiver = Receiver(
+            "default", KeyRing(), self.version_guard, OrderedOffload(maybeDeferred), lambda: self.poller.hint()
+        )
         self.poller = Poller(
             self.clock, self.controller, self.receiver, self.registration_service, Backoff(random), random
         )

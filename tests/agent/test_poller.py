@@ -6,6 +6,7 @@ from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
@@ -19,6 +20,7 @@ from confd.codec.signing import KeyRing
 from confd.errors import Malformed, NotFound, Unauthenticated, Unavailable
 from confd.interfaces import IControllerClient, IHealth
 from confd.model import Configuration, Poll, Registration, ServedConfig
+from confd.runtime.offload import OrderedOffload
 from confd.runtime.timing import Backoff
 from tests.agent.fakes import AGENT_ID, OTHER_CLUSTER, FakeController, configuration
 
@@ -40,7 +42,9 @@ class PollerTests(SynchronousTestCase):
         self.registration_service = RegistrationService(
             self.clock, self.controller, Backoff(random), Registration(), lambda agent_id: None
         )
-        self.receiver = Receiver("default", KeyRing(), self.version_guard, lambda: self.poller.hint())
+        self.receiver = Receiver(
+            "default", KeyRing(), self.version_guard, OrderedOffload(maybeDeferred), lambda: self.poller.hint()
+        )
         self.poller = Poller(
             self.clock, self.controller, self.receiver, self.registration_service, Backoff(random), random
         )

@@ -3,23 +3,93 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
-from confd.agent.receiver import Receiver
+from confd.agent.receiver import MAX_PENDING, MAX_PENDING_BYTES, Receiver
 from confd.agent.version_guard import VersionGuard
-from confd.codec import strict_json
+from confd.codec import bodies, strict_json
 from confd.codec.announcement import announce
 from confd.codec.signing import KeyRing, SigningKey
+from confd.errors import Malformed
 from confd.interfaces import ISink
 from confd.model import Configuration, ServedConfig
-from tests.agent.fakes import KEY, OTHER_CLUSTER, configuration
+from confd.runtime.offload import LARGE_BYTES, OrderedOffload
+from tests.agent.fakes import KEY, OTHER_CLUSTER, HeldThreads, configuration
 
 STRANGER = SigningKey.generate()
+
+
+#: The ways in which L{Subject} brings a configuration.
+WAYS = ("poll", "stream", "signed", "forged", "unsigned", "another key")
+
+
+def large_configuration(version: int) -> Configuration:
+    """Return a configuration that is decoded in a thread."""
+    return configuration(version, data={"numbers": [version] * LARGE_BYTES})
+
+
+def unsigned(made: Configuration) -> bytes:
+    """Return an announcement without a signature, like those of the Go controller."""
+    told: dict[str, Any] = strict_json.decode(announce(made, KEY), strict_json.ENVELOPE_DEPTH)
+    del told["signature"], told["key_id"]
+    return strict_json.encode(told)
+
+
+class Subject:
+    """
+    A receiver with version 5 and the key of its controller, and what came of it.
+
+    @ivar results: what became of the bodies, in order.
+    """
+
+    def __init__(self, in_thread: Callable[..., Deferred[Any]]) -> None:
+        self.applied: list[Configuration] = []
+        self.results: list[object] = []
+        self.hints = 0
+        self.offload = OrderedOffload(in_thread)
+        self.keys = KeyRing()
+        self.keys.trust([KEY.public])
+        self.version_guard = VersionGuard(self.applied.append)
+        self.version_guard.offer(configuration(5))
+        self.receiver = Receiver("default", self.keys, self.version_guard, self.offload, self.hint)
+
+    def hint(self) -> None:
+        """Count a hint."""
+        self.hints += 1
+
+    def bring(self, way: str, made: Configuration) -> None:
+        """Bring a configuration in one of L{WAYS}."""
+        brought: Deferred[Any]
+        if way == "poll":
+            brought = Deferred.fromCoroutine(self.poll(bodies.configuration_body(made, [KEY.public])))
+        elif way == "stream":
+            brought = self.receiver.served(bodies.configuration_body(made, [STRANGER.public]), str(made.tag))
+        elif way == "unsigned":
+            brought = self.receiver.announced(unsigned(made))
+        else:
+            key = {"signed": KEY, "another key": STRANGER}.get(way, evolve(STRANGER, key_id=KEY.key_id))
+            brought = self.receiver.announced(announce(made, key))
+        brought.addBoth(self.results.append)
+
+    async def poll(self, raw: bytes) -> str | None:
+        """Answer a poll as the client of the controllers does."""
+        served = await self.offload.run(len(raw), bodies.parse_served, raw)
+        return self.receiver.answered(served, self.receiver.known())
+
+    def state(self) -> tuple[object, ...]:
+        """Return what later bodies and reports depend on."""
+        trusted = [self.keys.verify(key.key_id, key.sign(b""), b"") for key in (KEY, STRANGER)]
+        guard = self.version_guard
+        return self.applied, self.hints, self.receiver.unverified, guard.newest, guard.objection, trusted
 
 
 class ReceiverTests(SynchronousTestCase):
@@ -30,15 +100,24 @@ class ReceiverTests(SynchronousTestCase):
         self.hints = 0
         self.keys = KeyRing()
         self.version_guard = VersionGuard(self.applied.append)
-        self.receiver = Receiver("default", self.keys, self.version_guard, self.hint)
-        self.receiver.served(ServedConfig(configuration(5), (KEY.public,)))
+        self.receiver = Receiver("default", self.keys, self.version_guard, OrderedOffload(maybeDeferred), self.hint)
+        self.served(configuration(5), (KEY.public,))
         self.lines: list[LogEvent] = []
         globalLogPublisher.addObserver(self.remember)
         self.addCleanup(globalLogPublisher.removeObserver, self.remember)
 
     def hint(self) -> None:
-        """What the reconciler does."""
+        """Count a hint."""
         self.hints += 1
+
+    def served(self, made: Configuration, keys: tuple[str, ...] = ()) -> str | None:
+        """Bring a configuration as a stream does; return the objection to it."""
+        served = self.receiver.served(bodies.configuration_body(made, keys), str(made.tag))
+        return cast(str | None, self.successResultOf(served))
+
+    def announced(self, receiver: Receiver, message: bytes) -> bool:
+        """Return whether a small message, or one that is decoded at once, is believed."""
+        return bool(self.successResultOf(receiver.announced(message)))
 
     def remember(self, event: LogEvent) -> None:
         """What an operator reads."""
@@ -49,7 +128,7 @@ class ReceiverTests(SynchronousTestCase):
         """Check that these are hints and nothing more, and that all of them are one line in the log."""
         before, counted = self.hints, self.receiver.unverified
         for message in messages:
-            self.assertFalse(self.receiver.announced(message), message[:200])
+            self.assertFalse(self.announced(self.receiver, message), message[:200])
         self.assertEqual(self.applied, [configuration(5)])
         self.assertEqual((self.hints, self.receiver.unverified), (before + len(messages), counted + len(messages)))
         self.assertEqual(len(self.lines), 1, self.lines)
@@ -59,34 +138,40 @@ class ReceiverTests(SynchronousTestCase):
 
     def test_known(self) -> None:
         self.assertEqual(self.receiver.known(), configuration(5).tag)
-        self.assertIsNone(Receiver("default", KeyRing(), VersionGuard(self.applied.append), self.hint).known())
+        self.assertIsNone(
+            Receiver(
+                "default", KeyRing(), VersionGuard(self.applied.append), OrderedOffload(maybeDeferred), self.hint
+            ).known()
+        )
 
     def test_keys_of_a_controller_that_is_refused(self) -> None:
         """Whom this agent does not follow cannot tell it whom to believe."""
-        foreign = ServedConfig(configuration(9, cluster_id=OTHER_CLUSTER), (STRANGER.public,))
-        self.assertIsNotNone(self.receiver.served(foreign))
-        self.assertFalse(self.receiver.announced(announce(configuration(6), STRANGER)))
-        self.assertTrue(self.receiver.announced(announce(configuration(6), KEY)))
+        foreign = configuration(9, cluster_id=OTHER_CLUSTER)
+        self.assertIsNotNone(self.served(foreign, (STRANGER.public,)))
+        self.assertFalse(self.announced(self.receiver, announce(configuration(6), STRANGER)))
+        self.assertTrue(self.announced(self.receiver, announce(configuration(6), KEY)))
 
     def test_condition(self) -> None:
         """Without a key the whole answer is asked for; the Go system has none."""
         self.assertEqual(self.receiver.condition(), configuration(5).tag)
-        keyless = Receiver("default", KeyRing(), self.version_guard, self.hint)
+        keyless = Receiver("default", KeyRing(), self.version_guard, OrderedOffload(maybeDeferred), self.hint)
         self.assertIsNone(keyless.condition())
         go = VersionGuard(self.applied.append)
         go.offer(configuration(5, cluster_id="", epoch=0))
-        self.assertEqual(Receiver("default", KeyRing(), go, self.hint).condition(), go.newest.tag)  # type: ignore[union-attr]
+        self.assertEqual(
+            Receiver("default", KeyRing(), go, OrderedOffload(maybeDeferred), self.hint).condition(), go.newest.tag
+        )  # type: ignore[union-attr]
 
     def test_newer(self) -> None:
         """It is applied once, however often it comes, and no controller is asked."""
         message = announce(configuration(6), KEY)
-        self.assertEqual([self.receiver.announced(message) for _ in range(3)], [True] * 3)
+        self.assertEqual([self.announced(self.receiver, message) for _ in range(3)], [True] * 3)
         self.assertEqual(self.applied, [configuration(5), configuration(6)])
         self.assertEqual((self.hints, self.receiver.unverified, self.lines), (0, 0, []))
 
     def test_gaps(self) -> None:
         """What was lost on the way is not missed."""
-        self.assertTrue(self.receiver.announced(announce(configuration(99), KEY)))
+        self.assertTrue(self.announced(self.receiver, announce(configuration(99), KEY)))
         self.assertEqual(self.receiver.known(), configuration(99).tag)
 
     def test_a_hint(self) -> None:
@@ -95,23 +180,23 @@ class ReceiverTests(SynchronousTestCase):
 
     def test_what_is_known_already(self) -> None:
         """Whoever says it: it is no reason to ask."""
-        self.assertTrue(self.receiver.announced(announce(configuration(5), KEY)))
-        self.assertTrue(self.receiver.announced(announce(configuration(5), STRANGER)))
+        self.assertTrue(self.announced(self.receiver, announce(configuration(5), KEY)))
+        self.assertTrue(self.announced(self.receiver, announce(configuration(5), STRANGER)))
         self.assertEqual((self.hints, self.receiver.unverified, len(self.applied)), (0, 0, 1))
 
     def test_the_go_controller(self) -> None:
         """What it announces is never signed: each change is a hint, and the same again is none."""
         version_guard = VersionGuard(self.applied.append)
-        receiver = Receiver("default", KeyRing(), version_guard, self.hint)
+        receiver = Receiver("default", KeyRing(), version_guard, OrderedOffload(maybeDeferred), self.hint)
         version_guard.offer(configuration(5, cluster_id=""))
         message = b'{"version":"%d","config":{"url":"https://example.org/5"},"timestamp":"2026-01-02T03:04:05Z"}'
-        self.assertTrue(receiver.announced(message % 5))
+        self.assertTrue(self.announced(receiver, message % 5))
         self.assertEqual(self.hints, 0)
-        self.assertFalse(receiver.announced(message % 6))
+        self.assertFalse(self.announced(receiver, message % 6))
         self.assertEqual((self.hints, len(self.applied), self.lines), (1, 2, []))
 
     def test_unsigned(self) -> None:
-        self.doubted(*(self.unsigned(configuration(version)) for version in range(6, 30)))
+        self.doubted(*(unsigned(configuration(version)) for version in range(6, 30)))
 
     def test_forged(self) -> None:
         self.doubted(*(announce(configuration(version), STRANGER) for version in range(6, 30)))
@@ -125,14 +210,14 @@ class ReceiverTests(SynchronousTestCase):
         self.doubted(message, message)
 
     def test_a_revoked_key(self) -> None:
-        self.receiver.served(ServedConfig(configuration(5), (STRANGER.public,)))
+        self.served(configuration(5), (STRANGER.public,))
         self.doubted(announce(configuration(6), KEY))
-        self.assertTrue(self.receiver.announced(announce(configuration(6), STRANGER)))
+        self.assertTrue(self.announced(self.receiver, announce(configuration(6), STRANGER)))
 
     def test_both_keys_while_one_is_replaced(self) -> None:
-        self.receiver.served(ServedConfig(configuration(5), (STRANGER.public, KEY.public)))
-        self.assertTrue(self.receiver.announced(announce(configuration(6), KEY)))
-        self.assertTrue(self.receiver.announced(announce(configuration(7), STRANGER)))
+        self.served(configuration(5), (STRANGER.public, KEY.public))
+        self.assertTrue(self.announced(self.receiver, announce(configuration(6), KEY)))
+        self.assertTrue(self.announced(self.receiver, announce(configuration(7), STRANGER)))
 
     def test_replayed(self) -> None:
         """Old ones, well signed: the controller is asked, in case that it is the one that is behind."""
@@ -144,14 +229,14 @@ class ReceiverTests(SynchronousTestCase):
     def test_another_cluster(self) -> None:
         """Only a key of both could do this: it is believed, objected to, and not applied."""
         for _ in range(3):
-            self.assertTrue(self.receiver.announced(announce(configuration(6, cluster_id=OTHER_CLUSTER), KEY)))
+            self.assertTrue(self.announced(self.receiver, announce(configuration(6, cluster_id=OTHER_CLUSTER), KEY)))
         self.assertEqual((len(self.applied), len(self.lines)), (1, 1))
 
     def test_a_fork(self) -> None:
         """The same tag on another document: signed, the objection is said; forged, it is a hint as any other."""
         forked = configuration(5, data={"url": "http://forked/"})
         self.doubted(announce(forked, STRANGER))
-        self.assertTrue(self.receiver.announced(announce(forked, KEY)))
+        self.assertTrue(self.announced(self.receiver, announce(forked, KEY)))
         self.assertEqual((len(self.applied), len(self.lines)), (1, 2))
 
     def test_rubbish(self) -> None:
@@ -164,30 +249,32 @@ class ReceiverTests(SynchronousTestCase):
 
     def test_one_line_a_kind(self) -> None:
         """Whatever alternates, and wherever the mistakes in it are."""
-        kinds = [b"\xff", self.unsigned(configuration(6)), announce(configuration(4), KEY)]
+        kinds = [b"\xff", unsigned(configuration(6)), announce(configuration(4), KEY)]
         for number in range(50):
             for message in (*kinds, b"[" + b"1," * number + b"x"):
-                self.receiver.announced(message)
+                self.announced(self.receiver, message)
         self.assertEqual(sorted(line["kind"] for line in self.lines), ["not_json", "not_utf8", "older", "unverified"])
         self.assertEqual(self.receiver.unverified, 200)
 
     def test_said_again_after_a_good_one(self) -> None:
         for version in (6, 7):
-            self.receiver.announced(b"\xff")
-            self.receiver.announced(announce(configuration(version), KEY))
+            self.announced(self.receiver, b"\xff")
+            self.announced(self.receiver, announce(configuration(version), KEY))
         self.assertEqual([line["kind"] for line in self.lines], ["not_utf8", "not_utf8"])
 
     def test_before_the_first_answer(self) -> None:
         """Nothing can be verified yet: a hint, and no news."""
-        receiver = Receiver("default", KeyRing(), VersionGuard(self.applied.append), self.hint)
-        self.assertFalse(receiver.announced(announce(configuration(6), KEY)))
+        receiver = Receiver(
+            "default", KeyRing(), VersionGuard(self.applied.append), OrderedOffload(maybeDeferred), self.hint
+        )
+        self.assertFalse(self.announced(receiver, announce(configuration(6), KEY)))
         self.assertEqual((self.hints, self.lines), (1, []))
 
     # -- what is not taken --
 
     def test_a_push_that_is_older(self) -> None:
         """It was late, or the controller is behind: a poll tells, and only then it is said."""
-        self.assertIn("older", self.receiver.served(ServedConfig(configuration(4))) or "")
+        self.assertIn("older", self.served(configuration(4)) or "")
         self.assertEqual((self.hints, self.version_guard.objection, self.lines), (1, None, []))
 
     def test_an_answer_that_is_older(self) -> None:
@@ -208,7 +295,7 @@ class ReceiverTests(SynchronousTestCase):
 
     def test_the_objection_to_a_push_is_that_of_the_polls_too(self) -> None:
         """Two documents have the same name: an answer that only names it says nothing of that."""
-        self.receiver.served(ServedConfig(configuration(5, data={"url": "http://forked/"})))
+        self.served(configuration(5, data={"url": "http://forked/"}))
         self.assertIn("another document", self.receiver.answered(None, configuration(5).tag) or "")
         self.assertIsNone(self.receiver.answered(ServedConfig(configuration(5)), configuration(5).tag))
 
@@ -226,8 +313,72 @@ class ReceiverTests(SynchronousTestCase):
         )
         self.assertEqual((self.hints, self.applied), (1, [configuration(5)]))
 
-    def unsigned(self, made: Configuration) -> bytes:
-        """As one that means to pass for the Go controller's."""
-        told: dict[str, Any] = strict_json.decode(announce(made, KEY), strict_json.ENVELOPE_DEPTH)
-        del told["signature"], told["key_id"]
-        return strict_json.encode(told)
+
+class OrderTests(SynchronousTestCase):
+    """L{Receiver}: large bodies are decoded off the reactor, and none overtakes another one."""
+
+    def setUp(self) -> None:
+        self.threads = HeldThreads()
+        self.subject = Subject(self.threads)
+
+    def test_hostile_bodies_are_decoded_off_the_reactor(self) -> None:
+        """A megabyte of integers, and of nesting, by each way in."""
+        for document in (b"[" + b"1," * 500_000 + b"1]", b"[" * 500_000 + b"]" * 500_000):
+            head = b'{"version":6,"data":{"a":' if document[1:2] == b"1" else b'{"version":6,"data":'
+            body = head + document + b"}" * head.count(b"{")
+            streamed = self.subject.receiver.served(body, "")
+            announced = self.subject.receiver.announced(body.replace(b'"data"', b'"config"'))
+            self.assertNoResult(streamed)
+            self.assertNoResult(announced)
+            self.assertEqual(self.threads.run_all(), 2)
+            streamed.addErrback(lambda failure: failure.trap(Malformed))
+            self.successResultOf(streamed)
+            self.assertFalse(self.successResultOf(announced))
+
+    def test_a_small_body_waits_for_a_large_one(self) -> None:
+        large = self.subject.receiver.announced(announce(large_configuration(6), KEY))
+        small = self.subject.receiver.announced(announce(configuration(7), KEY))
+        self.assertEqual(self.subject.receiver.known(), configuration(5).tag)
+        self.threads.run()
+        self.assertTrue(self.successResultOf(large))
+        self.assertNoResult(small)
+        self.threads.run()
+        self.assertTrue(self.successResultOf(small))
+        self.assertEqual([each.version for each in self.subject.applied], [5, 6, 7])
+
+    def test_a_stop_drops_what_waits(self) -> None:
+        announced = self.subject.receiver.announced(announce(large_configuration(6), KEY))
+        served = self.subject.receiver.served(bodies.configuration_body(configuration(7)), "")
+        self.subject.receiver.stop()
+        self.assertFalse(self.successResultOf(announced))
+        self.failureResultOf(served, CancelledError)
+        self.threads.run_all()
+        self.assertEqual([each.version for each in self.subject.applied], [5])
+        self.assertEqual(self.subject.receiver.unverified, 0)
+
+    def test_a_flood_is_a_hint(self) -> None:
+        """What waits is bounded by number and by size."""
+        message = announce(large_configuration(6), KEY)
+        waiting = [self.subject.receiver.announced(message) for _ in range(MAX_PENDING)]
+        self.assertFalse(self.successResultOf(self.subject.receiver.announced(message)))
+        self.assertEqual((self.subject.hints, self.threads.run_all()), (1, MAX_PENDING))
+        self.assertEqual([self.successResultOf(each) for each in waiting], [True] * MAX_PENDING)
+        vast = b"x" * (MAX_PENDING_BYTES // 2)
+        waiting = [self.subject.receiver.announced(vast) for _ in range(2)]
+        self.assertFalse(self.successResultOf(self.subject.receiver.announced(vast)))
+        self.assertEqual((self.subject.hints, self.threads.run_all()), (2, 2))
+
+    @given(st.lists(st.tuples(st.sampled_from(WAYS), st.integers(3, 9), st.booleans(), st.integers(0, 2))))
+    def test_the_state_is_that_of_one_body_after_the_other(self, steps: list[tuple[str, int, bool, int]]) -> None:
+        """Whatever is large or small, and whenever the threads run."""
+        threads = HeldThreads()
+        sequence, queued = Subject(maybeDeferred), Subject(threads)
+        for way, version, large, runs in steps:
+            made = large_configuration(version) if large else configuration(version)
+            for subject in (sequence, queued):
+                subject.bring(way, made)
+            for _ in range(min(runs, len(threads.held))):
+                threads.run()
+        threads.run_all()
+        self.assertEqual(queued.state(), sequence.state())
+        self.assertEqual(queued.results, sequence.results)

@@ -30,7 +30,8 @@ from confd.errors import ConfdError, Conflict, Malformed, NotFound, Unauthentica
 from confd.interfaces import IControllerClient, IWorkerClient
 from confd.model import Registration, RegistrationResponse, Tag, WorkerState
 from confd.reports import Report, ReportState
-from tests.agent.fakes import AGENT_ID, configuration
+from confd.runtime.offload import Offload, OrderedOffload
+from tests.agent.fakes import AGENT_ID, HeldThreads, configuration
 
 A, B = "http://a.example:8080", "http://b.example:8080"
 
@@ -125,10 +126,37 @@ class ControllerClientTests(SynchronousTestCase):
 
     def make(self, *urls: str, namespace: str = "default") -> ControllerClient:
         """A client of some controllers."""
-        return ControllerClient(Http(self.clock, self.hosts, "agent", "secret123"), urls, namespace)
+        return ControllerClient(
+            Http(self.clock, self.hosts, "agent", "secret123"), urls, Offload(maybeDeferred), namespace
+        )
 
     def test_interface(self) -> None:
         verifyObject(IControllerClient, self.client)
+
+    def test_large_answers_are_decoded_in_a_thread(self) -> None:
+        """Of a poll, of a registration and of a report, whoever made them large."""
+        threads = HeldThreads()
+        http = Http(self.clock, self.hosts, "agent", "secret123")
+        client = ControllerClient(http, [A], OrderedOffload(threads))
+        self.a.body = b'{"padding":[' + b"1," * 500_000 + b"1]}"
+        report = Report(configuration(6).tag, ReportState.APPLIED)
+        calls = [client.fetch(None, ""), client.register(Registration("host-1")), client.report(report, AGENT_ID)]
+        for call in calls:
+            self.assertNoResult(call)
+        self.assertEqual(threads.run_all(), 3)
+        self.failureResultOf(calls[0], Malformed)
+        self.failureResultOf(calls[1], Malformed)
+        self.assertEqual(self.successResultOf(calls[2]), 0.0)
+
+    def test_an_answer_that_a_thread_cannot_decode_is_asked_of_the_next_controller(self) -> None:
+        threads = HeldThreads()
+        http = Http(self.clock, self.hosts, "agent", "secret123")
+        client = ControllerClient(http, [A, B], OrderedOffload(threads))
+        self.a.body = b"[" * 100_000
+        self.b.body = bodies.configuration_body(configuration(7))
+        polling = client.fetch(None, "")
+        threads.run_all()
+        self.assertEqual(self.successResultOf(polling).served.configuration, configuration(7))
 
     # -- fetch --
 
@@ -382,7 +410,9 @@ class TokenTests(SynchronousTestCase):
         self.a, self.b = Server(), Server()
         self.a.body = self.b.body = bodies.configuration_body(configuration(7))
         self.hosts = Hosts(a=self.a, b=self.b)
-        self.client = ControllerClient(Http(self.clock, self.hosts, "agent", "secret123"), [A, B])
+        self.client = ControllerClient(
+            Http(self.clock, self.hosts, "agent", "secret123"), [A, B], Offload(maybeDeferred)
+        )
         self.client.present(AGENT_ID, "t0ken")
 
     def fetch(self) -> bool | None:
@@ -480,7 +510,9 @@ class WorkerClientTests(SynchronousTestCase):
 
     def make(self, username: str | None, password: str | None) -> WorkerClient:
         """A client of the worker."""
-        return WorkerClient(Http(self.clock, Hosts(w=self.server), username, password), "http://w.example:8082")
+        return WorkerClient(
+            Http(self.clock, Hosts(w=self.server), username, password), "http://w.example:8082", Offload(maybeDeferred)
+        )
 
     def fails(self, call: Callable[[], Deferred[Any]], kind: type[ConfdError]) -> ConfdError:
         """The error of a call."""
@@ -493,6 +525,19 @@ class WorkerClientTests(SynchronousTestCase):
 
     def test_interface(self) -> None:
         verifyObject(IWorkerClient, self.client)
+
+    def test_large_answers_are_decoded_in_a_thread(self) -> None:
+        threads = HeldThreads()
+        client = WorkerClient(
+            Http(self.clock, Hosts(w=self.server), None, None), "http://w.example:8082", Offload(threads)
+        )
+        self.server.body = b'{"config":{"numbers":[' + b"1," * 500_000 + b"1]}}"
+        calls: list[Deferred[Any]] = [client.checksum(), client.state()]
+        for call in calls:
+            self.assertNoResult(call)
+        threads.run_all()
+        self.assertIn("sha256:", self.successResultOf(calls[0]))
+        self.assertFalse(self.successResultOf(calls[1]).has_config)
 
     def test_delivers(self) -> None:
         self.server.body = b'{"message": "Configuration updated"}'

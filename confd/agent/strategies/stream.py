@@ -88,7 +88,10 @@ class Stream:
             progress.end()
         self._problem.begin(f"changes arrive by poll, there is no stream: {reason}")
 
-    def _received(self, piece: bytes) -> None:
+    def _received(self, piece: bytes) -> Deferred[None]:
+        return Deferred.fromCoroutine(self._take(piece))
+
+    async def _take(self, piece: bytes) -> None:
         if self._progress is not None:
             self._progress.moved(len(piece))
         if not self._open:
@@ -99,13 +102,13 @@ class Stream:
         for event in self._parser.feed(piece):
             if self._progress is not None:
                 self._progress.restart()
-            self._heed(event)
-            # Only now: a controller that talks rubbish would be asked again at once, and again.
+            await self._heed(event)
+            # Only now: a controller whose events cannot be read would be asked again at once, and again.
             self._backoff.reset()
 
-    def _heed(self, event: sse.Event) -> None:
+    async def _heed(self, event: sse.Event) -> None:
         if event.name == "config":
-            self._sink.served(bodies.parse_served(event.data, self._namespace, event.id))
+            await self._sink.served(event.data, event.id)
         elif event.name == "heartbeat":
             offered, known = _tag_in(event.data), self._sink.known()
             # What nobody published changes nothing for who holds a document of the Go system: asked again, it is said

@@ -5,13 +5,14 @@ from __future__ import annotations
 from random import Random
 from typing import Any
 
+from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, capturedLogs, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.agent.strategies.stream import SILENCE_MAX_SECONDS, Stream
 from confd.codec import bodies, sse
-from confd.errors import TooMany, Unavailable
+from confd.errors import Malformed, TooMany, Unavailable
 from confd.interfaces import POLL
 from confd.model import Configuration, ServedConfig, Tag
 from confd.runtime.timing import Backoff
@@ -26,13 +27,18 @@ FIRST, LONGEST = 4.0, 30.0
 
 
 class KnowingSink(MemorySink):
-    """One that knows a version."""
+    """Knows a version, and decodes what is served."""
 
     tag: Tag | None = configuration(5).tag
 
     def known(self) -> Tag | None:
-        """See L{ISink}."""
         return self.tag
+
+    def served(self, raw: bytes, named: str) -> Deferred[str | None]:
+        return execute(self._served, raw, named)
+
+    def _served(self, raw: bytes, named: str) -> None:
+        self.heard.append(("served", bodies.parse_served(raw, "default", named)))
 
 
 def event(made: Configuration) -> bytes:
@@ -68,10 +74,7 @@ class StreamTests(SynchronousTestCase):
     def receive(self, raw: bytes) -> None:
         """Bytes arrive on the newest stream; what is raised of it ends it, as L{IControllerClient} promises."""
         _, received, ended = self.controller.streams[-1]
-        try:
-            received(raw)
-        except Exception as error:
-            ended.errback(error)
+        received(raw).addErrback(ended.errback)
 
     @property
     def connections(self) -> int:
@@ -223,11 +226,31 @@ class StreamTests(SynchronousTestCase):
 
     def test_a_defect_of_a_listener(self) -> None:
         """It is logged, and the stream begins anew."""
-        self.sink.served = lambda _: 1 / 0  # type: ignore[method-assign]
+        self.sink.served = lambda *_: 1 / 0  # type: ignore[method-assign]
         self.receive(event(configuration(6)))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.clock.advance(FIRST)
         self.assertEqual((self.connections, self.strategy.path()), (2, POLL))
+
+    def test_events_wait_for_a_large_one_before_them(self) -> None:
+        """The heartbeat after a configuration that is being decoded is compared with that configuration."""
+        decoding: Deferred[str | None] = Deferred()
+        self.sink.served = lambda *_: decoding  # type: ignore[method-assign]
+        self.receive(event(configuration(6)) + heartbeat(str(configuration(6).tag)))
+        self.assertEqual(self.sink.heard, [])
+        self.sink.tag = configuration(6).tag
+        decoding.callback(None)
+        self.assertEqual((self.sink.heard, self.connections), ([], 1))
+
+    def test_a_large_event_that_is_malformed_ends_the_connection(self) -> None:
+        decoding: Deferred[str | None] = Deferred()
+        self.sink.served = lambda *_: decoding  # type: ignore[method-assign]
+        self.receive(event(configuration(6)))
+        self.assertEqual(self.strategy.path(), "STREAM")
+        decoding.errback(Malformed("not_json", "The body is not JSON."))
+        self.assertEqual(self.strategy.path(), POLL)
+        self.clock.advance(FIRST)
+        self.assertEqual(self.connections, 2)
 
     def test_path(self) -> None:
         self.assertEqual(self.strategy.path(), POLL)
