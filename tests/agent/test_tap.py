@@ -104,5 +104,13 @@ class OpsTests(SynchronousTestCase):
         ):
             self.assertEqual({dict(labels)["result"] for key, labels in found if key == name}, results)
 
+    def test_a_hostile_body_is_refused_and_not_decoded(self) -> None:
+        """No endpoint of this port reads a body."""
+        for body in (b"[" + b"1," * 500_000 + b"1]", b"[" * 500_000):
+            for path in ("/health", "/ready", "/metrics"):
+                reply = Conversation(self.listener.factory, self.reactor).post(path, body=body)
+                self.assertIn(reply.status, (405, 413), path)
+                self.assertEqual(self.get("/health").status, 200)
+
     def test_nothing_else(self) -> None:
         self.assertEqual(self.get("/config").status, 404)
