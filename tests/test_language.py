@@ -68,7 +68,7 @@ _PHRASES = re.compile(
 )
 
 #: Literals are names of the code and of the wire.
-_LITERAL = re.compile(r"``[^`]+``|[CL]\{[^}]*\}|\"[a-z_]+\":?")
+_LITERAL = re.compile(r"(?<=\w)\.\w+|``[^`]+``|[CL]\{[^}]*\}|\"[a-z_]+\":?")
 
 #: Blocks of code and of output in a page.
 _BLOCK = re.compile(r"^\.\. code-block:: .*\n(?:   .*\n|\n)+", re.MULTILINE)

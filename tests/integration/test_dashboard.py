@@ -152,18 +152,18 @@ class ChangeTests(DashboardTestCase):
             page.get_by_role("button", name="Review and publish").click()
             self.assertIn("/second", page.locator("dialog .added").first.inner_text())
             self.assertIn("/first", page.locator("dialog .removed").first.inner_text())
-            self.shown(page.get_by_text("It goes to 1 agent."))
+            self.shown(page.get_by_text("1 agent will receive it."))
             page.get_by_label("Comment").fill("A better page")
             page.get_by_role("button", name="Publish as version 2").click()
             page.get_by_role("link", name="Watch it arrive").click()
             self.shown(page.get_by_text("1 of 1 agent has version 2"))
-            self.shown(page.locator("svg.curve"))
+            self.shown(page.locator("svg.chart"))
             self.shown(page.get_by_text("A better page"))
             eventually(lambda: hit(worker) == "/second")
             page.get_by_role("link", name="History").first.click()
             page.get_by_role("button", name="Roll back to version 1").click()
             page.get_by_role("button", name="Publish as version 3").click()
-            self.shown(page.get_by_text("it has the content of version 1"))
+            self.shown(page.get_by_text("with the document of version 1"))
             eventually(lambda: hit(worker) == "/first")
             page.get_by_role("link", name="Audit").click()
             self.shown(page.get_by_text("POST /api/v1/config/rollback"))
@@ -244,7 +244,7 @@ class ChangeTests(DashboardTestCase):
             ):
                 area = self.edit(page, text)
                 page.get_by_role("button", name="Review and publish").click()
-                self.shown(page.locator("#editor .trouble, #editor .wrong").filter(has_text=re.compile(sentence)))
+                self.shown(page.locator("#editor .problem, #editor .wrong").filter(has_text=re.compile(sentence)))
                 self.assertEqual(area.input_value(), text)
         self.assertEqual(self.in_force()["version"], 1)
 
@@ -276,8 +276,8 @@ class FleetTests(DashboardTestCase):
         report = {"agent_id": "evil", "namespace": self.namespace, "version": 1, "state": "failed", "error": HOSTILE}
         self.assertEqual(self.ask("POST", "/api/v1/report", report, AGENT).status, 200)
         with self.visiting("overview") as page:
-            self.shown(page.locator("#laggards td").get_by_text(HARMLESS))
-            box = page.locator("#laggards td.long").bounding_box()
+            self.shown(page.locator("#behind td").get_by_text(HARMLESS))
+            box = page.locator("#behind td.long").bounding_box()
             self.assertLess(box["x"] + box["width"], 1280, "a long name took the place of what is wrong")
             page.get_by_role("link", name="Fleet").click()
             page.get_by_role("button", name=HARMLESS).click()
@@ -356,7 +356,7 @@ class AppearanceTests(DashboardTestCase):
             # Figures are up to a second old. A second look comes that much later, by the clock of the page.
             eventually(lambda: page.clock.run_for(200) or watching.count() == 1)
             self.fleet.processes[0].stop()
-            self.shown(page.locator("#health .trouble"))
+            self.shown(page.locator("#health .problem"))
 
     def test_broken_broker(self) -> None:
         """What is in trouble is named, in the words of whoever found out."""
@@ -365,8 +365,8 @@ class AppearanceTests(DashboardTestCase):
         # What nobody published is not announced, so that the broker is not missed.
         self.assertEqual(self.config("POST", self.document("first")).status, 200)
         with self.visiting("overview") as page:
-            self.shown(page.locator("#health li").filter(has_text=re.compile("REDIS.*is in trouble", re.IGNORECASE)))
-            self.shown(page.locator("#health li").filter(has_text="store: works"))
+            self.shown(page.locator("#health li").filter(has_text=re.compile("REDIS.*not ready", re.IGNORECASE)))
+            self.shown(page.locator("#health li").filter(has_text="store: ready"))
 
     def test_namespaces(self) -> None:
         """Another namespace is one choice away, and part of the address; one that is not there is said."""
@@ -377,9 +377,9 @@ class AppearanceTests(DashboardTestCase):
             eventually(lambda: "/edge" in page.locator("textarea").input_value())
             self.assertTrue(page.url.endswith("#configuration/edge"))
             page.get_by_role("link", name="Overview").click()
-            self.shown(page.get_by_text("Version 1 is in force; no agent is there yet."))
+            self.shown(page.get_by_text("Version 1 is current; no agent follows this namespace yet."))
             page.goto(f"{self.fleet.url}/#overview/nowhere")
-            self.shown(page.get_by_text("There is no namespace nowhere"))
+            self.shown(page.get_by_text("Namespace nowhere does not exist"))
 
     def test_json(self) -> None:
         """The editor's idea of JSON is that of RFC 8259, on many texts that are nearly right."""

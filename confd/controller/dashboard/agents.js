@@ -1,11 +1,11 @@
-/** The agents of a namespace, kept in memory: filtered and sorted without asking anybody. */
+/** The agents of a namespace in memory: filtered and sorted without a request. */
 
 const COLLATOR = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
 
-/** The states an agent can be in; null is one that has not reported yet. */
-export const STATES = ["applied", "applying", "failed", "silent", "unreported"];
+/** The states of an agent. "pending" stands for null: the agent has not reported yet. */
+export const STATES = ["applied", "applying", "failed", "silent", "pending"];
 
-/** What a column is sorted by. */
+/** The sort key of each column. */
 const KEYS = {
   hostname: (agent) => agent.hostname || agent.id,
   state: (agent) => stateOf(agent),
@@ -16,29 +16,29 @@ const KEYS = {
   metadata: (agent) => agent.metadata,
 };
 
-/** The state by a name. */
+/** Return the state of an agent. */
 export function stateOf(agent) {
-  return agent.state ?? "unreported";
+  return agent.state ?? "pending";
 }
 
-/** What is wrong with it, empty where nothing is known to be. */
+/** Return the error of an agent, empty if it has none. */
 export function errorOf(agent) {
-  return agent.duplicate ? "two agents share this id" : (agent.error ?? "");
+  return agent.duplicate ? "more than one agent uses this id" : (agent.error ?? "");
 }
 
-/** When it was last heard of. */
+/** Return the time of the last poll or report. */
 export function seen({ last_poll: polled, reported_at: reported }) {
   return polled && reported ? (polled > reported ? polled : reported) : (polled ?? reported);
 }
 
-/** All that are known. */
+/** All agents of a namespace. */
 export class Agents {
   constructor() {
     this.byId = new Map();
     this.texts = new Map();
   }
 
-  /** Take in agents as they are now. */
+  /** Add or replace agents. */
   put(agents) {
     for (const agent of agents) {
       this.byId.set(agent.id, agent);
@@ -46,7 +46,7 @@ export class Agents {
     }
   }
 
-  /** Forget agents. */
+  /** Remove agents. */
   remove(ids) {
     for (const id of ids) {
       this.byId.delete(id);
@@ -54,7 +54,7 @@ export class Agents {
     }
   }
 
-  /** How many are in each state. */
+  /** Count the agents in each state. */
   counts() {
     const counts = Object.fromEntries(STATES.map((state) => [state, 0]));
     for (const agent of this.byId.values()) counts[stateOf(agent)] += 1;
@@ -62,9 +62,9 @@ export class Agents {
   }
 
   /**
-   * Those that fit, sorted.
-   * @param {{words: string, states: Set<string>, column: string, descending: boolean}} wanted all of the words have to
-   *   be in an agent's texts; no state is every state
+   * Return the matching agents, sorted.
+   * @param {{words: string, states: Set<string>, column: string, descending: boolean}} wanted an agent
+   *   matches if its texts contain all words; an empty set matches every state
    */
   select({ words, states, column, descending }) {
     const needles = words.toLowerCase().split(/\s+/).filter(Boolean);
@@ -75,7 +75,7 @@ export class Agents {
       if (needles.every((needle) => text.includes(needle))) found.push([KEYS[column](agent), agent]);
     }
     const turn = descending ? -1 : 1;
-    // Names are sorted as people do, web-2 before web-10; the rest need not be, and is faster.
+    // People expect web-2 before web-10. The plain order of the other columns is faster.
     const compare = column === "hostname" ? COLLATOR.compare : plainly;
     found.sort(([one, first], [two, second]) => turn * compare(one, two) || plainly(first.id, second.id));
     return found.map(([, agent]) => agent);

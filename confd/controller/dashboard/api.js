@@ -1,6 +1,6 @@
-/** The controller's API, spoken by a page of its own: the browser adds who we are. */
+/** A client of the controller's API; the browser adds the credentials. */
 
-/** What the controller refused, or that it cannot be reached: one sentence, a stable code, the fields to blame. */
+/** An error of the controller or of the network: one sentence, a stable code, the fields to blame. */
 export class Refusal extends Error {
   constructor(status, code, message, details = []) {
     super(message);
@@ -8,13 +8,13 @@ export class Refusal extends Error {
   }
 }
 
-/** Milliseconds that the controller is left alone at most, whatever it asks for. */
-const LONGEST_PAUSE = 300000;
+/** Milliseconds of the longest pause after an answer with Retry-After. */
+const LONGEST_PAUSE_MS = 300000;
 
-/** By how much a pause is lengthened at random at most: open pages must not come back together. */
+/** The largest random share that lengthens a pause, so that open pages do not return together. */
 const JITTER = 0.25;
 
-/** When the controller may be asked again: a 503 is about its path, a 429 about all of them. */
+/** The end of each pause: a 503 concerns its path, a 429 all paths. */
 const pauses = new Map();
 const EVERYTHING = "";
 
@@ -24,25 +24,25 @@ export class Api {
     this.namespace = namespace;
   }
 
-  /** The configuration in force: its body as text, for numbers that JavaScript would round, and its entity tag. */
+  /** Return the current configuration as text, since JavaScript rounds numbers, and its entity tag. */
   async current() {
     const answer = await this.ask("GET", "/api/v1/config");
     return { text: await answer.text(), etag: answer.headers.get("ETag") };
   }
 
-  /** Publish a document; with dryRun only tell what would come of it. */
+  /** Publish a document; with dryRun, only preview the publish. */
   publish(text, options) {
     return this.change("/api/v1/config", text, options, { comment: options.comment ?? "" });
   }
 
-  /** Publish the document of an earlier version anew. */
+  /** Publish the document of an earlier version again. */
   rollback(version, options) {
     return this.change("/api/v1/config/rollback", JSON.stringify({ version, comment: options.comment ?? "" }), options);
   }
 
   /**
-   * Change what is in force, if that still is what the person saw.
-   * @param {{etag: string, key: string, dryRun?: boolean}} options key: the same for each try of one intention
+   * Publish if the current version is still the version that the person saw.
+   * @param {{etag: string, key: string, dryRun?: boolean}} options key: the same for all attempts of one publish
    */
   async change(path, body, { etag, key, dryRun = false }, query = {}) {
     const headers = { "Content-Type": "application/json", "If-Match": etag };
@@ -51,17 +51,17 @@ export class Api {
     return (await this.ask("POST", path, { query, headers, body })).json();
   }
 
-  /** What concerns this namespace, out of JSON. */
+  /** Return the JSON of a path for this namespace. */
   async read(path, query = {}) {
     return (await this.ask("GET", path, { query })).json();
   }
 
-  /** What concerns all of them, out of JSON. */
+  /** Return the JSON of a path for the whole controller. */
   async get(path) {
     return (await this.send(path)).json();
   }
 
-  /** All agents, a page at a time: each page is handed over as it comes. */
+  /** Yield all agents, a page at a time. */
   async *agents(signal) {
     let next = this.url("/api/v1/agents", { limit: 500 });
     while (next) {
@@ -72,17 +72,17 @@ export class Api {
     }
   }
 
-  /** The address of a path with this namespace. */
+  /** Return the address of a path for this namespace. */
   url(path, query = {}) {
     return `${path}?${new URLSearchParams({ namespace: this.namespace, ...query })}`;
   }
 
-  /** One request that concerns this namespace. @throws {Refusal} */
+  /** Send a request for this namespace. @throws {Refusal} */
   ask(method, path, { query = {}, headers = {}, body } = {}) {
     return this.send(this.url(path, query), { method, headers, body });
   }
 
-  /** One request, once the controller may be asked again. @throws {Refusal} */
+  /** Send a request after the pause of its path. @throws {Refusal} */
   async send(url, options = {}) {
     await pause(url, options);
     let answer;
@@ -93,7 +93,7 @@ export class Api {
       throw new Refusal(
         0,
         "unreachable",
-        "The controller cannot be reached; nothing is lost here, try again in a moment.",
+        "The controller cannot be reached. Your text is kept; try again in a moment.",
       );
     }
     if (answer.ok) return answer;
@@ -104,7 +104,7 @@ export class Api {
 
 const pathOf = (url) => url.split("?")[0];
 
-/** Remember the pause that an answer asks for (Retry-After: seconds, or a date by the controller's clock). */
+/** Remember the pause that an answer requests (Retry-After: seconds, or a date by the controller's clock). */
 function heed(url, { status, headers }) {
   const asked = headers.get("Retry-After")?.trim() ?? "";
   if (![429, 503].includes(status) || !asked) return;
@@ -112,17 +112,17 @@ function heed(url, { status, headers }) {
   if (!(seconds > 0)) return;
   const now = performance.now();
   for (const [path, until] of pauses) if (until <= now) pauses.delete(path);
-  const length = Math.min(seconds * 1000, LONGEST_PAUSE) * (1 + JITTER * Math.random());
+  const length = Math.min(seconds * 1000, LONGEST_PAUSE_MS) * (1 + JITTER * Math.random());
   pauses.set(status === 429 ? EVERYTHING : pathOf(url), now + length);
 }
 
-/** Wait until a path may be asked again; whoever changes something is told at once. */
+/** Wait until the pause of a path ends. @throws {Refusal} at once for a change: the person can decide. */
 async function pause(url, { method = "GET", signal }) {
   const left = Math.max(pauses.get(EVERYTHING) ?? 0, pauses.get(pathOf(url)) ?? 0) - performance.now();
   if (left <= 0) return;
   if (method !== "GET") {
     const seconds = Math.ceil(left / 1000);
-    throw new Refusal(429, "paused", `The controller asks for a pause; try again in ${seconds} s.`);
+    throw new Refusal(429, "paused", `The controller requests a pause; try again in ${seconds} s.`);
   }
   await new Promise((resolve, reject) => {
     const stop = () => {
@@ -151,12 +151,12 @@ async function refusal(answer) {
   }
 }
 
-/** An absolute path, below the prefix that a proxy may serve this page at. */
+/** Return an absolute path relative to this page: a proxy may serve the page below a prefix. */
 export function below(url) {
   return url.startsWith("/") ? `.${url}` : url;
 }
 
-/** A key for one intention: tried twice, it is still done once. */
-export function intention() {
+/** Return an idempotency key: two attempts with one key publish once. */
+export function idempotencyKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (each) => each.toString(16).padStart(2, "0")).join("");
 }

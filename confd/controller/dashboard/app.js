@@ -1,4 +1,4 @@
-/** Where the dashboard is built and joined: one view at a time, of one namespace, live. */
+/** Build the dashboard and connect its parts: one view of one namespace at a time, live. */
 
 import { Api, below } from "./api.js";
 import { Audit } from "./audit.js";
@@ -7,16 +7,16 @@ import { h, fill } from "./dom.js";
 import { Editor } from "./editor.js";
 import { Events } from "./events.js";
 import { Fleet } from "./fleet.js";
-import { Force } from "./force.js";
+import { Current } from "./current.js";
 import { Health } from "./health.js";
 import { History } from "./history.js";
-import { ago } from "./words.js";
+import { ago } from "./format.js";
 
 const VIEWS = ["overview", "configuration", "history", "fleet", "audit"];
-const TOLD = { connecting: "Connecting…", live: "Live", lost: "Disconnected, trying again" };
+const CONNECTION = { connecting: "Connecting…", live: "Live", lost: "Disconnected, trying again" };
 
 /** Milliseconds between two updates of "12 s ago". */
-const TICK = 10000;
+const TICK_MS = 10000;
 
 const byId = (id) => document.getElementById(id);
 
@@ -28,21 +28,21 @@ class App {
     this.history = new History(byId("versions"), this.api);
     this.audit = new Audit(byId("attempts"));
     this.health = new Health(byId("health"));
-    this.force = new Force(byId("force"));
-    this.convergence = new Convergence(byId("convergence"), byId("laggards"));
+    this.current = new Current(byId("current"));
+    this.convergence = new Convergence(byId("convergence"), byId("behind"));
     this.events = new Events(
-      (kind, data) => this.heard(kind, data),
+      (kind, data) => this.receive(kind, data),
       (state) => this.connection(state),
     );
     this.choice = byId("namespaces");
     this.choice.addEventListener("change", () => (location.hash = `${this.view}/${this.choice.value}`));
     addEventListener("hashchange", () => this.route());
     addEventListener("beforeunload", (event) => this.editor.dirty && event.preventDefault());
-    setInterval(tick, TICK);
+    setInterval(tick, TICK_MS);
     this.route();
   }
 
-  /** The address says which view of which namespace: "#fleet/edge". */
+  /** Show the view and the namespace that the address names, such as "#fleet/edge". */
   route() {
     const [view, namespace] = location.hash.slice(1).split("/");
     if (view === "main") return;
@@ -67,8 +67,8 @@ class App {
   move(namespace) {
     this.namespace = namespace;
     this.api = new Api(namespace);
-    const { editor, fleet, history, audit, health, force, convergence } = this;
-    for (const part of [editor, fleet, history, audit, health, force, convergence]) part.move(this.api);
+    const { editor, fleet, history, audit, health, current, convergence } = this;
+    for (const part of [editor, fleet, history, audit, health, current, convergence]) part.move(this.api);
     this.events.follow(below(this.api.url("/api/v1/events")));
     this.choose();
   }
@@ -78,7 +78,7 @@ class App {
     try {
       names = (await this.api.get("/api/v1/namespaces")).map(({ name }) => name);
       const unknown = !names.includes(this.namespace);
-      this.notice(unknown ? `There is no namespace ${this.namespace}; choose another one.` : "");
+      this.notice(unknown ? `Namespace ${this.namespace} does not exist; choose another one.` : "");
       if (unknown) names.push(this.namespace);
     } catch (error) {
       this.notice(error.message);
@@ -94,7 +94,7 @@ class App {
 
   connection(state) {
     const pill = byId("connection");
-    pill.textContent = TOLD[state];
+    pill.textContent = CONNECTION[state];
     pill.dataset.state = state;
     if (state === "live" && this.lost) {
       this.choose();
@@ -104,10 +104,10 @@ class App {
     if (state !== "connecting") this.health.show(this.view === "overview");
   }
 
-  heard(kind, data) {
+  receive(kind, data) {
     if (kind === "agents") return this.fleet.changed(data);
     if (kind === "convergence") return this.convergence.show(data);
-    this.force.show(data);
+    this.current.show(data);
     this.editor.refresh();
     this.history.refresh();
     this.audit.refresh();

@@ -1,9 +1,9 @@
-/** Who tried to change what. */
+/** The audit log. */
 
-import { fill, h, trouble } from "./dom.js";
-import { ago, moment } from "./words.js";
+import { fill, h, problem } from "./dom.js";
+import { ago, moment } from "./format.js";
 
-/** The audit of the whole controller, newest first. */
+/** The audit log of the whole controller, newest first. */
 export class Audit {
   constructor(root) {
     Object.assign(this, { api: null, items: [], visible: false });
@@ -14,14 +14,14 @@ export class Audit {
       { type: "button", hidden: true, onclick: () => this.load(this.next) },
       "Show older entries",
     );
-    const heads = ["When", "Who", "From", "What", "Came of it"].map((text) => h("th", { scope: "col" }, text));
+    const heads = ["When", "Who", "From", "What", "Result"].map((text) => h("th", { scope: "col" }, text));
     fill(
       root,
       h(
         "header",
         {},
         h("h1", { id: "audit-title" }, "Audit"),
-        h("p.quiet", {}, "All namespaces; each entry seals the one before it."),
+        h("p.quiet", {}, "All namespaces. Each entry holds the hash of the entry before it."),
       ),
       this.says,
       h(
@@ -33,24 +33,24 @@ export class Audit {
     );
   }
 
-  /** Somebody looks, or turned away. */
+  /** Load the entries when the view becomes visible. */
   show(visible) {
     this.visible = visible;
     this.refresh();
   }
 
-  /** The controller it is of. */
+  /** Show another namespace; the entries are the same. */
   move(api) {
     this.api = api;
     this.refresh();
   }
 
-  /** There may be entries more. */
+  /** Load the newest entries, if the view is visible. */
   refresh() {
     if (this.visible && this.api) this.load();
   }
 
-  /** @param {number} [before] loads what comes after what is here */
+  /** Load a page. @param {number} [before] number of the entry before which the page ends; default: the newest */
   async load(before) {
     try {
       const page = await this.api.get(`/api/v1/audit${before ? `?before=${before}` : ""}`);
@@ -60,7 +60,7 @@ export class Audit {
       fill(this.says);
       fill(this.body, ...this.items.map(row));
     } catch (error) {
-      fill(this.says, trouble(error));
+      fill(this.says, problem(error));
     }
   }
 }
@@ -71,7 +71,7 @@ function row({ at, who, peer, action, target, outcome, detail }) {
     "tr",
     {},
     h("td", {}, h("time", { dateTime: at, title: moment(at) }, ago(at))),
-    h("td", {}, who || "nobody"),
+    h("td", {}, who || "not signed in"),
     h("td", {}, peer),
     h("th.long", { scope: "row" }, action, target ? h("span.tag", {}, target) : null),
     h("td.long", {}, h(`span.state.${kind}`, {}, outcome), detail ? ` ${detail}` : ""),

@@ -1,23 +1,23 @@
-/** Who has what was published last, as a live picture. */
+/** The convergence of the current version, live. */
 
-import { curve } from "./curve.js";
+import { chart } from "./chart.js";
 import { fill, h, svg } from "./dom.js";
-import { ago, count, duration, percent, plural } from "./words.js";
+import { ago, count, duration, percent, plural } from "./format.js";
 
 const STATES = ["applied", "applying", "pending", "failed", "silent", "passed"];
 
 const HOPS = {
   commit: "Written to disk",
-  notify: "Agent told",
-  agent: "Agent checked",
-  worker: "Worker took it",
-  ack: "Report waited",
+  notify: "Agent notified",
+  agent: "Agent verified it",
+  worker: "Worker applied it",
+  ack: "Report received",
 };
 
-/** The picture and the list of those that lag. */
+/** The card of the convergence, and the list of agents that are behind. */
 export class Convergence {
-  constructor(root, laggards) {
-    Object.assign(this, { root, laggards, last: null, width: 0, frame: 0 });
+  constructor(root, behind) {
+    Object.assign(this, { root, behind, last: null, width: 0, frame: 0 });
     new ResizeObserver(([{ contentRect }]) => {
       if (Math.abs(contentRect.width - this.width) < 1) return;
       this.width = contentRect.width;
@@ -25,16 +25,16 @@ export class Convergence {
     }).observe(root);
   }
 
-  /** Another namespace. */
+  /** Clear both cards for another namespace. */
   move() {
     this.last = null;
     fill(this.root, h("p.quiet", {}, "Waiting for the controller…"));
-    fill(this.laggards);
+    fill(this.behind);
   }
 
-  /** The event of that name. */
-  show(told) {
-    this.last = told;
+  /** Show the data of the event "convergence". */
+  show(data) {
+    this.last = data;
     this.frame ||= requestAnimationFrame(() => {
       this.frame = 0;
       this.draw();
@@ -43,48 +43,48 @@ export class Convergence {
 
   draw() {
     if (!this.last || !this.width) return;
-    const told = this.last;
+    const data = this.last;
     fill(
       this.root,
-      h("p.headline", {}, h("strong", {}, percent(told.applied, told.targeted)), ` ${sentence(told)}`),
-      bar(told, this.width),
-      legend(told),
-      figures(told),
-      told.curve_ms.length
+      h("p.headline", {}, h("strong", {}, percent(data.applied, data.targeted)), ` ${sentence(data)}`),
+      bar(data, this.width),
+      legend(data),
+      figures(data),
+      data.curve_ms.length
         ? h(
             "div.speed",
             {},
-            curve(told.curve_ms, told.applied / told.targeted, marks(told), this.room()),
-            hops(told.hops),
+            chart(data.curve_ms, data.applied / data.targeted, marks(data), this.room()),
+            hops(data.hops),
           )
         : null,
     );
     fill(
-      this.laggards,
-      told.laggards.length
-        ? lagging(told)
-        : h("p.quiet", {}, told.targeted ? "Everyone has it." : "There is no agent yet."),
+      this.behind,
+      data.laggards.length
+        ? behindTable(data)
+        : h("p.quiet", {}, data.targeted ? "All agents have it." : "No agent follows this namespace yet."),
     );
   }
 
-  /** The width for the curve: the table goes beside it where there is room for both. */
+  /** Return the width for the chart: on a wide page the table stands beside it. */
   room() {
     return this.width > 820 ? this.width - 400 : this.width;
   }
 }
 
 function sentence({ applied, targeted, version, published_at: published }) {
-  if (targeted === 0) return `Version ${version} is in force; no agent is there yet.`;
+  if (targeted === 0) return `Version ${version} is current; no agent follows this namespace yet.`;
   const have = applied === 1 ? "has" : "have";
   return `${count(applied)} of ${plural(targeted, "agent")} ${have} version ${version}, published ${ago(published)}.`;
 }
 
-/** One bar, stacked by state; the smallest part can still be seen. */
-function bar(told, width) {
-  const present = STATES.filter((state) => told[state] > 0);
+/** Draw one bar, stacked by state; the smallest part stays visible. */
+function bar(data, width) {
+  const present = STATES.filter((state) => data[state] > 0);
   const least = 4;
   const free = width - least * present.length;
-  const words = present.map((state) => `${state} ${told[state]}`).join(", ");
+  const words = present.map((state) => `${state} ${data[state]}`).join(", ");
   const picture = svg("svg.bar-chart", {
     width,
     height: 28,
@@ -95,42 +95,42 @@ function bar(told, width) {
   picture.append(svg("rect.empty", { x: 0, y: 0, width, height: 28 }));
   let x = 0;
   for (const state of present) {
-    const size = least + (free * told[state]) / told.targeted;
+    const size = least + (free * data[state]) / data.targeted;
     picture.append(svg(`rect.${state}`, { x, y: 0, width: size, height: 28 }));
     x += size;
   }
   return picture;
 }
 
-function legend(told) {
-  const shown = STATES.filter((state) => state !== "passed" || told.passed);
+function legend(data) {
+  const shown = STATES.filter((state) => state !== "passed" || data.passed);
   return h(
     "ul.legend",
     {},
-    ...shown.map((state) => h(`li.state.${state}`, {}, `${state} `, h("b", {}, count(told[state])))),
+    ...shown.map((state) => h(`li.state.${state}`, {}, `${state} `, h("b", {}, count(data[state])))),
   );
 }
 
 function figures({ p50_ms: p50, p99_ms: p99, max_ms: most }) {
   const figure = (name, ms) => h("div", {}, h("dt", {}, name), h("dd", {}, duration(ms)));
-  return h("dl.figures", {}, figure("half within", p50), figure("99 % within", p99), figure("the last after", most));
+  return h("dl.figures", {}, figure("median", p50), figure("p99", p99), figure("slowest", most));
 }
 
 function marks({ p50_ms: p50, p99_ms: p99 }) {
   return { p50, p99 };
 }
 
-function hops(told) {
+function hops(data) {
   const rows = Object.entries(HOPS).map(([hop, label]) => {
-    const { p50_ms: p50, p99_ms: p99 } = told[hop] ?? {};
+    const { p50_ms: p50, p99_ms: p99 } = data[hop] ?? {};
     return h("tr", {}, h("th", { scope: "row" }, label), h("td", {}, duration(p50)), h("td", {}, duration(p99)));
   });
-  const heads = ["Where the time went", "Half", "99 %"].map((text) => h("th", { scope: "col" }, text));
+  const heads = ["Time spent in", "Median", "p99"].map((text) => h("th", { scope: "col" }, text));
   return h("table.hops", {}, h("thead", {}, h("tr", {}, ...heads)), h("tbody", {}, ...rows));
 }
 
-function lagging({ laggards, targeted, applied, passed }) {
-  const rows = laggards.map((each) =>
+function behindTable(data) {
+  const rows = data.laggards.map((each) =>
     h(
       "tr",
       {},
@@ -142,12 +142,12 @@ function lagging({ laggards, targeted, applied, passed }) {
     ),
   );
   const heads = ["Host", "State", "Has version", "Last seen", "Error"].map((text) => h("th", { scope: "col" }, text));
-  const rest = targeted - applied - passed - laggards.length;
+  const rest = data.targeted - data.applied - data.passed - data.laggards.length;
   const table = h("table.list", {}, h("thead", {}, h("tr", {}, ...heads)), h("tbody", {}, ...rows));
   return h(
     "div.scroll",
-    { tabIndex: 0, role: "group", "aria-label": "Agents that lag" },
+    { tabIndex: 0, role: "group", "aria-label": "Agents behind" },
     table,
-    rest > 0 ? h("p.quiet", {}, `… and ${plural(rest, "more agent")}; see the fleet.`) : null,
+    rest > 0 ? h("p.quiet", {}, `… and ${plural(rest, "more agent")}; see Fleet.`) : null,
   );
 }

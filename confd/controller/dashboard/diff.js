@@ -1,15 +1,15 @@
-/** A unified diff, to be looked at. */
+/** Show a unified diff. */
 
 import { h } from "./dom.js";
 
 const CLASSES = { "+": "added", "-": "removed", "@": "hunk" };
 
-/** Lines that are drawn; a person reads no more, and a browser should not have to. */
+/** Lines that are drawn: a person reads no more, and more would slow the browser. */
 const MOST_LINES = 2000;
 
-/** The text as an element; it can be scrolled by keyboard. */
+/** Return a diff as an element that scrolls by keyboard. */
 export function diff(text) {
-  if (!text) return h("p.quiet", {}, "There is no difference.");
+  if (!text) return h("p.quiet", {}, "No difference.");
   const lines = text.replace(/\n$/, "").split("\n");
   const shown = lines.slice(0, MOST_LINES).map(line);
   const rest = lines.length - shown.length;

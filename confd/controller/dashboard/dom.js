@@ -1,19 +1,19 @@
-/** Elements, made without markup: what machines say is text, never anything else. */
+/** Build elements without markup: text of machines stays text. */
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** Controls, but for tab and line feed, and what turns the direction of writing: a text could pass for another one. */
-const SLY = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+/** Control characters except tab and line feed, and direction marks: they could make a text look like another one. */
+const INVISIBLE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
 
-/** A text as it can be shown: what would not be seen in it is written as an escape. */
+/** Return a text with its invisible characters written as escapes. */
 export function harmless(text) {
-  return text.replace(SLY, (sly) => `\\u${sly.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  return text.replace(INVISIBLE, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
 }
 
 /**
- * An element.
+ * Return an element.
  * @param {string} name of the element; ".a.b" after it are its classes
- * @param {Object} [properties] "on…" are listeners, what the element knows is set, the rest are attributes
+ * @param {Object} [properties] "on…" are listeners; known properties are set; the rest become attributes
  * @param {...(Node|string|null)} children strings become text
  */
 export function h(name, properties = {}, ...children) {
@@ -21,7 +21,7 @@ export function h(name, properties = {}, ...children) {
   return furnish(document.createElement(tag), classes, properties, children);
 }
 
-/** An element of a picture. */
+/** Return an SVG element. */
 export function svg(name, properties = {}, ...children) {
   const [tag, ...classes] = name.split(".");
   return furnish(document.createElementNS(SVG, tag), classes, properties, children);
@@ -42,7 +42,7 @@ function furnish(element, classes, properties, children) {
   return element;
 }
 
-/** Put children in the place of those that are there. */
+/** Replace the children of an element. */
 export function fill(element, ...children) {
   element.replaceChildren(...shown(children));
 }
@@ -52,13 +52,13 @@ function shown(children) {
   return present.map((child) => (typeof child === "string" ? harmless(child) : child));
 }
 
-/** What was wrong, in one sentence, and the fields that are to blame. */
-export function trouble(error) {
+/** Return an element that shows an error: one sentence, and the fields to blame. */
+export function problem(error) {
   const details = (error.details ?? []).map((each) =>
     h("li", {}, h("code", {}, each.pointer || "/"), ` ${each.message}`),
   );
   return h(
-    "div.trouble",
+    "div.problem",
     { role: "alert" },
     h("p", {}, error.message),
     details.length ? h("ul", {}, ...details) : null,
@@ -66,8 +66,8 @@ export function trouble(error) {
 }
 
 /**
- * A modal dialog; Escape closes it, and the focus goes back to where it was.
- * @returns {Promise<string>} of the value it was closed with, "" where somebody turned away
+ * Open a modal dialog. Escape closes it, and the focus returns.
+ * @returns {Promise<string>} the value that closed the dialog, "" for Escape
  */
 export function dialog(title, content, buttons) {
   const id = `dialog-${title.replace(/\W+/g, "-")}`;
@@ -84,7 +84,7 @@ export function dialog(title, content, buttons) {
   });
 }
 
-/** A button that closes the dialog it is in. */
+/** Return a button that closes its dialog. */
 export function closer(label, value = "") {
   return h("button", { type: "button", onclick: (event) => event.target.closest("dialog").close(value) }, label);
 }

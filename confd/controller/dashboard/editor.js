@@ -1,15 +1,15 @@
-/** The document in force, to be edited. */
+/** The editor of the current document. */
 
-import { propose } from "./change.js";
+import { confirmAndPublish } from "./publish_dialog.js";
 import { diff } from "./diff.js";
-import { closer, dialog, fill, h, trouble } from "./dom.js";
+import { closer, dialog, fill, h, problem } from "./dom.js";
 import { member, pretty, tokens } from "./json.js";
-import { count } from "./words.js";
+import { count } from "./format.js";
 
-/** Milliseconds of rest after which a text is checked. */
-const REST = 250;
+/** Milliseconds without typing after which the text is checked. */
+const CHECK_DELAY_MS = 250;
 
-/** One textarea, and what it began with; what somebody typed outlives races, refusals and reloads. */
+/** One textarea and the version it started from. A draft survives races, refusals and reloads. */
 export class Editor {
   constructor(root, api) {
     Object.assign(this, { api, base: null, newer: null, timer: 0 });
@@ -25,7 +25,7 @@ export class Editor {
       onscroll: () => (this.numbers.scrollTop = this.area.scrollTop),
       onkeydown: (event) => this.pressed(event),
     });
-    this.check = h("p.check", { id: "editor-check", role: "status" });
+    this.status = h("p.check", { id: "editor-check", role: "status" });
     this.says = h("div", {});
     this.review = h("button.primary", { type: "button", onclick: () => this.publish() }, "Review and publish…");
     const format = h("button", { type: "button", onclick: () => this.format() }, "Format");
@@ -40,7 +40,7 @@ export class Editor {
       h("header", {}, this.title),
       this.says,
       h("div.code", {}, this.numbers, this.area),
-      this.check,
+      this.status,
       h("div.tools", {}, this.review, format, this.discard),
       h("p.quiet", { id: "editor-keys" }, keys),
     );
@@ -54,7 +54,7 @@ export class Editor {
     return `confd.draft.${this.api.namespace}`;
   }
 
-  /** Another namespace. */
+  /** Show another namespace. */
   async move(api) {
     Object.assign(this, { api, base: null, newer: null });
     this.area.disabled = true;
@@ -62,14 +62,14 @@ export class Editor {
     await this.refresh();
   }
 
-  /** Something else may be in force; what is being edited stays. */
+  /** Load the current document; a draft stays. */
   async refresh() {
     const { api } = this;
     let there;
     try {
       there = read(await api.current());
     } catch (error) {
-      return fill(this.says, trouble(error));
+      return fill(this.says, problem(error));
     }
     if (api !== this.api) return;
     if (this.base === null) this.begin(there);
@@ -88,7 +88,7 @@ export class Editor {
     if (draft.base.etag !== there.etag) this.overtaken(there);
   }
 
-  /** Begin anew with a version. */
+  /** Start from a version. */
   reset(there) {
     Object.assign(this, { base: there, newer: null });
     this.area.value = there.text;
@@ -107,7 +107,7 @@ export class Editor {
     this.discard.disabled = !this.dirty;
     this.keep();
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.spell(), REST);
+    this.timer = setTimeout(() => this.check(), CHECK_DELAY_MS);
   }
 
   keep() {
@@ -115,12 +115,12 @@ export class Editor {
       if (this.dirty) sessionStorage.setItem(this.slot, JSON.stringify({ text: this.area.value, base: this.base }));
       else sessionStorage.removeItem(this.slot);
     } catch {
-      // Too large to be kept: it stays on the page, and the browser asks before that is left.
+      // Too large to store: it stays on the page, and the browser asks before it leaves the page.
     }
   }
 
-  /** Say whether the text is JSON. @returns {boolean} */
-  spell() {
+  /** Check the text and show its first mistake. @returns {boolean} whether the text is JSON */
+  check() {
     clearTimeout(this.timer);
     const text = this.area.value;
     let wrong = null;
@@ -130,14 +130,14 @@ export class Editor {
       wrong = error;
     }
     this.area.setAttribute("aria-invalid", wrong !== null);
-    this.check.classList.toggle("wrong", wrong !== null);
-    if (wrong === null) fill(this.check, `Valid JSON, ${count(new Blob([text]).size)} bytes.`);
+    this.status.classList.toggle("wrong", wrong !== null);
+    if (wrong === null) fill(this.status, `Valid JSON, ${count(new Blob([text]).size)} bytes.`);
     else
       fill(
-        this.check,
+        this.status,
         wrong.message,
         " ",
-        h("button.link", { type: "button", onclick: () => this.point(wrong.at) }, "Go there"),
+        h("button.link", { type: "button", onclick: () => this.point(wrong.at) }, "Go to it"),
       );
     return wrong === null;
   }
@@ -155,7 +155,7 @@ export class Editor {
       this.publish();
     } else if (event.key === "Tab" && !event.shiftKey && !this.leaving) {
       event.preventDefault();
-      // The one way of typing for somebody that undo knows of.
+      // Only this way of inserting text can be undone.
       document.execCommand("insertText", false, "  ");
     } else if (event.key !== "Shift") {
       this.leaving = false;
@@ -163,22 +163,22 @@ export class Editor {
   }
 
   format() {
-    if (!this.spell()) return;
+    if (!this.check()) return;
     this.area.value = pretty(this.area.value);
     this.typed();
   }
 
   async publish() {
-    if (this.base === null || !this.spell()) return;
+    if (this.base === null || !this.check()) return;
     fill(this.says);
     const { api, base } = this;
     const text = this.area.value;
     this.review.disabled = true;
     try {
-      const done = await propose("Publish", (options) => api.publish(text, { ...options, etag: base.etag }));
+      const done = await confirmAndPublish("Publish", (options) => api.publish(text, { ...options, etag: base.etag }));
       if (done) await this.published(done, text);
     } catch (error) {
-      fill(this.says, trouble(error));
+      fill(this.says, problem(error));
       if (error.status === 412) await this.refresh();
     } finally {
       this.review.disabled = false;
@@ -189,7 +189,7 @@ export class Editor {
     this.base = { ...this.base, text };
     this.keep();
     await this.refresh();
-    const brokers = published ? "" : " A broker does not have it yet; it gets it as soon as it can be reached.";
+    const brokers = published ? "" : " A broker does not have it yet; the controller tries again until it does.";
     fill(
       this.says,
       h(
@@ -201,7 +201,7 @@ export class Editor {
     );
   }
 
-  /** Somebody else published while this text was edited. */
+  /** Offer a choice: another person published while this text was edited. */
   overtaken(there) {
     this.newer = there;
     const said = `Version ${there.version} was published while you were editing version ${this.base.version}.`;
@@ -214,7 +214,7 @@ export class Editor {
     fill(
       this.says,
       h(
-        "div.trouble",
+        "div.problem",
         { role: "alert" },
         h("p", {}, `${said} Your text is kept; look at the newer version, then decide.`),
         h("div.tools", {}, ...choices),
@@ -225,7 +225,7 @@ export class Editor {
   async look(there) {
     const versions = { from: this.base.version, to: there.version };
     const found = await this.api.read("/api/v1/config/diff", versions).catch((error) => error);
-    const shown = found instanceof Error ? trouble(found) : diff(found.text);
+    const shown = found instanceof Error ? problem(found) : diff(found.text);
     dialog(`From version ${versions.from} to ${versions.to}`, shown, [closer("Close")]);
   }
 

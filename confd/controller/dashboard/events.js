@@ -1,26 +1,26 @@
-/** The live news of a namespace, for as long as the controller tells them. */
+/** The live events of a namespace. */
 
-/** Milliseconds: the controller says something each 10 s, so this long a silence is a broken line. */
-const SILENCE = 25000;
-const FIRST_DELAY = 1000;
-const LONGEST_DELAY = 15000;
+/** Milliseconds of silence after which the connection is lost: the controller sends a heartbeat every 10 s. */
+const SILENCE_MS = 25000;
+const FIRST_DELAY_MS = 1000;
+const LONGEST_DELAY_MS = 15000;
 
 /**
- * One connection that comes back by itself.
+ * One connection that reconnects by itself.
  *
- * Tells `listener(kind, data)`, with kind "config", "agents" or "convergence", and `state(name)`, with "connecting",
+ * Calls `listener(kind, data)`, with kind "config", "agents" or "convergence", and `state(name)`, with "connecting",
  * "live" or "lost".
  */
 export class Events {
   constructor(listener, state) {
-    Object.assign(this, { listener, state, source: null, delay: FIRST_DELAY, retry: 0, watchdog: 0 });
+    Object.assign(this, { listener, state, source: null, delay: FIRST_DELAY_MS, retry: 0, watchdog: 0 });
   }
 
-  /** Follow an address, and nothing else any more. */
+  /** Follow an address instead of the one before. */
   follow(url) {
     this.url = url;
     this.state("connecting");
-    this.delay = FIRST_DELAY;
+    this.delay = FIRST_DELAY_MS;
     this.connect();
   }
 
@@ -29,10 +29,10 @@ export class Events {
     const source = new EventSource(this.url);
     this.source = source;
     source.addEventListener("open", () => {
-      this.delay = FIRST_DELAY;
+      this.delay = FIRST_DELAY_MS;
       this.state("live");
     });
-    // The browser's own repetition gives up on an answer such as 503, so it is not relied on.
+    // The browser would stop reconnecting after an answer such as 503.
     source.addEventListener("error", () => this.lose());
     source.addEventListener("heartbeat", () => this.heard());
     for (const kind of ["config", "agents", "convergence"]) {
@@ -46,14 +46,14 @@ export class Events {
 
   heard() {
     clearTimeout(this.watchdog);
-    this.watchdog = setTimeout(() => this.lose(), SILENCE);
+    this.watchdog = setTimeout(() => this.lose(), SILENCE_MS);
   }
 
   lose() {
     this.leave();
     this.state("lost");
     this.retry = setTimeout(() => this.connect(), this.delay * (0.5 + Math.random() / 2));
-    this.delay = Math.min(2 * this.delay, LONGEST_DELAY);
+    this.delay = Math.min(2 * this.delay, LONGEST_DELAY_MS);
   }
 
   leave() {

@@ -1,9 +1,11 @@
-/** The fleet as a table. */
+/** The table of the agents. */
 
 import { Agents, STATES, errorOf, seen, stateOf } from "./agents.js";
-import { closer, dialog, fill, h, harmless, trouble } from "./dom.js";
-import { Rows } from "./rows.js";
-import { ago, count, duration, moment, plural } from "./words.js";
+import { closer, dialog, fill, h, harmless, problem } from "./dom.js";
+import { VirtualList } from "./virtual_list.js";
+import { ago, count, duration, moment, plural } from "./format.js";
+
+const VERIFIED = new Map([[null, "–"], [true, "yes, read back"], [false, "no, the worker cannot be read back"]]);
 
 const COLUMNS = {
   hostname: "Host",
@@ -15,11 +17,11 @@ const COLUMNS = {
   metadata: "Metadata",
 };
 
-/** Milliseconds between two looks at the whole fleet: polls are no news, but move "last seen". */
-const PERIOD = 30000;
+/** Milliseconds between two requests for the whole fleet: polls send no event, but move "last seen". */
+const PERIOD_MS = 30000;
 
-/** Milliseconds until a look, where more agents changed than the news name. */
-const SOON = 5000;
+/** Milliseconds until a request, if an event names only part of the changed agents. */
+const REFRESH_DELAY_MS = 5000;
 
 /** All agents of a namespace, live. */
 export class Fleet {
@@ -28,7 +30,7 @@ export class Fleet {
     Object.assign(this, { api, agents, fresh: agents, frame: 0, loading: null, stale: true, soon: 0, visible: false });
     this.wanted = { words: "", states: new Set(), column: "hostname", descending: false };
     this.build(root);
-    setInterval(() => this.visible && this.load(), PERIOD);
+    setInterval(() => this.visible && this.load(), PERIOD_MS);
   }
 
   build(root) {
@@ -53,7 +55,7 @@ export class Fleet {
       h("div", { role: "rowgroup" }, h("div.row.head", { role: "row" }, ...this.heads)),
       viewport,
     );
-    this.rows = new Rows(viewport, canvas, () => this.row(), write);
+    this.rows = new VirtualList(viewport, canvas, () => this.row(), write);
     this.says = h("div", {});
     const chips = h("div.chips", { role: "group", "aria-label": "Only in these states" }, ...Object.values(this.chips));
     fill(
@@ -100,14 +102,14 @@ export class Fleet {
     this.schedule();
   }
 
-  /** Somebody looks, or turned away. */
+  /** Load the agents when the view becomes visible. */
   show(visible) {
     this.visible = visible;
     if (visible && this.stale) this.load();
     this.schedule();
   }
 
-  /** Another namespace. */
+  /** Show another namespace. */
   move(api) {
     this.api = api;
     this.loading?.abort();
@@ -116,7 +118,7 @@ export class Fleet {
     this.schedule();
   }
 
-  /** What is here may be out of date. */
+  /** Load the agents again, now or when the view becomes visible. */
   refresh() {
     Object.assign(this, { stale: true, soon: 0 });
     if (this.visible) this.load();
@@ -139,7 +141,7 @@ export class Fleet {
     } catch (error) {
       if (error.name === "AbortError") return;
       this.stale = true;
-      fill(this.says, trouble(error));
+      fill(this.says, problem(error));
     }
   }
 
@@ -148,14 +150,14 @@ export class Fleet {
     this.schedule();
   }
 
-  /** The event of that name. */
+  /** Apply the data of the event "agents". */
   changed({ agents, forgotten = [], more }) {
-    // What is being loaded may be older than the news.
+    // A page under way may be older than the event.
     for (const each of new Set([this.agents, this.fresh])) {
       each.put(agents);
       each.remove(forgotten);
     }
-    if (more) this.soon ||= setTimeout(() => this.refresh(), SOON);
+    if (more) this.soon ||= setTimeout(() => this.refresh(), REFRESH_DELAY_MS);
     this.schedule();
   }
 
@@ -188,12 +190,12 @@ export class Fleet {
     try {
       fill(body, ...described(await this.api.get(address(id))));
     } catch (error) {
-      fill(body, trouble(error));
+      fill(body, problem(error));
     }
   }
 }
 
-// No path can carry "." and "..": a browser takes them for steps.
+// A browser resolves "." and ".." in a path.
 function address(id) {
   const name = encodeURIComponent(id);
   return id === "." || id === ".." ? `/api/v1/agents/-?id=${name}` : `/api/v1/agents/${name}`;
@@ -219,7 +221,7 @@ function described(agent) {
     Id: agent.id,
     State: stateOf(agent),
     Version: agent.applied_tag ?? "–",
-    "Worker asked": agent.verified === null ? "–" : agent.verified ? "yes, it has it" : "no, taken at its word",
+    Verified: VERIFIED.get(agent.verified),
     Strategy: agent.strategy || "–",
     Metadata: agent.metadata || "–",
     "Last poll": moment(agent.last_poll),
@@ -234,7 +236,7 @@ function described(agent) {
       {},
       h(`span.state.${each.state}`, {}, each.state),
       ` version ${each.version}, ${moment(each.at)}`,
-      each.ms.worker === null ? "" : `, worker took ${duration(each.ms.worker)}`,
+      each.ms.worker === null ? "" : `, applied in ${duration(each.ms.worker)}`,
       each.error ? `: ${each.error}` : "",
     ),
   );

@@ -1,40 +1,40 @@
-/** Whether the controller and its brokers do their work. */
+/** The health of the controller and its brokers. */
 
 import { fill, h } from "./dom.js";
-import { count, plural } from "./words.js";
+import { count, plural } from "./format.js";
 
-/** Milliseconds between two looks. */
-const PERIOD = 10000;
+/** Milliseconds between two requests. */
+const PERIOD_MS = 10000;
 
-/** Milliseconds until the controller renders its figures anew: the first look may show them as they were before. */
-const FRESH = 1100;
+/** Milliseconds after which the controller renders its metrics again: the first answer may be that old. */
+const FRESH_MS = 1100;
 
-/** What the metrics say that people want to know. */
+/** Metrics that the card shows. */
 const FIGURES = {
   confd_stream_readers: "Agents on the stream",
   confd_event_readers: "People watching",
 };
 
-/** Of a broker: how many namespaces wait for it, which is good to know while it is in trouble. */
+/** The number of namespaces whose newest announcement a broker does not have. */
 const WAITING = "confd_unpublished_namespaces";
 
-/** The parts of the controller, each with its trouble if it has one. */
+/** The parts of the controller, each with its problem. */
 export class Health {
   constructor(root) {
     Object.assign(this, { root, api: null, visible: false, looks: 0, second: null });
-    setInterval(() => this.visible && this.look(), PERIOD);
+    setInterval(() => this.visible && this.look(), PERIOD_MS);
   }
 
-  /** Somebody looks, or turned away. */
+  /** Start or stop the requests: the view became visible or hidden. */
   show(visible) {
     this.visible = visible;
     clearTimeout(this.second);
     if (!visible) return;
     this.look();
-    this.second = setTimeout(() => this.look(), FRESH);
+    this.second = setTimeout(() => this.look(), FRESH_MS);
   }
 
-  /** Another controller's view of things. */
+  /** Show another namespace. */
   move(api) {
     this.api = api;
     if (this.visible) this.look();
@@ -57,7 +57,7 @@ export class Health {
   }
 }
 
-/** Samples of the text format of Prometheus: name, labels, value. */
+/** Parse the text format of Prometheus into samples: name, labels, value. */
 export function parse(text) {
   const samples = [];
   for (const line of text.split("\n")) {
@@ -73,7 +73,7 @@ export function parse(text) {
 
 function verdict(ready) {
   if (!(ready instanceof Error)) return h("p.state.applied", {}, "Ready");
-  return h("div.trouble", { role: "status" }, h("p", {}, ready.message));
+  return h("div.problem", { role: "status" }, h("p", {}, ready.message));
 }
 
 function parts(ready, samples) {
@@ -86,8 +86,8 @@ function parts(ready, samples) {
         "li",
         {},
         h(`span.state.${value ? "applied" : "failed"}`, {}, part),
-        value ? ": works" : ": is in trouble",
-        waiting ? `; the newest of ${plural(waiting, "namespace")} waits for it` : "",
+        value ? ": ready" : ": not ready",
+        waiting ? `; the newest version of ${plural(waiting, "namespace")} waits for it` : "",
         said[part] ? h("p.quiet", {}, said[part]) : null,
       );
     });
@@ -99,12 +99,13 @@ function warnings(cluster) {
   const { ahead, foreign } = cluster;
   const said = foreign.map(
     ({ cluster_id: id, agents }) =>
-      `${plural(agents, "agent")} of the cluster ${id}: adopt it (confdctl cluster adopt), or send them elsewhere.`,
+      `${plural(agents, "agent")} of cluster ${id}: run confdctl cluster adopt, or correct their CONTROLLER_URL.`,
   );
   if (ahead.agents) {
-    said.unshift(`${plural(ahead.agents, "agent")} with something newer than is in force here: confdctl epoch raise.`);
+    const who = plural(ahead.agents, "agent");
+    said.unshift(`${who} ahead of the current version: after a restore, run confdctl epoch raise.`);
   }
-  return said.length ? h("div.trouble", { role: "status" }, ...said.map((each) => h("p", {}, each))) : null;
+  return said.length ? h("div.problem", { role: "status" }, ...said.map((each) => h("p", {}, each))) : null;
 }
 
 function facts(samples, cluster) {

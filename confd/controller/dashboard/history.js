@@ -1,9 +1,9 @@
-/** What was in force before: looked at, compared, brought back. */
+/** The history of a namespace: show, compare, roll back. */
 
-import { propose } from "./change.js";
+import { confirmAndPublish } from "./publish_dialog.js";
 import { diff } from "./diff.js";
-import { closer, dialog, fill, h, trouble } from "./dom.js";
-import { ago, moment } from "./words.js";
+import { closer, dialog, fill, h, problem } from "./dom.js";
+import { ago, moment } from "./format.js";
 
 /** The versions of a namespace, newest first. */
 export class History {
@@ -43,13 +43,13 @@ export class History {
     );
   }
 
-  /** Somebody looks, or turned away. */
+  /** Load the versions when the view becomes visible. */
   show(visible) {
     this.visible = visible;
     if (visible && this.stale) this.load();
   }
 
-  /** Another namespace. */
+  /** Show another namespace. */
   move(api) {
     this.api = api;
     this.newest = 0;
@@ -58,13 +58,13 @@ export class History {
     this.refresh();
   }
 
-  /** There is a version more. */
+  /** Load the newest versions, now or when the view becomes visible. */
   refresh() {
     this.stale = true;
     if (this.visible) this.load();
   }
 
-  /** @param {number} [before] loads what comes after what is here */
+  /** Load a page. @param {number} [before] version before which the page ends; default: the newest */
   async load(before) {
     const { api } = this;
     try {
@@ -75,7 +75,7 @@ export class History {
       this.stale = false;
       this.draw();
     } catch (error) {
-      fill(this.says, trouble(error));
+      fill(this.says, problem(error));
     }
   }
 
@@ -91,7 +91,7 @@ export class History {
     fill(this.body, ...this.items.map((item) => this.row(item, item.version === newest)));
   }
 
-  row({ version, created_at: made, author, comment, rollback_of: source }, inForce) {
+  row({ version, created_at: made, author, comment, rollback_of: source }, isCurrent) {
     const changes = h(
       "button",
       {
@@ -113,8 +113,8 @@ export class History {
       h("th.number", { scope: "row" }, String(version)),
       h("td", {}, h("time", { dateTime: made, title: moment(made) }, ago(made))),
       h("td", {}, author),
-      h("td.long", {}, comment, source ? h("span.tag", {}, `content of ${source}`) : null),
-      h("td.actions", {}, changes, inForce ? h("span.tag", {}, "in force") : back),
+      h("td.long", {}, comment, source ? h("span.tag", {}, `rollback to ${source}`) : null),
+      h("td.actions", {}, changes, isCurrent ? h("span.tag", {}, "current") : back),
     );
   }
 
@@ -123,20 +123,20 @@ export class History {
       const { text } = await this.api.read("/api/v1/config/diff", { from, to });
       await dialog(`From version ${from} to ${to}`, diff(text), [closer("Close")]);
     } catch (error) {
-      fill(this.says, trouble(error));
+      fill(this.says, problem(error));
     }
   }
 
   async rollback(version) {
     const { api } = this;
-    // What the person sees as the newest, so that they roll back nothing they have not seen.
+    // The newest version on the page: the person rolls back no version that the page does not show.
     const etag = `"${this.items[0].tag}"`;
     fill(this.says);
     try {
-      const done = await propose(
+      const done = await confirmAndPublish(
         `Roll back to version ${version}`,
         (options) => api.rollback(version, { ...options, etag }),
-        `back to version ${version}`,
+        `roll back to version ${version}`,
       );
       if (done)
         fill(
@@ -144,11 +144,11 @@ export class History {
           h(
             "p.done",
             { role: "status" },
-            `Version ${done.version} is published; it has the content of version ${version}.`,
+            `Version ${done.version} is published, with the document of version ${version}.`,
           ),
         );
     } catch (error) {
-      fill(this.says, trouble(error));
+      fill(this.says, problem(error));
     }
     this.refresh();
   }

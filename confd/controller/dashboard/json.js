@@ -1,12 +1,12 @@
-/** JSON as text: checked and laid out without being parsed, so that no number is rounded and no key moved. */
+/** Check and format JSON as text, so that no number is rounded and no key moves. */
 
 const STRING = /"(?:[^"\\\u0000-\u001f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"/;
 const NUMBER = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.])/;
 const TOKEN = new RegExp(`[{}[\\],:]|${STRING.source}|${NUMBER.source}|(?:true|false|null)\\b`, "y");
 const SPACE = /[ \t\r\n]*/y;
 
-/** Where a text stops being JSON; lines and columns count from 1. */
-export class Misspelling extends Error {
+/** The first mistake in a text; lines and columns count from 1. */
+export class JsonError extends Error {
   constructor(text, at, expected) {
     const before = text.slice(0, at);
     const line = before.split("\n").length;
@@ -16,20 +16,20 @@ export class Misspelling extends Error {
   }
 }
 
-/** What may come next, by what is expected, and the words for it. */
+/** The words for each state of the parser. */
 const EXPECTED = {
   value: "a value",
   first: "a value or ]",
   key: "a name in double quotes",
   firstKey: "a name in double quotes, or }",
   colon: "a colon",
-  more: "a comma or the end of what is open",
+  more: "a comma or a closing bracket",
   end: "the end of the text",
 };
 
 /**
- * Tokens in their order, each with what it is: "open", "close", "comma", "colon", "key" or "scalar".
- * @throws {Misspelling}
+ * Yield the tokens in order, each with its kind: "open", "close", "comma", "colon", "key" or "scalar".
+ * @throws {JsonError}
  */
 export function* tokens(text) {
   const open = [];
@@ -43,10 +43,10 @@ export function* tokens(text) {
     const token = TOKEN.exec(text)?.[0];
     if (token === undefined) {
       if (state === "end" && at === text.length) return;
-      throw new Misspelling(text, at, EXPECTED[state]);
+      throw new JsonError(text, at, EXPECTED[state]);
     }
     const kind = kindOf(token, state, open);
-    if (kind === null) throw new Misspelling(text, at, EXPECTED[state]);
+    if (kind === null) throw new JsonError(text, at, EXPECTED[state]);
     yield { kind, token, at, depth: open.length };
     state = follow(kind, token, open);
     at += token.length;
@@ -76,7 +76,7 @@ function follow(kind, token, open) {
   return open.length ? "more" : "end";
 }
 
-/** The text with two blanks a level. @throws {Misspelling} */
+/** Return the text, indented by two spaces a level. @throws {JsonError} */
 export function pretty(text) {
   const parts = [];
   let last = "";
@@ -90,7 +90,7 @@ export function pretty(text) {
   return parts.join("");
 }
 
-/** The text of one member of an object, as it is. */
+/** Return the text of one member of an object. */
 export function member(text, name) {
   const key = JSON.stringify(name);
   let begin = -1;
@@ -100,5 +100,5 @@ export function member(text, name) {
     if (kind === "key" && token === key) begin = at;
     else if (kind === "colon" && begin >= 0) begin = at + 1;
   }
-  throw new Error(`There is no ${name}.`);
+  throw new Error(`${name} is missing.`);
 }

@@ -1,20 +1,20 @@
-/** What is in force, in a few words. */
+/** The current version, in a few facts. */
 
 import { fill, h } from "./dom.js";
-import { ago, moment } from "./words.js";
+import { ago, moment } from "./format.js";
 
-/** A card that is told of each new version. */
-export class Force {
+/** A card that shows the current version. */
+export class Current {
   constructor(root) {
     this.root = root;
   }
 
-  /** Another namespace. */
+  /** Clear the card for another namespace. */
   move() {
     fill(this.root);
   }
 
-  /** The event "config". */
+  /** Show the data of the event "config". */
   show({ namespace, version, epoch, tag, author, comment, created_at: made, checksum }) {
     const fact = (name, ...value) => [h("dt", {}, name), h("dd", {}, ...value)];
     fill(

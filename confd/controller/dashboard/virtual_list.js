@@ -1,15 +1,15 @@
-/** A long list of which only what can be seen is in the page. */
+/** A long list: the page holds elements for the visible rows only. */
 
-/** Rows above and below the edge, so that scrolling shows no gap. */
-const SPARE = 6;
+/** Rows drawn above and below the visible ones, so that scrolling shows no gap. */
+const SPARE_ROWS = 6;
 
-/** Rows of one height, taken from a small pool. */
-export class Rows {
+/** Rows of equal height, reused from a small pool. */
+export class VirtualList {
   /**
-   * @param {HTMLElement} viewport scrolls
-   * @param {HTMLElement} canvas in it; as high as all rows
-   * @param {function(): HTMLElement} make an empty row
-   * @param {function(HTMLElement, Object, number)} write an item into a row
+   * @param {HTMLElement} viewport the element that scrolls
+   * @param {HTMLElement} canvas inside the viewport, as high as all rows
+   * @param {function(): HTMLElement} make returns an empty row
+   * @param {function(HTMLElement, Object, number)} write fills a row with an item
    */
   constructor(viewport, canvas, make, write) {
     Object.assign(this, { viewport, canvas, make, write, items: [], pool: [], frame: 0 });
@@ -17,7 +17,7 @@ export class Rows {
     new ResizeObserver(() => this.schedule()).observe(viewport);
   }
 
-  /** Show these from now on. */
+  /** Show these items. */
   show(items) {
     this.items = items;
     this.schedule();
@@ -34,18 +34,18 @@ export class Rows {
     if (!this.viewport.clientHeight) return;
     const height = this.rowHeight();
     this.canvas.style.height = `${this.items.length * height}px`;
-    const wanted = Math.min(this.items.length, Math.ceil(this.viewport.clientHeight / height) + 2 * SPARE);
+    const wanted = Math.min(this.items.length, Math.ceil(this.viewport.clientHeight / height) + 2 * SPARE_ROWS);
     while (this.pool.length < wanted) {
       const row = this.make();
       this.pool.push(row);
       this.canvas.append(row);
     }
-    const top = Math.max(0, Math.floor(this.viewport.scrollTop / height) - SPARE);
+    const top = Math.max(0, Math.floor(this.viewport.scrollTop / height) - SPARE_ROWS);
     const first = Math.max(0, Math.min(top, this.items.length - wanted));
     this.pool.forEach((row, place) => this.place(row, place, first, wanted, height));
   }
 
-  /** A row keeps its element while it is in sight, so that the focus stays where it is. */
+  /** Position a row. A visible row keeps its element, so that the focus stays in place. */
   place(row, place, first, wanted, height) {
     const size = this.pool.length;
     const index = first + ((((place - first) % size) + size) % size);

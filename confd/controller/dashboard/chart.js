@@ -1,31 +1,31 @@
-/** How many have it, by the time since the publish: a curve. */
+/** A chart of the share of agents that applied a version, by the time since its publish. */
 
 import { svg } from "./dom.js";
-import { duration } from "./words.js";
+import { duration } from "./format.js";
 
 const HEIGHT = 210;
 const MARGIN = { top: 14, right: 16, bottom: 30, left: 44 };
 const STEPS = [1, 2, 2.5, 5, 10];
 
 /**
- * The curve as a picture as wide as it is shown, so that its letters keep their size.
- * @param {number[]} latencies sorted and evenly picked, ms
- * @param {number} share of the agents that they stand for, 0 to 1
- * @param {Object.<string, number>} marks moments with a name, ms
+ * Draw the chart at the width of its place, so that its letters keep their size.
+ * @param {number[]} latencies a sorted, even sample, in ms
+ * @param {number} share of all agents that applied the version, 0 to 1
+ * @param {Object.<string, number>} marks named times, in ms
  */
-export function curve(latencies, share, marks, width) {
+export function chart(latencies, share, marks, width) {
   const right = width - MARGIN.right;
   const bottom = HEIGHT - MARGIN.bottom;
   const tick = step(latencies.at(-1), Math.max(2, Math.floor(width / 110)));
   const end = Math.max(tick, Math.ceil(latencies.at(-1) / tick) * tick);
   const x = (ms) => MARGIN.left + ((right - MARGIN.left) * ms) / end;
   const y = (part) => bottom - (bottom - MARGIN.top) * part;
-  const picture = svg("svg.curve", {
+  const picture = svg("svg.chart", {
     width,
     height: HEIGHT,
     viewBox: `0 0 ${width} ${HEIGHT}`,
     role: "img",
-    "aria-label": spoken(share, marks),
+    "aria-label": description(share, marks),
   });
   for (const part of [0, 0.5, 1]) {
     picture.append(
@@ -60,16 +60,17 @@ export function curve(latencies, share, marks, width) {
   return picture;
 }
 
-/** A round distance between two ticks, of which there are so many at most. */
+/** Return a round distance between two ticks, for at most this many ticks. */
 function step(most, ticks) {
   const rough = Math.max(most, 1) / ticks;
   const power = 10 ** Math.floor(Math.log10(rough));
   return STEPS.find((each) => each * power >= rough) * power;
 }
 
-function spoken(share, marks) {
-  const told = Object.entries(marks)
+function description(share, marks) {
+  const times = Object.entries(marks)
     .map(([name, ms]) => `${name} ${duration(ms)}`)
     .join(", ");
-  return `Agents that have it, by the time since the publish: ${Math.floor(100 * share)} % in the end; ${told}`;
+  const reached = `${Math.floor(100 * share)} % so far`;
+  return `Share of agents that applied the version, by the time since the publish: ${reached}; ${times}`;
 }

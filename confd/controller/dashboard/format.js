@@ -1,4 +1,4 @@
-/** Numbers and times as people say them. */
+/** Format numbers and times for people. */
 
 const COUNT = new Intl.NumberFormat("en");
 const MOMENT = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium" });
@@ -9,17 +9,17 @@ const STEPS = [
   [1, "s"],
 ];
 
-/** 10000 is "10,000". */
+/** Format a number: 10000 is "10,000". */
 export function count(number) {
   return COUNT.format(number);
 }
 
-/** "1 agent", "2 agents". */
+/** Format a number with its noun: "1 agent", "2 agents". */
 export function plural(number, noun) {
   return `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 }
 
-/** Milliseconds with three digits at most: "12 ms", "1.25 s", "2.1 min". */
+/** Format milliseconds with at most three digits: "12 ms", "1.25 s", "2.1 min". */
 export function duration(ms) {
   if (ms === null || ms === undefined) return "–";
   if (ms < 1) return "< 1 ms";
@@ -28,7 +28,7 @@ export function duration(ms) {
   return `${Number((ms / 60000).toPrecision(3))} min`;
 }
 
-/** How long ago an RFC 3339 moment was: "12 s ago". */
+/** Format the time since an RFC 3339 moment: "12 s ago". */
 export function ago(moment, now = Date.now()) {
   if (!moment) return "never";
   const seconds = Math.max(0, Math.round((now - Date.parse(moment)) / 1000));
@@ -36,12 +36,12 @@ export function ago(moment, now = Date.now()) {
   return step ? `${Math.floor(seconds / step[0])} ${step[1]} ago` : "just now";
 }
 
-/** An RFC 3339 moment in the reader's own time. */
+/** Format an RFC 3339 moment in the reader's time zone. */
 export function moment(text) {
   return text ? MOMENT.format(new Date(text)) : "never";
 }
 
-/** A part of a whole in percent; 100 only where nobody is missing. */
+/** Format a share in percent, rounded down: 100 % means all. */
 export function percent(part, whole) {
   if (whole === 0) return "–";
   const exact = (100 * part) / whole;
