@@ -8,6 +8,7 @@ from datetime import datetime
 from attrs import asdict, field, frozen
 
 from confd.codec import strict_json
+from confd.errors import Forbidden
 from confd.model import Tag
 
 #: What a report may hold at most: characters of an error, and milliseconds that it can speak of.
@@ -183,3 +184,9 @@ class AgentRecord:
             self.reported_at,
             self.token,
         )
+
+
+def agent_blocked(agent_id: str) -> Forbidden:
+    """Return the error for a blocked agent."""
+    sentence = f"The agent {agent_id} is blocked; an operator can lift that (DELETE /api/v1/blocked)."
+    return Forbidden("agent_blocked", sentence)

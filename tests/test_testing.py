@@ -9,7 +9,6 @@ from confd.model import Draft
 from confd.testing import (
     MemoryStore,
     a_draft,
-    an_agent,
     make_iagentstore_tests,
     make_iauditstore_tests,
     make_iconfigstore_tests,
@@ -44,7 +43,7 @@ class BrokenMemoryStoreTests(SynchronousTestCase):
         store = MemoryStore(a_draft(1, poll_interval=30))
         store.broken = "The disk is full."
         self.assertEqual(store.problem(), "The disk is full.")
-        for write in (store.publish(a_draft(2)), store.save_agents([an_agent("a")]), store.retire_namespace("default")):
+        for write in (store.publish(a_draft(2)), store.touch({}), store.retire_namespace("default")):
             self.assertEqual(self.failureResultOf(write, Unavailable).value.code, "storage_unavailable")
         self.assertEqual(len(self.successResultOf(store.in_force())), 1)
 

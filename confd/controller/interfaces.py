@@ -6,38 +6,68 @@ The rules of L{confd.interfaces} hold here too.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
 from confd.audit import Attempt
-from confd.model import Tag
+from confd.model import Registration, Tag
 from confd.progress import ConvergenceSummary, LaggingAgent, Totals
 from confd.reports import AgentRecord, ReceivedReport, VersionOutcome
 
 
 class IAgentStore(Interface):
-    """The agents that ever registered, durable."""
+    """
+    The agents that registered, durable.
 
-    def load_agents() -> Deferred[Sequence[AgentRecord]]:
-        """Fire with all of them."""
+    Each statement owns its columns: L{register} what an agent says of itself and its token, L{touch} the time of its
+    last poll, L{IReportStore.save_reports} its report.
+    """
 
-    def save_agents(records: Sequence[AgentRecord]) -> Deferred[None]:
-        """Insert or replace these but for blocked ones, and leave what they reported; fire once they are on disk."""
-
-    def forget_agent(agent_id: str, attempt: Attempt | None = None, block: bool = False) -> Deferred[None]:
+    def register(registration: Registration, token: bytes, at: datetime) -> Deferred[AgentRecord]:
         """
-        Delete one, with all that it reported, and keep it out if C{block}; one that is not there is no error.
+        Insert an agent, or update what it says of itself.
 
-        @param attempt: see L{IConfigStore.rotate_keys}.
+        An agent that comes from another namespace loses its report and its outcomes.
+
+        @param registration: with the id of the agent.
+        @param token: the digest of its new token; empty keeps the token that it has.
+        @param at: the time of the registration, UTC; kept of the first one.
+        @return: fires with the row, once it is on disk.
+        @raise Forbidden: C{agent_blocked}.
         """
 
-    def load_blocked() -> Deferred[Sequence[str]]:
-        """Fire with the ids of those that are kept out, in order."""
+    def touch(polls: Mapping[str, datetime]) -> Deferred[None]:
+        """
+        Raise the time of the last poll of agents by id. Inserts no row, and lowers no time.
+        """
 
-    def unblock_agent(agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
-        """Keep one out no longer; one that is not kept out is no error."""
+    def forget(agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+        """
+        Delete an agent with all that it reported. An id that no agent has is no error.
+
+        @param attempt: here and below, who asks: recorded in the same transaction.
+        """
+
+    def block(agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+        """Delete an agent as L{forget} does, and refuse its id from now on."""
+
+    def unblock(agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+        """Accept an id again. An id that is not blocked is no error."""
+
+    def find(agent_id: str) -> Deferred[AgentRecord | None]:
+        """Fire with an agent."""
+
+    def find_token(digest: bytes) -> Deferred[str | None]:
+        """Fire with the id of the agent whose token has a digest."""
+
+    def page(namespace: str, limit: int, after: str) -> Deferred[Sequence[AgentRecord]]:
+        """Fire with at most C{limit} agents of a namespace, by id, that follow the id C{after}."""
+
+    def counts() -> Deferred[Mapping[str, int]]:
+        """Fire with the number of agents of each namespace that has any."""
 
 
 class IReportStore(Interface):
@@ -49,9 +79,6 @@ class IReportStore(Interface):
         transaction. An agent that is not there any more, or in another namespace by now, is passed over.
         """
 
-    def load_outcomes() -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:
-        """Fire with all that are kept: namespace, version, id of the agent, outcome."""
-
     def settle(archive: Sequence[tuple[str, int, bytes]]) -> Deferred[None]:
         """
         Keep the summary of each of these (namespace, version, summary), and no longer the outcomes of it and of older
@@ -60,6 +87,19 @@ class IReportStore(Interface):
 
     def summary(namespace: str, version: int) -> Deferred[bytes | None]:
         """Fire with the summary of a version, C{None} where none is kept."""
+
+
+class IResidentStore(IAgentStore, IReportStore):
+    """A store of a fleet that fits into memory: the controller loads all of it at the start."""
+
+    def load_agents() -> Deferred[Sequence[AgentRecord]]:
+        """Fire with all agents, by id."""
+
+    def load_blocked() -> Deferred[Sequence[str]]:
+        """Fire with the ids of all blocked agents, in order."""
+
+    def load_outcomes() -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:
+        """Fire with all outcomes: namespace, version, id of the agent, outcome."""
 
 
 class IProgress(Interface):

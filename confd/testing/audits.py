@@ -13,8 +13,8 @@ from zope.interface.verify import verifyObject
 from confd.audit import BEGINNING, DONE, AuditEntry, AuditOutcome, verify
 from confd.errors import ConfdError
 from confd.interfaces import IAuditStore
-from confd.model import Draft
-from confd.testing.examples import a_draft, an_agent, an_attempt
+from confd.model import Draft, Registration
+from confd.testing.examples import a_draft, an_attempt
 
 
 def make_iauditstore_tests(fixture: Callable[[TestCase, Draft], Any]) -> type[TestCase]:
@@ -78,11 +78,11 @@ def make_iauditstore_tests(fixture: Callable[[TestCase, Draft], Any]) -> type[Te
                 self.assertEqual([each.number for each in page], expected)
 
         async def test_changes_are_on_record(self) -> None:
-            await self.store.save_agents([an_agent("a")])
+            await self.store.register(Registration(agent_id="a"), b"", an_attempt().made_at)
             published = await self.store.publish(a_draft(2, attempt=an_attempt(1)))
             created = await self.store.create_namespace(a_draft(3, namespace="b", attempt=an_attempt(2)))
             await self.store.retire_namespace("b", an_attempt(3))
-            await self.store.forget_agent("a", attempt=an_attempt(4))
+            await self.store.forget("a", attempt=an_attempt(4))
             await self.store.rotate_keys(attempt=an_attempt(5))
             tags = [str(each.configuration.tag) for each in (published, created)]
             expected = zip(range(1, 6), [*tags, "", "", self.store.keys[0].public], strict=True)

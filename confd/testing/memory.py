@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import TypeVar
 
-from attrs import evolve
 from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
 from confd.audit import BEGINNING, Attempt, AuditEntry, AuditOutcome
 from confd.codec import headers
 from confd.codec.signing import SigningKey
-from confd.controller.interfaces import IAgentStore, IReportStore
+from confd.controller.interfaces import IResidentStore
 from confd.errors import Conflict, Gone, NotFound, Unavailable, Unprocessable
 from confd.history import EpochChange, VersionSummary, check_expected, check_import, check_renaming
 from confd.interfaces import IAuditStore, IConfigStore, IHealth
-from confd.model import DEFAULT_NAMESPACE, Configuration, Draft, Revision
+from confd.model import DEFAULT_NAMESPACE, Configuration, Draft, Registration, Revision
 from confd.reports import AgentRecord, ReceivedReport, VersionOutcome
+from confd.testing.memory_agents import MemoryAgents
 
 T = TypeVar("T")
 
 
-@implementer(IConfigStore, IAgentStore, IAuditStore, IReportStore, IHealth)
+@implementer(IConfigStore, IResidentStore, IAuditStore, IHealth)
 class MemoryStore:
     """
     A store that forgets; its L{Deferred}s have fired when they are returned.
 
+    @ivar agents: the rows of agents, and what they reported.
     @ivar broken: why nothing can be written; C{None} where all is well.
     """
 
@@ -44,11 +46,8 @@ class MemoryStore:
         self._retired: set[str] = set()
         self._keep, self._pruned = keep, dict[str, int]()
         self._answers: dict[tuple[str, str | None], tuple[Draft, Revision]] = {}
-        self._agents: dict[str, AgentRecord] = {}
-        self._blocked: set[str] = set()
+        self.agents = MemoryAgents()
         self._entries: list[AuditEntry] = []
-        self._outcomes: dict[tuple[str, int, str], VersionOutcome] = {}
-        self._archive: dict[tuple[str, int], bytes] = {}
         self._create(first)
 
     def set_keep(self, keep: int) -> None:
@@ -95,25 +94,38 @@ class MemoryStore:
         """L{IConfigStore.revision}."""
         return execute(self._revision, namespace, version)
 
+    def register(self, registration: Registration, token: bytes, at: datetime) -> Deferred[AgentRecord]:
+        return self._write(self.agents.register, registration, token, at)
+
+    def touch(self, polls: Mapping[str, datetime]) -> Deferred[None]:
+        return self._write(self.agents.touch, polls)
+
+    def forget(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+        return self._publish_or_preview(attempt, _nothing, self.agents.forget, agent_id)
+
+    def block(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+        return self._publish_or_preview(attempt, lambda _: "blocked", self.agents.block, agent_id)
+
+    def unblock(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+        return self._publish_or_preview(attempt, _nothing, self.agents.blocked.discard, agent_id)
+
+    def find(self, agent_id: str) -> Deferred[AgentRecord | None]:
+        return execute(self.agents.rows.get, agent_id)
+
+    def find_token(self, digest: bytes) -> Deferred[str | None]:
+        return execute(self.agents.find_token, digest)
+
+    def page(self, namespace: str, limit: int, after: str) -> Deferred[Sequence[AgentRecord]]:
+        return execute(self.agents.page, namespace, limit, after)
+
+    def counts(self) -> Deferred[Mapping[str, int]]:
+        return execute(self.agents.counts)
+
     def load_agents(self) -> Deferred[Sequence[AgentRecord]]:
-        """L{IAgentStore.load_agents}."""
-        return execute(lambda: list(self._agents.values()))
-
-    def save_agents(self, records: Sequence[AgentRecord]) -> Deferred[None]:
-        """L{IAgentStore.save_agents}."""
-        return self._write(self._save_agents, records)
-
-    def forget_agent(self, agent_id: str, attempt: Attempt | None = None, block: bool = False) -> Deferred[None]:
-        """L{IAgentStore.forget_agent}."""
-        return self._publish_or_preview(attempt, lambda _: "blocked" if block else "", self._forget, agent_id, block)
+        return execute(lambda: [record for _, record in sorted(self.agents.rows.items())])
 
     def load_blocked(self) -> Deferred[Sequence[str]]:
-        """L{IAgentStore.load_blocked}."""
-        return execute(lambda: sorted(self._blocked))
-
-    def unblock_agent(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
-        """L{IAgentStore.unblock_agent}."""
-        return self._publish_or_preview(attempt, _nothing, self._blocked.discard, agent_id)
+        return execute(lambda: sorted(self.agents.blocked))
 
     def record(self, endings: Sequence[AuditOutcome]) -> Deferred[None]:
         """L{IAuditStore.record}."""
@@ -125,20 +137,16 @@ class MemoryStore:
         return execute(lambda: older[::-1][:limit])
 
     def save_reports(self, receipts: Sequence[ReceivedReport]) -> Deferred[None]:
-        """L{IReportStore.save_reports}."""
-        return self._write(self._save_reports, receipts)
+        return self._write(self.agents.save_reports, receipts)
 
     def load_outcomes(self) -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:
-        """L{IReportStore.load_outcomes}."""
-        return execute(lambda: [(*key, outcome) for key, outcome in sorted(self._outcomes.items())])
+        return execute(lambda: [(*key, outcome) for key, outcome in sorted(self.agents.outcomes.items())])
 
     def settle(self, archive: Sequence[tuple[str, int, bytes]]) -> Deferred[None]:
-        """L{IReportStore.settle}."""
-        return self._write(self._settle, archive)
+        return self._write(self.agents.settle, archive)
 
     def summary(self, namespace: str, version: int) -> Deferred[bytes | None]:
-        """L{IReportStore.summary}."""
-        return execute(self._archive.get, (namespace, version))
+        return execute(self.agents.summaries.get, (namespace, version))
 
     def _publish_or_preview(
         self, attempt: Attempt | None, detail: Callable[[T], str], work: Callable[..., T], *arguments: object
@@ -220,35 +228,6 @@ class MemoryStore:
         if self._keep:
             newest = len(self._revisions[namespace])
             self._pruned[namespace] = max(self._pruned.get(namespace, 0), newest - self._keep)
-
-    def _save_agents(self, records: Sequence[AgentRecord]) -> None:
-        for each in records:
-            if each.id in self._blocked:
-                continue
-            there = self._agents.get(each.id, evolve(each, report=None, reported_at=None))
-            self._agents[each.id] = evolve(each, report=there.report, reported_at=there.reported_at)
-
-    def _forget(self, agent_id: str, block: bool) -> None:
-        if block:
-            self._blocked.add(agent_id)
-        self._agents.pop(agent_id, None)
-        self._outcomes = {key: outcome for key, outcome in self._outcomes.items() if key[2] != agent_id}
-
-    def _save_reports(self, receipts: Sequence[ReceivedReport]) -> None:
-        for each in receipts:
-            there = self._agents.get(each.agent_id)
-            if there is not None and there.namespace == each.namespace:
-                self._agents[there.id] = evolve(there, report=each.report, reported_at=each.outcome.at)
-                self._outcomes[there.namespace, each.report.tag.version, there.id] = each.outcome
-
-    def _settle(self, archive: Sequence[tuple[str, int, bytes]]) -> None:
-        for namespace, version, summary in archive:
-            self._archive = {
-                key: kept for key, kept in self._archive.items() if key[0] != namespace or key[1] > version - 10_000
-            } | {(namespace, version): summary}
-            self._outcomes = {
-                key: outcome for key, outcome in self._outcomes.items() if key[0] != namespace or key[1] > version
-            }
 
     def _revision(self, namespace: str, version: int) -> Revision:
         revisions = self._revisions.get(namespace, [])

@@ -13,20 +13,20 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from confd.codec import strict_json
-from confd.controller.interfaces import IAgentStore
 from confd.errors import ConfdError, Conflict, Gone, NotFound, PreconditionFailed, Unprocessable
 from confd.history import OtherHistory, VersionSummary
 from confd.interfaces import IConfigStore, IHealth
 from confd.model import DEFAULT_NAMESPACE
-from confd.reports import AgentRecord
-from confd.testing.examples import a_draft, a_renaming, an_agent
+from confd.testing.examples import a_draft, a_renaming
 
 #: Makes a store that has started, of a new database whose first version is the draft; cleans up after the test. One for
 #: L{make_iconfigstore_tests} takes C{keep}, too: how many revisions of a namespace it is to keep.
 StoreFixture = Callable[..., Any]
 
 
-class _StoreTests(TestCase):
+class StoreTests(TestCase):
+    """What the contract suites of stores share."""
+
     async def assert_refused(self, answer: Deferred[Any], kind: type[ConfdError], code: str) -> None:
         """Prove that C{answer} fails as the contract says."""
         with self.assertRaises(kind) as caught:
@@ -41,7 +41,7 @@ class _StoreTests(TestCase):
 def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
     """The contract of L{IConfigStore}, for the stores that C{fixture} makes."""
 
-    class IConfigStoreTests(_StoreTests):
+    class IConfigStoreTests(StoreTests):
         def setUp(self) -> None:
             self.first = a_draft(1, poll_interval=30, comment="the first version")
             self.store = fixture(self, self.first)
@@ -271,68 +271,3 @@ def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
             self.assertEqual((await self.store.publish(a_draft(8))).configuration.version, 8)
 
     return IConfigStoreTests
-
-
-def make_iagentstore_tests(fixture: StoreFixture) -> type[TestCase]:
-    """The contract of L{IAgentStore}, for the stores that C{fixture} makes."""
-
-    class IAgentStoreTests(_StoreTests):
-        def setUp(self) -> None:
-            self.store = fixture(self, a_draft(poll_interval=30))
-
-        def test_interface(self) -> None:
-            verifyObject(IAgentStore, self.store)
-
-        async def loaded(self) -> dict[str, AgentRecord]:
-            return {record.id: record for record in await self.store.load_agents()}
-
-        async def test_begins_without_agents(self) -> None:
-            self.assertEqual(await self.store.load_agents(), [])
-
-        async def test_save(self) -> None:
-            one, two = (
-                an_agent("a"),
-                an_agent("b", namespace="gone", hostname="hôst", last_poll=an_agent("b").registered_at),
-            )
-            await self.store.save_agents([one, two])
-            self.assertEqual(await self.loaded(), {"a": one, "b": two})
-
-        async def test_save_replaces(self) -> None:
-            await self.store.save_agents([an_agent("a"), an_agent("b")])
-            changed = an_agent("a", metadata="tier=edge").polled(an_agent("a").registered_at + timedelta(seconds=9))
-            await self.store.save_agents([changed])
-            self.assertEqual(await self.loaded(), {"a": changed, "b": an_agent("b")})
-
-        async def test_save_nothing(self) -> None:
-            await self.store.save_agents([])
-            self.assertEqual(await self.loaded(), {})
-
-        async def test_forget(self) -> None:
-            await self.store.save_agents([an_agent("a"), an_agent("b")])
-            await self.store.forget_agent("a")
-            await self.store.forget_agent("never-was")
-            self.assertEqual(await self.loaded(), {"b": an_agent("b")})
-            self.assertEqual(await self.store.load_blocked(), [])
-
-        async def test_token(self) -> None:
-            one, two = an_agent("a", token=bytes(range(32))), an_agent("b")
-            await self.store.save_agents([one, two])
-            self.assertEqual(await self.loaded(), {"a": one, "b": two})
-            changed = an_agent("a", token=b"\xff" * 32)
-            await self.store.save_agents([changed, two])
-            self.assertEqual(await self.loaded(), {"a": changed, "b": two})
-
-        async def test_block(self) -> None:
-            await self.store.save_agents([an_agent("a"), an_agent("b")])
-            for agent_id in ("b", "never-was", "a", "a"):
-                await self.store.forget_agent(agent_id, block=True)
-            await self.store.save_agents([an_agent("a"), an_agent("c")])
-            self.assertEqual(await self.loaded(), {"c": an_agent("c")})
-            self.assertEqual(await self.store.load_blocked(), ["a", "b", "never-was"])
-            await self.store.unblock_agent("a")
-            await self.store.unblock_agent("c")
-            await self.store.save_agents([an_agent("a")])
-            self.assertEqual(await self.loaded(), {"a": an_agent("a"), "c": an_agent("c")})
-            self.assertEqual(await self.store.load_blocked(), ["b", "never-was"])
-
-    return IAgentStoreTests

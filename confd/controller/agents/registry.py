@@ -18,7 +18,7 @@ from confd.controller.agents.duplicates import Duplicates
 from confd.controller.agents.liveness import Liveness
 from confd.controller.agents.newcomers import Newcomers
 from confd.controller.agents.tokens import AgentTokens
-from confd.controller.interfaces import IAgentStore
+from confd.controller.interfaces import IResidentStore
 from confd.errors import ConfdError, NotFound, Unavailable
 from confd.model import Registration
 from confd.reports import AgentRecord, ReceivedReport
@@ -72,7 +72,7 @@ class Registry(Service):
 
     def __init__(
         self,
-        store: IAgentStore,
+        store: IResidentStore,
         clock: IReactorTime,
         now: Callable[[], datetime],
         poll_interval: Callable[[str], float],
@@ -122,13 +122,10 @@ class Registry(Service):
 
     async def register(self, registration: Registration, token: bytes = b"", source: str = HERE) -> AgentRecord:
         """
-        Take an agent in; with the id that it was given before it keeps its row, unless it comes to another namespace:
-        what it reported there is forgotten.
+        Register an agent: see L{IAgentStore.register}.
 
-        @param registration: with the id that it goes by from now on.
-        @param token: the digest of its new token; empty leaves it the one that it has.
-        @param source: where it is.
-        @return: what is on disk by then.
+        @param source: its address, which limits how many new agents come from there.
+        @return: its row as memory shows it.
         @raise Forbidden: C{agent_blocked}.
         @raise TooMany: C{too_many_agents}, C{too_many_registrations}.
         """
@@ -137,30 +134,11 @@ class Registry(Service):
             self.newcomers.admit(source, len(self._records) + self._joining)
         self._joining += new
         try:
-            return await self._register(registration, token)
+            record = await self._store.register(registration, token, self._now())
         finally:
             self._joining -= new
-
-    async def _register(self, registration: Registration, token: bytes) -> AgentRecord:
-        agent_id = registration.agent_id
-        known = self._records.get(agent_id)
-        if known is not None and known.namespace != registration.namespace:
-            await self._store.forget_agent(agent_id)
-        record = AgentRecord(
-            id=agent_id,
-            namespace=registration.namespace,
-            hostname=registration.hostname,
-            metadata=registration.metadata,
-            strategy=registration.strategy,
-            registered_at=known.registered_at if known else self._now(),
-            last_poll=known.last_poll if known else None,
-            token=token or (known.token if known else b""),
-        )
-        await self._store.save_agents([record])
-        # Somebody may have blocked it meanwhile.
-        self.agent_tokens.check(agent_id)
         self._add(record)
-        return record
+        return self._records[record.id]
 
     def polled(self, agent_id: str) -> bool:
         """
@@ -196,36 +174,31 @@ class Registry(Service):
         self.changes.tell(record.namespace, record.id)
         return True
 
-    async def forget(self, agent_id: str, attempt: Attempt | None = None, block: bool = False) -> None:
+    async def forget(self, agent_id: str, attempt: Attempt | None = None) -> None:
         """
-        Delete an agent, and perhaps keep it out: see L{IAgentStore.forget_agent}. Its token is good no longer.
+        Delete an agent; its token is refused from now on.
 
-        @raise NotFound: C{unknown_agent}; one that is not known can be blocked all the same.
+        @raise NotFound: C{unknown_agent}.
         """
-        if not block:
-            self.get(agent_id)
-        await self._store.forget_agent(agent_id, attempt, block)
-        if block:
-            self.agent_tokens.blocked.add(agent_id)
-        record = self._records.pop(agent_id, None)
-        self.duplicates.forget(agent_id)
-        self.newcomers.proven(agent_id)
-        if record is not None:
-            self._ids.remove(agent_id)
-            self.agent_tokens.record(record, None)
-            self._liveness_of[record.namespace].left(agent_id)
-            self.changes.tell(record.namespace, agent_id)
-        self.departures.tell(agent_id)
+        self.get(agent_id)
+        await self._store.forget(agent_id, attempt)
+        self._drop(agent_id)
+
+    async def block(self, agent_id: str, attempt: Attempt | None = None) -> None:
+        """Delete an agent, where one has the id, and refuse the id from now on."""
+        await self._store.block(agent_id, attempt)
+        self.agent_tokens.blocked.add(agent_id)
+        self._drop(agent_id)
 
     async def unblock(self, agent_id: str, attempt: Attempt | None = None) -> None:
         """
-        Keep an agent out no longer.
+        Accept the id of a blocked agent again.
 
         @raise NotFound: C{not_blocked}.
         """
         if agent_id not in self.agent_tokens.blocked:
             raise NotFound("not_blocked", f"The agent {agent_id[:64]!r} is not blocked.")
-        await self._store.unblock_agent(agent_id, attempt)
+        await self._store.unblock(agent_id, attempt)
         self.agent_tokens.blocked.discard(agent_id)
 
     def find(self, agent_id: str) -> AgentRecord | None:
@@ -291,13 +264,12 @@ class Registry(Service):
         return min(REPORT_WINDOW_MAX_SECONDS, self.count(namespace) / REPORTS_PER_SECOND)
 
     def _add(self, record: AgentRecord) -> None:
+        """Show a row that is on disk. Memory may know a later poll, and reports that were written since."""
         there = self._records.get(record.id)
         moved = there is not None and there.namespace != record.namespace
         if there is None:
             self._ids.insert(bisect_right(self._ids, record.id), record.id)
         else:
-            # A round of writing may have come in between, with what was known before.
-            self._unwritten.add(record.id)
             record = evolve(record, last_poll=there.last_poll)
             if not moved:
                 record = evolve(record, report=there.report, reported_at=there.reported_at)
@@ -310,6 +282,17 @@ class Registry(Service):
             self.changes.tell(there.namespace, record.id)
         self._liveness_of[record.namespace].heard(record.id, self._clock.seconds())
         self.changes.tell(record.namespace, record.id)
+
+    def _drop(self, agent_id: str) -> None:
+        record = self._records.pop(agent_id, None)
+        self.duplicates.forget(agent_id)
+        self.newcomers.proven(agent_id)
+        if record is not None:
+            self._ids.remove(agent_id)
+            self.agent_tokens.record(record, None)
+            self._liveness_of[record.namespace].left(agent_id)
+            self.changes.tell(record.namespace, agent_id)
+        self.departures.tell(agent_id)
 
     async def _round(self) -> None:
         try:
@@ -334,7 +317,7 @@ class Registry(Service):
         if not taken:
             return
         try:
-            await self._store.save_agents([self._records[agent_id] for agent_id in taken])
+            await self._store.touch({agent_id: at for agent_id in taken if (at := self._records[agent_id].last_poll)})
         except Exception as error:
             # For the next round. The store tells of its own trouble.
             self._unwritten |= taken

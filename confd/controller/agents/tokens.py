@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from confd.errors import Forbidden, Malformed, Unavailable
 from confd.model import valid_agent_id
-from confd.reports import AgentRecord
+from confd.reports import AgentRecord, agent_blocked
 from confd.web.auth.basic import Identity, digest_of
 
 #: Random bytes of a token.
@@ -93,6 +93,4 @@ class AgentTokens:
         @raise Forbidden: C{agent_blocked}.
         """
         if agent_id in self.blocked:
-            raise Forbidden(
-                "agent_blocked", f"The agent {agent_id} is blocked; an operator can lift that (DELETE /api/v1/blocked)."
-            )
+            raise agent_blocked(agent_id)

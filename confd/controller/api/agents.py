@@ -188,7 +188,8 @@ class AgentsApi:
         agent_id = query.id or agent_id
         if query.block and not valid_agent_id(agent_id) and self._registry.find(agent_id) is None:
             raise NotFound("unknown_agent", "That is no id of an agent.")
-        await self._registry.forget(agent_id, call.attempt, query.block)
+        change = self._registry.block if query.block else self._registry.forget
+        await change(agent_id, call.attempt)
         return MessageBody(f"Agent {agent_id} {'blocked' if query.block else 'forgotten'}")
 
     @endpoint(

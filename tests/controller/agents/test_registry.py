@@ -16,13 +16,13 @@ class WriteBehindTests(SynchronousTestCase):
         self.harness = ControllerHarness()
         self.ids = [self.harness.join() for _ in range(3)]
         self.saves: list[int] = []
-        save = self.harness.store.save_agents
+        touch = self.harness.store.touch
 
-        def counted(records):  # type: ignore[no-untyped-def]
-            self.saves.append(len(records))
-            return save(records)
+        def counted(polls):  # type: ignore[no-untyped-def]
+            self.saves.append(len(polls))
+            return touch(polls)
 
-        self.harness.store.save_agents = counted
+        self.harness.store.touch = counted
 
     def stored(self) -> dict[str, object]:
         """When each agent polled last, as the disk knows it."""
@@ -63,11 +63,11 @@ class WriteBehindTests(SynchronousTestCase):
 
     def test_stopped_while_writing(self) -> None:
         """What a cancelled write had taken is written by the last one."""
-        save, hung = self.harness.store.save_agents, Deferred()
-        self.harness.store.save_agents = lambda records: hung
+        touch, hung = self.harness.store.touch, Deferred()
+        self.harness.store.touch = lambda polls: hung
         self.harness.registry.polled(self.ids[0])
         self.harness.clock.advance(1)
-        self.harness.store.save_agents = save
+        self.harness.store.touch = touch
         self.successResultOf(self.harness.stop())
         self.assertIsNotNone(self.stored()[self.ids[0]])
 
@@ -121,7 +121,7 @@ class LoadTests(SynchronousTestCase):
         """It is tried again until it works."""
         harness = ControllerHarness(started=False)
         load = harness.store.load_agents
-        harness.store.load_agents = lambda: harness.store.save_agents([])
+        harness.store.load_agents = lambda: harness.store.touch({})
         harness.store.broken = "locked"
         harness.startup.startService()
         harness.clock.pump([1.0] * 3)

@@ -241,15 +241,15 @@ class BlockedTests(AgentTokensTestCase):
         """Blocked while its registration is being written: it is not in, and not after a restart."""
         store, waiting = MemoryStore(a_draft(poll_interval=30)), Deferred()
         harness = self.harness = ControllerHarness(store)
-        save = store.save_agents
+        register = store.register
 
-        def slow(records: Any) -> Deferred[None]:
-            return waiting.addCallback(lambda _: save(records))
+        def slow(*arguments: Any) -> Deferred[Any]:
+            return waiting.addCallback(lambda _: register(*arguments))
 
-        store.save_agents = slow  # type: ignore[method-assign]
+        store.register = slow  # type: ignore[method-assign]
         joining = Deferred.fromCoroutine(harness.registry.register(Registration(agent_id="a"), b"\x01" * 32))
         self.forget("a", "?block=true")
-        store.save_agents = save  # type: ignore[method-assign]
+        store.register = register  # type: ignore[method-assign]
         waiting.callback(None)
         self.failureResultOf(joining, Forbidden)
         self.assertIsNone(harness.registry.find("a"))

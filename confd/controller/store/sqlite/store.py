@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
@@ -13,7 +14,7 @@ from zope.interface import implementer
 
 from confd.audit import Attempt, AuditEntry, AuditOutcome
 from confd.codec.signing import SigningKey
-from confd.controller.interfaces import IAgentStore, IReportStore
+from confd.controller.interfaces import IResidentStore
 from confd.controller.store.migrations import shipped_migrations
 from confd.controller.store.sqlite.bootstrap import open_database
 from confd.controller.store.sqlite.engine import Engine, Work
@@ -21,7 +22,7 @@ from confd.controller.store.sqlite.queries import agents, audit, configs, epoch,
 from confd.errors import Unavailable
 from confd.history import EpochChange, VersionSummary
 from confd.interfaces import IAuditStore, IConfigStore, IHealth
-from confd.model import Draft, Revision
+from confd.model import Draft, Registration, Revision
 from confd.reports import AgentRecord, ReceivedReport, VersionOutcome
 from confd.runtime.reactor import Reactor
 from confd.runtime.timing import Periodic
@@ -32,7 +33,7 @@ T = TypeVar("T")
 PROBE_INTERVAL_SECONDS, PROBE_INTERVAL_WHILE_FAILING_SECONDS = 5.0, 1.0
 
 
-@implementer(IConfigStore, IAgentStore, IAuditStore, IReportStore, IHealth)
+@implementer(IConfigStore, IResidentStore, IAuditStore, IHealth)
 class SqliteStore(Service):
     """
     Configurations, agents and the audit in one SQLite database.
@@ -123,26 +124,38 @@ class SqliteStore(Service):
         """L{IConfigStore.revision}."""
         return self._engine.read(partial(configs.revision, namespace=namespace, version=version))
 
+    def register(self, registration: Registration, token: bytes, at: datetime) -> Deferred[AgentRecord]:
+        return self._engine.write(partial(agents.register, registration=registration, token=token, at=at))
+
+    def touch(self, polls: Mapping[str, datetime]) -> Deferred[None]:
+        return self._engine.write(partial(agents.touch, polls=polls))
+
+    def forget(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+        return self._publish_or_preview(partial(agents.forget, agent_id=agent_id), attempt)
+
+    def block(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+        return self._publish_or_preview(partial(agents.block, agent_id=agent_id), attempt, lambda _: "blocked")
+
+    def unblock(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+        return self._publish_or_preview(partial(agents.unblock, agent_id=agent_id), attempt)
+
+    def find(self, agent_id: str) -> Deferred[AgentRecord | None]:
+        return self._engine.read(partial(agents.find, agent_id=agent_id))
+
+    def find_token(self, digest: bytes) -> Deferred[str | None]:
+        return self._engine.read(partial(agents.find_token, digest=digest))
+
+    def page(self, namespace: str, limit: int, after: str) -> Deferred[Sequence[AgentRecord]]:
+        return self._engine.read(partial(agents.page, namespace=namespace, limit=limit, after=after))
+
+    def counts(self) -> Deferred[Mapping[str, int]]:
+        return self._engine.read(agents.counts)
+
     def load_agents(self) -> Deferred[Sequence[AgentRecord]]:
-        """L{IAgentStore.load_agents}."""
         return self._engine.read(agents.load_agents)
 
-    def save_agents(self, records: Sequence[AgentRecord]) -> Deferred[None]:
-        """L{IAgentStore.save_agents}."""
-        return self._engine.write(partial(agents.save_agents, records=records))
-
-    def forget_agent(self, agent_id: str, attempt: Attempt | None = None, block: bool = False) -> Deferred[None]:
-        """L{IAgentStore.forget_agent}."""
-        forget = partial(agents.forget_agent, agent_id=agent_id, block=block)
-        return self._publish_or_preview(forget, attempt, lambda _: "blocked" if block else "")
-
     def load_blocked(self) -> Deferred[Sequence[str]]:
-        """L{IAgentStore.load_blocked}."""
         return self._engine.read(agents.load_blocked)
-
-    def unblock_agent(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
-        """L{IAgentStore.unblock_agent}."""
-        return self._publish_or_preview(partial(agents.unblock_agent, agent_id=agent_id), attempt)
 
     def save_reports(self, receipts: Sequence[ReceivedReport]) -> Deferred[None]:
         """L{IReportStore.save_reports}."""

@@ -16,10 +16,9 @@ from confd.controller.store.sqlite.store import (
 )
 from confd.errors import StartError, Unavailable
 from confd.history import VersionSummary
-from confd.model import DEFAULT_NAMESPACE, Draft
+from confd.model import DEFAULT_NAMESPACE, Draft, Registration
 from confd.testing import (
     a_draft,
-    an_agent,
     make_iagentstore_tests,
     make_iauditstore_tests,
     make_iconfigstore_tests,
@@ -75,7 +74,7 @@ class LifeTests(TestCase):
         revisions = await gatherResults([store.publish(a_draft(number)) for number in range(20)])
         answered = await store.publish(a_draft(99, idempotency_key="k"))
         await store.create_namespace(a_draft(5, namespace="b"))
-        await store.save_agents([an_agent("a")])
+        record = await store.register(Registration(agent_id="a"), b"", a_draft().made_at)
         await ended(store)
         revalidate = started(self, self.path)
         self.assertEqual((revalidate.cluster_id, revalidate.epoch), (store.cluster_id, store.epoch))
@@ -83,7 +82,7 @@ class LifeTests(TestCase):
         self.assertEqual(history[1:-1], [VersionSummary.of(revision) for revision in revisions[::-1]])
         self.assertEqual(await revalidate.publish(a_draft(99, idempotency_key="k")), answered)
         self.assertEqual(len(await revalidate.in_force()), 2)
-        self.assertEqual(await revalidate.load_agents(), [an_agent("a")])
+        self.assertEqual(await revalidate.load_agents(), [record])
 
     async def test_end_leaves_the_database_and_its_marker(self) -> None:
         store = started(self, self.path)
@@ -118,8 +117,8 @@ class LifeTests(TestCase):
     async def test_writes_of_those_that_stop_later_are_done(self) -> None:
         store = started(self, self.path)
         await store.stopService()
-        await store.save_agents([an_agent("a")])
-        self.assertEqual(await store.load_agents(), [an_agent("a")])
+        record = await store.register(Registration(agent_id="a"), b"", a_draft().made_at)
+        self.assertEqual(await store.load_agents(), [record])
         store.close()
 
 

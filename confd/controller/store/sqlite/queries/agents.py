@@ -3,87 +3,126 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
 import msgspec
 
 from confd.codec import headers
-from confd.reports import AgentRecord, Report
+from confd.model import Registration
+from confd.reports import AgentRecord, Report, agent_blocked
 
-_COLUMNS = "id, namespace, hostname, metadata, strategy, registered_at, last_poll, token"
+_COLUMNS = "id, namespace, hostname, metadata, strategy, registered_at, last_poll, report, reported_at, token"
 
 _REPORT = msgspec.json.Decoder(Report)
 
 
 def load_agents(cursor: sqlite3.Cursor) -> Sequence[AgentRecord]:
-    """All of them."""
-    cursor.execute(f"SELECT {_COLUMNS}, report, reported_at FROM agents ORDER BY id")
-    return [
-        AgentRecord(
-            agent_id,
-            namespace,
-            hostname,
-            metadata,
-            strategy,
-            headers.parse_rfc3339(registered_at),
-            None if last_poll is None else headers.parse_rfc3339(last_poll),
-            None if report is None else _REPORT.decode(report),
-            None if reported_at is None else headers.parse_rfc3339(reported_at),
-            token or b"",
-        )
-        for (
-            agent_id,
-            namespace,
-            hostname,
-            metadata,
-            strategy,
-            registered_at,
-            last_poll,
-            token,
-            report,
-            reported_at,
-        ) in cursor
-    ]
+    """Return all agents, by id."""
+    return [_record(row) for row in cursor.execute(f"SELECT {_COLUMNS} FROM agents ORDER BY id")]
 
 
-def save_agents(cursor: sqlite3.Cursor, records: Sequence[AgentRecord]) -> None:
-    """Insert or replace these, but for blocked ones, and leave what they reported."""
-    cursor.executemany(
-        f"""INSERT INTO agents ({_COLUMNS}) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
-        WHERE NOT EXISTS (SELECT 1 FROM blocked_agents WHERE id = ?1)
+def register(cursor: sqlite3.Cursor, registration: Registration, token: bytes, at: datetime) -> AgentRecord:
+    """Insert an agent or update what it says of itself: L{IAgentStore.register}."""
+    agent_id, namespace = registration.agent_id, registration.namespace
+    cursor.execute(
+        "SELECT EXISTS (SELECT 1 FROM blocked_agents WHERE id = ?1), (SELECT namespace FROM agents WHERE id = ?1)",
+        (agent_id,),
+    )
+    blocked, before = cursor.fetchone()
+    if blocked:
+        raise agent_blocked(agent_id)
+    if before is not None and before != namespace:
+        cursor.execute("DELETE FROM outcomes WHERE agent_id = ?", (agent_id,))
+        cursor.execute("UPDATE agents SET report = NULL, reported_at = NULL WHERE id = ?", (agent_id,))
+    cursor.execute(
+        f"""INSERT INTO agents (id, namespace, hostname, metadata, strategy, registered_at, token)
+        VALUES (?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (id) DO UPDATE SET
             namespace = excluded.namespace, hostname = excluded.hostname, metadata = excluded.metadata,
-            strategy = excluded.strategy, registered_at = excluded.registered_at, last_poll = excluded.last_poll,
-            token = excluded.token""",
-        [
-            (
-                each.id,
-                each.namespace,
-                each.hostname,
-                each.metadata,
-                each.strategy,
-                headers.rfc3339(each.registered_at),
-                headers.rfc3339(each.last_poll),
-                each.token or None,
-            )
-            for each in records
-        ],
+            strategy = excluded.strategy, token = coalesce(excluded.token, token)
+        RETURNING {_COLUMNS}""",
+        (
+            agent_id,
+            namespace,
+            registration.hostname,
+            registration.metadata,
+            registration.strategy,
+            headers.rfc3339(at),
+            token or None,
+        ),
+    )
+    return _record(cursor.fetchone())
+
+
+def touch(cursor: sqlite3.Cursor, polls: Mapping[str, datetime]) -> None:
+    """Raise the time of the last poll of agents that exist: L{IAgentStore.touch}."""
+    rows = {agent_id: headers.rfc3339(at) for agent_id, at in polls.items()}
+    # One statement for all: after each one the thread waits for the interpreter, and makes the reactor wait.
+    cursor.execute(
+        """UPDATE agents SET last_poll = value FROM json_each(?)
+        WHERE agents.id = key AND (last_poll IS NULL OR last_poll < value)""",
+        (msgspec.json.encode(rows).decode(),),
     )
 
 
-def forget_agent(cursor: sqlite3.Cursor, agent_id: str, block: bool) -> None:
-    """Delete one with all that it reported, if it is there, and perhaps keep it out."""
-    if block:
-        cursor.execute("INSERT OR IGNORE INTO blocked_agents VALUES (?)", (agent_id,))
+def forget(cursor: sqlite3.Cursor, agent_id: str) -> None:
+    """Delete an agent with all that it reported."""
     cursor.execute("DELETE FROM agents WHERE id = ?", (agent_id,))
     cursor.execute("DELETE FROM outcomes WHERE agent_id = ?", (agent_id,))
 
 
+def block(cursor: sqlite3.Cursor, agent_id: str) -> None:
+    """Delete an agent, and refuse its id."""
+    cursor.execute("INSERT OR IGNORE INTO blocked_agents VALUES (?)", (agent_id,))
+    forget(cursor, agent_id)
+
+
+def unblock(cursor: sqlite3.Cursor, agent_id: str) -> None:
+    """Accept an id again."""
+    cursor.execute("DELETE FROM blocked_agents WHERE id = ?", (agent_id,))
+
+
 def load_blocked(cursor: sqlite3.Cursor) -> Sequence[str]:
-    """The ids of those that are kept out, in order."""
+    """Return the ids of all blocked agents, in order."""
     return [agent_id for (agent_id,) in cursor.execute("SELECT id FROM blocked_agents ORDER BY id")]
 
 
-def unblock_agent(cursor: sqlite3.Cursor, agent_id: str) -> None:
-    """Keep one out no longer."""
-    cursor.execute("DELETE FROM blocked_agents WHERE id = ?", (agent_id,))
+def find(cursor: sqlite3.Cursor, agent_id: str) -> AgentRecord | None:
+    """Return an agent, C{None} where none has the id."""
+    row = cursor.execute(f"SELECT {_COLUMNS} FROM agents WHERE id = ?", (agent_id,)).fetchone()
+    return None if row is None else _record(row)
+
+
+def find_token(cursor: sqlite3.Cursor, digest: bytes) -> str | None:
+    """Return the id of the agent whose token has a digest, C{None} where no agent has it."""
+    row = cursor.execute("SELECT id FROM agents WHERE token = ?", (digest,)).fetchone()
+    return None if row is None else str(row[0])
+
+
+def page(cursor: sqlite3.Cursor, namespace: str, limit: int, after: str) -> Sequence[AgentRecord]:
+    """Return a page of the agents of a namespace: L{IAgentStore.page}."""
+    query = f"SELECT {_COLUMNS} FROM agents WHERE id > ? AND namespace = ? ORDER BY id LIMIT ?"
+    return [_record(row) for row in cursor.execute(query, (after, namespace, limit))]
+
+
+def counts(cursor: sqlite3.Cursor) -> Mapping[str, int]:
+    """Return the number of agents of each namespace that has any."""
+    return dict(cursor.execute("SELECT namespace, count(*) FROM agents GROUP BY namespace"))
+
+
+def _record(row: Sequence[Any]) -> AgentRecord:
+    agent_id, namespace, hostname, metadata, strategy, registered_at, last_poll, report, reported_at, token = row
+    return AgentRecord(
+        agent_id,
+        namespace,
+        hostname,
+        metadata,
+        strategy,
+        headers.parse_rfc3339(registered_at),
+        None if last_poll is None else headers.parse_rfc3339(last_poll),
+        None if report is None else _REPORT.decode(report),
+        None if reported_at is None else headers.parse_rfc3339(reported_at),
+        token or b"",
+    )

@@ -1,0 +1,97 @@
+"""The agents of a store that forgets."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from attrs import define, evolve, field
+
+from confd.codec.headers import parse_rfc3339, rfc3339
+from confd.model import Registration
+from confd.reports import AgentRecord, ReceivedReport, VersionOutcome, agent_blocked
+
+
+@define(eq=False)
+class MemoryAgents:
+    """The rows of L{confd.controller.interfaces.IResidentStore}, without what makes them durable."""
+
+    rows: dict[str, AgentRecord] = field(factory=dict)
+    blocked: set[str] = field(factory=set)
+    outcomes: dict[tuple[str, int, str], VersionOutcome] = field(factory=dict)
+    summaries: dict[tuple[str, int], bytes] = field(factory=dict)
+
+    def register(self, registration: Registration, token: bytes, at: datetime) -> AgentRecord:
+        """Insert or update the row of an agent."""
+        agent_id = registration.agent_id
+        if agent_id in self.blocked:
+            raise agent_blocked(agent_id)
+        there = self.rows.get(agent_id)
+        if there is not None and there.namespace != registration.namespace:
+            self._forget_outcomes(agent_id)
+            there = evolve(there, report=None, reported_at=None)
+        self.rows[agent_id] = record = AgentRecord(
+            agent_id,
+            registration.namespace,
+            registration.hostname,
+            registration.metadata,
+            registration.strategy,
+            there.registered_at if there else parse_rfc3339(rfc3339(at)),
+            there.last_poll if there else None,
+            there.report if there else None,
+            there.reported_at if there else None,
+            token or (there.token if there else b""),
+        )
+        return record
+
+    def touch(self, polls: Mapping[str, datetime]) -> None:
+        """Raise the time of the last poll of agents that exist."""
+        for agent_id, moment in polls.items():
+            there, at = self.rows.get(agent_id), parse_rfc3339(rfc3339(moment))
+            if there is not None and (there.last_poll is None or there.last_poll < at):
+                self.rows[agent_id] = there.polled(at)
+
+    def forget(self, agent_id: str) -> None:
+        """Delete an agent with all that it reported."""
+        self.rows.pop(agent_id, None)
+        self._forget_outcomes(agent_id)
+
+    def block(self, agent_id: str) -> None:
+        """Delete an agent, and refuse its id."""
+        self.blocked.add(agent_id)
+        self.forget(agent_id)
+
+    def find_token(self, digest: bytes) -> str | None:
+        """Return the id of the agent whose token has a digest."""
+        return next((each.id for each in self.rows.values() if each.token == digest), None)
+
+    def page(self, namespace: str, limit: int, after: str) -> Sequence[AgentRecord]:
+        """Return a page of the agents of a namespace."""
+        found = (self.rows[agent_id] for agent_id in sorted(self.rows) if agent_id > after)
+        return [each for each in found if each.namespace == namespace][:limit]
+
+    def counts(self) -> Mapping[str, int]:
+        """Return the number of agents of each namespace."""
+        return Counter(each.namespace for each in self.rows.values())
+
+    def save_reports(self, receipts: Sequence[ReceivedReport]) -> None:
+        """Keep reports of agents that are here."""
+        for each in receipts:
+            there = self.rows.get(each.agent_id)
+            if there is not None and there.namespace == each.namespace:
+                self.rows[there.id] = evolve(there, report=each.report, reported_at=each.outcome.at)
+                self.outcomes[there.namespace, each.report.tag.version, there.id] = each.outcome
+
+    def settle(self, archive: Sequence[tuple[str, int, bytes]]) -> None:
+        """Keep summaries in the place of outcomes."""
+        for namespace, version, summary in archive:
+            self.summaries = {
+                key: kept for key, kept in self.summaries.items() if key[0] != namespace or key[1] > version - 10_000
+            } | {(namespace, version): summary}
+            self.outcomes = {
+                key: outcome for key, outcome in self.outcomes.items() if key[0] != namespace or key[1] > version
+            }
+
+    def _forget_outcomes(self, agent_id: str) -> None:
+        self.outcomes = {key: outcome for key, outcome in self.outcomes.items() if key[2] != agent_id}
