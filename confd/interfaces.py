@@ -122,41 +122,41 @@ class IHealth(Interface):
 
 class IBroker(IService, IHealth):
     """
-    One message broker, as a service: connects in the background once it is started, and never gives up (promise G4).
+    A message broker, as a service that connects in the background and never gives up (promise G4).
 
-    Nothing that it carries is believed: announcements are signed, and HTTP is the truth.
+    Receivers verify the signature of each announcement; the HTTP API remains authoritative.
     """
 
     name = Attribute("L{str}: as in C{DISTRIBUTION_STRATEGY}.")
 
     def present(password: str | None, token: str | None) -> None:
-        """Use these from the next connection on; a broker without tokens ignores the token."""
+        """Use these credentials for the next connections; a broker without tokens ignores the token."""
 
     def announce(namespace: str, announcement: bytes) -> Deferred[None]:
         """
-        Leave an announcement with the broker, for those who listen and for those who come later.
+        Publish an announcement, and store it where the broker can.
 
-        @return: fires once the broker has it.
-        @raise Unavailable: it is down, hung or unwilling; within 5 seconds.
+        @return: fires when the broker has received it.
+        @raise Unavailable: the broker is down, hangs or refuses; within 5 seconds.
         """
 
-    def listen(namespace: str, heard: Callable[[bytes], object], connected: Callable[[], None]) -> None:
+    def listen(namespace: str, received: Callable[[bytes], object], connected: Callable[[], None]) -> None:
         """
-        Hear the announcements of a namespace; called before the service starts.
+        Subscribe to the announcements of a namespace; called before the service starts.
 
-        @param heard: called with each message, whatever it may hold, as long as it is not larger than any announcement.
-        @param connected: called on each connection and reconnection, once the subscription is in force: what was
-            announced until then may have been missed, what comes after is heard.
+        @param received: called with each message that is no larger than any announcement; its content is unverified.
+        @param connected: called after each connection, when the subscription is active: earlier announcements may have
+            been missed, later ones arrive.
         """
 
     def latest(namespace: str) -> Deferred[bytes | None]:
         """Fire with the newest announcement that the broker can give, or C{None}; fails as L{announce} does."""
 
     def answer(latest: Callable[[str], bytes | None]) -> None:
-        """Give the newest announcement to whoever asks a broker that keeps none; called before the service starts."""
+        """Answer requests for the newest announcement on a broker that stores none; called before the start."""
 
     def watch(returned: Callable[[], None]) -> None:
-        """Call C{returned} whenever announcements can be brought again after they could not; set before the start."""
+        """Call C{returned} each time the broker is reachable again after a failure; called before the start."""
 
 
 class IControllerClient(Interface):

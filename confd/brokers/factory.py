@@ -1,4 +1,4 @@
-"""From the settings of brokers to brokers."""
+"""Build brokers from their settings."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _SECRETS = {"REDIS": ("REDIS_PASSWORD",), "NATS": ("NATS_PASSWORD", "NATS_TOKEN"
 
 def make_brokers(reactor: Reactor, settings: BrokerSettings, names: Sequence[str]) -> list[IBroker]:
     """
-    The brokers among C{names}; nothing is connected.
+    Return the brokers among C{names}; none of them is connected yet.
 
-    @raise StartError: naming the setting that cannot work.
+    @raise StartError: names the setting that cannot work.
     """
     return [make_broker(reactor, settings, name) for name in names if name in BROKERS]
 
 
 def make_broker(reactor: Reactor, settings: BrokerSettings, name: str) -> IBroker:
-    """One broker by its name; its library is imported here, and not by those who use no broker."""
+    """Return the broker C{REDIS} or C{NATS}; import its library only here, so that other processes go without it."""
     return _redis(reactor, settings) if name == "REDIS" else _nats(reactor, settings)
 
 
@@ -35,11 +35,11 @@ def follow_passwords(
     reactor: Reactor, settings: BrokerSettings, environ: Mapping[str, str], brokers: Sequence[IBroker]
 ) -> Sequence[ReloadedFiles[BrokerSettings]]:
     """
-    Have passwords and tokens for brokers that come from files taken anew once those change.
+    Give brokers their new password or token when its file changes.
 
-    @param environ: what the settings were read from: it names the files.
-    @return: what looks at the files, where there are any; to be started.
-    @raise StartError: a file cannot be read any more.
+    @param environ: the environment of the settings; it names the files.
+    @return: services that watch the files; empty where no secret comes from a file.
+    @raise StartError: a file cannot be read.
     """
 
     def changed(now: BrokerSettings) -> None:

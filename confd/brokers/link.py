@@ -1,15 +1,15 @@
 """
-A connection to a broker that is made anew for ever.
+A connection to a broker that is opened again whenever it is lost.
 
-The libraries' own reconnecting is not used: txredisapi's ends with the first wrong password, and nats-py's with a
-server that hangs while data is on its way to it. Nor is L{twisted.application.internet.ClientService}: in Twisted 26.10
-it raises where a connection is lost in its C{prepareConnection}.
+The libraries' own reconnection is not used. That of txredisapi ends at the first wrong password. That of nats-py ends
+when a server hangs while it is sent data. L{twisted.application.internet.ClientService} of Twisted 26.10 raises when a
+connection is lost in C{prepareConnection}.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any, Generic, NoReturn, Protocol, TypeAlias, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Generic, NoReturn, Protocol, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -20,33 +20,39 @@ from confd.codec.text import printable
 from confd.errors import Unavailable
 from confd.runtime.timing import Backoff, Periodic
 
-#: Seconds between two attempts at most, so that a broker that is back is found within 5 (promise G4).
+#: The longest pause between two attempts, in seconds: a broker that returns is found within 5 (promise G4).
 RETRY_MAX_SECONDS = 4.0
 
-#: Seconds for a new connection to be of use, and between the pings that notice a broker that hangs.
-OPEN_TIMEOUT_SECONDS, PING_INTERVAL_SECONDS = 5.0, 3.0
+#: Time limit for opening a connection.
+OPEN_TIMEOUT_SECONDS = 5.0
 
-#: Seconds that a caller waits for a connection, and then for the answer: together what L{IBroker} promises.
-CONNECT_TIMEOUT_SECONDS, ANSWER_TIMEOUT_SECONDS = 2.0, 3.0
+#: Pause between two pings, which detect a broker that hangs.
+PING_INTERVAL_SECONDS = 3.0
 
-#: Characters of a message of another program that are kept.
+#: Time that a caller waits for a connection. With L{ANSWER_TIMEOUT_SECONDS} it is the limit that L{IBroker} promises.
+CONNECT_TIMEOUT_SECONDS = 2.0
+
+#: Time that a caller waits for the answer.
+ANSWER_TIMEOUT_SECONDS = 3.0
+
+#: Characters that are kept of another program's message.
 _MAX_WORDS_CHARS = 300
 
 T = TypeVar("T")
 
-#: What a coroutine function that awaits L{Deferred}s returns.
-Work: TypeAlias = Coroutine[Deferred[Any], Any, T]
+#: The result of a coroutine function that awaits L{Deferred}s.
+Work: TypeAlias = Coroutine[Deferred[object], object, T]
 
 
 class Refused(Exception):
-    """The broker answers that it will not; with its words."""
+    """The broker refuses the command; the message is its answer."""
 
 
 class Misplaced(Refused):
     """
-    The broker will not serve this connection: another server may be behind the name, or other credentials apply.
+    The broker no longer serves this connection: the name may lead to another server now, or credentials changed.
 
-    @ivar writes: whether it refuses writes only; a ping then says nothing about them.
+    @ivar writes: whether it refuses writes only, so that an answered ping proves nothing.
     """
 
     def __init__(self, words: str, writes: bool = False) -> None:
@@ -55,20 +61,20 @@ class Misplaced(Refused):
 
 
 class Lost(Exception):
-    """The connection was lost before the answer came."""
+    """The connection was lost before the answer arrived."""
 
 
 class Connection(Protocol):
-    """A connection to a broker that is ready for use; its other methods raise L{Refused} and L{Lost}."""
+    """A connection that is ready for commands; the commands of each broker raise L{Refused} and L{Lost}."""
 
-    def when_lost(self) -> Deferred[Any]:
-        """Fires when it is closed, and nothing of it is left."""
+    def when_lost(self) -> Awaitable[object]:
+        """Return an awaitable that ends when the connection is closed and its resources are free."""
 
     async def prove(self) -> None:
-        """Return when the other side gave a sign of life, fail if it does not."""
+        """Ping the server; fail if it does not answer properly."""
 
     def cut(self) -> None:
-        """Close it without waiting for anybody; any number of times."""
+        """Close the connection at once; a repeated call does nothing."""
 
 
 C = TypeVar("C", bound=Connection)
@@ -76,9 +82,9 @@ C = TypeVar("C", bound=Connection)
 
 class Link(Periodic, Generic[C]):
     """
-    One connection to a broker, for as long as the service runs: each round opens it and keeps it until it is lost.
+    Keep one connection to a broker while the service runs: each round opens it and lasts until it is lost.
 
-    Whoever does not answer in time loses the connection: a late answer would be taken for that of the next question.
+    A server that does not answer in time loses the connection: its late answer would be taken for the next one.
     """
 
     log = Logger()
@@ -94,13 +100,13 @@ class Link(Periodic, Generic[C]):
         returned: Callable[[], None] = lambda: None,
     ) -> None:
         """
-        @param where: the setting that names the broker, and its value: begins a sentence.
-        @param open: makes a connection; fails with L{Unavailable}, and leaves nothing open when it is cancelled.
-        @param opened: called each time that there is a connection.
-        @param left: called each time that a connection is dropped because its server is L{Misplaced}.
-        @param returned: called each time that there is a connection after one was lost or could not be made.
+        @param where: the setting that names the broker, and its value; begins each error sentence.
+        @param open: opens a connection; fails with L{Unavailable}, and closes everything when it is cancelled.
+        @param opened: called after each connection.
+        @param left: called when a connection is dropped because its server answered L{Misplaced}.
+        @param returned: called after each connection that follows a loss or a failed attempt.
         """
-        # A round is not cancelled at once: whoever stops the link may have been called by it.
+        # A round is not cancelled at once: a callback of the round may be what stops the link.
         super().__init__(clock, self._live, backoff.next, grace=0.1)
         self._where = where
         self._open = open
@@ -110,31 +116,31 @@ class Link(Periodic, Generic[C]):
         self._waiting: list[Deferred[C]] = []
         self._reason: str | None = None
         self._refusal: str | None = None
-        #: Whether a ping that is answered ends the refusal.
+        #: Whether an answered ping ends the refusal.
         self._passing = False
 
     def stopService(self) -> Deferred[None] | None:
-        """Fires when the connection is closed; whoever waits for one is told."""
+        """Close the connection, and fail the callers that wait for one."""
         stopped = super().stopService()
         if self._connection is not None:
             self._connection.cut()
-        self._failed_with(self._unavailable("is not in use any more"))
+        self._failed_with(self._unavailable("is stopped"))
         return stopped
 
     def problem(self) -> str | None:
-        """L{IHealth.trouble}."""
+        """Return the reason for which the broker cannot be used; C{None} while all is well."""
         if self.running and self._connection is None:
             return self._reason or f"{self._where} is not connected yet."
         return self._refusal
 
     async def use(self, operation: Callable[[C], Work[T]]) -> T:
         """
-        Do something with the connection, waiting for one if need be.
+        Return the result of an operation on the connection; wait for a connection first where necessary.
 
-        @raise Unavailable: there is no connection, or no answer, within 5 seconds.
+        @raise Unavailable: no connection or no answer within 5 seconds, or the broker refuses.
         """
         if not self.running:
-            raise self._unavailable("is not in use")
+            raise self._unavailable("is not started")
         connection = self._connection or await self._next()
         try:
             answer = await self._in_time(operation(connection), ANSWER_TIMEOUT_SECONDS)
@@ -154,7 +160,7 @@ class Link(Periodic, Generic[C]):
         return answer
 
     def renew(self) -> None:
-        """Drop the connection; the next one resolves the name again."""
+        """Drop the connection; the next one resolves the host name again."""
         if self._connection is not None:
             self._connection.cut()
 
@@ -163,7 +169,7 @@ class Link(Periodic, Generic[C]):
         self._left()
 
     def _next(self) -> Deferred[C]:
-        """Fire with the next connection; fail with the next attempt, or when the wait gets long."""
+        """Fire with the next connection; fail with the next attempt, or after L{CONNECT_TIMEOUT_SECONDS}."""
 
         def late(*_: object) -> NoReturn:
             raise self._unavailable("is not connected yet")
@@ -217,9 +223,9 @@ class Link(Periodic, Generic[C]):
                 self._leave(connection)
                 raise
             if self._passing:
-                # The server serves again, although nothing was asked of it since.
+                # The server accepts commands again, although no command was sent since.
                 self._refusal, self._passing = None, False
-            # Only now: a broker that accepts and then hangs up would be asked again at once, and again.
+            # Only now: otherwise a broker that accepts and hangs up would be tried again without a pause.
             self._backoff.reset()
 
     def _in_time(self, work: Work[T], seconds: float) -> Deferred[T]:
@@ -233,14 +239,14 @@ class Link(Periodic, Generic[C]):
 
 
 class _Late(Unavailable):
-    """No answer in time."""
+    """The broker did not answer in time."""
 
 
 def unavailable(where: str, what: str, kind: type[Unavailable] = Unavailable) -> Unavailable:
     """
-    The error of a broker that is of no use now.
+    Return the error of a broker that cannot be used now.
 
-    @param where: the setting to look at, and its value.
+    @param where: the setting to check, and its value.
     """
     return kind("broker_unavailable", f"{where} {what}.")
 

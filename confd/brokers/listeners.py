@@ -1,4 +1,4 @@
-"""Those who listen at a broker."""
+"""The listeners of a broker, and the limit on the messages that they get."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from confd.codec.bodies import MAX_ANSWER_BYTES
 @define(eq=False)
 class Listeners:
     """
-    The listeners of one broker, by topic.
+    The callbacks of one broker by topic.
 
-    @ivar dropped: messages that were larger than any announcement.
+    @ivar dropped: count of messages that were larger than any announcement.
     """
 
     log = Logger()
 
     dropped: int = field(default=0, init=False)
-    _ears: dict[str, list[Callable[[bytes], object]]] = field(factory=dict, init=False)
+    _received: dict[str, list[Callable[[bytes], object]]] = field(factory=dict, init=False)
     _connected: list[Callable[[], None]] = field(factory=list, init=False)
 
     @property
     def topics(self) -> list[str]:
-        """What is listened to."""
-        return list(self._ears)
+        """The topics that have a listener."""
+        return list(self._received)
 
-    def add(self, topic: str, heard: Callable[[bytes], object], connected: Callable[[], None]) -> None:
-        """One more listener; see L{IBroker.listen}."""
-        self._ears.setdefault(topic, []).append(heard)
+    def add(self, topic: str, received: Callable[[bytes], object], connected: Callable[[], None]) -> None:
+        """Add the callbacks of a listener; see L{IBroker.listen}."""
+        self._received.setdefault(topic, []).append(received)
         self._connected.append(connected)
 
-    def hear(self, topic: str, message: bytes) -> None:
-        """Pass a message on, unless it is too large."""
+    def deliver(self, topic: str, message: bytes) -> None:
+        """Pass a message to the listeners of its topic, unless it is too large."""
         if self.bounded(message) is not None:
-            for heard in self._ears.get(topic, ()):
-                self._call(heard, message)
+            for received in self._received.get(topic, ()):
+                self._call(received, message)
 
     def bounded(self, message: bytes) -> bytes | None:
-        """The message, or C{None} if it is larger than any announcement; counted."""
+        """Return the message; count it and return C{None} if it is larger than any announcement."""
         if len(message) <= MAX_ANSWER_BYTES:
             return message
         self.dropped += 1
@@ -52,7 +52,7 @@ class Listeners:
         return None
 
     def connected(self) -> None:
-        """Tell all that what came before may have been missed."""
+        """Notify all listeners that they may have missed earlier messages."""
         for connected in self._connected:
             self._call(connected)
 
@@ -60,4 +60,4 @@ class Listeners:
         try:
             listener(*arguments)
         except Exception:
-            self.log.failure("a listener failed")
+            self.log.failure("a listener raised an error")

@@ -47,14 +47,14 @@ class MemoryServer:
         if empty:
             self.kept.clear()
         for broker in self.brokers:
-            broker.audience.connected()
+            broker.listeners.connected()
             broker.returned()
 
     def publish(self, namespace: str, announcement: bytes) -> None:
         """Keep it, and bring it to all that listen, whoever sends it."""
         self.kept[namespace] = announcement
         for broker in list(self.brokers):
-            broker.audience.hear(namespace, announcement)
+            broker.listeners.deliver(namespace, announcement)
 
 
 @implementer(IBroker)
@@ -68,7 +68,7 @@ class MemoryBroker(Service):
         @param server: to share with other brokers.
         """
         self.server = server or MemoryServer()
-        self.audience = Listeners()
+        self.listeners = Listeners()
         self.returned: Callable[[], None] = lambda: None
         self.password: str | None = None
         self.token: str | None = None
@@ -78,7 +78,7 @@ class MemoryBroker(Service):
         super().startService()
         self.server.brokers.append(self)
         if self.server.down is None:
-            self.audience.connected()
+            self.listeners.connected()
 
     def present(self, password: str | None, token: str | None) -> None:
         """L{IBroker.present}: there is nothing to log in to."""
@@ -97,9 +97,9 @@ class MemoryBroker(Service):
         """L{IBroker.announce}."""
         return execute(self._announce, namespace, announcement)
 
-    def listen(self, namespace: str, heard: Callable[[bytes], object], connected: Callable[[], None]) -> None:
+    def listen(self, namespace: str, received: Callable[[bytes], object], connected: Callable[[], None]) -> None:
         """L{IBroker.listen}."""
-        self.audience.add(namespace, heard, connected)
+        self.listeners.add(namespace, received, connected)
 
     def latest(self, namespace: str) -> Deferred[bytes | None]:
         """L{IBroker.latest}."""

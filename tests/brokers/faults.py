@@ -87,8 +87,8 @@ class BrokerTestCase(TestCase):
         while not reached():
             await deferLater(self.reactor, 0.02)
 
-    async def trouble_of(self, broker: Any, words: str) -> str:
-        """Wait for the trouble that holds these words."""
+    async def problem_of(self, broker: Any, words: str) -> str:
+        """Wait for a problem that contains these words, and return it."""
         await self.until(lambda: words in (broker.problem() or "") and "not connected yet" not in broker.problem())
         problem: str = broker.problem()
         return problem
@@ -142,7 +142,7 @@ class FaultTests(BrokerTestCase):
         agent, listener = self.agent()
         controller = self.start(self.make_broker())
         words = await self.refused(controller.announce(DEFAULT_NAMESPACE, b"{}"))
-        await self.trouble_of(agent, "cannot be reached")
+        await self.problem_of(agent, "cannot be reached")
         for each in (words, agent.problem(), controller.problem()):
             self.assertTrue(each.startswith(f"{self.address}: "), each)
         self.server.start()
@@ -152,7 +152,7 @@ class FaultTests(BrokerTestCase):
 
     async def test_broker_without_listeners_reports_its_problem_before_the_first_announcement(self) -> None:
         controller = self.start(self.make_broker())
-        words = await self.trouble_of(controller, "cannot be reached")
+        words = await self.problem_of(controller, "cannot be reached")
         self.assertTrue(words.startswith(f"{self.address}: "), words)
         self.server.start()
         await self.until(lambda: controller.problem() is None)
@@ -179,7 +179,7 @@ class FaultTests(BrokerTestCase):
         began = self.reactor.seconds()
         self.assertIn("within", await self.refused(controller.announce(DEFAULT_NAMESPACE, b"lost")))
         self.assertLess(self.reactor.seconds() - began, 10)
-        await self.trouble_of(agent, self.address)
+        await self.problem_of(agent, self.address)
         self.server.resume()
         await listener.connects(2)
         listener.heard.clear()
@@ -203,7 +203,7 @@ class FaultTests(BrokerTestCase):
 
     async def test_stops_while_it_is_down(self) -> None:
         agent, _ = self.agent()
-        await self.trouble_of(agent, "cannot be reached")
+        await self.problem_of(agent, "cannot be reached")
         await maybeDeferred(agent.stopService)
         self.assertIsNone(agent.problem())
 
@@ -222,7 +222,7 @@ class FaultTests(BrokerTestCase):
         self.replace_server(*self.locked("correct-horse"))
         self.server.start()
         agent, listener = self.agent(password="battery-staple")
-        problem = await self.trouble_of(agent, self.password)
+        problem = await self.problem_of(agent, self.password)
         await deferLater(self.reactor, 2)
         self.assertEqual((agent.problem(), self.said(problem)), (problem, 1))
         self.replace_server(*self.locked("battery-staple"))
@@ -235,7 +235,7 @@ class FaultTests(BrokerTestCase):
         self.replace_server(*self.locked("correct-horse"))
         self.server.start()
         agent, listener = self.agent(password="battery-staple")
-        await self.trouble_of(agent, self.password)
+        await self.problem_of(agent, self.password)
         agent.present("correct-horse", None)
         await listener.connects()
         controller = self.start(self.make_broker(password="correct-horse"))
@@ -253,7 +253,7 @@ class FaultTests(BrokerTestCase):
         self.server.start()
         controller = self.start(self.make_broker(password=None))
         await self.refused(controller.announce(DEFAULT_NAMESPACE, b"{}"))
-        await self.trouble_of(controller, self.password)
+        await self.problem_of(controller, self.password)
 
     async def test_tls(self) -> None:
         certificate = make_certificate(self.folder / "tls")
@@ -269,7 +269,7 @@ class FaultTests(BrokerTestCase):
         self.server.start()
         agent, listener = self.agent(tls=self.trusting(None))
         self.assertIn(
-            "its certificate is from an authority that is not trusted here", await self.trouble_of(agent, self.tls)
+            "its certificate is from an authority that is not trusted here", await self.problem_of(agent, self.tls)
         )
         self.assertEqual(listener.connections, 0)
 
@@ -277,7 +277,7 @@ class FaultTests(BrokerTestCase):
         """Nothing is sent in clear."""
         self.server.start()
         agent, listener = self.agent(tls=self.trusting(None))
-        await self.trouble_of(agent, self.tls)
+        await self.problem_of(agent, self.tls)
         self.assertEqual(listener.connections, 0)
 
     async def test_what_listens_there_is_something_else(self) -> None:
@@ -291,7 +291,7 @@ class FaultTests(BrokerTestCase):
 
             served = deferToThread(impersonate)
             agent, _ = self.agent()
-            await self.trouble_of(agent, self.address)
+            await self.problem_of(agent, self.address)
             await served
             await maybeDeferred(agent.stopService)
 

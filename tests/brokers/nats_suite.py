@@ -112,7 +112,7 @@ class NatsFaultTests(OnNats, faults.FaultTests):
         self.replace_server(*self.configured(rules))
         self.server.start()
         agent, listener = self.agent(password="pw")
-        self.assertIn("permissions violation", await self.trouble_of(agent, "NATS_SUBJECT: "))
+        self.assertIn("permissions violation", await self.problem_of(agent, "NATS_SUBJECT: "))
         self.assertEqual(listener.connections, 0)
 
     async def test_larger_than_the_server_takes(self) -> None:
@@ -134,7 +134,7 @@ class NatsFaultTests(OnNats, faults.FaultTests):
         await self.works(controller, listener)
         self.assertEqual([len(message) for message in listener.heard], [8 * MIB, len("it works")])
         self.assertIsNone(await agent.latest(DEFAULT_NAMESPACE))
-        self.assertEqual(agent.audience.dropped, 2)
+        self.assertEqual(agent.listeners.dropped, 2)
 
     async def test_larger_than_what_waits(self) -> None:
         """nats-py drops it; it may have been the newest, so that the agent has to compare."""
@@ -280,7 +280,7 @@ class NatsTests(OnNats):
     async def test_credentials_in_the_url_stay_out_of_the_log(self) -> None:
         url = f"confd:hunter2@127.0.0.1:{self.server.port}"
         broker = self.start(NatsBroker(self.reactor, [f"nats://{url}", url], random=Random()))
-        self.assertNotIn("hunter2", await self.trouble_of(broker, "cannot be reached"))
+        self.assertNotIn("hunter2", await self.problem_of(broker, "cannot be reached"))
         self.assertEqual(self.said("hunter2"), 0)
 
     async def test_leaves_no_task_behind(self) -> None:

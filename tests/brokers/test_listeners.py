@@ -13,21 +13,21 @@ class ListenersTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.heard: list[int] = []
-        self.audience = Listeners()
-        self.audience.add("topic", lambda message: self.heard.append(len(message)), lambda: None)
+        self.listeners = Listeners()
+        self.listeners.add("topic", lambda message: self.heard.append(len(message)), lambda: None)
 
     def test_limit(self) -> None:
         for size in (0, MAX_ANSWER_BYTES, MAX_ANSWER_BYTES + 1):
-            self.audience.hear("topic", bytes(size))
-        self.assertEqual((self.heard, self.audience.dropped), ([0, MAX_ANSWER_BYTES], 1))
+            self.listeners.deliver("topic", bytes(size))
+        self.assertEqual((self.heard, self.listeners.dropped), ([0, MAX_ANSWER_BYTES], 1))
 
     def test_nobody_listens(self) -> None:
-        self.audience.hear("another", b"x")
-        self.assertEqual((self.heard, self.audience.topics), ([], ["topic"]))
+        self.listeners.deliver("another", b"x")
+        self.assertEqual((self.heard, self.listeners.topics), ([], ["topic"]))
 
     def test_listener_of_connections_that_fails(self) -> None:
         connected: list[int] = []
-        self.audience.add("topic", print, lambda: [].remove(1))
-        self.audience.add("topic", print, lambda: connected.append(1))
-        self.audience.connected()
+        self.listeners.add("topic", print, lambda: [].remove(1))
+        self.listeners.add("topic", print, lambda: connected.append(1))
+        self.listeners.connected()
         self.assertEqual((connected, len(self.flushLoggedErrors(ValueError))), ([1], 1))

@@ -1,4 +1,4 @@
-"""NATS: announcements are published, and the newest is asked of the controllers."""
+"""NATS: announcements are published on a subject, and the controllers answer requests for the newest."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from zope.interface import implementer
 from confd.brokers.link import RETRY_MAX_SECONDS, Link, Refused, one_line, unavailable
 from confd.brokers.listeners import Listeners
 from confd.brokers.nats.client import Insecure
-from confd.brokers.nats.connection import Msg, NatsConnection, SlowConsumerError, Subscription
+from confd.brokers.nats.connection import Msg, NatsConnection, NatsOptions, SlowConsumerError, Subscription
 from confd.brokers.nats.log_bridge import StandardLogs
 from confd.errors import StartError, Unavailable
 from confd.interfaces import IBroker
@@ -23,8 +23,8 @@ from confd.runtime.certificate_errors import describe_certificate_error
 from confd.runtime.reactor import Reactor
 from confd.runtime.timing import Backoff
 
-#: Seconds that a controller has to answer; less than the connection has.
-_ANSWERED_WITHIN = 2.0
+#: Time limit for a controller to answer a request; shorter than that of the connection.
+_REQUEST_TIMEOUT_SECONDS = 2.0
 
 
 @implementer(IBroker)
@@ -48,30 +48,36 @@ class NatsBroker(Service):
         random: Random,
     ) -> None:
         """
-        @param servers: URLs of one cluster.
-        @param tls: whom to believe, and to insist on TLS; C{None} leaves that to the server.
-        @param subject: of the namespace C{default}.
-        @param queue_group: of those who answer.
-        @raise StartError: the reactor is not asyncio's.
+        @param servers: URLs of the servers of one cluster.
+        @param tls: requires TLS and verifies the server; C{None} leaves TLS to the server.
+        @param subject: the subject of the namespace C{default}.
+        @param queue_group: group of the controllers, one of which answers each request.
+        @raise StartError: the reactor is not that of asyncio.
         """
         loop = getattr(reactor, "_asyncioEventloop", None)
         if loop is None:
             raise StartError("DISTRIBUTION_STRATEGY: NATS needs the asyncio reactor; use twistd --reactor=asyncio.")
         self._loop = loop
-        self._options = {"servers": list(servers), "tls": tls, "user": user, "password": password, "token": token}
+        self._options: NatsOptions = {
+            "servers": list(servers),
+            "tls": tls,
+            "user": user,
+            "password": password,
+            "token": token,
+        }
         self._subject, self._queue_group = subject, queue_group
         self._address = ", ".join(_public(each) for each in servers)
         self._latest: Callable[[str], bytes | None] | None = None
         self._logged: set[str] = set()
         self._logs = StandardLogs(["nats", "asyncio"])
-        self.audience = Listeners()
+        self.listeners = Listeners()
         self._returned: Callable[[], None] = lambda: None
         self._link = Link(
             reactor,
             f"NATS_URL: {self._address}",
             self._open,
             Backoff(random, RETRY_MAX_SECONDS),
-            self.audience.connected,
+            self.listeners.connected,
             returned=lambda: self._returned(),
         )
 
@@ -82,46 +88,46 @@ class NatsBroker(Service):
         self._link.startService()
 
     def stopService(self) -> Deferred[None]:
-        """Fires when the connection is closed."""
+        """Close the connection."""
         super().stopService()
         return maybeDeferred(self._link.stopService).addCallback(lambda _: self._logs.remove())
 
     def problem(self) -> str | None:
-        """L{IHealth.trouble}."""
+        """See L{IHealth.problem}."""
         return self._link.problem()
 
     def present(self, password: str | None, token: str | None) -> None:
-        """L{IBroker.present}."""
+        """See L{IBroker.present}."""
         self._options = {**self._options, "password": password, "token": token}
 
-    def listen(self, namespace: str, heard: Callable[[bytes], object], connected: Callable[[], None]) -> None:
-        """L{IBroker.listen}."""
-        self.audience.add(self._subject_of(namespace), heard, connected)
+    def listen(self, namespace: str, received: Callable[[bytes], object], connected: Callable[[], None]) -> None:
+        """See L{IBroker.listen}."""
+        self.listeners.add(self._subject_of(namespace), received, connected)
 
     def answer(self, latest: Callable[[str], bytes | None]) -> None:
-        """L{IBroker.answer}."""
+        """See L{IBroker.answer}."""
         self._latest = latest
 
     def watch(self, returned: Callable[[], None]) -> None:
-        """L{IBroker.watch}."""
+        """See L{IBroker.watch}."""
         self._returned = returned
 
     def announce(self, namespace: str, announcement: bytes) -> Deferred[None]:
-        """L{IBroker.announce}."""
+        """See L{IBroker.announce}."""
         subject = self._subject_of(namespace)
         return Deferred.fromCoroutine(self._link.use(lambda connection: connection.publish(subject, announcement)))
 
     def latest(self, namespace: str) -> Deferred[bytes | None]:
-        """L{IBroker.latest}."""
+        """See L{IBroker.latest}."""
         subject = f"{self._subject}.get" + ("" if namespace == DEFAULT_NAMESPACE else f".{namespace}")
 
         async def ask(connection: NatsConnection) -> bytes | None:
             try:
-                answer = await connection.request(subject, _ANSWERED_WITHIN)
+                answer = await connection.request(subject, _REQUEST_TIMEOUT_SECONDS)
             except TimeoutError:
-                raise self._unavailable("is well, but no controller answers") from None
-            # Whoever has none answers with nothing.
-            return self.audience.bounded(answer) if answer else None
+                raise self._unavailable("is connected, but no controller answers") from None
+            # A controller without a published version sends an empty answer.
+            return self.listeners.bounded(answer) if answer else None
 
         return Deferred.fromCoroutine(self._link.use(ask))
 
@@ -130,10 +136,10 @@ class NatsBroker(Service):
 
     async def _open(self) -> NatsConnection:
         self._logged.clear()
-        connection = NatsConnection(self._loop, self._failed)
-        subscriptions = [Subscription(each, "", self._hear(each)) for each in self.audience.topics]
+        connection = NatsConnection(self._loop, self._warn)
+        subscriptions = [Subscription(each, "", self._receiver(each)) for each in self.listeners.topics]
         if self._latest is not None:
-            reply = self._reply(connection, self._latest)
+            reply = self._replier(connection, self._latest)
             for subject in (f"{self._subject}.get", f"{self._subject}.get.*"):
                 subscriptions.append(Subscription(subject, self._queue_group, reply))
         try:
@@ -142,13 +148,13 @@ class NatsBroker(Service):
             raise self._diagnosis(error) from None
         return connection
 
-    def _hear(self, subject: str) -> Callable[[Msg], Awaitable[None]]:
-        async def hear(message: Msg) -> None:
-            self.audience.hear(subject, message.data)
+    def _receiver(self, subject: str) -> Callable[[Msg], Awaitable[None]]:
+        async def receive(message: Msg) -> None:
+            self.listeners.deliver(subject, message.data)
 
-        return hear
+        return receive
 
-    def _reply(
+    def _replier(
         self, connection: NatsConnection, latest: Callable[[str], bytes | None]
     ) -> Callable[[Msg], Awaitable[None]]:
         async def reply(message: Msg) -> None:
@@ -158,26 +164,26 @@ class NatsBroker(Service):
 
         return reply
 
-    def _failed(self, error: Exception) -> None:
+    def _warn(self, error: Exception) -> None:
         if isinstance(error, SlowConsumerError):
-            # A message was dropped: it may have been the newest.
-            self.audience.connected()
+            # A dropped message may have been the newest.
+            self.listeners.connected()
         kind = type(error).__name__
         if kind not in self._logged:
             self._logged.add(kind)
             self.log.warn("NATS_URL: {where}: {error}", where=self._address, error=one_line(error))
 
     def _diagnosis(self, error: Exception) -> Unavailable:
-        """Which setting is to blame that there is no connection."""
+        """Return the error that names the setting to correct."""
         words = one_line(error)
         if isinstance(error, SSLCertVerificationError):
             words = describe_certificate_error(error.verify_code, error.verify_message)
         if isinstance(error, (SSLError, Insecure)):
-            return self._unavailable(f"gives no TLS connection to be trusted: {words}", "NATS_TLS_ENABLED")
+            return self._unavailable(f"has no trustworthy TLS connection: {words}", "NATS_TLS_ENABLED")
         if "authorization" in words.lower():
-            return self._unavailable("refuses us; correct it and NATS_USERNAME, or NATS_TOKEN", "NATS_PASSWORD")
+            return self._unavailable("refuses it; correct it and NATS_USERNAME, or NATS_TOKEN", "NATS_PASSWORD")
         if isinstance(error, Refused):
-            return self._unavailable(f"lets nobody listen: {words}", "NATS_SUBJECT")
+            return self._unavailable(f"refuses the subscription: {words}", "NATS_SUBJECT")
         return self._unavailable(f"cannot be reached: {words}")
 
     def _unavailable(self, what: str, setting: str = "NATS_URL") -> Unavailable:
@@ -185,6 +191,6 @@ class NatsBroker(Service):
 
 
 def _public(url: str) -> str:
-    """A URL without what it may hold of credentials."""
+    """Return a URL without its credentials."""
     scheme, mark, rest = url.rpartition("://")
     return scheme + mark + rest.rpartition("@")[2]

@@ -1,5 +1,5 @@
 """
-nats-py's client, mended: it keeps credentials to TLS, reads in bounds, and can be closed whatever its server does.
+The client of nats-py with three repairs: credentials need TLS, input is bounded, and it closes although a server hangs.
 """
 
 from __future__ import annotations
@@ -12,45 +12,44 @@ from nats.aio.client import Client
 from nats.errors import Error, ProtocolError
 from nats.protocol.parser import AWAITING_CONTROL_LINE, AWAITING_MSG_PAYLOAD, Parser
 
-#: Seconds that closing may take: whatever could wait for the server has been cut by then.
-CLOSED_WITHIN = 1.0
+#: Time limit for closing; everything that waits for the server is cut by then.
+CLOSE_TIMEOUT_SECONDS = 1.0
 
 
 class Insecure(Error):
-    """The server does not ask for TLS, and was to."""
+    """The server does not offer TLS, which is required."""
 
     def __str__(self) -> str:
-        return "it does not ask for TLS"
+        return "it does not offer TLS"
 
 
-#: Bytes of a line that a server sends, at most; INFO names each server of a cluster.
+#: Bytes of the longest line that is read; INFO names each server of a cluster.
 MAX_LINE_BYTES = 65536
 
-
-#: Bytes of a message that a server sends, at most: a server takes none that is larger.
+#: Bytes of the largest message that is read; NATS servers accept none that is larger.
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 
 
 class BoundedParser(Parser):
     """
-    Reads what a server sends, in linear time and bounded memory.
+    Parse the protocol in linear time and bounded memory.
 
-    nats-py's own parser tries a list of regular expressions on all that it has, again with each piece that comes:
-    C{INFO} with 64 kB of blanks takes it minutes. It gathers lines and messages without end.
+    The parser of nats-py tries regular expressions on its whole buffer with each piece of input: C{INFO} with 64 kB of
+    blanks takes minutes. It has no limit for lines and messages.
 
-    @cvar refused: ends the connection.
+    @cvar refused: the error that ends the connection.
     """
 
     refused = ProtocolError
 
-    #: Bytes of the buffer that are known to hold no end of a line.
+    #: Bytes at the start of the buffer without a line break.
     _searched = 0
 
     async def parse(self, data: bytes = b"") -> None:
         """
         Read more bytes.
 
-        @raise ProtocolError: they are not NATS, or a line or a message is longer than any that confd takes.
+        @raise ProtocolError: they are malformed, or a line or a message is too long.
         """
         self.buf.extend(data)
         while self.buf:
@@ -106,25 +105,25 @@ class BoundedParser(Parser):
 
 
 class NatsClient(Client):
-    """A client for one connection."""
+    """A client for one connection, which never reconnects."""
 
     def __init__(self) -> None:
         super().__init__()
         self._ps = BoundedParser(self)
 
     async def abort(self) -> None:
-        """Close it with what is still to be sent: C{close} waits for that, for ever if the server hangs."""
+        """Close the connection and drop unsent data; C{close} would wait for a server that hangs."""
         self._pending, self._pending_data_size = [], 0
         writer = getattr(self._transport, "_io_writer", None)
         if writer is not None:
             writer.transport.abort()
         if self._flush_queue is not None:
             with suppress(OSError, Error, TimeoutError):
-                async with asyncio.timeout(CLOSED_WITHIN):
+                async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
                     await self.close()
 
     def _connect_command(self) -> bytes:
-        # Where the server does not ask for TLS nats-py goes on in clear, password and all.
+        # nats-py would send the password in clear to a server without TLS.
         if "tls" in self.options and not self._server_info.get("tls_required"):
             raise Insecure
         command: bytes = super()._connect_command()

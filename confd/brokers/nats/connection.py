@@ -1,15 +1,16 @@
 """
-The NATS protocol on nats-py, for Twisted: only here and in L{confd.brokers.nats.client} there is asyncio.
+NATS connections for Twisted, on nats-py. Only this module and L{confd.brokers.nats.client} use asyncio.
 
-nats-py runs its coroutines on the event loop of the asyncio reactor. Each L{NatsConnection} is a client of its own,
-which never reconnects; see L{confd.brokers.link}.
+nats-py runs its coroutines on the event loop of the asyncio reactor. Each L{NatsConnection} has its own client, which
+never reconnects; see L{confd.brokers.link}.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from ssl import SSLContext
+from typing import TypedDict, TypeVar
 
 from attrs import define, field, frozen
 from nats.aio.msg import Msg
@@ -24,7 +25,7 @@ from nats.errors import (
 from twisted.internet.defer import CancelledError, Deferred
 
 from confd.brokers.link import Lost, Refused, one_line
-from confd.brokers.nats.client import CLOSED_WITHIN, NatsClient
+from confd.brokers.nats.client import CLOSE_TIMEOUT_SECONDS, NatsClient
 from confd.codec.bodies import MAX_ANSWER_BYTES
 
 __all__ = ["Msg", "NatsConnection", "SlowConsumerError", "Subscription"]
@@ -35,15 +36,25 @@ T = TypeVar("T")
 @frozen
 class Subscription:
     """
-    What to listen to.
+    A subject to subscribe to.
 
-    @ivar queue: a group of which one member gets each message; empty for all.
-    @ivar heard: called with each message.
+    @ivar queue: name of a group, one member of which gets each message; empty for every message.
+    @ivar received: called with each message.
     """
 
     subject: str
     queue: str
-    heard: Callable[[Msg], Awaitable[None]]
+    received: Callable[[Msg], Awaitable[None]]
+
+
+class NatsOptions(TypedDict):
+    """The parameters of C{Client.connect} that settings decide."""
+
+    servers: list[str]
+    tls: SSLContext | None
+    user: str | None
+    password: str | None
+    token: str | None
 
 
 @define(eq=False)
@@ -51,7 +62,7 @@ class NatsConnection:
     """
     One connection to one of the servers.
 
-    @ivar failed: told of errors that answer no call, once it is open.
+    @ivar failed: called with each error that belongs to no call, once the connection is open.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -60,14 +71,12 @@ class NatsConnection:
     _complaint: Exception | None = field(default=None, init=False)
     _opened: bool = field(default=False, init=False)
     _lost: asyncio.Event = field(factory=asyncio.Event, init=False)
-    _under_way: set[asyncio.Task[Any]] = field(factory=set, init=False)
+    _under_way: set[asyncio.Task[object]] = field(factory=set, init=False)
     _closing: asyncio.Task[None] | None = field(default=None, init=False)
 
-    async def open(self, options: Mapping[str, Any], subscriptions: Sequence[Subscription]) -> None:
+    async def open(self, options: NatsOptions, subscriptions: Sequence[Subscription]) -> None:
         """
-        Connect and subscribe; leaves nothing open if it fails.
-
-        @param options: of nats-py's C{connect}: servers, TLS and credentials.
+        Connect and subscribe; close everything on failure.
         """
         try:
             await self._run(self._connect(options))
@@ -78,47 +87,48 @@ class NatsConnection:
         self._opened = True
 
     async def publish(self, subject: str, message: bytes) -> None:
-        """Publish, and return when the server has it."""
+        """Publish a message, and return when the server has received it."""
         await self._run(self._publish(subject, message))
 
     async def request(self, subject: str, seconds: float) -> bytes | None:
         """
-        Ask whoever answers, and return the answer: C{None} where nobody is there to answer.
+        Send a request and return the answer; C{None} where no subscriber exists.
 
-        @raise TimeoutError: somebody is, and does not.
+        @param seconds: time limit for the answer.
+        @raise TimeoutError: a subscriber exists and does not answer in time.
         """
         try:
-            # In the old style there is no standing subscription for answers.
+            # The old style keeps no subscription for answers.
             answer = await self._run(self._client.request(subject, timeout=seconds, old_style=True))
         except NoRespondersError:
             return None
         return bytes(answer.data)
 
     async def reply(self, subject: str, message: bytes) -> None:
-        """Answer a request; to be awaited in asyncio."""
+        """Send the answer to a request; await it in asyncio."""
         await self._client.publish(subject, message)
 
     async def prove(self) -> None:
-        """See L{Connection}."""
+        """Ping the server; see L{Connection}."""
         await self._run(self._client.rtt())
 
-    def when_lost(self) -> Deferred[Any]:
-        """See L{Connection}."""
+    def when_lost(self) -> Deferred[bool]:
+        """Return a L{Deferred} that fires when the connection is closed."""
         return _deferred(self.loop.create_task(self._lost.wait()))
 
     def cut(self) -> None:
-        """See L{Connection}."""
+        """Close the connection soon; data that is still unsent is dropped."""
         if self._closing is None:
             self._closing = self.loop.create_task(self._cut())
 
-    async def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    async def _run(self, coroutine: Coroutine[object, object, T]) -> T:
         """
         Run a coroutine of asyncio.
 
-        It is cancelled with the connection, as nats-py does not end those that wait then, and never before: the answer
-        to a ping that was given up kills nats-py's reader.
+        It is cancelled when the connection is closed, because nats-py leaves its own waiters alone then. It is never
+        cancelled before: the late answer to a cancelled ping would kill the reader of nats-py.
 
-        @raise Lost: the connection was, meanwhile.
+        @raise Lost: the connection was lost.
         """
         task = self.loop.create_task(coroutine)
         self._under_way.add(task)
@@ -128,30 +138,32 @@ class NatsConnection:
         except (CancelledError, ConnectionClosedError, StaleConnectionError):
             raise Lost("it hangs up") from None
 
-    async def _connect(self, options: Mapping[str, Any]) -> None:
+    async def _connect(self, options: NatsOptions) -> None:
         try:
             await self._client.connect(
                 allow_reconnect=False,
-                # For each server; nats-py takes 0 for no limit.
+                # Per server; 0 means no limit to nats-py.
                 max_reconnect_attempts=1,
                 reconnect_time_wait=0,
                 connect_timeout=2,
-                # With room for nothing, what is published goes out before the ping that follows it.
+                # Without a buffer, each message is sent before the ping that follows it.
                 pending_size=1,
                 error_cb=self._error,
                 closed_cb=self._closed,
-                # The server is about to stop, and takes no new connections: the next one is another server's.
+                # The server is about to stop; the next connection goes to another server.
                 lame_duck_mode_cb=self._closed,
                 **options,
             )
         except Error:
-            # This one says that no server is left; why, the one before it tells.
-            raise self._complaint or Error("there is no server") from None
+            # This error says only that no server is left; the complaint before it has the reason.
+            raise self._complaint or Error("no server accepts the connection") from None
 
     async def _subscribe(self, subscriptions: Sequence[Subscription]) -> None:
         self._complaint = None
         for each in subscriptions:
-            await self._client.subscribe(each.subject, each.queue, each.heard, pending_bytes_limit=4 * MAX_ANSWER_BYTES)
+            await self._client.subscribe(
+                each.subject, each.queue, each.received, pending_bytes_limit=4 * MAX_ANSWER_BYTES
+            )
         await self._settle()
 
     async def _publish(self, subject: str, message: bytes) -> None:
@@ -159,11 +171,11 @@ class NatsConnection:
         try:
             await self._client.publish(subject, message)
         except MaxPayloadError:
-            raise Refused(f"{len(message)} bytes are more than its max_payload") from None
+            raise Refused(f"{len(message)} bytes exceed its max_payload") from None
         await self._settle()
 
     async def _settle(self) -> None:
-        """Return when the server has dealt with what it was sent, and did not complain."""
+        """Wait until the server has processed everything sent; raise its complaint."""
         await self._client.rtt()
         if self._complaint is not None:
             raise Refused(one_line(self._complaint))
@@ -184,13 +196,13 @@ class NatsConnection:
             await self._client.abort()
             if not self._under_way:
                 break
-            # Once may not be enough: nats-py swallows a cancellation while it sends.
-            await asyncio.wait(self._under_way, timeout=CLOSED_WITHIN / 10)
+            # Repeated, because nats-py swallows a cancellation while it sends.
+            await asyncio.wait(self._under_way, timeout=CLOSE_TIMEOUT_SECONDS / 10)
         self._lost.set()
 
 
 def _deferred(task: asyncio.Task[T]) -> Deferred[T]:
-    """What a task of asyncio gives, as a L{Deferred}; cancelling it leaves the task alone."""
+    """Return a L{Deferred} that fires with the result of a task; cancelling it leaves the task running."""
     answer: Deferred[T] = Deferred()
 
     def ended(task: asyncio.Task[T]) -> None:

@@ -1,4 +1,4 @@
-"""What libraries say to L{logging} of the standard library, brought into the log of the process."""
+"""Bring log records of libraries that use L{logging} into the log of the process."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ _LEVELS = (
 
 
 class StandardLogs(logging.Handler):
-    """Takes over some loggers of the standard library, which would write to the standard error otherwise."""
+    """Pass the records of some L{logging} loggers on; they would go to standard error otherwise."""
 
     def __init__(self, names: Sequence[str]) -> None:
         """
-        @param names: of the loggers.
+        @param names: names of the loggers.
         """
         super().__init__()
         self._loggers = [logging.getLogger(name) for name in names]
 
     def install(self) -> None:
-        """Begin."""
+        """Attach to the loggers."""
         for each in self._loggers:
             each.addHandler(self)
 
     def remove(self) -> None:
-        """End."""
+        """Detach from the loggers."""
         for each in self._loggers:
             each.removeHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Pass one record on."""
+        """Write one record to the log of the process."""
         level = next((level for least, level in _LEVELS if record.levelno >= least), LogLevel.debug)
         failure = None
         if record.exc_info is not None and record.exc_info[1] is not None:

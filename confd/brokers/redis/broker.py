@@ -1,5 +1,5 @@
 """
-REDIS: the newest announcement is kept in a key and published on a channel.
+Redis: the newest announcement is stored in a key and published on a channel.
 
 Importing this module installs the default reactor, because txredisapi does.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from random import Random
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, succeed
@@ -29,13 +29,13 @@ from confd.runtime.transport import HostEndpoint
 
 T = TypeVar("T")
 
-#: Seconds that one address gets to accept a connection.
-CONNECT_SECONDS = 30
+#: Time limit for one address to accept a connection.
+CONNECT_TIMEOUT_SECONDS = 30
 
 
 @implementer(IBroker)
 class RedisBroker(Service):
-    """A Redis server: one connection to listen, one for commands, each made when it is first needed."""
+    """A Redis server, with a connection for subscriptions and one for commands; each opens when it is first needed."""
 
     name = "REDIS"
 
@@ -53,25 +53,25 @@ class RedisBroker(Service):
         random: Random,
     ) -> None:
         """
-        @param username: of the ACL user; C{None} is the default user.
-        @param db: where the key is; channels have none.
-        @param tls: whom to believe, C{None} for a connection in clear.
-        @param channel: of the namespace C{default}.
+        @param username: the ACL user; C{None} for the default user.
+        @param db: number of the database that holds the keys; channels belong to all databases.
+        @param tls: verifies the server; C{None} connects without TLS.
+        @param channel: the channel of the namespace C{default}.
         """
-        endpoint: IStreamClientEndpoint = HostEndpoint(reactor, host, port, CONNECT_SECONDS)
+        endpoint: IStreamClientEndpoint = HostEndpoint(reactor, host, port, CONNECT_TIMEOUT_SECONDS)
         self._endpoint = endpoint if tls is None else wrapClientTLS(tls, endpoint)
         self._address, self._tls = join(host, port), tls is not None
         self._username, self._password, self._db = username, password, db
         self._channel = channel
-        self.audience = Listeners()
+        self.listeners = Listeners()
         self._returned: Callable[[], None] = lambda: None
         where = f"REDIS_ADDRESS: {self._address}" + (" (with REDIS_TLS_ENABLED)" if self._tls else "")
         self._listening = Link(
             reactor,
             where,
-            lambda: self._open(self.audience.topics),
+            lambda: self._open(self.listeners.topics),
             Backoff(random, RETRY_MAX_SECONDS),
-            self.audience.connected,
+            self.listeners.connected,
         )
         self._commands = Link(
             reactor,
@@ -89,51 +89,51 @@ class RedisBroker(Service):
         A controller announces nothing before its first publish. Its L{problem} is known before that.
         """
         super().startService()
-        (self._listening if self.audience.topics else self._commands).startService()
+        (self._listening if self.listeners.topics else self._commands).startService()
 
-    def stopService(self) -> Deferred[Any]:
-        """Fires when no connection is left."""
+    def stopService(self) -> Deferred[None]:
+        """Close the connections."""
         super().stopService()
         links = [each for each in (self._listening, self._commands) if each.running]
-        return gatherResults([each.stopService() or succeed(None) for each in links])
+        return gatherResults([each.stopService() or succeed(None) for each in links]).addCallback(lambda _: None)
 
     def problem(self) -> str | None:
-        """L{IHealth.trouble}."""
+        """See L{IHealth.problem}."""
         return self._listening.problem() or self._commands.problem()
 
     def present(self, password: str | None, token: str | None) -> None:
-        """L{IBroker.present}: Redis has no tokens."""
+        """See L{IBroker.present}; Redis has no tokens."""
         self._password = password
 
-    def listen(self, namespace: str, heard: Callable[[bytes], object], connected: Callable[[], None]) -> None:
-        """L{IBroker.listen}."""
-        self.audience.add(self._channel_of(namespace), heard, connected)
+    def listen(self, namespace: str, received: Callable[[bytes], object], connected: Callable[[], None]) -> None:
+        """See L{IBroker.listen}."""
+        self.listeners.add(self._channel_of(namespace), received, connected)
 
     def answer(self, latest: Callable[[str], bytes | None]) -> None:
-        """L{IBroker.answer}: Redis keeps what it was told."""
+        """See L{IBroker.answer}; Redis stores the newest announcement itself."""
 
     def watch(self, returned: Callable[[], None]) -> None:
-        """L{IBroker.watch}."""
+        """See L{IBroker.watch}."""
         self._returned = returned
 
     def announce(self, namespace: str, announcement: bytes) -> Deferred[None]:
-        """L{IBroker.announce}."""
+        """See L{IBroker.announce}."""
 
-        async def tell(connection: RedisConnection) -> None:
-            # The value first: whoever hears the message may look for it.
+        async def store_and_publish(connection: RedisConnection) -> None:
+            # The value first: a subscriber may read it as soon as the message arrives.
             await connection.ask("SET", _key_of(namespace), announcement)
             await connection.ask("PUBLISH", self._channel_of(namespace), announcement)
 
-        return self._command(tell)
+        return self._command(store_and_publish)
 
     def latest(self, namespace: str) -> Deferred[bytes | None]:
-        """L{IBroker.latest}."""
+        """See L{IBroker.latest}."""
 
-        async def look(connection: RedisConnection) -> bytes | None:
+        async def read(connection: RedisConnection) -> bytes | None:
             found = await connection.ask("GET", _key_of(namespace))
-            return None if found is None else self.audience.bounded(found)
+            return self.listeners.bounded(found) if isinstance(found, bytes) else None
 
-        return self._command(look)
+        return self._command(read)
 
     def _channel_of(self, namespace: str) -> str:
         return self._channel if namespace == DEFAULT_NAMESPACE else f"config:{namespace}"
@@ -144,7 +144,7 @@ class RedisBroker(Service):
         return Deferred.fromCoroutine(self._commands.use(ask))
 
     async def _open(self, channels: Sequence[str]) -> RedisConnection:
-        connection = RedisConnection(self.audience.hear)
+        connection = RedisConnection(self.listeners.deliver)
         try:
             await connectProtocol(self._endpoint, connection)
         except Exception as error:
@@ -158,9 +158,9 @@ class RedisBroker(Service):
 
     async def _introduce(self, connection: RedisConnection, channels: Sequence[str]) -> None:
         """
-        Make a connection ready for use.
+        Authenticate, select the database and subscribe.
 
-        @raise Unavailable: naming the setting that is in the way.
+        @raise Unavailable: names the setting to correct.
         """
         connection.subscribed = bool(channels)
         if self._password is not None:
@@ -172,12 +172,12 @@ class RedisBroker(Service):
         for channel in channels:
             await self._step(connection.ask("SUBSCRIBE", channel), "REDIS_CHANNEL")
 
-    async def _step(self, reply: Awaitable[Any], setting: str) -> None:
+    async def _step(self, reply: Awaitable[object], setting: str) -> None:
         try:
             await reply
         except Lost as lost:
             if self._tls:
-                raise self._unavailable(f"gives no TLS connection to be trusted: {lost}", "REDIS_TLS_ENABLED") from None
+                raise self._unavailable(f"has no trustworthy TLS connection: {lost}", "REDIS_TLS_ENABLED") from None
             raise self._unavailable(f"hangs up: {lost}; if it expects TLS, set REDIS_TLS_ENABLED") from None
         except Refused as refused:
             if str(refused).startswith("NOAUTH"):

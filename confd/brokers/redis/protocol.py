@@ -1,5 +1,5 @@
 """
-The Redis protocol, RESP2, on txredisapi.
+A connection that speaks the Redis protocol, RESP2, on txredisapi.
 
 Importing this module installs the default reactor, because txredisapi does.
 """
@@ -7,7 +7,7 @@ Importing this module installs the default reactor, because txredisapi does.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TypeAlias
 
 from OpenSSL.SSL import Error as TLSError
 from twisted.internet.defer import Deferred, succeed
@@ -18,43 +18,47 @@ from txredisapi import BaseRedisProtocol, RedisError, ResponseError
 from confd.brokers.link import Lost, Misplaced, Refused, one_line
 from confd.codec.bodies import MAX_ANSWER_BYTES
 
-#: Bytes of a value that are kept: enough to see that it is larger than any announcement, and the two that end it.
-_KEPT = MAX_ANSWER_BYTES + 3
-
+#: Bytes of a value that are kept: one more than any announcement has, and the line break behind it.
+_MAX_KEPT_BYTES = MAX_ANSWER_BYTES + 3
 
 #: Errors of a server that refuses writes: a replica, or a primary that has no room or no replicas.
 WRITES_REFUSED = frozenset(("READONLY", "NOREPLICAS", "MISCONF", "OOM"))
 
-#: Errors of a server that is not the one to ask, or has other credentials than when the connection was opened.
+#: Errors of the wrong server, or of one whose credentials changed after the connection was opened.
 MISPLACED = WRITES_REFUSED | {"LOADING", "MASTERDOWN", "CLUSTERDOWN", "MOVED", "ASK", "TRYAGAIN", "NOAUTH", "WRONGPASS"}
 
 
-class RedisConnection(BaseRedisProtocol):
-    """One connection: commands and their replies, all bytes, and between these the messages of channels."""
+#: A decoded reply.
+RedisReply: TypeAlias = bytes | int | str | list["RedisReply"] | None
 
-    def __init__(self, heard: Callable[[str, bytes], None]) -> None:
+
+class RedisConnection(BaseRedisProtocol):
+    """One connection, which carries commands, their replies and the messages of channels, all as bytes."""
+
+    def __init__(self, received: Callable[[str, bytes], None]) -> None:
         """
-        @param heard: called with the channel and the payload of each message.
+        @param received: called with the channel and the payload of each message.
         """
         super().__init__(charset=None, convertNumbers=False)
-        self._heard = heard
+        self._received = received
         self._lost: Failure = connectionDone
         self._rest = b""
-        #: A connection with subscriptions takes no other commands.
+        #: Whether it has subscriptions; Redis then accepts no other commands on it.
         self.subscribed = False
         self._primary = False
 
-    async def ask(self, *command: object) -> Any:
+    async def ask(self, *command: object) -> RedisReply:
         """
         Send a command, and return the reply.
 
         @raise Refused: the reply is an error.
-        @raise Lost: there is none.
+        @raise Lost: the connection was lost before the reply.
         """
         try:
-            return await self.execute_command(*command)
+            reply: RedisReply = await self.execute_command(*command)
+            return reply
         except ResponseError as error:
-            # Redis repeats what it did not understand; it may be secret.
+            # Redis repeats a command that it does not know; that may hold a secret.
             words = one_line(str(error).partition(", with args")[0])
             kind = words.partition(" ")[0]
             raise Misplaced(words, kind in WRITES_REFUSED) if kind in MISPLACED else Refused(words) from None
@@ -63,42 +67,43 @@ class RedisConnection(BaseRedisProtocol):
 
     async def prove(self) -> None:
         """
-        See L{Connection}.
+        Ping the server, see L{Connection}.
 
-        @raise Misplaced: also where a primary became a replica, which answers pings as before.
+        @raise Misplaced: also when a primary became a replica, which still answers pings.
         """
         await self.ask("PING")
         if self.subscribed:
             return
         try:
-            replica = b"role:slave" in await self.ask("INFO", "replication")
+            info = await self.ask("INFO", "replication")
         except Misplaced:
             raise
         except Refused:
             # An ACL may forbid it.
             return
+        replica = isinstance(info, bytes) and b"role:slave" in info
         if replica and self._primary:
             raise Misplaced("READONLY it became a replica", writes=True)
         self._primary = not replica
 
-    def when_lost(self) -> Deferred[Any]:
-        """Fires when it is closed."""
-        lost: Deferred[Any] = self.whenDisconnected() if self.connected else succeed(None)
+    def when_lost(self) -> Deferred[object]:
+        """Return a L{Deferred} that fires when the connection is closed."""
+        lost: Deferred[object] = self.whenDisconnected() if self.connected else succeed(None)
         return lost
 
     def cut(self) -> None:
-        """Close it, whatever is still to be sent."""
+        """Close the connection at once; data that is still unsent is dropped."""
         if self.connected:
             self.transport.abortConnection()
 
     def connectionLost(self, why: Failure = connectionDone) -> None:
-        """Nobody gets an answer any more."""
+        """Remember the reason, and fail the commands that wait for a reply."""
         if self._lost is connectionDone:
             self._lost = why
         super().connectionLost(why)
 
     def dataReceived(self, data: bytes, unpause: bool = False) -> None:
-        """Read replies; what is none ends the connection instead of the reader."""
+        """Read replies; malformed data closes the connection and raises nothing."""
         self._rest = data
         try:
             while self._rest:
@@ -110,30 +115,31 @@ class RedisConnection(BaseRedisProtocol):
 
     def setLineMode(self, extra: bytes = b"") -> None:
         """
-        A value has ended: what follows is read at once.
+        Read the data behind a value at once.
 
-        txredisapi would pause the connection and go on in a later turn of the reactor, for each value of a message.
+        txredisapi would pause the connection, and continue in a later turn of the reactor, for each value.
         """
         self.line_mode = 1
         self._rest = extra
 
     def lineReceived(self, line: str) -> None:
-        """Read one line; no reply to a command of ours is a long or a nested array."""
+        """Read one line; no command of confd has a long or nested array as its reply."""
         if line.startswith("*") and (len(line) > 2 or self.multi_bulk.pending):
-            raise RedisError("an array that nobody asked for")
+            raise RedisError("an unexpected array")
         super().lineReceived(line)
 
     def rawDataReceived(self, data: bytes) -> None:
-        """Read more of a value, and keep no more of it in memory than tells that it is too large."""
+        """Read more of a value; keep only as much as shows that it is too large."""
         super().rawDataReceived(data)
-        del self.bulk_buffer[_KEPT:]
+        del self.bulk_buffer[_MAX_KEPT_BYTES:]
 
-    def replyReceived(self, reply: Any) -> None:
-        """Tell a message from a reply; what nobody waits for is not kept."""
-        if isinstance(reply, list) and len(reply) == 3 and reply[0] == b"message":
-            self._heard(reply[1].decode("utf-8", "replace"), reply[2])
-        elif self.replyQueue.waiting:
-            self.replyQueue.put(reply)
+    def replyReceived(self, reply: RedisReply) -> None:
+        """Pass on a message or a reply; drop a reply that no command waits for."""
+        match reply:
+            case [b"message", bytes(channel), bytes(payload)]:
+                self._received(channel.decode("utf-8", "replace"), payload)
+            case _ if self.replyQueue.waiting:
+                self.replyQueue.put(reply)
 
     def _why(self) -> str:
         error = self._lost.value

@@ -52,7 +52,7 @@ class SlowBroker(MemoryBroker):
 
     def stopService(self) -> Any:
         """Connects once more while it ends, as a real one may."""
-        self.audience.connected()
+        self.listeners.connected()
         super().stopService()
         return self.ended
 

@@ -114,14 +114,14 @@ class RedisFaultTests(OnRedis, faults.FaultTests):
         self.replace_server(*self.locked("correct-horse"))
         self.server.start()
         agent, listener = self.agent(password="battery-staple")
-        await self.trouble_of(agent, self.password)
+        await self.problem_of(agent, self.password)
         self.server.call("AUTH correct-horse", "CONFIG SET requirepass battery-staple")
         await listener.connects()
 
     async def test_a_password_where_none_is_asked_for(self) -> None:
         self.server.start()
         agent, _ = self.agent(password="battery-staple")
-        await self.trouble_of(agent, self.password)
+        await self.problem_of(agent, self.password)
         self.assertEqual(self.said("battery-staple"), 0)
 
     async def test_subscriber_killed(self) -> None:
@@ -141,10 +141,10 @@ class RedisFaultTests(OnRedis, faults.FaultTests):
             await self.announce(controller, b"x" * size)
         await self.works(controller, listener)
         self.assertEqual([len(message) for message in listener.heard], [8 * MIB, len("it works")])
-        self.assertEqual(agent.audience.dropped, 2)
+        self.assertEqual(agent.listeners.dropped, 2)
         await self.announce(controller, b"x" * (20 * MIB))
         self.assertIsNone(await controller.latest(DEFAULT_NAMESPACE))
-        self.assertEqual(controller.audience.dropped, 1)
+        self.assertEqual(controller.listeners.dropped, 1)
 
 
 class Forwarder(PortForwarder):
@@ -269,7 +269,7 @@ class RedisTests(OnRedis):
     async def test_no_such_db(self) -> None:
         self.server.start()
         agent, _ = self.agent(db=99)
-        await self.trouble_of(agent, "REDIS_DB: ")
+        await self.problem_of(agent, "REDIS_DB: ")
 
     async def test_acl_user_who_may_not(self) -> None:
         """Neither listen nor announce; the server's words are passed on."""
@@ -280,7 +280,7 @@ class RedisTests(OnRedis):
         controller = self.start(self.make_broker(**options))
         self.assertIn("NOPERM", await self.refused(controller.announce(DEFAULT_NAMESPACE, b"{}")))
         self.assertIn("NOPERM", controller.problem())
-        await self.trouble_of(agent, "REDIS_CHANNEL: ")
+        await self.problem_of(agent, "REDIS_CHANNEL: ")
         self.server.call("ACL SETUSER bob ~* &*")
         await self.announce(controller, b"{}")
         self.assertIsNone(controller.problem())
