@@ -40,7 +40,6 @@ FLOORS: tuple[dict[str, str], ...] = (
 
 #: Libraries that one room, or one module, keeps from the others.
 OWNERS = {
-    "treq": "client.http client.body",
     "klein": "web.*",
     "werkzeug": "web.*",
     "nats": "brokers.nats.*",
@@ -426,8 +425,8 @@ class RuleTests(SynchronousTestCase):
             (imports_go_down, "worker.api", "from confd.worker.tap import Options", "from confd.worker import current"),
             (domain_is_below_the_api, "controller.metrics", "from confd.controller.api import agents", "import attrs"),
             (domain_is_below_the_api, "controller.streams.x", "import confd.controller.api.x", "import confd.web"),
-            (libraries_have_owners, "agent.version_guard", "import treq", "import json"),
-            (libraries_have_owners, "client.worker", "from treq.client import HTTPClient", "import treqs"),
+            (libraries_have_owners, "agent.version_guard", "import klein", "import json"),
+            (libraries_have_owners, "client.worker", "from klein.resource import KleinResource", "import kleins"),
             (libraries_have_owners, "controller.metrics", "from klein import Klein", "from confd.web import endpoint"),
             (libraries_have_owners, "agent.cache", "import asyncio.events", "import asyncore"),
             (libraries_have_owners, "brokers.redis.broker", "from nats.aio import client", "import random"),

@@ -73,7 +73,7 @@ SAID = {
     "refusals that wait": str(audit_log.MAX_WAITING),
     "versions of a namespace": f"{CONTROLLER.history_keep} (all)",
     "connecting": seconds(transport.CONNECT_SECONDS),
-    "silence within a call": seconds(http.CALL_TIMEOUT),
+    "silence within a call": seconds(http.SILENCE_MAX_SECONDS),
     "silence within a stream": seconds(stream.SILENCE_MAX_SECONDS),
     "head of an answer": f"{MAX_HEAD_BYTES} bytes",
     "body of an answer": f"{bodies.MAX_ANSWER_BYTES} bytes",
@@ -102,7 +102,7 @@ class PageTests(SynchronousTestCase):
             self.assertEqual([row[1] for row in rows if row[0].startswith(what)], [value], what)
         self.assertEqual(report_intake.MAX_WAITING, engine.MAX_WAITING_WRITES)
         self.assertEqual(SITE.stranger, endpoint.SMALL_BODY)
-        self.assertEqual({SITE.body_rate}, {http.LEAST_RATE, streaming.STALLED_BYTES_PER_SECOND})
+        self.assertEqual({SITE.body_rate}, {http.MIN_BYTES_PER_SECOND, streaming.STALLED_BYTES_PER_SECOND})
 
     def test_settings_and_tests(self) -> None:
         """What is named is there."""

@@ -1,1 +1,1 @@
-"""HTTP clients of the controllers and of the worker."""
+"""The HTTP clients of an agent: of its controllers and of its worker."""

@@ -1,4 +1,4 @@
-"""The bodies of HTTP requests and answers, as L{confd.client.http} sends and reads them."""
+"""The bodies of HTTP requests and responses."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ class RequestBody:
         self.length = len(body)
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        """Write all of it."""
+        """Write the whole body."""
         consumer.write(self._body)
         return succeed(None)
 
     def pauseProducing(self) -> None:
-        """There is nothing to pause."""
+        """Do nothing."""
 
     def resumeProducing(self) -> None:
-        """There is nothing to resume."""
+        """Do nothing."""
 
     def stopProducing(self) -> None:
-        """There is nothing to stop."""
+        """Do nothing."""
 
 
 class StreamBody(Protocol):
@@ -115,8 +115,8 @@ class StreamBody(Protocol):
             self.transport.loseConnection()
 
 
-class _Whole(Protocol):
-    """Reads the body of an answer, up to a limit."""
+class _WholeBody(Protocol):
+    """Read the body of a response, up to a limit."""
 
     def __init__(self, moved: Callable[[int], None]) -> None:
         self._moved = moved
@@ -125,7 +125,7 @@ class _Whole(Protocol):
         self.read: Deferred[bytes] = Deferred(lambda _: self._close())
 
     def dataReceived(self, data: bytes) -> None:
-        """Keep it, or cut an answer that is too long."""
+        """Keep a piece; close the connection if the body is too long."""
         self._moved(len(data))
         self._size += len(data)
         if self._size <= MAX_ANSWER_BYTES:
@@ -136,10 +136,10 @@ class _Whole(Protocol):
             self._close()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """The body has ended, or was cut off."""
+        """Fire L{read}."""
         if self.read.called:
             return
-        # An answer without a length ends with its connection; whether it is whole, its JSON and checksum tell.
+        # The end of the connection ends a body without a length. Its JSON and checksum show whether it is complete.
         if reason.check(ResponseDone, PotentialDataLoss):
             self.read.callback(b"".join(self._chunks))
         else:
@@ -152,12 +152,12 @@ class _Whole(Protocol):
 
 def read_body(response: IResponse, moved: Callable[[int], None] = lambda size: None) -> Deferred[bytes]:
     """
-    Read an answer to its end.
+    Read a response to its end.
 
     @param moved: called with the size of each piece.
     @return: fires with the body; cancelling closes the connection.
-    @raise Malformed: it is longer than L{MAX_ANSWER_BYTES}.
+    @raise Malformed: if the body is longer than L{MAX_ANSWER_BYTES}.
     """
-    body = _Whole(moved)
+    body = _WholeBody(moved)
     response.deliverBody(body)
     return body.read

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar, Unpack
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from confd.client.http import Http, Response, refused_credentials
+from confd.client.http import Http, RequestOptions
+from confd.client.response import Response, refused_credentials
 from confd.codec import bodies
 from confd.codec.headers import basic_authorization, etag
 from confd.errors import ConfdError, Malformed, Unauthenticated, Unavailable
@@ -24,26 +25,26 @@ T = TypeVar("T")
 
 @implementer(IControllerClient)
 class ControllerClient:
-    """The controllers: any of them will do, and the one that answered last is asked first."""
+    """Call the controllers in turn, beginning with the last one that answered."""
 
     def __init__(self, http: Http, urls: Sequence[str], offload: Offload, namespace: str = DEFAULT_NAMESPACE) -> None:
         """
-        @param urls: tried in turn.
-        @param offload: decodes the bodies of answers.
-        @param namespace: whose document is asked for.
+        @param urls: of the controllers.
+        @param offload: decodes the bodies of responses.
+        @param namespace: namespace of the agent.
         """
         self._http, self._offload = http, offload
         self._urls = deque(urls)
         self._namespace = namespace
-        # The Go controller knows no namespaces: what it serves is what it has always served.
+        # The Go controller has no namespaces, so the default namespace is not sent.
         self._params = {} if namespace == DEFAULT_NAMESPACE else {"namespace": namespace}
         self.present("", "")
 
     def present(self, agent_id: str, token: str) -> None:
-        """See L{IControllerClient}: the shared one then until a registration, or until it is refused as well."""
+        """See L{IControllerClient}. The token is used until it is refused, and again after a registration."""
         self._token = token
         self._own = basic_authorization(agent_id, token) if token else None
-        #: Whether the token is not taken any more.
+        #: Whether the controllers refuse the token.
         self._refused = False
 
     def register(self, registration: Registration) -> Deferred[RegistrationResponse]:
@@ -110,7 +111,9 @@ class ControllerClient:
         answer.raise_unless_success()
         return await self._offload.run(len(answer.body), decode, answer.body, *arguments)
 
-    async def _ask(self, method: str, path: str, parse: Callable[[Response], Awaitable[T]], **request: Any) -> T:
+    async def _ask(
+        self, method: str, path: str, parse: Callable[[Response], Awaitable[T]], **request: Unpack[RequestOptions]
+    ) -> T:
         for attempt in range(1, len(self._urls) + 1):
             who, url = self._first()
             try:
@@ -129,14 +132,14 @@ class ControllerClient:
 
     @property
     def _shown(self) -> bytes | None:
-        """The credentials to try, C{None} for those that all agents share."""
+        """The credentials to try; C{None} stands for the credentials that all agents share."""
         return None if self._refused else self._own
 
     def _fall_back(self, shown: bytes | None) -> bool:
         """
-        What was shown is refused.
+        Note that the controller refused credentials; return whether to try the shared credentials at once.
 
-        @return: whether there is something else to show at once; if not, the next call begins with the token again.
+        @param shown: the refused credentials. If they were the shared ones, the next call begins with the token again.
         """
         if shown is None or shown is self._own:
             self._refused = shown is not None

@@ -1,4 +1,4 @@
-"""The HTTP proxy on the way to a controller: which one there is, and for which hosts it is passed by."""
+"""The settings of forward proxies: which proxy to use for a host, and which hosts to reach directly."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HELP = (
     " If unset, HTTP_PROXY, HTTPS_PROXY and NO_PROXY decide."
 )
 
-#: Says that there is no proxy, whatever the shared variables say.
+#: The value that disables proxies, whatever C{HTTP_PROXY} and C{HTTPS_PROXY} say.
 NONE = "none"
 
 
@@ -31,7 +31,7 @@ class ForwardProxy:
     An HTTP proxy.
 
     @ivar host: a name or an address, without brackets.
-    @ivar authorization: the value of C{Proxy-Authorization}; C{None} sends none.
+    @ivar authorization: value of C{Proxy-Authorization}; C{None} sends none.
     """
 
     host: str
@@ -40,15 +40,15 @@ class ForwardProxy:
 
     @property
     def shown(self) -> str:
-        """The proxy for people, without its credentials."""
+        """The address of the proxy, without credentials."""
         return join(self.host, self.port)
 
 
 def parse_proxy(text: str) -> ForwardProxy:
     """
-    Read the URL of a proxy: C{http://user:password@host:port}, where only the host must be there.
+    Parse the URL of a proxy: C{http://user:password@host:port}, in which only the host is required.
 
-    @raise ValueError: saying what is wrong, without the value: it may hold a password.
+    @raise ValueError: with a reason that does not repeat the value, which may contain a password.
     """
     scheme, found, rest = text.rpartition("://")
     if not text.isprintable() or re.search(r"[\s\\]", text):
@@ -57,7 +57,7 @@ def parse_proxy(text: str) -> ForwardProxy:
         raise ValueError("must begin with http://; other kinds of proxy are not supported")
     credentials, at, place = rest.removesuffix("/").rpartition("@")
     if re.search("[/?#]", place + credentials):
-        raise ValueError("must end after the port; percent-encode what is special in a password")
+        raise ValueError("must end after the port; percent-encode special characters of the password")
     host, port = split_authority(place)
     return ForwardProxy(parse_host(host), port or 80, _authorization(credentials) if at else None)
 
@@ -73,11 +73,11 @@ def _authorization(credentials: str) -> bytes:
 @frozen
 class ForwardProxies:
     """
-    Which proxy leads to which host.
+    The proxies of a process.
 
-    @ivar http: for C{http} addresses.
-    @ivar https: for C{https} addresses.
-    @ivar bypass: hosts that are reached without a proxy, as C{NO_PROXY} names them.
+    @ivar http: proxy for C{http} URLs.
+    @ivar https: proxy for C{https} URLs.
+    @ivar bypass: hosts to reach directly, in the notation of C{NO_PROXY}.
     """
 
     http: ForwardProxy | None = None
@@ -86,7 +86,7 @@ class ForwardProxies:
 
     def find(self, scheme: str, host: str, port: int) -> ForwardProxy | None:
         """
-        Return the proxy for an address; C{None} where it is reached directly, as this machine always is.
+        Return the proxy for an address; C{None} to connect directly, as always to this machine.
 
         @param host: without brackets.
         """
@@ -99,7 +99,7 @@ class ForwardProxies:
 
 def parse_only_proxy(text: str) -> ForwardProxies:
     """
-    Read one proxy for all addresses, or C{none}.
+    Parse the URL of one proxy for all addresses, or C{none}.
 
     @raise ValueError: see L{parse_proxy}.
     """
@@ -110,15 +110,15 @@ def parse_only_proxy(text: str) -> ForwardProxies:
 
 
 def parse_bypass(text: str) -> tuple[str, ...]:
-    """Read C{NO_PROXY}: hosts, domains, addresses and networks, with commas or spaces between them."""
+    """Parse C{NO_PROXY}: hosts, domains, addresses and networks, separated by commas or spaces."""
     return tuple(each.lower() for each in re.split(r"[,\s]+", text) if each)
 
 
 def read_proxies(environ: Mapping[str, str], only: ForwardProxies | None = None) -> ForwardProxies:
     """
-    Return the proxies that an environment names.
+    Return the proxies of an environment.
 
-    @param only: what C{CONTROLLER_PROXY} says; C{None} heeds the shared variables.
+    @param only: the value of C{CONTROLLER_PROXY}; C{None} uses the shared variables.
     @raise ValueError: in one sentence that begins with the name of the variable.
     """
     if only is not None:

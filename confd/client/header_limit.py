@@ -1,23 +1,24 @@
-"""A bound on the heads of answers: L{twisted.web.client} takes headers without end."""
+"""Limit the headers of HTTP responses, which L{twisted.web.client} reads without a limit."""
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Iterable
+from typing import cast
 
 from attrs import define
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IPushProducer, IStreamClientEndpoint, ITCPTransport
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from zope.interface import implementer
 
-#: Bytes of the head of an answer at most, with all interim ones (1xx).
+#: Bytes of the status line and the headers of a response, including interim responses (1xx).
 MAX_HEAD_BYTES = 32768
 
 
 @implementer(IStreamClientEndpoint)
 @define(eq=False)
 class BoundedHead:
-    """An endpoint whose answers have heads of at most L{MAX_HEAD_BYTES}."""
+    """Wrap an endpoint; close its connections if the head of a response exceeds L{MAX_HEAD_BYTES}."""
 
     _endpoint: IStreamClientEndpoint
 
@@ -30,30 +31,34 @@ class BoundedHead:
         return connecting.addCallback(lambda connection: cast(ProtocolWrapper, connection).wrappedProtocol)
 
 
+class _Transport(ITCPTransport, IPushProducer):
+    """The transport of an HTTP connection."""
+
+
 class BoundedConnection(ProtocolWrapper):
     """
-    Stands between the transport and the HTTP client.
+    Count the bytes of response heads between the transport and the HTTP client.
 
-    The client writes once a request, and pauses the transport once the head of the answer is over and a body follows:
-    between these two nothing but a head can come.
+    The client calls C{writeSequence} once for each request, and pauses the transport between the head and the body of
+    the response. All bytes between these two calls belong to a head.
     """
 
-    #: Bytes that a head may still take; C{None} while none is due.
+    #: Bytes that the head may still have; C{None} while no head is expected.
     _left: int | None = None
-    transport: Any
+    transport: _Transport
 
-    def writeSequence(self, data: Any) -> None:
-        """A request: what comes now is the head of its answer."""
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """Send a request, and expect the head of its response."""
         self._left = MAX_HEAD_BYTES
         super().writeSequence(data)
 
     def pauseProducing(self) -> None:
-        """A body follows, which somebody else bounds."""
+        """Pause before the body, which has a limit of its own."""
         self._left = None
         self.transport.pauseProducing()
 
     def dataReceived(self, data: bytes) -> None:
-        """Hand bytes on; of a head no more than it may have."""
+        """Pass bytes on; close the connection if a head is too long."""
         if self._left is not None:
             head, data = data[: self._left], data[self._left :]
             self._left -= len(head)
@@ -65,6 +70,6 @@ class BoundedConnection(ProtocolWrapper):
             super().dataReceived(data)
 
     def loseConnection(self) -> None:
-        """Leave at once: a TLS peer that never says goodbye would be waited for."""
+        """Abort the connection, as closing would wait for a TLS peer that never answers."""
         self.disconnecting = 1
         self.transport.abortConnection()

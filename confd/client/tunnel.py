@@ -1,15 +1,15 @@
-"""HTTP clients behind a forward proxy: CONNECT for https (RFC 9110 section 9.3.6), whole URLs for http."""
+"""Send requests through a forward proxy: CONNECT for https (RFC 9110 section 9.3.6), whole URLs for http."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import cast
 
 from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectingCancelledError
-from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from twisted.web.client import URI
@@ -18,17 +18,15 @@ from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from confd.client.forward_proxy import ForwardProxies, ForwardProxy
+from confd.client.header_limit import MAX_HEAD_BYTES
 from confd.runtime.addresses import join
-
-#: Bytes of a proxy's answer to CONNECT at most.
-MAX_HEAD_BYTES = 32768
 
 _STATUS = re.compile(rb"HTTP/1\.[0-9] ([0-9]{3})(?: |\r?\n)")
 _END = re.compile(rb"\r?\n\r?\n")
 
 
 class ProxyFailed(ConnectError):
-    """The proxy cannot be reached, or refuses a tunnel; the text says which proxy."""
+    """The proxy cannot be reached or refuses the tunnel; the text names the proxy."""
 
     def __str__(self) -> str:
         return str(self.osError)
@@ -37,7 +35,7 @@ class ProxyFailed(ConnectError):
 @implementer(IStreamClientEndpoint)
 @frozen(eq=False)
 class ProxyEndpoint:
-    """Connects to a proxy, and names it where that fails."""
+    """Connect to a proxy; name the proxy in errors."""
 
     _endpoint: IStreamClientEndpoint
     _proxy: ForwardProxy
@@ -58,9 +56,9 @@ class ProxyEndpoint:
 @frozen(eq=False)
 class Tunnel:
     """
-    Connects to a host through a proxy.
+    Connect to a host through a proxy.
 
-    @ivar endpoint: leads to the proxy.
+    @ivar endpoint: of the proxy.
     @ivar host: without brackets.
     """
 
@@ -74,7 +72,7 @@ class Tunnel:
         return Deferred.fromCoroutine(self._connect(factory))
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
-        opening: Any = await self._endpoint.connect(Factory.forProtocol(_Opening))
+        opening = cast(_Opening, await self._endpoint.connect(Factory.forProtocol(_Opening)))
         target = join(self._host, self._port)
         lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}"]
         request = "\r\n".join(lines).encode("ascii")
@@ -94,32 +92,32 @@ class Tunnel:
 
 def _refusal(status: int) -> str:
     if status == 407:
-        return "answers 407; write user and password into its URL"
-    return f"answers CONNECT with {status}" if status else "gives no HTTP answer to CONNECT"
+        return "answers 407; add user and password to its URL"
+    return f"answers CONNECT with {status}" if status else "does not answer CONNECT in HTTP"
 
 
 class _Opening(Protocol):
-    """A connection to a proxy that becomes a tunnel."""
+    """Ask a proxy for a tunnel, then pass bytes between the tunnel and a protocol."""
 
-    transport: Any
+    transport: ITCPTransport
 
     def __init__(self) -> None:
         self._head = b""
-        self._inner: Any = None
+        self._inner: IProtocol | None = None
         self._answered: Deferred[int] | None = None
 
     def ask(self, request: bytes) -> Deferred[int]:
         """
         Send a request.
 
-        @return: fires with the status of its answer; with 0 where that is none.
+        @return: fires with the status of the response; with 0 if there is no valid response.
         """
         self._answered = Deferred(lambda _: self.transport.abortConnection())
         self.transport.write(request)
         return self._answered
 
-    def hand_over(self, inner: Any) -> None:
-        """Connect a protocol to the other end of the tunnel."""
+    def hand_over(self, inner: IProtocol) -> None:
+        """Connect a protocol to the tunnel."""
         self._inner = inner
         inner.makeConnection(self.transport)
         head, self._head = self._head, b""
@@ -127,7 +125,7 @@ class _Opening(Protocol):
             inner.dataReceived(head)
 
     def dataReceived(self, data: bytes) -> None:
-        """Take the head of the answer, and pass on what follows."""
+        """Read the head of the response; pass all further bytes on."""
         if self._inner is not None:
             self._inner.dataReceived(data)
             return
@@ -140,7 +138,7 @@ class _Opening(Protocol):
             self._answer(0)
 
     def connectionLost(self, reason: Failure) -> None:  # type: ignore[override]
-        """The proxy is gone."""
+        """Report the end of the connection."""
         if self._inner is not None:
             self._inner.connectionLost(reason)
         else:
@@ -156,16 +154,16 @@ class _Opening(Protocol):
 @define(eq=False)
 class ProxiedAgent:
     """
-    Makes requests, those for http addresses through their proxy.
+    Make requests; send requests for http URLs to their proxy.
 
-    @ivar direct: makes all others; its endpoints know the proxies for https addresses.
-    @ivar through: makes an agent that sends whole URLs to a proxy.
+    @ivar direct: makes all other requests; its endpoints tunnel https through proxies.
+    @ivar through: returns an agent that sends whole URLs to a proxy.
     """
 
     _direct: IAgent
     _proxies: ForwardProxies
     _through: Callable[[ForwardProxy], IAgent]
-    _commit: dict[ForwardProxy, IAgent] = field(factory=dict, init=False)
+    _agents: dict[ForwardProxy, IAgent] = field(factory=dict, init=False)
 
     def request(
         self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
@@ -178,6 +176,6 @@ class ProxiedAgent:
         sent = Headers() if headers is None else headers.copy()
         if proxy.authorization is not None:
             sent.setRawHeaders(b"Proxy-Authorization", [proxy.authorization])
-        if proxy not in self._commit:
-            self._commit[proxy] = self._through(proxy)
-        return self._commit[proxy].request(method, uri, sent, bodyProducer)
+        if proxy not in self._agents:
+            self._agents[proxy] = self._through(proxy)
+        return self._agents[proxy].request(method, uri, sent, bodyProducer)

@@ -1,4 +1,4 @@
-"""The HTTP/1.1 client of an agent: connections that are kept, bounded heads of answers, and proxies on the way."""
+"""The HTTP/1.1 client of an agent: persistent connections, bounded response headers, and forward proxies."""
 
 from __future__ import annotations
 
@@ -15,11 +15,8 @@ from confd.client.tunnel import ProxiedAgent, ProxyEndpoint, Tunnel
 from confd.runtime.reactor import Reactor
 from confd.runtime.transport import HostEndpoint
 
-#: Seconds to get a connection.
-CONNECT_TIMEOUT = 5.0
-
-#: Seconds that an idle connection is kept: fewer than confd's servers keep it, so that it is seldom found closed.
-IDLE_TIMEOUT = 20
+#: Seconds that an idle connection is kept: less than confd's servers keep it, so that a request rarely finds it closed.
+IDLE_SECONDS = 20
 
 _NO_PROXIES = ForwardProxies()
 
@@ -28,12 +25,12 @@ def web_agent(
     reactor: Reactor, pool: HTTPConnectionPool, tls: IPolicyForHTTPS, proxies: ForwardProxies = _NO_PROXIES
 ) -> IAgent:
     """
-    An HTTP/1.1 client.
+    Return an HTTP/1.1 client.
 
-    @param pool: keeps its connections for the next call.
-    @param proxies: the way to servers that are not reached directly.
+    @param pool: keeps connections for later requests.
+    @param proxies: the forward proxies to use.
     """
-    pool.cachedConnectionTimeout = IDLE_TIMEOUT
+    pool.cachedConnectionTimeout = IDLE_SECONDS
     endpoints = _Endpoints(reactor, tls, proxies)
     agent: IAgent = Agent.usingEndpointFactory(reactor, endpoints, pool)
     if proxies == _NO_PROXIES:
@@ -44,18 +41,18 @@ def web_agent(
 @implementer(IAgentEndpointFactory)
 @frozen(eq=False)
 class _Endpoints:
-    """Where an L{Agent} gets its connections from."""
+    """Make the endpoints of an L{Agent}."""
 
     _reactor: Reactor
     _tls: IPolicyForHTTPS
     _proxies: ForwardProxies
 
     def to_proxy(self, proxy: ForwardProxy) -> IStreamClientEndpoint:
-        """Return what leads to a proxy."""
+        """Return the endpoint of a proxy."""
         return ProxyEndpoint(self._to_host(proxy.host, proxy.port), proxy)
 
     def _to_host(self, host: str, port: int) -> IStreamClientEndpoint:
-        endpoint: IStreamClientEndpoint = HostEndpoint(self._reactor, host, port, CONNECT_TIMEOUT)
+        endpoint: IStreamClientEndpoint = HostEndpoint(self._reactor, host, port)
         return endpoint
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:

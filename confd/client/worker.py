@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Unpack
 
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
-from confd.client.http import Http, Response, refused_credentials
+from confd.client.http import Http, RequestOptions
+from confd.client.response import Response, refused_credentials
 from confd.codec import bodies
 from confd.interfaces import IWorkerClient
 from confd.model import Configuration, WorkerState
@@ -16,7 +17,7 @@ from confd.runtime.offload import Offload
 
 @implementer(IWorkerClient)
 class WorkerClient:
-    """The worker beside the agent, confd's or the Go system's."""
+    """Call the worker of an agent, confd's or the Go system's."""
 
     def __init__(self, http: Http, url: str, offload: Offload) -> None:
         """
@@ -42,7 +43,7 @@ class WorkerClient:
     async def _checksum(self) -> str | None:
         answer = await self._call("GET", "/config")
         if answer.status in (404, 405):
-            # confd's worker says that it has none, in its own kind of error; the Go worker does not know the path.
+            # confd's worker without a document answers with an error code; the Go worker does not know the path.
             code, _ = answer.error()
             return "" if code else None
         answer.raise_unless_success()
@@ -57,7 +58,7 @@ class WorkerClient:
         answer.raise_unless_success()
         return await self._offload.run(len(answer.body), bodies.parse_worker_state, answer.body)
 
-    async def _call(self, method: str, path: str, **request: Any) -> Response:
+    async def _call(self, method: str, path: str, **request: Unpack[RequestOptions]) -> Response:
         answer = await self._http.call(self._who, method, self._url + path, **request)
         if answer.status == 401:
             raise refused_credentials(self._who, "WORKER")

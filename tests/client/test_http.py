@@ -30,7 +30,8 @@ from twisted.web.server import NOT_DONE_YET, Site
 from zope.interface import implementer
 
 from confd.client.header_limit import MAX_HEAD_BYTES
-from confd.client.http import Http, Response
+from confd.client.http import Http
+from confd.client.response import Response
 from confd.client.web_agent import web_agent
 from confd.codec.bodies import MAX_ANSWER_BYTES
 from confd.codec.headers import basic_authorization
@@ -253,7 +254,7 @@ class HttpTests(SynchronousTestCase):
             (307, "//[::1]:8443/login", "to http://[::1]:8443/login;"),
             (308, "/api/v1/config/", "to http://127.0.0.1:8080/api/v1/config/;"),
             (308, "/api/v1/config", "to http://127.0.0.1:8080/api/v1/config;"),
-            (303, "https://[::1/", "does not say where"),
+            (303, "https://[::1/", "without a valid target"),
             (301, None, "answers 301."),
         ):
 
@@ -272,7 +273,7 @@ class HttpTests(SynchronousTestCase):
             self.assertIn(said, str(error))
             self.assertNotIn("token", str(error))
             self.assertNotIn("u:p", str(error))
-            self.assertEqual("set CONTROLLER_URL" in str(error), "leads to" in str(error))
+            self.assertEqual("set CONTROLLER_URL" in str(error), "redirects to" in str(error))
 
     def test_an_answer_that_is_cut_off(self) -> None:
         def half(request: Any) -> Any:

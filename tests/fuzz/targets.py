@@ -27,7 +27,8 @@ from confd.agent.cache_files import CacheFiles
 from confd.brokers.link import Lost, Refused
 from confd.brokers.nats.client import BoundedParser
 from confd.client.header_limit import BoundedHead
-from confd.client.http import Http, Response
+from confd.client.http import Http
+from confd.client.response import Response
 from confd.codec import announcement, bodies, headers, sse, strict_json
 from confd.controller.configs.diff import difference
 from confd.controller.configs.schema import BUILT_IN, Schema

@@ -123,7 +123,7 @@ class RedirectTests(SynchronousTestCase):
         agent = fleet.agent(worker, "agent", "--controller-url", url, "--controller-password", "hunter3", ops=True)
         agent.start()
         said = eventually(lambda: ready(agent).get("controller"))
-        self.assertIn("301 and leads to https://confd.example; set CONTROLLER_URL to it", said)
+        self.assertIn("301 and redirects to https://confd.example; set CONTROLLER_URL to it", said)
         self.assertIn(said, [json.loads(line).get("reason") for line in agent.log.splitlines() if "reason" in line])
         self.assertEqual(set(ready(agent)), {"controller", "configuration"})
         for secret in ("hunter2", "hunter3", "mallory", "token"):

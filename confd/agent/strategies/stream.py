@@ -9,7 +9,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from confd.client.http import LEAST_RATE
+from confd.client.http import MIN_BYTES_PER_SECOND
 from confd.codec import bodies, sse
 from confd.errors import ConfdError, Malformed
 from confd.interfaces import POLL, IControllerClient, ISink, IStrategy
@@ -17,7 +17,8 @@ from confd.model import Tag, is_unpublished, supersedes
 from confd.runtime.problem import Problem
 from confd.runtime.timing import Backoff, Periodic, Progress
 
-#: Seconds without a byte, or without an event below L{LEAST_RATE}, after which a stream is given up: three heartbeats.
+#: Seconds without a byte, or below L{MIN_BYTES_PER_SECOND} without an event, after which a stream is closed: three
+#: heartbeats.
 SILENCE_MAX_SECONDS = 32.0
 
 
@@ -69,7 +70,7 @@ class Stream:
         self._asked_pause = None
         self._named = self._agent_id()
         reading = self._controller.stream(self._sink.known(), self._named, self._received)
-        self._progress = progress = Progress(self._clock, SILENCE_MAX_SECONDS, LEAST_RATE, reading.cancel)
+        self._progress = progress = Progress(self._clock, SILENCE_MAX_SECONDS, MIN_BYTES_PER_SECOND, reading.cancel)
         try:
             await reading
             reason = "the controller ended it"
