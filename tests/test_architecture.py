@@ -59,7 +59,7 @@ COMPOSITION = "*.tap *.composition *.factories dev cli.main runtime.daemon runti
 
 #: Verbs that a docstring of a function may begin with; add one that a docstring needs.
 VERBS = """
-    Accept Acknowledge Acquire Activate Add Adopt Advance Allow Announce Answer Append Apply Ask Assemble Assert
+    Abort Accept Acknowledge Acquire Activate Add Adopt Advance Allow Announce Answer Append Apply Ask Assemble Assert
     Assign Attach Audit Authenticate Await Back Balance Begin Bind Block Bound Bring Broadcast Buffer Build Cache
     Calculate Call Cancel Cap Check Choose Claim Classify Clean Clear Close Coalesce Collect Combine Commit Compare
     Compile Complete Compose Compute Configure Confirm Connect Construct Consume Convert Copy Count Create Cut
@@ -106,12 +106,6 @@ NOUNS_YET = (
     "controller.streams.* "
     "runtime.* "
     "testing.* "
-    "web.health "
-    "web.api.* "
-    "web.auth.basic "
-    "web.auth.throttle "
-    "web.openapi.* "
-    "web.server.* "
     "worker.* "
 )
 

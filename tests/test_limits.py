@@ -51,7 +51,7 @@ SAID = {
     "least rate": f"{SITE.body_rate} bytes a second",
     "trailers behind a body": f"{channel.MAX_TRAILER_BYTES} bytes",
     "silence on a connection": seconds(SITE.idle_seconds),
-    "parameters of a query": str(parsing._MAX_PARAMETERS),
+    "parameters of a query": str(parsing.MAX_PARAMETERS),
     "depth of a document": f"{strict_json.MAX_DEPTH}, {strict_json.MAX_INTEGER}",
     "requests in flight": seconds(SITE.drain_seconds),
     f"connections at a time; fewer where the limit of open files, less {RESERVED_DESCRIPTORS}": str(
@@ -101,8 +101,8 @@ class PageTests(SynchronousTestCase):
         for what, value in SAID.items():
             self.assertEqual([row[1] for row in rows if row[0].startswith(what)], [value], what)
         self.assertEqual(report_intake.MAX_WAITING, engine.MAX_WAITING_WRITES)
-        self.assertEqual(SITE.stranger, endpoint.SMALL_BODY)
-        self.assertEqual({SITE.body_rate}, {http.MIN_BYTES_PER_SECOND, streaming.STALLED_BYTES_PER_SECOND})
+        self.assertEqual(SITE.stranger, endpoint.SMALL_BODY_BYTES)
+        self.assertEqual({SITE.body_rate}, {http.MIN_BYTES_PER_SECOND, streaming.MIN_BYTES_PER_SECOND})
 
     def test_settings_and_tests(self) -> None:
         """What is named is there."""

@@ -1,1 +1,1 @@
-"""The HTTP edge shared by the three roles: limits, the endpoint decorator, the ops pages."""
+"""The HTTP server of all roles: limits, authentication, the endpoint decorator, health and metrics."""

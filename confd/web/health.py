@@ -1,4 +1,4 @@
-"""What operators and load balancers ask of every role: is it alive, is it of use."""
+"""The endpoints of every role for operators and load balancers: health, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ from confd.web.openapi.docs import Docs
 #: The text format of Prometheus.
 EXPOSITION = "text/plain; version=0.0.4; charset=utf-8"
 
-#: Seconds for which one rendering of C{/metrics} is given to everybody, and of one turn of the reactor that it takes.
-FRESH, SLICE = 1.0, 0.005
+#: Seconds for which one rendering of C{/metrics} answers all requests.
+MAX_AGE_SECONDS = 1.0
+
+#: Seconds that rendering takes of one turn of the reactor.
+SLICE_SECONDS = 0.005
 
 
 class HealthBody(msgspec.Struct):
-    """That it answers."""
+    """The body of C{/health}."""
 
     status: str
 
@@ -33,9 +36,9 @@ class HealthBody(msgspec.Struct):
 @define(eq=False)
 class Health:
     """
-    C{/health}, for roles that have no more to say there.
+    C{/health}, for roles that report nothing else there.
 
-    @ivar starting: in trouble until the process answers what it is asked.
+    @ivar starting: has a problem until the process answers requests; C{None} for a role that answers from the start.
     """
 
     _starting: IHealth | None = None
@@ -44,15 +47,15 @@ class Health:
         "GET",
         "/health",
         Role.ANYONE,
-        "Whether the process lives and serves.",
+        "Whether the process is alive and serves requests.",
         query=AnyQuery,
         docs=Docs(errors=(Unavailable,), tag="ops"),
     )
     async def health(self, call: Call) -> HealthBody:
         """
-        Answer once the process serves.
+        Answer 200 once the process serves requests.
 
-        @raise Unavailable: C{starting}.
+        @raise Unavailable: the process is still starting.
         """
         problem = self._starting.problem() if self._starting is not None else None
         if problem is not None:
@@ -65,18 +68,18 @@ class Readiness:
     """
     C{/ready}.
 
-    @ivar checks: each part whose trouble makes this process of no use, by a name for people.
-    @ivar facts: what else is worth a look, by name; no reason not to be ready.
+    @ivar checks: the parts without which the process cannot work, by names for people.
+    @ivar facts: texts for people, by name; they do not decide whether the process is ready.
     """
 
     _checks: Mapping[str, IHealth]
     _facts: Mapping[str, Callable[[], str]] = field(factory=dict)
 
     def expose(self, metrics: Metrics) -> None:
-        """Show the figures."""
+        """Add the metric of readiness."""
         metrics.gauge(
             "confd_ready",
-            "Whether each part does its work; the process is ready while all do.",
+            "Whether each part works (1) or not (0); the process is ready while all parts work.",
             lambda: {part: check.problem() is None for part, check in self._checks.items()},
             "part",
         )
@@ -85,57 +88,57 @@ class Readiness:
         "GET",
         "/ready",
         Role.ANYONE,
-        "Whether the process can do its work; 503 with the reasons while it cannot.",
+        "Whether the process can do its work; if not, 503 with the reasons.",
         query=AnyQuery,
         docs=Docs(errors=(Unavailable,), tag="ops"),
     )
     async def ready(self, call: Call) -> dict[str, str]:
         """
-        Ask each part.
+        Check each part.
 
-        @raise Unavailable: with one sentence a part that is in trouble.
+        @raise Unavailable: at least one part has a problem; the error has a sentence for each.
         """
         problems = [(part, problem) for part, check in self._checks.items() if (problem := check.problem()) is not None]
         if problems:
             details = [{"part": part, "message": problem} for part, problem in problems]
             raise Unavailable("not_ready", " ".join(problem for _, problem in problems), details)
-        return {"status": "ready"} | {name: tell() for name, tell in self._facts.items()}
+        return {"status": "ready"} | {name: fact() for name, fact in self._facts.items()}
 
 
 @define(eq=False)
 class MetricsEndpoint:
-    """C{/metrics}: rendered once a second at most, whoever asks, and in slices."""
+    """C{/metrics}, rendered in slices, and at most once a second for all clients together."""
 
     _metrics: Metrics
     _clock: IReactorTime
     _body: bytes = field(default=b"", init=False)
-    _stale_at: float = field(default=-FRESH, init=False)
+    _stale_at: float = field(default=-MAX_AGE_SECONDS, init=False)
     _waiting: list[Deferred[bytes]] = field(factory=list, init=False)
 
     @endpoint(
         "GET",
         "/metrics",
         Role.ANYONE,
-        "Figures for Prometheus.",
+        "Metrics in the text format of Prometheus.",
         query=AnyQuery,
         docs=Docs({200: EXPOSITION}, tag="ops"),
     )
     async def metrics(self, call: Call) -> Answer:
-        """All of them, as text; not older than a second."""
+        """Return all metrics, at most one second old."""
         return Answer(await self._text(), content_type=EXPOSITION)
 
     def _text(self) -> Deferred[bytes]:
         if self._clock.seconds() < self._stale_at:
             return succeed(self._body)
-        asker: Deferred[bytes] = Deferred()
-        self._waiting.append(asker)
+        waiter: Deferred[bytes] = Deferred()
+        self._waiting.append(waiter)
         if len(self._waiting) == 1:
             self._render(self._metrics.parts(), [])
-        return asker
+        return waiter
 
     def _render(self, parts: Iterator[bytes], done: list[bytes]) -> None:
-        """Render for one slice, and go on in the next turn of the reactor."""
-        ends = self._clock.seconds() + SLICE
+        """Render for one slice, and continue in the next turn of the reactor."""
+        ends = self._clock.seconds() + SLICE_SECONDS
         result: bytes | Failure
         try:
             for part in parts:
@@ -144,9 +147,9 @@ class MetricsEndpoint:
                     self._clock.callLater(0, self._render, parts, done)
                     return
             result = self._body = b"".join(done)
-            self._stale_at = self._clock.seconds() + FRESH
+            self._stale_at = self._clock.seconds() + MAX_AGE_SECONDS
         except Exception:
             result = Failure()
         waiting, self._waiting = self._waiting, []
-        for asker in waiting:
-            asker.callback(result)
+        for waiter in waiting:
+            waiter.callback(result)

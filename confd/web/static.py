@@ -1,4 +1,4 @@
-"""Pages and what belongs to them, out of the package: read once at the start, and served like everything else."""
+"""The files of web pages: read from the package once, and served as endpoints."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import PurePosixPath
-from typing import Any
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
@@ -18,8 +17,9 @@ from confd.web.api.endpoint import Answer, AnyQuery, Call, Endpoint, Handler, ID
 from confd.web.api.streaming import StreamingAnswer
 from confd.web.auth.basic import Role
 from confd.web.openapi.docs import ETAG, IF_NONE_MATCH, Docs
+from confd.web.server.request import BoundedRequest
 
-#: What a page may load and do: what is served here, and nothing inline (CSP 3).
+#: The policy of a page: it loads from this site only, and runs nothing inline (CSP 3).
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; object-src 'none'"
 
 TYPES = {
@@ -30,19 +30,19 @@ TYPES = {
     ".png": "image/png",
 }
 
-#: Bytes that are on their way to one reader at most.
+#: Bytes of a file that are in flight to one reader.
 MAX_PIECE_BYTES = 65536
 
-#: Seconds after which a reader that has not taken the whole file is cut.
+#: Seconds in which a reader must take the whole file.
 SEND_TIMEOUT_SECONDS = 60
 
 
 @frozen
 class Asset:
     """
-    One file, ready to be sent.
+    A file with its headers.
 
-    @ivar headers: with its strong entity tag; a browser may keep it, and asks each time whether it is still the same.
+    @ivar headers: among them a strong entity tag, with which browsers revalidate their copy.
     """
 
     content: bytes = field(repr=False)
@@ -51,7 +51,7 @@ class Asset:
 
     @classmethod
     def of(cls, name: str, content: bytes, policy: str) -> Asset:
-        """Make one of a file's name and content."""
+        """Build an asset from the name and the content of a file."""
         headers = {
             "ETag": f'"{hashlib.sha256(content).hexdigest()[:32]}"',
             "Cache-Control": "no-cache",
@@ -64,11 +64,11 @@ class Asset:
 @define(eq=False)
 class Assets:
     """
-    The files of one package as endpoints: each has a path of its own, so that there is none that could lead elsewhere.
+    The files of one package as endpoints, each with a path of its own, so that no path leads out of the package.
 
-    @ivar paths: the name of a file in C{package}, by the path that it is served at.
-    @ivar role: who may have them.
-    @ivar policy: their Content-Security-Policy.
+    @ivar paths: the names of files in C{package}, by the paths of their endpoints.
+    @ivar role: who may read the files.
+    @ivar policy: the Content-Security-Policy of the files.
     """
 
     _clock: IReactorTime
@@ -86,7 +86,7 @@ class Assets:
         }
 
     def endpoints(self) -> Iterator[tuple[Endpoint, Handler]]:
-        """A path for each file."""
+        """Yield an endpoint for each file."""
         for path, asset in self._assets.items():
             yield self._declare(path, asset)
 
@@ -95,10 +95,10 @@ class Assets:
             return self._answer(call, asset)
 
         docs = Docs({200: asset.content_type, 304: None}, takes=(IF_NONE_MATCH,), gives=(ETAG,), tag="pages")
-        return Endpoint("GET", path, self._role, "A file of the pages for people.", query=AnyQuery, docs=docs), serve
+        return Endpoint("GET", path, self._role, "A file of the web pages.", query=AnyQuery, docs=docs), serve
 
     def _answer(self, call: Call, asset: Asset) -> Answer | StreamingAnswer:
-        """A large one goes in pieces: whoever asks for many and reads none costs no more than a few of them."""
+        """Answer with a file. A large one is sent in pieces, so that unread files take little memory."""
         known = call.header("If-None-Match")
         if known is not None and not entity_tags(known).isdisjoint({"*", asset.headers["ETag"].strip('"')}):
             return Answer(status=304, headers=asset.headers)
@@ -110,12 +110,12 @@ class Assets:
 @implementer(IPushProducer)
 class Sending:
     """
-    A large file on its way, a piece at a time.
+    Sends a large file in pieces.
 
-    @ivar done: fires when all of it is written; cancel it when the caller has hung up.
+    @ivar done: fires when the whole file is written; cancel it when the client hangs up.
     """
 
-    def __init__(self, clock: IReactorTime, request: Any, asset: Asset) -> None:
+    def __init__(self, clock: IReactorTime, request: BoundedRequest, asset: Asset) -> None:
         self._request, self._content, self._sent = request, memoryview(asset.content), 0
         self._flowing = True
         self.done: Deferred[None] = Deferred(lambda _: self.stopProducing())
@@ -128,11 +128,9 @@ class Sending:
         self.resumeProducing()
 
     def pauseProducing(self) -> None:
-        """The connection is full."""
         self._flowing = False
 
     def resumeProducing(self) -> None:
-        """The connection takes more."""
         self._flowing = True
         while self._flowing and self._sent < len(self._content):
             piece = self._content[self._sent : self._sent + MAX_PIECE_BYTES]
@@ -144,6 +142,5 @@ class Sending:
             self.done.callback(None)
 
     def stopProducing(self) -> None:
-        """The connection is gone, or the file is sent."""
         if self._cut.active():
             self._cut.cancel()

@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import confd
 from confd.runtime.metrics import MAX_PART_SERIES, Histogram, Metrics
 from confd.web.auth.basic import BasicAuth
-from confd.web.health import FRESH, SLICE, MetricsEndpoint
+from confd.web.health import MAX_AGE_SECONDS, SLICE_SECONDS, MetricsEndpoint
 from tests.conversation import Conversation, Reply, serve
 
 
@@ -119,7 +119,7 @@ class RenderingTests(SynchronousTestCase):
         """Whoever asks within a second is given the same; a second later it is rendered anew."""
         first = self.get().body
         self.assertEqual((self.get().body, self.renderings), (first, 1))
-        self.clock.advance(FRESH)
+        self.clock.advance(MAX_AGE_SECONDS)
         self.get()
         self.assertEqual(self.renderings, 2)
 
@@ -142,7 +142,7 @@ class RenderingTests(SynchronousTestCase):
         def slow() -> dict[tuple[()], float]:
             """Take longer than a slice; somebody else asks in the next turn."""
             self.clock.callLater(0, join)
-            self.clock.rightNow += 2 * SLICE
+            self.clock.rightNow += 2 * SLICE_SECONDS
             return {(): self.joined}
 
         def join() -> None:

@@ -120,7 +120,7 @@ class AuditingTests(SynchronousTestCase):
             ("/names?namespace=a", ""),
             ("/names", ""),
             ("/targets?namespace=team-a&x=y", "team-a"),
-            ("/targets?namespace=%1b[31m%00", "\ufffd[31m\ufffd"),
+            ("/targets?namespace=%1b[31m%00", r"\x1b[31m\x00"),
             (f"/targets?namespace={'x' * 200}", "x" * MAX_TARGET_CHARS),
             ("/targets?namespace=%ff", "\ufffd"),
             ("/targets?" + "&".join(f"x{number}=" for number in range(40)), ""),

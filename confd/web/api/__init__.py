@@ -1,1 +1,1 @@
-"""One declaration per endpoint, and everything between the network and a handler."""
+"""The declarations of endpoints, and everything between the network and their handlers."""

@@ -1,8 +1,8 @@
 """
-Where the network ends and the handlers begin, and one way to answer.
+The only code between a handler and the network.
 
-L{Dispatcher} reads the declarations of endpoints, makes routes of them, and is the only code between a handler and the
-network: it authenticates, limits, decodes, validates, encodes, and tells errors.
+L{Dispatcher} makes routes of the declarations of endpoints. It authenticates, limits, decodes and validates requests,
+calls their handlers, and encodes the responses and errors.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
-from typing import Any
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
@@ -44,20 +43,21 @@ from confd.web.api.streaming import StreamingAnswer
 from confd.web.auth.basic import NOBODY, IAuditor, IAuthenticator, Identity, Role, allow
 from confd.web.auth.csrf import same_origin
 from confd.web.auth.throttle import Allowance
+from confd.web.server.request import BoundedRequest
 
-#: Characters of what an attempt was about, at most, that are put on record.
+#: Characters of the target of an attempt that the audit log keeps.
 MAX_TARGET_CHARS = 64
 
 
 @define(eq=False)
 class Dispatcher:
     """
-    Where the network ends and the handlers begin.
+    Routes each request to its handler, and answers it.
 
-    @ivar guard: tells callers apart.
-    @ivar offload: decodes large bodies off the reactor.
-    @ivar auditor: hears of refusals where changes are audited.
-    @ivar allowance: how many of those each may ask for; C{None} sets no limit.
+    @ivar guard: authenticates callers.
+    @ivar offload: decodes large bodies in a thread.
+    @ivar auditor: records refused changes; C{None} where changes are not audited.
+    @ivar allowance: limits the audited changes of each identity; C{None} sets no limit.
     """
 
     _guard: IAuthenticator
@@ -68,49 +68,50 @@ class Dispatcher:
     log: Logger = field(factory=Logger, init=False)
 
     def resource(self, *apis: object) -> IResource:
-        """One resource that answers the endpoints of all C{apis}."""
+        """Return the resource that serves the endpoints of all C{apis}."""
         for api in apis:
             for declared, handler in endpoints_of(api):
                 self._add(declared, handler)
         return self._routes
 
     def _add(self, declared: Endpoint, handler: Handler) -> None:
-        def answer(request: Any, parts: Mapping[str, Any]) -> None:
+        def answer(request: BoundedRequest, parts: Mapping[str, object]) -> None:
             request.route = declared.path
             work = Deferred.fromCoroutine(self._serve(request, declared, handler, parts))
             if declared.reads and not work.called:
-                # A client that hangs up cancels what it reads; not a change, which might be committed and never
-                # announced.
+                # A client that hangs up cancels a read. It does not cancel a change, which may already be committed.
                 request.notifyFinish().addErrback(lambda _: work.cancel())
             work.addErrback(self._failed, request)
 
         self._routes.add(declared, answer)
 
-    def large(self, request: Any, size: int) -> bool:
+    def large(self, request: BoundedRequest, size: int) -> bool:
         """
-        Whether a body may be read that is longer than what is read before anybody is asked whose it is.
+        Tell whether to read a body that is larger than C{Limits.stranger}.
 
-        One that may not, or is longer than the site takes, is on record like any refusal.
+        A refused body is audited like any other refusal.
 
-        @param size: bytes of it, as far as is known.
+        @param size: bytes of the body, as far as they are known.
         """
         found = self._routes.find(request)
         if found is None or found[0].role is Role.ANYONE:
             return False
         (declared, parts), identity = found, NOBODY
-        error: ConfdError = TooLarge("body_too_large", "The body is larger than the site takes.")
+        error: ConfdError = TooLarge("body_too_large", "The body is larger than the limit of the site.")
         try:
             identity = self._guard.identify(request)
             allow(identity, declared.role, declared.reads)
             if size <= request.channel.factory.limits.body:
                 return True
-        except ConfdError as turned_away:
-            error = turned_away
+        except ConfdError as refusal:
+            error = refusal
         if self._auditor is not None and declared.audited:
             self._auditor.refused(_attempt(request, declared, parts, identity, None, self._auditor.now()), error)
         return False
 
-    async def _serve(self, request: Any, declared: Endpoint, handler: Handler, parts: Mapping[str, Any]) -> None:
+    async def _serve(
+        self, request: BoundedRequest, declared: Endpoint, handler: Handler, parts: Mapping[str, object]
+    ) -> None:
         try:
             result = await self._work(request, declared, handler, parts)
         except ConfdError as error:
@@ -126,14 +127,16 @@ class Dispatcher:
                     request.remember(answer.body, recognizes, answer.revalidate)
             request.finish()
 
-    def _failed(self, failure: Failure, request: Any) -> None:
+    def _failed(self, failure: Failure, request: BoundedRequest) -> None:
         if not (request.gone or request.finished):
             request.processingFailed(failure)
         elif not failure.check(CancelledError):
             self.log.failure("request {request_id} failed after its end", failure, request_id=request.id)
 
-    async def _work(self, request: Any, declared: Endpoint, handler: Handler, parts: Mapping[str, Any]) -> Any:
-        """What the handler returns, once everything is right that must be before it is asked."""
+    async def _work(
+        self, request: BoundedRequest, declared: Endpoint, handler: Handler, parts: Mapping[str, object]
+    ) -> object:
+        """Call the handler, after every check of its declaration has passed."""
         auditor = self._auditor if declared.audited else None
         identity, body, document, attempt = NOBODY, None, None, None
         try:
@@ -156,31 +159,37 @@ class Dispatcher:
                 auditor.refused(attempt, error)
             raise
 
-    async def _body(self, request: Any, declared: Endpoint) -> tuple[Any, Document | None]:
+    async def _body(self, request: BoundedRequest, declared: Endpoint) -> tuple[object, Document | None]:
         if declared.reads:
             return None, None
+        assert request.content is not None
         raw = request.content.read()
         encodings = request.requestHeaders.getRawHeaders(b"Content-Encoding", [])
         if any(each.strip().lower() not in (b"", b"identity") for line in encodings for each in line.split(b",")):
             raise UnsupportedType("encoded_body", "Send the body as it is, without the header Content-Encoding.")
         kind = (read_header(request, "Content-Type") or "").partition(";")[0].strip().lower()
         needed = declared.body is not None and (raw or not declared.optional_body)
-        # What no body is needed for must be no form all the same: any page may have a browser send one.
+        # Any page can make a browser send a form, so a form is refused even where no body is needed.
         if kind != JSON and (kind or needed):
             raise UnsupportedType("not_json", f"Send the body as JSON, with Content-Type: {JSON}.")
         if declared.body is None:
             return None, None
         if declared.max_body is not None and len(raw) > declared.max_body:
             raise TooLarge("body_too_large", f"The body is larger than {declared.max_body} bytes.")
-        read = read_document if isinstance(declared.body, AnyDocument) else read_object
         if not raw and declared.optional_body:
             raw = b"{}"
-        value, document = await self._offload.run(len(raw), read, raw)
-        return (value if document is not None else convert(value, declared.body, strict=True)), document
+        if isinstance(declared.body, AnyDocument):
+            return await self._offload.run(len(raw), read_document, raw)
+        return convert(await self._offload.run(len(raw), read_object, raw), declared.body, strict=True), None
 
 
 def _attempt(
-    request: Any, declared: Endpoint, parts: Mapping[str, str], identity: Identity, body: Any, now: datetime
+    request: BoundedRequest,
+    declared: Endpoint,
+    parts: Mapping[str, object],
+    identity: Identity,
+    body: object,
+    now: datetime,
 ) -> Attempt:
     if parts:
         named = peek(request.uri, declared.named_by, "") if declared.named_by else ""
@@ -201,13 +210,13 @@ def _refusal(error: ConfdError, request_id: str) -> Answer:
     return Answer(body, status_of(error), headers_of(error))
 
 
-def _misrouted(request: Any, failure: Failure) -> None:
-    status, told, headers = from_routing(failure.value)
-    _write(request, Answer(error_body(told.code, told.message, request.id), status, headers))
+def _misrouted(request: BoundedRequest, failure: Failure) -> None:
+    status, error, headers = from_routing(failure.value)
+    _write(request, Answer(error_body(error.code, error.message, request.id), status, headers))
 
 
-def _write(request: Any, answer: Answer) -> None:
-    """Put an answer on a request that is to be finished then; where another one has begun, break that off."""
+def _write(request: BoundedRequest, answer: Answer) -> None:
+    """Write a response, which the caller then finishes; break off a response that has already begun."""
     if request.startedWriting:
         request.break_off()
         return

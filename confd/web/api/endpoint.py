@@ -1,7 +1,7 @@
 """
-One decorator for every path: who may call it, what it takes, how large, what it does.
+One decorator for each path: who may call it, what it takes, and how large.
 
-It only declares. L{confd.web.api.dispatch} acts on it, and the API document is made of it.
+The decorator only declares. L{confd.web.api.dispatch} acts on it, and L{confd.web.openapi.document} describes it.
 """
 
 from __future__ import annotations
@@ -12,46 +12,46 @@ from typing import Any, TypeVar
 
 import msgspec
 from attrs import field, frozen
-from twisted.web.http import Request
 from zope.interface import Interface
 
 from confd.audit import Attempt
-from confd.model import DEFAULT_NAMESPACE
+from confd.model import DEFAULT_NAMESPACE, Document
 from confd.web.api.parsing import read_header
 from confd.web.auth.basic import Identity, Role
 from confd.web.openapi.docs import Docs
+from confd.web.server.request import BoundedRequest
 
-#: Bytes of a body, where an endpoint says nothing else.
-SMALL_BODY = 8192
+#: Bytes of a body, unless an endpoint declares another limit.
+SMALL_BODY_BYTES = 8192
 
-#: What bodies and most answers are.
+#: The media type of bodies and most responses.
 JSON = "application/json"
 
 _ATTRIBUTE = "__confd_endpoint__"
 
-Handler = Callable[..., Coroutine[Any, Any, Any]]
+Handler = Callable[..., Coroutine[object, object, object]]
 
 H = TypeVar("H", bound=Handler)
 
 
 class IDeclares(Interface):
-    """What declares its endpoints by itself, instead of by decorated methods."""
+    """Declares its endpoints with a method, in place of decorated methods."""
 
     def endpoints() -> Iterator[tuple[Endpoint, Handler]]:
-        """They, with what answers them; asked once."""
+        """Yield each endpoint with its handler; called once."""
 
 
 class NoQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """A path that takes no query."""
+    """The query of an endpoint without parameters."""
 
 
 class AnyQuery(msgspec.Struct):
-    """As the query of an endpoint: whatever it is, nobody looks at it."""
+    """The query of an endpoint that ignores its query."""
 
 
 class NamespaceQuery(msgspec.Struct, forbid_unknown_fields=True):
     """
-    A path that concerns one namespace.
+    The query of an endpoint that concerns one namespace.
 
     @ivar namespace: its name.
     """
@@ -60,7 +60,7 @@ class NamespaceQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class AnyDocument(enum.Enum):
-    """As the body of an endpoint: any JSON object, handed over as it is."""
+    """The body of an endpoint that takes any JSON object."""
 
     OBJECT = "object"
 
@@ -68,19 +68,19 @@ class AnyDocument(enum.Enum):
 @frozen
 class Endpoint:
     """
-    What is declared of one path and method: as a decorator, that a coroutine method answers it.
+    The declaration of one path and method; as a decorator, it declares a coroutine method as their handler.
 
-    It is called with a L{Call} and the variables of the path. It returns an L{Answer}, a value to encode as JSON, or
-    L{HANDLED} or L{StreamingAnswer} where it writes to the request itself; what it raises as L{ConfdError} is told to
-    the caller.
+    The handler gets a L{Call} and the variables of the path. It returns an L{Answer} or a value to encode as JSON. A
+    handler that writes to the request itself returns L{HANDLED} or a L{StreamingAnswer}. A L{ConfdError} that it raises
+    becomes the response.
 
     @ivar role: who may call it.
-    @ivar query: the type of its query.
-    @ivar body: the type of its JSON body, L{AnyDocument.OBJECT}, or C{None} where it takes none.
-    @ivar max_body: bytes of the body at most; C{None} leaves it to the site's limit.
-    @ivar optional_body: whether no body means an empty object.
-    @ivar named_by: the field that names what is to be changed: of the body, or, where the path has variables, of the
-        query, which then wins.
+    @ivar query: the type of the query.
+    @ivar body: the type of the JSON body, or C{None} for no body.
+    @ivar max_body: bytes of the body; C{None} for the limit of the site.
+    @ivar optional_body: whether an empty body stands for an empty object.
+    @ivar named_by: the field that names the target of a change, for the audit log. It is a field of the body, or of the
+        query if the path has variables, and wins over them.
     @ivar docs: what else the API document says of it.
     """
 
@@ -90,13 +90,13 @@ class Endpoint:
     summary: str
     query: type[msgspec.Struct] = field(default=NoQuery, kw_only=True)
     body: type[msgspec.Struct] | AnyDocument | None = field(default=None, kw_only=True)
-    max_body: int | None = field(default=SMALL_BODY, kw_only=True)
+    max_body: int | None = field(default=SMALL_BODY_BYTES, kw_only=True)
     optional_body: bool = field(default=False, kw_only=True)
     named_by: str = field(default="", kw_only=True)
     docs: Docs = field(default=Docs(), kw_only=True)
 
     def __call__(self, handler: H) -> H:
-        """Declare it of a method."""
+        """Declare a method as the handler."""
         setattr(handler, _ATTRIBUTE, self)
         return handler
 
@@ -107,35 +107,39 @@ class Endpoint:
 
     @property
     def audited(self) -> bool:
-        """Whether who calls it is put on record."""
+        """Whether the audit log records its calls."""
         return self.role is Role.ADMIN and not self.reads
 
 
 @frozen
 class Call:
     """
-    One request, ready to be handled.
+    One valid request, as its handler gets it.
 
-    @ivar query: an instance of the endpoint's query type.
-    @ivar body: an instance of its body type, or a C{dict}.
-    @ivar document: the L{Document} that the body is, where the endpoint takes L{AnyDocument.OBJECT}; else C{None}.
-    @ivar request_id: names the request in answers and logs.
-    @ivar attempt: to be put on record with the change that is asked for; C{None} where that is not audited.
+    @ivar query: an instance of the query type of the endpoint.
+    @ivar body: an instance of the body type, or a C{dict} for L{AnyDocument.OBJECT}.
+    @ivar request_id: names the request in responses and in the log.
+    @ivar attempt: recorded together with the change; C{None} where changes are not audited.
     """
 
-    request: Request
+    request: BoundedRequest
     identity: Identity
     query: Any
     body: Any
-    document: Any
+    _document: Document | None
     request_id: str
     attempt: Attempt | None = None
 
     @property
+    def document(self) -> Document:
+        """The body, where the endpoint takes L{AnyDocument.OBJECT}."""
+        assert self._document is not None
+        return self._document
+
+    @property
     def arrived(self) -> float:
         """When the request was complete, in seconds of the monotonic clock."""
-        seconds: float = self.request.arrived  # type: ignore[attr-defined]
-        return seconds
+        return self.request.arrived
 
     @property
     def size(self) -> int:
@@ -145,9 +149,9 @@ class Call:
 
     def header(self, name: str) -> str | None:
         """
-        One header's value as text, or C{None}.
+        Return the value of a header as text, or C{None}.
 
-        @raise Malformed: if it is sent twice, or is no text.
+        @raise Malformed: the header is repeated or not text.
         """
         return read_header(self.request, name)
 
@@ -155,13 +159,11 @@ class Call:
 @frozen
 class Answer:
     """
-    An answer that is more than a plain value: bytes that are JSON already, a status, headers.
+    A response that is more than a value to encode: JSON in bytes, a status, headers.
 
-    @ivar revalidate: where the same request from the same caller may get the same answer again without the handler:
-        called in its place, it does what the handler does besides answering, and returns whether the answer is right
-        still.
-    @ivar agent_id: the agent for which it is right no longer once that is forgotten or given another token; empty where
-        it depends on none.
+    @ivar revalidate: allows the cache to give this response to the same request of the same caller. The cache calls it
+        in place of the handler. It does all that the handler does but respond, and tells whether the response is still
+        right.
     """
 
     body: bytes = b""
@@ -169,19 +171,18 @@ class Answer:
     headers: Mapping[str, str] = field(factory=dict)
     content_type: str = JSON
     revalidate: Callable[[], bool] | None = None
-    agent_id: str = ""
 
 
-#: What a handler returns that has written the whole answer to the request.
+#: A handler returns it after it has written the whole response to the request.
 HANDLED = Answer()
 
 
-#: As a decorator, for the classes of handlers.
+#: The decorator, by the name that the classes of handlers use.
 endpoint = Endpoint
 
 
 def endpoints_of(api: object) -> Iterator[tuple[Endpoint, Handler]]:
-    """The endpoints that an object declares, with what answers them; an L{IDeclares} knows its own."""
+    """Yield the endpoints that an object declares, each with its handler."""
     if IDeclares.providedBy(api):
         yield from api.endpoints()
         return

@@ -1,4 +1,4 @@
-"""What a caller is told when something went wrong: one table, one body."""
+"""Error responses: one table of statuses, one type of body."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ STATUS: dict[type[ConfdError], HTTPStatus] = {
     GatewayTimeout: HTTPStatus.GATEWAY_TIMEOUT,
 }
 
-#: Headers that belong to a status.
+#: Headers that come with a status.
 HEADERS: dict[type[ConfdError], dict[str, str]] = {
     Unauthenticated: {"WWW-Authenticate": 'Basic realm="confd", charset="UTF-8"'},
     TooMany: {"Retry-After": "1"},
@@ -55,19 +55,19 @@ HEADERS: dict[type[ConfdError], dict[str, str]] = {
 
 
 def status_of(error: ConfdError) -> HTTPStatus:
-    """The status that an error is told with."""
+    """Return the status of the response to an error."""
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
 def headers_of(error: ConfdError) -> Mapping[str, str]:
-    """The headers that belong to an error."""
+    """Return the headers of the response to an error."""
     if isinstance(error, TooMany):
         return {"Retry-After": str(error.retry_after)}
     return next((HEADERS[kind] for kind in type(error).__mro__ if kind in HEADERS), {})
 
 
 class ErrorBody(msgspec.Struct, omit_defaults=True):
-    """The body of every error: one sentence a person can act on, a stable token, and where a field is to blame."""
+    """The body of every error: a sentence for people, a stable code for programs, and the fields at fault."""
 
     error: Annotated[str, msgspec.Meta(examples=["There is no agent 'a1'; it may have to register."])]
     code: Annotated[str, msgspec.Meta(examples=["unknown_agent"])]
@@ -76,16 +76,16 @@ class ErrorBody(msgspec.Struct, omit_defaults=True):
 
 
 def error_body(code: str, message: str, request_id: str, details: Sequence[Mapping[str, object]] = ()) -> bytes:
-    """An L{ErrorBody} as JSON."""
+    """Encode an L{ErrorBody} as JSON."""
     return strict_json.encode(ErrorBody(message, code, request_id, details))
 
 
 def from_routing(error: BaseException | None) -> tuple[int, ConfdError, dict[str, str]]:
-    """What the router refused: its status, the error to tell, and the headers that belong to it."""
+    """Return the status, the error and the headers of the response to an exception of the router."""
     if isinstance(error, MethodNotAllowed):
         allowed = ", ".join(sorted(error.valid_methods or ()))
-        told = ConfdError("method_not_allowed", f"This path does not take that method; it takes {allowed}.")
-        return HTTPStatus.METHOD_NOT_ALLOWED, told, {"Allow": allowed}
+        refusal = ConfdError("method_not_allowed", f"This path does not allow that method; it allows {allowed}.")
+        return HTTPStatus.METHOD_NOT_ALLOWED, refusal, {"Allow": allowed}
     if isinstance(error, NoRoute):
-        return HTTPStatus.NOT_FOUND, ConfdError("not_found", "There is nothing at this path."), {}
+        return HTTPStatus.NOT_FOUND, ConfdError("not_found", "No endpoint has this path."), {}
     return HTTPStatus.BAD_REQUEST, ConfdError("bad_request", "The request cannot be routed."), {}

@@ -1,8 +1,8 @@
-"""What a request carries, read strictly: its headers, its query, its body."""
+"""Strict parsing of the headers, the query and the body of a request."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -10,16 +10,20 @@ import msgspec
 from confd.codec import strict_json
 from confd.errors import Malformed
 from confd.model import Document
+from confd.web.server.request import BoundedRequest
 
-#: Parameters that a query may have.
-_MAX_PARAMETERS = 32
+T = TypeVar("T")
+Q = TypeVar("Q", bound=msgspec.Struct)
+
+#: Parameters of a query.
+MAX_PARAMETERS = 32
 
 
-def read_header(request: Any, name: str) -> str | None:
+def read_header(request: BoundedRequest, name: str) -> str | None:
     """
-    One header's value as text, or C{None}.
+    Return the value of a header as text, or C{None}.
 
-    @raise Malformed: if it is sent twice, or is no text.
+    @raise Malformed: the header is repeated or not UTF-8.
     """
     values = request.requestHeaders.getRawHeaders(name.encode("ascii")) or ()
     if len(values) > 1:
@@ -30,33 +34,33 @@ def read_header(request: Any, name: str) -> str | None:
         raise Malformed("bad_header", f"The header {name} is not UTF-8 text.") from None
 
 
-def read_object(raw: bytes) -> tuple[dict[str, Any], None]:
+def read_object(raw: bytes) -> dict[str, object]:
     """
-    A body that is one JSON object.
+    Decode a body that is one JSON object.
 
-    @raise Malformed: if it is anything else.
+    @raise Malformed: the body is anything else.
     """
     value = strict_json.decode(raw)
     if not isinstance(value, dict):
         raise Malformed("not_an_object", "The body must be a JSON object.")
-    return value, None
+    return value
 
 
-def read_document(raw: bytes) -> tuple[dict[str, Any], Document]:
-    """As L{read_object}, with the document that it is."""
-    value, _ = read_object(raw)
+def read_document(raw: bytes) -> tuple[dict[str, object], Document]:
+    """Decode a body as L{read_object} does, and return it with the document that it is."""
+    value = read_object(raw)
     return value, strict_json.document(value)
 
 
-def read_query(uri: bytes, kind: type[msgspec.Struct]) -> Any:
+def read_query(uri: bytes, kind: type[Q]) -> Q:
     """
-    The query as an instance of C{kind}.
+    Parse the query of a URI as an instance of C{kind}.
 
-    @raise Malformed: naming the parameter that does not fit.
+    @raise Malformed: the message names the parameter that does not fit.
     """
     _, _, text = uri.partition(b"?")
     try:
-        pairs = parse_qsl(text.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=_MAX_PARAMETERS)
+        pairs = parse_qsl(text.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
     except ValueError:
         raise Malformed("bad_query", "The query is not name=value pairs in percent-encoded UTF-8.") from None
     values = dict(pairs)
@@ -67,32 +71,33 @@ def read_query(uri: bytes, kind: type[msgspec.Struct]) -> Any:
         return query
     fields = {each.encode_name: each.name for each in msgspec.structs.fields(kind)}
     for name, given in values.items():
-        # msgspec takes "1e2" for 100 and "null" for nothing; somebody who wrote that meant something else.
+        # msgspec reads "1e2" as 100 and "null" as nothing; a person who writes that means something else.
         if str(getattr(query, fields.get(name, name), given)).lower() != given.lower():
-            said = f"{given[:40]!r} is not written as a plain value"
-            raise Malformed("bad_field", f"{name}: {said}.", [{"pointer": f"/{name}", "message": said}])
+            fault = f"{given[:40]!r} is not written as a plain value"
+            raise Malformed("bad_field", f"{name}: {fault}.", [{"pointer": f"/{name}", "message": fault}])
     return query
 
 
-def convert(value: Any, kind: Any, strict: bool) -> Any:
+def convert(value: object, kind: type[T], strict: bool) -> T:
     """
-    Make C{value} an instance of C{kind}.
+    Convert a decoded value to an instance of C{kind}.
 
-    @raise Malformed: naming the field that does not fit.
+    @param strict: whether text counts as text only; numbers in a query are text.
+    @raise Malformed: the message names the field that does not fit.
     """
     try:
         return msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError as error:
-        said, _, where = str(error).partition(" - at `$")
+        fault, _, where = str(error).partition(" - at `$")
         pointer = where.rstrip("`").replace(".", "/").replace("[", "/").replace("]", "")
         name = pointer.lstrip("/") or "the request"
-        raise Malformed("bad_field", f"{name}: {said}.", [{"pointer": pointer, "message": said}]) from None
+        raise Malformed("bad_field", f"{name}: {fault}.", [{"pointer": pointer, "message": fault}]) from None
 
 
 def peek(uri: bytes, name: str, default: str) -> str:
-    """A parameter of a query that nobody has checked, for the record only; empty where the query cannot be read."""
+    """Return a parameter of an unchecked query, for the audit log only; empty if the query is invalid."""
     try:
-        pairs = parse_qsl(uri.partition(b"?")[2].decode("ascii", "replace"), max_num_fields=_MAX_PARAMETERS)
+        pairs = parse_qsl(uri.partition(b"?")[2].decode("ascii", "replace"), max_num_fields=MAX_PARAMETERS)
     except ValueError:
         return ""
     return dict(pairs).get(name, default)

@@ -1,14 +1,13 @@
 """
-From a method and a path to what answers it.
+Routes from a method and a path to an endpoint.
 
-Klein knows the paths with variables in them, and what is wrong with a request that nothing answers. Nearly all requests
-are for a path without variables: one look finds it, where Klein takes longer than all the rest of a poll.
+Klein finds the paths that have variables, and says what is wrong with a request that no endpoint answers. Nearly all
+requests are for a path without variables. A dictionary finds these: Klein takes longer than all the rest of a poll.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 from urllib.parse import unquote
 
 from attrs import frozen
@@ -20,9 +19,10 @@ from werkzeug.exceptions import HTTPException
 from zope.interface import implementer
 
 from confd.web.api.endpoint import Endpoint
+from confd.web.server.request import BoundedRequest
 
 #: Answers a request, given the variables of its path, and finishes it now or later.
-Answerer = Callable[[Any, Mapping[str, Any]], None]
+Answerer = Callable[[BoundedRequest, Mapping[str, object]], None]
 
 
 @implementer(IResource)
@@ -30,17 +30,17 @@ class Routes:
     """
     The root of a site.
 
-    @ivar rest: knows all paths, as Klein does.
+    @ivar rest: the resource of Klein, which knows all paths.
     """
 
     isLeaf = True
 
-    def __init__(self, misrouted: Callable[[Any, Failure], None]) -> None:
+    def __init__(self, misrouted: Callable[[BoundedRequest, Failure], None]) -> None:
         """
-        @param misrouted: writes the answer to a request that nothing else answers, given Klein's exception.
+        @param misrouted: writes the response to a request that no endpoint answers, given the exception of Klein.
         """
         self._app = Klein()
-        # A redirect to a tidier path would be an answer to somebody who has shown no credentials.
+        # A redirect to a normalized path would be a response without authentication.
         self._app.url_map.merge_slashes = False
         self._app.handle_errors(HTTPException)(lambda request, failure: misrouted(request, failure))
         self._declared: dict[str, Endpoint] = {}
@@ -48,7 +48,7 @@ class Routes:
         self.rest: IResource = self._app.resource()
 
     def add(self, declared: Endpoint, answer: Answerer) -> None:
-        """Have C{answer} called with the requests for one path and method."""
+        """Add an endpoint; C{answer} is called with its requests."""
         name = f"{declared.method} {declared.path}"
         self._declared[name] = declared
         self._app.route(declared.path, methods=[declared.method], endpoint=name)(
@@ -58,8 +58,8 @@ class Routes:
             for method in ("GET", "HEAD") if declared.reads else (declared.method,):
                 self._exact[method.encode(), declared.path.encode()] = answer
 
-    def find(self, request: Any) -> tuple[Endpoint, Mapping[str, Any]] | None:
-        """What a request is for, and the variables of its path; C{None} if nothing answers it."""
+    def find(self, request: BoundedRequest) -> tuple[Endpoint, Mapping[str, object]] | None:
+        """Return the endpoint of a request and the variables of its path; C{None} if no endpoint answers it."""
         path, method = unquote(request.uri.partition(b"?")[0]), request.method.decode("latin-1")
         try:
             name, parts = self._app.url_map.bind("").match(path, method)
@@ -67,8 +67,8 @@ class Routes:
             return None
         return self._declared[name], parts
 
-    def render(self, request: Any) -> int:
-        """See L{IResource.render}."""
+    def render(self, request: BoundedRequest) -> int:
+        """Find the endpoint in the dictionary, or let Klein find it."""
         answer = self._exact.get((request.method, request.path))
         if answer is None:
             waiting: int = self.rest.render(request)
@@ -76,29 +76,27 @@ class Routes:
         answer(request, {})
         return NOT_DONE_YET
 
-    def getChildWithDefault(self, path: bytes, request: Any) -> Routes:
-        """It has no children."""
+    def getChildWithDefault(self, path: bytes, request: BoundedRequest) -> Routes:
         return self
 
-    def putChild(self, path: bytes, child: IResource) -> None:
-        """Nor takes any."""
+    def putChild(self, path: bytes, child: IResource) -> None: ...
 
 
 @implementer(IResource)
 @frozen
 class _Found:
-    """What Klein gets for an answer: it renders it, and leaves the rest to it."""
+    """The resource that Klein renders for a path with variables."""
 
     _answer: Answerer
-    _parts: Mapping[str, Any]
+    _parts: Mapping[str, object]
 
     isLeaf = True
 
-    def render(self, request: Any) -> int:
+    def render(self, request: BoundedRequest) -> int:
         self._answer(request, self._parts)
         return NOT_DONE_YET
 
-    def getChildWithDefault(self, path: bytes, request: Any) -> _Found:
+    def getChildWithDefault(self, path: bytes, request: BoundedRequest) -> _Found:
         return self
 
     def putChild(self, path: bytes, child: IResource) -> None: ...

@@ -7,16 +7,18 @@ from typing import Any, Generic, TypeVar
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from confd.codec import sse
 from confd.runtime.timing import Periodic
+from confd.web.server.request import BoundedRequest
 
 #: Seconds between two heartbeats.
 HEARTBEAT_SECONDS = 10.0
 
 #: Seconds in which a reader must take an event, and the bytes of that event that earn it one second more.
-STALLED_MAX_SECONDS, STALLED_BYTES_PER_SECOND = 10.0, 8192
+STALLED_MAX_SECONDS, MIN_BYTES_PER_SECOND = 10.0, 8192
 
 
 class StreamingAnswer:
@@ -30,12 +32,17 @@ class StreamingAnswer:
         """
         self._over = over
 
-    def begin(self, request: Any) -> None:
+    def begin(self, request: BoundedRequest) -> None:
         """Finish C{request} once the response is complete."""
         request.notifyFinish().addErrback(lambda _: self._over.cancel())
         request.shed()
         self._over.addCallback(lambda _: request.finish())
-        self._over.addErrback(lambda failure: failure.check(CancelledError) or request.processingFailed(failure))
+        self._over.addErrback(_failed, request)
+
+
+def _failed(failure: Failure, request: BoundedRequest) -> None:
+    if not failure.check(CancelledError):
+        request.processingFailed(failure)
 
 
 @implementer(IPushProducer)
@@ -51,7 +58,7 @@ class EventStream:
 
     __slots__ = ("_cut", "_owed", "_request", "_streams", "done", "namespace")
 
-    def __init__(self, streams: Streams[Any], request: Any, namespace: str) -> None:
+    def __init__(self, streams: Streams[Any], request: BoundedRequest, namespace: str) -> None:
         self._streams, self._request, self.namespace = streams, request, namespace
         self._cut: IDelayedCall | None = None
         #: Bytes of the event that was written last.
@@ -98,7 +105,7 @@ class EventStream:
     def pauseProducing(self) -> None:
         """Skip events from now on, and abort the connection if it stays full."""
         if self.takes_more:
-            allowed = STALLED_MAX_SECONDS + self._owed // STALLED_BYTES_PER_SECOND
+            allowed = STALLED_MAX_SECONDS + self._owed // MIN_BYTES_PER_SECOND
             self._cut = self._streams.clock.callLater(allowed, self._request.channel.transport.abortConnection)
 
     def resumeProducing(self) -> None:

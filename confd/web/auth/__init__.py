@@ -1,1 +1,1 @@
-"""Who sent a request: credentials, throttling, and cross-site requests."""
+"""Authentication, limits on wrong credentials, and protection from cross-site requests."""

@@ -8,7 +8,6 @@ import hmac
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
 from twisted.logger import Logger
@@ -20,9 +19,7 @@ from confd.errors import Forbidden, Unauthenticated
 from confd.runtime.timing import LogLimiter
 from confd.web.auth.allowed_hosts import is_local
 from confd.web.auth.throttle import HERE, Throttle, source_of
-
-if TYPE_CHECKING:
-    from confd.web.server.request import BoundedRequest
+from confd.web.server.request import BoundedRequest
 
 
 class Role(enum.Enum):

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from confd.errors import Forbidden
-
-if TYPE_CHECKING:
-    from confd.web.server.request import BoundedRequest
+from confd.web.server.request import BoundedRequest
 
 #: C{Sec-Fetch-Site} of our own pages, and of an address that a person typed (W3C Fetch Metadata).
 _OWN = (b"same-origin", b"none")

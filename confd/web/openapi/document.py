@@ -1,7 +1,7 @@
 """
-The API document (OpenAPI 3.1), made of the declarations of the endpoints and the types that they name.
+The API document (OpenAPI 3.1), built from the declarations of the endpoints and their types.
 
-There is no second copy to keep in step: what is served is what is declared, and what is declared is what is told.
+So the document needs no upkeep: it describes the endpoints that are served, and no others.
 """
 
 from __future__ import annotations
@@ -42,46 +42,53 @@ from confd.web.api.streaming import StreamingAnswer
 from confd.web.auth.basic import Role
 from confd.web.openapi.docs import HeaderDocs
 
+#: An object of the API document.
+JsonObject = dict[str, Any]
+
 _REF = "#/components/schemas/{name}"
 _JSON = "application/json"
 
-#: A variable of a path, as Klein writes it: C{<name>} or C{<int:name>}.
+#: A variable of a path in the notation of Klein: C{<name>} or C{<int:name>}.
 _VARIABLE = re.compile(r"<(?:(\w+):)?(\w+)>")
 
-#: Markup of docstrings, and their fields, which are for whoever reads the code.
+#: Markup and fields of docstrings, which are for readers of the code.
 _MARKUP = re.compile(r"[A-Z]\{([^}]*)\}")
 _FIELD = re.compile(r"^@.*", re.MULTILINE | re.DOTALL)
-_FIELD_SAID = re.compile(r"^@ivar (\w+?)_?: ((?:[^@]|(?<!\n)@)*)", re.MULTILINE)
+_FIELD_TEXT = re.compile(r"^@ivar (\w+?)_?: ((?:[^@]|(?<!\n)@)*)", re.MULTILINE)
 
 _EVERYWHERE = (
-    "Every answer has an `X-Request-ID`, by which the log knows it, and every refusal is an `ErrorBody`. Whatever the "
-    "path: what is no valid HTTP is answered with 400, an unknown path with 404, a method that it does not take with "
-    "405, what is too slow or too large with 408, 413 or 431, and a defect of confd with 500."
+    "Every response has an `X-Request-ID`, which the log repeats. Every error is an `ErrorBody`. On every path, "
+    "invalid HTTP gets 400, an unknown path 404, and a method that the path does not allow 405. A request that is too "
+    "slow or too large gets 408, 413 or 431, and a defect of confd 500."
 )
 
 _SECURITY = {
-    "admin": {"type": "http", "scheme": "basic", "description": "Whoever may change things: ADMIN_USERNAME."},
+    "admin": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "An administrator: ADMIN_USERNAME.",
+    },
     "agent": {
         "type": "http",
         "scheme": "basic",
-        "description": "An agent: AGENT_USERNAME or its own id and token; to a worker WORKER_USERNAME.",
+        "description": "An agent: AGENT_USERNAME, or its own id and token. A worker takes WORKER_USERNAME.",
     },
 }
 
-#: Chapters that come behind all others: not what somebody opens the document for.
+#: Chapters at the end of the document: readers seldom look for them.
 _LAST = ("ops", "pages")
 
 
-def describe(title: str, apis: Sequence[object], document: Mapping[str, Any]) -> dict[str, Any]:
+def describe(title: str, apis: Sequence[object], document: Mapping[str, object]) -> JsonObject:
     """
-    The API document of a role.
+    Build the API document of a role.
 
-    @param document: the JSON Schema of the configuration documents that it takes.
-    @raise TypeError: an endpoint does not say what it answers.
+    @param document: the JSON Schema of configuration documents.
+    @raise TypeError: an endpoint declares no response.
     """
     declared = [each for api in apis for each in endpoints_of(api)]
     types = _Types([kind for each, handler in declared for kind in _kinds(each, handler)])
-    paths: dict[str, dict[str, Any]] = {}
+    paths: dict[str, JsonObject] = {}
     for each, handler in sorted(declared, key=lambda pair: (pair[0].path, pair[0].method)):
         operation = _operation(each, handler, types)
         paths.setdefault(_VARIABLE.sub(r"{\2}", each.path), {})[each.method.lower()] = operation
@@ -109,35 +116,35 @@ def _chapter(tag: str) -> tuple[bool, str]:
 
 
 class _Types:
-    """The schemas of types, made together, so that each has one name."""
+    """The schemas of types, built together, so that each has one name."""
 
-    def __init__(self, kinds: Sequence[Any]) -> None:
+    def __init__(self, kinds: Sequence[object]) -> None:
         kinds = list(dict.fromkeys([*kinds, ErrorBody]))
         schemas, self.components = msgspec.json.schema_components(kinds, ref_template=_REF)
         self._schemas = dict(zip(kinds, schemas, strict=True))
         for component in self.components.values():
             component["description"] = _prose(component.get("description", ""))
 
-    def schema(self, kind: Any) -> Mapping[str, Any]:
-        """What refers to the schema of a type, or is it."""
+    def schema(self, kind: object) -> Mapping[str, object]:
+        """Return the schema of a type, or a reference to it."""
         if isinstance(kind, AnyDocument):
             return {"$ref": _REF.format(name="Document")}
         return {"anyOf": [*map(self.schema, kind)]} if isinstance(kind, tuple) else self._schemas[kind]
 
 
-def _answers(declared: Endpoint, handler: Handler) -> Mapping[int | str, Any]:
+def _answers(declared: Endpoint, handler: Handler) -> Mapping[int | str, object]:
     if declared.docs.answers:
         return declared.docs.answers
     returned = get_type_hints(handler).get("return")
     if returned in (None, object, Answer, StreamingAnswer):
         raise TypeError(
-            f"{declared.method} {declared.path}: neither docs nor the handler's annotation say what it answers"
+            f"{declared.method} {declared.path}: neither docs nor the annotation of the handler describes the response"
         )
     return {200: returned}
 
 
-def _kinds(declared: Endpoint, handler: Handler) -> Iterator[Any]:
-    """The types that are in the bodies of an endpoint."""
+def _kinds(declared: Endpoint, handler: Handler) -> Iterator[object]:
+    """Yield the types of the bodies of an endpoint."""
     if declared.body is not None and not isinstance(declared.body, AnyDocument):
         yield declared.body
     for kind in _answers(declared, handler).values():
@@ -145,13 +152,13 @@ def _kinds(declared: Endpoint, handler: Handler) -> Iterator[Any]:
             yield from kind if isinstance(kind, tuple) else (kind,)
 
 
-def _operation(declared: Endpoint, handler: Handler, types: _Types) -> dict[str, Any]:
+def _operation(declared: Endpoint, handler: Handler, types: _Types) -> JsonObject:
     docs = declared.docs
     answers = _answers(declared, handler)
     responses = {str(status): _success(status, kind, docs.gives, types) for status, kind in answers.items()}
     for kind in _errors(declared):
         responses.setdefault(str(int(STATUS[kind])), {"$ref": f"#/components/responses/{kind.__name__}"})
-    operation: dict[str, Any] = {
+    operation: JsonObject = {
         "operationId": re.sub(r"\W+", "_", f"{declared.method.lower()}{declared.path}").strip("_"),
         "summary": declared.summary,
         "description": _prose(handler.__doc__),
@@ -167,7 +174,7 @@ def _operation(declared: Endpoint, handler: Handler, types: _Types) -> dict[str,
 
 
 def _errors(declared: Endpoint) -> Iterator[type[ConfdError]]:
-    """What can go wrong: at the edge, then in the handler."""
+    """Yield the errors of the dispatcher, then those of the handler."""
     if declared.role is not Role.ANYONE:
         yield from (Unauthenticated, Forbidden, TooMany, Unavailable)
     if declared.query is not AnyQuery or declared.body is not None or declared.docs.takes:
@@ -185,8 +192,10 @@ def _errors(declared: Endpoint) -> Iterator[type[ConfdError]]:
     yield from declared.docs.errors
 
 
-def _success(status: int | str, kind: Any, gives: Sequence[HeaderDocs], types: _Types) -> dict[str, Any]:
-    response: dict[str, Any] = {"description": HTTPStatus(status).phrase if isinstance(status, int) else "Any other."}
+def _success(status: int | str, kind: object, gives: Sequence[HeaderDocs], types: _Types) -> JsonObject:
+    response: JsonObject = {
+        "description": HTTPStatus(status).phrase if isinstance(status, int) else "Any other status."
+    }
     if gives:
         response["headers"] = {each.name: _header(each) for each in gives}
     if isinstance(kind, str):
@@ -196,7 +205,7 @@ def _success(status: int | str, kind: Any, gives: Sequence[HeaderDocs], types: _
     return response
 
 
-def _refusal(kind: type[ConfdError], types: _Types) -> dict[str, Any]:
+def _refusal(kind: type[ConfdError], types: _Types) -> JsonObject:
     response = {
         "description": _prose(kind.__doc__),
         "content": {_JSON: {"schema": types.schema(ErrorBody)}},
@@ -214,40 +223,40 @@ def _security(declared: Endpoint) -> list[dict[str, list[str]]]:
     return [{name: []} for name in names]
 
 
-def _path_parameters(declared: Endpoint) -> Iterator[dict[str, Any]]:
+def _path_parameters(declared: Endpoint) -> Iterator[JsonObject]:
     for converter, name in _VARIABLE.findall(declared.path):
         schema = {"type": "integer", "minimum": 0} if converter == "int" else {"type": "string", "minLength": 1}
         yield {"name": name, "in": "path", "required": True, "schema": schema}
 
 
-def _query_parameters(declared: Endpoint) -> Iterator[dict[str, Any]]:
+def _query_parameters(declared: Endpoint) -> Iterator[JsonObject]:
     if declared.query in (NoQuery, AnyQuery):
         return
     _, components = msgspec.json.schema_components([declared.query], ref_template=_REF)
-    kind, said = components[declared.query.__name__], _said_of_fields(declared.query)
+    kind, texts = components[declared.query.__name__], _texts_of_fields(declared.query)
     for name, schema in kind["properties"].items():
-        told = {"description": said[name]} if name in said else {}
+        description = {"description": texts[name]} if name in texts else {}
         yield {
             "name": name,
             "in": "query",
             "required": name in kind["required"],
             "schema": _without_null(schema),
-            **told,
+            **description,
         }
 
 
-def _said_of_fields(kind: type) -> dict[str, str]:
-    """What the docstring of a class, and those that it inherits from, say of each field."""
+def _texts_of_fields(kind: type) -> dict[str, str]:
+    """Return the documentation of each field, from the docstrings of a class and of its base classes."""
     docstrings = [inspect.cleandoc(each.__doc__ or "") for each in reversed(kind.__mro__)]
     return {
-        name: " ".join(_prose(said).split())
+        name: " ".join(_prose(text).split())
         for docstring in docstrings
-        for name, said in _FIELD_SAID.findall(docstring)
+        for name, text in _FIELD_TEXT.findall(docstring)
     }
 
 
-def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A parameter that is absent is absent: there is no way to write null in a query."""
+def _without_null(schema: JsonObject) -> JsonObject:
+    """Remove null from the schema of a parameter: a query cannot express it."""
     kinds = [_without_null(each) for each in schema.get("anyOf", ()) if each != {"type": "null"}]
     if not kinds:
         return schema
@@ -255,15 +264,15 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     return kept | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds})
 
 
-def _header_parameter(header: HeaderDocs) -> dict[str, Any]:
+def _header_parameter(header: HeaderDocs) -> JsonObject:
     return {"name": header.name, "in": "header", **_header(header)}
 
 
-def _header(header: HeaderDocs) -> dict[str, Any]:
+def _header(header: HeaderDocs) -> JsonObject:
     schema = {"type": "string"} | ({"pattern": header.pattern} if header.pattern else {})
     return {"description": header.description, "schema": schema}
 
 
 def _prose(docstring: str | None) -> str:
-    """A docstring for readers who do not know the code: without the fields at its end, and without its markup."""
+    """Return a docstring without its markup and its fields."""
     return _MARKUP.sub(r"`\1`", _FIELD.sub("", inspect.cleandoc(docstring or ""))).strip()

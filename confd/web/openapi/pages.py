@@ -1,4 +1,4 @@
-"""The API document as a path, and the page on which people read it and try it out."""
+"""The endpoints of the API document, and the page on which people read it and try it out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from confd.web.openapi.docs import Docs
 from confd.web.openapi.document import describe
 from confd.web.static import POLICY, Assets
 
-#: The page is Swagger UI, which sets styles of its own, and has its pictures in its style sheet.
+#: Swagger UI sets styles of its own, and has its pictures in its style sheet.
 _SWAGGER_POLICY = f"{POLICY}; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 
 _SWAGGER = {
@@ -27,19 +27,22 @@ _SWAGGER = {
 
 
 def documented(
-    clock: IReactorTime, title: str, apis: Sequence[object], document: Mapping[str, Any]
+    clock: IReactorTime, title: str, apis: Sequence[object], document: Mapping[str, object]
 ) -> tuple[object, ...]:
     """
-    The APIs of a role, and what tells of them.
+    Return the APIs of a role, together with the endpoints that describe them.
 
     @param document: the JSON Schema of the configuration documents that the role takes.
     """
-    told = ApiDocument()
-    everything = (*apis, told, Assets(clock, "confd.web.openapi.swagger", _SWAGGER, Role.ANYONE, _SWAGGER_POLICY))
+    served = ApiDocument()
+    everything = (*apis, served, Assets(clock, "confd.web.openapi.swagger", _SWAGGER, Role.ANYONE, _SWAGGER_POLICY))
     described = describe(title, everything, document)
-    told.body = strict_json.encode(described)
-    told.below = strict_json.encode({**described, "servers": [{"url": "../"}]})
+    served.body = strict_json.encode(described)
+    served.below = strict_json.encode({**described, "servers": [{"url": "../"}]})
     return everything
+
+
+_DOCS = Docs({200: dict[str, Any]}, tag="ops")
 
 
 @define(eq=False)
@@ -47,7 +50,7 @@ class ApiDocument:
     """
     C{/openapi.json} and C{/swagger/doc.json}.
 
-    @ivar body: the document, which also tells of this path, so that it is made after it.
+    @ivar body: the document. It describes its own endpoint as well, so it is set after this object is made.
     @ivar below: the document for a path one level down.
     """
 
@@ -60,20 +63,20 @@ class ApiDocument:
         Role.ANYONE,
         "This document.",
         query=AnyQuery,
-        docs=Docs({200: dict[str, Any]}, tag="ops"),
+        docs=_DOCS,
     )
     async def openapi(self, call: Call) -> Answer:
-        """OpenAPI 3.1."""
+        """Return the document, in the format of OpenAPI 3.1."""
         return Answer(self.body)
 
     @endpoint(
         "GET",
         "/swagger/doc.json",
         Role.ANYONE,
-        "This document, where the Go system has it.",
+        "This document, at the path of the Go system.",
         query=AnyQuery,
-        docs=Docs({200: dict[str, Any]}, tag="ops"),
+        docs=_DOCS,
     )
     async def swagger(self, call: Call) -> Answer:
-        """The same, but for the servers: their addresses are relative to the document."""
+        """Return the document with other addresses of servers, which are relative to its path."""
         return Answer(self.below)

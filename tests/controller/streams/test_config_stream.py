@@ -21,7 +21,7 @@ from confd.controller.streams.config_stream import SUBSCRIBERS_PER_TURN, ConfigS
 from confd.model import Configuration
 from confd.web.api.streaming import (
     HEARTBEAT_SECONDS,
-    STALLED_BYTES_PER_SECOND,
+    MIN_BYTES_PER_SECOND,
     STALLED_MAX_SECONDS,
     EventStream,
     Streams,
@@ -188,7 +188,7 @@ class StreamTests(SynchronousTestCase):
         reader, clock = FakeRequest(), Clock()
         stream = EventStream(Streams(clock), reader, "default")
         stream.begin()
-        stream.write(b"x" * 4 * STALLED_BYTES_PER_SECOND)
+        stream.write(b"x" * 4 * MIN_BYTES_PER_SECOND)
         stream.pauseProducing()
         clock.advance(STALLED_MAX_SECONDS + 3)
         self.assertFalse(reader.transport.aborted)
