@@ -1,4 +1,4 @@
-"""Who tried to change what: a chain in which each entry holds the hash of the one before it."""
+"""The audit log: attempts to change something, in a chain of hashes that proves its integrity."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from datetime import datetime
 
 from attrs import asdict, define, evolve, field, frozen
 
-#: How an attempt ended that changed what it was to change; any other ends in the code of its refusal.
+#: Outcome of a successful attempt. The outcome of a refused attempt is the code of its error.
 DONE = "done"
 
-#: What the first entry holds where the others hold a hash.
+#: The value of C{previous} in the first entry, which has no predecessor.
 BEGINNING = ""
 
-#: Of strings and small integers the standard library makes the canonical form (RFC 8785).
+#: For strings and small integers, the output of the standard library is canonical (RFC 8785).
 _CANONICAL = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
 @frozen
 class Attempt:
     """
-    Somebody asks for a change.
+    An attempt to change something.
 
-    @ivar who: the identity, empty for one who proved none.
-    @ivar peer: the address that the request came from.
-    @ivar action: method and path as declared, C{POST /api/v1/config}.
-    @ivar target: what it is about: the namespace, the agent's id.
-    @ivar made_at: the wall clock at the door, UTC.
+    @ivar who: the identity; empty without valid credentials.
+    @ivar peer: address of the client.
+    @ivar action: method and path template, such as C{POST /api/v1/config}.
+    @ivar target: the namespace or the agent id to change.
+    @ivar made_at: UTC time of arrival.
     """
 
     who: str
@@ -42,10 +42,10 @@ class Attempt:
 @frozen
 class AuditOutcome:
     """
-    What became of an attempt.
+    The outcome of an attempt.
 
-    @ivar outcome: L{DONE}, or the code of the refusal.
-    @ivar detail: what it made, the tag for example; never what was sent.
+    @ivar outcome: L{DONE}, or the code of the error.
+    @ivar detail: the result, such as a tag; never the content of the request.
     """
 
     attempt: Attempt
@@ -56,12 +56,12 @@ class AuditOutcome:
 @frozen
 class AuditEntry:
     """
-    An attempt on record, as GET C{/api/v1/audit} tells it.
+    A recorded attempt, as in GET C{/api/v1/audit}.
 
-    @ivar number: counts 1, 2, 3 ... without gaps.
-    @ivar at: RFC 3339 UTC.
-    @ivar previous: the L{hash} of the entry before this one, L{BEGINNING} in the first.
-    @ivar hash: hex SHA-256 of the canonical JSON (RFC 8785) of all the other fields.
+    @ivar number: 1, 2, 3 ... without gaps.
+    @ivar at: RFC 3339 time in UTC.
+    @ivar previous: L{hash} of the previous entry; L{BEGINNING} in the first.
+    @ivar hash: hex SHA-256 of the canonical JSON (RFC 8785) of all other fields.
     """
 
     number: int
@@ -77,14 +77,14 @@ class AuditEntry:
     hash: str = ""
 
     @classmethod
-    def following(cls, number: int, previous: str, at: str, ending: AuditOutcome) -> AuditEntry:
+    def following(cls, number: int, previous: str, at: str, outcome: AuditOutcome) -> AuditEntry:
         """
-        The entry after another one.
+        Return the entry that follows another one.
 
-        @param number: of the one before, 0 where this is the first.
-        @param previous: the hash of the one before.
+        @param number: number of the previous entry; 0 before the first.
+        @param previous: hash of the previous entry.
         """
-        attempt = ending.attempt
+        attempt = outcome.attempt
         entry = cls(
             number + 1,
             at,
@@ -92,53 +92,54 @@ class AuditEntry:
             attempt.peer,
             attempt.action,
             attempt.target,
-            ending.outcome,
-            ending.detail,
+            outcome.outcome,
+            outcome.detail,
             attempt.request_id,
             previous,
         )
         return evolve(entry, hash=entry.digest())
 
     def digest(self) -> str:
-        """What L{hash} has to be."""
-        told = asdict(self, recurse=False, filter=lambda attribute, _: attribute.name != "hash")
-        return hashlib.sha256(_CANONICAL.encode(told).encode()).hexdigest()
+        """Return the value that L{hash} must have."""
+        fields = asdict(self, recurse=False, filter=lambda attribute, _: attribute.name != "hash")
+        return hashlib.sha256(_CANONICAL.encode(fields).encode()).hexdigest()
 
 
 @define(eq=False)
 class Verification:
     """
-    Walks along the chain, from either end, an entry at a time.
+    Verify the chain one entry at a time, from either end.
 
-    Whoever can write to the database can also write it anew, hashes and all, or cut off its end. Only somebody who has
-    noted the hash of an entry elsewhere can tell: L{newest} is what to note, C{noted} proves what was.
+    A person with write access to the database can rewrite the whole chain with new hashes, or remove its end. Only a
+    checkpoint, the number and hash of an entry recorded elsewhere, reveals that: record L{newest}, and pass it as
+    C{checkpoint} later.
 
-    @ivar noted: number and hash of an entry, as once noted.
+    @ivar checkpoint: number and hash of an entry, as recorded elsewhere.
     @ivar count: entries so far.
-    @ivar newest: the one with the highest number so far.
-    @ivar wrong: the lowest number that is missing, changed or out of place, C{None} while the chain holds.
-    @ivar reason: one sentence that says what is wrong there.
+    @ivar newest: the entry with the highest number so far.
+    @ivar wrong: lowest number that is missing, changed or out of order; C{None} while the chain is intact.
+    @ivar reason: one sentence about the entry with that number.
     """
 
-    noted: tuple[int, str] | None = None
+    checkpoint: tuple[int, str] | None = None
     count: int = field(default=0, init=False)
     newest: AuditEntry | None = field(default=None, init=False)
     wrong: int | None = field(default=None, init=False)
     reason: str = field(default="", init=False)
     _last: AuditEntry | None = field(default=None, init=False)
     _oldest: AuditEntry | None = field(default=None, init=False)
-    _met: bool = field(default=False, init=False)
+    _checkpoint_seen: bool = field(default=False, init=False)
 
     def take(self, entry: AuditEntry) -> None:
-        """Look at the next entry: the one before or after the last."""
+        """Verify the next entry in either direction."""
         if entry.hash != entry.digest():
-            self._blame(entry.number, "was changed: its hash is that of something else")
+            self._report(entry.number, "was changed: its hash does not match its content")
         if self._last is not None:
-            self._joined(*sorted((self._last, entry), key=lambda each: each.number))
-        if self.noted is not None and entry.number == self.noted[0]:
-            self._met = True
-            if entry.hash != self.noted[1]:
-                self._blame(entry.number, "is not the one whose hash was noted")
+            self._check_link(*sorted((self._last, entry), key=lambda each: each.number))
+        if self.checkpoint is not None and entry.number == self.checkpoint[0]:
+            self._checkpoint_seen = True
+            if entry.hash != self.checkpoint[1]:
+                self._report(entry.number, "does not match the checkpoint")
         self.count += 1
         self._last = entry
         if self.newest is None or entry.number > self.newest.number:
@@ -147,36 +148,36 @@ class Verification:
             self._oldest = entry
 
     def end(self) -> Verification:
-        """There are no more entries; what should have been there is missed now."""
+        """Verify that no entry is missing at the end; return this object."""
         oldest = self._oldest
         if oldest is not None and oldest.number != 1:
-            self._blame(1, "is missing")
+            self._report(1, "is missing")
         elif oldest is not None and oldest.previous != BEGINNING:
-            self._blame(1, "does not begin the chain")
-        if self.noted is not None and not self._met:
-            self._blame(self.noted[0], "is missing, though its hash was noted")
+            self._report(1, "does not begin the chain")
+        if self.checkpoint is not None and not self._checkpoint_seen:
+            self._report(self.checkpoint[0], "is missing, and is the checkpoint")
         return self
 
-    def _joined(self, older: AuditEntry, newer: AuditEntry) -> None:
+    def _check_link(self, older: AuditEntry, newer: AuditEntry) -> None:
         if newer.number == older.number:
-            self._blame(newer.number, "is there twice")
+            self._report(newer.number, "is present twice")
         elif newer.number != older.number + 1:
-            self._blame(older.number + 1, "is missing")
+            self._report(older.number + 1, "is missing")
         elif newer.previous != older.hash:
-            self._blame(newer.number, "does not follow from the one before it: one of the two was changed")
+            self._report(newer.number, "does not follow from the previous entry: one of the two was changed")
 
-    def _blame(self, number: int, reason: str) -> None:
+    def _report(self, number: int, reason: str) -> None:
         if self.wrong is None or number < self.wrong:
             self.wrong, self.reason = number, f"Entry {number} {reason}."
 
 
-def verify(entries: Iterable[AuditEntry], noted: tuple[int, str] | None = None) -> Verification:
+def verify(entries: Iterable[AuditEntry], checkpoint: tuple[int, str] | None = None) -> Verification:
     """
-    Look at all entries that there are, newest or oldest first; only one at a time is kept in memory.
+    Verify all entries, newest or oldest first, with only one in memory at a time.
 
-    @param noted: number and hash of an entry, as once noted.
+    @param checkpoint: number and hash of an entry, as recorded elsewhere.
     """
-    verification = Verification(noted)
+    verification = Verification(checkpoint)
     for entry in entries:
         verification.take(entry)
     return verification.end()

@@ -1,4 +1,4 @@
-"""C{twistd confd-dev}: controller, agent and worker in one process, for a first try. No broker, nothing to set up."""
+"""C{twistd confd-dev}: try a controller, an agent and a worker in one process, without a broker or any set-up."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from confd.runtime.settings import ROLES, AgentSettings, ControllerSettings, Dev
 
 _WELCOME = """
 confd is running: a controller on port {port}, an agent, and a worker on port {worker_port}.
-The dashboard: http://127.0.0.1:{port}/ (user admin, password admin123). Or at the prompt:
-see what the worker fetches, publish another URL, and see it arrive:
+The dashboard: http://127.0.0.1:{port}/ (user admin, password admin123). Or in another terminal:
+fetch the configured URL, publish another URL, and fetch that:
 
   curl http://127.0.0.1:{worker_port}/hit
   curl -u admin:admin123 -H 'Content-Type: application/json' -d '{{"url": "http://127.0.0.1:{worker_port}/health"}}' \\
       http://127.0.0.1:{port}/api/v1/config
   curl http://127.0.0.1:{worker_port}/hit
 
-Ctrl-C ends all three; what was published is kept in {data_dir}.
+Ctrl-C stops all three. The published configurations are kept in {data_dir}.
 """
 
 
@@ -39,13 +39,13 @@ class Options(RoleOptions[DevSettings]):
 
 
 def makeService(options: RoleOptions[DevSettings]) -> Daemon:
-    """The service that twistd runs."""
+    """Return the service that twistd runs."""
     return make_daemon("confd-dev", options, compose, GC_THRESHOLDS)
 
 
 def compose(reactor: Reactor, settings: DevSettings) -> list[IService]:
     """
-    Join the three roles, each as its own daemon composes it, on loopback and with the built-in credentials.
+    Compose the three roles as their own daemons do, on loopback and with the built-in credentials.
 
     @raise StartError: if the settings cannot work.
     """
@@ -78,7 +78,7 @@ def compose(reactor: Reactor, settings: DevSettings) -> list[IService]:
 
 
 class Welcome(Service):
-    """Tells a newcomer what to type."""
+    """Log commands for a newcomer to try."""
 
     log = Logger()
 
@@ -86,7 +86,7 @@ class Welcome(Service):
         self._settings = settings
 
     def startService(self) -> None:
-        """Everything is listening."""
+        """Log the commands, now that all ports are open."""
         super().startService()
         self.log.info(
             _WELCOME,

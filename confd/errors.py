@@ -1,4 +1,4 @@
-"""The errors of confd: what a caller did wrong, or what failed, in one sentence each."""
+"""The errors of confd, each with a code for programs and one sentence for people."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 
 class ConfdError(Exception):
     """
-    Something that a caller did, or that befell us, and can be told in one sentence.
+    An error that the API reports to its caller.
 
-    @ivar code: a stable token for programs.
-    @ivar message: one sentence for a person: what is wrong, and what to do.
-    @ivar details: where a field is to blame, one mapping a violation with C{pointer} and C{message}.
-    @ivar retry_after: seconds for which the peer asks not to be called again (C{Retry-After}), or C{None}.
+    @ivar code: stable token for programs.
+    @ivar message: one sentence for people: what is wrong, and what to do.
+    @ivar details: for invalid fields, one mapping for each violation, with C{pointer} and C{message}.
+    @ivar retry_after: seconds to wait before the next attempt (C{Retry-After}), or C{None}.
     """
 
     retry_after: float | None = None
@@ -23,47 +23,47 @@ class ConfdError(Exception):
 
 
 class Malformed(ConfdError):
-    """The request cannot be understood."""
+    """The syntax of a request or a response is invalid."""
 
 
 class Unauthenticated(ConfdError):
-    """No credentials, or wrong ones."""
+    """The credentials are missing or wrong."""
 
 
 class Forbidden(ConfdError):
-    """Credentials that do not allow this."""
+    """The identity may not do this."""
 
 
 class NotFound(ConfdError):
-    """No such thing."""
+    """The resource does not exist."""
 
 
 class Gone(ConfdError):
-    """It was there once, and was removed on purpose."""
+    """The resource was removed."""
 
 
 class Conflict(ConfdError):
-    """The state of things forbids this."""
+    """The operation is not allowed in the current state."""
 
 
 class PreconditionFailed(ConfdError):
-    """Somebody was faster."""
+    """Someone else changed the resource first."""
 
 
 class TooLarge(ConfdError):
-    """Over a size limit."""
+    """The body is larger than a limit."""
 
 
 class UnsupportedType(ConfdError):
-    """Not JSON."""
+    """The body is not JSON."""
 
 
 class Unprocessable(ConfdError):
-    """Understood, and not acceptable."""
+    """The syntax is valid, but the content is not."""
 
 
 class TooMany(ConfdError):
-    """More at once, or more often, than is allowed; C{retry_after} is in seconds."""
+    """The caller exceeds a rate or a number; C{retry_after} is in seconds."""
 
     def __init__(
         self, code: str, message: str, details: Sequence[Mapping[str, object]] = (), *, retry_after: int = 1
@@ -73,22 +73,22 @@ class TooMany(ConfdError):
 
 
 class Unavailable(ConfdError):
-    """Not now: starting, stopping, or a part that is needed does not work."""
+    """The service cannot do this now: it is starting or stopping, or a required part does not work."""
 
 
 class BadGateway(ConfdError):
-    """Somebody whom we asked on the caller's behalf failed."""
+    """An upstream server failed."""
 
 
 class GatewayTimeout(ConfdError):
-    """Somebody whom we asked on the caller's behalf took too long."""
+    """An upstream server took too long."""
 
 
 class StartError(Exception):
     """
     A start that cannot succeed.
 
-    @ivar reasons: one sentence a mistake, each beginning with the name of the setting to change.
+    @ivar reasons: one sentence for each mistake, beginning with the name of the setting to change.
     """
 
     def __init__(self, *reasons: str) -> None:

@@ -110,7 +110,7 @@ class VerifyTests(SynchronousTestCase):
 
     def test_twice(self) -> None:
         entries = chain(5)
-        self.assert_wrong([*entries[:3], *entries[2:]], 3, "is there twice")
+        self.assert_wrong([*entries[:3], *entries[2:]], 3, "is present twice")
 
     def test_forged(self) -> None:
         """One that is put behind the last needs its hash, and nobody who makes it up can guess what it has to be."""
@@ -132,10 +132,10 @@ class VerifyTests(SynchronousTestCase):
         entries = chain(10)
         noted = (10, entries[-1].hash)
         self.assertIsNone(verify(entries[:8]).wrong)
-        self.assert_wrong(entries[:8], 10, "though its hash was noted", noted)
+        self.assert_wrong(entries[:8], 10, "is missing, and is the checkpoint", noted)
         anew = chain(12, who="somebody else")
         self.assertIsNone(verify(anew).wrong)
-        self.assert_wrong(anew, 10, "is not the one whose hash was noted", noted)
+        self.assert_wrong(anew, 10, "does not match the checkpoint", noted)
 
     @given(st.data())
     def test_any_mischief(self, data: st.DataObject) -> None:

@@ -1,1 +1,1 @@
-"""Values to bytes and back: everything that crosses the network or is signed."""
+"""Encode and decode everything that crosses the network or is signed."""

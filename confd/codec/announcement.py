@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 from attrs import frozen
 
@@ -12,13 +10,13 @@ from confd.codec.signing import KeyRing, SigningKey
 from confd.errors import Malformed
 from confd.model import Configuration
 
-#: Keeps a signature of confd from being taken for one of anything else.
+#: Prefix of signed bytes, so that a signature of an announcement is valid for nothing else.
 _DOMAIN = b"confd-announcement-v1\n"
 
 
 def announce(configuration: Configuration, key: SigningKey) -> bytes:
-    """The announcement of a configuration. C{version} is a string here, as in the Go system."""
-    message: dict[str, Any] = {
+    """Encode the announcement of a configuration. C{version} is a string, as in the Go system."""
+    message: dict[str, object] = {
         "version": str(configuration.version),
         "config": msgspec.Raw(configuration.document.raw),
         "timestamp": headers.rfc3339(configuration.updated_at),
@@ -36,9 +34,9 @@ def announce(configuration: Configuration, key: SigningKey) -> bytes:
 @frozen
 class Announcement:
     """
-    An announcement as it arrived: nothing in it is to be believed before L{verified}.
+    A received announcement. Nothing in it is trustworthy before L{verified} returns true.
 
-    @ivar signed: the bytes that its signature is of.
+    @ivar signed: the bytes that C{signature} signs.
     """
 
     configuration: Configuration
@@ -47,16 +45,16 @@ class Announcement:
     signed: bytes
 
     def verified(self, keys: KeyRing) -> bool:
-        """Whether one of C{keys} signed it."""
+        """Return whether one of C{keys} signed the announcement."""
         return keys.verify(self.key_id, self.signature, self.signed)
 
 
 def read(raw: bytes) -> Announcement:
     """
-    Take an announcement apart; the Go controller's has neither key nor signature.
+    Decode an announcement. An announcement of the Go controller has neither key nor signature.
 
-    @raise Malformed: if it is none.
-    @raise Unprocessable: if it holds, besides its document, an integer that has no canonical form.
+    @raise Malformed: if the bytes are not an announcement.
+    @raise Unprocessable: if a field other than the document contains an integer without a canonical form.
     """
     if len(raw) > bodies.MAX_ANSWER_BYTES:
         raise Malformed("too_large", "The announcement is larger than any that a controller makes.")
@@ -66,12 +64,12 @@ def read(raw: bytes) -> Announcement:
     signature = message.pop("signature", "")
     key_id, namespace = message.get("key_id", ""), message.get("namespace", "")
     if not all(isinstance(text, str) for text in (signature, key_id, namespace)):
-        raise Malformed("unexpected_announcement", "The announcement is JSON, but not what a controller makes.")
+        raise Malformed("unexpected_announcement", "The announcement is JSON, but not in the format of a controller.")
     configuration = bodies.configuration_of(
         message | {"data": message.get("config"), "updated_at": message.get("timestamp")}, namespace
     )
     return Announcement(configuration, key_id, signature, _signed_bytes(message))
 
 
-def _signed_bytes(message: dict[str, Any]) -> bytes:
+def _signed_bytes(message: object) -> bytes:
     return _DOMAIN + strict_json.canonical(message)

@@ -1,15 +1,13 @@
 """
 Bodies that cross the network, to values and back.
 
-Readers are liberal where the Go system leaves fields out, and strict in what they believe: a body that does not fit
-raises L{Malformed}, never anything else.
+The decoders accept bodies of the Go system, which lacks some fields. Every body that they reject raises L{Malformed}.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 
@@ -32,21 +30,21 @@ from confd.model import (
     valid_token,
 )
 
-#: Answer bytes that an agent reads at most from a controller or a worker, and what a document may take.
+#: Bytes of a response that an agent reads at most from a controller or a worker, and of a document.
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 
-#: Characters of what an agent says of itself, at most: limits of the API and of the settings alike.
+#: Characters of the metadata, the host name and the strategy of an agent: limits of the API and of the settings.
 METADATA_MAX, HOSTNAME_MAX, STRATEGY_MAX = 1024, 255, 32
 
-#: Seconds over which an agent spreads a report at most, whatever a controller says.
-_LONGEST_WINDOW = 60.0
+#: Longest time in seconds over which an agent spreads its reports, whatever the controller says.
+_REPORT_WINDOW_MAX_SECONDS = 60.0
 
 
 def configuration_body(configuration: Configuration, signing_keys: Sequence[str] = ()) -> bytes:
     """
-    The body of GET C{/api/v1/config}.
+    Encode the body of GET C{/api/v1/config}.
 
-    @param signing_keys: public keys, newest first; the first is the one in use, the others are still good.
+    @param signing_keys: valid public keys, newest first; the first one signs.
     """
     return strict_json.encode(
         {
@@ -66,23 +64,22 @@ def configuration_body(configuration: Configuration, signing_keys: Sequence[str]
 
 def parse_configuration(raw: bytes, namespace: str = DEFAULT_NAMESPACE) -> Configuration:
     """
-    Read the body of GET C{/api/v1/config}, confd's or the Go controller's.
+    Decode the body of GET C{/api/v1/config}, confd's or the Go controller's.
 
-    @param namespace: the one that was asked for.
-    @raise Malformed: if it is not one, or its document does not have the checksum that it names.
+    @param namespace: the requested namespace.
+    @raise Malformed: if the body is not a configuration, or the checksum does not match the document.
     """
     return configuration_of(_mapping(strict_json.decode(raw, strict_json.ENVELOPE_DEPTH)), namespace)
 
 
 def parse_served(raw: bytes, namespace: str = DEFAULT_NAMESPACE, named: str | None = None) -> ServedConfig:
     """
-    Read the body of GET C{/api/v1/config} with the keys in it.
+    Decode the body of GET C{/api/v1/config} and the signing keys in it.
 
-    @param named: the tag that came beside it, as C{ETag} or as the id of an event: where it is another than that in the
-        body, bits were flipped on the way, and a version that nobody published must not be believed. One that a proxy
-        made up, or put a suffix to, says nothing: the body decides.
-    @raise Malformed: see L{parse_configuration}; or it is of another namespace. The Go controller, which knows none,
-        would hand its one document to everybody.
+    @param named: the tag from the C{ETag} header or from the id of an event. A tag that differs from the body proves a
+        transmission error. Tags that a proxy invented or changed are ignored.
+    @raise Malformed: see L{parse_configuration}; also if the configuration is of another namespace. The Go controller
+        has no namespaces, and would send its one document to every agent.
     """
     body = _mapping(strict_json.decode(raw, strict_json.ENVELOPE_DEPTH))
     if body.get("namespace", DEFAULT_NAMESPACE) != namespace:
@@ -96,16 +93,16 @@ def parse_served(raw: bytes, namespace: str = DEFAULT_NAMESPACE, named: str | No
 
 
 def _names_another(header: str, tag: Tag) -> bool:
-    """Return whether a header names a configuration, and not the one with C{tag}."""
+    """Return whether a header names a configuration other than the one with C{tag}."""
     named = entity_tags(header)
     return named.isdisjoint({"*", str(tag), str(tag.version)}) and any(
         TAG.fullmatch(each) for each in named if "." in each or len(named) == 1
     )
 
 
-def configuration_of(body: dict[str, Any], namespace: str) -> Configuration:
+def configuration_of(body: Mapping[str, object], namespace: str) -> Configuration:
     """
-    The configuration in a decoded body.
+    Return the configuration in a decoded body.
 
     @raise Malformed: see L{parse_configuration}.
     """
@@ -114,7 +111,7 @@ def configuration_of(body: dict[str, Any], namespace: str) -> Configuration:
         version = int(version[:20])
     document = _document(data)
     if body.get("checksum", document.checksum) != document.checksum:
-        raise Malformed("bad_checksum", "The document does not have the checksum that came with it.")
+        raise Malformed("bad_checksum", "The checksum does not match the document.")
     cluster_id, epoch = body.get("cluster_id") or "", body.get("epoch") or 0
     configuration = Configuration(
         cluster_id=_text(cluster_id, 64),
@@ -144,7 +141,7 @@ def _number(value: object, otherwise: float) -> float:
 
 
 def registration_body(registration: Registration) -> bytes:
-    """The body of POST C{/api/v1/register}; what is empty is left out."""
+    """Encode the body of POST C{/api/v1/register}, without empty fields."""
     fields = {
         "hostname": registration.hostname,
         "metadata": registration.metadata,
@@ -157,9 +154,9 @@ def registration_body(registration: Registration) -> bytes:
 
 def parse_membership(raw: bytes) -> RegistrationResponse:
     """
-    Read the answer to a registration.
+    Decode the response to a registration.
 
-    @raise Malformed: if it is not one.
+    @raise Malformed: if the body is not such a response.
     """
     body = _mapping(strict_json.decode(raw))
     agent_id = _text(body.get("agent_id"), 64)
@@ -174,15 +171,15 @@ def parse_membership(raw: bytes) -> RegistrationResponse:
     )
 
 
-def _window(body: dict[str, Any]) -> float:
-    return min(max(_number(body.get("report_window_ms"), 0) / 1000, 0.0), _LONGEST_WINDOW)
+def _window(body: Mapping[str, object]) -> float:
+    return min(max(_number(body.get("report_window_ms"), 0) / 1000, 0.0), _REPORT_WINDOW_MAX_SECONDS)
 
 
 def parse_report_window(raw: bytes) -> float:
     """
-    Read the answer to a report: seconds over which the next one is to be spread.
+    Decode the response to a report: the seconds over which to spread the next report.
 
-    @raise Malformed: if it is not one.
+    @raise Malformed: if the body is not such a response.
     """
     return _window(_mapping(strict_json.decode(raw)))
 
@@ -192,9 +189,9 @@ def parse_report_window(raw: bytes) -> float:
 
 def parse_worker_state(raw: bytes) -> WorkerState:
     """
-    Read a worker's GET C{/health}, confd's or the Go worker's.
+    Decode the body of a worker's GET C{/health}, confd's or the Go worker's.
 
-    @raise Malformed: if it is not one.
+    @raise Malformed: if the body is not such a response.
     """
     body = _mapping(strict_json.decode(raw))
     version, boot_id = body.get("version"), body.get("boot_id")
@@ -207,9 +204,9 @@ def parse_worker_state(raw: bytes) -> WorkerState:
 
 def parse_worker_checksum(raw: bytes) -> str:
     """
-    The checksum of the document that a worker says is in force: computed here from GET C{/config}, not believed.
+    Compute the checksum of the document in the body of a worker's GET C{/config}.
 
-    @raise Malformed: if there is no document in it.
+    @raise Malformed: if the body contains no document.
     """
     return _document(_mapping(strict_json.decode(raw, strict_json.ENVELOPE_DEPTH)).get("config")).checksum
 
@@ -218,10 +215,10 @@ def parse_worker_checksum(raw: bytes) -> str:
 
 
 def _misfit() -> Malformed:
-    return Malformed("unexpected_answer", "The answer is JSON, but not what this path answers.")
+    return Malformed("unexpected_answer", "The answer is JSON, but not in the format of this path.")
 
 
-def _mapping(value: object) -> dict[str, Any]:
+def _mapping(value: object) -> dict[str, object]:
     if not isinstance(value, dict):
         raise _misfit()
     return value
@@ -234,8 +231,8 @@ def _document(value: object) -> Document:
         raise Malformed(error.code, error.message) from None
 
 
-def _text(value: object, most: int) -> str:
-    if not isinstance(value, str) or len(value) > most:
+def _text(value: object, max_chars: int) -> str:
+    if not isinstance(value, str) or len(value) > max_chars:
         raise _misfit()
     return value
 
@@ -247,7 +244,7 @@ def _whole(value: object) -> int:
 
 
 def _moment(value: object) -> datetime:
-    """A time of another machine: shown, never compared, so one that cannot be read is no reason to refuse."""
+    """Read a time of another machine, which is only displayed: an invalid time becomes the epoch."""
     try:
         return parse_rfc3339(value) if isinstance(value, str) else datetime.fromtimestamp(0, UTC)
     except ValueError:

@@ -1,9 +1,4 @@
-"""
-Headers and times that cross the network, to values and back.
-
-Readers are liberal where the Go system leaves fields out, and strict in what they believe: a body that does not fit
-raises L{Malformed}, never anything else.
-"""
+"""Encode and decode headers and times that cross the network."""
 
 from __future__ import annotations
 
@@ -13,11 +8,9 @@ import re
 from datetime import UTC, datetime
 from typing import overload
 
-from confd.model import (
-    Tag,
-)
+from confd.model import Tag
 
-#: A version number as agents name it that hold a document of the Go system.
+#: A bare version number, which agents with a document of the Go system send.
 _BARE = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
 
 
@@ -33,7 +26,7 @@ def rfc3339(moment: None) -> None: ...
 
 
 def rfc3339(moment: datetime | None) -> str | None:
-    """RFC 3339 in UTC with milliseconds; a time that never was is C{None}."""
+    """Write a time as RFC 3339 in UTC with milliseconds."""
     if moment is None:
         return None
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -41,9 +34,9 @@ def rfc3339(moment: datetime | None) -> str | None:
 
 def parse_rfc3339(text: str) -> datetime:
     """
-    Read what L{rfc3339} wrote, or what another system did.
+    Read an RFC 3339 time.
 
-    @raise ValueError: if it is not a time with a zone.
+    @raise ValueError: if the text is not a time with a zone.
     """
     moment = datetime.fromisoformat(text)
     if moment.tzinfo is None:
@@ -58,24 +51,25 @@ def parse_rfc3339(text: str) -> datetime:
 
 
 def etag(tag: Tag) -> str:
-    """The strong entity tag of a configuration (RFC 9110 section 8.8.3)."""
+    """Write the strong entity tag of a configuration (RFC 9110 section 8.8.3)."""
     return f'"{tag}"'
 
 
-#: A tag of ours with what a proxy that encodes answers puts behind it, such as C{-gzip} or C{;br}.
+#: A tag of confd with the suffix of a compressing proxy, such as C{-gzip} or C{;br}.
 _SUFFIXED = re.compile(r"([0-9A-Za-z]++(?:\.[0-9]++\.[0-9]++)?)(?:\.|[^0-9A-Za-z.]++)[A-Za-z].*", re.DOTALL)
 
 
 def entity_tags(header: str) -> frozenset[str]:
     """
-    The opaque tags of an C{If-Match} or C{If-None-Match} header: also weak ones, and bare ones as the Go agents send.
+    Return the opaque tags of an C{If-Match} or C{If-None-Match} header, also weak tags and tags without quotes.
 
-    A proxy that encodes answers appends the coding to their tags: a tag with such a suffix is there without it, too.
+    Go agents send tags without quotes. A compressing proxy appends a suffix to a tag; the result has the tag with and
+    without its suffix.
 
-    @return: with C{"*"} for the wildcard; what cannot be read is in no form that matches anything.
+    @return: contains C{"*"} for the wildcard. Unreadable parts become tags that match nothing.
     """
     pieces = header.split('"')
-    # Inside is every second piece, but for the last one: no quote closes it.
+    # Every second piece is inside quotes, except the last piece, which no quote closes.
     inside = frozenset(pieces[1 : len(pieces) - 1 : 2])
     outside = frozenset(word.strip() for piece in pieces[::2] for word in piece.split(","))
     found = (inside - {"*"}) | (outside - {""})
@@ -83,22 +77,22 @@ def entity_tags(header: str) -> frozenset[str]:
 
 
 def not_modified(header: str, tag: Tag) -> bool:
-    """Whether a caller with this C{If-None-Match} has C{tag} already; a bare version number counts."""
+    """Return whether an C{If-None-Match} header contains C{tag}, or its bare version number."""
     return not entity_tags(header).isdisjoint({"*", str(tag), str(tag.version)})
 
 
 def names_version(header: str) -> bool:
-    """Return whether a header holds a bare version number, as agents send that hold a document of the Go system."""
+    """Return whether a header contains a bare version number, which agents with a document of the Go system send."""
     return any(map(_BARE.fullmatch, entity_tags(header)))
 
 
 def basic_authorization(username: str, password: str) -> bytes:
-    """The value of an C{Authorization} header (RFC 7617)."""
+    """Return the value of an C{Authorization} header (RFC 7617)."""
     return b"Basic " + base64.b64encode(f"{username}:{password}".encode())
 
 
 def parse_basic_authorization(header: bytes) -> tuple[bytes, bytes] | None:
-    """User name and password of an C{Authorization} header, C{None} where it is not Basic (RFC 7617)."""
+    """Return user name and password of an C{Authorization} header; C{None} if it is not Basic (RFC 7617)."""
     scheme, _, rest = header.partition(b" ")
     if scheme.lower() != b"basic":
         return None

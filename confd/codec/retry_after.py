@@ -1,14 +1,14 @@
-"""The pause that a server asks its callers for: C{Retry-After} (RFC 9110 section 10.2.3)."""
+"""The pause that a server asks for: C{Retry-After} (RFC 9110 section 10.2.3)."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-#: Seconds that a server is left alone at most, whatever it asks for.
+#: Longest pause in seconds, whatever the server asks for.
 MAX_SECONDS = 300.0
 
-#: The statuses whose C{Retry-After} counts: too many requests, and unavailable.
+#: Statuses with a C{Retry-After}: too many requests, and unavailable.
 STATUSES = (429, 503)
 
 
@@ -16,8 +16,8 @@ def parse_retry_after(value: str | None, date: str | None) -> float | None:
     """
     Read a C{Retry-After} header: seconds, or an HTTP date.
 
-    @param date: the C{Date} header of the same answer, which dates are compared with: clocks of two machines differ.
-    @return: seconds, at most L{MAX_SECONDS}; C{None} for a value that says nothing.
+    @param date: C{Date} header of the same response, to which a date is relative, as clocks of two machines differ.
+    @return: seconds, at most L{MAX_SECONDS}; C{None} for an invalid value.
     """
     text = (value or "").strip(" \t")
     if text.isascii() and text.isdigit():
@@ -29,7 +29,7 @@ def parse_retry_after(value: str | None, date: str | None) -> float | None:
 
 
 def _http_date(text: str) -> datetime | None:
-    """Read an HTTP date in any of its forms (RFC 9110 section 5.6.7), C{None} where it is none."""
+    """Read an HTTP date in any form (RFC 9110 section 5.6.7); return C{None} if it is invalid."""
     try:
         moment = parsedate_to_datetime(text[:64])
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

@@ -1,4 +1,4 @@
-"""Ed25519 keys: the controller signs what goes over brokers, agents know whom to believe (RFC 8032)."""
+"""Ed25519 keys (RFC 8032): a controller signs announcements, agents verify the signatures."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from attrs import define, field, frozen
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-#: Keys that an agent believes at the same time: the one in use and, while it is being replaced, the one before.
-MOST_KEYS = 4
+#: Keys that an agent trusts at the same time: the current key, and older keys during a rotation.
+MAX_TRUSTED_KEYS = 4
 
 
 def key_id_of(public: bytes) -> str:
-    """The name of a key: the first 16 hex digits of the SHA-256 of its 32 public bytes."""
+    """Return the id of a key: the first 16 hex digits of the SHA-256 of its 32 public bytes."""
     return hashlib.sha256(public).hexdigest()[:16]
 
 
@@ -25,8 +25,8 @@ class SigningKey:
     """
     A key pair.
 
-    @ivar key_id: names it in announcements.
-    @ivar public: its public half, base64, as GET C{/api/v1/config} tells it.
+    @ivar key_id: names the key in announcements.
+    @ivar public: the public key in base64, as in GET C{/api/v1/config}.
     """
 
     key_id: str
@@ -35,15 +35,15 @@ class SigningKey:
 
     @classmethod
     def generate(cls) -> SigningKey:
-        """A new one."""
+        """Generate a new key pair."""
         return cls._of(Ed25519PrivateKey.generate())
 
     @classmethod
     def load(cls, private: bytes) -> SigningKey:
         """
-        Of its 32 private bytes.
+        Load a key pair from its 32 private bytes.
 
-        @raise ValueError: if they are not 32.
+        @raise ValueError: for another number of bytes.
         """
         return cls._of(Ed25519PrivateKey.from_private_bytes(private))
 
@@ -53,17 +53,17 @@ class SigningKey:
         return cls(key_id_of(public), base64.b64encode(public).decode(), private)
 
     def private_bytes(self) -> bytes:
-        """Its 32 private bytes, to be kept where the database is."""
+        """Return the 32 private bytes, which belong into the database only."""
         return self._private.private_bytes_raw()
 
     def sign(self, message: bytes) -> str:
-        """The signature of a message, base64."""
+        """Return the signature of a message in base64."""
         return base64.b64encode(self._private.sign(message)).decode()
 
 
 @define(eq=False)
 class KeyRing:
-    """The public keys that an agent believes, as an authenticated controller told them."""
+    """The public keys that an agent trusts, received from an authenticated controller."""
 
     _keys: dict[str, Ed25519PublicKey] = field(factory=dict)
 
@@ -71,9 +71,9 @@ class KeyRing:
         return bool(self._keys)
 
     def trust(self, publics: Iterable[str]) -> None:
-        """Believe these keys and no others; what is not a key is left out. None at all changes nothing."""
+        """Trust these keys and no others. Ignore invalid keys; without a valid key, change nothing."""
         found = {}
-        for text in list(publics)[:MOST_KEYS]:
+        for text in list(publics)[:MAX_TRUSTED_KEYS]:
             try:
                 public = base64.b64decode(text, validate=True)
                 found[key_id_of(public)] = Ed25519PublicKey.from_public_bytes(public)
@@ -82,7 +82,7 @@ class KeyRing:
         self._keys = found or self._keys
 
     def verify(self, key_id: str, signature: str, message: bytes) -> bool:
-        """Whether a key that is believed made this signature of this message."""
+        """Return whether a signature of a message is valid, and of a trusted key."""
         key = self._keys.get(key_id)
         if key is None:
             return False

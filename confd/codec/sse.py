@@ -1,4 +1,4 @@
-"""Server-sent events: frames to bytes and back (WHATWG HTML, section 9.2)."""
+"""Encode and decode server-sent events (WHATWG HTML, section 9.2)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from confd.errors import Malformed
 
 CONTENT_TYPE = "text/event-stream"
 
-#: A frame that means nothing: it brings the headers on their way.
+#: A frame without a meaning, which flushes the headers.
 COMMENT = b":\n\n"
 
 _LINE_END = re.compile(b"\r\n|\n|\r")
@@ -22,7 +22,7 @@ class Event:
     """
     One event.
 
-    @ivar id: the last id that the stream has named, by this event or before it.
+    @ivar id: the last id in the stream, of this event or an earlier one.
     """
 
     name: str
@@ -32,20 +32,20 @@ class Event:
 
 def frame(name: str, data: bytes, id: str | None = None) -> bytes:
     """
-    One event as it is sent.
+    Encode an event.
 
-    @param data: without line ends, as compact JSON is.
+    @param data: without line breaks, such as compact JSON.
     """
     head = f"event: {name}\n" if id is None else f"event: {name}\nid: {id}\n"
     return head.encode() + b"data: " + data + b"\n\n"
 
 
 class Parser:
-    """Takes a stream apart, however it is cut into pieces; each byte is looked at once."""
+    """Parse a stream that arrives in arbitrary pieces, reading each byte once."""
 
     def __init__(self, limit: int) -> None:
         """
-        @param limit: bytes of one event at most.
+        @param limit: bytes of an event at most.
         """
         self._limit = limit
         self._unfinished = bytearray()
@@ -57,14 +57,14 @@ class Parser:
 
     def feed(self, piece: bytes) -> list[Event]:
         """
-        The events that this piece completes.
+        Parse a piece; return the events that it completes.
 
-        @raise Malformed: an event is larger than the limit; the stream is of no use any more.
+        @raise Malformed: if an event is larger than the limit. The parser is unusable afterwards.
         """
         if not piece:
             return []
         if self._after_return:
-            # The line ended at the CR already; this is the other half of a CRLF.
+            # The CR of a CRLF ended the line already; skip the LF.
             piece = piece.removeprefix(b"\n")
         self._after_return = piece.endswith(b"\r")
         *ends, rest = _LINE_END.split(piece)
@@ -97,7 +97,7 @@ class Parser:
         value = value.removeprefix(b" ")
         if name == b"data":
             self._data.append(value)
-            # With the line end that joins it to the next: many empty ones are not nothing.
+            # Count the line break, too, so that many empty lines reach the limit.
             self._held += len(value) + 1
         elif name == b"event":
             self._name = value.decode("utf-8", "replace")

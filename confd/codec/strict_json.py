@@ -1,8 +1,8 @@
 """
-Strict JSON, and the canonical form that checksums are made of.
+Strict JSON, and the canonical form for checksums and signatures.
 
-What Python's parser lets through, and what would mean different things to different readers, is refused here: duplicate
-keys, NaN, 1e999, lone surrogates, deep nesting (RFC 8259 section 4 and 9, RFC 7493).
+The decoder rejects texts that different parsers read differently, most of which Python's parser accepts: duplicate
+keys, NaN, 1e999, lone surrogates, deep nesting (RFC 8259 sections 4 and 9, RFC 7493).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import codecs
 import hashlib
 import json
 import re
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 import rfc8785
@@ -19,17 +19,17 @@ import rfc8785
 from confd.errors import Malformed, Unprocessable
 from confd.model import Document
 
-#: How deep arrays and objects may be nested: in a document, and in a message that carries one.
+#: Levels of arrays and objects in a document, and in a message that contains a document.
 MAX_DEPTH = 16
 ENVELOPE_DEPTH = MAX_DEPTH + 1
 
-#: Integers beyond this cannot be put in canonical form (RFC 8785 section 3.2.2.3).
+#: Largest integer with a canonical form (RFC 8785 section 3.2.2.3).
 MAX_INTEGER = 2**53 - 1
 
-#: Digits of the longest integer worth reading; longer ones take quadratic time to convert.
+#: Digits of an integer at most, as the conversion takes quadratic time.
 _MAX_DIGITS = 400
 
-#: Every escape of a string; the group is one that no UTF-8 reader can be handed: half of a surrogate pair, or NUL.
+#: Every escape of a string. The group matches characters to reject: half of a surrogate pair, and NUL.
 _ESCAPE = re.compile(
     r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u0000|u[dD][89a-fA-F]..)|.)",
 )
@@ -37,12 +37,11 @@ _ESCAPE = re.compile(
 
 def decode(raw: bytes, depth: int = MAX_DEPTH) -> Any:
     """
-    Read strict JSON.
+    Decode strict JSON.
 
-    @param raw: the text, at most as long as the caller's limit.
-    @param depth: how deep it may be nested.
-    @return: the value.
-    @raise Malformed: with a fixed sentence and code for each way of being wrong.
+    @param raw: the text; the caller limits its length.
+    @param depth: levels of nesting at most.
+    @raise Malformed: with a code and a fixed sentence for each kind of mistake.
     """
     # RFC 8259 section 8.1 forbids a byte order mark.
     if raw.startswith(codecs.BOM_UTF8):
@@ -68,14 +67,14 @@ def decode(raw: bytes, depth: int = MAX_DEPTH) -> Any:
     return value
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     value = dict(pairs)
     if len(value) != len(pairs):
         raise Malformed("duplicate_key", "The JSON text names a key twice in one object; keep one of them.")
     return value
 
 
-def _constant(name: str) -> Any:
+def _constant(name: str) -> NoReturn:
     raise Malformed("not_finite", "NaN and Infinity are not JSON; use a number, a string or null.")
 
 
@@ -99,26 +98,26 @@ def _too_deep() -> Malformed:
     return Malformed("too_deep", f"The JSON text is nested deeper than {MAX_DEPTH} levels.")
 
 
-def _deeper_than(depth: int, value: Any) -> bool:
+def _deeper_than(depth: int, value: object) -> bool:
     level = [value]
     for _ in range(depth + 1):
-        level = [each for each in level if isinstance(each, (dict, list))]
-        if not level:
+        containers = [each for each in level if isinstance(each, (dict, list))]
+        if not containers:
             return False
-        level = [inner for each in level for inner in (each.values() if isinstance(each, dict) else each)]
+        level = [inner for each in containers for inner in (each.values() if isinstance(each, dict) else each)]
     return True
 
 
 def encode(value: object) -> bytes:
-    """Compact UTF-8 JSON; L{msgspec.Raw} is spliced in as it is."""
+    """Encode a value as compact UTF-8 JSON; L{msgspec.Raw} is inserted unchanged."""
     return msgspec.json.encode(value)
 
 
 def canonical(value: object) -> bytes:
     """
-    The canonical form of a value (RFC 8785): what is hashed and signed.
+    Encode a value in canonical form (RFC 8785), for checksums and signatures.
 
-    @raise Unprocessable: if it holds an integer that has no canonical form.
+    @raise Unprocessable: if the value contains an integer without a canonical form.
     """
     try:
         return rfc8785.dumps(value)  # type: ignore[arg-type]
@@ -130,7 +129,7 @@ def canonical(value: object) -> bytes:
 
 def checksum(value: object) -> str:
     """
-    C{sha256:<hex>} of the canonical form of C{value}.
+    Return C{sha256:<hex>} of the canonical form of a value.
 
     @raise Unprocessable: see L{canonical}.
     """
@@ -139,7 +138,7 @@ def checksum(value: object) -> str:
 
 def document(value: object) -> Document:
     """
-    Make a document of a value that L{decode} returned.
+    Return a document with a value from L{decode}.
 
     @raise Unprocessable: see L{checksum}.
     """

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.codec.signing import MOST_KEYS, KeyRing, SigningKey, key_id_of
+from confd.codec.signing import MAX_TRUSTED_KEYS, KeyRing, SigningKey, key_id_of
 
-KEYS = [SigningKey.generate() for _ in range(MOST_KEYS + 2)]
+KEYS = [SigningKey.generate() for _ in range(MAX_TRUSTED_KEYS + 2)]
 MESSAGE = b"a message"
 
 #: RFC 8032 section 7.1, test 3: private key, public key, message, signature.
@@ -76,7 +76,7 @@ class KeyRingTests(SynchronousTestCase):
         self.assertEqual(believed(keys), [False, True, True, False, False, False])
 
     def test_at_most(self) -> None:
-        self.assertEqual(sum(believed(ring(*(key.public for key in KEYS)))), MOST_KEYS)
+        self.assertEqual(sum(believed(ring(*(key.public for key in KEYS)))), MAX_TRUSTED_KEYS)
 
     def test_none_told_changes_nothing(self) -> None:
         keys = ring(KEYS[0].public)

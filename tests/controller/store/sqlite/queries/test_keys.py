@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.codec.signing import MOST_KEYS
+from confd.codec.signing import MAX_TRUSTED_KEYS
 from confd.controller.store.sqlite.queries.keys import KEPT, add_key, load_keys
 from confd.testing import MemoryStore
 from tests.controller.store.fixtures import FIRST, connect, make_database, new_path
@@ -43,7 +43,7 @@ class KeyTests(SynchronousTestCase):
         self.assertEqual(rows, (KEPT,))
 
     def test_agents_believe_as_many(self) -> None:
-        self.assertLessEqual(KEPT, MOST_KEYS)
+        self.assertLessEqual(KEPT, MAX_TRUSTED_KEYS)
 
     def test_a_damaged_key_is_not_kept(self) -> None:
         """The schema sees to it."""
