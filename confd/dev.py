@@ -72,7 +72,7 @@ def compose(reactor: Reactor, settings: DevSettings) -> list[IService]:
             reactor, evolve(read(ControllerSettings, controller, {}), allowed_hosts=settings.allowed_hosts), environ={}
         ).services,
         *confd.worker.composition.compose(reactor, read(WorkerSettings, worker, {}), environ={}),
-        *confd.agent.composition.compose(reactor, read(AgentSettings, agent, {}), environ={}),
+        *confd.agent.composition.compose(reactor, read(AgentSettings, agent, {}), environ={}).services,
         Welcome(settings),
     ]
 

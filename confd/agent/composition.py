@@ -9,6 +9,7 @@ from functools import partial
 from random import Random
 from urllib.parse import urlsplit
 
+from attrs import frozen
 from twisted.application.service import IService
 from twisted.web.client import HTTPConnectionPool
 
@@ -31,16 +32,16 @@ from confd.client.worker import WorkerClient
 from confd.codec.bodies import HOSTNAME_MAX, METADATA_MAX
 from confd.codec.signing import KeyRing
 from confd.errors import StartError
-from confd.interfaces import POLL, StrategyContext
-from confd.model import Configuration, Registration
+from confd.interfaces import POLL, IControllerClient, IStrategy, IWorkerClient, StrategyContext
+from confd.model import Registration
 from confd.runtime.certificate_expiry import CertificateExpiry, InUse
 from confd.runtime.daemon import in_threads_of, reload_secrets, utc_now
 from confd.runtime.listener import Listener
-from confd.runtime.metrics import Metrics
-from confd.runtime.offload import Offload, OrderedOffload
+from confd.runtime.offload import Offload, OrderedOffload, RunInThread
 from confd.runtime.reactor import Reactor
 from confd.runtime.reactor_lag import ReactorLag
 from confd.runtime.settings import AgentSettings
+from confd.runtime.signal import Signal
 from confd.runtime.timing import Backoff
 from confd.runtime.tls import ClientTls
 from confd.web.api.dispatch import Dispatcher
@@ -49,40 +50,65 @@ from confd.web.health import Health, MetricsEndpoint, Readiness
 from confd.web.server.site import BoundedSite, Limits
 
 
-def compose(reactor: Reactor, settings: AgentSettings, environ: Mapping[str, str]) -> list[IService]:
+@frozen
+class Clients:
+    """
+    The clients of an agent.
+
+    @ivar offload: Decodes answers and what strategies bring, in one order.
+    @ivar services: Reload the certificates and passwords of the clients.
+    @ivar in_use: Return the certificates that the clients use.
+    """
+
+    controllers: IControllerClient
+    worker: IWorkerClient
+    offload: OrderedOffload
+    services: Sequence[IService] = ()
+    in_use: Sequence[Callable[[], Sequence[InUse]]] = ()
+
+
+@frozen
+class ComposedAgent:
+    """
+    An agent as L{compose} builds it.
+
+    @ivar services: All services in the order of their start; they stop in the reverse order.
+    """
+
+    parts: Parts
+    services: list[IService]
+
+
+def compose(
+    reactor: Reactor,
+    settings: AgentSettings,
+    environ: Mapping[str, str],
+    *,
+    clients: Clients | None = None,
+    in_thread: RunInThread | None = None,
+    make_strategy: Callable[[str, StrategyContext], IStrategy] = plugin.make,
+    random: Random | None = None,
+) -> ComposedAgent:
     """
     Build the agent and join its parts; nothing is opened or connected.
 
-    @param environ: what the settings were read from; the strategy finds its own in it.
+    @param environ: The variables that the settings were read from; the strategy finds its own settings there.
+    @param clients: The clients; by default those of the URLs in the settings.
+    @param in_thread: Runs the work of the cache; by default in the threads of the reactor.
+    @param make_strategy: Makes the strategy with the given name.
+    @param random: Source of jitter; by default a new one.
     @raise StartError: if the settings cannot work.
     """
-    random = Random()
-    offload = OrderedOffload(in_threads_of(reactor))
-    controllers, worker, reloaded_files, in_use = _clients(reactor, settings, environ, offload)
-    registration = Registration(
-        hostname=socket.gethostname()[:HOSTNAME_MAX],
-        metadata=settings.agent_metadata or _of_worker(settings.worker_url),
-        strategy=settings.distribution_strategy,
-        namespace=settings.namespace,
-    )
-    cache = Cache(reactor, CacheFiles(settings.cache_file, settings.namespace), in_threads_of(reactor))
-    worker_sync = WorkerSync(
-        reactor, worker, Backoff(random, RETRY_MAX_SECONDS), cache.keep, lambda: reporter.changed()
-    )
-
-    def deliver(configuration: Configuration) -> None:
-        worker_sync.deliver(configuration)
-        poller.reconsider()
-
-    version_guard = VersionGuard(deliver, lambda: reporter.changed())
+    clients = clients or _clients(reactor, settings, environ)
+    controllers = clients.controllers
+    random = random or Random()
+    accepted, applied, changed, hinted, identified, authorized, registered = (Signal() for _ in range(7))
     backoff = partial(Backoff, random, settings.backoff_max)
-
-    def joined() -> None:
-        reporter.joined()
-        poller.joined()
-
+    cache = Cache(reactor, CacheFiles(settings.cache_file, settings.namespace), in_thread or in_threads_of(reactor))
+    worker_sync = WorkerSync(reactor, clients.worker, Backoff(random, RETRY_MAX_SECONDS), applied.tell, changed.tell)
+    version_guard = VersionGuard(accepted.tell, changed.tell)
     registration_service = RegistrationService(
-        reactor, controllers, backoff(), registration, cache.keep_id, joined, cache.keep_token
+        reactor, controllers, backoff(), _registration(settings), identified.tell, registered.tell, authorized.tell
     )
     report_source, session = ReportSource(version_guard, worker_sync), str(uuid.uuid4())
     reporter = Reporter(reactor, controllers, registration_service, backoff(), random, report_source, session)
@@ -95,8 +121,8 @@ def compose(reactor: Reactor, settings: AgentSettings, environ: Mapping[str, str
         random,
         settings.backoff_max,
     )
-    strategy = plugin.make(settings.distribution_strategy, context)
-    receiver = Receiver(settings.namespace, KeyRing(), version_guard, offload, lambda: poller.hint())
+    strategy = make_strategy(settings.distribution_strategy, context)
+    receiver = Receiver(settings.namespace, KeyRing(), version_guard, clients.offload, hinted.tell)
     poller = Poller(
         reactor,
         controllers,
@@ -106,14 +132,33 @@ def compose(reactor: Reactor, settings: AgentSettings, environ: Mapping[str, str
         random,
         push_is_down=lambda: strategy.pushes and strategy.path() == POLL,
     )
-    agent = Agent(Parts(cache, version_guard, worker_sync, registration_service, reporter, poller, receiver, strategy))
-    if settings.agent_listen is None:
-        watched = [CertificateExpiry(reactor, utc_now, in_use)] if in_use else []
-        return [*reloaded_files, *watched, agent]
-    checks = {"worker": worker_sync, "controller": poller, "registration": registration_service, "cache": cache}
-    readiness = Readiness({**checks, "configuration": Applied(worker_sync)}, {"path": strategy.path})
-    metrics = agent_metrics(strategy, receiver, poller, worker_sync, reporter)
-    return [*reloaded_files, agent, *_ops(reactor, settings.agent_listen, readiness, metrics, in_use)]
+    for signal, observer in (
+        (accepted, worker_sync.deliver),
+        (accepted, poller.reconsider),
+        (applied, cache.keep),
+        (changed, reporter.changed),
+        (hinted, poller.hint),
+        (identified, cache.keep_id),
+        (authorized, cache.keep_token),
+        (registered, reporter.joined),
+        (registered, poller.joined),
+    ):
+        signal.add(observer)
+    parts = Parts(cache, version_guard, worker_sync, registration_service, reporter, poller, receiver, strategy)
+    if settings.agent_listen is not None:
+        others = _ops(reactor, settings.agent_listen, parts, clients)
+    else:
+        others = [CertificateExpiry(reactor, utc_now, clients.in_use)] if clients.in_use else []
+    return ComposedAgent(parts, [*clients.services, Agent(parts), *others])
+
+
+def _registration(settings: AgentSettings) -> Registration:
+    return Registration(
+        hostname=socket.gethostname()[:HOSTNAME_MAX],
+        metadata=settings.agent_metadata or _of_worker(settings.worker_url),
+        strategy=settings.distribution_strategy,
+        namespace=settings.namespace,
+    )
 
 
 def _of_worker(worker_url: str) -> str:
@@ -123,10 +168,8 @@ def _of_worker(worker_url: str) -> str:
     return told if len(told) <= METADATA_MAX else ""
 
 
-def _clients(
-    reactor: Reactor, settings: AgentSettings, environ: Mapping[str, str], offload: Offload
-) -> tuple[ControllerClient, WorkerClient, list[IService], list[Callable[[], Sequence[InUse]]]]:
-    """They, what keeps their certificates and passwords up to date, and what tells the certificates in use."""
+def _clients(reactor: Reactor, settings: AgentSettings, environ: Mapping[str, str]) -> Clients:
+    """Return the clients of the URLs in the settings."""
     in_thread = in_threads_of(reactor)
     of_controller = ClientTls(
         reactor,
@@ -156,9 +199,11 @@ def _clients(
         to_worker.present(*now.worker_login)
 
     passwords = reload_secrets(reactor, settings, environ, changed, "CONTROLLER_PASSWORD", "WORKER_PASSWORD")
-    return (
+    offload = OrderedOffload(in_thread)
+    return Clients(
         ControllerClient(to_controllers, settings.controller_url, offload, settings.namespace),
         WorkerClient(to_worker, settings.worker_url, Offload(in_thread)),
+        offload,
         [*(each for each in (of_controller, of_worker) if each.changes), *passwords],
         [each.in_use for each in (of_controller, of_worker) if each.changes],
     )
@@ -172,19 +217,24 @@ def _proxies(settings: AgentSettings, environ: Mapping[str, str]) -> ForwardProx
         raise StartError(f"{error}.") from None
 
 
-def _ops(
-    reactor: Reactor,
-    endpoint: str,
-    readiness: Readiness,
-    metrics: Metrics,
-    in_use: Sequence[Callable[[], Sequence[InUse]]],
-) -> list[IService]:
+def _ops(reactor: Reactor, endpoint: str, parts: Parts, clients: Clients) -> list[IService]:
+    """Return the services of the port for health checks and metrics."""
+    worker_sync, strategy = parts.worker_sync, parts.strategy
+    checks = {
+        "worker": worker_sync,
+        "controller": parts.poller,
+        "registration": parts.registration_service,
+        "cache": parts.cache,
+        "configuration": Applied(worker_sync),
+    }
+    readiness = Readiness(checks, {"path": strategy.path})
+    metrics = agent_metrics(strategy, parts.receiver, parts.poller, worker_sync, parts.reporter)
     resource = Dispatcher(BasicAuth(()), Offload(in_threads_of(reactor))).resource(
         Health(), readiness, MetricsEndpoint(metrics, reactor)
     )
     site, lag = BoundedSite(reactor, resource, Limits(connections=64)), ReactorLag(reactor)
     listener = Listener(reactor, "AGENT_LISTEN", endpoint, site)
-    expiry = CertificateExpiry(reactor, utc_now, [*in_use, listener.in_use])
+    expiry = CertificateExpiry(reactor, utc_now, [*clients.in_use, listener.in_use])
     for part in (readiness, lag, expiry, site.request_metrics):
         part.expose(metrics)
     return [lag, expiry, listener]

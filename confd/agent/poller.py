@@ -16,6 +16,7 @@ from confd.agent.receiver import Receiver
 from confd.agent.registration import RegistrationService
 from confd.errors import ConfdError, Malformed, Unavailable
 from confd.interfaces import IControllerClient, IHealth
+from confd.model import Configuration
 from confd.runtime.problem import Problem
 from confd.runtime.timing import Backoff, Periodic
 
@@ -89,8 +90,8 @@ class Poller(Service):
         if not self._named:
             self.hint()
 
-    def reconsider(self) -> None:
-        """A new configuration came through, maybe not by a poll: it may ask for shorter intervals."""
+    def reconsider(self, configuration: Configuration) -> None:
+        """Poll sooner if a configuration that was accepted, maybe from a push, asks for a shorter interval."""
         if self._silence.reason is None:
             self._loop.reconsider()
 

@@ -92,7 +92,8 @@ def _compose(role: str, database: str) -> list[IService]:
         "agent": confd.agent.composition.compose,
         "worker": confd.worker.composition.compose,
     }[role]
-    return compose(reactor, settings, environ={})
+    composed = compose(reactor, settings, environ={})
+    return composed if isinstance(composed, list) else composed.services
 
 
 def _get(services: Sequence[IService], path: str) -> Reply:

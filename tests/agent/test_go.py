@@ -11,21 +11,14 @@ from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.agent.cache import Cache
 from confd.agent.cache_files import CacheFiles
-from confd.agent.poller import Poller
-from confd.agent.receiver import Receiver
-from confd.agent.registration import RegistrationService
-from confd.agent.reporter import Reporter, ReportSource
-from confd.agent.version_guard import VersionGuard
-from confd.agent.worker_sync import RETRY_MAX_SECONDS, WorkerSync
+from confd.agent.composition import Clients, compose
 from confd.client.controller import ControllerClient
 from confd.client.http import Http
 from confd.client.worker import WorkerClient
-from confd.codec.signing import KeyRing
-from confd.model import Registration
 from confd.runtime.offload import OrderedOffload
-from confd.runtime.timing import Backoff
+from confd.runtime.options import read
+from confd.runtime.settings import AgentSettings
 from tests.agent.fakes import AGENT_ID, GoController, GoWorker, configuration
 
 DOCUMENT = {"url": "https://ip.me"}
@@ -35,32 +28,24 @@ class GoTests(SynchronousTestCase):
     """Both of them, and confd's agent."""
 
     def setUp(self) -> None:
-        self.clock = Clock()
+        self.clock: Any = Clock()
         self.controller, self.worker = GoController(1, DOCUMENT), GoWorker()
         folder = Path(self.mktemp())
         folder.mkdir()
-        random = Random(1)
         offload = OrderedOffload(maybeDeferred)
-        controllers = ControllerClient(
-            self.http(self.controller, "agent", "secret123"), ["http://go.example:8080"], offload
+        controllers = self.http(self.controller, "agent", "secret123")
+        clients = Clients(
+            ControllerClient(controllers, ["http://go.example:8080"], offload),
+            WorkerClient(self.http(self.worker), "http://go.example:8082", offload),
+            offload,
         )
-        worker = WorkerClient(self.http(self.worker), "http://go.example:8082", offload)
+        settings = read(AgentSettings, {"CACHE_FILE": str(folder / "cache")}, {})
+        composed = compose(self.clock, settings, {}, clients=clients, in_thread=maybeDeferred, random=Random(1))
+        parts = composed.parts
         self.files = CacheFiles(str(folder / "cache"), "default")
-        self.cache = Cache(self.clock, self.files, maybeDeferred)
-        self.worker_sync = WorkerSync(
-            self.clock, worker, Backoff(random, RETRY_MAX_SECONDS), self.cache.keep, lambda: reporter.changed()
-        )
-        self.version_guard = VersionGuard(self.worker_sync.deliver, lambda: reporter.changed())
-        registration_service = RegistrationService(
-            self.clock, controllers, Backoff(random), Registration("host-1"), self.cache.keep_id
-        )
-        report_source = ReportSource(self.version_guard, self.worker_sync)
-        reporter = Reporter(
-            self.clock, controllers, registration_service, Backoff(random), random, report_source, "session-1"
-        )
-        self.receiver = Receiver("default", KeyRing(), self.version_guard, offload, lambda: self.poller.hint())
-        self.poller = Poller(self.clock, controllers, self.receiver, registration_service, Backoff(random), random)
-        for part in (self.cache, self.worker_sync, registration_service, reporter, self.poller):
+        self.cache, self.worker_sync, self.poller = parts.cache, parts.worker_sync, parts.poller
+        self.version_guard = parts.version_guard
+        for part in (self.cache, self.worker_sync, parts.registration_service, parts.reporter, self.poller):
             part.startService()
 
     def http(self, resource: Any, username: str | None = None, password: str | None = None) -> Http:

@@ -90,7 +90,7 @@ class PollerTests(SynchronousTestCase):
         self.controller.in_force = pushed
         self.version_guard.offer(pushed)
         self.assertEqual(self.polls_within(10), 0)
-        self.poller.reconsider()
+        self.poller.reconsider(self.through[-1])
         self.assertGreaterEqual(self.polls_within(10), 4)
 
     def test_interfaces(self) -> None:

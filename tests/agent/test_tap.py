@@ -33,7 +33,7 @@ class ComposeTests(SynchronousTestCase):
 
     def compose(self, **given: str) -> list[Any]:
         """The services for these settings."""
-        return list(compose(self.reactor, read(AgentSettings, given, {}), {}))
+        return list(compose(self.reactor, read(AgentSettings, given, {}), {}).services)
 
     def test_defaults(self) -> None:
         (agent,) = self.compose()
@@ -69,7 +69,7 @@ class OpsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor: Any = Reactor()
         settings = read(AgentSettings, {"AGENT_LISTEN": "tcp:0:interface=127.0.0.1"}, {})
-        *_, self.listener = compose(self.reactor, settings, {})
+        *_, self.listener = compose(self.reactor, settings, {}).services
 
     def get(self, path: str) -> Any:
         """What it answers."""
