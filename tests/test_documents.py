@@ -42,6 +42,7 @@ OTHER_NAMES = {
     "HTTPS_PROXY": "of every program",
     "NO_PROXY": "of every program",
     "NoTransition": "of Automat",
+    "RETRY_MAX_SECONDS": "a constant",
 }
 
 _LITERAL = re.compile(r"``([^`]+)``")
@@ -75,7 +76,17 @@ def names(pattern: str) -> Iterator[tuple[str, str]]:
 @cache
 def code() -> str:
     """All that names could be of: what is run, configured or shipped."""
-    folders = ("confd", "twisted", "tests", "deploy", "scripts", "benchmarks", "docs/examples", "docs/_ext")
+    folders = (
+        "confd",
+        "twisted",
+        "tests",
+        "deploy",
+        "scripts",
+        "benchmarks",
+        "docs/examples",
+        "docs/_ext",
+        "docs/diagrams",
+    )
     files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in _TEXTS]
     files += [ROOT / name for name in ("Makefile", "setup.cfg", "docker-compose.yml", "docker-compose.edge.yml")]
     return "\n".join(path.read_text("utf-8") for path in files if path.name != "test_documents.py")
@@ -215,6 +226,44 @@ class NamesTests(SynchronousTestCase):
         for name in dotted:
             path = ROOT / "confd" / name.replace(".", "/")
             self.assertTrue(path.is_dir() or path.with_suffix(".py").is_file(), name)
+
+    def test_tests(self) -> None:
+        """Each test that a page names by its dotted name exists."""
+        dotted = {name for _, name in names(r"``(tests(?:\.\w+)+)``")}
+        self.assertGreater(len(dotted), 20)
+        for name in dotted:
+            path, _, rest = name.partition(".test_")
+            module, *parts = f"test_{rest}".split(".")
+            tree = ast.parse((ROOT / path.replace(".", "/") / f"{module}.py").read_text("utf-8"))
+            for part in parts:
+                found = [each for each in ast.walk(tree) if getattr(each, "name", None) == part]
+                self.assertTrue(found, name)
+                tree = found[0]
+
+    def test_promises(self) -> None:
+        """The code names promises by codes that the page has; and a code is always called a promise."""
+        page = (DOCS / "promises.rst").read_text("utf-8")
+        self.assertEqual(re.findall(r"^G(\d+): ", page, re.MULTILINE), [str(number) for number in range(1, 13)])
+        for folder in ("confd", "tests", "benchmarks"):
+            for path in (ROOT / folder).rglob("*.py"):
+                text = path.read_text("utf-8")
+                for code in re.finditer(r"(?<![\w\"])G(\d+)\b(?!\")", text):
+                    if path.name != "test_documents.py":
+                        self.assertIn("romise", text[max(0, code.start() - 25) : code.start()], f"{path}: {code[0]}")
+                        self.assertIn(f"\nG{code[1]}: ", page, path)
+
+    def test_diagrams(self) -> None:
+        """Each diagram is drawn from its text as it is now, and a wrong line is refused."""
+        spec = importlib.util.spec_from_file_location("draw", DOCS / "diagrams/draw.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        texts = sorted((DOCS / "diagrams").glob("*.txt"))
+        self.assertEqual([path.stem for path in texts], ["publish", "report"])
+        for path in texts:
+            picture = (DOCS / f"images/{path.stem}-sequence.svg").read_text("utf-8")
+            self.assertEqual(module.draw(path.read_text("utf-8")), picture, f"run python {DOCS}/diagrams/draw.py")
+        self.assertRaises(ValueError, module.draw, "title: T\nparties: A | B\nA -> C: call\n")
 
     def test_sentences(self) -> None:
         """What troubleshooting quotes is what is said, but for what stands for a value."""

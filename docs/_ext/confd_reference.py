@@ -1,8 +1,8 @@
 """
-Directives that write the reference out of the code, so that the two cannot part.
+Directives that generate the reference from the code.
 
-C{confd-settings ROLE}, C{confd-api ROLE} and C{confd-metrics ROLE} ask the role as its composition root joins it, not
-started; C{confd-commands} asks click.
+C{confd-settings ROLE}, C{confd-api ROLE} and C{confd-metrics ROLE} ask the composed
+role, not started; C{confd-commands} asks click.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ ROLES: Mapping[str, type] = {
     "dev": DevSettings,
 }
 
-#: What a role has to be told to show all that it can show.
+#: Settings under which a role shows all of its metrics and paths.
 _FULL: Mapping[str, Mapping[str, str]] = {
     "controller": {"DISTRIBUTION_STRATEGY": "REDIS"},
     "agent": {"AGENT_LISTEN": "tcp:8081:interface=127.0.0.1"},
@@ -73,19 +73,18 @@ Lines = Iterator[str]
 
 
 class _Still(MemoryReactorClock):
-    """A reactor that never turns: what is asked of it stays undone."""
+    """A reactor that never runs."""
 
     def __init__(self) -> None:
         super().__init__()
         self._pool = ThreadPool()
 
     def getThreadPool(self) -> ThreadPool:
-        """Of no threads, as it is never started."""
         return self._pool
 
 
 def _compose(role: str, database: str) -> list[IService]:
-    """A role that is joined, and not started."""
+    """Return the services of a role, not started."""
     reactor, settings = _Still(), read(ROLES[role], {**_FULL[role], "DB_PATH": database}, {})
     compose = {
         "controller": confd.controller.composition.compose,
@@ -97,7 +96,7 @@ def _compose(role: str, database: str) -> list[IService]:
 
 
 def _get(services: Sequence[IService], path: str) -> Reply:
-    """What a role answers, over HTTP in memory."""
+    """Return the answer of a role, over HTTP in memory."""
     factories = [getattr(service, "factory", None) for service in services]
     [resource] = [factory.resource for factory in factories if isinstance(factory, BoundedSite)]
     clock = Clock()
@@ -106,17 +105,17 @@ def _get(services: Sequence[IService], path: str) -> Reply:
 
 @cache
 def api_document(role: str) -> Any:
-    """The API document of a role."""
+    """Return the API document of a role."""
     return _get(_compose(role, ""), "/openapi.json").json
 
 
 @cache
 def metric_families(role: str) -> list[Any]:
-    """The figures of a role, as it shows them."""
+    """Return the metrics of a role."""
     with TemporaryDirectory() as folder, ExitStack() as stack:
         services = _compose(role, f"{folder}/controller.db")
         for store in services:
-            # Of the parts that have figures, only the store has none before it has started.
+            # Only the store has no metrics before it starts.
             if isinstance(store, SqliteStore):
                 store.startService()
                 stack.callback(store.close)
@@ -125,7 +124,7 @@ def metric_families(role: str) -> list[Any]:
 
 @cache
 def _labels() -> Mapping[str, Sequence[str]]:
-    """The labels of each figure, as the code declares them: one without a value yet shows none."""
+    """Return the labels of each metric as the code declares them: a metric without a value shows none."""
     found: dict[str, Sequence[str]] = {}
     for module in _CODE.rglob("*.py"):
         for node in ast.walk(ast.parse(module.read_text("utf-8"))):
@@ -138,15 +137,15 @@ def _labels() -> Mapping[str, Sequence[str]]:
 
 def labels_of(figure: str) -> Sequence[str]:
     """
-    The labels of a figure.
+    Return the labels of a metric.
 
-    @raise KeyError: the code declares none of that name.
+    @raise KeyError: the code declares no such metric.
     """
     return _labels()[figure]
 
 
 def setting_names(role: type) -> Iterator[str]:
-    """The environment variables of a role."""
+    """Yield the environment variables of a role."""
     for each in settings_of(role):
         yield each.name
         if each.secret:

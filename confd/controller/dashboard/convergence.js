@@ -7,11 +7,11 @@ import { ago, count, duration, percent, plural } from "./format.js";
 const STATES = ["applied", "applying", "pending", "failed", "silent", "passed"];
 
 const HOPS = {
-  commit: "Written to disk",
-  notify: "Agent notified",
-  agent: "Agent verified it",
-  worker: "Worker applied it",
-  ack: "Report received",
+  commit: "Commit",
+  notify: "Notification",
+  agent: "Agent",
+  worker: "Worker",
+  ack: "Report delay",
 };
 
 /** The card of the convergence, and the list of agents that are behind. */
