@@ -104,7 +104,8 @@ NOUNS_YET = (
     "controller.store.sqlite.* "
     "controller.store.sqlite.queries.* "
     "controller.streams.* "
-    "runtime.* "
+    "runtime.daemon "
+    "runtime.setting_types "
     "testing.* "
     "worker.* "
 )
