@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 from treq.testing import RequestTraversalAgent
-from twisted.internet import defer, endpoints, error, reactor, ssl
+from twisted.internet import defer, endpoints, error, reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
@@ -46,6 +39,8 @@ from confd.errors import (
     Unprocessable,
 )
 from confd.runtime.tls import ClientTls
+from tests.integration.certificates import make_certificate
+from tests.worker.harness import ScriptedUpstream, answer
 
 URL = "http://127.0.0.1:8080"
 
@@ -395,44 +390,6 @@ class HttpTests(SynchronousTestCase):
         self.assertTrue(words.isprintable())
 
 
-def certificate(common_name: str, days: int = 1) -> tuple[bytes, ssl.PrivateCertificate]:
-    """A self-signed certificate for 127.0.0.1, good for so many days from now: as PEM, and with its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=9))
-        .not_valid_after(now + timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    pem = made.public_bytes(serialization.Encoding.PEM)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    return pem, ssl.PrivateCertificate.loadPEM(pem + private)
-
-
-class Flood(Factory):
-    """Says the same to whoever asks, and keeps the connection open; C{gone} fires once it is closed."""
-
-    def __init__(self, said: bytes) -> None:
-        self._said, self.gone = said, Deferred()  # type: tuple[bytes, Deferred[None]]
-
-    def buildProtocol(self, _: object) -> Protocol:
-        """One connection."""
-        protocol = Protocol()
-        protocol.dataReceived = lambda data: protocol.transport.write(self._said)  # type: ignore[method-assign,union-attr]
-        protocol.connectionLost = lambda reason: self.gone.callback(None)  # type: ignore[method-assign]
-        return protocol
-
-
 class LoopbackTests(TestCase):
     """Over real sockets: what memory cannot show."""
 
@@ -459,41 +416,41 @@ class LoopbackTests(TestCase):
         """F-39: neither many headers, nor a long one, nor interim answers are taken into memory without end."""
         ok = b"HTTP/1.1 200 OK\r\n"
         for start, piece in ((ok, b"a: b\r\n"), (ok, b"a" * 100), (b"", b"HTTP/1.1 102 Processing\r\n\r\n")):
-            flood = Flood(start + piece * (2 * MAX_HEAD_BYTES // len(piece)))
+            flood = ScriptedUpstream(answer(start + piece * (2 * MAX_HEAD_BYTES // len(piece))))
             port = await endpoints.TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(flood)
             await self.unreachable(self.call(f"http://127.0.0.1:{port.getHost().port}/"))
             await port.stopListening()
-            await flood.gone
+            await flood.connections[0].lost
 
-    def written(self, content: bytes) -> Path:
-        """A file that holds this."""
+    def joined(self, *files: Path) -> str:
+        """Write the content of several files to one, and return its path."""
         path = Path(self.mktemp())
-        path.write_bytes(content)
-        return path
+        path.write_bytes(b"".join(each.read_bytes() for each in files))
+        return str(path)
 
-    def test_tls_with_a_ca_file(self) -> Deferred[None]:
-        pem, private = certificate("one")
-        another, _ = certificate("another")
-        path, other = self.written(another + pem), self.written(another)
+    async def listen_tls(self, days: int = 1) -> tuple[int, Path]:
+        """Serve with a certificate that expires after some days; return the port, and the file of its authority."""
+        certificate = make_certificate(Path(self.mktemp()), -9, days)
+        endpoint = endpoints.SSL4ServerEndpoint(reactor, 0, certificate.options(), interface="127.0.0.1")
+        return await self.listen(endpoint), certificate.authority
 
-        async def scenario() -> None:
-            port = await self.listen(endpoints.SSL4ServerEndpoint(reactor, 0, private.options(), interface="127.0.0.1"))
-            answer = await self.call(f"https://127.0.0.1:{port}/", str(path))
-            self.assertEqual(answer.body, b"hello")
-            for ca_file in (str(other), None):
-                raised = await self.unreachable(self.call(f"https://127.0.0.1:{port}/", ca_file))
-                self.assertIn("its certificate is ", raised.message)
+    async def test_certificate_is_trusted_if_the_ca_file_holds_its_authority(self) -> None:
+        port, authority = await self.listen_tls()
+        other = make_certificate(Path(self.mktemp())).authority
+        answer = await self.call(f"https://127.0.0.1:{port}/", self.joined(other, authority))
+        self.assertEqual(answer.body, b"hello")
+        for ca_file in (str(other), None):
+            raised = await self.unreachable(self.call(f"https://127.0.0.1:{port}/", ca_file))
+            self.assertIn("its certificate is ", raised.message)
 
-        return Deferred.fromCoroutine(scenario())
-
-    async def test_a_certificate_of_no_use(self) -> None:
-        """One for another name, and one that has expired, though their authority is trusted."""
-        for host, days in (("localhost", 1), ("127.0.0.1", -1)):
-            pem, private = certificate("one", days)
-            path = self.written(pem)
-            port = await self.listen(endpoints.SSL4ServerEndpoint(reactor, 0, private.options(), interface="127.0.0.1"))
-            raised = await self.unreachable(self.call(f"https://{host}:{port}/", str(path)))
-            self.assertIn("its certificate has expired" if days < 0 else "since it names others", raised.message)
+    async def test_certificate_is_refused_if_it_has_expired_or_names_another_host(self) -> None:
+        for host, days, words in (
+            ("localhost", 1, "since it names others"),
+            ("127.0.0.1", -1, "its certificate has expired"),
+        ):
+            port, authority = await self.listen_tls(days)
+            raised = await self.unreachable(self.call(f"https://{host}:{port}/", str(authority)))
+            self.assertIn(words, raised.message)
 
     def test_nobody_listens(self) -> Deferred[None]:
         async def scenario() -> None:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from twisted.internet.ssl import CertificateOptions, PrivateCertificate
 
 #: What a certificate is for: an address, and a name that only a proxy of a test knows.
 _NAMES = [x509.IPAddress(ip_address("127.0.0.1")), x509.DNSName("controller.test")]
@@ -26,10 +27,14 @@ class Certificate:
     authority: Path
     authority_key: Path
 
+    def options(self) -> CertificateOptions:
+        """Return the options with which a server presents the certificate."""
+        return PrivateCertificate.loadPEM(self.key.read_bytes() + self.certificate.read_bytes()).options()
+
 
 def make_certificate(folder: Path, begins: int = -1, ends: int = 1, address: str = "") -> Certificate:
     """
-    A certificate for 127.0.0.1, signed by an authority that nobody else knows.
+    Write a certificate for 127.0.0.1, and the authority that signed it, which no system trusts.
 
     @param begins: days from now after which it is valid.
     @param ends: days from now after which it has expired.

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.testing import StringTransport
 from twisted.protocols.policies import WrappingFactory
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.client.header_limit import MAX_HEAD_BYTES, BoundedConnection
 from confd.worker.address_policy import AddressPolicy, Rules
+from tests.integration.certificates import make_certificate
 from tests.worker.harness import OK, ScriptedUpstream, WorkerTestCase, answer, reactor
 
 
@@ -116,25 +112,23 @@ class GoodbyeTests(SynchronousTestCase):
         self.assertTrue(transport.aborted)
 
 
-class TLSTests(WorkerTestCase):
-    """Whom to trust."""
+class TlsTests(WorkerTestCase):
+    """Upstreams that the worker does not trust."""
 
-    async def test_no_tls(self) -> None:
-        """One that does not speak TLS failed."""
+    async def test_peer_that_speaks_no_tls_gets_502(self) -> None:
         await self.assert_untrusted(f"https://localhost:{self.listen(Greeter.factory())}/", "does not speak TLS")
 
-    async def test_unknown_certificate(self) -> None:
-        """So did one whose certificate nobody vouches for."""
-        options = _self_signed("localhost").options()
+    async def test_certificate_of_an_unknown_authority_gets_502_before_any_request(self) -> None:
         upstream = ScriptedUpstream(answer(OK + b"Content-Length: 0\r\n\r\n"))
         self.addCleanup(upstream.close)
+        options = make_certificate(Path(self.mktemp())).options()
         port = reactor.listenSSL(0, upstream, options, interface="127.0.0.1")
         self.addCleanup(port.stopListening)
-        await self.assert_untrusted(f"https://localhost:{port.getHost().port}/", "cannot be trusted: its certificate")
+        await self.assert_untrusted(f"https://127.0.0.1:{port.getHost().port}/", "cannot be trusted: its certificate")
         self.assertEqual(upstream.asked, [])
 
     async def assert_untrusted(self, url: str, words: str) -> None:
-        """That this is not trusted."""
+        """Check that a hit gets 502 with these words."""
         sentence = self.assert_error(await self.hit(url), 502, "upstream_failed")
         self.assertIn(words, sentence)
 
@@ -153,27 +147,3 @@ class Greeter(Protocol):
     def connectionMade(self) -> None:
         self.transport.write(b"220 mail.example ESMTP\r\n")
         self.transport.loseConnection()
-
-
-def _self_signed(name: str) -> PrivateCertificate:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    key_pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    made: PrivateCertificate = PrivateCertificate.loadPEM(
-        key_pem + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    return made
