@@ -107,7 +107,6 @@ NOUNS_YET = (
     "runtime.daemon "
     "runtime.setting_types "
     "testing.* "
-    "worker.* "
 )
 
 LONGEST_MODULE, LONGEST_FUNCTION, MEDIAN_MODULE = 350, 50, 200

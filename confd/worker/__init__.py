@@ -1,1 +1,1 @@
-"""The worker: does what the configuration says."""
+"""The worker: fetches the URL of its current configuration."""

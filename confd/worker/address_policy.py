@@ -1,4 +1,4 @@
-"""Which addresses C{/hit} may reach: checked on the address that is connected to, on every hop (OWASP API7, SSRF)."""
+"""The addresses that C{/hit} may reach, checked for each connection and each redirect (OWASP API7, SSRF)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from confd.runtime.addresses import parse_host, parse_network
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-#: Never reached unless allowed by name: link-local, the metadata services of clouds, and what is no host at all.
+#: Addresses that need an entry of their own: link-local, metadata services of clouds, and addresses of no host.
 ALWAYS_DENIED: tuple[Network, ...] = tuple(
     ipaddress.ip_network(text)
     for text in (
@@ -36,7 +36,7 @@ ALWAYS_DENIED: tuple[Network, ...] = tuple(
 
 _SIX_TO_FOUR = IPv6Network("2002::/16")
 
-#: Where the last 32 bits are an IPv4 address: NAT64 (RFC 6052, RFC 8215), stateless translation, IPv4-compatible.
+#: Networks whose last 32 bits are an IPv4 address: NAT64 (RFC 6052, RFC 8215), stateless translation, IPv4-compatible.
 _ENDS_IN_IPV4 = tuple(map(IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "::ffff:0:0:0/96", "::/96")))
 
 
@@ -50,9 +50,9 @@ class Rules:
     @classmethod
     def parse(cls, text: str) -> Rules:
         """
-        Read a comma list.
+        Parse a comma list.
 
-        @raise ValueError: naming the entry that is neither a host name nor a network.
+        @raise ValueError: the message names the entry that is neither a host name nor a network.
         """
         hosts, networks = set(), []
         for entry in (each.strip() for each in text.split(",")):
@@ -70,18 +70,17 @@ class Rules:
         return bool(self.hosts or self.networks)
 
     def match(self, host: str, address: Address) -> bool:
-        """Whether they speak of this host or of this address."""
+        """Tell whether the rules name a host or an address."""
         return _plain(host) in self.hosts or _within(address, self.networks)
 
 
 @frozen
 class AddressPolicy:
     """
-    Lets an address pass or not.
+    Decides which addresses the worker may reach.
 
-    Where anything is allowed, nothing else is; what is denied is denied even so. Of what L{ALWAYS_DENIED} lists, a part
-    is opened only by name: by a host name, or by a network that lies inside it. A wide network, such as 0.0.0.0/0,
-    names none of it.
+    If C{allow} has entries, only these pass. C{deny} wins over C{allow}. An address in L{ALWAYS_DENIED} needs a host
+    name, or a network that lies inside the listed one. A wide network such as 0.0.0.0/0 does not allow it.
     """
 
     allow: Rules = field(factory=Rules)
@@ -89,16 +88,14 @@ class AddressPolicy:
 
     def check(self, host: str, addresses: list[Address]) -> None:
         """
-        Let a host pass, all of whose addresses may be reached.
+        Check all addresses of a host.
 
-        @raise Forbidden: with the host, not with what it resolves to.
+        @raise Forbidden: an address is denied. The message names the host only, not its addresses.
         """
         for address in addresses:
             for form in _forms(address):
                 if not self._may_reach(host, form):
-                    raise Forbidden(
-                        "address_denied", f"/hit may not reach {host}; HIT_ALLOW and HIT_DENY say what it may."
-                    )
+                    raise Forbidden("address_denied", f"/hit may not reach {host}; HIT_ALLOW and HIT_DENY decide.")
 
     def _may_reach(self, host: str, address: Address) -> bool:
         if self.deny.match(host, address):
@@ -134,7 +131,7 @@ def _inside_denied(network: Network) -> bool:
 
 
 def _forms(address: Address) -> Iterator[Address]:
-    """What an address leads to: itself, unless it is a mapped IPv4 address, and the IPv4 address that is in it."""
+    """Yield an address and the IPv4 address inside it; of a mapped IPv4 address only the latter."""
     if isinstance(address, IPv4Address):
         yield address
         return

@@ -1,9 +1,8 @@
-"""The worker's paths."""
+"""The endpoints of the worker."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 from attrs import define
@@ -13,17 +12,17 @@ from confd.errors import BadGateway, Conflict, Forbidden, GatewayTimeout, NotFou
 from confd.web.api.endpoint import HANDLED, Answer, AnyDocument, AnyQuery, Call, endpoint
 from confd.web.auth.basic import Role
 from confd.web.openapi.docs import ANY_STATUS, CONFIG_VERSION, Docs, MessageBody, Moment, Spliced
-from confd.worker.current import AppliedConfig
+from confd.worker.current import CurrentConfig
 from confd.worker.upstream import Upstream
 
-#: What can be worked by (JSON Schema); the words of a refusal say more.
-DOCUMENT: Mapping[str, Any] = {
+#: The JSON Schema of a document that the worker accepts; its error messages are more precise.
+DOCUMENT: Mapping[str, object] = {
     "type": "object",
     "required": ["url"],
     "properties": {
         "url": {
             "type": "string",
-            "description": "the http or https URL that /hit fetches, without credentials",
+            "description": "The http or https URL that /hit fetches, without credentials.",
             "maxLength": 2048,
             "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://([A-Za-z0-9._-]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?([/?#][!-~]*)?$",
         }
@@ -34,7 +33,7 @@ EXAMPLE = {"url": "https://api.github.com"}
 
 
 class CurrentBody(msgspec.Struct):
-    """What is in force: a document and its checksum, the tag that it came with if any, and since when."""
+    """The current document, its checksum, its tag if it came with one, and the time since which it is current."""
 
     config: Spliced
     version: str | None
@@ -43,7 +42,7 @@ class CurrentBody(msgspec.Struct):
 
 
 class WorkerHealthBody(msgspec.Struct):
-    """That the worker lives, and what it works by; the C{boot_id} is another one after each start."""
+    """The state of the worker. The C{boot_id} is new after each start, so that an agent notices a restart."""
 
     status: str
     has_config: bool
@@ -54,12 +53,12 @@ class WorkerHealthBody(msgspec.Struct):
 @define(eq=False)
 class WorkerApi:
     """
-    Takes configurations from the agent, and works by them for everyone.
+    Takes configurations from the agent, and fetches the current URL for every caller.
 
-    @ivar boot_id: made anew at each start, so that an agent sees a restart.
+    @ivar boot_id: new after each start.
     """
 
-    _in_force: AppliedConfig
+    _current: CurrentConfig
     _upstream: Upstream
     _boot_id: str
 
@@ -67,52 +66,52 @@ class WorkerApi:
         "POST",
         "/config",
         Role.AGENT,
-        "Take a configuration over; X-Config-Version names it.",
+        "Replace the current configuration; X-Config-Version is its tag.",
         body=AnyDocument.OBJECT,
         max_body=None,
         docs=Docs(errors=(Conflict,), takes=(CONFIG_VERSION,), example=EXAMPLE, tag="configurations"),
     )
     async def take(self, call: Call) -> MessageBody:
-        """409 for an older one, 422 for one that cannot be used; the old one then stays in force."""
-        self._in_force.put(call.body, call.document, call.header("X-Config-Version"))
+        """Answer 409 to an older configuration and 422 to an unusable one; the current one then stays."""
+        self._current.put(call.body, call.document, call.header("X-Config-Version"))
         return MessageBody("Configuration updated")
 
     @endpoint(
         "GET",
         "/config",
         Role.AGENT,
-        "The configuration in force.",
+        "The current configuration.",
         docs=Docs(errors=(NotFound,), tag="configurations"),
     )
     async def current(self, call: Call) -> CurrentBody:
-        """What the agent compares with what it sent."""
-        target = self._in_force.get()
+        """Return the configuration as the agent sent it: the agent compares the two."""
+        config = self._current.get()
         return CurrentBody(
-            msgspec.Raw(target.document.raw), target.version, target.document.checksum, rfc3339(target.applied_at)
+            msgspec.Raw(config.document.raw), config.version, config.document.checksum, rfc3339(config.applied_at)
         )
 
     @endpoint(
         "GET",
         "/hit",
         Role.ANYONE,
-        "GET the configured URL; its answer comes through.",
+        "Fetch the URL of the current configuration, and pass its response through.",
         query=AnyQuery,
         docs=Docs({ANY_STATUS: "*/*"}, (Forbidden, Unavailable, BadGateway, GatewayTimeout), tag="work"),
     )
     async def hit(self, call: Call) -> Answer:
-        """Streamed, within limits."""
-        await self._upstream.fetch(self._in_force.require().url, call.request)
+        """Stream the response, within the limits of time and size."""
+        await self._upstream.fetch(self._current.require().url, call.request)
         return HANDLED
 
     @endpoint(
         "GET",
         "/health",
         Role.ANYONE,
-        "Whether the process lives, and what it works by.",
+        "Whether the process is alive, and its current configuration.",
         query=AnyQuery,
         docs=Docs(tag="ops"),
     )
     async def health(self, call: Call) -> WorkerHealthBody:
-        """The agent's drift check asks this."""
-        target = self._in_force.target
-        return WorkerHealthBody("ok", target is not None, None if target is None else target.version, self._boot_id)
+        """Return what the agent needs to notice a restart and a drift."""
+        config = self._current.config
+        return WorkerHealthBody("ok", config is not None, None if config is None else config.version, self._boot_id)

@@ -1,4 +1,4 @@
-"""Where the worker is built and joined."""
+"""The composition of the worker: its parts, and how they are connected."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from confd.web.server.proxies import Proxies
 from confd.web.server.site import BoundedSite, Limits
 from confd.worker.address_policy import AddressPolicy, Rules
 from confd.worker.api import DOCUMENT, WorkerApi
-from confd.worker.current import AppliedConfig
+from confd.worker.current import CurrentConfig
 from confd.worker.metrics import worker_metrics
 from confd.worker.upstream import Upstream
 
-#: Seconds until the log tells again that a peer's configuration was refused.
+#: Seconds between two log lines about refused configurations of the same peer.
 _REMINDER_SECONDS = 3600.0
 
-#: Bytes of a configuration at most: whatever a controller may have been set to.
+#: Bytes of a configuration: more than any controller accepts.
 _MAX_CONFIG_BYTES = 4 * 1048576
 
 
@@ -43,7 +43,7 @@ def compose(reactor: Reactor, settings: WorkerSettings, environ: Mapping[str, st
     @param environ: what the settings were read from.
     @raise StartError: if the settings cannot work.
     """
-    in_force = AppliedConfig(utc_now)
+    current = CurrentConfig(utc_now)
     policy = AddressPolicy(_rules("HIT_ALLOW", settings.hit_allow), _rules("HIT_DENY", settings.hit_deny))
     upstream = Upstream(reactor, policy, settings.hit_timeout, settings.hit_max_bytes)
     throttle = Throttle(reactor, settings.login_failures)
@@ -57,10 +57,10 @@ def compose(reactor: Reactor, settings: WorkerSettings, environ: Mapping[str, st
 
         passwords = reload_secrets(reactor, settings, environ, changed, "WORKER_PASSWORD")
     dispatcher = Dispatcher(guard, Offload(in_threads_of(reactor)))
-    metrics, lag = worker_metrics(in_force, upstream), ReactorLag(reactor)
-    readiness = Readiness({"configuration": in_force})
+    metrics, lag = worker_metrics(current, upstream), ReactorLag(reactor)
+    readiness = Readiness({"configuration": current})
     apis = [
-        WorkerApi(in_force, upstream, str(uuid.uuid4())),
+        WorkerApi(current, upstream, str(uuid.uuid4())),
         readiness,
         MetricsEndpoint(metrics, reactor),
     ]
@@ -76,7 +76,7 @@ def compose(reactor: Reactor, settings: WorkerSettings, environ: Mapping[str, st
 
 
 def _agent(settings: WorkerSettings) -> list[Credential]:
-    """Who may hand over a configuration."""
+    """Return the credentials of the agent, which may replace the configuration."""
     return [Credential.of(settings.worker_username or "", settings.worker_password or "", Role.AGENT)]
 
 

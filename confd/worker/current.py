@@ -1,10 +1,9 @@
-"""The configuration that the worker does its work by."""
+"""The current configuration of the worker."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
 
 from attrs import define, field, frozen
 from zope.interface import implementer
@@ -16,12 +15,12 @@ from confd.runtime.addresses import fetchable
 
 
 @frozen
-class CurrentConfig:
+class AppliedConfig:
     """
-    A configuration that was found usable.
+    A valid configuration.
 
-    @ivar url: in the form in which it is fetched.
-    @ivar tag: the version as the agent named it; C{None} for the Go agent, which names none.
+    @ivar url: of the document, in the form that requests use.
+    @ivar tag: from the agent; C{None} from an agent of the Go system, which sends none.
     """
 
     url: str
@@ -31,77 +30,75 @@ class CurrentConfig:
 
     @property
     def version(self) -> str | None:
-        """The tag as text."""
         return None if self.tag is None else str(self.tag)
 
 
 @implementer(IHealth)
 @define(eq=False)
-class AppliedConfig:
+class CurrentConfig:
     """
-    Holds the target, and decides what may take its place.
+    Holds the current configuration, and decides which one may replace it.
 
     @ivar now: the wall clock, for people.
-    @ivar applied: configurations that were taken over so far.
+    @ivar applied: how many configurations were applied.
     """
 
     _now: Callable[[], datetime]
-    _target: CurrentConfig | None = field(default=None, init=False)
+    _config: AppliedConfig | None = field(default=None, init=False)
     applied: int = field(default=0, init=False)
 
     @property
-    def target(self) -> CurrentConfig | None:
-        """The target, or C{None} before the first."""
-        return self._target
+    def config(self) -> AppliedConfig | None:
+        """The current configuration; C{None} before the first."""
+        return self._config
 
-    def get(self) -> CurrentConfig:
+    def get(self) -> AppliedConfig:
         """
-        The target, for those who ask what it is.
+        Return the current configuration, to show it.
 
-        @raise NotFound: before the first.
+        @raise NotFound: the worker has none yet.
         """
-        if self._target is None:
+        if self._config is None:
             raise NotFound("no_config", "This worker has no configuration yet.")
-        return self._target
+        return self._config
 
     def problem(self) -> str | None:
-        """That there is nothing to do yet."""
-        return None if self._target else "The worker has no configuration yet."
+        return None if self._config else "The worker has no configuration yet."
 
-    def require(self) -> CurrentConfig:
+    def require(self) -> AppliedConfig:
         """
-        The target, for those who need it done.
+        Return the current configuration, to use it.
 
-        @raise Unavailable: before the first.
+        @raise Unavailable: the worker has none yet.
         """
-        if self._target is None:
-            raise Unavailable("no_config", "This worker has no configuration yet; its agent will bring one.")
-        return self._target
+        if self._config is None:
+            raise Unavailable("no_config", "This worker has no configuration yet; its agent will send one.")
+        return self._config
 
-    def put(self, value: Mapping[str, Any], document: Document, version: str | None) -> None:
+    def put(self, value: Mapping[str, object], document: Document, version: str | None) -> None:
         """
-        Take a configuration over.
+        Replace the current configuration.
 
-        Which cluster a machine follows is for its agent to decide; inside one, an older version never replaces a newer.
+        The agent decides which cluster the machine follows. Within one, an older version never replaces a newer one.
 
-        @param document: what C{value} is as bytes.
-        @param version: the tag that came with it, if one did.
-        @raise Unprocessable: it cannot be used; the old one stays.
-        @raise Conflict: a newer one, or another one of the same name, is in force.
+        @param document: the document whose decoded form is C{value}.
+        @param version: the tag, if it came with one.
+        @raise Unprocessable: the configuration cannot be used.
+        @raise Conflict: the current configuration is newer, or has the same tag and another content.
         @raise Malformed: C{version} is not a tag.
         """
         tag = _tag(version)
         url = _url(value)
-        known = self._target
-        if tag is not None and known is not None and known.tag is not None:
-            verdict = judge(tag, document.checksum, known.tag, known.document.checksum)
+        current = self._config
+        if tag is not None and current is not None and current.tag is not None:
+            verdict = judge(tag, document.checksum, current.tag, current.document.checksum)
             if verdict is Verdict.SAME:
                 return
             if verdict is Verdict.OLDER:
-                raise Conflict("older_version", f"Version {known.tag} is in force; {tag} is older.")
+                raise Conflict("older_version", f"Version {current.tag} is current; {tag} is older.")
             if verdict is Verdict.FORKED:
-                raise Conflict("other_content", f"Version {tag} is in force with another content.")
-        self._target = CurrentConfig(url, document, tag, self._now())
+                raise Conflict("other_content", f"Version {tag} is current with another content.")
+        self._config = AppliedConfig(url, document, tag, self._now())
         self.applied += 1
 
 
@@ -114,7 +111,7 @@ def _tag(version: str | None) -> Tag | None:
         raise Malformed("bad_version", f"X-Config-Version: {error}.") from None
 
 
-def _url(value: Mapping[str, Any]) -> str:
+def _url(value: Mapping[str, object]) -> str:
     try:
         return fetchable(value.get("url"))
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""How the worker connects: a name is resolved once, and only an address that was checked is connected to."""
+"""The connections of the worker: a name is resolved once, and its addresses are checked before a connection."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from confd.runtime.tls import client_options
 from confd.runtime.transport import HostEndpoint
 from confd.worker.address_policy import AddressPolicy
 
-#: Seconds that one address gets to accept a connection.
-CONNECT_SECONDS = 5
+#: Seconds in which an address must accept a connection.
+CONNECT_MAX_SECONDS = 5
 
 
 @implementer(IAgentEndpointFactory)
 @define(eq=False)
 class CheckedEndpoints:
     """
-    Where an L{twisted.web.client.Agent} gets its connections from.
+    Makes the connections of an L{twisted.web.client.Agent}.
 
-    @ivar policy: says which addresses may be connected to.
+    @ivar policy: decides which addresses the worker may reach.
     """
 
     _reactor: Reactor
     _policy: AddressPolicy
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """The endpoint for a URL, over TLS where it begins with C{https}."""
+        """Return the endpoint of a URL, with TLS for C{https}."""
         host = uri.host.decode("ascii")
         endpoint: IStreamClientEndpoint = HostEndpoint(
-            self._reactor, host, uri.port, CONNECT_SECONDS, partial(self._check, host)
+            self._reactor, host, uri.port, CONNECT_MAX_SECONDS, partial(self._check, host)
         )
         if uri.scheme == b"https":
             endpoint = wrapClientTLS(client_options(host), endpoint)

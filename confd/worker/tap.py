@@ -1,4 +1,4 @@
-"""C{twistd confd-worker}: what twistd needs to know before it has a reactor."""
+"""The plug-in C{twistd confd-worker}, loaded before twistd has a reactor."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""A bounded GET of the configured URL, streamed through."""
+"""A GET of the configured URL, whose response is streamed to the caller, within limits."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import Any, NoReturn
+from typing import NoReturn
 from urllib.parse import urljoin
 
 from OpenSSL.SSL import Error as TLSError
@@ -12,6 +12,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
 from twisted.internet.error import TimeoutError as ConnectTimeout
+from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -25,13 +26,14 @@ from confd.runtime.addresses import fetchable
 from confd.runtime.metrics import Histogram
 from confd.runtime.reactor import Reactor
 from confd.runtime.tls import CertificateRefused
+from confd.web.server.request import BoundedRequest
 from confd.worker.address_policy import AddressPolicy
 from confd.worker.endpoints import CheckedEndpoints
 
-#: Redirects that are followed.
+#: Redirects that one fetch follows.
 MAX_REDIRECTS = 5
 
-#: Fetches at the same time; above that callers are told to come back.
+#: Fetches at the same time; more get 503.
 MAX_IN_FLIGHT = 256
 
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -40,22 +42,22 @@ _ASK = Headers({"User-Agent": ["confd-worker"], "Accept": ["*/*"], "Accept-Encod
 _PRINTABLE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _PASSED_ON = (b"Content-Type", b"Content-Encoding", b"Content-Language", b"Last-Modified")
 
-#: What is told of an error: its own text may quote the URL, which may hold a token. The first that fits counts.
-_SAID: tuple[tuple[type[BaseException], str], ...] = (
+#: Words for errors, the first match counts. The text of an error may quote the URL, which may hold a token.
+_WORDS: tuple[tuple[type[BaseException], str], ...] = (
     (DNSLookupError, "has a host name that does not resolve"),
     (ConnectError, "does not accept the connection"),
     (TLSError, "does not speak TLS"),
-    (ConnectionClosed, "broke the connection off"),
+    (ConnectionClosed, "closed the connection"),
 )
 
 
 class Upstream(Service):
     """
-    Fetches on behalf of whoever asks.
+    Fetches URLs for callers of the worker.
 
-    @ivar in_flight: fetches that are under way.
-    @ivar results: how often each came of a fetch: the class of the upstream's status, or the code of the error.
-    @ivar seconds: that fetches took, to the end of the answer or to the error.
+    @ivar in_flight: fetches in progress.
+    @ivar results: fetches by result: the class of the status of the upstream, or the code of the error.
+    @ivar seconds: the times that fetches took, to the end of the response or to the error.
     """
 
     log = Logger()
@@ -69,9 +71,10 @@ class Upstream(Service):
         max_in_flight: int = MAX_IN_FLIGHT,
     ) -> None:
         """
-        @param policy: says which addresses may be reached.
-        @param timeout: seconds that one fetch may take from beginning to end.
-        @param max_bytes: of one answer.
+        @param policy: decides which addresses the worker may reach.
+        @param timeout: seconds for one fetch, from beginning to end.
+        @param max_bytes: of one response.
+        @param max_in_flight: fetches at the same time.
         """
         self._reactor = reactor
         self._timeout = timeout
@@ -84,31 +87,31 @@ class Upstream(Service):
         self._pool = HTTPConnectionPool(reactor)
         self._pool.maxPersistentPerHost = 32
         self._agent = Agent.usingEndpointFactory(reactor, endpoints, self._pool)
-        # Who redirects to one host after the other must not fill the pool.
+        # Redirects to one host after the other must not fill the pool.
         self._agent_once = Agent.usingEndpointFactory(reactor, endpoints)
 
     def stopService(self) -> Deferred[None]:
-        """Fires when no connection is left that waits for its next use."""
+        """Stop, and close the idle connections."""
         super().stopService()
         closed: Deferred[None] = self._pool.closeCachedConnections()
         return closed
 
-    def fetch(self, url: str, request: Any) -> Deferred[None]:
+    def fetch(self, url: str, request: BoundedRequest) -> Deferred[None]:
         """
-        GET C{url} and put the answer on C{request}: status, content type and body, as they come.
+        Fetch C{url}, and write the response to C{request} as it arrives.
 
-        @return: fires when the answer is on the request, whole; fails, perhaps after it has begun, where it is not.
-        @raise Unavailable: too many at the same time.
-        @raise Forbidden: an address on the way may not be reached.
-        @raise BadGateway: the upstream failed, or answers with too much.
-        @raise GatewayTimeout: it took too long.
+        @return: fires when the whole response is written; may fail after a part of it is written.
+        @raise Unavailable: too many fetches are in progress.
+        @raise Forbidden: the worker may not reach the URL, or a redirect of it.
+        @raise BadGateway: the upstream failed, or its response is too large.
+        @raise GatewayTimeout: the fetch took too long.
         """
         return Deferred.fromCoroutine(self._fetch(url, request))
 
-    async def _fetch(self, url: str, request: Any) -> None:
+    async def _fetch(self, url: str, request: BoundedRequest) -> None:
         if self.in_flight >= self._max_in_flight:
             self.results["too_many_hits"] += 1
-            raise Unavailable("too_many_hits", f"{self.in_flight} fetches are under way; try again in a second.")
+            raise Unavailable("too_many_hits", f"{self.in_flight} fetches are in progress; try again in a second.")
         self.in_flight += 1
         began, result = self._reactor.seconds(), "hung_up"
         work = Deferred.fromCoroutine(self._stream(url, request))
@@ -117,12 +120,12 @@ class Upstream(Service):
             result = f"{request.code // 100}xx"
         except Exception as error:
             if request.gone:
-                # Twisted tells in several ways that a request was cancelled.
+                # Twisted has several errors for a cancelled request.
                 raise CancelledError() from None
-            told = error if isinstance(error, ConfdError) else _told(error)
-            result = told.code
-            self.log.warn("hit failed: {reason}", reason=told.message, code=told.code)
-            raise told from None
+            refusal = error if isinstance(error, ConfdError) else _error(error)
+            result = refusal.code
+            self.log.warn("hit failed: {reason}", reason=refusal.message, code=refusal.code)
+            raise refusal from None
         finally:
             self.in_flight -= 1
             self.results[result] += 1
@@ -131,12 +134,12 @@ class Upstream(Service):
     def _late(self, _: object, seconds: float) -> NoReturn:
         raise GatewayTimeout("upstream_timeout", f"The upstream took longer than {seconds} seconds.")
 
-    async def _stream(self, url: str, request: Any) -> None:
+    async def _stream(self, url: str, request: BoundedRequest) -> None:
         response = await self._follow(url)
         sized = response.length is not UNKNOWN_LENGTH
         if sized and response.length > self._max_bytes:
             _discard(response)
-            raise BadGateway("upstream_too_large", f"The upstream's answer is larger than {self._max_bytes} bytes.")
+            raise BadGateway("upstream_too_large", f"The upstream sends more than {self._max_bytes} bytes.")
         request.setResponseCode(response.code)
         request.setHeader("Content-Security-Policy", "default-src 'none'; sandbox; frame-ancestors 'none'")
         for name in _PASSED_ON:
@@ -158,7 +161,7 @@ class Upstream(Service):
             response: IResponse = await agent.request(b"GET", url.encode("ascii"), _ASK)
             if not 200 <= response.code <= 599:
                 _discard(response)
-                raise BadGateway("upstream_failed", "The upstream answers with a status that HTTP does not know.")
+                raise BadGateway("upstream_failed", "The upstream answers with an invalid HTTP status.")
             location = response.headers.getRawHeaders(b"Location")
             if response.code not in _REDIRECTS or not location:
                 return response
@@ -167,30 +170,30 @@ class Upstream(Service):
             try:
                 url = fetchable(urljoin(url, location[0].decode("ascii")))
             except ValueError:
-                raise BadGateway("bad_redirect", "The upstream redirects to what is no http or https URL.") from None
+                raise BadGateway("bad_redirect", "The upstream redirects to an invalid URL.") from None
         raise BadGateway("too_many_redirects", f"The upstream redirects more than {MAX_REDIRECTS} times.")
 
 
-def _told(error: BaseException) -> ConfdError:
-    # L{twisted.web.client} wraps what went wrong.
+def _error(error: BaseException) -> ConfdError:
+    # L{twisted.web.client} wraps errors.
     reasons = getattr(error, "reasons", ())
     if reasons:
-        return _told(reasons[-1].value)
+        return _error(reasons[-1].value)
     if isinstance(error, ConnectTimeout):
         return GatewayTimeout("upstream_timeout", "The upstream did not accept the connection in time.")
     if isinstance(error, CertificateRefused):
         return BadGateway("upstream_failed", f"The upstream cannot be trusted: {error}.")
-    said = next((said for kind, said in _SAID if isinstance(error, kind)), "does not speak valid HTTP")
-    return BadGateway("upstream_failed", f"The upstream {said}.")
+    words = next((words for kind, words in _WORDS if isinstance(error, kind)), "does not speak valid HTTP")
+    return BadGateway("upstream_failed", f"The upstream {words}.")
 
 
 def _discard(response: IResponse) -> None:
-    """Close a connection rather than read a body that nobody needs."""
+    """Close the connection, rather than read a body that is not needed."""
     response.deliverBody(_Discard())
 
 
 class _Discard(Protocol):
-    transport: Any
+    transport: ITCPTransport
 
     def connectionMade(self) -> None:
         self.transport.loseConnection()
@@ -198,23 +201,21 @@ class _Discard(Protocol):
 
 class _Pump(Protocol):
     """
-    Passes a body on, at the speed of whoever reads it.
+    Passes a body on, at the speed of its reader.
 
     @ivar done: fires when the body has ended.
     """
 
-    transport: Any
+    transport: ITCPTransport
 
-    def __init__(self, request: Any, limit: int) -> None:
+    def __init__(self, request: BoundedRequest, limit: int) -> None:
         self._request, self._left = request, limit
         self.done: Deferred[None] = Deferred(self._stop)
 
     def connectionMade(self) -> None:
-        """The body begins."""
         self._request.registerProducer(self.transport, True)
 
     def dataReceived(self, data: bytes) -> None:
-        """A piece of it; more than is allowed ends the fetch."""
         self._left -= len(data)
         if self._left < 0:
             self.transport.loseConnection()
@@ -222,12 +223,13 @@ class _Pump(Protocol):
             self._request.write(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """It has ended, or was cut off."""
         if self.done.called:
             return
         self._release()
         if self._left < 0:
-            self.done.errback(BadGateway("upstream_too_large", "The upstream's answer is too large; it was cut off."))
+            self.done.errback(
+                BadGateway("upstream_too_large", "The upstream sends too much; its response was cut off.")
+            )
         elif reason.check(ResponseDone, PotentialDataLoss):
             self.done.callback(None)
         else:

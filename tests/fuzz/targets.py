@@ -42,7 +42,7 @@ from confd.web.server.proxies import Proxies
 from confd.web.server.site import BoundedSite, Limits
 from confd.worker.address_policy import AddressPolicy
 from confd.worker.api import WorkerApi
-from confd.worker.current import AppliedConfig, fetchable
+from confd.worker.current import CurrentConfig, fetchable
 from confd.worker.upstream import Upstream
 from tests.controller.harness import ADMIN, AGENT, START, ControllerHarness
 from tests.conversation import ELSEWHERE, LOOPBACK, Conversation
@@ -117,10 +117,10 @@ class Servers:
         self.controller = self.harness.site
         self.controller.proxies = _EVERYBODY
         clock = self.harness.clock
-        in_force = AppliedConfig(self.harness.now)
+        current = CurrentConfig(self.harness.now)
         upstream = Upstream(clock, AddressPolicy(), 1, 1000)
         edge = Dispatcher(LoopbackAuth(Identity("loopback", Role.AGENT)), Offload(maybeDeferred))
-        resource = edge.resource(WorkerApi(in_force, upstream, "boot"))
+        resource = edge.resource(WorkerApi(current, upstream, "boot"))
         self.worker = BoundedSite(clock, resource, Limits(), edge.large, proxies=_EVERYBODY)
 
     def send(self, site: BoundedSite, raw: bytes, peer: Any = LOOPBACK) -> None:

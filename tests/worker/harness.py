@@ -23,7 +23,7 @@ from confd.web.auth.basic import Identity, LoopbackAuth, Role
 from confd.web.server.site import BoundedSite, Limits
 from confd.worker.address_policy import AddressPolicy
 from confd.worker.api import WorkerApi
-from confd.worker.current import AppliedConfig
+from confd.worker.current import CurrentConfig
 from confd.worker.upstream import Upstream
 from tests.conversation import Reply, parse_replies
 
@@ -207,9 +207,9 @@ class WorkerHarness:
     """A worker, and calls to it."""
 
     def __init__(self, watched: Any, policy: AddressPolicy, timeout: float, max_bytes: int, max_in_flight: int) -> None:
-        self.in_force = AppliedConfig(lambda: datetime.now(UTC))
+        self.current = CurrentConfig(lambda: datetime.now(UTC))
         self.upstream = Upstream(watched, policy, timeout, max_bytes, max_in_flight)
-        api = WorkerApi(self.in_force, self.upstream, "boot")
+        api = WorkerApi(self.current, self.upstream, "boot")
         resource = Dispatcher(LoopbackAuth(Identity("loopback", Role.AGENT)), Offload(deferToThread)).resource(api)
         self.site = BoundedSite(reactor, resource, Limits(drain_seconds=0.1))
         self.port = 0
@@ -218,7 +218,7 @@ class WorkerHarness:
     def call(self, url: str, method: str = "GET") -> WorkerCall:
         """Begin a call, with C{url} as the configuration."""
         document = {"url": url}
-        self.in_force.put(document, strict_json.document(document), None)
+        self.current.put(document, strict_json.document(document), None)
         caller = WorkerCall(method)
         self.callers.append(caller)
         factory = ClientFactory()

@@ -138,7 +138,7 @@ class DefaultTests(SynchronousTestCase):
     def test_words(self) -> None:
         """The error names the host that was asked for, and the settings; not the address behind it."""
         error = self.assertRaises(Forbidden, AddressPolicy().check, "some.example", [ip_address("169.254.1.1")])
-        self.assertEqual(error.message, "/hit may not reach some.example; HIT_ALLOW and HIT_DENY say what it may.")
+        self.assertEqual(error.message, "/hit may not reach some.example; HIT_ALLOW and HIT_DENY decide.")
 
 
 class SetTests(SynchronousTestCase):

@@ -17,7 +17,7 @@ from confd.web.auth.basic import BasicAuth, Credential, IAuthenticator, Identity
 from confd.web.health import Readiness
 from confd.web.server.site import Limits
 from confd.worker.api import WorkerApi
-from confd.worker.current import AppliedConfig
+from confd.worker.current import CurrentConfig
 from tests.conversation import ELSEWHERE, LOOPBACK, Conversation, serve
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, 250_000, tzinfo=UTC)
@@ -50,9 +50,9 @@ class WorkerCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.upstream: Any = FakeUpstream()
-        in_force = AppliedConfig(lambda: NOW)
-        api = WorkerApi(in_force, self.upstream, "b007")
-        ready = Readiness({"configuration": in_force})
+        current = CurrentConfig(lambda: NOW)
+        api = WorkerApi(current, self.upstream, "b007")
+        ready = Readiness({"configuration": current})
         self.site = serve(self.clock, self.guard, api, ready, limits=Limits(body=4 * 1048576))
         self.caller = self.connect()
 
@@ -223,7 +223,7 @@ class HitTests(WorkerCase):
     def test_failed(self) -> None:
         """What the upstream failed with is told."""
         self.deliver(DOCUMENT)
-        self.upstream.error = BadGateway("upstream_failed", "The upstream broke the connection off.")
+        self.upstream.error = BadGateway("upstream_failed", "The upstream closed the connection.")
         reply = self.caller.get("/hit")
         self.assertEqual((reply.status, reply.code), (502, "upstream_failed"))
 

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.codec import strict_json
 from confd.errors import Conflict, Malformed, NotFound, Unavailable, Unprocessable
 from confd.model import Tag
-from confd.worker.current import AppliedConfig, fetchable
+from confd.worker.current import CurrentConfig, fetchable
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -111,9 +111,9 @@ USABLE = {
 }
 
 
-def put(in_force: AppliedConfig, value: dict[str, object], version: str | None = None) -> None:
+def put(current: CurrentConfig, value: dict[str, object], version: str | None = None) -> None:
     """Offer a document."""
-    in_force.put(value, strict_json.document(value), version)
+    current.put(value, strict_json.document(value), version)
 
 
 class FetchableTests(SynchronousTestCase):
@@ -134,60 +134,60 @@ class FetchableTests(SynchronousTestCase):
                 self.assertNotIn(url, str(error))
 
 
-class AppliedConfigTests(SynchronousTestCase):
+class CurrentConfigTests(SynchronousTestCase):
     """One worker."""
 
     def setUp(self) -> None:
-        self.in_force = AppliedConfig(lambda: NOW)
+        self.current = CurrentConfig(lambda: NOW)
 
     def test_empty(self) -> None:
         """Before the first there is nothing, and each asker hears it in its own way."""
-        self.assertIsNone(self.in_force.target)
-        self.assertRaises(NotFound, self.in_force.get)
-        self.assertRaises(Unavailable, self.in_force.require)
-        self.assertEqual(self.in_force.problem(), "The worker has no configuration yet.")
+        self.assertIsNone(self.current.config)
+        self.assertRaises(NotFound, self.current.get)
+        self.assertRaises(Unavailable, self.current.require)
+        self.assertEqual(self.current.problem(), "The worker has no configuration yet.")
 
     def test_taken(self) -> None:
         """Then there is."""
-        put(self.in_force, {"url": "http://host", "more": [1]}, "0a1b2c3d.1.7")
-        target = self.in_force.require()
+        put(self.current, {"url": "http://host", "more": [1]}, "0a1b2c3d.1.7")
+        target = self.current.require()
         self.assertEqual((target.url, target.version, target.applied_at), ("http://host/", "0a1b2c3d.1.7", NOW))
         self.assertEqual(target.document.raw, b'{"url":"http://host","more":[1]}')
-        self.assertIsNone(self.in_force.problem())
+        self.assertIsNone(self.current.problem())
 
     def test_unusable(self) -> None:
         """What cannot be used names the field, and what is in force stays."""
-        put(self.in_force, {"url": "http://host/"}, "0a1b2c3d.1.7")
-        before = self.in_force.get()
+        put(self.current, {"url": "http://host/"}, "0a1b2c3d.1.7")
+        before = self.current.get()
         for value in ({}, *({"url": url} for url in UNUSABLE)):
-            error = self.assertRaises(Unprocessable, put, self.in_force, value, "0a1b2c3d.1.8")
+            error = self.assertRaises(Unprocessable, put, self.current, value, "0a1b2c3d.1.8")
             self.assertEqual(error.details[0]["pointer"], "/url")
-            self.assertIs(self.in_force.get(), before)
+            self.assertIs(self.current.get(), before)
 
     def test_bad_version(self) -> None:
         """A version that is no tag is no version."""
         for version in ("", "x", "0", "-1", "1.2", "0a1b2c3d.0.1", "0A1B2C3D.1.1", "1" * 30, "7 ", "٧"):
-            error = self.assertRaises(Malformed, put, self.in_force, {"url": "http://host/"}, version)
+            error = self.assertRaises(Malformed, put, self.current, {"url": "http://host/"}, version)
             self.assertEqual(error.code, "bad_version")
-        self.assertIsNone(self.in_force.target)
+        self.assertIsNone(self.current.config)
 
     def test_conflicts(self) -> None:
         """An older one, and another one of the same name, are told apart."""
-        put(self.in_force, {"url": "http://host/"}, "0a1b2c3d.1.7")
-        put(self.in_force, {"url": "http://host/"}, "0a1b2c3d.1.7")
+        put(self.current, {"url": "http://host/"}, "0a1b2c3d.1.7")
+        put(self.current, {"url": "http://host/"}, "0a1b2c3d.1.7")
         for version, value, code in (
             ("0a1b2c3d.1.6", {"url": "http://host/"}, "older_version"),
             ("0a1b2c3d.1.7", {"url": "http://host/x"}, "other_content"),
         ):
-            error = self.assertRaises(Conflict, put, self.in_force, value, version)
+            error = self.assertRaises(Conflict, put, self.current, value, version)
             self.assertEqual(error.code, code)
 
     def test_same_is_not_applied_again(self) -> None:
         """The same again changes nothing, not even the time."""
-        put(self.in_force, {"url": "http://host/", "a": 1}, "7")
-        before = self.in_force.get()
-        put(self.in_force, {"a": 1.0, "url": "http://host/"}, "7")
-        self.assertIs(self.in_force.get(), before)
+        put(self.current, {"url": "http://host/", "a": 1}, "7")
+        before = self.current.get()
+        put(self.current, {"a": 1.0, "url": "http://host/"}, "7")
+        self.assertIs(self.current.get(), before)
 
     def test_any_order(self) -> None:
         """Whatever comes in whatever order: see L{Worker}."""
@@ -207,7 +207,7 @@ class Worker(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.in_force = AppliedConfig(lambda: NOW)
+        self.current = CurrentConfig(lambda: NOW)
         self.expected: tuple[Tag | None, str] | None = None
 
     @rule(tag=TAGS, url=DOCUMENTS)
@@ -215,7 +215,7 @@ class Worker(RuleBasedStateMachine):
         """A configuration that could be used."""
         refused = None
         try:
-            put(self.in_force, {"url": url}, None if tag is None else str(tag))
+            put(self.current, {"url": url}, None if tag is None else str(tag))
         except Conflict as error:
             refused = error.code
         assert refused == self.reason(tag, url)
@@ -236,7 +236,7 @@ class Worker(RuleBasedStateMachine):
     def offer_unusable(self, tag: Tag | None, url: object) -> None:
         """A configuration that cannot be used is refused whatever its version."""
         try:
-            put(self.in_force, {"url": url}, None if tag is None else str(tag))
+            put(self.current, {"url": url}, None if tag is None else str(tag))
         except Unprocessable:
             return
         raise AssertionError(url)
@@ -244,7 +244,7 @@ class Worker(RuleBasedStateMachine):
     @invariant()
     def holds(self) -> None:
         """What is in force is what was taken last."""
-        target = self.in_force.target
+        target = self.current.config
         assert (None if target is None else (target.tag, target.url)) == self.expected
 
 
@@ -253,13 +253,13 @@ class VersionsTests(SynchronousTestCase):
 
     def test_never_back(self) -> None:
         """Ten thousand deliveries, repeated and out of order, leave the newest."""
-        in_force = AppliedConfig(lambda: NOW)
+        current = CurrentConfig(lambda: NOW)
         newest = 0
         for step in range(10_000):
             version = (step * 7919) % 1000 + step // 20 + 1
             try:
-                put(in_force, {"url": f"http://h/{version}"}, f"aaaaaaaa.1.{version}")
+                put(current, {"url": f"http://h/{version}"}, f"aaaaaaaa.1.{version}")
             except Conflict:
                 self.assertLess(version, newest)
             newest = max(newest, version)
-            self.assertEqual(in_force.require().url, f"http://h/{newest}")
+            self.assertEqual(current.require().url, f"http://h/{newest}")

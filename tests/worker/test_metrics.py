@@ -13,7 +13,7 @@ from tests.worker.harness import OK, WorkerHarness, WorkerTestCase, answer, turn
 
 def shown(worker: WorkerHarness) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     """Its figures, by name and labels."""
-    return samples(worker_metrics(worker.in_force, worker.upstream).exposition())
+    return samples(worker_metrics(worker.current, worker.upstream).exposition())
 
 
 class MetricsTests(WorkerTestCase):
@@ -69,10 +69,10 @@ class MetricsTests(WorkerTestCase):
         self.assertNotIn(("confd_worker_config_version", ()), shown(worker))
         for tag in ("1a2b3c4d.1.4", "1a2b3c4d.1.5", "1a2b3c4d.1.5"):
             document = {"url": f"http://{tag}/"}
-            worker.in_force.put(document, strict_json.document(document), tag)
+            worker.current.put(document, strict_json.document(document), tag)
         found = shown(worker)
         self.assertEqual(found["confd_worker_config_version", ()], 5)
         self.assertEqual(found["confd_worker_configs_applied_total", ()], 2)
         at = found["confd_worker_config_applied_timestamp_seconds", ()]
         self.assertLess(abs(at - datetime.now(UTC).timestamp()), 3600)
-        self.assertEqual(lint(worker_metrics(worker.in_force, worker.upstream).exposition()), [])
+        self.assertEqual(lint(worker_metrics(worker.current, worker.upstream).exposition()), [])
