@@ -9,7 +9,7 @@ PYTHON ?= $(shell for each in python3.13 python3.12 python3.11 python3; do \
 	done)
 
 .PHONY: build deps fmt lint help run run-controller run-controller-redis run-controller-nats run-agent run-agent-redis run-agent-nats \
-	run-agent-stream run-worker test fuzz docs swagger test-containers test-systemd check audit dist news changelog release-check \
+	run-agent-stream run-worker test test-full fuzz docs swagger test-containers test-systemd check audit dist news changelog release-check \
 	test-faults test-mutants soak bench bench-watchdog bench-fanout bench-kill bench-proof docker-build docker-up docker-down docker-logs clean
 
 help:  ## list the targets
@@ -52,6 +52,13 @@ test: $(VENV)/test.stamp  ## run all tests; ARGS, for trial, picks: make test AR
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 	HYPOTHESIS_STORAGE_DIRECTORY="$$scratch/hypothesis" \
 	$(BIN)/trial $(JOBS:%=--jobs=%) --temp-directory="$$scratch/trial" $(or $(ARGS),tests)
+
+# The tests whose budget L{tests.budgets} cuts short elsewhere.
+FULL := tests.integration.test_schemathesis tests.integration.test_conformance tests.controller tests.agent.test_lifecycle
+
+test-full: export CONFD_TEST_BUDGET = full
+test-full:  ## run the tests that draw at random with their full budgets; ARGS picks others
+	@$(MAKE) --no-print-directory test JOBS=3 ARGS="$(or $(ARGS),$(FULL))"
 
 build: deps  ## install confd into .venv; there is nothing to compile
 

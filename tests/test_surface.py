@@ -16,6 +16,7 @@ from confd.runtime.settings import ControllerSettings, WorkerSettings
 from confd.web.server.site import BoundedSite, Limits
 from tests.conversation import Conversation
 from tests.operations import Operation, operations
+from tests.reactors import InstantReactor
 
 #: What callers were promised, however it is built.
 PROMISED = {
@@ -46,9 +47,7 @@ class Surface:
     """
 
     def __init__(self, compose: Any, settings: Any) -> None:
-        from twisted.internet import reactor
-
-        composed = compose(reactor, settings, {})
+        composed = compose(InstantReactor(), settings, {})
         services = getattr(composed, "services", composed)
         factories = [getattr(service, "factory", None) for service in services]
         [resource] = [factory.resource for factory in factories if isinstance(factory, BoundedSite)]

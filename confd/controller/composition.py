@@ -243,7 +243,8 @@ def _site(
     configs: Configs,
 ) -> BoundedSite:
     document = BUILT_IN if settings.config_schema is None else {"type": "object"}
-    resource = dispatcher.resource(*documented(reactor, "confd controller", apis, document))
+    offload = Offload(in_threads_of(reactor))
+    resource = dispatcher.resource(*documented(reactor, "confd controller", apis, document, offload))
     response_cache = None if settings.log_level == "debug" else ResponseCache()
     if response_cache is not None:
         # Agents name what they have in each poll: what was remembered of the version before is not asked for again.

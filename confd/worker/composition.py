@@ -56,7 +56,8 @@ def compose(reactor: Reactor, settings: WorkerSettings, environ: Mapping[str, st
             known.renew(_agent(now), reactor.seconds())
 
         passwords = reload_secrets(reactor, settings, environ, changed, "WORKER_PASSWORD")
-    dispatcher = Dispatcher(guard, Offload(in_threads_of(reactor)))
+    offload = Offload(in_threads_of(reactor))
+    dispatcher = Dispatcher(guard, offload)
     metrics, lag = worker_metrics(current, upstream), ReactorLag(reactor)
     readiness = Readiness({"configuration": current})
     apis = [
@@ -64,7 +65,7 @@ def compose(reactor: Reactor, settings: WorkerSettings, environ: Mapping[str, st
         readiness,
         MetricsEndpoint(metrics, reactor),
     ]
-    resource = dispatcher.resource(*documented(reactor, "confd worker", apis, DOCUMENT))
+    resource = dispatcher.resource(*documented(reactor, "confd worker", apis, DOCUMENT, offload))
     limits = Limits(body=_MAX_CONFIG_BYTES, connections=raise_fd_limit(12000))
     site = BoundedSite(reactor, resource, limits, dispatcher.large, proxies=Proxies(settings.trusted_proxies))
     for part in (readiness, lag, throttle, site.request_metrics):

@@ -22,6 +22,7 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.budgets import budget
 from tests.integration.brokers import Broker
 from tests.integration.forgery import forgeries
 from tests.integration.proxy import Faults
@@ -31,7 +32,7 @@ from tests.integration.recorded_fleet import AGENTS, BOUND, INTERVAL, RETURN, Re
 OUTAGE = 60.0 if os.environ.get("CONFD_LONG") else 2.0
 
 #: How many times agents are started while POSTs run.
-ROUNDS = int(os.environ.get("CONFD_ROUNDS", "20"))
+ROUNDS = int(os.environ.get("CONFD_ROUNDS") or budget(6, 21))
 
 #: A poll interval, in seconds, that a test does not live to see: what arrives meanwhile was pushed.
 FAR = 600

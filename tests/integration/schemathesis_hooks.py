@@ -1,4 +1,4 @@
-"""What schemathesis is to leave alone."""
+"""Requests that schemathesis must not send, and one that it must change."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import schemathesis
 
 @schemathesis.hook
 def filter_body(context: Any, body: Any) -> bool:
-    """JSON Schema takes 7.0 for an integer; confd, which signs and hashes numbers as they are written, does not."""
+    """Leave out 7.0 for an integer: JSON Schema allows it, and confd, which hashes numbers as written, does not."""
     return not (isinstance(body, dict) and any(isinstance(each, float) and each.is_integer() for each in body.values()))
 
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, kwargs: Any) -> None:
-    """Nobody has ten minutes to wait for agents that do not exist."""
+    """Shorten waits for agents, since no agent exists."""
     timeout = case.query.get("timeout", 30)
     if case.query.get("wait") == "applied" and isinstance(timeout, (int, float)) and 0 < timeout <= 600:
         case.query["timeout"] = 0.1

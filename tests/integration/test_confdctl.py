@@ -14,7 +14,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.cli.errors import Exit
-from tests.integration.fleet import PATIENCE, Fleet, clean_environment, eventually, free_port, request
+from tests.integration.fleet import ADMIN, PATIENCE, Fleet, clean_environment, eventually, free_port, request
 from tests.integration.terminal import Terminal
 
 CONFDCTL = (sys.executable, "-m", "confd.cli")
@@ -39,7 +39,7 @@ class Case(SynchronousTestCase):
         """Controller, agent and worker, in one process."""
         ports = ["--port", str(self.fleet.port), "--worker-port", str(free_port())]
         self.fleet.add("dev", ["confd-dev", *ports], f"{self.fleet.url}/ready").start()
-        eventually(lambda: json.loads(self.type("agents", "-o", "json").stdout))
+        eventually(lambda: request("GET", f"{self.fleet.url}/api/v1/agents", auth=ADMIN).json())
 
     def type(self, *words: str, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
         """A command of a script."""

@@ -1,4 +1,4 @@
-"""What both services do with all that their API documents allow and forbid: schemathesis tries, with all checks."""
+"""Send both services what their API documents allow and forbid, with all checks of schemathesis."""
 
 from __future__ import annotations
 
@@ -9,15 +9,22 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.budgets import budget
 from tests.integration.fleet import AGENT, Fleet, Process, base_of, clean_environment, free_port, request, target
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
-#: Requests that are made up for one operation, besides those that follow from its schema.
-EXAMPLES = 20
+#: Random requests for one operation, besides the requests that follow from its schema.
+EXAMPLES = budget(4, 20)
 
-#: Wrong credentials are part of what is tried.
-PATIENT = ("--login-failures", "0")
+#: Wrong passwords are part of the requests.
+NO_THROTTLE = ("--login-failures", "0")
+
+#: Paths of operations that are tried together, since their answers link to each other. The files of the two pages are
+#: served by one handler: a run with the full budget tries each of them, any other run one of each page.
+CONFIGS, OTHER_API = "^/api/v1/config", "^/api/v1/(?!config|stream$|events$)"
+FILES = budget(0, 1)
+REST = "^/(?!api/)" if FILES else r"^/($|health|metrics|openapi|ready|swagger/(doc|start)|dashboard/app\.js)"
 
 
 class SchemathesisTests(SynchronousTestCase):
@@ -31,14 +38,18 @@ class SchemathesisTests(SynchronousTestCase):
         self.addCleanup(self.fleet.close)
 
     def worker(self) -> Process:
-        """A worker that knows its agent by a password, and fetches from this machine only."""
+        """Start a worker that knows its agent by a password, and fetches from this machine only."""
         port = free_port()
-        arguments = ["confd-worker", "--port", str(port), "--hit-allow", "127.0.0.1", *PATIENT]
+        arguments = ["confd-worker", "--port", str(port), "--hit-allow", "127.0.0.1", *NO_THROTTLE]
         known = {"WORKER_USERNAME": AGENT[0], "WORKER_PASSWORD": AGENT[1]}
         return self.fleet.add("worker", arguments, f"http://127.0.0.1:{port}/health", **known).start()
 
     def finds_nothing(self, process: Process, *options: str) -> None:
-        """That schemathesis has nothing to say of it, and that nothing went wrong that it could not see."""
+        """
+        Assert that schemathesis finds nothing wrong with a process, and that the process logged no traceback.
+
+        @param options: The operations to try, as options of schemathesis.
+        """
         command = [str(Path(sys.executable).with_name("schemathesis")), "--config-file", str(CONFIGURATION), "run"]
         document = f"{base_of(process)}/openapi.json"
         how = ["--checks", "all", "--max-examples", str(EXAMPLES), "--generation-deterministic", "--no-color"]
@@ -53,16 +64,28 @@ class SchemathesisTests(SynchronousTestCase):
         self.assertEqual(done.returncode, 0, done.stdout[-8000:])
         self.assertNotIn("traceback", process.log.lower())
 
-    def test_controller(self) -> None:
-        """But for its streams, which never end."""
-        self.finds_nothing(self.fleet.controller(*PATIENT).start(), "--exclude-path-regex", "/(stream|events)$")
+    def controller(self, paths: str) -> None:
+        """Assert that a new controller does nothing wrong at paths that a regular expression matches."""
+        self.finds_nothing(self.fleet.controller(*NO_THROTTLE).start(), "--include-path-regex", paths)
+
+    def test_configs_of_the_controller(self) -> None:
+        self.controller(CONFIGS)
+
+    def test_other_api_of_the_controller(self) -> None:
+        """All but the streams, which never end."""
+        self.controller(OTHER_API)
+
+    def test_pages_of_the_controller(self) -> None:
+        self.controller(REST)
 
     def test_worker(self) -> None:
-        """All but what calls out, as nobody knows where to."""
-        self.finds_nothing(self.worker(), "--exclude-path", "/hit")
+        """All but C{/hit}, which needs an address to fetch."""
+        self.finds_nothing(
+            self.worker(), "--include-path-regex", "^/(?!hit)" if FILES else "^/(config|health|metrics|ready)"
+        )
 
     def test_hit(self) -> None:
-        """And that, with something to fetch that is here."""
+        """C{/hit} fetches from a server of this test."""
         with target() as url:
             worker = self.worker()
             took = request("POST", f"{base_of(worker)}/config", {"url": f"{url}/x"}, AGENT)

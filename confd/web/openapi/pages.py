@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
 
 from confd.codec import strict_json
+from confd.runtime.offload import LARGE_BYTES, Offload
 from confd.web.api.endpoint import Answer, AnyQuery, Call, endpoint
 from confd.web.auth.basic import Role
 from confd.web.openapi.docs import Docs
@@ -27,18 +29,17 @@ _SWAGGER = {
 
 
 def documented(
-    clock: IReactorTime, title: str, apis: Sequence[object], document: Mapping[str, object]
+    clock: IReactorTime, title: str, apis: Sequence[object], document: Mapping[str, object], offload: Offload
 ) -> tuple[object, ...]:
     """
     Return the APIs of a role, together with the endpoints that describe them.
 
     @param document: the JSON Schema of the configuration documents that the role takes.
+    @param offload: makes the document in a thread, once a client asks for it.
     """
-    served = ApiDocument()
+    served = ApiDocument(offload)
     everything = (*apis, served, Assets(clock, "confd.web.openapi.swagger", _SWAGGER, Role.ANYONE, _SWAGGER_POLICY))
-    described = describe(title, everything, document)
-    served.body = strict_json.encode(described)
-    served.below = strict_json.encode({**described, "servers": [{"url": "../"}]})
+    served.describe = partial(describe, title, everything, document)
     return everything
 
 
@@ -50,12 +51,12 @@ class ApiDocument:
     """
     C{/openapi.json} and C{/swagger/doc.json}.
 
-    @ivar body: the document. It describes its own endpoint as well, so it is set after this object is made.
-    @ivar below: the document for a path one level down.
+    @ivar describe: returns the document. It describes these endpoints as well, so it is set after this object is made.
     """
 
-    body: bytes = b""
-    below: bytes = b""
+    _offload: Offload
+    describe: Callable[[], dict[str, Any]] = dict
+    _bodies: tuple[bytes, bytes] | None = None
 
     @endpoint(
         "GET",
@@ -67,7 +68,7 @@ class ApiDocument:
     )
     async def openapi(self, call: Call) -> Answer:
         """Return the document, in the format of OpenAPI 3.1."""
-        return Answer(self.body)
+        return Answer((await self._encoded())[0])
 
     @endpoint(
         "GET",
@@ -79,4 +80,14 @@ class ApiDocument:
     )
     async def swagger(self, call: Call) -> Answer:
         """Return the document with other addresses of servers, which are relative to its path."""
-        return Answer(self.below)
+        return Answer((await self._encoded())[1])
+
+    async def _encoded(self) -> tuple[bytes, bytes]:
+        """Return the document, and the document for a path one level down."""
+        if self._bodies is None:
+            self._bodies = await self._offload.run(LARGE_BYTES, self._encode)
+        return self._bodies
+
+    def _encode(self) -> tuple[bytes, bytes]:
+        described = self.describe()
+        return strict_json.encode(described), strict_json.encode({**described, "servers": [{"url": "../"}]})

@@ -7,9 +7,11 @@ import re
 from importlib.resources import files
 
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.runtime.offload import Offload
 from confd.web.health import Health
 from confd.web.openapi.pages import documented
 from tests.conversation import Conversation, serve
@@ -31,7 +33,9 @@ class DocumentationTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         clock = Clock()
-        self.caller = Conversation(serve(clock, AUTH, *documented(clock, "a role", [Health()], {})), clock)
+        self.caller = Conversation(
+            serve(clock, AUTH, *documented(clock, "a role", [Health()], {}, Offload(maybeDeferred))), clock
+        )
 
     def test_document(self) -> None:
         """Anyone may read it; it tells of itself, too."""
