@@ -33,7 +33,7 @@ FLOORS: tuple[dict[str, str], ...] = (
     {
         "roots": "runtime.setting runtime.setting_types runtime.environment runtime.options"
         " runtime.settings.* runtime.logs runtime.log_file"
-        " runtime.systemd runtime.daemon runtime.listener runtime.listen_address runtime.pid_file runtime.signals"
+        " runtime.systemd runtime.daemon runtime.listener runtime.listen_address runtime.pid_file runtime.unix_signals"
         " brokers.factory dev cli.* testing.* *.tap *.composition *.factories"
     },
 )

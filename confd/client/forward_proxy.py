@@ -66,7 +66,7 @@ def _authorization(credentials: str) -> bytes:
     name, _, password = credentials.partition(":")
     name = unquote(name)
     if ":" in name or not name.isprintable():
-        raise ValueError("must have a user name without colon")
+        raise ValueError("must have a user name without a colon")
     return basic_authorization(name, unquote(password))
 
 

@@ -26,9 +26,9 @@ from confd.runtime.options import RoleOptions, reread
 from confd.runtime.pid_file import PidFile
 from confd.runtime.reactor import Reactor
 from confd.runtime.reload import ReloadedFiles
-from confd.runtime.signals import Signals, Terminal
 from confd.runtime.systemd import Notifier
 from confd.runtime.timing import use_monotonic_clock
+from confd.runtime.unix_signals import Terminal, UnixSignals
 
 T = TypeVar("T", bound=AttrsInstance)
 S = TypeVar("S", bound=LogSettings)
@@ -102,7 +102,7 @@ def make_daemon(
     twistd: Mapping[str, object] = options.parent or {}
     daemon = Daemon(name, reactor, options.settings, twistd, options.pid_file, options.remarks, options.spell)
     terminal = Terminal(bool(twistd.get("nodaemon") or twistd.get("debug")))
-    signals = Signals(
+    signals = UnixSignals(
         reactor,
         {
             signal.SIGHUP: lambda: reactor.stop() if terminal.hung_up() else daemon.reload(),

@@ -1,4 +1,4 @@
-"""The kinds of values that settings have: each makes one of a text, or raises L{ValueError} with what is wrong."""
+"""Parse the values of settings. Each parser raises L{ValueError} with a reason that completes C{NAME: ...}."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from confd.runtime.listen_address import parse_endpoint
 
 _WHOLE = re.compile("-?[0-9]{1,19}")
 _INTERFACE = re.compile(r"(?<!\\):interface=((?:\\.|[^:\\])*)")
-_SECRET_LIMIT = 65536
+_MAX_SECRET_BYTES = 65536
 _LOGIN = re.compile(r"(?P<scheme>https?://)(?P<login>[^/?#]*)@(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
-    """A whole number from C{low} to C{high}."""
+    """Return a parser of whole numbers from C{low} to C{high}."""
 
     def parse(text: str) -> int:
         if not (_WHOLE.fullmatch(text) and low <= int(text) <= high):
@@ -32,7 +32,7 @@ def whole(low: int, high: int) -> Callable[[str], int]:
 
 
 def zero_or(low: int, high: int) -> Callable[[str], int]:
-    """0, or a whole number from C{low} to C{high}."""
+    """Return a parser of 0, or of whole numbers from C{low} to C{high}."""
 
     def parse(text: str) -> int:
         return 0 if text == "0" else whole(low, high)(text)
@@ -41,7 +41,7 @@ def zero_or(low: int, high: int) -> Callable[[str], int]:
 
 
 def at_most(characters: int) -> Callable[[str], str]:
-    """A text of at most so many characters, none of which is NUL."""
+    """Return a parser of texts with at most so many characters."""
 
     def parse(text: str) -> str:
         if len(text) > characters:
@@ -52,7 +52,7 @@ def at_most(characters: int) -> Callable[[str], str]:
 
 
 def flag(text: str) -> bool:
-    """C{true} or C{false}."""
+    """Parse C{true} or C{false}."""
     try:
         return {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}[text.lower()]
     except KeyError:
@@ -60,7 +60,7 @@ def flag(text: str) -> bool:
 
 
 def choice(*names: str) -> Callable[[str], str]:
-    """One of C{names}."""
+    """Return a parser of one of C{names}, in any case."""
 
     def parse(text: str) -> str:
         if text.lower() not in names:
@@ -71,12 +71,12 @@ def choice(*names: str) -> Callable[[str], str]:
 
 
 def names(text: str) -> tuple[str, ...]:
-    """A comma list."""
+    """Split a comma-separated list."""
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
 def some_of(*known: str) -> Callable[[str], tuple[str, ...]]:
-    """A comma list of any of C{known}, which are upper case."""
+    """Return a parser of a comma-separated list of C{known} names, which are upper case."""
 
     def parse(text: str) -> tuple[str, ...]:
         found = tuple(name.upper() for name in names(text))
@@ -89,17 +89,17 @@ def some_of(*known: str) -> Callable[[str], tuple[str, ...]]:
 
 
 def namespaces(text: str) -> tuple[str, ...]:
-    """A comma list of namespaces, or C{*} for all."""
+    """Parse a comma-separated list of namespaces; C{*} stands for all."""
     return tuple(dict.fromkeys(each if each == "*" else namespace(each) for each in names(text)))
 
 
 def _urls(example: str, *schemes: str) -> Callable[[str], tuple[str, ...]]:
-    """A comma list of at least one URL with one of these schemes, without a slash at their ends."""
+    """Return a parser of a comma-separated list of base URLs."""
 
     def parse(text: str) -> tuple[str, ...]:
-        # Looked for in the whole text, and not repeated: a password may hold a comma.
+        # Search the whole text, and do not repeat it: a password may contain a comma.
         if "@" in text:
-            raise ValueError("must not hold credentials; there are settings for them")
+            raise ValueError("must not contain credentials, which have settings of their own")
         expected = f"must be {' or '.join(f'{scheme}://' for scheme in schemes)} URLs such as {example}"
         try:
             found = tuple(parse_base_url(each, schemes) for each in names(text))
@@ -117,7 +117,7 @@ nats_urls = _urls("nats://localhost:4222", "nats", "tls")
 
 
 def url(text: str) -> str:
-    """One http or https URL."""
+    """Parse one http or https URL."""
     found = urls(text)
     if len(found) != 1:
         raise ValueError("must be one URL")
@@ -126,9 +126,9 @@ def url(text: str) -> str:
 
 class LoginUrl(str):
     """
-    A URL without the credentials that came with it.
+    A URL, separated from the credentials that it contained.
 
-    @ivar credentials: name and password, C{None} where there were none.
+    @ivar credentials: user name and password, or C{None}.
     """
 
     __slots__ = ("credentials",)
@@ -136,7 +136,7 @@ class LoginUrl(str):
 
 
 def login_url(text: str) -> LoginUrl:
-    """One http or https URL, which may hold a name and a password, percent-encoded where need be."""
+    """Parse an http or https URL that may contain a user name and a password, percent-encoded."""
     match = _LOGIN.fullmatch(text)
     if match is None:
         made = LoginUrl(url(text))
@@ -144,25 +144,25 @@ def login_url(text: str) -> LoginUrl:
         return made
     name, _, password = match["login"].partition(":")
     if not password:
-        raise ValueError("must hold no credentials, or both a name and a password, as in http://name:password@host")
+        raise ValueError("must contain no credentials, or a user name and a password, as in http://name:password@host")
     made = LoginUrl(url(match["scheme"] + match["rest"]))
     made.credentials = user_name(unquote(name)), unquote(password)
     return made
 
 
 def namespace(text: str) -> str:
-    """The name of a namespace."""
+    """Parse the name of a namespace."""
     if not valid_namespace(text):
         raise ValueError("must be 1 to 63 lower-case letters, digits and dashes")
     return text
 
 
 def address(text: str) -> tuple[str, int]:
-    """A host and a port; the host of an IPv6 address is in brackets."""
+    """Parse a host and a port; an IPv6 address is in brackets."""
     expected = "must be a host and a port, such as localhost:6379"
     if "@" in text:
-        # Without a word of it: what is before the @ may be a password.
-        raise ValueError(f"{expected}, without credentials; there are settings for them")
+        # Do not repeat the text: a password may precede the @.
+        raise ValueError(f"{expected}, without credentials, which have settings of their own")
     try:
         return parse_address(text)
     except ValueError as error:
@@ -170,7 +170,7 @@ def address(text: str) -> tuple[str, int]:
 
 
 def endpoint(text: str) -> str:
-    """A Twisted server endpoint; an IPv6 address in C{interface} may stand as it is, or in brackets."""
+    """Parse a Twisted server endpoint; the C{interface} may be an IPv6 address without escapes."""
     try:
         return parse_endpoint(text)
     except ValueError as error:
@@ -178,7 +178,7 @@ def endpoint(text: str) -> str:
 
 
 def networks(text: str) -> tuple[Network, ...]:
-    """A comma list of addresses and networks."""
+    """Parse a comma-separated list of addresses and networks."""
     try:
         return tuple(parse_network(each) for each in names(text))
     except ValueError as error:
@@ -186,21 +186,21 @@ def networks(text: str) -> tuple[Network, ...]:
 
 
 def word(text: str) -> str:
-    """A name without spaces."""
+    """Parse a name without spaces."""
     if not text or not text.isprintable() or " " in text:
         raise ValueError("must be a name without spaces")
     return text
 
 
 def subject(text: str) -> str:
-    """A NATS subject that can be published to: words with dots between them, no wildcards."""
+    """Parse a NATS subject to publish to: tokens separated by dots, without wildcards."""
     if not all(text.split(".")) or re.search(r"[\s*>]", text):
         raise ValueError("must be a subject such as config.worker.update, without wildcards")
     return text
 
 
 def document(text: str) -> dict[str, object]:
-    """A configuration document: a JSON object."""
+    """Parse a configuration document: a JSON object."""
     try:
         value = strict_json.decode(text.encode())
         strict_json.checksum(value)
@@ -212,22 +212,22 @@ def document(text: str) -> dict[str, object]:
 
 
 def user_name(text: str) -> str:
-    """A name that HTTP Basic can carry (RFC 7617)."""
+    """Parse a user name for HTTP Basic authentication (RFC 7617)."""
     if not text or ":" in text or not text.isprintable():
-        raise ValueError("must be a name without colon")
+        raise ValueError("must be a name without a colon")
     return text
 
 
 def secret_from(path: str, name: str, read: Callable[[str, int], tuple[bytes, int]] = read_file) -> str:
     """
-    The secret that a file holds.
+    Read a secret from a file.
 
-    @param name: the setting that names the file.
-    @param read: returns its bytes and mode, given a limit of bytes.
-    @raise ValueError: if it cannot be had.
+    @param name: setting that names the file.
+    @param read: returns content and mode of a file, given a limit of bytes.
+    @raise ValueError: if the file cannot be read, or does not contain one line of text.
     """
     try:
-        raw, mode = read(path, _SECRET_LIMIT + 1)
+        raw, mode = read(path, _MAX_SECRET_BYTES + 1)
         text = raw.decode("utf-8").rstrip("\r\n")
     except OSError as error:
         raise ValueError(f"{name} names {path!r}, which cannot be read: {error.strerror}") from None
@@ -236,32 +236,32 @@ def secret_from(path: str, name: str, read: Callable[[str, int], tuple[bytes, in
     if text.startswith("\ufeff"):
         raise ValueError(f"{name} names {path!r}, which begins with a byte order mark; save it as UTF-8 without one")
     if mode & stat.S_IWOTH:
-        raise ValueError(f"{name} names {path!r}, which everybody on this machine may write to; chmod o-w it")
+        raise ValueError(f"{name} names {path!r}, which every user of this machine can change; run chmod o-w")
     if not text:
         raise ValueError(f"{name} names {path!r}, which is empty")
-    if len(raw) > _SECRET_LIMIT:
-        raise ValueError(f"{name} names {path!r}, which is longer than {_SECRET_LIMIT} bytes")
+    if len(raw) > _MAX_SECRET_BYTES:
+        raise ValueError(f"{name} names {path!r}, which is longer than {_MAX_SECRET_BYTES} bytes")
     if not text.isprintable() and any(ord(each) < 32 or ord(each) == 127 for each in text):
-        raise ValueError(f"{name} names {path!r}, which holds a control character or more than one line")
+        raise ValueError(f"{name} names {path!r}, which contains a control character or more than one line")
     return text
 
 
 def secret_remarks(path: str, name: str) -> list[str]:
     """
-    Return what looks wrong with a file that a secret came from, one sentence each, without the secret.
+    Return warnings about the file of a secret, one sentence each, without the secret.
 
-    @param name: the setting that names the file.
+    @param name: setting that names the file.
     """
     try:
-        raw, mode = read_file(path, _SECRET_LIMIT + 1)
+        raw, mode = read_file(path, _MAX_SECRET_BYTES + 1)
         text = raw.decode("utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError):
         return []
     found = []
     if mode & stat.S_IROTH:
-        found.append(f"{name}: everybody on this machine may read {path}; chmod o-r it.")
+        found.append(f"{name}: every user of this machine can read {path}; run chmod o-r.")
     if text != text.strip():
-        found.append(f"{name}: the secret in {path} begins or ends with a space, which is part of it.")
+        found.append(f"{name}: the secret in {path} begins or ends with a space, which is part of the secret.")
     return found
 
 
@@ -269,10 +269,10 @@ poll_interval = whole(POLL_INTERVAL_MIN, POLL_INTERVAL_MAX)
 
 
 def is_private(endpoint: str) -> bool:
-    """Whether only this machine can reach what listens on C{endpoint}: a unix socket, or an address of loopback."""
+    """Return whether an endpoint is reachable from this machine only: a unix socket or a loopback address."""
     kind = endpoint.partition(":")[0]
     if kind == "unix":
         return True
-    # All of them: of two, the last one counts.
+    # Check all: Twisted uses the last of several.
     interfaces = [found.replace("\\", "") for found in _INTERFACE.findall(endpoint)]
     return kind in ("tcp", "tcp6", "ssl") and bool(interfaces) and all(map(is_loopback, interfaces))

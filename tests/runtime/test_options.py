@@ -119,7 +119,7 @@ class SecretTests(SynchronousTestCase):
         self.assertEqual(read(Role, {}, {"TEST_PASSWORD_FILE": path}).password, "hunter2")
         os.chmod(path, 0o602)
         [said] = reasons({}, {"TEST_PASSWORD_FILE": path})
-        self.assertIn("everybody on this machine may write to", said)
+        self.assertIn("every user of this machine can change", said)
         self.assertNotIn("hunter2", said)
 
     def test_remarks(self):
@@ -129,7 +129,7 @@ class SecretTests(SynchronousTestCase):
         chosen = Options({"TEST_PASSWORD_FILE": path})
         chosen.parseOptions([])
         readable, spaced = chosen.remarks
-        self.assertIn("may read", readable)
+        self.assertIn("can read", readable)
         self.assertIn("ends with a space", spaced)
         self.assertNotIn("hunter2", readable + spaced)
         os.chmod(path, 0o600)

@@ -15,7 +15,7 @@ from twisted.application.service import Service
 from confd.runtime.reactor import Reactor
 
 
-class Signals(Service):
+class UnixSignals(Service):
     """
     Call functions on the reactor when signals arrive, from construction until the service stops.
 
