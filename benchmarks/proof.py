@@ -20,7 +20,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from itertools import repeat
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -31,10 +30,11 @@ from attrs import asdict, evolve, frozen
 from benchmarks.crowd import Players
 from benchmarks.figures import quantile, rows
 from benchmarks.host import Invalid, machine, on_core, processor_time
+from confd.changes import ReceivedReport
 from confd.codec import bodies, headers
-from confd.controller.store.sqlite.queries.reports import save_reports
+from confd.controller.store.sqlite.queries.reports import store_outcomes
 from confd.model import Tag
-from confd.reports import ReceivedReport, Report, ReportState, VersionOutcome
+from confd.reports import Report, ReportState, VersionOutcome
 from tests.integration.fleet import ADMIN, Fleet, Process, request
 
 #: Seconds that a publish gets to be proven.
@@ -219,10 +219,8 @@ def fill(connection: sqlite3.Connection, agents: int, newest: Tag) -> None:
             VALUES (?, 'default', ?, 'tier=edge', 'STREAM', ?)""",
             [(each, f"host-{number}", headers.rfc3339(at)) for number, each in enumerate(ids)],
         )
-        save_reports(
-            connection.cursor(),
-            [ReceivedReport(*each) for each in zip(ids, repeat("default"), repeat(report), outcomes, strict=False)],
-        )
+        received = (ReceivedReport(each, "default", report, 0.0, at) for each in ids)
+        store_outcomes(connection.cursor(), list(zip(received, outcomes, strict=True)))
 
 
 def _page(fleet: Fleet, path: str, requests: int) -> Page:

@@ -8,7 +8,7 @@ from datetime import datetime
 from attrs import asdict, field, frozen
 
 from confd.codec import strict_json
-from confd.errors import Forbidden
+from confd.errors import Forbidden, NotFound
 from confd.model import Tag
 
 #: What a report may hold at most: characters of an error, and milliseconds that it can speak of.
@@ -118,16 +118,6 @@ class VersionOutcome:
 
 
 @frozen
-class ReceivedReport:
-    """A report that is taken, and what it makes of the version that it is about."""
-
-    agent_id: str
-    namespace: str
-    report: Report
-    outcome: VersionOutcome
-
-
-@frozen
 class AgentRecord:
     """
     What the controller knows of an agent.
@@ -190,3 +180,8 @@ def agent_blocked(agent_id: str) -> Forbidden:
     """Return the error for a blocked agent."""
     sentence = f"The agent {agent_id} is blocked; an operator can lift that (DELETE /api/v1/blocked)."
     return Forbidden("agent_blocked", sentence)
+
+
+def unknown_agent(agent_id: str) -> NotFound:
+    """Return the error for an id that no agent has."""
+    return NotFound("unknown_agent", f"There is no agent {agent_id[:64]!r}; it may have to register.")

@@ -13,9 +13,11 @@ from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
 from confd.audit import Attempt
+from confd.changes import ReceivedReport, ReportVerdict
 from confd.model import Registration, Tag
 from confd.progress import ConvergenceSummary, LaggingAgent, Totals
-from confd.reports import AgentRecord, ReceivedReport, VersionOutcome
+from confd.report_verdicts import PublishTimes
+from confd.reports import AgentRecord, VersionOutcome
 
 
 class IAgentStore(Interface):
@@ -73,10 +75,12 @@ class IAgentStore(Interface):
 class IReportStore(Interface):
     """What agents reported, durable."""
 
-    def save_reports(receipts: Sequence[ReceivedReport]) -> Deferred[None]:
+    def save_reports(reports: Sequence[ReceivedReport], times: PublishTimes) -> Deferred[Sequence[ReportVerdict]]:
         """
-        Keep each as the last report of its agent, and its outcome as that of the version on the agent; in one
-        transaction. An agent that is not there any more, or in another namespace by now, is passed over.
+        Judge reports in the order of their arrival, and store those that are taken, in one transaction: the report as
+        the last one of its agent, and the outcome of its version on the agent.
+
+        @return: fires with the verdict on each report, once they are on disk: see L{confd.report_verdicts}.
         """
 
     def settle(archive: Sequence[tuple[str, int, bytes]]) -> Deferred[None]:

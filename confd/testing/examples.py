@@ -8,10 +8,11 @@ from typing import Any
 from attrs import evolve
 
 from confd.audit import Attempt
+from confd.changes import ReceivedReport
 from confd.codec import strict_json
 from confd.history import EpochChange
 from confd.model import DEFAULT_NAMESPACE, Draft, Tag
-from confd.reports import AgentRecord, ReceivedReport, Report, ReportState, Timings, VersionOutcome
+from confd.reports import AgentRecord, Report, ReportState, Timings
 
 _MOMENT = datetime(2026, 11, 24, 12, 30, 15, 123456, UTC)
 
@@ -41,14 +42,19 @@ def an_attempt(number: int = 0, **changes: Any) -> Attempt:
     return evolve(attempt, **changes)
 
 
-def a_receipt(
+def a_received_report(
     agent_id: str,
     version: int,
     state: ReportState = ReportState.APPLIED,
     error: str = "",
     namespace: str = DEFAULT_NAMESPACE,
+    sequence: int | None = None,
 ) -> ReceivedReport:
-    """A report of an agent that is taken, whose fields are all set."""
+    """
+    Return a received report whose fields are all set.
+
+    @param sequence: its number in the session; C{version} by default.
+    """
     tag, moment = Tag("1a2b3c4d", 1, version), _MOMENT.replace(microsecond=0)
     report = Report(
         tag,
@@ -60,8 +66,6 @@ def a_receipt(
         3,
         Timings(0.5, 2.25, 7),
         "session",
-        version,
+        version if sequence is None else sequence,
     )
-    return ReceivedReport(
-        agent_id, namespace, report, VersionOutcome(state, moment, error, False, 12.5, 1.5, 8.25, 0.5, 2.25, 7)
-    )
+    return ReceivedReport(agent_id, namespace, report, 1000.0, moment)

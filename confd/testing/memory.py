@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
 from confd.audit import BEGINNING, Attempt, AuditEntry, AuditOutcome
+from confd.changes import ReceivedReport, ReportVerdict
 from confd.codec import headers
 from confd.codec.signing import SigningKey
 from confd.controller.interfaces import IResidentStore
@@ -17,7 +18,8 @@ from confd.errors import Conflict, Gone, NotFound, Unavailable, Unprocessable
 from confd.history import EpochChange, VersionSummary, check_expected, check_import, check_renaming
 from confd.interfaces import IAuditStore, IConfigStore, IHealth
 from confd.model import DEFAULT_NAMESPACE, Configuration, Draft, Registration, Revision
-from confd.reports import AgentRecord, ReceivedReport, VersionOutcome
+from confd.report_verdicts import PublishTimes
+from confd.reports import AgentRecord, VersionOutcome
 from confd.testing.memory_agents import MemoryAgents
 
 T = TypeVar("T")
@@ -136,8 +138,8 @@ class MemoryStore:
         older = self._entries[: None if before is None else max(before - 1, 0)]
         return execute(lambda: older[::-1][:limit])
 
-    def save_reports(self, receipts: Sequence[ReceivedReport]) -> Deferred[None]:
-        return self._write(self.agents.save_reports, receipts)
+    def save_reports(self, reports: Sequence[ReceivedReport], times: PublishTimes) -> Deferred[Sequence[ReportVerdict]]:
+        return self._write(self.agents.save_reports, reports, times)
 
     def load_outcomes(self) -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:
         return execute(lambda: [(*key, outcome) for key, outcome in sorted(self.agents.outcomes.items())])

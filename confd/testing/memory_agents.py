@@ -8,9 +8,11 @@ from datetime import datetime
 
 from attrs import define, evolve, field
 
+from confd.changes import ReceivedReport, ReportVerdict
 from confd.codec.headers import parse_rfc3339, rfc3339
 from confd.model import Registration
-from confd.reports import AgentRecord, ReceivedReport, VersionOutcome, agent_blocked
+from confd.report_verdicts import PublishTimes, judge_reports
+from confd.reports import AgentRecord, VersionOutcome, agent_blocked
 
 
 @define(eq=False)
@@ -75,13 +77,18 @@ class MemoryAgents:
         """Return the number of agents of each namespace."""
         return Counter(each.namespace for each in self.rows.values())
 
-    def save_reports(self, receipts: Sequence[ReceivedReport]) -> None:
-        """Keep reports of agents that are here."""
-        for each in receipts:
-            there = self.rows.get(each.agent_id)
-            if there is not None and there.namespace == each.namespace:
-                self.rows[there.id] = evolve(there, report=each.report, reported_at=each.outcome.at)
-                self.outcomes[there.namespace, each.report.tag.version, there.id] = each.outcome
+    def save_reports(self, reports: Sequence[ReceivedReport], times: PublishTimes) -> Sequence[ReportVerdict]:
+        """Judge reports, and keep those that are taken."""
+        agents = {record.id: (record.namespace, record.report) for record in self.rows.values()}
+        outcomes = {(agent_id, version): each for (_, version, agent_id), each in self.outcomes.items()}
+        verdicts = judge_reports(reports, agents, outcomes, times)
+        for received, verdict in zip(reports, verdicts, strict=True):
+            if verdict.outcome is not None:
+                there = self.rows[received.agent_id]
+                at = parse_rfc3339(rfc3339(received.at))
+                self.rows[there.id] = evolve(there, report=received.report, reported_at=at)
+                self.outcomes[there.namespace, received.report.tag.version, there.id] = verdict.outcome
+        return verdicts
 
     def settle(self, archive: Sequence[tuple[str, int, bytes]]) -> None:
         """Keep summaries in the place of outcomes."""

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from attrs import evolve
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
+from confd.changes import ReceivedReport
 from confd.controller.interfaces import IReportStore
 from confd.model import DEFAULT_NAMESPACE, Registration
-from confd.reports import AgentRecord, ReportState
-from confd.testing.examples import a_draft, a_receipt
+from confd.reports import AgentRecord, ReportState, VersionOutcome
+from confd.testing.examples import a_draft, a_received_report
 from confd.testing.stores import StoreFixture
+
+#: The POSTs of the first versions arrived ten seconds before the reports.
+_TIMES = {(DEFAULT_NAMESPACE, 1): (990.0, 250.0)}
 
 
 def make_ireportstore_tests(fixture: StoreFixture) -> type[TestCase]:
@@ -30,68 +37,105 @@ def make_ireportstore_tests(fixture: StoreFixture) -> type[TestCase]:
             registration = Registration("host-1", metadata, agent_id, namespace=namespace)
             await self.store.register(registration, b"", a_draft().made_at)
 
+        async def save(self, *reports: ReceivedReport) -> list[str]:
+            verdicts = await self.store.save_reports(reports, _TIMES)
+            for received, verdict in zip(reports, verdicts, strict=True):
+                if verdict.kind == "taken":
+                    self.assertEqual((verdict.outcome.state, verdict.outcome.at), (received.report.state, received.at))
+                else:
+                    self.assertEqual((verdict.outcome, verdict.before), (None, None))
+            return [each.kind for each in verdicts]
+
+        async def outcome(self, agent_id: str, version: int, namespace: str = DEFAULT_NAMESPACE) -> Any:
+            """Return the outcome that is stored; reports once more to see it."""
+            another = a_received_report(agent_id, version, namespace=namespace, sequence=1000 + version)
+            (verdict,) = await self.store.save_reports([another], _TIMES)
+            return verdict.before
+
         async def test_begins_without_reports(self) -> None:
-            await self.store.save_reports([])
-            self.assertEqual(await self.store.load_outcomes(), [])
+            self.assertEqual(await self.save(), [])
             self.assertIsNone(await self.store.summary(DEFAULT_NAMESPACE, 1))
 
         async def test_keeps_the_last_report_and_each_outcome(self) -> None:
             await self.register("a")
             await self.register("b")
-            first, second = a_receipt("a", 1), a_receipt("a", 2, ReportState.FAILED, error='"nö",\\n\U0001f600')
-            await self.store.save_reports([first, a_receipt("b", 1)])
-            await self.store.save_reports([second])
+            first = a_received_report("a", 1)
+            second = a_received_report("a", 2, ReportState.FAILED, error='"nö",\\n\U0001f600')
+            self.assertEqual(await self.save(first, a_received_report("b", 1)), ["taken", "taken"])
+            self.assertEqual(await self.save(second), ["taken"])
             agent = await self.agent("a")
-            self.assertEqual((agent.report, agent.reported_at), (second.report, second.outcome.at))
-            self.assertEqual(
-                await self.store.load_outcomes(),
-                [(each.namespace, each.report.tag.version, each.agent_id, each.outcome)
-                 for each in (first, a_receipt("b", 1), second)],
-            )  # fmt: skip
+            self.assertEqual((agent.report, agent.reported_at), (second.report, second.at))
+            expected = VersionOutcome(ReportState.APPLIED, first.at, "", False, 9993, 250, 9740.25, 0.5, 2.25, 7)
+            self.assertEqual(await self.outcome("a", 1), expected)
+            failed = VersionOutcome(
+                ReportState.FAILED, first.at, second.report.error, False, None, None, None, 0.5, 2.25, 7
+            )
+            self.assertEqual(await self.outcome("a", 2), failed)
+            self.assertIsNone(await self.outcome("b", 2))
 
-        async def test_the_later_of_two_in_one_transaction(self) -> None:
+        async def test_judges_reports_of_one_transaction_against_each_other(self) -> None:
             await self.register("a")
-            later = a_receipt("a", 1)
-            await self.store.save_reports([a_receipt("a", 1, ReportState.APPLYING), later])
-            self.assertEqual((await self.agent("a")).report, later.report)
-            self.assertEqual(await self.store.load_outcomes(), [(DEFAULT_NAMESPACE, 1, "a", later.outcome)])
+            reports = [a_received_report("a", 1, ReportState.APPLYING, sequence=number) for number in (2, 2, 1, 3)]
+            self.assertEqual(await self.save(*reports), ["taken", "repeated", "out_of_order", "taken"])
+            self.assertEqual((await self.agent("a")).report, reports[-1].report)
+
+        async def test_judges_against_what_is_stored(self) -> None:
+            await self.register("a")
+            for sequence, kind in ((2, "taken"), (2, "repeated"), (1, "out_of_order"), (3, "taken")):
+                self.assertEqual(await self.save(a_received_report("a", 1, sequence=sequence)), [kind])
+
+        async def test_first_applied_keeps_its_times(self) -> None:
+            await self.register("a")
+            states = (ReportState.APPLIED, ReportState.FAILED, ReportState.APPLIED)
+            reports = [
+                evolve(a_received_report("a", 1, state, sequence=number), arrived=990.0 + 5 * number)
+                for number, state in enumerate(states, 1)
+            ]
+            verdicts = await self.store.save_reports(reports, _TIMES)
+            self.assertEqual([each.outcome.took for each in verdicts], [4993] * 3)
+            self.assertEqual([each.before for each in verdicts], [None, verdicts[0].outcome, verdicts[1].outcome])
 
         async def test_registering_leaves_a_report(self) -> None:
             await self.register("a")
-            receipt = a_receipt("a", 1)
-            await self.store.save_reports([receipt])
+            received = a_received_report("a", 1)
+            await self.save(received)
             await self.register("a", metadata="new")
             agent = await self.agent("a")
-            self.assertEqual((agent.metadata, agent.report), ("new", receipt.report))
+            self.assertEqual((agent.metadata, agent.report), ("new", received.report))
 
         async def test_moving_clears_report_and_outcomes(self) -> None:
             await self.register("a")
-            await self.store.save_reports([a_receipt("a", 1)])
+            await self.save(a_received_report("a", 1))
             await self.register("a", "other")
             agent = await self.agent("a")
-            self.assertEqual((agent.report, agent.reported_at, await self.store.load_outcomes()), (None, None, []))
+            self.assertEqual((agent.report, agent.reported_at), (None, None))
+            self.assertIsNone(await self.outcome("a", 1, "other"))
 
-        async def test_passes_over_those_that_are_gone(self) -> None:
+        async def test_refuses_reports_of_agents_that_are_elsewhere(self) -> None:
             await self.register("a", "other")
-            await self.store.save_reports([a_receipt("a", 1), a_receipt("never-was", 1)])
+            kinds = await self.save(a_received_report("a", 1), a_received_report("never-was", 1))
+            self.assertEqual(kinds, ["other_namespace", "unknown_agent"])
             self.assertIsNone((await self.agent("a")).report)
-            self.assertEqual(await self.store.load_outcomes(), [])
 
         async def test_forgets_with_the_agent(self) -> None:
             await self.register("a")
             await self.register("b")
-            await self.store.save_reports([a_receipt("a", 1), a_receipt("b", 1)])
+            await self.save(a_received_report("a", 1), a_received_report("b", 1))
             await self.store.forget("a")
-            self.assertEqual([each[2] for each in await self.store.load_outcomes()], ["b"])
+            self.assertEqual(await self.save(a_received_report("a", 1, sequence=9)), ["unknown_agent"])
+            await self.register("a")
+            self.assertIsNone(await self.outcome("a", 1))
+            self.assertIsNotNone(await self.outcome("b", 1))
 
         async def test_settles(self) -> None:
             await self.register("a")
             await self.register("b", "other")
-            await self.store.save_reports([a_receipt("a", number) for number in (1, 2, 3)])
-            await self.store.save_reports([a_receipt("b", 1, namespace="other")])
+            await self.save(*(a_received_report("a", number) for number in (1, 2, 3)))
+            await self.save(a_received_report("b", 1, namespace="other"))
             await self.store.settle([(DEFAULT_NAMESPACE, 2, b'{"applied":1}')])
-            kept = [each[:3] for each in await self.store.load_outcomes()]
-            self.assertEqual(kept, [(DEFAULT_NAMESPACE, 3, "a"), ("other", 1, "b")])
+            kept = [await self.outcome("a", version) is not None for version in (1, 2, 3)]
+            self.assertEqual(kept, [False, False, True])
+            self.assertIsNotNone(await self.outcome("b", 1, "other"))
             self.assertEqual(await self.store.summary(DEFAULT_NAMESPACE, 2), b'{"applied":1}')
             self.assertIsNone(await self.store.summary(DEFAULT_NAMESPACE, 1))
             self.assertIsNone(await self.store.summary("other", 2))

@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from confd.audit import Attempt
+from confd.changes import ReceivedReport
 from confd.controller.agents.duplicates import Duplicates
 from confd.controller.agents.liveness import Liveness
 from confd.controller.agents.newcomers import Newcomers
@@ -21,7 +22,7 @@ from confd.controller.agents.tokens import AgentTokens
 from confd.controller.interfaces import IResidentStore
 from confd.errors import ConfdError, NotFound, Unavailable
 from confd.model import Registration
-from confd.reports import AgentRecord, ReceivedReport
+from confd.reports import AgentRecord, unknown_agent
 from confd.runtime.signal import Signal
 from confd.runtime.timing import Periodic
 from confd.web.auth.throttle import HERE
@@ -156,19 +157,19 @@ class Registry(Service):
             self.changes.tell(record.namespace, agent_id)
         return True
 
-    def reported(self, receipt: ReceivedReport) -> bool:
+    def reported(self, received: ReceivedReport) -> bool:
         """
-        A report is on disk.
+        Show a report that is on disk.
 
-        @return: whether its agent is still here.
+        @return: whether its agent is still in its namespace.
         """
-        record = self._records.get(receipt.agent_id)
-        if record is None or record.namespace != receipt.namespace:
+        record = self._records.get(received.agent_id)
+        if record is None or record.namespace != received.namespace:
             return False
-        before, session = record.report.session if record.report else "", receipt.report.session
+        before, session = record.report.session if record.report else "", received.report.session
         if before and session and before != session:
             self.duplicates.turned(record.id, before, session)
-        self._records[record.id] = evolve(record, report=receipt.report, reported_at=receipt.outcome.at)
+        self._records[record.id] = evolve(record, report=received.report, reported_at=received.at)
         self.newcomers.proven(record.id)
         self._liveness_of[record.namespace].heard(record.id, self._clock.seconds())
         self.changes.tell(record.namespace, record.id)
@@ -214,7 +215,7 @@ class Registry(Service):
         try:
             return self._records[agent_id]
         except KeyError:
-            raise NotFound("unknown_agent", f"There is no agent {agent_id[:64]!r}; it may have to register.") from None
+            raise unknown_agent(agent_id) from None
 
     def records(self) -> Iterable[AgentRecord]:
         """All agents."""

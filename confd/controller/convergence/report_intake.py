@@ -1,11 +1,10 @@
-"""Reports come in: checked against what is known, written many at a time, and answered once they are on disk."""
+"""Reports come in: written many at a time, judged by the store, and answered once they are on disk."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
 
 from attrs import evolve
 from twisted.application.service import Service
@@ -14,29 +13,27 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from confd.changes import ReceivedReport, ReportVerdict
 from confd.controller.agents.registry import Registry
 from confd.controller.convergence.tracker import Convergence
-from confd.controller.convergence.version import VersionProgress
 from confd.controller.interfaces import IReportStore
-from confd.errors import Conflict, Unavailable
-from confd.model import Tag
-from confd.reports import ReceivedReport, Report, ReportState, Timings, VersionOutcome
+from confd.errors import ConfdError, Conflict, Unavailable
+from confd.reports import Report, ReportState, unknown_agent
 
-#: Seconds in which reports gather for one transaction, where none is under way in which they gather anyhow.
+#: Seconds in which reports gather for one transaction while none is under way.
 GATHER_SECONDS = 0.002
 
-#: Reports that may wait for theirs.
+#: Reports that may wait for their transaction.
 MAX_WAITING = 10_000
 
-T = TypeVar("T")
-_Taken = list[tuple[ReceivedReport, Deferred[None]]]
+_Waiting = list[tuple[ReceivedReport, Deferred[None]]]
 
 
 class ReportIntake(Service):
     """
     Takes reports, each once and in order.
 
-    What is refused, or cannot be written, changes nothing: the agent reports again.
+    A report that is refused, or cannot be written, changes nothing: the agent reports again.
 
     @ivar taken: reports so far, by state.
     """
@@ -53,15 +50,14 @@ class ReportIntake(Service):
     ) -> None:
         self._store, self._registry, self._convergence = store, registry, convergence
         self._clock, self._now = clock, now
-        self._waiting: _Taken = []
-        self._unwritten: dict[str, Report] = {}
+        self._waiting: _Waiting = []
         self.taken = Counter({state.value: 0 for state in ReportState})
         self._timer: IDelayedCall | None = None
         self._writing = False
         self._drained: Deferred[None] | None = None
 
     def stopService(self) -> Deferred[None]:
-        """Fires when all that came in is written and answered."""
+        """Return a L{Deferred} that fires when all reports are written and answered."""
         super().stopService()
         if self._timer is not None:
             self._timer.cancel()
@@ -75,63 +71,54 @@ class ReportIntake(Service):
         """
         Take a report.
 
-        @return: fires once it is on disk.
+        @return: fires once the report is on disk.
         @raise NotFound: C{unknown_agent}, C{unknown_namespace}, C{unknown_version}.
         @raise Conflict: C{other_namespace}; C{repeated_report}, C{out_of_order}.
-        @raise Unavailable: it could not be written.
+        @raise Unavailable: the report could not be written.
         """
-        record = self._registry.get(agent_id)
-        if record.namespace != namespace:
-            raise Conflict(
-                "other_namespace", f"This agent belongs to {record.namespace!r}; register for {namespace!r}."
-            )
+        there = self._registry.get(agent_id).namespace
+        if there != namespace:
+            raise _other_namespace(namespace, f"belongs to {there!r}")
         tag = self._convergence.resolve(namespace, report.tag)
         if tag is not report.tag:
             report = evolve(report, tag=tag)
-        check_order(report, self._unwritten.get(agent_id, record.report))
         if len(self._waiting) >= MAX_WAITING:
             raise Unavailable("too_many_reports", "Too many reports wait to be written; report again later.")
-        self._unwritten[agent_id] = report
         answer: Deferred[None] = Deferred()
-        self._waiting.append(
-            (ReceivedReport(agent_id, namespace, report, self._outcome(agent_id, namespace, report)), answer)
-        )
-        self._schedule()
-        return answer
-
-    def _outcome(self, agent_id: str, namespace: str, report: Report) -> VersionOutcome:
-        progress = self._convergence.progress(namespace, report.tag.version) or VersionProgress(report.tag, self._now())
-        return progress.outcome(agent_id, report, self._clock.seconds(), self._now())
-
-    def _schedule(self) -> None:
+        received = ReceivedReport(agent_id, namespace, report, self._clock.seconds(), self._now())
+        self._waiting.append((received, answer))
         if self._timer is None and not self._writing:
             self._timer = self._clock.callLater(GATHER_SECONDS, self._write)
+        return answer
 
     def _write(self) -> None:
         self._timer = None
         self._writing = True
-        taken, self._waiting = self._waiting, []
-        done: Deferred[Any] = self._store.save_reports([receipt for receipt, _ in taken])
-        done.addBoth(self._forget, taken)
-        done.addCallbacks(self._written, self._refused, callbackArgs=(taken,), errbackArgs=(taken,))
-        done.addErrback(lambda failure: self.log.failure("reports were written, and are not shown", failure))
+        waiting, self._waiting = self._waiting, []
+        reports = [received for received, _ in waiting]
+        keys = {(each.namespace, each.report.tag.version) for each in reports}
+        done = self._store.save_reports(reports, {key: self._convergence.times(*key) for key in keys})
+        done.addCallbacks(self._written, self._failed, callbackArgs=(waiting,), errbackArgs=(waiting,))
+        done.addErrback(lambda failure: self.log.failure("cannot show reports that were written", failure))
         done.addBoth(self._next)
 
-    def _written(self, done: None, taken: _Taken) -> None:
-        self.taken.update(receipt.report.state.value for receipt, _ in taken)
-        self._convergence.record([receipt for receipt, _ in taken if self._registry.reported(receipt)])
-        for _, answer in taken:
-            answer.callback(None)
+    def _written(self, verdicts: Sequence[ReportVerdict], waiting: _Waiting) -> None:
+        taken = []
+        for (received, _), verdict in zip(waiting, verdicts, strict=True):
+            if verdict.outcome is not None:
+                self.taken[received.report.state.value] += 1
+                if self._registry.reported(received):
+                    taken.append((received, verdict.outcome))
+        self._convergence.record(taken)
+        for (received, answer), verdict in zip(waiting, verdicts, strict=True):
+            if verdict.kind == "taken":
+                answer.callback(None)
+            else:
+                answer.errback(_refusal(received, verdict))
 
-    def _refused(self, failure: Failure, taken: _Taken) -> None:
-        for _, answer in taken:
+    def _failed(self, failure: Failure, waiting: _Waiting) -> None:
+        for _, answer in waiting:
             answer.errback(failure.value)
-
-    def _forget(self, result: T, taken: _Taken) -> T:
-        for receipt, _ in taken:
-            if self._unwritten.get(receipt.agent_id) is receipt.report:
-                del self._unwritten[receipt.agent_id]
-        return result
 
     def _next(self, _: object) -> None:
         self._writing = False
@@ -141,33 +128,16 @@ class ReportIntake(Service):
             self._drained.callback(None)
 
 
-def check_order(report: Report, last: Report | None) -> None:
-    """
-    Whether a report may follow what its agent said last.
-
-    Where the agent counts its reports, the numbers of a session decide. Where it does not: a report is not repeated,
-    goes back to no older version, and what is done with a version is not undone by its beginning.
-
-    @raise Conflict: C{repeated_report}, C{out_of_order}.
-    """
-    if last is None or (report.session and report.session != last.session):
-        return
-    repeated, late = _against_number(report, last) if report.session else _against_content(report, last)
-    if repeated:
-        raise Conflict("repeated_report", f"This report of {report.tag} was taken before.")
-    if late:
-        raise Conflict("out_of_order", f"A later report, of {last.tag}, was taken before this one of {report.tag}.")
+def _refusal(received: ReceivedReport, verdict: ReportVerdict) -> ConfdError:
+    tag = received.report.tag
+    if verdict.kind == "unknown_agent":
+        return unknown_agent(received.agent_id)
+    if verdict.kind == "other_namespace":
+        return _other_namespace(received.namespace, "moved to another namespace")
+    if verdict.kind == "repeated":
+        return Conflict("repeated_report", f"This report of {tag} was taken before.")
+    return Conflict("out_of_order", f"A later report of this agent was taken before this report of {tag}.")
 
 
-def _against_number(report: Report, last: Report) -> tuple[bool, bool]:
-    return report.sequence == last.sequence, report.sequence < last.sequence
-
-
-def _against_content(report: Report, last: Report) -> tuple[bool, bool]:
-    said, before = (evolve(each, spent=Timings(), session="", sequence=0) for each in (report, last))
-    undone = report.tag == last.tag and last.state.final and report.state is ReportState.APPLYING
-    return said == before, undone or _order(report.tag) < _order(last.tag)
-
-
-def _order(tag: Tag) -> tuple[int, int]:
-    return tag.epoch, tag.version
+def _other_namespace(namespace: str, sentence: str) -> Conflict:
+    return Conflict("other_namespace", f"This agent {sentence}; register for {namespace!r}.")

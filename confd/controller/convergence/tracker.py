@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from confd.changes import ReceivedReport
 from confd.controller.agents.registry import Registry
 from confd.controller.configs.service import Publication
 from confd.controller.configs.snapshot import unknown_namespace
@@ -22,7 +23,7 @@ from confd.controller.interfaces import IProgress
 from confd.errors import Gone, NotFound
 from confd.model import Tag
 from confd.progress import ConvergenceSummary, LaggingAgent, Totals
-from confd.reports import AgentRecord, ReceivedReport, VersionOutcome
+from confd.reports import AgentRecord, VersionOutcome
 from confd.runtime.signal import Signal
 
 #: The newest versions of a namespace of which each agent's outcome is kept; of older ones a summary is.
@@ -116,15 +117,22 @@ class Convergence(Service):
             raise _unknown_version(namespace, str(tag))
         return tag
 
-    def record(self, receipts: Iterable[ReceivedReport]) -> None:
-        """Reports are on disk, and their agents are still here."""
+    def times(self, namespace: str, version: int) -> tuple[float | None, float | None]:
+        """Return the times of a publish: L{confd.report_verdicts.PublishTimes}."""
+        progress = self.progress(namespace, version)
+        if progress is None or progress.arrived is None or progress.committed is None:
+            return None, None
+        return progress.arrived, 1000 * (progress.committed - progress.arrived)
+
+    def record(self, taken: Iterable[tuple[ReceivedReport, VersionOutcome]]) -> None:
+        """Show reports that are on disk, and what they make of their versions."""
         touched = set()
-        for receipt in receipts:
-            progress = self.progress(receipt.namespace, receipt.report.tag.version)
+        for received, outcome in taken:
+            progress = self.progress(received.namespace, received.report.tag.version)
             if progress is not None:
-                if progress.record(receipt.agent_id, receipt.outcome):
-                    self.applications.tell(receipt.namespace, progress, receipt.outcome.took)
-                touched.add(receipt.namespace)
+                if progress.record(received.agent_id, outcome):
+                    self.applications.tell(received.namespace, progress, outcome.took)
+                touched.add(received.namespace)
         for namespace in touched:
             self._changed(namespace)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from attrs import define, evolve, field
+from attrs import define, field
 
 from confd.model import Tag
-from confd.reports import Report, ReportState, VersionOutcome
+from confd.reports import ReportState, VersionOutcome
 
 
 @define(eq=False)
@@ -34,30 +34,6 @@ class VersionProgress:
     failed: int = 0
     converged: bool = False
     _ordered: dict[str, list[float]] = field(factory=dict, init=False)
-
-    def outcome(self, agent_id: str, report: Report, arrived: float, at: datetime) -> VersionOutcome:
-        """
-        What a report makes of this version on its agent; changes nothing.
-
-        @param arrived: when the report came, in seconds of the monotonic clock.
-        @param at: the same for people.
-        """
-        spent = report.spent
-        made = VersionOutcome(
-            report.state, at, report.error, report.verified, agent=spent.agent, worker=spent.worker, ack=spent.waited
-        )
-        before = self.outcomes.get(agent_id)
-        if before is not None and before.took is not None:
-            # It was applied before, and was put right since: what counts is the first time.
-            return evolve(before, state=made.state, at=at, error=made.error, verified=made.verified)
-        if report.state is not ReportState.APPLIED or self.arrived is None or self.committed is None:
-            return made
-        took = max(0.0, 1000 * (arrived - self.arrived) - (spent.waited or 0.0))
-        commit = 1000 * (self.committed - self.arrived)
-        if spent.agent is None or spent.worker is None:
-            return evolve(made, took=took, commit=commit)
-        notify = max(0.0, took - commit - spent.agent - spent.worker)
-        return evolve(made, took=took, commit=commit, notify=notify)
 
     def record(self, agent_id: str, outcome: VersionOutcome) -> bool:
         """

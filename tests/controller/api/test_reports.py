@@ -5,6 +5,9 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.changes import ReportVerdict
+from confd.controller.convergence.report_intake import GATHER_SECONDS
+from confd.reports import ReportState, VersionOutcome
 from confd.testing.examples import a_draft
 from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import Reply
@@ -24,9 +27,13 @@ class _Tests(SynchronousTestCase):
         return str(self.successResultOf(Deferred.fromCoroutine(published)).configuration.tag)
 
     def send(self, body: object, agent_id: str | None = None, auth: tuple[str, str] = AGENT) -> Reply:
-        """A report that is answered at once."""
-        headers = {"X-Agent-ID": agent_id} if agent_id else {}
-        return self.harness.caller().post(REPORT, json=body, auth=auth, headers=headers)
+        """Send a report, and return the answer."""
+        headers, caller = {"X-Agent-ID": agent_id} if agent_id else {}, self.harness.caller()
+        caller.ask("POST", REPORT, json=body, auth=auth, headers=headers)
+        self.harness.clock.advance(GATHER_SECONDS)
+        reply = caller.answer()
+        assert reply is not None, "no answer to a report"
+        return reply
 
     def get(self, path: str) -> Reply:
         """A page."""
@@ -95,15 +102,15 @@ class TakenTests(_Tests):
         other = self.harness.join()
         callers = [self.harness.caller(), self.harness.caller()]
         saves, save, written = [], self.harness.store.save_reports, Deferred()
-        self.harness.store.save_reports = lambda receipts: saves.append(receipts) or written
+        self.harness.store.save_reports = lambda *call: saves.append(call) or written
         before = self.pages()
         for caller, agent_id in zip(callers, (self.agent_id, other), strict=True):
             caller.ask("POST", REPORT, json={"agent_id": agent_id, "version": 1, "state": "applied"}, auth=AGENT)
         self.harness.clock.advance(1)
-        self.assertEqual([len(receipts) for receipts in saves], [2])
+        self.assertEqual([len(reports) for reports, _ in saves], [2])
         self.assertEqual([caller.answer() for caller in callers], [None, None])
         self.assertEqual(self.pages(), before)
-        save(saves[0]).chainDeferred(written)
+        save(*saves[0]).chainDeferred(written)
         self.assertEqual([caller.answer().status for caller in callers], [200, 200])
         self.assertEqual(self.get(CONVERGENCE).json["applied"], 2)
 
@@ -130,15 +137,16 @@ class TakenTests(_Tests):
         """And for what came in meanwhile."""
         written = [Deferred(), Deferred()]
         left = iter(written)
-        self.harness.store.save_reports = lambda receipts: next(left)
+        self.harness.store.save_reports = lambda *_: next(left)
         callers = [self.harness.caller(), self.harness.caller()]
         for caller, state in zip(callers, ("applying", "applied"), strict=True):
             caller.ask("POST", REPORT, json={"agent_id": self.agent_id, "version": 1, "state": state}, auth=AGENT)
             self.harness.clock.advance(1)
         stopped = self.harness.report_intake.stopService()
-        written[0].callback(None)
+        verdict = ReportVerdict("taken", VersionOutcome(ReportState.APPLIED, self.harness.now()))
+        written[0].callback([verdict])
         self.assertNoResult(stopped)
-        written[1].callback(None)
+        written[1].callback([verdict])
         self.successResultOf(stopped)
         self.assertEqual([caller.answer().status for caller in callers], [200, 200])
 

@@ -495,13 +495,13 @@ class ConvergenceTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 8)
 
     def test_forgotten_while_its_report_is_written(self) -> None:
-        """It does not come back."""
+        """It does not come back, and its agent hears that it has to register."""
         self.parts.join("a")
         tag = self.parts.publish()
         taken = self.parts.report_intake.take("a", DEFAULT_NAMESPACE, Report(tag, ReportState.APPLIED))
         self.parts.result(self.parts.registry.forget("a"))
         self.parts.clock.advance(GATHER_SECONDS)
-        self.assertIsNone(self.successResultOf(taken))
+        self.assertEqual(self.failureResultOf(taken, NotFound).value.code, "unknown_agent")
         self.assertEqual((self.parts.describe()["targeted"], self.parts.describe()["applied"]), (0, 0))
         self.assertEqual(self.parts.result(self.parts.store.load_outcomes()), [])
 

@@ -13,17 +13,20 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from confd.audit import Attempt, AuditEntry, AuditOutcome
+from confd.changes import ReceivedReport, ReportVerdict
 from confd.codec.signing import SigningKey
 from confd.controller.interfaces import IResidentStore
 from confd.controller.store.migrations import shipped_migrations
 from confd.controller.store.sqlite.bootstrap import open_database
 from confd.controller.store.sqlite.engine import Engine, Work
-from confd.controller.store.sqlite.queries import agents, audit, configs, epoch, keys, pruning, reports
+from confd.controller.store.sqlite.queries import agents, audit, configs, epoch, keys, pruning
+from confd.controller.store.sqlite.queries import reports as report_queries
 from confd.errors import Unavailable
 from confd.history import EpochChange, VersionSummary
 from confd.interfaces import IAuditStore, IConfigStore, IHealth
 from confd.model import Draft, Registration, Revision
-from confd.reports import AgentRecord, ReceivedReport, VersionOutcome
+from confd.report_verdicts import PublishTimes
+from confd.reports import AgentRecord, VersionOutcome
 from confd.runtime.reactor import Reactor
 from confd.runtime.timing import Periodic
 
@@ -157,21 +160,21 @@ class SqliteStore(Service):
     def load_blocked(self) -> Deferred[Sequence[str]]:
         return self._engine.read(agents.load_blocked)
 
-    def save_reports(self, receipts: Sequence[ReceivedReport]) -> Deferred[None]:
+    def save_reports(self, reports: Sequence[ReceivedReport], times: PublishTimes) -> Deferred[Sequence[ReportVerdict]]:
         """L{IReportStore.save_reports}."""
-        return self._engine.write(partial(reports.save_reports, receipts=receipts))
+        return self._engine.write(partial(report_queries.save_reports, reports=reports, times=times))
 
     def load_outcomes(self) -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:
         """L{IReportStore.load_outcomes}."""
-        return self._engine.read(reports.load_outcomes)
+        return self._engine.read(report_queries.load_outcomes)
 
     def settle(self, archive: Sequence[tuple[str, int, bytes]]) -> Deferred[None]:
         """L{IReportStore.settle}."""
-        return self._engine.write(partial(reports.settle, archive=archive))
+        return self._engine.write(partial(report_queries.settle, archive=archive))
 
     def summary(self, namespace: str, version: int) -> Deferred[bytes | None]:
         """L{IReportStore.summary}."""
-        return self._engine.read(partial(reports.summary, namespace=namespace, version=version))
+        return self._engine.read(partial(report_queries.summary, namespace=namespace, version=version))
 
     def rotate_keys(self, attempt: Attempt | None = None) -> Deferred[None]:
         """L{IConfigStore.rotate_keys}."""

@@ -8,39 +8,69 @@ from typing import Any
 
 import msgspec
 
+from confd.changes import ReceivedReport, ReportVerdict
 from confd.codec import headers
-from confd.reports import ReceivedReport, VersionOutcome
+from confd.report_verdicts import PublishTimes, judge_reports
+from confd.reports import Report, VersionOutcome
 
 #: Summaries of a namespace that are kept.
 SUMMARIES_KEPT = 10_000
 
 _OUTCOME = msgspec.json.Decoder(VersionOutcome)
 
+#: Number of the key, and of its agent: the namespace, the last report, and the outcome of the version.
+_STORED = msgspec.json.Decoder(list[tuple[int, str, Report | None, VersionOutcome | None]])
 
-def save_reports(cursor: sqlite3.Cursor, receipts: Sequence[ReceivedReport]) -> None:
-    """
-    Keep each as the last report of its agent, and the outcome of the version: L{IReportStore.save_reports}.
 
-    Two statements for all: after each one the thread waits for the interpreter, and makes the reactor wait.
+def save_reports(
+    cursor: sqlite3.Cursor, reports: Sequence[ReceivedReport], times: PublishTimes
+) -> Sequence[ReportVerdict]:
     """
-    reports = {
-        each.agent_id: (each.agent_id, each.namespace, each.report, headers.rfc3339(each.outcome.at))
-        for each in receipts
-    }
+    Judge reports, and store those that are taken: L{IReportStore.save_reports}.
+
+    Three statements for all: after each one, and after each row that one returns, the thread waits for the interpreter,
+    and makes the reactor wait. So the first returns a single row.
+    """
+    keys = list(dict.fromkeys((each.agent_id, each.report.tag.version) for each in reports))
+    # Reports and outcomes are JSON already: json_array would parse them.
     cursor.execute(
-        """UPDATE agents SET report = value ->> 2, reported_at = value ->> 3
-        FROM json_each(?) WHERE agents.id = value ->> 0 AND namespace = value ->> 1""",
-        (_text(reports),),
+        """SELECT '[' || coalesce(group_concat('[' || keys.key || ',' || json_quote(a.namespace) || ','
+            || coalesce(a.report, 'null') || ',' || coalesce(o.outcome, 'null') || ']'), '') || ']'
+        FROM json_each(?) AS keys JOIN agents AS a ON a.id = keys.value ->> 0 LEFT JOIN outcomes AS o
+        ON o.namespace = a.namespace AND o.version = keys.value ->> 1 AND o.agent_id = a.id""",
+        (msgspec.json.encode(keys).decode(),),
     )
-    outcomes = {
-        (each.agent_id, each.report.tag): (each.agent_id, each.namespace, each.report.tag.version, each.outcome)
-        for each in receipts
+    agents: dict[str, tuple[str, Report | None]] = {}
+    outcomes: dict[tuple[str, int], VersionOutcome] = {}
+    for number, namespace, last, before in _STORED.decode(cursor.fetchone()[0]):
+        agents[keys[number][0]] = namespace, last
+        if before is not None:
+            outcomes[keys[number]] = before
+    verdicts = judge_reports(reports, agents, outcomes, times)
+    store_outcomes(
+        cursor, [(each, made) for each, verdict in zip(reports, verdicts, strict=True) if (made := verdict.outcome)]
+    )
+    return verdicts
+
+
+def store_outcomes(cursor: sqlite3.Cursor, taken: Sequence[tuple[ReceivedReport, VersionOutcome]]) -> None:
+    """Store reports as the last ones of their agents, and the outcomes that they make."""
+    if not taken:
+        return
+    rows = {each.agent_id: (each.agent_id, each.report, headers.rfc3339(each.at)) for each, _ in taken}
+    cursor.execute(
+        """UPDATE agents SET report = value ->> 1, reported_at = value ->> 2
+        FROM json_each(?) WHERE agents.id = value ->> 0""",
+        (_text(rows),),
+    )
+    made = {
+        (each.agent_id, each.report.tag.version): (each.namespace, each.report.tag.version, each.agent_id, outcome)
+        for each, outcome in taken
     }
     cursor.execute(
         """INSERT OR REPLACE INTO outcomes (namespace, version, agent_id, outcome)
-        SELECT namespace, value ->> 2, agents.id, value ->> 3
-        FROM json_each(?), agents WHERE agents.id = value ->> 0 AND namespace = value ->> 1""",
-        (_text(outcomes),),
+        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?)""",
+        (_text(made),),
     )
 
 
