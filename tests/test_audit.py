@@ -32,13 +32,12 @@ class DigestTests(SynchronousTestCase):
     """The hash of one entry."""
 
     @given(st.builds(AuditEntry, st.integers(1, 2**53 - 1), *[TEXT] * 9))
-    def test_canonical(self, entry: AuditEntry) -> None:
-        """It is that of the canonical JSON of all other fields, so that anybody can make it with other tools."""
+    def test_the_digest_is_that_of_the_canonical_json(self, entry: AuditEntry) -> None:
         told = msgspec.to_builtins(entry)
         del told["hash"]
         self.assertEqual(f"sha256:{entry.digest()}", strict_json.checksum(told))
 
-    def test_covers_everything(self) -> None:
+    def test_a_change_of_any_field_changes_the_digest(self) -> None:
         [entry] = chain(1)
         for name in set(msgspec.to_builtins(entry)) - {"hash"}:
             changed = evolve(entry, **{name: 9 if name == "number" else "changed"})
@@ -52,8 +51,7 @@ class DigestTests(SynchronousTestCase):
         self.assertEqual((entry.target, entry.request_id), ("b", "request-7"))
         self.assertEqual((entry.outcome, entry.detail), ("forbidden", "why"))
 
-    def test_over_the_wire(self) -> None:
-        """Read back from JSON it is the same, with the same hash."""
+    def test_an_entry_reads_back_from_json_with_its_hash(self) -> None:
         entries = chain(3)
         self.assertEqual(msgspec.json.decode(msgspec.json.encode(entries), type=list[AuditEntry]), entries)
 
@@ -70,7 +68,7 @@ class VerifyTests(SynchronousTestCase):
             self.assertTrue(verification.reason.startswith(f"Entry {number} "), verification.reason)
             self.assertIn(said, verification.reason)
 
-    def test_whole(self) -> None:
+    def test_an_intact_chain_is_verified(self) -> None:
         for count in (1, 2, 50):
             entries = chain(count)
             for order in (entries, entries[::-1]):
@@ -78,42 +76,40 @@ class VerifyTests(SynchronousTestCase):
                 self.assertEqual((verification.wrong, verification.reason), (None, ""))
                 self.assertEqual((verification.count, verification.newest), (count, entries[-1]))
 
-    def test_empty(self) -> None:
+    def test_an_empty_chain_is_verified(self) -> None:
         verification = verify([])
         self.assertEqual((verification.count, verification.newest, verification.wrong), (0, None, None))
         self.assert_wrong([], 3, "missing", (3, "abc"))
 
-    def test_edited(self) -> None:
+    def test_an_edited_entry_is_found(self) -> None:
         for place in (0, 4, 9):
             entries = chain(10)
             entries[place] = evolve(entries[place], who="somebody else")
             self.assert_wrong(entries, place + 1, "was changed")
 
-    def test_edited_with_its_hash(self) -> None:
-        """The next one tells."""
+    def test_an_entry_edited_with_its_hash_is_found_by_the_next(self) -> None:
         entries = chain(10)
         edited = evolve(entries[4], who="somebody else")
         entries[4] = evolve(edited, hash=edited.digest())
         self.assert_wrong(entries, 6, "does not follow")
 
-    def test_missing(self) -> None:
+    def test_a_missing_entry_is_found(self) -> None:
         for place in (0, 4):
             entries = chain(10)
             del entries[place]
             self.assert_wrong(entries, place + 1, "is missing")
 
-    def test_swapped(self) -> None:
+    def test_two_swapped_entries_are_found(self) -> None:
         entries = chain(10)
         first, second = entries[3], entries[6]
         entries[3], entries[6] = evolve(second, number=4), evolve(first, number=7)
         self.assert_wrong(entries, 4, "was changed")
 
-    def test_twice(self) -> None:
+    def test_a_repeated_entry_is_found(self) -> None:
         entries = chain(5)
         self.assert_wrong([*entries[:3], *entries[2:]], 3, "is present twice")
 
-    def test_forged(self) -> None:
-        """One that is put behind the last needs its hash, and nobody who makes it up can guess what it has to be."""
+    def test_a_forged_entry_at_the_end_is_found(self) -> None:
         entries = chain(5)
         for forged in (
             evolve(entries[-1], number=6, who="nobody"),
@@ -122,13 +118,11 @@ class VerifyTests(SynchronousTestCase):
         ):
             self.assert_wrong([*entries, forged], 6, "Entry 6")
 
-    def test_another_beginning(self) -> None:
-        """A first entry that claims to follow one, as where the older ones were cut off and the rest numbered anew."""
+    def test_a_chain_without_its_beginning_is_found(self) -> None:
         entry = AuditEntry.following(0, "0" * 64, "then", AuditOutcome(an_attempt()))
         self.assert_wrong([entry], 1, "does not begin the chain")
 
-    def test_noted(self) -> None:
-        """An end cut off, or all of it written anew: only the hash that somebody noted elsewhere tells."""
+    def test_a_checkpoint_reveals_a_rewritten_chain_and_a_missing_end(self) -> None:
         entries = chain(10)
         noted = (10, entries[-1].hash)
         self.assertIsNone(verify(entries[:8]).wrong)
@@ -138,8 +132,7 @@ class VerifyTests(SynchronousTestCase):
         self.assert_wrong(anew, 10, "does not match the checkpoint", noted)
 
     @given(st.data())
-    def test_any_mischief(self, data: st.DataObject) -> None:
-        """Whatever is changed in one place is told to be there, or in the entry that follows it."""
+    def test_any_change_in_one_place_is_found_there_or_in_the_next_entry(self, data: st.DataObject) -> None:
         entries = chain(8)
         place = data.draw(st.integers(0, 7))
         name = data.draw(st.sampled_from(["at", "who", "peer", "action", "target", "outcome", "detail", "request_id"]))

@@ -130,7 +130,7 @@ class ControllerClientTests(SynchronousTestCase):
             Http(self.clock, self.hosts, "agent", "secret123"), urls, Offload(maybeDeferred), namespace
         )
 
-    def test_interface(self) -> None:
+    def test_the_client_provides_its_interface(self) -> None:
         verifyObject(IControllerClient, self.client)
 
     def test_large_answers_are_decoded_in_a_thread(self) -> None:
@@ -170,7 +170,7 @@ class ControllerClientTests(SynchronousTestCase):
         error: ConfdError = self.failureResultOf(self.client.fetch(configuration(1).tag, ""), kind).value
         return error
 
-    def test_a_configuration(self) -> None:
+    def test_a_poll_returns_a_configuration(self) -> None:
         self.a.body = bodies.configuration_body(configuration(7))
         self.assertEqual(self.fetch(), configuration(7))
         self.assertEqual(self.a.requests, [("GET", "/api/v1/config")])
@@ -178,28 +178,26 @@ class ControllerClientTests(SynchronousTestCase):
         self.assertEqual(headers["authorization"], "Basic YWdlbnQ6c2VjcmV0MTIz")
         self.assertFalse({"if-none-match", "x-agent-id"} & headers.keys())
 
-    def test_a_conditional_request(self) -> None:
+    def test_a_poll_sends_the_known_tag(self) -> None:
         self.a.status = 304
         self.assertIsNone(self.fetch(configuration(7).tag, AGENT_ID))
         (headers,) = self.a.headers
         self.assertEqual((headers["if-none-match"], headers["x-agent-id"]), ('"1a2b3c4d.1.7"', AGENT_ID))
 
-    def test_what_has_the_name_that_was_sent(self) -> None:
-        """The Go controller does not tell, nor do older ones."""
+    def test_a_304_returns_the_checksum_of_its_header(self) -> None:
         self.a.status = 304
         for checksum in (None, "sha256:00"):
             self.a.checksum = checksum
             poll = self.successResultOf(self.client.fetch(configuration(7).tag, ""))
             self.assertEqual((poll.served, poll.checksum), (None, checksum or ""))
 
-    def test_another_namespace(self) -> None:
+    def test_a_poll_sends_its_namespace(self) -> None:
         self.client = self.make(A, namespace="edge")
         self.a.body = bodies.configuration_body(configuration(7, namespace="edge"))
         self.assertEqual(self.fetch().namespace, "edge")
         self.assertEqual(self.a.requests, [("GET", "/api/v1/config?namespace=edge")])
 
-    def test_answers_for_another_namespace(self) -> None:
-        """The Go controller knows none, and hands its one document to everybody."""
+    def test_a_configuration_of_another_namespace_is_refused(self) -> None:
         self.client = self.make(A, namespace="edge")
         for body in (
             b'{"version": 3, "data": {"url": "https://ip.me"}, "poll_interval_seconds": 10}',
@@ -245,7 +243,7 @@ class ControllerClientTests(SynchronousTestCase):
             self.a.status, self.a.body = status, body
             self.failureResultOf(self.client.fetch(None, ""), ConfdError)
 
-    def test_errors(self) -> None:
+    def test_each_status_raises_its_error(self) -> None:
         for status, kind in ((404, NotFound), (500, Unavailable), (503, Unavailable), (302, Malformed)):
             self.a.status, self.a.body = status, b'{"error": "Words.", "code": "a_code"}'
             error = self.fails(kind)
@@ -259,15 +257,14 @@ class ControllerClientTests(SynchronousTestCase):
             " expects.",
         )
 
-    def test_nobody_there(self) -> None:
+    def test_a_refused_connection_is_unavailable(self) -> None:
         self.client = self.make("http://nowhere.example:8080")
         self.assertEqual(
             self.fails(Unavailable).message,
             "The controller at http://nowhere.example:8080 cannot be reached: Connection was refused by other side.",
         )
 
-    def test_a_deep_document_arrives(self) -> None:
-        """As deep as one may be published: the envelope does not count."""
+    def test_a_document_of_the_greatest_depth_is_accepted(self) -> None:
         data: Any = {}
         for _ in range(strict_json.MAX_DEPTH - 1):
             data = {"inner": data}
@@ -309,7 +306,7 @@ class ControllerClientTests(SynchronousTestCase):
         self.clock.advance(10)
         self.assertEqual(self.successResultOf(fetching).served.configuration, configuration(7))
 
-    def test_none_answers(self) -> None:
+    def test_the_last_error_is_raised_if_no_controller_answers(self) -> None:
         self.client = self.make(A, B)
         self.a.status = self.b.status = 503
         self.assertIn(B, self.fails(Unavailable).message)
@@ -336,7 +333,7 @@ class ControllerClientTests(SynchronousTestCase):
         """Report version 7 applied."""
         return self.client.report(Report(configuration(7).tag, ReportState.APPLIED), AGENT_ID)
 
-    def test_reports(self) -> None:
+    def test_a_report_is_sent(self) -> None:
         self.a.body = b'{"report_window_ms":250}'
         self.assertEqual(self.successResultOf(self.report()), 0.25)
         self.assertEqual(self.a.requests, [("POST", "/api/v1/report")])
@@ -381,7 +378,7 @@ class ControllerClientTests(SynchronousTestCase):
 
     # -- register --
 
-    def test_registers(self) -> None:
+    def test_a_registration_returns_the_membership(self) -> None:
         self.a.body = json.dumps({"agent_id": AGENT_ID, "poll_interval_seconds": 7}).encode()
         registration = Registration("host-1", "tier=edge", AGENT_ID, "POLLER", "default")
         self.assertEqual(self.successResultOf(self.client.register(registration)), RegistrationResponse(AGENT_ID, 7))
@@ -433,14 +430,13 @@ class TokenTests(SynchronousTestCase):
         """Register."""
         return self.successResultOf(self.client.register(Registration(agent_id=AGENT_ID)))
 
-    def test_its_token(self) -> None:
+    def test_requests_carry_the_token_after_a_registration(self) -> None:
         self.assertTrue(self.fetch())
         self.client.report(Report(configuration(7).tag, ReportState.APPLIED), AGENT_ID)
         self.client.stream(None, AGENT_ID, lambda data: None)
         self.assertEqual(self.shown(), [self.OWN] * 3)
 
-    def test_refused(self) -> None:
-        """What all share is tried at once, and until it has registered; it is told that it has to."""
+    def test_a_refused_token_falls_back_to_the_shared_credentials(self) -> None:
         self.a.refuses = {self.OWN}
         self.assertFalse(self.fetch())
         self.assertFalse(self.fetch())
@@ -454,8 +450,7 @@ class TokenTests(SynchronousTestCase):
         self.assertTrue(self.fetch())
         self.assertEqual(self.shown(), [self.SHARED, basic_authorization(AGENT_ID, "t0ken-2").decode()])
 
-    def test_all_refused(self) -> None:
-        """An operator may have changed the one or the other: both are tried again, and neither is given up."""
+    def test_both_credentials_are_tried_again_after_both_were_refused(self) -> None:
         self.a.refuses = {self.OWN, self.SHARED}
         self.assertEqual([self.fetch() for _ in range(4)], [None] * 4)
         self.assertEqual(self.shown(), [self.OWN, self.SHARED, self.SHARED] * 2)
@@ -463,8 +458,7 @@ class TokenTests(SynchronousTestCase):
         self.assertTrue(self.fetch())
         self.assertTrue(self.fetch())
 
-    def test_at_the_same_time(self) -> None:
-        """Several requests are under way when the token is refused: none of them is lost."""
+    def test_concurrent_requests_survive_a_refused_token(self) -> None:
         self.a.refuses = {self.OWN}
         self.a.hold = True
         calls = [self.client.fetch(None, AGENT_ID) for _ in range(3)]
@@ -472,14 +466,12 @@ class TokenTests(SynchronousTestCase):
         self.hosts.agents[b"a.example"].flush()
         self.assertEqual([self.successResultOf(each).member for each in calls], [False] * 3)
 
-    def test_registers_by_its_token(self) -> None:
-        """It keeps it."""
+    def test_a_registration_with_a_token_keeps_the_token(self) -> None:
         self.a.body = json.dumps({"agent_id": AGENT_ID}).encode()
         self.assertEqual(self.register().token, "t0ken")
         self.assertEqual(self.shown(), [self.OWN])
 
-    def test_registers_where_tokens_are_not_known(self) -> None:
-        """The Go controller, after confd's: it has none from then on, and registers no further time."""
+    def test_a_go_controller_removes_the_token(self) -> None:
         self.a.refuses = {self.OWN}
         self.a.body = json.dumps({"agent_id": AGENT_ID}).encode()
         self.assertEqual(self.register().token, "")
@@ -488,7 +480,7 @@ class TokenTests(SynchronousTestCase):
         self.assertTrue(self.fetch())
         self.assertEqual(self.shown(), [self.OWN, self.SHARED, self.SHARED])
 
-    def test_stream(self) -> None:
+    def test_a_stream_falls_back_to_the_shared_credentials(self) -> None:
         self.a.refuses = {self.OWN}
         self.client.stream(None, AGENT_ID, lambda data: None)
         self.assertEqual(self.shown(), [self.OWN, self.SHARED])
@@ -523,7 +515,7 @@ class WorkerClientTests(SynchronousTestCase):
         """Hand version 7 over."""
         return self.client.deliver(configuration(7))
 
-    def test_interface(self) -> None:
+    def test_the_client_provides_its_interface(self) -> None:
         verifyObject(IWorkerClient, self.client)
 
     def test_large_answers_are_decoded_in_a_thread(self) -> None:
@@ -539,7 +531,7 @@ class WorkerClientTests(SynchronousTestCase):
         self.assertIn("sha256:", self.successResultOf(calls[0]))
         self.assertFalse(self.successResultOf(calls[1]).has_config)
 
-    def test_delivers(self) -> None:
+    def test_a_delivery_posts_the_document(self) -> None:
         self.server.body = b'{"message": "Configuration updated"}'
         self.successResultOf(self.deliver())
         self.assertEqual(self.server.requests, [("POST", "/config")])
@@ -549,7 +541,7 @@ class WorkerClientTests(SynchronousTestCase):
         self.assertEqual(headers["content-type"], "application/json")
         self.assertNotIn("authorization", headers)
 
-    def test_delivers_with_credentials(self) -> None:
+    def test_a_delivery_carries_the_credentials(self) -> None:
         self.client = self.make("worker", "secret")
         self.successResultOf(self.deliver())
         self.assertEqual(self.server.headers[0]["authorization"], "Basic d29ya2VyOnNlY3JldA==")
@@ -574,7 +566,7 @@ class WorkerClientTests(SynchronousTestCase):
         self.server.status = 409
         self.fails(self.deliver, Conflict)
 
-    def test_trouble(self) -> None:
+    def test_each_status_raises_its_error(self) -> None:
         for status, kind in ((401, Unauthenticated), (404, NotFound), (500, Unavailable), (302, Malformed)):
             self.server.status = status
             for call in (self.deliver, self.client.state):
@@ -585,7 +577,7 @@ class WorkerClientTests(SynchronousTestCase):
         for call in (self.deliver, self.client.checksum, self.client.state):
             self.assertIn("set WORKER_USERNAME and WORKER_PASSWORD", self.fails(call, Unauthenticated).message)
 
-    def test_a_hung_worker(self) -> None:
+    def test_a_worker_that_does_not_answer_is_unavailable(self) -> None:
         self.server.body = None
         for call in (self.deliver, self.client.checksum, self.client.state):
             calling = call()
@@ -597,12 +589,12 @@ class WorkerClientTests(SynchronousTestCase):
 
     # -- checksum --
 
-    def test_checksum_is_made_of_the_document(self) -> None:
+    def test_the_checksum_is_computed_from_the_document(self) -> None:
         """What the worker says of itself is not believed (F-61)."""
         self.server.body = b'{"config": {"url": "https://example.org/7"}, "checksum": "sha256:lie"}'
         self.assertEqual(self.successResultOf(self.client.checksum()), configuration(7).document.checksum)
 
-    def test_checksum_of_nothing(self) -> None:
+    def test_the_checksum_without_a_document_is_empty(self) -> None:
         self.server.status, self.server.body = 404, b'{"error": "There is no configuration.", "code": "no_config"}'
         self.assertEqual(self.successResultOf(self.client.checksum()), "")
 
@@ -611,14 +603,14 @@ class WorkerClientTests(SynchronousTestCase):
             self.server.status, self.server.body = status, body
             self.assertIsNone(self.successResultOf(self.client.checksum()))
 
-    def test_rubbish(self) -> None:
+    def test_invalid_answers_are_malformed(self) -> None:
         for body in (b"", b"{}", b"<html>", b'{"config": 7}', b'{"config": {"n": 9007199254740993}}'):
             self.server.body = body
             self.fails(self.client.checksum, Malformed)
 
     # -- state --
 
-    def test_state(self) -> None:
+    def test_the_state_is_that_of_the_health_endpoint(self) -> None:
         self.server.body = b'{"status": "ok", "has_config": true, "version": "1a2b3c4d.1.7", "boot_id": "b"}'
         self.assertEqual(self.successResultOf(self.client.state()), WorkerState(True, "1a2b3c4d.1.7", "b"))
         self.server.body = b'{"status": "ok", "has_config": false}'
@@ -632,7 +624,7 @@ class WorkerClientTests(SynchronousTestCase):
 class GoTagTests(SynchronousTestCase):
     """Names of the Go system on the wire."""
 
-    def test_bare_numbers(self) -> None:
+    def test_the_tag_of_a_go_document_is_a_bare_number(self) -> None:
         go = configuration(7, cluster_id="", epoch=0)
         self.assertEqual((str(go.tag), etag(go.tag)), ("7", '"7"'))
         self.assertEqual(evolve(go, epoch=3).tag, go.tag)

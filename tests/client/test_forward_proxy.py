@@ -11,7 +11,7 @@ from confd.codec.headers import basic_authorization
 class ParsingTests(SynchronousTestCase):
     """What the URL of a proxy may be."""
 
-    def test_urls(self) -> None:
+    def test_urls_of_proxies_are_parsed(self) -> None:
         for text, proxy in (
             ("http://proxy.example:3128", ForwardProxy("proxy.example", 3128)),
             ("HTTP://proxy_1:3128/", ForwardProxy("proxy_1", 3128)),
@@ -24,8 +24,7 @@ class ParsingTests(SynchronousTestCase):
         ):
             self.assertEqual(parse_proxy(text), proxy, text)
 
-    def test_refused(self) -> None:
-        """What is wrong is said without the password."""
+    def test_an_invalid_url_is_refused_without_the_password(self) -> None:
         for text in (
             "socks5://u:geheim@proxy:1080",
             "https://u:geheim@proxy",
@@ -48,7 +47,7 @@ class ParsingTests(SynchronousTestCase):
             self.assertNotIn("gehe", str(error))
             self.assertTrue(str(error).startswith("must "), error)
 
-    def test_environment(self) -> None:
+    def test_controller_proxy_wins_over_the_shared_variables(self) -> None:
         """CONTROLLER_PROXY wins; upper case wins over lower case; a mistake has the name of its variable."""
         a, b = ForwardProxy("a", 1), ForwardProxy("b", 2)
         for environ, proxies in (
@@ -74,7 +73,7 @@ class BypassTests(SynchronousTestCase):
         proxies = ForwardProxies(None, ForwardProxy("proxy", 1), parse_bypass(bypass))
         return proxies.find("https", host, port) is None
 
-    def test_rules(self) -> None:
+    def test_no_proxy_names_hosts_domains_and_networks(self) -> None:
         for bypass, hosts, others in (
             (
                 "",
@@ -95,8 +94,7 @@ class BypassTests(SynchronousTestCase):
             for host in others:
                 self.assertFalse(self.direct(bypass, host), (bypass, host))
 
-    def test_schemes(self) -> None:
-        """Each scheme has its own proxy."""
+    def test_each_scheme_has_its_own_proxy(self) -> None:
         proxies = ForwardProxies(ForwardProxy("a", 1), None)
         self.assertEqual(proxies.find("http", "x", 80), ForwardProxy("a", 1))
         self.assertIsNone(proxies.find("https", "x", 443))

@@ -89,7 +89,7 @@ class HttpTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         return found
 
-    def test_an_answer(self) -> None:
+    def test_a_call_returns_status_and_body(self) -> None:
         self.assertEqual(self.answer(lambda _: b"hello"), Response("It", 200, b"hello"))
 
     def test_an_answer_without_body(self) -> None:
@@ -99,7 +99,7 @@ class HttpTests(SynchronousTestCase):
 
         self.assertEqual(self.answer(nothing), Response("It", 304, b""))
 
-    def test_what_is_sent(self) -> None:
+    def test_a_call_sends_headers_parameters_and_body(self) -> None:
         bodies = []
 
         def record(request: Any) -> bytes:
@@ -116,13 +116,12 @@ class HttpTests(SynchronousTestCase):
         self.assertEqual((request.getUser(), request.getPassword()), (b"agent", "pass:wörd".encode()))
         self.assertEqual((request.getHeader("x-one"), request.getHeader("content-type")), ("1", "application/json"))
 
-    def test_no_credentials(self) -> None:
+    def test_without_a_user_name_no_credentials_are_sent(self) -> None:
         script = Script(lambda _: b"")
         self.successResultOf(self.http(script).call("It", "GET", URL))
         self.assertIsNone(script.requests[0].getHeader("authorization"))
 
-    def test_other_credentials(self) -> None:
-        """From the next call on."""
+    def test_new_credentials_are_used_from_the_next_call_on(self) -> None:
         script = Script(lambda _: b"")
         http = self.http(script, "agent", "old")
         self.successResultOf(http.call("It", "GET", URL))
@@ -160,7 +159,7 @@ class HttpTests(SynchronousTestCase):
         failure = self.failureResultOf(self.http(longer).call("It", "GET", URL), Malformed)
         self.assertEqual(failure.value.code, "answer_too_long")
 
-    def test_a_pause_that_is_asked_for(self) -> None:
+    def test_retry_after_counts_for_429_and_503_only(self) -> None:
         """By the server's own clock, and only where it cannot answer now."""
 
         def refuse(status: int, value: str) -> Callable[[Any], bytes]:
@@ -202,8 +201,7 @@ class HttpTests(SynchronousTestCase):
             agent.flush()
         return calling
 
-    def test_a_slow_answer(self) -> None:
-        """One that gets on is read to its end, however long it takes; a silence or a drip is cut."""
+    def test_a_slow_response_is_read_and_a_silent_one_is_cut(self) -> None:
         answer = self.successResultOf(self.pieces(30000, 1.0, 30))
         self.assertEqual(len(answer.body), 900000)
         for size, seconds in ((1, 1.0), (1, 60.0), (100, 9.0), (8000, 11.0)):
@@ -211,8 +209,7 @@ class HttpTests(SynchronousTestCase):
             self.assertEqual(failure.value.code, "unreachable", (size, seconds))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_a_slow_upload(self) -> None:
-        """A peer that has to take a large body gets the time that it takes at the least rate."""
+    def test_a_large_upload_extends_the_deadline(self) -> None:
         body = b"x" * 819200
         calling = self.http(Script(lambda _: NOT_DONE_YET)).call("It", "POST", URL, body=body)
         self.clock.advance(109)
@@ -220,8 +217,7 @@ class HttpTests(SynchronousTestCase):
         self.clock.advance(2)
         self.failureResultOf(calling, Unavailable)
 
-    def test_an_encoded_one_is_refused(self) -> None:
-        """None was asked for: what it unpacks to could be of any size. A status says enough."""
+    def test_a_compressed_response_is_refused(self) -> None:
 
         def encoded(status: int, coding: str) -> Callable[[Any], bytes]:
             def answer(request: Any) -> bytes:
@@ -241,8 +237,7 @@ class HttpTests(SynchronousTestCase):
         self.assertEqual(self.answer(encoded(503, "gzip")), Response("It", 503, b""))
         self.assertEqual(len(self.answer(encoded(200, "identity")).body), len(gzip.compress(b"x" * MAX_ANSWER_BYTES)))
 
-    def test_a_redirect_says_where_it_leads(self) -> None:
-        """Without credentials, query and control characters; nothing follows it."""
+    def test_a_redirect_is_not_followed_and_names_its_target(self) -> None:
         for status, place, said in (
             (301, "https://h/api/v1/config", "to https://h;"),
             (302, "https://u:p@h:8443/confd/api/v1/config?token=x", "to https://h:8443/confd;"),
@@ -340,7 +335,7 @@ class HttpTests(SynchronousTestCase):
 
     # -- what an error answer means --
 
-    def test_statuses(self) -> None:
+    def test_each_status_raises_its_error(self) -> None:
         for status, kind in (
             (301, Malformed),
             (400, Unprocessable),
@@ -365,13 +360,12 @@ class HttpTests(SynchronousTestCase):
         for status in (200, 201, 202, 204):
             Response("It", status, b"").raise_unless_success()
 
-    def test_words_of_a_large_error(self) -> None:
-        """No more of it is read than is repeated."""
+    def test_a_large_error_is_not_parsed(self) -> None:
         for body in (b'{"error": "' + b"x" * 5_000_000 + b'"}', b"x" * 5_000_000):
             code, words = Response("It", 500, body).error()
             self.assertEqual((code, len(words)), ("", 500))
 
-    def test_words(self) -> None:
+    def test_the_text_of_an_error_is_printable_and_bounded(self) -> None:
         for body, expected in (
             (b'{"error": "No such thing.", "code": "nothing"}', ("nothing", "No such thing.")),
             (b'{"error": "from gin"}', ("", "from gin")),
@@ -412,7 +406,7 @@ class LoopbackTests(TestCase):
         number: int = port.getHost().port
         return number
 
-    async def test_a_head_without_an_end(self) -> None:
+    async def test_an_endless_response_head_is_cut(self) -> None:
         """F-39: neither many headers, nor a long one, nor interim answers are taken into memory without end."""
         ok = b"HTTP/1.1 200 OK\r\n"
         for start, piece in ((ok, b"a: b\r\n"), (ok, b"a" * 100), (b"", b"HTTP/1.1 102 Processing\r\n\r\n")):
@@ -452,7 +446,7 @@ class LoopbackTests(TestCase):
             raised = await self.unreachable(self.call(f"https://{host}:{port}/", str(authority)))
             self.assertIn(words, raised.message)
 
-    def test_nobody_listens(self) -> Deferred[None]:
+    def test_a_refused_connection_is_unavailable(self) -> Deferred[None]:
         async def scenario() -> None:
             port = await endpoints.TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(Site(Resource()))
             number = port.getHost().port

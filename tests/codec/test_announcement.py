@@ -58,19 +58,18 @@ class AnnounceTests(SynchronousTestCase):
     """L{announce}, and that L{read} understands it."""
 
     @given(DOCUMENTS)
-    def test_roundtrip(self, data: Any) -> None:
+    def test_an_announcement_reads_back(self, data: Any) -> None:
         configuration = a_configuration(data)
         announcement = read(announce(configuration, KEY))
         self.assertEqual(announcement.configuration, configuration)
         self.assertTrue(announcement.verified(RING))
 
     @given(DOCUMENTS)
-    def test_another_program_may_write_it_anew(self, data: Any) -> None:
-        """Order of keys, white space and escapes are not signed: the canonical form is."""
+    def test_another_encoding_of_the_same_message_stays_verified(self, data: Any) -> None:
         rewritten = json.dumps(json.loads(announce(a_configuration(data), KEY)), indent=1, sort_keys=True).encode()
         self.assertTrue(read(rewritten).verified(RING))
 
-    def test_fields(self) -> None:
+    def test_an_announcement_has_the_documented_fields(self) -> None:
         told = json.loads(MESSAGE)
         configuration = a_configuration()
         signature = told.pop("signature")
@@ -101,8 +100,7 @@ class ReadTests(SynchronousTestCase):
     """L{read}: whatever it is given, it is understood, doubted or refused."""
 
     @given(st.integers(0, len(MESSAGE) - 1), st.integers(1, 255))
-    def test_a_byte_that_was_changed(self, position: int, change: int) -> None:
-        """It is noticed, unless it changes nothing: unused bits of base64, or C{E} for C{e}."""
+    def test_a_changed_byte_is_noticed(self, position: int, change: int) -> None:
         broken = bytearray(MESSAGE)
         broken[position] ^= change
         try:
@@ -145,10 +143,10 @@ class ReadTests(SynchronousTestCase):
             signature = KEY.sign(purpose + strict_json.canonical(told))
             self.assertFalse(read(altered(signature=signature)).verified(RING))
 
-    def test_another_key(self) -> None:
+    def test_a_signature_of_another_key_is_not_verified(self) -> None:
         self.assertFalse(read(announce(a_configuration(), OTHER)).verified(RING))
 
-    def test_the_go_controller(self) -> None:
+    def test_an_announcement_of_the_go_controller_is_not_verified(self) -> None:
         announcement = read(b'{"version":"3","config":{"url":"https://ip.me"},"timestamp":"2026-01-02T03:04:05Z"}')
         configuration = announcement.configuration
         self.assertEqual(str(configuration.tag), "3")
@@ -157,7 +155,7 @@ class ReadTests(SynchronousTestCase):
         self.assertFalse(announcement.verified(RING))
         self.assertFalse(announcement.verified(KeyRing()))
 
-    def test_rubbish(self) -> None:
+    def test_invalid_announcements_are_malformed(self) -> None:
         for raw in (
             b"",
             b"null",
@@ -195,7 +193,7 @@ class ReadTests(SynchronousTestCase):
             self.assertRaises(Malformed, read, raw)
         self.assertRaises(Malformed, read, b" " * (bodies.MAX_ANSWER_BYTES + 1))
 
-    def test_no_canonical_form(self) -> None:
+    def test_an_integer_without_a_canonical_form_is_refused(self) -> None:
         self.assertRaises(Unprocessable, read, altered(more=2**53))
 
     @given(
@@ -204,8 +202,7 @@ class ReadTests(SynchronousTestCase):
             st.recursive(_SCALARS | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(_TEXT, inner)),
         )
     )
-    def test_any_fields(self, fields: dict[str, Any]) -> None:
-        """No other error than one that can be told, and nothing is believed."""
+    def test_any_fields_raise_a_confd_error_or_stay_unverified(self, fields: dict[str, Any]) -> None:
         try:
             announcement = read(altered(**fields))
         except ConfdError:
@@ -214,5 +211,5 @@ class ReadTests(SynchronousTestCase):
             self.assertEqual(announcement.configuration, a_configuration())
 
     @given(st.binary(max_size=200))
-    def test_any_bytes(self, raw: bytes) -> None:
+    def test_any_bytes_raise_a_confd_error(self, raw: bytes) -> None:
         self.assertRaises(ConfdError, read, raw)

@@ -47,20 +47,17 @@ RUBBISH = [
 class TimeTests(SynchronousTestCase):
     """RFC 3339."""
 
-    def test_format(self):
-        """UTC, milliseconds, Z; a time that never was is none."""
+    def test_times_are_utc_with_milliseconds(self):
         self.assertEqual(headers.rfc3339(NOW), "2026-11-24T12:30:15.250Z")
         self.assertEqual(headers.rfc3339(NOW.astimezone(timezone(timedelta(hours=5)))), "2026-11-24T12:30:15.250Z")
         self.assertEqual(headers.rfc3339(datetime(1, 1, 1, tzinfo=UTC)), "0001-01-01T00:00:00.000Z")
         self.assertIsNone(headers.rfc3339(None))
 
     @given(st.datetimes(timezones=st.just(UTC)))
-    def test_roundtrip(self, moment):
-        """What is written reads back to the millisecond."""
+    def test_a_time_reads_back_to_the_millisecond(self, moment):
         self.assertLess(abs(headers.parse_rfc3339(headers.rfc3339(moment)) - moment), timedelta(milliseconds=1))
 
-    def test_of_others(self):
-        """The Go system writes nanoseconds and zones."""
+    def test_nanoseconds_and_zones_of_the_go_system_are_read(self):
         for text in ("2026-11-24T12:30:15.250123456Z", "2026-11-24T14:30:15.250+02:00", "2026-11-24 12:30:15.25Z"):
             self.assertLess(abs(headers.parse_rfc3339(text) - NOW), timedelta(milliseconds=1))
         for text in ("", "yesterday", "2026-11-24T12:30:15", "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"):
@@ -70,8 +67,7 @@ class TimeTests(SynchronousTestCase):
 class EntityTagTests(SynchronousTestCase):
     """C{If-Match} and C{If-None-Match} (RFC 9110 section 13.1)."""
 
-    def test_forms(self):
-        """Strong, weak, lists, the wildcard, and the bare version numbers of the Go agents."""
+    def test_strong_weak_and_bare_tags_match(self):
         tag = '"1a2b3c4d.2.7"'
         for header in (
             tag, f"W/{tag}", f'"x", {tag}', f'{tag},"x"', f'"x" , W/{tag} , "y"', "*", " * ", "7", '"7"', " 7 ",
@@ -88,19 +84,16 @@ class EntityTagTests(SynchronousTestCase):
             with self.subTest(header=header):
                 self.assertFalse(headers.not_modified(header, TAG))
 
-    def test_own(self):
-        """The strong tag that is sent is the one that comes back."""
+    def test_the_tag_that_is_sent_comes_back(self):
         self.assertEqual(headers.etag(TAG), '"1a2b3c4d.2.7"')
         self.assertEqual(headers.entity_tags(headers.etag(TAG)), {"1a2b3c4d.2.7"})
 
-    def test_wildcard(self):
-        """A quoted star is a tag like any other, and nobody's."""
+    def test_a_quoted_star_is_not_the_wildcard(self):
         self.assertIn("*", headers.entity_tags("*"))
         self.assertNotIn("*", headers.entity_tags('"*"'))
 
     @given(st.text(max_size=80) | st.text('W/"*7, \t', max_size=80))
-    def test_rubbish(self, header):
-        """Any header at all can be read."""
+    def test_any_header_can_be_read(self, header):
         self.assertIsInstance(headers.entity_tags(header), frozenset)
 
 
@@ -111,13 +104,11 @@ class AuthorizationTests(SynchronousTestCase):
         st.text(st.characters(codec="utf-8", exclude_characters=":"), max_size=20),
         st.text(st.characters(codec="utf-8"), max_size=20),
     )
-    def test_roundtrip(self, username, password):
-        """Names without and passwords with colons, in UTF-8."""
+    def test_any_name_and_password_read_back(self, username, password):
         header = headers.basic_authorization(username, password)
         self.assertEqual(headers.parse_basic_authorization(header), (username.encode(), password.encode()))
 
-    def test_forms(self):
-        """The scheme has no case; the credentials may be empty; space around them is no part of them."""
+    def test_the_scheme_ignores_case_and_spaces(self):
         for header, expected in (
             (b"Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==", (b"Aladdin", b"open sesame")),
             (b"basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==", (b"Aladdin", b"open sesame")),
@@ -128,8 +119,7 @@ class AuthorizationTests(SynchronousTestCase):
         ):
             self.assertEqual(headers.parse_basic_authorization(header), expected)
 
-    def test_refused(self):
-        """Other schemes, bad base64, no colon."""
+    def test_other_schemes_and_invalid_credentials_are_none(self):
         for header in (
             b"", b"Basic", b"Basic ", b"Bearer QTpC", b"BasicQTpC", b"Basic QTp", b"Basic !!!!",
             b"Basic QT pC", b"Basic \xff\xff", b"Basic " + base64.b64encode(b"nocolon"), b"Digest username=x",
@@ -139,8 +129,7 @@ class AuthorizationTests(SynchronousTestCase):
                 self.assertIsNone(headers.parse_basic_authorization(header))
 
     @given(st.binary(max_size=40))
-    def test_rubbish(self, header):
-        """Nothing in a header raises."""
+    def test_any_header_can_be_read(self, header):
         headers.parse_basic_authorization(header)
         headers.parse_basic_authorization(b"Basic " + header)
 
@@ -149,12 +138,10 @@ class ConfigurationTests(SynchronousTestCase):
     """The body of GET C{/api/v1/config}."""
 
     @given(configurations)
-    def test_roundtrip(self, configuration):
-        """An agent reads what a controller wrote, down to the bytes of the document."""
+    def test_a_configuration_reads_back_with_its_bytes(self, configuration):
         self.assertEqual(bodies.parse_configuration(bodies.configuration_body(configuration)), configuration)
 
-    def test_fields(self):
-        """The names and types of the fields: the version is a number."""
+    def test_a_configuration_has_the_documented_fields(self):
         document = strict_json.document({"url": "https://ip.me"})
         body = bodies.configuration_body(Configuration(CLUSTER, 2, 7, "default", document, 30, NOW))
         self.assertEqual(
@@ -173,8 +160,7 @@ class ConfigurationTests(SynchronousTestCase):
             },
         )
 
-    def test_served(self):
-        """With the keys of the controller; those of the Go system are none, and nonsense is left out."""
+    def test_invalid_signing_keys_are_left_out(self):
         configuration = bodies.parse_configuration(b'{"version": 3, "data": {"url": "https://ip.me"}}')
         body = bodies.configuration_body(configuration, ["new", "old"])
         self.assertEqual(bodies.parse_served(body).keys, ("new", "old"))
@@ -184,7 +170,7 @@ class ConfigurationTests(SynchronousTestCase):
         raw = b'{"version": 3, "data": {"url": "https://ip.me"}, "signing_key": "one"}'
         self.assertEqual(bodies.parse_served(raw).keys, ("one",))
 
-    def test_served_beside_its_tag(self):
+    def test_another_tag_beside_the_body_is_refused(self):
         """What is named otherwise beside the body was changed on the way (F-51); the Go system names a bare version."""
         ours = Configuration(
             "1a2b3c4d-0000-4000-8000-000000000001", 1, 7, "default", strict_json.document({"url": "x"}), 30, EPOCH
@@ -197,21 +183,19 @@ class ConfigurationTests(SynchronousTestCase):
         for named in ('"1a2b3c4d.1.8"', "1a2b3c4d.2.7", "6", 'W/"1a2b3c4d.1.8-gzip"'):
             self.assertRaises(Malformed, bodies.parse_served, body, named=named)
 
-    def test_of_go_controller(self):
-        """Neither epoch nor cluster, checksum or key; the version a number or a string."""
+    def test_a_body_of_the_go_controller_is_read(self):
         for version in ("3", '"3"'):
             raw = f'{{"version": {version}, "data": {{"url": "https://ip.me"}}, "poll_interval_seconds": 10}}'.encode()
             read = bodies.parse_configuration(raw, "blue")
             self.assertEqual((read.tag, read.namespace, read.poll_interval), (Tag("", 0, 3), "blue", 10))
             self.assertEqual((read.document.raw, read.updated_at), (b'{"url":"https://ip.me"}', EPOCH))
 
-    def test_epoch_without_cluster(self):
+    def test_an_epoch_without_a_cluster_is_ignored(self):
         """An epoch that belongs to no cluster counts nothing: it must not hide later versions of the Go system."""
         read = bodies.parse_configuration(b'{"version": 3, "data": {}, "epoch": 99, "cluster_id": ""}')
         self.assertEqual(read.tag, Tag("", 0, 3))
 
-    def test_wrong(self):
-        """One wrong field makes a body unusable, and says no more than that."""
+    def test_one_wrong_field_makes_a_body_malformed(self):
         document = strict_json.document({"a": 1})
         good = json.loads(bodies.configuration_body(Configuration(CLUSTER, 2, 7, "default", document, 30, NOW)))
         for name, wrong in (
@@ -226,15 +210,13 @@ class ConfigurationTests(SynchronousTestCase):
                     raw = json.dumps({**good, name: value}).encode()
                     self.assertRaises(Malformed, bodies.parse_configuration, raw)
 
-    def test_large_integer(self):
-        """A document without canonical form is a bad answer here, whoever is to blame for it."""
+    def test_a_document_without_a_canonical_form_is_malformed(self):
         for number in (2**53, 10**30):
             raw = b'{"version": 1, "data": {"a": %d}}' % number
             self.assertRaises(Malformed, bodies.parse_configuration, raw)
             self.assertRaises(Malformed, bodies.parse_worker_checksum, b'{"config": {"a": %d}}' % number)
 
-    def test_bad_times(self):
-        """A time that cannot be read is no reason to refuse a configuration."""
+    def test_an_invalid_time_is_accepted(self):
         for text in ("yesterday", "", "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-23:59", "2026-01-01T00:00:00"):
             raw = json.dumps({"version": 1, "data": {}, "updated_at": text}).encode()
             self.assertEqual(bodies.parse_configuration(raw).updated_at, EPOCH)
@@ -247,8 +229,7 @@ class ConfigurationTests(SynchronousTestCase):
             values | st.integers() | st.floats(allow_nan=False, allow_infinity=False),
         )
     )
-    def test_rubbish(self, body):
-        """Right names with anything behind them give a configuration that has a tag, or L{Malformed}."""
+    def test_any_values_give_a_configuration_or_malformed(self, body):
         try:
             read = bodies.parse_configuration(json.dumps(body).encode())
         except Malformed:
@@ -260,8 +241,7 @@ class ConfigurationTests(SynchronousTestCase):
 class IntervalTests(SynchronousTestCase):
     """Poll intervals, as an agent believes them."""
 
-    def test_bounds(self):
-        """Inside the bounds whatever was said."""
+    def test_any_interval_is_bounded(self):
         for said, believed in (
             (30, 30), (1, 1), (0, 1), (-5, 1), (86400, 86400), (86401, 86400), (9999999999, 86400), (10**400, 86400),
             (-(10**400), 1), (1.9, 1), (0.1, 1), (float("inf"), 86400), (float("-inf"), 1), (1e308, 86400),
@@ -274,8 +254,7 @@ class IntervalTests(SynchronousTestCase):
 class RegistrationTests(SynchronousTestCase):
     """Joining."""
 
-    def test_body(self):
-        """What is empty is left out."""
+    def test_empty_fields_are_left_out(self):
         self.assertEqual(json.loads(bodies.registration_body(Registration())), {"namespace": "default"})
         full = Registration("host", "tier=edge", "id-1", "POLLER", "blue")
         self.assertEqual(
@@ -289,16 +268,14 @@ class RegistrationTests(SynchronousTestCase):
             },
         )
 
-    def test_membership(self):
-        """An id and an interval; the Go controller's answer has a poll_url besides."""
+    def test_the_response_has_an_id_and_an_interval(self):
         raw = b'{"agent_id": "a-1", "poll_url": "/api/v1/config", "poll_interval_seconds": 5}'
         self.assertEqual(bodies.parse_membership(raw), RegistrationResponse("a-1", 5))
         self.assertEqual(bodies.parse_membership(b'{"agent_id": "a-1"}'), RegistrationResponse("a-1", 30))
         raw = b'{"agent_id": "a-1", "report_window_ms": 1250}'
         self.assertEqual(bodies.parse_membership(raw), RegistrationResponse("a-1", 30, 1.25))
 
-    def test_report_window(self):
-        """Bounded, whatever a controller says; none where it says none."""
+    def test_the_report_window_is_bounded(self):
         for said, believed in (
             (0, 0.0),
             (250, 0.25),
@@ -314,16 +291,14 @@ class RegistrationTests(SynchronousTestCase):
         self.assertRaises(Malformed, bodies.parse_report_window, b"[]")
 
     @given(st.dictionaries(st.sampled_from(["agent_id", "poll_interval_seconds"]), values))
-    def test_rubbish(self, body):
-        """An id that could not be sent back in a header is none."""
+    def test_any_response_is_a_membership_or_malformed(self, body):
         try:
             membership = bodies.parse_membership(json.dumps(body).encode())
         except Malformed:
             return
         self.assertTrue(valid_agent_id(membership.agent_id))
 
-    def test_hostile_ids(self):
-        """Neither empty nor long, nor made to forge a header."""
+    def test_ids_that_could_forge_a_header_are_refused(self):
         for agent_id in ("", "a" * 65, "a\r\nX-Evil: 1", "ä", 7, None):
             self.assertRaises(Malformed, bodies.parse_membership, json.dumps({"agent_id": agent_id}).encode())
 
@@ -331,8 +306,7 @@ class RegistrationTests(SynchronousTestCase):
 class WorkerTests(SynchronousTestCase):
     """What a worker answers."""
 
-    def test_state(self):
-        """confd's worker and the Go worker."""
+    def test_the_state_of_both_workers_is_read(self):
         for raw, state in (
             (b'{"status": "ok", "has_config": true, "version": "1a2b3c4d.2.7", "boot_id": "b"}', (True, str(TAG), "b")),
             (b'{"status": "ok", "has_config": false, "version": null, "boot_id": "b"}', (False, None, "b")),
@@ -341,8 +315,7 @@ class WorkerTests(SynchronousTestCase):
         ):
             self.assertEqual(bodies.parse_worker_state(raw), WorkerState(*state))
 
-    def test_checksum(self):
-        """It is computed from what the worker has, not taken from what it says."""
+    def test_the_checksum_is_computed_from_the_document(self):
         raw = b'{"config": {"b": 1, "a": 2}, "version": null, "checksum": "sha256:0", "applied_at": null}'
         self.assertEqual(bodies.parse_worker_checksum(raw), strict_json.checksum({"a": 2, "b": 1}))
 
@@ -352,16 +325,14 @@ class RubbishTests(SynchronousTestCase):
 
     readers = (bodies.parse_configuration, bodies.parse_membership, bodies.parse_worker_checksum)
 
-    def test_corpus(self):
-        """Each is refused by every reader, as L{Malformed}."""
+    def test_every_reader_refuses_the_corpus_as_malformed(self):
         for reader in self.readers:
             for raw in RUBBISH:
                 with self.subTest(reader=reader.__name__, raw=raw[:30]):
                     self.assertRaises(Malformed, reader, raw)
 
     @given(st.binary(max_size=60) | values.map(lambda value: json.dumps(value).encode()))
-    def test_fuzz(self, raw):
-        """Nothing but L{Malformed} comes out of a reader."""
+    def test_any_bytes_raise_malformed_or_nothing(self, raw):
         for reader in (*self.readers, bodies.parse_worker_state):
             try:
                 reader(raw)

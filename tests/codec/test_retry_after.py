@@ -10,8 +10,7 @@ from confd.codec.retry_after import MAX_SECONDS, parse_retry_after
 class RetryAfterTests(SynchronousTestCase):
     """C{Retry-After} (RFC 9110 section 10.2.3)."""
 
-    def test_values(self):
-        """Seconds and dates in all forms, bounded; what says nothing is nothing."""
+    def test_seconds_and_dates_are_read_and_bounded(self):
         now = "Sun, 29 Nov 2026 08:00:00 GMT"
         for value, wanted in (
             ("60", 60), (" 60 ", 60), ("0", 0), ("000060", 60), ("299", 299), ("86400", 300), ("9" * 8000, 300),
@@ -25,14 +24,12 @@ class RetryAfterTests(SynchronousTestCase):
             with self.subTest(value=value):
                 self.assertEqual(parse_retry_after(value, now), wanted)
 
-    def test_without_a_date(self):
-        """Only seconds can be read where the server does not tell its time."""
+    def test_a_date_is_ignored_without_the_date_of_the_server(self):
         for date in (None, "", "soon"):
             self.assertIsNone(parse_retry_after("Sun, 29 Nov 2026 08:01:00 GMT", date))
             self.assertEqual(parse_retry_after("60", date), 60)
 
     @given(st.text(max_size=80) | st.text("0123456789 :,GMTSunNov-+", max_size=80))
-    def test_rubbish(self, value):
-        """Any header at all can be read, and no wait is longer than the longest."""
+    def test_any_header_gives_a_bounded_pause_or_none(self, value):
         found = parse_retry_after(value, "Sun, 29 Nov 2026 08:00:00 GMT")
         self.assertTrue(found is None or 0 <= found <= MAX_SECONDS)

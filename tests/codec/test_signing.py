@@ -38,18 +38,18 @@ def believed(keys: KeyRing) -> list[bool]:
 class SigningKeyTests(SynchronousTestCase):
     """L{SigningKey}."""
 
-    def test_vector(self) -> None:
+    def test_a_signature_matches_the_vector_of_rfc_8032(self) -> None:
         private, public, message, signature = map(bytes.fromhex, VECTOR)
         key = SigningKey.load(private)
         self.assertEqual(base64.b64decode(key.public), public)
         self.assertEqual(base64.b64decode(key.sign(message)), signature)
         self.assertEqual(key.key_id, key_id_of(public))
 
-    def test_kept_and_loaded(self) -> None:
+    def test_a_loaded_key_makes_the_same_signatures(self) -> None:
         key = KEYS[0]
         self.assertEqual(SigningKey.load(key.private_bytes()).public, key.public)
 
-    def test_not_a_key(self) -> None:
+    def test_other_numbers_of_bytes_are_refused(self) -> None:
         for private in (b"", b"x" * 31, b"x" * 33):
             self.assertRaises(ValueError, SigningKey.load, private)
 
@@ -62,7 +62,7 @@ class SigningKeyTests(SynchronousTestCase):
 class KeyRingTests(SynchronousTestCase):
     """L{KeyRing}."""
 
-    def test_empty(self) -> None:
+    def test_an_empty_ring_verifies_nothing(self) -> None:
         self.assertFalse(KeyRing())
         self.assertNotIn(True, believed(KeyRing()))
 
@@ -75,7 +75,7 @@ class KeyRingTests(SynchronousTestCase):
         keys.trust([KEYS[2].public, KEYS[1].public])
         self.assertEqual(believed(keys), [False, True, True, False, False, False])
 
-    def test_at_most(self) -> None:
+    def test_the_number_of_trusted_keys_is_bounded(self) -> None:
         self.assertEqual(sum(believed(ring(*(key.public for key in KEYS)))), MAX_TRUSTED_KEYS)
 
     def test_none_told_changes_nothing(self) -> None:
@@ -84,7 +84,7 @@ class KeyRingTests(SynchronousTestCase):
             keys.trust(told)
             self.assertEqual(believed(keys)[0], True, told)
 
-    def test_rubbish_among_keys(self) -> None:
+    def test_invalid_keys_are_ignored(self) -> None:
         self.assertTrue(believed(ring("rubbish", KEYS[3].public))[3])
 
     def test_a_signature_of_something_else(self) -> None:
@@ -95,5 +95,5 @@ class KeyRingTests(SynchronousTestCase):
         self.assertFalse(keys.verify("", signature, MESSAGE))
 
     @given(st.text() | st.binary(max_size=70).map(lambda raw: base64.b64encode(raw).decode()))
-    def test_any_signature(self, signature: str) -> None:
+    def test_any_signature_of_a_stranger_is_refused(self, signature: str) -> None:
         self.assertFalse(ring(KEYS[0].public).verify(KEYS[0].key_id, signature, MESSAGE))

@@ -68,7 +68,7 @@ class ParserTests(SynchronousTestCase):
             parse(b"data\n\ndata\ndata\n\ndata:"), [Event("message", b"", ""), Event("message", b"\n", "")], "no value"
         )
 
-    def test_line_ends(self) -> None:
+    def test_all_line_ends_are_equal(self) -> None:
         for end in (b"\n", b"\r", b"\r\n"):
             raw = end.join([b"event: a", b"data: 1", b"data: 2", b"", b"data: 3", b"", b""])
             self.assertEqual(parse(raw), [Event("a", b"1\n2", ""), Event("message", b"3", "")], end)
@@ -79,14 +79,14 @@ class ParserTests(SynchronousTestCase):
         self.assertEqual(parser.feed(b"\ndata: 2\r"), [])
         self.assertEqual(parser.feed(b"\n\r"), [Event("message", b"2", "")])
 
-    def test_byte_order_mark(self) -> None:
+    def test_a_leading_byte_order_mark_is_ignored(self) -> None:
         self.assertEqual(parse(b"\xef\xbb\xbfdata: 1\n\n"), [Event("message", b"1", "")])
         self.assertEqual(
             parse(b"data: 1\n\n\xef\xbb\xbfdata: 2\n\n"), [Event("message", b"1", "")], "only at the start"
         )
         self.assertEqual(parse(b"\xef\xbb\xbf\xef\xbb\xbfdata: 2\n\n"), [], "only one")
 
-    def test_ids(self) -> None:
+    def test_an_id_lasts_until_the_next(self) -> None:
         self.assertEqual(parse(b"id: 7\ndata: a\n\ndata: b\n\n")[1], Event("message", b"b", "7"), "it stays")
         self.assertEqual(parse(b"id: 7\n\ndata: b\n\n")[0].id, "7", "named where there was no event")
         self.assertEqual(parse(b"id: 7\nid: 8\0\ndata: a\n\n")[0].id, "7", "one with NUL is none")
@@ -97,10 +97,10 @@ class ParserTests(SynchronousTestCase):
     def test_what_is_not_utf8_is_replaced_in_names_and_left_in_data(self) -> None:
         self.assertEqual(parse(b"event: \xff\nid: \xfe\ndata: \xff\n\n"), [Event("\ufffd", b"\xff", "\ufffd")])
 
-    def test_unknown_fields(self) -> None:
+    def test_unknown_fields_and_comments_are_ignored(self) -> None:
         self.assertEqual(parse(b"retry: 5\nDATA: x\n data: y\nmood: good\ndata: z\n\n"), [Event("message", b"z", "")])
 
-    def test_too_large(self) -> None:
+    def test_an_event_over_the_limit_is_malformed(self) -> None:
         for raw in (
             b"data: " + b"x" * 95 + b"\n\n",
             b"x" * 101,
@@ -112,7 +112,7 @@ class ParserTests(SynchronousTestCase):
             self.assertRaises(Malformed, parse_slowly, raw, 100)
         self.assertEqual(len(parse((b"data: " + b"x" * 94 + b"\n\n:\n") * 1000, 100)), 1000, "each is counted anew")
 
-    def test_a_long_event_in_small_pieces(self) -> None:
+    def test_a_long_event_in_small_pieces_takes_linear_time(self) -> None:
         """Each byte is looked at once: a parser that begins anew with every piece would be at this for minutes."""
         raw = b"data: " + b"x" * (2 << 20) + b"\n\n"
         parser = Parser(4 << 20)
@@ -130,5 +130,5 @@ class FrameTests(SynchronousTestCase):
         st.binary().filter(lambda data: not set(data) & set(b"\r\n")),
         st.none() | st.text(st.characters(exclude_characters="\r\n\0", codec="utf-8")),
     )
-    def test_roundtrip(self, name: str, data: bytes, id: str | None) -> None:
+    def test_any_event_reads_back_in_any_pieces(self, name: str, data: bytes, id: str | None) -> None:
         self.assertEqual(parse(frame(name, data, id) * 2), [Event(name, data, id or "")] * 2)

@@ -81,41 +81,35 @@ def nested(depth, opening=b"[", closing=b"]"):
 class DecodeTests(SynchronousTestCase):
     """Strict JSON in."""
 
-    def test_faults(self):
-        """Each way of being wrong has one code and one sentence that does not repeat the text."""
+    def test_each_mistake_has_one_code_and_one_sentence(self):
         for name, (raw, code) in FAULTS.items():
             with self.subTest(fault=name):
                 error = self.assertRaises(Malformed, strict_json.decode, raw)
                 self.assertEqual(error.code, code)
                 self.assertRegex(error.message, r"\A[A-Z][^\n]{20,150}\.\Z")
 
-    def test_where(self):
-        """A mistake of grammar is told with its place."""
+    def test_a_mistake_of_grammar_has_its_place(self):
         error = self.assertRaises(Malformed, strict_json.decode, b'{\n "a" 1}')
         self.assertIn("line 2, column 6", error.message)
 
-    def test_byte_order_marks(self):
-        """RFC 8259 section 8.1 forbids them; the sentence names them and says what to do."""
+    def test_byte_order_marks_are_refused_with_an_advice(self):
         for encoding, words in (("utf-8-sig", "UTF-8 without one"), ("utf-16", "of UTF-16; save it as UTF-8")):
             message = self.assertRaises(Malformed, strict_json.decode, "{}".encode(encoding)).message
             self.assertIn("byte order mark", message)
             self.assertIn(words, message)
         self.assertIn("mark of UTF-16", self.assertRaises(Malformed, strict_json.decode, b"\xfe\xff\0{\0}").message)
 
-    def test_depth(self):
-        """16 levels are read, 17 are not, whatever they are made of."""
+    def test_sixteen_levels_are_read_and_seventeen_are_not(self):
         for opening, closing in ((b"[", b"]"), (b'{"a":', b"}")):
             strict_json.decode(nested(16, opening, closing))
             self.assertEqual(
                 self.assertRaises(Malformed, strict_json.decode, nested(17, opening, closing)).code, "too_deep"
             )
 
-    def test_scalars_at_the_bottom(self):
-        """What is no container has no depth of its own."""
+    def test_scalars_do_not_count_as_a_level(self):
         self.assertEqual(strict_json.decode(b"[" * 16 + b"1" + b"]" * 16)[0][0][0][0], [[[[[[[[[[[[1]]]]]]]]]]]])
 
-    def test_accepted(self):
-        """What looks odd and is strict JSON all the same."""
+    def test_unusual_strict_json_is_accepted(self):
         for raw, value in (
             (b" {} ", {}),
             (b"null", None),
@@ -133,24 +127,20 @@ class DecodeTests(SynchronousTestCase):
                 self.assertEqual(strict_json.decode(raw), value)
 
     @given(values)
-    def test_reads_what_others_write(self, value):
-        """The standard library's JSON, escaped or not, comes out as it went in."""
+    def test_the_output_of_the_standard_library_reads_back(self, value):
         for ascii_only in (True, False):
             self.assertEqual(strict_json.decode(json.dumps(value, ensure_ascii=ascii_only).encode()), value)
 
     @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")))
-    def test_rubbish(self, raw):
-        """Bytes from anywhere give a value that can be written again, or L{Malformed}: never another exception."""
+    def test_any_bytes_give_a_value_or_malformed(self, raw):
         self._survives(raw)
 
     @given(st.text('[]{}":,\\u0dD89ae+-.1 \n', max_size=60))
-    def test_near_misses(self, text):
-        """So does what is nearly JSON."""
+    def test_nearly_valid_json_gives_a_value_or_malformed(self, text):
         self._survives(text.encode())
 
     @given(values, st.randoms(use_true_random=False))
-    def test_damaged(self, value, dice):
-        """So does JSON with one byte changed, lost or doubled."""
+    def test_damaged_json_gives_a_value_or_malformed(self, value, dice):
         raw = bytearray(json.dumps(value).encode())
         at = dice.randrange(len(raw))
         raw[at : at + 1] = dice.choice([b"", bytes([dice.randrange(256)]), raw[at : at + 1] * 2])
@@ -167,39 +157,33 @@ class DecodeTests(SynchronousTestCase):
 class ChecksumTests(SynchronousTestCase):
     """Checksums and documents."""
 
-    def test_known(self):
-        """The checksum, computed by hand."""
+    def test_a_checksum_matches_one_computed_by_hand(self):
         expected = hashlib.sha256(b'{"a":[1,true,null],"url":"https://ip.me"}').hexdigest()
         self.assertEqual(strict_json.checksum({"url": "https://ip.me", "a": [1.0, True, None]}), f"sha256:{expected}")
 
     @given(values)
-    def test_of_canonical_form(self, value):
-        """It is SHA-256 over RFC 8785."""
+    def test_the_checksum_is_sha_256_of_the_canonical_form(self, value):
         self.assertEqual(strict_json.checksum(value), f"sha256:{hashlib.sha256(rfc8785.dumps(value)).hexdigest()}")
 
     @given(st.dictionaries(texts, values, max_size=6), st.integers())
-    def test_order_of_keys(self, value, seed):
-        """Keys in another order make another text and the same checksum."""
+    def test_the_order_of_keys_does_not_change_the_checksum(self, value, seed):
         names = list(value)
         random.Random(seed).shuffle(names)
         shuffled = {name: value[name] for name in names}
         self.assertEqual(strict_json.document(shuffled).checksum, strict_json.document(value).checksum)
 
     @given(values)
-    def test_of_document(self, value):
-        """A document's text has the document's checksum, at whoever reads it."""
+    def test_the_text_of_a_document_has_its_checksum(self, value):
         document = strict_json.document(value)
         self.assertEqual(strict_json.checksum(strict_json.decode(document.raw)), document.checksum)
         self.assertEqual(strict_json.checksum(msgspec.json.decode(document.raw)), document.checksum)
 
-    def test_keeps_order(self):
-        """A document is sent with its keys in the order in which they came, and as people wrote it."""
+    def test_a_document_keeps_the_order_of_its_keys(self):
         self.assertEqual(
             strict_json.document(strict_json.decode(b'{"b": "\xc3\xa4", "a": 1.5}')).raw, b'{"b":"\xc3\xa4","a":1.5}'
         )
 
-    def test_large_integers(self):
-        """An integer that other readers round has no checksum, whatever its size."""
+    def test_an_integer_that_other_readers_round_has_no_checksum(self):
         for number in (2**53, -(2**53), 2**63, 2**64, 10**30, 10**399):
             for value in (number, {"a": [number]}):
                 for make in (strict_json.checksum, strict_json.document):

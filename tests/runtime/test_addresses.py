@@ -45,7 +45,7 @@ class DocumentUrlTests(SynchronousTestCase):
         else:
             self.schema.check({"url": url})
 
-    def test_other_values(self) -> None:
+    def test_values_other_than_strings_are_refused(self) -> None:
         for value in (None, 7, ["http://h/"], {"a": "http://h/"}, True):
             self.assertRaises(Unprocessable, self.schema.check, {"url": value})
 
@@ -53,7 +53,7 @@ class DocumentUrlTests(SynchronousTestCase):
 class SettingTests(SynchronousTestCase):
     """Addresses in settings."""
 
-    def test_urls(self) -> None:
+    def test_base_urls_are_normalized_or_refused(self) -> None:
         for text, read_as in (
             ("http://[::1]:8080", "http://[::1]:8080"),
             ("HTTP://[2001:DB8:0::7]/", "http://[2001:db8::7]"),
@@ -84,7 +84,7 @@ class SettingTests(SynchronousTestCase):
             for text in ("http://u:hunter2@h", "nats://u:hunter2@h:4222", "u:hunter2@h:6379"):
                 self.assertNotIn("hunter2", str(self.assertRaises(ValueError, parse, text)))
 
-    def test_hosts_with_ports(self) -> None:
+    def test_a_host_and_a_port_are_both_required(self) -> None:
         for text, read_as in (
             ("stack_redis:6379", ("stack_redis", 6379)),
             ("[::1]:6379", ("::1", 6379)),
@@ -124,7 +124,7 @@ class SettingTests(SynchronousTestCase):
     def test_rules_know_names_as_they_are_connected_to(self) -> None:
         self.assertEqual(Rules.parse("Xn--Bcher-Kva.Example., a_b").hosts, {"xn--bcher-kva.example", "a_b"})
 
-    def test_loopback(self) -> None:
+    def test_names_and_addresses_of_this_machine_are_loopback(self) -> None:
         for host in ("localhost", "LOCALHOST.", "127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"):
             self.assertTrue(is_loopback(host), host)
         for host in ("127.evil.example", "localhost.example", "10.0.0.1", "::", "", "fe80::1%lo"):

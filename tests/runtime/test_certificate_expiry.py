@@ -24,7 +24,7 @@ def days(*counts: float) -> list[datetime]:
 class ExpiryTests(SynchronousTestCase):
     """L{InUse.expiry}."""
 
-    def test_first_that_matters(self) -> None:
+    def test_an_expired_authority_beside_a_current_one_does_not_count(self) -> None:
         """A chain breaks with any of its certificates; an expired authority beside a current one does no harm."""
         for expiries, alternatives, expected in (
             ((40,), False, 40),
@@ -73,8 +73,7 @@ class WatchTests(SynchronousTestCase):
         self.events.clear()
         return said
 
-    def test_gauge(self) -> None:
-        """Each file by its setting, at the time at which somebody asks."""
+    def test_the_gauge_is_computed_at_each_scrape(self) -> None:
         self.watched(InUse("LISTEN", "a.pem", days(2)), InUse("WORKER_CA_FILE", "b.pem", days(-1), True))
         self.clock.advance(60)
         shown = samples(self.metrics.exposition())
@@ -82,14 +81,12 @@ class WatchTests(SynchronousTestCase):
         self.assertEqual(shown[name, (("certificate", "LISTEN"),)], 2 * 86400 - 60)
         self.assertEqual(shown[name, (("certificate", "WORKER_CA_FILE"),)], -86400 - 60)
 
-    def test_no_certificates(self) -> None:
-        """Nothing is shown and nothing is said."""
+    def test_without_certificates_nothing_is_exposed_or_logged(self) -> None:
         self.watched()
         self.assertFalse([name for name, _ in samples(self.metrics.exposition()) if "expiry" in name])
         self.assertEqual(self.said(), [])
 
-    def test_warnings(self) -> None:
-        """None before 30 days are left; then one a day, of the certificate that is in use."""
+    def test_the_log_warns_once_a_day_from_30_days_before_the_expiry(self) -> None:
         self.watched(InUse("LISTEN", "a.pem", days(31.5)))
         self.clock.advance(REMINDER_SECONDS)
         self.assertEqual(self.said(), [])
@@ -104,8 +101,7 @@ class WatchTests(SynchronousTestCase):
         self.clock.advance(REMINDER_SECONDS)
         self.assertEqual(self.said(), [])
 
-    def test_at_once(self) -> None:
-        """What expires in ten minutes, or has expired, is said at the start."""
+    def test_an_expiry_within_minutes_is_logged_at_the_start(self) -> None:
         self.watched(InUse("LISTEN", "a.pem", [START + timedelta(minutes=10)]), InUse("X", "b.pem", days(-1)))
         self.assertEqual(
             self.said(),
@@ -115,8 +111,7 @@ class WatchTests(SynchronousTestCase):
             ],
         )
 
-    def test_stopped(self) -> None:
-        """Nothing is left of one that is stopped."""
+    def test_a_stopped_watch_leaves_no_timer(self) -> None:
         self.watched()
         self.watch.stopService()
         self.assertEqual(self.clock.getDelayedCalls(), [])

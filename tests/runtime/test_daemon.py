@@ -58,8 +58,7 @@ class StopTests(SynchronousTestCase):
         self.clock = MemoryReactorClock()
         self.daemon = Daemon("test", self.clock, settings(), {})
 
-    def test_order(self):
-        """The last part stops first, and each waits for the one that needs it."""
+    def test_parts_stop_one_by_one_the_last_first(self):
         slow = Deferred()
         Part("store", self.told).setServiceParent(self.daemon)
         Part("listener", self.told, slow).setServiceParent(self.daemon)
@@ -71,8 +70,7 @@ class StopTests(SynchronousTestCase):
         self.assertEqual(self.told[-1], "store stops")
         self.successResultOf(stopped)
 
-    def test_broken_part(self):
-        """One that fails to stop costs the others nothing."""
+    def test_a_part_that_fails_to_stop_does_not_keep_the_others(self):
         broken = Deferred()
         broken.errback(ZeroDivisionError())
         Part("store", self.told).setServiceParent(self.daemon)
@@ -82,8 +80,7 @@ class StopTests(SynchronousTestCase):
         self.assertEqual(self.told[-1], "store stops")
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
-    def test_hung_part(self):
-        """One that never stops is left behind."""
+    def test_a_part_that_never_stops_is_left_behind(self):
         Part("store", self.told).setServiceParent(self.daemon)
         Part("hung", self.told, Deferred()).setServiceParent(self.daemon)
         self.daemon.startService()
@@ -94,8 +91,7 @@ class StopTests(SynchronousTestCase):
         self.assertEqual(self.told[-1], "store stops")
         self.assertEqual(len(self.flushLoggedErrors(TimeoutError)), 1)
 
-    def test_signal(self):
-        """Being told to stop is no failure: the signal is forgotten after the shutdown."""
+    def test_a_stop_on_request_exits_without_the_signal(self):
         self.daemon.startService()
         self.clock._exitSignal = 15
         for function, args, kwargs in self.clock.triggers["after"]["shutdown"]:
@@ -115,24 +111,21 @@ class StartTests(SynchronousTestCase):
         Part("part", [], starting=error).setServiceParent(daemon)
         return self.assertRaises(SystemExit, daemon.startService)
 
-    def test_mistakes(self):
-        """A line for each, a status, and no pid file."""
+    def test_a_failed_start_prints_a_line_for_each_mistake_and_exits_with_1(self):
         pid_file = PidFile(os.path.abspath(self.mktemp()))
         pid_file.claim("test")
         error = self._fail(StartError("A: is wrong.", "B: too."), pid_file)
         self.assertEqual((error.code, self.said.getvalue()), (1, "A: is wrong.\nB: too.\n"))
         self.assertFalse(os.path.exists(pid_file.path))
 
-    def test_defect(self):
-        """What nobody thought of is one line too; the traceback is for the log."""
+    def test_an_unexpected_error_is_one_line_and_its_traceback_is_logged(self):
         self._fail(ZeroDivisionError("by zero"))
         self.assertEqual(
             self.said.getvalue(), "test: cannot start, and the log says more: ZeroDivisionError('by zero')\n"
         )
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
-    def test_waiting_parent(self):
-        """The process that waits for this one to daemonise is told, or it would wait for ever."""
+    def test_the_parent_that_waits_for_the_daemon_gets_the_status(self):
         reader, writer = os.pipe()
         self.addCleanup(os.close, reader)
         self.addCleanup(os.close, writer)
@@ -154,8 +147,7 @@ class StartTests(SynchronousTestCase):
         options.parseOptions([])
         return make_daemon("test", options, compose, GC_THRESHOLDS)
 
-    def test_composition(self):
-        """Settings that cannot work together end it before there is a daemon."""
+    def test_settings_that_cannot_work_together_end_the_process(self):
 
         def compose(reactor, settings):
             raise StartError("A: is wrong.", "B: too.")
@@ -163,8 +155,7 @@ class StartTests(SynchronousTestCase):
         error = self.assertRaises(SystemExit, self._make, compose)
         self.assertEqual(str(error), "A: is wrong.\nB: too.")
 
-    def test_garbage(self):
-        """What a daemon begins with is never looked through for garbage, all else less often than by default."""
+    def test_objects_of_the_start_are_exempt_from_garbage_collection(self):
         self.addCleanup(gc.set_threshold, *gc.get_threshold())
         self.addCleanup(gc.unfreeze)
         daemon = self._make(lambda reactor, settings: [])
@@ -180,8 +171,7 @@ class LogTests(SynchronousTestCase):
         Daemon("test", Clock(), log_settings, {"nodaemon": True, **twistd}).setServiceParent(application)
         return application.getComponent(ILogObserver, None)
 
-    def test_file(self):
-        """C{--logfile} gets JSON lines of the level asked for."""
+    def test_a_log_file_gets_json_lines_of_the_level(self):
         path = self.mktemp()
         observe = self.observer_of(settings(log_level="warn"), logfile=path)
         observe({"log_format": "too quiet", "log_level": LogLevel.info, "log_namespace": "a"})
@@ -189,8 +179,7 @@ class LogTests(SynchronousTestCase):
         with open(path) as file:
             self.assertEqual([json.loads(line)["message"] for line in file], ["loud enough"])
 
-    def test_output(self):
-        """Without a file it is standard output: text on a terminal, unless one is asked for."""
+    def test_standard_output_gets_text_on_a_terminal_and_json_otherwise(self):
 
         class Terminal(StringIO):
             def isatty(self):
@@ -208,13 +197,11 @@ class LogTests(SynchronousTestCase):
             observe({"log_format": "x", "log_level": LogLevel.info, "log_namespace": "a"})
             self.assertEqual(output.getvalue().startswith("{"), json_expected)
 
-    def test_choice_of_twistd(self):
-        """C{--logger} and C{--syslog} win."""
+    def test_the_options_logger_and_syslog_of_twistd_take_precedence(self):
         for option in ({"logger": object()}, {"syslog": True}):
             self.assertIsNone(self.observer_of(settings(), **option))
 
-    def test_bad_file(self):
-        """A file that cannot be written is named."""
+    def test_a_log_file_that_cannot_be_written_is_named(self):
         error = self.assertRaises(SystemExit, self.observer_of, settings(), logfile="/nowhere/x")
         self.assertEqual(str(error), "--logfile: /nowhere/x cannot be written: No such file or directory.")
 
@@ -222,8 +209,7 @@ class LogTests(SynchronousTestCase):
 class ReloadTests(SynchronousTestCase):
     """L{Daemon.reload}."""
 
-    def test_parts(self) -> None:
-        """Every part that can reload does; the others are left alone."""
+    def test_every_part_that_can_reload_does(self) -> None:
         told: list[str] = []
         daemon = Daemon("test", Clock(), settings(), {})
         Part("other", told).setServiceParent(daemon)
@@ -233,8 +219,7 @@ class ReloadTests(SynchronousTestCase):
         daemon.reload()
         self.assertEqual(told, ["reloads"])
 
-    def test_remarks(self) -> None:
-        """What an operator may want to mend is said when the daemon starts."""
+    def test_remarks_are_logged_at_the_start(self) -> None:
         daemon = Daemon("test", MemoryReactorClock(), settings(), {}, remarks=["A_FILE: is readable."])
         with capturedLogs() as logs:
             daemon.startService()
@@ -273,8 +258,7 @@ class FollowTests(SynchronousTestCase):
         fresh.replace(path)
         self.clock.advance(CHECK_INTERVAL_SECONDS)
 
-    def test_changed(self) -> None:
-        """Each of them; what is set elsewhere stays."""
+    def test_a_changed_file_replaces_its_secret_only(self) -> None:
         self.reload_secrets(ADMIN_USERNAME="root")
         self.clock.advance(CHECK_INTERVAL_SECONDS)
         self.assertEqual(self.told, [])
@@ -283,8 +267,7 @@ class FollowTests(SynchronousTestCase):
         self.assertEqual(self.passwords(), [("of agents", "second"), ("new for agents", "second")])
         self.assertEqual(self.told[-1].admin_username, "root")
 
-    def test_of_no_use(self) -> None:
-        """What a start would refuse is refused, said once, and without the secret; then the next one counts."""
+    def test_an_invalid_secret_is_refused_once_without_showing_it(self) -> None:
         self.reload_secrets(LISTEN="tcp:0")
         with capturedLogs() as logs:
             for text in ("", "admin123", "x" * 70_000):
@@ -303,8 +286,7 @@ class FollowTests(SynchronousTestCase):
         self.change("third")
         self.assertEqual(self.passwords(), [("of agents", "third")])
 
-    def test_others(self) -> None:
-        """Only those that are named are looked at, and none where none comes from a file."""
+    def test_only_the_named_secrets_are_watched(self) -> None:
         self.assertEqual(self.reload_secrets(("REDIS_PASSWORD",)), [])
         self.reload_secrets(("ADMIN_PASSWORD",))
         self.change("new for agents", self.agent)

@@ -40,7 +40,7 @@ class RaiseFdLimitTests(SynchronousTestCase):
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         return tuple(map(int, done.stdout.split()))
 
-    def test_room(self):
+    def test_the_limit_of_open_files_is_raised_but_for_a_reserve(self):
         """F-38: all that there is, but for a reserve."""
         for soft, hard, wanted, expected in (
             (1024, 4096, 2000, (2000, 2064)),
@@ -54,23 +54,20 @@ class RaiseFdLimitTests(SynchronousTestCase):
 class ListenerTests(SynchronousTestCase):
     """Serving on an endpoint."""
 
-    def test_serves(self):
-        """On the endpoint's address, from the moment that ports are bound."""
+    def test_it_accepts_connections_once_ports_are_bound(self):
         reactor = MemoryReactorClock()
         listener = Listener(reactor, "PORT", "tcp:8080:interface=127.0.0.1", Factory())
         self.assertEqual(reactor.tcpServers, [])
         listener.privilegedStartService()
         self.assertEqual([(each[0], each[3]) for each in reactor.tcpServers], [(8080, "127.0.0.1")])
 
-    def test_backlog(self):
-        """Room for a fleet that comes back at once; an endpoint that names its own room keeps it."""
+    def test_the_backlog_is_large_unless_the_endpoint_names_one(self):
         for endpoint, room in (("tcp:8080", 1024), ("tcp:8080:backlog=7", 7), ("tcp:port=8080:interface=::1", 1024)):
             reactor = MemoryReactorClock()
             Listener(reactor, "LISTEN", endpoint.replace("::1", r"\:\:1"), Factory()).privilegedStartService()
             self.assertEqual([each[2] for each in reactor.tcpServers], [room], endpoint)
 
-    def test_bad_endpoints(self):
-        """What is no endpoint is refused by the name of its setting."""
+    def test_an_invalid_endpoint_is_refused_with_its_setting(self):
         for endpoint in (
             "",
             "8080",
@@ -84,15 +81,14 @@ class ListenerTests(SynchronousTestCase):
                 error = self.assertRaises(StartError, Listener, MemoryReactorClock(), "LISTEN", endpoint, Factory())
                 self.assertRegex(str(error), r"\ALISTEN: .* is not an endpoint such as tcp:8080: [^\n]+\.\Z")
 
-    def test_taken(self):
-        """So is an address that is taken, or that cannot be used for whatever reason."""
+    def test_an_address_in_use_is_refused_with_its_setting(self):
         taken = CannotListenError("", 8080, OSError(98, "Address already in use"))
         for error, said in ((taken, "Address already in use"), (ValueError("no such host"), "no such host")):
             listener = Listener(Refusing(error), "PORT", "tcp:8080", Factory())
             raised = self.assertRaises(StartError, listener.privilegedStartService)
             self.assertEqual(str(raised), f"PORT: cannot listen on tcp:8080: {said}.")
 
-    def test_peers_that_vanish(self):
+    def test_accepted_connections_inherit_the_user_timeout(self):
         """The system gives up on them: connections inherit that from the socket that listens (F-46)."""
 
         class Real(MemoryReactorClock):
@@ -103,8 +99,7 @@ class ListenerTests(SynchronousTestCase):
             Listener(Real(), "LISTEN", "tcp:8080", Factory()).privilegedStartService()
             self.assertEqual(listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT), 30_000)
 
-    def test_drains(self):
-        """It has stopped when what was in flight is finished."""
+    def test_it_stops_when_requests_in_flight_are_finished(self):
         factory, finished = Factory(), Deferred()
         factory.drain = lambda: finished
         reactor = MemoryReactorClock()

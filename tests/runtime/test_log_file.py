@@ -28,21 +28,19 @@ class LogFileTests(SynchronousTestCase):
         """The files that there are, and what they hold."""
         return {each.name: each.read_text() for each in self.path.parent.iterdir()}
 
-    def test_bounded(self) -> None:
-        """The oldest files go, the newest lines stay."""
+    def test_rotation_deletes_the_oldest_files_and_keeps_the_newest_lines(self) -> None:
         file = self.open(max_bytes=4)
         for number in range(8):
             file.write(f"{number}..\n")
         self.assertEqual(self.names(), {"it.log": "7..\n", "it.log.1": "6..\n", "it.log.2": "5..\n"})
 
-    def test_none_kept(self) -> None:
+    def test_without_files_to_keep_the_file_is_truncated(self) -> None:
         file = self.open(max_bytes=4, keep=0)
         for number in range(3):
             file.write(f"{number}..\n")
         self.assertEqual(self.names(), {"it.log": "2..\n"})
 
-    def test_moved_removed_truncated(self) -> None:
-        """Whatever another program does to the file, the next line is found by its name."""
+    def test_lines_go_to_the_named_file_after_a_move_removal_or_truncation(self) -> None:
         file = self.open()
         file.write("a\n")
         self.path.rename(self.path.with_suffix(".old"))
@@ -55,8 +53,7 @@ class LogFileTests(SynchronousTestCase):
         file.write("d\n")
         self.assertEqual(self.path.read_text(), "d\n")
 
-    def test_folder_gone(self) -> None:
-        """A name that leads nowhere ends no log: the open file takes the lines until there is a name again."""
+    def test_the_open_file_takes_the_lines_while_its_folder_is_missing(self) -> None:
         file = self.open()
         away = self.path.parent.with_name("away")
         self.path.parent.rename(away)
@@ -66,8 +63,7 @@ class LogFileTests(SynchronousTestCase):
         file.write("b\n")
         self.assertEqual(self.path.read_text(), "b\n")
 
-    def test_what_is_no_file(self) -> None:
-        """Devices and FIFOs are written to as they are; what cannot be written is named."""
+    def test_devices_and_fifos_are_written_to_and_never_rotated(self) -> None:
         os.mkfifo(self.path)
         said = self.assertRaises(OSError, LogFile, str(self.path), 4, 2)
         self.assertEqual(said.strerror, "it is a FIFO without a reader")
@@ -86,8 +82,7 @@ class LogFileTests(SynchronousTestCase):
         self.path.mkdir()
         self.assertRaises(IsADirectoryError, LogFile, str(self.path), 4, 2)
 
-    def test_links(self) -> None:
-        """What a link leads to is rotated where it is; the link stays, and so does a descriptor of the process."""
+    def test_rotation_follows_links_to_their_file_and_leaves_the_links(self) -> None:
         folder = self.path.parent / "far"
         folder.mkdir()
         self.path.symlink_to("far/real.log")
@@ -108,8 +103,7 @@ class LogFileTests(SynchronousTestCase):
         )
         self.assertEqual((folder / "out").read_text(), "0..\n1..\n2..\n3..\n4..\n")
 
-    def test_something_in_the_way(self) -> None:
-        """Under the name of an older file: it stays, and the number is passed over."""
+    def test_a_folder_under_the_name_of_an_older_file_stays(self) -> None:
         for name, make in KINDS.items():
             blocked = self.path.with_name("it.log.1")
             if not make(str(blocked)):
@@ -122,8 +116,7 @@ class LogFileTests(SynchronousTestCase):
             unmake(str(blocked))
             self.path.unlink()
 
-    def test_two_writers(self) -> None:
-        """Two processes that share a file lose no line, be it rotated or not."""
+    def test_two_processes_that_share_a_file_lose_no_line(self) -> None:
         one, other = self.open(max_bytes=16, keep=9), self.open(max_bytes=16, keep=9)
         for number in range(10):
             one.write(f"1 {number}\n")

@@ -50,8 +50,7 @@ FIELD_NAMES = st.text(max_size=8).filter(lambda name: not name.startswith("log_"
 class JsonTests(Case):
     """One object a line."""
 
-    def test_fields(self):
-        """Time, level, logger, message, and the event's own fields with their types."""
+    def test_an_event_has_time_level_logger_message_and_its_own_fields(self):
         log = self.logger()
         log.info("config {tag} applied", tag="1a2b3c4d.1.7", version=7, took=0.5, ok=True, error=None, where=["a"])
         (line,) = self.lines()
@@ -72,12 +71,10 @@ class JsonTests(Case):
             },
         )
 
-    def test_known_time(self):
-        """RFC 3339 in UTC."""
+    def test_the_time_is_rfc_3339_in_utc(self):
         self.assertIn('"time": "2001-09-09T01:46:40.125Z"', json_line({"log_time": 1e9 + 0.125, "log_format": "x"}))
 
-    def test_reserved(self):
-        """A field cannot take the place of one of ours."""
+    def test_a_field_cannot_replace_a_key_of_the_log(self):
         event = {
             "log_format": "x",
             "log_level": LogLevel.warn,
@@ -88,8 +85,7 @@ class JsonTests(Case):
         written = json.loads(json_line(event))
         self.assertEqual((written["level"], written["logger"]), ("warn", "confd.test"))
 
-    def test_failure(self):
-        """A failure comes with its traceback, on the same line."""
+    def test_a_failure_has_its_traceback_on_the_same_line(self):
         log = self.logger()
         try:
             raise ZeroDivisionError("by zero")
@@ -100,34 +96,29 @@ class JsonTests(Case):
         self.assertEqual((written["level"], written["message"]), ("critical", "x failed"))
         self.assertIn("ZeroDivisionError: by zero", written["traceback"])
 
-    def test_hostile(self):
-        """Whatever a value holds it is one line of ASCII, and its reader gets the value back."""
+    def test_a_hostile_value_stays_on_one_line_and_reads_back(self):
         for value in HOSTILE:
             self.logger().info("agent {hostname} joined", hostname=value)
             (line,) = self.lines()
             self.assertTrue(line.isascii() and line.isprintable(), line)
             self.assertEqual(json.loads(line)["hostname"], value)
 
-    def test_strict(self):
-        """Numbers that JSON does not know are texts."""
+    def test_numbers_unknown_to_json_become_texts(self):
         self.logger().info("x", a=float("nan"), b=float("inf"))
         written = json.loads(self.lines()[0], parse_constant=self.fail)
         self.assertEqual((written["a"], written["b"]), ("nan", "inf"))
 
-    def test_broken(self):
-        """What cannot be shown does not cost the line."""
+    def test_a_value_that_cannot_be_shown_does_not_lose_the_line(self):
         self.logger().info("{it} and {missing}", it=Broken(), also=Broken())
         (line,) = self.lines()
         self.assertEqual(json.loads(line)["level"], "info")
 
-    def test_bare(self):
-        """An event without anything is a line, too."""
+    def test_an_empty_event_is_a_line(self):
         written = json.loads(json_line({}))
         self.assertEqual((written["level"], written["message"]), ("info", ""))
 
     @given(st.dictionaries(FIELD_NAMES, st.text() | st.floats() | st.binary() | st.none(), max_size=4))
-    def test_any_field(self, fields):
-        """Fields of any name and value make one object on one line."""
+    def test_any_fields_make_one_object_on_one_line(self, fields):
         line = json_line({"log_format": "x", **fields})
         self.assertEqual(line.count("\n"), 1)
         self.assertEqual(json.loads(line, parse_constant=self.fail)["message"], "x")
@@ -136,42 +127,36 @@ class JsonTests(Case):
 class TextTests(Case):
     """For a person at a terminal."""
 
-    def test_line(self):
-        """Time, level, logger, message."""
+    def test_an_event_has_time_level_logger_and_message(self):
         event = {"log_time": 1e9, "log_level": LogLevel.warn, "log_namespace": "confd.x", "log_format": "a {b}", "b": 1}
         self.assertEqual(text_line(event), "2001-09-09T01:46:40.000Z warn [confd.x] a 1\n")
 
-    def test_failure(self):
-        """The lines of a traceback are indented under theirs."""
+    def test_the_lines_of_a_traceback_are_indented(self):
         line = text_line({"log_format": "broken", "log_failure": Failure(ZeroDivisionError("a\nb"))})
         first, *others = line.rstrip("\n").split("\n")
         self.assertTrue(first.endswith("broken"))
         self.assertTrue(others)
         self.assertTrue(all(other.startswith("\t") for other in others))
 
-    def test_hostile(self):
-        """Whatever a value holds it stays on its line and moves no cursor."""
+    def test_a_hostile_value_stays_on_its_line(self):
         for value in HOSTILE:
             self.logger(form="text").info("agent {hostname} joined", hostname=value)
             (line,) = self.lines()
             self.assertTrue(line.isprintable(), repr(line))
 
     @given(st.text())
-    def test_any_value(self, value):
-        """So for any value."""
+    def test_any_value_stays_on_its_line(self, value):
         self.logger(form="text").info("{value}", value=value)
         (line,) = self.lines()
         self.assertFalse([each for each in line if unicodedata.category(each) in ("Cc", "Cf", "Zl", "Zp", "Cs")])
 
-    def test_own_breaks(self):
-        """A text of several lines that the program itself has written stays one."""
+    def test_line_breaks_of_a_template_are_kept(self):
         self.logger(form="text").info("one {a}\ntwo", a=1)
         self.assertEqual([line[-5:] for line in self.lines()], ["one 1", "\ttwo"])
         self.logger(form="text").info("one {a}\ntwo", a="x\ny")
         self.assertEqual(len(self.lines()), 1)
 
-    def test_reads(self):
-        """Letters of any language stay as they are."""
+    def test_letters_of_any_language_stay_as_they_are(self):
         self.logger(form="text").info("{name}", name="Zoë 北京")
         self.assertIn("Zoë 北京", self.lines()[0])
 
@@ -179,8 +164,7 @@ class TextTests(Case):
 class LevelTests(Case):
     """C{LOG_LEVEL}."""
 
-    def test_levels(self):
-        """What is below is left out, whatever the form."""
+    def test_events_below_the_level_are_left_out(self):
         for level, count in (("debug", 5), ("info", 4), ("warn", 3), ("error", 2)):
             for form in ("json", "text"):
                 log = self.logger(level, form)
@@ -188,8 +172,7 @@ class LevelTests(Case):
                     each("x")
                 self.assertEqual(len(self.lines()), count)
 
-    def test_chatter(self):
-        """Twisted's chatter starts at warnings, even where all of ours is wanted; its errors are never left out."""
+    def test_messages_of_twisted_below_warnings_are_left_out_at_every_level(self):
         for namespace in ("twisted.web.server.Site", "twisted.internet.endpoints", "twisted.application.internet"):
             for level in ("debug", "info", "warn"):
                 log = self.logger(level, namespace=namespace)

@@ -13,8 +13,7 @@ class LruTests(SynchronousTestCase):
     """L{put}."""
 
     @given(st.lists(st.integers(0, 9)), st.integers(1, 5))
-    def test_newest(self, keys: list[int], most: int) -> None:
-        """What is left are the newest, each as it was put last, in their order."""
+    def test_the_newest_entries_stay_in_their_order(self, keys: list[int], most: int) -> None:
         memory: dict[int, int] = {}
         for at, key in enumerate(keys):
             put(memory, key, at, most)

@@ -33,14 +33,13 @@ class MetricsTests(SynchronousTestCase):
         every = samples(Metrics().exposition())
         return {key: value for key, value in samples(self.metrics.exposition()).items() if key not in every}
 
-    def test_every_process(self) -> None:
+    def test_every_process_exposes_its_release_and_resources(self) -> None:
         found = samples(self.metrics.exposition())
         self.assertEqual(found["confd_build_info", (("version", confd.__version__),)], 1)
         for name in ("cpu_seconds_total", "resident_memory_bytes", "open_fds", "max_fds", "start_time_seconds"):
             self.assertGreater(found[f"process_{name}", ()], 0, name)
 
-    def test_histogram(self) -> None:
-        """Each bucket holds what is at most as large as it says, and all smaller ones."""
+    def test_each_bucket_counts_values_up_to_its_bound(self) -> None:
         sizes = Histogram((0.1, 1.0))
         self.metrics.histogram("confd_sizes_seconds", "Sizes.", sizes, "kind")
         self.assertEqual(self.own(), {})
@@ -59,13 +58,11 @@ class MetricsTests(SynchronousTestCase):
             },
         )
 
-    def test_histogram_without_labels(self) -> None:
-        """It is there before anything is observed, so that a rate tells of the first."""
+    def test_a_histogram_without_labels_is_exposed_before_a_value(self) -> None:
         self.metrics.histogram("confd_sizes_seconds", "Sizes.", Histogram((1.0,)))
         self.assertEqual(self.own()["confd_sizes_seconds_count", ()], 0)
 
-    def test_read_when_asked(self) -> None:
-        """Not before: a part may know nothing until it has started."""
+    def test_values_are_read_at_the_scrape(self) -> None:
         readers: list[int] = []
         self.metrics.gauge("confd_readers", "Readers.", lambda: {(): len(readers)})
         self.metrics.counter("confd_doubts", "Doubts.", lambda: {("a",): 3, ("b",): 4}, "kind")
@@ -74,14 +71,12 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(found["confd_readers", ()], 1)
         self.assertEqual(found["confd_doubts_total", (("kind", "b"),)], 4)
 
-    def test_hostile_label(self) -> None:
-        """It cannot make a line of its own."""
+    def test_a_hostile_label_value_cannot_forge_a_line(self) -> None:
         name = 'x"\n} confd_forged 1\\'
         self.metrics.gauge("confd_agents", "Agents.", lambda: {(name,): 1}, "namespace")
         self.assertEqual(self.own(), {("confd_agents", (("namespace", name),)): 1})
 
-    def test_page(self) -> None:
-        """For anyone, in the text format, whatever the query."""
+    def test_the_page_needs_no_credentials(self) -> None:
         clock = Clock()
         reply = Conversation(serve(clock, BasicAuth(()), MetricsEndpoint(self.metrics, clock)), clock).get(
             "/metrics?x=1"
@@ -115,16 +110,14 @@ class RenderingTests(SynchronousTestCase):
         """Ask, and return what is answered at once."""
         return Conversation(self.factory, self.clock).get("/metrics")
 
-    def test_once_a_second(self) -> None:
-        """Whoever asks within a second is given the same; a second later it is rendered anew."""
+    def test_scrapes_within_a_second_share_one_rendering(self) -> None:
         first = self.get().body
         self.assertEqual((self.get().body, self.renderings), (first, 1))
         self.clock.advance(MAX_AGE_SECONDS)
         self.get()
         self.assertEqual(self.renderings, 2)
 
-    def test_parts(self) -> None:
-        """However many series there are: each part is small, and together they are one family."""
+    def test_many_series_are_rendered_in_small_parts_of_one_family(self) -> None:
         self.labels = 10 * MAX_PART_SERIES + 1
         histogram = Histogram(expected=lambda: [(f"n{number}",) for number in range(self.labels)])
         self.metrics.histogram("confd_sizes", "Sizes.", histogram, "namespace")
@@ -135,8 +128,7 @@ class RenderingTests(SynchronousTestCase):
         longest = max(part.count(b"\n") for part in self.metrics.parts())
         self.assertLessEqual(longest, 2 + MAX_PART_SERIES * 20)
 
-    def test_slices(self) -> None:
-        """Other requests have their turn in between, and those who ask meanwhile share one rendering."""
+    def test_other_requests_are_served_between_the_parts(self) -> None:
         between: list[Conversation] = []
 
         def slow() -> dict[tuple[()], float]:
@@ -157,8 +149,7 @@ class RenderingTests(SynchronousTestCase):
         self.assertEqual([answer is not None and samples(answer.body) for answer in answers], [first] * 3)
         self.assertEqual(self.renderings, 1)
 
-    def test_failure(self) -> None:
-        """It is everybody's, and the next one asks anew."""
+    def test_a_failed_rendering_fails_its_scrapes_and_the_next_begins_again(self) -> None:
         self.metrics.gauge("confd_broken", "Broken.", lambda: {"a": 1 // self.labels}, "namespace")
         self.assertEqual(self.get().status, 500)
         self.flushLoggedErrors(ZeroDivisionError)

@@ -57,40 +57,33 @@ def reasons(given=(), environ=(), siblings=()):
 class ReadTests(SynchronousTestCase):
     """From texts to a role."""
 
-    def test_defaults(self):
-        """Nothing given: every default, read like anything else."""
+    def test_without_any_source_every_default_is_parsed(self):
         self.assertEqual(read(Role, {}, {}), Role(8080, "./db", None, "built-in", None))
 
-    def test_empty_is_unset(self):
-        """An empty variable is what compose and systemd make of an unset one."""
+    def test_an_empty_variable_counts_as_unset(self):
         self.assertEqual(read(Role, {}, {"TEST_PORT": "", "TEST_TOKEN": "", "TEST_PASSWORD": ""}), read(Role, {}, {}))
 
-    def test_option_wins(self):
-        """An option wins over the environment, and is not the worse for a mistake there."""
+    def test_an_option_wins_over_an_invalid_variable(self):
         self.assertEqual(read(Role, {"TEST_PORT": "1"}, {"TEST_PORT": "2"}).port, 1)
         self.assertEqual(read(Role, {"TEST_PORT": "1"}, {"TEST_PORT": "x"}).port, 1)
 
-    def test_all_mistakes_at_once(self):
-        """Each with the name first, on one line."""
+    def test_all_mistakes_are_reported_at_once(self):
         found = reasons({"TEST_TARGET": "ftp://x"}, {"TEST_PORT": "x", "TEST_TOKEN_FILE": "/nowhere"})
         self.assertEqual([reason.partition(":")[0] for reason in found], ["TEST_PORT", "TEST_TARGET", "TEST_TOKEN"])
         for reason in found:
             self.assertRegex(reason, r"\A[A-Z_]+: [^\n]+\.\Z")
 
-    def test_together(self):
-        """Settings that are fine alone are then looked at together."""
+    def test_contradictions_are_checked_once_each_setting_is_valid(self):
         self.assertEqual(reasons({"TEST_PATH": "8080"}), ("TEST_PATH: must not be the port.",))
 
-    def test_not_text(self):
-        """A variable that is not UTF-8 is refused by name: it could be neither sent nor logged."""
+    def test_a_variable_that_is_not_utf_8_is_refused(self):
         self.assertEqual(reasons({}, {"TEST_PATH": os.fsdecode(b"\xff")}), ("TEST_PATH: is not UTF-8 text.",))
         self.assertEqual(reasons({}, {"TEST_PASSWORD": os.fsdecode(b"\xff")}), ("TEST_PASSWORD: is not UTF-8 text.",))
 
     @given(
         st.dictionaries(st.sampled_from(["TEST_PORT", "TEST_PATH", "TEST_TARGET", "TEST_TOKEN"]), st.text(max_size=30))
     )
-    def test_rubbish(self, environ):
-        """Any text gives settings or sentences."""
+    def test_any_text_gives_settings_or_sentences(self, environ):
         for reason in reasons({}, environ):
             self.assertRegex(reason, r"\A[A-Z_]+: [^\n]+\.\Z")
 
@@ -104,16 +97,14 @@ class SecretTests(SynchronousTestCase):
             file.write(content)
         return path
 
-    def test_from_file(self):
-        """What editors and echo put at the end is no part of it; what is inside is."""
+    def test_a_secret_from_a_file_loses_its_final_line_breaks_only(self):
         for content, secret in (
             (b"hunter2", "hunter2"), (b"hunter2\n", "hunter2"), (b"hunter2\r\n", "hunter2"),
             (b" a b \n", " a b "), ("pässword\n".encode(), "pässword"),
         ):  # fmt: skip
             self.assertEqual(read(Role, {}, {"TEST_PASSWORD_FILE": self._file(content)}).password, secret)
 
-    def test_anybody_writes(self):
-        """Whoever can write to it decides who gets in; that others can read it is for its owner to know."""
+    def test_a_file_that_every_user_can_change_is_refused(self):
         path = self._file(b"hunter2")
         os.chmod(path, 0o644)
         self.assertEqual(read(Role, {}, {"TEST_PASSWORD_FILE": path}).password, "hunter2")
@@ -122,8 +113,7 @@ class SecretTests(SynchronousTestCase):
         self.assertIn("every user of this machine can change", said)
         self.assertNotIn("hunter2", said)
 
-    def test_remarks(self):
-        """What is taken and looks wrong is said, without the secret."""
+    def test_a_readable_file_and_spaces_around_a_secret_are_remarks(self):
         path = self._file(b"hunter2 \n")
         os.chmod(path, 0o644)
         chosen = Options({"TEST_PASSWORD_FILE": path})
@@ -138,21 +128,18 @@ class SecretTests(SynchronousTestCase):
         chosen.parseOptions([])
         self.assertEqual(chosen.remarks, [])
 
-    def test_both(self):
-        """Set twice is a mistake, by whichever way: nobody can tell which counts."""
+    def test_a_secret_that_is_set_twice_is_refused(self):
         path = self._file(b"x")
         expected = ("TEST_TOKEN: is set, and TEST_TOKEN_FILE too; remove one of them.",)
         self.assertEqual(reasons({}, {"TEST_TOKEN": "x", "TEST_TOKEN_FILE": path}), expected)
         self.assertEqual(reasons({"TEST_TOKEN": "x", "TEST_TOKEN_FILE": path}), expected)
 
-    def test_option_wins(self):
-        """An option for the one wins over a variable for the other."""
+    def test_an_option_for_the_secret_wins_over_a_variable_for_the_file(self):
         path = self._file(b"from file")
         self.assertEqual(read(Role, {"TEST_TOKEN": "x"}, {"TEST_TOKEN_FILE": path}).token, "x")
         self.assertEqual(read(Role, {"TEST_TOKEN_FILE": path}, {"TEST_TOKEN": "x"}).token, "from file")
 
-    def test_bad_files(self):
-        """A file that is missing, a folder, empty, too long or not text is named, and so is its setting."""
+    def test_an_unusable_file_is_named_with_its_setting(self):
         folder = self.mktemp()
         os.mkdir(folder)
         fifo = self.mktemp()
@@ -167,12 +154,10 @@ class SecretTests(SynchronousTestCase):
             self.assertTrue(reason.startswith(f"TEST_TOKEN: TEST_TOKEN_FILE names {path!r}, which "), reason)
             self.assertIn(wrong, reason)
 
-    def test_only_secrets(self):
-        """What is no secret is not read from files."""
+    def test_only_secrets_are_read_from_files(self):
         self.assertEqual(read(Role, {}, {"TEST_PATH_FILE": self._file(b"x")}).path, "./db")
 
-    def test_not_shown(self):
-        """Neither the value nor the mistakes show a secret."""
+    def test_no_text_shows_a_secret(self):
         self.assertNotIn("hunter2", repr(read(Role, {"TEST_PASSWORD": "hunter2", "TEST_TOKEN": "hunter2"}, {})))
         path = self._file(b"hunter2\xff")
         found = reasons({}, {"TEST_PASSWORD": "hunter2", "TEST_PASSWORD_FILE": path, "TEST_TOKEN_FILE": path})
@@ -183,8 +168,7 @@ class SecretTests(SynchronousTestCase):
 class MisspeltTests(SynchronousTestCase):
     """Variables that nobody reads."""
 
-    def test_misspelt(self):
-        """What looks like one of ours is refused, with the one that was meant."""
+    def test_a_misspelt_setting_is_refused_with_a_suggestion(self):
         for name, meant in (
             ("TEST_PASWORD", "TEST_PASSWORD"), ("TEST_PASSWD", "TEST_PASSWORD"), ("TESTPATH", "TEST_PATH"),
             ("TEST_PASSWORD_FIEL", "TEST_PASSWORD_FILE"), ("TEST_PAHT", "TEST_PATH"), ("TEST_TARGETS", "TEST_TARGET"),
@@ -192,8 +176,7 @@ class MisspeltTests(SynchronousTestCase):
         ):  # fmt: skip
             self.assertEqual(reasons({}, {name: "x"}), (f"{name}: no such setting; did you mean {meant}?",))
 
-    def test_others(self):
-        """Variables of the system, of other programs and of our other roles are none of our business."""
+    def test_variables_of_other_programs_and_roles_are_ignored(self):
         for name in (
             "PATH", "HOME", "TEST", "TESTS", "TEST_OTHER", "BEST_PASSWORD", "MY_TEST_TOKEN", "DOCKER_PASSWORD",
             "TEST_PORT_8080_TCP", "TEST_SERVICE_PORT", "TEST_PORT_8080_TCP_ADDR", "TEST_PATH_FILE", "test_port",
@@ -211,40 +194,33 @@ class CommandLineTests(SynchronousTestCase):
         parsed.parseOptions(list(argv))
         return parsed.settings
 
-    def test_options(self):
-        """Each setting has an option of its name in lower case with dashes."""
+    def test_each_setting_has_an_option_in_lower_case_with_dashes(self):
         settings = self._parse("--test-port", "1", "--test-path=x", "--test-password=p", TEST_PORT="2", TEST_TOKEN="t")
         self.assertEqual(settings, Role(1, "x", None, "p", "t"))
 
-    def test_empty_option(self):
-        """An option can say that a text is empty."""
+    def test_an_option_can_set_an_empty_text(self):
         self.assertEqual(self._parse("--test-path=", TEST_PATH="x").path, "")
 
-    def test_secret_files(self):
-        """Secrets have a second option."""
+    def test_each_secret_has_an_option_for_its_file(self):
         path = self.mktemp()
         with open(path, "w") as file:
             file.write("hunter2\n")
         self.assertEqual(self._parse("--test-password-file", path, TEST_PASSWORD="x").password, "hunter2")
 
-    def test_effective(self):
-        """Parts with settings of their own find options in the environment, where they displace what they win over."""
+    def test_plug_ins_find_options_in_the_effective_environment(self):
         parsed = Options({"TEST_TOKEN_FILE": "/x", "TEST_PASSWORD_FILE": "/y", "OTHER": "1"})
         self.assertRaises(SystemExit, parsed.parseOptions, ["--test-token=t"])
         self.assertEqual(parsed.effective, {"TEST_TOKEN": "t", "TEST_PASSWORD_FILE": "/y", "OTHER": "1"})
 
-    def test_mistakes(self):
-        """They end the process with one line each, by the names of the settings."""
+    def test_mistakes_end_the_process_with_one_line_each(self):
         error = self.assertRaises(SystemExit, self._parse, "--test-port=x", TEST_TARGET="y")
         self.assertEqual([line.partition(":")[0] for line in str(error).split("\n")], ["TEST_PORT", "TEST_TARGET"])
 
-    def test_arguments(self):
-        """Whatever is no option is refused."""
+    def test_arguments_that_are_not_options_are_refused(self):
         self.assertIn("stray", str(self.assertRaises(SystemExit, self._parse, "stray")))
         self.assertRaises(UsageError, self._parse, "--no-such-thing=1")
 
-    def test_help(self):
-        """Help tells each setting, its variable and its default, and nothing of the environment."""
+    def test_help_shows_each_setting_with_variable_and_default(self):
         out = io.StringIO()
         with redirect_stdout(out):
             self.assertRaises(SystemExit, self._parse, "--help", TEST_PASSWORD="hunter2", TEST_PATH="/private")
@@ -258,8 +234,7 @@ class CommandLineTests(SynchronousTestCase):
         self.assertNotIn("hunter2", shown)
         self.assertNotIn("/private", shown)
 
-    def test_environment(self):
-        """By itself it reads the environment of the process."""
+    def test_the_default_environment_is_that_of_the_process(self):
         os.environ["TEST_PORT"] = "77"
         self.addCleanup(os.environ.pop, "TEST_PORT")
         parsed = Options()

@@ -23,8 +23,7 @@ class PidFileTests(SynchronousTestCase):
         """Why a file cannot be claimed."""
         return self.assertRaises(StartError, PidFile(str(path)).claim, "confd-worker").reasons[0]
 
-    def test_stale(self) -> None:
-        """No number and no rubbish in a file that nobody holds stops a start."""
+    def test_a_stale_file_never_prevents_a_start(self) -> None:
         for content in (b"", b"1", b"1\n", str(os.getppid()).encode(), b"-1", b"9" * 40, b"not a pid\n", b"\0" * 512):
             self.path.write_bytes(content)
             file = PidFile(str(self.path))
@@ -33,8 +32,7 @@ class PidFileTests(SynchronousTestCase):
             file.release()
             self.assertFalse(self.path.exists())
 
-    def test_held(self) -> None:
-        """One that is held is refused by a sentence, and is still its owner's afterwards."""
+    def test_a_file_that_another_process_holds_is_refused_and_kept(self) -> None:
         file = PidFile(str(self.path))
         file.claim("confd-worker")
         self.addCleanup(file.release)
@@ -42,8 +40,7 @@ class PidFileTests(SynchronousTestCase):
         self.assertIn(f"confd-worker already runs as process {os.getpid()}", said)
         self.assertEqual(self.path.read_text(), str(os.getpid()))
 
-    def test_not_ours(self) -> None:
-        """A file that another process has put in its place is not removed."""
+    def test_a_file_that_replaced_ours_is_not_removed(self) -> None:
         file = PidFile(str(self.path))
         file.claim("confd-worker")
         self.path.unlink()
@@ -52,8 +49,7 @@ class PidFileTests(SynchronousTestCase):
         file.release()
         self.assertEqual(self.path.read_text(), "77")
 
-    def test_no_pid_files(self) -> None:
-        """What is no pid file is left as it is."""
+    def test_a_file_that_is_not_a_pid_file_is_kept(self) -> None:
         self.path.write_bytes(b"x" * 5000)
         fifo = self.path.with_suffix(".fifo")
         os.mkfifo(fifo)
@@ -62,14 +58,12 @@ class PidFileTests(SynchronousTestCase):
         self.assertEqual(self.path.stat().st_size, 5000)
         self.assertIn("cannot be written", self.refusal(self.path / "x"))
 
-    def test_optional(self) -> None:
-        """One that only serves people may be missing; one that is held still tells that its owner runs."""
+    def test_an_optional_file_may_be_unwritable_but_not_held(self) -> None:
         nowhere = PidFile(str(self.path.parent / "no" / "it.pid"), optional=True)
         nowhere.claim("confd-worker")
         nowhere.release()
 
-    def test_another_user(self) -> None:
-        """A stale file of another user is replaced where the folder is ours, and named where it is not."""
+    def test_a_stale_file_of_another_user_is_replaced_if_the_folder_permits(self) -> None:
         if os.geteuid() != 0:
             raise self.skipTest("only root can make files of other users")
         shutil.chown(self.path.parent, 65534)
@@ -88,8 +82,7 @@ class PidFileTests(SynchronousTestCase):
                 os._exit(status)
         self.assertEqual(os.waitpid(child, 0)[1], 0)
 
-    def test_twist(self) -> None:
-        """C{twist} runs daemons, too, and keeps no pid file."""
+    def test_twist_keeps_no_pid_file(self) -> None:
         options = TwistOptions()
         self.assertIsNone(take_over(options, ["confd-worker"]))
         self.assertNotIn("pidfile", options)

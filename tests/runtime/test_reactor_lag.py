@@ -25,20 +25,17 @@ class ReactorLagTests(SynchronousTestCase):
         found = samples(self.metrics.exposition())
         return found["confd_reactor_lag_seconds_count", ()], found["confd_reactor_lag_seconds_sum", ()]
 
-    def test_in_time(self) -> None:
-        """A reactor with nothing to do is on time."""
+    def test_an_idle_reactor_has_no_lag(self) -> None:
         self.assertEqual(self.seen(), (0, 0))
         self.clock.pump([CHECK_INTERVAL_SECONDS] * 4)
         self.assertEqual(self.seen(), (4, 0))
 
-    def test_late(self) -> None:
-        """Whatever holds it up is seen, and once."""
+    def test_a_blocked_reactor_is_observed_once(self) -> None:
         self.clock.advance(CHECK_INTERVAL_SECONDS + 3)
         self.clock.advance(CHECK_INTERVAL_SECONDS)
         self.assertEqual(self.seen(), (2, 3))
 
-    def test_stopped_in_between(self) -> None:
-        """Time in which nobody looked is no lag; nothing is left of one that is stopped."""
+    def test_time_while_the_service_is_stopped_is_not_lag(self) -> None:
         self.lag.stopService()
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.clock.advance(100)

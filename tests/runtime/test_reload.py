@@ -40,12 +40,11 @@ class ReloadedFilesTests(SynchronousTestCase):
         fresh.write_text(text)
         os.replace(fresh, self.path)
 
-    def test_unchanged(self) -> None:
-        """It is only looked at."""
+    def test_unchanged_files_are_not_loaded_again(self) -> None:
         self.clock.pump([CHECK_INTERVAL_SECONDS] * 10)
         self.assertEqual((self.reloaded_files.value, self.loads), (1, 1))
 
-    def test_changed(self) -> None:
+    def test_a_changed_file_is_loaded_again(self) -> None:
         self.replace("2")
         self.clock.advance(CHECK_INTERVAL_SECONDS - 0.1)
         self.assertEqual(self.reloaded_files.value, 1)
@@ -56,8 +55,7 @@ class ReloadedFilesTests(SynchronousTestCase):
         self.clock.pump([CHECK_INTERVAL_SECONDS] * 3)
         self.assertEqual(self.loads, 3)
 
-    def test_of_no_use(self) -> None:
-        """The one before stays, which is said once; it is tried until it works."""
+    def test_an_invalid_file_leaves_the_value_and_is_logged_once(self) -> None:
         with capturedLogs() as logs:
             self.replace("x")
             self.clock.pump([CHECK_INTERVAL_SECONDS] * 3)
@@ -78,7 +76,7 @@ class ReloadedFilesTests(SynchronousTestCase):
         self.clock.advance(CHECK_INTERVAL_SECONDS)
         self.assertEqual((self.reloaded_files.value, self.loads), (1, 2))
 
-    def test_stopped(self) -> None:
+    def test_a_stopped_service_checks_no_files(self) -> None:
         self.reloaded_files.stopService()
         self.replace("2")
         self.clock.advance(CHECK_INTERVAL_SECONDS)

@@ -53,8 +53,7 @@ def names(role, **environ):
 class DefaultTests(SynchronousTestCase):
     """What holds where nothing is said."""
 
-    def test_controller(self):
-        """The documented defaults."""
+    def test_the_controller_has_the_documented_defaults(self):
         settings = read(ControllerSettings, {}, {})
         self.assertEqual(settings.endpoint, "tcp:8080:interface=127.0.0.1")
         self.assertEqual(settings.db_path, "./controller.db")
@@ -65,8 +64,7 @@ class DefaultTests(SynchronousTestCase):
         self.assertEqual(settings.max_config_bytes, 1048576)
         self.assertEqual((settings.log_level, settings.log_format), ("info", None))
 
-    def test_agent(self):
-        """The documented defaults."""
+    def test_the_agent_has_the_documented_defaults(self):
         settings = read(AgentSettings, {}, {})
         self.assertEqual(settings.controller_url, ("http://localhost:8080",))
         self.assertEqual((settings.controller_username, settings.controller_password), ("agent", "secret123"))
@@ -76,8 +74,7 @@ class DefaultTests(SynchronousTestCase):
         self.assertEqual((settings.namespace, settings.distribution_strategy), ("default", "POLLER"))
         self.assertEqual((settings.agent_metadata, settings.agent_listen), ("", None))
 
-    def test_worker_url_with_credentials(self):
-        """As an agent of the Go system takes it; they are shown nowhere, and are no part of the address."""
+    def test_credentials_in_worker_url_are_separated_from_the_address(self):
         for text, url, login in (
             ("http://w:hunter2@worker:8082", "http://worker:8082", ("w", "hunter2")),
             ("HTTP://w:p%40%2Fhunter2:x@worker/confd/", "http://worker/confd", ("w", "p@/hunter2:x")),
@@ -94,8 +91,7 @@ class DefaultTests(SynchronousTestCase):
         settings = read(AgentSettings, {}, {"WORKER_USERNAME": "w", "WORKER_PASSWORD": "p"})
         self.assertEqual(settings.worker_login, ("w", "p"))
 
-    def test_worker_url_with_half_of_them(self):
-        """Or with those of other settings beside them; no error tells a password."""
+    def test_half_of_the_credentials_in_worker_url_is_refused_without_showing_it(self):
         both = {"WORKER_USERNAME": "w", "WORKER_PASSWORD": "hunter2"}
         for text, more in (
             ("http://w@h", {}), ("http://w:@h", {}), ("http://:hunter2@h", {}), ("http://@h", {}),
@@ -108,15 +104,13 @@ class DefaultTests(SynchronousTestCase):
             self.assertNotIn("ter2", error)
         self.assertRaises(StartError, read, AgentSettings, {}, {"CONTROLLER_URL": "http://w:hunter2@h"})
 
-    def test_worker(self):
-        """The documented defaults."""
+    def test_the_worker_has_the_documented_defaults(self):
         settings = read(WorkerSettings, {}, {})
         self.assertEqual(settings.endpoint, "tcp:8082:interface=127.0.0.1")
         self.assertEqual((settings.hit_timeout, settings.hit_max_bytes), (30, 10485760))
         self.assertEqual((settings.worker_username, settings.worker_password), (None, None))
 
-    def test_endpoints(self):
-        """PORT stays on loopback; LISTEN is taken as it is."""
+    def test_port_listens_on_loopback_and_listen_replaces_it(self):
         for role in (ControllerSettings, WorkerSettings):
             self.assertEqual(read(role, {"PORT": "1"}, {}).endpoint, "tcp:1:interface=127.0.0.1")
             self.assertEqual(read(role, {"PORT": "1", "LISTEN": "unix:/x"}, {}).endpoint, "unix:/x")
@@ -125,13 +119,11 @@ class DefaultTests(SynchronousTestCase):
 class BoundTests(SynchronousTestCase):
     """What is refused, by name, and all at once."""
 
-    def test_all_at_once(self):
-        """A line for each mistake."""
+    def test_each_mistake_has_a_line(self):
         wrong = {"LOG_LEVEL": "loud", "PORT": "0", "DEFAULT_POLL_INTERVAL": "86401", "DISTRIBUTION_STRATEGY": "X"}
         self.assertEqual(names(ControllerSettings, **wrong), list(wrong))
 
-    def test_each(self):
-        """Each setting with bounds or a form keeps to them."""
+    def test_each_setting_keeps_to_its_bounds(self):
         for role, name, values in (
             (ControllerSettings, "PORT", ("0", "65536", "-1", "http", "80.0")),
             (ControllerSettings, "DEFAULT_POLL_INTERVAL", ("0", "86401", "9999999999", "abc", "-5", "1.5")),
@@ -159,14 +151,12 @@ class BoundTests(SynchronousTestCase):
                 with self.subTest(name=name, value=value):
                     self.assertEqual(names(role, **{name: value}), [name])
 
-    def test_strategy(self):
-        """An unknown broker is refused by its own name, too."""
+    def test_an_unknown_broker_is_refused_by_name(self):
         (reason,) = reasons(ControllerSettings, DISTRIBUTION_STRATEGY="POLLER,PIGEON")
         self.assertTrue(reason.startswith("DISTRIBUTION_STRATEGY: 'PIGEON' is not one of "), reason)
         self.assertEqual(reasons(ControllerSettings, DISTRIBUTION_STRATEGY="poller, STREAM"), [])
 
-    def test_misspelt(self):
-        """The names of the Go system's files that nobody read."""
+    def test_misspelt_names_of_the_go_system_are_refused_with_a_suggestion(self):
         for role, name, meant in (
             (AgentSettings, "CONTROLLER_USER", "CONTROLLER_USERNAME"),
             (ControllerSettings, "ADMIN_USER", "ADMIN_USERNAME"),
@@ -176,13 +166,11 @@ class BoundTests(SynchronousTestCase):
         ):
             self.assertEqual(reasons(role, **{name: "x"}), [f"{name}: no such setting; did you mean {meant}?"])
 
-    def test_retired(self):
-        """What never counted is said not to count."""
+    def test_retired_variables_are_refused_by_the_agent(self):
         self.assertEqual(names(AgentSettings, POLL_INTERVAL="10", AGENT_ID="a-1"), ["POLL_INTERVAL", "AGENT_ID"])
         self.assertEqual(reasons(WorkerSettings, POLL_INTERVAL="10"), [])
 
-    def test_one_environment(self):
-        """The settings of all roles can stand in one environment, beside what a machine has by itself."""
+    def test_the_settings_of_all_roles_fit_into_one_environment(self):
         environ = {each.name: each.default for role in ROLES for each in settings_of(role) if each.default is not None}
         environ |= {"PATH": "/bin", "LISTEN_FDS": "1", "LISTEN_PID": "7", "POD_NAMESPACE": "x", "MY_NAMESPACE": "x",
                     "DOCKER_USERNAME": "x", "DOCKER_PASSWORD": "x", "ARM_PASSWORD": "x", "DB_PASSWORD": "x",
@@ -196,15 +184,13 @@ class CredentialTests(SynchronousTestCase):
 
     strong = {"AGENT_PASSWORD": "s", "ADMIN_PASSWORD": "t"}
 
-    def test_private(self):
-        """What only this machine can reach."""
+    def test_only_loopback_and_unix_endpoints_are_private(self):
         for endpoint in PRIVATE:
             self.assertTrue(is_private(endpoint), endpoint)
         for endpoint in PUBLIC:
             self.assertFalse(is_private(endpoint), endpoint)
 
-    def test_built_in(self):
-        """The passwords that everybody knows serve loopback only."""
+    def test_built_in_passwords_are_refused_beyond_loopback(self):
         for endpoint in PRIVATE:
             self.assertEqual(reasons(ControllerSettings, LISTEN=endpoint), [])
         for endpoint in filter(None, PUBLIC):
@@ -213,37 +199,31 @@ class CredentialTests(SynchronousTestCase):
             self.assertEqual(reasons(ControllerSettings, LISTEN=endpoint, **self.strong), [])
             self.assertEqual(reasons(ControllerSettings, LISTEN=endpoint, ALLOW_DEFAULT_CREDENTIALS="true"), [])
 
-    def test_said_again(self):
-        """A built-in password is no better for being set."""
+    def test_a_built_in_password_that_is_set_stays_built_in(self):
         found = names(ControllerSettings, LISTEN="tcp:80", AGENT_PASSWORD="secret123", ADMIN_PASSWORD="admin123")
         self.assertEqual(found, ["AGENT_PASSWORD", "ADMIN_PASSWORD"])
 
-    def test_empty(self):
-        """An empty password, which only an option can give, is none."""
+    def test_an_empty_password_is_refused(self):
         error = self.assertRaises(StartError, read, ControllerSettings, {"ADMIN_PASSWORD": ""}, {})
         self.assertEqual(error.reasons, ("ADMIN_PASSWORD: must not be empty.",))
 
-    def test_same_names(self):
-        """Two identities of one name would be one."""
+    def test_the_two_identities_need_different_names(self):
         self.assertEqual(names(ControllerSettings, AGENT_USERNAME="admin"), ["AGENT_USERNAME"])
 
-    def test_lonely(self):
-        """Half of the worker's credentials is a mistake, at both ends."""
+    def test_half_of_the_workers_credentials_is_refused_by_both_ends(self):
         for role in (AgentSettings, WorkerSettings):
             self.assertEqual(names(role, WORKER_USERNAME="w"), ["WORKER_PASSWORD"])
             self.assertEqual(names(role, WORKER_PASSWORD="w"), ["WORKER_USERNAME"])
             self.assertEqual(reasons(role, WORKER_PASSWORD="w", WORKER_USERNAME="w"), [])
 
-    def test_nats(self):
-        """So is half of those for NATS, or a token besides."""
+    def test_half_of_the_nats_credentials_and_a_token_beside_them_are_refused(self):
         for role in (AgentSettings, ControllerSettings):
             self.assertEqual(names(role, NATS_USERNAME="w"), ["NATS_PASSWORD"])
             self.assertEqual(names(role, NATS_PASSWORD="w"), ["NATS_USERNAME"])
             self.assertEqual(names(role, NATS_PASSWORD="w", NATS_USERNAME="w", NATS_TOKEN="t"), ["NATS_TOKEN"])
             self.assertEqual(reasons(role, NATS_TOKEN="t"), [])
 
-    def test_secrets(self):
-        """Every password is a secret: from a file if need be, and in no text."""
+    def test_every_password_is_a_secret(self):
         for role in ROLES:
             for declared in settings_of(role):
                 self.assertEqual(declared.secret, declared.name.endswith(("PASSWORD", "TOKEN", "PROXY")), declared.name)
@@ -256,8 +236,7 @@ class CredentialTests(SynchronousTestCase):
 class LimitTests(SynchronousTestCase):
     """What an agent says of itself fits the API, or is refused at the start."""
 
-    def test_limits(self):
-        """Up to the limit and not beyond."""
+    def test_metadata_and_strategy_are_accepted_up_to_their_limits(self):
         for name, most in (("AGENT_METADATA", METADATA_MAX), ("DISTRIBUTION_STRATEGY", STRATEGY_MAX)):
             read(AgentSettings, {name: "é" * most}, {})
             error = self.assertRaises(StartError, read, AgentSettings, {name: "é" * (most + 1)}, {})
@@ -267,8 +246,7 @@ class LimitTests(SynchronousTestCase):
 class RetiredTests(SynchronousTestCase):
     """Settings that an earlier release, or the Go system, read."""
 
-    def test_processes(self):
-        """The controller refuses PROCESSES by name; the other roles share its environment and ignore it."""
+    def test_only_the_controller_refuses_processes(self):
         self.assertEqual(
             reasons(ControllerSettings, PROCESSES="2"),
             ["PROCESSES: is no longer supported, since a controller is one process; remove the setting."],
@@ -276,8 +254,7 @@ class RetiredTests(SynchronousTestCase):
         for role in (AgentSettings, WorkerSettings, DevSettings):
             self.assertEqual(reasons(role, PROCESSES="2"), [])
 
-    def test_go_compose_files(self):
-        """Each variable of the Go system's compose files is refused with the name to use, and without its value."""
+    def test_variables_of_go_compose_files_are_refused_with_the_name_to_use(self):
         for theirs, ours in (
             ("CONTROLLER_DB_PATH", "DB_PATH"), ("CONTROLLER_ADMIN_USER", "ADMIN_USERNAME"),
             ("CONTROLLER_ADMIN_PASS", "ADMIN_PASSWORD"), ("CONTROLLER_AGENT_USER", "AGENT_USERNAME"),
@@ -289,7 +266,7 @@ class RetiredTests(SynchronousTestCase):
             for role in (AgentSettings, WorkerSettings, DevSettings):
                 self.assertEqual(reasons(role, **{theirs: "hunter2"}), [])
 
-    def test_prefix_of_the_role(self):
+    def test_a_setting_prefixed_with_its_role_is_refused_by_that_role(self):
         """A setting with its role before it, or with USER and PASS, is refused by the role that it names, and by no
         other."""
         for role, name, meant in (
@@ -322,8 +299,7 @@ class RetiredTests(SynchronousTestCase):
 class HelpTests(SynchronousTestCase):
     """C{--help} of each command."""
 
-    def test_complete(self):
-        """Each setting with its variable and its default."""
+    def test_help_shows_each_setting_with_variable_and_default(self):
         for tap in TAPS:
             out = io.StringIO()
             with redirect_stdout(out):
@@ -336,8 +312,7 @@ class HelpTests(SynchronousTestCase):
                 default = "unset" if declared.default is None else declared.default or '""'
                 self.assertIn(f"({declared.name}; default: {default})".replace(" ", ""), shown)
 
-    def test_siblings(self):
-        """Each knows the settings of the others."""
+    def test_each_command_knows_the_settings_of_the_others(self):
         for tap in TAPS:
             self.assertEqual(tap.Options.siblings, ROLES)
             self.assertIn(tap.Options.role, ROLES)

@@ -43,23 +43,21 @@ class NotifierTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         return self.heard()
 
-    def test_ready_and_stopping(self) -> None:
+    def test_the_start_and_the_stop_are_notified(self) -> None:
         self.manager.bind(self.path)
         self.assertEqual(self.run_through(NOTIFY_SOCKET=self.path), ["READY=1", "STOPPING=1"])
 
-    def test_abstract_socket(self) -> None:
+    def test_a_leading_at_sign_names_an_abstract_socket(self) -> None:
         name = f"confd-test-{id(self)}"
         self.manager.bind("\0" + name)
         self.assertEqual(self.run_through(NOTIFY_SOCKET="@" + name), ["READY=1", "STOPPING=1"])
 
-    def test_signs_of_life(self) -> None:
-        """Three within the time that systemd waits; none once the process stops."""
+    def test_three_notifications_are_sent_within_the_watchdog_timeout(self) -> None:
         self.manager.bind(self.path)
         heard = self.run_through(NOTIFY_SOCKET=self.path, WATCHDOG_USEC="30000000")
         self.assertEqual(heard, ["READY=1", *["WATCHDOG=1"] * 7, "STOPPING=1"])
 
-    def test_nobody_listens(self) -> None:
-        """By hand, after the manager has gone, and with rubbish for a time."""
+    def test_a_missing_or_invalid_socket_is_ignored(self) -> None:
         self.assertEqual(self.run_through(), [])
         self.assertEqual(self.run_through(NOTIFY_SOCKET=self.path, WATCHDOG_USEC="30000000"), [])
         self.manager.bind(self.path)

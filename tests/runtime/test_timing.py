@@ -49,7 +49,7 @@ class BackoffTests(SynchronousTestCase):
         backoff = Backoff(Ceiling(), cap=8)
         self.assertEqual([backoff.next() for _ in range(7)], [1, 1.5, 2.25, 3.375, 5.0625, 7.59375, 8])
 
-    def test_reset_starts_over(self) -> None:
+    def test_after_a_reset_the_first_delay_comes_again(self) -> None:
         backoff = Backoff(Ceiling(), cap=30)
         for _ in range(4):
             backoff.next()
@@ -128,16 +128,14 @@ class LogLimiterTests(SynchronousTestCase):
         self.clock = Clock()
         self.seldom = LogLimiter(self.clock, 60.0, 3)
 
-    def test_once_in_a_while(self) -> None:
-        """Each for itself."""
+    def test_each_key_is_due_once_in_an_interval(self) -> None:
         self.assertEqual([self.seldom.due(each) for each in "aabab"], [True, False, True, False, False])
         self.clock.advance(59)
         self.assertFalse(self.seldom.due("a"))
         self.clock.advance(1)
         self.assertEqual([self.seldom.due(each) for each in "aab"], [True, False, True])
 
-    def test_bounded(self) -> None:
-        """What was longest ago is forgotten first."""
+    def test_the_key_logged_longest_ago_is_forgotten_first(self) -> None:
         self.assertEqual([self.seldom.due(each) for each in "abcd"], [True] * 4)
         self.assertEqual([self.seldom.due(each) for each in "dcba"], [False, False, False, True])
 
@@ -170,7 +168,7 @@ class PeriodicTests(SynchronousTestCase):
         self.clock.pump([10, 1, 1])
         self.assertEqual(len(self.rounds), 4)
 
-    def test_reconsiders_the_pause(self) -> None:
+    def test_a_shorter_pause_counts_from_now_on(self) -> None:
         """A shorter one counts from now on, a longer one from the next round on."""
         periodic = self.periodic()
         periodic.startService()
@@ -194,7 +192,7 @@ class PeriodicTests(SynchronousTestCase):
         periodic.reconsider()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_outlives_its_errors(self) -> None:
+    def test_an_error_does_not_end_the_rounds(self) -> None:
         def work() -> None:
             self.rounds.append(succeed(None))
             raise ZeroDivisionError
@@ -204,7 +202,7 @@ class PeriodicTests(SynchronousTestCase):
         self.assertEqual(len(self.rounds), 2)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
 
-    def test_takes_a_coroutine(self) -> None:
+    def test_the_work_may_be_a_coroutine(self) -> None:
         async def work() -> None:
             await self.work()
 
@@ -272,7 +270,7 @@ class PeriodicTests(SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(len(self.rounds), 1)
 
-    def test_grace_ends(self) -> None:
+    def test_a_round_is_cancelled_when_its_grace_is_over(self) -> None:
         self.synchronous = False
         periodic = self.periodic(grace=8)
         periodic.startService()
@@ -280,7 +278,7 @@ class PeriodicTests(SynchronousTestCase):
         self.clock.advance(8)
         self.successResultOf(stopping)
 
-    def test_starts_again(self) -> None:
+    def test_a_stopped_service_can_start_again(self) -> None:
         periodic = self.periodic()
         periodic.startService()
         periodic.stopService()

@@ -44,8 +44,7 @@ class ServerTests(FilesCase):
         """The endpoint, and its options."""
         return server_endpoint(MemoryReactorClock(), maybeDeferred, described, client_ca)
 
-    def test_arguments(self) -> None:
-        """As Twisted reads them."""
+    def test_arguments_are_read_as_twisted_reads_them(self) -> None:
         reactor: Any = MemoryReactorClock()
         files = f"privateKey={self.one.key}:certKey={self.one.certificate}:extraCertChain={self.one.authority}"
         for described, expected in (
@@ -63,8 +62,7 @@ class ServerTests(FilesCase):
         both.write_bytes(self.one.key.read_bytes() + self.one.certificate.read_bytes())
         self.make(f"ssl:443:privateKey={both}")
 
-    def test_mistakes(self) -> None:
-        """Each in one sentence."""
+    def test_each_mistake_is_one_sentence(self) -> None:
         one = self.one
         for described, client_ca, said in (
             ("ssl:443:privateKey=/nowhere", None, "/nowhere cannot be read: No such file or directory"),
@@ -89,8 +87,7 @@ class ServerTests(FilesCase):
             error = self.assertRaises(ValueError, self.make, described, client_ca)
             self.assertEqual(str(error), said)
 
-    def test_key_before_its_certificate(self) -> None:
-        """They are replaced one after the other: what was there before stays in force until both are new."""
+    def test_a_key_that_does_not_match_yet_leaves_the_certificate_current(self) -> None:
         clock, one = MemoryReactorClock(), self.one
         described = f"ssl:443:privateKey={one.key}:certKey={one.certificate}"
         _, options = server_endpoint(clock, maybeDeferred, described, None)
@@ -104,8 +101,7 @@ class ServerTests(FilesCase):
         self.assertIsNot(options.value, before)
         options.stopService()
 
-    def test_in_use(self) -> None:
-        """What tells when the certificates expire goes by those that are served."""
+    def test_the_expiry_is_that_of_the_current_certificates(self) -> None:
         one, chain = self.one, self.one.authority
         described = f"ssl:443:privateKey={one.key}:certKey={one.certificate}"
         _, served = self.make(described, str(self.other.authority))
@@ -125,15 +121,13 @@ class ClientTests(FilesCase):
         given = [None if each is None else str(each) for each in (ca, cert, key)]
         return ClientTls(Clock(), maybeDeferred, "CONTROLLER", *given)
 
-    def test_interface(self) -> None:
+    def test_the_policy_provides_its_interface(self) -> None:
         verifyObject(IPolicyForHTTPS, self.make(None))
 
-    def test_nothing_to_look_at(self) -> None:
-        """The system's roots are nobody's file here."""
+    def test_without_files_nothing_is_watched(self) -> None:
         self.assertEqual([self.make(None).changes, self.make(self.one.authority).changes], [False, True])
 
-    def test_in_use(self) -> None:
-        """The files that are named, and no others; of several authorities the next to expire counts."""
+    def test_the_named_files_are_in_use_and_no_others(self) -> None:
         one, other = self.one, self.other
         self.assertEqual(list(self.make(None).in_use()), [])
         both = one.authority.with_name("both.pem")
@@ -145,8 +139,7 @@ class ClientTests(FilesCase):
         self.assertEqual((own.setting, own.path), ("CONTROLLER_CERT_FILE", str(one.certificate)))
         self.assertEqual(own.expiry(NOW), expiry_of(one.certificate))
 
-    def test_mistakes(self) -> None:
-        """They name the setting."""
+    def test_mistakes_name_the_setting(self) -> None:
         one = self.one
         for given, said in (
             (("/nowhere",), "CONTROLLER_CA_FILE: /nowhere cannot be read: No such file or directory."),

@@ -53,8 +53,7 @@ class HostEndpointTests(SynchronousTestCase):
         """Let an attempt succeed."""
         self.reactor.tcpClients[number][2].buildProtocol(None).makeConnection(None)
 
-    def test_underscores(self) -> None:
-        """Names as Compose makes them are for the resolver to know."""
+    def test_names_with_underscores_are_resolved(self) -> None:
         connecting = self.connect("stack_redis", "10.0.0.1")
         self.assertEqual((self.resolver.asked, self.tried()), (["stack_redis"], ["10.0.0.1"]))
         self.accept(0)
