@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from confd.codec.signing import SigningKey
 from confd.history import VersionSummary
@@ -112,7 +112,7 @@ class Contents:
     identity: Identity
     revisions: Sequence[Revision]
     versions: Mapping[str, Sequence[Published]]
-    blocked: frozenset[str] = field(converter=frozenset)
+    blocked: frozenset[str]
 
 
 @frozen

@@ -61,9 +61,10 @@ class OtherHistory:
 @frozen
 class EpochChange:
     """
-    What an operator asks for after a disaster: a new epoch, in this cluster or in the name of another one.
+    Describe the new epoch that an operator begins after a disaster, in this cluster or as another cluster.
 
-    @ivar made_at: the wall clock at the door, UTC.
+    @ivar made_at: wall clock time of the request, UTC.
+    @ivar arrived: when the request arrived, in seconds of the monotonic clock.
     @ivar epoch: the new one, above the one in use.
     @ivar cluster_id: UUID of the cluster to go on as; C{None} stays with the one that it is.
     @ivar attempt: is put on record in the same transaction.
@@ -74,6 +75,7 @@ class EpochChange:
     epoch: int
     cluster_id: str | None = None
     comment: str = ""
+    arrived: float | None = None
     attempt: Attempt | None = None
 
 
@@ -115,15 +117,15 @@ def check_import(draft: Draft, other: OtherHistory, newest: int) -> list[tuple[i
     return added[::-1]
 
 
-def check_renaming(renaming: EpochChange, cluster_id: str, epoch: int) -> None:
+def check_epoch(change: EpochChange, cluster_id: str, epoch: int) -> None:
     """
-    Let a renaming pass that leads forward.
+    Check that an epoch is higher than the current one.
 
-    @param cluster_id: the one in use.
-    @param epoch: likewise.
+    @param cluster_id: the current cluster.
+    @param epoch: the current epoch.
     @raise Conflict: C{epoch_not_higher}, C{same_cluster}.
     """
-    if renaming.cluster_id == cluster_id:
+    if change.cluster_id == cluster_id:
         raise Conflict("same_cluster", f"This is the cluster {cluster_id} already; raise the epoch instead.")
-    if renaming.epoch <= epoch:
+    if change.epoch <= epoch:
         raise Conflict("epoch_not_higher", f"The epoch is {epoch} already; the new one must be higher.")

@@ -195,6 +195,7 @@ class Draft:
     @ivar expected: tags of which one must be in force (C{If-Match}); C{None} asks for nothing, C{"*"} matches any.
     @ivar idempotency_key: a retry with this key gets the first answer.
     @ivar made_at: the wall clock at the door, UTC.
+    @ivar arrived: when the request arrived, in seconds of the monotonic clock; C{None} without a request.
     @ivar attempt: is put on record in the transaction that publishes; C{None} where nobody asked.
     @ivar continues: the history of another system that ends with this draft.
     """
@@ -208,6 +209,7 @@ class Draft:
     expected: frozenset[str] | None = None
     idempotency_key: str | None = None
     rollback_of: int | None = None
+    arrived: float | None = None
     attempt: Attempt | None = None
     continues: OtherHistory | None = None
 

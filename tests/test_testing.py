@@ -45,11 +45,11 @@ class BrokenMemoryStoreTests(SynchronousTestCase):
         self.assertEqual(store.problem(), "The disk is full.")
         for write in (store.publish(a_draft(2)), store.touch({}), store.retire_namespace("default")):
             self.assertEqual(self.failureResultOf(write, Unavailable).value.code, "storage_unavailable")
-        self.assertEqual(len(self.successResultOf(store.in_force())), 1)
+        self.assertEqual(len(self.successResultOf(store.current())), 1)
 
     def test_mended(self) -> None:
         store = MemoryStore(a_draft(1, poll_interval=30))
         store.broken = "The disk is full."
         self.failureResultOf(store.publish(a_draft(2)), Unavailable)
         store.broken = None
-        self.assertEqual(self.successResultOf(store.publish(a_draft(2))).configuration.version, 2)
+        self.assertEqual(self.successResultOf(store.publish(a_draft(2))).value.configuration.version, 2)

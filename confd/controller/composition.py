@@ -28,6 +28,7 @@ from confd.controller.api.namespaces import NamespacesApi
 from confd.controller.api.reports import ReportsApi
 from confd.controller.api.stream import StreamApi
 from confd.controller.audit_log import AuditLog
+from confd.controller.configs.identity import ClusterIdentity
 from confd.controller.configs.publishers import RETRY_MAX_SECONDS, BrokerPublisher, Publishers
 from confd.controller.configs.schema import BUILT_IN, Schema
 from confd.controller.configs.service import Configs
@@ -35,14 +36,14 @@ from confd.controller.configs.snapshot import Snapshot
 from confd.controller.convergence.metrics import PropagationMetrics
 from confd.controller.convergence.report_intake import ReportIntake
 from confd.controller.convergence.tracker import Convergence
+from confd.controller.feed import Eviction, Feed
 from confd.controller.metrics import controller_metrics
-from confd.controller.startup import Startup
 from confd.controller.store.sqlite.store import SqliteStore
 from confd.controller.streams.config_stream import ConfigStream
 from confd.controller.streams.event_feed import EventFeed
 from confd.controller.streams.namespace_feed import EventBodies
 from confd.errors import ConfdError, StartError
-from confd.interfaces import IBroker
+from confd.interfaces import IBroker, IChangeListener
 from confd.model import DEFAULT_NAMESPACE, Draft
 from confd.runtime.certificate_expiry import CertificateExpiry
 from confd.runtime.daemon import in_threads_of, reload_secrets, utc_now
@@ -73,6 +74,7 @@ class Controller:
     """
 
     store: Any
+    identity: ClusterIdentity
     snapshot: Snapshot
     configs: Configs
     registry: Registry
@@ -82,7 +84,7 @@ class Controller:
     config_stream: ConfigStream
     event_feed: EventFeed
     audit_log: AuditLog
-    startup: Startup
+    feed: Feed
     metrics: Metrics
     auth: BasicAuth
     apis: Sequence[object]
@@ -115,22 +117,41 @@ def compose(
     if store is None:
         store = SqliteStore(reactor, settings.db_path, _first(schema, settings), settings.history_keep)
         own_store = [store]
-    snapshot = Snapshot(lambda: store.keys)
+    identity = ClusterIdentity()
+    snapshot = Snapshot(identity.keys)
     if brokers is None:
         brokers = make_brokers(reactor, settings, settings.distribution_strategy)
     broker_publishers = _broker_publishers(reactor, brokers, snapshot, random or Random())
-    publishers, config_stream = Publishers(reactor, broker_publishers), ConfigStream(reactor, snapshot)
+    publishers, config_stream = Publishers(reactor, snapshot, broker_publishers), ConfigStream(reactor, snapshot)
     registry = Registry(store, reactor, now, snapshot.poll_interval, settings.max_agents)
-    registry.departures.add(config_stream.part)
     convergence = Convergence(store, registry, reactor)
     report_intake = ReportIntake(store, registry, convergence, reactor, now)
-    configs = Configs(store, snapshot, schema, reactor, now, [config_stream.announce, publishers.announce])
-    configs.publications.add(convergence.published)
-    configs.retirements.add(convergence.retired)
-    bodies = EventBodies(agent_item, convergence_body)
-    event_feed = EventFeed(reactor, store, snapshot, configs, registry, convergence, bodies)
+    event_feed = EventFeed(reactor, snapshot, registry, convergence, EventBodies(agent_item, convergence_body))
     shown = partial(snapshot.only, settings.metrics_namespaces)
-    speed, lag = PropagationMetrics(configs, registry, convergence, shown), ReactorLag(reactor)
+    speed, lag = PropagationMetrics(registry, shown), ReactorLag(reactor)
+    response_cache = None if settings.log_level == "debug" else ResponseCache()
+    # Parts that count come before parts that send: an agent may answer at once.
+    listeners: list[IChangeListener] = [
+        identity,
+        snapshot,
+        convergence,
+        registry,
+        speed,
+        event_feed,
+        *([] if response_cache is None else [Eviction(response_cache.clear)]),
+        config_stream,
+        publishers,
+    ]
+    feed = Feed(reactor, store, listeners, [registry.load_rows, convergence.load_rows])
+    store.subscribe(feed.hint)
+    registry.departures.add(config_stream.part)
+    registry.changes.add(convergence.agent_changed)
+    registry.changes.add(event_feed.agent_changed)
+    convergence.changes.add(event_feed.convergence_changed)
+    convergence.applications.add(speed.measure)
+    for each in broker_publishers:
+        each.broker.watch(each.broker_returned)
+    configs = Configs(store, schema, feed, now)
     metrics = controller_metrics(
         store,
         snapshot,
@@ -149,7 +170,7 @@ def compose(
         ConfigsApi(configs, snapshot, registry, convergence, publishers.published, offload),
         HistoryApi(store, snapshot, offload),
         NamespacesApi(configs, snapshot, registry, offload, reactor),
-        ClusterApi(configs, store, snapshot, registry),
+        ClusterApi(configs, identity, snapshot, registry),
         ImportsApi(configs, snapshot, publishers.published, offload),
         AgentsApi(registry, snapshot, convergence),
         ReportsApi(report_intake, registry, snapshot),
@@ -162,10 +183,10 @@ def compose(
         MetricsEndpoint(metrics, reactor),
         dashboard(reactor),
     ]
-    for part in (readiness, lag):
+    for part in (readiness, lag, feed):
         part.expose(metrics)
     auth, dispatcher = _dispatcher(reactor, settings, metrics, registry, audit_log)
-    site = _site(reactor, settings, dispatcher, apis, metrics, configs)
+    site = _site(reactor, settings, dispatcher, apis, metrics, response_cache)
     listener = Listener(
         reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site, settings.client_ca_file
     )
@@ -173,7 +194,6 @@ def compose(
     expiry.expose(metrics)
     serving = [expiry, listener, *_passwords(reactor, settings, environ, auth, site)]
     serving += follow_passwords(reactor, settings, environ, brokers)
-    startup = Startup(reactor, registry, convergence, configs)
     # A listener that stops waits for what is in flight: streams, and waits for a convergence, are ended before.
     services = [
         lag,
@@ -183,7 +203,7 @@ def compose(
         registry,
         report_intake,
         audit_log,
-        startup,
+        feed,
         *serving,
         convergence,
         config_stream,
@@ -191,6 +211,7 @@ def compose(
     ]
     return Controller(
         store,
+        identity,
         snapshot,
         configs,
         registry,
@@ -200,7 +221,7 @@ def compose(
         config_stream,
         event_feed,
         audit_log,
-        startup,
+        feed,
         metrics,
         auth,
         apis,
@@ -240,15 +261,11 @@ def _site(
     dispatcher: Dispatcher,
     apis: Sequence[object],
     metrics: Metrics,
-    configs: Configs,
+    response_cache: ResponseCache | None,
 ) -> BoundedSite:
     document = BUILT_IN if settings.config_schema is None else {"type": "object"}
     offload = Offload(in_threads_of(reactor))
     resource = dispatcher.resource(*documented(reactor, "confd controller", apis, document, offload))
-    response_cache = None if settings.log_level == "debug" else ResponseCache()
-    if response_cache is not None:
-        # Agents name what they have in each poll: what was remembered of the version before is not asked for again.
-        configs.publications.add(lambda _: response_cache.clear())
     limits = Limits(
         body=settings.max_config_bytes,
         connections=raise_fd_limit(settings.max_connections),

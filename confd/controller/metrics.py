@@ -66,7 +66,7 @@ def _of_storage(metrics: Metrics, store: IConfigStore, registry: Registry) -> No
 
 def _of_configurations(metrics: Metrics, snapshot: Snapshot, shown: Callable[[], Collection[str]]) -> None:
     def each(read: Callable[[Any], float]) -> Callable[[], Values]:
-        return lambda: {name: read(snapshot.get(name).configuration) for name in shown()}
+        return lambda: {name: read(snapshot.require(name).configuration) for name in shown()}
 
     metrics.gauge("confd_config_version", "The version in force.", each(lambda it: it.version), "namespace")
     metrics.gauge("confd_config_epoch", "The epoch of the version in force.", each(lambda it: it.epoch), "namespace")
@@ -108,7 +108,7 @@ def _of_agents(
     def current() -> Values:
         found = {}
         for name in shown():
-            progress = convergence.progress(name, snapshot.get(name).configuration.version)
+            progress = convergence.progress(name, snapshot.require(name).configuration.version)
             found[name] = 0 if progress is None else progress.applied
         return found
 

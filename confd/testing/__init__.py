@@ -10,7 +10,7 @@ A suite is made for a fixture, so that whoever writes another store has its test
 from confd.testing.agents import make_iagentstore_tests
 from confd.testing.audits import make_iauditstore_tests
 from confd.testing.brokers import BrokerFixture, MemoryBroker, MemoryServer, make_ibroker_tests
-from confd.testing.examples import a_draft, a_received_report, a_renaming, an_agent, an_attempt
+from confd.testing.examples import a_draft, a_received_report, an_agent, an_attempt, an_epoch_change
 from confd.testing.memory import MemoryStore
 from confd.testing.reports import make_ireportstore_tests
 from confd.testing.stores import StoreFixture, make_iconfigstore_tests
@@ -26,9 +26,9 @@ __all__ = [
     "StrategyFixture",
     "a_draft",
     "a_received_report",
-    "a_renaming",
     "an_agent",
     "an_attempt",
+    "an_epoch_change",
     "make_iagentstore_tests",
     "make_iauditstore_tests",
     "make_ibroker_tests",

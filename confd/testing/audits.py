@@ -79,13 +79,13 @@ def make_iauditstore_tests(fixture: Callable[[TestCase, Draft], Any]) -> type[Te
 
         async def test_changes_are_on_record(self) -> None:
             await self.store.register(Registration(agent_id="a"), b"", an_attempt().made_at)
-            published = await self.store.publish(a_draft(2, attempt=an_attempt(1)))
-            created = await self.store.create_namespace(a_draft(3, namespace="b", attempt=an_attempt(2)))
+            published = (await self.store.publish(a_draft(2, attempt=an_attempt(1)))).value
+            created = (await self.store.create_namespace(a_draft(3, namespace="b", attempt=an_attempt(2)))).value
             await self.store.retire_namespace("b", an_attempt(3))
             await self.store.forget("a", attempt=an_attempt(4))
-            await self.store.rotate_keys(attempt=an_attempt(5))
+            rotated = await self.store.rotate_keys(attempt=an_attempt(5))
             tags = [str(each.configuration.tag) for each in (published, created)]
-            expected = zip(range(1, 6), [*tags, "", "", self.store.keys[0].public], strict=True)
+            expected = zip(range(1, 6), [*tags, "", "", rotated.value.keys[0].public], strict=True)
             self.assertEqual(
                 [(each.request_id, each.outcome, each.detail) for each in await self.entries()],
                 [(f"request-{number}", DONE, detail) for number, detail in expected],

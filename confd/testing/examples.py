@@ -23,7 +23,7 @@ def a_draft(number: int = 0, **changes: Any) -> Draft:
     return evolve(Draft(DEFAULT_NAMESPACE, document, "admin", _MOMENT), **changes)
 
 
-def a_renaming(epoch: int, **changes: Any) -> EpochChange:
+def an_epoch_change(epoch: int, **changes: Any) -> EpochChange:
     """What begins an epoch; C{changes} are other fields of it."""
     return evolve(EpochChange("admin", _MOMENT, epoch), **changes)
 

@@ -4,28 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import TypeVar
+from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
 from confd.audit import BEGINNING, Attempt, AuditEntry, AuditOutcome
-from confd.changes import ReceivedReport, ReportVerdict
+from confd.changes import (
+    IDENTITY,
+    KEYS,
+    RETIRED,
+    VERSIONS_LISTED,
+    Batch,
+    Committed,
+    Contents,
+    Identity,
+    Published,
+    ReceivedReport,
+    ReportVerdict,
+)
 from confd.codec import headers
 from confd.codec.signing import SigningKey
 from confd.controller.interfaces import IResidentStore
+from confd.controller.store.change_log import ChangeLog, Written, revision_change
 from confd.errors import Conflict, Gone, NotFound, Unavailable, Unprocessable
-from confd.history import EpochChange, VersionSummary, check_expected, check_import, check_renaming
-from confd.interfaces import IAuditStore, IConfigStore, IHealth
+from confd.history import EpochChange, VersionSummary, check_epoch, check_expected, check_import
+from confd.interfaces import IAuditStore, IChangeStore, IConfigStore, IHealth
 from confd.model import DEFAULT_NAMESPACE, Configuration, Draft, Registration, Revision
 from confd.report_verdicts import PublishTimes
 from confd.reports import AgentRecord, VersionOutcome
 from confd.testing.memory_agents import MemoryAgents
 
-T = TypeVar("T")
 
-
-@implementer(IConfigStore, IResidentStore, IAuditStore, IHealth)
+@implementer(IConfigStore, IChangeStore, IResidentStore, IAuditStore, IHealth)
 class MemoryStore:
     """
     A store that forgets; its L{Deferred}s have fired when they are returned.
@@ -34,15 +46,22 @@ class MemoryStore:
     @ivar broken: why nothing can be written; C{None} where all is well.
     """
 
-    waiting = 0
+    waiting, interval = 0, None
 
-    def __init__(self, first: Draft, cluster_id: str = "1a2b3c4d-5e6f-4a7b-8c9d-0e1f2a3b4c5d", keep: int = 0) -> None:
+    def __init__(
+        self,
+        first: Draft,
+        cluster_id: str = "1a2b3c4d-5e6f-4a7b-8c9d-0e1f2a3b4c5d",
+        keep: int = 0,
+        seconds: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         """
         @param first: version 1 of the namespace C{default}, with its poll interval.
         @param keep: revisions of a namespace; 0 keeps all.
+        @param seconds: returns the time of the monotonic clock.
         """
-        self.cluster_id, self.epoch = cluster_id, 1
-        self.keys: tuple[SigningKey, ...] = (SigningKey.generate(),)
+        self._identity = Identity(cluster_id, 1, (SigningKey.generate(),))
+        self._log = ChangeLog(seconds)
         self.broken: str | None = None
         self._revisions: dict[str, list[Revision]] = {}
         self._retired: set[str] = set()
@@ -59,41 +78,40 @@ class MemoryStore:
             self._prune(name)
 
     def problem(self) -> str | None:
-        """L{IHealth.trouble}."""
         return self.broken
 
-    def rotate_keys(self, attempt: Attempt | None = None) -> Deferred[None]:
-        """L{IConfigStore.rotate_keys}."""
-        return self._publish_or_preview(attempt, lambda _: self.keys[0].public, self._rotate_keys)
+    def contents(self) -> Deferred[Contents]:
+        return execute(self._contents)
 
-    def in_force(self) -> Deferred[Sequence[Revision]]:
-        """L{IConfigStore.in_force}."""
-        return execute(lambda: [all_[-1] for name, all_ in self._revisions.items() if name not in self._retired])
+    def changes(self, after: int) -> Deferred[Batch]:
+        return execute(self._log.since, after)
 
-    def publish(self, draft: Draft) -> Deferred[Revision]:
-        """L{IConfigStore.publish}."""
-        return self._publish_or_preview(draft.attempt, _tag, self._publish, draft)
+    def subscribe(self, hint: Callable[[], object]) -> None:
+        self._log.subscribe(hint)
 
-    def create_namespace(self, draft: Draft) -> Deferred[Revision]:
-        """L{IConfigStore.create_namespace}."""
-        return self._publish_or_preview(draft.attempt, _tag, self._create, draft)
+    def rotate_keys(self, attempt: Attempt | None = None) -> Deferred[Committed[Identity]]:
+        return self._audited(attempt, lambda identity: identity.keys[0].public, self._rotate_keys)
 
-    def retire_namespace(self, name: str, attempt: Attempt | None = None) -> Deferred[None]:
-        """L{IConfigStore.retire_namespace}."""
-        return self._publish_or_preview(attempt, _nothing, self._retire, name)
+    def current(self) -> Deferred[Sequence[Revision]]:
+        return execute(self._current)
 
-    def rename(self, renaming: EpochChange) -> Deferred[Sequence[Revision]]:
-        """L{IConfigStore.rename}."""
-        return self._publish_or_preview(renaming.attempt, lambda _: f"epoch {renaming.epoch}", self._rename, renaming)
+    def publish(self, draft: Draft) -> Deferred[Committed[Revision]]:
+        return self._audited(draft.attempt, _tag, self._publish, draft)
+
+    def create_namespace(self, draft: Draft) -> Deferred[Committed[Revision]]:
+        return self._audited(draft.attempt, _tag, self._create, draft)
+
+    def retire_namespace(self, name: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
+        return self._audited(attempt, _nothing, self._retire, name)
+
+    def begin_epoch(self, change: EpochChange) -> Deferred[Committed[Sequence[Revision]]]:
+        return self._audited(change.attempt, lambda _: f"epoch {change.epoch}", self._begin_epoch, change)
 
     def history(self, namespace: str, limit: int, before: int | None) -> Deferred[Sequence[VersionSummary]]:
-        """L{IConfigStore.history}."""
-        pruned = self._pruned.get(namespace, 0)
-        older = self._revisions.get(namespace, [])[pruned : None if before is None else max(before - 1, pruned)]
+        older = self._kept(namespace, before)
         return execute(lambda: [VersionSummary.of(revision) for revision in older[::-1][:limit]])
 
     def revision(self, namespace: str, version: int) -> Deferred[Revision]:
-        """L{IConfigStore.revision}."""
         return execute(self._revision, namespace, version)
 
     def register(self, registration: Registration, token: bytes, at: datetime) -> Deferred[AgentRecord]:
@@ -103,13 +121,13 @@ class MemoryStore:
         return self._write(self.agents.touch, polls)
 
     def forget(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
-        return self._publish_or_preview(attempt, _nothing, self.agents.forget, agent_id)
+        return self._audited(attempt, _nothing, self.agents.forget, agent_id)
 
     def block(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
-        return self._publish_or_preview(attempt, lambda _: "blocked", self.agents.block, agent_id)
+        return self._audited(attempt, lambda _: "blocked", self.agents.block, agent_id)
 
     def unblock(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
-        return self._publish_or_preview(attempt, _nothing, self.agents.blocked.discard, agent_id)
+        return self._audited(attempt, _nothing, self.agents.blocked.discard, agent_id)
 
     def find(self, agent_id: str) -> Deferred[AgentRecord | None]:
         return execute(self.agents.rows.get, agent_id)
@@ -130,11 +148,9 @@ class MemoryStore:
         return execute(lambda: sorted(self.agents.blocked))
 
     def record(self, endings: Sequence[AuditOutcome]) -> Deferred[None]:
-        """L{IAuditStore.record}."""
         return self._write(self._record, endings)
 
     def audit(self, limit: int, before: int | None) -> Deferred[Sequence[AuditEntry]]:
-        """L{IAuditStore.audit}."""
         older = self._entries[: None if before is None else max(before - 1, 0)]
         return execute(lambda: older[::-1][:limit])
 
@@ -150,24 +166,42 @@ class MemoryStore:
     def summary(self, namespace: str, version: int) -> Deferred[bytes | None]:
         return execute(self.agents.summaries.get, (namespace, version))
 
-    def _publish_or_preview(
-        self, attempt: Attempt | None, detail: Callable[[T], str], work: Callable[..., T], *arguments: object
-    ) -> Deferred[T]:
-        def both() -> T:
+    def _audited(
+        self, attempt: Attempt | None, detail: Callable[[Any], str], work: Callable[..., Any], *arguments: object
+    ) -> Deferred[Any]:
+        def both() -> Any:
             result = work(*arguments)
             if attempt is not None:
-                self._record([AuditOutcome(attempt, detail=detail(result))])
+                value = result.value if isinstance(result, Written) else result
+                self._record([AuditOutcome(attempt, detail=detail(value))])
             return result
 
         return self._write(both)
 
-    def _write(self, work: Callable[..., T], *arguments: object) -> Deferred[T]:
+    def _write(self, work: Callable[..., Any], *arguments: object) -> Deferred[Any]:
         return execute(self._unless_broken, work, *arguments)
 
-    def _unless_broken(self, work: Callable[..., T], *arguments: object) -> T:
+    def _unless_broken(self, work: Callable[..., Any], *arguments: object) -> Any:
         if self.broken is not None:
             raise Unavailable("storage_unavailable", self.broken)
-        return work(*arguments)
+        [result] = self._log.commit([work(*arguments)])
+        return result
+
+    def _contents(self) -> Contents:
+        revisions = self._current()
+        names = [revision.configuration.namespace for revision in revisions]
+        versions = {
+            name: [Published(VersionSummary.of(each)) for each in self._kept(name, None)[: -VERSIONS_LISTED - 1 : -1]]
+            for name in names
+        }
+        return Contents(self._log.last, self._identity, revisions, versions, frozenset(self.agents.blocked))
+
+    def _current(self) -> list[Revision]:
+        return [all_[-1] for name, all_ in self._revisions.items() if name not in self._retired]
+
+    def _kept(self, namespace: str, before: int | None) -> list[Revision]:
+        pruned = self._pruned.get(namespace, 0)
+        return self._revisions.get(namespace, [])[pruned : None if before is None else max(before - 1, pruned)]
 
     def _record(self, endings: Sequence[AuditOutcome]) -> None:
         for ending in endings:
@@ -178,12 +212,12 @@ class MemoryStore:
     def _in_use(self, namespace: str) -> bool:
         return namespace in self._revisions and namespace not in self._retired
 
-    def _publish(self, draft: Draft) -> Revision:
+    def _publish(self, draft: Draft) -> Written[Revision]:
         if not self._in_use(draft.namespace):
             raise NotFound("unknown_namespace", f"There is no namespace {draft.namespace!r}; make it first.")
         answered = self._answered(draft)
         if answered is not None:
-            return answered
+            return Written(answered)
         newest = self._revisions[draft.namespace][-1].configuration
         check_expected(draft, newest.tag)
         added = [(newest.version + 1, draft)]
@@ -196,35 +230,39 @@ class MemoryStore:
         for _, each in added:
             revision = self._append(each, draft.poll_interval or newest.poll_interval)
         self._prune(draft.namespace)
-        return revision
+        return Written(revision, [revision_change(revision, draft.arrived)])
 
-    def _create(self, draft: Draft) -> Revision:
+    def _create(self, draft: Draft) -> Written[Revision]:
         if self._in_use(draft.namespace):
             answered = self._answered(draft)
             if answered is not None:
-                return answered
+                return Written(answered)
             raise Conflict("namespace_exists", f"The namespace {draft.namespace!r} exists.")
         self._retired.discard(draft.namespace)
-        return self._append(
+        revision = self._append(
             draft, draft.poll_interval or self._revisions[DEFAULT_NAMESPACE][-1].configuration.poll_interval
         )
+        return Written(revision, [revision_change(revision, draft.arrived)])
 
-    def _retire(self, name: str) -> None:
+    def _retire(self, name: str) -> Written[None]:
         if not self._in_use(name):
             raise NotFound("unknown_namespace", f"There is no namespace {name!r}; make it first.")
         self._retired.add(name)
         self._answers = {key: answer for key, answer in self._answers.items() if key[0] != name}
+        return Written(None, [(RETIRED, name, None)])
 
-    def _rename(self, renaming: EpochChange) -> Sequence[Revision]:
-        check_renaming(renaming, self.cluster_id, self.epoch)
-        self.cluster_id, self.epoch = renaming.cluster_id or self.cluster_id, renaming.epoch
+    def _begin_epoch(self, change: EpochChange) -> Written[Sequence[Revision]]:
+        before = self._identity
+        check_epoch(change, before.cluster_id, before.epoch)
+        self._identity = Identity(change.cluster_id or before.cluster_id, change.epoch, before.keys)
         made = []
         for name in self._revisions.keys() - self._retired:
             there = self._revisions[name][-1].configuration
-            draft = Draft(name, there.document, renaming.author, renaming.made_at, comment=renaming.comment)
+            draft = Draft(name, there.document, change.author, change.made_at, comment=change.comment)
             made.append(self._append(draft, there.poll_interval))
             self._prune(name)
-        return made
+        changes = [revision_change(revision, change.arrived) for revision in made]
+        return Written(made, [(IDENTITY, "", self._identity), *changes])
 
     def _prune(self, namespace: str) -> None:
         if self._keep:
@@ -248,8 +286,8 @@ class MemoryStore:
     def _append(self, draft: Draft, poll_interval: int) -> Revision:
         revisions = self._revisions.setdefault(draft.namespace, [])
         configuration = Configuration(
-            cluster_id=self.cluster_id,
-            epoch=self.epoch,
+            cluster_id=self._identity.cluster_id,
+            epoch=self._identity.epoch,
             version=len(revisions) + 1,
             namespace=draft.namespace,
             document=draft.document,
@@ -262,8 +300,9 @@ class MemoryStore:
             self._answers[draft.namespace, draft.idempotency_key] = draft, revision
         return revision
 
-    def _rotate_keys(self) -> None:
-        self.keys = (SigningKey.generate(), self.keys[0])
+    def _rotate_keys(self) -> Written[Identity]:
+        self._identity = evolve(self._identity, keys=(SigningKey.generate(), self._identity.keys[0]))
+        return Written(self._identity, [(KEYS, "", self._identity)])
 
 
 def _tag(revision: Revision) -> str:

@@ -17,7 +17,7 @@ from confd.errors import ConfdError, Conflict, Gone, NotFound, PreconditionFaile
 from confd.history import OtherHistory, VersionSummary
 from confd.interfaces import IConfigStore, IHealth
 from confd.model import DEFAULT_NAMESPACE
-from confd.testing.examples import a_draft, a_renaming
+from confd.testing.examples import a_draft, an_epoch_change
 
 #: Makes a store that has started, of a new database whose first version is the draft; cleans up after the test. One for
 #: L{make_iconfigstore_tests} takes C{keep}, too: how many revisions of a namespace it is to keep.
@@ -27,11 +27,18 @@ StoreFixture = Callable[..., Any]
 class StoreTests(TestCase):
     """What the contract suites of stores share."""
 
+    store: Any
+
     async def assert_refused(self, answer: Deferred[Any], kind: type[ConfdError], code: str) -> None:
         """Prove that C{answer} fails as the contract says."""
         with self.assertRaises(kind) as caught:
             await answer
         self.assertEqual(caught.exception.code, code)
+
+    async def identity(self) -> tuple[str, int]:
+        """Cluster id and epoch."""
+        identity = (await self.store.contents()).identity
+        return identity.cluster_id, identity.epoch
 
     async def versions(self, store: Any, namespace: str = DEFAULT_NAMESPACE) -> list[int]:
         """Every version in the history of a namespace, newest first."""
@@ -52,22 +59,25 @@ def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
             self.assertIsNone(self.store.problem())
 
         async def test_begins_with_version_one(self) -> None:
-            (revision,) = await self.store.in_force()
+            (revision,) = await self.store.current()
             configuration = revision.configuration
-            self.assertEqual(str(uuid.UUID(self.store.cluster_id)), configuration.cluster_id)
-            self.assertEqual((self.store.epoch, configuration.epoch, configuration.version), (1, 1, 1))
+            cluster_id, epoch = await self.identity()
+            self.assertEqual(str(uuid.UUID(cluster_id)), configuration.cluster_id)
+            self.assertEqual((epoch, configuration.epoch, configuration.version), (1, 1, 1))
             self.assertEqual(configuration.document, self.first.document)
             self.assertEqual(await self.store.history(DEFAULT_NAMESPACE, 10, None), [VersionSummary.of(revision)])
 
         async def test_publish(self) -> None:
-            revision = await self.store.publish(a_draft(2, poll_interval=7, comment="why", rollback_of=1, author="ann"))
+            revision = (
+                await self.store.publish(a_draft(2, poll_interval=7, comment="why", rollback_of=1, author="ann"))
+            ).value
             configuration = revision.configuration
             self.assertEqual(configuration.version, 2)
             self.assertEqual(configuration.namespace, DEFAULT_NAMESPACE)
             self.assertEqual(configuration.document, a_draft(2).document)
             self.assertEqual(configuration.poll_interval, 7)
             self.assertEqual((revision.author, revision.comment, revision.rollback_of), ("ann", "why", 1))
-            self.assertEqual(await self.store.in_force(), [revision])
+            self.assertEqual(await self.store.current(), [revision])
             self.assertEqual(await self.store.revision(DEFAULT_NAMESPACE, 2), revision)
             self.assertEqual((await self.store.history(DEFAULT_NAMESPACE, 1, None)), [VersionSummary.of(revision)])
             self.assertEqual(await self.versions(self.store), [2, 1])
@@ -75,19 +85,21 @@ def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
         async def test_keeps_the_text_of_a_document(self) -> None:
             document = strict_json.document({"z": "ü😀", "a": [1, 1.5, None, True], "url": "x"})
             await self.store.publish(a_draft(document=document))
-            (revision,) = await self.store.in_force()
+            (revision,) = await self.store.current()
             self.assertEqual(revision.configuration.document, document)
 
         async def test_keeps_times_to_the_millisecond(self) -> None:
             made_at = datetime(2026, 1, 2, 3, 4, 5, 678912, timezone(timedelta(hours=2)))
-            revision = await self.store.publish(a_draft(made_at=made_at))
+            revision = (await self.store.publish(a_draft(made_at=made_at))).value
             moment = revision.configuration.updated_at
             self.assertEqual(moment.isoformat(), "2026-01-02T01:04:05.678000+00:00")
 
         async def test_keeps_the_poll_interval_in_force(self) -> None:
-            self.assertEqual((await self.store.publish(a_draft(2))).configuration.poll_interval, 30)
-            self.assertEqual((await self.store.publish(a_draft(3, poll_interval=9))).configuration.poll_interval, 9)
-            self.assertEqual((await self.store.publish(a_draft(4))).configuration.poll_interval, 9)
+            self.assertEqual((await self.store.publish(a_draft(2))).value.configuration.poll_interval, 30)
+            self.assertEqual(
+                (await self.store.publish(a_draft(3, poll_interval=9))).value.configuration.poll_interval, 9
+            )
+            self.assertEqual((await self.store.publish(a_draft(4))).value.configuration.poll_interval, 9)
 
         async def test_refuses_an_unknown_namespace(self) -> None:
             await self.assert_refused(self.store.publish(a_draft(namespace="no")), NotFound, "unknown_namespace")
@@ -95,7 +107,7 @@ def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
             self.assertEqual(await self.store.history("no", 10, None), [])
 
         async def test_expected_tag(self) -> None:
-            tag = (await self.store.publish(a_draft(2))).configuration.tag
+            tag = (await self.store.publish(a_draft(2))).value.configuration.tag
             stale = frozenset({str(evolve(tag, version=1)), "rubbish"})
             for expected in (stale, frozenset[str]()):
                 refused = self.store.publish(a_draft(3, expected=expected))
@@ -106,19 +118,19 @@ def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
             self.assertEqual(await self.versions(self.store), [4, 3, 2, 1])
 
         async def test_expected_tag_lets_one_of_many_writers_win(self) -> None:
-            (revision,) = await self.store.in_force()
+            (revision,) = await self.store.current()
             expected = frozenset({str(revision.configuration.tag)})
             answers = [self.store.publish(a_draft(number, expected=expected)) for number in range(10)]
             for answer in answers[1:]:
                 await self.assert_refused(answer, PreconditionFailed, "version_mismatch")
-            self.assertEqual((await answers[0]).configuration.version, 2)
+            self.assertEqual((await answers[0]).value.configuration.version, 2)
 
         async def test_idempotency_key(self) -> None:
             draft = a_draft(2, idempotency_key="k", expected=frozenset({"*"}))
-            first = await self.store.publish(draft)
+            first = (await self.store.publish(draft)).value
             await self.store.publish(a_draft(3))
             retry = evolve(draft, made_at=draft.made_at + timedelta(1), expected=frozenset({"stale"}))
-            self.assertEqual(await self.store.publish(retry), first)
+            self.assertEqual((await self.store.publish(retry)).value, first)
             for changes in ({"document": a_draft(9).document}, {"poll_interval": 9}, {"comment": "other"}):
                 reused = self.store.publish(evolve(draft, **changes))
                 await self.assert_refused(reused, Unprocessable, "idempotency_key_reused")
@@ -126,12 +138,12 @@ def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
 
         async def test_idempotency_key_of_many_at_once(self) -> None:
             answers = [self.store.publish(a_draft(2, idempotency_key="k")) for _ in range(100)]
-            self.assertEqual(len(set(await gatherResults(answers))), 1)
+            self.assertEqual(len({each.value for each in await gatherResults(answers)}), 1)
             self.assertEqual(await self.versions(self.store), [2, 1])
 
         async def test_idempotency_key_of_another_namespace(self) -> None:
             await self.store.publish(a_draft(2, idempotency_key="k"))
-            created = await self.store.create_namespace(a_draft(3, namespace="b", idempotency_key="k"))
+            created = (await self.store.create_namespace(a_draft(3, namespace="b", idempotency_key="k"))).value
             self.assertEqual(created.configuration.version, 1)
 
         async def test_refused_draft_does_not_use_up_its_key(self) -> None:
@@ -141,13 +153,13 @@ def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
             self.assertEqual(await self.versions(self.store), [2, 1])
 
         async def test_namespaces_count_apart(self) -> None:
-            created = await self.store.create_namespace(a_draft(5, namespace="b"))
+            created = (await self.store.create_namespace(a_draft(5, namespace="b"))).value
             self.assertEqual((created.configuration.version, created.configuration.poll_interval), (1, 30))
             await self.store.publish(a_draft(6))
-            published = await self.store.publish(a_draft(7, namespace="b", poll_interval=5))
+            published = (await self.store.publish(a_draft(7, namespace="b", poll_interval=5))).value
             self.assertEqual(published.configuration.version, 2)
             self.assertEqual(
-                {each.configuration.namespace: each.configuration.version for each in await self.store.in_force()},
+                {each.configuration.namespace: each.configuration.version for each in await self.store.current()},
                 {DEFAULT_NAMESPACE: 2, "b": 2},
             )
             exists = self.store.create_namespace(a_draft(8, namespace="b"))
@@ -155,18 +167,20 @@ def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
 
         async def test_retry_to_create_a_namespace(self) -> None:
             draft = a_draft(5, namespace="b", idempotency_key="k")
-            self.assertEqual(await self.store.create_namespace(draft), await self.store.create_namespace(draft))
+            self.assertEqual(
+                (await self.store.create_namespace(draft)).value, (await self.store.create_namespace(draft)).value
+            )
 
         async def test_retired_namespace_goes_on_counting(self) -> None:
             draft = a_draft(5, namespace="b", idempotency_key="k")
             await self.store.create_namespace(draft)
             await self.store.publish(a_draft(6, namespace="b"))
             await self.store.retire_namespace("b")
-            self.assertEqual([each.configuration.namespace for each in await self.store.in_force()], ["default"])
+            self.assertEqual([each.configuration.namespace for each in await self.store.current()], ["default"])
             self.assertEqual(await self.versions(self.store, "b"), [2, 1])
             await self.assert_refused(self.store.publish(a_draft(7, namespace="b")), NotFound, "unknown_namespace")
             await self.assert_refused(self.store.retire_namespace("b"), NotFound, "unknown_namespace")
-            again = await self.store.create_namespace(draft)
+            again = (await self.store.create_namespace(draft)).value
             self.assertEqual(again.configuration.version, 3)
             self.assertEqual(await self.versions(self.store, "b"), [3, 2, 1])
 
@@ -183,7 +197,8 @@ def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
                 await self.assert_refused(unknown, NotFound, "unknown_version")
 
         async def test_concurrent_writers(self) -> None:
-            revisions = await gatherResults([self.store.publish(a_draft(number)) for number in range(300)])
+            committed = await gatherResults([self.store.publish(a_draft(number)) for number in range(300)])
+            revisions = [each.value for each in committed]
             self.assertEqual([each.configuration.version for each in revisions], list(range(2, 302)))
             kept = await self.store.history(DEFAULT_NAMESPACE, 1000, None)
             self.assertEqual(kept[-2::-1], [VersionSummary.of(revision) for revision in revisions])
@@ -192,24 +207,24 @@ def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
             await self.store.create_namespace(a_draft(5, namespace="b", poll_interval=9))
             await self.store.create_namespace(a_draft(6, namespace="c"))
             await self.store.retire_namespace("c")
-            revisions = await self.store.rename(a_renaming(3, comment="restored"))
-            self.assertEqual((self.store.epoch, len(revisions)), (3, 2))
-            self.assertCountEqual(revisions, await self.store.in_force())
+            revisions = (await self.store.begin_epoch(an_epoch_change(3, comment="restored"))).value
+            self.assertEqual(((await self.identity())[1], len(revisions)), (3, 2))
+            self.assertCountEqual(revisions, await self.store.current())
             for revision in revisions:
                 made = revision.configuration
                 before = await self.store.revision(made.namespace, 1)
                 same = evolve(before.configuration, epoch=3, version=2, updated_at=made.updated_at)
                 self.assertEqual(made, same)
                 self.assertEqual((revision.author, revision.comment, revision.rollback_of), ("admin", "restored", None))
-            self.assertEqual((await self.store.publish(a_draft(7))).configuration.tag.epoch, 3)
+            self.assertEqual((await self.store.publish(a_draft(7))).value.configuration.tag.epoch, 3)
             self.assertEqual((await self.store.revision(DEFAULT_NAMESPACE, 1)).configuration.epoch, 1)
-            again = await self.store.create_namespace(a_draft(6, namespace="c"))
+            again = (await self.store.create_namespace(a_draft(6, namespace="c"))).value
             self.assertEqual((again.configuration.epoch, again.configuration.version), (3, 2))
 
         async def test_identity_of_another_cluster(self) -> None:
-            own, other = self.store.cluster_id, "9b9b9b9b-5e6f-4a7b-8c9d-0e1f2a3b4c5d"
-            (revision,) = await self.store.rename(a_renaming(8, cluster_id=other))
-            self.assertEqual((self.store.cluster_id, self.store.epoch), (other, 8))
+            (own, _), other = await self.identity(), "9b9b9b9b-5e6f-4a7b-8c9d-0e1f2a3b4c5d"
+            (revision,) = (await self.store.begin_epoch(an_epoch_change(8, cluster_id=other))).value
+            self.assertEqual(await self.identity(), (other, 8))
             self.assertEqual(str(revision.configuration.tag), "9b9b9b9b.8.2")
             past = await self.store.revision(DEFAULT_NAMESPACE, 1)
             self.assertEqual(past.configuration.cluster_id, own)
@@ -218,18 +233,19 @@ def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
             )
             stale = a_draft(3, expected=frozenset({str(past.configuration.tag)}))
             await self.assert_refused(self.store.publish(stale), PreconditionFailed, "version_mismatch")
-            (back,) = await self.store.rename(a_renaming(9, cluster_id=own))
+            (back,) = (await self.store.begin_epoch(an_epoch_change(9, cluster_id=own))).value
             self.assertEqual((back.configuration.cluster_id, back.configuration.version), (own, 3))
 
         async def test_epoch_goes_up_only(self) -> None:
-            await self.store.rename(a_renaming(2))
+            await self.store.begin_epoch(an_epoch_change(2))
             for changes in ({}, {"cluster_id": str(uuid.uuid4())}):
                 for epoch in (1, 2):
-                    refused = self.store.rename(a_renaming(epoch, **changes))
+                    refused = self.store.begin_epoch(an_epoch_change(epoch, **changes))
                     await self.assert_refused(refused, Conflict, "epoch_not_higher")
-            same = self.store.rename(a_renaming(3, cluster_id=self.store.cluster_id))
+            cluster_id, epoch = await self.identity()
+            same = self.store.begin_epoch(an_epoch_change(3, cluster_id=cluster_id))
             await self.assert_refused(same, Conflict, "same_cluster")
-            self.assertEqual((self.store.epoch, await self.versions(self.store)), (2, [2, 1]))
+            self.assertEqual((epoch, await self.versions(self.store)), (2, [2, 1]))
 
         async def test_newest_are_kept(self) -> None:
             store = fixture(self, self.first, keep=3)
@@ -247,19 +263,19 @@ def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
             self.assertEqual((await store.revision(DEFAULT_NAMESPACE, 4)).configuration.version, 4)
             retry = store.publish(a_draft(2, idempotency_key="k"))
             await self.assert_refused(retry, Gone, "version_pruned")
-            await store.rename(a_renaming(2))
+            await store.begin_epoch(an_epoch_change(2))
             self.assertEqual(await self.versions(store), [7, 6, 5])
 
         async def test_import(self) -> None:
             past = tuple((number, a_draft(number)) for number in (2, 3))
-            revision = await self.store.publish(a_draft(4, poll_interval=9, continues=OtherHistory(4, past)))
+            revision = (await self.store.publish(a_draft(4, poll_interval=9, continues=OtherHistory(4, past)))).value
             self.assertEqual((revision.configuration.version, revision.configuration.poll_interval), (4, 9))
             self.assertEqual(await self.versions(self.store), [4, 3, 2, 1])
             self.assertEqual((await self.store.revision("default", 3)).configuration.document, a_draft(3).document)
-            self.assertEqual((await self.store.publish(a_draft(5))).configuration.version, 5)
+            self.assertEqual((await self.store.publish(a_draft(5))).value.configuration.version, 5)
             again = a_draft(6, continues=OtherHistory(9))
             await self.assert_refused(self.store.publish(again), Conflict, "already_published")
-            forced = await self.store.publish(evolve(again, continues=OtherHistory(3, force=True)))
+            forced = (await self.store.publish(evolve(again, continues=OtherHistory(3, force=True)))).value
             self.assertEqual(forced.configuration.version, 6)
 
         async def test_import_of_a_part(self) -> None:
@@ -268,6 +284,6 @@ def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
             self.assertEqual(await self.versions(self.store), [7, 6, 5])
             for version in (1, 2, 4):
                 await self.assert_refused(self.store.revision(DEFAULT_NAMESPACE, version), Gone, "version_pruned")
-            self.assertEqual((await self.store.publish(a_draft(8))).configuration.version, 8)
+            self.assertEqual((await self.store.publish(a_draft(8))).value.configuration.version, 8)
 
     return IConfigStoreTests

@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
+from confd.changes import Batch, Change, Identity
 from confd.controller.composition import compose
 from confd.controller.convergence.report_intake import GATHER_SECONDS
 from confd.interfaces import IBroker
@@ -32,16 +33,22 @@ class ControllerHarness:
     """
 
     def __init__(
-        self, store: Any = None, started: bool = True, brokers: Sequence[IBroker] = (), **settings: str
+        self,
+        store: Any = None,
+        started: bool = True,
+        brokers: Sequence[IBroker] = (),
+        clock: InstantReactor | None = None,
+        **settings: str,
     ) -> None:
         """
         @param store: A started store; by default a new L{MemoryStore} with one version.
         @param started: Whether to start all parts that need no port.
         @param brokers: Started brokers to publish to.
+        @param clock: The reactor; by default a new one.
         @param settings: Settings that differ from their defaults, by name.
         """
-        self.clock: Any = InstantReactor()
-        self.store: Any = store or MemoryStore(a_draft(poll_interval=30))
+        self.clock: Any = clock or InstantReactor()
+        self.store: Any = store or MemoryStore(a_draft(poll_interval=30), seconds=self.clock.seconds)
         parts = compose(
             self.clock,
             read(ControllerSettings, settings, {}),
@@ -51,7 +58,8 @@ class ControllerHarness:
             now=self.now,
             random=Random(1),
         )
-        self.snapshot, self.configs, self.startup = parts.snapshot, parts.configs, parts.startup
+        self._identity = parts.identity
+        self.snapshot, self.configs, self.feed = parts.snapshot, parts.configs, parts.feed
         self.registry, self.convergence, self.report_intake = parts.registry, parts.convergence, parts.report_intake
         self.config_stream, self.event_feed, self.publishers = parts.config_stream, parts.event_feed, parts.publishers
         self.auth, self.apis, self.site = parts.auth, parts.apis, parts.site
@@ -69,13 +77,13 @@ class ControllerHarness:
             self.convergence,
             self.report_intake,
             self.audit_log,
-            self.startup,
+            self.feed,
         ):
             part.startService()
 
     def stop(self) -> Deferred[None]:
         """Stop these parts; return a L{Deferred} that fires when all is written."""
-        for part in (self.config_stream, self.event_feed, self.publishers, self.startup):
+        for part in (self.config_stream, self.event_feed, self.publishers, self.feed):
             part.stopService()
         stopped: Deferred[None] = maybeDeferred(self.convergence.stopService)
         for writer in (self.report_intake, self.audit_log, self.registry):
@@ -85,6 +93,21 @@ class ControllerHarness:
     def now(self) -> datetime:
         """Return the wall-clock time, which passes with L{clock}."""
         return START + timedelta(seconds=self.clock.seconds())
+
+    @property
+    def identity(self) -> Identity:
+        """The identity of the cluster."""
+        return self._identity.current()
+
+    def changes(self, after: int = 0) -> Sequence[Change]:
+        """
+        Return the changes in the store.
+
+        @param after: The number of the change before the first.
+        """
+        batches: list[Batch] = []
+        self.store.changes(after).addCallback(batches.append)
+        return batches[0].changes
 
     def caller(self) -> Conversation:
         """Return a new connection to the site."""
@@ -118,4 +141,4 @@ class ControllerHarness:
 
     def tag(self, namespace: str = "default") -> str:
         """Return the current tag of a namespace."""
-        return str(self.snapshot.get(namespace).configuration.tag)
+        return str(self.snapshot.require(namespace).configuration.tag)

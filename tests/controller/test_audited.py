@@ -98,9 +98,9 @@ class AuditedTests(SynchronousTestCase):
     def state(self) -> object:
         """Everything that a change could change, but the record."""
         store = self.harness.store
-        in_force = self.successResultOf(store.in_force())
+        in_force = self.successResultOf(store.current())
         agents = [*self.successResultOf(store.load_agents()), *self.successResultOf(store.load_blocked())]
-        return in_force, agents, store.keys, store.cluster_id, store.epoch, self.harness.snapshot.namespaces()
+        return in_force, agents, self.successResultOf(store.contents()).identity, self.harness.snapshot.namespaces()
 
     def declared(self) -> dict[str, Endpoint]:
         """What is audited in the harness, by the action that is put on record."""

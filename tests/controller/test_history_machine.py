@@ -108,8 +108,9 @@ class HistoryMachine(RuleBasedStateMachine):
         self.bodies: Any = None
         self.changed = True
         self.start(0)
-        first = VersionModel(Tag(self.store.cluster_id[:8], 1, 1), strict_json.decode(FIRST.document.raw), 30)
-        self.model = ReferenceModel(self.store.cluster_id, {DEFAULT_NAMESPACE: NamespaceModel([first], known=[1])})
+        cluster_id = self.harness.identity.cluster_id
+        first = VersionModel(Tag(cluster_id[:8], 1, 1), strict_json.decode(FIRST.document.raw), 30)
+        self.model = ReferenceModel(cluster_id, {DEFAULT_NAMESPACE: NamespaceModel([first], known=[1])})
 
     def start(self, keep: int) -> None:
         self.threads = Threads()

@@ -175,7 +175,7 @@ def _compare(case: SynchronousTestCase, twins: Twins, data: st.DataObject) -> No
             for piece in _pieces(data.draw(polls), data.draw(cuts)):
                 twins.send(number, peer, piece)
         elif event == "publish":
-            case.successResultOf(twins.harness.configs.publish(a_draft(), 0.0))
+            case.successResultOf(twins.harness.configs.publish(a_draft()))
         elif event == "forget":
             twins.harness.caller().delete(f"/api/v1/agents/{twins.agent}", auth=ADMIN)
         else:
@@ -222,7 +222,7 @@ class ResponseCacheTests(SynchronousTestCase):
     def test_bodies(self) -> None:
         """So are answers with a body, percent signs and all."""
         self.successResultOf(
-            self.twins.harness.configs.publish(a_draft(document=document({"url": "https://ip.me/%(id)b%%%"})), 0.0)
+            self.twins.harness.configs.publish(a_draft(document=document({"url": "https://ip.me/%(id)b%%%"})))
         )
         raw = self._poll("none")
         self.assertEqual([self._send(raw) for _ in range(2)], [False, True])
@@ -230,15 +230,15 @@ class ResponseCacheTests(SynchronousTestCase):
     def test_publish(self) -> None:
         """A newer version is told of at once."""
         self._send(self.poll)
-        self.successResultOf(self.twins.harness.configs.publish(a_draft(), 0.0))
+        self.successResultOf(self.twins.harness.configs.publish(a_draft()))
         self._send(self.poll)
         self.assertEqual([each.status for each in self.twins.callers[0, LOOPBACK][0].replies()], [304, 200])
 
     def test_keeps_no_configuration(self) -> None:
         """One that is not in force any more is let go: who polls another version never asks with those bytes again."""
         self._send(self.poll)
-        there = ref(self.twins.harness.snapshot.get(DEFAULT_NAMESPACE))
-        self.successResultOf(self.twins.harness.configs.publish(a_draft(), 0.0))
+        there = ref(self.twins.harness.snapshot.require(DEFAULT_NAMESPACE))
+        self.successResultOf(self.twins.harness.configs.publish(a_draft()))
         gc.collect()
         self.assertIsNone(there())
 

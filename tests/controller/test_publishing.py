@@ -9,12 +9,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.codec import strict_json
 from confd.controller.api.configs import MAX_WAITING_PUBLISHES
-from confd.controller.configs.service import Publication
 from confd.testing.examples import a_draft
 from confd.testing.memory import MemoryStore
 from tests.controller.api.test_configs import SlowStore
 from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import Conversation, Reply
+from tests.reactors import InstantReactor
 
 CONFIG, ROLLBACK = "/api/v1/config", "/api/v1/config/rollback"
 NEW = {"url": "http://new/"}
@@ -73,12 +73,10 @@ class DryRunTests(ChangeTests):
         )
 
     def test_changes_nothing(self) -> None:
-        told: list[object] = []
-        self.harness.configs.publications.add(told.append)
-        before = self.in_force()
+        changes, before = self.harness.changes(), self.in_force()
         self.publish(dry_run="true", headers={"Idempotency-Key": "k"})
         self.roll_back({"version": 1}, dry_run="true")
-        self.assertEqual((self.in_force(), told), (before, []))
+        self.assertEqual((self.in_force(), self.harness.changes()), (before, changes))
         self.assertEqual(self.publish({"url": "http://other/"}, headers={"Idempotency-Key": "k"}).json["version"], 3)
 
     def test_refuses_what_would_be_refused(self) -> None:
@@ -296,24 +294,22 @@ class WaitTests(ChangeTests):
 class ArrivalTests(ChangeTests):
     """Those who measure are told when a request came, and when what it asked for was on disk."""
 
-    def test_publication(self) -> None:
-        told: list[Publication] = []
-        store = SlowStore(a_draft(poll_interval=30))
-        self.harness = ControllerHarness(store)
-        self.harness.configs.publications.add(told.append)
-        self.harness.clock.advance(5)
+    def test_change_holds_the_times_of_its_post(self) -> None:
+        clock = InstantReactor()
+        store = SlowStore(a_draft(poll_interval=30), seconds=clock.seconds)
+        self.harness = ControllerHarness(store, clock=clock)
+        clock.advance(5)
         caller = self.ask(CONFIG, NEW, {}, {})
-        self.harness.clock.advance(2)
-        self.assertEqual(told, [])
+        clock.advance(2)
+        self.assertEqual(self.harness.changes(), [])
         store.commit()
         self.assertEqual(self.answered(caller).status, 200)
-        (publication,) = told
-        self.assertEqual((publication.arrived, publication.committed), (5.0, 7.0))
-        self.assertEqual(publication.revision.author, "admin")
+        (change,) = self.harness.changes()
+        self.assertEqual((change.value.posted, change.value.commit_ms), (5.0, 2000.0))
+        self.assertEqual(change.value.version.author, "admin")
 
-    def test_a_retry_is_no_publication(self) -> None:
-        told: list[Publication] = []
+    def test_a_retry_makes_no_change(self) -> None:
         self.publish(headers={"Idempotency-Key": "k"})
-        self.harness.configs.publications.add(told.append)
+        changes = self.harness.changes()
         self.publish(headers={"Idempotency-Key": "k"})
-        self.assertEqual(told, [])
+        self.assertEqual(self.harness.changes(), changes)

@@ -12,15 +12,17 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from confd.audit import Attempt
-from confd.changes import ReceivedReport
+from confd.changes import Change, Contents, ReceivedReport
 from confd.controller.agents.duplicates import Duplicates
 from confd.controller.agents.liveness import Liveness
 from confd.controller.agents.newcomers import Newcomers
 from confd.controller.agents.tokens import AgentTokens
 from confd.controller.interfaces import IResidentStore
 from confd.errors import ConfdError, NotFound, Unavailable
+from confd.interfaces import IChangeListener
 from confd.model import Registration
 from confd.reports import AgentRecord, unknown_agent
 from confd.runtime.signal import Signal
@@ -54,6 +56,7 @@ class AgentStatus:
     duplicate: bool
 
 
+@implementer(IChangeListener)
 class Registry(Service):
     """
     Who registered, and who was heard of when.
@@ -94,16 +97,22 @@ class Registry(Service):
         #: New agents that are on their way to the disk.
         self._joining = 0
 
-    async def load(self) -> None:
-        """Begin with what the store has."""
-        records, blocked = await self._store.load_agents(), await self._store.load_blocked()
+    async def load_rows(self) -> None:
+        """Read all agents."""
+        records = await self._store.load_agents()
         self._records = {record.id: record for record in records}
         self._ids = sorted(self._records)
         self._liveness_of.clear()
         for record in records:
             self._liveness_of[record.namespace].heard(record.id, self._clock.seconds())
-        self.agent_tokens.load(records, blocked)
+        self.agent_tokens.load(records)
         self.newcomers.load(each.id for each in records if each.last_poll is None and each.report is None)
+
+    def load(self, contents: Contents) -> None:
+        self.agent_tokens.blocked = set(contents.blocked)
+
+    def apply(self, change: Change) -> None:
+        pass
 
     def startService(self) -> None:
         """Begin to write behind."""

@@ -41,9 +41,8 @@ class AgentTokens:
         #: Agents by the digests of their tokens; C{None} until they are loaded.
         self._holders: dict[bytes, str] | None = None
 
-    def load(self, records: Iterable[AgentRecord], blocked: Iterable[str]) -> None:
+    def load(self, records: Iterable[AgentRecord]) -> None:
         """Begin with what the store has."""
-        self.blocked = set(blocked)
         self._holders = {record.token: record.id for record in records if record.token}
 
     def issue(self, agent_id: str) -> tuple[str, bytes]:

@@ -12,10 +12,10 @@ from attrs import define
 from confd.controller.agents.registry import Registry
 from confd.controller.api.configs import Comment
 from confd.controller.api.schemas import ClusterBody, ClusterChangeBody, KeyRotationBody
+from confd.controller.configs.identity import ClusterIdentity
 from confd.controller.configs.service import Configs
 from confd.controller.configs.snapshot import Snapshot
 from confd.errors import Conflict, Malformed, Unavailable
-from confd.interfaces import IConfigStore
 from confd.model import DEFAULT_NAMESPACE, Tag
 from confd.reports import AgentRecord
 from confd.web.api.endpoint import Call, endpoint
@@ -49,25 +49,26 @@ class ClusterApi:
     """Who this cluster is, as it knows itself and as agents know it."""
 
     _configs: Configs
-    _store: IConfigStore
+    _identity: ClusterIdentity
     _snapshot: Snapshot
     _registry: Registry
 
     @endpoint("GET", "/api/v1/cluster", Role.ADMIN, "Who this cluster is, and which agents know better.", docs=_DOCS)
     async def cluster(self, call: Call) -> ClusterBody:
         """Agents that are ahead, and agents of other clusters, keep what they have until an operator decides."""
-        self._snapshot.get(DEFAULT_NAMESPACE)
+        self._snapshot.require(DEFAULT_NAMESPACE)
         ahead: list[int] = []
         foreign: dict[str, list[int]] = {}
-        for record, cluster_id, holds in self._held():
-            if cluster_id != self._store.cluster_id:
+        own = self._identity.current()
+        for record, cluster_id, holds in self._held(own.cluster_id):
+            if cluster_id != own.cluster_id:
                 foreign.setdefault(cluster_id, []).append(holds.epoch)
             elif self._is_ahead(record, holds):
                 ahead.append(holds.epoch)
         return {
-            "cluster_id": self._store.cluster_id,
-            "epoch": self._store.epoch,
-            "ahead": {"agents": len(ahead), "epoch": max(ahead, default=self._store.epoch)},
+            "cluster_id": own.cluster_id,
+            "epoch": own.epoch,
+            "ahead": {"agents": len(ahead), "epoch": max(ahead, default=own.epoch)},
             "foreign": [
                 {"cluster_id": cluster_id, "agents": len(epochs), "epoch": max(epochs)}
                 for cluster_id, epochs in sorted(foreign.items())
@@ -79,7 +80,7 @@ class ClusterApi:
     )
     async def raise_epoch(self, call: Call) -> ClusterChangeBody:
         """After a restore: what is in force gets a new version, which supersedes all that agents may hold."""
-        return await self._rename(call, None)
+        return await self._begin_epoch(call, None)
 
     @endpoint(
         "POST",
@@ -99,7 +100,7 @@ class ClusterApi:
         if not wanted or wanted != call.body.cluster_id.lower():
             sentence = "cluster_id must be a UUID, as GET /api/v1/cluster shows it under foreign."
             raise Malformed("bad_field", sentence, [{"pointer": "/cluster_id", "message": sentence}])
-        return await self._rename(call, wanted)
+        return await self._begin_epoch(call, wanted)
 
     @endpoint(
         "POST", "/api/v1/signing-key/rotate", Role.ADMIN, "Sign announcements with a new key from now on.", docs=_DOCS
@@ -109,18 +110,19 @@ class ClusterApi:
         public = await self._configs.rotate_keys(call.attempt)
         return {"message": "Announcements are signed with a new key", "signing_key": public}
 
-    async def _rename(self, call: Call, cluster_id: str | None) -> ClusterChangeBody:
-        self._snapshot.get(DEFAULT_NAMESPACE)
+    async def _begin_epoch(self, call: Call, cluster_id: str | None) -> ClusterChangeBody:
+        self._snapshot.require(DEFAULT_NAMESPACE)
         wanted: NewEpoch = call.body
-        meant = cluster_id or self._store.cluster_id
-        known = [holds.epoch for _, its_id, holds in self._held() if its_id == meant]
-        epoch = wanted.epoch or min(max([self._store.epoch, *known]) + 1, EPOCH_MAX)
+        own = self._identity.current()
+        meant = cluster_id or own.cluster_id
+        known = [holds.epoch for _, its_id, holds in self._held(own.cluster_id) if its_id == meant]
+        epoch = wanted.epoch or min(max([own.epoch, *known]) + 1, EPOCH_MAX)
         done = f"the epoch is {epoch} now"
         if cluster_id is not None:
             done = f"this is the cluster {cluster_id} now, and {done}"
-        revisions = await self._configs.rename(
+        revisions = await self._configs.begin_epoch(
             call.identity.name,
-            call.arrived,
+            arrived=call.arrived,
             epoch=epoch,
             cluster_id=cluster_id,
             comment=wanted.comment or done,
@@ -134,9 +136,8 @@ class ClusterApi:
             "namespaces": [{"name": each.namespace, "version": each.version, "epoch": each.epoch} for each in made],
         }
 
-    def _held(self) -> Iterator[tuple[AgentRecord, str, Tag]]:
+    def _held(self, own: str) -> Iterator[tuple[AgentRecord, str, Tag]]:
         """What agents said that their workers have, with the cluster that it is of; what cannot be is left out."""
-        own = self._store.cluster_id
         for record in self._registry.records():
             holds = record.report.holds if record.report else None
             if record.report is None or holds is None or not holds.cluster or holds.epoch > EPOCH_BELIEVED:

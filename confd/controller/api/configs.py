@@ -134,7 +134,7 @@ class ConfigsApi:
     )
     async def current(self, call: Call) -> Answer:
         """A poll: 304 where the caller has it already. The database is never asked."""
-        in_force = self._snapshot.get(call.query.namespace)
+        in_force = self._snapshot.require(call.query.namespace)
         agent_id = self._registry.agent_tokens.sender(call.identity, call.header("X-Agent-ID") or "")
         headers = {"ETag": in_force.etag, "X-Config-Checksum": in_force.configuration.document.checksum}
         revalidate = None
@@ -170,7 +170,7 @@ class ConfigsApi:
         """Answered once it is on disk, and as many agents have it as the caller waits for."""
         query: PublishQuery = call.query
         query.check()
-        self._snapshot.get(query.namespace)
+        self._snapshot.require(query.namespace)
         draft = self._configs.draft(
             query.namespace,
             call.body,
@@ -180,7 +180,7 @@ class ConfigsApi:
             comment=query.comment,
             **_conditions(call),
         )
-        return await self._publish_or_preview(query, draft, call.arrived)
+        return await self._publish_or_preview(query, draft)
 
     @endpoint(
         "POST",
@@ -195,7 +195,7 @@ class ConfigsApi:
         """As the next version; the poll interval stays the one in force."""
         query: ChangeQuery = call.query
         query.check()
-        self._snapshot.get(query.namespace)
+        self._snapshot.require(query.namespace)
         wanted: RollbackRequest = call.body
         past = (await self._configs.revision(query.namespace, wanted.version)).configuration
         try:
@@ -211,9 +211,9 @@ class ConfigsApi:
         except Unprocessable as error:
             said = f"Version {past.version} does not fit today's schema, so nothing was rolled back. {error.message}"
             raise Unprocessable(error.code, said, error.details) from None
-        return await self._publish_or_preview(query, draft, call.arrived)
+        return await self._publish_or_preview(query, draft)
 
-    async def _publish_or_preview(self, query: ChangeQuery, draft: Draft, arrived: float) -> Answer:
+    async def _publish_or_preview(self, query: ChangeQuery, draft: Draft) -> Answer:
         if query.dry_run:
             return Answer(strict_json.encode(await self._preview(draft)))
         waits = query.wait is not None
@@ -225,13 +225,13 @@ class ConfigsApi:
             )
         self._waiting += waits
         try:
-            return await self._commit(query, draft, arrived)
+            return await self._commit(query, draft)
         finally:
             self._waiting -= waits
 
-    async def _commit(self, query: ChangeQuery, draft: Draft, arrived: float) -> Answer:
+    async def _commit(self, query: ChangeQuery, draft: Draft) -> Answer:
         """Change it, and wait if that is asked for."""
-        revision = await self._configs.publish(draft, arrived)
+        revision = await self._configs.publish(draft)
         made = revision.configuration
         body: PublishBody = {
             "message": "Configuration updated successfully",
@@ -249,7 +249,7 @@ class ConfigsApi:
 
     async def _preview(self, draft: Draft) -> DryRunBody:
         """What would come of it."""
-        there = self._snapshot.get(draft.namespace).configuration
+        there = self._snapshot.require(draft.namespace).configuration
         check_expected(draft, there.tag)
         would_be = Configuration(
             there.cluster_id,
@@ -317,6 +317,7 @@ def _conditions(call: Call) -> dict[str, Any]:
     return {
         "expected": None if expected is None else entity_tags(expected),
         "idempotency_key": key,
+        "arrived": call.arrived,
         "attempt": call.attempt,
     }
 

@@ -36,7 +36,7 @@ class ConvergenceApi:
     )
     async def in_force(self, call: Call) -> ConvergenceBody:
         """By state, with the time it took, and the first hundred who lag."""
-        self._snapshot.get(call.query.namespace)
+        self._snapshot.require(call.query.namespace)
         return await read_convergence(self._convergence, call.query.namespace, None)
 
     @endpoint(
@@ -49,7 +49,7 @@ class ConvergenceApi:
     )
     async def of_version(self, call: Call, version: int) -> ConvergenceBody:
         """The same of any version; of one long past a summary."""
-        self._snapshot.get(call.query.namespace)
+        self._snapshot.require(call.query.namespace)
         return await read_convergence(self._convergence, call.query.namespace, version)
 
 

@@ -28,7 +28,7 @@ class EventsApi:
     )
     async def events(self, call: Call) -> StreamingAnswer:
         """At once what is in force and how far that has come; a slow reader is owed the newest only."""
-        watcher = await self._events.join(call.request, call.query.namespace)
+        watcher = self._events.join(call.request, call.query.namespace)
         if call.request.method == b"HEAD":
             # Its answer has no body, so there is nothing that could keep it open.
             watcher.end()

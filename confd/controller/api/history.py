@@ -63,7 +63,7 @@ class HistoryApi:
     async def history(self, call: Call) -> HistoryPage:
         """Newest first, without their documents; C{next} is what to give as C{before} for the next page."""
         query: HistoryQuery = call.query
-        self._snapshot.get(query.namespace)
+        self._snapshot.require(query.namespace)
         found = await self._store.history(query.namespace, query.limit + 1, query.before)
         page = found[: query.limit]
         body: HistoryPage = {"items": [_line(each) for each in page]}
@@ -76,7 +76,7 @@ class HistoryApi:
     )
     async def version(self, call: Call, version: int) -> VersionBody:
         """As it was when it was in force, with who published it and why."""
-        self._snapshot.get(call.query.namespace)
+        self._snapshot.require(call.query.namespace)
         revision = await self._store.revision(call.query.namespace, version)
         return _described(revision)
 
@@ -84,7 +84,7 @@ class HistoryApi:
     async def diff(self, call: Call) -> DiffBody:
         """For programs (RFC 6902), and for people."""
         query: DiffQuery = call.query
-        in_force = self._snapshot.get(query.namespace).configuration
+        in_force = self._snapshot.require(query.namespace).configuration
         old = (await self._store.revision(query.namespace, query.from_)).configuration
         new = in_force if query.to is None else (await self._store.revision(query.namespace, query.to)).configuration
         found = await self._offload.run(old.size + new.size, difference, old, new)

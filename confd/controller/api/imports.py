@@ -88,7 +88,7 @@ class ImportsApi:
         """All versions keep their numbers; those that are missing count as pruned."""
         query: ImportQuery = call.query
         wanted: Import = call.body
-        self._snapshot.get(query.namespace)
+        self._snapshot.require(query.namespace)
         numbers = [each.version for each in wanted.versions]
         if numbers != sorted(set(numbers)):
             raise _bad_versions("The versions must ascend.")
@@ -101,11 +101,12 @@ class ImportsApi:
             call.identity.name,
             poll_interval=wanted.poll_interval_seconds,
             comment=wanted.comment or f"imported as version {numbers[-1]}",
+            arrived=call.arrived,
             attempt=call.attempt,
             continues=OtherHistory(numbers[-1], past, query.force),
         )
         current = evolve(current, made_at=drafts[-1].made_at)
-        made = (await self._configs.publish(current, call.arrived)).configuration
+        made = (await self._configs.publish(current)).configuration
         body: PublishBody = {
             "message": "History imported successfully",
             "version": made.version,

@@ -55,7 +55,7 @@ class NamespacesApi:
     )
     async def namespaces(self, call: Call) -> Answer:
         """Sorted by name; the default one is always among them, once they are loaded. Many take several turns."""
-        self._snapshot.get(DEFAULT_NAMESPACE)
+        self._snapshot.require(DEFAULT_NAMESPACE)
         described: list[bytes] = []
         for number, name in enumerate(self._snapshot.namespaces(), 1):
             # It may have been retired meanwhile.
@@ -89,13 +89,19 @@ class NamespacesApi:
         document = await self._offload.run(call.size, strict_json.document, wanted.config)
         try:
             draft = self._configs.draft(
-                wanted.name, wanted.config, document, call.identity.name, comment=wanted.comment, attempt=call.attempt
+                wanted.name,
+                wanted.config,
+                document,
+                call.identity.name,
+                comment=wanted.comment,
+                arrived=call.arrived,
+                attempt=call.attempt,
             )
         except Unprocessable as error:
             # Pointers lead to what was sent; there the document is a part of it.
             details = [{**each, "pointer": f"/config{each['pointer']}"} for each in error.details]
             raise Unprocessable(error.code, error.message, details) from None
-        await self._configs.create_namespace(draft, call.arrived)
+        await self._configs.create_namespace(draft)
         return Answer(msgspec.json.encode(self._described(wanted.name)), status=201)
 
     @endpoint(
@@ -111,7 +117,7 @@ class NamespacesApi:
 
         @raise Conflict: it is the default one, or agents of it were heard of lately.
         """
-        self._snapshot.get(name)
+        self._snapshot.require(name)
         if name == DEFAULT_NAMESPACE:
             raise Conflict("default_namespace", "The namespace default always exists; it cannot be retired.")
         live = self._registry.live(name)
@@ -121,7 +127,7 @@ class NamespacesApi:
         return MessageBody(f"Namespace {name} retired")
 
     def _described(self, name: str) -> NamespaceItem:
-        there = self._snapshot.get(name).configuration
+        there = self._snapshot.require(name).configuration
         return {
             "name": name,
             "version": there.version,

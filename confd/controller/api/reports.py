@@ -85,7 +85,7 @@ class ReportsApi:
     async def report(self, call: Call) -> ReportResponse:
         """Answered once it is on disk, with the time over which the next one is to be spread."""
         told: ReportRequest = call.body
-        self._snapshot.get(told.namespace)
+        self._snapshot.require(told.namespace)
         sender = call.header("X-Agent-ID")
         if sender and sender != told.agent_id:
             raise Forbidden("other_agent", "agent_id is not the one of X-Agent-ID; an agent reports for itself.")

@@ -16,10 +16,12 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
+from zope.interface import implementer
 
-from confd.controller.configs.snapshot import EncodedConfig
+from confd.changes import Change, Contents
+from confd.controller.configs.snapshot import EncodedConfig, Snapshot
 from confd.errors import ConfdError
-from confd.interfaces import IBroker
+from confd.interfaces import IBroker, IChangeListener
 from confd.runtime.offload import Offload
 from confd.runtime.timing import Backoff, Periodic
 
@@ -73,7 +75,6 @@ class BrokerPublisher(Service):
         self._planned: list[IDelayedCall] = []
         self._reason: str | None = None
         self._loop = Periodic(clock, self._deliver, self._pause, grace=STOP_FLUSH_SECONDS)
-        broker.watch(self._returned)
 
     def startService(self) -> None:
         """Begin to bring."""
@@ -141,7 +142,8 @@ class BrokerPublisher(Service):
         self.delivered += 1
         self._backoff.reset()
 
-    def _returned(self) -> None:
+    def broker_returned(self) -> None:
+        """Announce all again: clients of the broker come back later than the controller."""
         self._repeat_no_more()
         if self.running:
             self._planned = [self._clock.callLater(seconds, self._repeat) for seconds in AGAIN_AFTER]
@@ -168,17 +170,27 @@ class BrokerPublisher(Service):
             self.log.warn("{tag} is not announced yet: {reason}", tag=str(encoded.configuration.tag), reason=reason)
 
 
+@implementer(IChangeListener)
 class Publishers(MultiService):
-    """The couriers of all brokers."""
+    """The publishers of all brokers."""
 
-    def __init__(self, clock: IReactorTime, broker_publishers: Sequence[BrokerPublisher]) -> None:
+    def __init__(self, clock: IReactorTime, snapshot: Snapshot, broker_publishers: Sequence[BrokerPublisher]) -> None:
         super().__init__()
-        self._clock = clock
+        self._clock, self._snapshot = clock, snapshot
         self._broker_publishers = broker_publishers
         for broker_publisher in broker_publishers:
             broker_publisher.setServiceParent(self)
 
-    def announce(self, encoded: EncodedConfig) -> None:
+    def load(self, contents: Contents) -> None:
+        # A crash may have come between a commit and its announcement.
+        for encoded in self._snapshot.published():
+            self.post(encoded)
+
+    def apply(self, change: Change) -> None:
+        for encoded in self._snapshot.changed(change):
+            self.post(encoded)
+
+    def post(self, encoded: EncodedConfig) -> None:
         """Post an announcement to every broker."""
         for broker_publisher in self._broker_publishers:
             broker_publisher.post(encoded)

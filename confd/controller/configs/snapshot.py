@@ -8,13 +8,14 @@ from functools import cached_property
 from attrs import define, field, frozen
 from zope.interface import implementer
 
+from confd.changes import IDENTITY, KEYS, RETIRED, REVISION, Change, Contents
 from confd.codec import sse
 from confd.codec.announcement import announce
 from confd.codec.bodies import configuration_body
 from confd.codec.headers import etag
 from confd.codec.signing import SigningKey
 from confd.errors import NotFound, Unavailable
-from confd.interfaces import IHealth
+from confd.interfaces import IChangeListener, IHealth
 from confd.model import DEFAULT_NAMESPACE, Configuration
 
 
@@ -70,31 +71,45 @@ class EncodedConfig:
         return self.configuration.epoch, self.configuration.version
 
 
-@implementer(IHealth)
+@implementer(IHealth, IChangeListener)
 @define(eq=False)
 class Snapshot:
     """
     What polls are answered from: memory, never the database. Empty until it is loaded.
 
-    @ivar keys: the signing keys, newest first; asked for once the store has started.
+    @ivar keys: returns the valid signing keys, the current one first.
     """
 
     _keys: Callable[[], Sequence[SigningKey]]
-    _in_force: dict[str, EncodedConfig] = field(factory=dict)
+    _current: dict[str, EncodedConfig] = field(factory=dict)
 
-    def load(self, configurations: Iterable[Configuration]) -> None:
-        """Begin with what the store has."""
-        self._in_force = {each.namespace: EncodedConfig.of(each, self._keys()) for each in configurations}
+    def load(self, contents: Contents) -> None:
+        self._encode(revision.configuration for revision in contents.revisions)
+
+    def apply(self, change: Change) -> None:
+        if change.kind == REVISION:
+            self._put(change.value.configuration)
+        elif change.kind == RETIRED:
+            self._current.pop(change.subject, None)
+        elif change.kind in (IDENTITY, KEYS):
+            self._encode([encoded.configuration for encoded in self._current.values()])
+
+    def changed(self, change: Change) -> Iterator[EncodedConfig]:
+        """Yield each configuration that C{change} encoded and that subscribers are to get."""
+        if change.kind == REVISION and change.value.configuration is not None:
+            yield from self._published([change.subject])
+        elif change.kind in (IDENTITY, KEYS):
+            yield from self.published()
 
     def namespaces(self) -> list[str]:
         """The names of all namespaces, sorted."""
-        return sorted(self._in_force)
+        return sorted(self._current)
 
     def only(self, wanted: Sequence[str]) -> Collection[str]:
         """Return the names among C{wanted} that exist; C{*} stands for all namespaces."""
         if "*" in wanted:
-            return self._in_force.keys()
-        return [name for name in wanted if name in self._in_force]
+            return self._current.keys()
+        return [name for name in wanted if name in self._current]
 
     def poll_interval(self, namespace: str) -> int:
         """
@@ -102,7 +117,7 @@ class Snapshot:
 
         @raise Unavailable: C{starting}.
         """
-        found = self._in_force.get(namespace) or self.get(DEFAULT_NAMESPACE)
+        found = self._current.get(namespace) or self.require(DEFAULT_NAMESPACE)
         return found.configuration.poll_interval
 
     def announcement(self, namespace: str) -> bytes | None:
@@ -114,28 +129,26 @@ class Snapshot:
         found = self.find(namespace)
         return None if found is None or found.configuration.unpublished else found.announcement
 
-    def all(self) -> Iterator[EncodedConfig]:
-        """What is in force everywhere."""
-        return iter(list(self._in_force.values()))
-
     def published(self) -> Iterator[EncodedConfig]:
-        """The current configuration of each namespace, at the time that it is its turn; not what nobody published."""
-        for namespace in self.namespaces():
-            found = self.find(namespace)
-            if found is not None and not found.configuration.unpublished:
-                yield found
+        """
+        Yield the current configuration of each namespace.
+
+        Version 1 of a new database is left out: subscribers of another system would take it for a change. Agents of
+        this controller poll for it.
+        """
+        return self._published(self.namespaces())
 
     def problem(self) -> str | None:
         """That it is not loaded yet: the namespace C{default} always exists."""
-        return None if self._in_force else "The controller is starting; the configurations are not loaded yet."
+        return None if self._current else "The controller is starting; the configurations are not loaded yet."
 
     def find(self, namespace: str) -> EncodedConfig | None:
-        """The configuration in force, C{None} where there is no such namespace."""
-        return self._in_force.get(namespace)
+        """Return the current configuration of a namespace, C{None} for an unknown namespace."""
+        return self._current.get(namespace)
 
-    def get(self, namespace: str) -> EncodedConfig:
+    def require(self, namespace: str) -> EncodedConfig:
         """
-        The configuration in force.
+        Return the current configuration of a namespace.
 
         @raise NotFound: C{unknown_namespace}.
         @raise Unavailable: C{starting}.
@@ -146,22 +159,24 @@ class Snapshot:
         starting = self.problem()
         raise unknown_namespace(namespace) if starting is None else Unavailable("starting", starting)
 
-    def put(self, configuration: Configuration) -> EncodedConfig | None:
-        """
-        A newer version is in force.
+    def _encode(self, configurations: Iterable[Configuration]) -> None:
+        keys = self._keys()
+        self._current = {each.namespace: EncodedConfig.of(each, keys) for each in configurations}
 
-        @return: it, encoded; C{None} where it is not newer, as the answer to a repeated request may be.
-        """
+    def _put(self, configuration: Configuration | None) -> None:
+        if configuration is None:
+            return
         encoded = EncodedConfig.of(configuration, self._keys())
-        there = self._in_force.get(configuration.namespace)
-        if there is not None and encoded.order <= there.order:
-            return None
-        self._in_force[configuration.namespace] = encoded
-        return encoded
+        before = self.find(configuration.namespace)
+        if before is None or encoded.order > before.order:
+            self._current[configuration.namespace] = encoded
 
-    def drop(self, namespace: str) -> None:
-        """A namespace was retired."""
-        self._in_force.pop(namespace, None)
+    def _published(self, namespaces: Iterable[str]) -> Iterator[EncodedConfig]:
+        # A caller may take one configuration after the other over a long time.
+        for namespace in namespaces:
+            found = self.find(namespace)
+            if found is not None and not found.configuration.unpublished:
+                yield found
 
 
 def unknown_namespace(name: str) -> NotFound:

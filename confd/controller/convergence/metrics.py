@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection
 
+from zope.interface import implementer
+
+from confd.changes import REVISION, Change, Contents
 from confd.controller.agents.registry import Registry
-from confd.controller.configs.service import Configs, Publication
-from confd.controller.convergence.tracker import Convergence
 from confd.controller.convergence.version import VersionProgress
+from confd.interfaces import IChangeListener
 from confd.runtime.metrics import Histogram, Metrics
 
 #: Percent of the agents of a namespace who make it count as converged: a few are always away.
 CONVERGED_PERCENT = 95
 
 
+@implementer(IChangeListener)
 class PropagationMetrics:
-    """Observes publications, and the agents that apply them."""
+    """Counts the versions that became current, and measures how fast agents apply them."""
 
     def __init__(
         self,
-        configs: Configs,
         registry: Registry,
-        convergence: Convergence,
         namespaces: Callable[[], Collection[str]],
     ) -> None:
         """
@@ -33,18 +34,17 @@ class PropagationMetrics:
         self._propagation, self._convergence = (
             Histogram(expected=lambda: ((name,) for name in namespaces())) for _ in range(2)
         )
-        configs.publications.add(self._count)
-        convergence.applications.add(self._measure)
 
-    def _count(self, publication: Publication) -> None:
-        """Something is newly in force."""
-        namespace = publication.revision.configuration.namespace
-        if namespace in self._namespaces():
-            self._published[namespace] += 1
+    def load(self, contents: Contents) -> None:
+        pass
 
-    def _measure(self, namespace: str, progress: VersionProgress, took: float) -> None:
+    def apply(self, change: Change) -> None:
+        if change.kind == REVISION and change.subject in self._namespaces():
+            self._published[change.subject] += 1
+
+    def measure(self, namespace: str, progress: VersionProgress, took: float) -> None:
         """
-        One more agent applied a version.
+        Observe that one more agent applied a version.
 
         @param took: milliseconds from the POST.
         """

@@ -11,9 +11,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from confd.changes import ReceivedReport
+from confd.changes import RETIRED, REVISION, Change, Contents, Published, ReceivedReport
 from confd.controller.agents.registry import Registry
-from confd.controller.configs.service import Publication
 from confd.controller.configs.snapshot import unknown_namespace
 from confd.controller.convergence.archive import Archive
 from confd.controller.convergence.summary import laggards, repeat, summarize
@@ -21,6 +20,7 @@ from confd.controller.convergence.version import VersionProgress
 from confd.controller.convergence.waiters import Waiters
 from confd.controller.interfaces import IProgress
 from confd.errors import Gone, NotFound
+from confd.interfaces import IChangeListener
 from confd.model import Tag
 from confd.progress import ConvergenceSummary, LaggingAgent, Totals
 from confd.reports import AgentRecord, VersionOutcome
@@ -30,7 +30,7 @@ from confd.runtime.signal import Signal
 VERSIONS_KEPT = 16
 
 
-@implementer(IProgress)
+@implementer(IProgress, IChangeListener)
 class Convergence(Service):
     """
     What became of the newest versions of each namespace on each of its agents.
@@ -55,23 +55,29 @@ class Convergence(Service):
         # Where publishes come faster than reports, a look at each agent for each of them would be most of the work.
         self._unreported: dict[str, ConvergenceSummary] = {}
         self.changes, self.applications = Signal(), Signal()
-        registry.changes.add(self._agent_changed)
+        self._stored: Sequence[tuple[str, int, str, VersionOutcome]] = ()
 
-    async def load(self) -> None:
-        """Begin with what the store has; the registry is loaded before."""
-        loaded: dict[str, dict[int, VersionProgress]] = {}
-        for revision in await self._store.in_force():
-            namespace = revision.configuration.namespace
-            newest = await self._store.history(namespace, self._most, None)
-            loaded[namespace] = {
-                each.tag.version: VersionProgress(each.tag, each.created_at) for each in reversed(newest)
-            }
-        for namespace, version, agent_id, outcome in await self._store.load_outcomes():
-            progress = loaded.get(namespace, {}).get(version)
+    async def load_rows(self) -> None:
+        """Read the outcomes of all versions; L{load} takes them in."""
+        self._stored = await self._store.load_outcomes()
+
+    def load(self, contents: Contents) -> None:
+        self._versions = {
+            namespace: {each.version.tag.version: _progress(each) for each in reversed(versions[: self._most])}
+            for namespace, versions in contents.versions.items()
+        }
+        for namespace, version, agent_id, outcome in self._stored:
+            progress = self.progress(namespace, version)
             if progress is not None and self._is_here(namespace, agent_id):
                 progress.record(agent_id, outcome)
-        self._versions = loaded
+        self._stored = ()
         self._unreported.clear()
+
+    def apply(self, change: Change) -> None:
+        if change.kind == REVISION:
+            self._published(change.subject, change.value)
+        elif change.kind == RETIRED:
+            self._retired(change.subject)
 
     def stopService(self) -> Deferred[None]:
         """Those who wait are answered: not reached. Fires when what was to be written is."""
@@ -80,20 +86,16 @@ class Convergence(Service):
             waiters.give_up()
         return self._archive.write()
 
-    def published(self, publication: Publication) -> None:
-        """A version is newly in force."""
-        configuration = publication.revision.configuration
-        namespace, version = configuration.namespace, configuration.version
+    def _published(self, namespace: str, published: Published) -> None:
         versions = self._versions.setdefault(namespace, {})
-        versions[version] = VersionProgress(
-            configuration.tag, configuration.updated_at, publication.arrived, publication.committed
-        )
+        if published.version.tag.version in versions:
+            return
+        versions[published.version.tag.version] = _progress(published)
         if len(versions) > self._most:
             self._settle(namespace, versions)
         self._changed(namespace)
 
-    def retired(self, namespace: str) -> None:
-        """A namespace is out of use."""
+    def _retired(self, namespace: str) -> None:
         self._versions.pop(namespace, None)
         waiters = self._waiters.pop(namespace, None)
         if waiters is not None:
@@ -222,7 +224,8 @@ class Convergence(Service):
         record = self._registry.find(agent_id)
         return record is not None and record.namespace == namespace
 
-    def _agent_changed(self, namespace: str, agent_id: str) -> None:
+    def agent_changed(self, namespace: str, agent_id: str) -> None:
+        """Note that an agent came, changed or left."""
         self._unreported.pop(namespace, None)
         if not self._is_here(namespace, agent_id):
             for progress in self._versions.get(namespace, {}).values():
@@ -237,3 +240,9 @@ class Convergence(Service):
 
 def _unknown_version(namespace: str, version: str) -> NotFound:
     return NotFound("unknown_version", f"The namespace {namespace!r} has no version {version}.")
+
+
+def _progress(published: Published) -> VersionProgress:
+    version, posted, commit_ms = published.version, published.posted, published.commit_ms
+    committed = None if posted is None or commit_ms is None else posted + commit_ms / 1000
+    return VersionProgress(version.tag, version.created_at, posted, committed)

@@ -8,11 +8,14 @@ from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from zope.interface import implementer
 
+from confd.changes import Change, Contents
 from confd.codec import sse
 from confd.codec.headers import names_version
 from confd.controller.configs.snapshot import EncodedConfig, Snapshot
 from confd.errors import Unavailable
+from confd.interfaces import IChangeListener
 from confd.web.api.streaming import EventStream, Streams, StreamService
 
 #: The order of what a reader has that has nothing.
@@ -22,6 +25,7 @@ _NOTHING = (0, 0)
 SUBSCRIBERS_PER_TURN = 200
 
 
+@implementer(IChangeListener)
 class ConfigStream(StreamService):
     """Streams that are open: each change and each heartbeat goes to all of them."""
 
@@ -46,7 +50,7 @@ class ConfigStream(StreamService):
         """
         if not self.running:
             raise Unavailable("stopping", "The controller is stopping; come back in a moment.")
-        in_force = self._snapshot.get(namespace)
+        in_force = self._snapshot.require(namespace)
         # Whoever holds a document of another system keeps it until the first publish.
         keeps = in_force.configuration.unpublished and names_version(last_event_id or "")
         order = in_force.order if keeps or last_event_id == in_force.tag else _NOTHING
@@ -62,8 +66,15 @@ class ConfigStream(StreamService):
                 if reader.agent_id == agent_id:
                     reader.end()
 
-    def announce(self, shown: EncodedConfig) -> None:
-        """Tell those who read this namespace; where they are still being told of one before, it takes its place."""
+    def load(self, contents: Contents) -> None:
+        for encoded in self._snapshot.published():
+            self._announce(encoded)
+
+    def apply(self, change: Change) -> None:
+        for encoded in self._snapshot.changed(change):
+            self._announce(encoded)
+
+    def _announce(self, shown: EncodedConfig) -> None:
         namespace = shown.namespace
         under_way = namespace in self._news
         self._news[namespace] = shown

@@ -6,10 +6,11 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
 
+from confd.changes import RETIRED, REVISION, Change, Contents
 from confd.codec import sse
 from confd.controller.agents.registry import Registry
-from confd.controller.configs.service import Configs, Publication
 from confd.controller.configs.snapshot import Snapshot
 from confd.controller.convergence.tracker import Convergence
 from confd.controller.streams.namespace_feed import (
@@ -21,7 +22,8 @@ from confd.controller.streams.namespace_feed import (
     config_event,
 )
 from confd.errors import TooMany, Unavailable
-from confd.interfaces import IConfigStore
+from confd.history import VersionSummary
+from confd.interfaces import IChangeListener
 from confd.web.api.streaming import StreamService
 
 #: Who may watch at the same time; a fleet listens to the stream of configurations, which is made for it.
@@ -30,15 +32,14 @@ MAX_SUBSCRIBERS = 100
 _HEARTBEAT = sse.frame("heartbeat", b"{}")
 
 
+@implementer(IChangeListener)
 class EventFeed(StreamService):
     """All who watch. What nobody watches costs next to nothing."""
 
     def __init__(
         self,
         clock: IReactorTime,
-        store: IConfigStore,
         snapshot: Snapshot,
-        configs: Configs,
         registry: Registry,
         convergence: Convergence,
         bodies: EventBodies,
@@ -48,14 +49,22 @@ class EventFeed(StreamService):
         @param bodies: encodes what events carry.
         """
         super().__init__(clock)
-        self._store, self._snapshot, self._registry = store, snapshot, registry
+        self._snapshot, self._registry = snapshot, registry
         self._convergence, self._bodies = convergence, bodies
         self._topics: dict[str, NamespaceFeed] = {}
-        self._in_force: dict[str, bytes] = {}
-        configs.publications.add(self._published)
-        configs.retirements.add(self._retired)
-        registry.changes.add(self._agent_changed)
-        convergence.changes.add(self._convergence_changed)
+        self._current: dict[str, VersionSummary] = {}
+
+    def load(self, contents: Contents) -> None:
+        self._current = {name: versions[0].version for name, versions in contents.versions.items()}
+        for namespace in list(self._topics):
+            self._tell_config(namespace)
+
+    def apply(self, change: Change) -> None:
+        if change.kind == REVISION:
+            self._current[change.subject] = change.value.version
+            self._tell_config(change.subject)
+        elif change.kind == RETIRED:
+            self._retired(change.subject)
 
     def stopService(self) -> Deferred[None] | None:
         """End every stream, and what is gathered for them."""
@@ -64,7 +73,7 @@ class EventFeed(StreamService):
             self._watched(namespace)
         return stopped
 
-    async def join(self, request: Any, namespace: str) -> FeedSubscriber:
+    def join(self, request: Any, namespace: str) -> FeedSubscriber:
         """
         One more watcher: it gets what is in force and how far that has come at once, and then what changes.
 
@@ -72,11 +81,7 @@ class EventFeed(StreamService):
         @raise TooMany: C{too_many_watchers}.
         @raise Unavailable: C{stopping}: there would be nobody to end it.
         """
-        if namespace not in self._in_force:
-            revision = await self._store.revision(namespace, self._snapshot.get(namespace).configuration.version)
-            # What was published in the meantime is newer.
-            self._in_force.setdefault(namespace, config_event(revision))
-        self._snapshot.get(namespace)
+        self._snapshot.require(namespace)
         if not self.running:
             raise Unavailable("stopping", "The controller is stopping; come back in a moment.")
         if len(self) >= MAX_SUBSCRIBERS:
@@ -85,7 +90,7 @@ class EventFeed(StreamService):
             )
         topic = self._watched(namespace)
         if topic is None:
-            config = self._in_force[namespace]
+            config = config_event(namespace, self._current[namespace])
             topic = NamespaceFeed(self._streams, namespace, self._registry, self._convergence, self._bodies, config)
             self._topics[namespace] = topic
         watcher = FeedSubscriber(self._streams, request, namespace, topic)
@@ -103,25 +108,25 @@ class EventFeed(StreamService):
             return None
         return topic
 
-    def _published(self, publication: Publication) -> None:
-        namespace = publication.revision.configuration.namespace
-        event = self._in_force[namespace] = config_event(publication.revision)
+    def _tell_config(self, namespace: str) -> None:
         topic = self._watched(namespace)
-        if topic is not None:
-            topic.published(event)
+        if topic is not None and namespace in self._current:
+            topic.published(config_event(namespace, self._current[namespace]))
 
-    def _agent_changed(self, namespace: str, agent_id: str) -> None:
+    def agent_changed(self, namespace: str, agent_id: str) -> None:
+        """Note that an agent came, changed or left."""
         topic = self._watched(namespace)
         if topic is not None:
             topic.agent_changed(agent_id)
 
-    def _convergence_changed(self, namespace: str) -> None:
+    def convergence_changed(self, namespace: str) -> None:
+        """Note that the convergence of a namespace may have changed."""
         topic = self._watched(namespace)
         if topic is not None:
             topic.convergence_changed()
 
     def _retired(self, namespace: str) -> None:
-        self._in_force.pop(namespace, None)
+        self._current.pop(namespace, None)
         for watcher in self._streams.of(namespace):
             watcher.end()
         self._watched(namespace)

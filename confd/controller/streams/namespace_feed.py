@@ -16,7 +16,7 @@ from confd.codec.headers import rfc3339
 from confd.controller.agents.registry import AgentStatus, Registry
 from confd.controller.interfaces import IProgress
 from confd.errors import ConfdError
-from confd.model import Revision
+from confd.history import VersionSummary
 from confd.progress import ConvergenceSummary, LaggingAgent
 from confd.web.api.streaming import EventStream, Streams
 
@@ -174,20 +174,19 @@ class FeedSubscriber(EventStream):
             self.write(_MISSED_AGENTS if kind == AGENTS else self._topic.newest[kind])
 
 
-def config_event(revision: Revision) -> bytes:
-    """What is in force: all but the document."""
-    configuration = revision.configuration
+def config_event(namespace: str, version: VersionSummary) -> bytes:
+    """Return the event of the current version; it holds all but the document."""
     told = {
-        "namespace": configuration.namespace,
-        "version": configuration.version,
-        "epoch": configuration.epoch,
-        "tag": str(configuration.tag),
-        "author": revision.author,
-        "comment": revision.comment,
-        "created_at": rfc3339(configuration.updated_at),
-        "checksum": configuration.document.checksum,
+        "namespace": namespace,
+        "version": version.tag.version,
+        "epoch": version.tag.epoch,
+        "tag": str(version.tag),
+        "author": version.author,
+        "comment": version.comment,
+        "created_at": rfc3339(version.created_at),
+        "checksum": version.checksum,
     }
-    return sse.frame(CONFIG, strict_json.encode(told), str(configuration.tag))
+    return sse.frame(CONFIG, strict_json.encode(told), str(version.tag))
 
 
 def agents_event(here: Sequence[object], forgotten: list[str], more: bool) -> bytes:

@@ -123,7 +123,7 @@ class LoadTests(SynchronousTestCase):
         load = harness.store.load_agents
         harness.store.load_agents = lambda: harness.store.touch({})
         harness.store.broken = "locked"
-        harness.startup.startService()
+        harness.feed.startService()
         harness.clock.pump([1.0] * 3)
         self.assertIsNotNone(harness.snapshot.problem())
         harness.store.broken = None
@@ -135,8 +135,8 @@ class LoadTests(SynchronousTestCase):
         """It ends."""
         harness = ControllerHarness(started=False)
         harness.store.load_agents = Deferred
-        harness.startup.startService()
-        harness.startup.stopService()
+        harness.feed.startService()
+        harness.feed.stopService()
         self.assertIsNotNone(harness.snapshot.problem())
 
 

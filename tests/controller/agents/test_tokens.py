@@ -270,7 +270,7 @@ class HolderTests(SynchronousTestCase):
     def test_before_it_is_loaded(self) -> None:
         agent_tokens = AgentTokens()
         self.assertRaises(Unavailable, agent_tokens.holder, b"x")
-        agent_tokens.load([an_agent("a", token=b"1"), an_agent("b")], [])
+        agent_tokens.load([an_agent("a", token=b"1"), an_agent("b")])
         self.assertEqual([agent_tokens.holder(each) for each in (b"1", b"", b"2")], ["a", None, None])
 
     def test_moves_with_the_row(self) -> None:

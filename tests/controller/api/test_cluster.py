@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.changes import IDENTITY
 from confd.controller.api.cluster import EPOCH_BELIEVED, EPOCH_MAX
 from confd.model import Tag, supersedes
 from confd.testing.examples import a_draft
@@ -27,7 +28,7 @@ class ClusterTests(SynchronousTestCase):
 
     @property
     def own(self) -> str:
-        name: str = self.harness.store.cluster_id
+        name: str = self.harness.identity.cluster_id
         return name
 
     def post(self, path: str, body: object = None, auth: Any = ADMIN) -> Reply:
@@ -153,11 +154,11 @@ class RaiseTests(ClusterTests):
         self.agent(f"{self.own[:8]}.{EPOCH_BELIEVED}.1", self.own)
         self.assertEqual([self.post(RAISE).json["epoch"] - EPOCH_BELIEVED for _ in range(3)], [1, 2, 3])
 
-    def test_listeners_are_told(self) -> None:
-        told: list[Any] = []
-        self.harness.configs.publications.add(told.append)
+    def test_each_namespace_gets_a_revision(self) -> None:
         self.post(RAISE)
-        self.assertEqual([str(each.revision.configuration.tag) for each in told], [self.harness.tag()])
+        identity, revision = self.harness.changes()
+        self.assertEqual((identity.kind, identity.value.epoch), (IDENTITY, 2))
+        self.assertEqual(str(revision.value.version.tag), self.harness.tag())
 
     def test_storage_fails(self) -> None:
         self.harness.store.broken = "the disk is full"

@@ -39,14 +39,13 @@ class PollTests(SynchronousTestCase):
     def test_body(self) -> None:
         """All that the contract lists."""
         reply = self.poll()
-        store = self.harness.store
         self.assertEqual(reply.status, 200)
-        self.assertEqual(reply.headers["etag"], f'"{store.cluster_id[:8]}.1.1"')
+        self.assertEqual(reply.headers["etag"], f'"{self.harness.identity.cluster_id[:8]}.1.1"')
         self.assertEqual(reply.json["data"], {"url": "https://ip.me", "n": 0})
         self.assertEqual(reply.json["version"], 1)
         self.assertEqual(reply.json["poll_interval_seconds"], 30)
         self.assertEqual(reply.json["epoch"], 1)
-        self.assertEqual(reply.json["cluster_id"], store.cluster_id)
+        self.assertEqual(reply.json["cluster_id"], self.harness.identity.cluster_id)
         self.assertRegex(reply.json["checksum"], "^sha256:[0-9a-f]{64}$")
         self.assertRegex(reply.json["updated_at"], r"^\d{4}-\d\d-\d\dT[\d:.]+Z$")
 
@@ -153,7 +152,7 @@ class PublishTests(SynchronousTestCase):
 
     def interval(self) -> int:
         """The poll interval in force."""
-        return self.harness.snapshot.get(DEFAULT_NAMESPACE).configuration.poll_interval
+        return self.harness.snapshot.require(DEFAULT_NAMESPACE).configuration.poll_interval
 
     def test_answer(self) -> None:
         """The words of the Go system, and the new tag."""
@@ -354,7 +353,7 @@ class PushTests(SynchronousTestCase):
         self.publish()
         told = self.told()
         self.assertEqual(told["signing_keys"], [told["signing_key"]])
-        self.assertEqual(told["signing_key"], self.harness.store.keys[0].public)
+        self.assertEqual(told["signing_key"], self.harness.identity.keys[0].public)
         self.assertTrue(self.believed(told["signing_key"]))
 
     def test_rotation(self) -> None:
@@ -394,7 +393,7 @@ class PushTests(SynchronousTestCase):
 
     def test_nothing_tells_a_private_key(self) -> None:
         self.publish()
-        private = self.harness.store.keys[0].private_bytes()
+        private = self.harness.identity.keys[0].private_bytes()
         seen = self.harness.caller().get(CONFIG, auth=ADMIN).body + self.broker.server.kept["default"]
         for secret in (private.hex().encode(), base64.b64encode(private).rstrip(b"=")):
             self.assertNotIn(secret, seen)

@@ -46,7 +46,7 @@ class HistoryTests(SynchronousTestCase):
                 "created_at": "2026-11-24T12:00:01.000Z",
                 "author": "admin",
                 "comment": "why",
-                "checksum": self.harness.snapshot.get("default").configuration.document.checksum,
+                "checksum": self.harness.snapshot.require("default").configuration.document.checksum,
                 "poll_interval_seconds": 7,
             },
         )

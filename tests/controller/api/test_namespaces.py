@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.changes import RETIRED, Change
 from tests.agent.fakes import configuration
+from tests.controller.changes import revision_change
 from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import Reply
 
@@ -46,10 +48,10 @@ class NamespaceTests(SynchronousTestCase):
     def test_many(self) -> None:
         """They take several turns, in which others are answered; one that is retired meanwhile is left out."""
         for number in range(450):
-            self.harness.snapshot.put(configuration(1, namespace=f"n{number:03}"))
+            self.harness.snapshot.apply(revision_change(configuration(1, namespace=f"n{number:03}")))
         # In the next turn, when the first of them has been described and the last one has not.
         for name in ("n000", "n449"):
-            self.harness.clock.callLater(0, self.harness.snapshot.drop, name)
+            self.harness.clock.callLater(0, self.harness.snapshot.apply, Change(1, RETIRED, name, None))
         self.assertEqual(self.names(), ["default", *(f"n{number:03}" for number in range(449))])
 
     def test_counts(self) -> None:

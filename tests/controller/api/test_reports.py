@@ -23,7 +23,7 @@ class _Tests(SynchronousTestCase):
     def publish(self, number: int = 2, namespace: str = "default") -> str:
         """Publish; the tag that it got."""
         arrived = self.harness.clock.seconds()
-        published = self.harness.configs.publish(a_draft(number, namespace=namespace), arrived)
+        published = self.harness.configs.publish(a_draft(number, namespace=namespace, arrived=arrived))
         return str(self.successResultOf(Deferred.fromCoroutine(published)).configuration.tag)
 
     def send(self, body: object, agent_id: str | None = None, auth: tuple[str, str] = AGENT) -> Reply:

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from confd.changes import RETIRED, Change
 from confd.codec import strict_json
 from confd.codec.announcement import read
 from confd.codec.signing import SigningKey
@@ -24,7 +25,7 @@ from confd.controller.configs.publishers import (
     BrokerPublisher,
     Publishers,
 )
-from confd.controller.configs.snapshot import EncodedConfig
+from confd.controller.configs.snapshot import EncodedConfig, Snapshot
 from confd.errors import Unavailable
 from confd.interfaces import IBroker
 from confd.runtime.offload import Offload
@@ -84,6 +85,7 @@ class PublishersTests(SynchronousTestCase):
         """One that has started."""
         publishers = Publishers(
             self.clock,
+            Snapshot(tuple),
             [BrokerPublisher(self.clock, broker, Backoff(Random(1), RETRY_MAX_SECONDS)) for broker in brokers],
         )
         publishers.startService()
@@ -92,7 +94,7 @@ class PublishersTests(SynchronousTestCase):
     def publish(self, version: int, **changes: Any) -> Deferred[bool]:
         """What follows a commit."""
         made = encoded(version, **changes)
-        self.publishers.announce(made)
+        self.publishers.post(made)
         return self.publishers.published(made.configuration.namespace)
 
     def test_the_broker_of_these_tests(self) -> None:
@@ -316,7 +318,8 @@ class ReturnTests(SynchronousTestCase):
         self.current = [encoded(5)]
         backoff = Backoff(Random(1), RETRY_MAX_SECONDS)
         self.broker_publisher = BrokerPublisher(self.clock, self.broker, backoff, current=lambda: iter(self.current))
-        self.publishers = Publishers(self.clock, [self.broker_publisher])
+        self.publishers = Publishers(self.clock, Snapshot(tuple), [self.broker_publisher])
+        self.broker.watch(self.broker_publisher.broker_returned)
         self.publishers.startService()
 
     def told(self, seconds: float) -> list[tuple[str, int]]:
@@ -345,7 +348,7 @@ class ReturnTests(SynchronousTestCase):
         self.current = [encoded(1, namespace=f"n{number}") for number in range(50)]
         self.broker.server.come_back()
         self.clock.advance(AGAIN_AFTER[0])
-        self.publishers.announce(encoded(6))
+        self.publishers.post(encoded(6))
         answer = self.publishers.published("default")
         self.broker.take()
         self.broker.take()
@@ -385,9 +388,9 @@ class ReturnTests(SynchronousTestCase):
         """What a new database begins with is nobody's publish; a namespace that was retired is no more."""
         harness = ControllerHarness()
         self.assertEqual(list(harness.snapshot.published()), [])
-        self.successResultOf(Deferred.fromCoroutine(harness.configs.publish(a_draft(), 0.0)))
+        self.successResultOf(Deferred.fromCoroutine(harness.configs.publish(a_draft())))
         (found,) = harness.snapshot.published()
         self.assertEqual(found.configuration.version, 2)
         published = harness.snapshot.published()
-        harness.snapshot.drop("default")
+        harness.snapshot.apply(Change(2, RETIRED, "default", None))
         self.assertEqual(list(published), [])

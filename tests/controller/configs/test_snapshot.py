@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from confd.changes import RETIRED, Change
 from confd.codec import announcement
 from confd.codec.bodies import parse_served
 from confd.codec.signing import KeyRing, SigningKey
@@ -17,6 +18,7 @@ from confd.controller.configs.snapshot import EncodedConfig, Snapshot
 from confd.errors import NotFound, Unavailable
 from confd.interfaces import IHealth
 from tests.agent.fakes import configuration
+from tests.controller.changes import contents_of, revision_change
 
 KEYS = (SigningKey.generate(), SigningKey.generate())
 
@@ -66,44 +68,42 @@ class SnapshotTests(SynchronousTestCase):
 
     def test_before_it_is_loaded(self) -> None:
         """Nobody is told that there is no such namespace when nobody can know."""
-        error = self.assertRaises(Unavailable, self.snapshot.get, "default")
+        error = self.assertRaises(Unavailable, self.snapshot.require, "default")
         self.assertEqual((error.code, error.message), ("starting", self.snapshot.problem()))
         self.assertRaises(Unavailable, self.snapshot.poll_interval, "default")
         self.assertIsNone(self.snapshot.announcement("default"))
         self.assertIsNone(self.snapshot.find("default"))
 
     def test_loaded(self) -> None:
-        self.snapshot.load([configuration(5), configuration(2, namespace="b", poll_interval=7)])
+        self.snapshot.load(contents_of(configuration(5), configuration(2, namespace="b", poll_interval=7)))
         self.assertIsNone(self.snapshot.problem())
         self.assertEqual(self.snapshot.namespaces(), ["b", "default"])
-        self.assertEqual(self.snapshot.get("b").configuration.version, 2)
+        self.assertEqual(self.snapshot.require("b").configuration.version, 2)
         self.assertEqual([self.snapshot.poll_interval(name) for name in ("b", "retired")], [7, 30])
-        self.assertEqual(self.snapshot.announcement("b"), self.snapshot.get("b").announcement)
-        self.assertEqual(len(list(self.snapshot.all())), 2)
-        self.assertEqual(self.assertRaises(NotFound, self.snapshot.get, "c").code, "unknown_namespace")
+        self.assertEqual(self.snapshot.announcement("b"), self.snapshot.require("b").announcement)
+        self.assertEqual(self.assertRaises(NotFound, self.snapshot.require, "c").code, "unknown_namespace")
 
     def test_dropped(self) -> None:
-        self.snapshot.load([configuration(5), configuration(2, namespace="b")])
+        self.snapshot.load(contents_of(configuration(5), configuration(2, namespace="b")))
         for _ in range(2):
-            self.snapshot.drop("b")
+            self.snapshot.apply(Change(1, RETIRED, "b", None))
         self.assertIsNone(self.snapshot.find("b"))
         self.assertEqual(self.snapshot.namespaces(), ["default"])
 
     def test_keys_are_asked_for_each_time(self) -> None:
         """They are known only once the store has started, and change."""
-        self.snapshot.load([configuration(1)])
+        self.snapshot.load(contents_of(configuration(1)))
         self.keys = (SigningKey.generate(), KEYS[0])
-        self.snapshot.put(configuration(2))
-        served = parse_served(self.snapshot.get("default").body)
+        self.snapshot.apply(revision_change(configuration(2)))
+        served = parse_served(self.snapshot.require("default").body)
         self.assertEqual(served.keys, tuple(key.public for key in self.keys))
 
     @given(st.lists(st.tuples(st.integers(1, 3), st.integers(1, 5)), max_size=12))
     def test_only_what_is_newer_is_put(self, puts: list[tuple[int, int]]) -> None:
         """The first answer to a repeated request is no news."""
-        self.snapshot.load([configuration(1)])
+        self.snapshot.load(contents_of(configuration(1)))
         newest: Any = (1, 1)
         for epoch, version in puts:
-            put = self.snapshot.put(configuration(version, epoch=epoch))
-            self.assertEqual(put is not None, (epoch, version) > newest)
+            self.snapshot.apply(revision_change(configuration(version, epoch=epoch)))
             newest = max(newest, (epoch, version))
-            self.assertEqual(self.snapshot.get("default").order, newest)
+            self.assertEqual(self.snapshot.require("default").order, newest)

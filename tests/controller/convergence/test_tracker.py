@@ -24,14 +24,14 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.agents.registry import Registry
 from confd.controller.api.convergence import read_convergence
-from confd.controller.configs.service import Publication
 from confd.controller.convergence.archive import WRITE_INTERVAL_SECONDS
 from confd.controller.convergence.report_intake import GATHER_SECONDS, MAX_WAITING, ReportIntake
 from confd.controller.convergence.tracker import Convergence
+from confd.controller.feed import Feed
 from confd.errors import Gone, NotFound, Unavailable
 from confd.model import DEFAULT_NAMESPACE, Registration, Tag
 from confd.reports import Report, ReportState, Timings
-from confd.testing import MemoryStore, a_draft, a_renaming
+from confd.testing import MemoryStore, a_draft, an_epoch_change
 from tests.controller.harness import START
 
 INTERVAL = 30
@@ -44,15 +44,28 @@ class Parts:
 
     def __init__(self, store: Any = None, kept: int = 3) -> None:
         self.clock = Clock()
-        self.store = store or MemoryStore(a_draft(poll_interval=INTERVAL))
+        self.store = store or MemoryStore(a_draft(poll_interval=INTERVAL), seconds=self.clock.seconds)
         self.registry = Registry(self.store, self.clock, self.now, lambda namespace: INTERVAL)
         self.convergence = Convergence(self.store, self.registry, self.clock, kept)
         self.report_intake = ReportIntake(self.store, self.registry, self.convergence, self.clock, self.now)
         for service in (self.registry, self.report_intake, self.convergence):
             service.startService()
-        self.result(self.registry.load())
-        self.result(self.convergence.load())
+        self.feed = Feed(
+            self.clock,
+            self.store,
+            [self.convergence, self.registry],
+            [self.registry.load_rows, self.convergence.load_rows],
+        )
+        self.store.subscribe(self.feed.hint)
+        self.registry.changes.add(self.convergence.agent_changed)
+        self.feed.startService()
         self.sequence = 0
+
+    @property
+    def cluster(self) -> str:
+        """The first 8 hex digits of the cluster id."""
+        cluster_id: str = self.result(self.store.contents()).identity.cluster_id
+        return cluster_id[:8]
 
     def now(self) -> Any:
         """The wall clock."""
@@ -71,8 +84,7 @@ class Parts:
         """Publish a document, whose commit takes C{took} seconds."""
         arrived = self.clock.seconds()
         self.clock.advance(took)
-        revision = self.result(self.store.publish(a_draft(1, namespace=namespace)))
-        self.convergence.published(Publication(revision, arrived, self.clock.seconds()))
+        revision = self.result(self.store.publish(a_draft(1, namespace=namespace, arrived=arrived))).value
         return revision.configuration.tag
 
     def join(self, agent_id: str, namespace: str = DEFAULT_NAMESPACE) -> None:
@@ -133,7 +145,7 @@ class Model(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.parts = Parts()
-        self.tags = {1: Tag(self.parts.store.cluster_id[:8], 1, 1)}
+        self.tags = {1: Tag(self.parts.cluster, 1, 1)}
         self.heard: dict[str, float] = {}
         self.outcomes: dict[tuple[int, str], ReportState] = {}
         self.last: dict[str, int] = {}
@@ -373,9 +385,10 @@ class ConvergenceTests(SynchronousTestCase):
         """One that never was, and one of which nothing is kept."""
         for version in (0, -1, 2, 10**30):
             self.assertRaises(NotFound, self.parts.describe, version)
+        self.parts.stop()
+        self.parts.feed.stopService()
         for _ in range(3):
             self.parts.result(self.parts.store.publish(a_draft()))
-        self.parts.stop()
         self.parts = Parts(self.parts.store)
         self.assertRaises(Gone, self.parts.describe, 1)
         nowhere = self.failureResultOf(self.parts.convergence.summary("nowhere", None), NotFound)
@@ -465,7 +478,7 @@ class ConvergenceTests(SynchronousTestCase):
         self.parts.join("a")
         tag = self.parts.publish()
         waiting = self.parts.convergence.reached(DEFAULT_NAMESPACE, tag, 100, 5)
-        self.parts.convergence.retired(DEFAULT_NAMESPACE)
+        self.parts.result(self.parts.store.retire_namespace(DEFAULT_NAMESPACE))
         self.assertIs(self.successResultOf(waiting), False)
         self.assertRaises(NotFound, self.parts.report, "a", tag)
 
@@ -478,7 +491,7 @@ class ConvergenceTests(SynchronousTestCase):
         for what in (
             lambda: self.parts.join("a"),
             self.parts.publish,
-            lambda: self.parts.report("a", Tag(self.parts.store.cluster_id[:8], 1, 2)),
+            lambda: self.parts.report("a", Tag(self.parts.cluster, 1, 2)),
             lambda: self.parts.clock.advance(92),
             lambda: self.parts.registry.polled("a"),
             lambda: self.parts.registry.polled("a"),
@@ -538,8 +551,9 @@ class ConvergenceTests(SynchronousTestCase):
         """The number of a version from before the cluster was adopted names nothing that this cluster made."""
         self.parts.join("a")
         self.parts.publish()
-        (renamed,) = self.parts.result(self.parts.store.rename(a_renaming(2, cluster_id=str(uuid.uuid4()))))
-        self.parts.convergence.published(Publication(renamed, 0.0, 0.0))
+        (renamed,) = self.parts.result(
+            self.parts.store.begin_epoch(an_epoch_change(2, cluster_id=str(uuid.uuid4())))
+        ).value
         tag = renamed.configuration.tag
         for wrong in (Tag.parse("2"), evolve(tag, epoch=1, version=2)):
             self.assertRaises(NotFound, self.parts.report, "a", wrong)

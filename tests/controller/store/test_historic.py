@@ -60,10 +60,11 @@ class HistoricTests(TestCase):
         """It is brought up to date, once and for all."""
         for number in FROZEN:
             store = self.thawed(number)
-            self.assertEqual((store.cluster_id, store.epoch), (self.cluster_id(number), 1))
+            identity = (await store.contents()).identity
+            self.assertEqual((identity.cluster_id, identity.epoch), (self.cluster_id(number), 1))
             await ended(store)
             revalidate = started(self, self.path)
-            self.assertEqual(revalidate.cluster_id, store.cluster_id)
+            self.assertEqual((await revalidate.contents()).identity.cluster_id, identity.cluster_id)
             (reached,) = connect(self, self.path).execute("PRAGMA user_version").fetchone()
             self.assertEqual(reached, len(shipped_migrations()))
 
@@ -83,7 +84,7 @@ class HistoricTests(TestCase):
             self.assertEqual(found, [*wanted, ("admin", "back", 20, 2)][:last])
             third = await store.revision("default", 3)
             self.assertEqual(third.configuration.document, THREE)
-            in_force = {each.configuration.namespace: each.configuration.tag.version for each in await store.in_force()}
+            in_force = {each.configuration.namespace: each.configuration.tag.version for each in await store.current()}
             self.assertEqual(in_force, {"default": last, "edge": 1})
 
     async def test_agents(self) -> None:
@@ -107,16 +108,18 @@ class HistoricTests(TestCase):
             if stored:
                 rows = connect(self, self.path).execute("SELECT private FROM signing_keys").fetchall()
                 self.assertEqual([private.hex().upper() for (private,) in rows], stored)
-            self.assertEqual(len(store.keys), 1)
+            self.assertEqual(len((await store.contents()).identity.keys), 1)
 
     async def test_goes_on(self) -> None:
         """A retry gets its first answer, the next version follows the last, a name that was given up stays so."""
         for number in FROZEN:
             store, last = self.thawed(number), self.rolled_back(number)
             retry = a_draft(document=THREE, comment="third", idempotency_key="k-3")
-            self.assertEqual((await store.publish(retry)).configuration.tag.version, 3)
-            self.assertEqual((await store.publish(a_draft())).configuration.tag.version, last + 1)
-            self.assertEqual((await store.create_namespace(a_draft(namespace="gone"))).configuration.tag.version, 2)
+            self.assertEqual((await store.publish(retry)).value.configuration.tag.version, 3)
+            self.assertEqual((await store.publish(a_draft())).value.configuration.tag.version, last + 1)
+            self.assertEqual(
+                (await store.create_namespace(a_draft(namespace="gone"))).value.configuration.tag.version, 2
+            )
 
     async def test_audit(self) -> None:
         """The chain holds, and goes on."""

@@ -81,7 +81,7 @@ class OldDatabaseTests(SynchronousTestCase):
         cursor = connect(self, path).cursor()
         tags = [str(each.tag) for each in configs.history(cursor, "default", 9, None)]
         self.assertEqual(tags, ["9b9b9b9b.3.2", "9b9b9b9b.2.1"])
-        made = configs.publish(cursor, a_draft(3)).configuration
+        made = configs.publish(cursor, a_draft(3)).value.configuration
         self.assertEqual((str(made.tag), made.poll_interval), ("9b9b9b9b.3.3", 30))
 
 

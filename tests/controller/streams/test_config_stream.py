@@ -27,6 +27,7 @@ from confd.web.api.streaming import (
     Streams,
 )
 from tests.agent.fakes import configuration
+from tests.controller.changes import contents_of, revision_change
 from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import Conversation
 
@@ -67,7 +68,7 @@ class StreamTests(SynchronousTestCase):
         polled = self.harness.caller().get(CONFIG, auth=AGENT)
         (event,) = self.listen().events()
         self.assertEqual((event.name, event.id, event.data), ("config", self.harness.tag(), polled.body))
-        self.assertEqual(parse_served(event.data).keys, (self.harness.store.keys[0].public,))
+        self.assertEqual(parse_served(event.data).keys, (self.harness.identity.keys[0].public,))
 
     def test_each_change(self) -> None:
         caller = self.listen()
@@ -270,7 +271,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(len(caller.events()), 1)
         self.publish()
         keys = parse_served(caller.events()[-1].data).keys
-        self.assertEqual(keys, tuple(key.public for key in self.harness.store.keys))
+        self.assertEqual(keys, tuple(key.public for key in self.harness.identity.keys))
 
 
 class FakeTransport:
@@ -318,7 +319,7 @@ class Crowd:
     def __init__(self, size: int) -> None:
         self.clock = Clock()
         self.snapshot = Snapshot(lambda: (KEY,))
-        self.snapshot.load([configuration(1)])
+        self.snapshot.load(contents_of(configuration(1)))
         self.config_stream = ConfigStream(self.clock, self.snapshot)
         self.config_stream.startService()
         self.requests = [FakeRequest() for _ in range(size)]
@@ -328,10 +329,10 @@ class Crowd:
 
     def publish(self) -> None:
         """The next version."""
-        made: Configuration = self.snapshot.get("default").configuration
-        encoded = self.snapshot.put(configuration(made.version + 1))
-        assert encoded is not None
-        self.config_stream.announce(encoded)
+        made: Configuration = self.snapshot.require("default").configuration
+        change = revision_change(configuration(made.version + 1))
+        self.snapshot.apply(change)
+        self.config_stream.apply(change)
 
     def turn(self) -> None:
         """One turn of the reactor: what is due now, and not yet what follows from it."""
@@ -442,7 +443,7 @@ class CrowdTests(SynchronousTestCase):
             if not reader.done.called:
                 reader.resumeProducing()
         crowd.clock.pump([0] * 30)
-        newest = crowd.snapshot.get("default").configuration.version
+        newest = crowd.snapshot.require("default").configuration.version
         for number, reader in enumerate(crowd.readers):
             seen = crowd.seen(number)
             self.assertEqual(seen, sorted(set(seen)))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -23,9 +22,6 @@ from confd.controller.streams.namespace_feed import (
     PERIOD_SECONDS,
     Coalescer,
 )
-from confd.model import Draft, Revision
-from confd.testing.examples import a_draft
-from confd.testing.memory import MemoryStore
 from confd.web.api.streaming import HEARTBEAT_SECONDS, STALLED_MAX_SECONDS
 from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import Conversation
@@ -78,7 +74,7 @@ class EventsTests(EventsTestCase):
         caller = self.watch()
         (first, config), (second, convergence) = self.events(caller)
         self.assertEqual((first, second), (CONFIG, CONVERGENCE))
-        in_force = self.harness.snapshot.get("default").configuration
+        in_force = self.harness.snapshot.require("default").configuration
         self.assertEqual(
             {name: config[name] for name in ("namespace", "version", "epoch", "tag", "checksum")},
             {
@@ -189,66 +185,6 @@ class EventsTests(EventsTestCase):
         caller = self.watch()
         self.harness.clock.pump([1] * int(2 * HEARTBEAT_SECONDS))
         self.assertEqual(len(self.events(caller, "heartbeat")), 2)
-
-
-class SlowStore(MemoryStore):
-    """Tells of revisions when the test says so."""
-
-    def __init__(self, first: Draft) -> None:
-        super().__init__(first)
-        self.asked: list[tuple[Deferred[Revision], Deferred[Revision]]] = []
-
-    def revision(self, namespace: str, version: int) -> Deferred[Revision]:
-        """Later, what was true when it was asked."""
-        answer: Deferred[Revision] = Deferred()
-        self.asked.append((answer, super().revision(namespace, version)))
-        return answer
-
-    def answer(self) -> None:
-        """Now."""
-        for answer, found in self.asked:
-            found.chainDeferred(answer)
-
-
-class MeanwhileTests(EventsTestCase):
-    """What happens while the store is asked what is in force."""
-
-    def setUp(self) -> None:
-        self.store = SlowStore(a_draft(poll_interval=30))
-        self.harness = ControllerHarness(self.store)
-
-    def test_published(self) -> None:
-        """What is newer is told, and nothing older after it."""
-        caller = self.watch()
-        tag = self.publish()
-        self.store.answer()
-        self.settle()
-        self.assertEqual({told["tag"] for told in self.told(caller, CONFIG)}, {tag})
-
-    def test_retired(self) -> None:
-        self.harness.caller().post("/api/v1/namespaces", json={"name": "b", "config": {"url": "http://b/"}}, auth=ADMIN)
-        revalidate = ControllerHarness(self.store)
-        caller = revalidate.caller()
-        caller.ask("GET", f"{EVENTS}?namespace=b", auth=ADMIN)
-        self.assertEqual(revalidate.caller().delete("/api/v1/namespaces/b", auth=ADMIN).status, 200)
-        self.store.answer()
-        reply = caller.answer()
-        assert reply is not None
-        self.assertEqual(reply.code, "unknown_namespace")
-
-    def test_stopped(self) -> None:
-        caller = self.watch()
-        self.harness.event_feed.stopService()
-        self.store.answer()
-        reply = caller.answer()
-        assert reply is not None
-        self.assertEqual((reply.code, len(self.harness.event_feed)), ("stopping", 0))
-
-    def test_hung_up(self) -> None:
-        caller = self.watch()
-        caller.hang_up()
-        self.store.answer()
-        self.assertEqual(len(self.harness.event_feed), 0)
 
 
 class BoundTests(EventsTestCase):

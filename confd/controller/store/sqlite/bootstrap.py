@@ -11,7 +11,6 @@ from contextlib import closing
 from attrs import frozen
 from twisted.logger import Logger
 
-from confd.codec.signing import SigningKey
 from confd.controller.store.migrations import NewerSchema, migrate
 from confd.controller.store.sqlite.connection import (
     DAMAGED,
@@ -51,7 +50,6 @@ class Opened:
     A database that is ready for use.
 
     @ivar path: the file, whatever links lead to it.
-    @ivar keys: the signing keys, the one in use first.
     @ivar checked: whether it was searched for damage.
     """
 
@@ -59,7 +57,6 @@ class Opened:
     identity_file: IdentityFile
     cluster_id: str
     epoch: int
-    keys: tuple[SigningKey, ...]
     checked: bool
 
 
@@ -146,9 +143,10 @@ def _open(path: str, identity_file: IdentityFile, first: Draft, migrations: Sequ
         except NewerSchema as error:
             raise _Refused(f"was written by a newer release of confd ({error}); install that one") from None
         cluster_id, epoch = _identify(connection, expected, first)
-        good = keys.load_keys(connection) or keys.add_key(connection)
+        if not keys.load_keys(connection):
+            keys.add_key(connection)
     _keep(identity_file, expected, cluster_id)
-    return Opened(path, identity_file, cluster_id, epoch, good, checked)
+    return Opened(path, identity_file, cluster_id, epoch, checked)
 
 
 def _look_twice(path: str) -> None:

@@ -82,14 +82,20 @@ class Engine:
 
     log = Logger()
 
-    def __init__(self, path: str, reactor: Reactor, busy_timeout: float) -> None:
+    def __init__(
+        self,
+        path: str,
+        reactor: Reactor,
+        busy_timeout: float,
+        committed: Callable[[Sequence[Any]], Sequence[Any]] = lambda results: results,
+    ) -> None:
         """
         @param path: of a database that is there.
         @param reactor: runs the threads; at its shutdown adbapi ends them, after the services have stopped.
         @param busy_timeout: seconds to wait for another process's lock.
+        @param committed: called with the results of each transaction once it is on disk; returns what is fired.
         """
-        self._path = path
-        self._files = Files(path)
+        self._path, self._files, self._on_commit = path, Files(path), committed
         self._pool = partial(_pool, path, reactor, busy_timeout)
         self._writer = self._pool(1, self._prepare_writer)
         self._readers = self._pool(2, _forbid_writes)
@@ -196,7 +202,7 @@ class Engine:
             self._broken_off(failure)
 
     def drain(self) -> Deferred[None]:
-        """Fires when no write waits or is under way; those that come later are done too."""
+        """Return a L{Deferred} that fires once no write waits; writes that come later are done too."""
         self._draining = True
         if not self._under_way:
             return succeed(None)
@@ -242,7 +248,7 @@ class Engine:
             self._problem = None
         self._under_way = False
         self._begin()
-        for answer, outcome in zip(answers, outcomes, strict=True):
+        for answer, outcome in zip(answers, self._on_commit(outcomes), strict=True):
             if isinstance(outcome, Exception):
                 answer.errback(self._told(outcome))
             else:

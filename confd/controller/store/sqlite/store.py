@@ -5,25 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from confd.audit import Attempt, AuditEntry, AuditOutcome
-from confd.changes import ReceivedReport, ReportVerdict
-from confd.codec.signing import SigningKey
+from confd.changes import Batch, Committed, Contents, Identity, ReceivedReport, ReportVerdict
 from confd.controller.interfaces import IResidentStore
+from confd.controller.store.change_log import ChangeLog
 from confd.controller.store.migrations import shipped_migrations
 from confd.controller.store.sqlite.bootstrap import open_database
 from confd.controller.store.sqlite.engine import Engine, Work
-from confd.controller.store.sqlite.queries import agents, audit, configs, epoch, keys, pruning
+from confd.controller.store.sqlite.identity_file import IdentityFile
+from confd.controller.store.sqlite.queries import agents, audit, configs, contents, epoch, pruning
 from confd.controller.store.sqlite.queries import reports as report_queries
 from confd.errors import Unavailable
 from confd.history import EpochChange, VersionSummary
-from confd.interfaces import IAuditStore, IConfigStore, IHealth
+from confd.interfaces import IAuditStore, IChangeStore, IConfigStore, IHealth
 from confd.model import Draft, Registration, Revision
 from confd.report_verdicts import PublishTimes
 from confd.reports import AgentRecord, VersionOutcome
@@ -36,7 +37,7 @@ T = TypeVar("T")
 PROBE_INTERVAL_SECONDS, PROBE_INTERVAL_WHILE_FAILING_SECONDS = 5.0, 1.0
 
 
-@implementer(IConfigStore, IResidentStore, IAuditStore, IHealth)
+@implementer(IConfigStore, IChangeStore, IResidentStore, IAuditStore, IHealth)
 class SqliteStore(Service):
     """
     Configurations, agents and the audit in one SQLite database.
@@ -45,10 +46,7 @@ class SqliteStore(Service):
     the reactor, or by L{close}.
     """
 
-    cluster_id: str
-    epoch: int
-    keys: tuple[SigningKey, ...]
-    _engine: Engine
+    interval = None
 
     def __init__(self, reactor: Reactor, path: str, first: Draft, keep: int = 0, *, busy_timeout: float = 5.0) -> None:
         """
@@ -62,6 +60,8 @@ class SqliteStore(Service):
         """
         self._path, self._first, self._keep = path, first, keep
         self._reactor, self._busy_timeout = reactor, busy_timeout
+        self._log = ChangeLog(reactor.seconds)
+        self._opened: tuple[Engine, IdentityFile] | None = None
         self._probes = Periodic(reactor, lambda: self._engine.probe(), self._pause)
 
     def startService(self) -> None:
@@ -71,13 +71,12 @@ class SqliteStore(Service):
         @raise StartError: in one line that begins with C{DB_PATH}.
         """
         opened = open_database(self._path, self._first, shipped_migrations())
-        self._identity_file = opened.identity_file
-        self.cluster_id, self.epoch, self.keys = opened.cluster_id, opened.epoch, opened.keys
-        self._engine = Engine(opened.path, self._reactor, self._busy_timeout)
+        engine = Engine(opened.path, self._reactor, self._busy_timeout, self._log.commit)
+        self._opened = engine, opened.identity_file
         super().startService()
         self._probes.startService()
         if not opened.checked:
-            self._engine.look_for_damage()
+            engine.look_for_damage()
         Deferred.fromCoroutine(self._sweep()).addErrback(_until_it_works)
 
     def stopService(self) -> Deferred[None]:
@@ -91,40 +90,58 @@ class SqliteStore(Service):
         self._identity_file.release()
 
     @property
+    def _engine(self) -> Engine:
+        """
+        Return the threads of the open database.
+
+        @raise Unavailable: C{starting}.
+        """
+        return self._require_open()[0]
+
+    @property
+    def _identity_file(self) -> IdentityFile:
+        return self._require_open()[1]
+
+    def _require_open(self) -> tuple[Engine, IdentityFile]:
+        if self._opened is None:
+            raise Unavailable("starting", "The controller is starting; its database is not open yet.")
+        return self._opened
+
+    @property
     def waiting(self) -> int:
-        """L{IConfigStore.waiting}."""
         return self._engine.waiting
 
     def problem(self) -> str | None:
-        """L{IHealth.trouble}."""
         return self._engine.problem()
 
-    def in_force(self) -> Deferred[Sequence[Revision]]:
-        """L{IConfigStore.in_force}."""
-        return self._engine.read(configs.in_force)
+    def contents(self) -> Deferred[Contents]:
+        return self._engine.read(partial(contents.load_contents, seq=self._log.last))
 
-    def publish(self, draft: Draft) -> Deferred[Revision]:
-        """L{IConfigStore.publish}."""
-        return self._publish_or_preview(partial(configs.publish, draft=draft, keep=self._keep), draft.attempt, _tag)
+    def changes(self, after: int) -> Deferred[Batch]:
+        return succeed(self._log.since(after))
 
-    def create_namespace(self, draft: Draft) -> Deferred[Revision]:
-        """L{IConfigStore.create_namespace}."""
-        return self._publish_or_preview(partial(configs.create_namespace, draft=draft), draft.attempt, _tag)
+    def subscribe(self, hint: Callable[[], object]) -> None:
+        self._log.subscribe(hint)
 
-    def retire_namespace(self, name: str, attempt: Attempt | None = None) -> Deferred[None]:
-        """L{IConfigStore.retire_namespace}."""
-        return self._publish_or_preview(partial(configs.retire_namespace, name=name), attempt)
+    def current(self) -> Deferred[Sequence[Revision]]:
+        return self._engine.read(configs.current)
 
-    def rename(self, renaming: EpochChange) -> Deferred[Sequence[Revision]]:
-        """L{IConfigStore.rename}."""
-        return Deferred.fromCoroutine(self._rename(renaming))
+    def publish(self, draft: Draft) -> Deferred[Committed[Revision]]:
+        return self._audited(partial(configs.publish, draft=draft, keep=self._keep), draft.attempt, _tag)
+
+    def create_namespace(self, draft: Draft) -> Deferred[Committed[Revision]]:
+        return self._audited(partial(configs.create_namespace, draft=draft), draft.attempt, _tag)
+
+    def retire_namespace(self, name: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
+        return self._audited(partial(configs.retire_namespace, name=name), attempt)
+
+    def begin_epoch(self, change: EpochChange) -> Deferred[Committed[Sequence[Revision]]]:
+        return Deferred.fromCoroutine(self._begin_epoch(change))
 
     def history(self, namespace: str, limit: int, before: int | None) -> Deferred[Sequence[VersionSummary]]:
-        """L{IConfigStore.history}."""
         return self._engine.read(partial(configs.history, namespace=namespace, limit=limit, before=before))
 
     def revision(self, namespace: str, version: int) -> Deferred[Revision]:
-        """L{IConfigStore.revision}."""
         return self._engine.read(partial(configs.revision, namespace=namespace, version=version))
 
     def register(self, registration: Registration, token: bytes, at: datetime) -> Deferred[AgentRecord]:
@@ -134,13 +151,13 @@ class SqliteStore(Service):
         return self._engine.write(partial(agents.touch, polls=polls))
 
     def forget(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
-        return self._publish_or_preview(partial(agents.forget, agent_id=agent_id), attempt)
+        return self._audited(partial(agents.forget, agent_id=agent_id), attempt)
 
     def block(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
-        return self._publish_or_preview(partial(agents.block, agent_id=agent_id), attempt, lambda _: "blocked")
+        return self._audited(partial(agents.block, agent_id=agent_id), attempt, lambda _: "blocked")
 
     def unblock(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
-        return self._publish_or_preview(partial(agents.unblock, agent_id=agent_id), attempt)
+        return self._audited(partial(agents.unblock, agent_id=agent_id), attempt)
 
     def find(self, agent_id: str) -> Deferred[AgentRecord | None]:
         return self._engine.read(partial(agents.find, agent_id=agent_id))
@@ -161,43 +178,37 @@ class SqliteStore(Service):
         return self._engine.read(agents.load_blocked)
 
     def save_reports(self, reports: Sequence[ReceivedReport], times: PublishTimes) -> Deferred[Sequence[ReportVerdict]]:
-        """L{IReportStore.save_reports}."""
         return self._engine.write(partial(report_queries.save_reports, reports=reports, times=times))
 
     def load_outcomes(self) -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:
-        """L{IReportStore.load_outcomes}."""
         return self._engine.read(report_queries.load_outcomes)
 
     def settle(self, archive: Sequence[tuple[str, int, bytes]]) -> Deferred[None]:
-        """L{IReportStore.settle}."""
         return self._engine.write(partial(report_queries.settle, archive=archive))
 
     def summary(self, namespace: str, version: int) -> Deferred[bytes | None]:
-        """L{IReportStore.summary}."""
         return self._engine.read(partial(report_queries.summary, namespace=namespace, version=version))
 
-    def rotate_keys(self, attempt: Attempt | None = None) -> Deferred[None]:
-        """L{IConfigStore.rotate_keys}."""
-        return self._publish_or_preview(keys.add_key, attempt, _public).addCallback(partial(setattr, self, "keys"))
+    def rotate_keys(self, attempt: Attempt | None = None) -> Deferred[Committed[Identity]]:
+        return self._audited(epoch.rotate_keys, attempt, _public)
 
     def record(self, endings: Sequence[AuditOutcome]) -> Deferred[None]:
-        """L{IAuditStore.record}."""
         return self._engine.write(partial(audit.append, endings=endings))
 
     def audit(self, limit: int, before: int | None) -> Deferred[Sequence[AuditEntry]]:
-        """L{IAuditStore.audit}."""
         return self._engine.read(partial(audit.page, limit=limit, before=before))
 
-    async def _rename(self, renaming: EpochChange) -> Sequence[Revision]:
-        work = partial(epoch.rename, renaming=renaming, keep=self._keep, announced=self._identity_file.write)
-        revisions = await self._publish_or_preview(work, renaming.attempt, lambda _: f"epoch {renaming.epoch}")
-        self.epoch = renaming.epoch
-        if renaming.cluster_id is not None:
-            self.cluster_id = renaming.cluster_id
+    async def _begin_epoch(self, change: EpochChange) -> Committed[Sequence[Revision]]:
+        work = partial(epoch.begin_epoch, change=change, keep=self._keep, announced=self._identity_file.write)
+        committed: Committed[Sequence[Revision]] = await self._audited(
+            work, change.attempt, lambda _: f"epoch {change.epoch}"
+        )
+        cluster_id = change.cluster_id
+        if cluster_id is not None:
             # The change is on disk already; if this fails the next start does it.
-            settled = self._engine.write(lambda _: self._identity_file.write(self.cluster_id))
+            settled = self._engine.write(lambda _: self._identity_file.write(cluster_id))
             await settled.addErrback(_until_it_works)
-        return revisions
+        return committed
 
     async def _sweep(self) -> None:
         """Give up what a shorter history does not keep; where it stops, publishing goes on with it."""
@@ -205,13 +216,13 @@ class SqliteStore(Service):
         while self.running and deleted == pruning.SLICE:
             deleted = await self._engine.write(partial(pruning.sweep, keep=self._keep))
 
-    def _publish_or_preview(
-        self, work: Work[T], attempt: Attempt | None, detail: Callable[[T], str] = lambda _: ""
-    ) -> Deferred[T]:
+    def _audited(
+        self, work: Work[Any], attempt: Attempt | None, detail: Callable[[Any], str] = lambda _: ""
+    ) -> Deferred[Any]:
         """
-        Do a work that somebody asked for, and put that on record in the same transaction.
+        Do a work, and put the attempt on record in the same transaction.
 
-        @param detail: what to say there of the result.
+        @param detail: returns the detail of the audit entry for the result.
         """
         return self._engine.write(audit.audited(work, attempt, detail))
 
@@ -227,5 +238,5 @@ def _tag(revision: Revision) -> str:
     return str(revision.configuration.tag)
 
 
-def _public(good: Sequence[SigningKey]) -> str:
-    return good[0].public
+def _public(identity: Identity) -> str:
+    return identity.keys[0].public

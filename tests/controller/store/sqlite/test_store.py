@@ -71,17 +71,20 @@ class LifeTests(TestCase):
 
     async def test_keeps_everything(self) -> None:
         store = started(self, self.path)
-        revisions = await gatherResults([store.publish(a_draft(number)) for number in range(20)])
-        answered = await store.publish(a_draft(99, idempotency_key="k"))
+        committed = await gatherResults([store.publish(a_draft(number)) for number in range(20)])
+        answered = (await store.publish(a_draft(99, idempotency_key="k"))).value
         await store.create_namespace(a_draft(5, namespace="b"))
         record = await store.register(Registration(agent_id="a"), b"", a_draft().made_at)
+        before = (await store.contents()).identity
         await ended(store)
         revalidate = started(self, self.path)
-        self.assertEqual((revalidate.cluster_id, revalidate.epoch), (store.cluster_id, store.epoch))
+        after = (await revalidate.contents()).identity
+        self.assertEqual((after.cluster_id, after.epoch), (before.cluster_id, before.epoch))
+        self.assertEqual([each.public for each in after.keys], [each.public for each in before.keys])
         history = await revalidate.history(DEFAULT_NAMESPACE, 100, None)
-        self.assertEqual(history[1:-1], [VersionSummary.of(revision) for revision in revisions[::-1]])
-        self.assertEqual(await revalidate.publish(a_draft(99, idempotency_key="k")), answered)
-        self.assertEqual(len(await revalidate.in_force()), 2)
+        self.assertEqual(history[1:-1], [VersionSummary.of(each.value) for each in committed[::-1]])
+        self.assertEqual((await revalidate.publish(a_draft(99, idempotency_key="k"))).value, answered)
+        self.assertEqual(len(await revalidate.current()), 2)
         self.assertEqual(await revalidate.load_agents(), [record])
 
     async def test_end_leaves_the_database_and_its_marker(self) -> None:
@@ -111,7 +114,7 @@ class LifeTests(TestCase):
         self.assertNoResult(stopped)
         blocker.rollback()
         await stopped
-        self.assertEqual([self.successResultOf(each).configuration.version for each in published], [3, 4])
+        self.assertEqual([self.successResultOf(each).value.configuration.version for each in published], [3, 4])
         store.close()
 
     async def test_writes_of_those_that_stop_later_are_done(self) -> None:
@@ -144,9 +147,9 @@ class ProblemTests(TestCase):
         await self.store.publish(a_draft(2))
         blocker = lock(self, self.path)
         await self.assert_unavailable("another process has locked it")
-        self.assertEqual(len(await self.store.in_force()), 1)
+        self.assertEqual(len(await self.store.current()), 1)
         blocker.rollback()
-        revision = await self.store.publish(a_draft(3))
+        revision = (await self.store.publish(a_draft(3))).value
         self.assertEqual(revision.configuration.version, 3)
         self.assertIsNone(self.store.problem())
 
@@ -166,7 +169,7 @@ class ProblemTests(TestCase):
         await self.assert_unavailable("its file was removed or replaced")
         self.assertIsNone(identity(self.path))
         os.rename(self.path + ".away", self.path)
-        self.assertEqual((await self.store.publish(a_draft(3))).configuration.version, 3)
+        self.assertEqual((await self.store.publish(a_draft(3))).value.configuration.version, 3)
 
     async def test_damage_found_after_the_start(self) -> None:
         path = new_path(self)
@@ -182,4 +185,4 @@ class ProblemTests(TestCase):
         self.assertIn("it is damaged", store.problem() or "")
         with self.assertRaises(Unavailable):
             await store.publish(a_draft(2))
-        self.assertEqual(len(await store.in_force()), 1)
+        self.assertEqual(len(await store.current()), 1)

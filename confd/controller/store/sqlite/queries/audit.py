@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from attrs import astuple, fields
 
 from confd.audit import BEGINNING, Attempt, AuditEntry, AuditOutcome
 from confd.codec import headers
+from confd.controller.store.change_log import Written
 from confd.controller.store.sqlite.engine import Work
 
 T = TypeVar("T")
@@ -21,7 +22,7 @@ _COLUMNS = ", ".join(each.name for each in fields(AuditEntry))
 _INSERT = f"INSERT INTO audit ({_COLUMNS}) VALUES ({', '.join('?' for _ in fields(AuditEntry))})"
 
 
-def audited(work: Work[T], attempt: Attempt | None, detail: Callable[[T], str]) -> Work[T]:
+def audited(work: Work[T], attempt: Attempt | None, detail: Callable[[Any], str]) -> Work[T]:
     """
     A work that changes something, and puts on record who wanted it: both are done, or neither.
 
@@ -32,7 +33,8 @@ def audited(work: Work[T], attempt: Attempt | None, detail: Callable[[T], str]) 
     def both(cursor: sqlite3.Cursor) -> T:
         result = work(cursor)
         if attempt is not None:
-            append(cursor, [AuditOutcome(attempt, detail=detail(result))])
+            value = result.value if isinstance(result, Written) else result
+            append(cursor, [AuditOutcome(attempt, detail=detail(value))])
         return result
 
     return both

@@ -7,7 +7,9 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
+from confd.changes import RETIRED
 from confd.codec import headers, strict_json
+from confd.controller.store.change_log import Written, revision_change
 from confd.controller.store.sqlite.queries import pruning
 from confd.errors import Conflict, Gone, NotFound, Unprocessable
 from confd.history import OtherHistory, VersionSummary, check_expected, check_import
@@ -33,8 +35,8 @@ _LISTED = """
 """
 
 
-def in_force(cursor: sqlite3.Cursor) -> Sequence[Revision]:
-    """The newest revision of each namespace that is in use."""
+def current(cursor: sqlite3.Cursor) -> Sequence[Revision]:
+    """Return the newest revision of each namespace in use."""
     cursor.execute(
         f"""{_REVISIONS} WHERE NOT n.retired
         AND r.version = (SELECT max(version) FROM revisions WHERE namespace = n.name)"""
@@ -82,7 +84,7 @@ def version_pruned(namespace: str, version: int, oldest: int) -> Gone:
     return Gone("version_pruned", f"Version {version} of {namespace!r} is not kept any more; the oldest is {oldest}.")
 
 
-def publish(cursor: sqlite3.Cursor, draft: Draft, keep: int = 0) -> Revision:
+def publish(cursor: sqlite3.Cursor, draft: Draft, keep: int = 0) -> Written[Revision]:
     """
     Make a draft the next version of its namespace: L{confd.interfaces.IConfigStore.publish}.
 
@@ -93,7 +95,7 @@ def publish(cursor: sqlite3.Cursor, draft: Draft, keep: int = 0) -> Revision:
         raise _unknown(draft.namespace)
     answered = _answered(cursor, draft)
     if answered is not None:
-        return answered
+        return Written(answered)
     check_expected(draft, newest.tag)
     interval = draft.poll_interval or newest.poll_interval
     if draft.continues is None:
@@ -101,7 +103,7 @@ def publish(cursor: sqlite3.Cursor, draft: Draft, keep: int = 0) -> Revision:
     else:
         made = _import(cursor, draft, draft.continues, newest.tag.version, interval)
     pruning.prune(cursor, draft.namespace, keep)
-    return made
+    return Written(made, [revision_change(made, draft.arrived)])
 
 
 def _import(cursor: sqlite3.Cursor, draft: Draft, other: OtherHistory, newest: int, poll_interval: int) -> Revision:
@@ -113,22 +115,23 @@ def _import(cursor: sqlite3.Cursor, draft: Draft, other: OtherHistory, newest: i
     return [_append(cursor, each, number, poll_interval) for number, each in added][-1]
 
 
-def create_namespace(cursor: sqlite3.Cursor, draft: Draft) -> Revision:
+def create_namespace(cursor: sqlite3.Cursor, draft: Draft) -> Written[Revision]:
     """Make a namespace, or take a retired one back into use: L{confd.interfaces.IConfigStore.create_namespace}."""
     name, default = draft.namespace, _newest(cursor, DEFAULT_NAMESPACE)
     if _newest(cursor, name) is not None:
         answered = _answered(cursor, draft)
         if answered is not None:
-            return answered
+            return Written(answered)
         raise Conflict("namespace_exists", f"The namespace {name!r} exists; publish to it instead.")
     cursor.execute("INSERT INTO namespaces (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET retired = 0", (name,))
     before = _newest(cursor, name)
     interval = draft.poll_interval or (default and default.poll_interval)
     assert interval, "the first namespace brings its own"
-    return _append(cursor, draft, 1 if before is None else before.tag.version + 1, interval)
+    made = _append(cursor, draft, 1 if before is None else before.tag.version + 1, interval)
+    return Written(made, [revision_change(made, draft.arrived)])
 
 
-def retire_namespace(cursor: sqlite3.Cursor, name: str) -> None:
+def retire_namespace(cursor: sqlite3.Cursor, name: str) -> Written[None]:
     """
     Take a namespace out of use; its history stays, the keys of its answers go.
 
@@ -138,6 +141,7 @@ def retire_namespace(cursor: sqlite3.Cursor, name: str) -> None:
     if cursor.rowcount == 0:
         raise _unknown(name)
     cursor.execute("DELETE FROM idempotency_keys WHERE namespace = ?", (name,))
+    return Written(None, [(RETIRED, name, None)])
 
 
 def _unknown(namespace: str) -> NotFound:

@@ -1,31 +1,46 @@
-"""Epoch and cluster in SQL: a function of a cursor that returns values, and runs in the thread of the database."""
+"""Epoch, cluster and keys in SQL: functions of a cursor that return values, and run in the thread of the database."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
 
+from confd.changes import IDENTITY, KEYS, Identity
 from confd.codec import headers
-from confd.controller.store.sqlite.queries import configs, pruning
-from confd.history import EpochChange, check_renaming
+from confd.controller.store.change_log import Written, revision_change
+from confd.controller.store.sqlite.queries import configs, keys, pruning
+from confd.history import EpochChange, check_epoch
 from confd.model import Revision
 
 
-def rename(
-    cursor: sqlite3.Cursor, renaming: EpochChange, keep: int, announced: Callable[[str, str], object]
-) -> Sequence[Revision]:
+def load_identity(cursor: sqlite3.Cursor) -> Identity:
+    """Return the identity of the cluster."""
+    cluster_id, epoch = cursor.execute("SELECT cluster_id, epoch FROM meta").fetchone()
+    return Identity(cluster_id, epoch, keys.load_keys(cursor))
+
+
+def rotate_keys(cursor: sqlite3.Cursor) -> Written[Identity]:
+    """Add a signing key: L{confd.interfaces.IConfigStore.rotate_keys}."""
+    keys.add_key(cursor)
+    identity = load_identity(cursor)
+    return Written(identity, [(KEYS, "", identity)])
+
+
+def begin_epoch(
+    cursor: sqlite3.Cursor, change: EpochChange, keep: int, announced: Callable[[str, str], object]
+) -> Written[Sequence[Revision]]:
     """
-    Begin a new epoch: L{confd.interfaces.IConfigStore.rename}.
+    Begin a new epoch: L{confd.interfaces.IConfigStore.begin_epoch}.
 
     @param keep: see L{pruning.prune}.
     @param announced: called with the C{cluster_id} that is given up and the one that takes its place, before the change
         is on disk.
     """
-    before, epoch = cursor.execute("SELECT cluster_id, epoch FROM meta").fetchone()
-    check_renaming(renaming, before, epoch)
-    if renaming.cluster_id is not None:
-        announced(before, renaming.cluster_id)
-    cursor.execute("UPDATE meta SET cluster_id = ?, epoch = ?", (renaming.cluster_id or before, renaming.epoch))
+    before = load_identity(cursor)
+    check_epoch(change, before.cluster_id, before.epoch)
+    if change.cluster_id is not None:
+        announced(before.cluster_id, change.cluster_id)
+    cursor.execute("UPDATE meta SET cluster_id = ?, epoch = ?", (change.cluster_id or before.cluster_id, change.epoch))
     cursor.execute(
         """INSERT INTO revisions
             (namespace, version, cluster, epoch, document, checksum, poll_interval, author, comment, created_at)
@@ -33,9 +48,10 @@ def rename(
         FROM meta AS m JOIN clusters AS c USING (cluster_id) CROSS JOIN namespaces AS n
             CROSS JOIN revisions AS r ON r.namespace = n.name
         WHERE NOT n.retired AND r.version = (SELECT max(version) FROM revisions WHERE namespace = n.name)""",
-        (renaming.author, renaming.comment, headers.rfc3339(renaming.made_at)),
+        (change.author, change.comment, headers.rfc3339(change.made_at)),
     )
-    revisions = configs.in_force(cursor)
+    revisions = configs.current(cursor)
     for revision in revisions:
         pruning.prune(cursor, revision.configuration.namespace, keep)
-    return revisions
+    changes = [revision_change(revision, change.arrived) for revision in revisions]
+    return Written(revisions, [(IDENTITY, "", load_identity(cursor)), *changes])

@@ -18,6 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.changes import Identity
+from confd.controller.store.change_log import Written
 from confd.controller.store.migrations import shipped_migrations
 from confd.controller.store.sqlite.bootstrap import open_database
 from confd.controller.store.sqlite.connection import connect_arguments
@@ -26,7 +28,7 @@ from confd.controller.store.sqlite.queries import configs, epoch, pruning
 from confd.errors import ConfdError
 from confd.history import EpochChange
 from confd.model import Draft, Revision
-from confd.testing import MemoryStore, a_draft, a_renaming
+from confd.testing import MemoryStore, a_draft, an_epoch_change
 from tests.controller.store.fixtures import FIRST, connect, make_database, new_path
 
 
@@ -62,12 +64,12 @@ class SchemaTests(SynchronousTestCase):
             self.assertIn("SEARCH r USING COVERING INDEX revisions_listed", plan)
 
     def test_newest_keys_are_kept(self) -> None:
-        first = configs.publish(self.cursor, a_draft(2, idempotency_key="first"))
+        first = configs.publish(self.cursor, a_draft(2, idempotency_key="first")).value
         self.cursor.executemany(
             "INSERT INTO idempotency_keys (namespace, key, fingerprint, version) VALUES ('default', ?, '', 2)",
             [(f"k{number}",) for number in range(configs.KEYS_KEPT - 1)],
         )
-        self.assertEqual(configs.publish(self.cursor, a_draft(2, idempotency_key="first")), first)
+        self.assertEqual(configs.publish(self.cursor, a_draft(2, idempotency_key="first")), Written(first))
         configs.publish(self.cursor, a_draft(3, idempotency_key="last"))
         self.cursor.execute("SELECT key FROM idempotency_keys ORDER BY id")
         kept = [key for (key,) in self.cursor]
@@ -76,7 +78,7 @@ class SchemaTests(SynchronousTestCase):
     def test_long_history_is_searched_by_index(self) -> None:
         plans: list[str] = []
         for read in (
-            lambda: configs.in_force(self.cursor),
+            lambda: configs.current(self.cursor),
             lambda: configs.history(self.cursor, "default", 50, None),
             lambda: configs.revision(self.cursor, "default", 1),
             lambda: configs.publish(self.cursor, a_draft(2)),
@@ -162,13 +164,21 @@ class SameAsInMemory(RuleBasedStateMachine):
         self.connection.close()
         self.identity_file.release()
 
+    @property
+    def identity(self) -> Identity:
+        """As the memory store has it."""
+        found: Identity = fired(self.memory.contents()).identity
+        return found
+
     def teardown(self) -> None:
         self.close()
         shutil.rmtree(self.folder)
 
     def write(self, work: Callable[[sqlite3.Cursor], Any]) -> Any:
         (done,) = commit_together(self.connection, [work])
-        return (type(done), done.code) if isinstance(done, ConfdError) else done
+        if isinstance(done, ConfdError):
+            return type(done), done.code
+        return done.value if isinstance(done, Written) else done
 
     def read(self, work: Callable[[sqlite3.Cursor], Any]) -> Any:
         with closing(self.connection.cursor()) as cursor:
@@ -176,16 +186,16 @@ class SameAsInMemory(RuleBasedStateMachine):
 
     def publish(self, draft: Draft) -> None:
         done = self.write(lambda cursor: configs.publish(cursor, draft, self.keep))
-        assert done == outcome(lambda: fired(self.memory.publish(draft)))
+        assert done == outcome(lambda: fired(self.memory.publish(draft)).value)
 
-    def rename(self, renaming: EpochChange) -> None:
+    def begin_epoch(self, change: EpochChange) -> None:
         marked = self.identity_file.write
-        done = self.write(lambda cursor: epoch.rename(cursor, renaming, self.keep, marked))
-        expected = outcome(lambda: fired(self.memory.rename(renaming)))
+        done = self.write(lambda cursor: epoch.begin_epoch(cursor, change, self.keep, marked))
+        expected = outcome(lambda: fired(self.memory.begin_epoch(change)).value)
         if isinstance(expected, tuple):
             assert done == expected
             return
-        self.highest = max(self.highest, renaming.epoch)
+        self.highest = max(self.highest, change.epoch)
         assert by_namespace(done) == by_namespace(expected)
 
     @rule(draft=_DRAFTS)
@@ -194,7 +204,7 @@ class SameAsInMemory(RuleBasedStateMachine):
 
     @rule(draft=_DRAFTS, version=st.integers(1, 8), wildcard=st.booleans())
     def publish_if_expected(self, draft: Draft, version: int, wildcard: bool) -> None:
-        tags = frozenset({"*" if wildcard else f"{self.memory.cluster_id[:8]}.1.{version}"})
+        tags = frozenset({"*" if wildcard else f"{self.identity.cluster_id[:8]}.1.{version}"})
         self.publish(a_draft(namespace=draft.namespace, document=draft.document, expected=tags))
 
     @rule(namespace=_NAMESPACES, version=st.integers(1, 12))
@@ -206,20 +216,20 @@ class SameAsInMemory(RuleBasedStateMachine):
     @rule(draft=_DRAFTS)
     def create(self, draft: Draft) -> None:
         done = self.write(lambda cursor: configs.create_namespace(cursor, draft))
-        assert done == outcome(lambda: fired(self.memory.create_namespace(draft)))
+        assert done == outcome(lambda: fired(self.memory.create_namespace(draft)).value)
 
     @rule(name=st.sampled_from(["b", "c", "no"]))
     def retire(self, name: str) -> None:
         done = self.write(lambda cursor: configs.retire_namespace(cursor, name))
-        assert done == outcome(lambda: fired(self.memory.retire_namespace(name)))
+        assert done == outcome(lambda: fired(self.memory.retire_namespace(name)).value)
 
     @rule(more=st.integers(-1, 2))
     def raise_epoch(self, more: int) -> None:
-        self.rename(a_renaming(self.memory.epoch + more))
+        self.begin_epoch(an_epoch_change(self.identity.epoch + more))
 
     @rule(more=st.integers(0, 2), cluster_id=st.sampled_from(_CLUSTERS))
     def adopt(self, more: int, cluster_id: str) -> None:
-        self.rename(a_renaming(self.memory.epoch + more, cluster_id=cluster_id))
+        self.begin_epoch(an_epoch_change(self.identity.epoch + more, cluster_id=cluster_id))
 
     @rule(namespace=_NAMESPACES, limit=st.integers(1, 5), before=st.none() | st.integers(0, 8))
     def history(self, namespace: str, limit: int, before: int | None) -> None:
@@ -235,7 +245,7 @@ class SameAsInMemory(RuleBasedStateMachine):
     def reopen(self, keep: int) -> None:
         """A restart, which may be told to keep more or less than the process before."""
         self.close()
-        assert self.open() == self.memory.cluster_id
+        assert self.open() == self.identity.cluster_id
         self.keep = keep
         self.memory.set_keep(keep)
         self.write(lambda cursor: pruning.sweep(cursor, keep))
@@ -258,13 +268,13 @@ class SameAsInMemory(RuleBasedStateMachine):
                 file.write(content)
         self.memory = deepcopy(memory)
         self.memory.set_keep(self.keep)
-        assert self.open() == self.memory.cluster_id
+        assert self.open() == self.identity.cluster_id
         self.write(lambda cursor: pruning.sweep(cursor, self.keep))
-        self.rename(a_renaming(self.highest + 1))
+        self.begin_epoch(an_epoch_change(self.highest + 1))
 
     @invariant()
     def same_in_force(self) -> None:
-        assert by_namespace(self.read(configs.in_force)) == by_namespace(fired(self.memory.in_force()))
+        assert by_namespace(self.read(configs.current)) == by_namespace(fired(self.memory.current()))
 
     @invariant()
     def tag_names_one_document(self) -> None:

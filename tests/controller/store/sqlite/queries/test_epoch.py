@@ -11,7 +11,7 @@ from confd.controller.store.migrations import shipped_migrations
 from confd.controller.store.sqlite.bootstrap import open_database
 from confd.controller.store.sqlite.queries import epoch
 from confd.errors import StartError, Unavailable
-from confd.testing import a_draft, a_renaming
+from confd.testing import a_draft, an_epoch_change
 from tests.controller.store.fixtures import FIRST, connect, ended, lock, make_database, new_path, started
 
 OTHER = "9b9b9b9b-5e6f-4a7b-8c9d-0e1f2a3b4c5d"
@@ -21,6 +21,12 @@ def marked(path: str) -> str:
     """What stands beside a database."""
     with open(f"{path}.id") as file:
         return file.read()
+
+
+async def identity(store: Any) -> tuple[str, int]:
+    """Cluster id and epoch."""
+    found = (await store.contents()).identity
+    return found.cluster_id, found.epoch
 
 
 class CutOffTests(SynchronousTestCase):
@@ -39,7 +45,7 @@ class CutOffTests(SynchronousTestCase):
         connection = connect(self, self.path)
         cursor = connection.cursor()
         cursor.execute("BEGIN IMMEDIATE")
-        epoch.rename(cursor, a_renaming(5, cluster_id=OTHER), 0, self.opened.identity_file.write)
+        epoch.begin_epoch(cursor, an_epoch_change(5, cluster_id=OTHER), 0, self.opened.identity_file.write)
         if "committed" in ends:
             cursor.execute("COMMIT")
         connection.close()
@@ -105,25 +111,25 @@ class RenamingTests(TestCase):
     async def test_restart(self) -> None:
         path = new_path(self)
         store = started(self, path)
-        before = store.cluster_id
-        await store.rename(a_renaming(4, cluster_id=OTHER))
+        before = await identity(store)
+        await store.begin_epoch(an_epoch_change(4, cluster_id=OTHER))
         await store.publish(a_draft(3))
         self.assertEqual(marked(path), f"{OTHER}\n")
         await ended(store)
         revalidate = started(self, path)
-        self.assertEqual((revalidate.cluster_id, revalidate.epoch), (OTHER, 4))
+        self.assertEqual(await identity(revalidate), (OTHER, 4))
         tags = [str(each.tag) for each in await revalidate.history("default", 9, None)]
-        self.assertEqual(tags, ["9b9b9b9b.4.3", "9b9b9b9b.4.2", f"{before[:8]}.1.1"])
+        self.assertEqual(tags, ["9b9b9b9b.4.3", "9b9b9b9b.4.2", f"{before[0][:8]}.1.1"])
 
     async def test_storage_fails(self) -> None:
         """It is who it was, here and at the next start."""
         path = new_path(self)
         store = started(self, path, busy_timeout=0.01)
-        before = store.cluster_id
+        before = await identity(store)
         blocker = lock(self, path)
         with self.assertRaises(Unavailable):
-            await store.rename(a_renaming(4, cluster_id=OTHER))
+            await store.begin_epoch(an_epoch_change(4, cluster_id=OTHER))
         blocker.rollback()
-        self.assertEqual((store.cluster_id, store.epoch), (before, 1))
+        self.assertEqual(await identity(store), before)
         await ended(store)
-        self.assertEqual(started(self, path).cluster_id, before)
+        self.assertEqual(await identity(started(self, path)), before)

@@ -55,8 +55,8 @@ class KeyTests(SynchronousTestCase):
     def test_memory(self) -> None:
         """The store that forgets does the same."""
         store = MemoryStore(FIRST)
-        (first,) = store.keys
+        (first,) = self.successResultOf(store.contents()).identity.keys
         for _ in range(3):
-            self.successResultOf(store.rotate_keys())
-            self.assertEqual((len(store.keys), store.keys[1]), (KEPT, first))
-            first = store.keys[0]
+            keys = self.successResultOf(store.rotate_keys()).value.keys
+            self.assertEqual((len(keys), keys[1]), (KEPT, first))
+            first = keys[0]

@@ -99,7 +99,7 @@ class RestartTests(TestCase):
         fill(connection, MANY)
         store = started(self, path, keep=2)
         # Answered while rows still go.
-        self.assertEqual((await store.publish(a_draft(2))).configuration.version, MANY + 1)
+        self.assertEqual((await store.publish(a_draft(2))).value.configuration.version, MANY + 1)
         self.assertEqual([each.tag.version for each in await store.history("default", 9, None)], [MANY + 1, MANY])
         await until(lambda: rows(connection) == 2)
         await ended(store)

@@ -1,0 +1,243 @@
+"""The one path of a change: from the store, in order, to each part of the controller that keeps something in memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from attrs import frozen
+from twisted.application.service import Service
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from confd.changes import KINDS, REVISION, Change, Contents
+from confd.errors import ConfdError, Unavailable
+from confd.interfaces import IChangeListener, IChangeStore
+from confd.runtime.metrics import Metrics
+
+#: Seconds until the next read after a read that failed.
+RETRY_SECONDS = 1.0
+
+#: Seconds from one read for L{Feed.refresh} to the next, at least.
+REFRESH_INTERVAL_SECONDS = 0.05
+
+#: Seconds that the answer to a write waits, at most, until its change is applied.
+APPLY_WAIT_SECONDS = 1.0
+
+
+class Feed(Service):
+    """
+    Applies each change of the store to the listeners, in their order. Their memory changes in no other way.
+
+    It begins with the contents of the store, and loads them again if it fell too far behind.
+
+    @ivar applied: number of the last change that all listeners have applied.
+    @ivar unknown: changes that were skipped, by kind.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        store: IChangeStore,
+        listeners: Sequence[IChangeListener],
+        preparations: Sequence[Callable[[], Awaitable[None]]] = (),
+    ) -> None:
+        """
+        @param listeners: parts that count come before parts that send, as an agent may answer at once.
+        @param preparations: reads of listeners that are due before each load.
+        """
+        self._clock, self._store = clock, store
+        self._listeners, self._preparations = listeners, preparations
+        self.applied = 0
+        self.unknown: Counter[str] = Counter()
+        self._loaded = False
+        #: Whether a read is under way, and whether another one is due after it.
+        self._busy = self._again = False
+        self._reading: Deferred[None] | None = None
+        self._began_at = self._read_at = clock.seconds()
+        self._timer: IDelayedCall | None = None
+        self._refreshing: list[Deferred[None]] = []
+        self._waiting: list[tuple[int, Deferred[None]]] = []
+        self._problem: str | None = None
+
+    def expose(self, metrics: Metrics) -> None:
+        """Add the metrics of the feed."""
+        metrics.counter(
+            "confd_feed_unknown",
+            "Changes of a kind that this release does not know; they were skipped.",
+            lambda: self.unknown,
+            "kind",
+        )
+
+    def startService(self) -> None:
+        super().startService()
+        self._read()
+
+    def stopService(self) -> None:
+        super().stopService()
+        self._stop_timer()
+        if self._reading is not None:
+            self._reading.cancel()
+        refreshing, self._refreshing = self._refreshing, []
+        for each in refreshing:
+            each.errback(Unavailable("stopping", "The controller is stopping; come back in a moment."))
+
+    def hint(self) -> None:
+        """Read the next changes now. The store calls this when there may be some."""
+        if self._busy:
+            self._again = True
+        elif self.running:
+            self._read()
+
+    def reached(self, seq: int) -> Deferred[None]:
+        """Return a L{Deferred} that fires once change C{seq} is applied, or after L{APPLY_WAIT_SECONDS}."""
+        if self.applied >= seq:
+            return succeed(None)
+        reached: Deferred[None] = Deferred()
+        self._waiting.append((seq, reached))
+        reached.addTimeout(APPLY_WAIT_SECONDS, self._clock, lambda result, _: None)
+        return reached
+
+    def refresh(self) -> Deferred[None]:
+        """
+        Read the newest changes, before a caller is told that something does not exist.
+
+        @return: fires after a read that began after this call. Fires at once for a store that hints at each change.
+        @raise Unavailable: the store cannot be read, or the controller is stopping.
+        """
+        if self._store.interval is None:
+            return succeed(None)
+        refreshed: Deferred[None] = Deferred()
+        self._refreshing.append(refreshed)
+        if not self._busy:
+            self._schedule()
+        return refreshed
+
+    def age(self) -> float:
+        """Return the seconds since the last successful read; 0 for a store that hints at each change."""
+        return 0.0 if self._store.interval is None else self._clock.seconds() - self._read_at
+
+    def _read(self) -> None:
+        self._stop_timer()
+        self._busy, self._again = True, False
+        self._began_at = self._clock.seconds()
+        refreshing, self._refreshing = self._refreshing, []
+        self._reading = Deferred.fromCoroutine(self._catch_up())
+        self._reading.addCallbacks(self._caught_up, self._failed, callbackArgs=(refreshing,), errbackArgs=(refreshing,))
+
+    async def _catch_up(self) -> None:
+        while True:
+            if not self._loaded:
+                await self._load()
+            batch = await self._store.changes(self.applied)
+            self._loaded = batch.complete
+            if batch.complete:
+                break
+        for change in batch.changes:
+            self._apply(change)
+        self._fire_reached()
+
+    async def _load(self) -> None:
+        contents = await self._store.contents()
+        for prepare in self._preparations:
+            await prepare()
+        for listener in self._listeners:
+            self._call(listener.load, contents)
+        self.applied = contents.seq
+
+    def _apply(self, change: Change) -> None:
+        if change.kind in KINDS:
+            for listener in self._listeners:
+                self._call(listener.apply, change)
+        else:
+            self.unknown[change.kind] += 1
+        self.applied = change.seq
+
+    def _call(self, act: Callable[[Any], None], value: object) -> None:
+        try:
+            act(value)
+        except Exception:
+            self.log.failure("a listener failed to follow the change feed: {act}", act=act)
+
+    def _fire_reached(self) -> None:
+        fired = [reached for seq, reached in self._waiting if seq <= self.applied]
+        self._waiting = [each for each in self._waiting if each[0] > self.applied]
+        for reached in fired:
+            reached.callback(None)
+
+    def _caught_up(self, _: None, refreshing: Sequence[Deferred[None]]) -> None:
+        self._read_at, self._problem = self._began_at, None
+        self._end_read()
+        for each in refreshing:
+            each.callback(None)
+
+    def _failed(self, failure: Failure, refreshing: Sequence[Deferred[None]]) -> None:
+        if failure.check(CancelledError):
+            error: Exception = Unavailable("stopping", "The controller is stopping; come back in a moment.")
+        elif failure.check(ConfdError):
+            error = failure.value  # type: ignore[assignment]
+            self._report(error.message)  # type: ignore[attr-defined]
+        else:
+            error = Unavailable("storage_unavailable", "The changes of the store could not be read.")
+            self.log.failure("cannot read the changes of the store", failure)
+        self._end_read(RETRY_SECONDS)
+        for each in refreshing:
+            each.errback(error)
+
+    def _report(self, problem: str) -> None:
+        if problem != self._problem:
+            self._problem = problem
+            self.log.error("cannot read the changes of the store; trying again: {reason}", reason=problem)
+
+    def _end_read(self, pause: float | None = None) -> None:
+        self._busy = False
+        if self.running:
+            self._schedule(pause)
+
+    def _schedule(self, pause: float | None = None) -> None:
+        """
+        Read again, when it is due.
+
+        @param pause: seconds until then, at least.
+        """
+        now = self._clock.seconds()
+        delay: float | None = None
+        if self._again:
+            delay = 0.0
+        elif self._refreshing:
+            delay = max(0.0, self._began_at + REFRESH_INTERVAL_SECONDS - now)
+        elif self._store.interval is not None:
+            delay = self._store.interval
+        if pause is not None:
+            delay = pause if delay is None else max(pause, delay)
+        self._stop_timer()
+        if delay == 0:
+            self._read()
+        elif delay is not None:
+            self._timer = self._clock.callLater(delay, self._read)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None
+
+
+@implementer(IChangeListener)
+@frozen
+class Eviction:
+    """Frees a cache whose entries are of no more use once another revision is current."""
+
+    _clear: Callable[[], None]
+
+    def load(self, contents: Contents) -> None:
+        self._clear()
+
+    def apply(self, change: Change) -> None:
+        if change.kind == REVISION:
+            self._clear()

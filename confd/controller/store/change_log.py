@@ -1,0 +1,100 @@
+"""The changes of one process, for stores that only one process writes: numbered and kept in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from attrs import define, evolve, field, frozen
+from twisted.logger import Logger
+
+from confd.changes import REVISION, Batch, Change, Committed, Published
+from confd.history import VersionSummary
+from confd.model import Revision
+
+T = TypeVar("T")
+
+#: Changes that a store keeps.
+MAX_KEPT_CHANGES = 4096
+
+
+@frozen
+class Written(Generic[T]):
+    """
+    The result of a work that changes what a controller keeps in memory.
+
+    @ivar changes: kind, subject and value of each change; none for an idempotent replay.
+    """
+
+    value: T
+    changes: Sequence[tuple[str, str, object]] = ()
+
+
+@define(eq=False)
+class ChangeLog:
+    """
+    The changes of this process. Their numbers begin at each start.
+
+    A revision keeps its document only until a newer revision of its namespace follows.
+
+    @ivar last: number of the last change; 0 before the first.
+    """
+
+    log = Logger()
+
+    _seconds: Callable[[], float]
+    last: int = field(default=0, init=False)
+    _kept: dict[int, Change] = field(factory=dict, init=False)
+    #: Number of the newest revision of each namespace.
+    _newest: dict[str, int] = field(factory=dict, init=False)
+    _hint: Callable[[], object] = field(default=lambda: None, init=False)
+
+    def subscribe(self, hint: Callable[[], object]) -> None:
+        """Call C{hint} after each transaction that made changes."""
+        self._hint = hint
+
+    def commit(self, results: Sequence[Any]) -> list[Any]:
+        """
+        Append the changes of one transaction, and hint. Called once the transaction is on disk, before its results
+        fire: the feed applies a change before the write that made it is answered.
+
+        @param results: of its works, in their order.
+        @return: the same results, with L{Committed} in place of L{Written}.
+        """
+        written = [each for each in results if isinstance(each, Written)]
+        for each in written:
+            for change in each.changes:
+                self._append(*change)
+        if any(each.changes for each in written):
+            try:
+                self._hint()
+            except Exception:
+                self.log.failure("the feed did not take a hint")
+        return [Committed(each.value, self.last) if isinstance(each, Written) else each for each in results]
+
+    def since(self, after: int) -> Batch:
+        """Return the changes after number C{after}."""
+        if self.last - after > len(self._kept):
+            return Batch((), complete=False)
+        return Batch([self._kept[seq] for seq in range(after + 1, self.last + 1)])
+
+    def _append(self, kind: str, subject: str, value: Any) -> None:
+        self.last += 1
+        if kind == REVISION:
+            if value.posted is not None:
+                value = evolve(value, commit_ms=1000 * (self._seconds() - value.posted))
+            self._drop_document(self._newest.get(subject))
+            self._newest[subject] = self.last
+        self._kept[self.last] = Change(self.last, kind, subject, value)
+        self._kept.pop(self.last - MAX_KEPT_CHANGES, None)
+
+    def _drop_document(self, seq: int | None) -> None:
+        older = self._kept.get(seq or 0)
+        if older is not None:
+            self._kept[older.seq] = evolve(older, value=evolve(older.value, configuration=None))
+
+
+def revision_change(revision: Revision, posted: float | None) -> tuple[str, str, Published]:
+    """Return the change that makes a revision current."""
+    configuration = revision.configuration
+    return REVISION, configuration.namespace, Published(VersionSummary.of(revision), configuration, posted)
