@@ -69,7 +69,7 @@ VERBS = """
     Flush Follow Forbid Force Forget Format Forward Free Gather Generate Get Give Go Group Guard Guess Halt Hand
     Handle Hash Hide Hint Hold Identify Ignore Import Include Increase Index Infer Inform Initialize Insert Inspect
     Install Invalidate Iterate Join Judge Keep Kill Know Label Launch Leave Let Limit Link List Listen Load Locate
-    Lock Log Look Lower Make Map Mark Match Measure Merge Migrate Mount Move Name Negotiate Normalize Note Notice
+    Lock Log Look Lower Make Manage Map Mark Match Measure Merge Migrate Mount Move Name Negotiate Normalize Note Notice
     Notify Number Observe Offer Offload Omit Open Order Pace Pack Parse Pass Patch Pause Peek Perform Persist Pick
     Ping Place Poll Post Prefer Prepare Present Preview Print Process Produce Prove Provide Prune Publish Pull Push
     Put Query Queue Quote Raise Range Read Rebuild Receive Recognize Recompute Reconcile Reconnect Record Recover

@@ -1,1 +1,1 @@
-"""confdctl: the command line, for people and for scripts."""
+"""C{confdctl}, the command line client of the controller."""

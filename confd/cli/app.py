@@ -1,4 +1,4 @@
-"""C{confdctl} and its commands."""
+"""The root command C{confdctl}, which collects all commands."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ COMPLETE_VARIABLE = "_CONFDCTL_COMPLETE"
 _EPILOG = """
 \b
 First steps:
-  confdctl status                        what is in force, and who has it
-  confdctl set url=https://example.com   change it: shows the difference, and asks
-  confdctl watch                         see it arrive
-  confdctl rollback 1                    and go back
+  confdctl status                        show the current version and the agents that applied it
+  confdctl set url=https://example.com   change one key: shows the diff and asks before it publishes
+  confdctl watch                         follow the change to the agents
+  confdctl rollback 1                    publish version 1 again
 
 \b
-Which controller, as whom: options, or the environment (CONFD_URL, ADMIN_USERNAME, ADMIN_PASSWORD,
-ADMIN_PASSWORD_FILE, CONFD_CA_FILE, CONFD_NAMESPACE, CONFD_PROFILE), or ~/.config/confd/config.toml:
+Address and credentials come from options, from the environment (CONFD_URL, ADMIN_USERNAME, ADMIN_PASSWORD,
+ADMIN_PASSWORD_FILE, CONFD_CA_FILE, CONFD_NAMESPACE, CONFD_PROFILE, CONTROLLER_PROXY), or from a profile in
+~/.config/confd/config.toml:
   [profiles.prod]
   url = "https://confd.example.com"
   username = "admin"
   password_file = "prod.password"
   ca_file = "prod.pem"
   namespace = "edge"
-A profile named by --profile wins over the environment; the profile "default" is used where none is named.
+A profile that --profile names wins over the environment. Without a name, the profile "default" is used.
 
 \b
-Status:
+Exit status:
 """ + "\n".join(f"  {each.value:>3}  {each.meaning}" for each in Exit)
 
 
@@ -47,21 +48,21 @@ Status:
 @common(root=True)
 def cli() -> None:
     """
-    Change the configuration of a fleet, and see what became of it.
+    Publish configurations to a fleet of agents, and follow them to the agents.
 
     \b
-    confdctl COMMAND --help has examples of each command.
+    Run "confdctl COMMAND --help" for the options and examples of a command.
     """
 
 
 @click.command(
     "completion",
     cls=Command,
-    short_help="What makes your shell complete commands.",
+    short_help="Print a script that completes commands in your shell.",
     examples=[
-        ("confdctl completion bash > ~/.local/share/bash-completion/completions/confdctl", "for good, in bash"),
-        ('eval "$(confdctl completion zsh)"', "in ~/.zshrc"),
-        ("confdctl completion fish > ~/.config/fish/completions/confdctl.fish", "in fish"),
+        ("confdctl completion bash > ~/.local/share/bash-completion/completions/confdctl", "install it for bash"),
+        ('eval "$(confdctl completion zsh)"', "put this line into ~/.zshrc"),
+        ("confdctl completion fish > ~/.config/fish/completions/confdctl.fish", "install it for fish"),
     ],
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))

@@ -1,4 +1,4 @@
-"""How commands read and explain themselves."""
+"""The classes of commands and groups: examples in the help, and a default command for a group."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import click
 
 
 class Command(click.Command):
-    """A command with examples in its help."""
+    """A command whose help has examples."""
 
     def __init__(self, *args: Any, examples: Sequence[tuple[str, str]] = (), **kwargs: Any) -> None:
-        """@param examples: what to type, and what that does."""
+        """@param examples: pairs of a command line and its effect."""
         super().__init__(*args, **kwargs)
         self._examples = examples
 
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        """The examples."""
+        """Write the examples behind the options."""
         if self._examples:
             with formatter.section("Examples"):
                 for typed, does in self._examples:
@@ -26,25 +26,21 @@ class Command(click.Command):
 
 class Group(click.Group):
     """
-    Commands about one thing, of which one is meant where none is named.
+    A group of commands on one subject.
 
-    @cvar command_class: of the commands in it.
+    @ivar default: name of the command that runs where the user names none; C{None} if there is no such command.
     """
 
     command_class = Command
-
-    def __init__(self, *args: Any, default: str | None = None, **kwargs: Any) -> None:
-        """@param default: the name of the command that is meant where none is named."""
-        super().__init__(*args, **kwargs)
-        self._default = default
+    default: str | None = None
 
     def parse_args(self, context: click.Context, args: list[str]) -> list[str]:
-        """What begins with an option is for the default command; where nothing is typed yet, a shell completes all."""
+        """Insert the default command before an option, or where no command is named; not while a shell completes."""
         named = args and (not args[0].startswith("-") or args[0] in context.help_option_names)
-        if self._default and not named and (args or not context.resilient_parsing):
-            args = [self._default, *args]
+        if self.default and not named and (args or not context.resilient_parsing):
+            args = [self.default, *args]
         return super().parse_args(context, args)
 
     def list_commands(self, context: click.Context) -> list[str]:
-        """In the order in which they were declared: what is used most comes first."""
+        """Return the names in the order of their declaration: frequent commands first."""
         return list(self.commands)

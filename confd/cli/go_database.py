@@ -1,8 +1,8 @@
 """
-The database of the Go system, read-only: which document it has, at which number, and the versions before it.
+Read the database of the Go system: its current document, the number of that version, and the versions before it.
 
-Its releases call tables and columns differently, so that they are found by what they hold: a column C{version} and one
-of JSON objects.
+The releases of the Go system name tables and columns differently. A table is recognized by its content: a column
+C{version} and a column of JSON objects.
 """
 
 from __future__ import annotations
@@ -14,16 +14,18 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta, timezone
-from typing import Any
 from urllib.parse import quote
 
 from attrs import define, frozen
 
 from confd.cli.errors import CommandError, Exit
+from confd.cli.text import JsonObject, JsonValue
 from confd.model import POLL_INTERVAL_MAX, POLL_INTERVAL_MIN
 
-#: Older versions that are read at most, and the bytes of their documents in all.
-_MOST, _MOST_BYTES = 999, 512 * 1024
+#: Older versions that are imported.
+_MAX_PAST_VERSIONS = 999
+#: Bytes of all their documents.
+_MAX_PAST_BYTES = 512 * 1024
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)[ T](\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*)?(?: ?(Z|[+-]\d\d:?\d\d)\b.*)?")
 
@@ -33,21 +35,21 @@ class GoVersion:
     """
     A version of the Go system.
 
-    @ivar created_at: RFC 3339; empty where the database does not say.
+    @ivar created_at: RFC 3339 time; empty if the database has none.
     """
 
     version: int
-    config: dict[str, Any]
+    config: JsonObject
     created_at: str
 
 
 @frozen
 class GoHistory:
     """
-    What the database holds.
+    The content of the database.
 
-    @ivar past: the versions before the current one without a gap, ascending.
-    @ivar poll_interval: seconds; C{None} where it holds none that confd takes.
+    @ivar past: the versions before the current one, ascending and without a gap.
+    @ivar poll_interval: seconds; C{None} if the database has none that confd accepts.
     """
 
     current: GoVersion
@@ -57,7 +59,7 @@ class GoHistory:
 
 @define
 class _Table:
-    """A table that holds versions, with the names of its columns; empty for those that it lacks."""
+    """A table of versions, and the names of its columns; empty for a column that it lacks."""
 
     name: str
     document: str
@@ -67,13 +69,13 @@ class _Table:
 
 def read_go_database(path: str) -> GoHistory:
     """
-    Read a database; nothing is written to it.
+    Read a database without writing to it.
 
-    @raise Failure: if there is none, or it holds no version of a document.
+    @raise CommandError: the file is missing, or has no version of a document.
     """
     if not os.path.isfile(path):
-        raise CommandError(Exit.USAGE, f"{path} is no file; give the SQLite database of the Go controller.")
-    # Without a log there is nothing that another process could be writing now.
+        raise CommandError(Exit.USAGE, f"{path} is not a file; name the SQLite database of the Go controller.")
+    # Without a log, no other process has unfinished writes.
     log = f"{path}-wal"
     access = "mode=ro" if os.path.exists(log) and os.path.getsize(log) else "mode=ro&immutable=1"
     try:
@@ -88,20 +90,23 @@ def _read(connection: sqlite3.Connection, path: str) -> GoHistory:
     if not tables:
         raise CommandError(
             Exit.USAGE,
-            f"{path} holds no table with a column 'version' and a column of JSON objects; it is not the database of a"
-            " Go controller.",
+            f"{path} has no table with a column 'version' and a column of JSON objects; name the database of a Go"
+            " controller.",
         )
     # The Go system keeps the interval beside the current document only.
     tables.sort(key=lambda table: not table.interval)
     found = [(table, row) for table in tables[:2] for row in _newest(connection, table)]
     if not found:
         names = ", ".join(table.name for table in tables)
-        raise CommandError(Exit.USAGE, f"{path} holds no version of a document (looked at: {names}).")
+        raise CommandError(
+            Exit.USAGE, f"{path} has no version of a document in its tables {names}; name another database."
+        )
     table, row = found[0]
     current = _version(row)
     if current is None:
         raise CommandError(
-            Exit.INVALID, f"The current document in {path}, in the table {table.name}, is no JSON object."
+            Exit.INVALID,
+            f"The current document in {path}, in the table {table.name}, is not a JSON object; correct it first.",
         )
     past = _past(connection, tables, current.version)
     interval = row[3] if isinstance(row[3], int) and POLL_INTERVAL_MIN <= row[3] <= POLL_INTERVAL_MAX else None
@@ -125,41 +130,48 @@ def _tables(connection: sqlite3.Connection) -> Iterator[_Table]:
 
 
 def _rows(table: _Table) -> str:
-    """The query for version, document, time and interval of a table."""
+    """Return the query for version, document, time and interval of a table."""
     others = (f"CAST({_quoted(column)} AS TEXT)" if column else "NULL" for column in (table.document, table.time))
     interval = _quoted(table.interval) if table.interval else "NULL"
     which = f"FROM {_quoted(table.name)} WHERE typeof(version) = 'integer' AND version > 0"
     return f"SELECT version, {', '.join(others)}, {interval} {which}"
 
 
-def _newest(connection: sqlite3.Connection, table: _Table) -> list[Any]:
+def _newest(connection: sqlite3.Connection, table: _Table) -> list[tuple[JsonValue, ...]]:
     return connection.execute(f"{_rows(table)} ORDER BY version DESC LIMIT 1").fetchall()
 
 
 def _past(connection: sqlite3.Connection, tables: Sequence[_Table], number: int) -> Sequence[GoVersion]:
-    """The versions before C{number}, back to the first that is missing or unreadable."""
+    """Return the versions before C{number}, back to the first that is missing or unreadable."""
     found: list[GoVersion] = []
     size = 0
     for table in tables:
         if table.interval:
             continue
-        rows = connection.execute(f"{_rows(table)} AND version < ? ORDER BY version DESC LIMIT ?", (number, _MOST))
+        rows = connection.execute(
+            f"{_rows(table)} AND version < ? ORDER BY version DESC LIMIT ?", (number, _MAX_PAST_VERSIONS)
+        )
         for row in rows:
             version, size = _version(row), size + len(row[1] or "")
-            if version is None or version.version != number - 1 or size > _MOST_BYTES or len(found) == _MOST:
+            if (
+                version is None
+                or version.version != number - 1
+                or size > _MAX_PAST_BYTES
+                or len(found) == _MAX_PAST_VERSIONS
+            ):
                 break
             found.append(version)
             number = version.version
     return found[::-1]
 
 
-def _version(row: Sequence[Any]) -> GoVersion | None:
+def _version(row: Sequence[JsonValue]) -> GoVersion | None:
     document = _document(row[1])
     return None if document is None else GoVersion(row[0], document, _time(row[2]))
 
 
-def _document(value: object) -> dict[str, Any] | None:
-    """The JSON object in a column, if it holds one."""
+def _document(value: object) -> JsonObject | None:
+    """Return the JSON object in a column; C{None} if the column has another value."""
     if not isinstance(value, str | bytes):
         return None
     try:
@@ -170,7 +182,7 @@ def _document(value: object) -> dict[str, Any] | None:
 
 
 def _time(text: str | None) -> str:
-    """A time as drivers of SQLite for Go write it, with up to nine digits after the second, as RFC 3339."""
+    """Return a time of a SQLite driver for Go, which may have nine decimals, as RFC 3339; empty if it is malformed."""
     found = _TIME.fullmatch(text or "")
     if found is None:
         return ""

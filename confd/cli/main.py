@@ -1,4 +1,4 @@
-"""The process: the only part of confdctl that sees the environment, the terminal and the clock."""
+"""The entry point, which alone reads the environment, the terminal and the clock."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ from confd.codec.text import printable
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """
-    Run the command that was typed.
+    Run the command of the command line.
 
-    @return: the status of the process.
+    @param arguments: words behind the name of the program; C{None} for those of the process.
+    @return: the exit status of the process.
     """
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError):
-            # A terminal that cannot show a character is no reason to fail.
+            # A character that the terminal cannot encode must not fail the command.
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     screen = Output(sys.stdout, sys.stderr)
     clock = Clock(partial(datetime.now, UTC), time.monotonic, time.sleep)
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status = run(session, sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
     except OSError as error:
-        # What is left in the buffer would fail once more when Python ends.
+        # Otherwise the rest of the buffer fails again when Python exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):
             return Exit.BROKEN_PIPE
@@ -50,10 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(session: Session, arguments: Sequence[str]) -> Exit:
     """
-    Run a command in a session.
+    Run a command in a session, and print its error.
 
-    @param arguments: what was typed after the name.
-    @return: how it ended; it has been said why.
+    @param arguments: words behind the name of the program.
     """
     status = Exit.OK
     try:
@@ -67,8 +67,8 @@ def run(session: Session, arguments: Sequence[str]) -> Exit:
         status = Exit.USAGE
     except (LookupError, TypeError, AttributeError) as error:
         session.screen.say(
-            f"{NAME}: The controller's answer is not what {NAME} {confd.__version__} knows ({type(error).__name__}: "
-            f"{printable(error)}); {NAME} doctor compares the releases."
+            f"{NAME}: {NAME} {confd.__version__} does not understand the answer of the controller"
+            f" ({type(error).__name__}: {printable(error)}); compare the releases with {NAME} doctor."
         )
         status = Exit.FAILED
     except (click.Abort, KeyboardInterrupt):
@@ -83,4 +83,6 @@ def _check_words(arguments: Sequence[str]) -> None:
     try:
         "".join(arguments).encode()
     except UnicodeEncodeError:
-        raise CommandError(Exit.USAGE, "What was typed is not UTF-8 text.") from None
+        raise CommandError(
+            Exit.USAGE, "The command line is not UTF-8 text; check the locale of the terminal."
+        ) from None

@@ -1,7 +1,7 @@
 """
-What a person or a script reads: results on standard output, all else on standard error.
+The output of a command: results on standard output, messages on standard error.
 
-Rich is imported when there is something to draw, so that C{--help} and completion do not wait for it.
+Rich is imported only to draw, so that C{--help} and completion stay fast.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ import contextlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 from attrs import define
 
 from confd.cli.errors import CommandError
-from confd.cli.text import as_json, as_yaml
+from confd.cli.text import JsonValue, as_json, as_yaml
 from confd.codec.text import printable
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 FORMS = ("table", "json", "yaml")
 
-#: How a state looks; what is not in it looks like nothing special.
+#: The colour of each state.
 _STYLES = {
     "applied": "green",
     "failed": "red",
@@ -36,14 +36,16 @@ _STYLES = {
     "done": "green",
 }
 
-#: Around the cells of a table: above, right, below, left.
-_GAP = (0, 2, 0, 0)
+#: Padding of the cells of a table, in characters: top, right, bottom, left.
+_CELL_PADDING = (0, 2, 0, 0)
 
-#: Lines of a difference that are shown with a question, and characters of each: what asks must stay in sight.
-_MOST, _WIDEST = 200, 400
+#: Lines of a diff that are shown before a question, so that the question stays in sight.
+_MAX_DIFF_LINES = 200
+#: Characters of each of these lines.
+_MAX_DIFF_COLUMNS = 400
 
-#: Columns where nothing wraps: a script that reads a table wants a line a row.
-_UNBOUNDED = 100_000
+#: Width of a table that is not for a terminal: scripts expect one line for each row.
+_UNBOUNDED_COLUMNS = 100_000
 
 
 @define(eq=False)
@@ -58,20 +60,20 @@ class Output:
     _err: IO[str]
     form: str = "table"
 
-    def show(self, value: Any, draw: Callable[[], None]) -> None:
+    def show(self, value: JsonValue, draw: Callable[[], None]) -> None:
         """
-        The result of a command.
+        Print the result of a command.
 
-        @param value: as scripts get it.
-        @param draw: writes it for people.
+        @param value: the value for scripts.
+        @param draw: prints it for people.
         """
         if self.form == "table":
             draw()
         else:
             self.line(as_json(value) if self.form == "json" else as_yaml(value))
 
-    def event(self, value: Any, words: str) -> None:
-        """One of many results: a line for people, a line of JSON, or a YAML document."""
+    def event(self, value: JsonValue, words: str) -> None:
+        """Print one of many results: a line of text, a line of JSON, or a YAML document."""
         if self.form == "table":
             self.line(words)
         else:
@@ -79,28 +81,30 @@ class Output:
         self._out.flush()
 
     def line(self, text: str) -> None:
-        """Text that is fit to be shown, on standard output."""
+        """Print a line of printable text on standard output."""
         print(text, file=self._out)
 
     def raw(self, text: str) -> None:
-        """Text on standard output: as it is for a script that wants it so, harmless where somebody looks at it."""
+        """Print text on standard output: unchanged for a script, with escapes on a terminal."""
         self.line("\n".join(map(printable, text.split("\n"))) if self._out.isatty() else text)
 
     def say(self, sentence: str) -> None:
-        """Something that is not the result, on standard error."""
+        """Print a sentence on standard error."""
         self._out.flush()
         print(sentence, file=self._err, flush=True)
 
     def fail(self, failure: CommandError) -> None:
-        """Why the command cannot go on."""
+        """Print an error and its details on standard error."""
         self.say(f"confdctl: {printable(failure.sentence)}")
         for each in failure.details:
             self.say(f"  {printable(each)}")
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
         """
-        Rows under a head. C{None} is shown as a dash; on a terminal, a column of nothing else is left out, and where
-        the columns do not fit without breaking words, each row is told in a few lines.
+        Print rows below column titles, with a dash for C{None}.
+
+        A terminal gets no column that holds only dashes. Where the columns would break words, each row is printed in
+        several lines.
         """
         from rich.table import Table
         from rich.text import Text
@@ -113,13 +117,13 @@ class Output:
         ]
         names = [head[place] for place in columns]
         texts = [[Text(row[place], _STYLES.get(row[place], ""), overflow="fold") for place in columns] for row in cells]
-        drawn = Table(*names, box=None, pad_edge=False, padding=_GAP, header_style="bold")
-        # What names the row is for copying.
+        drawn = Table(*names, box=None, pad_edge=False, padding=_CELL_PADDING, header_style="bold")
+        # The first column names the row; people copy it.
         drawn.columns[0].no_wrap = True
         for row in texts:
             drawn.add_row(*row)
         console = self._console(self._out)
-        needed = drawn.__rich_measure__(console, console.options.update(max_width=_UNBOUNDED)).minimum
+        needed = drawn.__rich_measure__(console, console.options.update(max_width=_UNBOUNDED_COLUMNS)).minimum
         with console.capture() as captured:
             if texts and needed > console.width:
                 _records(console, names, texts)
@@ -129,23 +133,23 @@ class Output:
             self.line(line.rstrip())
 
     def facts(self, pairs: Sequence[tuple[str, object]]) -> None:
-        """Names and values, one a line."""
+        """Print names and values, a pair on each line."""
         widest = max(len(name) for name, _ in pairs)
         for name, value in pairs:
             self.line(f"{name:{widest}}  {'-' if value is None or value == '' else printable(value)}")
 
     def diff(self, text: str, aside: bool = False) -> None:
         """
-        A unified diff.
+        Print a unified diff.
 
-        @param aside: whether it only helps to decide, and is not the result: as much of it as somebody reads, then.
+        @param aside: whether it precedes a question: then it goes to standard error, and only its beginning is shown.
         """
         from rich.text import Text
 
         colours = {"+": "green", "-": "red", "@": "cyan"}
         console = self._console(self._err if aside else self._out)
         lines = text.removesuffix("\n").split("\n") if text else []
-        read = [line[:_WIDEST] for line in lines[:_MOST]] if aside else lines
+        read = [line[:_MAX_DIFF_COLUMNS] for line in lines[:_MAX_DIFF_LINES]] if aside else lines
 
         def style(line: str) -> str:
             return "bold" if line.startswith(("+++", "---")) else colours.get(line[:1], "")
@@ -153,14 +157,14 @@ class Output:
         for look, alike in groupby(read, style):
             console.print(Text("\n".join(map(printable, alike)), look), soft_wrap=True)
         if read != lines:
-            self.say(f"That is not all of {len(lines)} lines; --dry-run shows it.")
+            self.say(f"The diff has {len(lines)} lines and is cut here; --dry-run shows all of them.")
 
     @contextlib.contextmanager
     def bar(self, words: str) -> Iterator[Callable[[int, int, str], None]]:
         """
-        A bar that grows, where standard error is a terminal.
+        Show a progress bar where standard error is a terminal.
 
-        @return: a function that takes how much is done, of how much, and a few words.
+        @return: a function that takes the count done, the total, and a few words.
         """
         if not self._err.isatty():
             yield lambda done, total, said: None
@@ -181,12 +185,12 @@ class Output:
     def _console(self, file: IO[str]) -> Console:
         from rich.console import Console
 
-        width = shutil.get_terminal_size().columns if file.isatty() else _UNBOUNDED
+        width = shutil.get_terminal_size().columns if file.isatty() else _UNBOUNDED_COLUMNS
         return Console(file=file, width=width, markup=False, highlight=False, emoji=False)
 
 
 def _records(console: Console, names: Sequence[str], rows: Sequence[Sequence[Text]]) -> None:
-    """Each row by itself: what names it, and below that all that there is to say of it."""
+    """Print each row as a block: its first cell, and below it the other cells with their names."""
     from rich.padding import Padding
     from rich.text import Text
 

@@ -1,4 +1,4 @@
-"""Which controller, as whom: options, environment and profiles brought together."""
+"""Resolve the address, the credentials and the namespace from options, environment and profiles."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import evolve, field, frozen
@@ -21,8 +20,9 @@ from confd.runtime.addresses import is_loopback
 from confd.runtime.files import read_file_or_pipe
 from confd.runtime.setting_types import namespace, secret_from, url, user_name
 
-#: What a profile may hold; what goes with its URL is used with no other.
+#: Keys of a profile that are used only together with its URL.
 _WITH_URL = ("username", "password_file", "ca_file")
+#: All keys of a profile.
 KEYS = ("url", *_WITH_URL, "namespace")
 
 #: The environment variable of each key.
@@ -45,18 +45,18 @@ _PREFIXED = (
 _DEFAULTS = {"url": "http://localhost:8080", "username": "admin", "namespace": DEFAULT_NAMESPACE}
 _BUILT_IN_PASSWORD = "admin123"
 _DEFAULT_PROFILE = "default"
-_CONFIG_LIMIT = 65536
+_MAX_CONFIG_BYTES = 65536
 
 
 @frozen
 class Profile:
     """
-    A controller, and how to speak to it.
+    The address of a controller, and what is needed to call it.
 
-    @ivar password: C{None} where somebody has to be asked.
-    @ivar origins: where each of them came from, for people.
-    @ivar proxy: on the way to it; C{None} where it is reached directly.
-    @ivar remarks: what is not as it should be, and forbids nothing.
+    @ivar password: C{None} if the user must be asked.
+    @ivar origins: for each key, the option, variable or profile that it came from.
+    @ivar remarks: warnings for the user, one sentence each.
+    @ivar proxy: the forward proxy; C{None} for a direct connection.
     """
 
     url: str
@@ -70,13 +70,13 @@ class Profile:
 
     @property
     def loopback(self) -> bool:
-        """Whether what is sent there stays on this machine."""
+        """Whether requests stay on this machine."""
         return is_loopback(urlsplit(self.url).hostname or "")
 
 
 @frozen
 class _Layer:
-    """Some of the values, and what to call their source."""
+    """The values of one source, and its name."""
 
     name: str
     values: Mapping[str, str]
@@ -90,13 +90,13 @@ class _Layer:
 
 def resolve(given: Mapping[str, str], environ: Mapping[str, str]) -> Profile:
     """
-    Find out which controller is meant.
+    Return the profile to use.
 
-    Options win over a profile that was named by one, that over the environment, and that over the profile that the
-    environment names, or the one called default.
+    The order of precedence: options, the profile that C{--profile} names, the environment, and the profile that
+    C{CONFD_PROFILE} names, or C{default}.
 
-    @param given: what the options say: C{profile}, and any of L{KEYS}.
-    @raise Failure: telling what is wrong with which of them.
+    @param given: the options: C{profile}, and any of L{KEYS}.
+    @raise CommandError: names the option, variable or key that is wrong.
     """
     original, environ = environ, _bare(environ)
     name = given.get("profile") or environ.get("CONFD_PROFILE")
@@ -112,7 +112,7 @@ def resolve(given: Mapping[str, str], environ: Mapping[str, str]) -> Profile:
         try:
             values[key] = parse(values[key])
         except ValueError as error:
-            # Not the value: an URL may hold a password.
+            # Without the value: a URL may hold a password.
             raise CommandError(Exit.USAGE, f"{origins[key]}: {error}.") from None
     target = Profile(
         values["url"],
@@ -130,7 +130,7 @@ def resolve(given: Mapping[str, str], environ: Mapping[str, str]) -> Profile:
 
 
 def _bare(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return what is set, with C{CONFD_ADMIN_PASSWORD} and the like in place of the variable of the bare name."""
+    """Return the variables that are set; a prefixed name such as C{CONFD_ADMIN_PASSWORD} replaces the bare one."""
     found = {name: text for name, text in environ.items() if text}
     for names in _PREFIXED:
         prefixed = {name: found[f"CONFD_{name}"] for name in names if f"CONFD_{name}" in found}
@@ -169,53 +169,53 @@ def _proxy(address: str, environ: Mapping[str, str], original: Mapping[str, str]
 
 
 def config_file(environ: Mapping[str, str]) -> Path:
-    """Where the profiles are (XDG Base Directory Specification)."""
+    """Return the path of the file with profiles (XDG Base Directory Specification)."""
     base = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or os.path.expanduser("~"), ".config")
     return Path(base) / "confd" / "config.toml"
 
 
 def profiles(path: Path) -> Mapping[str, Mapping[str, str]]:
     """
-    The profiles of a file; none if there is no file.
+    Return the profiles in a file by name; none if the file does not exist.
 
-    @raise Failure: if it cannot be used as it is.
+    @raise CommandError: the file is unreadable or malformed, or others may write to it.
     """
     found = _toml(path)
     tables = found.pop("profiles", {})
     if found or not (isinstance(tables, dict) and all(isinstance(each, dict) for each in tables.values())):
-        what = f"does not know {printable(next(iter(found)))}" if found else "has no [profiles.NAME] tables"
+        what = f"has the unknown key {printable(next(iter(found)))}" if found else "has no [profiles.NAME] tables"
         raise CommandError(Exit.USAGE, f"{path}: {what}; write [profiles.NAME] with {', '.join(KEYS)}.")
     for name, table in tables.items():
         for key, value in table.items():
             if key == "password":
                 raise CommandError(
-                    Exit.USAGE, f"{path}: profile {printable(name)} holds a password; put it into a file of its own, "
-                    "chmod 600, and name that as password_file.")  # fmt: skip
+                    Exit.USAGE, f"{path}: profile {printable(name)} has a password; write it to a file of mode 600, "
+                    "and name that file with password_file.")  # fmt: skip
             if key not in KEYS:
                 raise CommandError(
                     Exit.USAGE,
                     f"{path}: profile {printable(name)} has no {printable(key)}; it takes {', '.join(KEYS)}.",
                 )
             if not isinstance(value, str):
-                raise CommandError(Exit.USAGE, f"{path}: {printable(key)} of profile {printable(name)} must be a text.")
+                raise CommandError(
+                    Exit.USAGE, f"{path}: {printable(key)} of profile {printable(name)} must be a string."
+                )
     return tables
 
 
-def _toml(path: Path) -> dict[str, Any]:
+def _toml(path: Path) -> dict[str, object]:
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
-            raw = file.read(_CONFIG_LIMIT + 1)
+            raw = file.read(_MAX_CONFIG_BYTES + 1)
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise CommandError(Exit.USAGE, f"{path}: cannot be read: {error.strerror}.") from None
     if mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise CommandError(
-            Exit.USAGE, f"{path}: others may write to it, and could lead you elsewhere; chmod go-w {path}."
-        )
-    if len(raw) > _CONFIG_LIMIT:
-        raise CommandError(Exit.USAGE, f"{path}: is longer than {_CONFIG_LIMIT} bytes.")
+        raise CommandError(Exit.USAGE, f"{path}: is writable by other users; run chmod go-w {path}.")
+    if len(raw) > _MAX_CONFIG_BYTES:
+        raise CommandError(Exit.USAGE, f"{path}: is longer than {_MAX_CONFIG_BYTES} bytes; remove unused profiles.")
     try:
         return tomllib.loads(raw.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -225,29 +225,29 @@ def _toml(path: Path) -> dict[str, Any]:
 def _profile(path: Path, name: str | None) -> _Layer:
     found = profiles(path)
     if name is not None and name not in found:
-        known = ", ".join(map(printable, found)) or "none yet"
-        raise CommandError(Exit.USAGE, f"{path}: there is no profile {printable(name)}; it has: {known}.")
+        known = ", ".join(map(printable, found)) or "none"
+        raise CommandError(Exit.USAGE, f"{path}: has no profile {printable(name)}; it has {known}.")
     values = dict(found.get(name or _DEFAULT_PROFILE, {}))
     for key in ("password_file", "ca_file"):
         if key in values:
-            # Beside the file that names it, wherever the command is typed.
+            # Relative to the file that names it, not to the current directory.
             values[key] = str(path.parent / Path(values[key]).expanduser())
     return _Layer(f"profile {printable(name or _DEFAULT_PROFILE)}", values, profile=True)
 
 
 def _pick(layers: list[_Layer]) -> tuple[dict[str, str], dict[str, str]]:
-    """The first value of each key, and where it came from: what belongs to a profile's URL stays with that URL."""
-    home = next(layer for layer in layers if "url" in layer.values)
+    """Return the first value of each key and its origin; a foreign URL hides the keys L{_WITH_URL} of a profile."""
+    url_layer = next(layer for layer in layers if "url" in layer.values)
     values: dict[str, str] = {}
     origins: dict[str, str] = {}
     for layer in layers:
-        strange = layer.profile and "url" in layer.values and layer is not home
+        is_foreign = layer.profile and "url" in layer.values and layer is not url_layer
         fresh = {
             key: text
             for key, text in layer.values.items()
             if key not in values
-            and not (strange and key in _WITH_URL)
-            # A password of either kind hides those of both kinds in the layers below.
+            and not (is_foreign and key in _WITH_URL)
+            # A password or password file hides both kinds in the layers below.
             and not (key in ("password", "password_file") and values.keys() & {"password", "password_file"})
         }
         values |= fresh
@@ -268,7 +268,7 @@ def _password(values: Mapping[str, str], origins: dict[str, str], remarks: list[
     with suppress(OSError):
         mode = os.stat(path).st_mode
         if stat.S_ISREG(mode) and mode & stat.S_IROTH:
-            remarks.append(f"{path}: everybody on this machine can read the password in it; chmod 600 {path}.")
+            remarks.append(f"{path}: is readable by every user of this machine; run chmod 600 {path}.")
     return secret
 
 

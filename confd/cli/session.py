@@ -1,11 +1,11 @@
-"""What a command works with, and the options that every command takes."""
+"""The session of one command, and the options that all commands share."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import cached_property
-from typing import Any, TypeVar
+from functools import cached_property, partial
+from typing import TypeVar
 
 import click
 from attrs import frozen
@@ -18,17 +18,17 @@ from confd.cli.transport import ITransport
 from confd.client.forward_proxy import ForwardProxy
 from confd.codec.text import printable
 
-C = TypeVar("C", bound=Callable[..., Any])
+C = TypeVar("C", bound=Callable[..., object])
 
 
 @frozen
 class Clock:
     """
-    What passes while a command runs.
+    The time functions that commands use.
 
-    @ivar now: the wall clock, UTC, for what people read.
-    @ivar monotonic: seconds, for deadlines.
-    @ivar sleep: waits for so many seconds.
+    @ivar now: returns the wall clock time in UTC, for people.
+    @ivar monotonic: returns seconds, for deadlines.
+    @ivar sleep: blocks for some seconds.
     """
 
     now: Callable[[], datetime]
@@ -38,11 +38,11 @@ class Clock:
 
 class Session:
     """
-    One command that was typed.
+    The environment of one command.
 
-    @ivar given: what options say about the controller: see L{confd.cli.profile.resolve}.
-    @ivar interactive: whether somebody sits at a terminal and can be asked.
-    @ivar closing_notes: what to say when all else is said, however the command ended.
+    @ivar given: options that choose the controller; see L{confd.cli.profile.resolve}.
+    @ivar interactive: whether a person at a terminal can answer questions.
+    @ivar closing_notes: sentences to print at the end, also after an error.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Session:
         clock: Clock,
     ) -> None:
         """
-        @param connect: makes a transport of a URL, a CA file, and the proxy on the way.
+        @param connect: builds a transport from a URL, a CA file and a proxy.
         """
         self.screen, self.environ, self.interactive, self.clock = screen, environ, interactive, clock
         self.given: dict[str, str] = {}
@@ -63,7 +63,7 @@ class Session:
 
     @cached_property
     def target(self) -> Profile:
-        """The controller that is meant; what is remarkable about that is said once."""
+        """The profile of the controller; its warnings are printed once."""
         target = resolve(self.given, self.environ)
         for remark in target.remarks:
             self.screen.say(remark)
@@ -71,39 +71,39 @@ class Session:
 
     @cached_property
     def controller(self) -> ApiClient:
-        """To speak to it."""
+        """The client of the controller."""
         transport = self._connect(self.target.url, self.target.ca_file, self.target.proxy)
-        return ApiClient(self.target, transport, self._ask_password if self.interactive else None, self._come_back)
+        return ApiClient(self.target, transport, self._ask_password if self.interactive else None, self._sleep)
 
     @property
     def namespace(self) -> str:
-        """The namespace that is meant."""
+        """The namespace that the command concerns."""
         return self.target.namespace
 
-    def check_somebody(self, yes: bool) -> None:
+    def require_consent(self, yes: bool) -> None:
         """
-        Make sure that L{confirm} will find somebody.
+        Refuse a command that would ask a question without a terminal.
 
-        @param yes: nobody will be asked.
-        @raise Failure: if there is nobody.
+        @param yes: whether the user agreed in advance, with C{--yes}.
+        @raise CommandError: neither C{--yes} nor a terminal.
         """
         if not (yes or self.interactive):
             raise CommandError(
-                Exit.USAGE, "There is no terminal to ask on; add --yes to go ahead. Nothing was changed."
+                Exit.USAGE, "Nothing was changed: no terminal to confirm on. Add --yes to publish without a question."
             )
 
     def confirm(self, question: str, yes: bool, default: bool = False) -> None:
         """
-        Go on only if somebody agrees.
+        Ask a question; continue only if the answer is yes.
 
-        @param yes: somebody has agreed already.
-        @raise Failure: if not, or if there is nobody to ask.
+        @param yes: whether the user agreed in advance, with C{--yes}.
+        @raise CommandError: the answer is no, or nobody can be asked.
         """
-        self.check_somebody(yes)
+        self.require_consent(yes)
         if not yes and not click.confirm(printable(question), default=default, err=True):
             raise CommandError(Exit.FAILED, "Nothing was changed.")
 
-    def _come_back(self, why: str, seconds: float) -> None:
+    def _sleep(self, why: str, seconds: float) -> None:
         self.screen.say(why)
         self.clock.sleep(seconds)
 
@@ -124,25 +124,25 @@ def _keep(context: click.Context, parameter: click.Parameter, value: str | None)
             session.given[parameter.name] = value
 
 
-def _option(*names: str, hidden: bool, **how: Any) -> Callable[[C], C]:
-    return click.option(*names, callback=_keep, expose_value=False, is_eager=True, hidden=hidden, **how)
+_option = partial(click.option, callback=_keep, expose_value=False, is_eager=True)
 
 
 def common(root: bool = False, namespace: bool = True) -> Callable[[C], C]:
     """
-    The options that are the same for all commands; they count before and after the command's name.
+    Return a decorator that adds the shared options, which users may write before or after the name of the command.
 
-    @param root: whether this is what is before the name, where all of them are explained.
+    @param root: whether the command is C{confdctl} itself, whose help lists all of them.
     @param namespace: whether the command concerns one namespace.
     """
+    hidden = not root
     options = [
         _option("-o", "--output", type=click.Choice(FORMS), help="Output format.  [default: table]", hidden=False),
         _option("-n", "--namespace", metavar="NAME", help="Namespace.  [default: default]", hidden=not namespace),
-        _option("--profile", metavar="NAME", help="Profile in ~/.config/confd/config.toml.", hidden=not root),
-        _option("--url", metavar="URL", help="The controller.  [default: http://localhost:8080]", hidden=not root),
-        _option("--username", metavar="NAME", help="Who you are to it.  [default: admin]", hidden=not root),
-        _option("--password-file", metavar="FILE", help="File or pipe with the password.", hidden=not root),
-        _option("--ca-file", metavar="FILE", help="Certificates to trust, not the system's.", hidden=not root),
+        _option("--profile", metavar="NAME", help="Profile in ~/.config/confd/config.toml.", hidden=hidden),
+        _option("--url", metavar="URL", help="Controller.  [default: http://localhost:8080]", hidden=hidden),
+        _option("--username", metavar="NAME", help="User name.  [default: admin]", hidden=hidden),
+        _option("--password-file", metavar="FILE", help="File or pipe that holds the password.", hidden=hidden),
+        _option("--ca-file", metavar="FILE", help="Trusted authorities, not those of the system.", hidden=hidden),
     ]  # fmt: skip
 
     def add(command: C) -> C:

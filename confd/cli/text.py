@@ -1,5 +1,8 @@
 """
-Values as text that a terminal shows and nothing else: what agents and operators wrote could hold escape sequences.
+Values as text for terminals and scripts; escape sequences of agents and operators are made harmless.
+
+PyYAML is not used: it writes strings such as C{1e3} without quotes, which YAML 1.2 reads as numbers, and it prints
+changes of writing direction.
 """
 
 from __future__ import annotations
@@ -7,35 +10,40 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from confd.codec.text import printable
 
-#: What a key or a string has to look like to need no quotes in YAML 1.1 and 1.2.
+#: A decoded JSON value; its user knows its shape.
+JsonValue: TypeAlias = Any
+#: A decoded JSON object.
+JsonObject: TypeAlias = dict[str, Any]
+
+#: Strings that need no quotes in YAML 1.1 and 1.2.
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*", re.ASCII)
-#: Words that some version of YAML takes for something else than text.
+#: Words that YAML 1.1 or 1.2 reads as a boolean or null.
 _WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null"])
-#: YAML wants keys longer than 1024 characters introduced.
-_LONG_KEY = 1000
+#: Longer keys need an introduction with C{?}; YAML demands it above 1024 characters.
+_MAX_PLAIN_KEY_CHARS = 1000
 
 
-def shown_time(text: str | None) -> str:
-    """An RFC 3339 time as people read it."""
+def format_time(text: str | None) -> str:
+    """Return an RFC 3339 time without its fraction; C{never} for C{None}."""
     return "never" if text is None else re.sub(r"\.\d+", "", printable(text).replace("T", " "))
 
 
-def counted(number: int, thing: str) -> str:
-    """So many things."""
+def plural(number: int, thing: str) -> str:
+    """Return a number with a noun, in the plural where necessary."""
     return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
-def as_json(value: Any, indent: int | None = 2) -> str:
-    """JSON that is UTF-8, with what is not printable escaped."""
+def as_json(value: JsonValue, indent: int | None = 2) -> str:
+    """Return a value as JSON with every unprintable character escaped."""
     return _safe_json(json.dumps(value, ensure_ascii=False, indent=indent))
 
 
-def as_yaml(value: Any) -> str:
-    """YAML, in the block style, that readers of versions 1.1 and 1.2 understand alike."""
+def as_yaml(value: JsonValue) -> str:
+    """Return a value as block-style YAML that versions 1.1 and 1.2 read alike."""
     return "\n".join(_yaml(value))
 
 
@@ -46,11 +54,11 @@ def _safe_json(text: str) -> str:
     )
 
 
-def _yaml(value: Any) -> Iterator[str]:
+def _yaml(value: JsonValue) -> Iterator[str]:
     if isinstance(value, dict) and value:
         for key, inner in value.items():
             name = _scalar(key)
-            head = [f"{name}:"] if len(name) < _LONG_KEY else [f"? {name}", ":"]
+            head = [f"{name}:"] if len(name) < _MAX_PLAIN_KEY_CHARS else [f"? {name}", ":"]
             if isinstance(inner, (dict, list)) and inner:
                 yield from head
                 yield from (f"  {line}" for line in _yaml(inner))
@@ -63,13 +71,13 @@ def _yaml(value: Any) -> Iterator[str]:
         yield _scalar(value)
 
 
-def _scalar(value: Any) -> str:
+def _scalar(value: JsonValue) -> str:
     if isinstance(value, str):
         if _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
             return value
         return '"' + printable(value.replace("\\", r"\\").replace('"', r"\"")) + '"'
     if isinstance(value, float):
         text = repr(value)
-        # Without a point, YAML 1.1 takes 1e+22 for text.
+        # Without a point, YAML 1.1 reads 1e+22 as a string.
         return text.replace("e", ".0e") if "e" in text and "." not in text else text
     return json.dumps(value)

@@ -1,4 +1,8 @@
-"""HTTP over the standard library: blocking, bounded in time and size, and never led elsewhere by a redirect."""
+"""
+HTTP on the standard library: blocking, bounded in time and size, and without redirects.
+
+urllib3 would replace only the choice of the proxy, and its import makes each command of C{confdctl} a third slower.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from attrs import frozen
@@ -22,20 +26,20 @@ from confd.codec.text import printable
 from confd.runtime.addresses import join
 from confd.runtime.certificate_errors import describe_certificate_error, is_untrusted
 
-#: Bytes of an answer at most: a diff of the two largest documents fits.
-MAX_ANSWER = 64 * 1048576
+#: Bytes of the largest answer, enough for a diff of the two largest documents.
+MAX_ANSWER_BYTES = 64 * 1048576
 
-#: Bytes a second that a request and its answer make at least, once the timeout is over.
-LEAST_RATE = 8192
+#: The lowest rate of a transfer that continues beyond its timeout.
+MIN_BYTES_PER_SECOND = 8192
 
-_PIECE = 65536
+_READ_BYTES = 65536
 
 
 class Unreached(CommandError):
     """
-    No answer.
+    The controller did not answer.
 
-    @ivar asked: whether the controller may have got the request nevertheless.
+    @ivar asked: whether it may have received the request.
     """
 
     def __init__(self, sentence: str, asked: bool = False) -> None:
@@ -46,9 +50,9 @@ class Unreached(CommandError):
 @frozen
 class Reply:
     """
-    What came back.
+    An answer.
 
-    @ivar headers: by lower-case name.
+    @ivar headers: values by lower-case name.
     """
 
     status: int
@@ -57,42 +61,43 @@ class Reply:
 
 
 class ITransport(Protocol):
-    """What carries requests: a network, or a test."""
+    """Sends requests, over a network or in a test."""
 
     def exchange(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout: float) -> Reply:
         """
-        One request and its answer.
+        Send a request and return its answer.
 
-        @param path: with its query.
-        @param timeout: seconds of silence at most; a transfer that goes on may take longer, see L{LEAST_RATE}.
-        @raise Unreached: if there is none.
+        @param path: path with query.
+        @param timeout: longest silence in seconds; a faster transfer than L{MIN_BYTES_PER_SECOND} may take longer.
+        @raise Unreached: no answer.
         """
 
     def stream(self, path: str, headers: Mapping[str, str], idle: float) -> Iterator[Reply | bytes]:
         """
-        GET something without an end: first the L{Reply}, complete if its status is not 200, then pieces of its body.
+        Get an endless body: yield the L{Reply}, which is complete unless its status is 200, then pieces of the body.
 
-        @param idle: seconds of silence after which it counts as broken.
-        @raise Unreached: if there is no answer, or when it breaks.
+        @param idle: longest silence in seconds.
+        @raise Unreached: no answer, or the stream broke.
         """
 
     def certificate_expiry(self, timeout: float) -> datetime | None:
         """
         Return when the certificate of the controller expires, UTC; C{None} without TLS.
 
-        @param timeout: seconds for the connection.
-        @raise Unreached: if there is none.
+        @param timeout: time limit for the connection, in seconds.
+        @raise Unreached: no connection.
         """
 
 
 class Transport:
-    """One connection a request."""
+    """Send each request on a connection of its own."""
 
     def __init__(self, url: str, ca_file: str | None, proxy: ForwardProxy | None = None) -> None:
         """
-        @param url: without path at its end, credentials and query.
-        @param proxy: on the way to it.
-        @raise Failure: if C{ca_file} cannot be used.
+        @param url: address without credentials, query and final slash.
+        @param ca_file: PEM file with the trusted authorities; C{None} for those of the system.
+        @param proxy: the forward proxy; C{None} for a direct connection.
+        @raise CommandError: C{ca_file} cannot be used.
         """
         parts = urlsplit(url)
         self._url, self._host, self._port, self._base = url, parts.hostname or "", parts.port, parts.path
@@ -100,8 +105,8 @@ class Transport:
         self._tls = _context(ca_file) if parts.scheme == "https" else None
 
     def exchange(self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, timeout: float) -> Reply:
-        """See L{ITransport.exchange}."""
-        patience = timeout + len(body or b"") // LEAST_RATE
+        """Send a request and return its answer; see L{ITransport.exchange}."""
+        patience = timeout + len(body or b"") // MIN_BYTES_PER_SECOND
         with (
             self._connected(timeout) as connection,
             _Deadline(connection.sock, patience) as deadline,
@@ -111,42 +116,48 @@ class Transport:
             deadline.answered(timeout)
             answer = _answer(response, deadline.moved)
             if deadline.expired.is_set():
-                # What was broken off may look complete.
+                # An aborted body may look complete.
                 raise TimeoutError
             return answer
 
     def stream(self, path: str, headers: Mapping[str, str], idle: float) -> Iterator[Reply | bytes]:
-        """See L{ITransport.stream}."""
+        """Get an endless body; see L{ITransport.stream}."""
         with self._connected(idle) as connection, self._errors(threading.Event()):
             response = self._asked(connection, "GET", path, headers, None)
             if response.status != 200:
                 yield _answer(response)
                 return
             yield Reply(response.status, _headers(response), b"")
-            while piece := response.read1(_PIECE):
+            while piece := response.read1(_READ_BYTES):
                 yield piece
 
     def certificate_expiry(self, timeout: float) -> datetime | None:
-        """See L{ITransport.certificate_expiry}."""
+        """Return when the certificate expires; see L{ITransport.certificate_expiry}."""
         if self._tls is None:
             return None
         with self._connected(timeout) as connection:
-            shown_certificate = connection.sock.getpeercert()
-        return datetime.fromtimestamp(ssl.cert_time_to_seconds(shown_certificate["notAfter"]), UTC)
+            assert isinstance(connection.sock, ssl.SSLSocket)
+            certificate = connection.sock.getpeercert() or {}
+        return datetime.fromtimestamp(ssl.cert_time_to_seconds(str(certificate["notAfter"])), UTC)
 
     def _asked(
-        self, connection: Any, method: str, path: str, headers: Mapping[str, str], body: bytes | None
+        self,
+        connection: http.client.HTTPConnection,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
     ) -> http.client.HTTPResponse:
-        # A refusal may come, and the connection end, before all of a large body was taken.
+        # The server may refuse a large body and close the connection before it has read everything.
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):
             connection.request(method, self._target(path), body, {**headers, **self._to_proxy()})
-        response: http.client.HTTPResponse = connection.getresponse()
+        response = connection.getresponse()
         if response.status == http.HTTPStatus.PROXY_AUTHENTICATION_REQUIRED and self._proxy is not None:
-            raise self._astray("it answers 407; write user and password into its URL")
+            raise self._proxy_error("it answers 407: write user and password into its URL")
         return response
 
     @contextlib.contextmanager
-    def _connected(self, timeout: float) -> Iterator[Any]:
+    def _connected(self, timeout: float) -> Iterator[http.client.HTTPConnection]:
         with contextlib.closing(self._connection(timeout)) as connection:
             try:
                 connection.connect()
@@ -155,31 +166,33 @@ class Transport:
                 remedy = "; name its authority with --ca-file" if is_untrusted(error.verify_code) else ""
                 raise Unreached(f"{self._url} cannot be reached: {words}{remedy}.") from None
             except ssl.SSLError:
-                raise Unreached(f"{self._url} does not speak TLS as it should; is it an http:// address?") from None
+                raise Unreached(
+                    f"{self._url} has no valid TLS; check whether the address begins with http://."
+                ) from None
             except (OSError, UnicodeError, http.client.HTTPException) as error:
                 if self._proxy is not None:
-                    raise self._astray(_reason(error)) from None
-                # UnicodeError: a name that DNS cannot have.
+                    raise self._proxy_error(_reason(error)) from None
+                # UnicodeError: the host name is not valid in DNS.
                 raise Unreached(
-                    f"No controller answers at {self._url} ({_reason(error)}); is it running, and is that its address?"
+                    f"No controller answers at {self._url} ({_reason(error)}); start it, or correct the address."
                 ) from None
             yield connection
 
-    def _astray(self, reason: str) -> Unreached:
+    def _proxy_error(self, reason: str) -> Unreached:
         shown_proxy = "" if self._proxy is None else self._proxy.shown
         return Unreached(
-            f"The proxy {shown_proxy} does not lead to {self._url} ({reason}); see CONTROLLER_PROXY, HTTP_PROXY,"
+            f"The proxy {shown_proxy} does not connect to {self._url} ({reason}); check CONTROLLER_PROXY, HTTP_PROXY,"
             " HTTPS_PROXY and NO_PROXY."
         )
 
     def _target(self, path: str) -> str:
-        """Return what a request asks for: a proxy takes whole URLs (RFC 9112 section 3.2.2)."""
+        """Return the request target: a proxy needs an absolute URL (RFC 9112 section 3.2.2)."""
         if self._proxy is None or self._tls is not None:
             return self._base + path
         return f"http://{join(self._host, self._port or 80)}{self._base}{path}"
 
     def _to_proxy(self) -> dict[str, str]:
-        """Return the headers for the proxy, of which a tunnel sends none to the controller."""
+        """Return the headers for a proxy without a tunnel."""
         if self._proxy is None or self._proxy.authorization is None or self._tls is not None:
             return {}
         return {"Proxy-Authorization": self._proxy.authorization.decode("ascii")}
@@ -201,9 +214,9 @@ class Transport:
             yield
         except (OSError, http.client.HTTPException) as error:
             if expired.is_set() or isinstance(error, TimeoutError):
-                sentence = f"{self._url} took the request and did not answer in time; try again."
+                sentence = f"{self._url} received the request and did not answer in time; try again."
             elif isinstance(error, http.client.BadStatusLine) and self._tls is None:
-                sentence = f"What answers at {self._url} is no confd controller; is it an https:// address?"
+                sentence = f"{self._url} does not speak HTTP; check whether the address begins with https://."
             else:
                 sentence = f"The connection to {self._url} broke ({_reason(error)}); try again."
             raise Unreached(sentence, asked=True) from None
@@ -213,39 +226,39 @@ def _context(ca_file: str | None) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=ca_file)
     except (OSError, ssl.SSLError) as error:
-        raise CommandError(Exit.USAGE, f"ca_file: {ca_file} holds no certificates ({_reason(error)}).") from None
+        raise CommandError(Exit.USAGE, f"ca_file: {ca_file} has no certificates ({_reason(error)}).") from None
 
 
 class _Deadline:
     """
-    Breaks a connection off below the least rate: a timeout of the socket is for one piece only.
+    Cut a connection that falls below the lowest rate; the timeout of a socket limits only one read or write.
 
-    @ivar expired: set once the connection is broken off.
+    @ivar expired: set when the connection is cut.
     """
 
     def __init__(self, sock: socket.socket, seconds: float) -> None:
         """
-        @param sock: kept here, as the connection lets go of it once the head of the answer is there.
-        @param seconds: until the head of the answer must be there.
+        @param sock: kept here, because the connection drops it after the head of the answer.
+        @param seconds: time limit for the head of the answer.
         """
         self.expired, self._changed, self._over = threading.Event(), threading.Condition(), False
         self._sock, self._due, self._moved = sock, time.monotonic() + seconds, 0
-        # Sending all of a body counts as one operation of the socket.
+        # To send a whole body is one operation of the socket.
         sock.settimeout(seconds)
 
     def answered(self, seconds: float) -> None:
-        """Allow so many seconds for the body of the answer, and for each silence in it."""
+        """Allow some seconds for the body of the answer, and for each silence in it."""
         with contextlib.suppress(OSError):
-            # The socket is closed already where the answer has no body.
+            # The socket is already closed if the answer has no body.
             self._sock.settimeout(seconds)
         with self._changed:
             self._due = time.monotonic() + seconds
             self._changed.notify()
 
     def moved(self, size: int) -> None:
-        """Count bytes that have come: they give time for as many more."""
+        """Extend the deadline in proportion to received bytes."""
         self._moved += size
-        whole, self._moved = divmod(self._moved, LEAST_RATE)
+        whole, self._moved = divmod(self._moved, MIN_BYTES_PER_SECOND)
         with self._changed:
             self._due += whole
 
@@ -276,15 +289,15 @@ def _headers(response: http.client.HTTPResponse) -> dict[str, str]:
 
 def _answer(response: http.client.HTTPResponse, moved: Callable[[int], None] = lambda size: None) -> Reply:
     pieces, size = [], 0
-    while size <= MAX_ANSWER and (piece := response.read1(_PIECE)):
+    while size <= MAX_ANSWER_BYTES and (piece := response.read1(_READ_BYTES)):
         pieces.append(piece)
         size += len(piece)
         moved(len(piece))
     body = b"".join(pieces)
-    if len(body) > MAX_ANSWER:
-        raise CommandError(Exit.FAILED, f"The answer is larger than {MAX_ANSWER} bytes; that is no confd controller.")
+    if len(body) > MAX_ANSWER_BYTES:
+        raise CommandError(Exit.FAILED, f"The answer is larger than {MAX_ANSWER_BYTES} bytes; check the address.")
     if response.length:
-        # Where a size is given, http.client takes less than was announced for all of it.
+        # http.client accepts a body that is shorter than its Content-Length.
         raise http.client.IncompleteRead(body, response.length)
     return Reply(response.status, _headers(response), body)
 

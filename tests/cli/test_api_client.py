@@ -29,7 +29,7 @@ class LaterTests(SynchronousTestCase):
             self.assertEqual((ended.status, ended.out), (Exit.OK, '{\n  "url": "http://x"\n}\n'), ended.err)
             first, second = self.cli.slept
             self.assertTrue(4 <= first <= 5 and 2 <= second <= 2.5, self.cli.slept)
-            self.assertEqual(ended.err.count("It is busy. Asking again in "), 2)
+            self.assertEqual(ended.err.count("It is busy. Retrying in "), 2)
 
     def test_dates(self):
         """A date counts from the controller's own clock."""
@@ -51,7 +51,7 @@ class LaterTests(SynchronousTestCase):
             ended = self.cli.type("get")
             self.assertEqual((ended.status, len(self.cli.controller.asked)), (Exit.UNREACHABLE, 1))
             self.assertEqual((self.cli.slept, lines(ended.err)[0]), ([], "confdctl: It is busy."))
-            self.assertIn(f"for {min(asked, 300)} s", lines(ended.err)[1])
+            self.assertIn(f"in {min(asked, 300)} s", lines(ended.err)[1])
         self.cli = CliHarness()
         self.cli.controller.table[CONFIG] = [busy(503, 20), busy(503, 20)]
         self.assertEqual(self.cli.type("get").status, Exit.UNREACHABLE)
@@ -130,7 +130,7 @@ class RefusalTests(SynchronousTestCase):
         ):
             ended = self._get(reply)
             self.assertEqual(ended.status, Exit.NOT_FOUND)
-            self.assertIn("not as a confd controller does", ended.err)
+            self.assertIn("not like a confd controller", ended.err)
         self.assertEqual(self._get(Reply(200, {}, b"<html>")).status, Exit.FAILED)
 
     def test_unknown_shape(self):
@@ -178,7 +178,7 @@ class PasswordTests(SynchronousTestCase):
         self.cli.controller.table[CONFIG] = [refusal(401, "unauthenticated")] * 2
         ended = self.cli.type("get", answers="wrong\n")
         self.assertEqual(ended.status, Exit.DENIED)
-        self.assertIn("what was typed", ended.err)
+        self.assertIn("the typed password", ended.err)
 
     def test_not_instead(self):
         """What was set and is wrong is said to be wrong."""

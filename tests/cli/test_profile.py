@@ -195,7 +195,7 @@ class RefusalTests(Case):
         for text, words in (
             ("[profiles.a]\npassword = 'hunter2'", "password_file"),
             ("[profiles.a]\nuri = 'x'", "uri"),
-            ("[profiles.a]\nurl = 7", "text"),
+            ("[profiles.a]\nurl = 7", "string"),
             ("[profile.a]\nurl = 'x'", "profile"),
             ("profiles = 3", "[profiles.NAME]"),
             ("[profiles.a", "TOML"),

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.cli.text import as_json, as_yaml, shown_time
+from confd.cli.text import as_json, as_yaml, format_time
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"])) | st.sampled_from(
     [
@@ -46,9 +46,9 @@ class FormTests(SynchronousTestCase):
 
 
 class TimeTests(SynchronousTestCase):
-    """L{shown_time}."""
+    """L{format_time}."""
 
     def test_times(self):
         """Without fractions."""
-        self.assertEqual(shown_time("2026-11-24T19:50:01.123456Z"), "2026-11-24 19:50:01Z")
-        self.assertEqual(shown_time(None), "never")
+        self.assertEqual(format_time("2026-11-24T19:50:01.123456Z"), "2026-11-24 19:50:01Z")
+        self.assertEqual(format_time(None), "never")

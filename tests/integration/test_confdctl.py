@@ -178,7 +178,7 @@ class ScriptTests(Case):
             (Exit.NOT_FOUND, ["diff", "98", "99"], "9"),
             (Exit.NOT_FOUND, ["get", "--version", "99"], "99"),
             (Exit.NOT_FOUND, ["status", "-n", "nowhere"], "nowhere"),
-            (Exit.UNREACHABLE, ["get", "--url", f"http://127.0.0.1:{free_port()}"], "is it running"),
+            (Exit.UNREACHABLE, ["get", "--url", f"http://127.0.0.1:{free_port()}"], "start it"),
         ):
             with self.subTest(words=words):
                 error = self.refused(status, *words)
@@ -249,7 +249,7 @@ class TerminalTests(Case):
         )
         with self.terminal("set", "--edit", EDITOR=editor) as screen:
             screen.expect("/url: ")
-            screen.expect("Edit it again? [Y/n]")
+            screen.expect("Edit the text again? [Y/n]")
             screen.type("\n")
             screen.expect("[y/N]")
             screen.type("y\n")
@@ -360,5 +360,5 @@ class LaterTests(Case):
         self.assertIn(int(busy.headers["retry-after"]), (1, 2, 3))
         done = self.type("set", "url=https://example.com/after", "-y")
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("Asking again in ", done.stderr)
+        self.assertIn("Retrying in ", done.stderr)
         self.assertEqual(self.value("get"), {"url": "https://example.com/after"})

@@ -13,7 +13,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.cli.errors import CommandError, Exit
-from confd.cli.transport import LEAST_RATE, MAX_ANSWER, Reply, Transport, Unreached
+from confd.cli.transport import MAX_ANSWER_BYTES, MIN_BYTES_PER_SECOND, Reply, Transport, Unreached
 from tests.integration.certificates import make_certificate
 from tests.integration.fleet import free_port
 
@@ -105,7 +105,7 @@ class TransportTests(SynchronousTestCase):
 
     def test_a_slow_answer(self) -> None:
         """An answer that keeps coming may outlast the timeout; silence after a long upload may not."""
-        piece, over = b"x" * LEAST_RATE, threading.Event()
+        piece, over = b"x" * MIN_BYTES_PER_SECOND, threading.Event()
 
         def slow(peer: socket.socket) -> None:
             peer.recv(65536)
@@ -119,7 +119,7 @@ class TransportTests(SynchronousTestCase):
 
         def silent(peer: socket.socket) -> None:
             for _ in range(10):
-                peer.recv(LEAST_RATE)
+                peer.recv(MIN_BYTES_PER_SECOND)
             peer.sendall(OK[:-1])
             over.wait(5)
             peer.sendall(OK[-1:])
@@ -133,8 +133,8 @@ class TransportTests(SynchronousTestCase):
         for text in (b"SSH-2.0\r\n", b"", OK[:-1], b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 500 + b"\r\n"):
             with self.subTest(text=text[:20]), server(bytes_of(text)) as url:
                 self.assertTrue(self._refused(url, url).asked)
-        head = f"HTTP/1.1 200 OK\r\nContent-Length: {MAX_ANSWER + 1}\r\n\r\n".encode()
-        with server(bytes_of(head + b"x" * (MAX_ANSWER + 1))) as url:
+        head = f"HTTP/1.1 200 OK\r\nContent-Length: {MAX_ANSWER_BYTES + 1}\r\n\r\n".encode()
+        with server(bytes_of(head + b"x" * (MAX_ANSWER_BYTES + 1))) as url:
             failure = self.assertRaises(CommandError, exchange, url)
             self.assertIs(failure.status, Exit.FAILED)
 
@@ -165,7 +165,7 @@ class TransportTests(SynchronousTestCase):
             self._refused(url.replace("https", "http"), url.replace("https", "http"))
         with server(bytes_of(OK)) as url:
             self.assertIsNone(Transport(url, None).certificate_expiry(10))
-            self._refused(url.replace("http", "https"), "http:// address")
+            self._refused(url.replace("http", "https"), "begins with http://")
         for path in ("/nonexistent", str(made.key)):
             failure = self.assertRaises(CommandError, Transport, "https://x", path)
             self.assertIs(failure.status, Exit.USAGE)

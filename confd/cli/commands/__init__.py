@@ -1,1 +1,1 @@
-"""The commands of C{confdctl}, one module a subject."""
+"""The commands of C{confdctl}, one module for each subject."""

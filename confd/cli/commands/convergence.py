@@ -1,26 +1,25 @@
-"""What became of a version on the machines, as it is shown."""
+"""The convergence of a version: wait for a quorum, and print the states of the agents."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from confd.cli.api_client import value_of
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session
-from confd.cli.text import shown_time
+from confd.cli.text import JsonObject, format_time
+from confd.progress import Totals
 
-#: Seconds between two looks at how far a version came.
+#: Pause between two requests for the convergence.
 _POLL_SECONDS = 0.25
 
 
-def follow(session: Session, version: int, quorum: float, timeout: float) -> tuple[bool, dict[str, Any]]:
+def wait_for_quorum(session: Session, version: int, quorum: float, timeout: float) -> tuple[bool | None, JsonObject]:
     """
-    Watch a version on its way to the agents.
+    Wait until enough agents have applied a version, or until the quorum cannot be reached any more.
 
-    @param quorum: percent of them that is enough.
-    @param timeout: seconds after which to give up.
-    @return: whether they were enough, and the convergence that was seen last.
-    @raise Failure: if that cannot be seen.
+    @param quorum: percent of the agents.
+    @param timeout: time limit in seconds.
+    @return: whether the quorum was reached, C{None} at the time limit; and the last convergence.
+    @raise CommandError: the convergence cannot be read.
     """
     deadline = session.clock.monotonic() + timeout
     path = f"/api/v1/config/versions/{version}/convergence"
@@ -29,32 +28,34 @@ def follow(session: Session, version: int, quorum: float, timeout: float) -> tup
             pause = _POLL_SECONDS
             late = session.clock.monotonic() >= deadline
             try:
-                # The waits are those of this loop, which has a deadline.
+                # This loop waits by itself, for it has a deadline.
                 asked = session.controller.call("GET", path, query={"namespace": session.namespace}, patient=False)
                 seen = value_of(asked)
             except CommandError as failure:
-                # It is published; a controller that restarts meanwhile is no reason to know less.
+                # A controller that restarts in the meantime does not end the wait.
                 if late or failure.status is not Exit.UNREACHABLE:
                     raise
                 pause = min(failure.pause(pause), max(deadline - session.clock.monotonic(), _POLL_SECONDS))
             else:
                 grow(seen["applied"], seen["targeted"], in_words(seen, "applied"))
-                reached = seen["applied"] * 100 >= quorum * seen["targeted"]
-                if reached or late:
+                totals = Totals(**{name: seen[name] for name in ("targeted", "applied", "failed", "applying")})
+                reached = totals.reached(quorum)
+                if late or reached is not None:
                     return reached, seen
             session.clock.sleep(pause)
 
 
-def in_words(convergence: dict[str, Any], *without: str) -> str:
-    """How many agents are in which state, as far as there are any."""
+def in_words(convergence: JsonObject, *without: str) -> str:
+    """Return the number of agents in each state that has any."""
     states = ("applied", "applying", "pending", "failed", "silent", "passed")
     found = [f"{convergence[state]} {state}" for state in states if convergence.get(state) and state not in without]
     return ", ".join(found)
 
 
-def latencies(convergence: dict[str, Any]) -> str:
-    """How long it took from the publish until it was applied."""
-    return ", ".join(f"{name} {_duration(convergence[f'{name}_ms'])}" for name in ("p50", "p99", "max"))
+def latencies(convergence: JsonObject) -> str:
+    """Return the times from the publish until the agents applied it."""
+    names = (("median", "p50_ms"), ("p99", "p99_ms"), ("slowest", "max_ms"))
+    return ", ".join(f"{name} {_duration(convergence[key])}" for name, key in names)
 
 
 def _duration(value: float | None) -> str:
@@ -63,15 +64,15 @@ def _duration(value: float | None) -> str:
     return f"{value / 1000:.1f} s" if value >= 10_000 else f"{value:.0f} ms"
 
 
-def draw_laggards(session: Session, convergence: dict[str, Any]) -> None:
-    """Those that do not have it, if there are any."""
+def draw_agents_behind(session: Session, convergence: JsonObject) -> None:
+    """Print the agents that have not applied the version, if any."""
     rows = [
-        [each["id"], each["hostname"], each["state"], each["version"], shown_time(each["last_seen"]), each["error"]]
+        [each["id"], each["hostname"], each["state"], each["version"], format_time(each["last_seen"]), each["error"]]
         for each in convergence.get("laggards", ())
     ]
     if rows:
         session.screen.line("")
-        session.screen.table(["LAGGARD", "HOSTNAME", "STATE", "VERSION", "LAST SEEN", "ERROR"], rows)
+        session.screen.table(["BEHIND", "HOSTNAME", "STATE", "VERSION", "LAST SEEN", "ERROR"], rows)
         left = sum(convergence.get(state) or 0 for state in ("failed", "applying", "silent", "pending")) - len(rows)
         if left > 0:
-            session.screen.say(f"... and {left} more.")
+            session.screen.say(f"{left} more agents are behind; confdctl agents lists all of them.")

@@ -1,4 +1,4 @@
-"""C{doctor}: what is wrong between here and the agents, and what to do about it."""
+"""The command C{doctor}, which finds problems between C{confdctl} and the agents."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from confd.cli.commands.convergence import in_words
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
 
-#: Seconds that the two clocks may differ.
-_SKEW = 5.0
+#: Largest accepted difference between the two clocks.
+_MAX_SKEW_SECONDS = 5.0
 
-#: How long before the expiry of a certificate to warn, as the log of a role does.
-_RENEWAL = timedelta(days=30)
+#: Remaining validity of a certificate below which to warn, as the roles do.
+_MIN_CERTIFICATE_VALIDITY = timedelta(days=30)
 
 _RELEASE = re.compile(rb'^confd_build_info\{[^}]*version="([^"]+)"', re.MULTILINE)
 
@@ -29,10 +29,10 @@ _RELEASE = re.compile(rb'^confd_build_info\{[^}]*version="([^"]+)"', re.MULTILIN
 @frozen
 class Finding:
     """
-    One thing that was looked at.
+    The result of one check.
 
-    @ivar state: C{ok}, C{warn}, or C{fail}.
-    @ivar remedy: what to do, empty where nothing is.
+    @ivar state: C{ok}, C{warn} or C{fail}.
+    @ivar remedy: the action to take; empty if none is needed.
     """
 
     check: str
@@ -44,20 +44,23 @@ class Finding:
 @click.command(
     "doctor",
     cls=Command,
-    short_help="What is wrong, and what to do about it.",
-    examples=[("confdctl doctor", "when something does not work"), ("confdctl --profile prod doctor", "over there")],
+    short_help="Find problems, and say what to do.",
+    examples=[
+        ("confdctl doctor", "check the default controller"),
+        ("confdctl --profile prod doctor", "check the controller of a profile"),
+    ],
 )
 @common()
 @pass_session
 def doctor(session: Session) -> None:
     """
-    Look at settings, the way to the controller, its certificate, your credentials, both clocks, the controller's store
-    and brokers, both releases, and the fleet.
+    Check settings, connection, certificate, credentials, clocks and releases, the store and brokers of the controller,
+    and the agents.
     """
     findings = list(_examine(session))
 
     def draw() -> None:
-        session.screen.table(["CHECK", "", "FOUND"], [[each.check, each.state, each.found] for each in findings])
+        session.screen.table(["CHECK", "STATE", "RESULT"], [[each.check, each.state, each.found] for each in findings])
         for each in findings:
             if each.remedy:
                 session.screen.line(f"\n{each.check}: {each.remedy}")
@@ -65,19 +68,19 @@ def doctor(session: Session) -> None:
     session.screen.show([asdict(each) for each in findings], draw)
     failed = [each.check for each in findings if each.state == "fail"]
     if failed:
-        raise CommandError(Exit.UNSOUND, f"Not well: {', '.join(failed)}.")
+        raise CommandError(Exit.UNSOUND, f"Failed checks: {', '.join(failed)}.")
 
 
 def _examine(session: Session) -> Iterator[Finding]:
     for check, look, remedy in (
-        ("settings", _settings, "confdctl --help explains the settings."),
-        ("controller", _reachable, "Start it, or name another with --url, CONFD_URL or a profile."),
+        ("settings", _settings, "Correct it; confdctl --help explains the settings."),
+        ("controller", _reachable, "Start it, or name another controller with --url, CONFD_URL or a profile."),
         ("certificate", _certificate, "Try again."),
         ("clock", _clock, "Try again."),
         ("release", _release, "Try again."),
-        ("ready", _ready, "Look at what stands between here and the controller."),
+        ("ready", _ready, "Check the proxies between confdctl and the controller."),
         ("credentials", _credentials, "Set ADMIN_USERNAME and ADMIN_PASSWORD, or name a --password-file."),
-        ("namespace", _namespace, "confdctl namespaces lists those that there are."),
+        ("namespace", _namespace, "Choose a namespace that confdctl namespaces lists."),
         ("cluster", _cluster, "Try again."),
         ("agents", _agents, "Try again."),
     ):
@@ -86,20 +89,18 @@ def _examine(session: Session) -> Iterator[Finding]:
         except CommandError as failure:
             yield Finding(check, "fail", failure.sentence, remedy)
             if check in ("settings", "controller", "credentials"):
-                # Whatever follows would only say the same again.
+                # The other checks would fail for the same reason.
                 return
 
 
 def _settings(session: Session) -> Iterator[Finding]:
     target = session.target
-    whence = target.origins["url"]
-    yield Finding("settings", "ok", f"{target.url} ({whence}), namespace {target.namespace}, as {target.username}")
+    origin = target.origins["url"]
+    yield Finding("settings", "ok", f"{target.url} ({origin}), namespace {target.namespace}, as {target.username}")
     for remark in target.remarks:
-        yield Finding("settings", "warn", remark, "Let nobody but you read it.")
+        yield Finding("settings", "warn", remark, "Make the file readable for yourself only.")
     if target.url.startswith("http:") and not target.loopback:
-        yield Finding(
-            "settings", "warn", "the password goes over the network for all to see", "Use an https:// address."
-        )
+        yield Finding("settings", "warn", "the password crosses the network unencrypted", "Use an https:// address.")
 
 
 def _reachable(session: Session) -> Iterator[Finding]:
@@ -107,9 +108,9 @@ def _reachable(session: Session) -> Iterator[Finding]:
     if answer.status != 200:
         raise CommandError(
             Exit.UNREACHABLE,
-            f"{session.target.url}/health answers {answer.status}; is that the address of a confd controller?",
+            f"{session.target.url}/health answers {answer.status}, but not like a confd controller; check the address.",
         )
-    yield Finding("controller", "ok", "it answers")
+    yield Finding("controller", "ok", "the controller answers")
 
 
 def _certificate(session: Session) -> Iterator[Finding]:
@@ -118,13 +119,13 @@ def _certificate(session: Session) -> Iterator[Finding]:
         return
     left = expiry - session.clock.now()
     days = "less than a day" if left.days < 1 else "1 day" if left.days == 1 else f"{left.days} days"
-    found = f"it expires in {days}, at {expiry:%Y-%m-%dT%H:%M:%SZ}"
-    if left > _RENEWAL:
+    found = f"the certificate expires in {days}, at {expiry:%Y-%m-%dT%H:%M:%SZ}"
+    if left > _MIN_CERTIFICATE_VALIDITY:
         yield Finding("certificate", "ok", found)
     else:
         yield Finding(
             "certificate", "warn", found,
-            "Renew the certificate that LISTEN of the controller names, or that of the proxy before it.",
+            "Renew the certificate that LISTEN of the controller names, or that of the proxy in front of it.",
         )  # fmt: skip
 
 
@@ -134,15 +135,18 @@ def _clock(session: Session) -> Iterator[Finding]:
         skew = (session.clock.now() - theirs).total_seconds()
     except (TypeError, ValueError):
         yield Finding(
-            "clock", "warn", "the controller does not tell the time", "Something in between takes its Date header away."
+            "clock",
+            "warn",
+            "the controller sends no Date header",
+            "Check the proxies between confdctl and the controller.",
         )
         return
-    if abs(skew) <= _SKEW:
-        yield Finding("clock", "ok", f"within {_SKEW:g} s of the controller's")
+    if abs(skew) <= _MAX_SKEW_SECONDS:
+        yield Finding("clock", "ok", f"within {_MAX_SKEW_SECONDS:g} s of the controller's clock")
     else:
         yield Finding(
-            "clock", "warn", f"it is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the controller's",
-            "Nothing is decided by it, but times in lists mislead; set both machines by NTP.",
+            "clock", "warn", f"this clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the controller's",
+            "Only times in lists are affected; synchronize both machines by NTP.",
         )  # fmt: skip
 
 
@@ -150,11 +154,11 @@ def _release(session: Session) -> Iterator[Finding]:
     match = _RELEASE.search(session.controller.open("/metrics").body)
     theirs = match[1].decode("ascii", "replace") if match else None
     if theirs == confd.__version__:
-        yield Finding("release", "ok", f"both are {theirs}")
+        yield Finding("release", "ok", f"both run {theirs}")
     else:
         yield Finding(
-            "release", "warn", f"the controller is {theirs or 'of no known one'}, confdctl is {confd.__version__}",
-            "Install the same release of both.",
+            "release", "warn", f"the controller runs {theirs or 'an unknown release'}, confdctl {confd.__version__}",
+            "Install the same release on both sides.",
         )  # fmt: skip
 
 
@@ -164,27 +168,25 @@ def _ready(session: Session) -> Iterator[Finding]:
         value = json.loads(answer.body)
         if answer.status == 200:
             parts = ", ".join(f"{name} {said}" for name, said in value.items() if name != "status")
-            yield Finding("ready", "ok", f"store and brokers are of use{': ' if parts else ''}{parts}")
+            yield Finding("ready", "ok", f"store and brokers work{': ' if parts else ''}{parts}")
             return
         problems = [(each["part"], each["message"]) for each in value["details"]]
     except (ValueError, KeyError, TypeError, AttributeError):
         raise CommandError(
-            Exit.FAILED, f"/ready answers {answer.status}, and nothing that confdctl understands."
+            Exit.FAILED, f"/ready answers {answer.status} with a body that confdctl does not understand."
         ) from None
     for part, problem in problems:
-        yield Finding(
-            "ready", "fail", f"{part}: {problem}", f"See to {part}; the controller goes on by itself after that."
-        )
+        yield Finding("ready", "fail", f"{part}: {problem}", f"Repair {part}; the controller recovers by itself.")
 
 
 def _credentials(session: Session) -> Iterator[Finding]:
     session.controller.get("/api/v1/namespaces")
-    yield Finding("credentials", "ok", f"{session.controller.target.username} may change things")
+    yield Finding("credentials", "ok", f"{session.controller.target.username} has administrator access")
 
 
 def _namespace(session: Session) -> Iterator[Finding]:
     version = session.controller.get("/api/v1/config", namespace=session.namespace)["version"]
-    yield Finding("namespace", "ok", f"version {version} of {session.namespace} is in force")
+    yield Finding("namespace", "ok", f"version {version} of {session.namespace} is current")
 
 
 def _cluster(session: Session) -> Iterator[Finding]:
@@ -192,12 +194,12 @@ def _cluster(session: Session) -> Iterator[Finding]:
     if found["ahead"]["agents"]:
         yield Finding(
             "cluster", "fail", f"{found['ahead']['agents']} agents are ahead of this controller and do not follow it",
-            "If its database was restored from a backup: confdctl epoch raise",
+            "If its database was restored from a backup, run: confdctl epoch raise",
         )  # fmt: skip
     for each in found["foreign"]:
         yield Finding(
-            "cluster", "fail", f"{each['agents']} agents belong to the cluster {each['cluster_id']} and do not follow",
-            f"If that one is lost: confdctl cluster adopt {each['cluster_id']}",
+            "cluster", "fail", f"{each['agents']} agents follow the cluster {each['cluster_id']} instead",
+            f"If that cluster is lost, run: confdctl cluster adopt {each['cluster_id']}",
         )  # fmt: skip
 
 
@@ -206,5 +208,5 @@ def _agents(session: Session) -> Iterator[Finding]:
     well = not (found["failed"] or found["silent"])
     yield Finding(
         "agents", "ok" if well else "warn", f"{found['targeted']}: {in_words(found)}" if found["targeted"] else "none",
-        "" if well else "confdctl status names those that do not have it, and why.",
+        "" if well else "Run confdctl status to see which agents are behind, and why.",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Documents as they are typed: files, standard input, C{key=value}."""
+"""Documents from the command line: files, standard input and C{key=value}."""
 
 from __future__ import annotations
 
@@ -7,98 +7,102 @@ import json
 import re
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import IO, Any
+from typing import IO
 
 from confd.cli.errors import CommandError, Exit
+from confd.cli.text import JsonObject, JsonValue
 from confd.codec import strict_json
 from confd.codec.text import printable
 from confd.errors import ConfdError
 
-#: Bytes of the largest document that any controller can be set to take.
-MAX_DOCUMENT = 4 * 1048576
+#: Bytes of the largest document that a controller can be configured to accept.
+MAX_DOCUMENT_BYTES = 4 * 1048576
 
 _DOT = re.compile(r"(?<!\\)\.")
 
 
 def sources(words: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
     """
-    What a document is made of, as it was typed: a file, if there is one, and C{key=value}.
+    Split arguments into the name of a file, C{None} if there is none, and assignments C{key=value}.
 
-    @raise Failure: if it is something else.
+    @raise CommandError: an argument is neither.
     """
     named = bool(words) and ("=" not in words[0] or words[0].startswith(("/", ".")))
     assignments = words[1:] if named else words
     if not all("=" in each for each in assignments):
-        raise CommandError(Exit.USAGE, "Give one FILE, and after it KEY=VALUE as often as you like.")
+        raise CommandError(Exit.USAGE, "Name at most one FILE, and write it before all KEY=VALUE.")
     return (words[0] if named else None), assignments
 
 
-def load(path: str, stdin: IO[bytes]) -> dict[str, Any]:
+def load(path: str, stdin: IO[bytes]) -> JsonObject:
     """
-    The document in a file, or on standard input for C{-}.
+    Read the document in a file, or on standard input for C{-}.
 
-    @raise Failure: if there is none.
+    @raise CommandError: it cannot be read, or is not a document.
     """
     name = "Standard input" if path == "-" else path
     try:
         if path == "-":
-            raw = stdin.read(MAX_DOCUMENT + 1)
+            raw = stdin.read(MAX_DOCUMENT_BYTES + 1)
         else:
             with open(path, "rb") as file:
-                raw = file.read(MAX_DOCUMENT + 1)
+                raw = file.read(MAX_DOCUMENT_BYTES + 1)
     except OSError as error:
-        meant = "; to change a key, type KEY=VALUE" if isinstance(error, FileNotFoundError) else ""
+        meant = "; to change a key, write KEY=VALUE" if isinstance(error, FileNotFoundError) else ""
         raise CommandError(Exit.USAGE, f"{name} cannot be read: {error.strerror}{meant}.") from None
     return parse(raw, name)
 
 
-def parse(raw: bytes, name: str) -> dict[str, Any]:
+def parse(raw: bytes, name: str) -> JsonObject:
     """
-    The document that a text is.
+    Decode a document.
 
-    @param name: what to call the text.
-    @raise Failure: if it is none.
+    @param name: name of the text in error sentences.
+    @raise CommandError: it is too large, or not a JSON object.
     """
-    if len(raw) > MAX_DOCUMENT:
-        raise CommandError(Exit.INVALID, f"{name} is larger than {MAX_DOCUMENT} bytes, which no controller takes.")
+    if len(raw) > MAX_DOCUMENT_BYTES:
+        raise CommandError(
+            Exit.INVALID, f"{name} is larger than {MAX_DOCUMENT_BYTES} bytes, the limit of every controller."
+        )
     try:
-        # Editors of Windows begin a file with a byte order mark.
+        # Windows editors write a byte order mark.
         value = strict_json.decode(raw.removeprefix(codecs.BOM_UTF8))
     except ConfdError as error:
         raise CommandError(Exit.INVALID, f"{name}: {error.message.replace('The body is', 'this is')}") from None
     if not isinstance(value, dict):
-        raise CommandError(Exit.INVALID, f"{name}: this is not a JSON object; a document is one, {{ ... }}.")
+        raise CommandError(Exit.INVALID, f"{name}: this is not a JSON object; write {{ ... }}.")
     return value
 
 
-def change(document: dict[str, Any], assignments: Sequence[str], removed: Sequence[str]) -> dict[str, Any]:
+def change(document: JsonObject, assignments: Sequence[str], removed: Sequence[str]) -> JsonObject:
     """
-    A copy of a document with some of its keys set, and some taken out.
+    Return a copy of a document with some keys set and others removed.
 
-    @param assignments: C{key=value} with dots between the parts of the key; the value is JSON, or else plain text.
-    @raise Failure: naming what cannot be done.
+    @param assignments: C{key=value}; dots separate the parts of a key; a value that is not JSON is a string.
+    @param removed: keys.
+    @raise CommandError: a key or a value is malformed, or a key does not exist.
     """
     changed = deepcopy(document)
     for each in assignments:
         key, _, text = each.partition("=")
-        *way, last = _parts(key)
-        _put(_walk(changed, way, key, make=True), last, _value(key, text), key)
+        *parents, last = _parts(key)
+        _put(_walk(changed, parents, key, make=True), last, _value(key, text), key)
     for key in removed:
-        *way, last = _parts(key)
-        parent = _walk(changed, way, key)
+        *parents, last = _parts(key)
+        parent = _walk(changed, parents, key)
         find(parent, last)
         del parent[_index(parent, last, key)]
     return changed
 
 
-def find(document: Any, key: str) -> Any:
+def find(document: JsonValue, key: str) -> JsonValue:
     """
-    What is at a dotted key.
+    Return the value at a dotted key.
 
-    @raise Failure: if there is nothing.
+    @raise CommandError: the document does not have the key.
     """
-    *way, last = _parts(key)
-    parent = _walk(document, way, key)
+    *parents, last = _parts(key)
+    parent = _walk(document, parents, key)
     try:
         return parent[_index(parent, last, key)]
     except (LookupError, TypeError):
@@ -109,13 +113,13 @@ def _parts(key: str) -> list[str]:
     parts = [each.replace("\\.", ".") for each in _DOT.split(key)]
     if not all(parts):
         raise CommandError(
-            Exit.USAGE, f"{printable(key)!r} is not a key; write parts with dots between them, such as limits.rate."
+            Exit.USAGE, f"{printable(key)!r} is not a key; separate its parts with dots, as in limits.rate."
         )
     return parts
 
 
-def _walk(value: Any, way: Sequence[str], key: str, make: bool = False) -> Any:
-    for part in way:
+def _walk(value: JsonValue, parents: Sequence[str], key: str, make: bool = False) -> JsonValue:
+    for part in parents:
         if make and isinstance(value, dict):
             value = value.setdefault(part, {})
             continue
@@ -126,7 +130,7 @@ def _walk(value: Any, way: Sequence[str], key: str, make: bool = False) -> Any:
     return value
 
 
-def _index(parent: Any, part: str, key: str) -> Any:
+def _index(parent: JsonValue, part: str, key: str) -> JsonValue:
     if isinstance(parent, list):
         if not part.isdecimal():
             raise CommandError(
@@ -141,7 +145,7 @@ def _index(parent: Any, part: str, key: str) -> Any:
     return part
 
 
-def _put(parent: Any, part: str, value: Any, key: str) -> None:
+def _put(parent: JsonValue, part: str, value: JsonValue, key: str) -> None:
     place = _index(parent, part, key)
     if isinstance(parent, list) and place == len(parent):
         parent.append(value)
@@ -152,22 +156,22 @@ def _put(parent: Any, part: str, value: Any, key: str) -> None:
         raise _absent(key) from None
 
 
-def _value(key: str, text: str) -> Any:
+def _value(key: str, text: str) -> JsonValue:
     try:
         return strict_json.decode(text.encode("utf-8", "surrogateescape"))
     except ConfdError as error:
         if error.code != "not_json" or text[:1] in ("{", "[", '"'):
             said = "not JSON" if error.code == "not_json" else error.message.rstrip(".")
             raise CommandError(
-                Exit.INVALID, f"{printable(key)}: the value is {said}; mind the quotes of your shell."
+                Exit.INVALID, f"{printable(key)}: the value is {said}; check the quotes of your shell."
             ) from None
         return text
 
 
 def _absent(key: str) -> CommandError:
-    return CommandError(Exit.NOT_FOUND, f"The document has no {printable(key)}.")
+    return CommandError(Exit.NOT_FOUND, f"The document has no key {printable(key)}; confdctl get shows the document.")
 
 
-def as_text(document: Any) -> str:
-    """A document as it is edited."""
+def as_text(document: JsonValue) -> str:
+    """Return a document as text for an editor."""
     return json.dumps(document, ensure_ascii=False, indent=2) + "\n"

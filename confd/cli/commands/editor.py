@@ -1,4 +1,4 @@
-"""A document in somebody's editor, and what was written there, which is never lost."""
+"""Edit a document in the user's editor, and never lose the edited text."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
 from confd.cli.commands.documents import as_text, parse
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session
+from confd.cli.text import JsonObject
 
 
-def edit(session: Session, document: dict[str, Any], publish: Callable[[dict[str, Any]], bool]) -> None:
+def edit(session: Session, document: JsonObject, publish: Callable[[JsonObject], bool]) -> None:
     """
-    Have a document edited until it can be published, or somebody gives up.
+    Open a document in the editor until it is published, or the user gives up.
 
-    @param publish: takes what was written, and returns whether the text is of no more use.
+    @param publish: called with the edited document; returns whether the file can be deleted.
     """
     before = as_text(document).encode()
     path = Path(tempfile.mkdtemp(prefix="confdctl-")) / f"{session.namespace}.json"
@@ -29,33 +29,31 @@ def edit(session: Session, document: dict[str, Any], publish: Callable[[dict[str
     try:
         published = _until_published(session, path, before, publish)
     finally:
-        if published or not _written(path, before):
+        if published or not _is_edited(path, before):
             path.unlink(missing_ok=True)
             path.parent.rmdir()
         else:
-            session.closing_notes.append(
-                f"What you wrote is kept in {path}; to go on with it: confdctl set --edit {path}"
-            )
+            session.closing_notes.append(f"Your text is kept in {path}; to continue, run: confdctl set --edit {path}")
 
 
-def _until_published(session: Session, path: Path, before: bytes, publish: Callable[[dict[str, Any]], bool]) -> bool:
+def _until_published(session: Session, path: Path, before: bytes, publish: Callable[[JsonObject], bool]) -> bool:
     while True:
         _open_editor(session.environ, path)
-        if not _written(path, before):
-            session.screen.say("Nothing was edited, so nothing was changed.")
+        if not _is_edited(path, before):
+            session.screen.say("The text was not edited. Nothing was changed.")
             return True
         try:
-            return publish(parse(path.read_bytes(), "What you wrote"))
+            return publish(parse(path.read_bytes(), "The edited text"))
         except CommandError as failure:
             if failure.status is not Exit.INVALID or not session.interactive:
                 raise
             session.screen.fail(failure)
-            if not click.confirm("Edit it again?", default=True, err=True):
+            if not click.confirm("Edit the text again?", default=True, err=True):
                 raise CommandError(Exit.INVALID, "Nothing was changed.") from None
 
 
-def _written(path: Path, before: bytes) -> bool:
-    """Whether there is anything that would be lost."""
+def _is_edited(path: Path, before: bytes) -> bool:
+    """Return whether the file holds edited text."""
     return path.exists() and path.read_bytes() != before
 
 
@@ -64,6 +62,8 @@ def _open_editor(environ: Mapping[str, str], path: Path) -> None:
     try:
         status = subprocess.run([*shlex.split(command), str(path)], check=False).returncode
     except (OSError, ValueError):
-        raise CommandError(Exit.USAGE, f"The editor {command!r} cannot be started; set EDITOR.") from None
+        raise CommandError(
+            Exit.USAGE, f"The editor {command!r} cannot be started; set EDITOR to another program."
+        ) from None
     if status:
-        raise CommandError(Exit.FAILED, f"The editor {command!r} ended with status {status}; nothing was changed.")
+        raise CommandError(Exit.FAILED, f"The editor {command!r} exited with status {status}. Nothing was changed.")

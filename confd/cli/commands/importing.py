@@ -1,4 +1,4 @@
-"""C{import}: go on with the history of another system."""
+"""The command C{import}, which continues the history of the Go system."""
 
 from __future__ import annotations
 
@@ -8,42 +8,45 @@ from confd.cli.api_client import value_of
 from confd.cli.command import Command
 from confd.cli.go_database import GoVersion, read_go_database
 from confd.cli.session import Session, common, pass_session
-from confd.cli.text import counted
+from confd.cli.text import plural
 from confd.codec.text import printable
 
 
 @click.command(
     "import",
     cls=Command,
-    short_help="Go on where the Go system stopped.",
+    short_help="Import document and history of the Go system.",
     examples=[
-        ("confdctl import --from go-database old/controller.db", "before the first publish; asks first"),
-        ("confdctl import --from go-database old/controller.db --force -y", "although something was published"),
+        ("confdctl import --from go-database old/controller.db", "import before the first publish; asks first"),
+        ("confdctl import --from go-database old/controller.db --force -y", "import although versions were published"),
     ],
 )
 @click.option(
-    "--from", "kind", type=click.Choice(["go-database"]), required=True, help="What FILE is: the Go system's database."
+    "--from",
+    "kind",
+    type=click.Choice(["go-database"]),
+    required=True,
+    help="Type of FILE: the database of the Go system.",
 )
 @click.argument("file", type=click.Path())
-@click.option("--force", is_flag=True, help="Import although something was published in the namespace.")
-@click.option("-m", "--comment", metavar="TEXT", help="Why, for the history.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@click.option("--force", is_flag=True, help="Import although the namespace has published versions.")
+@click.option("-m", "--comment", metavar="TEXT", help="Reason for the change, for the history.")
+@click.option("-y", "--yes", is_flag=True, help="Proceed without a question.")
 @common()
 @pass_session
 def import_(session: Session, kind: str, file: str, force: bool, comment: str | None, yes: bool) -> None:
     """
-    Take document, poll interval and history from FILE, which is only read.
+    Import the document, poll interval and history in FILE. The file is not changed.
 
-    The current version keeps its number, so that agents of the Go system take the next publish. Stop the Go controller
-    first.
+    Stop the Go controller first. The current version keeps its number, so that agents of the Go system accept the next
+    publish.
     """
-    session.check_somebody(yes)
+    session.require_consent(yes)
     found = read_go_database(file)
     current = found.current
     interval = "no poll interval" if found.poll_interval is None else f"a poll interval of {found.poll_interval} s"
     session.screen.say(
-        f"{printable(file)} holds version {current.version}, {interval} and"
-        f" {counted(len(found.past), 'older version')}."
+        f"{printable(file)} holds version {current.version}, {interval} and {plural(len(found.past), 'older version')}."
     )
     session.confirm(f"Import this into the namespace {session.namespace}?", yes)
     body = {

@@ -1,45 +1,46 @@
-"""A change on its way: shown, agreed to, published, followed to the machines. What C{set} and C{rollback} share."""
+"""Preview, confirm and publish a change, and wait for its agents: the common part of C{set} and C{rollback}."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any
 
 import click
-from attrs import define, field, frozen
+from attrs import define, field, fields, frozen
 
 from confd.cli.api_client import value_of
-from confd.cli.commands.convergence import follow
+from confd.cli.commands.convergence import wait_for_quorum
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session
-from confd.cli.text import counted
+from confd.cli.text import JsonObject, plural
 from confd.cli.transport import Reply, Unreached
 from confd.codec.text import printable
 from confd.model import Tag
 
-C = TypeVar("C", bound=Callable[..., Any])
+#: Attempts for a publish whose answer is lost, a second apart; its idempotency key makes them safe.
+_MAX_ATTEMPTS = 3
 
-#: A publish whose answer was lost is sent again so often, a second apart; its key makes that harmless.
-_ATTEMPTS = 3
-
-#: Percent of the agents, and seconds, where nothing else is wished.
-_QUORUM, _TIMEOUT = 100.0, 30.0
+#: Default of C{--quorum}.
+_QUORUM_PERCENT = 100.0
+#: Default of C{--timeout}.
+_TIMEOUT_SECONDS = 30.0
 
 
 @frozen
 class Submission:
     """
-    What to ask the controller for.
+    A change that is not published yet.
 
-    @ivar path: where a publish of this kind goes.
-    @ivar tag: what was in force when the change was made up.
-    @ivar query: what goes with it.
-    @ivar always: whether it is worth a version although the document stays the same.
+    @ivar path: path of the API.
+    @ivar tag: tag of the version that the change is based on.
+    @ivar query: parameters of the API.
+    @ivar always: whether to publish although the document is unchanged.
     """
 
     path: str
-    body: Mapping[str, Any]
+    body: Mapping[str, object]
     tag: str
     query: Mapping[str, object] = field(factory=dict)
     always: bool = False
@@ -47,7 +48,7 @@ class Submission:
 
 @frozen
 class PublishOptions:
-    """The options of L{publishing_options}."""
+    """The values of the L{publishing_options}."""
 
     yes: bool
     dry_run: bool
@@ -60,7 +61,7 @@ class PublishOptions:
     def __attrs_post_init__(self) -> None:
         for name, value in (("quorum", self.quorum), ("timeout", self.timeout)):
             if value is not None and self.wait is None:
-                raise CommandError(Exit.USAGE, f"--{name} is for --wait applied; add that.")
+                raise CommandError(Exit.USAGE, f"--{name} has no effect without --wait applied; add it.")
         try:
             if self.if_match is not None and self.if_match != "*":
                 Tag.parse(self.if_match)
@@ -68,78 +69,85 @@ class PublishOptions:
             raise CommandError(Exit.USAGE, f"--if-match: {error}.") from None
 
 
-def publishing_options(command: C) -> C:
-    """The options of whatever publishes; see L{PublishOptions}."""
-    for option in reversed(
-        (
-            click.option("-y", "--yes", is_flag=True, help="Do not ask."),
-            click.option("--dry-run", is_flag=True, help="Check it and show what would change; publish nothing."),
-            click.option("-m", "--comment", metavar="TEXT", help="Why, for the history."),
-            click.option(
-                "--if-match",
-                metavar="TAG",
-                help="Only if this is in force; * for whatever is.  [default: what was when the command began]",
-            ),
-            click.option("--wait", type=click.Choice(["applied"]), help="Wait until the agents have applied it."),
-            click.option(
-                "--quorum",
-                type=click.FloatRange(0, 100, min_open=True),
-                metavar="PERCENT",
-                help="How many agents are enough for --wait.  [default: 100]",
-            ),
-            click.option(
-                "--timeout",
-                type=click.FloatRange(0, 600, min_open=True),
-                metavar="SECONDS",
-                help="How long to --wait.  [default: 30]",
-            ),
-        )
-    ):
-        command = option(command)
-    return command
+_OPTIONS = (
+    click.option("-y", "--yes", is_flag=True, help="Publish without a question."),
+    click.option("--dry-run", is_flag=True, help="Validate and show the diff; publish nothing."),
+    click.option("-m", "--comment", metavar="TEXT", help="Reason for the change, for the history."),
+    click.option(
+        "--if-match",
+        metavar="TAG",
+        help="Publish only if this is the current tag; * skips the check.  [default: current tag at the start]",
+    ),
+    click.option("--wait", type=click.Choice(["applied"]), help="Wait until the agents have applied the version."),
+    click.option(
+        "--quorum",
+        type=click.FloatRange(0, 100, min_open=True),
+        metavar="PERCENT",
+        help="Share of the agents that --wait needs.  [default: 100]",
+    ),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(0, 600, min_open=True),
+        metavar="SECONDS",
+        help="Time limit of --wait.  [default: 30]",
+    ),
+)
+
+
+def publishing_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options of a command that publishes; the command gets them as C{options}, a L{PublishOptions}."""
+
+    @wraps(command)
+    def with_options(*arguments: object, **values: Any) -> None:
+        options = PublishOptions(**{each.name: values.pop(each.name) for each in fields(PublishOptions)})
+        command(*arguments, options=options, **values)
+
+    for option in reversed(_OPTIONS):
+        with_options = option(with_options)
+    return with_options
 
 
 @define(eq=False)
-class PublishResult:
+class ChangePublisher:
     """
-    A change that somebody makes.
+    Publishes one change.
 
-    @ivar _result: what the controller said, once it is published.
+    @ivar _result: the answer of the controller after the publish.
     """
 
     _session: Session
-    _publish_options: PublishOptions
-    _result: dict[str, Any] | None = None
+    _options: PublishOptions
+    _result: JsonObject | None = None
 
     def __attrs_post_init__(self) -> None:
-        # Before anything is edited or sent.
-        self._session.check_somebody(self._publish_options.yes or self._publish_options.dry_run)
+        # Before the user edits anything.
+        self._session.require_consent(self._options.yes or self._options.dry_run)
 
     def publish(self, change: Submission) -> bool:
         """
-        Show a change, ask, and publish.
+        Show the diff of a change, ask, and publish.
 
-        @return: whether it was published, or there was nothing to publish; not so after a dry run.
-        @raise Failure: if it was refused, or declined.
+        @return: whether it was published, or was no change; false after a dry run.
+        @raise CommandError: the controller refused it, or the user declined.
         """
         session, screen = self._session, self._session.screen
-        tag = self._publish_options.if_match or change.tag
+        tag = self._options.if_match or change.tag
         headers = {"If-Match": tag if tag == "*" else f'"{tag}"'}
         preview = value_of(self._post(change, headers, dry_run=True))
         agents = preview["agents"]
-        for_whom = f"version {preview['version']} of {session.namespace}, for {counted(agents['targeted'], 'agent')}"
-        if self._publish_options.dry_run:
+        for_whom = f"version {preview['version']} of {session.namespace}, for {plural(agents['targeted'], 'agent')}"
+        if self._options.dry_run:
             screen.show(preview, lambda: screen.diff(preview["text"]))
-            screen.say(f"It would be {for_whom}. Nothing was changed.")
+            screen.say(f"Dry run: this would be {for_whom}. Nothing was changed.")
             return False
         if not preview["patch"] and not change.always:
-            said = {"message": "Nothing to publish: this is what is in force", "tag": change.tag}
-            screen.show(said, lambda: screen.line(f"{said['message']}, {change.tag}."))
+            said = {"message": "Nothing to publish: the document is unchanged", "tag": change.tag}
+            screen.show(said, lambda: screen.line(f"{said['message']}; {change.tag} is current."))
             return True
-        if screen.form == "table" or not self._publish_options.yes:
+        if screen.form == "table" or not self._options.yes:
             screen.diff(preview["text"], aside=True)
-        session.confirm(f"Publish this as {for_whom} ({agents['live']} of them alive)?", self._publish_options.yes)
-        answer = self._insist(change, headers | {"Idempotency-Key": str(uuid.uuid4())})
+        session.confirm(f"Publish this as {for_whom} ({agents['live']} of them live)?", self._options.yes)
+        answer = self._post_reliably(change, headers | {"Idempotency-Key": str(uuid.uuid4())})
         self._result = value_of(answer) | {"tag": answer.headers.get("etag", "").strip('"')}
         if screen.form == "table":
             self._draw(self._result)
@@ -147,31 +155,36 @@ class PublishResult:
 
     def finish(self) -> None:
         """
-        Follow to the agents what was published, if that is wished; tell scripts what became of it.
+        Wait for the agents, if C{--wait} asks for it, and print the result for scripts.
 
-        @raise Failure: if not enough of them applied it in time.
+        @raise CommandError: too few agents applied the version in time.
         """
-        result, publish_options, screen = self._result, self._publish_options, self._session.screen
+        result, options, screen = self._result, self._options, self._session.screen
         if result is None:
             return
-        if publish_options.wait is None:
+        if options.wait is None:
             screen.show(result, lambda: None)
             return
-        timeout = publish_options.timeout or _TIMEOUT
-        reached, seen = follow(self._session, result["version"], publish_options.quorum or _QUORUM, timeout)
-        counts = f"{seen['applied']} of {counted(seen['targeted'], 'agent')} applied version {result['version']}"
+        timeout = options.timeout or _TIMEOUT_SECONDS
+        quorum = options.quorum or _QUORUM_PERCENT
+        reached, seen = wait_for_quorum(self._session, result["version"], quorum, timeout)
+        counts = f"{seen['applied']} of {plural(seen['targeted'], 'agent')} applied version {result['version']}"
         screen.show(result | {"convergence": seen}, lambda: screen.line(f"{counts}."))
         if not reached:
+            when = f" after {timeout:g} s" if reached is None else f": {plural(seen['failed'], 'agent')} failed"
             raise CommandError(
-                Exit.NO_QUORUM, f"That is not enough after {timeout:g} s; confdctl status names those that are missing."
+                Exit.NO_QUORUM,
+                f"Quorum not reached{when}. Run confdctl status to see which agents are missing.",
             )
 
-    def _draw(self, result: dict[str, Any]) -> None:
-        back = f", which repeats version {result['rollback_of']}" if "rollback_of" in result else ""
+    def _draw(self, result: JsonObject) -> None:
+        back = f", with the document of version {result['rollback_of']}" if "rollback_of" in result else ""
         what = f"version {result['version']} of {self._session.namespace}"
         self._session.screen.line(f"Published {what} ({printable(result['tag'])}){back}.")
         if result.get("published") is False:
-            self._session.screen.say("Not every broker has it yet; agents that listen to one get it a little later.")
+            self._session.screen.say(
+                "Some brokers are not notified yet. Their agents receive the version at their next poll at the latest."
+            )
 
     def _post(self, change: Submission, headers: Mapping[str, str], **more: object) -> Reply:
         query = {"namespace": self._session.namespace, **change.query, **more}
@@ -181,11 +194,11 @@ class PublishResult:
             if failure.code != "version_mismatch":
                 raise
             since = headers["If-Match"].strip('"').rpartition(".")[2]
-            hint = f"Nothing was changed; to see what the other one did: confdctl diff {since}"
+            hint = f"Nothing was changed. To see the other change, run: confdctl diff {since}"
             raise CommandError(failure.status, failure.sentence, [hint], failure.code) from None
 
-    def _insist(self, change: Submission, headers: Mapping[str, str]) -> Reply:
-        for _ in range(_ATTEMPTS - 1):
+    def _post_reliably(self, change: Submission, headers: Mapping[str, str]) -> Reply:
+        for _ in range(_MAX_ATTEMPTS - 1):
             try:
                 return self._post(change, headers)
             except Unreached:
@@ -193,5 +206,5 @@ class PublishResult:
         try:
             return self._post(change, headers)
         except Unreached as failure:
-            sentence = f"{failure.sentence} It may have been published; confdctl history tells."
+            sentence = f"{failure.sentence} The change may have been published; check with confdctl history."
             raise CommandError(failure.status, sentence) from None

@@ -88,7 +88,7 @@ class AuditTests(Case):
         ended = self.cli.type("audit", "verify")
         self.assertEqual(ended.status, 0, ended.err)
         note = f"1100:{self.chain[-1].hash}"
-        self.assertEqual(ended.out, f"All 1100 entries are sound. To note: {note}\n")
+        self.assertEqual(ended.out, f"Verified 1100 entries. Checkpoint: {note}\n")
         self.assertEqual(self.cli.type("audit", "verify", "--noted", note).status, 0)
         del self.chain[-1]
         ended = self.cli.type("audit", "verify", "--noted", note)
@@ -109,7 +109,7 @@ class AuditTests(Case):
     def test_empty(self):
         """Nothing yet."""
         del self.chain[:]
-        self.assertIn("All 0 entries", self.cli.type("audit", "verify").out)
+        self.assertIn("Verified 0 entries", self.cli.type("audit", "verify").out)
 
     def test_newer_controller(self):
         """Entries of which we cannot tell are not called sound."""
@@ -128,7 +128,7 @@ class IdentityTests(Case):
         amiss = {"ahead": {"agents": 3, "epoch": 2}, "foreign": [{"cluster_id": "f-1", "agents": 4, "epoch": 7}]}
         self.table["GET /api/v1/cluster"] = answer(CLUSTER | amiss)
         out = self.cli.type("cluster").out
-        self.assertIn("3 agents are ahead", out)
+        self.assertIn("3 agents ahead", out)
         self.assertIn("confdctl epoch raise", out)
         self.assertIn("confdctl cluster adopt f-1", out)
 

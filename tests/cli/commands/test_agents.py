@@ -42,7 +42,7 @@ class AgentsTests(SynchronousTestCase):
         self.assertEqual(self._ids("--limit", "5000"), [each["id"] for each in self.fleet])
         ended = self.cli.type("agents", "--limit", "3")
         self.assertEqual(len(lines(ended.out)), 4)
-        self.assertIn("more than 3", ended.err)
+        self.assertIn("More than 3", ended.err)
 
     def test_filters(self):
         """State is for the controller, text for us."""
@@ -56,7 +56,7 @@ class AgentsTests(SynchronousTestCase):
         """An id that two agents go by is said beside the table; a controller that does not tell is none the worse."""
         self.fleet[:] = [agent(1, duplicate=True), agent(2, duplicate=False), agent(3)]
         ended = self.cli.type("agents")
-        self.assertEqual(lines(ended.err), ["Two agents share the id id-0001: give one of them a new CACHE_FILE."])
+        self.assertEqual(lines(ended.err), ["Two agents share the id id-0001; give one of them another CACHE_FILE."])
         self.assertEqual(len(lines(ended.out)), 4)
 
     def test_hostile(self):
@@ -129,7 +129,7 @@ class StatusTests(SynchronousTestCase):
         self.assertEqual(ended.status, 0, ended.err)
         for words in (
             "c-1, epoch 1", "2 (1a2b3c4d.1.2)", "2026-11-24 12:00:00Z by ann", "why", "every 30 s",
-            "6: 2 applied, 1 failed, 3 silent", "p50 12 ms, p99 90 ms, max -", "h\\x1b",
+            "6: 2 applied, 1 failed, 3 silent", "median 12 ms, p99 90 ms, slowest -", "h\\x1b",
         ):  # fmt: skip
             self.assertIn(words, ended.out)
         self.assertIn("3 more", ended.err)
@@ -165,7 +165,7 @@ class WatchTests(SynchronousTestCase):
                 "12:00:00  config       1a2b3c4d.1.3 by ann: w\\x1b",
                 "12:00:00  agents       h\\x1b failed: no",
                 "12:00:00  agents       ... and more",
-                "12:00:00  convergence  version 3 on 4 agents: 4 applied; p50 12 ms, p99 90 ms, max -",
+                "12:00:00  convergence  version 3 on 4 agents: 4 applied; median 12 ms, p99 90 ms, slowest -",
             ],
         )
 
@@ -185,7 +185,7 @@ class WatchTests(SynchronousTestCase):
         ended = self.cli.type("watch", "--count", "1")
         self.assertEqual(ended.status, 0)
         self.assertEqual(self.cli.slept, [1, 2, 4, 1])
-        self.assertIn("Gone. Asking again in 4 s.", ended.err)
+        self.assertIn("Gone. Reconnecting in 4 s.", ended.err)
 
     def test_password(self):
         """Asked for, where none was set."""

@@ -48,9 +48,9 @@ class DoctorTests(SynchronousTestCase):
 
     def test_unreachable(self):
         """Nothing more is tried."""
-        self.table["GET /health"] = Unreached("No controller answers at x; is it running?")
+        self.table["GET /health"] = Unreached("No controller answers at x; start it.")
         found = self.findings()
-        self.assertIn("is it running?", found["controller", "fail"])
+        self.assertIn("start it", found["controller", "fail"])
         self.assertEqual(len(found), 2)
 
     def test_stranger(self):
@@ -75,8 +75,8 @@ class DoctorTests(SynchronousTestCase):
         for date, words in (
             ("Tue, 24 Nov 2026 11:59:00 GMT", "60 s ahead"),
             ("Tue, 24 Nov 2026 12:01:00 GMT", "60 s behind"),
-            ("", "not tell"),
-            ("rubbish", "not tell"),
+            ("", "no Date header"),
+            ("rubbish", "no Date header"),
         ):
             self.table["GET /health"] = answer({}, date=date)
             self.assertIn(words, self.findings(status=0)["clock", "warn"])

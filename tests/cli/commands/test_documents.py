@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.cli.commands.documents import MAX_DOCUMENT, change, find, load, sources
+from confd.cli.commands.documents import MAX_DOCUMENT_BYTES, change, find, load, sources
 from confd.cli.errors import CommandError, Exit
 
 BASE = {"url": "https://a", "limits": {"rate": 1}, "servers": [{"url": "x"}], "a.b": 1}
@@ -89,7 +89,7 @@ class LoadTests(SynchronousTestCase):
         self.assertIn("line 2, column 1", self._refused(b"{\n!"))
         self.assertIn("object", self._refused(b"[1]"))
         self.assertIn("twice", self._refused(b'{"a": 1, "a": 2}'))
-        self.assertIn(str(MAX_DOCUMENT), self._refused(b'"' + b"x" * MAX_DOCUMENT + b'"'))
+        self.assertIn(str(MAX_DOCUMENT_BYTES), self._refused(b'"' + b"x" * MAX_DOCUMENT_BYTES + b'"'))
         failure = self.assertRaises(CommandError, load, "/nonexistent", io.BytesIO())
         self.assertIs(failure.status, Exit.USAGE)
         self.assertIn("KEY=VALUE", failure.sentence)

@@ -90,9 +90,9 @@ class ReadTests(SynchronousTestCase):
         with open(text, "w") as file:
             file.write("not a database, but long enough to be read as one" * 50)
         for path, expected in (
-            ("/nowhere/x.db", "is no file"), (os.path.dirname(os.path.abspath(text)), "is no file"),
-            (text, "cannot be read as a SQLite database"), (self.made("CREATE TABLE t (a)"), "holds no table"),
-            (self.made("CREATE TABLE configurations (version INTEGER, config_data TEXT)"), "holds no version"),
+            ("/nowhere/x.db", "is not a file"), (os.path.dirname(os.path.abspath(text)), "is not a file"),
+            (text, "cannot be read as a SQLite database"), (self.made("CREATE TABLE t (a)"), "has no table"),
+            (self.made("CREATE TABLE configurations (version INTEGER, config_data TEXT)"), "has no version"),
         ):  # fmt: skip
             self.assertIn(expected, self.refused(path))
 

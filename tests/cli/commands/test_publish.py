@@ -48,7 +48,7 @@ class SetTests(Case):
         self.assertEqual(ended.status, 0, ended.err)
         self.assertEqual(ended.out, "Published version 3 of default (1a2b3c4d.1.3).\n")
         self.assertIn("-x\n+y\n", ended.err)
-        self.assertIn("for 4 agents (3 of them alive)?", ended.err)
+        self.assertIn("for 4 agents (3 of them live)?", ended.err)
         (post,) = self.posts()
         self.assertEqual(post.body, {"url": "y", "limits": {"rate": 2}})
         self.assertEqual(post.query, {"namespace": "default", "comment": "why", "poll_interval": "7"})
@@ -144,7 +144,7 @@ class SetTests(Case):
         self.table[POST] = publisher(published(published=False))
         ended = self.cli.type("set", "url=y", "--yes")
         self.assertEqual(ended.status, 0)
-        self.assertIn("Not every broker", ended.err)
+        self.assertIn("Some brokers", ended.err)
 
 
 class WaitTests(Case):
@@ -163,13 +163,23 @@ class WaitTests(Case):
         self.assertEqual(len(self.cli.slept), 2)
 
     def test_not_reached(self):
-        """Published all the same, and the status says that it did not get through."""
-        self.table[self.seen] = answer(convergence(applied=1, failed=1))
+        """The version is published; the status says that too few agents applied it in time."""
+        self.table[self.seen] = answer(convergence(applied=1, silent=1))
         ended = self.cli.type("set", "url=y", "--yes", "--wait", "applied", "--timeout", "5", "-o", "yaml")
         self.assertEqual(ended.status, Exit.NO_QUORUM)
-        self.assertIn("not enough after 5 s", ended.err)
+        self.assertIn("Quorum not reached after 5 s.", ended.err)
         self.assertIn("convergence:\n  applied: 1\n", ended.out)
         self.assertGreaterEqual(sum(self.cli.slept), 5)
+
+    def test_wait_ends_as_soon_as_too_many_agents_failed(self):
+        self.table[self.seen] = [
+            answer(convergence(applied=applied, failed=failed, pending=4 - applied - failed))
+            for applied, failed in ((0, 0), (1, 1), (1, 2))
+        ]
+        ended = self.cli.type("set", "url=y", "--yes", "--wait", "applied", "--quorum", "60")
+        self.assertEqual(ended.status, Exit.NO_QUORUM)
+        self.assertIn("Quorum not reached: 2 agents failed.", ended.err)
+        self.assertEqual(len(self.cli.slept), 2)
 
     def test_controller_restarts(self):
         """Waiting goes on; if it does not come back, that is said."""
@@ -193,7 +203,7 @@ class RollbackTests(Case):
         """The same way, with the version in the body."""
         self.table[BACK] = publisher(published(rollback_of=1))
         ended = self.cli.type("rollback", "1", "-m", "why", answers="y\n")
-        self.assertEqual(ended.out, "Published version 3 of default (1a2b3c4d.1.3), which repeats version 1.\n")
+        self.assertEqual(ended.out, "Published version 3 of default (1a2b3c4d.1.3), with the document of version 1.\n")
         (post,) = self.posts("/api/v1/config/rollback")
         self.assertEqual((post.body, post.query), ({"version": 1, "comment": "why"}, {"namespace": "default"}))
         self.assertEqual(post.headers["If-Match"], f'"{TAG}"')
@@ -246,7 +256,7 @@ class EditTests(Case):
         self.cli.environ["EDITOR"] = "true"
         ended = self.cli.type("set", "--edit", answers="")
         self.assertEqual((ended.status, self.posts()), (0, []))
-        self.assertIn("Nothing was edited", ended.err)
+        self.assertIn("The text was not edited", ended.err)
 
     def test_again(self):
         """No JSON, then refused, then right: the editor is offered again each time."""
