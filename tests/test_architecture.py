@@ -88,8 +88,6 @@ NOUNS_YET = (
     "interfaces "
     "model "
     "reports "
-    "agent.* "
-    "agent.strategies.factories "
     "cli.* "
     "cli.commands.* "
     "client.* "

@@ -1,11 +1,10 @@
-"""What the agent keeps on disk, written in the background: a disk that fails delays nothing, and heals alone (F-09)."""
+"""Write the files of the agent in the background: a failing disk delays nothing, and writes are retried."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -18,41 +17,42 @@ from confd.errors import StartError
 from confd.interfaces import IHealth
 from confd.model import Configuration
 from confd.runtime.files import find_other_kind
+from confd.runtime.offload import RunInThread
 from confd.runtime.problem import Problem
 from confd.runtime.timing import Periodic
 
-#: Seconds between attempts to write what could not be written.
+#: Seconds between attempts to write.
 RETRY_SECONDS = 5.0
 
-#: Seconds that a write under way gets when the agent stops.
+#: Longest time that a write in progress may take when the agent stops.
 STOP_GRACE_SECONDS = 2.0
 
 
 @implementer(IHealth)
 class Cache(Service):
-    """The last good configuration and the agent's id, on disk as soon as the disk allows."""
+    """Keep the last applied configuration, the id and the token on disk."""
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, files: CacheFiles, in_thread: Callable[..., Deferred[Any]]) -> None:
+    def __init__(self, clock: IReactorTime, files: CacheFiles, in_thread: RunInThread) -> None:
         """
-        @param in_thread: calls a function with arguments where it may block; fires with its result.
+        @param in_thread: Runs functions that block.
         """
         self._files = files
         self._in_thread = in_thread
         self._writer = Periodic(clock, self._write, lambda: RETRY_SECONDS, STOP_GRACE_SECONDS)
         self._kept: Configuration | None = None
-        #: What is still to be written, by what it is; the newer takes the place of the older.
+        #: The last unwritten version of each file, as the function that writes it.
         self._pending: dict[str, Callable[[], None]] = {}
         self._problem = Problem("cache", self.log)
         self._lock: int | None = None
 
     def claim(self) -> None:
         """
-        See that there is a folder to write in, and that no other agent uses these files; that they can be written to
-        just now is not asked. To be called before the reactor runs.
+        Check the folder and the kinds of the files, and lock the files. Call this before the reactor runs.
 
-        @raise StartError: there is none, or another agent does; or one of them is no regular file.
+        @raise StartError: if the folder does not exist, if a file is not a regular file, or if another agent uses the
+            files.
         """
         path, folder = self._files.path, os.path.dirname(self._files.path) or "."
         if not os.path.isdir(folder):
@@ -69,47 +69,49 @@ class Cache(Service):
                 f"CACHE_FILE: {path} is in use by another agent; stop that one first, or name another file."
             ) from None
         except OSError as error:
-            self.log.warn("{path} cannot be locked against another agent: {reason}", path=path, reason=error.strerror)
+            self.log.warn(
+                "{path} cannot be locked against other agents: {reason}",
+                path=path,
+                reason=error.strerror,
+            )
 
     def release(self) -> None:
-        """Let another agent use the files."""
+        """Release the lock."""
         lock, self._lock = self._lock, None
         if lock is not None:
             os.close(lock)
 
     async def load(self) -> CacheContents:
-        """What an earlier run left."""
-        kept: CacheContents = await self._in_thread(self._files.load)
-        for finding in kept.findings:
+        """Load the files of the previous process, and log their problems."""
+        contents = await self._in_thread(self._files.load)
+        for finding in contents.findings:
             self.log.warn("{finding}", finding=finding)
-        self._kept = kept.configuration
-        return kept
+        self._kept = contents.configuration
+        return contents
 
     def keep(self, configuration: Configuration) -> None:
-        """Write the configuration soon."""
+        """Schedule the write of an applied configuration."""
         if configuration != self._kept:
             self._kept = configuration
-            self._want("configuration", partial(self._files.save, configuration))
+            self._schedule("configuration", partial(self._files.save, configuration))
 
     def keep_id(self, agent_id: str) -> None:
-        """Write the agent's id soon."""
-        self._want("id", partial(self._files.save_id, agent_id))
+        """Schedule the write of the id."""
+        self._schedule("id", partial(self._files.save_id, agent_id))
 
     def keep_token(self, token: str) -> None:
-        """Write the agent's token soon."""
-        self._want("token", partial(self._files.save_token, token))
+        """Schedule the write of the token."""
+        self._schedule("token", partial(self._files.save_token, token))
 
     def problem(self) -> str | None:
-        """See L{IHealth}."""
         return self._problem.reason
 
     def startService(self) -> None:
-        """Begin to write."""
         super().startService()
         self._writer.startService()
 
     def stopService(self) -> Deferred[None]:
-        """Fires when all is written, or could not be."""
+        """Write what is pending; fires after one attempt."""
         super().stopService()
         return Deferred.fromCoroutine(self._flush())
 
@@ -117,8 +119,8 @@ class Cache(Service):
         await maybeDeferred(self._writer.stopService)
         await self._write()
 
-    def _want(self, what: str, save: Callable[[], None]) -> None:
-        self._pending[what] = save
+    def _schedule(self, file: str, save: Callable[[], None]) -> None:
+        self._pending[file] = save
         self._writer.hurry()
 
     async def _write(self) -> None:

@@ -1,10 +1,9 @@
 """
-The agent's files: the last good configuration, the one before it, the id of the agent and its token. Everything here
-blocks.
+Read and write the files of an agent: the last two applied configurations, the id and the token. All functions block.
 
-A file is replaced as a whole or not at all: written beside its name, synced, renamed, and its folder synced.
-The cache is two lines of JSON: a format number and the checksum of the bytes of the second, which is the body of GET
-C{/api/v1/config}. That of an agent of the Go system, one line without a checksum, is read, too.
+A file is replaced as a whole or not at all. The cache has two lines of JSON. The first line holds the number of the
+format and the checksum of the second line; the second line is the body of GET C{/api/v1/config}. The cache of an agent
+of the Go system, one line without a checksum, can be read too.
 """
 
 from __future__ import annotations
@@ -21,24 +20,25 @@ from confd.errors import ConfdError
 from confd.model import Configuration, valid_agent_id, valid_token
 from confd.runtime.atomic_file import check_regular, remove_file, replace_file
 
-#: The number of the format that is written, and the only one that is read.
+#: Number of the format of the cache.
 FORMAT = 1
 
-#: What the cache of the Go system's agents is: one object with these.
+#: Keys of the object in the cache of an agent of the Go system.
 _GO_KEYS = {"version", "data", "poll_interval_seconds"}
 
-_LIMIT = bodies.MAX_ANSWER_BYTES
-_LINE_LIMIT = 512
+#: Bytes that are read from the cache, and from the files of the id and of the token.
+MAX_CACHE_BYTES = bodies.MAX_ANSWER_BYTES
+MAX_LINE_BYTES = 512
 
 
 @frozen
 class CacheContents:
     """
-    What an agent finds on disk when it starts.
+    The contents of the files at the start of an agent.
 
-    @ivar agent_id: empty where there is none.
-    @ivar token: empty where there is none.
-    @ivar findings: what was wrong there, one sentence each.
+    @ivar agent_id: The id; empty if there is no valid id.
+    @ivar token: The token; empty if there is no valid token.
+    @ivar findings: Problems of the files, one sentence each.
     """
 
     configuration: Configuration | None = None
@@ -50,27 +50,29 @@ class CacheContents:
 @frozen
 class CacheFiles:
     """
-    The files of one agent: C{path}, C{path.prev}, C{path.id}, C{path.token}, C{path.lock}; a damaged configuration is
-    set aside as C{….damaged}. Nobody but the owner may read them.
+    The files of one agent: C{path}, C{path.prev}, C{path.id}, C{path.token} and C{path.lock}.
 
-    @ivar namespace: a configuration of another one is not used.
+    A damaged cache is renamed to C{….damaged}. Only the owner may read the files.
+
+    @ivar namespace: The namespace of the agent; the cache of another namespace is not used.
     """
 
     path: str
     namespace: str
 
     def names(self) -> tuple[str, ...]:
-        """Return the paths of all that is read, written, renamed or locked."""
+        """Return the paths of all files that the agent may read, write, rename or lock."""
         kept = self.path, f"{self.path}.prev", f"{self.path}.id", f"{self.path}.token"
         fresh = tuple(f"{each}.new" for each in kept)
         return *kept, f"{self.path}.lock", *(f"{each}.damaged" for each in kept[:2]), *fresh
 
     def lock(self) -> int:
         """
-        Keep every other agent from these files until the descriptor that this returns is closed.
+        Lock the files against other agents.
 
-        @raise BlockingIOError: another one uses them.
-        @raise OSError: nobody can tell.
+        @return: a file descriptor; closing it releases the lock.
+        @raise BlockingIOError: if another agent holds the lock.
+        @raise OSError: if the file system does not support the lock.
         """
         descriptor = os.open(f"{self.path}.lock", os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
@@ -81,19 +83,19 @@ class CacheFiles:
         return descriptor
 
     def load(self) -> CacheContents:
-        """Read what there is; nothing on the disk is so broken that this fails."""
+        """Load the files; problems become C{findings}, never errors."""
         findings: list[str] = []
         agent_id = self._load_line("id", valid_agent_id, findings)
         token = self._load_line("token", valid_token, findings) if agent_id else ""
-        configurations = (self._load_one(path, findings) for path in (self.path, f"{self.path}.prev"))
+        configurations = (self._load_configuration(path, findings) for path in (self.path, f"{self.path}.prev"))
         configuration = next((each for each in configurations if each is not None), None)
         return CacheContents(configuration, agent_id, tuple(findings), token)
 
     def save(self, configuration: Configuration) -> None:
         """
-        Make this the last good configuration, and the one there is now the previous copy.
+        Save the applied configuration, and keep the one before it as C{path.prev}.
 
-        @raise OSError: it is not on disk; what was there before still is.
+        @raise OSError: if the configuration could not be written; the previous files remain.
         """
         body = bodies.configuration_body(configuration)
         header = strict_json.encode({"format": FORMAT, "checksum": _checksum(body)})
@@ -101,26 +103,26 @@ class CacheFiles:
 
     def save_id(self, agent_id: str) -> None:
         """
-        Remember the id of the agent.
+        Save the id of the agent.
 
-        @raise OSError: it is not on disk.
+        @raise OSError: if the id could not be written.
         """
         replace_file(f"{self.path}.id", agent_id.encode() + b"\n")
 
     def save_token(self, token: str) -> None:
         """
-        Remember the token of the agent, or that it has none.
+        Save the token of the agent; an empty token removes the file.
 
-        @raise OSError: it is not on disk.
+        @raise OSError: if the file could not be written or removed.
         """
         if token:
             replace_file(f"{self.path}.token", token.encode() + b"\n")
         else:
             remove_file(f"{self.path}.token")
 
-    def _load_one(self, path: str, findings: list[str]) -> Configuration | None:
+    def _load_configuration(self, path: str, findings: list[str]) -> Configuration | None:
         try:
-            configuration = _parse(_read(path, _LIMIT))
+            configuration = _parse(_read(path, MAX_CACHE_BYTES))
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -131,7 +133,7 @@ class CacheFiles:
             return None
         if configuration.namespace != self.namespace:
             findings.append(
-                f"The cache {path} is of the namespace {configuration.namespace!r} and not used: NAMESPACE is"
+                f"The cache {path} belongs to the namespace {configuration.namespace!r} and is not used: NAMESPACE is"
                 f" {self.namespace!r}."
             )
             return None
@@ -140,14 +142,14 @@ class CacheFiles:
     def _load_line(self, what: str, valid: Callable[[str], bool], findings: list[str]) -> str:
         path = f"{self.path}.{what}"
         try:
-            line = _read(path, _LINE_LIMIT).decode("ascii", "replace").strip()
+            line = _read(path, MAX_LINE_BYTES).decode("ascii", "replace").strip()
         except FileNotFoundError:
             return ""
         except OSError as error:
-            findings.append(f"The agent's {what} in {path} cannot be read: {error.strerror}; it gets a new one.")
+            findings.append(f"The {what} in {path} cannot be read: {error.strerror}; the agent gets a new {what}.")
             return ""
         if not valid(line):
-            findings.append(f"The file {path} holds no agent {what}; the agent gets a new one.")
+            findings.append(f"The file {path} holds no valid {what}; the agent gets a new {what}.")
             return ""
         return line
 
@@ -159,9 +161,9 @@ def _parse(raw: bytes) -> Configuration:
     if isinstance(found, dict) and not body and found.keys() <= _GO_KEYS:
         return bodies.parse_configuration(header)
     if not isinstance(found, dict) or found.get("format") != FORMAT:
-        raise ConfdError("unknown_format", f"It is not in format {FORMAT} of confd.")
+        raise ConfdError("unknown_format", f"The file is not in format {FORMAT} of confd.")
     if found.get("checksum") != _checksum(body):
-        raise ConfdError("bad_checksum", "Its checksum is wrong.")
+        raise ConfdError("bad_checksum", "The checksum is wrong.")
     configuration = bodies.parse_configuration(body)
     namespace = strict_json.decode(body, strict_json.ENVELOPE_DEPTH).get("namespace")
     return evolve(configuration, namespace=str(namespace))
@@ -181,7 +183,7 @@ def _checksum(body: bytes) -> str:
 
 
 def _read(path: str, limit: int) -> bytes:
-    # A FIFO does not open until somebody writes to it, unless it is opened so.
+    # Without O_NONBLOCK, opening a FIFO waits for a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
         check_regular(path)

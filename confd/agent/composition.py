@@ -1,4 +1,4 @@
-"""Where the agent is built and joined."""
+"""Build the agent and subscribe its parts to each other."""
 
 from __future__ import annotations
 
@@ -140,8 +140,8 @@ def compose(
         (hinted, poller.hint),
         (identified, cache.keep_id),
         (authorized, cache.keep_token),
-        (registered, reporter.joined),
-        (registered, poller.joined),
+        (registered, reporter.registered),
+        (registered, poller.registered),
     ):
         signal.add(observer)
     parts = Parts(cache, version_guard, worker_sync, registration_service, reporter, poller, receiver, strategy)
@@ -155,23 +155,23 @@ def compose(
 def _registration(settings: AgentSettings) -> Registration:
     return Registration(
         hostname=socket.gethostname()[:HOSTNAME_MAX],
-        metadata=settings.agent_metadata or _of_worker(settings.worker_url),
+        metadata=settings.agent_metadata or _go_metadata(settings.worker_url),
         strategy=settings.distribution_strategy,
         namespace=settings.namespace,
     )
 
 
-def _of_worker(worker_url: str) -> str:
-    """Return what agents of the Go system say of themselves; without credentials, and nothing where it is too long."""
+def _go_metadata(worker_url: str) -> str:
+    """Return the metadata of an agent of the Go system: the URL of its worker, without credentials."""
     parts = urlsplit(worker_url)
-    told = f"worker_url={parts._replace(netloc=parts.netloc.rpartition('@')[2]).geturl()}"
-    return told if len(told) <= METADATA_MAX else ""
+    metadata = f"worker_url={parts._replace(netloc=parts.netloc.rpartition('@')[2]).geturl()}"
+    return metadata if len(metadata) <= METADATA_MAX else ""
 
 
 def _clients(reactor: Reactor, settings: AgentSettings, environ: Mapping[str, str]) -> Clients:
     """Return the clients of the URLs in the settings."""
     in_thread = in_threads_of(reactor)
-    of_controller = ClientTls(
+    controller_tls = ClientTls(
         reactor,
         in_thread,
         "CONTROLLER",
@@ -179,17 +179,17 @@ def _clients(reactor: Reactor, settings: AgentSettings, environ: Mapping[str, st
         settings.controller_cert_file,
         settings.controller_key_file,
     )
-    of_worker = ClientTls(reactor, in_thread, "WORKER", settings.worker_ca_file)
+    worker_tls = ClientTls(reactor, in_thread, "WORKER", settings.worker_ca_file)
     to_controllers = Http(
         reactor,
-        web_agent(reactor, HTTPConnectionPool(reactor), of_controller, _proxies(settings, environ)),
+        web_agent(reactor, HTTPConnectionPool(reactor), controller_tls, _proxies(settings, environ)),
         settings.controller_username,
         settings.controller_password,
         "CONTROLLER_URL",
     )
     to_worker = Http(
         reactor,
-        web_agent(reactor, HTTPConnectionPool(reactor), of_worker),
+        web_agent(reactor, HTTPConnectionPool(reactor), worker_tls),
         *settings.worker_login,
         "WORKER_URL",
     )
@@ -204,13 +204,13 @@ def _clients(reactor: Reactor, settings: AgentSettings, environ: Mapping[str, st
         ControllerClient(to_controllers, settings.controller_url, offload, settings.namespace),
         WorkerClient(to_worker, settings.worker_url, Offload(in_thread)),
         offload,
-        [*(each for each in (of_controller, of_worker) if each.changes), *passwords],
-        [each.in_use for each in (of_controller, of_worker) if each.changes],
+        [*(each for each in (controller_tls, worker_tls) if each.changes), *passwords],
+        [each.in_use for each in (controller_tls, worker_tls) if each.changes],
     )
 
 
 def _proxies(settings: AgentSettings, environ: Mapping[str, str]) -> ForwardProxies:
-    """Return the proxies on the way to the controllers; workers are always reached directly."""
+    """Return the proxies for the controllers; the worker is always reached directly."""
     try:
         return read_proxies(environ, settings.controller_proxy)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""One configuration on its way to the worker."""
+"""The delivery of one configuration to the worker."""
 
 from __future__ import annotations
 
@@ -11,39 +11,41 @@ from confd.reports import ReportState, Timings
 @define(eq=False)
 class Delivery:
     """
-    A configuration that the worker is to have, and what became of it. Times are in seconds of the monotonic clock.
+    A configuration for the worker, and the progress of its delivery. Times are in seconds of the monotonic clock.
 
-    @ivar received: when it came.
-    @ivar error: why it failed.
+    @ivar received: Time at which the agent received the configuration.
+    @ivar error: Why the delivery failed, in one sentence; empty unless it did.
     """
 
     configuration: Configuration
     received: float
     state: ReportState = field(default=ReportState.APPLYING, init=False)
     error: str = field(default="", init=False)
-    _handed: float | None = field(default=None, init=False)
+    _begun: float | None = field(default=None, init=False)
     _ended: float | None = field(default=None, init=False)
     _was_applied: bool = field(default=False, init=False)
 
-    def hand_over(self, at: float) -> None:
-        """The worker is offered it, for the first time or again."""
-        if self._handed is None:
-            self._handed = at
+    def begin(self, at: float) -> None:
+        """Record an attempt; the first attempt counts."""
+        if self._begun is None:
+            self._begun = at
 
     def end(self, state: ReportState, at: float, error: str = "") -> None:
         """
-        Record that the worker has it, or will not have it. Of the times of several ends the first counts at which it
-        had it; until then, the first of those with the same outcome: the same refusal again is no news.
+        Record the outcome of an attempt.
+
+        The time of the first success counts. Until then, the first of equal outcomes counts: a repeated refusal does
+        not move the time.
         """
         if not self._was_applied and (state, error) != (self.state, self.error):
             self._ended = at
             self._was_applied = state is ReportState.APPLIED
         self.state, self.error = state, error
 
-    def spent(self, now: float) -> Timings:
-        """Where the time went until now."""
+    def timings(self, now: float) -> Timings:
+        """Return the milliseconds until the first attempt, from there to the outcome, and since the outcome."""
         return Timings(
-            _between(self.received, self._handed), _between(self._handed, self._ended), _between(self._ended, now)
+            _between(self.received, self._begun), _between(self._begun, self._ended), _between(self._ended, now)
         )
 
 

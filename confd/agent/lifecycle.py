@@ -1,12 +1,12 @@
 """
-The life of an agent::
+The life cycle of an agent::
 
     idle --start--> loading --loaded--> running --stop--> draining --drained--> idle
                        |                                     ^
                        +---------------stop------------------+
 
-What the disk remembers comes first, so that a worker is configured although no controller answers; then registration,
-the first poll and the strategy, all in the background and none waiting for another.
+The cache comes first, so that a worker is configured although no controller answers. Then registration, the first poll
+and the strategy start in the background; none of them waits for another.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ log = Logger()
 
 @frozen(eq=False)
 class Parts:
-    """What an agent is made of."""
+    """The parts of an agent."""
 
     cache: Cache
     version_guard: VersionGuard
@@ -45,20 +45,20 @@ class Parts:
     receiver: Receiver
     strategy: IStrategy
 
-    def run(self, kept: CacheContents) -> None:
-        """Start all of them, beginning with what the disk remembers."""
-        self.registration_service.resume(kept.agent_id, kept.token)
+    def run(self, contents: CacheContents) -> None:
+        """Start all parts, beginning with the contents of the cache."""
+        self.registration_service.resume(contents.agent_id, contents.token)
         self.cache.startService()
         self.worker_sync.startService()
-        if kept.configuration is not None:
-            self.version_guard.offer(kept.configuration)
+        if contents.configuration is not None:
+            self.version_guard.offer(contents.configuration)
         self.reporter.startService()
         self.registration_service.startService()
         self.poller.startService()
         self.strategy.start(self.receiver)
 
     async def drain(self) -> None:
-        """Stop listening and asking, then finish the delivery under way, then report and write what it changed."""
+        """Stop receiving, finish the delivery in progress, then send the last report and write the cache."""
         await self.strategy.stop()
         self.receiver.stop()
         for part in (self.registration_service, self.poller, self.worker_sync):
@@ -68,68 +68,68 @@ class Parts:
         await reported
 
 
-class Life(Protocol):
-    """What can happen to an agent."""
+class Lifecycle(Protocol):
+    """The inputs of the state machine."""
 
     def start(self) -> None:
-        """It shall run."""
+        """Start to run."""
 
-    def loaded(self, kept: CacheContents) -> None:
-        """The disk was read."""
+    def loaded(self, contents: CacheContents) -> None:
+        """Handle the contents of the cache."""
 
     def stop(self, ended: Deferred[None]) -> None:
-        """It shall end, and fire C{ended} when it has."""
+        """End, and fire C{ended} afterwards."""
 
     def drained(self, ended: Deferred[None]) -> None:
-        """Nothing is under way any more."""
+        """Note that all parts have stopped."""
 
 
-_builder = TypeMachineBuilder(Life, Parts)
+_builder = TypeMachineBuilder(Lifecycle, Parts)
 _idle = _builder.state("idle")
 _loading = _builder.state("loading")
 _running = _builder.state("running")
 _draining = _builder.state("draining")
 
 
-@_idle.upon(Life.start).to(_loading)
-def _load(life: Life, parts: Parts) -> None:
+@_idle.upon(Lifecycle.start).to(_loading)
+def _load(life: Lifecycle, parts: Parts) -> None:
     loading = Deferred.fromCoroutine(parts.cache.load())
     loading.addCallback(life.loaded)
     loading.addErrback(lambda failure: log.failure("the agent did not start", failure))
 
 
-@_loading.upon(Life.loaded).to(_running)
-def _run(life: Life, parts: Parts, kept: CacheContents) -> None:
-    parts.run(kept)
+@_loading.upon(Lifecycle.loaded).to(_running)
+def _run(life: Lifecycle, parts: Parts, contents: CacheContents) -> None:
+    parts.run(contents)
 
 
-@_loading.upon(Life.stop).to(_draining)
-def _give_up(life: Life, parts: Parts, ended: Deferred[None]) -> None:
+@_loading.upon(Lifecycle.stop).to(_draining)
+def _give_up(life: Lifecycle, parts: Parts, ended: Deferred[None]) -> None:
     life.drained(ended)
 
 
-@_running.upon(Life.stop).to(_draining)
-def _drain(life: Life, parts: Parts, ended: Deferred[None]) -> None:
+@_running.upon(Lifecycle.stop).to(_draining)
+def _drain(life: Lifecycle, parts: Parts, ended: Deferred[None]) -> None:
     draining = Deferred.fromCoroutine(parts.drain())
-    draining.addErrback(lambda failure: log.failure("the agent did not end in order", failure))
+    draining.addErrback(lambda failure: log.failure("the agent did not stop cleanly", failure))
     draining.addCallback(lambda _: life.drained(ended))
 
 
-@_draining.upon(Life.drained).to(_idle)
-def _end(life: Life, parts: Parts, ended: Deferred[None]) -> None:
+@_draining.upon(Lifecycle.drained).to(_idle)
+def _end(life: Lifecycle, parts: Parts, ended: Deferred[None]) -> None:
     parts.cache.release()
     ended.callback(None)
 
 
-# The disk answers after the agent was told to stop.
-_draining.upon(Life.loaded).loop().returns(None)
-_idle.upon(Life.loaded).loop().returns(None)
+# The cache is loaded after the agent was stopped.
+_draining.upon(Lifecycle.loaded).loop().returns(None)
+_idle.upon(Lifecycle.loaded).loop().returns(None)
 
 _machine = _builder.build()
 
 
 class Agent(Service):
-    """An agent, from start to stop."""
+    """The service that starts and stops an agent."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
@@ -137,22 +137,22 @@ class Agent(Service):
 
     def startService(self) -> None:
         """
-        Begin.
+        Lock the cache, and start.
 
-        @raise StartError: if there is no place for the cache, or another agent has it.
+        @raise StartError: if the cache cannot be used; see L{Cache.claim}.
         """
         self._parts.cache.claim()
         super().startService()
         self._life.start()
 
     def reload(self) -> None:
-        """Have a strategy that reads files read them again."""
+        """Reload the files of the strategy, if it reads files."""
         reload = getattr(self._parts.strategy, "reload", None)
         if reload is not None:
             reload()
 
     def stopService(self) -> Deferred[None]:
-        """Fires when the delivery under way is finished and all is on disk, after 10 seconds at most."""
+        """Finish the delivery in progress and write the cache; fires within 10 seconds."""
         super().stopService()
         ended: Deferred[None] = Deferred()
         self._life.stop(ended)

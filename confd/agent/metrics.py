@@ -1,4 +1,4 @@
-"""What an agent shows of itself at C{/metrics}."""
+"""The metrics of an agent."""
 
 from __future__ import annotations
 
@@ -14,58 +14,56 @@ from confd.runtime.metrics import Metrics, Values
 def agent_metrics(
     strategy: IStrategy, receiver: Receiver, poller: Poller, worker_sync: WorkerSync, reporter: Reporter
 ) -> Metrics:
-    """The figures of an agent, but for those that all roles have."""
+    """Return the metrics of an agent, without the metrics that all roles have."""
     metrics = Metrics()
-    _of_changes(metrics, strategy, receiver, poller)
-    _of_worker(metrics, worker_sync)
-    metrics.counter(
-        "confd_agent_reports", "Reports to the controller by what came of them.", lambda: reporter.reports, "result"
-    )
+    _add_receiving(metrics, strategy, receiver, poller)
+    _add_worker(metrics, worker_sync)
+    metrics.counter("confd_agent_reports", "Reports to the controller by result.", lambda: reporter.reports, "result")
     metrics.gauge(
         "confd_cache_age_seconds",
-        "Seconds since a controller last confirmed what is cached, or since the start.",
+        "Seconds since the last answer of a controller, or since the start.",
         lambda: {(): poller.silence},
     )
     return metrics
 
 
-def _of_changes(metrics: Metrics, strategy: IStrategy, receiver: Receiver, poller: Poller) -> None:
+def _add_receiving(metrics: Metrics, strategy: IStrategy, receiver: Receiver, poller: Poller) -> None:
     metrics.gauge(
         "confd_push_up",
-        "Whether changes arrive by the push path of the strategy; by poll they arrive in any case.",
+        "Whether the push path of the strategy is up; polls continue in any case.",
         lambda: {strategy.name: strategy.path() != POLL},
         "strategy",
     )
     metrics.counter(
         "confd_push_connections",
-        "How often the push path came up.",
+        "Connections of the push path.",
         lambda: {strategy.name: strategy.connections},
         "strategy",
     )
     metrics.counter(
         "confd_unverified_announcements",
-        "Messages of a broker that were no more than a hint.",
+        "Announcements that were only hints, because they could not be verified or changed nothing.",
         lambda: {(): receiver.unverified},
     )
-    metrics.counter("confd_polls", "Polls by what came of them.", lambda: poller.polls, "result")
-    metrics.gauge("confd_known_version", "The newest version that is known.", lambda: _version(receiver.known()))
+    metrics.counter("confd_polls", "Polls by result.", lambda: poller.polls, "result")
+    metrics.gauge("confd_known_version", "Newest version that the agent received.", lambda: _version(receiver.known()))
 
 
-def _of_worker(metrics: Metrics, worker_sync: WorkerSync) -> None:
+def _add_worker(metrics: Metrics, worker_sync: WorkerSync) -> None:
     metrics.gauge(
         "confd_applied_version",
-        "The version that the worker has.",
+        "Version that the worker applied last.",
         lambda: _version(worker_sync.applied.tag if worker_sync.applied else None),
     )
     metrics.counter(
         "confd_deliveries",
-        "Configurations brought to the worker, by what came of it.",
+        "Deliveries to the worker by result.",
         lambda: worker_sync.deliveries,
         "result",
     )
     metrics.counter(
         "confd_repairs",
-        "How often a worker that no longer had its configuration was put right.",
+        "Configurations restored after the worker lost them.",
         lambda: {(): worker_sync.repairs},
     )
 

@@ -1,6 +1,8 @@
-"""Strategies by name: a maker that imports nothing until it is asked, and the lookup of those that are installed."""
+"""Find installed strategies by name, and import a strategy only when it is made."""
 
 from __future__ import annotations
+
+from typing import cast
 
 from attrs import frozen
 from twisted.plugin import IPlugin, getPlugins
@@ -15,34 +17,32 @@ from confd.interfaces import IStrategy, IStrategyMaker, StrategyContext
 @frozen
 class StrategyMaker:
     """
-    A strategy that can be picked by name, for a drop-in in C{twisted/plugins}.
+    Make a strategy for a drop-in in C{twisted/plugins}.
 
-    @ivar name: in upper case, as in C{DISTRIBUTION_STRATEGY}.
-    @ivar factory: the dotted name of what makes it of a L{StrategyContext}; imported when it is made, not before.
+    @ivar name: The name in C{DISTRIBUTION_STRATEGY}, in upper case.
+    @ivar factory: Dotted name of a function that takes a L{StrategyContext}; imported by L{make}.
     """
 
     name: str
     factory: str
 
     def make(self, context: StrategyContext) -> IStrategy:
-        """See L{IStrategyMaker}."""
-        strategy: IStrategy = namedAny(self.factory)(context)
-        return strategy
+        return cast(IStrategy, namedAny(self.factory)(context))
 
 
 def strategies() -> dict[str, IStrategyMaker]:
-    """The installed ones, by name."""
+    """Return the makers of the installed strategies by name."""
     return {maker.name: maker for maker in getPlugins(IStrategyMaker)}
 
 
 def make(name: str, context: StrategyContext) -> IStrategy:
     """
-    Construct an installed strategy.
+    Make an installed strategy.
 
-    @raise StartError: if there is none of that name, or its settings are wrong.
+    @raise StartError: if no strategy has that name, or its settings are wrong.
     """
     installed = strategies()
     if name not in installed:
-        there = ", ".join(sorted(installed))
-        raise StartError(f"DISTRIBUTION_STRATEGY: {name!r} is not installed; there are: {there}.")
+        names = ", ".join(sorted(installed))
+        raise StartError(f"DISTRIBUTION_STRATEGY: {name!r} is not installed; use one of {names}.")
     return installed[name].make(context)

@@ -1,4 +1,4 @@
-"""Where polls and strategies bring what they heard: into the funnel if it can be believed, else a hint to look."""
+"""Check what polls and strategies receive: pass on what can be trusted, and treat all else as a hint to poll."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from confd.interfaces import ISink
 from confd.model import ServedConfig, Tag, Verdict
 from confd.runtime.offload import OrderedOffload
 
-#: Announcements that wait for their turn at most, and their bytes; a message beyond is a hint.
+#: Limits for the announcements that wait to be decoded; an announcement beyond them is a hint.
 MAX_PENDING, MAX_PENDING_BYTES = 64, 2 * bodies.MAX_ANSWER_BYTES
 
 
 @implementer(ISink)
 class Receiver:
     """
-    The one door for what comes from outside, whichever way it came.
+    Receive configurations from polls and from the strategy.
 
-    @ivar unverified: messages so far that were no more than a hint.
+    @ivar unverified: Number of announcements that were only hints.
     """
 
     log = Logger()
@@ -40,39 +40,36 @@ class Receiver:
         hint: Callable[[], object],
     ) -> None:
         """
-        @param keys: whom to believe.
-        @param offload: decodes what strategies bring; the same object decodes the answers to polls, so that no body
-            overtakes another one.
-        @param hint: has the agent compare with its controller soon.
+        @param keys: The keys that announcements must be signed with; answers of the controllers update them.
+        @param offload: Decodes bodies; the same object decodes the answers to polls, so that no body overtakes another.
+        @param hint: Called to poll soon.
         """
         self.unverified = 0
         self._offload = offload
         self._namespace, self._keys, self._version_guard, self._hint = namespace, keys, version_guard, hint
-        self._said: set[str] = set()
-        #: What has the name of what is known may be something else: a controller lost versions, and gave it anew.
+        self._logged_kinds: set[str] = set()
+        #: Whether the controller may use the newest tag for another document: it lost versions, and published again.
         self._ambiguous = False
 
     def hint(self) -> None:
-        """See L{ISink}."""
         self._hint()
 
     def known(self) -> Tag | None:
-        """See L{ISink}."""
         newest = self._version_guard.newest
         return None if newest is None else newest.tag
 
-    def condition(self) -> Tag | None:
+    def poll_condition(self) -> Tag | None:
         """
-        The tag on condition of which a controller is asked.
+        Return the tag to poll with, so that an unchanged configuration is not sent; C{None} asks for all of it.
 
-        Without a key no announcement can be believed, and only a whole answer tells the keys; the Go system has none.
+        An agent without keys asks for all of it, because only a full answer holds the keys. The Go system has no keys.
         """
         known = self.known()
-        by_name = known is not None and not self._ambiguous and (self._keys or not known.cluster)
-        return known if by_name else None
+        conditional = known is not None and not self._ambiguous and (self._keys or not known.cluster)
+        return known if conditional else None
 
     def poll_interval(self) -> int | None:
-        """Seconds between two polls, as the newest configuration says; C{None} before the first."""
+        """Return the poll interval of the newest configuration in seconds; C{None} before the first configuration."""
         newest = self._version_guard.newest
         return None if newest is None else newest.poll_interval
 
@@ -81,7 +78,6 @@ class Receiver:
         self._offload.cancel()
 
     def served(self, raw: bytes, named: str) -> Deferred[str | None]:
-        """See L{ISink}."""
         return Deferred.fromCoroutine(self._served(raw, named))
 
     async def _served(self, raw: bytes, named: str) -> str | None:
@@ -93,12 +89,13 @@ class Receiver:
 
     def answered(self, served: ServedConfig | None, asked: Tag | None, checksum: str = "") -> str | None:
         """
-        What came of a poll.
+        Handle the answer to a poll.
 
-        @param served: C{None} where what was named is in force.
-        @param asked: what was known when the controller was asked.
-        @param checksum: of what is in force, if the controller says it.
-        @return: a sentence why what controllers offer changes nothing, C{None} if there is nothing to object to.
+        @param served: The configuration; C{None} if the tag of the poll is current.
+        @param asked: The newest tag at the time of the poll.
+        @param checksum: Checksum of the current document, empty if the controller does not send it.
+        @return: why the current configuration of the controller changes nothing, in one sentence; C{None} if no
+            objection stands.
         """
         overtaken = asked != self.known()
         if served is not None and self._take(served, overtaken) is not None and overtaken:
@@ -118,9 +115,8 @@ class Receiver:
         return objection
 
     def announced(self, raw: bytes) -> Deferred[bool]:
-        """See L{ISink}."""
         if self._offload.pending >= MAX_PENDING or self._offload.pending_bytes + len(raw) > MAX_PENDING_BYTES:
-            return succeed(self._doubt("flood", "Announcements arrive faster than this agent decodes them."))
+            return succeed(self._treat_as_hint("flood", "Announcements arrive faster than this agent decodes them."))
         return Deferred.fromCoroutine(self._announced(raw))
 
     def _read(self, raw: bytes) -> tuple[Announcement, bool]:
@@ -132,31 +128,33 @@ class Receiver:
         try:
             announcement, verified = await self._offload.run(len(raw), self._read, raw)
         except ConfdError as error:
-            return self._doubt(error.code, error.message)
+            return self._treat_as_hint(error.code, error.message)
         except CancelledError:
             return False
         offered = announcement.configuration
         verdict = self._version_guard.judge(offered)
         if verdict is Verdict.SAME:
-            # Whoever sent it: it says nothing new.
+            # It changes nothing, whether or not it is signed.
             return True
         if not verified:
-            # Before the first answer of a controller nothing can be verified: that is no news.
-            return self._doubt("unverified", "It is not signed by a key that the controller named.", bool(self._keys))
+            # Before the first answer of a controller no announcement can be verified: not worth a log line.
+            return self._treat_as_hint(
+                "unverified", "It is not signed by a key of the controller.", log=bool(self._keys)
+            )
         if offered.namespace != self._namespace:
-            return self._doubt("other_namespace", "It is for another namespace.")
+            return self._treat_as_hint("other_namespace", "It is for another namespace.")
         if verdict is Verdict.OLDER:
-            # Repeated or late; or the controller itself is behind, and then its answer will tell.
-            return self._doubt("older", "It is older than what this agent knows.")
+            # It is repeated or late, or the controller is behind: the next poll shows which.
+            return self._treat_as_hint("older", "It is older than the newest configuration of this agent.")
         if self._version_guard.offer(offered) is None:
-            self._said.clear()
+            self._logged_kinds.clear()
         return True
 
-    def _doubt(self, kind: str, reason: str, news: bool = True) -> bool:
-        """Count it, and compare; of a flood only the first of a kind is worth a line, until the next that is good."""
+    def _treat_as_hint(self, kind: str, reason: str, log: bool = True) -> bool:
+        """Count an announcement and poll; log each kind once until an announcement is accepted."""
         self.unverified += 1
-        if news and kind not in self._said:
-            self._said.add(kind)
-            self.log.warn("an announcement is taken for a hint only: {reason}", reason=reason, kind=kind)
+        if log and kind not in self._logged_kinds:
+            self._logged_kinds.add(kind)
+            self.log.warn("an announcement is only a hint: {reason}", reason=reason, kind=kind)
         self._hint()
         return False

@@ -1,9 +1,8 @@
-"""Joining a controller: in the background, until one answers."""
+"""Register with a controller in the background, and again when the controller forgets the agent."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from attrs import evolve
 from twisted.application.service import Service
@@ -11,6 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from confd.codec.bodies import bounded_interval
@@ -24,12 +24,12 @@ from confd.runtime.timing import Backoff, retrying
 @implementer(IHealth)
 class RegistrationService(Service):
     """
-    The agent's place among the agents of its controller.
+    The registration of the agent.
 
-    @ivar agent_id: names this agent; empty until a controller gave it one.
-    @ivar member: whether it is registered, as far as it knows.
-    @ivar poll_interval: seconds; what the controller said at registration.
-    @ivar report_window: seconds over which reports are to be spread, as a controller said last.
+    @ivar agent_id: The id that a controller assigned; empty before the first registration.
+    @ivar member: Whether the agent is registered, as of the last answer of a controller.
+    @ivar poll_interval: Poll interval from the registration, in seconds.
+    @ivar report_window: Window over which to spread reports, in seconds, from the last answer.
     """
 
     log = Logger()
@@ -40,16 +40,16 @@ class RegistrationService(Service):
         controller: IControllerClient,
         backoff: Backoff,
         registration: Registration,
-        keep_id: Callable[[str], None],
-        joined: Callable[[], None] = lambda: None,
-        keep_token: Callable[[str], None] = lambda token: None,
+        keep_id: Callable[[str], object],
+        registered: Callable[[], object] = lambda: None,
+        keep_token: Callable[[str], object] = lambda token: None,
     ) -> None:
         """
-        @param backoff: between attempts, also between those that succeed and change nothing.
-        @param registration: what the agent says of itself; its C{agent_id} is filled in here.
-        @param keep_id: called with each id that a controller gives.
-        @param joined: called each time that it is registered.
-        @param keep_token: called with each token that a controller gives, and with an empty one where it gives none.
+        @param backoff: Delays between attempts, and between registrations that the controller forgets again.
+        @param registration: Description of the agent; the service fills in C{agent_id}.
+        @param keep_id: Called with each new id.
+        @param registered: Called after each registration.
+        @param keep_token: Called with each new token; the token is empty if the controller assigns none.
         """
         self.agent_id = ""
         self.member = False
@@ -60,72 +60,74 @@ class RegistrationService(Service):
         self._backoff = backoff
         self._registration = registration
         self._keep_id = keep_id
-        self._joined = joined
+        self._registered = registered
         self._keep_token, self._token = keep_token, ""
         self._problem = Problem("registration", self.log)
         self._refused = False
-        self._joining: Deferred[Any] | None = None
+        self._registering: Deferred[None] | None = None
 
     def problem(self) -> str | None:
-        """See L{IHealth}: a refusal counts, which no time mends; a controller that is away does not."""
+        """Return the refusal of a controller; a controller that is down is no problem of the registration."""
         return self._problem.reason if self._refused else None
 
     def resume(self, agent_id: str, token: str) -> None:
-        """Go on as the agent that it was before it was restarted; empty where it does not know."""
+        """Use the id and the token of the previous process; empty if they are lost."""
         self.agent_id, self._token = agent_id, token
         self._controller.present(agent_id, token)
 
     def startService(self) -> None:
-        """Begin to register; no configuration waits for it."""
+        """Begin to register; nothing waits for the registration."""
         super().startService()
         self.member = False
         self._begin(0)
 
     def stopService(self) -> None:
-        """Stop trying."""
         super().stopService()
-        if self._joining is not None:
-            self._joining.cancel()
+        if self._registering is not None:
+            self._registering.cancel()
 
-    def heard(self, known: bool) -> None:
+    def confirm(self, known: bool) -> None:
         """
-        A controller answered.
+        Handle an answer that says whether the controller knows this agent.
 
-        @param known: whether it knows this agent; if not, its row was deleted, or is of after the backup that was
-            restored: it registers again, with the id that it has.
+        @param known: If false, the agent registers again with its id: the controller deleted the agent, or was
+            restored from a backup that is older than the registration.
         """
         if known:
             self._backoff.reset()
         elif self.member and self.running:
             self.member = False
-            self.log.warn("the controller does not know {agent_id}: it registers again", agent_id=self.agent_id)
+            self.log.warn("the controller does not know {agent_id}: registering again", agent_id=self.agent_id)
             self._begin(self._backoff.next())
 
     def _begin(self, delay: float) -> None:
-        self._joining = Deferred.fromCoroutine(self._join(delay))
-        self._joining.addErrback(lambda failure: failure.trap(CancelledError))
-        self._joining.addErrback(lambda failure: self.log.failure("registration ended", failure))
+        registering = self._registering = Deferred.fromCoroutine(self._register(delay))
+        registering.addErrback(self._log_defect)
 
-    async def _join(self, delay: float) -> None:
+    def _log_defect(self, failure: Failure) -> None:
+        if not failure.check(CancelledError):
+            self.log.failure("the registration failed and is not retried", failure)
+
+    async def _register(self, delay: float) -> None:
         if delay:
             await deferLater(self._clock, delay)
-        membership = await retrying(self._clock, self._backoff, self._attempt, self._not_yet)
+        response = await retrying(self._clock, self._backoff, self._attempt, self._note_failure)
         self._problem.end()
         self._refused = False
-        self.poll_interval, self.report_window = membership.poll_interval, membership.report_window
-        if membership.agent_id != self.agent_id:
-            self.agent_id = membership.agent_id
+        self.poll_interval, self.report_window = response.poll_interval, response.report_window
+        if response.agent_id != self.agent_id:
+            self.agent_id = response.agent_id
             self._keep_id(self.agent_id)
-        if membership.token != self._token:
-            self._token = membership.token
+        if response.token != self._token:
+            self._token = response.token
             self._keep_token(self._token)
         self._controller.present(self.agent_id, self._token)
         self.member = True
         self.log.info("registered as {agent_id}", agent_id=self.agent_id)
-        self._joined()
+        self._registered()
 
-    def _not_yet(self, error: ConfdError) -> None:
-        # Whoever starts a controller and its agents together need not be told that the one was a moment later.
+    def _note_failure(self, error: ConfdError) -> None:
+        # A controller that is starting is not worth a log line.
         self._refused = not isinstance(error, (Unavailable, Malformed))
         if self._refused:
             self._problem.begin(f"The controller refuses to register this agent: {error.message}")

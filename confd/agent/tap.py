@@ -1,4 +1,4 @@
-"""C{twistd confd-agent}: what twistd needs to know before it has a reactor."""
+"""The C{twistd confd-agent} command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Options(RoleOptions[AgentSettings]):
 
 
 def makeService(options: RoleOptions[AgentSettings]) -> Daemon:
-    """The service that twistd runs."""
+    """Return the service that twistd runs."""
     # Imported late: Klein installs the default reactor, and the options may have asked for another.
     from confd.agent.composition import compose
 

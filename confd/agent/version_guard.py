@@ -9,13 +9,13 @@ from twisted.logger import Logger
 
 from confd.model import Configuration, Tag, Verdict, judge
 
-#: How many objections are remembered as said; a hostile controller could think of new ones for ever.
-_SAID = 100
+#: Objections remembered as logged; a hostile controller could provoke new ones forever.
+MAX_LOGGED_OBJECTIONS = 100
 
 
 @frozen
 class Objection:
-    """Why a configuration that was offered changes nothing."""
+    """The reason why an offered configuration changes nothing."""
 
     tag: Tag
     reason: str
@@ -23,26 +23,28 @@ class Objection:
 
 class VersionGuard:
     """
-    Lets a configuration through that supersedes all that came through before.
+    Accept each configuration that supersedes the newest accepted one.
 
-    @ivar newest: the newest that came through, whether or not the worker took it.
-    @ivar objection: to what was offered last, until what is known is in force again.
+    @ivar newest: The newest accepted configuration, whether or not the worker applied it.
+    @ivar objection: The objection to the last offer, until the newest configuration is current again.
     """
 
     log = Logger()
 
-    def __init__(self, deliver: Callable[[Configuration], None], objected: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, accepted: Callable[[Configuration], object], objected: Callable[[], object] = lambda: None
+    ) -> None:
         """
-        @param deliver: called with each that comes through.
-        @param objected: called when there is another objection, or none any more.
+        @param accepted: Called with each accepted configuration.
+        @param objected: Called when the objection changes or ends.
         """
         self.newest: Configuration | None = None
         self.objection: Objection | None = None
-        self._deliver, self._objected = deliver, objected
-        self._said: set[tuple[Verdict, Tag]] = set()
+        self._accepted, self._objected = accepted, objected
+        self._logged: set[tuple[Verdict, Tag]] = set()
 
     def judge(self, offered: Configuration) -> Verdict:
-        """What C{offered} is to the newest that came through."""
+        """Compare an offered configuration with the newest accepted one."""
         known = self.newest
         if known is None:
             return Verdict.NEWER
@@ -52,35 +54,36 @@ class VersionGuard:
 
     def offer(self, offered: Configuration, late: bool = False) -> str | None:
         """
-        Take a configuration, from the cache, a poll or a push.
+        Offer a configuration from the cache, a poll or a push.
 
-        @param late: whether it may have been overtaken on its way: that it is older then says nothing against whoever
-            sent it.
-        @return: C{None} if it is now the newest one known, or was already; else a sentence why it changes nothing.
+        @param late: Whether a newer configuration may have overtaken this one on its way. If so, an older version is no
+            objection to its sender.
+        @return: C{None} if the configuration is now the newest, or was so before; else one sentence that says why it
+            changes nothing.
         """
         known, verdict = self.newest, self.judge(offered)
         if verdict is Verdict.NEWER:
             self.newest = offered
-            self._said.clear()
-            self.log.info("configuration {tag} is known", tag=str(offered.tag))
-            self._deliver(offered)
+            self._logged.clear()
+            self.log.info("configuration {tag} received", tag=str(offered.tag))
+            self._accepted(offered)
         if known is not None and verdict is Verdict.UNPUBLISHED:
-            self._say_once(verdict, offered.tag, _KEEPS.format(offered=offered.tag, known=known.tag))
+            self._log_once(verdict, offered.tag, _KEEPS.format(offered=offered.tag, known=known.tag))
         if known is None or verdict in (Verdict.NEWER, Verdict.SAME, Verdict.UNPUBLISHED):
             self._object(None)
             return None
         reason = _OBJECTIONS[verdict].format(offered=offered.tag, known=known.tag)
         if not (late and verdict is Verdict.OLDER):
-            self._say_once(verdict, offered.tag, reason)
+            self._log_once(verdict, offered.tag, reason)
             self._object(Objection(offered.tag, reason))
         return reason
 
     def confirmed(self, checksum: str = "") -> bool:
         """
-        A controller says that what is known is in force, and names it by its tag, which two may have in common.
+        Handle an answer that the newest tag is current.
 
-        @param checksum: of what is in force; empty where the controller does not say.
-        @return: whether that is so, as far as can be seen; if not, what is in force has to be offered as a whole.
+        @param checksum: Checksum of the current document; empty if the controller does not send it.
+        @return: whether the checksum fits; if not, another document has the same tag, and has to be fetched.
         """
         known = self.newest
         if known is None or (self.objection is not None and self.objection.tag == known.tag):
@@ -95,32 +98,32 @@ class VersionGuard:
             self.objection = objection
             self._objected()
 
-    def _say_once(self, verdict: Verdict, tag: Tag, objection: str) -> None:
-        if (verdict, tag) in self._said:
+    def _log_once(self, verdict: Verdict, tag: Tag, objection: str) -> None:
+        if (verdict, tag) in self._logged:
             return
-        if len(self._said) >= _SAID:
-            self._said.clear()
-        self._said.add((verdict, tag))
+        if len(self._logged) >= MAX_LOGGED_OBJECTIONS:
+            self._logged.clear()
+        self._logged.add((verdict, tag))
         self.log.warn("{objection}", objection=objection, verdict=verdict.value)
 
 
 _KEEPS = (
-    "Nobody published {offered}, the first version of a new controller: this agent keeps {known} until the first"
-    " publish, or until 'confdctl import --from go-database'."
+    "{offered} is the first version of a new controller and was never published: this agent keeps {known} until the"
+    " first publish, or until 'confdctl import --from go-database'."
 )
 
 _OBJECTIONS = {
     Verdict.OLDER: (
-        "Configuration {offered} is older than {known}, which this agent knows: it changes nothing. If the controller"
-        " was restored from a backup, raise its epoch with 'confdctl epoch raise'."
+        "Configuration {offered} is older than {known}, the newest of this agent, and is ignored. If the controller was"
+        " restored from a backup, raise its epoch with 'confdctl epoch raise'."
     ),
     Verdict.FOREIGN: (
-        "Configuration {offered} is of another cluster than {known}, which this agent knows: it changes nothing."
+        "Configuration {offered} is of another cluster than {known}, the newest of this agent, and is ignored."
         " Correct CONTROLLER_URL, or have the controller take the old identity with 'confdctl cluster adopt', or remove"
         " the file of CACHE_FILE and start the agent again."
     ),
     Verdict.FORKED: (
-        "Configuration {offered} is another document than the one that this agent knows by that name: it changes"
-        " nothing. Raise the epoch of the controller that was restored with 'confdctl epoch raise'."
+        "Configuration {offered} is another document than the one that this agent received with that tag, and is"
+        " ignored. Raise the epoch of the restored controller with 'confdctl epoch raise'."
     ),
 }

@@ -1,9 +1,8 @@
 """
-Latest-wins delivery to the worker, and the watch over what it holds (promises G6 and G7).
+Deliver the newest configuration to the worker, and watch over what the worker holds (promises G6 and G7).
 
-One L{Periodic} does all of it, so that at most one request is under way: it delivers the newest configuration, asks
-what the worker then holds, and from then on looks whether that is still so. What remains to be done is a matter of
-state, not of events: nothing can be forgotten between two of them.
+One L{Periodic} makes all requests, one at a time. It delivers the newest configuration, reads the document back, and
+checks the worker at intervals from then on. Each round derives its work from the current state, so no event is lost.
 """
 
 from __future__ import annotations
@@ -26,26 +25,26 @@ from confd.reports import Report, ReportState
 from confd.runtime.problem import Problem
 from confd.runtime.timing import Backoff, Periodic
 
-#: Seconds between two looks at the worker.
+#: Seconds between two checks of the worker.
 CHECK_INTERVAL_SECONDS = 2.0
 
-#: Seconds between two attempts to reach it at most, so that it is put right within 5 seconds of being reachable.
+#: Longest delay between two attempts, so that a worker is repaired within 5 seconds of being reachable.
 RETRY_MAX_SECONDS = 4.0
 
-#: Seconds that a delivery under way gets when the agent stops.
+#: Longest time that a delivery in progress may take when the agent stops.
 STOP_GRACE_SECONDS = 8.0
 
 
 @implementer(IHealth)
 class WorkerSync(Service):
     """
-    Keeps the worker on the newest configuration that it takes.
+    Keep the worker on the newest configuration that it accepts.
 
-    @ivar applied: the last one that the worker took; restored whenever the worker lost it.
-    @ivar deliveries: how often each came of bringing the worker a configuration.
-    @ivar verified: whether that was read back from it; a worker without GET C{/config} is taken at its 200.
-    @ivar held: what the worker had when it was looked at last, by name; C{None} for nothing.
-    @ivar repairs: how often a worker that no longer had what it took was put right.
+    @ivar applied: The last configuration that the worker accepted; restored when the worker loses it.
+    @ivar deliveries: Number of deliveries by result.
+    @ivar verified: Whether C{applied} was read back; impossible for a worker without GET C{/config}.
+    @ivar held: Tag of the document that the worker held at the last check; C{None} for none or an unknown tag.
+    @ivar repairs: Number of times that a lost configuration was restored.
     """
 
     log = Logger()
@@ -55,13 +54,13 @@ class WorkerSync(Service):
         clock: IReactorTime,
         worker: IWorkerClient,
         backoff: Backoff,
-        keep: Callable[[Configuration], None],
-        changed: Callable[[], None] = lambda: None,
+        keep: Callable[[Configuration], object],
+        changed: Callable[[], object] = lambda: None,
     ) -> None:
         """
-        @param backoff: between attempts to reach the worker; its cap is L{RETRY_MAX_SECONDS}.
-        @param keep: called with each configuration once it is applied.
-        @param changed: called when L{report} may have something else to say.
+        @param backoff: Delays between attempts to reach the worker; its cap is L{RETRY_MAX_SECONDS}.
+        @param keep: Called with each configuration after the worker applied it.
+        @param changed: Called when the result of L{report} may have changed.
         """
         self.applied: Configuration | None = None
         self.verified = False
@@ -74,31 +73,31 @@ class WorkerSync(Service):
         self._keep = keep
         self._changed = changed
         self._loop = Periodic(clock, self._round, self._pause, STOP_GRACE_SECONDS)
-        #: Of the configuration that the worker is to have.
+        #: The delivery of the newest configuration.
         self._delivery: Delivery | None = None
-        #: The boot id of the worker that refused it.
+        #: Boot id of the worker that refused the newest configuration.
         self._refused_by: str | None = None
-        #: What the worker looked like when nothing was left to do; C{None} makes the next round compare.
-        self._left: WorkerState | None = None
+        #: State of the worker after the last completed round; C{None} makes the next round compare documents.
+        self._settled: WorkerState | None = None
         self._reach = Problem("worker", self.log)
         self._refusal = Problem("configuration", self.log)
         self._drift = Problem("drift", self.log)
 
     def deliver(self, configuration: Configuration) -> None:
-        """Bring the worker to this one, in place of any that is still under way."""
+        """Deliver a configuration in place of the previous one, which may be in progress."""
         self._delivery, self._refused_by = Delivery(configuration, self._clock.seconds()), None
         self._loop.hurry()
         self._changed()
 
     def report(self) -> Report | None:
-        """What became of the one delivered last, as of now; C{None} before the first."""
+        """Return the current report on the newest configuration; C{None} before the first one."""
         delivery = self._delivery
         if delivery is None:
             return None
         wanted, state, error = delivery.configuration, delivery.state, delivery.error
-        hindrance = self._reach.reason or self._drift.reason
-        if hindrance is not None and state is not ReportState.FAILED:
-            state, error = ReportState.APPLYING, hindrance
+        obstacle = self._reach.reason or self._drift.reason
+        if obstacle is not None and state is not ReportState.FAILED:
+            state, error = ReportState.APPLYING, obstacle
         return Report(
             wanted.tag,
             state,
@@ -107,20 +106,18 @@ class WorkerSync(Service):
             holds=self.held,
             holds_cluster_id=wanted.cluster_id if self.held and self.held.cluster == wanted.tag.cluster else "",
             repairs=self.repairs,
-            spent=delivery.spent(self._clock.seconds()),
+            spent=delivery.timings(self._clock.seconds()),
         )
 
     def problem(self) -> str | None:
-        """See L{IHealth}."""
         return self._reach.reason or self._refusal.reason
 
     def startService(self) -> None:
-        """Begin to look after the worker."""
         super().startService()
         self._loop.startService()
 
     def stopService(self) -> Deferred[None] | None:
-        """Fires when the delivery under way has ended, after L{STOP_GRACE_SECONDS} seconds at most."""
+        """Finish the delivery in progress; fires within L{STOP_GRACE_SECONDS} seconds."""
         super().stopService()
         return self._loop.stopService()
 
@@ -135,7 +132,7 @@ class WorkerSync(Service):
             return
         pending = delivery.state is ReportState.APPLYING
         try:
-            await (self._bring if pending else self._inspect)(delivery.configuration)
+            await (self._deliver if pending else self._inspect)(delivery.configuration)
         except ConfdError as error:
             self.deliveries["failed"] += pending
             self._reach.begin(error.message)
@@ -145,26 +142,27 @@ class WorkerSync(Service):
         self._changed()
 
     async def _inspect(self, wanted: Configuration) -> None:
-        """Put the worker right if it is no longer as it was left."""
+        """Check the worker, and restore what it lost."""
         state = await self._worker.state()
         if self._refused_by not in (None, state.boot_id):
-            # Another process: it may judge otherwise.
-            await self._bring(wanted)
-        elif state != self._left:
+            # Another process of the worker may accept the configuration.
+            await self._deliver(wanted)
+        elif state != self._settled:
             if self.applied is not None and not await self._holds(state, self.applied):
-                self.held = self._named(state)
-                self._drift.begin(f"The worker no longer holds {self.applied.tag}: it is restored.")
+                self.held = self._held_tag(state)
+                self._drift.begin(f"The worker lost configuration {self.applied.tag}; the agent restores it.")
                 self._changed()
-                await self._bring(self.applied)
+                await self._deliver(self.applied)
                 return
             if self.applied is not None:
                 self._end_drift(self.applied)
             if state.version is not None or not (state.has_config and state.boot_id):
-                self._left = state
-            # Else it could name what it has, and was told something without a name: the next would not be seen.
+                self._settled = state
+            # A worker that names versions but holds a document without a tag is compared again: its next change would
+            # not change this state.
 
     def _end_drift(self, restored: Configuration) -> None:
-        """Count a repair, also one whose answer was lost: the worker holds what it should again."""
+        """Count a repair after the worker holds the configuration again, also if the answer was lost."""
         if self._drift.reason is not None:
             self.repairs += 1
             self.held = restored.tag
@@ -176,8 +174,8 @@ class WorkerSync(Service):
         checksum = await self._worker.checksum()
         return checksum is None or checksum == configuration.document.checksum
 
-    def _named(self, state: WorkerState) -> Tag | None:
-        """What the worker has; one that names nothing still has what it took last, unless it could."""
+    def _held_tag(self, state: WorkerState) -> Tag | None:
+        """Return the tag of the document that the worker holds; a worker that never names tags holds C{applied}."""
         if not state.has_config:
             return None
         if state.version is None:
@@ -187,12 +185,12 @@ class WorkerSync(Service):
         except ValueError:
             return None
 
-    async def _bring(self, target: Configuration) -> None:
-        """Deliver, and believe only what is read back."""
-        self._left = None
+    async def _deliver(self, target: Configuration) -> None:
+        """Deliver a configuration, and compare what the worker then holds."""
+        self._settled = None
         delivery = self._delivery_of(target)
         if delivery is not None:
-            delivery.hand_over(self._clock.seconds())
+            delivery.begin(self._clock.seconds())
         try:
             await self._worker.deliver(target)
         except (Unprocessable, Conflict) as error:
@@ -201,7 +199,7 @@ class WorkerSync(Service):
             return
         checksum = await self._worker.checksum()
         if checksum not in (None, target.document.checksum):
-            raise Unavailable("worker_differs", f"The worker accepted {target.tag} and then holds another document.")
+            raise Unavailable("worker_differs", f"The worker accepted {target.tag} but holds another document.")
         self.deliveries["applied"] += 1
         if target is self.applied:
             self._end_drift(target)
@@ -212,17 +210,17 @@ class WorkerSync(Service):
             delivery.end(ReportState.APPLIED, self._clock.seconds())
             self._refused_by = None
             self._refusal.end()
-        self.log.info("configuration {tag} is applied", tag=str(target.tag), verified=self.verified)
+        self.log.info("configuration {tag} applied", tag=str(target.tag), verified=self.verified)
         self._keep(target)
 
     async def _settle_refusal(self, target: Configuration, error: ConfdError) -> None:
         """Leave a worker alone that refused; what it had before stays in force, or is restored next (promise G7)."""
         state = await self._worker.state()
         if isinstance(error, Conflict) or target is self.applied:
-            self._left = state
+            self._settled = state
             self._drift.end()
-        self.held = self._named(state)
-        reason = f"The worker {_what(error)} {target.tag}: {error.message}"
+        self.held = self._held_tag(state)
+        reason = f"The worker {_refusal_verb(error)} {target.tag}: {error.message}"
         delivery = self._delivery_of(target)
         if delivery is not None:
             delivery.end(ReportState.FAILED, self._clock.seconds(), reason)
@@ -230,12 +228,12 @@ class WorkerSync(Service):
         self._refusal.begin(reason)
 
     def _delivery_of(self, target: Configuration) -> Delivery | None:
-        """How C{target} fares; C{None} where another is to be delivered by now."""
+        """Return the delivery of C{target}; C{None} if a newer configuration has replaced it."""
         delivery = self._delivery
         return delivery if delivery is not None and delivery.configuration is target else None
 
 
-def _what(refusal: ConfdError) -> str:
+def _refusal_verb(refusal: ConfdError) -> str:
     if isinstance(refusal, Unprocessable):
         return "refuses configuration"
     return "holds another document as" if refusal.code == "other_content" else "holds a newer configuration than"
@@ -244,10 +242,9 @@ def _what(refusal: ConfdError) -> str:
 @implementer(IHealth)
 @frozen(eq=False)
 class Applied:
-    """Whether the worker has ever taken a configuration."""
+    """Report a problem until the worker has applied a configuration."""
 
     _worker_sync: WorkerSync
 
     def problem(self) -> str | None:
-        """See L{IHealth}."""
         return "No configuration has been applied yet." if self._worker_sync.applied is None else None

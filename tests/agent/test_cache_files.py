@@ -65,7 +65,7 @@ class CacheFilesTests(SynchronousTestCase):
             self.assertIsNone(kept.configuration)
             self.assertIn("is damaged and set aside as", kept.findings[0])
         self.path.write_bytes(text)
-        self.assertIn("is of the namespace 'default'", CacheFiles(str(self.path), "other").load().findings[0])
+        self.assertIn("belongs to the namespace 'default'", CacheFiles(str(self.path), "other").load().findings[0])
 
     def test_as_deep_a_document_as_there_can_be(self) -> None:
         data: dict[str, object] = {}
@@ -172,7 +172,7 @@ class CacheFilesTests(SynchronousTestCase):
         CacheFiles(str(self.path), "edge").save(configuration(1, namespace="edge"))
         kept = self.files.load()
         self.assertIsNone(kept.configuration)
-        self.assertIn("of the namespace 'edge' and not used: NAMESPACE is 'default'", kept.findings[0])
+        self.assertIn("namespace 'edge' and is not used: NAMESPACE is 'default'", kept.findings[0])
         self.assertEqual(self.names(), {"cache"})
 
     def test_an_id_that_is_none(self) -> None:

@@ -17,24 +17,24 @@ class DeliveryTests(SynchronousTestCase):
 
     def test_begins(self) -> None:
         self.assertEqual((self.delivery.state, self.delivery.error), (ReportState.APPLYING, ""))
-        self.assertEqual(self.delivery.spent(11.0), Timings())
+        self.assertEqual(self.delivery.timings(11.0), Timings())
 
     def test_where_the_time_went(self) -> None:
-        self.delivery.hand_over(10.5)
-        self.assertEqual(self.delivery.spent(11.0), Timings(500.0))
+        self.delivery.begin(10.5)
+        self.assertEqual(self.delivery.timings(11.0), Timings(500.0))
         self.delivery.end(ReportState.APPLIED, 12.5)
-        self.assertEqual(self.delivery.spent(13.0), Timings(500.0, 2000.0, 500.0))
+        self.assertEqual(self.delivery.timings(13.0), Timings(500.0, 2000.0, 500.0))
 
     def test_a_second_attempt_is_the_workers_time(self) -> None:
         for handed in (10.5, 20.0):
-            self.delivery.hand_over(handed)
+            self.delivery.begin(handed)
         self.delivery.end(ReportState.APPLIED, 20.5)
-        self.assertEqual(self.delivery.spent(20.5), Timings(500.0, 10_000.0, 0.0))
+        self.assertEqual(self.delivery.timings(20.5), Timings(500.0, 10_000.0, 0.0))
 
     def test_the_first_time_that_it_was_applied_counts(self) -> None:
         """Refused, taken by the next process, refused by the one after, and taken again."""
-        self.delivery.hand_over(10.0)
+        self.delivery.begin(10.0)
         for state, at in (("failed", 11.0), ("applied", 12.0), ("failed", 13.0), ("applied", 14.0)):
             self.delivery.end(ReportState(state), at, "no" if state == "failed" else "")
         self.assertEqual((self.delivery.state, self.delivery.error), (ReportState.APPLIED, ""))
-        self.assertEqual(self.delivery.spent(14.0), Timings(0.0, 2000.0, 2000.0))
+        self.assertEqual(self.delivery.timings(14.0), Timings(0.0, 2000.0, 2000.0))

@@ -35,7 +35,7 @@ class PluginTests(SynchronousTestCase):
     def test_an_unknown_one_is_refused_with_a_list(self) -> None:
         error = self.assertRaises(StartError, plugin.make, "PIGEON", CONTEXT)
         (reason,) = error.reasons
-        self.assertIn("DISTRIBUTION_STRATEGY: 'PIGEON' is not installed; there are: ", reason)
+        self.assertIn("DISTRIBUTION_STRATEGY: 'PIGEON' is not installed; use one of ", reason)
         self.assertIn("POLLER", reason)
 
     def test_looking_imports_no_strategy_and_no_reactor(self) -> None:

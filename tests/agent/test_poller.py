@@ -64,9 +64,9 @@ class PollerTests(SynchronousTestCase):
         self.poller.startService()
         self.clock.advance(0)
         self.registration_service.resume(AGENT_ID, "")
-        self.poller.joined()
+        self.poller.registered()
         self.assertEqual(self.polls_within(3), 1)
-        self.poller.joined()
+        self.poller.registered()
         self.assertEqual(self.polls_within(3), 0)
 
     def test_a_controller_that_asks_for_a_pause(self) -> None:

@@ -153,13 +153,13 @@ class ReceiverTests(SynchronousTestCase):
 
     def test_condition(self) -> None:
         """Without a key the whole answer is asked for; the Go system has none."""
-        self.assertEqual(self.receiver.condition(), configuration(5).tag)
+        self.assertEqual(self.receiver.poll_condition(), configuration(5).tag)
         keyless = Receiver("default", KeyRing(), self.version_guard, OrderedOffload(maybeDeferred), self.hint)
-        self.assertIsNone(keyless.condition())
+        self.assertIsNone(keyless.poll_condition())
         go = VersionGuard(self.applied.append)
         go.offer(configuration(5, cluster_id="", epoch=0))
         self.assertEqual(
-            Receiver("default", KeyRing(), go, OrderedOffload(maybeDeferred), self.hint).condition(), go.newest.tag
+            Receiver("default", KeyRing(), go, OrderedOffload(maybeDeferred), self.hint).poll_condition(), go.newest.tag
         )  # type: ignore[union-attr]
 
     def test_newer(self) -> None:
@@ -303,11 +303,11 @@ class ReceiverTests(SynchronousTestCase):
         """A controller was restored, and published as many versions as it had lost: the whole answer tells."""
         forked = configuration(5, data={"url": "http://forked/"})
         self.receiver.answered(None, configuration(5).tag, configuration(5).document.checksum)
-        self.assertEqual((self.hints, self.receiver.condition()), (0, configuration(5).tag))
+        self.assertEqual((self.hints, self.receiver.poll_condition()), (0, configuration(5).tag))
         self.assertIsNone(self.receiver.answered(None, configuration(5).tag, forked.document.checksum))
-        self.assertEqual((self.hints, self.receiver.condition()), (1, None))
+        self.assertEqual((self.hints, self.receiver.poll_condition()), (1, None))
         self.assertIn("another document", self.receiver.answered(ServedConfig(forked), configuration(5).tag) or "")
-        self.assertEqual(self.receiver.condition(), configuration(5).tag)
+        self.assertEqual(self.receiver.poll_condition(), configuration(5).tag)
         self.assertIn(
             "another document", self.receiver.answered(None, configuration(5).tag, forked.document.checksum) or ""
         )

@@ -161,7 +161,7 @@ class RegistrationServiceTests(SynchronousTestCase):
         """It says so."""
         self.registration_service.startService()
         self.controller.members.clear()
-        self.registration_service.heard(known=False)
+        self.registration_service.confirm(known=False)
 
     def test_membership(self) -> None:
         self.controller.window = 2.5
@@ -180,14 +180,14 @@ class RegistrationServiceTests(SynchronousTestCase):
 
     def test_registers_once_however_often_it_is_told(self) -> None:
         self.forget()
-        self.registration_service.heard(known=False)
+        self.registration_service.confirm(known=False)
         self.clock.advance(1)
         self.assertEqual(len(self.controller.registrations), 2)
 
     def test_being_told_is_nothing_new_before_it_is_registered(self) -> None:
         self.controller.hung = True
         self.registration_service.startService()
-        self.registration_service.heard(known=False)
+        self.registration_service.confirm(known=False)
         self.clock.advance(60)
         self.assertEqual(len(self.controller.registrations), 1)
 
@@ -195,18 +195,18 @@ class RegistrationServiceTests(SynchronousTestCase):
         self.registration_service.startService()
         for _ in range(600):
             self.clock.advance(1)
-            self.registration_service.heard(known=False)
+            self.registration_service.confirm(known=False)
         self.assertTrue(10 <= len(self.controller.registrations) <= 80, len(self.controller.registrations))
         self.clock.advance(30)
-        self.registration_service.heard(known=True)
-        self.registration_service.heard(known=False)
+        self.registration_service.confirm(known=True)
+        self.registration_service.confirm(known=False)
         self.clock.advance(1)
         self.assertTrue(self.registration_service.member, "once it was known the next time is the first again")
 
     def test_stop_gives_up_registering_again(self) -> None:
         self.forget()
         self.registration_service.stopService()
-        self.registration_service.heard(known=False)
+        self.registration_service.confirm(known=False)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_registers_once(self) -> None:

@@ -52,7 +52,7 @@ class ReporterTests(SynchronousTestCase):
             Backoff(Random(seed)),
             Registration(),
             lambda agent_id: None,
-            lambda: self.reporter.joined(),
+            lambda: self.reporter.registered(),
         )
         random = Random(seed)
         self.reporter = Reporter(
@@ -307,7 +307,7 @@ class ReporterTests(SynchronousTestCase):
         self.say(report(1))
         self.clock.advance(0)
         self.controller.members.clear()
-        self.registration_service.heard(known=False)
+        self.registration_service.confirm(known=False)
         self.wait(5)
         self.assertEqual([each.tag.version for each in self.controller.reports], [1, 1])
 
@@ -323,7 +323,7 @@ class ReporterTests(SynchronousTestCase):
         self.say(report(1))
         self.clock.advance(0)
         self.controller.hung = False
-        self.reporter.joined()
+        self.reporter.registered()
         self.controller.waiting.pop().callback(0.0)
         self.clock.advance(0)
         self.assertEqual(self.told(), [(1, "applied", 1), (1, "applied", 2)])

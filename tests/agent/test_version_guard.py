@@ -97,7 +97,7 @@ class VersionGuardTests(SynchronousTestCase):
             for version in range(1, 500):
                 self.version_guard.offer(configuration(version))
         self.assertEqual(len(logs), 499)
-        self.assertLessEqual(len(self.version_guard._said), 100)
+        self.assertLessEqual(len(self.version_guard._logged), 100)
 
     # -- the objection that stands --
 

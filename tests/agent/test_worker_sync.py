@@ -140,9 +140,7 @@ class WorkerSyncTests(SynchronousTestCase):
         self.worker_sync.deliver(configuration(1))
         self.wait(10)
         self.assertIsNone(self.worker_sync.applied)
-        self.assertEqual(
-            self.worker_sync.problem(), "The worker accepted 1a2b3c4d.1.1 and then holds another document."
-        )
+        self.assertEqual(self.worker_sync.problem(), "The worker accepted 1a2b3c4d.1.1 but holds another document.")
         self.worker.lies = False
         self.wait(5)
         self.assertEqual(self.worker_sync.applied, configuration(1))
@@ -434,7 +432,7 @@ class WorkerSyncTests(SynchronousTestCase):
         self.wait(3)
         said = self.said()
         self.assertEqual((said.state, said.holds, said.repairs), (ReportState.APPLYING, None, 0))
-        self.assertIn("no longer holds 1a2b3c4d.1.3", said.error)
+        self.assertIn("lost configuration 1a2b3c4d.1.3", said.error)
         self.worker.hung_at_delivery = False
         self.worker.resume()
         self.repaired(1)

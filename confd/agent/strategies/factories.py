@@ -1,4 +1,4 @@
-"""From what an agent was told to its strategy: where the drop-ins of C{twisted/plugins} lead."""
+"""Make the strategies of confd; the drop-ins in C{twisted/plugins} name these functions."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from confd.runtime.options import read
 from confd.runtime.settings import BrokerSettings
 from confd.runtime.timing import Backoff
 
-#: Seconds over which a fleet spreads its first return to a controller that was restarted.
+#: Seconds over which a fleet spreads its first reconnection to a restarted controller.
 RETURN_SPREAD_SECONDS = 4.0
 
 
 def poller(context: StrategyContext) -> IStrategy:
-    """POLLER."""
+    """Make the strategy POLLER."""
     return PollOnly()
 
 
 def stream(context: StrategyContext) -> IStrategy:
-    """STREAM."""
+    """Make the strategy STREAM."""
     backoff = Backoff(context.random, context.backoff_max, base=RETURN_SPREAD_SECONDS)
     return Stream(context.reactor, context.controller, context.namespace, context.agent_id, backoff)
 
 
 def redis(context: StrategyContext) -> IStrategy:
-    """REDIS."""
+    """Make the strategy REDIS."""
     return _pubsub(context, "REDIS")
 
 
 def nats(context: StrategyContext) -> IStrategy:
-    """NATS."""
+    """Make the strategy NATS."""
     return _pubsub(context, "NATS")
 
 

@@ -1,4 +1,4 @@
-"""POLLER: no push path; the agent's own polls are all there is."""
+"""The strategy POLLER: no push path, only the polls of the agent."""
 
 from __future__ import annotations
 
@@ -10,19 +10,16 @@ from confd.interfaces import POLL, ISink, IStrategy
 
 @implementer(IStrategy)
 class PollOnly:
-    """Hears of nothing sooner than the next poll."""
+    """Leave all changes to the polls."""
 
     name = "POLLER"
     pushes = False
     connections = 0
 
-    def start(self, sink: ISink) -> None:
-        """See L{IStrategy}."""
+    def start(self, sink: ISink) -> None: ...
 
     def stop(self) -> Deferred[None]:
-        """See L{IStrategy}."""
         return succeed(None)
 
     def path(self) -> str:
-        """See L{IStrategy}."""
         return POLL

@@ -1,4 +1,4 @@
-"""Changes by way of a broker: REDIS and NATS are the same strategy on two brokers."""
+"""The strategies REDIS and NATS: subscribe to a broker."""
 
 from __future__ import annotations
 
@@ -16,15 +16,13 @@ from confd.errors import ConfdError
 from confd.interfaces import POLL, IBroker, ISink, IStrategy
 from confd.runtime.reload import ReloadedFiles
 
-#: Seconds over which a fleet spreads the comparisons that follow a broker's return.
+#: Seconds over which a fleet spreads its polls after the broker returned.
 COMPARE_SPREAD_SECONDS = 2.0
 
 
 @implementer(IStrategy)
 class PubSub:
-    """
-    Subscribes first, then catches up, then compares: on every connection, so that nothing falls between.
-    """
+    """Subscribe, then read the latest announcement, then poll: on every connection, so that no change is missed."""
 
     pushes = True
     log = Logger()
@@ -38,17 +36,16 @@ class PubSub:
         passwords: Sequence[ReloadedFiles[Any]] = (),
     ) -> None:
         """
-        @param passwords: what keeps those of the broker up to date; started and stopped with it.
+        @param passwords: Reload the passwords of the broker; started and stopped with it.
         """
         self._passwords = passwords
         self.name: str = broker.name
         self.connections = 0
         self._clock, self._broker, self._namespace, self._random = clock, broker, namespace, random
-        self._catching_up: Deferred[Any] | None = None
-        broker.listen(namespace, self._heard, self._connected)
+        self._catching_up: Deferred[None] | None = None
+        broker.listen(namespace, self._announced, self._connected)
 
     def start(self, sink: ISink) -> None:
-        """See L{IStrategy}."""
         self._sink = sink
         for each in self._passwords:
             each.startService()
@@ -60,33 +57,31 @@ class PubSub:
                 await maybeDeferred(each.stopService)
             await maybeDeferred(self._broker.stopService)
         finally:
-            # Not before: the broker may connect once more while it ends.
-            self._catch_up_no_more()
+            # Last, because the broker may connect once more while it stops.
+            self._cancel_catching_up()
 
     def stop(self) -> Deferred[None]:
-        """See L{IStrategy}."""
         return Deferred.fromCoroutine(self._stop())
 
     def path(self) -> str:
-        """See L{IStrategy}."""
         return self.name if self._broker.running and self._broker.problem() is None else POLL
 
     def reload(self) -> None:
-        """Load the passwords again soon."""
+        """Reload the passwords soon."""
         for each in self._passwords:
             each.reload()
 
-    def _heard(self, message: bytes) -> None:
+    def _announced(self, message: bytes) -> None:
         self._sink.announced(message)
 
     def _connected(self) -> None:
         self.connections += 1
         self.log.info("changes arrive by {name}", name=self.name)
-        self._catch_up_no_more()
-        self._catching_up = Deferred.fromCoroutine(self._catch_up())
-        self._catching_up.addErrback(lambda failure: failure.trap(CancelledError))
+        self._cancel_catching_up()
+        catching_up = self._catching_up = Deferred.fromCoroutine(self._catch_up())
+        catching_up.addErrback(lambda failure: failure.trap(CancelledError))
 
-    def _catch_up_no_more(self) -> None:
+    def _cancel_catching_up(self) -> None:
         if self._catching_up is not None:
             self._catching_up.cancel()
 
@@ -98,9 +93,9 @@ class PubSub:
         except CancelledError:
             raise
         except ConfdError as error:
-            self.log.debug("{name} has nothing to catch up with: {reason}", name=self.name, reason=error.message)
+            self.log.debug("{name} cannot give the latest announcement: {reason}", name=self.name, reason=error.message)
         except Exception:
-            self.log.failure("catching up by {name} failed", name=self.name)
-        # The broker may have lost its memory, or never had it: HTTP is the truth.
+            self.log.failure("reading the latest announcement from {name} failed", name=self.name)
+        # The broker may have lost the announcement; the controller always has the current configuration.
         await deferLater(self._clock, self._random.uniform(0, COMPARE_SPREAD_SECONDS))
         self._sink.hint()

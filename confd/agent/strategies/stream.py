@@ -1,4 +1,4 @@
-"""STREAM: the controller's own events over one HTTP connection that is kept open; no broker needed."""
+"""The strategy STREAM: receive the events of the controller over one open HTTP connection; no broker is needed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SILENCE_MAX_SECONDS = 32.0
 
 @implementer(IStrategy)
 class Stream:
-    """Reads the stream, and comes back whenever it breaks off."""
+    """Read the stream, and reconnect when it ends."""
 
     name = "STREAM"
     pushes = True
@@ -39,8 +39,8 @@ class Stream:
         backoff: Backoff,
     ) -> None:
         """
-        @param agent_id: names this agent once it is registered.
-        @param backoff: between connections.
+        @param agent_id: Returns the id of this agent; empty before the registration.
+        @param backoff: Delays between connections.
         """
         self._clock, self._controller, self._namespace = clock, controller, namespace
         self._agent_id, self._backoff = agent_id, backoff
@@ -53,16 +53,13 @@ class Stream:
         self._problem = Problem(self.name, self.log)
 
     def start(self, sink: ISink) -> None:
-        """See L{IStrategy}."""
         self._sink = sink
         self._loop.startService()
 
     def stop(self) -> Deferred[None]:
-        """See L{IStrategy}."""
         return self._loop.stopService() or succeed(None)
 
     def path(self) -> str:
-        """See L{IStrategy}."""
         return self.name if self._open else POLL
 
     async def _read(self) -> None:
@@ -74,8 +71,8 @@ class Stream:
         try:
             await reading
             reason = "the controller ended it"
-        except _Nameless:
-            # Once more, at once.
+        except _UnnamedStream:
+            # Reconnect at once, with the id.
             self._loop.hurry()
             return
         except ConfdError as error:
@@ -83,11 +80,11 @@ class Stream:
         except CancelledError:
             if not progress.late:
                 raise
-            reason = f"no event came for {SILENCE_MAX_SECONDS:.0f} seconds"
+            reason = f"no event for {SILENCE_MAX_SECONDS:.0f} seconds"
         finally:
             self._open = False
             progress.end()
-        self._problem.begin(f"changes arrive by poll, there is no stream: {reason}")
+        self._problem.begin(f"stream lost, falling back to polling: {reason}")
 
     def _received(self, piece: bytes) -> Deferred[None]:
         return Deferred.fromCoroutine(self._take(piece))
@@ -103,30 +100,30 @@ class Stream:
         for event in self._parser.feed(piece):
             if self._progress is not None:
                 self._progress.restart()
-            await self._heed(event)
-            # Only now: a controller whose events cannot be read would be asked again at once, and again.
+            await self._handle(event)
+            # Last, so that the delays grow if the events of the controller cannot be read.
             self._backoff.reset()
 
-    async def _heed(self, event: sse.Event) -> None:
+    async def _handle(self, event: sse.Event) -> None:
         if event.name == "config":
             await self._sink.served(event.data, event.id)
         elif event.name == "heartbeat":
             offered, known = _tag_in(event.data), self._sink.known()
-            # What nobody published changes nothing for who holds a document of the Go system: asked again, it is said
-            # again.
-            kept = known is not None and not known.cluster and is_unpublished(offered, self._namespace)
-            if supersedes(offered, known) and not kept:
+            # An agent with a configuration of the Go system ignores the unpublished first version of a new controller:
+            # a poll would change nothing.
+            ignored = known is not None and not known.cluster and is_unpublished(offered, self._namespace)
+            if supersedes(offered, known) and not ignored:
                 self._sink.hint()
             if not self._named and self._agent_id():
-                raise _Nameless("nameless", "This stream was opened before the agent was registered.")
+                raise _UnnamedStream("unnamed_stream", "This stream was opened before the agent was registered.")
 
 
-class _Nameless(ConfdError):
-    """A stream that the controller does not know to be this agent's: it could not end it, were the agent forgotten."""
+class _UnnamedStream(ConfdError):
+    """The stream does not name this agent, so the controller could not end it after deleting the agent."""
 
 
 def _tag_in(heartbeat: bytes) -> Tag:
     try:
         return Tag.parse(heartbeat.decode("ascii"))
     except ValueError:
-        raise Malformed("bad_heartbeat", "The stream holds a heartbeat that names no configuration.") from None
+        raise Malformed("bad_heartbeat", "The stream holds a heartbeat without a tag.") from None
