@@ -33,8 +33,7 @@ class AuditingTests(SynchronousTestCase):
             for each, error in audit_log
         ]
 
-    def test_at_the_door(self) -> None:
-        """Who proved nothing has no name, whatever they call themselves."""
+    def test_refused_credentials_are_recorded_without_a_name(self) -> None:
         publish, action = {"json": {}}, "POST /document"
         for auth, status, who, code in (
             (None, 401, "", "unauthenticated"),
@@ -47,7 +46,7 @@ class AuditingTests(SynchronousTestCase):
         self.assertEqual(self.ask("POST", "/document", auth=ADMIN, headers={"Origin": "null"}, **publish), 403)
         self.assertEqual(self.noted(), [("admin", action, "", "cross_site")])
 
-    def test_what_they_sent(self) -> None:
+    def test_invalid_requests_are_recorded_with_their_code(self) -> None:
         for status, code, carried in (
             (400, "not_json", {"body": b"{", "headers": {"Content-Type": "application/json"}}),
             (400, "bad_field", {"json": {"name": 5}}),
@@ -61,8 +60,7 @@ class AuditingTests(SynchronousTestCase):
             self.assertEqual(self.noted(), [("admin", "POST /names", "", code)])
         self.assertEqual(self.sample.api.attempts, [])
 
-    def test_what_handlers_refuse(self) -> None:
-        """With the code; a defect is noted as well."""
+    def test_errors_and_defects_of_handlers_are_recorded(self) -> None:
         action = "DELETE /things/<kind>/<name>"
         for kind, status in (("NotFound", 404), ("Conflict", 409), ("PreconditionFailed", 412), ("Unavailable", 503)):
             self.assertEqual(self.ask("DELETE", f"/things/{kind}/x%20y", auth=ADMIN), status)
@@ -71,8 +69,7 @@ class AuditingTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
         self.assertEqual(self.noted(), [("admin", action, "ValueError/x", "ValueError")])
 
-    def test_what_is_done_is_not_noted(self) -> None:
-        """The handler has the attempt, to put it on record with what it does."""
+    def test_successful_change_gets_its_attempt_and_is_not_recorded_twice(self) -> None:
         self.assertEqual(self.ask("POST", "/names", json={"name": "new"}, auth=ADMIN), 200)
         [attempt] = self.sample.api.attempts
         assert attempt is not None
@@ -80,8 +77,7 @@ class AuditingTests(SynchronousTestCase):
         self.assertEqual((attempt.peer, attempt.made_at), ("127.0.0.1", self.sample.auditor.now()))
         self.assertEqual(self.noted(), [])
 
-    def test_larger_than_the_site_takes(self) -> None:
-        """Refused before it is read, whether or not it says how large it is; noted once, with who it was."""
+    def test_too_large_body_is_recorded_once_with_its_caller(self) -> None:
         head = "POST /names?namespace=a HTTP/1.1\r\nHost: localhost\r\n"
         endless = "Transfer-Encoding: chunked\r\n\r\n" + "10000\r\n" + "x" * 65536 + "\r\n"
         for length in ("Content-Length: 9999999\r\n\r\n", endless + endless.partition("\r\n\r\n")[2] * 20):
@@ -95,27 +91,24 @@ class AuditingTests(SynchronousTestCase):
                 self.assertEqual((attempt.request_id, attempt.peer), (reply.headers["x-request-id"], "127.0.0.1"))
                 self.assertEqual(self.noted(), [(who, "POST /names", "", code)])
 
-    def test_larger_than_the_site_takes_elsewhere(self) -> None:
-        """On any other path there is nothing to note, whatever it is."""
+    def test_too_large_body_on_other_paths_is_not_recorded(self) -> None:
         for start in (b"POST /wish", b"POST /nowhere", b"POST /names/", b"GET /names", b"P\xff /names", b"POST /\xff"):
             caller = self.sample.connect()
             caller.send(start + b" HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n\r\n")
             self.assertIn(caller.replies()[0].status, (400, 413))
             self.assertEqual(self.noted(), [])
 
-    def test_reading_and_agents(self) -> None:
-        """Those change nothing that is audited."""
+    def test_reads_and_requests_of_agents_are_not_recorded(self) -> None:
         for method, path in (("GET", "/wish"), ("POST", "/wish"), ("GET", "/fail/Conflict"), ("POST", "/nowhere")):
             self.assertGreaterEqual(self.ask(method, path), 400)
         self.assertEqual(self.noted(), [])
 
-    def test_request_and_peer(self) -> None:
+    def test_record_has_the_request_id_and_the_peer(self) -> None:
         reply = Conversation(self.sample.site, self.sample.clock, ELSEWHERE).post("/document")
         [(attempt, _)] = self.sample.auditor.audit_log
         self.assertEqual((attempt.request_id, attempt.peer), (reply.headers["x-request-id"], ELSEWHERE.host))
 
-    def test_targets(self) -> None:
-        """Taken from the address where the request was not read any further; short, and harmless on a terminal."""
+    def test_target_of_an_unread_request_is_short_and_printable(self) -> None:
         for path, target in (
             ("/names?namespace=a", ""),
             ("/names", ""),
@@ -129,8 +122,7 @@ class AuditingTests(SynchronousTestCase):
             self.ask("POST", path)
             self.assertEqual([noted[2] for noted in self.noted()], [target], path)
 
-    def test_no_secrets(self) -> None:
-        """What was sent is nowhere in it: credentials, headers, query, body, nor what a handler said."""
+    def test_record_has_nothing_that_the_caller_sent(self) -> None:
         for carried in (
             {"auth": ("admin", CANARY)},
             {"auth": (CANARY, CANARY)},
@@ -145,8 +137,7 @@ class AuditingTests(SynchronousTestCase):
         self.assertEqual(len(attempts), 7)
         self.assertNotIn(CANARY, str([asdict(attempt) for attempt in attempts]))
 
-    def test_caller_who_hung_up(self) -> None:
-        """What they asked for is refused all the same, and noted once."""
+    def test_refusal_after_a_hang_up_is_recorded_once(self) -> None:
         self.caller.ask("POST", "/later", auth=ADMIN)
         self.caller.hang_up()
         self.assertEqual(self.noted(), [])

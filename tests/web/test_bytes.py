@@ -82,14 +82,14 @@ class BytesTests(SynchronousTestCase):
         DAMAGE,
         st.lists(st.integers(0, 2000), max_size=6),
     )
-    def test_pieces(self, requests: list[bytes], damage: list[tuple[int, bytes]], cuts: list[int]) -> None:
-        """In which pieces they come makes no difference, be they valid or damaged."""
+    def test_pieces_of_requests_make_no_difference(
+        self, requests: list[bytes], damage: list[tuple[int, bytes]], cuts: list[int]
+    ) -> None:
         raw = _damaged(requests, damage)
         self.assertEqual(self.converse(raw, cuts), self.converse(raw, []))
 
     @given(st.lists(REQUESTS.filter(lambda raw: not raw.startswith(b"HEAD")), min_size=1, max_size=2))
-    def test_byte_by_byte(self, requests: list[bytes]) -> None:
-        """Nor does one byte at a time."""
+    def test_single_bytes_make_no_difference(self, requests: list[bytes]) -> None:
         raw = b"".join(requests)
         self.assertEqual(self.converse(raw, list(range(len(raw)))), self.converse(raw, []))
 
@@ -100,13 +100,11 @@ class BytesTests(SynchronousTestCase):
     )
     @example([b"\r\n"])
     @example([bytes(range(256))])
-    def test_rubbish(self, pieces: list[bytes]) -> None:
-        """Rubbish is refused once, or waited for."""
+    def test_rubbish_is_refused_once_or_waited_for(self, pieces: list[bytes]) -> None:
         shapes = self.converse(b"".join(pieces), [])
         self.assertLessEqual([shape[0] for shape in shapes if shape[0] != 200], [400])
 
-    def test_credentials(self) -> None:
-        """No piece of a request that is cut off is served."""
+    def test_truncated_request_is_never_served(self) -> None:
         sample = SampleSite()
         whole = sample.connect()
         whole.post("/wish", json={"name": "x"}, auth=AGENT)

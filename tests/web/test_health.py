@@ -21,7 +21,7 @@ class Part:
 
 
 class OpsTests(SynchronousTestCase):
-    """A role of two parts."""
+    """L{Health} and L{Readiness} of a role with two parts."""
 
     def setUp(self) -> None:
         self.store, self.broker = Part(), Part()
@@ -29,14 +29,12 @@ class OpsTests(SynchronousTestCase):
         parts = {"store": self.store, "broker": self.broker}
         self.caller = Conversation(serve(clock, AUTH, Health(), Readiness(parts)), clock)
 
-    def test_health(self) -> None:
-        """It lives, whatever is wrong with its parts, and whatever a load balancer hangs on to the path."""
+    def test_health_is_200_with_any_query_and_any_problem(self) -> None:
         self.store.said = "The disk is full."
         for path in ("/health", "/health?x=1", "/health?x=1&x=2"):
             self.assertEqual(self.caller.get(path).json, {"status": "ok"})
 
-    def test_starting(self) -> None:
-        """It is not well before what it serves is there: whoever waits for it may go on at once."""
+    def test_health_is_503_while_the_process_starts(self) -> None:
         clock = Clock()
         caller = Conversation(serve(clock, AUTH, Health(self.store)), clock)
         self.store.said = "The controller is starting."
@@ -45,12 +43,10 @@ class OpsTests(SynchronousTestCase):
         self.store.said = None
         self.assertEqual(caller.get("/health").json, {"status": "ok"})
 
-    def test_ready(self) -> None:
-        """It is, while none of its parts is in trouble."""
+    def test_ready_is_200_while_no_part_has_a_problem(self) -> None:
         self.assertEqual(self.caller.get("/ready?probe").json, {"status": "ready"})
 
-    def test_not_ready(self) -> None:
-        """Each part that is in trouble is named, with its words; it heals by itself."""
+    def test_ready_is_503_with_the_problem_of_each_part(self) -> None:
         self.store.said, self.broker.said = "The disk is full.", "The broker is down."
         reply = self.caller.get("/ready")
         self.assertEqual((reply.status, reply.code, reply.headers["retry-after"]), (503, "not_ready", "1"))

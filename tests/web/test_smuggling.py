@@ -156,10 +156,9 @@ PATHS = [
 
 
 class SmugglingTests(SynchronousTestCase):
-    """A connection to a site that would answer each of these if it were well-formed."""
+    """Ambiguous forms of requests that the site would answer."""
 
-    def test_framing(self) -> None:
-        """Each is refused, once, and what follows it is not read."""
+    def test_ambiguous_request_is_refused_once_and_the_rest_is_not_read(self) -> None:
         for name, raw in FRAMING.items():
             caller = SampleSite().connect()
             caller.send(raw + SMUGGLED)
@@ -170,8 +169,7 @@ class SmugglingTests(SynchronousTestCase):
             self.assertTrue(caller.wire.ended, name)
             self.assertNotIn("smuggled", replies[0].body.decode(), name)
 
-    def test_framing_byte_by_byte(self) -> None:
-        """It makes no difference in which pieces it comes."""
+    def test_ambiguous_request_in_single_bytes_is_refused(self) -> None:
         for name, raw in FRAMING.items():
             caller = SampleSite().connect()
             for position in range(len(raw)):
@@ -179,15 +177,13 @@ class SmugglingTests(SynchronousTestCase):
             caller.send(SMUGGLED)
             self.assertEqual([reply.status for reply in caller.replies()], [400], name)
 
-    def test_paths(self) -> None:
-        """No path that one reader decodes or tidies to another is served."""
+    def test_ambiguous_path_is_refused(self) -> None:
         for path in PATHS:
             caller = SampleSite().connect()
             caller.send(b"GET " + path + b" HTTP/1.1\r\n" + HOST + b"\r\n" + SMUGGLED)
             self.assertEqual([reply.status for reply in caller.replies()], [400], path)
 
-    def test_other_paths(self) -> None:
-        """Nor is one that is merely near one of ours."""
+    def test_path_that_resembles_an_endpoint_gets_404(self) -> None:
         for path in (
             "/open/",
             "/Open",
@@ -202,16 +198,14 @@ class SmugglingTests(SynchronousTestCase):
             reply = SampleSite().connect().get(path)
             self.assertEqual((reply.status, reply.code), (404, "not_found"), path)
 
-    def test_methods(self) -> None:
-        """A method that the path does not take is 405, and the connection is as good as before."""
+    def test_unknown_method_gets_405_and_keeps_the_connection(self) -> None:
         caller = SampleSite().connect()
         for method in ("TRACE", "OPTIONS", "PUT", "X-CUSTOM"):
             reply = caller.request(method, "/open")
             self.assertEqual((reply.status, reply.headers["allow"]), (405, "GET, HEAD"), method)
         self.assertEqual(caller.get("/open").status, 200)
 
-    def test_harmless(self) -> None:
-        """What only looks odd is served."""
+    def test_unusual_but_valid_request_is_served(self) -> None:
         for raw in (
             b"\r\n" + GET + HOST + b"\r\n",
             GET + b"Host:\r\n\r\n",

@@ -20,15 +20,14 @@ LARGE = files(PACKAGE).joinpath("swagger-ui-bundle.js").read_bytes()
 
 
 class AssetsTests(SynchronousTestCase):
-    """Three files for admins."""
+    """L{Assets}, with three files for admins."""
 
     def setUp(self) -> None:
         self.clock = Clock()
         self.site = serve(self.clock, AUTH, Assets(self.clock, PACKAGE, PATHS, Role.ADMIN))
         self.caller = Conversation(self.site, self.clock)
 
-    def test_file(self) -> None:
-        """A file, what it is, what it may do, and how long to keep it."""
+    def test_file_has_its_type_policy_and_caching_headers(self) -> None:
         reply = self.caller.get("/", auth=ADMIN)
         self.assertEqual(reply.body, files(PACKAGE).joinpath("index.html").read_bytes())
         self.assertEqual(reply.headers["content-type"], "text/html; charset=utf-8")
@@ -39,22 +38,19 @@ class AssetsTests(SynchronousTestCase):
         script = self.caller.get("/x/start.js?whatever", auth=ADMIN)
         self.assertEqual(script.headers["content-type"], "text/javascript; charset=utf-8")
 
-    def test_known(self) -> None:
-        """Who has it already gets no second copy."""
+    def test_known_etag_gets_304(self) -> None:
         etag = self.caller.get("/", auth=ADMIN).headers["etag"]
         for known, status in ((etag, 304), (f'W/{etag}, "x"', 304), ("*", 304), ('"x"', 200), ("", 200)):
             reply = self.caller.get("/", auth=ADMIN, headers={"If-None-Match": known})
             self.assertEqual((reply.status, reply.headers["etag"]), (status, etag), known)
             self.assertEqual(reply.headers["cache-control"], "no-cache")
 
-    def test_who(self) -> None:
-        """They obey roles."""
+    def test_file_needs_its_role(self) -> None:
         for path in PATHS:
             self.assertEqual(self.caller.get(path).status, 401)
             self.assertEqual(self.caller.get(path, auth=AGENT).status, 403)
 
-    def test_elsewhere(self) -> None:
-        """There are the files that were named, and nothing beside them."""
+    def test_other_paths_get_404(self) -> None:
         for path in (
             "/x",
             "/x/",
@@ -67,8 +63,7 @@ class AssetsTests(SynchronousTestCase):
             self.assertIn(self.caller.get(path, auth=ADMIN).status, (400, 404), path)
             self.caller = Conversation(self.site, self.clock)
 
-    def test_large(self) -> None:
-        """A large file arrives whole, and the connection goes on."""
+    def test_large_file_arrives_whole_and_keeps_the_connection(self) -> None:
         reply = self.caller.get("/x/large.js", auth=ADMIN)
         self.assertEqual(reply.body, LARGE)
         self.assertEqual(reply.headers["content-length"], str(len(LARGE)))
@@ -76,8 +71,7 @@ class AssetsTests(SynchronousTestCase):
         self.assertEqual((head.headers["content-length"], head.body), (str(len(LARGE)), b""))
         self.assertEqual(self.caller.get("/", auth=ADMIN).status, 200)
 
-    def test_slow(self) -> None:
-        """A reader that stops costs a piece of the file, not all of it; and goes on where it was."""
+    def test_stalled_reader_costs_one_piece_and_resumes(self) -> None:
         self.caller.wire.stall()
         self.caller.ask("GET", "/x/large.js", auth=ADMIN)
         self.assertLess(len(self.caller.wire.unsent), 2 * MAX_PIECE_BYTES)
@@ -88,8 +82,7 @@ class AssetsTests(SynchronousTestCase):
         assert reply is not None
         self.assertEqual(reply.body, LARGE)
 
-    def test_stuck(self) -> None:
-        """One that takes nothing more is cut, and nothing of it stays."""
+    def test_stalled_reader_is_aborted_and_leaves_nothing(self) -> None:
         self.caller.wire.stall()
         self.caller.ask("GET", "/x/large.js", auth=ADMIN)
         self.clock.advance(SEND_TIMEOUT_SECONDS)
@@ -97,8 +90,7 @@ class AssetsTests(SynchronousTestCase):
         self.assertTrue(self.caller.wire.aborted)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_gone(self) -> None:
-        """Nor of one that hangs up."""
+    def test_hang_up_leaves_nothing(self) -> None:
         self.caller.wire.stall()
         self.caller.ask("GET", "/x/large.js", auth=ADMIN)
         self.caller.hang_up()

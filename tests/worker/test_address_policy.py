@@ -99,33 +99,28 @@ def reached(policy: AddressPolicy, host: str, *addresses: str) -> bool:
 
 
 class DefaultTests(SynchronousTestCase):
-    """Where nothing is set."""
+    """The policy without settings."""
 
-    def test_denied(self) -> None:
-        """None of them is reached, by whatever name."""
+    def test_default_policy_denies_metadata_and_link_local_addresses(self) -> None:
         for address in DENIED:
             self.assertFalse(reached(AddressPolicy(), "some.example", address), address)
 
-    def test_reached(self) -> None:
-        """All others are."""
+    def test_default_policy_allows_other_addresses(self) -> None:
         for address in REACHED:
             self.assertTrue(reached(AddressPolicy(), "some.example", address), address)
 
-    def test_spellings(self) -> None:
-        """What counts is the address that a resolver makes of a name, not how it is written."""
+    def test_resolved_address_counts_and_not_its_spelling(self) -> None:
         for spelling, address in SPELLINGS.items():
             found = {entry[4][0] for entry in socket.getaddrinfo(spelling, 80, type=socket.SOCK_STREAM)}
             self.assertEqual(found, {address}, spelling)
             self.assertEqual(reached(AddressPolicy(), spelling, address), address == "127.0.0.1")
 
-    def test_all_addresses(self) -> None:
-        """One that is denied is enough."""
+    def test_one_denied_address_denies_the_host(self) -> None:
         self.assertTrue(reached(AddressPolicy(), "some.example", "8.8.8.8", "::1"))
         self.assertFalse(reached(AddressPolicy(), "some.example", "8.8.8.8", "169.254.1.1", "::1"))
 
     @given(st.sampled_from(ALWAYS_DENIED), st.data())
-    def test_ends(self, network: object, data: st.DataObject) -> None:
-        """Each network is denied from its first to its last address, in each form of it."""
+    def test_networks_are_denied_to_their_ends_in_every_form(self, network: object, data: st.DataObject) -> None:
         size = network.num_addresses  # type: ignore[attr-defined]
         address = network[data.draw(st.sampled_from([0, size - 1]) | st.integers(0, size - 1))]  # type: ignore[index]
         forms = [str(address)]
@@ -135,14 +130,13 @@ class DefaultTests(SynchronousTestCase):
         for form in forms:
             self.assertFalse(reached(AddressPolicy(), "some.example", form), form)
 
-    def test_words(self) -> None:
-        """The error names the host that was asked for, and the settings; not the address behind it."""
+    def test_error_names_the_host_and_the_settings_but_no_address(self) -> None:
         error = self.assertRaises(Forbidden, AddressPolicy().check, "some.example", [ip_address("169.254.1.1")])
         self.assertEqual(error.message, "/hit may not reach some.example; HIT_ALLOW and HIT_DENY decide.")
 
 
 class SetTests(SynchronousTestCase):
-    """What HIT_ALLOW and HIT_DENY change."""
+    """The policy with HIT_ALLOW and HIT_DENY."""
 
     def check(self, allow: str, deny: str, expected: dict[tuple[str, ...], bool]) -> None:
         """That these hosts, each with its address, are reached or not."""
@@ -150,8 +144,7 @@ class SetTests(SynchronousTestCase):
         for where, passes in expected.items():
             self.assertEqual(reached(policy, *where), passes, (allow, deny, where))
 
-    def test_deny(self) -> None:
-        """What is denied is not reached: a network in each form of its addresses, a host by its name."""
+    def test_denied_networks_and_hosts_are_refused(self) -> None:
         self.check(
             "",
             "10.0.0.0/8, fd00::/8, internal.example",
@@ -168,8 +161,7 @@ class SetTests(SynchronousTestCase):
             },
         )
 
-    def test_allow(self) -> None:
-        """Where something is allowed, nothing else is."""
+    def test_allow_list_denies_all_other_addresses(self) -> None:
         self.check(
             "api.example, 10.0.0.0/8",
             "",
@@ -184,8 +176,7 @@ class SetTests(SynchronousTestCase):
             },
         )
 
-    def test_both(self) -> None:
-        """What is denied is denied even where it is allowed."""
+    def test_deny_wins_over_allow(self) -> None:
         self.check(
             "10.0.0.0/8, api.example",
             "10.1.0.0/16, 8.8.8.8",
@@ -197,8 +188,7 @@ class SetTests(SynchronousTestCase):
             },
         )
 
-    def test_opened_by_name(self) -> None:
-        """What is always denied is opened by a host name, or by a network inside it; a wide one does not name it."""
+    def test_always_denied_address_needs_a_host_name_or_a_narrow_network(self) -> None:
         metadata, other = ("metadata", "169.254.169.254"), ("a.example", "169.254.170.2")
         self.check("0.0.0.0/0, ::/0", "", {metadata: False, ("a.example", "8.8.8.8"): True, ("b", "fe80::1"): False})
         self.check("169.0.0.0/8", "", {metadata: False, ("a.example", "169.1.1.1"): True})
@@ -210,21 +200,18 @@ class SetTests(SynchronousTestCase):
 
 
 class RulesTests(SynchronousTestCase):
-    """What an operator may write."""
+    """L{Rules.parse}."""
 
-    def test_empty(self) -> None:
-        """Nothing, and commas, are no rules."""
+    def test_empty_list_has_no_rules(self) -> None:
         for text in ("", " ", ",", " , ,"):
             self.assertFalse(Rules.parse(text))
 
-    def test_read(self) -> None:
-        """Names in any case, addresses and networks, with spaces or without."""
+    def test_rules_are_parsed_in_any_case_and_with_spaces(self) -> None:
         rules = Rules.parse("Api.Example., 10.0.0.0/8,::1 ,1.2.3.4,under_score,xn--p1ai,")
         self.assertEqual(rules.hosts, {"api.example", "under_score", "xn--p1ai"})
         self.assertEqual([str(each) for each in rules.networks], ["10.0.0.0/8", "::1/128", "1.2.3.4/32"])
 
-    def test_mistakes(self) -> None:
-        """What would never match is refused, by name: a rule that silently does nothing is a trap."""
+    def test_rule_that_can_never_match_is_refused_by_name(self) -> None:
         for text in (
             "*.example",
             "http://example",
@@ -250,8 +237,7 @@ class RulesTests(SynchronousTestCase):
         self.assertIn("host bits", str(error))
 
     @given(st.text(max_size=80))
-    def test_never_another_error(self, text: str) -> None:
-        """Whatever is written is read, or refused with words."""
+    def test_any_text_is_parsed_or_refused_with_value_error(self, text: str) -> None:
         try:
             rules = Rules.parse(text)
         except ValueError as error:

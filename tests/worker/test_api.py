@@ -69,13 +69,11 @@ class WorkerCase(SynchronousTestCase):
 class ConfigTests(WorkerCase):
     """POST and GET C{/config}."""
 
-    def test_before_the_first(self) -> None:
-        """There is none."""
+    def test_worker_without_configuration_answers_404(self) -> None:
         reply = self.caller.get("/config")
         self.assertEqual((reply.status, reply.code), (404, "no_config"))
 
-    def test_delivered(self) -> None:
-        """What was delivered is in force, and said to be, with the checksum of the document."""
+    def test_delivered_configuration_is_current_with_its_checksum(self) -> None:
         reply = self.deliver(DOCUMENT, TAG)
         self.assertEqual((reply.status, reply.json), (200, {"message": "Configuration updated"}))
         self.assertEqual(
@@ -88,15 +86,13 @@ class ConfigTests(WorkerCase):
             },
         )
 
-    def test_go_agent(self) -> None:
-        """The Go agent names no version and has no credentials; the same again, and another one, are taken."""
+    def test_agent_of_the_go_system_needs_no_version_and_no_credentials(self) -> None:
         for url in ("https://ip.me", "https://ip.me", "https://api.github.com", "https://ip.me"):
             self.assertEqual(self.deliver({"url": url}).json, {"message": "Configuration updated"})
             found = self.caller.get("/config").json
             self.assertEqual((found["config"], found["version"]), ({"url": url}, None))
 
-    def test_again(self) -> None:
-        """The same again is 200, an older one is 409, and so is another one of the same name."""
+    def test_same_version_gets_200_and_older_or_other_content_gets_409(self) -> None:
         self.assertEqual(self.deliver(DOCUMENT, TAG).status, 200)
         self.assertEqual(self.deliver(DOCUMENT, TAG).status, 200)
         for document, tag, code in (
@@ -107,8 +103,7 @@ class ConfigTests(WorkerCase):
             self.assertEqual((reply.status, reply.code), (409, code))
         self.assertEqual(self.caller.get("/config").json["config"], DOCUMENT)
 
-    def test_unusable(self) -> None:
-        """What the worker cannot use is 422 with the field, and changes nothing."""
+    def test_unusable_configuration_gets_422_and_changes_nothing(self) -> None:
         self.deliver(DOCUMENT, TAG)
         for document, status, code in (
             ({}, 422, "unusable_config"),
@@ -121,14 +116,12 @@ class ConfigTests(WorkerCase):
         self.assertEqual(self.deliver({}).json["details"], [{"pointer": "/url", "message": "url must be a string"}])
         self.assertEqual(self.caller.get("/config").json["version"], TAG)
 
-    def test_bad_version(self) -> None:
-        """A version that is no tag is 400."""
+    def test_version_that_is_not_a_tag_gets_400(self) -> None:
         for tag in ("x", "", "1.2"):
             reply = self.deliver(DOCUMENT, tag)
             self.assertEqual((reply.status, reply.code), (400, "bad_version"))
 
-    def test_malformed(self) -> None:
-        """Duplicate keys, text/plain and rubbish behind the end are refused."""
+    def test_body_that_is_not_strict_json_is_refused(self) -> None:
         for raw, headers, status in (
             (b'{"url":"http://a","url":"http://b"}', {"Content-Type": "application/json"}, 400),
             (b'{"url":"http://a"}', {"Content-Type": "text/plain"}, 415),
@@ -139,24 +132,21 @@ class ConfigTests(WorkerCase):
             self.assertEqual(self.caller.post("/config", body=raw, headers=headers).status, status)
         self.assertEqual(self.caller.get("/config").status, 404)
 
-    def test_large(self) -> None:
-        """What a controller may have been set to is taken; more is 413."""
+    def test_largest_configuration_of_a_controller_is_accepted_and_more_gets_413(self) -> None:
         large = {"url": "http://a", "x": "x" * 3_000_000}
         self.assertEqual(self.deliver(large).status, 200)
         self.assertEqual(self.caller.get("/config").json["checksum"], strict_json.checksum(large))
         self.caller.ask("POST", "/config", json={"url": "http://a", "x": "x" * 5_000_000})
         self.assertEqual(self.caller.answer().status, 413)  # type: ignore[union-attr]
 
-    def test_query(self) -> None:
-        """A query means nothing here, and is refused."""
+    def test_query_is_refused(self) -> None:
         self.assertEqual(self.caller.get("/config?x=1").status, 400)
 
 
 class WhoTests(WorkerCase):
-    """Without credentials: whoever is on this machine."""
+    """A worker without credentials, which answers this machine."""
 
-    def test_elsewhere(self) -> None:
-        """Another machine may neither set nor read; it may ask all else."""
+    def test_other_machine_may_not_read_or_replace_the_configuration(self) -> None:
         here, self.caller = self.caller, self.connect(ELSEWHERE)
         for reply in (self.deliver(DOCUMENT), self.caller.get("/config")):
             self.assertEqual((reply.status, reply.code), (403, "loopback_only"))
@@ -164,15 +154,13 @@ class WhoTests(WorkerCase):
         self.assertEqual(here.get("/config").status, 404)
         self.assertEqual([self.caller.get(path).status for path in ("/hit", "/health", "/ready")], [503, 200, 503])
 
-    def test_spoofed(self) -> None:
-        """No header makes another machine this one."""
+    def test_headers_do_not_make_another_machine_local(self) -> None:
         self.caller = self.connect(ELSEWHERE)
         for name in ("X-Forwarded-For", "X-Real-IP", "Forwarded", "Host", "Authorization"):
             reply = self.caller.post("/config", json=DOCUMENT, headers={name: "127.0.0.1"})
             self.assertEqual(reply.status, 403, name)
 
-    def test_here(self) -> None:
-        """This machine has more than one address, and sockets without any."""
+    def test_all_addresses_of_loopback_and_unix_sockets_are_local(self) -> None:
         for peer in (
             IPv6Address("TCP", "::1", 5),
             IPv6Address("TCP", "::ffff:127.0.0.1", 5),
@@ -183,19 +171,17 @@ class WhoTests(WorkerCase):
 
 
 class CredentialsTests(WorkerCase):
-    """With credentials: whoever has them."""
+    """A worker with credentials."""
 
     guard = BasicAuth([Credential.of(*CREDENTIALS, Role.AGENT)])
 
-    def test_with(self) -> None:
-        """They are good from anywhere."""
+    def test_credentials_are_accepted_from_anywhere(self) -> None:
         for peer in (LOOPBACK, ELSEWHERE):
             self.caller = self.connect(peer)
             self.assertEqual(self.deliver(DOCUMENT, auth=CREDENTIALS).status, 200)
             self.assertEqual(self.caller.get("/config", auth=CREDENTIALS).status, 200)
 
-    def test_without(self) -> None:
-        """Nobody gets on without them, this machine no more than another; the rest is for anyone."""
+    def test_configuration_needs_credentials_on_this_machine_too(self) -> None:
         for auth in (None, ("worker", "wrong"), ("", "")):
             for reply in (self.deliver(DOCUMENT, auth=auth), self.caller.get("/config", auth=auth)):
                 self.assertEqual(reply.status, 401)
@@ -206,13 +192,11 @@ class CredentialsTests(WorkerCase):
 class HitTests(WorkerCase):
     """GET C{/hit}; how it fetches is in L{tests.worker.test_upstream}."""
 
-    def test_before_the_first(self) -> None:
-        """Without a configuration it is 503."""
+    def test_hit_without_configuration_gets_503(self) -> None:
         reply = self.caller.get("/hit")
         self.assertEqual((reply.status, reply.code, reply.headers["retry-after"]), (503, "no_config", "1"))
 
-    def test_fetched(self) -> None:
-        """With one, its URL is fetched, whatever the query says."""
+    def test_hit_fetches_the_url_and_ignores_the_query(self) -> None:
         self.deliver(DOCUMENT)
         for path in ("/hit", "/hit?x=1", "/hit?url=http://169.254.169.254/&url=x"):
             reply = self.caller.get(path)
@@ -220,24 +204,21 @@ class HitTests(WorkerCase):
         self.assertEqual(self.caller.request("HEAD", "/hit").body, b"")
         self.assertEqual(self.caller.get("/health").status, 200)
 
-    def test_failed(self) -> None:
-        """What the upstream failed with is told."""
+    def test_hit_passes_the_error_of_the_upstream_on(self) -> None:
         self.deliver(DOCUMENT)
         self.upstream.error = BadGateway("upstream_failed", "The upstream closed the connection.")
         reply = self.caller.get("/hit")
         self.assertEqual((reply.status, reply.code), (502, "upstream_failed"))
 
-    def test_other_methods(self) -> None:
-        """Nothing else is forwarded."""
+    def test_hit_forwards_no_other_method(self) -> None:
         for method in ("POST", "PUT", "DELETE", "OPTIONS", "TRACE"):
             self.assertEqual(self.caller.request(method, "/hit").headers["allow"], "GET, HEAD")
 
 
 class HealthTests(WorkerCase):
-    """What the agent's drift check asks."""
+    """GET C{/health}."""
 
-    def test_states(self) -> None:
-        """Whether there is a configuration, and which."""
+    def test_health_shows_whether_and_which_configuration_is_current(self) -> None:
         self.assertEqual(
             self.caller.get("/health").json,
             {"status": "ok", "has_config": False, "version": None, "boot_id": "b007"},

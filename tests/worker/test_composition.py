@@ -21,7 +21,7 @@ from tests.reactors import InstantReactor
 
 
 class ComposeTests(SynchronousTestCase):
-    """From settings to services."""
+    """L{compose}."""
 
     def site(self, **settings: str) -> tuple[InstantReactor, BoundedSite]:
         """Start a worker with these settings; return what it serves."""
@@ -34,15 +34,13 @@ class ComposeTests(SynchronousTestCase):
         self.assertEqual((port, interface), (8082, "127.0.0.1"))
         return reactor, site
 
-    def test_from_loopback_only(self) -> None:
-        """Without credentials POST /config is for this machine."""
+    def test_without_credentials_only_loopback_may_post(self) -> None:
         reactor, site = self.site()
         for peer, size, status in ((LOOPBACK, 40_000, 200), (ELSEWHERE, 40, 403), (ELSEWHERE, 40_000, 413)):
             reply = Conversation(site, reactor, peer).post("/config", json={"url": "http://a/", "x": "x" * size})
             self.assertEqual(reply.status, status)
 
-    def test_refusals_are_logged(self) -> None:
-        """Once an hour for each peer: whoever runs an agent of the Go system there sees no more than a status."""
+    def test_refused_configuration_is_logged_once_an_hour_for_each_peer(self) -> None:
         reactor, site = self.site()
         document = {"url": "http://user:hunter2@a/"}
         with capturedLogs() as logs:
@@ -60,15 +58,13 @@ class ComposeTests(SynchronousTestCase):
             Conversation(site, reactor, ELSEWHERE).post("/config", json=document)
         self.assertEqual(len([each for each in logs if each["log_level"] is LogLevel.warn]), 3)
 
-    def test_with_credentials(self) -> None:
-        """With them it is for those who have them."""
+    def test_with_credentials_only_their_owner_may_post(self) -> None:
         reactor, site = self.site(WORKER_USERNAME="w", WORKER_PASSWORD="p")
         for auth, status in ((None, 401), (("w", "p"), 200)):
             reply = Conversation(site, reactor, ELSEWHERE).post("/config", json={"url": "http://a/"}, auth=auth)
             self.assertEqual(reply.status, status)
 
-    def test_password_replaced(self) -> None:
-        """One in a file is taken anew once that is another one."""
+    def test_password_file_is_reloaded(self) -> None:
         path = Path(self.mktemp())
         path.write_text("p")
         given = {"WORKER_USERNAME": "w", "WORKER_PASSWORD_FILE": str(path)}
@@ -88,16 +84,14 @@ class ComposeTests(SynchronousTestCase):
         reactor.advance(CHECK_INTERVAL_SECONDS)
         self.assertEqual(told(), [401, 200])
 
-    def test_boots_differ(self) -> None:
-        """Each start has a boot_id of its own."""
+    def test_each_start_has_its_own_boot_id(self) -> None:
         ids = set()
         for _ in range(3):
             reactor, site = self.site()
             ids.add(Conversation(site, reactor).get("/health").json["boot_id"])
         self.assertEqual(len(ids), 3)
 
-    def test_mistakes(self) -> None:
-        """A rule that cannot be read ends the start, by the name of its setting."""
+    def test_invalid_rule_ends_the_start_and_names_its_setting(self) -> None:
         for name in ("HIT_ALLOW", "HIT_DENY"):
             error = self.assertRaises(StartError, self.site, **{name: "10.0.0.0/8,*.example"})
             self.assertEqual(

@@ -117,16 +117,14 @@ def put(current: CurrentConfig, value: dict[str, object], version: str | None = 
 
 
 class FetchableTests(SynchronousTestCase):
-    """URLs that can be fetched, and others."""
+    """L{fetchable}."""
 
-    def test_usable(self) -> None:
-        """They come out without a fragment, and with a path."""
+    def test_valid_url_loses_its_fragment_and_gets_a_path(self) -> None:
         for url, asked in USABLE.items():
             self.assertEqual(fetchable(url), asked)
             self.assertEqual(fetchable(asked), asked)
 
-    def test_unusable(self) -> None:
-        """Each is refused with what is wrong, and never with the URL: it may hold a secret."""
+    def test_invalid_url_is_refused_without_quoting_it(self) -> None:
         for url in UNUSABLE:
             error = self.assertRaises(ValueError, fetchable, url)
             self.assertRegex(str(error), "^(must|is longer)", url)
@@ -135,28 +133,25 @@ class FetchableTests(SynchronousTestCase):
 
 
 class CurrentConfigTests(SynchronousTestCase):
-    """One worker."""
+    """L{CurrentConfig}."""
 
     def setUp(self) -> None:
         self.current = CurrentConfig(lambda: NOW)
 
-    def test_empty(self) -> None:
-        """Before the first there is nothing, and each asker hears it in its own way."""
+    def test_no_configuration_is_reported_by_each_accessor(self) -> None:
         self.assertIsNone(self.current.config)
         self.assertRaises(NotFound, self.current.get)
         self.assertRaises(Unavailable, self.current.require)
         self.assertEqual(self.current.problem(), "The worker has no configuration yet.")
 
-    def test_taken(self) -> None:
-        """Then there is."""
+    def test_put_replaces_the_configuration(self) -> None:
         put(self.current, {"url": "http://host", "more": [1]}, "0a1b2c3d.1.7")
         target = self.current.require()
         self.assertEqual((target.url, target.version, target.applied_at), ("http://host/", "0a1b2c3d.1.7", NOW))
         self.assertEqual(target.document.raw, b'{"url":"http://host","more":[1]}')
         self.assertIsNone(self.current.problem())
 
-    def test_unusable(self) -> None:
-        """What cannot be used names the field, and what is in force stays."""
+    def test_invalid_configuration_names_the_field_and_keeps_the_current_one(self) -> None:
         put(self.current, {"url": "http://host/"}, "0a1b2c3d.1.7")
         before = self.current.get()
         for value in ({}, *({"url": url} for url in UNUSABLE)):
@@ -164,15 +159,13 @@ class CurrentConfigTests(SynchronousTestCase):
             self.assertEqual(error.details[0]["pointer"], "/url")
             self.assertIs(self.current.get(), before)
 
-    def test_bad_version(self) -> None:
-        """A version that is no tag is no version."""
+    def test_version_that_is_not_a_tag_is_refused(self) -> None:
         for version in ("", "x", "0", "-1", "1.2", "0a1b2c3d.0.1", "0A1B2C3D.1.1", "1" * 30, "7 ", "٧"):
             error = self.assertRaises(Malformed, put, self.current, {"url": "http://host/"}, version)
             self.assertEqual(error.code, "bad_version")
         self.assertIsNone(self.current.config)
 
-    def test_conflicts(self) -> None:
-        """An older one, and another one of the same name, are told apart."""
+    def test_older_version_and_other_content_have_different_codes(self) -> None:
         put(self.current, {"url": "http://host/"}, "0a1b2c3d.1.7")
         put(self.current, {"url": "http://host/"}, "0a1b2c3d.1.7")
         for version, value, code in (
@@ -182,8 +175,7 @@ class CurrentConfigTests(SynchronousTestCase):
             error = self.assertRaises(Conflict, put, self.current, value, version)
             self.assertEqual(error.code, code)
 
-    def test_same_is_not_applied_again(self) -> None:
-        """The same again changes nothing, not even the time."""
+    def test_same_version_changes_nothing(self) -> None:
         put(self.current, {"url": "http://host/", "a": 1}, "7")
         before = self.current.get()
         put(self.current, {"a": 1.0, "url": "http://host/"}, "7")
@@ -249,10 +241,9 @@ class Worker(RuleBasedStateMachine):
 
 
 class VersionsTests(SynchronousTestCase):
-    """Inside a cluster versions never go back, as long as each one is named."""
+    """Within a cluster, tagged versions never go back."""
 
-    def test_never_back(self) -> None:
-        """Ten thousand deliveries, repeated and out of order, leave the newest."""
+    def test_any_order_of_deliveries_leaves_the_newest_version(self) -> None:
         current = CurrentConfig(lambda: NOW)
         newest = 0
         for step in range(10_000):

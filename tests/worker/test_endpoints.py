@@ -17,10 +17,9 @@ from tests.worker.harness import OK, ScriptedUpstream, WorkerTestCase, answer, r
 
 
 class AddressTests(WorkerTestCase):
-    """What is connected to."""
+    """The addresses that the worker connects to."""
 
-    async def test_denied(self) -> None:
-        """A denied address is not connected to, and the answer says who can change that."""
+    async def test_denied_address_gets_403_without_a_connection(self) -> None:
         self.names(inside=[["10.0.0.1"]], metadata=[["169.254.169.254"]])
         self.assert_error(await self.hit("http://metadata/computeMetadata/v1/"), 403, "address_denied")
         self.policy = AddressPolicy(deny=Rules.parse("10.0.0.0/8"))
@@ -29,16 +28,14 @@ class AddressTests(WorkerTestCase):
         self.assertNotIn("10.0.0.1", sentence)
         self.assertEqual(self.watched.connected, [])
 
-    async def test_one_of_many_is_denied(self) -> None:
-        """A name that leads to what is denied among others leads nowhere."""
+    async def test_name_with_one_denied_address_gets_403_without_a_connection(self) -> None:
         self.names(mixed=[["127.0.0.1", "169.254.169.254"]])
         url, upstream = self.upstream(answer(OK + b"Content-Length: 0\r\n\r\n"))
         port = url.rstrip("/").rpartition(":")[2]
         self.assert_error(await self.hit(f"http://mixed.example:{port}/"), 403, "address_denied")
         self.assertEqual((self.watched.connected, upstream.asked), ([], []))
 
-    async def test_rebinding(self) -> None:
-        """A name is asked for once a connection, and what was checked is what is connected to."""
+    async def test_each_connection_resolves_once_and_connects_to_the_checked_address(self) -> None:
         url, _ = self.upstream(answer(OK + b"Connection: close\r\nContent-Length: 1\r\n\r\nx", close=True))
         port = url.rstrip("/").rpartition(":")[2]
         names = self.names(rebind=[["127.0.0.1"], ["169.254.169.254"], ["127.0.0.1"]])
@@ -48,26 +45,23 @@ class AddressTests(WorkerTestCase):
         self.assertEqual(names.asked, ["rebind.example"] * 3)
         self.assertEqual(self.watched.connected, ["127.0.0.1"] * 2)
 
-    async def test_next_address(self) -> None:
-        """Where one address of a name does not answer, the next one is tried."""
+    async def test_next_address_is_tried_if_one_does_not_answer(self) -> None:
         url, _ = self.upstream(answer(OK + b"Content-Length: 1\r\n\r\nx"))
         port = url.rstrip("/").rpartition(":")[2]
         self.names(two=[["127.0.0.2", "127.0.0.1"]])
         self.assertEqual((await self.hit(f"http://two.example:{port}/")).body, b"x")
         self.assertEqual(self.watched.connected, ["127.0.0.2", "127.0.0.1"])
 
-    async def test_unknown(self) -> None:
-        """A name that nobody knows is the upstream's fault."""
+    async def test_unknown_name_gets_502(self) -> None:
         self.names()
         sentence = self.assert_error(await self.hit("http://nowhere.example/"), 502, "upstream_failed")
         self.assertIn("does not resolve", sentence)
 
 
 class HeadTests(WorkerTestCase):
-    """How long the head of an answer may be."""
+    """The size of the headers of a response."""
 
-    async def test_endless_headers(self) -> None:
-        """Nor may the headers, or what comes before them, go on for ever."""
+    async def test_endless_headers_get_502(self) -> None:
         for start, piece in (
             (OK, b"X-A: b\r\n"),
             (OK + b"X-Long: ", b"x" * 1000),
@@ -79,8 +73,7 @@ class HeadTests(WorkerTestCase):
             self.assert_error(await self.hit(url), 502, "upstream_failed")
             await upstream.connections[0].lost
 
-    async def test_long_headers(self) -> None:
-        """Long ones are fine, and so is the body behind them."""
+    async def test_long_headers_below_the_limit_pass(self) -> None:
         head = b"".join(b"X-%d: %s\r\n" % (number, b"x" * 990) for number in range(25))
         url, _ = self.upstream(answer(OK + head + b"Content-Length: 200000\r\n\r\n" + b"y" * 200_000))
         worker = self.worker()
@@ -99,10 +92,9 @@ class Transport(StringTransport):
 
 
 class GoodbyeTests(SynchronousTestCase):
-    """How a connection is left."""
+    """The end of a connection."""
 
-    def test_not_waited_for(self) -> None:
-        """Whoever is left is not asked: a TLS peer that never says goodbye would hold the connection."""
+    def test_lost_connection_is_aborted_without_a_tls_shutdown(self) -> None:
         factory = WrappingFactory(Factory.forProtocol(Protocol))
         factory.protocol = BoundedConnection
         connection = factory.buildProtocol(None)

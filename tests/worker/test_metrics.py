@@ -17,7 +17,7 @@ def shown(worker: WorkerHarness) -> dict[tuple[str, tuple[tuple[str, str], ...]]
 
 
 class MetricsTests(WorkerTestCase):
-    """What a worker shows."""
+    """The metrics of a worker."""
 
     def results(self, worker: WorkerHarness) -> dict[str, float]:
         """How often each came of a fetch, but for what never came."""
@@ -28,8 +28,7 @@ class MetricsTests(WorkerTestCase):
         }
         return {result: value for result, value in found.items() if value}
 
-    async def test_results(self) -> None:
-        """By the class of the status, or by the error that the caller is told; each takes its time."""
+    async def test_fetches_are_counted_by_status_class_or_error_code_with_their_time(self) -> None:
         worker = self.worker(timeout=0.2, max_bytes=100)
         for raw in (
             OK + b"Content-Length: 0\r\n\r\n",
@@ -48,8 +47,7 @@ class MetricsTests(WorkerTestCase):
         self.assertEqual(shown(worker)["confd_hit_duration_seconds_count", ()], 6)
         self.assertGreaterEqual(shown(worker)["confd_hit_duration_seconds_sum", ()], 0.2)
 
-    async def test_busy(self) -> None:
-        """Who is refused because others are served, and who goes before the answer, is counted, too."""
+    async def test_refused_and_abandoned_fetches_are_counted(self) -> None:
         worker = self.worker(max_in_flight=1)
         url, upstream = self.upstream(answer(b""))
         first = worker.call(url)
@@ -63,8 +61,7 @@ class MetricsTests(WorkerTestCase):
             await turn()
         self.assertEqual(self.results(worker), {"too_many_hits": 1, "hung_up": 1})
 
-    async def test_configuration(self) -> None:
-        """Nothing is said of one that is not there; one that is repeated, or refused, is not taken over."""
+    async def test_version_and_time_appear_with_the_first_configuration_and_refusals_do_not_count(self) -> None:
         worker = self.worker()
         self.assertNotIn(("confd_worker_config_version", ()), shown(worker))
         for tag in ("1a2b3c4d.1.4", "1a2b3c4d.1.5", "1a2b3c4d.1.5"):

@@ -12,10 +12,9 @@ from tests.worker.harness import OK, ScriptedUpstream, WorkerTestCase, answer, r
 
 
 class ThroughTests(WorkerTestCase):
-    """What comes through."""
+    """Responses that pass through."""
 
-    async def test_a_real_server(self) -> None:
-        """Status, content type and body of a twisted.web server; what belongs to the connection does not."""
+    async def test_status_type_and_body_pass_but_no_connection_headers(self) -> None:
 
         class Page(Resource):
             isLeaf = True
@@ -39,8 +38,7 @@ class ThroughTests(WorkerTestCase):
         )
         self.assertEqual(reply.headers["x-content-type-options"], "nosniff")
 
-    async def test_framings(self) -> None:
-        """A body of each framing is whole, however large."""
+    async def test_body_of_each_framing_arrives_whole(self) -> None:
         body = b"x" * 300_000
         for raw, close in (
             (OK + b"Content-Length: 300000\r\n\r\n" + body, False),
@@ -52,8 +50,7 @@ class ThroughTests(WorkerTestCase):
             reply = await self.hit(url)
             self.assertEqual((reply.status, reply.whole, reply.body == body), (200, True, True), raw[:60])
 
-    async def test_statuses(self) -> None:
-        """Each that HTTP knows comes through; where there is no body there is none, and no length."""
+    async def test_every_status_passes_and_304_has_no_body(self) -> None:
         for status in (200, 201, 204, 299, 304, 400, 401, 404, 418, 500, 503, 599):
             length = b"" if status in (204, 304) else b"Content-Length: 2\r\n\r\nno"
             url, _ = self.upstream(answer(b"HTTP/1.1 %d Whatever\r\n" % status + (length or b"\r\n")))
@@ -62,24 +59,21 @@ class ThroughTests(WorkerTestCase):
             self.assertEqual(reply.headers.get("content-length"), "2" if length else None)
             self.assertNotIn("www-authenticate", reply.headers)
 
-    async def test_interim(self) -> None:
-        """What comes before the answer is left out."""
+    async def test_interim_responses_are_dropped(self) -> None:
         url, _ = self.upstream(
             answer(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" * 3 + OK + b"Content-Length: 1\r\n\r\nx")
         )
         reply = await self.hit(url)
         self.assertEqual((reply.status, reply.body), (200, b"x"))
 
-    async def test_encoded(self) -> None:
-        """A body that is compressed is passed on as it is, and said to be."""
+    async def test_compressed_body_passes_unchanged(self) -> None:
         body = gzip.compress(b"x" * 1000)
         head = b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(body)
         url, _ = self.upstream(answer(OK + head + body))
         reply = await self.hit(url)
         self.assertEqual((reply.headers["content-encoding"], gzip.decompress(reply.body)), ("gzip", b"x" * 1000))
 
-    async def test_head(self) -> None:
-        """HEAD is answered with the headers alone, and nothing of the body is read."""
+    async def test_head_reads_no_body(self) -> None:
         url, upstream = self.upstream(answer(OK + b"Content-Type: a/b\r\nContent-Length: 300000\r\n\r\n"))
         reply = await self.hit(url, "HEAD")
         self.assertEqual((reply.status, reply.body, reply.headers["content-length"]), (200, b"", "300000"))
@@ -87,8 +81,7 @@ class ThroughTests(WorkerTestCase):
         self.assertEqual(upstream.asked[0].split(b" ")[0], b"GET")
         await upstream.connections[0].lost
 
-    async def test_asks_for_what_is_configured(self) -> None:
-        """Path and query go out as they are, whatever is missing of them; the fragment does not."""
+    async def test_path_and_query_are_sent_unchanged_without_the_fragment(self) -> None:
         for rest, asked in (
             ("", b"/"),
             ("?a=b", b"/?a=b"),
@@ -100,8 +93,7 @@ class ThroughTests(WorkerTestCase):
             self.assertEqual((await self.hit(url.rstrip("/") + rest)).status, 200)
             self.assertEqual(upstream.asked[0].split(b"\r\n")[0], b"GET " + asked + b" HTTP/1.1")
 
-    async def test_kept_connection(self) -> None:
-        """The next call uses the connection of the last; one that went stale meanwhile is made anew."""
+    async def test_connection_is_reused_and_replaced_when_stale(self) -> None:
         url, upstream = self.upstream(answer(OK + b"Content-Length: 1\r\n\r\nx"))
         worker = self.worker()
         for _ in range(3):
@@ -110,8 +102,7 @@ class ThroughTests(WorkerTestCase):
         await upstream.close()
         self.assertEqual((await worker.hit(url)).body, b"x")
 
-    async def test_odd_headers(self) -> None:
-        """What a hostile upstream puts into its headers cannot break ours."""
+    async def test_hostile_headers_do_not_reach_the_caller(self) -> None:
         for head in (
             b"HTTP/1.1 200 OK\rX-Evil: 1\r\n",
             b"HTTP/1.1 200 O\x00K\r\n",
@@ -134,7 +125,7 @@ class ThroughTests(WorkerTestCase):
 
 
 class RedirectTests(WorkerTestCase):
-    """Where the upstream sends the caller elsewhere."""
+    """Redirects of the upstream."""
 
     def chain(self, length: int) -> tuple[str, ScriptedUpstream]:
         """An upstream that redirects so many times, relative to itself."""
@@ -146,8 +137,7 @@ class RedirectTests(WorkerTestCase):
 
         return self.upstream(script)
 
-    async def test_followed(self) -> None:
-        """Five are followed, of each kind."""
+    async def test_five_redirects_of_each_kind_are_followed(self) -> None:
         url, upstream = self.chain(5)
         reply = await self.hit(url)
         self.assertEqual((reply.status, reply.body, len(upstream.asked)), (200, b"done", 6))
@@ -157,23 +147,20 @@ class RedirectTests(WorkerTestCase):
                 url, _ = self.upstream(answer(redirect(location, status)))
                 self.assertEqual((await self.hit(url)).body, b"done", location)
 
-    async def test_too_many(self) -> None:
-        """A sixth is not; so a loop ends."""
+    async def test_sixth_redirect_gets_502(self) -> None:
         url, upstream = self.chain(6)
         self.assert_error(await self.hit(url), 502, "too_many_redirects")
         self.assertEqual(len(upstream.asked), 6)
         url, _ = self.upstream(answer(redirect("/")))
         self.assert_error(await self.hit(url), 502, "too_many_redirects")
 
-    async def test_connections_do_not_pile_up(self) -> None:
-        """What a redirect leads to is not kept for the next time; the redirect's own body is not waited for."""
+    async def test_connections_of_redirects_are_not_kept(self) -> None:
         url, upstream = self.chain(5)
         await self.hit(url)
         for connection in upstream.connections:
             await connection.lost
 
-    async def test_bad(self) -> None:
-        """To what is no http or https URL nobody goes."""
+    async def test_redirect_to_an_invalid_url_gets_502(self) -> None:
         for location in (
             "ftp://127.0.0.1/",
             "file:///etc/passwd",
@@ -191,13 +178,11 @@ class RedirectTests(WorkerTestCase):
             url, _ = self.upstream(answer(redirect(location)))
             self.assert_error(await self.hit(url), 502, "bad_redirect")
 
-    async def test_without_a_place(self) -> None:
-        """A redirect that names no place is an answer like others."""
+    async def test_redirect_without_location_passes(self) -> None:
         url, _ = self.upstream(answer(b"HTTP/1.1 302 Found\r\nContent-Length: 1\r\n\r\nx"))
         self.assertEqual((await self.hit(url)).status, 302)
 
-    async def test_to_what_is_denied(self) -> None:
-        """Each hop is checked like the first."""
+    async def test_each_redirect_is_checked_by_the_policy(self) -> None:
         for location in (
             "http://169.254.169.254/latest/meta-data/",
             "http://[::ffff:169.254.169.254]/",

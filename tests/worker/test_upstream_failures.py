@@ -10,18 +10,16 @@ from tests.worker.harness import OK, ScriptedUpstream, WorkerTestCase, answer, r
 
 
 class FailureTests(WorkerTestCase):
-    """How it fails."""
+    """Upstreams that fail."""
 
-    async def test_too_large(self) -> None:
-        """An answer that says that it is too large is not begun; its connection is closed."""
+    async def test_response_with_a_too_large_length_gets_502_and_its_connection_is_closed(self) -> None:
         url, upstream = self.upstream(answer(OK + b"Content-Length: 1001\r\n\r\n" + b"x" * 1001))
         self.assert_error(await self.hit(url, max_bytes=1000), 502, "upstream_too_large")
         await upstream.connections[0].lost
         url, _ = self.upstream(answer(OK + b"Content-Length: 1000\r\n\r\n" + b"x" * 1000))
         self.assertEqual((await self.hit(url, max_bytes=1000)).whole, True)
 
-    async def test_endless(self) -> None:
-        """One that does not say is cut when it becomes too large, so that the caller sees that it is not whole."""
+    async def test_response_that_becomes_too_large_is_broken_off(self) -> None:
         for head, piece in (
             (OK + b"Transfer-Encoding: chunked\r\n\r\n", b"400\r\n" + b"x" * 1024 + b"\r\n"),
             (OK + b"\r\n", b"x" * 1024),
@@ -32,15 +30,13 @@ class FailureTests(WorkerTestCase):
             self.assertLessEqual(len(reply.body), 200_000)
             await upstream.connections[0].lost
 
-    async def test_silent(self) -> None:
-        """One that does not answer is 504; its connection is closed."""
+    async def test_silent_upstream_gets_504_and_its_connection_is_closed(self) -> None:
         url, upstream = self.upstream(answer(b""))
         sentence = self.assert_error(await self.hit(url, timeout=0.2), 504, "upstream_timeout")
         self.assertIn("0.2 seconds", sentence)
         await upstream.connections[0].lost
 
-    async def test_silent_half_way(self) -> None:
-        """One that stops in the middle of its headers is, too; in the middle of its body it can only be broken off."""
+    async def test_upstream_that_stalls_gets_504_or_a_broken_body(self) -> None:
         url, upstream = self.upstream(answer(OK + b"Content-Type: a/b\r\n"))
         self.assert_error(await self.hit(url, timeout=0.2), 504, "upstream_timeout")
         url, upstream = self.upstream(answer(OK + b"Content-Length: 10\r\n\r\nhalf"))
@@ -51,8 +47,7 @@ class FailureTests(WorkerTestCase):
         reply = await self.hit(url, timeout=0.2)
         self.assertEqual((reply.status, reply.body, reply.whole), (200, b"half", False))
 
-    async def test_slow_names(self) -> None:
-        """A resolver that does not answer is 504, too."""
+    async def test_silent_resolver_gets_504(self) -> None:
 
         class Silent:
             def resolveHostName(self, receiver: Any, *rest: Any) -> None:
@@ -61,8 +56,7 @@ class FailureTests(WorkerTestCase):
         self.watched.nameResolver = Silent()
         self.assert_error(await self.hit("http://slow.example/", timeout=0.2), 504, "upstream_timeout")
 
-    async def test_reset(self) -> None:
-        """One that resets the connection failed; in the middle of its body it breaks ours off."""
+    async def test_reset_gets_502_or_a_broken_body(self) -> None:
         url, _ = self.upstream(lambda transport, head: transport.abortConnection())
         sentence = self.assert_error(await self.hit(url), 502, "upstream_failed")
         self.assertIn("closed the connection", sentence)
@@ -71,16 +65,14 @@ class FailureTests(WorkerTestCase):
             reply = await self.hit(url)
             self.assertEqual((reply.body, reply.whole), (b"half", False))
 
-    async def test_refused(self) -> None:
-        """One where nobody listens failed."""
+    async def test_refused_connection_gets_502(self) -> None:
         port = reactor.listenTCP(0, ScriptedUpstream(answer(b"")), interface="127.0.0.1")
         number = port.getHost().port
         await port.stopListening()
         sentence = self.assert_error(await self.hit(f"http://127.0.0.1:{number}/"), 502, "upstream_failed")
         self.assertIn("does not accept the connection", sentence)
 
-    async def test_no_http(self) -> None:
-        """One that does not speak HTTP failed, whatever it speaks."""
+    async def test_upstream_without_http_gets_502(self) -> None:
         for raw in (
             b"",
             b"\r\n\r\n",
@@ -102,18 +94,16 @@ class FailureTests(WorkerTestCase):
             url, _ = self.upstream(answer(raw, close=True))
             self.assert_error(await self.hit(url), 502, "upstream_failed")
 
-    async def test_bad_chunks(self) -> None:
-        """A chunked body that is damaged is not whole."""
+    async def test_damaged_chunks_break_the_body_off(self) -> None:
         url, _ = self.upstream(answer(OK + b"Transfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nxyz\r\n"))
         reply = await self.hit(url)
         self.assertEqual((reply.body, reply.whole), (b"half", False))
 
 
 class ManyTests(WorkerTestCase):
-    """Slow callers, callers that go away, and many of them."""
+    """Slow callers, callers that hang up, and many callers."""
 
-    async def test_slow_caller(self) -> None:
-        """The upstream is read no faster than its answer is taken; all of it arrives in the end."""
+    async def test_slow_caller_slows_the_upstream_down_and_gets_everything(self) -> None:
         total = 200 * 1024 * 1024
         source = _Source(total)
         url, _ = self.upstream(source.begin)
@@ -130,8 +120,7 @@ class ManyTests(WorkerTestCase):
         reply = await caller.ended
         self.assertEqual((reply.whole, len(reply.body)), (True, total))
 
-    async def test_hang_up(self) -> None:
-        """A caller that goes away ends the fetch, whatever it waits for; nothing of it is logged as a failure."""
+    async def test_hang_up_ends_the_fetch_without_a_logged_failure(self) -> None:
         for raw in (b"", OK, OK + b"Content-Length: 1000000\r\n\r\nx"):
             url, upstream = self.upstream(answer(raw))
             worker = self.worker()
@@ -143,8 +132,7 @@ class ManyTests(WorkerTestCase):
             await upstream.connections[0].lost
             self.assertEqual(self.flushLoggedErrors(), [])
 
-    async def test_too_many(self) -> None:
-        """Above the limit callers are told to come back, and the rest are served; then there is room again."""
+    async def test_fetches_above_the_limit_get_503_until_one_ends(self) -> None:
         waiting: list[Any] = []
         url, _ = self.upstream(lambda transport, head: waiting.append(transport))
         worker = self.worker(max_in_flight=3)
@@ -163,18 +151,16 @@ class ManyTests(WorkerTestCase):
         waiting[3].write(OK + b"Content-Length: 1\r\n\r\ny")
         self.assertEqual((await again).body, b"y")
 
-    async def test_itself(self) -> None:
-        """A worker whose URL is its own /hit comes to an end."""
+    async def test_worker_whose_url_is_its_own_hit_answers_503(self) -> None:
         worker = self.worker(max_in_flight=4)
         reply = await worker.hit(f"http://127.0.0.1:{worker.port}/hit")
         self.assertEqual((reply.status, reply.code), (503, "too_many_hits"))
 
 
 class SecretTests(WorkerTestCase):
-    """What is in the URL stays there."""
+    """Secrets in the URL."""
 
-    async def test_nothing_is_told(self) -> None:
-        """However it fails, neither the caller nor the log learns more than the host."""
+    async def test_no_failure_reveals_the_path_or_query_of_the_url(self) -> None:
         canary = "c4n4ry"
         events: list[dict[str, Any]] = []
         globalLogPublisher.addObserver(events.append)

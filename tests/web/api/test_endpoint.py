@@ -47,8 +47,7 @@ class EndpointTests(SynchronousTestCase):
 class WhoTests(EndpointTests):
     """Authentication and roles."""
 
-    def test_roles(self) -> None:
-        """An admin may read what an agent may read, and nothing else crosses over."""
+    def test_admin_may_read_what_an_agent_may_read_and_nothing_else_crosses_over(self) -> None:
         wish = {"json": {"name": "x"}}
         cases: list[tuple[str, str, Any, Any, int]] = [
             ("GET", "/open", None, {}, 200),
@@ -65,8 +64,7 @@ class WhoTests(EndpointTests):
             self.assertEqual(self.caller.request(method, path, auth=auth, **carried).status, status, (method, path))
         self.assert_error(self.caller.post("/document", auth=AGENT, json={}), 403, "forbidden")
 
-    def test_nobody(self) -> None:
-        """Each path that is not for anyone asks for credentials, before it looks at anything else."""
+    def test_request_without_credentials_gets_401_before_any_other_check(self) -> None:
         count = 0
         for declared, _ in endpoints_of(self.sample.api):
             if declared.role is Role.ANYONE:
@@ -78,15 +76,13 @@ class WhoTests(EndpointTests):
                 self.assertEqual(reply.headers["www-authenticate"], 'Basic realm="confd", charset="UTF-8"')
         self.assertEqual(count, 24)
 
-    def test_wrong(self) -> None:
-        """Wrong credentials are 401, too, whichever part is wrong."""
+    def test_wrong_name_or_password_gets_401(self) -> None:
         for auth in (("admin", "wrong"), ("nobody", "secret123"), ("agent", ""), ("", ""), ("admin", "secret123")):
             reply = self.caller.get("/wish", auth=auth)
             self.assert_error(reply, 401, "wrong_credentials")
             self.assertIn("www-authenticate", reply.headers)
 
-    def test_sent_twice(self) -> None:
-        """Two sets of credentials are none."""
+    def test_two_authorization_headers_get_401(self) -> None:
         self.caller.send(b"GET /wish HTTP/1.1\r\nHost: h\r\n" + 2 * (b"Authorization: " + BASIC + b"\r\n") + b"\r\n")
         self.assertEqual([reply.status for reply in self.caller.replies()], [401])
 
@@ -94,16 +90,14 @@ class WhoTests(EndpointTests):
 class WhereTests(EndpointTests):
     """Routing."""
 
-    def test_no_such_path(self) -> None:
-        """It is 404, whoever asks and however."""
+    def test_unknown_path_gets_404_with_and_without_credentials(self) -> None:
         for method in ("GET", "POST", "DELETE", "HEAD"):
             for auth in (None, AGENT, ADMIN, ("a", "b")):
                 reply = self.caller.request(method, "/nowhere", auth=auth)
                 self.assertEqual(reply.status, 404)
         self.assert_error(self.caller.get("/nowhere"), 404, "not_found")
 
-    def test_no_such_method(self) -> None:
-        """It is 405 with those that there are."""
+    def test_unknown_method_gets_405_with_the_allowed_methods(self) -> None:
         reply = self.caller.delete("/wish", auth=ADMIN)
         error = self.assert_error(reply, 405, "method_not_allowed")
         self.assertEqual(reply.headers["allow"], "GET, HEAD, POST")
@@ -113,14 +107,12 @@ class WhereTests(EndpointTests):
 class WhatTests(EndpointTests):
     """Queries, headers and bodies."""
 
-    def test_query(self) -> None:
-        """It comes typed, with its defaults."""
+    def test_query_is_typed_and_has_defaults(self) -> None:
         reply = self.caller.get("/wish?limit=7&namespace=a%2Db", auth=AGENT)
         self.assertEqual(reply.json, {"who": "agent", "limit": 7, "namespace": "a-b"})
         self.assertEqual(self.caller.get("/wish", auth=AGENT).json["limit"], 50)
 
-    def test_bad_queries(self) -> None:
-        """What is not understood is refused, and the parameter named where one is to blame."""
+    def test_invalid_query_gets_400_and_names_the_parameter(self) -> None:
         for query, pointer in {
             "limit=0": "/limit",
             "limit=501": "/limit",
@@ -150,18 +142,15 @@ class WhatTests(EndpointTests):
             reply = self.caller.get(f"/wish?{query}", auth=AGENT)
             self.assertEqual(reply.status, 400, query)
 
-    def test_ignored_queries(self) -> None:
-        """Where anyone may ask, whatever is asked along is let be."""
+    def test_endpoint_with_any_query_ignores_the_query(self) -> None:
         for query in ("x=1", "x=1&x=2", "%ff", "&&&", "=", "a" * 8000, "a&" * 4000):
             self.assertEqual(self.caller.get(f"/open?{query}").status, 200, query[:20])
 
-    def test_body(self) -> None:
-        """It comes typed, with its defaults."""
+    def test_body_is_typed_and_has_defaults(self) -> None:
         reply = self.caller.post("/wish", json={"name": "x", "tags": ["a"]}, auth=AGENT)
         self.assertEqual(reply.json, {"name": "x", "count": 1})
 
-    def test_bad_fields(self) -> None:
-        """A field that does not fit is named by its JSON pointer."""
+    def test_invalid_field_is_named_by_its_json_pointer(self) -> None:
         for body, pointer in (
             ({}, ""),
             ({"name": 1}, "/name"),
@@ -178,8 +167,7 @@ class WhatTests(EndpointTests):
             error = self.assert_error(self.caller.post("/wish", json=body, auth=AGENT), 400, "bad_field")
             self.assertEqual([each["pointer"] for each in error["details"]], [pointer], body)
 
-    def test_malformed_bodies(self) -> None:
-        """What is no strict JSON object is 400 with a fixed sentence."""
+    def test_body_that_is_not_a_json_object_gets_400_with_a_fixed_sentence(self) -> None:
         for raw, code in (
             (b"", "not_json"),
             (b"{", "not_json"),
@@ -200,8 +188,7 @@ class WhatTests(EndpointTests):
             for path, auth in (("/wish", AGENT), ("/document", ADMIN)):
                 self.assert_error(self.caller.post(path, body=raw, headers=JSON, auth=auth), 400, code)
 
-    def test_encoded_bodies(self) -> None:
-        """No encoding but identity is taken, and the refusal names the header."""
+    def test_content_encoding_other_than_identity_gets_415_and_names_the_header(self) -> None:
         for encoding, status in (("gzip", 415), ("br", 415), ("identity, GZIP", 415), ("Identity", 200), ("", 200)):
             headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
             reply = self.caller.post("/document", body=b"{}", headers=headers, auth=ADMIN)
@@ -209,14 +196,12 @@ class WhatTests(EndpointTests):
             if status == 415:
                 self.assertIn("Content-Encoding", self.assert_error(reply, 415, "encoded_body")["error"])
 
-    def test_byte_order_marks(self) -> None:
-        """The refusal names them, whatever the encoding."""
+    def test_body_with_a_byte_order_mark_gets_400_and_says_so(self) -> None:
         for encoding, code in (("utf-8-sig", "not_json"), ("utf-16", "not_utf8")):
             reply = self.caller.post("/document", body="{}".encode(encoding), headers=JSON, auth=ADMIN)
             self.assertIn("byte order mark", self.assert_error(reply, 400, code)["error"])
 
-    def test_content_types(self) -> None:
-        """JSON it must be, in any letters, with any parameters; said once, in text."""
+    def test_content_type_must_be_json_once_in_any_case_with_any_parameters(self) -> None:
         for content_type, status in (
             ("application/json", 200),
             ("Application/JSON; charset=utf-8", 200),
@@ -239,28 +224,24 @@ class WhatTests(EndpointTests):
             caller.send(head + BASIC + b"\r\n" + lines + b"\r\n\r\n{}")
             self.assert_error(caller.answer(), 400, code)
 
-    def test_no_body(self) -> None:
-        """None is an empty object where the endpoint says so, and is 415 elsewhere, since nothing says what it is."""
+    def test_empty_body_is_an_empty_object_where_optional_and_gets_415_elsewhere(self) -> None:
         self.assert_error(self.caller.post("/wish", auth=AGENT), 415, "not_json")
         self.assert_error(self.caller.post("/maybe", auth=ADMIN), 400, "bad_field")
         self.assertEqual(self.caller.post("/maybe", json={"name": "x"}, auth=ADMIN).status, 200)
 
-    def test_large_for_its_path(self) -> None:
-        """A body may be small enough for the site, and too large for its path."""
+    def test_body_above_the_limit_of_its_endpoint_gets_413(self) -> None:
         fits = b'{"name":"%s"}' % (b"x" * (8192 - 11))
         reply = self.caller.post("/wish", body=fits, headers=JSON, auth=AGENT)
         self.assertEqual(reply.status, 200)
         reply = self.caller.post("/wish", body=fits + b" ", headers=JSON, auth=AGENT)
         self.assert_error(reply, 413, "body_too_large")
 
-    def test_document(self) -> None:
-        """A document comes with its text and checksum; one that has no canonical form is 422."""
+    def test_document_has_its_text_and_checksum_and_422_without_canonical_form(self) -> None:
         self.assertEqual(self.caller.post("/document", json={"a": 1, "b": []}, auth=ADMIN).json["keys"], 2)
         reply = self.caller.post("/document", json={"a": 2**53}, auth=ADMIN)
         self.assert_error(reply, 422, "integer_out_of_range")
 
-    def test_large_bodies_are_read_elsewhere(self) -> None:
-        """From 32 KiB on they are decoded off the reactor; a client that hangs up meanwhile cancels nothing."""
+    def test_large_body_is_decoded_in_a_thread_and_survives_a_hang_up(self) -> None:
         waiting: list[tuple[Deferred[Any], Any, Any]] = []
 
         def in_thread(function: Any, *args: Any) -> Deferred[Any]:
@@ -288,8 +269,7 @@ class WhatTests(EndpointTests):
 class HowTests(EndpointTests):
     """Answers and errors."""
 
-    def test_answer(self) -> None:
-        """It is JSON of a known length, with an id and the headers that every answer carries."""
+    def test_response_is_json_with_length_id_and_security_headers(self) -> None:
         reply = self.caller.get("/open")
         self.assertEqual(reply.json, {"who": "", "request_id": reply.headers["x-request-id"]})
         self.assertEqual(int(reply.headers["content-length"]), len(reply.body))
@@ -297,13 +277,11 @@ class HowTests(EndpointTests):
         for name, value in SECURITY_HEADERS.items():
             self.assertEqual(reply.headers[name.lower()], value)
 
-    def test_ids(self) -> None:
-        """No two requests have the same."""
+    def test_each_request_has_its_own_id(self) -> None:
         ids = {self.caller.get("/open").headers["x-request-id"] for _ in range(100)}
         self.assertEqual(len(ids), 100)
 
-    def test_expected_errors(self) -> None:
-        """Each error of the domain has its status, and the headers that belong to it."""
+    def test_each_error_has_its_status_and_headers(self) -> None:
         for kind, status in STATUS.items():
             reply = self.caller.get(f"/fail/{kind.__name__}")
             error = self.assert_error(reply, status, "some_code")
@@ -320,8 +298,7 @@ class HowTests(EndpointTests):
         }
         self.assertEqual(kinds - STATUS.keys(), {errors.ConfdError})
 
-    def test_defect(self) -> None:
-        """An error that nobody foresaw is 500 with an id, under which the log has it; its text is not told."""
+    def test_defect_gets_500_with_an_id_and_only_the_log_has_its_text(self) -> None:
         reply = self.caller.get("/fail/unforeseen")
         error = self.assert_error(reply, 500, "internal_error")
         self.assertNotIn(CANARY, reply.body.decode())
@@ -330,8 +307,7 @@ class HowTests(EndpointTests):
         self.assertIn(CANARY, str(failure.value))
         self.assertEqual(self.caller.get("/open").status, 200)
 
-    def test_defect_half_way(self) -> None:
-        """Once an answer has begun, only a broken connection can say that it is not whole."""
+    def test_defect_after_the_response_began_breaks_the_connection(self) -> None:
         self.caller.ask("GET", "/half")
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
         [reply] = self.caller.replies()
@@ -343,15 +319,13 @@ class HowTests(EndpointTests):
         self.assertTrue(self.caller.wire.aborted)
         self.assertEqual(self.sample.clock.getDelayedCalls(), [])
 
-    def test_cancelled_from_within(self) -> None:
-        """A handler whose work is cancelled by somebody else is a defect like any other."""
+    def test_handler_cancelled_by_its_own_work_gets_500(self) -> None:
         self.caller.ask("GET", "/later")
         self.sample.api.waiting[0].cancel()
         self.assert_error(self.caller.answer(), 500, "internal_error")
         self.assertEqual(len(self.flushLoggedErrors()), 1)
 
-    def test_not_modified(self) -> None:
-        """304 has neither body nor length, and leaves the connection in order."""
+    def test_304_has_no_body_and_no_length_and_keeps_the_connection(self) -> None:
         reply = self.caller.get("/nothing")
         self.assertEqual((reply.status, reply.headers["etag"]), (304, '"1"'))
         self.assertFalse({"content-length", "content-type", "transfer-encoding"} & reply.headers.keys())
@@ -359,24 +333,21 @@ class HowTests(EndpointTests):
 
 
 class HangUpTests(EndpointTests):
-    """A caller that goes away."""
+    """A client that hangs up."""
 
-    def test_read(self) -> None:
-        """What only reads is cancelled: nobody needs it any more."""
+    def test_hang_up_cancels_a_read(self) -> None:
         self.caller.ask("GET", "/later")
         self.caller.hang_up()
         self.assertEqual(self.sample.api.seen, ["read: CancelledError"])
 
-    def test_write(self) -> None:
-        """What changes something goes on to its end."""
+    def test_hang_up_does_not_cancel_a_change(self) -> None:
         self.caller.ask("POST", "/later", auth=ADMIN)
         self.caller.hang_up()
         self.assertEqual(self.sample.api.seen, [])
         self.sample.api.waiting[0].callback({"written": True})
         self.assertEqual(self.sample.api.seen, ["write: done"])
 
-    def test_write_that_fails(self) -> None:
-        """A defect of it is in the log though nobody is told; an error that is foreseen is nobody's business."""
+    def test_change_after_a_hang_up_logs_a_defect_but_no_expected_error(self) -> None:
         self.caller.ask("POST", "/later", auth=ADMIN)
         self.caller.hang_up()
         self.sample.api.waiting[0].errback(ValueError(CANARY))
@@ -387,14 +358,12 @@ class HangUpTests(EndpointTests):
         self.sample.api.waiting[1].errback(errors.Conflict("some_code", "It cannot be done."))
         self.assertEqual(self.flushLoggedErrors(), [])
 
-    def test_write_that_is_answered(self) -> None:
-        """A caller that waits gets the answer of a write as of a read."""
+    def test_change_that_waits_is_answered(self) -> None:
         self.caller.ask("POST", "/later", auth=ADMIN)
         self.sample.api.waiting[0].errback(errors.Conflict("some_code", "It cannot be done."))
         self.assert_error(self.caller.answer(), 409, "some_code")
 
-    def test_read_that_fails_meanwhile(self) -> None:
-        """A read that answers its cancelling with a defect is logged."""
+    def test_cancelled_read_that_fails_is_logged(self) -> None:
 
         class Stubborn(SampleApi):
             async def _later(self, kind: str) -> object:

@@ -70,12 +70,10 @@ class RoutesTests(SynchronousTestCase):
         return sent, counted, sample.api.seen, sample.api.documents, audit_log, logged
 
     @given(st.lists(REQUESTS, min_size=1, max_size=3))
-    def test_short_cut(self, requests: list[bytes]) -> None:
-        """Whether one look finds a path or Klein does makes no difference."""
+    def test_dictionary_and_klein_find_the_same_endpoints(self, requests: list[bytes]) -> None:
         self.assertEqual(self.told(requests, True), self.told(requests, False))
 
-    def test_one_look(self) -> None:
-        """It is enough for each path without variables, and there it must be the whole path."""
+    def test_dictionary_finds_every_path_without_variables_and_only_whole_paths(self) -> None:
         sample = SampleSite()
         sample.site.resource.rest = notFound()
         asked = [(declared.method, declared.path) for declared, _ in endpoints_of(sample.api)]
@@ -87,7 +85,7 @@ class RoutesTests(SynchronousTestCase):
             self.assertEqual(left_to_klein, "<" in path or path in spelled_otherwise, path)
         self.flushLoggedErrors(ValueError)
 
-    def test_interface(self) -> None:
+    def test_routes_provide_iresource(self) -> None:
         routes = SampleSite().site.resource
         self.assertIsInstance(routes, Routes)
         verifyObject(IResource, routes)

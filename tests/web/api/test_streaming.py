@@ -49,8 +49,7 @@ class StreamingTests(SynchronousTestCase):
         self.caller = Conversation(self.site, self.clock)
         self.caller.ask("GET", "/stream")
 
-    def test_end(self) -> None:
-        """The answer is complete once it is said to be, and its connection is good for another."""
+    def test_response_ends_with_its_deferred_and_keeps_the_connection(self) -> None:
         (begun,) = self.caller.replies()
         self.assertEqual((begun.body, begun.whole), (b"first", False))
         self.streams.over.callback(None)
@@ -59,35 +58,32 @@ class StreamingTests(SynchronousTestCase):
         self.assertEqual(self.caller.get("/nowhere").status, 404)
         self.assertEqual(self.streams.cancelled, 0)
 
-    def test_over_before_it_begins(self) -> None:
+    def test_response_that_is_over_before_it_begins_is_complete(self) -> None:
         self.streams.over.callback(None)
         self.caller.answer()
         self.streams.over = succeed(None)
         self.assertEqual(self.caller.get("/stream").body, b"first")
 
-    def test_hang_up(self) -> None:
+    def test_hang_up_cancels_the_stream_without_an_error(self) -> None:
         self.caller.hang_up()
         self.assertEqual(self.streams.cancelled, 1)
         self.assertEqual(self.flushLoggedErrors(), [])
 
-    def test_failure(self) -> None:
-        """It cannot be told any more: the connection ends before the answer does."""
+    def test_failed_stream_breaks_the_connection_and_is_logged(self) -> None:
         self.streams.over.errback(RuntimeError("out of ideas"))
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.clock.advance(0)
         self.assertFalse(self.caller.replies()[0].whole)
         self.assertTrue(self.caller.closed)
 
-    def test_drain(self) -> None:
-        """A site that stops waits for it."""
+    def test_drain_waits_for_the_stream(self) -> None:
         drained = self.site.drain()
         self.assertNoResult(drained)
         self.streams.over.callback(None)
         self.caller.hang_up()
         self.successResultOf(drained)
 
-    def test_keeps_little(self) -> None:
-        """Nothing of the handler is left while its answer goes on."""
+    def test_call_is_freed_while_the_stream_goes_on(self) -> None:
         gc.collect()
         assert self.streams.call is not None
         self.assertIsNone(self.streams.call())

@@ -40,19 +40,16 @@ def passes(hosts: AllowedHosts, *names: str) -> list[str]:
 class AllowedHostsTests(SynchronousTestCase):
     """L{AllowedHosts}."""
 
-    def test_local(self) -> None:
-        """Names of this machine always pass, and are the only ones with a built-in password."""
+    def test_only_local_names_pass_with_a_built_in_password(self) -> None:
         for hosts in (BUILT_IN, AllowedHosts(host_patterns("x.example")), AllowedHosts()):
             self.assertEqual(passes(hosts, *LOCAL), list(LOCAL))
         self.assertEqual(passes(BUILT_IN, *(name for name in ELSEWHERE if name != "127.0.0.1.")), [])
         self.assertEqual([is_local(name.encode()) for name in LOCAL], [True] * len(LOCAL))
 
-    def test_passwords_are_set(self) -> None:
-        """Then any name will do, unless somebody lists them."""
+    def test_any_host_passes_without_patterns_and_built_in_password(self) -> None:
         self.assertEqual(passes(AllowedHosts(), *ELSEWHERE), list(ELSEWHERE))
 
-    def test_listed(self) -> None:
-        """Ports, addresses, subdomains; case and a dot at the end make no difference."""
+    def test_patterns_match_ports_addresses_and_subdomains_in_any_case(self) -> None:
         for listed, still_authorized, bad in (
             (
                 "controller",
@@ -77,8 +74,7 @@ class AllowedHostsTests(SynchronousTestCase):
             self.assertEqual(passes(hosts, *still_authorized.split()), still_authorized.split(), listed)
             self.assertEqual(passes(hosts, *bad.split()), [], listed)
 
-    def test_not_hosts(self) -> None:
-        """What is none is refused at the start, with what to write instead."""
+    def test_invalid_pattern_is_refused_with_the_valid_forms(self) -> None:
         for text in (
             "http://a",
             "a/b",
@@ -95,21 +91,18 @@ class AllowedHostsTests(SynchronousTestCase):
         ):
             self.assertRaisesRegex(ValueError, "is not a host; write", host_patterns, text)
 
-    def test_beyond_loopback(self) -> None:
-        """There an address is good, too; no page can be at one that is not its own. A name is not."""
+    def test_addresses_but_no_names_pass_when_the_site_listens_beyond_loopback(self) -> None:
         hosts = AllowedHosts(local_only=True, addresses=True)
         self.assertEqual(
             passes(hosts, "10.0.0.1:8080", "[fd00::7]", "evil.example", "2130706433"), ["10.0.0.1:8080", "[fd00::7]"]
         )
 
-    def test_unix_socket(self) -> None:
-        """No browser reaches it; only a list is held against what comes through it."""
+    def test_unix_socket_is_checked_against_patterns_only(self) -> None:
         peer = UNIXAddress(b"/run/confd.sock")
         self.assertIsNone(BUILT_IN.refusal(peer, b"evil.example"))
         self.assertIsNotNone(AllowedHosts(host_patterns("a")).refusal(peer, b"evil.example"))
 
-    def test_sentences(self) -> None:
-        """They say what to set."""
+    def test_refusals_name_the_settings(self) -> None:
         code, sentence = BUILT_IN.refusal(LOOPBACK, b"evil.example:80") or ("", "")
         self.assertEqual(code, "not_a_local_name")
         for word in ("'evil.example:80'", "ADMIN_PASSWORD", "AGENT_PASSWORD", "ALLOWED_HOSTS"):
@@ -120,19 +113,17 @@ class AllowedHostsTests(SynchronousTestCase):
         self.assertLess(len(sentence), 300)
 
     @given(st.text(st.characters(codec="ascii"), max_size=40), st.sampled_from(("", ".", ":8080", ".:1")))
-    def test_made_up(self, text: str, end: str) -> None:
-        """No name below one that its owner can register is local."""
+    def test_no_name_below_a_registered_domain_is_local(self, text: str, end: str) -> None:
         self.assertEqual(passes(BUILT_IN, f"{text}.example{end}"), [])
 
 
 class SiteTests(SynchronousTestCase):
-    """What a site does with it."""
+    """L{AllowedHosts}, over HTTP."""
 
     def setUp(self) -> None:
         self.clock = Clock()
 
-    def test_everything(self) -> None:
-        """Each path of a controller, and those that there are none at, is refused before anything is looked at."""
+    def test_every_path_refuses_a_wrong_host_before_any_other_check(self) -> None:
         harness = ControllerHarness()
         harness.site.allow_hosts(BUILT_IN)
         for method, path in (
@@ -147,8 +138,7 @@ class SiteTests(SynchronousTestCase):
             self.assertTrue(caller.wire.ended, path)
         self.assertEqual(harness.caller().get("/health").status, 200)
 
-    def test_without_host(self) -> None:
-        """HTTP/1.0 needs none, and no browser speaks it."""
+    def test_http_1_0_needs_no_host(self) -> None:
         site = site_with(self.clock, BUILT_IN)
         caller = Conversation(site, self.clock)
         caller.send(b"GET /open HTTP/1.0\r\n\r\n")
@@ -157,29 +147,25 @@ class SiteTests(SynchronousTestCase):
         caller.send(b"GET /open HTTP/1.0\r\nHost: evil.example\r\n\r\n")
         self.assertEqual([each.status for each in caller.replies()], [403])
 
-    def test_absolute(self) -> None:
-        """A request cannot name another host in its first line."""
+    def test_absolute_request_target_is_refused(self) -> None:
         for target in (b"http://localhost/open", b"http://evil.example/open"):
             for host in (b"localhost", b"evil.example"):
                 caller = Conversation(site_with(self.clock, BUILT_IN), self.clock)
                 caller.send(b"GET " + target + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
                 self.assertEqual([each.status for each in caller.replies()], [400])
 
-    def test_body_is_not_read(self) -> None:
-        """The refusal comes before the body does."""
+    def test_wrong_host_is_refused_before_the_body(self) -> None:
         caller = Conversation(site_with(self.clock, BUILT_IN), self.clock)
         caller.send(b"POST /document HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 1000\r\n\r\n")
         self.assertEqual([each.status for each in caller.replies()], [403])
 
-    def test_proxy(self) -> None:
-        """Whom a proxy speaks for makes no difference; its own peer decides what is a unix socket."""
+    def test_peer_and_not_the_client_behind_a_proxy_decides_what_is_a_unix_socket(self) -> None:
         site = site_with(self.clock, BUILT_IN)
         caller = Conversation(site, self.clock, IPv4Address("TCP", "127.0.0.1", 1))
         reply = caller.get("/open", headers={"Host": "evil.example", "X-Forwarded-Host": "localhost"})
         self.assertEqual(reply.status, 403)
 
-    def test_remembered(self) -> None:
-        """What was answered to a host from memory is not, once the host is refused."""
+    def test_cached_response_is_not_given_to_a_host_refused_since(self) -> None:
         harness = ControllerHarness(ALLOWED_HOSTS="*")
         raw = b"GET /api/v1/config HTTP/1.1\r\nHost: evil.example\r\nAuthorization: %s\r\n\r\n" % (
             basic_authorization(*AGENT)
@@ -193,8 +179,7 @@ class SiteTests(SynchronousTestCase):
         self.assertEqual([each.status for each in caller.replies()], [200, 200, 403])
         self.assertEqual(harness.site.response_cache.answered, 1)
 
-    def test_said_now_and_then(self) -> None:
-        """The log says it once a minute."""
+    def test_refused_host_is_logged_once_a_minute(self) -> None:
         site = site_with(self.clock, BUILT_IN)
         audit_log = [site.refuse_host(LOOPBACK, b"evil.example") for _ in range(3)]
         self.assertEqual(len(set(audit_log)), 1)

@@ -32,50 +32,44 @@ class Caller:
 
 
 class BasicAuthTests(SynchronousTestCase):
-    """Names and passwords."""
+    """L{BasicAuth}, with names and passwords."""
 
     guard = BasicAuth([Credential.of(name, password, Role.AGENT) for name, password in PEOPLE.items()])
 
-    def test_known(self) -> None:
-        """Each is known by its own password, whatever is in it, and however the scheme is written (RFC 7617)."""
+    def test_any_password_is_accepted_in_any_spelling_of_the_scheme(self) -> None:
         for name, password in PEOPLE.items():
             encoded = base64.b64encode(f"{name}:{password}".encode())
             for scheme in (b"Basic ", b"basic ", b"BASIC ", b"bAsIc   "):
                 identity = self.guard.identify(Caller(scheme + encoded))
                 self.assertEqual(identity, Identity(name, Role.AGENT))
 
-    def test_unreadable(self) -> None:
-        """What is no Basic header counts as none."""
+    def test_invalid_header_counts_as_no_credentials(self) -> None:
         for header in (b"", b"Basic", b"Basic ", b"Basic !", b"Basic YQ", b"Basic YQ==", b"Bearer YTpi", b"YTpi"):
             error = self.assertRaises(Unauthenticated, self.guard.identify, Caller(header))
             self.assertEqual(error.code, "unauthenticated", header)
         self.assertRaises(Unauthenticated, self.guard.identify, Caller())
 
-    def test_twice(self) -> None:
-        """Two headers are none, even where they say the same: who reads the other one may believe something else."""
+    def test_two_headers_count_as_no_credentials(self) -> None:
         right = b"Basic " + base64.b64encode(b"agent:secret123")
         self.assertRaises(Unauthenticated, self.guard.identify, Caller(right, right))
 
     @given(st.binary(max_size=40), st.binary(max_size=40))
-    def test_strangers(self, name: bytes, password: bytes) -> None:
-        """Nobody else is known."""
+    def test_all_other_credentials_are_wrong(self, name: bytes, password: bytes) -> None:
         known = {f"{name}:{password}".encode() for name, password in PEOPLE.items()}
         caller = Caller(b"Basic " + base64.b64encode(name + b":" + password))
         if name + b":" + password not in known:
             self.assertRaises(Unauthenticated, self.guard.identify, caller)
 
-    def test_secret(self) -> None:
-        """Nothing of a password is in what is printed of a credential."""
+    def test_repr_of_a_credential_hides_the_password(self) -> None:
         shown = repr(Credential.of("agent", "secret123", Role.AGENT))
         self.assertNotIn("secret123", shown)
         self.assertNotIn("digest", shown)
 
 
 class LoopbackAuthTests(SynchronousTestCase):
-    """This machine, and no other."""
+    """L{LoopbackAuth}."""
 
-    def test_peers(self) -> None:
-        """Loopback in each of its forms, and unix sockets; nothing else."""
+    def test_only_loopback_and_unix_sockets_are_accepted(self) -> None:
         here = Identity("loopback", Role.AGENT)
         guard = LoopbackAuth(here)
         for host in ("127.0.0.1", "127.8.9.10"):
@@ -91,8 +85,7 @@ class LoopbackAuthTests(SynchronousTestCase):
             self.assertRaises(Forbidden, guard.identify, Caller(peer=IPv6Address("TCP", host, 1)))
         self.assertRaises(Forbidden, guard.identify, Caller(peer=None))
 
-    def test_names(self) -> None:
-        """A page whose name was made to lead here is told by that name (DNS rebinding)."""
+    def test_page_with_a_name_that_resolves_here_is_refused(self) -> None:
         guard, here = LoopbackAuth(Identity("loopback", Role.AGENT)), IPv4Address("TCP", "127.0.0.1", 1)
         for host in ("localhost", "LOCALHOST:8082", "worker.localhost", "127.0.0.1:80", "127.1.2.3", "[::1]:8082"):
             self.assertEqual(guard.identify(Caller(peer=here, host=host)).name, "loopback")
@@ -110,18 +103,16 @@ class LoopbackAuthTests(SynchronousTestCase):
 
 
 class TokenTests(SynchronousTestCase):
-    """Tokens of agents."""
+    """L{BasicAuth}, with the tokens of agents."""
 
-    def test_known(self) -> None:
-        """By the id and the token together, and for that agent alone; the id may have colons in it."""
+    def test_token_with_its_agent_id_authenticates_that_agent_only(self) -> None:
         guard = BasicAuth((), tokens={digest_of(b"a:1", b"t0ken"): "a:1"}.get)
         header = b"Basic " + base64.b64encode(b"a:1:t0ken")
         self.assertEqual(guard.identify(Caller(header)), Identity("agent a:1", Role.AGENT, "a:1"))
         for wrong in (b"a:2:t0ken", b"a:1:t0ken2", b"t0ken:a:1", b"a:1:"):
             self.assertRaises(Unauthenticated, guard.identify, Caller(b"Basic " + base64.b64encode(wrong)))
 
-    def test_passwords_come_first(self) -> None:
-        """An agent that calls itself admin is none."""
+    def test_agent_named_like_an_admin_is_not_an_admin(self) -> None:
         guard = BasicAuth(
             [Credential.of("admin", "secret", Role.ADMIN)], tokens={digest_of(b"admin", b"t0ken"): "admin"}.get
         )
@@ -130,10 +121,9 @@ class TokenTests(SynchronousTestCase):
 
 
 class AllowTests(SynchronousTestCase):
-    """Roles."""
+    """L{allow}."""
 
-    def test_matrix(self) -> None:
-        """An admin reads what an agent reads; that is all that crosses over."""
+    def test_admin_may_read_what_an_agent_may_read_and_nothing_else_crosses_over(self) -> None:
         allowed = set()
         for role in (Role.AGENT, Role.ADMIN):
             for asked in (Role.AGENT, Role.ADMIN):

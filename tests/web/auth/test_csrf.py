@@ -31,13 +31,11 @@ class SameOriginTests(SynchronousTestCase):
         error = self.assertRaises(Forbidden, same_origin, page)
         self.assertEqual(error.code, "cross_site")
 
-    def test_no_browser(self) -> None:
-        """Agents, workers and curl say nothing of origins."""
+    def test_request_without_origin_passes(self) -> None:
         same_origin(Page(Host="confd.example:8080"))
         same_origin(Page())
 
-    def test_own_pages(self) -> None:
-        """By host and port, however they are written; a proxy may have ended TLS."""
+    def test_own_origin_passes_in_any_spelling_and_behind_a_tls_proxy(self) -> None:
         for host, origin in (
             ("confd.example:8080", "http://confd.example:8080"),
             ("confd.example:8443", "https://confd.example:8443"),
@@ -53,7 +51,7 @@ class SameOriginTests(SynchronousTestCase):
             same_origin(Page(Host=host, Origin=origin))
             same_origin(Page(Host=host, Origin=origin, Sec_Fetch_Site="same-origin"))
 
-    def test_foreign_origins(self) -> None:
+    def test_foreign_origin_is_refused(self) -> None:
         for host, origin in (
             ("confd.example", "https://evil.example"),
             ("confd.example", "null"),
@@ -78,8 +76,7 @@ class SameOriginTests(SynchronousTestCase):
             self.assert_foreign(Page(Host=host, Origin=origin, Sec_Fetch_Site="same-origin"))
         self.assert_foreign(Page(Origin="http://confd.example"))
 
-    def test_fetch_metadata(self) -> None:
-        """A page of a sister site is as foreign as any, and what no browser says is no reason to trust."""
+    def test_sec_fetch_site_other_than_same_origin_and_none_is_refused(self) -> None:
         for said, passes in (
             ("same-origin", True),
             ("none", True),
@@ -94,21 +91,19 @@ class SameOriginTests(SynchronousTestCase):
             else:
                 self.assert_foreign(page)
 
-    def test_one_of_two(self) -> None:
-        """Sent twice, each of them has to be right."""
+    def test_every_one_of_several_origins_must_be_own(self) -> None:
         self.assert_foreign(Page(Host="a", Origin=["http://a", "http://b"]))
         self.assert_foreign(Page(Host="a", Origin=["http://b", "http://a"]))
         self.assert_foreign(Page(Host="a", Sec_Fetch_Site=["same-origin", "cross-site"]))
 
     @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=30))
-    def test_anything(self, origin: str) -> None:
-        """Nothing but the right origin passes."""
+    def test_only_the_own_origin_passes(self, origin: str) -> None:
         if origin.lower() not in ("http://confd.example", "http://confd.example:", "http://confd.example:80"):
             self.assert_foreign(Page(Host="confd.example:80", Origin=origin))
 
 
 class DispatcherTests(SynchronousTestCase):
-    """Over HTTP, with the credentials that a browser adds by itself."""
+    """L{same_origin} over HTTP, with the credentials that a browser adds."""
 
     def setUp(self) -> None:
         self.sample = SampleSite()
@@ -117,8 +112,7 @@ class DispatcherTests(SynchronousTestCase):
     def credentials(self, role: Role) -> tuple[str, str] | None:
         return {Role.ADMIN: ADMIN, Role.AGENT: AGENT}.get(role)
 
-    def test_every_change(self) -> None:
-        """Each path that changes something refuses pages of other sites, before it looks at what they sent."""
+    def test_every_changing_endpoint_refuses_foreign_pages_before_it_reads_the_body(self) -> None:
         changing = [declared for declared, _ in endpoints_of(self.sample.api) if not declared.reads]
         self.assertEqual(len(changing), 7)
         for declared in changing:
@@ -129,31 +123,28 @@ class DispatcherTests(SynchronousTestCase):
                     self.assertEqual((reply.status, reply.code), (403, "cross_site"), declared)
         self.assertEqual((self.sample.api.documents, self.sample.api.attempts, self.sample.api.waiting), ([], [], []))
 
-    def test_no_credentials_come_first(self) -> None:
+    def test_missing_credentials_are_reported_before_a_foreign_origin(self) -> None:
         reply = self.caller.post("/document", json={}, headers={"Origin": "https://evil.example"})
         self.assertEqual((reply.status, reply.code), (401, "unauthenticated"))
 
-    def test_own_page(self) -> None:
+    def test_own_page_may_change(self) -> None:
         headers = {"Origin": "http://localhost", "Sec-Fetch-Site": "same-origin"}
         self.assertEqual(self.caller.post("/document", json={}, auth=ADMIN, headers=headers).status, 200)
         self.assertEqual(self.caller.post("/wish", json={"name": "x"}, auth=AGENT, headers=headers).status, 200)
 
-    def test_reading(self) -> None:
-        """The answer is withheld from a foreign page by its browser; reading changes nothing."""
+    def test_foreign_page_may_send_a_read(self) -> None:
         headers = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
         reply = self.caller.get("/wish", auth=AGENT, headers=headers)
         self.assertEqual(reply.status, 200)
         self.assertFalse([name for name in reply.headers if name.startswith("access-control-")])
 
-    def test_preflight(self) -> None:
-        """A browser that asks first hears no."""
+    def test_preflight_request_is_refused(self) -> None:
         headers = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
         reply = self.caller.request("OPTIONS", "/document", headers=headers)
         self.assertGreaterEqual(reply.status, 400)
         self.assertFalse([name for name in reply.headers if name.startswith("access-control-")])
 
-    def test_forms(self) -> None:
-        """An old browser sends a form without saying where from; forms are never JSON, even where no body is needed."""
+    def test_form_of_an_old_browser_gets_415(self) -> None:
         for kind in ("application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain"):
             for path in ("/document", "/maybe", "/later"):
                 for body in (b"", b"name=x", b'{"name": "x", "=": 1}'):

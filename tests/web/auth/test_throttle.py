@@ -20,7 +20,7 @@ SOURCE, OTHER = "192.0.2.7", "192.0.2.8"
 
 
 class ThrottleTests(SynchronousTestCase):
-    """L{Coalescer}."""
+    """L{Throttle}."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -31,8 +31,7 @@ class ThrottleTests(SynchronousTestCase):
         for _ in range(10):
             self.throttle.fail(source)
 
-    def test_ten_and_no_more(self) -> None:
-        """In a minute; then one more for each part of it that passes."""
+    def test_ten_failures_a_minute_and_then_one_more_each_six_seconds(self) -> None:
         self.use_up()
         error = self.assertRaises(TooMany, self.throttle.fail, SOURCE)
         self.assertEqual((error.code, error.retry_after), ("too_many_failures", 6))
@@ -46,8 +45,7 @@ class ThrottleTests(SynchronousTestCase):
         self.assertRaises(TooMany, self.throttle.fail, SOURCE)
 
     @given(st.lists(st.floats(0, 30), min_size=50, max_size=120))
-    def test_rate(self, pauses: list[float]) -> None:
-        """However they come, at most twenty get through in any minute: what was saved, and what has come meanwhile."""
+    def test_no_minute_has_more_than_twenty_failures(self, pauses: list[float]) -> None:
         clock = Clock()
         throttle, looked_at = Throttle(clock, 10), []
         for pause in pauses:
@@ -60,8 +58,7 @@ class ThrottleTests(SynchronousTestCase):
         for began in looked_at:
             self.assertLessEqual(sum(began <= at < began + 60 for at in looked_at), 20)
 
-    def test_right_ones_wait_only_where_others_failed(self) -> None:
-        """Who was known there before does not notice; other addresses do not, either."""
+    def test_throttled_source_keeps_known_names_and_other_sources_are_not_affected(self) -> None:
         self.throttle.succeed(SOURCE, "agent")
         self.use_up()
         self.throttle.succeed(SOURCE, "agent")
@@ -70,20 +67,18 @@ class ThrottleTests(SynchronousTestCase):
         self.clock.advance(6)
         self.throttle.succeed(SOURCE, "admin")
 
-    def test_here(self) -> None:
-        """A proxy on this machine speaks for everybody: right credentials get through, wrong ones are slowed."""
+    def test_loopback_is_throttled_for_wrong_credentials_only(self) -> None:
         self.use_up(HERE)
         self.assertRaises(TooMany, self.throttle.fail, HERE)
         self.throttle.succeed(HERE, "admin")
 
-    def test_no_limit(self) -> None:
+    def test_zero_sets_no_limit_on_failures(self) -> None:
         throttle = Throttle(self.clock, 0)
         for _ in range(1000):
             throttle.fail(SOURCE)
         throttle.succeed(SOURCE, "admin")
 
-    def test_bounded(self) -> None:
-        """A million addresses take no more memory than some thousands, and are no way out for the last of them."""
+    def test_memory_is_bounded_and_the_newest_source_stays_throttled(self) -> None:
         for number in range(MAX_FAILING_ADDRESSES + 100):
             self.throttle.fail(str(number))
         last = str(MAX_FAILING_ADDRESSES + 99)
@@ -95,8 +90,7 @@ class ThrottleTests(SynchronousTestCase):
         self.assertEqual(len(self.throttle._failures or ()), MAX_FAILING_ADDRESSES)
         self.assertEqual(len(self.throttle._known), MAX_KNOWN_ADDRESSES)
 
-    def test_sources(self) -> None:
-        """A subscriber has all addresses of an IPv6 network."""
+    def test_ipv6_network_of_a_subscriber_is_one_source(self) -> None:
         for peer in (
             IPv4Address("TCP", "127.0.0.1", 1),
             IPv4Address("TCP", "127.9.9.9", 1),
@@ -114,7 +108,7 @@ class ThrottleTests(SynchronousTestCase):
 
 
 class AllowanceTests(SynchronousTestCase):
-    """L{Allowance}, as callers see it."""
+    """L{Allowance}, over HTTP."""
 
     def setUp(self) -> None:
         self.clock, self.auditor = Clock(), RecordingAuditor()
@@ -131,8 +125,7 @@ class AllowanceTests(SynchronousTestCase):
         """Ask for one."""
         return self.caller.post("/names", json={"name": "x"}, auth=auth, **how)  # type: ignore[arg-type]
 
-    def test_three_and_no_more(self) -> None:
-        """Then one each 20 seconds; others are not touched, nor is who reads, and the refusal is on record."""
+    def test_three_changes_a_minute_and_then_429_which_is_audited(self) -> None:
         self.assertEqual([self.change().status for _ in range(3)], [200] * 3)
         reply = self.change()
         self.assertEqual((reply.status, reply.code, reply.headers["retry-after"]), (429, "too_many_changes", "20"))
@@ -143,21 +136,19 @@ class AllowanceTests(SynchronousTestCase):
         self.clock.advance(20)
         self.assertEqual([self.change().status for _ in range(2)], [200, 429])
 
-    def test_strangers(self) -> None:
-        """Who may change nothing uses up nothing: neither without credentials, nor from another site."""
+    def test_refused_callers_use_up_no_allowance(self) -> None:
         for auth, headers in ((AGENT, {}), (("admin", "wrong"), {}), (ADMIN, {"Origin": "http://evil.example"})):
             self.assertEqual({self.change(auth, headers=headers).status for _ in range(5)} & {200, 429}, set())
         self.assertEqual(self.change().status, 200)
 
-    def test_no_limit(self) -> None:
-        """That is the default."""
+    def test_zero_sets_no_limit_on_changes(self) -> None:
         allowance = Allowance(self.clock, 0)
         for _ in range(1000):
             allowance.use("admin")
 
 
 class SiteTests(SynchronousTestCase):
-    """As callers see it."""
+    """L{Throttle}, over HTTP."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -171,8 +162,7 @@ class SiteTests(SynchronousTestCase):
         """The statuses of so many wrong passwords."""
         return [caller.get("/wish", auth=("admin", f"guess-{each}")).status for each in range(times)]
 
-    def test_guesses(self) -> None:
-        """429 from the eleventh on, and the right one is not found either; others do not notice."""
+    def test_eleventh_guess_gets_429_even_with_the_right_password(self) -> None:
         self.assertEqual(self.guess(self.attacker, 300), [401] * 10 + [429] * 290)
         reply = self.attacker.get("/wish", auth=ADMIN)
         self.assertEqual((reply.status, reply.code, reply.headers["retry-after"]), (429, "too_many_failures", "6"))
@@ -182,12 +172,10 @@ class SiteTests(SynchronousTestCase):
         self.assertEqual(self.guess(self.attacker, 2), [401, 429])
         self.assertEqual(self.attacker.get("/wish", auth=ADMIN).status, 200, "is known here by now")
 
-    def test_no_credentials(self) -> None:
-        """Who sends none guesses nothing: so every browser begins."""
+    def test_requests_without_credentials_are_not_throttled(self) -> None:
         self.assertEqual({self.attacker.get("/wish").status for _ in range(50)}, {401})
 
-    def test_tokens(self) -> None:
-        """Nobody guesses those: void ones count for nothing, and right ones are never slowed."""
+    def test_void_tokens_are_not_counted_and_valid_ones_not_throttled(self) -> None:
         people = [Credential.of(*AGENT, Role.AGENT)]
         guard = BasicAuth(people, Throttle(self.clock, 10), {digest_of(b"a1", b"t0ken"): "a1"}.get)
         caller = Conversation(serve(self.clock, guard, SampleApi()), self.clock, ELSEWHERE)
@@ -198,7 +186,7 @@ class SiteTests(SynchronousTestCase):
         self.assertEqual([caller.get("/wish", auth=("a1", "t0ken")).status for _ in range(3)], [200] * 3)
         self.assertEqual(caller.get("/wish", auth=("a1", "void")).status, 401)
 
-    def test_loopback(self) -> None:
+    def test_right_credentials_from_loopback_are_not_throttled(self) -> None:
         caller = Conversation(self.site, self.clock, LOOPBACK)
         self.assertEqual(self.guess(caller, 11), [401] * 10 + [429])
         self.assertEqual(caller.get("/wish", auth=ADMIN).status, 200)

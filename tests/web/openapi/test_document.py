@@ -76,7 +76,7 @@ class Shop:
 
 
 class DescribeTests(SynchronousTestCase):
-    """The document of a shop."""
+    """L{describe}, for the API of a shop."""
 
     def setUp(self) -> None:
         self.document = strict_json.decode(strict_json.encode(describe("shop", [Shop()], DOCUMENT)))
@@ -84,19 +84,16 @@ class DescribeTests(SynchronousTestCase):
     def operation(self, method: str, path: str) -> Any:
         return self.document["paths"][path][method]
 
-    def test_valid(self) -> None:
-        """It is OpenAPI 3.1, and says whose it is."""
+    def test_document_is_valid_openapi_3_1(self) -> None:
         OpenAPIV31SpecValidator(self.document).validate()
         self.assertEqual(self.document["info"]["title"], "shop")
         self.assertEqual(set(self.document["paths"]), {"/things", "/things/{number}/{name}", "/open"})
 
-    def test_chapters(self) -> None:
-        """In order, those that nobody opens the document for behind the others."""
+    def test_tags_are_sorted_with_ops_and_pages_last(self) -> None:
         names = [each["name"] for each in self.document["tags"]]
         self.assertEqual(names, ["other", "things", "ops"])
 
-    def test_answers(self) -> None:
-        """What a handler is annotated to return, or what is told instead."""
+    def test_responses_follow_from_docs_or_the_return_annotation(self) -> None:
         answer = self.operation("get", "/things")["responses"]["200"]
         ref = {"$ref": "#/components/schemas/Thing"}
         self.assertEqual(answer["content"], {"application/json": {"schema": {"type": "array", "items": ref}}})
@@ -107,8 +104,7 @@ class DescribeTests(SynchronousTestCase):
         self.assertNotIn("content", told["202"])
         self.assertEqual(told["default"]["content"], {"text/plain": {}})
 
-    def test_refusals(self) -> None:
-        """They follow from role, query, body and path; the handler's own are told."""
+    def test_errors_follow_from_role_query_body_path_and_docs(self) -> None:
         for method, path, statuses in (
             ("get", "/things", "200 400 401 403 404 429 503"),
             ("post", "/things/{number}/{name}", "200 400 401 403 404 413 415 429 503"),
@@ -120,8 +116,7 @@ class DescribeTests(SynchronousTestCase):
         self.assertEqual(refusal["content"]["application/json"]["schema"], {"$ref": "#/components/schemas/ErrorBody"})
         self.assertEqual(list(refusal["headers"]), ["WWW-Authenticate"])
 
-    def test_who(self) -> None:
-        """An admin may read what an agent may read; anyone is asked for nothing."""
+    def test_security_follows_from_the_role(self) -> None:
         for method, path, who in (
             ("get", "/things", ["agent", "admin"]),
             ("post", "/things/{number}/{name}", ["agent"]),
@@ -130,8 +125,7 @@ class DescribeTests(SynchronousTestCase):
         ):
             self.assertEqual([name for each in self.operation(method, path)["security"] for name in each], who)
 
-    def test_parameters(self) -> None:
-        """Of the query, the path and the headers, with what their docstrings say; none of them is null."""
+    def test_parameters_have_descriptions_and_are_never_null(self) -> None:
         limit, ratio, color, namespace = (
             {each["name"]: each for each in self.operation("get", "/things")["parameters"]}[name]
             for name in ("limit", "ratio", "color", "namespace")
@@ -150,8 +144,7 @@ class DescribeTests(SynchronousTestCase):
             (key["name"], key["in"], key["schema"]["pattern"]), ("Idempotency-Key", "header", "^[!-~]{1,255}$")
         )
 
-    def test_bodies(self) -> None:
-        """A type, or any document of the role's own schema."""
+    def test_body_is_a_type_or_the_document_schema_of_the_role(self) -> None:
         made, taken = self.operation("post", "/things/{number}/{name}"), self.operation("put", "/things")
         self.assertFalse(made["requestBody"]["required"])
         self.assertTrue(taken["requestBody"]["required"])
@@ -161,14 +154,12 @@ class DescribeTests(SynchronousTestCase):
         )
         self.assertEqual(self.document["components"]["schemas"]["Document"], DOCUMENT)
 
-    def test_prose(self) -> None:
-        """Docstrings lose what is for readers of the code."""
+    def test_descriptions_have_no_markup_and_no_fields(self) -> None:
         self.assertEqual(self.operation("get", "/things")["description"], "As `Thing`.")
         self.assertEqual(self.operation("put", "/things")["description"], "")
         self.assertEqual(self.document["components"]["schemas"]["Thing"]["description"], "A thing; see `Shop`.")
 
-    def test_silent(self) -> None:
-        """Who does not say what an answer holds is a mistake that no process starts with."""
+    def test_endpoint_without_a_described_response_raises_type_error(self) -> None:
 
         class Silent:
             @endpoint("GET", "/x", Role.ANYONE, "Something.")

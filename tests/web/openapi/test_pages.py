@@ -29,7 +29,7 @@ FOLDER = files("confd.web.openapi.swagger")
 
 
 class DocumentationTests(SynchronousTestCase):
-    """A role with one path of its own."""
+    """The pages of a role with one path of its own."""
 
     def setUp(self) -> None:
         clock = Clock()
@@ -37,21 +37,18 @@ class DocumentationTests(SynchronousTestCase):
             serve(clock, AUTH, *documented(clock, "a role", [Health()], {}, Offload(maybeDeferred))), clock
         )
 
-    def test_document(self) -> None:
-        """Anyone may read it; it tells of itself, too."""
+    def test_document_is_public_and_describes_itself(self) -> None:
         document = self.caller.get("/openapi.json").json
         OpenAPIV31SpecValidator(document).validate()
         self.assertLessEqual({"/health", "/openapi.json", "/swagger/index.html"}, document["paths"].keys())
 
-    def test_where_the_go_system_has_it(self) -> None:
-        """The same document, whose server is one level up."""
+    def test_document_at_the_path_of_the_go_system_has_relative_servers(self) -> None:
         document, other = (self.caller.get(path).json for path in ("/openapi.json", "/swagger/doc.json"))
         self.assertEqual(other.pop("servers"), [{"url": "../"}])
         self.assertEqual(document.pop("servers"), [{"url": "./"}])
         self.assertEqual(other, document)
 
-    def test_page(self) -> None:
-        """It needs nothing but what is served beside it, and has nothing in it that its policy would stop."""
+    def test_page_loads_only_own_files_that_its_policy_allows(self) -> None:
         page = self.caller.get("/swagger/index.html")
         self.assertEqual(page.headers["content-type"], "text/html; charset=utf-8")
         policy = page.headers["content-security-policy"]
@@ -63,7 +60,6 @@ class DocumentationTests(SynchronousTestCase):
             if not name.startswith("data:"):
                 self.assertEqual(self.caller.get(f"/swagger/{name}".replace("/swagger/../", "/")).status, 200, name)
 
-    def test_published(self) -> None:
-        """What others wrote is as they published it, with its licence."""
+    def test_swagger_ui_is_unchanged_and_has_its_licence(self) -> None:
         for name, digest in PUBLISHED.items():
             self.assertEqual(hashlib.sha256(FOLDER.joinpath(name).read_bytes()).hexdigest(), digest, name)

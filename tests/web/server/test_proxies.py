@@ -76,12 +76,11 @@ def found(proxies: Proxies, peer: IAddress, said: list[tuple[str, str]]) -> str 
 class ProxiesTests(SynchronousTestCase):
     """L{Proxies}."""
 
-    def test_ways(self) -> None:
+    def test_caller_is_the_nearest_untrusted_address(self) -> None:
         for peer, said, expected in WAYS:
             self.assertEqual(found(PROXIES, peer, said), expected, (peer, said))
 
-    def test_many_hops(self) -> None:
-        """Behind as many proxies as are read, the nearest address that is known counts."""
+    def test_only_the_nearest_32_hops_are_read(self) -> None:
         for count, expected in ((MAX_HOPS - 1, "203.0.113.9"), (MAX_HOPS, "10.0.0.2"), (5000, "10.0.0.2")):
             ways = (
                 ("X-Forwarded-For", "203.0.113.9" + ", 10.0.0.2" * count),
@@ -91,8 +90,7 @@ class ProxiesTests(SynchronousTestCase):
                 self.assertEqual(found(PROXIES, PROXY, [way]), expected, (way[0], count))
             self.assertEqual(found(PROXIES, PROXY, list(ways)), expected, count)
 
-    def test_strangers_are_not_read(self) -> None:
-        """Whatever a peer writes that is no proxy, it costs nothing, and is no reason to refuse it."""
+    def test_headers_of_untrusted_peers_are_ignored(self) -> None:
 
         class Unread(Headers):
             def getRawHeaders(self, name: object, default: object = None) -> object:  # type: ignore[override]
@@ -105,21 +103,18 @@ class ProxiesTests(SynchronousTestCase):
         for proxies, peer in ((PROXIES, STRANGER), (PROXIES, None), (Proxies(), PROXY)):
             self.assertEqual(proxies.hops(peer, headers), ())
 
-    def test_nobody_is_trusted(self) -> None:
-        """That is the default."""
+    def test_no_peer_is_trusted_by_default(self) -> None:
         for peer, said, _ in WAYS:
             self.assertEqual(found(Proxies(), peer, said), getattr(peer, "host", "unix"))
 
     @given(st.text(st.characters(codec="latin-1", exclude_characters="\r\n\0"), max_size=60))
-    def test_made_up(self, text: str) -> None:
-        """Whatever a client writes, the address that the proxy adds counts, or the request is refused."""
+    def test_invalid_headers_raise_nothing(self, text: str) -> None:
         for name, added in (("X-Forwarded-For", "203.0.113.9"), ("Forwarded", 'for="203.0.113.9:80";proto=https')):
             self.assertIn(found(PROXIES, PROXY, [(name, f"{text}, {added}")]), ("203.0.113.9", None))
             self.assertIn(found(PROXIES, PROXY, [(name, text), (name, added)]), ("203.0.113.9", None))
 
     @given(st.ip_addresses(v=4), st.integers(1, 65535))
-    def test_every_address(self, address: Plain4, port: int) -> None:
-        """As it is, with a port, and as RFC 7239 has it."""
+    def test_every_address_is_read_with_and_without_a_port(self, address: Plain4, port: int) -> None:
         for name, value in (
             ("X-Forwarded-For", str(address)),
             ("X-Forwarded-For", f"{address}:{port}"),
@@ -143,19 +138,16 @@ class SiteTests(SynchronousTestCase):
         caller = Conversation(self.site, self.clock, peer)
         return caller.get("/wish", auth=("admin", "guess"), headers={"X-Forwarded-For": behind}).status
 
-    def test_guesses_behind_a_proxy(self) -> None:
-        """Who guesses is slowed, and nobody else behind the same proxy is; nor does it help to write another name."""
+    def test_clients_behind_a_proxy_are_throttled_one_by_one(self) -> None:
         told = [self.guess(PROXY, f"198.51.100.{number}, 203.0.113.9") for number in range(12)]
         self.assertEqual(told, [401] * 10 + [429] * 2)
         self.assertEqual(self.guess(PROXY, "203.0.113.8"), 401)
         self.assertEqual(self.guess(STRANGER, "203.0.113.9"), 401)
 
-    def test_spoofed(self) -> None:
-        """Who is no proxy counts as who they are, whatever they write."""
+    def test_client_cannot_forge_its_address(self) -> None:
         self.assertEqual([self.guess(STRANGER, f"198.51.100.{each}") for each in range(11)], [401] * 10 + [429])
 
-    def test_audit(self) -> None:
-        """The record has who it was, also of one that is refused for its size."""
+    def test_audit_log_has_the_address_of_the_client(self) -> None:
         for body in (b"{}", b"x" * 9000):
             for peer in (PROXY, STRANGER):
                 caller = Conversation(self.site, self.clock, peer)
@@ -163,14 +155,12 @@ class SiteTests(SynchronousTestCase):
         peers = [attempt.peer for attempt, _ in self.auditor.audit_log]
         self.assertEqual(peers, ["203.0.113.9", "203.0.113.66"] * 2)
 
-    def test_at_odds(self) -> None:
-        """Headers of which one is the client's are not chosen from."""
+    def test_contradicting_headers_get_400(self) -> None:
         caller = Conversation(self.site, self.clock, PROXY)
         reply = caller.get("/open", headers={"X-Forwarded-For": "203.0.113.9", "Forwarded": "for=198.51.100.1"})
         self.assertEqual((reply.status, reply.code), (400, "bad_request"))
 
-    def test_loopback_behind_a_proxy(self) -> None:
-        """A proxy on this machine lends nobody the trust that this machine has."""
+    def test_local_proxy_does_not_make_its_clients_local(self) -> None:
         guard = LoopbackAuth(Identity("loopback", Role.AGENT))
         site = serve(self.clock, guard, SampleApi(), proxies=PROXIES)
         caller = Conversation(site, self.clock, HERE)
@@ -179,8 +169,7 @@ class SiteTests(SynchronousTestCase):
             reply = caller.get("/wish", headers={name: value})
             self.assertEqual((reply.status, reply.code), (403, "loopback_only"), name)
 
-    def test_connections(self) -> None:
-        """All connections of a proxy come from one address, which is no reason to refuse them."""
+    def test_trusted_proxy_has_no_limit_of_connections_from_one_address(self) -> None:
         site: BoundedSite = serve(
             self.clock, AUTH, SampleApi(), limits=Limits(connections=100, from_one=2), proxies=PROXIES
         )

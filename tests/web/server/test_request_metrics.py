@@ -52,7 +52,7 @@ class Site:
 
 
 class RequestMetricsTests(SynchronousTestCase):
-    """What is counted of requests."""
+    """L{RequestMetrics}, over HTTP."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -79,16 +79,14 @@ class RequestMetricsTests(SynchronousTestCase):
         name = "confd_http_request_duration_seconds"
         return found.get((f"{name}_count", labels), 0), found.get((f"{name}_sum", labels), 0)
 
-    def test_by_route(self) -> None:
-        """Never by path: there are as many paths as callers like."""
+    def test_requests_are_counted_by_route_and_not_by_path(self) -> None:
         caller = self.caller()
         for name in ("a", "b", "c?d=e"):
             caller.get(f"/things/{name}")
         caller.request("HEAD", "/things/a")
         self.assertEqual(self.counted(), {("GET", "/things/<name>", "200"): 3, ("HEAD", "/things/<name>", "200"): 1})
 
-    def test_refusals(self) -> None:
-        """By handlers, by the door, and by the router."""
+    def test_refusals_of_handlers_authentication_and_router_are_counted(self) -> None:
         caller = self.caller()
         self.assertEqual([caller.post("/things").status, caller.get("/secret").status], [409, 401])
         self.assertEqual([caller.get("/things").status, caller.get("/nowhere").status], [405, 404])
@@ -104,15 +102,13 @@ class RequestMetricsTests(SynchronousTestCase):
             },
         )
 
-    def test_what_is_no_request(self) -> None:
-        """What the channel refuses is counted, too, but has no duration."""
+    def test_refusal_of_the_channel_is_counted_without_a_duration(self) -> None:
         self.caller().send(b"rubbish\r\n\r\n")
         self.caller().send(b"GET //x HTTP/1.1\r\nHost: a\r\n\r\n")
         self.assertEqual(self.counted(), {("other", "unmatched", "400"): 2})
         self.assertEqual(self.took("other", "unmatched"), (0, 0))
 
-    def test_duration(self) -> None:
-        """From the whole request to the answer; a slow sender is no slow handler."""
+    def test_duration_runs_from_the_whole_request_to_the_response(self) -> None:
         caller = self.caller()
         caller.send(b"GET /slow HTTP/1.1\r\n")
         self.clock.advance(5)
@@ -122,15 +118,13 @@ class RequestMetricsTests(SynchronousTestCase):
         self.api.waiting.callback(None)
         self.assertEqual(self.took("GET", "/slow"), (1, 2))
 
-    def test_hung_up(self) -> None:
-        """A caller who did not wait is counted once."""
+    def test_hang_up_is_counted_once_as_499(self) -> None:
         caller = self.caller()
         caller.ask("GET", "/slow")
         caller.hang_up()
         self.assertEqual(self.counted(), {("GET", "/slow", "499"): 1})
 
-    def test_stream(self) -> None:
-        """It counts when it begins, and not again when it ends: it may last for weeks."""
+    def test_stream_is_counted_once_when_it_begins(self) -> None:
         caller = self.caller()
         caller.ask("GET", "/stream")
         self.clock.advance(1000)
@@ -138,8 +132,7 @@ class RequestMetricsTests(SynchronousTestCase):
         self.assertEqual(self.counted(), {("GET", "/stream", "200"): 1})
         self.assertEqual(self.took("GET", "/stream"), (1, 0))
 
-    def test_refused_connections(self) -> None:
-        """By the limit that they were above."""
+    def test_refused_connections_are_counted_by_limit(self) -> None:
         site = serve(self.clock, BasicAuth(()), self.api, limits=Limits(connections=3, from_one=2))
         metrics = Metrics()
         site.request_metrics.expose(metrics)
@@ -158,8 +151,7 @@ class RequestMetricsTests(SynchronousTestCase):
         told.append(refused())
         self.assertEqual(told, [[0, 0]] * 3 + [[0, 1], [0, 2], [0, 2], [1, 2], [2, 2], [3, 2]])
 
-    def test_bounded(self) -> None:
-        """Statuses that HTTP does not know come together, whoever sends them on through us."""
+    def test_unknown_statuses_are_counted_by_class(self) -> None:
         request_metrics = RequestMetrics()
         request_metrics.expose(self.metrics)
         for status in range(590, 600):

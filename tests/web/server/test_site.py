@@ -13,14 +13,12 @@ from tests.web.sample_api import ADMIN, AGENT, AUTH, HEAD, POST, SMALL, SiteCase
 class ManyTests(SiteCase):
     """Many requests on a connection, and many connections."""
 
-    def test_kept(self) -> None:
-        """A connection serves one request after the other."""
+    def test_connection_serves_several_requests(self) -> None:
         for _ in range(20):
             self.assertEqual(self.caller.get("/open").status, 200)
         self.assertFalse(self.caller.closed)
 
-    def test_closed_on_demand(self) -> None:
-        """It is closed where the client asks for that, and after HTTP/1.0."""
+    def test_connection_closes_on_request_and_after_http_1_0(self) -> None:
         reply = self.caller.get("/open", headers={"Connection": "close"})
         self.assertEqual((reply.status, reply.headers["connection"]), (200, "close"))
         self.assertTrue(self.caller.closed)
@@ -29,23 +27,20 @@ class ManyTests(SiteCase):
         self.assertEqual([reply.status for reply in self.caller.replies()], [200])
         self.assertTrue(self.caller.closed)
 
-    def test_pipelined(self) -> None:
-        """Requests that come together are answered in order."""
+    def test_pipelined_requests_are_answered_in_order(self) -> None:
         asked = [200, 404, 401, 200, 405]
         paths = [b"GET /open", b"GET /nowhere", b"GET /wish", b"GET /bytes/10", b"PUT /open"]
         self.caller.send(b"".join(path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n" for path in paths))
         self.assertEqual([reply.status for reply in self.caller.replies()], asked)
 
-    def test_pipelined_with_bodies(self) -> None:
-        """So are those with bodies, of either framing."""
+    def test_pipelined_requests_with_bodies_are_answered_in_order(self) -> None:
         authorized = POST + b"Authorization: Basic " + _basic(ADMIN) + b"\r\n"
         one = authorized + b'Content-Length: 7\r\n\r\n{"a":1}'
         other = authorized + b'Transfer-Encoding: chunked\r\n\r\n3;x=y\r\n{"a\r\n4\r\n":1}\r\n0\r\nX-Trailer: 1\r\n\r\n'
         self.caller.send((one + other) * 3)
         self.assertEqual([reply.json for reply in self.caller.replies()], [{"keys": 1}] * 6)
 
-    def test_pipelined_behind_a_slow_one(self) -> None:
-        """What comes behind a request that takes its time waits for it."""
+    def test_pipelined_request_waits_for_a_slow_one(self) -> None:
         self.caller.send(b"GET /later HTTP/1.1\r\nHost: localhost\r\n\r\n" + HEAD + b"\r\n")
         self.assertEqual(self.caller.replies(), [])
         self.sample.api.waiting[0].callback({"first": True})
@@ -53,8 +48,7 @@ class ManyTests(SiteCase):
         self.assertEqual([reply.status for reply in self.caller.replies()], [200, 200])
         self.assertEqual(self.caller.replies()[0].json, {"first": True})
 
-    def test_pipelined_flood(self) -> None:
-        """A thousand requests in one segment are served one a turn, so that others are served in between."""
+    def test_pipelined_requests_are_served_one_a_turn(self) -> None:
         flood = self.caller.wire.protocol.dataReceived
         flood((HEAD + b"\r\n") * 1000)
         self.assertEqual(len(self.caller.replies()), 1)
@@ -64,28 +58,24 @@ class ManyTests(SiteCase):
         self.sample.clock.advance(0)
         self.assertEqual(len(self.caller.replies()), 1000)
 
-    def test_flood_that_is_lost(self) -> None:
-        """What was pipelined on a connection that is lost is not served."""
+    def test_pipelined_requests_of_a_lost_connection_are_dropped(self) -> None:
         self.caller.wire.protocol.dataReceived((HEAD + b"\r\n") * 10)
         self.caller.hang_up()
         self.assertEqual(len(self.caller.replies()), 1)
         self.assertEqual(self.sample.clock.getDelayedCalls(), [])
 
-    def test_flood_behind_a_slow_one(self) -> None:
-        """Nor is more than a little of it read while a request takes its time."""
+    def test_server_stops_reading_behind_a_slow_request(self) -> None:
         self.caller.ask("GET", "/later")
         self.caller.send((HEAD + b"\r\n") * 1000)
         self.assertFalse(self.caller.wire.reading)
 
-    def test_head(self) -> None:
-        """HEAD is answered as GET, without the body."""
+    def test_head_is_answered_like_get_without_a_body(self) -> None:
         whole, head = self.caller.get("/bytes/1000"), self.caller.request("HEAD", "/bytes/1000")
         self.assertEqual((head.status, head.body), (200, b""))
         self.assertEqual(head.headers["content-length"], "1000")
         self.assertEqual(head.headers.keys(), whole.headers.keys())
 
-    def test_too_many_from_one_address(self) -> None:
-        """Others get in, this machine always does, and there is room again once one has gone."""
+    def test_connections_from_one_address_are_limited_but_not_from_this_machine(self) -> None:
         site = serve(self.sample.clock, AUTH, self.sample.api, limits=Limits(connections=100, from_one=2))
 
         def connect(*host: str) -> Conversation:
@@ -100,8 +90,7 @@ class ManyTests(SiteCase):
         self.assertEqual(connect().get("/open").status, 200)
         self.assertRaises(Refused, connect)
 
-    def test_too_many_connections(self) -> None:
-        """Above the limit a connection is closed at once; the log says so once; a free place is taken again."""
+    def test_connections_above_the_limit_are_closed_and_logged_once(self) -> None:
         logged: list[object] = []
         self.sample.site.connection_limits.log = _Log(logged)
         others = [self.sample.connect() for _ in range(SMALL.connections - 1)]
@@ -115,7 +104,7 @@ class ManyTests(SiteCase):
 
 
 class DrainTests(SiteCase):
-    """How a site ends."""
+    """L{BoundedSite.drain}."""
 
     def drain(self) -> object:
         """Begin; what has to happen at once happens."""
@@ -123,20 +112,17 @@ class DrainTests(SiteCase):
         self.sample.clock.advance(0)
         return drained
 
-    def test_nobody_there(self) -> None:
-        """It is over at once."""
+    def test_drain_without_connections_is_over_at_once(self) -> None:
         self.caller.hang_up()
         self.successResultOf(self.drain())
 
-    def test_idle(self) -> None:
-        """Connections that wait for nothing are closed."""
+    def test_drain_closes_idle_connections(self) -> None:
         self.caller.get("/open")
         self.successResultOf(self.drain())
         self.assertTrue(self.caller.closed)
         self.assertEqual(self.sample.clock.getDelayedCalls(), [])
 
-    def test_in_flight(self) -> None:
-        """A request that is being answered is finished, and told that it was the last."""
+    def test_drain_finishes_a_request_in_flight_and_closes_its_connection(self) -> None:
         self.caller.ask("GET", "/later")
         drained = self.drain()
         self.advance(9)
@@ -148,8 +134,7 @@ class DrainTests(SiteCase):
         self.successResultOf(drained)
         self.assertEqual(self.sample.clock.getDelayedCalls(), [])
 
-    def test_half_sent(self) -> None:
-        """So is one of which a part has come; what is pipelined behind it is not begun."""
+    def test_drain_finishes_a_half_sent_request_but_no_pipelined_one(self) -> None:
         self.caller.send(HEAD)
         drained = self.drain()
         self.caller.send(b"\r\n" + HEAD + b"\r\n")
@@ -157,8 +142,7 @@ class DrainTests(SiteCase):
         self.assertEqual((reply.status, reply.headers["connection"]), (200, "close"))
         self.successResultOf(drained)
 
-    def test_cut(self) -> None:
-        """What takes too long is cut."""
+    def test_drain_aborts_requests_that_take_too_long(self) -> None:
         self.caller.ask("GET", "/later")
         drained = self.drain()
         self.advance(SMALL.drain_seconds)
@@ -167,8 +151,7 @@ class DrainTests(SiteCase):
         self.assertEqual(self.sample.api.seen, ["read: CancelledError"])
         self.assertEqual(self.sample.clock.getDelayedCalls(), [])
 
-    def test_refused(self) -> None:
-        """A client that was refused a moment ago may still read why."""
+    def test_drain_lets_a_refused_client_read_its_response(self) -> None:
         self.caller.send(b"nonsense\r\n\r\n")
         drained = self.drain()
         self.assertNoResult(drained)
@@ -177,8 +160,7 @@ class DrainTests(SiteCase):
         self.assertEqual(self.only_reply().status, 400)
         self.assertEqual(self.sample.clock.getDelayedCalls(), [])
 
-    def test_slow_reader(self) -> None:
-        """One that does not take its answer is cut in the end."""
+    def test_drain_aborts_a_client_that_does_not_read(self) -> None:
         self.caller.wire.stall()
         self.caller.ask("GET", "/bytes/1000000")
         drained = self.drain()
@@ -187,10 +169,9 @@ class DrainTests(SiteCase):
 
 
 class LogTests(SiteCase):
-    """What a site writes into the log."""
+    """The log of a site."""
 
-    def test_no_query(self) -> None:
-        """The path of a request, and not its query."""
+    def test_access_log_has_no_query(self) -> None:
         logged: list[dict[str, object]] = []
         self.sample.site.logger = _Log(logged)
         self.caller.get("/open?token=secret", auth=AGENT)
@@ -198,8 +179,7 @@ class LogTests(SiteCase):
         self.assertEqual((event["method"], event["path"], event["status"]), ("GET", "/open", 200))
         self.assertNotIn("secret", repr(event))
 
-    def test_quiet(self) -> None:
-        """To start and stop it says nothing, and starts no timer."""
+    def test_start_and_stop_log_nothing_and_start_no_timer(self) -> None:
         self.assertFalse(self.sample.site.noisy)
         self.caller.hang_up()
         self.sample.site.doStart()
