@@ -27,8 +27,6 @@ from sphinx.util.docutils import SphinxDirective
 from sphinx.util.parsing import nested_parse_to_nodes
 from twisted.application.service import IService
 from twisted.internet.task import Clock
-from twisted.internet.testing import MemoryReactorClock
-from twisted.python.threadpool import ThreadPool
 
 import confd.agent.composition
 import confd.controller.composition
@@ -41,6 +39,7 @@ from confd.runtime.setting import Setting, settings_of
 from confd.runtime.settings import AgentSettings, ControllerSettings, DevSettings, WorkerSettings
 from confd.web.server.site import BoundedSite, Limits
 from tests.conversation import Conversation, Reply
+from tests.reactors import InstantReactor
 
 ROLES: Mapping[str, type] = {
     "controller": ControllerSettings,
@@ -72,20 +71,9 @@ Lines = Iterator[str]
 # -- asking the code --
 
 
-class _Still(MemoryReactorClock):
-    """A reactor that never runs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._pool = ThreadPool()
-
-    def getThreadPool(self) -> ThreadPool:
-        return self._pool
-
-
 def _compose(role: str, database: str) -> list[IService]:
     """Return the services of a role, not started."""
-    reactor, settings = _Still(), read(ROLES[role], {**_FULL[role], "DB_PATH": database}, {})
+    reactor, settings = InstantReactor(), read(ROLES[role], {**_FULL[role], "DB_PATH": database}, {})
     compose = {
         "controller": confd.controller.composition.compose,
         "agent": confd.agent.composition.compose,
