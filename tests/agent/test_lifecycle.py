@@ -30,6 +30,7 @@ from confd.runtime.offload import LARGE_BYTES, OrderedOffload
 from confd.runtime.options import read
 from confd.runtime.settings import AgentSettings
 from tests.agent.fakes import AGENT_ID, KEY, OTHER_CLUSTER, FakeController, FakeWorker, HeldThreads, configuration
+from tests.budgets import budget
 
 DOWN = Unavailable("down", "No controller answers.")
 
@@ -526,5 +527,7 @@ class LifeTests(SynchronousTestCase):
         Machine.folder = folder
         run_state_machine_as_test(  # type: ignore[no-untyped-call]
             Machine,
-            settings=hypothesis.settings(max_examples=100, stateful_step_count=30, deadline=None, database=None),
+            settings=hypothesis.settings(
+                max_examples=budget(40, 100), stateful_step_count=30, deadline=None, database=None
+            ),
         )

@@ -27,6 +27,7 @@ from confd.web.auth.throttle import Throttle
 from confd.web.server.proxies import Proxies
 from confd.web.server.response_cache import MAX_REQUEST_BYTES, ResponseCache
 from confd.web.server.site import BoundedSite, Limits
+from tests.budgets import budget
 from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import ELSEWHERE, LOOPBACK, Conversation
 
@@ -156,7 +157,7 @@ def make_same_tests(make: Callable[[], Twins]) -> type[SynchronousTestCase]:
     class SameTests(SynchronousTestCase):
         """Whatever comes, and whatever happens in between."""
 
-        @settings(deadline=None, max_examples=50)
+        @settings(deadline=None, max_examples=budget(20, 50))
         @given(st.data())
         def test_same(self, data: st.DataObject) -> None:
             _compare(self, make(), data)

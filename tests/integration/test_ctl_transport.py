@@ -111,11 +111,11 @@ class TransportTests(SynchronousTestCase):
             peer.recv(65536)
             peer.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {4 * len(piece)}\r\n\r\n".encode())
             for _ in range(4):
-                over.wait(0.3)
+                over.wait(1)
                 peer.sendall(piece)
 
         with server(slow) as url:
-            self.assertEqual(exchange(url, timeout=0.8).body, 4 * piece)
+            self.assertEqual(exchange(url, timeout=3).body, 4 * piece)
 
         def silent(peer: socket.socket) -> None:
             for _ in range(10):

@@ -32,6 +32,7 @@ from confd.errors import Gone, NotFound, Unavailable
 from confd.model import DEFAULT_NAMESPACE, Registration, Tag
 from confd.reports import Report, ReportState, Timings
 from confd.testing import MemoryStore, a_draft, an_epoch_change
+from tests.budgets import budget
 from tests.controller.harness import START
 
 INTERVAL = 30
@@ -311,7 +312,7 @@ class ConvergenceTests(SynchronousTestCase):
     def test_against_a_model(self) -> None:
         """Whatever happens in whatever order."""
         run_state_machine_as_test(
-            Model, settings=settings(max_examples=100, stateful_step_count=30, deadline=None, database=None)
+            Model, settings=settings(max_examples=budget(40, 100), stateful_step_count=30, deadline=None, database=None)
         )
 
     def test_time_by_hop(self) -> None:

@@ -29,6 +29,7 @@ from confd.errors import ConfdError
 from confd.history import EpochChange
 from confd.model import Draft, Revision
 from confd.testing import MemoryStore, a_draft, an_epoch_change
+from tests.budgets import budget
 from tests.controller.store.fixtures import FIRST, connect, make_database, new_path
 
 
@@ -294,5 +295,7 @@ class EquivalenceTests(SynchronousTestCase):
     def test_same_as_in_memory(self) -> None:
         run_state_machine_as_test(
             SameAsInMemory,
-            settings=settings(max_examples=30, stateful_step_count=30, suppress_health_check=list(HealthCheck)),
+            settings=settings(
+                max_examples=budget(12, 30), stateful_step_count=30, suppress_health_check=list(HealthCheck)
+            ),
         )
