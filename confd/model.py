@@ -243,11 +243,18 @@ class RegistrationResponse:
 
 @frozen
 class WorkerState:
-    """What a worker says of itself; C{version} and C{boot_id} are missing where it is the Go worker."""
+    """
+    What a worker says of itself.
+
+    @ivar version: the tag of what it holds; C{None} from the Go worker.
+    @ivar boot_id: of its process; empty from the Go worker.
+    @ivar verified: whether its use of the configuration was proven, and not only assumed.
+    """
 
     has_config: bool
     version: str | None = None
     boot_id: str = ""
+    verified: bool = True
 
 
 def valid_namespace(name: str) -> bool:

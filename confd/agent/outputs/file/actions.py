@@ -1,0 +1,193 @@
+"""
+Actions of an operator: commands, signals, systemd units and loopback URLs, each as a step that succeeds or says why not.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from confd.agent.outputs.file.commands import Command, CommandResult, environment
+from confd.agent.outputs.file.ownership import Untrusted, check_file, check_program
+from confd.agent.outputs.file.spec import Action
+from confd.errors import Unprocessable
+
+#: Seconds between two runs of a probe.
+PROBE_PAUSE_SECONDS = 0.5
+
+#: The program that reloads units.
+SYSTEMCTL = "/usr/bin/systemctl"
+
+
+@define(eq=False)
+class ActionRunner:
+    """
+    Runs the actions of one agent, one at a time for each output set.
+
+    @ivar in_thread: runs a function off the reactor.
+    @ivar environ: the agent's environment, of which commands get C{PATH} and C{LANG}.
+    @ivar count: how often each kind of action of each output ended with which result.
+    """
+
+    _clock: IReactorTime
+    _in_thread: Callable[..., Deferred[Any]]
+    _environ: Mapping[str, str]
+    count: Counter[tuple[str, str, str]] = field(factory=Counter, init=False)
+    _running: set[Command] = field(factory=set, init=False)
+
+    def run(
+        self,
+        output: str,
+        kind: str,
+        action: Action,
+        variables: Mapping[str, str],
+        timeout: float,
+        words: bool = True,
+    ) -> Deferred[None]:
+        """
+        Run an action once.
+
+        @param output: name of the output, for the metrics.
+        @param kind: C{check}, C{test}, C{reload}, C{probe} or C{health}.
+        @param variables: those of confd for a command.
+        @param timeout: seconds.
+        @param words: whether the sentence carries what a command prints.
+        @raise Unprocessable: with code C{<kind>_failed} and one sentence. Cancelling kills the command.
+        """
+        return Deferred.fromCoroutine(self._run(output, kind, action, variables, timeout, words))
+
+    def probe(
+        self, output: str, action: Action, variables: Mapping[str, str], timeout: float, within: float, words: bool
+    ) -> Deferred[None]:
+        """
+        Run an action until it succeeds.
+
+        @param within: seconds.
+        @raise Unprocessable: with code C{probe_failed} if it did not succeed in time.
+        """
+        return Deferred.fromCoroutine(self._probe(output, action, variables, timeout, within, words))
+
+    def kill(self) -> None:
+        """Kill the commands under way."""
+        for command in list(self._running):
+            command.kill()
+
+    async def _run(
+        self, output: str, kind: str, action: Action, variables: Mapping[str, str], timeout: float, words: bool
+    ) -> None:
+        subject = f"The {'health check' if kind == 'health' else kind} {action.subject}"
+        reason: str | None
+        if action.kind == "http":
+            reason = await self._in_thread(_request, "POST" if kind == "reload" else "GET", action.subject, timeout)
+            sentence = f"{subject} {reason}."
+        elif action.kind == "signal":
+            reason = await self._in_thread(_send_signal, *action.arguments)
+            sentence = f"The signal {action.subject} was not sent: {reason}."
+        else:
+            reason = await self._command(subject, action, variables, timeout, words)
+            sentence = reason or ""
+        self.count[output, kind, "ok" if reason is None else "failed"] += 1
+        if reason is not None:
+            raise Unprocessable(f"{kind}_failed", sentence)
+
+    async def _command(
+        self, subject: str, action: Action, variables: Mapping[str, str], timeout: float, words: bool
+    ) -> str | None:
+        arguments = action.arguments
+        if action.kind == "systemd":
+            arguments = (SYSTEMCTL, "--no-ask-password", "reload-or-restart", action.subject)
+        command = Command(arguments, environment(self._environ, variables), timeout)
+
+        def checked() -> CommandResult | str:
+            try:
+                check_program(arguments[0])
+            except (Untrusted, OSError) as error:
+                return f"{subject} was not run: {error}"
+            return command.run()
+
+        self._running.add(command)
+        ended: Deferred[CommandResult | str] = Deferred(lambda _: command.kill())
+        running = self._in_thread(checked)
+        running.addBoth(self._end, command, ended)
+        result = await ended
+        if isinstance(result, str):
+            return result
+        return None if result.ok else result.sentence(subject, timeout, words)
+
+    def _end(self, result: Any, command: Command, ended: Deferred[Any]) -> None:
+        self._running.discard(command)
+        if not ended.called:
+            ended.callback(result)
+
+    async def _probe(
+        self, output: str, action: Action, variables: Mapping[str, str], timeout: float, within: float, words: bool
+    ) -> None:
+        deadline = self._clock.seconds() + within
+        while True:
+            left = deadline - self._clock.seconds()
+            try:
+                await self._run(output, "probe", action, variables, max(0.1, min(timeout, left)), words)
+                return
+            except Unprocessable as error:
+                if self._clock.seconds() + PROBE_PAUSE_SECONDS >= deadline:
+                    detail = error.message.removeprefix(f"The probe {action.subject}").strip(" .:")
+                    sentence = f"The probe {action.subject} did not succeed within {within:g} s: {detail}."
+                    raise Unprocessable("probe_failed", sentence) from None
+            await deferLater(self._clock, PROBE_PAUSE_SECONDS)
+
+
+def _request(method: str, url: str, timeout: float) -> str | None:
+    """Ask a loopback URL, follow no redirect, and return why that failed."""
+    parts = urlsplit(url)
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    connection = kind(parts.hostname or "", parts.port, timeout=timeout)
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    deadline = time.monotonic() + timeout
+    try:
+        connection.request(method, target, headers={"User-Agent": "confd-agent", "Connection": "close"})
+        status = connection.getresponse().status
+    except TimeoutError:
+        return f"did not answer within {timeout:g} s"
+    except ConnectionRefusedError:
+        return "refused the connection"
+    except (OSError, http.client.HTTPException) as error:
+        return f"failed: {getattr(error, 'strerror', None) or type(error).__name__}"
+    finally:
+        connection.close()
+    if time.monotonic() > deadline:
+        return f"did not answer within {timeout:g} s"
+    return None if 200 <= status < 300 else f"answered {status}"
+
+
+def _send_signal(name: str, path: str) -> str | None:
+    """Send a signal to the process whose id a file holds, and return why that failed."""
+    try:
+        check_file(path)
+        with open(path, "rb") as file:
+            text = file.read(32).split()
+        pid = int(text[0]) if text else 0
+        if pid <= 1:
+            return f"{path} holds no process id"
+        descriptor = os.pidfd_open(pid)
+        try:
+            signal.pidfd_send_signal(descriptor, signal.Signals[f"SIG{name}"])
+        finally:
+            os.close(descriptor)
+    except Untrusted as error:
+        return str(error).rstrip(".")
+    except ValueError:
+        return f"{path} holds no process id"
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    return None

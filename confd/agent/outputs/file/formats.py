@@ -1,0 +1,360 @@
+"""
+Formats of a file: the text of a JSON value in each, and what each cannot express.
+
+A format either writes a value so that a parser of the format reads the same value back, or rejects it with the JSON
+pointer (RFC 6901) of the part that the format cannot hold.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import PurePath
+from typing import Final
+
+import yaml
+
+#: A JSON value.
+Value = object
+
+#: Bytes that a rendered file may have.
+MAX_FILE_BYTES: Final = 16 * 1024 * 1024
+
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+_TOML_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+#: Characters that YAML 1.1 lets nobody write as they are; see section 5.1 of YAML 1.2.
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class FormatError(ValueError):
+    """
+    A value that a format cannot express.
+
+    @ivar pointer: the JSON pointer of the part at fault.
+    """
+
+    def __init__(self, pointer: str, reason: str) -> None:
+        super().__init__(f"the value at {pointer!r} {reason}" if pointer else f"the document {reason}")
+        self.pointer = pointer
+
+
+def resolve(document: Value, pointer: str) -> Value:
+    """
+    Return the part of a document that a JSON pointer names.
+
+    @raise FormatError: if the document has no such part.
+    """
+    found = document
+    for token in pointer.split("/")[1:]:
+        key = token.replace("~1", "/").replace("~0", "~")
+        if isinstance(found, Mapping) and key in found:
+            found = found[key]
+        elif isinstance(found, list) and re.fullmatch(r"0|[1-9][0-9]{0,8}", key, re.ASCII) and int(key) < len(found):
+            found = found[int(key)]
+        else:
+            raise FormatError(pointer, "does not exist in the document")
+    return found
+
+
+def valid_pointer(text: str) -> bool:
+    """Return whether a text is a JSON pointer: empty, or tokens that each follow a slash (RFC 6901, section 3)."""
+    return re.fullmatch(r"(?:/(?:[^~/]|~[01])*)*", text) is not None
+
+
+def write_json(value: Value) -> str:
+    """Return JSON with sorted keys, two spaces and a final newline."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, indent=2) + "\n"
+
+
+def write_yaml(value: Value) -> str:
+    """Return YAML in block style with sorted keys, which YAML 1.1 and 1.2 read alike."""
+    return yaml.dump(value, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=True, width=4096)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Write what YAML 1.1 and YAML 1.2 read alike."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+#: Plain texts that readers of YAML 1.2 take for numbers, and PyYAML's of 1.1 do not.
+_NUMBER = re.compile(r"[-+]?(?:\.?[0-9]|0[ox]).*|[-+]?\.(?:inf|nan)|[yYnN]", re.IGNORECASE | re.DOTALL)
+
+
+def _represent_str(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    style = '"' if _CONTROL.search(text) or not text.isprintable() else "'" if _NUMBER.fullmatch(text) else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+def _represent_float(dumper: yaml.SafeDumper, number: float) -> yaml.ScalarNode:
+    text = repr(number)
+    if "e" in text and "." not in text:
+        # YAML 1.1 reads 1e30 as a text.
+        text = text.replace("e", ".0e")
+    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
+
+
+_Dumper.add_representer(str, _represent_str)
+_Dumper.add_representer(float, _represent_float)
+
+
+def write_raw(value: Value) -> str:
+    """Return a text as it is."""
+    if not isinstance(value, str):
+        raise FormatError("", "is not a string, and the format raw writes strings only")
+    return value
+
+
+def _key(pointer: str, key: str) -> str:
+    return f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
+
+
+def _scalar(value: Value, pointer: str) -> str:
+    """Return the text of a value that is no object and no array."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return ""
+    if isinstance(value, int | float):
+        return json.dumps(value)
+    raise FormatError(pointer, "is an object or an array, and this format holds plain values there")
+
+
+def _object(value: Value, pointer: str) -> Mapping[str, Value]:
+    if not isinstance(value, Mapping):
+        raise FormatError(pointer, "is not an object")
+    return value
+
+
+# -- TOML (1.0.0) --
+
+
+def write_toml(value: Value) -> str:
+    """Return TOML 1.0 with sorted keys; it has no null, and arrays of mixed types are rejected."""
+    return "\n".join(_toml_table(_object(value, ""), "", ())) + "\n"
+
+
+def _toml_table(table: Mapping[str, Value], pointer: str, path: tuple[str, ...]) -> Iterator[str]:
+    inner = []
+    for key in sorted(table):
+        here, value = _key(pointer, key), table[key]
+        if isinstance(value, Mapping) or _is_table_array(value):
+            inner.append((key, here, value))
+        else:
+            yield f"{_toml_key(key, here)} = {_toml_value(value, here)}"
+    for key, here, value in inner:
+        name = ".".join(_toml_key(each, here) for each in (*path, key))
+        if isinstance(value, Mapping):
+            yield f"[{name}]"
+            yield from _toml_table(value, here, (*path, key))
+            continue
+        for number, each in enumerate(value):
+            yield f"[[{name}]]"
+            yield from _toml_table(each, f"{here}/{number}", (*path, key))
+
+
+def _is_table_array(value: Value) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, Mapping) for each in value)
+
+
+def _toml_key(key: str, pointer: str) -> str:
+    return key if _TOML_BARE_KEY.fullmatch(key) else _toml_string(key, pointer)
+
+
+def _toml_string(text: str, pointer: str) -> str:
+    if _SURROGATE.search(text):
+        raise FormatError(pointer, "holds half a character (a lone surrogate), which TOML cannot express")
+    # The escapes of JSON are also those of TOML; TOML wants U+007F escaped, too.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def _toml_value(value: Value, pointer: str) -> str:
+    if value is None:
+        raise FormatError(pointer, "is null, which TOML cannot express")
+    if isinstance(value, str):
+        return _toml_string(value, pointer)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise FormatError(pointer, "is an integer of more than 64 bits, which TOML cannot express")
+        return str(value)
+    if isinstance(value, float):
+        text = repr(value)
+        return text if "." in text or "e" not in text else text.replace("e", ".0e")
+    if isinstance(value, list):
+        if len({_toml_kind(each) for each in value}) > 1:
+            raise FormatError(pointer, "is an array of mixed types, which TOML readers reject")
+        return f"[{', '.join(_toml_value(each, f'{pointer}/{number}') for number, each in enumerate(value))}]"
+    table = _object(value, pointer)
+    pairs = (
+        f"{_toml_key(key, _key(pointer, key))} = {_toml_value(table[key], _key(pointer, key))}" for key in sorted(table)
+    )
+    return f"{{{', '.join(pairs)}}}"
+
+
+def _toml_kind(value: Value) -> str:
+    return "table" if isinstance(value, Mapping) else type(value).__name__
+
+
+# -- properties (java.util.Properties) --
+
+
+def write_properties(value: Value) -> str:
+    """Return Java properties: nested keys joined with C{.}, arrays of plain values joined with C{,}."""
+    lines: dict[str, str] = {}
+    for key, text, pointer in _flat(_object(value, ""), "", ""):
+        if key in lines:
+            raise FormatError(pointer, f"has the same joined key {key!r} as another value")
+        lines[key] = f"{_properties_escape(key, ' :=#!')}={_properties_value(text)}"
+    return "".join(f"{lines[key]}\n" for key in sorted(lines))
+
+
+def _flat(table: Mapping[str, Value], pointer: str, prefix: str) -> Iterator[tuple[str, str, str]]:
+    for key in sorted(table):
+        here, name, value = _key(pointer, key), f"{prefix}{key}", table[key]
+        if isinstance(value, Mapping):
+            yield from _flat(value, here, f"{name}.")
+        elif isinstance(value, list):
+            yield name, ",".join(_list_element(each, f"{here}/{number}") for number, each in enumerate(value)), here
+        else:
+            yield name, _scalar(value, here), here
+
+
+def _list_element(value: Value, pointer: str) -> str:
+    text = _scalar(value, pointer)
+    if "," in text:
+        raise FormatError(pointer, "contains a comma, and properties join the elements of an array with commas")
+    return text
+
+
+def _properties_escape(text: str, special: str) -> str:
+    escapes = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\\f"}
+    return "".join(
+        escapes.get(each) or (f"\\{each}" if each in special else each if " " <= each <= "~" else _utf16_escapes(each))
+        for each in text
+    )
+
+
+def _utf16_escapes(character: str) -> str:
+    raw = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{raw[at : at + 2].hex()}" for at in range(0, len(raw), 2))
+
+
+def _properties_value(text: str) -> str:
+    escaped = _properties_escape(text, "")
+    return f"\\{escaped}" if escaped.startswith(" ") else escaped
+
+
+# -- INI (Python's configparser, and the many like it) --
+
+
+def write_ini(value: Value) -> str:
+    """Return INI: top-level objects are sections, other top-level values come first; a deeper object is rejected."""
+    table = _object(value, "")
+    lines = [_ini_line(key, table[key], _key("", key)) for key in sorted(table) if not isinstance(table[key], Mapping)]
+    for key in sorted(table):
+        section, here = table[key], _key("", key)
+        if isinstance(section, Mapping):
+            _ini_check(key, here, "[]")
+            lines += ["", f"[{key}]"] if lines else [f"[{key}]"]
+            lines += [_ini_line(each, section[each], _key(here, each)) for each in sorted(section)]
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _ini_line(key: str, value: Value, pointer: str) -> str:
+    _ini_check(key, pointer, "=:[]#;")
+    text = _scalar(value, pointer)
+    if _CONTROL.search(text):
+        raise FormatError(pointer, "holds a line break or control character, which INI cannot express")
+    if text != text.strip() or text[:1] in ("#", ";") or " ;" in text or " #" in text:
+        raise FormatError(pointer, "begins or ends with a blank, or holds a comment sign, which INI cannot express")
+    return f"{key} = {text}" if text else f"{key} ="
+
+
+def _ini_check(key: str, pointer: str, special: str) -> None:
+    if not key or key != key.strip() or _CONTROL.search(key) or any(each in key for each in special):
+        raise FormatError(pointer, "has a name that INI cannot express")
+
+
+# -- environment files (systemd.exec(5), EnvironmentFile=) --
+
+
+def write_env(value: Value) -> str:
+    """Return the lines of an environment file: one flat object, quoted as systemd's C{EnvironmentFile} reads it."""
+    table = _object(value, "")
+    return "".join(f"{key}={quote_env(text)}\n" for key, text in env_variables(table).items())
+
+
+def env_variables(value: Value) -> dict[str, str]:
+    """
+    Return the environment variables of one flat object, sorted by name.
+
+    @raise FormatError: for a name that no shell takes, a control character, or a value that is no plain one.
+    """
+    table = _object(value, "")
+    found = {}
+    for key in sorted(table):
+        here = _key("", key)
+        if not _ENV_NAME.fullmatch(key):
+            raise FormatError(here, "has a name that is no name of an environment variable")
+        text = _scalar(table[key], here)
+        if _CONTROL.search(text) or _SURROGATE.search(text):
+            raise FormatError(here, "holds a line break or control character, which an environment file cannot express")
+        found[key] = text
+    return found
+
+
+def quote_env(text: str) -> str:
+    """Return a value in double quotes, with the escapes that systemd and POSIX shells share."""
+    return '"' + re.sub(r'(["\\`$])', r"\\\1", text) + '"'
+
+
+WRITERS: Final[Mapping[str, Callable[[Value], str]]] = {
+    "json": write_json,
+    "yaml": write_yaml,
+    "toml": write_toml,
+    "properties": write_properties,
+    "ini": write_ini,
+    "env": write_env,
+    "raw": write_raw,
+}
+
+_SUFFIXES = {".yml": "yaml", ".conf": "ini", ".cfg": "ini", ".txt": "raw"}
+
+
+def format_of(path: str) -> str | None:
+    """Return the format that the suffix of a path names, C{None} where no suffix names one."""
+    suffix = PurePath(path).suffix.lower()
+    if PurePath(path).name.startswith(".env") or suffix == ".env":
+        return "env"
+    name = _SUFFIXES.get(suffix, suffix.removeprefix("."))
+    return name if name in WRITERS else None
+
+
+def write(name: str, value: Value) -> bytes:
+    """
+    Return the bytes of a file that holds a value in a format.
+
+    @param name: a key of L{WRITERS}.
+    @raise FormatError: if the format cannot express the value, or the file has more than L{MAX_FILE_BYTES}.
+    """
+    _check_finite(value, "")
+    try:
+        found = WRITERS[name](value).encode()
+    except UnicodeEncodeError:
+        raise FormatError("", "holds half a character (a lone surrogate), which no file in UTF-8 holds") from None
+    if len(found) > MAX_FILE_BYTES:
+        raise FormatError("", f"has more than {MAX_FILE_BYTES} bytes as {name}")
+    return found
+
+
+def _check_finite(value: Value, pointer: str) -> None:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise FormatError(pointer, "is a number too large for a double")

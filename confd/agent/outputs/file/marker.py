@@ -1,0 +1,115 @@
+"""
+The marker: what the agent durably knows of each file it writes.
+
+The marker of a file says that a program uses the file. The marker is cleared before the file changes and written after
+the reload and the probe succeeded, so a crash between the two leaves a reload owed and never a claim without one.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+
+from attrs import evolve, frozen
+
+from confd.agent.cache_files import replace_file
+from confd.codec import strict_json
+from confd.errors import ConfdError
+
+#: The number of the format of the marker file.
+FORMAT = 1
+
+_MAX_BYTES = 256 * 1024
+
+
+@frozen
+class Entry:
+    """
+    What is known of one output.
+
+    @ivar path: of its file; an entry of another path does not count.
+    @ivar live: SHA-256 of the file that the program uses, empty where that is not known.
+    @ivar tag: of the configuration that the file was rendered from.
+    @ivar created: whether the file did not exist before the change under way.
+    @ivar healthy: C{False} after the health check failed.
+    @ivar words: why it is unhealthy.
+    """
+
+    path: str
+    live: str = ""
+    tag: str = ""
+    created: bool = False
+    healthy: bool = True
+    words: str = ""
+
+
+class Marker:
+    """The marker file of an agent: one L{Entry} for each output. Everything here blocks, and any thread may call it."""
+
+    def __init__(self, path: str) -> None:
+        """
+        @param path: of the marker file.
+        """
+        self.path = path
+        self._lock = threading.Lock()
+        self._entries: dict[str, Entry] = {}
+
+    def load(self) -> None:
+        """Read the marker file; a missing or damaged one knows nothing, so that every reload is owed."""
+        with self._lock:
+            self._entries = _read(self.path)
+
+    def entry(self, name: str, path: str) -> Entry:
+        """Return what is known of an output whose file has this path."""
+        found = self._entries.get(name)
+        return found if found is not None and found.path == path else Entry(path)
+
+    def save(self, changes: Mapping[str, Entry]) -> None:
+        """
+        Replace the entries of outputs, durably.
+
+        @raise OSError: if the marker file cannot be written; what it says then is unchanged.
+        """
+        with self._lock:
+            entries = {**self._entries, **changes}
+            if entries == self._entries:
+                return
+            body = {
+                "format": FORMAT,
+                "outputs": {
+                    name: {
+                        "path": each.path,
+                        "live": each.live,
+                        "tag": each.tag,
+                        "created": each.created,
+                        "healthy": each.healthy,
+                        "words": each.words,
+                    }
+                    for name, each in sorted(entries.items())
+                },
+            }
+            replace_file(self.path, strict_json.encode(body) + b"\n")
+            self._entries = entries
+
+    def clear(self, name: str, path: str, created: bool | None = None) -> None:
+        """
+        Record that no program is known to use the file.
+
+        @param created: whether the file did not exist before; C{None} leaves that as it is.
+        @raise OSError: if the marker file cannot be written.
+        """
+        entry = self.entry(name, path)
+        self.save({name: evolve(entry, live="", created=entry.created if created is None else created)})
+
+
+def _read(path: str) -> dict[str, Entry]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            found = strict_json.decode(file.read(_MAX_BYTES))
+        if not isinstance(found, dict) or found.get("format") != FORMAT:
+            return {}
+        return {name: Entry(**each) for name, each in found["outputs"].items()}
+    except (OSError, ConfdError, TypeError, KeyError, AttributeError):
+        return {}

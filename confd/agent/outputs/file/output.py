@@ -1,0 +1,356 @@
+"""The FILE output: renders a configuration into a file, and proves that a program uses the file."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from attrs import define, evolve, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from confd.agent.outputs.file import formats
+from confd.agent.outputs.file.actions import ActionRunner
+from confd.agent.outputs.file.formats import FormatError
+from confd.agent.outputs.file.marker import Entry, Marker
+from confd.agent.outputs.file.ownership import Untrusted
+from confd.agent.outputs.file.replacement import FileReplacement, FileState, sha_of
+from confd.agent.outputs.file.spec import Action, FileSpec, HealthCheck
+from confd.agent.outputs.file.templates import TemplateError
+from confd.agent.outputs.interfaces import IConfirmedChange, IOutput, OutputState, Step
+from confd.codec import strict_json
+from confd.errors import Unavailable, Unprocessable
+from confd.model import Configuration, Tag
+from confd.runtime.problem import Problem
+
+#: Seconds between two attempts to write the marker.
+MARKER_RETRY_SECONDS = 5.0
+
+
+@implementer(IOutput)
+@define(eq=False)
+class FileOutput:
+    """
+    One file of the set.
+
+    @ivar spec: what the operator says of the file.
+    """
+
+    log = Logger()
+
+    _clock: IReactorTime
+    _in_thread: Callable[..., Deferred[Any]]
+    spec: FileSpec
+    _files: FileReplacement
+    marker: Marker
+    runner: ActionRunner
+    #: What the file should be: content, mode and owners as they were after the last commit.
+    _expected: FileState | None = field(default=None, init=False)
+    _live: bool = field(default=False, init=False)
+    _tag: Tag | None = field(default=None, init=False)
+    _unsaved: Entry | None = field(default=None, init=False)
+    _timer: IDelayedCall | None = field(default=None, init=False)
+    _trouble: Problem = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._trouble = Problem(f"output {self.spec.name}", self.log)
+
+    @property
+    def name(self) -> str:
+        """See L{IOutput}."""
+        return self.spec.name
+
+    @property
+    def path(self) -> str:
+        """The path of the file."""
+        return self.spec.path
+
+    @property
+    def health(self) -> HealthCheck | None:
+        """See L{IOutput}."""
+        return self.spec.health
+
+    @property
+    def reload_owed(self) -> bool:
+        """Whether no program is known to use the file as it is."""
+        return not self._live
+
+    def problem(self) -> str | None:
+        """See L{confd.interfaces.IHealth}."""
+        return self._trouble.reason
+
+    def stage(self, configuration: Configuration) -> Deferred[FileChange | None]:
+        """See L{IOutput}."""
+        return Deferred.fromCoroutine(self._stage(configuration))
+
+    def inspect(self) -> Deferred[OutputState]:
+        """See L{IOutput}."""
+        return Deferred.fromCoroutine(self._inspect())
+
+    # -- staging --
+
+    async def _stage(self, configuration: Configuration) -> FileChange | None:
+        variables = self._variables(configuration)
+        content: bytes = await self._in_thread(self._render, configuration)
+        sha = sha_of(content)
+        found = await self._blocking(self._files.examine)
+        entry = self.marker.entry(self.name, self.path)
+        live = entry.live == sha if self._unsaved is None else self._unsaved.live == sha
+        if self._files.matches(found, sha):
+            await self._blocking(self._files.discard)
+            leftover = await self._blocking(self._files.has_old) or entry.created
+            if live and not leftover:
+                self._expected, self._live, self._tag = found, True, configuration.tag
+                return None
+            return FileChange(self, configuration.tag, found, sha, variables, owed=not live, replaced=leftover)
+        await self._blocking(self._files.stage, content)
+        await self._check(configuration, variables)
+        return FileChange(
+            self,
+            configuration.tag,
+            found,
+            sha,
+            variables,
+            staged=True,
+            replaced=found.present,
+            was_live=entry.live == found.sha and not await self._blocking(self._files.has_old),
+            repair=configuration.tag == self._tag,
+        )
+
+    def _render(self, configuration: Configuration) -> bytes:
+        spec, tag = self.spec, configuration.tag
+        try:
+            part = formats.resolve(strict_json.decode(configuration.document.raw), spec.pointer)
+            if spec.template is None:
+                return formats.write(spec.format, part)
+            facts = {
+                "version": configuration.version,
+                "tag": str(tag),
+                "namespace": configuration.namespace,
+                "checksum": configuration.document.checksum,
+            }
+            return spec.template.render(part, facts)
+        except Untrusted as error:
+            raise Unprocessable(
+                "untrusted", f"The template {error.path} can be changed by others; nothing was run."
+            ) from None
+        except (FormatError, TemplateError) as error:
+            raise Unprocessable("not_rendered", f"Configuration {tag} cannot be rendered: {error}.") from None
+
+    async def _check(self, configuration: Configuration, variables: Mapping[str, str]) -> None:
+        spec, staged = self.spec, self._files.staged_path
+        if spec.check is None:
+            return
+        arguments = tuple(each.replace("{path}", staged) for each in spec.check.arguments)
+        action = Action(spec.check.kind, arguments)
+        try:
+            await self.runner.run(self.name, "check", action, variables, spec.timeout, spec.report_words)
+        except Unprocessable:
+            await self._blocking(self._files.keep_refused)
+            raise
+        except BaseException:
+            await self._blocking(self._files.discard)
+            raise
+
+    def _variables(self, configuration: Configuration) -> dict[str, str]:
+        return {
+            "CONFD_FILE": self.path,
+            "CONFD_TAG": str(configuration.tag),
+            "CONFD_VERSION": str(configuration.version),
+            "CONFD_NAMESPACE": configuration.namespace,
+            "CONFD_PREVIOUS_TAG": str(self._tag) if self._tag is not None else "",
+        }
+
+    # -- state --
+
+    async def _inspect(self) -> OutputState:
+        generation = hashlib.sha256(repr(self.spec).encode()).hexdigest()
+        if self._expected is None:
+            return OutputState(False, False, generation, present=False)
+        found = await self._blocking(self._files.examine, self._expected)
+        holds = self._live and self._files.matches(found, self._expected.sha)
+        if holds:
+            # A file that was touched, or rewritten with the same content, is not read again.
+            self._expected = found
+        return OutputState(holds, self._verified, generation, found.present)
+
+    @property
+    def _verified(self) -> bool:
+        return self.spec.reload is None or self.spec.reload.proves or self.spec.probe is not None
+
+    async def _blocking(self, work: Callable[..., Any], *arguments: object) -> Any:
+        """Run file work in a thread, and tell an operating system's refusal in one sentence."""
+        try:
+            return await self._in_thread(work, *arguments)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise Unavailable("unwritable", f"{self.path} cannot be written: {reason}.") from None
+
+    # -- what a change does --
+
+    async def commit(self, change: FileChange) -> None:
+        """Put a staged change in place; the marker is cleared first."""
+        if not change.staged:
+            return
+        before, was_live = self.marker.entry(self.name, self.path), self._live
+        # What the disk says of a file comes before the file: a crash here leaves a reload owed.
+        await self._clear_marker(None if change.replaced else True)
+        try:
+            await self._blocking(self._files.commit, not change.repair)
+        except Unavailable:
+            await self._blocking(self._files.discard)
+            if (await self._blocking(self._files.examine)).sha == change.found.sha:
+                self._live = was_live
+                await self._remember(before)
+            raise
+        self._expected = await self._blocking(self._files.examine)
+
+    async def roll_back(self, change: FileChange) -> None:
+        """Put the content before a change back."""
+        created = self.marker.entry(self.name, self.path).created
+        await self._clear_marker(None)
+        await self._blocking(self._files.roll_back, created)
+        self._expected = await self._blocking(self._files.examine)
+        change.rolled_back = True
+
+    async def confirm(self, change: FileChange) -> None:
+        """Remember that a program uses the file as it is."""
+        self._live = True
+        expected = self._expected or change.found
+        self._expected = expected
+        entry = self.marker.entry(self.name, self.path)
+        tag = entry.tag if change.rolled_back else str(change.tag)
+        if not change.rolled_back:
+            self._tag = change.tag
+        created = entry.created and not change.rolled_back
+        await self._remember(evolve(entry, live=expected.sha, tag=tag, created=created))
+
+    async def finish(self, change: FileChange) -> None:
+        """Drop the copy for a roll-back."""
+        await self._blocking(self._files.finish)
+        entry = self._unsaved or self.marker.entry(self.name, self.path)
+        if entry.created:
+            await self._remember(evolve(entry, created=False))
+
+    async def discard(self) -> None:
+        """Drop the staged file."""
+        await self._blocking(self._files.discard)
+
+    async def _clear_marker(self, created: bool | None) -> None:
+        """Record that no program is known to use the file; see L{Marker.clear}."""
+        self._live, self._unsaved = False, None
+        try:
+            await self._in_thread(self.marker.clear, self.name, self.path, created)
+        except OSError as error:
+            raise Unavailable("unwritable", f"{self.marker.path} cannot be written: {error.strerror}.") from None
+
+    async def _remember(self, entry: Entry) -> None:
+        """Write the marker, now or as soon as the disk permits; no command runs again for it."""
+        try:
+            await self._in_thread(self.marker.save, {self.name: entry})
+        except OSError as error:
+            self._unsaved = entry
+            self._trouble.begin(f"{self.marker.path} cannot be written: {error.strerror}.")
+            self._cancel_timer()
+            self._timer = self._clock.callLater(MARKER_RETRY_SECONDS, self._remember_again)
+        else:
+            self._unsaved = None
+            self._trouble.end()
+
+    def _remember_again(self) -> None:
+        if self._unsaved is not None:
+            Deferred.fromCoroutine(self._remember(self._unsaved))
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+
+    def stop(self) -> None:
+        """Write the marker no more."""
+        self._cancel_timer()
+
+
+@implementer(IConfirmedChange)
+@define(eq=False)
+class FileChange:
+    """
+    A change of one file.
+
+    @ivar found: what was at the path when the change was staged.
+    @ivar sha: of the rendering.
+    @ivar staged: whether a file is staged, so that the commit replaces one.
+    @ivar owed: whether the steps have to run.
+    @ivar replaced: whether a roll-back puts content back.
+    @ivar was_live: whether a program used the content before the change.
+    @ivar repair: whether the change restores what the output has applied already.
+    """
+
+    _output: FileOutput
+    tag: Tag
+    found: FileState
+    sha: str
+    _variables: Mapping[str, str]
+    staged: bool = False
+    owed: bool = True
+    replaced: bool = False
+    was_live: bool = False
+    repair: bool = False
+    rolled_back: bool = field(default=False, init=False)
+
+    @property
+    def tests(self) -> Sequence[Step]:
+        """See L{confd.agent.outputs.interfaces.IStagedChange}."""
+        return self._steps("test", self._output.spec.test)
+
+    @property
+    def reloads(self) -> Sequence[Step]:
+        """See L{confd.agent.outputs.interfaces.IStagedChange}."""
+        return self._steps("reload", self._output.spec.reload)
+
+    @property
+    def probes(self) -> Sequence[Step]:
+        """See L{confd.agent.outputs.interfaces.IStagedChange}."""
+        output, spec = self._output, self._output.spec
+        if spec.probe is None:
+            return ()
+        probe = spec.probe
+
+        def run() -> Deferred[None]:
+            return output.runner.probe(
+                output.name, probe, self._variables, spec.timeout, spec.probe_within, spec.report_words
+            )
+
+        return (Step(("probe", probe.kind, *probe.arguments), f"The probe {probe.subject}", run),)
+
+    def _steps(self, kind: str, action: Action | None) -> Sequence[Step]:
+        if action is None:
+            return ()
+        output, spec = self._output, self._output.spec
+
+        def run() -> Deferred[None]:
+            return output.runner.run(output.name, kind, action, self._variables, spec.timeout, spec.report_words)
+
+        return (Step((kind, action.kind, *action.arguments), f"The {kind} {action.subject}", run),)
+
+    def commit(self) -> Deferred[None]:
+        """See L{confd.agent.outputs.interfaces.IStagedChange}."""
+        return Deferred.fromCoroutine(self._output.commit(self))
+
+    def roll_back(self) -> Deferred[None]:
+        """See L{confd.agent.outputs.interfaces.IStagedChange}."""
+        return Deferred.fromCoroutine(self._output.roll_back(self))
+
+    def confirm(self) -> Deferred[None]:
+        """See L{confd.agent.outputs.interfaces.IConfirmedChange}."""
+        return Deferred.fromCoroutine(self._output.confirm(self))
+
+    def finish(self) -> Deferred[None]:
+        """See L{confd.agent.outputs.interfaces.IStagedChange}."""
+        return Deferred.fromCoroutine(self._output.finish(self))
+
+    def discard(self) -> Deferred[None]:
+        """See L{confd.agent.outputs.interfaces.IStagedChange}."""
+        return Deferred.fromCoroutine(self._output.discard())

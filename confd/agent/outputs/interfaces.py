@@ -1,0 +1,95 @@
+"""The interfaces between the set of outputs and one output. They become part of L{confd.interfaces}."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import field, frozen
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute, Interface
+
+from confd.interfaces import IHealth
+from confd.model import Configuration
+
+
+@frozen
+class Step:
+    """
+    One command, signal or request of a change.
+
+    @ivar key: the set runs steps with equal keys once.
+    @ivar description: kind and name, such as C{The reload /usr/sbin/nginx}.
+    @ivar run: fires when the step succeeded, and fails with L{confd.errors.Unprocessable} and one sentence otherwise.
+    """
+
+    key: tuple[str, ...]
+    description: str = field(eq=False)
+    run: Callable[[], Deferred[None]] = field(eq=False, repr=False)
+
+
+@frozen
+class OutputState:
+    """
+    What an output holds now.
+
+    @ivar holds: whether it is in use, and equal to the last commit.
+    @ivar verified: whether use was proven, and not only assumed.
+    @ivar generation: changes when a configuration that was rejected deserves another attempt.
+    @ivar present: whether the output holds any content.
+    """
+
+    holds: bool
+    verified: bool = True
+    generation: str = ""
+    present: bool = True
+
+
+class IOutput(IHealth):
+    """A place where the agent puts a configuration."""
+
+    name = Attribute("L{str}: unique in the set; C{http}, or the name of a file.")
+    health = Attribute("L{HealthCheck} or C{None}: what tells whether the program still runs well.")
+
+    def stage(configuration: Configuration) -> Deferred[Any]:
+        """
+        Prepare a change, and alter nothing that others read.
+
+        @return: fires with an L{IStagedChange}, or with C{None} if the output holds the configuration already, in use.
+        @raise Unprocessable: if the output rejects the configuration.
+        @raise Unavailable: if the output cannot be changed now; the set tries again.
+        """
+
+    def inspect() -> Deferred[OutputState]:
+        """Fire with the state of the output; costs at most one C{lstat} while nothing changed."""
+
+
+class IStagedChange(Interface):
+    """A change that an output has prepared."""
+
+    tests = Attribute("Sequence of L{Step}: run after the commits, before any reload.")
+    reloads = Attribute("Sequence of L{Step}: make the running program use the change.")
+    probes = Attribute("Sequence of L{Step}: ask the program whether it uses the change.")
+
+    def commit() -> Deferred[None]:
+        """Put the change in place."""
+
+    def roll_back() -> Deferred[None]:
+        """Put the content before the change back. The set runs the reloads again afterwards."""
+
+    def finish() -> Deferred[None]:
+        """Drop the copy for a roll-back: the whole set is applied."""
+
+    def discard() -> Deferred[None]:
+        """Drop what was staged; called only before the commit."""
+
+
+class IConfirmedChange(IStagedChange):
+    """A change whose output remembers durably that the program uses it."""
+
+    replaced = Attribute("L{bool}: whether the commit replaces content that a roll-back puts back.")
+    was_live = Attribute("L{bool}: whether a program used the content before the change.")
+    owed = Attribute("L{bool}: whether the steps have to run; they run after a roll-back in any case.")
+
+    def confirm() -> Deferred[None]:
+        """Remember that the program uses what is in place: after the probes, and after the reloads of a roll-back."""
