@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from zope.interface import Attribute, Interface
 
 from confd.interfaces import IHealth
@@ -62,6 +63,38 @@ class IOutput(IHealth):
 
     def inspect() -> Deferred[OutputState]:
         """Fire with the state of the output; costs at most one C{lstat} while nothing changed."""
+
+
+@frozen
+class OutputContext:
+    """
+    What an output of another package may use.
+
+    @ivar clock: the reactor.
+    @ivar namespace: of the agent.
+    @ivar environ: the environment of the agent, where an output finds its own settings.
+    @ivar in_thread: runs blocking work off the reactor, and returns a L{Deferred}.
+    @ivar cache_file: path of the cache; files of an output go beside it.
+    """
+
+    clock: IReactorTime
+    namespace: str
+    environ: Mapping[str, str]
+    in_thread: Callable[..., Deferred[Any]]
+    cache_file: str
+
+
+class IOutputMaker(Interface):
+    """A drop-in in C{twisted/plugins} that makes an output."""
+
+    name = Attribute("L{str}: in upper case, as in C{OUTPUTS}.")
+
+    def make(context: OutputContext) -> IOutput:
+        """
+        Make the output.
+
+        @raise StartError: if the settings of the output are wrong.
+        """
 
 
 class IStagedChange(Interface):

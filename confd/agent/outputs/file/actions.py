@@ -1,6 +1,4 @@
-"""
-Actions of an operator: commands, signals, systemd units and loopback URLs, each as a step that succeeds or says why not.
-"""
+"""Actions of an operator: commands, signals, systemd units and loopback URLs, which succeed or say why not."""
 
 from __future__ import annotations
 
@@ -52,7 +50,7 @@ class ActionRunner:
         kind: str,
         action: Action,
         variables: Mapping[str, str],
-        timeout: float,
+        limit: float,
         words: bool = True,
     ) -> Deferred[None]:
         """
@@ -61,14 +59,14 @@ class ActionRunner:
         @param output: name of the output, for the metrics.
         @param kind: C{check}, C{test}, C{reload}, C{probe} or C{health}.
         @param variables: those of confd for a command.
-        @param timeout: seconds.
+        @param limit: seconds.
         @param words: whether the sentence carries what a command prints.
         @raise Unprocessable: with code C{<kind>_failed} and one sentence. Cancelling kills the command.
         """
-        return Deferred.fromCoroutine(self._run(output, kind, action, variables, timeout, words))
+        return Deferred.fromCoroutine(self._run(output, kind, action, variables, limit, words))
 
     def probe(
-        self, output: str, action: Action, variables: Mapping[str, str], timeout: float, within: float, words: bool
+        self, output: str, action: Action, variables: Mapping[str, str], limit: float, within: float, words: bool
     ) -> Deferred[None]:
         """
         Run an action until it succeeds.
@@ -76,7 +74,7 @@ class ActionRunner:
         @param within: seconds.
         @raise Unprocessable: with code C{probe_failed} if it did not succeed in time.
         """
-        return Deferred.fromCoroutine(self._probe(output, action, variables, timeout, within, words))
+        return Deferred.fromCoroutine(self._probe(output, action, variables, limit, within, words))
 
     def kill(self) -> None:
         """Kill the commands under way."""
@@ -84,30 +82,30 @@ class ActionRunner:
             command.kill()
 
     async def _run(
-        self, output: str, kind: str, action: Action, variables: Mapping[str, str], timeout: float, words: bool
+        self, output: str, kind: str, action: Action, variables: Mapping[str, str], limit: float, words: bool
     ) -> None:
         subject = f"The {'health check' if kind == 'health' else kind} {action.subject}"
         reason: str | None
         if action.kind == "http":
-            reason = await self._in_thread(_request, "POST" if kind == "reload" else "GET", action.subject, timeout)
+            reason = await self._in_thread(_request, "POST" if kind == "reload" else "GET", action.subject, limit)
             sentence = f"{subject} {reason}."
         elif action.kind == "signal":
             reason = await self._in_thread(_send_signal, *action.arguments)
             sentence = f"The signal {action.subject} was not sent: {reason}."
         else:
-            reason = await self._command(subject, action, variables, timeout, words)
+            reason = await self._command(subject, action, variables, limit, words)
             sentence = reason or ""
         self.count[output, kind, "ok" if reason is None else "failed"] += 1
         if reason is not None:
             raise Unprocessable(f"{kind}_failed", sentence)
 
     async def _command(
-        self, subject: str, action: Action, variables: Mapping[str, str], timeout: float, words: bool
+        self, subject: str, action: Action, variables: Mapping[str, str], limit: float, words: bool
     ) -> str | None:
         arguments = action.arguments
         if action.kind == "systemd":
             arguments = (SYSTEMCTL, "--no-ask-password", "reload-or-restart", action.subject)
-        command = Command(arguments, environment(self._environ, variables), timeout)
+        command = Command(arguments, environment(self._environ, variables), limit)
 
         def checked() -> CommandResult | str:
             try:
@@ -123,7 +121,7 @@ class ActionRunner:
         result = await ended
         if isinstance(result, str):
             return result
-        return None if result.ok else result.sentence(subject, timeout, words)
+        return None if result.ok else result.sentence(subject, limit, words)
 
     def _end(self, result: Any, command: Command, ended: Deferred[Any]) -> None:
         self._running.discard(command)
@@ -131,13 +129,13 @@ class ActionRunner:
             ended.callback(result)
 
     async def _probe(
-        self, output: str, action: Action, variables: Mapping[str, str], timeout: float, within: float, words: bool
+        self, output: str, action: Action, variables: Mapping[str, str], limit: float, within: float, words: bool
     ) -> None:
         deadline = self._clock.seconds() + within
         while True:
             left = deadline - self._clock.seconds()
             try:
-                await self._run(output, "probe", action, variables, max(0.1, min(timeout, left)), words)
+                await self._run(output, "probe", action, variables, max(0.1, min(limit, left)), words)
                 return
             except Unprocessable as error:
                 if self._clock.seconds() + PROBE_PAUSE_SECONDS >= deadline:
@@ -147,18 +145,18 @@ class ActionRunner:
             await deferLater(self._clock, PROBE_PAUSE_SECONDS)
 
 
-def _request(method: str, url: str, timeout: float) -> str | None:
+def _request(method: str, url: str, limit: float) -> str | None:
     """Ask a loopback URL, follow no redirect, and return why that failed."""
     parts = urlsplit(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = kind(parts.hostname or "", parts.port, timeout=timeout)
+    connection = kind(parts.hostname or "", parts.port, timeout=limit)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    deadline = time.monotonic() + timeout
+    deadline = time.monotonic() + limit
     try:
         connection.request(method, target, headers={"User-Agent": "confd-agent", "Connection": "close"})
         status = connection.getresponse().status
     except TimeoutError:
-        return f"did not answer within {timeout:g} s"
+        return f"did not answer within {limit:g} s"
     except ConnectionRefusedError:
         return "refused the connection"
     except (OSError, http.client.HTTPException) as error:
@@ -166,7 +164,7 @@ def _request(method: str, url: str, timeout: float) -> str | None:
     finally:
         connection.close()
     if time.monotonic() > deadline:
-        return f"did not answer within {timeout:g} s"
+        return f"did not answer within {limit:g} s"
     return None if 200 <= status < 300 else f"answered {status}"
 
 

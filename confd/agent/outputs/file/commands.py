@@ -28,8 +28,8 @@ REPORTED_OUTPUT_BYTES: Final = 700
 #: Seconds between two looks at the size of the output of a running command.
 _LOOK_SECONDS = 0.2
 
-#: Where the programs of an operating system are.
-_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#: The search path where the agent's environment has none.
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 
@@ -155,7 +155,7 @@ def environment(environ: Mapping[str, str], variables: Mapping[str, str]) -> dic
     @param environ: of the agent.
     @param variables: those whose names begin with C{CONFD_}.
     """
-    return {"PATH": environ.get("PATH") or _DEFAULT_PATH, "LANG": environ.get("LANG") or "C.UTF-8", **variables}
+    return {"PATH": environ.get("PATH") or DEFAULT_PATH, "LANG": environ.get("LANG") or "C.UTF-8", **variables}
 
 
 def split_command(text: str) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath
-from typing import Final
+from typing import Final, cast
 
 import yaml
 
@@ -29,7 +29,11 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-class FormatError(ValueError):
+class RenderError(ValueError):
+    """A configuration that cannot be rendered; the message follows C{cannot be rendered: }."""
+
+
+class FormatError(RenderError):
     """
     A value that a format cannot express.
 
@@ -71,7 +75,10 @@ def write_json(value: Value) -> str:
 
 def write_yaml(value: Value) -> str:
     """Return YAML in block style with sorted keys, which YAML 1.1 and 1.2 read alike."""
-    return yaml.dump(value, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=True, width=4096)
+    text: str = yaml.dump(
+        value, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=True, width=4096
+    )
+    return text
 
 
 class _Dumper(yaml.SafeDumper):
@@ -154,7 +161,7 @@ def _toml_table(table: Mapping[str, Value], pointer: str, path: tuple[str, ...])
             yield f"[{name}]"
             yield from _toml_table(value, here, (*path, key))
             continue
-        for number, each in enumerate(value):
+        for number, each in enumerate(cast(list[Mapping[str, Value]], value)):
             yield f"[[{name}]]"
             yield from _toml_table(each, f"{here}/{number}", (*path, key))
 

@@ -13,9 +13,9 @@ from collections.abc import Mapping
 
 from attrs import evolve, frozen
 
-from confd.agent.cache_files import replace_file
 from confd.codec import strict_json
 from confd.errors import ConfdError
+from confd.runtime.atomic_file import replace_file
 
 #: The number of the format of the marker file.
 FORMAT = 1

@@ -14,12 +14,11 @@ from zope.interface import implementer
 
 from confd.agent.outputs.file import formats
 from confd.agent.outputs.file.actions import ActionRunner
-from confd.agent.outputs.file.formats import FormatError
+from confd.agent.outputs.file.formats import RenderError
 from confd.agent.outputs.file.marker import Entry, Marker
 from confd.agent.outputs.file.ownership import Untrusted
 from confd.agent.outputs.file.replacement import FileReplacement, FileState, sha_of
 from confd.agent.outputs.file.spec import Action, FileSpec, HealthCheck
-from confd.agent.outputs.file.templates import TemplateError
 from confd.agent.outputs.interfaces import IConfirmedChange, IOutput, OutputState, Step
 from confd.codec import strict_json
 from confd.errors import Unavailable, Unprocessable
@@ -134,10 +133,9 @@ class FileOutput:
             }
             return spec.template.render(part, facts)
         except Untrusted as error:
-            raise Unprocessable(
-                "untrusted", f"The template {error.path} can be changed by others; nothing was run."
-            ) from None
-        except (FormatError, TemplateError) as error:
+            sentence = f"The template {error.path} can be changed by others; nothing was run."
+            raise Unprocessable("untrusted", sentence) from None
+        except RenderError as error:
             raise Unprocessable("not_rendered", f"Configuration {tag} cannot be rendered: {error}.") from None
 
     async def _check(self, configuration: Configuration, variables: Mapping[str, str]) -> None:

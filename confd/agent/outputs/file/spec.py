@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from attrs import field, frozen
 
-from confd.agent.outputs.file.templates import Template
+if TYPE_CHECKING:
+    from confd.agent.outputs.file.templates import Template
 
 
 @frozen

@@ -21,9 +21,10 @@ from typing import Any, Final
 
 import jinja2
 from attrs import define, field
-from jinja2.sandbox import ImmutableSandboxedEnvironment, SecurityError
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from confd.agent.outputs.file.formats import MAX_FILE_BYTES, Value, write_ini, write_toml, write_yaml
+from confd.agent.outputs.file.formats import MAX_FILE_BYTES, RenderError, Value, write_ini, write_toml, write_yaml
 from confd.agent.outputs.file.ownership import check_descriptor
 
 #: Bytes that a template may have.
@@ -35,8 +36,8 @@ _MAX_PRODUCT = 1_000_000
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-class TemplateError(ValueError):
-    """A template that cannot be read or rendered; the message follows C{cannot be rendered: }."""
+class TemplateError(RenderError):
+    """A template that cannot be read or rendered."""
 
 
 class _Part(dict[str, Any]):

@@ -1,0 +1,254 @@
+"""From settings to the outputs of an agent."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import socket
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+from typing import Any
+
+from attrs import define, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.plugin import getPlugins
+
+from confd.agent.outputs.base import OutputSet
+from confd.agent.outputs.file.actions import ActionRunner
+from confd.agent.outputs.file.commands import DEFAULT_PATH
+from confd.agent.outputs.file.marker import Marker
+from confd.agent.outputs.file.output import FileOutput
+from confd.agent.outputs.file.ownership import Untrusted, check_file
+from confd.agent.outputs.file.replacement import FileReplacement
+from confd.agent.outputs.file.settings import HEALTH_KEYS, SpecReader
+from confd.agent.outputs.file.spec import FileSpec, HealthCheck
+from confd.agent.outputs.health import Monitored
+from confd.agent.outputs.http import HttpOutput
+from confd.agent.outputs.interfaces import IOutput, IOutputMaker, OutputContext
+from confd.errors import StartError
+from confd.interfaces import IWorkerClient
+from confd.runtime.files import read_file
+from confd.runtime.settings import AgentSettings
+
+#: Bytes that a file of outputs may have.
+_MAX_BYTES = 1024 * 1024
+
+#: Settings that describe the one file of an agent.
+_FILE_FIELDS = [
+    "path", "format", "template", "pointer", "mode", "owner", "group", "check", "test", "reload", "probe",
+    "probe_within", "timeout", "health", "health_interval", "health_failures", "health_timeout", "in_place",
+    "keep_refused", "report_words",
+]  # fmt: skip
+
+
+@frozen
+class Plan:
+    """
+    What the settings say.
+
+    @ivar files: the file outputs in order.
+    @ivar http: whether the worker is an output.
+    @ivar http_health: the health check of the worker.
+    @ivar plugins: names of the outputs that other packages provide.
+    @ivar splay: longest delay before the first commit, in seconds.
+    @ivar retry: seconds before a failed step is tried again.
+    """
+
+    files: Sequence[FileSpec]
+    http: bool
+    http_health: HealthCheck | None
+    plugins: Sequence[str]
+    splay: float
+    retry: float
+
+
+def read_plan(settings: AgentSettings, environ: Mapping[str, str]) -> Plan:
+    """
+    Return what the settings say of the outputs.
+
+    @param environ: of the agent; C{PATH} finds programs without a folder.
+    @raise StartError: with one sentence for each mistake.
+    """
+    return _PlanReader(settings, environ.get("PATH") or DEFAULT_PATH).read()
+
+
+@define(eq=False)
+class _PlanReader:
+    settings: AgentSettings
+    path: str
+
+    def read(self) -> Plan:
+        settings, mistakes = self.settings, []
+        known = {"HTTP", "FILE", *(each.name for each in getPlugins(IOutputMaker))}
+        for name in settings.outputs:
+            if name not in known:
+                mistakes.append(f"OUTPUTS: {name!r} is not an output; choose from {', '.join(sorted(known))}.")
+        if not settings.outputs:
+            mistakes.append("OUTPUTS: names no output; choose from HTTP and FILE.")
+        files: list[FileSpec] = []
+        splay, retry = float(settings.file_splay), float(settings.file_retry)
+        http_health = self._http_health({}, mistakes) if settings.outputs_file is None else None
+        if "FILE" not in settings.outputs:
+            mistakes += self._unused()
+        elif settings.outputs_file is None:
+            files = self._file(mistakes)
+        else:
+            mistakes += self._excluded()
+            table = self._table(settings.outputs_file, mistakes)
+            files = self._table_files(table, mistakes)
+            splay = self._number(table, "splay", 600, splay, mistakes)
+            retry = self._number(table, "retry", 3600, retry, mistakes)
+            http_health = self._http_health(table.get("http", {}), mistakes)
+        if mistakes:
+            raise StartError(*dict.fromkeys(mistakes))
+        plugins = [each for each in settings.outputs if each not in ("HTTP", "FILE")]
+        return Plan(files, "HTTP" in settings.outputs, http_health, plugins, splay, retry)
+
+    def _unused(self) -> list[str]:
+        return [
+            f"{name}: is set, and OUTPUTS does not name FILE; set OUTPUTS=FILE."
+            for name, value in (
+                ("FILE_PATH", self.settings.file_path),
+                ("OUTPUTS_FILE", self.settings.outputs_file),
+            )
+            if value
+        ]
+
+    def _excluded(self) -> list[str]:
+        texts = ("path", "format", "template", "check", "test", "reload", "probe", "health")
+        return [
+            f"FILE_{each.upper()}: OUTPUTS_FILE is set, too; describe all files there."
+            for each in texts
+            if getattr(self.settings, f"file_{each}")
+        ]
+
+    def _file(self, mistakes: list[str]) -> list[FileSpec]:
+        values = {each: getattr(self.settings, f"file_{each}") for each in _FILE_FIELDS}
+        raw = {key: value for key, value in values.items() if value is not None and value != ""}
+        reader = self._reader(raw, lambda key: f"FILE_{key.upper()}")
+        found = reader.spec()
+        mistakes += reader.mistakes
+        return [found] if found is not None else []
+
+    def _reader(self, raw: Mapping[str, object], label: Callable[[str], str]) -> SpecReader:
+        pieces = (each.partition("=") for each in self.settings.agent_metadata.split(","))
+        metadata = {key.strip(): value.strip() for key, _, value in pieces if key.strip()}
+        return SpecReader(raw, label, self.path, socket.gethostname(), metadata)
+
+    def _table(self, path: str, mistakes: list[str]) -> Mapping[str, Any]:
+        try:
+            content, _ = read_file(path, _MAX_BYTES)
+            check_file(path)
+            return tomllib.loads(content.decode())
+        except OSError as error:
+            mistakes.append(f"OUTPUTS_FILE: {path} cannot be read: {error.strerror}.")
+        except Untrusted as error:
+            mistakes.append(f"OUTPUTS_FILE: {error}")
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            mistakes.append(f"OUTPUTS_FILE: {path} is not TOML: {error}.")
+        return {}
+
+    def _table_files(self, table: Mapping[str, Any], mistakes: list[str]) -> list[FileSpec]:
+        if mistakes and not table:
+            return []
+        for key in sorted(table.keys() - {"splay", "retry", "file", "http"}):
+            mistakes.append(f"OUTPUTS_FILE: {key!r} is not a setting; known are splay, retry, [[file]] and [http].")
+        entries = table.get("file")
+        if not isinstance(entries, list) or not entries or not all(isinstance(each, dict) for each in entries):
+            mistakes.append("OUTPUTS_FILE: describes no file; begin each one with [[file]].")
+            return []
+        found, names, paths = [], set(), set()
+        for number, raw in enumerate(entries, 1):
+            title = raw.get("name") or raw.get("path") or f"number {number}"
+            reader = self._reader(raw, lambda key, title=title: f"OUTPUTS_FILE: file {title}: {key}")  # type: ignore[misc]
+            spec = reader.spec()
+            mistakes += reader.mistakes
+            if spec is None:
+                continue
+            if spec.name in names:
+                mistakes.append(f"OUTPUTS_FILE: two files have the name {spec.name!r}; set name of one of them.")
+            if os.path.realpath(spec.path) in paths:
+                mistakes.append(f"OUTPUTS_FILE: two files have the path {spec.path}.")
+            names.add(spec.name)
+            paths.add(os.path.realpath(spec.path))
+            found.append(spec)
+        return found
+
+    def _number(self, table: Mapping[str, Any], key: str, high: int, default: float, mistakes: list[str]) -> float:
+        value = table.get(key, default)
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= high:
+            mistakes.append(f"OUTPUTS_FILE: {key}: is not a number from 0 to {high}.")
+            return default
+        return float(value)
+
+    def _http_health(self, table: object, mistakes: list[str]) -> HealthCheck | None:
+        settings = self.settings
+        raw: dict[str, object]
+        if isinstance(table, dict) and table:
+            raw, label = dict(table), lambda key: f"OUTPUTS_FILE: http: {key}"
+            for key in sorted(raw.keys() - HEALTH_KEYS):
+                mistakes.append(f"OUTPUTS_FILE: http: {key!r} is not a setting of the HTTP output.")
+        else:
+            raw = {
+                "health": settings.http_health or "",
+                "health_interval": settings.http_health_interval,
+                "health_failures": settings.http_health_failures,
+                "health_timeout": settings.http_health_timeout,
+            }
+            label = lambda key: f"HTTP_{key.upper()}"  # noqa: E731
+        reader = self._reader(raw, label)
+        found = reader.health()
+        mistakes += reader.mistakes
+        return found
+
+
+@define(eq=False)
+class Outputs:
+    """
+    The outputs of an agent, built.
+
+    @ivar worker: what the worker sync drives: the worker itself, or the set of outputs.
+    @ivar set: C{None} if the worker is the only output.
+    @ivar files: the file outputs.
+    @ivar monitored: the outputs that have a health check.
+    @ivar runner: runs every command.
+    """
+
+    worker: IWorkerClient
+    set: OutputSet | None
+    files: Sequence[FileOutput]
+    monitored: Sequence[Monitored]
+    runner: ActionRunner
+    marker: Marker
+
+
+def build_outputs(
+    clock: IReactorTime,
+    in_thread: Callable[..., Deferred[Any]],
+    plan: Plan,
+    settings: AgentSettings,
+    environ: Mapping[str, str],
+    client: IWorkerClient,
+    random: Random,
+) -> Outputs:
+    """
+    Build the outputs of a plan; nothing is opened.
+
+    @param client: reaches the worker.
+    @param random: the source of the splay.
+    """
+    marker = Marker(f"{settings.cache_file}.outputs")
+    runner = ActionRunner(clock, in_thread, environ)
+    folder = f"{settings.cache_file}.outputs.d"
+    files = [FileOutput(clock, in_thread, spec, FileReplacement(spec, folder), marker, runner) for spec in plan.files]
+    if not files and not plan.plugins:
+        return Outputs(client, None, (), [], runner, marker)
+    makers = {each.name: each for each in getPlugins(IOutputMaker)}
+    context = OutputContext(clock, settings.namespace, environ, in_thread, settings.cache_file)
+    others: list[IOutput] = [makers[name].make(context) for name in plan.plugins]
+    http = HttpOutput(client, plan.http_health) if plan.http else None
+    identity = hashlib.sha256(repr(plan).encode()).hexdigest()
+    outputs = OutputSet(clock, [*files, *others], http, identity, lambda: random.uniform(0, plan.splay), plan.retry)
+    return Outputs(outputs, outputs, files, [], runner, marker)
