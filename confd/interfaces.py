@@ -241,10 +241,11 @@ class IControllerClient(Interface):
 class IWorkerClient(Interface):
     """An agent's view of its worker; each call has a deadline, and fails with L{Unavailable} where none answers."""
 
-    def deliver(configuration: Configuration) -> Deferred[None]:
+    def deliver(configuration: Configuration) -> Deferred[bool | None]:
         """
-        Hand it over.
+        Deliver a configuration.
 
+        @return: fires with C{False} if use of the configuration is only assumed, and not proven.
         @raise Unprocessable: the worker refuses it, in its own words.
         @raise Conflict: the worker has a newer one.
         """

@@ -40,6 +40,9 @@ FLOORS: tuple[dict[str, str], ...] = (
 
 #: Libraries that one room, or one module, keeps from the others.
 OWNERS = {
+    "jinja2": "agent.outputs.file.templates",
+    "subprocess": "agent.outputs.file.commands cli.*",
+    "yaml": "codec.yaml_writer",
     "klein": "web.*",
     "werkzeug": "web.*",
     "nats": "brokers.nats.*",

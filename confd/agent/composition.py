@@ -18,6 +18,9 @@ from confd.agent.cache import Cache
 from confd.agent.cache_files import CacheFiles
 from confd.agent.lifecycle import Agent, Parts
 from confd.agent.metrics import agent_metrics
+from confd.agent.outputs.composed import output_metrics
+from confd.agent.outputs.factories import build_outputs, monitored_outputs, read_plan
+from confd.agent.outputs.health import HealthMonitor
 from confd.agent.poller import Poller
 from confd.agent.receiver import Receiver
 from confd.agent.registration import RegistrationService
@@ -102,15 +105,25 @@ def compose(
     clients = clients or _clients(reactor, settings, environ)
     controllers = clients.controllers
     random = random or Random()
-    accepted, applied, changed, hinted, identified, authorized, registered = (Signal() for _ in range(7))
+    accepted, applied, changed, hinted, identified, authorized, registered, judged = (Signal() for _ in range(8))
     backoff = partial(Backoff, random, settings.backoff_max)
-    cache = Cache(reactor, CacheFiles(settings.cache_file, settings.namespace), in_thread or in_threads_of(reactor))
-    worker_sync = WorkerSync(reactor, clients.worker, Backoff(random, RETRY_MAX_SECONDS), applied.tell, changed.tell)
+    blocking = in_thread or in_threads_of(reactor)
+    cache = Cache(reactor, CacheFiles(settings.cache_file, settings.namespace), blocking)
+    plan = read_plan(settings, environ)
+    outputs = build_outputs(reactor, blocking, plan, settings, environ, clients.worker, random)
+    worker_sync = WorkerSync(reactor, outputs.worker, Backoff(random, RETRY_MAX_SECONDS), applied.tell, changed.tell)
+    health = HealthMonitor(
+        reactor,
+        monitored_outputs(outputs, plan, blocking, lambda: worker_sync.checksum),
+        worker_sync.report,
+        judged.tell,
+        several=plan.count > 1,
+    )
     version_guard = VersionGuard(accepted.tell, changed.tell)
     registration_service = RegistrationService(
         reactor, controllers, backoff(), _registration(settings), identified.tell, registered.tell, authorized.tell
     )
-    report_source, session = ReportSource(version_guard, worker_sync), str(uuid.uuid4())
+    report_source, session = ReportSource(version_guard, worker_sync, health.amend), str(uuid.uuid4())
     reporter = Reporter(reactor, controllers, registration_service, backoff(), random, report_source, session)
     context = StrategyContext(
         reactor,
@@ -134,9 +147,12 @@ def compose(
     )
     for signal, observer in (
         (accepted, worker_sync.deliver),
+        (accepted, lambda _: outputs.supersede()),
         (accepted, poller.reconsider),
         (applied, cache.keep),
+        (changed, health.refresh),
         (changed, reporter.changed),
+        (judged, reporter.changed),
         (hinted, poller.hint),
         (identified, cache.keep_id),
         (authorized, cache.keep_token),
@@ -144,7 +160,18 @@ def compose(
         (registered, poller.registered),
     ):
         signal.add(observer)
-    parts = Parts(cache, version_guard, worker_sync, registration_service, reporter, poller, receiver, strategy)
+    parts = Parts(
+        cache,
+        version_guard,
+        worker_sync,
+        registration_service,
+        reporter,
+        poller,
+        receiver,
+        strategy,
+        outputs,
+        health,
+    )
     if settings.agent_listen is not None:
         others = _ops(reactor, settings.agent_listen, parts, clients)
     else:
@@ -226,9 +253,12 @@ def _ops(reactor: Reactor, endpoint: str, parts: Parts, clients: Clients) -> lis
         "registration": parts.registration_service,
         "cache": parts.cache,
         "configuration": Applied(worker_sync),
+        **{f"output {each.name}": each for each in parts.outputs.files},
+        **({"health": parts.health} if parts.health.outputs else {}),
     }
     readiness = Readiness(checks, {"path": strategy.path})
     metrics = agent_metrics(strategy, parts.receiver, parts.poller, worker_sync, parts.reporter)
+    output_metrics(metrics, parts.outputs, parts.health)
     resource = Dispatcher(BasicAuth(()), Offload(in_threads_of(reactor))).resource(
         Health(), readiness, MetricsEndpoint(metrics, reactor)
     )

@@ -21,6 +21,8 @@ from twisted.logger import Logger
 
 from confd.agent.cache import Cache
 from confd.agent.cache_files import CacheContents
+from confd.agent.outputs.composed import Outputs
+from confd.agent.outputs.health import HealthMonitor
 from confd.agent.poller import Poller
 from confd.agent.receiver import Receiver
 from confd.agent.registration import RegistrationService
@@ -44,12 +46,15 @@ class Parts:
     poller: Poller
     receiver: Receiver
     strategy: IStrategy
+    outputs: Outputs
+    health: HealthMonitor
 
     def run(self, contents: CacheContents) -> None:
         """Start all parts, beginning with the contents of the cache."""
         self.registration_service.resume(contents.agent_id, contents.token)
         self.cache.startService()
         self.worker_sync.startService()
+        self.health.startService()
         if contents.configuration is not None:
             self.version_guard.offer(contents.configuration)
         self.reporter.startService()
@@ -61,8 +66,10 @@ class Parts:
         """Stop receiving, finish the delivery in progress, then send the last report and write the cache."""
         await self.strategy.stop()
         self.receiver.stop()
-        for part in (self.registration_service, self.poller, self.worker_sync):
+        self.outputs.supersede()
+        for part in (self.registration_service, self.poller, self.health, self.worker_sync):
             await maybeDeferred(part.stopService)
+        self.outputs.stop()
         reported = self.reporter.stopService()
         await self.cache.stopService()
         await reported

@@ -50,10 +50,11 @@ class ReportSource:
 
     _version_guard: VersionGuard
     _worker_sync: WorkerSync
+    _amend: Callable[[Report | None], Report | None] = lambda report: report
 
     def __call__(self) -> Report | None:
         """Return the report on the rejected configuration, else on the newest one; C{None} before the first one."""
-        report, objection = self._worker_sync.report(), self._version_guard.objection
+        report, objection = self._amend(self._worker_sync.report()), self._version_guard.objection
         if report is None or objection is None:
             return report
         return evolve(

@@ -109,6 +109,11 @@ class WorkerSync(Service):
             spent=delivery.timings(self._clock.seconds()),
         )
 
+    @property
+    def checksum(self) -> str:
+        """The checksum of the applied document; empty before the first."""
+        return self.applied.document.checksum if self.applied is not None else ""
+
     def problem(self) -> str | None:
         return self._reach.reason or self._refusal.reason
 
@@ -134,8 +139,9 @@ class WorkerSync(Service):
         try:
             await (self._deliver if pending else self._inspect)(delivery.configuration)
         except ConfdError as error:
-            self.deliveries["failed"] += pending
-            self._reach.begin(error.message)
+            if error.code != "superseded":
+                self.deliveries["failed"] += pending
+                self._reach.begin(error.message)
         else:
             self._reach.end()
             self._backoff.reset()
@@ -192,7 +198,7 @@ class WorkerSync(Service):
         if delivery is not None:
             delivery.begin(self._clock.seconds())
         try:
-            await self._worker.deliver(target)
+            proven = await self._worker.deliver(target)
         except (Unprocessable, Conflict) as error:
             self.deliveries["refused"] += 1
             await self._settle_refusal(target, error)
@@ -204,7 +210,7 @@ class WorkerSync(Service):
         if target is self.applied:
             self._end_drift(target)
         self._drift.end()
-        self.applied, self.verified, self.held = target, checksum is not None, target.tag
+        self.applied, self.verified, self.held = target, checksum is not None and proven is not False, target.tag
         delivery = self._delivery_of(target)
         if delivery is not None:
             delivery.end(ReportState.APPLIED, self._clock.seconds())

@@ -27,14 +27,15 @@ class WorkerClient:
         self._url = url
         self._who = f"The worker at {url}"
 
-    def deliver(self, configuration: Configuration) -> Deferred[None]:
+    def deliver(self, configuration: Configuration) -> Deferred[bool | None]:
         """See L{IWorkerClient}."""
         return Deferred.fromCoroutine(self._deliver(configuration))
 
-    async def _deliver(self, configuration: Configuration) -> None:
+    async def _deliver(self, configuration: Configuration) -> bool | None:
         headers = {"X-Config-Version": str(configuration.tag)}
         answer = await self._call("POST", "/config", headers=headers, body=configuration.document.raw)
         answer.raise_unless_success()
+        return None
 
     def checksum(self) -> Deferred[str | None]:
         """See L{IWorkerClient}."""

@@ -21,6 +21,7 @@ from confd.agent.outputs.interfaces import IConfirmedChange, IOutput, IStagedCha
 from confd.errors import ConfdError, Conflict, Unavailable, Unprocessable
 from confd.interfaces import IWorkerClient
 from confd.model import Configuration, WorkerState
+from confd.runtime.metrics import Histogram
 
 #: Seconds of the longest delay before a failed test, reload or probe is tried again.
 RETRY_CAP_SECONDS = 3600.0
@@ -61,6 +62,7 @@ class OutputSet:
     @ivar settings: identify the outputs; other settings let a rejected configuration be delivered again.
     @ivar splay: returns the seconds to wait before the first commit.
     @ivar retry: seconds before the first repetition of a failed test, reload or probe; 0 repeats none.
+    @ivar durations: seconds from the start of an apply until each output was in use.
     """
 
     log = Logger()
@@ -78,17 +80,19 @@ class OutputSet:
     _failed: Configuration | None = field(default=None, init=False)
     _waiting: Deferred[None] | None = field(default=None, init=False)
     _fights: Fights = field(init=False)
-    busy: bool = field(default=False, init=False)
+    durations: Histogram = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._fights = Fights(self._clock)
+        self.durations = Histogram(expected=lambda: [(each.name,) for each in self.outputs])
 
     # -- IWorkerClient --
 
-    def deliver(self, configuration: Configuration) -> Deferred[None]:
+    def deliver(self, configuration: Configuration) -> Deferred[bool | None]:
         """
         Apply a configuration to all outputs.
 
+        @return: fires with C{False} if use by a program is only assumed.
         @raise Unprocessable: if an output rejects it, or its test, reload or probe failed.
         @raise Unavailable: if an output cannot be changed now.
         """
@@ -141,8 +145,7 @@ class OutputSet:
 
     # -- one apply --
 
-    async def _guarded(self, configuration: Configuration) -> None:
-        self.busy = True
+    async def _guarded(self, configuration: Configuration) -> bool:
         if self._failed is not configuration:
             self._delay, self._failed = 0.0, None
             self._cancel_retry()
@@ -153,14 +156,14 @@ class OutputSet:
                 self._failed = configuration
                 self._schedule_retry()
             raise
-        finally:
-            self.busy = False
         self._delay, self._failed = 0.0, None
+        return (await self._state()).verified
 
     async def _apply(self, configuration: Configuration) -> None:
         repair = configuration is self._applied
         if repair:
             await self._check_fights()
+        began = self._clock.seconds()
         works = await self._stage(configuration)
         await self._wait(works)
         try:
@@ -172,6 +175,7 @@ class OutputSet:
                 self._fights.repaired([each.output.name for each in works if each.committed])
         for work in works:
             await work.change.finish()
+            self.durations.observe(self._clock.seconds() - began, work.output.name)
         self._applied = configuration
 
     async def _check_fights(self) -> None:

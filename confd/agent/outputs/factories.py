@@ -10,12 +10,14 @@ from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
 from twisted.plugin import getPlugins
 
 from confd.agent.outputs.base import OutputSet
+from confd.agent.outputs.composed import Outputs
 from confd.agent.outputs.file.actions import ActionRunner
 from confd.agent.outputs.file.commands import DEFAULT_PATH
 from confd.agent.outputs.file.marker import Marker
@@ -31,6 +33,8 @@ from confd.errors import StartError
 from confd.interfaces import IWorkerClient
 from confd.runtime.files import read_file
 from confd.runtime.settings import AgentSettings
+
+log = Logger()
 
 #: Bytes that a file of outputs may have.
 _MAX_BYTES = 1024 * 1024
@@ -62,6 +66,11 @@ class Plan:
     plugins: Sequence[str]
     splay: float
     retry: float
+
+    @property
+    def count(self) -> int:
+        """The number of outputs."""
+        return len(self.files) + self.http + len(self.plugins)
 
 
 def read_plan(settings: AgentSettings, environ: Mapping[str, str]) -> Plan:
@@ -204,26 +213,6 @@ class _PlanReader:
         return found
 
 
-@define(eq=False)
-class Outputs:
-    """
-    The outputs of an agent, built.
-
-    @ivar worker: what the worker sync drives: the worker itself, or the set of outputs.
-    @ivar set: C{None} if the worker is the only output.
-    @ivar files: the file outputs.
-    @ivar monitored: the outputs that have a health check.
-    @ivar runner: runs every command.
-    """
-
-    worker: IWorkerClient
-    set: OutputSet | None
-    files: Sequence[FileOutput]
-    monitored: Sequence[Monitored]
-    runner: ActionRunner
-    marker: Marker
-
-
 def build_outputs(
     clock: IReactorTime,
     in_thread: Callable[..., Deferred[Any]],
@@ -244,11 +233,53 @@ def build_outputs(
     folder = f"{settings.cache_file}.outputs.d"
     files = [FileOutput(clock, in_thread, spec, FileReplacement(spec, folder), marker, runner) for spec in plan.files]
     if not files and not plan.plugins:
-        return Outputs(client, None, (), [], runner, marker)
+        return Outputs(client, None, (), runner, marker)
     makers = {each.name: each for each in getPlugins(IOutputMaker)}
     context = OutputContext(clock, settings.namespace, environ, in_thread, settings.cache_file)
     others: list[IOutput] = [makers[name].make(context) for name in plan.plugins]
     http = HttpOutput(client, plan.http_health) if plan.http else None
     identity = hashlib.sha256(repr(plan).encode()).hexdigest()
     outputs = OutputSet(clock, [*files, *others], http, identity, lambda: random.uniform(0, plan.splay), plan.retry)
-    return Outputs(outputs, outputs, files, [], runner, marker)
+    return Outputs(outputs, outputs, files, runner, marker)
+
+
+def monitored_outputs(
+    outputs: Outputs, plan: Plan, in_thread: Callable[..., Deferred[Any]], document: Callable[[], str]
+) -> list[Monitored]:
+    """
+    Return the outputs that have a health check, in the order of the set.
+
+    @param document: returns the checksum of the document that the worker has.
+    """
+    found = [
+        _monitored(outputs, each.name, each.path, each.health, lambda each=each: each.content, in_thread)  # type: ignore[misc]
+        for each in outputs.files
+        if each.health is not None
+    ]
+    if plan.http and plan.http_health is not None:
+        found.append(_monitored(outputs, "http", "", plan.http_health, document, in_thread))
+    return found
+
+
+def _monitored(
+    outputs: Outputs,
+    name: str,
+    path: str,
+    check: HealthCheck,
+    content: Callable[[], str],
+    in_thread: Callable[..., Deferred[Any]],
+) -> Monitored:
+    marker = outputs.marker
+
+    def run() -> Deferred[None]:
+        return outputs.runner.run(name, "health", check.action, {"CONFD_FILE": path}, check.timeout)
+
+    def save(words: str) -> None:
+        marker.save({name: evolve(marker.entry(name, path), healthy=not words, words=words)})
+
+    def keep(words: str) -> Deferred[None]:
+        return in_thread(save, words).addErrback(
+            lambda failure: log.warn("{path}: {reason}", path=marker.path, reason=failure.getErrorMessage())
+        )
+
+    return Monitored(name, check, run, content, keep, lambda: marker.entry(name, path).words)

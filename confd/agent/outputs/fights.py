@@ -41,7 +41,8 @@ class Fights:
         now = self._clock.seconds()
         if history is None or now >= history.until:
             return None
-        return f"{FIGHT_REPAIRS} repairs in {FIGHT_WINDOW_SECONDS:g} s; next repair in {max(1, round(history.until - now))} s."
+        left = max(1, round(history.until - now))
+        return f"{FIGHT_REPAIRS} repairs in {FIGHT_WINDOW_SECONDS:g} s; next repair in {left} s."
 
     def repaired(self, names: Iterable[str]) -> None:
         """Count a repair of each output."""

@@ -32,7 +32,8 @@ class Monitored:
     @ivar check: how the output is asked.
     @ivar run: runs the check once; fails with L{Unprocessable} and one sentence.
     @ivar content: returns what identifies the content of the output now.
-    @ivar keep: remembers across restarts whether the output is healthy, and why not.
+    @ivar keep: remembers across restarts why the output is unhealthy; an empty text is healthy.
+    @ivar remembered: returns what was kept before a restart.
     @ivar words: why the output is unhealthy; empty while it is healthy.
     @ivar failures: failed runs in a row.
     """
@@ -42,6 +43,7 @@ class Monitored:
     run: Callable[[], Deferred[None]]
     content: Callable[[], str]
     keep: Callable[[str], Deferred[None]]
+    remembered: Callable[[], str]
     words: str = ""
     failures: int = field(default=0, init=False)
     #: The content that health was judged of; empty before the first apply.
@@ -133,7 +135,9 @@ class HealthMonitor(Service):
             if content == output.seen:
                 continue
             first, output.seen, output.failures = not output.seen, content, 0
-            if output.words and not first:
+            if first:
+                output.words = output.remembered()
+            elif output.words:
                 output.words = ""
                 output.keep("")
             # What was unhealthy before a restart of the agent is checked at once.

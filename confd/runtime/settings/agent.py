@@ -11,7 +11,8 @@ from confd.client.forward_proxy import HELP, ForwardProxies, parse_only_proxy
 from confd.codec.bodies import METADATA_MAX, STRATEGY_MAX
 from confd.runtime.setting import setting
 from confd.runtime.setting_types import LoginUrl, at_most, endpoint, login_url, namespace, urls, user_name, whole
-from confd.runtime.settings.shared import DEFAULT_AGENT_PASSWORD, BrokerSettings, check_pair
+from confd.runtime.settings.outputs import OutputSettings
+from confd.runtime.settings.shared import DEFAULT_AGENT_PASSWORD, check_pair
 
 
 def _strategy(text: str) -> str:
@@ -19,7 +20,7 @@ def _strategy(text: str) -> str:
 
 
 @frozen
-class AgentSettings(BrokerSettings):
+class AgentSettings(OutputSettings):
     """
     The settings of C{confd-agent}.
 

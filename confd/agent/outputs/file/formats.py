@@ -12,37 +12,17 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath
-from typing import Final, cast
+from typing import Final
 
-import yaml
-
-#: A JSON value.
-Value = object
+from confd.agent.outputs.file.toml import write_toml
+from confd.agent.outputs.file.values import SURROGATE, FormatError, Value, as_object, pointer_to
+from confd.codec.yaml_writer import write_yaml
 
 #: Bytes that a rendered file may have.
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_TOML_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-#: Characters that YAML 1.1 lets nobody write as they are; see section 5.1 of YAML 1.2.
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-class RenderError(ValueError):
-    """A configuration that cannot be rendered; the message follows C{cannot be rendered: }."""
-
-
-class FormatError(RenderError):
-    """
-    A value that a format cannot express.
-
-    @ivar pointer: the JSON pointer of the part at fault.
-    """
-
-    def __init__(self, pointer: str, reason: str) -> None:
-        super().__init__(f"the value at {pointer!r} {reason}" if pointer else f"the document {reason}")
-        self.pointer = pointer
 
 
 def resolve(document: Value, pointer: str) -> Value:
@@ -73,51 +53,11 @@ def write_json(value: Value) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, indent=2) + "\n"
 
 
-def write_yaml(value: Value) -> str:
-    """Return YAML in block style with sorted keys, which YAML 1.1 and 1.2 read alike."""
-    text: str = yaml.dump(
-        value, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=True, width=4096
-    )
-    return text
-
-
-class _Dumper(yaml.SafeDumper):
-    """Write what YAML 1.1 and YAML 1.2 read alike."""
-
-    def ignore_aliases(self, data: object) -> bool:
-        return True
-
-
-#: Plain texts that readers of YAML 1.2 take for numbers, and PyYAML's of 1.1 do not.
-_NUMBER = re.compile(r"[-+]?(?:\.?[0-9]|0[ox]).*|[-+]?\.(?:inf|nan)|[yYnN]", re.IGNORECASE | re.DOTALL)
-
-
-def _represent_str(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = '"' if _CONTROL.search(text) or not text.isprintable() else "'" if _NUMBER.fullmatch(text) else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
-
-
-def _represent_float(dumper: yaml.SafeDumper, number: float) -> yaml.ScalarNode:
-    text = repr(number)
-    if "e" in text and "." not in text:
-        # YAML 1.1 reads 1e30 as a text.
-        text = text.replace("e", ".0e")
-    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
-
-
-_Dumper.add_representer(str, _represent_str)
-_Dumper.add_representer(float, _represent_float)
-
-
 def write_raw(value: Value) -> str:
     """Return a text as it is."""
     if not isinstance(value, str):
         raise FormatError("", "is not a string, and the format raw writes strings only")
     return value
-
-
-def _key(pointer: str, key: str) -> str:
-    return f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
 
 
 def _scalar(value: Value, pointer: str) -> str:
@@ -133,90 +73,13 @@ def _scalar(value: Value, pointer: str) -> str:
     raise FormatError(pointer, "is an object or an array, and this format holds plain values there")
 
 
-def _object(value: Value, pointer: str) -> Mapping[str, Value]:
-    if not isinstance(value, Mapping):
-        raise FormatError(pointer, "is not an object")
-    return value
-
-
-# -- TOML (1.0.0) --
-
-
-def write_toml(value: Value) -> str:
-    """Return TOML 1.0 with sorted keys; it has no null, and arrays of mixed types are rejected."""
-    return "\n".join(_toml_table(_object(value, ""), "", ())) + "\n"
-
-
-def _toml_table(table: Mapping[str, Value], pointer: str, path: tuple[str, ...]) -> Iterator[str]:
-    inner = []
-    for key in sorted(table):
-        here, value = _key(pointer, key), table[key]
-        if isinstance(value, Mapping) or _is_table_array(value):
-            inner.append((key, here, value))
-        else:
-            yield f"{_toml_key(key, here)} = {_toml_value(value, here)}"
-    for key, here, value in inner:
-        name = ".".join(_toml_key(each, here) for each in (*path, key))
-        if isinstance(value, Mapping):
-            yield f"[{name}]"
-            yield from _toml_table(value, here, (*path, key))
-            continue
-        for number, each in enumerate(cast(list[Mapping[str, Value]], value)):
-            yield f"[[{name}]]"
-            yield from _toml_table(each, f"{here}/{number}", (*path, key))
-
-
-def _is_table_array(value: Value) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(each, Mapping) for each in value)
-
-
-def _toml_key(key: str, pointer: str) -> str:
-    return key if _TOML_BARE_KEY.fullmatch(key) else _toml_string(key, pointer)
-
-
-def _toml_string(text: str, pointer: str) -> str:
-    if _SURROGATE.search(text):
-        raise FormatError(pointer, "holds half a character (a lone surrogate), which TOML cannot express")
-    # The escapes of JSON are also those of TOML; TOML wants U+007F escaped, too.
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _toml_value(value: Value, pointer: str) -> str:
-    if value is None:
-        raise FormatError(pointer, "is null, which TOML cannot express")
-    if isinstance(value, str):
-        return _toml_string(value, pointer)
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        if not -(2**63) <= value < 2**63:
-            raise FormatError(pointer, "is an integer of more than 64 bits, which TOML cannot express")
-        return str(value)
-    if isinstance(value, float):
-        text = repr(value)
-        return text if "." in text or "e" not in text else text.replace("e", ".0e")
-    if isinstance(value, list):
-        if len({_toml_kind(each) for each in value}) > 1:
-            raise FormatError(pointer, "is an array of mixed types, which TOML readers reject")
-        return f"[{', '.join(_toml_value(each, f'{pointer}/{number}') for number, each in enumerate(value))}]"
-    table = _object(value, pointer)
-    pairs = (
-        f"{_toml_key(key, _key(pointer, key))} = {_toml_value(table[key], _key(pointer, key))}" for key in sorted(table)
-    )
-    return f"{{{', '.join(pairs)}}}"
-
-
-def _toml_kind(value: Value) -> str:
-    return "table" if isinstance(value, Mapping) else type(value).__name__
-
-
 # -- properties (java.util.Properties) --
 
 
 def write_properties(value: Value) -> str:
     """Return Java properties: nested keys joined with C{.}, arrays of plain values joined with C{,}."""
     lines: dict[str, str] = {}
-    for key, text, pointer in _flat(_object(value, ""), "", ""):
+    for key, text, pointer in _flat(as_object(value, ""), "", ""):
         if key in lines:
             raise FormatError(pointer, f"has the same joined key {key!r} as another value")
         lines[key] = f"{_properties_escape(key, ' :=#!')}={_properties_value(text)}"
@@ -225,7 +88,7 @@ def write_properties(value: Value) -> str:
 
 def _flat(table: Mapping[str, Value], pointer: str, prefix: str) -> Iterator[tuple[str, str, str]]:
     for key in sorted(table):
-        here, name, value = _key(pointer, key), f"{prefix}{key}", table[key]
+        here, name, value = pointer_to(pointer, key), f"{prefix}{key}", table[key]
         if isinstance(value, Mapping):
             yield from _flat(value, here, f"{name}.")
         elif isinstance(value, list):
@@ -264,14 +127,16 @@ def _properties_value(text: str) -> str:
 
 def write_ini(value: Value) -> str:
     """Return INI: top-level objects are sections, other top-level values come first; a deeper object is rejected."""
-    table = _object(value, "")
-    lines = [_ini_line(key, table[key], _key("", key)) for key in sorted(table) if not isinstance(table[key], Mapping)]
+    table = as_object(value, "")
+    lines = [
+        _ini_line(key, table[key], pointer_to("", key)) for key in sorted(table) if not isinstance(table[key], Mapping)
+    ]
     for key in sorted(table):
-        section, here = table[key], _key("", key)
+        section, here = table[key], pointer_to("", key)
         if isinstance(section, Mapping):
             _ini_check(key, here, "[]")
             lines += ["", f"[{key}]"] if lines else [f"[{key}]"]
-            lines += [_ini_line(each, section[each], _key(here, each)) for each in sorted(section)]
+            lines += [_ini_line(each, section[each], pointer_to(here, each)) for each in sorted(section)]
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -295,7 +160,7 @@ def _ini_check(key: str, pointer: str, special: str) -> None:
 
 def write_env(value: Value) -> str:
     """Return the lines of an environment file: one flat object, quoted as systemd's C{EnvironmentFile} reads it."""
-    table = _object(value, "")
+    table = as_object(value, "")
     return "".join(f"{key}={quote_env(text)}\n" for key, text in env_variables(table).items())
 
 
@@ -305,14 +170,14 @@ def env_variables(value: Value) -> dict[str, str]:
 
     @raise FormatError: for a name that no shell takes, a control character, or a value that is no plain one.
     """
-    table = _object(value, "")
+    table = as_object(value, "")
     found = {}
     for key in sorted(table):
-        here = _key("", key)
+        here = pointer_to("", key)
         if not _ENV_NAME.fullmatch(key):
             raise FormatError(here, "has a name that is no name of an environment variable")
         text = _scalar(table[key], here)
-        if _CONTROL.search(text) or _SURROGATE.search(text):
+        if _CONTROL.search(text) or SURROGATE.search(text):
             raise FormatError(here, "holds a line break or control character, which an environment file cannot express")
         found[key] = text
     return found

@@ -54,11 +54,13 @@ class Marker:
         self.path = path
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
+        self._loaded = False
 
     def load(self) -> None:
-        """Read the marker file; a missing or damaged one knows nothing, so that every reload is owed."""
+        """Read the marker file once; a missing or damaged one knows nothing, so that every reload is owed."""
         with self._lock:
-            self._entries = _read(self.path)
+            if not self._loaded:
+                self._entries, self._loaded = _read(self.path), True
 
     def entry(self, name: str, path: str) -> Entry:
         """Return what is known of an output whose file has this path."""

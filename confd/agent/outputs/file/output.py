@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import define, evolve, field
@@ -14,12 +14,13 @@ from zope.interface import implementer
 
 from confd.agent.outputs.file import formats
 from confd.agent.outputs.file.actions import ActionRunner
-from confd.agent.outputs.file.formats import RenderError
+from confd.agent.outputs.file.change import FileChange
 from confd.agent.outputs.file.marker import Entry, Marker
 from confd.agent.outputs.file.ownership import Untrusted
 from confd.agent.outputs.file.replacement import FileReplacement, FileState, sha_of
 from confd.agent.outputs.file.spec import Action, FileSpec, HealthCheck
-from confd.agent.outputs.interfaces import IConfirmedChange, IOutput, OutputState, Step
+from confd.agent.outputs.file.values import RenderError
+from confd.agent.outputs.interfaces import IOutput, OutputState
 from confd.codec import strict_json
 from confd.errors import Unavailable, Unprocessable
 from confd.model import Configuration, Tag
@@ -73,6 +74,11 @@ class FileOutput:
         return self.spec.health
 
     @property
+    def content(self) -> str:
+        """What identifies the content of the file; empty before the first apply."""
+        return self._expected.sha if self._expected is not None else ""
+
+    @property
     def reload_owed(self) -> bool:
         """Whether no program is known to use the file as it is."""
         return not self._live
@@ -93,6 +99,7 @@ class FileOutput:
 
     async def _stage(self, configuration: Configuration) -> FileChange | None:
         variables = self._variables(configuration)
+        await self._in_thread(self.marker.load)
         content: bytes = await self._in_thread(self._render, configuration)
         sha = sha_of(content)
         found = await self._blocking(self._files.examine)
@@ -269,86 +276,3 @@ class FileOutput:
     def stop(self) -> None:
         """Write the marker no more."""
         self._cancel_timer()
-
-
-@implementer(IConfirmedChange)
-@define(eq=False)
-class FileChange:
-    """
-    A change of one file.
-
-    @ivar found: what was at the path when the change was staged.
-    @ivar sha: of the rendering.
-    @ivar staged: whether a file is staged, so that the commit replaces one.
-    @ivar owed: whether the steps have to run.
-    @ivar replaced: whether a roll-back puts content back.
-    @ivar was_live: whether a program used the content before the change.
-    @ivar repair: whether the change restores what the output has applied already.
-    """
-
-    _output: FileOutput
-    tag: Tag
-    found: FileState
-    sha: str
-    _variables: Mapping[str, str]
-    staged: bool = False
-    owed: bool = True
-    replaced: bool = False
-    was_live: bool = False
-    repair: bool = False
-    rolled_back: bool = field(default=False, init=False)
-
-    @property
-    def tests(self) -> Sequence[Step]:
-        """See L{confd.agent.outputs.interfaces.IStagedChange}."""
-        return self._steps("test", self._output.spec.test)
-
-    @property
-    def reloads(self) -> Sequence[Step]:
-        """See L{confd.agent.outputs.interfaces.IStagedChange}."""
-        return self._steps("reload", self._output.spec.reload)
-
-    @property
-    def probes(self) -> Sequence[Step]:
-        """See L{confd.agent.outputs.interfaces.IStagedChange}."""
-        output, spec = self._output, self._output.spec
-        if spec.probe is None:
-            return ()
-        probe = spec.probe
-
-        def run() -> Deferred[None]:
-            return output.runner.probe(
-                output.name, probe, self._variables, spec.timeout, spec.probe_within, spec.report_words
-            )
-
-        return (Step(("probe", probe.kind, *probe.arguments), f"The probe {probe.subject}", run),)
-
-    def _steps(self, kind: str, action: Action | None) -> Sequence[Step]:
-        if action is None:
-            return ()
-        output, spec = self._output, self._output.spec
-
-        def run() -> Deferred[None]:
-            return output.runner.run(output.name, kind, action, self._variables, spec.timeout, spec.report_words)
-
-        return (Step((kind, action.kind, *action.arguments), f"The {kind} {action.subject}", run),)
-
-    def commit(self) -> Deferred[None]:
-        """See L{confd.agent.outputs.interfaces.IStagedChange}."""
-        return Deferred.fromCoroutine(self._output.commit(self))
-
-    def roll_back(self) -> Deferred[None]:
-        """See L{confd.agent.outputs.interfaces.IStagedChange}."""
-        return Deferred.fromCoroutine(self._output.roll_back(self))
-
-    def confirm(self) -> Deferred[None]:
-        """See L{confd.agent.outputs.interfaces.IConfirmedChange}."""
-        return Deferred.fromCoroutine(self._output.confirm(self))
-
-    def finish(self) -> Deferred[None]:
-        """See L{confd.agent.outputs.interfaces.IStagedChange}."""
-        return Deferred.fromCoroutine(self._output.finish(self))
-
-    def discard(self) -> Deferred[None]:
-        """See L{confd.agent.outputs.interfaces.IStagedChange}."""
-        return Deferred.fromCoroutine(self._output.discard())

@@ -22,9 +22,10 @@ from urllib.parse import urlsplit
 from attrs import define, field
 
 from confd.agent.outputs.file.commands import DEFAULT_PATH, split_command
-from confd.agent.outputs.file.formats import WRITERS, RenderError, format_of, valid_pointer
+from confd.agent.outputs.file.formats import WRITERS, format_of, valid_pointer
 from confd.agent.outputs.file.ownership import Untrusted, check_program
 from confd.agent.outputs.file.spec import Action, FileSpec, HealthCheck
+from confd.agent.outputs.file.values import RenderError
 
 #: Least and greatest value of each number, and the default.
 _NUMBERS = {

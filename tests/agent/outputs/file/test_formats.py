@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.agent.outputs.file import formats
-from confd.agent.outputs.file.formats import FormatError, resolve, write
+from confd.agent.outputs.file.formats import resolve, write
+from confd.agent.outputs.file.values import FormatError
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
     [

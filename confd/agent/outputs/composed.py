@@ -1,0 +1,78 @@
+"""The outputs of an agent as the composition root joins them, and their metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import define
+
+from confd.agent.outputs.base import OutputSet
+from confd.agent.outputs.file.actions import ActionRunner
+from confd.agent.outputs.file.marker import Marker
+from confd.agent.outputs.file.output import FileOutput
+from confd.agent.outputs.health import HealthMonitor
+from confd.interfaces import IWorkerClient
+from confd.runtime.metrics import Metrics
+
+
+@define(eq=False)
+class Outputs:
+    """
+    The outputs of an agent, built.
+
+    @ivar worker: what the worker sync drives: the worker itself, or the set of outputs.
+    @ivar set: C{None} if the worker is the only output.
+    @ivar files: the file outputs.
+    @ivar runner: runs every command.
+    """
+
+    worker: IWorkerClient
+    set: OutputSet | None
+    files: Sequence[FileOutput]
+    runner: ActionRunner
+    marker: Marker
+
+    def supersede(self) -> None:
+        """End a splay: a newer configuration arrived, or the agent stops."""
+        if self.set is not None:
+            self.set.supersede()
+
+    def stop(self) -> None:
+        """Cancel the timers."""
+        if self.set is not None:
+            self.set.stop()
+        for each in self.files:
+            each.stop()
+
+
+def output_metrics(metrics: Metrics, outputs: Outputs, health: HealthMonitor) -> None:
+    """Add the metrics of the outputs; an agent with only a worker and no health check has none."""
+    if outputs.files:
+        metrics.counter(
+            "confd_output_commands",
+            "Actions of the outputs by kind and result.",
+            lambda: outputs.runner.count,
+            "output",
+            "kind",
+            "result",
+        )
+        if outputs.set is not None:
+            metrics.histogram(
+                "confd_output_seconds",
+                "Seconds from the start of an apply until the output was in use.",
+                outputs.set.durations,
+                "output",
+            )
+        metrics.gauge(
+            "confd_output_reload_owed",
+            "Whether no program is known to use the file as it is.",
+            lambda: {each.name: float(each.reload_owed) for each in outputs.files},
+            "output",
+        )
+    if health.outputs:
+        metrics.gauge(
+            "confd_output_healthy",
+            "Whether the health check of the output passes.",
+            lambda: {each.name: float(each.healthy) for each in health.outputs},
+            "output",
+        )
