@@ -54,7 +54,7 @@ class Batch:
 
 
 @frozen
-class Identity:
+class IdentityRecord:
     """
     The cluster as its database knows it.
 
@@ -109,7 +109,7 @@ class Contents:
     """
 
     seq: int
-    identity: Identity
+    identity: IdentityRecord
     revisions: Sequence[Revision]
     versions: Mapping[str, Sequence[Published]]
     blocked: frozenset[str]

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from confd.audit import Attempt, AuditEntry, AuditOutcome
-from confd.changes import Batch, Change, Committed, Contents, Identity
+from confd.changes import Batch, Change, Committed, Contents, IdentityRecord
 from confd.history import EpochChange, VersionSummary
 from confd.model import (
     Configuration,
@@ -42,7 +42,7 @@ class IConfigStore(Interface):
 
     waiting = Attribute("L{int}: writes of any kind that wait for their transaction.")
 
-    def rotate_keys(attempt: Attempt | None = None) -> Deferred[Committed[Identity]]:
+    def rotate_keys(attempt: Attempt | None = None) -> Deferred[Committed[IdentityRecord]]:
         """
         Add a signing key and sign with it from now on; the key before it stays valid until the next rotation.
 

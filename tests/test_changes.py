@@ -6,7 +6,7 @@ import msgspec
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.changes import AGENT, IDENTITY, KEYS, KINDS, RETIRED, REVISION, AgentChange, Identity, Published
+from confd.changes import AGENT, IDENTITY, KEYS, KINDS, RETIRED, REVISION, AgentChange, IdentityRecord, Published
 from confd.codec.signing import SigningKey
 from confd.history import VersionSummary
 from confd.testing.examples import a_draft
@@ -27,7 +27,7 @@ class BodyTests(SynchronousTestCase):
         self.assertEqual(read, evolve(value, configuration=None, posted=None))
 
     def test_keys_never_leave_their_table(self) -> None:
-        value = Identity("1a2b3c4d-5e6f-4a7b-8c9d-0e1f2a3b4c5d", 1, (SigningKey.generate(),))
+        value = IdentityRecord("1a2b3c4d-5e6f-4a7b-8c9d-0e1f2a3b4c5d", 1, (SigningKey.generate(),))
         for kind in (IDENTITY, KEYS, RETIRED):
             self.assertEqual(KINDS[kind].encode(value), b"null")
 

@@ -19,7 +19,7 @@ from confd.changes import (
     Batch,
     Committed,
     Contents,
-    Identity,
+    IdentityRecord,
     Published,
     ReceivedReport,
     ReportVerdict,
@@ -60,7 +60,7 @@ class MemoryStore:
         @param keep: revisions of a namespace; 0 keeps all.
         @param seconds: returns the time of the monotonic clock.
         """
-        self._identity = Identity(cluster_id, 1, (SigningKey.generate(),))
+        self._identity = IdentityRecord(cluster_id, 1, (SigningKey.generate(),))
         self._log = ChangeLog(seconds)
         self.broken: str | None = None
         self._revisions: dict[str, list[Revision]] = {}
@@ -89,7 +89,7 @@ class MemoryStore:
     def subscribe(self, hint: Callable[[], object]) -> None:
         self._log.subscribe(hint)
 
-    def rotate_keys(self, attempt: Attempt | None = None) -> Deferred[Committed[Identity]]:
+    def rotate_keys(self, attempt: Attempt | None = None) -> Deferred[Committed[IdentityRecord]]:
         return self._audited(attempt, lambda identity: identity.keys[0].public, self._rotate_keys)
 
     def current(self) -> Deferred[Sequence[Revision]]:
@@ -254,7 +254,7 @@ class MemoryStore:
     def _begin_epoch(self, change: EpochChange) -> Written[Sequence[Revision]]:
         before = self._identity
         check_epoch(change, before.cluster_id, before.epoch)
-        self._identity = Identity(change.cluster_id or before.cluster_id, change.epoch, before.keys)
+        self._identity = IdentityRecord(change.cluster_id or before.cluster_id, change.epoch, before.keys)
         made = []
         for name in self._revisions.keys() - self._retired:
             there = self._revisions[name][-1].configuration
@@ -300,7 +300,7 @@ class MemoryStore:
             self._answers[draft.namespace, draft.idempotency_key] = draft, revision
         return revision
 
-    def _rotate_keys(self) -> Written[Identity]:
+    def _rotate_keys(self) -> Written[IdentityRecord]:
         self._identity = evolve(self._identity, keys=(SigningKey.generate(), self._identity.keys[0]))
         return Written(self._identity, [(KEYS, "", self._identity)])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from confd.changes import REVISION, Change, Contents, Identity, Published
+from confd.changes import REVISION, Change, Contents, IdentityRecord, Published
 from confd.codec.signing import SigningKey
 from confd.history import VersionSummary
 from confd.model import Configuration, Revision
@@ -20,5 +20,5 @@ def contents_of(*configurations: Configuration) -> Contents:
     """Return contents with one version of each namespace."""
     revisions = [Revision(each, "admin") for each in configurations]
     versions = {each.configuration.namespace: [Published(VersionSummary.of(each))] for each in revisions}
-    identity = Identity(configurations[0].cluster_id, configurations[0].epoch, (KEY,))
+    identity = IdentityRecord(configurations[0].cluster_id, configurations[0].epoch, (KEY,))
     return Contents(0, identity, revisions, versions, frozenset())

@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 
-from confd.changes import Batch, Change, Identity
+from confd.changes import Batch, Change, IdentityRecord
 from confd.controller.composition import compose
 from confd.controller.convergence.report_intake import GATHER_SECONDS
 from confd.interfaces import IBroker
@@ -95,7 +95,7 @@ class ControllerHarness:
         return START + timedelta(seconds=self.clock.seconds())
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> IdentityRecord:
         """The identity of the cluster."""
         return self._identity.current()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import define
 from zope.interface import implementer
 
-from confd.changes import IDENTITY, KEYS, Change, Contents, Identity
+from confd.changes import IDENTITY, KEYS, Change, Contents, IdentityRecord
 from confd.codec.signing import SigningKey
 from confd.errors import Unavailable
 from confd.interfaces import IChangeListener
@@ -16,7 +16,7 @@ from confd.interfaces import IChangeListener
 class ClusterIdentity:
     """The identity of the cluster, and its signing keys."""
 
-    _identity: Identity | None = None
+    _identity: IdentityRecord | None = None
 
     def load(self, contents: Contents) -> None:
         self._identity = contents.identity
@@ -25,7 +25,7 @@ class ClusterIdentity:
         if change.kind in (IDENTITY, KEYS):
             self._identity = change.value
 
-    def current(self) -> Identity:
+    def current(self) -> IdentityRecord:
         """
         Return the current identity.
 

@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from confd.audit import Attempt, AuditEntry, AuditOutcome
-from confd.changes import Batch, Committed, Contents, Identity, ReceivedReport, ReportVerdict
+from confd.changes import Batch, Committed, Contents, IdentityRecord, ReceivedReport, ReportVerdict
 from confd.controller.interfaces import IResidentStore
 from confd.controller.store.change_log import ChangeLog
 from confd.controller.store.migrations import shipped_migrations
@@ -189,7 +189,7 @@ class SqliteStore(Service):
     def summary(self, namespace: str, version: int) -> Deferred[bytes | None]:
         return self._engine.read(partial(report_queries.summary, namespace=namespace, version=version))
 
-    def rotate_keys(self, attempt: Attempt | None = None) -> Deferred[Committed[Identity]]:
+    def rotate_keys(self, attempt: Attempt | None = None) -> Deferred[Committed[IdentityRecord]]:
         return self._audited(epoch.rotate_keys, attempt, _public)
 
     def record(self, endings: Sequence[AuditOutcome]) -> Deferred[None]:
@@ -238,5 +238,5 @@ def _tag(revision: Revision) -> str:
     return str(revision.configuration.tag)
 
 
-def _public(identity: Identity) -> str:
+def _public(identity: IdentityRecord) -> str:
     return identity.keys[0].public

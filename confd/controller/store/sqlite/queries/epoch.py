@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 
-from confd.changes import IDENTITY, KEYS, Identity
+from confd.changes import IDENTITY, KEYS, IdentityRecord
 from confd.codec import headers
 from confd.controller.store.change_log import Written, revision_change
 from confd.controller.store.sqlite.queries import configs, keys, pruning
@@ -13,13 +13,13 @@ from confd.history import EpochChange, check_epoch
 from confd.model import Revision
 
 
-def load_identity(cursor: sqlite3.Cursor) -> Identity:
+def load_identity(cursor: sqlite3.Cursor) -> IdentityRecord:
     """Return the identity of the cluster."""
     cluster_id, epoch = cursor.execute("SELECT cluster_id, epoch FROM meta").fetchone()
-    return Identity(cluster_id, epoch, keys.load_keys(cursor))
+    return IdentityRecord(cluster_id, epoch, keys.load_keys(cursor))
 
 
-def rotate_keys(cursor: sqlite3.Cursor) -> Written[Identity]:
+def rotate_keys(cursor: sqlite3.Cursor) -> Written[IdentityRecord]:
     """Add a signing key: L{confd.interfaces.IConfigStore.rotate_keys}."""
     keys.add_key(cursor)
     identity = load_identity(cursor)

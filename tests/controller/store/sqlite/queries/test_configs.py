@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.changes import Identity
+from confd.changes import IdentityRecord
 from confd.controller.store.change_log import Written
 from confd.controller.store.migrations import shipped_migrations
 from confd.controller.store.sqlite.bootstrap import open_database
@@ -166,9 +166,9 @@ class SameAsInMemory(RuleBasedStateMachine):
         self.identity_file.release()
 
     @property
-    def identity(self) -> Identity:
+    def identity(self) -> IdentityRecord:
         """As the memory store has it."""
-        found: Identity = fired(self.memory.contents()).identity
+        found: IdentityRecord = fired(self.memory.contents()).identity
         return found
 
     def teardown(self) -> None:
