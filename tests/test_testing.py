@@ -11,6 +11,7 @@ from confd.testing import (
     a_draft,
     make_iagentstore_tests,
     make_iauditstore_tests,
+    make_ichangestore_tests,
     make_iconfigstore_tests,
     make_ireportstore_tests,
 )
@@ -22,6 +23,10 @@ def memory_store(test: TestCase, first: Draft, keep: int = 0) -> MemoryStore:
 
 class MemoryConfigStoreTests(make_iconfigstore_tests(memory_store)):  # type: ignore[misc]
     """L{MemoryStore} is an L{IConfigStore}."""
+
+
+class MemoryChangeStoreTests(make_ichangestore_tests(memory_store)):  # type: ignore[misc]
+    """L{MemoryStore} is an L{IChangeStore}."""
 
 
 class MemoryAgentStoreTests(make_iagentstore_tests(memory_store)):  # type: ignore[misc]

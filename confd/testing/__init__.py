@@ -10,6 +10,7 @@ A suite is made for a fixture, so that whoever writes another store has its test
 from confd.testing.agents import make_iagentstore_tests
 from confd.testing.audits import make_iauditstore_tests
 from confd.testing.brokers import BrokerFixture, MemoryBroker, MemoryServer, make_ibroker_tests
+from confd.testing.changes import make_ichangestore_tests
 from confd.testing.examples import a_draft, a_received_report, an_agent, an_attempt, an_epoch_change
 from confd.testing.memory import MemoryStore
 from confd.testing.reports import make_ireportstore_tests
@@ -32,6 +33,7 @@ __all__ = [
     "make_iagentstore_tests",
     "make_iauditstore_tests",
     "make_ibroker_tests",
+    "make_ichangestore_tests",
     "make_iconfigstore_tests",
     "make_ireportstore_tests",
     "make_istrategy_tests",

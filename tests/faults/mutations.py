@@ -261,4 +261,26 @@ MUTANTS = (
         ("tests.controller.store.sqlite.test_store",),
         "F-43",
     ),
+    Mutant(
+        "a publish writes the snapshot itself",
+        (
+            Edit(
+                "controller/api/configs.py",
+                "        made = revision.configuration\n",
+                "        made = revision.configuration\n        self._snapshot._put(made)\n",
+            ),
+        ),
+        ("tests.controller.test_feed.OnePathTests",),
+    ),
+    Mutant(
+        "writes are answered before the feed gets its hint",
+        (
+            Edit(
+                "controller/store/change_log.py",
+                "                self._hint()\n",
+                '                __import__("twisted.internet").internet.reactor.callLater(0, self._hint)\n',
+            ),
+        ),
+        ("tests.controller.store.sqlite.test_store.SqliteChangeStoreTests.test_hint_comes_before_the_result",),
+    ),
 )

@@ -21,6 +21,7 @@ from confd.testing import (
     a_draft,
     make_iagentstore_tests,
     make_iauditstore_tests,
+    make_ichangestore_tests,
     make_iconfigstore_tests,
     make_ireportstore_tests,
 )
@@ -43,6 +44,10 @@ def sqlite_store(test: TestCase, first: Draft, keep: int = 0) -> SqliteStore:
 
 class SqliteConfigStoreTests(make_iconfigstore_tests(sqlite_store)):  # type: ignore[misc]
     """L{SqliteStore} is an L{IConfigStore}."""
+
+
+class SqliteChangeStoreTests(make_ichangestore_tests(sqlite_store)):  # type: ignore[misc]
+    """L{SqliteStore} is an L{IChangeStore}."""
 
 
 class SqliteAgentStoreTests(make_iagentstore_tests(sqlite_store)):  # type: ignore[misc]
