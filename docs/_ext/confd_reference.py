@@ -283,7 +283,7 @@ def _block(language: str, text: str) -> Lines:
 
 
 def _text(words: str) -> str:
-    """Prose of the code as reStructuredText on one line; what is in single backquotes there is code."""
+    """Return prose of the code as reStructuredText on one line; single backquotes mark code."""
     whole = " ".join(words.split())
     parts = re.split(r"(`[^`]+`)", whole)
     return "".join(f"`{part}`" if part.startswith("`") else re.sub(r"([\\*_|<])", r"\\\1", part) for part in parts)

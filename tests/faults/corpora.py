@@ -70,7 +70,7 @@ def _fuzz(random: Random, count: int) -> Iterator[bytes]:
     "F-41",
     "malformed JSON",
     "33 texts, and 1 000 documents with wrong bytes",
-    "400, 413 or 422; 5xx 0; what is stored is whole",
+    "400, 413 or 422; 5xx 0; stored documents are whole",
     agents=0,
 )
 def malformed(fleet: FaultHarness) -> None:

@@ -1,7 +1,7 @@
 """
-FILEWATCH: an agent looks at its controller whenever a file on its machine is touched.
+FILEWATCH: an agent polls its controller whenever a file on its machine is touched.
 
-For machines that learn of changes by something that confd does not know: a cron job, a mount, somebody at a prompt.
+It suits machines that learn of changes in their own way: a cron job, a mount, a person at a prompt.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class FileWatch:
         return self._loop.stopService() or succeed(None)
 
     def path(self) -> str:
-        """See L{IStrategy}: the push path is up while there is a file."""
+        """Return C{POLL} while the file is missing."""
         return POLL if self._touched is None else self.name
 
     async def _look(self) -> None:
