@@ -106,7 +106,6 @@ NOUNS_YET = (
     "controller.store.sqlite.queries.* "
     "controller.streams.* "
     "runtime.daemon "
-    "runtime.setting_types "
     "testing.* "
 )
 

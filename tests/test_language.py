@@ -39,11 +39,6 @@ UNCLEAN: tuple[str, ...] = (
     "confd/web/api/errors.py",
     "confd/web/server/proxies.py",
     "confd/web/server/request.py",
-    "confd/worker/",
-    "deploy/prometheus/alerts.yml",
-    "deploy/prometheus/prometheus.yml",
-    "docs/",
-    "newsfragments/",
 )
 
 _PHRASES = re.compile(
