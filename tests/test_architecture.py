@@ -91,8 +91,6 @@ NOUNS_YET = (
     "interfaces "
     "model "
     "reports "
-    "cli.* "
-    "cli.commands.* "
     "client.* "
     "codec.bodies "
     "codec.signing "
