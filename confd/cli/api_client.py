@@ -96,7 +96,7 @@ class ApiClient:
         Send a request and return the successful answer; repeat it where the controller answers C{Retry-After}.
 
         @param body: sent as JSON; C{None} for no body.
-        @param query: parameters; those that are C{None} are left out.
+        @param query: parameters; C{None} leaves a parameter out.
         @param patient: whether to repeat it, for L{TIMEOUT_SECONDS} in all.
         @raise CommandError: no answer, or an answer that is not successful.
         """

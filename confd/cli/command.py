@@ -28,7 +28,7 @@ class Group(click.Group):
     """
     A group of commands on one subject.
 
-    @ivar default: name of the command that runs where the user names none; C{None} if there is no such command.
+    @ivar default: name of the command that runs where the user names none; C{None} without such a command.
     """
 
     command_class = Command

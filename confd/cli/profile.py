@@ -51,7 +51,7 @@ _MAX_CONFIG_BYTES = 65536
 @frozen
 class Profile:
     """
-    The address of a controller, and what is needed to call it.
+    The address of a controller, and the credentials for it.
 
     @ivar password: C{None} if the user must be asked.
     @ivar origins: for each key, the option, variable or profile that it came from.

@@ -51,7 +51,7 @@ class NatsBroker(Service):
         @param servers: URLs of the servers of one cluster.
         @param tls: requires TLS and verifies the server; C{None} leaves TLS to the server.
         @param subject: the subject of the namespace C{default}.
-        @param queue_group: group of the controllers, one of which answers each request.
+        @param queue_group: group of the controllers; each request goes to one member.
         @raise StartError: the reactor is not that of asyncio.
         """
         loop = getattr(reactor, "_asyncioEventloop", None)

@@ -38,7 +38,7 @@ class Subscription:
     """
     A subject to subscribe to.
 
-    @ivar queue: name of a group, one member of which gets each message; empty for every message.
+    @ivar queue: name of a group whose members share the messages; empty to get every message.
     @ivar received: called with each message.
     """
 

@@ -84,7 +84,7 @@ class RedisBroker(Service):
 
     def startService(self) -> None:
         """
-        Connect in the background: to listen where there are listeners, otherwise for commands.
+        Connect in the background: to listen if it has listeners, otherwise for commands.
 
         A controller announces nothing before its first publish. Its L{problem} is known before that.
         """

@@ -172,7 +172,8 @@ def diff(session: Session, from_: int | None, to: int | None) -> None:
         from_ = to - 1
         if not from_:
             raise CommandError(
-                Exit.NOT_FOUND, f"Version 1 of {session.namespace} is the first version; there is nothing to compare."
+                Exit.NOT_FOUND,
+                f"Version 1 of {session.namespace} is the first version; publish another one to compare.",
             )
     query = {"namespace": session.namespace, "from": from_, "to": to}
     found = session.controller.get("/api/v1/config/diff", **query)

@@ -23,7 +23,7 @@ _DOT = re.compile(r"(?<!\\)\.")
 
 def sources(words: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
     """
-    Split arguments into the name of a file, C{None} if there is none, and assignments C{key=value}.
+    Split arguments into the name of a file, C{None} without a file, and assignments C{key=value}.
 
     @raise CommandError: an argument is neither.
     """
