@@ -40,9 +40,35 @@ A profile that --profile names wins over the environment. Without a name, the pr
 Exit status:
 """ + "\n".join(f"  {each.value:>3}  {each.meaning}" for each in Exit)
 
+#: Commands of other programs, and the command of C{confdctl} for the same purpose.
+_HINTS = {
+    "apply": "set",
+    "config": "get",
+    "edit": "set --edit",
+    "events": "watch",
+    "help": "--help",
+    "list": "agents",
+    "log": "history",
+    "publish": "set",
+    "show": "get",
+    "undo": "rollback",
+    "update": "set",
+}
+
+
+class _Root(Group):
+    """The group of all commands, with hints for the names that other programs use."""
+
+    def resolve_command(
+        self, context: click.Context, arguments: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if arguments[0] in _HINTS and not context.resilient_parsing:
+            context.fail(f"No such command {arguments[0]!r}. Use {NAME} {_HINTS[arguments[0]]}.")
+        return super().resolve_command(context, arguments)
+
 
 @click.group(
-    NAME, cls=Group, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    NAME, cls=_Root, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
 )
 @click.version_option(confd.__version__, prog_name=NAME, message="%(prog)s %(version)s")
 @common(root=True)

@@ -225,8 +225,8 @@ def _toml(path: Path) -> dict[str, object]:
 def _profile(path: Path, name: str | None) -> _Layer:
     found = profiles(path)
     if name is not None and name not in found:
-        known = ", ".join(map(printable, found)) or "none"
-        raise CommandError(Exit.USAGE, f"{path}: has no profile {printable(name)}; it has {known}.")
+        known = f"use one of {', '.join(map(printable, found))}" if found else f"add [profiles.{printable(name)}] to it"
+        raise CommandError(Exit.USAGE, f"{path}: has no profile {printable(name)}; {known}.")
     values = dict(found.get(name or _DEFAULT_PROFILE, {}))
     for key in ("password_file", "ca_file"):
         if key in values:

@@ -89,7 +89,7 @@ class Session:
         """
         if not (yes or self.interactive):
             raise CommandError(
-                Exit.USAGE, "Nothing was changed: no terminal to confirm on. Add --yes to publish without a question."
+                Exit.USAGE, "Nothing was changed: no terminal to confirm on. Add --yes to proceed without a question."
             )
 
     def confirm(self, question: str, yes: bool, default: bool = False) -> None:

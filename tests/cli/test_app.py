@@ -56,6 +56,13 @@ class HelpTests(SynchronousTestCase):
             self.assertEqual(ended.status, Exit.USAGE)
             self.assertNotIn("Traceback", ended.err)
 
+    def test_names_of_other_programs_get_a_hint(self):
+        for word, hint in (("publish", "confdctl set."), ("help", "confdctl --help."), ("edit", "set --edit.")):
+            ended = self.cli.type(word)
+            self.assertEqual(ended.status, Exit.USAGE)
+            self.assertIn(f"No such command {word!r}. Use ", ended.err)
+            self.assertIn(hint, ended.err)
+
     def test_completion(self):
         """A script for each shell; anything else is refused."""
         for shell in ("bash", "zsh", "fish"):

@@ -208,6 +208,9 @@ class RefusalTests(Case):
                 self.assertIn(words, said)
                 self.assertNotIn("hunter2", said)
         self.profiles("[profiles.a]\n[profiles.b]\n")
-        self.assertIn("a, b", self.refused({"profile": "c"}))
+        self.assertIn("use one of a, b.", self.refused({"profile": "c"}))
         self.profiles("[profiles.a]\n", 0o666)
         self.assertIn("chmod go-w", self.refused())
+
+    def test_profile_without_a_file(self):
+        self.assertIn("config.toml: has no profile prod; add [profiles.prod] to it.", self.refused({"profile": "prod"}))

@@ -94,7 +94,6 @@ def set_(
     The command shows the diff and asks before it publishes; --yes skips the question. If someone else published in the
     meantime, nothing is changed.
     """
-    publisher = ChangePublisher(session, options)
     file, assignments = sources(source)
     if not (file or assignments or unset or in_editor or poll_interval):
         raise CommandError(
@@ -102,6 +101,7 @@ def set_(
         )
     # Before the question for a password, which reads the same standard input.
     given = None if file is None else load(file, sys.stdin.buffer)
+    publisher = ChangePublisher(session, options)
     answer = session.controller.call("GET", "/api/v1/config", query={"namespace": session.namespace})
     tag = answer.headers.get("etag", "").strip('"')
     wanted = change(value_of(answer)["data"] if given is None else given, assignments, unset)

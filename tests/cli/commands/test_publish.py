@@ -71,6 +71,11 @@ class SetTests(Case):
         self.assertIn("--yes", ended.err)
         self.assertEqual(self.cli.controller.asked, [])
 
+    def test_wrong_arguments_are_refused_before_the_question_of_a_terminal(self):
+        for words, said in ((["set"], "Nothing to publish"), (["set", "url"], "write KEY=VALUE")):
+            self.assertIn(said, self.cli.type(*words).err)
+        self.assertEqual(self.cli.controller.asked, [])
+
     def test_stdin(self):
         """A document from a pipe, in another namespace."""
         ended = self.cli.type("set", "-", "b=2", "--yes", "-n", "edge", "-o", "json", stdin=b'{"a": 1}')
