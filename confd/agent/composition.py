@@ -111,7 +111,15 @@ def compose(
     cache = Cache(reactor, CacheFiles(settings.cache_file, settings.namespace), blocking)
     plan = read_plan(settings, environ)
     outputs = build_outputs(reactor, blocking, plan, settings, environ, clients.worker, random)
-    worker_sync = WorkerSync(reactor, outputs.worker, Backoff(random, RETRY_MAX_SECONDS), applied.tell, changed.tell)
+    worker_sync = WorkerSync(
+        reactor,
+        outputs.worker,
+        Backoff(random, RETRY_MAX_SECONDS),
+        applied.tell,
+        changed.tell,
+        outputs.explain,
+        outputs.subject,
+    )
     health = HealthMonitor(
         reactor,
         monitored_outputs(outputs, plan, blocking, lambda: worker_sync.checksum),
@@ -182,7 +190,7 @@ def compose(
 def _registration(settings: AgentSettings) -> Registration:
     return Registration(
         hostname=socket.gethostname()[:HOSTNAME_MAX],
-        metadata=settings.agent_metadata or _go_metadata(settings.worker_url),
+        metadata=settings.agent_metadata or (_go_metadata(settings.worker_url) if "HTTP" in settings.outputs else ""),
         strategy=settings.distribution_strategy,
         namespace=settings.namespace,
     )

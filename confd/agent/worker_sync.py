@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from confd.agent.delivery import Delivery
+from confd.agent.outputs.refusal import explain_refusal
 from confd.errors import ConfdError, Conflict, Unavailable, Unprocessable
 from confd.interfaces import IHealth, IWorkerClient
 from confd.model import Configuration, Tag, WorkerState
@@ -56,11 +57,15 @@ class WorkerSync(Service):
         backoff: Backoff,
         keep: Callable[[Configuration], object],
         changed: Callable[[], object] = lambda: None,
+        explain: Callable[[Tag, ConfdError], str] = explain_refusal,
+        subject: str = "The worker",
     ) -> None:
         """
         @param backoff: Delays between attempts to reach the worker; its cap is L{RETRY_MAX_SECONDS}.
         @param keep: Called with each configuration after the worker applied it.
         @param changed: Called when the result of L{report} may have changed.
+        @param explain: Returns the sentence for a configuration that was rejected.
+        @param subject: Begins the other sentences.
         """
         self.applied: Configuration | None = None
         self.verified = False
@@ -72,6 +77,7 @@ class WorkerSync(Service):
         self._backoff = backoff
         self._keep = keep
         self._changed = changed
+        self._explain, self._subject = explain, subject
         self._loop = Periodic(clock, self._round, self._pause, STOP_GRACE_SECONDS)
         #: The delivery of the newest configuration.
         self._delivery: Delivery | None = None
@@ -205,7 +211,7 @@ class WorkerSync(Service):
             return
         checksum = await self._worker.checksum()
         if checksum not in (None, target.document.checksum):
-            raise Unavailable("worker_differs", f"The worker accepted {target.tag} but holds another document.")
+            raise Unavailable("worker_differs", f"{self._subject} accepted {target.tag} but holds another document.")
         self.deliveries["applied"] += 1
         if target is self.applied:
             self._end_drift(target)
@@ -226,7 +232,7 @@ class WorkerSync(Service):
             self._settled = state
             self._drift.end()
         self.held = self._held_tag(state)
-        reason = f"The worker {_refusal_verb(error)} {target.tag}: {error.message}"
+        reason = self._explain(target.tag, error)
         delivery = self._delivery_of(target)
         if delivery is not None:
             delivery.end(ReportState.FAILED, self._clock.seconds(), reason)
@@ -237,12 +243,6 @@ class WorkerSync(Service):
         """Return the delivery of C{target}; C{None} if a newer configuration has replaced it."""
         delivery = self._delivery
         return delivery if delivery is not None and delivery.configuration is target else None
-
-
-def _refusal_verb(refusal: ConfdError) -> str:
-    if isinstance(refusal, Unprocessable):
-        return "refuses configuration"
-    return "holds another document as" if refusal.code == "other_content" else "holds a newer configuration than"
 
 
 @implementer(IHealth)

@@ -11,7 +11,10 @@ from confd.agent.outputs.file.actions import ActionRunner
 from confd.agent.outputs.file.marker import Marker
 from confd.agent.outputs.file.output import FileOutput
 from confd.agent.outputs.health import HealthMonitor
+from confd.agent.outputs.refusal import explain_refusal
+from confd.errors import ConfdError
 from confd.interfaces import IWorkerClient
+from confd.model import Tag
 from confd.runtime.metrics import Metrics
 
 
@@ -31,6 +34,15 @@ class Outputs:
     files: Sequence[FileOutput]
     runner: ActionRunner
     marker: Marker
+
+    @property
+    def subject(self) -> str:
+        """What sentences call the outputs together."""
+        return "The worker" if self.set is None else "An output"
+
+    def explain(self, tag: Tag, error: ConfdError) -> str:
+        """Return the sentence for a rejected configuration; a set of outputs names the output itself."""
+        return explain_refusal(tag, error) if self.set is None else error.message
 
     def supersede(self) -> None:
         """End a splay: a newer configuration arrived, or the agent stops."""

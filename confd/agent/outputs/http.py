@@ -10,7 +10,8 @@ from zope.interface import implementer
 
 from confd.agent.outputs.file.spec import HealthCheck
 from confd.agent.outputs.interfaces import IOutput, IStagedChange, OutputState, Step
-from confd.errors import Unavailable
+from confd.agent.outputs.refusal import explain_refusal
+from confd.errors import Conflict, Unavailable, Unprocessable
 from confd.interfaces import IWorkerClient
 from confd.model import Configuration, WorkerState
 
@@ -64,7 +65,10 @@ class HttpOutput:
         self._seen = None
         checksum = await self._worker.checksum()
         if checksum != expected:
-            await self._worker.deliver(configuration)
+            try:
+                await self._worker.deliver(configuration)
+            except (Unprocessable, Conflict) as error:
+                raise type(error)(error.code, explain_refusal(configuration.tag, error)) from None
             checksum = await self._worker.checksum()
         if checksum not in (None, expected):
             raise Unavailable(
