@@ -44,21 +44,22 @@ run-agent-stream: $(VENV)/run.stamp  ## start an agent that keeps a stream to it
 run-worker: $(VENV)/run.stamp  ## start a worker
 	$(TWISTD) confd-worker $(ARGS)
 
-# Much of the suite waits for processes, so that three at a time are right for two processors; a pick runs in one, where
-# trial has all its options.
-JOBS ?= $(if $(ARGS),,3)
+# Much of the suite waits for processes, so four at a time are right for two processors; a pick runs in one, where trial
+# has all its options.
+JOBS ?= $(if $(ARGS),,4)
 
 test: $(VENV)/test.stamp  ## run all tests; ARGS, for trial, picks: make test ARGS=tests.codec.test_headers; JOBS at a time
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 	HYPOTHESIS_STORAGE_DIRECTORY="$$scratch/hypothesis" \
 	$(BIN)/trial $(JOBS:%=--jobs=%) --temp-directory="$$scratch/trial" $(or $(ARGS),tests)
 
-# The tests whose budget L{tests.budgets} cuts short elsewhere.
-FULL := tests.integration.test_schemathesis tests.integration.test_conformance tests.controller tests.agent.test_lifecycle
+# The tests that tests/budgets.py cuts short elsewhere.
+FULL := tests.integration.test_schemathesis tests.integration.test_conformance tests.integration.test_proof tests.controller \
+	tests.agent.test_lifecycle
 
 test-full: export CONFD_TEST_BUDGET = full
 test-full:  ## run the tests that draw at random with their full budgets; ARGS picks others
-	@$(MAKE) --no-print-directory test JOBS=3 ARGS="$(or $(ARGS),$(FULL))"
+	@$(MAKE) --no-print-directory test JOBS=4 ARGS="$(or $(ARGS),$(FULL))"
 
 build: deps  ## install confd into .venv; there is nothing to compile
 

@@ -29,8 +29,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 ADMIN, AGENT = ("admin", "admin123"), ("agent", "secret123")
 
-#: Seconds after which a wait is given up: many times what it takes, for machines that are busy.
-PATIENCE = 30.0
+#: Seconds after which a wait is given up: many times what the wait takes, for machines that are busy.
+PATIENCE = 60.0
 
 
 @frozen
