@@ -87,7 +87,7 @@ class FakeController:
     """
     Serves what it is given.
 
-    @ivar in_force: what it serves.
+    @ivar current: what it serves.
     @ivar failure: what it fails with instead, if anything.
     @ivar hung: whether it answers at all; L{waiting} holds what it owes.
     @ivar slow: whether it answers reports; L{owed} are those that it has not answered.
@@ -98,7 +98,7 @@ class FakeController:
     @ivar attempts: the reports that came, and L{reports} those of them that it took.
     """
 
-    in_force: Configuration | None = None
+    current: Configuration | None = None
     failure: ConfdError | None = None
     hung: bool = False
     poll_interval: int = 30
@@ -155,10 +155,10 @@ class FakeController:
         return RegistrationResponse(agent_id, self.poll_interval, self.window, self.token)
 
     def _current(self, known: Tag | None, agent_id: str) -> Poll:
-        if self.in_force is None:
+        if self.current is None:
             raise Unavailable("starting", "The controller is starting.")
-        served = None if self.in_force.tag == known else ServedConfig(self.in_force, (KEY.public,))
-        return Poll(served, not agent_id or agent_id in self.members, self.in_force.document.checksum)
+        served = None if self.current.tag == known else ServedConfig(self.current, (KEY.public,))
+        return Poll(served, not agent_id or agent_id in self.members, self.current.document.checksum)
 
     def _take(self, report: Report, agent_id: str) -> float:
         if agent_id not in self.members:
@@ -197,7 +197,7 @@ class FakeWorker:
     @ivar blind: it has no GET C{/config}, no versions and no boot ids: a Go worker.
     """
 
-    in_force: Configuration | None = None
+    current: Configuration | None = None
     boot_id: str = "boot-1"
     down: bool = False
     hung: bool = False
@@ -234,12 +234,12 @@ class FakeWorker:
     def tamper(self, tag: Tag | None, like: Configuration | None = None) -> None:
         """Somebody else tells it something, or the same as C{like}, by that name or by none."""
         data = {"url": f"https://tampered.example/{tag}/{len(self.deliveries)}"}
-        self.in_force = like or configuration(1, document=strict_json.document(data))
+        self.current = like or configuration(1, document=strict_json.document(data))
         self.named = "" if tag is None else str(tag)
 
     def restart(self, boot_id: str) -> None:
         """Come back with nothing."""
-        self.in_force, self.named, self.boot_id, self.down = None, None, boot_id, False
+        self.current, self.named, self.boot_id, self.down = None, None, boot_id, False
 
     def resume(self) -> None:
         """Answer what was asked while it hung, and from now on."""
@@ -254,23 +254,23 @@ class FakeWorker:
         there = self._version()
         if there is not None and supersedes(Tag.parse(there), configuration.tag):
             raise Conflict("older_version", "I have a newer one.")
-        if there == str(configuration.tag) and self.in_force is not None and self.in_force != configuration:
+        if there == str(configuration.tag) and self.current is not None and self.current != configuration:
             raise Conflict("other_content", "I have another one of that name.")
         if not self.lies:
-            self.in_force, self.named = configuration, None
+            self.current, self.named = configuration, None
 
     def _checksum(self) -> str | None:
         if self.blind:
             return None
-        return "" if self.in_force is None else self.in_force.document.checksum
+        return "" if self.current is None else self.current.document.checksum
 
     def _state(self) -> WorkerState:
-        return WorkerState(self.in_force is not None, self._version(), "" if self.blind else self.boot_id)
+        return WorkerState(self.current is not None, self._version(), "" if self.blind else self.boot_id)
 
     def _version(self) -> str | None:
-        if self.in_force is None or self.blind or self.nameless:
+        if self.current is None or self.blind or self.nameless:
             return None
-        return (str(self.in_force.tag) if self.named is None else self.named) or None
+        return (str(self.current.tag) if self.named is None else self.named) or None
 
     def _answer(self, answer: Callable[..., Any], *args: Any, hung: bool = False) -> Deferred[Any]:
         deferred: Deferred[Any] = Deferred()

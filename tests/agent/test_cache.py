@@ -53,12 +53,12 @@ class CacheTests(SynchronousTestCase):
     def test_interface(self) -> None:
         verifyObject(IHealth, self.cache)
 
-    def test_writes_at_once(self) -> None:
+    def test_a_configuration_is_written_at_once(self) -> None:
         self.cache.keep(configuration(1))
         self.cache.keep_id(AGENT_ID)
         self.assertEqual(self.files.load(), CacheContents(configuration(1), AGENT_ID))
 
-    def test_what_is_there_already_is_not_written_again(self) -> None:
+    def test_the_same_configuration_is_not_written_again(self) -> None:
         self.files.save(configuration(1))
         kept = self.successResultOf(Deferred.fromCoroutine(self.cache.load()))
         self.assertEqual(kept.configuration, configuration(1))
@@ -73,7 +73,7 @@ class CacheTests(SynchronousTestCase):
         self.assertEqual(len(logs), 1)
         self.assertIn("is damaged and set aside as", logs[0]["finding"])
 
-    def test_only_the_newest_is_written_next(self) -> None:
+    def test_only_the_newest_pending_configuration_is_written(self) -> None:
         self.slow = True
         for version in range(1, 5):
             self.cache.keep(configuration(version))
@@ -86,7 +86,7 @@ class CacheTests(SynchronousTestCase):
 
     # -- a disk that fails (F-09, F-14) --
 
-    def test_an_unwritable_cache_is_said_and_heals(self) -> None:
+    def test_an_unwritable_cache_is_a_problem_until_it_recovers(self) -> None:
         shutil.rmtree(self.folder)
         with capturedLogs() as logs:
             self.cache.keep(configuration(1))
@@ -102,7 +102,7 @@ class CacheTests(SynchronousTestCase):
         self.assertIsNone(self.cache.problem())
         self.assertEqual(self.files.load(), CacheContents(configuration(1), AGENT_ID))
 
-    def test_the_newest_is_written_once_it_heals(self) -> None:
+    def test_the_newest_is_written_after_the_recovery(self) -> None:
         shutil.rmtree(self.folder)
         self.cache.keep(configuration(1))
         self.cache.keep(configuration(2))
@@ -112,7 +112,7 @@ class CacheTests(SynchronousTestCase):
 
     # -- stopping --
 
-    def test_stop_waits_for_the_write_under_way(self) -> None:
+    def test_stop_waits_for_the_write_in_progress(self) -> None:
         self.slow = True
         self.cache.keep(configuration(1))
         stopping = self.cache.stopService()
@@ -132,7 +132,7 @@ class CacheTests(SynchronousTestCase):
         self.assertEqual(self.files.load().configuration, configuration(2))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_stop_with_a_disk_that_fails(self) -> None:
+    def test_stop_ends_although_the_disk_fails(self) -> None:
         shutil.rmtree(self.folder)
         self.cache.keep(configuration(1))
         self.successResultOf(self.cache.stopService())
@@ -140,19 +140,19 @@ class CacheTests(SynchronousTestCase):
 
     # -- where there is no place for it --
 
-    def test_no_folder(self) -> None:
+    def test_a_missing_folder_is_refused(self) -> None:
         shutil.rmtree(self.folder)
         error = self.assertRaises(StartError, self.cache.claim)
         self.assertEqual(
             error.reasons, (f"CACHE_FILE: {self.folder} is not a folder; make it, or name a file in another one.",)
         )
 
-    def test_a_folder_in_its_place(self) -> None:
+    def test_a_folder_in_place_of_a_file_is_refused(self) -> None:
         (self.folder / "cache").mkdir()
         error = self.assertRaises(StartError, self.cache.claim)
         self.assertEqual(error.reasons, (f"CACHE_FILE: {self.folder}/cache is a folder; name a file.",))
 
-    def test_no_regular_file(self) -> None:
+    def test_other_kinds_of_files_are_refused(self) -> None:
         """A FIFO, a socket, a folder or a device is refused in one sentence and left as it is."""
         for ending in ("", ".prev", ".id", ".token", ".lock", ".damaged", ".new", ".id.new"):
             for kind, make in KINDS.items():
@@ -168,7 +168,7 @@ class CacheTests(SynchronousTestCase):
                 unmake(path)
         self.assertEqual(os.listdir(self.folder), [])
 
-    def test_no_regular_file_any_more(self) -> None:
+    def test_a_file_that_is_replaced_by_another_kind_is_not_touched(self) -> None:
         """One that takes the place of the cache while the agent runs is not replaced."""
         self.cache.claim()
         os.mkfifo(self.files.path)
@@ -176,12 +176,12 @@ class CacheTests(SynchronousTestCase):
         self.assertEqual(self.files.load().configuration, None)
         self.assertTrue((self.folder / "cache").is_fifo())
 
-    def test_a_bare_name_is_in_the_folder_of_the_process(self) -> None:
+    def test_a_bare_name_is_in_the_working_directory(self) -> None:
         cache = Cache(self.clock, CacheFiles("no-such-cache", "default"), self.in_thread)
         cache.claim()
         cache.release()
 
-    def test_one_agent_alone(self) -> None:
+    def test_a_second_agent_is_refused(self) -> None:
         """The second one is told so before it asks or writes anything; once the first has ended it may start."""
         other = Cache(self.clock, self.files, self.in_thread)
         self.cache.claim()
@@ -194,7 +194,7 @@ class CacheTests(SynchronousTestCase):
         other.release()
         Cache(self.clock, CacheFiles(str(self.folder / "other"), "default"), self.in_thread).claim()
 
-    def test_cannot_be_locked(self) -> None:
+    def test_an_agent_runs_without_a_lock_if_the_file_system_has_none(self) -> None:
         """A disk that takes no new file keeps no agent from starting (promise G5)."""
         (self.folder / "elsewhere").touch()
         (self.folder / "cache.lock").symlink_to("elsewhere")

@@ -32,10 +32,10 @@ class CacheFilesTests(SynchronousTestCase):
         """The files there are."""
         return {each.name for each in self.folder.iterdir()}
 
-    def test_nothing_there(self) -> None:
+    def test_missing_files_load_as_nothing(self) -> None:
         self.assertEqual(self.files.load(), CacheContents())
 
-    def test_what_was_saved_is_loaded(self) -> None:
+    def test_saved_contents_are_loaded(self) -> None:
         self.files.save(configuration(7, data={"url": "http://ü", "n": [1.5, None, True, {"z": 1, "a": 2}]}))
         self.files.save_id(AGENT_ID)
         self.files.save_token("t0ken")
@@ -43,12 +43,12 @@ class CacheFilesTests(SynchronousTestCase):
         self.assertEqual(self.files.load(), CacheContents(expected, AGENT_ID, token="t0ken"))
         self.assertNotIn("t0ken", repr(self.files.load()))
 
-    def test_one_of_the_go_system_is_loaded(self) -> None:
+    def test_a_configuration_of_the_go_system_is_loaded(self) -> None:
         go = configuration(7, cluster_id="", epoch=0)
         self.files.save(go)
         self.assertEqual(self.files.load().configuration, go)
 
-    def test_cache_of_a_go_agent_is_loaded(self) -> None:
+    def test_the_cache_of_a_go_agent_is_loaded(self) -> None:
         """With or without a line end; a part of it, or a file of confd without its checksum, is damaged."""
         text = b'{"version":7,"data":{"url":"https://ip.me"},"poll_interval_seconds":30}'
         for content in (text, text + b"\n"):
@@ -67,7 +67,7 @@ class CacheFilesTests(SynchronousTestCase):
         self.path.write_bytes(text)
         self.assertIn("belongs to the namespace 'default'", CacheFiles(str(self.path), "other").load().findings[0])
 
-    def test_as_deep_a_document_as_there_can_be(self) -> None:
+    def test_the_deepest_document_is_loaded(self) -> None:
         data: dict[str, object] = {}
         for _ in range(strict_json.MAX_DEPTH - 1):
             data = {"inner": data}
@@ -82,13 +82,13 @@ class CacheFilesTests(SynchronousTestCase):
         self.assertEqual(self.names(), {"cache", "cache.prev", "cache.id", "cache.token"})
         self.assertEqual({stat.S_IMODE(each.stat().st_mode) for each in self.folder.iterdir()}, {0o600})
 
-    def test_the_previous_one_is_kept(self) -> None:
+    def test_the_previous_configuration_is_kept(self) -> None:
         self.files.save(configuration(1))
         self.files.save(configuration(2))
         self.path.unlink()
         self.assertEqual(self.files.load().configuration, configuration(1))
 
-    def test_leftovers_of_a_crash_do_no_harm(self) -> None:
+    def test_leftovers_of_a_crash_are_replaced(self) -> None:
         """A planted link is not followed either."""
         target = self.folder / "target"
         target.write_text("precious")
@@ -112,7 +112,7 @@ class CacheFilesTests(SynchronousTestCase):
         self.path.write_bytes(content)
         return self.files.load()
 
-    def test_a_damaged_one_is_set_aside_and_the_previous_one_used(self) -> None:
+    def test_a_damaged_cache_is_renamed_and_the_previous_one_used(self) -> None:
         self.files.save(configuration(2))
         whole = self.path.read_bytes()
         header, _, body = whole.partition(b"\n")
@@ -146,53 +146,53 @@ class CacheFilesTests(SynchronousTestCase):
         self.assertEqual(self.damaged(bytes(whole)).configuration, configuration(1))
 
     @given(st.binary(max_size=300))
-    def test_rubbish_is_never_fatal(self, content: bytes) -> None:
+    def test_random_bytes_never_raise(self, content: bytes) -> None:
         self.assertEqual(self.damaged(content).configuration, configuration(1))
 
-    def test_both_damaged(self) -> None:
+    def test_two_damaged_files_load_as_nothing(self) -> None:
         for path in (self.path, self.folder / "cache.prev"):
             path.write_bytes(b"rubbish")
         kept = self.files.load()
         self.assertIsNone(kept.configuration)
         self.assertEqual(self.names(), {"cache.damaged", "cache.prev.damaged"})
 
-    def test_a_gigabyte_does_not_hurt(self) -> None:
+    def test_a_gigabyte_is_not_read(self) -> None:
         with self.path.open("wb") as file:
             file.truncate(2**30)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self.assertIsNone(self.files.load().configuration)
         self.assertLess(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, 100 * 1024)
 
-    def test_what_cannot_be_read_is_said(self) -> None:
+    def test_an_unreadable_file_is_a_finding(self) -> None:
         self.path.mkdir()
         kept = self.files.load()
         self.assertEqual(kept.findings, (f"The cache {self.path} cannot be read: Is a directory.",))
 
-    def test_one_of_another_namespace_is_not_used(self) -> None:
+    def test_the_cache_of_another_namespace_is_not_used(self) -> None:
         CacheFiles(str(self.path), "edge").save(configuration(1, namespace="edge"))
         kept = self.files.load()
         self.assertIsNone(kept.configuration)
         self.assertIn("namespace 'edge' and is not used: NAMESPACE is 'default'", kept.findings[0])
         self.assertEqual(self.names(), {"cache"})
 
-    def test_an_id_that_is_none(self) -> None:
+    def test_an_invalid_id_is_a_finding(self) -> None:
         for content in (b"", b"\xff\xfe", b"two words", b"x" * 2**20):
             (self.folder / "cache.id").write_bytes(content)
             kept = self.files.load()
             self.assertEqual((kept.agent_id, len(kept.findings)), ("", 1), content[:10])
 
-    def test_a_token_that_is_none(self) -> None:
+    def test_an_invalid_token_is_a_finding(self) -> None:
         self.files.save_id(AGENT_ID)
         for content in (b"", b"\xff\xfe", b"two words", b"x" * 2**20):
             (self.folder / "cache.token").write_bytes(content)
             kept = self.files.load()
             self.assertEqual((kept.agent_id, kept.token, len(kept.findings)), (AGENT_ID, "", 1), content[:10])
 
-    def test_a_token_is_of_no_use_without_its_id(self) -> None:
+    def test_a_token_without_an_id_is_not_used(self) -> None:
         self.files.save_token("t0ken")
         self.assertEqual(self.files.load(), CacheContents())
 
-    def test_a_token_is_given_up(self) -> None:
+    def test_an_empty_token_removes_the_file(self) -> None:
         self.files.save_id(AGENT_ID)
         for token in ("t0ken", "", ""):
             self.files.save_token(token)
@@ -200,7 +200,7 @@ class CacheFilesTests(SynchronousTestCase):
 
     # -- a disk that fails --
 
-    def test_a_disk_that_is_full_leaves_the_old_one(self) -> None:
+    def test_a_full_disk_leaves_the_old_files(self) -> None:
         """F-09: a file size limit stands in for the full disk; both fail the write."""
         self.files.save(configuration(1))
         limit = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -214,10 +214,10 @@ class CacheFilesTests(SynchronousTestCase):
         self.assertEqual(self.files.load(), CacheContents(configuration(1)))
         self.assertEqual(self.names(), {"cache"})
 
-    def test_a_folder_that_is_gone(self) -> None:
+    def test_a_missing_folder_is_an_error(self) -> None:
         self.assertRaises(OSError, CacheFiles(str(self.folder / "no" / "cache"), "default").save, configuration(1))
 
-    def test_killed_at_any_moment_the_old_or_the_new_one_is_there(self) -> None:
+    def test_a_kill_at_any_moment_leaves_the_old_or_the_new_file(self) -> None:
         """F-16: kill -9 of a process that writes without pause."""
         writer = (
             "import itertools, sys\n"

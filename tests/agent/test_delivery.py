@@ -15,23 +15,23 @@ class DeliveryTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.delivery = Delivery(configuration(1), 10.0)
 
-    def test_begins(self) -> None:
+    def test_a_new_delivery_is_applying(self) -> None:
         self.assertEqual((self.delivery.state, self.delivery.error), (ReportState.APPLYING, ""))
         self.assertEqual(self.delivery.timings(11.0), Timings())
 
-    def test_where_the_time_went(self) -> None:
+    def test_timings_split_at_the_first_attempt_and_the_outcome(self) -> None:
         self.delivery.begin(10.5)
         self.assertEqual(self.delivery.timings(11.0), Timings(500.0))
         self.delivery.end(ReportState.APPLIED, 12.5)
         self.assertEqual(self.delivery.timings(13.0), Timings(500.0, 2000.0, 500.0))
 
-    def test_a_second_attempt_is_the_workers_time(self) -> None:
+    def test_later_attempts_do_not_move_the_start(self) -> None:
         for handed in (10.5, 20.0):
             self.delivery.begin(handed)
         self.delivery.end(ReportState.APPLIED, 20.5)
         self.assertEqual(self.delivery.timings(20.5), Timings(500.0, 10_000.0, 0.0))
 
-    def test_the_first_time_that_it_was_applied_counts(self) -> None:
+    def test_the_first_success_counts(self) -> None:
         """Refused, taken by the next process, refused by the one after, and taken again."""
         self.delivery.begin(10.0)
         for state, at in (("failed", 11.0), ("applied", 12.0), ("failed", 13.0), ("applied", 14.0)):

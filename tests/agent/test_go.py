@@ -81,14 +81,14 @@ class GoTests(SynchronousTestCase):
         self.assertEqual(self.worker.config, DOCUMENT)
         self.assertIn("Configuration 2 is older than 7", self.poller.problem() or "")
 
-    def test_a_restarted_worker_is_put_right(self) -> None:
+    def test_a_restarted_worker_is_repaired(self) -> None:
         """C{has_config} tells."""
         self.wait(10)
         self.worker.config = None
         self.wait(5)
         self.assertEqual(self.worker.config, DOCUMENT)
 
-    def test_what_is_asked_of_them(self) -> None:
+    def test_requests_fit_the_go_system(self) -> None:
         """Nothing that gin would refuse, but for a report: once, and not again for an hour."""
         self.controller.version = 2
         self.wait(33)
@@ -99,7 +99,7 @@ class GoTests(SynchronousTestCase):
         _, _, headers = self.controller.requests[-1]
         self.assertEqual((headers[b"If-None-Match"], headers[b"X-Agent-Id"]), ([b'"1"'], [AGENT_ID.encode()]))
 
-    def test_it_is_kept(self) -> None:
+    def test_the_configuration_is_cached(self) -> None:
         kept = self.files.load()
         assert kept.configuration is not None
         self.assertEqual((str(kept.configuration.tag), kept.agent_id), ("1", AGENT_ID))

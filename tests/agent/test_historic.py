@@ -30,7 +30,7 @@ KEPT = Configuration(
 class HistoricTests(SynchronousTestCase):
     """Before and after the controller told its keys; from before agents had tokens."""
 
-    def test_read(self) -> None:
+    def test_caches_of_earlier_releases_are_loaded(self) -> None:
         self.assertEqual([file.name for file in CACHES], ["with-keys.jsonl", "without-keys.jsonl"])
         for file in CACHES:
             path = self.mktemp()

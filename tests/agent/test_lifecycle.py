@@ -115,12 +115,12 @@ class AgentTests(SynchronousTestCase):
         """Stop it at once."""
         self.successResultOf(self.world.agent.stopService())
 
-    def test_a_fresh_agent_brings_what_is_in_force(self) -> None:
+    def test_a_fresh_agent_delivers_the_current_configuration(self) -> None:
         self.world.agent.startService()
-        self.assertEqual(self.world.worker.in_force, configuration(1))
+        self.assertEqual(self.world.worker.current, configuration(1))
         self.assertEqual(self.world.registration_service.agent_id, AGENT_ID)
 
-    def test_an_agent_without_controller_lives_from_its_cache(self) -> None:
+    def test_an_agent_without_controller_delivers_its_cache(self) -> None:
         """Promise G5."""
         self.world.agent.startService()
         self.stop()
@@ -128,10 +128,10 @@ class AgentTests(SynchronousTestCase):
         self.world.worker.restart("boot-2")
         self.world.controller.failure = DOWN
         self.world.agent.startService()
-        self.assertEqual(self.world.worker.in_force, configuration(1))
+        self.assertEqual(self.world.worker.current, configuration(1))
 
     def test_the_cache_waits_for_the_worker(self) -> None:
-        self.test_an_agent_without_controller_lives_from_its_cache()
+        self.test_an_agent_without_controller_delivers_its_cache()
         self.stop()
         self.world.start_over()
         self.world.worker.restart("boot-3")
@@ -140,7 +140,7 @@ class AgentTests(SynchronousTestCase):
         self.world.wait(60)
         self.world.worker.down = False
         self.world.wait(5)
-        self.assertEqual(self.world.worker.in_force, configuration(1))
+        self.assertEqual(self.world.worker.current, configuration(1))
 
     def test_the_id_survives_restarts(self) -> None:
         for _ in range(3):
@@ -149,17 +149,17 @@ class AgentTests(SynchronousTestCase):
             self.world.start_over()
         self.assertEqual([each.agent_id for each in self.world.controller.registrations], ["", AGENT_ID, AGENT_ID])
 
-    def test_what_was_refused_is_not_what_a_restart_begins_with(self) -> None:
+    def test_a_restart_does_not_begin_with_a_refused_configuration(self) -> None:
         """Promise G7."""
         self.world.agent.startService()
         self.world.worker.refuses = {2}
-        self.world.controller.in_force = configuration(2)
+        self.world.controller.current = configuration(2)
         self.world.wait(33)
         self.world.crash()
         self.world.worker.restart("boot-2")
         self.world.controller.failure = DOWN
         self.world.agent.startService()
-        self.assertEqual(self.world.worker.in_force, configuration(1))
+        self.assertEqual(self.world.worker.current, configuration(1))
 
     def test_a_hung_worker_does_not_stop_the_polls(self) -> None:
         """Row F-19."""
@@ -167,44 +167,44 @@ class AgentTests(SynchronousTestCase):
         self.world.wait(1)
         self.world.worker.hung = True
         before = len(self.world.controller.polls)
-        self.world.controller.in_force = configuration(2)
+        self.world.controller.current = configuration(2)
         self.world.wait(330)
         self.assertGreaterEqual(len(self.world.controller.polls) - before, 9)
-        self.world.controller.in_force = configuration(3)
+        self.world.controller.current = configuration(3)
         self.world.wait(33)
         self.world.worker.resume()
         self.world.wait(5)
-        self.assertEqual(self.world.worker.in_force, configuration(3))
+        self.assertEqual(self.world.worker.current, configuration(3))
 
     def test_a_full_disk_does_not_stop_a_change(self) -> None:
         """Row F-09."""
         self.world.agent.startService()
         shutil.rmtree(self.world.folder)
-        self.world.controller.in_force = configuration(2)
+        self.world.controller.current = configuration(2)
         self.world.wait(33)
-        self.assertEqual(self.world.worker.in_force, configuration(2))
+        self.assertEqual(self.world.worker.current, configuration(2))
         self.assertIn("cache_unwritable", self.world.cache.problem() or "")
 
     def test_a_damaged_cache_does_not_stop_the_start(self) -> None:
         """Row F-10."""
         (self.world.folder / "cache").write_bytes(b"rubbish")
         self.world.agent.startService()
-        self.assertEqual(self.world.worker.in_force, configuration(1))
+        self.assertEqual(self.world.worker.current, configuration(1))
 
-    def test_a_hint_is_heeded_at_once(self) -> None:
+    def test_a_hint_leads_to_a_poll_at_once(self) -> None:
         self.world.agent.startService()
         self.world.wait(5)
-        self.world.controller.in_force = configuration(2)
+        self.world.controller.current = configuration(2)
         assert self.world.strategy.sink is not None
         self.world.strategy.sink.hint()
         self.world.clock.advance(0)
-        self.assertEqual(self.world.worker.in_force, configuration(2))
+        self.assertEqual(self.world.worker.current, configuration(2))
 
-    def test_no_place_for_the_cache(self) -> None:
+    def test_a_missing_folder_for_the_cache_is_refused(self) -> None:
         shutil.rmtree(self.world.folder)
         self.assertRaises(StartError, self.world.agent.startService)
 
-    def test_two_of_them(self) -> None:
+    def test_a_second_agent_on_one_cache_is_refused(self) -> None:
         """The second one on the same files does not start, and the first does not notice."""
         self.world.agent.startService()
         first = self.world.agent
@@ -220,16 +220,16 @@ class AgentTests(SynchronousTestCase):
         """What the controller was told: version, state, error."""
         return [(each.tag.version, each.state.value, each.error) for each in self.world.controller.reports]
 
-    def test_what_became_of_each_version_is_told(self) -> None:
+    def test_the_outcome_of_each_version_is_reported(self) -> None:
         self.world.agent.startService()
         self.world.wait(1)
         self.world.worker.refuses = {2}
-        self.world.controller.in_force = configuration(2)
+        self.world.controller.current = configuration(2)
         self.world.wait(33)
         refusal = "The worker refuses configuration 1a2b3c4d.1.2: I cannot use this."
         self.assertEqual(self.reports(), [(1, "applied", ""), (2, "failed", refusal)])
 
-    def test_a_restarted_agent_tells_what_it_holds(self) -> None:
+    def test_a_restarted_agent_reports_in_a_new_session(self) -> None:
         """Under the same id, and counting from 1 in a session of its own."""
         for _ in range(2):
             self.world.agent.startService()
@@ -239,7 +239,7 @@ class AgentTests(SynchronousTestCase):
         self.assertEqual([each.sequence for each in self.world.controller.reports], [1, 1])
         self.assertEqual(len({each.session for each in self.world.controller.reports}), 2)
 
-    def test_a_repair_is_told(self) -> None:
+    def test_a_repair_is_reported(self) -> None:
         self.world.agent.startService()
         self.world.wait(1)
         self.world.worker.restart("boot-2")
@@ -247,35 +247,35 @@ class AgentTests(SynchronousTestCase):
         self.assertEqual([each.repairs for each in self.world.controller.reports], [0, 1])
         self.assertEqual(self.reports(), [(1, "applied", "")] * 2)
 
-    def test_a_controller_that_is_behind_is_told(self) -> None:
+    def test_a_controller_that_is_behind_gets_a_failed_report(self) -> None:
         """Once, and what the agent has; once it has caught up, that it is applied."""
-        self.world.controller.in_force = configuration(3)
+        self.world.controller.current = configuration(3)
         self.world.agent.startService()
         self.world.wait(1)
-        self.world.controller.in_force = configuration(2)
+        self.world.controller.current = configuration(2)
         self.world.wait(120)
         (_, told) = self.world.controller.reports
         self.assertEqual(
             (told.tag, told.state.value, told.holds), (configuration(2).tag, "failed", configuration(3).tag)
         )
         self.assertEqual(told.error, self.world.poller.problem())
-        self.world.controller.in_force = configuration(3)
+        self.world.controller.current = configuration(3)
         self.world.wait(40)
         self.assertEqual(self.reports()[2:], [(3, "applied", "")])
 
-    def test_a_worker_that_is_ahead_of_an_agent_without_memory(self) -> None:
+    def test_a_worker_ahead_of_an_agent_without_cache_gets_a_failed_report(self) -> None:
         """Promise G3: it keeps what it has, and the controller is told what that is."""
-        self.world.worker.in_force = configuration(9)
+        self.world.worker.current = configuration(9)
         self.world.agent.startService()
         self.world.wait(60)
-        self.assertEqual(self.world.worker.in_force, configuration(9))
+        self.assertEqual(self.world.worker.current, configuration(9))
         (told,) = self.world.controller.reports
         self.assertEqual((told.tag.version, told.state.value, told.holds), (1, "failed", configuration(9).tag))
-        self.world.controller.in_force = configuration(2, epoch=2)
+        self.world.controller.current = configuration(2, epoch=2)
         self.world.wait(40)
-        self.assertEqual(self.world.worker.in_force, configuration(2, epoch=2))
+        self.assertEqual(self.world.worker.current, configuration(2, epoch=2))
 
-    def test_a_forgotten_agent_is_back_within_an_interval(self) -> None:
+    def test_a_forgotten_agent_registers_within_an_interval(self) -> None:
         """Its row was deleted while it lives: it keeps its id, and tells what it has."""
         self.world.agent.startService()
         self.world.wait(1)
@@ -285,7 +285,7 @@ class AgentTests(SynchronousTestCase):
         self.assertEqual(self.world.controller.members, {AGENT_ID})
         self.assertEqual(self.reports(), [(1, "applied", "")])
 
-    def test_the_same_refusal_of_another_worker_is_told_once(self) -> None:
+    def test_the_same_refusal_of_another_worker_is_reported_once(self) -> None:
         """Each process of the worker is asked; the controller hears of it where something else comes of it."""
         self.world.worker.refuses = {1}
         self.world.agent.startService()
@@ -299,7 +299,7 @@ class AgentTests(SynchronousTestCase):
         self.world.wait(5)
         self.assertEqual([(version, state) for version, state, _ in self.reports()], [(1, "failed"), (1, "applied")])
 
-    def test_the_last_report_leaves_before_the_agent(self) -> None:
+    def test_a_stop_sends_the_last_report(self) -> None:
         self.world.controller.window = 30.0
         self.world.agent.startService()
         self.world.wait(0)
@@ -309,16 +309,16 @@ class AgentTests(SynchronousTestCase):
 
     # -- the life cycle --
 
-    def test_nothing_is_asked_before_the_disk_answered(self) -> None:
+    def test_nothing_is_requested_before_the_cache_is_loaded(self) -> None:
         reading: Deferred[Any] = Deferred()
         self.world.disk = lambda function, *args: reading.addCallback(lambda _: function(*args))
         self.world.agent.startService()
         self.assertEqual((self.world.controller.polls, self.world.clock.getDelayedCalls()), ([], []))
         self.world.disk = maybeDeferred
         reading.callback(None)
-        self.assertEqual(self.world.worker.in_force, configuration(1))
+        self.assertEqual(self.world.worker.current, configuration(1))
 
-    def test_stop_before_the_disk_answered(self) -> None:
+    def test_a_stop_before_the_cache_is_loaded_requests_nothing(self) -> None:
         reading: Deferred[Any] = Deferred()
         self.world.disk = lambda function, *args: reading.addCallback(lambda _: function(*args))
         self.world.agent.startService()
@@ -326,25 +326,25 @@ class AgentTests(SynchronousTestCase):
         reading.callback(None)
         self.assertEqual((self.world.controller.polls, self.world.clock.getDelayedCalls()), ([], []))
 
-    def test_stop_finishes_the_delivery_and_writes_it_down(self) -> None:
+    def test_a_stop_finishes_the_delivery_and_writes_the_cache(self) -> None:
         self.world.worker.hung = True
         self.world.agent.startService()
         stopping = self.world.agent.stopService()
         self.assertNoResult(stopping)
         self.world.worker.resume()
         self.successResultOf(stopping)
-        self.assertEqual(self.world.worker.in_force, configuration(1))
+        self.assertEqual(self.world.worker.current, configuration(1))
         kept = CacheFiles(str(self.world.folder / "cache"), "default").load()
         self.assertEqual(kept.configuration, configuration(1))
 
-    def test_stop_leaves_nothing(self) -> None:
+    def test_a_stop_leaves_no_timers(self) -> None:
         self.world.agent.startService()
         self.world.wait(100)
         self.stop()
         self.assertEqual(self.world.clock.getDelayedCalls(), [])
         self.assertIsNone(self.world.strategy.sink)
 
-    def test_stop_takes_ten_seconds_at_most(self) -> None:
+    def test_a_stop_takes_ten_seconds_at_most(self) -> None:
         """Whatever hangs."""
         self.world.worker.hung = self.world.controller.hung = True
         self.world.agent.startService()
@@ -352,12 +352,12 @@ class AgentTests(SynchronousTestCase):
         self.world.wait(10)
         self.successResultOf(stopping)
 
-    def test_starts_again(self) -> None:
+    def test_an_agent_starts_again_after_a_stop(self) -> None:
         self.world.agent.startService()
         self.stop()
-        self.world.controller.in_force = configuration(2)
+        self.world.controller.current = configuration(2)
         self.world.agent.startService()
-        self.assertEqual(self.world.worker.in_force, configuration(2))
+        self.assertEqual(self.world.worker.current, configuration(2))
 
 
 class LifeMachine(RuleBasedStateMachine):
@@ -377,7 +377,7 @@ class LifeMachine(RuleBasedStateMachine):
         self.folder.mkdir()
         self.world = World(self.folder)
         self.world.agent.startService()
-        self.highest = self.world.worker.in_force
+        self.highest = self.world.worker.current
         self.published = 1
         self.forgotten = 0
 
@@ -385,7 +385,7 @@ class LifeMachine(RuleBasedStateMachine):
     def publish(self) -> None:
         """One more version."""
         self.published += 1
-        self.world.controller.in_force = configuration(self.published)
+        self.world.controller.current = configuration(self.published)
 
     @rule(back=st.integers(0, 3), large=st.booleans(), by_stream=st.booleans())
     def push(self, back: int, large: bool, by_stream: bool) -> None:
@@ -412,7 +412,7 @@ class LifeMachine(RuleBasedStateMachine):
     @rule(lost=st.integers(0, 5))
     def lose_memory(self, lost: int) -> None:
         """The controller goes back some versions."""
-        self.world.controller.in_force = configuration(max(1, self.published - lost))
+        self.world.controller.current = configuration(max(1, self.published - lost))
 
     @rule(away=st.booleans())
     def controller_goes(self, away: bool) -> None:
@@ -480,7 +480,7 @@ class LifeMachine(RuleBasedStateMachine):
     @invariant()
     def worker_never_goes_back(self) -> None:
         """Promise G3."""
-        now = self.world.worker.in_force
+        now = self.world.worker.current
         if self.world.worker.named is not None:
             return
         if now is not None and self.highest is not None and now != self.highest:
@@ -505,7 +505,7 @@ class LifeMachine(RuleBasedStateMachine):
         self.world.worker.down = False
         self.world.worker.refuses = set()
         self.world.wait(33 + 5)
-        assert self.world.worker.in_force == configuration(self.published)
+        assert self.world.worker.current == configuration(self.published)
         assert self.world.worker_sync.problem() is None
         assert self.world.cache.problem() is None
         self.world.wait(31)
@@ -518,7 +518,7 @@ class LifeMachine(RuleBasedStateMachine):
 class LifeTests(SynchronousTestCase):
     """L{LifeMachine}, run."""
 
-    def test_whatever_befalls_it(self) -> None:
+    def test_an_agent_converges_after_any_sequence_of_faults(self) -> None:
         folder = Path(self.mktemp())
 
         class Machine(LifeMachine):

@@ -27,18 +27,18 @@ class PluginTests(SynchronousTestCase):
         self.assertIsInstance(strategy, PollOnly)
         verifyObject(IStrategy, strategy)
 
-    def test_makers(self) -> None:
+    def test_each_maker_provides_its_interface(self) -> None:
         for name, maker in plugin.strategies().items():
             verifyObject(IStrategyMaker, maker)
             self.assertEqual(name, name.upper())
 
-    def test_an_unknown_one_is_refused_with_a_list(self) -> None:
+    def test_an_unknown_name_is_refused_with_a_list(self) -> None:
         error = self.assertRaises(StartError, plugin.make, "PIGEON", CONTEXT)
         (reason,) = error.reasons
         self.assertIn("DISTRIBUTION_STRATEGY: 'PIGEON' is not installed; use one of ", reason)
         self.assertIn("POLLER", reason)
 
-    def test_looking_imports_no_strategy_and_no_reactor(self) -> None:
+    def test_the_search_imports_no_strategy_and_no_reactor(self) -> None:
         """A drop-in that installs the reactor breaks C{twistd --reactor}."""
         script = (
             "import sys\n"

@@ -59,7 +59,7 @@ class PollerTests(SynchronousTestCase):
         self.clock.pump([0.1] * (seconds * 10))
         return len(self.controller.polls) - before
 
-    def test_first_poll_before_the_registration(self) -> None:
+    def test_it_polls_again_if_the_first_poll_had_no_id(self) -> None:
         """Once it is registered, an agent polls again with its id; one that had an id does not."""
         self.poller.startService()
         self.clock.advance(0)
@@ -69,7 +69,7 @@ class PollerTests(SynchronousTestCase):
         self.poller.registered()
         self.assertEqual(self.polls_within(3), 0)
 
-    def test_a_controller_that_asks_for_a_pause(self) -> None:
+    def test_retry_after_is_the_shortest_delay(self) -> None:
         """C{Retry-After} is a lower bound, for hints as well; without it the agent's own back-off counts."""
         busy = Unavailable("busy", "Later.")
         busy.retry_after = 60.0
@@ -82,12 +82,12 @@ class PollerTests(SynchronousTestCase):
         self.polls_within(80)
         self.assertGreater(self.polls_within(80), 2)
 
-    def test_a_push_that_shortens_the_interval(self) -> None:
+    def test_a_pushed_shorter_interval_is_used_at_once(self) -> None:
         """It counts from now on, not after an interval of the old length."""
-        self.controller.in_force = configuration(1, poll_interval=600)
+        self.controller.current = configuration(1, poll_interval=600)
         self.poller.startService()
         pushed = configuration(2, poll_interval=2)
-        self.controller.in_force = pushed
+        self.controller.current = pushed
         self.version_guard.offer(pushed)
         self.assertEqual(self.polls_within(10), 0)
         self.poller.reconsider(self.through[-1])
@@ -97,7 +97,7 @@ class PollerTests(SynchronousTestCase):
         verifyObject(IHealth, self.poller)
         verifyObject(IControllerClient, self.controller)
 
-    def test_polls_at_once(self) -> None:
+    def test_the_first_poll_is_at_once(self) -> None:
         self.poller.startService()
         self.assertEqual(self.versions(), [1])
 
@@ -111,26 +111,26 @@ class PollerTests(SynchronousTestCase):
     def test_a_change_arrives_within_1_2_intervals(self, seed: int, interval: int) -> None:
         """Promise G4: whatever a broker does."""
         self.build(seed)
-        self.controller.in_force = configuration(1, poll_interval=interval)
+        self.controller.current = configuration(1, poll_interval=interval)
         self.poller.startService()
-        self.controller.in_force = configuration(2, poll_interval=interval)
+        self.controller.current = configuration(2, poll_interval=interval)
         self.clock.pump([interval * 0.05] * 24)
         self.assertEqual(self.versions(), [1, 2])
 
     @given(st.integers())
-    def test_polls_no_more_often_than_it_should(self, seed: int) -> None:
+    def test_polls_keep_their_interval(self, seed: int) -> None:
         self.build(seed)
         self.poller.startService()
         self.assertIn(self.polls_within(300), (9, 10, 11))
 
     def test_follows_the_interval_of_the_configuration(self) -> None:
-        self.controller.in_force = configuration(1, poll_interval=2)
+        self.controller.current = configuration(1, poll_interval=2)
         self.poller.startService()
         self.assertGreaterEqual(self.polls_within(60), 27)
 
     def test_follows_the_interval_of_the_registration_until_there_is_a_configuration(self) -> None:
         self.registration_service.poll_interval = 5
-        self.controller.in_force = None
+        self.controller.current = None
         self.poller.startService()
         self.assertEqual(self.poller._interval, 5)
 
@@ -142,14 +142,14 @@ class PollerTests(SynchronousTestCase):
         self.controller.failure = DOWN
         self.clock.pump([10] * 10)
         self.controller.failure = None
-        self.controller.in_force = configuration(9, cluster_id=OTHER_CLUSTER)
+        self.controller.current = configuration(9, cluster_id=OTHER_CLUSTER)
         self.polls_within(40)
         self.assertGreater(self.poller.polls["unchanged"], 0)
         self.assertGreater(self.poller.polls["failed"], 0)
         self.assertGreater(self.poller.polls["objected"], 0)
         self.assertEqual(sum(self.poller.polls.values()), len(self.controller.polls))
 
-    def test_silence(self) -> None:
+    def test_silence_counts_from_the_last_answer(self) -> None:
         """Since a controller last answered."""
         self.poller.startService()
         self.controller.failure = DOWN
@@ -162,7 +162,7 @@ class PollerTests(SynchronousTestCase):
     # -- a controller that is away --
 
     @given(st.integers(), st.integers(1, 600))
-    def test_back_within_the_backoff(self, seed: int, away: int) -> None:
+    def test_it_recovers_within_the_backoff(self, seed: int, away: int) -> None:
         """Never more than 30 seconds after the return."""
         self.build(seed)
         self.controller.failure = DOWN
@@ -172,7 +172,7 @@ class PollerTests(SynchronousTestCase):
         self.clock.pump([1] * 31)
         self.assertEqual(self.versions(), [1])
 
-    def test_backs_off(self) -> None:
+    def test_failures_increase_the_delay(self) -> None:
         """Promise G8."""
         self.controller.failure = DOWN
         self.poller.startService()
@@ -192,7 +192,7 @@ class PollerTests(SynchronousTestCase):
         # The first five pauses take 13.2 seconds at most, where later ones take up to 30 each.
         self.assertGreaterEqual(self.polls_within(14), 5)
 
-    def test_silence_is_trouble_after_three_intervals(self) -> None:
+    def test_silence_is_a_problem_after_three_intervals(self) -> None:
         self.poller.startService()
         self.controller.failure = DOWN
         self.clock.pump([1] * 89)
@@ -203,7 +203,7 @@ class PollerTests(SynchronousTestCase):
         self.clock.pump([1] * 31)
         self.assertIsNone(self.poller.problem())
 
-    def test_silence_is_trouble_at_once_without_a_configuration(self) -> None:
+    def test_silence_is_a_problem_at_once_without_a_configuration(self) -> None:
         """An agent without a cache waits for its controller, and says so."""
         self.controller.failure = DOWN
         self.poller.startService()
@@ -213,7 +213,7 @@ class PollerTests(SynchronousTestCase):
         self.clock.pump([1] * 31)
         self.assertIsNone(self.poller.problem())
 
-    def test_a_redirect_is_said_at_once(self) -> None:
+    def test_a_redirect_is_a_problem_at_once(self) -> None:
         """Time does not mend a wrong address, even where a configuration is known."""
         self.poller.startService()
         self.controller.failure = Malformed("redirect", "It leads to https://h; set CONTROLLER_URL to it.")
@@ -223,7 +223,7 @@ class PollerTests(SynchronousTestCase):
         self.clock.pump([1] * 31)
         self.assertIsNone(self.poller.problem())
 
-    def test_a_hung_controller_is_trouble_too(self) -> None:
+    def test_a_hung_controller_is_a_problem(self) -> None:
         """The deadline is the client's; the loop goes on after it."""
         self.poller.startService()
         self.controller.hung = True
@@ -235,12 +235,12 @@ class PollerTests(SynchronousTestCase):
 
     # -- answers that are none --
 
-    def test_poison_never_ends_the_loop(self) -> None:
+    def test_malformed_answers_never_end_the_loop(self) -> None:
         self.poller.startService()
         self.controller.failure = Malformed("unexpected_answer", "That is no configuration.")
         self.clock.pump([1] * 60)
         self.controller.failure = None
-        self.controller.in_force = configuration(2)
+        self.controller.current = configuration(2)
         self.clock.pump([1] * 31)
         self.assertEqual(self.versions(), [1, 2])
 
@@ -253,7 +253,7 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(self.versions(), [1])
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
-    def test_wrong_credentials_are_said_at_once_and_tried_again(self) -> None:
+    def test_wrong_credentials_are_a_problem_at_once_and_retried(self) -> None:
         self.poller.startService()
         self.controller.failure = Unauthenticated("bad_credentials", "Set CONTROLLER_PASSWORD.")
         with capturedLogs() as logs:
@@ -265,7 +265,7 @@ class PollerTests(SynchronousTestCase):
         self.clock.pump([1] * 31)
         self.assertIsNone(self.poller.problem())
 
-    def test_an_unknown_namespace_is_said_at_once(self) -> None:
+    def test_an_unknown_namespace_is_a_problem_at_once(self) -> None:
         self.poller.startService()
         self.controller.failure = NotFound("unknown_namespace", "There is no namespace 'edge'.")
         self.clock.pump([33])
@@ -273,21 +273,21 @@ class PollerTests(SynchronousTestCase):
 
     # -- controllers that offer what cannot be taken --
 
-    def test_another_cluster_is_trouble_until_the_right_one_answers(self) -> None:
+    def test_another_cluster_is_a_problem_until_the_right_one_answers(self) -> None:
         """Row F-12."""
         for wrong in (configuration(9, cluster_id=OTHER_CLUSTER), configuration(4)):
             self.build(1)
-            self.controller.in_force = configuration(5)
+            self.controller.current = configuration(5)
             self.poller.startService()
-            self.controller.in_force = wrong
+            self.controller.current = wrong
             self.clock.pump([33])
             self.assertIn(str(wrong.tag), self.poller.problem() or "")
             self.assertEqual(self.versions(), [5])
-            self.controller.in_force = configuration(5)
+            self.controller.current = configuration(5)
             self.clock.pump([33])
             self.assertIsNone(self.poller.problem())
 
-    def test_an_answer_that_a_push_overtakes(self) -> None:
+    def test_an_answer_overtaken_by_a_push_leads_to_a_poll(self) -> None:
         """It is no trouble, and looked into at once."""
         self.poller.startService()
         self.controller.hung = True
@@ -295,7 +295,7 @@ class PollerTests(SynchronousTestCase):
         self.version_guard.offer(configuration(3))
         self.controller.hung = False
         self.controller.waiting[0].callback(Poll(ServedConfig(configuration(2))))
-        self.controller.in_force = configuration(3)
+        self.controller.current = configuration(3)
         before = len(self.controller.polls)
         self.assertIsNone(self.poller.problem())
         self.clock.advance(1)
@@ -312,7 +312,7 @@ class PollerTests(SynchronousTestCase):
         self.clock.pump([1] * 330)
         self.assertEqual(len(self.controller.registrations), 2, "and is known from then on")
 
-    def test_an_answer_of_before_the_registration_says_nothing(self) -> None:
+    def test_an_answer_to_a_poll_before_the_registration_is_no_sign_of_deletion(self) -> None:
         """An agent that has an id is started with a controller that never heard of it."""
         self.registration_service.agent_id = "mine"
         self.controller.hung = True
@@ -328,7 +328,7 @@ class PollerTests(SynchronousTestCase):
     def test_a_hint_polls_soon(self) -> None:
         self.poller.startService()
         self.clock.advance(5)
-        self.controller.in_force = configuration(2)
+        self.controller.current = configuration(2)
         self.poller.hint()
         self.clock.advance(0)
         self.assertEqual(self.versions(), [1, 2])
@@ -346,7 +346,7 @@ class PollerTests(SynchronousTestCase):
         self.poller.startService()
         self.poller.hint()
         self.clock.advance(0.5)
-        self.controller.in_force = configuration(2)
+        self.controller.current = configuration(2)
         self.poller.hint()
         self.clock.pump([0.1] * 6)
         self.assertEqual(self.versions(), [1, 2])
@@ -359,18 +359,18 @@ class PollerTests(SynchronousTestCase):
         self.clock.advance(0)
         self.controller.hung = False
         self.controller.waiting[0].callback(Poll(ServedConfig(configuration(1))))
-        self.controller.in_force = configuration(2)
+        self.controller.current = configuration(2)
         self.clock.advance(0)
         self.assertEqual(self.versions(), [1, 2])
 
-    def test_stop_leaves_nothing(self) -> None:
+    def test_a_stop_leaves_no_timers(self) -> None:
         self.poller.startService()
         self.poller.hint()
         self.poller.stopService()
         self.poller.hint()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_stop_cancels_the_poll(self) -> None:
+    def test_a_stop_cancels_the_poll(self) -> None:
         self.controller.hung = True
         self.poller.startService()
         stopping = self.poller.stopService()

@@ -136,7 +136,7 @@ class ReceiverTests(SynchronousTestCase):
     def test_interface(self) -> None:
         verifyObject(ISink, self.receiver)
 
-    def test_known(self) -> None:
+    def test_known_is_the_newest_tag(self) -> None:
         self.assertEqual(self.receiver.known(), configuration(5).tag)
         self.assertIsNone(
             Receiver(
@@ -144,14 +144,14 @@ class ReceiverTests(SynchronousTestCase):
             ).known()
         )
 
-    def test_keys_of_a_controller_that_is_refused(self) -> None:
+    def test_keys_of_a_rejected_controller_are_not_trusted(self) -> None:
         """Whom this agent does not follow cannot tell it whom to believe."""
         foreign = configuration(9, cluster_id=OTHER_CLUSTER)
         self.assertIsNotNone(self.served(foreign, (STRANGER.public,)))
         self.assertFalse(self.announced(self.receiver, announce(configuration(6), STRANGER)))
         self.assertTrue(self.announced(self.receiver, announce(configuration(6), KEY)))
 
-    def test_condition(self) -> None:
+    def test_polls_are_unconditional_until_a_key_is_known(self) -> None:
         """Without a key the whole answer is asked for; the Go system has none."""
         self.assertEqual(self.receiver.poll_condition(), configuration(5).tag)
         keyless = Receiver("default", KeyRing(), self.version_guard, OrderedOffload(maybeDeferred), self.hint)
@@ -162,29 +162,29 @@ class ReceiverTests(SynchronousTestCase):
             Receiver("default", KeyRing(), go, OrderedOffload(maybeDeferred), self.hint).poll_condition(), go.newest.tag
         )  # type: ignore[union-attr]
 
-    def test_newer(self) -> None:
+    def test_a_newer_announcement_is_applied_once(self) -> None:
         """It is applied once, however often it comes, and no controller is asked."""
         message = announce(configuration(6), KEY)
         self.assertEqual([self.announced(self.receiver, message) for _ in range(3)], [True] * 3)
         self.assertEqual(self.applied, [configuration(5), configuration(6)])
         self.assertEqual((self.hints, self.receiver.unverified, self.lines), (0, 0, []))
 
-    def test_gaps(self) -> None:
+    def test_versions_may_be_skipped(self) -> None:
         """What was lost on the way is not missed."""
         self.assertTrue(self.announced(self.receiver, announce(configuration(99), KEY)))
         self.assertEqual(self.receiver.known(), configuration(99).tag)
 
-    def test_a_hint(self) -> None:
+    def test_a_hint_is_no_unverified_announcement(self) -> None:
         self.receiver.hint()
         self.assertEqual((self.hints, self.receiver.unverified), (1, 0))
 
-    def test_what_is_known_already(self) -> None:
+    def test_the_newest_announcement_again_is_no_hint(self) -> None:
         """Whoever says it: it is no reason to ask."""
         self.assertTrue(self.announced(self.receiver, announce(configuration(5), KEY)))
         self.assertTrue(self.announced(self.receiver, announce(configuration(5), STRANGER)))
         self.assertEqual((self.hints, self.receiver.unverified, len(self.applied)), (0, 0, 1))
 
-    def test_the_go_controller(self) -> None:
+    def test_announcements_of_the_go_controller_are_hints(self) -> None:
         """What it announces is never signed: each change is a hint, and the same again is none."""
         version_guard = VersionGuard(self.applied.append)
         receiver = Receiver("default", KeyRing(), version_guard, OrderedOffload(maybeDeferred), self.hint)
@@ -195,59 +195,59 @@ class ReceiverTests(SynchronousTestCase):
         self.assertFalse(self.announced(receiver, message % 6))
         self.assertEqual((self.hints, len(self.applied), self.lines), (1, 2, []))
 
-    def test_unsigned(self) -> None:
+    def test_an_unsigned_announcement_is_a_hint(self) -> None:
         self.doubted(*(unsigned(configuration(version)) for version in range(6, 30)))
 
-    def test_forged(self) -> None:
+    def test_a_forged_announcement_is_a_hint(self) -> None:
         self.doubted(*(announce(configuration(version), STRANGER) for version in range(6, 30)))
 
-    def test_forged_under_the_name_of_the_key(self) -> None:
+    def test_a_forged_announcement_with_the_id_of_the_key_is_a_hint(self) -> None:
         forger = evolve(STRANGER, key_id=KEY.key_id)
         self.doubted(announce(configuration(6), forger), announce(configuration(10**17), forger))
 
-    def test_a_version_from_the_future(self) -> None:
+    def test_a_version_beyond_the_limit_is_a_hint(self) -> None:
         message = announce(configuration(6), KEY).replace(b'"version":"6"', b'"version":"9223372036854775808"')
         self.doubted(message, message)
 
-    def test_a_revoked_key(self) -> None:
+    def test_a_revoked_key_is_not_trusted(self) -> None:
         self.served(configuration(5), (STRANGER.public,))
         self.doubted(announce(configuration(6), KEY))
         self.assertTrue(self.announced(self.receiver, announce(configuration(6), STRANGER)))
 
-    def test_both_keys_while_one_is_replaced(self) -> None:
+    def test_both_keys_are_trusted_during_a_replacement(self) -> None:
         self.served(configuration(5), (STRANGER.public, KEY.public))
         self.assertTrue(self.announced(self.receiver, announce(configuration(6), KEY)))
         self.assertTrue(self.announced(self.receiver, announce(configuration(7), STRANGER)))
 
-    def test_replayed(self) -> None:
+    def test_a_replayed_announcement_is_a_hint(self) -> None:
         """Old ones, well signed: the controller is asked, in case that it is the one that is behind."""
         self.doubted(*(announce(configuration(version), KEY) for version in (1, 2, 3, 4)))
 
-    def test_another_namespace(self) -> None:
+    def test_an_announcement_for_another_namespace_is_a_hint(self) -> None:
         self.doubted(*(announce(configuration(version, namespace="other"), KEY) for version in (6, 7)))
 
-    def test_another_cluster(self) -> None:
+    def test_a_signed_announcement_of_another_cluster_is_objected_to(self) -> None:
         """Only a key of both could do this: it is believed, objected to, and not applied."""
         for _ in range(3):
             self.assertTrue(self.announced(self.receiver, announce(configuration(6, cluster_id=OTHER_CLUSTER), KEY)))
         self.assertEqual((len(self.applied), len(self.lines)), (1, 1))
 
-    def test_a_fork(self) -> None:
+    def test_a_fork_is_objected_to_if_signed_and_a_hint_if_forged(self) -> None:
         """The same tag on another document: signed, the objection is said; forged, it is a hint as any other."""
         forked = configuration(5, data={"url": "http://forked/"})
         self.doubted(announce(forked, STRANGER))
         self.assertTrue(self.announced(self.receiver, announce(forked, KEY)))
         self.assertEqual((len(self.applied), len(self.lines)), (1, 2))
 
-    def test_rubbish(self) -> None:
+    def test_random_bytes_are_a_hint(self) -> None:
         seeded = random.Random(7)
         self.doubted(*(seeded.randbytes(100).replace(b"\0", b"\xff") + b"\xff" for _ in range(100)))
 
-    def test_a_flood_of_large_rubbish(self) -> None:
+    def test_a_flood_of_large_bodies_is_one_log_line(self) -> None:
         """A thousand times 1 MiB."""
         self.doubted(*([b"{" * 1_048_576] * 1000))
 
-    def test_one_line_a_kind(self) -> None:
+    def test_each_kind_of_hint_is_logged_once(self) -> None:
         """Whatever alternates, and wherever the mistakes in it are."""
         kinds = [b"\xff", unsigned(configuration(6)), announce(configuration(4), KEY)]
         for number in range(50):
@@ -256,13 +256,13 @@ class ReceiverTests(SynchronousTestCase):
         self.assertEqual(sorted(line["kind"] for line in self.lines), ["not_json", "not_utf8", "older", "unverified"])
         self.assertEqual(self.receiver.unverified, 200)
 
-    def test_said_again_after_a_good_one(self) -> None:
+    def test_a_hint_is_logged_again_after_an_accepted_announcement(self) -> None:
         for version in (6, 7):
             self.announced(self.receiver, b"\xff")
             self.announced(self.receiver, announce(configuration(version), KEY))
         self.assertEqual([line["kind"] for line in self.lines], ["not_utf8", "not_utf8"])
 
-    def test_before_the_first_answer(self) -> None:
+    def test_a_hint_before_the_first_answer_is_not_logged(self) -> None:
         """Nothing can be verified yet: a hint, and no news."""
         receiver = Receiver(
             "default", KeyRing(), VersionGuard(self.applied.append), OrderedOffload(maybeDeferred), self.hint
@@ -272,34 +272,34 @@ class ReceiverTests(SynchronousTestCase):
 
     # -- what is not taken --
 
-    def test_a_push_that_is_older(self) -> None:
+    def test_an_older_push_is_a_hint_without_an_objection(self) -> None:
         """It was late, or the controller is behind: a poll tells, and only then it is said."""
         self.assertIn("older", self.served(configuration(4)) or "")
         self.assertEqual((self.hints, self.version_guard.objection, self.lines), (1, None, []))
 
-    def test_an_answer_that_is_older(self) -> None:
+    def test_an_older_answer_is_objected_to(self) -> None:
         objection = self.receiver.answered(ServedConfig(configuration(4)), configuration(5).tag)
         self.assertIn("older", objection or "")
         self.assertEqual((self.hints, len(self.lines)), (0, 1))
 
-    def test_an_answer_that_was_overtaken(self) -> None:
+    def test_an_overtaken_answer_is_a_hint_without_an_objection(self) -> None:
         """While it was on its way a push brought a newer one: the next poll tells."""
         asked = configuration(3).tag
         self.assertIsNone(self.receiver.answered(ServedConfig(configuration(4)), asked))
         self.assertEqual((self.hints, self.version_guard.objection, self.lines), (1, None, []))
 
-    def test_an_objection_stands_until_what_is_known_is_in_force(self) -> None:
+    def test_an_objection_stands_until_the_newest_is_current(self) -> None:
         self.receiver.answered(ServedConfig(configuration(4)), configuration(5).tag)
         self.assertIn("older", self.receiver.answered(None, configuration(3).tag) or "", "it was asked on another one")
         self.assertIsNone(self.receiver.answered(None, configuration(5).tag))
 
-    def test_the_objection_to_a_push_is_that_of_the_polls_too(self) -> None:
+    def test_an_objection_to_a_push_stands_for_polls(self) -> None:
         """Two documents have the same name: an answer that only names it says nothing of that."""
         self.served(configuration(5, data={"url": "http://forked/"}))
         self.assertIn("another document", self.receiver.answered(None, configuration(5).tag) or "")
         self.assertIsNone(self.receiver.answered(ServedConfig(configuration(5)), configuration(5).tag))
 
-    def test_another_document_of_the_same_name(self) -> None:
+    def test_another_document_with_the_same_tag_is_fetched_and_objected_to(self) -> None:
         """A controller was restored, and published as many versions as it had lost: the whole answer tells."""
         forked = configuration(5, data={"url": "http://forked/"})
         self.receiver.answered(None, configuration(5).tag, configuration(5).document.checksum)

@@ -48,14 +48,14 @@ class RegistrationServiceTests(SynchronousTestCase):
         self.assertEqual((self.registration_service.agent_id, self.registration_service.poll_interval), (AGENT_ID, 7))
         self.assertEqual(self.kept, [AGENT_ID])
 
-    def test_keeps_the_id_it_was_given_before(self) -> None:
+    def test_it_registers_with_its_previous_id(self) -> None:
         """A thousand restarts make one row."""
         self.registration_service.agent_id = "mine"
         self.registration_service.startService()
         self.assertEqual(self.controller.registrations[0].agent_id, "mine")
         self.assertEqual((self.registration_service.agent_id, self.kept), ("mine", []))
 
-    def test_takes_another_id_where_the_controller_gives_one(self) -> None:
+    def test_it_takes_another_id_from_the_controller(self) -> None:
         """The Go controller makes a new one at each registration."""
         self.registration_service.agent_id = "mine"
         self.controller.hung = True
@@ -64,7 +64,7 @@ class RegistrationServiceTests(SynchronousTestCase):
         self.controller.waiting[0].callback(FakeController().register(SELF).result)  # type: ignore[attr-defined]
         self.assertEqual((self.registration_service.agent_id, self.kept), (AGENT_ID, [AGENT_ID]))
 
-    def test_tries_until_a_controller_answers(self) -> None:
+    def test_it_retries_until_a_controller_answers(self) -> None:
         self.controller.failure = Unavailable("down", "No controller answers.")
         with capturedLogs() as logs:
             self.registration_service.startService()
@@ -75,7 +75,7 @@ class RegistrationServiceTests(SynchronousTestCase):
         self.clock.pump([1] * 31)
         self.assertEqual(self.registration_service.agent_id, AGENT_ID)
 
-    def test_a_controller_that_asks_for_a_pause(self) -> None:
+    def test_retry_after_is_the_shortest_delay(self) -> None:
         """C{Retry-After} is a lower bound of each wait, and jitter is added: a fleet does not return in one wave."""
         waits = set()
         for kind in (Unavailable, TooMany):
@@ -95,7 +95,7 @@ class RegistrationServiceTests(SynchronousTestCase):
         self.assertLessEqual(max(waits), 60 * 1.25 + 0.5)
         self.assertGreater(len(waits), 2)
 
-    def test_a_refusal(self) -> None:
+    def test_a_refusal_is_a_problem(self) -> None:
         """V11: one that no time mends is trouble of the agent, in the controller's words; one that is away is none."""
         for failure, said in (
             (Unprocessable("too_long", "The metadata is too long."), "The metadata is too long."),
@@ -113,7 +113,7 @@ class RegistrationServiceTests(SynchronousTestCase):
                 self.assertIn(said, problem or "")
         self.assertTrue(self.registration_service.member)
 
-    def test_a_controller_that_is_starting(self) -> None:
+    def test_a_starting_controller_is_not_logged(self) -> None:
         """It is asked again, and nobody is troubled with it."""
         self.controller.failure = Unavailable("starting", "The controller is starting.")
         with capturedLogs() as logs:
@@ -126,7 +126,7 @@ class RegistrationServiceTests(SynchronousTestCase):
 
     # -- a token of its own --
 
-    def test_shows_the_token_that_it_was_given(self) -> None:
+    def test_it_presents_its_token(self) -> None:
         """From then on, and after a restart from the beginning."""
         self.controller.token = "one"
         self.registration_service.startService()
@@ -138,14 +138,14 @@ class RegistrationServiceTests(SynchronousTestCase):
         self.registration_service.startService()
         self.assertEqual((self.controller.presented, self.tokens), ((AGENT_ID, "one"), []))
 
-    def test_the_same_token_again(self) -> None:
+    def test_the_same_token_is_not_saved_again(self) -> None:
         """Nothing is written."""
         self.controller.token = "one"
         self.registration_service.resume(AGENT_ID, "one")
         self.registration_service.startService()
         self.assertEqual((self.controller.presented, self.tokens), ((AGENT_ID, "one"), []))
 
-    def test_another_token(self) -> None:
+    def test_another_token_is_saved_and_presented(self) -> None:
         """Or none, from a controller that knows no tokens: what it had is of no use any more."""
         self.registration_service.resume(AGENT_ID, "one")
         self.registration_service.startService()
@@ -163,7 +163,7 @@ class RegistrationServiceTests(SynchronousTestCase):
         self.controller.members.clear()
         self.registration_service.confirm(known=False)
 
-    def test_membership(self) -> None:
+    def test_a_registration_makes_a_member(self) -> None:
         self.controller.window = 2.5
         self.assertFalse(self.registration_service.member)
         self.registration_service.startService()
@@ -178,20 +178,20 @@ class RegistrationServiceTests(SynchronousTestCase):
         self.assertEqual([each.agent_id for each in self.controller.registrations], ["", AGENT_ID])
         self.assertEqual((self.registration_service.member, self.joined, self.kept), (True, 2, [AGENT_ID]))
 
-    def test_registers_once_however_often_it_is_told(self) -> None:
+    def test_many_answers_lead_to_one_registration(self) -> None:
         self.forget()
         self.registration_service.confirm(known=False)
         self.clock.advance(1)
         self.assertEqual(len(self.controller.registrations), 2)
 
-    def test_being_told_is_nothing_new_before_it_is_registered(self) -> None:
+    def test_answers_before_the_registration_have_no_effect(self) -> None:
         self.controller.hung = True
         self.registration_service.startService()
         self.registration_service.confirm(known=False)
         self.clock.advance(60)
         self.assertEqual(len(self.controller.registrations), 1)
 
-    def test_a_controller_that_forgets_again_and_again_is_not_hammered(self) -> None:
+    def test_repeated_deletions_increase_the_delay(self) -> None:
         self.registration_service.startService()
         for _ in range(600):
             self.clock.advance(1)
@@ -203,7 +203,7 @@ class RegistrationServiceTests(SynchronousTestCase):
         self.clock.advance(1)
         self.assertTrue(self.registration_service.member, "once it was known the next time is the first again")
 
-    def test_stop_gives_up_registering_again(self) -> None:
+    def test_a_stop_cancels_another_registration(self) -> None:
         self.forget()
         self.registration_service.stopService()
         self.registration_service.confirm(known=False)
@@ -214,7 +214,7 @@ class RegistrationServiceTests(SynchronousTestCase):
         self.clock.pump([60] * 10)
         self.assertEqual(len(self.controller.registrations), 1)
 
-    def test_stop_gives_up(self) -> None:
+    def test_a_stop_cancels_the_registration(self) -> None:
         self.controller.failure = Unavailable("down", "No controller answers.")
         self.registration_service.startService()
         self.registration_service.stopService()

@@ -78,25 +78,25 @@ class ReporterTests(SynchronousTestCase):
 
     # -- what is said, and when --
 
-    def test_nothing_to_say(self) -> None:
+    def test_nothing_is_sent_before_there_is_a_report(self) -> None:
         self.wait(10)
         self.assertEqual(self.told(), [])
 
-    def test_said_once(self) -> None:
+    def test_a_report_is_sent_once(self) -> None:
         self.say(report(1))
         self.wait(REPEAT_AFTER_SECONDS - 1)
         self.assertEqual(self.told(), [(1, "applied", 1)])
         self.assertEqual(self.controller.reports[0].session, "a")
         self.assertEqual(self.reporter.reports["sent"], 1)
 
-    def test_said_again_now_and_then(self) -> None:
+    def test_a_report_is_repeated_now_and_then(self) -> None:
         """The same, under the same number: a controller that was restored from a backup lacks it, others refuse it."""
         self.say(report(1))
         self.wait(10 * REPEAT_AFTER_SECONDS)
         self.assertEqual({*self.told()}, {(1, "applied", 1)})
         self.assertIn(len(self.told()), range(5, 12))
 
-    def test_a_controller_that_asks_for_a_pause(self) -> None:
+    def test_retry_after_is_the_shortest_delay(self) -> None:
         """C{Retry-After} is a lower bound, whatever there is to say meanwhile; with jitter, and no more than once."""
         for kind in (Unavailable, TooMany):
             self.build()
@@ -112,7 +112,7 @@ class ReporterTests(SynchronousTestCase):
             self.wait(17)
             self.assertEqual(self.told()[1][:2], (2, "applied"))
 
-    def test_not_before_it_is_registered(self) -> None:
+    def test_nothing_is_sent_before_the_registration(self) -> None:
         self.controller.failure = DOWN
         self.registration_service.stopService()
         self.registration_service.startService()
@@ -124,7 +124,7 @@ class ReporterTests(SynchronousTestCase):
         self.assertEqual(self.told(), [(1, "applied", 1)])
 
     @given(st.integers(), st.floats(0.1, 30))
-    def test_spread_over_the_window(self, seed: int, window: float) -> None:
+    def test_reports_are_spread_over_the_window(self, seed: int, window: float) -> None:
         self.build(seed, window)
         self.say(report(1))
         self.clock.advance(0)
@@ -147,14 +147,14 @@ class ReporterTests(SynchronousTestCase):
         self.wait(0.5)
         self.assertEqual(self.registration_service.report_window, 20.0)
 
-    def test_only_the_latest_is_said(self) -> None:
+    def test_only_the_latest_report_is_sent(self) -> None:
         self.build(window=10.0)
         for version in range(1, 30):
             self.say(report(version))
         self.wait(10)
         self.assertEqual(self.told(), [(29, "applied", 1)])
 
-    def test_ever_new_ones_do_not_put_it_off(self) -> None:
+    def test_new_reports_do_not_postpone_the_timer(self) -> None:
         self.build(window=4.0)
         for version in range(1, 101):
             self.say(report(version))
@@ -162,7 +162,7 @@ class ReporterTests(SynchronousTestCase):
         self.assertGreaterEqual(len(self.told()), 2)
         self.assertLessEqual(len(self.told()), 12)
 
-    def test_what_is_quickly_done_is_not_said_to_be_begun(self) -> None:
+    def test_a_quick_delivery_is_not_reported_as_applying(self) -> None:
         self.say(report(1, "applying"))
         self.clock.advance(APPLYING_AFTER_SECONDS / 2)
         self.say(report(1))
@@ -170,7 +170,7 @@ class ReporterTests(SynchronousTestCase):
         self.wait(10)
         self.assertEqual(self.told(), [(1, "applied", 1)])
 
-    def test_what_lasts_is_said_to_be_begun(self) -> None:
+    def test_a_slow_delivery_is_reported_as_applying(self) -> None:
         self.say(report(1, "applying"))
         self.clock.advance(APPLYING_AFTER_SECONDS)
         self.assertEqual(self.told(), [(1, "applying", 1)])
@@ -178,7 +178,7 @@ class ReporterTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(self.told()[1:], [(1, "applied", 2)])
 
-    def test_how_long_it_waited_is_measured_at_each_attempt(self) -> None:
+    def test_the_waiting_time_is_measured_at_each_attempt(self) -> None:
         self.controller.failure = DOWN
         self.say(report(1, spent=Timings(1.0, 2.0, 0.0)))
         self.clock.advance(0)
@@ -190,7 +190,7 @@ class ReporterTests(SynchronousTestCase):
 
     # -- one at a time --
 
-    def test_what_comes_while_one_is_under_way_follows(self) -> None:
+    def test_a_change_during_a_report_is_reported_next(self) -> None:
         self.controller.hung = True
         self.say(report(1))
         self.wait(1)
@@ -206,7 +206,7 @@ class ReporterTests(SynchronousTestCase):
     # -- a controller that does not take it --
 
     @given(st.integers(), st.integers(1, 600))
-    def test_said_within_the_backoff_of_its_return(self, seed: int, away: int) -> None:
+    def test_a_report_arrives_within_the_backoff_of_a_recovery(self, seed: int, away: int) -> None:
         self.build(seed)
         self.controller.failure = DOWN
         self.say(report(1))
@@ -215,7 +215,7 @@ class ReporterTests(SynchronousTestCase):
         self.wait(31)
         self.assertEqual([each.tag.version for each in self.controller.reports], [1])
 
-    def test_backs_off(self) -> None:
+    def test_failures_increase_the_delay(self) -> None:
         self.controller.failure = DOWN
         with capturedLogs() as logs:
             self.say(report(1))
@@ -224,7 +224,7 @@ class ReporterTests(SynchronousTestCase):
         self.assertTrue(10 <= len(self.told()) <= 80, len(self.told()))
         self.assertEqual(self.reporter.reports["failed"], len(self.told()))
 
-    def test_credentials_and_rubbish_are_tried_again(self) -> None:
+    def test_wrong_credentials_and_malformed_answers_are_retried(self) -> None:
         """They may be set right, or be a portal's on the way."""
         for failure in (Unauthenticated("bad_credentials", "Wrong."), Malformed("not_json", "No JSON.")):
             self.build()
@@ -235,7 +235,7 @@ class ReporterTests(SynchronousTestCase):
             self.wait(31)
             self.assertEqual(len(self.controller.reports), 1)
 
-    def test_a_verdict_on_the_report_is_heeded(self) -> None:
+    def test_a_refused_report_is_not_retried(self) -> None:
         """It is said in the log, and not sent again; the next one is."""
         for failure in (
             NotFound("unknown_version", "There is no such version."),
@@ -259,7 +259,7 @@ class ReporterTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual([each.tag.version for each in self.controller.reports], [2])
 
-    def test_what_was_taken_before_is_taken(self) -> None:
+    def test_a_repeated_report_is_not_sent_again(self) -> None:
         """The answer to the first attempt was lost."""
         for code in ("repeated_report", "out_of_order"):
             self.build()
@@ -269,7 +269,7 @@ class ReporterTests(SynchronousTestCase):
                 self.wait(60)
             self.assertEqual((len(self.told()), logs, self.reporter.reports["repeated"]), (1, [], 1))
 
-    def test_a_go_controller_is_not_bothered(self) -> None:
+    def test_a_go_controller_gets_few_reports(self) -> None:
         """It has no such path: once an hour is enough."""
         self.controller.failure = NotFound("unexpected_answer", "The controller answers 404: 404 page not found")
         for version in range(1, 60):
@@ -280,7 +280,7 @@ class ReporterTests(SynchronousTestCase):
         self.wait(UNSUPPORTED_RETRY_SECONDS - 59 * 50 + 1)
         self.assertEqual([each.tag.version for each in self.controller.reports], [59])
 
-    def test_what_may_have_arrived_is_corrected(self) -> None:
+    def test_a_report_with_a_lost_answer_is_corrected(self) -> None:
         """The worker went away, which may have been told or not, and came back as it was before."""
         self.say(report(1))
         self.clock.advance(0)
@@ -303,7 +303,7 @@ class ReporterTests(SynchronousTestCase):
         self.assertEqual([each.agent_id for each in self.controller.registrations], ["", AGENT_ID])
         self.assertEqual([each.tag.version for each in self.controller.reports], [1, 2])
 
-    def test_a_forgotten_agent_says_it_again(self) -> None:
+    def test_a_forgotten_agent_reports_again(self) -> None:
         self.say(report(1))
         self.clock.advance(0)
         self.controller.members.clear()
@@ -311,13 +311,13 @@ class ReporterTests(SynchronousTestCase):
         self.wait(5)
         self.assertEqual([each.tag.version for each in self.controller.reports], [1, 1])
 
-    def test_a_controller_that_never_knows_it_is_not_hammered(self) -> None:
+    def test_a_controller_that_never_knows_the_agent_gets_few_requests(self) -> None:
         self.controller.members = _Nobody()
         self.say(report(1))
         self.wait(600)
         self.assertTrue(10 <= len(self.told()) <= 80, len(self.told()))
 
-    def test_registered_again_while_a_report_is_under_way(self) -> None:
+    def test_a_registration_during_a_report_leads_to_another_report(self) -> None:
         """Whether it was taken before or after is not known: it is said again."""
         self.controller.hung = True
         self.say(report(1))
@@ -330,14 +330,14 @@ class ReporterTests(SynchronousTestCase):
 
     # -- stopping --
 
-    def test_stop_says_what_is_left(self) -> None:
+    def test_a_stop_sends_the_pending_report(self) -> None:
         self.build(window=30.0)
         self.say(report(1))
         self.successResultOf(self.reporter.stopService())
         self.assertEqual(self.told(), [(1, "applied", 1)])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_stop_says_the_last_after_the_one_under_way(self) -> None:
+    def test_a_stop_sends_the_pending_report_after_the_one_in_progress(self) -> None:
         self.controller.hung = True
         self.say(report(1))
         self.clock.advance(0)
@@ -349,7 +349,7 @@ class ReporterTests(SynchronousTestCase):
         self.successResultOf(stopping)
         self.assertEqual(self.told(), [(1, "applied", 1), (2, "applied", 2)])
 
-    def test_stop_does_not_wait_for_ever(self) -> None:
+    def test_a_stop_does_not_wait_forever(self) -> None:
         self.controller.hung = True
         self.say(report(1))
         self.clock.advance(0)
@@ -359,14 +359,14 @@ class ReporterTests(SynchronousTestCase):
         self.successResultOf(stopping)
         self.assertEqual((self.told(), self.clock.getDelayedCalls()), ([(1, "applied", 1)], []))
 
-    def test_stop_while_the_controller_is_away(self) -> None:
+    def test_a_stop_ends_while_the_controller_is_down(self) -> None:
         self.controller.failure = DOWN
         self.say(report(1))
         self.clock.advance(0)
         self.successResultOf(self.reporter.stopService())
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_a_defect_is_logged_and_does_not_end_it(self) -> None:
+    def test_a_defect_is_logged_and_reports_continue(self) -> None:
         self.controller.hung = True
         self.say(report(1))
         self.clock.advance(0)
@@ -399,14 +399,14 @@ class ReportSourceTests(SynchronousTestCase):
         """Of the objection that stands."""
         return self.version_guard.objection and self.version_guard.objection.reason
 
-    def test_nothing(self) -> None:
+    def test_there_is_no_report_before_the_first_configuration(self) -> None:
         self.assertIsNone(self.report_source())
 
-    def test_what_is_in_force(self) -> None:
+    def test_the_report_is_on_the_newest_configuration(self) -> None:
         self.version_guard.offer(configuration(7))
         self.assertEqual(self.report_source(), self.worker_sync.report())
 
-    def test_what_is_offered_in_vain(self) -> None:
+    def test_the_report_is_on_the_rejected_configuration(self) -> None:
         """It failed, the worker has what it had, and of which cluster that is."""
         self.version_guard.offer(configuration(7))
         for offered in (configuration(6), configuration(9, cluster_id=OTHER_CLUSTER)):
@@ -418,7 +418,7 @@ class ReportSourceTests(SynchronousTestCase):
             self.assertEqual((said.holds, said.holds_cluster_id), (configuration(7).tag, CLUSTER))
         self.assertEqual(len(self.objections), 2)
 
-    def test_until_what_is_known_is_in_force_again(self) -> None:
+    def test_an_objection_is_reported_until_the_newest_is_current(self) -> None:
         for ends in (
             lambda: self.version_guard.offer(configuration(7)),
             lambda: self.version_guard.offer(configuration(8)),

@@ -15,7 +15,7 @@ from confd.runtime.options import read
 from confd.runtime.settings import AgentSettings
 from tests.conversation import Conversation
 from tests.promlint import lint
-from tests.runtime.test_metrics import samples
+from tests.runtime.test_metrics_show_the_push_path_and_hints import samples
 
 
 class Reactor(MemoryReactorClock):
@@ -35,7 +35,7 @@ class ComposeTests(SynchronousTestCase):
         """The services for these settings."""
         return list(compose(self.reactor, read(AgentSettings, given, {}), {}).services)
 
-    def test_defaults(self) -> None:
+    def test_default_settings_make_one_service(self) -> None:
         (agent,) = self.compose()
         self.assertIsInstance(agent, Agent)
 
@@ -52,7 +52,7 @@ class ComposeTests(SynchronousTestCase):
             error = self.assertRaises(StartError, self.compose, **{name: text})
             self.assertTrue(error.reasons[0].startswith(f"{name}: "), error.reasons)
 
-    def test_no_folder_for_the_cache(self) -> None:
+    def test_a_missing_folder_for_the_cache_is_refused(self) -> None:
         (agent,) = self.compose(CACHE_FILE="/no/such/folder/cache")
         error = self.assertRaises(StartError, agent.startService)
         self.assertTrue(error.reasons[0].startswith("CACHE_FILE: "), error.reasons)
@@ -75,7 +75,7 @@ class OpsTests(SynchronousTestCase):
         """What it answers."""
         return Conversation(self.listener.factory, self.reactor).get(path)
 
-    def test_health(self) -> None:
+    def test_health_answers_ok(self) -> None:
         self.assertEqual(self.get("/health").json, {"status": "ok"})
 
     def test_not_ready_before_anything_is_applied(self) -> None:
@@ -84,14 +84,14 @@ class OpsTests(SynchronousTestCase):
         self.assertEqual(reply.json["error"], "No configuration has been applied yet.")
         self.assertEqual([each["part"] for each in reply.json["details"]], ["configuration"])
 
-    def test_metrics(self) -> None:
+    def test_metrics_show_the_push_path_and_hints(self) -> None:
         """Which way changes come, and what was only a hint; a version that is not known yet is left out."""
         found = samples(self.get("/metrics").body)
         self.assertEqual(found["confd_push_up", (("strategy", "POLLER"),)], 0)
         self.assertEqual(found["confd_unverified_announcements_total", ()], 0)
         self.assertNotIn(("confd_known_version", ()), found)
 
-    def test_metrics_by_the_book(self) -> None:
+    def test_metrics_pass_the_linter(self) -> None:
         self.get("/nowhere")
         text = self.get("/metrics").body
         self.assertEqual(lint(text), [])
@@ -112,5 +112,5 @@ class OpsTests(SynchronousTestCase):
                 self.assertIn(reply.status, (405, 413), path)
                 self.assertEqual(self.get("/health").status, 200)
 
-    def test_nothing_else(self) -> None:
+    def test_other_paths_are_unknown(self) -> None:
         self.assertEqual(self.get("/config").status, 404)

@@ -35,12 +35,12 @@ class VersionGuardTests(SynchronousTestCase):
         self.through: list[Configuration] = []
         self.version_guard = VersionGuard(self.through.append)
 
-    def test_the_first_one_comes_through(self) -> None:
+    def test_the_first_configuration_is_accepted(self) -> None:
         first = configuration(7)
         self.assertIsNone(self.version_guard.offer(first))
         self.assertEqual((self.version_guard.newest, self.through), (first, [first]))
 
-    def test_what_comes_through_after_version_7(self) -> None:
+    def test_verdicts_after_version_7(self) -> None:
         """A restored database, and a foreign cluster."""
         fork = strict_json.document({"url": "http://fork"})
         for offered, comes_through, objects in (
@@ -63,7 +63,7 @@ class VersionGuardTests(SynchronousTestCase):
         self.assertIsNone(self.version_guard.offer(configuration(2)))
         self.assertEqual(len(self.through), 2)
 
-    def test_what_nobody_published_replaces_no_document_of_another_system(self) -> None:
+    def test_an_unpublished_version_replaces_no_configuration_of_the_go_system(self) -> None:
         known = configuration(40, cluster_id="", epoch=0)
         self.version_guard.offer(known)
         self.assertIsNone(self.version_guard.offer(configuration(1)))
@@ -72,7 +72,7 @@ class VersionGuardTests(SynchronousTestCase):
         self.assertIsNone(self.version_guard.offer(configuration(1, namespace="edge")), "an administrator made it")
         self.assertEqual(len(self.through), 2)
 
-    def test_objections_name_both_and_say_what_to_do(self) -> None:
+    def test_objections_name_both_tags_and_a_remedy(self) -> None:
         self.version_guard.offer(configuration(7))
         for offered, remedy in (
             (configuration(6), "confdctl epoch raise"),
@@ -90,7 +90,7 @@ class VersionGuardTests(SynchronousTestCase):
                 self.version_guard.offer(configuration(5))
         self.assertEqual(len(logs), 2)
 
-    def test_ever_new_objections_take_no_memory(self) -> None:
+    def test_the_memory_for_logged_objections_is_bounded(self) -> None:
         """A hostile controller may think of new tags for ever."""
         self.version_guard.offer(configuration(1000))
         with capturedLogs() as logs:
@@ -105,7 +105,7 @@ class VersionGuardTests(SynchronousTestCase):
         """To which tag."""
         return None if self.version_guard.objection is None else str(self.version_guard.objection.tag)
 
-    def test_no_objection(self) -> None:
+    def test_an_accepted_configuration_leaves_no_objection(self) -> None:
         self.version_guard.offer(configuration(7))
         self.assertIsNone(self.objection())
 
@@ -115,7 +115,7 @@ class VersionGuardTests(SynchronousTestCase):
             self.version_guard.offer(offered)
             self.assertEqual(self.objection(), str(offered.tag))
 
-    def test_what_may_have_been_overtaken_is_not_objected_to(self) -> None:
+    def test_an_overtaken_configuration_is_not_objected_to(self) -> None:
         """Nor said: its sender may have a newer one by now. Another cluster's was not overtaken."""
         self.version_guard.offer(configuration(7))
         with capturedLogs() as logs:
@@ -124,7 +124,7 @@ class VersionGuardTests(SynchronousTestCase):
         self.version_guard.offer(configuration(9, cluster_id=OTHER_CLUSTER), late=True)
         self.assertEqual(self.objection(), "99999999.1.9")
 
-    def test_confirmed_by_name(self) -> None:
+    def test_a_confirmed_tag_ends_the_objection(self) -> None:
         """Which says nothing where two documents have the same name."""
         self.version_guard.confirmed()
         self.version_guard.offer(configuration(7))
@@ -137,7 +137,7 @@ class VersionGuardTests(SynchronousTestCase):
         self.version_guard.offer(configuration(7))
         self.assertIsNone(self.objection())
 
-    def test_confirmed_by_name_and_checksum(self) -> None:
+    def test_a_tag_with_another_checksum_is_not_confirmed(self) -> None:
         """A document that this agent never saw has the name of the one that it knows: the name confirms nothing."""
         known, other = configuration(7), configuration(7, document=strict_json.document({"url": "http://fork"}))
         self.version_guard.offer(known)
@@ -149,7 +149,7 @@ class VersionGuardTests(SynchronousTestCase):
         self.assertTrue(self.version_guard.confirmed(other.document.checksum), "it was looked at already")
         self.assertEqual(self.objection(), "1a2b3c4d.1.7")
 
-    def test_changes_of_the_objection_are_told(self) -> None:
+    def test_changes_of_the_objection_are_notified(self) -> None:
         told: list[str | None] = []
         self.version_guard = VersionGuard(lambda _: None, lambda: told.append(self.objection()))
         for version in (7, 6, 6, 5, 7, 7, 6, 8):

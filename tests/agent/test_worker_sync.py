@@ -76,7 +76,7 @@ class WorkerSyncTests(SynchronousTestCase):
         self.wait(60)
         self.assertEqual(self.versions(), [1])
 
-    def test_looks_every_two_seconds(self) -> None:
+    def test_the_worker_is_checked_every_two_seconds(self) -> None:
         self.worker_sync.deliver(configuration(1))
         self.clock.pump([CHECK_INTERVAL_SECONDS] * 10)
         self.assertEqual(self.worker.checks, 10)
@@ -92,9 +92,9 @@ class WorkerSyncTests(SynchronousTestCase):
         self.clock.advance(away)
         self.worker.down = False
         self.wait(5)
-        self.assertEqual((self.versions(), self.worker.in_force), ([1], configuration(1)))
+        self.assertEqual((self.versions(), self.worker.current), ([1], configuration(1)))
 
-    def test_a_worker_that_is_away_is_said(self) -> None:
+    def test_an_unreachable_worker_is_a_problem(self) -> None:
         self.worker.down = True
         with capturedLogs() as logs:
             self.worker_sync.deliver(configuration(1))
@@ -106,7 +106,7 @@ class WorkerSyncTests(SynchronousTestCase):
         self.wait(5)
         self.assertIsNone(self.worker_sync.problem())
 
-    def test_a_worker_that_goes_away_later_is_said(self) -> None:
+    def test_a_worker_that_becomes_unreachable_is_a_problem(self) -> None:
         self.worker_sync.deliver(configuration(1))
         self.worker.down = True
         self.wait(3)
@@ -122,9 +122,9 @@ class WorkerSyncTests(SynchronousTestCase):
         self.worker.resume()
         self.wait(5)
         self.assertEqual(self.versions(), [1, 30])
-        self.assertEqual(self.worker.in_force, configuration(30))
+        self.assertEqual(self.worker.current, configuration(30))
 
-    def test_a_newer_one_takes_the_place_of_one_that_cannot_be_delivered(self) -> None:
+    def test_a_newer_configuration_replaces_an_undeliverable_one(self) -> None:
         self.worker.down = True
         self.worker_sync.deliver(configuration(1))
         self.worker_sync.deliver(configuration(2))
@@ -134,7 +134,7 @@ class WorkerSyncTests(SynchronousTestCase):
 
     # -- read back (promise G6) --
 
-    def test_a_worker_that_lies_is_not_believed(self) -> None:
+    def test_a_worker_that_holds_another_document_after_a_success_is_a_problem(self) -> None:
         """Row F-61."""
         self.worker.lies = True
         self.worker_sync.deliver(configuration(1))
@@ -145,21 +145,21 @@ class WorkerSyncTests(SynchronousTestCase):
         self.wait(5)
         self.assertEqual(self.worker_sync.applied, configuration(1))
 
-    def test_a_worker_that_cannot_say_is_taken_at_its_word(self) -> None:
+    def test_a_worker_without_a_checksum_is_trusted_after_a_success(self) -> None:
         self.worker.blind = True
         self.worker_sync.deliver(configuration(1))
         self.assertEqual((self.worker_sync.applied, self.worker_sync.verified), (configuration(1), False))
 
     # -- drift (promise G6) --
 
-    def test_a_worker_that_restarted_empty_is_put_right(self) -> None:
+    def test_a_worker_that_restarted_empty_is_repaired(self) -> None:
         self.worker_sync.deliver(configuration(1))
         self.wait(10)
         self.worker.restart("boot-2")
         self.wait(5)
-        self.assertEqual(self.worker.in_force, configuration(1))
+        self.assertEqual(self.worker.current, configuration(1))
 
-    def test_a_go_worker_that_restarted_is_put_right(self) -> None:
+    def test_a_go_worker_that_restarted_is_repaired(self) -> None:
         self.worker.blind = True
         self.worker_sync.deliver(configuration(1))
         self.wait(10)
@@ -167,23 +167,23 @@ class WorkerSyncTests(SynchronousTestCase):
         self.wait(5)
         self.assertEqual(self.versions(), [1, 1])
 
-    def test_a_restart_between_delivery_and_the_first_look_is_seen(self) -> None:
+    def test_a_restart_between_delivery_and_the_first_check_is_detected(self) -> None:
         self.worker_sync.deliver(configuration(1))
         self.worker.restart("boot-2")
         self.wait(5)
-        self.assertEqual(self.worker.in_force, configuration(1))
+        self.assertEqual(self.worker.current, configuration(1))
 
-    def test_a_worker_that_drifted_is_put_right(self) -> None:
+    def test_a_worker_that_drifted_is_repaired(self) -> None:
         self.worker_sync.deliver(configuration(3))
         self.wait(10)
-        self.worker.in_force = configuration(2)
+        self.worker.current = configuration(2)
         self.wait(5)
-        self.assertEqual(self.worker.in_force, configuration(3))
+        self.assertEqual(self.worker.current, configuration(3))
 
-    def test_the_same_document_under_another_name_is_no_drift(self) -> None:
+    def test_the_same_document_with_another_tag_is_no_drift(self) -> None:
         self.worker_sync.deliver(configuration(3))
         self.wait(10)
-        self.worker.in_force = configuration(4, document=configuration(3).document)
+        self.worker.current = configuration(4, document=configuration(3).document)
         self.wait(10)
         self.assertEqual(self.versions(), [3])
 
@@ -201,60 +201,60 @@ class WorkerSyncTests(SynchronousTestCase):
         self.worker.refuses = {2}
         self.worker_sync.deliver(configuration(2))
 
-    def test_a_refusal_is_said_in_the_workers_words(self) -> None:
+    def test_a_refusal_is_a_problem_in_the_words_of_the_worker(self) -> None:
         self.refuse()
         self.assertEqual(
             self.worker_sync.problem(), "The worker refuses configuration 1a2b3c4d.1.2: I cannot use this."
         )
 
-    def test_a_worker_that_refuses_is_not_hammered(self) -> None:
+    def test_a_refused_configuration_is_delivered_once(self) -> None:
         self.refuse()
         self.wait(120)
         self.assertEqual(self.versions(), [1, 2])
 
-    def test_what_was_refused_is_neither_applied_nor_kept(self) -> None:
+    def test_a_refused_configuration_is_neither_applied_nor_kept(self) -> None:
         self.refuse()
         self.assertEqual((self.worker_sync.applied, self.kept), (configuration(1), [configuration(1)]))
 
-    def test_the_one_before_is_restored(self) -> None:
+    def test_the_previous_configuration_is_restored_after_a_refusal(self) -> None:
         self.refuse()
         self.wait(3)
-        self.worker.in_force = None
+        self.worker.current = None
         self.wait(5)
-        self.assertEqual(self.worker.in_force, configuration(1))
+        self.assertEqual(self.worker.current, configuration(1))
 
-    def test_the_one_before_is_restored_where_the_worker_had_lost_it_already(self) -> None:
+    def test_a_lost_previous_configuration_is_restored_after_a_refusal(self) -> None:
         self.worker_sync.deliver(configuration(1))
         self.worker.refuses = {2}
-        self.worker.in_force = None
+        self.worker.current = None
         self.worker_sync.deliver(configuration(2))
         self.wait(5)
-        self.assertEqual((self.versions(), self.worker.in_force), ([1, 2, 1], configuration(1)))
+        self.assertEqual((self.versions(), self.worker.current), ([1, 2, 1], configuration(1)))
 
-    def test_another_configuration_is_tried(self) -> None:
+    def test_another_configuration_is_delivered_after_a_refusal(self) -> None:
         """Row F-60."""
         self.refuse()
         self.worker_sync.deliver(configuration(3))
-        self.assertEqual(self.worker.in_force, configuration(3))
+        self.assertEqual(self.worker.current, configuration(3))
         self.assertIsNone(self.worker_sync.problem())
 
-    def test_another_process_is_asked_again(self) -> None:
+    def test_another_process_of_the_worker_gets_the_refused_configuration(self) -> None:
         self.refuse()
         self.wait(3)
         self.worker.restart("boot-2")
         self.worker.refuses = set()
         self.wait(5)
-        self.assertEqual(self.worker.in_force, configuration(2))
+        self.assertEqual(self.worker.current, configuration(2))
         self.assertIsNone(self.worker_sync.problem())
 
-    def test_another_process_that_refuses_too_gets_the_one_before(self) -> None:
+    def test_another_process_that_refuses_too_gets_the_previous_configuration(self) -> None:
         self.refuse()
         self.wait(3)
         self.worker.restart("boot-2")
         self.wait(30)
-        self.assertEqual((self.versions(), self.worker.in_force), ([1, 2, 2, 1], configuration(1)))
+        self.assertEqual((self.versions(), self.worker.current), ([1, 2, 2, 1], configuration(1)))
 
-    def test_a_worker_that_refuses_everything_is_not_hammered(self) -> None:
+    def test_a_worker_that_refuses_everything_gets_few_requests(self) -> None:
         self.worker_sync.deliver(configuration(1))
         self.wait(3)
         self.worker.refuses = {1}
@@ -262,7 +262,7 @@ class WorkerSyncTests(SynchronousTestCase):
         self.wait(120)
         self.assertEqual(self.versions(), [1, 1])
 
-    def test_a_refusal_of_the_first_one_is_not_hammered(self) -> None:
+    def test_a_refusal_of_the_first_configuration_causes_few_requests(self) -> None:
         self.worker.refuses = {1}
         self.worker_sync.deliver(configuration(1))
         self.wait(120)
@@ -272,34 +272,34 @@ class WorkerSyncTests(SynchronousTestCase):
 
     def conflict(self) -> None:
         """Another agent brought version 9, this one has 3."""
-        self.worker.in_force = configuration(9)
+        self.worker.current = configuration(9)
         self.worker_sync.deliver(configuration(3))
 
-    def test_a_worker_that_has_a_newer_one_is_left_alone(self) -> None:
+    def test_a_worker_with_a_newer_configuration_is_left_alone(self) -> None:
         self.conflict()
         self.wait(120)
-        self.assertEqual((self.versions(), self.worker.in_force), ([3], configuration(9)))
+        self.assertEqual((self.versions(), self.worker.current), ([3], configuration(9)))
         self.assertIn("holds a newer configuration than 1a2b3c4d.1.3", self.worker_sync.problem() or "")
 
-    def test_the_newer_one_is_taken_over_when_it_arrives(self) -> None:
+    def test_a_newer_configuration_that_the_worker_holds_is_applied_when_it_arrives(self) -> None:
         self.conflict()
         self.worker_sync.deliver(configuration(9))
         self.assertIsNone(self.worker_sync.problem())
 
-    def test_a_worker_that_lost_the_newer_one_is_asked_again(self) -> None:
+    def test_a_worker_that_lost_the_newer_configuration_gets_this_one(self) -> None:
         self.conflict()
         self.wait(3)
         self.worker.restart("boot-2")
         self.wait(5)
-        self.assertEqual(self.worker.in_force, configuration(3))
+        self.assertEqual(self.worker.current, configuration(3))
 
     # -- what is said of it --
 
-    def test_nothing_is_said_before_there_is_a_configuration(self) -> None:
+    def test_there_is_no_report_before_the_first_configuration(self) -> None:
         self.wait(10)
         self.assertIsNone(self.worker_sync.report())
 
-    def test_applied_is_said(self) -> None:
+    def test_an_applied_configuration_is_reported(self) -> None:
         self.worker_sync.deliver(configuration(1))
         expected = Report(
             configuration(1).tag,
@@ -312,13 +312,13 @@ class WorkerSyncTests(SynchronousTestCase):
         self.wait(3)
         self.assertEqual(self.said().spent, Timings(0.0, 0.0, 3000.0))
 
-    def test_a_worker_that_cannot_say_is_not_verified(self) -> None:
+    def test_a_worker_without_a_checksum_is_reported_as_not_verified(self) -> None:
         self.worker.blind = True
         self.worker_sync.deliver(configuration(1))
         self.assertEqual((self.said().state, self.said().verified), (ReportState.APPLIED, False))
         self.assertEqual(self.said().holds, configuration(1).tag)
 
-    def test_a_hung_worker_is_said_to_be_at_it(self) -> None:
+    def test_a_hung_worker_is_reported_as_applying(self) -> None:
         self.worker_sync.deliver(configuration(1))
         self.worker.hung = True
         self.worker_sync.deliver(configuration(2))
@@ -329,7 +329,7 @@ class WorkerSyncTests(SynchronousTestCase):
         self.worker.resume()
         self.assertEqual((self.said().state, self.said().spent.worker), (ReportState.APPLIED, 4000.0))
 
-    def test_time_spent_behind_a_hung_one(self) -> None:
+    def test_time_behind_a_hung_delivery_is_reported(self) -> None:
         """It was received, and could not be handed over yet."""
         self.worker.hung = True
         self.worker_sync.deliver(configuration(1))
@@ -341,7 +341,7 @@ class WorkerSyncTests(SynchronousTestCase):
         self.clock.advance(0)
         self.assertEqual(self.said().spent, Timings(2000.0, 0.0, 0.0))
 
-    def test_a_worker_that_is_away_is_said_to_be_at_it(self) -> None:
+    def test_an_unreachable_worker_is_reported_as_applying(self) -> None:
         for configured in (False, True):
             self.build()
             if configured:
@@ -357,7 +357,7 @@ class WorkerSyncTests(SynchronousTestCase):
             self.wait(5)
             self.assertEqual((self.said().state, self.said().error, self.said().repairs), (ReportState.APPLIED, "", 0))
 
-    def test_a_refusal_is_said(self) -> None:
+    def test_a_refusal_is_reported_as_failed(self) -> None:
         self.refuse()
         said = self.said()
         self.assertEqual((said.tag.version, said.state), (2, ReportState.FAILED))
@@ -367,14 +367,14 @@ class WorkerSyncTests(SynchronousTestCase):
         self.wait(5)
         self.assertEqual(self.said().state, ReportState.FAILED, "it still is, although the worker is away")
 
-    def test_a_worker_that_refuses_everything_holds_nothing(self) -> None:
+    def test_a_worker_that_refuses_everything_is_reported_as_holding_nothing(self) -> None:
         self.worker_sync.deliver(configuration(1))
         self.worker.refuses = {1}
         self.worker.restart("boot-2")
         self.wait(5)
         self.assertEqual((self.said().state, self.said().holds), (ReportState.FAILED, None))
 
-    def test_a_newer_one_is_named(self) -> None:
+    def test_a_newer_configuration_of_the_worker_is_reported(self) -> None:
         self.conflict()
         said = self.said()
         self.assertEqual((said.tag.version, said.state), (3, ReportState.FAILED))
@@ -386,11 +386,11 @@ class WorkerSyncTests(SynchronousTestCase):
     def repaired(self, times: int, version: int = 3) -> None:
         """Check that the worker is put right in time, and that it is said."""
         self.wait(5)
-        self.assertEqual(self.worker.in_force, configuration(version))
+        self.assertEqual(self.worker.current, configuration(version))
         self.assertEqual((self.said().state, self.said().repairs), (ReportState.APPLIED, times))
         self.assertIsNone(self.worker_sync.problem())
 
-    def test_what_is_done_behind_the_agents_back_is_put_right(self) -> None:
+    def test_a_configuration_from_another_sender_is_repaired(self) -> None:
         """Promise G6: each within 5 seconds."""
         tampering = {
             "without a tag": lambda: self.worker.tamper(None),
@@ -407,7 +407,7 @@ class WorkerSyncTests(SynchronousTestCase):
                 tamper()
                 self.repaired(times)
 
-    def test_a_document_without_a_tag_after_the_same_one_without_a_tag(self) -> None:
+    def test_a_second_document_without_a_tag_is_repaired(self) -> None:
         """The health of the worker is the same before and after."""
         self.worker_sync.deliver(configuration(3))
         self.wait(5)
@@ -424,7 +424,7 @@ class WorkerSyncTests(SynchronousTestCase):
         self.repaired(1)
         self.assertEqual(self.said().spent, Timings(0.0, 0.0, 15_000.0))
 
-    def test_a_repair_under_way_is_said(self) -> None:
+    def test_a_repair_in_progress_is_reported(self) -> None:
         self.worker_sync.deliver(configuration(3))
         self.wait(5)
         self.worker.restart("boot-2")
@@ -449,10 +449,10 @@ class WorkerSyncTests(SynchronousTestCase):
         self.repaired(1)
         self.assertEqual(self.versions(), [3, 3])
 
-    def test_what_was_restored_under_a_refused_one_is_counted(self) -> None:
+    def test_a_repair_during_a_refusal_is_counted(self) -> None:
         self.refuse()
         self.wait(3)
-        self.worker.in_force = None
+        self.worker.current = None
         self.wait(5)
         said = self.said()
         self.assertEqual((said.state, said.repairs, said.holds), (ReportState.FAILED, 1, configuration(1).tag))
@@ -465,7 +465,7 @@ class WorkerSyncTests(SynchronousTestCase):
         self.wait(5)
         self.assertEqual(self.said().repairs, 0)
 
-    def test_a_tag_ahead_is_left_alone_and_said(self) -> None:
+    def test_a_newer_tag_of_the_worker_is_left_alone_and_reported(self) -> None:
         """Whether it was forged, or brought by an agent that knows more, cannot be told (promise G3)."""
         self.worker_sync.deliver(configuration(3))
         self.wait(5)
@@ -474,9 +474,9 @@ class WorkerSyncTests(SynchronousTestCase):
         self.assertEqual(self.versions(), [3, 3])
         self.assertEqual((self.said().state, self.said().holds), (ReportState.FAILED, configuration(9).tag))
         self.worker_sync.deliver(configuration(10))
-        self.assertEqual(self.worker.in_force, configuration(10))
+        self.assertEqual(self.worker.current, configuration(10))
 
-    def test_another_document_by_the_same_name_is_left_alone_and_said(self) -> None:
+    def test_another_document_with_the_same_tag_is_left_alone_and_reported(self) -> None:
         """Two histories, maybe: which of them is right an operator knows."""
         self.worker.tamper(configuration(3).tag)
         self.worker_sync.deliver(configuration(3))
@@ -485,7 +485,7 @@ class WorkerSyncTests(SynchronousTestCase):
         self.assertEqual(self.said().state, ReportState.FAILED)
         self.assertIn("The worker holds another document as 1a2b3c4d.1.3", self.said().error)
 
-    def test_a_worker_without_names_is_compared_at_each_look(self) -> None:
+    def test_a_worker_without_tags_is_compared_at_each_check(self) -> None:
         """It has a boot id, and says no version, whatever it was told."""
         self.worker.nameless = True
         self.worker_sync.deliver(configuration(3))
@@ -494,10 +494,10 @@ class WorkerSyncTests(SynchronousTestCase):
         self.worker.tamper(None)
         self.repaired(1)
 
-    def test_a_version_that_is_no_tag(self) -> None:
+    def test_an_invalid_tag_of_the_worker_is_reported_as_no_tag(self) -> None:
         self.worker.refuses = {1}
         self.worker.named = "latest"
-        self.worker.in_force = configuration(5)
+        self.worker.current = configuration(5)
         self.worker_sync.deliver(configuration(1))
         self.assertEqual((self.said().state, self.said().holds), (ReportState.FAILED, None))
 
@@ -514,7 +514,7 @@ class WorkerSyncTests(SynchronousTestCase):
 
     # -- stopping --
 
-    def test_stop_finishes_the_delivery_under_way(self) -> None:
+    def test_a_stop_finishes_the_delivery_in_progress(self) -> None:
         self.worker.hung = True
         self.worker_sync.deliver(configuration(1))
         stopping = self.worker_sync.stopService()
@@ -525,7 +525,7 @@ class WorkerSyncTests(SynchronousTestCase):
         self.assertEqual(self.kept, [configuration(1)])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_stop_does_not_wait_for_ever(self) -> None:
+    def test_a_stop_does_not_wait_forever(self) -> None:
         self.worker.hung = True
         self.worker_sync.deliver(configuration(1))
         stopping = self.worker_sync.stopService()

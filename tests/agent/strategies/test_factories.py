@@ -28,19 +28,19 @@ def context(seed: int = 1, clock: Any = None, controller: Any = None, **environ:
 class FactoriesTests(SynchronousTestCase):
     """All strategies that ship with confd."""
 
-    def test_each(self) -> None:
+    def test_each_name_makes_its_strategy(self) -> None:
         for name, pushes in (("POLLER", False), ("STREAM", True), ("REDIS", True)):
             strategy = plugin.make(name, context())
             verifyObject(IStrategy, strategy)
             self.assertEqual((strategy.name, strategy.pushes, strategy.path()), (name, pushes, "poll"))
 
-    def test_settings_of_a_broker_that_cannot_work(self) -> None:
+    def test_wrong_settings_of_a_broker_are_refused(self) -> None:
         """All of them are said, by their names."""
         bad = {"REDIS_ADDRESS": "nowhere:port", "REDIS_DB": "x"}
         error = self.assertRaises(StartError, plugin.make, "REDIS", context(**bad))
         self.assertEqual([reason.partition(":")[0] for reason in error.reasons], list(bad))
 
-    def test_a_fleet_comes_back_over_seconds(self) -> None:
+    def test_a_fleet_reconnects_over_seconds(self) -> None:
         """Promise G8: its controller was restarted, and all of its streams ended in one moment."""
         clock, arrivals = Clock(), Counter[int]()
         streams: list[Deferred[None]] = []

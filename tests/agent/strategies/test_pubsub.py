@@ -70,7 +70,7 @@ class PubSubTests(SynchronousTestCase):
         strategy.start(self.sink)
         return strategy
 
-    def test_it_hears_what_is_announced(self) -> None:
+    def test_announcements_reach_the_sink(self) -> None:
         self.start()
         self.clock.advance(COMPARE_SPREAD_SECONDS)
         self.sink.heard.clear()
@@ -79,7 +79,7 @@ class PubSubTests(SynchronousTestCase):
         self.server.publish("default", b"two")
         self.assertEqual(self.sink.heard, [("announced", b"one"), ("announced", b"two")])
 
-    def test_it_subscribes_then_catches_up_then_compares(self) -> None:
+    def test_it_subscribes_then_reads_the_latest_then_polls(self) -> None:
         """What was announced before it came is not missed, nor what is announced while it looks."""
         broker = SlowBroker(self.server)
         self.start(broker)
@@ -89,12 +89,12 @@ class PubSubTests(SynchronousTestCase):
         self.clock.advance(COMPARE_SPREAD_SECONDS)
         self.assertEqual(self.sink.heard[2:], [HINT])
 
-    def test_a_broker_that_has_nothing(self) -> None:
+    def test_a_broker_without_an_announcement_leads_to_a_poll(self) -> None:
         self.start()
         self.clock.advance(COMPARE_SPREAD_SECONDS)
         self.assertEqual(self.sink.heard, [HINT])
 
-    def test_on_every_connection(self) -> None:
+    def test_every_connection_reads_the_latest_and_polls(self) -> None:
         self.server.publish("default", b"kept")
         strategy = self.start()
         self.clock.advance(COMPARE_SPREAD_SECONDS)
@@ -105,14 +105,14 @@ class PubSubTests(SynchronousTestCase):
             self.assertEqual(self.sink.heard, [("announced", b"kept"), HINT])
         self.assertEqual(strategy.connections, 4)
 
-    def test_a_connection_that_flaps_compares_once(self) -> None:
+    def test_a_flapping_connection_polls_once(self) -> None:
         self.start()
         for _ in range(10):
             self.server.come_back()
         self.clock.advance(COMPARE_SPREAD_SECONDS)
         self.assertEqual(self.sink.heard, [HINT])
 
-    def test_a_fleet_does_not_compare_at_once(self) -> None:
+    def test_a_fleet_spreads_its_polls(self) -> None:
         for seed in range(40):
             self.start(self.server.broker(), seed)
         for quarter in range(1, 5):
@@ -120,7 +120,7 @@ class PubSubTests(SynchronousTestCase):
             self.assertTrue(3 <= len(self.sink.heard) / quarter <= 20, (quarter, self.sink.heard))
         self.assertEqual(len(self.sink.heard), 40)
 
-    def test_it_compares_although_the_broker_tells_nothing(self) -> None:
+    def test_a_broker_that_fails_leads_to_a_poll(self) -> None:
         """Down, or broken in a way that nobody thought of."""
         for error in (Unavailable("broker_unavailable", "It is down."), ValueError("a defect")):
             self.sink.heard.clear()
@@ -131,7 +131,7 @@ class PubSubTests(SynchronousTestCase):
             self.assertEqual(self.sink.heard, [HINT])
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
-    def test_passwords(self) -> None:
+    def test_passwords_start_stop_and_reload_with_the_strategy(self) -> None:
         """They are loaded again when the agent is told to, until the strategy stops."""
         told: list[str] = []
         path = Path(self.mktemp())
@@ -147,7 +147,7 @@ class PubSubTests(SynchronousTestCase):
         self.clock.advance(CHECK_INTERVAL_SECONDS)
         self.assertEqual(told, ["x"])
 
-    def test_path(self) -> None:
+    def test_path_is_the_broker_while_it_is_connected(self) -> None:
         strategy = PubSub(self.clock, self.broker, "default", Random(1))
         self.assertEqual(strategy.path(), POLL)
         strategy.start(self.sink)
@@ -159,13 +159,13 @@ class PubSubTests(SynchronousTestCase):
         self.successResultOf(strategy.stop())
         self.assertEqual(strategy.path(), POLL)
 
-    def test_stop_while_it_catches_up(self) -> None:
+    def test_stop_cancels_the_reading_of_the_latest(self) -> None:
         broker = SlowBroker(self.server)
         strategy = self.start(broker)
         self.successResultOf(strategy.stop())
         self.assertEqual((self.sink.heard, self.clock.getDelayedCalls()), ([], []))
 
-    def test_stop_of_a_broker_that_connects_once_more(self) -> None:
+    def test_a_connection_during_the_stop_has_no_effect(self) -> None:
         broker = SlowBroker(self.server)
         broker.ended = Deferred()
         stopped = self.start(broker).stop()
@@ -174,7 +174,7 @@ class PubSubTests(SynchronousTestCase):
         self.successResultOf(stopped)
         self.assertEqual((len(broker.asked), self.clock.getDelayedCalls()), (2, []))
 
-    def test_stop_before_it_compares(self) -> None:
+    def test_stop_cancels_the_poll(self) -> None:
         strategy = self.start()
         self.successResultOf(strategy.stop())
         self.assertEqual((self.sink.heard, self.clock.getDelayedCalls()), ([], []))
@@ -191,13 +191,13 @@ class PubSubTests(SynchronousTestCase):
         self.server.publish("default", b"after")
         self.assertEqual(self.sink.heard, [])
 
-    def test_a_broker_that_does_not_stop_cleanly(self) -> None:
+    def test_a_broker_that_fails_to_stop_leaves_nothing(self) -> None:
         broker = SlowBroker(self.server)
         broker.ended = fail(ValueError("a defect"))
         self.failureResultOf(self.start(broker).stop(), ValueError)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_started_again(self) -> None:
+    def test_it_starts_again_after_a_stop(self) -> None:
         strategy = self.start()
         self.successResultOf(strategy.stop())
         strategy.start(self.sink)

@@ -92,23 +92,23 @@ class StreamTests(SynchronousTestCase):
             found.append(self.clock.seconds() - since)
         return found
 
-    def test_it_says_what_it_knows(self) -> None:
+    def test_it_connects_with_the_newest_tag(self) -> None:
         self.assertEqual(self.controller.streams[0][0], configuration(5).tag)
         self.sink.tag = configuration(6).tag
         self.controller.streams[0][2].callback(None)
         self.clock.advance(FIRST)
         self.assertEqual(self.controller.streams[1][0], configuration(6).tag)
 
-    def test_a_configuration(self) -> None:
+    def test_a_configuration_reaches_the_sink(self) -> None:
         self.receive(event(configuration(6)))
         self.assertEqual(self.sink.heard, [("served", ServedConfig(configuration(6), (KEY.public,)))])
 
-    def test_in_pieces(self) -> None:
+    def test_events_arrive_in_pieces_of_any_size(self) -> None:
         for byte in sse.COMMENT + event(configuration(6)) + event(configuration(7)):
             self.receive(bytes([byte]))
         self.assertEqual([served.configuration.version for _, served in self.sink.heard], [6, 7])
 
-    def test_half_an_event_does_not_outlive_its_connection(self) -> None:
+    def test_half_an_event_ends_with_its_connection(self) -> None:
         whole = event(configuration(6))
         self.receive(whole[:50])
         self.controller.streams[0][2].callback(None)
@@ -116,7 +116,7 @@ class StreamTests(SynchronousTestCase):
         self.receive(whole)
         self.assertEqual(len(self.sink.heard), 1)
 
-    def test_heartbeats(self) -> None:
+    def test_only_a_heartbeat_with_a_newer_tag_is_a_hint(self) -> None:
         """Only a newer one is a reason to ask."""
         known = configuration(5).tag
         for tag in (known, configuration(4).tag, "99999999.1.9", "7"):
@@ -128,7 +128,7 @@ class StreamTests(SynchronousTestCase):
         self.receive(heartbeat(str(known)))
         self.assertEqual(self.sink.heard, [HINT, HINT])
 
-    def test_heartbeats_of_what_nobody_published(self) -> None:
+    def test_a_heartbeat_of_an_unpublished_version_is_no_hint_to_an_agent_of_the_go_system(self) -> None:
         """Whoever holds a document of the Go system keeps it: no heartbeat has it ask for what changes nothing."""
         unpublished, published = str(Tag("9f8b6c1e", 1, 1)), str(Tag("9f8b6c1e", 1, 2))
         self.sink.tag = Tag("", 0, 41)
@@ -141,7 +141,7 @@ class StreamTests(SynchronousTestCase):
         self.receive(heartbeat(unpublished))
         self.assertEqual(self.sink.heard, [HINT, HINT], "who holds nothing takes it")
 
-    def test_heartbeats_in_another_namespace(self) -> None:
+    def test_a_heartbeat_of_version_1_in_another_namespace_is_a_hint(self) -> None:
         """There, somebody made version 1."""
         strategy = Stream(self.clock, self.controller, "blue", lambda: AGENT_ID, Backoff(Random(1), LONGEST, FIRST))
         self.sink.tag = Tag("", 0, 41)
@@ -150,7 +150,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(self.sink.heard, [HINT])
         self.successResultOf(strategy.stop())
 
-    def test_opened_before_it_was_registered(self) -> None:
+    def test_a_stream_without_an_id_reconnects_after_the_registration(self) -> None:
         """With the next heartbeat it comes back by its name: whoever is forgotten is known by that."""
         names = [""]
         controller = FakeController()
@@ -169,11 +169,11 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual([each["log_level"].name for each in logs], ["info"], "no trouble")
         self.successResultOf(strategy.stop())
 
-    def test_events_of_another_time(self) -> None:
+    def test_unknown_events_are_ignored(self) -> None:
         self.receive(sse.frame("fanfare", b"{}") + b"retry: 1\n\n: hello\n\n")
         self.assertEqual((self.sink.heard, self.strategy.path()), ([], "STREAM"))
 
-    def test_silence(self) -> None:
+    def test_three_missing_heartbeats_end_the_connection(self) -> None:
         """After three heartbeats that did not come it connects anew."""
         self.receive(sse.COMMENT)
         self.clock.advance(SILENCE_MAX_SECONDS - 1)
@@ -185,12 +185,12 @@ class StreamTests(SynchronousTestCase):
         self.clock.advance(FIRST)
         self.assertEqual(self.connections, 2)
 
-    def test_a_controller_that_takes_the_connection_and_says_nothing(self) -> None:
+    def test_a_silent_connection_ends(self) -> None:
         self.clock.advance(SILENCE_MAX_SECONDS)
         self.clock.advance(FIRST)
         self.assertEqual((self.connections, self.strategy.path()), (2, POLL))
 
-    def test_what_is_malformed_ends_the_connection_and_nothing_else(self) -> None:
+    def test_a_malformed_event_ends_only_the_connection(self) -> None:
         """With back-off that grows: a controller that talks rubbish is not asked all the time."""
         forged = event(configuration(6)).replace(b"example.org", b"example.com")
         for rubbish in (sse.frame("config", b"{"), sse.frame("config", b"[]"), forged, heartbeat("ü"), heartbeat("")):
@@ -201,20 +201,20 @@ class StreamTests(SynchronousTestCase):
         self.receive(event(configuration(6)))
         self.assertEqual(len(self.sink.heard), 1)
 
-    def test_a_line_without_an_end(self) -> None:
+    def test_an_endless_line_ends_the_connection(self) -> None:
         for _ in range(bodies.MAX_ANSWER_BYTES // 65536):
             self.receive(b"x" * 65536)
         self.assertEqual(self.strategy.path(), "STREAM")
         self.receive(b"x")
         self.assertEqual(self.strategy.path(), POLL)
 
-    def test_a_controller_that_hangs_up(self) -> None:
+    def test_delays_grow_while_the_controller_hangs_up(self) -> None:
         """The back-off grows, up to its cap, and any good event resets it."""
         self.assertGreater(max(self.pauses(12, lambda: self.controller.streams[-1][2].callback(None))), FIRST)
         self.receive(heartbeat(str(configuration(5).tag)))
         self.assertLessEqual(self.pauses(1, lambda: self.controller.streams[-1][2].errback(DOWN))[0], FIRST)
 
-    def test_a_controller_that_asks_for_a_pause(self) -> None:
+    def test_retry_after_is_the_shortest_delay(self) -> None:
         """C{Retry-After} is a lower bound, for this once: a stream that breaks off after it says nothing of a pause."""
         for kind in (Unavailable, TooMany):
             busy = kind("busy", "Later.")
@@ -224,7 +224,7 @@ class StreamTests(SynchronousTestCase):
         (pause,) = self.pauses(1, lambda: self.controller.streams[-1][2].callback(None))
         self.assertLessEqual(pause, LONGEST)
 
-    def test_a_defect_of_a_listener(self) -> None:
+    def test_a_defect_of_the_sink_is_logged_and_the_stream_reconnects(self) -> None:
         """It is logged, and the stream begins anew."""
         self.sink.served = lambda *_: 1 / 0  # type: ignore[method-assign]
         self.receive(event(configuration(6)))
@@ -252,14 +252,14 @@ class StreamTests(SynchronousTestCase):
         self.clock.advance(FIRST)
         self.assertEqual(self.connections, 2)
 
-    def test_path(self) -> None:
+    def test_path_is_the_stream_while_it_is_open(self) -> None:
         self.assertEqual(self.strategy.path(), POLL)
         self.receive(sse.COMMENT)
         self.assertEqual((self.strategy.path(), self.strategy.connections), ("STREAM", 1))
         self.controller.streams[0][2].callback(None)
         self.assertEqual((self.strategy.path(), self.strategy.connections), (POLL, 1))
 
-    def test_stop(self) -> None:
+    def test_stop_leaves_nothing_in_any_state(self) -> None:
         """While it connects, while it reads, while it waits; nothing is left, and nothing is said."""
         lines: list[LogEvent] = []
         for prepare in (
@@ -277,7 +277,7 @@ class StreamTests(SynchronousTestCase):
             self.strategy.start(self.sink)
         self.assertEqual(self.connections, 5)
 
-    def test_trouble_is_said_once(self) -> None:
+    def test_a_problem_is_logged_once(self) -> None:
         lines: list[str] = []
 
         def remember(event: LogEvent) -> None:
