@@ -1,4 +1,4 @@
-"""A controller and a worker to test the agent against: as objects, and the Go system's as real HTTP."""
+"""Fakes of the peers of an agent: controller and worker as objects, and those of the Go system over HTTP."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ AGENT_ID = "5d1c1c5e-0000-4000-8000-00000000000a"
 
 
 def configuration(version: int, **changes: Any) -> Configuration:
-    """Version C{version} of a document that names it, in the cluster L{CLUSTER}."""
+    """Return version C{version} in the cluster L{CLUSTER}; the document contains the version."""
     data = changes.pop("data", {"url": f"https://example.org/{version}"})
     made = Configuration(
         cluster_id=CLUSTER,
@@ -116,21 +116,21 @@ class FakeController:
     streams: list[tuple[Tag | None, Callable[[bytes], Any], Deferred[None]]] = field(factory=list)
 
     def present(self, agent_id: str, token: str) -> None:
-        """Be shown this from now on."""
+        """Store what the agent presents."""
         self.presented = agent_id, token
 
     def register(self, registration: Registration) -> Deferred[RegistrationResponse]:
-        """Give it an id, or its own again."""
+        """Assign an id, or confirm the id of the agent."""
         self.registrations.append(registration)
         return self._answer(self._register, registration)
 
     def fetch(self, known: Tag | None, agent_id: str) -> Deferred[Poll]:
-        """What is in force, unless it is known."""
+        """Return the current configuration, unless the agent has it."""
         self.polls.append((known, agent_id))
         return self._answer(self._current, known, agent_id)
 
     def report(self, report: Report, agent_id: str) -> Deferred[float]:
-        """Take it, if it is of an agent that registered; the last one is what is known of it."""
+        """Store a report of a registered agent."""
         self.attempts.append(report)
         if self.slow:
             self.owed.append((Deferred(), report, agent_id))
@@ -138,14 +138,14 @@ class FakeController:
         return self._answer(self._take, report, agent_id)
 
     def settle(self) -> None:
-        """Answer the reports that came while it was slow, and from now on."""
+        """Answer the held reports, and all later ones."""
         self.slow = False
         owed, self.owed = self.owed, []
         for answer, report, agent_id in owed:
             self._answer(self._take, report, agent_id).chainDeferred(answer)
 
     def stream(self, known: Tag | None, agent_id: str, received: Callable[[bytes], Any]) -> Deferred[None]:
-        """A stream that ends when the test fires what it finds in L{streams}."""
+        """Open a stream; it ends when the test fires its Deferred in L{streams}."""
         self.streams.append((known, received, Deferred()))
         return self.streams[-1][2] if self.failure is None else fail(self.failure)
 
@@ -213,7 +213,7 @@ class FakeWorker:
     waiting: list[Callable[[], None]] = field(factory=list)
 
     def deliver(self, configuration: Configuration) -> Deferred[None]:
-        """Take it, or say why not."""
+        """Accept or refuse a configuration."""
         if not self.down:
             self.deliveries.append(configuration)
         return self._answer(self._take, configuration, hung=self.hung_at_delivery).addCallback(self._lose)
@@ -223,26 +223,26 @@ class FakeWorker:
             raise Unavailable("unreachable", "The connection broke before the answer.")
 
     def checksum(self) -> Deferred[str | None]:
-        """Of what is in force."""
+        """Return the checksum of the current document."""
         return self._answer(self._checksum)
 
     def state(self) -> Deferred[WorkerState]:
-        """What C{/health} says."""
+        """Return the state, as C{/health} does."""
         self.checks += 1
         return self._answer(self._state)
 
     def tamper(self, tag: Tag | None, like: Configuration | None = None) -> None:
-        """Somebody else tells it something, or the same as C{like}, by that name or by none."""
+        """Let another sender deliver a document, or that of C{like}, with a tag or without one."""
         data = {"url": f"https://tampered.example/{tag}/{len(self.deliveries)}"}
         self.current = like or configuration(1, document=strict_json.document(data))
         self.named = "" if tag is None else str(tag)
 
     def restart(self, boot_id: str) -> None:
-        """Come back with nothing."""
+        """Restart without a document."""
         self.current, self.named, self.boot_id, self.down = None, None, boot_id, False
 
     def resume(self) -> None:
-        """Answer what was asked while it hung, and from now on."""
+        """Answer the held requests, and all later ones."""
         self.hung = False
         waiting, self.waiting = self.waiting, []
         for answer in waiting:

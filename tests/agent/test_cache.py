@@ -37,7 +37,7 @@ class CacheTests(SynchronousTestCase):
         self.cache.startService()
 
     def in_thread(self, function: Callable[..., Any], *args: Any) -> Deferred[Any]:
-        """Now, or once L{finish} is called."""
+        """Run a function now, or after L{finish} if the disk is slow."""
         self.writes += 1
         if not self.slow:
             return maybeDeferred(function, *args)
@@ -46,7 +46,7 @@ class CacheTests(SynchronousTestCase):
         return result
 
     def finish(self) -> None:
-        """The slow disk is done with what it was given first."""
+        """Finish the oldest call of the slow disk."""
         self.put_off.pop(0)()
         self.clock.advance(0)
 
@@ -138,7 +138,7 @@ class CacheTests(SynchronousTestCase):
         self.successResultOf(self.cache.stopService())
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    # -- where there is no place for it --
+    # -- unusable folders and files --
 
     def test_a_missing_folder_is_refused(self) -> None:
         shutil.rmtree(self.folder)
@@ -153,7 +153,7 @@ class CacheTests(SynchronousTestCase):
         self.assertEqual(error.reasons, (f"CACHE_FILE: {self.folder}/cache is a folder; name a file.",))
 
     def test_other_kinds_of_files_are_refused(self) -> None:
-        """A FIFO, a socket, a folder or a device is refused in one sentence and left as it is."""
+        """The error is one sentence; the file stays."""
         for ending in ("", ".prev", ".id", ".token", ".lock", ".damaged", ".new", ".id.new"):
             for kind, make in KINDS.items():
                 path = str(self.folder / f"cache{ending}")
@@ -169,7 +169,7 @@ class CacheTests(SynchronousTestCase):
         self.assertEqual(os.listdir(self.folder), [])
 
     def test_a_file_that_is_replaced_by_another_kind_is_not_touched(self) -> None:
-        """One that takes the place of the cache while the agent runs is not replaced."""
+        """A FIFO takes the place of the cache while the agent runs."""
         self.cache.claim()
         os.mkfifo(self.files.path)
         self.assertRaises(OSError, self.files.save, configuration(1))
@@ -182,7 +182,7 @@ class CacheTests(SynchronousTestCase):
         cache.release()
 
     def test_a_second_agent_is_refused(self) -> None:
-        """The second one is told so before it asks or writes anything; once the first has ended it may start."""
+        """The second agent requests and writes nothing; it may start after the first one has stopped."""
         other = Cache(self.clock, self.files, self.in_thread)
         self.cache.claim()
         for _ in range(2):
@@ -195,7 +195,7 @@ class CacheTests(SynchronousTestCase):
         Cache(self.clock, CacheFiles(str(self.folder / "other"), "default"), self.in_thread).claim()
 
     def test_an_agent_runs_without_a_lock_if_the_file_system_has_none(self) -> None:
-        """A disk that takes no new file keeps no agent from starting (promise G5)."""
+        """An agent starts although the disk accepts no new file (promise G5)."""
         (self.folder / "elsewhere").touch()
         (self.folder / "cache.lock").symlink_to("elsewhere")
         with capturedLogs() as logs:

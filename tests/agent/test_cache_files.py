@@ -29,7 +29,7 @@ class CacheFilesTests(SynchronousTestCase):
         self.files = CacheFiles(str(self.path), "default")
 
     def names(self) -> set[str]:
-        """The files there are."""
+        """Return the names of the files."""
         return {each.name for each in self.folder.iterdir()}
 
     def test_missing_files_load_as_nothing(self) -> None:
@@ -104,7 +104,7 @@ class CacheFilesTests(SynchronousTestCase):
     # -- damage (F-10) --
 
     def damaged(self, content: bytes) -> CacheContents:
-        """What is loaded where the cache holds this, and version 1 came before it."""
+        """Load a damaged cache whose previous copy holds version 1."""
         for leftover in self.folder.iterdir():
             leftover.unlink()
         self.files.save(configuration(1))

@@ -25,7 +25,7 @@ DOCUMENT = {"url": "https://ip.me"}
 
 
 class GoTests(SynchronousTestCase):
-    """Both of them, and confd's agent."""
+    """The agent of confd with a controller and a worker of the Go system."""
 
     def setUp(self) -> None:
         self.clock: Any = Clock()
@@ -49,7 +49,7 @@ class GoTests(SynchronousTestCase):
             part.startService()
 
     def http(self, resource: Any, username: str | None = None, password: str | None = None) -> Http:
-        """A client of one of them."""
+        """Return a client of one of the two."""
         return Http(self.clock, RequestTraversalAgent(resource), username, password)
 
     def wait(self, seconds: int) -> None:
@@ -67,7 +67,7 @@ class GoTests(SynchronousTestCase):
         self.assertEqual(self.worker.config, {"url": "https://example.org"})
 
     def test_no_change_is_no_delivery(self) -> None:
-        """It answers 200 to a conditional request that matches."""
+        """The Go controller answers 200 also to a conditional request that matches."""
         self.wait(330)
         self.assertEqual(len(self.worker.posts), 1)
         self.assertIsNone(self.poller.problem())
@@ -82,14 +82,14 @@ class GoTests(SynchronousTestCase):
         self.assertIn("Configuration 2 is older than 7", self.poller.problem() or "")
 
     def test_a_restarted_worker_is_repaired(self) -> None:
-        """C{has_config} tells."""
+        """C{has_config} is false after the restart."""
         self.wait(10)
         self.worker.config = None
         self.wait(5)
         self.assertEqual(self.worker.config, DOCUMENT)
 
     def test_requests_fit_the_go_system(self) -> None:
-        """Nothing that gin would refuse, but for a report: once, and not again for an hour."""
+        """Gin refuses none of the requests, except one report an hour."""
         self.controller.version = 2
         self.wait(33)
         asked = [(method, uri) for method, uri, _ in self.controller.requests]
@@ -105,7 +105,7 @@ class GoTests(SynchronousTestCase):
         self.assertEqual((str(kept.configuration.tag), kept.agent_id), ("1", AGENT_ID))
 
     def test_a_controller_of_confd_takes_over(self) -> None:
-        """Replaced alone, without a flag day; it counts from 1."""
+        """The controller is replaced alone, and counts from 1."""
         self.controller.version = 40
         self.wait(33)
         held = self.worker.config

@@ -1,4 +1,4 @@
-"""Files that agents of earlier releases left, read by this one: C{historic/}, written by those releases' own code."""
+"""Read the files in C{historic/}, which the code of earlier releases wrote."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KEPT = Configuration(
 
 
 class HistoricTests(SynchronousTestCase):
-    """Before and after the controller told its keys; from before agents had tokens."""
+    """Caches from before and after the keys, and from before the tokens of agents."""
 
     def test_caches_of_earlier_releases_are_loaded(self) -> None:
         self.assertEqual([file.name for file in CACHES], ["with-keys.jsonl", "without-keys.jsonl"])

@@ -37,7 +37,7 @@ DOWN = Unavailable("down", "No controller answers.")
 
 @implementer(IStrategy)
 class FakeStrategy:
-    """A push path that the test pulls."""
+    """A strategy that the test drives through its sink."""
 
     name = "FAKE"
     pushes = True
@@ -45,7 +45,7 @@ class FakeStrategy:
     sink: ISink | None = None
 
     def start(self, sink: ISink) -> None:
-        """Remember the sink."""
+        """Store the sink."""
         self.sink = sink
 
     def stop(self) -> Deferred[None]:
@@ -59,7 +59,7 @@ class FakeStrategy:
 
 
 class World:
-    """An agent and what is around it; what an agent leaves behind is on the disk in C{folder}."""
+    """An agent, its controller, its worker and its strategy; its files are in C{folder}."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -90,7 +90,7 @@ class World:
         (self.agent,) = composed.services
 
     def crash(self) -> None:
-        """Kill the agent: its timers end with it."""
+        """Kill the agent with its timers, and make another process."""
         for call in list(self.clock.getDelayedCalls()):
             call.cancel()
         self.controller.owed.clear()
@@ -112,7 +112,7 @@ class AgentTests(SynchronousTestCase):
         self.world = World(folder)
 
     def stop(self) -> None:
-        """Stop it at once."""
+        """Stop the agent; the stop ends at once."""
         self.successResultOf(self.world.agent.stopService())
 
     def test_a_fresh_agent_delivers_the_current_configuration(self) -> None:
@@ -205,7 +205,7 @@ class AgentTests(SynchronousTestCase):
         self.assertRaises(StartError, self.world.agent.startService)
 
     def test_a_second_agent_on_one_cache_is_refused(self) -> None:
-        """The second one on the same files does not start, and the first does not notice."""
+        """The first agent keeps running."""
         self.world.agent.startService()
         first = self.world.agent
         self.world.start_over()
@@ -217,7 +217,7 @@ class AgentTests(SynchronousTestCase):
     # -- reports --
 
     def reports(self) -> list[tuple[int, str, str]]:
-        """What the controller was told: version, state, error."""
+        """Return version, state and error of each report."""
         return [(each.tag.version, each.state.value, each.error) for each in self.world.controller.reports]
 
     def test_the_outcome_of_each_version_is_reported(self) -> None:
@@ -230,7 +230,7 @@ class AgentTests(SynchronousTestCase):
         self.assertEqual(self.reports(), [(1, "applied", ""), (2, "failed", refusal)])
 
     def test_a_restarted_agent_reports_in_a_new_session(self) -> None:
-        """Under the same id, and counting from 1 in a session of its own."""
+        """The id is the same, and the sequence starts at 1."""
         for _ in range(2):
             self.world.agent.startService()
             self.world.wait(1)
@@ -248,7 +248,7 @@ class AgentTests(SynchronousTestCase):
         self.assertEqual(self.reports(), [(1, "applied", "")] * 2)
 
     def test_a_controller_that_is_behind_gets_a_failed_report(self) -> None:
-        """Once, and what the agent has; once it has caught up, that it is applied."""
+        """The agent reports once, and again when the controller has caught up."""
         self.world.controller.current = configuration(3)
         self.world.agent.startService()
         self.world.wait(1)
@@ -264,7 +264,7 @@ class AgentTests(SynchronousTestCase):
         self.assertEqual(self.reports()[2:], [(3, "applied", "")])
 
     def test_a_worker_ahead_of_an_agent_without_cache_gets_a_failed_report(self) -> None:
-        """Promise G3: it keeps what it has, and the controller is told what that is."""
+        """Promise G3: the worker keeps its configuration, and the report names it."""
         self.world.worker.current = configuration(9)
         self.world.agent.startService()
         self.world.wait(60)
@@ -276,7 +276,7 @@ class AgentTests(SynchronousTestCase):
         self.assertEqual(self.world.worker.current, configuration(2, epoch=2))
 
     def test_a_forgotten_agent_registers_within_an_interval(self) -> None:
-        """Its row was deleted while it lives: it keeps its id, and tells what it has."""
+        """The agent keeps its id, and reports again."""
         self.world.agent.startService()
         self.world.wait(1)
         self.world.controller.members.clear()
@@ -286,7 +286,7 @@ class AgentTests(SynchronousTestCase):
         self.assertEqual(self.reports(), [(1, "applied", "")])
 
     def test_the_same_refusal_of_another_worker_is_reported_once(self) -> None:
-        """Each process of the worker is asked; the controller hears of it where something else comes of it."""
+        """Each process of the worker gets the configuration; only another outcome is reported."""
         self.world.worker.refuses = {1}
         self.world.agent.startService()
         self.world.wait(1)
@@ -345,7 +345,7 @@ class AgentTests(SynchronousTestCase):
         self.assertIsNone(self.world.strategy.sink)
 
     def test_a_stop_takes_ten_seconds_at_most(self) -> None:
-        """Whatever hangs."""
+        """Worker and controller hang."""
         self.world.worker.hung = self.world.controller.hung = True
         self.world.agent.startService()
         stopping = self.world.agent.stopService()
@@ -372,7 +372,7 @@ class LifeMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        """All is well."""
+        """Start an agent without faults."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir()
         self.world = World(self.folder)
@@ -383,13 +383,13 @@ class LifeMachine(RuleBasedStateMachine):
 
     @rule()
     def publish(self) -> None:
-        """One more version."""
+        """Publish another version."""
         self.published += 1
         self.world.controller.current = configuration(self.published)
 
     @rule(back=st.integers(0, 3), large=st.booleans(), by_stream=st.booleans())
     def push(self, back: int, large: bool, by_stream: bool) -> None:
-        """The strategy brings a version that was published, as a stream or as a broker does."""
+        """Bring a published version as a stream or as a broker does."""
         sink = self.world.strategy.sink
         if sink is None:
             return
@@ -405,23 +405,23 @@ class LifeMachine(RuleBasedStateMachine):
 
     @rule(most=st.integers(1, 3))
     def threads_run(self, most: int) -> None:
-        """Bodies are decoded, the oldest first."""
+        """Decode the oldest bodies."""
         for _ in range(min(most, len(self.world.threads.held))):
             self.world.threads.run()
 
     @rule(lost=st.integers(0, 5))
     def lose_memory(self, lost: int) -> None:
-        """The controller goes back some versions."""
+        """Restore the controller to an earlier version."""
         self.world.controller.current = configuration(max(1, self.published - lost))
 
     @rule(away=st.booleans())
     def controller_goes(self, away: bool) -> None:
-        """It is down, or back."""
+        """Stop or start the controller."""
         self.world.controller.failure = DOWN if away else None
 
     @rule(slow=st.booleans())
     def reports_are_slow(self, slow: bool) -> None:
-        """It answers no reports, or those that it owes an answer."""
+        """Stop answering reports, or answer all of them."""
         if slow:
             self.world.controller.slow = True
         else:
@@ -429,13 +429,13 @@ class LifeMachine(RuleBasedStateMachine):
 
     @rule()
     def controller_forgets(self) -> None:
-        """It does not know the agent any more."""
+        """Delete the agent from the controller."""
         self.world.controller.members.clear()
         self.forgotten += 1
 
     @rule(version=st.none() | st.integers(1, 3))
     def worker_is_tampered_with(self, version: int | None) -> None:
-        """Somebody else tells it something, by no name or by that of another cluster."""
+        """Let another sender deliver a document, without a tag or with the tag of another cluster."""
         if not self.world.worker.down:
             cluster = configuration(version or 1, cluster_id=OTHER_CLUSTER)
             self.world.worker.tamper(None if version is None else cluster.tag)
@@ -443,23 +443,23 @@ class LifeMachine(RuleBasedStateMachine):
 
     @rule(away=st.booleans())
     def worker_goes(self, away: bool) -> None:
-        """It is down, or back as it was."""
+        """Stop or resume the worker."""
         self.world.worker.down = away
 
     @rule(number=st.integers(2, 9))
     def worker_restarts(self, number: int) -> None:
-        """It comes back empty."""
+        """Restart the worker without a document."""
         self.world.worker.restart(f"boot-{number}")
         self.highest = None
 
     @rule(versions=st.sets(st.integers(2, 6)))
     def worker_refuses(self, versions: set[int]) -> None:
-        """It cannot use some of them."""
+        """Let the worker refuse some versions."""
         self.world.worker.refuses = versions
 
     @rule(works=st.booleans())
     def disk_goes(self, works: bool) -> None:
-        """It fails, or works again."""
+        """Let the disk fail or recover."""
         if works:
             self.folder.mkdir(exist_ok=True)
         else:
@@ -467,14 +467,14 @@ class LifeMachine(RuleBasedStateMachine):
 
     @rule()
     def agent_crashes(self) -> None:
-        """kill -9, and started again."""
+        """Kill the agent, and start another process."""
         self.folder.mkdir(exist_ok=True)
         self.world.crash()
         self.world.agent.startService()
 
     @rule(seconds=st.integers(1, 40))
     def time_passes(self, seconds: int) -> None:
-        """And the agent does what it does."""
+        """Let time pass."""
         self.world.wait(seconds)
 
     @invariant()
@@ -490,13 +490,13 @@ class LifeMachine(RuleBasedStateMachine):
 
     @invariant()
     def one_report_at_a_time(self) -> None:
-        """And nothing twice, but to one that forgot."""
+        """No report is sent twice, except to a controller that forgot the agent."""
         assert len(self.world.controller.owed) <= 1
         told = [evolve(each, spent=Timings(), sequence=0) for each in self.world.controller.reports]
         assert sum(there == here for there, here in pairwise(told)) <= self.forgotten
 
     def teardown(self) -> None:
-        """Well again: it converges."""
+        """End all faults, and check that the agent converges."""
         self.world.controller.settle()
         self.world.threads.run_all()
         self.publish()

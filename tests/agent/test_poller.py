@@ -50,17 +50,17 @@ class PollerTests(SynchronousTestCase):
         )
 
     def versions(self) -> list[int]:
-        """What came through the funnel."""
+        """Return the accepted versions."""
         return [each.version for each in self.through]
 
     def polls_within(self, seconds: int) -> int:
-        """How many polls are made in that time."""
+        """Return the number of polls in that time."""
         before = len(self.controller.polls)
         self.clock.pump([0.1] * (seconds * 10))
         return len(self.controller.polls) - before
 
     def test_it_polls_again_if_the_first_poll_had_no_id(self) -> None:
-        """Once it is registered, an agent polls again with its id; one that had an id does not."""
+        """An agent that had an id before the registration does not poll again."""
         self.poller.startService()
         self.clock.advance(0)
         self.registration_service.resume(AGENT_ID, "")
@@ -70,7 +70,7 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(self.polls_within(3), 0)
 
     def test_retry_after_is_the_shortest_delay(self) -> None:
-        """C{Retry-After} is a lower bound, for hints as well; without it the agent's own back-off counts."""
+        """C{Retry-After} also delays polls after hints; without it the back-off of the agent applies."""
         busy = Unavailable("busy", "Later.")
         busy.retry_after = 60.0
         self.controller.failure = busy
@@ -83,7 +83,7 @@ class PollerTests(SynchronousTestCase):
         self.assertGreater(self.polls_within(80), 2)
 
     def test_a_pushed_shorter_interval_is_used_at_once(self) -> None:
-        """It counts from now on, not after an interval of the old length."""
+        """The new interval does not wait for the end of the old one."""
         self.controller.current = configuration(1, poll_interval=600)
         self.poller.startService()
         pushed = configuration(2, poll_interval=2)
@@ -135,7 +135,7 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(self.poller._interval, 5)
 
     def test_polls_are_counted(self) -> None:
-        """By what came of them; and since when nobody answered."""
+        """Polls are counted by result."""
         self.poller.startService()
         self.assertEqual(self.poller.polls, {"changed": 1, "unchanged": 0, "failed": 0, "objected": 0})
         self.polls_within(40)
@@ -150,7 +150,7 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(sum(self.poller.polls.values()), len(self.controller.polls))
 
     def test_silence_counts_from_the_last_answer(self) -> None:
-        """Since a controller last answered."""
+        """Silence is zero at each answer."""
         self.poller.startService()
         self.controller.failure = DOWN
         self.clock.pump([1] * 100)
@@ -163,7 +163,7 @@ class PollerTests(SynchronousTestCase):
 
     @given(st.integers(), st.integers(1, 600))
     def test_it_recovers_within_the_backoff(self, seed: int, away: int) -> None:
-        """Never more than 30 seconds after the return."""
+        """The recovery takes 30 seconds at most."""
         self.build(seed)
         self.controller.failure = DOWN
         self.poller.startService()
@@ -204,7 +204,7 @@ class PollerTests(SynchronousTestCase):
         self.assertIsNone(self.poller.problem())
 
     def test_silence_is_a_problem_at_once_without_a_configuration(self) -> None:
-        """An agent without a cache waits for its controller, and says so."""
+        """An agent without a cache is not ready before its controller answers."""
         self.controller.failure = DOWN
         self.poller.startService()
         self.clock.pump([1] * 2)
@@ -214,7 +214,7 @@ class PollerTests(SynchronousTestCase):
         self.assertIsNone(self.poller.problem())
 
     def test_a_redirect_is_a_problem_at_once(self) -> None:
-        """Time does not mend a wrong address, even where a configuration is known."""
+        """A wrong address does not pass by itself, even if the agent has a configuration."""
         self.poller.startService()
         self.controller.failure = Malformed("redirect", "It leads to https://h; set CONTROLLER_URL to it.")
         self.clock.pump([1] * 33)
@@ -224,7 +224,7 @@ class PollerTests(SynchronousTestCase):
         self.assertIsNone(self.poller.problem())
 
     def test_a_hung_controller_is_a_problem(self) -> None:
-        """The deadline is the client's; the loop goes on after it."""
+        """The client has the deadline; the loop continues after it."""
         self.poller.startService()
         self.controller.hung = True
         self.clock.pump([1] * 34)
@@ -288,7 +288,7 @@ class PollerTests(SynchronousTestCase):
             self.assertIsNone(self.poller.problem())
 
     def test_an_answer_overtaken_by_a_push_leads_to_a_poll(self) -> None:
-        """It is no trouble, and looked into at once."""
+        """The overtaken answer is no problem, and the agent polls at once."""
         self.poller.startService()
         self.controller.hung = True
         self.clock.advance(33)
@@ -313,7 +313,7 @@ class PollerTests(SynchronousTestCase):
         self.assertEqual(len(self.controller.registrations), 2, "and is known from then on")
 
     def test_an_answer_to_a_poll_before_the_registration_is_no_sign_of_deletion(self) -> None:
-        """An agent that has an id is started with a controller that never heard of it."""
+        """An agent with an id starts with a controller that does not know it."""
         self.registration_service.agent_id = "mine"
         self.controller.hung = True
         self.poller.startService()

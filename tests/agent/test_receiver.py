@@ -120,7 +120,7 @@ class ReceiverTests(SynchronousTestCase):
         return bool(self.successResultOf(receiver.announced(message)))
 
     def remember(self, event: LogEvent) -> None:
-        """What an operator reads."""
+        """Store the warnings and errors of confd."""
         if event.get("log_namespace", "").startswith("confd.") and event["log_level"].name in ("warn", "error"):
             self.lines.append(event)
 
@@ -145,14 +145,14 @@ class ReceiverTests(SynchronousTestCase):
         )
 
     def test_keys_of_a_rejected_controller_are_not_trusted(self) -> None:
-        """Whom this agent does not follow cannot tell it whom to believe."""
+        """Only a controller whose configuration is accepted can change the trusted keys."""
         foreign = configuration(9, cluster_id=OTHER_CLUSTER)
         self.assertIsNotNone(self.served(foreign, (STRANGER.public,)))
         self.assertFalse(self.announced(self.receiver, announce(configuration(6), STRANGER)))
         self.assertTrue(self.announced(self.receiver, announce(configuration(6), KEY)))
 
     def test_polls_are_unconditional_until_a_key_is_known(self) -> None:
-        """Without a key the whole answer is asked for; the Go system has none."""
+        """An agent of the Go system, which has no keys, polls conditionally."""
         self.assertEqual(self.receiver.poll_condition(), configuration(5).tag)
         keyless = Receiver("default", KeyRing(), self.version_guard, OrderedOffload(maybeDeferred), self.hint)
         self.assertIsNone(keyless.poll_condition())
@@ -163,14 +163,14 @@ class ReceiverTests(SynchronousTestCase):
         )  # type: ignore[union-attr]
 
     def test_a_newer_announcement_is_applied_once(self) -> None:
-        """It is applied once, however often it comes, and no controller is asked."""
+        """The same announcement may arrive again; none causes a poll."""
         message = announce(configuration(6), KEY)
         self.assertEqual([self.announced(self.receiver, message) for _ in range(3)], [True] * 3)
         self.assertEqual(self.applied, [configuration(5), configuration(6)])
         self.assertEqual((self.hints, self.receiver.unverified, self.lines), (0, 0, []))
 
     def test_versions_may_be_skipped(self) -> None:
-        """What was lost on the way is not missed."""
+        """Lost announcements do not matter."""
         self.assertTrue(self.announced(self.receiver, announce(configuration(99), KEY)))
         self.assertEqual(self.receiver.known(), configuration(99).tag)
 
@@ -179,13 +179,13 @@ class ReceiverTests(SynchronousTestCase):
         self.assertEqual((self.hints, self.receiver.unverified), (1, 0))
 
     def test_the_newest_announcement_again_is_no_hint(self) -> None:
-        """Whoever says it: it is no reason to ask."""
+        """The signature does not matter, because the announcement changes nothing."""
         self.assertTrue(self.announced(self.receiver, announce(configuration(5), KEY)))
         self.assertTrue(self.announced(self.receiver, announce(configuration(5), STRANGER)))
         self.assertEqual((self.hints, self.receiver.unverified, len(self.applied)), (0, 0, 1))
 
     def test_announcements_of_the_go_controller_are_hints(self) -> None:
-        """What it announces is never signed: each change is a hint, and the same again is none."""
+        """The Go controller never signs; the newest configuration again is no hint."""
         version_guard = VersionGuard(self.applied.append)
         receiver = Receiver("default", KeyRing(), version_guard, OrderedOffload(maybeDeferred), self.hint)
         version_guard.offer(configuration(5, cluster_id=""))
@@ -220,20 +220,20 @@ class ReceiverTests(SynchronousTestCase):
         self.assertTrue(self.announced(self.receiver, announce(configuration(7), STRANGER)))
 
     def test_a_replayed_announcement_is_a_hint(self) -> None:
-        """Old ones, well signed: the controller is asked, in case that it is the one that is behind."""
+        """The signatures are valid; the agent polls, because the controller may be behind."""
         self.doubted(*(announce(configuration(version), KEY) for version in (1, 2, 3, 4)))
 
     def test_an_announcement_for_another_namespace_is_a_hint(self) -> None:
         self.doubted(*(announce(configuration(version, namespace="other"), KEY) for version in (6, 7)))
 
     def test_a_signed_announcement_of_another_cluster_is_objected_to(self) -> None:
-        """Only a key of both could do this: it is believed, objected to, and not applied."""
+        """The announcement is believed, but not applied."""
         for _ in range(3):
             self.assertTrue(self.announced(self.receiver, announce(configuration(6, cluster_id=OTHER_CLUSTER), KEY)))
         self.assertEqual((len(self.applied), len(self.lines)), (1, 1))
 
     def test_a_fork_is_objected_to_if_signed_and_a_hint_if_forged(self) -> None:
-        """The same tag on another document: signed, the objection is said; forged, it is a hint as any other."""
+        """The tag is the newest one, and the document is another one."""
         forked = configuration(5, data={"url": "http://forked/"})
         self.doubted(announce(forked, STRANGER))
         self.assertTrue(self.announced(self.receiver, announce(forked, KEY)))
@@ -244,11 +244,11 @@ class ReceiverTests(SynchronousTestCase):
         self.doubted(*(seeded.randbytes(100).replace(b"\0", b"\xff") + b"\xff" for _ in range(100)))
 
     def test_a_flood_of_large_bodies_is_one_log_line(self) -> None:
-        """A thousand times 1 MiB."""
+        """The flood is a thousand bodies of 1 MiB."""
         self.doubted(*([b"{" * 1_048_576] * 1000))
 
     def test_each_kind_of_hint_is_logged_once(self) -> None:
-        """Whatever alternates, and wherever the mistakes in it are."""
+        """The order of the kinds and the positions of the mistakes do not matter."""
         kinds = [b"\xff", unsigned(configuration(6)), announce(configuration(4), KEY)]
         for number in range(50):
             for message in (*kinds, b"[" + b"1," * number + b"x"):
@@ -263,17 +263,17 @@ class ReceiverTests(SynchronousTestCase):
         self.assertEqual([line["kind"] for line in self.lines], ["not_utf8", "not_utf8"])
 
     def test_a_hint_before_the_first_answer_is_not_logged(self) -> None:
-        """Nothing can be verified yet: a hint, and no news."""
+        """No announcement can be verified before the first answer."""
         receiver = Receiver(
             "default", KeyRing(), VersionGuard(self.applied.append), OrderedOffload(maybeDeferred), self.hint
         )
         self.assertFalse(self.announced(receiver, announce(configuration(6), KEY)))
         self.assertEqual((self.hints, self.lines), (1, []))
 
-    # -- what is not taken --
+    # -- objections --
 
     def test_an_older_push_is_a_hint_without_an_objection(self) -> None:
-        """It was late, or the controller is behind: a poll tells, and only then it is said."""
+        """The push was late or the controller is behind; the poll decides, and only its result is logged."""
         self.assertIn("older", self.served(configuration(4)) or "")
         self.assertEqual((self.hints, self.version_guard.objection, self.lines), (1, None, []))
 
@@ -283,7 +283,7 @@ class ReceiverTests(SynchronousTestCase):
         self.assertEqual((self.hints, len(self.lines)), (0, 1))
 
     def test_an_overtaken_answer_is_a_hint_without_an_objection(self) -> None:
-        """While it was on its way a push brought a newer one: the next poll tells."""
+        """A push delivered a newer configuration during the poll; the next poll decides."""
         asked = configuration(3).tag
         self.assertIsNone(self.receiver.answered(ServedConfig(configuration(4)), asked))
         self.assertEqual((self.hints, self.version_guard.objection, self.lines), (1, None, []))
@@ -294,13 +294,13 @@ class ReceiverTests(SynchronousTestCase):
         self.assertIsNone(self.receiver.answered(None, configuration(5).tag))
 
     def test_an_objection_to_a_push_stands_for_polls(self) -> None:
-        """Two documents have the same name: an answer that only names it says nothing of that."""
+        """Two documents have the same tag, so an answer with only the tag does not end the objection."""
         self.served(configuration(5, data={"url": "http://forked/"}))
         self.assertIn("another document", self.receiver.answered(None, configuration(5).tag) or "")
         self.assertIsNone(self.receiver.answered(ServedConfig(configuration(5)), configuration(5).tag))
 
     def test_another_document_with_the_same_tag_is_fetched_and_objected_to(self) -> None:
-        """A controller was restored, and published as many versions as it had lost: the whole answer tells."""
+        """A restored controller published as many versions as it had lost; the full answer shows the difference."""
         forked = configuration(5, data={"url": "http://forked/"})
         self.receiver.answered(None, configuration(5).tag, configuration(5).document.checksum)
         self.assertEqual((self.hints, self.receiver.poll_condition()), (0, configuration(5).tag))
@@ -322,7 +322,7 @@ class OrderTests(SynchronousTestCase):
         self.subject = Subject(self.threads)
 
     def test_hostile_bodies_are_decoded_off_the_reactor(self) -> None:
-        """A megabyte of integers, and of nesting, by each way in."""
+        """The bodies are a megabyte of integers and a megabyte of nested lists."""
         for document in (b"[" + b"1," * 500_000 + b"1]", b"[" * 500_000 + b"]" * 500_000):
             head = b'{"version":6,"data":{"a":' if document[1:2] == b"1" else b'{"version":6,"data":'
             body = head + document + b"}" * head.count(b"{")
@@ -357,7 +357,7 @@ class OrderTests(SynchronousTestCase):
         self.assertEqual(self.subject.receiver.unverified, 0)
 
     def test_a_flood_is_a_hint(self) -> None:
-        """What waits is bounded by number and by size."""
+        """Number and size of the waiting announcements are bounded."""
         message = announce(large_configuration(6), KEY)
         waiting = [self.subject.receiver.announced(message) for _ in range(MAX_PENDING)]
         self.assertFalse(self.successResultOf(self.subject.receiver.announced(message)))
@@ -370,7 +370,7 @@ class OrderTests(SynchronousTestCase):
 
     @given(st.lists(st.tuples(st.sampled_from(WAYS), st.integers(3, 9), st.booleans(), st.integers(0, 2))))
     def test_the_state_is_that_of_one_body_after_the_other(self, steps: list[tuple[str, int, bool, int]]) -> None:
-        """Whatever is large or small, and whenever the threads run."""
+        """Sizes of the bodies and progress of the threads do not matter."""
         threads = HeldThreads()
         sequence, queued = Subject(maybeDeferred), Subject(threads)
         for way, version, large, runs in steps:

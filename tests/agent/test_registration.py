@@ -38,25 +38,25 @@ class RegistrationServiceTests(SynchronousTestCase):
         )
 
     def count_joined(self) -> None:
-        """It says that it is registered."""
+        """Count a registration."""
         self.joined += 1
 
     def test_registers_at_once(self) -> None:
-        """The answer counts."""
+        """The id in the answer counts."""
         self.registration_service.startService()
         self.assertEqual(self.controller.registrations, [SELF])
         self.assertEqual((self.registration_service.agent_id, self.registration_service.poll_interval), (AGENT_ID, 7))
         self.assertEqual(self.kept, [AGENT_ID])
 
     def test_it_registers_with_its_previous_id(self) -> None:
-        """A thousand restarts make one row."""
+        """The controller keeps one record for all restarts."""
         self.registration_service.agent_id = "mine"
         self.registration_service.startService()
         self.assertEqual(self.controller.registrations[0].agent_id, "mine")
         self.assertEqual((self.registration_service.agent_id, self.kept), ("mine", []))
 
     def test_it_takes_another_id_from_the_controller(self) -> None:
-        """The Go controller makes a new one at each registration."""
+        """The Go controller assigns a new id at each registration."""
         self.registration_service.agent_id = "mine"
         self.controller.hung = True
         self.registration_service.startService()
@@ -76,7 +76,7 @@ class RegistrationServiceTests(SynchronousTestCase):
         self.assertEqual(self.registration_service.agent_id, AGENT_ID)
 
     def test_retry_after_is_the_shortest_delay(self) -> None:
-        """C{Retry-After} is a lower bound of each wait, and jitter is added: a fleet does not return in one wave."""
+        """Jitter lengthens each delay, so that a fleet does not return in one wave."""
         waits = set()
         for kind in (Unavailable, TooMany):
             busy = kind("busy", "Later.")
@@ -96,7 +96,7 @@ class RegistrationServiceTests(SynchronousTestCase):
         self.assertGreater(len(waits), 2)
 
     def test_a_refusal_is_a_problem(self) -> None:
-        """V11: one that no time mends is trouble of the agent, in the controller's words; one that is away is none."""
+        """A refusal is a problem in the words of the controller; a controller that is down is none."""
         for failure, said in (
             (Unprocessable("too_long", "The metadata is too long."), "The metadata is too long."),
             (Forbidden("agent_blocked", "The agent is blocked."), "The agent is blocked."),
@@ -114,7 +114,7 @@ class RegistrationServiceTests(SynchronousTestCase):
         self.assertTrue(self.registration_service.member)
 
     def test_a_starting_controller_is_not_logged(self) -> None:
-        """It is asked again, and nobody is troubled with it."""
+        """The agent retries without a log line."""
         self.controller.failure = Unavailable("starting", "The controller is starting.")
         with capturedLogs() as logs:
             self.registration_service.startService()
@@ -127,7 +127,7 @@ class RegistrationServiceTests(SynchronousTestCase):
     # -- a token of its own --
 
     def test_it_presents_its_token(self) -> None:
-        """From then on, and after a restart from the beginning."""
+        """The token is presented after the registration, and from the start after a restart."""
         self.controller.token = "one"
         self.registration_service.startService()
         self.assertEqual((self.controller.presented, self.tokens), ((AGENT_ID, "one"), ["one"]))
@@ -139,14 +139,14 @@ class RegistrationServiceTests(SynchronousTestCase):
         self.assertEqual((self.controller.presented, self.tokens), ((AGENT_ID, "one"), []))
 
     def test_the_same_token_is_not_saved_again(self) -> None:
-        """Nothing is written."""
+        """The service does not call C{keep_token}."""
         self.controller.token = "one"
         self.registration_service.resume(AGENT_ID, "one")
         self.registration_service.startService()
         self.assertEqual((self.controller.presented, self.tokens), ((AGENT_ID, "one"), []))
 
     def test_another_token_is_saved_and_presented(self) -> None:
-        """Or none, from a controller that knows no tokens: what it had is of no use any more."""
+        """A controller without tokens makes the old token useless."""
         self.registration_service.resume(AGENT_ID, "one")
         self.registration_service.startService()
         self.assertEqual((self.controller.presented, self.tokens), ((AGENT_ID, ""), [""]))
@@ -158,7 +158,7 @@ class RegistrationServiceTests(SynchronousTestCase):
     # -- a controller that forgot the agent --
 
     def forget(self) -> None:
-        """It says so."""
+        """The service logs the registration."""
         self.registration_service.startService()
         self.controller.members.clear()
         self.registration_service.confirm(known=False)

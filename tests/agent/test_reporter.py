@@ -32,7 +32,7 @@ DOWN = Unavailable("down", "No controller answers.")
 
 
 def report(version: int, state: str = "applied", **fields: object) -> Report:
-    """What an agent has to say of a version."""
+    """Return a report on a version."""
     return evolve(Report(configuration(version).tag, ReportState(state)), **fields)
 
 
@@ -62,21 +62,21 @@ class ReporterTests(SynchronousTestCase):
         self.registration_service.startService()
 
     def say(self, said: Report) -> None:
-        """From now on there is this to say."""
+        """Set the current report."""
         self.now = said
         self.reporter.changed()
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, in which the agent asks itself again and again whether there is anything to say."""
+        """Let time pass, and tell the reporter twice a second that the report may have changed."""
         for _ in range(round(seconds * 2)):
             self.clock.advance(0.5)
             self.reporter.changed()
 
     def told(self) -> list[tuple[int, str, int]]:
-        """What was sent, whether or not it arrived: version, state, number."""
+        """Return version, state and sequence of each attempt."""
         return [(each.tag.version, each.state.value, each.sequence) for each in self.controller.attempts]
 
-    # -- what is said, and when --
+    # -- reports and their times --
 
     def test_nothing_is_sent_before_there_is_a_report(self) -> None:
         self.wait(10)
@@ -90,14 +90,14 @@ class ReporterTests(SynchronousTestCase):
         self.assertEqual(self.reporter.reports["sent"], 1)
 
     def test_a_report_is_repeated_now_and_then(self) -> None:
-        """The same, under the same number: a controller that was restored from a backup lacks it, others refuse it."""
+        """The sequence is the same: only a restored controller lacks the report."""
         self.say(report(1))
         self.wait(10 * REPEAT_AFTER_SECONDS)
         self.assertEqual({*self.told()}, {(1, "applied", 1)})
         self.assertIn(len(self.told()), range(5, 12))
 
     def test_retry_after_is_the_shortest_delay(self) -> None:
-        """C{Retry-After} is a lower bound, whatever there is to say meanwhile; with jitter, and no more than once."""
+        """New reports do not shorten the delay; jitter lengthens it, and the next delay is an ordinary one."""
         for kind in (Unavailable, TooMany):
             self.build()
             busy = kind("busy", "Later.")
@@ -225,7 +225,7 @@ class ReporterTests(SynchronousTestCase):
         self.assertEqual(self.reporter.reports["failed"], len(self.told()))
 
     def test_wrong_credentials_and_malformed_answers_are_retried(self) -> None:
-        """They may be set right, or be a portal's on the way."""
+        """The credentials may be corrected; a captive portal may have answered."""
         for failure in (Unauthenticated("bad_credentials", "Wrong."), Malformed("not_json", "No JSON.")):
             self.build()
             self.controller.failure = failure
@@ -236,7 +236,7 @@ class ReporterTests(SynchronousTestCase):
             self.assertEqual(len(self.controller.reports), 1)
 
     def test_a_refused_report_is_not_retried(self) -> None:
-        """It is said in the log, and not sent again; the next one is."""
+        """The refusal is logged; the next report is sent."""
         for failure in (
             NotFound("unknown_version", "There is no such version."),
             NotFound("unknown_namespace", "There is no such namespace."),
@@ -260,7 +260,7 @@ class ReporterTests(SynchronousTestCase):
         self.assertEqual([each.tag.version for each in self.controller.reports], [2])
 
     def test_a_repeated_report_is_not_sent_again(self) -> None:
-        """The answer to the first attempt was lost."""
+        """The answer to the first attempt may have been lost."""
         for code in ("repeated_report", "out_of_order"):
             self.build()
             self.controller.failure = Conflict(code, "It was taken before.")
@@ -270,7 +270,7 @@ class ReporterTests(SynchronousTestCase):
             self.assertEqual((len(self.told()), logs, self.reporter.reports["repeated"]), (1, [], 1))
 
     def test_a_go_controller_gets_few_reports(self) -> None:
-        """It has no such path: once an hour is enough."""
+        """The Go controller has no endpoint for reports."""
         self.controller.failure = NotFound("unexpected_answer", "The controller answers 404: 404 page not found")
         for version in range(1, 60):
             self.say(report(version))
@@ -281,7 +281,7 @@ class ReporterTests(SynchronousTestCase):
         self.assertEqual([each.tag.version for each in self.controller.reports], [59])
 
     def test_a_report_with_a_lost_answer_is_corrected(self) -> None:
-        """The worker went away, which may have been told or not, and came back as it was before."""
+        """The worker was down and recovered; the report of the failure may have arrived."""
         self.say(report(1))
         self.clock.advance(0)
         self.controller.failure = DOWN
@@ -318,7 +318,7 @@ class ReporterTests(SynchronousTestCase):
         self.assertTrue(10 <= len(self.told()) <= 80, len(self.told()))
 
     def test_a_registration_during_a_report_leads_to_another_report(self) -> None:
-        """Whether it was taken before or after is not known: it is said again."""
+        """The controller may have received the report before or after the change, so the agent sends it again."""
         self.controller.hung = True
         self.say(report(1))
         self.clock.advance(0)
@@ -378,14 +378,14 @@ class ReporterTests(SynchronousTestCase):
 
 
 class _Nobody(set[str]):
-    """Forgets whoever is added."""
+    """A set that stays empty."""
 
     def add(self, element: str) -> None:
-        """Not."""
+        """Ignore the element."""
 
 
 class ReportSourceTests(SynchronousTestCase):
-    """L{ReportSource}: of what is in force, or of what is offered in vain."""
+    """L{ReportSource}: reports on the newest and on the rejected configuration."""
 
     def setUp(self) -> None:
         self.worker = FakeWorker()
@@ -396,7 +396,7 @@ class ReportSourceTests(SynchronousTestCase):
         self.report_source = ReportSource(self.version_guard, self.worker_sync)
 
     def reason(self) -> str | None:
-        """Of the objection that stands."""
+        """Return the reason of the objection."""
         return self.version_guard.objection and self.version_guard.objection.reason
 
     def test_there_is_no_report_before_the_first_configuration(self) -> None:
@@ -407,7 +407,7 @@ class ReportSourceTests(SynchronousTestCase):
         self.assertEqual(self.report_source(), self.worker_sync.report())
 
     def test_the_report_is_on_the_rejected_configuration(self) -> None:
-        """It failed, the worker has what it had, and of which cluster that is."""
+        """The state is failed, and the report names the configuration and the cluster of the worker."""
         self.version_guard.offer(configuration(7))
         for offered in (configuration(6), configuration(9, cluster_id=OTHER_CLUSTER)):
             self.version_guard.offer(offered)

@@ -15,14 +15,14 @@ from confd.runtime.options import read
 from confd.runtime.settings import AgentSettings
 from tests.conversation import Conversation
 from tests.promlint import lint
-from tests.runtime.test_metrics_show_the_push_path_and_hints import samples
+from tests.runtime.test_metrics import samples
 
 
 class Reactor(MemoryReactorClock):
-    """One with threads that nobody needs here."""
+    """A reactor without threads."""
 
     def getThreadPool(self) -> None:
-        """None: nothing is started."""
+        """Return no pool, because nothing starts."""
 
 
 class ComposeTests(SynchronousTestCase):
@@ -32,7 +32,7 @@ class ComposeTests(SynchronousTestCase):
         self.reactor: Any = Reactor()
 
     def compose(self, **given: str) -> list[Any]:
-        """The services for these settings."""
+        """Return the services for some settings."""
         return list(compose(self.reactor, read(AgentSettings, given, {}), {}).services)
 
     def test_default_settings_make_one_service(self) -> None:
@@ -64,7 +64,7 @@ class ComposeTests(SynchronousTestCase):
 
 
 class OpsTests(SynchronousTestCase):
-    """The port that AGENT_LISTEN turns on."""
+    """The port of AGENT_LISTEN."""
 
     def setUp(self) -> None:
         self.reactor: Any = Reactor()
@@ -72,7 +72,7 @@ class OpsTests(SynchronousTestCase):
         *_, self.listener = compose(self.reactor, settings, {}).services
 
     def get(self, path: str) -> Any:
-        """What it answers."""
+        """Return the answer to a GET request."""
         return Conversation(self.listener.factory, self.reactor).get(path)
 
     def test_health_answers_ok(self) -> None:
@@ -85,7 +85,7 @@ class OpsTests(SynchronousTestCase):
         self.assertEqual([each["part"] for each in reply.json["details"]], ["configuration"])
 
     def test_metrics_show_the_push_path_and_hints(self) -> None:
-        """Which way changes come, and what was only a hint; a version that is not known yet is left out."""
+        """The version is left out before the first configuration."""
         found = samples(self.get("/metrics").body)
         self.assertEqual(found["confd_push_up", (("strategy", "POLLER"),)], 0)
         self.assertEqual(found["confd_unverified_announcements_total", ()], 0)

@@ -16,7 +16,7 @@ from tests.agent.fakes import CLUSTER, OTHER_CLUSTER, configuration
 
 
 def _offers() -> st.SearchStrategy[Configuration]:
-    """Few enough of each that repeats, forks and reorderings are common."""
+    """Configurations of few clusters, epochs and versions, so that repeats and forks are common."""
     return st.builds(
         lambda cluster, epoch, version, data: configuration(
             version, cluster_id=cluster, epoch=epoch if cluster else 0, document=strict_json.document({"url": data})
@@ -41,7 +41,7 @@ class VersionGuardTests(SynchronousTestCase):
         self.assertEqual((self.version_guard.newest, self.through), (first, [first]))
 
     def test_verdicts_after_version_7(self) -> None:
-        """A restored database, and a foreign cluster."""
+        """The cases include a restored database and another cluster."""
         fork = strict_json.document({"url": "http://fork"})
         for offered, comes_through, objects in (
             (configuration(8), True, False),
@@ -91,7 +91,7 @@ class VersionGuardTests(SynchronousTestCase):
         self.assertEqual(len(logs), 2)
 
     def test_the_memory_for_logged_objections_is_bounded(self) -> None:
-        """A hostile controller may think of new tags for ever."""
+        """A hostile controller can invent tags without end."""
         self.version_guard.offer(configuration(1000))
         with capturedLogs() as logs:
             for version in range(1, 500):
@@ -102,7 +102,7 @@ class VersionGuardTests(SynchronousTestCase):
     # -- the objection that stands --
 
     def objection(self) -> str | None:
-        """To which tag."""
+        """Return the tag of the objection."""
         return None if self.version_guard.objection is None else str(self.version_guard.objection.tag)
 
     def test_an_accepted_configuration_leaves_no_objection(self) -> None:
@@ -116,7 +116,7 @@ class VersionGuardTests(SynchronousTestCase):
             self.assertEqual(self.objection(), str(offered.tag))
 
     def test_an_overtaken_configuration_is_not_objected_to(self) -> None:
-        """Nor said: its sender may have a newer one by now. Another cluster's was not overtaken."""
+        """An overtaken configuration is not logged either. A configuration of another cluster is still objected to."""
         self.version_guard.offer(configuration(7))
         with capturedLogs() as logs:
             self.assertIn("is older than", self.version_guard.offer(configuration(6), late=True) or "")
@@ -125,7 +125,7 @@ class VersionGuardTests(SynchronousTestCase):
         self.assertEqual(self.objection(), "99999999.1.9")
 
     def test_a_confirmed_tag_ends_the_objection(self) -> None:
-        """Which says nothing where two documents have the same name."""
+        """An answer with only the tag does not end the objection to another document with the same tag."""
         self.version_guard.confirmed()
         self.version_guard.offer(configuration(7))
         self.version_guard.offer(configuration(6))
@@ -138,7 +138,7 @@ class VersionGuardTests(SynchronousTestCase):
         self.assertIsNone(self.objection())
 
     def test_a_tag_with_another_checksum_is_not_confirmed(self) -> None:
-        """A document that this agent never saw has the name of the one that it knows: the name confirms nothing."""
+        """A tag with another checksum confirms nothing."""
         known, other = configuration(7), configuration(7, document=strict_json.document({"url": "http://fork"}))
         self.version_guard.offer(known)
         self.assertTrue(self.version_guard.confirmed(known.document.checksum))

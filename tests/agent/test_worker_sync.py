@@ -20,7 +20,7 @@ from tests.agent.fakes import CLUSTER, OTHER_CLUSTER, FakeWorker, configuration
 
 
 class WorkerSyncTests(SynchronousTestCase):
-    """L{WorkerSync}, with a worker that does as it is told."""
+    """L{WorkerSync} with a fake worker."""
 
     def setUp(self) -> None:
         self.build()
@@ -40,17 +40,17 @@ class WorkerSyncTests(SynchronousTestCase):
         self.worker_sync.startService()
 
     def said(self) -> Report:
-        """What the forwarder has to say."""
+        """Return the current report."""
         report = self.worker_sync.report()
         assert report is not None
         return report
 
     def versions(self) -> list[int]:
-        """What was delivered, in order."""
+        """Return the delivered versions in order."""
         return [each.version for each in self.worker.deliveries]
 
     def wait(self, seconds: float) -> None:
-        """Let time pass in small steps, of which sums are exact."""
+        """Let time pass in steps that sum up exactly."""
         self.clock.pump([0.125] * round(seconds * 8))
 
     def test_interfaces(self) -> None:
@@ -85,7 +85,7 @@ class WorkerSyncTests(SynchronousTestCase):
 
     @given(st.integers(), st.floats(0, 120))
     def test_applied_within_5_seconds_of_the_worker_listening(self, seed: int, away: float) -> None:
-        """A failed delivery is not forgotten."""
+        """A failed delivery is retried."""
         self.build(seed)
         self.worker.down = True
         self.worker_sync.deliver(configuration(1))
@@ -115,7 +115,7 @@ class WorkerSyncTests(SynchronousTestCase):
     # -- latest wins --
 
     def test_only_the_newest_is_pending(self) -> None:
-        """A worker that hangs over 30 changes gets the 30th next, and none of those between."""
+        """A worker that hangs during 30 changes gets only the last one next."""
         self.worker.hung = True
         for version in range(1, 31):
             self.worker_sync.deliver(configuration(version))
@@ -196,7 +196,7 @@ class WorkerSyncTests(SynchronousTestCase):
     # -- refusals (promise G7) --
 
     def refuse(self) -> None:
-        """Version 1 is applied, version 2 refused."""
+        """Apply version 1, and let the worker refuse version 2."""
         self.worker_sync.deliver(configuration(1))
         self.worker.refuses = {2}
         self.worker_sync.deliver(configuration(2))
@@ -271,7 +271,7 @@ class WorkerSyncTests(SynchronousTestCase):
     # -- two agents on one worker (F-59) --
 
     def conflict(self) -> None:
-        """Another agent brought version 9, this one has 3."""
+        """Another agent delivered version 9; this agent has version 3."""
         self.worker.current = configuration(9)
         self.worker_sync.deliver(configuration(3))
 
@@ -293,7 +293,7 @@ class WorkerSyncTests(SynchronousTestCase):
         self.wait(5)
         self.assertEqual(self.worker.current, configuration(3))
 
-    # -- what is said of it --
+    # -- reports --
 
     def test_there_is_no_report_before_the_first_configuration(self) -> None:
         self.wait(10)
@@ -330,7 +330,7 @@ class WorkerSyncTests(SynchronousTestCase):
         self.assertEqual((self.said().state, self.said().spent.worker), (ReportState.APPLIED, 4000.0))
 
     def test_time_behind_a_hung_delivery_is_reported(self) -> None:
-        """It was received, and could not be handed over yet."""
+        """The worker has not received the configuration."""
         self.worker.hung = True
         self.worker_sync.deliver(configuration(1))
         self.wait(1)
@@ -384,7 +384,7 @@ class WorkerSyncTests(SynchronousTestCase):
     # -- repairs --
 
     def repaired(self, times: int, version: int = 3) -> None:
-        """Check that the worker is put right in time, and that it is said."""
+        """Check that the worker is repaired in time, and that the repair is reported."""
         self.wait(5)
         self.assertEqual(self.worker.current, configuration(version))
         self.assertEqual((self.said().state, self.said().repairs), (ReportState.APPLIED, times))
@@ -438,7 +438,7 @@ class WorkerSyncTests(SynchronousTestCase):
         self.repaired(1)
 
     def test_a_repair_whose_answer_is_lost_ends_the_drift(self) -> None:
-        """The next look finds what was restored: the report says so, and the repair is counted once."""
+        """The next check finds the restored configuration; the repair is counted once."""
         self.worker_sync.deliver(configuration(3))
         self.wait(5)
         self.worker.restart("boot-2")
@@ -458,7 +458,7 @@ class WorkerSyncTests(SynchronousTestCase):
         self.assertEqual((said.state, said.repairs, said.holds), (ReportState.FAILED, 1, configuration(1).tag))
 
     def test_the_first_delivery_is_no_repair(self) -> None:
-        """The worker was restarted while the agent was away, or gets its next one after it was."""
+        """Neither a restart of the worker while the agent is down nor a new version is a repair."""
         self.worker_sync.deliver(configuration(1))
         self.worker.restart("boot-2")
         self.worker_sync.deliver(configuration(2))
@@ -466,7 +466,7 @@ class WorkerSyncTests(SynchronousTestCase):
         self.assertEqual(self.said().repairs, 0)
 
     def test_a_newer_tag_of_the_worker_is_left_alone_and_reported(self) -> None:
-        """Whether it was forged, or brought by an agent that knows more, cannot be told (promise G3)."""
+        """The tag may be forged or may come from an agent with a newer configuration (promise G3)."""
         self.worker_sync.deliver(configuration(3))
         self.wait(5)
         self.worker.tamper(configuration(9).tag)
@@ -477,7 +477,7 @@ class WorkerSyncTests(SynchronousTestCase):
         self.assertEqual(self.worker.current, configuration(10))
 
     def test_another_document_with_the_same_tag_is_left_alone_and_reported(self) -> None:
-        """Two histories, maybe: which of them is right an operator knows."""
+        """An operator has to decide which of the two documents is right."""
         self.worker.tamper(configuration(3).tag)
         self.worker_sync.deliver(configuration(3))
         self.wait(60)
@@ -486,7 +486,7 @@ class WorkerSyncTests(SynchronousTestCase):
         self.assertIn("The worker holds another document as 1a2b3c4d.1.3", self.said().error)
 
     def test_a_worker_without_tags_is_compared_at_each_check(self) -> None:
-        """It has a boot id, and says no version, whatever it was told."""
+        """The worker has a boot id, but never names a tag."""
         self.worker.nameless = True
         self.worker_sync.deliver(configuration(3))
         self.wait(20)
@@ -502,7 +502,7 @@ class WorkerSyncTests(SynchronousTestCase):
         self.assertEqual((self.said().state, self.said().holds), (ReportState.FAILED, None))
 
     def test_deliveries_are_counted(self) -> None:
-        """By what came of them; a look at the worker is none."""
+        """Deliveries are counted by result; checks are not counted."""
         self.worker.refuses = {2}
         self.worker.down = True
         self.worker_sync.deliver(configuration(1))

@@ -19,14 +19,14 @@ from tests.agent.fakes import AGENT_ID, FakeController
 
 
 def context(seed: int = 1, clock: Any = None, controller: Any = None, **environ: str) -> StrategyContext:
-    """What an agent gives to its strategy."""
+    """Return the context of a strategy."""
     return StrategyContext(
         clock or Clock(), "default", environ, controller or FakeController(), lambda: AGENT_ID, Random(seed), 30.0
     )
 
 
 class FactoriesTests(SynchronousTestCase):
-    """All strategies that ship with confd."""
+    """The strategies of confd."""
 
     def test_each_name_makes_its_strategy(self) -> None:
         for name, pushes in (("POLLER", False), ("STREAM", True), ("REDIS", True)):
@@ -35,7 +35,7 @@ class FactoriesTests(SynchronousTestCase):
             self.assertEqual((strategy.name, strategy.pushes, strategy.path()), (name, pushes, "poll"))
 
     def test_wrong_settings_of_a_broker_are_refused(self) -> None:
-        """All of them are said, by their names."""
+        """The error names all wrong settings."""
         bad = {"REDIS_ADDRESS": "nowhere:port", "REDIS_DB": "x"}
         error = self.assertRaises(StartError, plugin.make, "REDIS", context(**bad))
         self.assertEqual([reason.partition(":")[0] for reason in error.reasons], list(bad))
@@ -47,7 +47,7 @@ class FactoriesTests(SynchronousTestCase):
 
         class Restarted(FakeController):
             def stream(self, *arguments: Any) -> Deferred[None]:
-                """One that returns."""
+                """A controller that was restarted."""
                 arrivals[int(clock.seconds())] += 1
                 streams.append(Deferred())
                 return streams[-1]

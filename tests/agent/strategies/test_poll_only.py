@@ -9,4 +9,4 @@ from confd.testing import make_istrategy_tests
 
 
 class PollerTests(make_istrategy_tests(lambda _: (PollOnly(), Clock()))):  # type: ignore[misc]
-    """It keeps the contract of strategies; there is nothing more to it."""
+    """The contract of strategies."""

@@ -21,7 +21,7 @@ HINT = ("hint",)
 
 
 def away(_: SynchronousTestCase) -> tuple[PubSub, Clock]:
-    """One whose broker is down."""
+    """Return a strategy whose broker is down."""
     server = MemoryServer()
     server.fail("It is down.")
     clock = Clock()
@@ -29,7 +29,7 @@ def away(_: SynchronousTestCase) -> tuple[PubSub, Clock]:
 
 
 class PubSubContractTests(make_istrategy_tests(away)):  # type: ignore[misc]
-    """It keeps the contract of strategies."""
+    """The contract of strategies."""
 
 
 class SlowBroker(MemoryBroker):
@@ -46,12 +46,12 @@ class SlowBroker(MemoryBroker):
         self.ended: Deferred[None] | None = None
 
     def latest(self, namespace: str) -> Deferred[bytes | None]:
-        """Later."""
+        """Answer when the test fires the Deferred."""
         self.asked.append(Deferred())
         return self.asked[-1]
 
     def stopService(self) -> Any:
-        """Connects once more while it ends, as a real one may."""
+        """Connect once more while stopping, as a real broker may."""
         self.listeners.connected()
         super().stopService()
         return self.ended
@@ -65,7 +65,7 @@ class PubSubTests(SynchronousTestCase):
         self.broker: Any = self.server.broker()
 
     def start(self, broker: Any = None, seed: int = 1) -> PubSub:
-        """One that has started."""
+        """Return a started strategy."""
         strategy = PubSub(self.clock, broker or self.broker, "default", Random(seed))
         strategy.start(self.sink)
         return strategy
@@ -80,7 +80,7 @@ class PubSubTests(SynchronousTestCase):
         self.assertEqual(self.sink.heard, [("announced", b"one"), ("announced", b"two")])
 
     def test_it_subscribes_then_reads_the_latest_then_polls(self) -> None:
-        """What was announced before it came is not missed, nor what is announced while it looks."""
+        """Announcements before the connection and during the reading of the latest are not missed."""
         broker = SlowBroker(self.server)
         self.start(broker)
         self.server.publish("default", b"meanwhile")
@@ -121,7 +121,7 @@ class PubSubTests(SynchronousTestCase):
         self.assertEqual(len(self.sink.heard), 40)
 
     def test_a_broker_that_fails_leads_to_a_poll(self) -> None:
-        """Down, or broken in a way that nobody thought of."""
+        """The broker is down, or its client has a defect."""
         for error in (Unavailable("broker_unavailable", "It is down."), ValueError("a defect")):
             self.sink.heard.clear()
             broker = SlowBroker(self.server)
@@ -132,7 +132,7 @@ class PubSubTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_passwords_start_stop_and_reload_with_the_strategy(self) -> None:
-        """They are loaded again when the agent is told to, until the strategy stops."""
+        """A reload has an effect until the strategy stops."""
         told: list[str] = []
         path = Path(self.mktemp())
         path.write_text("x")

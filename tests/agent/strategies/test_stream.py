@@ -27,7 +27,7 @@ FIRST, LONGEST = 4.0, 30.0
 
 
 class KnowingSink(MemorySink):
-    """Knows a version, and decodes what is served."""
+    """A sink that has a version, and decodes bodies."""
 
     tag: Tag | None = configuration(5).tag
 
@@ -42,24 +42,24 @@ class KnowingSink(MemorySink):
 
 
 def event(made: Configuration) -> bytes:
-    """The event that a controller sends of a configuration."""
+    """Return the event of a configuration."""
     return sse.frame("config", bodies.configuration_body(made, [KEY.public]), str(made.tag))
 
 
 def heartbeat(text: str) -> bytes:
-    """A heartbeat."""
+    """Return a heartbeat."""
     return sse.frame("heartbeat", text.encode())
 
 
 def away(_: SynchronousTestCase) -> tuple[Stream, Clock]:
-    """One whose controller is down."""
+    """Return a strategy whose controller is down."""
     clock = Clock()
     controller = FakeController(failure=DOWN)
     return Stream(clock, controller, "default", str, Backoff(Random(1), LONGEST, FIRST)), clock
 
 
 class StreamContractTests(make_istrategy_tests(away)):  # type: ignore[misc]
-    """It keeps the contract of strategies."""
+    """The contract of strategies."""
 
 
 class StreamTests(SynchronousTestCase):
@@ -72,17 +72,17 @@ class StreamTests(SynchronousTestCase):
         self.strategy.start(self.sink)
 
     def receive(self, raw: bytes) -> None:
-        """Bytes arrive on the newest stream; what is raised of it ends it, as L{IControllerClient} promises."""
+        """Receive bytes on the newest stream; an error ends the stream, as L{IControllerClient} says."""
         _, received, ended = self.controller.streams[-1]
         received(raw).addErrback(ended.errback)
 
     @property
     def connections(self) -> int:
-        """How often it connected."""
+        """Number of connections."""
         return len(self.controller.streams)
 
     def pauses(self, times: int, break_off: Any) -> list[float]:
-        """Seconds from the end of a connection to the next one, again and again."""
+        """Return the seconds between connections."""
         found = []
         for _ in range(times):
             break_off()
@@ -117,7 +117,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(len(self.sink.heard), 1)
 
     def test_only_a_heartbeat_with_a_newer_tag_is_a_hint(self) -> None:
-        """Only a newer one is a reason to ask."""
+        """Equal, older and unknown tags are no hints."""
         known = configuration(5).tag
         for tag in (known, configuration(4).tag, "99999999.1.9", "7"):
             self.receive(heartbeat(str(tag)))
@@ -129,7 +129,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(self.sink.heard, [HINT, HINT])
 
     def test_a_heartbeat_of_an_unpublished_version_is_no_hint_to_an_agent_of_the_go_system(self) -> None:
-        """Whoever holds a document of the Go system keeps it: no heartbeat has it ask for what changes nothing."""
+        """A poll would change nothing."""
         unpublished, published = str(Tag("9f8b6c1e", 1, 1)), str(Tag("9f8b6c1e", 1, 2))
         self.sink.tag = Tag("", 0, 41)
         for _ in range(3):
@@ -142,7 +142,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(self.sink.heard, [HINT, HINT], "who holds nothing takes it")
 
     def test_a_heartbeat_of_version_1_in_another_namespace_is_a_hint(self) -> None:
-        """There, somebody made version 1."""
+        """Version 1 of another namespace was published."""
         strategy = Stream(self.clock, self.controller, "blue", lambda: AGENT_ID, Backoff(Random(1), LONGEST, FIRST))
         self.sink.tag = Tag("", 0, 41)
         strategy.start(self.sink)
@@ -151,7 +151,7 @@ class StreamTests(SynchronousTestCase):
         self.successResultOf(strategy.stop())
 
     def test_a_stream_without_an_id_reconnects_after_the_registration(self) -> None:
-        """With the next heartbeat it comes back by its name: whoever is forgotten is known by that."""
+        """The controller can end only a stream that names its agent, after the agent is deleted."""
         names = [""]
         controller = FakeController()
         strategy = Stream(self.clock, controller, "default", lambda: names[-1], Backoff(Random(1), LONGEST, FIRST))
@@ -174,7 +174,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual((self.sink.heard, self.strategy.path()), ([], "STREAM"))
 
     def test_three_missing_heartbeats_end_the_connection(self) -> None:
-        """After three heartbeats that did not come it connects anew."""
+        """The strategy reconnects."""
         self.receive(sse.COMMENT)
         self.clock.advance(SILENCE_MAX_SECONDS - 1)
         self.receive(heartbeat(str(configuration(5).tag)))
@@ -191,7 +191,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual((self.connections, self.strategy.path()), (2, POLL))
 
     def test_a_malformed_event_ends_only_the_connection(self) -> None:
-        """With back-off that grows: a controller that talks rubbish is not asked all the time."""
+        """The delays grow."""
         forged = event(configuration(6)).replace(b"example.org", b"example.com")
         for rubbish in (sse.frame("config", b"{"), sse.frame("config", b"[]"), forged, heartbeat("ü"), heartbeat("")):
             pauses = self.pauses(8, lambda rubbish=rubbish: self.receive(rubbish))
@@ -209,13 +209,13 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual(self.strategy.path(), POLL)
 
     def test_delays_grow_while_the_controller_hangs_up(self) -> None:
-        """The back-off grows, up to its cap, and any good event resets it."""
+        """The delays grow up to the cap, and a good event resets them."""
         self.assertGreater(max(self.pauses(12, lambda: self.controller.streams[-1][2].callback(None))), FIRST)
         self.receive(heartbeat(str(configuration(5).tag)))
         self.assertLessEqual(self.pauses(1, lambda: self.controller.streams[-1][2].errback(DOWN))[0], FIRST)
 
     def test_retry_after_is_the_shortest_delay(self) -> None:
-        """C{Retry-After} is a lower bound, for this once: a stream that breaks off after it says nothing of a pause."""
+        """The bound applies once; a stream that breaks off later has an ordinary delay."""
         for kind in (Unavailable, TooMany):
             busy = kind("busy", "Later.")
             busy.retry_after = 60
@@ -225,7 +225,7 @@ class StreamTests(SynchronousTestCase):
         self.assertLessEqual(pause, LONGEST)
 
     def test_a_defect_of_the_sink_is_logged_and_the_stream_reconnects(self) -> None:
-        """It is logged, and the stream begins anew."""
+        """The defect is a L{ZeroDivisionError}."""
         self.sink.served = lambda *_: 1 / 0  # type: ignore[method-assign]
         self.receive(event(configuration(6)))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
@@ -260,7 +260,7 @@ class StreamTests(SynchronousTestCase):
         self.assertEqual((self.strategy.path(), self.strategy.connections), (POLL, 1))
 
     def test_stop_leaves_nothing_in_any_state(self) -> None:
-        """While it connects, while it reads, while it waits; nothing is left, and nothing is said."""
+        """The states are connecting, reading and waiting; a stop logs nothing."""
         lines: list[LogEvent] = []
         for prepare in (
             lambda: None,
