@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.agents.registry import WRITE_INTERVAL_SECONDS
+from confd.controller.convergence.report_intake import GATHER_SECONDS
+from confd.errors import ConfdError
 from confd.model import Registration
-from confd.reports import AgentRecord
+from confd.reports import AgentRecord, Report, ReportState
 from confd.testing import MemoryStore, a_draft
 from tests.controller.harness import ControllerHarness
 
@@ -36,6 +41,11 @@ class LateStore:
         while self._waiting:
             done, answer = self._waiting.pop(0)
             done.chainDeferred(answer)
+
+    def drop(self) -> None:
+        """Leave the answers that wait unsaid, as the end of a process does."""
+        for done, _ in self._waiting:
+            done.addErrback(lambda failure: failure.trap(ConfdError))
 
     def _delayed(self, call: Callable[..., Deferred[Any]]) -> Callable[..., Any]:
         def late(*arguments: Any, **named: Any) -> Any:
@@ -84,3 +94,124 @@ class InterleavedTests(SynchronousTestCase):
     def test_poll_leaves_an_agent_where_it_moved(self) -> None:
         self.while_polls_are_written(lambda: self.register("a", namespace="blue"))
         self.assertEqual([each.namespace for each in self.stored()], ["blue"])
+
+
+def same_as_the_store(harness: ControllerHarness, store: MemoryStore) -> None:
+    """Prove that the registry shows the rows of the store, once all is written and answered."""
+    rows, registry = store.agents.rows, harness.registry
+    assert {each.id: each for each in registry.records()} == rows, (list(registry.records()), rows)
+    for namespace in ("default", "blue"):
+        ids = sorted(each.id for each in rows.values() if each.namespace == namespace)
+        assert [each.id for each in registry.page(namespace, 9, "", None)] == ids
+        assert sorted(registry.liveness(namespace)) == ids
+    assert registry.agent_tokens.blocked == store.agents.blocked
+    for token in TOKENS[1:]:
+        holders = [each.id for each in rows.values() if each.token == token]
+        assert registry.agent_tokens.holder(token) == (holders[0] if holders else None), (token, holders)
+
+
+#: Digests, each of one agent: no two agents are ever given the same token.
+TOKENS = [b"", *(bytes([number]) * 32 for number in range(1, 10))]
+
+AGENT_IDS, NAMESPACES = st.sampled_from("abc"), st.sampled_from(["default", "blue"])
+
+
+class RegistryMachine(RuleBasedStateMachine):
+    """Agents that do all they can while answers of the store are late."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.memory = MemoryStore(a_draft(poll_interval=30))
+        self.begin()
+        self.sequence = 0
+
+    def begin(self) -> None:
+        """Start a controller on what is stored."""
+        self.store = LateStore(self.memory)
+        self.harness = ControllerHarness(self.store)
+
+    def ask(self, work: Any) -> None:
+        """Begin a change; a refusal changes nothing."""
+        Deferred.fromCoroutine(work).addErrback(lambda failure: failure.trap(ConfdError))
+
+    @rule(agent_id=AGENT_IDS, namespace=NAMESPACES, number=st.integers(0, 3), hostname=st.sampled_from("xy"))
+    def register(self, agent_id: str, namespace: str, number: int, hostname: str) -> None:
+        token = TOKENS[number and 3 * "abc".index(agent_id) + number]
+        registration = Registration(hostname, agent_id=agent_id, namespace=namespace)
+        self.ask(self.harness.registry.register(registration, token))
+
+    @rule(agent_id=AGENT_IDS)
+    def poll(self, agent_id: str) -> None:
+        self.harness.registry.polled(agent_id)
+
+    @rule(agent_id=AGENT_IDS, namespace=NAMESPACES, state=st.sampled_from(ReportState), back=st.integers(0, 1))
+    def report(self, agent_id: str, namespace: str, state: ReportState, back: int) -> None:
+        self.sequence += 1
+        tag = self.harness.snapshot.find("default").configuration.tag
+        report = Report(tag, state, session="s", sequence=self.sequence - back)
+        try:
+            taken = self.harness.report_intake.take(agent_id, "default", report)
+        except ConfdError:
+            return
+        taken.addErrback(lambda failure: failure.trap(ConfdError))
+
+    @rule(agent_id=AGENT_IDS)
+    def forget(self, agent_id: str) -> None:
+        self.ask(self.harness.registry.forget(agent_id))
+
+    @rule(agent_id=AGENT_IDS)
+    def block(self, agent_id: str) -> None:
+        self.ask(self.harness.registry.block(agent_id))
+
+    @rule(agent_id=AGENT_IDS)
+    def unblock(self, agent_id: str) -> None:
+        self.ask(self.harness.registry.unblock(agent_id))
+
+    @rule(seconds=st.sampled_from([GATHER_SECONDS, WRITE_INTERVAL_SECONDS]))
+    def wait(self, seconds: float) -> None:
+        self.harness.clock.advance(seconds)
+
+    @rule()
+    def delay(self) -> None:
+        self.store.late = True
+
+    @precondition(lambda self: self.store.late)
+    @rule()
+    def answer(self) -> None:
+        self.store.answer()
+
+    @rule()
+    def restart(self) -> None:
+        self.store.answer()
+        self.harness.stop()
+        same_as_the_store(self.harness, self.memory)
+        self.begin()
+        same_as_the_store(self.harness, self.memory)
+
+    @rule()
+    def kill(self) -> None:
+        """End without a stop: polls of the last second are lost, and no row comes back or changes."""
+        self.store.drop()
+        self.begin()
+        same_as_the_store(self.harness, self.memory)
+
+    @invariant()
+    def memory_is_the_store(self) -> None:
+        """All but the polls that wait to be written."""
+        if not self.store.late:
+            self.harness.clock.advance(WRITE_INTERVAL_SECONDS)
+            same_as_the_store(self.harness, self.memory)
+
+    def teardown(self) -> None:
+        self.store.answer()
+        self.harness.clock.advance(WRITE_INTERVAL_SECONDS)
+        same_as_the_store(self.harness, self.memory)
+
+
+class RegistryMachineTests(SynchronousTestCase):
+    """The memory of the registry against the rows of the store."""
+
+    def test_memory_equals_the_store(self) -> None:
+        run_state_machine_as_test(
+            RegistryMachine, settings=settings(max_examples=30, stateful_step_count=25, deadline=None, database=None)
+        )
