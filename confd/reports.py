@@ -176,6 +176,21 @@ class AgentRecord:
         )
 
 
+@frozen
+class AgentStatus:
+    """
+    An agent as of now.
+
+    @ivar state: C{silent} for an agent not heard of in three intervals, else the state of its last report; C{None}
+        before the first report.
+    @ivar duplicate: whether more than one agent used its id in the last hour.
+    """
+
+    agent: AgentRecord
+    state: str | None
+    duplicate: bool
+
+
 def agent_blocked(agent_id: str) -> Forbidden:
     """Return the error for a blocked agent."""
     sentence = f"The agent {agent_id} is blocked; an operator can lift that (DELETE /api/v1/blocked)."

@@ -144,7 +144,6 @@ def compose(
     ]
     feed = Feed(reactor, store, listeners, [registry.load_rows, convergence.load_rows])
     store.subscribe(feed.hint)
-    registry.departures.add(config_stream.part)
     registry.changes.add(convergence.agent_changed)
     registry.changes.add(event_feed.agent_changed)
     convergence.changes.add(event_feed.convergence_changed)

@@ -13,10 +13,9 @@ from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
 from confd.audit import Attempt
-from confd.changes import ReceivedReport, ReportVerdict
+from confd.changes import Committed, ReceivedReport, ReportVerdict
 from confd.model import Registration, Tag
 from confd.progress import ConvergenceSummary, LaggingAgent, Totals
-from confd.report_verdicts import PublishTimes
 from confd.reports import AgentRecord, VersionOutcome
 
 
@@ -28,11 +27,12 @@ class IAgentStore(Interface):
     last poll, L{IReportStore.save_reports} its report.
     """
 
-    def register(registration: Registration, token: bytes, at: datetime) -> Deferred[AgentRecord]:
+    def register(registration: Registration, token: bytes, at: datetime) -> Deferred[Committed[AgentRecord]]:
         """
         Insert an agent, or update what it says of itself.
 
-        An agent that comes from another namespace loses its report and its outcomes.
+        An agent that comes from another namespace loses its report and its outcomes: a change C{moved}. A token in the
+        place of another one is a change C{token}.
 
         @param registration: with the id of the agent.
         @param token: the digest of its new token; empty keeps the token that it has.
@@ -46,17 +46,17 @@ class IAgentStore(Interface):
         Raise the time of the last poll of agents by id. Inserts no row, and lowers no time.
         """
 
-    def forget(agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+    def forget(agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
         """
         Delete an agent with all that it reported. An id that no agent has is no error.
 
         @param attempt: here and below, who asks: recorded in the same transaction.
         """
 
-    def block(agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+    def block(agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
         """Delete an agent as L{forget} does, and refuse its id from now on."""
 
-    def unblock(agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+    def unblock(agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
         """Accept an id again. An id that is not blocked is no error."""
 
     def find(agent_id: str) -> Deferred[AgentRecord | None]:
@@ -75,7 +75,7 @@ class IAgentStore(Interface):
 class IReportStore(Interface):
     """What agents reported, durable."""
 
-    def save_reports(reports: Sequence[ReceivedReport], times: PublishTimes) -> Deferred[Sequence[ReportVerdict]]:
+    def save_reports(reports: Sequence[ReceivedReport]) -> Deferred[Sequence[ReportVerdict]]:
         """
         Judge reports in the order of their arrival, and store those that are taken, in one transaction: the report as
         the last one of its agent, and the outcome of its version on the agent.
@@ -98,9 +98,6 @@ class IResidentStore(IAgentStore, IReportStore):
 
     def load_agents() -> Deferred[Sequence[AgentRecord]]:
         """Fire with all agents, by id."""
-
-    def load_blocked() -> Deferred[Sequence[str]]:
-        """Fire with the ids of all blocked agents, in order."""
 
     def load_outcomes() -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:
         """Fire with all outcomes: namespace, version, id of the agent, outcome."""

@@ -31,7 +31,7 @@ def make_iagentstore_tests(fixture: StoreFixture) -> type[TestCase]:
         async def register(self, agent_id: str, at: datetime = _NOON, **fields: Any) -> AgentRecord:
             token = fields.pop("token", b"")
             registration = Registration(**{"hostname": "host-1", "agent_id": agent_id} | fields)
-            record: AgentRecord = await self.store.register(registration, token, at)
+            record: AgentRecord = (await self.store.register(registration, token, at)).value
             self.assertEqual(await self.store.find(agent_id), record)
             return record
 
@@ -92,6 +92,25 @@ def make_iagentstore_tests(fixture: StoreFixture) -> type[TestCase]:
             await self.store.forget("never-was")
             self.assertEqual(await self.ids(), ["b"])
             self.assertEqual((await self.register("a", token=b"\x01" * 32)).token, b"\x01" * 32)
+
+        async def test_changes(self) -> None:
+            seq = (await self.store.contents()).seq
+            for number, namespace in ((1, "x"), (1, "x"), (2, "x"), (2, "y")):
+                await self.register("a", token=bytes([number]) * 32, namespace=namespace)
+            written = [await self.store.forget("a"), await self.store.block("b"), await self.store.unblock("b")]
+            changes = (await self.store.changes(seq)).changes
+            self.assertEqual(
+                [(each.kind, each.subject, each.value.what, each.value.namespace) for each in changes],
+                [
+                    ("agent", "a", "token", "x"),
+                    ("agent", "a", "moved", "y"),
+                    ("agent", "a", "forgotten", ""),
+                    ("agent", "b", "blocked", ""),
+                    ("agent", "b", "unblocked", ""),
+                ],
+            )
+            self.assertEqual([each.seq for each in written], [each.seq for each in changes[2:]])
+            self.assertEqual((await self.store.contents()).blocked, frozenset())
 
         async def test_block(self) -> None:
             await self.register("a")

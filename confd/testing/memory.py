@@ -32,7 +32,6 @@ from confd.errors import Conflict, Gone, NotFound, Unavailable, Unprocessable
 from confd.history import EpochChange, VersionSummary, check_epoch, check_expected, check_import
 from confd.interfaces import IAuditStore, IChangeStore, IConfigStore, IHealth
 from confd.model import DEFAULT_NAMESPACE, Configuration, Draft, Registration, Revision
-from confd.report_verdicts import PublishTimes
 from confd.reports import AgentRecord, VersionOutcome
 from confd.testing.memory_agents import MemoryAgents
 
@@ -114,20 +113,20 @@ class MemoryStore:
     def revision(self, namespace: str, version: int) -> Deferred[Revision]:
         return execute(self._revision, namespace, version)
 
-    def register(self, registration: Registration, token: bytes, at: datetime) -> Deferred[AgentRecord]:
+    def register(self, registration: Registration, token: bytes, at: datetime) -> Deferred[Committed[AgentRecord]]:
         return self._write(self.agents.register, registration, token, at)
 
     def touch(self, polls: Mapping[str, datetime]) -> Deferred[None]:
         return self._write(self.agents.touch, polls)
 
-    def forget(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+    def forget(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
         return self._audited(attempt, _nothing, self.agents.forget, agent_id)
 
-    def block(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+    def block(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
         return self._audited(attempt, lambda _: "blocked", self.agents.block, agent_id)
 
-    def unblock(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
-        return self._audited(attempt, _nothing, self.agents.blocked.discard, agent_id)
+    def unblock(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
+        return self._audited(attempt, _nothing, self.agents.unblock, agent_id)
 
     def find(self, agent_id: str) -> Deferred[AgentRecord | None]:
         return execute(self.agents.rows.get, agent_id)
@@ -144,9 +143,6 @@ class MemoryStore:
     def load_agents(self) -> Deferred[Sequence[AgentRecord]]:
         return execute(lambda: [record for _, record in sorted(self.agents.rows.items())])
 
-    def load_blocked(self) -> Deferred[Sequence[str]]:
-        return execute(lambda: sorted(self.agents.blocked))
-
     def record(self, endings: Sequence[AuditOutcome]) -> Deferred[None]:
         return self._write(self._record, endings)
 
@@ -154,8 +150,8 @@ class MemoryStore:
         older = self._entries[: None if before is None else max(before - 1, 0)]
         return execute(lambda: older[::-1][:limit])
 
-    def save_reports(self, reports: Sequence[ReceivedReport], times: PublishTimes) -> Deferred[Sequence[ReportVerdict]]:
-        return self._write(self.agents.save_reports, reports, times)
+    def save_reports(self, reports: Sequence[ReceivedReport]) -> Deferred[Sequence[ReportVerdict]]:
+        return self._write(self.agents.save_reports, reports, self._log.times(reports))
 
     def load_outcomes(self) -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:
         return execute(lambda: [(*key, outcome) for key, outcome in sorted(self.agents.outcomes.items())])

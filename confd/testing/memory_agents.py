@@ -8,8 +8,9 @@ from datetime import datetime
 
 from attrs import define, evolve, field
 
-from confd.changes import ReceivedReport, ReportVerdict
+from confd.changes import AGENT, AgentChange, ReceivedReport, ReportVerdict
 from confd.codec.headers import parse_rfc3339, rfc3339
+from confd.controller.store.change_log import Written, registration_changes
 from confd.model import Registration
 from confd.report_verdicts import PublishTimes, judge_reports
 from confd.reports import AgentRecord, VersionOutcome, agent_blocked
@@ -24,12 +25,12 @@ class MemoryAgents:
     outcomes: dict[tuple[str, int, str], VersionOutcome] = field(factory=dict)
     summaries: dict[tuple[str, int], bytes] = field(factory=dict)
 
-    def register(self, registration: Registration, token: bytes, at: datetime) -> AgentRecord:
+    def register(self, registration: Registration, token: bytes, at: datetime) -> Written[AgentRecord]:
         """Insert or update the row of an agent."""
         agent_id = registration.agent_id
         if agent_id in self.blocked:
             raise agent_blocked(agent_id)
-        there = self.rows.get(agent_id)
+        there = before = self.rows.get(agent_id)
         if there is not None and there.namespace != registration.namespace:
             self._forget_outcomes(agent_id)
             there = evolve(there, report=None, reported_at=None)
@@ -45,7 +46,8 @@ class MemoryAgents:
             there.reported_at if there else None,
             token or (there.token if there else b""),
         )
-        return record
+        namespace, old_token = (before.namespace, before.token) if before else (None, b"")
+        return Written(record, registration_changes(namespace, old_token, record))
 
     def touch(self, polls: Mapping[str, datetime]) -> None:
         """Raise the time of the last poll of agents that exist."""
@@ -54,15 +56,22 @@ class MemoryAgents:
             if there is not None and (there.last_poll is None or there.last_poll < at):
                 self.rows[agent_id] = there.polled(at)
 
-    def forget(self, agent_id: str) -> None:
+    def forget(self, agent_id: str) -> Written[None]:
         """Delete an agent with all that it reported."""
         self.rows.pop(agent_id, None)
         self._forget_outcomes(agent_id)
+        return Written(None, [(AGENT, agent_id, AgentChange("forgotten"))])
 
-    def block(self, agent_id: str) -> None:
+    def block(self, agent_id: str) -> Written[None]:
         """Delete an agent, and refuse its id."""
         self.blocked.add(agent_id)
         self.forget(agent_id)
+        return Written(None, [(AGENT, agent_id, AgentChange("blocked"))])
+
+    def unblock(self, agent_id: str) -> Written[None]:
+        """Accept an id again."""
+        self.blocked.discard(agent_id)
+        return Written(None, [(AGENT, agent_id, AgentChange("unblocked"))])
 
     def find_token(self, digest: bytes) -> str | None:
         """Return the id of the agent whose token has a digest."""

@@ -99,7 +99,7 @@ class AuditedTests(SynchronousTestCase):
         """Everything that a change could change, but the record."""
         store = self.harness.store
         in_force = self.successResultOf(store.current())
-        agents = [*self.successResultOf(store.load_agents()), *self.successResultOf(store.load_blocked())]
+        agents = [*self.successResultOf(store.load_agents()), self.successResultOf(store.contents()).blocked]
         return in_force, agents, self.successResultOf(store.contents()).identity, self.harness.snapshot.namespaces()
 
     def declared(self) -> dict[str, Endpoint]:

@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from attrs import evolve, frozen
+from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from confd.audit import Attempt
-from confd.changes import Change, Contents, ReceivedReport
+from confd.changes import AGENT, Change, Contents, ReceivedReport
 from confd.controller.agents.duplicates import Duplicates
 from confd.controller.agents.liveness import Liveness
 from confd.controller.agents.newcomers import Newcomers
@@ -24,7 +24,7 @@ from confd.controller.interfaces import IResidentStore
 from confd.errors import ConfdError, NotFound, Unavailable
 from confd.interfaces import IChangeListener
 from confd.model import Registration
-from confd.reports import AgentRecord, unknown_agent
+from confd.reports import AgentRecord, AgentStatus, unknown_agent
 from confd.runtime.signal import Signal
 from confd.runtime.timing import Periodic
 from confd.web.auth.throttle import HERE
@@ -41,21 +41,6 @@ REPORTS_PER_SECOND, REPORT_WINDOW_MAX_SECONDS = 4000, 30.0
 SILENT = "silent"
 
 
-@frozen
-class AgentStatus:
-    """
-    An agent as of now.
-
-    @ivar state: C{silent} for an agent not heard of in three intervals, else the state of its last report; C{None}
-        before the first report.
-    @ivar duplicate: whether more than one agent used its id in the last hour.
-    """
-
-    agent: AgentRecord
-    state: str | None
-    duplicate: bool
-
-
 @implementer(IChangeListener)
 class Registry(Service):
     """
@@ -66,7 +51,6 @@ class Registry(Service):
 
     @ivar changes: told C{(namespace, agent_id)} when an agent came, went, reported, fell silent or was heard of again;
         one that moved is told of in both namespaces. Polls are not told.
-    @ivar departures: told the id of an agent that was forgotten.
     @ivar agent_tokens: who of them may come in.
     @ivar duplicates: which of them are two.
     @ivar newcomers: how many new ones may come in, and which expire.
@@ -92,10 +76,12 @@ class Registry(Service):
         self._liveness_of: defaultdict[str, Liveness] = defaultdict(Liveness)
         self._unwritten: set[str] = set()
         self._writer = Periodic(clock, lambda: Deferred.fromCoroutine(self._round()), lambda: WRITE_INTERVAL_SECONDS)
-        self.changes, self.departures, self.agent_tokens = Signal(), Signal(), AgentTokens()
+        self.changes, self.agent_tokens = Signal(), AgentTokens()
         self.duplicates, self.newcomers = Duplicates(clock), Newcomers(clock, most)
         #: New agents that are on their way to the disk.
         self._joining = 0
+        #: Registrations under way, by agent: each until its row is deleted.
+        self._registering: defaultdict[str, set[object]] = defaultdict(set)
 
     async def load_rows(self) -> None:
         """Read all agents."""
@@ -112,7 +98,19 @@ class Registry(Service):
         self.agent_tokens.blocked = set(contents.blocked)
 
     def apply(self, change: Change) -> None:
-        pass
+        if change.kind != AGENT:
+            return
+        agent_id, what = change.subject, change.value.what
+        if what == "blocked":
+            self.agent_tokens.blocked.add(agent_id)
+        elif what == "unblocked":
+            self.agent_tokens.blocked.discard(agent_id)
+        if what in ("forgotten", "blocked"):
+            self._drop(agent_id)
+        elif what in ("moved", "token") and agent_id in self._records:
+            # The rest of the row comes with the answer to the registration.
+            there = self._records[agent_id]
+            self._add(evolve(there, namespace=change.value.namespace, token=b"" if what == "token" else there.token))
 
     def startService(self) -> None:
         """Begin to write behind."""
@@ -139,16 +137,29 @@ class Registry(Service):
         @raise Forbidden: C{agent_blocked}.
         @raise TooMany: C{too_many_agents}, C{too_many_registrations}.
         """
-        new = registration.agent_id not in self._records
+        agent_id = registration.agent_id
+        new = agent_id not in self._records
         if new:
             self.newcomers.admit(source, len(self._records) + self._joining)
         self._joining += new
+        mark = object()
+        self._registering[agent_id].add(mark)
         try:
-            record = await self._store.register(registration, token, self._now())
+            record = (await self._store.register(registration, token, self._now())).value
+            found: AgentRecord | None = record
+            while found is not None and mark not in self._registering[agent_id]:
+                # A later write of the same transaction deleted the row, and perhaps another one inserted it again.
+                self._registering[agent_id].add(mark)
+                found = await self._store.find(agent_id)
         finally:
             self._joining -= new
-        self._add(record)
-        return self._records[record.id]
+            self._registering[agent_id].discard(mark)
+            if not self._registering[agent_id]:
+                del self._registering[agent_id]
+        self.agent_tokens.check(agent_id)
+        if found is not None:
+            self._add(found)
+        return record
 
     def polled(self, agent_id: str) -> bool:
         """
@@ -192,13 +203,10 @@ class Registry(Service):
         """
         self.get(agent_id)
         await self._store.forget(agent_id, attempt)
-        self._drop(agent_id)
 
     async def block(self, agent_id: str, attempt: Attempt | None = None) -> None:
         """Delete an agent, where one has the id, and refuse the id from now on."""
         await self._store.block(agent_id, attempt)
-        self.agent_tokens.blocked.add(agent_id)
-        self._drop(agent_id)
 
     async def unblock(self, agent_id: str, attempt: Attempt | None = None) -> None:
         """
@@ -209,7 +217,6 @@ class Registry(Service):
         if agent_id not in self.agent_tokens.blocked:
             raise NotFound("not_blocked", f"The agent {agent_id[:64]!r} is not blocked.")
         await self._store.unblock(agent_id, attempt)
-        self.agent_tokens.blocked.discard(agent_id)
 
     def find(self, agent_id: str) -> AgentRecord | None:
         """One agent, C{None} where it is not known."""
@@ -280,9 +287,9 @@ class Registry(Service):
         if there is None:
             self._ids.insert(bisect_right(self._ids, record.id), record.id)
         else:
-            record = evolve(record, last_poll=there.last_poll)
-            if not moved:
-                record = evolve(record, report=there.report, reported_at=there.reported_at)
+            last_poll = max((at for at in (there.last_poll, record.last_poll) if at is not None), default=None)
+            kept = evolve(record, report=None, reported_at=None) if moved else there
+            record = evolve(record, last_poll=last_poll, report=kept.report, reported_at=kept.reported_at)
         self._records[record.id] = record
         if record.last_poll is None and record.report is None:
             self.newcomers.registered(record.id)
@@ -294,6 +301,8 @@ class Registry(Service):
         self.changes.tell(record.namespace, record.id)
 
     def _drop(self, agent_id: str) -> None:
+        if agent_id in self._registering:
+            self._registering[agent_id].clear()
         record = self._records.pop(agent_id, None)
         self.duplicates.forget(agent_id)
         self.newcomers.proven(agent_id)
@@ -302,7 +311,6 @@ class Registry(Service):
             self.agent_tokens.record(record, None)
             self._liveness_of[record.namespace].left(agent_id)
             self.changes.tell(record.namespace, agent_id)
-        self.departures.tell(agent_id)
 
     async def _round(self) -> None:
         try:

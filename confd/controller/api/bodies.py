@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from confd.codec.headers import rfc3339
-from confd.controller.agents.registry import AgentStatus
 from confd.controller.api.schemas import AgentItem, AgentReport, ConvergenceBody, Laggard, Quantiles
 from confd.model import Tag
 from confd.progress import ConvergenceSummary, LaggingAgent, Percentiles
-from confd.reports import ReportState, VersionOutcome
+from confd.reports import AgentStatus, ReportState, VersionOutcome
 
 
 def agent_item(status: AgentStatus) -> AgentItem:

@@ -95,9 +95,7 @@ class ReportIntake(Service):
         self._timer = None
         self._writing = True
         waiting, self._waiting = self._waiting, []
-        reports = [received for received, _ in waiting]
-        keys = {(each.namespace, each.report.tag.version) for each in reports}
-        done = self._store.save_reports(reports, {key: self._convergence.times(*key) for key in keys})
+        done = self._store.save_reports([received for received, _ in waiting])
         done.addCallbacks(self._written, self._failed, callbackArgs=(waiting,), errbackArgs=(waiting,))
         done.addErrback(lambda failure: self.log.failure("cannot show reports that were written", failure))
         done.addBoth(self._next)

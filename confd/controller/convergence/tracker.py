@@ -63,7 +63,7 @@ class Convergence(Service):
 
     def load(self, contents: Contents) -> None:
         self._versions = {
-            namespace: {each.version.tag.version: _progress(each) for each in reversed(versions[: self._most])}
+            namespace: {version.tag.version: version for version in map(_progress, reversed(versions[: self._most]))}
             for namespace, versions in contents.versions.items()
         }
         for namespace, version, agent_id, outcome in self._stored:
@@ -118,13 +118,6 @@ class Convergence(Service):
         if tag.cluster != newest.cluster or not was:
             raise _unknown_version(namespace, str(tag))
         return tag
-
-    def times(self, namespace: str, version: int) -> tuple[float | None, float | None]:
-        """Return the times of a publish: L{confd.report_verdicts.PublishTimes}."""
-        progress = self.progress(namespace, version)
-        if progress is None or progress.arrived is None or progress.committed is None:
-            return None, None
-        return progress.arrived, 1000 * (progress.committed - progress.arrived)
 
     def record(self, taken: Iterable[tuple[ReceivedReport, VersionOutcome]]) -> None:
         """Show reports that are on disk, and what they make of their versions."""
@@ -243,6 +236,4 @@ def _unknown_version(namespace: str, version: str) -> NotFound:
 
 
 def _progress(published: Published) -> VersionProgress:
-    version, posted, commit_ms = published.version, published.posted, published.commit_ms
-    committed = None if posted is None or commit_ms is None else posted + commit_ms / 1000
-    return VersionProgress(version.tag, version.created_at, posted, committed)
+    return VersionProgress(published.version.tag, published.version.created_at)

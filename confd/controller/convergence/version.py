@@ -17,8 +17,6 @@ class VersionProgress:
     One version of one namespace, and what became of it.
 
     @ivar published_at: when it was committed, by the wall clock, UTC.
-    @ivar arrived: when its POST came, in seconds of the monotonic clock; C{None} where another process took it.
-    @ivar committed: when it was on disk, likewise.
     @ivar outcomes: by agent; of agents of the namespace only.
     @ivar applied: how many have it.
     @ivar failed: how many have refused it.
@@ -27,8 +25,6 @@ class VersionProgress:
 
     tag: Tag
     published_at: datetime
-    arrived: float | None = None
-    committed: float | None = None
     outcomes: dict[str, VersionOutcome] = field(factory=dict)
     applied: int = 0
     failed: int = 0

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
 from attrs import define, evolve, field, frozen
 from twisted.logger import Logger
 
-from confd.changes import REVISION, Batch, Change, Committed, Published
+from confd.changes import AGENT, REVISION, AgentChange, Batch, Change, Committed, Published, ReceivedReport
 from confd.history import VersionSummary
 from confd.model import Revision
+from confd.report_verdicts import PublishTimes
+from confd.reports import AgentRecord
+from confd.runtime.lru import put
 
 T = TypeVar("T")
 
@@ -47,6 +50,7 @@ class ChangeLog:
     _kept: dict[int, Change] = field(factory=dict, init=False)
     #: Number of the newest revision of each namespace.
     _newest: dict[str, int] = field(factory=dict, init=False)
+    _times: dict[tuple[str, int], tuple[float, float | None]] = field(factory=dict, init=False)
     _hint: Callable[[], object] = field(default=lambda: None, init=False)
 
     def subscribe(self, hint: Callable[[], object]) -> None:
@@ -72,6 +76,11 @@ class ChangeLog:
                 self.log.failure("the feed did not take a hint")
         return [Committed(each.value, self.last) if isinstance(each, Written) else each for each in results]
 
+    def times(self, reports: Iterable[ReceivedReport]) -> PublishTimes:
+        """Return the times of the versions that reports are about."""
+        keys = {(each.namespace, each.report.tag.version) for each in reports}
+        return {key: self._times[key] for key in keys & self._times.keys()}
+
     def since(self, after: int) -> Batch:
         """Return the changes after number C{after}."""
         if self.last - after > len(self._kept):
@@ -83,6 +92,8 @@ class ChangeLog:
         if kind == REVISION:
             if value.posted is not None:
                 value = evolve(value, commit_ms=1000 * (self._seconds() - value.posted))
+                key = subject, value.version.tag.version
+                put(self._times, key, (value.posted, value.commit_ms), MAX_KEPT_CHANGES)
             self._drop_document(self._newest.get(subject))
             self._newest[subject] = self.last
         self._kept[self.last] = Change(self.last, kind, subject, value)
@@ -92,6 +103,23 @@ class ChangeLog:
         older = self._kept.get(seq or 0)
         if older is not None:
             self._kept[older.seq] = evolve(older, value=evolve(older.value, configuration=None))
+
+
+def registration_changes(
+    namespace: str | None, token: bytes, record: AgentRecord
+) -> Sequence[tuple[str, str, AgentChange]]:
+    """
+    Return the changes that a registration makes; the first one of an agent makes none.
+
+    @param namespace: of the agent before; C{None} if there was no such agent.
+    @param token: the digest of its token before; empty if it had none.
+    """
+    changes = []
+    if namespace is not None and namespace != record.namespace:
+        changes.append(AgentChange("moved", record.namespace))
+    if token and token != record.token:
+        changes.append(AgentChange("token", record.namespace))
+    return [(AGENT, record.id, change) for change in changes]
 
 
 def revision_change(revision: Revision, posted: float | None) -> tuple[str, str, Published]:

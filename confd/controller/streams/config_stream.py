@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from confd.changes import Change, Contents
+from confd.changes import AGENT, Change, Contents
 from confd.codec import sse
 from confd.codec.headers import names_version
 from confd.controller.configs.snapshot import EncodedConfig, Snapshot
@@ -59,7 +59,7 @@ class ConfigStream(StreamService):
         reader.send(in_force)
         return reader
 
-    def part(self, agent_id: str) -> None:
+    def _part(self, agent_id: str) -> None:
         """End the streams of an agent that was forgotten: it has to show once more who it is."""
         for namespace in self._streams.namespaces():
             for reader in self._streams.of(namespace):
@@ -71,6 +71,8 @@ class ConfigStream(StreamService):
             self._announce(encoded)
 
     def apply(self, change: Change) -> None:
+        if change.kind == AGENT and change.value.what in ("forgotten", "blocked"):
+            self._part(change.subject)
         for encoded in self._snapshot.changed(change):
             self._announce(encoded)
 

@@ -107,7 +107,7 @@ class TakenTests(_Tests):
         for caller, agent_id in zip(callers, (self.agent_id, other), strict=True):
             caller.ask("POST", REPORT, json={"agent_id": agent_id, "version": 1, "state": "applied"}, auth=AGENT)
         self.harness.clock.advance(1)
-        self.assertEqual([len(reports) for reports, _ in saves], [2])
+        self.assertEqual([len(reports) for (reports,) in saves], [2])
         self.assertEqual([caller.answer() for caller in callers], [None, None])
         self.assertEqual(self.pages(), before)
         save(*saves[0]).chainDeferred(written)

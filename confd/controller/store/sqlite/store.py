@@ -26,7 +26,6 @@ from confd.errors import Unavailable
 from confd.history import EpochChange, VersionSummary
 from confd.interfaces import IAuditStore, IChangeStore, IConfigStore, IHealth
 from confd.model import Draft, Registration, Revision
-from confd.report_verdicts import PublishTimes
 from confd.reports import AgentRecord, VersionOutcome
 from confd.runtime.reactor import Reactor
 from confd.runtime.timing import Periodic
@@ -144,19 +143,19 @@ class SqliteStore(Service):
     def revision(self, namespace: str, version: int) -> Deferred[Revision]:
         return self._engine.read(partial(configs.revision, namespace=namespace, version=version))
 
-    def register(self, registration: Registration, token: bytes, at: datetime) -> Deferred[AgentRecord]:
-        return self._engine.write(partial(agents.register, registration=registration, token=token, at=at))
+    def register(self, registration: Registration, token: bytes, at: datetime) -> Deferred[Committed[AgentRecord]]:
+        return self._audited(partial(agents.register, registration=registration, token=token, at=at), None)
 
     def touch(self, polls: Mapping[str, datetime]) -> Deferred[None]:
         return self._engine.write(partial(agents.touch, polls=polls))
 
-    def forget(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+    def forget(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
         return self._audited(partial(agents.forget, agent_id=agent_id), attempt)
 
-    def block(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+    def block(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
         return self._audited(partial(agents.block, agent_id=agent_id), attempt, lambda _: "blocked")
 
-    def unblock(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[None]:
+    def unblock(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
         return self._audited(partial(agents.unblock, agent_id=agent_id), attempt)
 
     def find(self, agent_id: str) -> Deferred[AgentRecord | None]:
@@ -174,11 +173,8 @@ class SqliteStore(Service):
     def load_agents(self) -> Deferred[Sequence[AgentRecord]]:
         return self._engine.read(agents.load_agents)
 
-    def load_blocked(self) -> Deferred[Sequence[str]]:
-        return self._engine.read(agents.load_blocked)
-
-    def save_reports(self, reports: Sequence[ReceivedReport], times: PublishTimes) -> Deferred[Sequence[ReportVerdict]]:
-        return self._engine.write(partial(report_queries.save_reports, reports=reports, times=times))
+    def save_reports(self, reports: Sequence[ReceivedReport]) -> Deferred[Sequence[ReportVerdict]]:
+        return self._engine.write(partial(report_queries.save_reports, reports=reports, times=self._log.times(reports)))
 
     def load_outcomes(self) -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:
         return self._engine.read(report_queries.load_outcomes)

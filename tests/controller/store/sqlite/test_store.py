@@ -79,7 +79,7 @@ class LifeTests(TestCase):
         committed = await gatherResults([store.publish(a_draft(number)) for number in range(20)])
         answered = (await store.publish(a_draft(99, idempotency_key="k"))).value
         await store.create_namespace(a_draft(5, namespace="b"))
-        record = await store.register(Registration(agent_id="a"), b"", a_draft().made_at)
+        record = (await store.register(Registration(agent_id="a"), b"", a_draft().made_at)).value
         before = (await store.contents()).identity
         await ended(store)
         revalidate = started(self, self.path)
@@ -125,7 +125,7 @@ class LifeTests(TestCase):
     async def test_writes_of_those_that_stop_later_are_done(self) -> None:
         store = started(self, self.path)
         await store.stopService()
-        record = await store.register(Registration(agent_id="a"), b"", a_draft().made_at)
+        record = (await store.register(Registration(agent_id="a"), b"", a_draft().made_at)).value
         self.assertEqual(await store.load_agents(), [record])
         store.close()
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 
+from confd.changes import AGENT, AgentChange
 from confd.codec import headers
+from confd.controller.store.change_log import Written, registration_changes
 from confd.model import Registration
 from confd.reports import AgentRecord, Report, agent_blocked
 
@@ -23,14 +25,15 @@ def load_agents(cursor: sqlite3.Cursor) -> Sequence[AgentRecord]:
     return [_record(row) for row in cursor.execute(f"SELECT {_COLUMNS} FROM agents ORDER BY id")]
 
 
-def register(cursor: sqlite3.Cursor, registration: Registration, token: bytes, at: datetime) -> AgentRecord:
+def register(cursor: sqlite3.Cursor, registration: Registration, token: bytes, at: datetime) -> Written[AgentRecord]:
     """Insert an agent or update what it says of itself: L{IAgentStore.register}."""
     agent_id, namespace = registration.agent_id, registration.namespace
     cursor.execute(
-        "SELECT EXISTS (SELECT 1 FROM blocked_agents WHERE id = ?1), (SELECT namespace FROM agents WHERE id = ?1)",
+        """SELECT EXISTS (SELECT 1 FROM blocked_agents WHERE id = ?1), namespace, token
+        FROM (SELECT 1) LEFT JOIN agents ON id = ?1""",
         (agent_id,),
     )
-    blocked, before = cursor.fetchone()
+    blocked, before, old_token = cursor.fetchone()
     if blocked:
         raise agent_blocked(agent_id)
     if before is not None and before != namespace:
@@ -53,7 +56,8 @@ def register(cursor: sqlite3.Cursor, registration: Registration, token: bytes, a
             token or None,
         ),
     )
-    return _record(cursor.fetchone())
+    record = _record(cursor.fetchone())
+    return Written(record, registration_changes(before, old_token or b"", record))
 
 
 def touch(cursor: sqlite3.Cursor, polls: Mapping[str, datetime]) -> None:
@@ -67,21 +71,24 @@ def touch(cursor: sqlite3.Cursor, polls: Mapping[str, datetime]) -> None:
     )
 
 
-def forget(cursor: sqlite3.Cursor, agent_id: str) -> None:
+def forget(cursor: sqlite3.Cursor, agent_id: str) -> Written[None]:
     """Delete an agent with all that it reported."""
     cursor.execute("DELETE FROM agents WHERE id = ?", (agent_id,))
     cursor.execute("DELETE FROM outcomes WHERE agent_id = ?", (agent_id,))
+    return Written(None, [(AGENT, agent_id, AgentChange("forgotten"))])
 
 
-def block(cursor: sqlite3.Cursor, agent_id: str) -> None:
+def block(cursor: sqlite3.Cursor, agent_id: str) -> Written[None]:
     """Delete an agent, and refuse its id."""
     cursor.execute("INSERT OR IGNORE INTO blocked_agents VALUES (?)", (agent_id,))
     forget(cursor, agent_id)
+    return Written(None, [(AGENT, agent_id, AgentChange("blocked"))])
 
 
-def unblock(cursor: sqlite3.Cursor, agent_id: str) -> None:
+def unblock(cursor: sqlite3.Cursor, agent_id: str) -> Written[None]:
     """Accept an id again."""
     cursor.execute("DELETE FROM blocked_agents WHERE id = ?", (agent_id,))
+    return Written(None, [(AGENT, agent_id, AgentChange("unblocked"))])
 
 
 def load_blocked(cursor: sqlite3.Cursor) -> Sequence[str]:

@@ -85,7 +85,7 @@ class RowsMachine(RuleBasedStateMachine):
     @rule(agent_id=AGENT_IDS)
     def unblock(self, agent_id: str) -> None:
         agents.unblock(self.cursor, agent_id)
-        self.memory.blocked.discard(agent_id)
+        self.memory.unblock(agent_id)
 
     @rule(namespace=NAMESPACES, version=st.integers(1, 2))
     def settle(self, namespace: str, version: int) -> None:
