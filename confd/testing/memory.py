@@ -76,6 +76,10 @@ class MemoryStore:
         for name in self._revisions:
             self._prune(name)
 
+    def restart(self, seconds: Callable[[], float]) -> None:
+        """Forget what only the process knew, as a restart does: numbers of changes, and when POSTs arrived."""
+        self._log = ChangeLog(seconds)
+
     def problem(self) -> str | None:
         return self.broken
 
