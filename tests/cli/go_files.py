@@ -1,4 +1,4 @@
-"""Databases as the controller of the Go system leaves them."""
+"""Write databases like those of the Go controller."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TIME = "2025-03-04 05:06:07.123456789+02:00"
 
 
 def url(number: int) -> Mapping[str, str]:
-    """The document of a version."""
+    """Return the document of a version."""
     return {"url": f"https://example.com/{number}"}
 
 

@@ -1,4 +1,4 @@
-"""Somebody who types commands, and a controller that answers from a table."""
+"""A harness that runs commands of C{confdctl} against a controller that answers from a table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 
 @frozen
 class Request:
-    """What was asked."""
+    """A request that the controller received."""
 
     method: str
     path: str
@@ -35,7 +35,7 @@ class Request:
 
 @frozen
 class CommandResult:
-    """How a command ended, and what it wrote."""
+    """The exit status and the output of a command."""
 
     status: int
     out: str
@@ -43,12 +43,12 @@ class CommandResult:
 
 
 def answer(value: Any, status: int = 200, **headers: str) -> Reply:
-    """An answer in JSON."""
+    """Return an answer with a JSON body."""
     return Reply(status, {name.replace("_", "-"): text for name, text in headers.items()}, json.dumps(value).encode())
 
 
 def refusal(status: int, code: str, sentence: str = "No.", **more: Any) -> Reply:
-    """An error as the controller tells it."""
+    """Return an error answer of the controller."""
     return answer({"error": sentence, "code": code, "request_id": "r-1", **more}, status)
 
 
@@ -94,7 +94,7 @@ class FakeController:
         return self.expiry
 
     def requests(self, method: str, path: str) -> list[Request]:
-        """Those for one path."""
+        """Return the requests with a method and path."""
         return [each for each in self.asked if (each.method, each.path) == (method, path)]
 
 
@@ -133,13 +133,13 @@ class CliHarness:
 
 
 def current_config(document: Any, **more: Any) -> Reply:
-    """The answer of GET /api/v1/config."""
+    """Return the answer to C{GET /api/v1/config}."""
     body = {"version": 2, "epoch": 1, "cluster_id": "1a2b3c4d-0000", "poll_interval_seconds": 30, "data": document}
     return answer(body | more, etag=f'"{TAG}"')
 
 
 def preview(text: str = "--- a\n+++ b\n-x\n+y\n", version: int = 3, **more: Any) -> dict[str, Any]:
-    """The answer to a dry run."""
+    """Return the body of an answer to a dry run."""
     patch = [{"op": "replace", "path": "/url", "value": "y"}] if text else []
     return {
         "message": "Nothing was changed", "dry_run": True, "version": version, "epoch": 1, "patch": patch,
@@ -148,7 +148,7 @@ def preview(text: str = "--- a\n+++ b\n-x\n+y\n", version: int = 3, **more: Any)
 
 
 def publisher(*answers: Any) -> Callable[[Request], Any]:
-    """Answers dry runs with a preview, and publishes with C{answers} in turn."""
+    """Return a function that answers dry runs with a preview, and publishes with C{answers} in turn."""
     left: list[Any] = list(answers)
 
     def reply(request: Request) -> Any:
@@ -158,13 +158,13 @@ def publisher(*answers: Any) -> Callable[[Request], Any]:
 
 
 def published(version: int = 3, **more: Any) -> Reply:
-    """The answer to a publish."""
+    """Return the answer to a publish."""
     body = {"message": "Configuration updated successfully", "version": version, "epoch": 1, "published": True}
     return answer(body | more, etag=f'"1a2b3c4d.1.{version}"')
 
 
 def convergence(**counts: int) -> dict[str, Any]:
-    """The answer of GET /api/v1/config/convergence."""
+    """Return the body of C{GET /api/v1/config/convergence}."""
     states = dict.fromkeys(("applied", "failed", "applying", "silent", "pending", "passed"), 0) | counts
     return states | {
         "namespace": "default", "version": 3, "epoch": 1, "tag": "1a2b3c4d.1.3", "targeted": sum(states.values()),
@@ -173,5 +173,5 @@ def convergence(**counts: int) -> dict[str, Any]:
 
 
 def lines(text: str) -> Sequence[str]:
-    """The lines that hold something."""
+    """Return the lines that are not empty."""
     return [each.rstrip() for each in text.splitlines() if each.strip()]

@@ -1,4 +1,4 @@
-"""Tests of L{confd.cli.api_client}: every way of being refused ends in a status and a sentence."""
+"""Tests of L{confd.cli.api_client}: each refusal ends in an exit status and a sentence."""
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -10,18 +10,17 @@ CONFIG = "GET /api/v1/config"
 
 
 def busy(status, seconds, **more):
-    """A refusal that asks to come back later."""
+    """Return a refusal with C{Retry-After}."""
     return Reply(status, {"retry-after": str(seconds), **more}, refusal(status, "busy", "It is busy.").body)
 
 
-class LaterTests(SynchronousTestCase):
-    """C{Retry-After} of 429 and 503 is honoured within reason."""
+class RetryTests(SynchronousTestCase):
+    """Requests after an answer 429 or 503 with C{Retry-After}."""
 
     def setUp(self):
         self.cli = CliHarness()
 
-    def test_comes_back(self):
-        """After the time that the controller asks for, with jitter; it is said on standard error."""
+    def test_request_is_repeated_after_the_requested_time_with_jitter(self):
         for status in (429, 503):
             self.cli.controller.table[CONFIG] = [busy(status, 4), busy(status, 2), current_config({"url": "http://x"})]
             self.cli.slept.clear()
@@ -31,16 +30,14 @@ class LaterTests(SynchronousTestCase):
             self.assertTrue(4 <= first <= 5 and 2 <= second <= 2.5, self.cli.slept)
             self.assertEqual(ended.err.count("It is busy. Retrying in "), 2)
 
-    def test_dates(self):
-        """A date counts from the controller's own clock."""
+    def test_retry_date_counts_from_the_clock_of_the_controller(self):
         dates = {"retry-after": "Sun, 29 Nov 2026 08:00:07 GMT", "date": "Sun, 29 Nov 2026 08:00:00 GMT"}
         self.cli.controller.table[CONFIG] = [busy(503, "", **dates), current_config({})]
         self.assertEqual(self.cli.type("get").status, Exit.OK)
         (slept,) = self.cli.slept
         self.assertTrue(7 <= slept <= 8.75, slept)
 
-    def test_gives_up(self):
-        """After a few tries, and at once where it would take longer than a request may."""
+    def test_retries_are_bounded_in_number_and_time(self):
         self.cli.controller.table[CONFIG] = busy(429, 1)
         ended = self.cli.type("get")
         self.assertEqual((ended.status, len(self.cli.controller.asked)), (Exit.UNREACHABLE, 3))
@@ -57,16 +54,14 @@ class LaterTests(SynchronousTestCase):
         self.assertEqual(self.cli.type("get").status, Exit.UNREACHABLE)
         self.assertEqual(len(self.cli.slept), 1, "no longer in all than one request may take")
 
-    def test_rubbish(self):
-        """What says nothing is no reason to wait; nor is it with another status."""
+    def test_malformed_or_unexpected_retry_after_is_ignored(self):
         for reply in (busy(503, "soon"), busy(503, -1), busy(500, 1), busy(404, 1)):
             self.cli = CliHarness()
             self.cli.controller.table[CONFIG] = reply
             self.assertNotEqual(self.cli.type("get").status, Exit.OK)
             self.assertEqual((len(self.cli.controller.asked), self.cli.slept), (1, []))
 
-    def test_changes(self):
-        """What may have been done is not done twice; 429 says that it was not done."""
+    def test_change_is_repeated_only_where_it_cannot_happen_twice(self):
         where = "DELETE /api/v1/namespaces/blue"
         self.cli.controller.table[where] = busy(503, 1)
         self.assertEqual(self.cli.type("namespaces", "retire", "blue", "-y").status, Exit.UNREACHABLE)
@@ -77,7 +72,7 @@ class LaterTests(SynchronousTestCase):
 
 
 class RefusalTests(SynchronousTestCase):
-    """What is said when it does not work."""
+    """Error sentences and exit statuses."""
 
     def setUp(self):
         self.cli = CliHarness()
@@ -89,8 +84,7 @@ class RefusalTests(SynchronousTestCase):
         self.assertNotIn("Traceback", ended.err)
         return ended
 
-    def test_statuses(self):
-        """Each HTTP status has one of ours, and the controller's sentence is shown."""
+    def test_each_http_status_has_an_exit_status_and_a_sentence(self):
         for status, wanted in (
             (400, Exit.USAGE), (403, Exit.DENIED), (404, Exit.NOT_FOUND), (410, Exit.NOT_FOUND), (409, Exit.CONFLICT),
             (412, Exit.CONFLICT), (413, Exit.INVALID), (422, Exit.INVALID), (429, Exit.UNREACHABLE), (418, Exit.FAILED),
@@ -101,8 +95,7 @@ class RefusalTests(SynchronousTestCase):
                 self.assertEqual(ended.status, wanted)
                 self.assertTrue(ended.err.startswith("confdctl: This is so, do that."), ended.err)
 
-    def test_violations(self):
-        """Each with its pointer, a line each."""
+    def test_each_violation_has_a_line_with_its_pointer(self):
         details = [{"pointer": "/url", "message": "too long"}, {"pointer": "/a/0", "message": "no\x1b[2J number"}]
         ended = self._get(refusal(422, "schema_violation", "It does not fit.", details=details))
         self.assertEqual(lines(ended.err)[1:], ["  /url: too long", "  /a/0: no\\x1b[2J number"])
@@ -110,16 +103,14 @@ class RefusalTests(SynchronousTestCase):
         ended = self._get(refusal(422, "schema_violation", "It does not fit: /url: too long.", details=details))
         self.assertEqual(lines(ended.err)[1:], ["  /a/0: no\\x1b[2J number"])
 
-    def test_credentials(self):
-        """Which were tried is said, and never what they are."""
+    def test_refused_credentials_are_named_by_their_origin(self):
         self.cli.environ["ADMIN_PASSWORD"] = "hunter2"
         ended = self._get(refusal(401, "unauthenticated"))
         self.assertEqual(ended.status, Exit.DENIED)
         self.assertIn("ADMIN_PASSWORD", ended.err)
         self.assertNotIn("hunter2", ended.err)
 
-    def test_strangers(self):
-        """Redirects and what is no confd controller."""
+    def test_redirects_and_other_servers_are_named(self):
         ended = self._get(Reply(302, {"location": "http://evil\x1b/"}, b""))
         self.assertEqual(ended.status, Exit.FAILED)
         self.assertIn("http://evil\\x1b/", ended.err)
@@ -133,21 +124,19 @@ class RefusalTests(SynchronousTestCase):
             self.assertIn("not like a confd controller", ended.err)
         self.assertEqual(self._get(Reply(200, {}, b"<html>")).status, Exit.FAILED)
 
-    def test_unknown_shape(self):
-        """JSON, and not what we know: no traceback, and where to look."""
+    def test_unknown_json_is_reported_without_a_traceback(self):
         for reply in (answer([]), answer({"version": 1}), answer(None)):
             ended = self._get(reply)
             self.assertEqual(ended.status, Exit.FAILED)
             self.assertIn("confdctl doctor", ended.err)
 
-    def test_no_answer(self):
-        """Nobody there."""
+    def test_missing_answer_has_its_exit_status(self):
         ended = self._get(Unreached("No controller answers at x."))
         self.assertEqual((ended.status, ended.err), (Exit.UNREACHABLE, "confdctl: No controller answers at x.\n"))
 
 
 class PasswordTests(SynchronousTestCase):
-    """Somebody who can be asked is asked; once, and only where nothing was set."""
+    """The question for a password that was not set."""
 
     def setUp(self):
         self.cli = CliHarness()
@@ -155,23 +144,20 @@ class PasswordTests(SynchronousTestCase):
     def _sent(self):
         return [each.headers["Authorization"] for each in self.cli.controller.asked]
 
-    def test_prompt(self):
-        """For a controller that is elsewhere; what is typed is not shown."""
+    def test_prompt_asks_for_the_password_of_a_remote_controller_without_echo(self):
         self.cli.controller.table[CONFIG] = current_config({"url": "x"})
         ended = self.cli.type("--url", "https://far", "get", "url", answers="hunter2\n")
         self.assertEqual((ended.status, ended.out), (0, "x\n"))
         self.assertNotIn("hunter2", ended.err)
         self.assertEqual(self._sent(), ["Basic YWRtaW46aHVudGVyMg=="])
 
-    def test_nobody_there(self):
-        """Nothing is sent, and it is said what to do."""
+    def test_nothing_is_sent_without_a_password(self):
         ended = self.cli.type("--url", "https://far", "get")
         self.assertEqual(ended.status, Exit.DENIED)
         self.assertIn("--password-file", ended.err)
         self.assertEqual(self.cli.controller.asked, [])
 
-    def test_built_in(self):
-        """Where the built-in password is not it, somebody is asked; a second refusal is one."""
+    def test_refused_builtin_password_is_asked_for_once(self):
         self.cli.controller.table[CONFIG] = [refusal(401, "unauthenticated"), current_config({"url": "x"})]
         self.assertEqual(self.cli.type("get", answers="hunter2\n").status, 0)
         self.assertEqual(len(set(self._sent())), 2)
@@ -180,19 +166,17 @@ class PasswordTests(SynchronousTestCase):
         self.assertEqual(ended.status, Exit.DENIED)
         self.assertIn("the typed password", ended.err)
 
-    def test_not_instead(self):
-        """What was set and is wrong is said to be wrong."""
+    def test_prompt_does_not_replace_a_wrong_password_that_was_set(self):
         self.cli.environ["ADMIN_PASSWORD"] = "wrong"
         self.cli.controller.table[CONFIG] = [refusal(401, "unauthenticated")]
         self.assertEqual(self.cli.type("get", answers="hunter2\n").status, Exit.DENIED)
         self.assertEqual(len(self.cli.controller.asked), 1)
 
 
-class FailureTests(SynchronousTestCase):
-    """The table of statuses."""
+class ExitTests(SynchronousTestCase):
+    """L{Exit}."""
 
-    def test_distinct(self):
-        """A script can tell them apart, and each has a meaning."""
+    def test_exit_statuses_are_distinct_and_explained(self):
         self.assertEqual(len({each.value for each in Exit}), len(Exit.__members__))
         self.assertTrue(all(each.meaning for each in Exit))
         self.assertEqual(CommandError(Exit.DENIED, "No.").details, ())

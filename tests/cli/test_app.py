@@ -1,4 +1,4 @@
-"""Tests of L{confd.cli.app}: the help that people read, and completion."""
+"""Tests of L{confd.cli.app}: help and completion."""
 
 import click
 from click.shell_completion import ShellComplete
@@ -10,7 +10,7 @@ from tests.cli.harness import CliHarness
 
 
 def commands(group=cli, *before):
-    """Each command, with the words that lead to it."""
+    """Yield each command with its words on the command line."""
     for name, command in group.commands.items():
         if isinstance(command, click.Group):
             yield from commands(command, *before, name)
@@ -19,13 +19,12 @@ def commands(group=cli, *before):
 
 
 class HelpTests(SynchronousTestCase):
-    """What is printed for those who ask."""
+    """The help, wrong command lines, and completion."""
 
     def setUp(self):
         self.cli = CliHarness()
 
-    def test_every_command(self):
-        """Explains itself, and its options, with an example of itself; no controller is asked."""
+    def test_every_command_explains_itself_with_an_example(self):
         for words, command in commands():
             with self.subTest(words=words):
                 ended = self.cli.type(*words, "--help")
@@ -38,8 +37,7 @@ class HelpTests(SynchronousTestCase):
                 self.assertEqual(self.cli.type(*words, "-h").out, ended.out)
         self.assertEqual(self.cli.connected, [])
 
-    def test_overview(self):
-        """Every command, the environment, the statuses."""
+    def test_help_lists_commands_environment_and_statuses(self):
         out = self.cli.type("--help").out
         for name in cli.commands:
             self.assertIn(f"\n  {name}", out)
@@ -49,8 +47,7 @@ class HelpTests(SynchronousTestCase):
             self.assertIn(name, out)
         self.assertFalse([each for each in cli.params if each.name == "password"], "others could see it")
 
-    def test_mistakes(self):
-        """Typing errors get a hint and status 2."""
+    def test_typing_errors_end_with_the_status_of_usage(self):
         for words in (["nope"], ["get", "--nope"], ["diff", "x"], ["-o", "xml", "get"], []):
             ended = self.cli.type(*words)
             self.assertEqual(ended.status, Exit.USAGE)
@@ -63,14 +60,12 @@ class HelpTests(SynchronousTestCase):
             self.assertIn(f"No such command {word!r}. Use ", ended.err)
             self.assertIn(hint, ended.err)
 
-    def test_completion(self):
-        """A script for each shell; anything else is refused."""
+    def test_completion_prints_a_script_for_each_shell(self):
         for shell in ("bash", "zsh", "fish"):
             self.assertIn("_CONFDCTL_COMPLETE", self.cli.type("completion", shell).out)
         self.assertEqual(self.cli.type("completion", "csh").status, Exit.USAGE)
 
-    def test_completes(self):
-        """Commands, the commands of a group, their options and what these take."""
+    def test_completion_knows_commands_options_and_values(self):
         for words, incomplete, wanted in (
             ([], "ag", "agents"),
             (["agents"], "", "forget"),

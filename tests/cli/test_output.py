@@ -1,4 +1,4 @@
-"""Tests of L{confd.cli.output}: what differs between a terminal and a pipe."""
+"""Tests of L{confd.cli.output}: output on a terminal and in a pipe."""
 
 import io
 import re
@@ -11,22 +11,20 @@ HEAD, ROWS = ["NAME", "STATE", "ERROR"], [["a" * 90, "applied", None], ["b", "fa
 
 
 class Terminal(io.StringIO):
-    """Text that says that somebody looks at it."""
+    """A buffer that claims to be a terminal."""
 
     def isatty(self):
-        """It is one."""
         return True
 
 
 class OutputTests(SynchronousTestCase):
-    """The same, seen by a person and read by a script."""
+    """L{Output}, for people and for scripts."""
 
     def _drawn(self, out, draw):
         draw(Output(out, io.StringIO()))
         return out.getvalue()
 
-    def test_table(self):
-        """A script gets every column, a line a row; a person no empty columns, and nothing cut off that names a row."""
+    def test_scripts_get_every_column_and_people_no_empty_one(self):
         piped = self._drawn(io.StringIO(), lambda screen: screen.table(HEAD, ROWS)).splitlines()
         self.assertEqual([line.split() for line in piped], [HEAD, ["a" * 90, "applied", "-"], ["b", "failed", "-"]])
         self.assertEqual(piped, [line.rstrip() for line in piped])
@@ -34,8 +32,7 @@ class OutputTests(SynchronousTestCase):
         self.assertNotIn("ERROR", shown)
         self.assertIn("NAME", self._drawn(Terminal(), lambda screen: screen.table(HEAD, [])))
 
-    def test_narrow(self):
-        """Where a terminal has no room for the columns, no word is broken: each row becomes a few lines."""
+    def test_narrow_terminal_gets_a_block_for_each_row(self):
         rows = [["id-1", "web-17.example.net", "applied", None], ["id-2", "w" * 60, "failed", "two words"]]
         head = ["ID", "HOST", "STATE", "ERROR"]
         shown = self._drawn(Terminal(), lambda screen: screen.table(head, rows))
@@ -45,8 +42,7 @@ class OutputTests(SynchronousTestCase):
         self.assertEqual(" ".join(plain[3:]).split(), ["HOST", "w" * 60, "STATE", "failed", "ERROR", "two", "words"])
         self.assertLessEqual(max(map(len, plain)), 80)
 
-    def test_diff(self):
-        """The result is all of it; where it only helps to decide, the question must not be far from its beginning."""
+    def test_diff_before_a_question_is_cut(self):
         text = "".join(f"+{number}\n" for number in range(5000)) + "-" + "x" * 100000 + "\n"
         out, err = io.StringIO(), io.StringIO()
         Output(out, err).diff(text)
@@ -57,13 +53,11 @@ class OutputTests(SynchronousTestCase):
             self.assertLess(len(err.getvalue()), 2000)
             self.assertIn("--dry-run", err.getvalue())
 
-    def test_raw(self):
-        """A text that is asked for by itself is for scripts as it is, and for people harmless."""
+    def test_raw_text_is_escaped_on_a_terminal_only(self):
         for out, wanted in ((io.StringIO(), "a\x1b\nb\n"), (Terminal(), "a\\x1b\nb\n")):
             self.assertEqual(self._drawn(out, lambda screen: screen.raw("a\x1b\nb")), wanted)
 
-    def test_bar(self):
-        """Drawn on a terminal alone."""
+    def test_bar_is_drawn_on_a_terminal_only(self):
         for err, drawn in ((io.StringIO(), False), (Terminal(), True)):
             with Output(io.StringIO(), err).bar("Version 3") as grow:
                 grow(1, 2, "[bold]1 failed")

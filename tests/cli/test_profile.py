@@ -1,4 +1,4 @@
-"""Tests of L{confd.cli.profile}: who wins, and what is refused."""
+"""Tests of L{confd.cli.profile}: precedence and refusals."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from confd.cli.profile import Profile, config_file, resolve
 
 
 class Case(SynchronousTestCase):
-    """A home with profiles in it."""
+    """A home directory with a file of profiles."""
 
     def setUp(self):
         self.home = Path(self.mktemp()).resolve()
@@ -18,7 +18,7 @@ class Case(SynchronousTestCase):
         self.folder.mkdir(parents=True)
 
     def profiles(self, text, mode=0o600):
-        """Write the file."""
+        """Write the file of profiles."""
         file = self.folder / "config.toml"
         file.write_text(text)
         file.chmod(mode)
@@ -30,21 +30,20 @@ class Case(SynchronousTestCase):
         return str(self.folder / name)
 
     def resolve(self, given=None, **environ) -> Profile:
-        """The target."""
+        """Return the profile of some options and variables."""
         return resolve(given or {}, {"HOME": str(self.home), **environ})
 
     def refused(self, given=None, **environ) -> str:
-        """What is said against it."""
+        """Return the sentence of the refusal."""
         failure = self.assertRaises(CommandError, self.resolve, given, **environ)
         self.assertIs(failure.status, Exit.USAGE)
         return failure.sentence
 
 
 class SourcesTests(Case):
-    """Options, environment, profiles, defaults."""
+    """The precedence of options, environment, profiles and defaults."""
 
-    def test_defaults(self):
-        """As the controller's; the built-in password is for this machine only."""
+    def test_builtin_password_is_for_loopback_only(self):
         target = self.resolve()
         self.assertEqual((target.url, target.username, target.namespace), ("http://localhost:8080", "admin", "default"))
         self.assertEqual((target.password, target.ca_file), ("admin123", None))
@@ -54,13 +53,12 @@ class SourcesTests(Case):
         self.assertIsNone(self.resolve({"url": "http://localhost.example.com"}).password)
 
     def test_prefixed_names_win(self):
-        """CONFD_ADMIN_PASSWORD and the like."""
         target = self.resolve(CONFD_ADMIN_USERNAME="eve", ADMIN_USERNAME="ann", CONFD_ADMIN_PASSWORD="x",
                               ADMIN_PASSWORD_FILE="/nowhere")  # fmt: skip
         self.assertEqual((target.username, target.password), ("eve", "x"))
 
     def test_prefixed_proxy_replaces_the_bare_one(self):
-        """CONFD_CONTROLLER_PROXY, also from a file; none of either kind of the bare name counts beside it."""
+        """It hides both bare names: that of the value and that of the file."""
         given, file = {"url": "http://far.example"}, self.secret("proxy", "http://ann:pw@filed.example:2\n")
         for environ, host in (
             ({"CONTROLLER_PROXY": "http://bare.example:1"}, "bare.example"),
@@ -75,7 +73,6 @@ class SourcesTests(Case):
         self.assertIsNone(self.resolve(given, **environ).proxy)
 
     def test_mistakes_name_the_variable_that_was_set(self):
-        """With the prefix, where that is what counts."""
         for environ, words in (
             ({"CONFD_ADMIN_USERNAME": "a:b", "ADMIN_USERNAME": "ann"}, "CONFD_ADMIN_USERNAME: "),
             ({"CONFD_ADMIN_PASSWORD_FILE": "/nowhere"}, "CONFD_ADMIN_PASSWORD_FILE names"),
@@ -89,33 +86,28 @@ class SourcesTests(Case):
             self.assertTrue(self.refused(**environ).startswith(words), self.refused(**environ))
         self.assertIn("--username: ", self.refused({"username": "a:b"}, CONFD_ADMIN_USERNAME="x"))
 
-    def test_byte_order_marks(self):
-        """A file of profiles may begin with one, as editors of Windows write it; a secret may not."""
+    def test_profiles_may_begin_with_a_byte_order_mark_and_secrets_may_not(self):
         self.profiles('\ufeff[profiles.default]\nurl = "http://p"\n')
         self.assertEqual(self.resolve().url, "http://p")
         self.assertIn("byte order mark", self.refused(ADMIN_PASSWORD_FILE=self.secret("pw", "\ufeffx")))
 
     def test_a_name_that_begins_like_loopback_is_not_loopback(self):
-        """No built-in password goes there."""
         self.assertIsNone(self.resolve({"url": "http://127.evil.example"}).password)
 
-    def test_environment(self):
-        """It wins over the profile that it does not name; an empty variable is none."""
+    def test_environment_wins_over_an_unnamed_profile(self):
         self.profiles('[profiles.default]\nurl = "http://p"\nnamespace = "edge"\n')
         target = self.resolve(CONFD_URL="https://e/", ADMIN_USERNAME="ann", ADMIN_PASSWORD="pw", CONFD_CA_FILE="")
         self.assertEqual((target.url, target.username, target.password), ("https://e", "ann", "pw"))
         self.assertEqual((target.namespace, target.origins["namespace"]), ("edge", "namespace of profile default"))
 
-    def test_options_win(self):
-        """Over all else; a password of an option hides both kinds below it."""
+    def test_options_win_over_everything(self):
         file = self.secret("pw", "typed\n")
         target = self.resolve({"url": "http://o", "password_file": file}, CONFD_URL="http://e", ADMIN_PASSWORD="x")
         self.assertEqual(
             (target.url, target.password, target.origins["password"]), ("http://o", "typed", "--password-file")
         )
 
-    def test_profiles(self):
-        """One that is named by an option wins over the environment; its files are beside it."""
+    def test_profile_named_by_an_option_wins_over_the_environment(self):
         self.secret("prod.pw", "prodpw")
         self.profiles(
             '[profiles.prod]\nurl = "https://prod"\nusername = "op"\npassword_file = "prod.pw"\nca_file = "/ca.pem"\n'
@@ -128,7 +120,6 @@ class SourcesTests(Case):
         self.assertEqual(self.resolve(CONFD_PROFILE="stage", ADMIN_PASSWORD="x").password, "x")
 
     def test_credentials_stay_with_their_url(self):
-        """A password of a profile is not sent to another address."""
         self.secret("pw", "secret")
         self.profiles(
             '[profiles.default]\nurl = "https://home"\nusername = "op"\npassword_file = "pw"\nnamespace = "n"\n'
@@ -138,17 +129,15 @@ class SourcesTests(Case):
         self.assertEqual(self.resolve(CONFD_URL="https://elsewhere").password, None)
         self.assertEqual(self.resolve().password, "secret")
 
-    def test_folder(self):
-        """Where XDG says."""
+    def test_config_file_follows_xdg(self):
         self.assertEqual(config_file({"XDG_CONFIG_HOME": "/x", "HOME": "/h"}), Path("/x/confd/config.toml"))
         self.assertEqual(config_file({"HOME": "/h"}), Path("/h/.config/confd/config.toml"))
 
 
 class RefusalTests(Case):
-    """What cannot be used is named."""
+    """Refused settings and files."""
 
-    def test_urls(self):
-        """No credentials in them, and not shown; a scheme that is spoken."""
+    def test_urls_with_credentials_or_another_scheme_are_refused_without_showing_them(self):
         said = self.refused({"url": "https://me:hunter2@host"})
         self.assertIn("--url", said)
         self.assertNotIn("hunter2", said)
@@ -156,8 +145,7 @@ class RefusalTests(Case):
         self.assertIn("CONFD_NAMESPACE", self.refused(CONFD_NAMESPACE="NO"))
         self.assertIn("--username", self.refused({"username": "a:b"}))
 
-    def test_pipes(self):
-        """The first line of a pipe is the password, though its writer stays; what follows is left in it."""
+    def test_first_line_of_a_pipe_is_the_password(self):
         for written, rest in ((b"piped\n", b""), (b"piped\r\n{}", b"{}")):
             reader, writer = os.pipe()
             self.addCleanup(os.close, reader)
@@ -170,8 +158,7 @@ class RefusalTests(Case):
                 self.assertEqual(os.read(reader, 99), rest)
             self.assertRaises(BlockingIOError, os.read, reader, 1)
 
-    def test_pipes_of_no_use(self):
-        """One that ends at once, one without end, and a device without lines."""
+    def test_pipes_without_a_line_are_refused(self):
         reader, writer = os.pipe()
         os.close(writer)
         self.addCleanup(os.close, reader)
@@ -179,19 +166,16 @@ class RefusalTests(Case):
         self.assertIn("which is empty", self.refused({"password_file": os.devnull}))
         self.assertIn("longer than", self.refused({"password_file": "/dev/zero"}))
 
-    def test_password_files(self):
-        """Missing, empty, both kinds at once."""
+    def test_missing_empty_and_doubled_passwords_are_refused(self):
         self.assertIn("cannot be read", self.refused({"password_file": "/nonexistent"}))
         self.assertIn("empty", self.refused(ADMIN_PASSWORD_FILE=self.secret("none", "\n")))
         self.assertIn("remove one", self.refused(ADMIN_PASSWORD="x", ADMIN_PASSWORD_FILE=self.secret("pw", "y")))
 
-    def test_open_password_file(self):
-        """A password that everybody can read is said, and used."""
+    def test_readable_password_file_is_used_with_a_warning(self):
         (remark,) = self.resolve(ADMIN_PASSWORD_FILE=self.secret("pw", "y", 0o644)).remarks
         self.assertIn("chmod 600", remark)
 
-    def test_profile_files(self):
-        """Each mistake in one sentence that names the file."""
+    def test_malformed_profile_files_are_refused_in_one_sentence(self):
         for text, words in (
             ("[profiles.a]\npassword = 'hunter2'", "password_file"),
             ("[profiles.a]\nuri = 'x'", "uri"),

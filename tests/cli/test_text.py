@@ -1,4 +1,4 @@
-"""Tests of L{confd.cli.text}: what other readers make of it, and what a terminal does."""
+"""Tests of L{confd.cli.text}: other parsers read it back, and a terminal prints it."""
 
 import json
 
@@ -28,8 +28,7 @@ class FormTests(SynchronousTestCase):
 
     @given(VALUES)
     @example({"\x9b": [[], {}, [{"a": [1]}], 1e22, -1e-9, "\x85"]})
-    def test_round_trip(self, value):
-        """A reader gets the value back, and a terminal gets nothing that it would act upon."""
+    def test_json_and_yaml_round_trip_and_are_printable(self, value):
         for text, read in (
             (as_yaml(value), yaml.safe_load),
             (as_json(value), json.loads),
@@ -39,7 +38,6 @@ class FormTests(SynchronousTestCase):
             self.assertTrue(all(each.isprintable() or each == "\n" for each in text))
 
     def test_yaml_is_block_style(self):
-        """As people write it."""
         value = {"url": "https://a.b/?c", "limits": {"rate": 10, "on": True}, "tags": ["eu", {"a": "b c"}], "none": {}}
         wanted = 'url: "https://a.b/?c"\nlimits:\n  rate: 10\n  "on": true\ntags:\n  - eu\n  - a: "b c"\nnone: {}'
         self.assertEqual(as_yaml(value), wanted)
@@ -48,7 +46,6 @@ class FormTests(SynchronousTestCase):
 class TimeTests(SynchronousTestCase):
     """L{format_time}."""
 
-    def test_times(self):
-        """Without fractions."""
+    def test_times_have_no_fraction(self):
         self.assertEqual(format_time("2026-11-24T19:50:01.123456Z"), "2026-11-24 19:50:01Z")
         self.assertEqual(format_time(None), "never")

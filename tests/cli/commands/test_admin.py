@@ -15,22 +15,21 @@ CLUSTER = {"cluster_id": UUID, "epoch": 1, "ahead": {"agents": 0, "epoch": None}
 
 
 class Case(SynchronousTestCase):
-    """Somebody at a cli."""
+    """A command line and its controller."""
 
     def setUp(self):
         self.cli = CliHarness()
         self.table = self.cli.controller.table
 
     def body(self):
-        """What was sent last."""
+        """Return the last request."""
         return self.cli.controller.asked[-1].body
 
 
 class NamespacesTests(Case):
     """C{namespaces}"""
 
-    def test_list(self):
-        """One a line."""
+    def test_list_prints_one_namespace_on_each_line(self):
         found = [{"name": "default", "version": 2, "epoch": 1, "updated_at": "2026-11-24T12:00:00Z", "agents": 3,
                   "live_agents": 1}]  # fmt: skip
         self.table["GET /api/v1/namespaces"] = answer(found)
@@ -39,8 +38,7 @@ class NamespacesTests(Case):
         )
         self.assertEqual(json.loads(self.cli.type("namespaces", "list", "-o", "json").out), found)
 
-    def test_create(self):
-        """Of what is typed, or piped."""
+    def test_create_sends_the_document_of_keys_or_of_standard_input(self):
         self.table["POST /api/v1/namespaces"] = answer({"name": "edge", "version": 1}, 201)
         self.assertIn("edge", self.cli.type("namespaces", "create", "edge", "url=x", "-m", "why").out)
         self.assertEqual(self.body(), {"name": "edge", "config": {"url": "x"}, "comment": "why"})
@@ -48,8 +46,7 @@ class NamespacesTests(Case):
         self.assertEqual(self.body(), {"name": "edge", "config": {"a": 1}})
         self.assertEqual(self.cli.type("namespaces", "create", "edge").status, Exit.USAGE)
 
-    def test_retire(self):
-        """Asked first; refused while it is in use."""
+    def test_retire_asks_first_and_reports_a_refusal(self):
         self.table["DELETE /api/v1/namespaces/edge"] = refusal(409, "namespace_in_use", "3 agents.")
         self.assertEqual(self.cli.type("namespaces", "retire", "edge", answers="\n").status, Exit.FAILED)
         self.assertEqual(self.cli.controller.asked, [])
@@ -77,14 +74,12 @@ class AuditTests(Case):
         page = found[: int(request.query["limit"])]
         return answer({"items": page} | ({"next": page[-1]["number"]} if len(found) > len(page) else {}))
 
-    def test_list(self):
-        """Newest first, harmless."""
+    def test_list_prints_the_newest_attempts_first_with_escapes(self):
         out = lines(self.cli.type("audit", "--limit", "2").out)
         self.assertEqual([each.split()[0] for each in out], ["NUMBER", "1100", "1099"])
         self.assertIn("default\\x1b", out[1])
 
-    def test_sound(self):
-        """All pages are followed; what to note is printed, and proves something the next time."""
+    def test_verify_follows_all_pages_and_accepts_its_own_checkpoint(self):
         ended = self.cli.type("audit", "verify")
         self.assertEqual(ended.status, 0, ended.err)
         note = f"1100:{self.chain[-1].hash}"
@@ -95,8 +90,7 @@ class AuditTests(Case):
         self.assertEqual((ended.status, ended.out), (Exit.UNSOUND, ""))
         self.assertEqual(self.cli.type("audit", "verify", "--noted", "x").status, Exit.USAGE)
 
-    def test_edited(self):
-        """One row that was changed by hand, or is missing, is named."""
+    def test_verify_names_a_changed_or_missing_entry(self):
         good = self.chain[499]
         self.chain[499] = evolve(good, who="nobody")
         ended = self.cli.type("audit", "verify", "-o", "json")
@@ -106,13 +100,11 @@ class AuditTests(Case):
         del self.chain[499]
         self.assertIn("Entry 500 is missing", self.cli.type("audit", "verify").err)
 
-    def test_empty(self):
-        """Nothing yet."""
+    def test_verify_of_an_empty_log_prints_no_checkpoint(self):
         del self.chain[:]
         self.assertIn("Verified 0 entries", self.cli.type("audit", "verify").out)
 
-    def test_newer_controller(self):
-        """Entries of which we cannot tell are not called sound."""
+    def test_verify_refuses_unknown_entries(self):
         self.table["GET /api/v1/audit"] = answer({"items": [asdict(self.chain[0]) | {"more": 1}]})
         self.assertEqual(self.cli.type("audit", "verify").status, Exit.FAILED)
 
@@ -120,8 +112,7 @@ class AuditTests(Case):
 class IdentityTests(Case):
     """C{epoch} and C{cluster}"""
 
-    def test_show(self):
-        """What is amiss comes with the command that helps."""
+    def test_show_names_the_remedy_for_agents_that_do_not_follow(self):
         self.table["GET /api/v1/cluster"] = answer(CLUSTER)
         for words in (["epoch"], ["epoch", "show"], ["cluster"], ["cluster", "show"]):
             self.assertEqual(lines(self.cli.type(*words).out), [f"Cluster  {UUID}", "Epoch    1"])
@@ -132,15 +123,13 @@ class IdentityTests(Case):
         self.assertIn("confdctl epoch raise", out)
         self.assertIn("confdctl cluster adopt f-1", out)
 
-    def test_rotate_key(self):
-        """Asked first; the new key is shown."""
+    def test_rotate_key_asks_first_and_prints_the_new_key(self):
         self.table["POST /api/v1/signing-key/rotate"] = answer({"message": "A new key", "signing_key": "ed25519:abc"})
         self.assertEqual(self.cli.type("cluster", "rotate-key", answers="n\n").status, Exit.FAILED)
         self.assertEqual(self.cli.controller.asked, [])
         self.assertIn("ed25519:abc", self.cli.type("cluster", "rotate-key", "-y").out)
 
-    def test_raise_and_adopt(self):
-        """Asked first; what is not given is for the controller to choose."""
+    def test_raise_and_adopt_ask_first_and_send_only_given_values(self):
         made = {
             "message": "Done",
             "epoch": 2,

@@ -11,7 +11,7 @@ from tests.cli.harness import CliHarness, Reply, answer, convergence, current_co
 
 
 def agent(number, **more):
-    """One agent, as the controller tells it."""
+    """Return an agent as the API describes it."""
     return {
         "id": f"id-{number:04}", "registered_at": "2026-11-24T12:00:00Z", "last_poll": None, "metadata": "",
         "hostname": "", "namespace": "default", "strategy": "POLLER", "state": None, "applied_version": None,
@@ -37,38 +37,33 @@ class AgentsTests(SynchronousTestCase):
     def _ids(self, *words):
         return [each["id"] for each in json.loads(self.cli.type("agents", *words, "-o", "json").out)]
 
-    def test_pages(self):
-        """All of them, or as many as are asked for; that there are more is said."""
+    def test_list_follows_pages_up_to_the_limit_and_says_when_more_match(self):
         self.assertEqual(self._ids("--limit", "5000"), [each["id"] for each in self.fleet])
         ended = self.cli.type("agents", "--limit", "3")
         self.assertEqual(len(lines(ended.out)), 4)
         self.assertIn("More than 3", ended.err)
 
-    def test_filters(self):
-        """State is for the controller, text for us."""
+    def test_state_is_filtered_by_the_controller_and_text_by_confdctl(self):
         self.assertEqual(self._ids("list", "--match", "eu", "--limit", "2"), ["id-0001", "id-0003"])
         self.assertEqual(self._ids("--match", "0042"), ["id-0042"])
         self.cli.type("agents", "--state", "failed")
         self.assertEqual(self.cli.controller.asked[-1].query["state"], "failed")
         self.assertEqual(self.cli.type("agents", "--state", "odd").status, Exit.USAGE)
 
-    def test_duplicate(self):
-        """An id that two agents go by is said beside the table; a controller that does not tell is none the worse."""
+    def test_list_warns_of_a_shared_id(self):
         self.fleet[:] = [agent(1, duplicate=True), agent(2, duplicate=False), agent(3)]
         ended = self.cli.type("agents")
         self.assertEqual(lines(ended.err), ["Two agents share the id id-0001; give one of them another CACHE_FILE."])
         self.assertEqual(len(lines(ended.out)), 4)
 
-    def test_hostile(self):
-        """What an agent says of itself is shown, and does nothing."""
+    def test_list_escapes_text_of_agents(self):
         self.fleet[:] = [agent(1, hostname="\x1b[31mh\n[bold]x", metadata="\u202eolleh", state="failed", error="\x07")]
         ended = self.cli.type("agents")
         self.assertIn("\\x1b[31mh\\n[bold]x", ended.out)
         self.assertIn("\\u202eolleh", ended.out)
         self.assertNotIn("\x1b", ended.out)
 
-    def test_show(self):
-        """One, with its reports."""
+    def test_show_prints_an_agent_and_its_reports(self):
         report = {
             "version": 2,
             "tag": "1a.1.2",
@@ -85,15 +80,13 @@ class AgentsTests(SynchronousTestCase):
         self.assertEqual(self.cli.type("agents", "show", "id/8").status, Exit.NOT_FOUND)
         self.assertEqual(self.cli.controller.asked[-1].path, "/api/v1/agents/id%2F8")
 
-    def test_forget(self):
-        """Asked first."""
+    def test_forget_asks_first(self):
         self.cli.controller.table["DELETE /api/v1/agents/id-7"] = answer({"message": "Agent id-7 forgotten"})
         self.assertEqual(self.cli.type("agents", "forget", "id-7", answers="n\n").status, Exit.FAILED)
         self.assertEqual(self.cli.controller.asked, [])
         self.assertIn("forgotten", self.cli.type("agents", "forget", "id-7", "-y").out)
 
-    def test_block(self):
-        """Asked first; and let in again."""
+    def test_block_asks_first_and_unblock_allows_the_agent_again(self):
         self.cli.controller.table |= {
             "DELETE /api/v1/agents/id-7": answer({"message": "Agent id-7 blocked"}),
             "DELETE /api/v1/blocked/id-7": answer({"message": "Agent id-7 may register again"}),
@@ -123,8 +116,7 @@ class StatusTests(SynchronousTestCase):
             ),
         }
 
-    def test_table(self):
-        """What is in force, how far it came, who has it not."""
+    def test_status_prints_version_convergence_and_agents_behind(self):
         ended = self.cli.type("status")
         self.assertEqual(ended.status, 0, ended.err)
         for words in (
@@ -134,8 +126,7 @@ class StatusTests(SynchronousTestCase):
             self.assertIn(words, ended.out)
         self.assertIn("3 more", ended.err)
 
-    def test_values(self):
-        """For scripts, without the document."""
+    def test_status_for_scripts_has_no_document(self):
         value = json.loads(self.cli.type("status", "-o", "json").out)
         self.assertEqual(value["convergence"]["applied"], 2)
         self.assertNotIn("data", value["version"])
@@ -152,8 +143,7 @@ class WatchTests(SynchronousTestCase):
     def _connection(self, **events):
         return [Reply(200, {}, b""), *(sse.frame(name, json.dumps(value).encode()) for name, value in events.items())]
 
-    def test_lines(self):
-        """A line for each thing that happens; heartbeats are none."""
+    def test_watch_prints_a_line_for_each_event_and_skips_heartbeats(self):
         events = self._connection(
             config=self.config, heartbeat={}, agents=self.agents, convergence=convergence(applied=4)
         )
@@ -169,15 +159,13 @@ class WatchTests(SynchronousTestCase):
             ],
         )
 
-    def test_json(self):
-        """A line of JSON each, of those that are asked for."""
+    def test_watch_prints_json_lines_of_the_chosen_kind(self):
         self.cli.controller.pieces = [self._connection(agents=self.agents, config=self.config)]
         ended = self.cli.type("watch", "--count", "1", "--only", "config", "-o", "json")
         self.assertEqual(json.loads(ended.out), {"event": "config", "data": self.config})
         self.assertEqual(ended.out.count("\n"), 1)
 
-    def test_again(self):
-        """Broken, ended, gone: asked again, ever more slowly; news make it quick again."""
+    def test_watch_reconnects_with_growing_pauses_until_an_event_arrives(self):
         gone = [Unreached("Gone.")]
         self.cli.controller.pieces = [
             gone, gone, gone, self._connection(heartbeat={}), self._connection(config=self.config),
@@ -187,13 +175,11 @@ class WatchTests(SynchronousTestCase):
         self.assertEqual(self.cli.slept, [1, 2, 4, 1])
         self.assertIn("Gone. Reconnecting in 4 s.", ended.err)
 
-    def test_password(self):
-        """Asked for, where none was set."""
+    def test_watch_asks_for_a_missing_password(self):
         self.cli.controller.pieces = [[refusal(401, "unauthenticated")], self._connection(config=self.config)]
         self.assertEqual(self.cli.type("watch", "--count", "1", answers="secret\n").status, 0)
 
-    def test_refused(self):
-        """What will not get better by itself ends it."""
+    def test_watch_ends_at_a_lasting_refusal(self):
         self.cli.controller.pieces = [[refusal(404, "unknown_namespace")], [Reply(200, {}, b""), b"data: {\n\n"]]
         self.assertEqual(self.cli.type("watch").status, Exit.NOT_FOUND)
         self.assertEqual(self.cli.type("watch").status, Exit.FAILED)

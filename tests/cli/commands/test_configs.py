@@ -18,22 +18,19 @@ class GetTests(SynchronousTestCase):
         self.cli = CliHarness()
         self.cli.controller.table["GET /api/v1/config"] = current_config({"url": "a\x1bb", "limits": {"rate": 1}})
 
-    def test_document(self):
-        """As JSON, where nothing else is asked for."""
+    def test_get_prints_json_by_default(self):
         self.assertEqual(json.loads(self.cli.type("get").out), {"url": "a\x1bb", "limits": {"rate": 1}})
         self.assertEqual(yaml.safe_load(self.cli.type("get", "-o", "yaml").out)["limits"], {"rate": 1})
         self.assertEqual(json.loads(self.cli.type("get", "--meta").out)["version"], 2)
 
-    def test_key(self):
-        """A part of it: bare for a script, JSON where that is asked for."""
+    def test_get_prints_one_value_bare_or_as_json(self):
         self.assertEqual(self.cli.type("get", "url").out, "a\x1bb\n")
         self.assertEqual(self.cli.type("get", "url", "-o", "json").out, '"a\\u001bb"\n')
         self.assertEqual(self.cli.type("get", "limits.rate").out, "1\n")
         ended = self.cli.type("get", "limits.no")
         self.assertEqual((ended.status, ended.out), (Exit.NOT_FOUND, ""))
 
-    def test_version(self):
-        """Of another version, in another namespace; options count before and after the command."""
+    def test_get_reads_another_version_with_options_before_or_after_the_command(self):
         self.cli.controller.table["GET /api/v1/config/versions/7"] = current_config({"a": 1})
         self.assertEqual(self.cli.type("-n", "edge", "get", "a", "--version", "7").out, "1\n")
         self.assertEqual(self.cli.type("-n", "no", "get", "a", "--version", "7", "-n", "edge").out, "1\n")
@@ -58,8 +55,7 @@ class HistoryTests(SynchronousTestCase):
         page = found[: int(request.query["limit"])]
         return answer({"items": page} | ({"next": page[-1]["version"]} if len(found) > len(page) else {}))
 
-    def test_table(self):
-        """What others wrote is shown, and does nothing."""
+    def test_history_escapes_text_of_operators(self):
         self.items[0]["rollback_of"] = 3
         head, first, *_ = lines(self.cli.type("history", "--limit", "2").out)
         self.assertEqual(head.split(), ["VERSION", "EPOCH", "PUBLISHED", "BY", "POLL", "ROLLBACK", "COMMENT"])
@@ -67,8 +63,7 @@ class HistoryTests(SynchronousTestCase):
             first.split(), ["1200", "1", "2026-11-24", "12:00:00Z", "ann", "30", "s", "of", "3", "[red]\\x1b[2J"]
         )
 
-    def test_pages(self):
-        """As many as are asked for, over as many pages as that takes."""
+    def test_history_follows_pages_up_to_the_limit(self):
         for limit, pages in ((1, [1]), (500, [500]), (501, [500, 1]), (5000, [500, 500, 500])):
             del self.cli.controller.asked[:]
             ended = self.cli.type("history", "--limit", str(limit), "-o", "json")
@@ -88,8 +83,7 @@ class DiffTests(SynchronousTestCase):
     def _query(self):
         return self.cli.controller.asked[-1].query
 
-    def test_versions(self):
-        """The last change, from one on, between two."""
+    def test_diff_compares_the_last_change_one_version_or_two(self):
         self.assertEqual(self.cli.type("diff").out, "--- 1\n+++ 2\n-a\\x1b\n+b\n")
         self.assertEqual(self._query(), {"namespace": "default", "from": "1", "to": "2"})
         self.cli.type("diff", "7")
@@ -98,8 +92,7 @@ class DiffTests(SynchronousTestCase):
         self.assertEqual(self._query(), {"namespace": "default", "from": "7", "to": "5"})
         self.assertEqual(json.loads(self.cli.type("diff", "-o", "json").out), self.found)
 
-    def test_same(self):
-        """That there is none is said."""
+    def test_diff_says_when_documents_are_the_same(self):
         self.found |= {"patch": [], "text": ""}
         ended = self.cli.type("diff", "1", "2")
         self.assertEqual((ended.status, ended.out), (0, ""))

@@ -1,4 +1,4 @@
-"""Tests of C{doctor}: each thing that can be wrong is found, with a remedy."""
+"""Tests of C{doctor}: each problem is found, with a remedy."""
 
 import json
 from datetime import timedelta
@@ -14,7 +14,7 @@ DATE = "Tue, 24 Nov 2026 12:00:01 GMT"
 
 
 class DoctorTests(SynchronousTestCase):
-    """A fleet in order, and each thing that can be wrong with it."""
+    """A healthy controller, and each problem that it can have."""
 
     def setUp(self):
         self.cli = CliHarness()
@@ -31,47 +31,41 @@ class DoctorTests(SynchronousTestCase):
         }
 
     def findings(self, *words, status=Exit.UNSOUND):
-        """What is found, by check and state."""
+        """Return the findings by check and state."""
         ended = self.cli.type(*words, "doctor", "-o", "json")
         self.assertEqual(ended.status, status, ended.err)
         found = json.loads(ended.out)
         self.assertTrue(all(each["state"] == "ok" or each["remedy"] for each in found), found)
         return {(each["check"], each["state"]): f"{each['found']} {each['remedy']}" for each in found}
 
-    def test_well(self):
-        """All that was looked at, and nothing to do."""
+    def test_healthy_controller_needs_no_remedy(self):
         found = self.findings(status=0)
         self.assertEqual({state for _, state in found}, {"ok"})
         self.assertEqual(len(found), 8)
         self.assertIn("REDIS connected", found["ready", "ok"])
         self.assertIn("(the default)", found["settings", "ok"])
 
-    def test_unreachable(self):
-        """Nothing more is tried."""
+    def test_unreachable_controller_ends_the_checks(self):
         self.table["GET /health"] = Unreached("No controller answers at x; start it.")
         found = self.findings()
         self.assertIn("start it", found["controller", "fail"])
         self.assertEqual(len(found), 2)
 
-    def test_stranger(self):
-        """Something else answers there."""
+    def test_another_server_at_the_address_is_named(self):
         self.table["GET /health"] = Reply(404, {}, b"")
         self.assertIn(("controller", "fail"), self.findings())
 
-    def test_settings(self):
-        """A mistake in them, a password in the clear."""
+    def test_wrong_settings_and_an_unencrypted_password_are_named(self):
         self.assertIn(("settings", "fail"), self.findings("--profile", "none"))
         self.cli.environ["ADMIN_PASSWORD"] = "x"
         self.assertIn("https://", self.findings("--url", "http://far", status=0)["settings", "warn"])
 
-    def test_credentials(self):
-        """Wrong ones, and those of an agent."""
+    def test_wrong_credentials_and_those_of_an_agent_are_named(self):
         for code in (401, 403):
             self.table["GET /api/v1/namespaces"] = refusal(code, "no")
             self.assertIn(("credentials", "fail"), self.findings())
 
-    def test_clock(self):
-        """Ahead, behind, unknown."""
+    def test_clock_ahead_behind_or_unknown_is_a_warning(self):
         for date, words in (
             ("Tue, 24 Nov 2026 11:59:00 GMT", "60 s ahead"),
             ("Tue, 24 Nov 2026 12:01:00 GMT", "60 s behind"),
@@ -81,8 +75,7 @@ class DoctorTests(SynchronousTestCase):
             self.table["GET /health"] = answer({}, date=date)
             self.assertIn(words, self.findings(status=0)["clock", "warn"])
 
-    def test_certificate(self):
-        """Days left, from 30 of them a warning; nothing without TLS."""
+    def test_certificate_below_thirty_days_is_a_warning(self):
         self.assertNotIn("certificate", {check for check, _ in self.findings(status=0)})
         for left, state, words in (
             (timedelta(days=31), "ok", "in 31 days, at 2026-12-25T12:00:00Z"),
@@ -94,14 +87,12 @@ class DoctorTests(SynchronousTestCase):
                 self.cli.controller.expiry = NOW + left
                 self.assertIn(words, self.findings(status=0)["certificate", state])
 
-    def test_release(self):
-        """Another one, or none that it tells."""
+    def test_another_or_unknown_release_is_a_warning(self):
         for body in (b'confd_build_info{version="0.0.9"} 1.0\n', b""):
             self.table["GET /metrics"] = Reply(200, {}, body)
             self.assertIn(confd.__version__, self.findings(status=0)["release", "warn"])
 
-    def test_ready(self):
-        """Parts that are in trouble, each with its own words."""
+    def test_each_part_that_is_not_ready_is_named(self):
         details = [{"part": "store", "message": "The disk is full."}, {"part": "REDIS", "message": "It is down."}]
         self.table["GET /ready"] = refusal(503, "not_ready", "x", details=details)
         self.assertIn(("ready", "fail"), self.findings())
@@ -111,13 +102,11 @@ class DoctorTests(SynchronousTestCase):
         self.table["GET /ready"] = Reply(503, {}, b"<html>")
         self.assertIn(("ready", "fail"), self.findings())
 
-    def test_namespace(self):
-        """One that is not there."""
+    def test_missing_namespace_is_named(self):
         self.table["GET /api/v1/config"] = refusal(404, "unknown_namespace", "There is no namespace x.")
         self.assertIn("no namespace x", self.findings()["namespace", "fail"])
 
-    def test_fleet(self):
-        """Agents that do not follow, or have not got it."""
+    def test_agents_that_do_not_follow_or_are_behind_are_counted(self):
         self.cluster |= {"ahead": {"agents": 2, "epoch": 3}}
         self.assertIn("epoch raise", self.findings()["cluster", "fail"])
         self.cluster |= {"ahead": {"agents": 0}, "foreign": [{"cluster_id": "f-1", "agents": 4, "epoch": 7}]}

@@ -1,4 +1,4 @@
-"""Tests of L{confd.cli.commands.documents}: what is typed becomes a document, or one sentence."""
+"""Tests of L{confd.cli.commands.documents}: arguments become a document, or an error of one sentence."""
 
 import io
 import json
@@ -17,8 +17,7 @@ BASE = {"url": "https://a", "limits": {"rate": 1}, "servers": [{"url": "x"}], "a
 class ChangeTests(SynchronousTestCase):
     """C{key=value}."""
 
-    def test_table(self):
-        """Values are JSON where they can be; keys lead into objects and arrays, and make objects."""
+    def test_values_are_json_where_possible_and_keys_lead_into_objects_and_arrays(self):
         for assignment, key, value in (
             ("url=https://b?x=1", "url", "https://b?x=1"),
             ("limits.rate=10", "limits.rate", 10),
@@ -34,8 +33,7 @@ class ChangeTests(SynchronousTestCase):
                 self.assertEqual(find(change(BASE, [assignment], ()), key), value)
         self.assertEqual(BASE["limits"], {"rate": 1})
 
-    def test_refused(self):
-        """What cannot be done, with the key."""
+    def test_impossible_changes_name_the_key(self):
         for assignment, status in (
             ("url.x=1", Exit.USAGE),
             ("servers.first=1", Exit.USAGE),
@@ -51,8 +49,7 @@ class ChangeTests(SynchronousTestCase):
                 self.assertIs(failure.status, status)
                 self.assertIn(assignment.partition("=")[0], failure.sentence)
 
-    def test_unset(self):
-        """Keys and places are taken out; one that is not there is told."""
+    def test_unset_removes_keys_and_items_and_names_a_missing_one(self):
         changed = change(BASE, (), ["limits.rate", "servers.0", "url"])
         self.assertEqual(changed, {"limits": {}, "servers": [], "a.b": 1})
         for key in ("nothing", "limits.no", "servers.4", "no.way"):
@@ -63,8 +60,7 @@ class ChangeTests(SynchronousTestCase):
             st.text(st.characters(exclude_characters="=\\"), min_size=1), st.integers() | st.text("ab é\n'")
         )
     )
-    def test_any_key(self, wanted):
-        """Whatever a key is made of, it can be typed."""
+    def test_every_key_can_be_written(self, wanted):
         words = [key.replace(".", "\\.") + "=" + json.dumps(value) for key, value in wanted.items()]
         self.assertEqual(change({}, words, ()), wanted)
 
@@ -77,15 +73,13 @@ class LoadTests(SynchronousTestCase):
         self.assertIs(failure.status, Exit.INVALID)
         return failure.sentence
 
-    def test_good(self):
-        """Either way."""
+    def test_load_reads_a_file_or_standard_input(self):
         path = Path(self.mktemp())
         path.write_text('{"a": 1}')
         self.assertEqual(load(str(path), io.BytesIO()), {"a": 1})
         self.assertEqual(load("-", io.BytesIO(b'{"a": 2}')), {"a": 2})
 
-    def test_bad(self):
-        """Told where the mistake is, before anything is sent."""
+    def test_load_names_the_place_of_a_mistake(self):
         self.assertIn("line 2, column 1", self._refused(b"{\n!"))
         self.assertIn("object", self._refused(b"[1]"))
         self.assertIn("twice", self._refused(b'{"a": 1, "a": 2}'))
@@ -94,8 +88,7 @@ class LoadTests(SynchronousTestCase):
         self.assertIs(failure.status, Exit.USAGE)
         self.assertIn("KEY=VALUE", failure.sentence)
 
-    def test_byte_order_marks(self):
-        """That of UTF-8 is taken once; another encoding is named, with the file."""
+    def test_load_accepts_one_utf8_byte_order_mark_and_names_other_encodings(self):
         self.assertEqual(load("-", io.BytesIO(b'\xef\xbb\xbf{"a": 2}')), {"a": 2})
         path = Path(self.mktemp())
         path.write_text('{"a": 1}', "utf-8-sig")
@@ -104,8 +97,7 @@ class LoadTests(SynchronousTestCase):
         for encoding in ("utf-16", "utf-32"):
             self.assertIn("byte order mark of UTF-16", self._refused('{"a": 1}'.encode(encoding)))
 
-    def test_sources(self):
-        """A file is the first word without an equals sign, or with a path in front."""
+    def test_first_word_without_equals_sign_or_with_a_path_is_the_file(self):
         self.assertEqual(sources(("a.json", "b=1")), ("a.json", ("b=1",)))
         self.assertEqual(sources(("a=1", "b=1")), (None, ("a=1", "b=1")))
         self.assertEqual(sources(("./a=1.json",)), ("./a=1.json", ()))

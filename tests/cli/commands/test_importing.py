@@ -19,11 +19,11 @@ class ReadTests(SynchronousTestCase):
     """The databases of the Go system."""
 
     def refused(self, path):
-        """Why a file is not taken."""
+        """Return the sentence with which a file is refused."""
         return self.assertRaises(CommandError, read_go_database, path).sentence
 
     def made(self, *statements):
-        """A database of these statements."""
+        """Write a database with these statements."""
         path = self.mktemp()
         with closing(sqlite3.connect(path)) as connection:
             for statement in statements:
@@ -31,15 +31,13 @@ class ReadTests(SynchronousTestCase):
             connection.commit()
         return path
 
-    def test_all(self):
-        """Document, number, interval, and the versions before it with their times."""
+    def test_reads_document_number_interval_and_history(self):
         found = read_go_database(go_database(self.mktemp(), 4))
         self.assertEqual((found.current.version, found.current.config, found.poll_interval), (4, url(4), 10))
         self.assertEqual([(each.version, each.config) for each in found.past], [(2, url(2)), (3, url(3))])
         self.assertEqual({each.created_at for each in found.past}, {"2025-03-04T05:06:07.123456+02:00"})
 
-    def test_untouched(self):
-        """The file and its folder stay as they are."""
+    def test_leaves_the_file_and_its_folder_unchanged(self):
         path = go_database(self.mktemp(), 4)
         with open(path, "rb") as file:
             before = file.read()
@@ -49,8 +47,7 @@ class ReadTests(SynchronousTestCase):
             self.assertEqual(file.read(), before)
         self.assertFalse(os.path.exists(f"{path}-wal"))
 
-    def test_in_use(self):
-        """What a running Go controller has in its log counts."""
+    def test_reads_the_log_of_a_running_controller(self):
         path = go_database(self.mktemp(), 4)
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("UPDATE active_config SET version = 5, poll_interval_seconds = 7")
@@ -58,8 +55,7 @@ class ReadTests(SynchronousTestCase):
             found = read_go_database(path)
         self.assertEqual((found.current.version, found.poll_interval, len(found.past)), (5, 7, 3))
 
-    def test_gaps(self):
-        """Versions before a gap, or before a row that is no document, are left out."""
+    def test_leaves_out_versions_before_a_gap_or_a_damaged_row(self):
         found = read_go_database(go_database(self.mktemp(), 9, history=[2, 3, 6, 7, 8, 9]))
         self.assertEqual([each.version for each in found.past], [6, 7, 8])
         path = go_database(self.mktemp(), 9)
@@ -68,13 +64,11 @@ class ReadTests(SynchronousTestCase):
             connection.commit()
         self.assertEqual([each.version for each in read_go_database(path).past], [8])
 
-    def test_intervals(self):
-        """An interval that confd does not take is none."""
+    def test_ignores_an_interval_that_confd_does_not_accept(self):
         for interval in (0, -5, 9999999999, "abc", None):
             self.assertIsNone(read_go_database(go_database(self.mktemp(), 3, interval)).poll_interval, interval)
 
-    def test_other_columns(self):
-        """Tables are found by what they hold."""
+    def test_finds_tables_by_their_content(self):
         path = self.made(
             "CREATE TABLE configs (version INTEGER, data BLOB, poll_interval INTEGER, created_at TEXT)",
             "INSERT INTO configs VALUES (1, '{\"url\": \"a\"}', 5, '2025-01-01 00:00:00')",
@@ -84,8 +78,7 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual((found.current.version, found.current.config), (2, {"url": "b"}))
         self.assertEqual((found.poll_interval, found.current.created_at), (6, ""))
 
-    def test_refused(self):
-        """One sentence that names the file and what it lacks."""
+    def test_refusal_names_the_file_and_its_problem(self):
         text = self.mktemp()
         with open(text, "w") as file:
             file.write("not a database, but long enough to be read as one" * 50)
@@ -96,8 +89,7 @@ class ReadTests(SynchronousTestCase):
         ):  # fmt: skip
             self.assertIn(expected, self.refused(path))
 
-    def test_damaged_document(self):
-        """Where the current document is none, the history has it."""
+    def test_takes_a_damaged_current_document_from_the_history(self):
         path = go_database(self.mktemp(), 3)
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("UPDATE active_config SET config_data = '[1]'")
@@ -107,15 +99,14 @@ class ReadTests(SynchronousTestCase):
 
 
 class ImportTests(SynchronousTestCase):
-    """The command."""
+    """The command C{import}."""
 
     def setUp(self):
         self.cli = CliHarness()
         self.table = self.cli.controller.table
         self.table[PATH] = answer({"version": 4, "epoch": 1, "message": "m", "published": True})
 
-    def test_import(self):
-        """Says what was found, and what comes next."""
+    def test_import_says_what_was_found_and_the_next_version(self):
         path = go_database(self.mktemp(), 4)
         ended = self.cli.type("import", "--from", "go-database", path, "-y")
         self.assertEqual(ended.status, Exit.OK, ended)
@@ -130,16 +121,14 @@ class ImportTests(SynchronousTestCase):
             json.loads(self.cli.type("import", "--from", "go-database", path, "-y", "-o", "json").out)["version"], 4
         )
 
-    def test_asked_first(self):
-        """Nothing is sent unless somebody agrees."""
+    def test_import_sends_nothing_without_consent(self):
         path = go_database(self.mktemp(), 4)
         self.assertEqual(self.cli.type("import", "--from", "go-database", path).status, Exit.USAGE)
         self.assertEqual(self.cli.type("import", "--from", "go-database", path, answers="n\n").status, Exit.FAILED)
         self.assertEqual(self.cli.controller.asked, [])
         self.assertEqual(self.cli.type("import", "--from", "go-database", path, answers="y\n").status, Exit.OK)
 
-    def test_refused(self):
-        """By the controller, unless forced; and a wrong kind or file."""
+    def test_import_reports_refusals_and_wrong_arguments(self):
         path = go_database(self.mktemp(), 4)
         self.table[PATH] = refusal(409, "already_published", "The namespace is at version 3.")
         self.assertEqual(self.cli.type("import", "--from", "go-database", path, "-y").status, Exit.CONFLICT)

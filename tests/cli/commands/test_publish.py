@@ -1,4 +1,4 @@
-"""Tests of C{set} and C{rollback}: shown, asked, published, waited for; and nothing that was written is lost."""
+"""Tests of C{set} and C{rollback}: preview, question, publish, wait, and the editor."""
 
 import json
 import stat
@@ -26,7 +26,7 @@ BASE = {"url": "x", "limits": {"rate": 1}}
 
 
 class Case(SynchronousTestCase):
-    """A controller with version 2 in force, which takes one publish."""
+    """A controller at version 2, which accepts one publish."""
 
     def setUp(self):
         self.cli = CliHarness()
@@ -35,15 +35,14 @@ class Case(SynchronousTestCase):
         self.table[POST] = publisher(published())
 
     def posts(self, path="/api/v1/config"):
-        """What was asked for, dry runs left out."""
+        """Return the publishes, without dry runs."""
         return [each for each in self.cli.controller.requests("POST", path) if "dry_run" not in each.query]
 
 
 class SetTests(Case):
     """C{set}"""
 
-    def test_asks(self):
-        """The difference is shown; agreed to, it is published if what was read is still in force."""
+    def test_set_shows_the_diff_asks_and_publishes_conditionally(self):
         ended = self.cli.type("set", "url=y", "limits.rate=2", "-m", "why", "--poll-interval", "7", answers="y\n")
         self.assertEqual(ended.status, 0, ended.err)
         self.assertEqual(ended.out, "Published version 3 of default (1a2b3c4d.1.3).\n")
@@ -55,8 +54,7 @@ class SetTests(Case):
         self.assertEqual(post.headers["If-Match"], f'"{TAG}"')
         self.assertTrue(post.headers["Idempotency-Key"])
 
-    def test_declined(self):
-        """Anything but yes changes nothing."""
+    def test_any_answer_but_yes_changes_nothing(self):
         for said in ("n\n", "\n"):
             ended = self.cli.type("set", "url=y", answers=said)
             self.assertEqual(ended.status, Exit.FAILED)
@@ -64,8 +62,7 @@ class SetTests(Case):
         self.assertEqual(self.cli.type("set", "url=y", answers="").status, Exit.INTERRUPTED)
         self.assertEqual(self.posts(), [])
 
-    def test_nobody_to_ask(self):
-        """A script has to say --yes."""
+    def test_script_needs_yes(self):
         ended = self.cli.type("set", "url=y")
         self.assertEqual(ended.status, Exit.USAGE)
         self.assertIn("--yes", ended.err)
@@ -76,16 +73,14 @@ class SetTests(Case):
             self.assertIn(said, self.cli.type(*words).err)
         self.assertEqual(self.cli.controller.asked, [])
 
-    def test_stdin(self):
-        """A document from a pipe, in another namespace."""
+    def test_set_publishes_standard_input_in_another_namespace(self):
         ended = self.cli.type("set", "-", "b=2", "--yes", "-n", "edge", "-o", "json", stdin=b'{"a": 1}')
         self.assertEqual(ended.status, 0, ended.err)
         self.assertEqual(json.loads(ended.out)["tag"], "1a2b3c4d.1.3")
         (post,) = self.posts()
         self.assertEqual((post.body, post.query["namespace"]), ({"a": 1, "b": 2}, "edge"))
 
-    def test_dry_run(self):
-        """Shown, and that is all."""
+    def test_dry_run_prints_the_diff_and_publishes_nothing(self):
         ended = self.cli.type("set", "url=y", "--dry-run")
         self.assertEqual((ended.status, ended.out), (0, "--- a\n+++ b\n-x\n+y\n"))
         self.assertIn("version 3 of default, for 4 agents", ended.err)
@@ -93,8 +88,7 @@ class SetTests(Case):
         self.assertEqual(json.loads(ended.out), preview())
         self.assertEqual(self.posts(), [])
 
-    def test_same(self):
-        """What is in force already is not published again; another poll interval is worth a version."""
+    def test_unchanged_document_is_published_only_with_another_poll_interval(self):
         self.table[POST] = [answer(preview(text=""))] * 2 + [published()]
         ended = self.cli.type("set", "url=x", "--yes")
         self.assertEqual(ended.status, 0)
@@ -103,8 +97,7 @@ class SetTests(Case):
         self.assertEqual(self.cli.type("set", "--poll-interval", "9", "--yes").status, 0)
         self.assertEqual(self.posts()[0].query["poll_interval"], "9")
 
-    def test_lost_race(self):
-        """Told, with how to see what the other one did; --if-match asks for more or less."""
+    def test_lost_race_names_the_command_that_shows_the_other_change(self):
         self.table[POST] = publisher(refusal(412, "version_mismatch", "Somebody was faster."))
         ended = self.cli.type("set", "url=y", "--yes")
         self.assertEqual(ended.status, Exit.CONFLICT)
@@ -115,8 +108,7 @@ class SetTests(Case):
         self.cli.type("set", "url=y", "--yes", "--if-match", "1a2b3c4d.1.1")
         self.assertEqual([each.headers["If-Match"] for each in self.posts()[1:]], ["*", '"1a2b3c4d.1.1"'])
 
-    def test_lost_answer(self):
-        """A publish whose answer was lost is sent again under its key; then it is said that nobody knows."""
+    def test_publish_with_a_lost_answer_is_repeated_with_the_same_key(self):
         self.table[POST] = publisher(Unreached("It broke."), published())
         self.assertEqual(self.cli.type("set", "url=y", "--yes").status, 0)
         first, second = self.posts()
@@ -127,16 +119,14 @@ class SetTests(Case):
         self.assertIn("confdctl history", ended.err)
         self.assertEqual(len(self.posts()), 5)
 
-    def test_invalid(self):
-        """Refused by the controller, before anybody is asked."""
+    def test_invalid_document_is_refused_before_the_question(self):
         details = [{"pointer": "/url", "message": "is no URL"}]
         self.table[POST] = refusal(422, "schema_violation", "It does not fit.", details=details)
         ended = self.cli.type("set", "url=y", answers="y\n")
         self.assertEqual(ended.status, Exit.INVALID)
         self.assertEqual(lines(ended.err), ["confdctl: It does not fit.", "  /url: is no URL"])
 
-    def test_usage(self):
-        """Nothing to do, two files, limits without waiting."""
+    def test_wrong_usage_is_refused(self):
         for words in ([], ["a", "b"], ["a=1", "--quorum", "5"], ["a=1", "--timeout", "5"], ["a=1", "--quorum", "0"],
                       ["a=1", "--if-match", "x\r\ny"], ["a=\udcff"],
                       ["a=1", "--poll-interval", "0"], ["a=1", "--wait", "never"]):  # fmt: skip
@@ -144,8 +134,7 @@ class SetTests(Case):
                 self.assertEqual(self.cli.type("set", "--yes", *words).status, Exit.USAGE)
         self.assertEqual(self.posts(), [])
 
-    def test_brokers_behind(self):
-        """Not every broker has it: that is said, and it is published."""
+    def test_publish_warns_of_brokers_that_are_not_notified(self):
         self.table[POST] = publisher(published(published=False))
         ended = self.cli.type("set", "url=y", "--yes")
         self.assertEqual(ended.status, 0)
@@ -159,16 +148,14 @@ class WaitTests(Case):
         super().setUp()
         self.seen = "GET /api/v1/config/versions/3/convergence"
 
-    def test_reached(self):
-        """Looked at until enough have it."""
+    def test_wait_polls_until_the_quorum_is_reached(self):
         self.table[self.seen] = [answer(convergence(applied=n, pending=20 - n)) for n in (0, 18, 19)]
         ended = self.cli.type("set", "url=y", "--yes", "--wait", "applied", "--quorum", "95")
         self.assertEqual(ended.status, 0, ended.err)
         self.assertIn("19 of 20 agents applied version 3", ended.out)
         self.assertEqual(len(self.cli.slept), 2)
 
-    def test_not_reached(self):
-        """The version is published; the status says that too few agents applied it in time."""
+    def test_missed_quorum_has_its_own_status_after_a_publish(self):
         self.table[self.seen] = answer(convergence(applied=1, silent=1))
         ended = self.cli.type("set", "url=y", "--yes", "--wait", "applied", "--timeout", "5", "-o", "yaml")
         self.assertEqual(ended.status, Exit.NO_QUORUM)
@@ -186,8 +173,7 @@ class WaitTests(Case):
         self.assertIn("Quorum not reached: 2 agents failed.", ended.err)
         self.assertEqual(len(self.cli.slept), 2)
 
-    def test_controller_restarts(self):
-        """Waiting goes on; if it does not come back, that is said."""
+    def test_wait_survives_a_restart_of_the_controller(self):
         self.table[self.seen] = [Unreached("Gone."), refusal(503, "starting"), answer(convergence(applied=1))]
         self.assertEqual(self.cli.type("set", "url=y", "--yes", "--wait", "applied").status, 0)
         self.table[POST], self.table[self.seen] = publisher(published()), Unreached("Gone.")
@@ -195,8 +181,7 @@ class WaitTests(Case):
         self.assertEqual(ended.status, Exit.UNREACHABLE)
         self.assertIn("Published version 3", ended.out)
 
-    def test_no_agents(self):
-        """Nobody is waited for."""
+    def test_wait_ends_at_once_without_agents(self):
         self.table[self.seen] = answer(convergence())
         self.assertEqual(self.cli.type("set", "url=y", "--yes", "--wait", "applied").status, 0)
 
@@ -204,8 +189,7 @@ class WaitTests(Case):
 class RollbackTests(Case):
     """C{rollback}"""
 
-    def test_rollback(self):
-        """The same way, with the version in the body."""
+    def test_rollback_publishes_the_version_conditionally(self):
         self.table[BACK] = publisher(published(rollback_of=1))
         ended = self.cli.type("rollback", "1", "-m", "why", answers="y\n")
         self.assertEqual(ended.out, "Published version 3 of default (1a2b3c4d.1.3), with the document of version 1.\n")
@@ -213,8 +197,7 @@ class RollbackTests(Case):
         self.assertEqual((post.body, post.query), ({"version": 1, "comment": "why"}, {"namespace": "default"}))
         self.assertEqual(post.headers["If-Match"], f'"{TAG}"')
 
-    def test_unknown(self):
-        """Never was, or is gone."""
+    def test_rollback_to_an_unknown_or_pruned_version_is_refused(self):
         for status, code in ((404, "unknown_version"), (410, "version_pruned")):
             self.table[BACK] = refusal(status, code)
             self.assertEqual(self.cli.type("rollback", "9", "--yes").status, Exit.NOT_FOUND)
@@ -222,10 +205,10 @@ class RollbackTests(Case):
 
 
 class EditTests(Case):
-    """C{set --edit}: with an editor that is a script."""
+    """C{set --edit}, with a script as the editor."""
 
     def editor(self, *texts):
-        """One that writes each of C{texts} in turn, and looks at nothing."""
+        """Set an editor that writes each of C{texts} in turn."""
         folder = Path(self.mktemp()).resolve()
         folder.mkdir()
         for number, text in enumerate(texts):
@@ -237,34 +220,30 @@ class EditTests(Case):
         self.cli.environ["EDITOR"] = str(script)
 
     def kept(self, ended):
-        """The file that is named in what was said."""
+        """Return the file that the output names."""
         return Path(ended.err.partition("kept in ")[2].partition(";")[0])
 
-    def test_edited(self):
-        """What was written is published, and nothing is left behind."""
+    def test_edited_text_is_published_and_its_file_removed(self):
         self.editor('{"url": "edited"}')
         ended = self.cli.type("set", "--edit", answers="y\n")
         self.assertEqual(ended.status, 0, ended.err)
         self.assertEqual(self.posts()[0].body, {"url": "edited"})
         self.assertNotIn("kept", ended.err)
 
-    def test_not_applied(self):
-        """What is published is not kept, whatever becomes of it on the agents."""
+    def test_published_text_is_removed_whatever_the_agents_report(self):
         self.table["GET /api/v1/config/versions/3/convergence"] = answer(convergence(failed=1))
         self.editor('{"url": "edited"}')
         ended = self.cli.type("set", "--edit", "--wait", "applied", answers="y\n")
         self.assertEqual(ended.status, Exit.NO_QUORUM)
         self.assertNotIn("kept", ended.err)
 
-    def test_untouched(self):
-        """Left as it was, nothing happens."""
+    def test_unedited_text_publishes_nothing(self):
         self.cli.environ["EDITOR"] = "true"
         ended = self.cli.type("set", "--edit", answers="")
         self.assertEqual((ended.status, self.posts()), (0, []))
         self.assertIn("The text was not edited", ended.err)
 
-    def test_again(self):
-        """No JSON, then refused, then right: the editor is offered again each time."""
+    def test_editor_opens_again_after_each_invalid_text(self):
         details = [{"pointer": "/url", "message": "is missing"}]
         replies = [refusal(422, "schema_violation", "Unfit.", details=details), answer(preview()), published()]
         self.table[POST] = replies
@@ -275,8 +254,7 @@ class EditTests(Case):
         self.assertIn("/url: is missing", ended.err)
         self.assertEqual(self.posts()[-1].body, {"url": "edited"})
 
-    def test_kept(self):
-        """Given up, declined, beaten, broken off, or the controller gone: the text is in a file that is named."""
+    def test_text_is_kept_in_a_named_file_unless_it_was_published(self):
         text = '{"url": "precious"}'
         for typed, reply, wanted in (
             ("n\n", refusal(422, "schema_violation"), Exit.INVALID),
@@ -296,8 +274,7 @@ class EditTests(Case):
                 kept.unlink()
                 kept.parent.rmdir()
 
-    def test_no_editor(self):
-        """One that is not there, or fails."""
+    def test_missing_or_failing_editor_is_named(self):
         for editor, status in (("/nonexistent/editor", Exit.USAGE), ("'", Exit.USAGE), ("false", Exit.FAILED)):
             self.cli.environ["EDITOR"] = editor
             ended = self.cli.type("set", "--edit", answers="")
