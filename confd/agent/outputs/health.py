@@ -148,7 +148,7 @@ class HealthMonitor(Service):
 
     async def _round(self, output: Monitored) -> None:
         report = self._report()
-        if report is None or report.state is not ReportState.APPLIED:
+        if report is None or report.state is not ReportState.APPLIED or not output.seen:
             # Drift and failed applies come first: health pauses.
             return
         if output.fresh:

@@ -140,26 +140,13 @@ class SpecReader:
         return value
 
     def _file_path(self) -> str:
+        """Return the path; an empty text if the path is wrong."""
         path = self._text("path")
-        if not path:
-            self._wrong("path", "is not set; name the file to write")
-        elif not os.path.isabs(path) or "\0" in path or path.endswith("/"):
-            self._wrong("path", f"{path!r} is not the absolute path of a file")
-        elif not os.path.isdir(os.path.dirname(path)):
-            self._wrong("path", f"the folder {os.path.dirname(path)} does not exist")
-        elif len(os.path.basename(path).encode()) > 240:
-            self._wrong("path", "the name of the file has more than 240 bytes")
-        else:
-            try:
-                regular = stat.S_ISREG(os.lstat(path).st_mode)
-            except FileNotFoundError:
-                regular = True
-            except OSError as error:
-                self._wrong("path", f"{path}: {error.strerror}")
-                return path
-            if not regular:
-                self._wrong("path", f"{path} is not a regular file; name the file itself")
-        return path
+        wrong = _path_mistake(path)
+        if wrong is None:
+            return path
+        self._wrong("path", wrong)
+        return ""
 
     def _name(self, path: str) -> str:
         if "name" not in self.raw:
@@ -296,6 +283,24 @@ class SpecReader:
         if f"SIG{name}" not in signal.Signals.__members__ or not os.path.isabs(path):
             self._wrong(key, f"'signal:{text}' is not a signal and a pid file, such as signal:HUP:/run/x.pid")
         return Action("signal", (name, path))
+
+
+def _path_mistake(path: str) -> str | None:
+    if not path:
+        return "is not set; name the file to write"
+    if not os.path.isabs(path) or "\0" in path or path.endswith("/"):
+        return f"{path!r} is not the absolute path of a file"
+    if not os.path.isdir(os.path.dirname(path)):
+        return f"the folder {os.path.dirname(path)} does not exist"
+    if len(os.path.basename(path).encode()) > 240:
+        return "the name of the file has more than 240 bytes"
+    try:
+        regular = stat.S_ISREG(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"{path}: {error.strerror}"
+    return None if regular else f"{path} is not a regular file; name the file itself"
 
 
 def _is_loopback(host: str) -> bool:
