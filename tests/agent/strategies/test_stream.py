@@ -225,7 +225,6 @@ class StreamTests(SynchronousTestCase):
         self.assertLessEqual(pause, LONGEST)
 
     def test_a_defect_of_the_sink_is_logged_and_the_stream_reconnects(self) -> None:
-        """The defect is a L{ZeroDivisionError}."""
         self.sink.served = lambda *_: 1 / 0  # type: ignore[method-assign]
         self.receive(event(configuration(6)))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
