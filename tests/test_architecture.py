@@ -91,9 +91,6 @@ NOUNS_YET = (
     "interfaces "
     "model "
     "reports "
-    "client.* "
-    "codec.bodies "
-    "codec.signing "
     "controller.audit_log "
     "controller.agents.* "
     "controller.api.* "
@@ -103,7 +100,6 @@ NOUNS_YET = (
     "controller.store.sqlite.* "
     "controller.store.sqlite.queries.* "
     "controller.streams.* "
-    "runtime.daemon "
     "testing.* "
 )
 

@@ -32,18 +32,18 @@ class RequestBody:
         return succeed(None)
 
     def pauseProducing(self) -> None:
-        """Do nothing."""
+        pass
 
     def resumeProducing(self) -> None:
-        """Do nothing."""
+        pass
 
     def stopProducing(self) -> None:
-        """Do nothing."""
+        pass
 
 
 class StreamBody(Protocol):
     """
-    Hand the body of an answer on, piece by piece, and pause the connection while a piece is being handled.
+    Pass the body of a response on, piece by piece, and pause the connection while a piece is handled.
 
     @ivar ended: fires when the body has ended and all pieces are handled; fails with the error of the first piece that
         could not be handled.
@@ -71,7 +71,7 @@ class StreamBody(Protocol):
             self._end(reason)
 
     async def _handle(self) -> None:
-        """Hand on the pieces that have come."""
+        """Pass on the received pieces."""
         while self._pieces and not self.ended.called:
             handled = maybeDeferred(self._received, self._pieces.popleft())
             if handled.called:

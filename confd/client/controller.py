@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 @implementer(IControllerClient)
 class ControllerClient:
-    """Call the controllers in turn, beginning with the last one that answered."""
+    """Call the controllers in turn, beginning with the controller that answered last."""
 
     def __init__(self, http: Http, urls: Sequence[str], offload: Offload, namespace: str = DEFAULT_NAMESPACE) -> None:
         """
@@ -41,14 +41,13 @@ class ControllerClient:
         self.present("", "")
 
     def present(self, agent_id: str, token: str) -> None:
-        """See L{IControllerClient}. The token is used until it is refused, and again after a registration."""
+        """Use the token until the controllers refuse it, and again after a registration."""
         self._token = token
         self._own = basic_authorization(agent_id, token) if token else None
         #: Whether the controllers refuse the token.
         self._refused = False
 
     def register(self, registration: Registration) -> Deferred[RegistrationResponse]:
-        """See L{IControllerClient}."""
         body = bodies.registration_body(registration)
 
         async def parse(answer: Response) -> RegistrationResponse:
@@ -59,7 +58,6 @@ class ControllerClient:
         return Deferred.fromCoroutine(self._ask("POST", "/api/v1/register", parse, body=body))
 
     def fetch(self, known: Tag | None, agent_id: str) -> Deferred[Poll]:
-        """See L{IControllerClient}."""
         headers = {"X-Agent-ID": agent_id} if agent_id else {}
         if known is not None:
             headers["If-None-Match"] = etag(known)
@@ -75,7 +73,6 @@ class ControllerClient:
         return Deferred.fromCoroutine(asking)
 
     def report(self, report: Report, agent_id: str) -> Deferred[float]:
-        """See L{IControllerClient}."""
         body = report_body(report, agent_id, self._namespace)
         headers = {"X-Agent-ID": agent_id}
 
@@ -85,7 +82,6 @@ class ControllerClient:
         return Deferred.fromCoroutine(self._ask("POST", "/api/v1/report", parse, headers=headers, body=body))
 
     def stream(self, known: Tag | None, agent_id: str, received: Callable[[bytes], object]) -> Deferred[None]:
-        """See L{IControllerClient}."""
         headers = {"X-Agent-ID": agent_id} if agent_id else {}
         if known is not None:
             headers["Last-Event-ID"] = str(known)

@@ -140,11 +140,11 @@ def _is_local(host: str) -> bool:
 
 
 def _covers(rule: str, host: str, port: int) -> bool:
-    """Tell whether a rule of C{NO_PROXY} names a host; one that nobody understands names none."""
+    """Return whether a rule of C{NO_PROXY} names a host; an invalid rule names no host."""
     if rule == "*":
         return True
     named = re.fullmatch(r"\[?([^\[\]]*?)\]?(?::([0-9]{1,5}))?", rule)
-    # Without brackets, a last group of an IPv6 address is no port.
+    # Without brackets, the last group of an IPv6 address is not a port.
     name, number = (rule, None) if named is None or (rule.count(":") > 1 and "[" not in rule) else named.groups()
     if number is not None and int(number) != port:
         return False

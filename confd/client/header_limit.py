@@ -23,7 +23,7 @@ class BoundedHead:
     _endpoint: IStreamClientEndpoint
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        """See L{IStreamClientEndpoint}."""
+        """Connect the wrapped endpoint."""
         wrapping = WrappingFactory(factory)
         wrapping.protocol = BoundedConnection
         wrapping.noisy = False

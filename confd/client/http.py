@@ -103,7 +103,7 @@ class Http:
         authorization: bytes | None = None,
     ) -> None:
         """
-        GET an endless response, and pass its bytes on as they arrive, until the peer or a cancellation ends it.
+        Request an endless response with GET, and pass its bytes on until the peer or a cancellation ends it.
 
         @param received: called with each piece, and not again before the Deferred that it may return has fired; an
             error ends the stream.

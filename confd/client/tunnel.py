@@ -41,7 +41,7 @@ class ProxyEndpoint:
     _proxy: ForwardProxy
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        """See L{IStreamClientEndpoint}."""
+        """Connect to the proxy; fail with L{ProxyFailed}."""
 
         def failed(failure: Failure) -> Failure:
             if failure.check(CancelledError, ConnectingCancelledError):
@@ -68,7 +68,7 @@ class Tunnel:
     _port: int
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        """See L{IStreamClientEndpoint}."""
+        """Connect to the proxy, ask for a tunnel, and connect a protocol of the factory to the tunnel."""
         return Deferred.fromCoroutine(self._connect(factory))
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
@@ -110,7 +110,7 @@ class _Opening(Protocol):
         """
         Send a request.
 
-        @return: fires with the status of the response; with 0 if there is no valid response.
+        @return: fires with the status of the response; with 0 for an invalid response.
         """
         self._answered = Deferred(lambda _: self.transport.abortConnection())
         self.transport.write(request)
@@ -168,7 +168,7 @@ class ProxiedAgent:
     def request(
         self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
     ) -> Deferred[IResponse]:
-        """See L{IAgent}."""
+        """Make a request, directly or through the proxy for its URL; see L{IAgent}."""
         address = URI.fromBytes(uri)
         proxy = self._proxies.find(address.scheme.decode("ascii"), address.host.decode("ascii"), address.port)
         if proxy is None or address.scheme != b"http":

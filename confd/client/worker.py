@@ -28,7 +28,6 @@ class WorkerClient:
         self._who = f"The worker at {url}"
 
     def deliver(self, configuration: Configuration) -> Deferred[bool | None]:
-        """See L{IWorkerClient}."""
         return Deferred.fromCoroutine(self._deliver(configuration))
 
     async def _deliver(self, configuration: Configuration) -> bool | None:
@@ -38,7 +37,6 @@ class WorkerClient:
         return None
 
     def checksum(self) -> Deferred[str | None]:
-        """See L{IWorkerClient}."""
         return Deferred.fromCoroutine(self._checksum())
 
     async def _checksum(self) -> str | None:
@@ -51,7 +49,6 @@ class WorkerClient:
         return await self._offload.run(len(answer.body), bodies.parse_worker_checksum, answer.body)
 
     def state(self) -> Deferred[WorkerState]:
-        """See L{IWorkerClient}."""
         return Deferred.fromCoroutine(self._state())
 
     async def _state(self) -> WorkerState:

@@ -88,7 +88,9 @@ def parse_served(raw: bytes, namespace: str = DEFAULT_NAMESPACE, named: str | No
     believed = tuple(key for key in keys if isinstance(key, str)) if isinstance(keys, list) else ()
     configuration = configuration_of(body, namespace)
     if named is not None and _names_another(named, configuration.tag):
-        raise Malformed("other_tag", "The configuration that came is another than the one that was named beside it.")
+        raise Malformed(
+            "other_tag", "The configuration in the body does not match the tag in the header or in the event."
+        )
     return ServedConfig(configuration, believed)
 
 
@@ -130,7 +132,7 @@ def configuration_of(body: Mapping[str, object], namespace: str) -> Configuratio
 
 
 def bounded_interval(seconds: object) -> int:
-    """A poll interval as an agent believes it: inside the bounds whatever a controller says, else 30 seconds."""
+    """Return a poll interval in seconds within the bounds; 30 for a value that is not a number."""
     return int(min(max(_number(seconds, 30), POLL_INTERVAL_MIN), POLL_INTERVAL_MAX))
 
 

@@ -71,7 +71,7 @@ class KeyRing:
         return bool(self._keys)
 
     def trust(self, publics: Iterable[str]) -> None:
-        """Trust these keys and no others. Ignore invalid keys; without a valid key, change nothing."""
+        """Replace the trusted keys. Ignore invalid keys; without a valid key, change nothing."""
         found = {}
         for text in list(publics)[:MAX_TRUSTED_KEYS]:
             try:

@@ -1,7 +1,7 @@
 """
 Strict JSON, and the canonical form for checksums and signatures.
 
-The decoder rejects texts that different parsers read differently, most of which Python's parser accepts: duplicate
+The decoder rejects texts that different parsers read differently, though Python's parser accepts most: duplicate
 keys, NaN, 1e999, lone surrogates, deep nesting (RFC 8259 sections 4 and 9, RFC 7493).
 """
 

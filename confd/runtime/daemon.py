@@ -124,7 +124,7 @@ def make_daemon(
 
 def freeze_garbage_collector(thresholds: tuple[int, int, int] | None) -> None:
     """
-    Exempt all objects that exist now from garbage collection.
+    Keep all objects that exist now out of garbage collection.
 
     @param thresholds: see L{make_daemon}.
     """

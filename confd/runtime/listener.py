@@ -136,7 +136,7 @@ def _set_user_timeout(port: IListeningPort) -> None:
     """
     Let the system end connections whose peers acknowledge nothing; accepted connections inherit the option.
 
-    Nothing else would detect a vanished peer for long, as the system's buffers accept what is sent to it.
+    Nothing else would detect a vanished peer for long, as the system's buffers accept all data for it.
     """
     listening = getattr(port, "socket", None)
     if listening is not None and listening.family in (socket.AF_INET, socket.AF_INET6):

@@ -26,7 +26,7 @@ class Problem:
             self._log.warn("{part}: {reason}", part=self.part, reason=reason)
 
     def end(self) -> None:
-        """Clear the reason, and log the recovery if there was a problem."""
+        """Clear the reason, and log the recovery from a problem."""
         if self.reason is not None:
             self.reason = None
             self._log.info("{part}: recovered", part=self.part)

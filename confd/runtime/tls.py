@@ -236,7 +236,6 @@ class _Verifying:
     context: Context
 
     def clientConnectionForTLS(self, protocol: object) -> Connection:
-        """See L{IOpenSSLClientConnectionCreator}."""
         connection = Connection(self.context, None)
         if not _is_address(self.host):
             connection.set_tlsext_host_name(self.host.encode("ascii"))
@@ -335,5 +334,4 @@ class ClientTls(ReloadedFiles[ClientCertificates]):
         return self.value.in_use
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
-        """See L{IPolicyForHTTPS}."""
         return client_options(hostname.decode("ascii"), self.value.roots, self.value.own)

@@ -82,7 +82,7 @@ def _is_address(host: str) -> bool:
 @define(eq=False)
 class _Race:
     """
-    Connection attempts to several addresses, of which the first to succeed wins.
+    Connection attempts to several addresses; the first to succeed wins.
 
     @ivar won: fires with the protocol of the winner; fails with the error of the last attempt if all fail.
     """
