@@ -28,9 +28,6 @@ UNCLEAN: tuple[str, ...] = (
     "confd/agent/",
     "confd/controller/",
     "confd/testing/",
-    "confd/web/api/errors.py",
-    "confd/web/server/proxies.py",
-    "confd/web/server/request.py",
 )
 
 _PHRASES = re.compile(

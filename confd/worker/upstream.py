@@ -38,7 +38,7 @@ MAX_IN_FLIGHT = 256
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _WITHOUT_BODY = (204, 304)
-_ASK = Headers({"User-Agent": ["confd-worker"], "Accept": ["*/*"], "Accept-Encoding": ["identity"]})
+_REQUEST_HEADERS = Headers({"User-Agent": ["confd-worker"], "Accept": ["*/*"], "Accept-Encoding": ["identity"]})
 _PRINTABLE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 _PASSED_ON = (b"Content-Type", b"Content-Encoding", b"Content-Language", b"Last-Modified")
 
@@ -158,7 +158,7 @@ class Upstream(Service):
     async def _follow(self, url: str) -> IResponse:
         agent = self._agent
         for _ in range(MAX_REDIRECTS + 1):
-            response: IResponse = await agent.request(b"GET", url.encode("ascii"), _ASK)
+            response: IResponse = await agent.request(b"GET", url.encode("ascii"), _REQUEST_HEADERS)
             if not 200 <= response.code <= 599:
                 _discard(response)
                 raise BadGateway("upstream_failed", "The upstream answers with an invalid HTTP status.")

@@ -69,7 +69,7 @@ def headers_of(error: ConfdError) -> Mapping[str, str]:
 class ErrorBody(msgspec.Struct, omit_defaults=True):
     """The body of every error: a sentence for people, a stable code for programs, and the fields at fault."""
 
-    error: Annotated[str, msgspec.Meta(examples=["There is no agent 'a1'; it may have to register."])]
+    error: Annotated[str, msgspec.Meta(examples=["Agent 'a1' is not registered."])]
     code: Annotated[str, msgspec.Meta(examples=["unknown_agent"])]
     request_id: Annotated[str, msgspec.Meta(examples=["9f86d081884c7d65"])]
     details: Sequence[Mapping[str, Any]] = ()

@@ -8,7 +8,7 @@ from confd.errors import Forbidden
 from confd.web.server.request import BoundedRequest
 
 #: C{Sec-Fetch-Site} of our own pages, and of an address that a person typed (W3C Fetch Metadata).
-_OWN = (b"same-origin", b"none")
+_OWN_SITES = (b"same-origin", b"none")
 
 _DEFAULT_PORTS = {b"http": b"80", b"https": b"443"}
 _AUTHORITY = re.compile(rb"(.*?)(?::([0-9]*))?", re.DOTALL)
@@ -25,7 +25,7 @@ def same_origin(request: BoundedRequest) -> None:
     get = request.requestHeaders.getRawHeaders
     [host] = get(b"Host") or [b""]
     foreign = [origin for origin in get(b"Origin") or () if not _is_of(origin.lower(), host.lower())]
-    if foreign or any(site not in _OWN for site in get(b"Sec-Fetch-Site") or ()):
+    if foreign or any(site not in _OWN_SITES for site in get(b"Sec-Fetch-Site") or ()):
         raise Forbidden(
             "cross_site",
             "A page of another site sent this change; use the dashboard itself, and let a proxy in front of it pass on"

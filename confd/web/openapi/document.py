@@ -56,7 +56,7 @@ _MARKUP = re.compile(r"[A-Z]\{([^}]*)\}")
 _FIELD = re.compile(r"^@.*", re.MULTILINE | re.DOTALL)
 _FIELD_TEXT = re.compile(r"^@ivar (\w+?)_?: ((?:[^@]|(?<!\n)@)*)", re.MULTILINE)
 
-_EVERYWHERE = (
+_DESCRIPTION = (
     "Every response has an `X-Request-ID`, which the log repeats. Every error is an `ErrorBody`. On every path, "
     "invalid HTTP gets 400, an unknown path 404, and a method that the path does not allow 405. A request that is too "
     "slow or too large gets 408, 413 or 431, and a defect of confd 500."
@@ -76,7 +76,7 @@ _SECURITY = {
 }
 
 #: Chapters at the end of the document: readers seldom look for them.
-_LAST = ("ops", "pages")
+_LAST_TAGS = ("ops", "pages")
 
 
 def describe(title: str, apis: Sequence[object], document: Mapping[str, object]) -> JsonObject:
@@ -96,7 +96,7 @@ def describe(title: str, apis: Sequence[object], document: Mapping[str, object])
         "openapi": "3.1.0",
         "info": {
             "title": title,
-            "description": _EVERYWHERE,
+            "description": _DESCRIPTION,
             "version": __version__,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
@@ -112,7 +112,7 @@ def describe(title: str, apis: Sequence[object], document: Mapping[str, object])
 
 
 def _chapter(tag: str) -> tuple[bool, str]:
-    return tag in _LAST, tag
+    return tag in _LAST_TAGS, tag
 
 
 class _Types:

@@ -57,12 +57,12 @@ class Proxies:
         """
         if not (self.trusts(peer) and _are_in(headers)):
             return ()
-        said = [
+        ways = [
             read(b",".join(lines).decode("latin-1"))
             for name, read in zip(_NAMES, (_standard, _customary), strict=True)
             if (lines := headers.getRawHeaders(name))
         ]
-        return () if not said else said[0] if said[0] == said[-1] else None
+        return () if not ways else ways[0] if ways[0] == ways[-1] else None
 
     def same_for_all(self, headers: Headers) -> bool:
         """Tell whether a request with these headers means the same from a trusted proxy as from any other peer."""
@@ -70,7 +70,7 @@ class Proxies:
 
     def caller(self, peer: IAddress | None, hops: Hops) -> IAddress | None:
         """
-        Return the nearest address that is not a trusted proxy, or the farthest known one if there is none.
+        Return the nearest address that is not a trusted proxy, or the farthest known address if all are trusted.
 
         @param hops: as L{hops} returns them.
         """

@@ -66,7 +66,7 @@ class BoundedRequest(Request):
         return b"localhost"
 
     def gotLength(self, length: int | None) -> None:
-        """Keep the body in memory: the channel has refused one that is too long."""
+        """Keep the body in memory: the channel refuses longer ones."""
         self.content = io.BytesIO()
 
     def handleContentChunk(self, data: bytes) -> None:
