@@ -54,7 +54,7 @@ class SampleApi:
 
     @ivar waiting: the L{Deferred}s that the handlers of C{/later} wait for, in order.
     @ivar seen: what each of them came to.
-    @ivar attempts: those that reached a handler that keeps them.
+    @ivar attempts: the attempts of the handlers that record them.
     @ivar documents: the length of C{a} in each document that came to C{/document}.
     """
 
@@ -143,7 +143,7 @@ class SampleApi:
 @implementer(IAuditor)
 class RecordingAuditor:
     """
-    Remembers who was turned away.
+    Records refused changes.
 
     @ivar audit_log: each attempt with its error.
     """
@@ -159,7 +159,7 @@ class RecordingAuditor:
 
 
 class SampleSite:
-    """A clock, a site that serves a L{SampleApi}, a auditor of refusals, and connections to the site."""
+    """A site that serves a L{SampleApi}, with its clock, its auditor, and connections to it."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.clock = Clock()
@@ -168,7 +168,7 @@ class SampleSite:
         self.site: BoundedSite = serve(self.clock, AUTH, self.api, limits=limits, auditor=self.auditor)
 
     def connect(self) -> Conversation:
-        """A new connection."""
+        """Return a new connection."""
         return Conversation(self.site, self.clock)
 
 
@@ -185,7 +185,7 @@ class SiteCase(SynchronousTestCase):
             self.sample.clock.advance(0.25)
 
     def only_reply(self, caller: Conversation | None = None) -> Reply:
-        """The one answer that there is, after which nothing else can come."""
+        """Return the only reply, and check that no other can follow."""
         caller = caller or self.caller
         [reply] = caller.replies()
         self.assertTrue(caller.wire.ended or caller.wire.disconnecting)
@@ -194,7 +194,7 @@ class SiteCase(SynchronousTestCase):
         return reply
 
     def refused(self, status: int, code: str) -> Reply:
-        """That the connection ended in this refusal, as good as any other error, and leaves nothing behind."""
+        """Check that the connection ended with this refusal, and left nothing behind."""
         reply = self.only_reply()
         self.assertEqual((reply.status, reply.code), (status, code))
         self.assertEqual(reply.headers["connection"], "close")

@@ -1,4 +1,4 @@
-"""What the edge tells of those who ask for a change."""
+"""Tests of the audit of refused changes, over HTTP in memory."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class AuditingTests(SynchronousTestCase):
         self.caller = self.sample.connect()
 
     def ask(self, method: str, path: str, **carried: Any) -> int:
-        """Ask for something; return the status."""
+        """Send a request, and return its status."""
         return self.caller.request(method, path, **carried).status
 
     def noted(self) -> list[tuple[str, str, str, str]]:
-        """Who, action, target and outcome of what was refused since the last look."""
+        """Return the caller, action, target and outcome of each refusal since the last call."""
         audit_log, self.sample.auditor.audit_log = self.sample.auditor.audit_log, []
         return [
             (each.who, each.action, each.target, getattr(error, "code", type(error).__name__))

@@ -1,4 +1,4 @@
-"""Whatever bytes come, in whatever pieces: an answer that is well-formed, or none; never an error of ours."""
+"""Any bytes in any pieces get a well-formed response or none, and never an internal error."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def _damaged(requests: list[bytes], damage: list[tuple[int, bytes]]) -> bytes:
 
 
 def _shape(reply: Reply) -> tuple[object, ...]:
-    """What of an answer does not change from one time to the next."""
+    """Return the parts of a reply that are the same each time."""
     stable = {name: text for name, text in reply.headers.items() if name not in ("x-request-id", "date")}
     body = reply.json | {"request_id": ""} if reply.body.startswith(b'{"error"') else reply.body[:12]
     return reply.status, stable, body, reply.whole
@@ -65,7 +65,7 @@ class BytesTests(SynchronousTestCase):
     """A site that serves the sample API."""
 
     def converse(self, raw: bytes, cuts: list[int]) -> list[tuple[object, ...]]:
-        """Send bytes in the pieces between the cuts; return the shapes of the answers."""
+        """Send bytes in pieces, and return the shapes of the replies."""
         sample = SampleSite(LIMITS)
         caller = sample.connect()
         connection_limits = [0, *sorted(cut % (len(raw) + 1) for cut in cuts), len(raw)]

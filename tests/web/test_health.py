@@ -1,4 +1,4 @@
-"""What operators and load balancers ask."""
+"""Tests of L{confd.web.health}."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.web.sample_api import AUTH
 
 
 class Part:
-    """A part that is in trouble or not."""
+    """A part that has a problem or not."""
 
     def __init__(self) -> None:
         self.said: str | None = None

@@ -1,4 +1,4 @@
-"""Requests that two readers take for different things are taken by nobody (F-40)."""
+"""No request is served that two readers may take for different ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files of the package, served like everything else."""
+"""Tests of L{confd.web.static}."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class ScriptedUpstream(Factory):
         return connection
 
     def close(self) -> Deferred[Any]:
-        """Cut all connections."""
+        """Abort all connections."""
         for connection in self.connections:
             if not connection.lost.called:
                 connection.transport.abortConnection()
@@ -89,7 +89,7 @@ class WorkerCall(Protocol):
     """
     One caller of the worker.
 
-    @ivar ended: fires with what it received, when the connection has ended.
+    @ivar ended: fires with the reply when the connection has ended.
     @ivar began: fires with the first bytes.
     """
 
@@ -120,7 +120,7 @@ class WorkerCall(Protocol):
 
 class RecordingReactor:
     """
-    The reactor, with an eye on what is connected to.
+    The reactor, which records connections.
 
     @ivar connected: the addresses that were tried.
     """
@@ -138,9 +138,9 @@ class RecordingReactor:
 
 class TableResolver:
     """
-    A resolver that knows names by a table; each answer is given once, the last one for good.
+    A resolver with a table of names. Each answer is given once, and the last one from then on.
 
-    @ivar asked: the names that were asked for.
+    @ivar asked: the names that were looked up.
     """
 
     def __init__(self, **table: list[list[str]]) -> None:
@@ -157,7 +157,7 @@ class TableResolver:
 
 
 class WorkerTestCase(TestCase):
-    """A worker on a real port, whose upstream is told by each test."""
+    """A worker on a real port, with an upstream that each test scripts."""
 
     timeout = 60
 
@@ -166,40 +166,40 @@ class WorkerTestCase(TestCase):
         self.policy = AddressPolicy()
 
     def names(self, **table: list[list[str]]) -> TableResolver:
-        """Make these the only names in the world."""
+        """Let the resolver know these names only."""
         names = TableResolver(**table)
         self.watched.nameResolver = names
         return names
 
     def listen(self, factory: Factory, **kwargs: Any) -> int:
-        """Serve on a free port until the test ends."""
+        """Serve on a free port until the test ends; return the port."""
         port = reactor.listenTCP(0, factory, interface="127.0.0.1", **kwargs)
         self.addCleanup(port.stopListening)
         number: int = port.getHost().port
         return number
 
     def upstream(self, script: Script) -> tuple[str, ScriptedUpstream]:
-        """An upstream, and its URL."""
+        """Start an upstream; return its URL and the upstream."""
         factory = ScriptedUpstream(script)
         self.addCleanup(factory.close)
         return f"http://127.0.0.1:{self.listen(factory)}/", factory
 
     def worker(self, timeout: float = 20, max_bytes: int = 1_000_000, max_in_flight: int = 8) -> WorkerHarness:
-        """A worker with these limits."""
+        """Start a worker with these limits."""
         worker = WorkerHarness(self.watched, self.policy, timeout, max_bytes, max_in_flight)
         worker.port = self.listen(worker.site)
         self.addCleanup(worker.close)
         return worker
 
     def assert_error(self, reply: Reply, status: int, code: str) -> str:
-        """That the caller is told so; return the sentence."""
+        """Check the status and the code of an error; return its sentence."""
         self.assertEqual((reply.status, reply.code), (status, code), reply)
         self.assertEqual(reply.json["request_id"], reply.headers["x-request-id"])
         sentence: str = reply.json["error"]
         return sentence
 
     async def hit(self, url: str, method: str = "GET", **limits: Any) -> Reply:
-        """What a worker with these limits answers whose URL this is."""
+        """Start a worker with these limits, and return its reply to one hit of C{url}."""
         return await self.worker(**limits).hit(url, method)
 
 
@@ -216,7 +216,7 @@ class WorkerHarness:
         self.callers: list[WorkerCall] = []
 
     def call(self, url: str, method: str = "GET") -> WorkerCall:
-        """Begin a call, with C{url} as the configuration."""
+        """Begin a hit, with C{url} as the configuration."""
         document = {"url": url}
         self.current.put(document, strict_json.document(document), None)
         caller = WorkerCall(method)
@@ -228,11 +228,11 @@ class WorkerHarness:
         return caller
 
     def hit(self, url: str, method: str = "GET") -> Deferred[Reply]:
-        """Call, and wait for the end of the answer."""
+        """Hit C{url}, and return the reply."""
         return self.call(url, method).ended
 
     async def close(self) -> None:
-        """Leave nothing open."""
+        """Close everything."""
         for caller in self.callers:
             if not caller.ended.called:
                 caller.ended.addErrback(lambda _: None)
@@ -247,17 +247,17 @@ def _provided(protocol: Any) -> IProtocol:
 
 
 def turn(seconds: float = 0.01) -> Deferred[None]:
-    """Let the reactor do something else."""
+    """Return a Deferred that fires after the reactor did other work."""
     return deferLater(reactor, seconds)
 
 
 def redirect(location: str, status: int = 302) -> bytes:
-    """An answer that sends the caller elsewhere, and keeps a body back that it promised."""
+    """Return a redirect whose body never arrives."""
     return f"HTTP/1.1 {status} Found\r\nLocation: {location}\r\nContent-Length: 100\r\n\r\n".encode()
 
 
 def answer(raw: bytes, close: bool = False) -> Script:
-    """A script that always answers with these bytes."""
+    """Return a script that always answers with the same bytes."""
 
     def script(transport: Any, head: bytes) -> None:
         transport.write(raw)

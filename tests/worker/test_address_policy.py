@@ -1,4 +1,4 @@
-"""Which addresses may be reached (OWASP API7)."""
+"""Tests of L{confd.worker.address_policy}."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ REACHED = (
 
 
 def reached(policy: AddressPolicy, host: str, *addresses: str) -> bool:
-    """Whether a policy lets a host pass that has these addresses."""
+    """Tell whether a policy allows a host with these addresses."""
     try:
         policy.check(host, [ip_address(address) for address in addresses or (host,)])
     except Forbidden as error:
@@ -139,7 +139,7 @@ class SetTests(SynchronousTestCase):
     """The policy with HIT_ALLOW and HIT_DENY."""
 
     def check(self, allow: str, deny: str, expected: dict[tuple[str, ...], bool]) -> None:
-        """That these hosts, each with its address, are reached or not."""
+        """Check whether each host, with its address, is allowed."""
         policy = AddressPolicy(Rules.parse(allow), Rules.parse(deny))
         for where, passes in expected.items():
             self.assertEqual(reached(policy, *where), passes, (allow, deny, where))

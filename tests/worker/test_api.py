@@ -1,4 +1,4 @@
-"""Tests of the paths of the worker."""
+"""Tests of L{confd.worker.api}, over HTTP in memory."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TAG = "0a1b2c3d.1.7"
 
 
 class FakeUpstream:
-    """Answers at once, with what it was asked for, or with an error."""
+    """An upstream that answers at once, with the URL or with an error."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
@@ -57,11 +57,11 @@ class WorkerCase(SynchronousTestCase):
         self.caller = self.connect()
 
     def connect(self, peer: IAddress = LOOPBACK) -> Conversation:
-        """A connection from somewhere."""
+        """Return a connection from a peer."""
         return Conversation(self.site, self.clock, peer)
 
     def deliver(self, document: Any, tag: str | None = None, **carried: Any) -> Any:
-        """POST /config."""
+        """Post a configuration."""
         headers = {} if tag is None else {"X-Config-Version": tag}
         return self.caller.post("/config", json=document, headers=headers, **carried)
 

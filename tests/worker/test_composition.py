@@ -1,4 +1,4 @@
-"""How the worker is joined."""
+"""Tests of L{confd.worker.composition}."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ComposeTests(SynchronousTestCase):
     """L{compose}."""
 
     def site(self, **settings: str) -> tuple[InstantReactor, BoundedSite]:
-        """Start a worker with these settings; return what it serves."""
+        """Start a worker with these settings; return its site."""
         reactor = InstantReactor()
         *_, upstream, listener = compose(reactor, read(WorkerSettings, settings, {}), {})
         self.assertIsInstance(upstream, Upstream)

@@ -1,4 +1,4 @@
-"""What may take the place of what."""
+"""Tests of L{confd.worker.current}."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ USABLE = {
 
 
 def put(current: CurrentConfig, value: dict[str, object], version: str | None = None) -> None:
-    """Offer a document."""
+    """Put a document."""
     current.put(value, strict_json.document(value), version)
 
 
@@ -195,7 +195,7 @@ DOCUMENTS = st.sampled_from(["http://a/", "http://b/"])
 
 
 class Worker(RuleBasedStateMachine):
-    """A worker, and what a reader of the protocol expects of it."""
+    """The state machine of a worker, next to a model of its rules."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -204,7 +204,7 @@ class Worker(RuleBasedStateMachine):
 
     @rule(tag=TAGS, url=DOCUMENTS)
     def offer(self, tag: Tag | None, url: str) -> None:
-        """A configuration that could be used."""
+        """Put a valid configuration."""
         refused = None
         try:
             put(self.current, {"url": url}, None if tag is None else str(tag))
@@ -215,7 +215,7 @@ class Worker(RuleBasedStateMachine):
             self.expected = (tag, url)
 
     def reason(self, tag: Tag | None, url: str) -> str | None:
-        """Why this is refused, if it is."""
+        """Return the code with which the model refuses a version, if it does."""
         known, its_url = self.expected or (None, "")
         if tag is None or known is None or tag.cluster != known.cluster:
             # One without a name, after one without, or of another cluster: the agent decides.
@@ -226,7 +226,7 @@ class Worker(RuleBasedStateMachine):
 
     @rule(tag=TAGS, url=st.sampled_from(UNUSABLE))
     def offer_unusable(self, tag: Tag | None, url: object) -> None:
-        """A configuration that cannot be used is refused whatever its version."""
+        """Put an invalid configuration, which is refused with any version."""
         try:
             put(self.current, {"url": url}, None if tag is None else str(tag))
         except Unprocessable:
@@ -235,7 +235,7 @@ class Worker(RuleBasedStateMachine):
 
     @invariant()
     def holds(self) -> None:
-        """What is in force is what was taken last."""
+        """Check that the current configuration is the last accepted one."""
         target = self.current.config
         assert (None if target is None else (target.tag, target.url)) == self.expected
 

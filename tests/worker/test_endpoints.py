@@ -1,4 +1,4 @@
-"""What the worker connects to, on real sockets: addresses, certificates, and how much head it listens to."""
+"""Tests of L{confd.worker.endpoints}, over real sockets: addresses, certificates, and the size of headers."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class HeadTests(WorkerTestCase):
 
 
 class Transport(StringTransport):
-    """Remembers whether it was reset."""
+    """A transport that records an abort."""
 
     aborted = False
 
@@ -126,7 +126,7 @@ class TlsTests(WorkerTestCase):
 
 
 class Greeter(Protocol):
-    """Speaks first, and no TLS."""
+    """A server that speaks first, and no TLS."""
 
     transport: Any
 

@@ -1,4 +1,4 @@
-"""Tests of L{confd.worker.metrics}: what is counted of real fetches."""
+"""Tests of L{confd.worker.metrics}, with real fetches."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.worker.harness import OK, WorkerHarness, WorkerTestCase, answer, turn
 
 
 def shown(worker: WorkerHarness) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """Its figures, by name and labels."""
+    """Return the metrics of a worker, by name and labels."""
     return samples(worker_metrics(worker.current, worker.upstream).exposition())
 
 
@@ -20,7 +20,7 @@ class MetricsTests(WorkerTestCase):
     """The metrics of a worker."""
 
     def results(self, worker: WorkerHarness) -> dict[str, float]:
-        """How often each came of a fetch, but for what never came."""
+        """Return the counted results, without the zeros."""
         found = {
             dict(labels)["result"]: value
             for (name, labels), value in shown(worker).items()

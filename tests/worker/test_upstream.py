@@ -1,4 +1,4 @@
-"""GET /hit against real HTTP servers on loopback: what comes through, and where redirects lead."""
+"""Tests of L{confd.worker.upstream} with real HTTP servers: responses and redirects."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ class RedirectTests(WorkerTestCase):
     """Redirects of the upstream."""
 
     def chain(self, length: int) -> tuple[str, ScriptedUpstream]:
-        """An upstream that redirects so many times, relative to itself."""
+        """Start an upstream that redirects a number of times, with relative locations."""
 
         def script(transport: Any, head: bytes) -> None:
             step = int(head.split(b" ")[1].lstrip(b"/") or b"0")

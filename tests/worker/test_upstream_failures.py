@@ -1,4 +1,4 @@
-"""How GET /hit fails against real servers on loopback: in bounded time and memory, and in words (F-39)."""
+"""Tests of L{confd.worker.upstream} with real servers that fail: bounded time and memory, and an error in words."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ class SecretTests(WorkerTestCase):
 
 
 class _Source:
-    """Writes as many bytes as it is asked for."""
+    """Writes a number of bytes."""
 
     def __init__(self, total: int) -> None:
         self._left = total

@@ -1,4 +1,4 @@
-"""What stands between the network and a handler: who, what, how large, and how it is told."""
+"""Tests of L{confd.web.api.endpoint} and L{confd.web.api.dispatch}, over HTTP in memory."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class EndpointTests(SynchronousTestCase):
         self.caller = self.sample.connect()
 
     def assert_error(self, reply: Reply | None, status: int, code: str) -> Any:
-        """That it is an error like all others; return its body."""
+        """Check that a reply is an error like all others; return its body."""
         assert reply is not None
         self.assertEqual((reply.status, reply.code), (status, code), reply)
         self.assertLessEqual(reply.json.keys(), {"error", "code", "request_id", "details"})
@@ -292,7 +292,6 @@ class HowTests(EndpointTests):
             self.assertEqual("www-authenticate" in reply.headers, status == 401, kind)
 
     def test_every_error_has_a_status(self) -> None:
-        """There is no error that a handler may raise and nobody knows how to tell."""
         kinds = {
             kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ConfdError)
         }

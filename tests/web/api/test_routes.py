@@ -50,7 +50,7 @@ class RoutesTests(SynchronousTestCase):
     """L{Routes}, with and without its short cut."""
 
     def told(self, requests: list[bytes], short_cut: bool) -> object:
-        """All that can be seen of what becomes of requests, and of their caller's hanging up."""
+        """Return all that requests change: their responses, and what the API saw."""
         sample = SampleSite()
         if not short_cut:
             sample.site.resource = sample.site.resource.rest

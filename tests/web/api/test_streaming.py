@@ -17,11 +17,11 @@ from tests.conversation import Conversation, serve
 
 class Streams:
     """
-    An API with an answer that lasts.
+    An API with a response that goes on.
 
     @ivar over: ends it.
-    @ivar cancelled: how often the caller hung up before.
-    @ivar call: what the handler was called with, as long as anybody keeps it.
+    @ivar cancelled: how often the client hung up first.
+    @ivar call: the call of the handler, while an object refers to it.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Streams:
 
     @endpoint("GET", "/stream", Role.ANYONE, "Goes on.")
     async def stream(self, call: Call) -> StreamingAnswer:
-        """Begins."""
+        """Write the first bytes of the response."""
         self.call = weakref.ref(call)
         call.request.write(b"first")
         return StreamingAnswer(self.over)

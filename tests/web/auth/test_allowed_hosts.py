@@ -1,4 +1,4 @@
-"""Which names a site answers to."""
+"""Tests of L{confd.web.auth.allowed_hosts}."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ELSEWHERE = (
 
 
 def passes(hosts: AllowedHosts, *names: str) -> list[str]:
-    """Those that a client on this machine may use."""
+    """Return the names that a client on this machine may use."""
     return [name for name in names if hosts.refusal(LOOPBACK, name.encode()) is None]
 
 

@@ -1,4 +1,4 @@
-"""Who is calling."""
+"""Tests of L{confd.web.auth.basic}."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PEOPLE = {"agent": "secret123", "admin": "admin:pässword", "Ünal": "", "": "na
 
 
 class Caller:
-    """As much of a request as a guard looks at."""
+    """The part of a request that authenticators read."""
 
     head_arrived = 0.0
 

@@ -1,4 +1,4 @@
-"""What a page of another site may have a browser send: nothing that changes anything."""
+"""Tests of L{confd.web.auth.csrf}: a page of another site can make a browser change nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.web.sample_api import ADMIN, AGENT, SampleSite
 
 
 class Page:
-    """As much of a request as is looked at."""
+    """The part of a request that L{same_origin} reads."""
 
     def __init__(self, **headers: str | list[str]) -> None:
         self.requestHeaders = Headers()

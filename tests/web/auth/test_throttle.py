@@ -1,4 +1,4 @@
-"""Guessing passwords."""
+"""Tests of L{confd.web.auth.throttle}."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ThrottleTests(SynchronousTestCase):
         self.throttle = Throttle(self.clock, 10)
 
     def use_up(self, source: str = SOURCE) -> None:
-        """Fail as often as is allowed."""
+        """Fail as often as the limit allows."""
         for _ in range(10):
             self.throttle.fail(source)
 
@@ -122,7 +122,7 @@ class AllowanceTests(SynchronousTestCase):
         self.caller = Conversation(self.site, self.clock)
 
     def change(self, auth: tuple[str, str] = ADMIN, **how: object) -> Reply:
-        """Ask for one."""
+        """Request a change."""
         return self.caller.post("/names", json={"name": "x"}, auth=auth, **how)  # type: ignore[arg-type]
 
     def test_three_changes_a_minute_and_then_429_which_is_audited(self) -> None:
@@ -159,7 +159,7 @@ class SiteTests(SynchronousTestCase):
         )
 
     def guess(self, caller: Conversation, times: int) -> list[int]:
-        """The statuses of so many wrong passwords."""
+        """Send a number of wrong passwords, and return the statuses."""
         return [caller.get("/wish", auth=("admin", f"guess-{each}")).status for each in range(times)]
 
     def test_eleventh_guess_gets_429_even_with_the_right_password(self) -> None:
@@ -180,7 +180,7 @@ class SiteTests(SynchronousTestCase):
         guard = BasicAuth(people, Throttle(self.clock, 10), {digest_of(b"a1", b"t0ken"): "a1"}.get)
         caller = Conversation(serve(self.clock, guard, SampleApi()), self.clock, ELSEWHERE)
         self.assertEqual({caller.get("/wish", auth=(f"id-{each}", "void")).status for each in range(50)}, {401})
-        self.assertEqual(caller.get("/wish", auth=AGENT).status, 200, "and join anew")
+        self.assertEqual(caller.get("/wish", auth=AGENT).status, 200, "a new registration")
         wrong = [caller.get("/wish", auth=("agent", f"guess-{each}")).status for each in range(11)]
         self.assertEqual(wrong, [401] * 10 + [429])
         self.assertEqual([caller.get("/wish", auth=("a1", "t0ken")).status for _ in range(3)], [200] * 3)

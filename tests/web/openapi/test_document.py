@@ -1,4 +1,4 @@
-"""The API document, made of what is declared."""
+"""Tests of L{confd.web.openapi.document}."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The API document as a path, and the page that shows it."""
+"""Tests of L{confd.web.openapi.pages}."""
 
 from __future__ import annotations
 

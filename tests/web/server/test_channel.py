@@ -1,4 +1,4 @@
-"""The bounds of a connection: bodies, headers and time (F-33 to F-36)."""
+"""Tests of L{confd.web.server.channel}: limits of bodies, headers and time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who sent what a proxy passes on."""
+"""Tests of L{confd.web.server.proxies}."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ WAYS: list[tuple[IAddress, list[tuple[str, str]], str | None]] = [
 
 
 def found(proxies: Proxies, peer: IAddress, said: list[tuple[str, str]]) -> str | None:
-    """The host of the caller; C{None} where the request is refused."""
+    """Return the host of the caller; C{None} if the request is refused."""
     headers = Headers()
     for name, value in said:
         headers.addRawHeader(name, value)
@@ -134,7 +134,7 @@ class SiteTests(SynchronousTestCase):
         self.site = serve(self.clock, guard, SampleApi(), auditor=self.auditor, proxies=PROXIES)
 
     def guess(self, peer: IAddress, behind: str) -> int:
-        """The status of a wrong password."""
+        """Send a wrong password, and return the status."""
         caller = Conversation(self.site, self.clock, peer)
         return caller.get("/wish", auth=("admin", "guess"), headers={"X-Forwarded-For": behind}).status
 

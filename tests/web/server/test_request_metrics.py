@@ -18,35 +18,35 @@ from tests.runtime.test_metrics import samples
 
 
 class Site:
-    """What is asked in the tests."""
+    """The endpoints of the tests."""
 
     def __init__(self) -> None:
         self.waiting: Deferred[None] = Deferred()
 
     @endpoint("GET", "/things/<name>", Role.ANYONE, "A thing.", query=AnyQuery)
     async def thing(self, call: Call, name: str) -> object:
-        """It is there."""
+        """Answer."""
         return {}
 
     @endpoint("POST", "/things", Role.ANYONE, "Refused.")
     async def refused(self, call: Call) -> object:
-        """It is not to be."""
+        """Refuse."""
         raise Conflict("no", "No.")
 
     @endpoint("GET", "/slow", Role.ANYONE, "Waits.")
     async def slow(self, call: Call) -> object:
-        """For whoever lets it go on."""
+        """Wait until the test goes on."""
         await self.waiting
         return {}
 
     @endpoint("GET", "/secret", Role.ADMIN, "Nobody gets in.")
     async def secret(self, call: Call) -> object:
-        """Never called."""
+        """Fail: no test gets here."""
         raise AssertionError
 
     @endpoint("GET", "/stream", Role.ANYONE, "Lasts.")
     async def stream(self, call: Call) -> StreamingAnswer:
-        """Until the caller goes."""
+        """Stream until the client hangs up."""
         call.request.write(b"x")
         return StreamingAnswer(Deferred(lambda _: None))
 
@@ -65,7 +65,7 @@ class RequestMetricsTests(SynchronousTestCase):
         return Conversation(self.site, self.clock)
 
     def counted(self) -> dict[tuple[str, str, str], float]:
-        """The requests so far, by method, route and status."""
+        """Return the requests so far, by method, route and status."""
         return {
             (labels["method"], labels["route"], labels["status"]): value
             for (name, pairs), value in samples(self.metrics.exposition()).items()
@@ -73,7 +73,7 @@ class RequestMetricsTests(SynchronousTestCase):
         }
 
     def took(self, method: str, route: str) -> tuple[float, float]:
-        """How many answers of a route there are, and the seconds that they took."""
+        """Return how many responses a route has, and the seconds that they took."""
         found = samples(self.metrics.exposition())
         labels = (("method", method), ("route", route))
         name = "confd_http_request_duration_seconds"

@@ -1,4 +1,4 @@
-"""Many requests and connections, how a site ends, and what it logs (F-37, F-64)."""
+"""Tests of L{confd.web.server.site}: many requests and connections, draining, and the log."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class DrainTests(SiteCase):
     """L{BoundedSite.drain}."""
 
     def drain(self) -> object:
-        """Begin; what has to happen at once happens."""
+        """Begin to drain, and run one turn of the reactor."""
         drained = self.sample.site.drain()
         self.sample.clock.advance(0)
         return drained
@@ -188,7 +188,7 @@ class LogTests(SiteCase):
 
 
 class _Log:
-    """Keeps the fields of what is logged."""
+    """Collects log events."""
 
     def __init__(self, kept: list[object]) -> None:
         self._kept = kept
