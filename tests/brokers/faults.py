@@ -138,7 +138,7 @@ class FaultTests(BrokerTestCase):
             await listener.hears(b"it works")
         self.assertIsNone(controller.problem())
 
-    async def test_down_at_the_start(self) -> None:
+    async def test_broker_that_is_down_at_the_start_is_found_later(self) -> None:
         agent, listener = self.agent()
         controller = self.start(self.make_broker())
         words = await self.refused(controller.announce(DEFAULT_NAMESPACE, b"{}"))
@@ -157,7 +157,7 @@ class FaultTests(BrokerTestCase):
         self.server.start()
         await self.until(lambda: controller.problem() is None)
 
-    async def test_restarted_empty(self) -> None:
+    async def test_restarted_broker_has_no_announcement_and_works(self) -> None:
         self.server.start()
         (_, listener), controller = self.agent(), self.start(self.make_broker())
         await listener.connects()
@@ -168,8 +168,7 @@ class FaultTests(BrokerTestCase):
         self.assertIsNone(await controller.latest(DEFAULT_NAMESPACE))
         await self.works(controller, listener)
 
-    async def test_hung(self) -> None:
-        """It is noticed by those who only listen; who announces is told within seconds; after it all is as before."""
+    async def test_hanging_broker_is_noticed_and_works_after_it_resumes(self) -> None:
         self.server.start()
         (agent, listener), controller = self.agent(), self.start(self.make_broker())
         await listener.connects()
@@ -185,8 +184,7 @@ class FaultTests(BrokerTestCase):
         listener.heard.clear()
         await self.works(controller, listener)
 
-    async def test_stops_while_it_hangs(self) -> None:
-        """Also with more to send than the system takes."""
+    async def test_service_stops_while_the_broker_hangs_with_unsent_data(self) -> None:
         self.server.start()
         (agent, listener), controller = self.agent(), self.start(self.make_broker())
         await listener.connects()
@@ -201,13 +199,13 @@ class FaultTests(BrokerTestCase):
             await self.refused(answer)
         await self.until(lambda: connections(self.server.port) == 0)
 
-    async def test_stops_while_it_is_down(self) -> None:
+    async def test_service_stops_while_the_broker_is_down(self) -> None:
         agent, _ = self.agent()
         await self.problem_of(agent, "cannot be reached")
         await maybeDeferred(agent.stopService)
         self.assertIsNone(agent.problem())
 
-    async def test_stops_while_it_connects_to_one_that_hangs(self) -> None:
+    async def test_service_stops_while_it_connects_to_a_hanging_broker(self) -> None:
         self.server.start()
         self.server.hang()
         self.addCleanup(self.server.resume)
@@ -217,8 +215,7 @@ class FaultTests(BrokerTestCase):
         await maybeDeferred(agent.stopService)
         await self.refused(waiting)
 
-    async def test_wrong_password(self) -> None:
-        """It is said once, without the password, and tried again for ever."""
+    async def test_wrong_password_is_logged_once_and_retried(self) -> None:
         self.replace_server(*self.locked("correct-horse"))
         self.server.start()
         agent, listener = self.agent(password="battery-staple")
@@ -230,8 +227,7 @@ class FaultTests(BrokerTestCase):
         await listener.connects()
         self.assertEqual((agent.problem(), self.said("battery-staple"), self.said("correct-horse")), (None, 0, 0))
 
-    async def test_password_replaced(self) -> None:
-        """The next connection uses it, and one that is up stays."""
+    async def test_replaced_password_is_used_for_the_next_connection(self) -> None:
         self.replace_server(*self.locked("correct-horse"))
         self.server.start()
         agent, listener = self.agent(password="battery-staple")
@@ -248,14 +244,14 @@ class FaultTests(BrokerTestCase):
         await listener.connects(2)
         await self.works(controller, listener)
 
-    async def test_no_password(self) -> None:
+    async def test_missing_password_is_named(self) -> None:
         self.replace_server(*self.locked("correct-horse"))
         self.server.start()
         controller = self.start(self.make_broker(password=None))
         await self.refused(controller.announce(DEFAULT_NAMESPACE, b"{}"))
         await self.problem_of(controller, self.password)
 
-    async def test_tls(self) -> None:
+    async def test_announcements_pass_over_tls(self) -> None:
         certificate = make_certificate(self.folder / "tls")
         self.replace_server(tls=certificate)
         self.server.start()
@@ -264,7 +260,7 @@ class FaultTests(BrokerTestCase):
         await listener.connects()
         await self.works(controller, listener)
 
-    async def test_tls_that_is_not_to_be_trusted(self) -> None:
+    async def test_untrusted_certificate_is_refused(self) -> None:
         self.replace_server(tls=make_certificate(self.folder / "tls"))
         self.server.start()
         agent, listener = self.agent(tls=self.trusting(None))
@@ -273,14 +269,13 @@ class FaultTests(BrokerTestCase):
         )
         self.assertEqual(listener.connections, 0)
 
-    async def test_tls_with_a_server_that_has_none(self) -> None:
-        """Nothing is sent in clear."""
+    async def test_nothing_is_sent_to_a_server_without_tls(self) -> None:
         self.server.start()
         agent, listener = self.agent(tls=self.trusting(None))
         await self.problem_of(agent, self.tls)
         self.assertEqual(listener.connections, 0)
 
-    async def test_what_listens_there_is_something_else(self) -> None:
+    async def test_server_of_another_protocol_is_named(self) -> None:
         with socket.create_server(("127.0.0.1", self.server.port)) as impostor:
 
             def impersonate() -> None:
@@ -299,8 +294,7 @@ class FaultTests(BrokerTestCase):
         """Publish past the brokers; called in a thread."""
         raise NotImplementedError
 
-    async def test_flood_of_rubbish(self) -> None:
-        """200 MiB pass through, and the process holds none of it."""
+    async def test_flood_of_messages_is_not_kept_in_memory(self) -> None:
         self.server.start()
         controller = self.start(self.make_broker())
         broker, listener = self.make_broker(), RecordingListener()

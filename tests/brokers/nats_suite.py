@@ -93,8 +93,7 @@ class NatsFaultTests(OnNats, faults.FaultTests):
                 connection.sendall(b"PUB config.worker.update %d\r\n" % len(message) + message + b"\r\nPING\r\n")
                 lines.readline()
 
-    async def test_may_not_publish(self) -> None:
-        """The server's words are passed on, and the trouble ends with it."""
+    async def test_refused_publish_is_reported_in_the_words_of_the_server(self) -> None:
         rules = 'authorization { users: [ { user: confd, password: pw, permissions: { publish: "%s" } } ] }'
         self.replace_server(*self.configured(rules % "other"))
         self.server.start()
@@ -107,7 +106,7 @@ class NatsFaultTests(OnNats, faults.FaultTests):
         await self.announce(controller, b"{}")
         self.assertIsNone(controller.problem())
 
-    async def test_may_not_subscribe(self) -> None:
+    async def test_refused_subscription_names_the_subject(self) -> None:
         rules = 'authorization { users: [ { user: confd, password: pw, permissions: { subscribe: "other" } } ] }'
         self.replace_server(*self.configured(rules))
         self.server.start()
@@ -115,14 +114,13 @@ class NatsFaultTests(OnNats, faults.FaultTests):
         self.assertIn("permissions violation", await self.problem_of(agent, "NATS_SUBJECT: "))
         self.assertEqual(listener.connections, 0)
 
-    async def test_larger_than_the_server_takes(self) -> None:
+    async def test_announcement_above_max_payload_is_refused(self) -> None:
         self.server.start()
         controller = self.start(self.make_broker())
         self.assertIn("max_payload", await self.refused(controller.announce(DEFAULT_NAMESPACE, b"x" * (MIB + 1))))
         self.assertIn("max_payload", controller.problem())
 
-    async def test_larger_than_any_announcement(self) -> None:
-        """Dropped and counted, be it heard or asked for."""
+    async def test_oversized_messages_are_dropped_and_counted(self) -> None:
         self.replace_server(*self.configured("max_payload: 32MB\nmax_pending: 128MB"))
         self.server.start()
         (agent, listener), controller = self.agent(), self.make_broker()
@@ -136,8 +134,7 @@ class NatsFaultTests(OnNats, faults.FaultTests):
         self.assertIsNone(await agent.latest(DEFAULT_NAMESPACE))
         self.assertEqual(agent.listeners.dropped, 2)
 
-    async def test_larger_than_what_waits(self) -> None:
-        """nats-py drops it; it may have been the newest, so that the agent has to compare."""
+    async def test_message_dropped_by_the_library_makes_the_agent_compare(self) -> None:
         self.replace_server(*self.configured("max_payload: 48MB\nmax_pending: 128MB"))
         self.server.start()
         agent, listener = self.agent()
@@ -164,7 +161,7 @@ class NatsTests(OnNats):
             pass
         return connection, lines
 
-    async def test_names_on_the_wire(self) -> None:
+    async def test_subjects_are_those_of_the_go_system(self) -> None:
         self.server.start()
         _, lines = self.client(">")
         controller = self.start(self.make_broker())
@@ -183,8 +180,7 @@ class NatsTests(OnNats):
         await listener.hears(b"yes")
         self.assertEqual(listener.heard, [b"yes"])
 
-    async def test_the_ping_comes_after_the_message(self) -> None:
-        """Its answer says that the server has the message; nats-py by itself sends it first."""
+    async def test_ping_follows_the_message_that_it_confirms(self) -> None:
         seen: list[bytes] = []
 
         def serve(listening: socket.socket) -> None:
@@ -205,7 +201,7 @@ class NatsTests(OnNats):
             await served
         self.assertEqual(seen, [b"CONNECT", b"PING", b"PING", *[b"PUB", b"message", b"PING"] * 3])
 
-    async def test_one_of_the_group_answers(self) -> None:
+    async def test_one_controller_of_the_group_answers(self) -> None:
         self.server.start()
         asked: list[str] = []
 
@@ -225,8 +221,7 @@ class NatsTests(OnNats):
         await controller.announce(DEFAULT_NAMESPACE, b"after")
         self.assertEqual(asked, ["default", "team-7"])
 
-    async def test_nobody_answers_in_time(self) -> None:
-        """A controller that hangs costs its broker nothing."""
+    async def test_hanging_controller_is_not_a_problem_of_the_broker(self) -> None:
         self.server.start()
         self.client("config.worker.update.get")
         agent, listener = self.agent()
@@ -234,8 +229,7 @@ class NatsTests(OnNats):
         self.assertIn("no controller answers", await self.refused(agent.latest(DEFAULT_NAMESPACE)))
         self.assertEqual((agent.problem(), listener.connections), (None, 1))
 
-    async def test_one_connection(self) -> None:
-        """Also after it was made anew."""
+    async def test_reconnection_leaves_one_connection(self) -> None:
         self.server.start()
         _, listener = self.agent()
         await listener.connects()
@@ -244,8 +238,7 @@ class NatsTests(OnNats):
         await listener.connects(2)
         self.assertEqual(connections(self.server.port), 1)
 
-    async def test_cluster(self) -> None:
-        """Whichever of the servers is up."""
+    async def test_any_server_of_a_cluster_will_do(self) -> None:
         other = self.make_server()
         self.addCleanup(other.stop)
         self.server.start()
@@ -258,8 +251,7 @@ class NatsTests(OnNats):
         other.start()
         await listener.connects(2)
 
-    async def test_logs_of_the_libraries(self) -> None:
-        """What nats-py and asyncio have to say is in the log of the process, for as long as the broker runs."""
+    async def test_logs_of_the_libraries_are_in_the_log_of_the_process(self) -> None:
         self.server.start()
         agent, listener = self.agent()
         await listener.connects()
@@ -269,7 +261,7 @@ class NatsTests(OnNats):
         await agent.stopService()
         self.assertEqual(logging.getLogger("asyncio").handlers, [])
 
-    async def test_token(self) -> None:
+    async def test_token_authenticates(self) -> None:
         self.replace_server("--auth", "open-sesame")
         self.server.start()
         agent, listener = self.agent(token="open-sesame")

@@ -22,8 +22,7 @@ from tests.reactors import InstantReactor
 class FollowTests(SynchronousTestCase):
     """L{follow_passwords}."""
 
-    def test_changed(self) -> None:
-        """Each broker is told its own, and nobody looks where no secret is in a file."""
+    def test_each_broker_gets_its_changed_secret(self) -> None:
         environ = {}
         for name in ("REDIS_PASSWORD", "NATS_TOKEN"):
             Path(path := self.mktemp()).write_text(f"first {name}")
@@ -48,8 +47,7 @@ class FollowTests(SynchronousTestCase):
 class FactoryTests(SynchronousTestCase):
     """L{make_brokers}."""
 
-    def test_those_that_are_asked_for(self) -> None:
-        """POLLER, which is none, asks for none."""
+    def test_only_named_brokers_are_built(self) -> None:
         settings = read(BrokerSettings, {}, {})
         for names in ((), ("POLLER",), ("REDIS",), ("REDIS", "POLLER")):
             brokers = make_brokers(Clock(), settings, names)
@@ -57,14 +55,12 @@ class FactoryTests(SynchronousTestCase):
             for broker in brokers:
                 verifyObject(IBroker, broker)
 
-    def test_tls(self) -> None:
-        """By name and by address."""
+    def test_tls_works_by_name_and_by_address(self) -> None:
         for address in ("redis.example.org:6380", "127.0.0.1:6380"):
             settings = read(BrokerSettings, {}, {"REDIS_ADDRESS": address, "REDIS_TLS_ENABLED": "true"})
             self.assertEqual(len(make_brokers(Clock(), settings, ["REDIS"])), 1)
 
-    def test_who_uses_no_broker_imports_none(self) -> None:
-        """Their libraries install a reactor, or cost a start-up what it need not take."""
+    def test_process_without_brokers_imports_no_library(self) -> None:
         script = (
             "import sys\n"
             "from confd.brokers.factory import make_brokers\n"

@@ -104,19 +104,18 @@ class LinkTests(SynchronousTestCase):
 
         return Deferred.fromCoroutine(self.link.use(operation))
 
-    def test_not_started(self) -> None:
+    def test_link_that_is_not_started_refuses_calls(self) -> None:
         self.assertIsNone(self.link.problem())
         self.failureResultOf(self.use(succeed("x")), Unavailable)
 
-    def test_connects(self) -> None:
+    def test_started_link_connects(self) -> None:
         self.link.startService()
         self.assertIn("not connected yet", self.link.problem() or "")
         self.connect()
         self.assertEqual((self.link.problem(), self.opened), (None, 1))
         self.assertEqual(self.successResultOf(self.use(succeed("x"))), "x")
 
-    def test_never_gives_up(self) -> None:
-        """The pauses grow up to their cap, and no further."""
+    def test_pauses_grow_up_to_the_longest(self) -> None:
         self.link.startService()
         for pause in (1.0, 1.5, 2.25, 3.375, RETRY_MAX_SECONDS, RETRY_MAX_SECONDS):
             self.fail()
@@ -129,8 +128,7 @@ class LinkTests(SynchronousTestCase):
         self.connect()
         self.assertIsNone(self.link.problem())
 
-    def test_returns(self) -> None:
-        """After a loss, and after attempts that failed; the first connection of all is none."""
+    def test_returned_is_called_after_a_loss_or_a_failed_attempt(self) -> None:
         self.link.startService()
         connection = self.connect()
         self.assertEqual((self.opened, self.returned), (1, 0))
@@ -142,7 +140,7 @@ class LinkTests(SynchronousTestCase):
             connection = self.connect()
             self.assertEqual((self.opened, self.returned), (returned + 1, returned))
 
-    def test_a_defect_does_not_end_it(self) -> None:
+    def test_defect_does_not_end_the_attempts(self) -> None:
         self.link.startService()
         self.attempts[-1].errback(ZeroDivisionError())
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
@@ -150,7 +148,7 @@ class LinkTests(SynchronousTestCase):
         self.connect()
         self.assertIsNone(self.link.problem())
 
-    def test_lost_and_connected_again(self) -> None:
+    def test_lost_connection_is_opened_again(self) -> None:
         self.link.startService()
         self.connect().cut()
         self.assertIn("lost the connection", self.link.problem() or "")
@@ -158,8 +156,7 @@ class LinkTests(SynchronousTestCase):
         self.connect()
         self.assertEqual((self.link.problem(), self.opened), (None, 2))
 
-    def test_hangs_up_after_each_connection(self) -> None:
-        """Only a broker that answered a ping is asked again at once."""
+    def test_pauses_are_reset_only_by_an_answered_ping(self) -> None:
         self.link.startService()
         for pause in (1.0, 1.5, 2.25):
             self.connect().cut()
@@ -174,12 +171,12 @@ class LinkTests(SynchronousTestCase):
         self.clock.advance(1)
         self.assertFalse(self.attempts[-1].called)
 
-    def test_opening_takes_too_long(self) -> None:
+    def test_slow_opening_is_a_problem(self) -> None:
         self.link.startService()
         self.clock.advance(OPEN_TIMEOUT_SECONDS)
         self.assertIn("within 5 seconds", self.link.problem() or "")
 
-    def test_pings(self) -> None:
+    def test_unanswered_ping_cuts_the_connection(self) -> None:
         self.link.startService()
         connection = self.connect()
         for number in range(1, 4):
@@ -191,15 +188,14 @@ class LinkTests(SynchronousTestCase):
         self.clock.advance(ANSWER_TIMEOUT_SECONDS)
         self.assertTrue(connection.lost)
 
-    def test_ping_refused(self) -> None:
+    def test_refused_ping_cuts_the_connection(self) -> None:
         self.link.startService()
         connection = self.connect()
         self.clock.advance(PING_INTERVAL_SECONDS)
         connection.pings[-1].errback(Refused("no"))
         self.assertTrue(connection.lost)
 
-    def test_no_answer_costs_the_connection(self) -> None:
-        """A late answer would be taken for that of the next question."""
+    def test_missing_answer_cuts_the_connection(self) -> None:
         self.link.startService()
         connection = self.connect()
         answer = self.use(Deferred())
@@ -207,20 +203,20 @@ class LinkTests(SynchronousTestCase):
         self.failureResultOf(answer, Unavailable)
         self.assertTrue(connection.lost)
 
-    def test_waits_for_the_connection(self) -> None:
+    def test_call_waits_for_the_connection(self) -> None:
         self.link.startService()
         answer = self.use(succeed("x"))
         self.assertNoResult(answer)
         self.connect()
         self.assertEqual(self.successResultOf(answer), "x")
 
-    def test_waits_no_longer_than_the_attempt(self) -> None:
+    def test_call_fails_with_the_attempt(self) -> None:
         self.link.startService()
         answer = self.use(succeed("x"))
         self.fail()
         self.assertEqual(self.failureResultOf(answer, Unavailable).value.message, "X_ADDRESS: refused.")
 
-    def test_does_not_wait_for_long(self) -> None:
+    def test_call_waits_for_a_bounded_time(self) -> None:
         self.link.startService()
         answer = self.use(succeed("x"))
         self.clock.advance(CONNECT_TIMEOUT_SECONDS)
@@ -228,12 +224,10 @@ class LinkTests(SynchronousTestCase):
         self.connect()
         self.assertIsNone(self.link.problem())
 
-    def test_promise(self) -> None:
-        """What L{IBroker} promises of its calls."""
+    def test_limits_keep_the_promise_of_the_interface(self) -> None:
         self.assertLessEqual(CONNECT_TIMEOUT_SECONDS + ANSWER_TIMEOUT_SECONDS, 5)
 
-    def test_refused(self) -> None:
-        """It is a trouble until something is granted; the connection is well."""
+    def test_refusal_is_a_problem_until_a_call_succeeds(self) -> None:
         self.link.startService()
         connection, answer = self.connect(), Deferred[str]()
         failed = self.use(answer)
@@ -244,7 +238,7 @@ class LinkTests(SynchronousTestCase):
         self.successResultOf(self.use(succeed("x")))
         self.assertIsNone(self.link.problem())
 
-    def test_lost_before_the_answer(self) -> None:
+    def test_connection_lost_before_the_answer_fails_the_call(self) -> None:
         self.link.startService()
         self.connect()
         answer: Deferred[str] = Deferred()
@@ -253,14 +247,14 @@ class LinkTests(SynchronousTestCase):
         self.failureResultOf(failed, Unavailable)
         self.assertIsNone(self.link.problem())
 
-    def test_stops_while_connected(self) -> None:
+    def test_link_stops_while_connected(self) -> None:
         self.link.startService()
         connection = self.connect()
         stopped = self.link.stopService()
         self.successResultOf(stopped or succeed(None))
         self.assertEqual((connection.lost, self.link.problem(), self.clock.getDelayedCalls()), (True, None, []))
 
-    def test_stops_while_it_connects(self) -> None:
+    def test_link_stops_while_it_connects(self) -> None:
         self.link.startService()
         waiting = self.use(succeed("x"))
         stopped = self.link.stopService()
@@ -269,14 +263,13 @@ class LinkTests(SynchronousTestCase):
         self.successResultOf(stopped or succeed(None))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_stops_between_two_attempts(self) -> None:
+    def test_link_stops_between_two_attempts(self) -> None:
         self.link.startService()
         self.fail()
         self.assertIsNone(self.link.stopService())
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_stopped_by_whom_it_tells(self) -> None:
-        """Whoever is called by the link may stop it, and start it again."""
+    def test_callback_may_stop_and_restart_the_link(self) -> None:
         self.link.startService()
         stopped: list[Any] = []
         self.use(succeed("x")).addCallback(lambda _: stopped.append(self.link.stopService()))
@@ -292,7 +285,7 @@ class LinkTests(SynchronousTestCase):
 class OneLineTests(SynchronousTestCase):
     """L{one_line}."""
 
-    def test_one_short_line(self) -> None:
+    def test_words_become_one_short_line(self) -> None:
         self.assertEqual(one_line("a\r\nb\x1b[31m  c."), r"a b\x1b[31m c")
         self.assertEqual(len(one_line("x" * 10_000)), 300)
         self.assertEqual(one_line(TimeoutError()), "TimeoutError")

@@ -16,16 +16,16 @@ class ListenersTests(SynchronousTestCase):
         self.listeners = Listeners()
         self.listeners.add("topic", lambda message: self.heard.append(len(message)), lambda: None)
 
-    def test_limit(self) -> None:
+    def test_oversized_message_is_dropped_and_counted(self) -> None:
         for size in (0, MAX_ANSWER_BYTES, MAX_ANSWER_BYTES + 1):
             self.listeners.deliver("topic", bytes(size))
         self.assertEqual((self.heard, self.listeners.dropped), ([0, MAX_ANSWER_BYTES], 1))
 
-    def test_nobody_listens(self) -> None:
+    def test_message_without_a_listener_is_ignored(self) -> None:
         self.listeners.deliver("another", b"x")
         self.assertEqual((self.heard, self.listeners.topics), ([], ["topic"]))
 
-    def test_listener_of_connections_that_fails(self) -> None:
+    def test_failing_listener_does_not_stop_the_others(self) -> None:
         connected: list[int] = []
         self.listeners.add("topic", print, lambda: [].remove(1))
         self.listeners.add("topic", print, lambda: connected.append(1))

@@ -28,14 +28,14 @@ class BrokenMemoryServerTests(SynchronousTestCase):
         self.broker = self.server.broker()
         self.broker.listen(DEFAULT_NAMESPACE, self.listener.hear, self.listener.connected)
 
-    def test_down(self) -> None:
+    def test_server_that_is_down_fails_calls(self) -> None:
         self.server.fail("REDIS_ADDRESS: it burns.")
         self.broker.startService()
         self.assertEqual((self.broker.problem(), self.listener.connections), ("REDIS_ADDRESS: it burns.", 0))
         self.failureResultOf(self.broker.announce(DEFAULT_NAMESPACE, b""), Unavailable)
         self.failureResultOf(self.broker.latest(DEFAULT_NAMESPACE), Unavailable)
 
-    def test_back_and_empty(self) -> None:
+    def test_server_may_come_back_empty(self) -> None:
         self.broker.startService()
         self.successResultOf(self.broker.announce(DEFAULT_NAMESPACE, b"1"))
         self.server.fail("It burns.")
@@ -43,7 +43,7 @@ class BrokenMemoryServerTests(SynchronousTestCase):
         self.assertEqual((self.broker.problem(), self.listener.connections), (None, 2))
         self.assertIsNone(self.successResultOf(self.broker.latest(DEFAULT_NAMESPACE)))
 
-    def test_back_with_what_it_knew(self) -> None:
+    def test_server_may_come_back_with_its_announcements(self) -> None:
         self.broker.startService()
         self.successResultOf(self.broker.announce(DEFAULT_NAMESPACE, b"1"))
         self.server.fail("It burns.")

@@ -20,15 +20,13 @@ from tests.integration.servers import missing
 class NatsTests(SynchronousTestCase):
     """L{NatsBroker}."""
 
-    def test_refuses_another_reactor(self) -> None:
-        """nats-py would wait for ever, and say nothing."""
+    def test_refuses_another_reactor_than_that_of_asyncio(self) -> None:
         with self.assertRaises(StartError) as caught:
             NatsBroker(MemoryReactorClock(), ["nats://localhost:4222"], random=Random())
         self.assertIn("asyncio", caught.exception.reasons[0])
         self.assertTrue(caught.exception.reasons[0].startswith("DISTRIBUTION_STRATEGY: "))
 
-    def test_on_the_asyncio_reactor(self) -> None:
-        """L{tests.brokers.nats_suite} passes."""
+    def test_suite_passes_on_the_reactor_of_asyncio(self) -> None:
         suite = "tests.brokers.nats_suite"
         command = [sys.executable, "-m", "twisted.trial", "--reactor=asyncio", "--temp-directory=trial", suite]
         folder = Path(self.mktemp()).resolve()
@@ -38,4 +36,4 @@ class NatsTests(SynchronousTestCase):
         self.assertEqual(done.stderr, "")
         self.assertRegex(done.stdout, re.compile(r"^Ran \d\d tests", re.MULTILINE))
 
-    test_on_the_asyncio_reactor.skip = missing("nats-server")  # type: ignore[attr-defined]
+    test_suite_passes_on_the_reactor_of_asyncio.skip = missing("nats-server")  # type: ignore[attr-defined]

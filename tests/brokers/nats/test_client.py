@@ -55,8 +55,9 @@ class BoundedParserTests(SynchronousTestCase):
     """L{BoundedParser}."""
 
     @given(st.lists(st.sampled_from(LINES), max_size=8), st.lists(st.integers(1, 40), max_size=20))
-    def test_as_the_library(self, lines: list[bytes], cuts: list[int]) -> None:
-        """It tells what nats-py's own parser tells, however the bytes are cut."""
+    def test_parser_agrees_with_that_of_the_library_however_bytes_are_cut(
+        self, lines: list[bytes], cuts: list[int]
+    ) -> None:
         stream, pieces = b"".join(lines), []
         for cut in cuts:
             pieces.append(stream[:cut])
@@ -64,8 +65,7 @@ class BoundedParserTests(SynchronousTestCase):
         pieces.append(stream)
         self.assertEqual(told(BoundedParser, pieces), told(Parser, [b"".join(lines)]))
 
-    def test_refused(self) -> None:
-        """What is not NATS, and what has no end, ends the connection."""
+    def test_malformed_and_endless_input_ends_the_connection(self) -> None:
         for wrong in (
             b"HTTP/1.1 400 Bad Request\r\n", b"\r\n", b"MSG\r\n", b"MSG s 1\r\n", b"MSG s x 1\r\n", b"MSG s 1 -1\r\n",
             b"MSG s 1 r q 1\r\n", b"HMSG s 1 5 4\r\n", b"HMSG s 1 4\r\n", b"INFO {\r\n",
@@ -75,8 +75,7 @@ class BoundedParserTests(SynchronousTestCase):
         ):  # fmt: skip
             self.assertRaises(ProtocolError, told, BoundedParser, [wrong])
 
-    def test_blanks(self) -> None:
-        """A line of blanks, in small pieces, is read once: nats-py takes minutes for it."""
+    def test_line_of_blanks_is_read_in_linear_time(self) -> None:
         line = b"INFO" + b" " * 60_000 + b"{}\r\n"
         self.assertEqual(
             told(BoundedParser, [line[at : at + 10] for at in range(0, len(line), 10)]), [("_process_info", {})]

@@ -22,7 +22,7 @@ class StandardLogsTests(SynchronousTestCase):
         self.addCleanup(self.logs.remove)
         self.logger = logging.getLogger("confd.test.library.part")
 
-    def test_levels_and_text(self) -> None:
+    def test_records_keep_their_level_and_text(self) -> None:
         self.logger.warning("%d {braces}", 1)
         self.logger.error("two")
         self.logger.critical("three")
@@ -30,17 +30,17 @@ class StandardLogsTests(SynchronousTestCase):
         levels = zip((LogLevel.warn, LogLevel.error, LogLevel.critical), ("1 {braces}", "two", "three"), strict=True)
         self.assertEqual(told, [(level, "confd.test.library.part", text) for level, text in levels])
 
-    def test_own_levels(self) -> None:
+    def test_levels_between_the_known_ones_are_rounded_down(self) -> None:
         self.logger.log(35, "between")
         self.assertEqual(self.events[0]["log_level"], LogLevel.warn)
 
-    def test_failure(self) -> None:
+    def test_record_of_an_exception_has_its_traceback(self) -> None:
         try:
             raise ZeroDivisionError
         except ZeroDivisionError:
             self.logger.exception("it failed")
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
-    def test_removed(self) -> None:
+    def test_nothing_is_passed_on_after_removal(self) -> None:
         self.logs.remove()
         self.assertEqual(logging.getLogger("confd.test.library").handlers, [])

@@ -67,8 +67,7 @@ class OnRedis(BrokerTestCase):
 class NameTests(OnRedis):
     """Servers by names and addresses of every kind."""
 
-    async def test_underscores(self) -> None:
-        """A name as containers have it is for the resolver to know; an address that refuses is passed over."""
+    async def test_host_name_with_an_underscore_is_resolved(self) -> None:
         resolver = Resolver("::1", "127.0.0.1")
         self.addCleanup(self.reactor.installNameResolver, self.reactor.installNameResolver(resolver))
         self.server.start()
@@ -79,7 +78,7 @@ class NameTests(OnRedis):
         self.assertEqual(set(resolver.asked), {"stack_redis"})
 
     @unittest.skipUnless(has_ipv6(), "this machine has no IPv6 loopback")
-    async def test_ipv6(self) -> None:
+    async def test_ipv6_address_works(self) -> None:
         self.server.host = "::1"
         self.server.start()
         (_, listener), controller = self.agent(host="::1"), self.start(self.make_broker(host="::1"))
@@ -118,13 +117,13 @@ class RedisFaultTests(OnRedis, faults.FaultTests):
         self.server.call("AUTH correct-horse", "CONFIG SET requirepass battery-staple")
         await listener.connects()
 
-    async def test_a_password_where_none_is_asked_for(self) -> None:
+    async def test_superfluous_password_is_named(self) -> None:
         self.server.start()
         agent, _ = self.agent(password="battery-staple")
         await self.problem_of(agent, self.password)
         self.assertEqual(self.said("battery-staple"), 0)
 
-    async def test_subscriber_killed(self) -> None:
+    async def test_killed_subscription_is_opened_again(self) -> None:
         self.server.start()
         (_, listener), controller = self.agent(), self.start(self.make_broker())
         await listener.connects()
@@ -132,8 +131,7 @@ class RedisFaultTests(OnRedis, faults.FaultTests):
         await listener.connects(2)
         await self.works(controller, listener)
 
-    async def test_larger_than_any_announcement(self) -> None:
-        """Dropped and counted, be it heard or asked for."""
+    async def test_oversized_messages_are_dropped_and_counted(self) -> None:
         self.server.start()
         (agent, listener), controller = self.agent(), self.start(self.make_broker())
         await listener.connects()
@@ -191,11 +189,10 @@ class FailoverTests(OnRedis):
         await self.announce(controller, b"heard")
         await listener.hears(b"heard")
 
-    async def test_demoted(self) -> None:
+    async def test_demoted_primary_is_left_for_the_new_one(self) -> None:
         await self.follows(f"REPLICAOF 127.0.0.1 {free_port()}")
 
-    async def test_refuses_writes(self) -> None:
-        """Whatever is the reason."""
+    async def test_each_refusal_of_a_misplaced_server_is_recognized(self) -> None:
         for word in sorted(MISPLACED):
             connection = StringTransport()
             redis = RedisConnection(lambda *_: None)
@@ -209,8 +206,7 @@ class FailoverTests(OnRedis):
 class RedisTests(OnRedis):
     """What is particular to Redis."""
 
-    async def test_names_on_the_wire(self) -> None:
-        """The value first, without expiry; the names are those of the Go system."""
+    async def test_value_is_set_before_it_is_published_under_the_names_of_the_go_system(self) -> None:
         self.server.start()
         controller = self.start(self.make_broker())
         with socket.create_connection(("127.0.0.1", self.server.port), timeout=10) as monitor:
@@ -230,7 +226,7 @@ class RedisTests(OnRedis):
         ]
         self.assertEqual(seen, expected)
 
-    async def test_hears_the_go_controller(self) -> None:
+    async def test_announcement_of_the_go_controller_is_received(self) -> None:
         self.server.start()
         agent, listener = self.agent()
         await listener.connects()
@@ -254,7 +250,7 @@ class RedisTests(OnRedis):
         await self.until(lambda: idle.problem() is None)
         self.assertEqual(self.server.call("CLIENT KILL TYPE normal", "CLIENT KILL TYPE pubsub"), [":1", ":1"])
 
-    async def test_acl_user_and_db(self) -> None:
+    async def test_acl_user_and_database_are_used(self) -> None:
         self.replace_server("--user", *["alice", "on", ">wonder", "~latest_config*", "&config:*", "+@all"])
         self.server.start()
         options = {"username": "alice", "password": "wonder", "db": 3}
@@ -266,13 +262,12 @@ class RedisTests(OnRedis):
         where = self.server.call("SELECT 0", "EXISTS latest_config", "SELECT 3", "TTL latest_config")
         self.assertEqual(where, ["+OK", ":0", "+OK", ":-1"])
 
-    async def test_no_such_db(self) -> None:
+    async def test_missing_database_is_named(self) -> None:
         self.server.start()
         agent, _ = self.agent(db=99)
         await self.problem_of(agent, "REDIS_DB: ")
 
-    async def test_acl_user_who_may_not(self) -> None:
-        """Neither listen nor announce; the server's words are passed on."""
+    async def test_refusal_of_an_acl_is_reported_in_the_words_of_the_server(self) -> None:
         self.replace_server("--user", *["bob", "on", ">builder", "~nothing", "&nothing", "+@all"])
         self.server.start()
         options = {"username": "bob", "password": "builder"}

@@ -37,7 +37,7 @@ class RedisConnectionTests(SynchronousTestCase):
         """Send a command."""
         return Deferred.fromCoroutine(self.connection.ask(*command))
 
-    def test_command(self) -> None:
+    def test_command_returns_its_reply(self) -> None:
         answer = self.ask("SET", "key", b"\xff\r\n")
         self.assertEqual(self.transport.value(), array(b"SET", b"key", b"\xff\r\n"))
         self.connection.dataReceived(b"+OK\r\n")
@@ -53,7 +53,9 @@ class RedisConnectionTests(SynchronousTestCase):
         self.assertIsNone(self.successResultOf(answer))
 
     @given(st.lists(st.binary(max_size=50), max_size=5), st.lists(st.integers(1, 30)))
-    def test_messages_between_replies_however_they_are_cut(self, messages: list[bytes], cuts: list[int]) -> None:
+    def test_messages_arrive_between_replies_however_bytes_are_cut(
+        self, messages: list[bytes], cuts: list[int]
+    ) -> None:
         self.connect()
         self.connection.subscribed = True
         subscribed, proved = self.ask("SUBSCRIBE", "c"), Deferred.fromCoroutine(self.connection.prove())
@@ -74,14 +76,13 @@ class RedisConnectionTests(SynchronousTestCase):
             self.connection.dataReceived(reply)
         return proved
 
-    def test_demoted(self) -> None:
-        """A server that was a replica when the connection was opened is taken for what it is."""
+    def test_primary_that_became_a_replica_is_misplaced(self) -> None:
         primary, replica = b"$11\r\nrole:master\r\n", b"$10\r\nrole:slave\r\n"
         for role in (replica, primary, primary, b"-NOPERM no\r\n"):
             self.successResultOf(self.prove(b"+PONG\r\n", role))
         self.failureResultOf(self.prove(b"+PONG\r\n", replica), Misplaced)
 
-    def test_refused(self) -> None:
+    def test_error_reply_is_a_refusal(self) -> None:
         answer = self.ask("GET", "key")
         self.connection.dataReceived(b"-NOPERM you may\x1b not\r\n")
         self.assertEqual(str(self.failureResultOf(answer, Refused).value), "NOPERM you may\\x1b not")
@@ -91,7 +92,7 @@ class RedisConnectionTests(SynchronousTestCase):
         self.connection.dataReceived(b"-ERR unknown command `AUTH`, with args beginning with: `hunter2`, \r\n")
         self.assertEqual(str(self.failureResultOf(answer, Refused).value), "ERR unknown command `AUTH`")
 
-    def test_lost(self) -> None:
+    def test_lost_connection_fails_waiting_commands(self) -> None:
         answer, lost = self.ask("GET", "key"), self.connection.when_lost()
         self.connection.connectionLost()
         self.failureResultOf(answer, Lost)
@@ -99,7 +100,7 @@ class RedisConnectionTests(SynchronousTestCase):
         self.successResultOf(self.connection.when_lost())
         self.failureResultOf(self.ask("GET", "key"), Lost)
 
-    def test_too_large_is_not_kept(self) -> None:
+    def test_oversized_value_is_not_kept(self) -> None:
         size = 3 * MAX_ANSWER_BYTES
         self.connection.dataReceived(b"*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$%d\r\n" % size)
         for _ in range(24):
@@ -109,20 +110,19 @@ class RedisConnectionTests(SynchronousTestCase):
         self.assertGreater(len(self.heard[0][1]), MAX_ANSWER_BYTES)
         self.assertEqual(self.heard[1], ("c", b"next"))
 
-    def test_replies_that_nobody_waits_for(self) -> None:
+    def test_unexpected_replies_are_dropped(self) -> None:
         self.connection.dataReceived(b"+OK\r\n" * 1000)
         answer = self.ask("GET", "key")
         self.assertNoResult(answer)
 
-    def test_another_protocol(self) -> None:
-        """It ends the connection; no traceback, no reader that is left in the middle."""
+    def test_another_protocol_ends_the_connection_without_a_traceback(self) -> None:
         for rubbish in (b"\xff\xfe\r\n", b"*10\r\n", b"*2\r\n*2\r\n", b"x" * 100_000):
             self.connect()
             self.connection.dataReceived(rubbish)
             self.assertTrue(self.transport.disconnecting or self.transport.disconnected, rubbish[:20])
 
     @given(st.binary())
-    def test_never_raises(self, rubbish: bytes) -> None:
+    def test_no_input_raises(self, rubbish: bytes) -> None:
         self.connect()
         self.connection.dataReceived(rubbish)
         self.connection.dataReceived(b"\r\n")
