@@ -38,7 +38,7 @@ class Superseded(Unavailable):
 
 
 @define(eq=False)
-class _Work:
+class _Staged:
     """One output and its staged change during an apply."""
 
     output: IOutput
@@ -186,8 +186,8 @@ class OutputSet:
                     subject = getattr(output, "path", f"the output {output.name}")
                     raise Unavailable("fight", self._worded(output, f"Another process changes {subject}: {sentence}"))
 
-    async def _stage(self, configuration: Configuration) -> list[_Work]:
-        works: list[_Work] = []
+    async def _stage(self, configuration: Configuration) -> list[_Staged]:
+        works: list[_Staged] = []
         for output in self.outputs:
             try:
                 change = await output.stage(configuration)
@@ -195,14 +195,14 @@ class OutputSet:
                 await self._discard(works)
                 raise self._prefixed(output, error) from None
             if change is not None:
-                works.append(_Work(output, change))
+                works.append(_Staged(output, change))
         return works
 
-    async def _discard(self, works: Sequence[_Work]) -> None:
+    async def _discard(self, works: Sequence[_Staged]) -> None:
         for work in works:
             await work.change.discard()
 
-    async def _wait(self, works: Sequence[_Work]) -> None:
+    async def _wait(self, works: Sequence[_Staged]) -> None:
         seconds = self._splay() if works else 0.0
         if seconds <= 0:
             return
@@ -219,7 +219,7 @@ class OutputSet:
             if timer.active():
                 timer.cancel()
 
-    async def _commit(self, works: Sequence[_Work]) -> None:
+    async def _commit(self, works: Sequence[_Staged]) -> None:
         for number, work in enumerate(works):
             try:
                 await work.change.commit()
@@ -230,11 +230,11 @@ class OutputSet:
                 raise self._prefixed(work.output, error) from None
             work.committed = True
 
-    async def _put_back(self, works: Sequence[_Work]) -> None:
+    async def _put_back(self, works: Sequence[_Staged]) -> None:
         for work in reversed(works):
             await work.change.roll_back()
 
-    async def _run_steps(self, works: Sequence[_Work], repair: bool) -> None:
+    async def _run_steps(self, works: Sequence[_Staged], repair: bool) -> None:
         for kind in ("tests", "reloads", "probes"):
             failed = await self._run([each for each in works if getattr(each.change, "owed", True)], kind)
             if failed is None:
@@ -245,7 +245,7 @@ class OutputSet:
             await self._roll_back(works, output, error, reload=kind != "tests")
         await self._confirm(works)
 
-    async def _run(self, works: Sequence[_Work], kind: str) -> tuple[IOutput, ConfdError] | None:
+    async def _run(self, works: Sequence[_Staged], kind: str) -> tuple[IOutput, ConfdError] | None:
         """Run the distinct steps of a kind, and return the first failure."""
         done: set[tuple[str, ...]] = set()
         for work in works:
@@ -260,7 +260,7 @@ class OutputSet:
                     return work.output, error
         return None
 
-    async def _roll_back(self, works: Sequence[_Work], output: IOutput, error: ConfdError, reload: bool) -> None:
+    async def _roll_back(self, works: Sequence[_Staged], output: IOutput, error: ConfdError, reload: bool) -> None:
         """Put the files back, let the programs use them again, and raise what happened."""
         await self._put_back(works)
         code, sentence = error.code, error.message
@@ -278,17 +278,17 @@ class OutputSet:
                 sentence += " The previous file is back and in use." if reload else " The previous file is back."
         raise self._prefixed(output, Unprocessable(code, sentence))
 
-    async def _confirm(self, works: Sequence[_Work]) -> None:
+    async def _confirm(self, works: Sequence[_Staged]) -> None:
         """Let the outputs remember that programs use what is in place."""
         for work in works:
             if IConfirmedChange.providedBy(work.change):
                 await work.change.confirm()
 
-    async def _restore(self, works: Sequence[_Work]) -> None:
+    async def _restore(self, works: Sequence[_Staged]) -> None:
         """Let the outputs remember what programs use after a roll-back that no program has noticed."""
         await self._confirm([each for each in works if getattr(each.change, "was_live", False)])
 
-    async def _deliver_to_worker(self, configuration: Configuration, works: Sequence[_Work], repair: bool) -> None:
+    async def _deliver_to_worker(self, configuration: Configuration, works: Sequence[_Staged], repair: bool) -> None:
         worker = self.worker
         if worker is None:
             return

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from confd.agent.outputs.file.commands import Command, CommandResult, environment
+from confd.agent.outputs.file.commands import CommandResult, CommandRun, environment
 from confd.agent.outputs.file.ownership import Untrusted, check_file, check_program
 from confd.agent.outputs.file.spec import Action
 from confd.errors import Unprocessable
@@ -42,7 +42,7 @@ class ActionRunner:
     _in_thread: Callable[..., Deferred[Any]]
     _environ: Mapping[str, str]
     count: Counter[tuple[str, str, str]] = field(factory=Counter, init=False)
-    _running: set[Command] = field(factory=set, init=False)
+    _running: set[CommandRun] = field(factory=set, init=False)
 
     def run(
         self,
@@ -105,7 +105,7 @@ class ActionRunner:
         arguments = action.arguments
         if action.kind == "systemd":
             arguments = (SYSTEMCTL, "--no-ask-password", "reload-or-restart", action.subject)
-        command = Command(arguments, environment(self._environ, variables), limit)
+        command = CommandRun(arguments, environment(self._environ, variables), limit)
 
         def checked() -> CommandResult | str:
             try:
@@ -123,7 +123,7 @@ class ActionRunner:
             return result
         return None if result.ok else result.sentence(subject, limit, words)
 
-    def _end(self, result: Any, command: Command, ended: Deferred[Any]) -> None:
+    def _end(self, result: Any, command: CommandRun, ended: Deferred[Any]) -> None:
         self._running.discard(command)
         if not ended.called:
             ended.callback(result)

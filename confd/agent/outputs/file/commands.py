@@ -73,7 +73,7 @@ class CommandResult:
 
 
 @define(eq=False)
-class Command:
+class CommandRun:
     """
     One run of a command.
 

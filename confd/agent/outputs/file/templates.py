@@ -43,7 +43,7 @@ class TemplateError(RenderError):
     """A template that cannot be read or rendered."""
 
 
-class _Part(dict[str, Any]):
+class DocumentPart(dict[str, Any]):
     """An object of the document, which knows its name in the template."""
 
     __slots__ = ("path",)
@@ -55,7 +55,7 @@ class _Part(dict[str, Any]):
 
 def _parts(path: str, value: Value) -> Any:
     if isinstance(value, Mapping):
-        return _Part(path, value)
+        return DocumentPart(path, value)
     if isinstance(value, list):
         return [_parts(f"{path}[{number}]", each) for number, each in enumerate(value)]
     return value
@@ -84,7 +84,7 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     def _missing(self, obj: dict[str, Any], name: Any) -> Any:
         # The methods of a mapping that templates commonly call.
-        if not isinstance(obj, _Part) or name in ("items", "keys", "values", "get"):
+        if not isinstance(obj, DocumentPart) or name in ("items", "keys", "values", "get"):
             return super().getattr(obj, name)
         return self.undefined(name=f"{obj.path}.{name}")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.agent.outputs.file.commands import Command, CommandResult, environment, split_command
+from confd.agent.outputs.file.commands import CommandResult, CommandRun, environment, split_command
 from confd.agent.outputs.file.ownership import Untrusted, check_file, check_program
 
 
@@ -18,7 +18,7 @@ class CommandTests(SynchronousTestCase):
     """How a command runs, and how its end is told."""
 
     def run_command(self, *arguments: str, timeout: float = 30.0) -> CommandResult:
-        return Command(arguments, environment({}, {"CONFD_TAG": "7"}), timeout).run()
+        return CommandRun(arguments, environment({}, {"CONFD_TAG": "7"}), timeout).run()
 
     def run_shell(self, text: str, timeout: float = 30.0) -> CommandResult:
         return self.run_command("/bin/sh", "-c", text, timeout=timeout)
@@ -64,12 +64,12 @@ class CommandTests(SynchronousTestCase):
 
     def test_a_command_sees_no_secret_and_no_input(self) -> None:
         given = {"CONTROLLER_PASSWORD": "s3cret", "PATH": "/usr/bin:/bin", "LANG": "C", "HOME": "/root"}
-        command = Command(("/usr/bin/env",), environment(given, {"CONFD_TAG": "7"}), 30.0)
+        command = CommandRun(("/usr/bin/env",), environment(given, {"CONFD_TAG": "7"}), 30.0)
         self.assertEqual(set(command.run().words.split()), {"PATH=/usr/bin:/bin", "LANG=C", "CONFD_TAG=7"})
         self.assertEqual(self.run_shell("cat; umask").words, "0077")
 
     def test_kill_from_another_thread(self) -> None:
-        command = Command(("/bin/sleep", "1000"), environment({}, {}), 1000.0)
+        command = CommandRun(("/bin/sleep", "1000"), environment({}, {}), 1000.0)
         results: list[CommandResult] = []
         thread = threading.Thread(target=lambda: results.append(command.run()))
         thread.start()
