@@ -9,7 +9,7 @@ from datetime import datetime
 
 from attrs import evolve
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -27,10 +27,14 @@ from confd.model import Registration
 from confd.reports import AgentRecord, AgentStatus, unknown_agent
 from confd.runtime.signal import Signal
 from confd.runtime.timing import Periodic
+from confd.runtime.write_behind import WriteBehind
 from confd.web.auth.throttle import HERE
 
-#: Seconds between two writes of what agents did.
+#: Seconds in which polls gather for one transaction.
 WRITE_INTERVAL_SECONDS = 1.0
+
+#: Seconds between two looks for agents that fell silent or expired.
+ROUND_INTERVAL_SECONDS = 1.0
 
 #: Poll intervals without a word after which an agent is silent.
 SILENT_AFTER_INTERVALS = 3
@@ -74,8 +78,8 @@ class Registry(Service):
         self._records: dict[str, AgentRecord] = {}
         self._ids: list[str] = []
         self._liveness_of: defaultdict[str, Liveness] = defaultdict(Liveness)
-        self._unwritten: set[str] = set()
-        self._writer = Periodic(clock, lambda: Deferred.fromCoroutine(self._round()), lambda: WRITE_INTERVAL_SECONDS)
+        self._polls = WriteBehind(clock, WRITE_INTERVAL_SECONDS, store.touch, "times of the last polls")
+        self._rounds = Periodic(clock, lambda: Deferred.fromCoroutine(self._round()), lambda: ROUND_INTERVAL_SECONDS)
         self.changes, self.agent_tokens = Signal(), AgentTokens()
         self.duplicates, self.newcomers = Duplicates(clock), Newcomers(clock, most)
         #: New agents that are on their way to the disk.
@@ -113,20 +117,13 @@ class Registry(Service):
             self._add(evolve(there, namespace=change.value.namespace, token=b"" if what == "token" else there.token))
 
     def startService(self) -> None:
-        """Begin to write behind."""
         super().startService()
-        self._writer.startService()
+        self._polls.startService()
+        self._rounds.startService()
 
     def stopService(self) -> Deferred[None]:
-        """Fires when all that was heard is on disk."""
         super().stopService()
-        return Deferred.fromCoroutine(self._stop())
-
-    async def _stop(self) -> None:
-        await (self._writer.stopService() or succeed(None))
-        await self._flush()
-        if self._unwritten:
-            self.log.error("the last polls of {count} agents were not written down", count=len(self._unwritten))
+        return maybeDeferred(self._rounds.stopService).addCallback(lambda _: self._polls.stopService())
 
     async def register(self, registration: Registration, token: bytes = b"", source: str = HERE) -> AgentRecord:
         """
@@ -170,9 +167,10 @@ class Registry(Service):
         record = self._records.get(agent_id)
         if record is None:
             return False
-        self._records[agent_id] = record.polled(self._now())
+        now = self._now()
+        self._records[agent_id] = record.polled(now)
+        self._polls.put(agent_id, now)
         self.newcomers.proven(agent_id)
-        self._unwritten.add(agent_id)
         if self._liveness_of[record.namespace].heard(agent_id, self._clock.seconds()):
             self.changes.tell(record.namespace, agent_id)
         return True
@@ -265,8 +263,8 @@ class Registry(Service):
 
     @property
     def unwritten(self) -> int:
-        """Agents of which something is still to be written."""
-        return len(self._unwritten)
+        """Return the number of agents whose last poll is not on disk."""
+        return len(self._polls)
 
     def count(self, namespace: str) -> int:
         """How many agents of a namespace are known."""
@@ -319,7 +317,6 @@ class Registry(Service):
         except Unavailable:
             # The intervals are not loaded yet.
             pass
-        await self._flush()
         await self._expire()
 
     async def _expire(self) -> None:
@@ -329,18 +326,6 @@ class Registry(Service):
             # For the next round. The store tells of its own trouble.
             each.addErrback(lambda failure: failure.trap(ConfdError))
         await gatherResults(forgotten)
-
-    async def _flush(self) -> None:
-        taken, self._unwritten = self._unwritten & self._records.keys(), set()
-        if not taken:
-            return
-        try:
-            await self._store.touch({agent_id: at for agent_id in taken if (at := self._records[agent_id].last_poll)})
-        except Exception as error:
-            # For the next round. The store tells of its own trouble.
-            self._unwritten |= taken
-            if not isinstance(error, ConfdError):
-                raise
 
 
 def _state(record: AgentRecord, silent: set[str]) -> str | None:

@@ -79,12 +79,16 @@ class Convergence(Service):
         elif change.kind == RETIRED:
             self._retired(change.subject)
 
+    def startService(self) -> None:
+        super().startService()
+        self._archive.startService()
+
     def stopService(self) -> Deferred[None]:
         """Those who wait are answered: not reached. Fires when what was to be written is."""
         super().stopService()
         for waiters in self._waiters.values():
             waiters.give_up()
-        return self._archive.write()
+        return self._archive.stopService()
 
     def _published(self, namespace: str, published: Published) -> None:
         versions = self._versions.setdefault(namespace, {})
@@ -209,9 +213,6 @@ class Convergence(Service):
         if not oldest.outcomes:
             self._unreported[namespace] = told
         self._archive.keep(told)
-        if not self.running:
-            # What the listener still had in flight.
-            self._archive.write()
 
     def _is_here(self, namespace: str, agent_id: str) -> bool:
         record = self._registry.find(agent_id)

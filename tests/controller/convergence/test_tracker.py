@@ -397,13 +397,17 @@ class ConvergenceTests(SynchronousTestCase):
         self.assertEqual(nowhere.value.code, "unknown_namespace")
 
     def test_summary_that_cannot_be_written(self) -> None:
-        """The publish goes on; nothing is kept of that version."""
+        """The publish goes on; the summary is kept in memory, and written later."""
+        settle = self.parts.store.settle
         self.parts.store.settle = lambda *_: fail(Unavailable("storage_unavailable", "the disk is full"))
         for _ in range(3):
             self.parts.publish()
         self.parts.clock.advance(WRITE_INTERVAL_SECONDS)
-        self.assertEqual(self.parts.describe()["version"], 4)
-        self.assertRaises(Gone, self.parts.describe, 1)
+        self.assertEqual((self.parts.describe()["version"], self.parts.describe(1)["version"]), (4, 1))
+        self.assertIsNone(self.parts.result(self.parts.store.summary(DEFAULT_NAMESPACE, 1)))
+        self.parts.store.settle = settle
+        self.parts.clock.advance(WRITE_INTERVAL_SECONDS)
+        self.assertIsNotNone(self.parts.result(self.parts.store.summary(DEFAULT_NAMESPACE, 1)))
 
     def test_summaries_are_written_together(self) -> None:
         """One write for a second of publishes; until then they are answered from memory."""
