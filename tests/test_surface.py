@@ -27,7 +27,7 @@ PROMISED = {
         DELETE /api/v1/agents/{agent_id}, POST /api/v1/report, GET /api/v1/stream, GET /api/v1/events,
         GET /api/v1/config/history, GET /api/v1/config/versions/{version}, GET /api/v1/config/diff,
         POST /api/v1/config/rollback, GET /api/v1/config/convergence,
-        GET /api/v1/config/versions/{version}/convergence, GET /api/v1/audit, GET /health, GET /ready,
+        GET /api/v1/config/versions/{version}/convergence, GET /api/v1/audit, GET /health, GET /ready, GET /ready/read,
         GET /metrics, GET /openapi.json, GET /swagger/index.html, GET /swagger/doc.json
     """,
     "worker": """

@@ -81,6 +81,18 @@ def not_modified(header: str, tag: Tag) -> bool:
     return not entity_tags(header).isdisjoint({"*", str(tag), str(tag.version)})
 
 
+def names_newer(header: str, tag: Tag) -> bool:
+    """Return whether a header contains a tag of the same cluster that is newer than C{tag}."""
+    for text in entity_tags(header):
+        try:
+            named = Tag.parse(text)
+        except ValueError:
+            continue
+        if named.cluster == tag.cluster and (named.epoch, named.version) > (tag.epoch, tag.version):
+            return True
+    return False
+
+
 def names_version(header: str) -> bool:
     """Return whether a header contains a bare version number, which agents with a document of the Go system send."""
     return any(map(_BARE.fullmatch, entity_tags(header)))

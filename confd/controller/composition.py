@@ -30,6 +30,7 @@ from confd.controller.api.stream import StreamApi
 from confd.controller.audit_log import AuditLog
 from confd.controller.configs.identity import ClusterIdentity
 from confd.controller.configs.publishers import RETRY_MAX_SECONDS, BrokerPublisher, Publishers
+from confd.controller.configs.reader import ConfigReader
 from confd.controller.configs.schema import BUILT_IN, Schema
 from confd.controller.configs.service import Configs
 from confd.controller.configs.snapshot import Snapshot
@@ -57,7 +58,7 @@ from confd.runtime.timing import Backoff
 from confd.web.api.dispatch import Dispatcher
 from confd.web.auth.basic import BasicAuth, Credential, Role
 from confd.web.auth.throttle import Allowance, Throttle
-from confd.web.health import Health, MetricsEndpoint, Readiness
+from confd.web.health import Health, MetricsEndpoint, Readiness, ReadReadiness
 from confd.web.openapi.pages import documented
 from confd.web.server.proxies import Proxies
 from confd.web.server.response_cache import ResponseCache
@@ -150,7 +151,7 @@ def compose(
     convergence.applications.add(speed.measure)
     for each in broker_publishers:
         each.broker.watch(each.broker_returned)
-    configs = Configs(store, schema, feed, now)
+    configs, reader = Configs(store, schema, feed, now), ConfigReader(snapshot, feed)
     metrics = controller_metrics(
         store,
         snapshot,
@@ -166,19 +167,20 @@ def compose(
     offload, audit_log = Offload(in_threads_of(reactor)), AuditLog(store, reactor, now)
     readiness = Readiness({"store": store, "configurations": snapshot} | {each.name: each for each in brokers})
     apis = [
-        ConfigsApi(configs, snapshot, registry, convergence, publishers.published, offload),
-        HistoryApi(store, snapshot, offload),
-        NamespacesApi(configs, snapshot, registry, offload, reactor),
+        ConfigsApi(configs, snapshot, reader, registry, convergence, publishers.published, offload),
+        HistoryApi(store, reader, offload),
+        NamespacesApi(configs, snapshot, reader, registry, offload, reactor),
         ClusterApi(configs, identity, snapshot, registry),
-        ImportsApi(configs, snapshot, publishers.published, offload),
-        AgentsApi(registry, snapshot, convergence),
-        ReportsApi(report_intake, registry, snapshot),
-        ConvergenceApi(convergence, snapshot),
+        ImportsApi(configs, reader, publishers.published, offload),
+        AgentsApi(registry, reader, convergence),
+        ReportsApi(report_intake, registry, reader),
+        ConvergenceApi(convergence, reader),
         AuditApi(store, audit_log.flush),
-        StreamApi(config_stream, registry),
+        StreamApi(config_stream, registry, reader),
         Health(snapshot),
         readiness,
-        EventsApi(event_feed),
+        ReadReadiness({"configurations": snapshot, "feed": feed, "streams": config_stream}),
+        EventsApi(event_feed, reader),
         MetricsEndpoint(metrics, reactor),
         dashboard(reactor),
     ]

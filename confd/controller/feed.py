@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from confd.changes import KINDS, REVISION, Change, Contents
 from confd.errors import ConfdError, Unavailable
-from confd.interfaces import IChangeListener, IChangeStore
+from confd.interfaces import IChangeListener, IChangeStore, IHealth
 from confd.runtime.metrics import Metrics
 
 #: Seconds until the next read after a read that failed.
@@ -25,10 +25,14 @@ RETRY_SECONDS = 1.0
 #: Seconds from one read for L{Feed.refresh} to the next, at least.
 REFRESH_INTERVAL_SECONDS = 0.05
 
+#: Seconds without a successful read after which other controllers are to answer agents.
+STALE_LIMIT_SECONDS = 300.0
+
 #: Seconds that the answer to a write waits, at most, until its change is applied.
 APPLY_WAIT_SECONDS = 1.0
 
 
+@implementer(IHealth)
 class Feed(Service):
     """
     Applies each change of the store to the listeners, in their order. Their memory changes in no other way.
@@ -123,6 +127,12 @@ class Feed(Service):
         """Return the seconds since the last successful read; 0 for a store that hints at each change."""
         return 0.0 if self._store.interval is None else self._clock.seconds() - self._read_at
 
+    def problem(self) -> str | None:
+        age = self.age()
+        if age <= STALE_LIMIT_SECONDS:
+            return None
+        return f"The controller last read its storage {age:.0f} seconds ago; what it serves may be old."
+
     def _read(self) -> None:
         self._stop_timer()
         self._busy, self._again = True, False
@@ -202,20 +212,17 @@ class Feed(Service):
 
     def _schedule(self, pause: float | None = None) -> None:
         """
-        Read again, when it is due.
+        Read again when it is due.
 
-        @param pause: seconds until then, at least.
+        @param pause: seconds until then; C{None} for a hint, a refresh or the interval of the store to decide.
         """
-        now = self._clock.seconds()
-        delay: float | None = None
-        if self._again:
+        delay = self._store.interval
+        if pause is not None:
+            delay = pause
+        elif self._again:
             delay = 0.0
         elif self._refreshing:
-            delay = max(0.0, self._began_at + REFRESH_INTERVAL_SECONDS - now)
-        elif self._store.interval is not None:
-            delay = self._store.interval
-        if pause is not None:
-            delay = pause if delay is None else max(pause, delay)
+            delay = max(0.0, self._began_at + REFRESH_INTERVAL_SECONDS - self._clock.seconds())
         self._stop_timer()
         if delay == 0:
             self._read()

@@ -98,11 +98,43 @@ class Readiness:
 
         @raise Unavailable: at least one part has a problem; the error has a sentence for each.
         """
-        problems = [(part, problem) for part, check in self._checks.items() if (problem := check.problem()) is not None]
-        if problems:
-            details = [{"part": part, "message": problem} for part, problem in problems]
-            raise Unavailable("not_ready", " ".join(problem for _, problem in problems), details)
+        _require_ready(self._checks)
         return {"status": "ready"} | {name: fact() for name, fact in self._facts.items()}
+
+
+@define(eq=False)
+class ReadReadiness:
+    """
+    C{/ready/read}, for the load balancer of agents.
+
+    @ivar checks: the parts without which the process cannot answer agents from memory.
+    """
+
+    _checks: Mapping[str, IHealth]
+
+    @endpoint(
+        "GET",
+        "/ready/read",
+        Role.ANYONE,
+        "Whether the process can answer agents; if not, 503 with the reasons.",
+        query=AnyQuery,
+        docs=Docs(errors=(Unavailable,), tag="ops"),
+    )
+    async def ready(self, call: Call) -> dict[str, str]:
+        """
+        Check the parts that answer agents; a broker or storage that fails is not among them.
+
+        @raise Unavailable: at least one part has a problem; the error has a sentence for each.
+        """
+        _require_ready(self._checks)
+        return {"status": "ready"}
+
+
+def _require_ready(checks: Mapping[str, IHealth]) -> None:
+    problems = [(part, problem) for part, check in checks.items() if (problem := check.problem()) is not None]
+    if problems:
+        details = [{"part": part, "message": problem} for part, problem in problems]
+        raise Unavailable("not_ready", " ".join(problem for _, problem in problems), details)
 
 
 @define(eq=False)

@@ -61,6 +61,7 @@ REQUESTS: tuple[tuple[str, str, str, dict[str, Any]], ...] = (
     ("nobody", "GET", "/nowhere", {}),
     ("nobody", "OPTIONS", "/api/v1/config", {}),
     ("nobody", "HEAD", "/health", {}),
+    ("nobody", "GET", "/ready/read", {}),
 )
 CREDENTIALS = {"nobody": None, "agent": AGENT, "admin": ADMIN}
 

@@ -19,7 +19,7 @@ from confd.controller.api.schemas import (
     BlockedAgentsBody,
     RegistrationResponseBody,
 )
-from confd.controller.configs.snapshot import Snapshot
+from confd.controller.configs.reader import ConfigReader
 from confd.controller.convergence.tracker import Convergence
 from confd.errors import NotFound, TooMany, Unavailable
 from confd.model import AGENT_ID, DEFAULT_NAMESPACE, Registration, valid_agent_id
@@ -87,7 +87,7 @@ class AgentsApi:
     """Answers from memory."""
 
     _registry: Registry
-    _snapshot: Snapshot
+    _reader: ConfigReader
     _convergence: Convergence
 
     @endpoint(
@@ -110,7 +110,7 @@ class AgentsApi:
         no longer. Who joins by its token keeps it.
         """
         wanted: RegistrationRequest = call.body
-        in_force = self._snapshot.require(wanted.namespace).configuration
+        in_force = (await self._reader.require(wanted.namespace)).configuration
         agent_tokens = self._registry.agent_tokens
         agent_id = agent_tokens.sender(call.identity, wanted.agent_id) or str(uuid.uuid4())
         token, digest = ("", b"") if call.identity.agent_id else agent_tokens.issue(agent_id)
@@ -138,7 +138,7 @@ class AgentsApi:
     async def agents(self, call: Call) -> Answer:
         """Sorted by id; the C{Link} header leads to the next page (RFC 8288)."""
         query: AgentsQuery = call.query
-        self._snapshot.require(query.namespace)
+        await self._reader.require(query.namespace)
         found = self._registry.page(query.namespace, query.limit + 1, query.after, query.state)
         page = found[: query.limit]
         headers = {}
@@ -161,10 +161,10 @@ class AgentsApi:
     )
     async def agent(self, call: Call, agent_id: str) -> AgentDetail:
         """What is known of it, with what it said of the newest versions."""
-        return self._detail(call.query.id or agent_id)
+        return await self._detail(call.query.id or agent_id)
 
-    def _detail(self, agent_id: str) -> AgentDetail:
-        self._snapshot.require(DEFAULT_NAMESPACE)
+    async def _detail(self, agent_id: str) -> AgentDetail:
+        await self._reader.require(DEFAULT_NAMESPACE)
         record = self._registry.get(agent_id)
         reports = [agent_report(tag, outcome) for tag, outcome in self._convergence.reports_of(record)]
         return {**agent_item(self._registry.status(record)), "reports": reports}
@@ -201,7 +201,7 @@ class AgentsApi:
     )
     async def blocked(self, call: Call) -> BlockedAgentsBody:
         """By their ids; the audit has who blocked them, and when."""
-        self._snapshot.require(DEFAULT_NAMESPACE)
+        await self._reader.require(DEFAULT_NAMESPACE)
         return {"items": sorted(self._registry.agent_tokens.blocked)}
 
     @endpoint(

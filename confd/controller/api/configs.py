@@ -17,6 +17,7 @@ from confd.controller.agents.registry import Registry
 from confd.controller.api.convergence import read_convergence
 from confd.controller.api.schemas import ConvergenceBody, CurrentConfigBody, DryRunBody, PublishBody
 from confd.controller.configs.diff import difference
+from confd.controller.configs.reader import ConfigReader
 from confd.controller.configs.service import Configs
 from confd.controller.configs.snapshot import EncodedConfig, Snapshot
 from confd.controller.convergence.tracker import Convergence
@@ -113,6 +114,7 @@ class ConfigsApi:
 
     _configs: Configs
     _snapshot: Snapshot
+    _reader: ConfigReader
     _registry: Registry
     _convergence: Convergence
     _published: Callable[[str], Deferred[bool]]
@@ -134,7 +136,8 @@ class ConfigsApi:
     )
     async def current(self, call: Call) -> Answer:
         """A poll: 304 where the caller has it already. The database is never asked."""
-        in_force = self._snapshot.require(call.query.namespace)
+        known = call.header("If-None-Match")
+        in_force = await self._reader.require_named(call.query.namespace, known)
         agent_id = self._registry.agent_tokens.sender(call.identity, call.header("X-Agent-ID") or "")
         headers = {"ETag": in_force.etag, "X-Config-Checksum": in_force.configuration.document.checksum}
         revalidate = None
@@ -142,7 +145,6 @@ class ConfigsApi:
             revalidate = partial(self._revalidate, call.query.namespace, ref(in_force), agent_id)
         else:
             headers["X-Agent-Known"] = "false"
-        known = call.header("If-None-Match")
         if known is not None and _keeps_other(known, in_force.configuration, agent_id):
             # These would name a document that the caller does not have.
             del headers["ETag"], headers["X-Config-Checksum"]
@@ -170,7 +172,7 @@ class ConfigsApi:
         """Answered once it is on disk, and as many agents have it as the caller waits for."""
         query: PublishQuery = call.query
         query.check()
-        self._snapshot.require(query.namespace)
+        await self._reader.require(query.namespace)
         draft = self._configs.draft(
             query.namespace,
             call.body,
@@ -195,7 +197,7 @@ class ConfigsApi:
         """As the next version; the poll interval stays the one in force."""
         query: ChangeQuery = call.query
         query.check()
-        self._snapshot.require(query.namespace)
+        await self._reader.require(query.namespace)
         wanted: RollbackRequest = call.body
         past = (await self._configs.revision(query.namespace, wanted.version)).configuration
         try:
@@ -249,7 +251,7 @@ class ConfigsApi:
 
     async def _preview(self, draft: Draft) -> DryRunBody:
         """What would come of it."""
-        there = self._snapshot.require(draft.namespace).configuration
+        there = (await self._reader.newest(draft.namespace)).configuration
         check_expected(draft, there.tag)
         would_be = Configuration(
             there.cluster_id,

@@ -6,7 +6,7 @@ from attrs import define
 
 from confd.controller.api.bodies import convergence_body
 from confd.controller.api.schemas import ConvergenceBody
-from confd.controller.configs.snapshot import Snapshot
+from confd.controller.configs.reader import ConfigReader
 from confd.controller.interfaces import IProgress
 from confd.errors import Gone
 from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
@@ -24,7 +24,7 @@ class ConvergenceApi:
     """Read the convergence of versions."""
 
     _convergence: IProgress
-    _snapshot: Snapshot
+    _reader: ConfigReader
 
     @endpoint(
         "GET",
@@ -36,7 +36,7 @@ class ConvergenceApi:
     )
     async def in_force(self, call: Call) -> ConvergenceBody:
         """By state, with the time it took, and the first hundred who lag."""
-        self._snapshot.require(call.query.namespace)
+        await self._reader.require(call.query.namespace)
         return await read_convergence(self._convergence, call.query.namespace, None)
 
     @endpoint(
@@ -49,7 +49,7 @@ class ConvergenceApi:
     )
     async def of_version(self, call: Call, version: int) -> ConvergenceBody:
         """The same of any version; of one long past a summary."""
-        self._snapshot.require(call.query.namespace)
+        await self._reader.require(call.query.namespace, version)
         return await read_convergence(self._convergence, call.query.namespace, version)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import define
 
 from confd.codec import sse
+from confd.controller.configs.reader import ConfigReader
 from confd.controller.streams.event_feed import EventFeed
 from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
 from confd.web.api.streaming import StreamingAnswer
@@ -17,6 +18,7 @@ class EventsApi:
     """Joins watchers."""
 
     _events: EventFeed
+    _reader: ConfigReader
 
     @endpoint(
         "GET",
@@ -28,6 +30,7 @@ class EventsApi:
     )
     async def events(self, call: Call) -> StreamingAnswer:
         """At once what is in force and how far that has come; a slow reader is owed the newest only."""
+        await self._reader.require(call.query.namespace)
         watcher = self._events.join(call.request, call.query.namespace)
         if call.request.method == b"HEAD":
             # Its answer has no body, so there is nothing that could keep it open.

@@ -10,7 +10,7 @@ from attrs import define
 from confd.codec.headers import rfc3339
 from confd.controller.api.schemas import DiffBody, HistoryPage, VersionBody, VersionItem
 from confd.controller.configs.diff import difference
-from confd.controller.configs.snapshot import Snapshot
+from confd.controller.configs.reader import ConfigReader
 from confd.errors import Gone
 from confd.history import VersionSummary
 from confd.interfaces import IConfigStore
@@ -54,7 +54,7 @@ class HistoryApi:
     """Reads from the store; a namespace that was retired has no history to show until it is made again."""
 
     _store: IConfigStore
-    _snapshot: Snapshot
+    _reader: ConfigReader
     _offload: Offload
 
     @endpoint(
@@ -63,7 +63,7 @@ class HistoryApi:
     async def history(self, call: Call) -> HistoryPage:
         """Newest first, without their documents; C{next} is what to give as C{before} for the next page."""
         query: HistoryQuery = call.query
-        self._snapshot.require(query.namespace)
+        await self._reader.require(query.namespace)
         found = await self._store.history(query.namespace, query.limit + 1, query.before)
         page = found[: query.limit]
         body: HistoryPage = {"items": [_line(each) for each in page]}
@@ -76,7 +76,7 @@ class HistoryApi:
     )
     async def version(self, call: Call, version: int) -> VersionBody:
         """As it was when it was in force, with who published it and why."""
-        self._snapshot.require(call.query.namespace)
+        await self._reader.require(call.query.namespace)
         revision = await self._store.revision(call.query.namespace, version)
         return _described(revision)
 
@@ -84,7 +84,7 @@ class HistoryApi:
     async def diff(self, call: Call) -> DiffBody:
         """For programs (RFC 6902), and for people."""
         query: DiffQuery = call.query
-        in_force = self._snapshot.require(query.namespace).configuration
+        in_force = (await self._reader.newest(query.namespace)).configuration
         old = (await self._store.revision(query.namespace, query.from_)).configuration
         new = in_force if query.to is None else (await self._store.revision(query.namespace, query.to)).configuration
         found = await self._offload.run(old.size + new.size, difference, old, new)

@@ -13,8 +13,8 @@ from confd.codec import strict_json
 from confd.codec.headers import etag, parse_rfc3339
 from confd.controller.api.configs import CONFIGURATIONS, Comment, PollInterval
 from confd.controller.api.schemas import PublishBody
+from confd.controller.configs.reader import ConfigReader
 from confd.controller.configs.service import Configs
-from confd.controller.configs.snapshot import Snapshot
 from confd.errors import Conflict, Malformed, Unprocessable
 from confd.history import OtherHistory
 from confd.model import Draft
@@ -64,7 +64,7 @@ class ImportsApi:
     """
 
     _configs: Configs
-    _snapshot: Snapshot
+    _reader: ConfigReader
     _published: Callable[[str], Deferred[bool]]
     _offload: Offload
 
@@ -88,7 +88,7 @@ class ImportsApi:
         """All versions keep their numbers; those that are missing count as pruned."""
         query: ImportQuery = call.query
         wanted: Import = call.body
-        self._snapshot.require(query.namespace)
+        await self._reader.require(query.namespace)
         numbers = [each.version for each in wanted.versions]
         if numbers != sorted(set(numbers)):
             raise _bad_versions("The versions must ascend.")

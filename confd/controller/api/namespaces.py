@@ -14,10 +14,11 @@ from confd.codec.headers import rfc3339
 from confd.controller.agents.registry import Registry
 from confd.controller.api.configs import Comment
 from confd.controller.api.schemas import NamespaceItem
+from confd.controller.configs.reader import ConfigReader
 from confd.controller.configs.service import Configs
 from confd.controller.configs.snapshot import Snapshot
 from confd.errors import Conflict, Unavailable, Unprocessable
-from confd.model import DEFAULT_NAMESPACE, NAMESPACE, valid_namespace
+from confd.model import DEFAULT_NAMESPACE, NAMESPACE, Configuration, valid_namespace
 from confd.runtime.offload import Offload
 from confd.web.api.endpoint import Answer, Call, endpoint
 from confd.web.auth.basic import Role
@@ -42,6 +43,7 @@ class NamespacesApi:
 
     _configs: Configs
     _snapshot: Snapshot
+    _reader: ConfigReader
     _registry: Registry
     _offload: Offload
     _clock: IReactorTime
@@ -59,8 +61,9 @@ class NamespacesApi:
         described: list[bytes] = []
         for number, name in enumerate(self._snapshot.namespaces(), 1):
             # It may have been retired meanwhile.
-            if self._snapshot.find(name) is not None:
-                described.append(msgspec.json.encode(self._described(name)))
+            found = self._snapshot.find(name)
+            if found is not None:
+                described.append(msgspec.json.encode(self._described(found.configuration)))
             if number % _SLICE == 0:
                 await deferLater(self._clock, 0)
         return Answer(b"[" + b",".join(described) + b"]")
@@ -101,8 +104,8 @@ class NamespacesApi:
             # Pointers lead to what was sent; there the document is a part of it.
             details = [{**each, "pointer": f"/config{each['pointer']}"} for each in error.details]
             raise Unprocessable(error.code, error.message, details) from None
-        await self._configs.create_namespace(draft)
-        return Answer(msgspec.json.encode(self._described(wanted.name)), status=201)
+        made = await self._configs.create_namespace(draft)
+        return Answer(msgspec.json.encode(self._described(made.configuration)), status=201)
 
     @endpoint(
         "DELETE",
@@ -117,7 +120,7 @@ class NamespacesApi:
 
         @raise Conflict: it is the default one, or agents of it were heard of lately.
         """
-        self._snapshot.require(name)
+        await self._reader.require(name)
         if name == DEFAULT_NAMESPACE:
             raise Conflict("default_namespace", "The namespace default always exists; it cannot be retired.")
         live = self._registry.live(name)
@@ -126,13 +129,12 @@ class NamespacesApi:
         await self._configs.retire_namespace(name, call.attempt)
         return MessageBody(f"Namespace {name} retired")
 
-    def _described(self, name: str) -> NamespaceItem:
-        there = self._snapshot.require(name).configuration
+    def _described(self, there: Configuration) -> NamespaceItem:
         return {
-            "name": name,
+            "name": there.namespace,
             "version": there.version,
             "epoch": there.epoch,
             "updated_at": rfc3339(there.updated_at),
-            "agents": self._registry.count(name),
-            "live_agents": self._registry.live(name),
+            "agents": self._registry.count(there.namespace),
+            "live_agents": self._registry.live(there.namespace),
         }

@@ -8,7 +8,7 @@ import msgspec
 from attrs import define
 
 from confd.controller.agents.registry import Registry
-from confd.controller.configs.snapshot import Snapshot
+from confd.controller.configs.reader import ConfigReader
 from confd.controller.convergence.report_intake import ReportIntake
 from confd.errors import Conflict, Forbidden, Malformed, NotFound, Unavailable
 from confd.model import DEFAULT_NAMESPACE, TAG, Tag
@@ -67,7 +67,7 @@ class ReportsApi:
 
     _report_intake: ReportIntake
     _registry: Registry
-    _snapshot: Snapshot
+    _reader: ConfigReader
 
     @endpoint(
         "POST",
@@ -85,12 +85,14 @@ class ReportsApi:
     async def report(self, call: Call) -> ReportResponse:
         """Answered once it is on disk, with the time over which the next one is to be spread."""
         told: ReportRequest = call.body
-        self._snapshot.require(told.namespace)
+        await self._reader.require(told.namespace)
         sender = call.header("X-Agent-ID")
         if sender and sender != told.agent_id:
             raise Forbidden("other_agent", "agent_id is not the one of X-Agent-ID; an agent reports for itself.")
         self._registry.agent_tokens.sender(call.identity, told.agent_id)
-        await self._report_intake.take(told.agent_id, told.namespace, _report(told))
+        report = _report(told)
+        await self._reader.require(told.namespace, report.tag.version)
+        await self._report_intake.take(told.agent_id, told.namespace, report)
         return ReportResponse(round(1000 * self._registry.report_window(told.namespace)))
 
 

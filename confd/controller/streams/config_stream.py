@@ -15,7 +15,7 @@ from confd.codec import sse
 from confd.codec.headers import names_version
 from confd.controller.configs.snapshot import EncodedConfig, Snapshot
 from confd.errors import Unavailable
-from confd.interfaces import IChangeListener
+from confd.interfaces import IChangeListener, IHealth
 from confd.web.api.streaming import EventStream, Streams, StreamService
 
 #: The order of what a reader has that has nothing.
@@ -25,7 +25,7 @@ _NOTHING = (0, 0)
 SUBSCRIBERS_PER_TURN = 200
 
 
-@implementer(IChangeListener)
+@implementer(IChangeListener, IHealth)
 class ConfigStream(StreamService):
     """Streams that are open: each change and each heartbeat goes to all of them."""
 
@@ -40,6 +40,9 @@ class ConfigStream(StreamService):
         # What is being told: of each namespace one at a time, the newest.
         self._news: dict[str, EncodedConfig] = {}
 
+    def problem(self) -> str | None:
+        return None if self.running else "The controller is stopping; come back in a moment."
+
     def join(self, request: Any, namespace: str, last_event_id: str | None, agent_id: str = "") -> Subscriber:
         """
         A new reader: it gets the configuration in force at once unless it has it, and from then on each that follows.
@@ -48,8 +51,9 @@ class ConfigStream(StreamService):
         @raise NotFound: C{unknown_namespace}.
         @raise Unavailable: C{stopping}: there would be nobody to end it.
         """
-        if not self.running:
-            raise Unavailable("stopping", "The controller is stopping; come back in a moment.")
+        problem = self.problem()
+        if problem is not None:
+            raise Unavailable("stopping", problem)
         in_force = self._snapshot.require(namespace)
         # Whoever holds a document of another system keeps it until the first publish.
         keeps = in_force.configuration.unpublished and names_version(last_event_id or "")

@@ -117,7 +117,7 @@ class PollTests(SynchronousTestCase):
 
     def test_reads_no_database(self) -> None:
         """A poll is answered while the storage hangs (promise G12)."""
-        self.harness.store.in_force = self.harness.store.publish = lambda *_: Deferred()
+        self.harness.store.current = self.harness.store.publish = lambda *_: Deferred()
         self.assertEqual(self.poll().status, 200)
 
     def test_admin_reads(self) -> None:

@@ -130,7 +130,7 @@ class SiteTests(SynchronousTestCase):
             ("GET", "/api/v1/config"), ("POST", "/api/v1/config"), ("GET", "/api/v1/stream"), ("GET", "/api/v1/events"),
             ("GET", "/"), ("GET", "/dashboard/main.js"), ("GET", "/metrics"), ("GET", "/health"), ("GET", "/ready"),
             ("GET", "/openapi.json"), ("GET", "/swagger/index.html"), ("GET", "/nothing"), ("OPTIONS", "/health"),
-            ("POST", "/api/v1/register"), ("GET", "/api/v1/agents"),
+            ("POST", "/api/v1/register"), ("GET", "/api/v1/agents"), ("GET", "/ready/read"),
         ):  # fmt: skip
             caller = Conversation(harness.site, harness.clock)
             reply = caller.request(method, path, headers={"Host": "evil.example"}, auth=("admin", "admin123"))
