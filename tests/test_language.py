@@ -40,7 +40,7 @@ _PHRASES = re.compile(
     r"|anew|no longer so|well again|in force|laggards?|came of (?:it|them)"
     r"|(?:is|are|was|were|be|been|being) told"
     r"|what (?:is|are)(?! (?:wrong|missing)\b)"
-    r"|there (?:is|are|was|were)"
+    r"|(?<!if )there (?:is|are|was|were)"
     r"|what became of"
     r")\b",
     re.IGNORECASE,
