@@ -1,3 +1,3 @@
-"""confd gets one configuration document to many machines: fast, provably, and without breaking one that works."""
+"""confd delivers configuration documents to many machines: fast, provably, and without breaking a machine."""
 
 __version__ = "0.1.0"

@@ -30,7 +30,7 @@ class VersionSummary:
 
     @classmethod
     def of(cls, revision: Revision) -> VersionSummary:
-        """The line of a revision."""
+        """Return the line of a revision."""
         there = revision.configuration
         return cls(
             there.tag,
@@ -66,7 +66,7 @@ class EpochChange:
     @ivar made_at: wall clock time of the request, UTC.
     @ivar arrived: when the request arrived, in seconds of the monotonic clock.
     @ivar epoch: the new one, above the one in use.
-    @ivar cluster_id: UUID of the cluster to go on as; C{None} stays with the one that it is.
+    @ivar cluster_id: UUID of the cluster to adopt; C{None} keeps the current one.
     @ivar attempt: is put on record in the same transaction.
     """
 
@@ -81,14 +81,14 @@ class EpochChange:
 
 def check_expected(draft: Draft, in_force: Tag) -> None:
     """
-    Let a draft pass that expects what is in force, or anything.
+    Accept a draft that expects the current tag, or any tag.
 
     @raise PreconditionFailed: C{version_mismatch}.
     """
     if draft.expected is not None and draft.expected.isdisjoint({"*", str(in_force)}):
         raise PreconditionFailed(
             "version_mismatch",
-            f"The configuration in force is {in_force}, not the one expected; read it, then decide anew.",
+            f"The current configuration is {in_force}, not the expected one; read it, then decide again.",
         )
 
 

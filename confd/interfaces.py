@@ -59,7 +59,7 @@ class IConfigStore(Interface):
         @return: fires, once it is on disk, with the new revision; for an idempotency key that was seen in this
             namespace with the same draft, with the revision that it made then.
         @raise NotFound: C{unknown_namespace}.
-        @raise PreconditionFailed: C{version_mismatch}, no expected tag is in force.
+        @raise PreconditionFailed: C{version_mismatch}, no expected tag is current.
         @raise Unprocessable: C{idempotency_key_reused}, the key came with another document or poll interval.
         """
 
@@ -136,7 +136,7 @@ class IChangeListener(Interface):
     """
 
     def load(contents: Contents) -> None:
-        """Begin with these contents, in place of what is in memory."""
+        """Replace the contents of memory by these."""
 
     def apply(change: Change) -> None:
         """Apply one change; kinds that do not concern this part are ignored."""
@@ -156,7 +156,7 @@ class IHealth(Interface):
     """A part that can be unusable for a while."""
 
     def problem() -> str | None:
-        """One sentence that says why this part is unusable now, C{None} while it is well; cheap: /ready asks."""
+        """Return one sentence on why this part is unusable now, C{None} if it works; cheap, since /ready calls it."""
 
 
 class IBroker(IService, IHealth):
@@ -202,14 +202,14 @@ class IControllerClient(Interface):
     """An agent's view of the controllers; each call has a deadline and fails with L{Unavailable} where none answers."""
 
     def present(agent_id: str, token: str) -> None:
-        """Show this token from now on; where it is refused, the identity that all agents share, and register anew."""
+        """Authenticate with this token; after a refusal, use the shared identity and register again."""
 
     def register(registration: Registration) -> Deferred[RegistrationResponse]:
         """Join, or join again with the id given before; fire with the membership and the token to L{present}."""
 
     def fetch(known: Tag | None, agent_id: str) -> Deferred[Poll]:
         """
-        Ask for the configuration in force, conditionally.
+        Request the current configuration, conditionally.
 
         @param known: the tag that the agent has, if any.
         @param agent_id: names the caller; empty before the first registration.
@@ -219,7 +219,7 @@ class IControllerClient(Interface):
 
     def report(report: Report, agent_id: str) -> Deferred[float]:
         """
-        Say what became of a configuration.
+        Report the result of a configuration.
 
         @return: fires, once it is taken, with the seconds over which the next report is to be spread.
         @raise NotFound: C{unknown_agent}: to be registered again; C{unknown_version}, C{unknown_namespace}; with any
@@ -251,7 +251,7 @@ class IWorkerClient(Interface):
         """
 
     def checksum() -> Deferred[str | None]:
-        """Fire with the checksum of what is in force, C{""} where nothing is, C{None} where the worker cannot say."""
+        """Fire with the checksum of the current configuration, C{""} without one, C{None} if the worker cannot tell."""
 
     def state() -> Deferred[WorkerState]:
         """Fire with what its C{/health} says."""
@@ -261,10 +261,10 @@ class ISink(Interface):
     """Where a strategy brings what it heard: the agent's one funnel."""
 
     def hint() -> None:
-        """Something may have changed: compare with the controller soon. Any number of hints make few requests."""
+        """Compare with the controller soon: the document may have changed. Many hints cause few requests."""
 
     def known() -> Tag | None:
-        """The tag of the newest configuration that this agent knows."""
+        """Return the tag of the newest configuration that this agent received."""
 
     def served(raw: bytes, named: str) -> Deferred[str | None]:
         """
@@ -296,7 +296,7 @@ class IStrategy(Interface):
     """
 
     name = Attribute("L{str}: as in C{DISTRIBUTION_STRATEGY}.")
-    pushes = Attribute("L{bool}: whether there is a push path at all; while it is down the agent polls more often.")
+    pushes = Attribute("L{bool}: whether a push path exists; while it is down the agent polls more often.")
     connections = Attribute("L{int}: how often the push path came up so far.")
 
     def start(sink: ISink) -> None:
@@ -306,7 +306,7 @@ class IStrategy(Interface):
         """Fire when nothing is left open; L{ISink} is not called after."""
 
     def path() -> str:
-        """The way by which changes arrive now: L{POLL}, or the name of the strategy while its push path is up."""
+        """Return the way of changes now: L{POLL}, or the name of the strategy while its push path is up."""
 
 
 @frozen

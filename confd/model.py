@@ -33,8 +33,8 @@ class Tag:
     """
     The name of a configuration: C{<c>.<epoch>.<version>}, or a bare version number for one of the Go system.
 
-    @ivar cluster: the first 8 hex digits of the C{cluster_id}, empty where there is none.
-    @ivar epoch: raised by an operator after a restore; 0 where there is none.
+    @ivar cluster: the first 8 hex digits of the C{cluster_id}, empty without a cluster.
+    @ivar epoch: raised by an operator after a restore; 0 without an epoch.
     @ivar version: counts 1, 2, 3 ... in each namespace.
     """
 
@@ -60,7 +60,7 @@ class Tag:
 
 
 class Verdict(enum.Enum):
-    """What an offered configuration is to the one that is there."""
+    """The relation of an offered configuration to the current one."""
 
     NEWER = "newer"
     SAME = "same"
@@ -76,7 +76,7 @@ class Verdict(enum.Enum):
 
 def judge(offered: Tag, checksum: str, known: Tag | None, known_checksum: str = "") -> Verdict:
     """
-    Compare an offered configuration with the one that is known.
+    Compare an offered configuration with the current one.
 
     Inside a cluster the order of C{(epoch, version)} decides and nothing else. A configuration without cluster (the Go
     system) gives way to any that has one, never the other way round.
@@ -92,12 +92,12 @@ def judge(offered: Tag, checksum: str, known: Tag | None, known_checksum: str = 
 
 
 def supersedes(offered: Tag, known: Tag | None) -> bool:
-    """Whether C{offered} may take the place of C{known}: see L{judge}."""
+    """Tell whether C{offered} may replace C{known}: see L{judge}."""
     return judge(offered, "", known) is Verdict.NEWER
 
 
 def is_unpublished(tag: Tag, namespace: str) -> bool:
-    """Whether a new database made this from C{DEFAULT_CONFIG}: it replaces no document of another system."""
+    """Tell whether a new database made this from C{DEFAULT_CONFIG}: it replaces no document of another system."""
     return bool(tag.cluster) and namespace == DEFAULT_NAMESPACE and tag.version == 1
 
 
@@ -161,7 +161,7 @@ class Poll:
     """
     What came of a poll.
 
-    @ivar served: the configuration in force, C{None} where it is the one that was named.
+    @ivar served: the current configuration, C{None} if the caller named its tag.
     @ivar member: whether the controller knows the agent that asked; else the agent registers again.
     @ivar checksum: of the current document; empty where the controller does not say.
     """
@@ -189,10 +189,10 @@ class Revision:
 @frozen
 class Draft:
     """
-    What somebody asks to publish.
+    A request to publish.
 
-    @ivar poll_interval: seconds; C{None} keeps the one in force.
-    @ivar expected: tags of which one must be in force (C{If-Match}); C{None} asks for nothing, C{"*"} matches any.
+    @ivar poll_interval: seconds; C{None} keeps the current one.
+    @ivar expected: tags; one must be current (C{If-Match}). C{None} skips the check, C{"*"} matches any.
     @ivar idempotency_key: a retry with this key gets the first answer.
     @ivar made_at: the wall clock at the door, UTC.
     @ivar arrived: when the request arrived, in seconds of the monotonic clock; C{None} without a request.
@@ -258,15 +258,15 @@ class WorkerState:
 
 
 def valid_namespace(name: str) -> bool:
-    """Whether C{name} may name a namespace: lower-case letters, digits and dashes, at most 63."""
+    """Tell whether C{name} may name a namespace: lower-case letters, digits and dashes, at most 63."""
     return NAMESPACE.fullmatch(name) is not None
 
 
 def valid_agent_id(text: str) -> bool:
-    """Whether C{text} may name an agent: at most 64 letters, digits and C{. _ : -}, not C{.} or C{..}."""
+    """Tell whether C{text} may name an agent: at most 64 letters, digits and C{. _ : -}, not C{.} or C{..}."""
     return AGENT_ID.fullmatch(text) is not None
 
 
 def valid_token(text: str) -> bool:
-    """Whether C{text} may be the token of an agent: at most 256 letters, digits and C{. _ ~ + / = -} (RFC 6750)."""
+    """Tell whether C{text} may be the token of an agent: up to 256 letters, digits and C{. _ ~ + / = -} (RFC 6750)."""
     return TOKEN.fullmatch(text) is not None

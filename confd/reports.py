@@ -1,4 +1,4 @@
-"""What became of a configuration on a machine, in the words of its agent (the states of OpAMP)."""
+"""Reports of agents on the result of a configuration (the states of OpAMP)."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Report:
     @ivar holds: what the worker was left with, C{None} for nothing; of whichever cluster.
     @ivar holds_cluster_id: the full name of that cluster.
     @ivar repairs: how often the worker was put right since the agent started.
-    @ivar session: made anew at each start of the agent; empty where it does not count its reports.
+    @ivar session: new at each start of the agent; empty if it does not count its reports.
     @ivar sequence: counts the reports of a session from 1.
     """
 
@@ -72,7 +72,7 @@ class Report:
 
 
 def report_body(report: Report, agent_id: str, namespace: str) -> bytes:
-    """The body of POST C{/api/v1/report}; what is empty is left out."""
+    """Return the body of POST C{/api/v1/report} without empty fields."""
     spent = asdict(report.spent)
     fields = {
         "agent_id": agent_id,
@@ -93,13 +93,13 @@ def report_body(report: Report, agent_id: str, namespace: str) -> bytes:
 @frozen
 class VersionOutcome:
     """
-    What became of one version on one agent, as the controller keeps it. Times are in milliseconds, C{None} where they
-    are not known; those of the first time that it was applied stay.
+    The result of one version on one agent, as the controller keeps it. Times are in milliseconds, C{None} if they
+    are unknown; the times of the first success stay.
 
     @ivar at: when it was reported, by the controller's wall clock, UTC.
     @ivar took: from the arrival of the POST to the moment at which it was applied.
     @ivar commit: from the arrival of the POST until the version was on disk.
-    @ivar notify: what is left of C{took}: from there to the agent, and the way of the report.
+    @ivar notify: the rest of C{took}: the way to the agent, and the way of the report.
     @ivar agent: L{Timings.agent}.
     @ivar worker: L{Timings.worker}.
     @ivar ack: L{Timings.waited}, which is no part of C{took}.
@@ -160,7 +160,7 @@ class AgentRecord:
         return None if tag is None or self.report is None or tag.cluster != self.report.tag.cluster else tag.version
 
     def polled(self, at: datetime) -> AgentRecord:
-        """This agent, having polled at C{at}."""
+        """Return this agent with a last poll at C{at}."""
         # Each poll comes here, and C{evolve} takes four times as long.
         return AgentRecord(
             self.id,
@@ -199,4 +199,4 @@ def agent_blocked(agent_id: str) -> Forbidden:
 
 def unknown_agent(agent_id: str) -> NotFound:
     """Return the error for an id that no agent has."""
-    return NotFound("unknown_agent", f"There is no agent {agent_id[:64]!r}; it may have to register.")
+    return NotFound("unknown_agent", f"Agent {agent_id[:64]!r} does not exist; it may have to register.")

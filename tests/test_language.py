@@ -164,6 +164,7 @@ class PhraseTests(SynchronousTestCase):
         for text in (
             "Return the current configuration of a namespace.",
             "The error says what is wrong, where, and what to do.",
+            "Return C{None} if there is no current version.",
             "The field ``laggards`` keeps its name, and so does C{anew}.",
         ):
             self.assertEqual(Text("page.rst", 1, text).hits(), [])

@@ -1,1 +1,1 @@
-"""The agent: gets the configuration in force to the worker beside it, and keeps it there."""
+"""The agent: delivers the current configuration to the worker beside it, and keeps it there."""

@@ -111,7 +111,7 @@ class Cache(Service):
         self._writer.startService()
 
     def stopService(self) -> Deferred[None]:
-        """Write what is pending; fires after one attempt."""
+        """Write the pending contents; fire after one attempt."""
         super().stopService()
         return Deferred.fromCoroutine(self._flush())
 

@@ -1,4 +1,4 @@
-"""The one place that every configuration passes, whichever way it came: is it newer than what is known (promise G3)?"""
+"""The gate for every configuration from polls, pushes and the cache: does it supersede the current one (promise G3)?"""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ _OBJECTIONS = {
         " the file of CACHE_FILE and start the agent again."
     ),
     Verdict.FORKED: (
-        "Configuration {offered} is another document than the one that this agent received with that tag, and is"
+        "Configuration {offered} is another document than this agent received with that tag, and is"
         " ignored. Raise the epoch of the restored controller with 'confdctl epoch raise'."
     ),
 }

@@ -226,7 +226,7 @@ class WorkerSync(Service):
         self._keep(target)
 
     async def _settle_refusal(self, target: Configuration, error: ConfdError) -> None:
-        """Leave a worker alone that refused; what it had before stays in force, or is restored next (promise G7)."""
+        """Stop sending to a worker that refused; its previous configuration stays, or is restored next (promise G7)."""
         state = await self._worker.state()
         if isinstance(error, Conflict) or target is self.applied:
             self._settled = state

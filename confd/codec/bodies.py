@@ -132,7 +132,7 @@ def configuration_of(body: Mapping[str, object], namespace: str) -> Configuratio
 
 
 def bounded_interval(seconds: object) -> int:
-    """Return a poll interval in seconds within the bounds; 30 for a value that is not a number."""
+    """Return a poll interval within its bounds: 30 seconds for a value outside of them."""
     return int(min(max(_number(seconds, 30), POLL_INTERVAL_MIN), POLL_INTERVAL_MAX))
 
 

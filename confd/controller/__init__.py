@@ -1,1 +1,1 @@
-"""The controller: keeps the documents and their history, and answers whoever asks."""
+"""The controller: keeps the documents and their history, and serves agents and administrators."""

@@ -110,7 +110,7 @@ class Feed(Service):
 
     def refresh(self) -> Deferred[None]:
         """
-        Read the newest changes, before a caller is told that something does not exist.
+        Read the newest changes, before a caller gets a 404.
 
         @return: fires after a read that began after this call. Fires at once for a store that hints at each change.
         @raise Unavailable: the store cannot be read, or the controller is stopping.

@@ -77,7 +77,7 @@ class IReportStore(Interface):
 
     def save_reports(reports: Sequence[ReceivedReport]) -> Deferred[Sequence[ReportVerdict]]:
         """
-        Judge reports in the order of their arrival, and store those that are taken, in one transaction: the report as
+        Judge reports in the order of their arrival, and store the accepted ones, in one transaction: the report as
         the last one of its agent, and the outcome of its version on the agent.
 
         @return: fires with the verdict on each report, once they are on disk: see L{confd.report_verdicts}.

@@ -35,7 +35,7 @@ def controller_metrics(
     shown: Callable[[], Collection[str]] | None = None,
 ) -> Metrics:
     """
-    Return the figures of a controller, but for those that all roles have.
+    Return the metrics of a controller, without the ones that all roles share.
 
     @param shown: the namespaces with series of their own; C{None} shows all.
     """
@@ -68,17 +68,17 @@ def _of_configurations(metrics: Metrics, snapshot: Snapshot, shown: Callable[[],
     def each(read: Callable[[Any], float]) -> Callable[[], Values]:
         return lambda: {name: read(snapshot.require(name).configuration) for name in shown()}
 
-    metrics.gauge("confd_config_version", "The version in force.", each(lambda it: it.version), "namespace")
-    metrics.gauge("confd_config_epoch", "The epoch of the version in force.", each(lambda it: it.epoch), "namespace")
+    metrics.gauge("confd_config_version", "The current version.", each(lambda it: it.version), "namespace")
+    metrics.gauge("confd_config_epoch", "The epoch of the current version.", each(lambda it: it.epoch), "namespace")
     metrics.gauge(
         "confd_config_published_timestamp_seconds",
-        "When the version in force was published.",
+        "When the current version was published.",
         each(lambda it: it.updated_at.timestamp()),
         "namespace",
     )
     metrics.gauge(
         "confd_config_size_bytes",
-        "Size of the document in force.",
+        "Size of the current document.",
         each(lambda it: len(it.document.raw)),
         "namespace",
     )
@@ -119,7 +119,7 @@ def _of_agents(
         lambda: {(): len(registry.duplicates)},
     )
     metrics.gauge("confd_agents_blocked", "Ids that are kept out.", lambda: {(): len(registry.agent_tokens.blocked)})
-    metrics.gauge("confd_agents_current", "Agents that have applied the version in force.", current, "namespace")
+    metrics.gauge("confd_agents_current", "Agents that have applied the current version.", current, "namespace")
 
 
 def _of_brokers(metrics: Metrics, broker_publishers: Sequence[BrokerPublisher]) -> None:

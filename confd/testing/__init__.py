@@ -1,7 +1,7 @@
 """
 The test kit that ships with confd: fakes, and the contract suites that they and the real things pass alike.
 
-A suite is made for a fixture, so that whoever writes another store has its tests already::
+A function makes a suite for a fixture, so that another store has its tests already::
 
     class PostgresStoreTests(make_iconfigstore_tests(postgres_fixture)):
         pass

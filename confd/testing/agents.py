@@ -19,7 +19,7 @@ _NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 def make_iagentstore_tests(fixture: StoreFixture) -> type[TestCase]:
-    """The contract of L{IAgentStore}, for the stores that C{fixture} makes."""
+    """Make the contract suite of L{IAgentStore} for the stores that C{fixture} makes."""
 
     class IAgentStoreTests(StoreTests):
         def setUp(self) -> None:

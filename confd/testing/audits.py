@@ -18,7 +18,7 @@ from confd.testing.examples import a_draft, an_attempt
 
 
 def make_iauditstore_tests(fixture: Callable[[TestCase, Draft], Any]) -> type[TestCase]:
-    """The contract of L{IAuditStore}, for the stores that C{fixture} makes; they keep configurations and agents too."""
+    """Make the contract suite of L{IAuditStore} for stores of C{fixture}, with configurations and agents."""
 
     class IAuditStoreTests(TestCase):
         def setUp(self) -> None:

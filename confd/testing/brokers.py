@@ -34,7 +34,7 @@ class MemoryServer:
     brokers: list[MemoryBroker] = field(factory=list, init=False)
 
     def broker(self) -> MemoryBroker:
-        """One more client, not started."""
+        """Return one more client, not started."""
         return MemoryBroker(self)
 
     def fail(self, reason: str) -> None:
@@ -42,7 +42,7 @@ class MemoryServer:
         self.down = reason
 
     def come_back(self, empty: bool = True) -> None:
-        """Be up again, by default with nothing kept; all that listen are connected anew."""
+        """Come up again, by default empty; reconnect all listeners."""
         self.down = None
         if empty:
             self.kept.clear()
@@ -51,7 +51,7 @@ class MemoryServer:
             broker.returned()
 
     def publish(self, namespace: str, announcement: bytes) -> None:
-        """Keep it, and bring it to all that listen, whoever sends it."""
+        """Keep a message, and deliver it to all listeners."""
         self.kept[namespace] = announcement
         for broker in list(self.brokers):
             broker.listeners.deliver(namespace, announcement)
@@ -81,7 +81,7 @@ class MemoryBroker(Service):
             self.listeners.connected()
 
     def present(self, password: str | None, token: str | None) -> None:
-        """L{IBroker.present}: there is nothing to log in to."""
+        """L{IBroker.present}: it needs no login."""
         self.password, self.token = password, token
 
     def stopService(self) -> None:
@@ -106,7 +106,7 @@ class MemoryBroker(Service):
         return execute(self._latest, namespace)
 
     def answer(self, latest: Callable[[str], bytes | None]) -> None:
-        """L{IBroker.answer}: it keeps what it was told."""
+        """L{IBroker.answer}: it keeps the answer."""
 
     def watch(self, returned: Callable[[], None]) -> None:
         """L{IBroker.watch}."""
@@ -128,7 +128,7 @@ class MemoryBroker(Service):
 @define(eq=False)
 class RecordingListener:
     """
-    Somebody who listens at a broker.
+    A listener at a broker.
 
     @ivar heard: all messages so far.
     @ivar connections: how often it was connected.
@@ -139,12 +139,12 @@ class RecordingListener:
     _waiting: list[tuple[Callable[[], bool], Deferred[None]]] = field(factory=list, init=False)
 
     def hear(self, message: bytes) -> None:
-        """To be given to L{IBroker.listen}."""
+        """Record a message; a callback for L{IBroker.listen}."""
         self.heard.append(message)
         self._check()
 
     def connected(self) -> None:
-        """To be given to L{IBroker.listen}."""
+        """Record a connection; a callback for L{IBroker.listen}."""
         self.connections += 1
         self._check()
 
@@ -170,7 +170,7 @@ class RecordingListener:
 
 
 def make_ibroker_tests(fixture: BrokerFixture) -> type[TestCase]:
-    """The contract of L{IBroker}, for the brokers that C{fixture} makes."""
+    """Make the contract suite of L{IBroker} for the brokers that C{fixture} makes."""
 
     class IBrokerTests(TestCase):
         timeout = 60

@@ -18,18 +18,18 @@ _MOMENT = datetime(2026, 11, 24, 12, 30, 15, 123456, UTC)
 
 
 def a_draft(number: int = 0, **changes: Any) -> Draft:
-    """A draft of a document that holds C{number}; C{changes} are other fields of it."""
+    """Make a draft of a document that holds C{number}; C{changes} are other fields of it."""
     document = strict_json.document({"url": "https://ip.me", "n": number})
     return evolve(Draft(DEFAULT_NAMESPACE, document, "admin", _MOMENT), **changes)
 
 
 def an_epoch_change(epoch: int, **changes: Any) -> EpochChange:
-    """What begins an epoch; C{changes} are other fields of it."""
+    """Make the change that begins an epoch; C{changes} are other fields of it."""
     return evolve(EpochChange("admin", _MOMENT, epoch), **changes)
 
 
 def an_agent(agent_id: str, **changes: Any) -> AgentRecord:
-    """An agent that registered and never polled."""
+    """Make an agent that registered and never polled."""
     record = AgentRecord(
         agent_id, DEFAULT_NAMESPACE, "host-1", "region=us-west", "POLLER", _MOMENT.replace(microsecond=0)
     )
@@ -37,7 +37,7 @@ def an_agent(agent_id: str, **changes: Any) -> AgentRecord:
 
 
 def an_attempt(number: int = 0, **changes: Any) -> Attempt:
-    """Somebody who asks for a change, in the request C{number}."""
+    """Make the attempt of a change in the request C{number}."""
     attempt = Attempt("admin", "192.0.2.7", "POST /api/v1/config", DEFAULT_NAMESPACE, f"request-{number}", _MOMENT)
     return evolve(attempt, **changes)
 

@@ -214,7 +214,7 @@ class MemoryStore:
 
     def _publish(self, draft: Draft) -> Written[Revision]:
         if not self._in_use(draft.namespace):
-            raise NotFound("unknown_namespace", f"There is no namespace {draft.namespace!r}; make it first.")
+            raise NotFound("unknown_namespace", f"Namespace {draft.namespace!r} does not exist; create it first.")
         answered = self._answered(draft)
         if answered is not None:
             return Written(answered)
@@ -246,7 +246,7 @@ class MemoryStore:
 
     def _retire(self, name: str) -> Written[None]:
         if not self._in_use(name):
-            raise NotFound("unknown_namespace", f"There is no namespace {name!r}; make it first.")
+            raise NotFound("unknown_namespace", f"Namespace {name!r} does not exist; create it first.")
         self._retired.add(name)
         self._answers = {key: answer for key, answer in self._answers.items() if key[0] != name}
         return Written(None, [(RETIRED, name, None)])

@@ -87,7 +87,7 @@ class MemoryAgents:
         return Counter(each.namespace for each in self.rows.values())
 
     def save_reports(self, reports: Sequence[ReceivedReport], times: PublishTimes) -> Sequence[ReportVerdict]:
-        """Judge reports, and keep those that are taken."""
+        """Judge reports, and keep the accepted ones."""
         agents = {record.id: (record.namespace, record.report) for record in self.rows.values()}
         outcomes = {(agent_id, version): each for (_, version, agent_id), each in self.outcomes.items()}
         verdicts = judge_reports(reports, agents, outcomes, times)

@@ -17,7 +17,7 @@ from confd.testing.stores import StoreFixture
 
 
 def make_ireportstore_tests(fixture: StoreFixture) -> type[TestCase]:
-    """The contract of L{IReportStore}, for the stores that C{fixture} makes."""
+    """Make the contract suite of L{IReportStore} for the stores that C{fixture} makes."""
 
     class IReportStoreTests(TestCase):
         def setUp(self) -> None:

@@ -36,17 +36,17 @@ class StoreTests(TestCase):
         self.assertEqual(caught.exception.code, code)
 
     async def identity(self) -> tuple[str, int]:
-        """Cluster id and epoch."""
+        """Return the cluster id and the epoch."""
         identity = (await self.store.contents()).identity
         return identity.cluster_id, identity.epoch
 
     async def versions(self, store: Any, namespace: str = DEFAULT_NAMESPACE) -> list[int]:
-        """Every version in the history of a namespace, newest first."""
+        """Return every version in the history of a namespace, newest first."""
         return [each.tag.version for each in await store.history(namespace, 1000, None)]
 
 
 def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
-    """The contract of L{IConfigStore}, for the stores that C{fixture} makes."""
+    """Make the contract suite of L{IConfigStore} for the stores that C{fixture} makes."""
 
     class IConfigStoreTests(StoreTests):
         def setUp(self) -> None:

@@ -49,7 +49,7 @@ class MemorySink:
 
 
 def make_istrategy_tests(fixture: StrategyFixture) -> type[SynchronousTestCase]:
-    """The contract of L{IStrategy}, for the strategies that C{fixture} makes."""
+    """Make the contract suite of L{IStrategy} for the strategies that C{fixture} makes."""
 
     class IStrategyTests(SynchronousTestCase):
         def setUp(self) -> None:

@@ -267,9 +267,9 @@ class PollerTests(SynchronousTestCase):
 
     def test_an_unknown_namespace_is_a_problem_at_once(self) -> None:
         self.poller.startService()
-        self.controller.failure = NotFound("unknown_namespace", "There is no namespace 'edge'.")
+        self.controller.failure = NotFound("unknown_namespace", "Namespace 'edge' does not exist.")
         self.clock.pump([33])
-        self.assertEqual(self.poller.problem(), "There is no namespace 'edge'.")
+        self.assertEqual(self.poller.problem(), "Namespace 'edge' does not exist.")
 
     # -- controllers that offer what cannot be taken --
 

@@ -308,7 +308,7 @@ class OutputSet:
         await change.finish()
 
     def _prefixed(self, output: IOutput, error: BaseException) -> BaseException:
-        """Return an error whose sentence names its output, where there are several."""
+        """Return an error whose sentence names its output if the agent has several."""
         if not isinstance(error, ConfdError) or isinstance(error, Superseded):
             return error
         return type(error)(error.code, self._worded(output, error.message), error.details)

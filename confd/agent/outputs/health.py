@@ -73,7 +73,7 @@ class HealthMonitor(Service):
     ) -> None:
         """
         @param outputs: in the order of the set.
-        @param report: returns what became of the newest configuration, regardless of health.
+        @param report: returns the result of the newest configuration, regardless of health.
         @param changed: called at each transition.
         @param several: whether sentences name the output.
         """

@@ -125,4 +125,4 @@ class IConfirmedChange(IStagedChange):
     owed = Attribute("L{bool}: whether the steps have to run; they run after a roll-back in any case.")
 
     def confirm() -> Deferred[None]:
-        """Remember that the program uses what is in place: after the probes, and after the reloads of a roll-back."""
+        """Remember that the program uses the installed contents: after probes, and after reloads of a roll-back."""

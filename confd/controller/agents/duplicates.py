@@ -21,7 +21,7 @@ class Duplicates:
     """
     Knows an id by whose reports go back and forth between sessions.
 
-    An agent makes a new session at each start, and never goes back to one: where reports do, there are two agents.
+    An agent makes a new session at each start, and never returns to one: if its reports do, two agents share the id.
     Neither is refused, for nobody can tell which of them is the right one. Memory is bounded: the id that changed its
     session longest ago is forgotten first.
     """
@@ -48,7 +48,7 @@ class Duplicates:
         return agent_id in self._found and self._clock.seconds() - self._found[agent_id] < REMINDER_SECONDS
 
     def turned(self, agent_id: str, before: str, session: str) -> None:
-        """The reports of an id come from another session than before."""
+        """Note that the reports of an id come from another session than before."""
         left = self._left.get(agent_id, ())
         sessions = (before, *(each for each in left if each != before))[:MAX_SESSIONS]
         put(self._left, agent_id, sessions, MAX_IDS)
@@ -56,12 +56,12 @@ class Duplicates:
             put(self._found, agent_id, self._clock.seconds(), MAX_IDS)
             if self._told.due(agent_id):
                 self.log.warn(
-                    "two agents share the id {agent_id}, and each undoes what is known of the other: stop one of them,"
+                    "two agents share the id {agent_id}, and each overwrites the state of the other: stop one of them,"
                     " remove its CACHE_FILE with .id and .token, and start it again",
                     agent_id=agent_id,
                 )
 
     def forget(self, agent_id: str) -> None:
-        """There is no such agent any more."""
+        """Forget an agent."""
         self._left.pop(agent_id, None)
         self._found.pop(agent_id, None)

@@ -12,7 +12,7 @@ from attrs import define, field
 class Liveness:
     """
     The agents of one namespace, in the order in which they were last heard of: who falls silent is found without a look
-    at those who do not.
+    at the others.
     """
 
     _live: OrderedDict[str, float] = field(factory=OrderedDict)
@@ -32,14 +32,14 @@ class Liveness:
 
     @property
     def silent(self) -> set[str]:
-        """Those who are; not to be changed."""
+        """Silent agents; read only."""
         return self._silent
 
     def heard(self, agent_id: str, at: float) -> bool:
         """
-        It said something.
+        Note a sign of life.
 
-        @param at: when, in monotonic seconds, never before what was told last.
+        @param at: when, in monotonic seconds, never before the last call.
         @return: whether that is a change: it is new here, or was silent.
         """
         new = agent_id not in self._live
@@ -49,12 +49,12 @@ class Liveness:
         return new
 
     def left(self, agent_id: str) -> None:
-        """It does not belong here any more."""
+        """Remove an agent."""
         self._live.pop(agent_id, None)
         self._silent.discard(agent_id)
 
     def sweep(self, before: float) -> list[str]:
-        """Those who fall silent: not heard of since C{before}."""
+        """Return the agents that fall silent: not heard of since C{before}."""
         fallen = []
         for agent_id, at in self._live.items():
             if at >= before:

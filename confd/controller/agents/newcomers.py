@@ -26,7 +26,7 @@ _FULL_RETRY = 60
 
 class Newcomers:
     """
-    Counts agents that are new; one that comes again under an id that is known is not.
+    Counts new agents; an agent with a known id is not new.
 
     @ivar refused: registrations that were answered 429.
     """
@@ -53,7 +53,7 @@ class Newcomers:
         """
         Let a new agent in.
 
-        @param source: where it is; this machine has no limit of its own, since a proxy on it speaks for everybody.
+        @param source: where it is; this machine has no limit, since a proxy on it serves many callers.
         @param there: agents that are there already.
         @raise TooMany: C{too_many_agents}, C{too_many_registrations}.
         """
@@ -61,7 +61,7 @@ class Newcomers:
             self.refused += 1
             raise TooMany(
                 "too_many_agents",
-                f"The controller has {there} agents, and MAX_AGENTS allows no more; forget those that are gone, or"
+                f"The controller has {there} agents, and MAX_AGENTS allows no more; forget retired agents, or"
                 " raise it.",
                 retry_after=_FULL_RETRY,
             )
@@ -79,11 +79,11 @@ class Newcomers:
         self._sources.take(source)
 
     def load(self, agent_ids: Iterable[str]) -> None:
-        """Begin with those that gave no sign of life yet; their time begins now."""
+        """Begin the time of agents that sent nothing yet."""
         self._unproven = dict.fromkeys(agent_ids, self._clock.seconds())
 
     def registered(self, agent_id: str) -> None:
-        """Begin the time of an agent that has yet to prove that it lives, or begin it anew."""
+        """Begin the time of an agent that must still poll or report, or begin it again."""
         self._unproven.pop(agent_id, None)
         self._unproven[agent_id] = self._clock.seconds()
 

@@ -54,7 +54,7 @@ class Registry(Service):
     every known agent counts as heard of at the start: none is called silent that had no chance to speak.
 
     @ivar changes: told C{(namespace, agent_id)} when an agent came, went, reported, fell silent or was heard of again;
-        one that moved is told of in both namespaces. Polls are not told.
+        for an agent that moved, in both namespaces. Polls fire nothing.
     @ivar agent_tokens: who of them may come in.
     @ivar duplicates: which of them are two.
     @ivar newcomers: how many new ones may come in, and which expire.
@@ -160,7 +160,7 @@ class Registry(Service):
 
     def polled(self, agent_id: str) -> bool:
         """
-        An agent asked for its configuration; one that is not known is nobody's business here.
+        Note a poll of an agent; an unknown agent changes nothing.
 
         @return: whether it is known.
         """
@@ -217,12 +217,12 @@ class Registry(Service):
         await self._store.unblock(agent_id, attempt)
 
     def find(self, agent_id: str) -> AgentRecord | None:
-        """One agent, C{None} where it is not known."""
+        """Return an agent, C{None} if it is unknown."""
         return self._records.get(agent_id)
 
     def get(self, agent_id: str) -> AgentRecord:
         """
-        One agent.
+        Return an agent.
 
         @raise NotFound: C{unknown_agent}.
         """
@@ -232,7 +232,7 @@ class Registry(Service):
             raise unknown_agent(agent_id) from None
 
     def records(self) -> Iterable[AgentRecord]:
-        """All agents."""
+        """Return all agents."""
         return self._records.values()
 
     def status(self, record: AgentRecord) -> AgentStatus:
@@ -241,7 +241,7 @@ class Registry(Service):
         return AgentStatus(record, state, record.id in self.duplicates)
 
     def page(self, namespace: str, limit: int, after: str, state: str | None) -> list[AgentRecord]:
-        """At most C{limit} agents of a namespace, and in a state if one is named, by id, beginning after C{after}."""
+        """Return at most C{limit} agents of a namespace, in a state if one is named, by id, after C{after}."""
         found: list[AgentRecord] = []
         silent = self.liveness(namespace).silent
         for agent_id in self._ids[bisect_right(self._ids, after) :]:
@@ -253,7 +253,7 @@ class Registry(Service):
         return found
 
     def liveness(self, namespace: str) -> Liveness:
-        """Who of a namespace is there, as of now."""
+        """Return the liveness of the agents of a namespace, as of now."""
         liveness = self._liveness_of[namespace]
         if liveness:
             fallen = liveness.sweep(self._clock.seconds() - SILENT_AFTER_INTERVALS * self._poll_interval(namespace))
@@ -267,15 +267,15 @@ class Registry(Service):
         return len(self._polls)
 
     def count(self, namespace: str) -> int:
-        """How many agents of a namespace are known."""
+        """Return the number of agents of a namespace."""
         return len(self._liveness_of[namespace])
 
     def live(self, namespace: str) -> int:
-        """How many agents of a namespace were heard of lately."""
+        """Return the number of agents of a namespace that polled or reported lately."""
         return self.liveness(namespace).live
 
     def report_window(self, namespace: str) -> float:
-        """Seconds over which the agents of a namespace are to spread their reports."""
+        """Return the seconds over which the agents of a namespace spread their reports."""
         return min(REPORT_WINDOW_MAX_SECONDS, self.count(namespace) / REPORTS_PER_SECOND)
 
     def _add(self, record: AgentRecord) -> None:

@@ -1,4 +1,4 @@
-"""Which agents may come in, and for whom they may speak: their tokens, and those who are kept out."""
+"""The tokens of agents, and the blocked agents."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def bad_agent_id() -> Malformed:
 
 class AgentTokens:
     """
-    The door for agents.
+    Authenticates agents by their tokens.
 
-    An agent joins with the identity that all agents share, and is given a token: from then on it calls by its id and
-    that, and may speak for itself alone. Joining anew with the shared identity replaces the token. Only a digest of it
-    is kept, here and on disk.
+    An agent registers with the shared identity and receives a token. It then authenticates with its id and the token,
+    and has an identity of its own. A new registration with the shared identity replaces the token. Memory and disk keep
+    only a digest.
 
     A token dies with its agent's row. An agent that still has the shared password then joins again, as it would after
     a controller lost its memory. Who is to stay out, such as a machine that was stolen, is blocked: its row goes, and
-    its id is refused wherever it is named until somebody lifts that. It may know the shared password, too, and come
+    its id is refused everywhere until it is unblocked. It may know the shared password, too, and come
     back by another id: change that as well. Agents that have their tokens do not notice.
 
-    @ivar blocked: the ids of those that are kept out.
+    @ivar blocked: the ids of blocked agents.
     """
 
     def __init__(self) -> None:
@@ -46,12 +46,12 @@ class AgentTokens:
         self._holders = {record.token: record.id for record in records if record.token}
 
     def issue(self, agent_id: str) -> tuple[str, bytes]:
-        """A new token, good once its agent is recorded with the digest; and that."""
+        """Return a new token and its digest; it is valid once its agent is recorded with the digest."""
         token = secrets.token_urlsafe(_TOKEN_BYTES)
         return token, digest_of(agent_id.encode(), token.encode())
 
     def record(self, before: AgentRecord | None, after: AgentRecord | None) -> None:
-        """One row has changed; C{None} where there is none."""
+        """Record the change of a row; C{None} if it is gone."""
         holders = self._holders = self._holders or {}
         if before is not None:
             holders.pop(before.token, None)
@@ -60,7 +60,7 @@ class AgentTokens:
 
     def holder(self, digest: bytes) -> str | None:
         """
-        Whose token has this digest, C{None} if nobody's.
+        Return the id of the agent whose token has this digest, C{None} for an unknown digest.
 
         @raise Unavailable: C{starting}: nobody can say yet.
         """
@@ -70,7 +70,7 @@ class AgentTokens:
 
     def sender(self, identity: Identity, claimed: str) -> str:
         """
-        The agent that a request counts for.
+        Return the id of the agent that a request counts for.
 
         @param claimed: the id that is named in it; empty where none is.
         @return: its id; empty where that stays open, as with the Go agents.

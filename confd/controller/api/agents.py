@@ -62,7 +62,7 @@ class ForgetQuery(AgentQuery, forbid_unknown_fields=True):
     """
     How an agent is to be forgotten.
 
-    @ivar block: keep it out: its id is refused until it is unblocked, whoever names it. It need not be known.
+    @ivar block: block the id: every request with it is refused until it is unblocked. It need not be known.
     """
 
     block: bool = False
@@ -103,11 +103,11 @@ class AgentsApi:
     )
     async def register(self, call: Call) -> RegistrationResponseBody:
         """
-        With the C{agent_id} that it was given before, an agent keeps its row; without one it gets a new UUID.
+        Register an agent. With its earlier C{agent_id} it keeps its row; without one it gets a new UUID.
 
-        Who joins with the identity that agents share is given a C{token}: with its id as the user name and that as the
-        password an agent proves to be itself, and nobody can speak for it. One that it was given before is then good
-        no longer. Who joins by its token keeps it.
+        An agent that registers with the shared identity receives a C{token}. Its id as user name and the token as
+        password authenticate it alone. The new token replaces an earlier one. An agent that registers by its token
+        keeps it.
         """
         wanted: RegistrationRequest = call.body
         in_force = (await self._reader.require(wanted.namespace)).configuration
@@ -136,7 +136,7 @@ class AgentsApi:
         docs=Docs({200: list[AgentItem]}, gives=(LINK,), tag=AGENTS),
     )
     async def agents(self, call: Call) -> Answer:
-        """Sorted by id; the C{Link} header leads to the next page (RFC 8288)."""
+        """List the agents by id; the C{Link} header leads to the next page (RFC 8288)."""
         query: AgentsQuery = call.query
         await self._reader.require(query.namespace)
         found = self._registry.page(query.namespace, query.limit + 1, query.after, query.state)
@@ -180,9 +180,8 @@ class AgentsApi:
     )
     async def forget(self, call: Call, agent_id: str) -> MessageBody:
         """
-        Its token is refused from now on, and its stream ends. If it still lives, and has the password that agents
-        share, it will register again; with C{block} it cannot: for a machine that was stolen, say, whose shared
-        password is then to be changed.
+        Forget an agent: refuse its token, and end its stream. A live agent with the shared password registers again,
+        unless C{block} is set. Block the agent of a stolen machine, and change the shared password.
         """
         query: ForgetQuery = call.query
         agent_id = query.id or agent_id
@@ -214,7 +213,7 @@ class AgentsApi:
         docs=Docs(tag=AGENTS),
     )
     async def unblock(self, call: Call, agent_id: str) -> MessageBody:
-        """It may register from now on; one that still tries will do so by itself."""
+        """Let an agent register again; an agent that still tries succeeds by itself."""
         agent_id = call.query.id or agent_id
         await self._registry.unblock(agent_id, call.attempt)
         return MessageBody(f"Agent {agent_id} may register again")

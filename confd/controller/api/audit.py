@@ -30,7 +30,7 @@ class AuditQuery(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class AuditPage(msgspec.Struct):
-    """Entries, newest first, and what to give as C{before} for those that follow, where there are any."""
+    """Entries, newest first; C{next} is the C{before} of the next page, if another page follows."""
 
     items: Sequence[AuditEntry]
     next: int | msgspec.UnsetType = msgspec.UNSET
@@ -56,7 +56,7 @@ class AuditApi:
         docs=Docs(errors=(Unavailable,), tag="audit"),
     )
     async def audit(self, call: Call) -> AuditPage:
-        """Newest first; C{next} is what to give as C{before} for the page that follows."""
+        """List the entries, newest first; C{next} is the C{before} of the next page."""
         query: AuditQuery = call.query
         await self._flush()
         found = await self._store.audit(query.limit + 1, query.before)

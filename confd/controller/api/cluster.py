@@ -55,7 +55,7 @@ class ClusterApi:
 
     @endpoint("GET", "/api/v1/cluster", Role.ADMIN, "Who this cluster is, and which agents know better.", docs=_DOCS)
     async def cluster(self, call: Call) -> ClusterBody:
-        """Agents that are ahead, and agents of other clusters, keep what they have until an operator decides."""
+        """Return the identity of the cluster. Agents that are ahead, or of other clusters, wait for a decision."""
         self._snapshot.require(DEFAULT_NAMESPACE)
         ahead: list[int] = []
         foreign: dict[str, list[int]] = {}
@@ -79,7 +79,7 @@ class ClusterApi:
         "POST", "/api/v1/epoch/raise", Role.ADMIN, "Begin a new epoch.", body=NewEpoch, optional_body=True, docs=_DOCS
     )
     async def raise_epoch(self, call: Call) -> ClusterChangeBody:
-        """After a restore: what is in force gets a new version, which supersedes all that agents may hold."""
+        """Raise the epoch after a restore: each namespace gets a new version that supersedes all earlier ones."""
         return await self._begin_epoch(call, None)
 
     @endpoint(
@@ -92,7 +92,7 @@ class ClusterApi:
         docs=_DOCS,
     )
     async def adopt(self, call: Call) -> ClusterChangeBody:
-        """Where the database of that cluster is lost: its agents follow this one then."""
+        """Adopt the identity of a cluster whose database is lost: its agents then follow this controller."""
         try:
             wanted = str(uuid.UUID(call.body.cluster_id))
         except ValueError:
@@ -106,7 +106,7 @@ class ClusterApi:
         "POST", "/api/v1/signing-key/rotate", Role.ADMIN, "Sign announcements with a new key from now on.", docs=_DOCS
     )
     async def rotate_key(self, call: Call) -> KeyRotationBody:
-        """The key before it stays good until the next change; agents learn the new one with the next version."""
+        """Make a new key. The previous one stays valid until the next rotation."""
         public = await self._configs.rotate_keys(call.attempt)
         return {"message": "Announcements are signed with a new key", "signing_key": public}
 

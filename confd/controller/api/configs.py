@@ -1,4 +1,4 @@
-"""The paths that concern what is in force: reading it, and putting something else in its place."""
+"""The paths of the current configuration: reading and publishing."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ class ConfigsApi:
         "GET",
         "/api/v1/config",
         Role.AGENT,
-        "The configuration in force.",
+        "The current configuration.",
         query=NamespaceQuery,
         docs=Docs(
             {200: CurrentConfigBody, 304: None},
@@ -169,7 +169,7 @@ class ConfigsApi:
         docs=evolve(_CHANGE_DOCS, example={"url": "https://api.github.com"}),
     )
     async def publish(self, call: Call) -> Answer:
-        """Answered once it is on disk, and as many agents have it as the caller waits for."""
+        """Publish a document. The answer comes once it is on disk, and enough agents applied it for C{wait}."""
         query: PublishQuery = call.query
         query.check()
         await self._reader.require(query.namespace)
@@ -188,13 +188,13 @@ class ConfigsApi:
         "POST",
         "/api/v1/config/rollback",
         Role.ADMIN,
-        "Publish the document of an earlier version anew.",
+        "Publish the document of an earlier version again.",
         query=ChangeQuery,
         body=RollbackRequest,
         docs=evolve(_CHANGE_DOCS, errors=(*_CHANGE_DOCS.errors, Gone, Unprocessable), example={"version": 7}),
     )
     async def rollback(self, call: Call) -> Answer:
-        """As the next version; the poll interval stays the one in force."""
+        """Publish an old document as the next version; the poll interval stays."""
         query: ChangeQuery = call.query
         query.check()
         await self._reader.require(query.namespace)

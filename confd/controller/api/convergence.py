@@ -30,7 +30,7 @@ class ConvergenceApi:
         "GET",
         "/api/v1/config/convergence",
         Role.ADMIN,
-        "Who runs the version in force.",
+        "The convergence of the current version.",
         query=NamespaceQuery,
         docs=_DOCS,
     )

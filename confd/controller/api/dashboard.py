@@ -14,7 +14,7 @@ _PACKAGE = "confd.controller.dashboard"
 
 
 def dashboard(clock: IReactorTime) -> Assets:
-    """The page at C{/}, and each file that it needs below C{/dashboard/}; all for admins."""
+    """Serve the page at C{/}, and its files below C{/dashboard/}, all for admins."""
     names = sorted(each.name for each in files(_PACKAGE).iterdir() if PurePosixPath(each.name).suffix in TYPES)
     paths = {"/": "index.html"} | {f"/dashboard/{name}": name for name in names if name != "index.html"}
     return Assets(clock, _PACKAGE, paths, Role.ADMIN)

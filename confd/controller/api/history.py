@@ -1,4 +1,4 @@
-"""The paths of what was in force before."""
+"""The paths of earlier versions."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class DiffQuery(NamespaceQuery, forbid_unknown_fields=True, kw_only=True):
     Two versions.
 
     @ivar from_: the number of the old one.
-    @ivar to: the number of the new one; without it, it is the one in force.
+    @ivar to: number of the newer version; default: the current one.
     """
 
     from_: VersionNumber = msgspec.field(name="from")
@@ -61,7 +61,7 @@ class HistoryApi:
         "GET", "/api/v1/config/history", Role.ADMIN, "The versions of a namespace.", query=HistoryQuery, docs=_DOCS
     )
     async def history(self, call: Call) -> HistoryPage:
-        """Newest first, without their documents; C{next} is what to give as C{before} for the next page."""
+        """List the versions, newest first, without documents; C{next} is the C{before} of the next page."""
         query: HistoryQuery = call.query
         await self._reader.require(query.namespace)
         found = await self._store.history(query.namespace, query.limit + 1, query.before)
@@ -82,7 +82,7 @@ class HistoryApi:
 
     @endpoint("GET", "/api/v1/config/diff", Role.ADMIN, "What two versions differ in.", query=DiffQuery, docs=_DOCS)
     async def diff(self, call: Call) -> DiffBody:
-        """For programs (RFC 6902), and for people."""
+        """Compare two versions, for programs (RFC 6902) and for people."""
         query: DiffQuery = call.query
         in_force = (await self._reader.newest(query.namespace)).configuration
         old = (await self._store.revision(query.namespace, query.from_)).configuration

@@ -85,7 +85,7 @@ class ImportsApi:
         ),
     )
     async def take(self, call: Call) -> Answer:
-        """All versions keep their numbers; those that are missing count as pruned."""
+        """Import versions with their numbers; missing ones count as pruned."""
         query: ImportQuery = call.query
         wanted: Import = call.body
         await self._reader.require(query.namespace)

@@ -56,7 +56,7 @@ class NamespacesApi:
         docs=Docs({200: list[NamespaceItem]}, (Unavailable,), tag="namespaces"),
     )
     async def namespaces(self, call: Call) -> Answer:
-        """Sorted by name; the default one is always among them, once they are loaded. Many take several turns."""
+        """List the namespaces by name, always with the default one. Many take several turns of the reactor."""
         self._snapshot.require(DEFAULT_NAMESPACE)
         described: list[bytes] = []
         for number, name in enumerate(self._snapshot.namespaces(), 1):
@@ -84,7 +84,7 @@ class NamespacesApi:
         ),
     )
     async def create_namespace(self, call: Call) -> Answer:
-        """Its document is version 1 of it."""
+        """Create a namespace with its document as version 1."""
         wanted: NewNamespace = call.body
         if not valid_namespace(wanted.name):
             sentence = "A namespace is named by 1 to 63 lower-case letters, digits and dashes."
@@ -116,7 +116,7 @@ class NamespacesApi:
     )
     async def retire_namespace(self, call: Call, name: str) -> MessageBody:
         """
-        Its history stays on disk; the namespace C{default} stays in use.
+        Retire a namespace. Its history stays on disk; C{default} stays in use.
 
         @raise Conflict: it is the default one, or agents of it were heard of lately.
         """

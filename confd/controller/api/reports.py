@@ -37,7 +37,7 @@ class TimingsRequest(msgspec.Struct):
 
 class ReportRequest(msgspec.Struct):
     """
-    What became of a version. A field that is not known is let through: a newer agent has to be able to report to an
+    The result of a version. Unknown fields are accepted: a newer agent must be able to report to an
     older controller.
     """
 
@@ -73,7 +73,7 @@ class ReportsApi:
         "POST",
         "/api/v1/report",
         Role.AGENT,
-        "Say what became of a version.",
+        "Report the result of a version.",
         body=ReportRequest,
         docs=Docs(
             errors=(NotFound, Conflict, Unavailable),
@@ -83,7 +83,7 @@ class ReportsApi:
         ),
     )
     async def report(self, call: Call) -> ReportResponse:
-        """Answered once it is on disk, with the time over which the next one is to be spread."""
+        """Store a report. The answer comes once it is on disk, with the time over which to spread the next one."""
         told: ReportRequest = call.body
         await self._reader.require(told.namespace)
         sender = call.header("X-Agent-ID")

@@ -67,7 +67,7 @@ class TimingsBody(TypedDict):
 
 
 class AgentReport(TypedDict):
-    """What became of one version on one agent."""
+    """The result of one version on one agent."""
 
     version: int
     tag: str
@@ -128,7 +128,7 @@ class ConvergenceBody(Quantiles):
 
 
 class CurrentConfigBody(TypedDict):
-    """The configuration in force, and the public keys that announcements of it may be signed with, newest first."""
+    """The current configuration, and the public keys that verify its announcements, newest first."""
 
     version: int
     data: Spliced
@@ -191,7 +191,7 @@ class VersionItem(TypedDict):
 
 
 class HistoryPage(TypedDict):
-    """Versions, newest first, and what to give as C{before} for those that follow, where there are any."""
+    """Versions, newest first; C{next} is the C{before} of the next page, if another page follows."""
 
     items: list[VersionItem]
     next: NotRequired[int]
@@ -211,7 +211,7 @@ DiffBody = TypedDict("DiffBody", {"from": int, "to": int, "patch": list[dict[str
 
 
 class NamespaceItem(TypedDict):
-    """A namespace, its version in force, and its agents: known, and heard of lately."""
+    """A namespace, its current version, and the numbers of its registered and live agents."""
 
     name: str
     version: int
@@ -222,7 +222,7 @@ class NamespaceItem(TypedDict):
 
 
 class AgentsAhead(TypedDict):
-    """Agents that hold something newer than is in force here, and the highest epoch of it."""
+    """Agents ahead of the current version here, and their highest epoch."""
 
     agents: int
     epoch: int

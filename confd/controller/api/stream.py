@@ -28,7 +28,7 @@ class StreamApi:
         "GET", "/api/v1/stream", Role.AGENT, "Each change, as server-sent events.", query=NamespaceQuery, docs=_DOCS
     )
     async def stream(self, call: Call) -> StreamingAnswer:
-        """With the current tag in C{Last-Event-ID} the next change is the first event, else what is in force."""
+        """Stream the configurations. With the current tag in C{Last-Event-ID}, the first event is the next change."""
         known = call.header("Last-Event-ID")
         agent_id = self._registry.agent_tokens.sender(call.identity, call.header("X-Agent-ID") or "")
         if agent_id:

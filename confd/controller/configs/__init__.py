@@ -1,1 +1,1 @@
-"""Documents and their versions: the write path and what is current."""
+"""Documents and their versions: the write path and the current configurations."""

@@ -47,7 +47,7 @@ def difference(old: Configuration, new: Configuration) -> Difference:
 
 def _bounded(operations: Iterator[dict[str, Any]], new: Any, size: int) -> list[dict[str, Any]]:
     """
-    Return the operations, or a single one that replaces all once their paths are longer than the documents are.
+    Return the operations, or a single replacement if their paths are longer than the documents.
 
     Each operation repeats all keys above it: below one long key, a megabyte of numbers would make a terabyte of paths.
     """
@@ -61,7 +61,7 @@ def _bounded(operations: Iterator[dict[str, Any]], new: Any, size: int) -> list[
 
 
 def patch(old: Any, new: Any, path: str = "") -> Iterator[dict[str, Any]]:
-    """The operations that make C{new} of C{old}, to be done in this order."""
+    """Return the operations that turn C{old} into C{new}, in order."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in old.keys() - new.keys():
             yield {"op": "remove", "path": _below(path, key)}
@@ -77,7 +77,7 @@ def patch(old: Any, new: Any, path: str = "") -> Iterator[dict[str, Any]]:
 
 
 def _patch_list(old: list[Any], new: list[Any], path: str) -> Iterator[dict[str, Any]]:
-    """Equal ends stay; what is between them is changed one by one, and then made longer or shorter."""
+    """Keep equal ends; change the items between them one by one, then append or remove items."""
     start, end = _equal_ends(old, new, _same)
     first, last = len(old) - end, len(new) - end
     both = min(first, last)
@@ -109,7 +109,7 @@ def _lines(value: Any) -> list[str]:
 
 
 def unified(old: Sequence[str], new: Sequence[str], old_name: str, new_name: str) -> str:
-    """A unified diff of two texts in lines, empty where they are equal."""
+    """Return a unified diff of two texts in lines, empty if they are equal."""
     groups = list(_Matcher(old, new).get_grouped_opcodes(_CONTEXT)) if old != new else []
     told = [f"--- {old_name}", f"+++ {new_name}"] if groups else []
     for group in groups:

@@ -1,11 +1,11 @@
 """
-What brokers are still to be told.
+The announcements that brokers still need.
 
-A broker gets the announcements of a namespace in version order, one at a time, and of those that pile up while it is
-down or hung the newest only. Nothing here delays or fails the publish that it follows.
+A broker gets the announcements of a namespace in version order, one at a time. After an outage it gets the newest only.
+Nothing here delays or fails a publish.
 
-A broker's other clients come back to it later than the controller does. Those of the Go system ask nobody what they
-missed: after a broker's return they are told again.
+Other clients may reconnect to a broker later than the controller. Clients of the Go system do not ask for missed
+announcements: the controller repeats them after a broker's return.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class BrokerPublisher(Service):
         """
         @param backoff: between attempts; its cap is L{RETRY_MAX_SECONDS}.
         @param offload: signs large announcements; C{None} signs them on the reactor.
-        @param current: what is announced again after the broker's return.
+        @param current: returns the announcements to repeat after the broker's return.
         """
         self.broker = broker
         self._clock = clock
@@ -82,22 +82,22 @@ class BrokerPublisher(Service):
         self._loop.startService()
 
     def stopService(self) -> Deferred[None] | None:
-        """Fires when what is under way was brought, or its time is over; a restart repeats what is in force."""
+        """Fire when the announcement under way is published or times out; a restart repeats the current ones."""
         super().stopService()
         self._repeat_no_more()
         return self._loop.stopService()
 
     def post(self, encoded: EncodedConfig) -> None:
-        """One more announcement, in place of an older one of its namespace."""
+        """Announce a configuration, in place of an older one of its namespace."""
         self._outgoing[encoded.configuration.namespace] = encoded
         self._loop.hurry()
 
     def waiting(self) -> int:
-        """Namespaces whose newest announcement the broker does not have."""
+        """Return the namespaces whose newest announcement the broker does not have."""
         return len(self._outgoing)
 
     def receipt(self, namespace: str) -> Deferred[None]:
-        """Fires once the broker has all that was posted of a namespace."""
+        """Fire once the broker has all posted announcements of a namespace."""
         if namespace not in self._outgoing:
             return succeed(None)
         waiting = self._receipts.setdefault(namespace, [])
@@ -197,7 +197,7 @@ class Publishers(MultiService):
 
     def published(self, namespace: str) -> Deferred[bool]:
         """
-        Whether every broker has the newest announcement of a namespace.
+        Tell whether every broker has the newest announcement of a namespace.
 
         @return: fires as soon as they do, and after L{DELIVERY_WAIT_SECONDS} seconds whether they do or not; never
             fails.

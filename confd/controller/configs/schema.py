@@ -46,7 +46,7 @@ class Schema:
     @classmethod
     def compile(cls, schema: Mapping[str, Any]) -> Schema:
         """
-        Compile a schema. It can fetch nothing, and its patterns run in linear time, whoever wrote it.
+        Compile a schema. It can fetch nothing, and its patterns run in linear time.
 
         @raise ValueError: if it is not one.
         """

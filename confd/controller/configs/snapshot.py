@@ -1,4 +1,4 @@
-"""The configuration in force of each namespace, already encoded for everyone who asks."""
+"""The current configuration of each namespace, already encoded for all callers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class EncodedConfig:
         """
         Encode once for every reader.
 
-        @param keys: the one that signs, and those before it that are still good.
+        @param keys: the signing key, and earlier keys that are still valid.
         """
         body = configuration_body(configuration, [key.public for key in keys])
         return cls(
@@ -52,12 +52,12 @@ class EncodedConfig:
 
     @cached_property
     def announcement(self) -> bytes:
-        """What brokers are told; made when the first of them is, as most controllers have none."""
+        """Return the announcement for brokers; made on first use, as most controllers have no broker."""
         return announce(self.configuration, self._key)
 
     @property
     def namespace(self) -> str:
-        """Where it is in force."""
+        """The namespace."""
         return self.configuration.namespace
 
     @property
@@ -102,7 +102,7 @@ class Snapshot:
             yield from self.published()
 
     def namespaces(self) -> list[str]:
-        """The names of all namespaces, sorted."""
+        """Return the names of all namespaces, sorted."""
         return sorted(self._current)
 
     def only(self, wanted: Sequence[str]) -> Collection[str]:
@@ -113,7 +113,7 @@ class Snapshot:
 
     def poll_interval(self, namespace: str) -> int:
         """
-        Seconds between two polls of its agents; those of a namespace that was retired are judged by the default one.
+        Return the seconds between two polls of the agents of a namespace; for a retired one, the default.
 
         @raise Unavailable: C{starting}.
         """
@@ -180,7 +180,7 @@ class Snapshot:
 
 
 def unknown_namespace(name: str) -> NotFound:
-    """The error for a namespace that does not exist."""
+    """Return the error for a namespace that does not exist."""
     return NotFound(
-        "unknown_namespace", f"There is no namespace {name[:63]!r}; look at the list of them, or make it first."
+        "unknown_namespace", f"Namespace {name[:63]!r} does not exist; list the namespaces, or create it first."
     )

@@ -1,4 +1,4 @@
-"""What is kept of versions that are too old for more."""
+"""Summaries of old versions."""
 
 from __future__ import annotations
 

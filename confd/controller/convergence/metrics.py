@@ -1,4 +1,4 @@
-"""How often something is published, and how fast it spreads: for those who draw curves."""
+"""Metrics of publishes and of their propagation."""
 
 from __future__ import annotations
 

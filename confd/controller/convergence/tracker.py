@@ -1,4 +1,4 @@
-"""From reports to who runs what, since when; and those who wait for it."""
+"""Counts reports: which agent runs which version since when, and the waits for a quorum."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ VERSIONS_KEPT = 16
 @implementer(IProgress, IChangeListener)
 class Convergence(Service):
     """
-    What became of the newest versions of each namespace on each of its agents.
+    The results of the newest versions of each namespace on each of its agents.
 
-    Memory shows what is on disk: a report comes here once it is written, so that a restart changes nothing but what
-    only the process knew that took the POST.
+    Memory equals the disk: a report comes here once it is written, so that a restart loses only the times that
+    the process of the POST measured.
 
     @ivar changes: told C{(namespace,)} when something in the convergence of one of its versions may have changed.
     @ivar applications: told C{(namespace, progress, took)} when an agent applied a version for the first time, and how
@@ -84,7 +84,7 @@ class Convergence(Service):
         self._archive.startService()
 
     def stopService(self) -> Deferred[None]:
-        """Those who wait are answered: not reached. Fires when what was to be written is."""
+        """Answer all waits as not reached; fire when all summaries are written."""
         super().stopService()
         for waiters in self._waiters.values():
             waiters.give_up()
@@ -107,7 +107,7 @@ class Convergence(Service):
 
     def resolve(self, namespace: str, tag: Tag) -> Tag:
         """
-        The version that an agent means.
+        Return the version that an agent means.
 
         @param tag: a bare number is taken for the version of this namespace; of a version that is older than those
             that are kept the epoch cannot be known, only that it is none of the later ones.
@@ -136,11 +136,11 @@ class Convergence(Service):
             self._changed(namespace)
 
     def progress(self, namespace: str, version: int) -> VersionProgress | None:
-        """How far a version has come, C{None} where it is not among the newest."""
+        """Return the progress of a version, C{None} if it is not among the newest."""
         return self._versions.get(namespace, {}).get(version)
 
     def reports_of(self, record: AgentRecord) -> Iterator[tuple[Tag, VersionOutcome]]:
-        """What became of the newest versions on one agent, newest first."""
+        """Return the results of the newest versions on one agent, newest first."""
         for progress in reversed(self._versions.get(record.namespace, {}).values()):
             outcome = progress.outcomes.get(record.id)
             if outcome is not None:
@@ -193,7 +193,9 @@ class Convergence(Service):
             raise _unknown_version(namespace, str(number))
         summary = await self._archive.find(namespace, number)
         if summary is None:
-            raise Gone("convergence_pruned", f"What became of version {number} of {namespace!r} is not kept any more.")
+            raise Gone(
+                "convergence_pruned", f"The convergence of version {number} of {namespace!r} is no longer stored."
+            )
         return summary
 
     def _kept(self, namespace: str) -> dict[int, VersionProgress]:

@@ -14,7 +14,7 @@ from confd.reports import ReportState, VersionOutcome
 @define(eq=False)
 class VersionProgress:
     """
-    One version of one namespace, and what became of it.
+    One version of one namespace, and its results.
 
     @ivar published_at: when it was committed, by the wall clock, UTC.
     @ivar outcomes: by agent; of agents of the namespace only.
@@ -45,7 +45,7 @@ class VersionProgress:
         return outcome.took is not None and (before is None or before.took is None)
 
     def drop(self, agent_id: str) -> None:
-        """Its agent is not here any more."""
+        """Remove an agent."""
         before = self.outcomes.pop(agent_id, None)
         if before is not None:
             self._count(before, -1)
@@ -53,7 +53,7 @@ class VersionProgress:
 
     def ordered(self, what: str) -> Sequence[float]:
         """
-        Milliseconds of those that have it, ascending, as far as they are known; sorted anew only after a report.
+        Return the known milliseconds of the agents that applied it, ascending; sorted again only after a report.
 
         @param what: an attribute of L{VersionOutcome}.
         """

@@ -1,4 +1,4 @@
-"""Those who wait until a version has come far enough."""
+"""Waits for a quorum."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 @define(eq=False)
 class Waiters:
-    """Each is answered once, whether it came far enough in time; one that cancels leaves nothing behind."""
+    """Each wait is answered once; a cancelled wait leaves nothing behind."""
 
     _clock: IReactorTime
     _waiting: dict[Deferred[bool], tuple[Callable[[], bool | None], IDelayedCall]] = field(factory=dict)
@@ -21,7 +21,7 @@ class Waiters:
 
     def wait(self, reached: Callable[[], bool | None], timeout: float) -> Deferred[bool]:
         """
-        Fires with what C{reached} says as soon as it is not C{None} when L{look} is called, with false after C{timeout}
+        Fire with the result of C{reached} once a call of L{look} finds it not C{None}; with false after C{timeout}
         seconds.
         """
         answer: Deferred[bool] = Deferred(self._forget)
@@ -31,7 +31,7 @@ class Waiters:
         return answer
 
     def look(self) -> None:
-        """Something has changed."""
+        """Check all waits after a change."""
         for answer in list(self._waiting):
             self._look(answer)
 

@@ -12,7 +12,7 @@ class NewerSchema(Exception):
 
 
 def shipped_migrations() -> Sequence[str]:
-    """The steps of this release: C{schema/0001.sql} is the first."""
+    """Return the migrations of this release: C{schema/0001.sql} is the first."""
     folder = resources.files("confd.controller.store.sqlite") / "schema"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
     return [file.read_text("utf-8") for file in files]

@@ -1,4 +1,4 @@
-"""The hub of the event streams: whoever listens is told of each change, with the same bytes."""
+"""Sends each new configuration to all subscribers, with the same bytes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ConfigStream(StreamService):
 
     def join(self, request: Any, namespace: str, last_event_id: str | None, agent_id: str = "") -> Subscriber:
         """
-        A new reader: it gets the configuration in force at once unless it has it, and from then on each that follows.
+        Add a subscriber: it gets the current configuration at once unless it has it, then each newer one.
 
         @param agent_id: whose it is, if that is known: L{part} ends it.
         @raise NotFound: C{unknown_namespace}.
@@ -130,7 +130,7 @@ class ConfigStream(StreamService):
 
 class Subscriber(EventStream):
     """
-    Somebody who reads the configurations of a namespace.
+    A subscriber to the configurations of a namespace.
 
     @ivar order: of the configuration that it has.
     @ivar agent_id: empty where that is not known.
@@ -151,7 +151,7 @@ class Subscriber(EventStream):
         self._find, self.order, self.agent_id = find, order, agent_id
 
     def send(self, shown: EncodedConfig) -> None:
-        """A configuration; one that is not newer than the last is left out."""
+        """Send a configuration, unless it is not newer than the last."""
         if shown.order > self.order and self.takes_more:
             self.order = shown.order
             self.write(shown.frame)

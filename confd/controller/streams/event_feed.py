@@ -67,7 +67,7 @@ class EventFeed(StreamService):
             self._retired(change.subject)
 
     def stopService(self) -> Deferred[None] | None:
-        """End every stream, and what is gathered for them."""
+        """End every stream, and drop their pending events."""
         stopped = super().stopService()
         for namespace in list(self._topics):
             self._watched(namespace)
@@ -75,7 +75,7 @@ class EventFeed(StreamService):
 
     def join(self, request: Any, namespace: str) -> FeedSubscriber:
         """
-        One more watcher: it gets what is in force and how far that has come at once, and then what changes.
+        Add a subscriber: it gets the current version and its convergence at once, then changes.
 
         @raise NotFound: C{unknown_namespace}.
         @raise TooMany: C{too_many_watchers}.
@@ -100,7 +100,7 @@ class EventFeed(StreamService):
         return watcher
 
     def _watched(self, namespace: str) -> NamespaceFeed | None:
-        """The topic of a namespace, while somebody watches it."""
+        """Return the feed of a namespace with subscribers."""
         topic = self._topics.get(namespace)
         if topic is not None and not self._streams.of(namespace):
             topic.stop()

@@ -1,4 +1,4 @@
-"""What is new in one namespace, for those who watch it: gathered, and told a few times a second at most."""
+"""The events of one namespace: collected, and sent a few times a second at most."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Coalescer:
 
 class NamespaceFeed:
     """
-    Gathers what is new in a namespace while somebody watches it.
+    Collects the events of a namespace while it has subscribers.
 
     @ivar newest: the last event of each kind.
     """
@@ -88,7 +88,7 @@ class NamespaceFeed:
         config: bytes,
     ) -> None:
         """
-        @param config: the event of the configuration in force.
+        @param config: the event of the current configuration.
         """
         self.newest = {CONFIG: config}
         self._streams, self._namespace = streams, namespace
@@ -103,22 +103,22 @@ class NamespaceFeed:
         self._tell_convergence()
 
     def published(self, config: bytes) -> None:
-        """Something else is in force."""
+        """Send the event of a new current version."""
         self.newest[CONFIG] = config
         self._throttles[CONFIG].call()
 
     def agent_changed(self, agent_id: str) -> None:
-        """Something is new of an agent, or it is no longer here."""
+        """Note that an agent changed or left."""
         if len(self._changed) <= MAX_AGENTS_PER_EVENT:
             self._changed[agent_id] = None
         self._throttles[AGENTS].call()
 
     def convergence_changed(self) -> None:
-        """Some agent came closer, or went away."""
+        """Note that the convergence changed."""
         self._throttles[CONVERGENCE].call()
 
     def stop(self) -> None:
-        """Nobody watches."""
+        """Stop all timers, as no subscriber is left."""
         for throttle in self._throttles.values():
             throttle.stop()
 
@@ -150,7 +150,7 @@ class NamespaceFeed:
 
 
 class FeedSubscriber(EventStream):
-    """Somebody who watches a namespace."""
+    """A subscriber to the events of a namespace."""
 
     __slots__ = ("_missed", "_topic")
 
@@ -161,14 +161,14 @@ class FeedSubscriber(EventStream):
         self._missed: dict[str, None] = {}
 
     def tell(self, kind: str) -> None:
-        """There is an event of a kind."""
+        """Queue an event of a kind."""
         if self.takes_more:
             self.write(self._topic.newest[kind])
         else:
             self._missed[kind] = None
 
     def catch_up(self) -> None:
-        """See L{EventStream}: of each kind the newest, of agents that there was something."""
+        """See L{EventStream}: it keeps the newest of each kind, and one mark for agents."""
         while self._missed and self.takes_more:
             kind = next(iter(self._missed))
             del self._missed[kind]
@@ -192,11 +192,11 @@ def config_event(namespace: str, version: VersionSummary) -> bytes:
 
 def agents_event(here: Sequence[object], forgotten: list[str], more: bool) -> bytes:
     """
-    Agents that changed.
+    Return the event of changed agents.
 
     @param here: as in GET C{/api/v1/agents}.
-    @param forgotten: those that are no longer in the namespace.
-    @param more: whether there are more than are named.
+    @param forgotten: ids of agents that left the namespace.
+    @param more: whether more agents changed than the event names.
     """
     return sse.frame(AGENTS, strict_json.encode({"agents": here, "forgotten": forgotten, "more": more}))
 

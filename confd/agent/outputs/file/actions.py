@@ -34,7 +34,7 @@ class ActionRunner:
     Runs the actions of one agent, one at a time for each output set.
 
     @ivar in_thread: runs a function off the reactor.
-    @ivar environ: the agent's environment, of which commands get C{PATH} and C{LANG}.
+    @ivar environ: the agent's environment; commands get its C{PATH} and C{LANG}.
     @ivar count: how often each kind of action of each output ended with which result.
     """
 

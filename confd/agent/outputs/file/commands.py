@@ -1,5 +1,5 @@
 """
-Commands that an operator names: how each one runs, ends, and is told of.
+Commands that an operator names: how each one runs, ends, and is reported.
 
 A command never gets a shell, the agent's credentials or its file descriptors. Its output goes to a temporary file
 without a name, so that a process that outlives the command holds no pipe open.

@@ -26,7 +26,7 @@ _MAX_BYTES = 256 * 1024
 @frozen
 class Entry:
     """
-    What is known of one output.
+    The recorded state of one output.
 
     @ivar path: of its file; an entry of another path does not count.
     @ivar live: SHA-256 of the file that the program uses, empty where that is not known.
@@ -63,7 +63,7 @@ class Marker:
                 self._entries, self._loaded = _read(self.path), True
 
     def entry(self, name: str, path: str) -> Entry:
-        """Return what is known of an output whose file has this path."""
+        """Return the recorded state of an output whose file has this path."""
         found = self._entries.get(name)
         return found if found is not None and found.path == path else Entry(path)
 

@@ -16,7 +16,7 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 class Untrusted(Exception):
     """
-    A file that somebody else may change.
+    A file that another user may change.
 
     @ivar reason: what is wrong with the file, and what to do; follows the name of the setting.
     """

@@ -29,7 +29,7 @@ _NO_ATTRIBUTE = {errno.ENODATA, errno.ENOTSUP}
 @frozen
 class FileState:
     """
-    What is at a path.
+    The contents of a path.
 
     @ivar sha: SHA-256 of the content in hex; empty where no regular file is there.
     @ivar key: inode, size and times; a file with the same key is not read again.
@@ -80,7 +80,7 @@ class FileReplacement:
 
     def examine(self, known: FileState | None = None) -> FileState:
         """
-        Return what is at the path; the content is read only where C{known} has another key.
+        Return the contents of the path; read the file only if C{known} has another key.
 
         @raise OSError: if the file cannot be examined.
         """

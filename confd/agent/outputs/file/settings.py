@@ -53,7 +53,7 @@ class SpecReader:
     """
     Reads one file, and collects the mistakes.
 
-    @ivar raw: the values by key, without those that are not set.
+    @ivar raw: the values by key, without unset ones.
     @ivar label: returns how the operator calls a key, such as C{FILE_CHECK}.
     @ivar path: C{PATH} of the agent, where programs without a folder are looked for.
     @ivar host: host name of the machine, for templates.

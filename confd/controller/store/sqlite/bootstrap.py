@@ -1,4 +1,4 @@
-"""Opening a database at a start: made anew only where none was before, refused where something is wrong with it."""
+"""Open the database at a start: create it only for a new controller, refuse a damaged or foreign one."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class _Refused(Exception):
 
 def _check_regular(path: str) -> None:
     """
-    Refuse a database of which a file is no regular one, before anything is opened.
+    Refuse a database with a file that is not regular, before opening any.
 
     @raise _Refused: if so.
     """
@@ -116,8 +116,8 @@ def _open(path: str, identity_file: IdentityFile, first: Draft, migrations: Sequ
     size = os.path.getsize(path) if os.path.exists(path) else None
     if size is None and expected:
         raise _Refused(
-            f"is missing, though {identity_file.path} says that it was there; restore it from a backup, or remove that"
-            " file too to begin anew"
+            f"is missing, though {identity_file.path} names it; restore it from a backup, or remove that"
+            " file too to create a new one"
         )
     if size is None:
         # SQLite gives its other files the mode of this one.
@@ -168,7 +168,7 @@ def _look_twice(path: str) -> None:
 
 def _is_blank(connection: sqlite3.Connection) -> bool:
     """
-    Whether there is no table.
+    Tell whether the database has no table.
 
     @raise _Refused: if there are tables of another program.
     """

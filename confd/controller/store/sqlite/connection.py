@@ -26,7 +26,7 @@ _REASONS = {
     sqlite3.SQLITE_LOCKED: "it is locked; try again",
     sqlite3.SQLITE_IOERR: "the disk is full or fails; look at the system's log",
     sqlite3.SQLITE_CANTOPEN: "it cannot be opened; look at its folder and permissions",
-    sqlite3.SQLITE_NOMEM: "there is not enough memory",
+    sqlite3.SQLITE_NOMEM: "memory is short",
     sqlite3.SQLITE_CORRUPT: DAMAGED,
     sqlite3.SQLITE_NOTADB: DAMAGED,
 }
@@ -63,7 +63,7 @@ def save_log(connection: sqlite3.Connection) -> None:
 
 
 def explain(error: BaseException) -> str | None:
-    """What is wrong with the storage, and what to do; C{None} where C{error} is about something else."""
+    """Return the problem of the storage and the remedy; C{None} if C{error} has another cause."""
     if isinstance(error, StorageError):
         return str(error)
     return _REASONS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
@@ -71,7 +71,7 @@ def explain(error: BaseException) -> str | None:
 
 def connect_arguments(path: str, busy_timeout: float) -> tuple[str, dict[str, Any]]:
     """
-    What C{sqlite3.connect} takes to open a database that must be there already.
+    Return the arguments of C{sqlite3.connect} for an existing database.
 
     @param busy_timeout: seconds to wait for another process's lock.
     """
@@ -106,7 +106,7 @@ def find_damage(connection: sqlite3.Connection) -> None:
 
 
 def give_way() -> None:
-    """Let this thread have what others leave of the processor, until it ends, where it may: there is no way back."""
+    """Lower this thread's priority for good (Linux only)."""
     # Elsewhere it would be the whole process; and a sandbox may forbid it.
     if sys.platform == "linux":
         with suppress(OSError):

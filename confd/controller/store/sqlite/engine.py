@@ -45,7 +45,7 @@ PROBE_BYTES = 16 * 1024
 
 def commit_together(connection: sqlite3.Connection, works: Sequence[Work[Any]]) -> list[Any]:
     """
-    Do several works in one transaction, each in a savepoint of its own: one that fails leaves the others.
+    Do several works in one transaction, each in its own savepoint: a failed work leaves the others.
 
     @return: once committed, for each work what it returned, or the exception that it raised.
     @raise Exception: if nothing was committed.
@@ -93,7 +93,7 @@ class Engine:
         @param path: of a database that is there.
         @param reactor: runs the threads; at its shutdown adbapi ends them, after the services have stopped.
         @param busy_timeout: seconds to wait for another process's lock.
-        @param committed: called with the results of each transaction once it is on disk; returns what is fired.
+        @param committed: called with the results of each transaction once it is on disk; returns the results to fire.
         """
         self._path, self._files, self._on_commit = path, Files(path), committed
         self._pool = partial(_pool, path, reactor, busy_timeout)
@@ -110,7 +110,7 @@ class Engine:
         self._refused_probes = 0
 
     def problem(self) -> str | None:
-        """Why writes fail, C{None} while they work: damage until a look finds none, else until a write works again."""
+        """Return why writes fail, C{None} while they work: damage until a check passes, else until a write succeeds."""
         reason = self._damage or self._problem
         return None if reason is None else _unavailable(reason).message
 

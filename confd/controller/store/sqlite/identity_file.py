@@ -11,10 +11,10 @@ _LONGEST = 4096
 class IdentityFile:
     """
     C{<database>.id}: locked while a controller runs, and from the first start on holding the C{cluster_id}, so that a
-    database that is missing can be told from one that never was. While the identity changes it holds both, the old and
+    missing database differs from a new one. While the identity changes it holds both, the old and
     the new one, each in a line: whichever the change left behind is right.
 
-    It is written in place: a new file under the name would not be the one that is locked.
+    It is written in place: a new file under the name would not be the locked file.
     """
 
     def __init__(self, database: str) -> None:
@@ -46,14 +46,14 @@ class IdentityFile:
         fcntl.flock(self._held, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def read(self) -> str:
-        """What was written, empty if nothing was."""
+        """Return the contents, empty if the file is empty."""
         return os.pread(self._descriptor, _LONGEST, 0).decode("utf-8", "replace").strip("\0\n ")
 
     def write(self, *cluster_ids: str) -> None:
         """
         Write them, and be sure that they, the file's name and the name of the database outlive a power cut.
 
-        What is cut off leaves a line whole that it is to leave: the first while one is added, the last while one goes.
+        A cut write leaves one line whole: the first while one is added, the last while one goes.
         """
         line = "".join(f"{each}\n" for each in cluster_ids).encode()
         os.pwrite(self._descriptor, line, 0)

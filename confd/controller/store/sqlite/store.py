@@ -41,7 +41,7 @@ class SqliteStore(Service):
     """
     Configurations, agents and the audit in one SQLite database.
 
-    It goes on working after L{stopService}, for those that flush what they have while they stop: the threads end with
+    It goes on working after L{stopService}, for services that flush while they stop: the threads end with
     the reactor, or by L{close}.
     """
 

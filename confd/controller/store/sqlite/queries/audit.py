@@ -24,9 +24,9 @@ _INSERT = f"INSERT INTO audit ({_COLUMNS}) VALUES ({', '.join('?' for _ in field
 
 def audited(work: Work[T], attempt: Attempt | None, detail: Callable[[Any], str]) -> Work[T]:
     """
-    A work that changes something, and puts on record who wanted it: both are done, or neither.
+    Run a work together with its audit entry: both are done, or neither.
 
-    @param attempt: C{None} where there is nothing to put on record.
+    @param attempt: C{None} to record nothing.
     @param detail: what to say of the result.
     """
 
@@ -51,7 +51,7 @@ def append(cursor: sqlite3.Cursor, endings: Sequence[AuditOutcome]) -> None:
 
 
 def page(cursor: sqlite3.Cursor, limit: int, before: int | None) -> Sequence[AuditEntry]:
-    """At most C{limit} entries older than number C{before}, newest first."""
+    """Return at most C{limit} entries older than number C{before}, newest first."""
     bound = _ENDLESS if before is None else min(before, _ENDLESS)
     cursor.execute(f"SELECT {_COLUMNS} FROM audit WHERE number < ? ORDER BY number DESC LIMIT ?", (bound, limit))
     return [AuditEntry(*row) for row in cursor]

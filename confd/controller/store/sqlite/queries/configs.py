@@ -45,7 +45,7 @@ def current(cursor: sqlite3.Cursor) -> Sequence[Revision]:
 
 
 def history(cursor: sqlite3.Cursor, namespace: str, limit: int, before: int | None) -> Sequence[VersionSummary]:
-    """At most C{limit} versions older than number C{before}, newest first."""
+    """Return at most C{limit} versions older than number C{before}, newest first."""
     bound = _ENDLESS if before is None else min(before, _ENDLESS)
     cursor.execute(
         f"""{_LISTED} WHERE n.name = ? AND r.version > n.pruned AND r.version < ?
@@ -57,7 +57,7 @@ def history(cursor: sqlite3.Cursor, namespace: str, limit: int, before: int | No
 
 def revision(cursor: sqlite3.Cursor, namespace: str, version: int) -> Revision:
     """
-    One revision.
+    Return one revision.
 
     @raise NotFound: C{unknown_version}.
     @raise Gone: C{version_pruned}.
@@ -75,12 +75,12 @@ def revision(cursor: sqlite3.Cursor, namespace: str, version: int) -> Revision:
 
 
 def unknown_version(namespace: str, version: int) -> NotFound:
-    """The error for a version that never was."""
+    """Return the error for a version that never existed."""
     return NotFound("unknown_version", f"The namespace {namespace!r} has no version {version}.")
 
 
 def version_pruned(namespace: str, version: int, oldest: int) -> Gone:
-    """The error for a version that was given up; C{oldest} is the first that was not."""
+    """Return the error for a pruned version; C{oldest} is the oldest stored one."""
     return Gone("version_pruned", f"Version {version} of {namespace!r} is not kept any more; the oldest is {oldest}.")
 
 
@@ -145,11 +145,11 @@ def retire_namespace(cursor: sqlite3.Cursor, name: str) -> Written[None]:
 
 
 def _unknown(namespace: str) -> NotFound:
-    return NotFound("unknown_namespace", f"There is no namespace {namespace!r}; make it first.")
+    return NotFound("unknown_namespace", f"Namespace {namespace!r} does not exist; create it first.")
 
 
 def _newest(cursor: sqlite3.Cursor, namespace: str) -> VersionSummary | None:
-    """The newest version of a namespace that is in use; C{None} where there is none."""
+    """Return the newest version of an active namespace, C{None} without one."""
     cursor.execute(f"{_LISTED} WHERE n.name = ? AND NOT n.retired ORDER BY r.version DESC LIMIT 1", (namespace,))
     row = cursor.fetchone()
     return None if row is None else _version(row)

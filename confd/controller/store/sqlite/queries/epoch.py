@@ -33,7 +33,7 @@ def begin_epoch(
     Begin a new epoch: L{confd.interfaces.IConfigStore.begin_epoch}.
 
     @param keep: see L{pruning.prune}.
-    @param announced: called with the C{cluster_id} that is given up and the one that takes its place, before the change
+    @param announced: called with the old and the new C{cluster_id}, before the change
         is on disk.
     """
     before = load_identity(cursor)

@@ -11,13 +11,13 @@ KEPT = 2
 
 
 def load_keys(cursor: Any) -> tuple[SigningKey, ...]:
-    """The keys that are good, the one in use first."""
+    """Return the valid keys, the current one first."""
     rows = cursor.execute("SELECT private FROM signing_keys ORDER BY id DESC LIMIT ?", (KEPT,)).fetchall()
     return tuple(SigningKey.load(private) for (private,) in rows)
 
 
 def add_key(cursor: Any) -> tuple[SigningKey, ...]:
-    """Make a new key, to be used from now on, and forget those that are no longer good; return those that are."""
+    """Make a new signing key and forget expired ones; return the valid ones."""
     cursor.execute("INSERT INTO signing_keys (private) VALUES (?)", (SigningKey.generate().private_bytes(),))
     cursor.execute(
         "DELETE FROM signing_keys WHERE id NOT IN (SELECT id FROM signing_keys ORDER BY id DESC LIMIT ?)", (KEPT,)

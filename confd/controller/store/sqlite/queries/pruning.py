@@ -10,7 +10,7 @@ SLICE = 16
 
 def prune(cursor: sqlite3.Cursor, namespace: str, keep: int) -> None:
     """
-    Keep the newest revisions of a namespace. The others are gone at once, for whoever asks; of their rows a slice is
+    Keep the newest revisions of a namespace. The others are gone at once for all callers; of their rows a slice is
     deleted, and the rest later.
 
     @param keep: how many; 0 keeps all.
@@ -37,7 +37,7 @@ def _delete(cursor: sqlite3.Cursor, namespace: str) -> None:
 
 def sweep(cursor: sqlite3.Cursor, keep: int) -> int:
     """
-    The same for all namespaces: after a start, C{keep} may be another than before.
+    Prune all namespaces: after a start, C{keep} may differ.
 
     @return: how many rows were deleted; fewer than L{SLICE} once no more are to be.
     """

@@ -26,7 +26,7 @@ def save_reports(
     cursor: sqlite3.Cursor, reports: Sequence[ReceivedReport], times: PublishTimes
 ) -> Sequence[ReportVerdict]:
     """
-    Judge reports, and store those that are taken: L{IReportStore.save_reports}.
+    Judge reports, and store the accepted ones: L{IReportStore.save_reports}.
 
     Three statements for all: after each one, and after each row that one returns, the thread waits for the interpreter,
     and makes the reactor wait. So the first returns a single row.
@@ -75,7 +75,7 @@ def store_outcomes(cursor: sqlite3.Cursor, taken: Sequence[tuple[ReceivedReport,
 
 
 def load_outcomes(cursor: sqlite3.Cursor) -> Sequence[tuple[str, int, str, VersionOutcome]]:
-    """All that are kept."""
+    """Return all stored outcomes."""
     cursor.execute("SELECT namespace, version, agent_id, outcome FROM outcomes ORDER BY namespace, version, agent_id")
     return [
         (namespace, version, agent_id, _OUTCOME.decode(outcome)) for namespace, version, agent_id, outcome in cursor
@@ -96,7 +96,7 @@ def settle(cursor: sqlite3.Cursor, archive: Sequence[tuple[str, int, bytes]]) ->
 
 
 def summary(cursor: sqlite3.Cursor, namespace: str, version: int) -> bytes | None:
-    """The summary of a version, C{None} where none is kept."""
+    """Return the summary of a version, C{None} if none is stored."""
     row = cursor.execute(
         "SELECT summary FROM summaries WHERE namespace = ? AND version = ?", (namespace, version)
     ).fetchone()
