@@ -87,22 +87,7 @@ VERBS = """
 """
 
 #: Modules whose docstrings may still begin with a noun. Remove an entry once it is clean; never add one.
-NOUNS_YET = (
-    "history "
-    "interfaces "
-    "model "
-    "reports "
-    "controller.audit_log "
-    "controller.agents.* "
-    "controller.api.* "
-    "controller.configs.* "
-    "controller.convergence.* "
-    "controller.store.migrations "
-    "controller.store.sqlite.* "
-    "controller.store.sqlite.queries.* "
-    "controller.streams.* "
-    "testing.* "
-)
+NOUNS_YET = ""
 
 LONGEST_MODULE, LONGEST_FUNCTION, MEDIAN_MODULE = 350, 50, 200
 
