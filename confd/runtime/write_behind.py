@@ -25,7 +25,7 @@ class WriteBehind(Service, Generic[K, V]):
     Gathers values by key, and writes all of them a while after the first one.
 
     Values that cannot be written are tried again, merged with what came since. A stop waits for the write under way and
-    writes what is left. A process that is killed loses the values of the last interval.
+    writes the rest. A process that is killed loses the values of the last interval.
     """
 
     log = Logger()

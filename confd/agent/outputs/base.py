@@ -279,7 +279,7 @@ class OutputSet:
         raise self._prefixed(output, Unprocessable(code, sentence))
 
     async def _confirm(self, works: Sequence[_Staged]) -> None:
-        """Let the outputs remember that programs use what is in place."""
+        """Let the outputs remember that programs use the installed contents."""
         for work in works:
             if IConfirmedChange.providedBy(work.change):
                 await work.change.confirm()

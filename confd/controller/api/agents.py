@@ -160,7 +160,7 @@ class AgentsApi:
         docs=Docs(errors=(Unavailable,), tag=AGENTS),
     )
     async def agent(self, call: Call, agent_id: str) -> AgentDetail:
-        """What is known of it, with what it said of the newest versions."""
+        """Return an agent with its reports on the newest versions."""
         return await self._detail(call.query.id or agent_id)
 
     async def _detail(self, agent_id: str) -> AgentDetail:
@@ -199,7 +199,7 @@ class AgentsApi:
         docs=Docs(errors=(Unavailable,), tag=AGENTS),
     )
     async def blocked(self, call: Call) -> BlockedAgentsBody:
-        """By their ids; the audit has who blocked them, and when."""
+        """List the blocked ids; the audit log has who blocked each, and when."""
         await self._reader.require(DEFAULT_NAMESPACE)
         return {"items": sorted(self._registry.agent_tokens.blocked)}
 

@@ -135,7 +135,7 @@ class ConfigsApi:
         ),
     )
     async def current(self, call: Call) -> Answer:
-        """A poll: 304 where the caller has it already. The database is never asked."""
+        """Answer a poll: 304 if the caller has the current configuration. The database takes no part."""
         known = call.header("If-None-Match")
         in_force = await self._reader.require_named(call.query.namespace, known)
         agent_id = self._registry.agent_tokens.sender(call.identity, call.header("X-Agent-ID") or "")

@@ -35,7 +35,7 @@ class ConvergenceApi:
         docs=_DOCS,
     )
     async def in_force(self, call: Call) -> ConvergenceBody:
-        """By state, with the time it took, and the first hundred who lag."""
+        """Count the agents by state, with times, and the first hundred that are behind."""
         await self._reader.require(call.query.namespace)
         return await read_convergence(self._convergence, call.query.namespace, None)
 
@@ -48,7 +48,7 @@ class ConvergenceApi:
         docs=_DOCS,
     )
     async def of_version(self, call: Call, version: int) -> ConvergenceBody:
-        """The same of any version; of one long past a summary."""
+        """Return the convergence of any version; for an old version, a summary."""
         await self._reader.require(call.query.namespace, version)
         return await read_convergence(self._convergence, call.query.namespace, version)
 

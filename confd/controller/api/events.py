@@ -29,7 +29,7 @@ class EventsApi:
         docs=Docs({200: sse.CONTENT_TYPE}, tag="events"),
     )
     async def events(self, call: Call) -> StreamingAnswer:
-        """At once what is in force and how far that has come; a slow reader is owed the newest only."""
+        """Stream the current version and its convergence at once, then changes; a slow reader gets the newest only."""
         await self._reader.require(call.query.namespace)
         watcher = self._events.join(call.request, call.query.namespace)
         if call.request.method == b"HEAD":

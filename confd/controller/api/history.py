@@ -75,7 +75,7 @@ class HistoryApi:
         "GET", "/api/v1/config/versions/<int:version>", Role.ADMIN, "One version.", query=NamespaceQuery, docs=_DOCS
     )
     async def version(self, call: Call, version: int) -> VersionBody:
-        """As it was when it was in force, with who published it and why."""
+        """Return the document of a version, with its author and comment."""
         await self._reader.require(call.query.namespace)
         revision = await self._store.revision(call.query.namespace, version)
         return _described(revision)
