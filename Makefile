@@ -1,4 +1,4 @@
-# What a person or a machine does with a clone, each in one command.
+# The tasks of a clone, one command each.
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -20,22 +20,22 @@ run: $(VENV)/run.stamp  ## start controller, agent and worker on loopback; Ctrl-
 
 TWISTD = @exec $(BIN)/twistd -n --pidfile=
 
-run-controller: $(VENV)/run.stamp  ## start a controller; ARGS for all of these: options
+run-controller: $(VENV)/run.stamp  ## start a controller; ARGS passes options to any of these
 	$(TWISTD) confd-controller $(ARGS)
 
-run-controller-redis: $(VENV)/run.stamp  ## start a controller that publishes to a Redis on this machine
+run-controller-redis: $(VENV)/run.stamp  ## start a controller that publishes to Redis on this machine
 	$(TWISTD) confd-controller --distribution-strategy REDIS $(ARGS)
 
-run-controller-nats: $(VENV)/run.stamp  ## start a controller that publishes to a NATS on this machine
+run-controller-nats: $(VENV)/run.stamp  ## start a controller that publishes to NATS on this machine
 	$(TWISTD) confd-controller --distribution-strategy NATS $(ARGS)
 
 run-agent: $(VENV)/run.stamp  ## start an agent that polls
 	$(TWISTD) confd-agent $(ARGS)
 
-run-agent-redis: $(VENV)/run.stamp  ## start an agent that listens to a Redis on this machine
+run-agent-redis: $(VENV)/run.stamp  ## start an agent that subscribes to Redis on this machine
 	$(TWISTD) confd-agent --distribution-strategy REDIS $(ARGS)
 
-run-agent-nats: $(VENV)/run.stamp  ## start an agent that listens to a NATS on this machine
+run-agent-nats: $(VENV)/run.stamp  ## start an agent that subscribes to NATS on this machine
 	$(TWISTD) confd-agent --distribution-strategy NATS $(ARGS)
 
 run-agent-stream: $(VENV)/run.stamp  ## start an agent that keeps a stream to its controller open
@@ -48,7 +48,7 @@ run-worker: $(VENV)/run.stamp  ## start a worker
 # has all its options.
 JOBS ?= $(if $(ARGS),,4)
 
-test: $(VENV)/test.stamp  ## run all tests; ARGS, for trial, picks: make test ARGS=tests.codec.test_headers; JOBS at a time
+test: $(VENV)/test.stamp  ## run all tests, JOBS at a time; ARGS picks some: make test ARGS=tests.codec.test_headers
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
 	HYPOTHESIS_STORAGE_DIRECTORY="$$scratch/hypothesis" \
 	$(BIN)/trial $(JOBS:%=--jobs=%) --temp-directory="$$scratch/trial" $(or $(ARGS),tests)
@@ -58,7 +58,7 @@ FULL := tests.integration.test_schemathesis tests.integration.test_conformance t
 	tests.agent.test_lifecycle
 
 test-full: export CONFD_TEST_BUDGET = full
-test-full:  ## run the tests that draw at random with their full budgets; ARGS picks others
+test-full:  ## run the tests of random inputs with all of their inputs; ARGS picks others
 	@$(MAKE) --no-print-directory test JOBS=4 ARGS="$(or $(ARGS),$(FULL))"
 
 build: deps  ## install confd into .venv; there is nothing to compile
@@ -77,7 +77,7 @@ check: $(VENV)/check.stamp  ## lint, format, types, architecture
 	$(BIN)/mypy
 	@$(MAKE) --no-print-directory test ARGS="tests.test_architecture"
 
-audit: $(VENV)/audit.stamp  ## look for published advisories on what is installed
+audit: $(VENV)/audit.stamp  ## look for published advisories on the installed packages
 	@$(BIN)/python scripts/audit.py
 
 docs: $(VENV)/docs.stamp  ## build the pages, docs/_build/html/index.html
@@ -92,22 +92,22 @@ test-systemd:  ## run the systemd units in a container that systemd runs, as roo
 swagger: $(VENV)/docs.stamp  ## write the API documents, build/openapi/*.json
 	@$(BIN)/python scripts/openapi.py build/openapi
 
-dist: $(VENV)/release.stamp  ## build wheel and sdist, dist/*; needs no network once its tools are there
+dist: $(VENV)/release.stamp  ## build wheel and sdist, dist/*; needs no network once the tools are installed
 	rm -rf build dist
 	$(BIN)/python -m build --no-isolation .
 
-news: $(VENV)/release.stamp  ## show what the changelog will say of the next release
+news: $(VENV)/release.stamp  ## show the changelog of the next release
 	$(BIN)/towncrier build --draft
 
-changelog: $(VENV)/release.stamp  ## move the news to CHANGELOG.rst, under the version in confd/__init__.py
+changelog: $(VENV)/release.stamp  ## move the news into CHANGELOG.rst, under the version of confd/__init__.py
 	$(BIN)/towncrier build --yes
 
-release-check: dist $(VENV)/test.stamp  ## see whether a release can be made: the files install and run, older databases are read
+release-check: dist $(VENV)/test.stamp  ## check that a release can be made: its files install and run, and read older databases
 	$(BIN)/towncrier build --draft >/dev/null
 	@$(MAKE) --no-print-directory test \
 		ARGS="tests.test_release tests.integration.test_packaging tests.agent.test_historic tests.controller.store.test_historic"
 
-# What compose acts on: make docker-up PROFILE=redis
+# The profile of the compose file: make docker-up PROFILE=redis
 PROFILE ?= nats
 COMPOSE ?= docker compose
 
@@ -118,44 +118,44 @@ docker-up:  ## start a fleet in containers, with NATS unless PROFILE says otherw
 	@test -f .env || { echo "copy .env.example to .env, and give every value in it" >&2; exit 1; }
 	$(COMPOSE) --profile $(PROFILE) up --detach --build
 
-docker-down:  ## stop it; what it stored stays
+docker-down:  ## stop the fleet in containers; its volumes stay
 	$(COMPOSE) --profile $(PROFILE) down
 
-docker-logs:  ## follow its logs
+docker-logs:  ## follow the logs of the fleet in containers
 	$(COMPOSE) --profile $(PROFILE) logs --follow
 
-bench: $(VENV)/test.stamp  ## answer all questions of benchmarks/ into docs/benchmarks; ARGS=--full at full size
+bench: $(VENV)/test.stamp  ## run all benchmarks, and write docs/benchmarks; ARGS=--full runs them at full size
 	$(BIN)/python -m benchmarks.everything $(ARGS)
 
-bench-watchdog: $(VENV)/test.stamp  ## fail if a poll or a publish takes twice what benchmarks/baseline.json has
+bench-watchdog: $(VENV)/test.stamp  ## fail if a poll or a publish takes twice the time in benchmarks/baseline.json
 	$(BIN)/python -m benchmarks.watchdog $(ARGS)
 
-fuzz: $(VENV)/test.stamp  ## measure what it costs to read the bytes of strangers, for a minute; ARGS=--seed N repeats
+fuzz: $(VENV)/test.stamp  ## measure for a minute what untrusted bytes cost to parse; ARGS=--seed N repeats a run
 	$(BIN)/python -m tests.fuzz $(ARGS)
 
-test-faults: $(VENV)/test.stamp  ## inject every fault for real, and print what became of the promises; ARGS picks rows
+test-faults: $(VENV)/test.stamp  ## inject every fault into real processes, and check the promises; ARGS picks rows
 	$(BIN)/python -m tests.faults $(ARGS)
 
-test-mutants: $(VENV)/test.stamp  ## break confd on purpose in many ways, and see that a test notices each
+test-mutants: $(VENV)/test.stamp  ## break confd on purpose in many ways, and check that a test fails each time
 	$(BIN)/python -m tests.faults.mutants $(ARGS)
 
-soak: $(VENV)/test.stamp  ## load and random faults for 20 minutes: what grows, what is lost?
+soak: $(VENV)/test.stamp  ## run load and random faults for 20 minutes, and look for growth and loss
 	$(BIN)/python -m tests.faults.soak $(ARGS)
 
-bench-fanout: $(VENV)/test.stamp  ## measure from publish to the last of 1000 and 5000 agents, beside the raw brokers
+bench-fanout: $(VENV)/test.stamp  ## measure the time from a publish to the last of 1000 and 5000 agents, beside the raw brokers
 	$(BIN)/python -m benchmarks.fanout $(ARGS)
 
-bench-kill: $(VENV)/test.stamp  ## kill a controller 200 times under writes, and look for what it lost
+bench-kill: $(VENV)/test.stamp  ## kill a controller 200 times under writes, and look for lost writes
 	$(BIN)/python -m benchmarks.kill_nine $(ARGS)
 
-bench-proof: $(VENV)/test.stamp  ## measure from publish until 1000 and 5000 agents are proven to run it, and reports a second
+bench-proof: $(VENV)/test.stamp  ## measure the time until 1000 and 5000 agents have applied a publish, and reports a second
 	$(BIN)/python -m benchmarks.proof $(ARGS)
 
-clean:  ## remove what these targets made
+clean:  ## remove the files that these targets made
 	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .ruff_cache .hypothesis _trial_temp* confd-data
 	find confd tests twisted benchmarks docs \( -name __pycache__ -o -name dropin.cache \) -prune -exec rm -rf {} +
 
-# A stamp is older than the files that say what to install when they change, and is then made anew.
+# A stamp is made again when the files that list the packages have changed.
 $(VENV)/run.stamp: setup.cfg pyproject.toml
 	@test -n "$(PYTHON)" || { echo "confd needs Python 3.11 or newer with its venv module (Debian: apt install python3-venv)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)

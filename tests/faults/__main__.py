@@ -1,8 +1,8 @@
 """
-The fault suite: every fault is injected for real, and the history of each run is judged by one checker.
+Inject every fault of the suite into real processes, and check the history of each run.
 
-Run it with C{make test-faults}, or C{python -m tests.faults}. As root it makes a network and mounts of its own, which
-vanish with it; without root the rows that need them say so, and are not run.
+Run the suite with C{make test-faults} or C{python -m tests.faults}. As root it makes a network and mounts of its own,
+which end with it; without root it skips the rows that need them, and says so.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ MODULES = (storage, damage, processes, broker, edge, corpora, upstream, network,
 
 def inside(arguments: list[str]) -> int | None:
     """
-    Run all of it again, in a network with nothing but loopback and with mounts that nobody else sees.
+    Run the suite again in a network with only loopback, and with private mounts.
 
-    @return: its status; C{None} where that cannot be had.
+    @return: the exit status; C{None} where such a network is not available.
     """
     unshare = ["unshare", "--net", "--mount", "--propagation", "private", "--"]
     if os.environ.get("CONFD_FAULTS_INSIDE") or not (shutil.which("unshare") and shutil.which("ip")):
@@ -53,7 +53,7 @@ def inside(arguments: list[str]) -> int | None:
 
 
 def chosen(rows: list[Row], names: str, quick: bool) -> list[Row]:
-    """Those that were asked for."""
+    """Return the rows that the options select."""
     wanted = [each for each in names.split(",") if each]
     unknown = [each for each in wanted if not any(row.id.startswith(each) for row in rows)]
     if unknown:
@@ -65,17 +65,17 @@ def chosen(rows: list[Row], names: str, quick: bool) -> list[Row]:
 
 
 def main() -> int:
-    """The command line; its exit status."""
+    """Run the command line; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", default="", help="a comma list; by default all")
-    parser.add_argument("--rounds", type=float, default=1.0, help="times as many rounds of each row (1)")
-    parser.add_argument("--slack", type=float, default=1.0, help="times as many seconds in each limit (1)")
-    parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32, help="where all chance comes from")
-    parser.add_argument("--quick", action="store_true", help="only those that run with all other tests")
-    parser.add_argument("--list", action="store_true", help="name the rows, and run none")
-    parser.add_argument("--json", type=Path, help="write the table there as JSON")
-    parser.add_argument("--keep", action="store_true", help="of a JSON table that is there, keep the rows not run now")
-    parser.add_argument("--rst", type=Path, help="write the table into this page, between its marks")
+    parser.add_argument("--rows", default="", help="rows to run, a comma list; by default all")
+    parser.add_argument("--rounds", type=float, default=1.0, help="multiply the rounds of each row by this factor (1)")
+    parser.add_argument("--slack", type=float, default=1.0, help="multiply the limits in seconds by this factor (1)")
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32, help="seed of all random choices")
+    parser.add_argument("--quick", action="store_true", help="run only the rows that make test runs")
+    parser.add_argument("--list", action="store_true", help="list the rows, and run none")
+    parser.add_argument("--json", type=Path, help="write the table to this file as JSON")
+    parser.add_argument("--keep", action="store_true", help="keep the other rows of an existing JSON table")
+    parser.add_argument("--rst", type=Path, help="write the table into this page, between the marks")
     options = parser.parse_args()
     rows = chosen(rows_of(MODULES), options.rows, options.quick)
     if options.list:

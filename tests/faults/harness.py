@@ -1,4 +1,4 @@
-"""Where a fault happens: an fleet with what faults need beside it, and the ends that every row must come to."""
+"""A fleet for faults: what rows do to it, and what they claim."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ SECRETS = (ADMIN[1], AGENT[1], basic_authorization(*ADMIN).decode(), basic_autho
 @define(eq=False)
 class FaultHarness(RecordedFleet):
     """
-    An fleet, and what is claimed of what happens in it.
+    A recorded fleet that faults are injected into, and the claims about it.
 
-    @ivar slack: by how much the limits in seconds are widened on a machine that has other things to do.
-    @ivar where: the beginning of the addresses that are published.
-    @ivar recovery: seconds of the slowest recovery.
+    @ivar slack: The factor of all limits in seconds, for a busy machine.
+    @ivar where: The beginning of the addresses that are published.
+    @ivar recovery: Seconds of the slowest recovery.
     """
 
     slack: float = 1.0
@@ -44,16 +44,16 @@ class FaultHarness(RecordedFleet):
     # -- what is claimed --
 
     def claim(self, kept: object, what: str) -> None:
-        """This must be so."""
+        """Record whether a condition holds."""
         self.history.claimed(what, bool(kept))
 
     def at_most(self, seconds: float, limit: float, what: str) -> None:
-        """This must not take longer."""
+        """Record whether a time is within its limit."""
         self.claim(seconds <= limit * self.slack, f"{what}: {seconds:.3f} s, at most {limit * self.slack:g}")
 
     @contextmanager
     def recovers(self, within: float, what: str) -> Iterator[None]:
-        """What is awaited inside is a recovery; the waits themselves may take longer, so that figures are had."""
+        """Time the body as a recovery. The body may take longer than the limit, so that its time is measured."""
         began = time.monotonic()
         yield
         took = time.monotonic() - began
@@ -62,15 +62,15 @@ class FaultHarness(RecordedFleet):
 
     def awaits(self, check: Callable[[], object], within: float, what: str) -> None:
         """
-        This must come, and is a recovery.
+        Wait for a condition as a recovery.
 
-        @raise AssertionError: it did not.
+        @raise AssertionError: if the condition never holds.
         """
         with self.recovers(within, what):
             self.until(check, what, within * self.slack + PATIENCE)
 
     def converges(self, within: float) -> None:
-        """All agents are on the newest version soon."""
+        """Wait until all agents have the newest version; later than the limit is a violation."""
         began = time.monotonic()
         self.history.owed(within * self.slack)
         with suppress(AssertionError):
@@ -78,7 +78,7 @@ class FaultHarness(RecordedFleet):
         self.recovery = max(self.recovery, time.monotonic() - began)
 
     def check_logs(self) -> None:
-        """No process wrote what nobody may read, nor what nobody can read."""
+        """Record whether the logs are free of tracebacks and passwords."""
         for path in sorted(self.folder.glob("*.log")):
             text = path.read_text(errors="replace")
             self.claim("Traceback" not in text, f"no traceback in {path.name}")
@@ -87,7 +87,7 @@ class FaultHarness(RecordedFleet):
     # -- what is done --
 
     def begin(self, *before: str) -> None:
-        """Start the controller and the agents, and see the first change through."""
+        """Start the controller and the agents, and wait until the agents have a first publish."""
         self.controller.before = list(before)
         self.start_controller()
         if self.agents:
@@ -96,12 +96,12 @@ class FaultHarness(RecordedFleet):
             self.until(self._settled, "settled", PATIENCE * 2)
 
     def document(self) -> dict[str, Any]:
-        """One that was never published; they differ in size, so that commits differ in pages."""
+        """Return a new document; documents differ in size, so that commits differ in pages."""
         number = next(self._numbers)
         return {"url": f"{self.where}/{number}", "pad": "x" * (number * 37 % 3000)}
 
     def post(self, query: str = "", headers: dict[str, str] | None = None, **more: str) -> Response:
-        """Publish once a document with C{more} in it; only what is answered with 200 is acknowledged."""
+        """Publish a document with C{more} in it; only an answer of 200 acknowledges it."""
         document = self.document() | more
         answer = request("POST", f"{self.daemons.url}/api/v1/config?{query}", document, ADMIN, headers)
         if answer.status == 200:
@@ -109,33 +109,33 @@ class FaultHarness(RecordedFleet):
         return answer
 
     def get(self) -> int:
-        """The status of a read."""
+        """Return the status of a read."""
         return request("GET", f"{self.daemons.url}/api/v1/config", auth=AGENT).status
 
     def ready(self, process: Process | None = None) -> Response:
-        """What a process says of itself; by default the controller."""
+        """Return C{/ready} of a process; by default of the controller."""
         return request("GET", f"{base_of(process or self.controller)}/ready")
 
     def metrics(self, process: Process | None = None) -> dict[tuple[str, Any], float]:
-        """The figures of a process; by default the controller's."""
+        """Return the metrics of a process; by default of the controller."""
         return samples(request("GET", f"{base_of(process or self.controller)}/metrics").body)
 
     def total(self, name: str, process: Process | None = None) -> float:
-        """The sum of one figure over its labels."""
+        """Return the sum of a metric over its labels."""
         return sum(value for (each, _), value in self.metrics(process).items() if each == name)
 
     def restart_agent(self, name: str, wait: bool = True) -> None:
-        """Start one that was ended."""
+        """Start an agent again."""
         self.history.started(name)
         self.agents[name].start(wait=wait)
 
     def listed(self) -> list[dict[str, Any]]:
-        """The agents, as the controller knows them."""
+        """Return the agents as the controller lists them."""
         found: list[dict[str, Any]] = request("GET", f"{self.daemons.url}/api/v1/agents", auth=ADMIN).json()
         return found
 
     def read_database(self, path: Path | None = None) -> None:
-        """Hold what is on disk against what was acknowledged; nothing may write meanwhile."""
+        """Record the revisions on disk for the check; no process may write meanwhile."""
         with sqlite3.connect(path or self.folder / "controller.db") as connection:
             cluster = connection.execute("SELECT cluster_id FROM meta").fetchone()[0]
             rows = connection.execute(
@@ -148,43 +148,43 @@ class FaultHarness(RecordedFleet):
 
     @property
     def only(self) -> str:
-        """The name of the agent, where there is one."""
+        """The name of the only agent."""
         return next(iter(self.agents))
 
     @property
     def pause(self) -> float:
-        """Seconds in which an agent polls once."""
+        """Seconds within which an agent polls once."""
         return 1.2 * INTERVAL
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory that a process holds."""
+    """Return the resident memory of a process in bytes."""
     return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
 
 
 def descriptors(pid: int) -> int:
-    """How many files and sockets a process has open."""
+    """Return the number of open files and sockets of a process."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
 def processor(pid: int) -> float:
-    """Seconds of processor time that a process used."""
+    """Return the processor time of a process in seconds."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / 100
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The value that so many of them do not exceed."""
+    """Return the value that a share of all values does not exceed."""
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
 @define(eq=False)
 class Load:
     """
-    Writers that publish without end; of what is not answered nothing is known.
+    Writers that publish without end.
 
-    @ivar answers: how many of each status; 0 for none.
-    @ivar took: seconds of each answer.
+    @ivar answers: The number of answers by status; 0 counts requests without an answer.
+    @ivar took: Seconds of each answer.
     """
 
     fleet: FaultHarness
@@ -207,7 +207,7 @@ class Load:
             each.join()
 
     def acked(self, count: int) -> None:
-        """Wait until so many were answered with 200; with fewer nothing is tested."""
+        """Wait for C{count} answers of 200, without which a row would test nothing."""
         eventually(lambda: self.answers[200] >= count, PATIENCE * 2)
 
     def _write(self) -> None:

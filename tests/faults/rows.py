@@ -1,4 +1,4 @@
-"""What a row of the fault suite is, and what became of it."""
+"""Rows of the fault suite, and their outcomes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.faults.harness import FaultHarness
 from tests.integration.fleet import has_ipv6
 from tests.integration.servers import missing as server_missing
 
-#: Where Debian keeps what is loaded into processes whose clock lies.
+#: The library of Debian that falsifies the clock of a process.
 FAKETIME = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
 
-#: Where the kernel's first hierarchy of control groups has its limits of memory.
+#: The memory controller of cgroup version 1.
 CGROUP = Path("/sys/fs/cgroup/memory")
 
 
@@ -31,7 +31,7 @@ def _tool(name: str) -> Callable[[], str | None]:
     return lambda: server_missing(name)
 
 
-#: What rows need: why it is not there, or C{None}.
+#: The tools that rows need. Each entry returns why the tool is missing, or C{None}.
 NEEDS: dict[str, Callable[[], str | None]] = {
     "namespace": _no_namespace,
     "ipv6": lambda: None if has_ipv6() else "this machine has no IPv6 loopback",
@@ -50,20 +50,20 @@ NEEDS: dict[str, Callable[[], str | None]] = {
 @frozen
 class Row:
     """
-    One fault.
+    A fault, its injection and its bar.
 
-    @ivar id: its name in tables.
-    @ivar how: how it is injected.
-    @ivar bar: what must hold beside the promises G1 to G3, which the history of every row is judged by.
-    @ivar run: injects it once, and claims what it found in the history of its fleet.
-    @ivar rounds: how many times.
-    @ivar needs: names of L{NEEDS}.
-    @ivar quick: whether it is one of those that run with all other tests.
-    @ivar strategy: of the agents.
-    @ivar agents: how many there are.
-    @ivar options: of the controller.
-    @ivar most: seconds after which a round is given up.
-    @ivar why_not: why it cannot run anywhere yet.
+    @ivar id: The name in tables.
+    @ivar how: How the fault is injected.
+    @ivar bar: What must hold in addition to the promises G1 to G3, which every row is checked for.
+    @ivar run: Injects the fault once, and records its claims in the history of the fleet.
+    @ivar rounds: How many times to run the row.
+    @ivar needs: Names of L{NEEDS}.
+    @ivar quick: Whether C{make test} runs the row.
+    @ivar strategy: The strategy of the agents.
+    @ivar agents: The number of agents.
+    @ivar options: Options of the controller.
+    @ivar most: Seconds after which a round is given up.
+    @ivar why_not: Why the row cannot run anywhere yet.
     """
 
     id: str
@@ -81,7 +81,7 @@ class Row:
     why_not: str | None = None
 
     def missing(self) -> str | None:
-        """Why it cannot run here."""
+        """Return why the row cannot run here, or C{None}."""
         needs = self.needs
         if self.strategy in ("REDIS", "NATS"):
             needs += (f"{self.strategy.lower()}-server",)
@@ -91,12 +91,12 @@ class Row:
 def row(
     number: str, title: str, how: str, bar: str, **details: object
 ) -> Callable[[Callable[[FaultHarness], None]], Row]:
-    """Make a function a L{Row}."""
+    """Return a decorator that makes a function a L{Row}."""
     return lambda run: Row(number, title, how, bar, run, **details)  # type: ignore[arg-type]
 
 
 def rows_of(modules: Iterable[ModuleType]) -> list[Row]:
-    """All rows that modules define."""
+    """Return all rows that modules define."""
     found: list[Row] = []
     for module in modules:
         for value in vars(module).values():
@@ -105,18 +105,18 @@ def rows_of(modules: Iterable[ModuleType]) -> list[Row]:
 
 
 class Rows(list[Row]):
-    """Rows that were made in one go."""
+    """Rows that one function made."""
 
 
 @define(eq=False)
 class Outcome:
     """
-    What became of a row.
+    The outcome of a row.
 
-    @ivar violations: a sentence each.
-    @ivar recovery: seconds of the slowest recovery, where anything had to recover.
-    @ivar why_not: why it did not run.
-    @ivar kept: folders of rounds that went wrong.
+    @ivar violations: One sentence for each violation.
+    @ivar recovery: Seconds of the slowest recovery; 0 without one.
+    @ivar why_not: Why the row did not run.
+    @ivar kept: Folders of rounds with a violation.
     """
 
     row: Row
@@ -129,13 +129,13 @@ class Outcome:
 
     @property
     def verdict(self) -> str:
-        """In one word or two."""
+        """The outcome in a few words."""
         if self.why_not is not None:
             return f"not run: {self.why_not}"
         return "violated" if self.violations else "kept"
 
 
 def clean_up(folder: Path, keep: bool) -> None:
-    """Remove what a round left, unless somebody wants to look at it."""
+    """Remove the folder of a round, unless it is kept."""
     if not keep:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Plays rows: each round in a folder and a fleet of its own, whose history is judged in the end."""
+"""Run rows: each round has a folder and a fleet of its own, and ends with a check of its history."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def _give_up(_signal: int, _frame: FrameType | None) -> None:
 @frozen
 class Suite:
     """
-    How rows are played.
+    A run of the suite.
 
-    @ivar seed: where all chance comes from.
-    @ivar rounds: how many times as many rounds.
-    @ivar slack: how many times as many seconds in each limit.
+    @ivar seed: The seed of all random choices.
+    @ivar rounds: The factor of the rounds of each row.
+    @ivar slack: The factor of the seconds of each limit.
     """
 
     seed: int
@@ -43,7 +43,7 @@ class Suite:
     slack: float
 
     def play(self, row: Row) -> Outcome:
-        """All rounds of one."""
+        """Run all rounds of a row; return the outcome."""
         outcome = Outcome(row, why_not=row.missing())
         if outcome.why_not is None:
             began = time.monotonic()
@@ -67,7 +67,7 @@ class Suite:
             row.run(fleet)
             fleet.check_logs()
         except Exception as error:
-            # Whatever it is, also a defect of the row: nothing was shown.
+            # A defect of the row counts too: a row that ends early has shown nothing.
             found.append(f"{type(error).__name__}: {error}"[:2000])
         finally:
             signal.alarm(0)

@@ -1,4 +1,4 @@
-"""What became of the rows, for people and for machines."""
+"""The table of outcomes, as text, JSON and reStructuredText."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ import twisted
 from tests.faults.rows import Outcome
 from tests.faults.run import Suite
 
-#: Between these lines of a page the table is written.
+#: The lines of a page that enclose the table.
 BEGIN, END = ".. faults: begin", ".. faults: end"
 
 
 @frozen
 class Table:
     """
-    What a table says of the rows.
+    The outcomes of rows.
 
-    @ivar rows: what L{row_of} makes of each outcome.
-    @ivar suite: how those that were played now were played.
+    @ivar rows: The result of L{row_of} for each outcome.
+    @ivar suite: The run that the newest outcomes come from.
     """
 
     rows: list[dict[str, Any]]
@@ -36,9 +36,9 @@ class Table:
     @classmethod
     def of(cls, outcomes: list[Outcome], suite: Suite, before: Path | None) -> Table:
         """
-        Put outcomes in the places of those of the same rows.
+        Return a table of outcomes.
 
-        @param before: the JSON of a table whose other rows stay as they were.
+        @param before: The JSON of an earlier table, whose other rows are kept.
         """
         rows: dict[str, dict[str, Any]] = {}
         if before is not None and before.exists():
@@ -48,7 +48,7 @@ class Table:
 
     @property
     def summary(self) -> str:
-        """All of it in a sentence."""
+        """The totals in one sentence."""
         ran = [each for each in self.rows if each["not_run"] is None]
         return (
             f"{len(ran)} of {len(self.rows)} rows ran, {sum(each['runs'] for each in ran)} times; "
@@ -56,12 +56,12 @@ class Table:
         )
 
     def json(self) -> str:
-        """For machines."""
+        """Return the table as JSON."""
         whole = {"seed": self.suite.seed, "slack": self.suite.slack, "machine": machine(), "rows": self.rows}
         return json.dumps(whole, indent=1) + "\n"
 
     def text(self) -> str:
-        """For a terminal."""
+        """Return the table as text for a terminal."""
         head = f"{'row':14} {'fault':50} {'runs':>4} {'viol':>4} {'recovery':>9}  bar"
         lines = [f"seed {self.suite.seed}, slack {self.suite.slack:g}; {machine()}", "", head, "-" * 132]
         for each in self.rows:
@@ -75,9 +75,9 @@ class Table:
 
     def write_page(self, path: Path) -> None:
         """
-        Put the table in the place of the one before.
+        Replace the table of a page.
 
-        @raise ValueError: the page has no place for it.
+        @raise ValueError: if the page lacks the enclosing lines.
         """
         before, begin, rest = path.read_text().partition(BEGIN)
         _, end, after = rest.partition(END)
@@ -103,7 +103,7 @@ class Table:
 
 
 def row_of(outcome: Outcome) -> dict[str, Any]:
-    """An outcome as it is kept."""
+    """Return an outcome as JSON-compatible values."""
     return {
         "row": outcome.row.id,
         "title": outcome.row.title,
@@ -118,7 +118,7 @@ def row_of(outcome: Outcome) -> dict[str, Any]:
 
 
 def machine() -> str:
-    """Where it ran."""
+    """Describe this machine and the versions in use."""
     return (
         f"{platform.system()} {platform.release()}, {os.cpu_count()} processors, Python {platform.python_version()},"
         f" Twisted {twisted.__version__}, SQLite {sqlite3.sqlite_version}"

@@ -1,4 +1,4 @@
-"""The ways by which changes reach agents: what the conformance suite must know of each to get between."""
+"""The brokers of the push strategies, as the conformance suite uses them."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from tests.integration.servers import NatsServer, RedisServer, Server
 
 
 class Broker(Protocol):
-    """A broker of one strategy."""
+    """The broker of a strategy."""
 
     @property
     def server(self) -> Server:
-        """Its process."""
+        """The process."""
 
     @property
     def message(self) -> re.Pattern[bytes]:
-        """How its messages begin: see L{tests.integration.proxy}."""
+        """The beginning of a message: see L{tests.integration.proxy}."""
 
     def options(self, port: int) -> list[str]:
-        """What controller and agents are told, so that they find it at a port."""
+        """Return the options of a controller or agent that uses the broker at a port."""
 
     def latest(self) -> bytes:
-        """The newest announcement that it can give."""
+        """Return the newest announcement that the broker holds."""
 
     def inject(self, messages: list[bytes]) -> None:
-        """Have it tell its subscribers what nobody published, and keep the last where it keeps anything."""
+        """Send forged messages to all subscribers; a broker that keeps messages keeps the last."""
 
     def kill_subscribers(self, proxy: Proxy) -> None:
-        """Have it break off with everyone who listens, here through a proxy."""
+        """Have the broker end the connections of its subscribers, which pass through a proxy."""
 
 
 @define(eq=False)
@@ -48,7 +48,7 @@ class RedisBroker:
 
     @classmethod
     def make(cls, folder: Path) -> RedisBroker:
-        """One that is not started."""
+        """Return a broker that is not started."""
         return cls(RedisServer(folder))
 
     def options(self, port: int) -> list[str]:
@@ -90,7 +90,7 @@ class NatsBroker:
 
     @classmethod
     def make(cls, folder: Path) -> NatsBroker:
-        """One that is not started."""
+        """Return a broker that is not started."""
         return cls(NatsServer(folder))
 
     def options(self, port: int) -> list[str]:

@@ -1,7 +1,7 @@
 """
-Real processes of confd on free loopback ports, driven from outside.
+Run real processes of confd on free loopback ports, and send requests to them.
 
-Everything is blocking, as it is for whoever sits at a prompt: the processes have the only reactors.
+Every call blocks: only the processes have a reactor.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PATIENCE = 60.0
 
 @frozen
 class Response:
-    """What came back."""
+    """The response to a request."""
 
     status: int
     headers: dict[str, str]
@@ -46,16 +46,16 @@ class Response:
         return json.loads(self.body)
 
 
-#: Ports below those that the kernel gives to whoever asks for none or calls out, each of them once: a port that is
-#: found free and let go again must not be somebody else's when its process at last binds it.
+#: Ports below the range that the kernel picks from, each used once: a port that was found free must stay free until
+#: its process binds it.
 _PORTS = iter(random.sample(range(20000, 32000), 12000))
 
-#: What keeps the ports given here from the runs beside this one: names that end with this process.
+#: Names of abstract sockets, which end with this process and keep other runs away from its ports.
 _RESERVED: list[socket.socket] = []
 
 
 def free_port() -> int:
-    """A TCP port of loopback that nobody listens on, and that is given to nobody else, by no run on this machine."""
+    """Return a free TCP port of loopback that no other caller gets, in any run on this machine."""
     for port in _PORTS:
         name = socket.socket(socket.AF_UNIX)
         with socket.socket() as probe, contextlib.suppress(OSError):
@@ -68,7 +68,7 @@ def free_port() -> int:
 
 
 def has_ipv6() -> bool:
-    """Whether this machine has an IPv6 address of loopback."""
+    """Tell whether this machine has an IPv6 loopback address."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET6) as probe:
         probe.bind(("::1", 0))
         return True
@@ -83,7 +83,7 @@ def request(
     headers: dict[str, str] | None = None,
     timeout: float = 10,
 ) -> Response:
-    """One HTTP request; C{value} goes as JSON."""
+    """Send an HTTP request, with C{value} as JSON, and return the response."""
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout)
     sent = dict(headers or {})
@@ -101,9 +101,9 @@ def request(
 
 def eventually(check: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     """
-    Wait until C{check} returns something true, and return that.
+    Wait until C{check} returns a true value, and return the value.
 
-    @raise AssertionError: with its last result or error.
+    @raise AssertionError: after C{seconds}, with the last result or error.
     """
     deadline = time.monotonic() + seconds
     last: Any = None
@@ -122,11 +122,11 @@ def eventually(check: Callable[[], Any], seconds: float = PATIENCE) -> Any:
 @define(eq=False)
 class Process:
     """
-    One twistd.
+    A process of twistd.
 
-    @ivar arguments: the command and its options.
-    @ivar health: the URL that answers once it is up, if it listens at all.
-    @ivar before: words before its command line, of a program that becomes it.
+    @ivar arguments: The command and its options.
+    @ivar health: The URL that answers 200 once the process serves; C{None} for a process without a port.
+    @ivar before: Words before the command line, of a program that runs twistd.
     """
 
     folder: Path
@@ -139,17 +139,17 @@ class Process:
 
     @property
     def log(self) -> str:
-        """What it wrote."""
+        """The log of the process."""
         return (self.folder / f"{self.name}.log").read_text()
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         assert self._child is not None
         return self._child.pid
 
     def start(self, wait: bool = True) -> Process:
-        """Start it; by default return once it is up."""
+        """Start the process; by default return once it serves."""
         command = [str(Path(sys.executable).with_name("twistd")), "-n", "--pidfile="]
         with (self.folder / f"{self.name}.log").open("ab") as log:
             self._child = subprocess.Popen(
@@ -165,9 +165,9 @@ class Process:
 
     def up(self) -> bool:
         """
-        Whether it serves.
+        Tell whether the process serves.
 
-        @raise AssertionError: it has ended.
+        @raise AssertionError: if the process has ended.
         """
         if self._child is None or self._child.poll() is not None:
             raise AssertionError(f"{self.name} ended:\n{self.log[-2000:]}")
@@ -176,11 +176,11 @@ class Process:
         return request("GET", self.health).status == 200
 
     def gone(self) -> bool:
-        """Whether it has ended, by itself or because of somebody else."""
+        """Tell whether the process has ended."""
         return self._child is None or self._child.poll() is not None
 
     def stop(self, how: int = signal.SIGTERM) -> int:
-        """End it, and return its status."""
+        """End the process, and return its exit status."""
         if self._child is None:
             return 0
         if self._child.poll() is None:
@@ -195,18 +195,18 @@ class Process:
             self._child = None
 
     def signal(self, which: int) -> None:
-        """Send it a signal."""
+        """Send a signal to the process."""
         assert self._child is not None
         self._child.send_signal(which)
 
 
 def children(pid: int) -> list[int]:
-    """The processes that a process has started and that live (Linux)."""
+    """Return the living child processes of a process (Linux)."""
     return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def clean_environment() -> dict[str, str]:
-    """An environment without settings of whoever runs the tests."""
+    """Return an environment without settings of the user."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV") if name in os.environ}
     root = str(Path(__file__).resolve().parents[2])
     return kept | {"PYTHONPATH": root, "PYTHONDONTWRITEBYTECODE": "1"}
@@ -215,9 +215,10 @@ def clean_environment() -> dict[str, str]:
 @define(eq=False)
 class Fleet:
     """
-    A controller, workers and agents, and something for the workers to fetch.
+    A controller, workers and agents.
 
-    @ivar folder: where everything is kept.
+    @ivar folder: The working directory of the processes.
+    @ivar interval: Seconds between two polls.
     """
 
     folder: Path
@@ -226,37 +227,37 @@ class Fleet:
     processes: list[Process] = field(factory=list)
 
     def add(self, name: str, arguments: list[str], health: str | None = None, **environ: str) -> Process:
-        """One more process, not started yet."""
+        """Add a process, and do not start it."""
         process = Process(self.folder, name, arguments, health, environ)
         self.processes.append(process)
         return process
 
     def close(self) -> None:
-        """End all of them, the hard way where need be."""
+        """Kill all processes."""
         for process in self.processes:
             process.stop(signal.SIGKILL)
 
     @property
     def url(self) -> str:
-        """Of the controller."""
+        """The address of the controller."""
         return f"http://127.0.0.1:{self.port}"
 
     def controller(self, *options: str) -> Process:
-        """The controller."""
+        """Add the controller."""
         arguments = ["confd-controller", "--port", str(self.port), "--default-poll-interval", str(self.interval)]
         return self.add("controller", [*arguments, *options], f"{self.url}/ready")
 
     def worker(self, name: str = "worker") -> Process:
-        """A worker."""
+        """Add a worker."""
         port = free_port()
         return self.add(name, ["confd-worker", "--port", str(port)], f"http://127.0.0.1:{port}/health")
 
     def agent(self, worker: Process | str, name: str = "agent", *options: str, ops: bool = False) -> Process:
         """
-        The agent of a worker.
+        Add the agent of a worker.
 
-        @param worker: or its address, where it is no process of its own.
-        @param ops: whether it has C{/health} and C{/ready}.
+        @param worker: The worker, or its address.
+        @param ops: Whether the agent serves C{/health} and C{/ready}.
         """
         url = worker if isinstance(worker, str) else base_of(worker)
         arguments = ["confd-agent", "--controller-url", self.url, "--worker-url", url, "--cache-file", f"{name}.cache"]
@@ -267,20 +268,20 @@ class Fleet:
         return self.add(name, [*arguments, *listen, *options], f"http://127.0.0.1:{port}/health")
 
     def publish(self, document: Any, **query: object) -> Response:
-        """POST a document."""
+        """Publish a document; C{query} is the query of the request."""
         text = "&".join(f"{name}={value}" for name, value in query.items())
         return request("POST", f"{self.url}/api/v1/config?{text}", document, ADMIN)
 
     def current(self) -> Any:
-        """The configuration in force."""
+        """Return the current configuration."""
         return request("GET", f"{self.url}/api/v1/config", auth=AGENT).json()
 
 
 def staged(case: SynchronousTestCase, interval: int = 1) -> tuple[Fleet, str]:
     """
-    A fleet without processes in a folder of its own, and the address of a L{target}; both end with the test.
+    Return a fleet in a new folder, and the address of a L{target}; both end with the test.
 
-    @param interval: seconds between two polls.
+    @param interval: Seconds between two polls.
     """
     stack = contextlib.ExitStack()
     case.addCleanup(stack.close)
@@ -293,19 +294,19 @@ def staged(case: SynchronousTestCase, interval: int = 1) -> tuple[Fleet, str]:
 
 
 def base_of(process: Process) -> str:
-    """The address of a process."""
+    """Return the address of a process."""
     assert process.health is not None
     return process.health.rpartition("/")[0]
 
 
 def hit(worker: Process) -> str:
-    """What a worker's C{/hit} answers, as text."""
+    """Return the body of a worker's C{/hit} as text."""
     return request("GET", f"{base_of(worker)}/hit").body.decode()
 
 
 @contextlib.contextmanager
 def target() -> Iterator[str]:
-    """A real HTTP server that answers each path with its own name; yields its address."""
+    """Run an HTTP server that answers each path with the path; yield its address."""
 
     class Echo(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -1,4 +1,4 @@
-"""A fleet whose every link can be harmed, and whose every step is recorded."""
+"""A fleet with a proxy on each link, and a record of each step."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.integration.history import History, violations
 from tests.integration.proxy import Proxy
 from tests.integration.recorder import Recorder
 
-#: Seconds between the polls of agents: the truth arrives by them whatever becomes of a push.
+#: Seconds between the polls of agents; a poll delivers a version even if its push is lost.
 INTERVAL = 2
 
 #: Seconds in which all must be on the newest version: 1.2 intervals, and the deadline of a call under way (promise G4).
 BOUND = 1.2 * INTERVAL + 10.0
 
-#: Seconds in which a push path must be up again; the contract's 5 begin when a link notices, at the latest after 8.
+#: Seconds within which a push path is up again: 5 after a link notices the loss, and the link takes at most 8.
 RETURN = 20.0
 
 AGENTS = ("alpha", "beta", "gamma")
@@ -35,10 +35,10 @@ AGENTS = ("alpha", "beta", "gamma")
 @frozen
 class Answer:
     """
-    What an administrator was told.
+    The answer to a publish.
 
-    @ivar published: whether every broker had it by then.
-    @ivar took: seconds.
+    @ivar published: Whether every broker had the version by then.
+    @ivar took: Seconds until the answer.
     """
 
     published: bool
@@ -48,13 +48,13 @@ class Answer:
 @define(eq=False)
 class RecordedFleet:
     """
-    A controller, agents with recording workers, maybe a broker; between agents and both of these, a proxy each.
+    A controller, agents with recording workers, maybe a broker, and a proxy before the controller and the broker.
 
-    @ivar strategy: of the agents.
-    @ivar names: of the agents.
-    @ivar broker: C{None} where the controller itself pushes, or nobody.
-    @ivar options: more of the controller's.
-    @ivar random: where all chance comes from.
+    @ivar strategy: The strategy of the agents.
+    @ivar names: The names of the agents.
+    @ivar broker: The broker; C{None} for a strategy without one.
+    @ivar options: More options of the controller.
+    @ivar random: The source of all random choices.
     """
 
     folder: Path
@@ -73,7 +73,7 @@ class RecordedFleet:
     _documents: int = field(default=0, init=False)
 
     def open(self) -> None:
-        """Make everything, and start the proxies; no process runs yet."""
+        """Add all processes, and start the proxies; start no process."""
         self.history = History(self.folder / "history.jsonl")
         self.daemons = Fleet(self.folder, INTERVAL)
         controllers = self._proxy(self.daemons.port)
@@ -95,7 +95,7 @@ class RecordedFleet:
         self._stack.callback(self.daemons.close)
 
     def close(self) -> None:
-        """End everything."""
+        """End all processes and proxies."""
         self._stack.close()
 
     def _proxy(self, port: int, broker: Broker | None = None) -> Proxy:
@@ -107,14 +107,14 @@ class RecordedFleet:
     # -- what is done --
 
     def start_controller(self) -> None:
-        """Start it, and take note of what it has in force."""
+        """Start the controller, and record its current version."""
         self.controller.start()
         current = eventually(lambda: found if "version" in (found := self.daemons.current()) else None)
         tag = f"{current['cluster_id'][:8]}.{current['epoch']}.{current['version']}"
         self.history.acknowledged(tag, current["checksum"])
 
     def start_agents(self, wait: bool = True) -> None:
-        """Start all of them."""
+        """Start all agents."""
         for name, agent in self.agents.items():
             self.history.started(name)
             agent.start(wait=False)
@@ -123,9 +123,9 @@ class RecordedFleet:
 
     def publish(self, interval: int = INTERVAL) -> Answer:
         """
-        Publish one more document; a POST that is not answered is repeated until it is, with the same key.
+        Publish a new document; repeat the POST with the same key until it is answered.
 
-        @param interval: seconds between two polls of an agent from then on.
+        @param interval: Seconds between two polls of an agent from then on.
         """
         self._documents += 1
         document = {"url": f"http://127.0.0.1/{self._documents}", "filler": "x" * self.random.randrange(2000)}
@@ -141,9 +141,9 @@ class RecordedFleet:
 
     def settle(self, within: float = BOUND) -> None:
         """
-        All agents owe the newest version from now on.
+        Wait until all agents have the newest version.
 
-        @raise AssertionError: one of them broke a promise, now or since the beginning.
+        @raise AssertionError: if the history holds a broken promise.
         """
         self.history.owed(within)
         with suppress(AssertionError):
@@ -157,7 +157,7 @@ class RecordedFleet:
         return all(self.history.in_force(name) == newest for name in self.agents)
 
     def until_path(self, path: str) -> None:
-        """Wait until all agents say that changes arrive in this way."""
+        """Wait until all agents report a path of changes."""
         self.until(lambda: all(self._path(agent) == path for agent in self.agents.values()), f"on {path}", RETURN)
 
     def _path(self, agent: Process) -> object:
@@ -167,9 +167,10 @@ class RecordedFleet:
 
     def until(self, check: Callable[[], object], what: str, within: float) -> None:
         """
-        Wait for something.
+        Wait for a condition.
 
-        @raise AssertionError: it did not come.
+        @param what: The condition, for the error.
+        @raise AssertionError: if the condition does not hold within so many seconds.
         """
         try:
             eventually(check, within)
