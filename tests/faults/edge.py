@@ -319,7 +319,7 @@ def slow_headers_to_read(fleet: FaultHarness) -> None:
 
 @row(
     "F-40 rebinding",
-    "a web page whose own name leads here",
+    "a web page with a host name of its own for this address",
     "Host: rebound.example, with the built-in passwords",
     "403 at each path; nothing published",
     agents=0,
