@@ -15,3 +15,8 @@ def printable(text: object, limit: int | None = None) -> str:
     if not line.isprintable():
         line = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
     return line[:limit]
+
+
+def pointer_to(pointer: str, key: object) -> str:
+    """Return the JSON pointer (RFC 6901) of a member of the value at C{pointer}."""
+    return f"{pointer}/{str(key).replace('~', '~0').replace('/', '~1')}"

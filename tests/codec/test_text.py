@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis.strategies import characters, text
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.codec.text import printable
+from confd.codec.text import pointer_to, printable
 
 ANY_TEXT = text(characters(codec=None, exclude_categories=()))
 
@@ -34,3 +34,10 @@ class PrintableTests(SynchronousTestCase):
     def test_limit_holds_for_the_result(self, value: str) -> None:
         self.assertLessEqual(len(printable(value, 5)), 5)
         self.assertTrue(printable(value).startswith(printable(value, 5)))
+
+
+class PointerToTests(SynchronousTestCase):
+    """L{pointer_to}."""
+
+    def test_escapes_the_characters_of_pointers(self) -> None:
+        self.assertEqual(pointer_to(pointer_to("", "a/b~1"), 0), "/a~1b~01/0")

@@ -12,6 +12,7 @@ from typing import Any
 from attrs import frozen
 
 from confd.codec import strict_json
+from confd.codec.text import pointer_to
 from confd.model import Configuration
 
 #: Lines, of both sides together, that are compared each with each; what is longer and has nothing unique in common is
@@ -64,12 +65,12 @@ def patch(old: Any, new: Any, path: str = "") -> Iterator[dict[str, Any]]:
     """Return the operations that turn C{old} into C{new}, in order."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in old.keys() - new.keys():
-            yield {"op": "remove", "path": _below(path, key)}
+            yield {"op": "remove", "path": pointer_to(path, key)}
         for key, value in new.items():
             if key in old:
-                yield from patch(old[key], value, _below(path, key))
+                yield from patch(old[key], value, pointer_to(path, key))
             else:
-                yield {"op": "add", "path": _below(path, key), "value": value}
+                yield {"op": "add", "path": pointer_to(path, key), "value": value}
     elif isinstance(old, list) and isinstance(new, list):
         yield from _patch_list(old, new, path)
     elif not _same(old, new):
@@ -98,10 +99,6 @@ def _same(one: Any, other: Any) -> bool:
     if isinstance(one, list):
         return len(one) == len(other) and all(map(_same, one, other))
     return bool(one == other)
-
-
-def _below(path: str, key: str) -> str:
-    return f"{path}/{key.replace('~', '~0').replace('/', '~1')}"
 
 
 def _lines(value: Any) -> list[str]:

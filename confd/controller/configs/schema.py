@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Mapping
+from functools import reduce
 from typing import Any
 
 import jsonschema_rs
 from attrs import define
 
 from confd.codec import strict_json
+from confd.codec.text import pointer_to
 from confd.errors import ConfdError, StartError, Unprocessable
 from confd.runtime.addresses import MAX_URL_LENGTH, fetchable
 from confd.runtime.files import read_file
@@ -85,7 +87,9 @@ class Schema:
         """
         found = []
         for error in self._validator.iter_errors(value):
-            found.append({"pointer": _pointer(error.instance_path), "message": _shortened(self._explained(error))})
+            found.append(
+                {"pointer": reduce(pointer_to, error.instance_path, ""), "message": _shortened(self._explained(error))}
+            )
             if len(found) == _MOST:
                 break
         if self._schema is BUILT_IN and isinstance(url := value.get("url"), str):
@@ -120,7 +124,3 @@ def _unfetchable(url: str) -> list[dict[str, str]]:
 def _shortened(message: str) -> str:
     """A message quotes the value first and says what is wrong with it last."""
     return message if len(message) <= 300 else f"{message[:100]} ... {message[-150:]}"
-
-
-def _pointer(path: Any) -> str:
-    return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)

@@ -15,7 +15,8 @@ from pathlib import PurePath
 from typing import Final
 
 from confd.agent.outputs.file.toml import write_toml
-from confd.agent.outputs.file.values import SURROGATE, FormatError, Value, as_object, pointer_to
+from confd.agent.outputs.file.values import SURROGATE, FormatError, Value, as_object
+from confd.codec.text import pointer_to
 from confd.codec.yaml_writer import write_yaml
 
 #: Bytes that a rendered file may have.

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import cast
 
-from confd.agent.outputs.file.values import SURROGATE, FormatError, Value, as_object, pointer_to
+from confd.agent.outputs.file.values import SURROGATE, FormatError, Value, as_object
+from confd.codec.text import pointer_to
 
 _TOML_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 
@@ -24,9 +25,9 @@ def _toml_table(table: Mapping[str, Value], pointer: str, path: tuple[str, ...])
         if isinstance(value, Mapping) or _is_table_array(value):
             inner.append((key, here, value))
         else:
-            yield f"{_tomlpointer_to(key, here)} = {_toml_value(value, here)}"
+            yield f"{_toml_key(key, here)} = {_toml_value(value, here)}"
     for key, here, value in inner:
-        name = ".".join(_tomlpointer_to(each, here) for each in (*path, key))
+        name = ".".join(_toml_key(each, here) for each in (*path, key))
         if isinstance(value, Mapping):
             yield f"[{name}]"
             yield from _toml_table(value, here, (*path, key))
@@ -40,7 +41,7 @@ def _is_table_array(value: Value) -> bool:
     return isinstance(value, list) and bool(value) and all(isinstance(each, Mapping) for each in value)
 
 
-def _tomlpointer_to(key: str, pointer: str) -> str:
+def _toml_key(key: str, pointer: str) -> str:
     return key if _TOML_BARE_KEY.fullmatch(key) else _toml_string(key, pointer)
 
 
@@ -71,7 +72,7 @@ def _toml_value(value: Value, pointer: str) -> str:
         return f"[{', '.join(_toml_value(each, f'{pointer}/{number}') for number, each in enumerate(value))}]"
     table = as_object(value, pointer)
     pairs = (
-        f"{_tomlpointer_to(key, pointer_to(pointer, key))} = {_toml_value(table[key], pointer_to(pointer, key))}"
+        f"{_toml_key(key, pointer_to(pointer, key))} = {_toml_value(table[key], pointer_to(pointer, key))}"
         for key in sorted(table)
     )
     return f"{{{', '.join(pairs)}}}"

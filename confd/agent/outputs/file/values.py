@@ -29,11 +29,6 @@ class FormatError(RenderError):
         self.pointer = pointer
 
 
-def pointer_to(pointer: str, key: str) -> str:
-    """Return the JSON pointer of a member of the object at a pointer."""
-    return f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}"
-
-
 def as_object(value: Value, pointer: str) -> Mapping[str, Value]:
     """
     Return a value that is an object.
