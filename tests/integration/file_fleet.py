@@ -1,0 +1,98 @@
+"""A controller, and an agent that writes the files of real services."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.fleet import ADMIN, Fleet, Process, eventually, request, staged
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+
+
+@define(eq=False)
+class FileFleet:
+    """
+    A controller and an agent with FILE outputs.
+
+    @ivar fleet: The processes.
+    @ivar agent: The agent that L{run} started last.
+    """
+
+    fleet: Fleet
+    agent: Process = field(init=False)
+
+    @property
+    def folder(self) -> Path:
+        """The folder of everything; only its owner can change it."""
+        return self.fleet.folder
+
+    def place(self, name: str, text: str, mode: int = 0o644) -> str:
+        """
+        Write a file that belongs to the operator; return its path.
+
+        @param name: Relative to the folder; missing folders are made.
+        """
+        path = self.folder / name
+        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        path.parent.chmod(0o755)
+        path.write_text(text)
+        path.chmod(mode)
+        return str(path)
+
+    def example(self, name: str, where: str = "") -> str:
+        """Copy an example from the documentation; return the path of the copy."""
+        source = EXAMPLES / name
+        return self.place(where or source.name, source.read_text(), source.stat().st_mode & 0o755)
+
+    def start(self, *options: str, outputs: str = "FILE", worker: str = "http://127.0.0.1:1") -> Process:
+        """Start an agent; return it when it is up."""
+        fast = ("--distribution-strategy", "STREAM", "--outputs", outputs, "--backoff-max", "1")
+        self.agent = self.fleet.agent(worker, "agent", *fast, *options)
+        return self.agent.start()
+
+    def publish(self, **members: object) -> str:
+        """Publish a document with some members; return its tag."""
+        answer = self.fleet.publish({"url": "http://127.0.0.1/"} | members)
+        assert answer.status == 200, answer.body
+        return answer.headers["etag"].strip('"')
+
+    def report(self) -> dict[str, Any]:
+        """Return what the controller knows of the agent."""
+        agents: list[dict[str, Any]] = request("GET", f"{self.fleet.url}/api/v1/agents", auth=ADMIN).json()
+        return agents[0] if agents else {}
+
+    def applied(self, tag: str) -> None:
+        """
+        Wait until the agent reports a tag as applied.
+
+        @raise AssertionError: if the report does not arrive.
+        """
+        self._await(lambda found: found["state"] == "applied" and found["applied_tag"] == tag)
+
+    def failed(self, words: str) -> str:
+        """
+        Wait until the agent reports that the newest version failed; return its sentence.
+
+        @param words: The sentence contains them.
+        @raise AssertionError: if the report does not arrive.
+        """
+        self._await(lambda found: found["state"] == "failed" and words in (found["error"] or ""))
+        return str(self.report()["error"])
+
+    def _await(self, expected: Any) -> None:
+        try:
+            eventually(lambda: (found := self.report()) and expected(found))
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {self.report()}\n{self.agent.log[-3000:]}") from None
+
+
+def file_fleet(case: SynchronousTestCase) -> FileFleet:
+    """Return a fleet whose controller runs; everything ends with the test."""
+    fleet, _ = staged(case)
+    fleet.folder.chmod(0o755)
+    fleet.controller().start()
+    return FileFleet(fleet)
