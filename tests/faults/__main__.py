@@ -25,6 +25,7 @@ from tests.faults import (
     edge,
     fleets,
     network,
+    outputs,
     processes,
     storage,
     upstream,
@@ -33,7 +34,21 @@ from tests.faults.rows import Row, rows_of
 from tests.faults.run import Suite
 from tests.faults.table import Table
 
-MODULES = (storage, damage, processes, broker, edge, corpora, upstream, network, clocks, fleets, bad_answers, addresses)
+MODULES = (
+    storage,
+    damage,
+    processes,
+    broker,
+    edge,
+    corpora,
+    upstream,
+    network,
+    clocks,
+    fleets,
+    bad_answers,
+    addresses,
+    outputs,
+)
 
 
 def inside(arguments: list[str]) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any
 from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.fleet import ADMIN, Fleet, Process, eventually, request, staged
+from tests.integration.fleet import ADMIN, Fleet, Process, Response, base_of, eventually, request, staged
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 
@@ -51,7 +51,7 @@ class FileFleet:
     def start(self, *options: str, outputs: str = "FILE", worker: str = "http://127.0.0.1:1") -> Process:
         """Start an agent; return it when it is up."""
         fast = ("--distribution-strategy", "STREAM", "--outputs", outputs, "--backoff-max", "1")
-        self.agent = self.fleet.agent(worker, "agent", *fast, *options)
+        self.agent = self.fleet.agent(worker, "agent", *fast, *options, ops=True)
         return self.agent.start()
 
     def publish(self, **members: object) -> str:
@@ -64,6 +64,10 @@ class FileFleet:
         """Return what the controller knows of the agent."""
         agents: list[dict[str, Any]] = request("GET", f"{self.fleet.url}/api/v1/agents", auth=ADMIN).json()
         return agents[0] if agents else {}
+
+    def ready(self) -> Response:
+        """Return what the agent says of itself."""
+        return request("GET", f"{base_of(self.agent)}/ready")
 
     def applied(self, tag: str) -> None:
         """
@@ -82,6 +86,15 @@ class FileFleet:
         """
         self._await(lambda found: found["state"] == "failed" and words in (found["error"] or ""))
         return str(self.report()["error"])
+
+    def applying(self, words: str) -> None:
+        """
+        Wait until the agent reports that it cannot apply the newest version now.
+
+        @param words: Its sentence contains them.
+        @raise AssertionError: if the report does not arrive.
+        """
+        self._await(lambda found: found["state"] == "applying" and words in (found["error"] or ""))
 
     def _await(self, expected: Any) -> None:
         try:
