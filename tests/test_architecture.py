@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS: tuple[dict[str, str], ...] = (
     {
         "vocabulary": "model labels errors reports report_verdicts progress audit history changes interfaces codec.*"
-        " runtime.timing runtime.lru"
+        " interfaces.* runtime.timing runtime.lru"
         " runtime.limiter runtime.metrics runtime.reactor_lag runtime.reload runtime.problem runtime.signal"
         " runtime.write_behind runtime.offload runtime.addresses runtime.files runtime.transport runtime.reactor"
         " runtime.atomic_file"

@@ -1,0 +1,28 @@
+"""
+Every contract between the parts of confd, by subject.
+
+Methods that return a L{Deferred} fail with a L{confd.errors.ConfdError} for what a caller can understand, and with
+anything else only for a defect. All are called on the reactor thread.
+"""
+
+from confd.interfaces.brokers import IBroker
+from confd.interfaces.clients import IControllerClient, IWorkerClient
+from confd.interfaces.health import IHealth
+from confd.interfaces.stores import IAuditStore, IChangeListener, IChangeStore, IConfigStore
+from confd.interfaces.strategies import POLL, ISink, IStrategy, IStrategyMaker, StrategyContext
+
+__all__ = [
+    "POLL",
+    "IAuditStore",
+    "IBroker",
+    "IChangeListener",
+    "IChangeStore",
+    "IConfigStore",
+    "IControllerClient",
+    "IHealth",
+    "ISink",
+    "IStrategy",
+    "IStrategyMaker",
+    "IWorkerClient",
+    "StrategyContext",
+]

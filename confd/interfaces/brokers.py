@@ -1,0 +1,50 @@
+"""The interface of a message broker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.application.service import IService
+from twisted.internet.defer import Deferred
+from zope.interface import Attribute
+
+from confd.interfaces.health import IHealth
+
+
+class IBroker(IService, IHealth):
+    """
+    A message broker, as a service that connects in the background and never gives up (promise G4).
+
+    Receivers verify the signature of each announcement; the HTTP API remains authoritative.
+    """
+
+    name = Attribute("L{str}: as in C{DISTRIBUTION_STRATEGY}.")
+
+    def present(password: str | None, token: str | None) -> None:
+        """Use these credentials for the next connections; a broker without tokens ignores the token."""
+
+    def announce(namespace: str, announcement: bytes) -> Deferred[None]:
+        """
+        Publish an announcement, and store it where the broker can.
+
+        @return: fires when the broker has received it.
+        @raise Unavailable: the broker is down, hangs or refuses; within 5 seconds.
+        """
+
+    def listen(namespace: str, received: Callable[[bytes], object], connected: Callable[[], None]) -> None:
+        """
+        Subscribe to the announcements of a namespace; called before the service starts.
+
+        @param received: called with each message that is no larger than any announcement; its content is unverified.
+        @param connected: called after each connection, when the subscription is active: earlier announcements may have
+            been missed, later ones arrive.
+        """
+
+    def latest(namespace: str) -> Deferred[bytes | None]:
+        """Fire with the newest announcement that the broker can give, or C{None}; fails as L{announce} does."""
+
+    def answer(latest: Callable[[str], bytes | None]) -> None:
+        """Answer requests for the newest announcement on a broker that stores none; called before the start."""
+
+    def watch(returned: Callable[[], None]) -> None:
+        """Call C{returned} each time the broker is reachable again after a failure; called before the start."""
