@@ -25,7 +25,7 @@ FLOORS: tuple[dict[str, str], ...] = (
         " interfaces.* runtime.timing runtime.lru"
         " runtime.limiter runtime.metrics runtime.reactor_lag runtime.reload runtime.problem runtime.signal"
         " runtime.write_behind runtime.offload runtime.addresses runtime.files runtime.transport runtime.reactor"
-        " runtime.atomic_file"
+        " runtime.atomic_file runtime.waiters"
         " runtime.certificate_expiry runtime.certificate_errors"
     },
     {"client": "client.* runtime.tls", "web": "web.*", "brokers": "brokers.*"},

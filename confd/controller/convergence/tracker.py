@@ -17,7 +17,6 @@ from confd.controller.configs.snapshot import unknown_namespace
 from confd.controller.convergence.archive import Archive
 from confd.controller.convergence.summary import laggards, repeat, summarize
 from confd.controller.convergence.version import VersionProgress
-from confd.controller.convergence.waiters import Waiters
 from confd.controller.interfaces import IProgress
 from confd.errors import Gone, NotFound
 from confd.interfaces import IChangeListener
@@ -25,6 +24,7 @@ from confd.model import Tag
 from confd.progress import ConvergenceSummary, LaggingAgent, Totals
 from confd.reports import AgentRecord, VersionOutcome
 from confd.runtime.signal import Signal
+from confd.runtime.waiters import Waiters
 
 #: The newest versions of a namespace of which each agent's outcome is kept; of older ones a summary is.
 VERSIONS_KEPT = 16

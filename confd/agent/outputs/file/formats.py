@@ -9,44 +9,18 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import PurePath
 from typing import Final
 
 from confd.agent.outputs.file.toml import write_toml
-from confd.agent.outputs.file.values import SURROGATE, FormatError, Value, as_object
+from confd.codec.environment_file import write_env
 from confd.codec.text import pointer_to
+from confd.codec.values import CONTROL, FormatError, Value, as_object, plain_text
 from confd.codec.yaml_writer import write_yaml
 
 #: Bytes that a rendered file may have.
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
-
-_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-
-
-def resolve(document: Value, pointer: str) -> Value:
-    """
-    Return the part of a document that a JSON pointer names.
-
-    @raise FormatError: if the document has no such part.
-    """
-    found = document
-    for token in pointer.split("/")[1:]:
-        key = token.replace("~1", "/").replace("~0", "~")
-        if isinstance(found, Mapping) and key in found:
-            found = found[key]
-        elif isinstance(found, list) and re.fullmatch(r"0|[1-9][0-9]{0,8}", key, re.ASCII) and int(key) < len(found):
-            found = found[int(key)]
-        else:
-            raise FormatError(pointer, "does not exist in the document")
-    return found
-
-
-def valid_pointer(text: str) -> bool:
-    """Return whether a text is a JSON pointer: empty, or tokens that each follow a slash (RFC 6901, section 3)."""
-    return re.fullmatch(r"(?:/(?:[^~/]|~[01])*)*", text) is not None
 
 
 def write_json(value: Value) -> str:
@@ -59,19 +33,6 @@ def write_raw(value: Value) -> str:
     if not isinstance(value, str):
         raise FormatError("", "is not a string, and the format raw writes strings only")
     return value
-
-
-def _scalar(value: Value, pointer: str) -> str:
-    """Return the text of a value that is no object and no array."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if value is None:
-        return ""
-    if isinstance(value, int | float):
-        return json.dumps(value)
-    raise FormatError(pointer, "is an object or an array, and this format holds plain values there")
 
 
 # -- properties (java.util.Properties) --
@@ -95,11 +56,11 @@ def _flat(table: Mapping[str, Value], pointer: str, prefix: str) -> Iterator[tup
         elif isinstance(value, list):
             yield name, ",".join(_list_element(each, f"{here}/{number}") for number, each in enumerate(value)), here
         else:
-            yield name, _scalar(value, here), here
+            yield name, plain_text(value, here), here
 
 
 def _list_element(value: Value, pointer: str) -> str:
-    text = _scalar(value, pointer)
+    text = plain_text(value, pointer)
     if "," in text:
         raise FormatError(pointer, "contains a comma, and properties join the elements of an array with commas")
     return text
@@ -143,8 +104,8 @@ def write_ini(value: Value) -> str:
 
 def _ini_line(key: str, value: Value, pointer: str) -> str:
     _ini_check(key, pointer, "=:[]#;")
-    text = _scalar(value, pointer)
-    if _CONTROL.search(text):
+    text = plain_text(value, pointer)
+    if CONTROL.search(text):
         raise FormatError(pointer, "holds a line break or control character, which INI cannot express")
     if text != text.strip() or text[:1] in ("#", ";") or " ;" in text or " #" in text:
         raise FormatError(pointer, "begins or ends with a blank, or holds a comment sign, which INI cannot express")
@@ -152,41 +113,8 @@ def _ini_line(key: str, value: Value, pointer: str) -> str:
 
 
 def _ini_check(key: str, pointer: str, special: str) -> None:
-    if not key or key != key.strip() or _CONTROL.search(key) or any(each in key for each in special):
+    if not key or key != key.strip() or CONTROL.search(key) or any(each in key for each in special):
         raise FormatError(pointer, "has a name that INI cannot express")
-
-
-# -- environment files (systemd.exec(5), EnvironmentFile=) --
-
-
-def write_env(value: Value) -> str:
-    """Return the lines of an environment file: one flat object, quoted as systemd's C{EnvironmentFile} reads it."""
-    table = as_object(value, "")
-    return "".join(f"{key}={quote_env(text)}\n" for key, text in env_variables(table).items())
-
-
-def env_variables(value: Value) -> dict[str, str]:
-    """
-    Return the environment variables of one flat object, sorted by name.
-
-    @raise FormatError: for a name that no shell takes, a control character, or a value that is no plain one.
-    """
-    table = as_object(value, "")
-    found = {}
-    for key in sorted(table):
-        here = pointer_to("", key)
-        if not _ENV_NAME.fullmatch(key):
-            raise FormatError(here, "has a name that is no name of an environment variable")
-        text = _scalar(table[key], here)
-        if _CONTROL.search(text) or SURROGATE.search(text):
-            raise FormatError(here, "holds a line break or control character, which an environment file cannot express")
-        found[key] = text
-    return found
-
-
-def quote_env(text: str) -> str:
-    """Return a value in double quotes, with the escapes that systemd and POSIX shells share."""
-    return '"' + re.sub(r'(["\\`$])', r"\\\1", text) + '"'
 
 
 WRITERS: Final[Mapping[str, Callable[[Value], str]]] = {

@@ -19,9 +19,9 @@ from confd.agent.outputs.file.marker import Entry, Marker
 from confd.agent.outputs.file.ownership import Untrusted
 from confd.agent.outputs.file.replacement import FileReplacement, FileState, sha_of
 from confd.agent.outputs.file.spec import Action, FileSpec, HealthCheck
-from confd.agent.outputs.file.values import RenderError
 from confd.agent.outputs.interfaces import IOutput, OutputState
 from confd.codec import strict_json
+from confd.codec.values import RenderError, resolve
 from confd.errors import Unavailable, Unprocessable
 from confd.model import Configuration, Tag
 from confd.runtime.problem import Problem
@@ -129,7 +129,7 @@ class FileOutput:
     def _render(self, configuration: Configuration) -> bytes:
         spec, tag = self.spec, configuration.tag
         try:
-            part = formats.resolve(strict_json.decode(configuration.document.raw), spec.pointer)
+            part = resolve(strict_json.decode(configuration.document.raw), spec.pointer)
             if spec.template is None:
                 return formats.write(spec.format, part)
             facts = {

@@ -22,10 +22,10 @@ from urllib.parse import urlsplit
 from attrs import define, field
 
 from confd.agent.outputs.file.commands import DEFAULT_PATH, split_command
-from confd.agent.outputs.file.formats import WRITERS, format_of, valid_pointer
+from confd.agent.outputs.file.formats import WRITERS, format_of
 from confd.agent.outputs.file.ownership import Untrusted, check_program
 from confd.agent.outputs.file.spec import Action, FileSpec, HealthCheck
-from confd.agent.outputs.file.values import RenderError
+from confd.codec.values import RenderError, valid_pointer
 
 #: Least and greatest value of each number, and the default.
 _NUMBERS = {

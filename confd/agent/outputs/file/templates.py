@@ -27,7 +27,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from confd.agent.outputs.file.formats import MAX_FILE_BYTES, write_ini
 from confd.agent.outputs.file.ownership import check_descriptor
 from confd.agent.outputs.file.toml import write_toml
-from confd.agent.outputs.file.values import RenderError, Value
+from confd.codec.values import RenderError, Value
 from confd.codec.yaml_writer import write_yaml
 
 #: Bytes that a template may have.

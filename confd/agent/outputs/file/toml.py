@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import cast
 
-from confd.agent.outputs.file.values import SURROGATE, FormatError, Value, as_object
 from confd.codec.text import pointer_to
+from confd.codec.values import SURROGATE, FormatError, Value, as_object
 
 _TOML_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 

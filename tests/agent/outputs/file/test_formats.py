@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.agent.outputs.file import formats
-from confd.agent.outputs.file.formats import resolve, write
-from confd.agent.outputs.file.values import FormatError
+from confd.agent.outputs.file.formats import write
+from confd.codec.values import FormatError, resolve, valid_pointer
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
     [
@@ -149,9 +149,7 @@ class FormatTests(SynchronousTestCase):
             self.assertEqual(resolve(document, pointer), value)
         for pointer in ("/b", "/a/1", "/a/-", "/a/00", "/a/0/b", "/a/0/b~1c/x"):
             self.assertRaises(FormatError, resolve, document, pointer)
-        self.assertEqual(
-            [formats.valid_pointer(each) for each in ("", "/a", "/~1", "a", "/~2")], [True] * 3 + [False] * 2
-        )
+        self.assertEqual([valid_pointer(each) for each in ("", "/a", "/~1", "a", "/~2")], [True] * 3 + [False] * 2)
 
     def test_the_suffix_names_the_format(self) -> None:
         for path, name in (

@@ -1,4 +1,4 @@
-"""Waits for a quorum."""
+"""Let callers wait until something is decided, each with a time limit of its own."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Waiters:
             self._look(answer)
 
     def give_up(self) -> None:
-        """Answer all of them with false."""
+        """Answer all callers with false."""
         for answer in list(self._waiting):
             self._answer(answer, False)
 
