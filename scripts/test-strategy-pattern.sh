@@ -42,7 +42,7 @@ for strategy in "${@:-POLLER STREAM REDIS NATS}"; do
         start_controller --db-path "$folder/controller.db" --default-poll-interval "$interval" "${publishing[@]}" "${both[@]}"
         start_worker
         start_agent --distribution-strategy "$name" "${both[@]}"
-        eventually grep -q 'is applied' "$folder/agent.log"
+        eventually grep -q 'configuration .* applied' "$folder/agent.log"
         publish one >/dev/null
         eventually answers "$worker/hit" one
         if [ "${#both[@]}" != 0 ]; then
