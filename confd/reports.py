@@ -9,7 +9,7 @@ from attrs import asdict, field, frozen
 
 from confd.codec import strict_json
 from confd.errors import Forbidden, NotFound
-from confd.model import Tag
+from confd.model import Registration, Tag
 
 #: What a report may hold at most: characters of an error, and milliseconds that it can speak of.
 _LONGEST_ERROR, _LONGEST_MS = 1024, 86_400_000
@@ -174,6 +174,19 @@ class AgentRecord:
             self.reported_at,
             self.token,
         )
+
+
+def new_record(registration: Registration, token: bytes, at: datetime) -> AgentRecord:
+    """Return the record of an agent that registers for the first time."""
+    return AgentRecord(
+        registration.agent_id,
+        registration.namespace,
+        registration.hostname,
+        registration.metadata,
+        registration.strategy,
+        at,
+        token=token,
+    )
 
 
 @frozen

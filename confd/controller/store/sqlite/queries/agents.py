@@ -13,7 +13,7 @@ from confd.changes import AGENT, AgentChange
 from confd.codec import headers
 from confd.controller.store.change_log import Written, registration_changes
 from confd.model import Registration
-from confd.reports import AgentRecord, Report, agent_blocked
+from confd.reports import AgentRecord, Report, agent_blocked, new_record
 
 _COLUMNS = "id, namespace, hostname, metadata, strategy, registered_at, last_poll, report, reported_at, token"
 
@@ -26,33 +26,49 @@ def load_agents(cursor: sqlite3.Cursor) -> Sequence[AgentRecord]:
 
 
 def register(cursor: sqlite3.Cursor, registration: Registration, token: bytes, at: datetime) -> Written[AgentRecord]:
-    """Insert an agent or update what it says of itself: L{IAgentStore.register}."""
-    agent_id, namespace = registration.agent_id, registration.namespace
+    """
+    Insert an agent or update what it says of itself: L{IAgentStore.register}.
+
+    One statement for a new agent: after each one the thread waits for the interpreter, and makes the reactor wait.
+    """
+    at = at.replace(microsecond=at.microsecond // 1000 * 1000)
     cursor.execute(
-        """SELECT EXISTS (SELECT 1 FROM blocked_agents WHERE id = ?1), namespace, token
-        FROM (SELECT 1) LEFT JOIN agents ON id = ?1""",
-        (agent_id,),
+        """INSERT INTO agents (id, namespace, hostname, metadata, strategy, registered_at, token)
+        SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS (SELECT 1 FROM blocked_agents WHERE id = ?1)
+        ON CONFLICT (id) DO NOTHING""",
+        (
+            registration.agent_id,
+            registration.namespace,
+            registration.hostname,
+            registration.metadata,
+            registration.strategy,
+            headers.rfc3339(at),
+            token or None,
+        ),
     )
-    blocked, before, old_token = cursor.fetchone()
-    if blocked:
+    if cursor.rowcount:
+        return Written(new_record(registration, token, at))
+    return _register_again(cursor, registration, token)
+
+
+def _register_again(cursor: sqlite3.Cursor, registration: Registration, token: bytes) -> Written[AgentRecord]:
+    agent_id, namespace = registration.agent_id, registration.namespace
+    row = cursor.execute("SELECT namespace, token FROM agents WHERE id = ?", (agent_id,)).fetchone()
+    if row is None:
         raise agent_blocked(agent_id)
-    if before is not None and before != namespace:
+    before, old_token = row
+    if before != namespace:
         cursor.execute("DELETE FROM outcomes WHERE agent_id = ?", (agent_id,))
         cursor.execute("UPDATE agents SET report = NULL, reported_at = NULL WHERE id = ?", (agent_id,))
     cursor.execute(
-        f"""INSERT INTO agents (id, namespace, hostname, metadata, strategy, registered_at, token)
-        VALUES (?, ?, ?, ?, ?, ?, ?)
-        ON CONFLICT (id) DO UPDATE SET
-            namespace = excluded.namespace, hostname = excluded.hostname, metadata = excluded.metadata,
-            strategy = excluded.strategy, token = coalesce(excluded.token, token)
-        RETURNING {_COLUMNS}""",
+        f"""UPDATE agents SET namespace = ?2, hostname = ?3, metadata = ?4, strategy = ?5, token = coalesce(?6, token)
+        WHERE id = ?1 RETURNING {_COLUMNS}""",
         (
             agent_id,
             namespace,
             registration.hostname,
             registration.metadata,
             registration.strategy,
-            headers.rfc3339(at),
             token or None,
         ),
     )
