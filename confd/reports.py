@@ -11,12 +11,12 @@ from confd.codec import strict_json
 from confd.errors import Forbidden, NotFound
 from confd.model import Registration, Tag
 
-#: What a report may hold at most: characters of an error, and milliseconds that it can speak of.
+#: Limits of a report: characters of an error, and milliseconds of a time.
 _LONGEST_ERROR, _LONGEST_MS = 1024, 86_400_000
 
 
 class ReportState(enum.Enum):
-    """How far a configuration came."""
+    """The state of a configuration on an agent."""
 
     APPLYING = "applying"
     #: Read back from the worker, or taken at its 200 where it cannot be.
@@ -25,14 +25,14 @@ class ReportState(enum.Enum):
 
     @property
     def final(self) -> bool:
-        """Whether nothing more is to be expected."""
+        """Return whether no other state follows by itself."""
         return self is not ReportState.APPLYING
 
 
 @frozen
 class Timings:
     """
-    Where the time went on the machine, in milliseconds of the agent's monotonic clock.
+    Durations on the agent, in milliseconds of its monotonic clock.
 
     @ivar agent: from receiving the configuration to handing it to the worker.
     @ivar worker: from there until it was applied, or failed.
@@ -47,14 +47,14 @@ class Timings:
 @frozen
 class Report:
     """
-    What an agent says of one configuration.
+    The report of an agent on one configuration.
 
-    @ivar tag: the configuration that is spoken of.
-    @ivar error: why it failed, in the worker's or the agent's words.
-    @ivar verified: whether it was read back from the worker.
-    @ivar holds: what the worker was left with, C{None} for nothing; of whichever cluster.
+    @ivar tag: the configuration.
+    @ivar error: why it failed, as the worker or the agent says.
+    @ivar verified: whether the agent read it back from the worker.
+    @ivar holds: the version that the worker has, of any cluster; C{None} for none.
     @ivar holds_cluster_id: the full name of that cluster.
-    @ivar repairs: how often the worker was put right since the agent started.
+    @ivar repairs: repairs of the worker since the agent started.
     @ivar session: new at each start of the agent; empty if it does not count its reports.
     @ivar sequence: counts the reports of a session from 1.
     """
@@ -96,13 +96,13 @@ class VersionOutcome:
     The result of one version on one agent, as the controller keeps it. Times are in milliseconds, C{None} if they
     are unknown; the times of the first success stay.
 
-    @ivar at: when it was reported, by the controller's wall clock, UTC.
-    @ivar took: from the arrival of the POST to the moment at which it was applied.
+    @ivar at: the time of the report, by the wall clock of the controller, UTC.
+    @ivar took: from the arrival of the POST until the agent had applied the version.
     @ivar commit: from the arrival of the POST until the version was on disk.
     @ivar notify: the rest of C{took}: the way to the agent, and the way of the report.
     @ivar agent: L{Timings.agent}.
     @ivar worker: L{Timings.worker}.
-    @ivar ack: L{Timings.waited}, which is no part of C{took}.
+    @ivar ack: L{Timings.waited}; not a part of C{took}.
     """
 
     state: ReportState
@@ -120,12 +120,12 @@ class VersionOutcome:
 @frozen
 class AgentRecord:
     """
-    What the controller knows of an agent.
+    An agent as the controller stores it.
 
     @ivar registered_at: first registration, by the controller's wall clock, UTC.
     @ivar last_poll: C{None} until it polled.
-    @ivar report: what it said last of a configuration of its namespace.
-    @ivar reported_at: when, by the controller's wall clock, UTC.
+    @ivar report: its last report in its namespace.
+    @ivar reported_at: the time of that report, by the wall clock of the controller, UTC.
     @ivar token: the digest of its token; empty where it has none.
     """
 
@@ -142,7 +142,7 @@ class AgentRecord:
 
     @property
     def last_seen(self) -> datetime:
-        """When it was last heard of."""
+        """Return the time of the last sign of life."""
         return max(each for each in (self.registered_at, self.last_poll, self.reported_at) if each is not None)
 
     @property

@@ -60,7 +60,7 @@ SAID = {
     "of these, from one address": str(CONTROLLER.max_connections_per_address),
     "agents that may register": str(CONTROLLER.max_agents),
     "new agents from one address": str(newcomers.NEW_PER_MINUTE),
-    "seconds after which an agent is forgotten": f"{newcomers.EXPIRES_AFTER:.0f}",
+    "seconds after which an agent is forgotten": f"{newcomers.EXPIRES_AFTER_SECONDS:.0f}",
     "wrong passwords": str(CONTROLLER.login_failures),
     "requests of one identity": f"{CONTROLLER.changes_per_minute} (any number)",
     "addresses that are remembered": str(throttle.MAX_FAILING_ADDRESSES),

@@ -85,8 +85,9 @@ class IReportStore(Interface):
 
     def settle(archive: Sequence[tuple[str, int, bytes]]) -> Deferred[None]:
         """
-        Keep the summary of each of these (namespace, version, summary), and no longer the outcomes of it and of older
-        ones. Of the summaries the newest 10 000 of a namespace are kept.
+        Replace the outcomes of a version and of older ones by a summary; keep the newest 10 000 of a namespace.
+
+        @param archive: namespace, version and summary.
         """
 
     def summary(namespace: str, version: int) -> Deferred[bytes | None]:

@@ -1,10 +1,9 @@
-"""What a controller shows of itself at C{/metrics}."""
+"""The metrics of a controller."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from typing import Any
 
 from confd.controller.agents.registry import SILENT, Registry
 from confd.controller.configs.publishers import BrokerPublisher
@@ -15,10 +14,11 @@ from confd.controller.convergence.tracker import Convergence
 from confd.controller.streams.config_stream import ConfigStream
 from confd.controller.streams.event_feed import EventFeed
 from confd.interfaces import IConfigStore
+from confd.model import Configuration
 from confd.reports import ReportState
 from confd.runtime.metrics import Metrics, Values
 
-#: The states of agents; C{unknown} of those that have reported nothing yet.
+#: The states of agents; C{unknown} for agents that have not reported.
 STATES = (SILENT, "unknown", *(state.value for state in ReportState))
 
 
@@ -45,7 +45,7 @@ def controller_metrics(
     registry.newcomers.expose(metrics)
     _of_configurations(metrics, snapshot, shown)
     _of_agents(metrics, snapshot, registry, convergence, shown)
-    metrics.counter("confd_reports", "Reports of agents that were taken.", lambda: report_intake.taken, "state")
+    metrics.counter("confd_reports", "Reports of agents that were stored.", lambda: report_intake.taken, "state")
     speed.expose(metrics)
     _of_brokers(metrics, broker_publishers)
     metrics.gauge("confd_stream_readers", "Streams of configurations that are open.", lambda: {(): len(config_stream)})
@@ -54,18 +54,16 @@ def controller_metrics(
 
 
 def _of_storage(metrics: Metrics, store: IConfigStore, registry: Registry) -> None:
-    metrics.gauge(
-        "confd_storage_waiting_writes", "Writes that wait for their transaction.", lambda: {(): store.waiting}
-    )
+    metrics.gauge("confd_storage_waiting_writes", "Writes that wait for a transaction.", lambda: {(): store.waiting})
     metrics.gauge(
         "confd_unwritten_agents",
-        "Agents whose last poll is still to be written behind.",
+        "Agents whose last poll is not on disk yet.",
         lambda: {(): registry.unwritten},
     )
 
 
 def _of_configurations(metrics: Metrics, snapshot: Snapshot, shown: Callable[[], Collection[str]]) -> None:
-    def each(read: Callable[[Any], float]) -> Callable[[], Values]:
+    def each(read: Callable[[Configuration], float]) -> Callable[[], Values]:
         return lambda: {name: read(snapshot.require(name).configuration) for name in shown()}
 
     metrics.gauge("confd_config_version", "The current version.", each(lambda it: it.version), "namespace")
@@ -115,10 +113,10 @@ def _of_agents(
     metrics.gauge("confd_agents", "Agents by what they reported last; silent wins.", agents, "namespace", "state")
     metrics.gauge(
         "confd_agents_conflicting",
-        "Ids that two agents go by, as reports of the last hour tell.",
+        "Agent ids used by more than one agent in the last hour.",
         lambda: {(): len(registry.duplicates)},
     )
-    metrics.gauge("confd_agents_blocked", "Ids that are kept out.", lambda: {(): len(registry.agent_tokens.blocked)})
+    metrics.gauge("confd_agents_blocked", "Blocked agent ids.", lambda: {(): len(registry.agent_tokens.blocked)})
     metrics.gauge("confd_agents_current", "Agents that have applied the current version.", current, "namespace")
 
 

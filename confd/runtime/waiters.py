@@ -41,7 +41,7 @@ class Waiters:
             self._answer(answer, False)
 
     def _look(self, answer: Deferred[bool]) -> None:
-        # One that was answered just now may have made another one cancel.
+        # The answer to one caller may make another one cancel.
         if answer in self._waiting and (reached := self._waiting[answer][0]()) is not None:
             self._answer(answer, reached)
 

@@ -1,4 +1,4 @@
-"""What every store of agents must do."""
+"""The contract of stores of agents."""
 
 from __future__ import annotations
 

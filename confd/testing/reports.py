@@ -1,4 +1,4 @@
-"""What every store of reports must do."""
+"""The contract of stores of reports."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.audit import AuditEntry, verify
 from confd.codec import strict_json
-from confd.controller.agents.newcomers import EXPIRES_AFTER
+from confd.controller.agents.newcomers import EXPIRES_AFTER_SECONDS
 from confd.controller.convergence.report_intake import GATHER_SECONDS
 from confd.controller.store.sqlite.store import SqliteStore
 from confd.model import DEFAULT_NAMESPACE, Tag
@@ -45,7 +45,7 @@ from tests.controller.store.fixtures import FIRST
 from tests.conversation import Reply
 
 #: Longer than three of the longest poll intervals here; so many times that, and agents that were never heard expire.
-LONG = EXPIRES_AFTER / SLEEPS_TO_EXPIRE + 1
+LONG = EXPIRES_AFTER_SECONDS / SLEEPS_TO_EXPIRE + 1
 
 
 class Threads(Clock):

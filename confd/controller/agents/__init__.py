@@ -1,1 +1,1 @@
-"""The agents that registered: who they are, their tokens, and when they last called."""
+"""The registered agents: identity, tokens, and the time of the last poll."""

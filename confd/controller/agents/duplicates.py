@@ -1,4 +1,4 @@
-"""Ids that two agents go by: a state folder or an image that was copied, or a machine that was cloned."""
+"""Ids that two agents share: a copied state folder or image, or a cloned machine."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from twisted.logger import Logger
 from confd.runtime.lru import put
 from confd.runtime.timing import LogLimiter
 
-#: Seconds that an id counts as shared after its reports last went back to a session; and until that is said again.
+#: Seconds that an id counts as shared after its reports went back to an earlier session, and between two warnings.
 REMINDER_SECONDS = 3600.0
 
-#: Ids that are remembered, and sessions of each of them.
+#: Ids to remember, and sessions of each id.
 MAX_IDS, MAX_SESSIONS = 16_384, 4
 
 
@@ -29,22 +29,22 @@ class Duplicates:
     log = Logger()
 
     _clock: IReactorTime
-    #: The sessions that each id had before the present one, the newest first.
+    #: Earlier sessions of each id, the newest first.
     _left: dict[str, tuple[str, ...]] = field(factory=dict, init=False)
-    #: When an id was last found to be shared.
+    #: When each id was last found to be shared.
     _found: dict[str, float] = field(factory=dict, init=False)
-    _told: LogLimiter = field(init=False)
+    _warnings: LogLimiter = field(init=False)
 
-    @_told.default
-    def _tell_seldom(self) -> LogLimiter:
+    @_warnings.default
+    def _limit_warnings(self) -> LogLimiter:
         return LogLimiter(self._clock, REMINDER_SECONDS, MAX_IDS)
 
     def __len__(self) -> int:
-        """How many ids are shared."""
+        """Return the number of shared ids."""
         return sum(agent_id in self for agent_id in self._found)
 
     def __contains__(self, agent_id: str) -> bool:
-        """Whether an id is shared."""
+        """Return whether an id is shared."""
         return agent_id in self._found and self._clock.seconds() - self._found[agent_id] < REMINDER_SECONDS
 
     def turned(self, agent_id: str, before: str, session: str) -> None:
@@ -54,7 +54,7 @@ class Duplicates:
         put(self._left, agent_id, sessions, MAX_IDS)
         if session in left:
             put(self._found, agent_id, self._clock.seconds(), MAX_IDS)
-            if self._told.due(agent_id):
+            if self._warnings.due(agent_id):
                 self.log.warn(
                     "two agents share the id {agent_id}, and each overwrites the state of the other: stop one of them,"
                     " remove its CACHE_FILE with .id and .token, and start it again",

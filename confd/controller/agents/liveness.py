@@ -1,4 +1,4 @@
-"""Who was heard of lately."""
+"""Which agents are live."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Liveness:
 
     @property
     def live(self) -> int:
-        """How many are not silent."""
+        """Return the number of agents that are not silent."""
         return len(self._live)
 
     @property

@@ -1,4 +1,4 @@
-"""How many agents may join: from one source, and in all; and which of them expire."""
+"""Limits on new agents, per source and in total, and the expiry of agents that never poll."""
 
 from __future__ import annotations
 
@@ -11,47 +11,47 @@ from confd.errors import TooMany
 from confd.runtime.metrics import Metrics
 from confd.web.auth.throttle import HERE, MAX_FAILING_ADDRESSES, Buckets
 
-#: New agents of one source at once, and in each minute that follows: a fleet behind one router comes in at once.
+#: New agents of one source at once, and in each minute that follows: a fleet behind one router joins at once.
 NEW_PER_MINUTE = 6000
 
-#: Seconds after which an agent expires that registered, and neither polled nor reported since.
-EXPIRES_AFTER = 3600.0
+#: Seconds from a registration until an agent expires that neither polled nor reported.
+EXPIRES_AFTER_SECONDS = 3600.0
 
 #: Agents that expire in one round, at most.
-_ROUND = 500
+_EXPIRED_PER_ROUND = 500
 
-#: Seconds after which to ask again where there is no room.
-_FULL_RETRY = 60
+#: Seconds to wait where the controller is full.
+_FULL_RETRY_SECONDS = 60
 
 
 class Newcomers:
     """
     Counts new agents; an agent with a known id is not new.
 
-    @ivar refused: registrations that were answered 429.
+    @ivar refused: registrations answered with 429.
     """
 
     def __init__(self, clock: IReactorTime, most: int = 0) -> None:
         """
-        @param most: agents in all; 0 sets no limit.
+        @param most: agents in total; 0 sets no limit.
         """
         self._clock, self._most = clock, most
         self._sources = Buckets(clock, NEW_PER_MINUTE, MAX_FAILING_ADDRESSES)
-        #: When agents registered that gave no other sign of life, in seconds of the clock; the oldest first.
+        #: Agents without a sign of life since their registration: its time in seconds of the clock, the oldest first.
         self._unproven: dict[str, float] = {}
         self.refused = 0
 
     def expose(self, metrics: Metrics) -> None:
-        """Show the figures."""
+        """Add the metrics of registrations."""
         metrics.counter(
             "confd_registrations_refused",
-            "Registrations that were answered 429: too many agents, in all or from one address.",
+            "Registrations answered with 429: too many agents, in total or from one address.",
             lambda: {(): self.refused},
         )
 
     def admit(self, source: str, there: int) -> None:
         """
-        Let a new agent in.
+        Accept a new agent.
 
         @param source: where it is; this machine has no limit, since a proxy on it serves many callers.
         @param there: agents that are there already.
@@ -63,7 +63,7 @@ class Newcomers:
                 "too_many_agents",
                 f"The controller has {there} agents, and MAX_AGENTS allows no more; forget retired agents, or"
                 " raise it.",
-                retry_after=_FULL_RETRY,
+                retry_after=_FULL_RETRY_SECONDS,
             )
         if source == HERE:
             return
@@ -93,6 +93,6 @@ class Newcomers:
 
     def expired(self) -> list[str]:
         """Return the ids of agents to forget in this round."""
-        before = self._clock.seconds() - EXPIRES_AFTER
+        before = self._clock.seconds() - EXPIRES_AFTER_SECONDS
         old: Iterator[str] = takewhile(lambda agent_id: self._unproven[agent_id] <= before, self._unproven)
-        return [agent_id for agent_id, _ in zip(old, range(_ROUND), strict=False)]
+        return [agent_id for agent_id, _ in zip(old, range(_EXPIRED_PER_ROUND), strict=False)]

@@ -1,4 +1,4 @@
-"""The agents, live in memory; what they do is written behind, one transaction for all of them."""
+"""The agents of the fleet, kept in memory; polls are written behind, one transaction for all."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ WRITE_INTERVAL_SECONDS = 1.0
 #: Seconds between two looks for agents that fell silent or expired.
 ROUND_INTERVAL_SECONDS = 1.0
 
-#: Poll intervals without a word after which an agent is silent.
+#: Poll intervals without a sign of life until an agent is silent.
 SILENT_AFTER_INTERVALS = 3
 
-#: Reports that a namespace is to send in a second, and the seconds over which it spreads them at most.
+#: Reports that a namespace may send in a second, and the seconds over which it spreads them at most.
 REPORTS_PER_SECOND, REPORT_WINDOW_MAX_SECONDS = 4000, 30.0
 
 SILENT = "silent"
@@ -82,7 +82,7 @@ class Registry(Service):
         self._rounds = Periodic(clock, lambda: Deferred.fromCoroutine(self._round()), lambda: ROUND_INTERVAL_SECONDS)
         self.changes, self.agent_tokens = Signal(), AgentTokens()
         self.duplicates, self.newcomers = Duplicates(clock), Newcomers(clock, most)
-        #: New agents that are on their way to the disk.
+        #: New agents whose row is being written.
         self._joining = 0
         #: Registrations under way, by agent: each until its row is deleted.
         self._registering: defaultdict[str, set[object]] = defaultdict(set)
@@ -323,7 +323,7 @@ class Registry(Service):
         """Forget agents that never gave a sign of life, in one transaction."""
         forgotten = [Deferred.fromCoroutine(self.forget(agent_id)) for agent_id in self.newcomers.expired()]
         for each in forgotten:
-            # For the next round. The store tells of its own trouble.
+            # The next round tries again. The store logs its own problems.
             each.addErrback(lambda failure: failure.trap(ConfdError))
         await gatherResults(forgotten)
 

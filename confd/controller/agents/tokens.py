@@ -38,11 +38,11 @@ class AgentTokens:
 
     def __init__(self) -> None:
         self.blocked: set[str] = set()
-        #: Agents by the digests of their tokens; C{None} until they are loaded.
+        #: Ids of agents by the digests of their tokens; C{None} until they are loaded.
         self._holders: dict[bytes, str] | None = None
 
     def load(self, records: Iterable[AgentRecord]) -> None:
-        """Begin with what the store has."""
+        """Load the tokens of all agents."""
         self._holders = {record.token: record.id for record in records if record.token}
 
     def issue(self, agent_id: str) -> tuple[str, bytes]:
@@ -87,7 +87,7 @@ class AgentTokens:
 
     def check(self, agent_id: str) -> None:
         """
-        Let an agent pass that is not kept out.
+        Check that an id is not blocked.
 
         @raise Forbidden: C{agent_blocked}.
         """

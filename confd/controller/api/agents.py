@@ -1,4 +1,4 @@
-"""The paths that concern agents."""
+"""Endpoints of agents."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ AGENTS = "agents"
 
 class RegistrationRequest(msgspec.Struct):
     """
-    What an agent says of itself. Unlike elsewhere, a field that is not known is let through: a newer agent has to be
-    able to join an older controller.
+    What an agent says of itself. Unknown fields are accepted, unlike elsewhere: a newer agent can register with an
+    older controller.
     """
 
     hostname: Name = ""
@@ -50,7 +50,7 @@ class RegistrationRequest(msgspec.Struct):
 
 class AgentQuery(msgspec.Struct, forbid_unknown_fields=True):
     """
-    The agent that is meant.
+    The agent of a request.
 
     @ivar id: its id, in place of that in the path. Older releases took C{.} and C{..}, which no path can carry.
     """
@@ -72,9 +72,9 @@ class AgentsQuery(NamespaceQuery, forbid_unknown_fields=True):
     """
     A page of agents.
 
-    @ivar limit: agents on it, at most.
-    @ivar after: the id of the last agent of the page before.
-    @ivar state: leaves out agents in any other state.
+    @ivar limit: agents on the page, at most.
+    @ivar after: the id of the last agent on the page before.
+    @ivar state: only agents in this state.
     """
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 100
@@ -84,7 +84,7 @@ class AgentsQuery(NamespaceQuery, forbid_unknown_fields=True):
 
 @define(eq=False)
 class AgentsApi:
-    """Answers from memory."""
+    """Answer requests of agents, and of people about agents."""
 
     _registry: Registry
     _reader: ConfigReader
@@ -94,7 +94,7 @@ class AgentsApi:
         "POST",
         "/api/v1/register",
         Role.AGENT,
-        "Join as an agent.",
+        "Register an agent.",
         body=RegistrationRequest,
         optional_body=True,
         docs=Docs(
@@ -186,7 +186,7 @@ class AgentsApi:
         query: ForgetQuery = call.query
         agent_id = query.id or agent_id
         if query.block and not valid_agent_id(agent_id) and self._registry.find(agent_id) is None:
-            raise NotFound("unknown_agent", "That is no id of an agent.")
+            raise NotFound("unknown_agent", "No agent has this id, and it is not a valid id.")
         change = self._registry.block if query.block else self._registry.forget
         await change(agent_id, call.attempt)
         return MessageBody(f"Agent {agent_id} {'blocked' if query.block else 'forgotten'}")
@@ -195,7 +195,7 @@ class AgentsApi:
         "GET",
         "/api/v1/blocked",
         Role.ADMIN,
-        "The agents that are kept out.",
+        "The blocked agents.",
         docs=Docs(errors=(Unavailable,), tag=AGENTS),
     )
     async def blocked(self, call: Call) -> BlockedAgentsBody:
@@ -207,7 +207,7 @@ class AgentsApi:
         "DELETE",
         "/api/v1/blocked/<agent_id>",
         Role.ADMIN,
-        "Let an agent in again that was blocked.",
+        "Unblock an agent.",
         query=AgentQuery,
         named_by="id",
         docs=Docs(tag=AGENTS),

@@ -1,4 +1,4 @@
-"""The path that tells who tried to change what."""
+"""The endpoint of the audit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class AuditQuery(msgspec.Struct, forbid_unknown_fields=True):
     """
     A page of the audit.
 
-    @ivar limit: entries on it, at most.
+    @ivar limit: entries on the page, at most.
     @ivar before: the C{next} of the page before.
     """
 
@@ -39,9 +39,9 @@ class AuditPage(msgspec.Struct):
 @define(eq=False)
 class AuditApi:
     """
-    Answers from the store.
+    Read the audit from the store.
 
-    @ivar flush: fires when refusals that wait to be written are, or cannot be.
+    @ivar flush: fires once waiting refusals are written, or cannot be.
     """
 
     _store: IAuditStore

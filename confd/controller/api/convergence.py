@@ -1,4 +1,4 @@
-"""Who runs a version: the paths."""
+"""Endpoints of the convergence of versions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ConvergenceApi:
         query=NamespaceQuery,
         docs=_DOCS,
     )
-    async def in_force(self, call: Call) -> ConvergenceBody:
+    async def current(self, call: Call) -> ConvergenceBody:
         """Count the agents by state, with times, and the first hundred that are behind."""
         await self._reader.require(call.query.namespace)
         return await read_convergence(self._convergence, call.query.namespace, None)
@@ -43,7 +43,7 @@ class ConvergenceApi:
         "GET",
         "/api/v1/config/versions/<int:version>/convergence",
         Role.ADMIN,
-        "Who came to run a version.",
+        "The convergence of a version.",
         query=NamespaceQuery,
         docs=_DOCS,
     )

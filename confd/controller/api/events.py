@@ -1,4 +1,4 @@
-"""The live news as a path."""
+"""The endpoint of the event feed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from confd.web.openapi.docs import Docs
 
 @define(eq=False)
 class EventsApi:
-    """Joins watchers."""
+    """Subscribe to the event feed."""
 
     _events: EventFeed
     _reader: ConfigReader

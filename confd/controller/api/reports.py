@@ -1,4 +1,4 @@
-"""The path on which agents report."""
+"""The endpoint for reports of agents."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from confd.web.api.endpoint import Call, endpoint
 from confd.web.auth.basic import Role
 from confd.web.openapi.docs import AGENT_ID, Docs, written_as
 
-#: A day: what took longer was not measured.
+#: Longest time in a report: one day.
 _LONGEST_MS = 86_400_000
 
 Milliseconds = Annotated[float, msgspec.Meta(ge=0, le=_LONGEST_MS)]
@@ -28,7 +28,7 @@ _CLUSTER_ID = r"^([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})?
 
 
 class TimingsRequest(msgspec.Struct):
-    """Where the time went, by the agent's monotonic clock: L{Timings}."""
+    """Durations by the monotonic clock of the agent: L{Timings}."""
 
     agent: Milliseconds | None = None
     worker: Milliseconds | None = None
@@ -56,14 +56,14 @@ class ReportRequest(msgspec.Struct):
 
 
 class ReportResponse(msgspec.Struct):
-    """Milliseconds over which the agent is to spread its next report."""
+    """The milliseconds over which the agent spreads its next report."""
 
     report_window_ms: int
 
 
 @define(eq=False)
 class ReportsApi:
-    """Hands reports to the L{ReportIntake}."""
+    """Pass reports to the L{ReportIntake}."""
 
     _report_intake: ReportIntake
     _registry: Registry
@@ -100,7 +100,7 @@ def _report(told: ReportRequest) -> Report:
     ms, tag = told.ms, _tag(str(told.version), "version")
     holds = None
     if told.holds is not None:
-        # Most hold what they report, and ten thousand equal tags are many.
+        # Most agents hold the version that they report: share the tag.
         holds = tag if told.holds == told.version else _tag(told.holds, "holds")
     return Report(
         tag,

@@ -1,4 +1,4 @@
-"""What the controller's answers hold: the API document is made of these, and mypy holds the handlers to them."""
+"""The bodies of the answers. The API document is built from them, and mypy checks the handlers against them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ StateName = Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["silent", *(
 
 class RegistrationResponseBody(TypedDict):
     """
-    What an agent goes by from now on; the interval is the one of its namespace, and the token is what it proves to be
-    itself by: with its id as the user name, and told this once.
+    The id of the agent, the interval of its namespace, and its token.
+
+    The token is the password of the agent, with its id as the user name. It is shown this once.
     """
 
     agent_id: str
@@ -27,18 +28,18 @@ class RegistrationResponseBody(TypedDict):
 
 
 class BlockedAgentsBody(TypedDict):
-    """The ids of the agents that are kept out."""
+    """The ids of the blocked agents."""
 
     items: list[str]
 
 
 class AgentItem(TypedDict):
     """
-    One agent as people are shown it.
+    An agent.
 
-    C{applied_version} is C{null} while it is not known, or is a version of another cluster; C{verified} says whether
-    the worker was asked what it has; C{duplicate} that two agents go by this id, as their reports of the last hour
-    tell.
+    C{applied_version} is C{null} if it is unknown, or a version of another cluster. C{verified} tells whether the agent
+    read the configuration back from the worker. C{duplicate} tells whether more than one agent used the id in the last
+    hour.
     """
 
     id: str
@@ -59,7 +60,7 @@ class AgentItem(TypedDict):
 
 
 class TimingsBody(TypedDict):
-    """Where the time went, in milliseconds by the agent's monotonic clock; C{null} where that was not measured."""
+    """Milliseconds by the monotonic clock of the agent; C{null} if not measured."""
 
     agent: float | None
     worker: float | None
@@ -79,13 +80,13 @@ class AgentReport(TypedDict):
 
 
 class AgentDetail(AgentItem):
-    """An agent with what it said of the newest versions, newest first."""
+    """An agent with its outcomes of the newest versions, newest first."""
 
     reports: list[AgentReport]
 
 
 class Quantiles(TypedDict):
-    """Of POST-to-applied or of a part of it, in milliseconds; C{null} where nobody was measured."""
+    """Milliseconds from POST to applied, or of a part of it; C{null} if not measured on any agent."""
 
     p50_ms: float | None
     p99_ms: float | None
@@ -93,7 +94,7 @@ class Quantiles(TypedDict):
 
 
 class Laggard(TypedDict):
-    """An agent that does not run the version."""
+    """An agent that has not applied the version."""
 
     id: str
     hostname: str
@@ -105,9 +106,9 @@ class Laggard(TypedDict):
 
 class ConvergenceBody(Quantiles):
     """
-    Who runs a version: C{targeted} is the sum of the states; C{passed} went on to a newer one without it.
+    The convergence of a version: C{targeted} is the sum of the states; C{passed} agents went on to a newer version.
 
-    C{hops} are commit, notify, agent, worker and ack; C{curve_ms} are latencies, sorted and evenly picked.
+    C{hops} are commit, notify, agent, worker and ack; C{curve_ms} are times, ascending and evenly picked.
     """
 
     namespace: str
@@ -144,8 +145,9 @@ class CurrentConfigBody(TypedDict):
 
 class PublishBody(TypedDict):
     """
-    A new version; C{published} is whether every broker has it. C{convergence} is there for who waits: C{null} where the
-    version is not followed any more.
+    A new version; C{published} tells whether every broker has it.
+
+    C{convergence} is present with C{wait}; it is C{null} if the version keeps no convergence any more.
     """
 
     message: str
@@ -157,14 +159,14 @@ class PublishBody(TypedDict):
 
 
 class AffectedAgents(TypedDict):
-    """Agents that a change would go to, and those of them that were heard of lately."""
+    """Agents that a change would reach, and the number of live ones."""
 
     targeted: int
     live: int
 
 
 class DryRunBody(TypedDict):
-    """What would come of a change, as RFC 6902 and as unified text."""
+    """The result of a change, as RFC 6902 and as unified text."""
 
     message: str
     dry_run: bool
@@ -206,7 +208,7 @@ class VersionBody(VersionItem):
     data: Spliced
 
 
-#: What one version has that another one has not, as RFC 6902 and as unified text.
+#: The difference of two versions, as RFC 6902 and as unified text.
 DiffBody = TypedDict("DiffBody", {"from": int, "to": int, "patch": list[dict[str, Any]], "text": str})
 
 
@@ -229,7 +231,7 @@ class AgentsAhead(TypedDict):
 
 
 class ForeignAgents(TypedDict):
-    """Agents that hold something of another cluster, and the highest epoch of it."""
+    """Agents that hold a version of another cluster, and its highest epoch."""
 
     cluster_id: str
     agents: int
@@ -237,7 +239,7 @@ class ForeignAgents(TypedDict):
 
 
 class ClusterBody(TypedDict):
-    """Who this cluster is, and which agents know better."""
+    """The identity of the cluster, and agents that hold versions of other histories."""
 
     cluster_id: str
     epoch: int
@@ -246,7 +248,7 @@ class ClusterBody(TypedDict):
 
 
 class EpochBody(TypedDict):
-    """A namespace with the version that it got."""
+    """A namespace with its new version."""
 
     name: str
     version: int
@@ -254,7 +256,7 @@ class EpochBody(TypedDict):
 
 
 class ClusterChangeBody(TypedDict):
-    """What the cluster is called from now on."""
+    """The new identity of the cluster."""
 
     message: str
     epoch: int

@@ -13,7 +13,7 @@ from confd.controller.convergence.version import VersionProgress
 from confd.interfaces import IChangeListener
 from confd.runtime.metrics import Histogram, Metrics
 
-#: Percent of the agents of a namespace who make it count as converged: a few are always away.
+#: Percent of the agents of a namespace that have to apply a version for it to count as converged.
 CONVERGED_PERCENT = 95
 
 
@@ -27,7 +27,7 @@ class PropagationMetrics:
         namespaces: Callable[[], Collection[str]],
     ) -> None:
         """
-        @param namespaces: the names of those with figures of their own.
+        @param namespaces: the names of the namespaces with series of their own.
         """
         self._registry, self._namespaces = registry, namespaces
         self._published: Counter[str] = Counter()
@@ -58,22 +58,22 @@ class PropagationMetrics:
                 self._convergence.observe(max(times) / 1000, namespace)
 
     def expose(self, metrics: Metrics) -> None:
-        """Show the figures."""
+        """Add the metrics of the propagation."""
         metrics.counter(
             "confd_publishes",
-            "Versions that were made.",
+            "Published versions.",
             lambda: dict.fromkeys(self._namespaces(), 0) | self._published,
             "namespace",
         )
         metrics.histogram(
             "confd_propagation_seconds",
-            "From a POST to its configuration being applied, of each agent.",
+            "Time from a POST until an agent applied its configuration.",
             self._propagation,
             "namespace",
         )
         metrics.histogram(
             "confd_convergence_seconds",
-            f"From a POST until {CONVERGED_PERCENT} % of the agents of its namespace had applied it.",
+            f"Time from a POST until {CONVERGED_PERCENT} % of the agents of its namespace applied it.",
             self._convergence,
             "namespace",
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 from attrs import evolve
 from twisted.application.service import Service
@@ -17,7 +16,7 @@ from confd.controller.configs.snapshot import unknown_namespace
 from confd.controller.convergence.archive import Archive
 from confd.controller.convergence.summary import laggards, repeat, summarize
 from confd.controller.convergence.version import VersionProgress
-from confd.controller.interfaces import IProgress
+from confd.controller.interfaces import IProgress, IResidentStore
 from confd.errors import Gone, NotFound
 from confd.interfaces import IChangeListener
 from confd.model import Tag
@@ -26,7 +25,7 @@ from confd.reports import AgentRecord, VersionOutcome
 from confd.runtime.signal import Signal
 from confd.runtime.waiters import Waiters
 
-#: The newest versions of a namespace of which each agent's outcome is kept; of older ones a summary is.
+#: Versions of a namespace, the newest, that keep the outcome of each agent; older versions keep a summary.
 VERSIONS_KEPT = 16
 
 
@@ -43,16 +42,17 @@ class Convergence(Service):
         many milliseconds that took is known.
     """
 
-    def __init__(self, store: Any, registry: Registry, clock: IReactorTime, kept: int = VERSIONS_KEPT) -> None:
+    def __init__(
+        self, store: IResidentStore, registry: Registry, clock: IReactorTime, kept: int = VERSIONS_KEPT
+    ) -> None:
         """
-        @param store: an L{confd.interfaces.IConfigStore} and L{confd.interfaces.IReportStore}.
-        @param kept: of how many versions of a namespace the outcomes are kept.
+        @param kept: versions of a namespace that keep their outcomes.
         """
         self._store, self._registry, self._clock, self._most = store, registry, clock, kept
         self._versions: dict[str, dict[int, VersionProgress]] = {}
         self._waiters: dict[str, Waiters] = {}
         self._archive = Archive(store, clock)
-        # Where publishes come faster than reports, a look at each agent for each of them would be most of the work.
+        # Summaries of versions without reports: frequent publishes need no look at each agent.
         self._unreported: dict[str, ConvergenceSummary] = {}
         self.changes, self.applications = Signal(), Signal()
         self._stored: Sequence[tuple[str, int, str, VersionOutcome]] = ()
@@ -205,7 +205,7 @@ class Convergence(Service):
         return versions
 
     def _settle(self, namespace: str, versions: dict[int, VersionProgress]) -> None:
-        """Of the oldest version only a summary is kept from now on."""
+        """Replace the outcomes of the oldest version by a summary."""
         oldest = versions.pop(next(iter(versions)))
         told = self._unreported.pop(namespace, None)
         if oldest.outcomes or told is None:

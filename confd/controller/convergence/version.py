@@ -1,4 +1,4 @@
-"""How far one version has come, agent by agent."""
+"""The progress of one version, agent by agent."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class VersionProgress:
     One version of one namespace, and its results.
 
     @ivar published_at: when it was committed, by the wall clock, UTC.
-    @ivar outcomes: by agent; of agents of the namespace only.
-    @ivar applied: how many have it.
-    @ivar failed: how many have refused it.
-    @ivar converged: whether it was seen that most have it.
+    @ivar outcomes: by agent id; agents of the namespace only.
+    @ivar applied: number of agents that applied it.
+    @ivar failed: number of agents on which it failed.
+    @ivar converged: whether the metrics counted it as converged.
     """
 
     tag: Tag
@@ -33,9 +33,9 @@ class VersionProgress:
 
     def record(self, agent_id: str, outcome: VersionOutcome) -> bool:
         """
-        Take an outcome in, in the place of the one before.
+        Record the outcome on one agent, in the place of the outcome before.
 
-        @return: whether it tells for the first time how long it took to apply.
+        @return: whether this is the first outcome of the agent with a time to apply.
         """
         before = self.outcomes.get(agent_id)
         self.drop(agent_id)

@@ -119,7 +119,7 @@ def registration_changes(
         changes.append(AgentChange("moved", record.namespace))
     if token and token != record.token:
         changes.append(AgentChange("token", record.namespace))
-    return [(AGENT, record.id, change) for change in changes]
+    return tuple((AGENT, record.id, change) for change in changes)
 
 
 def revision_change(revision: Revision, posted: float | None) -> tuple[str, str, Published]:

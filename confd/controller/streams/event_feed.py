@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
@@ -25,6 +23,7 @@ from confd.errors import TooMany, Unavailable
 from confd.history import VersionSummary
 from confd.interfaces import IChangeListener
 from confd.web.api.streaming import StreamService
+from confd.web.server.request import BoundedRequest
 
 #: Who may watch at the same time; a fleet listens to the stream of configurations, which is made for it.
 MAX_SUBSCRIBERS = 100
@@ -73,13 +72,13 @@ class EventFeed(StreamService):
             self._watched(namespace)
         return stopped
 
-    def join(self, request: Any, namespace: str) -> FeedSubscriber:
+    def join(self, request: BoundedRequest, namespace: str) -> FeedSubscriber:
         """
         Add a subscriber: it gets the current version and its convergence at once, then changes.
 
         @raise NotFound: C{unknown_namespace}.
         @raise TooMany: C{too_many_watchers}.
-        @raise Unavailable: C{stopping}: there would be nobody to end it.
+        @raise Unavailable: C{stopping}.
         """
         self._snapshot.require(namespace)
         if not self.running:

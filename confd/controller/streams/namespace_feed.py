@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
@@ -20,6 +19,7 @@ from confd.history import VersionSummary
 from confd.progress import ConvergenceSummary, LaggingAgent
 from confd.reports import AgentStatus
 from confd.web.api.streaming import EventStream, Streams
+from confd.web.server.request import BoundedRequest
 
 #: The kinds of events.
 CONFIG, AGENTS, CONVERGENCE = "config", "agents", "convergence"
@@ -27,7 +27,7 @@ CONFIG, AGENTS, CONVERGENCE = "config", "agents", "convergence"
 #: Seconds from one event of a kind to the next, at least.
 PERIOD_SECONDS = {CONFIG: 0.25, AGENTS: 0.5, CONVERGENCE: 0.25}
 
-#: Agents in one event: of more of them, whoever cares asks again.
+#: Agents in one event, and laggards. For more agents, readers ask the API.
 MAX_AGENTS_PER_EVENT, MAX_LAGGARDS_PER_EVENT = 200, 20
 
 
@@ -42,7 +42,7 @@ class EventBodies:
 @define(eq=False)
 class Coalescer:
     """
-    Does something once it is called for: soon, but neither more often than is allowed, nor for a tenth of the time.
+    Coalesces calls: acts soon after a call, but not more often than allowed, and for at most a tenth of the time.
 
     @ivar period: seconds from one time to the next, at least.
     """
@@ -154,7 +154,7 @@ class FeedSubscriber(EventStream):
 
     __slots__ = ("_missed", "_topic")
 
-    def __init__(self, streams: Streams, request: Any, namespace: str, topic: NamespaceFeed) -> None:
+    def __init__(self, streams: Streams, request: BoundedRequest, namespace: str, topic: NamespaceFeed) -> None:
         super().__init__(streams, request, namespace)
         self._topic = topic
         # Keys of a dictionary, for their order.

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.controller.agents.newcomers import EXPIRES_AFTER, NEW_PER_MINUTE, Newcomers
+from confd.controller.agents.newcomers import EXPIRES_AFTER_SECONDS, NEW_PER_MINUTE, Newcomers
 from confd.errors import TooMany
 from tests.controller.harness import AGENT, ControllerHarness
 from tests.conversation import Reply
@@ -82,9 +82,9 @@ class MaxAgentsTests(SynchronousTestCase):
         for name in ("a", "b"):
             self.register(agent_id=name)
         self.harness.registry.polled("a")
-        self.harness.clock.pump([1] * int(EXPIRES_AFTER / 2))
+        self.harness.clock.pump([1] * int(EXPIRES_AFTER_SECONDS / 2))
         self.assertEqual(self.known(), {"a", "b"})
-        self.harness.clock.pump([1] * int(EXPIRES_AFTER / 2 + 2))
+        self.harness.clock.pump([1] * int(EXPIRES_AFTER_SECONDS / 2 + 2))
         self.assertEqual(self.known(), {"a"})
         self.assertEqual([each.id for each in self.successResultOf(self.harness.store.load_agents())], ["a"])
 
@@ -92,7 +92,7 @@ class MaxAgentsTests(SynchronousTestCase):
         """The time of those on disk begins with the start."""
         self.register(agent_id="b")
         revalidate = ControllerHarness(store=self.harness.store)
-        revalidate.clock.advance(EXPIRES_AFTER - 10)
+        revalidate.clock.advance(EXPIRES_AFTER_SECONDS - 10)
         self.assertEqual(len(list(revalidate.registry.records())), 1)
         revalidate.clock.pump([1] * 12)
         self.assertEqual(list(revalidate.registry.records()), [])

@@ -1,10 +1,9 @@
-"""What agents reported in SQL: functions of a cursor that return values, and run in the thread of the database."""
+"""Reports in SQL: functions of a cursor that return values, and run in the thread of the database."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -61,7 +60,7 @@ def store_outcomes(cursor: sqlite3.Cursor, taken: Sequence[tuple[ReceivedReport,
     cursor.execute(
         """UPDATE agents SET report = value ->> 1, reported_at = value ->> 2
         FROM json_each(?) WHERE agents.id = value ->> 0""",
-        (_text(rows),),
+        (_text(rows.values()),),
     )
     made = {
         (each.agent_id, each.report.tag.version): (each.namespace, each.report.tag.version, each.agent_id, outcome)
@@ -70,7 +69,7 @@ def store_outcomes(cursor: sqlite3.Cursor, taken: Sequence[tuple[ReceivedReport,
     cursor.execute(
         """INSERT OR REPLACE INTO outcomes (namespace, version, agent_id, outcome)
         SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?)""",
-        (_text(made),),
+        (_text(made.values()),),
     )
 
 
@@ -83,11 +82,11 @@ def load_outcomes(cursor: sqlite3.Cursor) -> Sequence[tuple[str, int, str, Versi
 
 
 def settle(cursor: sqlite3.Cursor, archive: Sequence[tuple[str, int, bytes]]) -> None:
-    """Keep the summary of each version in the place of its outcomes, and of those of older ones."""
+    """Replace the outcomes of versions, and of older ones, by summaries."""
     rows = {(namespace, version): (namespace, version, summary.decode()) for namespace, version, summary in archive}
     cursor.execute(
         "INSERT OR REPLACE INTO summaries SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)",
-        (_text(rows),),
+        (_text(rows.values()),),
     )
     for namespace, version in dict(sorted(rows)).items():
         oldest = version - SUMMARIES_KEPT
@@ -103,5 +102,5 @@ def summary(cursor: sqlite3.Cursor, namespace: str, version: int) -> bytes | Non
     return None if row is None else row[0].encode()
 
 
-def _text(rows: Mapping[Any, Sequence[object]]) -> str:
-    return msgspec.json.encode(list(rows.values())).decode()
+def _text(rows: Iterable[Sequence[object]]) -> str:
+    return msgspec.json.encode(list(rows)).decode()

@@ -59,7 +59,8 @@ class RowsMachine(RuleBasedStateMachine):
             except Forbidden:
                 return
             raise AssertionError("a blocked agent came in") from None
-        assert agents.register(self.cursor, *arguments) == expected
+        found = agents.register(self.cursor, *arguments)
+        assert found == expected, (found, expected)
 
     @rule(polls=st.dictionaries(AGENT_IDS, st.integers(0, 9)))
     def touch(self, polls: dict[str, int]) -> None:
