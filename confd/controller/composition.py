@@ -172,7 +172,7 @@ def compose(
         NamespacesApi(configs, snapshot, reader, registry, offload, reactor),
         ClusterApi(configs, identity, snapshot, registry),
         ImportsApi(configs, reader, publishers.published, offload),
-        AgentsApi(registry, reader, convergence),
+        AgentsApi(registry, reader, feed, convergence),
         ReportsApi(report_intake, registry, reader),
         ConvergenceApi(convergence, reader),
         AuditApi(store, audit_log.flush),

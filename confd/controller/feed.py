@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import frozen
 from twisted.application.service import Service
@@ -14,10 +14,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from confd.changes import KINDS, REVISION, Change, Contents
+from confd.changes import KINDS, REVISION, Change, Committed, Contents
 from confd.errors import ConfdError, Unavailable
 from confd.interfaces import IChangeListener, IChangeStore, IHealth
 from confd.runtime.metrics import Metrics
+
+T = TypeVar("T")
 
 #: Seconds until the next read after a read that failed.
 RETRY_SECONDS = 1.0
@@ -107,6 +109,12 @@ class Feed(Service):
         self._waiting.append((seq, reached))
         reached.addTimeout(APPLY_WAIT_SECONDS, self._clock, lambda result, _: None)
         return reached
+
+    async def follow(self, write: Awaitable[Committed[T]]) -> T:
+        """Return the value of a write, once the changes of its transaction are applied: see L{reached}."""
+        committed = await write
+        await self.reached(committed.seq)
+        return committed.value
 
     def refresh(self) -> Deferred[None]:
         """

@@ -316,15 +316,21 @@ class OnePathTests(SynchronousTestCase):
     def served(self) -> object:
         """Return all that an agent may be served."""
         bodies = {name: self.harness.snapshot.require(name).body for name in self.harness.snapshot.namespaces()}
-        return bodies, self.harness.identity, self.harness.convergence.progress("default", 2)
+        agents = [record.id for record in self.harness.registry.records()]
+        blocked = set(self.harness.registry.agent_tokens.blocked)
+        return bodies, self.harness.identity, self.harness.convergence.progress("default", 2), agents, blocked
 
     def test_a_write_is_served_only_after_the_feed_applied_it(self) -> None:
+        agent_id = self.harness.join()
         for method, path, body in (
             ("POST", "/api/v1/config", {"url": "http://new/"}),
             ("POST", "/api/v1/namespaces", {"name": "blue", "config": {"url": "http://blue/"}}),
             ("DELETE", "/api/v1/namespaces/blue", None),
             ("POST", "/api/v1/epoch/raise", {}),
             ("POST", "/api/v1/signing-key/rotate", None),
+            ("DELETE", f"/api/v1/agents/{agent_id}", None),
+            ("DELETE", "/api/v1/agents/stolen?block=true", None),
+            ("DELETE", "/api/v1/blocked/stolen", None),
         ):
             before = self.served()
             caller = self.harness.caller()

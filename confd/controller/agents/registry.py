@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from confd.audit import Attempt
-from confd.changes import AGENT, Change, Contents, ReceivedReport
+from confd.changes import AGENT, Change, Committed, Contents, ReceivedReport
 from confd.controller.agents.duplicates import Duplicates
 from confd.controller.agents.liveness import Liveness
 from confd.controller.agents.newcomers import Newcomers
@@ -193,20 +193,20 @@ class Registry(Service):
         self.changes.tell(record.namespace, record.id)
         return True
 
-    async def forget(self, agent_id: str, attempt: Attempt | None = None) -> None:
+    async def forget(self, agent_id: str, attempt: Attempt | None = None) -> Committed[None]:
         """
         Delete an agent; its token is refused from now on.
 
         @raise NotFound: C{unknown_agent}.
         """
         self.get(agent_id)
-        await self._store.forget(agent_id, attempt)
+        return await self._store.forget(agent_id, attempt)
 
-    async def block(self, agent_id: str, attempt: Attempt | None = None) -> None:
+    async def block(self, agent_id: str, attempt: Attempt | None = None) -> Committed[None]:
         """Delete an agent, where one has the id, and refuse the id from now on."""
-        await self._store.block(agent_id, attempt)
+        return await self._store.block(agent_id, attempt)
 
-    async def unblock(self, agent_id: str, attempt: Attempt | None = None) -> None:
+    async def unblock(self, agent_id: str, attempt: Attempt | None = None) -> Committed[None]:
         """
         Accept the id of a blocked agent again.
 
@@ -214,7 +214,7 @@ class Registry(Service):
         """
         if agent_id not in self.agent_tokens.blocked:
             raise NotFound("not_blocked", f"The agent {agent_id[:64]!r} is not blocked.")
-        await self._store.unblock(agent_id, attempt)
+        return await self._store.unblock(agent_id, attempt)
 
     def find(self, agent_id: str) -> AgentRecord | None:
         """Return an agent, C{None} if it is unknown."""

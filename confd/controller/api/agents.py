@@ -21,6 +21,7 @@ from confd.controller.api.schemas import (
 )
 from confd.controller.configs.reader import ConfigReader
 from confd.controller.convergence.tracker import Convergence
+from confd.controller.feed import Feed
 from confd.errors import NotFound, TooMany, Unavailable
 from confd.model import AGENT_ID, DEFAULT_NAMESPACE, Registration, valid_agent_id
 from confd.web.api.endpoint import Answer, Call, NamespaceQuery, endpoint
@@ -88,6 +89,7 @@ class AgentsApi:
 
     _registry: Registry
     _reader: ConfigReader
+    _feed: Feed
     _convergence: Convergence
 
     @endpoint(
@@ -188,7 +190,7 @@ class AgentsApi:
         if query.block and not valid_agent_id(agent_id) and self._registry.find(agent_id) is None:
             raise NotFound("unknown_agent", "No agent has this id, and it is not a valid id.")
         change = self._registry.block if query.block else self._registry.forget
-        await change(agent_id, call.attempt)
+        await self._feed.follow(change(agent_id, call.attempt))
         return MessageBody(f"Agent {agent_id} {'blocked' if query.block else 'forgotten'}")
 
     @endpoint(
@@ -215,5 +217,5 @@ class AgentsApi:
     async def unblock(self, call: Call, agent_id: str) -> MessageBody:
         """Let an agent register again; an agent that still tries succeeds by itself."""
         agent_id = call.query.id or agent_id
-        await self._registry.unblock(agent_id, call.attempt)
+        await self._feed.follow(self._registry.unblock(agent_id, call.attempt))
         return MessageBody(f"Agent {agent_id} may register again")

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from attrs import define
-from twisted.internet.defer import Deferred
 
 from confd.audit import Attempt
-from confd.changes import Committed
 from confd.controller.configs.schema import Schema
 from confd.controller.feed import Feed
 from confd.history import EpochChange
 from confd.interfaces import IConfigStore
 from confd.model import Document, Draft, Revision
-
-T = TypeVar("T")
 
 
 @define(eq=False)
@@ -51,15 +47,15 @@ class Configs:
 
     async def publish(self, draft: Draft) -> Revision:
         """Publish a draft: see L{IConfigStore.publish}."""
-        return await self._apply(self._store.publish(draft))
+        return await self._feed.follow(self._store.publish(draft))
 
     async def create_namespace(self, draft: Draft) -> Revision:
         """Create a namespace: see L{IConfigStore.create_namespace}."""
-        return await self._apply(self._store.create_namespace(draft))
+        return await self._feed.follow(self._store.create_namespace(draft))
 
     async def retire_namespace(self, name: str, attempt: Attempt | None = None) -> None:
         """Retire a namespace: see L{IConfigStore.retire_namespace}."""
-        await self._apply(self._store.retire_namespace(name, attempt))
+        await self._feed.follow(self._store.retire_namespace(name, attempt))
 
     async def begin_epoch(self, author: str, **rest: Any) -> Sequence[Revision]:
         """
@@ -67,14 +63,9 @@ class Configs:
 
         @param rest: the other fields of L{EpochChange}.
         """
-        return await self._apply(self._store.begin_epoch(EpochChange(author, self._now(), **rest)))
+        return await self._feed.follow(self._store.begin_epoch(EpochChange(author, self._now(), **rest)))
 
     async def rotate_keys(self, attempt: Attempt | None = None) -> str:
         """Add a signing key: see L{IConfigStore.rotate_keys}; return its public half."""
-        identity = await self._apply(self._store.rotate_keys(attempt))
+        identity = await self._feed.follow(self._store.rotate_keys(attempt))
         return identity.keys[0].public
-
-    async def _apply(self, write: Deferred[Committed[T]]) -> T:
-        committed = await write
-        await self._feed.reached(committed.seq)
-        return committed.value
