@@ -30,6 +30,10 @@ class Unauthenticated(ConfdError):
     """The credentials are missing or wrong."""
 
 
+class TokenRequired(Unauthenticated):
+    """The bearer token is missing or wrong."""
+
+
 class Forbidden(ConfdError):
     """The identity may not do this."""
 

@@ -9,7 +9,7 @@ from functools import partial
 from random import Random
 from urllib.parse import urlsplit
 
-from attrs import frozen
+from attrs import evolve, frozen
 from twisted.application.service import IService
 from twisted.web.client import HTTPConnectionPool
 
@@ -17,6 +17,8 @@ from confd.agent import plugin
 from confd.agent.cache import Cache
 from confd.agent.cache_files import CacheFiles
 from confd.agent.lifecycle import Agent, Parts
+from confd.agent.local_api.applied import AppliedEndpoint
+from confd.agent.local_api.composition import compose_local_api
 from confd.agent.metrics import agent_metrics
 from confd.agent.outputs.composed import output_metrics
 from confd.agent.outputs.factories import build_outputs, monitored_outputs, read_plan
@@ -180,11 +182,17 @@ def compose(
         outputs,
         health,
     )
+    api_services: list[IService] = []
+    if settings.agent_api_listen is not None:
+        api = compose_local_api(reactor, settings, environ, settings.agent_api_listen, lambda: worker_sync.applied)
+        applied.add(lambda _: api.changed())
+        clients = evolve(clients, in_use=[*clients.in_use, api.listener.in_use])
+        api_services = api.services
     if settings.agent_listen is not None:
         others = _ops(reactor, settings.agent_listen, parts, clients)
     else:
         others = [CertificateExpiry(reactor, utc_now, clients.in_use)] if clients.in_use else []
-    return ComposedAgent(parts, [*clients.services, Agent(parts), *others])
+    return ComposedAgent(parts, [*clients.services, Agent(parts), *api_services, *others])
 
 
 def _registration(settings: AgentSettings) -> Registration:
@@ -268,7 +276,7 @@ def _ops(reactor: Reactor, endpoint: str, parts: Parts, clients: Clients) -> lis
     metrics = agent_metrics(strategy, parts.receiver, parts.poller, worker_sync, parts.reporter)
     output_metrics(metrics, parts.outputs, parts.health)
     resource = Dispatcher(BasicAuth(()), Offload(in_threads_of(reactor))).resource(
-        Health(), readiness, MetricsEndpoint(metrics, reactor)
+        Health(), readiness, AppliedEndpoint(lambda: worker_sync.applied), MetricsEndpoint(metrics, reactor)
     )
     site, lag = BoundedSite(reactor, resource, Limits(connections=64)), ReactorLag(reactor)
     listener = Listener(reactor, "AGENT_LISTEN", endpoint, site)

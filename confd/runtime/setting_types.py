@@ -8,6 +8,7 @@ from collections.abc import Callable
 from urllib.parse import unquote
 
 from confd.codec import strict_json
+from confd.codec.values import valid_pointer
 from confd.errors import ConfdError
 from confd.model import POLL_INTERVAL_MAX, POLL_INTERVAL_MIN, valid_namespace
 from confd.runtime.addresses import Network, is_loopback, parse_address, parse_base_url, parse_network
@@ -196,6 +197,20 @@ def subject(text: str) -> str:
     """Parse a NATS subject to publish to: tokens separated by dots, without wildcards."""
     if not all(text.split(".")) or re.search(r"[\s*>]", text):
         raise ValueError("must be a subject such as config.worker.update, without wildcards")
+    return text
+
+
+def json_pointer(text: str) -> str:
+    """Parse a JSON pointer (RFC 6901)."""
+    if not valid_pointer(text):
+        raise ValueError("must be a JSON pointer such as /flags, or empty for the whole document")
+    return text
+
+
+def token(text: str) -> str:
+    """Parse a bearer token (RFC 6750)."""
+    if not re.fullmatch(r"[!-~]+", text):
+        raise ValueError("must be printable ASCII characters without spaces")
     return text
 
 

@@ -13,6 +13,7 @@ from confd.agent.tap import Options
 from confd.errors import StartError
 from confd.runtime.options import read
 from confd.runtime.settings import AgentSettings
+from tests.agent.fakes import configuration
 from tests.conversation import Conversation
 from tests.promlint import lint
 from tests.runtime.test_metrics import samples
@@ -40,7 +41,7 @@ class ComposeTests(SynchronousTestCase):
         self.assertIsInstance(agent, Agent)
 
     def test_nothing_is_opened_or_scheduled(self) -> None:
-        self.compose(AGENT_LISTEN="tcp:0:interface=127.0.0.1")
+        self.compose(AGENT_LISTEN="tcp:0:interface=127.0.0.1", AGENT_API_LISTEN="tcp:0:interface=127.0.0.1")
         self.assertEqual((self.reactor.tcpServers, self.reactor.getDelayedCalls()), ([], []))
 
     def test_mistakes_name_the_setting(self) -> None:
@@ -48,6 +49,7 @@ class ComposeTests(SynchronousTestCase):
             ("CONTROLLER_CA_FILE", "/no/such/file.pem"),
             ("DISTRIBUTION_STRATEGY", "PIGEON"),
             ("AGENT_LISTEN", "nonsense:1"),
+            ("AGENT_API_LISTEN", "nonsense:1"),
         ):
             error = self.assertRaises(StartError, self.compose, **{name: text})
             self.assertTrue(error.reasons[0].startswith(f"{name}: "), error.reasons)
@@ -69,7 +71,8 @@ class OpsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor: Any = Reactor()
         settings = read(AgentSettings, {"AGENT_LISTEN": "tcp:0:interface=127.0.0.1"}, {})
-        *_, self.listener = compose(self.reactor, settings, {}).services
+        self.composed = compose(self.reactor, settings, {})
+        *_, self.listener = self.composed.services
 
     def get(self, path: str) -> Any:
         """Return the answer to a GET request."""
@@ -111,6 +114,14 @@ class OpsTests(SynchronousTestCase):
                 reply = Conversation(self.listener.factory, self.reactor).post(path, body=body)
                 self.assertIn(reply.status, (405, 413), path)
                 self.assertEqual(self.get("/health").status, 200)
+
+    def test_applied_answers_503_before_the_first_configuration(self) -> None:
+        reply = self.get("/applied")
+        self.assertEqual((reply.status, reply.code), (503, "not_applied"))
+
+    def test_applied_names_the_tag(self) -> None:
+        self.composed.parts.worker_sync.applied = applied = configuration(3)
+        self.assertEqual(self.get("/applied").json, {"version": str(applied.tag)})
 
     def test_other_paths_are_unknown(self) -> None:
         self.assertEqual(self.get("/config").status, 404)

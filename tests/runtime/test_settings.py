@@ -390,3 +390,22 @@ class PrefixTests(SynchronousTestCase):
     def test_links_are_refused_where_somebody_wrote_them(self):
         error = self.assertRaises(StartError, read, DevSettings, {"WORKER_PORT": "tcp://10.0.0.1:80"}, {})
         self.assertIn("WORKER_PORT", str(error))
+
+
+class AgentApiTests(SynchronousTestCase):
+    """The settings of the API of an agent."""
+
+    def test_an_endpoint_that_others_can_reach_needs_a_token(self):
+        for endpoint in ("tcp:8083", "tcp:8083:interface=10.0.0.1"):
+            (reason,) = reasons(AgentSettings, AGENT_API_LISTEN=endpoint)
+            self.assertTrue(reason.startswith("AGENT_API_LISTEN: other machines can reach it;"), reason)
+            self.assertEqual(reasons(AgentSettings, AGENT_API_LISTEN=endpoint, AGENT_API_TOKEN="s3cret"), [])
+        for endpoint in ("tcp:8083:interface=127.0.0.1", "unix:/run/agent.sock"):
+            self.assertEqual(reasons(AgentSettings, AGENT_API_LISTEN=endpoint), [])
+
+    def test_mistakes_are_named(self):
+        self.assertEqual(names(AgentSettings, AGENT_API_LISTEN="x"), ["AGENT_API_LISTEN"])
+        self.assertEqual(names(AgentSettings, OFREP_POINTER="flags"), ["OFREP_POINTER"])
+        for token in ("a b", "ü"):
+            (reason,) = reasons(AgentSettings, AGENT_API_TOKEN=token)
+            self.assertEqual(reason, "AGENT_API_TOKEN: must be printable ASCII characters without spaces.")

@@ -10,7 +10,19 @@ from attrs import frozen
 from confd.client.forward_proxy import HELP, ForwardProxies, parse_only_proxy
 from confd.codec.bodies import METADATA_MAX, STRATEGY_MAX
 from confd.runtime.setting import setting
-from confd.runtime.setting_types import LoginUrl, at_most, endpoint, login_url, namespace, urls, user_name, whole
+from confd.runtime.setting_types import (
+    LoginUrl,
+    at_most,
+    endpoint,
+    is_private,
+    json_pointer,
+    login_url,
+    namespace,
+    token,
+    urls,
+    user_name,
+    whole,
+)
 from confd.runtime.settings.outputs import OutputSettings
 from confd.runtime.settings.shared import DEFAULT_AGENT_PASSWORD, check_pair
 
@@ -89,6 +101,23 @@ class AgentSettings(OutputSettings):
         None,
         endpoint,
     )
+    agent_api_listen: str | None = setting(
+        "AGENT_API_LISTEN",
+        "Twisted endpoint that serves the applied configuration to programs on this machine, such as"
+        " tcp:8083:interface=127.0.0.1.",
+        None,
+        endpoint,
+    )
+    agent_api_token: str | None = setting(
+        "AGENT_API_TOKEN",
+        "Bearer token for AGENT_API_LISTEN. Required unless only this machine can reach the endpoint.",
+        None,
+        token,
+        secret=True,
+    )
+    ofrep_pointer: str = setting(
+        "OFREP_POINTER", "JSON pointer to the object whose members are feature flags (OFREP).", "/flags", json_pointer
+    )
 
     @property
     def asyncio(self) -> bool:
@@ -107,5 +136,10 @@ class AgentSettings(OutputSettings):
             found += check_pair("WORKER", self.worker_username, self.worker_password)
         elif (self.worker_username, self.worker_password) != (None, None):
             return [*found, "WORKER_URL: holds credentials, and so do other settings; keep one of them."]
+        if self.agent_api_listen is not None and self.agent_api_token is None and not is_private(self.agent_api_listen):
+            found.append(
+                "AGENT_API_LISTEN: other machines can reach it; set AGENT_API_TOKEN, or listen on a loopback address or"
+                " a unix socket."
+            )
         files = (self.controller_cert_file, self.controller_key_file)
         return found + check_pair("CONTROLLER", *files, ("CERT_FILE", "KEY_FILE"))

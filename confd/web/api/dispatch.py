@@ -115,7 +115,7 @@ class Dispatcher:
         try:
             result = await self._work(request, declared, handler, parts)
         except ConfdError as error:
-            result = _refusal(error, request.id)
+            result = _refusal(error, request.id, declared, parts)
         if isinstance(result, StreamingAnswer):
             result.begin(request)
         elif not (request.gone or request.finished):
@@ -205,8 +205,11 @@ def _attempt(
     return Attempt(identity.name, peer, action, printable(target, MAX_TARGET_CHARS), request.id, now)
 
 
-def _refusal(error: ConfdError, request_id: str) -> Answer:
-    body = error_body(error.code, error.message, request_id, error.details)
+def _refusal(error: ConfdError, request_id: str, declared: Endpoint, parts: Mapping[str, object]) -> Answer:
+    if declared.error_body is not None:
+        body = strict_json.encode(declared.error_body(error, parts))
+    else:
+        body = error_body(error.code, error.message, request_id, error.details)
     return Answer(body, status_of(error), headers_of(error))
 
 

@@ -15,6 +15,7 @@ from attrs import field, frozen
 from zope.interface import Interface
 
 from confd.audit import Attempt
+from confd.errors import ConfdError
 from confd.model import DEFAULT_NAMESPACE, Document
 from confd.web.api.parsing import read_header
 from confd.web.auth.basic import Identity, Role
@@ -82,6 +83,8 @@ class Endpoint:
     @ivar named_by: the field that names the target of a change, for the audit log. It is a field of the body, or of the
         query if the path has variables, and wins over them.
     @ivar docs: what else the API document says of it.
+    @ivar error_body: returns the body of an error response, given the error and the variables of the path; C{None} for
+        an L{confd.web.api.errors.ErrorBody}.
     """
 
     method: str
@@ -94,6 +97,7 @@ class Endpoint:
     optional_body: bool = field(default=False, kw_only=True)
     named_by: str = field(default="", kw_only=True)
     docs: Docs = field(default=Docs(), kw_only=True)
+    error_body: Callable[[ConfdError, Mapping[str, object]], object] | None = field(default=None, kw_only=True)
 
     def __call__(self, handler: H) -> H:
         """Declare a method as the handler."""

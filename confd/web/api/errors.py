@@ -21,6 +21,7 @@ from confd.errors import (
     Malformed,
     NotFound,
     PreconditionFailed,
+    TokenRequired,
     TooLarge,
     TooMany,
     Unauthenticated,
@@ -48,6 +49,7 @@ STATUS: dict[type[ConfdError], HTTPStatus] = {
 
 #: Headers that come with a status.
 HEADERS: dict[type[ConfdError], dict[str, str]] = {
+    TokenRequired: {"WWW-Authenticate": 'Bearer realm="confd"'},
     Unauthenticated: {"WWW-Authenticate": 'Basic realm="confd", charset="UTF-8"'},
     TooMany: {"Retry-After": "1"},
     Unavailable: {"Retry-After": "1"},

@@ -1,0 +1,1 @@
+"""The API with which programs read the applied configuration from their agent."""
