@@ -186,7 +186,7 @@ class Body:
 _NOTHING = Body(None, lambda value: None)
 
 #: The names of the kinds.
-REVISION, RETIRED, IDENTITY, KEYS, AGENT = "revision", "retired", "identity", "keys", "agent"
+REVISION, RETIRED, IDENTITY, KEYS, AGENT, LABELS = "revision", "retired", "identity", "keys", "agent", "labels"
 
 #: Each kind of change and its body. The values of C{identity} and C{keys} are read from the tables that hold the keys.
 KINDS: Mapping[str, Body] = {
@@ -195,4 +195,5 @@ KINDS: Mapping[str, Body] = {
     IDENTITY: _NOTHING,
     KEYS: _NOTHING,
     AGENT: Body(AgentChange),
+    LABELS: Body(dict[str, str]),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from attrs import frozen
 
@@ -15,6 +16,9 @@ VALUE = re.compile(r"[A-Za-z0-9._-]{0,63}", re.ASCII)
 
 #: Labels that an agent declares at most, and labels that an operator sets on an agent at most.
 MAX_LABELS = 32
+
+#: The labels of an agent on which no operator set any.
+NO_LABELS: Mapping[str, str] = MappingProxyType({})
 
 #: Keys of the labels that the controller adds.
 RESERVED = frozenset({"id", "hostname", "strategy"})
@@ -83,6 +87,11 @@ def merge(labels: Mapping[str, str], changes: Mapping[str, str | None]) -> dict[
             "bad_label", f"An agent can have {MAX_LABELS} labels that were set, and would have {len(merged)}."
         )
     return merged
+
+
+def format_labels(labels: Mapping[str, str]) -> str:
+    """Return labels in the form in which agents declare them."""
+    return ",".join(f"{key}={value}" for key, value in labels.items())
 
 
 def _problem(key: str, value: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from datetime import datetime
 
 from attrs import asdict, field, frozen
 
 from confd.codec import strict_json
 from confd.errors import Forbidden, NotFound
+from confd.labels import NO_LABELS
 from confd.model import Registration, Tag
 
 #: Limits of a report: characters of an error, and milliseconds of a time.
@@ -127,6 +129,7 @@ class AgentRecord:
     @ivar report: its last report in its namespace.
     @ivar reported_at: the time of that report, by the wall clock of the controller, UTC.
     @ivar token: the digest of its token; empty where it has none.
+    @ivar labels_set: the labels that operators set on it.
     """
 
     id: str
@@ -139,6 +142,7 @@ class AgentRecord:
     report: Report | None = None
     reported_at: datetime | None = None
     token: bytes = field(default=b"", repr=False)
+    labels_set: Mapping[str, str] = NO_LABELS
 
     @property
     def last_seen(self) -> datetime:
@@ -173,6 +177,7 @@ class AgentRecord:
             self.report,
             self.reported_at,
             self.token,
+            self.labels_set,
         )
 
 

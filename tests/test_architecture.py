@@ -64,7 +64,7 @@ COMPOSITION = "*.tap *.composition *.factories dev cli.main runtime.daemon runti
 VERBS = """
     Abort Accept Acknowledge Acquire Activate Add Adopt Advance Allow Announce Answer Append Apply Ask Assemble
     Assert Assign Attach Audit Authenticate Await Back Balance Begin Bind Block Bound Bring Broadcast Buffer Build
-    Cache Calculate Call Cancel Cap Check Choose Claim Classify Clean Clear Close Coalesce Collect Combine Come
+    Cache Calculate Call Cancel Cap Change Check Choose Claim Classify Clean Clear Close Coalesce Collect Combine Come
     Commit Compare Compile Complete Compose Compute Configure Confirm Connect Construct Consume Convert Copy Count
     Create Cut Decide Declare Decline Decode Defer Delay Delete Deliver Deny Derive Describe Detach Detect Determine
     Discard Disconnect Discover Do Drain Draw Drop Edit Embed Emit Enable Encode End Enforce Enter Escape Estimate

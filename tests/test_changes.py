@@ -6,7 +6,18 @@ import msgspec
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.changes import AGENT, IDENTITY, KEYS, KINDS, RETIRED, REVISION, AgentChange, IdentityRecord, Published
+from confd.changes import (
+    AGENT,
+    IDENTITY,
+    KEYS,
+    KINDS,
+    LABELS,
+    RETIRED,
+    REVISION,
+    AgentChange,
+    IdentityRecord,
+    Published,
+)
 from confd.codec.signing import SigningKey
 from confd.history import VersionSummary
 from confd.testing.examples import a_draft
@@ -19,6 +30,10 @@ class BodyTests(SynchronousTestCase):
     def test_agent_keeps_its_value(self) -> None:
         value = AgentChange("moved", "edge")
         self.assertEqual(KINDS[AGENT].decode(KINDS[AGENT].encode(value)), value)
+
+    def test_labels_keep_their_value(self) -> None:
+        for value in ({"stage": "canary", "gpu": ""}, {}):
+            self.assertEqual(KINDS[LABELS].decode(KINDS[LABELS].encode(value)), value)
 
     def test_revision_leaves_out_the_document_and_the_time_of_the_process(self) -> None:
         revision = self.successResultOf(MemoryStore(a_draft(poll_interval=30)).revision("default", 1))

@@ -24,15 +24,15 @@ class IAgentStore(Interface):
     The agents that registered, durable.
 
     Each statement owns its columns: L{register} what an agent says of itself and its token, L{touch} the time of its
-    last poll, L{IReportStore.save_reports} its report.
+    last poll, L{IReportStore.save_reports} its report, L{set_labels} the labels that operators set.
     """
 
     def register(registration: Registration, token: bytes, at: datetime) -> Deferred[Committed[AgentRecord]]:
         """
         Insert an agent, or update what it says of itself.
 
-        An agent that comes from another namespace loses its report and its outcomes: a change C{moved}. A token in the
-        place of another one is a change C{token}.
+        An agent that comes from another namespace loses its report, its outcomes and the labels that operators set: a
+        change C{moved}. A token in the place of another one is a change C{token}.
 
         @param registration: with the id of the agent.
         @param token: the digest of its new token; empty keeps the token that it has.
@@ -58,6 +58,18 @@ class IAgentStore(Interface):
 
     def unblock(agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
         """Accept an id again. An id that is not blocked is no error."""
+
+    def set_labels(
+        agent_id: str, changes: Mapping[str, str | None], attempt: Attempt | None = None
+    ) -> Deferred[Committed[Mapping[str, str]]]:
+        """
+        Change the labels that operators set on an agent: a change C{labels}, unless the labels stay the same.
+
+        @param changes: as L{confd.labels.check_changes} returns them.
+        @return: fires with the labels, once they are on disk.
+        @raise NotFound: C{unknown_agent}.
+        @raise Unprocessable: C{bad_label}.
+        """
 
     def find(agent_id: str) -> Deferred[AgentRecord | None]:
         """Fire with an agent."""

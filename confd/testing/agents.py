@@ -9,10 +9,11 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from confd.controller.interfaces import IAgentStore
-from confd.errors import Forbidden
+from confd.errors import Forbidden, NotFound, Unprocessable
+from confd.labels import MAX_LABELS
 from confd.model import DEFAULT_NAMESPACE, Registration
 from confd.reports import AgentRecord
-from confd.testing.examples import a_draft
+from confd.testing.examples import a_draft, an_attempt
 from confd.testing.stores import StoreFixture, StoreTests
 
 _NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
@@ -111,6 +112,66 @@ def make_iagentstore_tests(fixture: StoreFixture) -> type[TestCase]:
             )
             self.assertEqual([each.seq for each in written], [each.seq for each in changes[2:]])
             self.assertEqual((await self.store.contents()).blocked, frozenset())
+
+        async def test_labels_of_operators(self) -> None:
+            record = await self.register("a", metadata="stage=dev")
+            self.assertEqual(record.labels_set, {})
+            first = await self.store.set_labels("a", {"stage": "canary", "old": "1", "gpu": "", "never": None})
+            self.assertEqual(first.value, {"gpu": "", "old": "1", "stage": "canary"})
+            second = await self.store.set_labels("a", {"stage": "prod", "old": None})
+            self.assertEqual(list(second.value.items()), [("gpu", ""), ("stage", "prod")])
+            self.assertEqual((await self.store.find("a")).labels_set, second.value)
+            self.assertEqual((await self.store.page(DEFAULT_NAMESPACE, 9, ""))[0].labels_set, second.value)
+            await self.store.set_labels("a", {"stage": None, "gpu": None})
+            self.assertEqual((await self.store.find("a")).labels_set, {})
+
+        async def test_labels_of_operators_survive_a_registration_and_nothing_else(self) -> None:
+            await self.register("a")
+            await self.store.set_labels("a", {"stage": "canary"})
+            await self.store.touch({"a": _NOON})
+            again = await self.register("a", hostname="new", metadata="stage=dev", token=b"\x01" * 32)
+            self.assertEqual(again.labels_set, {"stage": "canary"})
+            moved = await self.register("a", namespace="x")
+            self.assertEqual(moved.labels_set, {})
+            for delete in (self.store.forget, self.store.block):
+                await self.store.set_labels("a", {"stage": "canary"})
+                await delete("a")
+                await self.store.unblock("a")
+                self.assertEqual((await self.register("a")).labels_set, {})
+
+        async def test_labels_of_an_unknown_agent(self) -> None:
+            await self.assert_refused(self.store.set_labels("a", {"stage": "canary"}), NotFound, "unknown_agent")
+
+        async def test_number_of_labels_is_limited(self) -> None:
+            await self.register("a")
+            await self.store.set_labels("a", {f"k{number}": "" for number in range(MAX_LABELS)})
+            seq = (await self.store.contents()).seq
+            await self.assert_refused(self.store.set_labels("a", {"new": "x"}), Unprocessable, "bad_label")
+            self.assertEqual(len((await self.store.find("a")).labels_set), MAX_LABELS)
+            self.assertEqual((await self.store.contents()).seq, seq)
+
+        async def test_changes_of_labels(self) -> None:
+            await self.register("a")
+            seq = (await self.store.contents()).seq
+            written = [
+                await self.store.set_labels("a", changes)
+                for changes in ({"stage": "canary"}, {"stage": "canary", "old": None}, {}, {"stage": None})
+            ]
+            changes = (await self.store.changes(seq)).changes
+            self.assertEqual(
+                [(each.kind, each.subject, each.value) for each in changes],
+                [("labels", "a", {"stage": "canary"}), ("labels", "a", {})],
+            )
+            self.assertEqual([each.seq - seq for each in written], [1, 1, 1, 2])
+
+        async def test_audit_names_the_labels_that_result(self) -> None:
+            await self.register("a")
+            attempt = an_attempt()
+            await self.store.set_labels("a", {"stage": "canary", "gpu": ""}, attempt)
+            await self.store.set_labels("a", {"gpu": None}, attempt)
+            await self.assert_refused(self.store.set_labels("b", {}, attempt), NotFound, "unknown_agent")
+            entries = await self.store.audit(9, None)
+            self.assertEqual([each.detail for each in entries], ["stage=canary", "gpu=,stage=canary"])
 
         async def test_block(self) -> None:
             await self.register("a")

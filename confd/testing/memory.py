@@ -31,6 +31,7 @@ from confd.controller.store.change_log import ChangeLog, Written, revision_chang
 from confd.errors import Conflict, Gone, NotFound, Unavailable, Unprocessable
 from confd.history import EpochChange, VersionSummary, check_epoch, check_expected, check_import
 from confd.interfaces import IAuditStore, IChangeStore, IConfigStore, IHealth
+from confd.labels import format_labels
 from confd.model import DEFAULT_NAMESPACE, Configuration, Draft, Registration, Revision
 from confd.reports import AgentRecord, VersionOutcome
 from confd.testing.memory_agents import MemoryAgents
@@ -131,6 +132,11 @@ class MemoryStore:
 
     def unblock(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
         return self._audited(attempt, _nothing, self.agents.unblock, agent_id)
+
+    def set_labels(
+        self, agent_id: str, changes: Mapping[str, str | None], attempt: Attempt | None = None
+    ) -> Deferred[Committed[Mapping[str, str]]]:
+        return self._audited(attempt, format_labels, self.agents.set_labels, agent_id, changes)
 
     def find(self, agent_id: str) -> Deferred[AgentRecord | None]:
         return execute(self.agents.rows.get, agent_id)

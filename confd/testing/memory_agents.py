@@ -8,12 +8,13 @@ from datetime import datetime
 
 from attrs import define, evolve, field
 
-from confd.changes import AGENT, AgentChange, ReceivedReport, ReportVerdict
+from confd.changes import AGENT, LABELS, AgentChange, ReceivedReport, ReportVerdict
 from confd.codec.headers import parse_rfc3339, rfc3339
 from confd.controller.store.change_log import Written, registration_changes
+from confd.labels import NO_LABELS, merge
 from confd.model import Registration
 from confd.report_verdicts import PublishTimes, judge_reports
-from confd.reports import AgentRecord, VersionOutcome, agent_blocked
+from confd.reports import AgentRecord, VersionOutcome, agent_blocked, unknown_agent
 
 
 @define(eq=False)
@@ -33,7 +34,7 @@ class MemoryAgents:
         there = before = self.rows.get(agent_id)
         if there is not None and there.namespace != registration.namespace:
             self._forget_outcomes(agent_id)
-            there = evolve(there, report=None, reported_at=None)
+            there = evolve(there, report=None, reported_at=None, labels_set=NO_LABELS)
         self.rows[agent_id] = record = AgentRecord(
             agent_id,
             registration.namespace,
@@ -45,6 +46,7 @@ class MemoryAgents:
             there.report if there else None,
             there.reported_at if there else None,
             token or (there.token if there else b""),
+            there.labels_set if there else NO_LABELS,
         )
         namespace, old_token = (before.namespace, before.token) if before else (None, b"")
         return Written(record, registration_changes(namespace, old_token, record))
@@ -72,6 +74,15 @@ class MemoryAgents:
         """Accept an id again."""
         self.blocked.discard(agent_id)
         return Written(None, [(AGENT, agent_id, AgentChange("unblocked"))])
+
+    def set_labels(self, agent_id: str, changes: Mapping[str, str | None]) -> Written[Mapping[str, str]]:
+        """Change the labels that operators set on an agent."""
+        there = self.rows.get(agent_id)
+        if there is None:
+            raise unknown_agent(agent_id)
+        labels = merge(there.labels_set, changes)
+        self.rows[agent_id] = evolve(there, labels_set=labels)
+        return Written(labels, [] if labels == there.labels_set else [(LABELS, agent_id, labels)])
 
     def find_token(self, digest: bytes) -> str | None:
         """Return the id of the agent whose token has a digest."""

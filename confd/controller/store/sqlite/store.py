@@ -25,6 +25,7 @@ from confd.controller.store.sqlite.queries import reports as report_queries
 from confd.errors import Unavailable
 from confd.history import EpochChange, VersionSummary
 from confd.interfaces import IAuditStore, IChangeStore, IConfigStore, IHealth
+from confd.labels import format_labels
 from confd.model import Draft, Registration, Revision
 from confd.reports import AgentRecord, VersionOutcome
 from confd.runtime.reactor import Reactor
@@ -157,6 +158,11 @@ class SqliteStore(Service):
 
     def unblock(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
         return self._audited(partial(agents.unblock, agent_id=agent_id), attempt)
+
+    def set_labels(
+        self, agent_id: str, changes: Mapping[str, str | None], attempt: Attempt | None = None
+    ) -> Deferred[Committed[Mapping[str, str]]]:
+        return self._audited(partial(agents.set_labels, agent_id=agent_id, changes=changes), attempt, format_labels)
 
     def find(self, agent_id: str) -> Deferred[AgentRecord | None]:
         return self._engine.read(partial(agents.find, agent_id=agent_id))

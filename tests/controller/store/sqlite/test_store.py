@@ -181,7 +181,8 @@ class ProblemTests(TestCase):
         make_database(path)
         filler = connect(self, path)
         large = "x" * CHECKED_AT_START
-        filler.execute("INSERT INTO agents VALUES ('a', '', '', ?, '', '', NULL, NULL, NULL, NULL)", (large,))
+        columns = "id, namespace, hostname, metadata, strategy, registered_at"
+        filler.execute(f"INSERT INTO agents ({columns}) VALUES ('a', '', '', ?, '', '')", (large,))
         filler.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         filler.close()
         damage(path, CHECKED_AT_START // 2 & ~4095)

@@ -9,14 +9,16 @@ from typing import Any
 
 import msgspec
 
-from confd.changes import AGENT, AgentChange
+from confd.changes import AGENT, LABELS, AgentChange
 from confd.codec import headers
 from confd.controller.store.change_log import Written, registration_changes
+from confd.labels import NO_LABELS, merge
 from confd.model import Registration
-from confd.reports import AgentRecord, Report, agent_blocked, new_record
+from confd.reports import AgentRecord, Report, agent_blocked, new_record, unknown_agent
 
-_COLUMNS = "id, namespace, hostname, metadata, strategy, registered_at, last_poll, report, reported_at, token"
+_COLUMNS = "id, namespace, hostname, metadata, strategy, registered_at, last_poll, report, reported_at, token, labels"
 
+_LABELS = msgspec.json.Decoder(dict[str, str])
 _REPORT = msgspec.json.Decoder(Report)
 
 
@@ -59,7 +61,7 @@ def _register_again(cursor: sqlite3.Cursor, registration: Registration, token: b
     before, old_token = row
     if before != namespace:
         cursor.execute("DELETE FROM outcomes WHERE agent_id = ?", (agent_id,))
-        cursor.execute("UPDATE agents SET report = NULL, reported_at = NULL WHERE id = ?", (agent_id,))
+        cursor.execute("UPDATE agents SET report = NULL, reported_at = NULL, labels = NULL WHERE id = ?", (agent_id,))
     cursor.execute(
         f"""UPDATE agents SET namespace = ?2, hostname = ?3, metadata = ?4, strategy = ?5, token = coalesce(?6, token)
         WHERE id = ?1 RETURNING {_COLUMNS}""",
@@ -107,6 +109,19 @@ def unblock(cursor: sqlite3.Cursor, agent_id: str) -> Written[None]:
     return Written(None, [(AGENT, agent_id, AgentChange("unblocked"))])
 
 
+def set_labels(cursor: sqlite3.Cursor, agent_id: str, changes: Mapping[str, str | None]) -> Written[Mapping[str, str]]:
+    """Change the labels that operators set on an agent: L{IAgentStore.set_labels}."""
+    there = find(cursor, agent_id)
+    if there is None:
+        raise unknown_agent(agent_id)
+    labels = merge(there.labels_set, changes)
+    if labels == there.labels_set:
+        return Written(labels)
+    stored = msgspec.json.encode(labels).decode() if labels else None
+    cursor.execute("UPDATE agents SET labels = ? WHERE id = ?", (stored, agent_id))
+    return Written(labels, [(LABELS, agent_id, labels)])
+
+
 def load_blocked(cursor: sqlite3.Cursor) -> Sequence[str]:
     """Return the ids of all blocked agents, in order."""
     return [agent_id for (agent_id,) in cursor.execute("SELECT id FROM blocked_agents ORDER BY id")]
@@ -136,7 +151,9 @@ def counts(cursor: sqlite3.Cursor) -> Mapping[str, int]:
 
 
 def _record(row: Sequence[Any]) -> AgentRecord:
-    agent_id, namespace, hostname, metadata, strategy, registered_at, last_poll, report, reported_at, token = row
+    agent_id, namespace, hostname, metadata, strategy, registered_at, last_poll, report, reported_at, token, labels = (
+        row
+    )
     return AgentRecord(
         agent_id,
         namespace,
@@ -148,4 +165,5 @@ def _record(row: Sequence[Any]) -> AgentRecord:
         None if report is None else _REPORT.decode(report),
         None if reported_at is None else headers.parse_rfc3339(reported_at),
         token or b"",
+        NO_LABELS if labels is None else _LABELS.decode(labels),
     )
