@@ -19,10 +19,14 @@ from confd.reports import AgentRecord, Report, ReportState
 from confd.testing import MemoryStore, a_draft
 from tests.controller.harness import ControllerHarness
 
+_WRITES = ("register", "touch", "forget", "block", "unblock", "save_reports")
+
 
 class LateStore:
     """
-    A store whose answers can be held back. It executes each call at once.
+    A store whose answers can be held back. It executes each call, and hints at changes, at once.
+
+    This is what a group of writes looks like: the feed applies all changes of the group before the first answer.
 
     @ivar late: whether answers wait for L{answer}.
     """
@@ -33,7 +37,7 @@ class LateStore:
 
     def __getattr__(self, name: str) -> Any:
         attribute = getattr(self.store, name)
-        return self._delayed(attribute) if self.late and callable(attribute) else attribute
+        return self._delayed(attribute) if self.late and name in _WRITES else attribute
 
     def answer(self) -> None:
         """Fire the answers that wait, in order, and hold back no more."""
@@ -94,6 +98,42 @@ class InterleavedTests(SynchronousTestCase):
     def test_poll_leaves_an_agent_where_it_moved(self) -> None:
         self.while_polls_are_written(lambda: self.register("a", namespace="blue"))
         self.assertEqual([each.namespace for each in self.stored()], ["blue"])
+
+
+class GroupTests(SynchronousTestCase):
+    """Writes of one agent in one group: the feed applies the changes of all before the first answer."""
+
+    def setUp(self) -> None:
+        self.store = LateStore(MemoryStore(a_draft(poll_interval=30)))
+        self.harness = ControllerHarness(self.store)
+        self.register()
+
+    def register(self, namespace: str = "default") -> None:
+        registration = Registration("host", agent_id="a", namespace=namespace)
+        Deferred.fromCoroutine(self.harness.registry.register(registration))
+
+    def forget(self) -> None:
+        Deferred.fromCoroutine(self.harness.registry.forget("a"))
+
+    def group(self, *writes: Callable[[], None]) -> None:
+        """Have all writes executed before the answer to the first one."""
+        self.store.late = True
+        for write in writes:
+            write()
+        self.store.answer()
+        same_as_the_store(self.harness, self.store.store)
+
+    def test_registered_and_forgotten(self) -> None:
+        self.group(self.register, self.forget)
+        self.assertIsNone(self.harness.registry.find("a"))
+
+    def test_forgotten_and_registered(self) -> None:
+        self.group(self.forget, self.register)
+        self.assertIsNotNone(self.harness.registry.find("a"))
+
+    def test_moved_and_moved_back(self) -> None:
+        self.group(lambda: self.register("blue"), self.register)
+        self.assertEqual(self.harness.registry.get("a").namespace, "default")
 
 
 def same_as_the_store(harness: ControllerHarness, store: MemoryStore) -> None:
