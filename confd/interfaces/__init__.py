@@ -8,21 +8,41 @@ anything else only for a defect. All are called on the reactor thread.
 from confd.interfaces.brokers import IBroker
 from confd.interfaces.clients import IControllerClient, IWorkerClient
 from confd.interfaces.health import IHealth
+from confd.interfaces.outputs import (
+    Action,
+    HealthCheck,
+    IConfirmedChange,
+    IOutput,
+    IOutputMaker,
+    IStagedChange,
+    OutputContext,
+    OutputState,
+    Step,
+)
 from confd.interfaces.stores import IAuditStore, IChangeListener, IChangeStore, IConfigStore
 from confd.interfaces.strategies import POLL, ISink, IStrategy, IStrategyMaker, StrategyContext
 
 __all__ = [
     "POLL",
+    "Action",
+    "HealthCheck",
     "IAuditStore",
     "IBroker",
     "IChangeListener",
     "IChangeStore",
     "IConfigStore",
+    "IConfirmedChange",
     "IControllerClient",
     "IHealth",
+    "IOutput",
+    "IOutputMaker",
     "ISink",
+    "IStagedChange",
     "IStrategy",
     "IStrategyMaker",
     "IWorkerClient",
+    "OutputContext",
+    "OutputState",
+    "Step",
     "StrategyContext",
 ]

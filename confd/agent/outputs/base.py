@@ -17,9 +17,8 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from confd.agent.outputs.fights import Fights
-from confd.agent.outputs.interfaces import IConfirmedChange, IOutput, IStagedChange, Step
 from confd.errors import ConfdError, Conflict, Unavailable, Unprocessable
-from confd.interfaces import IWorkerClient
+from confd.interfaces import IConfirmedChange, IOutput, IStagedChange, IWorkerClient, Step
 from confd.model import Configuration, WorkerState
 from confd.runtime.metrics import Histogram
 

@@ -25,13 +25,13 @@ from confd.agent.outputs.file.output import FileOutput
 from confd.agent.outputs.file.ownership import Untrusted, check_file
 from confd.agent.outputs.file.replacement import FileReplacement
 from confd.agent.outputs.file.settings import HEALTH_KEYS, SpecReader
-from confd.agent.outputs.file.spec import FileSpec, HealthCheck
+from confd.agent.outputs.file.spec import FileSpec
 from confd.agent.outputs.health import Monitored
 from confd.agent.outputs.http import HttpOutput
-from confd.agent.outputs.interfaces import IOutput, IOutputMaker, OutputContext
 from confd.errors import StartError
-from confd.interfaces import IWorkerClient
+from confd.interfaces import HealthCheck, IOutput, IOutputMaker, IWorkerClient, OutputContext
 from confd.runtime.files import read_file
+from confd.runtime.offload import RunInThread
 from confd.runtime.settings import AgentSettings
 
 log = Logger()
@@ -215,7 +215,7 @@ class _PlanReader:
 
 def build_outputs(
     clock: IReactorTime,
-    in_thread: Callable[..., Deferred[Any]],
+    in_thread: RunInThread,
     plan: Plan,
     settings: AgentSettings,
     environ: Mapping[str, str],
@@ -244,7 +244,7 @@ def build_outputs(
 
 
 def monitored_outputs(
-    outputs: Outputs, plan: Plan, in_thread: Callable[..., Deferred[Any]], document: Callable[[], str]
+    outputs: Outputs, plan: Plan, in_thread: RunInThread, document: Callable[[], str]
 ) -> list[Monitored]:
     """
     Return the outputs that have a health check, in the order of the set.
@@ -267,7 +267,7 @@ def _monitored(
     path: str,
     check: HealthCheck,
     content: Callable[[], str],
-    in_thread: Callable[..., Deferred[Any]],
+    in_thread: RunInThread,
 ) -> Monitored:
     marker = outputs.marker
 

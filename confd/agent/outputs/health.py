@@ -16,9 +16,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from confd.agent.outputs.file.spec import HealthCheck
 from confd.errors import Unprocessable
-from confd.interfaces import IHealth
+from confd.interfaces import HealthCheck, IHealth
 from confd.reports import Report, ReportState
 from confd.runtime.timing import Periodic
 

@@ -8,11 +8,9 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
-from confd.agent.outputs.file.spec import HealthCheck
-from confd.agent.outputs.interfaces import IOutput, IStagedChange, OutputState, Step
 from confd.agent.outputs.refusal import explain_refusal
 from confd.errors import Conflict, Unavailable, Unprocessable
-from confd.interfaces import IWorkerClient
+from confd.interfaces import HealthCheck, IOutput, IStagedChange, IWorkerClient, OutputState, Step
 from confd.model import Configuration, WorkerState
 
 
@@ -37,7 +35,7 @@ class HttpOutput:
         """Return nothing: the reports name an unreachable worker."""
         return None
 
-    def stage(self, configuration: Configuration) -> Deferred[HttpChange]:
+    def stage(self, configuration: Configuration) -> Deferred[IStagedChange | None]:
         """See L{IOutput}; the worker is asked at the commit, so that an unreachable one holds up no file."""
         return succeed(HttpChange(self, configuration))
 

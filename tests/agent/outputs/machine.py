@@ -17,9 +17,9 @@ from confd.agent.outputs.file.actions import ActionRunner
 from confd.agent.outputs.file.marker import Marker
 from confd.agent.outputs.file.output import FileOutput
 from confd.agent.outputs.file.replacement import FileReplacement
-from confd.agent.outputs.file.spec import Action, FileSpec
-from confd.agent.outputs.interfaces import IOutput
+from confd.agent.outputs.file.spec import FileSpec
 from confd.codec import strict_json
+from confd.interfaces import Action, IOutput
 from confd.model import Configuration
 
 CLUSTER = "1a2b3c4d-0000-4000-8000-000000000000"

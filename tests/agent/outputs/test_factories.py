@@ -8,8 +8,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.agent.outputs.factories import Plan, read_plan
-from confd.agent.outputs.file.spec import Action
 from confd.errors import StartError
+from confd.interfaces import Action
 from confd.runtime import options
 from confd.runtime.settings import AgentSettings
 

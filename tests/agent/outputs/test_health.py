@@ -7,9 +7,9 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.agent.outputs.file.spec import Action, HealthCheck
 from confd.agent.outputs.health import HealthMonitor, Monitored
 from confd.errors import Unprocessable
+from confd.interfaces import Action, HealthCheck
 from confd.model import Tag
 from confd.reports import Report, ReportState
 

@@ -18,9 +18,8 @@ from zope.interface import implementer
 from confd.agent.outputs.file.formats import write_json
 from confd.agent.outputs.file.output import FileOutput
 from confd.agent.outputs.file.replacement import FileReplacement
-from confd.agent.outputs.file.spec import Action
-from confd.agent.outputs.interfaces import IOutput, OutputState
 from confd.errors import ConfdError, Unavailable, Unprocessable
+from confd.interfaces import Action, IOutput, OutputState
 from confd.model import Configuration
 from tests.agent.outputs.machine import Machine, command, configuration
 

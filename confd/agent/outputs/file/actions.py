@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,8 +18,9 @@ from twisted.internet.task import deferLater
 
 from confd.agent.outputs.file.commands import CommandResult, CommandRun, environment
 from confd.agent.outputs.file.ownership import Untrusted, check_file, check_program
-from confd.agent.outputs.file.spec import Action
 from confd.errors import Unprocessable
+from confd.interfaces import Action
+from confd.runtime.offload import RunInThread
 
 #: Seconds between two runs of a probe.
 PROBE_PAUSE_SECONDS = 0.5
@@ -39,7 +40,7 @@ class ActionRunner:
     """
 
     _clock: IReactorTime
-    _in_thread: Callable[..., Deferred[Any]]
+    _in_thread: RunInThread
     _environ: Mapping[str, str]
     count: Counter[tuple[str, str, str]] = field(factory=Counter, init=False)
     _running: set[CommandRun] = field(factory=set, init=False)

@@ -10,8 +10,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from confd.agent.outputs.file.replacement import FileState
-from confd.agent.outputs.file.spec import Action
-from confd.agent.outputs.interfaces import IConfirmedChange, Step
+from confd.interfaces import Action, IConfirmedChange, Step
 from confd.model import Tag
 
 if TYPE_CHECKING:
@@ -47,17 +46,17 @@ class FileChange:
 
     @property
     def tests(self) -> Sequence[Step]:
-        """See L{confd.agent.outputs.interfaces.IStagedChange}."""
+        """See L{confd.interfaces.IStagedChange}."""
         return self._steps("test", self._output.spec.test)
 
     @property
     def reloads(self) -> Sequence[Step]:
-        """See L{confd.agent.outputs.interfaces.IStagedChange}."""
+        """See L{confd.interfaces.IStagedChange}."""
         return self._steps("reload", self._output.spec.reload)
 
     @property
     def probes(self) -> Sequence[Step]:
-        """See L{confd.agent.outputs.interfaces.IStagedChange}."""
+        """See L{confd.interfaces.IStagedChange}."""
         output, spec = self._output, self._output.spec
         if spec.probe is None:
             return ()
@@ -81,21 +80,21 @@ class FileChange:
         return (Step((kind, action.kind, *action.arguments), f"The {kind} {action.subject}", run),)
 
     def commit(self) -> Deferred[None]:
-        """See L{confd.agent.outputs.interfaces.IStagedChange}."""
+        """See L{confd.interfaces.IStagedChange}."""
         return Deferred.fromCoroutine(self._output.commit(self))
 
     def roll_back(self) -> Deferred[None]:
-        """See L{confd.agent.outputs.interfaces.IStagedChange}."""
+        """See L{confd.interfaces.IStagedChange}."""
         return Deferred.fromCoroutine(self._output.roll_back(self))
 
     def confirm(self) -> Deferred[None]:
-        """See L{confd.agent.outputs.interfaces.IConfirmedChange}."""
+        """See L{confd.interfaces.IConfirmedChange}."""
         return Deferred.fromCoroutine(self._output.confirm(self))
 
     def finish(self) -> Deferred[None]:
-        """See L{confd.agent.outputs.interfaces.IStagedChange}."""
+        """See L{confd.interfaces.IStagedChange}."""
         return Deferred.fromCoroutine(self._output.finish(self))
 
     def discard(self) -> Deferred[None]:
-        """See L{confd.agent.outputs.interfaces.IStagedChange}."""
+        """See L{confd.interfaces.IStagedChange}."""
         return Deferred.fromCoroutine(self._output.discard())

@@ -18,12 +18,13 @@ from confd.agent.outputs.file.change import FileChange
 from confd.agent.outputs.file.marker import Entry, Marker
 from confd.agent.outputs.file.ownership import Untrusted
 from confd.agent.outputs.file.replacement import FileReplacement, FileState, sha_of
-from confd.agent.outputs.file.spec import Action, FileSpec, HealthCheck
-from confd.agent.outputs.interfaces import IOutput, OutputState
+from confd.agent.outputs.file.spec import FileSpec
 from confd.codec import strict_json
 from confd.codec.values import RenderError, resolve
 from confd.errors import Unavailable, Unprocessable
+from confd.interfaces import Action, HealthCheck, IOutput, IStagedChange, OutputState
 from confd.model import Configuration, Tag
+from confd.runtime.offload import RunInThread
 from confd.runtime.problem import Problem
 
 #: Seconds between two attempts to write the marker.
@@ -42,7 +43,7 @@ class FileOutput:
     log = Logger()
 
     _clock: IReactorTime
-    _in_thread: Callable[..., Deferred[Any]]
+    _in_thread: RunInThread
     spec: FileSpec
     _files: FileReplacement
     marker: Marker
@@ -87,7 +88,7 @@ class FileOutput:
         """See L{confd.interfaces.IHealth}."""
         return self._trouble.reason
 
-    def stage(self, configuration: Configuration) -> Deferred[FileChange | None]:
+    def stage(self, configuration: Configuration) -> Deferred[IStagedChange | None]:
         """See L{IOutput}."""
         return Deferred.fromCoroutine(self._stage(configuration))
 
@@ -97,7 +98,7 @@ class FileOutput:
 
     # -- staging --
 
-    async def _stage(self, configuration: Configuration) -> FileChange | None:
+    async def _stage(self, configuration: Configuration) -> IStagedChange | None:
         variables = self._variables(configuration)
         await self._in_thread(self.marker.load)
         content: bytes = await self._in_thread(self._render, configuration)

@@ -24,8 +24,9 @@ from attrs import define, field
 from confd.agent.outputs.file.commands import DEFAULT_PATH, split_command
 from confd.agent.outputs.file.formats import WRITERS, format_of
 from confd.agent.outputs.file.ownership import Untrusted, check_program
-from confd.agent.outputs.file.spec import Action, FileSpec, HealthCheck
+from confd.agent.outputs.file.spec import FileSpec
 from confd.codec.values import RenderError, valid_pointer
+from confd.interfaces import Action, HealthCheck
 
 #: Least and greatest value of each number, and the default.
 _NUMBERS = {

@@ -6,48 +6,10 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
+from confd.interfaces import Action, HealthCheck
+
 if TYPE_CHECKING:
     from confd.agent.outputs.file.templates import Template
-
-
-@frozen
-class Action:
-    """
-    A command, signal, systemd unit or URL.
-
-    @ivar kind: C{command}, C{signal}, C{systemd} or C{http}.
-    @ivar arguments: of a command; name and pid file of a signal; the unit; the URL.
-    """
-
-    kind: str
-    arguments: tuple[str, ...]
-
-    @property
-    def subject(self) -> str:
-        """The name in sentences: the program, the unit, the signal or the URL."""
-        return self.arguments[0]
-
-    @property
-    def proves(self) -> bool:
-        """Whether success shows that the program took the change; nobody answers a signal."""
-        return self.kind != "signal"
-
-
-@frozen
-class HealthCheck:
-    """
-    How an output is asked whether its program still runs well.
-
-    @ivar action: a command, or a loopback URL.
-    @ivar interval: seconds between two runs.
-    @ivar failures: failed runs in a row until the output is unhealthy.
-    @ivar timeout: seconds that one run may take.
-    """
-
-    action: Action
-    interval: float = 10.0
-    failures: int = 3
-    timeout: float = 5.0
 
 
 @frozen

@@ -1,17 +1,57 @@
-"""The interfaces between the set of outputs and one output. They become part of L{confd.interfaces}."""
+"""The interfaces between an agent and the outputs where it puts a configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import Attribute, Interface
 
-from confd.interfaces import IHealth
+from confd.interfaces.health import IHealth
 from confd.model import Configuration
+from confd.runtime.offload import RunInThread
+
+
+@frozen
+class Action:
+    """
+    A command, signal, systemd unit or URL.
+
+    @ivar kind: C{command}, C{signal}, C{systemd} or C{http}.
+    @ivar arguments: of a command; name and pid file of a signal; the unit; the URL.
+    """
+
+    kind: str
+    arguments: tuple[str, ...]
+
+    @property
+    def subject(self) -> str:
+        """The name in sentences: the program, the unit, the signal or the URL."""
+        return self.arguments[0]
+
+    @property
+    def proves(self) -> bool:
+        """Whether success shows that the program took the change; nobody answers a signal."""
+        return self.kind != "signal"
+
+
+@frozen
+class HealthCheck:
+    """
+    How an output is asked whether its program still runs well.
+
+    @ivar action: a command, or a loopback URL.
+    @ivar interval: seconds between two runs.
+    @ivar failures: failed runs in a row until the output is unhealthy.
+    @ivar timeout: seconds that one run may take.
+    """
+
+    action: Action
+    interval: float = 10.0
+    failures: int = 3
+    timeout: float = 5.0
 
 
 @frozen
@@ -52,7 +92,7 @@ class IOutput(IHealth):
     name = Attribute("L{str}: unique in the set; C{http}, or the name of a file.")
     health = Attribute("L{HealthCheck} or C{None}: what tells whether the program still runs well.")
 
-    def stage(configuration: Configuration) -> Deferred[Any]:
+    def stage(configuration: Configuration) -> Deferred[IStagedChange | None]:
         """
         Prepare a change, and alter nothing that others read.
 
@@ -80,7 +120,7 @@ class OutputContext:
     clock: IReactorTime
     namespace: str
     environ: Mapping[str, str]
-    in_thread: Callable[..., Deferred[Any]]
+    in_thread: RunInThread
     cache_file: str
 
 
