@@ -304,7 +304,8 @@ def sizes_are_bounded(module: Module) -> list[str]:
 
 def drop_ins_name_only(module: Module) -> list[str]:
     """Looking for plug-ins must import nothing, or the wrong reactor is installed before anyone chose one."""
-    allowed = ("twisted.application.service.ServiceMaker", "confd.agent.plugin.StrategyMaker")
+    makers = ("StrategyMaker", "OutputMaker")
+    allowed = ("twisted.application.service.ServiceMaker", *(f"confd.agent.plugin.{each}" for each in makers))
     return [f"imports {each}" for each in module.imports() if each not in allowed]
 
 

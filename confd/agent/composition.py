@@ -269,7 +269,7 @@ def _ops(reactor: Reactor, endpoint: str, parts: Parts, clients: Clients) -> lis
         "registration": parts.registration_service,
         "cache": parts.cache,
         "configuration": Applied(worker_sync),
-        **{f"output {each.name}": each for each in parts.outputs.files},
+        **{f"output {each.name}": each for each in parts.outputs.checked},
         **({"health": parts.health} if parts.health.outputs else {}),
     }
     readiness = Readiness(checks, {"path": strategy.path})

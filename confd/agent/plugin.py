@@ -1,4 +1,4 @@
-"""Find installed strategies by name, and import a strategy only when it is made."""
+"""Find installed strategies and outputs by name, and import one only when it is made."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from twisted.python.reflect import namedAny
 from zope.interface import implementer
 
 from confd.errors import StartError
-from confd.interfaces import IStrategy, IStrategyMaker, StrategyContext
+from confd.interfaces import IOutput, IOutputMaker, IStrategy, IStrategyMaker, OutputContext, StrategyContext
 
 
 @implementer(IPlugin, IStrategyMaker)
@@ -28,6 +28,28 @@ class StrategyMaker:
 
     def make(self, context: StrategyContext) -> IStrategy:
         return cast(IStrategy, namedAny(self.factory)(context))
+
+
+@implementer(IPlugin, IOutputMaker)
+@frozen
+class OutputMaker:
+    """
+    Make an output for a drop-in in C{twisted/plugins}.
+
+    @ivar name: The name in C{OUTPUTS}, in upper case.
+    @ivar factory: Dotted name of a function that takes an L{OutputContext}; imported by L{make}.
+    """
+
+    name: str
+    factory: str
+
+    def make(self, context: OutputContext) -> IOutput:
+        return cast(IOutput, namedAny(self.factory)(context))
+
+
+def output_makers() -> dict[str, IOutputMaker]:
+    """Return the makers of the installed outputs by name."""
+    return {maker.name: maker for maker in getPlugins(IOutputMaker)}
 
 
 def strategies() -> dict[str, IStrategyMaker]:

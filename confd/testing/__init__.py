@@ -11,8 +11,9 @@ from confd.testing.agents import make_iagentstore_tests
 from confd.testing.audits import make_iauditstore_tests
 from confd.testing.brokers import BrokerFixture, MemoryBroker, MemoryServer, make_ibroker_tests
 from confd.testing.changes import make_ichangestore_tests
-from confd.testing.examples import a_draft, a_received_report, an_agent, an_attempt, an_epoch_change
+from confd.testing.examples import a_configuration, a_draft, a_received_report, an_agent, an_attempt, an_epoch_change
 from confd.testing.memory import MemoryStore
+from confd.testing.outputs import MemoryOutput, OutputFixture, make_ioutput_tests
 from confd.testing.reports import make_ireportstore_tests
 from confd.testing.stores import StoreFixture, make_iconfigstore_tests
 from confd.testing.strategies import MemorySink, StrategyFixture, make_istrategy_tests
@@ -20,11 +21,14 @@ from confd.testing.strategies import MemorySink, StrategyFixture, make_istrategy
 __all__ = [
     "BrokerFixture",
     "MemoryBroker",
+    "MemoryOutput",
     "MemoryServer",
     "MemorySink",
     "MemoryStore",
+    "OutputFixture",
     "StoreFixture",
     "StrategyFixture",
+    "a_configuration",
     "a_draft",
     "a_received_report",
     "an_agent",
@@ -35,6 +39,7 @@ __all__ = [
     "make_ibroker_tests",
     "make_ichangestore_tests",
     "make_iconfigstore_tests",
+    "make_ioutput_tests",
     "make_ireportstore_tests",
     "make_istrategy_tests",
 ]

@@ -11,7 +11,7 @@ from confd.audit import Attempt
 from confd.changes import ReceivedReport
 from confd.codec import strict_json
 from confd.history import EpochChange
-from confd.model import DEFAULT_NAMESPACE, Draft, Tag
+from confd.model import DEFAULT_NAMESPACE, Configuration, Draft, Tag
 from confd.reports import AgentRecord, Report, ReportState, Timings
 
 _MOMENT = datetime(2026, 11, 24, 12, 30, 15, 123456, UTC)
@@ -21,6 +21,18 @@ def a_draft(number: int = 0, **changes: Any) -> Draft:
     """Make a draft of a document that holds C{number}; C{changes} are other fields of it."""
     document = strict_json.document({"url": "https://ip.me", "n": number})
     return evolve(Draft(DEFAULT_NAMESPACE, document, "admin", _MOMENT), **changes)
+
+
+def a_configuration(version: int, value: object = None, **changes: Any) -> Configuration:
+    """
+    Make a version of the namespace C{default}.
+
+    @param value: the document; by default, its member C{n} is C{version}.
+    @param changes: other fields.
+    """
+    document = strict_json.document({"n": version} if value is None else value)
+    made = Configuration("1a2b3c4d-5e6f-4a7b-8c9d-0e1f2a3b4c5d", 1, version, DEFAULT_NAMESPACE, document, 30, _MOMENT)
+    return evolve(made, **changes)
 
 
 def an_epoch_change(epoch: int, **changes: Any) -> EpochChange:

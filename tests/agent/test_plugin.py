@@ -38,13 +38,14 @@ class PluginTests(SynchronousTestCase):
         self.assertIn("DISTRIBUTION_STRATEGY: 'PIGEON' is not installed; use one of ", reason)
         self.assertIn("POLLER", reason)
 
-    def test_the_search_imports_no_strategy_and_no_reactor(self) -> None:
+    def test_the_search_imports_no_strategy_no_output_and_no_reactor(self) -> None:
         """A drop-in that installs the reactor breaks C{twistd --reactor}."""
         script = (
             "import sys\n"
             "from confd.agent import plugin\n"
-            "assert 'POLLER' in plugin.strategies()\n"
-            "print([name for name in sys.modules if name == 'twisted.internet.reactor' or 'agent.strategies.' in name])"
+            "assert 'POLLER' in plugin.strategies() and 'FILE' in plugin.output_makers()\n"
+            "parts = 'twisted.internet.reactor', 'agent.strategies.', 'agent.outputs.'\n"
+            "print([name for name in sys.modules if any(part in name for part in parts)])"
         )
         root = Path(__file__).parents[2]
         found = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)

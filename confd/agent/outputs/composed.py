@@ -13,7 +13,7 @@ from confd.agent.outputs.file.output import FileOutput
 from confd.agent.outputs.health import HealthMonitor
 from confd.agent.outputs.refusal import explain_refusal
 from confd.errors import ConfdError
-from confd.interfaces import IWorkerClient
+from confd.interfaces import IOutput, IWorkerClient
 from confd.model import Tag
 from confd.runtime.metrics import Metrics
 
@@ -34,6 +34,16 @@ class Outputs:
     files: Sequence[FileOutput]
     runner: ActionRunner
     marker: Marker
+
+    @property
+    def checked(self) -> Sequence[IOutput]:
+        """The outputs that C{/ready} asks: all but the worker, which the worker sync watches."""
+        return self.set.outputs if self.set is not None else ()
+
+    @property
+    def others(self) -> Sequence[IOutput]:
+        """The outputs of other packages, which follow the files."""
+        return self.checked[len(self.files) :]
 
     @property
     def subject(self) -> str:

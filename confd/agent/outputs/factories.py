@@ -6,30 +6,30 @@ import hashlib
 import os
 import socket
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from attrs import define, evolve, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from twisted.plugin import getPlugins
 
 from confd.agent.outputs.base import OutputSet
 from confd.agent.outputs.composed import Outputs
+from confd.agent.outputs.context import BuiltInContext
 from confd.agent.outputs.file.actions import ActionRunner
 from confd.agent.outputs.file.commands import DEFAULT_PATH
 from confd.agent.outputs.file.marker import Marker
 from confd.agent.outputs.file.output import FileOutput
 from confd.agent.outputs.file.ownership import Untrusted, check_file
-from confd.agent.outputs.file.replacement import FileReplacement
 from confd.agent.outputs.file.settings import HEALTH_KEYS, SpecReader
 from confd.agent.outputs.file.spec import FileSpec
 from confd.agent.outputs.health import Monitored
-from confd.agent.outputs.http import HttpOutput
+from confd.agent.plugin import output_makers
 from confd.errors import StartError
-from confd.interfaces import HealthCheck, IOutput, IOutputMaker, IWorkerClient, OutputContext
+from confd.interfaces import HealthCheck, IOutput, IOutputMaker, IWorkerClient
 from confd.runtime.files import read_file
 from confd.runtime.offload import RunInThread
 from confd.runtime.settings import AgentSettings
@@ -73,27 +73,32 @@ class Plan:
         return len(self.files) + self.http + len(self.plugins)
 
 
-def read_plan(settings: AgentSettings, environ: Mapping[str, str]) -> Plan:
+def read_plan(
+    settings: AgentSettings, environ: Mapping[str, str], makers: Mapping[str, IOutputMaker] | None = None
+) -> Plan:
     """
     Return what the settings say of the outputs.
 
     @param environ: of the agent; C{PATH} finds programs without a folder.
+    @param makers: the outputs by name; by default the installed ones.
     @raise StartError: with one sentence for each mistake.
     """
-    return _PlanReader(settings, environ.get("PATH") or DEFAULT_PATH).read()
+    known = output_makers() if makers is None else makers
+    return _PlanReader(settings, environ.get("PATH") or DEFAULT_PATH, known).read()
 
 
 @define(eq=False)
 class _PlanReader:
     settings: AgentSettings
     path: str
+    known: Mapping[str, IOutputMaker]
 
     def read(self) -> Plan:
         settings, mistakes = self.settings, []
-        known = {"HTTP", "FILE", *(each.name for each in getPlugins(IOutputMaker))}
         for name in settings.outputs:
-            if name not in known:
-                mistakes.append(f"OUTPUTS: {name!r} is not an output; choose from {', '.join(sorted(known))}.")
+            if name not in self.known:
+                choice = ", ".join(sorted(self.known))
+                mistakes.append(f"OUTPUTS: {name!r} is not an output; choose from {choice}.")
         if not settings.outputs:
             mistakes.append("OUTPUTS: names no output; choose from HTTP and FILE.")
         files: list[FileSpec] = []
@@ -221,26 +226,51 @@ def build_outputs(
     environ: Mapping[str, str],
     client: IWorkerClient,
     random: Random,
+    makers: Mapping[str, IOutputMaker] | None = None,
 ) -> Outputs:
     """
     Build the outputs of a plan; nothing is opened.
 
     @param client: reaches the worker.
     @param random: the source of the splay.
+    @param makers: the outputs by name; by default the installed ones.
+    @raise StartError: if the settings of an output are wrong, or two outputs have the same name.
     """
     marker = Marker(f"{settings.cache_file}.outputs")
     runner = ActionRunner(clock, in_thread, environ)
-    folder = f"{settings.cache_file}.outputs.d"
-    files = [FileOutput(clock, in_thread, spec, FileReplacement(spec, folder), marker, runner) for spec in plan.files]
-    if not files and not plan.plugins:
+    if not plan.files and not plan.plugins:
         return Outputs(client, None, (), runner, marker)
-    makers = {each.name: each for each in getPlugins(IOutputMaker)}
-    context = OutputContext(clock, settings.namespace, environ, in_thread, settings.cache_file)
-    others: list[IOutput] = [makers[name].make(context) for name in plan.plugins]
-    http = HttpOutput(client, plan.http_health) if plan.http else None
+    makers = output_makers() if makers is None else makers
+    context = BuiltInContext(
+        clock,
+        settings.namespace,
+        environ,
+        in_thread,
+        settings.cache_file,
+        worker=client,
+        worker_health=plan.http_health,
+        marker=marker,
+        runner=runner,
+    )
+    files = [cast(FileOutput, makers["FILE"].make(evolve(context, spec=spec))) for spec in plan.files]
+    others = [makers[name].make(context) for name in plan.plugins]
+    http = makers["HTTP"].make(context) if plan.http else None
+    _check_names([*files, *others, *([http] if http is not None else [])])
     identity = hashlib.sha256(repr(plan).encode()).hexdigest()
     outputs = OutputSet(clock, [*files, *others], http, identity, lambda: random.uniform(0, plan.splay), plan.retry)
     return Outputs(outputs, outputs, files, runner, marker)
+
+
+def _check_names(outputs: Sequence[IOutput]) -> None:
+    """
+    Check that no two outputs have the same name.
+
+    @raise StartError: for each name that is used twice.
+    """
+    count = Counter(each.name for each in outputs)
+    twice = [name for name, number in count.items() if number > 1]
+    if twice:
+        raise StartError(*(f"OUTPUTS: two outputs have the name {name!r}; rename one of them." for name in twice))
 
 
 def monitored_outputs(
@@ -249,13 +279,16 @@ def monitored_outputs(
     """
     Return the outputs that have a health check, in the order of the set.
 
-    @param document: returns the checksum of the document that the worker has.
+    @param document: returns the checksum of the applied document, by which outputs other than files tell a change.
     """
     found = [
-        _monitored(outputs, each.name, each.path, each.health, lambda each=each: each.content, in_thread)  # type: ignore[misc]
+        _monitored(outputs, each.name, each.path, each.health, lambda each=each: each.content, in_thread, each.words)  # type: ignore[misc]
         for each in outputs.files
         if each.health is not None
     ]
+    for each in outputs.others:
+        if each.health is not None:
+            found.append(_monitored(outputs, each.name, "", each.health, document, in_thread))
     if plan.http and plan.http_health is not None:
         found.append(_monitored(outputs, "http", "", plan.http_health, document, in_thread))
     return found
@@ -268,11 +301,12 @@ def _monitored(
     check: HealthCheck,
     content: Callable[[], str],
     in_thread: RunInThread,
+    words: bool = True,
 ) -> Monitored:
     marker = outputs.marker
 
     def run() -> Deferred[None]:
-        return outputs.runner.run(name, "health", check.action, {"CONFD_FILE": path}, check.timeout)
+        return outputs.runner.run(name, "health", check.action, {"CONFD_FILE": path}, check.timeout, words)
 
     def save(words: str) -> None:
         marker.save({name: evolve(marker.entry(name, path), healthy=not words, words=words)})

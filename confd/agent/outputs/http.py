@@ -8,10 +8,16 @@ from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, succeed
 from zope.interface import implementer
 
+from confd.agent.outputs.context import BuiltInContext
 from confd.agent.outputs.refusal import explain_refusal
 from confd.errors import Conflict, Unavailable, Unprocessable
 from confd.interfaces import HealthCheck, IOutput, IStagedChange, IWorkerClient, OutputState, Step
 from confd.model import Configuration, WorkerState
+
+
+def make(context: BuiltInContext) -> HttpOutput:
+    """Make the output HTTP."""
+    return HttpOutput(context.worker, context.worker_health)
 
 
 @implementer(IOutput)

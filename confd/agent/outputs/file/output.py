@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from confd.agent.outputs.context import BuiltInContext
 from confd.agent.outputs.file import formats
 from confd.agent.outputs.file.actions import ActionRunner
 from confd.agent.outputs.file.change import FileChange
@@ -29,6 +30,14 @@ from confd.runtime.problem import Problem
 
 #: Seconds between two attempts to write the marker.
 MARKER_RETRY_SECONDS = 5.0
+
+
+def make(context: BuiltInContext) -> FileOutput:
+    """Make the output FILE of one file."""
+    spec = context.spec
+    assert spec is not None
+    files = FileReplacement(spec, f"{context.cache_file}.outputs.d")
+    return FileOutput(context.clock, context.in_thread, spec, files, context.marker, context.runner)
 
 
 @implementer(IOutput)
@@ -73,6 +82,11 @@ class FileOutput:
     def health(self) -> HealthCheck | None:
         """See L{IOutput}."""
         return self.spec.health
+
+    @property
+    def words(self) -> bool:
+        """Whether reports carry what commands print."""
+        return self.spec.report_words
 
     @property
     def content(self) -> str:
