@@ -112,7 +112,7 @@ class AgentsApi:
         keeps it.
         """
         wanted: RegistrationRequest = call.body
-        in_force = (await self._reader.require(wanted.namespace)).configuration
+        current = (await self._reader.require(wanted.namespace)).configuration
         agent_tokens = self._registry.agent_tokens
         agent_id = agent_tokens.sender(call.identity, wanted.agent_id) or str(uuid.uuid4())
         token, digest = ("", b"") if call.identity.agent_id else agent_tokens.issue(agent_id)
@@ -124,7 +124,7 @@ class AgentsApi:
         joined: RegistrationResponseBody = {
             "agent_id": record.id,
             "poll_url": "/api/v1/config",
-            "poll_interval_seconds": in_force.poll_interval,
+            "poll_interval_seconds": current.poll_interval,
             "report_window_ms": round(1000 * self._registry.report_window(record.namespace)),
         }
         return {**joined, "token": token} if token else joined

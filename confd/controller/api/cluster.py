@@ -147,5 +147,5 @@ class ClusterApi:
                 yield record, cluster_id, holds
 
     def _is_ahead(self, record: AgentRecord, holds: Tag) -> bool:
-        in_force = self._snapshot.find(record.namespace)
-        return in_force is not None and (holds.epoch, holds.version) > in_force.order
+        current = self._snapshot.find(record.namespace)
+        return current is not None and (holds.epoch, holds.version) > current.order

@@ -137,21 +137,21 @@ class ConfigsApi:
     async def current(self, call: Call) -> Answer:
         """Answer a poll: 304 if the caller has the current configuration. The database takes no part."""
         known = call.header("If-None-Match")
-        in_force = await self._reader.require_named(call.query.namespace, known)
+        current = await self._reader.require_named(call.query.namespace, known)
         agent_id = self._registry.agent_tokens.sender(call.identity, call.header("X-Agent-ID") or "")
-        headers = {"ETag": in_force.etag, "X-Config-Checksum": in_force.configuration.document.checksum}
+        headers = {"ETag": current.etag, "X-Config-Checksum": current.configuration.document.checksum}
         revalidate = None
         if not agent_id or self._registry.polled(agent_id):
-            revalidate = partial(self._revalidate, call.query.namespace, ref(in_force), agent_id)
+            revalidate = partial(self._revalidate, call.query.namespace, ref(current), agent_id)
         else:
             headers["X-Agent-Known"] = "false"
-        if known is not None and _keeps_other(known, in_force.configuration, agent_id):
+        if known is not None and _keeps_other(known, current.configuration, agent_id):
             # These would name a document that the caller does not have.
             del headers["ETag"], headers["X-Config-Checksum"]
             return Answer(status=304, headers=headers, revalidate=revalidate)
-        if known is not None and _has_current(known, in_force.configuration, agent_id):
+        if known is not None and _has_current(known, current.configuration, agent_id):
             return Answer(status=304, headers=headers, revalidate=revalidate)
-        return Answer(in_force.body, headers=headers, revalidate=revalidate)
+        return Answer(current.body, headers=headers, revalidate=revalidate)
 
     def _revalidate(self, namespace: str, answered: ref[EncodedConfig], agent_id: str) -> bool:
         """The same poll: see L{Answer.again}. It keeps no document alive that nobody else needs."""

@@ -84,9 +84,9 @@ class HistoryApi:
     async def diff(self, call: Call) -> DiffBody:
         """Compare two versions, for programs (RFC 6902) and for people."""
         query: DiffQuery = call.query
-        in_force = (await self._reader.newest(query.namespace)).configuration
+        current = (await self._reader.newest(query.namespace)).configuration
         old = (await self._store.revision(query.namespace, query.from_)).configuration
-        new = in_force if query.to is None else (await self._store.revision(query.namespace, query.to)).configuration
+        new = current if query.to is None else (await self._store.revision(query.namespace, query.to)).configuration
         found = await self._offload.run(old.size + new.size, difference, old, new)
         return {"from": old.version, "to": new.version, "patch": found.patch, "text": found.text}
 

@@ -54,13 +54,13 @@ class ConfigStream(StreamService):
         problem = self.problem()
         if problem is not None:
             raise Unavailable("stopping", problem)
-        in_force = self._snapshot.require(namespace)
+        current = self._snapshot.require(namespace)
         # Whoever holds a document of another system keeps it until the first publish.
-        keeps = in_force.configuration.unpublished and names_version(last_event_id or "")
-        order = in_force.order if keeps or last_event_id == in_force.tag else _NOTHING
+        keeps = current.configuration.unpublished and names_version(last_event_id or "")
+        order = current.order if keeps or last_event_id == current.tag else _NOTHING
         reader = Subscriber(self._streams, request, namespace, self._snapshot.find, order, agent_id)
         reader.begin()
-        reader.send(in_force)
+        reader.send(current)
         return reader
 
     def _part(self, agent_id: str) -> None:
@@ -100,12 +100,12 @@ class ConfigStream(StreamService):
 
     def _heartbeat(self) -> None:
         for namespace in self._streams.namespaces():
-            in_force = self._snapshot.find(namespace)
-            if in_force is None:
+            current = self._snapshot.find(namespace)
+            if current is None:
                 # It was retired.
                 self._for_each(namespace, methodcaller("end"))
             else:
-                beat = sse.frame("heartbeat", in_force.tag.encode())
+                beat = sse.frame("heartbeat", current.tag.encode())
                 self._for_each(namespace, methodcaller("write", beat))
 
     def _for_each(
@@ -158,6 +158,6 @@ class Subscriber(EventStream):
 
     def catch_up(self) -> None:
         """See L{EventStream}."""
-        in_force = self._find(self.namespace)
-        if in_force is not None:
-            self.send(in_force)
+        current = self._find(self.namespace)
+        if current is not None:
+            self.send(current)
