@@ -162,7 +162,7 @@ class WorkerSync(Service):
         elif state != self._settled:
             if self.applied is not None and not await self._holds(state, self.applied):
                 self.held = self._held_tag(state)
-                self._drift.begin(f"The worker lost configuration {self.applied.tag}; the agent restores it.")
+                self._drift.begin(f"{self._subject} lost configuration {self.applied.tag}; the agent restores it.")
                 self._changed()
                 await self._deliver(self.applied)
                 return

@@ -254,10 +254,12 @@ def odd_places(fleet: FaultHarness) -> None:
             machine.holds(number, reason)
             number += 1
         for odd in (lambda: machine.file.symlink_to(other), lambda: os.mkfifo(machine.file)):
+            reloads = len(machine.reloads())
             machine.file.unlink()
             odd()
-            fleet.until(machine.file.is_file, "a file again", PATIENCE)
-            fleet.until(lambda: not machine.file.is_symlink(), "a file of its own", PATIENCE)
+            # The repair is over when the program has read the file.
+            fleet.until(lambda reloads=reloads: len(machine.reloads()) > reloads, "repaired", PATIENCE)  # type: ignore[misc]
+            fleet.claim(machine.file.is_file() and not machine.file.is_symlink(), "a file of its own")
         machine.settles()
         fleet.claim(other.read_text() == "of another program", "no link was followed")
         machine.alone()
