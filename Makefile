@@ -152,14 +152,14 @@ bench-proof: $(VENV)/test.stamp  ## measure the time until 1000 and 5000 agents 
 	$(BIN)/python -m benchmarks.proof $(ARGS)
 
 clean:  ## remove the files that these targets made
-	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .ruff_cache .hypothesis _trial_temp* confd-data
+	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .ruff_cache .hypothesis _trial_temp* confd-data web
 	find confd tests twisted benchmarks docs \( -name __pycache__ -o -name dropin.cache \) -prune -exec rm -rf {} +
 
 # A stamp is made again when the files that list the packages have changed.
 $(VENV)/run.stamp: setup.cfg pyproject.toml
 	@test -n "$(PYTHON)" || { echo "confd needs Python 3.11 or newer with its venv module (Debian: apt install python3-venv)" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[templates]'
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/run.stamp

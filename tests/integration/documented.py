@@ -17,7 +17,7 @@ from pathlib import Path
 
 from attrs import define, field, frozen
 
-from tests.integration.fleet import ADMIN, PATIENCE, clean_environment, eventually, free_port, request
+from tests.integration.fleet import ADMIN, PATIENCE, children, clean_environment, eventually, free_port, request
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,7 +32,7 @@ _LOOKING = re.compile(
 )
 
 #: The addresses that pages speak of; each is another one here.
-_PORTS = ("8080", "8082", "9082")
+_PORTS = ("8080", "8082", "8090", "9082")
 
 #: What a clone has that commands need and do not write to.
 _CLONED = ("Makefile", "setup.cfg", "pyproject.toml", "README.rst", ".env.example", "confd", "twisted", "deploy")
@@ -198,4 +198,6 @@ class Reader:
         for file in self.folder.rglob("*.pid"):
             # A page that ends its processes itself leaves none.
             with contextlib.suppress(OSError, ValueError):
-                os.kill(int(file.read_text()), signal.SIGKILL)
+                pid = int(file.read_text())
+                for each in (*children(pid), pid):
+                    os.kill(each, signal.SIGKILL)

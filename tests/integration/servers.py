@@ -6,17 +6,19 @@ Blocking, as L{tests.integration.fleet}: a server is up within some tens of mill
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import define, field
 
 from confd.runtime.addresses import join
 from tests.integration.certificates import Certificate
-from tests.integration.fleet import PATIENCE, eventually, free_port
+from tests.integration.fleet import PATIENCE, children, eventually, free_port
 
 
 def missing(command: str) -> str | None:
@@ -64,6 +66,7 @@ class Server:
         child, self._child = self._child, None
         if child is None:
             return
+        workers = children(child.pid) if how == signal.SIGKILL and child.poll() is None else []
         child.send_signal(signal.SIGCONT)
         child.send_signal(how)
         try:
@@ -72,6 +75,10 @@ class Server:
             if child.poll() is None:
                 child.kill()
                 child.wait()
+            # A killed server leaves its worker processes behind.
+            for each in workers:
+                with suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGKILL)
 
     @property
     def pid(self) -> int:

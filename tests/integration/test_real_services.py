@@ -69,7 +69,7 @@ class ServiceTests(SynchronousTestCase):
     def started(self, *arguments: str, folder: str = "service") -> Service:
         """Start a service that ends with the test."""
         service = Service(self.files.folder / folder, arguments=list(arguments))
-        self.addCleanup(service.stop)
+        self.addCleanup(service.stop, signal.SIGTERM)
         service.start()
         return service
 
