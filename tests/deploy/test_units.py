@@ -22,6 +22,7 @@ PYTHONS_OWN = {"PYTHONFAULTHANDLER"}
 
 #: Exposure that C{systemd-analyze security} may find, of 10.
 EXPOSURE = 1.5
+EXPOSURE_WITH_FILES = 2.0
 
 _MISSING = None if shutil.which("systemd-analyze") else "there is no systemd-analyze here"
 
@@ -34,9 +35,17 @@ class UnitTests(SynchronousTestCase):
         folder = Path(self.mktemp()).resolve()
         folder.mkdir()
         for file in UNITS.iterdir():
-            text = file.read_text().replace("/opt/confd/bin/twistd", str(Path(sys.executable).with_name("twistd")))
-            (folder / file.name).write_text(text)
+            if file.is_file():
+                (folder / file.name).write_text(with_programs_of_here(file.read_text()))
         return folder / f"confd-{role}.service"
+
+    def agent_with_files(self) -> Path:
+        """Return the unit of the agent with the drop-in for FILE outputs."""
+        unit = self.unit("agent")
+        drop_in = unit.with_name("confd-agent.service.d")
+        drop_in.mkdir()
+        shutil.copy(UNITS / "confd-agent.service.d/files.conf", drop_in)
+        return unit
 
     def analyze(self, *arguments: str) -> str:
         """What systemd-analyze says."""
@@ -49,6 +58,22 @@ class UnitTests(SynchronousTestCase):
             said = [line for line in self.analyze("verify", str(unit)).splitlines() if "confd" in line]
             self.assertEqual(said, [], role)
 
+    def test_files_valid(self) -> None:
+        """systemd accepts the drop-in for FILE outputs and the units that reload a program for the agent."""
+        unit = self.agent_with_files()
+        for name in (unit.name, "confd-reload-nginx.path", "confd-reload-nginx.service"):
+            said = self.analyze("verify", str(unit.with_name(name))).splitlines()
+            self.assertEqual([line for line in said if "confd" in line], [], name)
+
+    def test_files_confined(self) -> None:
+        """The drop-in gives the agent little more than its files."""
+        unit = self.agent_with_files()
+        said = self.analyze("security", "--offline=true", str(unit))
+        found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", said)
+        assert found is not None, said
+        self.assertLessEqual(float(found[1]), EXPOSURE_WITH_FILES)
+        self.assertGreater(float(found[1]), 0)
+
     def test_confined(self) -> None:
         for role in SERVICES:
             said = self.analyze("security", "--offline=true", str(self.unit(role)))
@@ -56,6 +81,7 @@ class UnitTests(SynchronousTestCase):
             assert found is not None, said
             self.assertLessEqual(float(found[1]), EXPOSURE, role)
 
+    test_files_valid.skip = test_files_confined.skip = _MISSING  # type: ignore[attr-defined]
     test_valid.skip = test_confined.skip = _MISSING  # type: ignore[attr-defined]
 
     def test_settings_exist(self) -> None:
@@ -71,3 +97,16 @@ class UnitTests(SynchronousTestCase):
     def test_roles_are_complete(self) -> None:
         """All but the one for a first try."""
         self.assertEqual({*SERVICES.values()}, {each for each in ROLES if "Dev" not in each.__name__})
+
+    def test_reload_unit_has_rights(self) -> None:
+        """The polkit rule, the drop-in and the agent name the same user and the same verb."""
+        rule = (UNITS.parent / "polkit/confd-agent.rules").read_text()
+        user = re.search(r"^User=(\w+)$", (UNITS / "confd-agent.service.d/files.conf").read_text(), re.M)
+        assert user is not None
+        self.assertIn(f'subject.user === "{user[1]}"', rule)
+        self.assertIn('action.lookup("verb") === "reload-or-restart"', rule)
+
+
+def with_programs_of_here(text: str) -> str:
+    """Return a unit that starts the twistd that is installed here."""
+    return text.replace("/opt/confd/bin/twistd", str(Path(sys.executable).with_name("twistd")))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.integration.documented import ROOT, Reader, Typed, typed
+from tests.integration.servers import missing
 
 #: Pages whose commands belong together.
-PAGES = ("README.rst", "docs/quickstart.rst", "docs/operations.rst", "docs/strategies.rst")
+PAGES = ("README.rst", "docs/quickstart.rst", "docs/outputs.rst", "docs/operations.rst", "docs/strategies.rst")
 
 _ROOT_AND_SYSTEMD = "needs root and systemd", "scripts/test-systemd.py"
 _ENGINE = "needs a container engine", "scripts/test-containers.py"
@@ -44,11 +45,14 @@ class PagesTests(SynchronousTestCase):
 
     def follow(self, page: str) -> None:
         """Type all of it."""
+        steps = list(commands(page))
+        if any("nginx" in step.command for step in steps) and (why := missing("nginx")) is not None:
+            raise SkipTest(why)
         folder = Path(self.mktemp()).resolve()
         folder.mkdir()
         reader = Reader(folder)
         self.addCleanup(reader.leave)
-        run = [step for step in commands(page) if step.command not in ELSEWHERE]
+        run = [step for step in steps if step.command not in ELSEWHERE]
         self.assertTrue(run)
         for step in run:
             reader.type(step)
@@ -58,6 +62,9 @@ class PagesTests(SynchronousTestCase):
 
     def test_quickstart(self) -> None:
         self.follow("docs/quickstart.rst")
+
+    def test_outputs(self) -> None:
+        self.follow("docs/outputs.rst")
 
     def test_operations(self) -> None:
         self.follow("docs/operations.rst")
