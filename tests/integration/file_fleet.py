@@ -48,6 +48,18 @@ class FileFleet:
         source = EXAMPLES / name
         return self.place(where or source.name, source.read_text(), source.stat().st_mode & 0o755)
 
+    def settings(self, example: str, changes: dict[str, str]) -> str:
+        """
+        Place an example of C{outputs.toml} with other words; return its path.
+
+        @param changes: New words by old ones, of which each must occur.
+        """
+        text = (EXAMPLES / example).read_text()
+        for old, new in changes.items():
+            assert old in text, old
+            text = text.replace(old, new)
+        return self.place("outputs.toml", text)
+
     def start(self, *options: str, outputs: str = "FILE", worker: str = "http://127.0.0.1:1") -> Process:
         """Start an agent; return it when it is up."""
         fast = ("--distribution-strategy", "STREAM", "--outputs", outputs, "--backoff-max", "1")

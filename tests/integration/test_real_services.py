@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
-import subprocess
 from pathlib import Path
 
 from attrs import define, field
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from tests.integration.file_fleet import EXAMPLES, file_fleet
+from tests.integration.file_fleet import file_fleet
 from tests.integration.fleet import eventually, free_port, request
 from tests.integration.servers import RedisServer, Server, missing
 
@@ -107,21 +107,27 @@ class NginxSiteTests(ServiceTests):
         """Start nginx in the foreground."""
         return self.started(*self.nginx[:-1], f"daemon off; {self.nginx[-1]}")
 
-    def start_agent(self, *options: str) -> None:
-        """Start the agent, and wait until nginx serves the first version."""
+    def start_agent(self, more: str = "") -> None:
+        """
+        Start the agent, and wait until nginx serves the first version.
+
+        @param more: Settings of the file.
+        """
         folder = self.files.folder / "service"
-        self.files.start(
-            *("--file-path", f"{folder}/sites/site.conf", "--file-template", f"{folder}/site.conf.j2"),
-            *("--file-test", self.line("-t", "-q"), "--file-reload", self.line("-s", "reload")),
-            *("--file-probe", f"{folder}/probe.sh http://127.0.0.1:{self.port}/confd"),
-            *("--file-probe-within", "3", "--file-retry", "1", *options),
+        settings = self.files.settings(
+            "nginx/outputs.toml",
+            {
+                "retry = 60": "retry = 1",
+                "[[file]]\n": f"[[file]]\nprobe_within = 3\n{more}\n",
+                "/etc/nginx/sites-enabled/confd.conf": f"{folder}/sites/site.conf",
+                "/etc/confd/": f"{folder}/",
+                '"/usr/sbin/nginx", ': "".join(f"{json.dumps(each)}, " for each in self.nginx),
+                ":8090/": f":{self.port}/",
+            },
         )
+        self.files.start("--outputs-file", settings)
         self.files.applied(self.first)
         self.assertEqual(self.served("/confd").strip(), self.first)
-
-    def line(self, *more: str) -> str:
-        """Return a command line of nginx as a setting holds it."""
-        return subprocess.list2cmdline([*self.nginx, *more]).replace('"', "'")
 
     def test_good_document(self) -> None:
         """nginx serves each version that the agent reports as applied."""
@@ -162,8 +168,7 @@ class NginxSiteTests(ServiceTests):
 
     def test_health(self) -> None:
         """A service that dies after the apply makes the report failed, and its return heals the report."""
-        url = f"http://127.0.0.1:{self.port}/confd"
-        self.start_agent("--file-health", url, "--file-health-interval", "1", "--file-health-timeout", "1")
+        self.start_agent("health_interval = 1\nhealth_timeout = 1")
         self.service.stop(signal.SIGTERM)
         said = self.files.failed("Applied, but the health check failed 3 times in a row")
         self.assertIn("refused the connection", said)
@@ -232,21 +237,21 @@ class HaproxyTests(ServiceTests):
         before = f"defaults\n mode http\nfrontend old\n bind 127.0.0.1:{self.port}\n"
         config = files.place("service/haproxy.cfg", before)
         pid = f"{folder}/service.pid"
-        settings = (EXAMPLES / "haproxy/outputs.toml").read_text()
-        for theirs, ours in (
-            ("/etc/haproxy/haproxy.cfg", config),
-            ("/etc/confd/haproxy.cfg.j2", f"{files.folder}/haproxy.cfg.j2"),
-            ("/etc/confd/probe.sh", probe),
-            ("/run/haproxy.pid", pid),
-            (":8090/", f":{self.port}/"),
-            ("[[file]]", "retry = 1\n[[file]]\nprobe_within = 3"),
-        ):
-            self.assertIn(theirs, settings)
-            settings = settings.replace(theirs, ours)
+        settings = files.settings(
+            "haproxy/outputs.toml",
+            {
+                "/etc/haproxy/haproxy.cfg": config,
+                "/etc/confd/haproxy.cfg.j2": f"{files.folder}/haproxy.cfg.j2",
+                "/etc/confd/probe.sh": probe,
+                "/run/haproxy.pid": pid,
+                ":8090/": f":{self.port}/",
+                "[[file]]": "retry = 1\n[[file]]\nprobe_within = 3",
+            },
+        )
         self.command = ["haproxy", "-W", "-f", config, "-p", pid]
         self.service = self.started(*self.command)
         self.first = self.publish()
-        files.start("--outputs-file", files.place("outputs.toml", settings))
+        files.start("--outputs-file", settings)
         files.applied(self.first)
 
     def publish(self, **members: object) -> str:
