@@ -30,11 +30,16 @@ class FormatError(RenderError):
     A value that a format cannot express.
 
     @ivar pointer: the JSON pointer of the part at fault.
+    @ivar reason: what the format cannot express; follows the name of the part.
     """
 
     def __init__(self, pointer: str, reason: str) -> None:
         super().__init__(f"the value at {pointer!r} {reason}" if pointer else f"the document {reason}")
-        self.pointer = pointer
+        self.pointer, self.reason = pointer, reason
+
+    def below(self, pointer: str) -> FormatError:
+        """Return the error for a document that has the value at a pointer."""
+        return FormatError(pointer + self.pointer, self.reason)
 
 
 def as_object(value: Value, pointer: str) -> Mapping[str, Value]:

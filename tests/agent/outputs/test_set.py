@@ -54,6 +54,12 @@ class SetTests(SynchronousTestCase):
         self.deliver(again)
         self.assertEqual((machine.ran(), self.state()), ([], (True, str(again.tag))))
 
+    def test_a_rejected_value_is_named_by_its_place_in_the_document(self) -> None:
+        self.machine.add("x.env", pointer="/a", format="env")
+        self.machine.start()
+        said = self.refused(configuration(1, {"a": {"B": "one\ntwo"}})).message
+        self.assertIn("the value at '/a/B' holds a line break", said)
+
     def test_a_failed_check_leaves_every_file(self) -> None:
         machine = self.machine
         machine.add("x.json", reload=command(machine.script("reload")))

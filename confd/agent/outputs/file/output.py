@@ -21,7 +21,7 @@ from confd.agent.outputs.file.ownership import Untrusted
 from confd.agent.outputs.file.replacement import FileReplacement, FileState, sha_of
 from confd.agent.outputs.file.spec import FileSpec
 from confd.codec import strict_json
-from confd.codec.values import RenderError, resolve
+from confd.codec.values import FormatError, RenderError, Value, resolve
 from confd.errors import Unavailable, Unprocessable
 from confd.interfaces import Action, HealthCheck, IOutput, IStagedChange, OutputState
 from confd.model import Configuration, Tag
@@ -146,7 +146,7 @@ class FileOutput:
         try:
             part = resolve(strict_json.decode(configuration.document.raw), spec.pointer)
             if spec.template is None:
-                return formats.write(spec.format, part)
+                return self._written(part)
             facts = {
                 "version": configuration.version,
                 "tag": str(tag),
@@ -159,6 +159,12 @@ class FileOutput:
             raise Unprocessable("untrusted", sentence) from None
         except RenderError as error:
             raise Unprocessable("not_rendered", f"Configuration {tag} cannot be rendered: {error}.") from None
+
+    def _written(self, part: Value) -> bytes:
+        try:
+            return formats.write(self.spec.format, part)
+        except FormatError as error:
+            raise error.below(self.spec.pointer) from None
 
     async def _check(self, configuration: Configuration, variables: Mapping[str, str]) -> None:
         spec, staged = self.spec, self._files.staged_path
