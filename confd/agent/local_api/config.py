@@ -88,7 +88,7 @@ class ConfigApi(Service):
         return Answer(body, headers=headers)
 
     async def _wait(self, known: str, seconds: int) -> None:
-        """Wait until another document than the one that C{known} names is applied, or the time is over."""
+        """Wait until the applied document has another tag than C{known}, or until the time is over."""
 
         def reached() -> bool | None:
             configuration = self._document.configuration
