@@ -202,11 +202,13 @@ class AgentStatus:
     @ivar state: C{silent} for an agent not heard of in three intervals, else the state of its last report; C{None}
         before the first report.
     @ivar duplicate: whether more than one agent used its id in the last hour.
+    @ivar labels: all labels of the agent.
     """
 
     agent: AgentRecord
     state: str | None
     duplicate: bool
+    labels: Mapping[str, str]
 
 
 def agent_blocked(agent_id: str) -> Forbidden:

@@ -172,7 +172,7 @@ def compose(
         NamespacesApi(configs, snapshot, reader, registry, offload, reactor),
         ClusterApi(configs, identity, snapshot, registry),
         ImportsApi(configs, reader, publishers.published, offload),
-        AgentsApi(registry, reader, feed, convergence),
+        AgentsApi(registry, reader, feed, convergence, reactor),
         ReportsApi(report_intake, registry, reader),
         ConvergenceApi(convergence, reader),
         AuditApi(store, audit_log.flush),

@@ -14,6 +14,7 @@ from zope.interface import Interface
 
 from confd.audit import Attempt
 from confd.changes import Committed, ReceivedReport, ReportVerdict
+from confd.controller.agents.selectors import Selector
 from confd.model import Registration, Tag
 from confd.progress import ConvergenceSummary, LaggingAgent, Totals
 from confd.reports import AgentRecord, VersionOutcome
@@ -138,6 +139,16 @@ class IProgress(Interface):
         """
         Fire with at most C{limit} agents that are behind, the most urgent first; with none for a version that only
         L{summary} still knows.
+        """
+
+    def selected(
+        namespace: str, selector: Selector, limit: int
+    ) -> Deferred[tuple[ConvergenceSummary, Sequence[LaggingAgent]]]:
+        """
+        Fire with the L{summary} of the current version and its L{laggards}, among agents that match a selector.
+
+        @param limit: agents that are behind at most.
+        @raise NotFound: C{unknown_namespace}.
         """
 
     def reached(namespace: str, tag: Tag, quorum: float, timeout: float) -> Deferred[bool]:

@@ -76,6 +76,9 @@ ASKS = {
     "DELETE /api/v1/agents/<agent_id>": Ask(
         "DELETE", "/api/v1/agents/{}", "{}", prepare=lambda harness: harness.join()
     ),
+    "POST /api/v1/agents/<agent_id>/labels": Ask(
+        "POST", "/api/v1/agents/{}/labels", "{}", {"json": {"stage": "x"}}, lambda harness: harness.join()
+    ),
     "DELETE /api/v1/blocked/<agent_id>": Ask("DELETE", "/api/v1/blocked/{}", "{}", prepare=a_blocked_agent),
     "POST /api/v1/epoch/raise": Ask("POST", "/api/v1/epoch/raise", "", {"json": {}}),
     "POST /api/v1/cluster/adopt": Ask("POST", "/api/v1/cluster/adopt", CLUSTER, {"json": {"cluster_id": CLUSTER}}),
@@ -137,6 +140,8 @@ class AuditedTests(SynchronousTestCase):
     def test_refused_at_the_door(self) -> None:
         """401, 403, and a page of another site, whatever they asked for."""
         for ask in ASKS.values():
+            # So many wrong passwords would be throttled.
+            self.harness = ControllerHarness()
             ask = ask.prepared(self.harness)
             for auth, headers, status, code, who in (
                 (None, {}, 401, "unauthenticated", ""),
@@ -172,10 +177,13 @@ class AuditedTests(SynchronousTestCase):
         a_namespace(self.harness)
         nowhere = evolve(publish, path="/api/v1/config?namespace=nowhere")
         gone = Ask("DELETE", "/api/v1/agents/nobody", "nobody")
+        label_nobody = Ask("POST", "/api/v1/agents/nobody/labels", "nobody")
         default = Ask("DELETE", "/api/v1/namespaces/default", "default")
         for ask, status, code, carried in (
             (nowhere, 404, "unknown_namespace", publish.carried),
             (gone, 404, "unknown_agent", {}),
+            (label_nobody, 404, "unknown_agent", {"json": {}}),
+            (label_nobody, 422, "bad_label", {"json": {"id": "x"}}),
             (default, 409, "default_namespace", {}),
             (create, 409, "namespace_exists", create.carried),
             (publish, 412, "version_mismatch", {**publish.carried, "headers": {"If-Match": '"1a2b3c4d.1.99"'}}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 
 from attrs import evolve
@@ -15,10 +15,12 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from confd.audit import Attempt
-from confd.changes import AGENT, Change, Committed, Contents, ReceivedReport
+from confd.changes import AGENT, LABELS, Change, Committed, Contents, ReceivedReport
 from confd.controller.agents.duplicates import Duplicates
+from confd.controller.agents.labels import LabelReader
 from confd.controller.agents.liveness import Liveness
 from confd.controller.agents.newcomers import Newcomers
+from confd.controller.agents.rows import with_later_writes
 from confd.controller.agents.tokens import AgentTokens
 from confd.controller.interfaces import IResidentStore
 from confd.errors import ConfdError, NotFound, Unavailable
@@ -82,6 +84,7 @@ class Registry(Service):
         self._rounds = Periodic(clock, lambda: Deferred.fromCoroutine(self._round()), lambda: ROUND_INTERVAL_SECONDS)
         self.changes, self.agent_tokens = Signal(), AgentTokens()
         self.duplicates, self.newcomers = Duplicates(clock), Newcomers(clock, most)
+        self.labels = LabelReader()
         #: New agents whose row is being written.
         self._joining = 0
         #: Registrations under way, by agent: each until its row is deleted.
@@ -102,6 +105,9 @@ class Registry(Service):
         self.agent_tokens.blocked = set(contents.blocked)
 
     def apply(self, change: Change) -> None:
+        if change.kind == LABELS and change.subject in self._records:
+            record = self._records[change.subject] = evolve(self._records[change.subject], labels_set=change.value)
+            self.changes.tell(record.namespace, record.id)
         if change.kind != AGENT:
             return
         agent_id, what = change.subject, change.value.what
@@ -216,6 +222,17 @@ class Registry(Service):
             raise NotFound("not_blocked", f"The agent {agent_id[:64]!r} is not blocked.")
         return await self._store.unblock(agent_id, attempt)
 
+    async def set_labels(
+        self, agent_id: str, changes: Mapping[str, str | None], attempt: Attempt | None = None
+    ) -> Committed[Mapping[str, str]]:
+        """
+        Change the labels that operators set on an agent: see L{IAgentStore.set_labels}.
+
+        @raise NotFound: C{unknown_agent}.
+        """
+        self.get(agent_id)
+        return await self._store.set_labels(agent_id, changes, attempt)
+
     def find(self, agent_id: str) -> AgentRecord | None:
         """Return an agent, C{None} if it is unknown."""
         return self._records.get(agent_id)
@@ -238,7 +255,7 @@ class Registry(Service):
     def status(self, record: AgentRecord) -> AgentStatus:
         """Return what people see of an agent."""
         state = _state(record, self.liveness(record.namespace).silent)
-        return AgentStatus(record, state, record.id in self.duplicates)
+        return AgentStatus(record, state, record.id in self.duplicates, self.labels.of(record))
 
     def page(self, namespace: str, limit: int, after: str, state: str | None) -> list[AgentRecord]:
         """Return at most C{limit} agents of a namespace, in a state if one is named, by id, after C{after}."""
@@ -279,15 +296,13 @@ class Registry(Service):
         return min(REPORT_WINDOW_MAX_SECONDS, self.count(namespace) / REPORTS_PER_SECOND)
 
     def _add(self, record: AgentRecord) -> None:
-        """Show a row that is on disk. Memory may know a later poll, and reports that were written since."""
+        """Show a row that is on disk, with what memory knows to have been written later."""
         there = self._records.get(record.id)
         moved = there is not None and there.namespace != record.namespace
         if there is None:
             self._ids.insert(bisect_right(self._ids, record.id), record.id)
         else:
-            last_poll = max((at for at in (there.last_poll, record.last_poll) if at is not None), default=None)
-            kept = evolve(record, report=None, reported_at=None) if moved else there
-            record = evolve(record, last_poll=last_poll, report=kept.report, reported_at=kept.reported_at)
+            record = with_later_writes(record, there)
         self._records[record.id] = record
         if record.last_poll is None and record.report is None:
             self.newcomers.registered(record.id)

@@ -8,21 +8,26 @@ from urllib.parse import urlencode
 
 import msgspec
 from attrs import define
+from twisted.internet.interfaces import IReactorTime
 
 from confd.codec import strict_json
 from confd.codec.bodies import HOSTNAME_MAX, METADATA_MAX, STRATEGY_MAX
 from confd.controller.agents.registry import Registry
+from confd.controller.agents.selection import select_agents
+from confd.controller.agents.selectors import parse_selector
 from confd.controller.api.bodies import agent_item, agent_report
 from confd.controller.api.schemas import (
     AgentDetail,
     AgentItem,
     BlockedAgentsBody,
+    LabelChanges,
     RegistrationResponseBody,
 )
 from confd.controller.configs.reader import ConfigReader
 from confd.controller.convergence.tracker import Convergence
 from confd.controller.feed import Feed
-from confd.errors import NotFound, TooMany, Unavailable
+from confd.errors import NotFound, TooMany, Unavailable, Unprocessable
+from confd.labels import check_changes
 from confd.model import AGENT_ID, DEFAULT_NAMESPACE, Registration, valid_agent_id
 from confd.web.api.endpoint import Answer, Call, NamespaceQuery, endpoint
 from confd.web.auth.basic import Role
@@ -76,11 +81,13 @@ class AgentsQuery(NamespaceQuery, forbid_unknown_fields=True):
     @ivar limit: agents on the page, at most.
     @ivar after: the id of the last agent on the page before.
     @ivar state: only agents in this state.
+    @ivar select: only agents that match this selector of labels, in the grammar of Kubernetes.
     """
 
     limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 100
     after: Annotated[str, msgspec.Meta(max_length=64)] = ""
     state: Annotated[str, msgspec.Meta(max_length=16)] | None = None
+    select: str = ""
 
 
 @define(eq=False)
@@ -91,6 +98,7 @@ class AgentsApi:
     _reader: ConfigReader
     _feed: Feed
     _convergence: Convergence
+    _clock: IReactorTime
 
     @endpoint(
         "POST",
@@ -141,13 +149,18 @@ class AgentsApi:
         """List the agents by id; the C{Link} header leads to the next page (RFC 8288)."""
         query: AgentsQuery = call.query
         await self._reader.require(query.namespace)
-        found = self._registry.page(query.namespace, query.limit + 1, query.after, query.state)
+        selector = parse_selector(query.select)
+        found = await select_agents(
+            self._registry, self._clock, query.namespace, selector, query.limit + 1, query.after, query.state
+        )
         page = found[: query.limit]
         headers = {}
         if len(found) > len(page):
             rest = {"namespace": query.namespace, "limit": query.limit, "after": page[-1].id}
             if query.state is not None:
                 rest["state"] = query.state
+            if query.select:
+                rest["select"] = query.select
             # Relative to the request: a proxy may serve this path below a prefix.
             headers["Link"] = f'<?{urlencode(rest)}>; rel="next"'
         items = [agent_item(self._registry.status(record)) for record in page]
@@ -169,7 +182,35 @@ class AgentsApi:
         await self._reader.require(DEFAULT_NAMESPACE)
         record = self._registry.get(agent_id)
         reports = [agent_report(tag, outcome) for tag, outcome in self._convergence.reports_of(record)]
-        return {**agent_item(self._registry.status(record)), "reports": reports}
+        declared = self._registry.labels.declared(record)
+        return {
+            **agent_item(self._registry.status(record)),
+            "labels_declared": dict(declared.labels),
+            "labels_set": dict(record.labels_set),
+            "labels_ignored": list(declared.ignored),
+            "reports": reports,
+        }
+
+    @endpoint(
+        "POST",
+        "/api/v1/agents/<agent_id>/labels",
+        Role.ADMIN,
+        "Change the labels of an agent.",
+        query=AgentQuery,
+        body=LabelChanges,
+        named_by="id",
+        docs=Docs(errors=(Unprocessable,), example={"stage": "canary", "old": None}, tag=AGENTS),
+    )
+    async def set_labels(self, call: Call, agent_id: str) -> AgentDetail:
+        """
+        Merge the body into the labels that operators set on the agent; C{null} removes a label.
+
+        A label that is set wins over the agent's own label. It stays when the agent registers again, and goes when the
+        agent is forgotten or moves to another namespace. Labels select agents; they grant nothing.
+        """
+        agent_id = call.query.id or agent_id
+        await self._feed.follow(self._registry.set_labels(agent_id, check_changes(call.body), call.attempt))
+        return await self._detail(agent_id)
 
     @endpoint(
         "DELETE",

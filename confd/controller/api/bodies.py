@@ -31,6 +31,7 @@ def agent_item(status: AgentStatus) -> AgentItem:
         "repairs": 0 if report is None else report.repairs,
         "reported_at": rfc3339(agent.reported_at),
         "duplicate": status.duplicate,
+        "labels": dict(sorted(status.labels.items())),
     }
 
 

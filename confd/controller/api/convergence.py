@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from attrs import define
 
+from confd.controller.agents.selectors import parse_selector
 from confd.controller.api.bodies import convergence_body
 from confd.controller.api.schemas import ConvergenceBody
 from confd.controller.configs.reader import ConfigReader
@@ -19,6 +20,16 @@ MAX_LAGGARDS = 100
 _DOCS = Docs(errors=(Gone,), tag="convergence")
 
 
+class ConvergenceQuery(NamespaceQuery, forbid_unknown_fields=True):
+    """
+    A namespace and some of its agents.
+
+    @ivar select: only agents that match this selector of labels, in the grammar of Kubernetes.
+    """
+
+    select: str = ""
+
+
 @define(eq=False)
 class ConvergenceApi:
     """Read the convergence of versions."""
@@ -31,12 +42,16 @@ class ConvergenceApi:
         "/api/v1/config/convergence",
         Role.ADMIN,
         "The convergence of the current version.",
-        query=NamespaceQuery,
+        query=ConvergenceQuery,
         docs=_DOCS,
     )
     async def current(self, call: Call) -> ConvergenceBody:
         """Count the agents by state, with times, and the first hundred that are behind."""
-        await self._reader.require(call.query.namespace)
+        query: ConvergenceQuery = call.query
+        await self._reader.require(query.namespace)
+        selector = parse_selector(query.select)
+        if selector.requirements:
+            return convergence_body(*await self._convergence.selected(query.namespace, selector, MAX_LAGGARDS))
         return await read_convergence(self._convergence, call.query.namespace, None)
 
     @endpoint(

@@ -7,10 +7,18 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 import msgspec
 
+from confd.labels import KEY, VALUE
 from confd.reports import ReportState
-from confd.web.openapi.docs import Moment, Spliced
+from confd.web.openapi.docs import Moment, Spliced, written_as
 
 StateName = Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["silent", *(each.value for each in ReportState)]})]
+
+
+#: Labels to set on an agent; C{null} removes a label. L{confd.labels.check_changes} checks them.
+LabelChanges = dict[
+    Annotated[str, written_as(KEY)],
+    Annotated[Any, msgspec.Meta(extra_json_schema={"type": ["string", "null"], "pattern": f"^{VALUE.pattern}$"})],
+]
 
 
 class RegistrationResponseBody(TypedDict):
@@ -57,6 +65,7 @@ class AgentItem(TypedDict):
     repairs: int
     reported_at: Moment | None
     duplicate: bool
+    labels: dict[str, str]
 
 
 class TimingsBody(TypedDict):
@@ -82,6 +91,9 @@ class AgentReport(TypedDict):
 class AgentDetail(AgentItem):
     """An agent with its outcomes of the newest versions, newest first."""
 
+    labels_declared: dict[str, str]
+    labels_set: dict[str, str]
+    labels_ignored: list[str]
     reports: list[AgentReport]
 
 

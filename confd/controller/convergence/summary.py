@@ -21,13 +21,18 @@ _STATES = ("failed", "silent", "applying", "pending", "applied", "passed")
 _HOPS = ("commit", "notify", "agent", "worker", "ack")
 
 
-def summarize(namespace: str, progress: VersionProgress, current: bool, registry: Registry) -> ConvergenceSummary:
+def summarize(
+    namespace: str, progress: VersionProgress, current: bool, registry: Registry, among: frozenset[str] | None = None
+) -> ConvergenceSummary:
     """
     Return the summary of one version.
 
     @param current: whether no newer version exists that an agent may have gone on to.
+    @param among: ids of the agents to count; C{None} for all.
     """
-    groups = _groups(namespace, progress, current, registry)
+    groups = _groups(namespace, progress, current, registry, among)
+    if among is not None:
+        progress = progress.among(among)
     took, tag = progress.ordered("took"), progress.tag
     total = _quantiles(took)
     return ConvergenceSummary(
@@ -52,14 +57,20 @@ def repeat(summary: ConvergenceSummary, progress: VersionProgress) -> Convergenc
 
 
 def laggards(
-    namespace: str, progress: VersionProgress, current: bool, registry: Registry, limit: int
+    namespace: str,
+    progress: VersionProgress,
+    current: bool,
+    registry: Registry,
+    limit: int,
+    among: frozenset[str] | None = None,
 ) -> Sequence[LaggingAgent]:
     """
     Return the agents that are behind on a version, the most urgent first, then by id.
 
     @param limit: agents at most.
+    @param among: ids of the agents to look at; C{None} for all.
     """
-    groups = _groups(namespace, progress, current, registry)
+    groups = _groups(namespace, progress, current, registry, among)
     return list(islice(_behind(groups, progress, registry), limit))
 
 
@@ -70,11 +81,13 @@ def _behind(groups: dict[str, list[str]], progress: VersionProgress, registry: R
             yield LaggingAgent(registry.get(agent_id), state, "" if outcome is None else outcome.error)
 
 
-def _groups(namespace: str, progress: VersionProgress, current: bool, registry: Registry) -> dict[str, list[str]]:
+def _groups(
+    namespace: str, progress: VersionProgress, current: bool, registry: Registry, among: frozenset[str] | None
+) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {state: [] for state in _STATES}
     liveness, outcomes, tag = registry.liveness(namespace), progress.outcomes, progress.tag
     silent, order, find = liveness.silent, (tag.epoch, tag.version), registry.find
-    for agent_id in liveness:
+    for agent_id in liveness if among is None else among.intersection(liveness):
         outcome = outcomes.get(agent_id)
         if outcome is not None and outcome.state.final:
             state = outcome.state.value

@@ -12,6 +12,8 @@ from zope.interface import implementer
 
 from confd.changes import RETIRED, REVISION, Change, Contents, Published, ReceivedReport
 from confd.controller.agents.registry import Registry
+from confd.controller.agents.selection import select_agents
+from confd.controller.agents.selectors import Selector
 from confd.controller.configs.snapshot import unknown_namespace
 from confd.controller.convergence.archive import Archive
 from confd.controller.convergence.summary import laggards, repeat, summarize
@@ -163,6 +165,11 @@ class Convergence(Service):
             return succeed([])
         return succeed(laggards(namespace, progress, number == newest, self._registry, limit))
 
+    def selected(
+        self, namespace: str, selector: Selector, limit: int
+    ) -> Deferred[tuple[ConvergenceSummary, Sequence[LaggingAgent]]]:
+        return Deferred.fromCoroutine(self._selected(namespace, selector, limit))
+
     def reached(self, namespace: str, tag: Tag, quorum: float, timeout: float) -> Deferred[bool]:
         """L{IProgress.reached}. Each caller may cancel; the others wait on."""
         progress = self.progress(namespace, tag.version)
@@ -197,6 +204,15 @@ class Convergence(Service):
                 "convergence_pruned", f"The convergence of version {number} of {namespace!r} is no longer stored."
             )
         return summary
+
+    async def _selected(
+        self, namespace: str, selector: Selector, limit: int
+    ) -> tuple[ConvergenceSummary, Sequence[LaggingAgent]]:
+        agents = await select_agents(self._registry, self._clock, namespace, selector)
+        among = frozenset(each.id for each in agents)
+        newest = next(reversed(self._kept(namespace).values()))
+        summary = summarize(namespace, newest, True, self._registry, among)
+        return summary, laggards(namespace, newest, True, self._registry, limit, among)
 
     def _kept(self, namespace: str) -> dict[int, VersionProgress]:
         versions = self._versions.get(namespace)

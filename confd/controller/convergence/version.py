@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from datetime import datetime
 
 from attrs import define, field
@@ -50,6 +50,13 @@ class VersionProgress:
         if before is not None:
             self._count(before, -1)
             self._ordered.clear()
+
+    def among(self, agent_ids: Set[str]) -> VersionProgress:
+        """Return the progress of the version on some agents only, as of now."""
+        part = VersionProgress(self.tag, self.published_at)
+        for agent_id in agent_ids & self.outcomes.keys():
+            part.record(agent_id, self.outcomes[agent_id])
+        return part
 
     def ordered(self, what: str) -> Sequence[float]:
         """

@@ -92,7 +92,7 @@ class Endpoint:
     role: Role
     summary: str
     query: type[msgspec.Struct] = field(default=NoQuery, kw_only=True)
-    body: type[msgspec.Struct] | AnyDocument | None = field(default=None, kw_only=True)
+    body: type[msgspec.Struct] | type[dict[str, Any]] | AnyDocument | None = field(default=None, kw_only=True)
     max_body: int | None = field(default=SMALL_BODY_BYTES, kw_only=True)
     optional_body: bool = field(default=False, kw_only=True)
     named_by: str = field(default="", kw_only=True)
@@ -121,7 +121,7 @@ class Call:
     One valid request, as its handler gets it.
 
     @ivar query: an instance of the query type of the endpoint.
-    @ivar body: an instance of the body type, or a C{dict} for L{AnyDocument.OBJECT}.
+    @ivar body: an instance of the body type; a C{dict} for L{AnyDocument.OBJECT}.
     @ivar request_id: names the request in responses and in the log.
     @ivar attempt: recorded together with the change; C{None} where changes are not audited.
     """
