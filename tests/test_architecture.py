@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: The rooms of each floor; a module may import what is in its own room, and whatever is on a floor below.
 FLOORS: tuple[dict[str, str], ...] = (
     {
-        "vocabulary": "model labels errors reports report_verdicts progress audit history changes interfaces codec.*"
+        "vocabulary": "local model labels errors reports report_verdicts progress audit history changes interfaces codec.*"
         " interfaces.* runtime.timing runtime.lru"
         " runtime.limiter runtime.metrics runtime.reactor_lag runtime.reload runtime.problem runtime.signal"
         " runtime.write_behind runtime.offload runtime.addresses runtime.files runtime.transport runtime.reactor"
