@@ -21,8 +21,8 @@ ROOT = Path(__file__).resolve().parents[1]
 #: The rooms of each floor; a module may import what is in its own room, and whatever is on a floor below.
 FLOORS: tuple[dict[str, str], ...] = (
     {
-        "vocabulary": "local model labels errors reports report_verdicts progress audit history changes interfaces codec.*"
-        " interfaces.* runtime.timing runtime.lru"
+        "vocabulary": "local model labels errors reports report_verdicts progress audit history changes interfaces"
+        " codec.* interfaces.* runtime.timing runtime.lru"
         " runtime.limiter runtime.metrics runtime.reactor_lag runtime.reload runtime.problem runtime.signal"
         " runtime.write_behind runtime.offload runtime.addresses runtime.files runtime.transport runtime.reactor"
         " runtime.atomic_file runtime.waiters"
@@ -47,7 +47,7 @@ OWNERS = {
     "werkzeug": "web.*",
     "nats": "brokers.nats.*",
     "txredisapi": "brokers.redis.protocol",
-    "asyncio": "brokers.nats.* runtime.options",
+    "asyncio": "brokers.nats.* runtime.options local",
     "sqlite3": "controller.store.* cli.go_database",
     "twisted.enterprise": "controller.store.*",
     "jsonschema_rs": "controller.configs.schema",

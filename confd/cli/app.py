@@ -9,6 +9,7 @@ import confd
 from confd.cli.command import Command, Group
 from confd.cli.commands import admin, agents, configs
 from confd.cli.commands.doctor import doctor
+from confd.cli.commands.execute import exec_
 from confd.cli.commands.importing import import_
 from confd.cli.errors import Exit
 from confd.cli.session import common
@@ -102,6 +103,6 @@ def completion(shell: str) -> None:
 for _command in (
     configs.get, configs.set_, configs.history, configs.diff, configs.rollback,
     agents.status, agents.agents, agents.watch,
-    admin.namespaces, admin.audit, admin.epoch, admin.cluster, import_, doctor, completion,
+    admin.namespaces, admin.audit, admin.epoch, admin.cluster, import_, exec_, doctor, completion,
 ):  # fmt: skip
     cli.add_command(_command)

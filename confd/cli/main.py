@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     screen = Output(sys.stdout, sys.stderr)
     clock = Clock(partial(datetime.now, UTC), time.monotonic, time.sleep)
     interactive = sys.stdin.isatty() and sys.stderr.isatty()
-    session = Session(screen, os.environ, interactive, Transport, clock)
+    session = Session(screen, os.environ, interactive, Transport, clock, _execute)
     try:
         status = run(session, sys.argv[1:] if arguments is None else arguments)
         sys.stdout.flush()
@@ -77,6 +78,15 @@ def run(session: Session, arguments: Sequence[str]) -> Exit:
     for sentence in session.closing_notes:
         session.screen.say(sentence)
     return status
+
+
+def _execute(path: str, arguments: tuple[str, ...], environ: Mapping[str, str]) -> None:
+    """Replace this process by a program."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Python ignores the signal, and the program would inherit that.
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    os.execve(path, arguments, environ)
 
 
 def _check_words(arguments: Sequence[str]) -> None:

@@ -155,7 +155,7 @@ def _proxy(address: str, environ: Mapping[str, str], original: Mapping[str, str]
     if given and path:
         raise CommandError(Exit.USAGE, f"{name}: is set, and {file_name} too; remove one of them.")
     if path:
-        given = _secret(path, file_name)
+        given = read_secret(path, file_name)
     try:
         only = parse_only_proxy(given) if given else None
     except ValueError as error:
@@ -263,7 +263,7 @@ def _password(values: Mapping[str, str], origins: dict[str, str], remarks: list[
         one, other = origins["password"], origins["password_file"]
         raise CommandError(Exit.USAGE, f"{one}: is set, and {other} too; remove one of them.")
     origins["password"] = origins["password_file"]
-    secret = _secret(path, origins["password_file"])
+    secret = read_secret(path, origins["password_file"])
     # A pipe may be gone by now.
     with suppress(OSError):
         mode = os.stat(path).st_mode
@@ -272,7 +272,13 @@ def _password(values: Mapping[str, str], origins: dict[str, str], remarks: list[
     return secret
 
 
-def _secret(path: str, name: str) -> str:
+def read_secret(path: str, name: str) -> str:
+    """
+    Return the secret in a file or pipe.
+
+    @param name: the variable or option that names the file.
+    @raise CommandError: the file cannot be read, or holds no secret.
+    """
     try:
         return secret_from(path, name, read_file_or_pipe)
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cached_property, partial
@@ -52,10 +53,13 @@ class Session:
         interactive: bool,
         connect: Callable[[str, str | None, ForwardProxy | None], ITransport],
         clock: Clock,
+        execute: Callable[[str, tuple[str, ...], Mapping[str, str]], object] = os.execve,
     ) -> None:
         """
         @param connect: builds a transport from a URL, a CA file and a proxy.
+        @param execute: replaces this process: takes the path of a program, its arguments and its environment.
         """
+        self.execute = execute
         self.screen, self.environ, self.interactive, self.clock = screen, environ, interactive, clock
         self.given: dict[str, str] = {}
         self.closing_notes: list[str] = []

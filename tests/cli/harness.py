@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -110,6 +111,7 @@ class CliHarness:
     environ: dict[str, str] = field(factory=lambda: {"HOME": "/nonexistent"})
     slept: list[float] = field(factory=list)
     connected: list[tuple[str, str | None]] = field(factory=list)
+    execute: Callable[..., object] = os.execve
 
     def type(self, *words: str, answers: str | None = None, stdin: bytes = b"") -> CommandResult:
         """
@@ -121,7 +123,7 @@ class CliHarness:
         with CliRunner().isolation(input=given) as (out, err, _):
             screen = Output(sys.stdout, sys.stderr)
             clock = Clock(lambda: NOW, lambda: sum(self.slept), self.slept.append)
-            session = Session(screen, self.environ, answers is not None, self._connect, clock)
+            session = Session(screen, self.environ, answers is not None, self._connect, clock, self.execute)
             status = run(session, words)
             sys.stdout.flush()
             sys.stderr.flush()
