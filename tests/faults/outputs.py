@@ -9,7 +9,7 @@ import shutil
 import signal
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -89,10 +89,15 @@ class Machine:
         settings = [word for name, text in commands.items() for word in (f"--file-{name}", f"{program} {text}")]
         return ("--file-path", str(self.file), *settings, "--file-retry", "1", "--file-timeout", "5", *more)
 
-    def start(self, *more: str) -> str:
-        """Start the agent, and wait until the first version is applied; return its tag."""
+    def start(self, *more: str, before: Sequence[str] = ()) -> str:
+        """
+        Start the agent, and wait until the first version is applied; return its tag.
+
+        @param more: Options.
+        @param before: Words before the command line of the agent.
+        """
         tag = self.files.publish(number=0)
-        self.files.start(*self.options(*more))
+        self.files.start(*self.options(*more), before=before)
         self.files.applied(tag)
         return tag
 
@@ -228,7 +233,7 @@ def disk_full(fleet: FaultHarness) -> None:
     "read-only, no permission, bind mount, symbolic link, FIFO, folder removed, ACL",
     "one sentence at the start, or applying with the reason; heals; links are not followed",
     agents=0,
-    needs=("namespace",),
+    needs=("namespace", "setpriv"),
 )
 def odd_places(fleet: FaultHarness) -> None:
     with small_disk(fleet.folder / "place") as place:
@@ -238,10 +243,11 @@ def odd_places(fleet: FaultHarness) -> None:
         _refused_starts(machine, other)
         machine.file.write_text("old")
         os.setxattr(machine.file, "system.posix_acl_access", _acl(12345))
-        machine.start()
+        machine.start(before=_WITHOUT_OVERRIDE)
         fleet.claim(os.getxattr(machine.file, "system.posix_acl_access") == _acl(12345, mask=0), "the ACL is kept")
         number = 1
         for reason, obstacle in (
+            ("Permission denied.", _forbidden(machine.place)),
             ("Read-only file system.", _read_only(place)),
             ("Device or resource busy.", _mounted(machine.file, other)),
             ("No such file or directory.", _removed(machine.place)),
@@ -249,6 +255,8 @@ def odd_places(fleet: FaultHarness) -> None:
             with obstacle:
                 tag = files.publish(number=number)
                 files.applying(reason)
+                left = sorted(each.name for each in place.glob("*/.confd-*"))
+                fleet.claim(not left, f"nothing is left of an attempt: {left}: {reason}")
             with fleet.recovers(5, f"after {reason}"):
                 files.applied(tag)
             machine.holds(number, reason)
@@ -263,6 +271,10 @@ def odd_places(fleet: FaultHarness) -> None:
         machine.settles()
         fleet.claim(other.read_text() == "of another program", "no link was followed")
         machine.alone()
+
+
+#: A root whom the modes of files bind, as they bind other users.
+_WITHOUT_OVERRIDE = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 
 
 def _refused_starts(machine: Machine, other: Path) -> None:
@@ -294,6 +306,13 @@ def _acl(user: int, mask: int = 4) -> bytes:
     nobody = 0xFFFFFFFF
     entries = ((1, 6, nobody), (2, 4, user), (4, 0, nobody), (16, mask, nobody), (32, 0, nobody))
     return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *each) for each in entries)
+
+
+@contextmanager
+def _forbidden(folder: Path) -> Iterator[None]:
+    folder.chmod(0o555)
+    yield
+    folder.chmod(0o755)
 
 
 @contextmanager

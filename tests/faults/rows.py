@@ -42,6 +42,7 @@ NEEDS: dict[str, Callable[[], str | None]] = {
     "redis-server": _tool("redis-server"),
     "nats-server": _tool("nats-server"),
     "prlimit": _tool("prlimit"),
+    "setpriv": _tool("setpriv"),
     "faketime": lambda: None if FAKETIME else "libfaketime is not installed (Debian: apt install faketime)",
     "cgroup": lambda: None if (CGROUP / "cgroup.procs").exists() and os.access(CGROUP, os.W_OK) else f"no {CGROUP}",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,21 @@ class FileFleet:
             text = text.replace(old, new)
         return self.place("outputs.toml", text)
 
-    def start(self, *options: str, outputs: str = "FILE", worker: str = "http://127.0.0.1:1") -> Process:
-        """Start an agent; return it when it is up."""
+    def start(
+        self,
+        *options: str,
+        outputs: str = "FILE",
+        worker: str = "http://127.0.0.1:1",
+        before: Sequence[str] = (),
+    ) -> Process:
+        """
+        Start an agent; return it when it is up.
+
+        @param before: Words before its command line.
+        """
         fast = ("--distribution-strategy", "STREAM", "--outputs", outputs, "--backoff-max", "1")
         self.agent = self.fleet.agent(worker, "agent", *fast, *options, ops=True)
+        self.agent.before = list(before)
         return self.agent.start()
 
     def publish(self, **members: object) -> str:

@@ -151,13 +151,18 @@ class FileReplacement:
         @param keep: whether to keep a copy for a roll-back; a repair has nothing to roll back to.
         @raise OSError: if the file is not in place; the old one still is, unless the output works in place.
         """
-        if keep:
-            self._keep_old()
+        kept = keep and self._keep_old()
         if self.spec.in_place:
             self._overwrite(self.staged_path)
             self.discard()
         else:
-            os.replace(self.staged_path, self.spec.path)
+            try:
+                os.replace(self.staged_path, self.spec.path)
+            except OSError:
+                # A mount over the file can be gone at the next attempt, and the copy is of what it showed.
+                if kept:
+                    self.finish()
+                raise
         sync_folder(self.spec.path)
 
     def roll_back(self, created: bool) -> None:
@@ -222,21 +227,22 @@ class FileReplacement:
                         reason=error.strerror,
                     )
 
-    def _keep_old(self) -> None:
-        """Keep the file as it is; a copy that exists is the last content that the whole set applied."""
+    def _keep_old(self) -> bool:
+        """Keep the file, unless a copy of what the whole set applied last exists; return whether it made a copy."""
         if self.has_old() or not _is_regular(self.spec.path):
-            return
+            return False
         with suppress(FileNotFoundError):
             os.unlink(self.old_path)
         if self.spec.in_place:
             self._make_folder()
             _write(self.old_path, self._read(), 0o600)
-            return
+            return True
         try:
             os.link(self.spec.path, self.old_path, follow_symlinks=False)
         except OSError:
             found = os.lstat(self.spec.path)
             _write(self.old_path, self._read(), stat.S_IMODE(found.st_mode), (found.st_uid, found.st_gid))
+        return True
 
     def _overwrite(self, source: str) -> None:
         with open(source, "rb") as file:
