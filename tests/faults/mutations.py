@@ -212,7 +212,7 @@ MUTANTS = (
     ),
     Mutant(
         "always ready",
-        (Edit("web/health.py", "        if problems:\n", "        if not problems and problems:\n"),),
+        (Edit("web/health.py", "    if problems:\n        details", "    if False:\n        details"),),
         ("tests.web.test_health",),
         "F-08",
     ),
