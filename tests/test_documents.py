@@ -30,6 +30,7 @@ MISSING = (
 OTHER_NAMES = {
     "X_FILE": "stands for any",
     "FILEWATCH_FILE": "of the example",
+    "RELEASES_FOLDER": "of the example",
     "CONFD_SEED": "of the tests",
     "CONFD_LONG": "of the tests",
     "CONFD_ROUNDS": "of the tests",
@@ -192,7 +193,8 @@ class NamesTests(SynchronousTestCase):
     def test_metrics(self) -> None:
         known = metrics() | {path.stem for path in DOCS.rglob("*.py")} | {"confd_ctl"}
         self.wrong(
-            r"(?<![/\w])confd_[a-z_]+\b(?!\.py)", lambda name: name in known or name.startswith("confd_filewatch")
+            r"(?<![/\w])confd_[a-z_]+\b(?!\.py)",
+            lambda name: name in known or name.startswith(("confd_filewatch", "confd_releases")),
         )
 
     def test_files(self) -> None:

@@ -11,7 +11,14 @@ from tests.integration.documented import ROOT, Reader, Typed, typed
 from tests.integration.servers import missing
 
 #: Pages whose commands belong together.
-PAGES = ("README.rst", "docs/quickstart.rst", "docs/outputs.rst", "docs/operations.rst", "docs/strategies.rst")
+PAGES = (
+    "README.rst",
+    "docs/quickstart.rst",
+    "docs/outputs.rst",
+    "docs/output-plugins.rst",
+    "docs/operations.rst",
+    "docs/strategies.rst",
+)
 
 _ROOT_AND_SYSTEMD = "needs root and systemd", "scripts/test-systemd.py"
 _ENGINE = "needs a container engine", "scripts/test-containers.py"
@@ -32,6 +39,7 @@ ELSEWHERE = {
     "sudo systemctl daemon-reload": _ROOT_AND_SYSTEMD,
     "sudo systemctl enable --now confd-controller.socket confd-controller.service": _ROOT_AND_SYSTEMD,
     "pip install ./docs/examples/confd-filewatch": ("asks a network", "tests/integration/test_filewatch.py"),
+    "pip install ./docs/examples/confd-releases": ("asks a network", "tests/integration/test_releases.py"),
 }
 
 
@@ -71,6 +79,9 @@ class PagesTests(SynchronousTestCase):
 
     def test_strategies(self) -> None:
         self.follow("docs/strategies.rst")
+
+    def test_output_plugins(self) -> None:
+        self.follow("docs/output-plugins.rst")
 
     def test_none_is_left_out(self) -> None:
         """Pages with commands are followed, and what is run elsewhere is on a page, and elsewhere."""

@@ -2,48 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from contextlib import ExitStack
-from pathlib import Path
 
-from twisted.trial.unittest import SynchronousTestCase
-
-from tests.integration.fleet import Fleet, clean_environment, eventually, hit, target
-
-EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "confd-filewatch"
+from tests.integration.examples import InstalledExample
+from tests.integration.fleet import Fleet, eventually, hit, target
 
 
-class FileWatchTests(SynchronousTestCase):
+class FileWatchTests(InstalledExample):
     """C{docs/examples/confd-filewatch}."""
 
-    def setUp(self) -> None:
-        self.folder = Path(self.mktemp()).resolve()
-        copy = self.folder / "copy"
-        shutil.copytree(EXAMPLE, copy, ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
-        self.installed = self.folder / "installed"
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
-        self.output_of(
-            *pip, "--no-index", "--no-deps", "--no-build-isolation", "--target", str(self.installed), str(copy)
-        )
-        self.path = os.pathsep.join([str(self.installed), clean_environment()["PYTHONPATH"]])
-
-    def output_of(self, *command: str, **environ: str) -> str:
-        """Run a command that must succeed; return what it wrote."""
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=clean_environment() | environ,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        self.assertEqual(done.returncode, 0, done.stdout)
-        return done.stdout
+    example = "confd-filewatch"
 
     def test_a_touch_hurries_an_agent(self) -> None:
         """It polls once in an hour, and yet the change is there."""
@@ -78,7 +46,4 @@ class FileWatchTests(SynchronousTestCase):
 
     def test_its_own_tests(self) -> None:
         """Those that it shows others how to write; they include the contract of strategies."""
-        shutil.copy(EXAMPLE / "test_confd_filewatch.py", self.folder)
-        trial = [sys.executable, "-m", "twisted.trial", "test_confd_filewatch"]
-        found = self.output_of(*trial, PYTHONPATH=os.pathsep.join([str(self.folder), self.path]))
-        self.assertIn("PASSED (successes=6)", found)
+        self.assertIn("PASSED (successes=6)", self.run_its_tests())
