@@ -12,10 +12,10 @@ from attrs import define, evolve
 
 from confd.cli.errors import CommandError, Exit
 from confd.cli.profile import Profile
-from confd.cli.text import JsonObject, JsonValue
 from confd.cli.transport import ITransport, Reply
 from confd.codec import sse
 from confd.codec.retry_after import STATUSES, parse_retry_after
+from confd.codec.strict_json import JsonObject, JsonValue
 from confd.codec.text import printable
 from confd.errors import Malformed
 

@@ -19,7 +19,7 @@ from urllib.parse import quote
 from attrs import define, frozen
 
 from confd.cli.errors import CommandError, Exit
-from confd.cli.text import JsonObject, JsonValue
+from confd.codec.strict_json import JsonObject, JsonValue
 from confd.model import POLL_INTERVAL_MAX, POLL_INTERVAL_MIN
 
 #: Older versions that are imported.

@@ -15,7 +15,8 @@ from typing import IO, TYPE_CHECKING
 from attrs import define
 
 from confd.cli.errors import CommandError
-from confd.cli.text import JsonValue, as_json, as_yaml
+from confd.cli.text import as_json, as_yaml
+from confd.codec.strict_json import JsonValue
 from confd.codec.text import printable
 
 if TYPE_CHECKING:

@@ -10,14 +10,9 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, TypeAlias
 
+from confd.codec.strict_json import JsonValue
 from confd.codec.text import printable
-
-#: A decoded JSON value; its user knows its shape.
-JsonValue: TypeAlias = Any
-#: A decoded JSON object.
-JsonObject: TypeAlias = dict[str, Any]
 
 #: Strings that need no quotes in YAML 1.1 and 1.2.
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./-]*", re.ASCII)

@@ -11,7 +11,7 @@ import codecs
 import hashlib
 import json
 import re
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import msgspec
 import rfc8785
@@ -35,7 +35,13 @@ _ESCAPE = re.compile(
 )
 
 
-def decode(raw: bytes, depth: int = MAX_DEPTH) -> Any:
+#: A decoded JSON value; its user knows its shape.
+JsonValue: TypeAlias = Any
+#: A decoded JSON object.
+JsonObject: TypeAlias = dict[str, JsonValue]
+
+
+def decode(raw: bytes, depth: int = MAX_DEPTH) -> JsonValue:
     """
     Decode strict JSON.
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from random import Random
-from typing import Any
 
 from attrs import frozen
 from twisted.application.service import IService
@@ -38,6 +37,7 @@ from confd.controller.convergence.metrics import PropagationMetrics
 from confd.controller.convergence.report_intake import ReportIntake
 from confd.controller.convergence.tracker import Convergence
 from confd.controller.feed import Eviction, Feed
+from confd.controller.interfaces import IControllerStore
 from confd.controller.metrics import controller_metrics
 from confd.controller.store.sqlite.store import SqliteStore
 from confd.controller.streams.config_stream import ConfigStream
@@ -74,7 +74,7 @@ class Controller:
     @ivar services: All services in the order of their start; they stop in the reverse order.
     """
 
-    store: Any
+    store: IControllerStore
     identity: ClusterIdentity
     snapshot: Snapshot
     configs: Configs
@@ -98,7 +98,7 @@ def compose(
     settings: ControllerSettings,
     environ: Mapping[str, str],
     *,
-    store: Any = None,
+    store: IControllerStore | None = None,
     brokers: Sequence[IBroker] | None = None,
     now: Callable[[], datetime] = utc_now,
     random: Random | None = None,
@@ -114,10 +114,10 @@ def compose(
     @raise StartError: if the settings cannot work.
     """
     schema = Schema.load(settings.config_schema)
-    own_store = []
+    own_store: list[IService] = []
     if store is None:
-        store = SqliteStore(reactor, settings.db_path, _first(schema, settings), settings.history_keep)
-        own_store = [store]
+        store = sqlite = SqliteStore(reactor, settings.db_path, _first(schema, settings), settings.history_keep)
+        own_store = [sqlite]
     identity = ClusterIdentity()
     snapshot = Snapshot(identity.keys)
     if brokers is None:

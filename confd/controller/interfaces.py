@@ -15,6 +15,7 @@ from zope.interface import Interface
 from confd.audit import Attempt
 from confd.changes import Committed, ReceivedReport, ReportVerdict
 from confd.controller.agents.selectors import Selector
+from confd.interfaces import IAuditStore, IChangeStore, IConfigStore, IHealth
 from confd.model import Registration, Tag
 from confd.progress import ConvergenceSummary, LaggingAgent, Totals
 from confd.reports import AgentRecord, VersionOutcome
@@ -115,6 +116,10 @@ class IResidentStore(IAgentStore, IReportStore):
 
     def load_outcomes() -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:
         """Fire with all outcomes: namespace, version, id of the agent, outcome."""
+
+
+class IControllerStore(IConfigStore, IChangeStore, IResidentStore, IAuditStore, IHealth):
+    """All that a controller stores."""
 
 
 class IProgress(Interface):

@@ -36,6 +36,11 @@ def make_iagentstore_tests(fixture: StoreFixture) -> type[TestCase]:
             self.assertEqual(await self.store.find(agent_id), record)
             return record
 
+        async def found(self, agent_id: str) -> AgentRecord:
+            record = await self.store.find(agent_id)
+            assert record is not None
+            return record
+
         async def ids(self, namespace: str = DEFAULT_NAMESPACE) -> list[str]:
             return [each.id for each in await self.store.page(namespace, 9, "")]
 
@@ -120,10 +125,10 @@ def make_iagentstore_tests(fixture: StoreFixture) -> type[TestCase]:
             self.assertEqual(first.value, {"gpu": "", "old": "1", "stage": "canary"})
             second = await self.store.set_labels("a", {"stage": "prod", "old": None})
             self.assertEqual(list(second.value.items()), [("gpu", ""), ("stage", "prod")])
-            self.assertEqual((await self.store.find("a")).labels_set, second.value)
+            self.assertEqual((await self.found("a")).labels_set, second.value)
             self.assertEqual((await self.store.page(DEFAULT_NAMESPACE, 9, ""))[0].labels_set, second.value)
             await self.store.set_labels("a", {"stage": None, "gpu": None})
-            self.assertEqual((await self.store.find("a")).labels_set, {})
+            self.assertEqual((await self.found("a")).labels_set, {})
 
         async def test_labels_of_operators_survive_a_registration_and_nothing_else(self) -> None:
             await self.register("a")
@@ -147,7 +152,7 @@ def make_iagentstore_tests(fixture: StoreFixture) -> type[TestCase]:
             await self.store.set_labels("a", {f"k{number}": "" for number in range(MAX_LABELS)})
             seq = (await self.store.contents()).seq
             await self.assert_refused(self.store.set_labels("a", {"new": "x"}), Unprocessable, "bad_label")
-            self.assertEqual(len((await self.store.find("a")).labels_set), MAX_LABELS)
+            self.assertEqual(len((await self.found("a")).labels_set), MAX_LABELS)
             self.assertEqual((await self.store.contents()).seq, seq)
 
         async def test_changes_of_labels(self) -> None:

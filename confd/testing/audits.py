@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from attrs import evolve
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import gatherResults
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from confd.audit import BEGINNING, DONE, AuditEntry, AuditOutcome, verify
 from confd.errors import ConfdError
 from confd.interfaces import IAuditStore
-from confd.model import Draft, Registration
+from confd.model import Registration
 from confd.testing.examples import a_draft, an_attempt
+from confd.testing.stores import StoreFixture
 
 
-def make_iauditstore_tests(fixture: Callable[[TestCase, Draft], Any]) -> type[TestCase]:
+def make_iauditstore_tests(fixture: StoreFixture) -> type[TestCase]:
     """Make the contract suite of L{IAuditStore} for stores of C{fixture}, with configurations and agents."""
 
     class IAuditStoreTests(TestCase):
@@ -106,15 +106,17 @@ def make_iauditstore_tests(fixture: Callable[[TestCase, Draft], Any]) -> type[Te
                 self.store.create_namespace(a_draft(2, attempt=an_attempt())),
                 self.store.retire_namespace("no", an_attempt()),
             ):
-                await self.assertFailure(failing, ConfdError)
+                with self.assertRaises(ConfdError):
+                    await failing
             self.assertEqual(await self.entries(), [])
 
         async def test_many_at_once(self) -> None:
-            works: list[Deferred[Any]] = []
+            publishes, records = [], []
             for number in range(150):
-                works.append(self.store.publish(a_draft(number, attempt=an_attempt(number))))
-                works.append(self.store.record([AuditOutcome(an_attempt(number), "x")]))
-            await gatherResults(works)
+                publishes.append(self.store.publish(a_draft(number, attempt=an_attempt(number))))
+                records.append(self.store.record([AuditOutcome(an_attempt(number), "x")]))
+            await gatherResults(publishes)
+            await gatherResults(records)
             self.assertEqual(len(await self.entries()), 300)
 
     return IAuditStoreTests

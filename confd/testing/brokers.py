@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from attrs import define, field
 from twisted.application.service import Service
@@ -18,7 +17,7 @@ from confd.interfaces import IBroker
 from confd.model import DEFAULT_NAMESPACE
 
 #: Makes a function that makes brokers of one and the same server, which are not started; cleans up after the test.
-BrokerFixture = Callable[[TestCase], Callable[[], Any]]
+BrokerFixture = Callable[[TestCase], Callable[[], IBroker]]
 
 
 @define(eq=False)
@@ -181,12 +180,12 @@ def make_ibroker_tests(fixture: BrokerFixture) -> type[TestCase]:
             self.controller = self.make()
             self.controller.answer(self.kept.get)
 
-        def start(self, broker: Any) -> None:
+        def start(self, broker: IBroker) -> None:
             """Start it, until the test ends."""
             broker.startService()
             self.addCleanup(lambda: broker.stopService() if broker.running else None)
 
-        def listener(self, namespace: str = DEFAULT_NAMESPACE) -> tuple[Any, RecordingListener]:
+        def listener(self, namespace: str = DEFAULT_NAMESPACE) -> tuple[IBroker, RecordingListener]:
             """An agent's broker, not started, and who listens there."""
             broker, listener = self.make(), RecordingListener()
             broker.listen(namespace, listener.hear, listener.connected)

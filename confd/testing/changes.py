@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import gatherResults
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from confd.changes import IDENTITY, KEYS, RETIRED, REVISION, VERSIONS_LISTED, Change, Published
+from confd.changes import IDENTITY, KEYS, RETIRED, REVISION, VERSIONS_LISTED, Change, Committed, Published
 from confd.errors import ConfdError
 from confd.history import VersionSummary
 from confd.interfaces import IChangeStore
@@ -80,14 +78,14 @@ def make_ichangestore_tests(fixture: StoreFixture) -> type[TestCase]:
             self.assertGreaterEqual(change.value.commit_ms, 0.0)
 
         async def test_hint_comes_before_the_result(self) -> None:
-            found: list[Any] = []
+            found: list[Change] = []
             before = await self.seq()
 
             def hint() -> None:
                 self.events.append("hint")
                 self.store.changes(before).addCallback(lambda batch: found.extend(batch.changes))
 
-            def result(committed: Any) -> Any:
+            def result(committed: Committed[Revision]) -> Committed[Revision]:
                 self.events.append("result")
                 return committed
 
@@ -116,7 +114,8 @@ def make_ichangestore_tests(fixture: StoreFixture) -> type[TestCase]:
                 self.store.retire_namespace("no"),
                 self.store.begin_epoch(an_epoch_change(1)),
             ):
-                await self.assertFailure(refused, ConfdError)
+                with self.assertRaises(ConfdError):
+                    await refused
             self.assertEqual((await self.changes(before), self.events), ([], []))
 
         async def test_namespaces(self) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import evolve
 
@@ -16,14 +17,16 @@ from confd.reports import AgentRecord, Report, ReportState, Timings
 
 _MOMENT = datetime(2026, 11, 24, 12, 30, 15, 123456, UTC)
 
+T = TypeVar("T")
 
-def a_draft(number: int = 0, **changes: Any) -> Draft:
+
+def a_draft(number: int = 0, **changes: object) -> Draft:
     """Make a draft of a document that holds C{number}; C{changes} are other fields of it."""
     document = strict_json.document({"url": "https://ip.me", "n": number})
-    return evolve(Draft(DEFAULT_NAMESPACE, document, "admin", _MOMENT), **changes)
+    return _with(Draft(DEFAULT_NAMESPACE, document, "admin", _MOMENT), changes)
 
 
-def a_configuration(version: int, value: object = None, **changes: Any) -> Configuration:
+def a_configuration(version: int, value: object = None, **changes: object) -> Configuration:
     """
     Make a version of the namespace C{default}.
 
@@ -32,26 +35,26 @@ def a_configuration(version: int, value: object = None, **changes: Any) -> Confi
     """
     document = strict_json.document({"n": version} if value is None else value)
     made = Configuration("1a2b3c4d-5e6f-4a7b-8c9d-0e1f2a3b4c5d", 1, version, DEFAULT_NAMESPACE, document, 30, _MOMENT)
-    return evolve(made, **changes)
+    return _with(made, changes)
 
 
-def an_epoch_change(epoch: int, **changes: Any) -> EpochChange:
+def an_epoch_change(epoch: int, **changes: object) -> EpochChange:
     """Make the change that begins an epoch; C{changes} are other fields of it."""
-    return evolve(EpochChange("admin", _MOMENT, epoch), **changes)
+    return _with(EpochChange("admin", _MOMENT, epoch), changes)
 
 
-def an_agent(agent_id: str, **changes: Any) -> AgentRecord:
+def an_agent(agent_id: str, **changes: object) -> AgentRecord:
     """Make an agent that registered and never polled."""
     record = AgentRecord(
         agent_id, DEFAULT_NAMESPACE, "host-1", "region=us-west", "POLLER", _MOMENT.replace(microsecond=0)
     )
-    return evolve(record, **changes)
+    return _with(record, changes)
 
 
-def an_attempt(number: int = 0, **changes: Any) -> Attempt:
+def an_attempt(number: int = 0, **changes: object) -> Attempt:
     """Make the attempt of a change in the request C{number}."""
     attempt = Attempt("admin", "192.0.2.7", "POST /api/v1/config", DEFAULT_NAMESPACE, f"request-{number}", _MOMENT)
-    return evolve(attempt, **changes)
+    return _with(attempt, changes)
 
 
 def a_received_report(
@@ -81,3 +84,7 @@ def a_received_report(
         version if sequence is None else sequence,
     )
     return ReceivedReport(agent_id, namespace, report, 1000.0, moment)
+
+
+def _with(value: T, changes: Mapping[str, Any]) -> T:
+    return evolve(value, **changes)  # type: ignore[misc]

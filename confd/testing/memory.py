@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, execute
@@ -26,18 +26,19 @@ from confd.changes import (
 )
 from confd.codec import headers
 from confd.codec.signing import SigningKey
-from confd.controller.interfaces import IResidentStore
+from confd.controller.interfaces import IControllerStore
 from confd.controller.store.change_log import ChangeLog, Written, revision_change
 from confd.errors import Conflict, Gone, NotFound, Unavailable, Unprocessable
 from confd.history import EpochChange, VersionSummary, check_epoch, check_expected, check_import
-from confd.interfaces import IAuditStore, IChangeStore, IConfigStore, IHealth
 from confd.labels import format_labels
 from confd.model import DEFAULT_NAMESPACE, Configuration, Draft, Registration, Revision
 from confd.reports import AgentRecord, VersionOutcome
 from confd.testing.memory_agents import MemoryAgents
 
+T = TypeVar("T")
 
-@implementer(IConfigStore, IChangeStore, IResidentStore, IAuditStore, IHealth)
+
+@implementer(IControllerStore)
 class MemoryStore:
     """
     A store that forgets; its L{Deferred}s have fired when they are returned.
@@ -173,13 +174,16 @@ class MemoryStore:
         return execute(self.agents.summaries.get, (namespace, version))
 
     def _audited(
-        self, attempt: Attempt | None, detail: Callable[[Any], str], work: Callable[..., Any], *arguments: object
-    ) -> Deferred[Any]:
-        def both() -> Any:
+        self,
+        attempt: Attempt | None,
+        detail: Callable[[T], str],
+        work: Callable[..., Written[T]],
+        *arguments: object,
+    ) -> Deferred[Committed[T]]:
+        def both() -> Written[T]:
             result = work(*arguments)
             if attempt is not None:
-                value = result.value if isinstance(result, Written) else result
-                self._record([AuditOutcome(attempt, detail=detail(value))])
+                self._record([AuditOutcome(attempt, detail=detail(result.value))])
             return result
 
         return self._write(both)

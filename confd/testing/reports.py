@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import evolve
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
@@ -27,7 +25,8 @@ def make_ireportstore_tests(fixture: StoreFixture) -> type[TestCase]:
             verifyObject(IReportStore, self.store)
 
         async def agent(self, agent_id: str) -> AgentRecord:
-            record: AgentRecord = await self.store.find(agent_id)
+            record: AgentRecord | None = await self.store.find(agent_id)
+            assert record is not None
             return record
 
         async def register(self, agent_id: str, namespace: str = DEFAULT_NAMESPACE, metadata: str = "") -> None:
@@ -38,12 +37,15 @@ def make_ireportstore_tests(fixture: StoreFixture) -> type[TestCase]:
             verdicts = await self.store.save_reports(reports)
             for received, verdict in zip(reports, verdicts, strict=True):
                 if verdict.kind == "taken":
+                    assert verdict.outcome is not None
                     self.assertEqual((verdict.outcome.state, verdict.outcome.at), (received.report.state, received.at))
                 else:
                     self.assertEqual((verdict.outcome, verdict.before), (None, None))
             return [each.kind for each in verdicts]
 
-        async def outcome(self, agent_id: str, version: int, namespace: str = DEFAULT_NAMESPACE) -> Any:
+        async def outcome(
+            self, agent_id: str, version: int, namespace: str = DEFAULT_NAMESPACE
+        ) -> VersionOutcome | None:
             """Return the outcome that is stored; reports once more to see it."""
             another = a_received_report(agent_id, version, namespace=namespace, sequence=1000 + version)
             (verdict,) = await self.store.save_reports([another])
@@ -88,7 +90,7 @@ def make_ireportstore_tests(fixture: StoreFixture) -> type[TestCase]:
                 for number, state in enumerate(states, 1)
             ]
             verdicts = await self.store.save_reports(reports)
-            self.assertEqual([each.outcome.took for each in verdicts], [4993] * 3)
+            self.assertEqual([each.outcome and each.outcome.took for each in verdicts], [4993] * 3)
             self.assertEqual([each.before for each in verdicts], [None, verdicts[0].outcome, verdicts[1].outcome])
 
         async def test_registering_leaves_a_report(self) -> None:

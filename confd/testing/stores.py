@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import TypeVar
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, gatherResults
@@ -13,6 +13,7 @@ from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
 from confd.codec import strict_json
+from confd.controller.interfaces import IControllerStore
 from confd.errors import ConfdError, Conflict, Gone, NotFound, PreconditionFailed, Unprocessable
 from confd.history import OtherHistory, VersionSummary
 from confd.interfaces import IConfigStore, IHealth
@@ -21,15 +22,18 @@ from confd.testing.examples import a_draft, an_epoch_change
 
 #: Makes a store that has started, of a new database whose first version is the draft; cleans up after the test. One for
 #: L{make_iconfigstore_tests} takes C{keep}, too: how many revisions of a namespace it is to keep.
-StoreFixture = Callable[..., Any]
+StoreFixture = Callable[..., IControllerStore]
+
+
+T = TypeVar("T")
 
 
 class StoreTests(TestCase):
     """What the contract suites of stores share."""
 
-    store: Any
+    store: IControllerStore
 
-    async def assert_refused(self, answer: Deferred[Any], kind: type[ConfdError], code: str) -> None:
+    async def assert_refused(self, answer: Deferred[T], kind: type[ConfdError], code: str) -> None:
         """Prove that C{answer} fails as the contract says."""
         with self.assertRaises(kind) as caught:
             await answer
@@ -40,7 +44,7 @@ class StoreTests(TestCase):
         identity = (await self.store.contents()).identity
         return identity.cluster_id, identity.epoch
 
-    async def versions(self, store: Any, namespace: str = DEFAULT_NAMESPACE) -> list[int]:
+    async def versions(self, store: IControllerStore, namespace: str = DEFAULT_NAMESPACE) -> list[int]:
         """Return every version in the history of a namespace, newest first."""
         return [each.tag.version for each in await store.history(namespace, 1000, None)]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
@@ -15,7 +14,7 @@ from confd.interfaces import ISink, IStrategy
 from confd.model import Tag
 
 #: Makes a strategy that has not started, whose far end is away, and the clock that it runs on.
-StrategyFixture = Callable[[SynchronousTestCase], tuple[Any, Clock]]
+StrategyFixture = Callable[[SynchronousTestCase], tuple[IStrategy, Clock]]
 
 
 @implementer(ISink)

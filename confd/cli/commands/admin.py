@@ -14,7 +14,8 @@ from confd.cli.command import Group
 from confd.cli.commands.documents import change, load, sources
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
-from confd.cli.text import JsonObject, format_time, plural
+from confd.cli.text import format_time, plural
+from confd.codec.strict_json import JsonObject
 from confd.codec.text import printable
 
 _YES = click.option("-y", "--yes", is_flag=True, help="Proceed without a question.")

@@ -11,7 +11,8 @@ from confd.cli.command import Command, Group
 from confd.cli.commands.convergence import draw_agents_behind, in_words, latencies
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
-from confd.cli.text import JsonObject, format_time, plural
+from confd.cli.text import format_time, plural
+from confd.codec.strict_json import JsonObject
 from confd.codec.text import printable
 
 STATES = ("silent", "applying", "applied", "failed")

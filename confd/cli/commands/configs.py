@@ -13,7 +13,8 @@ from confd.cli.commands.editor import edit
 from confd.cli.commands.publish import ChangePublisher, PublishOptions, Submission, publishing_options
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
-from confd.cli.text import JsonObject, as_json, format_time
+from confd.cli.text import as_json, format_time
+from confd.codec.strict_json import JsonObject
 from confd.model import POLL_INTERVAL_MAX, POLL_INTERVAL_MIN
 
 VERSION = click.IntRange(min=1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from confd.cli.api_client import value_of
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session
-from confd.cli.text import JsonObject, format_time
+from confd.cli.text import format_time
+from confd.codec.strict_json import JsonObject
 from confd.progress import Totals
 
 #: Pause between two requests for the convergence.

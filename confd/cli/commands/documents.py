@@ -10,8 +10,8 @@ from copy import deepcopy
 from typing import IO
 
 from confd.cli.errors import CommandError, Exit
-from confd.cli.text import JsonObject, JsonValue
 from confd.codec import strict_json
+from confd.codec.strict_json import JsonObject, JsonValue
 from confd.codec.text import printable
 from confd.errors import ConfdError
 

@@ -13,7 +13,7 @@ import click
 from confd.cli.commands.documents import as_text, parse
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session
-from confd.cli.text import JsonObject
+from confd.codec.strict_json import JsonObject
 
 
 def edit(session: Session, document: JsonObject, publish: Callable[[JsonObject], bool]) -> None:

@@ -14,8 +14,9 @@ from confd.cli.api_client import value_of
 from confd.cli.commands.convergence import wait_for_quorum
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session
-from confd.cli.text import JsonObject, plural
+from confd.cli.text import plural
 from confd.cli.transport import Reply, Unreached
+from confd.codec.strict_json import JsonObject
 from confd.codec.text import printable
 from confd.model import Tag
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from attrs import define
@@ -11,6 +11,7 @@ from twisted.internet.task import deferLater
 
 from confd.codec import strict_json
 from confd.codec.headers import rfc3339
+from confd.codec.strict_json import JsonObject
 from confd.controller.agents.registry import Registry
 from confd.controller.api.configs import Comment
 from confd.controller.api.schemas import NamespaceItem
@@ -29,7 +30,7 @@ class NewNamespace(msgspec.Struct, forbid_unknown_fields=True):
     """A namespace to make, with its version 1."""
 
     name: Annotated[str, written_as(NAMESPACE)]
-    config: dict[str, Any]
+    config: JsonObject
     comment: Comment = ""
 
 

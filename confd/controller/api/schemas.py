@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, NotRequired, TypedDict
+from typing import Annotated, NotRequired, TypedDict
 
 import msgspec
 
+from confd.codec.strict_json import JsonObject
 from confd.labels import KEY, VALUE
 from confd.reports import ReportState
 from confd.web.openapi.docs import Moment, Spliced, written_as
@@ -184,7 +185,7 @@ class DryRunBody(TypedDict):
     dry_run: bool
     version: int
     epoch: int
-    patch: list[dict[str, Any]]
+    patch: list[JsonObject]
     text: str
     agents: AffectedAgents
     rollback_of: NotRequired[int]
@@ -221,7 +222,7 @@ class VersionBody(VersionItem):
 
 
 #: The difference of two versions, as RFC 6902 and as unified text.
-DiffBody = TypedDict("DiffBody", {"from": int, "to": int, "patch": list[dict[str, Any]], "text": str})
+DiffBody = TypedDict("DiffBody", {"from": int, "to": int, "patch": list[JsonObject], "text": str})
 
 
 class NamespaceItem(TypedDict):

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from difflib import Match, SequenceMatcher
-from typing import Any
+from operator import eq
+from typing import TypeVar
 
 from attrs import frozen
 
 from confd.codec import strict_json
+from confd.codec.strict_json import JsonObject, JsonValue
 from confd.codec.text import pointer_to
 from confd.model import Configuration
+
+T = TypeVar("T")
 
 #: Lines, of both sides together, that are compared each with each; what is longer and has nothing unique in common is
 #: shown as replaced.
@@ -35,7 +39,7 @@ class Difference:
     @ivar text: a unified diff of the two, their keys sorted and indented; empty where they are equal.
     """
 
-    patch: list[dict[str, Any]]
+    patch: list[JsonObject]
     text: str
 
 
@@ -46,7 +50,7 @@ def difference(old: Configuration, new: Configuration) -> Difference:
     return Difference(_bounded(patch(before, after), after, len(old.document.raw) + len(new.document.raw)), text)
 
 
-def _bounded(operations: Iterator[dict[str, Any]], new: Any, size: int) -> list[dict[str, Any]]:
+def _bounded(operations: Iterator[JsonObject], new: JsonValue, size: int) -> list[JsonObject]:
     """
     Return the operations, or a single replacement if their paths are longer than the documents.
 
@@ -61,7 +65,7 @@ def _bounded(operations: Iterator[dict[str, Any]], new: Any, size: int) -> list[
     return found
 
 
-def patch(old: Any, new: Any, path: str = "") -> Iterator[dict[str, Any]]:
+def patch(old: JsonValue, new: JsonValue, path: str = "") -> Iterator[JsonObject]:
     """Return the operations that turn C{old} into C{new}, in order."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key in old.keys() - new.keys():
@@ -77,7 +81,7 @@ def patch(old: Any, new: Any, path: str = "") -> Iterator[dict[str, Any]]:
         yield {"op": "replace", "path": path, "value": new}
 
 
-def _patch_list(old: list[Any], new: list[Any], path: str) -> Iterator[dict[str, Any]]:
+def _patch_list(old: list[JsonValue], new: list[JsonValue], path: str) -> Iterator[JsonObject]:
     """Keep equal ends; change the items between them one by one, then append or remove items."""
     start, end = _equal_ends(old, new, _same)
     first, last = len(old) - end, len(new) - end
@@ -90,7 +94,7 @@ def _patch_list(old: list[Any], new: list[Any], path: str) -> Iterator[dict[str,
         yield {"op": "add", "path": f"{path}/{index}", "value": new[index]}
 
 
-def _same(one: Any, other: Any) -> bool:
+def _same(one: JsonValue, other: JsonValue) -> bool:
     """Whether two values are the same JSON: to Python, C{True} is 1, and 1.0 too."""
     if type(one) is not type(other):
         return False
@@ -101,7 +105,7 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _lines(value: Any) -> list[str]:
+def _lines(value: JsonValue) -> list[str]:
     return json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True).split("\n")
 
 
@@ -188,7 +192,7 @@ def _anchors(old: Sequence[str], new: Sequence[str]) -> list[tuple[int, int]]:
     return found[::-1]
 
 
-def _equal_ends(old: Sequence[Any], new: Sequence[Any], same: Any = str.__eq__) -> tuple[int, int]:
+def _equal_ends(old: Sequence[T], new: Sequence[T], same: Callable[[T, T], bool] = eq) -> tuple[int, int]:
     """How many are equal at the beginning, and at the end of the rest."""
     most = min(len(old), len(new))
     start = 0

@@ -5,19 +5,19 @@ from __future__ import annotations
 import codecs
 from collections.abc import Mapping
 from functools import reduce
-from typing import Any
 
 import jsonschema_rs
 from attrs import define
 
 from confd.codec import strict_json
+from confd.codec.strict_json import JsonValue
 from confd.codec.text import pointer_to
 from confd.errors import ConfdError, StartError, Unprocessable
 from confd.runtime.addresses import MAX_URL_LENGTH, fetchable
 from confd.runtime.files import read_file
 
 #: What a document is where no C{CONFIG_SCHEMA} says otherwise.
-BUILT_IN: Mapping[str, Any] = {
+BUILT_IN: Mapping[str, JsonValue] = {
     "$schema": "https://json-schema.org/draft/2020-12/schema",
     "type": "object",
     "required": ["url"],
@@ -42,11 +42,11 @@ _MOST = 100
 class Schema:
     """A compiled schema."""
 
-    _schema: Mapping[str, Any]
-    _validator: Any
+    _schema: Mapping[str, JsonValue]
+    _validator: jsonschema_rs.Draft202012Validator
 
     @classmethod
-    def compile(cls, schema: Mapping[str, Any]) -> Schema:
+    def compile(cls, schema: Mapping[str, JsonValue]) -> Schema:
         """
         Compile a schema. It can fetch nothing, and its patterns run in linear time.
 
@@ -79,7 +79,7 @@ class Schema:
             reason = str(error).partition("\n")[0].rstrip(".")
             raise StartError(f"CONFIG_SCHEMA: {path} is not a JSON Schema: {reason}.") from None
 
-    def check(self, value: Mapping[str, Any]) -> None:
+    def check(self, value: Mapping[str, JsonValue]) -> None:
         """
         Let a document pass that fits.
 
@@ -100,12 +100,12 @@ class Schema:
             where = first["pointer"] or "the document"
             raise Unprocessable("schema_violation", f"The document does not fit: {where}: {first['message']}.", found)
 
-    def _explained(self, error: Any) -> str:
+    def _explained(self, error: jsonschema_rs.ValidationError) -> str:
         """A pattern says little to people; what the schema calls such a value says more."""
         *way, keyword = error.schema_path
         if keyword != "pattern":
             return str(error.message)
-        schema: Any = self._schema
+        schema: JsonValue = self._schema
         for step in way:
             schema = schema[step]
         description = schema.get("description")

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import define
 
 from confd.audit import Attempt
+from confd.codec.strict_json import JsonObject
 from confd.controller.configs.schema import Schema
 from confd.controller.feed import Feed
 from confd.history import EpochChange
@@ -29,7 +30,7 @@ class Configs:
     _feed: Feed
     _now: Callable[[], datetime]
 
-    def draft(self, namespace: str, value: dict[str, Any], document: Document, author: str, **rest: Any) -> Draft:
+    def draft(self, namespace: str, value: JsonObject, document: Document, author: str, **rest: Any) -> Draft:
         """
         Return a draft of a document that fits the schema.
 

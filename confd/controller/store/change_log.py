@@ -57,7 +57,7 @@ class ChangeLog:
         """Call C{hint} after each transaction that made changes."""
         self._hint = hint
 
-    def commit(self, results: Sequence[Any]) -> list[Any]:
+    def commit(self, results: Sequence[object]) -> list[object]:
         """
         Append the changes of one transaction, and hint. Called once the transaction is on disk, before its results
         fire: the feed applies a change before the write that made it is answered.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from operator import methodcaller
-from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -17,6 +16,7 @@ from confd.controller.configs.snapshot import EncodedConfig, Snapshot
 from confd.errors import Unavailable
 from confd.interfaces import IChangeListener, IHealth
 from confd.web.api.streaming import EventStream, Streams, StreamService
+from confd.web.server.request import BoundedRequest
 
 #: The order of what a reader has that has nothing.
 _NOTHING = (0, 0)
@@ -43,7 +43,9 @@ class ConfigStream(StreamService):
     def problem(self) -> str | None:
         return None if self.running else "The controller is stopping; come back in a moment."
 
-    def join(self, request: Any, namespace: str, last_event_id: str | None, agent_id: str = "") -> Subscriber:
+    def join(
+        self, request: BoundedRequest, namespace: str, last_event_id: str | None, agent_id: str = ""
+    ) -> Subscriber:
         """
         Add a subscriber: it gets the current configuration at once unless it has it, then each newer one.
 
@@ -141,7 +143,7 @@ class Subscriber(EventStream):
     def __init__(
         self,
         streams: Streams,
-        request: Any,
+        request: BoundedRequest,
         namespace: str,
         find: Callable[[str], EncodedConfig | None],
         order: tuple[int, int],

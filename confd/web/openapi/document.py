@@ -10,11 +10,12 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from http import HTTPStatus
-from typing import Any, get_type_hints
+from typing import get_type_hints
 
 import msgspec
 
 from confd import __version__
+from confd.codec.strict_json import JsonObject
 from confd.errors import (
     ConfdError,
     Forbidden,
@@ -41,9 +42,6 @@ from confd.web.api.errors import HEADERS, STATUS, ErrorBody
 from confd.web.api.streaming import StreamingAnswer
 from confd.web.auth.basic import Role
 from confd.web.openapi.docs import HeaderDocs
-
-#: An object of the API document.
-JsonObject = dict[str, Any]
 
 _REF = "#/components/schemas/{name}"
 _JSON = "application/json"

@@ -62,7 +62,7 @@ def save_log(connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
 
 
-def explain(error: BaseException) -> str | None:
+def explain(error: BaseException | None) -> str | None:
     """Return the problem of the storage and the remedy; C{None} if C{error} has another cause."""
     if isinstance(error, StorageError):
         return str(error)

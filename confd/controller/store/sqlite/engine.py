@@ -43,14 +43,14 @@ MAX_WAITING_WRITES, MAX_GROUP_WRITES = 10_000, 256
 PROBE_BYTES = 16 * 1024
 
 
-def commit_together(connection: sqlite3.Connection, works: Sequence[Work[Any]]) -> list[Any]:
+def commit_together(connection: sqlite3.Connection, works: Sequence[Work[object]]) -> list[object]:
     """
     Do several works in one transaction, each in its own savepoint: a failed work leaves the others.
 
     @return: once committed, for each work what it returned, or the exception that it raised.
     @raise Exception: if nothing was committed.
     """
-    outcomes: list[Any] = []
+    outcomes: list[object] = []
     try:
         with closing(connection.cursor()) as cursor:
             cursor.execute("BEGIN IMMEDIATE")
@@ -87,7 +87,7 @@ class Engine:
         path: str,
         reactor: Reactor,
         busy_timeout: float,
-        committed: Callable[[Sequence[Any]], Sequence[Any]] = lambda results: results,
+        committed: Callable[[Sequence[object]], Sequence[object]] = lambda results: results,
     ) -> None:
         """
         @param path: of a database that is there.
@@ -172,16 +172,16 @@ class Engine:
         """Read the whole database through a fresh connection."""
         pool = self._pool(1, _forbid_writes)
 
-        def closed(result: Any) -> Any:
+        def closed(result: T) -> T:
             pool.close()
             return result
 
         looked: Deferred[None] = pool.runWithConnection(self._look)
         return looked.addBoth(closed)
 
-    def _look_twice(self, failure: Failure) -> Any:
+    def _look_twice(self, failure: Failure) -> Deferred[None] | Failure:
         """SQLite calls a page damaged that could not be read once: only a second look tells."""
-        error: Any = failure.value
+        error = failure.value
         return self._look_once() if explain(error) == DAMAGED else failure
 
     def _found_sound(self, _: None) -> None:
@@ -193,7 +193,7 @@ class Engine:
 
     def _found_damage(self, failure: Failure) -> None:
         self._looking = False
-        error: Any = failure.value
+        error = failure.value
         reason = explain(error)
         if reason == DAMAGED and self._damage != DAMAGED:
             self.log.error("the database {path} cannot be used: {reason}", path=self._path, reason=reason)
@@ -225,7 +225,7 @@ class Engine:
         done = self._writer.runWithConnection(self._transact, [work for work, _ in group])
         done.addCallbacks(self._committed, self._refused, callbackArgs=(answers,), errbackArgs=(answers,))
 
-    def _transact(self, connection: Any, works: Sequence[Work[Any]]) -> list[Any]:
+    def _transact(self, connection: sqlite3.Connection, works: Sequence[Work[object]]) -> list[object]:
         try:
             self._files.check()
             outcomes = commit_together(connection, works)
@@ -242,7 +242,7 @@ class Engine:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         self._files.opened()
 
-    def _committed(self, outcomes: list[Any], answers: list[Deferred[Any]]) -> None:
+    def _committed(self, outcomes: list[object], answers: list[Deferred[Any]]) -> None:
         if self._problem is not None:
             self.log.info("the database {path} can be written again", path=self._path)
             self._problem = None
@@ -250,13 +250,13 @@ class Engine:
         self._begin()
         for answer, outcome in zip(answers, self._on_commit(outcomes), strict=True):
             if isinstance(outcome, Exception):
-                answer.errback(self._told(outcome))
+                answer.errback(self._reported(outcome))
             else:
                 answer.callback(outcome)
         self._settle()
 
     def _refused(self, failure: Failure, answers: list[Deferred[Any]]) -> None:
-        error: Any = failure.value
+        error = failure.value
         if explain(error) is not None:
             # Those that wait would wait as long again, for a lock perhaps, and hear the same.
             answers += [answer for _, answer in self._waiting]
@@ -264,7 +264,7 @@ class Engine:
         self._under_way = False
         self._begin()
         for answer in answers:
-            answer.errback(self._told(error))
+            answer.errback(self._reported(error))
         self._settle()
 
     def _settle(self) -> None:
@@ -273,8 +273,8 @@ class Engine:
             for each in drained:
                 each.callback(None)
 
-    def _told(self, error: BaseException) -> BaseException:
-        """The error for a caller; one of the storage is remembered."""
+    def _reported(self, error: BaseException | None) -> BaseException | None:
+        """Return the error for a caller, and remember an error of the storage."""
         reason = explain(error)
         if reason is None:
             return error
@@ -294,13 +294,13 @@ class Engine:
 
     def _unread(self, failure: Failure) -> Failure:
         """A reader's error says nothing of writes, unless the database is damaged."""
-        error: Any = failure.value
+        error = failure.value
         reason = explain(error)
         if reason is None:
             return failure
-        return Failure(self._told(error) if reason == DAMAGED else _unavailable(reason))
+        return Failure(self._reported(error) if reason == DAMAGED else _unavailable(reason))
 
-    def _look(self, connection: Any) -> None:
+    def _look(self, connection: sqlite3.Connection) -> None:
         # A large one takes minutes, right after the start, when all agents come back.
         give_way()
         # Asked every so many steps of the SQLite machine: true interrupts it.
@@ -333,7 +333,7 @@ def _forbid_writes(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA query_only = ON")
 
 
-def _with_cursor(connection: Any, work: Work[T]) -> T:
+def _with_cursor(connection: sqlite3.Connection, work: Work[T]) -> T:
     with closing(connection.cursor()) as cursor:
         return work(cursor)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
@@ -14,8 +14,8 @@ from zope.interface import implementer
 
 from confd.audit import Attempt, AuditEntry, AuditOutcome
 from confd.changes import Batch, Committed, Contents, IdentityRecord, ReceivedReport, ReportVerdict
-from confd.controller.interfaces import IResidentStore
-from confd.controller.store.change_log import ChangeLog
+from confd.controller.interfaces import IControllerStore
+from confd.controller.store.change_log import ChangeLog, Written
 from confd.controller.store.migrations import shipped_migrations
 from confd.controller.store.sqlite.bootstrap import open_database
 from confd.controller.store.sqlite.engine import Engine, Work
@@ -24,7 +24,6 @@ from confd.controller.store.sqlite.queries import agents, audit, configs, conten
 from confd.controller.store.sqlite.queries import reports as report_queries
 from confd.errors import Unavailable
 from confd.history import EpochChange, VersionSummary
-from confd.interfaces import IAuditStore, IChangeStore, IConfigStore, IHealth
 from confd.labels import format_labels
 from confd.model import Draft, Registration, Revision
 from confd.reports import AgentRecord, VersionOutcome
@@ -37,7 +36,7 @@ T = TypeVar("T")
 PROBE_INTERVAL_SECONDS, PROBE_INTERVAL_WHILE_FAILING_SECONDS = 5.0, 1.0
 
 
-@implementer(IConfigStore, IChangeStore, IResidentStore, IAuditStore, IHealth)
+@implementer(IControllerStore)
 class SqliteStore(Service):
     """
     Configurations, agents and the audit in one SQLite database.
@@ -219,14 +218,15 @@ class SqliteStore(Service):
             deleted = await self._engine.write(partial(pruning.sweep, keep=self._keep))
 
     def _audited(
-        self, work: Work[Any], attempt: Attempt | None, detail: Callable[[Any], str] = lambda _: ""
-    ) -> Deferred[Any]:
+        self, work: Work[Written[T]], attempt: Attempt | None, detail: Callable[[T], str] = lambda _: ""
+    ) -> Deferred[Committed[T]]:
         """
         Do a work, and put the attempt on record in the same transaction.
 
         @param detail: returns the detail of the audit entry for the result.
         """
-        return self._engine.write(audit.audited(work, attempt, detail))
+        # The log puts a committed value in the place of each written one.
+        return cast("Deferred[Committed[T]]", self._engine.write(audit.audited(work, attempt, detail)))
 
     def _pause(self) -> float:
         return PROBE_INTERVAL_SECONDS if self.problem() is None else PROBE_INTERVAL_WHILE_FAILING_SECONDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from attrs import astuple, fields
 
@@ -22,7 +22,7 @@ _COLUMNS = ", ".join(each.name for each in fields(AuditEntry))
 _INSERT = f"INSERT INTO audit ({_COLUMNS}) VALUES ({', '.join('?' for _ in fields(AuditEntry))})"
 
 
-def audited(work: Work[T], attempt: Attempt | None, detail: Callable[[Any], str]) -> Work[T]:
+def audited(work: Work[Written[T]], attempt: Attempt | None, detail: Callable[[T], str]) -> Work[Written[T]]:
     """
     Run a work together with its audit entry: both are done, or neither.
 
@@ -30,11 +30,10 @@ def audited(work: Work[T], attempt: Attempt | None, detail: Callable[[Any], str]
     @param detail: what to say of the result.
     """
 
-    def both(cursor: sqlite3.Cursor) -> T:
+    def both(cursor: sqlite3.Cursor) -> Written[T]:
         result = work(cursor)
         if attempt is not None:
-            value = result.value if isinstance(result, Written) else result
-            append(cursor, [AuditOutcome(attempt, detail=detail(value))])
+            append(cursor, [AuditOutcome(attempt, detail=detail(result.value))])
         return result
 
     return both
