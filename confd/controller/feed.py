@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from attrs import frozen
 from twisted.application.service import Service
@@ -177,7 +177,7 @@ class Feed(Service):
             self.unknown[change.kind] += 1
         self.applied = change.seq
 
-    def _call(self, act: Callable[[Any], None], value: object) -> None:
+    def _call(self, act: Callable[[T], None], value: T) -> None:
         try:
             act(value)
         except Exception:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
 
 import msgspec
 from attrs import frozen
 
 from confd.agent.local_api.applied import NOT_APPLIED, AppliedDocument, headers_of, matches
 from confd.codec import strict_json
+from confd.codec.strict_json import JsonObject, JsonValue
 from confd.codec.values import FormatError, resolve
 from confd.errors import ConfdError, Malformed, NotFound, TooLarge, Unavailable, UnsupportedType
 from confd.model import Configuration
@@ -36,7 +36,7 @@ class Evaluation(msgspec.Struct):
     @ivar context: ignored.
     """
 
-    context: Any = None
+    context: JsonValue = None
 
 
 class Flag(msgspec.Struct):
@@ -47,7 +47,7 @@ class Flag(msgspec.Struct):
     """
 
     key: str
-    value: bool | int | float | str | dict[str, Any]
+    value: bool | int | float | str | JsonObject
     variant: str
     reason: str = "STATIC"
     metadata: dict[str, str] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from random import Random
-from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
@@ -33,7 +32,7 @@ class PubSub:
         broker: IBroker,
         namespace: str,
         random: Random,
-        passwords: Sequence[ReloadedFiles[Any]] = (),
+        passwords: Sequence[ReloadedFiles] = (),
     ) -> None:
         """
         @param passwords: Reload the passwords of the broker; started and stopped with it.

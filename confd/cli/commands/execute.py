@@ -12,8 +12,8 @@ from confd.cli.command import Command
 from confd.cli.errors import CommandError, Exit
 from confd.cli.profile import read_secret
 from confd.cli.session import Session, common, pass_session
-from confd.cli.text import JsonValue
 from confd.codec.environment_file import env_variables, valid_name
+from confd.codec.strict_json import JsonValue
 from confd.codec.text import printable
 from confd.codec.values import FormatError, resolve, valid_pointer
 from confd.local import Local, LocalError, Unreachable

@@ -7,7 +7,7 @@ from typing import Annotated, NotRequired, TypedDict
 
 import msgspec
 
-from confd.codec.strict_json import JsonObject
+from confd.codec.strict_json import JsonObject, JsonValue
 from confd.labels import KEY, VALUE
 from confd.reports import ReportState
 from confd.web.openapi.docs import Moment, Spliced, written_as
@@ -18,7 +18,7 @@ StateName = Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["silent", *(
 #: Labels to set on an agent; C{null} removes a label. L{confd.labels.check_changes} checks them.
 LabelChanges = dict[
     Annotated[str, written_as(KEY)],
-    Annotated[Any, msgspec.Meta(extra_json_schema={"type": ["string", "null"], "pattern": f"^{VALUE.pattern}$"})],
+    Annotated[JsonValue, msgspec.Meta(extra_json_schema={"type": ["string", "null"], "pattern": f"^{VALUE.pattern}$"})],
 ]
 
 

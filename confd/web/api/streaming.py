@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
@@ -58,7 +58,7 @@ class EventStream:
 
     __slots__ = ("_cut", "_owed", "_request", "_streams", "done", "namespace")
 
-    def __init__(self, streams: Streams[Any], request: BoundedRequest, namespace: str) -> None:
+    def __init__(self, streams: Streams, request: BoundedRequest, namespace: str) -> None:
         self._streams, self._request, self.namespace = streams, request, namespace
         self._cut: IDelayedCall | None = None
         #: Bytes of the event that was written last.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
 
 from attrs import define
 from twisted.internet.interfaces import IReactorTime
 
 from confd.codec import strict_json
+from confd.codec.strict_json import JsonObject
 from confd.runtime.offload import LARGE_BYTES, Offload
 from confd.web.api.endpoint import Answer, AnyQuery, Call, endpoint
 from confd.web.auth.basic import Role
@@ -43,7 +43,7 @@ def documented(
     return everything
 
 
-_DOCS = Docs({200: dict[str, Any]}, tag="ops")
+_DOCS = Docs({200: JsonObject}, tag="ops")
 
 
 @define(eq=False)
@@ -55,7 +55,7 @@ class ApiDocument:
     """
 
     _offload: Offload
-    describe: Callable[[], dict[str, Any]] = dict
+    describe: Callable[[], JsonObject] = dict
     _bodies: tuple[bytes, bytes] | None = None
 
     @endpoint(

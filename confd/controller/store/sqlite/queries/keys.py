@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sqlite3
 
 from confd.codec.signing import SigningKey
 
@@ -10,13 +10,13 @@ from confd.codec.signing import SigningKey
 KEPT = 2
 
 
-def load_keys(cursor: Any) -> tuple[SigningKey, ...]:
+def load_keys(cursor: sqlite3.Cursor) -> tuple[SigningKey, ...]:
     """Return the valid keys, the current one first."""
     rows = cursor.execute("SELECT private FROM signing_keys ORDER BY id DESC LIMIT ?", (KEPT,)).fetchall()
     return tuple(SigningKey.load(private) for (private,) in rows)
 
 
-def add_key(cursor: Any) -> tuple[SigningKey, ...]:
+def add_key(cursor: sqlite3.Cursor) -> tuple[SigningKey, ...]:
     """Make a new signing key and forget expired ones; return the valid ones."""
     cursor.execute("INSERT INTO signing_keys (private) VALUES (?)", (SigningKey.generate().private_bytes(),))
     cursor.execute(
