@@ -19,6 +19,7 @@ import json
 import logging
 import os
 import random
+import re
 import socket
 import ssl
 import tempfile
@@ -273,7 +274,7 @@ class _Server:
             body = response.read(MAX_DOCUMENT_BYTES)
             if response.status == 200 and (found := response.headers.get("X-Config-Version")):
                 return Change(found, json.loads(body))
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
             raise Unreachable(f"The agent at {self._url} does not answer: {error or type(error).__name__}.") from None
         if response.status == 304 and tag is not None:
             return None
@@ -309,10 +310,12 @@ def _load(path: str) -> Change | None:
     try:
         with open(path, "rb") as file:
             kept = json.load(file)
-        return Change(str(kept["tag"]), kept["document"])
+        if not re.fullmatch(r"[!#-~]+", kept["tag"]):
+            raise ValueError("the tag is none")
+        return Change(kept["tag"], kept["document"])
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, LookupError, TypeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
         _log.warning("%s keeps no configuration that can be read: %s", path, error)
         return None
 

@@ -149,7 +149,17 @@ class KeepTests(LocalTestCase):
 
     def test_a_damaged_file_is_ignored(self) -> None:
         self.agent.apply("1", {"a": 1})
-        for text in ("", "{", "[]", "{}", '{"tag": "1"}', "\ud800".encode("utf-8", "surrogatepass").decode("latin-1")):
+        for text in (
+            "",
+            "{",
+            "[]",
+            "{}",
+            '{"tag": "1"}',
+            '{"tag": 1, "document": {}}',
+            '{"tag": "1\\n", "document": {}}',
+            "[" * 100_000,
+            "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"),
+        ):
             self.path.write_text(text)
             self.assertIsNone(Local(self.agent.url, keep=self.path).tag)
             self.assertIn("keeps no configuration", self.warnings.lines.get(timeout=PATIENCE_SECONDS))

@@ -8,7 +8,9 @@ worker, where an answer of 500 is an exception that nobody declared.
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterator
+from functools import partial
 from ipaddress import ip_network
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,26 +26,35 @@ from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool
 
 from confd.agent.cache_files import CacheFiles
+from confd.agent.local_api.applied import AppliedDocument
+from confd.agent.local_api.config import ConfigApi
+from confd.agent.local_api.ofrep import OfrepApi
 from confd.brokers.link import Lost, Refused
 from confd.brokers.nats.client import BoundedParser
 from confd.client.header_limit import BoundedHead
 from confd.client.http import Http
 from confd.client.response import Response
 from confd.codec import announcement, bodies, headers, sse, strict_json
+from confd.codec.environment_file import env_variables
+from confd.codec.values import FormatError, resolve
 from confd.controller.configs.diff import difference
 from confd.controller.configs.schema import BUILT_IN, Schema
 from confd.errors import ConfdError
+from confd.local import Local
 from confd.model import Configuration, Document, Tag
 from confd.runtime.offload import Offload
 from confd.web.api.dispatch import Dispatcher
 from confd.web.auth.allowed_hosts import host_patterns
 from confd.web.auth.basic import Identity, LoopbackAuth, Role
+from confd.web.auth.bearer import BearerAuth, LocalAuth
+from confd.web.auth.throttle import Throttle
 from confd.web.server.proxies import Proxies
 from confd.web.server.site import BoundedSite, Limits
 from confd.worker.address_policy import AddressPolicy
 from confd.worker.api import WorkerApi
 from confd.worker.current import CurrentConfig, fetchable
 from confd.worker.upstream import Upstream
+from tests.agent.fakes import configuration
 from tests.controller.harness import ADMIN, AGENT, START, ControllerHarness
 from tests.conversation import ELSEWHERE, LOOPBACK, Conversation
 
@@ -74,6 +85,10 @@ _QUERIES = (
     "/api/v1/events?namespace=",
     "/",
 )
+
+
+#: What the API of an agent serves.
+_APPLIED = configuration(7, data={"flags": {"a": 1, "b/c": {"d": [None]}}, "list": [[1], {}], "": ""})
 
 
 @frozen
@@ -110,7 +125,7 @@ class Target:
 
 
 class Servers:
-    """A controller behind proxies, and a worker."""
+    """A controller behind proxies, a worker, and the API of an agent, with and without a token."""
 
     def __init__(self) -> None:
         self.harness = ControllerHarness()
@@ -122,6 +137,18 @@ class Servers:
         edge = Dispatcher(LoopbackAuth(Identity("loopback", Role.AGENT)), Offload(maybeDeferred))
         resource = edge.resource(WorkerApi(current, upstream, "boot"))
         self.worker = BoundedSite(clock, resource, Limits(), edge.large, proxies=_EVERYBODY)
+
+        applied = AppliedDocument(lambda: _APPLIED, Offload(maybeDeferred))
+        identity, throttle = Identity("local", Role.AGENT), Throttle(clock, 0)
+        self.agent, self.token_agent = (
+            BoundedSite(
+                clock, edge.resource(ConfigApi(clock, applied), OfrepApi(applied, "/flags")), Limits(), edge.large
+            )
+            for edge in (
+                Dispatcher(LocalAuth(identity), Offload(maybeDeferred)),
+                Dispatcher(BearerAuth.of(identity, "YTpi", throttle), Offload(maybeDeferred)),
+            )
+        )
 
     def send(self, site: BoundedSite, raw: bytes, peer: Any = LOOPBACK) -> None:
         """Bytes on a new connection; what is answered is well-formed, and tells of no defect."""
@@ -161,6 +188,46 @@ def _in_body(servers: Servers, worker: bool, path: str) -> Callable[[bytes], obj
     return lambda data: servers.send(site, head % len(data) + data)
 
 
+def _of_agents(servers: Servers) -> Iterator[Target]:
+    """The API of agents: each header, query, path and body that it reads."""
+    words = (
+        *_HEADER_WORDS,
+        b"&",
+        b"?",
+        b"~0",
+        b"~1",
+        b"~",
+        b"flags",
+        b"list/0",
+        b"wait=1",
+        b"pointer=",
+        b"1a2b3c4d.1.7",
+    )
+    end = b" HTTP/1.1\r\nHost: localhost\r\n"
+    for name in ("Host", "Origin", "If-None-Match", "Authorization"):
+        site = servers.token_agent if name == "Authorization" else servers.agent
+        head = b"GET /config?wait=1 HTTP/1.1\r\n" + (b"" if name == "Host" else b"Host: localhost\r\n")
+        head += name.encode() + b": "
+        read = partial(_sandwich, servers, site, head, b"\r\n\r\n")
+        yield Target(f"GET /config {name} agent", read, words, 15_000, beginnings=(*_BEGINNINGS, b"Bearer "))
+    for path in ("/config?", "/config?pointer=", "/config?pointer=/flags/"):
+        read = partial(_sandwich, servers, servers.agent, b"GET " + path.encode(), end + b"\r\n")
+        yield Target(f"GET {path} agent", read, words, 15_000)
+    json = b"Content-Type: application/json\r\nContent-Length: "
+    key = partial(_sandwich, servers, servers.agent, b"POST /ofrep/v1/evaluate/flags/", end + json + b"2\r\n\r\n{}")
+    yield Target("POST /ofrep/v1/evaluate/flags/", key, words, 15_000)
+    head = b"POST /ofrep/v1/evaluate/flags" + end + json
+
+    def read_body(data: bytes) -> None:
+        servers.send(servers.agent, head + b"%d\r\n\r\n" % len(data) + data)
+
+    yield Target("POST /ofrep/v1/evaluate/flags", read_body, _JSON_WORDS, 8_000, (), (*_OPEN, b'{"context":'))
+
+
+def _sandwich(servers: Servers, site: BoundedSite, before: bytes, after: bytes, data: bytes) -> None:
+    servers.send(site, before + data + after)
+
+
 _HEADER_WORDS = (
     b'"', b"\\", b",", b";", b"=", b" ", b"\t", b"a=b", b"for=", b'for="', b"1.2.3.4", b"[::1]", b":", b"[", b"]", b"1",
     b"W/", b"*", b"Basic ", b"YTpi", b"://", b"http://", b".localhost", b"/", b"%2e", b"%", b"chunked", b"identity",
@@ -197,6 +264,7 @@ def _requests(servers: Servers) -> Iterator[Target]:
         read = _in_body(servers, False, f"/api/v1/{path}")
         yield Target(f"POST /api/v1/{path}", read, _JSON_WORDS, 8_000, (), _OPEN)
     yield Target("POST /config", _in_body(servers, True, "/config"), _JSON_WORDS, 8_000, (), _OPEN)
+    yield from _of_agents(servers)
     yield Target("controller", lambda data: servers.send(servers.controller, data), _HTTP_WORDS, 32_000)
     yield Target("worker", lambda data: servers.send(servers.worker, data), _HTTP_WORDS, 32_000)
 
@@ -267,6 +335,25 @@ class _Nats:
     async def _process_info(self, info: object) -> None: ...
 
     async def _process_msg(self, *message: object) -> None: ...
+
+
+def _values(data: bytes) -> None:
+    """A pointer, and the names and values of environment variables."""
+    text = data.decode("utf-8", "surrogateescape")
+    name, _, value = text.partition("=")
+    with contextlib.suppress(FormatError):
+        resolve({"a": [{"": 1}], "~/": {}}, text)
+    with contextlib.suppress(FormatError):
+        assert set(env_variables({name: value}).values()) == {value}
+
+
+def _kept(data: bytes) -> None:
+    """The file of a program that keeps the last document."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "kept")
+        path.write_bytes(data)
+        logging.getLogger("confd.local").disabled = True
+        assert Local("http://127.0.0.1:1", keep=path).tag != ""
 
 
 def _nats(data: bytes) -> None:
@@ -394,5 +481,11 @@ def targets() -> list[Target]:
         Target("cache files", _cache, (*_JSON_WORDS, b'{"format":2,"checksum":"sha256:"}\n'), 64_000),
         Target("differences", _diff, (b"a", b"b", b"ab", b"abc", b"\0", b"aa", b"xyz"), 16_000),
         Target("texts", _texts, text, 16_000, (ValueError,), (*_BEGINNINGS, b"http://", b"a.")),
+        Target(
+            "pointers and variables", _values, (b"/", b"~0", b"~1", b"~", b"a", b"0", b"=", b"\n", b"\xc2\x85", b"-")
+        ),
+        Target(
+            "kept documents", _kept, (*_JSON_WORDS, b'"tag":', b'"document":'), 16_000, (), (*_OPEN, b'{"tag":"1",')
+        ),
         Target("schemas", _schema, (b"a", b"b", b"http://", b"/", b" "), 16_000, (ConfdError,)),
     ]
