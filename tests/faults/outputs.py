@@ -358,7 +358,7 @@ def odd_commands(fleet: FaultHarness) -> None:
             (
                 "no UTF-8",
                 "printf '\\377\\033[31mred\\000\\n'; exit 3",
-                "ended with status 3: \ufffd [31mred The previous",
+                "ended with status 3: \ufffd [31mred. The previous",
             ),
             ("crashes", "kill -11 $$", "was ended by signal 11."),
         ),

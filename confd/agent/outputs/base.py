@@ -262,7 +262,7 @@ class OutputSet:
     async def _roll_back(self, works: Sequence[_Staged], output: IOutput, error: ConfdError, reload: bool) -> None:
         """Put the files back, let the programs use them again, and raise what happened."""
         await self._put_back(works)
-        code, sentence = error.code, error.message
+        code, sentence = error.code, _ended(error.message)
         replaced = any(work.replaced for work in works)
         failed = await self._run(works, "reloads") if reload else None
         if failed is not None:
@@ -331,3 +331,8 @@ class OutputSet:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
+
+
+def _ended(sentence: str) -> str:
+    """Return a sentence that another one can follow; it can end with the words of a program."""
+    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."

@@ -100,7 +100,7 @@ class SetTests(SynchronousTestCase):
         self.assertEqual(error.code, "reload_failed")
         self.assertEqual(
             error.message,
-            f"The reload {machine.folder}/reload ended with status 3: bad The previous file is back and in use.",
+            f"The reload {machine.folder}/reload ended with status 3: bad. The previous file is back and in use.",
         )
         self.assertEqual(machine.ran(), ['reload {"a":2}', 'reload {"a":1}'])
         self.assertEqual(self.state(), (True, str(V1.tag)))
