@@ -71,7 +71,7 @@ def check_changes(changes: Mapping[str, object]) -> dict[str, str | None]:
             details.append({"pointer": pointer_to("", key), "message": problem})
     if details:
         first = details[0]
-        raise Unprocessable("bad_label", f"{first['pointer'][1:65]!r} is no valid label: {first['message']}.", details)
+        raise Unprocessable("bad_label", f"{first['pointer'][1:65]}: {first['message']}.", details)
     return checked
 
 

@@ -25,6 +25,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool
 
+from confd import labels
 from confd.agent.cache_files import CacheFiles
 from confd.agent.local_api.applied import AppliedDocument
 from confd.agent.local_api.config import ConfigApi
@@ -37,6 +38,7 @@ from confd.client.response import Response
 from confd.codec import announcement, bodies, headers, sse, strict_json
 from confd.codec.environment_file import env_variables
 from confd.codec.values import FormatError, resolve
+from confd.controller.agents.selectors import matches, parse_selector
 from confd.controller.configs.diff import difference
 from confd.controller.configs.schema import BUILT_IN, Schema
 from confd.errors import ConfdError
@@ -77,6 +79,8 @@ _QUERIES = (
     "/api/v1/config?",
     "/api/v1/agents?after=",
     "/api/v1/agents?limit=1&state=",
+    "/api/v1/agents?select=",
+    "/api/v1/config/convergence?select=",
     "/api/v1/agents/",
     "/api/v1/config/versions/",
     "/api/v1/config/history?before=",
@@ -242,6 +246,11 @@ _JSON_WORDS = (
     b"\xc3\xbc", b"\xff", b'"url":"http://a/",', b"http://",
 )  # fmt: skip
 
+_LABEL_WORDS = (
+    b"a", b"region", b"=", b"==", b"!=", b"!", b",", b"(", b")", b" ", b"\t", b"in", b"notin", b"id=", b"A", b"/",
+    b".", b"-", b"_", b"\xc3\xbc", b"\xff", b"\n", b"a in (b)", b"a=b,",
+)  # fmt: skip
+
 _OPEN = (b"", b'{"a":', b'{"a":"', b'{"a":[')
 
 _HTTP_WORDS = (
@@ -260,7 +269,7 @@ def _requests(servers: Servers) -> Iterator[Target]:
                 yield Target(f"{request} {name} {who}", read, _HEADER_WORDS, 15_000, beginnings=_BEGINNINGS)
     for path in _QUERIES:
         yield Target(f"GET {path}", _in_path(servers, path), (*_HEADER_WORDS, b"&", b"&a=1", b"a/", b"?", b"+"), 15_000)
-    for path in ("config", "register", "report", "namespaces", "config/rollback", "epoch"):
+    for path in ("config", "register", "report", "namespaces", "config/rollback", "epoch", "agents/a/labels"):
         read = _in_body(servers, False, f"/api/v1/{path}")
         yield Target(f"POST /api/v1/{path}", read, _JSON_WORDS, 8_000, (), _OPEN)
     yield Target("POST /config", _in_body(servers, True, "/config"), _JSON_WORDS, 8_000, (), _OPEN)
@@ -421,6 +430,19 @@ def _answered(data: bytes) -> None:
     bodies.parse_worker_checksum(data)
 
 
+def _labels(data: bytes) -> None:
+    text = data.decode("utf-8", "replace")
+    declared = labels.parse_metadata(text)
+    assert labels.parse_metadata(labels.format_labels(declared.labels)).labels == declared.labels
+    labels.merge(declared.labels, labels.check_changes({text: "", text[:8]: text[8:]}))
+
+
+def _selector(data: bytes) -> None:
+    selector = parse_selector(data.decode("utf-8", "replace"))
+    matches({"a": "b", "region": ""}, selector)
+    assert parse_selector(selector.text.strip(" \t\r\n")).requirements == selector.requirements
+
+
 def targets() -> list[Target]:
     """All of them."""
     said = (b"event:", b"data:", b"id:", b":", b"\n", b"\r", b"\r\n", b" ", b"\0", b"x", b"\xef\xbb\xbf", b"config")
@@ -487,5 +509,7 @@ def targets() -> list[Target]:
         Target(
             "kept documents", _kept, (*_JSON_WORDS, b'"tag":', b'"document":'), 16_000, (), (*_OPEN, b'{"tag":"1",')
         ),
+        Target("labels", _labels, _LABEL_WORDS, 1024, (ConfdError,), (b"", b"a=b,")),
+        Target("selectors", _selector, _LABEL_WORDS, 1024, (ConfdError,), (b"", b"a in (", b"a=b,", b"!")),
         Target("schemas", _schema, (b"a", b"b", b"http://", b"/", b" "), 16_000, (ConfdError,)),
     ]

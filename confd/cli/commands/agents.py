@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from urllib.parse import parse_qs, quote, urlsplit
 
 import click
@@ -14,6 +15,7 @@ from confd.cli.session import Session, common, pass_session
 from confd.cli.text import format_time, plural
 from confd.codec.strict_json import JsonObject
 from confd.codec.text import printable
+from confd.labels import format_labels
 
 STATES = ("silent", "applying", "applied", "failed")
 
@@ -23,7 +25,7 @@ _FIRST_PAUSE_SECONDS = 1.0
 _MAX_PAUSE_SECONDS = 30.0
 
 
-@click.group("agents", cls=Group, short_help="List, show, forget or block agents.")
+@click.group("agents", cls=Group, short_help="List, show, label, forget or block agents.")
 def agents() -> None:
     """
     Manage the registered agents. Without a subcommand: agents list, with its options.
@@ -42,18 +44,26 @@ agents.default = "list"
             "confdctl agents --state failed --match eu-west",
             "list failed agents with this text in id, hostname or metadata",
         ),
+        ("confdctl agents -l 'region in (us,eu),!gpu'", "list agents in two regions that have no label gpu"),
     ],
 )
 @click.option("--state", type=click.Choice(STATES), help="List only agents in this state.")
+@click.option(
+    "-l",
+    "--select",
+    metavar="SELECTOR",
+    default="",
+    help="List only agents whose labels match SELECTOR, in the grammar of Kubernetes.",
+)
 @click.option("--match", metavar="TEXT", help="List only agents with TEXT in id, hostname or metadata.")
 @click.option(
     "--limit", type=click.IntRange(min=1), default=500, show_default=True, metavar="N", help="List at most N agents."
 )
 @common()
 @pass_session
-def list_agents(session: Session, state: str | None, match: str | None, limit: int) -> None:
+def list_agents(session: Session, state: str | None, select: str, match: str | None, limit: int) -> None:
     """List agents, by id."""
-    found, more = _agents(session, state, match or "", limit)
+    found, more = _agents(session, state, select, match or "", limit)
     rows = [
         [each["id"], each["hostname"], each["state"], each["applied_version"], each["strategy"],
          format_time(each["last_poll"]), each["metadata"], each["error"]]
@@ -68,9 +78,9 @@ def list_agents(session: Session, state: str | None, match: str | None, limit: i
         session.screen.say(f"More than {limit} agents match; raise --limit to see them.")
 
 
-def _agents(session: Session, state: str | None, match: str, limit: int) -> tuple[list[JsonObject], bool]:
+def _agents(session: Session, state: str | None, select: str, match: str, limit: int) -> tuple[list[JsonObject], bool]:
     found: list[JsonObject] = []
-    query: dict[str, object] = {"namespace": session.namespace, "state": state, "limit": 500}
+    query: dict[str, object] = {"namespace": session.namespace, "state": state, "select": select or None, "limit": 500}
     while True:
         answer = session.controller.call("GET", "/api/v1/agents", query=query)
         for each in value_of(answer):
@@ -99,12 +109,57 @@ def show_agent(session: Session, agent_id: str) -> None:
     reports = found.get("reports") or []
 
     def draw() -> None:
-        session.screen.facts([(name, value) for name, value in found.items() if name != "reports"])
+        facts = [(name, value) for name, value in found.items() if name != "reports"]
+        session.screen.facts([(name, _flat(value)) for name, value in facts])
         session.screen.line("")
         rows = [[format_time(each["at"]), each["tag"], each["state"], each["error"]] for each in reports]
         session.screen.table(["REPORTED", "TAG", "STATE", "ERROR"], rows)
 
     session.screen.show(found, draw)
+
+
+def _flat(value: object) -> object:
+    """Return labels and ignored pieces in the form in which agents declare them; other values as they are."""
+    if isinstance(value, dict):
+        return format_labels(value)
+    return ",".join(value) if isinstance(value, list) else value
+
+
+@agents.command(
+    "label",
+    short_help="Set or remove labels of an agent.",
+    examples=[
+        ("confdctl agents label 5f3c2a1e-... stage=canary old-", "set the label stage, and remove the label old"),
+        ("confdctl agents label 5f3c2a1e-... gpu=", "set a label with an empty value"),
+    ],
+)
+@click.argument("agent_id", metavar="ID")
+@click.argument("changes", metavar="KEY=VALUE|KEY-...", nargs=-1, required=True)
+@common(namespace=False)
+@pass_session
+def label_agent(session: Session, agent_id: str, changes: tuple[str, ...]) -> None:
+    """
+    Set labels of the agent ID, and remove the labels with a dash behind their key. A label that is set wins over the
+    label that the agent declares in AGENT_METADATA.
+    """
+    path, query = _address("agents", agent_id)
+    body = _label_changes(changes)
+    found = value_of(session.controller.call("POST", f"{path}/labels", body, query=query))
+    session.screen.show(found, lambda: session.screen.facts(list(found["labels"].items())))
+
+
+def _label_changes(words: Iterable[str]) -> JsonObject:
+    changes: JsonObject = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals and not word.endswith("-"):
+            raise click.UsageError(f"{word!r} is neither KEY=VALUE nor KEY-.")
+        if not equals:
+            key = word[:-1]
+        if key in changes:
+            raise click.UsageError(f"The label {key!r} is named twice.")
+        changes[key] = value if equals else None
+    return changes
 
 
 @agents.command(

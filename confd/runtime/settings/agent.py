@@ -91,7 +91,7 @@ class AgentSettings(OutputSettings):
     namespace: str = setting("NAMESPACE", "Namespace whose configuration this agent delivers.", "default", namespace)
     agent_metadata: str = setting(
         "AGENT_METADATA",
-        "Free text shown beside this agent, such as region=us-west,tier=edge.",
+        "Labels of this agent, such as region=us-west,tier=edge. Text that is no label is only shown.",
         "",
         at_most(METADATA_MAX),
     )

@@ -50,6 +50,35 @@ class AgentsTests(SynchronousTestCase):
         self.assertEqual(self.cli.controller.asked[-1].query["state"], "failed")
         self.assertEqual(self.cli.type("agents", "--state", "odd").status, Exit.USAGE)
 
+    def test_selector_is_sent_with_each_page(self):
+        self.cli.type("agents", "-l", "region in (us,eu),!gpu", "--limit", "5000")
+        self.assertEqual([each.query["select"] for each in self.cli.controller.asked], ["region in (us,eu),!gpu"] * 3)
+        self.cli.type("agents")
+        self.assertNotIn("select", self.cli.controller.asked[-1].query)
+
+    def test_error_of_a_selector_is_printed_once(self):
+        sentence = "The selector is wrong at column 3: expected the key of a label."
+        details = [{"column": 3, "message": "expected the key of a label"}]
+        self.cli.controller.table["GET /api/v1/agents"] = refusal(400, "bad_selector", sentence, details=details)
+        ended = self.cli.type("agents", "--select", "a,")
+        self.assertEqual(ended.err.count("expected the key of a label"), 1)
+        self.assertIn("column 3", ended.err)
+
+    def test_label_sets_and_removes(self):
+        found = agent(7, labels={"id": "id-7", "stage": "a\x1b"}, labels_set={"stage": "a"}, reports=[])
+        self.cli.controller.table["POST /api/v1/agents/id-7/labels"] = answer(found)
+        ended = self.cli.type("agents", "label", "id-7", "stage=canary", "old-", "gpu=", "a=b-")
+        self.assertEqual(ended.status, 0, ended.err)
+        asked = self.cli.controller.asked[-1]
+        self.assertEqual(asked.body, {"stage": "canary", "old": None, "gpu": "", "a": "b-"})
+        self.assertIn("stage  a\\x1b", ended.out)
+        self.assertEqual(json.loads(self.cli.type("agents", "label", "id-7", "a=", "-o", "json").out), found)
+
+    def test_label_refuses_words_that_change_nothing(self):
+        for words in (("stage",), ("a=b", "a-"), ("a=1", "a=2"), ()):
+            self.assertEqual(self.cli.type("agents", "label", "id-7", *words).status, Exit.USAGE, words)
+        self.assertEqual(self.cli.controller.asked, [])
+
     def test_list_warns_of_a_shared_id(self):
         self.fleet[:] = [agent(1, duplicate=True), agent(2, duplicate=False), agent(3)]
         ended = self.cli.type("agents")
@@ -79,6 +108,13 @@ class AgentsTests(SynchronousTestCase):
         self.assertIn("no\\x1b", out)
         self.assertEqual(self.cli.type("agents", "show", "id/8").status, Exit.NOT_FOUND)
         self.assertEqual(self.cli.controller.asked[-1].path, "/api/v1/agents/id%2F8")
+
+    def test_show_prints_labels_as_they_are_declared(self):
+        labels = {"labels": {"gpu": "", "stage": "dev"}, "labels_set": {}, "labels_ignored": ["No good", "id=x\x1b"]}
+        self.cli.controller.table["GET /api/v1/agents/id-7"] = answer(agent(7, reports=[], **labels))
+        out = self.cli.type("agents", "show", "id-7").out
+        for line in ("labels gpu=,stage=dev", "labels_set -", "labels_ignored No good,id=x\\x1b"):
+            self.assertIn(line, [" ".join(each.split()) for each in lines(out)])
 
     def test_forget_asks_first(self):
         self.cli.controller.table["DELETE /api/v1/agents/id-7"] = answer({"message": "Agent id-7 forgotten"})
