@@ -305,6 +305,31 @@ class FleetTests(DashboardTestCase):
             self.shown(page.get_by_role("button", name="host-0", exact=True))
             self.assertLess(rows.count(), 60)
 
+    def test_selector_of_labels(self) -> None:
+        """The controller selects; agents that come to match appear, and an error names its column."""
+        for number in range(4):
+            self.register(f"s{number}", hostname=f"host-{number}", metadata=f"region={('eu', 'us')[number % 2]}")
+        with self.visiting("fleet") as page:
+            self.shown(page.get_by_text("4 agents"))
+            selector = page.get_by_label("Selector of labels")
+            selector.fill("region in (eu)")
+            selector.press("Enter")
+            self.shown(page.get_by_text("2 agents"))
+            self.shown(page.get_by_role("button", name="host-2"))
+            self.assertEqual(page.get_by_role("button", name="host-1").count(), 0)
+            answer = self.ask("POST", "/api/v1/agents/s1/labels", {"region": "eu"})
+            self.assertEqual(answer.status, 200)
+            self.shown(page.get_by_text("3 agents"))
+            page.get_by_role("button", name="host-1").click()
+            self.shown(page.locator("dialog dd").get_by_text("region=eu", exact=False).first)
+            page.get_by_role("button", name="Close").click()
+            selector.fill("region in eu")
+            selector.press("Enter")
+            self.shown(page.get_by_text("wrong at column 11", exact=False))
+            selector.fill("")
+            selector.press("Enter")
+            self.shown(page.get_by_text("4 agents"))
+
     def test_live(self) -> None:
         """An agent that joins appears by itself; a lost connection is said, and found again."""
         self.fleet = self.alone()
@@ -487,6 +512,7 @@ def _agent(number: int) -> dict[str, Any]:
         "id": f"{number:05d}",
         "hostname": f"host-{number}",
         "metadata": f"region={'eu' if number % 2 else 'us'}",
+        "labels": {"id": f"{number:05d}", "hostname": f"host-{number}", "strategy": "STREAM"},
         "strategy": "STREAM",
         "state": state,
         "applied_version": 7,

@@ -26,6 +26,11 @@ export function errorOf(agent) {
   return agent.duplicate ? "more than one agent uses this id" : (agent.error ?? "");
 }
 
+/** Return the labels of an agent as one text: key=value, separated by commas. */
+export function labelsOf({ labels }) {
+  return Object.entries(labels).map(([key, value]) => `${key}=${value}`).join(",");
+}
+
 /** Return the time of the last poll or report. */
 export function seen({ last_poll: polled, reported_at: reported }) {
   return polled && reported ? (polled > reported ? polled : reported) : (polled ?? reported);
@@ -84,8 +89,8 @@ export class Agents {
   text(agent) {
     let text = this.texts.get(agent.id);
     if (text === undefined) {
-      const { id, hostname, metadata, strategy, applied_version: version } = agent;
-      text = [id, hostname, metadata, strategy, errorOf(agent), version].join("\n").toLowerCase();
+      const { metadata, applied_version: version } = agent;
+      text = [labelsOf(agent), metadata, errorOf(agent), version].join("\n").toLowerCase();
       this.texts.set(agent.id, text);
     }
     return text;

@@ -61,9 +61,9 @@ export class Api {
     return (await this.send(path)).json();
   }
 
-  /** Yield all agents, a page at a time. */
-  async *agents(signal) {
-    let next = this.url("/api/v1/agents", { limit: 500 });
+  /** Yield all agents that match a selector, a page at a time; an empty selector matches all. */
+  async *agents(signal, select) {
+    let next = this.url("/api/v1/agents", { limit: 500, ...(select && { select }) });
     while (next) {
       const answer = await this.send(next, { signal });
       yield await answer.json();

@@ -1,11 +1,10 @@
 /** The table of the agents. */
 
+import { showAgent } from "./agent_dialog.js";
 import { Agents, STATES, errorOf, seen, stateOf } from "./agents.js";
-import { closer, dialog, fill, h, harmless, problem } from "./dom.js";
+import { fill, h, harmless, problem } from "./dom.js";
 import { VirtualList } from "./virtual_list.js";
-import { ago, count, duration, moment, plural } from "./format.js";
-
-const VERIFIED = new Map([[null, "–"], [true, "yes, read back"], [false, "no, the worker cannot be read back"]]);
+import { ago, count, plural } from "./format.js";
 
 const COLUMNS = {
   hostname: "Host",
@@ -20,7 +19,7 @@ const COLUMNS = {
 /** Milliseconds between two requests for the whole fleet: polls send no event, but move "last seen". */
 const PERIOD_MS = 30000;
 
-/** Milliseconds until a request, if an event names only part of the changed agents. */
+/** Milliseconds until a request, if an event does not tell which agents to show. */
 const REFRESH_DELAY_MS = 5000;
 
 /** All agents of a namespace, live. */
@@ -29,6 +28,7 @@ export class Fleet {
     const agents = new Agents();
     Object.assign(this, { api, agents, fresh: agents, frame: 0, loading: null, stale: true, soon: 0, visible: false });
     this.wanted = { words: "", states: new Set(), column: "hostname", descending: false };
+    this.selector = "";
     this.build(root);
     setInterval(() => this.visible && this.load(), PERIOD_MS);
   }
@@ -40,6 +40,12 @@ export class Fleet {
       placeholder: "Host, metadata, error…",
       "aria-label": "Filter the agents",
       oninput: () => this.want({ words: search.value }),
+    });
+    const selector = h("input", {
+      type: "search",
+      placeholder: "region in (us,eu),!gpu",
+      "aria-label": "Selector of labels",
+      onchange: () => this.select(selector.value.trim()),
     });
     this.chips = Object.fromEntries(STATES.map((state) => [state, this.chip(state)]));
     this.heads = Object.entries(COLUMNS).map(([column, label]) => this.head(column, label));
@@ -61,7 +67,7 @@ export class Fleet {
     fill(
       root,
       h("header", {}, h("h1", { id: "fleet-title" }, "Fleet"), this.total),
-      h("div.tools", {}, search, chips),
+      h("div.tools", {}, search, selector, chips),
       this.says,
       this.table,
     );
@@ -90,7 +96,7 @@ export class Fleet {
   }
 
   row() {
-    const open = () => this.open(button.dataset.id);
+    const open = () => showAgent(this.api, button.dataset.id);
     const button = h("button.link", { type: "button", onclick: open });
     const cells = Object.keys(COLUMNS).map((column) => h(`div.cell.of-${column}`, { role: "cell" }));
     cells[0].append(button);
@@ -100,6 +106,13 @@ export class Fleet {
   want(change) {
     Object.assign(this.wanted, change);
     this.schedule();
+  }
+
+  /** Show only agents that match a selector. The controller compares their labels with it. */
+  select(selector) {
+    if (selector === this.selector) return;
+    this.selector = selector;
+    this.clear();
   }
 
   /** Load the agents when the view becomes visible. */
@@ -112,6 +125,10 @@ export class Fleet {
   /** Show another namespace. */
   move(api) {
     this.api = api;
+    this.clear();
+  }
+
+  clear() {
     this.loading?.abort();
     this.agents = this.fresh = new Agents();
     this.refresh();
@@ -132,7 +149,7 @@ export class Fleet {
     const fresh = (this.fresh = new Agents());
     const first = this.agents.byId.size === 0;
     try {
-      for await (const page of this.api.agents(loading.signal)) {
+      for await (const page of this.api.agents(loading.signal, this.selector)) {
         fresh.put(page);
         if (first) this.take(fresh);
       }
@@ -154,10 +171,11 @@ export class Fleet {
   changed({ agents, forgotten = [], more }) {
     // A page under way may be older than the event.
     for (const each of new Set([this.agents, this.fresh])) {
-      each.put(agents);
+      // Only the controller knows whether another agent matches the selector.
+      each.put(this.selector ? agents.filter(({ id }) => each.byId.has(id)) : agents);
       each.remove(forgotten);
     }
-    if (more) this.soon ||= setTimeout(() => this.refresh(), REFRESH_DELAY_MS);
+    if (more || this.selector) this.soon ||= setTimeout(() => this.refresh(), REFRESH_DELAY_MS);
     this.schedule();
   }
 
@@ -183,22 +201,6 @@ export class Fleet {
     this.table.setAttribute("aria-rowcount", found.length + 1);
     this.rows.show(found);
   }
-
-  async open(id) {
-    const body = h("div", { tabIndex: 0 }, h("p.quiet", {}, "Loading…"));
-    dialog("Agent", body, [closer("Close")]);
-    try {
-      fill(body, ...described(await this.api.get(address(id))));
-    } catch (error) {
-      fill(body, problem(error));
-    }
-  }
-}
-
-// A browser resolves "." and ".." in a path.
-function address(id) {
-  const name = encodeURIComponent(id);
-  return id === "." || id === ".." ? `/api/v1/agents/-?id=${name}` : `/api/v1/agents/${name}`;
 }
 
 function write(row, agent, index) {
@@ -213,36 +215,4 @@ function write(row, agent, index) {
   last.textContent = ago(seen(agent));
   error.textContent = error.title = harmless(errorOf(agent));
   metadata.textContent = metadata.title = harmless(agent.metadata);
-}
-
-function described(agent) {
-  const facts = {
-    Host: agent.hostname || "–",
-    Id: agent.id,
-    State: stateOf(agent),
-    Version: agent.applied_tag ?? "–",
-    Verified: VERIFIED.get(agent.verified),
-    Strategy: agent.strategy || "–",
-    Metadata: agent.metadata || "–",
-    "Last poll": moment(agent.last_poll),
-    Registered: moment(agent.registered_at),
-    Repairs: agent.repairs,
-    Error: errorOf(agent) || "none",
-  };
-  const list = Object.entries(facts).flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, String(value))]);
-  const reports = agent.reports.map((each) =>
-    h(
-      "li",
-      {},
-      h(`span.state.${each.state}`, {}, each.state),
-      ` version ${each.version}, ${moment(each.at)}`,
-      each.ms.worker === null ? "" : `, applied in ${duration(each.ms.worker)}`,
-      each.error ? `: ${each.error}` : "",
-    ),
-  );
-  return [
-    h("dl", {}, ...list),
-    h("h3", {}, "Reports"),
-    reports.length ? h("ul.plain", {}, ...reports) : h("p.quiet", {}, "None yet."),
-  ];
 }
