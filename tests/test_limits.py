@@ -8,12 +8,13 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd import labels
 from confd.agent.strategies import stream
 from confd.client import http
 from confd.client.header_limit import MAX_HEAD_BYTES
 from confd.codec import bodies, strict_json
 from confd.controller import audit_log
-from confd.controller.agents import duplicates, newcomers
+from confd.controller.agents import duplicates, newcomers, selectors
 from confd.controller.api import configs
 from confd.controller.convergence import report_intake
 from confd.controller.store.sqlite import engine
@@ -57,6 +58,9 @@ SAID = {
     f"connections at a time; fewer where the limit of open files, less {RESERVED_DESCRIPTORS}": str(
         CONTROLLER.max_connections
     ),
+    "labels of an agent": f"{labels.MAX_LABELS} of each",
+    "selector of labels": f"{selectors.MAX_BYTES} bytes, {selectors.MAX_REQUIREMENTS} requirements,"
+    f" {selectors.MAX_VALUES} values",
     "of these, from one address": str(CONTROLLER.max_connections_per_address),
     "agents that may register": str(CONTROLLER.max_agents),
     "new agents from one address": str(newcomers.NEW_PER_MINUTE),
