@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Callable
 from contextlib import suppress
 
 from confd.runtime.files import find_other_kind
@@ -69,14 +70,15 @@ def remove_file(path: str) -> None:
         os.unlink(path)
 
 
-def sync_folder(path: str) -> None:
+def sync_folder(path: str, sync: Callable[[int], object] = os.fsync) -> None:
     """
     Make the names in the folder of a path durable.
 
+    @param sync: writes the file of a descriptor to the disk.
     @raise OSError: if the folder cannot be synced.
     """
     descriptor = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)

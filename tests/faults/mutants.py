@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.faults.mutations import MUTANTS, Mutant
+from tests.faults.output_mutations import OUTPUT_MUTANTS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -100,7 +101,7 @@ def main() -> int:
     parser.add_argument("--rows", action="store_true", help="let the rows of the fault suite judge, too")
     parser.add_argument("--only", default="", help="those whose names hold this")
     options = parser.parse_args()
-    chosen = [each for each in MUTANTS if options.only in each.name]
+    chosen = [each for each in (*MUTANTS, *OUTPUT_MUTANTS) if options.only in each.name]
     caught = 0
     with copy() as place:
         needed = tuple(sorted({test for each in chosen for test in each.tests}))

@@ -130,6 +130,23 @@ class HealthTests(SynchronousTestCase):
             self.pass_rounds(1)
         self.assertEqual((self.state(), self.changes), (ReportState.APPLIED, 0))
 
+    def test_a_repair_resets_the_counter_and_heals_nothing(self) -> None:
+        self.unhealthy()
+        self.report = evolve(self.report, repairs=1)
+        self.monitor.refresh()
+        self.pass_rounds(1)
+        self.assertEqual(self.state(), ReportState.FAILED)
+        self.healthy = True
+        self.pass_rounds(1)
+        self.assertEqual(self.state(), ReportState.APPLIED)
+        self.healthy = False
+        self.pass_rounds(2)
+        self.report = evolve(self.report, repairs=2)
+        self.pass_rounds(2)
+        self.assertEqual(self.state(), ReportState.APPLIED)
+        self.pass_rounds(1)
+        self.assertEqual(self.state(), ReportState.FAILED)
+
     def test_health_pauses_while_nothing_is_applied(self) -> None:
         self.monitor.startService()
         self.apply(1)

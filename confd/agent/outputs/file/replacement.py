@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import stat
+from collections.abc import Callable
 from contextlib import suppress
 
 from attrs import define, field, frozen
@@ -58,12 +59,14 @@ class FileReplacement:
     The files of one output: its own, the staged one and the copy for a roll-back.
 
     @ivar keep_folder: where an output that works in place keeps its copy, and rejected files are kept.
+    @ivar sync: writes the file of a descriptor to the disk.
     """
 
     log = Logger()
 
     spec: FileSpec
     keep_folder: str
+    sync: Callable[[int], object] = os.fsync
     _warned: bool = field(default=False, init=False)
 
     @property
@@ -121,7 +124,7 @@ class FileReplacement:
                 self._copy_attributes(descriptor)
                 # The attributes of an ACL change the mode bits.
                 os.fchmod(descriptor, self.spec.mode)
-                os.fsync(descriptor)
+                self.sync(descriptor)
         except OSError:
             self.discard()
             raise
@@ -141,7 +144,7 @@ class FileReplacement:
             with suppress(FileNotFoundError):
                 os.unlink(path)
             with open(self.staged_path, "rb") as file:
-                _write(path, file.read(), 0o600)
+                self._write(path, file.read(), 0o600)
         self.discard()
 
     def commit(self, keep: bool = True) -> None:
@@ -163,7 +166,7 @@ class FileReplacement:
                 if kept:
                     self.finish()
                 raise
-        sync_folder(self.spec.path)
+        sync_folder(self.spec.path, self.sync)
 
     def roll_back(self, created: bool) -> None:
         """
@@ -183,7 +186,7 @@ class FileReplacement:
         elif created:
             with suppress(FileNotFoundError):
                 os.unlink(self.spec.path)
-        sync_folder(self.spec.path)
+        sync_folder(self.spec.path, self.sync)
 
     def finish(self) -> None:
         """Remove the copy for a roll-back."""
@@ -235,13 +238,13 @@ class FileReplacement:
             os.unlink(self.old_path)
         if self.spec.in_place:
             self._make_folder()
-            _write(self.old_path, self._read(), 0o600)
+            self._write(self.old_path, self._read(), 0o600)
             return True
         try:
             os.link(self.spec.path, self.old_path, follow_symlinks=False)
         except OSError:
             found = os.lstat(self.spec.path)
-            _write(self.old_path, self._read(), stat.S_IMODE(found.st_mode), (found.st_uid, found.st_gid))
+            self._write(self.old_path, self._read(), stat.S_IMODE(found.st_mode), (found.st_uid, found.st_gid))
         return True
 
     def _overwrite(self, source: str) -> None:
@@ -256,7 +259,23 @@ class FileReplacement:
             owner, group = self._owners()
             os.fchown(descriptor, owner, group)
             os.fchmod(descriptor, self.spec.mode)
-            os.fsync(descriptor)
+            self.sync(descriptor)
+
+    def _write(self, path: str, content: bytes, mode: int, owners: tuple[int, int] | None = None) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            with open(descriptor, "wb", closefd=False) as file:
+                file.write(content)
+                file.flush()
+                if owners is not None:
+                    os.fchown(descriptor, *owners)
+                os.fchmod(descriptor, mode)
+                self.sync(descriptor)
+        except OSError:
+            os.unlink(path)
+            raise
+        finally:
+            os.close(descriptor)
 
     def _make_folder(self) -> None:
         with suppress(FileExistsError):
@@ -277,20 +296,3 @@ def _attribute(path: str, name: str) -> bytes | None:
         if error.errno in _NO_ATTRIBUTE:
             return None
         raise
-
-
-def _write(path: str, content: bytes, mode: int, owners: tuple[int, int] | None = None) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with open(descriptor, "wb", closefd=False) as file:
-            file.write(content)
-            file.flush()
-            if owners is not None:
-                os.fchown(descriptor, *owners)
-            os.fchmod(descriptor, mode)
-            os.fsync(descriptor)
-    except OSError:
-        os.unlink(path)
-        raise
-    finally:
-        os.close(descriptor)
