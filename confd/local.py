@@ -61,7 +61,7 @@ class Unreachable(LocalError):
 
 
 @dataclass(frozen=True)
-class Change:
+class LocalConfig:
     """
     An applied configuration.
 
@@ -117,7 +117,7 @@ class Local:
                 raise LocalError(f"Configuration {change.tag} has nothing at {pointer!r}.") from None
         return default
 
-    def watch(self, callback: Callable[[Change], object]) -> Watch:
+    def watch(self, callback: Callable[[LocalConfig], object]) -> Watch:
         """
         Call C{callback} in a daemon thread for each change from now on, once, also across restarts of the agent.
 
@@ -127,7 +127,7 @@ class Local:
         @return: ends the watch.
         """
 
-        def call(change: Change) -> None:
+        def call(change: LocalConfig) -> None:
             try:
                 callback(change)
             except Exception:
@@ -135,17 +135,17 @@ class Local:
 
         return Watch(self, call)
 
-    async def changes(self) -> AsyncIterator[Change]:
+    async def changes(self) -> AsyncIterator[LocalConfig]:
         """Iterate over the changes from now on, in the way of L{watch}; to leave the loop ends the watch."""
         loop, arrived = asyncio.get_running_loop(), asyncio.Event()
-        pending: list[Change] = []
+        pending: list[LocalConfig] = []
 
-        def put(change: Change) -> None:
+        def put(change: LocalConfig) -> None:
             # A slow reader gets the newest one.
             pending[:] = [change]
             arrived.set()
 
-        def tell(change: Change) -> None:
+        def tell(change: LocalConfig) -> None:
             with contextlib.suppress(RuntimeError):
                 # The loop may be closed by now.
                 loop.call_soon_threadsafe(put, change)
@@ -159,7 +159,7 @@ class Local:
         finally:
             watch.stop()
 
-    def _ask(self) -> Change:
+    def _ask(self) -> LocalConfig:
         """Return the applied configuration, or the last one while no agent answers."""
         last = self._last
         try:
@@ -177,7 +177,7 @@ class Local:
             self._store(change)
         return change
 
-    def _store(self, change: Change) -> None:
+    def _store(self, change: LocalConfig) -> None:
         with self._lock:
             if self._last is None or self._last.tag != change.tag:
                 self._last = change
@@ -192,7 +192,7 @@ class Local:
 class Watch:
     """A thread that follows the configuration."""
 
-    def __init__(self, local: Local, tell: Callable[[Change], None]) -> None:
+    def __init__(self, local: Local, tell: Callable[[LocalConfig], None]) -> None:
         self._local, self._tell, self._seen = local, tell, local.tag
         self._stopped = threading.Event()
         self._connection: http.client.HTTPConnection | None = None
@@ -259,7 +259,7 @@ class _Server:
             )
         return http.client.HTTPConnection(self._host, self._port, timeout=timeout)
 
-    def fetch(self, connection: http.client.HTTPConnection, tag: str | None, wait: int) -> Change | None:
+    def fetch(self, connection: http.client.HTTPConnection, tag: str | None, wait: int) -> LocalConfig | None:
         """
         Return the applied configuration; C{None} if it is the one with a tag.
 
@@ -273,7 +273,7 @@ class _Server:
             response = connection.getresponse()
             body = response.read(MAX_DOCUMENT_BYTES)
             if response.status == 200 and (found := response.headers.get("X-Config-Version")):
-                return Change(found, json.loads(body))
+                return LocalConfig(found, json.loads(body))
         except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
             raise Unreachable(f"The agent at {self._url} does not answer: {error or type(error).__name__}.") from None
         if response.status == 304 and tag is not None:
@@ -305,14 +305,14 @@ def _sentence(body: bytes) -> str:
         return "this is not the API of an agent."
 
 
-def _load(path: str) -> Change | None:
+def _load(path: str) -> LocalConfig | None:
     """Return the document that a file keeps; C{None} if it keeps none."""
     try:
         with open(path, "rb") as file:
             kept = json.load(file)
         if not re.fullmatch(r"[!#-~]+", kept["tag"]):
             raise ValueError("the tag is none")
-        return Change(kept["tag"], kept["document"])
+        return LocalConfig(kept["tag"], kept["document"])
     except FileNotFoundError:
         return None
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
@@ -320,7 +320,7 @@ def _load(path: str) -> Change | None:
         return None
 
 
-def _save(path: str, change: Change) -> None:
+def _save(path: str, change: LocalConfig) -> None:
     """Replace the file that keeps the last document; a failure is logged."""
     temporary = None
     try:

@@ -9,8 +9,8 @@ from datetime import datetime
 from attrs import asdict, field, frozen
 
 from confd.codec import strict_json
+from confd.codec.labels import NO_LABELS
 from confd.errors import Forbidden, NotFound
-from confd.labels import NO_LABELS
 from confd.model import Registration, Tag
 
 #: Limits of a report: characters of an error, and milliseconds of a time.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from statistics import median
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 #: The rooms of each floor; a module may import what is in its own room, and whatever is on a floor below.
 FLOORS: tuple[dict[str, str], ...] = (
     {
-        "vocabulary": "local model labels errors reports report_verdicts progress audit history changes interfaces"
+        "vocabulary": "local model errors reports audit history changes interfaces"
         " codec.* interfaces.* runtime.timing runtime.lru"
         " runtime.limiter runtime.metrics runtime.reactor_lag runtime.reload runtime.problem runtime.signal"
         " runtime.write_behind runtime.offload runtime.addresses runtime.files runtime.transport runtime.reactor"
@@ -88,6 +88,9 @@ VERBS = """
 
 #: Modules whose docstrings may still begin with a noun. Remove an entry once it is clean; never add one.
 NOUNS_YET = ""
+
+#: Modules beside the folders, by the beginning of their names.
+MAX_MODULES = {"": 8, "controller.": 6}
 
 LONGEST_MODULE, LONGEST_FUNCTION, MEDIAN_MODULE = 350, 50, 200
 
@@ -321,6 +324,25 @@ def domain_is_below_the_api(module: Module) -> list[str]:
     return [f"imports {each}" for each in module.imports() if each.startswith("confd.controller.api.")]
 
 
+def class_names_mean_one_thing(modules: Sequence[Module]) -> list[str]:
+    """A class name belongs to one module; only the options of each twistd command are called C{Options}."""
+    places: dict[str, list[str]] = {}
+    for module in modules:
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.ClassDef) and not (node.name == "Options" and module.among("*.tap dev")):
+                places.setdefault(node.name, []).append(module.name)
+    return [f"{name} is in {' and '.join(found)}" for name, found in sorted(places.items()) if len(found) > 1]
+
+
+def folders_are_small(modules: Sequence[Module]) -> list[str]:
+    """C{confd} and C{confd.controller} hold subjects; a module beside these folders is an exception."""
+    counts = {
+        prefix: sum(re.fullmatch(rf"{prefix}(?!__init__)\w+", module.name) is not None for module in modules)
+        for prefix in MAX_MODULES
+    }
+    return [f"{prefix}* has {count} modules" for prefix, count in counts.items() if count > MAX_MODULES[prefix]]
+
+
 # -- what they are held against --
 
 
@@ -348,6 +370,14 @@ class ArchitectureTests(SynchronousTestCase):
     def test_domain(self):
         """The domain of the controller imports no part of the API."""
         self._hold(domain_is_below_the_api, modules("confd"))
+
+    def test_class_names(self):
+        """A class name means one thing."""
+        self.assertEqual(class_names_mean_one_thing(modules("confd")), [])
+
+    def test_folders(self):
+        """Few modules are beside the folders."""
+        self.assertEqual(folders_are_small(modules("confd")), [])
 
     def test_libraries(self):
         """Each library has an owner."""
@@ -437,6 +467,21 @@ class RuleTests(SynchronousTestCase):
             with self.subTest(rule=rule.__name__, bad=bad[:60]):
                 self.assertTrue(rule(Module(name, bad)))
                 self.assertEqual(rule(Module(name, good)), [])
+
+    def test_class_names(self):
+        """A name of two modules is found, except the options of commands."""
+        names = ("agent.tap", "worker.tap", "agent.plugin", "worker.api")
+        sources = [Module(name, "class Options: ...\nclass Tag: ...") for name in names]
+        self.assertEqual(
+            class_names_mean_one_thing(sources),
+            ["Options is in agent.plugin and worker.api", f"Tag is in {' and '.join(names)}"],
+        )
+
+    def test_folders(self):
+        """A ninth module beside the folders is found."""
+        names = ["__init__", "codec.sse", *(f"m{number}" for number in range(8))]
+        self.assertEqual(folders_are_small([Module(name, "") for name in names]), [])
+        self.assertEqual(folders_are_small([Module(name, "") for name in [*names, "m8"]]), ["* has 9 modules"])
 
     def test_places(self):
         """A module that belongs nowhere is an error, not an exception to the rule."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.local import Change, Local, LocalError, Refused, Unreachable
+from confd.local import Local, LocalConfig, LocalError, Refused, Unreachable
 from tests.local_agent import FakeAgent
 
 #: Seconds after which a wait is given up: many times what it takes, for machines that are busy.
@@ -48,9 +48,9 @@ class LocalTestCase(SynchronousTestCase):
         self.addCleanup(agent.close)
         return agent
 
-    def watched(self, local: Local) -> queue.Queue[Change]:
+    def watched(self, local: Local) -> queue.Queue[LocalConfig]:
         """Watch, and return the changes."""
-        changes: queue.Queue[Change] = queue.Queue()
+        changes: queue.Queue[LocalConfig] = queue.Queue()
         self.addCleanup(local.watch(changes.put).stop)
         return changes
 
@@ -180,7 +180,7 @@ class WatchTests(LocalTestCase):
         changes = self.watched(Local(self.agent.url))
         for number in range(1, 4):
             self.agent.apply(str(number), {"n": number})
-            self.assertEqual(changes.get(timeout=PATIENCE_SECONDS), Change(str(number), {"n": number}))
+            self.assertEqual(changes.get(timeout=PATIENCE_SECONDS), LocalConfig(str(number), {"n": number}))
         self.assertTrue(changes.empty())
 
     def test_what_get_returned_is_no_change(self) -> None:
@@ -204,7 +204,7 @@ class WatchTests(LocalTestCase):
     def test_a_callback_that_fails_is_logged_and_the_next_change_is_told(self) -> None:
         told: queue.Queue[str] = queue.Queue()
 
-        def fail(change: Change) -> None:
+        def fail(change: LocalConfig) -> None:
             told.put(change.tag)
             raise KeyError(change.tag)
 

@@ -44,11 +44,11 @@ T = TypeVar("T")
 Work: TypeAlias = Coroutine[Deferred[object], object, T]
 
 
-class Refused(Exception):
+class CommandRefused(Exception):
     """The broker refuses the command; the message is its answer."""
 
 
-class Misplaced(Refused):
+class Misplaced(CommandRefused):
     """
     The broker no longer serves this connection: the name may lead to another server now, or credentials changed.
 
@@ -65,7 +65,7 @@ class Lost(Exception):
 
 
 class Connection(Protocol):
-    """A connection that is ready for commands; the commands of each broker raise L{Refused} and L{Lost}."""
+    """A connection that is ready for commands; the commands of each broker raise L{CommandRefused} and L{Lost}."""
 
     def when_lost(self) -> Awaitable[object]:
         """Return an awaitable that ends when the connection is closed and its resources are free."""
@@ -149,7 +149,7 @@ class Link(Periodic, Generic[C]):
             raise
         except (Lost, OSError):
             raise self._unavailable("lost the connection") from None
-        except Refused as refused:
+        except CommandRefused as refused:
             error = self._unavailable(f"refuses: {refused}")
             self._refusal = error.message
             if isinstance(refused, Misplaced):

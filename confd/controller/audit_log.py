@@ -28,7 +28,7 @@ MAX_WAITING = 1000
 
 
 @frozen
-class _Refused:
+class _RefusedGroup:
     """
     Attempts that were refused alike, which share one entry.
 
@@ -40,7 +40,7 @@ class _Refused:
     outcome: str
     count: int = 1
 
-    def merged(self, newer: _Refused) -> _Refused:
+    def merged(self, newer: _RefusedGroup) -> _RefusedGroup:
         return evolve(newer, first=self.first, count=self.count + newer.count)
 
     def entry(self) -> AuditOutcome:
@@ -49,7 +49,7 @@ class _Refused:
 
 
 @implementer(IAuditor)
-class AuditLog(WriteBehind[int | str, _Refused]):
+class AuditLog(WriteBehind[int | str, _RefusedGroup]):
     """
     Records refused attempts.
 
@@ -65,7 +65,7 @@ class AuditLog(WriteBehind[int | str, _Refused]):
         """
         @param now: the wall clock.
         """
-        super().__init__(clock, WRITE_INTERVAL_SECONDS, self._record, "audit entries of refusals", _Refused.merged)
+        super().__init__(clock, WRITE_INTERVAL_SECONDS, self._record, "audit entries of refusals", _RefusedGroup.merged)
         self._store, self.now = store, now
         self._number = self._at_the_door = 0
 
@@ -75,9 +75,9 @@ class AuditLog(WriteBehind[int | str, _Refused]):
         self._at_the_door += at_the_door
         self._number += 1
         shared = len(self) >= MAX_WAITING or (at_the_door and self._at_the_door > UNAUTHENTICATED_ENTRIES_MAX)
-        self.put(outcome if shared else self._number, _Refused(attempt.made_at, attempt, outcome))
+        self.put(outcome if shared else self._number, _RefusedGroup(attempt.made_at, attempt, outcome))
 
-    def _record(self, refusals: Mapping[int | str, _Refused]) -> Deferred[None]:
+    def _record(self, refusals: Mapping[int | str, _RefusedGroup]) -> Deferred[None]:
         self._at_the_door = 0
         shared_last = sorted(refusals, key=lambda key: isinstance(key, str))
         return self._store.record([refusals[key].entry() for key in shared_last])

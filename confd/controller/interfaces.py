@@ -15,9 +15,9 @@ from zope.interface import Interface
 from confd.audit import Attempt
 from confd.changes import Committed, ReceivedReport, ReportVerdict
 from confd.controller.agents.selectors import Selector
+from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, Totals
 from confd.interfaces import IAuditStore, IChangeStore, IConfigStore, IHealth
 from confd.model import Registration, Tag
-from confd.progress import ConvergenceSummary, LaggingAgent, Totals
 from confd.reports import AgentRecord, VersionOutcome
 
 
@@ -67,7 +67,7 @@ class IAgentStore(Interface):
         """
         Change the labels that operators set on an agent: a change C{labels}, unless the labels stay the same.
 
-        @param changes: as L{confd.labels.check_changes} returns them.
+        @param changes: as L{confd.codec.labels.check_changes} returns them.
         @return: fires with the labels, once they are on disk.
         @raise NotFound: C{unknown_agent}.
         @raise Unprocessable: C{bad_label}.
@@ -94,7 +94,7 @@ class IReportStore(Interface):
         Judge reports in the order of their arrival, and store the accepted ones, in one transaction: the report as
         the last one of its agent, and the outcome of its version on the agent.
 
-        @return: fires with the verdict on each report, once they are on disk: see L{confd.report_verdicts}.
+        @return: fires with the verdict on each report, once they are on disk: see L{report_verdicts}.
         """
 
     def settle(archive: Sequence[tuple[str, int, bytes]]) -> Deferred[None]:

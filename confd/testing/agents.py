@@ -8,9 +8,9 @@ from typing import Any
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
+from confd.codec.labels import MAX_LABELS
 from confd.controller.interfaces import IAgentStore
 from confd.errors import Forbidden, NotFound, Unprocessable
-from confd.labels import MAX_LABELS
 from confd.model import DEFAULT_NAMESPACE, Registration
 from confd.reports import AgentRecord
 from confd.testing.examples import a_draft, an_attempt

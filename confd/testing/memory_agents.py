@@ -10,10 +10,10 @@ from attrs import define, evolve, field
 
 from confd.changes import AGENT, LABELS, AgentChange, ReceivedReport, ReportVerdict
 from confd.codec.headers import parse_rfc3339, rfc3339
+from confd.codec.labels import NO_LABELS, merge
 from confd.controller.store.change_log import Written, registration_changes
-from confd.labels import NO_LABELS, merge
+from confd.controller.store.report_verdicts import PublishTimes, judge_reports
 from confd.model import Registration
-from confd.report_verdicts import PublishTimes, judge_reports
 from confd.reports import AgentRecord, VersionOutcome, agent_blocked, unknown_agent
 
 

@@ -17,9 +17,9 @@ from confd.brokers.link import (
     OPEN_TIMEOUT_SECONDS,
     PING_INTERVAL_SECONDS,
     RETRY_MAX_SECONDS,
+    CommandRefused,
     Link,
     Lost,
-    Refused,
     one_line,
 )
 from confd.errors import Unavailable
@@ -192,7 +192,7 @@ class LinkTests(SynchronousTestCase):
         self.link.startService()
         connection = self.connect()
         self.clock.advance(PING_INTERVAL_SECONDS)
-        connection.pings[-1].errback(Refused("no"))
+        connection.pings[-1].errback(CommandRefused("no"))
         self.assertTrue(connection.lost)
 
     def test_missing_answer_cuts_the_connection(self) -> None:
@@ -231,7 +231,7 @@ class LinkTests(SynchronousTestCase):
         self.link.startService()
         connection, answer = self.connect(), Deferred[str]()
         failed = self.use(answer)
-        answer.errback(Refused("NOPERM"))
+        answer.errback(CommandRefused("NOPERM"))
         self.assertIn("NOPERM", self.failureResultOf(failed, Unavailable).value.message)
         self.assertIn("NOPERM", self.link.problem() or "")
         self.assertFalse(connection.lost)

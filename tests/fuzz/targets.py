@@ -30,7 +30,7 @@ from confd.agent.cache_files import CacheFiles
 from confd.agent.local_api.applied import AppliedDocument
 from confd.agent.local_api.config import ConfigApi
 from confd.agent.local_api.ofrep import OfrepApi
-from confd.brokers.link import Lost, Refused
+from confd.brokers.link import CommandRefused, Lost
 from confd.brokers.nats.client import BoundedParser
 from confd.client.header_limit import BoundedHead
 from confd.client.http import Http
@@ -325,7 +325,7 @@ def _redis(data: bytes) -> None:
     transport.abortConnection = transport.loseConnection  # type: ignore[method-assign]
     connection.makeConnection(transport)
     asked = Deferred.fromCoroutine(connection.ask("GET", "a"))
-    asked.addErrback(lambda failure: failure.trap(Lost, Refused) and None)
+    asked.addErrback(lambda failure: failure.trap(Lost, CommandRefused) and None)
     for at in range(0, len(data), 4096):
         if not transport.disconnecting:
             connection.dataReceived(data[at : at + 4096])

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from confd.brokers.link import RETRY_MAX_SECONDS, Link, Refused, one_line, unavailable
+from confd.brokers.link import RETRY_MAX_SECONDS, CommandRefused, Link, one_line, unavailable
 from confd.brokers.listeners import Listeners
 from confd.brokers.nats.client import Insecure
 from confd.brokers.nats.connection import Msg, NatsConnection, NatsOptions, SlowConsumerError, Subscription
@@ -182,7 +182,7 @@ class NatsBroker(Service):
             return self._unavailable(f"has no trustworthy TLS connection: {words}", "NATS_TLS_ENABLED")
         if "authorization" in words.lower():
             return self._unavailable("refuses it; correct it and NATS_USERNAME, or NATS_TOKEN", "NATS_PASSWORD")
-        if isinstance(error, Refused):
+        if isinstance(error, CommandRefused):
             return self._unavailable(f"refuses the subscription: {words}", "NATS_SUBJECT")
         return self._unavailable(f"cannot be reached: {words}")
 

@@ -24,7 +24,7 @@ from nats.errors import (
 )
 from twisted.internet.defer import CancelledError, Deferred
 
-from confd.brokers.link import Lost, Refused, one_line
+from confd.brokers.link import CommandRefused, Lost, one_line
 from confd.brokers.nats.client import CLOSE_TIMEOUT_SECONDS, NatsClient
 from confd.codec.bodies import MAX_ANSWER_BYTES
 
@@ -171,14 +171,14 @@ class NatsConnection:
         try:
             await self._client.publish(subject, message)
         except MaxPayloadError:
-            raise Refused(f"{len(message)} bytes exceed its max_payload") from None
+            raise CommandRefused(f"{len(message)} bytes exceed its max_payload") from None
         await self._settle()
 
     async def _settle(self) -> None:
         """Wait until the server has processed everything sent; raise its complaint."""
         await self._client.rtt()
         if self._complaint is not None:
-            raise Refused(one_line(self._complaint))
+            raise CommandRefused(one_line(self._complaint))
 
     async def _error(self, error: Exception) -> None:
         if not isinstance(error, SlowConsumerError):

@@ -16,7 +16,7 @@ from twisted.internet.endpoints import connectProtocol, wrapClientTLS
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
 from zope.interface import implementer
 
-from confd.brokers.link import RETRY_MAX_SECONDS, Link, Lost, Misplaced, Refused, Work, one_line, unavailable
+from confd.brokers.link import RETRY_MAX_SECONDS, CommandRefused, Link, Lost, Misplaced, Work, one_line, unavailable
 from confd.brokers.listeners import Listeners
 from confd.brokers.redis.protocol import RedisConnection
 from confd.errors import Unavailable
@@ -179,7 +179,7 @@ class RedisBroker(Service):
             if self._tls:
                 raise self._unavailable(f"has no trustworthy TLS connection: {lost}", "REDIS_TLS_ENABLED") from None
             raise self._unavailable(f"hangs up: {lost}; if it expects TLS, set REDIS_TLS_ENABLED") from None
-        except Refused as refused:
+        except CommandRefused as refused:
             if str(refused).startswith("NOAUTH"):
                 raise self._unavailable("asks for a password", "REDIS_PASSWORD") from None
             busy = isinstance(refused, Misplaced) and not str(refused).startswith("WRONGPASS")

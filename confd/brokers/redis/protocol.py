@@ -15,7 +15,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from txredisapi import BaseRedisProtocol, RedisError, ResponseError
 
-from confd.brokers.link import Lost, Misplaced, Refused, one_line
+from confd.brokers.link import CommandRefused, Lost, Misplaced, one_line
 from confd.codec.bodies import MAX_ANSWER_BYTES
 
 #: Bytes of a value that are kept: one more than any announcement has, and the line break behind it.
@@ -51,7 +51,7 @@ class RedisConnection(BaseRedisProtocol):
         """
         Send a command, and return the reply.
 
-        @raise Refused: the reply is an error.
+        @raise CommandRefused: the reply is an error.
         @raise Lost: the connection was lost before the reply.
         """
         try:
@@ -61,7 +61,7 @@ class RedisConnection(BaseRedisProtocol):
             # Redis repeats a command that it does not know; that may hold a secret.
             words = one_line(str(error).partition(", with args")[0])
             kind = words.partition(" ")[0]
-            raise Misplaced(words, kind in WRITES_REFUSED) if kind in MISPLACED else Refused(words) from None
+            raise Misplaced(words, kind in WRITES_REFUSED) if kind in MISPLACED else CommandRefused(words) from None
         except RedisError:
             raise Lost(self._why()) from None
 
@@ -78,7 +78,7 @@ class RedisConnection(BaseRedisProtocol):
             info = await self.ask("INFO", "replication")
         except Misplaced:
             raise
-        except Refused:
+        except CommandRefused:
             # An ACL may forbid it.
             return
         replica = isinstance(info, bytes) and b"role:slave" in info

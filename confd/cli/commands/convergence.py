@@ -7,7 +7,7 @@ from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session
 from confd.cli.text import format_time
 from confd.codec.strict_json import JsonObject
-from confd.progress import Totals
+from confd.controller.convergence.progress import Totals
 
 #: Pause between two requests for the convergence.
 _POLL_SECONDS = 0.25

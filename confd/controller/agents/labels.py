@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from attrs import define, field
 
-from confd.labels import DeclaredLabels, parse_metadata
+from confd.codec.labels import DeclaredLabels, parse_metadata
 from confd.reports import AgentRecord
 from confd.runtime.lru import put
 

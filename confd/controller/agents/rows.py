@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from confd.labels import NO_LABELS
+from confd.codec.labels import NO_LABELS
 from confd.reports import AgentRecord
 
 

@@ -14,8 +14,8 @@ from typing import Literal, NoReturn
 
 from attrs import define, frozen
 
+from confd.codec.labels import KEY, RESERVED, VALUE
 from confd.errors import Malformed
-from confd.labels import KEY, RESERVED, VALUE
 
 #: Limits of a selector.
 MAX_BYTES, MAX_REQUIREMENTS, MAX_VALUES = 1024, 16, 64

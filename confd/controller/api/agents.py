@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from confd.codec import strict_json
 from confd.codec.bodies import HOSTNAME_MAX, METADATA_MAX, STRATEGY_MAX
+from confd.codec.labels import check_changes
 from confd.controller.agents.registry import Registry
 from confd.controller.agents.selection import select_agents
 from confd.controller.agents.selectors import parse_selector
@@ -27,7 +28,6 @@ from confd.controller.configs.reader import ConfigReader
 from confd.controller.convergence.tracker import Convergence
 from confd.controller.feed import Feed
 from confd.errors import NotFound, TooMany, Unavailable, Unprocessable
-from confd.labels import check_changes
 from confd.model import AGENT_ID, DEFAULT_NAMESPACE, Registration, valid_agent_id
 from confd.web.api.endpoint import Answer, Call, NamespaceQuery, endpoint
 from confd.web.auth.basic import Role

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from confd.codec.headers import rfc3339
 from confd.controller.api.schemas import AgentItem, AgentReport, ConvergenceBody, Laggard, Quantiles
+from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, Percentiles
 from confd.model import Tag
-from confd.progress import ConvergenceSummary, LaggingAgent, Percentiles
 from confd.reports import AgentStatus, ReportState, VersionOutcome
 
 

@@ -7,15 +7,15 @@ from typing import Annotated, NotRequired, TypedDict
 
 import msgspec
 
+from confd.codec.labels import KEY, VALUE
 from confd.codec.strict_json import JsonObject, JsonValue
-from confd.labels import KEY, VALUE
 from confd.reports import ReportState
 from confd.web.openapi.docs import Moment, Spliced, written_as
 
 StateName = Annotated[str, msgspec.Meta(extra_json_schema={"enum": ["silent", *(each.value for each in ReportState)]})]
 
 
-#: Labels to set on an agent; C{null} removes a label. L{confd.labels.check_changes} checks them.
+#: Labels to set on an agent; C{null} removes a label. L{confd.codec.labels.check_changes} checks them.
 LabelChanges = dict[
     Annotated[str, written_as(KEY)],
     Annotated[JsonValue, msgspec.Meta(extra_json_schema={"type": ["string", "null"], "pattern": f"^{VALUE.pattern}$"})],

@@ -11,8 +11,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from confd.codec import strict_json
 from confd.codec.headers import rfc3339
+from confd.controller.convergence.progress import ConvergenceSummary
 from confd.controller.interfaces import IReportStore
-from confd.progress import ConvergenceSummary
 from confd.runtime.write_behind import WriteBehind
 
 #: Seconds in which summaries gather for one transaction.

@@ -9,8 +9,8 @@ from itertools import islice
 from attrs import evolve
 
 from confd.controller.agents.registry import Registry
+from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, Percentiles
 from confd.controller.convergence.version import VersionProgress
-from confd.progress import ConvergenceSummary, LaggingAgent, Percentiles
 from confd.reports import AgentRecord
 
 MAX_CURVE_POINTS = 100

@@ -16,13 +16,13 @@ from confd.controller.agents.selection import select_agents
 from confd.controller.agents.selectors import Selector
 from confd.controller.configs.snapshot import unknown_namespace
 from confd.controller.convergence.archive import Archive
+from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, Totals
 from confd.controller.convergence.summary import laggards, repeat, summarize
 from confd.controller.convergence.version import VersionProgress
 from confd.controller.interfaces import IProgress, IResidentStore
 from confd.errors import Gone, NotFound
 from confd.interfaces import IChangeListener
 from confd.model import Tag
-from confd.progress import ConvergenceSummary, LaggingAgent, Totals
 from confd.reports import AgentRecord, VersionOutcome
 from confd.runtime.signal import Signal
 from confd.runtime.waiters import Waiters

@@ -9,9 +9,9 @@ from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from confd.changes import AGENT, REVISION, AgentChange, Batch, Change, Committed, Published, ReceivedReport
+from confd.controller.store.report_verdicts import PublishTimes
 from confd.history import VersionSummary
 from confd.model import Revision
-from confd.report_verdicts import PublishTimes
 from confd.reports import AgentRecord
 from confd.runtime.lru import put
 

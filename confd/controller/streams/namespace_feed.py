@@ -13,10 +13,10 @@ from twisted.python.failure import Failure
 from confd.codec import sse, strict_json
 from confd.codec.headers import rfc3339
 from confd.controller.agents.registry import Registry
+from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent
 from confd.controller.interfaces import IProgress
 from confd.errors import ConfdError
 from confd.history import VersionSummary
-from confd.progress import ConvergenceSummary, LaggingAgent
 from confd.reports import AgentStatus
 from confd.web.api.streaming import EventStream, Streams
 from confd.web.server.request import BoundedRequest

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.brokers.link import Lost, Misplaced, Refused
+from confd.brokers.link import CommandRefused, Lost, Misplaced
 from confd.brokers.redis.protocol import RedisConnection
 from confd.codec.bodies import MAX_ANSWER_BYTES
 
@@ -85,12 +85,12 @@ class RedisConnectionTests(SynchronousTestCase):
     def test_error_reply_is_a_refusal(self) -> None:
         answer = self.ask("GET", "key")
         self.connection.dataReceived(b"-NOPERM you may\x1b not\r\n")
-        self.assertEqual(str(self.failureResultOf(answer, Refused).value), "NOPERM you may\\x1b not")
+        self.assertEqual(str(self.failureResultOf(answer, CommandRefused).value), "NOPERM you may\\x1b not")
 
     def test_refusal_repeats_no_secret(self) -> None:
         answer = self.ask("AUTH", "hunter2")
         self.connection.dataReceived(b"-ERR unknown command `AUTH`, with args beginning with: `hunter2`, \r\n")
-        self.assertEqual(str(self.failureResultOf(answer, Refused).value), "ERR unknown command `AUTH`")
+        self.assertEqual(str(self.failureResultOf(answer, CommandRefused).value), "ERR unknown command `AUTH`")
 
     def test_lost_connection_fails_waiting_commands(self) -> None:
         answer, lost = self.ask("GET", "key"), self.connection.when_lost()

@@ -7,8 +7,8 @@ from urllib.parse import quote, urljoin
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.codec.labels import MAX_LABELS
 from confd.controller.agents.labels import MAX_PARSED
-from confd.labels import MAX_LABELS
 from confd.model import Registration
 from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import Reply

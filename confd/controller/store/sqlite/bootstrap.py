@@ -73,7 +73,7 @@ def open_database(given: str, first: Draft, migrations: Sequence[str]) -> Opened
     try:
         _check_regular(path)
         if not os.path.isdir(os.path.dirname(path)):
-            raise _Refused(f"is in {os.path.dirname(path)}, which is not a folder; create it, or name another file")
+            raise _Unusable(f"is in {os.path.dirname(path)}, which is not a folder; create it, or name another file")
         identity_file = IdentityFile(path)
         try:
             return _open(path, identity_file, first, migrations)
@@ -82,7 +82,7 @@ def open_database(given: str, first: Draft, migrations: Sequence[str]) -> Opened
             raise
     except BlockingIOError:
         raise StartError(f"DB_PATH: {given} is in use by another controller; stop that one first.") from None
-    except _Refused as error:
+    except _Unusable as error:
         raise StartError(f"DB_PATH: {given} {error}.") from None
     except OSError as error:
         raise StartError(f"DB_PATH: {given} cannot be opened: {error.strerror}; {_REMEDY}.") from None
@@ -90,7 +90,7 @@ def open_database(given: str, first: Draft, migrations: Sequence[str]) -> Opened
         raise StartError(f"DB_PATH: {given} cannot be used: {explain(error) or error}.") from None
 
 
-class _Refused(Exception):
+class _Unusable(Exception):
     """What is wrong with the database, to go on after its name."""
 
 
@@ -98,24 +98,24 @@ def _check_regular(path: str) -> None:
     """
     Refuse a database with a file that is not regular, before opening any.
 
-    @raise _Refused: if so.
+    @raise _Unusable: if so.
     """
     kind = find_other_kind(path)
     if kind == "a folder":
-        raise _Refused("is a folder; name a file in it")
+        raise _Unusable("is a folder; name a file in it")
     if kind is not None:
-        raise _Refused(f"is {kind}; name a file")
+        raise _Unusable(f"is {kind}; name a file")
     for ending in (".id", "-wal", "-shm", "-journal"):
         kind = find_other_kind(path + ending)
         if kind is not None:
-            raise _Refused(f"cannot be used, since {path}{ending} is {kind}; remove that, or name another file")
+            raise _Unusable(f"cannot be used, since {path}{ending} is {kind}; remove that, or name another file")
 
 
 def _open(path: str, identity_file: IdentityFile, first: Draft, migrations: Sequence[str]) -> Opened:
     expected = identity_file.read()
     size = os.path.getsize(path) if os.path.exists(path) else None
     if size is None and expected:
-        raise _Refused(
+        raise _Unusable(
             f"is missing, though {identity_file.path} names it; restore it from a backup, or remove that"
             " file too to create a new one"
         )
@@ -123,7 +123,7 @@ def _open(path: str, identity_file: IdentityFile, first: Draft, migrations: Sequ
         # SQLite gives its other files the mode of this one.
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     elif os.stat(path).st_nlink > 1:
-        raise _Refused(
+        raise _Unusable(
             "is a file with a second name (a hard link), and another controller may use it by that name; remove the "
             "other name, or copy the file"
         )
@@ -135,13 +135,13 @@ def _open(path: str, identity_file: IdentityFile, first: Draft, migrations: Sequ
     with closing(sqlite3.connect(uri, **arguments)) as connection:
         if _is_blank(connection):
             if expected:
-                raise _Refused(f"is empty, though {identity_file.path} says that it was not; restore it from a backup")
+                raise _Unusable(f"is empty, though {identity_file.path} says that it was not; restore it from a backup")
             log.warn("{path} holds no database: making a new one", path=path)
         make_durable(connection)
         try:
             migrate(connection, migrations)
         except NewerSchema as error:
-            raise _Refused(f"was written by a newer release of confd ({error}); install that one") from None
+            raise _Unusable(f"was written by a newer release of confd ({error}); install that one") from None
         cluster_id, epoch = _identify(connection, expected, first)
         if not keys.load_keys(connection):
             keys.add_key(connection)
@@ -170,17 +170,17 @@ def _is_blank(connection: sqlite3.Connection) -> bool:
     """
     Tell whether the database has no table.
 
-    @raise _Refused: if there are tables of another program.
+    @raise _Unusable: if there are tables of another program.
     """
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     (application_id,) = connection.execute("PRAGMA application_id").fetchone()
     if tables and application_id != _APPLICATION_ID and "agents" in tables and tables & _GO_TABLES:
-        raise _Refused(
+        raise _Unusable(
             "is the database of the Go system, which is not changed; name another file, start, and run 'confdctl import"
             " --from go-database FILE' with this one"
         )
     if tables and application_id != _APPLICATION_ID:
-        raise _Refused("is the database of another program; name another file")
+        raise _Unusable("is the database of another program; name another file")
     return not tables
 
 
@@ -188,7 +188,7 @@ def _identify(connection: sqlite3.Connection, expected: str, first: Draft) -> tu
     """Cluster and epoch; in a database that was made just now, or in a start that was cut off, these are given here."""
     found = connection.execute("SELECT cluster_id, epoch FROM meta").fetchone()
     if found is None and expected:
-        raise _Refused("has lost its identity; restore it from a backup")
+        raise _Unusable("has lost its identity; restore it from a backup")
     if found is None:
         found = (str(uuid.uuid4()), 1)
         connection.execute("BEGIN IMMEDIATE")
@@ -205,7 +205,7 @@ def _keep(identity_file: IdentityFile, expected: str, cluster_id: str) -> None:
         return
     named = [line for line in expected.split() if _is_uuid(line)]
     if named and cluster_id not in named:
-        raise _Refused(
+        raise _Unusable(
             f"belongs to the cluster {cluster_id}, and {identity_file.path} names {' and '.join(named)}; put the right "
             "database back, or remove that file to accept this one"
         )

@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from confd.audit import Attempt, AuditEntry, AuditOutcome
 from confd.changes import Batch, Committed, Contents, IdentityRecord, ReceivedReport, ReportVerdict
+from confd.codec.labels import format_labels
 from confd.controller.interfaces import IControllerStore
 from confd.controller.store.change_log import ChangeLog, Written
 from confd.controller.store.migrations import shipped_migrations
@@ -24,7 +25,6 @@ from confd.controller.store.sqlite.queries import agents, audit, configs, conten
 from confd.controller.store.sqlite.queries import reports as report_queries
 from confd.errors import Unavailable
 from confd.history import EpochChange, VersionSummary
-from confd.labels import format_labels
 from confd.model import Draft, Registration, Revision
 from confd.reports import AgentRecord, VersionOutcome
 from confd.runtime.reactor import Reactor

@@ -11,8 +11,8 @@ import msgspec
 
 from confd.changes import AGENT, LABELS, AgentChange
 from confd.codec import headers
+from confd.codec.labels import NO_LABELS, merge
 from confd.controller.store.change_log import Written, registration_changes
-from confd.labels import NO_LABELS, merge
 from confd.model import Registration
 from confd.reports import AgentRecord, Report, agent_blocked, new_record, unknown_agent
 

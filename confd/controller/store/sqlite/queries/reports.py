@@ -9,7 +9,7 @@ import msgspec
 
 from confd.changes import ReceivedReport, ReportVerdict
 from confd.codec import headers
-from confd.report_verdicts import PublishTimes, judge_reports
+from confd.controller.store.report_verdicts import PublishTimes, judge_reports
 from confd.reports import Report, VersionOutcome
 
 #: Summaries of a namespace that are kept.

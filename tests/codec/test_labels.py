@@ -1,4 +1,4 @@
-"""Tests of L{confd.labels}."""
+"""Tests of L{confd.codec.labels}."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.codec.labels import MAX_LABELS, check_changes, merge, parse_metadata
 from confd.errors import Unprocessable
-from confd.labels import MAX_LABELS, check_changes, merge, parse_metadata
 
 
 class ParseMetadataTests(SynchronousTestCase):
