@@ -12,7 +12,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.local import Change, Local
+from confd.local import Local, LocalConfig
 from tests.integration.file_fleet import file_fleet
 from tests.integration.fleet import PATIENCE, base_of, clean_environment, eventually, free_port, request
 
@@ -92,7 +92,7 @@ class LocalTests(ApiTestCase):
         self.assertEqual(request("GET", applied).json(), {"version": after})
 
     def test_a_stop_of_the_agent_is_not_delayed_by_programs_that_wait(self) -> None:
-        changes: queue.Queue[Change] = queue.Queue()
+        changes: queue.Queue[LocalConfig] = queue.Queue()
         for _ in range(3):
             self.addCleanup(Local(self.url).watch(changes.put).stop)
         for _ in range(3):

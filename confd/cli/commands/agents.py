@@ -13,9 +13,9 @@ from confd.cli.commands.convergence import draw_agents_behind, in_words, latenci
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
 from confd.cli.text import format_time, plural
+from confd.codec.labels import format_labels
 from confd.codec.strict_json import JsonObject
 from confd.codec.text import printable
-from confd.labels import format_labels
 
 STATES = ("silent", "applying", "applied", "failed")
 
