@@ -42,6 +42,7 @@ OTHER_NAMES = {
     "HTTP_PROXY": "of every program",
     "HTTPS_PROXY": "of every program",
     "NO_PROXY": "of every program",
+    "FLAG_NOT_FOUND": "of OFREP",
     "NoTransition": "of Automat",
     "RETRY_MAX_SECONDS": "a constant",
 }

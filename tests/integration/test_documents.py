@@ -15,6 +15,7 @@ PAGES = (
     "README.rst",
     "docs/quickstart.rst",
     "docs/outputs.rst",
+    "docs/local-api.rst",
     "docs/output-plugins.rst",
     "docs/operations.rst",
     "docs/strategies.rst",
@@ -73,6 +74,9 @@ class PagesTests(SynchronousTestCase):
 
     def test_outputs(self) -> None:
         self.follow("docs/outputs.rst")
+
+    def test_local_api(self) -> None:
+        self.follow("docs/local-api.rst")
 
     def test_operations(self) -> None:
         self.follow("docs/operations.rst")

@@ -13,7 +13,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.local import Local, LocalConfig
-from tests.integration.file_fleet import file_fleet
+from tests.integration.file_fleet import EXAMPLES, file_fleet
 from tests.integration.fleet import PATIENCE, base_of, clean_environment, eventually, free_port, request
 
 NO_SDK = (
@@ -139,6 +139,11 @@ class OpenFeatureTests(ApiTestCase):
         from openfeature.exception import ErrorCode
         from openfeature.flag_evaluation import Reason
 
+        self.publish("good 0", flags={"new-basket": True})
+        self.served("/flags/new-basket", True)
+        example = [sys.executable, str(EXAMPLES / "local-api" / "flags.py"), self.url]
+        done = subprocess.run(example, capture_output=True, text=True, timeout=PATIENCE, check=True)
+        self.assertEqual(done.stdout, "new-basket: True\n")
         flags = {"on": True, "colour": "blue", "count": 3, "ratio": 0.5, "limits": {"a": [1]}, "list": [], "none": None}
         tag = self.publish("good 1", flags=flags)
         self.served("/flags", flags)

@@ -79,7 +79,7 @@ def _find(name: str, environ: Mapping[str, str]) -> str:
         return found
     if os.path.exists(name):
         raise CommandError(Exit.CANNOT_EXECUTE, f"{printable(name)} is not an executable file.")
-    raise CommandError(Exit.NO_COMMAND, f"There is no command {printable(name)}; check its name and PATH.")
+    raise CommandError(Exit.NO_COMMAND, f"No command {printable(name)} was found; check its name and PATH.")
 
 
 def _ask_controller(session: Session) -> JsonValue:

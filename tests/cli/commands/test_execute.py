@@ -105,7 +105,7 @@ class ExecTests(SynchronousTestCase):
         for name in (str(folder / "data"), str(folder)):
             self.fails(Exit.CANNOT_EXECUTE, name)
         for name in ("no-such-command", str(folder / "missing")):
-            self.assertIn("There is no command", self.fails(Exit.NO_COMMAND, name))
+            self.assertIn("No command", self.fails(Exit.NO_COMMAND, name))
         self.assertEqual(self.harness.controller.asked, [], "the controller was asked for nothing")
 
         def fail(*_: object) -> None:
