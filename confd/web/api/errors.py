@@ -74,7 +74,7 @@ class ErrorBody(msgspec.Struct, omit_defaults=True):
     error: Annotated[str, msgspec.Meta(examples=["Agent 'a1' is not registered."])]
     code: Annotated[str, msgspec.Meta(examples=["unknown_agent"])]
     request_id: Annotated[str, msgspec.Meta(examples=["9f86d081884c7d65"])]
-    details: Sequence[Mapping[str, object]] = ()
+    details: Sequence[Mapping[str, strict_json.JsonValue]] = ()
 
 
 def error_body(code: str, message: str, request_id: str, details: Sequence[Mapping[str, object]] = ()) -> bytes:
