@@ -3,15 +3,15 @@
 import sys
 import threading
 
-from confd.local import Change, Local
+from confd.local import Local, LocalConfig
 
 local = Local(sys.argv[1], keep="kept.json")
 print("The rate is", local.get("/rate", 5), flush=True)
 
 
-def show(change: Change) -> None:
+def show(config: LocalConfig) -> None:
     """Print the rate of an applied configuration."""
-    print("The rate is now", change.document.get("rate", 5), flush=True)
+    print("The rate is now", config.document.get("rate", 5), flush=True)
 
 
 if "--follow" in sys.argv:
