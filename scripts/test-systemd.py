@@ -39,7 +39,7 @@ CONTAINERFILE = f"""
 FROM {PROGRAM}
 USER 0:0
 RUN apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --yes --no-install-recommends \
-    systemd dbus curl redis-server nats-server && rm -rf /var/lib/confd
+    systemd dbus polkitd curl redis-server nats-server && rm -rf /var/lib/confd
 RUN systemctl mask systemd-sysctl.service systemd-modules-load.service systemd-udevd.service getty.target \
     console-getty.service redis-server.service nats-server.service
 COPY . /srv/deploy
@@ -145,9 +145,9 @@ class Machine:
         """Status and body of what the controller serves."""
         return self.get(f"{CONTROLLER}/api/v1/config", "-u", "admin:of-admin")
 
-    def publish(self, path: str) -> dict[str, Any]:
-        """Publish a URL of the controller's own, to be polled in an hour; the answer."""
-        body = json.dumps({"url": CONTROLLER + path})
+    def publish(self, path: str, **members: object) -> dict[str, Any]:
+        """Publish a URL of the controller's own and other members, to be polled in an hour; return the answer."""
+        body = json.dumps({"url": CONTROLLER + path} | members)
         json_of = ("-H", "Content-Type: application/json", "-d", body, "-u", "admin:of-admin")
         answer, _, status = self.get(f"{CONTROLLER}/api/v1/config?poll_interval=3600", *json_of).rpartition(" ")
         expect("the status of what was published", status, "200")
@@ -267,6 +267,45 @@ def brokers(machine: Machine) -> None:
         machine.run("systemctl stop confd-test-broker.service")
 
 
+def files(machine: Machine) -> None:
+    """An agent with the drop-in writes an environment file, and restarts its unit, and may do so with no other unit."""
+    example = ROOT / "docs/examples/environment"
+    machine.run("useradd --system --no-create-home confd && install -d -o confd -m 0755 /etc/shop")
+    for where, text in (
+        ("systemd/system/shop.service", (example / "shop.service").read_text()),
+        ("confd/outputs.toml", (example / "outputs.toml").read_text()),
+        ("polkit-1/rules.d/50-confd-agent.rules", adapted("polkit/confd-agent.rules")),
+        ("systemd/system/confd-agent.service.d/files.conf", adapted("systemd/confd-agent.service.d/files.conf")),
+    ):
+        machine.run(f"install -D -m 0644 /dev/null /etc/{where} && printf %s {shlex.quote(text)} >/etc/{where}")
+    machine.run("printf 'OUTPUTS=FILE\\nOUTPUTS_FILE=/etc/confd/outputs.toml\\n' >>/etc/confd/agent.env")
+    machine.run("systemctl daemon-reload && systemctl restart confd-agent.service")
+    for title in ("two words", 'a "quoted" one'):
+        machine.publish("/health", environment={"TITLE": title})
+        eventually(f"the shop has {title}", lambda title=title: f"TITLE={title}" in journal(machine, "shop.service"))
+        eventually("the agent reports it", lambda: '"applied":1' in convergence(machine))
+    other = machine.run(
+        "runuser -u confd -- systemctl --no-ask-password reload-or-restart confd-worker.service 2>&1 || true"
+    )
+    expect("the answer to the user of the agent", "Interactive authentication required" in other, True)
+
+
+def adapted(name: str) -> str:
+    """Return a file of F{deploy} for the folder and the unit of the shop."""
+    text = (ROOT / "deploy" / name).read_text()
+    return text.replace("/etc/nginx/conf.d", "/etc/shop").replace("nginx.service", "shop.service")
+
+
+def journal(machine: Machine, unit: str) -> str:
+    """Return the last lines of a unit."""
+    return machine.run(f"journalctl --no-pager --lines=100 --unit={unit}")
+
+
+def convergence(machine: Machine) -> str:
+    """Return how far the newest version has come."""
+    return machine.get(f"{CONTROLLER}/api/v1/config/convergence", "-u", "admin:of-admin")
+
+
 def stops(machine: Machine) -> None:
     """All end in time, with status 0."""
     began = time.monotonic()
@@ -282,7 +321,7 @@ def main() -> int:
     machine = Machine()
     try:
         with machine.running():
-            for step in (install, arrives, confined, restarts, alone, hang, breaks, brokers, stops):
+            for step in (install, arrives, confined, restarts, alone, hang, breaks, brokers, files, stops):
                 try:
                     step(machine)
                 except Failed:

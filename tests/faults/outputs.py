@@ -271,10 +271,33 @@ def odd_places(fleet: FaultHarness) -> None:
         machine.settles()
         fleet.claim(other.read_text() == "of another program", "no link was followed")
         machine.alone()
+        files.agent.stop()
+        _in_place(machine, other)
 
 
 #: A root whom the modes of files bind, as they bind other users.
 _WITHOUT_OVERRIDE = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
+
+
+def _in_place(machine: Machine, source: Path) -> None:
+    """Claim that an agent overwrites a mounted file where the operator says so, and puts it back in place."""
+    mounted = machine.place / "mounted.json"
+    mounted.touch()
+    with _mounted(mounted, source):
+        tag = machine.files.publish(number=100)
+        machine.files.start(
+            *("--file-path", str(mounted), "--file-in-place", "true", "--cache-file", "in-place.cache"),
+            *("--file-test", f"{machine.program}/program test", "--file-retry", "0"),
+        )
+        machine.files.applied(tag)
+        machine.harness.claim('"number": 100' in source.read_text(), "the mounted file is overwritten")
+        machine.hook("test", "exit 3")
+        machine.files.publish(number=101)
+        machine.files.failed("The previous file is back.")
+        machine.harness.claim('"number": 100' in source.read_text(), "the mounted file is put back")
+        machine.hook("test", "")
+        machine.files.agent.stop()
+    mounted.unlink()
 
 
 def _refused_starts(machine: Machine, other: Path) -> None:
