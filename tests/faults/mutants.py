@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.faults.mutations import MUTANTS, Mutant
+from tests.faults.mutations import MUTANTS, Edit, Mutant
 from tests.faults.output_mutations import OUTPUT_MUTANTS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +38,12 @@ def copy() -> Iterator[Path]:
         yield place
 
 
+def mismatch(mutant: Mutant, edit: Edit, text: str) -> str:
+    """Return what is wrong with an edit of a file that holds C{text}; empty if the edit fits."""
+    count = text.count(edit.old)
+    return "" if count == 1 else f"{mutant.name}: {edit.file} holds {edit.old!r} {count} times"
+
+
 @contextmanager
 def applied(place: Path, mutant: Mutant) -> Iterator[None]:
     """
@@ -51,7 +57,7 @@ def applied(place: Path, mutant: Mutant) -> Iterator[None]:
             path = place / "confd" / edit.file
             text = path.read_text()
             if text.count(edit.old) != 1:
-                raise SystemExit(f"{mutant.name}: {edit.file} holds {edit.old!r} {text.count(edit.old)} times")
+                raise SystemExit(mismatch(mutant, edit, text))
             before.setdefault(path, text)
             path.write_text(text.replace(edit.old, edit.new))
         yield

@@ -84,8 +84,8 @@ MUTANTS = (
         (
             Edit(
                 "agent/worker_sync.py",
-                "        self._left = None\n        delivery = self._delivery_of(target)\n",
-                "        self._left = None\n        delivery = self._delivery_of(target)\n"
+                "        self._settled = None\n        delivery = self._delivery_of(target)\n",
+                "        self._settled = None\n        delivery = self._delivery_of(target)\n"
                 "        self.applied = target\n"
                 "        if delivery is not None:\n"
                 "            delivery.end(ReportState.APPLIED, self._clock.seconds())\n",
@@ -115,8 +115,8 @@ MUTANTS = (
         (
             Edit(
                 "agent/strategies/pubsub.py",
-                "broker.listen(namespace, self._heard, self._connected)",
-                "broker.listen(namespace, self._heard, lambda: None)",
+                "broker.listen(namespace, self._announced, self._connected)",
+                "broker.listen(namespace, self._announced, lambda: None)",
             ),
             Edit(
                 "agent/strategies/pubsub.py",
@@ -131,15 +131,15 @@ MUTANTS = (
         (
             Edit(
                 "runtime/timing.py",
-                "ceiling = min(self.cap, self.base * _GROWTH ** min(self._failures, 32))",
-                "ceiling = min(self.cap, self.base * _GROWTH**self._failures) if self._failures < 10 else 1e9",
+                "ceiling = min(self.cap, self.base * _GROWTH_FACTOR ** min(self._failures, 32))",
+                "ceiling = min(self.cap, self.base * _GROWTH_FACTOR**self._failures) if self._failures < 10 else 1e9",
             ),
         ),
         ("tests.runtime.test_timing",),
     ),
     Mutant(
         "cache without fsync",
-        (Edit("agent/cache_files.py", "            os.fsync(descriptor)\n        if", "        if"),),
+        (Edit("runtime/atomic_file.py", "            os.fsync(descriptor)\n        if", "        if"),),
         (),
         "F-03",
     ),
@@ -147,7 +147,9 @@ MUTANTS = (
         "cache without rename",
         (
             Edit(
-                "agent/cache_files.py", "        os.replace(fresh, path)\n", "        open(path, 'wb').write(content)\n"
+                "runtime/atomic_file.py",
+                "        os.replace(fresh, path)\n",
+                "        open(path, 'wb').write(content)\n",
             ),
         ),
         ("tests.agent.test_cache_files",),
