@@ -21,10 +21,13 @@ from confd.interfaces import IBroker
 from confd.model import DEFAULT_NAMESPACE
 from confd.runtime.certificate_errors import describe_certificate_error
 from confd.runtime.reactor import Reactor
-from confd.runtime.timing import Backoff
+from confd.runtime.timing import Backoff, LogLimiter
 
 #: Time limit for a controller to answer a request; shorter than that of the connection.
 _REQUEST_TIMEOUT_SECONDS = 2.0
+
+#: Seconds between two log lines about the same kind of error.
+WARNING_INTERVAL_SECONDS = 60.0
 
 
 @implementer(IBroker)
@@ -68,7 +71,7 @@ class NatsBroker(Service):
         self._subject, self._queue_group = subject, queue_group
         self._address = ", ".join(_public(each) for each in servers)
         self._latest: Callable[[str], bytes | None] | None = None
-        self._logged: set[str] = set()
+        self._log_limiter = LogLimiter(reactor, WARNING_INTERVAL_SECONDS)
         self._logs = StandardLogs(["nats", "asyncio"])
         self.listeners = Listeners()
         self._returned: Callable[[], None] = lambda: None
@@ -135,7 +138,6 @@ class NatsBroker(Service):
         return self._subject if namespace == DEFAULT_NAMESPACE else f"{self._subject}.ns.{namespace}"
 
     async def _open(self) -> NatsConnection:
-        self._logged.clear()
         connection = NatsConnection(self._loop, self._warn)
         subscriptions = [Subscription(each, "", self._receiver(each)) for each in self.listeners.topics]
         if self._latest is not None:
@@ -168,9 +170,7 @@ class NatsBroker(Service):
         if isinstance(error, SlowConsumerError):
             # A dropped message may have been the newest.
             self.listeners.connected()
-        kind = type(error).__name__
-        if kind not in self._logged:
-            self._logged.add(kind)
+        if self._log_limiter.due(type(error).__name__):
             self.log.warn("NATS_URL: {where}: {error}", where=self._address, error=one_line(error))
 
     def _diagnosis(self, error: Exception) -> Unavailable:
