@@ -79,16 +79,16 @@ class EpochChange:
     attempt: Attempt | None = None
 
 
-def check_expected(draft: Draft, in_force: Tag) -> None:
+def check_expected(draft: Draft, current: Tag) -> None:
     """
     Accept a draft that expects the current tag, or any tag.
 
     @raise PreconditionFailed: C{version_mismatch}.
     """
-    if draft.expected is not None and draft.expected.isdisjoint({"*", str(in_force)}):
+    if draft.expected is not None and draft.expected.isdisjoint({"*", str(current)}):
         raise PreconditionFailed(
             "version_mismatch",
-            f"The current configuration is {in_force}, not the expected one; read it, then decide again.",
+            f"The current configuration is {current}, not the expected one; read it, then decide again.",
         )
 
 

@@ -117,8 +117,8 @@ def compose(
         reactor,
         outputs.worker,
         Backoff(random, RETRY_MAX_SECONDS),
-        applied.tell,
-        changed.tell,
+        applied.notify,
+        changed.notify,
         outputs.explain,
         outputs.subject,
     )
@@ -126,12 +126,18 @@ def compose(
         reactor,
         monitored_outputs(outputs, plan, blocking, lambda: worker_sync.checksum),
         worker_sync.report,
-        judged.tell,
+        judged.notify,
         several=plan.count > 1,
     )
-    version_guard = VersionGuard(accepted.tell, changed.tell)
+    version_guard = VersionGuard(accepted.notify, changed.notify)
     registration_service = RegistrationService(
-        reactor, controllers, backoff(), _registration(settings), identified.tell, registered.tell, authorized.tell
+        reactor,
+        controllers,
+        backoff(),
+        _registration(settings),
+        identified.notify,
+        registered.notify,
+        authorized.notify,
     )
     report_source, session = ReportSource(version_guard, worker_sync, health.amend), str(uuid.uuid4())
     reporter = Reporter(reactor, controllers, registration_service, backoff(), random, report_source, session)
@@ -145,7 +151,7 @@ def compose(
         settings.backoff_max,
     )
     strategy = make_strategy(settings.distribution_strategy, context)
-    receiver = Receiver(settings.namespace, KeyRing(), version_guard, clients.offload, hinted.tell)
+    receiver = Receiver(settings.namespace, KeyRing(), version_guard, clients.offload, hinted.notify)
     poller = Poller(
         reactor,
         controllers,

@@ -197,7 +197,7 @@ def _records(console: Console, names: Sequence[str], rows: Sequence[Sequence[Tex
 
     for first, *rest in rows:
         console.print(Text(first.plain, "bold"), soft_wrap=True)
-        told = [(name, each) for name, each in zip(names[1:], rest, strict=True) if each.plain != "-"]
+        shown = [(name, each) for name, each in zip(names[1:], rest, strict=True) if each.plain != "-"]
         console.print(
-            Padding(Text("  ").join(Text.assemble((f"{name} ", "bold"), each) for name, each in told), (0, 0, 0, 2))
+            Padding(Text("  ").join(Text.assemble((f"{name} ", "bold"), each) for name, each in shown), (0, 0, 0, 2))
         )

@@ -17,7 +17,7 @@ from confd.runtime.reactor import Reactor
 
 
 class ISink(Interface):
-    """Where a strategy brings what it heard: the agent's one funnel."""
+    """Takes what strategies receive; the agent has one."""
 
     def hint() -> None:
         """Compare with the controller soon: the document may have changed. Many hints cause few requests."""

@@ -59,13 +59,13 @@ def in_threads_of(reactor: Reactor) -> RunInThread:
 
 
 def reload_secrets(
-    reactor: Reactor, settings: T, environ: Mapping[str, str], tell: Callable[[T], object], *names: str
+    reactor: Reactor, settings: T, environ: Mapping[str, str], changed: Callable[[T], object], *names: str
 ) -> list[ReloadedFiles[T]]:
     """
     Reload secrets when their files change.
 
     @param environ: names the files: the environment that the settings were read from.
-    @param tell: called with the new settings after each reload.
+    @param changed: called with the new settings after each reload.
     @param names: of the secrets.
     @return: the services that watch the files; none if no secret comes from a file.
     @raise StartError: if a file cannot be read.
@@ -75,7 +75,9 @@ def reload_secrets(
         return []
     try:
         return [
-            ReloadedFiles(reactor, in_threads_of(reactor), list(files.values()), lambda: reread(settings, files), tell)
+            ReloadedFiles(
+                reactor, in_threads_of(reactor), list(files.values()), lambda: reread(settings, files), changed
+            )
         ]
     except ValueError as error:
         raise StartError(f"{error}.") from None

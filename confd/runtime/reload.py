@@ -35,15 +35,15 @@ class ReloadedFiles(Service, Generic[T]):
         in_thread: RunInThread,
         paths: Sequence[str],
         load: Callable[[], T],
-        tell: Callable[[T], object] = lambda value: None,
+        changed: Callable[[T], object] = lambda value: None,
     ) -> None:
         """
         @param in_thread: runs C{load}, which blocks.
         @param load: returns the value; raises L{ValueError} with one sentence if the files are invalid.
-        @param tell: called with the new value after each reload.
+        @param changed: called with the new value after each reload.
         @raise ValueError: if the files are invalid now.
         """
-        self._in_thread, self._paths, self._load, self._tell = in_thread, paths, load, tell
+        self._in_thread, self._paths, self._load, self._changed = in_thread, paths, load, changed
         self._loaded: list[object] | None = self._identify()
         self.value = load()
         self._failed: list[object] | None = self._loaded
@@ -83,7 +83,7 @@ class ReloadedFiles(Service, Generic[T]):
             self._failed = found
         else:
             self._loaded = found
-            self._tell(self.value)
+            self._changed(self.value)
             self.log.info("reloaded {paths}", paths=", ".join(self._paths))
 
     def _identify(self) -> list[object]:

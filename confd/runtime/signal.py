@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 @define(eq=False)
 class Signal:
-    """Observers of an event. An observer that fails affects neither the others nor the caller of L{tell}."""
+    """Observers of an event. An observer that fails affects neither the others nor the caller of L{notify}."""
 
     _observers: list[Callable[..., object]] = field(factory=list)
     log: Logger = field(factory=Logger, init=False)
@@ -19,7 +19,7 @@ class Signal:
         """Call an observer at each event from now on."""
         self._observers.append(observer)
 
-    def tell(self, *event: object) -> None:
+    def notify(self, *event: object) -> None:
         """Call every observer with the event, in the order in which the observers were added."""
         for observer in self._observers:
             try:

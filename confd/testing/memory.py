@@ -289,7 +289,7 @@ class MemoryStore:
 
     def _answered(self, draft: Draft) -> Revision | None:
         first, revision = self._answers.get((draft.namespace, draft.idempotency_key), (draft, None))
-        if _told(first) != _told(draft):
+        if _fingerprint(first) != _fingerprint(draft):
             raise Unprocessable("idempotency_key_reused", "This Idempotency-Key came before with another request.")
         return revision and self._revision(draft.namespace, revision.configuration.version)
 
@@ -323,6 +323,6 @@ def _nothing(_: object) -> str:
     return ""
 
 
-def _told(draft: Draft) -> tuple[object, ...]:
+def _fingerprint(draft: Draft) -> tuple[object, ...]:
     """What must be the same in a retry."""
     return draft.document.checksum, draft.poll_interval, draft.comment, draft.rollback_of

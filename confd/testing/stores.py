@@ -98,7 +98,7 @@ def make_iconfigstore_tests(fixture: StoreFixture) -> type[TestCase]:
             moment = revision.configuration.updated_at
             self.assertEqual(moment.isoformat(), "2026-01-02T01:04:05.678000+00:00")
 
-        async def test_keeps_the_poll_interval_in_force(self) -> None:
+        async def test_keeps_the_current_poll_interval(self) -> None:
             self.assertEqual((await self.store.publish(a_draft(2))).value.configuration.poll_interval, 30)
             self.assertEqual(
                 (await self.store.publish(a_draft(3, poll_interval=9))).value.configuration.poll_interval, 9

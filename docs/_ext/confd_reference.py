@@ -179,12 +179,12 @@ def metric_name(family: Any) -> str:
 
 def api_page(role: str) -> Lines:
     """The paths of a role, by their tags."""
-    told = [
+    rows = [
         (operation["tags"][0], f"{method.upper()} {path}", operation)
         for path, item in api_document(role)["paths"].items()
         for method, operation in item.items()
     ]
-    for tag, group in groupby(sorted(told, key=lambda each: each[0]), key=lambda each: each[0]):
+    for tag, group in groupby(sorted(rows, key=lambda each: each[0]), key=lambda each: each[0]):
         yield from _heading(tag.capitalize(), "-")
         for _, name, operation in group:
             yield from _heading(f"``{name}``", "~")

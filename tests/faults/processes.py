@@ -174,7 +174,7 @@ def files_used_up(fleet: FaultHarness) -> None:
 
 @row(
     "F-64",
-    "controller told to stop under load",
+    "controller stopped under load",
     "SIGTERM, 4 writers",
     "status 0 in 10 s; what was answered is there",
     agents=0,

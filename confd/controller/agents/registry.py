@@ -55,7 +55,7 @@ class Registry(Service):
     When an agent was last heard of is judged by the monotonic clock (promise G11). After a restart
     every known agent counts as heard of at the start: none is called silent that had no chance to speak.
 
-    @ivar changes: told C{(namespace, agent_id)} when an agent came, went, reported, fell silent or was heard of again;
+    @ivar changes: gets C{(namespace, agent_id)} when an agent came, went, reported, fell silent or was heard of again;
         for an agent that moved, in both namespaces. Polls fire nothing.
     @ivar agent_tokens: who of them may come in.
     @ivar duplicates: which of them are two.
@@ -107,7 +107,7 @@ class Registry(Service):
     def apply(self, change: Change) -> None:
         if change.kind == LABELS and change.subject in self._records:
             record = self._records[change.subject] = evolve(self._records[change.subject], labels_set=change.value)
-            self.changes.tell(record.namespace, record.id)
+            self.changes.notify(record.namespace, record.id)
         if change.kind != AGENT:
             return
         agent_id, what = change.subject, change.value.what
@@ -178,7 +178,7 @@ class Registry(Service):
         self._polls.put(agent_id, now)
         self.newcomers.proven(agent_id)
         if self._liveness_of[record.namespace].heard(agent_id, self._clock.seconds()):
-            self.changes.tell(record.namespace, agent_id)
+            self.changes.notify(record.namespace, agent_id)
         return True
 
     def reported(self, received: ReceivedReport) -> bool:
@@ -196,7 +196,7 @@ class Registry(Service):
         self._records[record.id] = evolve(record, report=received.report, reported_at=received.at)
         self.newcomers.proven(record.id)
         self._liveness_of[record.namespace].heard(record.id, self._clock.seconds())
-        self.changes.tell(record.namespace, record.id)
+        self.changes.notify(record.namespace, record.id)
         return True
 
     async def forget(self, agent_id: str, attempt: Attempt | None = None) -> Committed[None]:
@@ -275,7 +275,7 @@ class Registry(Service):
         if liveness:
             fallen = liveness.sweep(self._clock.seconds() - SILENT_AFTER_INTERVALS * self._poll_interval(namespace))
             for agent_id in fallen:
-                self.changes.tell(namespace, agent_id)
+                self.changes.notify(namespace, agent_id)
         return liveness
 
     @property
@@ -309,9 +309,9 @@ class Registry(Service):
         self.agent_tokens.record(there, record)
         if there is not None and moved:
             self._liveness_of[there.namespace].left(record.id)
-            self.changes.tell(there.namespace, record.id)
+            self.changes.notify(there.namespace, record.id)
         self._liveness_of[record.namespace].heard(record.id, self._clock.seconds())
-        self.changes.tell(record.namespace, record.id)
+        self.changes.notify(record.namespace, record.id)
 
     def _drop(self, agent_id: str) -> None:
         if agent_id in self._registering:
@@ -323,7 +323,7 @@ class Registry(Service):
             self._ids.remove(agent_id)
             self.agent_tokens.record(record, None)
             self._liveness_of[record.namespace].left(agent_id)
-            self.changes.tell(record.namespace, agent_id)
+            self.changes.notify(record.namespace, agent_id)
 
     async def _round(self) -> None:
         try:

@@ -36,7 +36,7 @@ Timeout = Annotated[int, msgspec.Meta(gt=0, le=600)] | Annotated[float, msgspec.
 
 _LONGEST_KEY = 255
 
-#: Seconds between two polls of an agent of the Go system that no answer told another interval.
+#: Seconds between two polls of an agent of the Go system that received no other interval.
 GO_POLL_INTERVAL = 30
 
 _QUORUM, _TIMEOUT = 100, 30

@@ -84,35 +84,35 @@ class ReportsApi:
     )
     async def report(self, call: Call) -> ReportResponse:
         """Store a report. The answer comes once it is on disk, with the time over which to spread the next one."""
-        told: ReportRequest = call.body
-        await self._reader.require(told.namespace)
+        body: ReportRequest = call.body
+        await self._reader.require(body.namespace)
         sender = call.header("X-Agent-ID")
-        if sender and sender != told.agent_id:
+        if sender and sender != body.agent_id:
             raise Forbidden("other_agent", "agent_id is not the one of X-Agent-ID; an agent reports for itself.")
-        self._registry.agent_tokens.sender(call.identity, told.agent_id)
-        report = _report(told)
-        await self._reader.require(told.namespace, report.tag.version)
-        await self._report_intake.take(told.agent_id, told.namespace, report)
-        return ReportResponse(round(1000 * self._registry.report_window(told.namespace)))
+        self._registry.agent_tokens.sender(call.identity, body.agent_id)
+        report = _report(body)
+        await self._reader.require(body.namespace, report.tag.version)
+        await self._report_intake.take(body.agent_id, body.namespace, report)
+        return ReportResponse(round(1000 * self._registry.report_window(body.namespace)))
 
 
-def _report(told: ReportRequest) -> Report:
-    ms, tag = told.ms, _tag(str(told.version), "version")
+def _report(body: ReportRequest) -> Report:
+    ms, tag = body.ms, _tag(str(body.version), "version")
     holds = None
-    if told.holds is not None:
+    if body.holds is not None:
         # Most agents hold the version that they report: share the tag.
-        holds = tag if told.holds == told.version else _tag(told.holds, "holds")
+        holds = tag if body.holds == body.version else _tag(body.holds, "holds")
     return Report(
         tag,
-        told.state,
-        told.error,
-        told.verified,
+        body.state,
+        body.error,
+        body.verified,
         holds,
-        told.holds_cluster_id,
-        told.repairs,
+        body.holds_cluster_id,
+        body.repairs,
         Timings(ms.agent, ms.worker, ms.waited),
-        told.session,
-        told.sequence,
+        body.session,
+        body.sequence,
     )
 
 

@@ -112,16 +112,16 @@ def _lines(value: JsonValue) -> list[str]:
 def unified(old: Sequence[str], new: Sequence[str], old_name: str, new_name: str) -> str:
     """Return a unified diff of two texts in lines, empty if they are equal."""
     groups = list(_Matcher(old, new).get_grouped_opcodes(_CONTEXT)) if old != new else []
-    told = [f"--- {old_name}", f"+++ {new_name}"] if groups else []
+    lines = [f"--- {old_name}", f"+++ {new_name}"] if groups else []
     for group in groups:
         (_, i1, _, j1, _), (_, _, i2, _, j2) = group[0], group[-1]
-        told.append(f"@@ -{_range(i1, i2)} +{_range(j1, j2)} @@")
+        lines.append(f"@@ -{_range(i1, i2)} +{_range(j1, j2)} @@")
         for kind, a1, a2, b1, b2 in group:
             if kind == "equal":
-                told += [f" {line}" for line in old[a1:a2]]
+                lines += [f" {line}" for line in old[a1:a2]]
             else:
-                told += [f"-{line}" for line in old[a1:a2]] + [f"+{line}" for line in new[b1:b2]]
-    return "".join(f"{line}\n" for line in told)
+                lines += [f"-{line}" for line in old[a1:a2]] + [f"+{line}" for line in new[b1:b2]]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _range(start: int, stop: int) -> str:

@@ -31,7 +31,7 @@ DELIVERY_WAIT_SECONDS = 0.025
 #: Seconds between two attempts at most, so that a broker has what it missed within 5 seconds of its return.
 RETRY_MAX_SECONDS = 4.0
 
-#: Seconds after a broker's return at which it is told again: clients of the Go system come back within them.
+#: Seconds after a broker's return until the version is published again: clients of the Go system come back within them.
 AGAIN_AFTER = (2.0, 5.0, 10.0)
 
 #: Seconds that announcements under way get when the controller stops.

@@ -12,8 +12,8 @@ from confd.controller.feed import Feed
 @define(eq=False)
 class ConfigReader:
     """
-    Reads from the snapshot. Another controller may have committed what this one does not know yet: before a caller is
-    told that something does not exist, the feed reads the newest changes.
+    Reads from the snapshot. Another controller may have committed what this one does not know yet: before a caller gets
+    the answer that something does not exist, the feed reads the newest changes.
 
     All methods return the current configuration of a namespace, and fail alike.
 

@@ -39,8 +39,8 @@ class Convergence(Service):
     Memory equals the disk: a report comes here once it is written, so that a restart loses only the times that
     the process of the POST measured.
 
-    @ivar changes: told C{(namespace,)} when something in the convergence of one of its versions may have changed.
-    @ivar applications: told C{(namespace, progress, took)} when an agent applied a version for the first time, and how
+    @ivar changes: gets C{(namespace,)} when something in the convergence of one of its versions may have changed.
+    @ivar applications: gets C{(namespace, progress, took)} when an agent applied a version for the first time, and how
         many milliseconds that took is known.
     """
 
@@ -132,7 +132,7 @@ class Convergence(Service):
             progress = self.progress(received.namespace, received.report.tag.version)
             if progress is not None:
                 if progress.record(received.agent_id, outcome):
-                    self.applications.tell(received.namespace, progress, outcome.took)
+                    self.applications.notify(received.namespace, progress, outcome.took)
                 touched.add(received.namespace)
         for namespace in touched:
             self._changed(namespace)
@@ -223,14 +223,14 @@ class Convergence(Service):
     def _settle(self, namespace: str, versions: dict[int, VersionProgress]) -> None:
         """Replace the outcomes of the oldest version by a summary."""
         oldest = versions.pop(next(iter(versions)))
-        told = self._unreported.pop(namespace, None)
-        if oldest.outcomes or told is None:
-            told = summarize(namespace, oldest, False, self._registry)
+        summary = self._unreported.pop(namespace, None)
+        if oldest.outcomes or summary is None:
+            summary = summarize(namespace, oldest, False, self._registry)
         else:
-            told = repeat(told, oldest)
+            summary = repeat(summary, oldest)
         if not oldest.outcomes:
-            self._unreported[namespace] = told
-        self._archive.keep(told)
+            self._unreported[namespace] = summary
+        self._archive.keep(summary)
 
     def _is_here(self, namespace: str, agent_id: str) -> bool:
         record = self._registry.find(agent_id)
@@ -247,7 +247,7 @@ class Convergence(Service):
     def _changed(self, namespace: str) -> None:
         if namespace in self._waiters:
             self._waiters[namespace].look()
-        self.changes.tell(namespace)
+        self.changes.notify(namespace)
 
 
 def _unknown_version(namespace: str, version: str) -> NotFound:

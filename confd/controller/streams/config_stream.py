@@ -37,7 +37,7 @@ class ConfigStream(StreamService):
         """
         super().__init__(clock)
         self._clock, self._snapshot = clock, snapshot
-        # What is being told: of each namespace one at a time, the newest.
+        # The configuration that is being sent, by namespace.
         self._news: dict[str, EncodedConfig] = {}
 
     def problem(self) -> str | None:
@@ -57,7 +57,7 @@ class ConfigStream(StreamService):
         if problem is not None:
             raise Unavailable("stopping", problem)
         current = self._snapshot.require(namespace)
-        # Whoever holds a document of another system keeps it until the first publish.
+        # A holder of a document of another system keeps it until the first publish.
         keeps = current.configuration.unpublished and names_version(last_event_id or "")
         order = current.order if keeps or last_event_id == current.tag else _NOTHING
         reader = Subscriber(self._streams, request, namespace, self._snapshot.find, order, agent_id)
@@ -74,31 +74,31 @@ class ConfigStream(StreamService):
 
     def load(self, contents: Contents) -> None:
         for encoded in self._snapshot.published():
-            self._announce(encoded)
+            self._send(encoded)
 
     def apply(self, change: Change) -> None:
         if change.kind == AGENT and change.value.what in ("forgotten", "blocked"):
             self._part(change.subject)
         for encoded in self._snapshot.changed(change):
-            self._announce(encoded)
+            self._send(encoded)
 
-    def _announce(self, shown: EncodedConfig) -> None:
+    def _send(self, shown: EncodedConfig) -> None:
         namespace = shown.namespace
         under_way = namespace in self._news
         self._news[namespace] = shown
         if not under_way:
-            self._tell(namespace)
+            self._send_newest(namespace)
 
-    def _tell(self, namespace: str) -> None:
+    def _send_newest(self, namespace: str) -> None:
         shown = self._news[namespace]
 
-        def told() -> None:
+        def sent() -> None:
             if self._news[namespace] is shown:
                 del self._news[namespace]
             else:
-                self._tell(namespace)
+                self._send_newest(namespace)
 
-        self._for_each(namespace, lambda reader: reader.send(self._news[namespace]), told)
+        self._for_each(namespace, lambda reader: reader.send(self._news[namespace]), sent)
 
     def _heartbeat(self) -> None:
         for namespace in self._streams.namespaces():

@@ -94,8 +94,8 @@ class EventFeed(StreamService):
             self._topics[namespace] = topic
         watcher = FeedSubscriber(self._streams, request, namespace, topic)
         watcher.begin()
-        watcher.tell(CONFIG)
-        watcher.tell(CONVERGENCE)
+        watcher.notify(CONFIG)
+        watcher.notify(CONVERGENCE)
         return watcher
 
     def _watched(self, namespace: str) -> NamespaceFeed | None:

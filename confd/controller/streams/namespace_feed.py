@@ -95,7 +95,7 @@ class NamespaceFeed:
         self._registry, self._progress, self._bodies = registry, progress, bodies
         self._changed: dict[str, None] = {}
         acts: dict[str, Callable[[], object]] = {
-            CONFIG: partial(self._tell, CONFIG),
+            CONFIG: partial(self._notify, CONFIG),
             AGENTS: self._tell_agents,
             CONVERGENCE: self._tell_convergence,
         }
@@ -122,9 +122,9 @@ class NamespaceFeed:
         for throttle in self._throttles.values():
             throttle.stop()
 
-    def _tell(self, kind: str) -> None:
+    def _notify(self, kind: str) -> None:
         for watcher in self._streams.of(self._namespace):
-            watcher.tell(kind)
+            watcher.notify(kind)
 
     def _tell_agents(self) -> None:
         changed, self._changed = list(self._changed), {}
@@ -136,7 +136,7 @@ class NamespaceFeed:
             else:
                 here.append(self._bodies.agent(self._registry.status(record)))
         self.newest[AGENTS] = agents_event(here, forgotten, len(changed) > MAX_AGENTS_PER_EVENT)
-        self._tell(AGENTS)
+        self._notify(AGENTS)
 
     def _tell_convergence(self) -> None:
         Deferred.fromCoroutine(self._read_convergence()).addErrback(_retired)
@@ -146,7 +146,7 @@ class NamespaceFeed:
         laggards = await self._progress.laggards(self._namespace, None, MAX_LAGGARDS_PER_EVENT)
         body = self._bodies.convergence(summary, laggards)
         self.newest[CONVERGENCE] = sse.frame(CONVERGENCE, strict_json.encode(body))
-        self._tell(CONVERGENCE)
+        self._notify(CONVERGENCE)
 
 
 class FeedSubscriber(EventStream):
@@ -160,7 +160,7 @@ class FeedSubscriber(EventStream):
         # Keys of a dictionary, for their order.
         self._missed: dict[str, None] = {}
 
-    def tell(self, kind: str) -> None:
+    def notify(self, kind: str) -> None:
         """Queue an event of a kind."""
         if self.takes_more:
             self.write(self._topic.newest[kind])
@@ -177,7 +177,7 @@ class FeedSubscriber(EventStream):
 
 def config_event(namespace: str, version: VersionSummary) -> bytes:
     """Return the event of the current version; it holds all but the document."""
-    told = {
+    body = {
         "namespace": namespace,
         "version": version.tag.version,
         "epoch": version.tag.epoch,
@@ -187,7 +187,7 @@ def config_event(namespace: str, version: VersionSummary) -> bytes:
         "created_at": rfc3339(version.created_at),
         "checksum": version.checksum,
     }
-    return sse.frame(CONFIG, strict_json.encode(told), str(version.tag))
+    return sse.frame(CONFIG, strict_json.encode(body), str(version.tag))
 
 
 def agents_event(here: Sequence[object], forgotten: list[str], more: bool) -> bytes:

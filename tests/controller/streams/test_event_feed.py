@@ -264,8 +264,8 @@ class BoundTests(EventsTestCase):
         timers = len(self.harness.clock.getDelayedCalls())
         for _ in range(3):
             self.watch().hang_up()
-        self.harness.registry.changes.tell("default", "nobody")
-        self.harness.convergence.changes.tell("default")
+        self.harness.registry.changes.notify("default", "nobody")
+        self.harness.convergence.changes.notify("default")
         self.assertEqual(len(self.harness.event_feed), 0)
         self.settle()
         self.assertEqual(len(self.harness.clock.getDelayedCalls()), timers)

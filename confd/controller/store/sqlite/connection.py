@@ -17,7 +17,7 @@ SUSPECTED = "it may be damaged, and is being checked; try again later"
 #: The niceness of who waits for all others (setpriority(2)).
 _LAST = 19
 
-#: What a person is told, by primary result code.
+#: Problems in words for people, by primary result code.
 _REASONS = {
     sqlite3.SQLITE_FULL: "the disk is full; free some space",
     sqlite3.SQLITE_READONLY: "it is read-only; make it writable",

@@ -175,12 +175,12 @@ def _answered(cursor: sqlite3.Cursor, draft: Draft) -> Revision | None:
 
 def _fingerprint(draft: Draft) -> str:
     """What must be the same in a retry with the same idempotency key."""
-    told = [draft.document.checksum, draft.poll_interval, draft.comment, draft.rollback_of]
-    return hashlib.sha256(strict_json.encode(told)).hexdigest()
+    fields = [draft.document.checksum, draft.poll_interval, draft.comment, draft.rollback_of]
+    return hashlib.sha256(strict_json.encode(fields)).hexdigest()
 
 
 def _append(cursor: sqlite3.Cursor, draft: Draft, version: int, poll_interval: int) -> Revision:
-    told = (
+    columns = (
         draft.namespace,
         draft.document.raw.decode(),
         draft.document.checksum,
@@ -197,7 +197,7 @@ def _append(cursor: sqlite3.Cursor, draft: Draft, version: int, poll_interval: i
             rollback_of)
         SELECT ?, c.id, m.epoch, ?, ?, ?, ?, ?, ?, ?, ? FROM meta AS m JOIN clusters AS c USING (cluster_id)
         RETURNING (SELECT cluster_id FROM meta), epoch""",
-        (version, *told),
+        (version, *columns),
     ).fetchall()
     if draft.idempotency_key is not None:
         cursor.execute(
@@ -205,7 +205,7 @@ def _append(cursor: sqlite3.Cursor, draft: Draft, version: int, poll_interval: i
             (draft.namespace, draft.idempotency_key, _fingerprint(draft), version),
         )
         cursor.execute("DELETE FROM idempotency_keys WHERE id <= last_insert_rowid() - ?", (KEYS_KEPT,))
-    return _revision((cluster_id, epoch, version, *told))
+    return _revision((cluster_id, epoch, version, *columns))
 
 
 def _revision(row: Sequence[Any]) -> Revision:
