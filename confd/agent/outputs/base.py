@@ -17,8 +17,9 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from confd.agent.outputs.fights import Fights
+from confd.agent.outputs.staged import Staged, ended, replaced_by, second_failure
 from confd.errors import ConfdError, Conflict, Unavailable, Unprocessable
-from confd.interfaces import IConfirmedChange, IOutput, IStagedChange, IWorkerClient, Step
+from confd.interfaces import IConfirmedChange, IOutput, IWorkerClient, Step
 from confd.model import Configuration, WorkerState
 from confd.runtime.metrics import Histogram
 
@@ -34,20 +35,6 @@ class Superseded(Unavailable):
 
     def __init__(self) -> None:
         super().__init__("superseded", "A newer configuration arrived.")
-
-
-@define(eq=False)
-class _Staged:
-    """One output and its staged change during an apply."""
-
-    output: IOutput
-    change: IStagedChange
-    committed: bool = False
-
-    @property
-    def replaced(self) -> bool:
-        """Whether the commit replaced content that a roll-back puts back."""
-        return bool(getattr(self.change, "replaced", True))
 
 
 @implementer(IWorkerClient)
@@ -185,8 +172,8 @@ class OutputSet:
                     subject = getattr(output, "path", f"the output {output.name}")
                     raise Unavailable("fight", self._worded(output, f"Another process changes {subject}: {sentence}"))
 
-    async def _stage(self, configuration: Configuration) -> list[_Staged]:
-        works: list[_Staged] = []
+    async def _stage(self, configuration: Configuration) -> list[Staged]:
+        works: list[Staged] = []
         for output in self.outputs:
             try:
                 change = await output.stage(configuration)
@@ -194,14 +181,14 @@ class OutputSet:
                 await self._discard(works)
                 raise self._prefixed(output, error) from None
             if change is not None:
-                works.append(_Staged(output, change))
+                works.append(Staged(output, change))
         return works
 
-    async def _discard(self, works: Sequence[_Staged]) -> None:
+    async def _discard(self, works: Sequence[Staged]) -> None:
         for work in works:
             await work.change.discard()
 
-    async def _wait(self, works: Sequence[_Staged]) -> None:
+    async def _wait(self, works: Sequence[Staged]) -> None:
         seconds = self._splay() if works else 0.0
         if seconds <= 0:
             return
@@ -218,7 +205,7 @@ class OutputSet:
             if timer.active():
                 timer.cancel()
 
-    async def _commit(self, works: Sequence[_Staged]) -> None:
+    async def _commit(self, works: Sequence[Staged]) -> None:
         for number, work in enumerate(works):
             try:
                 await work.change.commit()
@@ -229,11 +216,11 @@ class OutputSet:
                 raise self._prefixed(work.output, error) from None
             work.committed = True
 
-    async def _put_back(self, works: Sequence[_Staged]) -> None:
+    async def _put_back(self, works: Sequence[Staged]) -> None:
         for work in reversed(works):
             await work.change.roll_back()
 
-    async def _run_steps(self, works: Sequence[_Staged], repair: bool) -> None:
+    async def _run_steps(self, works: Sequence[Staged], repair: bool) -> None:
         for kind in ("tests", "reloads", "probes"):
             failed = await self._run([each for each in works if getattr(each.change, "owed", True)], kind)
             if failed is None:
@@ -244,7 +231,7 @@ class OutputSet:
             await self._roll_back(works, output, error, reload=kind != "tests")
         await self._confirm(works)
 
-    async def _run(self, works: Sequence[_Staged], kind: str) -> tuple[IOutput, ConfdError] | None:
+    async def _run(self, works: Sequence[Staged], kind: str) -> tuple[IOutput, ConfdError] | None:
         """Run the distinct steps of a kind, and return the first failure."""
         done: set[tuple[str, ...]] = set()
         for work in works:
@@ -259,35 +246,34 @@ class OutputSet:
                     return work.output, error
         return None
 
-    async def _roll_back(self, works: Sequence[_Staged], output: IOutput, error: ConfdError, reload: bool) -> None:
+    async def _roll_back(self, works: Sequence[Staged], output: IOutput, error: ConfdError, reload: bool) -> None:
         """Put the files back, let the programs use them again, and raise what happened."""
         await self._put_back(works)
-        code, sentence = error.code, _ended(error.message)
-        replaced = any(work.replaced for work in works)
+        code, sentence = error.code, ended(error.message)
         failed = await self._run(works, "reloads") if reload else None
         if failed is not None:
             code = "rollback_failed"
-            sentence += f" The previous file is back, but its reload failed too: {failed[1].message}"
+            sentence += f" {second_failure(works, failed[1])}"
         else:
             if reload:
                 await self._confirm(works)
             else:
                 await self._restore(works)
-            if replaced:
+            if replaced_by(works):
                 sentence += " The previous file is back and in use." if reload else " The previous file is back."
         raise self._prefixed(output, Unprocessable(code, sentence))
 
-    async def _confirm(self, works: Sequence[_Staged]) -> None:
+    async def _confirm(self, works: Sequence[Staged]) -> None:
         """Let the outputs remember that programs use the installed contents."""
         for work in works:
             if IConfirmedChange.providedBy(work.change):
                 await work.change.confirm()
 
-    async def _restore(self, works: Sequence[_Staged]) -> None:
+    async def _restore(self, works: Sequence[Staged]) -> None:
         """Let the outputs remember what programs use after a roll-back that no program has noticed."""
         await self._confirm([each for each in works if getattr(each.change, "was_live", False)])
 
-    async def _deliver_to_worker(self, configuration: Configuration, works: Sequence[_Staged], repair: bool) -> None:
+    async def _deliver_to_worker(self, configuration: Configuration, works: Sequence[Staged], repair: bool) -> None:
         worker = self.worker
         if worker is None:
             return
@@ -297,11 +283,16 @@ class OutputSet:
         try:
             await change.commit()
         except (Unprocessable, Conflict) as error:
-            if not repair:
-                await self._put_back(works)
-                if await self._run(works, "reloads") is None:
-                    await self._confirm(works)
-            raise self._prefixed(worker, error) from None
+            if repair:
+                raise self._prefixed(worker, error) from None
+            await self._put_back(works)
+            code, sentence = error.code, error.message
+            failed = await self._run(works, "reloads")
+            if failed is None:
+                await self._confirm(works)
+            else:
+                code, sentence = "rollback_failed", f"{ended(sentence)} {second_failure(works, failed[1])}"
+            raise self._prefixed(worker, type(error)(code, sentence)) from None
         except ConfdError as error:
             raise self._prefixed(worker, error) from None
         await change.finish()
@@ -331,8 +322,3 @@ class OutputSet:
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
         self._timer = None
-
-
-def _ended(sentence: str) -> str:
-    """Return a sentence that another one can follow; it can end with the words of a program."""
-    return sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."

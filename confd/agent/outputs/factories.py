@@ -309,7 +309,7 @@ def _monitored(
         return outputs.runner.run(name, "health", check.action, {"CONFD_FILE": path}, check.timeout, words)
 
     def save(words: str) -> None:
-        marker.save({name: evolve(marker.entry(name, path), healthy=not words, words=words)})
+        marker.change(name, path, lambda entry: evolve(entry, healthy=not words, words=words))
 
     def keep(words: str) -> Deferred[None]:
         return in_thread(save, words).addErrback(

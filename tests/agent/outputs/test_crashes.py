@@ -60,7 +60,7 @@ class CrashTests(SynchronousTestCase):
 
     def test_before_the_marker_is_written_and_again_before_the_reload_of_the_old_content(self) -> None:
         """The marker of the old content does not count: the program has read the new one in between."""
-        self.crash(V2, ["commit", "checked", "save"])
+        self.crash(V2, ["commit", "checked", "change"])
         self.assertEqual(self.machine.ran(), ['reload {"a":2}'])
         self.crash(V3, ["commit", "checked"])
         self.assertEqual(self.machine.text("x.json"), '{"a":1}')

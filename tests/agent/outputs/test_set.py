@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
 
+from attrs import evolve
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.agent.outputs.http import HttpOutput
 from confd.errors import Unavailable, Unprocessable
+from tests.agent.fakes import FakeWorker
 from tests.agent.outputs.machine import Machine, command, configuration
 
 V1, V2, V3 = configuration(1, {"a": 1}), configuration(2, {"a": 2}), configuration(3, {"a": 3})
@@ -149,7 +156,7 @@ class SetTests(SynchronousTestCase):
         machine = self.machine
         machine.add("x.json", reload=command(machine.script("reload", "exit 1")))
         machine.start()
-        self.assertNotIn("previous", self.refused(V1).message.replace("previous file is back, but", ""))
+        self.assertNotIn("previous", self.refused(V1).message)
         self.assertEqual(machine.names(), [])
 
     def test_shared_steps_run_once(self) -> None:
@@ -267,3 +274,50 @@ class SetTests(SynchronousTestCase):
         self.assertEqual(machine.text("x.json"), '{"a":1}')
         self.assertEqual((machine.files / "x.json").stat().st_ino, inode)
         self.assertEqual(machine.names(), ["x.json"])
+
+    def test_a_file_that_is_overwritten_is_named_in_the_log(self) -> None:
+        machine = self.machine
+        machine.add("x.json", in_place=True)
+        with capturedLogs() as events:
+            machine.start()
+        said = [formatEvent(each) for each in events]
+        self.assertEqual(said, [f"output x.json: {machine.files}/x.json is overwritten in place, which is not atomic"])
+
+    def test_a_rejected_file_that_cannot_be_kept_is_still_rejected(self) -> None:
+        machine = self.machine
+        machine.add("x.json", keep_refused=True, check=command(machine.script("check", "exit 3"), "{path}"))
+        machine.start()
+        (machine.folder / "cache.outputs.d").write_text("a file, and not a folder")
+        self.assertEqual(self.refused(V1).code, "check_failed")
+        self.assertEqual(machine.names(), [])
+
+    def test_health_stays_in_the_marker_while_another_thread_writes_it(self) -> None:
+        """A thread of the health monitor changes the marker between the decision and the write of the output."""
+        machine = self.machine
+        machine.add("x.json")
+        machine.start()
+        path = str(machine.files / "x.json")
+
+        def in_thread(work: Callable[..., Any], *rest: object) -> Deferred[Any]:
+            if work.__name__ == "change":
+                machine.marker.change("x.json", path, lambda entry: evolve(entry, healthy=False, words="It is ill."))
+            return maybeDeferred(work, *rest)
+
+        machine.in_thread = in_thread
+        self.deliver(V1)
+        entry = machine.marker.entry("x.json", path)
+        self.assertEqual((entry.words, entry.tag), ("It is ill.", str(V1.tag)))
+
+    def test_a_worker_that_rejects_after_a_reload_that_then_fails(self) -> None:
+        machine = self.machine
+        worker = FakeWorker(refuses={2})
+        machine.worker = HttpOutput(worker)
+        only_once = 'test ! -e "$0.ran" || exit 4; grep -q 1 "$CONFD_FILE" || touch "$0.ran"'
+        machine.add("x.json", reload=command(machine.script("reload", only_once)))
+        machine.start()
+        self.deliver(V1)
+        error = self.refused(V2)
+        self.assertEqual(error.code, "rollback_failed")
+        self.assertTrue(error.message.startswith("http: The worker refuses configuration "), error.message)
+        self.assertIn("The previous file is back, but its reload failed too: The reload ", error.message)
+        self.assertEqual((machine.text("x.json"), self.state()[0]), ('{"a":1}', False))

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable
 
-from attrs import evolve, frozen
+from attrs import asdict, frozen
 
 from confd.codec import strict_json
 from confd.errors import ConfdError
@@ -67,42 +67,20 @@ class Marker:
         found = self._entries.get(name)
         return found if found is not None and found.path == path else Entry(path)
 
-    def save(self, changes: Mapping[str, Entry]) -> None:
+    def change(self, name: str, path: str, edit: Callable[[Entry], Entry]) -> None:
         """
-        Replace the entries of outputs, durably.
+        Replace the entry of an output, durably.
 
-        @raise OSError: if the marker file cannot be written; what it says then is unchanged.
+        @param edit: returns the new entry for the present one; other threads change no entry meanwhile.
+        @raise OSError: if the marker file cannot be written; its content is then unchanged.
         """
         with self._lock:
-            entries = {**self._entries, **changes}
+            entries = {**self._entries, name: edit(self.entry(name, path))}
             if entries == self._entries:
                 return
-            body = {
-                "format": FORMAT,
-                "outputs": {
-                    name: {
-                        "path": each.path,
-                        "live": each.live,
-                        "tag": each.tag,
-                        "created": each.created,
-                        "healthy": each.healthy,
-                        "words": each.words,
-                    }
-                    for name, each in sorted(entries.items())
-                },
-            }
+            body = {"format": FORMAT, "outputs": {each: asdict(entries[each]) for each in sorted(entries)}}
             replace_file(self.path, strict_json.encode(body) + b"\n")
             self._entries = entries
-
-    def clear(self, name: str, path: str, created: bool | None = None) -> None:
-        """
-        Record that no program is known to use the file.
-
-        @param created: whether the file did not exist before; C{None} leaves that as it is.
-        @raise OSError: if the marker file cannot be written.
-        """
-        entry = self.entry(name, path)
-        self.save({name: evolve(entry, live="", created=entry.created if created is None else created)})
 
 
 def _read(path: str) -> dict[str, Entry]:

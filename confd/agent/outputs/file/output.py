@@ -67,6 +67,9 @@ class FileOutput:
 
     def __attrs_post_init__(self) -> None:
         self._trouble = Problem(f"output {self.spec.name}", self.log)
+        if self.spec.in_place:
+            sentence = "output {output}: {path} is overwritten in place, which is not atomic"
+            self.log.warn(sentence, output=self.spec.name, path=self.spec.path)
 
     @property
     def name(self) -> str:
@@ -266,17 +269,30 @@ class FileOutput:
         await self._blocking(self._files.discard)
 
     async def _clear_marker(self, created: bool | None) -> None:
-        """Record that no program is known to use the file; see L{Marker.clear}."""
+        """
+        Record that no program is known to use the file.
+
+        @param created: whether the file did not exist before; C{None} leaves that as it is.
+        """
+
+        def clear(entry: Entry) -> Entry:
+            return evolve(entry, live="", created=entry.created if created is None else created)
+
         self._live, self._unsaved = False, None
         try:
-            await self._in_thread(self.marker.clear, self.name, self.path, created)
+            await self._in_thread(self.marker.change, self.name, self.path, clear)
         except OSError as error:
             raise Unavailable("unwritable", f"{self.marker.path} cannot be written: {error.strerror}.") from None
 
     async def _remember(self, entry: Entry) -> None:
         """Write the marker, now or as soon as the disk permits; no command runs again for it."""
+
+        def edit(found: Entry) -> Entry:
+            # The health monitor writes the rest.
+            return evolve(found, live=entry.live, tag=entry.tag, created=entry.created)
+
         try:
-            await self._in_thread(self.marker.save, {self.name: entry})
+            await self._in_thread(self.marker.change, self.name, self.path, edit)
         except OSError as error:
             self._unsaved = entry
             self._trouble.begin(f"{self.marker.path} cannot be written: {error.strerror}.")

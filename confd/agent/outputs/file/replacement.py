@@ -138,14 +138,20 @@ class FileReplacement:
 
     def keep_refused(self) -> None:
         """Keep the staged file for the operator, where the operator wants that."""
+        path = os.path.join(self.keep_folder, f"{self.spec.name}.refused")
         if self.spec.keep_refused:
-            self._make_folder()
-            path = os.path.join(self.keep_folder, f"{self.spec.name}.refused")
-            with suppress(FileNotFoundError):
-                os.unlink(path)
-            with open(self.staged_path, "rb") as file:
-                self._write(path, file.read(), 0o600)
+            try:
+                self._copy_staged(path)
+            except OSError as error:
+                self.log.warn("the rejected {path} cannot be kept: {reason}", path=path, reason=error.strerror)
         self.discard()
+
+    def _copy_staged(self, path: str) -> None:
+        self._make_folder()
+        with suppress(FileNotFoundError):
+            os.unlink(path)
+        with open(self.staged_path, "rb") as file:
+            self._write(path, file.read(), 0o600)
 
     def commit(self, keep: bool = True) -> None:
         """
