@@ -121,6 +121,7 @@ def compose(
         changed.notify,
         outputs.explain,
         outputs.subject,
+        retags=outputs.set is None,
     )
     health = HealthMonitor(
         reactor,

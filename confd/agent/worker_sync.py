@@ -59,6 +59,7 @@ class WorkerSync(Service):
         changed: Callable[[], object] = lambda: None,
         explain: Callable[[Tag, ConfdError], str] = explain_refusal,
         subject: str = "The worker",
+        retags: bool = True,
     ) -> None:
         """
         @param backoff: Delays between attempts to reach the worker; its cap is L{RETRY_MAX_SECONDS}.
@@ -66,6 +67,7 @@ class WorkerSync(Service):
         @param changed: Called when the result of L{report} may have changed.
         @param explain: Returns the sentence for a configuration that was rejected.
         @param subject: Begins the other sentences.
+        @param retags: Whether a newer tag of a document that the worker holds needs no delivery.
         """
         self.applied: Configuration | None = None
         self.verified = False
@@ -77,12 +79,14 @@ class WorkerSync(Service):
         self._backoff = backoff
         self._keep = keep
         self._changed = changed
-        self._explain, self._subject = explain, subject
+        self._explain, self._subject, self._retags = explain, subject, retags
         self._loop = Periodic(clock, self._round, self._pause, STOP_GRACE_SECONDS)
         #: The delivery of the newest configuration.
         self._delivery: Delivery | None = None
         #: Boot id of the worker that refused the newest configuration.
         self._refused_by: str | None = None
+        #: Tag under which the worker got the applied document.
+        self._delivered: Tag | None = None
         #: State of the worker after the last completed round; C{None} makes the next round compare documents.
         self._settled: WorkerState | None = None
         self._reach = Problem("worker", self.log)
@@ -193,9 +197,11 @@ class WorkerSync(Service):
         if state.version is None:
             return self.applied.tag if self.applied is not None and not state.boot_id else None
         try:
-            return Tag.parse(state.version)
+            tag = Tag.parse(state.version)
         except ValueError:
             return None
+        # The worker does not learn of a newer tag of the document that it holds.
+        return self.applied.tag if self.applied is not None and tag == self._delivered else tag
 
     async def _deliver(self, target: Configuration) -> None:
         """Deliver a configuration, and compare what the worker then holds."""
@@ -203,6 +209,10 @@ class WorkerSync(Service):
         delivery = self._delivery_of(target)
         if delivery is not None:
             delivery.begin(self._clock.seconds())
+        if await self._holds_already(target):
+            self._end_drift(target)
+            self._settle_applied(target, verified=True)
+            return
         try:
             proven = await self._worker.deliver(target)
         except (Unprocessable, Conflict) as error:
@@ -216,13 +226,26 @@ class WorkerSync(Service):
         if target is self.applied:
             self._end_drift(target)
         self._drift.end()
-        self.applied, self.verified, self.held = target, checksum is not None and proven is not False, target.tag
+        self._delivered = target.tag
+        self._settle_applied(target, verified=checksum is not None and proven is not False)
+
+    async def _holds_already(self, target: Configuration) -> bool:
+        """Return whether the worker still holds the applied document, and C{target} is another tag of that document."""
+        if not self._retags or target is self.applied or target.document.checksum != self.checksum:
+            return False
+        try:
+            return await self._worker.checksum() == target.document.checksum
+        except ConfdError:
+            return False
+
+    def _settle_applied(self, target: Configuration, *, verified: bool) -> None:
+        self.applied, self.verified, self.held = target, verified, target.tag
         delivery = self._delivery_of(target)
         if delivery is not None:
             delivery.end(ReportState.APPLIED, self._clock.seconds())
             self._refused_by = None
             self._refusal.end()
-        self.log.info("configuration {tag} applied", tag=str(target.tag), verified=self.verified)
+        self.log.info("configuration {tag} applied", tag=str(target.tag), verified=verified)
         self._keep(target)
 
     async def _settle_refusal(self, target: Configuration, error: ConfdError) -> None:

@@ -194,6 +194,7 @@ class FakeWorker:
     @ivar loses_answers: it takes what is brought to it, and the connection breaks before its answer.
     @ivar nameless: it does not say what the configuration that it has is named.
     @ivar named: by what name it got what it has, if not by its own; empty for none.
+    @ivar unreadable: it cannot be asked for the document that it has.
     @ivar blind: it has no GET C{/config}, no versions and no boot ids: a Go worker.
     """
 
@@ -207,6 +208,7 @@ class FakeWorker:
     named: str | None = None
     lies: bool = False
     blind: bool = False
+    unreadable: bool = False
     refuses: set[int] = field(factory=set)
     deliveries: list[Configuration] = field(factory=list)
     checks: int = 0
@@ -262,6 +264,8 @@ class FakeWorker:
     def _checksum(self) -> str | None:
         if self.blind:
             return None
+        if self.unreadable:
+            raise Unavailable("unexpected_answer", "The worker answers 500.")
         return "" if self.current is None else self.current.document.checksum
 
     def _state(self) -> WorkerState:

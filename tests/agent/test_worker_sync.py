@@ -25,7 +25,7 @@ class WorkerSyncTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.build()
 
-    def build(self, seed: int = 1) -> None:
+    def build(self, seed: int = 1, retags: bool = True) -> None:
         self.clock = Clock()
         self.worker = FakeWorker()
         self.kept: list[Configuration] = []
@@ -36,6 +36,7 @@ class WorkerSyncTests(SynchronousTestCase):
             Backoff(Random(seed), RETRY_MAX_SECONDS),
             self.kept.append,
             lambda: self.changes.append(self.worker_sync.report()),
+            retags=retags,
         )
         self.worker_sync.startService()
 
@@ -511,6 +512,87 @@ class WorkerSyncTests(SynchronousTestCase):
         self.worker_sync.deliver(configuration(2))
         self.clock.pump([1] * 10)
         self.assertEqual(self.worker_sync.deliveries, {"applied": 1, "refused": 1, "failed": 1})
+
+    # -- a newer tag of the same document --
+
+    def retag(self, version: int = 2) -> Configuration:
+        """Deliver the document of version 1 under another tag; return that configuration."""
+        wanted = configuration(version, data={"url": "https://example.org/1"})
+        self.worker_sync.deliver(wanted)
+        return wanted
+
+    def test_a_worker_that_has_the_document_takes_a_newer_tag_without_a_delivery(self) -> None:
+        """The agent reads the document back all the same."""
+        self.worker_sync.deliver(configuration(1))
+        for version in (2, 3):
+            wanted = self.retag(version)
+            report = self.said()
+            self.assertEqual((report.tag, report.state), (wanted.tag, ReportState.APPLIED))
+            self.assertEqual((report.verified, report.holds, report.repairs), (True, wanted.tag, 0))
+            self.assertEqual((self.worker_sync.applied, self.kept[-1]), (wanted, wanted))
+        self.wait(60)
+        self.assertEqual((self.versions(), self.worker.current), ([1], configuration(1)))
+        self.assertEqual(self.worker_sync.deliveries["applied"], 1)
+
+    def test_a_worker_without_the_document_gets_the_newer_tag(self) -> None:
+        for change in (
+            lambda: self.worker.tamper(None),
+            lambda: self.worker.tamper(configuration(1).tag),
+            lambda: self.worker.restart("boot-2"),
+            lambda: setattr(self.worker, "unreadable", True),
+            lambda: setattr(self.worker, "blind", True),
+        ):
+            self.build()
+            self.worker_sync.deliver(configuration(1))
+            change()
+            wanted = self.retag()
+            self.assertEqual((self.versions(), self.worker.current), ([1, 2], wanted))
+            self.worker.unreadable = False
+            self.wait(5)
+            self.assertEqual((self.said().state, self.said().holds), (ReportState.APPLIED, wanted.tag))
+
+    def test_a_worker_that_cannot_tell_gets_each_tag(self) -> None:
+        self.worker.blind = True
+        self.worker_sync.deliver(configuration(1))
+        self.retag()
+        self.assertEqual((self.versions(), self.worker_sync.verified), ([1, 2], False))
+
+    def test_a_newer_tag_ends_a_refusal(self) -> None:
+        self.refuse()
+        wanted = self.retag(3)
+        self.assertEqual((self.versions(), self.said().state), ([1, 2], ReportState.APPLIED))
+        self.assertIsNone(self.worker_sync.problem())
+        self.worker.restart("boot-2")
+        self.wait(5)
+        self.assertEqual((self.versions(), self.worker.current), ([1, 2, 3], wanted))
+        self.assertEqual(self.said().repairs, 1)
+
+    def test_a_refusal_after_a_newer_tag_names_that_tag(self) -> None:
+        """The worker goes on to show the tag under which it got the document."""
+        self.worker_sync.deliver(configuration(1))
+        wanted = self.retag()
+        self.worker.refuses = {3}
+        self.worker_sync.deliver(configuration(3))
+        self.assertEqual((self.said().state, self.said().holds), (ReportState.FAILED, wanted.tag))
+
+    def test_a_newer_tag_ends_a_drift_if_the_worker_has_the_document(self) -> None:
+        self.worker_sync.deliver(configuration(1))
+        self.worker.restart("boot-2")
+        self.worker.loses_answers = True
+        self.clock.advance(CHECK_INTERVAL_SECONDS)
+        self.assertEqual((self.versions(), self.said().state), ([1, 1], ReportState.APPLYING))
+        wanted = self.retag()
+        self.wait(5)
+        report = self.said()
+        self.assertEqual((report.state, report.holds, report.repairs), (ReportState.APPLIED, wanted.tag, 1))
+        self.assertEqual(self.versions(), [1, 1])
+
+    def test_a_set_of_outputs_gets_each_tag(self) -> None:
+        """A template may contain the version."""
+        self.build(retags=False)
+        self.worker_sync.deliver(configuration(1))
+        self.retag()
+        self.assertEqual(self.versions(), [1, 2])
 
     # -- stopping --
 

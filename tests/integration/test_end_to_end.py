@@ -57,7 +57,24 @@ class ChangeTests(FleetTestCase):
         self.assertEqual(agent["strategy"], "POLLER")
         self.assertTrue(agent["hostname"])
 
-    def agents(self, polled: bool = False) -> object:
+    def test_a_newer_version_of_the_same_document_sends_nothing_to_the_worker(self) -> None:
+        """A roll-back restarts no worker that has the document: the agent reads it back, and reports the new tag."""
+        for process in (self.controller, self.worker, self.agent):
+            process.start()
+        self.publish("one")
+        self.arrives("one")
+        before = request("GET", f"{base_of(self.worker)}/config").json()
+        for _ in range(2):
+            answer = self.fleet.publish({"url": f"{self.target}/one"})
+            tag = answer.headers["etag"].strip('"')
+            eventually(lambda: [each["applied_tag"] for each in self.agents()] == [tag])  # noqa: B023
+        (agent,) = self.agents()
+        self.assertEqual((agent["state"], agent["verified"]), ("applied", True))
+        self.assertEqual(request("GET", f"{base_of(self.worker)}/config").json(), before)
+        self.publish("two")
+        self.arrives("two")
+
+    def agents(self, polled: bool = False) -> Any:
         """The agents, once they have polled if that is asked for."""
         found = request("GET", f"{self.fleet.url}/api/v1/agents", auth=ADMIN).json()
         return found if found and (not polled or all(each["last_poll"] for each in found)) else []
