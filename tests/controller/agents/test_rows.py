@@ -115,6 +115,9 @@ class GroupTests(SynchronousTestCase):
     def forget(self) -> None:
         Deferred.fromCoroutine(self.harness.registry.forget("a"))
 
+    def label(self) -> None:
+        Deferred.fromCoroutine(self.harness.registry.set_labels("a", {"stage": "canary"}))
+
     def group(self, *writes: Callable[[], None]) -> None:
         """Have all writes executed before the answer to the first one."""
         self.store.late = True
@@ -130,6 +133,22 @@ class GroupTests(SynchronousTestCase):
     def test_forgotten_and_registered(self) -> None:
         self.group(self.forget, self.register)
         self.assertIsNotNone(self.harness.registry.find("a"))
+
+    def test_labelled_and_registered(self) -> None:
+        self.group(self.register, self.label, self.register)
+        self.assertEqual(self.harness.registry.get("a").labels_set, {"stage": "canary"})
+
+    def test_labelled_and_moved(self) -> None:
+        self.group(self.label, lambda: self.register("blue"))
+        self.assertEqual(self.harness.registry.get("a").labels_set, {})
+
+    def test_moved_and_labelled(self) -> None:
+        self.group(lambda: self.register("blue"), self.label)
+        self.assertEqual(self.harness.registry.get("a").labels_set, {"stage": "canary"})
+
+    def test_labelled_forgotten_and_registered(self) -> None:
+        self.group(self.label, self.forget, self.register)
+        self.assertEqual(self.harness.registry.get("a").labels_set, {})
 
     def test_moved_and_moved_back(self) -> None:
         self.group(lambda: self.register("blue"), self.register)
@@ -194,6 +213,10 @@ class RegistryMachine(RuleBasedStateMachine):
         except ConfdError:
             return
         taken.addErrback(lambda failure: failure.trap(ConfdError))
+
+    @rule(agent_id=AGENT_IDS, key=st.sampled_from(["stage", "gpu"]), value=st.sampled_from(["x", "y", None]))
+    def label(self, agent_id: str, key: str, value: str | None) -> None:
+        self.ask(self.harness.registry.set_labels(agent_id, {key: value}))
 
     @rule(agent_id=AGENT_IDS)
     def forget(self, agent_id: str) -> None:
