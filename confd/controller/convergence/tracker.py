@@ -8,6 +8,7 @@ from attrs import evolve
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from confd.changes import RETIRED, REVISION, Change, Contents, Published, ReceivedReport
@@ -210,8 +211,11 @@ class Convergence(Service):
     ) -> tuple[ConvergenceSummary, Sequence[LaggingAgent]]:
         agents = await select_agents(self._registry, self._clock, namespace, selector)
         among = frozenset(each.id for each in agents)
+        # For thousands of agents, the summary and the list take a turn of the reactor each.
+        await deferLater(self._clock, 0)
         newest = next(reversed(self._kept(namespace).values()))
         summary = summarize(namespace, newest, True, self._registry, among)
+        await deferLater(self._clock, 0)
         return summary, laggards(namespace, newest, True, self._registry, limit, among)
 
     def _kept(self, namespace: str) -> dict[int, VersionProgress]:

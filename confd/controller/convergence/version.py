@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence, Set
 from datetime import datetime
 
@@ -53,10 +54,11 @@ class VersionProgress:
 
     def among(self, agent_ids: Set[str]) -> VersionProgress:
         """Return the progress of the version on some agents only, as of now."""
-        part = VersionProgress(self.tag, self.published_at)
-        for agent_id in agent_ids & self.outcomes.keys():
-            part.record(agent_id, self.outcomes[agent_id])
-        return part
+        outcomes = {agent_id: self.outcomes[agent_id] for agent_id in agent_ids & self.outcomes.keys()}
+        states = Counter(each.state for each in outcomes.values())
+        return VersionProgress(
+            self.tag, self.published_at, outcomes, states[ReportState.APPLIED], states[ReportState.FAILED]
+        )
 
     def ordered(self, what: str) -> Sequence[float]:
         """
