@@ -9,6 +9,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd import labels
+from confd.agent.local_api import composition, config, ofrep
 from confd.agent.strategies import stream
 from confd.client import http
 from confd.client.header_limit import MAX_HEAD_BYTES
@@ -71,6 +72,10 @@ SAID = {
     "time in which a reader of a stream": seconds(streaming.STALLED_MAX_SECONDS),
     "watchers": str(event_feed.MAX_SUBSCRIBERS),
     "publishes that wait": f"{configs.MAX_WAITING_PUBLISHES}, each 600 s",
+    "programs that wait": f"{config.MAX_WAITING}, each 60 s",
+    "connections to ``AGENT_API_LISTEN``": f"{composition.MAX_CONNECTIONS}",
+    "body of an evaluation": f"{ofrep.MAX_CONTEXT_BYTES} bytes",
+    "wrong tokens of one address": f"{composition.MAX_FAILURES_PER_MINUTE}",
     "items on a page": "500",
     "writes, and reports": str(engine.MAX_WAITING_WRITES),
     "ids that are watched": str(duplicates.MAX_IDS),

@@ -5,9 +5,13 @@ from __future__ import annotations
 import importlib.util
 import logging
 import queue
+import shutil
 import signal
+import stat
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -91,6 +95,18 @@ class LocalTests(ApiTestCase):
         self.assertEqual(names.get(timeout=PATIENCE), "good 1")
         self.assertEqual(request("GET", applied).json(), {"version": after})
 
+    def test_a_unix_socket_is_usable_again_after_a_kill(self) -> None:
+        folder = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, folder)
+        path = f"{folder}/agent.sock"
+        self.files.agent.stop()
+        self.files.agent.arguments += ["--agent-api-listen", f"unix:{path}:mode=600"]
+        for _ in range(2):
+            self.files.agent.start()
+            eventually(lambda: Local(f"unix:{path}").get("/name", None) == "good 0")
+            self.assertEqual(stat.S_IMODE(Path(path).stat().st_mode), 0o600)
+            self.files.agent.stop(signal.SIGKILL)
+
     def test_a_stop_of_the_agent_is_not_delayed_by_programs_that_wait(self) -> None:
         changes: queue.Queue[LocalConfig] = queue.Queue()
         for _ in range(3):
@@ -113,6 +129,9 @@ class ExecTests(ApiTestCase):
         done = self.execute("--pointer", "/env", "--prefix", "APP_", "sh", "-c", 'echo "$APP_COUNT"; exit 42')
         self.assertEqual((done.returncode, done.stdout), (42, "3\n"), done.stderr)
         self.assertEqual(self.execute("no-such-command").returncode, 127)
+        # Python ignores SIGPIPE; the command must not.
+        ignored = self.execute("--pointer", "/env", "grep", "SigIgn", "/proc/self/status").stdout.split()[1]
+        self.assertFalse(int(ignored, 16) & 1 << signal.SIGPIPE - 1, ignored)
         self.assertEqual(self.execute("--agent", "http://127.0.0.1:1", "sh").returncode, 3)
 
     def execute(self, *words: str) -> subprocess.CompletedProcess[str]:
