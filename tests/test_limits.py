@@ -8,12 +8,11 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd import labels
 from confd.agent.local_api import composition, config, ofrep
 from confd.agent.strategies import stream
 from confd.client import http
 from confd.client.header_limit import MAX_HEAD_BYTES
-from confd.codec import bodies, strict_json
+from confd.codec import bodies, labels, strict_json
 from confd.controller import audit_log
 from confd.controller.agents import duplicates, newcomers, selectors
 from confd.controller.api import configs

@@ -25,7 +25,6 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.web.client import Agent, HTTPConnectionPool
 
-from confd import labels
 from confd.agent.cache_files import CacheFiles
 from confd.agent.local_api.applied import AppliedDocument
 from confd.agent.local_api.config import ConfigApi
@@ -35,7 +34,7 @@ from confd.brokers.nats.client import BoundedParser
 from confd.client.header_limit import BoundedHead
 from confd.client.http import Http
 from confd.client.response import Response
-from confd.codec import announcement, bodies, headers, sse, strict_json
+from confd.codec import announcement, bodies, headers, labels, sse, strict_json
 from confd.codec.environment_file import env_variables
 from confd.codec.values import FormatError, resolve
 from confd.controller.agents.selectors import matches, parse_selector
