@@ -362,3 +362,29 @@ class LaterTests(Case):
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("Retrying in ", done.stderr)
         self.assertEqual(self.value("get"), {"url": "https://example.com/after"})
+
+
+class LabelTests(Case):
+    """Labels of a real agent, in a real database."""
+
+    def ids(self, selector: str) -> list[str]:
+        """Return the ids of the agents that match a selector."""
+        return [each["id"] for each in self.value("agents", "-l", selector)]
+
+    def test_labels_survive_restarts_of_the_controller_and_of_the_agent(self) -> None:
+        controller = self.fleet.controller().start()
+        worker = self.fleet.worker().start()
+        agent = self.fleet.agent(worker, "agent", "--agent-metadata", "region=eu,stage=dev,No good").start()
+        [agent_id] = eventually(lambda: self.ids("region=eu,stage=dev"))
+        labelled = self.value("agents", "label", agent_id, "stage=canary", "gpu=", "old-")
+        self.assertEqual(labelled["labels_set"], {"gpu": "", "stage": "canary"})
+        self.assertEqual(labelled["labels_ignored"], ["No good"])
+        for process in (controller, agent):
+            process.stop()
+            process.start()
+        for selector in ("stage=canary,gpu", f"id={agent_id},stage in (canary,prod),!old", "strategy"):
+            self.assertEqual(eventually(lambda selector=selector: self.ids(selector)), [agent_id], selector)
+        self.assertEqual(self.ids("stage=dev"), [])
+        self.assertIn("stage=canary", self.good("agents", "show", agent_id))
+        self.assertIn("column 7", self.refused(Exit.USAGE, "agents", "-l", "stage=("))
+        self.assertIn("gpu=,stage=canary", self.good("audit"))
