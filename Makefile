@@ -152,7 +152,7 @@ bench-proof: $(VENV)/test.stamp  ## measure the time until 1000 and 5000 agents 
 	$(BIN)/python -m benchmarks.proof $(ARGS)
 
 clean:  ## remove the files that these targets made
-	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .ruff_cache .hypothesis _trial_temp* confd-data web
+	rm -rf $(VENV) build dist docs/_build *.egg-info .mypy_cache .ruff_cache .hypothesis _trial_temp* confd-data web app
 	find confd tests twisted benchmarks docs \( -name __pycache__ -o -name dropin.cache \) -prune -exec rm -rf {} +
 
 # A stamp is made again when the files that list the packages have changed.

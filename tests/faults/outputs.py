@@ -11,10 +11,12 @@ import struct
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from attrs import define, field, frozen
 
+from confd.codec.headers import rfc3339
 from tests.faults.harness import FaultHarness, resident
 from tests.faults.injection import call, fill, small_disk
 from tests.faults.rows import row
@@ -143,21 +145,31 @@ def kill_during_applies(fleet: FaultHarness, kills: int) -> None:
     machine = Machine(fleet)
     files = machine.files
     machine.start()
-    for number in range(1, kills + 1):
+    number, tag = 0, ""
+    for _ in range(kills):
         step = fleet.random.choice(["random"] * 4 + ["check", "test", "before", "after", "probe"])
         if step != "random":
             (machine.program / "kill").write_text(step)
-        tag = files.publish(number=number)
+        drift = number > 0 and fleet.random.random() < 0.3
+        if drift:
+            machine.file.write_text("{}")
+        else:
+            number += 1
+            tag = files.publish(number=number)
         if step == "random":
-            time.sleep(fleet.random.uniform(0, 0.15))
+            time.sleep(fleet.random.uniform(0, 2.5 if drift else 0.15))
             files.agent.stop(signal.SIGKILL)
         else:
             fleet.until(files.agent.gone, f"killed at {step}", PATIENCE)
-        if files.report()["applied_tag"] == tag:
+        if not drift and files.report()["applied_tag"] == tag:
             machine.holds(number, f"reported before the kill at {step}")
         shutil.rmtree(machine.program / "busy", ignore_errors=True)
+        if fleet.random.random() < 0.3:
+            # Without its cache, the agent meets its own file of the version that it was applying.
+            (fleet.folder / "agent.cache").unlink(missing_ok=True)
+        since = rfc3339(datetime.now(UTC))
         files.agent.start()
-        files.applied(tag)
+        files.applied(tag, since)
         machine.holds(number, f"after the kill at {step}")
     machine.alone()
 

@@ -93,13 +93,18 @@ class FileFleet:
         """Return what the agent says of itself."""
         return request("GET", f"{base_of(self.agent)}/ready")
 
-    def applied(self, tag: str) -> None:
+    def applied(self, tag: str, since: str = "") -> None:
         """
         Wait until the agent reports a tag as applied.
 
+        @param since: Earlier reports do not count; a time of RFC 3339.
         @raise AssertionError: if the report does not arrive.
         """
-        self._await(lambda found: found["state"] == "applied" and found["applied_tag"] == tag)
+        self._await(
+            lambda found: (
+                found["state"] == "applied" and found["applied_tag"] == tag and (found["reported_at"] or "") >= since
+            )
+        )
 
     def failed(self, words: str) -> str:
         """
