@@ -20,6 +20,7 @@ from benchmarks import (
     footprint,
     growth,
     hits,
+    outputs,
     polls,
     proof,
     publishes,
@@ -130,6 +131,7 @@ QUESTIONS: dict[str, Callable[[Scale], Finding]] = {
     "proof": proofs,
     "hits": hits.measure,
     "footprint": footprint.measure,
+    "outputs": outputs.measure,
     "recovery": recovery.measure,
     "growth": growth.measure,
 }

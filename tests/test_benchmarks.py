@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from benchmarks import growth, hits, polls, recovery, registrations, watchdog
+from benchmarks import growth, hits, outputs, polls, recovery, registrations, watchdog
 from benchmarks.dialects import Dialect, Etcd, Kind, Message, Nats, Poller, Redis, Stream
 from benchmarks.fanout import measure
 from benchmarks.figures import Figures, Sample, quantile, summary, table
@@ -104,6 +104,9 @@ class QuestionTests(SynchronousTestCase):
         self._whole(hits.measure(TINY))
 
     test_hits.skip = missing("nginx")  # type: ignore[attr-defined]
+
+    def test_outputs(self) -> None:
+        self._whole(outputs.measure(TINY))
 
     def test_recovery(self) -> None:
         self._whole(recovery.measure(TINY))

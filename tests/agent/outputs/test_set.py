@@ -321,3 +321,21 @@ class SetTests(SynchronousTestCase):
         self.assertTrue(error.message.startswith("http: The worker refuses configuration "), error.message)
         self.assertIn("The previous file is back, but its reload failed too: The reload ", error.message)
         self.assertEqual((machine.text("x.json"), self.state()[0]), ('{"a":1}', False))
+
+    def test_an_idle_agent_looks_once_at_each_file_and_reads_none(self) -> None:
+        machine = self.machine
+        for name in ("x.json", "y.json"):
+            machine.add(name, reload=command(machine.script("reload")))
+        machine.start()
+        self.deliver(V1)
+        machine.ran()
+        work: list[str] = []
+
+        def in_thread(function: Callable[..., Any], *rest: object) -> Deferred[Any]:
+            work.append(function.__name__)
+            return maybeDeferred(function, *rest)
+
+        machine.in_thread = in_thread
+        for _ in range(3):
+            self.assertTrue(self.state()[0])
+        self.assertEqual((work, machine.ran()), (["examine"] * 6, []))

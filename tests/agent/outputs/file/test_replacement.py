@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.agent.outputs.file.replacement import FileReplacement
+from confd.agent.outputs.file.replacement import FileReplacement, sha_of
 from confd.agent.outputs.file.spec import FileSpec
 
 
@@ -51,3 +52,12 @@ class SyncTests(SynchronousTestCase):
         files.stage(b"1")
         files.commit()
         self.assertEqual(self.synced, [(".confd-new.x.json", "0"), ("kept/x.prev", "0"), ("x.json", "1"), (".", "1")])
+
+    def test_an_unchanged_file_is_not_read_again(self) -> None:
+        """The known hash is believed: another one would show that the file was read."""
+        self.path.write_text("0")
+        files = self.replacement()
+        known = evolve(files.examine(), sha="believed")
+        self.assertEqual(files.examine(known).sha, "believed")
+        os.utime(self.path, ns=(1, 1))
+        self.assertEqual(files.examine(known).sha, sha_of(b"0"))
