@@ -582,7 +582,6 @@ class WorkerSyncTests(SynchronousTestCase):
         self.clock.advance(CHECK_INTERVAL_SECONDS)
         self.assertEqual((self.versions(), self.said().state), ([1, 1], ReportState.APPLYING))
         wanted = self.retag()
-        self.wait(5)
         report = self.said()
         self.assertEqual((report.state, report.holds, report.repairs), (ReportState.APPLIED, wanted.tag, 1))
         self.assertEqual(self.versions(), [1, 1])

@@ -167,6 +167,12 @@ class ConfigTests(LocalApiTestCase):
             self.assertEqual(self.post("/ofrep/v1/evaluate/flags/count").json["value"], 3)
         self.assertEqual(len(self.reactor.threaded), 1 + 6)
 
+    def test_a_part_is_that_of_the_newest_document(self) -> None:
+        for version in (1, 2):
+            self.apply(version, flags={"version": version})
+            self.assertEqual(self.get("/config?pointer=/flags/version").json, version)
+            self.assertEqual(self.post("/ofrep/v1/evaluate/flags/version", json={}).json["value"], version)
+
     def test_readers_of_a_large_document_share_one_decoding(self) -> None:
         self.reactor.threads_busy = True
         self.apply(1, large=["x" * 100] * 1000)
