@@ -9,7 +9,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
-from typing import Any, cast
+from typing import cast
 
 from attrs import define, evolve, frozen
 from twisted.internet.defer import Deferred
@@ -151,7 +151,7 @@ class _PlanReader:
         metadata = {key.strip(): value.strip() for key, _, value in pieces if key.strip()}
         return SpecReader(raw, label, self.path, socket.gethostname(), metadata)
 
-    def _table(self, path: str, mistakes: list[str]) -> Mapping[str, Any]:
+    def _table(self, path: str, mistakes: list[str]) -> Mapping[str, object]:
         try:
             content, _ = read_file(path, _MAX_BYTES)
             check_file(path)
@@ -164,7 +164,7 @@ class _PlanReader:
             mistakes.append(f"OUTPUTS_FILE: {path} is not TOML: {error}.")
         return {}
 
-    def _table_files(self, table: Mapping[str, Any], mistakes: list[str]) -> list[FileSpec]:
+    def _table_files(self, table: Mapping[str, object], mistakes: list[str]) -> list[FileSpec]:
         if mistakes and not table:
             return []
         for key in sorted(table.keys() - {"splay", "retry", "file", "http"}):
@@ -190,7 +190,7 @@ class _PlanReader:
             found.append(spec)
         return found
 
-    def _number(self, table: Mapping[str, Any], key: str, high: int, default: float, mistakes: list[str]) -> float:
+    def _number(self, table: Mapping[str, object], key: str, high: int, default: float, mistakes: list[str]) -> float:
         value = table.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= high:
             mistakes.append(f"OUTPUTS_FILE: {key}: is not a number from 0 to {high}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TypeVar
 
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
@@ -27,6 +27,8 @@ from confd.interfaces import Action, HealthCheck, IOutput, IStagedChange, Output
 from confd.model import Configuration, Tag
 from confd.runtime.offload import RunInThread
 from confd.runtime.problem import Problem
+
+T = TypeVar("T")
 
 #: Seconds between two attempts to write the marker.
 MARKER_RETRY_SECONDS = 5.0
@@ -210,7 +212,7 @@ class FileOutput:
     def _verified(self) -> bool:
         return self.spec.reload is None or self.spec.reload.proves or self.spec.probe is not None
 
-    async def _blocking(self, work: Callable[..., Any], *arguments: object) -> Any:
+    async def _blocking(self, work: Callable[..., T], *arguments: object) -> T:
         """Run file work in a thread, and tell an operating system's refusal in one sentence."""
         try:
             return await self._in_thread(work, *arguments)

@@ -16,7 +16,7 @@ import signal
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from attrs import define, field
@@ -27,6 +27,9 @@ from confd.agent.outputs.file.ownership import Untrusted, check_program
 from confd.agent.outputs.file.spec import FileSpec
 from confd.codec.values import RenderError, valid_pointer
 from confd.interfaces import Action, HealthCheck
+
+if TYPE_CHECKING:
+    from confd.agent.outputs.file.templates import Template
 
 #: Least and greatest value of each number, and the default.
 _NUMBERS = {
@@ -172,7 +175,7 @@ class SpecReader:
             self._wrong("format", f"the suffix of {path} names no format; set it to one of {', '.join(WRITERS)}")
         return found or "json"
 
-    def _template(self) -> Any:
+    def _template(self) -> Template | None:
         path = self._text("template")
         if not path:
             return None
@@ -184,7 +187,7 @@ class SpecReader:
         if not os.path.isabs(path):
             self._wrong("template", f"{path!r} is not an absolute path")
             return None
-        template = templates.Template(path, self.host, self.metadata)
+        template: Template = templates.Template(path, self.host, self.metadata)
         try:
             template.check()
         except (Untrusted, RenderError) as error:

@@ -17,7 +17,7 @@ import re
 import shlex
 import traceback
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import jinja2
 from attrs import define, field
@@ -29,6 +29,8 @@ from confd.agent.outputs.file.ownership import check_descriptor
 from confd.agent.outputs.file.toml import write_toml
 from confd.codec.values import RenderError, Value
 from confd.codec.yaml_writer import write_yaml
+
+T = TypeVar("T")
 
 #: Bytes that a template may have.
 MAX_TEMPLATE_BYTES: Final = 1024 * 1024
@@ -43,17 +45,17 @@ class TemplateError(RenderError):
     """A template that cannot be read or rendered."""
 
 
-class DocumentPart(dict[str, Any]):
+class DocumentPart(dict[str, Value]):
     """An object of the document, which knows its name in the template."""
 
     __slots__ = ("path",)
 
-    def __init__(self, path: str, members: Mapping[str, Any]) -> None:
+    def __init__(self, path: str, members: Mapping[str, Value]) -> None:
         super().__init__((key, _parts(f"{path}.{key}", value)) for key, value in members.items())
         self.path = path
 
 
-def _parts(path: str, value: Value) -> Any:
+def _parts(path: str, value: Value) -> Value:
     if isinstance(value, Mapping):
         return DocumentPart(path, value)
     if isinstance(value, list):
@@ -72,23 +74,23 @@ class _Environment(ImmutableSandboxedEnvironment):
 
     intercepted_binops = frozenset(["*", "**"])
 
-    def getattr(self, obj: Any, attribute: str) -> Any:
+    def getattr(self, obj: Value, attribute: str) -> Value:
         if isinstance(obj, dict):
             return obj[attribute] if attribute in obj else self._missing(obj, attribute)
         return super().getattr(obj, attribute)
 
-    def getitem(self, obj: Any, argument: Any) -> Any:
+    def getitem(self, obj: Value, argument: Value) -> Value:
         if isinstance(obj, dict):
             return obj[argument] if argument in obj else self._missing(obj, argument)
         return super().getitem(obj, argument)
 
-    def _missing(self, obj: dict[str, Any], name: Any) -> Any:
+    def _missing(self, obj: dict[str, Value], name: Any) -> Value:
         # The methods of a mapping that templates commonly call.
         if not isinstance(obj, DocumentPart) or name in ("items", "keys", "values", "get"):
             return super().getattr(obj, name)
         return self.undefined(name=f"{obj.path}.{name}")
 
-    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+    def call_binop(self, context: jinja2.runtime.Context, operator: str, left: Value, right: Value) -> Value:
         if operator == "*":
             for times, many in ((left, right), (right, left)):
                 if isinstance(times, int) and hasattr(many, "__len__") and times * len(many) > _MAX_PRODUCT:
@@ -130,8 +132,7 @@ class Template:
         @raise TemplateError: if the template cannot be rendered.
         @raise Untrusted: if others may change the template.
         """
-        found: bytes = self._guarded(lambda: self._render(document, facts))
-        return found
+        return self._guarded(lambda: self._render(document, facts))
 
     def _render(self, document: Value, facts: Mapping[str, object]) -> bytes:
         names = {
@@ -162,7 +163,7 @@ class Template:
         engine.filters.update(_FILTERS)
         return engine.get_template(name)
 
-    def _guarded(self, work: Callable[[], Any]) -> Any:
+    def _guarded(self, work: Callable[[], T]) -> T:
         try:
             return work()
         except jinja2.TemplateSyntaxError as error:
@@ -211,7 +212,7 @@ def _read(folder: str, name: str) -> tuple[str, str, Callable[[], bool]]:
         raise TemplateError(f"{path} is not UTF-8") from None
 
 
-def _finalize(value: Any) -> Any:
+def _finalize(value: Value) -> Value:
     """Reject a value that adds a line."""
     text = value if isinstance(value, str) else str(value)
     if not isinstance(value, _Lines) and _CONTROL.search(text):
@@ -229,7 +230,7 @@ def _compact_json(value: Value) -> str:
     return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, sort_keys=True)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Value) -> Value:
     if isinstance(value, jinja2.Undefined):
         # It raises the error that names the missing value.
         str(value)
@@ -240,33 +241,33 @@ def _lines(writer: Callable[[Value], str]) -> Callable[[Value], str]:
     return lambda value: _Lines(writer(_plain(value)))
 
 
-def _sh(value: Any) -> str:
+def _sh(value: Value) -> str:
     return shlex.quote(str(value))
 
 
-def _b64encode(value: Any) -> str:
+def _b64encode(value: Value) -> str:
     return base64.b64encode(str(value).encode()).decode()
 
 
-def _b64decode(value: Any) -> str:
+def _b64decode(value: Value) -> str:
     try:
         return base64.b64decode(str(value), validate=True).decode()
     except (binascii.Error, UnicodeDecodeError):
         raise TemplateError("a value is not the Base64 of a text in UTF-8") from None
 
 
-def _sha256(value: Any) -> str:
+def _sha256(value: Value) -> str:
     return hashlib.sha256(str(value).encode()).hexdigest()
 
 
-def _regex_replace(value: Any, pattern: str, replacement: str = "") -> str:
+def _regex_replace(value: Value, pattern: str, replacement: str = "") -> str:
     try:
         return re.sub(pattern, replacement, str(value))
     except re.error as error:
         raise TemplateError(f"the regular expression {pattern!r} is wrong: {error}") from None
 
 
-_FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
+_FILTERS: Final[Mapping[str, Callable[..., object]]] = {
     "json": _compact_json,
     "yaml": _lines(write_yaml),
     "toml": _lines(write_toml),
