@@ -71,7 +71,7 @@ def compose(reactor: Reactor, settings: DevSettings) -> list[IService]:
         *confd.controller.composition.compose(
             reactor, evolve(read(ControllerSettings, controller, {}), allowed_hosts=settings.allowed_hosts), environ={}
         ).services,
-        *confd.worker.composition.compose(reactor, read(WorkerSettings, worker, {}), environ={}),
+        *confd.worker.composition.compose(reactor, read(WorkerSettings, worker, {}), environ={}).services,
         *confd.agent.composition.compose(reactor, read(AgentSettings, agent, {}), environ={}).services,
         Welcome(settings),
     ]

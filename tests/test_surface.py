@@ -48,10 +48,7 @@ class Surface:
 
     def __init__(self, compose: Any, settings: Any) -> None:
         composed = compose(InstantReactor(), settings, {})
-        services = getattr(composed, "services", composed)
-        factories = [getattr(service, "factory", None) for service in services]
-        [resource] = [factory.resource for factory in factories if isinstance(factory, BoundedSite)]
-        clock = Clock()
+        resource, clock = composed.site.resource, Clock()
         self.document = Conversation(BoundedSite(clock, resource, Limits()), clock).get("/openapi.json").json
         self.told: list[Operation] = list(operations(self.document))
         self.served = {

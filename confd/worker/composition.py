@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 
+from attrs import frozen
 from twisted.application.service import IService
 
 from confd.errors import StartError
@@ -36,24 +38,48 @@ _REMINDER_SECONDS = 3600.0
 _MAX_CONFIG_BYTES = 4 * 1048576
 
 
-def compose(reactor: Reactor, settings: WorkerSettings, environ: Mapping[str, str]) -> list[IService]:
+@frozen
+class Worker:
+    """
+    The parts of a worker.
+
+    @ivar services: All services in the order of their start; they stop in the reverse order.
+    """
+
+    current: CurrentConfig
+    upstream: Upstream
+    site: BoundedSite
+    services: list[IService]
+
+
+def compose(
+    reactor: Reactor,
+    settings: WorkerSettings,
+    environ: Mapping[str, str],
+    *,
+    upstream: Upstream | None = None,
+    now: Callable[[], datetime] = utc_now,
+) -> Worker:
     """
     Build the worker and join its parts; nothing is opened or connected.
 
-    @param environ: what the settings were read from.
+    @param environ: The variables that the settings were read from.
+    @param upstream: Fetches from upstreams; by default within the limits of the settings.
+    @param now: Returns the wall-clock time.
     @raise StartError: if the settings cannot work.
     """
-    current = CurrentConfig(utc_now)
-    policy = AddressPolicy(_rules("HIT_ALLOW", settings.hit_allow), _rules("HIT_DENY", settings.hit_deny))
-    upstream = Upstream(reactor, policy, settings.hit_timeout, settings.hit_max_bytes)
+    current = CurrentConfig(now)
+    if upstream is None:
+        policy = AddressPolicy(_rules("HIT_ALLOW", settings.hit_allow), _rules("HIT_DENY", settings.hit_deny))
+        upstream = Upstream(reactor, policy, settings.hit_timeout, settings.hit_max_bytes)
     throttle = Throttle(reactor, settings.login_failures)
     guard: IAuthenticator = LoopbackAuth(Identity("loopback", Role.AGENT), LogLimiter(reactor, _REMINDER_SECONDS))
     passwords: Sequence[IService] = ()
     if settings.worker_username is not None:
         guard = known = BasicAuth(_agent(settings), throttle)
 
-        def changed(now: WorkerSettings) -> None:
-            known.renew(_agent(now), reactor.seconds())
+        def changed(current: WorkerSettings) -> None:
+            known.renew(_agent(current), reactor.seconds())
 
         passwords = reload_secrets(reactor, settings, environ, changed, "WORKER_PASSWORD")
     offload = Offload(in_threads_of(reactor))
@@ -71,9 +97,9 @@ def compose(reactor: Reactor, settings: WorkerSettings, environ: Mapping[str, st
     for part in (readiness, lag, throttle, site.request_metrics):
         part.expose(metrics)
     listener = Listener(reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site)
-    expiry = CertificateExpiry(reactor, utc_now, [listener.in_use])
+    expiry = CertificateExpiry(reactor, now, [listener.in_use])
     expiry.expose(metrics)
-    return [lag, expiry, *passwords, upstream, listener]
+    return Worker(current, upstream, site, [lag, expiry, *passwords, upstream, listener])
 
 
 def _agent(settings: WorkerSettings) -> list[Credential]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
+from twisted.application.service import IService
 
 from confd.runtime.daemon import Daemon, make_daemon
 from confd.runtime.options import RoleOptions
+from confd.runtime.reactor import Reactor
 from confd.runtime.settings import ROLES, WorkerSettings
 
 
@@ -21,4 +22,7 @@ def makeService(options: RoleOptions[WorkerSettings]) -> Daemon:
     # Imported late: Klein installs the default reactor, and the options may have asked for another.
     from confd.worker.composition import compose
 
-    return make_daemon("confd-worker", options, partial(compose, environ=options.effective))
+    def services(reactor: Reactor, settings: WorkerSettings) -> list[IService]:
+        return compose(reactor, settings, options.effective).services
+
+    return make_daemon("confd-worker", options, services)

@@ -44,17 +44,17 @@ from confd.errors import ConfdError
 from confd.local import Local
 from confd.model import Configuration, Document, Tag
 from confd.runtime.offload import Offload
+from confd.runtime.options import read as read_settings
+from confd.runtime.settings import WorkerSettings
 from confd.web.api.dispatch import Dispatcher
 from confd.web.auth.allowed_hosts import host_patterns
-from confd.web.auth.basic import Identity, LoopbackAuth, Role
+from confd.web.auth.basic import Identity, Role
 from confd.web.auth.bearer import BearerAuth, LocalAuth
 from confd.web.auth.throttle import Throttle
 from confd.web.server.proxies import Proxies
 from confd.web.server.site import BoundedSite, Limits
-from confd.worker.address_policy import AddressPolicy
-from confd.worker.api import WorkerApi
-from confd.worker.current import CurrentConfig, fetchable
-from confd.worker.upstream import Upstream
+from confd.worker.composition import compose
+from confd.worker.current import fetchable
 from tests.agent.fakes import configuration
 from tests.controller.harness import ADMIN, AGENT, START, ControllerHarness
 from tests.conversation import ELSEWHERE, LOOPBACK, Conversation
@@ -135,11 +135,8 @@ class Servers:
         self.controller = self.harness.site
         self.controller.proxies = _EVERYBODY
         clock = self.harness.clock
-        current = CurrentConfig(self.harness.now)
-        upstream = Upstream(clock, AddressPolicy(), 1, 1000)
-        edge = Dispatcher(LoopbackAuth(Identity("loopback", Role.AGENT)), Offload(maybeDeferred))
-        resource = edge.resource(WorkerApi(current, upstream, "boot"))
-        self.worker = BoundedSite(clock, resource, Limits(), edge.large, proxies=_EVERYBODY)
+        self.worker = compose(clock, read_settings(WorkerSettings, {}, {}), {}, now=self.harness.now).site
+        self.worker.proxies = _EVERYBODY
 
         applied = AppliedDocument(lambda: _APPLIED, Offload(maybeDeferred))
         identity, throttle = Identity("local", Role.AGENT), Throttle(clock, 0)

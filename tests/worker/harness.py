@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
+from attrs import evolve
 from twisted.internet import reactor as the_reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import ClientFactory, Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
-from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from confd.codec import strict_json
-from confd.runtime.offload import Offload
-from confd.web.api.dispatch import Dispatcher
-from confd.web.auth.basic import Identity, LoopbackAuth, Role
-from confd.web.server.site import BoundedSite, Limits
+from confd.runtime.options import read
+from confd.runtime.settings import WorkerSettings
 from confd.worker.address_policy import AddressPolicy
-from confd.worker.api import WorkerApi
-from confd.worker.current import CurrentConfig
+from confd.worker.composition import compose
 from confd.worker.upstream import Upstream
 from tests.conversation import Reply, parse_replies
 
@@ -207,11 +203,10 @@ class WorkerHarness:
     """A worker, and calls to it."""
 
     def __init__(self, watched: Any, policy: AddressPolicy, timeout: float, max_bytes: int, max_in_flight: int) -> None:
-        self.current = CurrentConfig(lambda: datetime.now(UTC))
         self.upstream = Upstream(watched, policy, timeout, max_bytes, max_in_flight)
-        api = WorkerApi(self.current, self.upstream, "boot")
-        resource = Dispatcher(LoopbackAuth(Identity("loopback", Role.AGENT)), Offload(deferToThread)).resource(api)
-        self.site = BoundedSite(reactor, resource, Limits(drain_seconds=0.1))
+        parts = compose(watched, read(WorkerSettings, {}, {}), {}, upstream=self.upstream)
+        self.current, self.site = parts.current, parts.site
+        self.site.limits = evolve(self.site.limits, drain_seconds=0.1)
         self.port = 0
         self.callers: list[WorkerCall] = []
 

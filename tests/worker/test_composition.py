@@ -26,7 +26,7 @@ class ComposeTests(SynchronousTestCase):
     def site(self, **settings: str) -> tuple[InstantReactor, BoundedSite]:
         """Start a worker with these settings; return its site."""
         reactor = InstantReactor()
-        *_, upstream, listener = compose(reactor, read(WorkerSettings, settings, {}), {})
+        *_, upstream, listener = compose(reactor, read(WorkerSettings, settings, {}), {}).services
         self.assertIsInstance(upstream, Upstream)
         self.assertIsInstance(listener, Listener)
         listener.privilegedStartService()
@@ -69,7 +69,7 @@ class ComposeTests(SynchronousTestCase):
         path.write_text("p")
         given = {"WORKER_USERNAME": "w", "WORKER_PASSWORD_FILE": str(path)}
         reactor = InstantReactor()
-        *_, reloaded_files, _, listener = compose(reactor, read(WorkerSettings, given, {}), given)
+        *_, reloaded_files, _, listener = compose(reactor, read(WorkerSettings, given, {}), given).services
         reloaded_files.startService()
         self.addCleanup(reloaded_files.stopService)
 
