@@ -110,7 +110,7 @@ class Reply:
 @implementer(ITCPTransport, IPushProducer)
 class Wire:
     """
-    The server's end of a connection; a lost one is told in the next turn of the clock, as a reactor does.
+    The server's end of a connection; a lost one is sent in the next turn of the clock, as a reactor does.
 
     @ivar sent: what has reached the client.
     @ivar unsent: what it has not taken yet.

@@ -19,12 +19,12 @@ class Operation:
     method: str
     path: str
     who: frozenset[str]
-    told: Any
+    documented: Any
 
 
 def operations(document: Any) -> Iterator[Operation]:
     """All that a document tells of."""
     for path, item in document["paths"].items():
-        for method, told in item.items():
-            who = frozenset(name for each in told["security"] for name in each)
-            yield Operation(method.upper(), path, who, told)
+        for method, documented in item.items():
+            who = frozenset(name for each in documented["security"] for name in each)
+            yield Operation(method.upper(), path, who, documented)

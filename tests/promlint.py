@@ -41,8 +41,8 @@ def lint(exposition: bytes) -> list[str]:
     text = exposition.decode("utf-8")
     complaints = [] if text.endswith("\n") else ["it does not end with a line end"]
     for mark in ("HELP", "TYPE"):
-        told = Counter(re.findall(rf"^# {mark} (\S+)", text, re.MULTILINE))
-        complaints += [f"{name} has {times} lines of {mark}" for name, times in told.items() if times != 1]
+        counts = Counter(re.findall(rf"^# {mark} (\S+)", text, re.MULTILINE))
+        complaints += [f"{name} has {times} lines of {mark}" for name, times in counts.items() if times != 1]
     for name, kind in re.findall(r"^# TYPE (\S+) (\S+)", text, re.MULTILINE):
         if (kind == "counter") != name.endswith("_total"):
             complaints.append(f"{name}: is a {kind}, and _total is for counters, all of them")

@@ -33,9 +33,9 @@ class DigestTests(SynchronousTestCase):
 
     @given(st.builds(AuditEntry, st.integers(1, 2**53 - 1), *[TEXT] * 9))
     def test_the_digest_is_that_of_the_canonical_json(self, entry: AuditEntry) -> None:
-        told = msgspec.to_builtins(entry)
-        del told["hash"]
-        self.assertEqual(f"sha256:{entry.digest()}", strict_json.checksum(told))
+        members = msgspec.to_builtins(entry)
+        del members["hash"]
+        self.assertEqual(f"sha256:{entry.digest()}", strict_json.checksum(members))
 
     def test_a_change_of_any_field_changes_the_digest(self) -> None:
         [entry] = chain(1)

@@ -75,12 +75,12 @@ class ProofTests(SynchronousTestCase):
 
 
 class QuestionTests(SynchronousTestCase):
-    """Each question is answered, without an error; whoever is not installed is named."""
+    """Each question is answered, without an error; a program that is not installed is named."""
 
     def setUp(self) -> None:
-        told = ExitStack()
-        told.enter_context(redirect_stderr(StringIO()))
-        self.addCleanup(told.close)
+        stack = ExitStack()
+        stack.enter_context(redirect_stderr(StringIO()))
+        self.addCleanup(stack.close)
 
     def _whole(self, finding: Finding) -> None:
         text = finding.text()

@@ -1,4 +1,4 @@
-"""C{scripts/audit.py}, with a C{pip_audit} that says what it is told to."""
+"""C{scripts/audit.py}, with a C{pip_audit} that says what it is asked to."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ class BuildTests(SynchronousTestCase):
         command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", str(DOCS), str(out)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
         self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))
-        told = {
+        mentioned = {
             page: unescape(re.sub(r"<[^>]+>", "", (out / f"reference/{page}.html").read_text("utf-8")))
             for page in ("settings", "api", "metrics", "confdctl")
         }
@@ -134,7 +134,7 @@ class BuildTests(SynchronousTestCase):
         }
         for page, wanted_names in wanted.items():
             self.assertTrue(wanted_names)
-            self.assertEqual([name for name in wanted_names if name not in told[page]], [], page)
+            self.assertEqual([name for name in wanted_names if name not in mentioned[page]], [], page)
 
     def routes(self) -> Iterator[tuple[str, str]]:
         """Methods and paths of both roles."""
@@ -144,7 +144,7 @@ class BuildTests(SynchronousTestCase):
                     yield method.upper(), path
 
     def test_front_door(self) -> None:
-        """Whoever shows the README without Sphinx shows it whole: its links lead to files."""
+        """A viewer without Sphinx shows the README whole: its links lead to files."""
         from docutils.core import publish_doctree
         from docutils.nodes import image, reference
 
@@ -163,7 +163,7 @@ def metrics() -> set[str]:
 
 
 class NamesTests(SynchronousTestCase):
-    """Nothing is told of that is not there."""
+    """The documents name only what exists."""
 
     skip = MISSING
 

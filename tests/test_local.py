@@ -176,7 +176,7 @@ class KeepTests(LocalTestCase):
 class WatchTests(LocalTestCase):
     """L{Local.watch} and L{Local.changes}."""
 
-    def test_each_change_is_told_once(self) -> None:
+    def test_each_change_is_sent_once(self) -> None:
         changes = self.watched(Local(self.agent.url))
         for number in range(1, 4):
             self.agent.apply(str(number), {"n": number})
@@ -201,17 +201,17 @@ class WatchTests(LocalTestCase):
         self.agent.close()
         self.assertEqual(local.get("/n"), 2)
 
-    def test_a_callback_that_fails_is_logged_and_the_next_change_is_told(self) -> None:
-        told: queue.Queue[str] = queue.Queue()
+    def test_a_callback_that_fails_is_logged_and_the_next_change_is_sent(self) -> None:
+        heard: queue.Queue[str] = queue.Queue()
 
         def fail(change: LocalConfig) -> None:
-            told.put(change.tag)
+            heard.put(change.tag)
             raise KeyError(change.tag)
 
         self.addCleanup(Local(self.agent.url).watch(fail).stop)
         for tag in ("1", "2"):
             self.agent.apply(tag, {})
-            self.assertEqual(told.get(timeout=PATIENCE_SECONDS), tag)
+            self.assertEqual(heard.get(timeout=PATIENCE_SECONDS), tag)
         lines = [self.warnings.lines.get(timeout=PATIENCE_SECONDS) for _ in range(2)]
         self.assertIn("the callback for configuration 1 failed", " ".join(lines))
 

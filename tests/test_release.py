@@ -29,8 +29,8 @@ class ReleaseTests(SynchronousTestCase):
             self.assertRegex(file.read_text(), r"^[A-Za-z`].{20,400}\.\n$", file.name)
 
     def test_changelog(self) -> None:
-        """It has the mark below which a release is told, and tells none twice."""
+        """It has the mark below which releases are listed, and lists none twice."""
         text = (ROOT / "CHANGELOG.rst").read_text()
         self.assertEqual(text.count("\n.. towncrier release notes start\n"), 1)
-        told = re.findall(r"^confd (\S+) \(", text, re.M)
-        self.assertEqual(len(set(told)), len(told))
+        releases = re.findall(r"^confd (\S+) \(", text, re.M)
+        self.assertEqual(len(set(releases)), len(releases))

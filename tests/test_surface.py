@@ -42,7 +42,7 @@ class Surface:
     One role as its composition root joins it, not started.
 
     @ivar document: its API document.
-    @ivar told: what the document tells of.
+    @ivar documented: what the document tells of.
     @ivar served: the methods and paths that it routes, in the notation of the document.
     """
 
@@ -50,7 +50,7 @@ class Surface:
         composed = compose(InstantReactor(), settings, {})
         resource, clock = composed.site.resource, Clock()
         self.document = Conversation(BoundedSite(clock, resource, Limits()), clock).get("/openapi.json").json
-        self.told: list[Operation] = list(operations(self.document))
+        self.documented: list[Operation] = list(operations(self.document))
         self.served = {
             (method, re.sub(r"<(?:\w+:)?(\w+)>", r"{\1}", rule.rule))
             for rule in resource._app.url_map.iter_rules()
@@ -82,24 +82,24 @@ class DocumentTests(SynchronousTestCase):
     def test_complete(self) -> None:
         """They tell of every path that is served, and of no other."""
         for surface in self.surfaces.values():
-            self.assertEqual({(each.method, each.path) for each in surface.told}, surface.served)
+            self.assertEqual({(each.method, each.path) for each in surface.documented}, surface.served)
 
     def test_promised(self) -> None:
         """What was promised is there."""
         for name, paths in PROMISED.items():
-            told = {f"{each.method} {each.path}" for each in self.surfaces[name].told}
-            self.assertLessEqual({path.strip() for path in paths.split(",")}, told)
+            documented = {f"{each.method} {each.path}" for each in self.surfaces[name].documented}
+            self.assertLessEqual({path.strip() for path in paths.split(",")}, documented)
 
-    def test_told_well(self) -> None:
+    def test_each_operation_is_described(self) -> None:
         """Every operation says what it is for, what it answers, and how it is refused."""
         for surface in self.surfaces.values():
-            for each in surface.told:
+            for each in surface.documented:
                 name = f"{each.method} {each.path}"
-                self.assertTrue(each.told["summary"].endswith("."), name)
-                self.assertNotRegex(each.told["description"], r"[A-Z]\{|@", name)
-                self.assertNotEqual(each.told["tags"], ["other"], name)
-                responses = each.told["responses"]
+                self.assertTrue(each.documented["summary"].endswith("."), name)
+                self.assertNotRegex(each.documented["description"], r"[A-Z]\{|@", name)
+                self.assertNotEqual(each.documented["tags"], ["other"], name)
+                responses = each.documented["responses"]
                 self.assertTrue(any(status[0] in "2d" for status in responses), name)
                 self.assertEqual(bool(each.who), "401" in responses, name)
-                if "requestBody" in each.told:
+                if "requestBody" in each.documented:
                     self.assertLessEqual({"400", "413", "415"}, responses.keys(), name)

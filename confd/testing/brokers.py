@@ -245,7 +245,7 @@ def make_ibroker_tests(fixture: BrokerFixture) -> type[TestCase]:
             found = [await broker.latest(namespace) for namespace in ("default", "team-7", "third", "fourth")]
             self.assertEqual(found, [b"d", b"b", b"c", None])
 
-        async def test_latest_of_a_broker_that_was_told_nothing(self) -> None:
+        async def test_latest_of_a_broker_without_announcements(self) -> None:
             self.start(self.controller)
             broker, listener = self.listener()
             self.start(broker)

@@ -1,4 +1,4 @@
-"""Tests of L{confd.agent.lifecycle}: the whole agent, between a controller and a worker that do as they are told."""
+"""Tests of L{confd.agent.lifecycle}: the whole agent, between a controller and a worker that follow a script."""
 
 from __future__ import annotations
 
@@ -254,11 +254,12 @@ class AgentTests(SynchronousTestCase):
         self.world.wait(1)
         self.world.controller.current = configuration(2)
         self.world.wait(120)
-        (_, told) = self.world.controller.reports
+        (_, last_reports) = self.world.controller.reports
         self.assertEqual(
-            (told.tag, told.state.value, told.holds), (configuration(2).tag, "failed", configuration(3).tag)
+            (last_reports.tag, last_reports.state.value, last_reports.holds),
+            (configuration(2).tag, "failed", configuration(3).tag),
         )
-        self.assertEqual(told.error, self.world.poller.problem())
+        self.assertEqual(last_reports.error, self.world.poller.problem())
         self.world.controller.current = configuration(3)
         self.world.wait(40)
         self.assertEqual(self.reports()[2:], [(3, "applied", "")])
@@ -269,8 +270,11 @@ class AgentTests(SynchronousTestCase):
         self.world.agent.startService()
         self.world.wait(60)
         self.assertEqual(self.world.worker.current, configuration(9))
-        (told,) = self.world.controller.reports
-        self.assertEqual((told.tag.version, told.state.value, told.holds), (1, "failed", configuration(9).tag))
+        (last_reports,) = self.world.controller.reports
+        self.assertEqual(
+            (last_reports.tag.version, last_reports.state.value, last_reports.holds),
+            (1, "failed", configuration(9).tag),
+        )
         self.world.controller.current = configuration(2, epoch=2)
         self.world.wait(40)
         self.assertEqual(self.world.worker.current, configuration(2, epoch=2))
@@ -365,7 +369,7 @@ class LifeMachine(RuleBasedStateMachine):
     Whatever befalls the agent, its controller, its worker and its disk.
 
     The worker never goes back while it runs (promise G3), and soon has the newest after each fault (promise G4).
-    The controller is told one thing at a time, nothing twice, and in the end the truth.
+    The controller is sent one thing at a time, nothing twice, and in the end the truth.
     """
 
     folder: Path
@@ -492,8 +496,8 @@ class LifeMachine(RuleBasedStateMachine):
     def one_report_at_a_time(self) -> None:
         """No report is sent twice, except to a controller that forgot the agent."""
         assert len(self.world.controller.owed) <= 1
-        told = [evolve(each, spent=Timings(), sequence=0) for each in self.world.controller.reports]
-        assert sum(there == here for there, here in pairwise(told)) <= self.forgotten
+        last_reports = [evolve(each, spent=Timings(), sequence=0) for each in self.world.controller.reports]
+        assert sum(there == here for there, here in pairwise(last_reports)) <= self.forgotten
 
     def teardown(self) -> None:
         """End all faults, and check that the agent converges."""
@@ -509,9 +513,13 @@ class LifeMachine(RuleBasedStateMachine):
         assert self.world.worker_sync.problem() is None
         assert self.world.cache.problem() is None
         self.world.wait(31)
-        told = self.world.controller.reports[-1]
-        assert (told.tag, told.state) == (configuration(self.published).tag, ReportState.APPLIED), told
-        assert (told.holds, told.repairs) == (told.tag, self.world.worker_sync.repairs), told
+        last_reports = self.world.controller.reports[-1]
+        assert (last_reports.tag, last_reports.state) == (configuration(self.published).tag, ReportState.APPLIED), (
+            last_reports
+        )
+        assert (last_reports.holds, last_reports.repairs) == (last_reports.tag, self.world.worker_sync.repairs), (
+            last_reports
+        )
         self.one_report_at_a_time()
 
 

@@ -39,9 +39,9 @@ def large_configuration(version: int) -> Configuration:
 
 def unsigned(made: Configuration) -> bytes:
     """Return an announcement without a signature, like those of the Go controller."""
-    told: dict[str, Any] = strict_json.decode(announce(made, KEY), strict_json.ENVELOPE_DEPTH)
-    del told["signature"], told["key_id"]
-    return strict_json.encode(told)
+    members: dict[str, Any] = strict_json.decode(announce(made, KEY), strict_json.ENVELOPE_DEPTH)
+    del members["signature"], members["key_id"]
+    return strict_json.encode(members)
 
 
 class Subject:

@@ -72,7 +72,7 @@ class ReporterTests(SynchronousTestCase):
             self.clock.advance(0.5)
             self.reporter.changed()
 
-    def told(self) -> list[tuple[int, str, int]]:
+    def received(self) -> list[tuple[int, str, int]]:
         """Return version, state and sequence of each attempt."""
         return [(each.tag.version, each.state.value, each.sequence) for each in self.controller.attempts]
 
@@ -80,12 +80,12 @@ class ReporterTests(SynchronousTestCase):
 
     def test_nothing_is_sent_before_there_is_a_report(self) -> None:
         self.wait(10)
-        self.assertEqual(self.told(), [])
+        self.assertEqual(self.received(), [])
 
     def test_a_report_is_sent_once(self) -> None:
         self.say(report(1))
         self.wait(REPEAT_AFTER_SECONDS - 1)
-        self.assertEqual(self.told(), [(1, "applied", 1)])
+        self.assertEqual(self.received(), [(1, "applied", 1)])
         self.assertEqual(self.controller.reports[0].session, "a")
         self.assertEqual(self.reporter.reports["sent"], 1)
 
@@ -93,8 +93,8 @@ class ReporterTests(SynchronousTestCase):
         """The sequence is the same: only a restored controller lacks the report."""
         self.say(report(1))
         self.wait(10 * REPEAT_AFTER_SECONDS)
-        self.assertEqual({*self.told()}, {(1, "applied", 1)})
-        self.assertIn(len(self.told()), range(5, 12))
+        self.assertEqual({*self.received()}, {(1, "applied", 1)})
+        self.assertIn(len(self.received()), range(5, 12))
 
     def test_retry_after_is_the_shortest_delay(self) -> None:
         """New reports do not shorten the delay; jitter lengthens it, and the next delay is an ordinary one."""
@@ -107,10 +107,10 @@ class ReporterTests(SynchronousTestCase):
             self.wait(1)
             self.say(report(2))
             self.wait(58)
-            self.assertEqual(self.told(), [(1, "applied", 1)])
+            self.assertEqual(self.received(), [(1, "applied", 1)])
             self.controller.failure = None
             self.wait(17)
-            self.assertEqual(self.told()[1][:2], (2, "applied"))
+            self.assertEqual(self.received()[1][:2], (2, "applied"))
 
     def test_nothing_is_sent_before_the_registration(self) -> None:
         self.controller.failure = DOWN
@@ -118,19 +118,19 @@ class ReporterTests(SynchronousTestCase):
         self.registration_service.startService()
         self.say(report(1))
         self.clock.advance(0.5)
-        self.assertEqual(self.told(), [])
+        self.assertEqual(self.received(), [])
         self.controller.failure = None
         self.wait(5)
-        self.assertEqual(self.told(), [(1, "applied", 1)])
+        self.assertEqual(self.received(), [(1, "applied", 1)])
 
     @given(st.integers(), st.floats(0.1, 30))
     def test_reports_are_spread_over_the_window(self, seed: int, window: float) -> None:
         self.build(seed, window)
         self.say(report(1))
         self.clock.advance(0)
-        self.assertEqual(self.told(), [])
+        self.assertEqual(self.received(), [])
         self.clock.advance(window)
-        self.assertEqual(self.told(), [(1, "applied", 1)])
+        self.assertEqual(self.received(), [(1, "applied", 1)])
 
     def test_the_window_is_drawn_from_evenly(self) -> None:
         moments = []
@@ -152,15 +152,15 @@ class ReporterTests(SynchronousTestCase):
         for version in range(1, 30):
             self.say(report(version))
         self.wait(10)
-        self.assertEqual(self.told(), [(29, "applied", 1)])
+        self.assertEqual(self.received(), [(29, "applied", 1)])
 
     def test_new_reports_do_not_postpone_the_timer(self) -> None:
         self.build(window=4.0)
         for version in range(1, 101):
             self.say(report(version))
             self.clock.advance(0.1)
-        self.assertGreaterEqual(len(self.told()), 2)
-        self.assertLessEqual(len(self.told()), 12)
+        self.assertGreaterEqual(len(self.received()), 2)
+        self.assertLessEqual(len(self.received()), 12)
 
     def test_a_quick_delivery_is_not_reported_as_applying(self) -> None:
         self.say(report(1, "applying"))
@@ -168,15 +168,15 @@ class ReporterTests(SynchronousTestCase):
         self.say(report(1))
         self.clock.advance(0)
         self.wait(10)
-        self.assertEqual(self.told(), [(1, "applied", 1)])
+        self.assertEqual(self.received(), [(1, "applied", 1)])
 
     def test_a_slow_delivery_is_reported_as_applying(self) -> None:
         self.say(report(1, "applying"))
         self.clock.advance(APPLYING_AFTER_SECONDS)
-        self.assertEqual(self.told(), [(1, "applying", 1)])
+        self.assertEqual(self.received(), [(1, "applying", 1)])
         self.say(report(1))
         self.clock.advance(0)
-        self.assertEqual(self.told()[1:], [(1, "applied", 2)])
+        self.assertEqual(self.received()[1:], [(1, "applied", 2)])
 
     def test_the_waiting_time_is_measured_at_each_attempt(self) -> None:
         self.controller.failure = DOWN
@@ -186,7 +186,7 @@ class ReporterTests(SynchronousTestCase):
         self.controller.failure = None
         self.wait(40)
         self.assertEqual([each.spent.waited for each in self.controller.attempts], [0.0, 40_000.0])
-        self.assertEqual(self.told(), [(1, "applied", 1)] * 2, "it is the same report")
+        self.assertEqual(self.received(), [(1, "applied", 1)] * 2, "it is the same report")
 
     # -- one at a time --
 
@@ -197,11 +197,11 @@ class ReporterTests(SynchronousTestCase):
         for version in (2, 3):
             self.say(report(version))
         self.wait(5)
-        self.assertEqual(self.told(), [(1, "applied", 1)])
+        self.assertEqual(self.received(), [(1, "applied", 1)])
         self.controller.hung = False
         self.controller.waiting.pop().callback(0.0)
         self.wait(1)
-        self.assertEqual(self.told(), [(1, "applied", 1), (3, "applied", 2)])
+        self.assertEqual(self.received(), [(1, "applied", 1), (3, "applied", 2)])
 
     # -- a controller that does not take it --
 
@@ -221,8 +221,8 @@ class ReporterTests(SynchronousTestCase):
             self.say(report(1))
             self.wait(600)
         self.assertEqual(len(logs), 1, "said once")
-        self.assertTrue(10 <= len(self.told()) <= 80, len(self.told()))
-        self.assertEqual(self.reporter.reports["failed"], len(self.told()))
+        self.assertTrue(10 <= len(self.received()) <= 80, len(self.received()))
+        self.assertEqual(self.reporter.reports["failed"], len(self.received()))
 
     def test_wrong_credentials_and_malformed_answers_are_retried(self) -> None:
         """The credentials may be corrected; a captive portal may have answered."""
@@ -252,7 +252,7 @@ class ReporterTests(SynchronousTestCase):
         with capturedLogs() as logs:
             self.say(report(1))
             self.wait(REPEAT_AFTER_SECONDS - 1)
-        self.assertEqual((len(self.told()), len(logs)), (1, 1))
+        self.assertEqual((len(self.received()), len(logs)), (1, 1))
         self.assertEqual(self.reporter.reports["refused"], 1)
         self.controller.failure = None
         self.say(report(2))
@@ -267,7 +267,7 @@ class ReporterTests(SynchronousTestCase):
             with capturedLogs() as logs:
                 self.say(report(1))
                 self.wait(60)
-            self.assertEqual((len(self.told()), logs, self.reporter.reports["repeated"]), (1, [], 1))
+            self.assertEqual((len(self.received()), logs, self.reporter.reports["repeated"]), (1, [], 1))
 
     def test_a_go_controller_gets_few_reports(self) -> None:
         """The Go controller has no endpoint for reports."""
@@ -275,7 +275,7 @@ class ReporterTests(SynchronousTestCase):
         for version in range(1, 60):
             self.say(report(version))
             self.wait(50)
-        self.assertEqual(len(self.told()), 1)
+        self.assertEqual(len(self.received()), 1)
         self.controller.failure = None
         self.wait(UNSUPPORTED_RETRY_SECONDS - 59 * 50 + 1)
         self.assertEqual([each.tag.version for each in self.controller.reports], [59])
@@ -290,7 +290,7 @@ class ReporterTests(SynchronousTestCase):
         self.controller.failure = None
         self.say(report(1))
         self.wait(1)
-        self.assertEqual(self.told(), [(1, "applied", 1), (1, "applying", 2), (1, "applied", 3)])
+        self.assertEqual(self.received(), [(1, "applied", 1), (1, "applying", 2), (1, "applied", 3)])
 
     # -- a controller that does not know the agent --
 
@@ -315,7 +315,7 @@ class ReporterTests(SynchronousTestCase):
         self.controller.members = _Nobody()
         self.say(report(1))
         self.wait(600)
-        self.assertTrue(10 <= len(self.told()) <= 80, len(self.told()))
+        self.assertTrue(10 <= len(self.received()) <= 80, len(self.received()))
 
     def test_a_registration_during_a_report_leads_to_another_report(self) -> None:
         """The controller may have received the report before or after the change, so the agent sends it again."""
@@ -326,7 +326,7 @@ class ReporterTests(SynchronousTestCase):
         self.reporter.registered()
         self.controller.waiting.pop().callback(0.0)
         self.clock.advance(0)
-        self.assertEqual(self.told(), [(1, "applied", 1), (1, "applied", 2)])
+        self.assertEqual(self.received(), [(1, "applied", 1), (1, "applied", 2)])
 
     # -- stopping --
 
@@ -334,7 +334,7 @@ class ReporterTests(SynchronousTestCase):
         self.build(window=30.0)
         self.say(report(1))
         self.successResultOf(self.reporter.stopService())
-        self.assertEqual(self.told(), [(1, "applied", 1)])
+        self.assertEqual(self.received(), [(1, "applied", 1)])
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_a_stop_sends_the_pending_report_after_the_one_in_progress(self) -> None:
@@ -347,7 +347,7 @@ class ReporterTests(SynchronousTestCase):
         self.controller.hung = False
         self.controller.waiting.pop().callback(0.0)
         self.successResultOf(stopping)
-        self.assertEqual(self.told(), [(1, "applied", 1), (2, "applied", 2)])
+        self.assertEqual(self.received(), [(1, "applied", 1), (2, "applied", 2)])
 
     def test_a_stop_does_not_wait_forever(self) -> None:
         self.controller.hung = True
@@ -357,7 +357,7 @@ class ReporterTests(SynchronousTestCase):
         stopping = self.reporter.stopService()
         self.clock.advance(STOP_GRACE_SECONDS)
         self.successResultOf(stopping)
-        self.assertEqual((self.told(), self.clock.getDelayedCalls()), ([(1, "applied", 1)], []))
+        self.assertEqual((self.received(), self.clock.getDelayedCalls()), ([(1, "applied", 1)], []))
 
     def test_a_stop_ends_while_the_controller_is_down(self) -> None:
         self.controller.failure = DOWN

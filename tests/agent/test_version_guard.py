@@ -150,11 +150,11 @@ class VersionGuardTests(SynchronousTestCase):
         self.assertEqual(self.objection(), "1a2b3c4d.1.7")
 
     def test_changes_of_the_objection_are_notified(self) -> None:
-        told: list[str | None] = []
-        self.version_guard = VersionGuard(lambda _: None, lambda: told.append(self.objection()))
+        objections: list[str | None] = []
+        self.version_guard = VersionGuard(lambda _: None, lambda: objections.append(self.objection()))
         for version in (7, 6, 6, 5, 7, 7, 6, 8):
             self.version_guard.offer(configuration(version))
-        self.assertEqual(told, ["1a2b3c4d.1.6", "1a2b3c4d.1.5", None, "1a2b3c4d.1.6", None])
+        self.assertEqual(objections, ["1a2b3c4d.1.6", "1a2b3c4d.1.5", None, "1a2b3c4d.1.6", None])
 
     @given(st.lists(_offers(), max_size=30))
     def test_history_only_rises(self, offers: list[Configuration]) -> None:

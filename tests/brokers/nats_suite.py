@@ -256,8 +256,8 @@ class NatsTests(OnNats):
         agent, listener = self.agent()
         await listener.connects()
         for name in ("asyncio", "nats.aio.client"):
-            logging.getLogger(name).error("told by %s", name)
-        self.assertEqual((self.said("told by asyncio"), self.said("told by nats.aio.client")), (1, 1))
+            logging.getLogger(name).error("logged by %s", name)
+        self.assertEqual((self.said("logged by asyncio"), self.said("logged by nats.aio.client")), (1, 1))
         await agent.stopService()
         self.assertEqual(logging.getLogger("asyncio").handlers, [])
 

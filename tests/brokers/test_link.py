@@ -70,7 +70,7 @@ class LinkTests(SynchronousTestCase):
         self.link: Link[Any] = Link(self.clock, "X_ADDRESS: there", self.open, backoff, self.count, returned=self.back)
 
     def tearDown(self) -> None:
-        """Stop it; an error that nobody handled is told when its Deferred is collected."""
+        """Stop it; an unhandled error is logged when its Deferred is collected."""
         if self.link.running:
             self.link.stopService()
             self.clock.advance(1)

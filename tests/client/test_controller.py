@@ -38,7 +38,7 @@ A, B = "http://a.example:8080", "http://b.example:8080"
 
 class Server(Resource):
     """
-    Answers by what it is told to.
+    Answers by what it is asked to.
 
     @ivar status: of every answer.
     @ivar body: of every answer; C{None} never answers.
@@ -134,7 +134,7 @@ class ControllerClientTests(SynchronousTestCase):
         verifyObject(IControllerClient, self.client)
 
     def test_large_answers_are_decoded_in_a_thread(self) -> None:
-        """Of a poll, of a registration and of a report, whoever made them large."""
+        """A large poll, registration or report."""
         threads = HeldThreads()
         http = Http(self.clock, self.hosts, "agent", "secret123")
         client = ControllerClient(http, [A], OrderedOffload(threads))

@@ -319,12 +319,12 @@ class HttpTests(SynchronousTestCase):
         self.assertEqual(failure.value.message, "It cannot be reached: User timeout caused connection failure.")
 
     def test_a_call_that_is_given_up_is_no_failure_of_the_other_side(self) -> None:
-        for told in (
+        for header in (
             defer.CancelledError(),
             error.ConnectingCancelledError(None),
             ResponseNeverReceived([Failure(defer.CancelledError())]),
         ):
-            http = Http(self.clock, Hanging(told), None, None)
+            http = Http(self.clock, Hanging(header), None, None)
             calling = http.call("It", "GET", URL)
             calling.cancel()
             self.failureResultOf(calling, defer.CancelledError)

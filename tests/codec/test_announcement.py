@@ -70,11 +70,11 @@ class AnnounceTests(SynchronousTestCase):
         self.assertTrue(read(rewritten).verified(RING))
 
     def test_an_announcement_has_the_documented_fields(self) -> None:
-        told = json.loads(MESSAGE)
+        members = json.loads(MESSAGE)
         configuration = a_configuration()
-        signature = told.pop("signature")
+        signature = members.pop("signature")
         self.assertEqual(
-            told,
+            members,
             {
                 "version": "7",
                 "config": {"url": "https://ip.me", "n": 1.5, "é": ["ü", {}]},
@@ -87,7 +87,7 @@ class AnnounceTests(SynchronousTestCase):
                 "key_id": KEY.key_id,
             },
         )
-        signed = b"confd-announcement-v1\n" + strict_json.canonical(told)
+        signed = b"confd-announcement-v1\n" + strict_json.canonical(members)
         self.assertTrue(RING.verify(KEY.key_id, signature, signed))
 
     def test_the_document_is_sent_as_it_was_published(self) -> None:
@@ -137,10 +137,10 @@ class ReadTests(SynchronousTestCase):
         self.assertTrue(read(altered()).verified(RING))
 
     def test_a_signature_for_another_purpose(self) -> None:
-        told = json.loads(MESSAGE)
-        del told["signature"]
+        members = json.loads(MESSAGE)
+        del members["signature"]
         for purpose in (b"", b"confd-announcement-v2\n"):
-            signature = KEY.sign(purpose + strict_json.canonical(told))
+            signature = KEY.sign(purpose + strict_json.canonical(members))
             self.assertFalse(read(altered(signature=signature)).verified(RING))
 
     def test_a_signature_of_another_key_is_not_verified(self) -> None:

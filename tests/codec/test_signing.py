@@ -24,7 +24,7 @@ VECTOR = (
 
 
 def ring(*publics: str) -> KeyRing:
-    """A ring that was told these keys."""
+    """Return a ring that trusts these keys."""
     made = KeyRing()
     made.trust(publics)
     return made
@@ -70,7 +70,7 @@ class KeyRingTests(SynchronousTestCase):
         keys = ring(KEYS[1].public, KEYS[0].public)
         self.assertEqual(believed(keys), [True, True, False, False, False, False])
 
-    def test_one_that_is_told_no_more_is_revoked(self) -> None:
+    def test_one_that_is_sent_no_more_is_revoked(self) -> None:
         keys = ring(KEYS[0].public)
         keys.trust([KEYS[2].public, KEYS[1].public])
         self.assertEqual(believed(keys), [False, True, True, False, False, False])
@@ -78,11 +78,11 @@ class KeyRingTests(SynchronousTestCase):
     def test_the_number_of_trusted_keys_is_bounded(self) -> None:
         self.assertEqual(sum(believed(ring(*(key.public for key in KEYS)))), MAX_TRUSTED_KEYS)
 
-    def test_none_told_changes_nothing(self) -> None:
+    def test_none_offered_changes_nothing(self) -> None:
         keys = ring(KEYS[0].public)
-        for told in ([], ["rubbish"], ["", "ü", "AAAA", "=" * 44]):
-            keys.trust(told)
-            self.assertEqual(believed(keys)[0], True, told)
+        for offered in ([], ["rubbish"], ["", "ü", "AAAA", "=" * 44]):
+            keys.trust(offered)
+            self.assertEqual(believed(keys)[0], True, offered)
 
     def test_invalid_keys_are_ignored(self) -> None:
         self.assertTrue(believed(ring("rubbish", KEYS[3].public))[3])

@@ -1,4 +1,4 @@
-"""What a controller has to answer after everything that happened to it, told without a database."""
+"""What a controller has to answer after everything that happened to it, computed without a database."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class VersionModel:
     @property
     def shown(self) -> dict[str, Any]:
         """What the history says of it, but for author and time."""
-        told = {
+        states = {
             "version": self.tag.version,
             "epoch": self.tag.epoch,
             "tag": str(self.tag),
@@ -41,7 +41,7 @@ class VersionModel:
             "checksum": strict_json.checksum(self.document),
             "poll_interval_seconds": self.poll_interval,
         }
-        return told if self.rollback_of is None else told | {"rollback_of": self.rollback_of}
+        return states if self.rollback_of is None else states | {"rollback_of": self.rollback_of}
 
 
 @frozen
@@ -167,7 +167,7 @@ class ReferenceModel:
         if len(space.known) > VERSIONS_KEPT:
             oldest = space.known.pop(0)
             space.archive[oldest] = self.counts(name, oldest)
-            space.outcomes = {version: told for version, told in space.outcomes.items() if version > oldest}
+            space.outcomes = {version: states for version, states in space.outcomes.items() if version > oldest}
         return line
 
     def publish(
@@ -282,10 +282,10 @@ class ReferenceModel:
     def counts(self, name: str, version: int) -> dict[str, int]:
         """What became of a version."""
         space = self.spaces[name]
-        line, told = space.lines[version - 1], space.outcomes.get(version, {})
+        line, states = space.lines[version - 1], space.outcomes.get(version, {})
         counts = dict.fromkeys(STATES, 0)
         for agent_id, member in self.of(name):
-            state = told.get(agent_id, "pending")
+            state = states.get(agent_id, "pending")
             if state not in ("applied", "failed"):
                 newer = member.said is not None and member.said.order > (line.tag.epoch, version)
                 if newer and line is not space.newest:
@@ -321,8 +321,8 @@ class ReferenceModel:
 
     def _drop(self, agent_id: str) -> None:
         for space in self.spaces.values():
-            for told in space.outcomes.values():
-                told.pop(agent_id, None)
+            for states in space.outcomes.values():
+                states.pop(agent_id, None)
 
     @staticmethod
     def _resolved(space: NamespaceModel, tag: Tag) -> Tag | None:

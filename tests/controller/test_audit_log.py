@@ -103,7 +103,7 @@ class AuditLogTests(SynchronousTestCase):
         self.assertEqual([each.detail for each in self.entries()], [""] * (UNAUTHENTICATED_ENTRIES_MAX + 1))
 
     def test_too_often(self) -> None:
-        """So are those who were told to come back later: they fill no disk by not doing so."""
+        """So are those who were asked to come back later: they fill no disk by not doing so."""
         self.flood(500, TooMany("too_many_failures", "Too often."))
         self.clock.advance(WRITE_INTERVAL_SECONDS)
         self.assertEqual((len(self.entries()), self.counted()), (UNAUTHENTICATED_ENTRIES_MAX + 1, 500))
@@ -121,8 +121,8 @@ class AuditLogTests(SynchronousTestCase):
         self.flood(100)
         self.flood(500, Conflict("namespace_exists", "It does."))
         self.clock.advance(WRITE_INTERVAL_SECONDS)
-        told = [each for each in self.entries() if each.outcome == "namespace_exists"]
-        self.assertEqual([each.detail for each in told], [""] * 500)
+        refusals = [each for each in self.entries() if each.outcome == "namespace_exists"]
+        self.assertEqual([each.detail for each in refusals], [""] * 500)
 
     def test_broken_store(self) -> None:
         """What could not be written waits, in bounded memory, and nothing is lost."""

@@ -101,9 +101,9 @@ class AuditedTests(SynchronousTestCase):
     def state(self) -> object:
         """Everything that a change could change, but the record."""
         store = self.harness.store
-        in_force = self.successResultOf(store.current())
+        current = self.successResultOf(store.current())
         agents = [*self.successResultOf(store.load_agents()), self.successResultOf(store.contents()).blocked]
-        return in_force, agents, self.successResultOf(store.contents()).identity, self.harness.snapshot.namespaces()
+        return current, agents, self.successResultOf(store.contents()).identity, self.harness.snapshot.namespaces()
 
     def declared(self) -> dict[str, Endpoint]:
         """What is audited in the harness, by the action that is put on record."""

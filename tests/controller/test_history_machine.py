@@ -81,7 +81,7 @@ _AGENTS = st.sampled_from(["a1", "a2", "a3", "a4"])
 _DOCUMENTS = st.integers(0, 3).map(lambda number: {"url": f"https://example.com/{number}"})
 _CLUSTERS = ("9b9b9b9b-5e6f-4a7b-8c9d-0e1f2a3b4c5d", "8a8a8a8a-5e6f-4a7b-8c9d-0e1f2a3b4c5d")
 
-#: The version in force, the one before it, one that does not exist yet ...
+#: The current version, the one before it, one that does not exist yet ...
 _BACK = st.integers(-1, 4) | st.sampled_from([17, 100])
 
 #: Which tag a caller believes in: none, any, that of a version so far back.
@@ -208,7 +208,7 @@ class HistoryMachine(RuleBasedStateMachine):
     def change(
         self, action: str, name: str, query: str, body: Any, ask: Any, key: Any, expected: Any, dry_run: bool
     ) -> None:
-        """Put something in the place of what is in force; C{ask} is a refusal, or what to ask the model."""
+        """Put something in the place of the current configuration; C{ask} is a refusal, or what to ask the model."""
         space = self.model.space(name)
         if isinstance(expected, int):
             there = [] if space is None else space.lines[::-1][expected : expected + 1]
@@ -220,9 +220,9 @@ class HistoryMachine(RuleBasedStateMachine):
         if not isinstance(ask, str):
             made = self.model.publish(name, key=key, expected=expected, dry_run=dry_run, **ask)
         path = f"{action.split(' ')[1]}?{query}{'&dry_run=true' if dry_run else ''}"
-        told = self.attempt(made, action, name, path, json=body, headers=headers)
+        body = self.attempt(made, action, name, path, json=body, headers=headers)
         if isinstance(made, VersionModel):
-            assert (told["version"], told["epoch"]) == (made.tag.version, made.tag.epoch), (told, made)
+            assert (body["version"], body["epoch"]) == (made.tag.version, made.tag.epoch), (body, made)
 
     @rule(name=_NAMESPACES, count=st.integers(1, 18))
     def publish_many(self, name: str, count: int) -> None:
@@ -266,25 +266,25 @@ class HistoryMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: self.model.members)
     @rule(data=st.data(), state=st.sampled_from(["applying", "applied", "applied", "failed"]))
-    def report_what_is_in_force(self, data: Any, state: str) -> None:
-        self.told(data.draw(st.sampled_from(sorted(self.model.members))), state=state)
+    def report_the_current_configuration(self, data: Any, state: str) -> None:
+        self.report_state(data.draw(st.sampled_from(sorted(self.model.members))), state=state)
 
     @rule(agent_id=_AGENTS, final=st.sampled_from(["applied", "failed"]))
     def begin_what_is_done(self, agent_id: str, final: str) -> None:
         """A report that was delayed until the one after it had arrived."""
         if agent_id not in self.model.members:
             self.register(agent_id, DEFAULT_NAMESPACE)
-        self.told(agent_id, state=final)
+        self.report_state(agent_id, state=final)
         self.changed = True
         self.as_the_ledger_says()
-        self.told(agent_id, state="applying")
+        self.report_state(agent_id, state="applying")
 
     @rule(agent_id=_AGENTS, name=_NAMESPACES, forgotten=st.booleans(), restarted=st.booleans())
     def come_back(self, agent_id: str, name: str, forgotten: bool, restarted: bool) -> None:
         """Of an agent that was forgotten, or was elsewhere meanwhile, nothing is known that it said before."""
         there = name if self.model.space(name) else DEFAULT_NAMESPACE
         self.register(agent_id, there)
-        self.told(agent_id)
+        self.report_state(agent_id)
         if forgotten:
             self.forget(agent_id)
         else:
@@ -312,9 +312,9 @@ class HistoryMachine(RuleBasedStateMachine):
         astray=st.sampled_from(["", "", "", "", "namespace", "sender", "agent"]),
     )
     def report(self, data: Any, back: int, form: str, state: str, holds: Any, astray: str) -> None:
-        self.told(data.draw(st.sampled_from(sorted(self.model.members))), back, form, state, holds, astray)
+        self.report_state(data.draw(st.sampled_from(sorted(self.model.members))), back, form, state, holds, astray)
 
-    def told(
+    def report_state(
         self,
         agent_id: str,
         back: int = 0,
@@ -323,7 +323,7 @@ class HistoryMachine(RuleBasedStateMachine):
         holds: Any = None,
         astray: str = "",
     ) -> None:
-        """An agent reports of the version that is C{back} before the one in force."""
+        """An agent reports of the version that is C{back} before the current one."""
         name = self.model.members[agent_id].namespace
         sender, name = ("other" if astray == "sender" else agent_id), ("c" if astray == "namespace" else name)
         if astray == "agent":
@@ -340,7 +340,7 @@ class HistoryMachine(RuleBasedStateMachine):
 
     @staticmethod
     def version(space: NamespaceModel, back: int, form: str) -> str:
-        """How an agent names a version that is C{back} before the one in force."""
+        """How an agent names a version that is C{back} before the current one."""
         number = max(1, len(space.lines) - back)
         there = space.lines[min(number, len(space.lines)) - 1].tag
         tags = {
@@ -388,17 +388,17 @@ class HistoryMachine(RuleBasedStateMachine):
         refusal = self.model.rename(epoch, cluster_id, "lost")
         body: dict[str, Any] = {"comment": "lost"} | ({"epoch": epoch} if say else {})
         if cluster_id is None:
-            told = self.attempt(refusal, "POST /api/v1/epoch/raise", "", json=body)
+            body = self.attempt(refusal, "POST /api/v1/epoch/raise", "", json=body)
         else:
             body["cluster_id"] = cluster_id
-            told = self.attempt(refusal, "POST /api/v1/cluster/adopt", cluster_id, json=body)
+            body = self.attempt(refusal, "POST /api/v1/cluster/adopt", cluster_id, json=body)
         if refusal is None:
-            assert told["epoch"] == epoch, (told, epoch)
+            assert body["epoch"] == epoch, (body, epoch)
             self.highest = max(self.highest, epoch)
 
     @rule(keep=st.sampled_from([0, 0, 0, 1, 3, 20]))
     def restart(self, keep: int) -> None:
-        """A new process, which may be told to keep more or less than the one before."""
+        """A new process, which may be asked to keep more or less than the one before."""
         self.stop()
         self.start(keep)
         self.model.started(keep)
@@ -441,18 +441,18 @@ class HistoryMachine(RuleBasedStateMachine):
         self.bodies, self.changed = bodies, True
 
     def same_cluster(self) -> Any:
-        told = self.ask("GET", "/api/v1/cluster").json
-        assert (told["cluster_id"], told["epoch"]) == (self.model.cluster_id, self.model.epoch)
+        body = self.ask("GET", "/api/v1/cluster").json
+        assert (body["cluster_id"], body["epoch"]) == (self.model.cluster_id, self.model.epoch)
         found = [(each["name"], each["version"], each["agents"]) for each in self.ask("GET", "/api/v1/namespaces").json]
         in_use = self.model.in_use.items()
         assert found == [(name, len(space.lines), len(list(self.model.of(name)))) for name, space in in_use]
-        return told
+        return body
 
     def same_namespace(self, name: str, space: NamespaceModel) -> Any:
-        in_force = self.ask("GET", f"/api/v1/config?namespace={name}", AGENT)
-        assert in_force.headers["etag"] == f'"{space.newest.tag}"'
-        assert in_force.json["data"] == space.newest.document
-        assert (in_force.json["version"], in_force.json["epoch"]) == (space.newest.tag.version, space.newest.tag.epoch)
+        current = self.ask("GET", f"/api/v1/config?namespace={name}", AGENT)
+        assert current.headers["etag"] == f'"{space.newest.tag}"'
+        assert current.json["data"] == space.newest.document
+        assert (current.json["version"], current.json["epoch"]) == (space.newest.tag.version, space.newest.tag.epoch)
         agents = self.ask("GET", f"/api/v1/agents?namespace={name}&limit=500").json
         members = self.model.of(name)
         shown = [member.shown(agent_id) for agent_id, member in members]
@@ -477,14 +477,14 @@ class HistoryMachine(RuleBasedStateMachine):
 
     def same_convergence(self, name: str, space: NamespaceModel) -> Any:
         newest = len(space.lines)
-        told = [
+        body = [
             self.converged(name, newest, f"/api/v1/config/convergence?namespace={name}"),
             *(
                 self.converged(name, version, f"/api/v1/config/versions/{version}/convergence?namespace={name}")
                 for version in {1 + self.looks % newest, max(1, newest - 1), max(1, newest - 16)}
             ),
         ]
-        return told
+        return body
 
     def converged(self, name: str, version: int, path: str) -> Any:
         reply, expected = self.ask("GET", path), self.model.convergence(name, version)
@@ -492,9 +492,9 @@ class HistoryMachine(RuleBasedStateMachine):
             assert (reply.status, reply.code) == (410, expected), (version, reply)
             return None
         assert reply.status == 200, (version, expected, reply)
-        told = {state: reply.json[state] for state in STATES}
-        assert (told, reply.json["version"]) == (expected, version), (told, expected)
-        assert reply.json["targeted"] == sum(told.values())
+        body = {state: reply.json[state] for state in STATES}
+        assert (body, reply.json["version"]) == (expected, version), (body, expected)
+        assert reply.json["targeted"] == sum(body.values())
         return reply.json
 
     def same_audit(self) -> None:
@@ -506,8 +506,8 @@ class HistoryMachine(RuleBasedStateMachine):
             path = f"/api/v1/audit?limit=500&before={page['next']}" if "next" in page else ""
         verified = verify(convert(each, AuditEntry) for each in found)
         assert (verified.count, verified.wrong) == (len(self.model.audit), None), verified
-        told = [(each["action"], each["target"], each["outcome"]) for each in reversed(found)]
-        assert told == self.model.audit, (told[-3:], self.model.audit[-3:])
+        body = [(each["action"], each["target"], each["outcome"]) for each in reversed(found)]
+        assert body == self.model.audit, (body[-3:], self.model.audit[-3:])
 
 
 class HistoryTests(SynchronousTestCase):

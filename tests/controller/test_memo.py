@@ -41,7 +41,7 @@ _AUTH = b"Authorization: " + basic_authorization(*AGENT) + b"\r\n"
 
 
 def site_of(harness: ControllerHarness, response_cache: ResponseCache | None) -> tuple[Dispatcher, BoundedSite]:
-    """What is in force at the harness, behind a door of its own, which remembers who was wrong."""
+    """The current configuration at the harness, behind a door of its own, which remembers who was wrong."""
     credentials = [Credential.of(*AGENT, Role.AGENT), Credential.of(*ADMIN, Role.ADMIN)]
     guard = BasicAuth(credentials, Throttle(harness.clock, 3), harness.registry.agent_tokens.holder)
     dispatcher = Dispatcher(guard, Offload(maybeDeferred))
@@ -51,7 +51,7 @@ def site_of(harness: ControllerHarness, response_cache: ResponseCache | None) ->
     )
 
 
-def _told(site: BoundedSite) -> list[str]:
+def _counted(site: BoundedSite) -> list[str]:
     """What it counted, without how long anything took."""
     metrics = Metrics()
     site.request_metrics.expose(metrics)
@@ -95,7 +95,7 @@ class Twins:
         for there in self.callers.values():
             with_memo, without = ((_VARYING.sub(rb"\1", bytes(each.wire.sent)), each.closed) for each in there)
             case.assertEqual(with_memo, without)
-        case.assertEqual(_told(self.sites[0]), _told(self.sites[1]))
+        case.assertEqual(_counted(self.sites[0]), _counted(self.sites[1]))
 
 
 def _requests(twins: Twins) -> st.SearchStrategy[bytes]:
@@ -229,14 +229,14 @@ class ResponseCacheTests(SynchronousTestCase):
         self.assertEqual([self._send(raw) for _ in range(2)], [False, True])
 
     def test_publish(self) -> None:
-        """A newer version is told of at once."""
+        """A newer version is sent at once."""
         self._send(self.poll)
         self.successResultOf(self.twins.harness.configs.publish(a_draft()))
         self._send(self.poll)
         self.assertEqual([each.status for each in self.twins.callers[0, LOOPBACK][0].replies()], [304, 200])
 
     def test_keeps_no_configuration(self) -> None:
-        """One that is not in force any more is let go: who polls another version never asks with those bytes again."""
+        """One that is not current any more is let go: who polls another version never asks with those bytes again."""
         self._send(self.poll)
         there = ref(self.twins.harness.snapshot.require(DEFAULT_NAMESPACE))
         self.successResultOf(self.twins.harness.configs.publish(a_draft()))

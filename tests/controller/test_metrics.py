@@ -163,7 +163,7 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(round(self.shown("confd_propagation_seconds_sum", DEFAULT)), 3)
 
     def test_convergence(self) -> None:
-        """Once most agents have it: the time of the slowest of them, whoever comes after."""
+        """Once most agents have it: the time of the slowest of them, whatever comes after."""
         agents = [self.harness.join() for _ in range(20)]
         tag = self.publish()
         for seconds, agent_id in enumerate(agents, 1):

@@ -31,18 +31,18 @@ class RenewTests(SynchronousTestCase):
     def test_at_once(self) -> None:
         """The old one is wrong, the new one right, and others do not notice."""
         self.renew()
-        told = [self.status("/api/v1/agents", each) for each in (ADMIN, NEW, ADMIN, NEW)]
-        self.assertEqual(told, [401, 200, 401, 200])
+        statuses = [self.status("/api/v1/agents", each) for each in (ADMIN, NEW, ADMIN, NEW)]
+        self.assertEqual(statuses, [401, 200, 401, 200])
         self.assertEqual(self.status("/api/v1/config", AGENT), 200)
 
     def test_remembered(self) -> None:
         """What was let in with the same bytes a moment ago is not any more."""
         tag = self.harness.tag()
-        told = []
+        statuses = []
         for _ in range(3):
             reply = self.harness.caller().get("/api/v1/config", auth=ADMIN, headers={"If-None-Match": f'"{tag}"'})
-            told.append((reply.status, self.harness.site.response_cache.answered))
-        self.assertEqual(told, [(304, 0), (304, 1), (304, 2)])
+            statuses.append((reply.status, self.harness.site.response_cache.answered))
+        self.assertEqual(statuses, [(304, 0), (304, 1), (304, 2)])
         self.renew()
         self.assertEqual(self.status("/api/v1/config", NEW), 200)
         reply = self.harness.caller().get("/api/v1/config", auth=ADMIN, headers={"If-None-Match": f'"{tag}"'})
@@ -65,13 +65,13 @@ class RenewTests(SynchronousTestCase):
         self.harness.clock.advance(1)
         self.renew()
         self.renew()
-        told = []
+        statuses = []
         for caller in (*before, self.in_flight("POST"), self.in_flight("POST", NEW)):
             caller.send(b"}")
             self.harness.clock.advance(0)
             answer = caller.answer()
-            told.append(answer and answer.status)
-        self.assertEqual(told, [200, 401, 401, 200])
+            statuses.append(answer and answer.status)
+        self.assertEqual(statuses, [200, 401, 401, 200])
 
     def stream(self, path: str, auth: tuple[str, str]) -> Conversation:
         """One that is open."""

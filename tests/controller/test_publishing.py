@@ -45,7 +45,7 @@ class ChangeTests(SynchronousTestCase):
     def roll_back(self, body: object, headers: Any = None, **query: object) -> Reply:
         return self.answered(self.ask(ROLLBACK, body, query, headers or {}))
 
-    def in_force(self) -> Any:
+    def current(self) -> Any:
         return self.harness.caller().get(CONFIG, auth=AGENT).json
 
 
@@ -73,10 +73,10 @@ class DryRunTests(ChangeTests):
         )
 
     def test_changes_nothing(self) -> None:
-        changes, before = self.harness.changes(), self.in_force()
+        changes, before = self.harness.changes(), self.current()
         self.publish(dry_run="true", headers={"Idempotency-Key": "k"})
         self.roll_back({"version": 1}, dry_run="true")
-        self.assertEqual((self.in_force(), self.harness.changes()), (before, changes))
+        self.assertEqual((self.current(), self.harness.changes()), (before, changes))
         self.assertEqual(self.publish({"url": "http://other/"}, headers={"Idempotency-Key": "k"}).json["version"], 3)
 
     def test_refuses_what_would_be_refused(self) -> None:
@@ -90,7 +90,7 @@ class DryRunTests(ChangeTests):
     def test_bad_values(self) -> None:
         for query in ({"dry_run": "1"}, {"dry_run": "yes"}, {"dry_run": ""}, {"dry_run": "true", "wait": "applied"}):
             self.assertEqual(self.publish(**query).code, "bad_field", query)
-        self.assertEqual(self.in_force()["version"], 2)
+        self.assertEqual(self.current()["version"], 2)
 
 
 class RollbackTests(ChangeTests):
@@ -100,9 +100,9 @@ class RollbackTests(ChangeTests):
         self.publish(poll_interval=7)
         reply = self.roll_back({"version": 2, "comment": "worse"})
         self.assertEqual(reply.status, 200)
-        told = {name: reply.json[name] for name in ("message", "version", "epoch", "rollback_of", "published")}
+        body = {name: reply.json[name] for name in ("message", "version", "epoch", "rollback_of", "published")}
         self.assertEqual(
-            told,
+            body,
             {
                 "message": "Configuration updated successfully",
                 "version": 4,
@@ -112,7 +112,7 @@ class RollbackTests(ChangeTests):
             },
         )
         self.assertEqual(reply.headers["etag"], f'"{self.harness.tag()}"')
-        there = self.in_force()
+        there = self.current()
         self.assertEqual((there["data"], there["poll_interval_seconds"]), ({"url": "http://two/"}, 7))
         (newest, *_) = self.harness.caller().get("/api/v1/config/history", auth=ADMIN).json["items"]
         self.assertEqual((newest["rollback_of"], newest["comment"], newest["author"]), (2, "worse", "admin"))
@@ -130,21 +130,21 @@ class RollbackTests(ChangeTests):
         self.assertEqual(first.json["version"], 3)
         self.assertEqual(self.roll_back({"version": 1}, headers=headers).body, first.body)
         self.assertEqual(self.roll_back({"version": 2}, headers=headers).code, "idempotency_key_reused")
-        self.assertEqual(self.in_force()["version"], 3)
+        self.assertEqual(self.current()["version"], 3)
 
     def test_versions_that_are_not_there(self) -> None:
         for version, status in ((0, 404), (-1, 404), (3, 404), (10**20, 404), ("1", 400), (1.5, 400), (None, 400)):
             self.assertEqual(self.roll_back({"version": version}).status, status, version)
         self.assertEqual(self.roll_back({}).status, 400)
         self.assertEqual(self.roll_back({"version": 1}, namespace="no").code, "unknown_namespace")
-        self.assertEqual(self.in_force()["version"], 2)
+        self.assertEqual(self.current()["version"], 2)
 
     def test_pruned(self) -> None:
         self.harness = ControllerHarness(MemoryStore(a_draft(poll_interval=30), keep=1))
         self.publish()
         reply = self.roll_back({"version": 1})
         self.assertEqual((reply.status, reply.code), (410, "version_pruned"))
-        self.assertEqual(self.in_force()["version"], 2)
+        self.assertEqual(self.current()["version"], 2)
 
     def test_does_not_fit_any_more(self) -> None:
         """The schema may have changed since that version was published."""
@@ -156,7 +156,7 @@ class RollbackTests(ChangeTests):
             self.assertEqual((reply.status, reply.code), (422, "schema_violation"))
             self.assertIn("Version 1 does not fit today's schema, so nothing was rolled back.", reply.json["error"])
             self.assertEqual([each["pointer"] for each in reply.json["details"]], ["/url"])
-        self.assertEqual(self.in_force()["version"], 2)
+        self.assertEqual(self.current()["version"], 2)
 
     def test_who_may(self) -> None:
         for auth, status in ((None, 401), (AGENT, 403)):
@@ -226,15 +226,15 @@ class WaitTests(ChangeTests):
         for name in ("quorum", "timeout"):
             reply = self.publish(**{name: 50})
             self.assertEqual((reply.status, reply.json["details"][0]["pointer"]), (400, f"/{name}"))
-        self.assertEqual(self.in_force()["version"], 2)
+        self.assertEqual(self.current()["version"], 2)
 
     def test_caller_hangs_up(self) -> None:
-        """It cancels nothing: the version is in force, and is asked for again with the same key."""
+        """It cancels nothing: the version is current, and is asked for again with the same key."""
         caller = self.wait({"Idempotency-Key": "k"})
         caller.hang_up()
-        self.assertEqual(self.in_force()["version"], 3)
+        self.assertEqual(self.current()["version"], 3)
         self.applied(4)
-        self.assertEqual(self.in_force()["version"], 3)
+        self.assertEqual(self.current()["version"], 3)
         self.assertEqual(self.answered(self.wait({"Idempotency-Key": "k"})).json["version"], 3)
         self.harness.clock.advance(600)
 
@@ -242,9 +242,9 @@ class WaitTests(ChangeTests):
         """Those that hang up count, too, until their time is up; one too many changes nothing."""
         for _ in range(MAX_WAITING_PUBLISHES):
             self.wait(timeout=600).hang_up()
-        version = self.in_force()["version"]
+        version = self.current()["version"]
         reply = self.answered(self.wait())
-        self.assertEqual((reply.status, reply.code, self.in_force()["version"]), (429, "too_many_waiting", version))
+        self.assertEqual((reply.status, reply.code, self.current()["version"]), (429, "too_many_waiting", version))
         self.assertEqual(self.publish().status, 200)
         self.harness.clock.advance(600)
         self.assertIsNone(self.wait().answer())
@@ -292,7 +292,7 @@ class WaitTests(ChangeTests):
 
 
 class ArrivalTests(ChangeTests):
-    """Those who measure are told when a request came, and when what it asked for was on disk."""
+    """Listeners of measurements get the time of the request and of its commit."""
 
     def test_change_holds_the_times_of_its_post(self) -> None:
         clock = InstantReactor()

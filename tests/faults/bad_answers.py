@@ -64,14 +64,14 @@ def answers_changed(fleet: FaultHarness, changes: Sequence[Change], applied: boo
     try:
         worker.start()
         agent.start()
-        held = _in_force(fleet, worker.health, None)
+        held = _current(fleet, worker.health, None)
         for change in changes:
             current[0], before = change, answered[0]
             fleet.daemons.publish(fleet.document())
             fleet.until(lambda seen=before: answered[0] > seen + 1 or applied, "asked", PATIENCE * 2)
             fleet.claim(agent.up(), f"the agent lives after change {changes.index(change)}")
             if applied:
-                held = _in_force(fleet, worker.health, held)
+                held = _current(fleet, worker.health, held)
             else:
                 time.sleep(0.2)
                 now = _version(worker.health)
@@ -79,7 +79,7 @@ def answers_changed(fleet: FaultHarness, changes: Sequence[Change], applied: boo
         current[0] = lambda body: body
         fleet.daemons.publish(fleet.document())
         with fleet.recovers(15, "applies what is good"):
-            _in_force(fleet, worker.health, held)
+            _current(fleet, worker.health, held)
     finally:
         agent.stop()
         server.shutdown()
@@ -90,7 +90,7 @@ def _version(health: str | None) -> object:
     return request("GET", str(health)).json()["version"]
 
 
-def _in_force(fleet: FaultHarness, health: str | None, before: object) -> object:
+def _current(fleet: FaultHarness, health: str | None, before: object) -> object:
     """Wait until the worker has another version; that one."""
     fleet.until(lambda: _version(health) not in (None, before), "on another version", PATIENCE)
     return _version(health)

@@ -42,13 +42,13 @@ def _begin(fleet: FaultHarness) -> None:
 
 
 def _published(fleet: FaultHarness) -> None:
-    fleet.until(lambda: fleet.publish().published, "told", PATIENCE)
+    fleet.until(lambda: fleet.publish().published, "published", PATIENCE)
 
 
 def _pushed_again(fleet: FaultHarness) -> None:
     """Changes are pushed as before, with nobody polling."""
     with fleet.recovers(RETURN, "pushed again"):
-        fleet.until(lambda: fleet.publish(FAR).published, "told", PATIENCE)
+        fleet.until(lambda: fleet.publish(FAR).published, "published", PATIENCE)
         fleet.until_path(fleet.strategy)
     fleet.publish(FAR)
     fleet.converges(BOUND)

@@ -126,7 +126,7 @@ def older_database(fleet: FaultHarness) -> None:
     with fleet.recovers(fleet.pause + 10, "the alarm"):
         fleet.until(lambda: "older" in agent.log, "alarmed", PATIENCE)
     time.sleep(fleet.pause)
-    fleet.claim(fleet.history.in_force(fleet.only) == fleet.history.newest(), "the newest stays in force")
+    fleet.claim(fleet.history.current(fleet.only) == fleet.history.newest(), "the newest stays current")
 
 
 @row("F-12 lost", "database lost", "file, log and marker removed", "older applied 0; said by the agent")
@@ -142,7 +142,7 @@ def lost_database(fleet: FaultHarness) -> None:
     for _ in range(3):
         fleet.daemons.publish(fleet.document())
     time.sleep(fleet.pause)
-    fleet.claim(fleet.history.in_force(fleet.only) == fleet.history.newest(), "the newest stays in force")
+    fleet.claim(fleet.history.current(fleet.only) == fleet.history.newest(), "the newest stays current")
 
 
 @row(

@@ -241,7 +241,7 @@ def password_changed(fleet: FaultHarness) -> None:
     agent = fleet.agents[fleet.only]
     # One that has a token of its own does not even notice.
     time.sleep(3 * fleet.pause)
-    fleet.claim(fleet.history.in_force(fleet.only) == held, "what it has stays in force")
+    fleet.claim(fleet.history.current(fleet.only) == held, "what it has stays current")
     fleet.claim(agent.up(), "the agent lives")
     fleet.controller.stop()
     del fleet.controller.environ["AGENT_PASSWORD"]
@@ -272,7 +272,7 @@ def password_replaced(fleet: FaultHarness) -> None:
         fresh.replace(path)
         with fleet.recovers(10, "the new password is right"):
             fleet.awaits(lambda: request("GET", url, auth=changed).status == 200, 10, "the new password is right")
-    # Who asked for it too often is not told any more that it is.
+    # Who asked for it too often gets no such answer any more.
     fleet.claim(request("GET", url, auth=AGENT).status in (401, 429), "the old one is wrong")
     # Forgotten, and so without a token, it joins with what is in its file.
     (agent,) = fleet.listed()

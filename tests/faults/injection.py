@@ -124,6 +124,6 @@ def memory_group() -> Iterator[Path]:
 
 
 def limit_memory(group: Path, more: int) -> None:
-    """Whoever makes the group hold so many bytes more than now is killed by the kernel."""
+    """The kernel kills a process that makes the group hold so many bytes more than now."""
     held = int((group / "memory.usage_in_bytes").read_text())
     (group / "memory.limit_in_bytes").write_text(str(held + more))

@@ -120,8 +120,8 @@ def main() -> int:
             with applied(place, mutant):
                 verdicts = judged(place, mutant, options.rows)
             caught += all(verdicts.values())
-            told = ", ".join(f"{judge} {'caught' if good else 'SURVIVED'}" for judge, good in verdicts.items())
-            print(f"{mutant.name:55} {told:40} {time.monotonic() - began:5.1f}", flush=True)
+            judgement = ", ".join(f"{judge} {'caught' if good else 'SURVIVED'}" for judge, good in verdicts.items())
+            print(f"{mutant.name:55} {judgement:40} {time.monotonic() - began:5.1f}", flush=True)
     print(f"{caught} of {len(chosen)} caught")
     return int(caught < len(chosen))
 

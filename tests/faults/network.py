@@ -74,7 +74,7 @@ def half_open(fleet: FaultHarness) -> None:
         fleet.publish(600)
         with fleet.recovers(37, "noticed"):
             newest = fleet.history.newest()
-            fleet.until(lambda: fleet.history.in_force(fleet.only) == newest, "on the newest", 60)
+            fleet.until(lambda: fleet.history.current(fleet.only) == newest, "on the newest", 60)
     fleet.converges(BOUND)
 
 

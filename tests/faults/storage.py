@@ -99,7 +99,7 @@ def power_cut_agent(fleet: FaultHarness) -> None:
         held = Tag.parse(fleet.history.newest()).version
         for _ in range(20):
             fleet.publish()
-            fleet.until(lambda: fleet.history.in_force(fleet.only) == fleet.history.newest(), "applied", PATIENCE)
+            fleet.until(lambda: fleet.history.current(fleet.only) == fleet.history.newest(), "applied", PATIENCE)
             time.sleep(fleet.random.uniform(0, 0.02))
             with halted(agent.pid):
                 shutil.copyfile(image, copied)

@@ -33,7 +33,7 @@ class QuickTests(SynchronousTestCase):
     """What takes a minute."""
 
     def test_quick_rows(self) -> None:
-        """None is violated; whoever looks on a machine that is busy has patience."""
+        """None is violated; on a busy machine the test has patience."""
         with tempfile.TemporaryDirectory(prefix="confd-quick-") as scratch:
             written = Path(scratch) / "rows.json"
             ran = suite("--quick", "--rounds", "0.1", "--slack", "10", "--json", str(written))

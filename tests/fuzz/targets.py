@@ -306,9 +306,9 @@ def _answers(data: bytes) -> None:
 
 def _events(data: bytes) -> None:
     whole, pieces = sse.Parser(65536), sse.Parser(65536)
-    told = whole.feed(data)
+    parsed = whole.feed(data)
     assert [event for byte in data[:4096] for event in pieces.feed(bytes([byte]))] == (
-        told if len(data) <= 4096 else sse.Parser(65536).feed(data[:4096])
+        parsed if len(data) <= 4096 else sse.Parser(65536).feed(data[:4096])
     )
 
 

@@ -57,7 +57,7 @@ class Visit:
         self.page.on("console", self._said)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", self._requested)
-        # Reloading asks whoever has edited something.
+        # Reloading asks for a confirmation after an edit.
         self.page.on("dialog", lambda dialog: dialog.accept())
 
     def _said(self, message: Any) -> None:

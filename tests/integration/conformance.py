@@ -161,7 +161,7 @@ def _cut_off(fleet: RecordedFleet) -> None:
 
 
 def _partition(fleet: RecordedFleet) -> None:
-    """Nothing comes through to the agents, and nobody is told."""
+    """Nothing comes through to the agents, and no agent hears of it."""
     for proxy in fleet.proxies:
         proxy.blackhole()
     for _ in range(3):
@@ -253,7 +253,7 @@ def _forged_and_replayed(fleet: RecordedFleet) -> None:
     # All of them were heard when this one is.
     fleet.publish()
     fleet.settle()
-    # Whoever comes back finds one of them as the newest that the broker knows.
+    # A client that comes back finds one of them as the newest that the broker knows.
     fleet.broker.inject(messages)
     fleet.proxies[-1].drop()
     fleet.settle()
@@ -262,5 +262,5 @@ def _forged_and_replayed(fleet: RecordedFleet) -> None:
 
 def _published(fleet: RecordedFleet) -> None:
     """Wait until the broker has what is published."""
-    fleet.until(lambda: fleet.publish().published, "told", RETURN)
+    fleet.until(lambda: fleet.publish().published, "published", RETURN)
     fleet.settle(BOUND)

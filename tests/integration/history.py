@@ -2,7 +2,7 @@
 What happened in a run, and whether that was allowed (promises G1 to G4).
 
 A history is complete, not sampled: each acknowledged POST, each start of an agent, each configuration that an agent
-handed to its worker, each version that a database held in the end, and each claim that whoever ran it made, with the
+handed to its worker, each version that a database held in the end, and each claim of the test that ran it, with the
 monotonic time. L{violations} judges it afterwards, and knows nothing of how confd works.
 """
 
@@ -20,7 +20,7 @@ from attrs import asdict, define, field, frozen
 
 from confd.model import Tag
 
-#: An administrator was told that it is in force; an agent's process began; an agent handed it over; from now on every
+#: A publish was acknowledged; an agent's process began; an agent handed it over; from now on every
 #: agent owes the newest one that was acknowledged; a database was read, and held it; something is so, or it is not.
 Kind: TypeAlias = Literal["acknowledged", "started", "delivered", "owed", "read", "stored", "kept", "broken"]
 
@@ -85,8 +85,8 @@ class History:
             that was killed between its worker and its cache knows no better when it comes back.
         """
         last = next((each for each in reversed(self.events) if each.agent == agent), None)
-        in_force = self.in_force(agent)
-        if last is not None and last.kind == "started" and in_force and _order(tag) < _order(in_force):
+        current = self.current(agent)
+        if last is not None and last.kind == "started" and current and _order(tag) < _order(current):
             return False
         self._add("delivered", agent=agent, tag=tag, checksum=checksum)
         return True
@@ -109,7 +109,7 @@ class History:
         """The newest tag that was acknowledged."""
         return max((each for each in self.events if each.kind == "acknowledged"), key=lambda each: each.order).tag
 
-    def in_force(self, agent: str) -> str | None:
+    def current(self, agent: str) -> str | None:
         """The tag that an agent handed over last."""
         return next(
             (each.tag for each in reversed(self.events) if (each.kind, each.agent) == ("delivered", agent)), None

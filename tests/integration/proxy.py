@@ -1,7 +1,7 @@
 """
 A TCP proxy that damages what passes, between agents and whatever they listen to.
 
-It runs in a thread of its own and is told from the thread of the test. Faults befall what flows to the agents; what
+It runs in a thread of its own and is sent from the thread of the test. Faults befall what flows to the agents; what
 they ask passes unharmed, as a fault of an answer and of the question have the same effect.
 """
 
@@ -50,7 +50,7 @@ class Proxy:
     Listens on a free port of loopback, and connects to another one.
 
     @ivar target: the port on loopback where connections go.
-    @ivar message: how messages begin, C{None} where single messages cannot be told apart.
+    @ivar message: how messages begin, C{None} where single messages cannot be sent apart.
     @ivar faults: what befalls what flows from now on.
     @ivar refuses: whether new connections are reset.
     @ivar harmed: how many messages or pieces met a fault.

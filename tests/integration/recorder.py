@@ -73,7 +73,7 @@ class Recorder:
                 document = strict_json.decode(self.read())
                 checksum = strict_json.checksum(document)
                 if not history.delivered(agent, self.headers["X-Config-Version"], checksum):
-                    self.answer(409, {"error": "A newer one is in force.", "code": "stale_version"})
+                    self.answer(409, {"error": "A newer one is current.", "code": "stale_version"})
                     return
                 self.hold(document, checksum)
                 self.answer(200, {"message": "Configuration updated"})

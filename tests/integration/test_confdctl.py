@@ -258,7 +258,7 @@ class TerminalTests(Case):
         self.assertEqual(list(self.folder.glob("confdctl-*")), [])
 
     def test_lost_race(self) -> None:
-        """Somebody publishes while the editor is open: told, and what was written is kept, and can be gone on with."""
+        """An admin publishes while the editor is open: edit reports it, and keeps the text for a next attempt."""
         theirs = f"{' '.join(CONFDCTL)} set a=theirs --yes >/dev/null"
         editor = self.editor(f'{theirs}\necho \'{{"url": "https://example.org", "mine": 1}}\' > "$1"')
         with self.terminal("set", "--edit", "--yes", EDITOR=editor) as screen:

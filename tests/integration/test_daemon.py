@@ -64,7 +64,7 @@ class Case(SynchronousTestCase):
 
 
 class EndTests(Case):
-    """Being told to stop is no failure."""
+    """Being asked to stop is no failure."""
 
     def test_signals(self):
         """SIGTERM and SIGINT: status 0."""
@@ -180,7 +180,7 @@ class DaemonisedTests(Case):
         self.assertFalse((self.folder / "twistd.log").exists())
 
     def test_terminal_is_let_go(self):
-        """Nothing of the terminal stays open in it: whoever reads its output to the end comes to one."""
+        """Nothing of the terminal stays open in it: its output has an end."""
         pid = self._start()
         opened = [os.readlink(f"/proc/{pid}/fd/{each}") for each in (0, 1, 2)]
         self.assertEqual(opened, ["/dev/null"] * 3)

@@ -109,8 +109,8 @@ class DashboardTestCase(SynchronousTestCase):
         """A document that names a page of the target."""
         return {"url": f"{self.target}/{path}"}
 
-    def in_force(self) -> Any:
-        """The configuration in force."""
+    def current(self) -> Any:
+        """The current configuration."""
         return self.config().json()
 
     def publish(self, path: str) -> None:
@@ -206,7 +206,7 @@ class ChangeTests(DashboardTestCase):
             page.keyboard.type("By hand")
             page.keyboard.press("Enter")
             self.shown(page.get_by_text("Version 2 is published."))
-        self.assertEqual(self.in_force()["data"], self.document("typed"))
+        self.assertEqual(self.current()["data"], self.document("typed"))
 
     def test_lost_race(self) -> None:
         """Somebody else was faster: nothing is published, the text is kept, over a reload too."""
@@ -225,12 +225,12 @@ class ChangeTests(DashboardTestCase):
             page.get_by_role("button", name="Look at version 2").click()
             self.assertIn("/theirs", page.locator("dialog .added").inner_text())
             page.keyboard.press("Escape")
-            self.assertEqual(self.in_force()["version"], 2)
+            self.assertEqual(self.current()["version"], 2)
             page.get_by_role("button", name="Keep mine").click()
             page.get_by_role("button", name="Review and publish").click()
             page.get_by_role("button", name="Publish as version 3").click()
             self.shown(page.get_by_text("Version 3 is published."))
-        self.assertEqual(self.in_force()["data"], self.document("mine"))
+        self.assertEqual(self.current()["data"], self.document("mine"))
 
     def test_bad_documents(self) -> None:
         """Not JSON, not fit, too large: one sentence each, and the text is kept."""
@@ -246,7 +246,7 @@ class ChangeTests(DashboardTestCase):
                 page.get_by_role("button", name="Review and publish").click()
                 self.shown(page.locator("#editor .problem, #editor .wrong").filter(has_text=re.compile(sentence)))
                 self.assertEqual(area.input_value(), text)
-        self.assertEqual(self.in_force()["version"], 1)
+        self.assertEqual(self.current()["version"], 1)
 
     def test_numbers_keep_their_digits(self) -> None:
         """What JavaScript would round or write otherwise goes through as it was typed."""
@@ -369,7 +369,7 @@ class AppearanceTests(DashboardTestCase):
                     self.assertLessEqual(box["x"] + box["width"], 360, view)
 
     def test_health_follows_the_connection(self) -> None:
-        """Whoever looks is counted, and a controller that is gone is told of before the next look is due."""
+        """A reader is counted, and the loss of a controller is shown before the next read is due."""
         self.fleet = self.alone()
         self.namespace = "default"
         with self.visiting("audit") as page:
@@ -384,7 +384,7 @@ class AppearanceTests(DashboardTestCase):
             self.shown(page.locator("#health .problem"))
 
     def test_broken_broker(self) -> None:
-        """What is in trouble is named, in the words of whoever found out."""
+        """What is in trouble is named, in the words of its first finder."""
         self.fleet = self.alone("--distribution-strategy", "REDIS", "--redis-address", f"127.0.0.1:{free_port()}")
         self.namespace = "default"
         # What nobody published is not announced, so that the broker is not missed.
@@ -489,10 +489,10 @@ class AppearanceTests(DashboardTestCase):
             page.get_by_role("button").click()
             page.wait_for_url(f"{self.fleet.url}/**")
         refused = [status for method, status, ours in answers if ours and method != "GET"]
-        # The form went with the credentials; the browser keeps them from the fetches, or asks and is told no.
+        # The form went with the credentials; the browser keeps them from the fetches, or asks in vain.
         self.assertIn(403, refused)
         self.assertGreaterEqual({401, 403, 405}, set(refused))
-        self.assertEqual(self.in_force()["version"], 1)
+        self.assertEqual(self.current()["version"], 1)
 
 
 def _thousands(route: Any) -> None:

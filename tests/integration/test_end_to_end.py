@@ -44,10 +44,10 @@ class ChangeTests(FleetTestCase):
         self.arrives("one")
         self.publish("two")
         self.arrives("two")
-        in_force = request("GET", f"{base_of(self.worker)}/config").json()
+        applied = request("GET", f"{base_of(self.worker)}/config").json()
         current = self.fleet.current()
-        self.assertEqual(in_force["version"], f"{current['cluster_id'][:8]}.1.3")
-        self.assertEqual(in_force["checksum"], current["checksum"])
+        self.assertEqual(applied["version"], f"{current['cluster_id'][:8]}.1.3")
+        self.assertEqual(applied["checksum"], current["checksum"])
         figures = samples(request("GET", f"{self.fleet.url}/metrics").body)
         self.assertEqual(figures["confd_config_version", (("namespace", "default"),)], 3)
         states = [value for (name, _), value in figures.items() if name == "confd_agents"]

@@ -33,7 +33,7 @@ class FileWatchTests(InstalledExample):
         eventually(lambda: hit(worker) == "/second")
 
     def test_it_is_among_the_installed(self) -> None:
-        """An unknown name lists it, and a mistake in its settings is told like any other."""
+        """An unknown name lists it, and a mistake in its settings is reported like any other."""
         fleet = Fleet(self.folder)
         self.addCleanup(fleet.close)
         for strategy, said in (("PIGEON", "use one of FILEWATCH, NATS,"), ("FILEWATCH", "FILEWATCH_FILE: is unset")):

@@ -83,7 +83,7 @@ class WorkerTests(Case):
     """A worker that takes configurations from another machine asks for credentials."""
 
     def test_credentials_in_its_address(self) -> None:
-        """As agents of the Go system have to be told them; agents of confd take them from there as well."""
+        """As agents of the Go system need them; agents of confd take them from there as well."""
         worker = self.fleet.worker()
         worker.environ |= {"WORKER_USERNAME": "w", "WORKER_PASSWORD": "p@hunter2"}
         address = base_of(worker)

@@ -24,7 +24,7 @@ class HistoryTestCase(SynchronousTestCase):
         self.history.started("a")
 
     def acknowledge(self, *versions: int, epoch: int = 1) -> None:
-        """What an administrator was told."""
+        """What an administrator got."""
         for version in versions:
             self.history.acknowledged(tag(version, epoch), f"sum-{version}")
 
@@ -94,12 +94,12 @@ class GoodTests(HistoryTestCase):
         self.assertEqual(load(self.history.path), self.history.events)
         self.assertEqual(len(self.history.events), 4)
 
-    def test_newest_and_in_force(self) -> None:
-        self.assertIsNone(self.history.in_force("a"))
+    def test_newest_and_current(self) -> None:
+        self.assertIsNone(self.history.current("a"))
         self.acknowledge(9, 10)
         self.deliver(9)
         self.deliver(10, agent="b")
-        self.assertEqual((self.history.newest(), self.history.in_force("a")), (tag(10), tag(9)))
+        self.assertEqual((self.history.newest(), self.history.current("a")), (tag(10), tag(9)))
 
 
 class BrokenTests(HistoryTestCase):
@@ -231,14 +231,14 @@ class DatabaseTests(HistoryTestCase):
             self.assertEqual(self.found(), [f"the versions in the database are not 1 to {len(versions)}"])
 
     def test_acknowledged_twice(self) -> None:
-        """Two writers were told the same version."""
+        """Two writers got the same version."""
         self.acknowledge(1)
         self.history.acknowledged(tag(1), "sum-other")
         self.assertIn(f"{tag(1)} was acknowledged twice, for two documents", self.found())
 
 
 class ClaimTests(HistoryTestCase):
-    """What whoever ran it looked at."""
+    """What its operator looked at."""
 
     def test_claims(self) -> None:
         """Those that are not kept are violations."""

@@ -65,7 +65,7 @@ class LocalTests(ApiTestCase):
         self.addCleanup(local.watch(lambda change: names.put(change.document["name"])).stop)
         return names
 
-    def test_each_change_is_told_once_across_kills_and_restarts(self) -> None:
+    def test_each_change_is_sent_once_across_kills_and_restarts(self) -> None:
         names = self.watch(keep=self.fleet.folder / "kept.json")
         for number, how in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGKILL), 1):
             self.publish(f"good {number}.1")

@@ -61,7 +61,7 @@ class PidFileTests(Case):
         self.assertEqual((self.folder / "twistd.pid").read_text(), str(process.pid))
 
     def test_read_only_folder(self):
-        """Whoever may not write to the folder needs no pid file there, or hears what to do."""
+        """A process that may not write to the folder needs no pid file there, or hears what to do."""
         if os.geteuid() != 0:
             raise self.skipTest("only root can start a process of another user")
         if missing("setpriv"):

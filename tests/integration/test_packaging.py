@@ -98,7 +98,7 @@ class DistributionTests(Case):
     def setUp(self):
         super().setUp()
         out = self.folder / "wheels"
-        # The wheel is built from what is in the sdist, as for whoever has only that.
+        # The wheel is built from what is in the sdist, as for a user who has only that.
         run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, copy_of_clone(self.folder))
         (self.wheel,), (self.sdist,) = out.glob("*.whl"), out.glob("*.tar.gz")
 

@@ -27,7 +27,7 @@ class ProofTestCase(SynchronousTestCase):
         self.agents: list[Process] = []
 
     def recruit(self, count: int) -> None:
-        """Start so many more pairs; returns once each has applied what is in force."""
+        """Start so many more pairs; returns once each has applied the current configuration."""
         for number in range(len(self.agents), len(self.agents) + count):
             worker = self.fleet.worker(f"worker{number}")
             options = ["--distribution-strategy", "STREAM", "--agent-metadata", f"number={number}"]
@@ -37,7 +37,7 @@ class ProofTestCase(SynchronousTestCase):
         self.proven()
 
     def options(self, number: int) -> list[str]:
-        """What else agent C{number} is told."""
+        """What else agent C{number} gets."""
         return []
 
     def ask(self, path: str, method: str = "GET", value: Any = None) -> Any:
@@ -47,7 +47,7 @@ class ProofTestCase(SynchronousTestCase):
         return answer.json()
 
     def convergence(self) -> Any:
-        """Of the version in force."""
+        """Of the current version."""
         return self.ask("/api/v1/config/convergence")
 
     def publish(self, name: str, **query: object) -> Any:
@@ -57,7 +57,7 @@ class ProofTestCase(SynchronousTestCase):
         return answer.json() | {"status": answer.status}
 
     def proven(self) -> Any:
-        """Wait until every agent is known to run the version in force."""
+        """Wait until every agent is known to run the current version."""
         return eventually(
             lambda: (found := self.convergence())["applied"] == found["targeted"] == len(self.agents) and found
         )
@@ -167,7 +167,7 @@ class DriftTests(ProofTestCase):
     """A worker that is not as its agent left it (promise G6)."""
 
     def test_drift(self) -> None:
-        """Started anew, and told something else behind the agent's back: put right, and reported."""
+        """A worker that restarts, or gets another document behind the agent's back, is repaired and reported."""
         self.recruit(1)
         self.publish("right", wait="applied")
         worker = self.workers[0]
@@ -215,7 +215,7 @@ class DisasterTests(ProofTestCase):
         self.assertEqual(hit(self.workers[0]), "/after")
 
     def test_published_anew_after_a_restore(self) -> None:
-        """What the agent holds and what is in force have the same name, and are not the same."""
+        """What the agent holds and the current configuration have the same name, and are not the same."""
         self._back_up()
         self.publish("new", wait="applied")
         last = self.known()[0]["applied_tag"]

@@ -1,4 +1,4 @@
-"""The proxy does the harm that it is told to do, and no other."""
+"""The proxy does the harm that it is asked to do, and no other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.integration.proxy import NATS_MESSAGE, REDIS_MESSAGE, Faults, Proxy
 
 
 class Speaker:
-    """A server of one connection at a time, which says what it is told to."""
+    """A server of one connection at a time, which says what it is asked to."""
 
     def __init__(self) -> None:
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -31,7 +31,7 @@ class Speaker:
             return
 
     def say(self, words: bytes) -> None:
-        """To whoever came last."""
+        """To the last caller."""
         eventually(lambda: self.accepted)
         self.accepted[-1].sendall(words)
 
@@ -126,7 +126,7 @@ class ProxyTests(SynchronousTestCase):
         self.assertEqual(sorted(re.findall(rb"\r\n(\d\d)\r\n", heard)), [b"%02d" % number for number in range(50)])
 
     def test_blackhole(self) -> None:
-        """Nothing moves, nobody is told; then all of it comes."""
+        """Nothing moves, nobody hears of it; then all of it comes."""
         self.build()
         self.speaker.say(b"before")
         self.hears(6)

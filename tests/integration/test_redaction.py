@@ -39,7 +39,7 @@ IN_DOCUMENTS = ("canary-query-7f3a", "canary-field-7f3a", "canary-userinfo-7f3a"
 
 class Echo:
     """
-    A server that answers with an error in which there is all that it was told, as some brokers do.
+    A server that answers with an error in which there is all that it was sent, as some brokers do.
 
     @ivar heard: everything.
     """
@@ -60,9 +60,9 @@ class Echo:
                 connection, _ = self._socket.accept()
                 with connection, contextlib.suppress(OSError):
                     connection.sendall(self._greeting)
-                    told = connection.recv(65536)
-                    self.heard += told
-                    connection.sendall(self._error % told.replace(b"\r\n", b" "))
+                    received = connection.recv(65536)
+                    self.heard += received
+                    connection.sendall(self._error % received.replace(b"\r\n", b" "))
 
 
 class RedactionTests(SynchronousTestCase):

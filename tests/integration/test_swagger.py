@@ -28,7 +28,7 @@ class SwaggerTests(SynchronousTestCase):
         self.fleet.controller().start()
 
     def test_try_it_out(self) -> None:
-        """An admin signs in on it and reads what is in force; nothing is blocked, nothing comes from elsewhere."""
+        """An admin signs in on it and reads the current configuration; nothing is blocked or foreign."""
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
             page = browser.new_page()

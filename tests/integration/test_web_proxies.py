@@ -252,7 +252,7 @@ class ProxyTests(SynchronousTestCase):
             page.get_by_text("is published.").first.wait_for()
             self.assertEqual(self.fleet.current()["data"]["url"], f"{self.target}/typed-{name}")
             page.goto(f"{base}#overview/default")
-            for comment in (f"shown-{name}", f"told-{name}"):
+            for comment in (f"shown-{name}", f"documented-{name}"):
                 # The page is there when the second is published, so that only an event can tell it.
                 self.fleet.publish({"url": f"{self.target}/{comment}"}, comment=comment)
                 page.get_by_text(comment).first.wait_for()

@@ -28,20 +28,20 @@ from tests.reactors import InstantReactor
 class Part(Service):
     """A child that tells what happens to it."""
 
-    def __init__(self, name, told, stopped=None, starting=None):
-        self._name, self._told, self._stopped, self._starting = name, told, stopped, starting
+    def __init__(self, name, calls, stopped=None, starting=None):
+        self._name, self._calls, self._stopped, self._starting = name, calls, stopped, starting
 
     def startService(self):
-        """Starts, or fails as it was told."""
+        """Starts, or fails as the test wants."""
         super().startService()
-        self._told.append(f"{self._name} starts")
+        self._calls.append(f"{self._name} starts")
         if self._starting is not None:
             raise self._starting
 
     def stopService(self):
-        """Fires with what it was told to."""
+        """Fires with what the test wants."""
         super().stopService()
-        self._told.append(f"{self._name} stops")
+        self._calls.append(f"{self._name} stops")
         return self._stopped
 
 
@@ -54,41 +54,41 @@ class StopTests(SynchronousTestCase):
     """How a daemon ends."""
 
     def setUp(self):
-        self.told = []
+        self.calls = []
         self.clock = MemoryReactorClock()
         self.daemon = Daemon("test", self.clock, settings(), {})
 
     def test_parts_stop_one_by_one_the_last_first(self):
         slow = Deferred()
-        Part("store", self.told).setServiceParent(self.daemon)
-        Part("listener", self.told, slow).setServiceParent(self.daemon)
+        Part("store", self.calls).setServiceParent(self.daemon)
+        Part("listener", self.calls, slow).setServiceParent(self.daemon)
         self.daemon.startService()
         stopped = self.daemon.stopService()
-        self.assertEqual(self.told, ["store starts", "listener starts", "listener stops"])
+        self.assertEqual(self.calls, ["store starts", "listener starts", "listener stops"])
         self.assertNoResult(stopped)
         slow.callback(None)
-        self.assertEqual(self.told[-1], "store stops")
+        self.assertEqual(self.calls[-1], "store stops")
         self.successResultOf(stopped)
 
     def test_a_part_that_fails_to_stop_does_not_keep_the_others(self):
         broken = Deferred()
         broken.errback(ZeroDivisionError())
-        Part("store", self.told).setServiceParent(self.daemon)
-        Part("broken", self.told, broken).setServiceParent(self.daemon)
+        Part("store", self.calls).setServiceParent(self.daemon)
+        Part("broken", self.calls, broken).setServiceParent(self.daemon)
         self.daemon.startService()
         self.successResultOf(self.daemon.stopService())
-        self.assertEqual(self.told[-1], "store stops")
+        self.assertEqual(self.calls[-1], "store stops")
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_a_part_that_never_stops_is_left_behind(self):
-        Part("store", self.told).setServiceParent(self.daemon)
-        Part("hung", self.told, Deferred()).setServiceParent(self.daemon)
+        Part("store", self.calls).setServiceParent(self.daemon)
+        Part("hung", self.calls, Deferred()).setServiceParent(self.daemon)
         self.daemon.startService()
         stopped = self.daemon.stopService()
         self.assertNoResult(stopped)
         self.clock.advance(STOP_TIMEOUT_SECONDS)
         self.successResultOf(stopped)
-        self.assertEqual(self.told[-1], "store stops")
+        self.assertEqual(self.calls[-1], "store stops")
         self.assertEqual(len(self.flushLoggedErrors(TimeoutError)), 1)
 
     def test_a_stop_on_request_exits_without_the_signal(self):
@@ -210,14 +210,14 @@ class ReloadTests(SynchronousTestCase):
     """L{Daemon.reload}."""
 
     def test_every_part_that_can_reload_does(self) -> None:
-        told: list[str] = []
+        calls: list[str] = []
         daemon = Daemon("test", Clock(), settings(), {})
-        Part("other", told).setServiceParent(daemon)
-        part = Part("part", told)
-        part.reload = lambda: told.append("reloads")
+        Part("other", calls).setServiceParent(daemon)
+        part = Part("part", calls)
+        part.reload = lambda: calls.append("reloads")
         part.setServiceParent(daemon)
         daemon.reload()
-        self.assertEqual(told, ["reloads"])
+        self.assertEqual(calls, ["reloads"])
 
     def test_remarks_are_logged_at_the_start(self) -> None:
         daemon = Daemon("test", MemoryReactorClock(), settings(), {}, remarks=["A_FILE: is readable."])
@@ -231,7 +231,7 @@ class FollowTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = InstantReactor()
-        self.told: list[ControllerSettings] = []
+        self.calls: list[ControllerSettings] = []
         self.admin, self.agent = Path(self.mktemp()), Path(self.mktemp())
         self.admin.write_text("first\n")
         self.agent.write_text("of agents\n")
@@ -240,15 +240,15 @@ class FollowTests(SynchronousTestCase):
     def reload_secrets(self, names: tuple[str, ...] = ("AGENT_PASSWORD", "ADMIN_PASSWORD"), **given: str) -> list[Any]:
         """What looks at the files, started."""
         settings = read(ControllerSettings, given, self.environ)
-        found = reload_secrets(self.clock, settings, self.environ, self.told.append, *names)
+        found = reload_secrets(self.clock, settings, self.environ, self.calls.append, *names)
         for each in found:
             each.startService()
             self.addCleanup(each.stopService)
         return found
 
     def passwords(self) -> list[tuple[str, str]]:
-        """Those that were told."""
-        return [(each.agent_password, each.admin_password) for each in self.told]
+        """The passwords that were reloaded."""
+        return [(each.agent_password, each.admin_password) for each in self.calls]
 
     def change(self, text: str, path: Path | None = None) -> None:
         """Another file in the place of the one of the admin, and time to look at it."""
@@ -261,11 +261,11 @@ class FollowTests(SynchronousTestCase):
     def test_a_changed_file_replaces_its_secret_only(self) -> None:
         self.reload_secrets(ADMIN_USERNAME="root")
         self.clock.advance(CHECK_INTERVAL_SECONDS)
-        self.assertEqual(self.told, [])
+        self.assertEqual(self.calls, [])
         self.change("second\n")
         self.change("new for agents", self.agent)
         self.assertEqual(self.passwords(), [("of agents", "second"), ("new for agents", "second")])
-        self.assertEqual(self.told[-1].admin_username, "root")
+        self.assertEqual(self.calls[-1].admin_username, "root")
 
     def test_an_invalid_secret_is_refused_once_without_showing_it(self) -> None:
         self.reload_secrets(LISTEN="tcp:0")
@@ -276,7 +276,7 @@ class FollowTests(SynchronousTestCase):
             self.admin.chmod(0o602)
             self.admin.unlink()
             self.clock.pump([CHECK_INTERVAL_SECONDS] * 3)
-        self.assertEqual(self.told, [])
+        self.assertEqual(self.calls, [])
         said = [each["reason"] for each in logs]
         self.assertEqual(len(said), 4, said)
         for reason, word in zip(said, ("empty", "built-in", "longer", "cannot be read"), strict=True):
@@ -290,12 +290,12 @@ class FollowTests(SynchronousTestCase):
         self.assertEqual(self.reload_secrets(("REDIS_PASSWORD",)), [])
         self.reload_secrets(("ADMIN_PASSWORD",))
         self.change("new for agents", self.agent)
-        self.assertEqual(self.told, [])
+        self.assertEqual(self.calls, [])
 
     def test_gone_at_the_start(self) -> None:
         settings = read(ControllerSettings, {}, self.environ)
         self.admin.unlink()
         error = self.assertRaises(
-            StartError, reload_secrets, self.clock, settings, self.environ, self.told.append, "ADMIN_PASSWORD"
+            StartError, reload_secrets, self.clock, settings, self.environ, self.calls.append, "ADMIN_PASSWORD"
         )
         self.assertTrue(error.reasons[0].startswith("ADMIN_PASSWORD_FILE names "), error.reasons)

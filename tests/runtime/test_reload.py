@@ -21,8 +21,8 @@ class ReloadedFilesTests(SynchronousTestCase):
         self.path = Path(self.mktemp())
         self.path.write_text("1")
         self.loads = 0
-        self.told: list[int] = []
-        self.reloaded_files = ReloadedFiles(self.clock, maybeDeferred, [str(self.path)], self.load, self.told.append)
+        self.reloads: list[int] = []
+        self.reloaded_files = ReloadedFiles(self.clock, maybeDeferred, [str(self.path)], self.load, self.reloads.append)
         self.reloaded_files.startService()
         self.addCleanup(self.reloaded_files.stopService)
 
@@ -49,7 +49,7 @@ class ReloadedFilesTests(SynchronousTestCase):
         self.clock.advance(CHECK_INTERVAL_SECONDS - 0.1)
         self.assertEqual(self.reloaded_files.value, 1)
         self.clock.advance(0.1)
-        self.assertEqual((self.reloaded_files.value, self.loads, self.told), (2, 2, [2]))
+        self.assertEqual((self.reloaded_files.value, self.loads, self.reloads), (2, 2, [2]))
         # The same text once more is another file.
         self.replace("2")
         self.clock.pump([CHECK_INTERVAL_SECONDS] * 3)

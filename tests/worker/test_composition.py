@@ -73,16 +73,16 @@ class ComposeTests(SynchronousTestCase):
         reloaded_files.startService()
         self.addCleanup(reloaded_files.stopService)
 
-        def told() -> list[int]:
+        def statuses() -> list[int]:
             callers = {word: Conversation(listener.factory, reactor, ELSEWHERE) for word in "pq"}
             sent = {"url": "http://a/"}
             return [each.post("/config", json=sent, auth=("w", word)).status for word, each in callers.items()]
 
-        self.assertEqual(told(), [200, 401])
+        self.assertEqual(statuses(), [200, 401])
         path.with_suffix(".new").write_text("q")
         path.with_suffix(".new").replace(path)
         reactor.advance(CHECK_INTERVAL_SECONDS)
-        self.assertEqual(told(), [401, 200])
+        self.assertEqual(statuses(), [401, 200])
 
     def test_each_start_has_its_own_boot_id(self) -> None:
         ids = set()

@@ -252,7 +252,7 @@ class SetTests(SynchronousTestCase):
         self.assertIn("cannot be rendered: the value at '/a' is null", error.message)
         self.assertEqual(machine.names(), [])
 
-    def test_a_folder_that_is_gone_is_told_and_heals(self) -> None:
+    def test_a_folder_that_is_gone_is_sent_and_heals(self) -> None:
         machine = self.machine
         machine.add("x.json")
         machine.start()

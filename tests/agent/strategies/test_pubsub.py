@@ -133,19 +133,19 @@ class PubSubTests(SynchronousTestCase):
 
     def test_passwords_start_stop_and_reload_with_the_strategy(self) -> None:
         """A reload has an effect until the strategy stops."""
-        told: list[str] = []
+        reloads: list[str] = []
         path = Path(self.mktemp())
         path.write_text("x")
-        reloaded_files = ReloadedFiles(self.clock, maybeDeferred, [str(path)], path.read_text, told.append)
+        reloaded_files = ReloadedFiles(self.clock, maybeDeferred, [str(path)], path.read_text, reloads.append)
         strategy = PubSub(self.clock, self.broker, "default", Random(1), [reloaded_files])
         strategy.start(self.sink)
         strategy.reload()
         self.clock.advance(0)
-        self.assertEqual(told, ["x"])
+        self.assertEqual(reloads, ["x"])
         self.successResultOf(strategy.stop())
         strategy.reload()
         self.clock.advance(CHECK_INTERVAL_SECONDS)
-        self.assertEqual(told, ["x"])
+        self.assertEqual(reloads, ["x"])
 
     def test_path_is_the_broker_while_it_is_connected(self) -> None:
         strategy = PubSub(self.clock, self.broker, "default", Random(1))

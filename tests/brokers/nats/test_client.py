@@ -22,22 +22,22 @@ LINES = (
 
 class Client:
     """
-    Remembers what it is told.
+    Remembers what it is sent.
 
-    @ivar told: each line or message.
+    @ivar parsed: each line or message.
     """
 
     def __init__(self) -> None:
-        self.told: list[tuple[Any, ...]] = []
+        self.parsed: list[tuple[Any, ...]] = []
 
     def __getattr__(self, name: str) -> Any:
         async def tell(*arguments: object) -> None:
-            self.told.append((name, *arguments))
+            self.parsed.append((name, *arguments))
 
         return tell
 
 
-def told(kind: type[Parser], pieces: list[bytes]) -> list[tuple[Any, ...]]:
+def parsed(kind: type[Parser], pieces: list[bytes]) -> list[tuple[Any, ...]]:
     """What a client hears of these pieces."""
     client = Client()
     parser = kind(client)
@@ -48,7 +48,7 @@ def told(kind: type[Parser], pieces: list[bytes]) -> list[tuple[Any, ...]]:
         except StopIteration:
             continue
         raise AssertionError("the parser waits")
-    return client.told
+    return client.parsed
 
 
 class BoundedParserTests(SynchronousTestCase):
@@ -63,7 +63,7 @@ class BoundedParserTests(SynchronousTestCase):
             pieces.append(stream[:cut])
             stream = stream[cut:]
         pieces.append(stream)
-        self.assertEqual(told(BoundedParser, pieces), told(Parser, [b"".join(lines)]))
+        self.assertEqual(parsed(BoundedParser, pieces), parsed(Parser, [b"".join(lines)]))
 
     def test_malformed_and_endless_input_ends_the_connection(self) -> None:
         for wrong in (
@@ -73,10 +73,10 @@ class BoundedParserTests(SynchronousTestCase):
             b"MSG s 1 1\r\nabc", b"MSG s 1 %d\r\n" % (MAX_MESSAGE_BYTES + 1), b"MSG s 1 " + b"9" * 5000 + b"\r\n",
             b"INFO " + b" " * MAX_LINE_BYTES, b"x" * (MAX_LINE_BYTES + 1) + b"\r\n", b"info {}\r\n",
         ):  # fmt: skip
-            self.assertRaises(ProtocolError, told, BoundedParser, [wrong])
+            self.assertRaises(ProtocolError, parsed, BoundedParser, [wrong])
 
     def test_line_of_blanks_is_read_in_linear_time(self) -> None:
         line = b"INFO" + b" " * 60_000 + b"{}\r\n"
         self.assertEqual(
-            told(BoundedParser, [line[at : at + 10] for at in range(0, len(line), 10)]), [("_process_info", {})]
+            parsed(BoundedParser, [line[at : at + 10] for at in range(0, len(line), 10)]), [("_process_info", {})]
         )

@@ -26,9 +26,9 @@ class StandardLogsTests(SynchronousTestCase):
         self.logger.warning("%d {braces}", 1)
         self.logger.error("two")
         self.logger.critical("three")
-        told = [(event["log_level"], event["log_namespace"], formatEvent(event)) for event in self.events]
+        logged = [(event["log_level"], event["log_namespace"], formatEvent(event)) for event in self.events]
         levels = zip((LogLevel.warn, LogLevel.error, LogLevel.critical), ("1 {braces}", "two", "three"), strict=True)
-        self.assertEqual(told, [(level, "confd.test.library.part", text) for level, text in levels])
+        self.assertEqual(logged, [(level, "confd.test.library.part", text) for level, text in levels])
 
     def test_levels_between_the_known_ones_are_rounded_down(self) -> None:
         self.logger.log(35, "between")

@@ -173,7 +173,7 @@ class FailoverTests(OnRedis):
         return RedisBroker(self.reactor, "127.0.0.1", self.listening.getHost().port, random=Random(), **options)
 
     async def follows(self, *demotion: str) -> None:
-        """Prove that controller and agent go where the name leads once the server was told this."""
+        """Prove that controller and agent go where the name leads once the server got this."""
         (agent, listener), controller = self.agent(), self.start(self.make_broker())
         await listener.connects()
         await agent.latest(DEFAULT_NAMESPACE)
@@ -230,8 +230,8 @@ class RedisTests(OnRedis):
         self.server.start()
         agent, listener = self.agent()
         await listener.connects()
-        self.server.call("SET latest_config kept", "PUBLISH config:global told")
-        await listener.hears(b"told")
+        self.server.call("SET latest_config kept", "PUBLISH config:global news")
+        await listener.hears(b"news")
         self.assertEqual(await agent.latest(DEFAULT_NAMESPACE), b"kept")
 
     async def test_channel_is_a_setting(self) -> None:
@@ -256,9 +256,9 @@ class RedisTests(OnRedis):
         options = {"username": "alice", "password": "wonder", "db": 3}
         (agent, listener), controller = self.agent(**options), self.start(self.make_broker(**options))
         await listener.connects()
-        await controller.announce(DEFAULT_NAMESPACE, b"told")
-        await listener.hears(b"told")
-        self.assertEqual(await agent.latest(DEFAULT_NAMESPACE), b"told")
+        await controller.announce(DEFAULT_NAMESPACE, b"news")
+        await listener.hears(b"news")
+        self.assertEqual(await agent.latest(DEFAULT_NAMESPACE), b"news")
         where = self.server.call("SELECT 0", "EXISTS latest_config", "SELECT 3", "TTL latest_config")
         self.assertEqual(where, ["+OK", ":0", "+OK", ":-1"])
 

@@ -43,7 +43,7 @@ class AgentTokensTestCase(SynchronousTestCase):
         return self.harness.caller().get(CONFIG, auth=auth, headers=headers)
 
     def report(self, auth: tuple[str, str], agent_id: str) -> Reply:
-        """Report that what is in force is being applied; let the report be written."""
+        """Report that the current configuration is being applied; let the report be written."""
         caller = self.harness.caller()
         body = {"agent_id": agent_id, "version": self.harness.tag(), "state": "applying"}
         caller.ask("POST", REPORT, json=body, auth=auth)
@@ -136,7 +136,7 @@ class TokenTests(AgentTokensTestCase):
         self.assertEqual(self.poll((agent_id, record.token.hex())).status, 401)
 
     def test_restart(self) -> None:
-        """It is good after a restart, too, and while agents are not loaded nobody is told that it is not."""
+        """It is good after a restart, too, and while agents are not loaded no caller hears that it is not."""
         own = self.own()
         self.harness = self.restarted()
         self.assertEqual(self.poll(own, own[0]).status, 200)

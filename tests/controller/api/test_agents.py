@@ -152,7 +152,7 @@ class ListTests(SynchronousTestCase):
             self.assertEqual((reply.status, reply.code), (404, "unknown_agent"))
 
     def test_unknown_poller(self) -> None:
-        """A poll under an id that nobody knows is answered, and makes no row; the poller is told to register again."""
+        """A poll under an id that nobody knows is answered, and makes no row; the poller is asked to register again."""
         self.harness.caller().post("/api/v1/config", json={"url": "https://example.com"}, auth=ADMIN)
         headers = {"X-Agent-ID": "stranger"}
         for known, status in (("7", 200), ("2", 304)):

@@ -32,7 +32,7 @@ class AuditApiTests(SynchronousTestCase):
         self.assertEqual(self.get().json, {"items": []})
 
     def test_done_and_refused(self) -> None:
-        """Newest first, as soon as it was answered; what a refusal was about is told as well."""
+        """Newest first, as soon as it was answered; the object of a refusal is named as well."""
         refused = self.publish(auth=AGENT)
         [first] = self.get().json["items"]
         done = self.publish(auth=ADMIN)
@@ -44,12 +44,18 @@ class AuditApiTests(SynchronousTestCase):
             "action": "POST /api/v1/config",
             "target": "default",
         }
-        told = {"number": 1, "who": "agent", "outcome": "forbidden", "detail": "", "previous": ""}
+        expected = {"number": 1, "who": "agent", "outcome": "forbidden", "detail": "", "previous": ""}
         named = {"request_id": refused.headers["x-request-id"], "hash": first["hash"]}
-        self.assertEqual(first, common | told | named)
-        told = {"number": 2, "who": "admin", "outcome": "done", "detail": self.harness.tag(), "previous": first["hash"]}
+        self.assertEqual(first, common | expected | named)
+        expected = {
+            "number": 2,
+            "who": "admin",
+            "outcome": "done",
+            "detail": self.harness.tag(),
+            "previous": first["hash"],
+        }
         named = {"request_id": done.headers["x-request-id"], "hash": second["hash"]}
-        self.assertEqual(second, common | told | named)
+        self.assertEqual(second, common | expected | named)
 
     def test_pages(self) -> None:
         """They lead from the newest to the first, and can be verified away from here."""
@@ -101,7 +107,7 @@ class AuditApiTests(SynchronousTestCase):
         self.assertEqual(entry.outcome, "unauthenticated")
 
     def test_retry(self) -> None:
-        """Each attempt is told, with the tag that the first one made."""
+        """Each attempt is listed, with the tag that the first one made."""
         headers = {"Idempotency-Key": "k"}
         for _ in range(2):
             self.publish(auth=ADMIN, headers=headers)

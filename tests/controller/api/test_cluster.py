@@ -127,7 +127,7 @@ class RaiseTests(ClusterTests):
         self.assertEqual(self.tags("blue"), [f"{self.own[:8]}.2.2", f"{self.own[:8]}.1.1"])
 
     def test_above_all_that_agents_know(self) -> None:
-        """What is in force afterwards supersedes what each of them holds."""
+        """The configuration that is current afterwards supersedes what each of them holds."""
         holds = [f"{self.own[:8]}.{epoch}.{version}" for epoch, version in ((1, 90), (4, 3), (2, 70))]
         for each in holds:
             self.agent(each, self.own)
@@ -178,9 +178,9 @@ class AdoptTests(ClusterTests):
             self.agent(each, OTHER)
         reply = self.post(ADOPT, {"cluster_id": OTHER.upper()})
         self.assertEqual(reply.status, 200)
-        told = {name: reply.json[name] for name in ("message", "epoch", "cluster_id")}
+        answered = {name: reply.json[name] for name in ("message", "epoch", "cluster_id")}
         message = f"This is the cluster {OTHER} now, and the epoch is 5 now"
-        self.assertEqual(told, {"message": message, "epoch": 5, "cluster_id": OTHER})
+        self.assertEqual(answered, {"message": message, "epoch": 5, "cluster_id": OTHER})
         for each in holds:
             self.assertTrue(supersedes(Tag.parse(self.harness.tag()), Tag.parse(each)))
         self.assertEqual(self.harness.caller().get(CONFIG, auth=AGENT).json["cluster_id"], OTHER)

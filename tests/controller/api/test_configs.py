@@ -151,7 +151,7 @@ class PublishTests(SynchronousTestCase):
         return self.harness.caller().post(CONFIG + query, json=document, auth=ADMIN, headers=headers)
 
     def interval(self) -> int:
-        """The poll interval in force."""
+        """The current poll interval."""
         return self.harness.snapshot.require(DEFAULT_NAMESPACE).configuration.poll_interval
 
     def test_answer(self) -> None:
@@ -174,7 +174,7 @@ class PublishTests(SynchronousTestCase):
         self.assertIn('{"url":"http://x","b":1.0,"a":[1000.0,-0.0,"é"]}'.encode(), answer)
 
     def test_poll_interval(self) -> None:
-        """Absent keeps the one in force; what is not 1 to 86400 changes nothing."""
+        """Absent keeps the current one; what is not 1 to 86400 changes nothing."""
         self.assertEqual(self.publish(query="?poll_interval=7").status, 200)
         self.assertEqual(self.interval(), 7)
         self.assertEqual(self.publish().status, 200)
@@ -186,7 +186,7 @@ class PublishTests(SynchronousTestCase):
         self.assertEqual(self.harness.tag()[-2:], ".3")
 
     def test_if_match(self) -> None:
-        """Only who knows what is in force may replace it."""
+        """Only who knows the current configuration may replace it."""
         tag = self.harness.tag()
         self.assertEqual(self.publish(**{"If-Match": f'"{tag}"'}).status, 200)
         reply = self.publish(**{"If-Match": f'"{tag}"'})
@@ -255,7 +255,7 @@ class PublishTests(SynchronousTestCase):
         self.assertEqual(self.harness.caller().get("/ready").status, 200)
 
     def test_caller_hangs_up(self) -> None:
-        """What is committed is in force, whether or not anybody waits for the answer (klein#546)."""
+        """What is committed is current, whether or not anybody waits for the answer (klein#546)."""
         store = SlowStore(a_draft(poll_interval=30))
         harness = ControllerHarness(store)
         caller = harness.caller()
@@ -306,7 +306,7 @@ class PushTests(SynchronousTestCase):
         key: str = reply.json["signing_key"]
         return key
 
-    def told(self) -> dict[str, Any]:
+    def entries(self) -> dict[str, Any]:
         """What a poll says."""
         body: dict[str, Any] = self.harness.caller().get(CONFIG, auth=AGENT).json
         return body
@@ -346,27 +346,27 @@ class PushTests(SynchronousTestCase):
         caller = self.publish()
         self.harness.clock.advance(DELIVERY_WAIT_SECONDS)
         self.assertIs(self.published(caller), False)
-        self.assertEqual(self.told()["version"], 2)
+        self.assertEqual(self.entries()["version"], 2)
         self.assertTrue(self.flushLoggedErrors(ZeroDivisionError))
 
     def test_keys_in_the_body(self) -> None:
         self.publish()
-        told = self.told()
-        self.assertEqual(told["signing_keys"], [told["signing_key"]])
-        self.assertEqual(told["signing_key"], self.harness.identity.keys[0].public)
-        self.assertTrue(self.believed(told["signing_key"]))
+        entries = self.entries()
+        self.assertEqual(entries["signing_keys"], [entries["signing_key"]])
+        self.assertEqual(entries["signing_key"], self.harness.identity.keys[0].public)
+        self.assertTrue(self.believed(entries["signing_key"]))
 
     def test_rotation(self) -> None:
-        """The new key signs, the one before stays good, and what is in force is announced anew."""
+        """The new key signs, the one before stays good, and the current configuration is announced anew."""
         self.publish()
-        first = self.told()["signing_key"]
+        first = self.entries()["signing_key"]
         second = self.rotate()
-        self.assertEqual(self.told()["signing_keys"], [second, first])
+        self.assertEqual(self.entries()["signing_keys"], [second, first])
         self.assertTrue(self.believed(second))
         self.assertFalse(self.believed(first))
         third = self.rotate()
-        self.assertEqual(self.told()["signing_keys"], [third, second])
-        self.assertEqual(self.told()["version"], 2)
+        self.assertEqual(self.entries()["signing_keys"], [third, second])
+        self.assertEqual(self.entries()["version"], 2)
 
     def test_unpublished(self) -> None:
         """What nobody published is announced at no start and no rotation, and is no answer to a broker's request."""
@@ -384,12 +384,12 @@ class PushTests(SynchronousTestCase):
         self.assertEqual(read(self.broker.server.kept["edge"]).configuration.version, 1)
 
     def test_who_may_rotate(self) -> None:
-        before = self.told()["signing_keys"]
+        before = self.entries()["signing_keys"]
         for auth, status in ((None, 401), (AGENT, 403)):
             self.assertEqual(self.harness.caller().post("/api/v1/signing-key/rotate", auth=auth).status, status)
         self.harness.store.broken = "the disk is full"
         self.assertEqual(self.harness.caller().post("/api/v1/signing-key/rotate", auth=ADMIN).status, 503)
-        self.assertEqual(self.told()["signing_keys"], before)
+        self.assertEqual(self.entries()["signing_keys"], before)
 
     def test_nothing_tells_a_private_key(self) -> None:
         self.publish()
@@ -400,7 +400,7 @@ class PushTests(SynchronousTestCase):
 
 
 class SlowStore(MemoryStore):
-    """Commits when it is told to."""
+    """Commits when it is asked to."""
 
     def publish(self, draft):  # type: ignore[no-untyped-def]
         """Later."""

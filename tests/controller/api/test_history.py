@@ -87,7 +87,7 @@ class HistoryTests(SynchronousTestCase):
         self.assertEqual((there["version"], there["epoch"], there["data"]), (2, 1, {"url": "http://0/"}))
         self.assertEqual((there["author"], there["comment"]), ("admin", ""))
         self.assertNotIn("rollback_of", there)
-        # What a poll says of the version in force is said here too.
+        # What a poll says of the current version is said here too.
         polled = self.harness.caller().get(CONFIG, auth=AGENT).json
         there = self.get("/versions/3").json
         for name in polled.keys() - {"signing_key", "signing_keys"}:
@@ -148,7 +148,7 @@ class DiffTests(SynchronousTestCase):
         self.assertEqual(body["patch"], [{"op": "replace", "path": "/list/1", "value": 2}])
         self.assertTrue(body["text"].startswith("--- version 3\n+++ version 2\n"))
 
-    def test_with_what_is_in_force(self) -> None:
+    def test_with_the_current_configuration(self) -> None:
         self.assertEqual(self.get("from=2").json["to"], 3)
         same = self.get("from=3").json
         self.assertEqual((same["patch"], same["text"]), ([], ""))

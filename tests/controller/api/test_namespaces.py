@@ -55,7 +55,7 @@ class NamespaceTests(SynchronousTestCase):
         self.assertEqual(self.names(), ["default", *(f"n{number:03}" for number in range(449))])
 
     def test_counts(self) -> None:
-        """Versions and agents are told."""
+        """Versions and agents are shown."""
         self.create()
         self.harness.join(namespace="blue")
         blue, default = self.harness.caller().get("/api/v1/namespaces", auth=ADMIN).json

@@ -66,8 +66,8 @@ class TakenTests(_Tests):
         hops = {hop: figures["p99_ms"] for hop, figures in convergence["hops"].items()}
         self.assertEqual(hops, {"commit": 0, "notify": 978.5, "agent": 1, "worker": 20.5, "ack": 1000})
         agent = self.get(f"/api/v1/agents/{self.agent_id}").json
-        told = [agent[name] for name in ("state", "applied_version", "applied_tag", "error", "verified", "repairs")]
-        self.assertEqual(told, ["applied", 2, tag, None, True, 1])
+        fields = [agent[name] for name in ("state", "applied_version", "applied_tag", "error", "verified", "repairs")]
+        self.assertEqual(fields, ["applied", 2, tag, None, True, 1])
         self.assertEqual(agent["reported_at"], "2026-11-24T12:00:02.000Z")
         (report,) = agent["reports"]
         self.assertEqual((report["tag"], report["ms"]), (tag, {"agent": 1, "worker": 20.5, "waited": 1000}))

@@ -86,8 +86,8 @@ class PatchTests(SynchronousTestCase):
             ({"a/~": 1}, {"a/~": None}, [("replace", "/a~1~0")]),
             ({"a": {}}, {"a": []}, [("replace", "/a")]),
         ):
-            told = [(each["op"], each["path"]) for each in diff.patch(old, new)]
-            self.assertEqual(told, expected, (old, new))
+            steps = [(each["op"], each["path"]) for each in diff.patch(old, new)]
+            self.assertEqual(steps, expected, (old, new))
 
 
 class TextTests(SynchronousTestCase):

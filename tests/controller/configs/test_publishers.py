@@ -126,7 +126,7 @@ class PublishersTests(SynchronousTestCase):
         self.assertEqual(self.broker.asked, [("default", 1)])
 
     def test_without_brokers(self) -> None:
-        """There is nobody to be told."""
+        """No subscriber is left."""
         self.publishers = self.start()
         self.assertTrue(self.successResultOf(self.publish(1)))
 
@@ -296,7 +296,7 @@ class PublishersTests(SynchronousTestCase):
         self.successResultOf(self.publishers.stopService())
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
-    def test_a_restart_repeats_what_is_in_force(self) -> None:
+    def test_a_restart_repeats_the_current_configuration(self) -> None:
         """A crash may have come between the commit and the telling."""
         harness = ControllerHarness(brokers=[self.broker])
         self.assertEqual(self.broker.asked, [], "nobody published what a new database begins with")
@@ -310,7 +310,7 @@ class PublishersTests(SynchronousTestCase):
 
 
 class ReturnTests(SynchronousTestCase):
-    """What a broker is told again after its return, as its other clients come back later than the controller."""
+    """What a broker gets again after its return, as its other clients come back later than the controller."""
 
     def setUp(self) -> None:
         self.clock, self.broker = Clock(), SlowBroker()
@@ -322,8 +322,8 @@ class ReturnTests(SynchronousTestCase):
         self.broker.watch(self.broker_publisher.broker_returned)
         self.publishers.startService()
 
-    def told(self, seconds: float) -> list[tuple[str, int]]:
-        """What it is told until this time after its return, if it takes all of it."""
+    def published_at(self, seconds: float) -> list[tuple[str, int]]:
+        """What it gets until this time after its return, if it takes all of it."""
         before = len(self.broker.asked)
         self.clock.advance(seconds - self.clock.seconds())
         while self.broker.owed:
@@ -333,15 +333,15 @@ class ReturnTests(SynchronousTestCase):
 
     def test_again_and_again(self) -> None:
         self.broker.server.come_back()
-        self.assertEqual(self.told(1.9), [])
+        self.assertEqual(self.published_at(1.9), [])
         for seconds in AGAIN_AFTER:
-            self.assertEqual(self.told(seconds), [("default", 5)], seconds)
-        self.assertEqual(self.told(3600), [])
+            self.assertEqual(self.published_at(seconds), [("default", 5)], seconds)
+        self.assertEqual(self.published_at(3600), [])
 
     def test_what_is_current_then(self) -> None:
         self.broker.server.come_back()
         self.current = [encoded(7), encoded(2, namespace="blue")]
-        self.assertEqual(self.told(AGAIN_AFTER[0]), [("default", 7), ("blue", 2)])
+        self.assertEqual(self.published_at(AGAIN_AFTER[0]), [("default", 7), ("blue", 2)])
 
     def test_news_come_first(self) -> None:
         """A publish waits for the one repetition under way, and not for all of them."""
@@ -358,16 +358,16 @@ class ReturnTests(SynchronousTestCase):
     def test_lost_once_more(self) -> None:
         """What was planned is given up; the next return plans anew."""
         self.broker.server.come_back()
-        self.assertEqual(self.told(AGAIN_AFTER[0]), [("default", 5)])
+        self.assertEqual(self.published_at(AGAIN_AFTER[0]), [("default", 5)])
         self.broker.server.fail("It is down again.")
-        self.assertEqual(self.told(9), [])
+        self.assertEqual(self.published_at(9), [])
         self.broker.server.come_back()
-        self.assertEqual(self.told(9 + 1.9), [])
+        self.assertEqual(self.published_at(9 + 1.9), [])
         for seconds in AGAIN_AFTER:
-            self.assertEqual(self.told(9 + seconds), [("default", 5)], seconds)
-        self.assertEqual(self.told(3600), [])
+            self.assertEqual(self.published_at(9 + seconds), [("default", 5)], seconds)
+        self.assertEqual(self.published_at(3600), [])
 
-    def test_lost_while_it_is_told(self) -> None:
+    def test_lost_while_it_is_sent(self) -> None:
         self.current = [encoded(5), encoded(2, namespace="blue")]
         self.broker.server.come_back()
         self.clock.advance(AGAIN_AFTER[0])

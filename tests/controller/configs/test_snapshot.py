@@ -67,7 +67,7 @@ class SnapshotTests(SynchronousTestCase):
         verifyObject(IHealth, self.snapshot)
 
     def test_before_it_is_loaded(self) -> None:
-        """Nobody is told that there is no such namespace when nobody can know."""
+        """No caller hears that a namespace does not exist while the controller cannot know."""
         error = self.assertRaises(Unavailable, self.snapshot.require, "default")
         self.assertEqual((error.code, error.message), ("starting", self.snapshot.problem()))
         self.assertRaises(Unavailable, self.snapshot.poll_interval, "default")

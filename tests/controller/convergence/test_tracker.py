@@ -246,7 +246,7 @@ class Model(RuleBasedStateMachine):
 
     @rule(target=waiting, quorum=st.sampled_from([1, 50, 99.5, 100]), timeout=st.sampled_from([0.5, 30, 600]))
     def wait(self, quorum: float, timeout: float) -> Any:
-        """Somebody waits for what is in force."""
+        """Somebody waits for the current configuration."""
         tag = self.tags[max(self.tags)]
         deadline = self.parts.clock.seconds() + timeout
         answer = self.parts.convergence.reached(DEFAULT_NAMESPACE, tag, quorum, timeout)
@@ -317,23 +317,23 @@ class ConvergenceTests(SynchronousTestCase):
         )
 
     def test_time_by_hop(self) -> None:
-        """From the POST to applied, without what the agent waited before it told; no two clocks are compared."""
+        """From the POST to applied, without what the agent waited before it reported; no two clocks are compared."""
         for number in range(200):
             self.parts.join(f"{number:03}")
         tag = self.parts.publish(took=0.25)
         self.parts.clock.advance(0.75)
         for number in range(200):
             self.parts.report(f"{number:03}", tag, spent=Timings(agent=1.0, worker=float(number), waited=500.0))
-        told = self.parts.describe()
+        summary = self.parts.describe()
         # Between two reports lies the time in which they gather.
         took = [500 + 1000 * GATHER_SECONDS * number for number in range(200)]
-        self.assertAlmostEqual(told["p50_ms"], took[99])
-        self.assertAlmostEqual(told["p99_ms"], took[197])
-        self.assertAlmostEqual(told["max_ms"], took[199])
-        self.assertEqual(len(told["curve_ms"]), 100)
-        self.assertEqual((told["curve_ms"][0], told["curve_ms"][-1]), (500, told["max_ms"]))
-        self.assertEqual(told["curve_ms"], sorted(told["curve_ms"]))
-        hops = told["hops"]
+        self.assertAlmostEqual(summary["p50_ms"], took[99])
+        self.assertAlmostEqual(summary["p99_ms"], took[197])
+        self.assertAlmostEqual(summary["max_ms"], took[199])
+        self.assertEqual(len(summary["curve_ms"]), 100)
+        self.assertEqual((summary["curve_ms"][0], summary["curve_ms"][-1]), (500, summary["max_ms"]))
+        self.assertEqual(summary["curve_ms"], sorted(summary["curve_ms"]))
+        hops = summary["hops"]
         self.assertEqual([hops[hop]["max_ms"] for hop in ("commit", "agent", "worker", "ack")], [250, 1, 199, 500])
         self.assertAlmostEqual(hops["notify"]["max_ms"], max(took[number] - 251 - number for number in range(200)))
 
@@ -345,15 +345,15 @@ class ConvergenceTests(SynchronousTestCase):
         for state in (ReportState.FAILED, ReportState.APPLIED):
             self.parts.clock.advance(60)
             self.parts.report("a", tag, state)
-            told = self.parts.describe()
-            self.assertEqual(told["max_ms"], None if state is ReportState.FAILED else 0)
+            summary = self.parts.describe()
+            self.assertEqual(summary["max_ms"], None if state is ReportState.FAILED else 0)
 
     def test_absurd_wait(self) -> None:
         """An agent that waited longer than there was anything to wait for makes no time negative."""
         self.parts.join("a")
         self.parts.report("a", self.parts.publish(), spent=Timings(1.0, 1.0, 86_400_000.0))
-        told = self.parts.describe()
-        self.assertEqual((told["max_ms"], told["hops"]["notify"]["max_ms"]), (0, 0))
+        summary = self.parts.describe()
+        self.assertEqual((summary["max_ms"], summary["hops"]["notify"]["max_ms"]), (0, 0))
 
     def test_restart(self) -> None:
         """What was known stays; a version whose POST another process took has no times for reports that come now."""
@@ -366,9 +366,11 @@ class ConvergenceTests(SynchronousTestCase):
         self.parts = Parts(self.parts.store)
         self.assertEqual(self.parts.describe() | {"laggards": []}, before | {"laggards": []})
         self.parts.report("b", tag, spent=Timings(5.0, 6.0, 7.0))
-        told = self.parts.describe()
-        self.assertEqual((told["applied"], told["max_ms"], told["curve_ms"]), (2, before["max_ms"], before["curve_ms"]))
-        self.assertEqual(told["hops"]["worker"]["max_ms"], 6)
+        summary = self.parts.describe()
+        self.assertEqual(
+            (summary["applied"], summary["max_ms"], summary["curve_ms"]), (2, before["max_ms"], before["curve_ms"])
+        )
+        self.assertEqual(summary["hops"]["worker"]["max_ms"], 6)
 
     def test_laggards(self) -> None:
         """The first hundred, what is most urgent first."""
@@ -378,9 +380,9 @@ class ConvergenceTests(SynchronousTestCase):
         self.parts.clock.advance(91)
         for number, state in ((140, ReportState.APPLYING), (141, ReportState.APPLIED), (142, ReportState.FAILED)):
             self.parts.report(str(number), tag, state)
-        told = self.parts.describe()
-        self.assertEqual([told[state] for state in STATES], [1, 147, 1, 0, 1, 0])
-        found = [(each["id"], each["state"]) for each in told["laggards"]]
+        summary = self.parts.describe()
+        self.assertEqual([summary[state] for state in STATES], [1, 147, 1, 0, 1, 0])
+        found = [(each["id"], each["state"]) for each in summary["laggards"]]
         self.assertEqual(found, [("142", "failed")] + [(f"{number:03}", "silent") for number in range(99)])
 
     def test_unknown_versions(self) -> None:
@@ -416,11 +418,11 @@ class ConvergenceTests(SynchronousTestCase):
         self.parts.store.settle = lambda archive: settle(archive).addCallback(lambda _: written.append(archive))
         for _ in range(5):
             self.parts.publish()
-        told = [self.parts.describe(version) for version in (1, 2, 3)]
+        summary = [self.parts.describe(version) for version in (1, 2, 3)]
         self.assertEqual(written, [])
         self.parts.clock.advance(WRITE_INTERVAL_SECONDS)
         self.assertEqual([[each[1] for each in archive] for archive in written], [[1, 2, 3]])
-        self.assertEqual([self.parts.describe(version) for version in (1, 2, 3)], told)
+        self.assertEqual([self.parts.describe(version) for version in (1, 2, 3)], summary)
 
     def test_summary_after_one_without_reports(self) -> None:
         """What nobody reported of says nothing of the next version."""
@@ -428,11 +430,11 @@ class ConvergenceTests(SynchronousTestCase):
         self.parts.report("a", self.parts.publish())
         for _ in range(4):
             self.parts.publish()
-        told = [self.parts.describe(version) for version in (1, 2, 3)]
+        summary = [self.parts.describe(version) for version in (1, 2, 3)]
         self.assertEqual(
-            [(each["passed"], each["applied"], each["pending"]) for each in told], [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
+            [(each["passed"], each["applied"], each["pending"]) for each in summary], [(1, 0, 0), (0, 1, 0), (0, 0, 1)]
         )
-        self.assertEqual([each["version"] for each in told], [1, 2, 3])
+        self.assertEqual([each["version"] for each in summary], [1, 2, 3])
 
     def test_summary_of_what_was_in_flight(self) -> None:
         """A version that is published while the controller stops has one, too."""
@@ -489,11 +491,11 @@ class ConvergenceTests(SynchronousTestCase):
         self.assertRaises(NotFound, self.parts.report, "a", tag)
 
     def test_who_listens(self) -> None:
-        """Each change is told, whatever the other listeners do."""
-        told: list[Any] = []
+        """Each change is notified, whatever the other listeners do."""
+        summary: list[Any] = []
         self.parts.convergence.changes.add(lambda namespace: 1 / 0)
-        self.parts.convergence.changes.add(told.append)
-        self.parts.registry.changes.add(lambda *what: told.append(what))
+        self.parts.convergence.changes.add(summary.append)
+        self.parts.registry.changes.add(lambda *what: summary.append(what))
         for what in (
             lambda: self.parts.join("a"),
             self.parts.publish,
@@ -504,13 +506,13 @@ class ConvergenceTests(SynchronousTestCase):
             lambda: self.parts.join("a", "other"),
         ):
             what()
-            told.append("-")
+            summary.append("-")
         agent = (DEFAULT_NAMESPACE, "a")
         self.assertEqual(
-            [each for each in told if each not in (DEFAULT_NAMESPACE, "other")],
+            [each for each in summary if each not in (DEFAULT_NAMESPACE, "other")],
             [agent, "-", "-", agent, "-", agent, "-", agent, "-", "-", agent, *2 * [("other", "a")], "-"],
         )
-        self.assertEqual((told.count(DEFAULT_NAMESPACE), told.count("other")), (7, 2))
+        self.assertEqual((summary.count(DEFAULT_NAMESPACE), summary.count("other")), (7, 2))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 9)
 
     def test_forgotten_while_its_report_is_written(self) -> None:

@@ -84,8 +84,8 @@ class HistoricTests(TestCase):
             self.assertEqual(found, [*wanted, ("admin", "back", 20, 2)][:last])
             third = await store.revision("default", 3)
             self.assertEqual(third.configuration.document, THREE)
-            in_force = {each.configuration.namespace: each.configuration.tag.version for each in await store.current()}
-            self.assertEqual(in_force, {"default": last, "edge": 1})
+            current = {each.configuration.namespace: each.configuration.tag.version for each in await store.current()}
+            self.assertEqual(current, {"default": last, "edge": 1})
 
     async def test_agents(self) -> None:
         """Their ids, what they said of themselves, and what they reported."""

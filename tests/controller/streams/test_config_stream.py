@@ -343,7 +343,7 @@ class Crowd:
                 act(*arguments)
 
     def seen(self, number: int) -> list[int]:
-        """The versions that a reader was told."""
+        """The versions that a reader got."""
         events = Parser(1 << 20).feed(self.requests[number].written)
         return [int(event.id.rpartition(".")[2]) for event in events if event.name == "config"]
 
@@ -354,14 +354,14 @@ class CrowdTests(SynchronousTestCase):
     def test_interface(self) -> None:
         verifyObject(IPushProducer, Crowd(1).readers[0])
 
-    def test_the_clock_runs_on_while_they_are_told(self) -> None:
+    def test_the_clock_runs_on_while_they_are_sent(self) -> None:
         crowd = Crowd(2 * SUBSCRIBERS_PER_TURN + 1)
         crowd.publish()
-        told = [sum(len(crowd.seen(number)) == 2 for number in range(2 * SUBSCRIBERS_PER_TURN + 1))]
+        counts = [sum(len(crowd.seen(number)) == 2 for number in range(2 * SUBSCRIBERS_PER_TURN + 1))]
         for _ in range(2):
             crowd.turn()
-            told.append(sum(len(crowd.seen(number)) == 2 for number in range(2 * SUBSCRIBERS_PER_TURN + 1)))
-        self.assertEqual(told, [SUBSCRIBERS_PER_TURN, 2 * SUBSCRIBERS_PER_TURN, 2 * SUBSCRIBERS_PER_TURN + 1])
+            counts.append(sum(len(crowd.seen(number)) == 2 for number in range(2 * SUBSCRIBERS_PER_TURN + 1)))
+        self.assertEqual(counts, [SUBSCRIBERS_PER_TURN, 2 * SUBSCRIBERS_PER_TURN, 2 * SUBSCRIBERS_PER_TURN + 1])
 
     def test_a_burst_of_publishes(self) -> None:
         """However many, there is one round under way: it takes the newest along, and another follows it."""
@@ -401,7 +401,7 @@ class CrowdTests(SynchronousTestCase):
         crowd.clock.pump([HEARTBEAT_SECONDS, 0, 0, 0])
         self.assertTrue(all(b"event: heartbeat\n" in request.written for request in crowd.requests))
 
-    def test_those_that_leave_while_all_are_told(self) -> None:
+    def test_those_that_leave_while_all_are_sent(self) -> None:
         crowd = Crowd(SUBSCRIBERS_PER_TURN + 3)
         crowd.publish()
         crowd.readers[-1].done.addErrback(lambda failure: failure.trap(CancelledError))
@@ -411,7 +411,7 @@ class CrowdTests(SynchronousTestCase):
         self.assertEqual([crowd.seen(number) for number in (-1, -2, -3)], [[1], [1], [1, 2]])
         self.assertEqual(len(crowd.config_stream), SUBSCRIBERS_PER_TURN + 1)
 
-    def test_stop_while_all_are_told(self) -> None:
+    def test_stop_while_all_are_sent(self) -> None:
         crowd = Crowd(2 * SUBSCRIBERS_PER_TURN)
         crowd.publish()
         self.assertIsNone(crowd.config_stream.stopService())

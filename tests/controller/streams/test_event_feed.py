@@ -37,7 +37,7 @@ class EventsTestCase(SynchronousTestCase):
         self.settle()
 
     def settle(self) -> None:
-        """Long enough for all that is due to be told."""
+        """Long enough for all that is due to be sent."""
         self.harness.clock.advance(1)
 
     def watch(self, query: str = "") -> Conversation:
@@ -60,7 +60,7 @@ class EventsTestCase(SynchronousTestCase):
         found = [(event.name, json.loads(event.data)) for event in Parser(1 << 24).feed(reply.body)]
         return [event for event in found if kind in (None, event[0])]
 
-    def told(self, caller: Conversation, kind: str) -> list[Any]:
+    def sent(self, caller: Conversation, kind: str) -> list[Any]:
         """The contents of one kind of events."""
         return [value for _, value in self.events(caller, kind)]
 
@@ -69,12 +69,12 @@ class EventsTests(EventsTestCase):
     """GET C{/api/v1/events}."""
 
     def test_beginning(self) -> None:
-        """What is in force, who made it, and how far it has come."""
+        """The current configuration, who made it, and how far it has come."""
         self.harness.join()
         caller = self.watch()
         (first, config), (second, convergence) = self.events(caller)
         self.assertEqual((first, second), (CONFIG, CONVERGENCE))
-        in_force = self.harness.snapshot.require("default").configuration
+        current = self.harness.snapshot.require("default").configuration
         self.assertEqual(
             {name: config[name] for name in ("namespace", "version", "epoch", "tag", "checksum")},
             {
@@ -82,7 +82,7 @@ class EventsTests(EventsTestCase):
                 "version": 1,
                 "epoch": 1,
                 "tag": self.harness.tag(),
-                "checksum": in_force.document.checksum,
+                "checksum": current.document.checksum,
             },
         )
         self.assertLessEqual({"author", "comment", "created_at"}, set(config))
@@ -103,19 +103,19 @@ class EventsTests(EventsTestCase):
         self.settle()
         tag = self.publish(7)
         self.harness.clock.advance(0)
-        config, convergence = self.told(caller, CONFIG)[-1], self.told(caller, CONVERGENCE)[-1]
+        config, convergence = self.sent(caller, CONFIG)[-1], self.sent(caller, CONVERGENCE)[-1]
         self.assertEqual((config["tag"], config["comment"], config["author"]), (tag, "no.7", "admin"))
         self.assertEqual((convergence["tag"], convergence["applied"]), (tag, 0))
 
     def test_report(self) -> None:
-        """An agent that applies it is told as in the list of agents, and so is the convergence."""
+        """An agent that applies it appears as in the list of agents, and so is the convergence."""
         agent_id = self.harness.join(hostname="box")
         caller = self.watch()
         self.settle()
         self.harness.report(agent_id, self.publish())
         self.settle()
-        self.assertEqual(self.told(caller, CONVERGENCE)[-1]["applied"], 1)
-        last = self.told(caller, AGENTS)[-1]
+        self.assertEqual(self.sent(caller, CONVERGENCE)[-1]["applied"], 1)
+        last = self.sent(caller, AGENTS)[-1]
         self.assertEqual(last["agents"], self.harness.caller().get("/api/v1/agents", auth=ADMIN).json)
         self.assertEqual((last["agents"][0]["state"], last["forgotten"], last["more"]), ("applied", [], False))
 
@@ -125,12 +125,12 @@ class EventsTests(EventsTestCase):
         caller = self.watch()
         one, two = self.harness.join(), self.harness.join()
         self.settle()
-        came = {agent["id"] for told in self.told(caller, AGENTS) for agent in told["agents"]}
+        came = {agent["id"] for sent in self.sent(caller, AGENTS) for agent in sent["agents"]}
         self.assertEqual(came, {one, two})
         self.assertEqual(self.harness.caller().delete(f"/api/v1/agents/{one}", auth=ADMIN).status, 200)
         self.harness.join(agent_id=two, namespace="b")
         self.settle()
-        forgotten = [agent_id for told in self.told(caller, AGENTS) for agent_id in told["forgotten"]]
+        forgotten = [agent_id for sent in self.sent(caller, AGENTS) for agent_id in sent["forgotten"]]
         self.assertEqual(forgotten, [one, two])
 
     def test_silence(self) -> None:
@@ -140,9 +140,9 @@ class EventsTests(EventsTestCase):
         caller = self.watch()
         self.harness.caller().get(CONFIG_PATH, auth=AGENT, headers={"X-Agent-ID": agent_id})
         self.settle()
-        self.assertEqual(self.told(caller, AGENTS), [])
+        self.assertEqual(self.sent(caller, AGENTS), [])
         self.harness.clock.pump([1] * 100)
-        self.assertEqual([agent["state"] for agent in self.told(caller, AGENTS)[-1]["agents"]], ["silent"])
+        self.assertEqual([agent["state"] for agent in self.sent(caller, AGENTS)[-1]["agents"]], ["silent"])
 
     def test_namespaces_are_apart(self) -> None:
         self.harness.caller().post("/api/v1/namespaces", json={"name": "b", "config": {"url": "http://b/"}}, auth=ADMIN)
@@ -151,8 +151,8 @@ class EventsTests(EventsTestCase):
         self.publish()
         self.harness.join(namespace="b")
         self.settle()
-        self.assertEqual([len(self.told(caller, CONFIG)) for caller in (ours, theirs)], [2, 1])
-        self.assertEqual([len(self.told(caller, AGENTS)) for caller in (ours, theirs)], [0, 1])
+        self.assertEqual([len(self.sent(caller, CONFIG)) for caller in (ours, theirs)], [2, 1])
+        self.assertEqual([len(self.sent(caller, AGENTS)) for caller in (ours, theirs)], [0, 1])
 
     def test_a_namespace_that_is_retired(self) -> None:
         self.harness.caller().post("/api/v1/namespaces", json={"name": "b", "config": {"url": "http://b/"}}, auth=ADMIN)
@@ -162,10 +162,10 @@ class EventsTests(EventsTestCase):
         self.assertEqual(self.harness.caller().get(f"{EVENTS}?namespace=b", auth=ADMIN).code, "unknown_namespace")
 
     def test_a_namespace_that_is_made_while_we_run(self) -> None:
-        """What is in force there was published to nobody's ears; the store knows it."""
+        """The current configuration there was published before anybody subscribed; the store knows it."""
         self.harness.caller().post("/api/v1/namespaces", json={"name": "b", "config": {"url": "http://b/"}}, auth=ADMIN)
         caller = self.watch("?namespace=b")
-        self.assertEqual(self.told(caller, CONFIG)[0]["namespace"], "b")
+        self.assertEqual(self.sent(caller, CONFIG)[0]["namespace"], "b")
 
     def test_who_may_watch(self) -> None:
         for auth, status in ((None, 401), (("admin", "wrong"), 401), (AGENT, 403)):
@@ -188,15 +188,15 @@ class EventsTests(EventsTestCase):
 
 
 class BoundTests(EventsTestCase):
-    """Whoever watches, and whatever happens, costs little."""
+    """Subscribers cost little, whatever happens."""
 
     def test_few_events(self) -> None:
-        """A flood of changes is told a few times a second, and its end is told."""
+        """A flood of changes is sent a few times a second, and so is its end."""
         agents = [self.harness.join() for _ in range(5)]
         self.settle()
         caller = self.watch()
         self.settle()
-        before = {kind: len(self.told(caller, kind)) for kind in PERIOD_SECONDS}
+        before = {kind: len(self.sent(caller, kind)) for kind in PERIOD_SECONDS}
         for number in range(100):
             self.publish(number)
             self.harness.report(agents[number % 5], self.harness.tag())
@@ -204,11 +204,11 @@ class BoundTests(EventsTestCase):
         self.settle()
         for kind, period in PERIOD_SECONDS.items():
             with self.subTest(kind=kind):
-                more = len(self.told(caller, kind)) - before[kind]
+                more = len(self.sent(caller, kind)) - before[kind]
                 self.assertLessEqual(more, (self.harness.clock.seconds() - seconds + 2) / period + 2)
                 self.assertGreater(more, 1)
-        self.assertEqual(self.told(caller, CONFIG)[-1]["tag"], self.harness.tag())
-        self.assertEqual(self.told(caller, CONVERGENCE)[-1]["applied"], 1)
+        self.assertEqual(self.sent(caller, CONFIG)[-1]["tag"], self.harness.tag())
+        self.assertEqual(self.sent(caller, CONVERGENCE)[-1]["applied"], 1)
 
     def test_many_agents(self) -> None:
         """Some are described; that there are more is said."""
@@ -216,10 +216,10 @@ class BoundTests(EventsTestCase):
         for _ in range(MAX_AGENTS_PER_EVENT + 50):
             self.harness.join()
         self.settle()
-        first, told = self.told(caller, AGENTS)
+        first, sent = self.sent(caller, AGENTS)
         self.assertEqual((len(first["agents"]), first["more"]), (1, False))
-        self.assertEqual((len(told["agents"]), told["more"]), (MAX_AGENTS_PER_EVENT, True))
-        self.assertEqual(len(self.told(caller, CONVERGENCE)[-1]["laggards"]), MAX_LAGGARDS_PER_EVENT)
+        self.assertEqual((len(sent["agents"]), sent["more"]), (MAX_AGENTS_PER_EVENT, True))
+        self.assertEqual(len(self.sent(caller, CONVERGENCE)[-1]["laggards"]), MAX_LAGGARDS_PER_EVENT)
 
     def test_a_slow_watcher_gets_the_newest_only(self) -> None:
         """Nothing is queued; of agents it hears that there was something, and asks again."""
@@ -235,9 +235,9 @@ class BoundTests(EventsTestCase):
             self.settle()
         self.assertEqual(len(slow.wire.unsent), held)
         slow.wire.flow()
-        self.assertEqual(self.told(slow, CONFIG)[-1], self.told(quick, CONFIG)[-1])
-        self.assertEqual(self.told(slow, CONVERGENCE)[-1], self.told(quick, CONVERGENCE)[-1])
-        self.assertEqual(self.told(slow, AGENTS), [{"agents": [], "forgotten": [], "more": True}])
+        self.assertEqual(self.sent(slow, CONFIG)[-1], self.sent(quick, CONFIG)[-1])
+        self.assertEqual(self.sent(slow, CONVERGENCE)[-1], self.sent(quick, CONVERGENCE)[-1])
+        self.assertEqual(self.sent(slow, AGENTS), [{"agents": [], "forgotten": [], "more": True}])
         self.assertLess(len(self.events(slow)), len(self.events(quick)))
 
     def test_a_watcher_that_takes_nothing_is_cut(self) -> None:
@@ -251,7 +251,7 @@ class BoundTests(EventsTestCase):
         self.assertEqual(len(self.harness.event_feed), 0)
 
     def test_so_many_and_no_more(self) -> None:
-        """One more is told to come back; when one goes, there is room again."""
+        """One more is asked to come back; when one goes, there is room again."""
         callers = [self.watch() for _ in range(MAX_SUBSCRIBERS)]
         reply = self.harness.caller().get(EVENTS, auth=ADMIN)
         self.assertEqual((reply.status, reply.code), (429, "too_many_watchers"))

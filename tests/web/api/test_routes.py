@@ -49,7 +49,7 @@ REQUESTS = st.builds(
 class RoutesTests(SynchronousTestCase):
     """L{Routes}, with and without its short cut."""
 
-    def told(self, requests: list[bytes], short_cut: bool) -> object:
+    def results(self, requests: list[bytes], short_cut: bool) -> object:
         """Return all that requests change: their responses, and what the API saw."""
         sample = SampleSite()
         if not short_cut:
@@ -71,7 +71,7 @@ class RoutesTests(SynchronousTestCase):
 
     @given(st.lists(REQUESTS, min_size=1, max_size=3))
     def test_dictionary_and_klein_find_the_same_endpoints(self, requests: list[bytes]) -> None:
-        self.assertEqual(self.told(requests, True), self.told(requests, False))
+        self.assertEqual(self.results(requests, True), self.results(requests, False))
 
     def test_dictionary_finds_every_path_without_variables_and_only_whole_paths(self) -> None:
         sample = SampleSite()

@@ -98,11 +98,11 @@ class DescribeTests(SynchronousTestCase):
         ref = {"$ref": "#/components/schemas/Thing"}
         self.assertEqual(answer["content"], {"application/json": {"schema": {"type": "array", "items": ref}}})
         self.assertEqual(list(answer["headers"]), ["ETag"])
-        told = self.operation("put", "/things")["responses"]
+        found = self.operation("put", "/things")["responses"]
         done = {"$ref": "#/components/schemas/MessageBody"}
-        self.assertEqual(told["200"]["content"], {"application/json": {"schema": {"anyOf": [ref, done]}}})
-        self.assertNotIn("content", told["202"])
-        self.assertEqual(told["default"]["content"], {"text/plain": {}})
+        self.assertEqual(found["200"]["content"], {"application/json": {"schema": {"anyOf": [ref, done]}}})
+        self.assertNotIn("content", found["202"])
+        self.assertEqual(found["default"]["content"], {"text/plain": {}})
 
     def test_errors_follow_from_role_query_body_path_and_docs(self) -> None:
         for method, path, statuses in (

@@ -154,9 +154,9 @@ class TlsTests(SiteCase):
                 self.sample.connect().send(self.HELLO)
                 self.sample.clock.advance(0.5)
                 self.sample.clock.advance(0.5)
-        told = [each for each in logs if "TLS" in each["log_format"]]
-        self.assertEqual([each["log_level"].name for each in told], ["info", "info"])
-        self.assertEqual({each["peer"] for each in told}, {"127.0.0.1"})
+        lines = [each for each in logs if "TLS" in each["log_format"]]
+        self.assertEqual([each["log_level"].name for each in lines], ["info", "info"])
+        self.assertEqual({each["peer"] for each in lines}, {"127.0.0.1"})
 
 
 class TimeTests(SiteCase):

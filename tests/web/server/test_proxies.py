@@ -139,8 +139,8 @@ class SiteTests(SynchronousTestCase):
         return caller.get("/wish", auth=("admin", "guess"), headers={"X-Forwarded-For": behind}).status
 
     def test_clients_behind_a_proxy_are_throttled_one_by_one(self) -> None:
-        told = [self.guess(PROXY, f"198.51.100.{number}, 203.0.113.9") for number in range(12)]
-        self.assertEqual(told, [401] * 10 + [429] * 2)
+        statuses = [self.guess(PROXY, f"198.51.100.{number}, 203.0.113.9") for number in range(12)]
+        self.assertEqual(statuses, [401] * 10 + [429] * 2)
         self.assertEqual(self.guess(PROXY, "203.0.113.8"), 401)
         self.assertEqual(self.guess(STRANGER, "203.0.113.9"), 401)
 

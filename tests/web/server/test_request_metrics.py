@@ -141,15 +141,15 @@ class RequestMetricsTests(SynchronousTestCase):
             found = samples(metrics.exposition())
             return [found["confd_connections_refused_total", (("limit", each),)] for each in ("all", "address")]
 
-        told = []
+        counts = []
         for number, peer in enumerate([ELSEWHERE] * 4 + [LOOPBACK] * 4):
-            told.append(refused())
+            counts.append(refused())
             if number in (0, 1, 4):
                 Conversation(site, self.clock, peer)
             else:
                 self.assertRaises(Refused, Conversation, site, self.clock, peer)
-        told.append(refused())
-        self.assertEqual(told, [[0, 0]] * 3 + [[0, 1], [0, 2], [0, 2], [1, 2], [2, 2], [3, 2]])
+        counts.append(refused())
+        self.assertEqual(counts, [[0, 0]] * 3 + [[0, 1], [0, 2], [0, 2], [1, 2], [2, 2], [3, 2]])
 
     def test_unknown_statuses_are_counted_by_class(self) -> None:
         request_metrics = RequestMetrics()

@@ -15,7 +15,7 @@ from confd.agent.outputs.file.ownership import Untrusted, check_file, check_prog
 
 
 class CommandTests(SynchronousTestCase):
-    """How a command runs, and how its end is told."""
+    """How a command runs, and how its end is reported."""
 
     def run_command(self, *arguments: str, timeout: float = 30.0) -> CommandResult:
         return CommandRun(arguments, environment({}, {"CONFD_TAG": "7"}), timeout).run()
@@ -35,7 +35,7 @@ class CommandTests(SynchronousTestCase):
         self.assertTrue(self.run_shell("exit 0").ok)
         self.assertNotIn("no", self.run_shell("echo no; exit 3").sentence("It", 5, words=False))
 
-    def test_a_missing_or_strange_program_is_told(self) -> None:
+    def test_a_missing_or_strange_program_is_sent(self) -> None:
         for path in ("/nowhere/x", "/etc/passwd", "/tmp"):
             sentence = self.run_command(path).sentence(f"The test {path}", 5)
             self.assertRegex(sentence, f"^The test {path} cannot be started: [^.]+[.]$")

@@ -248,5 +248,5 @@ class BootstrapTests(SynchronousTestCase):
         lock(self, self.path)
         newer = [*shipped_migrations(), "CREATE TABLE future (x);"]
         self.assertIn("another process has locked it", self.refused(migrations=newer))
-        # Without anything to write a start goes on: what is in force can be read.
+        # Without anything to write a start goes on: the current configuration can be read.
         make_database(self.path)

@@ -244,7 +244,7 @@ class SameAsInMemory(RuleBasedStateMachine):
 
     @rule(keep=_KEEPS)
     def reopen(self, keep: int) -> None:
-        """A restart, which may be told to keep more or less than the process before."""
+        """A restart, which may be asked to keep more or less than the process before."""
         self.close()
         assert self.open() == self.identity.cluster_id
         self.keep = keep
@@ -274,7 +274,7 @@ class SameAsInMemory(RuleBasedStateMachine):
         self.begin_epoch(an_epoch_change(self.highest + 1))
 
     @invariant()
-    def same_in_force(self) -> None:
+    def same_current(self) -> None:
         assert by_namespace(self.read(configs.current)) == by_namespace(fired(self.memory.current()))
 
     @invariant()
