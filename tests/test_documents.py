@@ -178,7 +178,9 @@ class NamesTests(SynchronousTestCase):
         theirs = {name for role in ROLES for name in reference().setting_names(role)}
         confdctl = set(re.findall(r'"((?:CONFD|ADMIN)_[A-Z_]+)"', (ROOT / "confd/cli/profile.py").read_text("utf-8")))
         prefixed = {f"CONFD_{name}" for name in theirs}
-        known = theirs | prefixed | confdctl | compose | {"CONFD_PROFILE"} | OTHER_NAMES.keys()
+        output = (ROOT / "confd/agent/outputs/file/output.py").read_text("utf-8")
+        commands = set(re.findall(r'"(CONFD_[A-Z_]+)"', output))
+        known = theirs | prefixed | confdctl | compose | commands | {"CONFD_PROFILE"} | OTHER_NAMES.keys()
         self.wrong(r"\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b", known.__contains__)
         # The exceptions, too, are on a page.
         self.assertEqual(OTHER_NAMES.keys() - {name for _, name in names(r"\b[A-Z]\w+\b")}, set())
