@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Generic, Literal, TypeVar
 
 import msgspec
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from confd.codec.signing import SigningKey
 from confd.history import VersionSummary
@@ -98,6 +98,27 @@ class AgentChange:
 
 
 @frozen
+class Lanes:
+    """
+    The value of a C{rollout} change: the versions that the agents of a namespace are served.
+
+    @ivar rollout: the rollout that changed last.
+    @ivar step: of the rollout.
+    @ivar open: whether the rollout has not ended.
+    @ivar candidate: the version for members; C{None} if all callers are served the current version.
+    @ivar configuration: the candidate; C{None} if a newer change of the lanes follows in the batch.
+    @ivar members: ids of all members.
+    """
+
+    rollout: int
+    step: int
+    open: bool = True
+    candidate: VersionSummary | None = None
+    members: tuple[str, ...] = ()
+    configuration: Configuration | None = None
+
+
+@frozen
 class Contents:
     """
     What a controller keeps in memory.
@@ -106,6 +127,7 @@ class Contents:
     @ivar revisions: the current revision of each namespace in use.
     @ivar versions: the newest L{VERSIONS_LISTED} versions of each namespace in use, newest first.
     @ivar blocked: ids of all blocked agents.
+    @ivar lanes: by namespace, where a rollout is open.
     """
 
     seq: int
@@ -113,6 +135,7 @@ class Contents:
     revisions: Sequence[Revision]
     versions: Mapping[str, Sequence[Published]]
     blocked: frozenset[str]
+    lanes: Mapping[str, Lanes] = field(factory=dict)
 
 
 @frozen
@@ -187,6 +210,7 @@ _NOTHING = Body(None, lambda value: None)
 
 #: The names of the kinds.
 REVISION, RETIRED, IDENTITY, KEYS, AGENT, LABELS = "revision", "retired", "identity", "keys", "agent", "labels"
+ROLLOUT, EXPOSED = "rollout", "exposed"
 
 #: Each kind of change and its body. The values of C{identity} and C{keys} are read from the tables that hold the keys.
 KINDS: Mapping[str, Body] = {
@@ -196,4 +220,6 @@ KINDS: Mapping[str, Body] = {
     KEYS: _NOTHING,
     AGENT: Body(AgentChange),
     LABELS: Body(dict[str, str]),
+    ROLLOUT: Body(Lanes, lambda value: evolve(value, configuration=None)),
+    EXPOSED: Body(tuple[str, ...]),
 }

@@ -59,6 +59,14 @@ class Tag:
         return cls(cluster or "", int(epoch or 0), int(version))
 
 
+def parse_tag(text: str) -> Tag | None:
+    """Return the tag that a text names, C{None} if the text is not a tag."""
+    try:
+        return Tag.parse(text)
+    except ValueError:
+        return None
+
+
 class Verdict(enum.Enum):
     """The relation of an offered configuration to the current one."""
 
@@ -198,6 +206,7 @@ class Draft:
     @ivar arrived: when the request arrived, in seconds of the monotonic clock; C{None} without a request.
     @ivar attempt: is put on record in the transaction that publishes; C{None} where nobody asked.
     @ivar continues: the history of another system that ends with this draft.
+    @ivar rollout: the plan that was asked for; C{abort} supersedes an open rollout.
     """
 
     namespace: str
@@ -212,6 +221,7 @@ class Draft:
     arrived: float | None = None
     attempt: Attempt | None = None
     continues: OtherHistory | None = None
+    rollout: str = ""
 
 
 @frozen

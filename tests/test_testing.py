@@ -14,6 +14,7 @@ from confd.testing import (
     make_ichangestore_tests,
     make_iconfigstore_tests,
     make_ireportstore_tests,
+    make_irolloutstore_tests,
 )
 
 
@@ -35,6 +36,10 @@ class MemoryAgentStoreTests(make_iagentstore_tests(memory_store)):  # type: igno
 
 class MemoryReportStoreTests(make_ireportstore_tests(memory_store)):  # type: ignore[misc]
     """L{MemoryStore} is an L{IReportStore}."""
+
+
+class MemoryRolloutStoreTests(make_irolloutstore_tests(memory_store)):  # type: ignore[misc]
+    """See L{make_irolloutstore_tests}."""
 
 
 class MemoryAuditStoreTests(make_iauditstore_tests(memory_store)):  # type: ignore[misc]

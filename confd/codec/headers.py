@@ -8,7 +8,7 @@ import re
 from datetime import UTC, datetime
 from typing import overload
 
-from confd.model import Tag
+from confd.model import Tag, parse_tag
 
 #: A bare version number, which agents with a document of the Go system send.
 _BARE = re.compile(r"[1-9][0-9]{0,17}", re.ASCII)
@@ -84,9 +84,8 @@ def not_modified(header: str, tag: Tag) -> bool:
 def names_newer(header: str, tag: Tag) -> bool:
     """Return whether a header contains a tag of the same cluster that is newer than C{tag}."""
     for text in entity_tags(header):
-        try:
-            named = Tag.parse(text)
-        except ValueError:
+        named = parse_tag(text)
+        if named is None:
             continue
         if named.cluster == tag.cluster and (named.epoch, named.version) > (tag.epoch, tag.version):
             return True

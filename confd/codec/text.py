@@ -20,3 +20,9 @@ def printable(text: object, limit: int | None = None) -> str:
 def pointer_to(pointer: str, key: object) -> str:
     """Return the JSON pointer (RFC 6901) of a member of the value at C{pointer}."""
     return f"{pointer}/{str(key).replace('~', '~0').replace('/', '~1')}"
+
+
+def fault_of(error: Exception) -> tuple[str, str]:
+    """Return the JSON pointer and the text of a validation error of msgspec."""
+    fault, _, where = str(error).partition(" - at `$")
+    return where.rstrip("`").replace(".", "/").replace("[", "/").replace("]", ""), fault

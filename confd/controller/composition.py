@@ -24,7 +24,10 @@ from confd.controller.api.events import EventsApi
 from confd.controller.api.history import HistoryApi
 from confd.controller.api.imports import ImportsApi
 from confd.controller.api.namespaces import NamespacesApi
+from confd.controller.api.plans import PlansApi
 from confd.controller.api.reports import ReportsApi
+from confd.controller.api.rollout_starts import RolloutStarts
+from confd.controller.api.rollouts import RolloutsApi
 from confd.controller.api.stream import StreamApi
 from confd.controller.audit_log import AuditLog
 from confd.controller.configs.identity import ClusterIdentity
@@ -39,6 +42,8 @@ from confd.controller.convergence.tracker import Convergence
 from confd.controller.feed import Eviction, Feed
 from confd.controller.interfaces import IControllerStore
 from confd.controller.metrics import controller_metrics
+from confd.controller.rollouts.driver import RolloutDriver
+from confd.controller.rollouts.service import Rollouts
 from confd.controller.store.sqlite.store import SqliteStore
 from confd.controller.streams.config_stream import ConfigStream
 from confd.controller.streams.event_feed import EventFeed
@@ -85,6 +90,8 @@ class Controller:
     config_stream: ConfigStream
     event_feed: EventFeed
     audit_log: AuditLog
+    driver: RolloutDriver
+    rollouts: Rollouts
     feed: Feed
     metrics: Metrics
     auth: BasicAuth
@@ -127,6 +134,7 @@ def compose(
     registry = Registry(store, reactor, now, snapshot.poll_interval, settings.max_agents)
     convergence = Convergence(store, registry, reactor)
     report_intake = ReportIntake(store, registry, convergence, reactor, now)
+    driver = RolloutDriver(store, registry, reactor, now)
     event_feed = EventFeed(reactor, snapshot, registry, convergence, EventBodies(agent_item, convergence_body))
     shown = partial(snapshot.only, settings.metrics_namespaces)
     speed, lag = PropagationMetrics(registry, shown), ReactorLag(reactor)
@@ -138,6 +146,7 @@ def compose(
         convergence,
         registry,
         speed,
+        driver,
         event_feed,
         *([] if response_cache is None else [Eviction(response_cache.clear)]),
         config_stream,
@@ -152,6 +161,10 @@ def compose(
     for each in broker_publishers:
         each.broker.watch(each.broker_returned)
     configs, reader = Configs(store, schema, feed, now), ConfigReader(snapshot, feed)
+    rollouts = Rollouts(store, driver, snapshot, reader, registry, feed, now)
+    registry.changes.add(driver.agent_changed)
+    registry.changes.add(rollouts.agent_changed)
+    rollout_starts = RolloutStarts(rollouts, convergence)
     metrics = controller_metrics(
         store,
         snapshot,
@@ -167,8 +180,20 @@ def compose(
     offload, audit_log = Offload(in_threads_of(reactor)), AuditLog(store, reactor, now)
     readiness = Readiness({"store": store, "configurations": snapshot} | {each.name: each for each in brokers})
     apis = [
-        ConfigsApi(configs, snapshot, reader, registry, convergence, publishers.published, offload),
-        HistoryApi(store, reader, offload),
+        ConfigsApi(
+            configs,
+            snapshot,
+            reader,
+            registry,
+            rollouts,
+            rollout_starts,
+            convergence,
+            publishers.published,
+            offload,
+        ),
+        RolloutsApi(rollouts, rollout_starts, configs, reader, registry, convergence, offload),
+        PlansApi(rollouts),
+        HistoryApi(store, store, reader, offload),
         NamespacesApi(configs, snapshot, reader, registry, offload, reactor),
         ClusterApi(configs, identity, snapshot, registry),
         ImportsApi(configs, reader, publishers.published, offload),
@@ -176,7 +201,7 @@ def compose(
         ReportsApi(report_intake, registry, reader),
         ConvergenceApi(convergence, reader),
         AuditApi(store, audit_log.flush),
-        StreamApi(config_stream, registry, reader),
+        StreamApi(config_stream, registry, rollouts),
         Health(snapshot),
         readiness,
         ReadReadiness({"configurations": snapshot, "feed": feed, "streams": config_stream}),
@@ -204,6 +229,7 @@ def compose(
         registry,
         report_intake,
         audit_log,
+        driver,
         feed,
         *serving,
         convergence,
@@ -222,6 +248,8 @@ def compose(
         config_stream,
         event_feed,
         audit_log,
+        driver,
+        rollouts,
         feed,
         metrics,
         auth,

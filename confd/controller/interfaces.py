@@ -16,6 +16,7 @@ from confd.audit import Attempt
 from confd.changes import Committed, ReceivedReport, ReportVerdict
 from confd.controller.agents.selectors import Selector
 from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, Totals
+from confd.controller.rollouts.values import Member, Rollout, RolloutStep, Start, Stepped
 from confd.interfaces import IAuditStore, IChangeStore, IConfigStore, IHealth
 from confd.model import Registration, Tag
 from confd.reports import AgentRecord, VersionOutcome
@@ -108,6 +109,74 @@ class IReportStore(Interface):
         """Fire with the summary of a version, C{None} where none is kept."""
 
 
+class IRolloutStore(Interface):
+    """
+    Rollouts, their members and plans, durable.
+
+    The transaction that accepts a report also updates the row of the member. Forgetting, blocking or moving an agent
+    takes it out of the counts.
+    """
+
+    def start_rollout(start: Start) -> Deferred[Committed[Stepped]]:
+        """
+        Publish a candidate, and expose the first wave, in one transaction: a change C{rollout}.
+
+        @return: for an idempotency key that was seen with the same draft, fires with the rollout as it is now.
+        @raise NotFound: C{unknown_namespace}.
+        @raise PreconditionFailed: C{version_mismatch}.
+        @raise Conflict: C{rollout_active}, C{no_eligible_agent}.
+        @raise Unprocessable: C{idempotency_key_reused}.
+        """
+
+    def step_rollout(step: RolloutStep) -> Deferred[Committed[Stepped]]:
+        """
+        Ask C{step.judge} inside a transaction, and write what it wants: a change C{rollout}, and a change C{revision}
+        where another version becomes current.
+
+        @raise NotFound: C{unknown_rollout}.
+        @raise ConfdError: that the judge raised.
+        """
+
+    def detect(rollout: int, agent_id: str, fit: bool, at: datetime) -> Deferred[Committed[bool]]:
+        """
+        Make an agent a member that named a version above the base: a change C{exposed}.
+
+        @return: fires with whether the agent is a member of an open rollout.
+        """
+
+    def rollout(rollout: int) -> Deferred[tuple[Rollout, Sequence[Member]]]:
+        """
+        Fire with a rollout and its members; old rollouts have none.
+
+        @raise NotFound: C{unknown_rollout}.
+        """
+
+    def rollouts(namespace: str, states: Sequence[str], limit: int, before: int | None) -> Deferred[Sequence[Rollout]]:
+        """Fire with at most C{limit} rollouts in these states, older than number C{before}, newest first."""
+
+    def next_rollout() -> Deferred[int]:
+        """Fire with the id that the next rollout will get."""
+
+    def open_rollouts() -> Deferred[Sequence[tuple[Rollout, Sequence[Member]]]]:
+        """Fire with the open rollouts and their members."""
+
+    def fates(namespace: str, versions: Sequence[int]) -> Deferred[Mapping[int, tuple[int, str]]]:
+        """Fire with the rollout of each candidate among C{versions}, and C{open}, C{activated} or C{dropped}."""
+
+    def plans() -> Deferred[Mapping[str, str]]:
+        """Fire with the JSON text of each saved plan, by name."""
+
+    def save_plan(name: str, body: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
+        """Save a plan, in place of a plan with its name."""
+
+    def remove_plan(name: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
+        """
+        Remove a plan.
+
+        @raise NotFound: C{unknown_plan}.
+        """
+
+
 class IResidentStore(IAgentStore, IReportStore):
     """A store of a fleet that fits into memory: the controller loads all of it at the start."""
 
@@ -118,7 +187,7 @@ class IResidentStore(IAgentStore, IReportStore):
         """Fire with all outcomes: namespace, version, id of the agent, outcome."""
 
 
-class IControllerStore(IConfigStore, IChangeStore, IResidentStore, IAuditStore, IHealth):
+class IControllerStore(IConfigStore, IChangeStore, IResidentStore, IRolloutStore, IAuditStore, IHealth):
     """All that a controller stores."""
 
 

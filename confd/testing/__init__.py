@@ -15,6 +15,7 @@ from confd.testing.examples import a_configuration, a_draft, a_received_report, 
 from confd.testing.memory import MemoryStore
 from confd.testing.outputs import MemoryOutput, OutputFixture, make_ioutput_tests
 from confd.testing.reports import make_ireportstore_tests
+from confd.testing.rollouts import make_irolloutstore_tests
 from confd.testing.stores import StoreFixture, make_iconfigstore_tests
 from confd.testing.strategies import MemorySink, StrategyFixture, make_istrategy_tests
 
@@ -41,5 +42,6 @@ __all__ = [
     "make_iconfigstore_tests",
     "make_ioutput_tests",
     "make_ireportstore_tests",
+    "make_irolloutstore_tests",
     "make_istrategy_tests",
 ]

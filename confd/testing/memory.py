@@ -28,18 +28,20 @@ from confd.codec import headers
 from confd.codec.labels import format_labels
 from confd.codec.signing import SigningKey
 from confd.controller.interfaces import IControllerStore
+from confd.controller.rollouts.values import SUPERSEDE
 from confd.controller.store.change_log import ChangeLog, Written, revision_change
 from confd.errors import Conflict, Gone, NotFound, Unavailable, Unprocessable
 from confd.history import EpochChange, VersionSummary, check_epoch, check_expected, check_import
 from confd.model import DEFAULT_NAMESPACE, Configuration, Draft, Registration, Revision
 from confd.reports import AgentRecord, VersionOutcome
 from confd.testing.memory_agents import MemoryAgents
+from confd.testing.memory_rollouts import RolloutRows
 
 T = TypeVar("T")
 
 
 @implementer(IControllerStore)
-class MemoryStore:
+class MemoryStore(RolloutRows):
     """
     A store that forgets; its L{Deferred}s have fired when they are returned.
 
@@ -61,6 +63,7 @@ class MemoryStore:
         @param keep: revisions of a namespace; 0 keeps all.
         @param seconds: returns the time of the monotonic clock.
         """
+        super().__init__()
         self._identity = IdentityRecord(cluster_id, 1, (SigningKey.generate(),))
         self._log = ChangeLog(seconds)
         self.broken: str | None = None
@@ -120,16 +123,16 @@ class MemoryStore:
         return execute(self._revision, namespace, version)
 
     def register(self, registration: Registration, token: bytes, at: datetime) -> Deferred[Committed[AgentRecord]]:
-        return self._write(self.agents.register, registration, token, at)
+        return self._write(self._register, registration, token, at)
 
     def touch(self, polls: Mapping[str, datetime]) -> Deferred[None]:
         return self._write(self.agents.touch, polls)
 
     def forget(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
-        return self._audited(attempt, _nothing, self.agents.forget, agent_id)
+        return self._audited(attempt, _nothing, self._remove_agent, self.agents.forget, agent_id)
 
     def block(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
-        return self._audited(attempt, lambda _: "blocked", self.agents.block, agent_id)
+        return self._audited(attempt, lambda _: "blocked", self._remove_agent, self.agents.block, agent_id)
 
     def unblock(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
         return self._audited(attempt, _nothing, self.agents.unblock, agent_id)
@@ -162,7 +165,7 @@ class MemoryStore:
         return execute(lambda: older[::-1][:limit])
 
     def save_reports(self, reports: Sequence[ReceivedReport]) -> Deferred[Sequence[ReportVerdict]]:
-        return self._write(self.agents.save_reports, reports, self._log.times(reports))
+        return self._write(self._save_reports, reports)
 
     def load_outcomes(self) -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:
         return execute(lambda: [(*key, outcome) for key, outcome in sorted(self.agents.outcomes.items())])
@@ -204,10 +207,11 @@ class MemoryStore:
             name: [Published(VersionSummary.of(each)) for each in self._kept(name, None)[: -VERSIONS_LISTED - 1 : -1]]
             for name in names
         }
-        return Contents(self._log.last, self._identity, revisions, versions, frozenset(self.agents.blocked))
+        blocked = frozenset(self.agents.blocked)
+        return Contents(self._log.last, self._identity, revisions, versions, blocked, self._lanes())
 
     def _current(self) -> list[Revision]:
-        return [all_[-1] for name, all_ in self._revisions.items() if name not in self._retired]
+        return [self._current_of(name) for name in self._revisions if name not in self._retired]
 
     def _kept(self, namespace: str, before: int | None) -> list[Revision]:
         pruned = self._pruned.get(namespace, 0)
@@ -222,25 +226,32 @@ class MemoryStore:
     def _in_use(self, namespace: str) -> bool:
         return namespace in self._revisions and namespace not in self._retired
 
+    def _check_in_use(self, namespace: str) -> None:
+        if not self._in_use(namespace):
+            raise NotFound("unknown_namespace", f"Namespace {namespace!r} does not exist; create it first.")
+
     def _publish(self, draft: Draft) -> Written[Revision]:
-        if not self._in_use(draft.namespace):
-            raise NotFound("unknown_namespace", f"Namespace {draft.namespace!r} does not exist; create it first.")
+        self._check_in_use(draft.namespace)
         answered = self._answered(draft)
         if answered is not None:
             return Written(answered)
+        if draft.rollout != SUPERSEDE:
+            self._refuse_while_open(draft.namespace)
         newest = self._revisions[draft.namespace][-1].configuration
-        check_expected(draft, newest.tag)
+        current = self._current_of(draft.namespace).configuration
+        check_expected(draft, current.tag)
         added = [(newest.version + 1, draft)]
         if draft.continues is not None:
             added = check_import(draft, draft.continues, newest.version)
         for _ in range(newest.version + 1, added[0][0]):
             # Nobody can ask for these.
-            self._append(draft, newest.poll_interval)
+            self._append(draft, current.poll_interval)
             self._pruned[draft.namespace] = added[0][0] - 1
         for _, each in added:
-            revision = self._append(each, draft.poll_interval or newest.poll_interval)
+            revision = self._append(each, draft.poll_interval or current.poll_interval)
+        superseded = self._supersede(draft.namespace, revision.configuration.version, draft.made_at)
         self._prune(draft.namespace)
-        return Written(revision, [revision_change(revision, draft.arrived)])
+        return Written(revision, [*superseded, revision_change(revision, draft.arrived)])
 
     def _create(self, draft: Draft) -> Written[Revision]:
         if self._in_use(draft.namespace):
@@ -255,8 +266,8 @@ class MemoryStore:
         return Written(revision, [revision_change(revision, draft.arrived)])
 
     def _retire(self, name: str) -> Written[None]:
-        if not self._in_use(name):
-            raise NotFound("unknown_namespace", f"Namespace {name!r} does not exist; create it first.")
+        self._check_in_use(name)
+        self._refuse_while_open(name)
         self._retired.add(name)
         self._answers = {key: answer for key, answer in self._answers.items() if key[0] != name}
         return Written(None, [(RETIRED, name, None)])
@@ -265,19 +276,23 @@ class MemoryStore:
         before = self._identity
         check_epoch(change, before.cluster_id, before.epoch)
         self._identity = IdentityRecord(change.cluster_id or before.cluster_id, change.epoch, before.keys)
-        made = []
+        made, superseded = [], list[tuple[str, str, object]]()
         for name in self._revisions.keys() - self._retired:
-            there = self._revisions[name][-1].configuration
+            there = self._current_of(name).configuration
             draft = Draft(name, there.document, change.author, change.made_at, comment=change.comment)
             made.append(self._append(draft, there.poll_interval))
+            superseded += self._supersede(name, made[-1].configuration.version, change.made_at)
             self._prune(name)
         changes = [revision_change(revision, change.arrived) for revision in made]
-        return Written(made, [(IDENTITY, "", self._identity), *changes])
+        return Written(made, [(IDENTITY, "", self._identity), *superseded, *changes])
 
     def _prune(self, namespace: str) -> None:
         if self._keep:
-            newest = len(self._revisions[namespace])
-            self._pruned[namespace] = max(self._pruned.get(namespace, 0), newest - self._keep)
+            oldest = len(self._revisions[namespace]) - self._keep
+            rollout = self._open(namespace)
+            if rollout is not None:
+                oldest = min(oldest, rollout.base - 1)
+            self._pruned[namespace] = max(self._pruned.get(namespace, 0), oldest)
 
     def _revision(self, namespace: str, version: int) -> Revision:
         revisions = self._revisions.get(namespace, [])
@@ -325,4 +340,4 @@ def _nothing(_: object) -> str:
 
 def _fingerprint(draft: Draft) -> tuple[object, ...]:
     """What must be the same in a retry."""
-    return draft.document.checksum, draft.poll_interval, draft.comment, draft.rollback_of
+    return draft.document.checksum, draft.poll_interval, draft.comment, draft.rollback_of, draft.rollout

@@ -64,6 +64,7 @@ class ControllerHarness:
         self.config_stream, self.event_feed, self.publishers = parts.config_stream, parts.event_feed, parts.publishers
         self.auth, self.apis, self.site = parts.auth, parts.apis, parts.site
         self.audit_log, self.metrics = parts.audit_log, parts.metrics
+        self.driver, self.rollouts = parts.driver, parts.rollouts
         if started:
             self.start()
 
@@ -77,13 +78,14 @@ class ControllerHarness:
             self.convergence,
             self.report_intake,
             self.audit_log,
+            self.driver,
             self.feed,
         ):
             part.startService()
 
     def stop(self) -> Deferred[None]:
         """Stop these parts; return a L{Deferred} that fires when all is written."""
-        for part in (self.config_stream, self.event_feed, self.publishers, self.feed):
+        for part in (self.config_stream, self.event_feed, self.publishers, self.feed, self.driver):
             part.stopService()
         stopped: Deferred[None] = maybeDeferred(self.convergence.stopService)
         for writer in (self.report_intake, self.audit_log, self.registry):

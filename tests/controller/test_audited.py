@@ -57,6 +57,37 @@ def an_old_version(harness: ControllerHarness) -> str:
     return ""
 
 
+def a_paused_rollout(harness: ControllerHarness) -> str:
+    """Start a rollout, and pause it."""
+    return _rollout(harness, paused=True)
+
+
+def an_open_rollout(harness: ControllerHarness) -> str:
+    """Start a rollout."""
+    return _rollout(harness, paused=False)
+
+
+def an_agent_that_reports(harness: ControllerHarness) -> str:
+    """Register an agent that has applied the current version."""
+    harness.report(harness.join(), harness.tag())
+    return ""
+
+
+def _rollout(harness: ControllerHarness, paused: bool) -> str:
+    an_agent_that_reports(harness)
+    started = harness.caller().post("/api/v1/config?rollout=canary", json=DOCUMENT, auth=ADMIN).json
+    number = str(started["rollout"]["id"])
+    if paused:
+        harness.caller().post(f"/api/v1/rollouts/{number}/pause", auth=ADMIN)
+    return number
+
+
+def a_plan(harness: ControllerHarness) -> str:
+    """Save a plan."""
+    return str(harness.caller().post("/api/v1/plans", json=A_PLAN, auth=ADMIN).json["name"])
+
+
+A_PLAN = {"name": "night", "waves": [{"count": 1}]}
 DOCUMENT = {"url": "https://ip.me", "n": 7}
 A_NAMESPACE = {"name": "team-a", "config": DOCUMENT}
 CLUSTER = "00000000-0000-4000-8000-000000000001"
@@ -79,6 +110,23 @@ ASKS = {
     "POST /api/v1/agents/<agent_id>/labels": Ask(
         "POST", "/api/v1/agents/{}/labels", "{}", {"json": {"stage": "x"}}, lambda harness: harness.join()
     ),
+    "POST /api/v1/rollouts": Ask(
+        "POST", "/api/v1/rollouts", "default", {"json": {"config": DOCUMENT, "plan": "canary"}}, an_agent_that_reports
+    ),
+    **{
+        f"POST /api/v1/rollouts/<int:number>/{verb}": Ask(
+            "POST", f"/api/v1/rollouts/{{}}/{verb}", "{}", carried, prepare
+        )
+        for verb, carried, prepare in (
+            ("pause", {}, an_open_rollout),
+            ("resume", {}, a_paused_rollout),
+            ("promote", {}, an_open_rollout),
+            ("replace", {"json": {"config": DOCUMENT}}, an_open_rollout),
+            ("abort", {}, an_open_rollout),
+        )
+    },
+    "POST /api/v1/plans": Ask("POST", "/api/v1/plans", "", {"json": A_PLAN}),
+    "DELETE /api/v1/plans/<name>": Ask("DELETE", "/api/v1/plans/{}", "{}", prepare=a_plan),
     "DELETE /api/v1/blocked/<agent_id>": Ask("DELETE", "/api/v1/blocked/{}", "{}", prepare=a_blocked_agent),
     "POST /api/v1/epoch/raise": Ask("POST", "/api/v1/epoch/raise", "", {"json": {}}),
     "POST /api/v1/cluster/adopt": Ask("POST", "/api/v1/cluster/adopt", CLUSTER, {"json": {"cluster_id": CLUSTER}}),
@@ -103,7 +151,9 @@ class AuditedTests(SynchronousTestCase):
         store = self.harness.store
         current = self.successResultOf(store.current())
         agents = [*self.successResultOf(store.load_agents()), self.successResultOf(store.contents()).blocked]
-        return current, agents, self.successResultOf(store.contents()).identity, self.harness.snapshot.namespaces()
+        rollouts = self.successResultOf(store.open_rollouts()), self.successResultOf(store.plans())
+        identity = self.successResultOf(store.contents()).identity
+        return current, agents, identity, self.harness.snapshot.namespaces(), rollouts
 
     def declared(self) -> dict[str, Endpoint]:
         """What is audited in the harness, by the action that is put on record."""
@@ -130,7 +180,7 @@ class AuditedTests(SynchronousTestCase):
             ask = ask.prepared(self.harness)
             there, before = self.entries(), self.state()
             reply = self.harness.caller().request(ask.method, ask.path, auth=ADMIN, **ask.carried)
-            self.assertIn(reply.status, (200, 201), (action, reply))
+            self.assertIn(reply.status, (200, 201, 202), (action, reply))
             self.assertNotEqual(self.state(), before, action)
             [entry] = self.successResultOf(self.harness.store.audit(10_000, None))[: -len(there) or None]
             self.assertEqual((entry.who, entry.action, entry.outcome), ("admin", action, "done"))
@@ -154,6 +204,7 @@ class AuditedTests(SynchronousTestCase):
     def test_refused_for_what_was_sent(self) -> None:
         """400, 413, 415 and the like."""
         for action, declared in self.declared().items():
+            self.harness = ControllerHarness()
             ask = ASKS[action].prepared(self.harness)
             strange = evolve(ask, path=f"{ask.path}?no_such_thing=1")
             self.refused(strange, 400, "bad_field", "admin", auth=ADMIN, **ask.carried)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -42,6 +44,10 @@ class Duplicates:
     def __len__(self) -> int:
         """Return the number of shared ids."""
         return sum(agent_id in self for agent_id in self._found)
+
+    def ids(self) -> Iterator[str]:
+        """Yield the ids that are shared."""
+        return (agent_id for agent_id in self._found if agent_id in self)
 
     def __contains__(self, agent_id: str) -> bool:
         """Return whether an id is shared."""

@@ -10,7 +10,7 @@ import msgspec
 from attrs import define
 
 from confd.controller.agents.registry import Registry
-from confd.controller.api.configs import Comment
+from confd.controller.api.change_options import Comment
 from confd.controller.api.schemas import ClusterBody, ClusterChangeBody, KeyRotationBody
 from confd.controller.configs.identity import ClusterIdentity
 from confd.controller.configs.service import Configs

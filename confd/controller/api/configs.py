@@ -4,96 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Any, Literal
 from weakref import ref
 
-import msgspec
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 
 from confd.codec import strict_json
 from confd.codec.headers import entity_tags, etag, names_version, not_modified
 from confd.controller.agents.registry import Registry
+from confd.controller.api.change_options import (
+    CONFIGURATIONS,
+    QUORUM,
+    TIMEOUT_SECONDS,
+    ChangeQuery,
+    PublishQuery,
+    RollbackRequest,
+    conditions,
+    rollback_draft,
+)
 from confd.controller.api.convergence import read_convergence
+from confd.controller.api.rollout_starts import RolloutStarts
 from confd.controller.api.schemas import ConvergenceBody, CurrentConfigBody, DryRunBody, PublishBody
 from confd.controller.configs.diff import difference
 from confd.controller.configs.reader import ConfigReader
 from confd.controller.configs.service import Configs
 from confd.controller.configs.snapshot import EncodedConfig, Snapshot
 from confd.controller.convergence.tracker import Convergence
-from confd.errors import Conflict, Gone, Malformed, NotFound, PreconditionFailed, TooMany, Unprocessable
+from confd.controller.rollouts.service import Rollouts
+from confd.errors import Conflict, Gone, NotFound, PreconditionFailed, TooMany, Unprocessable
 from confd.history import check_expected
-from confd.model import POLL_INTERVAL_MAX, POLL_INTERVAL_MIN, Configuration, Draft
+from confd.model import Configuration, Draft
 from confd.runtime.offload import Offload
 from confd.web.api.endpoint import Answer, AnyDocument, Call, NamespaceQuery, endpoint
 from confd.web.auth.basic import Role
 from confd.web.openapi.docs import AGENT_ID, CONFIG_CHECKSUM, ETAG, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, Docs
 
-PollInterval = Annotated[int, msgspec.Meta(ge=POLL_INTERVAL_MIN, le=POLL_INTERVAL_MAX)]
-Comment = Annotated[str, msgspec.Meta(max_length=1024)]
-Percent = Annotated[int, msgspec.Meta(gt=0, le=100)] | Annotated[float, msgspec.Meta(gt=0, le=100)]
-Timeout = Annotated[int, msgspec.Meta(gt=0, le=600)] | Annotated[float, msgspec.Meta(gt=0, le=600)]
-
-_LONGEST_KEY = 255
-
 #: Seconds between two polls of an agent of the Go system that received no other interval.
 GO_POLL_INTERVAL = 30
 
-_QUORUM, _TIMEOUT = 100, 30
-
 #: Callers that may wait at a time until agents have what they publish; one that hangs up counts until its time is up.
 MAX_WAITING_PUBLISHES = 100
-
-
-class ChangeQuery(NamespaceQuery, forbid_unknown_fields=True):
-    """
-    How a change is to be made.
-
-    @ivar dry_run: look only: everything is checked, and nothing is changed.
-    @ivar wait: answer once so many agents have it, or the time is up.
-    @ivar quorum: percent of the agents of the namespace; 100 where it is not given.
-    @ivar timeout: seconds; 30 where it is not given.
-    """
-
-    dry_run: bool = False
-    wait: Literal["applied"] | None = None
-    quorum: Percent | None = None
-    timeout: Timeout | None = None
-
-    def check(self) -> None:
-        """
-        Let pass what can be done together.
-
-        @raise Malformed: C{bad_field}.
-        """
-        for name in ("quorum", "timeout"):
-            if self.wait is None and getattr(self, name) is not None:
-                raise _bad_field(name, f"{name} is for wait=applied; give both or neither.")
-        if self.dry_run and self.wait is not None:
-            raise _bad_field("wait", "A dry run changes nothing that could be waited for; leave wait or dry_run away.")
-
-
-class PublishQuery(ChangeQuery, forbid_unknown_fields=True):
-    """
-    What a publish may say besides the document.
-
-    @ivar poll_interval: seconds between two polls of an agent; without it, it stays as it is.
-    @ivar comment: why, for people.
-    """
-
-    poll_interval: PollInterval | None = None
-    comment: Comment = ""
-
-
-class RollbackRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """The version to go back to."""
-
-    version: int
-    comment: Comment = ""
-
-
-#: The chapter of the API document.
-CONFIGURATIONS = "configurations"
 
 _CHANGE_DOCS = Docs(
     {200: (PublishBody, DryRunBody), 202: PublishBody},
@@ -116,6 +66,8 @@ class ConfigsApi:
     _snapshot: Snapshot
     _reader: ConfigReader
     _registry: Registry
+    _rollouts: Rollouts
+    _rollout_starts: RolloutStarts
     _convergence: Convergence
     _published: Callable[[str], Deferred[bool]]
     _offload: Offload
@@ -137,12 +89,15 @@ class ConfigsApi:
     async def current(self, call: Call) -> Answer:
         """Answer a poll: 304 if the caller has the current configuration. The database takes no part."""
         known = call.header("If-None-Match")
-        current = await self._reader.require_named(call.query.namespace, known)
+        namespace = call.query.namespace
         agent_id = self._registry.agent_tokens.sender(call.identity, call.header("X-Agent-ID") or "")
+        current = await self._rollouts.served(namespace, known, agent_id)
         headers = {"ETag": current.etag, "X-Config-Checksum": current.configuration.document.checksum}
+        if current is not self._snapshot.find(namespace):
+            headers["X-Confd-Lane"] = "candidate"
         revalidate = None
         if not agent_id or self._registry.polled(agent_id):
-            revalidate = partial(self._revalidate, call.query.namespace, ref(current), agent_id)
+            revalidate = partial(self._revalidate, namespace, ref(current), agent_id, known)
         else:
             headers["X-Agent-Known"] = "false"
         if known is not None and _keeps_other(known, current.configuration, agent_id):
@@ -153,10 +108,10 @@ class ConfigsApi:
             return Answer(status=304, headers=headers, revalidate=revalidate)
         return Answer(current.body, headers=headers, revalidate=revalidate)
 
-    def _revalidate(self, namespace: str, answered: ref[EncodedConfig], agent_id: str) -> bool:
+    def _revalidate(self, namespace: str, answered: ref[EncodedConfig], agent_id: str, known: str | None) -> bool:
         """The same poll: see L{Answer.again}. It keeps no document alive that nobody else needs."""
-        found = self._snapshot.find(namespace)
-        return found is not None and found is answered() and (not agent_id or self._registry.polled(agent_id))
+        same = self._rollouts.still_served(namespace, agent_id, known, answered())
+        return same and (not agent_id or self._registry.polled(agent_id))
 
     @endpoint(
         "POST",
@@ -180,7 +135,7 @@ class ConfigsApi:
             call.identity.name,
             poll_interval=query.poll_interval,
             comment=query.comment,
-            **_conditions(call),
+            **conditions(call, query.rollout),
         )
         return await self._publish_or_preview(query, draft)
 
@@ -199,25 +154,24 @@ class ConfigsApi:
         query.check()
         await self._reader.require(query.namespace)
         wanted: RollbackRequest = call.body
-        past = (await self._configs.revision(query.namespace, wanted.version)).configuration
-        try:
-            draft = self._configs.draft(
-                query.namespace,
-                await self._offload.run(len(past.document.raw), strict_json.decode, past.document.raw),
-                past.document,
-                call.identity.name,
-                comment=wanted.comment,
-                rollback_of=past.version,
-                **_conditions(call),
-            )
-        except Unprocessable as error:
-            said = f"Version {past.version} does not fit today's schema, so nothing was rolled back. {error.message}"
-            raise Unprocessable(error.code, said, error.details) from None
+        draft = await rollback_draft(
+            self._configs,
+            self._offload,
+            query.namespace,
+            wanted.version,
+            call,
+            comment=wanted.comment,
+            **conditions(call, query.rollout),
+        )
         return await self._publish_or_preview(query, draft)
 
     async def _publish_or_preview(self, query: ChangeQuery, draft: Draft) -> Answer:
+        plan = None if query.plan is None else await self._rollouts.plan(query.plan)
         if query.dry_run:
-            return Answer(strict_json.encode(await self._preview(draft)))
+            body = await self._preview(draft)
+            if plan is not None:
+                await self._rollout_starts.preview(draft, plan, body)
+            return Answer(strict_json.encode(body))
         waits = query.wait is not None
         if waits and self._waiting >= MAX_WAITING_PUBLISHES:
             raise TooMany(
@@ -227,6 +181,8 @@ class ConfigsApi:
             )
         self._waiting += waits
         try:
+            if plan is not None:
+                return await self._rollout_starts.start(query, draft, plan)
             return await self._commit(query, draft)
         finally:
             self._waiting -= waits
@@ -252,11 +208,12 @@ class ConfigsApi:
     async def _preview(self, draft: Draft) -> DryRunBody:
         """What would come of it."""
         there = (await self._reader.newest(draft.namespace)).configuration
+        self._rollouts.refuse_while_open(draft)
         check_expected(draft, there.tag)
         would_be = Configuration(
             there.cluster_id,
             there.epoch,
-            there.version + 1,
+            self._snapshot.newest_version(draft.namespace) + 1,
             there.namespace,
             draft.document,
             draft.poll_interval or there.poll_interval,
@@ -281,7 +238,7 @@ class ConfigsApi:
 
     async def _wait_for_quorum(self, query: ChangeQuery, made: Configuration) -> tuple[bool, ConvergenceBody | None]:
         """Whether enough agents have it in time, and how it stands then."""
-        quorum, timeout = query.quorum or _QUORUM, query.timeout or _TIMEOUT
+        quorum, timeout = query.quorum or QUORUM, query.timeout or TIMEOUT_SECONDS
         reached = await self._convergence.reached(made.namespace, made.tag, quorum, timeout)
         try:
             return reached, await read_convergence(self._convergence, made.namespace, made.version)
@@ -309,20 +266,3 @@ def _keeps_other(header: str, current: Configuration, agent_id: str) -> bool:
     """
     foreign = agent_id or str(current.version) not in entity_tags(header)
     return current.unpublished and names_version(header) and bool(foreign)
-
-
-def _conditions(call: Call) -> dict[str, Any]:
-    """What a change may be bound to, and who asks for it: fields of L{Draft}."""
-    expected, key = call.header("If-Match"), call.header("Idempotency-Key")
-    if key is not None and not (0 < len(key) <= _LONGEST_KEY and key.isprintable()):
-        raise Malformed("bad_idempotency_key", f"Idempotency-Key must be 1 to {_LONGEST_KEY} printable characters.")
-    return {
-        "expected": None if expected is None else entity_tags(expected),
-        "idempotency_key": key,
-        "arrived": call.arrived,
-        "attempt": call.attempt,
-    }
-
-
-def _bad_field(name: str, sentence: str) -> Malformed:
-    return Malformed("bad_field", sentence, [{"pointer": f"/{name}", "message": sentence}])

@@ -11,6 +11,7 @@ from confd.codec.headers import rfc3339
 from confd.controller.api.schemas import DiffBody, HistoryPage, VersionBody, VersionItem
 from confd.controller.configs.diff import difference
 from confd.controller.configs.reader import ConfigReader
+from confd.controller.interfaces import IRolloutStore
 from confd.errors import Gone
 from confd.history import VersionSummary
 from confd.interfaces import IConfigStore
@@ -54,6 +55,7 @@ class HistoryApi:
     """Reads from the store; a namespace that was retired has no history to show until it is made again."""
 
     _store: IConfigStore
+    _rollouts: IRolloutStore
     _reader: ConfigReader
     _offload: Offload
 
@@ -66,7 +68,8 @@ class HistoryApi:
         await self._reader.require(query.namespace)
         found = await self._store.history(query.namespace, query.limit + 1, query.before)
         page = found[: query.limit]
-        body: HistoryPage = {"items": [_line(each) for each in page]}
+        fates = await self._rollouts.fates(query.namespace, [each.tag.version for each in page])
+        body: HistoryPage = {"items": [_line(each, fates.get(each.tag.version)) for each in page]}
         if len(found) > len(page):
             body["next"] = page[-1].tag.version
         return body
@@ -78,7 +81,8 @@ class HistoryApi:
         """Return the document of a version, with its author and comment."""
         await self._reader.require(call.query.namespace)
         revision = await self._store.revision(call.query.namespace, version)
-        return _described(revision)
+        fates = await self._rollouts.fates(call.query.namespace, [version])
+        return _described(revision, fates.get(version))
 
     @endpoint("GET", "/api/v1/config/diff", Role.ADMIN, "What two versions differ in.", query=DiffQuery, docs=_DOCS)
     async def diff(self, call: Call) -> DiffBody:
@@ -91,7 +95,8 @@ class HistoryApi:
         return {"from": old.version, "to": new.version, "patch": found.patch, "text": found.text}
 
 
-def _line(version: VersionSummary) -> VersionItem:
+def _line(version: VersionSummary, fate: tuple[int, str] | None) -> VersionItem:
+    """Return a version; C{fate} has its rollout and its fate as a candidate."""
     described: VersionItem = {
         "version": version.tag.version,
         "epoch": version.tag.epoch,
@@ -104,13 +109,17 @@ def _line(version: VersionSummary) -> VersionItem:
     }
     if version.rollback_of is not None:
         described["rollback_of"] = version.rollback_of
+    if fate is not None:
+        described["rollout"], state = fate
+        if state != "activated":
+            described["state"] = "dropped" if state == "dropped" else "candidate"
     return described
 
 
-def _described(revision: Revision) -> VersionBody:
+def _described(revision: Revision, fate: tuple[int, str] | None) -> VersionBody:
     there = revision.configuration
     return {
-        **_line(VersionSummary.of(revision)),
+        **_line(VersionSummary.of(revision), fate),
         "namespace": there.namespace,
         "cluster_id": there.cluster_id,
         "updated_at": rfc3339(there.updated_at),

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from confd.codec import strict_json
 from confd.codec.headers import etag, parse_rfc3339
-from confd.controller.api.configs import CONFIGURATIONS, Comment, PollInterval
+from confd.controller.api.change_options import CONFIGURATIONS, Comment, PollInterval
 from confd.controller.api.schemas import PublishBody
 from confd.controller.configs.reader import ConfigReader
 from confd.controller.configs.service import Configs

@@ -13,7 +13,7 @@ from confd.codec import strict_json
 from confd.codec.headers import rfc3339
 from confd.codec.strict_json import JsonObject
 from confd.controller.agents.registry import Registry
-from confd.controller.api.configs import Comment
+from confd.controller.api.change_options import Comment
 from confd.controller.api.schemas import NamespaceItem
 from confd.controller.configs.reader import ConfigReader
 from confd.controller.configs.service import Configs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, NotRequired, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 import msgspec
 
@@ -178,8 +178,19 @@ class AffectedAgents(TypedDict):
     live: int
 
 
+class WavePreview(TypedDict):
+    """The members after a wave, and the ids of some agents that it would add."""
+
+    members: int
+    sample: list[str]
+
+
 class DryRunBody(TypedDict):
-    """The result of a change, as RFC 6902 and as unified text."""
+    """
+    The result of a change, as RFC 6902 and as unified text.
+
+    With C{rollout}: C{waves}; C{unfit} agents, whose failure would not count; and agents that have not reported yet.
+    """
 
     message: str
     dry_run: bool
@@ -189,10 +200,17 @@ class DryRunBody(TypedDict):
     text: str
     agents: AffectedAgents
     rollback_of: NotRequired[int]
+    waves: NotRequired[list[WavePreview]]
+    unfit: NotRequired[int]
+    cannot_report: NotRequired[int]
 
 
 class VersionItem(TypedDict):
-    """A version without its document."""
+    """
+    A version without its document.
+
+    A version that a rollout made has its id. C{state} is absent once the version was current.
+    """
 
     version: int
     epoch: int
@@ -203,6 +221,8 @@ class VersionItem(TypedDict):
     checksum: str
     poll_interval_seconds: int
     rollback_of: NotRequired[int]
+    rollout: NotRequired[int]
+    state: NotRequired[Literal["candidate", "dropped"]]
 
 
 class HistoryPage(TypedDict):

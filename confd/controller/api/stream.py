@@ -6,7 +6,7 @@ from attrs import define
 
 from confd.codec import sse
 from confd.controller.agents.registry import Registry
-from confd.controller.configs.reader import ConfigReader
+from confd.controller.rollouts.service import Rollouts
 from confd.controller.streams.config_stream import ConfigStream
 from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
 from confd.web.api.streaming import StreamingAnswer
@@ -22,7 +22,7 @@ class StreamApi:
 
     _config_stream: ConfigStream
     _registry: Registry
-    _reader: ConfigReader
+    _rollouts: Rollouts
 
     @endpoint(
         "GET", "/api/v1/stream", Role.AGENT, "Each change, as server-sent events.", query=NamespaceQuery, docs=_DOCS
@@ -33,7 +33,7 @@ class StreamApi:
         agent_id = self._registry.agent_tokens.sender(call.identity, call.header("X-Agent-ID") or "")
         if agent_id:
             self._registry.polled(agent_id)
-        await self._reader.require_named(call.query.namespace, known)
+        await self._rollouts.served(call.query.namespace, known, agent_id)
         reader = self._config_stream.join(call.request, call.query.namespace, known, agent_id)
         if call.request.method == b"HEAD":
             # Its answer has no body, so there is nothing that could keep it open.

@@ -8,7 +8,7 @@ from functools import cached_property
 from attrs import define, field, frozen
 from zope.interface import implementer
 
-from confd.changes import IDENTITY, KEYS, RETIRED, REVISION, Change, Contents
+from confd.changes import AGENT, EXPOSED, IDENTITY, KEYS, RETIRED, REVISION, ROLLOUT, Change, Contents, Lanes
 from confd.codec import sse
 from confd.codec.announcement import announce
 from confd.codec.bodies import configuration_body
@@ -16,7 +16,7 @@ from confd.codec.headers import etag
 from confd.codec.signing import SigningKey
 from confd.errors import NotFound, Unavailable
 from confd.interfaces import IChangeListener, IHealth
-from confd.model import DEFAULT_NAMESPACE, Configuration
+from confd.model import DEFAULT_NAMESPACE, Configuration, parse_tag
 
 
 @frozen
@@ -71,6 +71,19 @@ class EncodedConfig:
         return self.configuration.epoch, self.configuration.version
 
 
+@define(eq=False)
+class CandidateLane:
+    """
+    A candidate and the agents that are served it.
+
+    @ivar rollout: the id of the rollout.
+    """
+
+    rollout: int
+    encoded: EncodedConfig
+    members: set[str]
+
+
 @implementer(IHealth, IChangeListener)
 @define(eq=False)
 class Snapshot:
@@ -82,20 +95,33 @@ class Snapshot:
 
     _keys: Callable[[], Sequence[SigningKey]]
     _current: dict[str, EncodedConfig] = field(factory=dict)
+    _lanes: dict[str, CandidateLane] = field(factory=dict)
 
     def load(self, contents: Contents) -> None:
         self._encode(revision.configuration for revision in contents.revisions)
+        self._lanes.clear()
+        for namespace, lanes in contents.lanes.items():
+            self._put_lanes(namespace, lanes)
 
     def apply(self, change: Change) -> None:
         if change.kind == REVISION:
             self._put(change.value.configuration)
+        elif change.kind == ROLLOUT:
+            self._put_lanes(change.subject, change.value)
+        elif change.kind == EXPOSED and change.subject in self._lanes:
+            self._lanes[change.subject].members.update(change.value)
+        elif change.kind == AGENT and change.value.what in ("forgotten", "blocked", "moved"):
+            for lane in self._lanes.values():
+                lane.members.discard(change.subject)
         elif change.kind == RETIRED:
             self._current.pop(change.subject, None)
         elif change.kind in (IDENTITY, KEYS):
             self._encode([encoded.configuration for encoded in self._current.values()])
+            for lane in self._lanes.values():
+                lane.encoded = EncodedConfig.of(lane.encoded.configuration, self._keys())
 
     def changed(self, change: Change) -> Iterator[EncodedConfig]:
-        """Yield each configuration that C{change} encoded and that subscribers are to get."""
+        """Yield each current configuration that C{change} encoded and that subscribers are to get."""
         if change.kind == REVISION and change.value.configuration is not None:
             yield from self._published([change.subject])
         elif change.kind in (IDENTITY, KEYS):
@@ -115,10 +141,14 @@ class Snapshot:
         """
         Return the seconds between two polls of the agents of a namespace; for a retired one, the default.
 
+        During a rollout, this is the longer interval of the two versions.
+
         @raise Unavailable: C{starting}.
         """
         found = self._current.get(namespace) or self.require(DEFAULT_NAMESPACE)
-        return found.configuration.poll_interval
+        lane = self._lanes.get(namespace)
+        candidate = 0 if lane is None else lane.encoded.configuration.poll_interval
+        return max(found.configuration.poll_interval, candidate)
 
     def announcement(self, namespace: str) -> bytes | None:
         """
@@ -146,6 +176,46 @@ class Snapshot:
         """Return the current configuration of a namespace, C{None} for an unknown namespace."""
         return self._current.get(namespace)
 
+    def select(self, namespace: str, agent_id: str) -> EncodedConfig | None:
+        """
+        Return the configuration that a caller is served: the candidate for members, the current one for all others.
+
+        @param agent_id: empty for a caller that is no agent.
+        @return: C{None} for an unknown namespace.
+        """
+        lane = self._lanes.get(namespace)
+        if lane is not None and agent_id in lane.members:
+            return lane.encoded
+        return self._current.get(namespace)
+
+    def newest_version(self, namespace: str) -> int:
+        """Return the number of the newest version of a namespace; fails as L{require} does."""
+        lane = self._lanes.get(namespace)
+        newest = self.require(namespace) if lane is None else lane.encoded
+        return newest.configuration.version
+
+    def lane(self, namespace: str) -> CandidateLane | None:
+        """Return the candidate of a namespace, C{None} if all callers are served the current configuration."""
+        return self._lanes.get(namespace)
+
+    def detects(self, namespace: str, agent_id: str, named: Collection[str]) -> CandidateLane | None:
+        """
+        Return the candidate that an agent is to become a member of, as it names a version above the base.
+
+        @param named: tags as text.
+        @return: C{None} if it is a member already, or names no such version.
+        """
+        lane = self._lanes.get(namespace)
+        if lane is None or agent_id in lane.members:
+            return None
+        base, candidate = self._current[namespace], lane.encoded
+        for text in named:
+            tag = parse_tag(text)
+            here = tag is not None and tag.cluster == candidate.configuration.tag.cluster
+            if tag is not None and here and base.order < (tag.epoch, tag.version) <= candidate.order:
+                return lane
+        return None
+
     def require(self, namespace: str) -> EncodedConfig:
         """
         Return the current configuration of a namespace.
@@ -162,6 +232,13 @@ class Snapshot:
     def _encode(self, configurations: Iterable[Configuration]) -> None:
         keys = self._keys()
         self._current = {each.namespace: EncodedConfig.of(each, keys) for each in configurations}
+
+    def _put_lanes(self, namespace: str, lanes: Lanes) -> None:
+        if lanes.candidate is None:
+            self._lanes.pop(namespace, None)
+        elif lanes.configuration is not None:
+            encoded = EncodedConfig.of(lanes.configuration, self._keys())
+            self._lanes[namespace] = CandidateLane(lanes.rollout, encoded, set(lanes.members))
 
     def _put(self, configuration: Configuration | None) -> None:
         if configuration is None:

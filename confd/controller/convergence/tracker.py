@@ -11,7 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from confd.changes import RETIRED, REVISION, Change, Contents, Published, ReceivedReport
+from confd.changes import RETIRED, REVISION, ROLLOUT, Change, Contents, Published, ReceivedReport
 from confd.controller.agents.registry import Registry
 from confd.controller.agents.selection import select_agents
 from confd.controller.agents.selectors import Selector
@@ -53,6 +53,8 @@ class Convergence(Service):
         """
         self._store, self._registry, self._clock, self._most = store, registry, clock, kept
         self._versions: dict[str, dict[int, VersionProgress]] = {}
+        #: Number of the current version of each namespace; a candidate may be newer.
+        self._current: dict[str, int] = {}
         self._waiters: dict[str, Waiters] = {}
         self._archive = Archive(store, clock)
         # Summaries of versions without reports: frequent publishes need no look at each agent.
@@ -65,6 +67,7 @@ class Convergence(Service):
         self._stored = await self._store.load_outcomes()
 
     def load(self, contents: Contents) -> None:
+        self._current = {each.configuration.namespace: each.configuration.version for each in contents.revisions}
         self._versions = {
             namespace: {version.tag.version: version for version in map(_progress, reversed(versions[: self._most]))}
             for namespace, versions in contents.versions.items()
@@ -78,7 +81,11 @@ class Convergence(Service):
 
     def apply(self, change: Change) -> None:
         if change.kind == REVISION:
+            self._current[change.subject] = change.value.version.tag.version
             self._published(change.subject, change.value)
+        elif change.kind == ROLLOUT:
+            if change.value.candidate is not None:
+                self._published(change.subject, Published(change.value.candidate))
         elif change.kind == RETIRED:
             self._retired(change.subject)
 
@@ -95,11 +102,11 @@ class Convergence(Service):
 
     def _published(self, namespace: str, published: Published) -> None:
         versions = self._versions.setdefault(namespace, {})
-        if published.version.tag.version in versions:
-            return
-        versions[published.version.tag.version] = _progress(published)
-        if len(versions) > self._most:
-            self._settle(namespace, versions)
+        if published.version.tag.version not in versions:
+            versions[published.version.tag.version] = _progress(published)
+            # The base of an open rollout is current, and older than its candidates.
+            if len(versions) > self._most and next(iter(versions)) != self._current.get(namespace):
+                self._settle(namespace, versions)
         self._changed(namespace)
 
     def _retired(self, namespace: str) -> None:
@@ -160,7 +167,7 @@ class Convergence(Service):
     def laggards(self, namespace: str, version: int | None, limit: int) -> Deferred[Sequence[LaggingAgent]]:
         """L{IProgress.laggards}."""
         newest = next(reversed(self._versions.get(namespace, {})), None)
-        number = newest if version is None else version
+        number = self._current.get(namespace) if version is None else version
         progress = None if number is None else self.progress(namespace, number)
         if progress is None:
             return succeed([])
@@ -194,7 +201,7 @@ class Convergence(Service):
     async def _summary(self, namespace: str, version: int | None) -> ConvergenceSummary:
         versions = self._kept(namespace)
         newest = next(reversed(versions))
-        number = newest if version is None else version
+        number = self._current[namespace] if version is None else version
         if number in versions:
             return summarize(namespace, versions[number], number == newest, self._registry)
         if not 0 < number < newest:
@@ -213,10 +220,12 @@ class Convergence(Service):
         among = frozenset(each.id for each in agents)
         # For thousands of agents, the summary and the list take a turn of the reactor each.
         await deferLater(self._clock, 0)
-        newest = next(reversed(self._kept(namespace).values()))
-        summary = summarize(namespace, newest, True, self._registry, among)
+        versions = self._kept(namespace)
+        current = versions[self._current[namespace]]
+        newest = current is next(reversed(versions.values()))
+        summary = summarize(namespace, current, newest, self._registry, among)
         await deferLater(self._clock, 0)
-        return summary, laggards(namespace, newest, True, self._registry, limit, among)
+        return summary, laggards(namespace, current, newest, self._registry, limit, among)
 
     def _kept(self, namespace: str) -> dict[int, VersionProgress]:
         versions = self._versions.get(namespace)

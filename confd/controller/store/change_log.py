@@ -8,7 +8,19 @@ from typing import Any, Generic, TypeVar
 from attrs import define, field, frozen
 from twisted.logger import Logger
 
-from confd.changes import AGENT, REVISION, AgentChange, Batch, Change, Committed, Published, ReceivedReport
+from confd.changes import (
+    AGENT,
+    REVISION,
+    ROLLOUT,
+    AgentChange,
+    Batch,
+    Change,
+    Committed,
+    Lanes,
+    Published,
+    ReceivedReport,
+)
+from confd.controller.rollouts.values import Member, Rollout
 from confd.controller.store.report_verdicts import PublishTimes
 from confd.history import VersionSummary
 from confd.model import Revision
@@ -38,7 +50,7 @@ class ChangeLog:
     """
     The changes of this process. Their numbers begin at each start.
 
-    A revision keeps its document only until a newer revision of its namespace follows.
+    A revision, or a candidate, keeps its document only until a newer change of its kind and namespace follows.
 
     @ivar last: number of the last change; 0 before the first.
     """
@@ -48,8 +60,8 @@ class ChangeLog:
     _seconds: Callable[[], float]
     last: int = field(default=0, init=False)
     _kept: dict[int, Change] = field(factory=dict, init=False)
-    #: Number of the newest revision of each namespace.
-    _newest: dict[str, int] = field(factory=dict, init=False)
+    #: Number of the newest change with a document, by kind and namespace.
+    _newest: dict[tuple[str, str], int] = field(factory=dict, init=False)
     _times: dict[tuple[str, int], tuple[float, float | None]] = field(factory=dict, init=False)
     _hint: Callable[[], object] = field(default=lambda: None, init=False)
 
@@ -89,24 +101,27 @@ class ChangeLog:
 
     def _append(self, kind: str, subject: str, value: Any) -> None:
         self.last += 1
-        if kind == REVISION:
-            if value.posted is not None:
-                commit_ms = 1000 * (self._seconds() - value.posted)
-                # C{evolve} takes four times as long, for each publish.
-                value = Published(value.version, value.configuration, value.posted, commit_ms)
-                key = subject, value.version.tag.version
-                put(self._times, key, (value.posted, value.commit_ms), MAX_KEPT_CHANGES)
-            self._drop_document(self._newest.get(subject))
-            self._newest[subject] = self.last
+        if kind == REVISION and value.posted is not None:
+            commit_ms = 1000 * (self._seconds() - value.posted)
+            # C{evolve} takes four times as long, for each publish.
+            value = Published(value.version, value.configuration, value.posted, commit_ms)
+            key = subject, value.version.tag.version
+            put(self._times, key, (value.posted, value.commit_ms), MAX_KEPT_CHANGES)
+        if kind in (REVISION, ROLLOUT):
+            self._drop_document(self._newest.get((kind, subject)))
+            self._newest[kind, subject] = self.last
         self._kept[self.last] = Change(self.last, kind, subject, value)
         self._kept.pop(self.last - MAX_KEPT_CHANGES, None)
 
     def _drop_document(self, seq: int | None) -> None:
         older = self._kept.get(seq or 0)
         if older is not None:
-            published = older.value
-            value = Published(published.version, None, published.posted, published.commit_ms)
-            self._kept[older.seq] = Change(older.seq, REVISION, older.subject, value)
+            value = older.value
+            if older.kind == REVISION:
+                value = Published(value.version, None, value.posted, value.commit_ms)
+            else:
+                value = Lanes(value.rollout, value.step, value.open, value.candidate, value.members)
+            self._kept[older.seq] = Change(older.seq, older.kind, older.subject, value)
 
 
 def registration_changes(
@@ -130,3 +145,20 @@ def revision_change(revision: Revision, posted: float | None) -> tuple[str, str,
     """Return the change that makes a revision current."""
     configuration = revision.configuration
     return REVISION, configuration.namespace, Published(VersionSummary.of(revision), configuration, posted)
+
+
+def lanes_of(rollout: Rollout, members: Sequence[Member], candidate: Revision | None) -> Lanes:
+    """
+    Return the versions that agents are served.
+
+    @param candidate: the revision of the candidate; may be C{None} once the candidate is current or dropped.
+    """
+    if not rollout.open or rollout.in_last_wave or candidate is None:
+        return Lanes(rollout.id, rollout.step, rollout.open)
+    ids = tuple(each.agent_id for each in members if not each.gone)
+    return Lanes(rollout.id, rollout.step, True, VersionSummary.of(candidate), ids, candidate.configuration)
+
+
+def rollout_change(rollout: Rollout, members: Sequence[Member], candidate: Revision | None) -> tuple[str, str, Lanes]:
+    """Return the change that a transition makes; see L{lanes_of} for the parameters."""
+    return ROLLOUT, rollout.namespace, lanes_of(rollout, members, candidate)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from operator import methodcaller
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from confd.changes import AGENT, Change, Contents
+from confd.changes import AGENT, EXPOSED, ROLLOUT, Change, Contents
 from confd.codec import sse
 from confd.codec.headers import names_version
 from confd.controller.configs.snapshot import EncodedConfig, Snapshot
@@ -37,8 +38,8 @@ class ConfigStream(StreamService):
         """
         super().__init__(clock)
         self._clock, self._snapshot = clock, snapshot
-        # The configuration that is being sent, by namespace.
-        self._news: dict[str, EncodedConfig] = {}
+        #: Namespaces whose subscribers are being sent news, and whether there are more since.
+        self._news: dict[str, bool] = {}
 
     def problem(self) -> str | None:
         return None if self.running else "The controller is stopping; come back in a moment."
@@ -56,11 +57,11 @@ class ConfigStream(StreamService):
         problem = self.problem()
         if problem is not None:
             raise Unavailable("stopping", problem)
-        current = self._snapshot.require(namespace)
+        current = self._snapshot.select(namespace, agent_id) or self._snapshot.require(namespace)
         # A holder of a document of another system keeps it until the first publish.
         keeps = current.configuration.unpublished and names_version(last_event_id or "")
         order = current.order if keeps or last_event_id == current.tag else _NOTHING
-        reader = Subscriber(self._streams, request, namespace, self._snapshot.find, order, agent_id)
+        reader = Subscriber(self._streams, request, namespace, self._snapshot.select, order, agent_id)
         reader.begin()
         reader.send(current)
         return reader
@@ -74,31 +75,28 @@ class ConfigStream(StreamService):
 
     def load(self, contents: Contents) -> None:
         for encoded in self._snapshot.published():
-            self._send(encoded)
+            self._send(encoded.namespace)
 
     def apply(self, change: Change) -> None:
         if change.kind == AGENT and change.value.what in ("forgotten", "blocked"):
             self._part(change.subject)
+        if change.kind in (ROLLOUT, EXPOSED):
+            self._send(change.subject)
         for encoded in self._snapshot.changed(change):
-            self._send(encoded)
+            self._send(encoded.namespace)
 
-    def _send(self, shown: EncodedConfig) -> None:
-        namespace = shown.namespace
+    def _send(self, namespace: str) -> None:
         under_way = namespace in self._news
-        self._news[namespace] = shown
+        self._news[namespace] = under_way
         if not under_way:
             self._send_newest(namespace)
 
     def _send_newest(self, namespace: str) -> None:
-        shown = self._news[namespace]
-
         def sent() -> None:
-            if self._news[namespace] is shown:
-                del self._news[namespace]
-            else:
-                self._send_newest(namespace)
+            if self._news.pop(namespace):
+                self._send(namespace)
 
-        self._for_each(namespace, lambda reader: reader.send(self._news[namespace]), sent)
+        self._for_each(namespace, methodcaller("catch_up"), sent)
 
     def _heartbeat(self) -> None:
         for namespace in self._streams.namespaces():
@@ -107,8 +105,16 @@ class ConfigStream(StreamService):
                 # It was retired.
                 self._for_each(namespace, methodcaller("end"))
             else:
-                beat = sse.frame("heartbeat", current.tag.encode())
-                self._for_each(namespace, methodcaller("write", beat))
+                beats = {current.tag: sse.frame("heartbeat", current.tag.encode())}
+                self._for_each(namespace, partial(self._send_heartbeat, beats))
+
+    def _send_heartbeat(self, beats: dict[str, bytes], reader: Subscriber) -> None:
+        """Send a heartbeat, which names the tag that the subscriber is served."""
+        served = self._snapshot.select(reader.namespace, reader.agent_id)
+        if served is not None:
+            if served.tag not in beats:
+                beats[served.tag] = sse.frame("heartbeat", served.tag.encode())
+            reader.write(beats[served.tag])
 
     def _for_each(
         self, namespace: str, act: Callable[[Subscriber], object], then: Callable[[], object] = lambda: None
@@ -138,19 +144,19 @@ class Subscriber(EventStream):
     @ivar agent_id: empty where that is not known.
     """
 
-    __slots__ = ("_find", "agent_id", "order")
+    __slots__ = ("_select", "agent_id", "order")
 
     def __init__(
         self,
         streams: Streams,
         request: BoundedRequest,
         namespace: str,
-        find: Callable[[str], EncodedConfig | None],
+        select: Callable[[str, str], EncodedConfig | None],
         order: tuple[int, int],
         agent_id: str = "",
     ) -> None:
         super().__init__(streams, request, namespace)
-        self._find, self.order, self.agent_id = find, order, agent_id
+        self._select, self.order, self.agent_id = select, order, agent_id
 
     def send(self, shown: EncodedConfig) -> None:
         """Send a configuration, unless it is not newer than the last."""
@@ -160,6 +166,6 @@ class Subscriber(EventStream):
 
     def catch_up(self) -> None:
         """See L{EventStream}."""
-        current = self._find(self.namespace)
+        current = self._select(self.namespace, self.agent_id)
         if current is not None:
             self.send(current)

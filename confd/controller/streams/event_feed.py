@@ -54,7 +54,7 @@ class EventFeed(StreamService):
         self._current: dict[str, VersionSummary] = {}
 
     def load(self, contents: Contents) -> None:
-        self._current = {name: versions[0].version for name, versions in contents.versions.items()}
+        self._current = {each.configuration.namespace: VersionSummary.of(each) for each in contents.revisions}
         for namespace in list(self._topics):
             self._tell_config(namespace)
 

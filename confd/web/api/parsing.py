@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from confd.codec import strict_json
+from confd.codec.text import fault_of
 from confd.errors import Malformed
 from confd.model import Document
 from confd.web.server.request import BoundedRequest
@@ -88,8 +89,7 @@ def convert(value: object, kind: type[T], strict: bool) -> T:
     try:
         return msgspec.convert(value, kind, strict=strict)
     except msgspec.ValidationError as error:
-        fault, _, where = str(error).partition(" - at `$")
-        pointer = where.rstrip("`").replace(".", "/").replace("[", "/").replace("]", "")
+        pointer, fault = fault_of(error)
         name = pointer.lstrip("/") or "the request"
         raise Malformed("bad_field", f"{name}: {fault}.", [{"pointer": pointer, "message": fault}]) from None
 

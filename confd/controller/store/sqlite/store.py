@@ -16,12 +16,24 @@ from confd.audit import Attempt, AuditEntry, AuditOutcome
 from confd.changes import Batch, Committed, Contents, IdentityRecord, ReceivedReport, ReportVerdict
 from confd.codec.labels import format_labels
 from confd.controller.interfaces import IControllerStore
+from confd.controller.rollouts.values import Member, Rollout, RolloutStep, Start, Stepped
 from confd.controller.store.change_log import ChangeLog, Written
 from confd.controller.store.migrations import shipped_migrations
+from confd.controller.store.rollout_rules import describe_start
 from confd.controller.store.sqlite.bootstrap import open_database
 from confd.controller.store.sqlite.engine import Engine, Work
 from confd.controller.store.sqlite.identity_file import IdentityFile
-from confd.controller.store.sqlite.queries import agents, audit, configs, contents, epoch, pruning
+from confd.controller.store.sqlite.queries import (
+    agents,
+    audit,
+    configs,
+    contents,
+    epoch,
+    members,
+    pruning,
+    rollout_steps,
+    rollouts,
+)
 from confd.controller.store.sqlite.queries import reports as report_queries
 from confd.errors import Unavailable
 from confd.history import EpochChange, VersionSummary
@@ -198,6 +210,43 @@ class SqliteStore(Service):
 
     def audit(self, limit: int, before: int | None) -> Deferred[Sequence[AuditEntry]]:
         return self._engine.read(partial(audit.page, limit=limit, before=before))
+
+    def start_rollout(self, start: Start) -> Deferred[Committed[Stepped]]:
+        work = partial(rollout_steps.start, start=start, keep=self._keep)
+        return self._audited(work, start.draft.attempt, describe_start)
+
+    def step_rollout(self, step: RolloutStep) -> Deferred[Committed[Stepped]]:
+        return self._audited(partial(rollout_steps.step, step=step, keep=self._keep), None)
+
+    def detect(self, rollout: int, agent_id: str, fit: bool, at: datetime) -> Deferred[Committed[bool]]:
+        work = partial(members.detect, rollout=rollout, agent_id=agent_id, fit=fit, at=at)
+        return self._audited(work, None)
+
+    def rollout(self, rollout: int) -> Deferred[tuple[Rollout, Sequence[Member]]]:
+        return self._engine.read(partial(rollouts.load, rollout=rollout))
+
+    def rollouts(
+        self, namespace: str, states: Sequence[str], limit: int, before: int | None
+    ) -> Deferred[Sequence[Rollout]]:
+        return self._engine.read(partial(rollouts.page, namespace=namespace, states=states, limit=limit, before=before))
+
+    def next_rollout(self) -> Deferred[int]:
+        return self._engine.read(rollouts.next_rollout)
+
+    def open_rollouts(self) -> Deferred[Sequence[tuple[Rollout, Sequence[Member]]]]:
+        return self._engine.read(rollouts.load_open)
+
+    def fates(self, namespace: str, versions: Sequence[int]) -> Deferred[Mapping[int, tuple[int, str]]]:
+        return self._engine.read(partial(rollouts.fates, namespace=namespace, versions=versions))
+
+    def plans(self) -> Deferred[Mapping[str, str]]:
+        return self._engine.read(rollouts.load_plans)
+
+    def save_plan(self, name: str, body: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
+        return self._audited(partial(rollouts.save_plan, name=name, body=body), attempt, lambda _: name)
+
+    def remove_plan(self, name: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
+        return self._audited(partial(rollouts.remove_plan, name=name), attempt, lambda _: name)
 
     async def _begin_epoch(self, change: EpochChange) -> Committed[Sequence[Revision]]:
         work = partial(epoch.begin_epoch, change=change, keep=self._keep, announced=self._identity_file.write)

@@ -24,6 +24,7 @@ from confd.testing import (
     make_ichangestore_tests,
     make_iconfigstore_tests,
     make_ireportstore_tests,
+    make_irolloutstore_tests,
 )
 from tests.controller.store.fixtures import (
     ClockAndThreads,
@@ -60,6 +61,10 @@ class SqliteAuditStoreTests(make_iauditstore_tests(sqlite_store)):  # type: igno
 
 class SqliteReportStoreTests(make_ireportstore_tests(sqlite_store)):  # type: ignore[misc]
     """L{SqliteStore} is an L{IReportStore}."""
+
+
+class SqliteRolloutStoreTests(make_irolloutstore_tests(sqlite_store)):  # type: ignore[misc]
+    """See L{make_irolloutstore_tests}."""
 
 
 class LifeTests(TestCase):

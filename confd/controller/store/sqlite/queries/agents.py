@@ -13,6 +13,7 @@ from confd.changes import AGENT, LABELS, AgentChange
 from confd.codec import headers
 from confd.codec.labels import NO_LABELS, merge
 from confd.controller.store.change_log import Written, registration_changes
+from confd.controller.store.sqlite.queries import members
 from confd.model import Registration
 from confd.reports import AgentRecord, Report, agent_blocked, new_record, unknown_agent
 
@@ -61,6 +62,7 @@ def _register_again(cursor: sqlite3.Cursor, registration: Registration, token: b
     before, old_token = row
     if before != namespace:
         cursor.execute("DELETE FROM outcomes WHERE agent_id = ?", (agent_id,))
+        members.leave(cursor, agent_id)
         cursor.execute("UPDATE agents SET report = NULL, reported_at = NULL, labels = NULL WHERE id = ?", (agent_id,))
     cursor.execute(
         f"""UPDATE agents SET namespace = ?2, hostname = ?3, metadata = ?4, strategy = ?5, token = coalesce(?6, token)
@@ -93,6 +95,7 @@ def forget(cursor: sqlite3.Cursor, agent_id: str) -> Written[None]:
     """Delete an agent with all that it reported."""
     cursor.execute("DELETE FROM agents WHERE id = ?", (agent_id,))
     cursor.execute("DELETE FROM outcomes WHERE agent_id = ?", (agent_id,))
+    members.leave(cursor, agent_id)
     return Written(None, [(AGENT, agent_id, AgentChange("forgotten"))])
 
 

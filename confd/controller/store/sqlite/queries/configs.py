@@ -7,10 +7,13 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
+from attrs import frozen
+
 from confd.changes import RETIRED
 from confd.codec import headers, strict_json
+from confd.controller.rollouts.values import SUPERSEDE, rollout_active
 from confd.controller.store.change_log import Written, revision_change
-from confd.controller.store.sqlite.queries import pruning
+from confd.controller.store.sqlite.queries import pruning, rollouts
 from confd.errors import Conflict, Gone, NotFound, Unprocessable
 from confd.history import OtherHistory, VersionSummary, check_expected, check_import
 from confd.model import DEFAULT_NAMESPACE, Configuration, Document, Draft, Revision, Tag
@@ -28,18 +31,34 @@ _REVISIONS = """
 """
 
 #: What the index C{revisions_listed} holds.
-_LISTED = """
-    SELECT c.cluster_id, r.epoch, r.version, r.checksum, r.poll_interval, r.created_at, r.author, r.comment,
-           r.rollback_of
+_LISTED_COLUMNS = (
+    "c.cluster_id, r.epoch, r.version, r.checksum, r.poll_interval, r.created_at, r.author, r.comment, r.rollback_of"
+)
+_FROM = """
     FROM namespaces AS n CROSS JOIN revisions AS r ON r.namespace = n.name CROSS JOIN clusters AS c ON c.id = r.cluster
 """
+_LISTED = f"SELECT {_LISTED_COLUMNS} {_FROM}"
+
+
+@frozen
+class Standing:
+    """
+    The state of an active namespace.
+
+    @ivar current: the version that callers outside of a rollout get.
+    @ivar rollout: the id of the open rollout, C{None} without one.
+    """
+
+    newest: VersionSummary
+    current: VersionSummary
+    rollout: int | None
 
 
 def current(cursor: sqlite3.Cursor) -> Sequence[Revision]:
-    """Return the newest revision of each namespace in use."""
+    """Return the current revision of each namespace in use."""
     cursor.execute(
-        f"""{_REVISIONS} WHERE NOT n.retired
-        AND r.version = (SELECT max(version) FROM revisions WHERE namespace = n.name)"""
+        f"""{_REVISIONS} WHERE NOT n.retired AND r.version = coalesce(
+            n.current_version, (SELECT max(version) FROM revisions WHERE namespace = n.name))"""
     )
     return [_revision(row) for row in cursor]
 
@@ -90,20 +109,46 @@ def publish(cursor: sqlite3.Cursor, draft: Draft, keep: int = 0) -> Written[Revi
 
     @param keep: see L{pruning.prune}.
     """
-    newest = _newest(cursor, draft.namespace)
-    if newest is None:
-        raise _unknown(draft.namespace)
-    answered = _answered(cursor, draft)
-    if answered is not None:
-        return Written(answered)
-    check_expected(draft, newest.tag)
-    interval = draft.poll_interval or newest.poll_interval
+    there = standing(cursor, draft.namespace)
+    made = answered(cursor, draft)
+    if made is not None:
+        return Written(made)
+    if there.rollout is not None and draft.rollout != SUPERSEDE:
+        raise rollout_active(draft.namespace, there.rollout)
+    check_expected(draft, there.current.tag)
+    interval, newest = draft.poll_interval or there.current.poll_interval, there.newest.tag.version
     if draft.continues is None:
-        made = _append(cursor, draft, newest.tag.version + 1, interval)
+        made = append(cursor, draft, newest + 1, interval)
     else:
-        made = _import(cursor, draft, draft.continues, newest.tag.version, interval)
+        made = _import(cursor, draft, draft.continues, newest, interval)
+    changes: list[tuple[str, str, object]] = [revision_change(made, draft.arrived)]
+    if there.rollout is not None:
+        changes.insert(0, rollouts.supersede(cursor, there.rollout, made.configuration.version, draft.made_at))
     pruning.prune(cursor, draft.namespace, keep)
-    return Written(made, [revision_change(made, draft.arrived)])
+    return Written(made, changes)
+
+
+def standing(cursor: sqlite3.Cursor, namespace: str) -> Standing:
+    """
+    Return the state of an active namespace.
+
+    @raise NotFound: C{unknown_namespace}.
+    """
+    cursor.execute(
+        f"""SELECT {_LISTED_COLUMNS}, n.current_version,
+            (SELECT id FROM rollouts WHERE namespace = n.name AND {rollouts.OPEN}) {_FROM}
+        WHERE n.name = ? AND NOT n.retired ORDER BY r.version DESC LIMIT 1""",
+        (namespace,),
+    )
+    row = cursor.fetchone()
+    if row is None:
+        raise _unknown(namespace)
+    *line, current_version, rollout = row
+    newest = current = _version(line)
+    if current_version is not None:
+        cursor.execute(f"{_LISTED} WHERE n.name = ? AND r.version = ?", (namespace, current_version))
+        current = _version(cursor.fetchone())
+    return Standing(newest, current, rollout)
 
 
 def _import(cursor: sqlite3.Cursor, draft: Draft, other: OtherHistory, newest: int, poll_interval: int) -> Revision:
@@ -112,22 +157,22 @@ def _import(cursor: sqlite3.Cursor, draft: Draft, other: OtherHistory, newest: i
     first, _ = added[0]
     if first > newest + 1:
         pruning.give_up(cursor, draft.namespace, first - 1)
-    return [_append(cursor, each, number, poll_interval) for number, each in added][-1]
+    return [append(cursor, each, number, poll_interval) for number, each in added][-1]
 
 
 def create_namespace(cursor: sqlite3.Cursor, draft: Draft) -> Written[Revision]:
     """Make a namespace, or take a retired one back into use: L{confd.interfaces.IConfigStore.create_namespace}."""
     name, default = draft.namespace, _newest(cursor, DEFAULT_NAMESPACE)
     if _newest(cursor, name) is not None:
-        answered = _answered(cursor, draft)
-        if answered is not None:
-            return Written(answered)
+        before = answered(cursor, draft)
+        if before is not None:
+            return Written(before)
         raise Conflict("namespace_exists", f"The namespace {name!r} exists; publish to it instead.")
     cursor.execute("INSERT INTO namespaces (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET retired = 0", (name,))
-    before = _newest(cursor, name)
+    newest = _newest(cursor, name)
     interval = draft.poll_interval or (default and default.poll_interval)
     assert interval, "the first namespace brings its own"
-    made = _append(cursor, draft, 1 if before is None else before.tag.version + 1, interval)
+    made = append(cursor, draft, 1 if newest is None else newest.tag.version + 1, interval)
     return Written(made, [revision_change(made, draft.arrived)])
 
 
@@ -136,10 +181,12 @@ def retire_namespace(cursor: sqlite3.Cursor, name: str) -> Written[None]:
     Take a namespace out of use; its history stays, the keys of its answers go.
 
     @raise NotFound: C{unknown_namespace}.
+    @raise Conflict: C{rollout_active}.
     """
-    cursor.execute("UPDATE namespaces SET retired = 1 WHERE name = ? AND NOT retired", (name,))
-    if cursor.rowcount == 0:
-        raise _unknown(name)
+    rollout = standing(cursor, name).rollout
+    if rollout is not None:
+        raise rollout_active(name, rollout)
+    cursor.execute("UPDATE namespaces SET retired = 1 WHERE name = ?", (name,))
     cursor.execute("DELETE FROM idempotency_keys WHERE namespace = ?", (name,))
     return Written(None, [(RETIRED, name, None)])
 
@@ -155,8 +202,8 @@ def _newest(cursor: sqlite3.Cursor, namespace: str) -> VersionSummary | None:
     return None if row is None else _version(row)
 
 
-def _answered(cursor: sqlite3.Cursor, draft: Draft) -> Revision | None:
-    """The revision that this draft made when it came first."""
+def answered(cursor: sqlite3.Cursor, draft: Draft) -> Revision | None:
+    """Return the revision that this draft made when it came first."""
     if draft.idempotency_key is None:
         return None
     row = cursor.execute(
@@ -176,10 +223,13 @@ def _answered(cursor: sqlite3.Cursor, draft: Draft) -> Revision | None:
 def _fingerprint(draft: Draft) -> str:
     """What must be the same in a retry with the same idempotency key."""
     fields = [draft.document.checksum, draft.poll_interval, draft.comment, draft.rollback_of]
+    # Keys of earlier releases stay valid.
+    fields += [draft.rollout] if draft.rollout else []
     return hashlib.sha256(strict_json.encode(fields)).hexdigest()
 
 
-def _append(cursor: sqlite3.Cursor, draft: Draft, version: int, poll_interval: int) -> Revision:
+def append(cursor: sqlite3.Cursor, draft: Draft, version: int, poll_interval: int) -> Revision:
+    """Append a revision to the history of a namespace."""
     columns = (
         draft.namespace,
         draft.document.raw.decode(),

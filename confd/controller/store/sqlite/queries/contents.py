@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 
 from confd.changes import VERSIONS_LISTED, Contents, Published
-from confd.controller.store.sqlite.queries import agents, configs, epoch
+from confd.controller.store.change_log import lanes_of
+from confd.controller.store.sqlite.queries import agents, configs, epoch, rollouts
 
 
 def load_contents(cursor: sqlite3.Cursor, seq: int) -> Contents:
@@ -23,6 +24,14 @@ def load_contents(cursor: sqlite3.Cursor, seq: int) -> Contents:
             name: [Published(each) for each in configs.history(cursor, name, VERSIONS_LISTED, None)] for name in names
         }
         blocked = frozenset(agents.load_blocked(cursor))
-        return Contents(seq, epoch.load_identity(cursor), revisions, versions, blocked)
+        lanes = {
+            found.rollout.namespace: lanes_of(
+                found.rollout,
+                found.members,
+                configs.revision(cursor, found.rollout.namespace, found.rollout.candidate),
+            )
+            for found in rollouts.find_open(cursor)
+        }
+        return Contents(seq, epoch.load_identity(cursor), revisions, versions, blocked, lanes)
     finally:
         cursor.execute("ROLLBACK")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from confd.changes import IDENTITY, KEYS, IdentityRecord
 from confd.codec import headers
 from confd.controller.store.change_log import Written, revision_change
-from confd.controller.store.sqlite.queries import configs, keys, pruning
+from confd.controller.store.sqlite.queries import configs, keys, pruning, rollouts
 from confd.history import EpochChange, check_epoch
 from confd.model import Revision
 
@@ -44,14 +44,21 @@ def begin_epoch(
     cursor.execute(
         """INSERT INTO revisions
             (namespace, version, cluster, epoch, document, checksum, poll_interval, author, comment, created_at)
-        SELECT r.namespace, r.version + 1, c.id, m.epoch, r.document, r.checksum, r.poll_interval, ?, ?, ?
+        SELECT r.namespace, (SELECT max(version) FROM revisions WHERE namespace = n.name) + 1, c.id, m.epoch,
+            r.document, r.checksum, r.poll_interval, ?, ?, ?
         FROM meta AS m JOIN clusters AS c USING (cluster_id) CROSS JOIN namespaces AS n
             CROSS JOIN revisions AS r ON r.namespace = n.name
-        WHERE NOT n.retired AND r.version = (SELECT max(version) FROM revisions WHERE namespace = n.name)""",
+        WHERE NOT n.retired AND r.version = coalesce(
+            n.current_version, (SELECT max(version) FROM revisions WHERE namespace = n.name))""",
         (change.author, change.comment, headers.rfc3339(change.made_at)),
     )
+    superseded = [
+        rollouts.supersede(cursor, found.rollout.id, made, change.made_at)
+        for found in rollouts.find_open(cursor, [])
+        if (made := configs.standing(cursor, found.rollout.namespace).newest.tag.version)
+    ]
     revisions = configs.current(cursor)
     for revision in revisions:
         pruning.prune(cursor, revision.configuration.namespace, keep)
     changes = [revision_change(revision, change.arrived) for revision in revisions]
-    return Written(revisions, [(IDENTITY, "", load_identity(cursor)), *changes])
+    return Written(revisions, [(IDENTITY, "", load_identity(cursor)), *superseded, *changes])

@@ -16,7 +16,7 @@ def prune(cursor: sqlite3.Cursor, namespace: str, keep: int) -> None:
     @param keep: how many; 0 keeps all.
     """
     if keep:
-        cursor.execute(f"{_GIVE_UP} WHERE name = ?", (keep, namespace))
+        cursor.execute(f"{_GIVE_UP} WHERE name = ?2", (keep, namespace))
         _delete(cursor, namespace)
 
 
@@ -54,5 +54,9 @@ def sweep(cursor: sqlite3.Cursor, keep: int) -> int:
 
 _GIVE_UP = """
     UPDATE namespaces
-    SET pruned = max(pruned, (SELECT max(version) FROM revisions WHERE namespace = name) - ?)
+    SET pruned = max(pruned, coalesce(
+        -- The base of an open rollout stays, whatever follows it.
+        (SELECT min(base - 1, (SELECT max(version) FROM revisions WHERE namespace = name) - ?1) FROM rollouts
+            WHERE namespace = name AND state IN ('running', 'paused', 'finishing')),
+        (SELECT max(version) FROM revisions WHERE namespace = name) - ?1))
 """

@@ -10,6 +10,8 @@ import msgspec
 from confd.changes import ReceivedReport, ReportVerdict
 from confd.codec import headers
 from confd.controller.store.report_verdicts import PublishTimes, judge_reports
+from confd.controller.store.sqlite.queries import members
+from confd.controller.store.sqlite.queries.rollouts import OPEN
 from confd.reports import Report, VersionOutcome
 
 #: Summaries of a namespace that are kept.
@@ -33,7 +35,8 @@ def save_reports(
     keys = list(dict.fromkeys((each.agent_id, each.report.tag.version) for each in reports))
     # Reports and outcomes are JSON already: json_array would parse them.
     cursor.execute(
-        """SELECT '[' || coalesce(group_concat('[' || keys.key || ',' || json_quote(a.namespace) || ','
+        f"""SELECT EXISTS (SELECT 1 FROM rollouts WHERE {OPEN}),
+            '[' || coalesce(group_concat('[' || keys.key || ',' || json_quote(a.namespace) || ','
             || coalesce(a.report, 'null') || ',' || coalesce(o.outcome, 'null') || ']'), '') || ']'
         FROM json_each(?) AS keys JOIN agents AS a ON a.id = keys.value ->> 0 LEFT JOIN outcomes AS o
         ON o.namespace = a.namespace AND o.version = keys.value ->> 1 AND o.agent_id = a.id""",
@@ -41,14 +44,16 @@ def save_reports(
     )
     agents: dict[str, tuple[str, Report | None]] = {}
     outcomes: dict[tuple[str, int], VersionOutcome] = {}
-    for number, namespace, last, before in _STORED.decode(cursor.fetchone()[0]):
+    follows, stored = cursor.fetchone()
+    for number, namespace, last, before in _STORED.decode(stored):
         agents[keys[number][0]] = namespace, last
         if before is not None:
             outcomes[keys[number]] = before
     verdicts = judge_reports(reports, agents, outcomes, times)
-    store_outcomes(
-        cursor, [(each, made) for each, verdict in zip(reports, verdicts, strict=True) if (made := verdict.outcome)]
-    )
+    taken = [(each, made) for each, verdict in zip(reports, verdicts, strict=True) if (made := verdict.outcome)]
+    store_outcomes(cursor, taken)
+    if follows:
+        members.follow_reports(cursor, [each for each, _ in taken])
     return verdicts
 
 

@@ -1,0 +1,135 @@
+"""The options of a change of the configuration, and the drafts that are made with them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from confd.codec import strict_json
+from confd.codec.headers import entity_tags
+from confd.controller.configs.service import Configs
+from confd.controller.rollouts.plans import DIRECT
+from confd.controller.rollouts.values import SUPERSEDE
+from confd.errors import Malformed, Unprocessable
+from confd.model import POLL_INTERVAL_MAX, POLL_INTERVAL_MIN, Draft
+from confd.runtime.offload import Offload
+from confd.web.api.endpoint import Call, NamespaceQuery
+
+#: The chapter of the API document.
+CONFIGURATIONS = "configurations"
+
+PollInterval = Annotated[int, msgspec.Meta(ge=POLL_INTERVAL_MIN, le=POLL_INTERVAL_MAX)]
+Comment = Annotated[str, msgspec.Meta(max_length=1024)]
+Percent = Annotated[int, msgspec.Meta(gt=0, le=100)] | Annotated[float, msgspec.Meta(gt=0, le=100)]
+Timeout = Annotated[int, msgspec.Meta(gt=0, le=600)] | Annotated[float, msgspec.Meta(gt=0, le=600)]
+
+#: Characters of an idempotency key.
+LONGEST_KEY = 255
+
+#: The default of C{quorum}, in percent, and of C{timeout}, in seconds.
+QUORUM, TIMEOUT_SECONDS = 100, 30
+
+
+class ChangeQuery(NamespaceQuery, forbid_unknown_fields=True):
+    """
+    How a change is to be made.
+
+    @ivar dry_run: look only: everything is checked, and nothing is changed.
+    @ivar wait: answer once so many agents have it, or the time is up.
+    @ivar quorum: percent of the agents of the namespace; 100 where it is not given.
+    @ivar timeout: seconds; 30 where it is not given.
+    @ivar rollout: the plan of a rollout; C{direct} starts none, and C{abort} publishes to all agents although a rollout
+        is open.
+    """
+
+    dry_run: bool = False
+    wait: Literal["applied"] | None = None
+    quorum: Percent | None = None
+    timeout: Timeout | None = None
+    rollout: str | None = None
+
+    @property
+    def plan(self) -> str | None:
+        """The name of the plan; C{None} if all agents are to get the change at once."""
+        return None if self.rollout in (None, DIRECT, SUPERSEDE) else self.rollout
+
+    def check(self) -> None:
+        """
+        Let pass what can be done together.
+
+        @raise Malformed: C{bad_field}.
+        """
+        for name in ("quorum", "timeout"):
+            if self.wait is None and getattr(self, name) is not None:
+                raise bad_field(name, f"{name} is for wait=applied; give both or neither.")
+        if self.dry_run and self.wait is not None:
+            raise bad_field("wait", "A dry run changes nothing that could be waited for; leave wait or dry_run away.")
+
+
+class PublishQuery(ChangeQuery, forbid_unknown_fields=True):
+    """
+    What a publish may say besides the document.
+
+    @ivar poll_interval: seconds between two polls of an agent; without it, it stays as it is.
+    @ivar comment: why, for people.
+    """
+
+    poll_interval: PollInterval | None = None
+    comment: Comment = ""
+
+
+class RollbackRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """The version to go back to."""
+
+    version: int
+    comment: Comment = ""
+
+
+async def rollback_draft(
+    configs: Configs, offload: Offload, namespace: str, version: int, call: Call, **rest: Any
+) -> Draft:
+    """
+    Return a draft with the document of an earlier version; the poll interval stays.
+
+    @param rest: the other fields of L{Draft}.
+    @raise NotFound: C{unknown_version}.
+    @raise Gone: C{version_pruned}.
+    @raise Unprocessable: the document does not fit the schema of today.
+    """
+    past = (await configs.revision(namespace, version)).configuration
+    try:
+        return configs.draft(
+            namespace,
+            await offload.run(len(past.document.raw), strict_json.decode, past.document.raw),
+            past.document,
+            call.identity.name,
+            rollback_of=past.version,
+            **rest,
+        )
+    except Unprocessable as error:
+        said = f"Version {past.version} does not fit today's schema, so nothing was rolled back. {error.message}"
+        raise Unprocessable(error.code, said, error.details) from None
+
+
+def conditions(call: Call, rollout: str | None) -> dict[str, Any]:
+    """
+    Return the fields of L{Draft} that say who asks for a change, and what it is bound to.
+
+    @param rollout: the option of that name.
+    """
+    expected, key = call.header("If-Match"), call.header("Idempotency-Key")
+    if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isprintable()):
+        raise Malformed("bad_idempotency_key", f"Idempotency-Key must be 1 to {LONGEST_KEY} printable characters.")
+    return {
+        "expected": None if expected is None else entity_tags(expected),
+        "idempotency_key": key,
+        "arrived": call.arrived,
+        "attempt": call.attempt,
+        "rollout": rollout or "",
+    }
+
+
+def bad_field(name: str, sentence: str) -> Malformed:
+    """Return the error for a field that does not fit the others."""
+    return Malformed("bad_field", sentence, [{"pointer": f"/{name}", "message": sentence}])

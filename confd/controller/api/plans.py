@@ -1,0 +1,56 @@
+"""The paths of plans."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define
+
+from confd.controller.api.rollout_schemas import PlansBody, plan_item
+from confd.controller.rollouts.service import Rollouts
+from confd.errors import Conflict, NotFound, Unprocessable
+from confd.web.api.endpoint import AnyDocument, Call, endpoint
+from confd.web.auth.basic import Role
+from confd.web.openapi.docs import Docs, MessageBody
+
+_TAG = "rollouts"
+
+
+@define(eq=False)
+class PlansApi:
+    """Shows, saves and removes plans."""
+
+    _rollouts: Rollouts
+
+    @endpoint("GET", "/api/v1/plans", Role.ADMIN, "All plans.", docs=Docs(tag=_TAG))
+    async def list_plans(self, call: Call) -> PlansBody:
+        """List all plans as they were written; C{built_in} marks the plans that cannot be changed."""
+        return {"items": [plan_item(each) for each in (await self._rollouts.plans()).values()]}
+
+    @endpoint(
+        "POST",
+        "/api/v1/plans",
+        Role.ADMIN,
+        "Save a plan.",
+        body=AnyDocument.OBJECT,
+        docs=Docs(
+            errors=(Conflict, Unprocessable),
+            example={"name": "night", "waves": [{"count": 1}, {"percent": 25}], "bake": 600},
+            tag=_TAG,
+        ),
+    )
+    async def save_plan(self, call: Call) -> dict[str, Any]:
+        """Save a plan, in place of a plan with its name. Open rollouts keep their copy."""
+        return plan_item(await self._rollouts.save_plan(call.body, call.attempt))
+
+    @endpoint(
+        "DELETE",
+        "/api/v1/plans/<name>",
+        Role.ADMIN,
+        "Remove a plan.",
+        docs=Docs(errors=(Conflict, NotFound), tag=_TAG),
+    )
+    async def remove_plan(self, call: Call, name: str) -> MessageBody:
+        """Remove a plan. Open rollouts keep their copy."""
+        await self._rollouts.remove_plan(name, call.attempt)
+        return MessageBody(f"Plan {name} removed")

@@ -1,0 +1,239 @@
+"""The bodies of responses about rollouts and plans, and the functions that fill them."""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypedDict
+
+import msgspec
+
+from confd.codec.headers import rfc3339
+from confd.controller.api.schemas import PublishBody
+from confd.controller.rollouts.decide import alive, count
+from confd.controller.rollouts.plans import BUILT_IN, PlanSpec, plan_body
+from confd.controller.rollouts.service import RolloutView
+from confd.controller.rollouts.values import Member, Rollout
+from confd.web.openapi.docs import Moment
+
+
+class WaveBody(TypedDict):
+    """A wave, and the members that it exposed, by outcome."""
+
+    wave: int
+    count: NotRequired[int]
+    percent: NotRequired[int]
+    select: NotRequired[str]
+    members: int
+    applied: int
+    failed: int
+    silent: int
+    pending: int
+    unverified: int
+
+
+class GateBody(TypedDict):
+    """What the gate of the present wave needs. Times are in seconds, as this controller measured them."""
+
+    settled: int
+    required: int
+    failures: int
+    limit: int
+    bake_left_s: float
+    patience_left_s: float
+
+
+class RecoveryBody(TypedDict):
+    """Members by their result for the version that ended a rollout."""
+
+    version: int
+    members: int
+    applied: int
+    failed: int
+    pending: int
+
+
+class RolloutItem(TypedDict):
+    """A rollout without its members."""
+
+    id: int
+    namespace: str
+    base: int
+    candidate: int
+    state: str
+    reason: str
+    wave: int
+    step: int
+    started_by: str
+    started_at: Moment
+    step_at: Moment
+    ended_at: Moment | None
+    ended_as: int | None
+    laggards: int
+    plan: dict[str, Any]
+
+
+class RolloutBody(RolloutItem):
+    """A rollout. C{gate} is C{null} after its end, and C{recovery} is C{null} unless it ended in another version."""
+
+    members: int
+    waves: list[WaveBody]
+    gate: GateBody | None
+    next: str
+    recovery: RecoveryBody | None
+    warnings: NotRequired[list[str]]
+
+
+class RolloutPage(TypedDict):
+    """A page of rollouts, newest first; C{next} is the C{before} of the next page."""
+
+    items: list[RolloutItem]
+    next: NotRequired[int]
+
+
+class MemberItem(TypedDict):
+    """A member of a rollout."""
+
+    id: str
+    hostname: str | None
+    wave: int
+    how: str
+    fit: bool
+    outcome: str
+    verified: bool
+    error: str | None
+    since: Moment
+
+
+class MemberPage(TypedDict):
+    """A page of members by id; C{next} is the C{after} of the next page."""
+
+    items: list[MemberItem]
+    next: NotRequired[str]
+
+
+class PlansBody(TypedDict):
+    """All plans."""
+
+    items: list[dict[str, Any]]
+
+
+class RolloutStartBody(PublishBody):
+    """A candidate, and the rollout that delivers it."""
+
+    rollout: RolloutBody
+
+
+def rollout_item(rollout: Rollout) -> RolloutItem:
+    """Return a rollout without its members."""
+    return {
+        "id": rollout.id,
+        "namespace": rollout.namespace,
+        "base": rollout.base,
+        "candidate": rollout.candidate,
+        "state": rollout.state,
+        "reason": rollout.reason,
+        "wave": rollout.wave,
+        "step": rollout.step,
+        "started_by": rollout.started_by,
+        "started_at": rfc3339(rollout.started_at),
+        "step_at": rfc3339(rollout.step_at),
+        "ended_at": rfc3339(rollout.ended_at),
+        "ended_as": rollout.ended_as,
+        "laggards": rollout.behind,
+        "plan": _without_nulls(msgspec.to_builtins(rollout.plan)),
+    }
+
+
+def rollout_body(view: RolloutView, recovery: RecoveryBody | None = None) -> RolloutBody:
+    """Return a rollout with its members by wave."""
+    rollout = view.rollout
+    gate = _gate(view) if rollout.open else None
+    item = rollout_item(rollout)
+    return {
+        **item,  # type: ignore[typeddict-item]
+        "members": view.counts.members,
+        "waves": [_wave(view, number) for number in range(1, rollout.plan.last_number + 1)],
+        "gate": gate,
+        "next": _next(view, gate),
+        "recovery": recovery,
+    }
+
+
+def member_item(view: RolloutView, member: Member, hostname: str | None) -> MemberItem:
+    """Return a member of a rollout; C{hostname} is C{None} for an unknown agent."""
+    return {
+        "id": member.agent_id,
+        "hostname": hostname,
+        "wave": member.wave,
+        "how": member.how,
+        "fit": member.fit,
+        "outcome": view.outcome(member),
+        "verified": member.verified,
+        "error": member.error or None,
+        "since": rfc3339(member.at),
+    }
+
+
+def plan_item(spec: PlanSpec) -> dict[str, Any]:
+    """Return a plan as people write it."""
+    return plan_body(spec) | {"built_in": spec.name in BUILT_IN}
+
+
+def _without_nulls(plan: dict[str, Any]) -> dict[str, Any]:
+    """Return a plan without fields that its waves do not have."""
+    waves = [*plan["waves"], plan["last"]]
+    *sized, last = ({name: each for name, each in wave.items() if each is not None} for wave in waves)
+    return plan | {"waves": sized, "last": last}
+
+
+def _wave(view: RolloutView, number: int) -> WaveBody:
+    wave = view.rollout.plan.wave(number)
+    counts = count((each for each in view.members if each.wave == number), view.rollout, view.around)
+    body: WaveBody = {
+        "wave": number,
+        "members": counts.members,
+        "applied": counts.applied,
+        "failed": counts.failed,
+        "silent": counts.silent,
+        "pending": counts.pending,
+        "unverified": counts.unverified,
+    }
+    if wave.count is not None:
+        body["count"] = wave.count
+    if wave.percent is not None:
+        body["percent"] = wave.percent
+    if wave.select:
+        body["select"] = wave.select
+    return body
+
+
+def _gate(view: RolloutView) -> GateBody:
+    counts = view.counts
+    return {
+        "settled": view.settled,
+        "required": view.required,
+        "failures": counts.failures,
+        "limit": view.rollout.plan.wave(view.rollout.wave).limit(counts.members),
+        "bake_left_s": round(view.bake_left, 1),
+        "patience_left_s": round(view.patience_left, 1),
+    }
+
+
+def _next(view: RolloutView, gate: GateBody | None) -> str:
+    """Return one sentence on what the rollout waits for."""
+    rollout = view.rollout
+    if gate is None:
+        ended = f" in favor of version {rollout.ended_as}" if rollout.ended_as is not None else ""
+        return f"The rollout is {rollout.state}{ended}."
+    if rollout.state == "paused":
+        return f"Paused ({rollout.reason}); resume, promote or abort the rollout."
+    said = f"{gate['settled']} of {gate['required']} members settled"
+    if gate["failures"]:
+        said += f", {gate['failures']} failed or silent (limit {gate['limit']})"
+    if gate["bake_left_s"]:
+        said += f"; the bake ends in {gate['bake_left_s']:.0f} s at the earliest"
+    return said + "."
+
+
+def named_members(view: RolloutView, wanted: str | None) -> list[Member]:
+    """Return the members with an outcome, by id; all members if C{wanted} is C{None}."""
+    return [each for each in alive(view.members) if wanted is None or view.outcome(each) == wanted]

@@ -1,0 +1,326 @@
+"""The paths of rollouts."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal
+
+import msgspec
+from attrs import define
+
+from confd.audit import Attempt
+from confd.codec import strict_json
+from confd.controller.agents.registry import Registry
+from confd.controller.api.change_options import (
+    ChangeQuery,
+    Comment,
+    PollInterval,
+    bad_field,
+    conditions,
+    rollback_draft,
+)
+from confd.controller.api.rollout_schemas import (
+    MemberPage,
+    RecoveryBody,
+    RolloutBody,
+    RolloutPage,
+    RolloutStartBody,
+    member_item,
+    named_members,
+    rollout_body,
+    rollout_item,
+)
+from confd.controller.api.rollout_starts import RolloutStarts
+from confd.controller.configs.reader import ConfigReader
+from confd.controller.configs.service import Configs
+from confd.controller.convergence.tracker import Convergence
+from confd.controller.rollouts.decide import alive
+from confd.controller.rollouts.plans import DIRECT, PlanSpec, parse_plan
+from confd.controller.rollouts.service import Rollouts, RolloutView
+from confd.controller.rollouts.transitions import etag_of
+from confd.controller.rollouts.values import SUPERSEDE, unknown_plan
+from confd.errors import Conflict, Gone, NotFound, PreconditionFailed, Unprocessable
+from confd.model import Draft
+from confd.reports import ReportState
+from confd.runtime.offload import Offload
+from confd.web.api.endpoint import Answer, Call, NamespaceQuery, endpoint
+from confd.web.auth.basic import Role
+from confd.web.openapi.docs import ETAG, IDEMPOTENCY_KEY, IF_MATCH, Docs
+
+StateName = Literal["running", "paused", "finishing", "completed", "aborted", "superseded"]
+
+STATES: tuple[StateName, ...] = ("running", "paused", "finishing", "completed", "aborted", "superseded")
+
+_TAG = "rollouts"
+
+_VERB_DOCS = Docs(
+    {200: RolloutBody}, (Conflict, NotFound, PreconditionFailed), takes=(IF_MATCH,), gives=(ETAG,), tag=_TAG
+)
+
+
+class RolloutsQuery(NamespaceQuery, forbid_unknown_fields=True):
+    """
+    A page of rollouts.
+
+    @ivar state: only rollouts in this state.
+    @ivar limit: rollouts on the page, at most.
+    @ivar before: the C{next} of the page before.
+    """
+
+    state: StateName | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 50
+    before: Annotated[int, msgspec.Meta(ge=1)] | None = None
+
+
+class MembersQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """
+    A page of members.
+
+    @ivar outcome: only members with this outcome.
+    @ivar limit: members on the page, at most.
+    @ivar after: the C{next} of the page before.
+    """
+
+    outcome: Literal["applied", "failed", "silent", "pending"] | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+    after: str = ""
+
+
+class VerbRequest(msgspec.Struct, forbid_unknown_fields=True):
+    """A comment for people."""
+
+    comment: Comment = ""
+
+
+class PromoteRequest(VerbRequest, forbid_unknown_fields=True):
+    """Whether the next wave starts, or the last one."""
+
+    to: Literal["next", "all"] = "next"
+
+
+class ReplaceRequest(VerbRequest, forbid_unknown_fields=True):
+    """The new candidate: a document, or the number of the version whose document it repeats."""
+
+    config: dict[str, Any] | None = None
+    rollback_of: int | None = None
+    poll_interval_seconds: PollInterval | None = None
+
+
+class StartRequest(ReplaceRequest, forbid_unknown_fields=True, kw_only=True):
+    """The candidate and the plan: a name, or the plan itself."""
+
+    plan: str | dict[str, Any]
+
+
+@define(eq=False)
+class RolloutsApi:
+    """Shows rollouts, and changes them for people."""
+
+    _rollouts: Rollouts
+    _starts: RolloutStarts
+    _configs: Configs
+    _reader: ConfigReader
+    _registry: Registry
+    _convergence: Convergence
+    _offload: Offload
+
+    @endpoint(
+        "POST",
+        "/api/v1/rollouts",
+        Role.ADMIN,
+        "Start a rollout.",
+        query=NamespaceQuery,
+        body=StartRequest,
+        max_body=None,
+        docs=Docs(
+            {202: RolloutStartBody},
+            (Conflict, PreconditionFailed, NotFound, Gone, Unprocessable),
+            takes=(IF_MATCH, IDEMPOTENCY_KEY),
+            gives=(ETAG,),
+            example={"config": {"url": "https://api.github.com"}, "plan": {"waves": [{"count": 1}]}},
+            tag=_TAG,
+        ),
+    )
+    async def start(self, call: Call) -> Answer:
+        """Publish a candidate and expose the first wave. The C{ETag} is the tag of the candidate."""
+        wanted: StartRequest = call.body
+        await self._reader.require(call.query.namespace)
+        if isinstance(wanted.plan, str):
+            if wanted.plan in (DIRECT, SUPERSEDE):
+                raise unknown_plan(wanted.plan)
+            spec: PlanSpec = await self._rollouts.plan(wanted.plan)
+        else:
+            spec = parse_plan(wanted.plan, wanted.plan.get("name") or "inline")
+        draft = await self._draft(call, call.query.namespace, wanted, **conditions(call, spec.name))
+        return await self._starts.start(ChangeQuery(), draft, spec)
+
+    @endpoint(
+        "GET", "/api/v1/rollouts", Role.ADMIN, "The rollouts of a namespace.", query=RolloutsQuery, docs=Docs(tag=_TAG)
+    )
+    async def list_rollouts(self, call: Call) -> RolloutPage:
+        """List rollouts, newest first."""
+        query: RolloutsQuery = call.query
+        await self._reader.require(query.namespace)
+        states = STATES if query.state is None else (query.state,)
+        found = await self._rollouts.page(query.namespace, states, query.limit + 1, query.before)
+        body: RolloutPage = {"items": [rollout_item(each) for each in found[: query.limit]]}
+        if len(found) > query.limit:
+            body["next"] = found[query.limit - 1].id
+        return body
+
+    @endpoint(
+        "GET",
+        "/api/v1/rollouts/<int:number>",
+        Role.ADMIN,
+        "One rollout.",
+        docs=Docs({200: RolloutBody}, (NotFound,), gives=(ETAG,), tag=_TAG),
+    )
+    async def rollout(self, call: Call, number: int) -> Answer:
+        """Show a rollout with its waves, its members by outcome, and what its gate needs."""
+        return self._answer(await self._rollouts.find(number))
+
+    @endpoint(
+        "GET",
+        "/api/v1/rollouts/<int:number>/agents",
+        Role.ADMIN,
+        "The members of a rollout.",
+        query=MembersQuery,
+        docs=Docs(errors=(NotFound,), tag=_TAG),
+    )
+    async def members(self, call: Call, number: int) -> MemberPage:
+        """List the members of a rollout by id."""
+        query: MembersQuery = call.query
+        view = await self._rollouts.find(number)
+        found = [each for each in named_members(view, query.outcome) if each.agent_id > query.after]
+        records = [(each, self._registry.find(each.agent_id)) for each in found[: query.limit]]
+        body: MemberPage = {
+            "items": [member_item(view, each, None if record is None else record.hostname) for each, record in records]
+        }
+        if len(found) > query.limit:
+            body["next"] = found[query.limit - 1].agent_id
+        return body
+
+    @endpoint(
+        "POST",
+        "/api/v1/rollouts/<int:number>/pause",
+        Role.ADMIN,
+        "Pause a rollout.",
+        body=VerbRequest,
+        optional_body=True,
+        docs=_VERB_DOCS,
+    )
+    async def pause(self, call: Call, number: int) -> Answer:
+        """Pause a rollout: members keep the candidate, and no agent is exposed."""
+        return await self._verb(call, number, self._rollouts.pause)
+
+    @endpoint(
+        "POST",
+        "/api/v1/rollouts/<int:number>/resume",
+        Role.ADMIN,
+        "Resume a paused rollout.",
+        body=VerbRequest,
+        optional_body=True,
+        docs=_VERB_DOCS,
+    )
+    async def resume(self, call: Call, number: int) -> Answer:
+        """Resume a paused rollout. Failures of its present members count no longer."""
+        return await self._verb(call, number, self._rollouts.resume)
+
+    @endpoint(
+        "POST",
+        "/api/v1/rollouts/<int:number>/promote",
+        Role.ADMIN,
+        "Start the next wave, or the last one, without its gate.",
+        body=PromoteRequest,
+        optional_body=True,
+        docs=_VERB_DOCS,
+    )
+    async def promote(self, call: Call, number: int) -> Answer:
+        """Start the next wave that adds an agent, or the last one. The audit log names the gate that was skipped."""
+
+        async def promote(number: int, expected: str | None, attempt: Attempt) -> RolloutView:
+            return await self._rollouts.promote(number, call.body.to == "all", expected, attempt)
+
+        return await self._verb(call, number, promote)
+
+    @endpoint(
+        "POST",
+        "/api/v1/rollouts/<int:number>/abort",
+        Role.ADMIN,
+        "Abort a rollout.",
+        body=VerbRequest,
+        optional_body=True,
+        docs=_VERB_DOCS,
+    )
+    async def abort(self, call: Call, number: int) -> Answer:
+        """Abort a rollout: one new version with the document of the base goes to all agents."""
+        return await self._verb(call, number, self._rollouts.abort)
+
+    @endpoint(
+        "POST",
+        "/api/v1/rollouts/<int:number>/replace",
+        Role.ADMIN,
+        "Give a rollout another candidate.",
+        body=ReplaceRequest,
+        max_body=None,
+        docs=Docs(
+            {200: RolloutBody},
+            (Conflict, NotFound, PreconditionFailed, Gone, Unprocessable),
+            takes=(IF_MATCH,),
+            gives=(ETAG,),
+            example={"rollback_of": 7},
+            tag=_TAG,
+        ),
+    )
+    async def replace(self, call: Call, number: int) -> Answer:
+        """Publish another candidate for the same members; the gate of the first wave judges it on all of them."""
+        view = await self._rollouts.find(number)
+        draft = await self._draft(call, view.rollout.namespace, call.body, arrived=call.arrived)
+
+        async def replace(number: int, expected: str | None, attempt: Attempt) -> RolloutView:
+            return await self._rollouts.replace(number, draft, expected, attempt)
+
+        return await self._verb(call, number, replace)
+
+    async def _verb(
+        self, call: Call, number: int, act: Callable[[int, str | None, Attempt], Awaitable[RolloutView]]
+    ) -> Answer:
+        assert call.attempt is not None
+        return self._answer(await act(number, call.header("If-Match"), call.attempt))
+
+    async def _draft(self, call: Call, namespace: str, wanted: ReplaceRequest, **rest: Any) -> Draft:
+        if (wanted.config is None) == (wanted.rollback_of is None):
+            raise bad_field("config", "Give either config or rollback_of.")
+        rest |= {"comment": wanted.comment, "poll_interval": wanted.poll_interval_seconds}
+        if wanted.rollback_of is not None:
+            return await rollback_draft(self._configs, self._offload, namespace, wanted.rollback_of, call, **rest)
+        assert wanted.config is not None
+        document = await self._offload.run(call.size, strict_json.document, wanted.config)
+        try:
+            return self._configs.draft(namespace, wanted.config, document, call.identity.name, **rest)
+        except Unprocessable as error:
+            # Pointers lead to what was sent; there the document is a part of it.
+            details = [{**each, "pointer": f"/config{each['pointer']}"} for each in error.details]
+            raise Unprocessable(error.code, error.message, details) from None
+
+    def _answer(self, view: RolloutView) -> Answer:
+        body = rollout_body(view, self._recovery(view))
+        return Answer(strict_json.encode(body), headers={"ETag": f'"{etag_of(view.rollout)}"'})
+
+    def _recovery(self, view: RolloutView) -> RecoveryBody | None:
+        """Return how the members of an ended rollout follow the version that ended it."""
+        version = view.rollout.ended_as
+        progress = None if version is None else self._convergence.progress(view.rollout.namespace, version)
+        if version is None or progress is None:
+            return None
+        members = alive(view.members)
+        found = [progress.outcomes.get(each.agent_id) for each in members]
+        states = [each.state for each in found if each is not None]
+        applied, failed = states.count(ReportState.APPLIED), states.count(ReportState.FAILED)
+        return {
+            "version": version,
+            "members": len(members),
+            "applied": applied,
+            "failed": failed,
+            "pending": len(members) - applied - failed,
+        }

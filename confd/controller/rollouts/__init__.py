@@ -1,0 +1,1 @@
+"""Rollouts: deliver a new version in waves, and take it back if it fails."""

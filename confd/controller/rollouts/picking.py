@@ -1,0 +1,111 @@
+"""Choose the agents of a wave: the same agents on every machine, and more of them with a larger target."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+from attrs import frozen
+
+from confd.controller.agents.selectors import Selector, matches, parse_selector
+from confd.controller.rollouts.values import Exposure, RolloutPlan, Wave
+from confd.reports import AgentRecord, ReportState
+
+
+@frozen
+class PoolAgent:
+    """
+    An agent that can become a member.
+
+    @ivar live: heard of within three intervals.
+    @ivar usable: not a duplicate.
+    """
+
+    record: AgentRecord
+    _labels: Callable[[AgentRecord], Mapping[str, str]]
+    live: bool
+    usable: bool = True
+
+    @property
+    def id(self) -> str:
+        """The id of the agent."""
+        return self.record.id
+
+    @property
+    def fit(self) -> bool:
+        """Whether the agent is live, and its last report says C{applied}."""
+        report = self.record.report
+        return self.live and report is not None and report.state is ReportState.APPLIED
+
+    def meets(self, selectors: Sequence[Selector]) -> bool:
+        """Return whether the labels of the agent match all selectors."""
+        if not any(selector.requirements for selector in selectors):
+            return True
+        labels = self._labels(self.record)
+        return all(matches(labels, selector) for selector in selectors)
+
+
+def rank(salt: str, agent_id: str) -> int:
+    """Return the rank of an agent; a wave picks the agents of lowest rank."""
+    digest = hashlib.sha256(f"confd-rank-v1\n{salt}\n{agent_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big")
+
+
+def salt_of(plan: RolloutPlan, namespace: str, rollout: int) -> str:
+    """Return what makes the ranks of a rollout differ from those of others."""
+    return namespace if plan.salt == "namespace" else str(rollout)
+
+
+def target(wave: Wave, pool: int) -> int:
+    """
+    Return the members that a wave with a size needs among its pool.
+
+    @param pool: agents in the pool.
+    """
+    if wave.count is not None:
+        return wave.count
+    assert wave.percent is not None
+    return max(1, -(-wave.percent * pool // 100))
+
+
+def choose(plan: RolloutPlan, wave: Wave, agents: Iterable[PoolAgent], members: Collection[str], salt: str) -> Exposure:
+    """
+    Choose the agents of a wave that has a size.
+
+    @param agents: the agents of the namespace that have reported.
+    @param members: ids of all members.
+    @return: the pool, and how many of it are to be members.
+    """
+    selectors = [parse_selector(plan.select), parse_selector(wave.select)]
+    matching = [each for each in agents if each.meets(selectors)]
+    able = [each for each in matching if each.live and each.usable]
+    if any(each.fit for each in able):
+        able = [each for each in able if each.fit]
+    eligible = {each.id for each in able}
+    pool = [each for each in matching if each.id in members or each.id in eligible]
+    ranked = sorted(pool, key=lambda each: rank(salt, each.id))
+    return Exposure(tuple((each.id, each.fit) for each in ranked), target(wave, len(pool)))
+
+
+def next_wave(
+    plan: RolloutPlan, after: int, agents: Sequence[PoolAgent], members: Collection[str], salt: str
+) -> tuple[int, Exposure] | None:
+    """
+    Return the number and the agents of the next wave that adds a member.
+
+    @param after: number of the wave before; 0 at the start.
+    @return: C{None} if a wave misses its target and no agent is eligible.
+    """
+    for number, wave in enumerate(plan.waves[after:], after + 1):
+        exposure = choose(plan, wave, agents, members, salt)
+        here = sum(agent_id in members for agent_id, _ in exposure.ranked)
+        if here >= exposure.members:
+            continue
+        return (number, exposure) if here < len(exposure.ranked) else None
+    return plan.last_number, all_reported(agents)
+
+
+def all_reported(agents: Iterable[PoolAgent]) -> Exposure:
+    """Return the agents of the last wave: all that have reported."""
+    ranked = tuple(sorted((each.id, each.fit) for each in agents))
+    return Exposure(ranked, len(ranked))

@@ -1,0 +1,335 @@
+"""The verbs of rollouts, and the version that each caller is served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from attrs import define, frozen
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from confd.audit import Attempt
+from confd.changes import Committed
+from confd.codec.headers import entity_tags
+from confd.controller.agents.registry import Registry
+from confd.controller.configs.reader import ConfigReader
+from confd.controller.configs.snapshot import EncodedConfig, Snapshot
+from confd.controller.feed import Feed
+from confd.controller.interfaces import IRolloutStore
+from confd.controller.rollouts import transitions
+from confd.controller.rollouts.decide import (
+    Clocks,
+    Counts,
+    OutcomeName,
+    Surroundings,
+    count,
+    outcome,
+    required,
+    settled,
+)
+from confd.controller.rollouts.driver import RolloutDriver
+from confd.controller.rollouts.picking import next_wave, salt_of
+from confd.controller.rollouts.plans import BUILT_IN, PlanSpec, check_name, parse_plan, plan_body, resolve
+from confd.controller.rollouts.values import (
+    SUPERSEDE,
+    Exposure,
+    Judge,
+    Member,
+    Rollout,
+    RolloutStep,
+    Start,
+    Stepped,
+    no_eligible_agent,
+    rollout_active,
+    unknown_plan,
+)
+from confd.controller.store.rollout_rules import pick
+from confd.errors import ConfdError
+from confd.model import Draft
+
+#: Agents of a wave that a preview names.
+SAMPLE = 5
+
+
+@frozen
+class Preview:
+    """
+    What a rollout would do.
+
+    @ivar waves: members after each wave, and ids of some that it adds.
+    @ivar unfit: agents whose failure would not count.
+    @ivar cannot_report: agents that have not reported yet; no wave picks them.
+    """
+
+    waves: Sequence[tuple[int, Sequence[str]]]
+    unfit: int
+    cannot_report: int
+
+
+@frozen
+class RolloutView:
+    """
+    A rollout as people see it.
+
+    @ivar around: what the controller knows of its agents.
+    @ivar clocks: of an open rollout; C{None} until this controller has considered it.
+    @ivar bake_left: seconds until this controller has watched the step for the whole bake.
+    """
+
+    rollout: Rollout
+    members: Sequence[Member]
+    around: Surroundings
+    clocks: Clocks | None = None
+    bake_left: float = 0.0
+
+    @property
+    def counts(self) -> Counts:
+        """The members by outcome."""
+        return count(self.members, self.rollout, self.around)
+
+    @property
+    def settled(self) -> int:
+        """Members that stayed applied for the bake."""
+        return settled(self.rollout, self.counts, self.clocks or Clocks())
+
+    @property
+    def required(self) -> int:
+        """Settled members that the gate needs."""
+        return required(self.rollout, self.counts)
+
+    @property
+    def patience_left(self) -> float:
+        """Seconds until the wave is stalled."""
+        return max(0.0, self.rollout.plan.wave(self.rollout.wave).patience - (self.clocks or Clocks()).idle)
+
+    def outcome(self, member: Member) -> OutcomeName:
+        """Return the outcome of a member."""
+        return outcome(member, self.rollout, self.around)
+
+
+@define(eq=False)
+class Rollouts:
+    """
+    Starts and changes rollouts for people, and serves each caller its lane.
+
+    @ivar now: returns the wall-clock time.
+    """
+
+    log = Logger()
+
+    _store: IRolloutStore
+    _driver: RolloutDriver
+    _snapshot: Snapshot
+    _reader: ConfigReader
+    _registry: Registry
+    _feed: Feed
+    _now: Callable[[], datetime]
+
+    async def served(self, namespace: str, header: str | None, agent_id: str) -> EncodedConfig:
+        """
+        Return the configuration that a caller is served.
+
+        An agent that names a version above the base becomes a member first: it is never served less than it names.
+
+        @param header: the C{If-None-Match} or C{Last-Event-ID} of the caller.
+        @param agent_id: empty for a caller that is no agent.
+        @raise NotFound: C{unknown_namespace}.
+        @raise Unavailable: C{starting}; C{storage_unavailable}: the agent could not be made a member.
+        """
+        current = await self._reader.require_named(namespace, header)
+        record = self._registry.find(agent_id) if agent_id else None
+        if record is None or record.namespace != namespace or self._snapshot.lane(namespace) is None:
+            return current
+        if header:
+            await self._detect(namespace, agent_id, entity_tags(header))
+        return self._snapshot.select(namespace, agent_id) or current
+
+    def still_served(self, namespace: str, agent_id: str, header: str | None, answered: EncodedConfig | None) -> bool:
+        """Return whether L{served} would still return C{answered} at once."""
+        found = self._snapshot.select(namespace, agent_id)
+        if found is None or found is not answered:
+            return False
+        if self._snapshot.lane(namespace) is None or not (agent_id and header):
+            return True
+        return self._snapshot.detects(namespace, agent_id, entity_tags(header)) is None
+
+    def agent_changed(self, namespace: str, agent_id: str) -> None:
+        """Make an agent a member whose report names a version above the base."""
+        record = self._registry.find(agent_id)
+        if self._snapshot.lane(namespace) is None or record is None or record.report is None:
+            return
+        named = {str(tag) for tag in (record.report.tag, record.report.holds) if tag is not None}
+        if record.namespace == namespace and self._snapshot.detects(namespace, agent_id, named):
+            detected = Deferred.fromCoroutine(self._detect(namespace, agent_id, named))
+            # The next poll or report of the agent tries again.
+            detected.addErrback(lambda failure: failure.trap(ConfdError))
+
+    def refuse_while_open(self, draft: Draft) -> None:
+        """
+        Refuse a draft that an open rollout forbids, as the store does.
+
+        @raise Conflict: C{rollout_active}.
+        """
+        number = self._driver.open_rollout(draft.namespace)
+        if number is not None and draft.rollout != SUPERSEDE:
+            raise rollout_active(draft.namespace, number)
+
+    async def preview(self, draft: Draft, spec: PlanSpec) -> Preview:
+        """
+        Return what a rollout of a draft would do if no agent changed.
+
+        @raise Conflict: C{no_eligible_agent}.
+        @raise Unprocessable: C{plan_too_hasty}.
+        """
+        plan, _ = resolve(spec, self._interval(draft))
+        agents, number = self._driver.agents(draft.namespace), await self._store.next_rollout()
+        salt = salt_of(plan, draft.namespace, number)
+        members: dict[str, bool] = {}
+        waves: list[tuple[int, Sequence[str]]] = []
+        while len(waves) < plan.last_number:
+            found = next_wave(plan, len(waves), agents, members, salt)
+            if found is None:
+                raise no_eligible_agent()
+            wave, exposure = found
+            waves += [(len(members), ())] * (wave - 1 - len(waves))
+            added = pick(exposure, [], {agent_id for agent_id, _ in exposure.ranked if agent_id not in members})
+            kept = sum(agent_id in members for agent_id, _ in exposure.ranked)
+            added = dict(list(added.items())[: exposure.members - kept])
+            members |= added
+            waves.append((len(members), list(added)[:SAMPLE]))
+        unfit = sum(not each.fit for each in agents)
+        return Preview(waves, unfit, self._registry.count(draft.namespace) - len(agents))
+
+    async def start(self, draft: Draft, spec: PlanSpec) -> tuple[Stepped, Sequence[str]]:
+        """
+        Start a rollout: see L{IRolloutStore.start_rollout}; return it with warnings for people.
+
+        @raise Unprocessable: C{plan_too_hasty}.
+        """
+        plan, warnings = resolve(spec, self._interval(draft))
+        agents = self._driver.agents(draft.namespace)
+
+        def prepare(number: int) -> tuple[int, Exposure]:
+            found = next_wave(plan, 0, agents, (), salt_of(plan, draft.namespace, number))
+            if found is None:
+                raise no_eligible_agent()
+            return found
+
+        return await self._applied(self._store.start_rollout(Start(draft, plan, prepare))), warnings
+
+    async def pause(self, number: int, expected: str | None, attempt: Attempt) -> RolloutView:
+        """Pause an open rollout; members keep the candidate."""
+        return await self._step(number, transitions.pause(expected), attempt)
+
+    async def resume(self, number: int, expected: str | None, attempt: Attempt) -> RolloutView:
+        """Resume a paused rollout, and accept its present failures."""
+        around = self._driver.surroundings(await self._namespace(number))
+        return await self._step(number, transitions.resume(expected, around), attempt)
+
+    async def promote(self, number: int, to_all: bool, expected: str | None, attempt: Attempt) -> RolloutView:
+        """Start the next wave, or the last one, without waiting for the gate."""
+        namespace = await self._namespace(number)
+        around, agents = self._driver.surroundings(namespace), self._driver.agents(namespace)
+        return await self._step(number, transitions.promote(expected, to_all, around, agents), attempt)
+
+    async def replace(self, number: int, draft: Draft, expected: str | None, attempt: Attempt) -> RolloutView:
+        """Give an open rollout another candidate."""
+        return await self._step(number, transitions.replace(expected, draft), attempt)
+
+    async def abort(self, number: int, expected: str | None, attempt: Attempt) -> RolloutView:
+        """Abort an open rollout: all agents get the document of the base as a new version."""
+        return await self._step(number, transitions.abort(expected), attempt)
+
+    async def find(self, number: int) -> RolloutView:
+        """
+        Return a rollout.
+
+        @raise NotFound: C{unknown_rollout}.
+        """
+        rollout, members = await self._store.rollout(number)
+        return self._view(rollout, members)
+
+    def page(
+        self, namespace: str, states: Sequence[str], limit: int, before: int | None
+    ) -> Deferred[Sequence[Rollout]]:
+        """Return rollouts without members: see L{IRolloutStore.rollouts}."""
+        found: Deferred[Sequence[Rollout]] = self._store.rollouts(namespace, states, limit, before)
+        return found
+
+    async def plan(self, name: str) -> PlanSpec:
+        """
+        Return a plan by its name.
+
+        @raise NotFound: C{unknown_plan}.
+        """
+        plans = await self.plans()
+        if name not in plans:
+            raise unknown_plan(name)
+        return plans[name]
+
+    async def plans(self) -> dict[str, PlanSpec]:
+        """Return all plans by name, the built-in ones first."""
+        saved = await self._store.plans()
+        return dict(BUILT_IN) | {name: parse_plan(msgspec.json.decode(body)) for name, body in saved.items()}
+
+    async def save_plan(self, value: dict[str, Any], attempt: Attempt | None) -> PlanSpec:
+        """
+        Save a plan, in place of a plan with its name.
+
+        @raise Unprocessable: C{bad_plan}.
+        @raise Conflict: C{plan_built_in}.
+        """
+        spec = parse_plan(value)
+        check_name(spec.name)
+        await self._store.save_plan(spec.name, msgspec.json.encode(plan_body(spec)).decode(), attempt)
+        return spec
+
+    async def remove_plan(self, name: str, attempt: Attempt | None) -> None:
+        """
+        Remove a plan; open rollouts keep their copy.
+
+        @raise NotFound: C{unknown_plan}.
+        @raise Conflict: C{plan_built_in}.
+        """
+        check_name(name)
+        await self._store.remove_plan(name, attempt)
+
+    def over(self, number: int, namespace: str, timeout: float) -> Deferred[bool]:
+        """Wait for the end of a rollout, at most C{timeout} seconds; fire with whether it has ended."""
+        return self._driver.over(number, namespace, timeout)
+
+    def _interval(self, draft: Draft) -> int:
+        there = self._snapshot.require(draft.namespace).configuration.poll_interval
+        return max(there, draft.poll_interval or 0)
+
+    async def _namespace(self, number: int) -> str:
+        rollout, _ = await self._store.rollout(number)
+        return str(rollout.namespace)
+
+    async def _step(self, number: int, judge: Judge, attempt: Attempt) -> RolloutView:
+        stepped = await self._applied(self._store.step_rollout(RolloutStep(number, judge, self._now(), attempt)))
+        return self._view(stepped.rollout, stepped.members)
+
+    async def _applied(self, write: Deferred[Committed[Stepped]]) -> Stepped:
+        committed = await write
+        await self._feed.reached(committed.seq)
+        return committed.value
+
+    async def _detect(self, namespace: str, agent_id: str, named: Collection[str]) -> None:
+        lane = self._snapshot.detects(namespace, agent_id, named)
+        record = self._registry.find(agent_id)
+        if lane is None or record is None:
+            return
+        committed = await self._store.detect(lane.rollout, agent_id, self._driver.is_fit(record), self._now())
+        await self._feed.reached(committed.seq)
+
+    def _view(self, rollout: Rollout, members: Sequence[Member]) -> RolloutView:
+        around = self._driver.surroundings(rollout.namespace)
+        timed = self._driver.clocks(rollout)
+        if timed is None:
+            return RolloutView(rollout, members, around)
+        clocks, bake_left = timed
+        return RolloutView(rollout, members, around, clocks, bake_left)

@@ -1,0 +1,116 @@
+"""Rules of rollouts that every store applies: pure functions of rollouts, members and reports."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import Literal
+
+from attrs import evolve
+
+from confd.controller.rollouts.values import Exposure, Member, NextStep, Rollout, Start, State, Stepped
+from confd.model import Tag
+from confd.reports import Report, ReportState
+
+
+def follow_report(member: Member, report: Report, candidate: Tag, at: datetime) -> Member:
+    """
+    Return a member after a report of its agent.
+
+    @param candidate: the tag of the candidate.
+    """
+    before = member.session_repairs if report.session == member.session else 0
+    repaired = max(0, report.repairs - before)
+    state: Literal["pending", "applied", "failed"] = "pending"
+    if report.tag == candidate and report.state.final:
+        state = "applied" if report.state is ReportState.APPLIED else "failed"
+    began = state == "applied" and (member.state != "applied" or repaired > 0)
+    return evolve(
+        member,
+        state=state,
+        verified=state == "applied" and report.verified,
+        runs=member.runs + began,
+        repairs=member.repairs + repaired,
+        session=report.session,
+        session_repairs=report.repairs,
+        error=report.error if state == "failed" else "",
+        at=member.at if state == member.state else at,
+    )
+
+
+def new_member(
+    agent_id: str, wave: int, how: Literal["picked", "detected"], fit: bool, last: Report | None, tag: Tag, at: datetime
+) -> Member:
+    """
+    Return the row of an agent that becomes a member.
+
+    @param last: its last report. Repairs that it counts happened before.
+    @param tag: the candidate.
+    """
+    member = Member(agent_id, wave, how, fit, at)
+    if last is None:
+        return member
+    return follow_report(evolve(member, session=last.session, session_repairs=last.repairs), last, tag, at)
+
+
+def take_step(rollout: Rollout, following: NextStep, at: datetime, published: int | None) -> Rollout:
+    """
+    Return a rollout after a transition.
+
+    @param published: the version that the transition published; C{None} without one.
+    """
+    ended = following.state in ("completed", "aborted", "superseded")
+    return evolve(
+        rollout,
+        candidate=rollout.candidate if following.draft is None or published is None else published,
+        state=following.state,
+        wave=following.wave,
+        step=rollout.step + 1,
+        reason=following.reason,
+        step_at=at,
+        ended_at=at if ended else None,
+        ended_as=published if ended else None,
+        behind=following.behind,
+    )
+
+
+def change_members(members: Sequence[Member], following: NextStep, at: datetime) -> Sequence[Member]:
+    """Return the members whose rows a transition changes, as they are afterwards."""
+    if following.draft is not None:
+        return [reset_member(each, at) for each in members]
+    return [evolve(each, fit=False) for each in members if each.agent_id in following.accepted]
+
+
+def pick(exposure: Exposure, members: Sequence[Member], here: Collection[str]) -> Mapping[str, bool]:
+    """
+    Return the agents that become members, with their fitness.
+
+    @param here: ids of the agents that are in the namespace.
+    """
+    present = {each.agent_id for each in members if not each.gone}
+    missing = exposure.members - sum(agent_id in present for agent_id, _ in exposure.ranked)
+    able = [(agent_id, fit) for agent_id, fit in exposure.ranked if agent_id not in present and agent_id in here]
+    return dict(able[: max(0, missing)])
+
+
+def first_rollout(start: Start, number: int, base: int, candidate: int) -> tuple[Rollout, Exposure]:
+    """
+    Return a rollout at its start, and the agents of its first wave.
+
+    @param number: the id of the rollout.
+    """
+    wave, exposure = start.prepare(number)
+    draft, at = start.draft, start.draft.made_at
+    state: State = "finishing" if wave == start.plan.last_number else "running"
+    rollout = Rollout(number, draft.namespace, base, candidate, start.plan, state, wave, 1, "", draft.author, at, at)
+    return rollout, exposure
+
+
+def describe_start(stepped: Stepped) -> str:
+    """Return the audit detail of a start."""
+    return f"rollout {stepped.rollout.id} of version {stepped.rollout.candidate}"
+
+
+def reset_member(member: Member, at: datetime) -> Member:
+    """Return a member as if it had not reported, for another candidate. It keeps its runs."""
+    return evolve(member, state="pending", verified=False, repairs=0, error="", at=at)

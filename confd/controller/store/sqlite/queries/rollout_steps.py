@@ -1,0 +1,118 @@
+"""Starts and transitions of rollouts in SQL: functions of a cursor that run in the thread of the database."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from confd.audit import AuditOutcome
+from confd.controller.rollouts.values import (
+    NextStep,
+    Rollout,
+    RolloutStep,
+    Start,
+    Stepped,
+    no_eligible_agent,
+    rollout_active,
+)
+from confd.controller.store.change_log import Written, revision_change, rollout_change
+from confd.controller.store.rollout_rules import change_members, first_rollout, pick, take_step
+from confd.controller.store.sqlite.queries import audit, configs, members, pruning, rollouts
+from confd.history import check_expected
+from confd.model import Draft, Revision
+
+
+def start(cursor: sqlite3.Cursor, start: Start, keep: int) -> Written[Stepped]:
+    """Start a rollout: L{confd.controller.interfaces.IRolloutStore.start_rollout}."""
+    draft = start.draft
+    standing = configs.standing(cursor, draft.namespace)
+    answered = configs.answered(cursor, draft)
+    if answered is not None:
+        return Written(_started(cursor, answered))
+    if standing.rollout is not None:
+        raise rollout_active(draft.namespace, standing.rollout)
+    current = standing.newest
+    check_expected(draft, current.tag)
+    number = rollouts.next_rollout(cursor)
+    base = current.tag.version
+    rollout, exposure = first_rollout(start, number, base, base + 1)
+    revision = configs.append(cursor, draft, base + 1, draft.poll_interval or current.poll_interval)
+    rollouts.insert(cursor, rollout)
+    rollouts.set_fate(cursor, rollout, "activated" if rollout.in_last_wave else "open")
+    found = rollouts.find(cursor, number)
+    here = members.here(cursor, draft.namespace, [agent_id for agent_id, _ in exposure.ranked])
+    chosen = pick(exposure, (), here)
+    if not chosen and not rollout.in_last_wave:
+        raise no_eligible_agent()
+    exposed = members.expose(cursor, found, chosen, rollout.wave, "picked", draft.made_at)
+    rollouts.set_current(cursor, rollout)
+    pruning.prune(cursor, draft.namespace, keep)
+    changes: list[tuple[str, str, object]] = [rollout_change(rollout, exposed, revision)]
+    if rollout.in_last_wave:
+        changes.append(revision_change(revision, draft.arrived))
+    return Written(Stepped(rollout, tuple(exposed), True, revision), changes)
+
+
+def step(cursor: sqlite3.Cursor, step: RolloutStep, keep: int) -> Written[Stepped]:
+    """Make a transition of a rollout: L{confd.controller.interfaces.IRolloutStore.step_rollout}."""
+    found = rollouts.find(cursor, step.rollout)
+    following = step.judge(found.rollout, found.members)
+    if following is None:
+        return Written(Stepped(found.rollout, found.members, False))
+    revision = _publish(cursor, found.rollout, following, step)
+    published = None if revision is None else revision.configuration.version
+    rollout = take_step(found.rollout, following, step.at, published)
+    rollouts.update(cursor, rollout)
+    members.save_members(cursor, rollout.id, change_members(found.members, following, step.at))
+    here = members.here(cursor, rollout.namespace, [agent_id for agent_id, _ in following.exposure.ranked])
+    chosen = pick(following.exposure, found.members, here)
+    members.expose(cursor, found, chosen, rollout.wave, "picked", step.at)
+    rollouts.follow_fates(cursor, found.rollout, rollout)
+    rollouts.set_current(cursor, rollout)
+    pruning.prune(cursor, rollout.namespace, keep)
+    audit.append(cursor, [AuditOutcome(step.attempt, detail=following.detail)])
+    after = rollouts.find(cursor, rollout.id)
+    return Written(Stepped(rollout, after.members, True, revision), _changes(cursor, found.rollout, after, revision))
+
+
+def _started(cursor: sqlite3.Cursor, revision: Revision) -> Stepped:
+    """Return the rollout that a revision started, as it is now."""
+    configuration = revision.configuration
+    (number,) = cursor.execute(
+        "SELECT rollout FROM candidates WHERE namespace = ? AND version = ?",
+        (configuration.namespace, configuration.version),
+    ).fetchone()
+    found = rollouts.find(cursor, number)
+    return Stepped(found.rollout, found.members, True, revision)
+
+
+def _publish(cursor: sqlite3.Cursor, rollout: Rollout, following: NextStep, step: RolloutStep) -> Revision | None:
+    """Append the revision that a transition publishes."""
+    standing = configs.standing(cursor, rollout.namespace)
+    version = standing.newest.tag.version + 1
+    if following.draft is not None:
+        base = configs.revision(cursor, rollout.namespace, rollout.base).configuration
+        interval = following.draft.poll_interval or base.poll_interval
+        return configs.append(cursor, following.draft, version, interval)
+    if not following.revert:
+        return None
+    base = configs.revision(cursor, rollout.namespace, rollout.base).configuration
+    comment = f"Rollout {rollout.id} was aborted: {following.reason}"
+    draft = Draft(
+        rollout.namespace, base.document, step.attempt.who, step.at, comment=comment, rollback_of=rollout.base
+    )
+    return configs.append(cursor, draft, version, base.poll_interval)
+
+
+def _changes(
+    cursor: sqlite3.Cursor, before: Rollout, after: rollouts.Found, revision: Revision | None
+) -> Sequence[tuple[str, str, object]]:
+    rollout = after.rollout
+    if not rollout.open:
+        changes: list[tuple[str, str, object]] = [rollout_change(rollout, after.members, None)]
+        return changes if revision is None else [*changes, revision_change(revision, None)]
+    candidate = configs.revision(cursor, rollout.namespace, rollout.candidate)
+    changes = [rollout_change(rollout, after.members, candidate)]
+    if rollout.in_last_wave and not before.in_last_wave:
+        changes.append(revision_change(candidate, None))
+    return changes

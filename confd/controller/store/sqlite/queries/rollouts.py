@@ -1,0 +1,274 @@
+"""The rows of rollouts, members and plans in SQL: functions of a cursor that run in the thread of the database."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from attrs import frozen
+
+from confd.changes import Lanes
+from confd.codec import headers
+from confd.controller.rollouts.values import Member, NextStep, Rollout, RolloutPlan, unknown_plan, unknown_rollout
+from confd.controller.store.change_log import Written, rollout_change
+from confd.controller.store.rollout_rules import take_step
+from confd.model import Tag
+
+#: Rollouts of a namespace whose members are kept.
+ROLLOUTS_WITHMEMBERS = 16
+
+#: The condition of an open rollout, as in the index C{one_open_rollout}.
+OPEN = "state IN ('running', 'paused', 'finishing')"
+
+_PLAN = msgspec.json.Decoder(RolloutPlan)
+
+_ROLLOUT = """
+    id, namespace, base, candidate, plan, state, wave, step, reason, started_by, started_at, step_at, ended_at,
+    ended_as, behind
+"""
+
+#: The columns of a member.
+MEMBER = """
+    agent_id, wave, how, fit, at, gone, state, verified, runs, repairs, session, session_repairs, error
+"""
+
+#: The largest integer of SQLite, beyond any id.
+_ENDLESS = 2**63 - 1
+
+
+@frozen
+class Found:
+    """
+    A rollout with its members.
+
+    @ivar tag: of the candidate.
+    """
+
+    rollout: Rollout
+    members: Sequence[Member]
+    tag: Tag
+
+
+def find(cursor: sqlite3.Cursor, rollout: int) -> Found:
+    """
+    Return a rollout with its members.
+
+    @raise NotFound: C{unknown_rollout}.
+    """
+    cursor.execute(f"SELECT {_ROLLOUT} FROM rollouts WHERE id = ?", (min(rollout, _ENDLESS),))
+    row = cursor.fetchone()
+    if row is None:
+        raise unknown_rollout(rollout)
+    return _found(cursor, _rollout(row))
+
+
+def load(cursor: sqlite3.Cursor, rollout: int) -> tuple[Rollout, Sequence[Member]]:
+    """Return a rollout with its members; fails as L{find} does."""
+    found = find(cursor, rollout)
+    return found.rollout, found.members
+
+
+def next_rollout(cursor: sqlite3.Cursor) -> int:
+    """Return the id of the next rollout."""
+    (number,) = cursor.execute("SELECT coalesce(max(id), 0) + 1 FROM rollouts").fetchone()
+    return int(number)
+
+
+def load_open(cursor: sqlite3.Cursor) -> Sequence[tuple[Rollout, Sequence[Member]]]:
+    """Return the open rollouts with their members."""
+    return [(found.rollout, found.members) for found in find_open(cursor)]
+
+
+def fates(cursor: sqlite3.Cursor, namespace: str, versions: Sequence[int]) -> Mapping[int, tuple[int, str]]:
+    """Return the rollout and the fate of each of these versions that was a candidate."""
+    cursor.execute(
+        """SELECT version, rollout, fate FROM candidates
+        WHERE namespace = ? AND version IN (SELECT value FROM json_each(?))""",
+        (namespace, text(versions)),
+    )
+    return {version: (rollout, fate) for version, rollout, fate in cursor}
+
+
+def find_open(cursor: sqlite3.Cursor, agents: Sequence[str] | None = None) -> Sequence[Found]:
+    """
+    Return the open rollouts.
+
+    @param agents: ids of the members to return; C{None} for all members.
+    """
+    cursor.execute(f"SELECT {_ROLLOUT} FROM rollouts WHERE {OPEN} ORDER BY id")
+    return [_found(cursor, _rollout(row), agents) for row in cursor.fetchall()]
+
+
+def page(
+    cursor: sqlite3.Cursor, namespace: str, states: Sequence[str], limit: int, before: int | None
+) -> Sequence[Rollout]:
+    """Return at most C{limit} rollouts of a namespace older than number C{before}, newest first."""
+    cursor.execute(
+        f"""SELECT {_ROLLOUT} FROM rollouts
+        WHERE namespace = ? AND id < ? AND state IN (SELECT value FROM json_each(?)) ORDER BY id DESC LIMIT ?""",
+        (namespace, _ENDLESS if before is None else min(before, _ENDLESS), text(states), limit),
+    )
+    return [_rollout(row) for row in cursor]
+
+
+def insert(cursor: sqlite3.Cursor, rollout: Rollout) -> None:
+    """Insert a rollout, and give up the members of the oldest ones of its namespace."""
+    cursor.execute(
+        f"INSERT INTO rollouts ({_ROLLOUT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(rollout)
+    )
+    cursor.execute(
+        """DELETE FROM exposures WHERE rollout IN (
+            SELECT id FROM rollouts WHERE namespace = ? ORDER BY id DESC LIMIT -1 OFFSET ?)""",
+        (rollout.namespace, ROLLOUTS_WITHMEMBERS),
+    )
+
+
+def update(cursor: sqlite3.Cursor, rollout: Rollout) -> None:
+    """Write all columns of a rollout that change."""
+    cursor.execute(
+        """UPDATE rollouts SET candidate = ?, state = ?, wave = ?, step = ?, reason = ?, step_at = ?, ended_at = ?,
+            ended_as = ?, behind = ? WHERE id = ?""",
+        (
+            rollout.candidate,
+            rollout.state,
+            rollout.wave,
+            rollout.step,
+            rollout.reason,
+            headers.rfc3339(rollout.step_at),
+            headers.rfc3339(rollout.ended_at),
+            rollout.ended_as,
+            rollout.behind,
+            rollout.id,
+        ),
+    )
+
+
+def supersede(cursor: sqlite3.Cursor, rollout: int, version: int, at: datetime) -> tuple[str, str, Lanes]:
+    """
+    End an open rollout in favour of a version that was just appended; return the change.
+
+    @param version: becomes the current version.
+    """
+    found = find(cursor, rollout)
+    ended = take_step(found.rollout, NextStep("superseded", found.rollout.wave), at, version)
+    update(cursor, ended)
+    follow_fates(cursor, found.rollout, ended)
+    set_current(cursor, ended)
+    return rollout_change(ended, found.members, None)
+
+
+def follow_fates(cursor: sqlite3.Cursor, before: Rollout, after: Rollout) -> None:
+    """Write what a transition makes of the candidates of a rollout."""
+    if after.candidate != before.candidate:
+        set_fate(cursor, before, "dropped")
+        set_fate(cursor, after, "open")
+    elif not before.in_last_wave and (after.in_last_wave or not after.open):
+        set_fate(cursor, after, "activated" if after.open else "dropped")
+
+
+def set_fate(cursor: sqlite3.Cursor, rollout: Rollout, fate: str) -> None:
+    """Write the fate of the candidate of a rollout."""
+    cursor.execute(
+        "INSERT OR REPLACE INTO candidates VALUES (?, ?, ?, ?)",
+        (rollout.namespace, rollout.candidate, rollout.id, fate),
+    )
+
+
+def set_current(cursor: sqlite3.Cursor, rollout: Rollout) -> None:
+    """Set the current version of a namespace: the base before the last wave, the newest one otherwise."""
+    version = rollout.base if rollout.open and not rollout.in_last_wave else None
+    cursor.execute("UPDATE namespaces SET current_version = ? WHERE name = ?", (version, rollout.namespace))
+
+
+def load_plans(cursor: sqlite3.Cursor) -> Mapping[str, str]:
+    """Return the text of each saved plan, by name."""
+    return dict(cursor.execute("SELECT name, body FROM plans ORDER BY name"))
+
+
+def save_plan(cursor: sqlite3.Cursor, name: str, body: str) -> Written[None]:
+    """Save a plan, in place of a plan with its name."""
+    cursor.execute("INSERT OR REPLACE INTO plans VALUES (?, ?)", (name, body))
+    return Written(None)
+
+
+def remove_plan(cursor: sqlite3.Cursor, name: str) -> Written[None]:
+    """
+    Remove a plan.
+
+    @raise NotFound: C{unknown_plan}.
+    """
+    if cursor.execute("DELETE FROM plans WHERE name = ?", (name,)).rowcount == 0:
+        raise unknown_plan(name)
+    return Written(None)
+
+
+def _found(cursor: sqlite3.Cursor, rollout: Rollout, agents: Sequence[str] | None = None) -> Found:
+    cursor.execute(
+        """SELECT c.cluster_id, r.epoch FROM revisions AS r JOIN clusters AS c ON c.id = r.cluster
+        WHERE r.namespace = ? AND r.version = ?""",
+        (rollout.namespace, rollout.candidate),
+    )
+    cluster, epoch = cursor.fetchone() or ("", 0)
+    cursor.execute(
+        f"""SELECT {MEMBER} FROM exposures WHERE rollout = ?1
+        AND (?2 IS NULL OR agent_id IN (SELECT value FROM json_each(?2))) ORDER BY agent_id""",
+        (rollout.id, None if agents is None else text(agents)),
+    )
+    members = tuple(_member(row) for row in cursor.fetchall())
+    return Found(rollout, members, Tag(cluster[:8], epoch, rollout.candidate))
+
+
+def _member(row: Sequence[Any]) -> Member:
+    agent_id, wave, how, fit, at, gone, state, verified, *rest = row
+    moment = headers.parse_rfc3339(at)
+    return Member(agent_id, wave, how, bool(fit), moment, bool(gone), state, bool(verified), *rest)
+
+
+def _rollout(row: Sequence[Any]) -> Rollout:
+    rollout, namespace, base, candidate, plan, state, wave, step, reason, started_by, *times, ended_as, behind = row
+    started_at, step_at, ended_at = times
+    return Rollout(
+        rollout,
+        namespace,
+        base,
+        candidate,
+        _PLAN.decode(plan),
+        state,
+        wave,
+        step,
+        reason,
+        started_by,
+        headers.parse_rfc3339(started_at),
+        headers.parse_rfc3339(step_at),
+        None if ended_at is None else headers.parse_rfc3339(ended_at),
+        ended_as,
+        behind,
+    )
+
+
+def _row(rollout: Rollout) -> Sequence[object]:
+    return (
+        rollout.id,
+        rollout.namespace,
+        rollout.base,
+        rollout.candidate,
+        text(rollout.plan),
+        rollout.state,
+        rollout.wave,
+        rollout.step,
+        rollout.reason,
+        rollout.started_by,
+        headers.rfc3339(rollout.started_at),
+        headers.rfc3339(rollout.step_at),
+        headers.rfc3339(rollout.ended_at),
+        rollout.ended_as,
+        rollout.behind,
+    )
+
+
+def text(value: object) -> str:
+    """Return a value as JSON text."""
+    return msgspec.json.encode(value).decode()

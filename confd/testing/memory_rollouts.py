@@ -1,0 +1,288 @@
+"""The rollouts of a store that forgets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from attrs import evolve
+from twisted.internet.defer import Deferred, execute
+from zope.interface import implementer
+
+from confd.audit import Attempt, AuditOutcome
+from confd.changes import EXPOSED, Committed, Lanes, ReceivedReport, ReportVerdict
+from confd.controller.interfaces import IRolloutStore
+from confd.controller.rollouts.values import (
+    Member,
+    NextStep,
+    Rollout,
+    RolloutStep,
+    Start,
+    Stepped,
+    no_eligible_agent,
+    rollout_active,
+    unknown_plan,
+    unknown_rollout,
+)
+from confd.controller.store.change_log import ChangeLog, Written, lanes_of, revision_change, rollout_change
+from confd.controller.store.rollout_rules import (
+    change_members,
+    describe_start,
+    first_rollout,
+    follow_report,
+    new_member,
+    pick,
+    take_step,
+)
+from confd.history import check_expected
+from confd.model import Draft, Registration, Revision
+from confd.reports import AgentRecord
+from confd.testing.memory_agents import MemoryAgents
+
+
+@implementer(IRolloutStore)
+class RolloutRows:
+    """The part of a L{confd.testing.memory.MemoryStore} that keeps rollouts."""
+
+    agents: MemoryAgents
+    _log: ChangeLog
+    _revisions: dict[str, list[Revision]]
+    _write: Callable[..., Deferred[Any]]
+    _audited: Callable[..., Deferred[Any]]
+    _answered: Callable[[Draft], Revision | None]
+    _append: Callable[[Draft, int], Revision]
+    _record: Callable[[Sequence[AuditOutcome]], None]
+    _prune: Callable[[str], None]
+    _check_in_use: Callable[[str], None]
+
+    def __init__(self) -> None:
+        self._rollouts: list[Rollout] = []
+        self._members: dict[int, dict[str, Member]] = {}
+        self._plans: dict[str, str] = {}
+        self._fates: dict[tuple[str, int], tuple[int, str]] = {}
+
+    def start_rollout(self, start: Start) -> Deferred[Committed[Stepped]]:
+        return self._audited(start.draft.attempt, describe_start, self._start, start)
+
+    def step_rollout(self, step: RolloutStep) -> Deferred[Committed[Stepped]]:
+        return self._write(self._step, step)
+
+    def detect(self, rollout: int, agent_id: str, fit: bool, at: datetime) -> Deferred[Committed[bool]]:
+        return self._write(self._detect, rollout, agent_id, fit, at)
+
+    def rollout(self, rollout: int) -> Deferred[tuple[Rollout, Sequence[Member]]]:
+        return execute(lambda: (self._find(rollout), self._members_of(rollout)))
+
+    def rollouts(
+        self, namespace: str, states: Sequence[str], limit: int, before: int | None
+    ) -> Deferred[Sequence[Rollout]]:
+        found = [
+            each
+            for each in self._rollouts[::-1]
+            if each.namespace == namespace and each.state in states and (before is None or each.id < before)
+        ]
+        return execute(lambda: found[:limit])
+
+    def next_rollout(self) -> Deferred[int]:
+        return execute(lambda: len(self._rollouts) + 1)
+
+    def open_rollouts(self) -> Deferred[Sequence[tuple[Rollout, Sequence[Member]]]]:
+        return execute(lambda: [(each, self._members_of(each.id)) for each in self._rollouts if each.open])
+
+    def fates(self, namespace: str, versions: Sequence[int]) -> Deferred[Mapping[int, tuple[int, str]]]:
+        found = {version: fate for version in versions if (fate := self._fates.get((namespace, version)))}
+        return execute(lambda: found)
+
+    def plans(self) -> Deferred[Mapping[str, str]]:
+        return execute(lambda: dict(sorted(self._plans.items())))
+
+    def save_plan(self, name: str, body: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
+        return self._audited(attempt, lambda _: name, self._save_plan, name, body)
+
+    def remove_plan(self, name: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
+        return self._audited(attempt, lambda _: name, self._remove_plan, name)
+
+    def _save_plan(self, name: str, body: str) -> Written[None]:
+        self._plans[name] = body
+        return Written(None)
+
+    def _remove_plan(self, name: str) -> Written[None]:
+        if name not in self._plans:
+            raise unknown_plan(name)
+        del self._plans[name]
+        return Written(None)
+
+    def _find(self, rollout: int) -> Rollout:
+        if not 0 < rollout <= len(self._rollouts):
+            raise unknown_rollout(rollout)
+        return self._rollouts[rollout - 1]
+
+    def _members_of(self, rollout: int) -> Sequence[Member]:
+        return tuple(member for _, member in sorted(self._members.get(rollout, {}).items()))
+
+    def _open(self, namespace: str) -> Rollout | None:
+        return next((each for each in self._rollouts if each.namespace == namespace and each.open), None)
+
+    def _current_of(self, namespace: str) -> Revision:
+        """Return the revision that callers outside of a rollout get."""
+        rollout, revisions = self._open(namespace), self._revisions[namespace]
+        return revisions[-1] if rollout is None or rollout.in_last_wave else revisions[rollout.base - 1]
+
+    def _lanes(self) -> dict[str, Lanes]:
+        return {
+            each.namespace: lanes_of(each, self._members_of(each.id), self._candidate(each))
+            for each in self._rollouts
+            if each.open
+        }
+
+    def _candidate(self, rollout: Rollout) -> Revision:
+        return self._revisions[rollout.namespace][rollout.candidate - 1]
+
+    def _start(self, start: Start) -> Written[Stepped]:
+        draft = start.draft
+        self._check_in_use(draft.namespace)
+        answered = self._answered(draft)
+        if answered is not None:
+            number, _ = self._fates[draft.namespace, answered.configuration.version]
+            return Written(Stepped(self._find(number), self._members_of(number), True, answered))
+        self._refuse_while_open(draft.namespace)
+        current = self._current_of(draft.namespace).configuration
+        check_expected(draft, current.tag)
+        number = len(self._rollouts) + 1
+        rollout, exposure = first_rollout(start, number, current.version, current.version + 1)
+        here = self._here(draft.namespace)
+        chosen = pick(exposure, (), here)
+        if not chosen and not rollout.in_last_wave:
+            raise no_eligible_agent()
+        revision = self._append(draft, draft.poll_interval or current.poll_interval)
+        self._rollouts.append(rollout)
+        self._members[number] = {}
+        self._fates[draft.namespace, rollout.candidate] = number, "activated" if rollout.in_last_wave else "open"
+        self._expose(rollout, chosen, "picked", draft.made_at)
+        self._prune(draft.namespace)
+        members = self._members_of(number)
+        changes: list[tuple[str, str, object]] = [rollout_change(rollout, members, revision)]
+        if rollout.in_last_wave:
+            changes.append(revision_change(revision, draft.arrived))
+        return Written(Stepped(rollout, members, True, revision), changes)
+
+    def _step(self, step: RolloutStep) -> Written[Stepped]:
+        before = self._find(step.rollout)
+        members = self._members_of(before.id)
+        following = step.judge(before, members)
+        if following is None:
+            return Written(Stepped(before, members, False))
+        revision = self._publish_step(before, following, step)
+        published = None if revision is None else revision.configuration.version
+        rollout = take_step(before, following, step.at, published)
+        self._rollouts[before.id - 1] = rollout
+        self._members[rollout.id].update({each.agent_id: each for each in change_members(members, following, step.at)})
+        chosen = pick(following.exposure, members, self._here(rollout.namespace))
+        self._expose(before, chosen, "picked", step.at, rollout.wave)
+        self._follow_fates(before, rollout)
+        self._prune(rollout.namespace)
+        self._record([AuditOutcome(step.attempt, detail=following.detail)])
+        members = self._members_of(rollout.id)
+        candidate = self._candidate(rollout)
+        changes: list[tuple[str, str, object]] = [rollout_change(rollout, members, candidate)]
+        if rollout.in_last_wave and not before.in_last_wave and rollout.open:
+            changes.append(revision_change(candidate, None))
+        elif revision is not None and not rollout.open:
+            changes.append(revision_change(revision, None))
+        return Written(Stepped(rollout, members, True, revision), changes)
+
+    def _publish_step(self, rollout: Rollout, following: NextStep, step: RolloutStep) -> Revision | None:
+        base = self._revisions[rollout.namespace][rollout.base - 1].configuration
+        if following.draft is not None:
+            return self._append(following.draft, following.draft.poll_interval or base.poll_interval)
+        if not following.revert:
+            return None
+        comment = f"Rollout {rollout.id} was aborted: {following.reason}"
+        who = step.attempt.who
+        draft = Draft(rollout.namespace, base.document, who, step.at, comment=comment, rollback_of=rollout.base)
+        return self._append(draft, base.poll_interval)
+
+    def _supersede(self, namespace: str, version: int, at: datetime) -> list[tuple[str, str, object]]:
+        """End the open rollout of a namespace, if one is open; return the change."""
+        before = self._open(namespace)
+        if before is None:
+            return []
+        ended = take_step(before, NextStep("superseded", before.wave), at, version)
+        self._rollouts[before.id - 1] = ended
+        self._follow_fates(before, ended)
+        return [rollout_change(ended, (), None)]
+
+    def _follow_fates(self, before: Rollout, after: Rollout) -> None:
+        if after.candidate != before.candidate:
+            self._fates[before.namespace, before.candidate] = before.id, "dropped"
+            self._fates[after.namespace, after.candidate] = after.id, "open"
+        elif not before.in_last_wave and (after.in_last_wave or not after.open):
+            self._fates[after.namespace, after.candidate] = after.id, "activated" if after.open else "dropped"
+
+    def _refuse_while_open(self, namespace: str) -> None:
+        rollout = self._open(namespace)
+        if rollout is not None:
+            raise rollout_active(namespace, rollout.id)
+
+    def _here(self, namespace: str) -> frozenset[str]:
+        return frozenset(each.id for each in self.agents.rows.values() if each.namespace == namespace)
+
+    def _expose(
+        self,
+        rollout: Rollout,
+        chosen: Mapping[str, bool],
+        how: Literal["picked", "detected"],
+        at: datetime,
+        wave: int | None = None,
+    ) -> None:
+        rows, tag = self._members[rollout.id], self._candidate(rollout).configuration.tag
+        for agent_id, fit in chosen.items():
+            last = self.agents.rows[agent_id].report
+            member = new_member(agent_id, wave or rollout.wave, how, fit, last, tag, at)
+            before = rows.get(agent_id)
+            rows[agent_id] = evolve(member, runs=member.runs + (before.runs if before else 0))
+
+    def _detect(self, number: int, agent_id: str, fit: bool, at: datetime) -> Written[bool]:
+        rollout = self._find(number)
+        member = self._members[number].get(agent_id)
+        if not rollout.open:
+            return Written(False)
+        if member is not None and not member.gone:
+            return Written(True)
+        if agent_id not in self._here(rollout.namespace):
+            return Written(False)
+        self._expose(rollout, {agent_id: fit}, "detected", at)
+        return Written(True, [(EXPOSED, rollout.namespace, (agent_id,))])
+
+    def _leave(self, agent_id: str) -> None:
+        """Take an agent out of the counts of open rollouts."""
+        for rollout in self._rollouts:
+            member = self._members[rollout.id].get(agent_id)
+            if rollout.open and member is not None:
+                self._members[rollout.id][agent_id] = evolve(member, gone=True)
+
+    def _register(self, registration: Registration, token: bytes, at: datetime) -> Written[AgentRecord]:
+        there = self.agents.rows.get(registration.agent_id)
+        written = self.agents.register(registration, token, at)
+        if there is not None and there.namespace != registration.namespace:
+            self._leave(there.id)
+        return written
+
+    def _remove_agent(self, remove: Callable[[str], Written[None]], agent_id: str) -> Written[None]:
+        self._leave(agent_id)
+        return remove(agent_id)
+
+    def _save_reports(self, reports: Sequence[ReceivedReport]) -> Sequence[ReportVerdict]:
+        verdicts = self.agents.save_reports(reports, self._log.times(reports))
+        self._follow_reports([each for each, verdict in zip(reports, verdicts, strict=True) if verdict.outcome])
+        return verdicts
+
+    def _follow_reports(self, reports: Sequence[ReceivedReport]) -> None:
+        """Follow accepted reports in the rows of members."""
+        for received in reports:
+            rollout = self._open(received.namespace)
+            member = self._members[rollout.id].get(received.agent_id) if rollout else None
+            if rollout is not None and member is not None and not member.gone:
+                tag = self._candidate(rollout).configuration.tag
+                self._members[rollout.id][member.agent_id] = follow_report(member, received.report, tag, received.at)
