@@ -377,6 +377,7 @@ class ServingTests(RolloutTestCase):
         (other, _) = (each for each in self.ids if each not in self.exposed())
         self.harness.store.broken = "the disk is full"
         self.assertEqual(self.poll(other, candidate).status, 503)
+        self.assertEqual(self.served(other), 1)
         self.harness.store.broken = None
         self.assertEqual(self.poll(other, candidate).status, 304)
 
