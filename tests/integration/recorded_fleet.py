@@ -154,7 +154,7 @@ class RecordedFleet:
 
     def _settled(self) -> bool:
         newest = self.history.newest()
-        return all(self.history.current_config(name) == newest for name in self.agents)
+        return all(self.history.current(name) == newest for name in self.agents)
 
     def until_path(self, path: str) -> None:
         """Wait until all agents report a path of changes."""
