@@ -160,9 +160,9 @@ class FeedTests(SynchronousTestCase):
     def test_unknown_kind_is_skipped_and_counted(self) -> None:
         self.start()
         self.clock.advance(INTERVAL)
-        self.store.answer(Batch([*changes(1, kind="rollout"), *changes(2)]))
+        self.store.answer(Batch([*changes(1, kind="newer"), *changes(2)]))
         self.assertEqual(self.log, [("first", 2), ("second", 2)])
-        self.assertEqual((self.feed.applied, dict(self.feed.unknown)), (2, {"rollout": 1}))
+        self.assertEqual((self.feed.applied, dict(self.feed.unknown)), (2, {"newer": 1}))
 
     def test_hint_reads_at_once(self) -> None:
         self.start()
