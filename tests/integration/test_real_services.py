@@ -198,7 +198,7 @@ location / { {{ doc.directive }} "{{ confd.tag }}"; } } }
         self.options = (
             *("--file-path", f"{folder}/nginx.conf", "--file-template", template),
             *("--agent-metadata", f"folder={folder}", "--file-check", f"{command} {{path}} -t -q"),
-            *("--file-probe", f"{self.probe} http://127.0.0.1:{self.port}/", "--file-probe-within", "3"),
+            *("--file-probe", f"{self.probe} http://127.0.0.1:{self.port}/", "--file-probe-within", "60"),
         )
         self.folder = folder
         self.command = command
