@@ -42,7 +42,8 @@ from confd.web.openapi.docs import AGENT_ID, CONFIG_CHECKSUM, ETAG, IDEMPOTENCY_
 #: Seconds between two polls of an agent of the Go system that received no other interval.
 GO_POLL_INTERVAL = 30
 
-#: Callers that may wait at a time until agents have what they publish; one that hangs up counts until its time is up.
+#: Callers that may wait at a time until agents have what they publish. A caller that hangs up counts until its time is
+#: up.
 MAX_WAITING_PUBLISHES = 100
 
 _CHANGE_DOCS = Docs(
@@ -264,5 +265,6 @@ def _keeps_other(header: str, current: Configuration, agent_id: str) -> bool:
 
     An agent of the Go system, which has no id, ignores a body with the number that it has.
     """
-    foreign = agent_id or str(current.version) not in entity_tags(header)
-    return current.unpublished and names_version(header) and bool(foreign)
+    if not current.unpublished or not names_version(header):
+        return False
+    return bool(agent_id) or str(current.version) not in entity_tags(header)
