@@ -41,9 +41,6 @@ class LocalTestCase(SynchronousTestCase):
         logger.addHandler(self.warnings)
         self.addCleanup(logger.removeHandler, self.warnings)
         logger.propagate = False
-        # Another test in this process may have configured logging.
-        logger.setLevel(logging.WARNING)
-        logger.disabled = False
 
     def start(self, path: str | None = None) -> FakeAgent:
         """Start an agent that ends with the test."""

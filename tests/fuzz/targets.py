@@ -352,13 +352,23 @@ def _values(data: bytes) -> None:
         assert set(env_variables({name: value}).values()) == {value}
 
 
+@contextlib.contextmanager
+def _silent(logger: logging.Logger) -> Iterator[None]:
+    """Drop the messages of a logger meanwhile; other tests of this process read them."""
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = False
+
+
 def _kept(data: bytes) -> None:
     """The file of a program that keeps the last document."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "kept")
         path.write_bytes(data)
-        logging.getLogger("confd.local").disabled = True
-        assert Local("http://127.0.0.1:1", keep=path).tag != ""
+        with _silent(logging.getLogger("confd.local")):
+            assert Local("http://127.0.0.1:1", keep=path).tag != ""
 
 
 def _nats(data: bytes) -> None:
