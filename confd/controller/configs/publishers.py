@@ -114,7 +114,7 @@ class BrokerPublisher(Service):
             try:
                 await self._bring(encoded)
             except ConfdError:
-                # If the broker is lost once more, its next return begins all anew.
+                # If the broker is lost again, its next return starts over.
                 self.failures += 1
                 self._repeats = iter(())
 
@@ -122,7 +122,7 @@ class BrokerPublisher(Service):
         """Whether the broker has all that was posted."""
         while self._outgoing:
             namespace = next(iter(self._outgoing))
-            # To the end of the queue: one that the broker never takes must not keep it from all others.
+            # To the end of the queue: a namespace that the broker never takes must not hold up the others.
             encoded = self._outgoing[namespace] = self._outgoing.pop(namespace)
             try:
                 await self._bring(encoded)

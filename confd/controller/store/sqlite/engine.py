@@ -319,7 +319,7 @@ def _pool(
         try:
             prepare(connection)
         except BaseException:
-            # adbapi forgets one that it could not prepare, open.
+            # adbapi leaves a connection open that it could not prepare.
             connection.close()
             raise
 
