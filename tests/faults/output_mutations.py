@@ -33,8 +33,8 @@ OUTPUT_MUTANTS = (
         (
             Edit(
                 _REPLACEMENT,
-                "                os.fchmod(descriptor, self.spec.mode)\n                self.sync(descriptor)\n",
-                "                os.fchmod(descriptor, self.spec.mode)\n",
+                "                os.fchmod(descriptor, mode)\n                self.sync(descriptor)\n",
+                "                os.fchmod(descriptor, mode)\n",
             ),
         ),
         (

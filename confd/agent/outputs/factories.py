@@ -24,7 +24,7 @@ from confd.agent.outputs.file.commands import DEFAULT_PATH
 from confd.agent.outputs.file.marker import Marker
 from confd.agent.outputs.file.output import FileOutput
 from confd.agent.outputs.file.ownership import Untrusted, check_file
-from confd.agent.outputs.file.settings import HEALTH_KEYS, SpecReader
+from confd.agent.outputs.file.settings import HEALTH_KEYS, KEYS, SpecReader
 from confd.agent.outputs.file.spec import FileSpec
 from confd.agent.outputs.health import Monitored
 from confd.agent.plugin import output_makers
@@ -38,13 +38,6 @@ log = Logger()
 
 #: Bytes that a file of outputs may have.
 _MAX_BYTES = 1024 * 1024
-
-#: Settings that describe the one file of an agent.
-_FILE_FIELDS = [
-    "path", "format", "template", "pointer", "mode", "owner", "group", "check", "test", "reload", "probe",
-    "probe_within", "timeout", "health", "health_interval", "health_failures", "health_timeout", "in_place",
-    "keep_refused", "report_words",
-]  # fmt: skip
 
 
 @frozen
@@ -139,7 +132,7 @@ class _PlanReader:
         ]
 
     def _file(self, mistakes: list[str]) -> list[FileSpec]:
-        values = {each: getattr(self.settings, f"file_{each}") for each in _FILE_FIELDS}
+        values = {each: getattr(self.settings, f"file_{each}") for each in KEYS - {"name"}}
         raw = {key: value for key, value in values.items() if value is not None and value != ""}
         reader = self._reader(raw, lambda key: f"FILE_{key.upper()}")
         found = reader.spec()
@@ -198,19 +191,13 @@ class _PlanReader:
         return float(value)
 
     def _http_health(self, table: object, mistakes: list[str]) -> HealthCheck | None:
-        settings = self.settings
         raw: dict[str, object]
         if isinstance(table, dict) and table:
             raw, label = dict(table), lambda key: f"OUTPUTS_FILE: http: {key}"
             for key in sorted(raw.keys() - HEALTH_KEYS):
                 mistakes.append(f"OUTPUTS_FILE: http: {key!r} is not a setting of the HTTP output.")
         else:
-            raw = {
-                "health": settings.http_health or "",
-                "health_interval": settings.http_health_interval,
-                "health_failures": settings.http_health_failures,
-                "health_timeout": settings.http_health_timeout,
-            }
+            raw = {key: getattr(self.settings, f"http_{key}") for key in HEALTH_KEYS}
             label = lambda key: f"HTTP_{key.upper()}"  # noqa: E731
         reader = self._reader(raw, label)
         found = reader.health()

@@ -43,7 +43,6 @@ class ActionRunner:
     _in_thread: RunInThread
     _environ: Mapping[str, str]
     count: Counter[tuple[str, str, str]] = field(factory=Counter, init=False)
-    _running: set[CommandRun] = field(factory=set, init=False)
 
     def run(
         self,
@@ -76,11 +75,6 @@ class ActionRunner:
         @raise Unprocessable: with code C{probe_failed} if it did not succeed in time.
         """
         return Deferred.fromCoroutine(self._probe(output, action, variables, limit, within, words))
-
-    def kill(self) -> None:
-        """Kill the commands under way."""
-        for command in list(self._running):
-            command.kill()
 
     async def _run(
         self, output: str, kind: str, action: Action, variables: Mapping[str, str], limit: float, words: bool
@@ -115,19 +109,17 @@ class ActionRunner:
                 return f"{subject} was not run: {error}"
             return command.run()
 
-        self._running.add(command)
         ended: Deferred[CommandResult | str] = Deferred(lambda _: command.kill())
-        running = self._in_thread(checked)
-        running.addBoth(self._end, command, ended)
+
+        def end(result: Any) -> None:
+            if not ended.called:
+                ended.callback(result)
+
+        self._in_thread(checked).addBoth(end)
         result = await ended
         if isinstance(result, str):
             return result
         return None if result.ok else result.sentence(subject, limit, words)
-
-    def _end(self, result: Any, command: CommandRun, ended: Deferred[Any]) -> None:
-        self._running.discard(command)
-        if not ended.called:
-            ended.callback(result)
 
     async def _probe(
         self, output: str, action: Action, variables: Mapping[str, str], limit: float, within: float, words: bool

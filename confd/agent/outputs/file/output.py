@@ -66,8 +66,10 @@ class FileOutput:
     _unsaved: Entry | None = field(default=None, init=False)
     _timer: IDelayedCall | None = field(default=None, init=False)
     _trouble: Problem = field(init=False)
+    _generation: str = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._generation = hashlib.sha256(repr(self.spec).encode()).hexdigest()
         self._trouble = Problem(f"output {self.spec.name}", self.log)
         if self.spec.in_place:
             sentence = "output {output}: {path} is overwritten in place, which is not atomic"
@@ -198,15 +200,14 @@ class FileOutput:
     # -- state --
 
     async def _inspect(self) -> OutputState:
-        generation = hashlib.sha256(repr(self.spec).encode()).hexdigest()
         if self._expected is None:
-            return OutputState(False, False, generation, present=False)
+            return OutputState(False, False, self._generation, present=False)
         found = await self._blocking(self._files.examine, self._expected)
         holds = self._live and self._files.matches(found, self._expected.sha)
         if holds:
             # A file that was touched, or rewritten with the same content, is not read again.
             self._expected = found
-        return OutputState(holds, self._verified, generation, found.present)
+        return OutputState(holds, self._verified, self._generation, found.present)
 
     @property
     def _verified(self) -> bool:

@@ -113,23 +113,7 @@ class FileReplacement:
         @raise OSError: if the file cannot be written; nothing is left of it.
         """
         self.discard()
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(self.staged_path, flags, 0o600)
-        try:
-            with open(descriptor, "wb", closefd=False) as file:
-                file.write(content)
-                file.flush()
-                owner, group = self._owners()
-                os.fchown(descriptor, owner, group)
-                self._copy_attributes(descriptor)
-                # The attributes of an ACL change the mode bits.
-                os.fchmod(descriptor, self.spec.mode)
-                self.sync(descriptor)
-        except OSError:
-            self.discard()
-            raise
-        finally:
-            os.close(descriptor)
+        self._write(self.staged_path, content, self.spec.mode, self._owners(), self._copy_attributes)
 
     def discard(self) -> None:
         """Remove the staged file."""
@@ -267,7 +251,14 @@ class FileReplacement:
             os.fchmod(descriptor, self.spec.mode)
             self.sync(descriptor)
 
-    def _write(self, path: str, content: bytes, mode: int, owners: tuple[int, int] | None = None) -> None:
+    def _write(
+        self,
+        path: str,
+        content: bytes,
+        mode: int,
+        owners: tuple[int, int] | None = None,
+        copy_attributes: Callable[[int], None] | None = None,
+    ) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         try:
             with open(descriptor, "wb", closefd=False) as file:
@@ -275,10 +266,14 @@ class FileReplacement:
                 file.flush()
                 if owners is not None:
                     os.fchown(descriptor, *owners)
+                if copy_attributes is not None:
+                    copy_attributes(descriptor)
+                # The attributes of an ACL change the mode bits.
                 os.fchmod(descriptor, mode)
                 self.sync(descriptor)
         except OSError:
-            os.unlink(path)
+            with suppress(FileNotFoundError):
+                os.unlink(path)
             raise
         finally:
             os.close(descriptor)
