@@ -208,8 +208,8 @@ location / { {{ doc.directive }} "{{ confd.tag }}"; } } }
     def test_check_precedes_replacement(self) -> None:
         """A file that nginx refuses never gets its name."""
         conf = self.folder / "nginx.conf"
-        # The first version: nginx does not run yet.
-        reload = f"/bin/sh -c 'test ! -e {self.folder}/service.pid || {self.command} nginx.conf -s reload'"
+        # The first version: nginx does not run yet, and the check leaves an empty pid file.
+        reload = f"/bin/sh -c 'test ! -s {self.folder}/service.pid || {self.command} nginx.conf -s reload'"
         self.files.start(*self.options, "--file-reload", reload, "--file-retry", "1")
         eventually(conf.exists)
         service = self.started("nginx", "-e", "stderr", "-p", str(self.folder), "-c", "nginx.conf", "-g", "daemon off;")
