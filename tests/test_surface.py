@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -66,6 +69,27 @@ def surfaces() -> dict[str, Surface]:
     }
 
 
+def integers_of(schema: Any, document: Any, known: set[str]) -> Iterator[dict[str, Any]]:
+    """
+    Yield the schemas of integers in a schema, and in the schemas that it refers to.
+
+    @param known: references that were followed; more are added.
+    """
+    if isinstance(schema, list):
+        for each in schema:
+            yield from integers_of(each, document, known)
+    if not isinstance(schema, dict):
+        return
+    if schema.get("type") == "integer":
+        yield schema
+    reference = schema.get("$ref")
+    if reference is not None and reference not in known:
+        known.add(reference)
+        _, *path = reference.split("/")
+        yield from integers_of(reduce(getitem, path, document), document, known)
+    yield from integers_of(list(schema.values()), document, known)
+
+
 class DocumentTests(SynchronousTestCase):
     """The documents of both."""
 
@@ -89,6 +113,22 @@ class DocumentTests(SynchronousTestCase):
         for name, paths in PROMISED.items():
             documented = {f"{each.method} {each.path}" for each in self.surfaces[name].documented}
             self.assertLessEqual({path.strip() for path in paths.split(",")}, documented)
+
+    def test_integers_have_a_minimum(self) -> None:
+        """No request may hold an integer below what SQLite stores."""
+        integers = [
+            integer
+            for surface in self.surfaces.values()
+            for each in surface.documented
+            for schema in [
+                *(parameter.get("schema") for parameter in each.documented.get("parameters", ())),
+                *each.documented.get("requestBody", {}).get("content", {}).values(),
+            ]
+            for integer in integers_of(schema, surface.document, set())
+        ]
+        self.assertTrue(integers)
+        for integer in integers:
+            self.assertTrue({"minimum", "exclusiveMinimum"} & integer.keys(), integer)
 
     def test_each_operation_is_described(self) -> None:
         """Every operation says what it is for, what it answers, and how it is refused."""

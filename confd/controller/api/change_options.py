@@ -22,6 +22,7 @@ CONFIGURATIONS = "configurations"
 PollInterval = Annotated[int, msgspec.Meta(ge=POLL_INTERVAL_MIN, le=POLL_INTERVAL_MAX)]
 Comment = Annotated[str, msgspec.Meta(max_length=1024)]
 Percent = Annotated[int, msgspec.Meta(gt=0, le=100)] | Annotated[float, msgspec.Meta(gt=0, le=100)]
+VersionNumber = Annotated[int, msgspec.Meta(ge=1)]
 Timeout = Annotated[int, msgspec.Meta(gt=0, le=600)] | Annotated[float, msgspec.Meta(gt=0, le=600)]
 
 #: Characters of an idempotency key.
@@ -82,7 +83,7 @@ class PublishQuery(ChangeQuery, forbid_unknown_fields=True):
 class RollbackRequest(msgspec.Struct, forbid_unknown_fields=True):
     """The version to go back to."""
 
-    version: int
+    version: VersionNumber
     comment: Comment = ""
 
 

@@ -15,6 +15,7 @@ from confd.controller.api.change_options import (
     ChangeQuery,
     Comment,
     PollInterval,
+    VersionNumber,
     bad_field,
     conditions,
     rollback_draft,
@@ -102,7 +103,7 @@ class ReplaceRequest(VerbRequest, forbid_unknown_fields=True):
     """The new candidate: a document, or the number of the version whose document it repeats."""
 
     config: dict[str, Any] | None = None
-    rollback_of: int | None = None
+    rollback_of: VersionNumber | None = None
     poll_interval_seconds: PollInterval | None = None
 
 
