@@ -16,10 +16,10 @@ from confd.audit import Attempt
 from confd.changes import Committed, ReceivedReport, ReportVerdict
 from confd.controller.agents.selectors import Selector
 from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, Totals
-from confd.controller.rollouts.values import Member, Rollout, RolloutStep, Start, Stepped
 from confd.interfaces import IAuditStore, IChangeStore, IConfigStore, IHealth
 from confd.model import Registration, Tag
 from confd.reports import AgentRecord, VersionOutcome
+from confd.rollouts import Member, Rollout, RolloutStep, Start, Stepped
 
 
 class IAgentStore(Interface):

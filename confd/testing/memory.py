@@ -28,12 +28,12 @@ from confd.codec import headers
 from confd.codec.labels import format_labels
 from confd.codec.signing import SigningKey
 from confd.controller.interfaces import IControllerStore
-from confd.controller.rollouts.values import SUPERSEDE
 from confd.controller.store.change_log import ChangeLog, Written, revision_change
 from confd.errors import Conflict, Gone, NotFound, Unavailable, Unprocessable
 from confd.history import EpochChange, VersionSummary, check_epoch, check_expected, check_import
 from confd.model import DEFAULT_NAMESPACE, Configuration, Draft, Registration, Revision
 from confd.reports import AgentRecord, VersionOutcome
+from confd.rollouts import SUPERSEDE
 from confd.testing.memory_agents import MemoryAgents
 from confd.testing.memory_rollouts import RolloutRows
 

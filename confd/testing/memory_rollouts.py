@@ -13,18 +13,6 @@ from zope.interface import implementer
 from confd.audit import Attempt, AuditOutcome
 from confd.changes import EXPOSED, Committed, Lanes, ReceivedReport, ReportVerdict
 from confd.controller.interfaces import IRolloutStore
-from confd.controller.rollouts.values import (
-    Member,
-    NextStep,
-    Rollout,
-    RolloutStep,
-    Start,
-    Stepped,
-    no_eligible_agent,
-    rollout_active,
-    unknown_plan,
-    unknown_rollout,
-)
 from confd.controller.store.change_log import ChangeLog, Written, lanes_of, revision_change, rollout_change
 from confd.controller.store.rollout_rules import (
     change_members,
@@ -38,6 +26,18 @@ from confd.controller.store.rollout_rules import (
 from confd.history import check_expected
 from confd.model import Draft, Registration, Revision
 from confd.reports import AgentRecord
+from confd.rollouts import (
+    Member,
+    NextStep,
+    Rollout,
+    RolloutStep,
+    Start,
+    Stepped,
+    no_eligible_agent,
+    rollout_active,
+    unknown_plan,
+    unknown_rollout,
+)
 from confd.testing.memory_agents import MemoryAgents
 
 

@@ -9,9 +9,9 @@ from attrs import evolve
 
 from confd.audit import Attempt
 from confd.changes import ReceivedReport
-from confd.controller.rollouts.values import Exposure, Judge, RolloutPlan, RolloutStep, Start, Stepped, Wave
 from confd.model import DEFAULT_NAMESPACE, Registration, Tag
 from confd.reports import Report, ReportState
+from confd.rollouts import Exposure, Judge, RolloutPlan, RolloutStep, Start, Stepped, Wave
 from confd.testing.examples import a_draft
 from confd.testing.stores import StoreTests
 

@@ -8,16 +8,16 @@ from zope.interface.verify import verifyObject
 
 from confd.changes import EXPOSED, REVISION, ROLLOUT
 from confd.controller.interfaces import IRolloutStore
-from confd.controller.rollouts.values import (
+from confd.errors import Conflict, NotFound, PreconditionFailed
+from confd.model import DEFAULT_NAMESPACE, Registration
+from confd.reports import ReportState
+from confd.rollouts import (
     SUPERSEDE,
     Exposure,
     NextStep,
     Rollout,
     no_eligible_agent,
 )
-from confd.errors import Conflict, NotFound, PreconditionFailed
-from confd.model import DEFAULT_NAMESPACE, Registration
-from confd.reports import ReportState
 from confd.testing.examples import a_draft, an_attempt, an_epoch_change
 from confd.testing.rollout_case import NOON, RolloutStoreCase
 from confd.testing.stores import StoreFixture

@@ -10,9 +10,9 @@ from confd.codec import strict_json
 from confd.codec.headers import entity_tags
 from confd.controller.configs.service import Configs
 from confd.controller.rollouts.plans import DIRECT
-from confd.controller.rollouts.values import SUPERSEDE
 from confd.errors import Malformed, Unprocessable
 from confd.model import POLL_INTERVAL_MAX, POLL_INTERVAL_MIN, Draft
+from confd.rollouts import SUPERSEDE
 from confd.runtime.offload import Offload
 from confd.web.api.endpoint import Call, NamespaceQuery
 

@@ -11,7 +11,7 @@ from confd.controller.api.schemas import PublishBody
 from confd.controller.rollouts.decide import alive, count
 from confd.controller.rollouts.plans import BUILT_IN, PlanSpec, plan_body
 from confd.controller.rollouts.service import RolloutView
-from confd.controller.rollouts.values import Member, Rollout
+from confd.rollouts import Member, Rollout
 from confd.web.openapi.docs import Moment
 
 

@@ -39,10 +39,10 @@ from confd.controller.rollouts.decide import alive
 from confd.controller.rollouts.plans import DIRECT, PlanSpec, parse_plan
 from confd.controller.rollouts.service import Rollouts, RolloutView
 from confd.controller.rollouts.transitions import etag_of
-from confd.controller.rollouts.values import SUPERSEDE, unknown_plan
 from confd.errors import Conflict, Gone, NotFound, PreconditionFailed, Unprocessable
 from confd.model import Draft
 from confd.reports import ReportState
+from confd.rollouts import SUPERSEDE, unknown_plan
 from confd.runtime.offload import Offload
 from confd.web.api.endpoint import Answer, Call, NamespaceQuery, endpoint
 from confd.web.auth.basic import Role

@@ -20,10 +20,10 @@ from confd.controller.interfaces import IRolloutStore
 from confd.controller.rollouts.decide import Clocks, Counts, Surroundings, Transition, count, decide
 from confd.controller.rollouts.picking import PoolAgent
 from confd.controller.rollouts.transitions import judge_automatically
-from confd.controller.rollouts.values import Member, Rollout, RolloutStep
 from confd.errors import ConfdError
 from confd.interfaces import IChangeListener
 from confd.reports import AgentRecord
+from confd.rollouts import Member, Rollout, RolloutStep
 from confd.runtime.timing import Periodic
 from confd.runtime.waiters import Waiters
 

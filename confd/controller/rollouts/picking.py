@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from attrs import frozen
 
 from confd.controller.agents.selectors import Selector, matches, parse_selector
-from confd.controller.rollouts.values import Exposure, RolloutPlan, Wave
 from confd.reports import AgentRecord, ReportState
+from confd.rollouts import Exposure, RolloutPlan, Wave
 
 
 @frozen

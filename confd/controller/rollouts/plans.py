@@ -10,8 +10,8 @@ import msgspec
 
 from confd.codec.text import fault_of
 from confd.controller.agents.selectors import parse_selector
-from confd.controller.rollouts.values import RolloutPlan, Wave
 from confd.errors import Conflict, Malformed, Unprocessable
+from confd.rollouts import RolloutPlan, Wave
 
 T = TypeVar("T")
 

@@ -33,7 +33,10 @@ from confd.controller.rollouts.decide import (
 from confd.controller.rollouts.driver import RolloutDriver
 from confd.controller.rollouts.picking import next_wave, salt_of
 from confd.controller.rollouts.plans import BUILT_IN, PlanSpec, check_name, parse_plan, plan_body, resolve
-from confd.controller.rollouts.values import (
+from confd.controller.store.rollout_rules import pick
+from confd.errors import ConfdError
+from confd.model import Draft
+from confd.rollouts import (
     SUPERSEDE,
     Exposure,
     Judge,
@@ -46,9 +49,6 @@ from confd.controller.rollouts.values import (
     rollout_active,
     unknown_plan,
 )
-from confd.controller.store.rollout_rules import pick
-from confd.errors import ConfdError
-from confd.model import Draft
 
 #: Agents of a wave that a preview names.
 SAMPLE = 5

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from confd.controller.rollouts.decide import Clocks, Surroundings, Transition, alive, count, decide, outcome
 from confd.controller.rollouts.picking import PoolAgent, all_reported, next_wave, salt_of
-from confd.controller.rollouts.values import Judge, Member, NextStep, Rollout, State, no_eligible_agent
 from confd.errors import Conflict, PreconditionFailed
 from confd.model import Draft
+from confd.rollouts import Judge, Member, NextStep, Rollout, State, no_eligible_agent
 
 
 def judge_automatically(

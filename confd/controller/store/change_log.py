@@ -20,11 +20,11 @@ from confd.changes import (
     Published,
     ReceivedReport,
 )
-from confd.controller.rollouts.values import Member, Rollout
 from confd.controller.store.report_verdicts import PublishTimes
 from confd.history import VersionSummary
 from confd.model import Revision
 from confd.reports import AgentRecord
+from confd.rollouts import Member, Rollout
 from confd.runtime.lru import put
 
 T = TypeVar("T")

@@ -8,9 +8,9 @@ from typing import Literal
 
 from attrs import evolve
 
-from confd.controller.rollouts.values import Exposure, Member, NextStep, Rollout, Start, State, Stepped
 from confd.model import Tag
 from confd.reports import Report, ReportState
+from confd.rollouts import Exposure, Member, NextStep, Rollout, Start, State, Stepped
 
 
 def follow_report(member: Member, report: Report, candidate: Tag, at: datetime) -> Member:

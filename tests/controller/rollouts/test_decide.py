@@ -22,7 +22,7 @@ from confd.controller.rollouts.decide import (
     required,
     settled,
 )
-from confd.controller.rollouts.values import Member, Rollout, RolloutPlan, Wave
+from confd.rollouts import Member, Rollout, RolloutPlan, Wave
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 

@@ -12,9 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.agents.labels import LabelReader
 from confd.controller.rollouts.picking import PoolAgent, all_reported, choose, next_wave, rank, salt_of, target
-from confd.controller.rollouts.values import Exposure, RolloutPlan, Wave
 from confd.model import Tag
 from confd.reports import AgentRecord, Report, ReportState
+from confd.rollouts import Exposure, RolloutPlan, Wave
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 

@@ -8,8 +8,8 @@ import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.rollouts.plans import BUILT_IN, check_name, parse_plan, plan_body, resolve
-from confd.controller.rollouts.values import RolloutPlan
 from confd.errors import Conflict, Unprocessable
+from confd.rollouts import RolloutPlan
 
 
 class ParseTests(SynchronousTestCase):

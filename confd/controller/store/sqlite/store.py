@@ -16,7 +16,6 @@ from confd.audit import Attempt, AuditEntry, AuditOutcome
 from confd.changes import Batch, Committed, Contents, IdentityRecord, ReceivedReport, ReportVerdict
 from confd.codec.labels import format_labels
 from confd.controller.interfaces import IControllerStore
-from confd.controller.rollouts.values import Member, Rollout, RolloutStep, Start, Stepped
 from confd.controller.store.change_log import ChangeLog, Written
 from confd.controller.store.migrations import shipped_migrations
 from confd.controller.store.rollout_rules import describe_start
@@ -39,6 +38,7 @@ from confd.errors import Unavailable
 from confd.history import EpochChange, VersionSummary
 from confd.model import Draft, Registration, Revision
 from confd.reports import AgentRecord, VersionOutcome
+from confd.rollouts import Member, Rollout, RolloutStep, Start, Stepped
 from confd.runtime.reactor import Reactor
 from confd.runtime.timing import Periodic
 

@@ -11,12 +11,12 @@ from attrs import frozen
 
 from confd.changes import RETIRED
 from confd.codec import headers, strict_json
-from confd.controller.rollouts.values import SUPERSEDE, rollout_active
 from confd.controller.store.change_log import Written, revision_change
 from confd.controller.store.sqlite.queries import pruning, rollouts
 from confd.errors import Conflict, Gone, NotFound, Unprocessable
 from confd.history import OtherHistory, VersionSummary, check_expected, check_import
 from confd.model import DEFAULT_NAMESPACE, Configuration, Document, Draft, Revision, Tag
+from confd.rollouts import SUPERSEDE, rollout_active
 
 #: Idempotency keys that are remembered, of all namespaces together.
 KEYS_KEPT = 10_000

@@ -12,11 +12,11 @@ from attrs import evolve
 
 from confd.changes import EXPOSED, ReceivedReport
 from confd.codec import headers
-from confd.controller.rollouts.values import Member
 from confd.controller.store.change_log import Written
 from confd.controller.store.rollout_rules import follow_report, new_member
 from confd.controller.store.sqlite.queries.rollouts import MEMBER, OPEN, Found, find, find_open, text
 from confd.reports import Report
+from confd.rollouts import Member
 
 _REPORT = msgspec.json.Decoder(Report)
 

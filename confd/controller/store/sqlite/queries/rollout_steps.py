@@ -6,7 +6,12 @@ import sqlite3
 from collections.abc import Sequence
 
 from confd.audit import AuditOutcome
-from confd.controller.rollouts.values import (
+from confd.controller.store.change_log import Written, revision_change, rollout_change
+from confd.controller.store.rollout_rules import change_members, first_rollout, pick, take_step
+from confd.controller.store.sqlite.queries import audit, configs, members, pruning, rollouts
+from confd.history import check_expected
+from confd.model import Draft, Revision
+from confd.rollouts import (
     NextStep,
     Rollout,
     RolloutStep,
@@ -15,11 +20,6 @@ from confd.controller.rollouts.values import (
     no_eligible_agent,
     rollout_active,
 )
-from confd.controller.store.change_log import Written, revision_change, rollout_change
-from confd.controller.store.rollout_rules import change_members, first_rollout, pick, take_step
-from confd.controller.store.sqlite.queries import audit, configs, members, pruning, rollouts
-from confd.history import check_expected
-from confd.model import Draft, Revision
 
 
 def start(cursor: sqlite3.Cursor, start: Start, keep: int) -> Written[Stepped]:

@@ -12,10 +12,10 @@ from attrs import frozen
 
 from confd.changes import Lanes
 from confd.codec import headers
-from confd.controller.rollouts.values import Member, NextStep, Rollout, RolloutPlan, unknown_plan, unknown_rollout
 from confd.controller.store.change_log import Written, rollout_change
 from confd.controller.store.rollout_rules import take_step
 from confd.model import Tag
+from confd.rollouts import Member, NextStep, Rollout, RolloutPlan, unknown_plan, unknown_rollout
 
 #: Rollouts of a namespace whose members are kept.
 ROLLOUTS_WITHMEMBERS = 16
