@@ -11,7 +11,6 @@ from attrs import frozen
 from twisted.application.service import IService
 
 from confd.brokers.factory import follow_passwords, make_brokers
-from confd.codec import strict_json
 from confd.controller.agents.registry import Registry
 from confd.controller.api.agents import AgentsApi
 from confd.controller.api.audit import AuditApi
@@ -26,6 +25,7 @@ from confd.controller.api.imports import ImportsApi
 from confd.controller.api.namespaces import NamespacesApi
 from confd.controller.api.plans import PlansApi
 from confd.controller.api.reports import ReportsApi
+from confd.controller.api.rollout_schemas import whole_rollout
 from confd.controller.api.rollout_starts import RolloutStarts
 from confd.controller.api.rollouts import RolloutsApi
 from confd.controller.api.stream import StreamApi
@@ -34,7 +34,7 @@ from confd.controller.configs.identity import ClusterIdentity
 from confd.controller.configs.publishers import RETRY_MAX_SECONDS, BrokerPublisher, Publishers
 from confd.controller.configs.reader import ConfigReader
 from confd.controller.configs.schema import BUILT_IN, Schema
-from confd.controller.configs.service import Configs
+from confd.controller.configs.service import Configs, first_draft
 from confd.controller.configs.snapshot import Snapshot
 from confd.controller.convergence.metrics import PropagationMetrics
 from confd.controller.convergence.report_intake import ReportIntake
@@ -43,14 +43,14 @@ from confd.controller.feed import Eviction, Feed
 from confd.controller.interfaces import IControllerStore
 from confd.controller.metrics import controller_metrics
 from confd.controller.rollouts.driver import RolloutDriver
+from confd.controller.rollouts.metrics import RolloutMetrics
 from confd.controller.rollouts.service import Rollouts
+from confd.controller.rollouts.views import RolloutViews
 from confd.controller.store.sqlite.store import SqliteStore
 from confd.controller.streams.config_stream import ConfigStream
 from confd.controller.streams.event_feed import EventFeed
 from confd.controller.streams.namespace_feed import EventBodies
-from confd.errors import ConfdError, StartError
 from confd.interfaces import IBroker, IChangeListener
-from confd.model import DEFAULT_NAMESPACE, Draft
 from confd.runtime.certificate_expiry import CertificateExpiry
 from confd.runtime.daemon import in_threads_of, reload_secrets, utc_now
 from confd.runtime.listener import Listener, raise_fd_limit
@@ -123,7 +123,8 @@ def compose(
     schema = Schema.load(settings.config_schema)
     own_store: list[IService] = []
     if store is None:
-        store = sqlite = SqliteStore(reactor, settings.db_path, _first(schema, settings), settings.history_keep)
+        first = first_draft(schema, settings.default_config, settings.default_poll_interval, utc_now())
+        store = sqlite = SqliteStore(reactor, settings.db_path, first, settings.history_keep)
         own_store = [sqlite]
     identity = ClusterIdentity()
     snapshot = Snapshot(identity.keys)
@@ -135,9 +136,12 @@ def compose(
     convergence = Convergence(store, registry, reactor)
     report_intake = ReportIntake(store, registry, convergence, reactor, now)
     driver = RolloutDriver(store, registry, reactor, now)
-    event_feed = EventFeed(reactor, snapshot, registry, convergence, EventBodies(agent_item, convergence_body))
+    views = RolloutViews(store, driver)
+    bodies = EventBodies(agent_item, convergence_body, partial(whole_rollout, convergence))
+    event_feed = EventFeed(reactor, snapshot, registry, convergence, views, bodies)
     shown = partial(snapshot.only, settings.metrics_namespaces)
     speed, lag = PropagationMetrics(registry, shown), ReactorLag(reactor)
+    rollout_metrics = RolloutMetrics(views, shown)
     response_cache = None if settings.log_level == "debug" else ResponseCache()
     # Parts that count come before parts that send: an agent may answer at once.
     listeners: list[IChangeListener] = [
@@ -147,6 +151,7 @@ def compose(
         registry,
         speed,
         driver,
+        rollout_metrics,
         event_feed,
         *([] if response_cache is None else [Eviction(response_cache.clear)]),
         config_stream,
@@ -161,8 +166,9 @@ def compose(
     for each in broker_publishers:
         each.broker.watch(each.broker_returned)
     configs, reader = Configs(store, schema, feed, now), ConfigReader(snapshot, feed)
-    rollouts = Rollouts(store, driver, snapshot, reader, registry, feed, now)
+    rollouts = Rollouts(store, driver, views, snapshot, reader, registry, feed, now)
     registry.changes.add(driver.agent_changed)
+    driver.considerations.add(event_feed.rollout_changed)
     registry.changes.add(rollouts.agent_changed)
     rollout_starts = RolloutStarts(rollouts, convergence)
     metrics = controller_metrics(
@@ -209,7 +215,7 @@ def compose(
         MetricsEndpoint(metrics, reactor),
         dashboard(reactor),
     ]
-    for part in (readiness, lag, feed):
+    for part in (rollout_metrics, readiness, lag, feed):
         part.expose(metrics)
     auth, dispatcher = _dispatcher(reactor, settings, metrics, registry, audit_log)
     site = _site(reactor, settings, dispatcher, apis, metrics, response_cache)
@@ -333,13 +339,3 @@ def _passwords(
         site.allow_hosts(now.hosts)
 
     return reload_secrets(reactor, settings, environ, changed, "AGENT_PASSWORD", "ADMIN_PASSWORD")
-
-
-def _first(schema: Schema, settings: ControllerSettings) -> Draft:
-    """Version 1 of a new database."""
-    try:
-        schema.check(settings.default_config)
-        document = strict_json.document(settings.default_config)
-    except ConfdError as error:
-        raise StartError(f"DEFAULT_CONFIG: {error.message}") from None
-    return Draft(DEFAULT_NAMESPACE, document, "confd", utc_now(), settings.default_poll_interval, "the first version")

@@ -127,6 +127,27 @@ class MetricsTests(SynchronousTestCase):
         self.assertEqual(self.shown("confd_unpublished_namespaces", label), 1)
         self.assertGreater(self.shown("confd_announcement_failures_total", label), 0)
 
+    def test_rollouts(self) -> None:
+        """An open rollout by state, its members by outcome, and each end once."""
+        agents = [self.harness.join() for _ in range(3)]
+        for agent_id in agents:
+            self.harness.report(agent_id, self.harness.tag())
+        self.assertEqual(self.shown("confd_rollout_state", DEFAULT, ("state", "running")), 0)
+        start = {"config": {"url": "http://y/"}, "plan": {"waves": [{"count": 2}]}}
+        self.harness.caller().post("/api/v1/rollouts", json=start, auth=ADMIN)
+        self.harness.clock.advance(1)
+        self.assertEqual(self.shown("confd_rollout_state", DEFAULT, ("state", "running")), 1)
+        self.assertEqual(self.shown("confd_rollout_state", DEFAULT, ("state", "paused")), 0)
+        self.assertEqual(self.shown("confd_rollout_members", DEFAULT, ("outcome", "pending")), 2)
+        self.assertEqual(self.shown("confd_rollouts_total", ("result", "aborted")), 0)
+        self.harness.clock.advance(100)
+        self.harness.caller().post("/api/v1/rollouts/1/abort", auth=ADMIN)
+        self.harness.clock.advance(1)
+        self.assertEqual(self.shown("confd_rollout_state", DEFAULT, ("state", "running")), 0)
+        self.assertEqual(self.shown("confd_rollout_members", DEFAULT, ("outcome", "silent")), 0)
+        self.assertEqual(self.shown("confd_rollouts_total", ("result", "aborted")), 1)
+        self.assertEqual(self.shown("confd_rollout_seconds_sum"), 101)
+
     def test_storage(self) -> None:
         self.assertEqual(self.shown("confd_ready", ("part", "store")), 1)
         agent_id = self.harness.join()

@@ -24,12 +24,12 @@ class EventsApi:
         "GET",
         "/api/v1/events",
         Role.ADMIN,
-        "What changes in a namespace, as server-sent events: config, agents, convergence.",
+        "What changes in a namespace, as server-sent events: config, agents, convergence, rollout.",
         query=NamespaceQuery,
         docs=Docs({200: sse.CONTENT_TYPE}, tag="events"),
     )
     async def events(self, call: Call) -> StreamingAnswer:
-        """Stream the current version and its convergence at once, then changes; a slow reader gets the newest only."""
+        """Stream the present state at once, then changes; a slow reader gets the newest only."""
         await self._reader.require(call.query.namespace)
         watcher = self._events.join(call.request, call.query.namespace)
         if call.request.method == b"HEAD":

@@ -8,9 +8,11 @@ import msgspec
 
 from confd.codec.headers import rfc3339
 from confd.controller.api.schemas import PublishBody
+from confd.controller.convergence.tracker import Convergence
 from confd.controller.rollouts.decide import alive, count
 from confd.controller.rollouts.plans import BUILT_IN, PlanSpec, plan_body
-from confd.controller.rollouts.service import RolloutView
+from confd.controller.rollouts.views import RolloutView
+from confd.reports import ReportState
 from confd.rollouts import Member, Rollout
 from confd.web.openapi.docs import Moment
 
@@ -158,6 +160,11 @@ def rollout_body(view: RolloutView, recovery: RecoveryBody | None = None) -> Rol
     }
 
 
+def whole_rollout(convergence: Convergence, view: RolloutView) -> RolloutBody:
+    """Return a rollout as GET shows it: after another end than completion, with its recovery."""
+    return rollout_body(view, _recovery(convergence, view))
+
+
 def member_item(view: RolloutView, member: Member, hostname: str | None) -> MemberItem:
     """Return a member of a rollout; C{hostname} is C{None} for an unknown agent."""
     return {
@@ -215,6 +222,25 @@ def _gate(view: RolloutView) -> GateBody:
         "limit": view.rollout.plan.wave(view.rollout.wave).limit(counts.members),
         "bake_left_s": round(view.bake_left, 1),
         "patience_left_s": round(view.patience_left, 1),
+    }
+
+
+def _recovery(convergence: Convergence, view: RolloutView) -> RecoveryBody | None:
+    """Return how the members of an ended rollout follow the version that ended it."""
+    version = view.rollout.ended_as
+    progress = None if version is None else convergence.progress(view.rollout.namespace, version)
+    if version is None or progress is None:
+        return None
+    members = alive(view.members)
+    found = [progress.outcomes.get(each.agent_id) for each in members]
+    states = [each.state for each in found if each is not None]
+    applied, failed = states.count(ReportState.APPLIED), states.count(ReportState.FAILED)
+    return {
+        "version": version,
+        "members": len(members),
+        "applied": applied,
+        "failed": failed,
+        "pending": len(members) - applied - failed,
     }
 
 

@@ -22,26 +22,24 @@ from confd.controller.api.change_options import (
 )
 from confd.controller.api.rollout_schemas import (
     MemberPage,
-    RecoveryBody,
     RolloutBody,
     RolloutPage,
     RolloutStartBody,
     member_item,
     named_members,
-    rollout_body,
     rollout_item,
+    whole_rollout,
 )
 from confd.controller.api.rollout_starts import RolloutStarts
 from confd.controller.configs.reader import ConfigReader
 from confd.controller.configs.service import Configs
 from confd.controller.convergence.tracker import Convergence
-from confd.controller.rollouts.decide import alive
 from confd.controller.rollouts.plans import DIRECT, PlanSpec, parse_plan
-from confd.controller.rollouts.service import Rollouts, RolloutView
+from confd.controller.rollouts.service import Rollouts
 from confd.controller.rollouts.transitions import etag_of
+from confd.controller.rollouts.views import RolloutView
 from confd.errors import Conflict, Gone, NotFound, PreconditionFailed, Unprocessable
 from confd.model import Draft
-from confd.reports import ReportState
 from confd.rollouts import SUPERSEDE, unknown_plan
 from confd.runtime.offload import Offload
 from confd.web.api.endpoint import Answer, Call, NamespaceQuery, endpoint
@@ -305,23 +303,5 @@ class RolloutsApi:
             raise Unprocessable(error.code, error.message, details) from None
 
     def _answer(self, view: RolloutView) -> Answer:
-        body = rollout_body(view, self._recovery(view))
+        body = whole_rollout(self._convergence, view)
         return Answer(strict_json.encode(body), headers={"ETag": f'"{etag_of(view.rollout)}"'})
-
-    def _recovery(self, view: RolloutView) -> RecoveryBody | None:
-        """Return how the members of an ended rollout follow the version that ended it."""
-        version = view.rollout.ended_as
-        progress = None if version is None else self._convergence.progress(view.rollout.namespace, version)
-        if version is None or progress is None:
-            return None
-        members = alive(view.members)
-        found = [progress.outcomes.get(each.agent_id) for each in members]
-        states = [each.state for each in found if each is not None]
-        applied, failed = states.count(ReportState.APPLIED), states.count(ReportState.FAILED)
-        return {
-            "version": version,
-            "members": len(members),
-            "applied": applied,
-            "failed": failed,
-            "pending": len(members) - applied - failed,
-        }

@@ -9,12 +9,14 @@ from typing import Any
 from attrs import define
 
 from confd.audit import Attempt
+from confd.codec import strict_json
 from confd.codec.strict_json import JsonObject
 from confd.controller.configs.schema import Schema
 from confd.controller.feed import Feed
+from confd.errors import ConfdError, StartError
 from confd.history import EpochChange
 from confd.interfaces import IConfigStore
-from confd.model import Document, Draft, Revision
+from confd.model import DEFAULT_NAMESPACE, Document, Draft, Revision
 
 
 @define(eq=False)
@@ -70,3 +72,17 @@ class Configs:
         """Add a signing key: see L{IConfigStore.rotate_keys}; return its public half."""
         identity = await self._feed.follow(self._store.rotate_keys(attempt))
         return identity.keys[0].public
+
+
+def first_draft(schema: Schema, config: dict[str, Any], poll_interval: int, at: datetime) -> Draft:
+    """
+    Return version 1 of a new database.
+
+    @raise StartError: if C{config} cannot be published.
+    """
+    try:
+        schema.check(config)
+        document = strict_json.document(config)
+    except ConfdError as error:
+        raise StartError(f"DEFAULT_CONFIG: {error.message}") from None
+    return Draft(DEFAULT_NAMESPACE, document, "confd", at, poll_interval, "the first version")

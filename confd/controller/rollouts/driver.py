@@ -24,6 +24,7 @@ from confd.errors import ConfdError
 from confd.interfaces import IChangeListener
 from confd.reports import AgentRecord
 from confd.rollouts import Member, Rollout, RolloutStep
+from confd.runtime.signal import Signal
 from confd.runtime.timing import Periodic
 from confd.runtime.waiters import Waiters
 
@@ -84,6 +85,8 @@ class RolloutDriver(Service):
 
     Its clocks start over with each step, and with each start of the controller: that delays a transition, and never
     brings it earlier.
+
+    @ivar considerations: gets C{(namespace,)} after each consideration of a rollout.
     """
 
     log = Logger()
@@ -101,6 +104,7 @@ class RolloutDriver(Service):
         self._loop = Periodic(clock, lambda: Deferred.fromCoroutine(self._round()), self._pause)
         self._problem: str | None = None
         self._waiters = Waiters(clock)
+        self.considerations = Signal()
 
     def load(self, contents: Contents) -> None:
         self._watched.clear()
@@ -144,6 +148,13 @@ class RolloutDriver(Service):
             return None
         now, bake = self._clock.seconds(), rollout.plan.wave(rollout.wave).bake
         return watched.clocks(now, bake), watched.bake_left(now, bake)
+
+    def considered(self, namespace: str) -> tuple[Rollout, Sequence[Member]] | None:
+        """Return the open rollout of a namespace and its members; C{None} until its present step was considered."""
+        watched = self._watched.get(namespace)
+        if watched is None or watched.rollout is None or watched.rollout.step != watched.step:
+            return None
+        return watched.rollout, watched.members
 
     def open_rollout(self, namespace: str) -> int | None:
         """Return the id of the open rollout of a namespace, C{None} without one."""
@@ -228,6 +239,7 @@ class RolloutDriver(Service):
         around = self.surroundings(namespace)
         counts = count(watched.members, rollout, around)
         watched.sample(now, counts, bake)
+        self.considerations.notify(namespace)
         clocks = watched.clocks(now, bake)
         due = decide(rollout, counts, clocks)
         if due is not None:

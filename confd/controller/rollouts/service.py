@@ -20,19 +20,10 @@ from confd.controller.configs.snapshot import EncodedConfig, Snapshot
 from confd.controller.feed import Feed
 from confd.controller.interfaces import IRolloutStore
 from confd.controller.rollouts import transitions
-from confd.controller.rollouts.decide import (
-    Clocks,
-    Counts,
-    OutcomeName,
-    Surroundings,
-    count,
-    outcome,
-    required,
-    settled,
-)
 from confd.controller.rollouts.driver import RolloutDriver
 from confd.controller.rollouts.picking import next_wave, salt_of
 from confd.controller.rollouts.plans import BUILT_IN, PlanSpec, check_name, parse_plan, plan_body, resolve
+from confd.controller.rollouts.views import RolloutView, RolloutViews
 from confd.controller.store.rollout_rules import pick
 from confd.errors import ConfdError
 from confd.model import Draft
@@ -40,7 +31,6 @@ from confd.rollouts import (
     SUPERSEDE,
     Exposure,
     Judge,
-    Member,
     Rollout,
     RolloutStep,
     Start,
@@ -69,47 +59,6 @@ class Preview:
     cannot_report: int
 
 
-@frozen
-class RolloutView:
-    """
-    A rollout as people see it.
-
-    @ivar around: what the controller knows of its agents.
-    @ivar clocks: of an open rollout; C{None} until this controller has considered it.
-    @ivar bake_left: seconds until this controller has watched the step for the whole bake.
-    """
-
-    rollout: Rollout
-    members: Sequence[Member]
-    around: Surroundings
-    clocks: Clocks | None = None
-    bake_left: float = 0.0
-
-    @property
-    def counts(self) -> Counts:
-        """The members by outcome."""
-        return count(self.members, self.rollout, self.around)
-
-    @property
-    def settled(self) -> int:
-        """Members that stayed applied for the bake."""
-        return settled(self.rollout, self.counts, self.clocks or Clocks())
-
-    @property
-    def required(self) -> int:
-        """Settled members that the gate needs."""
-        return required(self.rollout, self.counts)
-
-    @property
-    def patience_left(self) -> float:
-        """Seconds until the wave is stalled."""
-        return max(0.0, self.rollout.plan.wave(self.rollout.wave).patience - (self.clocks or Clocks()).idle)
-
-    def outcome(self, member: Member) -> OutcomeName:
-        """Return the outcome of a member."""
-        return outcome(member, self.rollout, self.around)
-
-
 @define(eq=False)
 class Rollouts:
     """
@@ -122,6 +71,7 @@ class Rollouts:
 
     _store: IRolloutStore
     _driver: RolloutDriver
+    _views: RolloutViews
     _snapshot: Snapshot
     _reader: ConfigReader
     _registry: Registry
@@ -244,13 +194,8 @@ class Rollouts:
         return await self._step(number, transitions.abort(expected), attempt)
 
     async def find(self, number: int) -> RolloutView:
-        """
-        Return a rollout.
-
-        @raise NotFound: C{unknown_rollout}.
-        """
-        rollout, members = await self._store.rollout(number)
-        return self._view(rollout, members)
+        """Return a rollout: see L{RolloutViews.find}."""
+        return await self._views.find(number)
 
     def page(
         self, namespace: str, states: Sequence[str], limit: int, before: int | None
@@ -311,7 +256,7 @@ class Rollouts:
 
     async def _step(self, number: int, judge: Judge, attempt: Attempt) -> RolloutView:
         stepped = await self._applied(self._store.step_rollout(RolloutStep(number, judge, self._now(), attempt)))
-        return self._view(stepped.rollout, stepped.members)
+        return self._views.view(stepped.rollout, stepped.members)
 
     async def _applied(self, write: Deferred[Committed[Stepped]]) -> Stepped:
         committed = await write
@@ -325,11 +270,3 @@ class Rollouts:
             return
         committed = await self._store.detect(lane.rollout, agent_id, self._driver.is_fit(record), self._now())
         await self._feed.reached(committed.seq)
-
-    def _view(self, rollout: Rollout, members: Sequence[Member]) -> RolloutView:
-        around = self._driver.surroundings(rollout.namespace)
-        timed = self._driver.clocks(rollout)
-        if timed is None:
-            return RolloutView(rollout, members, around)
-        clocks, bake_left = timed
-        return RolloutView(rollout, members, around, clocks, bake_left)

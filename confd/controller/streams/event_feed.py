@@ -6,14 +6,13 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from confd.changes import RETIRED, REVISION, Change, Contents
+from confd.changes import RETIRED, REVISION, ROLLOUT, Change, Contents
 from confd.codec import sse
 from confd.controller.agents.registry import Registry
 from confd.controller.configs.snapshot import Snapshot
 from confd.controller.convergence.tracker import Convergence
+from confd.controller.rollouts.views import RolloutViews
 from confd.controller.streams.namespace_feed import (
-    CONFIG,
-    CONVERGENCE,
     EventBodies,
     FeedSubscriber,
     NamespaceFeed,
@@ -41,6 +40,7 @@ class EventFeed(StreamService):
         snapshot: Snapshot,
         registry: Registry,
         convergence: Convergence,
+        rollouts: RolloutViews,
         bodies: EventBodies,
     ) -> None:
         """
@@ -49,7 +49,7 @@ class EventFeed(StreamService):
         """
         super().__init__(clock)
         self._snapshot, self._registry = snapshot, registry
-        self._convergence, self._bodies = convergence, bodies
+        self._convergence, self._rollouts, self._bodies = convergence, rollouts, bodies
         self._topics: dict[str, NamespaceFeed] = {}
         self._current: dict[str, VersionSummary] = {}
 
@@ -62,6 +62,10 @@ class EventFeed(StreamService):
         if change.kind == REVISION:
             self._current[change.subject] = change.value.version
             self._tell_config(change.subject)
+        elif change.kind == ROLLOUT and not change.value.open:
+            topic = self._watched(change.subject)
+            if topic is not None:
+                topic.rollout_ended(change.value.rollout)
         elif change.kind == RETIRED:
             self._retired(change.subject)
 
@@ -74,7 +78,7 @@ class EventFeed(StreamService):
 
     def join(self, request: BoundedRequest, namespace: str) -> FeedSubscriber:
         """
-        Add a subscriber: it gets the current version and its convergence at once, then changes.
+        Add a subscriber: it gets the current version, its convergence and the open rollout at once, then changes.
 
         @raise NotFound: C{unknown_namespace}.
         @raise TooMany: C{too_many_watchers}.
@@ -90,12 +94,13 @@ class EventFeed(StreamService):
         topic = self._watched(namespace)
         if topic is None:
             config = config_event(namespace, self._current[namespace])
-            topic = NamespaceFeed(self._streams, namespace, self._registry, self._convergence, self._bodies, config)
+            topic = NamespaceFeed(
+                self._streams, namespace, self._registry, self._convergence, self._rollouts, self._bodies, config
+            )
             self._topics[namespace] = topic
         watcher = FeedSubscriber(self._streams, request, namespace, topic)
         watcher.begin()
-        watcher.notify(CONFIG)
-        watcher.notify(CONVERGENCE)
+        topic.greet(watcher)
         return watcher
 
     def _watched(self, namespace: str) -> NamespaceFeed | None:
@@ -123,6 +128,12 @@ class EventFeed(StreamService):
         topic = self._watched(namespace)
         if topic is not None:
             topic.convergence_changed()
+
+    def rollout_changed(self, namespace: str) -> None:
+        """Note that the open rollout of a namespace may have changed."""
+        topic = self._watched(namespace)
+        if topic is not None:
+            topic.rollout_changed()
 
     def _retired(self, namespace: str) -> None:
         self._current.pop(namespace, None)

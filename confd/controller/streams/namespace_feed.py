@@ -15,6 +15,7 @@ from confd.codec.headers import rfc3339
 from confd.controller.agents.registry import Registry
 from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent
 from confd.controller.interfaces import IProgress
+from confd.controller.rollouts.views import RolloutView, RolloutViews
 from confd.errors import ConfdError
 from confd.history import VersionSummary
 from confd.reports import AgentStatus
@@ -22,10 +23,10 @@ from confd.web.api.streaming import EventStream, Streams
 from confd.web.server.request import BoundedRequest
 
 #: The kinds of events.
-CONFIG, AGENTS, CONVERGENCE = "config", "agents", "convergence"
+CONFIG, AGENTS, CONVERGENCE, ROLLOUT = "config", "agents", "convergence", "rollout"
 
 #: Seconds from one event of a kind to the next, at least.
-PERIOD_SECONDS = {CONFIG: 0.25, AGENTS: 0.5, CONVERGENCE: 0.25}
+PERIOD_SECONDS = {CONFIG: 0.25, AGENTS: 0.5, CONVERGENCE: 0.25, ROLLOUT: 0.5}
 
 #: Agents in one event, and laggards. For more agents, readers ask the API.
 MAX_AGENTS_PER_EVENT, MAX_LAGGARDS_PER_EVENT = 200, 20
@@ -37,6 +38,7 @@ class EventBodies:
 
     agent: Callable[[AgentStatus], object]
     convergence: Callable[[ConvergenceSummary, Sequence[LaggingAgent]], object]
+    rollout: Callable[[RolloutView], object]
 
 
 @define(eq=False)
@@ -84,6 +86,7 @@ class NamespaceFeed:
         namespace: str,
         registry: Registry,
         progress: IProgress,
+        rollouts: RolloutViews,
         bodies: EventBodies,
         config: bytes,
     ) -> None:
@@ -92,15 +95,26 @@ class NamespaceFeed:
         """
         self.newest = {CONFIG: config}
         self._streams, self._namespace = streams, namespace
-        self._registry, self._progress, self._bodies = registry, progress, bodies
+        self._registry, self._progress, self._rollouts, self._bodies = registry, progress, rollouts, bodies
         self._changed: dict[str, None] = {}
+        #: The rollout that ended last, until its event is sent.
+        self._ended: int | None = None
         acts: dict[str, Callable[[], object]] = {
             CONFIG: partial(self._notify, CONFIG),
             AGENTS: self._tell_agents,
             CONVERGENCE: self._tell_convergence,
+            ROLLOUT: self._tell_rollout,
         }
         self._throttles = {kind: Coalescer(streams.clock, PERIOD_SECONDS[kind], act) for kind, act in acts.items()}
         self._tell_convergence()
+        self._tell_rollout()
+
+    def greet(self, watcher: FeedSubscriber) -> None:
+        """Send a new subscriber the present state."""
+        watcher.notify(CONFIG)
+        watcher.notify(CONVERGENCE)
+        if ROLLOUT in self.newest and self._rollouts.present(self._namespace) is not None:
+            watcher.notify(ROLLOUT)
 
     def published(self, config: bytes) -> None:
         """Send the event of a new current version."""
@@ -116,6 +130,15 @@ class NamespaceFeed:
     def convergence_changed(self) -> None:
         """Note that the convergence changed."""
         self._throttles[CONVERGENCE].call()
+
+    def rollout_changed(self) -> None:
+        """Note that the open rollout may have changed."""
+        self._throttles[ROLLOUT].call()
+
+    def rollout_ended(self, number: int) -> None:
+        """Note that a rollout has ended."""
+        self._ended = number
+        self._throttles[ROLLOUT].call()
 
     def stop(self) -> None:
         """Stop all timers, as no subscriber is left."""
@@ -139,7 +162,7 @@ class NamespaceFeed:
         self._notify(AGENTS)
 
     def _tell_convergence(self) -> None:
-        Deferred.fromCoroutine(self._read_convergence()).addErrback(_retired)
+        Deferred.fromCoroutine(self._read_convergence()).addErrback(_gone)
 
     async def _read_convergence(self) -> None:
         summary = await self._progress.summary(self._namespace, None)
@@ -147,6 +170,23 @@ class NamespaceFeed:
         body = self._bodies.convergence(summary, laggards)
         self.newest[CONVERGENCE] = sse.frame(CONVERGENCE, strict_json.encode(body))
         self._notify(CONVERGENCE)
+
+    def _tell_rollout(self) -> None:
+        ended, self._ended = self._ended, None
+        if ended is not None:
+            Deferred.fromCoroutine(self._read_rollout(ended)).addErrback(_gone)
+        view = self._rollouts.present(self._namespace)
+        if view is not None:
+            self._show_rollout(view)
+
+    async def _read_rollout(self, number: int) -> None:
+        self._show_rollout(await self._rollouts.find(number))
+
+    def _show_rollout(self, view: RolloutView) -> None:
+        event = sse.frame(ROLLOUT, strict_json.encode(self._bodies.rollout(view)))
+        if event != self.newest.get(ROLLOUT):
+            self.newest[ROLLOUT] = event
+            self._notify(ROLLOUT)
 
 
 class FeedSubscriber(EventStream):
@@ -204,5 +244,5 @@ def agents_event(here: Sequence[object], forgotten: list[str], more: bool) -> by
 _MISSED_AGENTS = agents_event([], [], True)
 
 
-def _retired(failure: Failure) -> None:
+def _gone(failure: Failure) -> None:
     failure.trap(ConfdError)
