@@ -101,6 +101,8 @@ class ConfigsApi:
             revalidate = partial(self._revalidate, namespace, ref(current), agent_id, known)
         else:
             headers["X-Agent-Known"] = "false"
+        if known == current.etag:
+            return Answer(status=304, headers=headers, revalidate=revalidate)
         if known is not None and _keeps_other(known, current.configuration, agent_id):
             # These would name a document that the caller does not have.
             del headers["ETag"], headers["X-Config-Checksum"]

@@ -265,9 +265,11 @@ class BoundedChannel(HTTPChannel):
         return reason or ambiguity_in_line(self._command, self._path)
 
     def _misdirected(self) -> tuple[str, str] | None:
-        hosts = self.requests[-1].requestHeaders.getRawHeaders(b"Host") or ()
-        refusals = (self.factory.refuse_host(self.getPeer(), host) for host in hosts)
-        return next((refusal for refusal in refusals if refusal is not None), None)
+        for host in self.requests[-1].requestHeaders.getRawHeaders(b"Host") or ():
+            refusal = self.factory.refuse_host(self.getPeer(), host)
+            if refusal is not None:
+                return refusal
+        return None
 
     def _within(self, seconds: float, then: Callable[..., None], *args: object) -> None:
         def due() -> None:

@@ -58,6 +58,18 @@ class PollTests(SynchronousTestCase):
             self.assertEqual(reply.headers["etag"], f'"{tag}"')
             self.assertEqual(reply.headers["x-config-checksum"], self.poll().json["checksum"])
 
+    def test_the_tag_alone_and_in_a_list(self) -> None:
+        """The short way of the usual header ends where the way of a list does."""
+        for interval in (None, 5, 30):
+            if interval is not None:
+                self.publish(URL, f"?poll_interval={interval}")
+            for headers in ({}, {"X-Agent-ID": self.harness.join()}, {"X-Agent-ID": "unknown"}):
+                replies = [self.poll(f'"{self.harness.tag()}"{rest}', **headers) for rest in ("", ', "x"')]
+                for reply in replies:
+                    del reply.headers["x-request-id"]
+                self.assertEqual(replies[0].status, 304)
+                self.assertEqual(*[(reply.status, reply.body, reply.headers) for reply in replies])
+
     def test_modified(self) -> None:
         """Any other tag is answered with the document."""
         self.publish(URL)

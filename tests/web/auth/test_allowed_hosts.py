@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address as Address
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, UNIXAddress
@@ -30,6 +32,9 @@ ELSEWHERE = (
     "localhost,evil.example", "controller", "ctl_1:8080", "[::ffff:10.0.0.1]", "localhost..", "localhost:80:80",
     "localhost:999999",
 )  # fmt: skip
+
+#: Parts of an address at the border of what is valid.
+ODD_OCTETS = ("255", "256", "260", "300", "00", "01", "")
 
 
 def passes(hosts: AllowedHosts, *names: str) -> list[str]:
@@ -111,6 +116,18 @@ class AllowedHostsTests(SynchronousTestCase):
         self.assertEqual(code, "host_not_allowed")
         self.assertIn("ALLOWED_HOSTS", sentence)
         self.assertLess(len(sentence), 300)
+
+    @given(
+        st.lists(st.integers(0, 255).map(str) | st.sampled_from(ODD_OCTETS), min_size=4, max_size=4),
+        st.sampled_from(("", ":80")),
+    )
+    def test_addresses_of_loopback_are_local(self, octets: list[str], end: str) -> None:
+        for text in (".".join(octets), ".".join(["127", *octets[1:]])):
+            try:
+                local = Address(text.removesuffix(".")).is_loopback
+            except ValueError:
+                local = False
+            self.assertEqual(is_local(f"{text}{end}".encode()), local, text)
 
     @given(st.text(st.characters(codec="ascii"), max_size=40), st.sampled_from(("", ".", ":8080", ".:1")))
     def test_no_name_below_a_registered_domain_is_local(self, text: str, end: str) -> None:
