@@ -1,4 +1,4 @@
-"""A bare twisted.web resource that answers 304 to everything: what a controller's polls are compared with."""
+"""A bare twisted.web resource that answers 304 to each request: the yardstick for the polls of a controller."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from twisted.web.server import Request, Site
 
 
 class NotModified(Resource):
-    """It has nothing new."""
+    """Answer 304 to each GET."""
 
     isLeaf = True
 
     def render_GET(self, request: Request) -> bytes:
-        """An answer without a body."""
+        """Return an empty body with status 304."""
         request.setResponseCode(304)
         return b""
 
 
 def main() -> None:
-    """Serve on the port of loopback that is the argument."""
+    """Serve on loopback, on the port in the first argument."""
     from twisted.internet import reactor
 
     reactor.listenTCP(int(sys.argv[1]), Site(NotModified()), interface="127.0.0.1")  # type: ignore[attr-defined,arg-type]

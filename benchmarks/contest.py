@@ -1,4 +1,4 @@
-"""Servers that are asked the same in turn: confd on one core, and beside it what people would pick instead."""
+"""Compare confd on one core with its alternatives: start the servers in turn, and send each the same requests."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from benchmarks.peers import EtcdServer, Nginx
 from tests.integration.fleet import AGENT, Fleet, request
 from tests.integration.servers import missing
 
-#: About as long as a document is.
+#: A document of a usual length.
 DOCUMENT = {"url": "https://ip.me", "pad": "x" * 400}
 
 _JSON = {"Content-Type": "application/json"}
 
-#: The programs of those who are compared, by name; confd itself needs none.
+#: The program of each peer, by name; confd itself needs none.
 _PROGRAMS = {"etcd": "etcd", "nginx": "nginx"}
 
 Maker = Callable[[], AbstractContextManager[Target]]
@@ -33,7 +33,7 @@ Maker = Callable[[], AbstractContextManager[Target]]
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder that is gone afterwards."""
+    """Yield a folder, and remove it afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="confd-bench-"))
     try:
         yield folder
@@ -43,7 +43,7 @@ def scratch() -> Iterator[Path]:
 
 @contextmanager
 def controller(*options: str) -> Iterator[Fleet]:
-    """A controller on the first core."""
+    """Run a controller on the first core."""
     with scratch() as folder:
         fleet = Fleet(folder, 300)
         try:
@@ -56,7 +56,7 @@ def controller(*options: str) -> Iterator[Fleet]:
 
 @contextmanager
 def etcd() -> Iterator[EtcdServer]:
-    """An etcd on the first core that holds L{DOCUMENT}."""
+    """Run etcd on the first core, with L{DOCUMENT} as its one value."""
     with scratch() as folder:
         server = EtcdServer(folder)
         try:
@@ -70,9 +70,9 @@ def etcd() -> Iterator[EtcdServer]:
 
 @contextmanager
 def nginx(behind: int = 9) -> Iterator[Nginx]:
-    """An nginx on the first core."""
+    """Run nginx on the first core."""
     with scratch() as folder:
-        # Its worker may be another user, who has to get there.
+        # The worker of nginx may run as another user, and needs access to the folder.
         folder.chmod(0o755)
         server = Nginx(folder, behind=behind)
         try:
@@ -80,46 +80,46 @@ def nginx(behind: int = 9) -> Iterator[Nginx]:
                 server.start()
             yield server
         finally:
-            # Its worker ends with it, unless it is killed.
+            # SIGTERM ends the worker too; SIGKILL would leave it.
             server.stop(15)
 
 
 def encoded(value: Any) -> str:
-    """As etcd's gateway takes and gives it."""
+    """Return the JSON of a value in Base64, as the gateway of etcd takes it."""
     return base64.b64encode(json.dumps(value).encode()).decode()
 
 
 def authorization(who: tuple[str, str] = AGENT) -> dict[str, str]:
-    """The header."""
+    """Return the Authorization header."""
     return {"Authorization": "Basic " + base64.b64encode(":".join(who).encode()).decode()}
 
 
 def posting(url: str, pid: int, body: Any, headers: Mapping[str, str] | None = None) -> Target:
-    """A POST of JSON."""
+    """Return a POST of JSON as a target."""
     return Target(url, pid, "POST", _JSON | dict(headers or {}), json.dumps(body))
 
 
 def etcd_call(server: EtcdServer, what: str, **body: Any) -> Target:
-    """One call of the gateway."""
+    """Return a call of the gateway as a target."""
     return posting(f"http://127.0.0.1:{server.port}/v3/kv/{what}", server.pid, {"key": ETCD_KEY} | body)
 
 
 def tag_of(fleet: Fleet) -> str:
-    """The ETag in force."""
+    """Return the current ETag."""
     return request("GET", f"{fleet.url}/api/v1/config", auth=AGENT).headers["etag"]
 
 
 def lacking(names: Sequence[str]) -> list[str]:
-    """Those among the peers that are not installed."""
+    """Return the peers that are not installed."""
     return [name for name in names if name in _PROGRAMS and missing(_PROGRAMS[name]) is not None]
 
 
 def contest(makers: Mapping[str, Maker], connections: int, scale: Scale, kept: bool = True) -> dict[str, Rate]:
     """
-    All that are installed, in turn, so that what else the machine does is the same for each; medians.
+    Measure each installed server, and return its median rate. The turns spread other load of the machine over all.
 
-    @param makers: start each of them; none works while another is measured.
-    @param kept: whether the load is kept on the last core.
+    @param makers: start the servers by name; only one is busy at a time.
+    @param kept: pin the load to the last core.
     """
     with ExitStack() as stack:
         absent = lacking(list(makers))
@@ -135,7 +135,7 @@ def contest(makers: Mapping[str, Maker], connections: int, scale: Scale, kept: b
 
 
 def middle(rates: Sequence[Rate]) -> Rate:
-    """The median of each figure; errors are summed up."""
+    """Return the median of each figure, and the sum of the errors."""
     return Rate(
         median(each.second for each in rates),
         median(each.cpu for each in rates),
@@ -145,7 +145,7 @@ def middle(rates: Sequence[Rate]) -> Rate:
 
 
 def columns(found: Mapping[str, Rate], **more: Any) -> list[dict[str, Any]]:
-    """As the rows of a table."""
+    """Return the rows of a table."""
     return [
         {"who": name}
         | more
@@ -160,7 +160,7 @@ def columns(found: Mapping[str, Rate], **more: Any) -> list[dict[str, Any]]:
 
 
 def ratio(found: Mapping[str, Rate], peer: str, who: str = "confd", per_cpu: bool = False) -> float:
-    """How many times as many, in a second or in one of processor time; not a number where the peer is missing."""
+    """Return the rate of C{who} divided by that of C{peer}; NaN without the peer."""
     if peer not in found:
         return float("nan")
     ours, theirs = found[who], found[peer]

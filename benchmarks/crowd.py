@@ -1,4 +1,4 @@
-"""The processes that play all agents, seen from the one that measures."""
+"""Control of the processes that play the agents of a benchmark."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.dialects import command
 from benchmarks.host import Invalid
 from tests.integration.fleet import clean_environment
 
-#: Seconds that a publish gets to reach all agents.
+#: Time for a publish to reach all agents.
 DEADLINE = 20.0
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -24,9 +24,9 @@ _ROOT = Path(__file__).resolve().parents[1]
 @define(eq=False)
 class Players:
     """
-    A process that plays agents, is told what to do a line at a time, and says what comes of it.
+    A process that plays agents. It reads an order a line from standard input, and writes a result a line.
 
-    @ivar module: what it runs.
+    @ivar module: the name of the Python module to run.
     """
 
     module: str
@@ -34,9 +34,9 @@ class Players:
 
     def begin(self, arguments: list[str], agents: int) -> None:
         """
-        Start it; returns once all agents are ready.
+        Start the process, and return once all agents are ready.
 
-        @raise Invalid: they are not.
+        @raise Invalid: if some are not ready in time.
         """
         self._child = subprocess.Popen(
             [sys.executable, "-m", self.module, *arguments],
@@ -47,24 +47,24 @@ class Players:
         )
         ready = self.hear()["ready"]
         if ready != agents:
-            raise Invalid(f"only {ready} of {agents} agents came to be ready")
+            raise Invalid(f"only {ready} of {agents} agents are ready")
 
     def order(self, **values: object) -> None:
-        """Tell it to do something; L{hear} tells what came of it."""
+        """Send an order; L{hear} returns its result."""
         assert self._child is not None and self._child.stdin is not None
         self._child.stdin.write(command(**values))
         self._child.stdin.flush()
 
     def said(self, seconds: float) -> bool:
-        """Whether it has something to say, after at most C{seconds}."""
+        """Wait at most C{seconds} for a result, and return whether it has arrived."""
         assert self._child is not None and self._child.stdout is not None
         return bool(select.select([self._child.stdout], [], [], seconds)[0])
 
     def hear(self) -> dict[str, Any]:
         """
-        What it says.
+        Return the next result.
 
-        @raise Invalid: it has ended.
+        @raise Invalid: if the process has ended.
         """
         assert self._child is not None and self._child.stdout is not None
         line = self._child.stdout.readline()
@@ -74,7 +74,7 @@ class Players:
         return found
 
     def stop(self) -> None:
-        """End it."""
+        """End the process."""
         if self._child is not None:
             self._child.kill()
             self._child.communicate()
@@ -82,7 +82,7 @@ class Players:
 
 @define(eq=False)
 class Crowd(Players):
-    """Agents that listen: a process of L{benchmarks.fleet}."""
+    """Agents that listen for changes: a process of L{benchmarks.fleet}."""
 
     module: str = field(default="benchmarks.fleet", init=False)
     strategy: str
@@ -92,7 +92,7 @@ class Crowd(Players):
     interval: float
 
     def start(self) -> None:
-        """See L{Players.begin}."""
+        """Start the agents: see L{Players.begin}."""
         arguments = [self.strategy, "--agents", str(self.agents), "--poll-interval", str(self.interval)]
         if self.controller is not None:
             arguments += ["--controller", f"127.0.0.1:{self.controller}"]
@@ -101,5 +101,5 @@ class Crowd(Players):
         self.begin(arguments, self.agents)
 
     def expect(self, key: str) -> None:
-        """Ask when all of them hold something; L{hear} tells."""
+        """Ask when each agent holds C{key}; L{hear} returns the times."""
         self.order(key=key, seconds=DEADLINE)

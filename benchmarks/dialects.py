@@ -1,7 +1,7 @@
 """
-The protocols as an agent, or a watcher of etcd, speaks them: what it says first, and how bytes fall into messages.
+The protocols of agents and of etcd's watchers: the first bytes to send, and how to split the answer into messages.
 
-Nothing here keeps state or touches a socket: C{split} is given what has arrived and not been understood yet.
+Nothing here keeps state or touches a socket: C{split} takes all bytes that arrived and were not parsed yet.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from attrs import define, frozen
 
 from confd.codec import headers
 
-#: The channel or subject of the raw publisher, which the broker treats like that of confd.
+#: The channel or subject of the raw publisher; the broker treats it like that of confd.
 RAW_CHANNEL = "raw"
 
 #: The one key of etcd, in Base64.
@@ -27,19 +27,19 @@ _AUTHORIZATION = headers.basic_authorization("agent", "secret123")
 
 
 class Kind(enum.Enum):
-    """What a message is."""
+    """The kinds of messages."""
 
-    READY = "the subscription is in force"
+    READY = "the subscription is active"
     PUSHED = "a configuration"
-    RAW = "what the raw publisher sent"
-    PING = "to be answered at once"
-    SAME = "the answer to a poll that brought nothing"
+    RAW = "a payload of the raw publisher"
+    PING = "a ping that needs an answer at once"
+    SAME = "304, the answer to a poll without a newer version"
 
 
 @frozen
 class Message:
     """
-    One message.
+    A parsed message.
 
     @ivar payload: the announcement, or the body of GET C{/api/v1/config}.
     """
@@ -52,13 +52,13 @@ class Dialect(Protocol):
     """
     One protocol.
 
-    @ivar hello: what an agent sends once it is connected.
+    @ivar hello: the bytes that an agent sends first.
     """
 
     hello: bytes
 
     def split(self, buffer: bytes) -> tuple[list[Message], bytes]:
-        """The messages that are complete, and the bytes of those that are not."""
+        """Return the complete messages, and the bytes after them."""
 
 
 @define(eq=False)
@@ -68,7 +68,7 @@ class Redis:
     hello: bytes = f"SUBSCRIBE config:global {RAW_CHANNEL}\r\n".encode()
 
     def split(self, buffer: bytes) -> tuple[list[Message], bytes]:
-        """See L{Dialect.split}."""
+        """Split the bytes: see L{Dialect.split}."""
         messages, at = [], 0
         while (found := _resp_array(buffer, at)) is not None:
             (verb, channel, payload), at = found
@@ -80,14 +80,14 @@ class Redis:
         return messages, buffer[at:]
 
     def publish(self, payload: bytes) -> bytes:
-        """What the raw publisher sends."""
+        """Return the bytes with which the raw publisher sends a payload."""
         parts = (b"PUBLISH", RAW_CHANNEL.encode(), payload)
         return b"*3\r\n" + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts)
 
 
 @define(eq=False)
 class Nats:
-    """The NATS client protocol: the answer to the first ping says that the subscriptions before it are in force."""
+    """The NATS client protocol: the answer to the first ping confirms the subscriptions before it."""
 
     hello: bytes = (
         b'CONNECT {"verbose":false,"pedantic":false,"lang":"benchmark","version":"1"}\r\n'
@@ -95,7 +95,7 @@ class Nats:
     )
 
     def split(self, buffer: bytes) -> tuple[list[Message], bytes]:
-        """See L{Dialect.split}."""
+        """Split the bytes: see L{Dialect.split}."""
         messages, at = [], 0
         while (end := buffer.find(_END, at)) >= 0:
             words = buffer[at:end].split()
@@ -112,12 +112,12 @@ class Nats:
         return messages, buffer[at:]
 
     def publish(self, payload: bytes) -> bytes:
-        """What the raw publisher sends."""
+        """Return the bytes with which the raw publisher sends a payload."""
         return b"PUB %s %d\r\n%s\r\n" % (RAW_CHANNEL.encode(), len(payload), payload)
 
 
 def _chunks(buffer: bytes) -> Iterator[tuple[bytes, int]]:
-    """The whole chunks of an answer, whose head may come before them, and where each of them ends."""
+    """Yield each complete chunk of an answer with the position of its end; skip the head."""
     at = buffer.find(b"\r\n\r\n") + 4 if buffer.startswith(b"HTTP/") else 0
     if at == 3:
         return
@@ -131,12 +131,12 @@ def _chunks(buffer: bytes) -> Iterator[tuple[bytes, int]]:
 
 @define(eq=False)
 class Stream:
-    """Server-sent events in a chunked answer; the configuration in force comes first."""
+    """Server-sent events in a chunked answer; the current configuration comes first."""
 
     hello: bytes = b"GET /api/v1/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: %s\r\n\r\n" % _AUTHORIZATION
 
     def split(self, buffer: bytes) -> tuple[list[Message], bytes]:
-        """See L{Dialect.split}; an event may be spread over chunks."""
+        """Split the bytes: see L{Dialect.split}. An event may span chunks."""
         messages: list[Message] = []
         text, done = b"", 0
         for chunk, after in _chunks(buffer):
@@ -158,7 +158,7 @@ class Etcd:
         self.hello = b"POST /v3/watch HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
 
     def split(self, buffer: bytes) -> tuple[list[Message], bytes]:
-        """See L{Dialect.split}; what is put is in the form of announcements, in Base64."""
+        """Split the bytes: see L{Dialect.split}. The values are announcements in Base64."""
         messages: list[Message] = []
         done = 0
         for chunk, after in _chunks(buffer):
@@ -171,7 +171,7 @@ class Etcd:
 
 @define(eq=False)
 class Poller:
-    """Conditional requests on a kept connection."""
+    """Conditional requests on a persistent connection."""
 
     hello: bytes = b""
 
@@ -179,13 +179,13 @@ class Poller:
         self.hello = self.ask(None)
 
     def ask(self, tag: str | None) -> bytes:
-        """One poll of an agent that has C{tag}."""
+        """Return a poll of an agent that has C{tag}."""
         condition = b"" if tag is None else f'If-None-Match: "{tag}"\r\n'.encode()
         head = b"GET /api/v1/config HTTP/1.1\r\nHost: localhost\r\nAuthorization: %s\r\n" % _AUTHORIZATION
         return head + condition + _END
 
     def split(self, buffer: bytes) -> tuple[list[Message], bytes]:
-        """See L{Dialect.split}."""
+        """Split the bytes: see L{Dialect.split}."""
         head, separator, body = buffer.partition(b"\r\n\r\n")
         if not separator:
             return [], buffer
@@ -201,7 +201,7 @@ class Poller:
         return [message], body[length:]
 
 
-#: By the name of the strategy.
+#: The dialect of each strategy.
 DIALECTS: dict[str, type[Redis] | type[Nats] | type[Stream] | type[Poller] | type[Etcd]] = {
     "STREAM": Stream,
     "REDIS": Redis,
@@ -212,7 +212,7 @@ DIALECTS: dict[str, type[Redis] | type[Nats] | type[Stream] | type[Poller] | typ
 
 
 def _resp_array(buffer: bytes, at: int) -> tuple[list[bytes], int] | None:
-    """An array of three and where it ends, or C{None} where it is not complete."""
+    """Return an array of three and the position of its end, or C{None} if it is incomplete."""
     line = buffer.find(_END, at)
     if line < 0:
         return None
@@ -232,10 +232,10 @@ def _resp_array(buffer: bytes, at: int) -> tuple[list[bytes], int] | None:
 
 
 def _configurations(text: bytes) -> list[bytes]:
-    """The data of the C{config} events among whole events."""
+    """Return the data of the C{config} events in a text of complete events."""
     return [event.partition(b"data: ")[2] for event in text.split(b"\n\n") if event.startswith(b"event: config\n")]
 
 
 def command(**values: object) -> bytes:
-    """A line between the benchmark and its fleet."""
+    """Return an order or a result as a line."""
     return json.dumps(values).encode() + b"\n"

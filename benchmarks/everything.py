@@ -1,7 +1,7 @@
 """
-All questions, one after the other; what comes out is in docs/benchmarks.
+Run all benchmarks, and write the results to docs/benchmarks.
 
-Run it with C{make bench}, or C{python -m benchmarks.everything}; C{ARGS=--full} is for an hour without people.
+Run it with C{make bench}, or C{python -m benchmarks.everything}; C{ARGS=--full} takes about an hour on an idle machine.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from benchmarks.plots import Chart
 from confd.web.server.site import Limits
 from tests.integration.servers import missing
 
-#: Seconds between two polls where that is the strategy.
+#: Mean interval of the polls of POLLER.
 _INTERVAL = 5.0
 
 _NAN = float("nan")
 
 
 def pushes(scale: Scale) -> Finding:
-    """From a publish to the last agent, by each strategy; and the memory that an agent takes."""
+    """Measure for each strategy the time from a publish to the last agent, and the memory that an agent takes."""
     absent = [name for name, program in fanout.PROGRAMS.items() if missing(program) is not None]
     runs: dict[tuple[str, int], list[Figures]] = {}
     for agents in scale.agents:
         for number in range(scale.times):
             for strategy in [each for each in ("STREAM", "REDIS", "NATS", "ETCD", "POLLER") if each not in absent]:
-                # It is as late as its interval: there is little to learn from more of that.
+                # The delay of POLLER is its interval; more rounds would show nothing new.
                 if strategy == "POLLER" and number:
                     continue
                 rounds = 1 if strategy == "POLLER" else max(1, scale.rounds // scale.times)
@@ -95,13 +95,13 @@ def pushes(scale: Scale) -> Finding:
 
 
 def _p99(found: Figures) -> float:
-    """From the request on: from its answer, which an agent may well be faster than, no ratio could be made."""
+    """Return the p99 from the request on. An agent may be faster than the answer, so a ratio needs the request."""
     return found.post + found.p99
 
 
 def proofs(scale: Scale) -> Finding:
-    """Reports a second, and the time until a change is proven."""
-    # Each takes two connections, and a controller takes so many.
+    """Measure the reports a second, and the time until all agents have proved a change."""
+    # An agent takes two connections, and a controller limits its connections.
     sizes = [agents for agents in scale.agents if 2 * agents <= Limits().connections]
     found = [proof.prove(agents, scale.rounds, max(1.0, scale.seconds)) for agents in sizes]
     return Finding(
@@ -138,10 +138,10 @@ QUESTIONS: dict[str, Callable[[Scale], Finding]] = {
 
 
 def main() -> int:
-    """The command line; its exit status is 1 where a question could not be answered."""
+    """Run the command; return status 1 if a measurement failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="at full size")
-    parser.add_argument("--tiny", action="store_true", help="only to see that it runs")
+    parser.add_argument("--tiny", action="store_true", help="as little as possible, to check that it runs")
     parser.add_argument("--only", nargs="+", choices=QUESTIONS, default=list(QUESTIONS))
     parser.add_argument("--times", type=int, help="turns of each (5)")
     parser.add_argument("--into", type=Path, default=FOLDER, help="the folder of results (docs/benchmarks)")
@@ -155,7 +155,7 @@ def main() -> int:
         try:
             finding = QUESTIONS[name](scale)
         except Exception:
-            # The others can still be answered.
+            # A failed measurement does not stop the others.
             traceback.print_exc()
             failed += 1
             continue

@@ -1,10 +1,10 @@
 """
-How long after a publish was answered does the last agent hold it?
+How long after the answer to a publish does the last agent hold the version?
 
-A real controller, real brokers, and a fleet of agents in one process; one publish after the other. In turns with it, a
-raw publisher sends the same bytes to the same connections through the same broker: what no strategy can be faster than.
+A real controller, real brokers, and a fleet of agents in one process take one publish after the other. In turns with
+it, a raw publisher sends the same bytes to the same connections through the same broker: the lower bound of a strategy.
 
-Run it with C{python -m benchmarks.fanout}; what the columns mean is in C{benchmarks/README.rst}.
+Run it with C{python -m benchmarks.fanout}; C{benchmarks/README.rst} explains the columns.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from benchmarks.watchers import EtcdBench
 from tests.integration.fleet import Fleet, Process, request
 from tests.integration.servers import NatsServer, RedisServer, Server, missing
 
-#: Seconds between two looks at C{/health} meanwhile.
+#: Interval of the requests for C{/health} during a round.
 _PULSE = 0.005
 
 _BROKERS: dict[str, type[Server]] = {"REDIS": RedisServer, "NATS": NatsServer}
 
-#: What else has to be installed for a strategy.
+#: The program that a strategy needs besides confd.
 PROGRAMS = {"REDIS": "redis-server", "NATS": "nats-server", "ETCD": "etcd"}
 
 
 @define(eq=False)
 class Bench:
     """
-    A controller, the agents, and a broker where the strategy has one.
+    A controller, the agents, and the broker of the strategy if it has one.
 
-    @ivar kept: whether the servers are kept on the first core, and the agents on the last.
+    @ivar kept: pin the servers to the first core, and the agents to the last.
     @ivar raw: the connection of the raw publisher.
     """
 
@@ -58,7 +58,7 @@ class Bench:
     _resident: int = 0
 
     def start(self) -> None:
-        """Start everything."""
+        """Start all processes."""
         with on_core(0):
             if self.broker is not None:
                 self.broker.start()
@@ -71,7 +71,7 @@ class Bench:
             self.crowd.start()
 
     def stop(self) -> None:
-        """End everything."""
+        """End all processes."""
         if self.raw is not None:
             self.raw.close()
         self.crowd.stop()
@@ -80,14 +80,14 @@ class Bench:
             self.broker.stop()
 
     def grown(self) -> float:
-        """Kilobytes of 1000 that the controller has grown by, for each agent."""
+        """Return the growth of the controller for each agent, in kilobytes of 1000 bytes."""
         return (resident(self.controller.pid) - self._resident) / 1000 / self.agents
 
     def publish(self, number: int) -> tuple[int, float, float]:
         """
-        POST a document; the version that it became, seconds that it took, and the moment of the answer.
+        POST a document. Return its version, the seconds that it took, and the moment of the answer.
 
-        @raise Invalid: it was refused.
+        @raise Invalid: if the controller refuses it.
         """
         began = time.monotonic()
         response = self.fleet.publish({"url": "https://ip.me", "round": number, "pad": "x" * 400})
@@ -97,7 +97,7 @@ class Bench:
         return response.json()["version"], answered - began, answered
 
     def round(self, number: int) -> tuple[Sample, Sample | None]:
-        """One publish, and one of the raw publisher, one after the other."""
+        """Publish once through the controller, then once through the raw publisher."""
         made, took, answered = self.publish(number)
         self.crowd.expect(f"PUSHED {made}")
         health = self._pulse()
@@ -113,7 +113,7 @@ class Bench:
         return ours, Sample(0.0, [each - began for each in self.crowd.hear()["times"]])
 
     def _pulse(self) -> float:
-        """Look at C{/health} until the fleet has something to say; the longest that it took."""
+        """Request C{/health} until the fleet has a result; return the longest answer time in seconds."""
         longest = 0.0
         while not self.crowd.said(_PULSE):
             began = time.monotonic()
@@ -124,9 +124,9 @@ class Bench:
 
 def make_bench(folder: Path, strategy: str, agents: int, interval: float) -> Bench | EtcdBench:
     """
-    Build what is measured; nothing is started.
+    Build a bench, and start nothing.
 
-    @param folder: where the processes keep what they write.
+    @param folder: the folder of the files of the processes.
     @param interval: mean seconds between two polls, for POLLER.
     """
     if strategy == "ETCD":
@@ -144,15 +144,15 @@ def make_bench(folder: Path, strategy: str, agents: int, interval: float) -> Ben
 
 def measure(strategy: str, agents: int, rounds: int, interval: float) -> Figures:
     """
-    All rounds of one strategy; see L{make_bench}.
+    Measure all rounds of a strategy; see L{make_bench}.
 
-    @raise Invalid: if it cannot be measured.
+    @raise Invalid: if a process does not start or answers with an error.
     """
     folder = Path(tempfile.mkdtemp(prefix="confd-fanout-"))
     bench = make_bench(folder, strategy, agents, interval)
     try:
         bench.start()
-        # The first one warms up.
+        # The first round warms up.
         samples = [bench.round(number) for number in range(1, rounds + 2)][1:]
         return summary(strategy, agents, samples, bench.grown())
     finally:
@@ -161,7 +161,7 @@ def measure(strategy: str, agents: int, rounds: int, interval: float) -> Figures
 
 
 def main() -> int:
-    """The command line; its exit status is 1 where a version was missed."""
+    """Run the command; return status 1 if an agent missed a version."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--agents", type=int, nargs="+", default=[1000, 5000], help="how many (1000 5000)")
     parser.add_argument("--strategies", nargs="+", default=["STREAM", "REDIS", "NATS"], choices=DIALECTS)

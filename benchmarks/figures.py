@@ -1,4 +1,4 @@
-"""From the rounds of a benchmark to the figures that people read."""
+"""Summaries of the rounds of a benchmark, and tables of them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from attrs import evolve, frozen
 @frozen
 class Sample:
     """
-    One publish.
+    The measurement of one publish.
 
     @ivar post: seconds from the request to its answer.
-    @ivar times: seconds from that answer until an agent held the version, for those that did; below zero where one was
-        faster than the answer.
-    @ivar health: the longest that C{/health} took meanwhile, in seconds.
+    @ivar times: seconds from that answer until an agent held the version, an item for each agent that did; negative if
+        the agent was faster than the answer.
+    @ivar health: the longest answer time of C{/health} during the round, in seconds.
     """
 
     post: float
@@ -29,13 +29,13 @@ class Sample:
 @frozen
 class Figures:
     """
-    What comes out for one strategy and number of agents; times in milliseconds, of all rounds.
+    The result for one strategy and number of agents over all rounds; times are in milliseconds.
 
-    @ivar last: the slowest agent of a round, in the median of all rounds; C{worst} is that of the worst round.
-    @ivar whole: the same as C{last}, but from the moment at which the publish was sent.
-    @ivar raw_last: the same for the raw publisher, from its call on; C{None} where there is no broker.
-    @ivar missed: how often an agent did not get a version at all.
-    @ivar kilobytes: what the controller grew by, for each agent.
+    @ivar last: the slowest agent of a round, as median of the rounds; C{worst} is that of the worst round.
+    @ivar whole: like C{last}, but from the start of the request.
+    @ivar raw_last: like C{last}, from the call of the raw publisher; C{None} without a broker.
+    @ivar missed: the number of times that an agent did not get a version.
+    @ivar kilobytes: the growth of the controller for each agent.
     """
 
     strategy: str
@@ -54,17 +54,17 @@ class Figures:
 
     @property
     def ratio(self) -> float | None:
-        """How much slower than the raw broker."""
+        """Return C{last} divided by that of the raw broker; C{None} without a broker."""
         return None if self.raw_last is None else self.last / self.raw_last
 
     @property
     def whole_ratio(self) -> float | None:
-        """The same with everything that the controller does before its answer."""
+        """Return C{whole} divided by C{last} of the raw broker; C{None} without a broker."""
         return None if self.raw_last is None else self.whole / self.raw_last
 
 
 def summary(strategy: str, agents: int, samples: Sequence[tuple[Sample, Sample | None]], kilobytes: float) -> Figures:
-    """The figures of all rounds."""
+    """Return the figures of all rounds."""
     ours = [mine for mine, _ in samples]
     raw = [theirs for _, theirs in samples if theirs is not None]
     times = sorted(1000 * each for sample in ours for each in sample.times) or [math.nan]
@@ -87,7 +87,7 @@ def summary(strategy: str, agents: int, samples: Sequence[tuple[Sample, Sample |
 
 
 def middle(runs: Sequence[Figures]) -> Figures:
-    """The median of each figure over several runs; what was missed is summed up."""
+    """Return the median of each figure over several runs, and the sum of the missed versions."""
     changes: dict[str, Any] = {}
     for name in ("post", "p50", "p99", "last", "worst", "whole", "raw_last", "health", "kilobytes"):
         values = [getattr(each, name) for each in runs]
@@ -98,20 +98,20 @@ def middle(runs: Sequence[Figures]) -> Figures:
 
 
 def quantile(ordered: Sequence[float], part: float) -> float:
-    """The smallest of these values that C{part} of them do not exceed."""
+    """Return the smallest value that C{part} of the values do not exceed."""
     return ordered[max(0, math.ceil(part * len(ordered)) - 1)]
 
 
 def table(all_figures: Sequence[Figures]) -> str:
-    """For people."""
+    """Return a table of the figures as text."""
     return rows(_COLUMNS, all_figures)
 
 
 def rows(columns: Mapping[str, Callable[[Any], Any]], values: Sequence[Any]) -> str:
     """
-    A line a value, under a line of titles.
+    Return a table as text: a line of titles, then a line for each value.
 
-    @param columns: what stands in each, by its title.
+    @param columns: by title, the function that returns the cell of a value.
     """
     lines = [list(columns), *([cell(read(each)) for read in columns.values()] for each in values)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -119,7 +119,7 @@ def rows(columns: Mapping[str, Callable[[Any], Any]], values: Sequence[Any]) -> 
 
 
 def cell(value: Any) -> str:
-    """One value of the table."""
+    """Format a cell."""
     if value is None:
         return "-"
     return f"{value:.2f}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""What a benchmark found: rows for people, bars that are reached or not, and the same as JSON and as a plot."""
+"""Results of a benchmark: a table, targets that are met or missed, JSON and a plot."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ FOLDER = Path(__file__).resolve().parents[1] / "docs" / "benchmarks"
 @frozen
 class Scale:
     """
-    How much is measured.
+    The size of a measurement.
 
-    @ivar seconds: of one measurement under load.
-    @ivar times: that each of those who are compared has its turn.
-    @ivar agents: how many of them hear of a publish.
-    @ivar rounds: publishes for each.
-    @ivar known: agents that a controller knows, few and many; C{versions}: the same of what is behind it.
+    @ivar seconds: the length of one measurement under load.
+    @ivar times: the turns of each server.
+    @ivar agents: numbers of agents that listen for a publish.
+    @ivar rounds: publishes for each number of agents.
+    @ivar known: agents in the registry, few and many; C{versions}: the length of the history, likewise.
     @ivar returning: agents that lose their controller.
-    @ivar outages: seconds that it is gone.
+    @ivar outages: lengths of the outages, in seconds.
     """
 
     name: str
@@ -54,9 +54,9 @@ FULL = Scale("full", 3, 5, (1000, 5000, 8000), 20, (100, 100_000), (1, 1_000_000
 @frozen
 class Bar:
     """
-    What is to be reached.
+    A target for a figure.
 
-    @ivar least: whether C{bound} is the least that will do, and not the most.
+    @ivar least: whether C{bound} is a minimum; else it is a maximum.
     """
 
     what: str
@@ -66,7 +66,7 @@ class Bar:
 
     @property
     def met(self) -> bool:
-        """Whether it is reached; what could not be measured is not."""
+        """Return whether the value meets the target; NaN does not."""
         return self.value >= self.bound if self.least else self.value <= self.bound
 
     def __str__(self) -> str:
@@ -77,9 +77,9 @@ class Bar:
 @frozen
 class Finding:
     """
-    What comes out.
+    The result of a benchmark.
 
-    @ivar name: of the module.
+    @ivar name: the name of the module.
     @ivar missing: the peers that are not installed.
     """
 
@@ -91,7 +91,7 @@ class Finding:
     missing: Sequence[str] = field(factory=list)
 
     def text(self) -> str:
-        """For people."""
+        """Return the result as text."""
         said = [self.question, rows({name: _reader(name) for name in self.table[0]}, self.table)]
         said += [f"missing: {each} is not on PATH" for each in self.missing]
         return "\n".join([*said, *map(str, self.bars)])
@@ -102,7 +102,7 @@ def _reader(name: str) -> Callable[[dict[str, Any]], Any]:
 
 
 def save(finding: Finding, scale: Scale, folder: Path) -> None:
-    """Write the JSON and the plot, and the page of all that are there."""
+    """Write the JSON and the plot of a result, then the page of all results in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     record = asdict(finding) | {
         "scale": f"{scale.name}, {scale.times} times",
@@ -119,9 +119,9 @@ def save(finding: Finding, scale: Scale, folder: Path) -> None:
 
 
 def page(records: Sequence[dict[str, Any]]) -> str:
-    """All of them as reStructuredText."""
+    """Return a page of all results as reStructuredText."""
     lines = ["Benchmarks", "==========", ""]
-    lines += ["Written by ``make bench``; ``benchmarks/README.rst`` says how each figure is come by.", ""]
+    lines += ["Written by ``make bench``; ``benchmarks/README.rst`` explains how each figure is measured.", ""]
     for record in records:
         lines += [record["question"], "-" * len(record["question"]), ""]
         lines += _table(record["table"])
@@ -136,7 +136,7 @@ def page(records: Sequence[dict[str, Any]]) -> str:
 
 
 def _table(table: Sequence[dict[str, Any]]) -> list[str]:
-    """A list table."""
+    """Return a list table as lines of reStructuredText."""
     lines = [".. list-table::", "   :header-rows: 1", ""]
     for row in [{name: name for name in table[0]}, *table]:
         values = [cell(row.get(name)) for name in table[0]]
@@ -145,15 +145,15 @@ def _table(table: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def say(sentence: str) -> None:
-    """Progress."""
+    """Print a line of progress."""
     print(f"{time.strftime('%H:%M:%S')} {sentence}", file=sys.stderr, flush=True)
 
 
 def main(doc: str | None, measure: Callable[[Scale], Finding]) -> int:
-    """The command line of one benchmark; its exit status is 0 whatever the bars say: they are for people."""
+    """Run the command of one benchmark; return status 0 even if a target is missed, for readers judge the targets."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="at full size, which takes minutes")
-    parser.add_argument("--tiny", action="store_true", help="only to see that it runs")
+    parser.add_argument("--tiny", action="store_true", help="as little as possible, to check that it runs")
     parser.add_argument("--into", type=Path, default=FOLDER, help="the folder of results (docs/benchmarks)")
     options = parser.parse_args()
     scale = TINY if options.tiny else FULL if options.full else SHORT

@@ -1,9 +1,9 @@
 """
-Many agents in one process, each on a connection of its own, that speak the real protocol of a strategy.
+Many agents in one process. Each has a connection of its own, and speaks the real protocol of a strategy.
 
-They are told from standard input what to wait for, C{{"key": "PUSHED 7", "seconds": 20}}, and say on standard output
-when each of them held it. Identical bytes are parsed and verified once for all of them: real agents do that at the same
-time, each on a machine of its own.
+Standard input names a version to wait for, C{{"key": "PUSHED 7", "seconds": 20}}; standard output lists the moments at
+which the agents held it. The process parses and verifies identical bytes once: real agents do that at the same time,
+each on a machine of its own.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from confd.codec import announcement, bodies, headers
 from confd.codec.signing import KeyRing
 from confd.model import Configuration
 
-#: Seconds that a fleet lives at most, whatever becomes of who started it.
+#: Limit of the life of a fleet, in case the benchmark dies without ending it.
 LIFE = 600
 
 #: Seconds for all agents to connect.
 PATIENCE = 60.0
 
-#: Identical pieces that are remembered; they come by the thousand, or once.
+#: Size of the cache of parsed pieces. A piece arrives a thousand times, or once.
 _REMEMBERED = 64
 
-#: Agents that connect at the same time: with more than fit into a server's backlog, 50, the kernel lets some wait for a
+#: Agents that connect at the same time. A server's backlog holds 50; the kernel delays a connection beyond it by a
 #: second.
 _KNOCKING = 40
 
@@ -50,9 +50,9 @@ _PIECE = 262144
 @define(eq=False)
 class Verifier:
     """
-    From payloads to configurations, once for identical ones.
+    Verify payloads and return their configurations; identical payloads are verified once.
 
-    @ivar signed: whether they are announcements; else they are bodies of GET C{/api/v1/config}.
+    @ivar signed: the payloads are announcements; else they are bodies of GET C{/api/v1/config}.
     """
 
     _keys: KeyRing
@@ -61,9 +61,9 @@ class Verifier:
 
     def configuration(self, payload: bytes) -> Configuration:
         """
-        What is in a payload.
+        Return the configuration in a payload.
 
-        @raise ValueError: if nobody whom we believe signed it.
+        @raise ValueError: if no trusted key signed it.
         """
         found = self._known.get(payload)
         if found is None:
@@ -82,7 +82,7 @@ class Verifier:
 
 
 class Agent:
-    """One agent: its connection, and what of the last message is still to come."""
+    """The connection of an agent, and the beginning of an incomplete message."""
 
     __slots__ = ("connection", "number", "ready", "rest", "tag")
 
@@ -95,12 +95,12 @@ class Agent:
 @define(eq=False)
 class Fleet:
     """
-    All agents.
+    All agents of the process.
 
     @ivar interval: mean seconds between two polls of one of them.
-    @ivar ready: those that are connected and subscribed.
-    @ivar held: who held what since when, in monotonic seconds, by key, such as C{PUSHED 7}.
-    @ivar payloads: the bytes of it.
+    @ivar ready: the agents that are connected and subscribed.
+    @ivar held: by key such as C{PUSHED 7}, the moment at which each agent held that version, in monotonic seconds.
+    @ivar payloads: the bytes of each version, by key.
     """
 
     _dialect: Dialect
@@ -131,21 +131,21 @@ class Fleet:
             self.turn(0.1)
 
     def close(self) -> None:
-        """Hang up."""
+        """Close all connections."""
         for agent in self._agents.values():
             agent.connection.close()
         self._agents.clear()
         self._epoll.close()
 
     def await_commands(self, stream: int) -> None:
-        """Listen to C{stream} too: L{turn} tells when there is something."""
+        """Listen to C{stream} too: L{turn} returns whether an order is waiting."""
         self._epoll.register(stream, select.EPOLLIN)
 
     def turn(self, seconds: float) -> bool:
         """
-        Take what arrives within C{seconds}.
+        Take the bytes that arrive within C{seconds}.
 
-        @return: whether a command is waiting.
+        @return: whether an order is waiting.
         """
         if self._polls:
             seconds = max(0.0, min(seconds, self._polls[0][0] - time.monotonic()))
@@ -161,9 +161,9 @@ class Fleet:
 
     def settle(self, key: str, seconds: float) -> tuple[list[float], bytes]:
         """
-        Wait until all agents hold something, or C{seconds} are over.
+        Wait until all agents hold the version of C{key}, or C{seconds} are over.
 
-        @return: when each of them held it, in order, and its bytes.
+        @return: the moments at which the agents held it, in order, and its bytes.
         """
         until = time.monotonic() + seconds
         while len(self.held.get(key, ())) < len(self._agents) and (left := until - time.monotonic()) > 0:
@@ -171,7 +171,7 @@ class Fleet:
         return sorted(self.held.pop(key, {}).values()), self.payloads.pop(key, b"")
 
     def report(self, order: dict[str, Any]) -> dict[str, object]:
-        """When each agent held what an order names, and its bytes."""
+        """Return the moments at which the agents held the version of an order, and its bytes."""
         times, payload = self.settle(order["key"], order["seconds"])
         return {"times": times, "payload": payload.decode()}
 
@@ -214,7 +214,7 @@ class Fleet:
                 holders = self.held[key] = {}
                 self.payloads[key] = message.payload
             holders.setdefault(agent.number, now)
-        # Brokers confirm a subscription; the controller answers with what is in force.
+        # A broker confirms a subscription; the controller answers with the current configuration.
         if not agent.ready and message.kind is not Kind.PING:
             agent.ready = True
             self.ready += 1
@@ -231,7 +231,7 @@ class Fleet:
 
 
 def keys_of(host: str, port: int) -> KeyRing:
-    """The public keys of a controller."""
+    """Return the public keys of a controller."""
     connection = http.client.HTTPConnection(host, port, timeout=PATIENCE)
     authorization = headers.basic_authorization("agent", "secret123").decode()
     try:
@@ -245,20 +245,20 @@ def keys_of(host: str, port: int) -> KeyRing:
 
 
 class Player(Protocol):
-    """What plays agents, and takes orders between two turns."""
+    """A set of simulated agents that takes orders between two turns."""
 
     def await_commands(self, stream: int) -> None:
-        """Listen to C{stream} too."""
+        """Listen to C{stream} as well."""
 
     def turn(self, seconds: float) -> bool:
-        """Take what arrives within C{seconds}; whether an order is waiting."""
+        """Take the bytes that arrive within C{seconds}; return whether an order is waiting."""
 
 
 def obey(player: Player, carry_out: Callable[[dict[str, Any]], Mapping[str, object]]) -> None:
     """
-    Do what standard input says, a line at a time, until it ends.
+    Carry out the orders on standard input, one a line, until it ends.
 
-    @param carry_out: does what an order says; what comes of it is said on standard output.
+    @param carry_out: carry out an order, and return the result, which goes to standard output.
     """
     player.await_commands(sys.stdin.fileno())
     unread = b""
@@ -274,23 +274,23 @@ def obey(player: Player, carry_out: Callable[[dict[str, Any]], Mapping[str, obje
 
 
 def say(**values: object) -> None:
-    """One line to who started us."""
+    """Write a result to standard output as a line."""
     sys.stdout.buffer.write(command(**values))
     sys.stdout.buffer.flush()
 
 
 def address(text: str) -> tuple[str, int]:
-    """C{host:port}."""
+    """Parse C{host:port}."""
     host, _, port = text.rpartition(":")
     return host, int(port)
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("strategy", choices=DIALECTS)
-    parser.add_argument("--controller", type=address, help="host:port; there is none beside etcd")
-    parser.add_argument("--broker", type=address, help="host:port, where the strategy has one")
+    parser.add_argument("--controller", type=address, help="host:port; leave it out for etcd")
+    parser.add_argument("--broker", type=address, help="host:port, if the strategy has one")
     parser.add_argument("--agents", type=int, default=1000)
     parser.add_argument("--poll-interval", type=float, default=1.0, help="mean seconds between two polls")
     options = parser.parse_args()
@@ -302,7 +302,7 @@ def main() -> None:
     fleet = Fleet(DIALECTS[options.strategy](), verifier, options.poll_interval)
     try:
         fleet.connect(options.broker or options.controller, options.agents)
-        # What is measured are the others: no pause of ours may be in it.
+        # The benchmark measures other processes: a pause of this one would distort the figures.
         gc.freeze()
         gc.disable()
         say(ready=fleet.ready)

@@ -1,5 +1,5 @@
 """
-How long until a process is ready, and how much memory has it when nothing happens?
+How long until a process is ready, and how much memory does it take when idle?
 
 Run it with C{python -m benchmarks.footprint}.
 """
@@ -19,19 +19,19 @@ from benchmarks.host import resident
 from benchmarks.plots import Chart
 from tests.integration.fleet import Fleet, Process, eventually, free_port
 
-#: Seconds that are waited for what a process does after it is ready.
+#: Time for a process to finish the work that it does after it is ready.
 _SETTLE = 0.5
 
 
 def dev(fleet: Fleet) -> Process:
-    """All three in one process."""
+    """Return the process of C{confd-dev}: controller, agent and worker."""
     port = free_port()
     options = ["--port", str(port), "--worker-port", str(free_port())]
     return fleet.add("dev", ["confd-dev", *options], f"http://127.0.0.1:{port}/ready")
 
 
 def once(name: str) -> tuple[float, float, float]:
-    """Seconds until it is ready, and megabytes of 1 000 000 that it has then: all, and those of no file."""
+    """Return the seconds until a process is ready, its megabytes of 1 000 000, and the megabytes that map no file."""
     with scratch() as folder:
         fleet = Fleet(folder)
         try:
@@ -53,13 +53,13 @@ def once(name: str) -> tuple[float, float, float]:
 
 
 def anonymous(pid: int) -> int:
-    """Bytes of memory that a process does not share as pages of a file, such as a library (Linux)."""
+    """Return the bytes of memory of a process that map no file such as a library (Linux)."""
     status = Path(f"/proc/{pid}/status").read_text()
     return 1024 * int(status.partition("RssAnon:")[2].split()[0])
 
 
 def measure(scale: Scale) -> Finding:
-    """Each of them, in turn."""
+    """Measure each process in turn."""
     found: dict[str, list[tuple[float, float, float]]] = {}
     for number in range(scale.times):
         for name in ("controller", "agent", "worker", "dev"):

@@ -1,5 +1,5 @@
 """
-Do polls, publishes and reports take longer with more agents that are known, and more versions behind the one in force?
+Do polls, publishes and reports take longer with more registered agents and a longer history?
 
 Run it with C{python -m benchmarks.growth}.
 """
@@ -27,7 +27,7 @@ CONNECTIONS = 64
 
 @contextmanager
 def grown(agents: int, versions: int) -> Iterator[Fleet]:
-    """A controller that knows so many agents, and has so many versions."""
+    """Run a controller with so many registered agents and versions."""
     with scratch() as folder:
         fleet = Fleet(folder, 300)
         process = fleet.controller("--log-level", "warn")
@@ -45,7 +45,7 @@ def grown(agents: int, versions: int) -> Iterator[Fleet]:
 
 
 def polls(fleet: Fleet, scale: Scale) -> float:
-    """Microseconds of processor time of a poll."""
+    """Return the processor time of a poll in microseconds."""
     headers = authorization() | {"If-None-Match": tag_of(fleet)}
     target = Target(f"{fleet.url}/api/v1/config", fleet.processes[0].pid, headers=headers)
     with on_core(-1):
@@ -53,7 +53,7 @@ def polls(fleet: Fleet, scale: Scale) -> float:
 
 
 def publishes(fleet: Fleet, scale: Scale) -> float:
-    """Milliseconds from a publish to the last of those agents that listen, in the median of the rounds."""
+    """Return the median milliseconds from a publish to the last agent that listens."""
     agents = scale.agents[0]
     crowd = Crowd("STREAM", agents, fleet.port, None, 1.0)
     bench = fanout.Bench("STREAM", agents, fleet, fleet.processes[0], None, crowd)
@@ -67,7 +67,7 @@ def publishes(fleet: Fleet, scale: Scale) -> float:
 
 
 def reports(fleet: Fleet, scale: Scale) -> float:
-    """Microseconds of processor time of a report."""
+    """Return the processor time of a report in microseconds."""
     connections = min(CONNECTIONS, scale.agents[0])
     players = proof.reporters(fleet, connections)
     try:
@@ -85,7 +85,7 @@ LOOKS: dict[str, Callable[[Fleet, Scale], float]] = {
 
 
 def measure(scale: Scale) -> Finding:
-    """Few and many, in turn; medians."""
+    """Measure with few and with many, in turn, and compare the medians."""
     sizes = [(agents, versions) for agents in scale.known for versions in scale.versions]
     found: dict[tuple[int, int], list[list[float]]] = {each: [] for each in sizes}
     for number in range(max(1, scale.times // 2)):

@@ -1,8 +1,8 @@
 """
-How many C{/hit} does a worker answer on one core, and how much later than what it fetches?
+How many C{/hit} does a worker answer on one core, and how much latency does it add to the fetched server?
 
-Beside it: nginx's C{proxy_pass} in front of the same. Latency is that of requests that are due at their times, half of
-what the bar asks for, whatever becomes of those before. Run it with C{python -m benchmarks.hits}.
+Beside it: nginx's C{proxy_pass} in front of the same server. Latency is measured at a fixed rate, half of the target:
+each request is due at its time, even if earlier requests are late. Run it with C{python -m benchmarks.hits}.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from tests.integration.servers import missing
 
 CONNECTIONS = 64
 
-#: Requests a second where latency is looked at.
+#: Requests a second for the measurement of latency.
 RATE = 750
 
 
 @contextmanager
 def upstream() -> Iterator[Target]:
-    """What is fetched: a file of nginx."""
+    """Run the fetched server: a file of nginx."""
     with nginx() as server:
         yield Target(f"http://127.0.0.1:{server.port}/config.json", server.worker)
 
 
 @contextmanager
 def worker() -> Iterator[Target]:
-    """A worker that fetches it."""
+    """Run a worker that fetches the file."""
     with upstream() as behind, scratch() as folder:
         fleet = Fleet(folder)
         process = fleet.worker()
@@ -49,13 +49,13 @@ def worker() -> Iterator[Target]:
 
 @contextmanager
 def proxy() -> Iterator[Target]:
-    """An nginx that passes on to it."""
+    """Run an nginx that proxies to the file."""
     with upstream() as behind, nginx(int(behind.url.split(":")[2].partition("/")[0])) as server:
         yield Target(f"http://127.0.0.1:{server.port}/proxy/config.json", server.worker)
 
 
 def latency(scale: Scale) -> dict[str, Rate]:
-    """All of them at the same rate, in turn."""
+    """Measure the latency of each server at the same rate, in turn."""
     found: dict[str, list[Rate]] = {}
     with ExitStack() as stack:
         targets = {
@@ -73,9 +73,9 @@ def latency(scale: Scale) -> dict[str, Rate]:
 
 def measure(scale: Scale) -> Finding:
     """
-    As many as there are, and their latency.
+    Measure the rates and the latency of all installed servers.
 
-    @raise FileNotFoundError: without nginx there is nothing to fetch from.
+    @raise FileNotFoundError: without nginx, whose file the worker fetches.
     """
     if missing("nginx") is not None:
         raise FileNotFoundError("this fetches from nginx, which is not on PATH (Debian: apt install nginx-light)")
@@ -84,7 +84,7 @@ def measure(scale: Scale) -> Finding:
     added = {name: late[name].p99 - late["directly"].p99 for name in found}
     return Finding(
         "hits",
-        "What a worker fetches, and what its way through the worker costs",
+        "Requests through a worker, and the latency that the worker adds",
         columns(found, load="closed loop") + columns(late, load=f"{RATE} a second"),
         [
             Bar("/hit per second", found["confd"].second, 1500),

@@ -1,4 +1,4 @@
-"""The machine that a benchmark runs on: its cores, what its processes take, and what is on it."""
+"""The machine that a benchmark runs on: its cores, the costs of its processes, and its programs."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pathlib import Path
 from tests.integration.fleet import children
 from tests.integration.servers import missing
 
-#: What may be on a machine, and how it is asked for its version.
+#: Programs of a machine, and the command that prints the version of each.
 _PROGRAMS = {"redis-server": "-v", "nats-server": "-v", "etcd": "--version", "nginx": "-v", "wrk": "-v"}
 
 
 class Invalid(Exception):
-    """The run says nothing: something did not start, or does not answer as it should."""
+    """The run is invalid: a process did not start, or did not answer as it should."""
 
 
 @contextlib.contextmanager
 def on_core(number: int) -> Iterator[None]:
-    """Let the processes that are started meanwhile stay on one of the cores, where that can be chosen."""
+    """Pin the processes that start in this context to a core, if the system allows it."""
     if not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -37,20 +37,20 @@ def on_core(number: int) -> Iterator[None]:
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory that a process has (Linux)."""
+    """Return the resident memory of a process in bytes (Linux)."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def processor_time(pid: int) -> float:
-    """Seconds of processor time that a process and its children have had, with the kernel's work for them."""
+    """Return the processor time of a process and its children in seconds, user and system."""
     stats = [Path(f"/proc/{each}/stat").read_text() for each in (pid, *children(pid))]
     fields = [stat.rpartition(")")[2].split() for stat in stats]
     return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
 
 
 def machine() -> str:
-    """Where this was measured, and with what."""
+    """Return a description of the machine and its programs."""
     parts = [f"{os.cpu_count()} cores", f"{platform.system()} {platform.release()}"]
     parts += [f"Python {platform.python_version()}", f"Twisted {version('twisted')}"]
     for name, option in _PROGRAMS.items():

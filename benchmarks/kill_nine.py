@@ -1,10 +1,9 @@
 """
-Does a controller that is killed lose what it answered?
+Does a controller lose acknowledged writes when it is killed?
 
-Eight writers publish over HTTP to a real C{twistd -n confd-controller}; it is killed with SIGKILL at a random moment
-and started again, many times. After each start every version that was ever acknowledged must be in the history exactly
-once, with the document that was sent, and without a gap; what was not answered must be there whole, or not at all
-(promises G1 and G2).
+Eight writers publish over HTTP to a real C{twistd -n confd-controller}. SIGKILL ends it at a random moment, many times,
+and it starts again. After each start the history must hold every acknowledged version exactly once, with its document,
+and without a gap. An unacknowledged version must be whole or absent (promises G1 and G2).
 
 Run it with C{python -m benchmarks.kill_nine}: it prints a line of figures, and exits with 1 on a violation.
 """
@@ -38,22 +37,22 @@ WRITERS = 8
 #: Seconds between the first acknowledgement and the kill.
 LIFE = (0.08, 0.2)
 
-#: Acknowledgements that a round needs on average: with fewer, nothing was tested.
+#: Acknowledgements that a round needs on average: fewer would test nothing.
 FLOOR = 10
 
 
 class Invalid(Exception):
-    """The run says nothing: the controller did not start, or there was too little traffic."""
+    """The run is invalid: the controller did not start, or the traffic was too low."""
 
 
 @define(eq=False)
 class Ledger:
     """
-    What was sent and what was answered, of all rounds.
+    The documents that were sent, and the acknowledgements of all rounds.
 
-    @ivar sent: the documents, each with a number of its own, and never sent twice.
-    @ivar acked: the number of the document that was acknowledged, by version.
-    @ivar twice: versions that were acknowledged for two documents.
+    @ivar sent: the documents by number; none is sent twice.
+    @ivar acked: the number of the acknowledged document, by version.
+    @ivar twice: the versions that were acknowledged for two documents.
     """
 
     sent: dict[int, bytes] = field(factory=dict)
@@ -63,7 +62,7 @@ class Ledger:
     _lock: threading.Lock = field(factory=threading.Lock)
 
     def next(self) -> tuple[int, bytes]:
-        """A document to send; they differ in size, so that commits differ in pages."""
+        """Return the next document. Documents differ in size, so that commits differ in pages."""
         with self._lock:
             number = next(self._numbers)
             body = {"url": "https://ip.me", "n": number, "pad": "x" * (number * 37 % 3000)}
@@ -71,7 +70,7 @@ class Ledger:
             return number, self.sent[number]
 
     def acknowledge(self, version: int, number: int) -> None:
-        """The controller said that it made C{version} of the document C{number}."""
+        """Record that the controller published the document C{number} as C{version}."""
         with self._lock:
             self.twice += version in self.acked
             self.acked[version] = number
@@ -80,10 +79,10 @@ class Ledger:
 @frozen
 class Findings:
     """
-    What the history holds of what the ledger says.
+    The differences between the history and the ledger.
 
-    @ivar torn: documents that nobody sent, or that do not have their checksum.
-    @ivar unanswered: versions that nobody heard of: allowed, as long as they are whole.
+    @ivar torn: documents that were never sent, or that do not match their checksum.
+    @ivar unanswered: versions without an acknowledgement: allowed if they are whole.
     """
 
     lost: int
@@ -94,12 +93,12 @@ class Findings:
 
     @property
     def violations(self) -> int:
-        """How much is wrong."""
+        """Return the number of broken promises."""
         return self.lost + self.gaps + self.duplicates + self.torn
 
 
 def examine(database: Path, ledger: Ledger) -> Findings:
-    """Compare the history on disk with the ledger; nothing may be written meanwhile."""
+    """Compare the history on disk with the ledger, while the controller is stopped."""
     connection = sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True)
     try:
         rows = connection.execute(
@@ -109,7 +108,7 @@ def examine(database: Path, ledger: Ledger) -> Findings:
         connection.close()
     stored: dict[int, int] = {}
     torn = 0
-    # Version 1 is the controller's own.
+    # The controller wrote version 1 itself.
     for version, text, checksum in rows[1:]:
         value = json.loads(text)
         stored[version] = value.get("n")
@@ -127,9 +126,9 @@ def examine(database: Path, ledger: Ledger) -> Findings:
 
 def start(controller: Process) -> float:
     """
-    Start it; returns the seconds until it was ready.
+    Start the controller, and return the seconds until it is ready.
 
-    @raise Invalid: if it is not in time.
+    @raise Invalid: if it is not ready in time.
     """
     began = time.monotonic()
     try:
@@ -140,7 +139,7 @@ def start(controller: Process) -> float:
 
 
 def write(port: int, ledger: Ledger, acked: threading.Event) -> None:
-    """Publish, one document after the other, until the controller is gone."""
+    """Publish one document after the other until the controller is gone."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
     headers = {"Authorization": basic_authorization(*ADMIN).decode(), "Content-Type": "application/json"}
     try:
@@ -159,7 +158,7 @@ def write(port: int, ledger: Ledger, acked: threading.Event) -> None:
 
 
 def run_round(controller: Process, port: int, ledger: Ledger, random: Random) -> None:
-    """Write, and kill in the middle of it."""
+    """Publish with all writers, and kill the controller meanwhile."""
     acked = threading.Event()
     writers = [threading.Thread(target=write, args=(port, ledger, acked)) for _ in range(WRITERS)]
     for writer in writers:
@@ -175,10 +174,10 @@ def run_round(controller: Process, port: int, ledger: Ledger, random: Random) ->
 
 def run(fleet: Fleet, ledger: Ledger, rounds: int, random: Random, most: float) -> bool:
     """
-    All rounds.
+    Run all rounds.
 
-    @param fleet: for its controller, and nothing else of it.
-    @param most: seconds after which no round begins.
+    @param fleet: owns the controller.
+    @param most: seconds after which no further round begins.
     @return: whether every promise was kept.
     """
     until, worst, done = time.monotonic() + most, 0.0, 0
@@ -203,7 +202,7 @@ def run(fleet: Fleet, ledger: Ledger, rounds: int, random: Random, most: float) 
 
 
 def main() -> int:
-    """The command line; its exit status."""
+    """Run the command, and return its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=200, help="kills (200)")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32, help="of the moments of the kills")

@@ -1,8 +1,8 @@
 """
-Load from one process: as many requests as are answered, or so many a second whatever becomes of them.
+Load from one process, in a closed loop or at a fixed rate.
 
-C{wrk} sends the first kind where a server may be faster than Python. The second kind is ours: a request is due at its
-time, and it waits from then on, also while all connections are busy with those before it.
+C{wrk} drives the closed loop, for a server may be faster than Python. The fixed rate is our own: each request is due at
+its time, and its latency counts from then, even while all connections are busy with earlier requests.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ end
 @frozen
 class Target:
     """
-    What is asked, again and again, and of whom.
+    A request that the load repeats, and the server that answers it.
 
-    @ivar pid: the process that answers.
+    @ivar pid: the process of the server.
     """
 
     url: str
@@ -47,7 +47,7 @@ class Target:
     body: str = ""
 
     def request(self) -> bytes:
-        """The request as it is sent."""
+        """Return the bytes of the request."""
         parts = urlsplit(self.url)
         where = parts.path + (f"?{parts.query}" if parts.query else "")
         head = {"Host": parts.netloc} | dict(self.headers)
@@ -60,11 +60,11 @@ class Target:
 @frozen
 class Rate:
     """
-    What came of it.
+    The result of a measurement under load.
 
-    @ivar cpu: microseconds of processor time of the server for each.
-    @ivar p99: milliseconds.
-    @ivar wrong: answered with an error, or not.
+    @ivar cpu: microseconds of processor time of the server for each request.
+    @ivar p99: latency in milliseconds.
+    @ivar wrong: requests without an answer, or with an error.
     """
 
     second: float
@@ -74,7 +74,7 @@ class Rate:
 
 
 def as_fast_as_it_goes(target: Target, connections: int, seconds: float) -> Rate:
-    """Each connection asks anew once it is answered; by C{wrk} where that is there, else by ourselves."""
+    """Send the next request of a connection after each answer, by C{wrk} if it is installed."""
     before = processor_time(target.pid)
     if shutil.which("wrk"):
         whole = max(1, round(seconds))
@@ -86,7 +86,7 @@ def as_fast_as_it_goes(target: Target, connections: int, seconds: float) -> Rate
 
 
 def at_a_rate(target: Target, rate: float, connections: int, seconds: float) -> Rate:
-    """So many requests a second; see the module."""
+    """Send requests at a fixed rate a second; see the module."""
     before = processor_time(target.pid)
     times, wrong = Schedule(target.request(), _address(target), connections).run(rate, seconds)
     spent = processor_time(target.pid) - before
@@ -122,7 +122,7 @@ def _p99(times: list[float]) -> float:
 
 @define(eq=False)
 class Schedule:
-    """Requests that are due at their times, on kept connections."""
+    """Requests that are due at fixed times, on persistent connections."""
 
     _request: bytes
     _address: tuple[str, int]
@@ -134,7 +134,7 @@ class Schedule:
     _wrong: int = 0
 
     def run(self, rate: float, seconds: float) -> tuple[list[float], int]:
-        """Seconds that each answer took from the time at which it was due, and how many of them were errors."""
+        """Return the latency of each answer from its due time in seconds, and the number of errors."""
         for _ in range(self._connections):
             connection = socket.create_connection(self._address, timeout=10)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -162,11 +162,11 @@ class Schedule:
     def _take(self, seconds: float) -> None:
         for descriptor, _ in self._epoll.poll(seconds):
             if descriptor not in self._busy:
-                raise ConnectionError("a connection was closed that nobody had asked anything")
+                raise ConnectionError("the server closed an idle connection")
             connection, due, rest = self._busy[descriptor]
             piece = connection.recv(262144)
             if not piece:
-                raise ConnectionError("a connection was closed in the middle of an answer")
+                raise ConnectionError("the server closed a connection in the middle of an answer")
             answer = rest + piece
             if not _whole(answer):
                 self._busy[descriptor] = connection, due, answer

@@ -1,4 +1,4 @@
-"""What people would pick instead, as Debian has it: on free loopback ports, and keeping what it is told on disk."""
+"""The alternatives to confd in Debian, on free loopback ports, with their data on disk."""
 
 from __future__ import annotations
 
@@ -30,47 +30,47 @@ http {{
 @define(eq=False)
 class Nginx(Server):
     """
-    One worker that serves C{/config.json} from a file, and passes on what is below C{/proxy/}.
+    An nginx with one worker, which serves C{/config.json} from a file, and proxies C{/proxy/}.
 
-    @ivar behind: the port on loopback that it passes on to.
+    @ivar behind: the port on loopback that C{/proxy/} leads to.
     """
 
     behind: int = 9
 
     def command(self) -> list[str]:
-        """Its command line, once what it serves is written."""
+        """Write the served files, and return the command line."""
         (self.folder / "config.json").write_text('{"url": "https://ip.me", "pad": "%s"}' % ("x" * 400))
         (self.folder / "nginx.conf").write_text(_NGINX.format(port=self.port, behind=self.behind))
         return ["nginx", "-p", str(self.folder), "-c", "nginx.conf"]
 
     def greets(self, connection: socket.socket) -> bool:
-        """Whether it takes connections, which it does."""
+        """Return true: nginx that takes a connection is ready."""
         return True
 
     @property
     def worker(self) -> int:
-        """The process that does the work; its parent listens a moment before it is there."""
+        """Return the id of the worker process; the parent listens a moment before the worker starts."""
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children")
         return int(eventually(lambda: children.read_text().split())[0])
 
 
 @define(eq=False)
 class EtcdServer(Server):
-    """C{etcd}, a cluster of one, by its JSON gateway; each put is on disk before it is answered."""
+    """A cluster of one C{etcd}, used through its JSON gateway; each put is on disk before its answer."""
 
     peer_port: int = field(factory=free_port)
 
     def command(self) -> list[str]:
-        """Its command line."""
+        """Return the command line."""
         ours, peers = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{self.peer_port}"
         addresses = ["--listen-client-urls", ours, "--advertise-client-urls", ours, "--listen-peer-urls", peers]
         addresses += ["--initial-advertise-peer-urls", peers, "--initial-cluster", f"default={peers}"]
         return ["etcd", "--data-dir", str(self.folder / "data"), *addresses, "--logger", "zap", "--log-level", "error"]
 
     def greets(self, connection: socket.socket) -> bool:
-        """Whether it takes a put."""
+        """Return whether etcd accepts a put."""
         return bool(self.call("put", key=ETCD_KEY, value="").status == 200)
 
     def call(self, what: str, **body: Any) -> Any:
-        """One call of the gateway."""
+        """Call the gateway, and return its answer."""
         return request("POST", f"http://127.0.0.1:{self.port}/v3/kv/{what}", body)

@@ -1,4 +1,4 @@
-"""Plots as SVG: bars, one scale for all of them, and the bar that is to be reached."""
+"""Bar charts as SVG."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}
 @frozen
 class Chart:
     """
-    Values to be compared.
+    A chart of values on one scale.
 
-    @ivar title: what they are, with their unit.
+    @ivar title: the quantity with its unit.
     @ivar bars: names and values, from top to bottom.
-    @ivar ours: the names that stand out.
+    @ivar ours: the names of the highlighted bars.
     """
 
     title: str
@@ -31,7 +31,7 @@ class Chart:
 
 
 def svg(charts: Sequence[Chart]) -> str:
-    """All of them, one below the other."""
+    """Return the charts as one picture, one below the other."""
     height = sum(_TOP + _ROW * len(each.bars) + 10 for each in charts)
     pieces, at = [_HEAD.format(width=_WIDTH, height=height)], 0
     for each in charts:
@@ -56,7 +56,7 @@ def _chart(chart: Chart, top: int) -> str:
 
 
 def number_of(value: float) -> str:
-    """A value as people write it."""
+    """Format a value for readers."""
     if abs(value) >= 100:
         return f"{value:,.0f}".replace(",", " ")
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

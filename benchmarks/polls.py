@@ -1,7 +1,7 @@
 """
 How many conditional polls does a controller answer on one core?
 
-Beside it: nginx, that answers the same from a file, and etcd, that answers a read of one key through its JSON gateway.
+Beside it: nginx, which answers the same from a file, and etcd, which answers a read of one key through its gateway.
 Run it with C{python -m benchmarks.polls}.
 """
 
@@ -33,13 +33,13 @@ CONNECTIONS = 64
 
 @contextmanager
 def confd(*options: str) -> Iterator[Target]:
-    """A controller that is polled by an agent which has what is in force."""
+    """Run a controller; its agent polls with the current tag."""
     with controller(*options) as fleet:
         yield polled(fleet)
 
 
 def polled(fleet: Fleet) -> Target:
-    """The poll of an agent of a controller that has what is in force."""
+    """Return the poll of an agent that has the current version."""
     joined = request("POST", f"{fleet.url}/api/v1/register", {"hostname": "bench"}, AGENT).json()["agent_id"]
     headers = authorization() | {"If-None-Match": tag_of(fleet), "X-Agent-ID": joined}
     return Target(f"{fleet.url}/api/v1/config", fleet.processes[0].pid, headers=headers)
@@ -47,15 +47,15 @@ def polled(fleet: Fleet) -> Target:
 
 @contextmanager
 def confd_at_length() -> Iterator[Target]:
-    """The same, where no answer is given again: C{LOG_LEVEL=debug} would do it, and write lines besides."""
+    """Run a controller whose response cache is of no use; C{LOG_LEVEL=debug} would also write lines."""
     with confd() as target:
-        # Each of these is a request of its own kind, for it is too long to be remembered.
+        # A request of this length does not fit into the response cache.
         yield Target(target.url, target.pid, headers=dict(target.headers) | {"X-Padding": "x" * 1024})
 
 
 @contextmanager
 def a_file() -> Iterator[Target]:
-    """A file of nginx, that did not change."""
+    """Run nginx with a file that does not change."""
     with nginx() as server:
         url = f"http://127.0.0.1:{server.port}/config.json"
         yield Target(url, server.worker, headers={"If-None-Match": request("GET", url).headers["etag"]})
@@ -63,13 +63,13 @@ def a_file() -> Iterator[Target]:
 
 @contextmanager
 def a_key() -> Iterator[Target]:
-    """One key of etcd."""
+    """Run etcd with one key."""
     with etcd() as server:
         yield etcd_call(server, "range")
 
 
 def measure(scale: Scale) -> Finding:
-    """Ask all of them."""
+    """Measure each server."""
     makers = {"confd": confd, "confd, not remembered": confd_at_length, "nginx": a_file, "etcd": a_key}
     found = contest(makers, CONNECTIONS, scale)
     return Finding(

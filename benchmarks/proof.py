@@ -1,10 +1,10 @@
 """
-How long after a POST is it proven that every agent runs the new version, and how many reports does a controller take?
+How long after a POST have all agents proved that they run the new version, and how many reports does a controller take?
 
-A real controller on one core, and on the other a process that plays the agents. Each publish waits for all of them,
-C{wait=applied}. A second part asks a controller with many agents and a long history for its pages.
+A real controller runs on one core, and a process that plays the agents on the other. Each publish waits for all agents,
+C{wait=applied}. A second part requests the pages of a controller with many agents and a long history.
 
-Run it with C{python -m benchmarks.proof}; what the columns mean is in C{benchmarks/README.rst}.
+Run it with C{python -m benchmarks.proof}; C{benchmarks/README.rst} explains the columns.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ from confd.model import Tag
 from confd.reports import Report, ReportState, VersionOutcome
 from tests.integration.fleet import ADMIN, Fleet, Process, request
 
-#: Seconds that a publish gets to be proven.
+#: Time for all agents to prove a publish.
 DEADLINE = 30
 
-#: Connections that report without a pause, and for how many seconds.
+#: Connections that report without a pause, and the length of that flood.
 FLOOD, FLOOD_SECONDS = 64, 5.0
 
 #: Requests for each page.
@@ -52,15 +52,15 @@ _ROOT = Path(__file__).resolve().parents[1]
 @frozen
 class Proof:
     """
-    What comes out for one number of agents.
+    The result for one number of agents.
 
-    @ivar proven: milliseconds from the POST to its answer, which came once all had reported; median of the rounds.
-    @ivar worst: of all rounds.
-    @ivar applied_p99: of POST-to-applied as the controller tells it, which leaves out the wait before a report; median.
-    @ivar missed: agents that were not proven in time, of all rounds.
-    @ivar reports: taken a second, in the flood.
-    @ivar cpu: microseconds of processor time that the controller spent on each report of the flood.
-    @ivar refused: reports of the flood that were answered with anything but 200.
+    @ivar proven: milliseconds from the POST to its answer, after all agents have reported; median of the rounds.
+    @ivar worst: like C{proven}, in the slowest round.
+    @ivar applied_p99: p99 from POST to applied as the controller measures it, without the report window; median.
+    @ivar missed: agents that reported too late, over all rounds.
+    @ivar reports: accepted reports a second in the flood.
+    @ivar cpu: microseconds of processor time of the controller for each report of the flood.
+    @ivar refused: reports of the flood with a status other than 200.
     """
 
     agents: int
@@ -76,7 +76,7 @@ class Proof:
 @frozen
 class Page:
     """
-    How long a controller with many agents and versions takes to answer a path; times in milliseconds.
+    Answer times of a path from a controller with many agents and versions, in milliseconds.
     """
 
     path: str
@@ -87,7 +87,7 @@ class Page:
 
 @contextmanager
 def controller(*options: str) -> Iterator[tuple[Fleet, Process]]:
-    """A controller that is not started yet, and its folder; both are gone afterwards."""
+    """Yield a controller that has not started, and its folder; end both afterwards."""
     folder = Path(tempfile.mkdtemp(prefix="confd-proof-"))
     fleet = Fleet(folder)
     try:
@@ -99,18 +99,18 @@ def controller(*options: str) -> Iterator[tuple[Fleet, Process]]:
 
 def prove(agents: int, rounds: int, flood_seconds: float = FLOOD_SECONDS) -> Proof:
     """
-    Publish to so many agents, and have them report.
+    Publish to so many agents, and wait for their reports.
 
-    @param flood_seconds: that they then report without a pause.
-    @raise Invalid: if nothing can be said.
+    @param flood_seconds: length of the flood of reports afterwards.
+    @raise Invalid: if a process fails.
     """
-    # A long interval: what is measured is the stream, and the reports.
+    # The long interval keeps polls out: the stream and the reports are measured.
     with controller("--default-poll-interval", "300") as (fleet, process):
         with on_core(0):
             process.start()
         crowd = reporters(fleet, agents)
         try:
-            # The first one warms up.
+            # The first round warms up.
             told = [_publish(fleet, number) for number in range(rounds + 1)][1:]
             statuses, spent = flood(crowd, process, min(FLOOD, agents), flood_seconds)
         finally:
@@ -129,7 +129,7 @@ def prove(agents: int, rounds: int, flood_seconds: float = FLOOD_SECONDS) -> Pro
 
 
 def reporters(fleet: Fleet, agents: int) -> Players:
-    """So many agents that report, on the last core; to be stopped."""
+    """Start so many reporting agents on the last core; the caller stops them."""
     players = Players("benchmarks.reporters")
     with on_core(-1):
         players.begin(["--controller", f"127.0.0.1:{fleet.port}", "--agents", str(agents)], agents)
@@ -138,10 +138,9 @@ def reporters(fleet: Fleet, agents: int) -> Players:
 
 def flood(players: Players, controller: Process, connections: int, seconds: float) -> tuple[dict[str, int], float]:
     """
-    Have agents report without a pause.
+    Let the agents report without a pause.
 
-    @return: how often they were answered with each status, and the processor time in seconds that it took the
-        controller.
+    @return: the number of answers by status, and the processor time of the controller in seconds.
     """
     before = processor_time(controller.pid)
     players.order(flood=connections, seconds=seconds)
@@ -150,7 +149,7 @@ def flood(players: Players, controller: Process, connections: int, seconds: floa
 
 
 def _publish(fleet: Fleet, number: int) -> tuple[float, Any]:
-    """One publish; milliseconds until it was answered, and its convergence."""
+    """Publish once; return the milliseconds until the answer, and its convergence."""
     began = time.monotonic()
     query = f"wait=applied&quorum=100&timeout={DEADLINE}"
     document = {"url": "https://ip.me", "round": number, "pad": "x" * 400}
@@ -163,10 +162,10 @@ def _publish(fleet: Fleet, number: int) -> tuple[float, Any]:
 
 def pages(agents: int, versions: int, requests: int = REQUESTS) -> list[Page]:
     """
-    How long the pages take of a controller that knows so many agents, and has so many versions behind it: first all of
-    them have the version in force, then there is one that nobody has yet.
+    Measure the pages of a controller with so many agents and versions: first all agents have the current version, then
+    none has it.
 
-    @param requests: for each page.
+    @param requests: the number for each page.
     """
     with controller("--default-poll-interval", "300") as (fleet, process):
         process.start()
@@ -190,13 +189,12 @@ def pages(agents: int, versions: int, requests: int = REQUESTS) -> list[Page]:
         asked = [_page(fleet, path, requests) for path in paths]
         request("POST", f"{fleet.url}{base}", {"url": "https://ip.me"}, ADMIN)
         behind = [_page(fleet, path, requests) for path in (paths[0], f"{base}/convergence")]
-        return asked + [evolve(each, path=f"{each.path} (nobody has it)") for each in behind]
+        return asked + [evolve(each, path=f"{each.path} (no agent has it)") for each in behind]
 
 
 def fill(connection: sqlite3.Connection, agents: int, newest: Tag) -> None:
     """
-    Put versions up to C{newest} into the database of a controller that is stopped, beside its version 1, and agents
-    that have applied it.
+    Add versions 2 to C{newest} to the database of a stopped controller, and agents that have applied the newest.
     """
     at, ids = (
         headers.parse_rfc3339("2026-01-01T00:00:00Z"),
@@ -255,7 +253,7 @@ _PAGE: dict[str, Callable[[Page], Any]] = {
 
 
 def main() -> int:
-    """The command line; its exit status is 1 where an agent was missed, or a report refused."""
+    """Run the command; return status 1 if an agent was late or a report was refused."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--agents", type=int, nargs="*", default=[1000, 5000], help="how many (1000 5000)")
     parser.add_argument("--rounds", type=int, default=10, help="publishes for each (10)")

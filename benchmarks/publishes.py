@@ -1,5 +1,5 @@
 """
-How many publishes are on disk in a second, of one writer and of 32?
+How many publishes a second reach the disk, with one writer and with 32?
 
 Beside it: puts of one key through etcd's JSON gateway, on the same disk. Run it with C{python -m benchmarks.publishes}.
 """
@@ -33,7 +33,7 @@ WRITERS = (1, 32)
 
 @contextmanager
 def confd() -> Iterator[Target]:
-    """A controller that is told of one document after the other."""
+    """Run a controller that takes one document after the other."""
     with controller() as fleet:
         pid = fleet.processes[0].pid
         yield posting(f"{fleet.url}/api/v1/config", pid, DOCUMENT, authorization(ADMIN))
@@ -41,13 +41,13 @@ def confd() -> Iterator[Target]:
 
 @contextmanager
 def a_key() -> Iterator[Target]:
-    """One key of etcd."""
+    """Run etcd with one key."""
     with etcd() as server:
         yield etcd_call(server, "put", value=encoded(DOCUMENT))
 
 
 def measure(scale: Scale) -> Finding:
-    """Both numbers of writers."""
+    """Measure with each number of writers."""
     makers = {"confd": confd, "etcd": a_key}
     found = {writers: contest(makers, writers, scale) for writers in WRITERS}
     return Finding(

@@ -1,8 +1,8 @@
 """
-How does a fleet come back to a controller that was gone?
+How does a fleet return to a controller after an outage?
 
-Agents of the STREAM strategy, in one process, with the back-off of the real ones; each has a stream, loses it, tries
-again until it has one, and is green once it has heard what is in force. Run it with C{python -m benchmarks.recovery}.
+Agents of the STREAM strategy run in one process, with the back-off of real agents. Each loses its stream, retries until
+it has a new stream, and is green after it receives the current version. Run it with C{python -m benchmarks.recovery}.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ from benchmarks.plots import Chart
 from confd.agent.strategies.factories import RETURN_SPREAD_SECONDS
 from confd.runtime.timing import Backoff
 
-#: The part of the agents over whose return the mean is taken: the last of them take as long as they are few.
+#: The part of the agents whose returns count for the mean; the few last agents would stretch the time.
 _MOST = 0.95
 
-#: Seconds that a fleet gets.
+#: Limit of the time for all agents to return.
 PATIENCE = 90.0
 
 
 @define(eq=False)
 class Agent:
-    """One of them."""
+    """The stream of an agent."""
 
     backoff: Backoff
     connection: socket.socket | None = None
@@ -49,10 +49,10 @@ class Agent:
 @define(eq=False)
 class Returning:
     """
-    All agents.
+    All agents of the benchmark.
 
-    @ivar attempts: when somebody came to a controller that was there, in monotonic seconds.
-    @ivar green: when each of them had heard what is in force.
+    @ivar attempts: the moments at which an agent connected to a running controller, in monotonic seconds.
+    @ivar green: the moment at which each agent received the current version.
     """
 
     _address: tuple[str, int]
@@ -66,23 +66,23 @@ class Returning:
     _dialect: Stream = field(factory=Stream)
 
     def begin(self) -> None:
-        """Connect all of them, over some seconds."""
+        """Connect all agents, spread over some seconds."""
         now, random = time.monotonic(), Random()
         self._agents = [Agent(Backoff(Random(), base=RETURN_SPREAD_SECONDS)) for _ in range(self._count)]
         for number in range(self._count):
             heappush(self._due, (now + random.uniform(0, self._count / 500), number))
         self.settle()
         if len(self.green) < self._count:
-            raise Invalid(f"only {len(self.green)} of {self._count} agents came to have a stream")
+            raise Invalid(f"only {len(self.green)} of {self._count} agents have a stream")
 
     def settle(self) -> None:
-        """Go on until all are green, or L{PATIENCE} is over."""
+        """Continue until all agents are green, or L{PATIENCE} is over."""
         until = time.monotonic() + PATIENCE
         while len(self.green) < self._count and time.monotonic() < until:
             self.turn(0.1)
 
     def turn(self, seconds: float) -> None:
-        """Do what is due, and what arrives within C{seconds}."""
+        """Run the retries that are due, and take the bytes that arrive within C{seconds}."""
         if self._due:
             seconds = max(0.0, min(seconds, self._due[0][0] - time.monotonic()))
         for descriptor, _ in self._epoll.poll(seconds):
@@ -93,7 +93,7 @@ class Returning:
             self._try(heappop(self._due)[1])
 
     def close(self) -> None:
-        """Hang up."""
+        """Close all connections."""
         for agent in self._agents:
             if agent.connection is not None:
                 agent.connection.close()
@@ -101,7 +101,7 @@ class Returning:
 
     def _try(self, number: int) -> None:
         agent, connection = self._agents[number], socket.socket()
-        # They are many, and none waits for another.
+        # The agents are many, and none waits for another.
         connection.setblocking(False)
         connection.connect_ex(self._address)
         agent.connection, agent.rest, agent.joined = connection, b"", False
@@ -109,7 +109,7 @@ class Returning:
         self._epoll.register(connection, select.EPOLLOUT)
 
     def _join(self, agent: Agent) -> bool:
-        """Ask for the stream, if there is a connection now."""
+        """Request the stream if the connection is open; return whether it is."""
         connection = agent.connection
         assert connection is not None
         if connection.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) != 0:
@@ -129,7 +129,7 @@ class Returning:
         piece = b""
         with suppress(OSError):
             piece = agent.connection.recv(65536)
-        # While it starts, a controller has nothing to tell.
+        # A controller that is starting has no version to send.
         if not piece or piece.startswith(b"HTTP/1.1 503"):
             del self._by_descriptor[agent.connection.fileno()]
             agent.connection.close()
@@ -147,7 +147,7 @@ class Returning:
 
 
 def after(outage: float, agents: int) -> dict[str, Any]:
-    """Kill a controller, wait, and start it again; what the fleet did, as the row of a table."""
+    """Kill a controller, wait, and start it again; return the behaviour of the fleet as a row."""
     with controller() as fleet:
         process = fleet.processes[0]
         crowd = Returning(("127.0.0.1", fleet.port), agents)
@@ -182,12 +182,12 @@ def after(outage: float, agents: int) -> dict[str, Any]:
 
 
 def measure(scale: Scale) -> Finding:
-    """Each outage."""
+    """Measure each outage."""
     table = [after(outage, scale.returning) for outage in scale.outages]
     late = max(row["all green after s"] if not row["missed"] else float("inf") for row in table)
     return Finding(
         "recovery",
-        "A fleet returns to a controller that was gone",
+        "A fleet returns to a controller after an outage",
         table,
         [
             Bar("peak by mean", max(row["peak by mean"] for row in table), 3, least=False),

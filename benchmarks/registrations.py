@@ -1,5 +1,5 @@
 """
-How many agents are registered in a second, each on disk before it is answered?
+How many agents register in a second, each on disk before its answer?
 
 Run it with C{python -m benchmarks.registrations}.
 """
@@ -21,14 +21,14 @@ CONNECTIONS = 64
 
 @contextmanager
 def confd() -> Iterator[Target]:
-    """A controller that agents come to, each a new one."""
+    """Run a controller at which new agents register."""
     with controller() as fleet:
         body = {"hostname": "bench", "metadata": "tier=edge", "strategy": "STREAM"}
         yield posting(f"{fleet.url}/api/v1/register", fleet.processes[0].pid, body, authorization(AGENT))
 
 
 def measure(scale: Scale) -> Finding:
-    """As many as there are."""
+    """Measure the registrations a second."""
     found = contest({"confd": confd}, CONNECTIONS, scale)
     return Finding(
         "registrations",

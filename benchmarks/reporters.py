@@ -1,9 +1,9 @@
 """
-Many agents in one process that hear of a version by stream and report it applied, as real ones do: each has a name, a
-stream of its own and a connection for its reports, and waits a random part of the window that the controller names.
+Many agents in one process that receive a version by stream and report it as applied. Like a real agent, each has an id,
+a stream and a connection for its reports, and waits a random part of the report window.
 
-Standard input may ask for a flood, C{{"flood": 64, "seconds": 5}}: reports as fast as the controller answers them, on
-that many connections. Standard output says how many agents are ready, and after a flood what the answers were.
+Standard input may order a flood, C{{"flood": 64, "seconds": 5}}: reports on 64 connections, as fast as the controller
+answers. Standard output has the number of ready agents, and after a flood the number of answers by status.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from confd.model import Registration
 
 _AUTHORIZATION = basic_authorization("agent", "secret123").decode()
 
-#: Connections that register agents, each with one request after the other.
+#: Connections that register agents; each sends one request after the other.
 _REGISTRARS = 16
 
 
 @define(eq=False)
 class Agent:
     """
-    One agent.
+    A simulated agent.
 
-    @ivar id: as the controller gave it.
-    @ivar window: seconds over which it spreads its reports.
-    @ivar received: when it heard of C{tag}, in monotonic seconds.
+    @ivar id: the id from the controller.
+    @ivar window: the report window in seconds.
+    @ivar received: the moment at which C{tag} arrived, in monotonic seconds.
     """
 
     number: int
@@ -59,7 +59,7 @@ class Agent:
     asking: bool = False
 
     def report(self, now: float) -> bytes:
-        """The next report, as the bytes of a request."""
+        """Return the next report as the bytes of a request."""
         self.sequence += 1
         self.asking = True
         body = json.dumps(
@@ -83,9 +83,9 @@ class Agent:
 @define(eq=False)
 class Crowd:
     """
-    All agents.
+    All agents of the process.
 
-    @ivar statuses: how often a report was answered with what.
+    @ivar statuses: the number of answers to reports, by status.
     """
 
     random: Random = field(factory=Random)
@@ -100,7 +100,7 @@ class Crowd:
     _flooding: bool = False
 
     def join(self, controller: tuple[str, int], count: int) -> None:
-        """Register and connect C{count} agents; returns once each has heard of what is in force."""
+        """Register and connect C{count} agents, and return once each has the current version."""
         with ThreadPoolExecutor(_REGISTRARS) as pool:
             shares = [range(number, count, _REGISTRARS) for number in range(_REGISTRARS)]
             given = [each for some in pool.map(lambda share: register(controller, share), shares) for each in some]
@@ -117,18 +117,18 @@ class Crowd:
             self.turn(0.1)
 
     def ready(self) -> int:
-        """How many have heard of something."""
+        """Return the number of agents that have a version."""
         return sum(bool(agent.tag) for agent in self._agents)
 
     def await_commands(self, stream: int) -> None:
-        """Listen to C{stream} too: L{turn} tells when there is something."""
+        """Listen to C{stream} too: L{turn} returns whether an order is waiting."""
         self._epoll.register(stream, select.EPOLLIN)
 
     def turn(self, seconds: float) -> bool:
         """
-        Take what arrives within C{seconds}, and send the reports that are due.
+        Take the bytes that arrive within C{seconds}, and send the reports that are due.
 
-        @return: whether a command is waiting.
+        @return: whether an order is waiting.
         """
         if self._due:
             seconds = max(0.0, min(seconds, self._due[0][0] - time.monotonic()))
@@ -147,7 +147,7 @@ class Crowd:
         return commanded
 
     def flood(self, connections: int, seconds: float) -> Counter[str]:
-        """Report without a pause on some connections, each agent again and again; what the answers were."""
+        """Report without a pause on some connections, for all agents in turn; return the answers by status."""
         self._calm_down()
         before = Counter(self.statuses)
         self._flooding = True
@@ -161,7 +161,7 @@ class Crowd:
         return self.statuses - before
 
     def _calm_down(self) -> None:
-        """Report what is due, and take all answers: a connection has one request under way at a time."""
+        """Send the due reports, and take all answers: a connection carries one request at a time."""
         until = time.monotonic() + PATIENCE
         while (self._due or any(agent.asking for agent in self._agents)) and time.monotonic() < until:
             self.turn(0.1)
@@ -199,7 +199,7 @@ class Crowd:
 
 
 def register(controller: tuple[str, int], share: range) -> list[tuple[str, float]]:
-    """Register as many agents as C{share} has numbers; their ids and report windows in seconds."""
+    """Register an agent for each number in C{share}; return their ids and report windows in seconds."""
     connection = http.client.HTTPConnection(*controller, timeout=PATIENCE)
     headers = {"Authorization": _AUTHORIZATION, "Content-Type": "application/json"}
     found = []
@@ -219,7 +219,7 @@ def _connect(controller: tuple[str, int]) -> socket.socket:
 
 
 def main() -> None:
-    """The command line."""
+    """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--controller", type=address, required=True, help="host:port")
     parser.add_argument("--agents", type=int, default=1000)
@@ -229,7 +229,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     crowd = Crowd()
     crowd.join(options.controller, options.agents)
-    # What is measured is the controller: no pause of ours may be in it.
+    # The benchmark measures the controller: a pause of this process would distort the figures.
     gc.freeze()
     gc.disable()
     say(ready=crowd.ready())

@@ -1,10 +1,10 @@
 """
-Has something become twice as slow?
+Has a poll or a publish become twice as slow?
 
-Seconds differ from machine to machine; ratios do not by much. So a poll and a publish are compared with the answer of a
-bare twisted.web resource, in processor time of the server, in turn. A bare commit of SQLite will not do: beside a busy
-disk its processor time is three times that of a quiet one. What was usual is in C{baseline.json}: the watchdog barks
-where a ratio is less than half of that. C{--write} has the ratios of now for the usual ones.
+Seconds differ from machine to machine; ratios hardly do. So the watchdog compares a poll and a publish with the answer
+of a bare twisted.web resource, in turn, in processor time of the server. A commit of SQLite is no yardstick: on a busy
+disk it takes three times the processor time of a quiet disk. C{baseline.json} has the usual ratios. The watchdog fails
+if a ratio is less than half of the usual ratio. C{--write} saves the current ratios as the usual ratios.
 
 Run it with C{python -m benchmarks.watchdog}; it takes some seconds.
 """
@@ -28,13 +28,13 @@ from tests.integration.fleet import ADMIN, clean_environment, eventually, free_p
 
 BASELINE = Path(__file__).with_name("baseline.json")
 
-#: Turns, seconds of each, and connections.
+#: Turns, seconds of each turn, and connections.
 _TURNS, _SECONDS, _CONNECTIONS = 3, 1.0, 16
 
 
 @contextmanager
 def bare() -> Iterator[Target]:
-    """See L{benchmarks.bare}."""
+    """Run L{benchmarks.bare} on the first core."""
     port = free_port()
     with on_core(0):
         child = subprocess.Popen([sys.executable, "-m", "benchmarks.bare", str(port)], env=clean_environment())
@@ -48,7 +48,7 @@ def bare() -> Iterator[Target]:
 
 
 def ratios() -> dict[str, float]:
-    """Each of ours by what it is compared with: the more, the faster."""
+    """Return the rate of each request of confd divided by that of the bare resource."""
     found: dict[str, list[float]] = {"polls": [], "publishes": []}
     with confd() as polled, bare() as other, controller() as fleet:
         written = posting(f"{fleet.url}/api/v1/config", fleet.processes[0].pid, DOCUMENT, authorization(ADMIN))
@@ -60,18 +60,18 @@ def ratios() -> dict[str, float]:
 
 
 def halved(now: Mapping[str, float], usual: Mapping[str, float]) -> list[str]:
-    """What has become twice as slow, in words."""
+    """Return a sentence for each ratio that is less than half of the usual ratio."""
     return [
-        f"{name}: {now[name]:.3f} of the bare thing, and {usual[name]:.3f} was usual"
+        f"{name}: {now[name]:.3f} of the bare resource, and {usual[name]:.3f} was usual"
         for name in usual
         if now[name] < usual[name] / 2
     ]
 
 
 def main() -> int:
-    """The command line; its exit status is 1 where something has."""
+    """Run the command; return status 1 if a ratio is less than half of the usual ratio."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--write", action="store_true", help="these ratios are the usual ones from now on")
+    parser.add_argument("--write", action="store_true", help="save the current ratios as the usual ratios")
     options = parser.parse_args()
     now = ratios()
     print(", ".join(f"{name}: {value:.3f}" for name, value in now.items()))

@@ -1,4 +1,4 @@
-"""The bench of a fan-out with etcd on it."""
+"""The bench of a fan-out through etcd."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NOBODY, _MOMENT = "00000000-0000-4000-8000-000000000000", "2026-01-01T00:00:00Z
 
 @define(eq=False)
 class EtcdBench:
-    """As L{benchmarks.fanout.Bench}, with etcd in the place of a controller, and watchers in that of agents."""
+    """Like L{benchmarks.fanout.Bench}, with etcd in place of the controller, and watchers in place of the agents."""
 
     agents: int
     etcd: EtcdServer
@@ -29,7 +29,7 @@ class EtcdBench:
     _resident: int = 0
 
     def start(self) -> None:
-        """Start everything."""
+        """Start all processes."""
         with on_core(0):
             self.etcd.start()
         self.publish()
@@ -38,16 +38,16 @@ class EtcdBench:
             self.crowd.start()
 
     def stop(self) -> None:
-        """End everything."""
+        """End all processes."""
         self.crowd.stop()
         self.etcd.stop()
 
     def grown(self) -> float:
-        """Kilobytes of 1000 that etcd has grown by, for each watcher."""
+        """Return the growth of etcd for each watcher, in kilobytes of 1000 bytes."""
         return (resident(self.etcd.pid) - self._resident) / 1000 / self.agents
 
     def publish(self) -> tuple[int, float, float]:
-        """Put what a controller would answer; see L{Bench.publish}."""
+        """Put a document as a controller would answer it; see L{Bench.publish}."""
         self._commit += 1
         document = strict_json.document({"url": "https://ip.me", "round": self._commit, "pad": "x" * 400})
         made = Configuration(_NOBODY, 1, self._commit, DEFAULT_NAMESPACE, document, 30, headers.parse_rfc3339(_MOMENT))
@@ -60,7 +60,7 @@ class EtcdBench:
         return self._commit, answered - began, answered
 
     def round(self, number: int) -> tuple[Sample, None]:
-        """One put."""
+        """Put once."""
         made, took, answered = self.publish()
         self.crowd.expect(f"PUSHED {made}")
         return Sample(took, [each - answered for each in self.crowd.hear()["times"]]), None

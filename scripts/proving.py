@@ -1,4 +1,4 @@
-"""What the scripts here that prove something share."""
+"""Waits and comparisons that the test scripts share."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-#: Seconds after which something that should come to be is given up.
+#: Limit of each wait.
 PATIENCE = 120
 
 
 class Failed(Exception):
-    """Something is not as it should be."""
+    """A wait or a comparison failed."""
 
 
 def eventually(what: str, check: Callable[[], Any]) -> Any:
     """
-    Wait until C{check} gives something true, and return that.
+    Wait until C{check} returns a true value, and return the value.
 
-    @raise Failed: it never does.
+    @raise Failed: if the wait reaches its limit.
     """
     until, last = time.monotonic() + PATIENCE, None
     while time.monotonic() < until:
@@ -35,9 +35,9 @@ def eventually(what: str, check: Callable[[], Any]) -> Any:
 
 def expect(what: str, found: Any, wanted: Any) -> None:
     """
-    Compare.
+    Compare a result with the expected value.
 
-    @raise Failed: they differ.
+    @raise Failed: if they differ.
     """
     if found != wanted:
         raise Failed(f"{what}: {found!r}, and should be {wanted!r}")

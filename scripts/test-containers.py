@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
 """
-Run every profile of docker-compose.yml for real: publish, see it arrive on three workers, make all containers anew, and
-look whether anything was lost.
+Run every profile of docker-compose.yml: publish, wait for three workers, recreate all containers, and look for losses.
 
-Needs an engine: docker compose, or podman-compose; COMPOSE names another command. Takes some minutes; starts and
-removes what it calls confd-test-... and nothing else. Arguments pick profiles.
+The script needs an engine: docker compose or podman-compose; COMPOSE names another command. It takes some minutes, and
+starts and removes only containers named confd-test-... Arguments pick profiles.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ PROFILES = ("poller", "redis", "nats", "stream")
 
 
 def compose_command() -> list[str]:
-    """What runs compose files here."""
+    """Return the command that runs compose files."""
     if os.environ.get("COMPOSE"):
         return os.environ["COMPOSE"].split()
     if shutil.which("docker") and subprocess.run(["docker", "info"], capture_output=True).returncode == 0:
@@ -46,7 +45,7 @@ def compose_command() -> list[str]:
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on now."""
+    """Return a TCP port without a listener."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -54,7 +53,7 @@ def free_port() -> int:
 
 
 class Stack:
-    """One profile, with passwords, ports and volumes of its own."""
+    """The containers of a profile, with passwords, ports and volumes of their own."""
 
     def __init__(self, profile: str, folder: Path) -> None:
         self.profile = profile
@@ -76,22 +75,22 @@ class Stack:
         """
         Run compose.
 
-        @raise Failed: with the end of what it said.
+        @raise Failed: with the end of its output.
         """
         command = [*compose_command(), "-p", self.project, "--env-file", str(self._file), "--profile", self.profile]
-        # What podman builds has a HEALTHCHECK in this format only.
+        # podman keeps the HEALTHCHECK of an image in this format only.
         environ = os.environ | {"BUILDAH_FORMAT": "docker"}
         done = subprocess.run([*command, *arguments], cwd=ROOT, env=environ, capture_output=True, text=True)
         if done.returncode:
             raise Failed(f"compose {' '.join(arguments)}: {(done.stdout + done.stderr)[-2000:]}")
 
     def up(self, *arguments: str) -> None:
-        """Start everything, or what is not as it should be."""
+        """Start all containers, or restart the changed ones."""
         with pulse(self.project):
             self.compose("up", "--detach", *arguments)
 
     def ask(self, method: str, path: str, value: Any = None) -> Any:
-        """A request to the controller, as the administrator; its answer, decoded."""
+        """Send a request to the controller as admin, and return the decoded answer."""
         request = urllib.request.Request(f"http://127.0.0.1:{self.controller}{path}", method=method)
         request.add_header("Authorization", "Basic " + base64.b64encode(f"admin:{self.admin}".encode()).decode())
         body = None
@@ -102,7 +101,7 @@ class Stack:
             return json.load(response)
 
     def through_balancer(self, path: str) -> tuple[int, bytes]:
-        """Status and body of a GET from outside."""
+        """Return status and body of a GET from outside."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.balancer}{path}", timeout=10) as response:
                 return response.status, response.read()
@@ -110,19 +109,19 @@ class Stack:
             return error.code, error.read()
 
     def publish(self, path: str) -> int:
-        """Publish a URL of the controller's own; the version."""
+        """Publish a URL of the controller itself; return the version."""
         version: int = self.ask("POST", "/api/v1/config", {"url": f"http://controller:8080{path}"})["version"]
         return version
 
     def applied(self, version: int) -> list[str]:
-        """The ids of the agents that run C{version}, sorted."""
+        """Return the ids of the agents that run C{version}, sorted."""
         agents = self.ask("GET", "/api/v1/agents?limit=500")
         return sorted(agent["id"] for agent in agents if agent["applied_version"] == version)
 
 
 @contextlib.contextmanager
 def pulse(project: str) -> Iterator[None]:
-    """Run the health checks meanwhile, where podman has no systemd whose timers would."""
+    """Run the health checks in this context, for podman without the timers of systemd."""
     if not shutil.which("podman") or Path("/run/systemd/system").is_dir():
         yield
         return
@@ -149,9 +148,9 @@ def pulse(project: str) -> Iterator[None]:
 
 def run(stack: Stack) -> None:
     """
-    The life of one stack.
+    Start a stack, publish, recreate its containers, and publish again.
 
-    @raise Failed: something went wrong.
+    @raise Failed: if a check fails.
     """
     stack.up("--build")
     eventually("the controller is ready", lambda: stack.ask("GET", "/ready"))
@@ -164,19 +163,19 @@ def run(stack: Stack) -> None:
     stack.compose("down")
     stack.up()
     eventually("the controller is ready again", lambda: stack.ask("GET", "/ready"))
-    expect("the configuration after all was made anew", stack.ask("GET", "/api/v1/config"), before)
+    expect("the configuration after all containers were recreated", stack.ask("GET", "/api/v1/config"), before)
     version = stack.publish("/ready")
     found = eventually("three agents run the next one", lambda: len(ids := stack.applied(version)) == 3 and ids)
-    expect("the agents after all was made anew", found, agents)
-    expect("how many agents there are", len(stack.ask("GET", "/api/v1/agents?limit=500")), 3)
+    expect("the agents after all containers were recreated", found, agents)
+    expect("the number of agents", len(stack.ask("GET", "/api/v1/agents?limit=500")), 3)
 
 
 def main(profiles: list[str]) -> int:
-    """One profile after the other; the status is 1 where one failed."""
+    """Run one profile after the other; return status 1 if a profile failed."""
     compose_command()
     unknown = sorted(set(profiles) - set(PROFILES))
     if unknown:
-        raise SystemExit(f"no such profile: {', '.join(unknown)}; there are {', '.join(PROFILES)}")
+        raise SystemExit(f"no such profile: {', '.join(unknown)}; choose from {', '.join(PROFILES)}")
     failed = []
     with tempfile.TemporaryDirectory(prefix="confd-containers-") as folder:
         for profile in profiles or PROFILES:

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """
-Run the systemd units for real, in a container whose first process is systemd: install them as docs/operations.rst says,
-publish, see it arrive, and restart, hang, break and stop them.
+Run the systemd units in a container whose first process is systemd. Install them as docs/operations.rst says, publish,
+wait for the worker, and restart, hang, break and stop them.
 
-Needs root, and docker or podman; ENGINE names one, BUILD_OPTIONS are for its "build", which fetches Debian packages.
-The container is privileged, as systemd needs to confine its services. Takes some minutes; removes what it made.
+The script needs root, and docker or podman. ENGINE names the engine; BUILD_OPTIONS go to its "build", which fetches
+Debian packages. The container is privileged, since systemd confines its services. The script takes some minutes, and
+removes its container and images.
 """
 
 from __future__ import annotations
@@ -29,12 +30,12 @@ ROOT = Path(__file__).resolve().parents[1]
 ROLES = ("controller", "worker", "agent")
 SERVICES = [f"confd-{role}.service" for role in ROLES]
 
-#: Image and container.
+#: Names of the image and the container.
 PROGRAM, MACHINE = "localhost/confd-test-program", "confd-test-systemd"
 
 CONTROLLER, WORKER = "http://127.0.0.1:8080", "http://127.0.0.1:8082"
 
-#: What is masked would act on the machine around the container.
+#: The masked units would act on the machine around the container.
 CONTAINERFILE = f"""
 FROM {PROGRAM}
 USER 0:0
@@ -47,7 +48,7 @@ WORKDIR /srv
 HEALTHCHECK NONE
 """
 
-#: systemd wants version 2 of the control groups, and mounts that its services see.
+#: systemd needs version 2 of the control groups, and mounts that its services see.
 BOOT = """
 if [ "$(stat -f -c %T /sys/fs/cgroup)" != cgroup2fs ]; then
     umount -R /sys/fs/cgroup
@@ -57,7 +58,7 @@ mount --make-rshared /
 exec /lib/systemd/systemd
 """
 
-#: Connects again and again until it is told that it is over, and then says how often it was answered, and refused.
+#: Sends requests until the file "over" exists, then prints the number of answers and of refused connections.
 CLIENT = """
 import http.client, pathlib
 answered = refused = 0
@@ -76,7 +77,7 @@ print(answered, refused)
 
 
 def engine() -> str:
-    """What runs containers here."""
+    """Return the engine of containers."""
     if os.environ.get("ENGINE"):
         return os.environ["ENGINE"]
     for name in ("docker", "podman"):
@@ -99,7 +100,7 @@ class Machine:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Make the images and start; remove both in the end."""
+        """Build the images and start the container; remove both afterwards."""
         options = shlex.split(os.environ.get("BUILD_OPTIONS", ""))
         self._remove()
         try:
@@ -125,28 +126,28 @@ class Machine:
 
     def run(self, command: str) -> str:
         """
-        What a shell command in it prints.
+        Run a shell command in the container, and return its output.
 
-        @raise Failed: it ends with another status than 0.
+        @raise Failed: if its status is not 0.
         """
         return self._call("exec", MACHINE, "sh", "-c", command).strip()
 
     def start(self, command: str) -> subprocess.Popen[str]:
-        """The same, but go on meanwhile."""
+        """Start a shell command in the container, and return its process."""
         return subprocess.Popen([self._engine, "exec", MACHINE, "sh", "-c", command], stdout=subprocess.PIPE, text=True)
 
     def get(self, url: str, *options: str) -> str:
-        """Status and body of a request."""
+        """Return body and status of a request."""
         return self.run(
             shlex.join(["curl", "-sS", "--globoff", "--max-time", "60", "-w", " %{http_code}", *options, url])
         )
 
-    def in_force(self) -> str:
-        """Status and body of what the controller serves."""
+    def current(self) -> str:
+        """Return body and status of the current configuration."""
         return self.get(f"{CONTROLLER}/api/v1/config", "-u", "admin:of-admin")
 
     def publish(self, path: str, **members: object) -> dict[str, Any]:
-        """Publish a URL of the controller's own and other members, to be polled in an hour; return the answer."""
+        """Publish a URL of the controller and other members with a poll interval of an hour; return the answer."""
         body = json.dumps({"url": CONTROLLER + path} | members)
         json_of = ("-H", "Content-Type: application/json", "-d", body, "-u", "admin:of-admin")
         answer, _, status = self.get(f"{CONTROLLER}/api/v1/config?poll_interval=3600", *json_of).rpartition(" ")
@@ -155,20 +156,20 @@ class Machine:
         return published
 
     def show(self, unit: str, name: str) -> str:
-        """A property of a unit."""
+        """Return a property of a unit."""
         return self.run(f"systemctl show --property={name} --value {unit}")
 
     def pids(self) -> list[str]:
-        """The main processes of the three services."""
+        """Return the main process ids of the three services."""
         return [self.show(service, "MainPID") for service in SERVICES]
 
 
 def install(machine: Machine) -> None:
-    """As the page says; worker and agent in the same way."""
+    """Install the controller by the commands of the page, and worker and agent in the same way."""
     section = (ROOT / "docs/operations.rst").read_text().partition("Deploy with systemd\n---")[2].partition("\n---")[0]
     commands = re.findall(r"^   \$ sudo (.+)$", section, re.M)
     programs = [command.split()[0] for command in commands[:2]]
-    expect("the page begins with what the image has already", programs, ["python3", "/opt/confd/bin/pip"])
+    expect("the page begins with commands that the image has run", programs, ["python3", "/opt/confd/bin/pip"])
     machine.run("umask 077; printf of-admin >admin.password; printf of-agent >agent.password")
     machine.run("install -D -m 0644 -t /etc/confd deploy/etc/agent.env deploy/etc/worker.env")
     machine.run(f"sed -i s,^CONTROLLER_URL=.*,CONTROLLER_URL={CONTROLLER}, /etc/confd/agent.env")
@@ -176,7 +177,7 @@ def install(machine: Machine) -> None:
         machine.run(f"install -m 0644 deploy/systemd/confd-{role}.service /etc/systemd/system")
     for command in commands[2:]:
         machine.run(command)
-    # Type=notify: when this returns, all of them listen; what the controller has to load is there a moment later.
+    # Type=notify: when this returns, all services listen; the controller finishes its start a moment later.
     machine.run("systemctl enable --now confd-worker.service confd-agent.service")
     for address in (CONTROLLER, "http://[::1]:8080"):
         expect(f"{address} as soon as it has started", machine.get(f"{address}/health"), '{"status":"ok"} 200')
@@ -184,13 +185,13 @@ def install(machine: Machine) -> None:
 
 
 def arrives(machine: Machine, path: str = "/health", body: str = '{"status":"ok"}') -> None:
-    """What is published, the worker fetches."""
+    """Publish a path, and wait until the worker fetches it."""
     expect("published", machine.publish(path)["published"], True)
-    eventually(f"/hit gives what is at {path}", lambda: machine.get(f"{WORKER}/hit") == f"{body} 200")
+    eventually(f"/hit answers with the content of {path}", lambda: machine.get(f"{WORKER}/hit") == f"{body} 200")
 
 
 def confined(machine: Machine) -> None:
-    """No privileges, a filter, nobody's identity, no password where others see it, a folder of its own."""
+    """Check that a service has no privileges, a filter, a dynamic user, hidden passwords, and a folder of its own."""
     for role, pid in zip(ROLES, machine.pids(), strict=True):
         status = dict(line.split(":\t", 1) for line in machine.run(f"cat /proc/{pid}/status").splitlines())
         found = [status[name].strip() for name in ("NoNewPrivs", "Seccomp", "CapEff", "CapBnd")]
@@ -204,22 +205,22 @@ def confined(machine: Machine) -> None:
 
 
 def restarts(machine: Machine) -> None:
-    """While the controller restarts nobody is refused; it keeps what it had; a connection starts it."""
-    before = machine.in_force()
+    """Check that a restart refuses no connection and loses nothing, and that a connection starts the controller."""
+    before = machine.current()
     client = machine.start(f"python3 -c {shlex.quote(CLIENT)}")
     for _ in range(3):
         machine.run("systemctl restart confd-controller.service")
     machine.run("touch over")
     answered, refused = (int(word) for word in client.communicate(timeout=90)[0].split())
-    expect("connections refused meanwhile", refused, 0)
+    expect("connections refused during the restart", refused, 0)
     expect("some were answered", answered > 0, True)
     machine.run("systemctl stop confd-controller.service")
     expect("a connection starts it", machine.get(f"{CONTROLLER}/health"), '{"status":"ok"} 200')
-    eventually("it has what it had", lambda: machine.in_force() == before)
+    eventually("the configuration is the same", lambda: machine.current() == before)
 
 
 def alone(machine: Machine) -> None:
-    """Without a controller, the agent brings up a worker from its own copy."""
+    """Check that an agent without a controller configures its worker from its own copy."""
     machine.run("systemctl stop confd-controller.socket confd-controller.service")
     machine.run("systemctl restart confd-worker.service confd-agent.service")
     eventually("the worker has its configuration", lambda: machine.get(f"{WORKER}/config").endswith(" 200"))
@@ -227,34 +228,34 @@ def alone(machine: Machine) -> None:
 
 
 def hang(machine: Machine) -> None:
-    """Who shows no life is started anew, and works."""
+    """Check that systemd restarts a hung service, and that it works again."""
     before = machine.pids()
     machine.run(f"kill -STOP {' '.join(before)}")
     wanted = dict.fromkeys(SERVICES, "active")
 
-    def anew() -> bool:
+    def restarted() -> bool:
         found = {service: machine.show(service, "ActiveState") for service in SERVICES}
         return found == wanted and not set(before) & set(machine.pids())
 
-    eventually("systemd has started all three anew", anew)
+    eventually("systemd has restarted all three services", restarted)
     arrives(machine, "/ready", '{"status":"ready"}')
     expect("core dumps", machine.run("find / -xdev -name 'core*' -type f -size +4M"), "")
 
 
 def breaks(machine: Machine) -> None:
-    """A mistake in the settings is said in the journal, the port stays, and what was mended comes up by itself."""
+    """Check that the journal names a wrong setting, the port stays open, and a corrected service starts by itself."""
     machine.run("cp /etc/confd/controller.env good.env; echo DEFAULT_POLL_INTERVAL=0 >>/etc/confd/controller.env")
     machine.run("systemctl restart confd-controller.service || true")
-    eventually("it was tried often", lambda: int(machine.show("confd-controller.service", "NRestarts")) >= 6)
+    eventually("systemd has tried often", lambda: int(machine.show("confd-controller.service", "NRestarts")) >= 6)
     said = machine.run("journalctl --no-pager --lines=40 --unit=confd-controller.service")
     expect("the journal names the setting", "DEFAULT_POLL_INTERVAL" in said, True)
     expect("the port", machine.show("confd-controller.socket", "ActiveState"), "active")
     machine.run("cp good.env /etc/confd/controller.env")
-    eventually("it is up", lambda: machine.show("confd-controller.service", "ActiveState") == "active")
+    eventually("the controller is up", lambda: machine.show("confd-controller.service", "ActiveState") == "active")
 
 
 def brokers(machine: Machine) -> None:
-    """Both clients of brokers work under the same confinement."""
+    """Check that the clients of both brokers work in the sandbox."""
     servers = {"REDIS": "redis-server --save ''", "NATS": "/usr/sbin/nats-server --addr 127.0.0.1"}
     for strategy, command in servers.items():
         machine.run(f"systemd-run --quiet --unit=confd-test-broker {command}")
@@ -268,7 +269,7 @@ def brokers(machine: Machine) -> None:
 
 
 def files(machine: Machine) -> None:
-    """An agent with the drop-in writes an environment file, and restarts its unit, and may do so with no other unit."""
+    """Check that an agent with the drop-in writes an environment file, and may restart its own unit only."""
     example = ROOT / "docs/examples/environment"
     machine.run("useradd --system --no-create-home confd && install -d -o confd -m 0755 /etc/shop")
     for where, text in (
@@ -302,22 +303,22 @@ def journal(machine: Machine, unit: str) -> str:
 
 
 def convergence(machine: Machine) -> str:
-    """Return how far the newest version has come."""
+    """Return the convergence of the newest version."""
     return machine.get(f"{CONTROLLER}/api/v1/config/convergence", "-u", "admin:of-admin")
 
 
 def stops(machine: Machine) -> None:
-    """All end in time, with status 0."""
+    """Check that all services end in time, with status 0."""
     began = time.monotonic()
     machine.run(f"systemctl stop confd-controller.socket {' '.join(SERVICES)}")
-    expect("it took less than 20 s", time.monotonic() - began < 20, True)
+    expect("the stop took less than 20 s", time.monotonic() - began < 20, True)
     for service in SERVICES:
         found = [machine.show(service, name) for name in ("Result", "ExecMainStatus", "ActiveState")]
         expect(f"the end of {service}", found, ["success", "0", "inactive"])
 
 
 def main() -> int:
-    """One step after the other; the status is 1 where one failed."""
+    """Run one step after the other; return status 1 if a step failed."""
     machine = Machine()
     try:
         with machine.running():

@@ -71,7 +71,7 @@ class ProofTests(SynchronousTestCase):
     def test_pages(self) -> None:
         asked = [page.path for page in pages(20, 50, requests=2)]
         self.assertEqual(len(set(asked)), len(asked))
-        self.assertIn("/config/convergence (nobody has it)", asked)
+        self.assertIn("/config/convergence (no agent has it)", asked)
 
 
 class QuestionTests(SynchronousTestCase):

@@ -49,6 +49,6 @@ class AuditTests(SynchronousTestCase):
         """It passes, and says so: for some, for all, and where the tool itself fails."""
         status, lines = self.found(EDITABLE, GOOD, UNKNOWN)
         self.assertEqual((status, lines[0]), (0, "1 of 2 dependencies audited, 0 advisories"))
-        self.assertEqual(lines[1], "NOT AUDITED: the advisories could not be had for unknown")
+        self.assertEqual(lines[1], "NOT AUDITED: could not fetch the advisories for unknown")
         broken = "import sys; print('ERROR: connection refused', file=sys.stderr); sys.exit(1)"
-        self.assertEqual(self.run_with(broken), (0, ["NOT AUDITED: no dependency was; ERROR: connection refused"]))
+        self.assertEqual(self.run_with(broken), (0, ["NOT AUDITED: no advisories; ERROR: connection refused"]))

@@ -99,6 +99,10 @@ _READERS = {
     ("deploy", ".yml"): script_texts,
     ("deploy", ".env"): script_texts,
     ("deploy", ".service"): script_texts,
+    ("benchmarks", ".py"): python_texts,
+    ("benchmarks", ".rst"): page_texts,
+    ("tests/fuzz", ".py"): python_texts,
+    ("scripts", ".py"): python_texts,
 }
 
 

@@ -1,5 +1,5 @@
 """
-Fuzzers of whatever reads the bytes of strangers: no exception that is not declared, and bounded cost.
+Fuzzers of the parsers that read untrusted bytes: no undeclared exception, and bounded cost.
 
-C{make test} looks for exceptions; C{make fuzz} measures, too, which no test does.
+C{make test} looks for exceptions; C{make fuzz} also measures the cost.
 """

@@ -1,9 +1,8 @@
 """
-Measure what it costs to read the bytes of strangers: less than 20 ms of processor time a kilobyte, and no quadratic
-growth.
+Measure the cost of untrusted bytes: less than 20 ms of processor time a kilobyte, and no quadratic growth.
 
-Run it with C{make fuzz}. Each input is a beginning, a piece that is repeated, and an end, made of the words of its
-target. The least of several measurements counts. A failure prints the seed and the input; C{--seed} tries it again.
+Run it with C{make fuzz}. Each input is a beginning, a repeated piece and an end, made of the words of its target. The
+least of several measurements counts. A failure prints the seed and the input; C{--seed} repeats it.
 """
 
 from __future__ import annotations
@@ -19,22 +18,22 @@ from attrs import frozen
 
 from tests.fuzz.targets import Target, targets
 
-#: Seconds of processor time that a kilobyte may take; inputs shorter than one count as one.
+#: Processor time that a kilobyte may take, in seconds; a shorter input counts as a kilobyte.
 PER_KILOBYTE = 0.02
 
-#: How much longer an input of four times the length may take (4 is linear, 16 is quadratic), and from how many seconds
-#: on that matters.
+#: Limit of the growth of time for four times the length (4 is linear, 16 is quadratic), and the time in seconds below
+#: which growth does not count.
 GROWTH, NOTICEABLE = 8, 0.004
 
 _TRIES = 5
 
-#: What is tried of each target, behind each of its beginnings, before chance has its turn.
+#: Pieces to try behind each beginning of a target, before the random pieces.
 _REPEATED = (b" ", b",", b'"', b"\\a", b"a", b"1", b"[", b":")
 
 
 @frozen
 class Input:
-    """A beginning, a piece that is repeated, and an end."""
+    """A beginning, a repeated piece, and an end."""
 
     first: bytes
     piece: bytes
@@ -42,10 +41,10 @@ class Input:
 
     @classmethod
     def of(cls, random: Random, target: Target) -> Input:
-        """Make one of the words of a target."""
+        """Return a random input of the words of a target."""
 
         if random.random() < 0.4:
-            # Most grammars let blanks come anywhere, and have more than one place to put them.
+            # Most grammars allow blanks in many places.
             piece = random.choice((b" ", b"\t", random.choice(target.words)))
             return cls(random.choice(target.beginnings), piece, random.choice(target.words))
 
@@ -55,13 +54,13 @@ class Input:
         return cls(some(0, 4), some(1, 2), some(0, 2))
 
     def bytes(self, length: int) -> bytes:
-        """It, about so long."""
+        """Return the input at about this length."""
         count = max(1, (length - len(self.first) - len(self.last)) // len(self.piece))
         return self.first + self.piece * count + self.last
 
 
 def seconds(target: Target, data: bytes) -> float:
-    """Processor time that reading takes: the least of several times, and of one where that is little."""
+    """Return the processor time of a read in seconds: the least of several, or the first if it is short."""
     least = float("inf")
     for _ in range(_TRIES):
         began = time.process_time()
@@ -73,14 +72,14 @@ def seconds(target: Target, data: bytes) -> float:
 
 
 def verdict(target: Target, made: Input) -> tuple[float, str]:
-    """What a kilobyte took, in seconds, and what is wrong with that; empty where nothing is."""
+    """Return the seconds a kilobyte, and the problem with them; the problem is empty if they are good."""
     whole = made.bytes(target.most)
     long = seconds(target, whole)
     each = long / max(1.0, len(whole) / 1000)
     if each > PER_KILOBYTE:
         return each, f"{each * 1000:.1f} ms a kilobyte"
     part = made.bytes(target.most // 4)
-    # Again where it looks bad: what else runs on the machine slows one measurement, and seldom three.
+    # Repeat a bad measurement: other load slows one measurement, and seldom three.
     growth = [long / max(seconds(target, part), 1e-6)]
     while long > NOTICEABLE and growth[-1] > GROWTH and len(growth) < 3:
         growth.append(seconds(target, whole) / max(seconds(target, part), 1e-6))
@@ -90,7 +89,7 @@ def verdict(target: Target, made: Input) -> tuple[float, str]:
 
 
 def fuzz(target: Target, random: Random, until: float) -> tuple[int, float, list[str]]:
-    """How many inputs were tried, what the worst took a kilobyte, and what was wrong."""
+    """Return the number of inputs, the worst time a kilobyte in seconds, and the problems."""
     count, worst, wrong = 0, 0.0, []
     inputs = [Input(first, piece, b'"x') for first in target.beginnings for piece in _REPEATED]
     while (time.monotonic() < until or inputs) and len(wrong) < 3:
@@ -110,31 +109,31 @@ def check_measurement() -> None:
     """
     Measure a parser that takes quadratic time.
 
-    @raise SystemExit: nobody would notice it.
+    @raise SystemExit: if the measurement does not detect it.
     """
     blanks = re.compile(rb"[ \t]*(?:a=b)?[ \t]*,")
     if not verdict(Target("quadratic", blanks.match, (b" ",), 8000), Input(b"", b" ", b"x"))[1]:
-        raise SystemExit("what is measured does not tell quadratic time from linear time")
+        raise SystemExit("the measurement does not tell quadratic time from linear time")
 
 
 def main() -> int:
-    """The command line; its exit status."""
+    """Run the command, and return its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=60, help="for all targets together (60)")
-    parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32, help="where all chance comes from")
-    parser.add_argument("--target", default="", help="only those whose name begins so")
+    parser.add_argument("--seed", type=int, default=time.time_ns() % 2**32, help="of the random inputs")
+    parser.add_argument("--target", default="", help="only the targets with this prefix")
     options = parser.parse_args()
     found = [each for each in targets() if each.name.startswith(options.target)]
     if not found:
         raise SystemExit(f"no target begins with {options.target}")
     print(f"seed {options.seed}")
-    # What is measured is the parser, not the garbage of the others.
+    # The benchmark measures the parser, not the garbage of earlier targets.
     gc.freeze()
     gc.disable()
     check_measurement()
     failures = []
     for target in found:
-        # Each has chances of its own, so that one target alone sees the same inputs.
+        # A target has a random generator of its own, so that it sees the same inputs alone.
         random = Random(f"{options.seed} {target.name}")
         count, worst, wrong = fuzz(target, random, time.monotonic() + options.seconds / len(found))
         gc.collect()

@@ -1,8 +1,8 @@
 """
-What is fuzzed: each parser of the bytes of strangers, by its real entry point.
+The targets of the fuzzers: each parser of untrusted bytes, by its real entry point.
 
-A target takes bytes, and raises nothing but what it declares. Requests go through a connection to a whole controller or
-worker, where an answer of 500 is an exception that nobody declared.
+A target takes bytes, and raises only the errors that it declares. Requests go through a connection to a whole
+controller or worker, where an answer of 500 counts as an undeclared exception.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ from tests.conversation import ELSEWHERE, LOOPBACK, Conversation
 
 _EVERYBODY = Proxies((ip_network("127.0.0.0/8"),))
 
-#: Headers that confd or Twisted reads, with a request that has each of them read.
+#: Headers that confd or Twisted reads, by a request that uses them.
 _READING = {
     "GET /api/v1/config": "Authorization If-None-Match X-Agent-ID Forwarded X-Forwarded-For Host Cookie Accept Range"
     " Connection Transfer-Encoding Content-Length Expect Upgrade Accept-Encoding",
@@ -72,7 +72,7 @@ _READING = {
     "DELETE /api/v1/namespaces/x": "Origin Content-Type",
 }
 
-#: Queries by the paths that read them.
+#: Query parameters, by the paths that read them.
 _QUERIES = (
     "/api/v1/config?namespace=",
     "/api/v1/config?",
@@ -90,20 +90,20 @@ _QUERIES = (
 )
 
 
-#: What the API of an agent serves.
+#: The paths of the API of an agent.
 _APPLIED = configuration(7, data={"flags": {"a": 1, "b/c": {"d": [None]}}, "list": [[1], {}], "": ""})
 
 
 @frozen
 class Target:
     """
-    One parser.
+    A parser of untrusted bytes.
 
-    @ivar read: takes bytes, and raises only what is declared to come of wrong ones.
-    @ivar words: pieces that mean something to it.
-    @ivar most: bytes that a stranger may have it read.
-    @ivar declared: what may be raised.
-    @ivar beginnings: what is read without complaint, so that something else can follow.
+    @ivar read: parse bytes, and raise only the declared errors.
+    @ivar words: pieces of its grammar.
+    @ivar most: the limit of the length in bytes.
+    @ivar declared: the errors that wrong bytes may raise.
+    @ivar beginnings: valid beginnings, so that the parser reads further.
     """
 
     name: str
@@ -115,11 +115,11 @@ class Target:
 
     @property
     def of_requests(self) -> bool:
-        """Whether it goes through a connection to a server."""
+        """Return whether the bytes go through a connection to a server."""
         return self.name.startswith(("GET ", "POST ", "DELETE ", "controller", "worker"))
 
     def try_(self, data: bytes) -> None:
-        """Have it read these bytes."""
+        """Parse these bytes, and swallow the declared errors."""
         with contextlib.suppress(*self.declared):
             self.read(data)
 
@@ -151,7 +151,7 @@ class Servers:
         )
 
     def send(self, site: BoundedSite, raw: bytes, peer: Any = LOOPBACK) -> None:
-        """Bytes on a new connection; what is answered is well-formed, and tells of no defect."""
+        """Send bytes on a new connection; check that the answer is well-formed, and no status 500."""
         clock: Clock = self.harness.clock
         caller = Conversation(site, clock, peer)
         caller.send(raw)
@@ -189,7 +189,7 @@ def _in_body(servers: Servers, worker: bool, path: str) -> Callable[[bytes], obj
 
 
 def _of_agents(servers: Servers) -> Iterator[Target]:
-    """The API of agents: each header, query, path and body that it reads."""
+    """Yield a target for each header, query, path and body that the API of agents reads."""
     words = (
         *_HEADER_WORDS,
         b"&",
@@ -278,7 +278,7 @@ def _requests(servers: Servers) -> Iterator[Target]:
 
 
 def _answers(data: bytes) -> None:
-    """An answer of a controller or worker, from its first byte on."""
+    """Parse an answer of a controller or worker from its first byte on."""
     reactor = MemoryReactorClock()
 
     class Endpoints:
@@ -313,7 +313,7 @@ def _events(data: bytes) -> None:
 
 
 def _redis(data: bytes) -> None:
-    # It installs the default reactor, which no other target needs.
+    # The import installs the default reactor; no other target needs it.
     from confd.brokers.redis.protocol import RedisConnection
 
     connection = RedisConnection(lambda channel, message: None)
@@ -329,7 +329,7 @@ def _redis(data: bytes) -> None:
 
 
 class _Nats:
-    """What nats-py's parser tells."""
+    """The callbacks of nats-py's parser."""
 
     async def _process_err(self, said: str) -> None: ...
 
@@ -343,7 +343,7 @@ class _Nats:
 
 
 def _values(data: bytes) -> None:
-    """A pointer, and the names and values of environment variables."""
+    """Parse a pointer, and the names and values of environment variables."""
     text = data.decode("utf-8", "surrogateescape")
     name, _, value = text.partition("=")
     with contextlib.suppress(FormatError):
@@ -354,7 +354,7 @@ def _values(data: bytes) -> None:
 
 @contextlib.contextmanager
 def _silent(logger: logging.Logger) -> Iterator[None]:
-    """Drop the messages of a logger meanwhile; other tests of this process read them."""
+    """Drop the messages of a logger in this context; other tests of the process read them."""
     logger.disabled = True
     try:
         yield
@@ -363,7 +363,7 @@ def _silent(logger: logging.Logger) -> Iterator[None]:
 
 
 def _kept(data: bytes) -> None:
-    """The file of a program that keeps the last document."""
+    """Parse the file of a program that keeps the last document."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "kept")
         path.write_bytes(data)
@@ -450,7 +450,7 @@ def _selector(data: bytes) -> None:
 
 
 def targets() -> list[Target]:
-    """All of them."""
+    """Return all targets."""
     said = (b"event:", b"data:", b"id:", b":", b"\n", b"\r", b"\r\n", b" ", b"\0", b"x", b"\xef\xbb\xbf", b"config")
     redis = (
         b"*3\r\n",

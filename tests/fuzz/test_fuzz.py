@@ -1,7 +1,7 @@
 """
-No parser of the bytes of strangers raises what it does not declare.
+Tests that no parser of untrusted bytes raises an undeclared error.
 
-Hypothesis prints what failed, and how to try it again. Under C{CI=true} it looks at the same examples each time.
+Hypothesis prints a failure and the way to repeat it. With C{CI=true} the examples are the same each time.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.fuzz.targets import Target, targets
 
 
 def inputs(words: tuple[bytes, ...], most: int) -> st.SearchStrategy[bytes]:
-    """Pieces that mean something, some of them again and again, among any bytes."""
+    """Return a strategy for pieces of the grammar, repeated or not, among random bytes."""
     piece = st.sampled_from(words) | st.binary(max_size=6)
     often = st.builds(lambda piece, count: piece * count, piece, st.integers(1, 300))
     return st.lists(piece | often, max_size=12).map(lambda pieces: b"".join(pieces)[:most])
@@ -31,7 +31,7 @@ def _reading(target: Target) -> Callable[[bytes], None]:
 
 
 class FuzzTests(SynchronousTestCase):
-    """Each target in turn."""
+    """Tests of each target."""
 
     def _fuzz(self, choose: Any, examples: int) -> None:
         for target in filter(choose, targets()):
@@ -41,15 +41,15 @@ class FuzzTests(SynchronousTestCase):
             self.assertEqual(self.flushLoggedErrors(), [], target.name)
 
     def test_requests(self) -> None:
-        """Of strangers and through proxies, with each header, query and body."""
+        """Each header, query and body, from a client and through a proxy."""
         self._fuzz(lambda target: target.of_requests, 12)
 
     def test_others(self) -> None:
-        """What servers, brokers and disks hand over."""
+        """The bytes of servers, brokers and disks."""
         self._fuzz(lambda target: not target.of_requests, 50)
 
     def test_notices(self) -> None:
-        """A parser that fails for some bytes is found, and an error that it declares is none."""
+        """The fuzzer finds a parser that fails for some bytes, and ignores a declared error."""
 
         def read(data: bytes) -> None:
             if b"ab" in data:
