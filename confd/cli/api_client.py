@@ -53,12 +53,14 @@ class ApiClient:
 
     @ivar ask: asks a person for the password of a user; C{None} without a terminal.
     @ivar wait: prints a sentence and sleeps for some seconds; C{None} never waits.
+    @ivar timeout: time limit for one request, in seconds.
     """
 
     target: Profile
     _transport: ITransport
     _ask: Callable[[str], str] | None
     _wait: Callable[[str, float], None] | None = None
+    _timeout: float = TIMEOUT_SECONDS
 
     def get(self, path: str, **query: object) -> JsonValue:
         """
@@ -68,11 +70,12 @@ class ApiClient:
         """
         return value_of(self.call("GET", path, query=query))
 
-    def pages(self, path: str, limit: int | None, **query: object) -> Iterator[JsonObject]:
+    def pages(self, path: str, limit: int | None, *, cursor: str = "before", **query: object) -> Iterator[JsonObject]:
         """
         Yield the items of a paged list; request each page when it is needed.
 
         @param limit: largest number of items; C{None} for all.
+        @param cursor: name of the parameter for the C{next} of a page.
         """
         while limit is None or limit > 0:
             size = 500 if limit is None else min(limit, 500)
@@ -80,7 +83,7 @@ class ApiClient:
             yield from page["items"]
             if "next" not in page or not page["items"]:
                 return
-            query["before"] = page["next"]
+            query[cursor] = page["next"]
             limit = limit and limit - len(page["items"])
 
     def call(
@@ -110,9 +113,9 @@ class ApiClient:
         idempotent = method == "GET" or "Idempotency-Key" in sent or bool(query.get("dry_run"))
         retries = _Retries(self._wait if patient else None)
         while True:
-            answer = self._transport.exchange(method, there, self._headers(sent), raw, TIMEOUT_SECONDS)
+            answer = self._transport.exchange(method, there, self._headers(sent), raw, self._timeout)
             if answer.status == 401 and self._ask_again():
-                answer = self._transport.exchange(method, there, self._headers(sent), raw, TIMEOUT_SECONDS)
+                answer = self._transport.exchange(method, there, self._headers(sent), raw, self._timeout)
             if 200 <= answer.status < 300:
                 return answer
             refusal = self._refusal(answer)

@@ -11,6 +11,9 @@ from confd.cli.commands import admin, agents, configs
 from confd.cli.commands.doctor import doctor
 from confd.cli.commands.execute import exec_
 from confd.cli.commands.importing import import_
+from confd.cli.commands.plans import plans
+from confd.cli.commands.rollout_verbs import VERBS
+from confd.cli.commands.rollouts import rollout
 from confd.cli.errors import Exit
 from confd.cli.session import common
 
@@ -49,6 +52,10 @@ _HINTS = {
     "events": "watch",
     "help": "--help",
     "list": "agents",
+    "promote": "rollout promote",
+    "abort": "rollout abort",
+    "pause": "rollout pause",
+    "resume": "rollout resume",
     "log": "history",
     "publish": "set",
     "show": "get",
@@ -100,9 +107,12 @@ def completion(shell: str) -> None:
     click.echo(script(cli, {}, NAME, COMPLETE_VARIABLE).source())
 
 
+for _verb in VERBS:
+    rollout.add_command(_verb)
+
 for _command in (
     configs.get, configs.set_, configs.history, configs.diff, configs.rollback,
-    agents.status, agents.agents, agents.watch,
+    rollout, plans, agents.status, agents.agents, agents.watch,
     admin.namespaces, admin.audit, admin.epoch, admin.cluster, import_, exec_, doctor, completion,
 ):  # fmt: skip
     cli.add_command(_command)

@@ -21,6 +21,7 @@ from confd.codec.text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
 FORMS = ("table", "json", "yaml")
@@ -31,6 +32,7 @@ _STYLES = {
     "failed": "red",
     "silent": "yellow",
     "applying": "cyan",
+    "pending": "cyan",
     "ok": "green",
     "fail": "red",
     "warn": "yellow",
@@ -107,22 +109,15 @@ class Output:
         A terminal gets no column that holds only dashes. Where the columns would break words, each row is printed in
         several lines.
         """
-        from rich.table import Table
-        from rich.text import Text
-
-        cells = [["-" if each is None or each == "" else printable(each) for each in row] for row in rows]
+        cells = _cells(rows)
         columns = [
             place
             for place in range(len(head))
-            if not (cells and self._out.isatty() and all(row[place] == "-" for row in cells))
+            if not (cells and self._out.isatty() and all(row[place].plain == "-" for row in cells))
         ]
         names = [head[place] for place in columns]
-        texts = [[Text(row[place], _STYLES.get(row[place], ""), overflow="fold") for place in columns] for row in cells]
-        drawn = Table(*names, box=None, pad_edge=False, padding=_CELL_PADDING, header_style="bold")
-        # The first column names the row; people copy it.
-        drawn.columns[0].no_wrap = True
-        for row in texts:
-            drawn.add_row(*row)
+        texts = [[row[place] for place in columns] for row in cells]
+        drawn = _grid(names, texts)
         console = self._console(self._out)
         needed = drawn.__rich_measure__(console, console.options.update(max_width=_UNBOUNDED_COLUMNS)).minimum
         with console.capture() as captured:
@@ -183,11 +178,57 @@ class Output:
             task = progress.add_task(words, total=None, said="")
             yield lambda done, total, said: progress.update(task, completed=done, total=total, said=said)
 
+    @contextlib.contextmanager
+    def live(self) -> Iterator[Callable[[Sequence[str], Sequence[Sequence[object]], str, str], None]]:
+        """
+        Show a table and a sentence that change in place where standard error is a terminal, and print news elsewhere.
+
+        @return: a function that takes column titles, rows, a sentence, and the news: a line to print when it changes.
+        """
+        if not self._err.isatty():
+            printed = [""]
+
+            def tell(head: Sequence[str], rows: Sequence[Sequence[object]], sentence: str, news: str) -> None:
+                if news != printed[0]:
+                    printed[0] = news
+                    self.say(news)
+
+            yield tell
+            return
+        from rich.console import Group
+        from rich.live import Live
+        from rich.text import Text
+
+        with Live(console=self._console(self._err), auto_refresh=False, transient=True) as screen:
+            yield lambda head, rows, sentence, news: screen.update(
+                Group(_grid(head, _cells(rows)), Text(sentence, overflow="fold")), refresh=True
+            )
+
     def _console(self, file: IO[str]) -> Console:
         from rich.console import Console
 
         width = shutil.get_terminal_size().columns if file.isatty() else _UNBOUNDED_COLUMNS
         return Console(file=file, width=width, markup=False, highlight=False, emoji=False)
+
+
+def _cells(rows: Sequence[Sequence[object]]) -> list[list[Text]]:
+    """Return the values of rows as coloured text, with a dash for C{None}."""
+    from rich.text import Text
+
+    cells = [["-" if each is None or each == "" else printable(each) for each in row] for row in rows]
+    return [[Text(cell, _STYLES.get(cell, ""), overflow="fold") for cell in row] for row in cells]
+
+
+def _grid(names: Sequence[str], rows: Sequence[Sequence[Text]]) -> Table:
+    """Return a table without lines."""
+    from rich.table import Table
+
+    drawn = Table(*names, box=None, pad_edge=False, padding=_CELL_PADDING, header_style="bold")
+    # The first column names the row; people copy it.
+    drawn.columns[0].no_wrap = True
+    for row in rows:
+        drawn.add_row(*row)
+    return drawn
 
 
 def _records(console: Console, names: Sequence[str], rows: Sequence[Sequence[Text]]) -> None:

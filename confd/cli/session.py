@@ -19,6 +19,9 @@ from confd.cli.transport import ITransport
 from confd.client.forward_proxy import ForwardProxy
 from confd.codec.text import printable
 
+#: Longest wait of a person who completes a word.
+_COMPLETION_SECONDS = 2.0
+
 C = TypeVar("C", bound=Callable[..., object])
 
 
@@ -78,6 +81,13 @@ class Session:
         """The client of the controller."""
         transport = self._connect(self.target.url, self.target.ca_file, self.target.proxy)
         return ApiClient(self.target, transport, self._ask_password if self.interactive else None, self._sleep)
+
+    @cached_property
+    def completing_controller(self) -> ApiClient:
+        """The client of the controller while a shell completes: it asks, prints and repeats nothing."""
+        target = resolve(self.given, self.environ)
+        transport = self._connect(target.url, target.ca_file, target.proxy)
+        return ApiClient(target, transport, None, timeout=_COMPLETION_SECONDS)
 
     @property
     def namespace(self) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -121,13 +122,22 @@ class CliHarness:
         """
         given = stdin if answers is None else answers.encode()
         with CliRunner().isolation(input=given) as (out, err, _):
-            screen = Output(sys.stdout, sys.stderr)
-            clock = Clock(lambda: NOW, lambda: sum(self.slept), self.slept.append)
-            session = Session(screen, self.environ, answers is not None, self._connect, clock, self.execute)
-            status = run(session, words)
+            status = run(self._session(answers is not None), words)
             sys.stdout.flush()
             sys.stderr.flush()
             return CommandResult(status, out.getvalue().decode(), err.getvalue().decode())
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """Enter a session at a terminal, and check that it prints nothing."""
+        with CliRunner().isolation() as (out, err, _):
+            yield self._session(True)
+            assert not out.getvalue() + err.getvalue()
+
+    def _session(self, interactive: bool) -> Session:
+        clock = Clock(lambda: NOW, lambda: sum(self.slept), self.slept.append)
+        screen = Output(sys.stdout, sys.stderr)
+        return Session(screen, self.environ, interactive, self._connect, clock, self.execute)
 
     def _connect(self, url: str, ca_file: str | None, proxy: ForwardProxy | None) -> FakeController:
         self.connected.append((url, ca_file))
@@ -171,6 +181,30 @@ def convergence(**counts: int) -> dict[str, Any]:
     return states | {
         "namespace": "default", "version": 3, "epoch": 1, "tag": "1a2b3c4d.1.3", "targeted": sum(states.values()),
         "p50_ms": 12.3, "p99_ms": 90.0, "max_ms": None, "laggards": [],
+    }  # fmt: skip
+
+
+def rollout(state: str = "running", wave: int = 1, **more: Any) -> dict[str, Any]:
+    """Return the body of a rollout of two waves, as C{GET /api/v1/rollouts/12} answers it."""
+    members = {"members": 1, "applied": 1, "failed": 0, "silent": 0, "pending": 0, "unverified": 0}
+    body = {
+        "id": 12, "namespace": "default", "base": 2, "candidate": 3, "state": state, "reason": "", "wave": wave,
+        "step": 1, "started_by": "admin", "started_at": "2026-11-24T11:59:00Z", "ended_at": None, "ended_as": None,
+        "plan": {"name": "canary"}, "members": wave, "gate": None, "recovery": None, "next": "1 of 1 members settled.",
+        "waves": [{"wave": 1, "count": 1, **members}, {"wave": 2, **members}],
+    }  # fmt: skip
+    if state in ("completed", "aborted", "superseded"):
+        body |= {"ended_at": "2026-11-24T12:00:00Z", "next": f"The rollout is {state}."}
+    if state in ("aborted", "superseded"):
+        body |= {"ended_as": 4, "recovery": {"version": 4, "members": 1, "applied": 1, "failed": 0, "pending": 0}}
+    return body | more
+
+
+def member(agent_id: str, outcome: str = "applied", error: str | None = None) -> dict[str, Any]:
+    """Return a member of a rollout."""
+    return {
+        "id": agent_id, "hostname": f"{agent_id}.example.net", "wave": 1, "how": "picked", "fit": True,
+        "outcome": outcome, "verified": True, "error": error, "since": "2026-11-24T12:00:00.5Z",
     }  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
@@ -11,7 +11,9 @@ import click
 from attrs import define, field, fields, frozen
 
 from confd.cli.api_client import value_of
+from confd.cli.commands.completing import complete_rollout_plan
 from confd.cli.commands.convergence import wait_for_quorum
+from confd.cli.commands.rollout_progress import draw_end, exposed_agents, follow, require_completed
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session
 from confd.cli.text import plural
@@ -23,10 +25,15 @@ from confd.model import Tag
 #: Attempts for a publish whose answer is lost, a second apart; its idempotency key makes them safe.
 _MAX_ATTEMPTS = 3
 
+#: Values of C{--rollout} that start no rollout.
+_NO_PLANS = (None, "direct", "abort")
+
 #: Default of C{--quorum}.
 _QUORUM_PERCENT = 100.0
 #: Default of C{--timeout}.
 _TIMEOUT_SECONDS = 30.0
+#: Largest value of C{--timeout}: a week, for the longest bake.
+_MAX_TIMEOUT_SECONDS = 604_800
 
 
 @frozen
@@ -58,11 +65,21 @@ class PublishOptions:
     wait: str | None
     quorum: float | None
     timeout: float | None
+    rollout: str | None
+
+    @property
+    def plan(self) -> str | None:
+        """The plan of the rollout; C{None} if all agents get the version at once."""
+        return None if self.rollout in _NO_PLANS else self.rollout
 
     def __attrs_post_init__(self) -> None:
         for name, value in (("quorum", self.quorum), ("timeout", self.timeout)):
             if value is not None and self.wait is None:
                 raise CommandError(Exit.USAGE, f"--{name} has no effect without --wait applied; add it.")
+        if self.plan is not None and self.quorum is not None:
+            raise CommandError(
+                Exit.USAGE, "--quorum has no effect with --rollout: the plan has a quorum for each wave; leave it out."
+            )
         try:
             if self.if_match is not None and self.if_match != "*":
                 Tag.parse(self.if_match)
@@ -79,7 +96,18 @@ _OPTIONS = (
         metavar="TAG",
         help="Publish only if this is the current tag; * skips the check.  [default: current tag at the start]",
     ),
-    click.option("--wait", type=click.Choice(["applied"]), help="Wait until the agents have applied the version."),
+    click.option(
+        "--rollout",
+        metavar="PLAN",
+        shell_complete=complete_rollout_plan,
+        help="Deliver the version in the waves of PLAN, such as canary or careful; see confdctl plans. The value abort"
+        " publishes to all agents at once, although a rollout is open.",
+    ),
+    click.option(
+        "--wait",
+        type=click.Choice(["applied"]),
+        help="Wait until the agents have applied the version; with a rollout, until its end.",
+    ),
     click.option(
         "--quorum",
         type=click.FloatRange(0, 100, min_open=True),
@@ -88,9 +116,9 @@ _OPTIONS = (
     ),
     click.option(
         "--timeout",
-        type=click.FloatRange(0, 600, min_open=True),
+        type=click.FloatRange(0, _MAX_TIMEOUT_SECONDS, min_open=True),
         metavar="SECONDS",
-        help="Time limit of --wait.  [default: 30]",
+        help="Time limit of --wait.  [default: 30; with a rollout: none]",
     ),
 )
 
@@ -138,7 +166,7 @@ class ChangePublisher:
         agents = preview["agents"]
         for_whom = f"version {preview['version']} of {session.namespace}, for {plural(agents['targeted'], 'agent')}"
         if self._options.dry_run:
-            screen.show(preview, lambda: screen.diff(preview["text"]))
+            screen.show(preview, lambda: self._draw_preview(preview))
             screen.say(f"Dry run: this would be {for_whom}. Nothing was changed.")
             return False
         if not preview["patch"] and not change.always:
@@ -147,7 +175,8 @@ class ChangePublisher:
             return True
         if screen.form == "table" or not self._options.yes:
             screen.diff(preview["text"], aside=True)
-        session.confirm(f"Publish this as {for_whom} ({agents['live']} of them live)?", self._options.yes)
+        how = f" ({agents['live']} of them live){_waves_in_words(preview)}"
+        session.confirm(f"Publish this as {for_whom}{how}?", self._options.yes)
         answer = self._post_reliably(change, headers | {"Idempotency-Key": str(uuid.uuid4())})
         self._result = value_of(answer) | {"tag": answer.headers.get("etag", "").strip('"')}
         if screen.form == "table":
@@ -158,13 +187,16 @@ class ChangePublisher:
         """
         Wait for the agents, if C{--wait} asks for it, and print the result for scripts.
 
-        @raise CommandError: too few agents applied the version in time.
+        @raise CommandError: too few agents applied the version in time, or the rollout was taken back.
         """
         result, options, screen = self._result, self._options, self._session.screen
         if result is None:
             return
         if options.wait is None:
             screen.show(result, lambda: None)
+            return
+        if "rollout" in result:
+            self._finish_rollout(result)
             return
         timeout = options.timeout or _TIMEOUT_SECONDS
         quorum = options.quorum or _QUORUM_PERCENT
@@ -178,20 +210,52 @@ class ChangePublisher:
                 f"Quorum not reached{when}. Run confdctl status to see which agents are missing.",
             )
 
+    def _finish_rollout(self, result: JsonObject) -> None:
+        ended = follow(self._session, result["rollout"]["id"], self._options.timeout)
+        exposed = [] if ended["state"] == "completed" else exposed_agents(self._session, ended["id"])
+        value = result | {"rollout": ended} | ({"exposed": exposed} if exposed else {})
+        self._session.screen.show(value, lambda: draw_end(self._session, ended, exposed))
+        require_completed(ended)
+
+    def _draw_preview(self, preview: JsonObject) -> None:
+        screen = self._session.screen
+        screen.diff(preview["text"])
+        if "waves" not in preview:
+            return
+        screen.line("")
+        screen.table(["WAVE", "MEMBERS", "ADDS"], _wave_rows(preview["waves"]))
+        if preview["unfit"]:
+            screen.say(f"The failure of {plural(preview['unfit'], 'agent')} does not count: the last report failed.")
+        if preview["cannot_report"]:
+            silent = plural(preview["cannot_report"], "agent")
+            screen.say(f"Only the last wave is for {silent} without a report.")
+
     def _draw(self, result: JsonObject) -> None:
         back = f", with the document of version {result['rollback_of']}" if "rollback_of" in result else ""
-        what = f"version {result['version']} of {self._session.namespace}"
-        self._session.screen.line(f"Published {what} ({printable(result['tag'])}){back}.")
+        what = f"version {result['version']} of {self._session.namespace} ({printable(result['tag'])})"
+        screen = self._session.screen
+        if "rollout" in result:
+            started, plan = result["rollout"], printable(self._options.rollout)
+            waves = plural(len(started["waves"]), "wave")
+            screen.line(f"Rollout {started['id']} started: {what} goes out in {waves} of the plan {plan}{back}.")
+            for warning in started.get("warnings", ()):
+                screen.say(printable(warning))
+            if self._options.wait is None:
+                screen.say("To follow it, run: confdctl rollout watch")
+            return
+        screen.line(f"Published {what}{back}.")
         if result.get("published") is False:
-            self._session.screen.say(
+            screen.say(
                 "Some brokers are not notified yet. Their agents receive the version at their next poll at the latest."
             )
 
     def _post(self, change: Submission, headers: Mapping[str, str], **more: object) -> Reply:
-        query = {"namespace": self._session.namespace, **change.query, **more}
+        query = {"namespace": self._session.namespace, "rollout": self._options.rollout, **change.query, **more}
         try:
             return self._session.controller.call("POST", change.path, change.body, headers, query)
         except CommandError as failure:
+            if failure.code == "rollout_active":
+                failure.details += ("To see it, run: confdctl rollout",)
             if failure.code != "version_mismatch":
                 raise
             since = headers["If-Match"].strip('"').rpartition(".")[2]
@@ -209,3 +273,23 @@ class ChangePublisher:
         except Unreached as failure:
             sentence = f"{failure.sentence} The change may have been published; check with confdctl history."
             raise CommandError(failure.status, sentence) from None
+
+
+def _waves_in_words(preview: JsonObject) -> str:
+    """Return the waves of a preview for the question; nothing without a rollout."""
+    if "waves" not in preview:
+        return ""
+    first = preview["waves"][0]
+    named = ", ".join(map(printable, first["sample"])) if first["members"] == len(first["sample"]) else ""
+    return f", in {plural(len(preview['waves']), 'wave')}, first to {named or plural(first['members'], 'agent')}"
+
+
+def _wave_rows(waves: Sequence[JsonObject]) -> list[list[object]]:
+    rows: list[list[object]] = []
+    before = 0
+    for number, wave in enumerate(waves, 1):
+        unnamed = wave["members"] - before - len(wave["sample"])
+        names = ", ".join(wave["sample"]) + (f" and {unnamed} more" if unnamed > 0 else "")
+        rows.append([number, wave["members"], names])
+        before = wave["members"]
+    return rows
