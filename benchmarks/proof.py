@@ -32,7 +32,7 @@ from benchmarks.figures import quantile, rows
 from benchmarks.host import Invalid, machine, on_core, processor_time
 from confd.changes import ReceivedReport
 from confd.codec import bodies, headers
-from confd.controller.store.sqlite.queries.reports import store_outcomes
+from confd.controller.store.queries.reports import store_outcomes
 from confd.model import Tag
 from confd.reports import Report, ReportState, VersionOutcome
 from tests.integration.fleet import ADMIN, Fleet, Process, request

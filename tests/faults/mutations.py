@@ -255,7 +255,7 @@ MUTANTS = (
         "a key of a retry is forgotten",
         (
             Edit(
-                "controller/store/sqlite/queries/configs.py",
+                "controller/store/queries/configs.py",
                 "    if draft.idempotency_key is not None:\n        ",
                 "    if False:\n        ",
             ),

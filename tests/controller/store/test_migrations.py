@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.store.migrations import NewerSchema, migrate, shipped_migrations, statements
-from confd.controller.store.sqlite.queries import configs
+from confd.controller.store.queries import configs
 from confd.testing import a_draft
 from tests.controller.store.fixtures import connect, make_database, new_path
 

@@ -12,6 +12,7 @@ from attrs import frozen
 from twisted.logger import Logger
 
 from confd.controller.store.migrations import NewerSchema, migrate
+from confd.controller.store.queries import configs, keys
 from confd.controller.store.sqlite.connection import (
     DAMAGED,
     StorageError,
@@ -21,7 +22,6 @@ from confd.controller.store.sqlite.connection import (
     make_durable,
 )
 from confd.controller.store.sqlite.identity_file import IdentityFile
-from confd.controller.store.sqlite.queries import configs, keys
 from confd.errors import StartError
 from confd.model import Draft
 from confd.runtime.files import find_other_kind

@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from confd.controller.store.cursor import Work
 from confd.controller.store.sqlite.connection import (
     DAMAGED,
     SUSPECTED,
@@ -34,7 +35,6 @@ from confd.errors import Unavailable
 from confd.runtime.reactor import Reactor
 
 T = TypeVar("T")
-Work = Callable[[sqlite3.Cursor], T]
 
 #: Writes that may wait for their transaction, and writes that one transaction takes.
 MAX_WAITING_WRITES, MAX_GROUP_WRITES = 10_000, 256

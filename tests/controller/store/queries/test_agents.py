@@ -13,7 +13,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.store.migrations import shipped_migrations
-from confd.controller.store.sqlite.queries import agents, reports
+from confd.controller.store.queries import agents, reports
+from confd.controller.store.sqlite.dialect import DIALECT
 from confd.errors import Forbidden
 from confd.model import Registration
 from confd.reports import ReportState
@@ -65,13 +66,15 @@ class RowsMachine(RuleBasedStateMachine):
     @rule(polls=st.dictionaries(AGENT_IDS, st.integers(0, 9)))
     def touch(self, polls: dict[str, int]) -> None:
         moments = {agent_id: NOON + timedelta(0, seconds) for agent_id, seconds in polls.items()}
-        agents.touch(self.cursor, moments)
+        agents.touch(self.cursor, moments, DIALECT.touch)
         self.memory.touch(moments)
 
     @rule(received=st.lists(REPORTS, max_size=5))
     def report(self, received: list[Any]) -> None:
         times = {("default", 1): (990.0, 5.0), ("blue", 2): (995.0, None)}
-        assert reports.save_reports(self.cursor, received, times) == self.memory.save_reports(received, times)
+        assert reports.save_reports(self.cursor, received, times, DIALECT.load_reported) == self.memory.save_reports(
+            received, times
+        )
 
     @rule(agent_id=AGENT_IDS)
     def forget(self, agent_id: str) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from confd.changes import ReceivedReport, ReportVerdict
 from confd.codec import headers
+from confd.controller.store.cursor import Cursor
+from confd.controller.store.queries import members
 from confd.controller.store.report_verdicts import PublishTimes, judge_reports
-from confd.controller.store.sqlite.queries import members
-from confd.controller.store.sqlite.queries.rollouts import OPEN
 from confd.reports import Report, VersionOutcome
 
 #: Summaries of a namespace that are kept.
@@ -24,24 +23,18 @@ _STORED = msgspec.json.Decoder(list[tuple[int, str, Report | None, VersionOutcom
 
 
 def save_reports(
-    cursor: sqlite3.Cursor, reports: Sequence[ReceivedReport], times: PublishTimes
+    cursor: Cursor, reports: Sequence[ReceivedReport], times: PublishTimes, statement: str
 ) -> Sequence[ReportVerdict]:
     """
     Judge reports, and store the accepted ones: L{IReportStore.save_reports}.
 
     Three statements for all: after each one, and after each row that one returns, the thread waits for the interpreter,
     and makes the reactor wait. So the first returns a single row.
+
+    @param statement: see L{Dialect.load_reported}.
     """
     keys = list(dict.fromkeys((each.agent_id, each.report.tag.version) for each in reports))
-    # Reports and outcomes are JSON already: json_array would parse them.
-    cursor.execute(
-        f"""SELECT EXISTS (SELECT 1 FROM rollouts WHERE {OPEN}),
-            '[' || coalesce(group_concat('[' || keys.key || ',' || json_quote(a.namespace) || ','
-            || coalesce(a.report, 'null') || ',' || coalesce(o.outcome, 'null') || ']'), '') || ']'
-        FROM json_each(?) AS keys JOIN agents AS a ON a.id = keys.value ->> 0 LEFT JOIN outcomes AS o
-        ON o.namespace = a.namespace AND o.version = keys.value ->> 1 AND o.agent_id = a.id""",
-        (msgspec.json.encode(keys).decode(),),
-    )
+    cursor.execute(statement, (msgspec.json.encode(keys).decode(),))
     agents: dict[str, tuple[str, Report | None]] = {}
     outcomes: dict[tuple[str, int], VersionOutcome] = {}
     follows, stored = cursor.fetchone()
@@ -57,7 +50,7 @@ def save_reports(
     return verdicts
 
 
-def store_outcomes(cursor: sqlite3.Cursor, taken: Sequence[tuple[ReceivedReport, VersionOutcome]]) -> None:
+def store_outcomes(cursor: Cursor, taken: Sequence[tuple[ReceivedReport, VersionOutcome]]) -> None:
     """Store reports as the last ones of their agents, and the outcomes that they make."""
     if not taken:
         return
@@ -72,13 +65,14 @@ def store_outcomes(cursor: sqlite3.Cursor, taken: Sequence[tuple[ReceivedReport,
         for each, outcome in taken
     }
     cursor.execute(
-        """INSERT OR REPLACE INTO outcomes (namespace, version, agent_id, outcome)
-        SELECT value ->> 0, value ->> 1, value ->> 2, value ->> 3 FROM json_each(?)""",
+        """INSERT INTO outcomes (namespace, version, agent_id, outcome)
+        SELECT value ->> 0, CAST(value ->> 1 AS bigint), value ->> 2, value ->> 3 FROM json_each(?) WHERE TRUE
+        ON CONFLICT (namespace, version, agent_id) DO UPDATE SET outcome = excluded.outcome""",
         (_text(made.values()),),
     )
 
 
-def load_outcomes(cursor: sqlite3.Cursor) -> Sequence[tuple[str, int, str, VersionOutcome]]:
+def load_outcomes(cursor: Cursor) -> Sequence[tuple[str, int, str, VersionOutcome]]:
     """Return all stored outcomes."""
     cursor.execute("SELECT namespace, version, agent_id, outcome FROM outcomes ORDER BY namespace, version, agent_id")
     return [
@@ -86,11 +80,13 @@ def load_outcomes(cursor: sqlite3.Cursor) -> Sequence[tuple[str, int, str, Versi
     ]
 
 
-def settle(cursor: sqlite3.Cursor, archive: Sequence[tuple[str, int, bytes]]) -> None:
+def settle(cursor: Cursor, archive: Sequence[tuple[str, int, bytes]]) -> None:
     """Replace the outcomes of versions, and of older ones, by summaries."""
     rows = {(namespace, version): (namespace, version, summary.decode()) for namespace, version, summary in archive}
     cursor.execute(
-        "INSERT OR REPLACE INTO summaries SELECT value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)",
+        """INSERT INTO summaries SELECT value ->> 0, CAST(value ->> 1 AS bigint), value ->> 2
+        FROM json_each(?) WHERE TRUE
+        ON CONFLICT (namespace, version) DO UPDATE SET summary = excluded.summary""",
         (_text(rows.values()),),
     )
     for namespace, version in dict(sorted(rows)).items():
@@ -99,7 +95,7 @@ def settle(cursor: sqlite3.Cursor, archive: Sequence[tuple[str, int, bytes]]) ->
         cursor.execute("DELETE FROM summaries WHERE namespace = ? AND version <= ?", (namespace, oldest))
 
 
-def summary(cursor: sqlite3.Cursor, namespace: str, version: int) -> bytes | None:
+def summary(cursor: Cursor, namespace: str, version: int) -> bytes | None:
     """Return the summary of a version, C{None} if none is stored."""
     row = cursor.execute(
         "SELECT summary FROM summaries WHERE namespace = ? AND version = ?", (namespace, version)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,8 @@ from attrs import frozen
 from confd.changes import RETIRED
 from confd.codec import headers, strict_json
 from confd.controller.store.change_log import Written, revision_change
-from confd.controller.store.sqlite.queries import pruning, rollouts
+from confd.controller.store.cursor import Cursor
+from confd.controller.store.queries import pruning, rollouts
 from confd.errors import Conflict, Gone, NotFound, Unprocessable
 from confd.history import OtherHistory, VersionSummary, check_expected, check_import
 from confd.model import DEFAULT_NAMESPACE, Configuration, Document, Draft, Revision, Tag
@@ -54,7 +54,7 @@ class Standing:
     rollout: int | None
 
 
-def current(cursor: sqlite3.Cursor) -> Sequence[Revision]:
+def current(cursor: Cursor) -> Sequence[Revision]:
     """Return the current revision of each namespace in use."""
     cursor.execute(
         f"""{_REVISIONS} WHERE NOT n.retired AND r.version = coalesce(
@@ -63,7 +63,7 @@ def current(cursor: sqlite3.Cursor) -> Sequence[Revision]:
     return [_revision(row) for row in cursor]
 
 
-def history(cursor: sqlite3.Cursor, namespace: str, limit: int, before: int | None) -> Sequence[VersionSummary]:
+def history(cursor: Cursor, namespace: str, limit: int, before: int | None) -> Sequence[VersionSummary]:
     """Return at most C{limit} versions older than number C{before}, newest first."""
     bound = _ENDLESS if before is None else min(before, _ENDLESS)
     cursor.execute(
@@ -74,7 +74,7 @@ def history(cursor: sqlite3.Cursor, namespace: str, limit: int, before: int | No
     return [_version(row) for row in cursor]
 
 
-def revision(cursor: sqlite3.Cursor, namespace: str, version: int) -> Revision:
+def revision(cursor: Cursor, namespace: str, version: int) -> Revision:
     """
     Return one revision.
 
@@ -103,7 +103,7 @@ def version_pruned(namespace: str, version: int, oldest: int) -> Gone:
     return Gone("version_pruned", f"Version {version} of {namespace!r} is not kept any more; the oldest is {oldest}.")
 
 
-def publish(cursor: sqlite3.Cursor, draft: Draft, keep: int = 0) -> Written[Revision]:
+def publish(cursor: Cursor, draft: Draft, keep: int = 0) -> Written[Revision]:
     """
     Make a draft the next version of its namespace: L{confd.interfaces.IConfigStore.publish}.
 
@@ -128,7 +128,7 @@ def publish(cursor: sqlite3.Cursor, draft: Draft, keep: int = 0) -> Written[Revi
     return Written(made, changes)
 
 
-def standing(cursor: sqlite3.Cursor, namespace: str) -> Standing:
+def standing(cursor: Cursor, namespace: str) -> Standing:
     """
     Return the state of an active namespace.
 
@@ -151,7 +151,7 @@ def standing(cursor: sqlite3.Cursor, namespace: str) -> Standing:
     return Standing(newest, current, rollout)
 
 
-def _import(cursor: sqlite3.Cursor, draft: Draft, other: OtherHistory, newest: int, poll_interval: int) -> Revision:
+def _import(cursor: Cursor, draft: Draft, other: OtherHistory, newest: int, poll_interval: int) -> Revision:
     """Go on with the history of another system; what is missing of it counts as pruned."""
     added = check_import(draft, other, newest)
     first, _ = added[0]
@@ -160,7 +160,7 @@ def _import(cursor: sqlite3.Cursor, draft: Draft, other: OtherHistory, newest: i
     return [append(cursor, each, number, poll_interval) for number, each in added][-1]
 
 
-def create_namespace(cursor: sqlite3.Cursor, draft: Draft) -> Written[Revision]:
+def create_namespace(cursor: Cursor, draft: Draft) -> Written[Revision]:
     """Make a namespace, or take a retired one back into use: L{confd.interfaces.IConfigStore.create_namespace}."""
     name, default = draft.namespace, _newest(cursor, DEFAULT_NAMESPACE)
     if _newest(cursor, name) is not None:
@@ -168,7 +168,7 @@ def create_namespace(cursor: sqlite3.Cursor, draft: Draft) -> Written[Revision]:
         if before is not None:
             return Written(before)
         raise Conflict("namespace_exists", f"The namespace {name!r} exists; publish to it instead.")
-    cursor.execute("INSERT INTO namespaces (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET retired = 0", (name,))
+    cursor.execute("INSERT INTO namespaces (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET retired = FALSE", (name,))
     newest = _newest(cursor, name)
     interval = draft.poll_interval or (default and default.poll_interval)
     assert interval, "the first namespace brings its own"
@@ -176,7 +176,7 @@ def create_namespace(cursor: sqlite3.Cursor, draft: Draft) -> Written[Revision]:
     return Written(made, [revision_change(made, draft.arrived)])
 
 
-def retire_namespace(cursor: sqlite3.Cursor, name: str) -> Written[None]:
+def retire_namespace(cursor: Cursor, name: str) -> Written[None]:
     """
     Take a namespace out of use; its history stays, the keys of its answers go.
 
@@ -186,7 +186,7 @@ def retire_namespace(cursor: sqlite3.Cursor, name: str) -> Written[None]:
     rollout = standing(cursor, name).rollout
     if rollout is not None:
         raise rollout_active(name, rollout)
-    cursor.execute("UPDATE namespaces SET retired = 1 WHERE name = ?", (name,))
+    cursor.execute("UPDATE namespaces SET retired = TRUE WHERE name = ?", (name,))
     cursor.execute("DELETE FROM idempotency_keys WHERE namespace = ?", (name,))
     return Written(None, [(RETIRED, name, None)])
 
@@ -195,14 +195,14 @@ def _unknown(namespace: str) -> NotFound:
     return NotFound("unknown_namespace", f"Namespace {namespace!r} does not exist; create it first.")
 
 
-def _newest(cursor: sqlite3.Cursor, namespace: str) -> VersionSummary | None:
+def _newest(cursor: Cursor, namespace: str) -> VersionSummary | None:
     """Return the newest version of an active namespace, C{None} without one."""
     cursor.execute(f"{_LISTED} WHERE n.name = ? AND NOT n.retired ORDER BY r.version DESC LIMIT 1", (namespace,))
     row = cursor.fetchone()
     return None if row is None else _version(row)
 
 
-def answered(cursor: sqlite3.Cursor, draft: Draft) -> Revision | None:
+def answered(cursor: Cursor, draft: Draft) -> Revision | None:
     """Return the revision that this draft made when it came first."""
     if draft.idempotency_key is None:
         return None
@@ -228,7 +228,7 @@ def _fingerprint(draft: Draft) -> str:
     return hashlib.sha256(strict_json.encode(fields)).hexdigest()
 
 
-def append(cursor: sqlite3.Cursor, draft: Draft, version: int, poll_interval: int) -> Revision:
+def append(cursor: Cursor, draft: Draft, version: int, poll_interval: int) -> Revision:
     """Append a revision to the history of a namespace."""
     columns = (
         draft.namespace,
@@ -250,11 +250,11 @@ def append(cursor: sqlite3.Cursor, draft: Draft, version: int, poll_interval: in
         (version, *columns),
     ).fetchall()
     if draft.idempotency_key is not None:
-        cursor.execute(
-            "INSERT INTO idempotency_keys (namespace, key, fingerprint, version) VALUES (?, ?, ?, ?)",
+        [(number,)] = cursor.execute(
+            "INSERT INTO idempotency_keys (namespace, key, fingerprint, version) VALUES (?, ?, ?, ?) RETURNING id",
             (draft.namespace, draft.idempotency_key, _fingerprint(draft), version),
-        )
-        cursor.execute("DELETE FROM idempotency_keys WHERE id <= last_insert_rowid() - ?", (KEYS_KEPT,))
+        ).fetchall()
+        cursor.execute("DELETE FROM idempotency_keys WHERE id <= ?", (number - KEYS_KEPT,))
     return _revision((cluster_id, epoch, version, *columns))
 
 

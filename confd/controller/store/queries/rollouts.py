@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -13,6 +12,7 @@ from attrs import frozen
 from confd.changes import Lanes
 from confd.codec import headers
 from confd.controller.store.change_log import Written, rollout_change
+from confd.controller.store.cursor import Cursor
 from confd.controller.store.rollout_rules import take_step
 from confd.model import Tag
 from confd.rollouts import Member, NextStep, Rollout, RolloutPlan, unknown_plan, unknown_rollout
@@ -52,7 +52,7 @@ class Found:
     tag: Tag
 
 
-def find(cursor: sqlite3.Cursor, rollout: int) -> Found:
+def find(cursor: Cursor, rollout: int) -> Found:
     """
     Return a rollout with its members.
 
@@ -65,34 +65,34 @@ def find(cursor: sqlite3.Cursor, rollout: int) -> Found:
     return _found(cursor, _rollout(row))
 
 
-def load(cursor: sqlite3.Cursor, rollout: int) -> tuple[Rollout, Sequence[Member]]:
+def load(cursor: Cursor, rollout: int) -> tuple[Rollout, Sequence[Member]]:
     """Return a rollout with its members; fails as L{find} does."""
     found = find(cursor, rollout)
     return found.rollout, found.members
 
 
-def next_rollout(cursor: sqlite3.Cursor) -> int:
+def next_rollout(cursor: Cursor) -> int:
     """Return the id of the next rollout."""
     (number,) = cursor.execute("SELECT coalesce(max(id), 0) + 1 FROM rollouts").fetchone()
     return int(number)
 
 
-def load_open(cursor: sqlite3.Cursor) -> Sequence[tuple[Rollout, Sequence[Member]]]:
+def load_open(cursor: Cursor) -> Sequence[tuple[Rollout, Sequence[Member]]]:
     """Return the open rollouts with their members."""
     return [(found.rollout, found.members) for found in find_open(cursor)]
 
 
-def fates(cursor: sqlite3.Cursor, namespace: str, versions: Sequence[int]) -> Mapping[int, tuple[int, str]]:
+def fates(cursor: Cursor, namespace: str, versions: Sequence[int]) -> Mapping[int, tuple[int, str]]:
     """Return the rollout and the fate of each of these versions that was a candidate."""
     cursor.execute(
         """SELECT version, rollout, fate FROM candidates
-        WHERE namespace = ? AND version IN (SELECT value FROM json_each(?))""",
-        (namespace, text(versions)),
+        WHERE namespace = ? AND version IN (SELECT CAST(value ->> 0 AS bigint) FROM json_each(?))""",
+        (namespace, elements(versions)),
     )
     return {version: (rollout, fate) for version, rollout, fate in cursor}
 
 
-def find_open(cursor: sqlite3.Cursor, agents: Sequence[str] | None = None) -> Sequence[Found]:
+def find_open(cursor: Cursor, agents: Sequence[str] | None = None) -> Sequence[Found]:
     """
     Return the open rollouts.
 
@@ -102,31 +102,29 @@ def find_open(cursor: sqlite3.Cursor, agents: Sequence[str] | None = None) -> Se
     return [_found(cursor, _rollout(row), agents) for row in cursor.fetchall()]
 
 
-def page(
-    cursor: sqlite3.Cursor, namespace: str, states: Sequence[str], limit: int, before: int | None
-) -> Sequence[Rollout]:
+def page(cursor: Cursor, namespace: str, states: Sequence[str], limit: int, before: int | None) -> Sequence[Rollout]:
     """Return at most C{limit} rollouts of a namespace older than number C{before}, newest first."""
     cursor.execute(
         f"""SELECT {_ROLLOUT} FROM rollouts
-        WHERE namespace = ? AND id < ? AND state IN (SELECT value FROM json_each(?)) ORDER BY id DESC LIMIT ?""",
-        (namespace, _ENDLESS if before is None else min(before, _ENDLESS), text(states), limit),
+        WHERE namespace = ? AND id < ? AND state IN (SELECT value ->> 0 FROM json_each(?)) ORDER BY id DESC LIMIT ?""",
+        (namespace, _ENDLESS if before is None else min(before, _ENDLESS), elements(states), limit),
     )
     return [_rollout(row) for row in cursor]
 
 
-def insert(cursor: sqlite3.Cursor, rollout: Rollout) -> None:
+def insert(cursor: Cursor, rollout: Rollout) -> None:
     """Insert a rollout, and give up the members of the oldest ones of its namespace."""
     cursor.execute(
         f"INSERT INTO rollouts ({_ROLLOUT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(rollout)
     )
     cursor.execute(
         """DELETE FROM exposures WHERE rollout IN (
-            SELECT id FROM rollouts WHERE namespace = ? ORDER BY id DESC LIMIT -1 OFFSET ?)""",
-        (rollout.namespace, ROLLOUTS_WITHMEMBERS),
+            SELECT id FROM rollouts WHERE namespace = ? ORDER BY id DESC LIMIT ? OFFSET ?)""",
+        (rollout.namespace, _ENDLESS, ROLLOUTS_WITHMEMBERS),
     )
 
 
-def update(cursor: sqlite3.Cursor, rollout: Rollout) -> None:
+def update(cursor: Cursor, rollout: Rollout) -> None:
     """Write all columns of a rollout that change."""
     cursor.execute(
         """UPDATE rollouts SET candidate = ?, state = ?, wave = ?, step = ?, reason = ?, step_at = ?, ended_at = ?,
@@ -146,7 +144,7 @@ def update(cursor: sqlite3.Cursor, rollout: Rollout) -> None:
     )
 
 
-def supersede(cursor: sqlite3.Cursor, rollout: int, version: int, at: datetime) -> tuple[str, str, Lanes]:
+def supersede(cursor: Cursor, rollout: int, version: int, at: datetime) -> tuple[str, str, Lanes]:
     """
     End an open rollout in favour of a version that was just appended; return the change.
 
@@ -160,7 +158,7 @@ def supersede(cursor: sqlite3.Cursor, rollout: int, version: int, at: datetime) 
     return rollout_change(ended, found.members, None)
 
 
-def follow_fates(cursor: sqlite3.Cursor, before: Rollout, after: Rollout) -> None:
+def follow_fates(cursor: Cursor, before: Rollout, after: Rollout) -> None:
     """Write what a transition makes of the candidates of a rollout."""
     if after.candidate != before.candidate:
         set_fate(cursor, before, "dropped")
@@ -169,32 +167,35 @@ def follow_fates(cursor: sqlite3.Cursor, before: Rollout, after: Rollout) -> Non
         set_fate(cursor, after, "activated" if after.open else "dropped")
 
 
-def set_fate(cursor: sqlite3.Cursor, rollout: Rollout, fate: str) -> None:
+def set_fate(cursor: Cursor, rollout: Rollout, fate: str) -> None:
     """Write the fate of the candidate of a rollout."""
     cursor.execute(
-        "INSERT OR REPLACE INTO candidates VALUES (?, ?, ?, ?)",
+        """INSERT INTO candidates VALUES (?, ?, ?, ?)
+        ON CONFLICT (namespace, version) DO UPDATE SET rollout = excluded.rollout, fate = excluded.fate""",
         (rollout.namespace, rollout.candidate, rollout.id, fate),
     )
 
 
-def set_current(cursor: sqlite3.Cursor, rollout: Rollout) -> None:
+def set_current(cursor: Cursor, rollout: Rollout) -> None:
     """Set the current version of a namespace: the base before the last wave, the newest one otherwise."""
     version = rollout.base if rollout.open and not rollout.in_last_wave else None
     cursor.execute("UPDATE namespaces SET current_version = ? WHERE name = ?", (version, rollout.namespace))
 
 
-def load_plans(cursor: sqlite3.Cursor) -> Mapping[str, str]:
+def load_plans(cursor: Cursor) -> Mapping[str, str]:
     """Return the text of each saved plan, by name."""
     return dict(cursor.execute("SELECT name, body FROM plans ORDER BY name"))
 
 
-def save_plan(cursor: sqlite3.Cursor, name: str, body: str) -> Written[None]:
+def save_plan(cursor: Cursor, name: str, body: str) -> Written[None]:
     """Save a plan, in place of a plan with its name."""
-    cursor.execute("INSERT OR REPLACE INTO plans VALUES (?, ?)", (name, body))
+    cursor.execute(
+        "INSERT INTO plans VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET body = excluded.body", (name, body)
+    )
     return Written(None)
 
 
-def remove_plan(cursor: sqlite3.Cursor, name: str) -> Written[None]:
+def remove_plan(cursor: Cursor, name: str) -> Written[None]:
     """
     Remove a plan.
 
@@ -205,17 +206,17 @@ def remove_plan(cursor: sqlite3.Cursor, name: str) -> Written[None]:
     return Written(None)
 
 
-def _found(cursor: sqlite3.Cursor, rollout: Rollout, agents: Sequence[str] | None = None) -> Found:
+def _found(cursor: Cursor, rollout: Rollout, agents: Sequence[str] | None = None) -> Found:
     cursor.execute(
         """SELECT c.cluster_id, r.epoch FROM revisions AS r JOIN clusters AS c ON c.id = r.cluster
         WHERE r.namespace = ? AND r.version = ?""",
         (rollout.namespace, rollout.candidate),
     )
     cluster, epoch = cursor.fetchone() or ("", 0)
+    chosen = "" if agents is None else "AND agent_id IN (SELECT value ->> 0 FROM json_each(?))"
     cursor.execute(
-        f"""SELECT {MEMBER} FROM exposures WHERE rollout = ?1
-        AND (?2 IS NULL OR agent_id IN (SELECT value FROM json_each(?2))) ORDER BY agent_id""",
-        (rollout.id, None if agents is None else text(agents)),
+        f"SELECT {MEMBER} FROM exposures WHERE rollout = ? {chosen} ORDER BY agent_id",
+        (rollout.id, *([] if agents is None else [elements(agents)])),
     )
     members = tuple(_member(row) for row in cursor.fetchall())
     return Found(rollout, members, Tag(cluster[:8], epoch, rollout.candidate))
@@ -267,6 +268,11 @@ def _row(rollout: Rollout) -> Sequence[object]:
         rollout.ended_as,
         rollout.behind,
     )
+
+
+def elements(values: Sequence[object]) -> str:
+    """Return a list for C{json_each}, with each value as C{value ->> 0}."""
+    return text([[each] for each in values])
 
 
 def text(value: object) -> str:

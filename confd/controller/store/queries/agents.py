@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -13,7 +12,8 @@ from confd.changes import AGENT, LABELS, AgentChange
 from confd.codec import headers
 from confd.codec.labels import NO_LABELS, merge
 from confd.controller.store.change_log import Written, registration_changes
-from confd.controller.store.sqlite.queries import members
+from confd.controller.store.cursor import Cursor
+from confd.controller.store.queries import members
 from confd.model import Registration
 from confd.reports import AgentRecord, Report, agent_blocked, new_record, unknown_agent
 
@@ -23,12 +23,12 @@ _LABELS = msgspec.json.Decoder(dict[str, str])
 _REPORT = msgspec.json.Decoder(Report)
 
 
-def load_agents(cursor: sqlite3.Cursor) -> Sequence[AgentRecord]:
+def load_agents(cursor: Cursor) -> Sequence[AgentRecord]:
     """Return all agents, by id."""
     return [_record(row) for row in cursor.execute(f"SELECT {_COLUMNS} FROM agents ORDER BY id")]
 
 
-def register(cursor: sqlite3.Cursor, registration: Registration, token: bytes, at: datetime) -> Written[AgentRecord]:
+def register(cursor: Cursor, registration: Registration, token: bytes, at: datetime) -> Written[AgentRecord]:
     """
     Insert an agent or update what it says of itself: L{IAgentStore.register}.
 
@@ -37,7 +37,7 @@ def register(cursor: sqlite3.Cursor, registration: Registration, token: bytes, a
     at = at.replace(microsecond=at.microsecond // 1000 * 1000)
     cursor.execute(
         """INSERT INTO agents (id, namespace, hostname, metadata, strategy, registered_at, token)
-        SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7 WHERE NOT EXISTS (SELECT 1 FROM blocked_agents WHERE id = ?1)
+        SELECT ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS (SELECT 1 FROM blocked_agents WHERE id = ?)
         ON CONFLICT (id) DO NOTHING""",
         (
             registration.agent_id,
@@ -47,6 +47,7 @@ def register(cursor: sqlite3.Cursor, registration: Registration, token: bytes, a
             registration.strategy,
             headers.rfc3339(at),
             token or None,
+            registration.agent_id,
         ),
     )
     if cursor.rowcount:
@@ -54,7 +55,7 @@ def register(cursor: sqlite3.Cursor, registration: Registration, token: bytes, a
     return _register_again(cursor, registration, token)
 
 
-def _register_again(cursor: sqlite3.Cursor, registration: Registration, token: bytes) -> Written[AgentRecord]:
+def _register_again(cursor: Cursor, registration: Registration, token: bytes) -> Written[AgentRecord]:
     agent_id, namespace = registration.agent_id, registration.namespace
     row = cursor.execute("SELECT namespace, token FROM agents WHERE id = ?", (agent_id,)).fetchone()
     if row is None:
@@ -65,33 +66,33 @@ def _register_again(cursor: sqlite3.Cursor, registration: Registration, token: b
         members.leave(cursor, agent_id)
         cursor.execute("UPDATE agents SET report = NULL, reported_at = NULL, labels = NULL WHERE id = ?", (agent_id,))
     cursor.execute(
-        f"""UPDATE agents SET namespace = ?2, hostname = ?3, metadata = ?4, strategy = ?5, token = coalesce(?6, token)
-        WHERE id = ?1 RETURNING {_COLUMNS}""",
+        f"""UPDATE agents SET namespace = ?, hostname = ?, metadata = ?, strategy = ?, token = coalesce(?, token)
+        WHERE id = ? RETURNING {_COLUMNS}""",
         (
-            agent_id,
             namespace,
             registration.hostname,
             registration.metadata,
             registration.strategy,
             token or None,
+            agent_id,
         ),
     )
     record = _record(cursor.fetchone())
     return Written(record, registration_changes(before, old_token or b"", record))
 
 
-def touch(cursor: sqlite3.Cursor, polls: Mapping[str, datetime]) -> None:
-    """Raise the time of the last poll of agents that exist: L{IAgentStore.touch}."""
+def touch(cursor: Cursor, polls: Mapping[str, datetime], statement: str) -> None:
+    """
+    Raise the time of the last poll of agents that exist: L{IAgentStore.touch}.
+
+    @param statement: see L{Dialect}.
+    """
     rows = {agent_id: headers.rfc3339(at) for agent_id, at in polls.items()}
     # One statement for all: after each one the thread waits for the interpreter, and makes the reactor wait.
-    cursor.execute(
-        """UPDATE agents SET last_poll = value FROM json_each(?)
-        WHERE agents.id = key AND (last_poll IS NULL OR last_poll < value)""",
-        (msgspec.json.encode(rows).decode(),),
-    )
+    cursor.execute(statement, (msgspec.json.encode(rows).decode(),))
 
 
-def forget(cursor: sqlite3.Cursor, agent_id: str) -> Written[None]:
+def forget(cursor: Cursor, agent_id: str) -> Written[None]:
     """Delete an agent with all that it reported."""
     cursor.execute("DELETE FROM agents WHERE id = ?", (agent_id,))
     cursor.execute("DELETE FROM outcomes WHERE agent_id = ?", (agent_id,))
@@ -99,20 +100,20 @@ def forget(cursor: sqlite3.Cursor, agent_id: str) -> Written[None]:
     return Written(None, [(AGENT, agent_id, AgentChange("forgotten"))])
 
 
-def block(cursor: sqlite3.Cursor, agent_id: str) -> Written[None]:
+def block(cursor: Cursor, agent_id: str) -> Written[None]:
     """Delete an agent, and refuse its id."""
-    cursor.execute("INSERT OR IGNORE INTO blocked_agents VALUES (?)", (agent_id,))
+    cursor.execute("INSERT INTO blocked_agents VALUES (?) ON CONFLICT DO NOTHING", (agent_id,))
     forget(cursor, agent_id)
     return Written(None, [(AGENT, agent_id, AgentChange("blocked"))])
 
 
-def unblock(cursor: sqlite3.Cursor, agent_id: str) -> Written[None]:
+def unblock(cursor: Cursor, agent_id: str) -> Written[None]:
     """Accept an id again."""
     cursor.execute("DELETE FROM blocked_agents WHERE id = ?", (agent_id,))
     return Written(None, [(AGENT, agent_id, AgentChange("unblocked"))])
 
 
-def set_labels(cursor: sqlite3.Cursor, agent_id: str, changes: Mapping[str, str | None]) -> Written[Mapping[str, str]]:
+def set_labels(cursor: Cursor, agent_id: str, changes: Mapping[str, str | None]) -> Written[Mapping[str, str]]:
     """Change the labels that operators set on an agent: L{IAgentStore.set_labels}."""
     there = find(cursor, agent_id)
     if there is None:
@@ -125,30 +126,30 @@ def set_labels(cursor: sqlite3.Cursor, agent_id: str, changes: Mapping[str, str 
     return Written(labels, [(LABELS, agent_id, labels)])
 
 
-def load_blocked(cursor: sqlite3.Cursor) -> Sequence[str]:
+def load_blocked(cursor: Cursor) -> Sequence[str]:
     """Return the ids of all blocked agents, in order."""
     return [agent_id for (agent_id,) in cursor.execute("SELECT id FROM blocked_agents ORDER BY id")]
 
 
-def find(cursor: sqlite3.Cursor, agent_id: str) -> AgentRecord | None:
+def find(cursor: Cursor, agent_id: str) -> AgentRecord | None:
     """Return an agent, C{None} where none has the id."""
     row = cursor.execute(f"SELECT {_COLUMNS} FROM agents WHERE id = ?", (agent_id,)).fetchone()
     return None if row is None else _record(row)
 
 
-def find_token(cursor: sqlite3.Cursor, digest: bytes) -> str | None:
+def find_token(cursor: Cursor, digest: bytes) -> str | None:
     """Return the id of the agent whose token has a digest, C{None} where no agent has it."""
     row = cursor.execute("SELECT id FROM agents WHERE token = ?", (digest,)).fetchone()
     return None if row is None else str(row[0])
 
 
-def page(cursor: sqlite3.Cursor, namespace: str, limit: int, after: str) -> Sequence[AgentRecord]:
+def page(cursor: Cursor, namespace: str, limit: int, after: str) -> Sequence[AgentRecord]:
     """Return a page of the agents of a namespace: L{IAgentStore.page}."""
     query = f"SELECT {_COLUMNS} FROM agents WHERE id > ? AND namespace = ? ORDER BY id LIMIT ?"
     return [_record(row) for row in cursor.execute(query, (after, namespace, limit))]
 
 
-def counts(cursor: sqlite3.Cursor) -> Mapping[str, int]:
+def counts(cursor: Cursor) -> Mapping[str, int]:
     """Return the number of agents of each namespace that has any."""
     return dict(cursor.execute("SELECT namespace, count(*) FROM agents GROUP BY namespace"))
 

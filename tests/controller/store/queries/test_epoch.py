@@ -8,8 +8,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from confd.controller.store.migrations import shipped_migrations
+from confd.controller.store.queries import epoch
 from confd.controller.store.sqlite.bootstrap import open_database
-from confd.controller.store.sqlite.queries import epoch
 from confd.errors import StartError, Unavailable
 from confd.testing import a_draft, an_epoch_change
 from tests.controller.store.fixtures import FIRST, connect, ended, lock, make_database, new_path, started

@@ -21,10 +21,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.changes import IdentityRecord
 from confd.controller.store.change_log import Written
 from confd.controller.store.migrations import shipped_migrations
+from confd.controller.store.queries import configs, epoch, pruning
 from confd.controller.store.sqlite.bootstrap import open_database
 from confd.controller.store.sqlite.connection import connect_arguments
 from confd.controller.store.sqlite.engine import commit_together
-from confd.controller.store.sqlite.queries import configs, epoch, pruning
 from confd.errors import ConfdError
 from confd.history import EpochChange
 from confd.model import Draft, Revision

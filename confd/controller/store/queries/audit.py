@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -11,7 +10,7 @@ from attrs import astuple, fields
 from confd.audit import BEGINNING, Attempt, AuditEntry, AuditOutcome
 from confd.codec import headers
 from confd.controller.store.change_log import Written
-from confd.controller.store.sqlite.engine import Work
+from confd.controller.store.cursor import Cursor, Work
 
 T = TypeVar("T")
 
@@ -30,7 +29,7 @@ def audited(work: Work[Written[T]], attempt: Attempt | None, detail: Callable[[T
     @param detail: what to say of the result.
     """
 
-    def both(cursor: sqlite3.Cursor) -> Written[T]:
+    def both(cursor: Cursor) -> Written[T]:
         result = work(cursor)
         if attempt is not None:
             append(cursor, [AuditOutcome(attempt, detail=detail(result.value))])
@@ -39,7 +38,7 @@ def audited(work: Work[Written[T]], attempt: Attempt | None, detail: Callable[[T
     return both
 
 
-def append(cursor: sqlite3.Cursor, endings: Sequence[AuditOutcome]) -> None:
+def append(cursor: Cursor, endings: Sequence[AuditOutcome]) -> None:
     """Put these on record behind the last entry."""
     row = cursor.execute("SELECT number, hash FROM audit ORDER BY number DESC LIMIT 1").fetchone()
     number, previous = row or (0, BEGINNING)
@@ -49,7 +48,7 @@ def append(cursor: sqlite3.Cursor, endings: Sequence[AuditOutcome]) -> None:
         number, previous = entry.number, entry.hash
 
 
-def page(cursor: sqlite3.Cursor, limit: int, before: int | None) -> Sequence[AuditEntry]:
+def page(cursor: Cursor, limit: int, before: int | None) -> Sequence[AuditEntry]:
     """Return at most C{limit} entries older than number C{before}, newest first."""
     bound = _ENDLESS if before is None else min(before, _ENDLESS)
     cursor.execute(f"SELECT {_COLUMNS} FROM audit WHERE number < ? ORDER BY number DESC LIMIT ?", (bound, limit))

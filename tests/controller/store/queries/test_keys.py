@@ -1,4 +1,4 @@
-"""Tests of L{confd.controller.store.sqlite.queries.keys}, and that the keys are there when the store has started."""
+"""Tests of L{confd.controller.store.queries.keys}, and that the keys are there when the store has started."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.codec.signing import MAX_TRUSTED_KEYS
-from confd.controller.store.sqlite.queries.keys import KEPT, add_key, load_keys
+from confd.controller.store.queries.keys import KEPT, add_key, load_keys
 from confd.testing import MemoryStore
 from tests.controller.store.fixtures import FIRST, connect, make_database, new_path
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 
 from confd.audit import AuditOutcome
 from confd.controller.store.change_log import Written, revision_change, rollout_change
+from confd.controller.store.cursor import Cursor
+from confd.controller.store.queries import audit, configs, members, pruning, rollouts
 from confd.controller.store.rollout_rules import change_members, first_rollout, pick, take_step
-from confd.controller.store.sqlite.queries import audit, configs, members, pruning, rollouts
 from confd.history import check_expected
 from confd.model import Draft, Revision
 from confd.rollouts import (
@@ -22,7 +22,7 @@ from confd.rollouts import (
 )
 
 
-def start(cursor: sqlite3.Cursor, start: Start, keep: int) -> Written[Stepped]:
+def start(cursor: Cursor, start: Start, keep: int) -> Written[Stepped]:
     """Start a rollout: L{confd.controller.interfaces.IRolloutStore.start_rollout}."""
     draft = start.draft
     standing = configs.standing(cursor, draft.namespace)
@@ -53,7 +53,7 @@ def start(cursor: sqlite3.Cursor, start: Start, keep: int) -> Written[Stepped]:
     return Written(Stepped(rollout, tuple(exposed), True, revision), changes)
 
 
-def step(cursor: sqlite3.Cursor, step: RolloutStep, keep: int) -> Written[Stepped]:
+def step(cursor: Cursor, step: RolloutStep, keep: int) -> Written[Stepped]:
     """Make a transition of a rollout: L{confd.controller.interfaces.IRolloutStore.step_rollout}."""
     found = rollouts.find(cursor, step.rollout)
     following = step.judge(found.rollout, found.members)
@@ -75,7 +75,7 @@ def step(cursor: sqlite3.Cursor, step: RolloutStep, keep: int) -> Written[Steppe
     return Written(Stepped(rollout, after.members, True, revision), _changes(cursor, found.rollout, after, revision))
 
 
-def _started(cursor: sqlite3.Cursor, revision: Revision) -> Stepped:
+def _started(cursor: Cursor, revision: Revision) -> Stepped:
     """Return the rollout that a revision started, as it is now."""
     configuration = revision.configuration
     (number,) = cursor.execute(
@@ -86,7 +86,7 @@ def _started(cursor: sqlite3.Cursor, revision: Revision) -> Stepped:
     return Stepped(found.rollout, found.members, True, revision)
 
 
-def _publish(cursor: sqlite3.Cursor, rollout: Rollout, following: NextStep, step: RolloutStep) -> Revision | None:
+def _publish(cursor: Cursor, rollout: Rollout, following: NextStep, step: RolloutStep) -> Revision | None:
     """Append the revision that a transition publishes."""
     standing = configs.standing(cursor, rollout.namespace)
     version = standing.newest.tag.version + 1
@@ -105,7 +105,7 @@ def _publish(cursor: sqlite3.Cursor, rollout: Rollout, following: NextStep, step
 
 
 def _changes(
-    cursor: sqlite3.Cursor, before: Rollout, after: rollouts.Found, revision: Revision | None
+    cursor: Cursor, before: Rollout, after: rollouts.Found, revision: Revision | None
 ) -> Sequence[tuple[str, str, object]]:
     rollout = after.rollout
     if not rollout.open:

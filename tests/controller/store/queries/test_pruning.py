@@ -6,7 +6,7 @@ import sqlite3
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from confd.controller.store.sqlite.queries import configs, pruning
+from confd.controller.store.queries import configs, pruning
 from confd.errors import Gone, NotFound
 from confd.model import DEFAULT_NAMESPACE
 from confd.testing import a_draft

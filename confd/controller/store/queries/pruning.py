@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
+from confd.controller.store.cursor import Cursor
 
 #: Rows that one transaction deletes at most, as each may hold a large document.
 SLICE = 16
 
 
-def prune(cursor: sqlite3.Cursor, namespace: str, keep: int) -> None:
+def prune(cursor: Cursor, namespace: str, keep: int) -> None:
     """
     Keep the newest revisions of a namespace. The others are gone at once for all callers; of their rows a slice is
     deleted, and the rest later.
@@ -16,17 +16,17 @@ def prune(cursor: sqlite3.Cursor, namespace: str, keep: int) -> None:
     @param keep: how many; 0 keeps all.
     """
     if keep:
-        cursor.execute(f"{_GIVE_UP} WHERE name = ?2", (keep, namespace))
+        cursor.execute(f"{_GIVE_UP} WHERE name = ?", (keep, keep, namespace))
         _delete(cursor, namespace)
 
 
-def give_up(cursor: sqlite3.Cursor, namespace: str, version: int) -> None:
+def give_up(cursor: Cursor, namespace: str, version: int) -> None:
     """Give up all versions up to C{version}, whether or not they were ever here; see L{prune} for their rows."""
     cursor.execute("UPDATE namespaces SET pruned = max(pruned, ?) WHERE name = ?", (version, namespace))
     _delete(cursor, namespace)
 
 
-def _delete(cursor: sqlite3.Cursor, namespace: str) -> None:
+def _delete(cursor: Cursor, namespace: str) -> None:
     cursor.execute(
         """DELETE FROM revisions WHERE id IN (
             SELECT id FROM revisions
@@ -35,14 +35,14 @@ def _delete(cursor: sqlite3.Cursor, namespace: str) -> None:
     )
 
 
-def sweep(cursor: sqlite3.Cursor, keep: int) -> int:
+def sweep(cursor: Cursor, keep: int) -> int:
     """
     Prune all namespaces: after a start, C{keep} may differ.
 
     @return: how many rows were deleted; fewer than L{SLICE} once no more are to be.
     """
     if keep:
-        cursor.execute(_GIVE_UP, (keep,))
+        cursor.execute(_GIVE_UP, (keep, keep))
     cursor.execute(
         """DELETE FROM revisions WHERE id IN (
             SELECT r.id FROM namespaces AS n CROSS JOIN revisions AS r ON r.namespace = n.name AND r.version <= n.pruned
@@ -56,7 +56,7 @@ _GIVE_UP = """
     UPDATE namespaces
     SET pruned = max(pruned, coalesce(
         -- The base of an open rollout stays, whatever follows it.
-        (SELECT min(base - 1, (SELECT max(version) FROM revisions WHERE namespace = name) - ?1) FROM rollouts
+        (SELECT min(base - 1, (SELECT max(version) FROM revisions WHERE namespace = name) - ?) FROM rollouts
             WHERE namespace = name AND state IN ('running', 'paused', 'finishing')),
-        (SELECT max(version) FROM revisions WHERE namespace = name) - ?1))
+        (SELECT max(version) FROM revisions WHERE namespace = name) - ?))
 """

@@ -7,9 +7,9 @@ import sqlite3
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from confd.audit import AuditEntry, AuditOutcome, verify
+from confd.controller.store.queries import audit, configs
 from confd.controller.store.sqlite.connection import make_durable
 from confd.controller.store.sqlite.engine import Work, commit_together
-from confd.controller.store.sqlite.queries import audit, configs
 from confd.errors import Conflict
 from confd.testing import a_draft, an_attempt
 from tests.controller.store.fixtures import connect, ended, make_database, new_path, started

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
 
 from confd.changes import IDENTITY, KEYS, IdentityRecord
 from confd.codec import headers
 from confd.controller.store.change_log import Written, revision_change
-from confd.controller.store.sqlite.queries import configs, keys, pruning, rollouts
+from confd.controller.store.cursor import Cursor
+from confd.controller.store.queries import configs, keys, pruning, rollouts
 from confd.history import EpochChange, check_epoch
 from confd.model import Revision
 
 
-def load_identity(cursor: sqlite3.Cursor) -> IdentityRecord:
+def load_identity(cursor: Cursor) -> IdentityRecord:
     """Return the identity of the cluster."""
     cluster_id, epoch = cursor.execute("SELECT cluster_id, epoch FROM meta").fetchone()
     return IdentityRecord(cluster_id, epoch, keys.load_keys(cursor))
 
 
-def rotate_keys(cursor: sqlite3.Cursor) -> Written[IdentityRecord]:
+def rotate_keys(cursor: Cursor) -> Written[IdentityRecord]:
     """Add a signing key: L{confd.interfaces.IConfigStore.rotate_keys}."""
     keys.add_key(cursor)
     identity = load_identity(cursor)
@@ -27,7 +27,7 @@ def rotate_keys(cursor: sqlite3.Cursor) -> Written[IdentityRecord]:
 
 
 def begin_epoch(
-    cursor: sqlite3.Cursor, change: EpochChange, keep: int, announced: Callable[[str, str], object]
+    cursor: Cursor, change: EpochChange, keep: int, announced: Callable[[str, str], object]
 ) -> Written[Sequence[Revision]]:
     """
     Begin a new epoch: L{confd.interfaces.IConfigStore.begin_epoch}.

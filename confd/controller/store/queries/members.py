@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Literal
@@ -13,15 +12,30 @@ from attrs import evolve
 from confd.changes import EXPOSED, ReceivedReport
 from confd.codec import headers
 from confd.controller.store.change_log import Written
+from confd.controller.store.cursor import Cursor
+from confd.controller.store.queries.rollouts import MEMBER, OPEN, Found, elements, find, find_open, text
 from confd.controller.store.rollout_rules import follow_report, new_member
-from confd.controller.store.sqlite.queries.rollouts import MEMBER, OPEN, Found, find, find_open, text
 from confd.reports import Report
 from confd.rollouts import Member
 
 _REPORT = msgspec.json.Decoder(Report)
 
+#: The columns of a member that hold numbers.
+_NUMBERS = {"wave", "fit", "gone", "verified", "runs", "repairs", "session_repairs"}
 
-def save_members(cursor: sqlite3.Cursor, rollout: int, members: Sequence[Member]) -> None:
+_NAMES = [name.strip() for name in MEMBER.split(",")]
+_VALUES = [
+    f"CAST(value ->> {number} AS bigint)" if name in _NUMBERS else f"value ->> {number}"
+    for number, name in enumerate(_NAMES)
+]
+_SAVE = f"""
+    INSERT INTO exposures (rollout, {MEMBER}) SELECT CAST(? AS bigint), {", ".join(_VALUES)}
+    FROM json_each(?) WHERE TRUE
+    ON CONFLICT (rollout, agent_id) DO UPDATE SET {", ".join(f"{name} = excluded.{name}" for name in _NAMES[1:])}
+"""
+
+
+def save_members(cursor: Cursor, rollout: int, members: Sequence[Member]) -> None:
     """Insert members or replace their rows, in one statement."""
     if not members:
         return
@@ -43,15 +57,11 @@ def save_members(cursor: sqlite3.Cursor, rollout: int, members: Sequence[Member]
         ]
         for each in members
     ]
-    values = ", ".join(f"value ->> {number}" for number in range(len(rows[0])))
-    cursor.execute(
-        f"INSERT OR REPLACE INTO exposures (rollout, {MEMBER}) SELECT ?, {values} FROM json_each(?)",
-        (rollout, text(rows)),
-    )
+    cursor.execute(_SAVE, (rollout, text(rows)))
 
 
 def expose(
-    cursor: sqlite3.Cursor,
+    cursor: Cursor,
     found: Found,
     chosen: Mapping[str, bool],
     wave: int,
@@ -75,12 +85,12 @@ def expose(
     return members
 
 
-def here(cursor: sqlite3.Cursor, namespace: str, agent_ids: Sequence[str]) -> frozenset[str]:
+def here(cursor: Cursor, namespace: str, agent_ids: Sequence[str]) -> frozenset[str]:
     """Return the agents that are in a namespace."""
     return frozenset(_reports(cursor, namespace, agent_ids))
 
 
-def detect(cursor: sqlite3.Cursor, rollout: int, agent_id: str, fit: bool, at: datetime) -> Written[bool]:
+def detect(cursor: Cursor, rollout: int, agent_id: str, fit: bool, at: datetime) -> Written[bool]:
     """
     Make an agent a member that named a version above the base: see L{IRolloutStore.detect}.
 
@@ -96,7 +106,7 @@ def detect(cursor: sqlite3.Cursor, rollout: int, agent_id: str, fit: bool, at: d
     return Written(True, [(EXPOSED, found.rollout.namespace, (agent_id,))])
 
 
-def follow_reports(cursor: sqlite3.Cursor, reports: Sequence[ReceivedReport]) -> None:
+def follow_reports(cursor: Cursor, reports: Sequence[ReceivedReport]) -> None:
     """Follow accepted reports in the rows of members of open rollouts."""
     for found in find_open(cursor, [each.agent_id for each in reports]):
         members = {each.agent_id: each for each in found.members if not each.gone}
@@ -110,7 +120,7 @@ def follow_reports(cursor: sqlite3.Cursor, reports: Sequence[ReceivedReport]) ->
         save_members(cursor, found.rollout.id, list(changed.values()))
 
 
-def leave(cursor: sqlite3.Cursor, agent_id: str) -> None:
+def leave(cursor: Cursor, agent_id: str) -> None:
     """Take an agent out of the counts of open rollouts; its runs stay."""
     cursor.execute(
         f"UPDATE exposures SET gone = 1 WHERE agent_id = ? AND rollout IN (SELECT id FROM rollouts WHERE {OPEN})",
@@ -118,11 +128,11 @@ def leave(cursor: sqlite3.Cursor, agent_id: str) -> None:
     )
 
 
-def _reports(cursor: sqlite3.Cursor, namespace: str, agent_ids: Sequence[str]) -> Mapping[str, Report | None]:
+def _reports(cursor: Cursor, namespace: str, agent_ids: Sequence[str]) -> Mapping[str, Report | None]:
     """Return the last report of each of these agents that is in a namespace."""
     cursor.execute(
-        """SELECT a.id, a.report FROM json_each(?) AS wanted JOIN agents AS a ON a.id = wanted.value
+        """SELECT a.id, a.report FROM json_each(?) AS wanted JOIN agents AS a ON a.id = wanted.value ->> 0
         WHERE a.namespace = ?""",
-        (text(agent_ids), namespace),
+        (elements(agent_ids), namespace),
     )
     return {agent_id: None if report is None else _REPORT.decode(report) for agent_id, report in cursor.fetchall()}

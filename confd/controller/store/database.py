@@ -1,0 +1,231 @@
+"""What the stores in databases share: each request as a work of an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Protocol, TypeVar, cast
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from zope.interface import implementer
+
+from confd.audit import Attempt, AuditEntry, AuditOutcome
+from confd.changes import Committed, IdentityRecord, ReceivedReport, ReportVerdict
+from confd.codec.labels import format_labels
+from confd.controller.interfaces import IResidentStore, IRolloutStore
+from confd.controller.store.change_log import ChangeLog, Written
+from confd.controller.store.cursor import Dialect, Work
+from confd.controller.store.queries import agents, audit, configs, epoch, members, rollout_steps, rollouts
+from confd.controller.store.queries import reports as report_queries
+from confd.controller.store.rollout_rules import describe_start
+from confd.history import EpochChange, VersionSummary
+from confd.interfaces import IAuditStore, IConfigStore, IHealth
+from confd.model import Draft, Registration, Revision
+from confd.reports import AgentRecord, VersionOutcome
+from confd.rollouts import Member, Rollout, RolloutStep, Start, Stepped
+
+T = TypeVar("T")
+
+
+class DatabaseThreads(Protocol):
+    """
+    The threads of a database.
+
+    @ivar waiting: writes that wait for their transaction.
+    """
+
+    @property
+    def waiting(self) -> int: ...
+
+    def problem(self) -> str | None:
+        """Return why the database cannot be used; C{None} while it works."""
+
+    def read(self, work: Work[T], /) -> Deferred[T]:
+        """
+        Run a work that only reads.
+
+        @raise Unavailable: C{storage_unavailable}.
+        """
+
+    def write(self, work: Work[T], /) -> Deferred[T]:
+        """
+        Run a work in a transaction, with others; fires once it is on disk.
+
+        @raise Unavailable: C{storage_unavailable}.
+        """
+
+
+@implementer(IConfigStore, IResidentStore, IRolloutStore, IAuditStore, IHealth)
+class DatabaseStore(Service):
+    """
+    The requests of L{confd.controller.interfaces.IControllerStore} that are alike in all databases.
+
+    @cvar dialect: the statements that differ.
+    """
+
+    dialect: Dialect
+
+    def __init__(self, log: ChangeLog, keep: int) -> None:
+        """
+        @param log: the changes of this process.
+        @param keep: C{HISTORY_KEEP}, revisions of a namespace; 0 keeps all.
+        """
+        self._log, self._keep = log, keep
+
+    @property
+    def _engine(self) -> DatabaseThreads:
+        """
+        Return the threads of the open database.
+
+        @raise Unavailable: C{starting}.
+        """
+        raise NotImplementedError
+
+    @property
+    def waiting(self) -> int:
+        return self._engine.waiting
+
+    def problem(self) -> str | None:
+        return self._engine.problem()
+
+    def current(self) -> Deferred[Sequence[Revision]]:
+        return self._engine.read(configs.current)
+
+    def publish(self, draft: Draft) -> Deferred[Committed[Revision]]:
+        return self._audited(partial(configs.publish, draft=draft, keep=self._keep), draft.attempt, _tag)
+
+    def create_namespace(self, draft: Draft) -> Deferred[Committed[Revision]]:
+        return self._audited(partial(configs.create_namespace, draft=draft), draft.attempt, _tag)
+
+    def retire_namespace(self, name: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
+        return self._audited(partial(configs.retire_namespace, name=name), attempt)
+
+    def begin_epoch(self, change: EpochChange) -> Deferred[Committed[Sequence[Revision]]]:
+        work = partial(epoch.begin_epoch, change=change, keep=self._keep, announced=self._announce_cluster)
+        return self._audited(work, change.attempt, lambda _: f"epoch {change.epoch}")
+
+    def history(self, namespace: str, limit: int, before: int | None) -> Deferred[Sequence[VersionSummary]]:
+        return self._engine.read(partial(configs.history, namespace=namespace, limit=limit, before=before))
+
+    def revision(self, namespace: str, version: int) -> Deferred[Revision]:
+        return self._engine.read(partial(configs.revision, namespace=namespace, version=version))
+
+    def register(self, registration: Registration, token: bytes, at: datetime) -> Deferred[Committed[AgentRecord]]:
+        return self._audited(partial(agents.register, registration=registration, token=token, at=at), None)
+
+    def forget(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
+        return self._audited(partial(agents.forget, agent_id=agent_id), attempt)
+
+    def block(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
+        return self._audited(partial(agents.block, agent_id=agent_id), attempt, lambda _: "blocked")
+
+    def unblock(self, agent_id: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
+        return self._audited(partial(agents.unblock, agent_id=agent_id), attempt)
+
+    def set_labels(
+        self, agent_id: str, changes: Mapping[str, str | None], attempt: Attempt | None = None
+    ) -> Deferred[Committed[Mapping[str, str]]]:
+        return self._audited(partial(agents.set_labels, agent_id=agent_id, changes=changes), attempt, format_labels)
+
+    def find(self, agent_id: str) -> Deferred[AgentRecord | None]:
+        return self._engine.read(partial(agents.find, agent_id=agent_id))
+
+    def find_token(self, digest: bytes) -> Deferred[str | None]:
+        return self._engine.read(partial(agents.find_token, digest=digest))
+
+    def page(self, namespace: str, limit: int, after: str) -> Deferred[Sequence[AgentRecord]]:
+        return self._engine.read(partial(agents.page, namespace=namespace, limit=limit, after=after))
+
+    def counts(self) -> Deferred[Mapping[str, int]]:
+        return self._engine.read(agents.counts)
+
+    def load_agents(self) -> Deferred[Sequence[AgentRecord]]:
+        return self._engine.read(agents.load_agents)
+
+    def load_outcomes(self) -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:
+        return self._engine.read(report_queries.load_outcomes)
+
+    def settle(self, archive: Sequence[tuple[str, int, bytes]]) -> Deferred[None]:
+        return self._engine.write(partial(report_queries.settle, archive=archive))
+
+    def summary(self, namespace: str, version: int) -> Deferred[bytes | None]:
+        return self._engine.read(partial(report_queries.summary, namespace=namespace, version=version))
+
+    def rotate_keys(self, attempt: Attempt | None = None) -> Deferred[Committed[IdentityRecord]]:
+        return self._audited(epoch.rotate_keys, attempt, _public)
+
+    def record(self, endings: Sequence[AuditOutcome]) -> Deferred[None]:
+        return self._engine.write(partial(audit.append, endings=endings))
+
+    def audit(self, limit: int, before: int | None) -> Deferred[Sequence[AuditEntry]]:
+        return self._engine.read(partial(audit.page, limit=limit, before=before))
+
+    def start_rollout(self, start: Start) -> Deferred[Committed[Stepped]]:
+        work = partial(rollout_steps.start, start=start, keep=self._keep)
+        return self._audited(work, start.draft.attempt, describe_start)
+
+    def step_rollout(self, step: RolloutStep) -> Deferred[Committed[Stepped]]:
+        return self._audited(partial(rollout_steps.step, step=step, keep=self._keep), None)
+
+    def detect(self, rollout: int, agent_id: str, fit: bool, at: datetime) -> Deferred[Committed[bool]]:
+        work = partial(members.detect, rollout=rollout, agent_id=agent_id, fit=fit, at=at)
+        return self._audited(work, None)
+
+    def rollout(self, rollout: int) -> Deferred[tuple[Rollout, Sequence[Member]]]:
+        return self._engine.read(partial(rollouts.load, rollout=rollout))
+
+    def rollouts(
+        self, namespace: str, states: Sequence[str], limit: int, before: int | None
+    ) -> Deferred[Sequence[Rollout]]:
+        return self._engine.read(partial(rollouts.page, namespace=namespace, states=states, limit=limit, before=before))
+
+    def next_rollout(self) -> Deferred[int]:
+        return self._engine.read(rollouts.next_rollout)
+
+    def open_rollouts(self) -> Deferred[Sequence[tuple[Rollout, Sequence[Member]]]]:
+        return self._engine.read(rollouts.load_open)
+
+    def fates(self, namespace: str, versions: Sequence[int]) -> Deferred[Mapping[int, tuple[int, str]]]:
+        return self._engine.read(partial(rollouts.fates, namespace=namespace, versions=versions))
+
+    def plans(self) -> Deferred[Mapping[str, str]]:
+        return self._engine.read(rollouts.load_plans)
+
+    def save_plan(self, name: str, body: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
+        return self._audited(partial(rollouts.save_plan, name=name, body=body), attempt, lambda _: name)
+
+    def remove_plan(self, name: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
+        return self._audited(partial(rollouts.remove_plan, name=name), attempt, lambda _: name)
+
+    def touch(self, polls: Mapping[str, datetime]) -> Deferred[None]:
+        return self._engine.write(partial(agents.touch, polls=polls, statement=self.dialect.touch))
+
+    def save_reports(self, reports: Sequence[ReceivedReport]) -> Deferred[Sequence[ReportVerdict]]:
+        times, statement = self._log.times(reports), self.dialect.load_reported
+        return self._engine.write(
+            partial(report_queries.save_reports, reports=reports, times=times, statement=statement)
+        )
+
+    def _announce_cluster(self, before: str, after: str) -> None:
+        """Note the new name of the cluster outside of the database, before it is on disk there."""
+
+    def _audited(
+        self, work: Work[Written[T]], attempt: Attempt | None, detail: Callable[[T], str] = lambda _: ""
+    ) -> Deferred[Committed[T]]:
+        """
+        Do a work, and put the attempt on record in the same transaction.
+
+        @param detail: returns the detail of the audit entry for the result.
+        """
+        # The log puts a committed value in the place of each written one.
+        return cast("Deferred[Committed[T]]", self._engine.write(audit.audited(work, attempt, detail)))
+
+
+def _tag(revision: Revision) -> str:
+    return str(revision.configuration.tag)
+
+
+def _public(identity: IdentityRecord) -> str:
+    return identity.keys[0].public

@@ -1,1 +1,0 @@
-"""Functions of a cursor, one module a table or subject."""
