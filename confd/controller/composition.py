@@ -133,7 +133,7 @@ def compose(
     broker_publishers = _broker_publishers(reactor, brokers, snapshot, random or Random())
     publishers, config_stream = Publishers(reactor, snapshot, broker_publishers), ConfigStream(reactor, snapshot)
     registry = Registry(store, reactor, now, snapshot.poll_interval, settings.max_agents)
-    convergence = Convergence(store, registry, reactor)
+    convergence = Convergence(store, registry, reactor, lane=snapshot.lane)
     report_intake = ReportIntake(store, registry, convergence, reactor, now)
     driver = RolloutDriver(store, registry, reactor, now)
     views = RolloutViews(store, driver)

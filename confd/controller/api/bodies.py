@@ -50,7 +50,7 @@ def agent_report(tag: Tag, outcome: VersionOutcome) -> AgentReport:
 
 def convergence_body(summary: ConvergenceSummary, laggards: Sequence[LaggingAgent]) -> ConvergenceBody:
     """Return the convergence of a version as the API shows it."""
-    return {
+    body: ConvergenceBody = {
         "namespace": summary.namespace,
         "version": summary.version,
         "epoch": summary.epoch,
@@ -63,11 +63,15 @@ def convergence_body(summary: ConvergenceSummary, laggards: Sequence[LaggingAgen
         "silent": summary.silent,
         "pending": summary.pending,
         "passed": summary.passed,
-        **_quantiles(summary),
+        **_quantiles(summary),  # type: ignore[typeddict-item]
         "hops": {hop: _quantiles(percentiles) for hop, percentiles in summary.hops.items()},
         "curve_ms": summary.curve_ms,
         "laggards": [_laggard(each) for each in laggards],
     }
+    if summary.rollout is not None:
+        rollout = summary.rollout
+        body["rollout"] = {"id": rollout.id, "candidate": rollout.candidate, "members": rollout.members}
+    return body
 
 
 def _quantiles(percentiles: Percentiles) -> Quantiles:

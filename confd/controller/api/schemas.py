@@ -117,9 +117,18 @@ class Laggard(TypedDict):
     last_seen: Moment | None
 
 
+class OpenRolloutBody(TypedDict):
+    """The rollout whose C{members} are served the C{candidate}."""
+
+    id: int
+    candidate: int
+    members: int
+
+
 class ConvergenceBody(Quantiles):
     """
     The convergence of a version: C{targeted} is the sum of the states; C{passed} agents went on to a newer version.
+    During a rollout, the current version is for all agents but the members, and the candidate for the members.
 
     C{hops} are commit, notify, agent, worker and ack; C{curve_ms} are times, ascending and evenly picked.
     """
@@ -139,6 +148,7 @@ class ConvergenceBody(Quantiles):
     hops: Mapping[str, Quantiles]
     curve_ms: Sequence[float]
     laggards: list[Laggard]
+    rollout: NotRequired[OpenRolloutBody]
 
 
 class CurrentConfigBody(TypedDict):

@@ -46,6 +46,20 @@ class Percentiles:
 
 
 @frozen
+class OpenRollout:
+    """
+    A rollout that delivers another version to some agents of a namespace.
+
+    @ivar candidate: number of the version that its members are served.
+    @ivar members: number of agents that are served the candidate.
+    """
+
+    id: int
+    candidate: int
+    members: int
+
+
+@frozen
 class ConvergenceSummary(Percentiles):
     """
     Describe the convergence of one version. The percentiles are of the time from its POST until it was applied.
@@ -53,6 +67,8 @@ class ConvergenceSummary(Percentiles):
     @ivar passed: agents that went on to a newer version without applying this one.
     @ivar hops: percentiles of commit, notify, agent, worker and ack.
     @ivar curve_ms: times from POST to applied, ascending, evenly picked.
+    @ivar rollout: of the current version while a rollout delivers a candidate to members. All counts leave its members
+        out.
     """
 
     namespace: str
@@ -68,6 +84,7 @@ class ConvergenceSummary(Percentiles):
     passed: int
     hops: Mapping[str, Percentiles]
     curve_ms: Sequence[float]
+    rollout: OpenRollout | None = None
 
     @property
     def targeted(self) -> int:

@@ -9,7 +9,7 @@ from itertools import islice
 from attrs import evolve
 
 from confd.controller.agents.registry import Registry
-from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, Percentiles
+from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, OpenRollout, Percentiles
 from confd.controller.convergence.version import VersionProgress
 from confd.reports import AgentRecord
 
@@ -22,13 +22,19 @@ _HOPS = ("commit", "notify", "agent", "worker", "ack")
 
 
 def summarize(
-    namespace: str, progress: VersionProgress, current: bool, registry: Registry, among: frozenset[str] | None = None
+    namespace: str,
+    progress: VersionProgress,
+    current: bool,
+    registry: Registry,
+    among: frozenset[str] | None = None,
+    rollout: OpenRollout | None = None,
 ) -> ConvergenceSummary:
     """
     Return the summary of one version.
 
     @param current: whether no newer version exists that an agent may have gone on to.
     @param among: ids of the agents to count; C{None} for all.
+    @param rollout: the open rollout of the namespace.
     """
     groups = _groups(namespace, progress, current, registry, among)
     if among is not None:
@@ -47,6 +53,7 @@ def summarize(
         **{state: len(agents) for state, agents in groups.items()},
         hops={hop: _quantiles(progress.ordered(hop)) for hop in _HOPS},
         curve_ms=[round(each, 3) for each in _evenly(took)],
+        rollout=rollout,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from attrs import evolve
 from twisted.application.service import Service
@@ -11,13 +11,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from zope.interface import implementer
 
-from confd.changes import RETIRED, REVISION, ROLLOUT, Change, Contents, Published, ReceivedReport
+from confd.changes import EXPOSED, RETIRED, REVISION, ROLLOUT, Change, Contents, Published, ReceivedReport
 from confd.controller.agents.registry import Registry
 from confd.controller.agents.selection import select_agents
 from confd.controller.agents.selectors import Selector
-from confd.controller.configs.snapshot import unknown_namespace
+from confd.controller.configs.snapshot import CandidateLane, unknown_namespace
 from confd.controller.convergence.archive import Archive
-from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, Totals
+from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, OpenRollout, Totals
 from confd.controller.convergence.summary import laggards, repeat, summarize
 from confd.controller.convergence.version import VersionProgress
 from confd.controller.interfaces import IProgress, IResidentStore
@@ -46,11 +46,18 @@ class Convergence(Service):
     """
 
     def __init__(
-        self, store: IResidentStore, registry: Registry, clock: IReactorTime, kept: int = VERSIONS_KEPT
+        self,
+        store: IResidentStore,
+        registry: Registry,
+        clock: IReactorTime,
+        kept: int = VERSIONS_KEPT,
+        lane: Callable[[str], CandidateLane | None] = lambda namespace: None,
     ) -> None:
         """
         @param kept: versions of a namespace that keep their outcomes.
+        @param lane: see L{Snapshot.lane}.
         """
+        self._lane = lane
         self._store, self._registry, self._clock, self._most = store, registry, clock, kept
         self._versions: dict[str, dict[int, VersionProgress]] = {}
         #: Number of the current version of each namespace; a candidate may be newer.
@@ -86,6 +93,10 @@ class Convergence(Service):
         elif change.kind == ROLLOUT:
             if change.value.candidate is not None:
                 self._published(change.subject, Published(change.value.candidate))
+            else:
+                self._changed(change.subject)
+        elif change.kind == EXPOSED:
+            self._changed(change.subject)
         elif change.kind == RETIRED:
             self._retired(change.subject)
 
@@ -171,7 +182,8 @@ class Convergence(Service):
         progress = None if number is None else self.progress(namespace, number)
         if progress is None:
             return succeed([])
-        return succeed(laggards(namespace, progress, number == newest, self._registry, limit))
+        among = self._targets(namespace, progress.tag.version)
+        return succeed(laggards(namespace, progress, number == newest, self._registry, limit, among))
 
     def selected(
         self, namespace: str, selector: Selector, limit: int
@@ -203,7 +215,8 @@ class Convergence(Service):
         newest = next(reversed(versions))
         number = self._current[namespace] if version is None else version
         if number in versions:
-            return summarize(namespace, versions[number], number == newest, self._registry)
+            among, rollout = self._targets(namespace, number), self._rollout(namespace, number)
+            return summarize(namespace, versions[number], number == newest, self._registry, among, rollout)
         if not 0 < number < newest:
             raise _unknown_version(namespace, str(number))
         summary = await self._archive.find(namespace, number)
@@ -218,14 +231,38 @@ class Convergence(Service):
     ) -> tuple[ConvergenceSummary, Sequence[LaggingAgent]]:
         agents = await select_agents(self._registry, self._clock, namespace, selector)
         among = frozenset(each.id for each in agents)
+        targets = self._targets(namespace, self._current[namespace])
+        if targets is not None:
+            among &= targets
         # For thousands of agents, the summary and the list take a turn of the reactor each.
         await deferLater(self._clock, 0)
         versions = self._kept(namespace)
         current = versions[self._current[namespace]]
         newest = current is next(reversed(versions.values()))
-        summary = summarize(namespace, current, newest, self._registry, among)
+        rollout = self._rollout(namespace, current.tag.version)
+        summary = summarize(namespace, current, newest, self._registry, among, rollout)
         await deferLater(self._clock, 0)
         return summary, laggards(namespace, current, newest, self._registry, limit, among)
+
+    def _targets(self, namespace: str, version: int) -> frozenset[str] | None:
+        """
+        Return the ids of the agents that a version is for: of a candidate the members, of the current version the
+        other agents.
+
+        @return: C{None} for all agents.
+        """
+        lane = self._lane(namespace)
+        if lane is None or version < self._current[namespace]:
+            return None
+        if version > self._current[namespace]:
+            return frozenset(lane.members)
+        return frozenset(self._registry.liveness(namespace)) - lane.members
+
+    def _rollout(self, namespace: str, version: int) -> OpenRollout | None:
+        lane = self._lane(namespace)
+        if lane is None or version != self._current[namespace]:
+            return None
+        return OpenRollout(lane.rollout, lane.encoded.configuration.version, len(lane.members))
 
     def _kept(self, namespace: str) -> dict[int, VersionProgress]:
         versions = self._versions.get(namespace)

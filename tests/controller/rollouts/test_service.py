@@ -105,6 +105,31 @@ class LifeTests(RolloutTestCase):
         self.assertEqual((rollout["state"], rollout["reason"], rollout["ended_as"]), ("aborted", "failures", 3))
         self.assertEqual({self.served(agent_id) for agent_id in self.ids}, {3})
 
+    def test_convergence_counts_each_agent_once(self) -> None:
+        """The current version is for agents that are no members, and the candidate for the members."""
+        before = self.convergence("config")
+        self.assertNotIn("rollout", before)
+        self.start()
+        current, candidate = self.convergence("config"), self.convergence("config/versions/2")
+        self.assertEqual((current["version"], current["targeted"], current["applied"]), (1, 11, 11))
+        self.assertEqual(current["rollout"], {"id": 1, "candidate": 2, "members": 1})
+        self.assertEqual((candidate["targeted"], candidate["pending"]), (1, 1))
+        self.assertEqual([each["id"] for each in candidate["laggards"]], self.exposed())
+        self.assertEqual(self.convergence("config/versions/1"), current)
+        member = self.ids.index(self.exposed()[0])
+        for number in (member, (member + 1) % 12):
+            found = self.convergence("config", f"?select=hostname=h{number}")
+            self.assertEqual(found["targeted"], int(number != member))
+        self.follow(20)
+        self.assertEqual(self.convergence("config/versions/2")["applied"], 1)
+        self.admin("POST", "/api/v1/rollouts/1/promote", json={"to": "all"})
+        current = self.convergence("config")
+        self.assertEqual((current["version"], current["targeted"], "rollout" in current), (2, 12, False))
+
+    def convergence(self, of: str, query: str = "") -> Any:
+        """Return the convergence of the current version or of another one."""
+        return self.admin("GET", f"/api/v1/{of}/convergence{query}").json
+
 
 class VerbTests(RolloutTestCase):
     agents = 4
