@@ -442,7 +442,7 @@ class RuleTests(SynchronousTestCase):
         for rule, name, bad, good in (
             (imports_go_down, "model", "from confd.agent.version_guard import VersionGuard", "import attrs"),
             (imports_go_down, "codec.sse", "from confd.client.worker import WorkerClient", "from confd import model"),
-            (imports_go_down, "web.api.routes", "import confd.client.http", "from confd.web.auth.basic import Role"),
+            (imports_go_down, "web.api.routes", "import confd.client.http", "from confd.web.auth.basic import allow"),
             (imports_go_down, "client.http", "from confd.web.server import site", "from confd.client.body import Body"),
             (imports_go_down, "agent.receiver", "import confd.worker.api", "import confd.web.health"),
             (imports_go_down, "controller.configs.diff", "from confd.runtime import settings", "import confd.model"),

@@ -11,6 +11,7 @@ from attrs import frozen
 from twisted.application.service import IService
 
 from confd.brokers.factory import follow_passwords, make_brokers
+from confd.controller.access.composition import follow_identities, make_dispatcher
 from confd.controller.agents.registry import Registry
 from confd.controller.api.agents import AgentsApi
 from confd.controller.api.audit import AuditApi
@@ -23,6 +24,7 @@ from confd.controller.api.events import EventsApi
 from confd.controller.api.history import HistoryApi
 from confd.controller.api.imports import ImportsApi
 from confd.controller.api.namespaces import NamespacesApi
+from confd.controller.api.places import Places
 from confd.controller.api.plans import PlansApi
 from confd.controller.api.reports import ReportsApi
 from confd.controller.api.rollout_schemas import whole_rollout
@@ -52,7 +54,7 @@ from confd.controller.streams.event_feed import EventFeed
 from confd.controller.streams.namespace_feed import EventBodies
 from confd.interfaces import IBroker, IChangeListener
 from confd.runtime.certificate_expiry import CertificateExpiry
-from confd.runtime.daemon import in_threads_of, reload_secrets, utc_now
+from confd.runtime.daemon import in_threads_of, utc_now
 from confd.runtime.listener import Listener, raise_fd_limit
 from confd.runtime.metrics import Metrics
 from confd.runtime.offload import Offload
@@ -61,8 +63,7 @@ from confd.runtime.reactor_lag import ReactorLag
 from confd.runtime.settings import ControllerSettings
 from confd.runtime.timing import Backoff
 from confd.web.api.dispatch import Dispatcher
-from confd.web.auth.basic import BasicAuth, Credential, Role
-from confd.web.auth.throttle import Allowance, Throttle
+from confd.web.auth.basic import BasicAuth
 from confd.web.health import Health, MetricsEndpoint, Readiness, ReadReadiness
 from confd.web.openapi.pages import documented
 from confd.web.server.proxies import Proxies
@@ -217,14 +218,14 @@ def compose(
     ]
     for part in (rollout_metrics, readiness, lag, feed):
         part.expose(metrics)
-    auth, dispatcher = _dispatcher(reactor, settings, metrics, registry, audit_log)
+    auth, dispatcher = make_dispatcher(reactor, settings, metrics, registry, audit_log, Places(registry, store))
     site = _site(reactor, settings, dispatcher, apis, metrics, response_cache)
     listener = Listener(
         reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site, settings.client_ca_file
     )
     expiry = CertificateExpiry(reactor, now, [listener.in_use])
     expiry.expose(metrics)
-    serving = [expiry, listener, *_passwords(reactor, settings, environ, auth, site)]
+    serving = [expiry, listener, *follow_identities(reactor, settings, environ, auth, site)]
     serving += follow_passwords(reactor, settings, environ, brokers)
     # A listener that stops waits for what is in flight: streams, and waits for a convergence, are ended before.
     services = [
@@ -278,18 +279,6 @@ def _broker_publishers(
     ]
 
 
-def _dispatcher(
-    reactor: Reactor, settings: ControllerSettings, metrics: Metrics, registry: Registry, audit_log: AuditLog
-) -> tuple[BasicAuth, Dispatcher]:
-    """Who may come in, and how often; and where."""
-    throttle = Throttle(reactor, settings.login_failures)
-    throttle.expose(metrics)
-    guard = BasicAuth(_shared(settings), throttle, registry.agent_tokens.holder)
-    return guard, Dispatcher(
-        guard, Offload(in_threads_of(reactor)), audit_log, Allowance(reactor, settings.changes_per_minute)
-    )
-
-
 def _site(
     reactor: Reactor,
     settings: ControllerSettings,
@@ -311,31 +300,3 @@ def _site(
     )
     site.request_metrics.expose(metrics)
     return site
-
-
-def _shared(settings: ControllerSettings) -> list[Credential]:
-    """The identities that many share."""
-    return [
-        Credential.of(settings.agent_username, settings.agent_password, Role.AGENT),
-        Credential.of(settings.admin_username, settings.admin_password, Role.ADMIN),
-    ]
-
-
-def _passwords(
-    reactor: Reactor,
-    settings: ControllerSettings,
-    environ: Mapping[str, str],
-    guard: BasicAuth,
-    site: BoundedSite,
-) -> Sequence[IService]:
-    """
-    What has those in files taken as they change.
-
-    @param site: ends the streams that a replaced password opened.
-    """
-
-    def changed(now: ControllerSettings) -> None:
-        site.cut(guard.renew(_shared(now), reactor.seconds()))
-        site.allow_hosts(now.hosts)
-
-    return reload_secrets(reactor, settings, environ, changed, "AGENT_PASSWORD", "ADMIN_PASSWORD")

@@ -13,8 +13,7 @@ from twisted.python.failure import Failure
 from confd.errors import Unavailable
 from confd.interfaces import IHealth
 from confd.runtime.metrics import Metrics
-from confd.web.api.endpoint import Answer, AnyQuery, Call, endpoint
-from confd.web.auth.basic import Role
+from confd.web.api.endpoint import ANYONE, Answer, AnyQuery, Call, endpoint
 from confd.web.openapi.docs import Docs
 
 #: The text format of Prometheus.
@@ -46,7 +45,7 @@ class Health:
     @endpoint(
         "GET",
         "/health",
-        Role.ANYONE,
+        ANYONE,
         "Whether the process is alive and serves requests.",
         query=AnyQuery,
         docs=Docs(errors=(Unavailable,), tag="ops"),
@@ -87,7 +86,7 @@ class Readiness:
     @endpoint(
         "GET",
         "/ready",
-        Role.ANYONE,
+        ANYONE,
         "Whether the process can do its work; if not, 503 with the reasons.",
         query=AnyQuery,
         docs=Docs(errors=(Unavailable,), tag="ops"),
@@ -115,7 +114,7 @@ class ReadReadiness:
     @endpoint(
         "GET",
         "/ready/read",
-        Role.ANYONE,
+        ANYONE,
         "Whether the process can answer agents; if not, 503 with the reasons.",
         query=AnyQuery,
         docs=Docs(errors=(Unavailable,), tag="ops"),
@@ -150,7 +149,7 @@ class MetricsEndpoint:
     @endpoint(
         "GET",
         "/metrics",
-        Role.ANYONE,
+        ANYONE,
         "Metrics in the text format of Prometheus.",
         query=AnyQuery,
         docs=Docs({200: EXPOSITION}, tag="ops"),

@@ -13,9 +13,9 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTim
 from zope.interface import implementer
 
 from confd.codec.headers import entity_tags
-from confd.web.api.endpoint import Answer, AnyQuery, Call, Endpoint, Handler, IDeclares
+from confd.web.api.endpoint import Answer, AnyQuery, Call, Endpoint, Handler, IDeclares, Open, Scope
 from confd.web.api.streaming import StreamingAnswer
-from confd.web.auth.basic import Role
+from confd.web.auth.principals import Permission
 from confd.web.openapi.docs import ETAG, IF_NONE_MATCH, Docs
 from confd.web.server.request import BoundedRequest
 
@@ -67,14 +67,14 @@ class Assets:
     The files of one package as endpoints, each with a path of its own, so that no path leads out of the package.
 
     @ivar paths: the names of files in C{package}, by the paths of their endpoints.
-    @ivar role: who may read the files.
+    @ivar needs: the permission that reads the files, in any namespace.
     @ivar policy: the Content-Security-Policy of the files.
     """
 
     _clock: IReactorTime
     _package: str
     _paths: Mapping[str, str]
-    _role: Role
+    _needs: Permission | Open
     _policy: str = POLICY
     _assets: Mapping[str, Asset] = field(init=False)
 
@@ -95,7 +95,10 @@ class Assets:
             return self._answer(call, asset)
 
         docs = Docs({200: asset.content_type, 304: None}, takes=(IF_NONE_MATCH,), gives=(ETAG,), tag="pages")
-        return Endpoint("GET", path, self._role, "A file of the web pages.", query=AnyQuery, docs=docs), serve
+        declared = Endpoint(
+            "GET", path, self._needs, "A file of the web pages.", query=AnyQuery, scope=Scope.ANY, docs=docs
+        )
+        return declared, serve
 
     def _answer(self, call: Call, asset: Asset) -> Answer | StreamingAnswer:
         """Answer with a file. A large one is sent in pieces, so that unread files take little memory."""

@@ -9,8 +9,8 @@ from attrs import define
 
 from confd.codec.headers import rfc3339
 from confd.errors import BadGateway, Conflict, Forbidden, GatewayTimeout, NotFound, Unavailable
-from confd.web.api.endpoint import HANDLED, Answer, AnyDocument, AnyQuery, Call, endpoint
-from confd.web.auth.basic import Role
+from confd.web.api.endpoint import ANYONE, HANDLED, Answer, AnyDocument, AnyQuery, Call, endpoint
+from confd.web.auth.principals import POLL, Permission
 from confd.web.openapi.docs import ANY_STATUS, CONFIG_VERSION, Docs, MessageBody, Moment, Spliced
 from confd.worker.current import CurrentConfig
 from confd.worker.upstream import Upstream
@@ -65,7 +65,7 @@ class WorkerApi:
     @endpoint(
         "POST",
         "/config",
-        Role.AGENT,
+        Permission.AGENT_SERVE,
         "Replace the current configuration; X-Config-Version is its tag.",
         body=AnyDocument.OBJECT,
         max_body=None,
@@ -79,7 +79,7 @@ class WorkerApi:
     @endpoint(
         "GET",
         "/config",
-        Role.AGENT,
+        POLL,
         "The current configuration.",
         docs=Docs(errors=(NotFound,), tag="configurations"),
     )
@@ -93,7 +93,7 @@ class WorkerApi:
     @endpoint(
         "GET",
         "/hit",
-        Role.ANYONE,
+        ANYONE,
         "Fetch the URL of the current configuration, and pass its response through.",
         query=AnyQuery,
         docs=Docs({ANY_STATUS: "*/*"}, (Forbidden, Unavailable, BadGateway, GatewayTimeout), tag="work"),
@@ -106,7 +106,7 @@ class WorkerApi:
     @endpoint(
         "GET",
         "/health",
-        Role.ANYONE,
+        ANYONE,
         "Whether the process is alive, and its current configuration.",
         query=AnyQuery,
         docs=Docs(tag="ops"),

@@ -19,7 +19,8 @@ from confd.runtime.reactor_lag import ReactorLag
 from confd.runtime.settings import WorkerSettings
 from confd.runtime.timing import LogLimiter
 from confd.web.api.dispatch import Dispatcher
-from confd.web.auth.basic import BasicAuth, Credential, IAuthenticator, Identity, LoopbackAuth, Role
+from confd.web.auth.basic import BasicAuth, Credential, IAuthenticator, LoopbackAuth
+from confd.web.auth.principals import Principal, Role
 from confd.web.auth.throttle import Throttle
 from confd.web.health import MetricsEndpoint, Readiness
 from confd.web.openapi.pages import documented
@@ -73,7 +74,9 @@ def compose(
         policy = AddressPolicy(_rules("HIT_ALLOW", settings.hit_allow), _rules("HIT_DENY", settings.hit_deny))
         upstream = Upstream(reactor, policy, settings.hit_timeout, settings.hit_max_bytes)
     throttle = Throttle(reactor, settings.login_failures)
-    guard: IAuthenticator = LoopbackAuth(Identity("loopback", Role.AGENT), LogLimiter(reactor, _REMINDER_SECONDS))
+    guard: IAuthenticator = LoopbackAuth(
+        Principal.shared("loopback", Role.AGENT), LogLimiter(reactor, _REMINDER_SECONDS)
+    )
     passwords: Sequence[IService] = ()
     if settings.worker_username is not None:
         guard = known = BasicAuth(_agent(settings), throttle)

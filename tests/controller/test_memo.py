@@ -22,7 +22,8 @@ from confd.runtime.metrics import Metrics
 from confd.runtime.offload import Offload
 from confd.testing.examples import a_draft
 from confd.web.api.dispatch import Dispatcher
-from confd.web.auth.basic import BasicAuth, Credential, Role
+from confd.web.auth.basic import BasicAuth, Credential
+from confd.web.auth.principals import Role
 from confd.web.auth.throttle import Throttle
 from confd.web.server.proxies import Proxies
 from confd.web.server.response_cache import MAX_REQUEST_BYTES, ResponseCache

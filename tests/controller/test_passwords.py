@@ -5,7 +5,8 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.codec.headers import basic_authorization
-from confd.web.auth.basic import Credential, Role
+from confd.web.auth.basic import Credential
+from confd.web.auth.principals import Role
 from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import Conversation
 

@@ -48,8 +48,8 @@ from confd.runtime.options import read as read_settings
 from confd.runtime.settings import WorkerSettings
 from confd.web.api.dispatch import Dispatcher
 from confd.web.auth.allowed_hosts import host_patterns
-from confd.web.auth.basic import Identity, Role
 from confd.web.auth.bearer import BearerAuth, LocalAuth
+from confd.web.auth.principals import Principal, Role
 from confd.web.auth.throttle import Throttle
 from confd.web.server.proxies import Proxies
 from confd.web.server.site import BoundedSite, Limits
@@ -139,7 +139,7 @@ class Servers:
         self.worker.proxies = _EVERYBODY
 
         applied = AppliedDocument(lambda: _APPLIED, Offload(maybeDeferred))
-        identity, throttle = Identity("local", Role.AGENT), Throttle(clock, 0)
+        identity, throttle = Principal.shared("local", Role.AGENT), Throttle(clock, 0)
         self.agent, self.token_agent = (
             BoundedSite(
                 clock, edge.resource(ConfigApi(clock, applied), OfrepApi(applied, "/flags")), Limits(), edge.large

@@ -13,8 +13,9 @@ from zope.interface import implementer
 
 from confd import errors
 from confd.audit import Attempt
-from confd.web.api.endpoint import Answer, AnyDocument, AnyQuery, Call, NamespaceQuery, endpoint
-from confd.web.auth.basic import BasicAuth, Credential, IAuditor, Role
+from confd.web.api.endpoint import ANYONE, Answer, AnyDocument, AnyQuery, Call, NamespaceQuery, endpoint
+from confd.web.auth.basic import BasicAuth, Credential, IAuditor
+from confd.web.auth.principals import POLL, Permission, Role
 from confd.web.server.refusal import SECURITY_HEADERS
 from confd.web.server.site import BoundedSite, Limits
 from tests.conversation import Conversation, Reply, serve
@@ -64,47 +65,47 @@ class SampleApi:
         self.documents: list[int] = []
         self.attempts: list[Attempt | None] = []
 
-    @endpoint("GET", "/open", Role.ANYONE, "For anyone.", query=AnyQuery)
+    @endpoint("GET", "/open", ANYONE, "For anyone.", query=AnyQuery)
     async def open(self, call: Call) -> object:
-        return {"who": call.identity.name, "request_id": call.request_id}
+        return {"who": call.principal.name, "request_id": call.request_id}
 
-    @endpoint("GET", "/wish", Role.AGENT, "For agents, and admins.", query=Page)
+    @endpoint("GET", "/wish", POLL, "For agents, and admins.", query=Page)
     async def publish_options(self, call: Call) -> object:
-        return {"who": call.identity.name, "limit": call.query.limit, "namespace": call.query.namespace}
+        return {"who": call.principal.name, "limit": call.query.limit, "namespace": call.query.namespace}
 
-    @endpoint("POST", "/wish", Role.AGENT, "For agents only.", body=Wish)
+    @endpoint("POST", "/wish", Permission.AGENT_SERVE, "For agents only.", body=Wish)
     async def wish(self, call: Call) -> object:
         return {"name": call.body.name, "count": call.body.count}
 
-    @endpoint("POST", "/document", Role.ADMIN, "For admins only.", body=AnyDocument.OBJECT, max_body=None)
+    @endpoint("POST", "/document", Permission.ADMIN, "For admins only.", body=AnyDocument.OBJECT, max_body=None)
     async def document(self, call: Call) -> object:
         self.documents.append(len(str(call.body.get("a"))))
         return {"keys": len(call.body)}
 
-    @endpoint("POST", "/maybe", Role.ADMIN, "With or without a body.", body=Wish, optional_body=True)
+    @endpoint("POST", "/maybe", Permission.ADMIN, "With or without a body.", body=Wish, optional_body=True)
     async def maybe(self, call: Call) -> object:
         return {"name": call.body.name}
 
-    @endpoint("GET", "/later", Role.ANYONE, "A read that waits.", query=AnyQuery)
+    @endpoint("GET", "/later", ANYONE, "A read that waits.", query=AnyQuery)
     async def read_later(self, call: Call) -> object:
         return await self._later("read")
 
-    @endpoint("POST", "/later", Role.ADMIN, "A write that waits.", query=AnyQuery)
+    @endpoint("POST", "/later", Permission.ADMIN, "A write that waits.", query=AnyQuery)
     async def write_later(self, call: Call) -> object:
         return await self._later("write")
 
-    @endpoint("DELETE", "/things/<kind>/<name>", Role.ADMIN, "Fails.")
+    @endpoint("DELETE", "/things/<kind>/<name>", Permission.ADMIN, "Fails.")
     async def remove(self, call: Call, kind: str, name: str) -> object:
         self.attempts.append(call.attempt)
         error: type[Exception] = getattr(errors, kind, ValueError)
         raise error("some_code", CANARY) if kind != "ValueError" else error(CANARY)
 
-    @endpoint("POST", "/names", Role.ADMIN, "Makes something.", query=NamespaceQuery, body=Wish, named_by="name")
+    @endpoint("POST", "/names", Permission.ADMIN, "Makes something.", query=NamespaceQuery, body=Wish, named_by="name")
     async def name(self, call: Call) -> object:
         self.attempts.append(call.attempt)
         return {"name": call.body.name}
 
-    @endpoint("POST", "/targets", Role.ADMIN, "Concerns a namespace.", query=NamespaceQuery)
+    @endpoint("POST", "/targets", Permission.ADMIN, "Concerns a namespace.", query=NamespaceQuery)
     async def target(self, call: Call) -> object:
         return {}
 
@@ -119,23 +120,23 @@ class SampleApi:
         self.seen.append(f"{kind}: done")
         return result
 
-    @endpoint("GET", "/fail/<kind>", Role.ANYONE, "Fails.", query=AnyQuery)
+    @endpoint("GET", "/fail/<kind>", ANYONE, "Fails.", query=AnyQuery)
     async def fail(self, call: Call, kind: str) -> object:
         error = getattr(errors, kind, None)
         if error is None:
             raise ValueError(f"{CANARY}: {kind}")
         raise error("some_code", "It cannot be done.", [{"pointer": "/x", "message": "no"}])
 
-    @endpoint("GET", "/bytes/<count>", Role.ANYONE, "So many bytes.", query=AnyQuery)
+    @endpoint("GET", "/bytes/<count>", ANYONE, "So many bytes.", query=AnyQuery)
     async def bytes(self, call: Call, count: str) -> Answer:
         return Answer(b"x" * int(count), content_type="text/plain")
 
-    @endpoint("GET", "/half", Role.ANYONE, "Begins an answer and fails.", query=AnyQuery)
+    @endpoint("GET", "/half", ANYONE, "Begins an answer and fails.", query=AnyQuery)
     async def half(self, call: Call) -> Answer:
         call.request.write(b"the first half")
         raise ValueError(CANARY)
 
-    @endpoint("GET", "/nothing", Role.ANYONE, "304.", query=AnyQuery)
+    @endpoint("GET", "/nothing", ANYONE, "304.", query=AnyQuery)
     async def nothing(self, call: Call) -> Answer:
         return Answer(status=304, headers={"ETag": '"1"'})
 

@@ -7,7 +7,7 @@ from importlib.resources import files
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.web.auth.basic import Role
+from confd.web.auth.principals import Permission
 from confd.web.static import MAX_PIECE_BYTES, POLICY, SEND_TIMEOUT_SECONDS, Assets
 from tests.conversation import Conversation, serve
 from tests.web.sample_api import ADMIN, AGENT, AUTH
@@ -24,7 +24,7 @@ class AssetsTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.site = serve(self.clock, AUTH, Assets(self.clock, PACKAGE, PATHS, Role.ADMIN))
+        self.site = serve(self.clock, AUTH, Assets(self.clock, PACKAGE, PATHS, Permission.ADMIN))
         self.caller = Conversation(self.site, self.clock)
 
     def test_file_has_its_type_policy_and_caching_headers(self) -> None:

@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.codec import strict_json
 from confd.errors import BadGateway
-from confd.web.auth.basic import BasicAuth, Credential, IAuthenticator, Identity, LoopbackAuth, Role
+from confd.web.auth.basic import BasicAuth, Credential, IAuthenticator, LoopbackAuth
+from confd.web.auth.principals import Principal, Role
 from confd.web.health import Readiness
 from confd.web.server.site import Limits
 from confd.worker.api import WorkerApi
@@ -21,7 +22,7 @@ from confd.worker.current import CurrentConfig
 from tests.conversation import ELSEWHERE, LOOPBACK, Conversation, serve
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, 250_000, tzinfo=UTC)
-ANYONE_HERE = LoopbackAuth(Identity("loopback", Role.AGENT))
+ANYONE_HERE = LoopbackAuth(Principal.shared("loopback", Role.AGENT))
 CREDENTIALS = ("worker", "w0rd")
 DOCUMENT = {"url": "https://ip.me", "more": {"b": 1, "a": [1.0, "ü"]}}
 TAG = "0a1b2c3d.1.7"

@@ -12,8 +12,7 @@ from confd.codec.headers import entity_tags, etag
 from confd.errors import Unavailable
 from confd.model import Configuration
 from confd.runtime.offload import Offload
-from confd.web.api.endpoint import AnyQuery, Call, endpoint
-from confd.web.auth.basic import Role
+from confd.web.api.endpoint import ANYONE, AnyQuery, Call, endpoint
 from confd.web.openapi.docs import Docs
 
 NOT_APPLIED = "The agent has not applied a configuration yet; try again later."
@@ -78,7 +77,7 @@ class AppliedEndpoint:
     @endpoint(
         "GET",
         "/applied",
-        Role.ANYONE,
+        ANYONE,
         "The tag of the applied configuration; 503 before the first one.",
         query=AnyQuery,
         docs=Docs(errors=(Unavailable,), tag="ops"),

@@ -17,8 +17,9 @@ from confd.runtime.offload import Offload
 from confd.runtime.reactor import Reactor
 from confd.runtime.settings import AgentSettings
 from confd.web.api.dispatch import Dispatcher
-from confd.web.auth.basic import IAuthenticator, Identity, Role
+from confd.web.auth.basic import IAuthenticator
 from confd.web.auth.bearer import BearerAuth, LocalAuth
+from confd.web.auth.principals import Principal, Role
 from confd.web.auth.throttle import Throttle
 from confd.web.server.site import BoundedSite, Limits
 
@@ -57,11 +58,11 @@ def compose_local_api(
     @param applied: returns the applied configuration.
     @raise StartError: if the settings cannot work.
     """
-    offload, identity = Offload(in_threads_of(reactor)), Identity("local", Role.AGENT)
-    guard: IAuthenticator = LocalAuth(identity)
+    offload, principal = Offload(in_threads_of(reactor)), Principal.shared("local", Role.AGENT)
+    guard: IAuthenticator = LocalAuth(principal)
     secrets: list[IService] = []
     if settings.agent_api_token is not None:
-        guard = bearer = BearerAuth.of(identity, settings.agent_api_token, Throttle(reactor, MAX_FAILURES_PER_MINUTE))
+        guard = bearer = BearerAuth.of(principal, settings.agent_api_token, Throttle(reactor, MAX_FAILURES_PER_MINUTE))
 
         def changed(now: AgentSettings) -> None:
             bearer.renew(now.agent_api_token or "")

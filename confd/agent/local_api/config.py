@@ -15,7 +15,7 @@ from confd.codec.values import FormatError, resolve, valid_pointer
 from confd.errors import Malformed, NotFound, Unavailable
 from confd.runtime.waiters import Waiters
 from confd.web.api.endpoint import Answer, Call, endpoint
-from confd.web.auth.basic import Role
+from confd.web.auth.principals import POLL
 from confd.web.openapi.docs import CONFIG_VERSION, ETAG, IF_NONE_MATCH, Docs
 
 #: Requests that may wait for the next document at a time.
@@ -52,7 +52,7 @@ class ConfigApi(Service):
     @endpoint(
         "GET",
         "/config",
-        Role.AGENT,
+        POLL,
         "The applied document, or the part of it that a JSON pointer names.",
         query=ConfigQuery,
         docs=Docs(

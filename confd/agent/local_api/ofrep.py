@@ -19,7 +19,7 @@ from confd.codec.values import FormatError, resolve
 from confd.errors import ConfdError, Malformed, NotFound, TooLarge, Unavailable, UnsupportedType
 from confd.model import Configuration
 from confd.web.api.endpoint import Answer, AnyQuery, Call, endpoint
-from confd.web.auth.basic import Role
+from confd.web.auth.principals import Permission
 from confd.web.openapi.docs import ETAG, IF_NONE_MATCH, Docs
 
 #: Bytes of an evaluation context.
@@ -83,7 +83,7 @@ class OfrepApi:
     @endpoint(
         "POST",
         "/ofrep/v1/evaluate/flags",
-        Role.AGENT,
+        Permission.AGENT_SERVE,
         "Evaluate all flags.",
         query=AnyQuery,
         body=Evaluation,
@@ -105,7 +105,7 @@ class OfrepApi:
     @endpoint(
         "POST",
         "/ofrep/v1/evaluate/flags/<path:key>",
-        Role.AGENT,
+        Permission.AGENT_SERVE,
         "Evaluate one flag.",
         query=AnyQuery,
         body=Evaluation,

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from confd.errors import Forbidden, Malformed, Unavailable
 from confd.model import valid_agent_id
 from confd.reports import AgentRecord, agent_blocked
-from confd.web.auth.basic import Identity, digest_of
+from confd.web.auth.basic import digest_of
+from confd.web.auth.principals import Principal
 
 #: Random bytes of a token.
 _TOKEN_BYTES = 32
@@ -68,7 +69,7 @@ class AgentTokens:
             raise Unavailable("starting", "The controller is starting; the agents are not loaded yet.")
         return self._holders.get(digest)
 
-    def sender(self, identity: Identity, claimed: str) -> str:
+    def sender(self, principal: Principal, claimed: str) -> str:
         """
         Return the id of the agent that a request counts for.
 
@@ -77,11 +78,11 @@ class AgentTokens:
         @raise Malformed: C{bad_agent_id}.
         @raise Forbidden: C{other_agent}, C{agent_blocked}.
         """
-        if claimed and identity.agent_id and claimed != identity.agent_id:
+        if claimed and principal.agent_id and claimed != principal.agent_id:
             raise Forbidden("other_agent", "This token is another agent's; an agent speaks for itself.")
         if claimed and not valid_agent_id(claimed):
             raise bad_agent_id()
-        agent_id = claimed or identity.agent_id
+        agent_id = claimed or principal.agent_id
         self.check(agent_id)
         return agent_id
 

@@ -29,8 +29,8 @@ from confd.controller.convergence.tracker import Convergence
 from confd.controller.feed import Feed
 from confd.errors import NotFound, TooMany, Unavailable, Unprocessable
 from confd.model import AGENT_ID, DEFAULT_NAMESPACE, Registration, valid_agent_id
-from confd.web.api.endpoint import Answer, Call, NamespaceQuery, endpoint
-from confd.web.auth.basic import Role
+from confd.web.api.endpoint import Answer, Call, NamespaceQuery, Scope, endpoint
+from confd.web.auth.principals import Permission
 from confd.web.auth.throttle import source_of
 from confd.web.openapi.docs import LINK, Docs, MessageBody
 
@@ -103,8 +103,9 @@ class AgentsApi:
     @endpoint(
         "POST",
         "/api/v1/register",
-        Role.AGENT,
+        Permission.AGENT_SERVE,
         "Register an agent.",
+        scope=Scope.BODY,
         body=RegistrationRequest,
         optional_body=True,
         docs=Docs(
@@ -122,8 +123,8 @@ class AgentsApi:
         wanted: RegistrationRequest = call.body
         current = (await self._reader.require(wanted.namespace)).configuration
         agent_tokens = self._registry.agent_tokens
-        agent_id = agent_tokens.sender(call.identity, wanted.agent_id) or str(uuid.uuid4())
-        token, digest = ("", b"") if call.identity.agent_id else agent_tokens.issue(agent_id)
+        agent_id = agent_tokens.sender(call.principal, wanted.agent_id) or str(uuid.uuid4())
+        token, digest = ("", b"") if call.principal.agent_id else agent_tokens.issue(agent_id)
         record = await self._registry.register(
             Registration(wanted.hostname, wanted.metadata, agent_id, wanted.strategy, wanted.namespace),
             digest,
@@ -140,7 +141,7 @@ class AgentsApi:
     @endpoint(
         "GET",
         "/api/v1/agents",
-        Role.ADMIN,
+        Permission.AGENTS_READ,
         "The agents of a namespace, a page at a time.",
         query=AgentsQuery,
         docs=Docs({200: list[AgentItem]}, gives=(LINK,), tag=AGENTS),
@@ -169,8 +170,9 @@ class AgentsApi:
     @endpoint(
         "GET",
         "/api/v1/agents/<agent_id>",
-        Role.ADMIN,
+        Permission.AGENTS_READ,
         "One agent.",
+        scope=Scope.AGENT,
         query=AgentQuery,
         docs=Docs(errors=(Unavailable,), tag=AGENTS),
     )
@@ -194,8 +196,9 @@ class AgentsApi:
     @endpoint(
         "POST",
         "/api/v1/agents/<agent_id>/labels",
-        Role.ADMIN,
+        Permission.AGENTS_WRITE,
         "Change the labels of an agent.",
+        scope=Scope.AGENT,
         query=AgentQuery,
         body=LabelChanges,
         named_by="id",
@@ -215,8 +218,9 @@ class AgentsApi:
     @endpoint(
         "DELETE",
         "/api/v1/agents/<agent_id>",
-        Role.ADMIN,
+        Permission.AGENTS_WRITE,
         "Forget an agent.",
+        scope=Scope.AGENT,
         query=ForgetQuery,
         named_by="id",
         docs=Docs(tag=AGENTS),
@@ -237,7 +241,7 @@ class AgentsApi:
     @endpoint(
         "GET",
         "/api/v1/blocked",
-        Role.ADMIN,
+        Permission.AGENTS_WRITE,
         "The blocked agents.",
         docs=Docs(errors=(Unavailable,), tag=AGENTS),
     )
@@ -249,7 +253,7 @@ class AgentsApi:
     @endpoint(
         "DELETE",
         "/api/v1/blocked/<agent_id>",
-        Role.ADMIN,
+        Permission.AGENTS_WRITE,
         "Unblock an agent.",
         query=AgentQuery,
         named_by="id",

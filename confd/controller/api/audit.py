@@ -12,8 +12,8 @@ from twisted.internet.defer import Deferred
 from confd.audit import AuditEntry
 from confd.errors import Unavailable
 from confd.interfaces import IAuditStore
-from confd.web.api.endpoint import Call, endpoint
-from confd.web.auth.basic import Role
+from confd.web.api.endpoint import Call, Scope, endpoint
+from confd.web.auth.principals import Permission
 from confd.web.openapi.docs import Docs
 
 
@@ -50,8 +50,9 @@ class AuditApi:
     @endpoint(
         "GET",
         "/api/v1/audit",
-        Role.ADMIN,
+        Permission.AUDIT_READ,
         "Who tried to change what.",
+        scope=Scope.ANY,
         query=AuditQuery,
         docs=Docs(errors=(Unavailable,), tag="audit"),
     )

@@ -104,7 +104,7 @@ async def rollback_draft(
             namespace,
             await offload.run(len(past.document.raw), strict_json.decode, past.document.raw),
             past.document,
-            call.identity.name,
+            call.principal.name,
             rollback_of=past.version,
             **rest,
         )

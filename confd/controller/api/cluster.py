@@ -19,7 +19,7 @@ from confd.errors import Conflict, Malformed, Unavailable
 from confd.model import DEFAULT_NAMESPACE, Tag
 from confd.reports import AgentRecord
 from confd.web.api.endpoint import Call, endpoint
-from confd.web.auth.basic import Role
+from confd.web.auth.principals import Permission
 from confd.web.openapi.docs import Docs
 
 #: The highest epoch that an operator can choose, and the highest that an agent is believed: none can use them all up.
@@ -53,7 +53,13 @@ class ClusterApi:
     _snapshot: Snapshot
     _registry: Registry
 
-    @endpoint("GET", "/api/v1/cluster", Role.ADMIN, "Who this cluster is, and which agents know better.", docs=_DOCS)
+    @endpoint(
+        "GET",
+        "/api/v1/cluster",
+        Permission.CONFIG_READ,
+        "Who this cluster is, and which agents know better.",
+        docs=_DOCS,
+    )
     async def cluster(self, call: Call) -> ClusterBody:
         """Return the identity of the cluster. Agents that are ahead, or of other clusters, wait for a decision."""
         self._snapshot.require(DEFAULT_NAMESPACE)
@@ -76,7 +82,13 @@ class ClusterApi:
         }
 
     @endpoint(
-        "POST", "/api/v1/epoch/raise", Role.ADMIN, "Begin a new epoch.", body=NewEpoch, optional_body=True, docs=_DOCS
+        "POST",
+        "/api/v1/epoch/raise",
+        Permission.ADMIN,
+        "Begin a new epoch.",
+        body=NewEpoch,
+        optional_body=True,
+        docs=_DOCS,
     )
     async def raise_epoch(self, call: Call) -> ClusterChangeBody:
         """Raise the epoch after a restore: each namespace gets a new version that supersedes all earlier ones."""
@@ -85,7 +97,7 @@ class ClusterApi:
     @endpoint(
         "POST",
         "/api/v1/cluster/adopt",
-        Role.ADMIN,
+        Permission.ADMIN,
         "Take the identity of another cluster.",
         body=NewIdentity,
         named_by="cluster_id",
@@ -103,7 +115,11 @@ class ClusterApi:
         return await self._begin_epoch(call, wanted)
 
     @endpoint(
-        "POST", "/api/v1/signing-key/rotate", Role.ADMIN, "Sign announcements with a new key from now on.", docs=_DOCS
+        "POST",
+        "/api/v1/signing-key/rotate",
+        Permission.ADMIN,
+        "Sign announcements with a new key from now on.",
+        docs=_DOCS,
     )
     async def rotate_key(self, call: Call) -> KeyRotationBody:
         """Make a new key. The previous one stays valid until the next rotation."""
@@ -121,7 +137,7 @@ class ClusterApi:
         if cluster_id is not None:
             done = f"this is the cluster {cluster_id} now, and {done}"
         revisions = await self._configs.begin_epoch(
-            call.identity.name,
+            call.principal.who,
             arrived=call.arrived,
             epoch=epoch,
             cluster_id=cluster_id,

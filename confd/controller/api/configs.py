@@ -36,7 +36,7 @@ from confd.history import check_expected
 from confd.model import Configuration, Draft
 from confd.runtime.offload import Offload
 from confd.web.api.endpoint import Answer, AnyDocument, Call, NamespaceQuery, endpoint
-from confd.web.auth.basic import Role
+from confd.web.auth.principals import POLL, Permission
 from confd.web.openapi.docs import AGENT_ID, CONFIG_CHECKSUM, ETAG, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, Docs
 
 #: Seconds between two polls of an agent of the Go system that received no other interval.
@@ -77,7 +77,7 @@ class ConfigsApi:
     @endpoint(
         "GET",
         "/api/v1/config",
-        Role.AGENT,
+        POLL,
         "The current configuration.",
         query=NamespaceQuery,
         docs=Docs(
@@ -91,7 +91,7 @@ class ConfigsApi:
         """Answer a poll: 304 if the caller has the current configuration. The database takes no part."""
         known = call.header("If-None-Match")
         namespace = call.query.namespace
-        agent_id = self._registry.agent_tokens.sender(call.identity, call.header("X-Agent-ID") or "")
+        agent_id = self._registry.agent_tokens.sender(call.principal, call.header("X-Agent-ID") or "")
         current = await self._rollouts.served(namespace, known, agent_id)
         headers = {"ETag": current.etag, "X-Config-Checksum": current.configuration.document.checksum}
         if current is not self._snapshot.find(namespace):
@@ -119,7 +119,7 @@ class ConfigsApi:
     @endpoint(
         "POST",
         "/api/v1/config",
-        Role.ADMIN,
+        Permission.CONFIG_PUBLISH,
         "Publish a document as the next version.",
         query=PublishQuery,
         body=AnyDocument.OBJECT,
@@ -135,7 +135,7 @@ class ConfigsApi:
             query.namespace,
             call.body,
             call.document,
-            call.identity.name,
+            call.principal.who,
             poll_interval=query.poll_interval,
             comment=query.comment,
             **conditions(call, query.rollout),
@@ -145,7 +145,7 @@ class ConfigsApi:
     @endpoint(
         "POST",
         "/api/v1/config/rollback",
-        Role.ADMIN,
+        Permission.CONFIG_PUBLISH,
         "Publish the document of an earlier version again.",
         query=ChangeQuery,
         body=RollbackRequest,

@@ -11,7 +11,7 @@ from confd.controller.configs.reader import ConfigReader
 from confd.controller.interfaces import IProgress
 from confd.errors import Gone
 from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
-from confd.web.auth.basic import Role
+from confd.web.auth.principals import Permission
 from confd.web.openapi.docs import Docs
 
 #: Agents that are named in an answer.
@@ -40,7 +40,7 @@ class ConvergenceApi:
     @endpoint(
         "GET",
         "/api/v1/config/convergence",
-        Role.ADMIN,
+        Permission.AGENTS_READ,
         "The convergence of the current version.",
         query=ConvergenceQuery,
         docs=_DOCS,
@@ -57,7 +57,7 @@ class ConvergenceApi:
     @endpoint(
         "GET",
         "/api/v1/config/versions/<int:version>/convergence",
-        Role.ADMIN,
+        Permission.AGENTS_READ,
         "The convergence of a version.",
         query=NamespaceQuery,
         docs=_DOCS,

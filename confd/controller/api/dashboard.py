@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from twisted.internet.interfaces import IReactorTime
 
-from confd.web.auth.basic import Role
+from confd.web.auth.principals import Permission
 from confd.web.static import TYPES, Assets
 
 _PACKAGE = "confd.controller.dashboard"
@@ -17,4 +17,4 @@ def dashboard(clock: IReactorTime) -> Assets:
     """Serve the page at C{/}, and its files below C{/dashboard/}, all for admins."""
     names = sorted(each.name for each in files(_PACKAGE).iterdir() if PurePosixPath(each.name).suffix in TYPES)
     paths = {"/": "index.html"} | {f"/dashboard/{name}": name for name in names if name != "index.html"}
-    return Assets(clock, _PACKAGE, paths, Role.ADMIN)
+    return Assets(clock, _PACKAGE, paths, Permission.CONFIG_READ)

@@ -9,7 +9,7 @@ from confd.controller.configs.reader import ConfigReader
 from confd.controller.streams.event_feed import EventFeed
 from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
 from confd.web.api.streaming import StreamingAnswer
-from confd.web.auth.basic import Role
+from confd.web.auth.principals import Permission
 from confd.web.openapi.docs import Docs
 
 
@@ -23,7 +23,7 @@ class EventsApi:
     @endpoint(
         "GET",
         "/api/v1/events",
-        Role.ADMIN,
+        Permission.AGENTS_READ,
         "What changes in a namespace, as server-sent events: config, agents, convergence, rollout.",
         query=NamespaceQuery,
         docs=Docs({200: sse.CONTENT_TYPE}, tag="events"),

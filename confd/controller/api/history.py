@@ -18,7 +18,7 @@ from confd.interfaces import IConfigStore
 from confd.model import Revision
 from confd.runtime.offload import Offload
 from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
-from confd.web.auth.basic import Role
+from confd.web.auth.principals import Permission
 from confd.web.openapi.docs import Docs
 
 VersionNumber = Annotated[int, msgspec.Meta(ge=1)]
@@ -60,7 +60,12 @@ class HistoryApi:
     _offload: Offload
 
     @endpoint(
-        "GET", "/api/v1/config/history", Role.ADMIN, "The versions of a namespace.", query=HistoryQuery, docs=_DOCS
+        "GET",
+        "/api/v1/config/history",
+        Permission.CONFIG_READ,
+        "The versions of a namespace.",
+        query=HistoryQuery,
+        docs=_DOCS,
     )
     async def history(self, call: Call) -> HistoryPage:
         """List the versions, newest first, without documents; C{next} is the C{before} of the next page."""
@@ -75,7 +80,12 @@ class HistoryApi:
         return body
 
     @endpoint(
-        "GET", "/api/v1/config/versions/<int:version>", Role.ADMIN, "One version.", query=NamespaceQuery, docs=_DOCS
+        "GET",
+        "/api/v1/config/versions/<int:version>",
+        Permission.CONFIG_READ,
+        "One version.",
+        query=NamespaceQuery,
+        docs=_DOCS,
     )
     async def version(self, call: Call, version: int) -> VersionBody:
         """Return the document of a version, with its author and comment."""
@@ -84,7 +94,14 @@ class HistoryApi:
         fates = await self._rollouts.fates(call.query.namespace, [version])
         return _described(revision, fates.get(version))
 
-    @endpoint("GET", "/api/v1/config/diff", Role.ADMIN, "What two versions differ in.", query=DiffQuery, docs=_DOCS)
+    @endpoint(
+        "GET",
+        "/api/v1/config/diff",
+        Permission.CONFIG_READ,
+        "What two versions differ in.",
+        query=DiffQuery,
+        docs=_DOCS,
+    )
     async def diff(self, call: Call) -> DiffBody:
         """Compare two versions, for programs (RFC 6902) and for people."""
         query: DiffQuery = call.query

@@ -20,7 +20,7 @@ from confd.history import OtherHistory
 from confd.model import Draft
 from confd.runtime.offload import Offload
 from confd.web.api.endpoint import Answer, Call, NamespaceQuery, endpoint
-from confd.web.auth.basic import Role
+from confd.web.auth.principals import Permission
 from confd.web.openapi.docs import ETAG, Docs
 
 #: The highest version that can be imported, and how many versions one request may bring.
@@ -71,7 +71,7 @@ class ImportsApi:
     @endpoint(
         "POST",
         "/api/v1/config/import",
-        Role.ADMIN,
+        Permission.ADMIN,
         "Go on with the history of another system.",
         query=ImportQuery,
         body=Import,
@@ -98,7 +98,7 @@ class ImportsApi:
             query.namespace,
             wanted.versions[-1].config,
             drafts[-1].document,
-            call.identity.name,
+            call.principal.who,
             poll_interval=wanted.poll_interval_seconds,
             comment=wanted.comment or f"imported as version {numbers[-1]}",
             arrived=call.arrived,

@@ -21,8 +21,8 @@ from confd.controller.configs.snapshot import Snapshot
 from confd.errors import Conflict, Unavailable, Unprocessable
 from confd.model import DEFAULT_NAMESPACE, NAMESPACE, Configuration, valid_namespace
 from confd.runtime.offload import Offload
-from confd.web.api.endpoint import Answer, Call, endpoint
-from confd.web.auth.basic import Role
+from confd.web.api.endpoint import Answer, Call, Scope, endpoint
+from confd.web.auth.principals import Permission
 from confd.web.openapi.docs import Docs, MessageBody, written_as
 
 
@@ -52,15 +52,18 @@ class NamespacesApi:
     @endpoint(
         "GET",
         "/api/v1/namespaces",
-        Role.ADMIN,
+        Permission.CONFIG_READ,
         "All namespaces, with versions and agent counts.",
+        scope=Scope.ANY,
         docs=Docs({200: list[NamespaceItem]}, (Unavailable,), tag="namespaces"),
     )
     async def namespaces(self, call: Call) -> Answer:
-        """List the namespaces by name, always with the default one. Many take several turns of the reactor."""
+        """List the namespaces whose configurations the caller may read, by name."""
+        # Many take several turns of the reactor.
         self._snapshot.require(DEFAULT_NAMESPACE)
         described: list[bytes] = []
-        for number, name in enumerate(self._snapshot.namespaces(), 1):
+        granted = [each for each in self._snapshot.namespaces() if call.principal.may(Permission.CONFIG_READ, each)]
+        for number, name in enumerate(granted, 1):
             # It may have been retired meanwhile.
             found = self._snapshot.find(name)
             if found is not None:
@@ -72,7 +75,7 @@ class NamespacesApi:
     @endpoint(
         "POST",
         "/api/v1/namespaces",
-        Role.ADMIN,
+        Permission.ADMIN,
         "Make a namespace.",
         body=NewNamespace,
         max_body=None,
@@ -96,7 +99,7 @@ class NamespacesApi:
                 wanted.name,
                 wanted.config,
                 document,
-                call.identity.name,
+                call.principal.who,
                 comment=wanted.comment,
                 arrived=call.arrived,
                 attempt=call.attempt,
@@ -111,7 +114,7 @@ class NamespacesApi:
     @endpoint(
         "DELETE",
         "/api/v1/namespaces/<name>",
-        Role.ADMIN,
+        Permission.ADMIN,
         "Retire a namespace that no agent uses.",
         docs=Docs(errors=(Conflict,), tag="namespaces"),
     )

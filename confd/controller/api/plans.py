@@ -9,8 +9,8 @@ from attrs import define
 from confd.controller.api.rollout_schemas import PlansBody, plan_item
 from confd.controller.rollouts.service import Rollouts
 from confd.errors import Conflict, NotFound, Unprocessable
-from confd.web.api.endpoint import AnyDocument, Call, endpoint
-from confd.web.auth.basic import Role
+from confd.web.api.endpoint import AnyDocument, Call, Scope, endpoint
+from confd.web.auth.principals import Permission
 from confd.web.openapi.docs import Docs, MessageBody
 
 _TAG = "rollouts"
@@ -22,7 +22,7 @@ class PlansApi:
 
     _rollouts: Rollouts
 
-    @endpoint("GET", "/api/v1/plans", Role.ADMIN, "All plans.", docs=Docs(tag=_TAG))
+    @endpoint("GET", "/api/v1/plans", Permission.ROLLOUTS_READ, "All plans.", scope=Scope.ANY, docs=Docs(tag=_TAG))
     async def list_plans(self, call: Call) -> PlansBody:
         """List all plans as they were written; C{built_in} marks the plans that cannot be changed."""
         return {"items": [plan_item(each) for each in (await self._rollouts.plans()).values()]}
@@ -30,7 +30,7 @@ class PlansApi:
     @endpoint(
         "POST",
         "/api/v1/plans",
-        Role.ADMIN,
+        Permission.ADMIN,
         "Save a plan.",
         body=AnyDocument.OBJECT,
         docs=Docs(
@@ -46,7 +46,7 @@ class PlansApi:
     @endpoint(
         "DELETE",
         "/api/v1/plans/<name>",
-        Role.ADMIN,
+        Permission.ADMIN,
         "Remove a plan.",
         docs=Docs(errors=(Conflict, NotFound), tag=_TAG),
     )

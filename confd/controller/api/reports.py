@@ -13,8 +13,8 @@ from confd.controller.convergence.report_intake import ReportIntake
 from confd.errors import Conflict, Forbidden, Malformed, NotFound, Unavailable
 from confd.model import DEFAULT_NAMESPACE, TAG, Tag
 from confd.reports import Report, ReportState, Timings
-from confd.web.api.endpoint import Call, endpoint
-from confd.web.auth.basic import Role
+from confd.web.api.endpoint import Call, Scope, endpoint
+from confd.web.auth.principals import Permission
 from confd.web.openapi.docs import AGENT_ID, Docs, written_as
 
 #: Longest time in a report: one day.
@@ -72,8 +72,9 @@ class ReportsApi:
     @endpoint(
         "POST",
         "/api/v1/report",
-        Role.AGENT,
+        Permission.AGENT_SERVE,
         "Report the result of a version.",
+        scope=Scope.BODY,
         body=ReportRequest,
         docs=Docs(
             errors=(NotFound, Conflict, Unavailable),
@@ -89,7 +90,7 @@ class ReportsApi:
         sender = call.header("X-Agent-ID")
         if sender and sender != body.agent_id:
             raise Forbidden("other_agent", "agent_id is not the one of X-Agent-ID; an agent reports for itself.")
-        self._registry.agent_tokens.sender(call.identity, body.agent_id)
+        self._registry.agent_tokens.sender(call.principal, body.agent_id)
         report = _report(body)
         await self._reader.require(body.namespace, report.tag.version)
         await self._report_intake.take(body.agent_id, body.namespace, report)

@@ -42,8 +42,8 @@ from confd.errors import Conflict, Gone, NotFound, PreconditionFailed, Unprocess
 from confd.model import Draft
 from confd.rollouts import SUPERSEDE, unknown_plan
 from confd.runtime.offload import Offload
-from confd.web.api.endpoint import Answer, Call, NamespaceQuery, endpoint
-from confd.web.auth.basic import Role
+from confd.web.api.endpoint import Answer, Call, NamespaceQuery, Scope, endpoint
+from confd.web.auth.principals import Permission
 from confd.web.openapi.docs import ETAG, IDEMPOTENCY_KEY, IF_MATCH, Docs
 
 StateName = Literal["running", "paused", "finishing", "completed", "aborted", "superseded"]
@@ -126,7 +126,7 @@ class RolloutsApi:
     @endpoint(
         "POST",
         "/api/v1/rollouts",
-        Role.ADMIN,
+        Permission.CONFIG_PUBLISH,
         "Start a rollout.",
         query=NamespaceQuery,
         body=StartRequest,
@@ -154,7 +154,12 @@ class RolloutsApi:
         return await self._starts.start(ChangeQuery(), draft, spec)
 
     @endpoint(
-        "GET", "/api/v1/rollouts", Role.ADMIN, "The rollouts of a namespace.", query=RolloutsQuery, docs=Docs(tag=_TAG)
+        "GET",
+        "/api/v1/rollouts",
+        Permission.ROLLOUTS_READ,
+        "The rollouts of a namespace.",
+        query=RolloutsQuery,
+        docs=Docs(tag=_TAG),
     )
     async def list_rollouts(self, call: Call) -> RolloutPage:
         """List rollouts, newest first."""
@@ -170,8 +175,9 @@ class RolloutsApi:
     @endpoint(
         "GET",
         "/api/v1/rollouts/<int:number>",
-        Role.ADMIN,
+        Permission.ROLLOUTS_READ,
         "One rollout.",
+        scope=Scope.ROLLOUT,
         docs=Docs({200: RolloutBody}, (NotFound,), gives=(ETAG,), tag=_TAG),
     )
     async def rollout(self, call: Call, number: int) -> Answer:
@@ -181,8 +187,9 @@ class RolloutsApi:
     @endpoint(
         "GET",
         "/api/v1/rollouts/<int:number>/agents",
-        Role.ADMIN,
+        Permission.ROLLOUTS_READ,
         "The members of a rollout.",
+        scope=Scope.ROLLOUT,
         query=MembersQuery,
         docs=Docs(errors=(NotFound,), tag=_TAG),
     )
@@ -202,8 +209,9 @@ class RolloutsApi:
     @endpoint(
         "POST",
         "/api/v1/rollouts/<int:number>/pause",
-        Role.ADMIN,
+        Permission.ROLLOUT_STOP,
         "Pause a rollout.",
+        scope=Scope.ROLLOUT,
         body=VerbRequest,
         optional_body=True,
         docs=_VERB_DOCS,
@@ -215,8 +223,9 @@ class RolloutsApi:
     @endpoint(
         "POST",
         "/api/v1/rollouts/<int:number>/resume",
-        Role.ADMIN,
+        Permission.ROLLOUT_ADVANCE,
         "Resume a paused rollout.",
+        scope=Scope.ROLLOUT,
         body=VerbRequest,
         optional_body=True,
         docs=_VERB_DOCS,
@@ -228,8 +237,9 @@ class RolloutsApi:
     @endpoint(
         "POST",
         "/api/v1/rollouts/<int:number>/promote",
-        Role.ADMIN,
+        (Permission.ROLLOUT_ADVANCE, Permission.ROLLOUT_PROMOTE_HELD),
         "Start the next wave, or the last one, without its gate.",
+        scope=Scope.ROLLOUT,
         body=PromoteRequest,
         optional_body=True,
         docs=_VERB_DOCS,
@@ -245,8 +255,9 @@ class RolloutsApi:
     @endpoint(
         "POST",
         "/api/v1/rollouts/<int:number>/abort",
-        Role.ADMIN,
+        Permission.ROLLOUT_STOP,
         "Abort a rollout.",
+        scope=Scope.ROLLOUT,
         body=VerbRequest,
         optional_body=True,
         docs=_VERB_DOCS,
@@ -258,8 +269,9 @@ class RolloutsApi:
     @endpoint(
         "POST",
         "/api/v1/rollouts/<int:number>/replace",
-        Role.ADMIN,
+        Permission.CONFIG_PUBLISH,
         "Give a rollout another candidate.",
+        scope=Scope.ROLLOUT,
         body=ReplaceRequest,
         max_body=None,
         docs=Docs(
@@ -296,7 +308,7 @@ class RolloutsApi:
         assert wanted.config is not None
         document = await self._offload.run(call.size, strict_json.document, wanted.config)
         try:
-            return self._configs.draft(namespace, wanted.config, document, call.identity.name, **rest)
+            return self._configs.draft(namespace, wanted.config, document, call.principal.who, **rest)
         except Unprocessable as error:
             # Pointers lead to what was sent; there the document is a part of it.
             details = [{**each, "pointer": f"/config{each['pointer']}"} for each in error.details]

@@ -10,7 +10,7 @@ from confd.controller.rollouts.service import Rollouts
 from confd.controller.streams.config_stream import ConfigStream
 from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
 from confd.web.api.streaming import StreamingAnswer
-from confd.web.auth.basic import Role
+from confd.web.auth.principals import POLL
 from confd.web.openapi.docs import AGENT_ID, LAST_EVENT_ID, Docs
 
 _DOCS = Docs({200: sse.CONTENT_TYPE}, takes=(LAST_EVENT_ID, AGENT_ID), tag="events")
@@ -25,12 +25,17 @@ class StreamApi:
     _rollouts: Rollouts
 
     @endpoint(
-        "GET", "/api/v1/stream", Role.AGENT, "Each change, as server-sent events.", query=NamespaceQuery, docs=_DOCS
+        "GET",
+        "/api/v1/stream",
+        POLL,
+        "Each change, as server-sent events.",
+        query=NamespaceQuery,
+        docs=_DOCS,
     )
     async def stream(self, call: Call) -> StreamingAnswer:
         """Stream the configurations. With the current tag in C{Last-Event-ID}, the first event is the next change."""
         known = call.header("Last-Event-ID")
-        agent_id = self._registry.agent_tokens.sender(call.identity, call.header("X-Agent-ID") or "")
+        agent_id = self._registry.agent_tokens.sender(call.principal, call.header("X-Agent-ID") or "")
         if agent_id:
             self._registry.polled(agent_id)
         await self._rollouts.served(call.query.namespace, known, agent_id)

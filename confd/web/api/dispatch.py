@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
+from typing import cast
 
 from attrs import define, field
 from twisted.internet.defer import CancelledError, Deferred
@@ -21,7 +22,7 @@ from twisted.web.resource import IResource
 from confd.audit import Attempt
 from confd.codec import strict_json
 from confd.codec.text import printable
-from confd.errors import ConfdError, TooLarge, UnsupportedType
+from confd.errors import ConfdError, Malformed, TooLarge, UnsupportedType
 from confd.model import DEFAULT_NAMESPACE, Document
 from confd.runtime.offload import Offload
 from confd.web.api.endpoint import (
@@ -34,14 +35,18 @@ from confd.web.api.endpoint import (
     Endpoint,
     Handler,
     NamespaceQuery,
+    Open,
+    Scope,
     endpoints_of,
 )
 from confd.web.api.errors import error_body, from_routing, headers_of, status_of
 from confd.web.api.parsing import convert, peek, read_document, read_header, read_object, read_query
+from confd.web.api.places import IPlaces
 from confd.web.api.routes import Routes
 from confd.web.api.streaming import StreamingAnswer
-from confd.web.auth.basic import NOBODY, IAuditor, IAuthenticator, Identity, Role, allow
+from confd.web.auth.basic import IAuditor, IAuthenticator
 from confd.web.auth.csrf import same_origin
+from confd.web.auth.principals import NOBODY, Place, Principal, allow, allow_somewhere
 from confd.web.auth.throttle import Allowance
 from confd.web.server.request import BoundedRequest
 
@@ -58,12 +63,14 @@ class Dispatcher:
     @ivar offload: decodes large bodies in a thread.
     @ivar auditor: records refused changes; C{None} where changes are not audited.
     @ivar allowance: limits the audited changes of each identity; C{None} sets no limit.
+    @ivar places: finds where requests act; C{None} where callers have their permissions in every namespace.
     """
 
     _guard: IAuthenticator
     _offload: Offload
     _auditor: IAuditor | None = None
     _allowance: Allowance | None = None
+    _places: IPlaces | None = None
     _routes: Routes = field(factory=lambda: Routes(_misrouted), init=False)
     log: Logger = field(factory=Logger, init=False)
 
@@ -94,19 +101,22 @@ class Dispatcher:
         @param size: bytes of the body, as far as they are known.
         """
         found = self._routes.find(request)
-        if found is None or found[0].role is Role.ANYONE:
+        if found is None or found[0].needs is Open.ANYONE:
             return False
-        (declared, parts), identity = found, NOBODY
+        (declared, parts), principal = found, NOBODY
         error: ConfdError = TooLarge("body_too_large", "The body is larger than the limit of the site.")
         try:
-            identity = self._guard.identify(request)
-            allow(identity, declared.role, declared.reads)
+            principal = self._guard.identify(request)
+            if declared.scope in (Scope.CLUSTER, Scope.QUERY):
+                allow(principal, declared.permissions, self._place(request, declared, _query_of(request, declared)[0]))
+            elif declared.permissions:
+                allow_somewhere(principal, declared.permissions)
             if size <= request.channel.factory.limits.body:
                 return True
         except ConfdError as refusal:
             error = refusal
         if self._auditor is not None and declared.audited:
-            self._auditor.refused(_attempt(request, declared, parts, identity, None, self._auditor.now()), error)
+            self._auditor.refused(_attempt(request, declared, parts, principal, None, self._auditor.now()), error)
         return False
 
     async def _serve(
@@ -138,26 +148,72 @@ class Dispatcher:
     ) -> object:
         """Call the handler, after every check of its declaration has passed."""
         auditor = self._auditor if declared.audited else None
-        identity, body, document, attempt = NOBODY, None, None, None
+        principal, place, body, document, attempt = NOBODY, Place(), None, None, None
         try:
-            if declared.role is not Role.ANYONE:
-                identity = self._guard.identify(request)
-                request.caller = identity.name
-                allow(identity, declared.role, declared.reads)
+            query, fault = _query_of(request, declared)
+            if declared.needs is not Open.ANYONE:
+                principal = self._guard.identify(request)
+                request.caller = principal.who
+                place = await self._authorize(principal, request, declared, parts, query)
             if not declared.reads:
                 same_origin(request)
             if declared.audited and self._allowance is not None:
-                self._allowance.use(identity.name)
-            query = AnyQuery() if declared.query is AnyQuery else read_query(request.uri, declared.query)
+                self._allowance.use(principal.who)
+            if fault is not None:
+                raise fault
             body, document = await self._body(request, declared)
+            if declared.scope is Scope.BODY:
+                place = self._named(body.namespace)  # type: ignore[attr-defined]
+                allow(principal, declared.permissions, place)
             if auditor is not None:
-                attempt = _attempt(request, declared, parts, identity, body, auditor.now())
-            return await handler(Call(request, identity, query, body, document, request.id, attempt), **parts)
+                attempt = _attempt(request, declared, parts, principal, body, auditor.now())
+            return await handler(Call(request, principal, query, body, document, request.id, attempt), **parts)
         except Exception as error:
             if auditor is not None:
-                attempt = attempt or _attempt(request, declared, parts, identity, body, auditor.now())
+                attempt = attempt or _attempt(request, declared, parts, principal, body, auditor.now())
                 auditor.refused(attempt, error)
             raise
+
+    async def _authorize(
+        self,
+        principal: Principal,
+        request: BoundedRequest,
+        declared: Endpoint,
+        parts: Mapping[str, object],
+        query: object,
+    ) -> Place:
+        """
+        Check that a caller has a permission of an endpoint in the place where the request acts.
+
+        The place of L{Scope.BODY} is known once the body is read: only its form is checked here.
+
+        @param query: the query, C{None} if it is invalid.
+        @return: the place.
+        """
+        if not declared.permissions:
+            return Place()
+        if declared.scope in (Scope.BODY, Scope.ANY):
+            allow_somewhere(principal, declared.permissions)
+            return Place()
+        if self._places is not None and declared.scope is Scope.AGENT:
+            place = self._places.agent(getattr(query, "id", "") or str(parts["agent_id"]))
+        elif self._places is not None and declared.scope is Scope.ROLLOUT:
+            place = await self._places.rollout(cast(int, parts["number"]))
+        else:
+            place = self._place(request, declared, query)
+        allow(principal, declared.permissions, place)
+        return place
+
+    def _place(self, request: BoundedRequest, declared: Endpoint, query: object) -> Place:
+        """Return the place of an endpoint of L{Scope.CLUSTER} or L{Scope.QUERY}."""
+        if declared.scope is not Scope.QUERY:
+            return Place()
+        if isinstance(query, NamespaceQuery):
+            return self._named(query.namespace)
+        return self._named(peek(request.uri, "namespace", DEFAULT_NAMESPACE))
+
+    def _named(self, namespace: str) -> Place:
+        return Place(namespace) if self._places is None else self._places.namespace(namespace)
 
     async def _body(self, request: BoundedRequest, declared: Endpoint) -> tuple[object, Document | None]:
         if declared.reads:
@@ -183,11 +239,21 @@ class Dispatcher:
         return convert(await self._offload.run(len(raw), read_object, raw), declared.body, strict=True), None
 
 
+def _query_of(request: BoundedRequest, declared: Endpoint) -> tuple[object, Malformed | None]:
+    """Return the query, and C{None} with the error if it is invalid: only an authorized caller hears of the error."""
+    if declared.query is AnyQuery:
+        return AnyQuery(), None
+    try:
+        return read_query(request.uri, declared.query), None
+    except Malformed as error:
+        return None, error
+
+
 def _attempt(
     request: BoundedRequest,
     declared: Endpoint,
     parts: Mapping[str, object],
-    identity: Identity,
+    principal: Principal,
     body: object,
     now: datetime,
 ) -> Attempt:
@@ -202,7 +268,7 @@ def _attempt(
         target = ""
     peer = getattr(request.getClientAddress(), "host", "unix")
     action = f"{declared.method} {declared.path}"
-    return Attempt(identity.name, peer, action, printable(target, MAX_TARGET_CHARS), request.id, now)
+    return Attempt(principal.who, peer, action, printable(target, MAX_TARGET_CHARS), request.id, now)
 
 
 def _refusal(error: ConfdError, request_id: str, declared: Endpoint, parts: Mapping[str, object]) -> Answer:

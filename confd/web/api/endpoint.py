@@ -18,7 +18,7 @@ from confd.audit import Attempt
 from confd.errors import ConfdError
 from confd.model import DEFAULT_NAMESPACE, Document
 from confd.web.api.parsing import read_header
-from confd.web.auth.basic import Identity, Role
+from confd.web.auth.principals import Permission, Principal
 from confd.web.openapi.docs import Docs
 from confd.web.server.request import BoundedRequest
 
@@ -60,6 +60,42 @@ class NamespaceQuery(msgspec.Struct, forbid_unknown_fields=True):
     namespace: str = DEFAULT_NAMESPACE
 
 
+class Open(enum.Enum):
+    """
+    Endpoints that need no permission.
+
+    @cvar ANYONE: a caller needs no credentials.
+    @cvar CALLER: a caller needs credentials only.
+    """
+
+    ANYONE = "anyone"
+    CALLER = "caller"
+
+
+#: Open to callers without credentials.
+ANYONE = Open.ANYONE
+
+
+class Scope(enum.Enum):
+    """
+    Where the namespace comes from in which a caller needs the permission.
+
+    @cvar CLUSTER: a grant for every namespace is needed.
+    @cvar QUERY: the field C{namespace} of the query.
+    @cvar BODY: the field C{namespace} of the body.
+    @cvar AGENT: the namespace of the agent that the path or the query names.
+    @cvar ROLLOUT: the namespace of the rollout that the path names.
+    @cvar ANY: the permission in any namespace is enough; the handler shows only what the caller may see.
+    """
+
+    CLUSTER = "cluster"
+    QUERY = "query"
+    BODY = "body"
+    AGENT = "agent"
+    ROLLOUT = "rollout"
+    ANY = "any"
+
+
 class AnyDocument(enum.Enum):
     """The body of an endpoint that takes any JSON object."""
 
@@ -75,13 +111,15 @@ class Endpoint:
     handler that writes to the request itself returns L{HANDLED} or a L{StreamingAnswer}. A L{ConfdError} that it raises
     becomes the response.
 
-    @ivar role: who may call it.
+    @ivar needs: the permission that a caller needs, or several if one of them is enough; L{Open} for no permission.
     @ivar query: the type of the query.
     @ivar body: the type of the JSON body, or C{None} for no body.
     @ivar max_body: bytes of the body; C{None} for the limit of the site.
     @ivar optional_body: whether an empty body stands for an empty object.
     @ivar named_by: the field that names the target of a change, for the audit log. It is a field of the body, or of the
         query if the path has variables, and wins over them.
+    @ivar scope: where the caller needs the permission; by default L{Scope.QUERY} if the query has a namespace, and
+        L{Scope.CLUSTER} otherwise.
     @ivar docs: what else the API document says of it.
     @ivar error_body: returns the body of an error response, given the error and the variables of the path; C{None} for
         an L{confd.web.api.errors.ErrorBody}.
@@ -89,15 +127,20 @@ class Endpoint:
 
     method: str
     path: str
-    role: Role
+    needs: Permission | tuple[Permission, ...] | Open
     summary: str
     query: type[msgspec.Struct] = field(default=NoQuery, kw_only=True)
     body: type[msgspec.Struct] | type[dict[str, Any]] | AnyDocument | None = field(default=None, kw_only=True)
     max_body: int | None = field(default=SMALL_BODY_BYTES, kw_only=True)
     optional_body: bool = field(default=False, kw_only=True)
     named_by: str = field(default="", kw_only=True)
+    scope: Scope = field(kw_only=True)
     docs: Docs = field(default=Docs(), kw_only=True)
     error_body: Callable[[ConfdError, Mapping[str, object]], object] | None = field(default=None, kw_only=True)
+
+    @scope.default
+    def _find_scope(self) -> Scope:
+        return Scope.QUERY if issubclass(self.query, NamespaceQuery) else Scope.CLUSTER
 
     def __call__(self, handler: H) -> H:
         """Declare a method as the handler."""
@@ -110,9 +153,16 @@ class Endpoint:
         return self.method == "GET"
 
     @property
+    def permissions(self) -> tuple[Permission, ...]:
+        """Return the permissions; a caller needs one of them."""
+        if isinstance(self.needs, Open):
+            return ()
+        return (self.needs,) if isinstance(self.needs, Permission) else self.needs
+
+    @property
     def audited(self) -> bool:
         """Whether the audit log records its calls."""
-        return self.role is Role.ADMIN and not self.reads
+        return not self.reads and bool(self.permissions) and Permission.AGENT_SERVE not in self.permissions
 
 
 @frozen
@@ -127,7 +177,7 @@ class Call:
     """
 
     request: BoundedRequest
-    identity: Identity
+    principal: Principal
     query: Any
     body: Any
     _document: Document | None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import enum
 import hashlib
 import hmac
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 
 from attrs import define, field, frozen
 from twisted.logger import Logger
@@ -18,38 +17,15 @@ from confd.codec.headers import parse_basic_authorization
 from confd.errors import Forbidden, Unauthenticated
 from confd.runtime.timing import LogLimiter
 from confd.web.auth.allowed_hosts import is_local
+from confd.web.auth.principals import NOBODY, Grant, Principal, Role
 from confd.web.auth.throttle import HERE, Throttle, source_of
 from confd.web.server.request import BoundedRequest
-
-
-class Role(enum.Enum):
-    """What an identity may do."""
-
-    ANYONE = "anyone"
-    AGENT = "agent"
-    ADMIN = "admin"
-
-
-@frozen
-class Identity:
-    """
-    An authenticated caller.
-
-    @ivar agent_id: the only agent that the caller may speak for; empty for any agent.
-    """
-
-    name: str
-    role: Role
-    agent_id: str = ""
-
-
-NOBODY = Identity("", Role.ANYONE)
 
 
 class IAuthenticator(Interface):
     """Authenticates requests."""
 
-    def identify(request: BoundedRequest) -> Identity:
+    def identify(request: BoundedRequest) -> Principal:
         """
         Return the identity of the caller.
 
@@ -77,6 +53,9 @@ class IAuditor(Interface):
         """Record a failed attempt, without a delay or a change of the response."""
 
 
+_AGENT_GRANTS = (Grant(Role.AGENT),)
+
+
 def digest_of(username: bytes, password: bytes) -> bytes:
     """
     Return the digest of credentials, which is kept and compared in their place.
@@ -88,15 +67,15 @@ def digest_of(username: bytes, password: bytes) -> bytes:
 
 @frozen
 class Credential:
-    """An identity and the digest of its credentials."""
+    """A principal and the digest of its credentials."""
 
-    identity: Identity
+    principal: Principal
     digest: bytes = field(repr=False)
 
     @classmethod
     def of(cls, username: str, password: str, role: Role) -> Credential:
         """Return the credential of a name and a password."""
-        return cls(Identity(username, role), digest_of(username.encode(), password.encode()))
+        return cls(Principal.shared(username, role), digest_of(username.encode(), password.encode()))
 
 
 def _no_tokens(digest: bytes) -> str | None:
@@ -127,13 +106,13 @@ class BasicAuth:
         @return: the names whose old credentials are not valid now.
         """
         before = self._credentials
-        lost = {each.identity.name for each in before if each not in credentials}
+        lost = {each.principal.who for each in before if each not in credentials}
         if lost:
             self._replaced, self._replaced_at = before, now
         self._credentials = credentials
         return lost
 
-    def identify(self, request: BoundedRequest) -> Identity:
+    def identify(self, request: BoundedRequest) -> Principal:
         headers = request.requestHeaders.getRawHeaders(b"Authorization") or []
         # Two headers count as none: another reader may believe the other one.
         presented = parse_basic_authorization(headers[0]) if len(headers) == 1 else None
@@ -144,8 +123,8 @@ class BasicAuth:
             source = source_of(request.getClientAddress())
             # Only passwords can be guessed. After a restore, a fleet whose tokens are void registers again at once.
             if found is not None and not found.agent_id:
-                self._throttle.succeed(source, found.name)
-            elif found is None and any(presented[0] == each.identity.name.encode() for each in self._credentials):
+                self._throttle.succeed(source, found.who)
+            elif found is None and any(presented[0] == each.principal.who.encode() for each in self._credentials):
                 self._throttle.fail(source)
         if found is None:
             raise Unauthenticated("wrong_credentials", "The user name or the password is wrong.")
@@ -157,34 +136,42 @@ class BasicAuth:
         assert presented is not None
         digest = digest_of(*presented)
         # The password may have been replaced meanwhile.
-        identity = self._find(digest) or NOBODY
-        return partial(self._still, digest, identity)
+        principal = self._find(digest) or NOBODY
+        return partial(self._still, digest, principal)
 
-    def _still(self, digest: bytes, identity: Identity, source: str) -> bool:
-        throttle = None if identity.agent_id else self._throttle
-        known = throttle is None or throttle.knows(source, identity.name)
-        return known and self._find(digest) == identity
+    def _still(self, digest: bytes, principal: Principal, source: str) -> bool:
+        throttle = None if principal.agent_id else self._throttle
+        known = throttle is None or throttle.knows(source, principal.who)
+        found = self._find(digest) if known else None
+        return found is principal or found == principal
 
-    def _find_replaced(self, digest: bytes, request: BoundedRequest) -> Identity | None:
+    def _find_replaced(self, digest: bytes, request: BoundedRequest) -> Principal | None:
         """Find the sender of a change that began before the password was replaced: it must not fail half-way."""
         in_flight = request.head_arrived < self._replaced_at and request.method not in (b"GET", b"HEAD")
         return _compare(digest, self._replaced) if in_flight else None
 
-    def _find(self, digest: bytes) -> Identity | None:
+    def _find(self, digest: bytes) -> Principal | None:
         found = _compare(digest, self._credentials)
         if found is None:
             agent_id = self._tokens(digest)
             if agent_id is not None:
-                found = Identity(f"agent {agent_id}", Role.AGENT, agent_id)
+                found = _agent(agent_id)
         return found
 
 
-def _compare(digest: bytes, credentials: Sequence[Credential]) -> Identity | None:
+@lru_cache(maxsize=65_536)
+def _agent(agent_id: str) -> Principal:
+    """Return the agent that a token of its own authenticates."""
+    name = f"agent {agent_id}"
+    return Principal(name, name, "agent", _AGENT_GRANTS, agent_id)
+
+
+def _compare(digest: bytes, credentials: Sequence[Credential]) -> Principal | None:
     """Compare a digest with each one, so that the time taken tells nothing."""
     found = None
     for credential in credentials:
         if hmac.compare_digest(digest, credential.digest):
-            found = credential.identity
+            found = credential.principal
     return found
 
 
@@ -201,10 +188,10 @@ class LoopbackAuth:
 
     log = Logger()
 
-    _identity: Identity
+    _identity: Principal
     _log_limiter: LogLimiter | None = None
 
-    def identify(self, request: BoundedRequest) -> Identity:
+    def identify(self, request: BoundedRequest) -> Principal:
         """
         Check the address of the peer, and the name by which it addresses this machine.
 
@@ -239,17 +226,3 @@ class LoopbackAuth:
                 " WORKER_URL=http://name:password@host:8082.",
                 peer=source,
             )
-
-
-def allow(identity: Identity, role: Role, reads: bool) -> None:
-    """
-    Check that an identity has a role; an admin may also read all that an agent may read.
-
-    @param reads: whether the request changes nothing.
-    @raise Forbidden: the identity has another role.
-    """
-    if identity.role is role or (reads and role is Role.AGENT and identity.role is Role.ADMIN):
-        return
-    raise Forbidden(
-        "forbidden", f"This needs the {role.value} identity; {identity.name!r} is the {identity.role.value} identity."
-    )

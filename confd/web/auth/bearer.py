@@ -11,7 +11,8 @@ from zope.interface import implementer
 
 from confd.errors import Forbidden, TokenRequired
 from confd.web.auth.allowed_hosts import is_local
-from confd.web.auth.basic import IAuthenticator, Identity
+from confd.web.auth.basic import IAuthenticator
+from confd.web.auth.principals import Principal
 from confd.web.auth.throttle import Throttle, source_of
 from confd.web.server.request import BoundedRequest
 
@@ -29,32 +30,32 @@ class BearerAuth:
     @ivar throttle: limits wrong tokens.
     """
 
-    _identity: Identity
+    _principal: Principal
     _throttle: Throttle
     _token_digest: bytes = field(repr=False)
 
     @classmethod
-    def of(cls, identity: Identity, token: str, throttle: Throttle) -> BearerAuth:
+    def of(cls, principal: Principal, token: str, throttle: Throttle) -> BearerAuth:
         """Return an authenticator that accepts C{token}."""
-        return cls(identity, throttle, _digest(token.encode()))
+        return cls(principal, throttle, _digest(token.encode()))
 
     def renew(self, token: str) -> None:
         """Replace the token."""
         self._token_digest = _digest(token.encode())
 
-    def identify(self, request: BoundedRequest) -> Identity:
+    def identify(self, request: BoundedRequest) -> Principal:
         presented, source = _presented(request), source_of(request.getClientAddress())
         if presented is None:
             raise TokenRequired("unauthenticated", "Send the token of the agent: Authorization: Bearer TOKEN.")
         if not hmac.compare_digest(presented, self._token_digest):
             self._throttle.fail(source)
             raise TokenRequired("wrong_token", "The bearer token is wrong; send the AGENT_API_TOKEN of the agent.")
-        self._throttle.succeed(source, self._identity.name)
-        return self._identity
+        self._throttle.succeed(source, self._principal.who)
+        return self._principal
 
     def recognizes(self, request: BoundedRequest) -> Callable[[str], bool]:
         presented = _presented(request)
-        return lambda source: presented == self._token_digest and self._throttle.knows(source, self._identity.name)
+        return lambda source: presented == self._token_digest and self._throttle.knows(source, self._principal.who)
 
 
 def _presented(request: BoundedRequest) -> bytes | None:
@@ -74,9 +75,9 @@ class LocalAuth:
     requests carry an C{Origin}, or a C{Host} that the page made resolve to this machine.
     """
 
-    _identity: Identity
+    _principal: Principal
 
-    def identify(self, request: BoundedRequest) -> Identity:
+    def identify(self, request: BoundedRequest) -> Principal:
         """
         Check that no web page sends the request.
 
@@ -91,7 +92,7 @@ class LocalAuth:
                 "not_local",
                 "Without AGENT_API_TOKEN the Host header must be localhost or an address of loopback.",
             )
-        return self._identity
+        return self._principal
 
     def recognizes(self, request: BoundedRequest) -> Callable[[str], bool]:
         return lambda source: True

@@ -36,11 +36,12 @@ from confd.web.api.endpoint import (
     Handler,
     NamespaceQuery,
     NoQuery,
+    Open,
     endpoints_of,
 )
 from confd.web.api.errors import HEADERS, STATUS, ErrorBody
 from confd.web.api.streaming import StreamingAnswer
-from confd.web.auth.basic import Role
+from confd.web.auth.principals import Permission
 from confd.web.openapi.docs import HeaderDocs
 
 _REF = "#/components/schemas/{name}"
@@ -173,7 +174,7 @@ def _operation(declared: Endpoint, handler: Handler, types: _Types) -> JsonObjec
 
 def _errors(declared: Endpoint) -> Iterator[type[ConfdError]]:
     """Yield the errors of the dispatcher, then those of the handler."""
-    if declared.role is not Role.ANYONE:
+    if declared.needs is not Open.ANYONE:
         yield from (Unauthenticated, Forbidden, TooMany, Unavailable)
     if declared.query is not AnyQuery or declared.body is not None or declared.docs.takes:
         yield Malformed
@@ -213,11 +214,10 @@ def _refusal(kind: type[ConfdError], types: _Types) -> JsonObject:
 
 
 def _security(declared: Endpoint) -> list[dict[str, list[str]]]:
-    if declared.role is Role.ANYONE:
+    if declared.needs is Open.ANYONE:
         return []
-    names = [declared.role.value]
-    if declared.role is Role.AGENT and declared.reads:
-        names.append(Role.ADMIN.value)
+    serves = Permission.AGENT_SERVE in declared.permissions or declared.needs is Open.CALLER
+    names = (["agent"] if serves else []) + (["admin"] if declared.needs is not Permission.AGENT_SERVE else [])
     return [{name: []} for name in names]
 
 

@@ -11,8 +11,7 @@ from twisted.internet.interfaces import IReactorTime
 from confd.codec import strict_json
 from confd.codec.strict_json import JsonObject
 from confd.runtime.offload import LARGE_BYTES, Offload
-from confd.web.api.endpoint import Answer, AnyQuery, Call, endpoint
-from confd.web.auth.basic import Role
+from confd.web.api.endpoint import ANYONE, Answer, AnyQuery, Call, endpoint
 from confd.web.openapi.docs import Docs
 from confd.web.openapi.document import describe
 from confd.web.static import POLICY, Assets
@@ -38,7 +37,7 @@ def documented(
     @param offload: makes the document in a thread, once a client asks for it.
     """
     served = ApiDocument(offload)
-    everything = (*apis, served, Assets(clock, "confd.web.openapi.swagger", _SWAGGER, Role.ANYONE, _SWAGGER_POLICY))
+    everything = (*apis, served, Assets(clock, "confd.web.openapi.swagger", _SWAGGER, ANYONE, _SWAGGER_POLICY))
     served.describe = partial(describe, title, everything, document)
     return everything
 
@@ -61,7 +60,7 @@ class ApiDocument:
     @endpoint(
         "GET",
         "/openapi.json",
-        Role.ANYONE,
+        ANYONE,
         "This document.",
         query=AnyQuery,
         docs=_DOCS,
@@ -73,7 +72,7 @@ class ApiDocument:
     @endpoint(
         "GET",
         "/swagger/doc.json",
-        Role.ANYONE,
+        ANYONE,
         "This document, at the path of the Go system.",
         query=AnyQuery,
         docs=_DOCS,

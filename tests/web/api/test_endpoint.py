@@ -12,9 +12,8 @@ from confd import errors
 from confd.codec.headers import basic_authorization
 from confd.runtime.offload import Offload
 from confd.web.api.dispatch import Dispatcher
-from confd.web.api.endpoint import endpoints_of
+from confd.web.api.endpoint import Open, endpoints_of
 from confd.web.api.errors import STATUS
-from confd.web.auth.basic import Role
 from confd.web.server.refusal import SECURITY_HEADERS
 from confd.web.server.site import BoundedSite, Limits
 from tests.conversation import Conversation, Reply
@@ -67,7 +66,7 @@ class WhoTests(EndpointTests):
     def test_request_without_credentials_gets_401_before_any_other_check(self) -> None:
         count = 0
         for declared, _ in endpoints_of(self.sample.api):
-            if declared.role is Role.ANYONE:
+            if declared.needs is Open.ANYONE:
                 continue
             for carried in ({}, {"json": {"nonsense": 1}}, {"body": b"\xff", "headers": {"Content-Type": "text/x"}}):
                 count += 1

@@ -9,9 +9,9 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.web.api.endpoint import Call, endpoint
+from confd.web.api.endpoint import ANYONE, Call, endpoint
 from confd.web.api.streaming import StreamingAnswer
-from confd.web.auth.basic import BasicAuth, Role
+from confd.web.auth.basic import BasicAuth
 from tests.conversation import Conversation, serve
 
 
@@ -32,7 +32,7 @@ class Streams:
     def _cancel(self, _: object) -> None:
         self.cancelled += 1
 
-    @endpoint("GET", "/stream", Role.ANYONE, "Goes on.")
+    @endpoint("GET", "/stream", ANYONE, "Goes on.")
     async def stream(self, call: Call) -> StreamingAnswer:
         """Write the first bytes of the response."""
         self.call = weakref.ref(call)

@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from confd.errors import Forbidden, Unauthenticated
-from confd.web.auth.basic import BasicAuth, Credential, Identity, LoopbackAuth, Role, allow, digest_of
+from confd.web.auth.basic import BasicAuth, Credential, LoopbackAuth, digest_of
+from confd.web.auth.principals import Grant, Principal, Role
 
 PEOPLE = {"agent": "secret123", "admin": "admin:pässword", "Ünal": "", "": "nameless"}
 
@@ -41,7 +42,7 @@ class BasicAuthTests(SynchronousTestCase):
             encoded = base64.b64encode(f"{name}:{password}".encode())
             for scheme in (b"Basic ", b"basic ", b"BASIC ", b"bAsIc   "):
                 identity = self.guard.identify(Caller(scheme + encoded))
-                self.assertEqual(identity, Identity(name, Role.AGENT))
+                self.assertEqual(identity, Principal.shared(name, Role.AGENT))
 
     def test_invalid_header_counts_as_no_credentials(self) -> None:
         for header in (b"", b"Basic", b"Basic ", b"Basic !", b"Basic YQ", b"Basic YQ==", b"Bearer YTpi", b"YTpi"):
@@ -70,7 +71,7 @@ class LoopbackAuthTests(SynchronousTestCase):
     """L{LoopbackAuth}."""
 
     def test_only_loopback_and_unix_sockets_are_accepted(self) -> None:
-        here = Identity("loopback", Role.AGENT)
+        here = Principal.shared("loopback", Role.AGENT)
         guard = LoopbackAuth(here)
         for host in ("127.0.0.1", "127.8.9.10"):
             self.assertEqual(guard.identify(Caller(peer=IPv4Address("TCP", host, 1))), here)
@@ -86,7 +87,7 @@ class LoopbackAuthTests(SynchronousTestCase):
         self.assertRaises(Forbidden, guard.identify, Caller(peer=None))
 
     def test_page_with_a_name_that_resolves_here_is_refused(self) -> None:
-        guard, here = LoopbackAuth(Identity("loopback", Role.AGENT)), IPv4Address("TCP", "127.0.0.1", 1)
+        guard, here = LoopbackAuth(Principal.shared("loopback", Role.AGENT)), IPv4Address("TCP", "127.0.0.1", 1)
         for host in ("localhost", "LOCALHOST:8082", "worker.localhost", "127.0.0.1:80", "127.1.2.3", "[::1]:8082"):
             self.assertEqual(guard.identify(Caller(peer=here, host=host)).name, "loopback")
         for host in (
@@ -108,7 +109,9 @@ class TokenTests(SynchronousTestCase):
     def test_token_with_its_agent_id_authenticates_that_agent_only(self) -> None:
         guard = BasicAuth((), tokens={digest_of(b"a:1", b"t0ken"): "a:1"}.get)
         header = b"Basic " + base64.b64encode(b"a:1:t0ken")
-        self.assertEqual(guard.identify(Caller(header)), Identity("agent a:1", Role.AGENT, "a:1"))
+        self.assertEqual(
+            guard.identify(Caller(header)), Principal("agent a:1", "agent a:1", "agent", (Grant(Role.AGENT),), "a:1")
+        )
         for wrong in (b"a:2:t0ken", b"a:1:t0ken2", b"t0ken:a:1", b"a:1:"):
             self.assertRaises(Unauthenticated, guard.identify, Caller(b"Basic " + base64.b64encode(wrong)))
 
@@ -117,29 +120,4 @@ class TokenTests(SynchronousTestCase):
             [Credential.of("admin", "secret", Role.ADMIN)], tokens={digest_of(b"admin", b"t0ken"): "admin"}.get
         )
         found = guard.identify(Caller(b"Basic " + base64.b64encode(b"admin:t0ken")))
-        self.assertEqual((found.role, found.name), (Role.AGENT, "agent admin"))
-
-
-class AllowTests(SynchronousTestCase):
-    """L{allow}."""
-
-    def test_admin_may_read_what_an_agent_may_read_and_nothing_else_crosses_over(self) -> None:
-        allowed = set()
-        for role in (Role.AGENT, Role.ADMIN):
-            for asked in (Role.AGENT, Role.ADMIN):
-                for reads in (True, False):
-                    try:
-                        allow(Identity("x", role), asked, reads)
-                    except Forbidden:
-                        continue
-                    allowed.add((role, asked, reads))
-        self.assertEqual(
-            allowed,
-            {
-                (Role.AGENT, Role.AGENT, True),
-                (Role.AGENT, Role.AGENT, False),
-                (Role.ADMIN, Role.ADMIN, True),
-                (Role.ADMIN, Role.ADMIN, False),
-                (Role.ADMIN, Role.AGENT, True),
-            },
-        )
+        self.assertEqual((found.grants, found.who), ((Grant(Role.AGENT),), "agent admin"))

@@ -8,9 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
 from confd.errors import Forbidden
-from confd.web.api.endpoint import endpoints_of
-from confd.web.auth.basic import Role
+from confd.web.api.endpoint import Endpoint, endpoints_of
 from confd.web.auth.csrf import same_origin
+from confd.web.auth.principals import Permission
 from tests.web.sample_api import ADMIN, AGENT, SampleSite
 
 
@@ -109,14 +109,14 @@ class DispatcherTests(SynchronousTestCase):
         self.sample = SampleSite()
         self.caller = self.sample.connect()
 
-    def credentials(self, role: Role) -> tuple[str, str] | None:
-        return {Role.ADMIN: ADMIN, Role.AGENT: AGENT}.get(role)
+    def credentials(self, declared: Endpoint) -> tuple[str, str]:
+        return AGENT if declared.needs is Permission.AGENT_SERVE else ADMIN
 
     def test_every_changing_endpoint_refuses_foreign_pages_before_it_reads_the_body(self) -> None:
         changing = [declared for declared, _ in endpoints_of(self.sample.api) if not declared.reads]
         self.assertEqual(len(changing), 7)
         for declared in changing:
-            auth = self.credentials(declared.role)
+            auth = self.credentials(declared)
             for headers in ({"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
                 for body in (None, b"{}", b"{", b"name=x"):
                     reply = self.caller.request(declared.method, declared.path, auth=auth, body=body, headers=headers)

@@ -9,7 +9,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.errors import TooMany
-from confd.web.auth.basic import BasicAuth, Credential, Role, digest_of
+from confd.web.auth.basic import BasicAuth, Credential, digest_of
+from confd.web.auth.principals import Role
 from confd.web.auth.throttle import HERE, MAX_FAILING_ADDRESSES, MAX_KNOWN_ADDRESSES, Allowance, Throttle, source_of
 from tests.conversation import ELSEWHERE, LOOPBACK, Conversation, Reply, serve
 from tests.web.sample_api import ADMIN, AGENT, RecordingAuditor, SampleApi

@@ -10,8 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.codec import strict_json
 from confd.errors import Conflict
-from confd.web.api.endpoint import Answer, AnyDocument, AnyQuery, Call, NamespaceQuery, endpoint
-from confd.web.auth.basic import Role
+from confd.web.api.endpoint import ANYONE, Answer, AnyDocument, AnyQuery, Call, NamespaceQuery, endpoint
+from confd.web.auth.principals import POLL, Permission
 from confd.web.openapi.docs import ANY_STATUS, ETAG, IDEMPOTENCY_KEY, Docs, MessageBody
 from confd.web.openapi.document import describe
 
@@ -41,7 +41,14 @@ class ThingsQuery(NamespaceQuery, forbid_unknown_fields=True):
 class Shop:
     """Declares one of each kind, and is never asked."""
 
-    @endpoint("GET", "/things", Role.AGENT, "All of them.", query=ThingsQuery, docs=Docs(gives=(ETAG,), tag="things"))
+    @endpoint(
+        "GET",
+        "/things",
+        POLL,
+        "All of them.",
+        query=ThingsQuery,
+        docs=Docs(gives=(ETAG,), tag="things"),
+    )
     async def things(self, call: Call) -> list[Thing]:
         """
         As C{Thing}.
@@ -50,14 +57,16 @@ class Shop:
         """
         raise NotImplementedError
 
-    @endpoint("POST", "/things/<int:number>/<name>", Role.AGENT, "Make one.", body=Thing, optional_body=True)
+    @endpoint(
+        "POST", "/things/<int:number>/<name>", Permission.AGENT_SERVE, "Make one.", body=Thing, optional_body=True
+    )
     async def make(self, call: Call, number: int, name: str) -> MessageBody:
         raise NotImplementedError
 
     @endpoint(
         "PUT",
         "/things",
-        Role.ADMIN,
+        Permission.ADMIN,
         "Take a document.",
         body=AnyDocument.OBJECT,
         docs=Docs(
@@ -70,7 +79,7 @@ class Shop:
     async def take(self, call: Call) -> Answer:
         raise NotImplementedError
 
-    @endpoint("GET", "/open", Role.ANYONE, "For anyone.", query=AnyQuery, docs=Docs(tag="ops"))
+    @endpoint("GET", "/open", ANYONE, "For anyone.", query=AnyQuery, docs=Docs(tag="ops"))
     async def open(self, call: Call) -> Thing:
         raise NotImplementedError
 
@@ -162,7 +171,7 @@ class DescribeTests(SynchronousTestCase):
     def test_endpoint_without_a_described_response_raises_type_error(self) -> None:
 
         class Silent:
-            @endpoint("GET", "/x", Role.ANYONE, "Something.")
+            @endpoint("GET", "/x", ANYONE, "Something.")
             async def answer(self, call: Call) -> Answer:
                 raise NotImplementedError
 

@@ -13,7 +13,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
-from confd.web.auth.basic import BasicAuth, Credential, Identity, LoopbackAuth, Role
+from confd.web.auth.basic import BasicAuth, Credential, LoopbackAuth
+from confd.web.auth.principals import Principal, Role
 from confd.web.auth.throttle import Throttle
 from confd.web.server.proxies import MAX_HOPS, Proxies
 from confd.web.server.site import BoundedSite, Limits
@@ -161,7 +162,7 @@ class SiteTests(SynchronousTestCase):
         self.assertEqual((reply.status, reply.code), (400, "bad_request"))
 
     def test_local_proxy_does_not_make_its_clients_local(self) -> None:
-        guard = LoopbackAuth(Identity("loopback", Role.AGENT))
+        guard = LoopbackAuth(Principal.shared("loopback", Role.AGENT))
         site = serve(self.clock, guard, SampleApi(), proxies=PROXIES)
         caller = Conversation(site, self.clock, HERE)
         self.assertEqual(caller.get("/wish").status, 200)

@@ -8,9 +8,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.errors import Conflict
 from confd.runtime.metrics import Metrics
-from confd.web.api.endpoint import AnyQuery, Call, endpoint
+from confd.web.api.endpoint import ANYONE, AnyQuery, Call, endpoint
 from confd.web.api.streaming import StreamingAnswer
-from confd.web.auth.basic import BasicAuth, Role
+from confd.web.auth.basic import BasicAuth
+from confd.web.auth.principals import Permission
 from confd.web.server.request_metrics import RequestMetrics
 from confd.web.server.site import Limits
 from tests.conversation import ELSEWHERE, LOOPBACK, Conversation, Refused, serve
@@ -23,28 +24,28 @@ class Site:
     def __init__(self) -> None:
         self.waiting: Deferred[None] = Deferred()
 
-    @endpoint("GET", "/things/<name>", Role.ANYONE, "A thing.", query=AnyQuery)
+    @endpoint("GET", "/things/<name>", ANYONE, "A thing.", query=AnyQuery)
     async def thing(self, call: Call, name: str) -> object:
         """Answer."""
         return {}
 
-    @endpoint("POST", "/things", Role.ANYONE, "Refused.")
+    @endpoint("POST", "/things", ANYONE, "Refused.")
     async def refused(self, call: Call) -> object:
         """Refuse."""
         raise Conflict("no", "No.")
 
-    @endpoint("GET", "/slow", Role.ANYONE, "Waits.")
+    @endpoint("GET", "/slow", ANYONE, "Waits.")
     async def slow(self, call: Call) -> object:
         """Wait until the test goes on."""
         await self.waiting
         return {}
 
-    @endpoint("GET", "/secret", Role.ADMIN, "Nobody gets in.")
+    @endpoint("GET", "/secret", Permission.ADMIN, "Nobody gets in.")
     async def secret(self, call: Call) -> object:
         """Fail: no test gets here."""
         raise AssertionError
 
-    @endpoint("GET", "/stream", Role.ANYONE, "Lasts.")
+    @endpoint("GET", "/stream", ANYONE, "Lasts.")
     async def stream(self, call: Call) -> StreamingAnswer:
         """Stream until the client hangs up."""
         call.request.write(b"x")

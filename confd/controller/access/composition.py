@@ -1,0 +1,66 @@
+"""Where the guard of a controller is built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from twisted.application.service import IService
+
+from confd.controller.agents.registry import Registry
+from confd.controller.audit_log import AuditLog
+from confd.runtime.daemon import in_threads_of, reload_secrets
+from confd.runtime.metrics import Metrics
+from confd.runtime.offload import Offload
+from confd.runtime.reactor import Reactor
+from confd.runtime.settings import ControllerSettings
+from confd.web.api.dispatch import Dispatcher
+from confd.web.api.places import IPlaces
+from confd.web.auth.basic import BasicAuth, Credential
+from confd.web.auth.principals import Role
+from confd.web.auth.throttle import Allowance, Throttle
+from confd.web.server.site import BoundedSite
+
+
+def make_dispatcher(
+    reactor: Reactor,
+    settings: ControllerSettings,
+    metrics: Metrics,
+    registry: Registry,
+    audit_log: AuditLog,
+    places: IPlaces,
+) -> tuple[BasicAuth, Dispatcher]:
+    """Return the guard, and the dispatcher that asks it."""
+    throttle = Throttle(reactor, settings.login_failures)
+    throttle.expose(metrics)
+    guard = BasicAuth(_shared(settings), throttle, registry.agent_tokens.holder)
+    return guard, Dispatcher(
+        guard, Offload(in_threads_of(reactor)), audit_log, Allowance(reactor, settings.changes_per_minute), places
+    )
+
+
+def _shared(settings: ControllerSettings) -> list[Credential]:
+    """Return the identities that many callers share."""
+    return [
+        Credential.of(settings.agent_username, settings.agent_password, Role.AGENT),
+        Credential.of(settings.admin_username, settings.admin_password, Role.ADMIN),
+    ]
+
+
+def follow_identities(
+    reactor: Reactor,
+    settings: ControllerSettings,
+    environ: Mapping[str, str],
+    guard: BasicAuth,
+    site: BoundedSite,
+) -> Sequence[IService]:
+    """
+    Return the services that take passwords from files as the files change.
+
+    @param site: ends the streams that a replaced password opened.
+    """
+
+    def changed(now: ControllerSettings) -> None:
+        site.cut(guard.renew(_shared(now), reactor.seconds()))
+        site.allow_hosts(now.hosts)
+
+    return reload_secrets(reactor, settings, environ, changed, "AGENT_PASSWORD", "ADMIN_PASSWORD")
