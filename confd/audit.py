@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 from datetime import datetime
 
-from attrs import asdict, define, evolve, field, frozen
+from attrs import define, field, fields, frozen
 
 #: Outcome of a successful attempt. The outcome of a refused attempt is the code of its error.
 DONE = "done"
@@ -85,7 +85,7 @@ class AuditEntry:
         @param previous: hash of the previous entry.
         """
         attempt = outcome.attempt
-        entry = cls(
+        values = (
             number + 1,
             at,
             attempt.who,
@@ -97,12 +97,19 @@ class AuditEntry:
             attempt.request_id,
             previous,
         )
-        return evolve(entry, hash=entry.digest())
+        return cls(*values, hash=_digest(values))
 
     def digest(self) -> str:
         """Return the value that L{hash} must have."""
-        fields = asdict(self, recurse=False, filter=lambda attribute, _: attribute.name != "hash")
-        return hashlib.sha256(_CANONICAL.encode(fields).encode()).hexdigest()
+        return _digest([getattr(self, name) for name in _HASHED])
+
+
+#: The fields that the hash of an entry covers, in their order.
+_HASHED = tuple(each.name for each in fields(AuditEntry) if each.name != "hash")
+
+
+def _digest(values: Iterable[int | str]) -> str:
+    return hashlib.sha256(_CANONICAL.encode(dict(zip(_HASHED, values, strict=True))).encode()).hexdigest()
 
 
 @define(eq=False)

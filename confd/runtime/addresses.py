@@ -14,7 +14,8 @@ MAX_URL_LENGTH = 2048
 Network = IPv4Network | IPv6Network
 
 _URL = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]*)://(?P<authority>[^/?#]*)(?P<rest>.*)", re.DOTALL)
-_LABEL = re.compile(r"[a-z0-9_-]{1,63}", re.IGNORECASE)
+_HOST_NAME = re.compile(r"[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*+", re.IGNORECASE)
+_PORT = re.compile(":[0-9]{1,5}")
 _ZONE = re.compile(r"[A-Za-z0-9._~-]{1,32}")
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE)
 _PRINTABLE = re.compile(r"[!-~]*")
@@ -27,7 +28,7 @@ _PATH_SAFE = "/%:@!$&'()*+,;=~-._"
 def is_host_name(text: str) -> bool:
     """Return whether a text is a valid host name: labels of 1 to 63 characters, 253 in total (RFC 1035)."""
     name = text.removesuffix(".")
-    return len(name) <= 253 and all(_LABEL.fullmatch(label) for label in name.split("."))
+    return len(name) <= 253 and _HOST_NAME.fullmatch(name) is not None
 
 
 def is_loopback(host: str) -> bool:
@@ -107,7 +108,7 @@ def split_authority(text: str) -> tuple[str, int | None]:
         raise ValueError("must contain a host")
     if not tail:
         return host, None
-    if not re.fullmatch(":[0-9]{1,5}", tail) or not 0 < int(tail[1:]) < 65536:
+    if not _PORT.fullmatch(tail) or not 0 < int(tail[1:]) < 65536:
         raise ValueError("must have a port from 1 to 65535 after the colon")
     return host, int(tail[1:])
 

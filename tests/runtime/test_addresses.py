@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.controller.configs.schema import Schema
 from confd.errors import Unprocessable
-from confd.runtime.addresses import fetchable, is_loopback, parse_base_url, parse_host, parse_network
+from confd.runtime.addresses import fetchable, is_host_name, is_loopback, parse_base_url, parse_host, parse_network
 from confd.runtime.setting_types import address, nats_urls, networks, urls
 from confd.worker.address_policy import Rules
 
@@ -48,6 +48,22 @@ class DocumentUrlTests(SynchronousTestCase):
     def test_values_other_than_strings_are_refused(self) -> None:
         for value in (None, 7, ["http://h/"], {"a": "http://h/"}, True):
             self.assertRaises(Unprocessable, self.schema.check, {"url": value})
+
+
+class HostNameTests(SynchronousTestCase):
+    """L{is_host_name}."""
+
+    @given(
+        st.lists(st.sampled_from(("a", "Z-9_", "", "l" * 63, "l" * 64, "a b", "\xe9", "x\n")), min_size=1, max_size=5)
+    )
+    @example(["l" * 63] * 4)
+    @example(["l" * 63] * 3 + ["l" * 61])
+    def test_each_label_is_valid_and_the_name_not_too_long(self, labels: list[str]) -> None:
+        name = ".".join(labels)
+        if labels[-1] == "" and len(labels) > 1:
+            labels = labels[:-1]
+        valid = all(each in ("a", "Z-9_", "l" * 63, "l" * 61) for each in labels)
+        self.assertEqual(is_host_name(name), valid and len(".".join(labels)) <= 253)
 
 
 class SettingTests(SynchronousTestCase):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
-from attrs import Attribute, asdict
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
@@ -46,9 +45,7 @@ class Archive(WriteBehind[tuple[str, int], ConvergenceSummary]):
 
 def _encoded(summary: ConvergenceSummary) -> bytes:
     """Return what earlier releases stored, the body of GET C{/api/v1/config/convergence}: they can read it."""
+    stored = msgspec.to_builtins(summary)
+    del stored["rollout"]
     later = {"published_at": rfc3339(summary.published_at), "targeted": summary.targeted, "laggards": ()}
-    return strict_json.encode(asdict(summary, filter=_is_stored) | later)
-
-
-def _is_stored(attribute: Attribute[object], value: object) -> bool:
-    return attribute.name != "rollout"
+    return strict_json.encode(stored | later)

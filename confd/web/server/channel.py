@@ -151,11 +151,11 @@ class BoundedChannel(HTTPChannel):
 
     def extend_deadline(self, received: int) -> None:
         """
-        Give a body the time that its bytes so far take at the least rate.
+        Give a body, unless it is complete, the time that its bytes so far take at the least rate.
 
         @param received: bytes of the body so far.
         """
-        if self._timer is not None and not self._closing:
+        if self._timer is not None and not self._closing and received != self.length:
             most, rate = self.factory.limits.body_seconds, self.factory.limits.body_rate
             left = self.head_arrived + most + received // rate - self.factory.reactor.seconds()
             self._within(max(0, min(most, left)), self._too_slow, "the body")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from datetime import timedelta
 from typing import Any
@@ -423,6 +424,16 @@ class ConvergenceTests(SynchronousTestCase):
         self.parts.clock.advance(WRITE_INTERVAL_SECONDS)
         self.assertEqual([[each[1] for each in archive] for archive in written], [[1, 2, 3]])
         self.assertEqual([self.parts.describe(version) for version in (1, 2, 3)], summary)
+
+    def test_stored_summary_is_the_body_that_earlier_releases_stored(self) -> None:
+        self.parts.join("a")
+        self.parts.report("a", self.parts.publish())
+        for _ in range(3):
+            self.parts.publish()
+        self.parts.clock.advance(WRITE_INTERVAL_SECONDS)
+        body = dict(self.parts.describe(2))
+        stored = self.parts.result(self.parts.store.summary(DEFAULT_NAMESPACE, 2))
+        self.assertEqual(json.loads(stored), body)
 
     def test_summary_after_one_without_reports(self) -> None:
         """What nobody reported of says nothing of the next version."""
