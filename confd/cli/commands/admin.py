@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from urllib.parse import quote
 
@@ -11,7 +10,7 @@ import click
 from confd.audit import AuditEntry, verify
 from confd.cli.api_client import value_of
 from confd.cli.command import Group
-from confd.cli.commands.documents import change, load, sources
+from confd.cli.commands.documents import change, read_argument, sources
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
 from confd.cli.text import format_time, plural
@@ -63,7 +62,7 @@ def list_namespaces(session: Session) -> None:
 def create_namespace(session: Session, name: str, source: tuple[str, ...], comment: str | None) -> None:
     """Create the namespace NAME. Its first document comes from FILE (- reads standard input) or from KEY=VALUE."""
     file, assignments = sources(source)
-    document = change({} if file is None else load(file, sys.stdin.buffer), assignments, ())
+    document = change({} if file is None else read_argument(session, file), assignments, ())
     body = {"name": name, "config": document} | ({"comment": comment} if comment else {})
     made = value_of(session.controller.call("POST", "/api/v1/namespaces", body))
     session.screen.show(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from confd.cli.api_client import value_of
 from confd.cli.command import Command
-from confd.cli.commands.documents import change, find, load, sources
+from confd.cli.commands.documents import change, find, read_argument, sources
 from confd.cli.commands.editor import edit
 from confd.cli.commands.publish import ChangePublisher, PublishOptions, Submission, publishing_options
 from confd.cli.errors import CommandError, Exit
@@ -59,7 +57,7 @@ def get(session: Session, key: str | None, version: int | None, meta: bool) -> N
         ("confdctl set url=https://example.com limits.rate=10", "change two keys of the current document"),
         ("confdctl set --edit -m 'new upstream'", "edit the current document"),
         ("render | confdctl set - --yes --wait applied --quorum 95", "publish from a script, and wait for the agents"),
-        ("confdctl set config.json --dry-run", "show the diff without publishing"),
+        ("confdctl set config.yaml --dry-run", "show the diff without publishing"),
     ],
 )
 @click.argument("source", nargs=-1, metavar="[FILE|-] [KEY=VALUE]...")
@@ -86,8 +84,8 @@ def set_(
     """
     Publish a new version of the document.
 
-    The document comes from FILE (- reads standard input). Without FILE it is the current one. KEY=VALUE and --unset
-    change keys of it, and --edit opens it in your editor.
+    The document comes from FILE: YAML or TOML with a suffix of that name, else JSON (- reads standard input). Without
+    FILE it is the current one. KEY=VALUE and --unset change keys of it, and --edit opens it in your editor.
 
     A VALUE is read as JSON, and as a string if it is not JSON. A KEY names nested values with dots, and items of arrays
     by their index: servers.0.url=https://example.com.
@@ -101,7 +99,7 @@ def set_(
             Exit.USAGE, "Nothing to publish: name a FILE, KEY=VALUE, --unset or --edit; see confdctl set --help."
         )
     # Before the question for a password, which reads the same standard input.
-    given = None if file is None else load(file, sys.stdin.buffer)
+    given = None if file is None else read_argument(session, file)
     publisher = ChangePublisher(session, options)
     answer = session.controller.call("GET", "/api/v1/config", query={"namespace": session.namespace})
     tag = answer.headers.get("etag", "").strip('"')

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
+import sys
 from collections.abc import Sequence
 from copy import deepcopy
-from typing import IO
 
+from confd.cli.document_files import load
 from confd.cli.errors import CommandError, Exit
+from confd.cli.session import Session
 from confd.codec import strict_json
 from confd.codec.strict_json import JsonObject, JsonValue
 from confd.codec.text import printable
 from confd.errors import ConfdError
-
-#: Bytes of the largest document that a controller can be configured to accept.
-MAX_DOCUMENT_BYTES = 4 * 1048576
 
 _DOT = re.compile(r"(?<!\\)\.")
 
@@ -34,44 +32,16 @@ def sources(words: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
     return (words[0] if named else None), assignments
 
 
-def load(path: str, stdin: IO[bytes]) -> JsonObject:
+def read_argument(session: Session, path: str) -> JsonObject:
     """
-    Read the document in a file, or on standard input for C{-}.
+    Return the document in a file, or on standard input for C{-}, and print what readers may understand differently.
 
     @raise CommandError: it cannot be read, or is not a document.
     """
-    name = "Standard input" if path == "-" else path
-    try:
-        if path == "-":
-            raw = stdin.read(MAX_DOCUMENT_BYTES + 1)
-        else:
-            with open(path, "rb") as file:
-                raw = file.read(MAX_DOCUMENT_BYTES + 1)
-    except OSError as error:
-        meant = "; to change a key, write KEY=VALUE" if isinstance(error, FileNotFoundError) else ""
-        raise CommandError(Exit.USAGE, f"{name} cannot be read: {error.strerror}{meant}.") from None
-    return parse(raw, name)
-
-
-def parse(raw: bytes, name: str) -> JsonObject:
-    """
-    Decode a document.
-
-    @param name: name of the text in error sentences.
-    @raise CommandError: it is too large, or not a JSON object.
-    """
-    if len(raw) > MAX_DOCUMENT_BYTES:
-        raise CommandError(
-            Exit.INVALID, f"{name} is larger than {MAX_DOCUMENT_BYTES} bytes, the limit of every controller."
-        )
-    try:
-        # Windows editors write a byte order mark.
-        value = strict_json.decode(raw.removeprefix(codecs.BOM_UTF8))
-    except ConfdError as error:
-        raise CommandError(Exit.INVALID, f"{name}: {error.message.replace('The body is', 'this is')}") from None
-    if not isinstance(value, dict):
-        raise CommandError(Exit.INVALID, f"{name}: this is not a JSON object; write {{ ... }}.")
-    return value
+    found = load(path, sys.stdin.buffer)
+    for warning in found.warnings:
+        session.screen.say(printable(f"{found.name}: {warning}"))
+    return found.value
 
 
 def change(document: JsonObject, assignments: Sequence[str], removed: Sequence[str]) -> JsonObject:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from confd.cli.commands.documents import as_text, parse
+from confd.cli.commands.documents import as_text
+from confd.cli.document_files import parse
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session
 from confd.codec.strict_json import JsonObject
@@ -43,7 +44,7 @@ def _until_published(session: Session, path: Path, before: bytes, publish: Calla
             session.screen.say("The text was not edited. Nothing was changed.")
             return True
         try:
-            return publish(parse(path.read_bytes(), "The edited text"))
+            return publish(parse(path.read_bytes(), "The edited text").value)
         except CommandError as failure:
             if failure.status is not Exit.INVALID or not session.interactive:
                 raise

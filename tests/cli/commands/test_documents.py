@@ -1,14 +1,12 @@
 """Tests of L{confd.cli.commands.documents}: arguments become a document, or an error of one sentence."""
 
-import io
 import json
-from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.cli.commands.documents import MAX_DOCUMENT_BYTES, change, find, load, sources
+from confd.cli.commands.documents import change, find, sources
 from confd.cli.errors import CommandError, Exit
 
 BASE = {"url": "https://a", "limits": {"rate": 1}, "servers": [{"url": "x"}], "a.b": 1}
@@ -65,37 +63,8 @@ class ChangeTests(SynchronousTestCase):
         self.assertEqual(change({}, words, ()), wanted)
 
 
-class LoadTests(SynchronousTestCase):
-    """Files and standard input."""
-
-    def _refused(self, raw):
-        failure = self.assertRaises(CommandError, load, "-", io.BytesIO(raw))
-        self.assertIs(failure.status, Exit.INVALID)
-        return failure.sentence
-
-    def test_load_reads_a_file_or_standard_input(self):
-        path = Path(self.mktemp())
-        path.write_text('{"a": 1}')
-        self.assertEqual(load(str(path), io.BytesIO()), {"a": 1})
-        self.assertEqual(load("-", io.BytesIO(b'{"a": 2}')), {"a": 2})
-
-    def test_load_names_the_place_of_a_mistake(self):
-        self.assertIn("line 2, column 1", self._refused(b"{\n!"))
-        self.assertIn("object", self._refused(b"[1]"))
-        self.assertIn("twice", self._refused(b'{"a": 1, "a": 2}'))
-        self.assertIn(str(MAX_DOCUMENT_BYTES), self._refused(b'"' + b"x" * MAX_DOCUMENT_BYTES + b'"'))
-        failure = self.assertRaises(CommandError, load, "/nonexistent", io.BytesIO())
-        self.assertIs(failure.status, Exit.USAGE)
-        self.assertIn("KEY=VALUE", failure.sentence)
-
-    def test_load_accepts_one_utf8_byte_order_mark_and_names_other_encodings(self):
-        self.assertEqual(load("-", io.BytesIO(b'\xef\xbb\xbf{"a": 2}')), {"a": 2})
-        path = Path(self.mktemp())
-        path.write_text('{"a": 1}', "utf-8-sig")
-        self.assertEqual(load(str(path), io.BytesIO()), {"a": 1})
-        self.assertIn("byte order mark", self._refused(b"\xef\xbb\xbf\xef\xbb\xbf{}"))
-        for encoding in ("utf-16", "utf-32"):
-            self.assertIn("byte order mark of UTF-16", self._refused('{"a": 1}'.encode(encoding)))
+class SourcesTests(SynchronousTestCase):
+    """The arguments of a command."""
 
     def test_first_word_without_equals_sign_or_with_a_path_is_the_file(self):
         self.assertEqual(sources(("a.json", "b=1")), ("a.json", ("b=1",)))
