@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from urllib.parse import quote
 
 import click
@@ -10,7 +9,7 @@ import click
 from confd.cli.api_client import value_of
 from confd.cli.command import Group
 from confd.cli.commands.completing import complete_plan
-from confd.cli.commands.documents import load
+from confd.cli.commands.documents import read_argument
 from confd.cli.commands.rollout_progress import wave_size
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
@@ -82,7 +81,7 @@ def show_plan(session: Session, name: str) -> None:
 @pass_session
 def set_plan(session: Session, file: str) -> None:
     """Save the plan in FILE (- reads standard input), which has its name. Open rollouts keep their copy."""
-    made: JsonObject = value_of(session.controller.call("POST", _PATH, load(file, sys.stdin.buffer)))
+    made: JsonObject = value_of(session.controller.call("POST", _PATH, read_argument(session, file)))
     session.screen.show(made, lambda: session.screen.line(f"Plan {printable(made['name'])} is saved."))
 
 

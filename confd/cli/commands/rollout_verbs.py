@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,7 @@ import click
 
 from confd.cli.api_client import value_of
 from confd.cli.command import Command
-from confd.cli.commands.documents import as_text, change, load, sources
+from confd.cli.commands.documents import as_text, change, read_argument, sources
 from confd.cli.commands.rollout_progress import follow, recovery_words
 from confd.cli.commands.rollouts import draw_rollout, finish, open_rollout
 from confd.cli.errors import CommandError, Exit
@@ -152,7 +151,7 @@ def replace(
         raise CommandError(Exit.USAGE, "Name either a FILE or KEY=VALUE, or --version N.")
     file, assignments = sources(source)
     # Before the question for a password, which reads the same standard input.
-    given = None if file is None else load(file, sys.stdin.buffer)
+    given = None if file is None else read_argument(session, file)
     session.require_consent(yes)
     found, tag = open_rollout(session)
     before = _document(session, found["candidate"])
