@@ -42,7 +42,7 @@ FLOORS: tuple[dict[str, str], ...] = (
 OWNERS = {
     "jinja2": "agent.outputs.file.templates",
     "subprocess": "agent.outputs.file.commands cli.*",
-    "yaml": "codec.yaml_writer",
+    "yaml": "codec.yaml_reader codec.yaml_writer",
     "klein": "web.*",
     "werkzeug": "web.*",
     "nats": "brokers.nats.*",
