@@ -83,6 +83,21 @@ class RolloutPlan:
 
 
 @frozen
+class StartedWave:
+    """
+    A wave that has begun.
+
+    The counts are those of the last reports, from the time when the members were given up; C{None} before.
+    """
+
+    wave: int
+    started_at: datetime
+    applied: int | None = None
+    failed: int | None = None
+    pending: int | None = None
+
+
+@frozen
 class Rollout:
     """
     A rollout as the store keeps it.
@@ -94,6 +109,7 @@ class Rollout:
     @ivar reason: why it is paused or has ended; empty otherwise.
     @ivar ended_as: the version that all agents got in the place of the candidate.
     @ivar behind: members that had not applied the candidate when the rollout completed.
+    @ivar started_waves: the waves that have begun with the present candidate, in this order.
     """
 
     id: int
@@ -111,6 +127,7 @@ class Rollout:
     ended_at: datetime | None = None
     ended_as: int | None = None
     behind: int = 0
+    started_waves: tuple[StartedWave, ...] = ()
 
     @property
     def open(self) -> bool:
@@ -192,6 +209,7 @@ class NextStep:
     @ivar draft: the new candidate of a rollout that is replaced.
     @ivar revert: publish the document of the base as a new version for all callers.
     @ivar detail: for the audit log.
+    @ivar comment: of the person who wants the step.
     """
 
     state: State
@@ -203,6 +221,12 @@ class NextStep:
     revert: bool = False
     behind: int = 0
     detail: str = ""
+    comment: str = ""
+
+    @property
+    def audited(self) -> str:
+        """Return the detail of the audit entry, with the comment."""
+        return f"{self.detail}: {self.comment}" if self.comment else self.detail
 
 
 #: Decides on the next step of a rollout, in the transaction that writes it: C{None} leaves the rollout as it is.

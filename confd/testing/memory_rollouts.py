@@ -15,10 +15,13 @@ from confd.changes import EXPOSED, Committed, Lanes, ReceivedReport, ReportVerdi
 from confd.controller.interfaces import IRolloutStore
 from confd.controller.store.change_log import ChangeLog, Written, lanes_of, revision_change, rollout_change
 from confd.controller.store.rollout_rules import (
+    ROLLOUTS_WITH_MEMBERS,
+    abort_comment,
     change_members,
     describe_start,
     first_rollout,
     follow_report,
+    give_up_members,
     new_member,
     pick,
     take_step,
@@ -157,6 +160,7 @@ class RolloutRows:
             raise no_eligible_agent()
         revision = self._append(draft, draft.poll_interval or current.poll_interval)
         self._rollouts.append(rollout)
+        self._give_up_members(draft.namespace)
         self._members[number] = {}
         self._fates[draft.namespace, rollout.candidate] = number, "activated" if rollout.in_last_wave else "open"
         self._expose(rollout, chosen, "picked", draft.made_at)
@@ -166,6 +170,13 @@ class RolloutRows:
         if rollout.in_last_wave:
             changes.append(revision_change(revision, draft.arrived))
         return Written(Stepped(rollout, members, True, revision), changes)
+
+    def _give_up_members(self, namespace: str) -> None:
+        there = [each for each in self._rollouts if each.namespace == namespace]
+        for each in there[:-ROLLOUTS_WITH_MEMBERS]:
+            if self._members[each.id]:
+                self._rollouts[each.id - 1] = give_up_members(each, self._members_of(each.id))
+                self._members[each.id] = {}
 
     def _step(self, step: RolloutStep) -> Written[Stepped]:
         before = self._find(step.rollout)
@@ -182,7 +193,7 @@ class RolloutRows:
         self._expose(before, chosen, "picked", step.at, rollout.wave)
         self._follow_fates(before, rollout)
         self._prune(rollout.namespace)
-        self._record([AuditOutcome(step.attempt, detail=following.detail)])
+        self._record([AuditOutcome(step.attempt, detail=following.audited)])
         members = self._members_of(rollout.id)
         candidate = self._candidate(rollout)
         changes: list[tuple[str, str, object]] = [rollout_change(rollout, members, candidate)]
@@ -198,7 +209,7 @@ class RolloutRows:
             return self._append(following.draft, following.draft.poll_interval or base.poll_interval)
         if not following.revert:
             return None
-        comment = f"Rollout {rollout.id} was aborted: {following.reason}"
+        comment = abort_comment(rollout, following)
         who = step.attempt.who
         draft = Draft(rollout.namespace, base.document, who, step.at, comment=comment, rollback_of=rollout.base)
         return self._append(draft, base.poll_interval)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from attrs import evolve
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from confd.changes import EXPOSED, REVISION, ROLLOUT
+from confd.changes import EXPOSED, REVISION, ROLLOUT, ReceivedReport
 from confd.controller.interfaces import IRolloutStore
+from confd.controller.store.rollout_rules import ROLLOUTS_WITH_MEMBERS
 from confd.errors import Conflict, NotFound, PreconditionFailed
 from confd.model import DEFAULT_NAMESPACE, Registration
-from confd.reports import ReportState
+from confd.reports import Report, ReportState
 from confd.rollouts import (
     SUPERSEDE,
     Exposure,
     NextStep,
     Rollout,
+    StartedWave,
     no_eligible_agent,
 )
 from confd.testing.examples import a_draft, an_attempt, an_epoch_change
@@ -258,6 +262,53 @@ def make_irolloutstore_tests(fixture: StoreFixture) -> type[TestCase]:
             await self.assert_refused(self.store.step_rollout(self.a_step(refuse)), Conflict, "no_eligible_agent")
             await self.assert_refused(self.store.step_rollout(self.a_step(refuse, 7)), NotFound, "unknown_rollout")
             await self.assert_refused(self.store.rollout(7), NotFound, "unknown_rollout")
+
+        async def test_waves_keep_the_time_of_their_start(self) -> None:
+            await self.start("a", "b")
+            following = NextStep("finishing", 2, exposure=Exposure((("b", True),), 1))
+            at = NOON + timedelta(minutes=1)
+            step = evolve(self.a_step(lambda rollout, _: following), at=at)
+            stepped = (await self.store.step_rollout(step)).value
+            waves = (StartedWave(1, NOON), StartedWave(2, at))
+            self.assertEqual(stepped.rollout.started_waves, waves)
+            self.assertEqual((await self.store.rollout(1))[0].started_waves, waves)
+
+        async def test_replaced_candidate_starts_its_waves_over(self) -> None:
+            await self.start("a")
+            at = NOON + timedelta(minutes=1)
+            step = self.a_step(lambda rollout, _: NextStep("running", 1, draft=a_draft(3)))
+            stepped = (await self.store.step_rollout(evolve(step, at=at))).value
+            self.assertEqual(stepped.rollout.started_waves, (StartedWave(1, at),))
+
+        async def test_old_rollouts_keep_counts_in_the_place_of_members(self) -> None:
+            await self.start("a", "b", members=2)
+            await self.report("a", 2, 1)
+            await self.report("b", 2, 1, ReportState.FAILED)
+            for number in range(1, ROLLOUTS_WITH_MEMBERS + 1):
+                self.assertEqual(len((await self.store.rollout(1))[1]), 2)
+                await self.step(lambda rollout, _: NextStep("aborted", 1, revert=True), number)
+                await self.start("a")
+            rollout, members = await self.store.rollout(1)
+            self.assertEqual((rollout.started_waves, list(members)), ((StartedWave(1, NOON, 1, 1, 0),), []))
+
+        async def test_comment_of_a_person(self) -> None:
+            await self.start("a")
+            following = NextStep("aborted", 1, "requested", revert=True, detail="aborted", comment="too slow")
+            await self.step(lambda rollout, _: following)
+            self.assertEqual((await self.store.audit(1, None))[0].detail, "aborted: too slow")
+            self.assertIn("aborted: too slow", (await self.store.current())[0].comment)
+
+        async def test_took_is_measured_from_the_exposure(self) -> None:
+            await self.start("a", "b")
+            await self.step(lambda rollout, _: NextStep("finishing", 2, exposure=Exposure((("b", True),), 1)))
+            (current,) = await self.store.current()
+            report = Report(current.configuration.tag, ReportState.APPLIED, session="s", sequence=1)
+            verdicts = await self.store.save_reports(
+                [ReceivedReport(agent_id, DEFAULT_NAMESPACE, report, 1e12, NOON) for agent_id in ("a", "b")]
+            )
+            for verdict in verdicts:
+                assert verdict.outcome is not None and verdict.outcome.took is not None
+                self.assertGreater(verdict.outcome.took, 0)
 
         async def test_pages(self) -> None:
             for _ in range(3):

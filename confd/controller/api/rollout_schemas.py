@@ -30,6 +30,7 @@ class WaveBody(TypedDict):
     silent: int
     pending: int
     unverified: int
+    started_at: Moment | None
 
 
 class GateBody(TypedDict):
@@ -194,6 +195,7 @@ def _without_nulls(plan: dict[str, Any]) -> dict[str, Any]:
 
 def _wave(view: RolloutView, number: int) -> WaveBody:
     wave = view.rollout.plan.wave(number)
+    started = next((each for each in view.rollout.started_waves if each.wave == number), None)
     counts = count((each for each in view.members if each.wave == number), view.rollout, view.around)
     body: WaveBody = {
         "wave": number,
@@ -203,7 +205,12 @@ def _wave(view: RolloutView, number: int) -> WaveBody:
         "silent": counts.silent,
         "pending": counts.pending,
         "unverified": counts.unverified,
+        "started_at": None if started is None else rfc3339(started.started_at),
     }
+    if started is not None and started.applied is not None:
+        # The members were given up.
+        body["applied"], body["failed"], body["pending"] = started.applied, started.failed or 0, started.pending or 0
+        body["members"] = body["applied"] + body["failed"] + body["pending"]
     if wave.count is not None:
         body["count"] = wave.count
     if wave.percent is not None:

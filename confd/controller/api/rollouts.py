@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 import msgspec
 from attrs import define
 
-from confd.audit import Attempt
 from confd.codec import strict_json
 from confd.controller.agents.registry import Registry
 from confd.controller.api.change_options import (
@@ -35,7 +34,7 @@ from confd.controller.configs.reader import ConfigReader
 from confd.controller.configs.service import Configs
 from confd.controller.convergence.tracker import Convergence
 from confd.controller.rollouts.plans import DIRECT, PlanSpec, parse_plan
-from confd.controller.rollouts.service import Rollouts
+from confd.controller.rollouts.service import Rollouts, Wish
 from confd.controller.rollouts.transitions import etag_of
 from confd.controller.rollouts.views import RolloutView
 from confd.errors import Conflict, Gone, NotFound, PreconditionFailed, Unprocessable
@@ -247,8 +246,8 @@ class RolloutsApi:
     async def promote(self, call: Call, number: int) -> Answer:
         """Start the next wave that adds an agent, or the last one. The audit log names the gate that was skipped."""
 
-        async def promote(number: int, expected: str | None, attempt: Attempt) -> RolloutView:
-            return await self._rollouts.promote(number, call.body.to == "all", expected, attempt)
+        async def promote(number: int, wish: Wish) -> RolloutView:
+            return await self._rollouts.promote(number, call.body.to == "all", wish)
 
         return await self._verb(call, number, promote)
 
@@ -288,16 +287,15 @@ class RolloutsApi:
         view = await self._rollouts.find(number)
         draft = await self._draft(call, view.rollout.namespace, call.body, arrived=call.arrived)
 
-        async def replace(number: int, expected: str | None, attempt: Attempt) -> RolloutView:
-            return await self._rollouts.replace(number, draft, expected, attempt)
+        async def replace(number: int, wish: Wish) -> RolloutView:
+            return await self._rollouts.replace(number, draft, wish)
 
         return await self._verb(call, number, replace)
 
-    async def _verb(
-        self, call: Call, number: int, act: Callable[[int, str | None, Attempt], Awaitable[RolloutView]]
-    ) -> Answer:
+    async def _verb(self, call: Call, number: int, act: Callable[[int, Wish], Awaitable[RolloutView]]) -> Answer:
         assert call.attempt is not None
-        return self._answer(await act(number, call.header("If-Match"), call.attempt))
+        comment = "" if call.body is None else call.body.comment
+        return self._answer(await act(number, Wish(call.header("If-Match"), call.attempt, comment)))
 
     async def _draft(self, call: Call, namespace: str, wanted: ReplaceRequest, **rest: Any) -> Draft:
         if (wanted.config is None) == (wanted.rollback_of is None):

@@ -67,7 +67,7 @@ class PropagationMetrics:
         )
         metrics.histogram(
             "confd_propagation_seconds",
-            "Time from a POST until an agent applied its configuration.",
+            "Time from a POST, or from the start of a wave, until an agent applied its configuration.",
             self._propagation,
             "namespace",
         )

@@ -79,6 +79,9 @@ class Convergence(Service):
             namespace: {version.tag.version: version for version in map(_progress, reversed(versions[: self._most]))}
             for namespace, versions in contents.versions.items()
         }
+        for namespace, lanes in contents.lanes.items():
+            if lanes.candidate is not None:
+                self._versions[namespace][lanes.candidate.tag.version].converged = True
         for namespace, version, agent_id, outcome in self._stored:
             progress = self.progress(namespace, version)
             if progress is not None and self._is_here(namespace, agent_id):
@@ -92,7 +95,7 @@ class Convergence(Service):
             self._published(change.subject, change.value)
         elif change.kind == ROLLOUT:
             if change.value.candidate is not None:
-                self._published(change.subject, Published(change.value.candidate))
+                self._published(change.subject, Published(change.value.candidate), candidate=True)
             else:
                 self._changed(change.subject)
         elif change.kind == EXPOSED:
@@ -111,10 +114,11 @@ class Convergence(Service):
             waiters.give_up()
         return self._archive.stopService()
 
-    def _published(self, namespace: str, published: Published) -> None:
+    def _published(self, namespace: str, published: Published, candidate: bool = False) -> None:
         versions = self._versions.setdefault(namespace, {})
         if published.version.tag.version not in versions:
-            versions[published.version.tag.version] = _progress(published)
+            progress = versions[published.version.tag.version] = _progress(published)
+            progress.converged = candidate
             # The base of an open rollout is current, and older than its candidates.
             if len(versions) > self._most and next(iter(versions)) != self._current.get(namespace):
                 self._settle(namespace, versions)

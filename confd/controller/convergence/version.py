@@ -21,7 +21,7 @@ class VersionProgress:
     @ivar outcomes: by agent id; agents of the namespace only.
     @ivar applied: number of agents that applied it.
     @ivar failed: number of agents on which it failed.
-    @ivar converged: whether the metrics counted it as converged.
+    @ivar converged: whether the metrics counted it as converged; true for a candidate, which they leave out.
     """
 
     tag: Tag

@@ -45,6 +45,20 @@ SAMPLE = 5
 
 
 @frozen
+class Wish:
+    """
+    What a person wants of a rollout, beside the verb.
+
+    @ivar expected: C{If-Match}; C{None} if any step will do.
+    @ivar comment: for the audit log.
+    """
+
+    expected: str | None
+    attempt: Attempt
+    comment: str = ""
+
+
+@frozen
 class Preview:
     """
     What a rollout would do.
@@ -170,28 +184,28 @@ class Rollouts:
 
         return await self._applied(self._store.start_rollout(Start(draft, plan, prepare))), warnings
 
-    async def pause(self, number: int, expected: str | None, attempt: Attempt) -> RolloutView:
+    async def pause(self, number: int, wish: Wish) -> RolloutView:
         """Pause an open rollout; members keep the candidate."""
-        return await self._step(number, transitions.pause(expected), attempt)
+        return await self._step(number, transitions.pause(wish.expected), wish)
 
-    async def resume(self, number: int, expected: str | None, attempt: Attempt) -> RolloutView:
+    async def resume(self, number: int, wish: Wish) -> RolloutView:
         """Resume a paused rollout, and accept its present failures."""
         around = self._driver.surroundings(await self._namespace(number))
-        return await self._step(number, transitions.resume(expected, around), attempt)
+        return await self._step(number, transitions.resume(wish.expected, around), wish)
 
-    async def promote(self, number: int, to_all: bool, expected: str | None, attempt: Attempt) -> RolloutView:
+    async def promote(self, number: int, to_all: bool, wish: Wish) -> RolloutView:
         """Start the next wave, or the last one, without waiting for the gate."""
         namespace = await self._namespace(number)
         around, agents = self._driver.surroundings(namespace), self._driver.agents(namespace)
-        return await self._step(number, transitions.promote(expected, to_all, around, agents), attempt)
+        return await self._step(number, transitions.promote(wish.expected, to_all, around, agents), wish)
 
-    async def replace(self, number: int, draft: Draft, expected: str | None, attempt: Attempt) -> RolloutView:
+    async def replace(self, number: int, draft: Draft, wish: Wish) -> RolloutView:
         """Give an open rollout another candidate."""
-        return await self._step(number, transitions.replace(expected, draft), attempt)
+        return await self._step(number, transitions.replace(wish.expected, draft), wish)
 
-    async def abort(self, number: int, expected: str | None, attempt: Attempt) -> RolloutView:
+    async def abort(self, number: int, wish: Wish) -> RolloutView:
         """Abort an open rollout: all agents get the document of the base as a new version."""
-        return await self._step(number, transitions.abort(expected), attempt)
+        return await self._step(number, transitions.abort(wish.expected), wish)
 
     async def find(self, number: int) -> RolloutView:
         """Return a rollout: see L{RolloutViews.find}."""
@@ -254,8 +268,9 @@ class Rollouts:
         rollout, _ = await self._store.rollout(number)
         return str(rollout.namespace)
 
-    async def _step(self, number: int, judge: Judge, attempt: Attempt) -> RolloutView:
-        stepped = await self._applied(self._store.step_rollout(RolloutStep(number, judge, self._now(), attempt)))
+    async def _step(self, number: int, judge: Judge, wish: Wish) -> RolloutView:
+        step = RolloutStep(number, transitions.commented(judge, wish.comment), self._now(), wish.attempt)
+        stepped = await self._applied(self._store.step_rollout(step))
         return self._views.view(stepped.rollout, stepped.members)
 
     async def _applied(self, write: Deferred[Committed[Stepped]]) -> Stepped:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from attrs import evolve
+
 from confd.controller.rollouts.decide import Clocks, Surroundings, Transition, alive, count, decide, outcome
 from confd.controller.rollouts.picking import PoolAgent, all_reported, next_wave, salt_of
 from confd.errors import Conflict, PreconditionFailed
@@ -40,6 +42,16 @@ def judge_automatically(
         )
 
     return judge
+
+
+def commented(judge: Judge, comment: str) -> Judge:
+    """Return a judge that adds the comment of a person to each step of C{judge}."""
+
+    def commented(rollout: Rollout, members: Sequence[Member]) -> NextStep | None:
+        following = judge(rollout, members)
+        return None if following is None else evolve(following, comment=comment)
+
+    return commented
 
 
 def pause(expected: str | None) -> Judge:

@@ -10,6 +10,7 @@ from twisted.logger import Logger
 
 from confd.changes import (
     AGENT,
+    EXPOSED,
     REVISION,
     ROLLOUT,
     AgentChange,
@@ -46,6 +47,29 @@ class Written(Generic[T]):
 
 
 @define(eq=False)
+class _Exposed:
+    """
+    When the members of the newest rollout of a namespace were exposed, in seconds of the monotonic clock.
+
+    @ivar version: the candidate.
+    @ivar all_at: when the last wave exposed all agents.
+    """
+
+    version: int
+    all_at: float | None = None
+    _by_agent: dict[str, float] = field(factory=dict, init=False)
+
+    def add(self, agent_ids: Iterable[str], now: float) -> None:
+        """Note agents; an agent that was noted before keeps its time."""
+        for agent_id in agent_ids:
+            self._by_agent.setdefault(agent_id, now)
+
+    def at(self, agent_id: str) -> float | None:
+        """Return the time of an agent, C{None} for an agent that was not exposed."""
+        return self._by_agent.get(agent_id, self.all_at)
+
+
+@define(eq=False)
 class ChangeLog:
     """
     The changes of this process. Their numbers begin at each start.
@@ -63,6 +87,8 @@ class ChangeLog:
     #: Number of the newest change with a document, by kind and namespace.
     _newest: dict[tuple[str, str], int] = field(factory=dict, init=False)
     _times: dict[tuple[str, int], tuple[float, float | None]] = field(factory=dict, init=False)
+    #: By namespace.
+    _exposed: dict[str, _Exposed] = field(factory=dict, init=False)
     _hint: Callable[[], object] = field(default=lambda: None, init=False)
 
     def subscribe(self, hint: Callable[[], object]) -> None:
@@ -90,8 +116,10 @@ class ChangeLog:
 
     def times(self, reports: Iterable[ReceivedReport]) -> PublishTimes:
         """Return the times of the versions that reports are about."""
+        reports = list(reports)
         keys = {(each.namespace, each.report.tag.version) for each in reports}
-        return {key: self._times[key] for key in keys & self._times.keys()}
+        found: dict[Any, tuple[float, float | None]] = {key: self._times[key] for key in keys & self._times.keys()}
+        return {**found, **self._exposed_times(reports)} if self._exposed else found
 
     def since(self, after: int) -> Batch:
         """Return the changes after number C{after}."""
@@ -107,11 +135,37 @@ class ChangeLog:
             value = Published(value.version, value.configuration, value.posted, commit_ms)
             key = subject, value.version.tag.version
             put(self._times, key, (value.posted, value.commit_ms), MAX_KEPT_CHANGES)
+        elif kind == ROLLOUT:
+            self._note_lanes(subject, value)
+        elif kind == EXPOSED and subject in self._exposed:
+            self._exposed[subject].add(value, self._seconds())
         if kind in (REVISION, ROLLOUT):
             self._drop_document(self._newest.get((kind, subject)))
             self._newest[kind, subject] = self.last
         self._kept[self.last] = Change(self.last, kind, subject, value)
         self._kept.pop(self.last - MAX_KEPT_CHANGES, None)
+
+    def _exposed_times(self, reports: Sequence[ReceivedReport]) -> PublishTimes:
+        times: dict[Any, tuple[float, float]] = {}
+        for each in reports:
+            exposed, version = self._exposed.get(each.namespace), each.report.tag.version
+            at = exposed.at(each.agent_id) if exposed is not None and exposed.version == version else None
+            if at is not None:
+                times[each.namespace, version, each.agent_id] = at, 0.0
+        return times
+
+    def _note_lanes(self, namespace: str, lanes: Lanes) -> None:
+        """Note when agents were exposed; the last wave exposes all the others."""
+        exposed = self._exposed.get(namespace)
+        if lanes.candidate is not None:
+            version = lanes.candidate.tag.version
+            if exposed is None or exposed.version != version:
+                exposed = self._exposed[namespace] = _Exposed(version)
+            exposed.add(lanes.members, self._seconds())
+        elif lanes.open and exposed is not None:
+            exposed.all_at = exposed.all_at or self._seconds()
+        else:
+            self._exposed.pop(namespace, None)
 
     def _drop_document(self, seq: int | None) -> None:
         older = self._kept.get(seq or 0)

@@ -16,8 +16,9 @@ from confd.model import Tag
 from confd.reports import Report, ReportState, Timings, VersionOutcome
 
 #: By namespace and version: when the POST arrived, in seconds of the monotonic clock, and the milliseconds until the
-#: commit; C{None} for what this process does not know.
-PublishTimes = Mapping[tuple[str, int], tuple[float | None, float | None]]
+#: commit; C{None} for what this process does not know. By namespace, version and agent, for a member of a rollout: when
+#: it was exposed.
+PublishTimes = Mapping[tuple[str, int] | tuple[str, int, str], tuple[float | None, float | None]]
 
 
 def judge_reports(
@@ -57,7 +58,9 @@ def _judge(
     kind = check_order(received.report, last)
     if kind != "taken":
         return ReportVerdict(kind)
-    posted, commit_ms = times.get((namespace, received.report.tag.version), (None, None))
+    version = received.report.tag.version
+    known = times.get((namespace, version, received.agent_id)) or times.get((namespace, version))
+    posted, commit_ms = known or (None, None)
     return ReportVerdict(kind, outcome_of(received, before, posted, commit_ms), before)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
@@ -10,7 +11,10 @@ from attrs import evolve
 
 from confd.model import Tag
 from confd.reports import Report, ReportState
-from confd.rollouts import Exposure, Member, NextStep, Rollout, Start, State, Stepped
+from confd.rollouts import Exposure, Member, NextStep, Rollout, Start, StartedWave, State, Stepped
+
+#: Rollouts of a namespace whose members are kept.
+ROLLOUTS_WITH_MEMBERS = 16
 
 
 def follow_report(member: Member, report: Report, candidate: Tag, at: datetime) -> Member:
@@ -60,6 +64,9 @@ def take_step(rollout: Rollout, following: NextStep, at: datetime, published: in
     @param published: the version that the transition published; C{None} without one.
     """
     ended = following.state in ("completed", "aborted", "superseded")
+    started = () if following.draft is not None else rollout.started_waves
+    if following.draft is not None or following.wave != rollout.wave:
+        started += (StartedWave(following.wave, at),)
     return evolve(
         rollout,
         candidate=rollout.candidate if following.draft is None or published is None else published,
@@ -71,7 +78,27 @@ def take_step(rollout: Rollout, following: NextStep, at: datetime, published: in
         ended_at=at if ended else None,
         ended_as=published if ended else None,
         behind=following.behind,
+        started_waves=started,
     )
+
+
+def give_up_members(rollout: Rollout, members: Sequence[Member]) -> Rollout:
+    """Return a rollout with counts in the place of its members."""
+    by_wave = {each.wave: Counter[str]() for each in rollout.started_waves}
+    for member in members:
+        if not member.gone:
+            by_wave.setdefault(member.wave, Counter())[member.state] += 1
+    counted = tuple(
+        StartedWave(each.wave, each.started_at, counts["applied"], counts["failed"], counts["pending"])
+        for each in rollout.started_waves
+        for counts in [by_wave[each.wave]]
+    )
+    return evolve(rollout, started_waves=counted)
+
+
+def abort_comment(rollout: Rollout, following: NextStep) -> str:
+    """Return the comment of the version that an abort publishes."""
+    return f"Rollout {rollout.id} was aborted: {following.comment or following.reason}"
 
 
 def change_members(members: Sequence[Member], following: NextStep, at: datetime) -> Sequence[Member]:
@@ -103,7 +130,7 @@ def first_rollout(start: Start, number: int, base: int, candidate: int) -> tuple
     draft, at = start.draft, start.draft.made_at
     state: State = "finishing" if wave == start.plan.last_number else "running"
     rollout = Rollout(number, draft.namespace, base, candidate, start.plan, state, wave, 1, "", draft.author, at, at)
-    return rollout, exposure
+    return evolve(rollout, started_waves=(StartedWave(wave, at),)), exposure
 
 
 def describe_start(stepped: Stepped) -> str:

@@ -251,6 +251,28 @@ class VerbTests(RolloutTestCase):
         self.follow(10)
         self.assertEqual(self.rollout()["recovery"]["applied"], 1)
 
+    def test_comments_are_in_the_audit_log(self) -> None:
+        self.start()
+        for name in ("pause", "resume", "promote", "abort"):
+            self.assertEqual(self.verb(name, json={"comment": f"why {name}"}).status, 200)
+        entries = self.admin("GET", "/api/v1/audit").json["items"]
+        details = [
+            each["detail"].rpartition(": ")[2] for each in entries if each["action"].startswith("POST /api/v1/rollouts")
+        ]
+        self.assertEqual(details, ["why abort", "why promote", "why resume", "why pause"])
+
+    def test_times_of_candidates(self) -> None:
+        """Each wave says when it began, and a member's time to apply begins with its wave."""
+        self.start()
+        self.harness.clock.advance(7)
+        waves = self.rollout()["waves"]
+        self.assertEqual([each["started_at"] is None for each in waves], [False, True, True, True])
+        (member,) = self.exposed()
+        tag = self.poll(member).headers["etag"].strip('"')
+        self.report(member, tag)
+        found = self.admin("GET", "/api/v1/config/versions/2/convergence").json
+        self.assertEqual(round(found["max_ms"], -2), 7000)
+
     def test_unknown_rollout(self) -> None:
         for path in ("", "/agents"):
             self.assertEqual(self.admin("GET", f"/api/v1/rollouts/7{path}").code, "unknown_rollout")

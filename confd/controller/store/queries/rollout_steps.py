@@ -8,7 +8,7 @@ from confd.audit import AuditOutcome
 from confd.controller.store.change_log import Written, revision_change, rollout_change
 from confd.controller.store.cursor import Cursor
 from confd.controller.store.queries import audit, configs, members, pruning, rollouts
-from confd.controller.store.rollout_rules import change_members, first_rollout, pick, take_step
+from confd.controller.store.rollout_rules import abort_comment, change_members, first_rollout, pick, take_step
 from confd.history import check_expected
 from confd.model import Draft, Revision
 from confd.rollouts import (
@@ -70,7 +70,7 @@ def step(cursor: Cursor, step: RolloutStep, keep: int) -> Written[Stepped]:
     rollouts.follow_fates(cursor, found.rollout, rollout)
     rollouts.set_current(cursor, rollout)
     pruning.prune(cursor, rollout.namespace, keep)
-    audit.append(cursor, [AuditOutcome(step.attempt, detail=following.detail)])
+    audit.append(cursor, [AuditOutcome(step.attempt, detail=following.audited)])
     after = rollouts.find(cursor, rollout.id)
     return Written(Stepped(rollout, after.members, True, revision), _changes(cursor, found.rollout, after, revision))
 
@@ -97,7 +97,7 @@ def _publish(cursor: Cursor, rollout: Rollout, following: NextStep, step: Rollou
     if not following.revert:
         return None
     base = configs.revision(cursor, rollout.namespace, rollout.base).configuration
-    comment = f"Rollout {rollout.id} was aborted: {following.reason}"
+    comment = abort_comment(rollout, following)
     draft = Draft(
         rollout.namespace, base.document, step.attempt.who, step.at, comment=comment, rollback_of=rollout.base
     )

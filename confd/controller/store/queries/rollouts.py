@@ -13,21 +13,19 @@ from confd.changes import Lanes
 from confd.codec import headers
 from confd.controller.store.change_log import Written, rollout_change
 from confd.controller.store.cursor import Cursor
-from confd.controller.store.rollout_rules import take_step
+from confd.controller.store.rollout_rules import ROLLOUTS_WITH_MEMBERS, give_up_members, take_step
 from confd.model import Tag
-from confd.rollouts import Member, NextStep, Rollout, RolloutPlan, unknown_plan, unknown_rollout
-
-#: Rollouts of a namespace whose members are kept.
-ROLLOUTS_WITHMEMBERS = 16
+from confd.rollouts import Member, NextStep, Rollout, RolloutPlan, StartedWave, unknown_plan, unknown_rollout
 
 #: The condition of an open rollout, as in the index C{one_open_rollout}.
 OPEN = "state IN ('running', 'paused', 'finishing')"
 
 _PLAN = msgspec.json.Decoder(RolloutPlan)
+_WAVES = msgspec.json.Decoder(tuple[StartedWave, ...])
 
 _ROLLOUT = """
     id, namespace, base, candidate, plan, state, wave, step, reason, started_by, started_at, step_at, ended_at,
-    ended_as, behind
+    ended_as, behind, waves
 """
 
 #: The columns of a member.
@@ -115,20 +113,23 @@ def page(cursor: Cursor, namespace: str, states: Sequence[str], limit: int, befo
 def insert(cursor: Cursor, rollout: Rollout) -> None:
     """Insert a rollout, and give up the members of the oldest ones of its namespace."""
     cursor.execute(
-        f"INSERT INTO rollouts ({_ROLLOUT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(rollout)
+        f"INSERT INTO rollouts ({_ROLLOUT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(rollout)
     )
     cursor.execute(
-        """DELETE FROM exposures WHERE rollout IN (
-            SELECT id FROM rollouts WHERE namespace = ? ORDER BY id DESC LIMIT ? OFFSET ?)""",
-        (rollout.namespace, _ENDLESS, ROLLOUTS_WITHMEMBERS),
+        """SELECT id FROM rollouts WHERE namespace = ? AND id IN (SELECT rollout FROM exposures)
+        ORDER BY id DESC LIMIT ? OFFSET ?""",
+        (rollout.namespace, _ENDLESS, ROLLOUTS_WITH_MEMBERS - 1),
     )
+    for (number,) in cursor.fetchall():
+        update(cursor, give_up_members(*load(cursor, number)))
+        cursor.execute("DELETE FROM exposures WHERE rollout = ?", (number,))
 
 
 def update(cursor: Cursor, rollout: Rollout) -> None:
     """Write all columns of a rollout that change."""
     cursor.execute(
         """UPDATE rollouts SET candidate = ?, state = ?, wave = ?, step = ?, reason = ?, step_at = ?, ended_at = ?,
-            ended_as = ?, behind = ? WHERE id = ?""",
+            ended_as = ?, behind = ?, waves = ? WHERE id = ?""",
         (
             rollout.candidate,
             rollout.state,
@@ -139,6 +140,7 @@ def update(cursor: Cursor, rollout: Rollout) -> None:
             headers.rfc3339(rollout.ended_at),
             rollout.ended_as,
             rollout.behind,
+            text(rollout.started_waves),
             rollout.id,
         ),
     )
@@ -229,7 +231,22 @@ def _member(row: Sequence[Any]) -> Member:
 
 
 def _rollout(row: Sequence[Any]) -> Rollout:
-    rollout, namespace, base, candidate, plan, state, wave, step, reason, started_by, *times, ended_as, behind = row
+    (
+        rollout,
+        namespace,
+        base,
+        candidate,
+        plan,
+        state,
+        wave,
+        step,
+        reason,
+        started_by,
+        *times,
+        ended_as,
+        behind,
+        waves,
+    ) = row
     started_at, step_at, ended_at = times
     return Rollout(
         rollout,
@@ -247,6 +264,7 @@ def _rollout(row: Sequence[Any]) -> Rollout:
         None if ended_at is None else headers.parse_rfc3339(ended_at),
         ended_as,
         behind,
+        _WAVES.decode(waves),
     )
 
 
@@ -267,6 +285,7 @@ def _row(rollout: Rollout) -> Sequence[object]:
         headers.rfc3339(rollout.ended_at),
         rollout.ended_as,
         rollout.behind,
+        text(rollout.started_waves),
     )
 
 
