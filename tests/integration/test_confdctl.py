@@ -14,6 +14,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.cli.errors import Exit
+from tests.cli.harness import CommandResult
+from tests.integration.commands import confdctl
 from tests.integration.fleet import ADMIN, PATIENCE, Fleet, clean_environment, eventually, free_port, request
 from tests.integration.terminal import Terminal
 
@@ -41,8 +43,12 @@ class Case(SynchronousTestCase):
         self.fleet.add("dev", ["confd-dev", *ports], f"{self.fleet.url}/ready").start()
         eventually(lambda: request("GET", f"{self.fleet.url}/api/v1/agents", auth=ADMIN).json())
 
-    def type(self, *words: str, stdin: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
-        """A command of a script."""
+    def type(self, *words: str, stdin: str = "", **environ: str) -> CommandResult:
+        """Run a command in this process, with real connections, in the folder of the test."""
+        return confdctl(*words, environ=self.environ | environ, folder=self.folder, stdin=stdin)
+
+    def start(self, *words: str, stdin: str = "", **environ: str) -> CommandResult:
+        """Run a command in a process of its own."""
         done = subprocess.run(
             [*CONFDCTL, *words],
             input=stdin,
@@ -54,32 +60,32 @@ class Case(SynchronousTestCase):
             check=False,
         )
         self.assertNotIn("Traceback", done.stderr)
-        return done
+        return CommandResult(done.returncode, done.stdout, done.stderr)
 
     def good(self, *words: str, **how: str) -> str:
-        """What a command that has to succeed prints."""
+        """Run a command that must succeed, and return its output."""
         done = self.type(*words, **how)
-        self.assertEqual(done.returncode, 0, f"{words}\n{done.stdout}{done.stderr}")
-        return done.stdout
+        self.assertEqual(done.status, 0, f"{words}\n{done.out}{done.err}")
+        return done.out
 
     def value(self, *words: str, **how: str) -> Any:
-        """What a command tells a script."""
+        """Run a command that must succeed, and return its output for scripts."""
         return json.loads(self.good(*words, "-o", "json", **how))
 
     def refused(self, status: Exit, *words: str, **how: str) -> str:
-        """What a command that has to fail says: it prints nothing else."""
+        """Run a command that must fail and print nothing else, and return its error."""
         done = self.type(*words, **how)
-        self.assertEqual((done.returncode, done.stdout), (status, ""), f"{words}\n{done.stderr}")
-        self.assertTrue(done.stderr.startswith("confdctl: "), done.stderr)
-        return done.stderr
+        self.assertEqual((done.status, done.out), (status, ""), f"{words}\n{done.err}")
+        self.assertTrue(done.err.startswith("confdctl: "), done.err)
+        return done.err
 
     def terminal(self, *words: str, **environ: str) -> Terminal:
-        """The same, with somebody at a terminal."""
+        """Return a command at a terminal."""
         return Terminal([*CONFDCTL, *words], self.environ | environ)
 
     @contextlib.contextmanager
     def started(self, *words: str) -> Iterator[subprocess.Popen[str]]:
-        """A command that goes on."""
+        """Run a command beside the test; kill it afterwards."""
         with subprocess.Popen(
             [*CONFDCTL, *words], env=self.environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as child:
@@ -118,7 +124,8 @@ class ScriptTests(Case):
         self.assertEqual((newest["version"], newest["rollback_of"]), (3, 1))
         self.assertEqual((second["comment"], second["author"], first["version"]), ("why", "admin", 1))
         self.assertEqual(self.value("get", "--version", "2")["url"], url)
-        self.good("set", "-", "--yes", stdin=json.dumps({"url": url, "via": "pipe"}))
+        piped = self.start("set", "-", "--yes", stdin=json.dumps({"url": url, "via": "pipe"}))
+        self.assertEqual(piped.status, 0, piped.err)
         self.assertEqual(self.value("get", "via"), "pipe")
         self.assertIn("Nothing to publish", self.good("set", "via=pipe", "--yes"))
         self.assertEqual([each["outcome"] for each in self.value("audit")], ["done"] * 3)
@@ -148,8 +155,8 @@ class ScriptTests(Case):
         (foreign,) = eventually(lambda: self.value("cluster")["foreign"])
         self.assertEqual(foreign["cluster_id"], before["cluster_id"])
         done = self.type("doctor")
-        self.assertEqual(done.returncode, Exit.UNSOUND)
-        self.assertIn(f"confdctl cluster adopt {before['cluster_id']}", done.stdout)
+        self.assertEqual(done.status, Exit.UNSOUND)
+        self.assertIn(f"confdctl cluster adopt {before['cluster_id']}", done.out)
 
     def test_namespaces(self) -> None:
         """Made, used, retired."""
@@ -298,8 +305,8 @@ class ElsewhereTests(Case):
         (folder / "password").chmod(0o600)
         (folder / "config.toml").write_text(f'[profiles.here]\nurl = "{self.fleet.url}"\npassword_file = "password"\n')
         self.good("get", "--password-file", str(folder / "password"))
-        self.good("get", "--password-file", "/dev/stdin", stdin="open sesame\n")
-        self.good("get", ADMIN_PASSWORD_FILE="/dev/stdin", stdin="open sesame\n")
+        for words, environ in (["--password-file", "/dev/stdin"], {}), ([], {"ADMIN_PASSWORD_FILE": "/dev/stdin"}):
+            self.assertEqual(self.start("get", *words, stdin="open sesame\n", **environ).status, 0)
         self.good("--profile", "here", "get", CONFD_URL="http://127.0.0.1:1")
         self.good("get", CONFD_PROFILE="here", CONFD_URL="")
         (folder / "config.toml").chmod(0o666)
@@ -311,9 +318,9 @@ class ElsewhereTests(Case):
         self.fleet.agent(f"http://127.0.0.1:{free_port()}").start()
         eventually(lambda: self.value("agents"))
         done = self.type("set", "a=1", "--yes", "--wait", "applied", "--timeout", "1")
-        self.assertEqual(done.returncode, Exit.NO_QUORUM)
-        self.assertIn("Published version 2", done.stdout)
-        self.assertIn("0 of 1 agent applied version 2.", done.stdout)
+        self.assertEqual(done.status, Exit.NO_QUORUM)
+        self.assertIn("Published version 2", done.out)
+        self.assertIn("0 of 1 agent applied version 2.", done.out)
         self.assertEqual(len(self.value("status")["convergence"]["laggards"]), 1)
 
     def test_controller_comes_and_goes(self) -> None:
@@ -359,8 +366,8 @@ class LaterTests(Case):
         busy = next(answer for answer in answers if answer.status == 429)
         self.assertIn(int(busy.headers["retry-after"]), (1, 2, 3))
         done = self.type("set", "url=https://example.com/after", "-y")
-        self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertIn("Retrying in ", done.stderr)
+        self.assertEqual(done.status, 0, done.err)
+        self.assertIn("Retrying in ", done.err)
         self.assertEqual(self.value("get"), {"url": "https://example.com/after"})
 
 

@@ -59,8 +59,8 @@ class ReplacementTests(Case):
         agent.poll()
         self.assertEqual((agent.version, agent.forwarded), (42, [{"url": "https://example.com/new"}]))
         again = self.type("import", "--from", "go-database", database, "-y")
-        self.assertIn("is at version 42", again.stderr)
-        self.assertEqual(again.returncode, 6)
+        self.assertIn("is at version 42", again.err)
+        self.assertEqual(again.status, 6)
 
     def test_database_as_it_is(self) -> None:
         """As C{DB_PATH} it is refused in one sentence that names the import, and left as it is."""

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.integration.browser import MISSING, browser, visit
+from tests.integration.commands import confdctl
 from tests.integration.file_fleet import file_fleet
 from tests.integration.fleet import ADMIN, clean_environment, eventually
 
@@ -38,9 +36,8 @@ class FailureTests(SynchronousTestCase):
     def confdctl(self, *words: str) -> str:
         environ = clean_environment() | {"CONFD_URL": self.files.fleet.url, "COLUMNS": "400"}
         environ |= {"CONFD_USERNAME": ADMIN[0], "CONFD_PASSWORD": ADMIN[1], "HOME": str(self.files.folder)}
-        command = [sys.executable, "-m", "confd.cli", *words]
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
-        return done.stdout + done.stderr
+        done = confdctl(*words, environ=environ, folder=self.files.folder)
+        return done.out + done.err
 
     def test_confdctl_shows_the_output_and_its_words(self) -> None:
         self.fail_one()

@@ -18,6 +18,7 @@ from attrs import define
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.integration.browser import MISSING, browser, visit
+from tests.integration.commands import confdctl
 from tests.integration.fleet import ADMIN, PATIENCE, clean_environment, eventually, hit, request, staged
 from tests.integration.servers import Server, missing
 from tests.integration.test_swagger import sign_in, try_out
@@ -266,15 +267,9 @@ class ProxyTests(SynchronousTestCase):
         command = [sys.executable, "-m", "confd.cli", "--url", base]
 
         def run(*words: str) -> str:
-            done = subprocess.run(
-                [*command, *words],
-                env=clean_environment(),
-                capture_output=True,
-                text=True,
-                timeout=PATIENCE,
-                check=True,
-            )
-            return done.stdout
+            done = confdctl("--url", base, *words, environ=clean_environment(), folder=self.fleet.folder)
+            self.assertEqual(done.status, 0, done.err)
+            return done.out
 
         url = f"{self.target}/typed-{name}"
         with subprocess.Popen(
