@@ -33,6 +33,7 @@ class Exit(enum.IntEnum):
     NO_QUORUM = 8, "published, but too few agents applied it in time, or the rollout is still open"
     UNSOUND = 9, "doctor or audit verify found a problem"
     ROLLED_BACK = 10, "the rollout was aborted or superseded: the agents get another document"
+    NOT_GENUINE = 11, "verify: the file is not a certificate, or no given key signed it"
     CANNOT_EXECUTE = 126, "exec: the command cannot be executed"
     NO_COMMAND = 127, "exec: no such command"
     INTERRUPTED = 130, "interrupted by Ctrl-C"

@@ -16,6 +16,7 @@ from confd.controller.agents.registry import Registry
 from confd.controller.api.agents import AgentsApi
 from confd.controller.api.audit import AuditApi
 from confd.controller.api.bodies import agent_item, convergence_body
+from confd.controller.api.certificates import CertificatesApi
 from confd.controller.api.cluster import ClusterApi
 from confd.controller.api.configs import ConfigsApi
 from confd.controller.api.convergence import ConvergenceApi
@@ -38,6 +39,7 @@ from confd.controller.configs.reader import ConfigReader
 from confd.controller.configs.schema import BUILT_IN, Schema
 from confd.controller.configs.service import Configs, first_draft
 from confd.controller.configs.snapshot import Snapshot
+from confd.controller.convergence.certificates import Certificates
 from confd.controller.convergence.metrics import PropagationMetrics
 from confd.controller.convergence.report_intake import ReportIntake
 from confd.controller.convergence.tracker import Convergence
@@ -207,6 +209,7 @@ def compose(
         AgentsApi(registry, reader, feed, convergence, reactor),
         ReportsApi(report_intake, registry, reader),
         ConvergenceApi(convergence, reader),
+        CertificatesApi(Certificates(store, convergence, registry, identity, now, in_threads_of(reactor)), reader),
         AuditApi(store, audit_log.flush),
         StreamApi(config_stream, registry, rollouts),
         Health(snapshot),

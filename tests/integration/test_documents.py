@@ -14,6 +14,7 @@ from tests.integration.servers import missing
 PAGES = (
     "README.rst",
     "docs/quickstart.rst",
+    "docs/certificates.rst",
     "docs/outputs.rst",
     "docs/local-api.rst",
     "docs/output-plugins.rst",
@@ -71,6 +72,9 @@ class PagesTests(SynchronousTestCase):
 
     def test_quickstart(self) -> None:
         self.follow("docs/quickstart.rst")
+
+    def test_certificates(self) -> None:
+        self.follow("docs/certificates.rst")
 
     def test_outputs(self) -> None:
         self.follow("docs/outputs.rst")

@@ -1,0 +1,108 @@
+"""Certify which agents applied a version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import msgspec
+from attrs import define
+
+from confd.codec.certificate import KIND, Certificate, leaf_of, root_of, sign
+from confd.codec.headers import rfc3339
+from confd.codec.signing import SigningKey
+from confd.controller.agents.registry import Registry
+from confd.controller.configs.identity import ClusterIdentity
+from confd.controller.convergence.tracker import Convergence
+from confd.controller.convergence.version import VersionProgress
+from confd.controller.interfaces import IControllerStore
+from confd.errors import Conflict, Gone
+from confd.model import Tag
+from confd.reports import AgentRecord, ReportState
+from confd.runtime.offload import RunInThread
+
+
+@define(eq=False)
+class Certificates:
+    """
+    Makes certificates, signed with the key that signs announcements; the store makes that key at its first start.
+
+    @ivar now: returns the wall-clock time.
+    """
+
+    _store: IControllerStore
+    _convergence: Convergence
+    _registry: Registry
+    _identity: ClusterIdentity
+    _now: Callable[[], datetime]
+    _in_thread: RunInThread
+
+    async def certify(self, namespace: str, version: int, quorum: float, with_leaves: bool) -> bytes:
+        """
+        Return a certificate of a version, signed.
+
+        @param quorum: percent of the agents of the namespace that must have applied it.
+        @param with_leaves: whether the certificate names each agent.
+        @raise NotFound: C{unknown_version}.
+        @raise Gone: C{convergence_pruned}.
+        @raise Conflict: C{not_converged}.
+        """
+        revision = await self._store.revision(namespace, version)
+        fates = await self._store.fates(namespace, [version])
+        progress = self._convergence.progress(namespace, version)
+        if progress is None:
+            raise Gone(
+                "convergence_pruned", f"The outcomes of version {version} of {namespace!r} are no longer stored."
+            )
+        targeted = self._registry.count(namespace)
+        _require_quorum(progress, targeted, quorum)
+        there = revision.configuration
+        claim = Certificate(
+            KIND,
+            there.cluster_id,
+            namespace,
+            str(there.tag),
+            there.document.checksum,
+            rfc3339(self._now()),
+            targeted,
+            progress.applied,
+            "",
+            revision.author,
+            [],
+            fates[version][0] if version in fates else None,
+            "",
+            "",
+        )
+        return await self._in_thread(_signed, claim, self._reports(progress), with_leaves, self._identity.keys()[0])
+
+    def _reports(self, progress: VersionProgress) -> Sequence[tuple[str, AgentRecord | None]]:
+        """Return the agents that applied a version."""
+        find = self._registry.find
+        outcomes = progress.outcomes.items()
+        return [(agent_id, find(agent_id)) for agent_id, each in outcomes if each.state is ReportState.APPLIED]
+
+
+def _require_quorum(progress: VersionProgress, targeted: int, quorum: float) -> None:
+    if not targeted or 100 * progress.applied < quorum * targeted:
+        raise Conflict(
+            "not_converged",
+            f"{progress.applied} of {targeted} agents have applied {progress.tag}, and the certificate needs"
+            f" {quorum:g} percent of them; wait for the others, or ask for a lower quorum.",
+        )
+
+
+def _signed(
+    claim: Certificate, agents: Sequence[tuple[str, AgentRecord | None]], with_leaves: bool, key: SigningKey
+) -> bytes:
+    tag = Tag.parse(claim.tag)
+    leaves = sorted(_leaf(agent_id, tag, claim.checksum, record) for agent_id, record in agents)
+    made = msgspec.structs.replace(claim, root=root_of(leaves), leaves=leaves if with_leaves else None)
+    return sign(made, key)
+
+
+def _leaf(agent_id: str, tag: Tag, checksum: str, record: AgentRecord | None) -> str:
+    """Return the leaf of an agent; without session and sequence if the agent reported another version since."""
+    report = None if record is None else record.report
+    if report is None or report.tag != tag:
+        return leaf_of(agent_id, str(tag), checksum, "", 0)
+    return leaf_of(agent_id, str(tag), checksum, report.session, report.sequence)
