@@ -299,7 +299,14 @@ def _site(
         from_one=settings.max_connections_per_address,
     )
     site = BoundedSite(
-        reactor, resource, limits, dispatcher.large, response_cache, Proxies(settings.trusted_proxies), settings.hosts
+        reactor,
+        resource,
+        limits,
+        dispatcher.large,
+        response_cache,
+        Proxies(settings.trusted_proxies),
+        settings.hosts,
+        settings.log_level == "debug",
     )
     site.request_metrics.expose(metrics)
     return site

@@ -96,7 +96,14 @@ def compose(
     ]
     resource = dispatcher.resource(*documented(reactor, "confd worker", apis, DOCUMENT, offload))
     limits = Limits(body=_MAX_CONFIG_BYTES, connections=raise_fd_limit(12000))
-    site = BoundedSite(reactor, resource, limits, dispatcher.large, proxies=Proxies(settings.trusted_proxies))
+    site = BoundedSite(
+        reactor,
+        resource,
+        limits,
+        dispatcher.large,
+        proxies=Proxies(settings.trusted_proxies),
+        access_log=settings.log_level == "debug",
+    )
     for part in (readiness, lag, throttle, site.request_metrics):
         part.expose(metrics)
     listener = Listener(reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site)

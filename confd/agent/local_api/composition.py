@@ -72,7 +72,8 @@ def compose_local_api(
     config = ConfigApi(reactor, document)
     dispatcher = Dispatcher(guard, offload)
     resource = dispatcher.resource(config, OfrepApi(document, settings.ofrep_pointer))
-    site = BoundedSite(reactor, resource, Limits(body=MAX_CONTEXT_BYTES, connections=MAX_CONNECTIONS), dispatcher.large)
+    limits = Limits(body=MAX_CONTEXT_BYTES, connections=MAX_CONNECTIONS)
+    site = BoundedSite(reactor, resource, limits, dispatcher.large, access_log=settings.log_level == "debug")
     listener = Listener(reactor, "AGENT_API_LISTEN", endpoint, site)
     # The requests that wait end before the listener waits for them.
     return LocalApi([*secrets, listener, config], listener, config.changed)

@@ -50,6 +50,8 @@ from confd.web.auth.principals import NOBODY, Place, Principal, allow, allow_som
 from confd.web.auth.throttle import Allowance
 from confd.web.server.request import BoundedRequest
 
+_PHRASES = {int(status): status.phrase.encode() for status in HTTPStatus}
+
 #: Characters of the target of an attempt that the audit log keeps.
 MAX_TARGET_CHARS = 64
 
@@ -289,10 +291,10 @@ def _write(request: BoundedRequest, answer: Answer) -> None:
     if request.startedWriting:
         request.break_off()
         return
-    request.setResponseCode(int(answer.status), HTTPStatus(answer.status).phrase.encode())
+    request.setResponseCode(int(answer.status), _PHRASES[answer.status])
     for name, value in answer.headers.items():
         request.setHeader(name, value)
-    if int(answer.status) not in (204, 304):
+    if answer.status not in (204, 304):
         request.setHeader("Content-Type", answer.content_type)
         request.setHeader("Content-Length", str(len(answer.body)))
         request.write(answer.body)

@@ -123,6 +123,9 @@ class Endpoint:
     @ivar docs: what else the API document says of it.
     @ivar error_body: returns the body of an error response, given the error and the variables of the path; C{None} for
         an L{confd.web.api.errors.ErrorBody}.
+    @ivar reads: whether it changes nothing.
+    @ivar permissions: a caller needs one of them.
+    @ivar audited: whether the audit log records its calls.
     """
 
     method: str
@@ -137,32 +140,32 @@ class Endpoint:
     scope: Scope = field(kw_only=True)
     docs: Docs = field(default=Docs(), kw_only=True)
     error_body: Callable[[ConfdError, Mapping[str, object]], object] | None = field(default=None, kw_only=True)
+    reads: bool = field(init=False)
+    permissions: tuple[Permission, ...] = field(init=False)
+    audited: bool = field(init=False)
 
     @scope.default
     def _find_scope(self) -> Scope:
         return Scope.QUERY if issubclass(self.query, NamespaceQuery) else Scope.CLUSTER
 
-    def __call__(self, handler: H) -> H:
-        """Declare a method as the handler."""
-        setattr(handler, _ATTRIBUTE, self)
-        return handler
-
-    @property
-    def reads(self) -> bool:
-        """Whether it changes nothing."""
+    @reads.default
+    def _find_reads(self) -> bool:
         return self.method == "GET"
 
-    @property
-    def permissions(self) -> tuple[Permission, ...]:
-        """Return the permissions; a caller needs one of them."""
+    @permissions.default
+    def _find_permissions(self) -> tuple[Permission, ...]:
         if isinstance(self.needs, Open):
             return ()
         return (self.needs,) if isinstance(self.needs, Permission) else self.needs
 
-    @property
-    def audited(self) -> bool:
-        """Whether the audit log records its calls."""
+    @audited.default
+    def _find_audited(self) -> bool:
         return not self.reads and bool(self.permissions) and Permission.AGENT_SERVE not in self.permissions
+
+    def __call__(self, handler: H) -> H:
+        """Declare a method as the handler."""
+        setattr(handler, _ATTRIBUTE, self)
+        return handler
 
 
 @frozen

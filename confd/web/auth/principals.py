@@ -118,9 +118,7 @@ class Grant:
 
     def covers(self, namespace: str) -> bool:
         """Return whether the grant holds in a namespace; L{CLUSTER} needs the pattern L{EVERYWHERE}."""
-        if not namespace:
-            return EVERYWHERE in self.namespaces
-        return any(matches(each, namespace) for each in self.namespaces)
+        return EVERYWHERE in self.namespaces or any(namespace and matches(each, namespace) for each in self.namespaces)
 
 
 @frozen

@@ -6,6 +6,7 @@ from twisted.internet.address import IPv4Address
 
 from confd.codec.headers import basic_authorization
 from confd.web.server.site import Limits
+from tests.controller.harness import ControllerHarness
 from tests.conversation import Conversation, Refused, serve
 from tests.web.sample_api import ADMIN, AGENT, AUTH, HEAD, POST, SMALL, SiteCase
 
@@ -178,6 +179,15 @@ class LogTests(SiteCase):
         [event] = logged
         self.assertEqual((event["method"], event["path"], event["status"]), ("GET", "/open", 200))
         self.assertNotIn("secret", repr(event))
+
+    def test_access_log_is_written_at_its_level_only(self) -> None:
+        for level, lines in (("info", 0), ("debug", 1)):
+            logged: list[dict[str, object]] = []
+            harness = ControllerHarness(LOG_LEVEL=level)
+            harness.site.logger = _Log(logged)
+            self.assertEqual(harness.caller().get("/health").status, 200)
+            self.assertEqual(len(logged), lines, level)
+            self.assertIn('route="/health"', harness.metrics.exposition().decode())
 
     def test_start_and_stop_log_nothing_and_start_no_timer(self) -> None:
         self.assertFalse(self.sample.site.noisy)
