@@ -8,6 +8,7 @@ from click.shell_completion import get_completion_class
 import confd
 from confd.cli.command import Command, Group
 from confd.cli.commands import admin, agents, configs
+from confd.cli.commands.bisect import bisect
 from confd.cli.commands.certificates import certificate, verify
 from confd.cli.commands.doctor import doctor
 from confd.cli.commands.execute import exec_
@@ -113,7 +114,7 @@ for _verb in VERBS:
 
 for _command in (
     configs.get, configs.set_, configs.history, configs.diff, configs.rollback,
-    rollout, plans, agents.status, agents.agents, agents.watch,
+    rollout, plans, bisect, agents.status, agents.agents, agents.watch,
     admin.namespaces, admin.audit, admin.epoch, admin.cluster, certificate, verify,
     import_, exec_, doctor, completion,
 ):  # fmt: skip

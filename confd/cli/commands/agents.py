@@ -274,13 +274,15 @@ def status(session: Session, version: int | None) -> None:
 @click.command(
     "watch",
     cls=Command,
-    short_help="Print changes of versions, agents and convergence as they happen.",
+    short_help="Print changes of versions, agents, convergence and rollouts as they happen.",
     examples=[
         ("confdctl watch", "print all events until Ctrl-C"),
         ("confdctl watch -o json --only config", "print one line of JSON for each publish"),
     ],
 )
-@click.option("--only", type=click.Choice(["config", "agents", "convergence"]), help="Print only events of this kind.")
+@click.option(
+    "--only", type=click.Choice(["config", "agents", "convergence", "rollout"]), help="Print only events of this kind."
+)
 @click.option(
     "--count", type=click.IntRange(min=1), metavar="N", help="Stop after N events.  [default: run until Ctrl-C]"
 )
@@ -318,6 +320,8 @@ def _event_words(session: Session, name: str, value: JsonObject) -> str:
     if name == "convergence":
         counts = in_words(value) or "no reports yet"
         return f"{at}version {value['version']} on {plural(value['targeted'], 'agent')}: {counts}; {latencies(value)}"
+    if name == "rollout":
+        return f"{at}{value['id']}, wave {value['wave']} of {len(value['waves'])}: {printable(value['next'])}"
     if name == "agents":
         lines = [
             f"{at}{printable(each['hostname'] or each['id'])} {printable(each['state'] or 'pending')}"

@@ -94,7 +94,7 @@ def _recovered(rollout: JsonObject) -> bool:
 
 
 def _news(rollout: JsonObject) -> str:
-    """Return the line that a log gets at each transition."""
+    """Return the line of a rollout for a log, which changes with each transition."""
     state, title = rollout["state"], f"Rollout {rollout['id']}"
     if state == "running":
         last = len(rollout["waves"])

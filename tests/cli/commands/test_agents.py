@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.cli.errors import Exit
 from confd.cli.transport import Unreached
 from confd.codec import sse
-from tests.cli.harness import CliHarness, Reply, answer, convergence, current_config, lines, refusal
+from tests.cli.harness import CliHarness, Reply, answer, convergence, current_config, lines, refusal, rollout
 
 
 def agent(number, **more):
@@ -181,10 +181,10 @@ class WatchTests(SynchronousTestCase):
 
     def test_watch_prints_a_line_for_each_event_and_skips_heartbeats(self):
         events = self._connection(
-            config=self.config, heartbeat={}, agents=self.agents, convergence=convergence(applied=4)
+            config=self.config, heartbeat={}, agents=self.agents, convergence=convergence(applied=4), rollout=rollout()
         )
         self.cli.controller.pieces = [events]
-        ended = self.cli.type("watch", "--count", "3")
+        ended = self.cli.type("watch", "--count", "4")
         self.assertEqual(
             lines(ended.out),
             [
@@ -192,6 +192,7 @@ class WatchTests(SynchronousTestCase):
                 "12:00:00  agents       h\\x1b failed: no",
                 "12:00:00  agents       ... and more",
                 "12:00:00  convergence  version 3 on 4 agents: 4 applied; median 12 ms, p99 90 ms, slowest -",
+                "12:00:00  rollout      12, wave 1 of 2: 1 of 1 members settled.",
             ],
         )
 
