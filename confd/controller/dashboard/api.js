@@ -42,13 +42,22 @@ export class Api {
 
   /**
    * Publish if the current version is still the version that the person saw.
-   * @param {{etag: string, key: string, dryRun?: boolean}} options key: the same for all attempts of one publish
+   * @param {{etag: string, key: string, dryRun?: boolean, rollout?: string}} options key: the same for all attempts of
+   *   one publish; rollout: the name of a plan
    */
-  async change(path, body, { etag, key, dryRun = false }, query = {}) {
+  async change(path, body, { etag, key, dryRun = false, rollout = "" }, query = {}) {
     const headers = { "Content-Type": "application/json", "If-Match": etag };
+    if (rollout) query = { ...query, rollout };
     if (dryRun) query = { ...query, dry_run: "true" };
     else headers["Idempotency-Key"] = key;
     return (await this.ask("POST", path, { query, headers, body })).json();
+  }
+
+  /** Pause, resume, promote or abort a rollout if it is still at the step that the person saw. */
+  async steer({ id, step }, verb, body) {
+    const headers = { "Content-Type": "application/json", "If-Match": `"r${id}.${step}"` };
+    const options = { method: "POST", headers, body: JSON.stringify(body) };
+    return (await this.send(`/api/v1/rollouts/${id}/${verb}`, options)).json();
   }
 
   /** Return the JSON of a path for this namespace. */

@@ -10,6 +10,7 @@ import { Fleet } from "./fleet.js";
 import { Current } from "./current.js";
 import { Health } from "./health.js";
 import { History } from "./history.js";
+import { Rollout } from "./rollout.js";
 import { ago } from "./format.js";
 
 const VIEWS = ["overview", "configuration", "history", "fleet", "audit"];
@@ -29,6 +30,7 @@ class App {
     this.audit = new Audit(byId("attempts"));
     this.health = new Health(byId("health"));
     this.current = new Current(byId("current"));
+    this.rollout = new Rollout(byId("rollout"));
     this.convergence = new Convergence(byId("convergence"), byId("behind"));
     this.events = new Events(
       (kind, data) => this.receive(kind, data),
@@ -67,8 +69,8 @@ class App {
   move(namespace) {
     this.namespace = namespace;
     this.api = new Api(namespace);
-    const { editor, fleet, history, audit, health, current, convergence } = this;
-    for (const part of [editor, fleet, history, audit, health, current, convergence]) part.move(this.api);
+    const { editor, fleet, history, audit, health, current, convergence, rollout } = this;
+    for (const part of [editor, fleet, history, audit, health, current, convergence, rollout]) part.move(this.api);
     this.events.follow(below(this.api.url("/api/v1/events")));
     this.choose();
   }
@@ -99,6 +101,7 @@ class App {
     if (state === "live" && this.lost) {
       this.choose();
       this.fleet.refresh();
+      this.rollout.refresh();
     }
     this.lost = state === "lost";
     if (state !== "connecting") this.health.show(this.view === "overview");
@@ -106,9 +109,16 @@ class App {
 
   receive(kind, data) {
     if (kind === "agents") return this.fleet.changed(data);
-    if (kind === "convergence") return this.convergence.show(data);
-    this.current.show(data);
-    this.editor.refresh();
+    if (kind === "convergence") {
+      this.rollout.follow();
+      return this.convergence.show(data);
+    }
+    if (kind === "rollout") {
+      if (!this.rollout.show(data)) return;
+    } else {
+      this.current.show(data);
+      this.editor.refresh();
+    }
     this.history.refresh();
     this.audit.refresh();
   }

@@ -1,7 +1,8 @@
 /** The convergence of the current version, live. */
 
+import { bar } from "./bar.js";
 import { chart } from "./chart.js";
-import { fill, h, svg } from "./dom.js";
+import { fill, h } from "./dom.js";
 import { ago, count, duration, percent, plural } from "./format.js";
 
 const STATES = ["applied", "applying", "pending", "failed", "silent", "passed"];
@@ -47,8 +48,9 @@ export class Convergence {
     fill(
       this.root,
       h("p.headline", {}, h("strong", {}, percent(data.applied, data.targeted)), ` ${sentence(data)}`),
-      bar(data, this.width),
+      bar(STATES, data, 28, 4000 / this.width),
       legend(data),
+      aside(data),
       figures(data),
       data.curve_ms.length
         ? h(
@@ -79,29 +81,6 @@ function sentence({ applied, targeted, version, published_at: published }) {
   return `${count(applied)} of ${plural(targeted, "agent")} ${have} version ${version}, published ${ago(published)}.`;
 }
 
-/** Draw one bar, stacked by state; the smallest part stays visible. */
-function bar(data, width) {
-  const present = STATES.filter((state) => data[state] > 0);
-  const least = 4;
-  const free = width - least * present.length;
-  const words = present.map((state) => `${state} ${data[state]}`).join(", ");
-  const picture = svg("svg.bar-chart", {
-    width,
-    height: 28,
-    viewBox: `0 0 ${width} 28`,
-    role: "img",
-    "aria-label": words || "no agents",
-  });
-  picture.append(svg("rect.empty", { x: 0, y: 0, width, height: 28 }));
-  let x = 0;
-  for (const state of present) {
-    const size = least + (free * data[state]) / data.targeted;
-    picture.append(svg(`rect.${state}`, { x, y: 0, width: size, height: 28 }));
-    x += size;
-  }
-  return picture;
-}
-
 function legend(data) {
   const shown = STATES.filter((state) => state !== "passed" || data.passed);
   return h(
@@ -109,6 +88,12 @@ function legend(data) {
     {},
     ...shown.map((state) => h(`li.state.${state}`, {}, `${state} `, h("b", {}, count(data[state])))),
   );
+}
+
+function aside({ rollout }) {
+  if (!rollout) return null;
+  const who = plural(rollout.members, "member");
+  return h("p.quiet", {}, `${who} of rollout ${rollout.id} get version ${rollout.candidate}, and are not counted here.`);
 }
 
 function figures({ p50_ms: p50, p99_ms: p99, max_ms: most }) {

@@ -175,7 +175,7 @@ export class Editor {
     const text = this.area.value;
     this.review.disabled = true;
     try {
-      const done = await confirmAndPublish("Publish", (options) => api.publish(text, { ...options, etag: base.etag }));
+      const done = await confirmAndPublish("Publish", (options) => api.publish(text, { ...options, etag: base.etag }), api);
       if (done) await this.published(done, text);
     } catch (error) {
       fill(this.says, problem(error));
@@ -185,20 +185,21 @@ export class Editor {
     }
   }
 
-  async published({ version, published }, text) {
+  async published({ version, published, rollout }, text) {
+    if (rollout) {
+      // The current version stays; the rollout delivers the text.
+      this.reset(this.base);
+      return this.done(`Rollout ${rollout.id} of version ${version} has started. `, "Watch it");
+    }
     this.base = { ...this.base, text };
     this.keep();
     await this.refresh();
     const brokers = published ? "" : " A broker does not have it yet; the controller tries again until it does.";
-    fill(
-      this.says,
-      h(
-        "p.done",
-        { role: "status" },
-        `Version ${version} is published.${brokers} `,
-        h("a", { href: `#overview/${this.api.namespace}` }, "Watch it arrive"),
-      ),
-    );
+    this.done(`Version ${version} is published.${brokers} `, "Watch it arrive");
+  }
+
+  done(text, link) {
+    fill(this.says, h("p.done", { role: "status" }, text, h("a", { href: `#overview/${this.api.namespace}` }, link)));
   }
 
   /** Offer a choice: another person published while this text was edited. */

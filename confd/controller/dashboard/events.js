@@ -8,8 +8,8 @@ const LONGEST_DELAY_MS = 15000;
 /**
  * One connection that reconnects by itself.
  *
- * Calls `listener(kind, data)`, with kind "config", "agents" or "convergence", and `state(name)`, with "connecting",
- * "live" or "lost".
+ * Calls `listener(kind, data)`, with kind "config", "agents", "convergence" or "rollout", and `state(name)`, with
+ * "connecting", "live" or "lost".
  */
 export class Events {
   constructor(listener, state) {
@@ -35,7 +35,7 @@ export class Events {
     // The browser would stop reconnecting after an answer such as 503.
     source.addEventListener("error", () => this.lose());
     source.addEventListener("heartbeat", () => this.heard());
-    for (const kind of ["config", "agents", "convergence"]) {
+    for (const kind of ["config", "agents", "convergence", "rollout"]) {
       source.addEventListener(kind, (event) => {
         this.heard();
         this.listener(kind, JSON.parse(event.data));

@@ -28,6 +28,17 @@ export function duration(ms) {
   return `${Number((ms / 60000).toPrecision(3))} min`;
 }
 
+/** Format seconds with the two largest units: "21 s", "10 min", "2 h 5 min". */
+export function span(seconds) {
+  const whole = Math.ceil(seconds);
+  const place = STEPS.findIndex(([size]) => whole >= size);
+  if (place < 0) return "0 s";
+  const [size, unit] = STEPS[place];
+  const [smaller, name] = STEPS[place + 1] ?? [1, ""];
+  const rest = Math.floor((whole % size) / smaller);
+  return `${Math.floor(whole / size)} ${unit}${rest && name ? ` ${rest} ${name}` : ""}`;
+}
+
 /** Format the time since an RFC 3339 moment: "12 s ago". */
 export function ago(moment, now = Date.now()) {
   if (!moment) return "never";

@@ -88,10 +88,17 @@ export class History {
     this.newest = newest;
     this.to.max = this.from.max = newest;
     this.older.hidden = !this.next;
-    fill(this.body, ...this.items.map((item) => this.row(item, item.version === newest)));
+    const current = this.current();
+    fill(this.body, ...this.items.map((item) => this.row(item, item === current)));
   }
 
-  row({ version, created_at: made, author, comment, rollback_of: source }, isCurrent) {
+  /** Return the newest version on the page that is no candidate. */
+  current() {
+    return this.items.find(({ state }) => !state) ?? this.items[0];
+  }
+
+  row(item, isCurrent) {
+    const { version, created_at: made, author, comment, rollback_of: source } = item;
     const changes = h(
       "button",
       {
@@ -113,8 +120,8 @@ export class History {
       h("th.number", { scope: "row" }, String(version)),
       h("td", {}, h("time", { dateTime: made, title: moment(made) }, ago(made))),
       h("td", {}, author),
-      h("td.long", {}, comment, source ? h("span.tag", {}, `rollback to ${source}`) : null),
-      h("td.actions", {}, changes, isCurrent ? h("span.tag", {}, "current") : back),
+      h("td.long", {}, comment, source ? h("span.tag", {}, `rollback to ${source}`) : null, badge(item)),
+      h("td.actions", {}, changes, isCurrent ? h("span.tag", {}, "current") : item.state === "candidate" ? null : back),
     );
   }
 
@@ -129,13 +136,14 @@ export class History {
 
   async rollback(version) {
     const { api } = this;
-    // The newest version on the page: the person rolls back no version that the page does not show.
-    const etag = `"${this.items[0].tag}"`;
+    // The current version on the page: the person rolls back no version that the page does not show.
+    const etag = `"${this.current().tag}"`;
     fill(this.says);
     try {
       const done = await confirmAndPublish(
         `Roll back to version ${version}`,
         (options) => api.rollback(version, { ...options, etag }),
+        api,
         `roll back to version ${version}`,
       );
       if (done)
@@ -144,7 +152,9 @@ export class History {
           h(
             "p.done",
             { role: "status" },
-            `Version ${done.version} is published, with the document of version ${version}.`,
+            done.rollout
+              ? `${done.message}: version ${done.version} has the document of version ${version}.`
+              : `Version ${done.version} is published, with the document of version ${version}.`,
           ),
         );
     } catch (error) {
@@ -152,6 +162,12 @@ export class History {
     }
     this.refresh();
   }
+}
+
+/** Return what a rollout made of a version. */
+function badge({ rollout, state }) {
+  if (!rollout) return null;
+  return h("span.tag", {}, state ? `${state}, rollout ${rollout}` : `rollout ${rollout}`);
 }
 
 function number(name, label) {
