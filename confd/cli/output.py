@@ -201,7 +201,7 @@ class Output:
 
         with Live(console=self._console(self._err), auto_refresh=False, transient=True) as screen:
             yield lambda head, rows, sentence, news: screen.update(
-                Group(_grid(head, _cells(rows)), Text(sentence, overflow="fold")), refresh=True
+                Group("", _grid(head, _cells(rows)), "", Text(sentence, overflow="fold")), refresh=True
             )
 
     def _console(self, file: IO[str]) -> Console:

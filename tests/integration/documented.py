@@ -28,7 +28,8 @@ _ENDLESS = re.compile(r"make run\b|twistd -n ")
 
 #: What only looks: it is asked again until what it shows has settled.
 _LOOKING = re.compile(
-    r"confdctl (get|status|history|agents|audit|epoch|cluster|doctor)\b(?!.* (raise|adopt))|curl -s (?!.*-d )"
+    r"confdctl (get|status|history|agents|audit|epoch|cluster|doctor|rollout(?! [a-km-z]))\b(?!.* (raise|adopt))"
+    r"|curl -s (?!.*-d )"
 )
 
 #: The addresses that pages speak of; each is another one here.

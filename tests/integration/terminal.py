@@ -19,7 +19,7 @@ from attrs import define, field
 
 from tests.integration.fleet import PATIENCE
 
-_ROWS, _COLUMNS = 40, 120
+_ROWS = 40
 
 #: Seconds in which a program ends that noticed Ctrl-C.
 _NOTICED = 5.0
@@ -30,11 +30,13 @@ class Terminal:
     """
     One program at a terminal of its own; a context manager that leaves nothing behind.
 
+    @ivar columns: characters in a line.
     @ivar shown: all that it wrote so far.
     """
 
     _command: Sequence[str]
     _environ: Mapping[str, str]
+    columns: int = 120
     shown: str = ""
     _seen: int = 0
     _master: int = field(init=False)
@@ -42,7 +44,7 @@ class Terminal:
 
     def __enter__(self) -> Terminal:
         self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, self.columns, 0, 0))
         self._child = subprocess.Popen(
             self._command,
             env={"TERM": "xterm-256color", **self._environ},

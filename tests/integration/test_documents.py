@@ -20,6 +20,7 @@ PAGES = (
     "docs/output-plugins.rst",
     "docs/operations.rst",
     "docs/strategies.rst",
+    "docs/rollouts.rst",
 )
 
 _ROOT_AND_SYSTEMD = "needs root and systemd", "scripts/test-systemd.py"
@@ -87,6 +88,9 @@ class PagesTests(SynchronousTestCase):
 
     def test_strategies(self) -> None:
         self.follow("docs/strategies.rst")
+
+    def test_rollouts(self) -> None:
+        self.follow("docs/rollouts.rst")
 
     def test_output_plugins(self) -> None:
         self.follow("docs/output-plugins.rst")

@@ -115,13 +115,14 @@ def draw_end(session: Session, rollout: JsonObject, exposed: Sequence[JsonObject
     @param exposed: see L{exposed_agents}.
     """
     screen = session.screen
+    screen.line("")
     screen.table(WAVE_COLUMNS, wave_rows(rollout))
+    screen.line("")
     if rollout["state"] == "completed":
         applied = sum(wave["applied"] for wave in rollout["waves"])
         counts = f"{applied} of {plural(rollout['members'], 'member')} applied version {rollout['candidate']}"
         screen.line(f"Rollout {rollout['id']} completed: {counts}.")
     elif not is_open(rollout):
-        screen.line("")
         fields = ("id", "hostname", "wave", "outcome", "error")
         rows = [[each[name] for name in fields] for each in exposed[:_MAX_EXPOSED_ROWS]]
         screen.table(["EXPOSED", "HOSTNAME", "WAVE", "OUTCOME", "ERROR"], rows)
