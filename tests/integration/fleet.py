@@ -14,8 +14,6 @@ import os
 import random
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +24,8 @@ from urllib.parse import urlsplit
 
 from attrs import define, field, frozen
 from twisted.trial.unittest import SynchronousTestCase
+
+from tests.integration.launcher import TWISTD, Child, Launch, fork, program
 
 ADMIN, AGENT = ("admin", "admin123"), ("agent", "secret123")
 
@@ -127,6 +127,7 @@ class Process:
     @ivar arguments: The command and its options.
     @ivar health: The URL that answers 200 once the process serves; C{None} for a process without a port.
     @ivar before: Words before the command line, of a program that runs twistd.
+    @ivar launch: See L{tests.integration.launcher}.
     """
 
     folder: Path
@@ -135,7 +136,8 @@ class Process:
     health: str | None
     environ: dict[str, str] = field(factory=dict)
     before: list[str] = field(factory=list)
-    _child: subprocess.Popen[bytes] | None = None
+    launch: Launch = program
+    _child: Child | None = None
 
     @property
     def log(self) -> str:
@@ -150,15 +152,9 @@ class Process:
 
     def start(self, wait: bool = True) -> Process:
         """Start the process; by default return once it serves."""
-        command = [str(Path(sys.executable).with_name("twistd")), "-n", "--pidfile="]
+        command = [*self.before, TWISTD, "-n", "--pidfile=", *self.arguments]
         with (self.folder / f"{self.name}.log").open("ab") as log:
-            self._child = subprocess.Popen(
-                self.before + command + self.arguments,
-                cwd=self.folder,
-                env=clean_environment() | self.environ,
-                stdout=log,
-                stderr=log,
-            )
+            self._child = self.launch(command, self.folder, clean_environment() | self.environ, log)
         if wait:
             eventually(self.up)
         return self
@@ -219,16 +215,18 @@ class Fleet:
 
     @ivar folder: The working directory of the processes.
     @ivar interval: Seconds between two polls.
+    @ivar launch: How the processes start: see L{tests.integration.launcher}.
     """
 
     folder: Path
     interval: int = 1
+    launch: Launch = program
     port: int = field(factory=free_port)
     processes: list[Process] = field(factory=list)
 
     def add(self, name: str, arguments: list[str], health: str | None = None, **environ: str) -> Process:
         """Add a process, and do not start it."""
-        process = Process(self.folder, name, arguments, health, environ)
+        process = Process(self.folder, name, arguments, health, environ, launch=self.launch)
         self.processes.append(process)
         return process
 
@@ -288,7 +286,7 @@ def staged(case: SynchronousTestCase, interval: int = 1) -> tuple[Fleet, str]:
     address = stack.enter_context(target())
     folder = Path(case.mktemp()).resolve()
     folder.mkdir()
-    fleet = Fleet(folder, interval)
+    fleet = Fleet(folder, interval, fork)
     case.addCleanup(fleet.close)
     return fleet, address
 

@@ -17,6 +17,7 @@ from confd.codec import strict_json
 from tests.integration.brokers import Broker
 from tests.integration.fleet import ADMIN, Fleet, Process, eventually, request
 from tests.integration.history import History, violations
+from tests.integration.launcher import fork
 from tests.integration.proxy import Proxy
 from tests.integration.recorder import Recorder
 
@@ -75,7 +76,7 @@ class RecordedFleet:
     def open(self) -> None:
         """Add all processes, and start the proxies; start no process."""
         self.history = History(self.folder / "history.jsonl")
-        self.daemons = Fleet(self.folder, INTERVAL)
+        self.daemons = Fleet(self.folder, INTERVAL, fork)
         controllers = self._proxy(self.daemons.port)
         options = ["--controller-url", f"http://127.0.0.1:{controllers.port}", "--backoff-max", "4"]
         options += ["--distribution-strategy", self.strategy]

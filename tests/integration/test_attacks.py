@@ -10,6 +10,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.fleet import ADMIN, AGENT, Fleet, eventually, free_port, request
+from tests.integration.launcher import fork
 from tests.web.test_smuggling import FRAMING
 
 REBOUND = {"Host": "rebound.example"}
@@ -21,7 +22,7 @@ class AttackTests(SynchronousTestCase):
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        self.fleet = Fleet(Path(folder.name))
+        self.fleet = Fleet(Path(folder.name), launch=fork)
         self.addCleanup(self.fleet.close)
 
     def _status(self, host: str, method: str = "GET", path: str = "/api/v1/agents", value: object = None) -> int:

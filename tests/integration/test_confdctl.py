@@ -17,6 +17,7 @@ from confd.cli.errors import Exit
 from tests.cli.harness import CommandResult
 from tests.integration.commands import confdctl
 from tests.integration.fleet import ADMIN, PATIENCE, Fleet, clean_environment, eventually, free_port, request
+from tests.integration.launcher import fork
 from tests.integration.terminal import Terminal
 
 CONFDCTL = (sys.executable, "-m", "confd.cli")
@@ -29,7 +30,7 @@ class Case(SynchronousTestCase):
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).resolve()
         self.folder.mkdir()
-        self.fleet = Fleet(self.folder)
+        self.fleet = Fleet(self.folder, launch=fork)
         self.addCleanup(self.fleet.close)
         self.environ = clean_environment() | {
             "CONFD_URL": self.fleet.url,

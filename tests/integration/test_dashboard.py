@@ -22,6 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestSuite
 
 from tests.integration.browser import MISSING, browser, visit
 from tests.integration.fleet import ADMIN, AGENT, Fleet, eventually, free_port, hit, request, target
+from tests.integration.launcher import fork
 
 VIEWS = ("overview", "configuration", "history", "fleet", "audit")
 
@@ -44,7 +45,7 @@ def stage() -> Iterator[Stage]:
     """Yields a browser and a controller; they start side by side."""
     with ExitStack() as stack:
         aim = stack.enter_context(target())
-        fleet = Fleet(Path(stack.enter_context(TemporaryDirectory())), interval=60)
+        fleet = Fleet(Path(stack.enter_context(TemporaryDirectory())), interval=60, launch=fork)
         stack.callback(fleet.close)
         controller = fleet.controller("--default-config", json.dumps({"url": f"{aim}/first"})).start(wait=False)
         chromium = stack.enter_context(browser())
@@ -90,7 +91,7 @@ class DashboardTestCase(SynchronousTestCase):
 
     def alone(self, *options: str) -> Fleet:
         """A controller that is nobody else's."""
-        fleet = Fleet(Path(self.mktemp()).resolve(), interval=60)
+        fleet = Fleet(Path(self.mktemp()).resolve(), interval=60, launch=fork)
         fleet.folder.mkdir()
         self.addCleanup(fleet.close)
         fleet.controller(*options).start(wait=False)

@@ -19,6 +19,7 @@ from urllib.parse import quote
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.fleet import Fleet, Process, Response, eventually, free_port, request
+from tests.integration.launcher import fork
 
 ADMIN, AGENT = ("admin", "canary-admin-7f3a"), ("agent", "canary-agent-7f3a")
 WORKER = ("worker", "canary-worker-7f3a")
@@ -73,7 +74,7 @@ class RedactionTests(SynchronousTestCase):
         self.addCleanup(stack.close)
         folder = Path(self.mktemp()).resolve()
         folder.mkdir()
-        self.fleet = Fleet(folder)
+        self.fleet = Fleet(folder, launch=fork)
         self.addCleanup(self.fleet.close)
         info = b'INFO {"server_id":"x","version":"2.10.0","max_payload":1048576,"auth_required":true}\r\n'
         self.redis = Echo(b"", b"-ERR unknown command with args beginning with: %s\r\n")

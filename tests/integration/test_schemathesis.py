@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.budgets import budget
 from tests.integration.fleet import AGENT, Fleet, Process, base_of, clean_environment, free_port, request, target
+from tests.integration.launcher import fork
 
 CONFIGURATION = Path(__file__).with_name("schemathesis.toml")
 
@@ -34,7 +35,7 @@ class SchemathesisTests(SynchronousTestCase):
         scratch = tempfile.TemporaryDirectory(prefix="confd-schemathesis-")
         self.addCleanup(scratch.cleanup)
         self.folder = Path(scratch.name)
-        self.fleet = Fleet(self.folder)
+        self.fleet = Fleet(self.folder, launch=fork)
         self.addCleanup(self.fleet.close)
 
     def worker(self) -> Process:

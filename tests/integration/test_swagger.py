@@ -11,6 +11,7 @@ from playwright.sync_api import Page, sync_playwright
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.integration.fleet import ADMIN, Fleet
+from tests.integration.launcher import fork
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -23,7 +24,7 @@ class SwaggerTests(SynchronousTestCase):
             raise SkipTest("NO BROWSER: install chromium (apt install chromium) to test the pages that people see")
         scratch = tempfile.TemporaryDirectory(prefix="confd-swagger-")
         self.addCleanup(scratch.cleanup)
-        self.fleet = Fleet(Path(scratch.name))
+        self.fleet = Fleet(Path(scratch.name), launch=fork)
         self.addCleanup(self.fleet.close)
         self.fleet.controller().start()
 

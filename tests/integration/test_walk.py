@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.codec.headers import basic_authorization
 from tests.integration.fleet import ADMIN, AGENT, Fleet, Process, Response, base_of, free_port, request
+from tests.integration.launcher import fork
 from tests.operations import Operation, operations
 
 #: Nobody's credentials.
@@ -70,7 +71,7 @@ class WalkTests(SynchronousTestCase):
     def setUp(self) -> None:
         scratch = tempfile.TemporaryDirectory(prefix="confd-walk-")
         self.addCleanup(scratch.cleanup)
-        fleet = Fleet(Path(scratch.name))
+        fleet = Fleet(Path(scratch.name), launch=fork)
         self.addCleanup(fleet.close)
         port = free_port()
         health = f"http://127.0.0.1:{port}/health"
