@@ -29,6 +29,8 @@ class Attempt:
     @ivar action: method and path template, such as C{POST /api/v1/config}.
     @ivar target: the namespace or the agent id to change.
     @ivar made_at: UTC time of arrival.
+    @ivar namespace: the namespace that the attempt acts in; empty for the cluster.
+    @ivar subject: the person or team that answers for the identity.
     """
 
     who: str
@@ -37,6 +39,8 @@ class Attempt:
     target: str
     request_id: str
     made_at: datetime
+    namespace: str = ""
+    subject: str = ""
 
 
 @frozen
@@ -61,7 +65,10 @@ class AuditEntry:
     @ivar number: 1, 2, 3 ... without gaps.
     @ivar at: RFC 3339 time in UTC.
     @ivar previous: L{hash} of the previous entry; L{BEGINNING} in the first.
-    @ivar hash: hex SHA-256 of the canonical JSON (RFC 8785) of all other fields.
+    @ivar hash: hex SHA-256 of the canonical JSON (RFC 8785) of all other fields. Entries of earlier releases have
+        neither a namespace nor a subject, and their hashes do not include these fields.
+    @ivar namespace: see L{Attempt}.
+    @ivar subject: see L{Attempt}.
     """
 
     number: int
@@ -75,6 +82,8 @@ class AuditEntry:
     request_id: str
     previous: str
     hash: str = ""
+    namespace: str = ""
+    subject: str = ""
 
     @classmethod
     def following(cls, number: int, previous: str, at: str, outcome: AuditOutcome) -> AuditEntry:
@@ -97,7 +106,8 @@ class AuditEntry:
             attempt.request_id,
             previous,
         )
-        return cls(*values, hash=_digest(values))
+        about = attempt.namespace, attempt.subject
+        return cls(*values, _digest((*values, *about)), *about)
 
     def digest(self) -> str:
         """Return the value that L{hash} must have."""
@@ -109,7 +119,11 @@ _HASHED = tuple(each.name for each in fields(AuditEntry) if each.name != "hash")
 
 
 def _digest(values: Iterable[int | str]) -> str:
-    return hashlib.sha256(_CANONICAL.encode(dict(zip(_HASHED, values, strict=True))).encode()).hexdigest()
+    hashed = dict(zip(_HASHED, values, strict=True))
+    if not (hashed["namespace"] or hashed["subject"]):
+        # As in earlier releases, whose entries have neither.
+        del hashed["namespace"], hashed["subject"]
+    return hashlib.sha256(_CANONICAL.encode(hashed).encode()).hexdigest()
 
 
 @define(eq=False)

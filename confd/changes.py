@@ -17,6 +17,7 @@ from confd.codec.signing import SigningKey
 from confd.history import VersionSummary
 from confd.model import Configuration, Revision
 from confd.reports import Report, VersionOutcome
+from confd.tokens import Token
 
 T = TypeVar("T")
 
@@ -210,7 +211,7 @@ _NOTHING = Body(None, lambda value: None)
 
 #: The names of the kinds.
 REVISION, RETIRED, IDENTITY, KEYS, AGENT, LABELS = "revision", "retired", "identity", "keys", "agent", "labels"
-ROLLOUT, EXPOSED = "rollout", "exposed"
+ROLLOUT, EXPOSED, TOKEN = "rollout", "exposed", "token"
 
 #: Each kind of change and its body. The values of C{identity} and C{keys} are read from the tables that hold the keys.
 KINDS: Mapping[str, Body] = {
@@ -222,4 +223,5 @@ KINDS: Mapping[str, Body] = {
     LABELS: Body(dict[str, str]),
     ROLLOUT: Body(Lanes, lambda value: evolve(value, configuration=None)),
     EXPOSED: Body(tuple[str, ...]),
+    TOKEN: Body(Token),
 }

@@ -31,10 +31,13 @@ def chain(count: int, **changes: Any) -> list[AuditEntry]:
 class DigestTests(SynchronousTestCase):
     """The hash of one entry."""
 
-    @given(st.builds(AuditEntry, st.integers(1, 2**53 - 1), *[TEXT] * 9))
+    @given(st.builds(AuditEntry, st.integers(1, 2**53 - 1), *[TEXT] * 12))
     def test_the_digest_is_that_of_the_canonical_json(self, entry: AuditEntry) -> None:
         members = msgspec.to_builtins(entry)
         del members["hash"]
+        if not (entry.namespace or entry.subject):
+            # As in earlier releases, whose entries have neither.
+            del members["namespace"], members["subject"]
         self.assertEqual(f"sha256:{entry.digest()}", strict_json.checksum(members))
 
     def test_a_change_of_any_field_changes_the_digest(self) -> None:

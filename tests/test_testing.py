@@ -15,6 +15,7 @@ from confd.testing import (
     make_iconfigstore_tests,
     make_ireportstore_tests,
     make_irolloutstore_tests,
+    make_itokenstore_tests,
 )
 
 
@@ -36,6 +37,10 @@ class MemoryAgentStoreTests(make_iagentstore_tests(memory_store)):  # type: igno
 
 class MemoryReportStoreTests(make_ireportstore_tests(memory_store)):  # type: ignore[misc]
     """L{MemoryStore} is an L{IReportStore}."""
+
+
+class MemoryTokenStoreTests(make_itokenstore_tests(memory_store)):  # type: ignore[misc]
+    """See L{make_itokenstore_tests}."""
 
 
 class MemoryRolloutStoreTests(make_irolloutstore_tests(memory_store)):  # type: ignore[misc]

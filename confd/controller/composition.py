@@ -11,6 +11,7 @@ from attrs import frozen
 from twisted.application.service import IService
 
 from confd.brokers.factory import follow_passwords, make_brokers
+from confd.controller.access.api_tokens import ApiTokens
 from confd.controller.access.composition import follow_identities, make_dispatcher
 from confd.controller.agents.registry import Registry
 from confd.controller.api.agents import AgentsApi
@@ -32,6 +33,7 @@ from confd.controller.api.rollout_schemas import whole_rollout
 from confd.controller.api.rollout_starts import RolloutStarts
 from confd.controller.api.rollouts import RolloutsApi
 from confd.controller.api.stream import StreamApi
+from confd.controller.api.tokens import TokensApi
 from confd.controller.audit_log import AuditLog
 from confd.controller.configs.identity import ClusterIdentity
 from confd.controller.configs.publishers import RETRY_MAX_SECONDS, BrokerPublisher, Publishers
@@ -66,6 +68,7 @@ from confd.runtime.settings import ControllerSettings
 from confd.runtime.timing import Backoff
 from confd.web.api.dispatch import Dispatcher
 from confd.web.auth.basic import BasicAuth
+from confd.web.auth.throttle import Throttle
 from confd.web.health import Health, MetricsEndpoint, Readiness, ReadReadiness
 from confd.web.openapi.pages import documented
 from confd.web.server.proxies import Proxies
@@ -93,6 +96,7 @@ class Controller:
     config_stream: ConfigStream
     event_feed: EventFeed
     audit_log: AuditLog
+    api_tokens: ApiTokens
     driver: RolloutDriver
     rollouts: Rollouts
     feed: Feed
@@ -147,8 +151,11 @@ def compose(
     rollout_metrics = RolloutMetrics(views, shown)
     response_cache = None if settings.log_level == "debug" else ResponseCache()
     # Parts that count come before parts that send: an agent may answer at once.
+    throttle = Throttle(reactor, settings.login_failures)
+    api_tokens = ApiTokens(store, reactor, now, throttle)
     listeners: list[IChangeListener] = [
         identity,
+        api_tokens,
         snapshot,
         convergence,
         registry,
@@ -160,7 +167,7 @@ def compose(
         config_stream,
         publishers,
     ]
-    feed = Feed(reactor, store, listeners, [registry.load_rows, convergence.load_rows])
+    feed = Feed(reactor, store, listeners, [registry.load_rows, convergence.load_rows, api_tokens.load_rows])
     store.subscribe(feed.hint)
     registry.changes.add(convergence.agent_changed)
     registry.changes.add(event_feed.agent_changed)
@@ -211,6 +218,7 @@ def compose(
         ConvergenceApi(convergence, reader),
         CertificatesApi(Certificates(store, convergence, registry, identity, now, in_threads_of(reactor)), reader),
         AuditApi(store, audit_log.flush),
+        TokensApi(api_tokens, feed),
         StreamApi(config_stream, registry, rollouts),
         Health(snapshot),
         readiness,
@@ -219,10 +227,13 @@ def compose(
         MetricsEndpoint(metrics, reactor),
         dashboard(reactor),
     ]
-    for part in (rollout_metrics, readiness, lag, feed):
+    for part in (rollout_metrics, readiness, lag, feed, api_tokens):
         part.expose(metrics)
-    auth, dispatcher = make_dispatcher(reactor, settings, metrics, registry, audit_log, Places(registry, store))
+    auth, dispatcher = make_dispatcher(
+        reactor, settings, metrics, registry, audit_log, Places(registry, store), api_tokens, throttle
+    )
     site = _site(reactor, settings, dispatcher, apis, metrics, response_cache)
+    api_tokens.ended.add(lambda who: site.cut({who}))
     listener = Listener(
         reactor, "LISTEN" if settings.listen else "PORT", settings.endpoint, site, settings.client_ca_file
     )
@@ -239,6 +250,7 @@ def compose(
         registry,
         report_intake,
         audit_log,
+        api_tokens,
         driver,
         feed,
         *serving,
@@ -258,6 +270,7 @@ def compose(
         config_stream,
         event_feed,
         audit_log,
+        api_tokens,
         driver,
         rollouts,
         feed,

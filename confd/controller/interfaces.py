@@ -20,6 +20,7 @@ from confd.interfaces import IAuditStore, IChangeStore, IConfigStore, IHealth
 from confd.model import Registration, Tag
 from confd.reports import AgentRecord, VersionOutcome
 from confd.rollouts import Member, Rollout, RolloutStep, Start, Stepped
+from confd.tokens import Token
 
 
 class IAgentStore(Interface):
@@ -177,6 +178,40 @@ class IRolloutStore(Interface):
         """
 
 
+class ITokenStore(Interface):
+    """API tokens, durable. Each change of a token is a change C{token}, with the token as its value."""
+
+    def tokens() -> Deferred[Sequence[Token]]:
+        """Fire with all tokens by id, revoked tokens included."""
+
+    def create_token(token: Token, attempt: Attempt | None = None) -> Deferred[Committed[Token]]:
+        """
+        Insert a token.
+
+        @raise Conflict: C{token_exists}.
+        """
+
+    def rotate_token(
+        token_id: str, digest: bytes, until: datetime | None, attempt: Attempt | None = None
+    ) -> Deferred[Committed[Token]]:
+        """
+        Replace the secret of a token that is not revoked.
+
+        @param until: when the secret before becomes invalid, UTC; C{None} for at once.
+        @raise NotFound: C{unknown_token}.
+        """
+
+    def revoke_token(token_id: str, at: datetime, attempt: Attempt | None = None) -> Deferred[Committed[Token]]:
+        """
+        Revoke a token. A revoked token is no error, and no change.
+
+        @raise NotFound: C{unknown_token}.
+        """
+
+    def touch_tokens(uses: Mapping[str, tuple[datetime, str]]) -> Deferred[None]:
+        """Set when and from where tokens were used last, by id; no change."""
+
+
 class IResidentStore(IAgentStore, IReportStore):
     """A store of a fleet that fits into memory: the controller loads all of it at the start."""
 
@@ -187,7 +222,7 @@ class IResidentStore(IAgentStore, IReportStore):
         """Fire with all outcomes: namespace, version, id of the agent, outcome."""
 
 
-class IControllerStore(IConfigStore, IChangeStore, IResidentStore, IRolloutStore, IAuditStore, IHealth):
+class IControllerStore(IConfigStore, IChangeStore, IResidentStore, IRolloutStore, ITokenStore, IAuditStore, IHealth):
     """All that a controller stores."""
 
 

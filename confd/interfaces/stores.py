@@ -132,5 +132,9 @@ class IAuditStore(Interface):
     def record(endings: Sequence[AuditOutcome]) -> Deferred[None]:
         """Put attempts on record that changed nothing, in this order; fire once they are on disk."""
 
-    def audit(limit: int, before: int | None) -> Deferred[Sequence[AuditEntry]]:
-        """Fire with at most C{limit} entries older than number C{before}, newest first."""
+    def audit(limit: int, before: int | None, patterns: Sequence[str] | None = None) -> Deferred[Sequence[AuditEntry]]:
+        """
+        Fire with at most C{limit} entries older than number C{before}, newest first.
+
+        @param patterns: only entries with a namespace that one of these patterns matches; C{None} for all entries.
+        """

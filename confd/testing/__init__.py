@@ -11,13 +11,22 @@ from confd.testing.agents import make_iagentstore_tests
 from confd.testing.audits import make_iauditstore_tests
 from confd.testing.brokers import BrokerFixture, MemoryBroker, MemoryServer, make_ibroker_tests
 from confd.testing.changes import make_ichangestore_tests
-from confd.testing.examples import a_configuration, a_draft, a_received_report, an_agent, an_attempt, an_epoch_change
+from confd.testing.examples import (
+    a_configuration,
+    a_draft,
+    a_received_report,
+    a_token,
+    an_agent,
+    an_attempt,
+    an_epoch_change,
+)
 from confd.testing.memory import MemoryStore
 from confd.testing.outputs import MemoryOutput, OutputFixture, make_ioutput_tests
 from confd.testing.reports import make_ireportstore_tests
 from confd.testing.rollouts import make_irolloutstore_tests
 from confd.testing.stores import StoreFixture, make_iconfigstore_tests
 from confd.testing.strategies import MemorySink, StrategyFixture, make_istrategy_tests
+from confd.testing.tokens import make_itokenstore_tests
 
 __all__ = [
     "BrokerFixture",
@@ -32,6 +41,7 @@ __all__ = [
     "a_configuration",
     "a_draft",
     "a_received_report",
+    "a_token",
     "an_agent",
     "an_attempt",
     "an_epoch_change",
@@ -44,4 +54,5 @@ __all__ = [
     "make_ireportstore_tests",
     "make_irolloutstore_tests",
     "make_istrategy_tests",
+    "make_itokenstore_tests",
 ]

@@ -37,6 +37,23 @@ def make_iauditstore_tests(fixture: StoreFixture) -> type[TestCase]:
         async def test_begins_empty(self) -> None:
             self.assertEqual(await self.entries(), [])
 
+        async def test_entries_of_namespaces(self) -> None:
+            names = ("", "pay-in", "pay-out", "pay", "billing", "pay%", "*")
+            await self.store.record([AuditOutcome(an_attempt(1, namespace=each)) for each in names])
+            for patterns, found in (
+                (None, names),
+                (["*"], names[1:]),
+                (["pay-*"], ("pay-in", "pay-out")),
+                (["pay", "bill"], ("pay",)),
+                (["billing", "pay-o*", "pay-*"], ("pay-in", "pay-out", "billing")),
+                (["pay%"], ("pay%",)),
+                ([], ()),
+            ):
+                entries = await self.store.audit(10, None, patterns)
+                self.assertEqual([each.namespace for each in entries], [*found][::-1], patterns)
+            self.assertEqual([each.number for each in await self.store.audit(1, 3, ["pay-*"])], [2])
+            self.assertEqual(len(await self.entries()), len(names))
+
         async def test_record(self) -> None:
             refused = [
                 AuditOutcome(an_attempt(1), "forbidden", "why"),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from attrs import evolve
@@ -14,6 +15,7 @@ from confd.codec import strict_json
 from confd.history import EpochChange
 from confd.model import DEFAULT_NAMESPACE, Configuration, Draft, Tag
 from confd.reports import AgentRecord, Report, ReportState, Timings
+from confd.tokens import Token
 
 _MOMENT = datetime(2026, 11, 24, 12, 30, 15, 123456, UTC)
 
@@ -55,6 +57,21 @@ def an_attempt(number: int = 0, **changes: object) -> Attempt:
     """Make the attempt of a change in the request C{number}."""
     attempt = Attempt("admin", "192.0.2.7", "POST /api/v1/config", DEFAULT_NAMESPACE, f"request-{number}", _MOMENT)
     return _with(attempt, changes)
+
+
+def a_token(token_id: str, **changes: object) -> Token:
+    """Make an API token, whose digest is made of its id."""
+    token = Token(
+        token_id,
+        f"ci-{token_id}",
+        "alice",
+        hashlib.sha256(token_id.encode()).digest(),
+        '[{"role":"viewer","namespaces":["*"]}]',
+        _MOMENT.replace(microsecond=123_000),
+        "admin",
+        _MOMENT.replace(microsecond=0) + timedelta(days=90),
+    )
+    return _with(token, changes)
 
 
 def a_received_report(

@@ -36,12 +36,14 @@ from confd.reports import AgentRecord, VersionOutcome
 from confd.rollouts import SUPERSEDE
 from confd.testing.memory_agents import MemoryAgents
 from confd.testing.memory_rollouts import RolloutRows
+from confd.testing.memory_tokens import TokenRows
+from confd.web.auth.principals import matches
 
 T = TypeVar("T")
 
 
 @implementer(IControllerStore)
-class MemoryStore(RolloutRows):
+class MemoryStore(RolloutRows, TokenRows):
     """
     A store that forgets; its L{Deferred}s have fired when they are returned.
 
@@ -160,8 +162,12 @@ class MemoryStore(RolloutRows):
     def record(self, endings: Sequence[AuditOutcome]) -> Deferred[None]:
         return self._write(self._record, endings)
 
-    def audit(self, limit: int, before: int | None) -> Deferred[Sequence[AuditEntry]]:
+    def audit(
+        self, limit: int, before: int | None, patterns: Sequence[str] | None = None
+    ) -> Deferred[Sequence[AuditEntry]]:
         older = self._entries[: None if before is None else max(before - 1, 0)]
+        if patterns is not None:
+            older = [each for each in older if each.namespace and any(matches(one, each.namespace) for one in patterns)]
         return execute(lambda: older[::-1][:limit])
 
     def save_reports(self, reports: Sequence[ReceivedReport]) -> Deferred[Sequence[ReportVerdict]]:

@@ -60,6 +60,7 @@ class RolloutRows:
     _check_in_use: Callable[[str], None]
 
     def __init__(self) -> None:
+        super().__init__()
         self._rollouts: list[Rollout] = []
         self._members: dict[int, dict[str, Member]] = {}
         self._plans: dict[str, str] = {}

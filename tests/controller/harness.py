@@ -64,6 +64,7 @@ class ControllerHarness:
         self.config_stream, self.event_feed, self.publishers = parts.config_stream, parts.event_feed, parts.publishers
         self.auth, self.apis, self.site = parts.auth, parts.apis, parts.site
         self.audit_log, self.metrics = parts.audit_log, parts.metrics
+        self.api_tokens = parts.api_tokens
         self.driver, self.rollouts = parts.driver, parts.rollouts
         if started:
             self.start()
@@ -78,6 +79,7 @@ class ControllerHarness:
             self.convergence,
             self.report_intake,
             self.audit_log,
+            self.api_tokens,
             self.driver,
             self.feed,
         ):
@@ -88,7 +90,7 @@ class ControllerHarness:
         for part in (self.config_stream, self.event_feed, self.publishers, self.feed, self.driver):
             part.stopService()
         stopped: Deferred[None] = maybeDeferred(self.convergence.stopService)
-        for writer in (self.report_intake, self.audit_log, self.registry):
+        for writer in (self.report_intake, self.audit_log, self.api_tokens, self.registry):
             stopped.addCallback(lambda _, stop: stop(), writer.stopService)
         return stopped
 

@@ -87,6 +87,12 @@ def a_plan(harness: ControllerHarness) -> str:
     return str(harness.caller().post("/api/v1/plans", json=A_PLAN, auth=ADMIN).json["name"])
 
 
+def a_token(harness: ControllerHarness) -> str:
+    """Create an API token."""
+    return str(harness.caller().post("/api/v1/tokens", json=A_TOKEN, auth=ADMIN).json["id"])
+
+
+A_TOKEN = {"name": "ci", "grants": [{"role": "viewer", "namespaces": ["*"]}]}
 A_PLAN = {"name": "night", "waves": [{"count": 1}]}
 DOCUMENT = {"url": "https://ip.me", "n": 7}
 A_NAMESPACE = {"name": "team-a", "config": DOCUMENT}
@@ -125,6 +131,9 @@ ASKS = {
             ("abort", {}, an_open_rollout),
         )
     },
+    "POST /api/v1/tokens": Ask("POST", "/api/v1/tokens", "ci", {"json": A_TOKEN}),
+    "DELETE /api/v1/tokens/<token_id>": Ask("DELETE", "/api/v1/tokens/{}", "{}", prepare=a_token),
+    "POST /api/v1/tokens/<token_id>/rotate": Ask("POST", "/api/v1/tokens/{}/rotate", "{}", prepare=a_token),
     "POST /api/v1/plans": Ask("POST", "/api/v1/plans", "", {"json": A_PLAN}),
     "DELETE /api/v1/plans/<name>": Ask("DELETE", "/api/v1/plans/{}", "{}", prepare=a_plan),
     "DELETE /api/v1/blocked/<agent_id>": Ask("DELETE", "/api/v1/blocked/{}", "{}", prepare=a_blocked_agent),
@@ -152,8 +161,9 @@ class AuditedTests(SynchronousTestCase):
         current = self.successResultOf(store.current())
         agents = [*self.successResultOf(store.load_agents()), self.successResultOf(store.contents()).blocked]
         rollouts = self.successResultOf(store.open_rollouts()), self.successResultOf(store.plans())
+        tokens = self.successResultOf(store.tokens())
         identity = self.successResultOf(store.contents()).identity
-        return current, agents, identity, self.harness.snapshot.namespaces(), rollouts
+        return current, agents, identity, self.harness.snapshot.namespaces(), rollouts, tokens
 
     def declared(self) -> dict[str, Endpoint]:
         """What is audited in the harness, by the action that is put on record."""

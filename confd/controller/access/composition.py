@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from twisted.application.service import IService
 
+from confd.controller.access.api_tokens import ApiTokens
 from confd.controller.agents.registry import Registry
 from confd.controller.audit_log import AuditLog
 from confd.runtime.daemon import in_threads_of, reload_secrets
@@ -28,11 +29,12 @@ def make_dispatcher(
     registry: Registry,
     audit_log: AuditLog,
     places: IPlaces,
+    api_tokens: ApiTokens,
+    throttle: Throttle,
 ) -> tuple[BasicAuth, Dispatcher]:
     """Return the guard, and the dispatcher that asks it."""
-    throttle = Throttle(reactor, settings.login_failures)
     throttle.expose(metrics)
-    guard = BasicAuth(_shared(settings), throttle, registry.agent_tokens.holder)
+    guard = BasicAuth(_shared(settings), throttle, registry.agent_tokens.holder, api_tokens)
     return guard, Dispatcher(
         guard, Offload(in_threads_of(reactor)), audit_log, Allowance(reactor, settings.changes_per_minute), places
     )

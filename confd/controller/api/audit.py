@@ -13,7 +13,7 @@ from confd.audit import AuditEntry
 from confd.errors import Unavailable
 from confd.interfaces import IAuditStore
 from confd.web.api.endpoint import Call, Scope, endpoint
-from confd.web.auth.principals import Permission
+from confd.web.auth.principals import CLUSTER, Permission
 from confd.web.openapi.docs import Docs
 
 
@@ -57,9 +57,15 @@ class AuditApi:
         docs=Docs(errors=(Unavailable,), tag="audit"),
     )
     async def audit(self, call: Call) -> AuditPage:
-        """List the entries, newest first; C{next} is the C{before} of the next page."""
+        """
+        List the entries, newest first; C{next} is the C{before} of the next page.
+
+        Entries without a namespace are shown to admins only.
+        """
         query: AuditQuery = call.query
         await self._flush()
-        found = await self._store.audit(query.limit + 1, query.before)
+        principal = call.principal
+        patterns = None if principal.may(Permission.ADMIN, CLUSTER) else principal.patterns(Permission.AUDIT_READ)
+        found = await self._store.audit(query.limit + 1, query.before, patterns)
         page = found[: query.limit]
         return AuditPage(page, page[-1].number if len(found) > len(page) else msgspec.UNSET)

@@ -14,10 +14,10 @@ from zope.interface import implementer
 from confd.audit import Attempt, AuditEntry, AuditOutcome
 from confd.changes import Committed, IdentityRecord, ReceivedReport, ReportVerdict
 from confd.codec.labels import format_labels
-from confd.controller.interfaces import IResidentStore, IRolloutStore
+from confd.controller.interfaces import IResidentStore, IRolloutStore, ITokenStore
 from confd.controller.store.change_log import ChangeLog, Written
 from confd.controller.store.cursor import Dialect, Work
-from confd.controller.store.queries import agents, audit, configs, epoch, members, rollout_steps, rollouts
+from confd.controller.store.queries import agents, audit, configs, epoch, members, rollout_steps, rollouts, tokens
 from confd.controller.store.queries import reports as report_queries
 from confd.controller.store.rollout_rules import describe_start
 from confd.history import EpochChange, VersionSummary
@@ -25,6 +25,7 @@ from confd.interfaces import IAuditStore, IConfigStore, IHealth
 from confd.model import Draft, Registration, Revision
 from confd.reports import AgentRecord, VersionOutcome
 from confd.rollouts import Member, Rollout, RolloutStep, Start, Stepped
+from confd.tokens import Token
 
 T = TypeVar("T")
 
@@ -57,7 +58,7 @@ class DatabaseThreads(Protocol):
         """
 
 
-@implementer(IConfigStore, IResidentStore, IRolloutStore, IAuditStore, IHealth)
+@implementer(IConfigStore, IResidentStore, IRolloutStore, ITokenStore, IAuditStore, IHealth)
 class DatabaseStore(Service):
     """
     The requests of L{confd.controller.interfaces.IControllerStore} that are alike in all databases.
@@ -159,8 +160,10 @@ class DatabaseStore(Service):
     def record(self, endings: Sequence[AuditOutcome]) -> Deferred[None]:
         return self._engine.write(partial(audit.append, endings=endings))
 
-    def audit(self, limit: int, before: int | None) -> Deferred[Sequence[AuditEntry]]:
-        return self._engine.read(partial(audit.page, limit=limit, before=before))
+    def audit(
+        self, limit: int, before: int | None, patterns: Sequence[str] | None = None
+    ) -> Deferred[Sequence[AuditEntry]]:
+        return self._engine.read(partial(audit.page, limit=limit, before=before, patterns=patterns))
 
     def start_rollout(self, start: Start) -> Deferred[Committed[Stepped]]:
         work = partial(rollout_steps.start, start=start, keep=self._keep)
@@ -199,6 +202,24 @@ class DatabaseStore(Service):
     def remove_plan(self, name: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
         return self._audited(partial(rollouts.remove_plan, name=name), attempt, lambda _: name)
 
+    def tokens(self) -> Deferred[Sequence[Token]]:
+        return self._engine.read(tokens.load)
+
+    def create_token(self, token: Token, attempt: Attempt | None = None) -> Deferred[Committed[Token]]:
+        return self._audited(partial(tokens.create, token=token), attempt, describe_token)
+
+    def rotate_token(
+        self, token_id: str, digest: bytes, until: datetime | None, attempt: Attempt | None = None
+    ) -> Deferred[Committed[Token]]:
+        work = partial(tokens.rotate, token_id=token_id, digest=digest, until=until)
+        return self._audited(work, attempt, describe_token)
+
+    def revoke_token(self, token_id: str, at: datetime, attempt: Attempt | None = None) -> Deferred[Committed[Token]]:
+        return self._audited(partial(tokens.revoke, token_id=token_id, at=at), attempt, describe_token)
+
+    def touch_tokens(self, uses: Mapping[str, tuple[datetime, str]]) -> Deferred[None]:
+        return self._engine.write(partial(tokens.touch, uses=uses))
+
     def touch(self, polls: Mapping[str, datetime]) -> Deferred[None]:
         return self._engine.write(partial(agents.touch, polls=polls, statement=self.dialect.touch))
 
@@ -229,3 +250,8 @@ def _tag(revision: Revision) -> str:
 
 def _public(identity: IdentityRecord) -> str:
     return identity.keys[0].public
+
+
+def describe_token(token: Token) -> str:
+    """Return what the audit says of a change of a token."""
+    return f"token {token.name} ({token.id})"

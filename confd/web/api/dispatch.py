@@ -46,7 +46,7 @@ from confd.web.api.routes import Routes
 from confd.web.api.streaming import StreamingAnswer
 from confd.web.auth.basic import IAuditor, IAuthenticator
 from confd.web.auth.csrf import same_origin
-from confd.web.auth.principals import NOBODY, Place, Principal, allow, allow_somewhere
+from confd.web.auth.principals import NOBODY, NOWHERE, Place, Principal, allow, allow_somewhere
 from confd.web.auth.throttle import Allowance
 from confd.web.server.request import BoundedRequest
 
@@ -150,13 +150,14 @@ class Dispatcher:
     ) -> object:
         """Call the handler, after every check of its declaration has passed."""
         auditor = self._auditor if declared.audited else None
-        principal, place, body, document, attempt = NOBODY, Place(), None, None, None
+        principal, place, body, document, attempt = NOBODY, NOWHERE, None, None, None
         try:
             query, fault = _query_of(request, declared)
             if declared.needs is not Open.ANYONE:
                 principal = self._guard.identify(request)
                 request.caller = principal.who
-                place = await self._authorize(principal, request, declared, parts, query)
+                place = await self._locate(request, declared, parts, query)
+                self._authorize(principal, declared, parts, place)
             if not declared.reads:
                 same_origin(request)
             if declared.audited and self._allowance is not None:
@@ -168,48 +169,41 @@ class Dispatcher:
                 place = self._named(body.namespace)  # type: ignore[attr-defined]
                 allow(principal, declared.permissions, place)
             if auditor is not None:
-                attempt = _attempt(request, declared, parts, principal, body, auditor.now())
+                attempt = _attempt(request, declared, parts, principal, body, auditor.now(), place)
             return await handler(Call(request, principal, query, body, document, request.id, attempt), **parts)
         except Exception as error:
             if auditor is not None:
-                attempt = attempt or _attempt(request, declared, parts, principal, body, auditor.now())
+                attempt = attempt or _attempt(request, declared, parts, principal, body, auditor.now(), place)
                 auditor.refused(attempt, error)
             raise
 
-    async def _authorize(
-        self,
-        principal: Principal,
-        request: BoundedRequest,
-        declared: Endpoint,
-        parts: Mapping[str, object],
-        query: object,
+    async def _locate(
+        self, request: BoundedRequest, declared: Endpoint, parts: Mapping[str, object], query: object
     ) -> Place:
         """
-        Check that a caller has a permission of an endpoint in the place where the request acts.
-
-        The place of L{Scope.BODY} is known once the body is read: only its form is checked here.
+        Return the place where a request acts; that of L{Scope.BODY} is known once the body is read.
 
         @param query: the query, C{None} if it is invalid.
-        @return: the place.
         """
-        if not declared.permissions:
-            return Place()
+        if self._places is not None and declared.scope is Scope.AGENT:
+            return self._places.agent(getattr(query, "id", "") or str(parts["agent_id"]))
+        if self._places is not None and declared.scope is Scope.ROLLOUT:
+            return await self._places.rollout(cast(int, parts["number"]))
+        return self._place(request, declared, query)
+
+    def _authorize(self, principal: Principal, declared: Endpoint, parts: Mapping[str, object], place: Place) -> None:
+        """Check that a caller has a permission of an endpoint in a place."""
+        if not declared.permissions or (declared.scope is Scope.TOKEN and parts["token_id"] == principal.token_id):
+            return
         if declared.scope in (Scope.BODY, Scope.ANY):
             allow_somewhere(principal, declared.permissions)
-            return Place()
-        if self._places is not None and declared.scope is Scope.AGENT:
-            place = self._places.agent(getattr(query, "id", "") or str(parts["agent_id"]))
-        elif self._places is not None and declared.scope is Scope.ROLLOUT:
-            place = await self._places.rollout(cast(int, parts["number"]))
         else:
-            place = self._place(request, declared, query)
-        allow(principal, declared.permissions, place)
-        return place
+            allow(principal, declared.permissions, place)
 
     def _place(self, request: BoundedRequest, declared: Endpoint, query: object) -> Place:
         """Return the place of an endpoint of L{Scope.CLUSTER} or L{Scope.QUERY}."""
         if declared.scope is not Scope.QUERY:
-            return Place()
+            return NOWHERE
         if isinstance(query, NamespaceQuery):
             return self._named(query.namespace)
         return self._named(peek(request.uri, "namespace", DEFAULT_NAMESPACE))
@@ -258,6 +252,7 @@ def _attempt(
     principal: Principal,
     body: object,
     now: datetime,
+    place: Place = NOWHERE,
 ) -> Attempt:
     if parts:
         named = peek(request.uri, declared.named_by, "") if declared.named_by else ""
@@ -270,7 +265,16 @@ def _attempt(
         target = ""
     peer = getattr(request.getClientAddress(), "host", "unix")
     action = f"{declared.method} {declared.path}"
-    return Attempt(principal.who, peer, action, printable(target, MAX_TARGET_CHARS), request.id, now)
+    return Attempt(
+        principal.who,
+        peer,
+        action,
+        printable(target, MAX_TARGET_CHARS),
+        request.id,
+        now,
+        printable(place.namespace, MAX_TARGET_CHARS),
+        principal.subject,
+    )
 
 
 def _refusal(error: ConfdError, request_id: str, declared: Endpoint, parts: Mapping[str, object]) -> Answer:

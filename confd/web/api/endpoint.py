@@ -85,6 +85,7 @@ class Scope(enum.Enum):
     @cvar BODY: the field C{namespace} of the body.
     @cvar AGENT: the namespace of the agent that the path or the query names.
     @cvar ROLLOUT: the namespace of the rollout that the path names.
+    @cvar TOKEN: as L{CLUSTER}; but the token that the path names needs no permission.
     @cvar ANY: the permission in any namespace is enough; the handler shows only what the caller may see.
     """
 
@@ -93,6 +94,7 @@ class Scope(enum.Enum):
     BODY = "body"
     AGENT = "agent"
     ROLLOUT = "rollout"
+    TOKEN = "token"
     ANY = "any"
 
 

@@ -17,6 +17,7 @@ from confd.codec.headers import parse_basic_authorization
 from confd.errors import Forbidden, Unauthenticated
 from confd.runtime.timing import LogLimiter
 from confd.web.auth.allowed_hosts import is_local
+from confd.web.auth.api_tokens import IApiTokens, secret_of
 from confd.web.auth.principals import NOBODY, Grant, Principal, Role
 from confd.web.auth.throttle import HERE, Throttle, source_of
 from confd.web.server.request import BoundedRequest
@@ -90,11 +91,13 @@ class BasicAuth:
 
     @ivar throttle: limits wrong credentials; C{None} for no limit.
     @ivar tokens: returns the id of the agent whose token has a digest, or C{None}; may raise L{Unavailable}.
+    @ivar api_tokens: authenticates callers by API tokens; C{None} where no such tokens exist.
     """
 
     _credentials: Sequence[Credential]
     _throttle: Throttle | None = None
     _tokens: Callable[[bytes], str | None] = _no_tokens
+    _api_tokens: IApiTokens | None = None
     _replaced: Sequence[Credential] = field(default=(), init=False)
     _replaced_at: float = field(default=0.0, init=False)
 
@@ -115,6 +118,10 @@ class BasicAuth:
     def identify(self, request: BoundedRequest) -> Principal:
         headers = request.requestHeaders.getRawHeaders(b"Authorization") or []
         # Two headers count as none: another reader may believe the other one.
+        secret = self._secret(headers)
+        if secret is not None and self._api_tokens is not None:
+            principal: Principal = self._api_tokens.identify(secret, source_of(request.getClientAddress()))
+            return principal
         presented = parse_basic_authorization(headers[0]) if len(headers) == 1 else None
         if presented is None:
             raise Unauthenticated("unauthenticated", "Send a user name and a password with HTTP Basic authentication.")
@@ -131,13 +138,22 @@ class BasicAuth:
         return found
 
     def recognizes(self, request: BoundedRequest) -> Callable[[str], bool]:
-        [header] = request.requestHeaders.getRawHeaders(b"Authorization") or ()
+        headers = request.requestHeaders.getRawHeaders(b"Authorization") or []
+        secret = self._secret(headers)
+        if secret is not None and self._api_tokens is not None:
+            recognized: Callable[[str], bool] = self._api_tokens.recognizes(secret)
+            return recognized
+        [header] = headers
         presented = parse_basic_authorization(header)
         assert presented is not None
         digest = digest_of(*presented)
         # The password may have been replaced meanwhile.
         principal = self._find(digest) or NOBODY
         return partial(self._still, digest, principal)
+
+    def _secret(self, headers: Sequence[bytes]) -> bytes | None:
+        """Return the secret of an API token among the credentials of a request; C{None} if there is none."""
+        return secret_of(headers[0]) if len(headers) == 1 and self._api_tokens is not None else None
 
     def _still(self, digest: bytes, principal: Principal, source: str) -> bool:
         throttle = None if principal.agent_id else self._throttle

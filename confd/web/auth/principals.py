@@ -183,6 +183,10 @@ class Place:
     unknown: ConfdError | None = None
 
 
+#: The place of what belongs to no namespace.
+NOWHERE = Place()
+
+
 def allow(principal: Principal, needs: Collection[Permission], place: Place) -> None:
     """
     Check that a caller has one of some permissions in a place.

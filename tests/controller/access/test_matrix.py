@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.web.api.endpoint import Endpoint, Open, Scope, endpoints_of
-from confd.web.auth.basic import Credential, digest_of
-from confd.web.auth.principals import Grant, Principal, Role
-from tests.controller.harness import ADMIN, AGENT, ControllerHarness
+from confd.web.auth.principals import Role
+from tests.controller.harness import ADMIN, ControllerHarness
 from tests.conversation import Reply
 from tests.web.auth.test_principals import ROLES_OF
 
-#: The permissions of each endpoint, and where its namespace comes from. C{-}: no credentials are needed.
+#: The permissions of each endpoint, and where its namespace comes from. C{-}: no permission is needed.
 EXPECTED = """
     POST   /api/v1/register                                    agent.serve                            body
     POST   /api/v1/report                                      agent.serve                            body
@@ -57,11 +57,17 @@ EXPECTED = """
     POST   /api/v1/epoch/raise                                 admin                                  cluster
     POST   /api/v1/cluster/adopt                               admin                                  cluster
     POST   /api/v1/signing-key/rotate                          admin                                  cluster
+    GET    /api/v1/tokens                                      admin                                  cluster
+    POST   /api/v1/tokens                                      admin                                  cluster
+    GET    /api/v1/tokens/<token_id>                           admin                                  cluster
+    DELETE /api/v1/tokens/<token_id>                           admin                                  cluster
+    POST   /api/v1/tokens/<token_id>/rotate                    admin                                  token
+    GET    /api/v1/whoami                                      -                                      caller
     GET    /                                                   config.read                            any
-    GET    /health                                             -                                      any
-    GET    /ready                                              -                                      any
-    GET    /ready/read                                         -                                      any
-    GET    /metrics                                            -                                      any
+    GET    /health                                             -                                      anyone
+    GET    /ready                                              -                                      anyone
+    GET    /ready/read                                         -                                      anyone
+    GET    /metrics                                            -                                      anyone
 """
 
 
@@ -85,7 +91,7 @@ ROWS = {
 #: The namespace in which callers have their role, another one, and one that does not exist.
 MINE, OTHER, UNKNOWN = "team-mine", "team-other", "team-none"
 
-SECRET, DOCUMENT = "pass", {"url": "https://example.com"}
+DOCUMENT = {"url": "https://example.com"}
 
 
 def expected(row: Row, role: str, namespace: str) -> str:
@@ -97,7 +103,7 @@ def expected(row: Row, role: str, namespace: str) -> str:
         return "forbidden"
     if row.scope == "any":
         return "allowed"
-    if row.scope == "cluster":
+    if row.scope in ("cluster", "token"):
         return "allowed" if everywhere and role in row.roles() else "forbidden"
     if not everywhere and namespace != MINE:
         return "hidden"
@@ -118,35 +124,45 @@ def is_stream(declared: Endpoint) -> bool:
     return declared.path in ("/api/v1/stream", "/api/v1/events")
 
 
-def caller_of(role: str) -> Principal:
-    """Return a caller that has a role; an admin has it everywhere."""
-    return Principal(role, role, "token", (Grant(Role(role), ("*",) if role == "admin" else (MINE,)),), "", "0badf00d")
+def bearer(secret: str) -> dict[str, str]:
+    """Return the headers that send a secret."""
+    return {"Authorization": f"Bearer {secret}"}
 
 
 class MatrixTests(SynchronousTestCase):
     """The check of permissions, over HTTP."""
 
     def setUp(self) -> None:
-        self.harness = ControllerHarness(LOGIN_FAILURES_PER_MINUTE="0", CHANGES_PER_MINUTE="0")
+        self.harness = ControllerHarness(LOGIN_FAILURES="0", CHANGES_PER_MINUTE="0")
         self.addCleanup(self.harness.stop)
-        people = [
-            Credential(caller_of(each.value), digest_of(f"who-{each.value}".encode(), SECRET.encode())) for each in Role
-        ]
-        shared = [Credential.of(*ADMIN, Role.ADMIN), Credential.of(*AGENT, Role.AGENT)]
-        self.harness.auth.renew([*people, *shared])
         self.agents, self.rollouts = {UNKNOWN: "no-such-agent"}, {UNKNOWN: "987"}
         for name in (MINE, OTHER):
-            self.ask("POST", "/api/v1/namespaces", ADMIN, {"name": name, "config": DOCUMENT})
+            self.admin("POST", "/api/v1/namespaces", {"name": name, "config": DOCUMENT})
             self.agents[name] = self.harness.join(namespace=name)
             self.harness.report(self.agents[name], self.harness.tag(name), namespace=name)
-            started = self.ask("POST", f"/api/v1/config?namespace={name}&rollout=canary", ADMIN, DOCUMENT)
+            started = self.admin("POST", f"/api/v1/config?namespace={name}&rollout=canary", DOCUMENT)
             self.rollouts[name] = str(started.json["rollout"]["id"])
+        self.secrets = {each.value: self.create(each.value)["token"] for each in Role}
 
-    def ask(self, method: str, path: str, auth: tuple[str, str] | None, body: object = None) -> Reply:
-        """Send one request on a connection of its own."""
+    def create(self, role: str, name: str = "", **rest: object) -> Any:
+        """Create a token with a role; that of an admin is for every namespace."""
+        grants = [{"role": role, "namespaces": ["*"] if role == "admin" else [MINE]}]
+        reply = self.admin("POST", "/api/v1/tokens", {"name": name or role, "grants": grants} | rest)
+        self.assertEqual(reply.status, 201)
+        return reply.json
+
+    def admin(self, method: str, path: str, body: object = None) -> Reply:
+        """Send one request as the shared admin."""
+        caller = self.harness.caller()
+        reply = caller.request(method, path, auth=ADMIN, json=body)
+        caller.hang_up()
+        return reply
+
+    def ask(self, method: str, path: str, secret: str, body: object = None) -> Reply:
+        """Send one request with a token, on a connection of its own."""
         caller = self.harness.caller()
         carried = {} if method in ("GET", "HEAD") else {"json": {} if body is None else body}
-        reply = caller.request(method, path, auth=auth, **carried)
+        reply = caller.request(method, path, headers=bearer(secret), **carried)
         caller.hang_up()
         return reply
 
@@ -157,7 +173,7 @@ class MatrixTests(SynchronousTestCase):
                 if not declared.path.startswith("/dashboard/"):
                     yield declared
 
-    def request(self, declared: Endpoint, role: str, namespace: str) -> Reply:
+    def request(self, declared: Endpoint, secret: str, namespace: str) -> Reply:
         """Send a request to an endpoint, which acts in a namespace."""
         path = declared.path.replace("<agent_id>", self.agents[namespace]).replace("<int:version>", "1")
         path = path.replace("<int:number>", self.rollouts[namespace])
@@ -171,13 +187,13 @@ class MatrixTests(SynchronousTestCase):
         body: dict[str, object] = {"nonsense": 1}
         if declared.scope is Scope.BODY:
             body = {"namespace": namespace, "agent_id": "an-agent", "version": "7", "state": "applied"}
-        return self.ask(method, path, (f"who-{role}", SECRET), body)
+        return self.ask(method, path, secret, body)
 
     def test_each_endpoint_is_in_the_table(self) -> None:
         found = {
             f"{each.method} {each.path}": Row(
                 frozenset(permission.value for permission in each.permissions),
-                "any" if isinstance(each.needs, Open) else each.scope.value,
+                each.needs.value if isinstance(each.needs, Open) else each.scope.value,
             )
             for each in self.declared()
         }
@@ -192,7 +208,7 @@ class MatrixTests(SynchronousTestCase):
                     meant = expected(ROWS[name], role, namespace)
                     if role == "admin" and namespace == UNKNOWN and meant == "allowed":
                         continue
-                    reply = self.request(declared, role, namespace)
+                    reply = self.request(declared, self.secrets[role], namespace)
                     if is_stream(declared):
                         found, meant = str(reply.status), {"allowed": "200", "forbidden": "403", "hidden": "404"}[meant]
                     else:
@@ -207,7 +223,7 @@ class MatrixTests(SynchronousTestCase):
         for declared in self.declared():
             name = f"{declared.method} {declared.path}"
             if expected(ROWS[name], "operator", OTHER) == "hidden" and declared.scope is not Scope.BODY:
-                hidden, unknown = (self.request(declared, "operator", each) for each in (OTHER, UNKNOWN))
+                hidden, unknown = (self.request(declared, self.secrets["operator"], each) for each in (OTHER, UNKNOWN))
                 self.assertEqual(self.normal(hidden, OTHER), self.normal(unknown, UNKNOWN), name)
 
     def normal(self, reply: Reply, namespace: str) -> tuple[int, list[str], str]:
@@ -218,13 +234,13 @@ class MatrixTests(SynchronousTestCase):
         return reply.status, sorted(reply.headers), body
 
     def test_refusal_names_the_missing_permission(self) -> None:
-        reply = self.ask("POST", f"/api/v1/config?namespace={MINE}", ("who-viewer", SECRET))
+        reply = self.ask("POST", f"/api/v1/config?namespace={MINE}", self.secrets["viewer"])
         self.assertEqual(reply.json["details"], [{"missing": "config.publish", "namespace": MINE}])
 
     def test_invalid_query_is_reported_after_the_permission(self) -> None:
         for namespace, answer in ((MINE, (400, "bad_field")), (OTHER, (404, "unknown_namespace"))):
             for wrong in ("limit=no", "nonsense=1"):
-                reply = self.ask("GET", f"/api/v1/agents?namespace={namespace}&{wrong}", ("who-viewer", SECRET))
+                reply = self.ask("GET", f"/api/v1/agents?namespace={namespace}&{wrong}", self.secrets["viewer"])
                 self.assertEqual((reply.status, reply.code), answer)
 
     def test_namespace_is_the_one_of_the_handler(self) -> None:
@@ -235,11 +251,29 @@ class MatrixTests(SynchronousTestCase):
             "?namespace=team%2Dother",
             f"?namespace={OTHER}&limit=1",
         ):
-            reply = self.ask("GET", f"/api/v1/agents{query}", ("who-viewer", SECRET))
+            reply = self.ask("GET", f"/api/v1/agents{query}", self.secrets["viewer"])
             self.assertEqual((reply.status, reply.code), (404, "unknown_namespace"), query)
-        twice = self.ask("GET", f"/api/v1/agents?namespace={OTHER}&namespace={MINE}", ("who-viewer", SECRET))
+        twice = self.ask("GET", f"/api/v1/agents?namespace={OTHER}&namespace={MINE}", self.secrets["viewer"])
         self.assertEqual((twice.status, twice.code), (400, "bad_query"))
 
     def test_list_of_namespaces_shows_granted_ones(self) -> None:
-        reply = self.ask("GET", "/api/v1/namespaces", ("who-viewer", SECRET))
+        reply = self.ask("GET", "/api/v1/namespaces", self.secrets["viewer"])
         self.assertEqual([each["name"] for each in reply.json], [MINE])
+
+    def test_invalid_token_gets_401_everywhere(self) -> None:
+        expiring = self.create("admin", "expiring", expires_in=60)["token"]
+        revoked, rotated = self.create("admin", "revoked"), self.create("admin", "rotated")
+        self.admin("DELETE", f"/api/v1/tokens/{revoked['id']}")
+        renewed = self.admin("POST", f"/api/v1/tokens/{rotated['id']}/rotate").json["token"]
+        valid = self.secrets["admin"]
+        self.assertEqual([self.ask("GET", "/api/v1/tokens", each).status for each in (expiring, renewed)], [200, 200])
+        self.harness.clock.advance(60)
+        forged = [valid[:-2] + "AA", valid[:15] + "A" * 43, f"confd_00000000_{'A' * 43}"]
+        for declared in self.declared():
+            for secret in (*forged, revoked["token"], rotated["token"], expiring):
+                reply = self.request(declared, secret, MINE)
+                self.assertEqual(reply.status == 401, declared.needs is not Open.ANYONE, (declared, secret))
+                if reply.status == 401 and not is_stream(declared):
+                    code = "token_expired" if secret == expiring else "wrong_credentials"
+                    self.assertEqual(reply.code, code, (declared, secret))
+        self.assertEqual(self.ask("GET", "/api/v1/tokens", renewed).status, 200)

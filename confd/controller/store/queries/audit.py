@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
+import msgspec
 from attrs import astuple, fields
 
 from confd.audit import BEGINNING, Attempt, AuditEntry, AuditOutcome
@@ -18,6 +19,10 @@ T = TypeVar("T")
 _ENDLESS = 2**63 - 1
 
 _COLUMNS = ", ".join(each.name for each in fields(AuditEntry))
+_MATCHING = f"""SELECT {_COLUMNS} FROM audit WHERE number < ? AND namespace <> '' AND EXISTS (
+        SELECT 1 FROM json_each(?) WHERE namespace = value ->> 0
+        OR (value ->> 1 = '*' AND substr(namespace, 1, length(value ->> 0)) = value ->> 0)
+    ) ORDER BY number DESC LIMIT ?"""
 _INSERT = f"INSERT INTO audit ({_COLUMNS}) VALUES ({', '.join('?' for _ in fields(AuditEntry))})"
 
 
@@ -48,8 +53,13 @@ def append(cursor: Cursor, endings: Sequence[AuditOutcome]) -> None:
         number, previous = entry.number, entry.hash
 
 
-def page(cursor: Cursor, limit: int, before: int | None) -> Sequence[AuditEntry]:
-    """Return at most C{limit} entries older than number C{before}, newest first."""
+def page(cursor: Cursor, limit: int, before: int | None, patterns: Sequence[str] | None = None) -> Sequence[AuditEntry]:
+    """Return entries, newest first: see L{confd.interfaces.IAuditStore.audit}."""
     bound = _ENDLESS if before is None else min(before, _ENDLESS)
-    cursor.execute(f"SELECT {_COLUMNS} FROM audit WHERE number < ? ORDER BY number DESC LIMIT ?", (bound, limit))
+    if patterns is None:
+        cursor.execute(f"SELECT {_COLUMNS} FROM audit WHERE number < ? ORDER BY number DESC LIMIT ?", (bound, limit))
+    else:
+        # Each pattern as a pair: the text before a star, and the star or nothing.
+        pairs = [[each.removesuffix("*"), "*" if each.endswith("*") else ""] for each in patterns]
+        cursor.execute(_MATCHING, (bound, msgspec.json.encode(pairs).decode(), limit))
     return [AuditEntry(*row) for row in cursor]

@@ -25,6 +25,7 @@ from confd.testing import (
     make_iconfigstore_tests,
     make_ireportstore_tests,
     make_irolloutstore_tests,
+    make_itokenstore_tests,
 )
 from tests.controller.store.fixtures import (
     ClockAndThreads,
@@ -61,6 +62,10 @@ class SqliteAuditStoreTests(make_iauditstore_tests(sqlite_store)):  # type: igno
 
 class SqliteReportStoreTests(make_ireportstore_tests(sqlite_store)):  # type: ignore[misc]
     """L{SqliteStore} is an L{IReportStore}."""
+
+
+class SqliteTokenStoreTests(make_itokenstore_tests(sqlite_store)):  # type: ignore[misc]
+    """See L{make_itokenstore_tests}."""
 
 
 class SqliteRolloutStoreTests(make_irolloutstore_tests(sqlite_store)):  # type: ignore[misc]

@@ -1,0 +1,261 @@
+"""The API tokens that authenticate callers, kept in memory; they follow the change feed."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+
+from attrs import define, evolve
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from confd.audit import Attempt
+from confd.changes import TOKEN, Change, Committed, Contents
+from confd.controller.access.grants import decode_grants, encode_grants
+from confd.controller.interfaces import ITokenStore
+from confd.errors import Unauthenticated, Unavailable
+from confd.interfaces import IChangeListener
+from confd.runtime.metrics import Metrics
+from confd.runtime.signal import Signal
+from confd.runtime.timing import Periodic
+from confd.runtime.write_behind import WriteBehind
+from confd.tokens import SECRET, Token, unknown_token
+from confd.web.auth.api_tokens import IApiTokens
+from confd.web.auth.principals import Grant, Principal
+from confd.web.auth.throttle import HERE, Throttle
+
+#: Random bytes of a secret.
+_SECRET_BYTES = 32
+
+#: Seconds between two notes of the use of a token, and between two looks for expired tokens.
+NOTE_SECONDS, ROUND_SECONDS = 60.0, 1.0
+
+#: Days ahead in which a token counts as expiring.
+EXPIRING_DAYS = 7
+
+#: The results of requests with API tokens, as the metric names them.
+RESULTS = ("ok", "wrong", "expired")
+
+
+@define(eq=False)
+class _LiveToken:
+    """
+    A token that is not revoked.
+
+    @ivar noted: when its use was noted last, in seconds of the monotonic clock.
+    """
+
+    token: Token
+    principal: Principal
+    noted: float = float("-inf")
+
+    def accepts(self, digest: bytes, now: datetime) -> bool:
+        """Return whether a digest is that of the secret, or of the secret before while that is valid."""
+        token = self.token
+        if hmac.compare_digest(digest, token.digest):
+            return True
+        previous, until = token.previous_digest, token.previous_until
+        return previous is not None and until is not None and now < until and hmac.compare_digest(digest, previous)
+
+    def ends_between(self, before: datetime, now: datetime) -> bool:
+        """Return whether the token, or the secret before, became invalid in a span of time."""
+        ends = (self.token.expires_at, self.token.previous_until)
+        return any(each is not None and before < each <= now for each in ends)
+
+
+@implementer(IApiTokens, IChangeListener)
+class ApiTokens(Service):
+    """
+    Authenticates callers by API tokens, and changes the tokens.
+
+    @ivar ended: gets the name of each caller, as the audit log has it, whose token or secret became invalid.
+    """
+
+    def __init__(
+        self, store: ITokenStore, clock: IReactorTime, now: Callable[[], datetime], throttle: Throttle
+    ) -> None:
+        """
+        @param now: the wall clock, by which tokens expire.
+        @param throttle: limits wrong secrets.
+        """
+        self._store, self._clock, self._now, self._throttle = store, clock, now, throttle
+        #: The tokens that are not revoked, by id; C{None} until they are loaded.
+        self._live: dict[str, _LiveToken] | None = None
+        self._uses = WriteBehind(clock, ROUND_SECONDS, store.touch_tokens, "times of the last use of tokens")
+        self._rounds = Periodic(clock, self._look_for_ends, lambda: ROUND_SECONDS)
+        self._looked_at: datetime | None = None
+        self._results: Counter[str] = Counter()
+        self.ended = Signal()
+
+    def expose(self, metrics: Metrics) -> None:
+        """Add the metrics of tokens."""
+        metrics.gauge(
+            "confd_tokens_expiring",
+            "API tokens that expire within so many days, expired tokens not included.",
+            lambda: {(str(EXPIRING_DAYS),): self._count_expiring()},
+            "days",
+        )
+        metrics.counter(
+            "confd_token_requests",
+            "Requests that presented an API token, by the result of the check.",
+            lambda: {(each,): self._results[each] for each in RESULTS},
+            "result",
+        )
+
+    def startService(self) -> None:
+        super().startService()
+        self._uses.startService()
+        self._rounds.startService()
+
+    def stopService(self) -> Deferred[None]:
+        super().stopService()
+        return maybeDeferred(self._rounds.stopService).addCallback(lambda _: self._uses.stopService())
+
+    async def load_rows(self) -> None:
+        """Read all tokens."""
+        found = await self._store.tokens()
+        self._live = {each.id: _live(each) for each in found if each.revoked_at is None}
+
+    def load(self, contents: Contents) -> None: ...
+
+    def apply(self, change: Change) -> None:
+        if change.kind != TOKEN or self._live is None:
+            return
+        token: Token = change.value
+        before = self._live.pop(token.id, None)
+        if token.revoked_at is None:
+            self._live[token.id] = _live(token)
+        if before is not None and not (token.revoked_at is None and token.previous_digest == before.token.digest):
+            self.ended.notify(before.principal.who)
+
+    def identify(self, secret: bytes, source: str) -> Principal:
+        live, now = self._find(secret), self._now()
+        if live is None or not live.accepts(_digest(secret), now):
+            self._results["wrong"] += 1
+            self._throttle.fail(source)
+            raise Unauthenticated("wrong_credentials", "The token is wrong or revoked; ask an admin for another one.")
+        self._throttle.succeed(source, live.principal.who)
+        expires_at = live.principal.expires_at
+        if expires_at is not None and now >= expires_at:
+            self._results["expired"] += 1
+            raise Unauthenticated("token_expired", "The token has expired; ask an admin for another one.")
+        self._note(live, now, source)
+        return live.principal
+
+    def recognizes(self, secret: bytes) -> Callable[[str], bool]:
+        digest, first = _digest(secret), self._find(secret)
+
+        def recognized(source: str) -> bool:
+            live, now = self._find(secret), self._now()
+            if live is None or live is not first or not live.accepts(digest, now):
+                return False
+            expires_at = live.principal.expires_at
+            if (expires_at is not None and now >= expires_at) or not self._throttle.knows(source, live.principal.who):
+                return False
+            self._note(live, now, source)
+            return True
+
+        return recognized
+
+    async def all(self) -> Sequence[Token]:
+        """Return all tokens by id, revoked tokens included."""
+        found: Sequence[Token] = await self._store.tokens()
+        return [self._with_later_use(each) for each in found]
+
+    async def get(self, token_id: str) -> Token:
+        """
+        Return a token.
+
+        @raise NotFound: C{unknown_token}.
+        """
+        for each in await self.all():
+            if each.id == token_id:
+                return each
+        raise unknown_token(token_id)
+
+    def create(
+        self, name: str, subject: str, grants: Sequence[Grant], expires_in: int | None, attempt: Attempt
+    ) -> tuple[str, Deferred[Committed[Token]]]:
+        """
+        Create a token.
+
+        @param expires_in: seconds; C{None} for never.
+        @return: the secret, which nothing keeps, and what L{ITokenStore.create_token} returns.
+        """
+        token_id, now = secrets.token_hex(4), self._now()
+        secret = _new_secret(token_id)
+        expires_at = None if expires_in is None else now + timedelta(seconds=expires_in)
+        digest = _digest(secret.encode())
+        token = Token(token_id, name, subject, digest, encode_grants(grants), now, attempt.who, expires_at)
+        return secret, self._store.create_token(token, attempt)
+
+    def rotate(self, token_id: str, overlap: int, attempt: Attempt) -> tuple[str, Deferred[Committed[Token]]]:
+        """
+        Give a token another secret.
+
+        @param overlap: seconds for which the old secret stays valid.
+        @return: the secret, which nothing keeps, and what L{ITokenStore.rotate_token} returns.
+        """
+        until = self._now() + timedelta(seconds=overlap) if overlap else None
+        secret = _new_secret(token_id)
+        return secret, self._store.rotate_token(token_id, _digest(secret.encode()), until, attempt)
+
+    def revoke(self, token_id: str, attempt: Attempt) -> Deferred[Committed[Token]]:
+        """Revoke a token: see L{ITokenStore.revoke_token}."""
+        revoked: Deferred[Committed[Token]] = self._store.revoke_token(token_id, self._now(), attempt)
+        return revoked
+
+    def _find(self, secret: bytes) -> _LiveToken | None:
+        if self._live is None:
+            raise Unavailable("starting", "The controller is starting; the tokens are not loaded yet.")
+        match = SECRET.fullmatch(secret)
+        return None if match is None else self._live.get(match[1].decode())
+
+    def _note(self, live: _LiveToken, now: datetime, source: str) -> None:
+        self._results["ok"] += 1
+        seconds = self._clock.seconds()
+        if seconds >= live.noted + NOTE_SECONDS:
+            live.noted = seconds
+            used_from = "localhost" if source == HERE else source
+            live.token = evolve(live.token, last_used_at=now, last_used_from=used_from)
+            self._uses.put(live.token.id, (now, used_from))
+
+    def _with_later_use(self, token: Token) -> Token:
+        """Return a row of the store with what memory knows to have been written later."""
+        live = (self._live or {}).get(token.id)
+        if live is None or live.token.last_used_at is None:
+            return token
+        return evolve(token, last_used_at=live.token.last_used_at, last_used_from=live.token.last_used_from)
+
+    def _look_for_ends(self) -> None:
+        now = self._now()
+        before, self._looked_at = self._looked_at or now, now
+        for live in list((self._live or {}).values()):
+            if live.ends_between(before, now):
+                self.ended.notify(live.principal.who)
+
+    def _count_expiring(self) -> int:
+        now = self._now()
+        soon = now + timedelta(days=EXPIRING_DAYS)
+        ends = [each.token.expires_at for each in (self._live or {}).values()]
+        return sum(each is not None and now < each <= soon for each in ends)
+
+
+def _live(token: Token) -> _LiveToken:
+    grants = decode_grants(token.grants)
+    principal = Principal(token.name, token.subject, "token", grants, "", token.id, token.expires_at)
+    return _LiveToken(token, principal)
+
+
+def _new_secret(token_id: str) -> str:
+    return f"confd_{token_id}_{secrets.token_urlsafe(_SECRET_BYTES)}"
+
+
+def _digest(secret: bytes) -> bytes:
+    return hashlib.sha256(secret).digest()

@@ -1,0 +1,55 @@
+"""The contract of API tokens with the guard of a site."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable
+
+from zope.interface import Interface
+
+from confd.tokens import SECRET
+from confd.web.auth.principals import Principal
+
+
+class IApiTokens(Interface):
+    """Authenticates callers by API tokens."""
+
+    def identify(secret: bytes, source: str) -> Principal:
+        """
+        Return the caller that sends a secret.
+
+        @param secret: matches L{SECRET}.
+        @param source: as L{confd.web.auth.throttle.source_of} returns it.
+        @raise Unauthenticated: C{wrong_credentials} for an unknown, wrong or revoked secret, C{token_expired}.
+        @raise TooMany: C{too_many_failures}.
+        @raise Unavailable: the tokens are not loaded yet.
+        """
+
+    def recognizes(secret: bytes) -> Callable[[str], bool]:
+        """Return a predicate: whether L{identify} would return the same caller for a source as it does now."""
+
+
+def secret_of(header: bytes) -> bytes | None:
+    """
+    Return the secret in an C{Authorization} header; C{None} if the header holds other credentials.
+
+    The secret is a bearer token, or a Basic password whose user name is the id of the token.
+    """
+    scheme, _, rest = header.strip().partition(b" ")
+    if scheme.lower() == b"bearer":
+        secret = rest.strip()
+        return secret if SECRET.fullmatch(secret) else None
+    # Most passwords are shorter: this saves decoding them twice.
+    if scheme.lower() != b"basic" or len(rest) < _SHORTEST:
+        return None
+    try:
+        username, _, secret = base64.b64decode(rest.strip(), validate=True).partition(b":")
+    except binascii.Error:
+        return None
+    found = SECRET.fullmatch(secret)
+    return secret if found is not None and found[1] == username else None
+
+
+#: Characters of Basic credentials with the id and the secret of a token.
+_SHORTEST = len(base64.b64encode(b"7f3a9c21:confd_7f3a9c21_" + b"x" * 43))
