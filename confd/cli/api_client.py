@@ -151,6 +151,8 @@ class ApiClient:
             raise CommandError(Exit.FAILED, "The controller sends malformed events; run confdctl doctor.") from None
 
     def _headers(self, more: Mapping[str, str]) -> dict[str, str]:
+        if self.target.token is not None:
+            return {"Accept": "application/json", "Authorization": f"Bearer {self.target.token}", **more}
         if self.target.password is None and not self._ask_again():
             raise CommandError(
                 Exit.DENIED,
@@ -162,7 +164,9 @@ class ApiClient:
 
     def _ask_again(self) -> bool:
         """Ask once for a password where none was set; return whether one was typed."""
-        if self._ask is None or self.target.origins.get("password") not in (None, "the built-in password"):
+        if self._ask is None or self.target.token is not None:
+            return False
+        if self.target.origins.get("password") not in (None, "the built-in password"):
             return False
         self.target = evolve(
             self.target,
@@ -188,7 +192,12 @@ class ApiClient:
         try:
             body = json.loads(answer.body)
             said, code, details = str(body["error"]), str(body["code"]), body.get("details", [])
-            found = [f"{each.get('pointer', '')}: {each['message']}".removeprefix(": ") for each in details]
+            # Details of a refused permission have no message: the sentence says it all.
+            found = [
+                f"{each.get('pointer', '')}: {each['message']}".removeprefix(": ")
+                for each in details
+                if "missing" not in each
+            ]
             # The sentence already contains the first detail.
             lines = [each for each in found if each.removeprefix("/") not in said]
         except (ValueError, KeyError, TypeError, AttributeError):
@@ -196,7 +205,10 @@ class ApiClient:
                 _STATUS.get(answer.status, Exit.FAILED),
                 f"{self.target.url} answers {answer.status}, but not like a confd controller; check the address.",
             )
-        if answer.status == 401:
+        if answer.status == 401 and self.target.token is not None:
+            what = "has expired" if code == "token_expired" else "is wrong or revoked"
+            said = f"The token in {self.target.origins['token']} {what}; set another one, which an admin can create."
+        elif answer.status == 401:
             said = (
                 f"The controller refuses the user {self.target.username} with "
                 f"{self.target.origins.get('password', 'this password')}; set ADMIN_USERNAME and ADMIN_PASSWORD, or "

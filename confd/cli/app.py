@@ -16,6 +16,7 @@ from confd.cli.commands.importing import import_
 from confd.cli.commands.plans import plans
 from confd.cli.commands.rollout_verbs import VERBS
 from confd.cli.commands.rollouts import rollout
+from confd.cli.commands.tokens import token, whoami
 from confd.cli.errors import Exit
 from confd.cli.session import common
 
@@ -31,16 +32,17 @@ First steps:
   confdctl rollback 1                    publish version 1 again
 
 \b
-Address and credentials come from options, from the environment (CONFD_URL, ADMIN_USERNAME, ADMIN_PASSWORD,
-ADMIN_PASSWORD_FILE, CONFD_CA_FILE, CONFD_NAMESPACE, CONFD_PROFILE, CONTROLLER_PROXY), or from a profile in
-~/.config/confd/config.toml:
+Address and credentials come from options, from the environment (CONFD_URL, CONFD_TOKEN, CONFD_TOKEN_FILE,
+ADMIN_USERNAME, ADMIN_PASSWORD, ADMIN_PASSWORD_FILE, CONFD_CA_FILE, CONFD_NAMESPACE, CONFD_PROFILE, CONTROLLER_PROXY),
+or from a profile in ~/.config/confd/config.toml:
   [profiles.prod]
   url = "https://confd.example.com"
   username = "admin"
   password_file = "prod.password"
   ca_file = "prod.pem"
   namespace = "edge"
-A profile that --profile names wins over the environment. Without a name, the profile "default" is used.
+A profile takes token_file in place of username and password_file. An API token wins over a password of the same
+source. A profile that --profile names wins over the environment. Without a name, the profile "default" is used.
 
 \b
 Exit status:
@@ -116,6 +118,6 @@ for _command in (
     configs.get, configs.set_, configs.history, configs.diff, configs.rollback,
     rollout, plans, bisect, agents.status, agents.agents, agents.watch,
     admin.namespaces, admin.audit, admin.epoch, admin.cluster, certificate, verify,
-    import_, exec_, doctor, completion,
+    token, whoami, import_, exec_, doctor, completion,
 ):  # fmt: skip
     cli.add_command(_command)

@@ -19,9 +19,10 @@ from confd.model import DEFAULT_NAMESPACE
 from confd.runtime.addresses import is_loopback
 from confd.runtime.files import read_file_or_pipe
 from confd.runtime.setting_types import namespace, secret_from, url, user_name
+from confd.tokens import SECRET
 
 #: Keys of a profile that are used only together with its URL.
-_WITH_URL = ("username", "password_file", "ca_file")
+_WITH_URL = ("username", "password_file", "token_file", "ca_file")
 #: All keys of a profile.
 KEYS = ("url", *_WITH_URL, "namespace")
 
@@ -31,6 +32,8 @@ _VARIABLES = {
     "username": "ADMIN_USERNAME",
     "password": "ADMIN_PASSWORD",
     "password_file": "ADMIN_PASSWORD_FILE",
+    "token": "CONFD_TOKEN",
+    "token_file": "CONFD_TOKEN_FILE",
     "ca_file": "CONFD_CA_FILE",
     "namespace": "CONFD_NAMESPACE",
 }
@@ -41,6 +44,9 @@ _PREFIXED = (
     ("ADMIN_PASSWORD", "ADMIN_PASSWORD_FILE"),
     ("CONTROLLER_PROXY", "CONTROLLER_PROXY_FILE"),
 )
+
+#: Keys of credentials: any of them in one source hides all of them in the sources below.
+_SECRETS = frozenset({"password", "password_file", "token", "token_file"})
 
 _DEFAULTS = {"url": "http://localhost:8080", "username": "admin", "namespace": DEFAULT_NAMESPACE}
 _BUILT_IN_PASSWORD = "admin123"
@@ -53,7 +59,8 @@ class Profile:
     """
     The address of a controller, and the credentials for it.
 
-    @ivar password: C{None} if the user must be asked.
+    @ivar password: C{None} if the user must be asked, or a token is sent.
+    @ivar token: the secret of an API token, which is sent in place of user name and password; C{None} for no token.
     @ivar origins: for each key, the option, variable or profile that it came from.
     @ivar remarks: warnings for the user, one sentence each.
     @ivar proxy: the forward proxy; C{None} for a direct connection.
@@ -67,6 +74,7 @@ class Profile:
     origins: Mapping[str, str]
     remarks: tuple[str, ...] = ()
     proxy: ForwardProxy | None = None
+    token: str | None = field(default=None, repr=False)
 
     @property
     def loopback(self) -> bool:
@@ -107,7 +115,12 @@ def resolve(given: Mapping[str, str], environ: Mapping[str, str]) -> Profile:
     values, origins = _pick([*layers, _Layer("the default", _DEFAULTS)])
     origins = {key: _set_name(name, original) for key, name in origins.items()}
     remarks: list[str] = []
-    password = _password(values, origins, remarks)
+    token = _secret("token", values, origins, remarks)
+    if token is not None and SECRET.fullmatch(token.encode("utf-8", "surrogateescape")) is None:
+        raise CommandError(
+            Exit.USAGE, f"{origins['token']}: is no API token; copy the whole line that confdctl token create prints."
+        )
+    password = None if token is not None else _secret("password", values, origins, remarks)
     for key, parse in (("url", url), ("username", user_name), ("namespace", namespace)):
         try:
             values[key] = parse(values[key])
@@ -123,8 +136,9 @@ def resolve(given: Mapping[str, str], environ: Mapping[str, str]) -> Profile:
         origins,
         tuple(remarks),
         _proxy(values["url"], environ, original),
+        token,
     )
-    if password is None and target.loopback:
+    if password is None and token is None and target.loopback:
         return evolve(target, password=_BUILT_IN_PASSWORD, origins=origins | {"password": "the built-in password"})
     return target
 
@@ -228,7 +242,7 @@ def _profile(path: Path, name: str | None) -> _Layer:
         known = f"use one of {', '.join(map(printable, found))}" if found else f"add [profiles.{printable(name)}] to it"
         raise CommandError(Exit.USAGE, f"{path}: has no profile {printable(name)}; {known}.")
     values = dict(found.get(name or _DEFAULT_PROFILE, {}))
-    for key in ("password_file", "ca_file"):
+    for key in ("password_file", "token_file", "ca_file"):
         if key in values:
             # Relative to the file that names it, not to the current directory.
             values[key] = str(path.parent / Path(values[key]).expanduser())
@@ -247,23 +261,27 @@ def _pick(layers: list[_Layer]) -> tuple[dict[str, str], dict[str, str]]:
             for key, text in layer.values.items()
             if key not in values
             and not (is_foreign and key in _WITH_URL)
-            # A password or password file hides both kinds in the layers below.
-            and not (key in ("password", "password_file") and values.keys() & {"password", "password_file"})
+            and not (key in _SECRETS and values.keys() & _SECRETS)
         }
         values |= fresh
         origins |= {key: layer.origin(key) for key in fresh}
     return values, origins
 
 
-def _password(values: Mapping[str, str], origins: dict[str, str], remarks: list[str]) -> str | None:
-    path = values.get("password_file")
+def _secret(name: str, values: Mapping[str, str], origins: dict[str, str], remarks: list[str]) -> str | None:
+    """
+    Return a secret, or the secret in the file that the key with C{_file} names; C{None} if neither is set.
+
+    @param remarks: gets a warning about a file that other users may read.
+    """
+    path = values.get(f"{name}_file")
     if path is None:
-        return values.get("password")
-    if "password" in values:
-        one, other = origins["password"], origins["password_file"]
+        return values.get(name)
+    if name in values:
+        one, other = origins[name], origins[f"{name}_file"]
         raise CommandError(Exit.USAGE, f"{one}: is set, and {other} too; remove one of them.")
-    origins["password"] = origins["password_file"]
-    secret = read_secret(path, origins["password_file"])
+    origins[name] = origins[f"{name}_file"]
+    secret = read_secret(path, origins[name])
     # A pipe may be gone by now.
     with suppress(OSError):
         mode = os.stat(path).st_mode

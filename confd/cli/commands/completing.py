@@ -17,6 +17,15 @@ def complete_plan(context: click.Context, parameter: click.Parameter, incomplete
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
+def complete_token(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the ids of tokens that begin as the user typed, but those of revoked tokens."""
+    return [
+        CompletionItem(each["id"], help=each["name"])
+        for each in _items(context, "/api/v1/tokens")
+        if each["id"].startswith(incomplete) and each["revoked_at"] is None
+    ]
+
+
 def complete_rollout_plan(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the values of C{--rollout} that begin as the user typed."""
     special = [CompletionItem(name) for name in ("direct", "abort") if name.startswith(incomplete)]

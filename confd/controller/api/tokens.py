@@ -122,7 +122,7 @@ class TokensApi:
 
     @endpoint("GET", "/api/v1/tokens", Permission.ADMIN, "All tokens.", docs=Docs(errors=(Unavailable,), tag=ACCESS))
     async def list_tokens(self, call: Call) -> TokensBody:
-        """List the tokens by id, revoked tokens included; no response but the one that creates a token has a secret."""
+        """List the tokens by id, revoked tokens included, without their secrets."""
         return {"items": [token_item(each) for each in await self._tokens.all()]}
 
     @endpoint(
