@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
@@ -30,11 +32,11 @@ class Places:
     _namespaces: dict[int, str] = field(factory=dict, init=False)
 
     def namespace(self, name: str) -> Place:
-        return Place(name, unknown_namespace(name))
+        return Place(name, partial(unknown_namespace, name))
 
     def agent(self, agent_id: str) -> Place:
         record = self._registry.find(agent_id)
-        return Place(CLUSTER if record is None else record.namespace, unknown_agent(agent_id))
+        return Place(CLUSTER if record is None else record.namespace, partial(unknown_agent, agent_id))
 
     def rollout(self, number: int) -> Deferred[Place]:
         return Deferred.fromCoroutine(self._find_rollout(number))
@@ -44,6 +46,6 @@ class Places:
             try:
                 rollout, _ = await self._store.rollout(number)
             except NotFound:
-                return Place(CLUSTER, unknown_rollout(number))
+                return Place(CLUSTER, partial(unknown_rollout, number))
             put(self._namespaces, number, rollout.namespace, MAX_REMEMBERED)
-        return Place(self._namespaces[number], unknown_rollout(number))
+        return Place(self._namespaces[number], partial(unknown_rollout, number))

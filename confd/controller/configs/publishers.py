@@ -202,6 +202,8 @@ class Publishers(MultiService):
         @return: fires as soon as they do, and after L{DELIVERY_WAIT_SECONDS} seconds whether they do or not; never
             fails.
         """
+        if not self._broker_publishers:
+            return succeed(True)
         receipts = DeferredList(
             [broker_publisher.receipt(namespace) for broker_publisher in self._broker_publishers],
             fireOnOneErrback=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -175,12 +175,12 @@ class Place:
     Where a request acts.
 
     @ivar namespace: L{CLUSTER} for the cluster, and for an object that does not exist.
-    @ivar unknown: the error for a caller without any permission there: the same as for an object that does not exist;
-        C{None} if the place is no secret.
+    @ivar unknown: returns the error for a caller without any permission there: the same as for an object that does not
+        exist; C{None} if the place is no secret.
     """
 
     namespace: str = CLUSTER
-    unknown: ConfdError | None = None
+    unknown: Callable[[], ConfdError] | None = None
 
 
 #: The place of what belongs to no namespace.
@@ -198,7 +198,7 @@ def allow(principal: Principal, needs: Collection[Permission], place: Place) -> 
     if not held.isdisjoint(needs):
         return
     if not held and place.unknown is not None:
-        raise place.unknown
+        raise place.unknown()
     raise forbidden(principal, needs, place.namespace)
 
 

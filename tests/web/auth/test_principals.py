@@ -109,10 +109,10 @@ class PrincipalTests(SynchronousTestCase):
     def test_refusal_hides_a_namespace_without_any_permission(self) -> None:
         unknown = NotFound("unknown_namespace", "It does not exist.")
         needs = (Permission.CONFIG_READ,)
-        allow(self.caller, needs, Place("pay-out", unknown))
-        hidden = self.assertRaises(NotFound, allow, self.caller, needs, Place("other", unknown))
+        allow(self.caller, needs, Place("pay-out", lambda: unknown))
+        hidden = self.assertRaises(NotFound, allow, self.caller, needs, Place("other", lambda: unknown))
         self.assertIs(hidden, unknown)
-        shown = self.assertRaises(Forbidden, allow, self.caller, needs, Place("billing", unknown))
+        shown = self.assertRaises(Forbidden, allow, self.caller, needs, Place("billing", lambda: unknown))
         self.assertEqual(shown.details, [{"missing": "config.read", "namespace": "billing"}])
         cluster = self.assertRaises(Forbidden, allow, self.caller, needs, Place())
         self.assertEqual(cluster.details, [{"missing": "config.read", "namespace": "*"}])
