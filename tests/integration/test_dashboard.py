@@ -172,6 +172,34 @@ class ChangeTests(DashboardTestCase):
         self.assertEqual([each.get("rollback_of") for each in lines], [1, None, None])
         self.assertEqual(lines[1]["comment"], "A better page")
 
+    def test_undo(self) -> None:
+        """Undo and redo go through typing, Format and Discard, one step each."""
+        typed, laid_out = '{"url": "http://typed/"}', '{\n  "url": "http://typed/"\n}'
+        with self.visiting() as page:
+            self.shown(page.get_by_text("Valid JSON"))
+            area = page.locator("textarea")
+            before = area.input_value()
+            area.focus()
+            page.keyboard.press("Control+a")
+            page.keyboard.insert_text(typed)
+            page.get_by_role("button", name="Format").click()
+            self.assertEqual(area.input_value(), laid_out)
+            page.keyboard.press("Control+z")
+            self.assertEqual(area.input_value(), typed)
+            page.keyboard.press("Control+z")
+            self.assertEqual(area.input_value(), before)
+            page.keyboard.press("Control+Shift+z")
+            page.keyboard.press("Control+y")
+            self.assertEqual(area.input_value(), laid_out)
+            page.get_by_role("button", name="Discard changes").click()
+            self.assertEqual(area.input_value(), before)
+            page.keyboard.press("Control+z")
+            self.assertEqual(area.input_value(), laid_out)
+            page.keyboard.press("Control+End")
+            page.keyboard.type("xyz")
+            page.keyboard.press("Control+z")
+            self.assertEqual(area.input_value(), laid_out)
+
     def test_compare(self) -> None:
         """Any two versions."""
         self.publish("second")

@@ -40,6 +40,7 @@ class App {
     this.choice.addEventListener("change", () => (location.hash = `${this.view}/${this.choice.value}`));
     addEventListener("hashchange", () => this.route());
     addEventListener("beforeunload", (event) => this.editor.dirty && event.preventDefault());
+    addEventListener("pagehide", () => this.editor.keep());
     setInterval(tick, TICK_MS);
     this.route();
   }

@@ -1,11 +1,18 @@
 /** Show a unified diff. */
 
-import { h } from "./dom.js";
+import { closer, dialog, h, problem } from "./dom.js";
 
 const CLASSES = { "+": "added", "-": "removed", "@": "hunk" };
 
 /** Lines that are drawn: a person reads no more, and more would slow the browser. */
 const MOST_LINES = 2000;
+
+/** Show in a dialog what differs between two versions. */
+export async function compare(api, from, to) {
+  const found = await api.read("/api/v1/config/diff", { from, to }).catch((error) => error);
+  const shown = found instanceof Error ? problem(found) : diff(found.text);
+  await dialog(`From version ${from} to ${to}`, shown, [closer("Close")]);
+}
 
 /** Return a diff as an element that scrolls by keyboard. */
 export function diff(text) {

@@ -1,13 +1,12 @@
 /** The editor of the current document. */
 
 import { confirmAndPublish } from "./publish_dialog.js";
-import { diff } from "./diff.js";
-import { closer, dialog, fill, h, problem } from "./dom.js";
+import { compare } from "./diff.js";
+import { fill, h, problem } from "./dom.js";
+import { keepDraft, loadDraft } from "./draft.js";
 import { member, pretty, tokens } from "./json.js";
 import { count } from "./format.js";
-
-/** Milliseconds without typing after which the text is checked. */
-const CHECK_DELAY_MS = 250;
+import { LARGE, REST_MS, Undo } from "./undo.js";
 
 /** One textarea and the version it started from. A draft survives races, refusals and reloads. */
 export class Editor {
@@ -24,34 +23,26 @@ export class Editor {
       oninput: () => this.typed(),
       onscroll: () => (this.numbers.scrollTop = this.area.scrollTop),
       onkeydown: (event) => this.pressed(event),
+      onblur: () => this.keep(),
     });
+    this.undo = new Undo(this.area, () => this.typed());
     this.status = h("p.check", { id: "editor-check", role: "status" });
     this.says = h("div", {});
     this.review = h("button.primary", { type: "button", onclick: () => this.publish() }, "Review and publish…");
-    const format = h("button", { type: "button", onclick: () => this.format() }, "Format");
-    this.discard = h(
-      "button",
-      { type: "button", onclick: () => this.reset(this.newer ?? this.base) },
-      "Discard changes",
-    );
-    const keys = "Tab indents; Escape and then Tab leaves the field. Ctrl+Enter reviews.";
+    this.discard = button("Discard changes", () => this.take(this.newer ?? this.base));
     fill(
       root,
       h("header", {}, this.title),
       this.says,
       h("div.code", {}, this.numbers, this.area),
       this.status,
-      h("div.tools", {}, this.review, format, this.discard),
-      h("p.quiet", { id: "editor-keys" }, keys),
+      h("div.tools", {}, this.review, button("Format", () => this.format()), this.discard),
+      h("p.quiet", { id: "editor-keys" }, "Tab indents; Escape and then Tab leaves the field. Ctrl+Enter reviews."),
     );
   }
 
   get dirty() {
     return this.base !== null && this.area.value !== this.base.text;
-  }
-
-  get slot() {
-    return `confd.draft.${this.api.namespace}`;
   }
 
   /** Show another namespace. */
@@ -80,43 +71,63 @@ export class Editor {
 
   begin(there) {
     this.area.disabled = false;
-    const draft = JSON.parse(sessionStorage.getItem(this.slot) ?? "null");
+    const draft = loadDraft(this.api.namespace);
     this.reset(draft?.base ?? there);
     if (!draft) return;
     this.area.value = draft.text;
+    this.undo.clear();
     this.typed();
     if (draft.base.etag !== there.etag) this.overtaken(there);
   }
 
   /** Start from a version. */
   reset(there) {
-    Object.assign(this, { base: there, newer: null });
     this.area.value = there.text;
+    this.undo.clear();
+    this.begun(there);
+  }
+
+  /** Take the text of a version in place of the person's text, which an undo returns. */
+  take(there) {
+    this.undo.replace(there.text);
+    this.begun(there);
+    this.area.focus();
+  }
+
+  begun(there) {
+    Object.assign(this, { base: there, newer: null });
     fill(this.says);
     this.typed();
   }
 
+  /** Follow the text, after each key; a large text, after a rest. */
   typed() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.rested(), REST_MS);
+    if (this.area.textLength <= LARGE) this.drawn();
+  }
+
+  drawn() {
     const lines = this.area.value.split("\n").length;
     if (this.lines !== lines) {
       this.lines = lines;
       this.numbers.textContent = Array.from({ length: lines }, (_, index) => index + 1).join("\n");
     }
     this.numbers.scrollTop = this.area.scrollTop;
-    this.title.textContent = `Configuration, version ${this.base.version}${this.dirty ? " · edited" : ""}`;
-    this.discard.disabled = !this.dirty;
+    const { dirty } = this;
+    this.title.textContent = `Configuration, version ${this.base.version}${dirty ? " · edited" : ""}`;
+    this.discard.disabled = !dirty;
+  }
+
+  rested() {
+    this.drawn();
     this.keep();
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.check(), CHECK_DELAY_MS);
+    this.check();
   }
 
   keep() {
-    try {
-      if (this.dirty) sessionStorage.setItem(this.slot, JSON.stringify({ text: this.area.value, base: this.base }));
-      else sessionStorage.removeItem(this.slot);
-    } catch {
-      // Too large to store: it stays on the page, and the browser asks before it leaves the page.
-    }
+    if (this.base === null) return;
+    keepDraft(this.api.namespace, this.dirty ? { text: this.area.value, base: this.base } : null);
   }
 
   /** Check the text and show its first mistake. @returns {boolean} whether the text is JSON */
@@ -164,8 +175,9 @@ export class Editor {
 
   format() {
     if (!this.check()) return;
-    this.area.value = pretty(this.area.value);
+    this.undo.replace(pretty(this.area.value));
     this.typed();
+    this.area.focus();
   }
 
   async publish() {
@@ -206,11 +218,11 @@ export class Editor {
   overtaken(there) {
     this.newer = there;
     const said = `Version ${there.version} was published while you were editing version ${this.base.version}.`;
-    const choice = (label, onclick) => h("button", { type: "button", onclick }, `${label} version ${there.version}`);
+    const choice = (label, onclick) => button(`${label} version ${there.version}`, onclick);
     const choices = [
-      choice("Look at", () => this.look(there)),
+      choice("Look at", () => compare(this.api, this.base.version, there.version)),
       choice("Keep mine, to replace", () => this.goOnTop(there)),
-      choice("Discard mine, take", () => this.reset(there)),
+      choice("Discard mine, take", () => this.take(there)),
     ];
     fill(
       this.says,
@@ -223,20 +235,13 @@ export class Editor {
     );
   }
 
-  async look(there) {
-    const versions = { from: this.base.version, to: there.version };
-    const found = await this.api.read("/api/v1/config/diff", versions).catch((error) => error);
-    const shown = found instanceof Error ? problem(found) : diff(found.text);
-    dialog(`From version ${versions.from} to ${versions.to}`, shown, [closer("Close")]);
-  }
-
   goOnTop(there) {
-    Object.assign(this, { base: there, newer: null });
-    fill(this.says);
-    this.typed();
+    this.begun(there);
     this.area.focus();
   }
 }
+
+const button = (label, onclick) => h("button", { type: "button", onclick }, label);
 
 function read({ text, etag }) {
   return { etag, version: Number(member(text, "version")), text: pretty(member(text, "data")) };

@@ -1,8 +1,8 @@
 /** The history of a namespace: show, compare, roll back. */
 
 import { confirmAndPublish } from "./publish_dialog.js";
-import { diff } from "./diff.js";
-import { closer, dialog, fill, h, problem } from "./dom.js";
+import { compare } from "./diff.js";
+import { fill, h, problem } from "./dom.js";
 import { ago, moment } from "./format.js";
 
 /** The versions of a namespace, newest first. */
@@ -18,9 +18,9 @@ export class History {
       { type: "button", hidden: true, onclick: () => this.load(this.next) },
       "Show older versions",
     );
-    const compare = (event) => {
+    const submit = (event) => {
       event.preventDefault();
-      this.compare(this.from.value, this.to.value);
+      compare(this.api, this.from.value, this.to.value);
     };
     const heads = ["Version", "Published", "By", "Comment", ""].map((text) => h("th", { scope: "col" }, text));
     fill(
@@ -28,7 +28,7 @@ export class History {
       h("header", {}, h("h1", { id: "history-title" }, "History")),
       h(
         "form.tools",
-        { onsubmit: compare },
+        { onsubmit: submit },
         h("label", {}, "From version ", this.from),
         h("label", {}, "to ", this.to),
         h("button", { type: "submit" }, "Compare"),
@@ -105,7 +105,7 @@ export class History {
         type: "button",
         "aria-label": `Changes of version ${version}`,
         disabled: version === 1,
-        onclick: () => this.compare(version - 1, version),
+        onclick: () => compare(this.api, version - 1, version),
       },
       "Changes",
     );
@@ -123,15 +123,6 @@ export class History {
       h("td.long", {}, comment, source ? h("span.tag", {}, `rollback to ${source}`) : null, badge(item)),
       h("td.actions", {}, changes, isCurrent ? h("span.tag", {}, "current") : item.state === "candidate" ? null : back),
     );
-  }
-
-  async compare(from, to) {
-    try {
-      const { text } = await this.api.read("/api/v1/config/diff", { from, to });
-      await dialog(`From version ${from} to ${to}`, diff(text), [closer("Close")]);
-    } catch (error) {
-      fill(this.says, problem(error));
-    }
   }
 
   async rollback(version) {
