@@ -369,7 +369,7 @@ class FleetTests(DashboardTestCase):
             self.shown(page.get_by_role("button", name="late.example.net"))
             controller = self.fleet.processes[0]
             controller.stop()
-            self.shown(page.get_by_text("Disconnected, trying again"))
+            self.shown(page.get_by_text(re.compile("^Unreachable")))
             controller.start()
             self.shown(page.get_by_text("Live", exact=True))
 

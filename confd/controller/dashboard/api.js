@@ -60,6 +60,24 @@ export class Api {
     return (await this.send(`/api/v1/rollouts/${id}/${verb}`, options)).json();
   }
 
+  /** Return the address of the live events. */
+  eventsUrl() {
+    return below(this.url("/api/v1/events"));
+  }
+
+  /** Return why the live events cannot be read; null if they can. */
+  async troubleOfEvents() {
+    const reading = new AbortController();
+    try {
+      await this.send(this.url("/api/v1/events"), { signal: reading.signal });
+      return null;
+    } catch (error) {
+      return error;
+    } finally {
+      reading.abort();
+    }
+  }
+
   /** Return the JSON of a path for this namespace. */
   async read(path, query = {}) {
     return (await this.ask("GET", path, { query })).json();

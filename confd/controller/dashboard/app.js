@@ -1,7 +1,8 @@
 /** Build the dashboard and connect its parts: one view of one namespace at a time, live. */
 
-import { Api, below } from "./api.js";
+import { Api } from "./api.js";
 import { Audit } from "./audit.js";
+import { Connection } from "./connection.js";
 import { Convergence } from "./convergence.js";
 import { h, fill } from "./dom.js";
 import { Editor } from "./editor.js";
@@ -14,7 +15,6 @@ import { Rollout } from "./rollout.js";
 import { ago } from "./format.js";
 
 const VIEWS = ["overview", "configuration", "history", "fleet", "audit"];
-const CONNECTION = { connecting: "Connecting…", live: "Live", lost: "Disconnected, trying again" };
 
 /** Milliseconds between two updates of "12 s ago". */
 const TICK_MS = 10000;
@@ -34,8 +34,9 @@ class App {
     this.convergence = new Convergence(byId("convergence"), byId("behind"));
     this.events = new Events(
       (kind, data) => this.receive(kind, data),
-      (state) => this.connection(state),
+      (state, trouble) => this.connected(state, trouble),
     );
+    this.connection = new Connection(byId("connection"), byId("notice"), byId("main"));
     this.choice = byId("namespaces");
     this.choice.addEventListener("change", () => (location.hash = `${this.view}/${this.choice.value}`));
     addEventListener("hashchange", () => this.route());
@@ -72,46 +73,38 @@ class App {
     this.api = new Api(namespace);
     const { editor, fleet, history, audit, health, current, convergence, rollout } = this;
     for (const part of [editor, fleet, history, audit, health, current, convergence, rollout]) part.move(this.api);
-    this.events.follow(below(this.api.url("/api/v1/events")));
+    this.connection.choices([], namespace, this.view);
+    this.events.follow(this.api);
     this.choose();
   }
 
+  /** Offer the namespaces. */
   async choose() {
-    let names = [this.namespace];
-    try {
-      names = (await this.api.get("/api/v1/namespaces")).map(({ name }) => name);
-      const unknown = !names.includes(this.namespace);
-      this.notice(unknown ? `Namespace ${this.namespace} does not exist; choose another one.` : "");
-      if (unknown) names.push(this.namespace);
-    } catch (error) {
-      this.notice(error.message);
-    }
-    fill(this.choice, ...names.map((name) => h("option", { value: name }, name)));
+    const found = await this.api.get("/api/v1/namespaces").catch(() => []);
+    const names = found.map(({ name }) => name);
+    this.connection.choices(names, this.namespace, this.view);
+    const shown = names.includes(this.namespace) ? names : [...names, this.namespace];
+    fill(this.choice, ...shown.map((name) => h("option", { value: name }, name)));
     this.choice.value = this.namespace;
   }
 
-  notice(text) {
-    byId("notice").textContent = text;
-    byId("notice").hidden = !text;
-  }
-
-  connection(state) {
-    const pill = byId("connection");
-    pill.textContent = CONNECTION[state];
-    pill.dataset.state = state;
+  connected(state, trouble) {
+    this.connection[state](trouble);
     if (state === "live" && this.lost) {
-      this.choose();
-      this.fleet.refresh();
-      this.rollout.refresh();
+      for (const part of [this.editor, this.fleet, this.history, this.audit, this.rollout]) part.refresh();
+    }
+    if (state !== "connecting") {
+      if (this.lost !== undefined) this.choose();
+      this.health.show(this.view === "overview");
     }
     this.lost = state === "lost";
-    if (state !== "connecting") this.health.show(this.view === "overview");
   }
 
   receive(kind, data) {
     if (kind === "agents") return this.fleet.changed(data);
     if (kind === "convergence") {
       this.rollout.follow();
+      this.fleet.expect(data.targeted + (data.rollout?.members ?? 0));
       return this.convergence.show(data);
     }
     if (kind === "rollout") {

@@ -60,9 +60,11 @@ export class Editor {
     try {
       there = read(await api.current());
     } catch (error) {
+      this.failed = true;
       return fill(this.says, problem(error));
     }
     if (api !== this.api) return;
+    if (this.failed) this.failed = fill(this.says);
     if (this.base === null) this.begin(there);
     else if (there.etag === this.base.etag) return;
     else if (this.dirty) this.overtaken(there);
@@ -103,7 +105,7 @@ export class Editor {
   /** Follow the text, after each key; a large text, after a rest. */
   typed() {
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.rested(), REST_MS);
+    this.timer = setTimeout(() => this.base && this.rested(), REST_MS);
     if (this.area.textLength <= LARGE) this.drawn();
   }
 

@@ -3,6 +3,7 @@
 import { showAgent } from "./agent_dialog.js";
 import { Agents, STATES, errorOf, seen, stateOf } from "./agents.js";
 import { fill, h, harmless, problem } from "./dom.js";
+import { firstAgent, nothingMatches } from "./empty_fleet.js";
 import { VirtualList } from "./virtual_list.js";
 import { ago, count, plural } from "./format.js";
 
@@ -35,17 +36,13 @@ export class Fleet {
 
   build(root) {
     this.total = h("p.quiet", { role: "status" });
-    const search = h("input", {
-      type: "search",
-      placeholder: "Host, metadata, error…",
-      "aria-label": "Filter the agents",
-      oninput: () => this.want({ words: search.value }),
+    const field = (placeholder, label, listener) =>
+      h("input", { type: "search", placeholder, "aria-label": label, ...listener });
+    this.search = field("Host, metadata, error…", "Filter the agents", {
+      oninput: () => this.want({ words: this.search.value }),
     });
-    const selector = h("input", {
-      type: "search",
-      placeholder: "region in (us,eu),!gpu",
-      "aria-label": "Selector of labels",
-      onchange: () => this.select(selector.value.trim()),
+    this.labels = field("region in (us,eu),!gpu", "Selector of labels", {
+      onchange: () => this.select(this.labels.value.trim()),
     });
     this.chips = Object.fromEntries(STATES.map((state) => [state, this.chip(state)]));
     this.heads = Object.entries(COLUMNS).map(([column, label]) => this.head(column, label));
@@ -63,12 +60,14 @@ export class Fleet {
     );
     this.rows = new VirtualList(viewport, canvas, () => this.row(), write);
     this.says = h("div", {});
+    this.empty = h("div.empty", { hidden: true });
     const chips = h("div.chips", { role: "group", "aria-label": "Only in these states" }, ...Object.values(this.chips));
     fill(
       root,
       h("header", {}, h("h1", { id: "fleet-title" }, "Fleet"), this.total),
-      h("div.tools", {}, search, selector, chips),
+      h("div.tools", {}, this.search, this.labels, chips),
       this.says,
+      this.empty,
       this.table,
     );
   }
@@ -103,6 +102,20 @@ export class Fleet {
     return h("div.row", { role: "row" }, ...cells);
   }
 
+  /** Note how many agents follow the namespace. */
+  expect(number) {
+    this.expected = number;
+  }
+
+  clearFilters() {
+    this.search.value = this.labels.value = "";
+    for (const state of STATES) this.chips[state].setAttribute("aria-pressed", "false");
+    this.wanted.states.clear();
+    this.want({ words: "" });
+    this.select("");
+    this.search.focus();
+  }
+
   want(change) {
     Object.assign(this.wanted, change);
     this.schedule();
@@ -131,6 +144,7 @@ export class Fleet {
   clear() {
     this.loading?.abort();
     this.agents = this.fresh = new Agents();
+    this.loaded = false;
     this.refresh();
     this.schedule();
   }
@@ -146,6 +160,7 @@ export class Fleet {
     clearTimeout(this.soon);
     const loading = (this.loading = new AbortController());
     Object.assign(this, { stale: false, soon: 0 });
+    this.schedule();
     const fresh = (this.fresh = new Agents());
     const first = this.agents.byId.size === 0;
     try {
@@ -153,6 +168,7 @@ export class Fleet {
         fresh.put(page);
         if (first) this.take(fresh);
       }
+      this.loaded = true;
       this.take(fresh);
       fill(this.says);
     } catch (error) {
@@ -196,11 +212,27 @@ export class Fleet {
       const order = this.wanted.descending ? "descending" : "ascending";
       this.heads[place].setAttribute("aria-sort", this.wanted.column === column ? order : "none");
     });
-    this.total.textContent =
-      found.length === all ? plural(all, "agent") : `${count(found.length)} of ${plural(all, "agent")}`;
+    this.total.textContent = summary(found.length, all, this);
+    this.vacant(found.length, all);
     this.table.setAttribute("aria-rowcount", found.length + 1);
     this.rows.show(found);
   }
+
+  /** Show what to do if no row is left. */
+  vacant(found, all) {
+    const kind = found || !this.loaded ? "" : all || this.selector ? "filtered" : this.api.namespace;
+    this.table.hidden = kind !== "";
+    this.empty.hidden = kind === "";
+    if (this.vacancy === kind) return;
+    this.vacancy = kind;
+    fill(this.empty, ...(kind === "filtered" ? nothingMatches(() => this.clearFilters()) : kind ? firstAgent(kind) : []));
+  }
+}
+
+function summary(found, all, { loaded, expected, selector }) {
+  if (loaded) return found === all ? plural(all, "agent") : `${count(found)} of ${plural(all, "agent")}`;
+  const known = expected && !selector ? ` of ${count(Math.max(all, expected))}` : "";
+  return all ? `Loading ${count(all)}${known}…` : "Loading…";
 }
 
 function write(row, agent, index) {

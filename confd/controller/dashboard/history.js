@@ -72,9 +72,11 @@ export class History {
       if (api !== this.api) return;
       this.items = before ? [...this.items, ...page.items] : page.items;
       this.next = page.next;
-      this.stale = false;
+      if (this.failed) fill(this.says);
+      Object.assign(this, { stale: false, failed: false });
       this.draw();
     } catch (error) {
+      this.failed = true;
       fill(this.says, problem(error));
     }
   }

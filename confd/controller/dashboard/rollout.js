@@ -101,8 +101,7 @@ export class Rollout {
     if (seen === null) return;
     const found = await api.get(`/api/v1/rollouts/${seen.id}`).catch((error) => error);
     if (api !== this.api || this.seen === null) return;
-    if (found instanceof Error) fill(this.says, problem(found));
-    else this.show(found);
+    if (!(found instanceof Error)) this.show(found);
   }
 
   draw(rollout) {
