@@ -163,5 +163,7 @@ class ClusterApi:
                 yield record, cluster_id, holds
 
     def _is_ahead(self, record: AgentRecord, holds: Tag) -> bool:
-        current = self._snapshot.find(record.namespace)
-        return current is not None and (holds.epoch, holds.version) > current.order
+        # The candidate of a rollout is above the current version.
+        lane = self._snapshot.lane(record.namespace)
+        newest = self._snapshot.find(record.namespace) if lane is None else lane.encoded
+        return newest is not None and (holds.epoch, holds.version) > newest.order

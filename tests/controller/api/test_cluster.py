@@ -66,6 +66,17 @@ class DescriptionTests(ClusterTests):
         self.agent(f"{self.own[:8]}.1.1", "")
         self.assertEqual(self.cluster()["ahead"], {"agents": 2, "epoch": 3})
 
+    def test_member_of_a_rollout_is_not_ahead(self) -> None:
+        first = self.harness.join()
+        self.harness.report(first, 1, "applied")
+        for version, ahead in ((1, 0), (2, 0), (3, 1)):
+            holds = f"{self.own[:8]}.1.{version}"
+            self.harness.report(first, min(version, 2), "failed", error="", holds=holds, holds_cluster_id=self.own)
+            self.assertEqual(self.cluster()["ahead"]["agents"], ahead, holds)
+            if version == 1:
+                started = self.post(f"{CONFIG}?rollout=canary", {"url": "https://example.com/2"})
+                self.assertEqual(started.status, 202, started)
+
     def test_foreign(self) -> None:
         for epoch in (2, 5):
             self.agent(f"9b9b9b9b.{epoch}.7", OTHER)
