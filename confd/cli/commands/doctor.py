@@ -14,6 +14,7 @@ from attrs import asdict, frozen
 import confd
 from confd.cli.command import Command
 from confd.cli.commands.convergence import in_words
+from confd.cli.commands.rollout_progress import is_open
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
 
@@ -82,6 +83,7 @@ def _examine(session: Session) -> Iterator[Finding]:
         ("credentials", _credentials, "Set ADMIN_USERNAME and ADMIN_PASSWORD, or name a --password-file."),
         ("namespace", _namespace, "Choose a namespace that confdctl namespaces lists."),
         ("cluster", _cluster, "Try again."),
+        ("rollout", _rollout, "Try again."),
         ("agents", _agents, "Try again."),
     ):
         try:
@@ -201,6 +203,18 @@ def _cluster(session: Session) -> Iterator[Finding]:
             "cluster", "fail", f"{each['agents']} agents follow the cluster {each['cluster_id']} instead",
             f"If that cluster is lost, run: confdctl cluster adopt {each['cluster_id']}",
         )  # fmt: skip
+
+
+def _rollout(session: Session) -> Iterator[Finding]:
+    latest = next(session.controller.pages("/api/v1/rollouts", 1, namespace=session.namespace), None)
+    if latest is None or not is_open(latest):
+        yield Finding("rollout", "ok", "none is open")
+        return
+    well = latest["state"] != "paused"
+    yield Finding(
+        "rollout", "ok" if well else "warn", f"rollout {latest['id']} is {latest['state']}, in wave {latest['wave']}",
+        "" if well else "Run confdctl rollout to see why; then resume, promote or abort it.",
+    )  # fmt: skip
 
 
 def _agents(session: Session) -> Iterator[Finding]:

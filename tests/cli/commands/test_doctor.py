@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import confd
 from confd.cli.errors import Exit
 from confd.cli.transport import Unreached
-from tests.cli.harness import NOW, CliHarness, Reply, answer, convergence, current_config, refusal
+from tests.cli.harness import NOW, CliHarness, Reply, answer, convergence, current_config, refusal, rollout
 
 DATE = "Tue, 24 Nov 2026 12:00:01 GMT"
 
@@ -27,6 +27,7 @@ class DoctorTests(SynchronousTestCase):
             "GET /api/v1/config": current_config({}),
             "GET /api/v1/namespaces": answer([]),
             "GET /api/v1/cluster": lambda _: answer(self.cluster),
+            "GET /api/v1/rollouts": answer({"items": []}),
             "GET /api/v1/config/convergence": answer(convergence(applied=3)),
         }
 
@@ -41,9 +42,14 @@ class DoctorTests(SynchronousTestCase):
     def test_healthy_controller_needs_no_remedy(self):
         found = self.findings(status=0)
         self.assertEqual({state for _, state in found}, {"ok"})
-        self.assertEqual(len(found), 8)
+        self.assertEqual(len(found), 9)
         self.assertIn("REDIS connected", found["ready", "ok"])
         self.assertIn("(the default)", found["settings", "ok"])
+
+    def test_paused_rollout_waits_for_a_person(self):
+        for state, found in (("running", "ok"), ("paused", "warn"), ("aborted", "ok")):
+            self.table["GET /api/v1/rollouts"] = answer({"items": [rollout(state)]})
+            self.assertIn(("rollout", found), self.findings(status=0))
 
     def test_unreachable_controller_ends_the_checks(self):
         self.table["GET /health"] = Unreached("No controller answers at x; start it.")
