@@ -49,6 +49,7 @@ OWNERS = {
     "txredisapi": "brokers.redis.protocol",
     "asyncio": "brokers.nats.* runtime.options local",
     "sqlite3": "controller.store.* cli.go_database",
+    "psycopg": "controller.store.postgres.* cli.commands.database",
     "twisted.enterprise": "controller.store.*",
     "jsonschema_rs": "controller.configs.schema",
     "rfc8785": "codec.strict_json",

@@ -17,7 +17,7 @@ from confd.controller import audit_log
 from confd.controller.agents import duplicates, newcomers, selectors
 from confd.controller.api import configs
 from confd.controller.convergence import report_intake
-from confd.controller.store.sqlite import engine
+from confd.controller.store import write_queue
 from confd.controller.streams import event_feed
 from confd.runtime import transport
 from confd.runtime.listener import RESERVED_DESCRIPTORS
@@ -76,7 +76,7 @@ SAID = {
     "body of an evaluation": f"{ofrep.MAX_CONTEXT_BYTES} bytes",
     "wrong tokens of one address": f"{composition.MAX_FAILURES_PER_MINUTE}",
     "items on a page": "500",
-    "writes, and reports": str(engine.MAX_WAITING_WRITES),
+    "writes, and reports": str(write_queue.MAX_WAITING_WRITES),
     "ids that are watched": str(duplicates.MAX_IDS),
     "refusals that wait": str(audit_log.MAX_WAITING),
     "versions of a namespace": f"{CONTROLLER.history_keep} (all)",
@@ -108,7 +108,7 @@ class PageTests(SynchronousTestCase):
         self.assertEqual(len(rows), len(SAID))
         for what, value in SAID.items():
             self.assertEqual([row[1] for row in rows if row[0].startswith(what)], [value], what)
-        self.assertEqual(report_intake.MAX_WAITING, engine.MAX_WAITING_WRITES)
+        self.assertEqual(report_intake.MAX_WAITING, write_queue.MAX_WAITING_WRITES)
         self.assertEqual(SITE.stranger, endpoint.SMALL_BODY_BYTES)
         self.assertEqual({SITE.body_rate}, {http.MIN_BYTES_PER_SECOND, streaming.MIN_BYTES_PER_SECOND})
 

@@ -65,9 +65,7 @@ MUTANTS = (
         "several writers, deferred transactions",
         (
             Edit("controller/store/sqlite/engine.py", "BEGIN IMMEDIATE", "BEGIN"),
-            Edit(
-                "controller/store/sqlite/engine.py", "if self._under_way or not self._waiting", "if not self._waiting"
-            ),
+            Edit("controller/store/write_queue.py", "if self._under_way or not self._waiting", "if not self._waiting"),
             Edit("controller/store/sqlite/engine.py", "cp_max=most", "cp_max=3"),
         ),
         ("tests.controller.store.sqlite.test_engine",),

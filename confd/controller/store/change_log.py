@@ -72,7 +72,7 @@ class _Exposed:
 @define(eq=False)
 class ChangeLog:
     """
-    The changes of this process. Their numbers begin at each start.
+    The changes of this process. Their numbers begin at each start, or follow those of the database.
 
     A revision, or a candidate, keeps its document only until a newer change of its kind and namespace follows.
 
@@ -113,6 +113,21 @@ class ChangeLog:
             except Exception:
                 self.log.failure("the feed did not take a hint")
         return [Committed(each.value, self.last) if isinstance(each, Written) else each for each in results]
+
+    def follow(self, last: int) -> None:
+        """
+        Number the next change C{last + 1}.
+
+        Changes of this process are given up if other processes made changes since: readers get all from the database.
+        """
+        if last != self.last:
+            self.last = last
+            self._kept.clear()
+            self._newest.clear()
+
+    def has(self, after: int) -> bool:
+        """Return whether a change follows number C{after}, and all that follow are kept."""
+        return self.last - len(self._kept) <= after < self.last
 
     def times(self, reports: Iterable[ReceivedReport]) -> PublishTimes:
         """Return the times of the versions that reports are about."""

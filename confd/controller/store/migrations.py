@@ -11,9 +11,13 @@ class NewerSchema(Exception):
     """The database was written by a newer release, which this one must not touch."""
 
 
-def shipped_migrations() -> Sequence[str]:
-    """Return the migrations of this release: C{schema/0001.sql} is the first."""
-    folder = resources.files("confd.controller.store.sqlite") / "schema"
+def shipped_migrations(database: str = "sqlite") -> Sequence[str]:
+    """
+    Return the migrations of this release: C{schema/0001.sql} is the first.
+
+    @param database: the package of the store.
+    """
+    folder = resources.files(f"confd.controller.store.{database}") / "schema"
     files = sorted((file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name)
     return [file.read_text("utf-8") for file in files]
 

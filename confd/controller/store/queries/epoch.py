@@ -46,9 +46,9 @@ def begin_epoch(
             (namespace, version, cluster, epoch, document, checksum, poll_interval, author, comment, created_at)
         SELECT r.namespace, (SELECT max(version) FROM revisions WHERE namespace = n.name) + 1, c.id, m.epoch,
             r.document, r.checksum, r.poll_interval, ?, ?, ?
-        FROM meta AS m JOIN clusters AS c USING (cluster_id) CROSS JOIN namespaces AS n
+        FROM meta AS m JOIN clusters AS c USING (cluster_id) JOIN namespaces AS n ON NOT n.retired
             CROSS JOIN revisions AS r ON r.namespace = n.name
-        WHERE NOT n.retired AND r.version = coalesce(
+        WHERE r.version = coalesce(
             n.current_version, (SELECT max(version) FROM revisions WHERE namespace = n.name))""",
         (change.author, change.comment, headers.rfc3339(change.made_at)),
     )

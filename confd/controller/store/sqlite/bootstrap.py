@@ -60,12 +60,13 @@ class Opened:
     checked: bool
 
 
-def open_database(given: str, first: Draft, migrations: Sequence[str]) -> Opened:
+def open_database(given: str, first: Draft | None, migrations: Sequence[str]) -> Opened:
     """
     Lock a database, and make it, check it or bring it up to date.
 
     @param given: its path.
-    @param first: version 1 of the namespace C{default} of a new one; its poll interval must be set.
+    @param first: version 1 of the namespace C{default} of a new one; its poll interval must be set. C{None} refuses to
+        make a database.
     @param migrations: the steps of its schema.
     @raise StartError: in one sentence that begins with C{DB_PATH}; nothing is locked then.
     """
@@ -111,7 +112,7 @@ def _check_regular(path: str) -> None:
             raise _Unusable(f"cannot be used, since {path}{ending} is {kind}; remove that, or name another file")
 
 
-def _open(path: str, identity_file: IdentityFile, first: Draft, migrations: Sequence[str]) -> Opened:
+def _open(path: str, identity_file: IdentityFile, first: Draft | None, migrations: Sequence[str]) -> Opened:
     expected = identity_file.read()
     size = os.path.getsize(path) if os.path.exists(path) else None
     if size is None and expected:
@@ -136,6 +137,8 @@ def _open(path: str, identity_file: IdentityFile, first: Draft, migrations: Sequ
         if _is_blank(connection):
             if expected:
                 raise _Unusable(f"is empty, though {identity_file.path} says that it was not; restore it from a backup")
+            if first is None:
+                raise _Unusable("is empty; name the database of a controller")
             log.warn("{path} holds no database: making a new one", path=path)
         make_durable(connection)
         try:
@@ -184,12 +187,15 @@ def _is_blank(connection: sqlite3.Connection) -> bool:
     return not tables
 
 
-def _identify(connection: sqlite3.Connection, expected: str, first: Draft) -> tuple[str, int]:
+def _identify(connection: sqlite3.Connection, expected: str, first: Draft | None) -> tuple[str, int]:
     """Cluster and epoch; in a database that was made just now, or in a start that was cut off, these are given here."""
     found = connection.execute("SELECT cluster_id, epoch FROM meta").fetchone()
     if found is None and expected:
         raise _Unusable("has lost its identity; restore it from a backup")
+    if found is None and first is None:
+        raise _Unusable("has no identity; start a controller with it first")
     if found is None:
+        assert first
         found = (str(uuid.uuid4()), 1)
         connection.execute("BEGIN IMMEDIATE")
         cursor = connection.execute("INSERT INTO meta VALUES (1, ?, ?)", found)

@@ -7,7 +7,6 @@ What runs in a thread is a function of a cursor that returns plain values; no cu
 from __future__ import annotations
 
 import sqlite3
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
@@ -31,13 +30,11 @@ from confd.controller.store.sqlite.connection import (
     make_durable,
     save_log,
 )
+from confd.controller.store.write_queue import WriteQueue, unavailable
 from confd.errors import Unavailable
 from confd.runtime.reactor import Reactor
 
 T = TypeVar("T")
-
-#: Writes that may wait for their transaction, and writes that one transaction takes.
-MAX_WAITING_WRITES, MAX_GROUP_WRITES = 10_000, 256
 
 #: What a probe writes: about as much as a small publish, so that a disk too full for one is too full for the other.
 PROBE_BYTES = 16 * 1024
@@ -75,9 +72,6 @@ def commit_together(connection: sqlite3.Connection, works: Sequence[Work[object]
 class Engine:
     """
     One writer connection, and two for readers, each in a thread of its own.
-
-    Writes that come while a transaction is under way wait, and the next one takes them all: each is answered after its
-    commit, in the order in which they came. A caller that cancels hears no answer; its write is done all the same.
     """
 
     log = Logger()
@@ -99,9 +93,7 @@ class Engine:
         self._pool = partial(_pool, path, reactor, busy_timeout)
         self._writer = self._pool(1, self._prepare_writer)
         self._readers = self._pool(2, _forbid_writes)
-        self._waiting: deque[tuple[Work[Any], Deferred[Any]]] = deque()
-        self._under_way = False
-        self._drained: list[Deferred[None]] = []
+        self._queue = WriteQueue(self._run_together, self._committed, self._refused)
         self._draining = False
         self._problem: str | None = None
         #: Why no write is tried: L{SUSPECTED} or L{DAMAGED}.
@@ -112,12 +104,12 @@ class Engine:
     def problem(self) -> str | None:
         """Return why writes fail, C{None} while they work: damage until a check passes, else until a write succeeds."""
         reason = self._damage or self._problem
-        return None if reason is None else _unavailable(reason).message
+        return None if reason is None else unavailable(reason).message
 
     @property
     def waiting(self) -> int:
         """Writes that wait for their transaction."""
-        return len(self._waiting)
+        return len(self._queue)
 
     def read(self, work: Work[T]) -> Deferred[T]:
         """
@@ -136,13 +128,10 @@ class Engine:
         @raise Unavailable: C{storage_unavailable}.
         """
         if self._damage is not None:
-            return fail(_unavailable(self._damage))
-        if len(self._waiting) >= MAX_WAITING_WRITES:
-            return fail(_unavailable("too many writes wait for it; try again later"))
-        answer: Deferred[T] = Deferred()
-        self._waiting.append((work, answer))
-        self._begin()
-        return answer
+            return fail(unavailable(self._damage))
+        if self._queue.full:
+            return fail(unavailable("too many writes wait for it; try again later"))
+        return self._queue.put(work)
 
     def probe(self) -> Deferred[None]:
         """
@@ -204,11 +193,7 @@ class Engine:
     def drain(self) -> Deferred[None]:
         """Return a L{Deferred} that fires once no write waits; writes that come later are done too."""
         self._draining = True
-        if not self._under_way:
-            return succeed(None)
-        drained: Deferred[None] = Deferred()
-        self._drained.append(drained)
-        return drained
+        return self._queue.drain()
 
     def close(self) -> None:
         """End the threads, after what they do now, and close the connections."""
@@ -216,14 +201,9 @@ class Engine:
         self._readers.close()
         self._writer.close()
 
-    def _begin(self) -> None:
-        if self._under_way or not self._waiting:
-            return
-        self._under_way = True
-        group = [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_GROUP_WRITES))]
-        answers = [answer for _, answer in group]
-        done = self._writer.runWithConnection(self._transact, [work for work, _ in group])
-        done.addCallbacks(self._committed, self._refused, callbackArgs=(answers,), errbackArgs=(answers,))
+    def _run_together(self, works: Sequence[Work[Any]]) -> Deferred[list[object]]:
+        done: Deferred[list[object]] = self._writer.runWithConnection(self._transact, works)
+        return done
 
     def _transact(self, connection: sqlite3.Connection, works: Sequence[Work[object]]) -> list[object]:
         try:
@@ -242,48 +222,28 @@ class Engine:
         connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
         self._files.opened()
 
-    def _committed(self, outcomes: list[object], answers: list[Deferred[Any]]) -> None:
+    def _committed(self, outcomes: list[object]) -> Sequence[object]:
         if self._problem is not None:
             self.log.info("the database {path} can be written again", path=self._path)
             self._problem = None
-        self._under_way = False
-        self._begin()
-        for answer, outcome in zip(answers, self._on_commit(outcomes), strict=True):
-            if isinstance(outcome, Exception):
-                answer.errback(self._reported(outcome))
-            else:
-                answer.callback(outcome)
-        self._settle()
+        return [self._reported(each) if isinstance(each, Exception) else each for each in self._on_commit(outcomes)]
 
-    def _refused(self, failure: Failure, answers: list[Deferred[Any]]) -> None:
+    def _refused(self, failure: Failure) -> tuple[BaseException, bool]:
         error = failure.value
-        if explain(error) is not None:
-            # Those that wait would wait as long again, for a lock perhaps, and hear the same.
-            answers += [answer for _, answer in self._waiting]
-            self._waiting.clear()
-        self._under_way = False
-        self._begin()
-        for answer in answers:
-            answer.errback(self._reported(error))
-        self._settle()
+        return self._reported(error), explain(error) is not None
 
-    def _settle(self) -> None:
-        if not self._under_way:
-            drained, self._drained = self._drained, []
-            for each in drained:
-                each.callback(None)
-
-    def _reported(self, error: BaseException | None) -> BaseException | None:
+    def _reported(self, error: BaseException | None) -> BaseException:
         """Return the error for a caller, and remember an error of the storage."""
         reason = explain(error)
-        if reason is None:
+        if error is not None and reason is None:
             return error
         if reason == DAMAGED:
             reason = self._suspect()
+        assert reason
         if self._problem != reason:
             self.log.error("the database {path} cannot be used: {reason}", path=self._path, reason=reason)
             self._problem = reason
-        return _unavailable(reason)
+        return unavailable(reason)
 
     def _suspect(self) -> str:
         """Return what to say of an error that looks like damage, and see to a second look."""
@@ -298,7 +258,7 @@ class Engine:
         reason = explain(error)
         if reason is None:
             return failure
-        return Failure(self._reported(error) if reason == DAMAGED else _unavailable(reason))
+        return Failure(self._reported(error) if reason == DAMAGED else unavailable(reason))
 
     def _look(self, connection: sqlite3.Connection) -> None:
         # A large one takes minutes, right after the start, when all agents come back.
@@ -344,7 +304,3 @@ def _expect_trouble(failure: Failure) -> None:
 
 def _write_noise(cursor: sqlite3.Cursor) -> None:
     cursor.execute("INSERT OR REPLACE INTO probe VALUES (1, randomblob(?))", (PROBE_BYTES,))
-
-
-def _unavailable(reason: str) -> Unavailable:
-    return Unavailable("storage_unavailable", f"The controller's database cannot be used now: {reason}.")

@@ -13,8 +13,10 @@ from twisted.internet.defer import CancelledError, DeferredList, gatherResults
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from confd.controller.store.cursor import Work
 from confd.controller.store.sqlite.connection import make_durable
-from confd.controller.store.sqlite.engine import MAX_GROUP_WRITES, MAX_WAITING_WRITES, Engine, Work, commit_together
+from confd.controller.store.sqlite.engine import Engine, commit_together
+from confd.controller.store.write_queue import MAX_GROUP_WRITES, MAX_WAITING_WRITES
 from confd.errors import NotFound, Unavailable
 from tests.controller.store.fixtures import connect, damage_agents, make_database, new_path
 

@@ -1,0 +1,294 @@
+"""
+The transactions of a writer: works in groups, each group in one transaction, under the lock of the row C{head}.
+
+All runs in the thread of the writer's connection.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+from attrs import define, field, frozen
+from psycopg.pq import TransactionStatus
+
+from confd.changes import KINDS
+from confd.controller.store.change_log import Written
+from confd.controller.store.cursor import Work
+from confd.controller.store.postgres.continuity import DatabaseState, WentBack, check_continuation, load_state
+from confd.controller.store.postgres.cursor import PostgresCursor
+from confd.controller.store.postgres.errors import StorageRefusal, explain
+
+#: Seconds without a heartbeat after which another controller may take a database over.
+LEASE_SECONDS = 5
+
+
+@frozen
+class CommittedGroup:
+    """
+    Works that were committed together.
+
+    @ivar before: number of the last change before them.
+    @ivar results: what each returned, or the exception that it raised.
+    """
+
+    before: int
+    results: Sequence[object]
+
+
+@frozen
+class Repair:
+    """A work that repairs a database that lost changes: the new epoch of an operator."""
+
+    _work: Work[Any]
+
+    def __call__(self, cursor: PostgresCursor) -> Any:
+        return self._work(cursor)
+
+
+class InDoubt(Exception):
+    """
+    A COMMIT was sent, and its result is not known.
+
+    @ivar number: of the transaction, among those of this writer.
+    @ivar groups: what was committed before, and last the group in doubt.
+    """
+
+    def __init__(self, number: int, groups: Sequence[CommittedGroup], standing: DatabaseState) -> None:
+        super().__init__(f"transaction {number} may be committed")
+        self.number, self.groups, self.standing = number, groups, standing
+
+
+@frozen
+class _Refused:
+    """A work in the place of another one, which must not run."""
+
+    _error: Exception
+
+    def __call__(self, cursor: PostgresCursor) -> Any:
+        raise self._error
+
+
+class _NotAlone(Exception):
+    """A work of a group failed after it had written, so that the works must run one by one."""
+
+
+class _Displaced(Exception):
+    """The row of this writer is gone: another controller took the database over."""
+
+
+@define(eq=False)
+class Writer:
+    """
+    Commits works for one controller.
+
+    @ivar id: names this process in the database.
+    @ivar address: of this process, for people.
+    @ivar standing: the state of the database after the last commit; C{None} before the first.
+    @ivar claims: how often this process took the database over.
+    @ivar reloads: how often memory had to be loaded from the database again.
+    """
+
+    address: str
+    release: str
+    id: uuid.UUID = field(factory=uuid.uuid4)
+    standing: DatabaseState | None = field(default=None, init=False)
+    claims: int = field(default=0, init=False)
+    reloads: int = field(default=0, init=False)
+    _number: int = field(default=0, init=False)
+    _checked: object = field(default=None, init=False)
+
+    def run(self, connection: psycopg.Connection[Any], works: Sequence[Work[Any]]) -> list[CommittedGroup]:
+        """
+        Commit works in one transaction, or in one each where one of them spoils the others.
+
+        @raise InDoubt: if the last transaction may be committed.
+        @raise StorageRefusal: if the database must not be written.
+        @raise psycopg.Error: if nothing of the last transaction was committed.
+        """
+        try:
+            return [self._commit(connection, works)]
+        except WentBack as error:
+            # Only these may write to a database that is no continuation.
+            if not any(isinstance(work, Repair) for work in works):
+                raise
+            self.standing = None
+            allowed = [work if isinstance(work, Repair) else _Refused(error) for work in works]
+            return [self._commit(connection, allowed)]
+        except _NotAlone:
+            pass
+        except psycopg.Error as error:
+            if explain(error) is not None or len(works) == 1:
+                raise
+        groups: list[CommittedGroup] = []
+        for work in works:
+            try:
+                groups.append(self._commit(connection, [work]))
+            except InDoubt as doubt:
+                raise InDoubt(doubt.number, [*groups, *doubt.groups], doubt.standing) from None
+            except psycopg.Error as error:
+                if explain(error) is not None:
+                    raise
+                groups.append(CommittedGroup(0, [error]))
+        return groups
+
+    def claim(self, connection: psycopg.Connection[Any]) -> None:
+        """
+        Take the database for this process, unless another process uses it.
+
+        @raise StorageRefusal: if the heartbeat of another controller is fresh.
+        """
+        with connection.transaction():
+            connection.execute("SELECT 1 FROM head FOR UPDATE")
+            other = connection.execute(
+                "SELECT address FROM controllers WHERE id <> %s AND beat_at > clock_timestamp() - %s * interval '1 s'",
+                (self.id, LEASE_SECONDS),
+            ).fetchone()
+            if other is not None:
+                raise StorageRefusal(
+                    f"the controller at {other[0]} uses it; stop that controller, or wait for its end",
+                    final=False,
+                )
+            connection.execute("DELETE FROM writers WHERE id <> %s", (self.id,))
+            connection.execute("DELETE FROM controllers WHERE id <> %s", (self.id,))
+            connection.execute(
+                "INSERT INTO writers (id, last_group) VALUES (%s, %s) ON CONFLICT DO NOTHING", (self.id, self._number)
+            )
+            connection.execute(
+                """INSERT INTO controllers (id, address, release) VALUES (%s, %s, %s)
+                ON CONFLICT (id) DO UPDATE SET beat_at = clock_timestamp()""",
+                (self.id, self.address, self.release),
+            )
+        self.claims += 1
+        self.reloads += 1
+
+    def release_claim(self, connection: psycopg.Connection[Any]) -> None:
+        """Leave the database to the next controller at once."""
+        with connection.transaction():
+            connection.execute("DELETE FROM controllers WHERE id = %s", (self.id,))
+            connection.execute("DELETE FROM writers WHERE id = %s", (self.id,))
+
+    def beat(self, cursor: PostgresCursor) -> None:
+        """Write the heartbeat of this process: a work."""
+        cursor.execute("UPDATE controllers SET beat_at = clock_timestamp() WHERE id = ?", (self.id,))
+
+    def resolve(self, connection: psycopg.Connection[Any], number: int) -> bool | None:
+        """
+        Return whether a transaction in doubt was committed; C{None} if that cannot be known any more.
+
+        The transaction in doubt holds the lock of this row until it ends, so that this one waits for its end.
+        """
+        with connection.transaction():
+            row = connection.execute(
+                "UPDATE writers SET resolved = resolved + 1 WHERE id = %s RETURNING last_group", (self.id,)
+            ).fetchone()
+        return None if row is None else row[0] >= number
+
+    def _commit(self, connection: psycopg.Connection[Any], works: Sequence[Work[Any]]) -> CommittedGroup:
+        try:
+            return self._attempt(connection, works)
+        except _Displaced:
+            self.claim(connection)
+            return self._attempt(connection, works)
+
+    def _attempt(self, connection: psycopg.Connection[Any], works: Sequence[Work[Any]]) -> CommittedGroup:
+        self._number += 1
+        try:
+            group, standing = self._prepare(connection, works)
+        except BaseException:
+            _roll_back(connection)
+            raise
+        if all(isinstance(each, Exception) for each in group.results):
+            _roll_back(connection)
+            return group
+        self._finish(connection, group, standing)
+        self.standing = standing
+        return group
+
+    def _prepare(
+        self, connection: psycopg.Connection[Any], works: Sequence[Work[Any]]
+    ) -> tuple[CommittedGroup, DatabaseState]:
+        """Run works in a transaction that stays open."""
+        with connection.pipeline() as pipeline:
+            cursor = PostgresCursor(connection, pipeline)
+            cursor.execute("BEGIN")
+            cursor.execute("UPDATE writers SET last_group = ? WHERE id = ? RETURNING 1", (self._number, self.id))
+            if cursor.fetchone() is None:
+                raise _Displaced
+            before = load_state(cursor, "FOR UPDATE")
+            if self._checked is not connection:
+                if check_continuation(cursor, self.standing, before) != "continuation":
+                    self.reloads += 1
+                self._checked = connection
+            results = [self._run(cursor, work, len(works) == 1) for work in works]
+            _append(cursor, before.seq, results)
+            standing = load_state(cursor)
+            # All errors of queued statements come here.
+            pipeline.sync()
+        return CommittedGroup(before.seq, results), standing
+
+    def _run(self, cursor: PostgresCursor, work: Work[Any], alone: bool) -> object:
+        cursor.rewind()
+        try:
+            return work(cursor)
+        except psycopg.Error:
+            raise
+        except Exception as error:
+            if cursor.written and not alone:
+                raise _NotAlone from error
+            return error
+
+    def _finish(self, connection: psycopg.Connection[Any], group: CommittedGroup, standing: DatabaseState) -> None:
+        warnings: list[str | None] = []
+
+        def noted(diagnostic: psycopg.errors.Diagnostic) -> None:
+            warnings.append(diagnostic.sqlstate)
+
+        connection.add_notice_handler(noted)
+        try:
+            ended = connection.execute("COMMIT")
+        except psycopg.Error as error:
+            if error.sqlstate is not None and not error.sqlstate.startswith(("08", "57")):
+                # The server refused to commit.
+                _roll_back(connection)
+                raise
+            raise InDoubt(self._number, [group], standing) from error
+        finally:
+            connection.remove_notice_handler(noted)
+        if "01000" in warnings:
+            # An operator cancelled the wait for the standby.
+            raise InDoubt(self._number, [group], standing)
+        if ended.statusmessage != "COMMIT":
+            raise psycopg.OperationalError("the transaction was rolled back")
+
+
+def _append(cursor: PostgresCursor, seq: int, results: Sequence[object]) -> None:
+    """Write the changes of works."""
+    changes = [change for each in results if isinstance(each, Written) for change in each.changes]
+    if not changes:
+        return
+    mark = uuid.uuid4()
+    for number, (kind, subject, value) in enumerate(changes, seq + 1):
+        cursor.execute(
+            "INSERT INTO changes (seq, mark, kind, subject, body) VALUES (?, ?, ?, ?, ?)",
+            (number, mark, kind, subject, KINDS[kind].encode(value).decode()),
+        )
+    cursor.execute("UPDATE head SET seq = ?, mark = ?", (seq + len(changes), mark))
+
+
+def _roll_back(connection: psycopg.Connection[Any]) -> None:
+    if not connection.closed and connection.pgconn.transaction_status != TransactionStatus.IDLE:
+        connection.execute("ROLLBACK")
+
+
+#: Deletes changes that no feed still needs.
+SWEEP = """
+    DELETE FROM changes WHERE seq <= (SELECT seq FROM head) - 1000 AND at < clock_timestamp() - interval '1 hour'
+"""
+
+
+def sweep_changes(cursor: PostgresCursor) -> None:
+    """Delete changes that are older than an hour, but keep the newest 1 000: a work."""
+    cursor.execute(SWEEP)

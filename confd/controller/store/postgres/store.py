@@ -1,0 +1,175 @@
+"""The controller's store in PostgreSQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import cast
+
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from confd import __version__
+from confd.changes import Batch, Committed, Contents
+from confd.controller.interfaces import IControllerStore
+from confd.controller.store.change_log import ChangeLog, Written
+from confd.controller.store.database import DatabaseStore
+from confd.controller.store.migrations import shipped_migrations
+from confd.controller.store.postgres.bootstrap import prepare_database
+from confd.controller.store.postgres.cursor import DIALECT
+from confd.controller.store.postgres.engine import LOAD_DEADLINE_SECONDS, PostgresEngine
+from confd.controller.store.postgres.errors import explain, is_final
+from confd.controller.store.postgres.feed_reader import load_changes, load_contents
+from confd.controller.store.postgres.groups import CommittedGroup, Repair, Writer, sweep_changes
+from confd.controller.store.postgres.url import DatabaseUrl
+from confd.controller.store.queries import agents, audit, epoch, pruning
+from confd.controller.store.queries import reports as report_queries
+from confd.controller.store.write_queue import unavailable
+from confd.errors import StartError, Unavailable
+from confd.history import EpochChange
+from confd.model import Draft, Revision
+from confd.reports import AgentRecord, VersionOutcome
+from confd.runtime.reactor import Reactor
+from confd.runtime.timing import Periodic
+
+#: Seconds between two heartbeats, and between two sweeps of the change log.
+BEAT_SECONDS, SWEEP_SECONDS = 1.0, 60.0
+
+_NOT_OPEN = "it is not open yet"
+
+
+@implementer(IControllerStore)
+class PostgresStore(DatabaseStore):
+    """
+    Configurations, agents and the audit in one PostgreSQL database, for one controller at a time.
+
+    A second controller waits until the first one has ended, or was not heard of for some seconds. The store goes on
+    working after L{stopService}, for services that flush while they stop.
+    """
+
+    interval = 0.25
+    dialect = DIALECT
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        url: DatabaseUrl,
+        first: Draft | None = None,
+        keep: int = 0,
+        *,
+        cluster_id: str | None = None,
+        address: str = "",
+    ) -> None:
+        """
+        Connect to nothing.
+
+        @param first: version 1 of an empty database, with its poll interval; C{None} refuses an empty database.
+        @param keep: C{HISTORY_KEEP}, revisions of a namespace; 0 keeps all.
+        @param cluster_id: C{CLUSTER_ID}; a database of another cluster is refused.
+        @param address: of this controller, for people.
+        """
+        super().__init__(ChangeLog(reactor.seconds), keep)
+        self._url, self._writer = url, Writer(address, __version__)
+        self._reload_due, self._loaded_after = False, 0
+        migrations = shipped_migrations("postgres")
+        self._connections = PostgresEngine(
+            reactor,
+            url,
+            self._writer,
+            partial(prepare_database, migrations=migrations, cluster_id=cluster_id, first=first),
+            self._group_committed,
+        )
+        self._beats = Periodic(reactor, self._beat, lambda: BEAT_SECONDS)
+        self._sweeps = Periodic(reactor, self._sweep, lambda: SWEEP_SECONDS)
+
+    def startService(self) -> None:
+        """
+        Open the database; where the server cannot be reached, or another controller uses it, try again and again.
+
+        @raise StartError: in one line that begins with C{DATABASE_URL}, if only a person can mend it.
+        """
+        try:
+            with self._connections.connect() as connection:
+                self._writer.claim(connection)
+        except Exception as error:
+            reason = explain(error)
+            if reason is None:
+                raise
+            if is_final(error):
+                raise StartError(f"DATABASE_URL: {self._url.name} cannot be used: {reason}.") from None
+            self._connections.report(reason)
+        self._loaded_after = self._writer.reloads
+        super().startService()
+        self._beats.startService()
+        self._sweeps.startService()
+
+    def stopService(self) -> Deferred[None]:
+        """Fires when every write that was asked for is on disk, and another controller may take over."""
+        super().stopService()
+        stopped = maybeDeferred(self._beats.stopService).addCallback(lambda _: self._sweeps.stopService())
+        return stopped.addCallback(lambda _: self._engine.drain()).addCallback(lambda _: self._engine.release())
+
+    def close(self) -> None:
+        """End the threads and close the connections; where the reactor ends, that happens by itself."""
+        self._connections.close()
+
+    @property
+    def _engine(self) -> PostgresEngine:
+        return self._connections
+
+    def contents(self) -> Deferred[Contents]:
+        if not self._writer.claims:
+            return fail(self._unavailable())
+        self._reload_due = False
+        return self._engine.read(load_contents, LOAD_DEADLINE_SECONDS)
+
+    def changes(self, after: int) -> Deferred[Batch]:
+        if self._reload_due:
+            return succeed(Batch((), complete=False))
+        if self._log.has(after):
+            return succeed(self._log.since(after))
+        return self._engine.read(partial(load_changes, after=after, known=self._writer.standing))
+
+    def subscribe(self, hint: Callable[[], object]) -> None:
+        self._log.subscribe(hint)
+
+    def load_agents(self) -> Deferred[Sequence[AgentRecord]]:
+        return self._engine.read(agents.load_agents, LOAD_DEADLINE_SECONDS)
+
+    def load_outcomes(self) -> Deferred[Sequence[tuple[str, int, str, VersionOutcome]]]:
+        return self._engine.read(report_queries.load_outcomes, LOAD_DEADLINE_SECONDS)
+
+    def begin_epoch(self, change: EpochChange) -> Deferred[Committed[Sequence[Revision]]]:
+        work = partial(epoch.begin_epoch, change=change, keep=self._keep, announced=self._announce_cluster)
+        audited = audit.audited(work, change.attempt, lambda _: f"epoch {change.epoch}")
+        # The log puts a committed value in the place of each written one.
+        return cast("Deferred[Committed[Sequence[Revision]]]", self._engine.write(Repair(audited)))
+
+    def _group_committed(self, group: CommittedGroup) -> Sequence[object]:
+        if self._loaded_after != self._writer.reloads:
+            self._loaded_after, self._reload_due = self._writer.reloads, True
+        if any(isinstance(each, Written) for each in group.results):
+            self._log.follow(group.before)
+        return self._log.commit(group.results)
+
+    def _beat(self) -> Deferred[None]:
+        return self._engine.write(self._writer.beat).addErrback(_until_it_works)
+
+    async def _sweep(self) -> None:
+        """Delete old changes, and the revisions that a shorter history does not keep."""
+        try:
+            await self._engine.write(sweep_changes)
+            deleted = pruning.SLICE
+            while self.running and deleted == pruning.SLICE:
+                deleted = await self._engine.write(partial(pruning.sweep, keep=self._keep))
+        except Unavailable:
+            # The next round does it.
+            pass
+
+    def _unavailable(self) -> Unavailable:
+        return unavailable(self._engine.reason or _NOT_OPEN)
+
+
+def _until_it_works(failure: Failure) -> None:
+    failure.trap(Unavailable)

@@ -1,0 +1,75 @@
+"""The setting C{DATABASE_URL}: what psycopg connects to, and what people may see of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import psycopg
+from attrs import field, frozen
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from confd.errors import StartError
+
+#: What a connection has unless the URL sets it. A server that is stopped keeps its connections: only the deadlines of
+#: confd end those.
+_DEFAULTS = {
+    "connect_timeout": "2",
+    "application_name": "confd",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+}
+
+
+@frozen
+class DatabaseUrl:
+    """
+    A database to connect to.
+
+    @ivar name: hosts, ports and the name of the database; no secret.
+    @ivar conninfo: as libpq takes it; holds the password.
+    """
+
+    name: str
+    conninfo: str = field(repr=False)
+
+    @classmethod
+    def parse(cls, url: str) -> DatabaseUrl:
+        """
+        Return what a URL names.
+
+        @raise StartError: in one sentence that begins with C{DATABASE_URL} and does not show the URL.
+        """
+        try:
+            given: Mapping[str, Any] = conninfo_to_dict(url)
+        except psycopg.Error:
+            raise StartError(
+                "DATABASE_URL: is not a URL of PostgreSQL; write postgresql://USER@HOST/DATABASE, with special"
+                " characters percent-encoded."
+            ) from None
+        if given.get("target_session_attrs", "primary") != "primary":
+            raise StartError("DATABASE_URL: target_session_attrs must be primary; remove it.")
+        parameters = {**_DEFAULTS, **given, "target_session_attrs": "primary"}
+        return cls(_name(given), make_conninfo("", **parameters))
+
+    def connect(self, **timeouts: int) -> psycopg.Connection[Any]:
+        """
+        Open a connection, which blocks.
+
+        @param timeouts: settings of the server in milliseconds.
+        @raise psycopg.Error: if the server cannot be reached or refuses.
+        """
+        options = {"timezone": "UTC", "synchronous_commit": "on", **timeouts}
+        given = conninfo_to_dict(self.conninfo).get("options") or ""
+        text = " ".join([str(given), *(f"-c {name}={value}" for name, value in options.items())])
+        connection: psycopg.Connection[Any] = psycopg.connect(self.conninfo, autocommit=True, options=text.strip())
+        return connection
+
+
+def _name(given: Mapping[str, Any]) -> str:
+    hosts = str(given.get("host") or given.get("hostaddr") or "localhost").split(",")
+    ports = str(given.get("port") or "5432").split(",")
+    ports = ports if len(ports) == len(hosts) else ports[:1] * len(hosts)
+    shown = ",".join(f"{host or 'localhost'}:{port or '5432'}" for host, port in zip(hosts, ports, strict=True))
+    return f"{shown}/{given.get('dbname') or given.get('user') or 'postgres'}"
