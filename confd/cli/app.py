@@ -10,6 +10,7 @@ from confd.cli.command import Command, Group
 from confd.cli.commands import admin, agents, configs
 from confd.cli.commands.bisect import bisect
 from confd.cli.commands.certificates import certificate, verify
+from confd.cli.commands.database import database
 from confd.cli.commands.doctor import doctor
 from confd.cli.commands.execute import exec_
 from confd.cli.commands.importing import import_
@@ -118,6 +119,6 @@ for _command in (
     configs.get, configs.set_, configs.history, configs.diff, configs.rollback,
     rollout, plans, bisect, agents.status, agents.agents, agents.watch,
     admin.namespaces, admin.audit, admin.epoch, admin.cluster, certificate, verify,
-    token, whoami, import_, exec_, doctor, completion,
+    token, whoami, import_, database, exec_, doctor, completion,
 ):  # fmt: skip
     cli.add_command(_command)

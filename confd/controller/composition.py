@@ -52,7 +52,7 @@ from confd.controller.rollouts.driver import RolloutDriver
 from confd.controller.rollouts.metrics import RolloutMetrics
 from confd.controller.rollouts.service import Rollouts
 from confd.controller.rollouts.views import RolloutViews
-from confd.controller.store.sqlite.store import SqliteStore
+from confd.controller.store.factories import make_store
 from confd.controller.streams.config_stream import ConfigStream
 from confd.controller.streams.event_feed import EventFeed
 from confd.controller.streams.namespace_feed import EventBodies
@@ -121,7 +121,7 @@ def compose(
     Build the controller and join its parts; nothing is opened or connected.
 
     @param environ: The variables that the settings were read from.
-    @param store: The storage; by default a L{SqliteStore} at C{DB_PATH}. The caller starts and stops its own store.
+    @param store: The storage; by default the database in the settings. The caller starts and stops its own store.
     @param brokers: The brokers to publish to; by default the brokers that the settings name.
     @param now: Returns the wall-clock time.
     @param random: Spreads the retries of broker publishers.
@@ -131,8 +131,8 @@ def compose(
     own_store: list[IService] = []
     if store is None:
         first = first_draft(schema, settings.default_config, settings.default_poll_interval, utc_now())
-        store = sqlite = SqliteStore(reactor, settings.db_path, first, settings.history_keep)
-        own_store = [sqlite]
+        store, service = make_store(reactor, settings, first)
+        own_store = [service]
     identity = ClusterIdentity()
     snapshot = Snapshot(identity.keys)
     if brokers is None:

@@ -17,6 +17,7 @@ from confd.runtime.listen_address import parse_endpoint
 
 _WHOLE = re.compile("-?[0-9]{1,19}")
 _INTERFACE = re.compile(r"(?<!\\):interface=((?:\\.|[^:\\])*)")
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _MAX_SECRET_BYTES = 65536
 _LOGIN = re.compile(r"(?P<scheme>https?://)(?P<login>[^/?#]*)@(?P<rest>.*)", re.IGNORECASE | re.DOTALL)
 
@@ -50,6 +51,20 @@ def at_most(characters: int) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def uuid(text: str) -> str:
+    """Parse a UUID as C{GET /api/v1/cluster} shows it."""
+    if not _UUID.fullmatch(text):
+        raise ValueError("must be a UUID such as 0b7a6a56-2c0c-4d5e-9b1c-1f4c3f6f0a11")
+    return text
+
+
+def postgres_url(text: str) -> str:
+    """Parse the URL of a PostgreSQL database; only psycopg knows all of its syntax."""
+    if not text.startswith(("postgresql://", "postgres://")):
+        raise ValueError("must begin with postgresql://")
+    return text
 
 
 def flag(text: str) -> bool:

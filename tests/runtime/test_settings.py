@@ -226,11 +226,16 @@ class CredentialTests(SynchronousTestCase):
     def test_every_password_is_a_secret(self):
         for role in ROLES:
             for declared in settings_of(role):
-                self.assertEqual(declared.secret, declared.name.endswith(("PASSWORD", "TOKEN", "PROXY")), declared.name)
+                self.assertEqual(
+                    declared.secret,
+                    declared.name.endswith(("PASSWORD", "TOKEN", "PROXY", "DATABASE_URL")),
+                    declared.name,
+                )
                 if declared.secret:
                     pairs = ("WORKER_PASSWORD", "NATS_PASSWORD")
                     both = {declared.name.replace("PASSWORD", "USERNAME"): "w"} if declared.name in pairs else {}
-                    self.assertNotIn("hunter2", repr(read(role, {declared.name: "hunter2", **both}, {})))
+                    value = "postgresql://u:hunter2@h/d" if declared.name == "DATABASE_URL" else "hunter2"
+                    self.assertNotIn("hunter2", repr(read(role, {declared.name: value, **both}, {})))
 
 
 class LimitTests(SynchronousTestCase):

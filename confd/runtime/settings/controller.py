@@ -9,7 +9,18 @@ from attrs import frozen
 
 from confd.runtime.addresses import Network
 from confd.runtime.setting import setting
-from confd.runtime.setting_types import document, flag, is_private, namespaces, poll_interval, some_of, user_name, whole
+from confd.runtime.setting_types import (
+    document,
+    flag,
+    is_private,
+    namespaces,
+    poll_interval,
+    postgres_url,
+    some_of,
+    user_name,
+    uuid,
+    whole,
+)
 from confd.runtime.settings.shared import (
     BROKERS,
     DEFAULT_ADMIN_PASSWORD,
@@ -27,6 +38,7 @@ from confd.web.auth.allowed_hosts import AllowedHosts, HostPattern
 #: What the Go system's compose files call settings of the controller, behind C{CONTROLLER_}.
 _GO_NAMES = {word + "_USER": word + "_USERNAME" for word in ("ADMIN", "AGENT")} | {"DB_PATH": "DB_PATH"}
 _GO_NAMES |= {word + "_PASS": word + "_PASSWORD" for word in ("ADMIN", "AGENT")}
+_DB_PATH = "./controller.db"
 _GO_NAME = "is a name of the Go system, which confd does not read; set {} instead"
 
 
@@ -47,7 +59,20 @@ class ControllerSettings(BrokerSettings):
 
     port: int = port_setting("8080")
     listen: str | None = listen_setting("tcp:8080 or unix:/run/confd.sock")
-    db_path: str = setting("DB_PATH", "Path of the SQLite database.", "./controller.db")
+    db_path: str = setting("DB_PATH", "Path of the SQLite database.", _DB_PATH)
+    database_url: str | None = setting(
+        "DATABASE_URL",
+        "PostgreSQL database in place of DB_PATH, such as postgresql://confd@db1,db2/confd.",
+        None,
+        postgres_url,
+        secret=True,
+    )
+    database_init: bool = setting(
+        "DATABASE_INIT", "Initialize the database of DATABASE_URL if it is empty.", "false", flag
+    )
+    cluster_id: str | None = setting(
+        "CLUSTER_ID", "UUID of the cluster; a database of another cluster is refused. Needs DATABASE_URL.", None, uuid
+    )
     agent_username: str = setting("AGENT_USERNAME", "User name that agents log in with.", "agent", user_name)
     agent_password: str = setting(
         "AGENT_PASSWORD", "Password that agents log in with.", DEFAULT_AGENT_PASSWORD, secret=True
@@ -144,6 +169,11 @@ class ControllerSettings(BrokerSettings):
     def mistakes(self) -> list[str]:
         """Check the identities and the endpoint, too."""
         found = super().mistakes()
+        if self.database_url is not None and self.db_path != _DB_PATH:
+            found.append("DATABASE_URL: set it or DB_PATH, not both.")
+        for name, given in (("DATABASE_INIT", self.database_init), ("CLUSTER_ID", self.cluster_id)):
+            if given and self.database_url is None:
+                found.append(f"{name}: has no effect without DATABASE_URL; set that, too.")
         if self.agent_username == self.admin_username:
             found.append("AGENT_USERNAME: is the same as ADMIN_USERNAME; give the two identities different names.")
         if self.client_ca_file is not None and not self.endpoint.startswith("ssl:"):

@@ -14,6 +14,7 @@ from confd.testing import (
     make_iconfigstore_tests,
     make_ireportstore_tests,
     make_irolloutstore_tests,
+    make_itokenstore_tests,
 )
 from tests.controller.store.postgres.fixtures import new_url, started
 
@@ -44,3 +45,7 @@ class PostgresReportStoreTests(make_ireportstore_tests(postgres_store)):  # type
 
 class PostgresRolloutStoreTests(make_irolloutstore_tests(postgres_store)):  # type: ignore[misc]
     """See L{make_irolloutstore_tests}."""
+
+
+class PostgresTokenStoreTests(make_itokenstore_tests(postgres_store)):  # type: ignore[misc]
+    """See L{make_itokenstore_tests}."""

@@ -112,7 +112,9 @@ CREATE TABLE audit (
     detail text NOT NULL,
     request_id text NOT NULL,
     previous text NOT NULL,
-    hash text NOT NULL
+    hash text NOT NULL,
+    namespace text NOT NULL DEFAULT '',
+    subject text NOT NULL DEFAULT ''
 );
 
 CREATE FUNCTION follow_audit() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -238,6 +240,25 @@ CREATE TABLE candidates (
     fate text NOT NULL CHECK (fate IN ('open', 'activated', 'dropped')),
     PRIMARY KEY (namespace, version)
 );
+
+-- API tokens. previous_digest: of the secret before the last rotation. Grants are JSON.
+CREATE TABLE tokens (
+    id text COLLATE "C" PRIMARY KEY,
+    name text NOT NULL,
+    subject text NOT NULL,
+    digest bytea NOT NULL UNIQUE CHECK (length(digest) = 32),
+    previous_digest bytea,
+    previous_until text,
+    grants text NOT NULL,
+    created_at text NOT NULL,
+    created_by text NOT NULL,
+    expires_at text,
+    revoked_at text,
+    last_used_at text,
+    last_used_from text
+);
+
+CREATE UNIQUE INDEX token_name ON tokens (name) WHERE revoked_at IS NULL;
 
 -- What the shared statements expect of SQLite. JSON loses U+0000, which text cannot hold.
 CREATE FUNCTION json_each(array_text text) RETURNS TABLE (key bigint, value json) LANGUAGE sql IMMUTABLE AS $$

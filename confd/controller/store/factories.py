@@ -1,0 +1,55 @@
+"""Choose the database that the settings name."""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING
+
+from twisted.application.service import IService
+
+from confd.controller.interfaces import IControllerStore
+from confd.controller.store.sqlite.store import SqliteStore
+from confd.errors import StartError
+from confd.model import Draft
+from confd.runtime.reactor import Reactor
+from confd.runtime.settings import ControllerSettings
+
+if TYPE_CHECKING:
+    from confd.controller.store.postgres.url import DatabaseUrl
+
+
+def make_store(reactor: Reactor, settings: ControllerSettings, first: Draft) -> tuple[IControllerStore, IService]:
+    """
+    Return the store that the settings name, twice: as a store and as a service.
+
+    @param first: version 1 of a new database, with its poll interval.
+    @raise StartError: if the settings cannot work.
+    """
+    if settings.database_url is None:
+        sqlite = SqliteStore(reactor, settings.db_path, first, settings.history_keep)
+        return sqlite, sqlite
+    url = parse_database_url(settings.database_url)
+    from confd.controller.store.postgres.store import PostgresStore
+
+    postgres = PostgresStore(
+        reactor,
+        url,
+        first if settings.database_init else None,
+        settings.history_keep,
+        cluster_id=settings.cluster_id,
+        address=f"{socket.gethostname()}, {settings.endpoint}",
+    )
+    return postgres, postgres
+
+
+def parse_database_url(url: str) -> DatabaseUrl:
+    """
+    Return what C{DATABASE_URL} names.
+
+    @raise StartError: if it is no URL of PostgreSQL, or the extra is not installed.
+    """
+    try:
+        from confd.controller.store.postgres.url import DatabaseUrl
+    except ImportError:
+        raise StartError("DATABASE_URL: install confd[postgres].") from None
+    return DatabaseUrl.parse(url)
