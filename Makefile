@@ -54,8 +54,8 @@ test: $(VENV)/test.stamp  ## run all tests, JOBS at a time; ARGS picks some: mak
 	$(BIN)/trial $(JOBS:%=--jobs=%) --temp-directory="$$scratch/trial" $(or $(ARGS),tests)
 
 # The tests that tests/budgets.py cuts short elsewhere.
-FULL := tests.integration.test_schemathesis tests.integration.test_conformance tests.integration.test_proof tests.controller \
-	tests.agent.test_lifecycle
+FULL := tests.integration.test_schemathesis tests.integration.test_conformance tests.integration.test_proof tests.integration.test_scripts \
+	tests.controller tests.agent.test_lifecycle
 
 test-full: export CONFD_TEST_BUDGET = full
 test-full:  ## run the tests of random inputs with all of their inputs; ARGS picks others

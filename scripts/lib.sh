@@ -59,7 +59,7 @@ eventually() {
     local until=$((SECONDS + patience))
     until "$@" >/dev/null 2>&1; do
         [ "$SECONDS" -lt "$until" ] || die "in vain: $*"
-        sleep 0.1
+        sleep 0.2
     done
 }
 

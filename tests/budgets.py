@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
-def budget(part: int, full: int) -> int:
+def budget(part: T, full: T) -> T:
     """
-    Return the number of examples to draw.
+    Return the number of examples to draw, or another measure of a test.
 
-    @param part: The number in C{make test}.
-    @param full: The number with C{CONFD_TEST_BUDGET=full}.
+    @param part: The measure in C{make test}.
+    @param full: The measure with C{CONFD_TEST_BUDGET=full}.
     """
     return full if os.environ.get("CONFD_TEST_BUDGET") == "full" else part

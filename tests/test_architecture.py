@@ -359,14 +359,15 @@ def folders_are_small(modules: Sequence[Module]) -> list[str]:
 # -- what they are held against --
 
 
-def modules(folder: str) -> list[Module]:
-    """Every module below a folder of the repository."""
+@cache
+def modules(folder: str) -> tuple[Module, ...]:
+    """Return each module below a folder of the repository; the rules share its syntax tree."""
     base = ROOT / folder
-    found = []
-    for path in sorted(base.rglob("*.py")):
-        if "__pycache__" not in path.parts:
-            found.append(Module(".".join(path.relative_to(base).with_suffix("").parts), path.read_text("utf-8")))
-    return found
+    return tuple(
+        Module(".".join(path.relative_to(base).with_suffix("").parts), path.read_text("utf-8"))
+        for path in sorted(base.rglob("*.py"))
+        if "__pycache__" not in path.parts
+    )
 
 
 class ArchitectureTests(SynchronousTestCase):

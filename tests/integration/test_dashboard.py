@@ -17,8 +17,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from attrs import frozen
+from twisted.trial.itrial import ITestCase
 from twisted.trial.runner import TestLoader
-from twisted.trial.unittest import SynchronousTestCase, TestSuite
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from tests.integration.browser import MISSING, browser, visit
 from tests.integration.fleet import ADMIN, AGENT, Fleet, eventually, free_port, hit, request, target
@@ -42,7 +44,7 @@ class Stage:
 
 @contextmanager
 def stage() -> Iterator[Stage]:
-    """Yields a browser and a controller; they start side by side."""
+    """Yield a browser and a controller, which start at the same time."""
     with ExitStack() as stack:
         aim = stack.enter_context(target())
         fleet = Fleet(Path(stack.enter_context(TemporaryDirectory())), interval=60, launch=fork)
@@ -53,21 +55,43 @@ def stage() -> Iterator[Stage]:
         yield Stage(chromium, fleet, aim)
 
 
-class Together(TestSuite):
-    """Tests that share a stage, for it takes longer to set up than most of them; none begins where another ended."""
+@implementer(ITestCase)
+@frozen(eq=False)
+class Together:
+    """
+    Tests that share a stage, for its start takes longer than most of the tests. Each test has a namespace of its own.
 
-    def run(self, result: Any, debug: bool = False) -> Any:
-        """The first test that wants a stage sets it up; it is taken down behind the last."""
+    C{trial --jobs} spreads the tests of a suite over its processes. This is no suite but a test to trial, so that one
+    process gets all of it by its id.
+    """
+
+    tests: tuple[Any, ...]
+    failureException = AssertionError
+
+    def id(self) -> str:
+        return __name__
+
+    def shortDescription(self) -> str:
+        return self.id()
+
+    def countTestCases(self) -> int:
+        return sum(each.countTestCases() for each in self.tests)
+
+    def run(self, result: Any) -> None:
+        """Run the tests. The first test that needs a stage sets it up."""
         with ExitStack() as stack:
             DashboardTestCase.shared = staticmethod(cache(lambda: stack.enter_context(stage())))
             stack.callback(setattr, DashboardTestCase, "shared", None)
-            return super().run(result, debug)
+            for each in self.tests:
+                each(result)
+
+    __call__ = run
 
 
-def testSuite() -> TestSuite:
-    """What trial runs where it is given the whole module."""
+def testSuite() -> Together:
+    """Return the tests of the module, for trial."""
     loader = TestLoader()
-    return Together([loader.loadClass(each) for each in (ChangeTests, FleetTests, AppearanceTests)])
+    return Together(tuple(loader.loadClass(each) for each in (ChangeTests, FleetTests, AppearanceTests)))
 
 
 class DashboardTestCase(SynchronousTestCase):
