@@ -35,6 +35,7 @@ from confd.controller.api.rollouts import RolloutsApi
 from confd.controller.api.stream import StreamApi
 from confd.controller.api.tokens import TokensApi
 from confd.controller.audit_log import AuditLog
+from confd.controller.configs.herd import HerdBudget
 from confd.controller.configs.identity import ClusterIdentity
 from confd.controller.configs.publishers import RETRY_MAX_SECONDS, BrokerPublisher, Publishers
 from confd.controller.configs.reader import ConfigReader
@@ -138,7 +139,9 @@ def compose(
     if brokers is None:
         brokers = make_brokers(reactor, settings, settings.distribution_strategy)
     broker_publishers = _broker_publishers(reactor, brokers, snapshot, random or Random())
-    publishers, config_stream = Publishers(reactor, snapshot, broker_publishers), ConfigStream(reactor, snapshot)
+    herd = HerdBudget(reactor, settings.herd_requests, settings.herd_bytes)
+    publishers = Publishers(reactor, snapshot, broker_publishers)
+    config_stream = ConfigStream(reactor, snapshot, herd.stream)
     registry = Registry(store, reactor, now, snapshot.poll_interval, settings.max_agents)
     convergence = Convergence(store, registry, reactor, lane=snapshot.lane)
     report_intake = ReportIntake(store, registry, convergence, reactor, now)
@@ -211,7 +214,7 @@ def compose(
         PlansApi(rollouts),
         HistoryApi(store, store, reader, offload),
         NamespacesApi(configs, snapshot, reader, registry, offload, reactor),
-        ClusterApi(configs, identity, snapshot, registry),
+        ClusterApi(configs, identity, snapshot, registry, herd),
         ImportsApi(configs, reader, publishers.published, offload),
         AgentsApi(registry, reader, feed, convergence, reactor),
         ReportsApi(report_intake, registry, reader),
@@ -230,7 +233,7 @@ def compose(
     for part in (rollout_metrics, readiness, lag, feed, api_tokens):
         part.expose(metrics)
     auth, dispatcher = make_dispatcher(
-        reactor, settings, metrics, registry, audit_log, Places(registry, store), api_tokens, throttle
+        reactor, settings, metrics, registry, audit_log, Places(registry, store), api_tokens, throttle, herd
     )
     site = _site(reactor, settings, dispatcher, apis, metrics, response_cache)
     api_tokens.ended.add(lambda who: site.cut({who}))

@@ -56,7 +56,7 @@ class Finding:
 def doctor(session: Session) -> None:
     """
     Check settings, connection, certificate, credentials, clocks and releases, the store and brokers of the controller,
-    and the agents.
+    the agents, and their poll interval.
     """
     findings = list(_examine(session))
 
@@ -85,6 +85,7 @@ def _examine(session: Session) -> Iterator[Finding]:
         ("cluster", _cluster, "Try again."),
         ("rollout", _rollout, "Try again."),
         ("agents", _agents, "Try again."),
+        ("herd", _herd, "Try again."),
     ):
         try:
             yield from look(session)
@@ -224,3 +225,20 @@ def _agents(session: Session) -> Iterator[Finding]:
         "agents", "ok" if well else "warn", f"{found['targeted']}: {in_words(found)}" if found["targeted"] else "none",
         "" if well else "Run confdctl status to see which agents are behind, and why.",
     )  # fmt: skip
+
+
+def _herd(session: Session) -> Iterator[Finding]:
+    """Compare the poll interval with the least that the requests of HERD_REQUESTS allow."""
+    requests = session.controller.get("/api/v1/cluster").get("herd", {}).get("requests")
+    if not requests:
+        return
+    live = sum(each["live_agents"] for each in session.controller.get("/api/v1/namespaces"))
+    interval = session.controller.get("/api/v1/config", namespace=session.namespace)["poll_interval_seconds"]
+    least = max(1, -(-live // requests))
+    found = (
+        f"the poll interval is {interval} s; {live} live agents and HERD_REQUESTS={requests} need {least} s at least"
+    )
+    if interval >= least:
+        yield Finding("herd", "ok", found)
+    else:
+        yield Finding("herd", "warn", found, f"Publish with --poll-interval {least}, or raise HERD_REQUESTS.")

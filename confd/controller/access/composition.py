@@ -9,6 +9,7 @@ from twisted.application.service import IService
 from confd.controller.access.api_tokens import ApiTokens
 from confd.controller.agents.registry import Registry
 from confd.controller.audit_log import AuditLog
+from confd.controller.configs.herd import HerdBudget
 from confd.runtime.daemon import in_threads_of, reload_secrets
 from confd.runtime.metrics import Metrics
 from confd.runtime.offload import Offload
@@ -31,12 +32,18 @@ def make_dispatcher(
     places: IPlaces,
     api_tokens: ApiTokens,
     throttle: Throttle,
+    herd: HerdBudget,
 ) -> tuple[BasicAuth, Dispatcher]:
     """Return the guard, and the dispatcher that asks it."""
     throttle.expose(metrics)
     guard = BasicAuth(_shared(settings), throttle, registry.agent_tokens.holder, api_tokens)
     return guard, Dispatcher(
-        guard, Offload(in_threads_of(reactor)), audit_log, Allowance(reactor, settings.changes_per_minute), places
+        guard,
+        Offload(in_threads_of(reactor)),
+        audit_log,
+        Allowance(reactor, settings.changes_per_minute),
+        places,
+        herd.defer,
     )
 
 

@@ -12,6 +12,7 @@ from attrs import define
 from confd.controller.agents.registry import Registry
 from confd.controller.api.change_options import Comment
 from confd.controller.api.schemas import ClusterBody, ClusterChangeBody, KeyRotationBody
+from confd.controller.configs.herd import HerdBudget
 from confd.controller.configs.identity import ClusterIdentity
 from confd.controller.configs.service import Configs
 from confd.controller.configs.snapshot import Snapshot
@@ -52,6 +53,7 @@ class ClusterApi:
     _identity: ClusterIdentity
     _snapshot: Snapshot
     _registry: Registry
+    _herd: HerdBudget
 
     @endpoint(
         "GET",
@@ -71,7 +73,7 @@ class ClusterApi:
                 foreign.setdefault(cluster_id, []).append(holds.epoch)
             elif self._is_ahead(record, holds):
                 ahead.append(holds.epoch)
-        return {
+        body: ClusterBody = {
             "cluster_id": own.cluster_id,
             "epoch": own.epoch,
             "ahead": {"agents": len(ahead), "epoch": max(ahead, default=own.epoch)},
@@ -80,6 +82,9 @@ class ClusterApi:
                 for cluster_id, epochs in sorted(foreign.items())
             ],
         }
+        if self._herd.limited:
+            body["herd"] = {"requests": self._herd.requests, "bytes": self._herd.stream.rate}
+        return body
 
     @endpoint(
         "POST",

@@ -281,13 +281,25 @@ class ForeignAgents(TypedDict):
     epoch: int
 
 
+class HerdLimits(TypedDict):
+    """Requests and bytes per second of HERD_REQUESTS and HERD_BYTES; 0 sets no limit."""
+
+    requests: int
+    bytes: int
+
+
 class ClusterBody(TypedDict):
-    """The identity of the cluster, and agents that hold versions of other histories."""
+    """
+    The identity of the cluster, and agents that hold versions of other histories.
+
+    C{herd} is present if the controller has such limits.
+    """
 
     cluster_id: str
     epoch: int
     ahead: AgentsAhead
     foreign: list[ForeignAgents]
+    herd: NotRequired[HerdLimits]
 
 
 class EpochBody(TypedDict):

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from operator import methodcaller
 
+from attrs import evolve
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -13,6 +14,7 @@ from zope.interface import implementer
 from confd.changes import AGENT, EXPOSED, ROLLOUT, Change, Contents
 from confd.codec import sse
 from confd.codec.headers import names_version
+from confd.controller.configs.herd import Pacer
 from confd.controller.configs.snapshot import EncodedConfig, Snapshot
 from confd.errors import Unavailable
 from confd.interfaces import IChangeListener, IHealth
@@ -32,12 +34,14 @@ class ConfigStream(StreamService):
 
     log = Logger()
 
-    def __init__(self, clock: IReactorTime, snapshot: Snapshot) -> None:
+    def __init__(self, clock: IReactorTime, snapshot: Snapshot, pacer: Pacer | None = None) -> None:
         """
         @param clock: monotonic.
+        @param pacer: limits the bytes per second of changes; C{None} sets no limit.
         """
         super().__init__(clock)
-        self._clock, self._snapshot = clock, snapshot
+        self._clock, self._snapshot, self._pacer = clock, snapshot, pacer or Pacer(clock)
+        self._unpaced = Pacer(clock)
         #: Namespaces whose subscribers are being sent news, and whether there are more since.
         self._news: dict[str, bool] = {}
 
@@ -96,7 +100,7 @@ class ConfigStream(StreamService):
             if self._news.pop(namespace):
                 self._send(namespace)
 
-        self._for_each(namespace, methodcaller("catch_up"), sent)
+        self._for_each(namespace, methodcaller("catch_up"), sent, self._pacer)
 
     def _heartbeat(self) -> None:
         for namespace in self._streams.namespaces():
@@ -112,27 +116,45 @@ class ConfigStream(StreamService):
         """Send a heartbeat, which names the tag that the subscriber is served."""
         served = self._snapshot.select(reader.namespace, reader.agent_id)
         if served is not None:
-            if served.tag not in beats:
-                beats[served.tag] = sse.frame("heartbeat", served.tag.encode())
-            reader.write(beats[served.tag])
+            tag = served.tag
+            if self._pacer.rate and reader.namespace in self._news and reader.order < served.order:
+                # Its turn comes; an agent that hears of a newer tag would poll before.
+                tag = str(evolve(served.configuration.tag, epoch=reader.order[0], version=reader.order[1]))
+            if tag not in beats:
+                beats[tag] = sse.frame("heartbeat", tag.encode())
+            reader.write(beats[tag])
 
     def _for_each(
-        self, namespace: str, act: Callable[[Subscriber], object], then: Callable[[], object] = lambda: None
+        self,
+        namespace: str,
+        act: Callable[[Subscriber], int | None],
+        then: Callable[[], object] = lambda: None,
+        pacer: Pacer | None = None,
     ) -> None:
-        self._go_on(iter(self._streams.of(namespace)), act, then)
+        self._go_on(iter(self._streams.of(namespace)), act, then, pacer or self._unpaced)
 
     def _go_on(
-        self, readers: Iterator[Subscriber], act: Callable[[Subscriber], object], then: Callable[[], object]
+        self,
+        readers: Iterator[Subscriber],
+        act: Callable[[Subscriber], int | None],
+        then: Callable[[], object],
+        pacer: Pacer,
     ) -> None:
+        """Act on readers in slices; C{act} returns the bytes that it wrote, if they count for the pacer."""
+        wait, written = pacer.wait(), 0
+        if wait:
+            self._clock.callLater(wait, self._go_on, readers, act, then, pacer)
+            return
         for done, reader in enumerate(readers, 1):
             try:
-                act(reader)
+                written += act(reader) or 0
             except Exception:
                 self.log.failure("a stream failed")
                 reader.stopProducing()
-            if done == SUBSCRIBERS_PER_TURN:
-                self._clock.callLater(0, self._go_on, readers, act, then)
+            if done == SUBSCRIBERS_PER_TURN or written >= pacer.slice:
+                self._clock.callLater(pacer.book(written), self._go_on, readers, act, then, pacer)
                 return
+        pacer.book(written)
         then()
 
 
@@ -158,14 +180,15 @@ class Subscriber(EventStream):
         super().__init__(streams, request, namespace)
         self._select, self.order, self.agent_id = select, order, agent_id
 
-    def send(self, shown: EncodedConfig) -> None:
-        """Send a configuration, unless it is not newer than the last."""
+    def send(self, shown: EncodedConfig) -> int:
+        """Send a configuration, unless it is not newer than the last; return the bytes that were written."""
         if shown.order > self.order and self.takes_more:
             self.order = shown.order
             self.write(shown.frame)
+            return len(shown.frame)
+        return 0
 
-    def catch_up(self) -> None:
-        """See L{EventStream}."""
+    def catch_up(self) -> int:
+        """See L{EventStream}; return the bytes that were written."""
         current = self._select(self.namespace, self.agent_id)
-        if current is not None:
-            self.send(current)
+        return 0 if current is None else self.send(current)

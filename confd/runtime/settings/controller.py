@@ -114,6 +114,18 @@ class ControllerSettings(BrokerSettings):
         "0",
         whole(0, 10**6),
     )
+    herd_requests: int = setting(
+        "HERD_REQUESTS",
+        "Requests per second that this controller may invite from agents at once; 0 sets no limit.",
+        "0",
+        whole(0, 10**6),
+    )
+    herd_bytes: int = setting(
+        "HERD_BYTES",
+        "Bytes per second in which this controller sends a change to open streams; 0 sets no limit.",
+        "0",
+        whole(0, 10**10),
+    )
     default_poll_interval: int = setting(
         "DEFAULT_POLL_INTERVAL",
         "Seconds between polls of an agent, until a publish sets another interval.",

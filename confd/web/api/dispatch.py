@@ -7,7 +7,7 @@ calls their handlers, and encodes the responses and errors.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import partial
 from http import HTTPStatus
@@ -66,6 +66,7 @@ class Dispatcher:
     @ivar auditor: records refused changes; C{None} where changes are not audited.
     @ivar allowance: limits the audited changes of each identity; C{None} sets no limit.
     @ivar places: finds where requests act; C{None} where callers have their permissions in every namespace.
+    @ivar defer: called with each error, and whether its request names an agent; may set C{retry_after}.
     """
 
     _guard: IAuthenticator
@@ -73,6 +74,7 @@ class Dispatcher:
     _auditor: IAuditor | None = None
     _allowance: Allowance | None = None
     _places: IPlaces | None = None
+    _defer: Callable[[ConfdError, bool], object] = lambda error, from_agent: None
     _routes: Routes = field(factory=lambda: Routes(_misrouted), init=False)
     log: Logger = field(factory=Logger, init=False)
 
@@ -127,6 +129,7 @@ class Dispatcher:
         try:
             result = await self._work(request, declared, handler, parts)
         except ConfdError as error:
+            self._defer(error, bool(request.getHeader(b"X-Agent-ID")))
             result = _refusal(error, request.id, declared, parts)
         if isinstance(result, StreamingAnswer):
             result.begin(request)

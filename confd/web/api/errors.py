@@ -63,8 +63,8 @@ def status_of(error: ConfdError) -> HTTPStatus:
 
 def headers_of(error: ConfdError) -> Mapping[str, str]:
     """Return the headers of the response to an error."""
-    if isinstance(error, TooMany):
-        return {"Retry-After": str(error.retry_after)}
+    if error.retry_after is not None:
+        return {"Retry-After": f"{error.retry_after:.0f}"}
     return next((HEADERS[kind] for kind in type(error).__mro__ if kind in HEADERS), {})
 
 

@@ -87,7 +87,7 @@ class EventStream:
             self._owed = len(frame)
             self._request.write(frame)
 
-    def catch_up(self) -> None:
+    def catch_up(self) -> object:
         """Send the newest of the skipped events: the connection has room again."""
         raise NotImplementedError
 

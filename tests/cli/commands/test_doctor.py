@@ -120,3 +120,14 @@ class DoctorTests(SynchronousTestCase):
         self.cluster |= {"foreign": []}
         self.table["GET /api/v1/config/convergence"] = answer(convergence(applied=3, silent=1))
         self.assertIn("confdctl status", self.findings(status=0)["agents", "warn"])
+
+    def test_poll_interval_is_compared_with_the_herd_budget(self):
+        self.table["GET /api/v1/namespaces"] = answer([{"live_agents": 4000}, {"live_agents": 2001}])
+        for requests, state, least in ((0, None, 0), (200, "warn", 31), (201, "ok", 30), (10**6, "ok", 1)):
+            self.cluster["herd"] = {"requests": requests, "bytes": 0}
+            found = self.findings(status=0)
+            self.assertEqual([each for check, each in found if check == "herd"], [state] if state else [])
+            if state:
+                self.assertIn(f"need {least} s at least", found["herd", state])
+        self.cluster["herd"] = {"requests": 200, "bytes": 0}
+        self.assertIn("--poll-interval 31", self.findings(status=0)["herd", "warn"])
