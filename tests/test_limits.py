@@ -12,9 +12,9 @@ from confd.agent.local_api import composition, config, ofrep
 from confd.agent.strategies import stream
 from confd.client import http
 from confd.client.header_limit import MAX_HEAD_BYTES
-from confd.codec import bodies, labels, strict_json
+from confd.codec import bodies, labels, selectors, strict_json
 from confd.controller import audit_log
-from confd.controller.agents import duplicates, newcomers, selectors
+from confd.controller.agents import duplicates, newcomers
 from confd.controller.api import configs
 from confd.controller.convergence import report_intake
 from confd.controller.store import write_queue

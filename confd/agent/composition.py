@@ -16,6 +16,7 @@ from twisted.web.client import HTTPConnectionPool
 from confd.agent import plugin
 from confd.agent.cache import Cache
 from confd.agent.cache_files import CacheFiles
+from confd.agent.doorbell import DoorbellListener
 from confd.agent.lifecycle import Agent, Parts
 from confd.agent.local_api.applied import AppliedEndpoint
 from confd.agent.local_api.composition import compose_local_api
@@ -35,6 +36,7 @@ from confd.client.http import Http
 from confd.client.web_agent import web_agent
 from confd.client.worker import WorkerClient
 from confd.codec.bodies import HOSTNAME_MAX, METADATA_MAX
+from confd.codec.labels import own_labels
 from confd.codec.signing import KeyRing
 from confd.errors import StartError
 from confd.interfaces import POLL, IControllerClient, IStrategy, IWorkerClient, StrategyContext
@@ -152,7 +154,17 @@ def compose(
         settings.backoff_max,
     )
     strategy = make_strategy(settings.distribution_strategy, context)
-    receiver = Receiver(settings.namespace, KeyRing(), version_guard, clients.offload, hinted.notify)
+    registration, keys = _registration(settings), KeyRing()
+    doorbell = DoorbellListener(
+        reactor,
+        settings.namespace,
+        keys,
+        version_guard,
+        lambda: own_labels(evolve(registration, agent_id=registration_service.agent_id)),
+        random,
+        hinted.notify,
+    )
+    receiver = Receiver(settings.namespace, keys, version_guard, clients.offload, hinted.notify, doorbell)
     poller = Poller(
         reactor,
         controllers,

@@ -8,6 +8,7 @@ from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from confd.agent.doorbell import DoorbellListener
 from confd.agent.version_guard import VersionGuard
 from confd.codec import bodies
 from confd.codec.announcement import Announcement, read
@@ -38,14 +39,16 @@ class Receiver:
         version_guard: VersionGuard,
         offload: OrderedOffload,
         hint: Callable[[], object],
+        doorbell: DoorbellListener | None = None,
     ) -> None:
         """
         @param keys: The keys that announcements must be signed with; answers of the controllers update them.
         @param offload: Decodes bodies; the same object decodes the answers to polls, so that no body overtakes another.
         @param hint: Called to poll soon.
+        @param doorbell: Takes doorbells; C{None} ignores them.
         """
         self.unverified = 0
-        self._offload = offload
+        self._offload, self._doorbell = offload, doorbell
         self._namespace, self._keys, self._version_guard, self._hint = namespace, keys, version_guard, hint
         self._logged_kinds: set[str] = set()
         #: Whether the controller may use the newest tag for another document: it lost versions, and published again.
@@ -74,8 +77,14 @@ class Receiver:
         return None if newest is None else newest.poll_interval
 
     def stop(self) -> None:
-        """Cancel the bodies that wait for their turn."""
+        """Cancel the bodies that wait for their turn, and the poll that a doorbell planned."""
         self._offload.cancel()
+        if self._doorbell is not None:
+            self._doorbell.stop()
+
+    def rung(self, raw: bytes) -> None:
+        if self._doorbell is not None:
+            self._doorbell.rung(raw)
 
     def served(self, raw: bytes, named: str) -> Deferred[str | None]:
         return Deferred.fromCoroutine(self._served(raw, named))

@@ -23,16 +23,23 @@ class Listeners:
     dropped: int = field(default=0, init=False)
     _received: dict[str, list[Callable[[bytes], object]]] = field(factory=dict, init=False)
     _connected: list[Callable[[], None]] = field(factory=list, init=False)
+    #: Topics that a broker may refuse.
+    optional: list[str] = field(factory=list, init=False)
 
     @property
     def topics(self) -> list[str]:
-        """The topics that have a listener."""
-        return list(self._received)
+        """The topics that have a listener, but for C{optional}."""
+        return [topic for topic in self._received if topic not in self.optional]
 
     def add(self, topic: str, received: Callable[[bytes], object], connected: Callable[[], None]) -> None:
         """Add the callbacks of a listener; see L{IBroker.listen}."""
         self._received.setdefault(topic, []).append(received)
         self._connected.append(connected)
+
+    def add_optional(self, topic: str, received: Callable[[bytes], object]) -> None:
+        """Add the callback of a listener to a topic that the broker may refuse; see L{IBroker.attend}."""
+        self._received.setdefault(topic, []).append(received)
+        self.optional.append(topic)
 
     def deliver(self, topic: str, message: bytes) -> None:
         """Pass a message to the listeners of its topic, unless it is too large."""

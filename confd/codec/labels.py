@@ -10,6 +10,7 @@ from attrs import frozen
 
 from confd.codec.text import pointer_to
 from confd.errors import Unprocessable
+from confd.model import Registration
 
 KEY = re.compile(r"[a-z0-9][a-z0-9._/-]{0,62}", re.ASCII)
 VALUE = re.compile(r"[A-Za-z0-9._-]{0,63}", re.ASCII)
@@ -103,3 +104,9 @@ def _problem(key: str, value: str) -> str:
     if VALUE.fullmatch(value) is None:
         return "a value has at most 63 of A-Z, a-z, 0-9, '.', '_' and '-'"
     return ""
+
+
+def own_labels(registration: Registration) -> dict[str, str]:
+    """Return the labels of an agent as far as it knows them: operators may set others."""
+    own = {"id": registration.agent_id, "hostname": registration.hostname, "strategy": registration.strategy}
+    return {**parse_metadata(registration.metadata).labels, **own}

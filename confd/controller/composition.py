@@ -49,6 +49,7 @@ from confd.controller.convergence.tracker import Convergence
 from confd.controller.feed import Eviction, Feed
 from confd.controller.interfaces import IControllerStore
 from confd.controller.metrics import controller_metrics
+from confd.controller.rollouts.doorbell import DoorbellRinger
 from confd.controller.rollouts.driver import RolloutDriver
 from confd.controller.rollouts.metrics import RolloutMetrics
 from confd.controller.rollouts.service import Rollouts
@@ -169,6 +170,11 @@ def compose(
         *([] if response_cache is None else [Eviction(response_cache.clear)]),
         config_stream,
         publishers,
+        *(
+            [DoorbellRinger(store, snapshot, registry, identity, herd, brokers, in_threads_of(reactor))]
+            if brokers
+            else ()
+        ),
     ]
     feed = Feed(reactor, store, listeners, [registry.load_rows, convergence.load_rows, api_tokens.load_rows])
     store.subscribe(feed.hint)

@@ -14,7 +14,7 @@ from zope.interface import Interface
 
 from confd.audit import Attempt
 from confd.changes import Committed, ReceivedReport, ReportVerdict
-from confd.controller.agents.selectors import Selector
+from confd.codec.selectors import Selector
 from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, Totals
 from confd.interfaces import IAuditStore, IChangeStore, IConfigStore, IHealth
 from confd.model import Registration, Tag

@@ -40,6 +40,22 @@ class IBroker(IService, IHealth):
             been missed, later ones arrive.
         """
 
+    def ring(namespace: str, doorbell: bytes) -> Deferred[None]:
+        """
+        Publish a doorbell for the agents of a namespace, beside the announcements; fails as L{announce} does.
+
+        A broker that refuses it still takes announcements: L{problem} says nothing of it.
+        """
+
+    def attend(namespace: str, rung: Callable[[bytes], object]) -> None:
+        """
+        Subscribe to the doorbells of a namespace, too; called before the service starts.
+
+        A broker that refuses the subscription still delivers announcements.
+
+        @param rung: called with each message, whose content is unverified.
+        """
+
     def latest(namespace: str) -> Deferred[bytes | None]:
         """Fire with the newest announcement that the broker can give, or C{None}; fails as L{announce} does."""
 

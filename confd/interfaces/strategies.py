@@ -41,6 +41,12 @@ class ISink(Interface):
         @return: fires with whether the message was believed; never fails.
         """
 
+    def rung(raw: bytes) -> None:
+        """
+        Take the doorbell of a rollout. An agent that was picked polls once, within the time that the doorbell names. A
+        doorbell that no controller signed is a hint, at most once a second.
+        """
+
 
 #: What L{IStrategy.path} says while no push path is up.
 POLL = "poll"

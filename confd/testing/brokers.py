@@ -111,6 +111,19 @@ class MemoryBroker(Service):
         """L{IBroker.watch}."""
         self.returned = returned
 
+    def ring(self, namespace: str, doorbell: bytes) -> Deferred[None]:
+        """L{IBroker.ring}."""
+        return execute(self._ring, namespace, doorbell)
+
+    def attend(self, namespace: str, rung: Callable[[bytes], object]) -> None:
+        """L{IBroker.attend}."""
+        self.listeners.add_optional(f"{namespace}:rollout", rung)
+
+    def _ring(self, namespace: str, doorbell: bytes) -> None:
+        self._check()
+        for broker in list(self.server.brokers):
+            broker.listeners.deliver(f"{namespace}:rollout", doorbell)
+
     def _announce(self, namespace: str, announcement: bytes) -> None:
         self._check()
         self.server.publish(namespace, announcement)
@@ -244,6 +257,27 @@ def make_ibroker_tests(fixture: BrokerFixture) -> type[TestCase]:
             self.assertEqual((default.heard, other.heard), ([b"a", b"d"], [b"b"]))
             found = [await broker.latest(namespace) for namespace in ("default", "team-7", "third", "fourth")]
             self.assertEqual(found, [b"d", b"b", b"c", None])
+
+        async def test_doorbells_are_beside_announcements(self) -> None:
+            self.start(self.controller)
+            (broker, listener), (plain, others) = self.listener("team-7"), self.listener("team-7")
+            doorbells, default = RecordingListener(), RecordingListener()
+            broker.attend("team-7", doorbells.hear)
+            broker.attend(DEFAULT_NAMESPACE, default.hear)
+            self.start(broker)
+            self.start(plain)
+            await listener.connects()
+            await others.connects()
+            for namespace, doorbell in (("team-7", b"ring"), ("third", b"no"), (DEFAULT_NAMESPACE, b"default")):
+                await self.controller.ring(namespace, doorbell)
+            await self.announce(b"{}", "team-7")
+            for hearer in (listener, others):
+                await hearer.hears(b"{}")
+                self.assertEqual((hearer.heard, hearer.connections), ([b"{}"], 1))
+            await doorbells.hears(b"ring")
+            await default.hears(b"default")
+            self.assertEqual((doorbells.heard, default.heard), ([b"ring"], [b"default"]))
+            self.assertEqual(await plain.latest("team-7"), b"{}")
 
         async def test_latest_of_a_broker_without_announcements(self) -> None:
             self.start(self.controller)

@@ -46,6 +46,10 @@ class MemorySink:
         self.heard.append(("announced", raw))
         return succeed(True)
 
+    def rung(self, raw: bytes) -> None:
+        """See L{ISink}."""
+        self.heard.append(("rung", raw))
+
 
 def make_istrategy_tests(fixture: StrategyFixture) -> type[SynchronousTestCase]:
     """Make the contract suite of L{IStrategy} for the strategies that C{fixture} makes."""

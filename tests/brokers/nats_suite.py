@@ -114,6 +114,23 @@ class NatsFaultTests(OnNats, faults.FaultTests):
         self.assertIn("permissions violation", await self.problem_of(agent, "NATS_SUBJECT: "))
         self.assertEqual(listener.connections, 0)
 
+    async def test_refused_doorbell_disturbs_no_announcement(self) -> None:
+        subjects = '["config.worker.update", "config.worker.update.get", "_INBOX.>"]'
+        rules = "authorization {{ users: [ {{ user: confd, password: pw, permissions: {{ {} }} }} ] }}"
+        self.replace_server(*self.configured(rules.format(f"publish: {subjects}, subscribe: {subjects}")))
+        self.server.start()
+        agent, controller = (self.make_broker(password="pw") for _ in range(2))
+        listener = RecordingListener()
+        agent.listen(DEFAULT_NAMESPACE, listener.hear, listener.connected)
+        agent.attend(DEFAULT_NAMESPACE, listener.hear)
+        for broker in (agent, controller):
+            self.start(broker)
+        await listener.connects()
+        self.assertIn("permissions violation", await self.refused(controller.ring(DEFAULT_NAMESPACE, b"{}")))
+        await controller.announce(DEFAULT_NAMESPACE, b"news")
+        await listener.hears(b"news")
+        self.assertEqual((agent.problem(), controller.problem(), listener.heard), (None, None, [b"news"]))
+
     async def test_announcement_above_max_payload_is_refused(self) -> None:
         self.server.start()
         controller = self.start(self.make_broker())

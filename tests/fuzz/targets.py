@@ -36,8 +36,8 @@ from confd.client.http import Http
 from confd.client.response import Response
 from confd.codec import announcement, bodies, headers, labels, sse, strict_json
 from confd.codec.environment_file import env_variables
+from confd.codec.selectors import matches, parse_selector
 from confd.codec.values import FormatError, resolve
-from confd.controller.agents.selectors import matches, parse_selector
 from confd.controller.configs.diff import difference
 from confd.controller.configs.schema import BUILT_IN, Schema
 from confd.errors import ConfdError

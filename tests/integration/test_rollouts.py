@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.budgets import budget
+from tests.integration.brokers import Broker, NatsBroker, RedisBroker
 from tests.integration.fleet import ADMIN, AGENT, Process, base_of, eventually, hit, request, staged
+from tests.integration.servers import missing
 
 #: A plan in the shape of C{careful}, which bakes for one second.
 PLAN = {
@@ -24,10 +29,11 @@ class RolloutFleetTestCase(SynchronousTestCase):
     """A controller on SQLite, and agents with a worker each."""
 
     strategy: tuple[str, ...] = ()
+    interval = 1
 
     def setUp(self) -> None:
-        self.fleet, self.target = staged(self)
-        self.controller = self.fleet.controller("--config-schema", "permissive.json")
+        self.fleet, self.target = staged(self, self.interval)
+        self.controller = self.fleet.controller("--config-schema", "permissive.json", *self.announcing())
         (self.fleet.folder / "permissive.json").write_text('{"type": "object"}')
         self.controller.start()
         self.workers = [self.fleet.worker(f"worker{number}") for number in range(AGENTS)]
@@ -38,6 +44,10 @@ class RolloutFleetTestCase(SynchronousTestCase):
             process.start()
         self.assertEqual(self.fleet.publish(self.document("one"), wait="applied", timeout=60).status, 200)
         self.assertEqual(self.ask("POST", "/plans", PLAN).status, 200)
+
+    def announcing(self) -> tuple[str, ...]:
+        """Return the options with which the controller announces."""
+        return ()
 
     def document(self, path: str) -> dict[str, str]:
         """Return a document that workers take."""
@@ -116,3 +126,31 @@ class StreamTests(RolloutFleetTestCase):
         eventually(lambda: self.rollout()["recovery"]["applied"] == 1)
         self.assertEqual(member["how"], "picked")
         self.assertEqual(self.fleet.current()["data"], self.document("one"))
+
+
+class DoorbellTests(RolloutFleetTestCase):
+    """Members of a wave follow the doorbell of a broker, long before their next poll."""
+
+    interval = 60
+    broker: Callable[[Path], Broker] = RedisBroker.make
+    name = "REDIS"
+    skip = missing("redis-server")
+
+    def announcing(self) -> tuple[str, ...]:
+        broker = type(self).broker(self.fleet.folder)
+        self.addCleanup(broker.server.stop)
+        broker.server.start()
+        self.strategy = ("--distribution-strategy", self.name, *broker.options(broker.server.port))
+        return self.strategy
+
+    def test_waves_do_not_wait_for_polls(self) -> None:
+        self.assertEqual(self.fleet.publish(self.document("two"), rollout="quick").status, 202)
+        eventually(lambda: self.held().count(3), 30)
+        self.assertEqual(self.ended()["state"], "completed")
+        self.assertEqual(self.held(), [3] * AGENTS)
+
+
+class NatsDoorbellTests(DoorbellTests):
+    broker = NatsBroker.make
+    name = "NATS"
+    skip = missing("nats-server") or (None if budget(0, 1) else "the suite of brokers tries NATS in each run")

@@ -43,6 +43,7 @@ class PubSub:
         self._clock, self._broker, self._namespace, self._random = clock, broker, namespace, random
         self._catching_up: Deferred[None] | None = None
         broker.listen(namespace, self._announced, self._connected)
+        broker.attend(namespace, self._rung)
 
     def start(self, sink: ISink) -> None:
         self._sink = sink
@@ -72,6 +73,9 @@ class PubSub:
 
     def _announced(self, message: bytes) -> None:
         self._sink.announced(message)
+
+    def _rung(self, message: bytes) -> None:
+        self._sink.rung(message)
 
     def _connected(self) -> None:
         self.connections += 1

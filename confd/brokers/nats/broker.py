@@ -107,6 +107,22 @@ class NatsBroker(Service):
         """See L{IBroker.listen}."""
         self.listeners.add(self._subject_of(namespace), received, connected)
 
+    def attend(self, namespace: str, rung: Callable[[bytes], object]) -> None:
+        """See L{IBroker.attend}."""
+        self.listeners.add_optional(self._doorbell_of(namespace), rung)
+
+    def ring(self, namespace: str, doorbell: bytes) -> Deferred[None]:
+        """See L{IBroker.ring}."""
+        subject = self._doorbell_of(namespace)
+
+        async def publish(connection: NatsConnection) -> None:
+            try:
+                await connection.publish(subject, doorbell)
+            except CommandRefused as refused:
+                raise self._unavailable(f"refuses to publish on {subject}: {refused}", "NATS_SUBJECT") from None
+
+        return Deferred.fromCoroutine(self._link.use(publish))
+
     def answer(self, latest: Callable[[str], bytes | None]) -> None:
         """See L{IBroker.answer}."""
         self._latest = latest
@@ -137,18 +153,32 @@ class NatsBroker(Service):
     def _subject_of(self, namespace: str) -> str:
         return self._subject if namespace == DEFAULT_NAMESPACE else f"{self._subject}.ns.{namespace}"
 
+    def _doorbell_of(self, namespace: str) -> str:
+        return f"{self._subject}.rollout" + ("" if namespace == DEFAULT_NAMESPACE else f".{namespace}")
+
     async def _open(self) -> NatsConnection:
         connection = NatsConnection(self._loop, self._warn)
-        subscriptions = [Subscription(each, "", self._receiver(each)) for each in self.listeners.topics]
+        subscriptions, doorbells = (
+            [Subscription(each, "", self._receiver(each)) for each in topics]
+            for topics in (self.listeners.topics, self.listeners.optional)
+        )
         if self._latest is not None:
             reply = self._replier(connection, self._latest)
             for subject in (f"{self._subject}.get", f"{self._subject}.get.*"):
                 subscriptions.append(Subscription(subject, self._queue_group, reply))
         try:
-            await connection.open(self._options, subscriptions)
+            await connection.open(self._options, subscriptions, doorbells, self._refused)
         except Exception as error:
             raise self._diagnosis(error) from None
         return connection
+
+    def _refused(self, subject: str, refusal: CommandRefused) -> None:
+        self.log.info(
+            "NATS_SUBJECT: {where} refuses {subject}, so rollouts wait for polls: {reason}",
+            where=self._address,
+            subject=subject,
+            reason=str(refusal),
+        )
 
     def _receiver(self, subject: str) -> Callable[[Msg], Awaitable[None]]:
         async def receive(message: Msg) -> None:

@@ -74,13 +74,27 @@ class NatsConnection:
     _under_way: set[asyncio.Task[object]] = field(factory=set, init=False)
     _closing: asyncio.Task[None] | None = field(default=None, init=False)
 
-    async def open(self, options: NatsOptions, subscriptions: Sequence[Subscription]) -> None:
+    async def open(
+        self,
+        options: NatsOptions,
+        subscriptions: Sequence[Subscription],
+        optional: Sequence[Subscription] = (),
+        refused: Callable[[str, CommandRefused], object] = lambda subject, refusal: None,
+    ) -> None:
         """
         Connect and subscribe; close everything on failure.
+
+        @param optional: subscriptions that the server may refuse.
+        @param refused: called with the subject of each of them that it refuses.
         """
         try:
             await self._run(self._connect(options))
             await self._run(self._subscribe(subscriptions))
+            for each in optional:
+                try:
+                    await self._run(self._subscribe([each]))
+                except CommandRefused as refusal:
+                    refused(each.subject, refusal)
         except BaseException:
             self.cut()
             raise

@@ -14,6 +14,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.endpoints import connectProtocol, wrapClientTLS
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IStreamClientEndpoint
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from confd.brokers.link import RETRY_MAX_SECONDS, CommandRefused, Link, Lost, Misplaced, Work, one_line, unavailable
@@ -38,6 +39,7 @@ class RedisBroker(Service):
     """A Redis server, with a connection for subscriptions and one for commands; each opens when it is first needed."""
 
     name = "REDIS"
+    log = Logger()
 
     def __init__(
         self,
@@ -109,6 +111,22 @@ class RedisBroker(Service):
         """See L{IBroker.listen}."""
         self.listeners.add(self._channel_of(namespace), received, connected)
 
+    def attend(self, namespace: str, rung: Callable[[bytes], object]) -> None:
+        """See L{IBroker.attend}."""
+        self.listeners.add_optional(self._doorbell_of(namespace), rung)
+
+    def ring(self, namespace: str, doorbell: bytes) -> Deferred[None]:
+        """See L{IBroker.ring}."""
+        channel = self._doorbell_of(namespace)
+
+        async def publish(connection: RedisConnection) -> None:
+            try:
+                await connection.ask("PUBLISH", channel, doorbell)
+            except CommandRefused as refused:
+                raise self._unavailable(f"refuses to publish on {channel}: {refused}", "REDIS_CHANNEL") from None
+
+        return self._command(publish)
+
     def answer(self, latest: Callable[[str], bytes | None]) -> None:
         """See L{IBroker.answer}; Redis stores the newest announcement itself."""
 
@@ -137,6 +155,9 @@ class RedisBroker(Service):
 
     def _channel_of(self, namespace: str) -> str:
         return self._channel if namespace == DEFAULT_NAMESPACE else f"config:{namespace}"
+
+    def _doorbell_of(self, namespace: str) -> str:
+        return f"{self._channel_of(namespace)}:rollout"
 
     def _command(self, ask: Callable[[RedisConnection], Work[T]]) -> Deferred[T]:
         if self.running and not self._commands.running:
@@ -171,6 +192,16 @@ class RedisBroker(Service):
             await self._step(connection.ask("SELECT", self._db), "REDIS_DB")
         for channel in channels:
             await self._step(connection.ask("SUBSCRIBE", channel), "REDIS_CHANNEL")
+        for channel in self.listeners.optional if channels else ():
+            try:
+                await connection.ask("SUBSCRIBE", channel)
+            except CommandRefused as refused:
+                self.log.info(
+                    "REDIS_CHANNEL: {where} refuses {channel}, so rollouts wait for polls: {reason}",
+                    where=self._address,
+                    channel=channel,
+                    reason=str(refused),
+                )
 
     async def _step(self, reply: Awaitable[object], setting: str) -> None:
         try:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from confd.codec.selectors import Selector, matches
 from confd.controller.agents.registry import Registry
-from confd.controller.agents.selectors import Selector, matches
 from confd.reports import AgentRecord
 
 #: Agents that are compared with a selector in one turn of the reactor: a few milliseconds.

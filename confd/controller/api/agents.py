@@ -13,9 +13,9 @@ from twisted.internet.interfaces import IReactorTime
 from confd.codec import strict_json
 from confd.codec.bodies import HOSTNAME_MAX, METADATA_MAX, STRATEGY_MAX
 from confd.codec.labels import check_changes
+from confd.codec.selectors import parse_selector
 from confd.controller.agents.registry import Registry
 from confd.controller.agents.selection import select_agents
-from confd.controller.agents.selectors import parse_selector
 from confd.controller.api.bodies import agent_item, agent_report
 from confd.controller.api.schemas import (
     AgentDetail,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import define
 
-from confd.controller.agents.selectors import parse_selector
+from confd.codec.selectors import parse_selector
 from confd.controller.api.bodies import convergence_body
 from confd.controller.api.schemas import ConvergenceBody
 from confd.controller.configs.reader import ConfigReader

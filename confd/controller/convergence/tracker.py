@@ -12,9 +12,9 @@ from twisted.internet.task import deferLater
 from zope.interface import implementer
 
 from confd.changes import EXPOSED, RETIRED, REVISION, ROLLOUT, Change, Contents, Published, ReceivedReport
+from confd.codec.selectors import Selector
 from confd.controller.agents.registry import Registry
 from confd.controller.agents.selection import select_agents
-from confd.controller.agents.selectors import Selector
 from confd.controller.configs.snapshot import CandidateLane, unknown_namespace
 from confd.controller.convergence.archive import Archive
 from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, OpenRollout, Totals

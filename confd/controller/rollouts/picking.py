@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from attrs import frozen
 
-from confd.controller.agents.selectors import Selector, matches, parse_selector
+from confd.codec.ranks import rank
+from confd.codec.selectors import Selector, matches, parse_selector
 from confd.reports import AgentRecord, ReportState
 from confd.rollouts import Exposure, RolloutPlan, Wave
 
@@ -43,12 +43,6 @@ class PoolAgent:
             return True
         labels = self._labels(self.record)
         return all(matches(labels, selector) for selector in selectors)
-
-
-def rank(salt: str, agent_id: str) -> int:
-    """Return the rank of an agent; a wave picks the agents of lowest rank."""
-    digest = hashlib.sha256(f"confd-rank-v1\n{salt}\n{agent_id}".encode()).digest()
-    return int.from_bytes(digest[:8], "big")
 
 
 def salt_of(plan: RolloutPlan, namespace: str, rollout: int) -> str:

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 
+from confd.codec.selectors import parse_selector
 from confd.codec.text import fault_of
-from confd.controller.agents.selectors import parse_selector
 from confd.errors import Conflict, Malformed, Unprocessable
 from confd.rollouts import RolloutPlan, Wave
 

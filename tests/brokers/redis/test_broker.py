@@ -21,7 +21,7 @@ from confd.brokers.redis.broker import RedisBroker
 from confd.brokers.redis.protocol import MISPLACED, RedisConnection
 from confd.model import DEFAULT_NAMESPACE
 from confd.runtime.tls import client_options
-from confd.testing.brokers import make_ibroker_tests
+from confd.testing.brokers import RecordingListener, make_ibroker_tests
 from tests.brokers import faults
 from tests.brokers.faults import MIB, BrokerTestCase
 from tests.integration.certificates import Certificate
@@ -279,3 +279,18 @@ class RedisTests(OnRedis):
         self.server.call("ACL SETUSER bob ~* &*")
         await self.announce(controller, b"{}")
         self.assertIsNone(controller.problem())
+
+    async def test_refused_doorbell_disturbs_no_announcement(self) -> None:
+        self.replace_server("--user", *["bob", "on", ">builder", "~*", "&config:global", "+@all"])
+        self.server.start()
+        options = {"username": "bob", "password": "builder"}
+        agent, listener, controller = self.make_broker(**options), RecordingListener(), self.make_broker(**options)
+        agent.listen(DEFAULT_NAMESPACE, listener.hear, listener.connected)
+        agent.attend(DEFAULT_NAMESPACE, listener.hear)
+        for broker in (agent, controller):
+            self.start(broker)
+        await listener.connects()
+        self.assertIn("NOPERM", await self.refused(controller.ring(DEFAULT_NAMESPACE, b"{}")))
+        await controller.announce(DEFAULT_NAMESPACE, b"news")
+        await listener.hears(b"news")
+        self.assertEqual((agent.problem(), controller.problem(), listener.heard), (None, None, [b"news"]))

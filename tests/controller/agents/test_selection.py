@@ -9,8 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.codec.selectors import parse_selector
 from confd.controller.agents.selection import AGENTS_PER_TURN, select_agents
-from confd.controller.agents.selectors import parse_selector
 from confd.model import DEFAULT_NAMESPACE, Registration
 from confd.reports import AgentRecord
 from tests.controller.harness import ControllerHarness

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.codec.ranks import rank
 from confd.controller.agents.labels import LabelReader
-from confd.controller.rollouts.picking import PoolAgent, all_reported, choose, next_wave, rank, salt_of, target
+from confd.controller.rollouts.picking import PoolAgent, all_reported, choose, next_wave, salt_of, target
 from confd.model import Tag
 from confd.reports import AgentRecord, Report, ReportState
 from confd.rollouts import Exposure, RolloutPlan, Wave

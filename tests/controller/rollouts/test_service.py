@@ -19,12 +19,16 @@ class RolloutTestCase(SynchronousTestCase):
     agents = 3
 
     def setUp(self) -> None:
-        self.harness = ControllerHarness()
+        self.harness = self.make_harness()
         self.addCleanup(self.harness.stop)
         self.ids = [self.harness.join(hostname=f"h{number}") for number in range(self.agents)]
         self.sessions = dict.fromkeys(self.ids, 0)
         for agent_id in self.ids:
             self.report(agent_id, self.harness.tag())
+
+    def make_harness(self) -> ControllerHarness:
+        """Return the controller."""
+        return ControllerHarness()
 
     def admin(self, method: str, path: str, **rest: Any) -> Reply:
         """Call the API as the administrator."""

@@ -1,4 +1,4 @@
-"""Tests of L{confd.controller.agents.selectors}."""
+"""Tests of L{confd.codec.selectors}."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.controller.agents.selectors import (
+from confd.codec.selectors import (
     EVERYTHING,
     MAX_BYTES,
     MAX_REQUIREMENTS,
