@@ -172,11 +172,13 @@ class Poll:
     @ivar served: the current configuration, C{None} if the caller named its tag.
     @ivar member: whether the controller knows the agent that asked; else the agent registers again.
     @ivar checksum: of the current document; empty where the controller does not say.
+    @ivar key_ids: ids of the signing keys, newest first, with commas; empty where the controller does not say.
     """
 
     served: ServedConfig | None
     member: bool = True
     checksum: str = ""
+    key_ids: str = ""
 
 
 @frozen

@@ -30,7 +30,7 @@ STOP_GRACE_SECONDS = 2.0
 
 @implementer(IHealth)
 class Cache(Service):
-    """Keep the last applied configuration, the id and the token on disk."""
+    """Keep the last applied configuration, the keys of its controller, the id and the token on disk."""
 
     log = Logger()
 
@@ -42,6 +42,7 @@ class Cache(Service):
         self._in_thread = in_thread
         self._writer = Periodic(clock, self._write, lambda: RETRY_SECONDS, STOP_GRACE_SECONDS)
         self._kept: Configuration | None = None
+        self._keys: tuple[str, ...] = ()
         #: The last unwritten version of each file, as the function that writes it.
         self._pending: dict[str, Callable[[], None]] = {}
         self._problem = Problem("cache", self.log)
@@ -86,14 +87,21 @@ class Cache(Service):
         contents = await self._in_thread(self._files.load)
         for finding in contents.findings:
             self.log.warn("{finding}", finding=finding)
-        self._kept = contents.configuration
+        self._kept, self._keys = contents.configuration, contents.keys
         return contents
 
     def keep(self, configuration: Configuration) -> None:
         """Schedule the write of an applied configuration."""
         if configuration != self._kept:
             self._kept = configuration
-            self._schedule("configuration", partial(self._files.save, configuration))
+            self._schedule("configuration", partial(self._files.save, configuration, self._keys))
+
+    def keep_keys(self, keys: tuple[str, ...]) -> None:
+        """Schedule the write of the public keys of the controller; keys mean nothing without a cluster."""
+        if keys != self._keys:
+            self._keys = keys
+            if self._kept is not None and self._kept.cluster_id:
+                self._schedule("configuration", partial(self._files.save, self._kept, keys))
 
     def keep_id(self, agent_id: str) -> None:
         """Schedule the write of the id."""

@@ -2,22 +2,22 @@
 Read and write the files of an agent: the last two applied configurations, the id and the token. All functions block.
 
 A file is replaced as a whole or not at all. The cache has two lines of JSON. The first line holds the number of the
-format and the checksum of the second line; the second line is the body of GET C{/api/v1/config}. The cache of an agent
-of the Go system, one line without a checksum, can be read too.
+format and the checksum of the second line; the second line is the body of GET C{/api/v1/config}, with the trusted keys.
+The cache of an agent of the Go system, one line without a checksum, can be read too.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 from attrs import evolve, field, frozen
 
 from confd.codec import bodies, strict_json
 from confd.errors import ConfdError
-from confd.model import Configuration, valid_agent_id, valid_token
+from confd.model import Configuration, ServedConfig, valid_agent_id, valid_token
 from confd.runtime.atomic_file import check_regular, remove_file, replace_file
 
 #: Number of the format of the cache.
@@ -39,12 +39,14 @@ class CacheContents:
     @ivar agent_id: The id; empty if there is no valid id.
     @ivar token: The token; empty if there is no valid token.
     @ivar findings: Problems of the files, one sentence each.
+    @ivar keys: The public keys of the controller, as they were stored with the configuration.
     """
 
     configuration: Configuration | None = None
     agent_id: str = ""
     findings: tuple[str, ...] = ()
     token: str = field(default="", repr=False)
+    keys: tuple[str, ...] = ()
 
 
 @frozen
@@ -87,17 +89,20 @@ class CacheFiles:
         findings: list[str] = []
         agent_id = self._load_line("id", valid_agent_id, findings)
         token = self._load_line("token", valid_token, findings) if agent_id else ""
-        configurations = (self._load_configuration(path, findings) for path in (self.path, f"{self.path}.prev"))
-        configuration = next((each for each in configurations if each is not None), None)
-        return CacheContents(configuration, agent_id, tuple(findings), token)
+        stored = (self._load_configuration(path, findings) for path in (self.path, f"{self.path}.prev"))
+        found = next((each for each in stored if each is not None), None)
+        if found is None:
+            return CacheContents(None, agent_id, tuple(findings), token)
+        return CacheContents(found.configuration, agent_id, tuple(findings), token, found.keys)
 
-    def save(self, configuration: Configuration) -> None:
+    def save(self, configuration: Configuration, keys: Sequence[str] = ()) -> None:
         """
         Save the applied configuration, and keep the one before it as C{path.prev}.
 
+        @param keys: The public keys of the controller, newest first.
         @raise OSError: if the configuration could not be written; the previous files remain.
         """
-        body = bodies.configuration_body(configuration)
+        body = bodies.configuration_body(configuration, keys)
         header = strict_json.encode({"format": FORMAT, "checksum": _checksum(body)})
         replace_file(self.path, header + b"\n" + body + b"\n", f"{self.path}.prev")
 
@@ -120,9 +125,9 @@ class CacheFiles:
         else:
             remove_file(f"{self.path}.token")
 
-    def _load_configuration(self, path: str, findings: list[str]) -> Configuration | None:
+    def _load_configuration(self, path: str, findings: list[str]) -> ServedConfig | None:
         try:
-            configuration = _parse(_read(path, MAX_CACHE_BYTES))
+            found = _parse(_read(path, MAX_CACHE_BYTES))
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -131,13 +136,14 @@ class CacheFiles:
         except ConfdError as error:
             findings.append(_set_aside(path, error.message))
             return None
-        if configuration.namespace != self.namespace:
+        namespace = found.configuration.namespace
+        if namespace != self.namespace:
             findings.append(
-                f"The cache {path} belongs to the namespace {configuration.namespace!r} and is not used: NAMESPACE is"
+                f"The cache {path} belongs to the namespace {namespace!r} and is not used: NAMESPACE is"
                 f" {self.namespace!r}."
             )
             return None
-        return configuration
+        return found
 
     def _load_line(self, what: str, valid: Callable[[str], bool], findings: list[str]) -> str:
         path = f"{self.path}.{what}"
@@ -154,19 +160,20 @@ class CacheFiles:
         return line
 
 
-def _parse(raw: bytes) -> Configuration:
+def _parse(raw: bytes) -> ServedConfig:
     header, _, rest = raw.partition(b"\n")
     body = rest.removesuffix(b"\n")
     found = strict_json.decode(header)
     if isinstance(found, dict) and not body and found.keys() <= _GO_KEYS:
-        return bodies.parse_configuration(header)
+        return ServedConfig(bodies.parse_configuration(header))
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise ConfdError("unknown_format", f"The file is not in format {FORMAT} of confd.")
     if found.get("checksum") != _checksum(body):
         raise ConfdError("bad_checksum", "The checksum is wrong.")
     configuration = bodies.parse_configuration(body)
-    namespace = strict_json.decode(body, strict_json.ENVELOPE_DEPTH).get("namespace")
-    return evolve(configuration, namespace=str(namespace))
+    fields = strict_json.decode(body, strict_json.ENVELOPE_DEPTH)
+    named = evolve(configuration, namespace=str(fields.get("namespace")))
+    return ServedConfig(named, bodies.signing_keys_of(fields) if named.cluster_id else ())
 
 
 def _set_aside(path: str, reason: str) -> str:

@@ -164,7 +164,9 @@ def compose(
         random,
         hinted.notify,
     )
-    receiver = Receiver(settings.namespace, keys, version_guard, clients.offload, hinted.notify, doorbell)
+    receiver = Receiver(
+        settings.namespace, keys, version_guard, clients.offload, hinted.notify, doorbell, cache.keep_keys
+    )
     poller = Poller(
         reactor,
         controllers,

@@ -55,6 +55,7 @@ class Parts:
         self.cache.startService()
         self.worker_sync.startService()
         self.health.startService()
+        self.receiver.trust(contents.keys)
         if contents.configuration is not None:
             self.version_guard.offer(contents.configuration)
         self.reporter.startService()

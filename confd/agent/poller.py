@@ -154,5 +154,5 @@ class Poller(Service):
         self._last_answer_at = self._clock.seconds()
         if member:
             self._registration_service.confirm(poll.member)
-        self._objection = self._receiver.answered(poll.served, asked, poll.checksum)
+        self._objection = self._receiver.answered(poll.served, asked, poll.checksum, poll.key_ids)
         self.polls["unchanged" if poll.served is None else "objected" if self._objection else "changed"] += 1

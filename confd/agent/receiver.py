@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
@@ -40,19 +40,27 @@ class Receiver:
         offload: OrderedOffload,
         hint: Callable[[], object],
         doorbell: DoorbellListener | None = None,
+        keys_changed: Callable[[tuple[str, ...]], object] = lambda keys: None,
     ) -> None:
         """
         @param keys: The keys that announcements must be signed with; answers of the controllers update them.
         @param offload: Decodes bodies; the same object decodes the answers to polls, so that no body overtakes another.
         @param hint: Called to poll soon.
         @param doorbell: Takes doorbells; C{None} ignores them.
+        @param keys_changed: Called with the trusted keys when an answer changed them.
         """
         self.unverified = 0
-        self._offload, self._doorbell = offload, doorbell
+        self._offload, self._doorbell, self._keys_changed = offload, doorbell, keys_changed
         self._namespace, self._keys, self._version_guard, self._hint = namespace, keys, version_guard, hint
         self._logged_kinds: set[str] = set()
         #: Whether the controller may use the newest tag for another document: it lost versions, and published again.
         self._ambiguous = False
+        #: Whether the controller has other keys, and the ids of its keys as they were when that was found.
+        self._outdated, self._asked_for = False, ""
+
+    def trust(self, keys: Sequence[str]) -> None:
+        """Trust the keys that an earlier process of this agent stored."""
+        self._keys.trust(keys)
 
     def hint(self) -> None:
         self._hint()
@@ -68,7 +76,8 @@ class Receiver:
         An agent without keys asks for all of it, because only a full answer holds the keys. The Go system has no keys.
         """
         known = self.known()
-        conditional = known is not None and not self._ambiguous and (self._keys or not known.cluster)
+        whole = self._ambiguous or self._outdated
+        conditional = known is not None and not whole and (self._keys or not known.cluster)
         return known if conditional else None
 
     def poll_interval(self) -> int | None:
@@ -96,13 +105,16 @@ class Receiver:
             self._hint()
         return objection
 
-    def answered(self, served: ServedConfig | None, asked: Tag | None, checksum: str = "") -> str | None:
+    def answered(
+        self, served: ServedConfig | None, asked: Tag | None, checksum: str = "", key_ids: str = ""
+    ) -> str | None:
         """
         Handle the answer to a poll.
 
         @param served: The configuration; C{None} if the tag of the poll is current.
         @param asked: The newest tag at the time of the poll.
         @param checksum: Checksum of the current document, empty if the controller does not send it.
+        @param key_ids: Ids of the keys of the controller, with commas; empty if the controller does not send them.
         @return: why the current configuration of the controller changes nothing, in one sentence; C{None} if no
             objection stands.
         """
@@ -110,9 +122,13 @@ class Receiver:
         if served is not None and self._take(served, overtaken) is not None and overtaken:
             self._hint()
         if served is not None:
-            self._ambiguous = False
+            self._ambiguous = self._outdated = False
         elif not overtaken and not self._version_guard.confirmed(checksum):
             self._ambiguous = True
+            self._hint()
+        if served is None and key_ids not in ("", self._asked_for, ",".join(self._keys.ids)):
+            # Only a whole answer holds the keys; it is asked for once.
+            self._outdated, self._asked_for = True, key_ids
             self._hint()
         objection = self._version_guard.objection
         return None if objection is None else objection.reason
@@ -120,7 +136,9 @@ class Receiver:
     def _take(self, served: ServedConfig, late: bool) -> str | None:
         objection = self._version_guard.offer(served.configuration, late)
         if objection is None:
-            self._keys.trust(served.keys)
+            self._outdated = False
+            if self._keys.trust(served.keys):
+                self._keys_changed(self._keys.publics)
         return objection
 
     def announced(self, raw: bytes) -> Deferred[bool]:

@@ -65,7 +65,8 @@ class ControllerClient:
         async def parse(answer: Response) -> Poll:
             member = answer.header("X-Agent-Known") != "false" and not self._refused
             if answer.status == 304 and known is not None:
-                return Poll(None, member, answer.header("X-Config-Checksum") or "")
+                checksum, key_ids = (answer.header(name) or "" for name in ("X-Config-Checksum", "X-Config-Keys"))
+                return Poll(None, member, checksum, key_ids)
             served = await self._decode(answer, bodies.parse_served, self._namespace, answer.header("ETag"))
             return Poll(served, member)
 

@@ -84,14 +84,18 @@ def parse_served(raw: bytes, namespace: str = DEFAULT_NAMESPACE, named: str | No
     body = _mapping(strict_json.decode(raw, strict_json.ENVELOPE_DEPTH))
     if body.get("namespace", DEFAULT_NAMESPACE) != namespace:
         raise Malformed("other_namespace", f"The controller answers for another namespace than {namespace}.")
-    keys = body.get("signing_keys") or [body.get("signing_key")]
-    believed = tuple(key for key in keys if isinstance(key, str)) if isinstance(keys, list) else ()
     configuration = configuration_of(body, namespace)
     if named is not None and _names_another(named, configuration.tag):
         raise Malformed(
             "other_tag", "The configuration in the body does not match the tag in the header or in the event."
         )
-    return ServedConfig(configuration, believed)
+    return ServedConfig(configuration, signing_keys_of(body))
+
+
+def signing_keys_of(body: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the public keys in a decoded body, newest first; the caller checks each."""
+    keys = body.get("signing_keys") or [body.get("signing_key")]
+    return tuple(key for key in keys if isinstance(key, str)) if isinstance(keys, list) else ()
 
 
 def _names_another(header: str, tag: Tag) -> bool:

@@ -70,9 +70,23 @@ class KeyRing:
     def __bool__(self) -> bool:
         return bool(self._keys)
 
-    def trust(self, publics: Iterable[str]) -> None:
-        """Replace the trusted keys. Ignore invalid keys; without a valid key, change nothing."""
-        found = {}
+    @property
+    def publics(self) -> tuple[str, ...]:
+        """The trusted keys in base64, in the order in which they were given."""
+        return tuple(base64.b64encode(key.public_bytes_raw()).decode() for key in self._keys.values())
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the trusted keys, in the same order."""
+        return tuple(self._keys)
+
+    def trust(self, publics: Iterable[str]) -> bool:
+        """
+        Replace the trusted keys. Ignore invalid keys; without a valid key, change nothing.
+
+        @return: whether the keys, or their order, changed.
+        """
+        before, found = self.ids, {}
         for text in list(publics)[:MAX_TRUSTED_KEYS]:
             try:
                 public = base64.b64decode(text, validate=True)
@@ -80,6 +94,7 @@ class KeyRing:
             except (binascii.Error, ValueError):
                 continue
         self._keys = found or self._keys
+        return self.ids != before
 
     def verify(self, key_id: str, signature: str, message: bytes) -> bool:
         """Return whether a signature of a message is valid, and of a trusted key."""

@@ -106,6 +106,7 @@ class FakeController:
     window: float = 0.0
     presented: tuple[str, str] = ("", "")
     token: str = ""
+    keys: tuple[SigningKey, ...] = (KEY,)
     members: set[str] = field(factory=set)
     attempts: list[Report] = field(factory=list)
     reports: list[Report] = field(factory=list)
@@ -157,8 +158,11 @@ class FakeController:
     def _current(self, known: Tag | None, agent_id: str) -> Poll:
         if self.current is None:
             raise Unavailable("starting", "The controller is starting.")
-        served = None if self.current.tag == known else ServedConfig(self.current, (KEY.public,))
-        return Poll(served, not agent_id or agent_id in self.members, self.current.document.checksum)
+        served = (
+            None if self.current.tag == known else ServedConfig(self.current, tuple(key.public for key in self.keys))
+        )
+        key_ids = ",".join(key.key_id for key in self.keys)
+        return Poll(served, not agent_id or agent_id in self.members, self.current.document.checksum, key_ids)
 
     def _take(self, report: Report, agent_id: str) -> float:
         if agent_id not in self.members:

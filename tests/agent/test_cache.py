@@ -66,6 +66,18 @@ class CacheTests(SynchronousTestCase):
         self.cache.keep(configuration(1))
         self.assertEqual(self.writes, before)
 
+    def test_changed_keys_are_written_although_the_configuration_is_the_same(self) -> None:
+        self.cache.keep_keys(("first",))
+        self.assertEqual((self.writes, self.files.load()), (0, CacheContents()))
+        self.cache.keep(configuration(1))
+        self.assertEqual(self.files.load(), CacheContents(configuration(1), keys=("first",)))
+        self.cache.keep_keys(("second", "first"))
+        self.cache.keep_keys(("second", "first"))
+        self.assertEqual((self.writes, self.files.load().keys), (2, ("second", "first")))
+        self.successResultOf(Deferred.fromCoroutine(self.cache.load()))
+        self.cache.keep(configuration(2))
+        self.assertEqual(self.files.load(), CacheContents(configuration(2), keys=("second", "first")))
+
     def test_findings_are_logged(self) -> None:
         (self.folder / "cache").write_bytes(b"rubbish")
         with capturedLogs() as logs:

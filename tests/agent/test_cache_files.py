@@ -43,6 +43,16 @@ class CacheFilesTests(SynchronousTestCase):
         self.assertEqual(self.files.load(), CacheContents(expected, AGENT_ID, token="t0ken"))
         self.assertNotIn("t0ken", repr(self.files.load()))
 
+    def test_keys_are_loaded_with_their_configuration(self) -> None:
+        self.files.save(configuration(7), ("old",))
+        self.files.save(configuration(8), ("new", "old"))
+        self.assertEqual(self.files.load(), CacheContents(configuration(8), keys=("new", "old")))
+        self.path.write_bytes(b"damaged")
+        self.assertEqual(self.files.load().keys, ("old",))
+        self.assertEqual(CacheFiles(str(self.path), "edge").load().keys, ())
+        self.files.save(configuration(7, cluster_id="", epoch=0), ("key",))
+        self.assertEqual(self.files.load().keys, ())
+
     def test_a_configuration_of_the_go_system_is_loaded(self) -> None:
         go = configuration(7, cluster_id="", epoch=0)
         self.files.save(go)

@@ -22,6 +22,7 @@ from confd.agent.cache_files import CacheFiles
 from confd.agent.composition import Clients, compose
 from confd.codec import bodies
 from confd.codec.announcement import announce
+from confd.codec.signing import SigningKey
 from confd.errors import StartError, Unavailable
 from confd.interfaces import ISink, IStrategy
 from confd.model import Verdict, judge
@@ -88,6 +89,7 @@ class World:
         self.version_guard, self.registration_service = parts.version_guard, parts.registration_service
         self.strategy = cast(FakeStrategy, parts.strategy)
         (self.agent,) = composed.services
+        self.files = CacheFiles(str(self.folder / "cache"), "default")
 
     def crash(self) -> None:
         """Kill the agent with its timers, and make another process."""
@@ -129,6 +131,28 @@ class AgentTests(SynchronousTestCase):
         self.world.controller.failure = DOWN
         self.world.agent.startService()
         self.assertEqual(self.world.worker.current, configuration(1))
+
+    def test_an_agent_without_controller_believes_announcements(self) -> None:
+        """It has the keys of the controller from its cache, and no other key is believed."""
+        self.test_an_agent_without_controller_delivers_its_cache()
+        sink = self.world.strategy.sink
+        assert sink is not None
+        for version, key in ((3, SigningKey.generate()), (2, KEY)):
+            sink.announced(announce(configuration(version), key))
+            self.world.wait(1)
+        self.assertEqual(self.world.worker.current, configuration(2))
+
+    def test_a_key_that_was_rotated_while_the_agent_was_down_is_learned_and_stored(self) -> None:
+        self.world.agent.startService()
+        self.stop()
+        newer = SigningKey.generate()
+        self.world.controller.keys = (newer, KEY)
+        self.world.start_over()
+        self.world.agent.startService()
+        self.world.wait(3)
+        self.assertEqual([known for known, _ in self.world.controller.polls[-2:]], [configuration(1).tag, None])
+        self.stop()
+        self.assertEqual(self.world.files.load().keys, (newer.public, KEY.public))
 
     def test_the_cache_waits_for_the_worker(self) -> None:
         self.test_an_agent_without_controller_delivers_its_cache()

@@ -162,6 +162,20 @@ class ReceiverTests(SynchronousTestCase):
             Receiver("default", KeyRing(), go, OrderedOffload(maybeDeferred), self.hint).poll_condition(), go.newest.tag
         )  # type: ignore[union-attr]
 
+    def test_other_keys_of_the_controller_are_asked_for_once(self) -> None:
+        tag, ids, others = configuration(5).tag, KEY.key_id, f"{STRANGER.key_id},{KEY.key_id}"
+        for key_ids, condition in ((ids, tag), ("", tag), (others, None)):
+            self.assertIsNone(self.receiver.answered(None, tag, key_ids=key_ids))
+            self.assertEqual(self.receiver.poll_condition(), condition)
+        self.served(configuration(5), (STRANGER.public, KEY.public))
+        self.assertEqual((self.receiver.poll_condition(), self.keys.ids), (tag, (STRANGER.key_id, KEY.key_id)))
+        hints = self.hints
+        self.receiver.answered(None, tag, key_ids=others)
+        self.receiver.answered(None, tag, key_ids="damaged")
+        self.served(configuration(5), (STRANGER.public, KEY.public))
+        self.receiver.answered(None, tag, key_ids="damaged")
+        self.assertEqual((self.receiver.poll_condition(), self.hints), (tag, hints + 1))
+
     def test_a_newer_announcement_is_applied_once(self) -> None:
         """The same announcement may arrive again; none causes a poll."""
         message = announce(configuration(6), KEY)

@@ -36,6 +36,21 @@ class Mutant:
 
 MUTANTS = (
     Mutant(
+        "keys are trusted and not stored",
+        (Edit("agent/receiver.py", "self._keys_changed(self._keys.publics)", "pass"),),
+        ("tests.agent.test_lifecycle.AgentTests",),
+    ),
+    Mutant(
+        "stored keys are not loaded",
+        (Edit("agent/lifecycle.py", "self.receiver.trust(contents.keys)", "pass"),),
+        ("tests.agent.test_lifecycle.AgentTests",),
+    ),
+    Mutant(
+        "any doorbell counts as signed",
+        (Edit("agent/doorbell.py", "if not doorbell.verified(self._keys):", "if False:"),),
+        ("tests.agent.test_doorbell",),
+    ),
+    Mutant(
         "commits are not synced (synchronous=NORMAL)",
         (
             Edit("controller/store/sqlite/connection.py", "synchronous = FULL", "synchronous = NORMAL"),

@@ -37,7 +37,16 @@ from confd.model import Configuration, Draft
 from confd.runtime.offload import Offload
 from confd.web.api.endpoint import Answer, AnyDocument, Call, NamespaceQuery, endpoint
 from confd.web.auth.principals import POLL, Permission
-from confd.web.openapi.docs import AGENT_ID, CONFIG_CHECKSUM, ETAG, IDEMPOTENCY_KEY, IF_MATCH, IF_NONE_MATCH, Docs
+from confd.web.openapi.docs import (
+    AGENT_ID,
+    CONFIG_CHECKSUM,
+    CONFIG_KEYS,
+    ETAG,
+    IDEMPOTENCY_KEY,
+    IF_MATCH,
+    IF_NONE_MATCH,
+    Docs,
+)
 
 #: Seconds between two polls of an agent of the Go system that received no other interval.
 GO_POLL_INTERVAL = 30
@@ -83,7 +92,7 @@ class ConfigsApi:
         docs=Docs(
             {200: CurrentConfigBody, 304: None},
             takes=(IF_NONE_MATCH, AGENT_ID),
-            gives=(ETAG, CONFIG_CHECKSUM),
+            gives=(ETAG, CONFIG_CHECKSUM, CONFIG_KEYS),
             tag=CONFIGURATIONS,
         ),
     )
@@ -93,7 +102,11 @@ class ConfigsApi:
         namespace = call.query.namespace
         agent_id = self._registry.agent_tokens.sender(call.principal, call.header("X-Agent-ID") or "")
         current = await self._rollouts.served(namespace, known, agent_id)
-        headers = {"ETag": current.etag, "X-Config-Checksum": current.configuration.document.checksum}
+        headers = {
+            "ETag": current.etag,
+            "X-Config-Checksum": current.configuration.document.checksum,
+            "X-Config-Keys": current.key_ids,
+        }
         if current is not self._snapshot.find(namespace):
             headers["X-Confd-Lane"] = "candidate"
         revalidate = None
@@ -105,7 +118,7 @@ class ConfigsApi:
             return Answer(status=304, headers=headers, revalidate=revalidate)
         if known is not None and _keeps_other(known, current.configuration, agent_id):
             # These would name a document that the caller does not have.
-            del headers["ETag"], headers["X-Config-Checksum"]
+            del headers["ETag"], headers["X-Config-Checksum"], headers["X-Config-Keys"]
             return Answer(status=304, headers=headers, revalidate=revalidate)
         if known is not None and _has_current(known, current.configuration, agent_id):
             return Answer(status=304, headers=headers, revalidate=revalidate)

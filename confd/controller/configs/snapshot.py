@@ -26,12 +26,14 @@ class EncodedConfig:
 
     @ivar body: of GET C{/api/v1/config}.
     @ivar frame: the event of the stream.
+    @ivar key_ids: ids of the valid signing keys, newest first, with commas.
     """
 
     configuration: Configuration
     etag: str
     body: bytes
     frame: bytes
+    key_ids: str
     _key: SigningKey
 
     @classmethod
@@ -47,6 +49,7 @@ class EncodedConfig:
             etag(configuration.tag),
             body,
             sse.frame("config", body, str(configuration.tag)),
+            ",".join(key.key_id for key in keys),
             keys[0],
         )
 

@@ -43,6 +43,11 @@ CONFIG_CHECKSUM = HeaderDocs(
     "The checksum of the current document. After a restore, two documents may have had the same tag.",
     "^sha256:[0-9a-f]{64}$",
 )
+CONFIG_KEYS = HeaderDocs(
+    "X-Config-Keys",
+    "The ids of the valid signing keys, newest first. A client with other keys asks again without If-None-Match.",
+    "^[0-9a-f]{16}(,[0-9a-f]{16})*$",
+)
 CONFIG_VERSION = HeaderDocs("X-Config-Version", "The tag of the configuration in the body.", f"^{model.TAG.pattern}$")
 ETAG = HeaderDocs("ETag", "The tag of the content of the response, or of the current version.", '^".*"$')
 IDEMPOTENCY_KEY = HeaderDocs(

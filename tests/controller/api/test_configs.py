@@ -380,6 +380,20 @@ class PushTests(SynchronousTestCase):
         self.assertEqual(self.entries()["signing_keys"], [third, second])
         self.assertEqual(self.entries()["version"], 2)
 
+    def test_header(self) -> None:
+        """Each answer names the valid keys, also a cached one after a rotation."""
+        self.publish()
+        caller, before = self.harness.caller(), ""
+        for _ in range(3):
+            keys = ",".join(key.key_id for key in self.harness.identity.keys)
+            self.assertNotEqual(keys, before)
+            etag = f'"{self.harness.tag()}"'
+            for headers in ({}, {"If-None-Match": etag}) * 2:
+                reply = caller.get("/api/v1/config", auth=AGENT, headers=headers)
+                self.assertEqual((reply.status, reply.headers["x-config-keys"]), (304 if headers else 200, keys))
+            before = keys
+            self.rotate()
+
     def test_unpublished(self) -> None:
         """What nobody published is announced at no start and no rotation, and is no answer to a broker's request."""
         self.rotate()
