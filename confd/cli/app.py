@@ -8,6 +8,7 @@ from click.shell_completion import get_completion_class
 import confd
 from confd.cli.command import Command, Group
 from confd.cli.commands import admin, agents, configs
+from confd.cli.commands.apply import apply
 from confd.cli.commands.bisect import bisect
 from confd.cli.commands.certificates import certificate, verify
 from confd.cli.commands.database import database
@@ -51,7 +52,6 @@ Exit status:
 
 #: Commands of other programs, and the command of C{confdctl} for the same purpose.
 _HINTS = {
-    "apply": "set",
     "config": "get",
     "edit": "set --edit",
     "events": "watch",
@@ -119,6 +119,6 @@ for _command in (
     configs.get, configs.set_, configs.history, configs.diff, configs.rollback,
     rollout, plans, bisect, agents.status, agents.agents, agents.watch,
     admin.namespaces, admin.audit, admin.epoch, admin.cluster, certificate, verify,
-    token, whoami, import_, database, exec_, doctor, completion,
+    token, whoami, apply, import_, database, exec_, doctor, completion,
 ):  # fmt: skip
     cli.add_command(_command)

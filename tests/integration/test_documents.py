@@ -18,6 +18,7 @@ PAGES = (
     "docs/outputs.rst",
     "docs/local-api.rst",
     "docs/output-plugins.rst",
+    "docs/gitops.rst",
     "docs/operations.rst",
     "docs/strategies.rst",
     "docs/rollouts.rst",
@@ -79,6 +80,9 @@ class PagesTests(SynchronousTestCase):
 
     def test_outputs(self) -> None:
         self.follow("docs/outputs.rst")
+
+    def test_gitops(self) -> None:
+        self.follow("docs/gitops.rst")
 
     def test_local_api(self) -> None:
         self.follow("docs/local-api.rst")

@@ -8,7 +8,8 @@ from confd.cli.api_client import value_of
 from confd.cli.command import Command
 from confd.cli.commands.documents import change, find, read_argument, sources
 from confd.cli.commands.editor import edit
-from confd.cli.commands.publish import ChangePublisher, PublishOptions, Submission, publishing_options
+from confd.cli.commands.publish import ChangePublisher, PublishOptions, publishing_options
+from confd.cli.commands.submissions import Submission
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
 from confd.cli.text import as_json, format_time

@@ -13,7 +13,9 @@ from confd.controller.convergence.progress import Totals
 _POLL_SECONDS = 0.25
 
 
-def wait_for_quorum(session: Session, version: int, quorum: float, timeout: float) -> tuple[bool | None, JsonObject]:
+def wait_for_quorum(
+    session: Session, namespace: str, version: int, quorum: float, timeout: float
+) -> tuple[bool | None, JsonObject]:
     """
     Wait until enough agents have applied a version, or until the quorum cannot be reached any more.
 
@@ -24,13 +26,13 @@ def wait_for_quorum(session: Session, version: int, quorum: float, timeout: floa
     """
     deadline = session.clock.monotonic() + timeout
     path = f"/api/v1/config/versions/{version}/convergence"
-    with session.screen.bar(f"Version {version}") as grow:
+    with session.screen.bar(f"Version {version} of {namespace}") as grow:
         while True:
             pause = _POLL_SECONDS
             late = session.clock.monotonic() >= deadline
             try:
                 # This loop waits by itself, for it has a deadline.
-                asked = session.controller.call("GET", path, query={"namespace": session.namespace}, patient=False)
+                asked = session.controller.call("GET", path, query={"namespace": namespace}, patient=False)
                 seen = value_of(asked)
             except CommandError as failure:
                 # A controller that restarts in the meantime does not end the wait.

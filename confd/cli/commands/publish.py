@@ -2,56 +2,33 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import wraps
 from typing import Any
 
 import click
-from attrs import define, field, fields, frozen
+from attrs import define, evolve, frozen
 
-from confd.cli.api_client import value_of
 from confd.cli.commands.completing import complete_rollout_plan
 from confd.cli.commands.convergence import wait_for_quorum
 from confd.cli.commands.rollout_progress import draw_end, exposed_agents, follow, require_completed
+from confd.cli.commands.submissions import Submission, Submitter
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session
 from confd.cli.text import plural
-from confd.cli.transport import Reply, Unreached
 from confd.codec.strict_json import JsonObject
 from confd.codec.text import printable
 from confd.model import Tag
-
-#: Attempts for a publish whose answer is lost, a second apart; its idempotency key makes them safe.
-_MAX_ATTEMPTS = 3
 
 #: Values of C{--rollout} that start no rollout.
 _NO_PLANS = (None, "direct", "abort")
 
 #: Default of C{--quorum}.
-_QUORUM_PERCENT = 100.0
+QUORUM_PERCENT = 100.0
 #: Default of C{--timeout}.
-_TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 #: Largest value of C{--timeout}: a week, for the longest bake.
 _MAX_TIMEOUT_SECONDS = 604_800
-
-
-@frozen
-class Submission:
-    """
-    A change that is not published yet.
-
-    @ivar path: path of the API.
-    @ivar tag: tag of the version that the change is based on.
-    @ivar query: parameters of the API.
-    @ivar always: whether to publish although the document is unchanged.
-    """
-
-    path: str
-    body: Mapping[str, object]
-    tag: str
-    query: Mapping[str, object] = field(factory=dict)
-    always: bool = False
 
 
 @frozen
@@ -60,12 +37,12 @@ class PublishOptions:
 
     yes: bool
     dry_run: bool
-    if_match: str | None
     comment: str | None
     wait: str | None
     quorum: float | None
     timeout: float | None
     rollout: str | None
+    if_match: str | None = None
 
     @property
     def plan(self) -> str | None:
@@ -87,52 +64,57 @@ class PublishOptions:
             raise CommandError(Exit.USAGE, f"--if-match: {error}.") from None
 
 
-_OPTIONS = (
-    click.option("-y", "--yes", is_flag=True, help="Publish without a question."),
-    click.option("--dry-run", is_flag=True, help="Validate and show the diff; publish nothing."),
-    click.option("-m", "--comment", metavar="TEXT", help="Reason for the change, for the history."),
-    click.option(
+_OPTIONS = {
+    "yes": click.option("-y", "--yes", is_flag=True, help="Publish without a question."),
+    "dry_run": click.option("--dry-run", is_flag=True, help="Validate and show the diff; publish nothing."),
+    "comment": click.option("-m", "--comment", metavar="TEXT", help="Reason for the change, for the history."),
+    "if_match": click.option(
         "--if-match",
         metavar="TAG",
         help="Publish only if this is the current tag; * skips the check.  [default: current tag at the start]",
     ),
-    click.option(
+    "rollout": click.option(
         "--rollout",
         metavar="PLAN",
         shell_complete=complete_rollout_plan,
         help="Deliver the version in the waves of PLAN, such as canary or careful; see confdctl plans. The value abort"
         " publishes to all agents at once, although a rollout is open.",
     ),
-    click.option(
+    "wait": click.option(
         "--wait",
         type=click.Choice(["applied"]),
         help="Wait until the agents have applied the version; with a rollout, until its end.",
     ),
-    click.option(
+    "quorum": click.option(
         "--quorum",
         type=click.FloatRange(0, 100, min_open=True),
         metavar="PERCENT",
         help="Share of the agents that --wait needs.  [default: 100]",
     ),
-    click.option(
+    "timeout": click.option(
         "--timeout",
         type=click.FloatRange(0, _MAX_TIMEOUT_SECONDS, min_open=True),
         metavar="SECONDS",
         help="Time limit of --wait.  [default: 30; with a rollout: none]",
     ),
-)
+}
 
 
-def publishing_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options of a command that publishes; the command gets them as C{options}, a L{PublishOptions}."""
+def publishing_options(command: Callable[..., None], without: Container[str] = frozenset()) -> Callable[..., None]:
+    """
+    Add the options of a command that publishes; the command gets them as C{options}, a L{PublishOptions}.
+
+    @param without: names of fields whose options the command does not have.
+    """
+    chosen = [name for name in _OPTIONS if name not in without]
 
     @wraps(command)
     def with_options(*arguments: object, **values: Any) -> None:
-        options = PublishOptions(**{each.name: values.pop(each.name) for each in fields(PublishOptions)})
+        options = PublishOptions(**{name: values.pop(name) for name in chosen})
         command(*arguments, options=options, **values)
 
-    for option in reversed(_OPTIONS):
-        with_options = option(with_options)
+    for name in reversed(chosen):
+        with_options = _OPTIONS[name](with_options)
     return with_options
 
 
@@ -160,9 +142,9 @@ class ChangePublisher:
         @raise CommandError: the controller refused it, or the user declined.
         """
         session, screen = self._session, self._session.screen
-        tag = self._options.if_match or change.tag
-        headers = {"If-Match": tag if tag == "*" else f'"{tag}"'}
-        preview = value_of(self._post(change, headers, dry_run=True))
+        current, change = change.tag, evolve(change, tag=self._options.if_match or change.tag)
+        submitter = Submitter(session, session.namespace, self._options.rollout)
+        preview = submitter.preview(change)
         agents = preview["agents"]
         for_whom = f"version {preview['version']} of {session.namespace}, for {plural(agents['targeted'], 'agent')}"
         if self._options.dry_run:
@@ -170,15 +152,14 @@ class ChangePublisher:
             screen.say(f"Dry run: this would be {for_whom}. Nothing was changed.")
             return False
         if not preview["patch"] and not change.always:
-            said = {"message": "Nothing to publish: the document is unchanged", "tag": change.tag}
-            screen.show(said, lambda: screen.line(f"{said['message']}; {change.tag} is current."))
+            said = {"message": "Nothing to publish: the document is unchanged", "tag": current}
+            screen.show(said, lambda: screen.line(f"{said['message']}; {current} is current."))
             return True
         if screen.form == "table" or not self._options.yes:
             screen.diff(preview["text"], aside=True)
         how = f" ({agents['live']} of them live){_waves_in_words(preview)}"
         session.confirm(f"Publish this as {for_whom}{how}?", self._options.yes)
-        answer = self._post_reliably(change, headers | {"Idempotency-Key": str(uuid.uuid4())})
-        self._result = value_of(answer) | {"tag": answer.headers.get("etag", "").strip('"')}
+        self._result = submitter.publish(change)
         if screen.form == "table":
             self._draw(self._result)
         return True
@@ -198,10 +179,11 @@ class ChangePublisher:
         if "rollout" in result:
             self._finish_rollout(result)
             return
-        timeout = options.timeout or _TIMEOUT_SECONDS
-        quorum = options.quorum or _QUORUM_PERCENT
-        reached, seen = wait_for_quorum(self._session, result["version"], quorum, timeout)
-        counts = f"{seen['applied']} of {plural(seen['targeted'], 'agent')} applied version {result['version']}"
+        version, timeout = result["version"], options.timeout or TIMEOUT_SECONDS
+        reached, seen = wait_for_quorum(
+            self._session, self._session.namespace, version, options.quorum or QUORUM_PERCENT, timeout
+        )
+        counts = f"{seen['applied']} of {plural(seen['targeted'], 'agent')} applied version {version}"
         screen.show(result | {"convergence": seen}, lambda: screen.line(f"{counts}."))
         if not reached:
             when = f" after {timeout:g} s" if reached is None else f": {plural(seen['failed'], 'agent')} failed"
@@ -248,31 +230,6 @@ class ChangePublisher:
             screen.say(
                 "Some brokers are not notified yet. Their agents receive the version at their next poll at the latest."
             )
-
-    def _post(self, change: Submission, headers: Mapping[str, str], **more: object) -> Reply:
-        query = {"namespace": self._session.namespace, "rollout": self._options.rollout, **change.query, **more}
-        try:
-            return self._session.controller.call("POST", change.path, change.body, headers, query)
-        except CommandError as failure:
-            if failure.code == "rollout_active":
-                failure.details += ("To see it, run: confdctl rollout",)
-            if failure.code != "version_mismatch":
-                raise
-            since = headers["If-Match"].strip('"').rpartition(".")[2]
-            hint = f"Nothing was changed. To see the other change, run: confdctl diff {since}"
-            raise CommandError(failure.status, failure.sentence, [hint], failure.code) from None
-
-    def _post_reliably(self, change: Submission, headers: Mapping[str, str]) -> Reply:
-        for _ in range(_MAX_ATTEMPTS - 1):
-            try:
-                return self._post(change, headers)
-            except Unreached:
-                self._session.clock.sleep(1)
-        try:
-            return self._post(change, headers)
-        except Unreached as failure:
-            sentence = f"{failure.sentence} The change may have been published; check with confdctl history."
-            raise CommandError(failure.status, sentence) from None
 
 
 def _waves_in_words(preview: JsonObject) -> str:

@@ -34,6 +34,16 @@ class NewNamespace(msgspec.Struct, forbid_unknown_fields=True):
     comment: Comment = ""
 
 
+class CreateQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """
+    How to create a namespace.
+
+    @ivar dry_run: check everything, and create nothing.
+    """
+
+    dry_run: bool = False
+
+
 #: Namespaces that are described in one turn of the reactor; this takes about a millisecond.
 _SLICE = 200
 
@@ -77,11 +87,12 @@ class NamespacesApi:
         "/api/v1/namespaces",
         Permission.ADMIN,
         "Make a namespace.",
+        query=CreateQuery,
         body=NewNamespace,
         max_body=None,
         named_by="name",
         docs=Docs(
-            {201: NamespaceItem},
+            {200: MessageBody, 201: NamespaceItem},
             (Conflict, Unprocessable),
             example={"name": "edge", "config": {"url": "https://api.github.com"}, "comment": "for the edge"},
             tag="namespaces",
@@ -108,6 +119,10 @@ class NamespacesApi:
             # Pointers lead to what was sent; there the document is a part of it.
             details = [{**each, "pointer": f"/config{each['pointer']}"} for each in error.details]
             raise Unprocessable(error.code, error.message, details) from None
+        if call.query.dry_run:
+            if self._snapshot.find(wanted.name) is not None:
+                raise Conflict("namespace_exists", f"The namespace {wanted.name!r} exists; publish to it instead.")
+            return Answer(strict_json.encode(MessageBody("Nothing was changed")))
         made = await self._configs.create_namespace(draft)
         return Answer(msgspec.json.encode(self._described(made.configuration)), status=201)
 

@@ -84,6 +84,19 @@ class NamespaceTests(SynchronousTestCase):
         """Whatever happens."""
         self.assertEqual(self.retire("default").code, "default_namespace")
 
+    def test_dry_run(self) -> None:
+        """The controller checks everything, and creates nothing."""
+        path = "/api/v1/namespaces?dry_run=true"
+        for name, config, status in (
+            ("green", URL, 200),
+            ("green", {"url": 1}, 422),
+            ("default", URL, 409),
+            ("UPPER", URL, 422),
+        ):
+            reply = self.harness.caller().post(path, json={"name": name, "config": config}, auth=ADMIN)
+            self.assertEqual(reply.status, status, reply.json)
+        self.assertEqual(self.names(), ["default"])
+
     def test_mistakes(self) -> None:
         """Each has an error of its own."""
         self.create()
