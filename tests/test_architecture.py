@@ -48,7 +48,7 @@ OWNERS = {
     "nats": "brokers.nats.*",
     "txredisapi": "brokers.redis.protocol",
     "asyncio": "brokers.nats.* runtime.options local",
-    "sqlite3": "controller.store.* cli.go_database",
+    "sqlite3": "controller.store.* cli.go_database cli.backup_file",
     "psycopg": "controller.store.postgres.* cli.commands.database",
     "twisted.enterprise": "controller.store.*",
     "jsonschema_rs": "controller.configs.schema",

@@ -150,6 +150,22 @@ class ApiClient:
         except (Malformed, ValueError):
             raise CommandError(Exit.FAILED, "The controller sends malformed events; run confdctl doctor.") from None
 
+    def download(self, path: str, idle: float) -> Iterator[Reply | bytes]:
+        """
+        Get a large body: yield the answer without it, then its pieces.
+
+        @param idle: longest silence in seconds.
+        @raise CommandError: the answer is not successful, or the connection breaks.
+        """
+        pieces = self._transport.stream(path, self._headers({"Accept": "*/*"}), idle)
+        for piece in pieces:
+            if isinstance(piece, Reply) and piece.status == 401 and self._ask_again():
+                yield from self.download(path, idle)
+            elif isinstance(piece, Reply) and piece.status != 200:
+                raise self._refusal(piece)
+            else:
+                yield piece
+
     def _headers(self, more: Mapping[str, str]) -> dict[str, str]:
         if self.target.token is not None:
             return {"Accept": "application/json", "Authorization": f"Bearer {self.target.token}", **more}

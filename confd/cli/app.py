@@ -9,6 +9,7 @@ import confd
 from confd.cli.command import Command, Group
 from confd.cli.commands import admin, agents, configs
 from confd.cli.commands.apply import apply
+from confd.cli.commands.backup import backup
 from confd.cli.commands.bisect import bisect
 from confd.cli.commands.certificates import certificate, verify
 from confd.cli.commands.database import database
@@ -119,6 +120,6 @@ for _command in (
     configs.get, configs.set_, configs.history, configs.diff, configs.rollback,
     rollout, plans, bisect, agents.status, agents.agents, agents.watch,
     admin.namespaces, admin.audit, admin.epoch, admin.cluster, certificate, verify,
-    token, whoami, apply, import_, database, exec_, doctor, completion,
+    token, whoami, apply, import_, database, backup, exec_, doctor, completion,
 ):  # fmt: skip
     cli.add_command(_command)

@@ -9,6 +9,7 @@ from random import Random
 
 from attrs import frozen
 from twisted.application.service import IService
+from twisted.internet.defer import Deferred
 
 from confd.brokers.factory import follow_passwords, make_brokers
 from confd.controller.access.api_tokens import ApiTokens
@@ -16,6 +17,7 @@ from confd.controller.access.composition import follow_identities, make_dispatch
 from confd.controller.agents.registry import Registry
 from confd.controller.api.agents import AgentsApi
 from confd.controller.api.audit import AuditApi
+from confd.controller.api.backup import BackupApi
 from confd.controller.api.bodies import agent_item, convergence_body
 from confd.controller.api.certificates import CertificatesApi
 from confd.controller.api.cluster import ClusterApi
@@ -55,6 +57,8 @@ from confd.controller.rollouts.metrics import RolloutMetrics
 from confd.controller.rollouts.service import Rollouts
 from confd.controller.rollouts.views import RolloutViews
 from confd.controller.store.factories import make_store
+from confd.controller.store.sqlite.backup import Backup
+from confd.controller.store.sqlite.store import SqliteStore
 from confd.controller.streams.config_stream import ConfigStream
 from confd.controller.streams.event_feed import EventFeed
 from confd.controller.streams.namespace_feed import EventBodies
@@ -228,6 +232,7 @@ def compose(
         CertificatesApi(Certificates(store, convergence, registry, identity, now, in_threads_of(reactor)), reader),
         AuditApi(store, audit_log.flush),
         TokensApi(api_tokens, feed),
+        BackupApi(_copy_of(reactor, store), store, reactor),
         StreamApi(config_stream, registry, rollouts),
         Health(snapshot),
         readiness,
@@ -289,6 +294,11 @@ def compose(
         site,
         services,
     )
+
+
+def _copy_of(reactor: Reactor, store: IControllerStore) -> Callable[[], Deferred[Backup]] | None:
+    """Return a function that copies the database in a thread; C{None} for a database with its own backup tools."""
+    return partial(in_threads_of(reactor), store.copy) if isinstance(store, SqliteStore) else None
 
 
 def _broker_publishers(

@@ -10,7 +10,7 @@ import click
 
 from confd.cli.command import Command
 from confd.cli.commands.convergence import in_words
-from confd.cli.commands.folder_changes import Change, FolderChanges
+from confd.cli.commands.folder_changes import FolderChanges, NamespaceChange
 from confd.cli.commands.publish import PublishOptions, publishing_options
 from confd.cli.document_files import DocumentFolder, load_file, load_folder, namespace_of
 from confd.cli.errors import CommandError, Exit
@@ -111,7 +111,7 @@ def _commit(session: Session, path: Path) -> str:
     return commit and f"git {commit}"
 
 
-def _show(session: Session, changes: Sequence[Change], aside: bool) -> None:
+def _show(session: Session, changes: Sequence[NamespaceChange], aside: bool) -> None:
     """Print the differences; before a question, to standard error."""
     if session.screen.form != "table" and not aside:
         return
@@ -121,7 +121,7 @@ def _show(session: Session, changes: Sequence[Change], aside: bool) -> None:
             session.screen.diff(change.text, aside=aside)
 
 
-def _draw(session: Session, changes: Sequence[Change]) -> None:
+def _draw(session: Session, changes: Sequence[NamespaceChange]) -> None:
     for change in changes:
         known = "" if change.tag is None else f" {printable(change.tag)}"
         if change.done or change.action == "unchanged":
@@ -132,8 +132,8 @@ def _draw(session: Session, changes: Sequence[Change]) -> None:
             session.screen.line(f"  {in_words(change.convergence)}")
 
 
-def _question(changes: Sequence[Change]) -> str:
-    """Return what is about to happen, such as C{Publish 2 and retire 1 namespaces (12 agents, 10 of them live)}."""
+def _question(changes: Sequence[NamespaceChange]) -> str:
+    """Return the question without its mark, as in C{Publish 2 and retire 1 namespaces, for 12 agents (10 live)}."""
     counts = [
         f"{verb} {len(found)}"
         for verb, action in (("publish", "published"), ("create", "created"), ("retire", "retired"))

@@ -29,7 +29,7 @@ Action = Literal["unchanged", "published", "created", "retired"]
 
 
 @define(eq=False)
-class Change:
+class NamespaceChange:
     """
     A namespace of a folder, of a controller, or of both.
 
@@ -78,7 +78,7 @@ class FolderChanges:
     _comment: str
     _failures: list[CommandError] = field(factory=list)
 
-    def compare(self, create: bool, prune: bool) -> list[Change]:
+    def compare(self, create: bool, prune: bool) -> list[NamespaceChange]:
         """
         Return a change for each file, and with C{prune} for each namespace without a file, in the order of the names.
 
@@ -98,15 +98,15 @@ class FolderChanges:
         ]
         if prune:
             found += [
-                Change(name, "retired", agents=each["agents"], live=each["live_agents"])
+                NamespaceChange(name, "retired", agents=each["agents"], live=each["live_agents"])
                 for name, each in standing.items()
                 if name not in self._documents and name != DEFAULT_NAMESPACE
             ]
         return sorted(found, key=lambda each: each.namespace)
 
-    def _compare(self, namespace: str, document: JsonObject) -> Change:
+    def _compare(self, namespace: str, document: JsonObject) -> NamespaceChange:
         answer = self._session.controller.call("GET", _CONFIG, query={"namespace": namespace})
-        change = Change(namespace, "unchanged", document, answer.headers.get("etag", "").strip('"'))
+        change = NamespaceChange(namespace, "unchanged", document, answer.headers.get("etag", "").strip('"'))
         try:
             checksum = strict_json.checksum(document)
         except Unprocessable as error:
@@ -120,16 +120,16 @@ class FolderChanges:
             change.agents, change.live = preview["agents"]["targeted"], preview["agents"]["live"]
         return change
 
-    def _creation(self, namespace: str, document: JsonObject) -> Change:
+    def _creation(self, namespace: str, document: JsonObject) -> NamespaceChange:
         with self._naming(namespace):
             self._session.controller.call("POST", _NAMESPACES, self._new(namespace, document), query={"dry_run": True})
         added = "".join(f"+{line}\n" for line in as_text(document).splitlines())
         patch = [{"op": "add", "path": "", "value": document}]
-        return Change(namespace, "created", document, patch=patch, text=f"+++ {namespace}\n{added}")
+        return NamespaceChange(namespace, "created", document, patch=patch, text=f"+++ {namespace}\n{added}")
 
-    def publish(self, changes: Sequence[Change]) -> None:
+    def publish(self, changes: Sequence[NamespaceChange]) -> None:
         """
-        Carry out changes in their order, then wait for the agents of all, if C{--wait} asks for it.
+        Apply changes to the controller in their order, then wait for the agents of all if C{--wait} asks for it.
 
         @raise CommandError: the controller refuses a change; the details name the namespaces that were changed. After
             the other changes: agents refused a version, or a namespace has live agents and cannot be retired.
@@ -150,7 +150,7 @@ class FolderChanges:
         if self._options.wait is not None:
             self._wait([each for each in changes if each.action == "published"])
 
-    def _carry_out(self, change: Change) -> None:
+    def _carry_out(self, change: NamespaceChange) -> None:
         controller = self._session.controller
         if change.action == "retired":
             controller.call("DELETE", f"{_NAMESPACES}/{quote(change.namespace, safe='')}")
@@ -164,7 +164,7 @@ class FolderChanges:
             change.tag = change.result["tag"]
         change.done = True
 
-    def _wait(self, changes: Sequence[Change]) -> None:
+    def _wait(self, changes: Sequence[NamespaceChange]) -> None:
         """Wait for all changes together: one time limit covers them."""
         clock, options = self._session.clock, self._options
         limit = options.timeout if options.plan is not None else options.timeout or TIMEOUT_SECONDS
@@ -176,7 +176,7 @@ class FolderChanges:
             except CommandError as failure:
                 self._failures.append(CommandError(failure.status, f"{change.namespace}: {failure.sentence}"))
 
-    def _wait_for(self, change: Change, seconds: float | None) -> None:
+    def _wait_for(self, change: NamespaceChange, seconds: float | None) -> None:
         if "rollout" in change.result:
             change.result["rollout"] = follow(self._session, change.result["rollout"]["id"], seconds)
             require_completed(change.result["rollout"])
@@ -205,7 +205,7 @@ class FolderChanges:
     def _submitter(self, namespace: str) -> Submitter:
         return Submitter(self._session, namespace, self._options.rollout)
 
-    def _submission(self, change: Change) -> Submission:
+    def _submission(self, change: NamespaceChange) -> Submission:
         assert change.document is not None and change.tag is not None
         return Submission(_CONFIG, change.document, change.tag, {"comment": self._comment or None})
 
@@ -223,7 +223,7 @@ class FolderChanges:
             raise CommandError(failure.status, f"{name}: {failure.sentence}", details, failure.code) from None
 
 
-def _progress(changes: Sequence[Change]) -> Iterator[str]:
+def _progress(changes: Sequence[NamespaceChange]) -> Iterator[str]:
     """Yield what was done and what was not, for a command that stops in between."""
     for done, title in ((True, "Done"), (False, "Not done")):
         names = [each.namespace for each in changes if each.done is done]

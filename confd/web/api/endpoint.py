@@ -122,6 +122,7 @@ class Endpoint:
         query if the path has variables, and wins over them.
     @ivar scope: where the caller needs the permission; by default L{Scope.QUERY} if the query has a namespace, and
         L{Scope.CLUSTER} otherwise.
+    @ivar recorded: whether the audit log records its calls although it changes nothing.
     @ivar docs: what else the API document says of it.
     @ivar error_body: returns the body of an error response, given the error and the variables of the path; C{None} for
         an L{confd.web.api.errors.ErrorBody}.
@@ -140,6 +141,7 @@ class Endpoint:
     optional_body: bool = field(default=False, kw_only=True)
     named_by: str = field(default="", kw_only=True)
     scope: Scope = field(kw_only=True)
+    recorded: bool = field(default=False, kw_only=True)
     docs: Docs = field(default=Docs(), kw_only=True)
     error_body: Callable[[ConfdError, Mapping[str, object]], object] | None = field(default=None, kw_only=True)
     reads: bool = field(init=False)
@@ -162,7 +164,8 @@ class Endpoint:
 
     @audited.default
     def _find_audited(self) -> bool:
-        return not self.reads and bool(self.permissions) and Permission.AGENT_SERVE not in self.permissions
+        changes = self.recorded or not self.reads
+        return changes and bool(self.permissions) and Permission.AGENT_SERVE not in self.permissions
 
     def __call__(self, handler: H) -> H:
         """Declare a method as the handler."""

@@ -53,6 +53,7 @@ EXPECTED = """
     POST   /api/v1/namespaces                                  admin                                  cluster
     DELETE /api/v1/namespaces/<name>                           admin                                  cluster
     GET    /api/v1/audit                                       audit.read                             any
+    GET    /api/v1/backup                                      admin                                  cluster
     GET    /api/v1/cluster                                     config.read                            cluster
     POST   /api/v1/epoch/raise                                 admin                                  cluster
     POST   /api/v1/cluster/adopt                               admin                                  cluster

@@ -16,6 +16,7 @@ from confd.controller.store.change_log import ChangeLog
 from confd.controller.store.database import DatabaseStore
 from confd.controller.store.migrations import shipped_migrations
 from confd.controller.store.queries import contents, pruning
+from confd.controller.store.sqlite.backup import Backup, copy_database, remove_leftovers
 from confd.controller.store.sqlite.bootstrap import open_database
 from confd.controller.store.sqlite.dialect import DIALECT
 from confd.controller.store.sqlite.engine import Engine
@@ -65,7 +66,9 @@ class SqliteStore(DatabaseStore):
         @raise StartError: in one line that begins with C{DB_PATH}.
         """
         opened = open_database(self._path, self._first, shipped_migrations())
-        engine = Engine(opened.path, self._reactor, self._busy_timeout, self._log.commit)
+        self._path = opened.path
+        remove_leftovers(self._path)
+        engine = Engine(self._path, self._reactor, self._busy_timeout, self._log.commit)
         self._opened = engine, opened.identity_file
         super().startService()
         self._probes.startService()
@@ -82,6 +85,14 @@ class SqliteStore(DatabaseStore):
         """End the threads and give the database free; where the reactor ends, that happens by itself."""
         self._engine.close()
         self._identity_file.release()
+
+    def copy(self) -> Backup:
+        """
+        Copy the database, beside reads and writes; for a thread.
+
+        @raise Unavailable: see L{copy_database}.
+        """
+        return copy_database(self._path, self._reactor.seconds)
 
     @property
     def _engine(self) -> Engine:
