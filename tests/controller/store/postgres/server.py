@@ -68,10 +68,14 @@ class PostgresServer:
 
     def create(self) -> None:
         """Make the data folder."""
-        if os.geteuid() == 0:
-            shutil.chown(self.folder, self._user, self._user)
+        self.hand_over(self.folder)
         initdb = ["initdb", "-D", str(self.data), "-U", "confd", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
         self._run(initdb)
+
+    def hand_over(self, path: Path) -> None:
+        """Let the server own a file, where it does not run as the user of the tests."""
+        if os.geteuid() == 0:
+            shutil.chown(path, self._user, self._group)
 
     @property
     def data(self) -> Path:
@@ -120,7 +124,7 @@ class PostgresServer:
 
     def url(self, database: str) -> str:
         """Return the C{DATABASE_URL} of a database."""
-        return f"postgresql://confd@/{database}?host={self.folder}"
+        return f"postgresql://confd@/{database}?host={self.folder}&port={self.settings.get('port', 5432)}"
 
     def connect(self, database: str) -> psycopg.Connection[tuple[object, ...]]:
         """Open a connection of the test's own."""
