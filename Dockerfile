@@ -4,7 +4,7 @@ FROM python:3.13-slim AS build
 COPY . /src
 # The plug-in cache is written now: nobody can write to it later.
 RUN python -m venv /opt/confd \
-    && /opt/confd/bin/pip install --no-cache-dir --disable-pip-version-check '/src[templates]' \
+    && /opt/confd/bin/pip install --no-cache-dir --disable-pip-version-check '/src[postgres,templates]' \
     && /opt/confd/bin/python -c "from twisted.plugin import IPlugin, getPlugins; list(getPlugins(IPlugin))" \
     && /opt/confd/bin/pip uninstall --yes --quiet pip
 

@@ -7,11 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import psycopg
+from twisted.logger import Logger
 
 from confd.controller.store.postgres.cursor import PostgresCursor
 from confd.controller.store.postgres.errors import StorageRefusal
 from confd.controller.store.queries import configs, keys
 from confd.model import Draft
+
+log = Logger()
 
 #: The oldest release of PostgreSQL that confd is tested with, as the server numbers it.
 OLDEST_SERVER = 140000
@@ -34,6 +37,11 @@ def prepare_database(
     if connection.info.server_version < OLDEST_SERVER:
         release = connection.info.server_version // 10000
         raise StorageRefusal(f"the server is PostgreSQL {release}; upgrade it to 14 or newer")
+    unsafe = connection.execute(
+        "SELECT name FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off'"
+    ).fetchall()
+    for (name,) in unsafe:
+        log.error("{name} of the PostgreSQL server is off: a crash of its machine may lose changes", name=name)
     reached = _schema_number(connection)
     if reached:
         check_schema(connection, len(migrations))

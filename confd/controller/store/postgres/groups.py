@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import psycopg
 from attrs import define, field, frozen
 from psycopg.pq import TransactionStatus
@@ -264,17 +265,20 @@ class Writer:
             raise psycopg.OperationalError("the transaction was rolled back")
 
 
+_INSERT_CHANGES = """
+    INSERT INTO changes (seq, mark, kind, subject, body)
+    SELECT CAST(? AS bigint) + key, ?, value ->> 0, value ->> 1, value ->> 2 FROM json_each(?)
+"""
+
+
 def _append(cursor: PostgresCursor, seq: int, results: Sequence[object]) -> None:
     """Write the changes of works."""
     changes = [change for each in results if isinstance(each, Written) for change in each.changes]
     if not changes:
         return
     mark = uuid.uuid4()
-    for number, (kind, subject, value) in enumerate(changes, seq + 1):
-        cursor.execute(
-            "INSERT INTO changes (seq, mark, kind, subject, body) VALUES (?, ?, ?, ?, ?)",
-            (number, mark, kind, subject, KINDS[kind].encode(value).decode()),
-        )
+    rows = [(kind, subject, KINDS[kind].encode(value).decode()) for kind, subject, value in changes]
+    cursor.execute(_INSERT_CHANGES, (seq + 1, mark, msgspec.json.encode(rows).decode()))
     cursor.execute("UPDATE head SET seq = ?, mark = ?", (seq + len(changes), mark))
 
 

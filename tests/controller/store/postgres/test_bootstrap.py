@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 from twisted.internet import reactor
+from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from confd.controller.store.migrations import shipped_migrations
@@ -97,6 +98,14 @@ class PrepareTests(TestCase):
         whole = [*shipped_migrations("postgres"), "CREATE TABLE half (id int)"]
         prepare_database(self.connect(), whole, None, None)
         self.assertEqual(self.connect().execute("SELECT version FROM schema_version").fetchone(), (len(whole),))
+
+    def test_server_that_may_lose_changes(self) -> None:
+        events: list[Any] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        self.initialize()
+        # The servers of tests have to be quick.
+        self.assertIn("fsync", [each.get("name") for each in events if each["log_level"] is LogLevel.error])
 
     def test_no_such_database(self) -> None:
         self.url = shared_server().url("nowhere")
