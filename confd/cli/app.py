@@ -32,6 +32,8 @@ First steps:
   confdctl status                        show the current version and the agents that applied it
   confdctl set url=https://example.com   change one key: shows the diff and asks before it publishes
   confdctl watch                         follow the change to the agents
+  confdctl set url=https://example.com --rollout careful --wait applied
+                                         the same in waves; a document that fails is taken back
   confdctl rollback 1                    publish version 1 again
 
 \b

@@ -6,6 +6,8 @@ import re
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.cli.output import Output
+from confd.codec.text import printable
+from tests.integration.terminal_picture import screen_of
 
 HEAD, ROWS = ["NAME", "STATE", "ERROR"], [["a" * 90, "applied", None], ["b", "failed", ""]]
 
@@ -36,11 +38,11 @@ class OutputTests(SynchronousTestCase):
         rows = [["id-1", "web-17.example.net", "applied", None], ["id-2", "w" * 60, "failed", "two words"]]
         head = ["ID", "HOST", "STATE", "ERROR"]
         shown = self._drawn(Terminal(), lambda screen: screen.table(head, rows))
-        plain = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
-        self.assertEqual(plain[:2], ["id-1", "  HOST web-17.example.net  STATE applied"])
-        self.assertEqual(plain[2], "id-2")
-        self.assertEqual(" ".join(plain[3:]).split(), ["HOST", "w" * 60, "STATE", "failed", "ERROR", "two", "words"])
-        self.assertLessEqual(max(map(len, plain)), 80)
+        drawn = plain(shown).splitlines()
+        self.assertEqual(drawn[:2], ["id-1", "  HOST web-17.example.net  STATE applied"])
+        self.assertEqual(drawn[2], "id-2")
+        self.assertEqual(" ".join(drawn[3:]).split(), ["HOST", "w" * 60, "STATE", "failed", "ERROR", "two", "words"])
+        self.assertLessEqual(max(map(len, drawn)), 80)
 
     def test_diff_before_a_question_is_cut(self):
         text = "".join(f"+{number}\n" for number in range(5000)) + "-" + "x" * 100000 + "\n"
@@ -62,3 +64,24 @@ class OutputTests(SynchronousTestCase):
             with Output(io.StringIO(), err).bar("Version 3") as grow:
                 grow(1, 2, "[bold]1 failed")
             self.assertEqual("[bold]1 failed" in err.getvalue(), drawn)
+
+    def test_live_table_is_replaced_in_place_on_a_terminal(self):
+        err = Terminal()
+        with Output(io.StringIO(), err).live() as show:
+            for sentence in ("first", "sec\x1bond"):
+                show(HEAD, [["a", "failed", None]], printable(sentence), "news")
+                shown = plain(screen_of(err.getvalue()))
+                self.assertEqual(shown.split(), [*HEAD, "a", "failed", "-", printable(sentence)])
+        self.assertEqual(plain(screen_of(err.getvalue())).strip(), "")
+
+    def test_live_table_is_a_line_for_each_news_in_a_pipe(self):
+        err = io.StringIO()
+        with Output(io.StringIO(), err).live() as show:
+            for sentence, news in (("first", "one"), ("second", "one"), ("third", "two")):
+                show(HEAD, [], sentence, news)
+        self.assertEqual(err.getvalue(), "one\ntwo\n")
+
+
+def plain(text):
+    """Return a text without colours."""
+    return re.sub(r"\x1b\[[0-9;]*m", "", text)

@@ -22,7 +22,7 @@ from confd.codec.text import printable
 _VERSION = click.IntRange(min=1)
 
 #: Default of C{--timeout}.
-_TIMEOUT_SECONDS = 60.0
+_TIMEOUT_SECONDS = 60
 #: Pause between two questions to the controller.
 _POLL_SECONDS = 0.25
 #: Attempts for a request whose answer is lost, a second apart.

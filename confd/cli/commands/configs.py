@@ -196,6 +196,7 @@ def diff(session: Session, from_: int | None, to: int | None) -> None:
             "confdctl rollback 7 -y -m 'errors at the edge' --wait applied",
             "publish without a question, and wait for the agents",
         ),
+        ("confdctl rollback 7 --rollout canary", "deliver it to one agent first"),
     ],
 )
 @click.argument("version", type=VERSION)

@@ -73,15 +73,18 @@ def resume(session: Session, comment: str | None, wait: bool, timeout: float | N
     "promote",
     "Start the next wave now.",
     [
-        ("confdctl rollout promote", "start the next wave without its gate; asks first"),
+        ("confdctl rollout promote", "do not wait until the present wave has settled; asks first"),
         ("confdctl rollout promote --all --yes --wait", "deliver to all agents now, and follow the rollout"),
     ],
     True,
     _YES,
-    click.option("--all", "to_all", is_flag=True, help="Start the last wave, which has all agents."),
+    click.option("--all", "to_all", is_flag=True, help="Start the last wave, which is for all agents."),
 )
 def promote(session: Session, comment: str | None, wait: bool, timeout: float | None, yes: bool, to_all: bool) -> None:
-    """Start the next wave that adds an agent, without waiting for the gate of the present wave."""
+    """
+    Start the next wave that adds an agent, although not all members of the present wave have settled. A wave with hold
+    in its plan waits for this command.
+    """
     _check_timeout(wait, timeout)
     session.require_consent(yes)
     found, tag = open_rollout(session)
@@ -142,7 +145,7 @@ def replace(
 ) -> None:
     """
     Publish another document for the members of the open rollout, which begins with its first wave again. No agent is
-    added until the new document passes the gate.
+    added until all members have the new document.
 
     The document comes from FILE (- reads standard input), or is that of the rollout with KEY=VALUE changed.
     """

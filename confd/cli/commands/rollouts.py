@@ -140,7 +140,10 @@ def agents(session: Session, number: int | None, outcome: str | None) -> None:
 @common()
 @pass_session
 def watch(session: Session, number: int | None, timeout: float | None) -> None:
-    """Follow the rollout N to its end; without N, the latest rollout of the namespace."""
+    """
+    Follow the rollout N to its end; without N, the latest rollout of the namespace. The exit status is 0 if it
+    completed, 10 if it was aborted or superseded, and 8 if it is open at the time limit.
+    """
     finish(session, _number(session, number), timeout)
 
 
