@@ -265,6 +265,11 @@ def status(session: Session, version: int | None) -> None:
             ("Agents", f"{convergence['targeted']}: {counts}" if counts else "none"),
             ("Propagation", latencies(convergence)),
         ]  # fmt: skip
+        rollout = convergence.get("rollout")
+        if rollout:
+            members = plural(rollout["members"], "member")
+            said = f"{rollout['id']} delivers version {rollout['candidate']} to {members}, which are not counted here"
+            lines.insert(-2, ("Rollout", said))
         session.screen.facts(lines)
         draw_agents_behind(session, convergence)
 

@@ -135,6 +135,7 @@ def set_(
 def history(session: Session, limit: int) -> None:
     """List the versions of a namespace, newest first."""
     items = list(session.controller.pages("/api/v1/config/history", limit, namespace=session.namespace))
+    in_waves = any("rollout" in each for each in items)
     rows = [
         [
             each["version"],
@@ -143,11 +144,12 @@ def history(session: Session, limit: int) -> None:
             each["author"],
             f"{each['poll_interval_seconds']} s",
             f"of {each['rollback_of']}" if each.get("rollback_of") else None,
+            *([f"{each['rollout']} {each.get('state', '')}" if "rollout" in each else None] if in_waves else []),
             each["comment"],
         ]
         for each in items
     ]
-    head = ["VERSION", "EPOCH", "PUBLISHED", "BY", "POLL", "ROLLBACK", "COMMENT"]
+    head = ["VERSION", "EPOCH", "PUBLISHED", "BY", "POLL", "ROLLBACK", *(["ROLLOUT"] if in_waves else []), "COMMENT"]
     session.screen.show(items, lambda: session.screen.table(head, rows))
 
 

@@ -162,6 +162,12 @@ class StatusTests(SynchronousTestCase):
             self.assertIn(words, ended.out)
         self.assertIn("3 more", ended.err)
 
+    def test_status_names_the_open_rollout(self):
+        path = "GET /api/v1/config/versions/2/convergence"
+        found = convergence(applied=2) | {"rollout": {"id": 12, "candidate": 3, "members": 1}}
+        self.cli.controller.table[path] = answer(found)
+        self.assertIn("Rollout      12 delivers version 3 to 1 member", self.cli.type("status").out)
+
     def test_status_for_scripts_has_no_document(self):
         value = json.loads(self.cli.type("status", "-o", "json").out)
         self.assertEqual(value["convergence"]["applied"], 2)

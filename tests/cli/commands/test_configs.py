@@ -63,6 +63,14 @@ class HistoryTests(SynchronousTestCase):
             first.split(), ["1200", "1", "2026-11-24", "12:00:00Z", "ann", "30", "s", "of", "3", "[red]\\x1b[2J"]
         )
 
+    def test_history_marks_versions_of_rollouts(self):
+        self.items[0] |= {"rollout": 12, "state": "dropped"}
+        self.items[1] |= {"rollout": 11}
+        head, *rows = lines(self.cli.type("history", "--limit", "3").out)
+        place = head.index("ROLLOUT")
+        self.assertEqual([row[place:].split()[0] for row in rows], ["12", "11", "-"])
+        self.assertEqual(rows[0][place:].split()[1], "dropped")
+
     def test_history_follows_pages_up_to_the_limit(self):
         for limit, pages in ((1, [1]), (500, [500]), (501, [500, 1]), (5000, [500, 500, 500])):
             del self.cli.controller.asked[:]
