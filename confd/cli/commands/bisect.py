@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import click
 from attrs import define, field, frozen
@@ -71,8 +74,8 @@ def bisect(
     Find the first bad version between a good version and a bad one, by halving: 20 versions take at most 5 trials.
 
     A rollout delivers the old versions to one agent only. A version is bad if the worker refuses it, or if the probe
-    fails. At the end, also after an error or Ctrl-C, the rollout is aborted, and the agent gets the current document
-    again.
+    fails. At the end, also after an error, Ctrl-C or SIGTERM, the rollout is aborted, and the agent gets the current
+    document again.
     """
     session.require_consent(yes)
     if bad is None:
@@ -83,11 +86,30 @@ def bisect(
     session.confirm(f"Try at most {plural(most, 'version')} between {good} and {bad} on the agent {agent_id}?", yes)
     with_probe = (lambda: _run_probe(session, probe)) if probe else None
     tried = _Trials(session, agent_id, with_probe, timeout)
-    try:
-        first = first_bad(good, bad, tried.is_bad)
-    finally:
-        tried.abort()
+    with _interrupted_by_signals():
+        try:
+            first = first_bad(good, bad, tried.is_bad)
+        finally:
+            tried.abort()
     _show(session, first, tried.found)
+
+
+@contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """Let the signals that end a job interrupt the search as Ctrl-C does; ignored signals stay ignored."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    ending = [each for each in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(each) is not signal.SIG_IGN]
+    # Python allows handlers in the main thread only.
+    there = threading.current_thread() is threading.main_thread()
+    before = [(each, signal.signal(each, interrupt)) for each in ending if there]
+    try:
+        yield
+    finally:
+        for each, handler in before:
+            signal.signal(each, handler)
 
 
 def trials(versions: int) -> int:

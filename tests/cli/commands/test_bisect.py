@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import signal
 
 from attrs import define, field
 from hypothesis import given
@@ -24,12 +25,12 @@ class Canary:
 
     @ivar culprit: the first version that fails.
     @ivar answers: whether the agent reports.
-    @ivar faults: by the number of a request, an exception in the place of its answer.
+    @ivar faults: by the number of a request, an exception in the place of its answer, or a signal that arrives with it.
     """
 
     culprit: int
     answers: bool = True
-    faults: dict[int, BaseException] = field(factory=dict)
+    faults: dict[int, BaseException | signal.Signals] = field(factory=dict)
     tried: list[int] = field(factory=list)
     plan: dict = field(factory=dict)
     state: str = ""
@@ -43,8 +44,11 @@ class Canary:
         key = request.headers.get("Idempotency-Key")
         if key is None or key not in self.keys:
             self.keys[key] = self._answer(request)
-        if self.requests in self.faults:
-            raise self.faults[self.requests]
+        fault = self.faults.get(self.requests)
+        if isinstance(fault, signal.Signals):
+            signal.raise_signal(fault)
+        elif fault is not None:
+            raise fault
         return self.keys[key]
 
     def _answer(self, request):
@@ -156,6 +160,20 @@ class BisectTests(SynchronousTestCase):
                 self.assertEqual(canary.state, "aborted")
                 self.assertEqual(ended.status, Exit.INTERRUPTED if kind is KeyboardInterrupt else 0, ended.err)
                 self.assertNotIn("may be open", ended.err)
+
+    def test_signal_that_ends_a_job_is_an_interrupt(self):
+        arrived = []
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            before = signal.signal(number, lambda *_: arrived.append(1))
+            self.addCleanup(signal.signal, number, before)
+            canary = Canary(131, faults={4: number})
+            ended = self.search(canary)
+            self.assertEqual((ended.status, canary.state), (Exit.INTERRUPTED, "aborted"))
+            self.assertEqual(arrived, [])
+            signal.raise_signal(number)
+            self.assertEqual(arrived.pop(), 1)
+            signal.signal(number, signal.SIG_IGN)
+            self.assertEqual(self.search(Canary(131, faults={4: number})).status, 0)
 
     def test_abort_that_fails_is_reported(self):
         undisturbed = Canary(131)
