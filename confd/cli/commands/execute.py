@@ -23,8 +23,9 @@ OWN_SECRETS = (
     "ADMIN_PASSWORD", "AGENT_PASSWORD", "AGENT_API_TOKEN", "CONTROLLER_PASSWORD", "CONTROLLER_PROXY", "WORKER_PASSWORD",
 )  # fmt: skip
 
-#: Secrets of brokers, which the program may need itself: it does not inherit them with the prefix C{CONFD_}.
-BROKER_SECRETS = ("REDIS_PASSWORD", "NATS_PASSWORD", "NATS_TOKEN")
+#: Secrets of brokers and databases, which the program may need itself: it does not inherit them with the prefix
+#: C{CONFD_}.
+SHARED_SECRETS = ("REDIS_PASSWORD", "NATS_PASSWORD", "NATS_TOKEN", "DATABASE_URL")
 
 
 @click.command(
@@ -108,5 +109,5 @@ def _token(environ: Mapping[str, str]) -> str | None:
 
 def _inherited(environ: Mapping[str, str]) -> dict[str, str]:
     """Return the variables without confd's own secrets."""
-    names = {*OWN_SECRETS, *(f"CONFD_{each}" for each in (*OWN_SECRETS, *BROKER_SECRETS))}
+    names = {*OWN_SECRETS, *(f"CONFD_{each}" for each in (*OWN_SECRETS, *SHARED_SECRETS))}
     return {name: text for name, text in environ.items() if name.removesuffix("_FILE") not in names}

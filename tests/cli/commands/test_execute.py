@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.cli.commands.execute import BROKER_SECRETS, OWN_SECRETS
+from confd.cli.commands.execute import OWN_SECRETS, SHARED_SECRETS
 from confd.cli.errors import Exit
 from confd.runtime.setting import settings_of
 from confd.runtime.settings import ROLES
@@ -66,8 +66,13 @@ class ExecTests(SynchronousTestCase):
     def test_secrets_of_confd_are_not_inherited(self) -> None:
         secrets = [f"{prefix}{name}{suffix}" for name in OWN_SECRETS for prefix in ("", "CONFD_")
                    for suffix in ("", "_FILE")]  # fmt: skip
-        secrets += [f"CONFD_{name}" for name in BROKER_SECRETS]
-        kept = {"REDIS_PASSWORD": "of the program", "CONFD_URL": "http://localhost:1", "ADMIN_USERNAME": "admin"}
+        secrets += [f"CONFD_{name}" for name in SHARED_SECRETS]
+        kept = {
+            "REDIS_PASSWORD": "of the program",
+            "DATABASE_URL": "of the program",
+            "CONFD_URL": "http://localhost:1",
+            "ADMIN_USERNAME": "admin",
+        }
         agent = FakeAgent()
         self.addCleanup(agent.close)
         agent.apply("1", {"ADMIN_PASSWORD": "of the document"})
@@ -79,7 +84,7 @@ class ExecTests(SynchronousTestCase):
 
     def test_the_lists_of_secrets_are_complete(self) -> None:
         secrets = {each.name for role in ROLES for each in settings_of(role) if each.secret}
-        self.assertEqual(set(OWN_SECRETS) | set(BROKER_SECRETS), secrets)
+        self.assertEqual(set(OWN_SECRETS) | set(SHARED_SECRETS), secrets)
 
     def test_a_document_that_makes_no_variables(self) -> None:
         for value, said in (
