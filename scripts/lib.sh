@@ -1,10 +1,9 @@
-# What the scripts here share: processes that are ended whatever happens, ports that are free, and a way to fail.
-# What is set here, others read.
+# Shared by the scripts: processes that end with the script, free ports, and a way to fail.
 # shellcheck shell=bash disable=SC2034
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-# An environment that is activated comes first, then the clone's own; a twistd without confd is neither.
+# An active environment comes first, then the environment of the clone; a twistd without confd does not count.
 knows_confd() { twistd --help 2>/dev/null | grep -q confd-controller; }
 knows_confd || PATH="$root/.venv/bin:$PATH"
 knows_confd || { echo "no twistd that knows confd: run 'make run' once, or pip install confd" >&2; exit 1; }
@@ -13,7 +12,7 @@ command -v curl >/dev/null || { echo "no curl: install it (Debian: apt install c
 folder=$(mktemp -d "${TMPDIR:-/tmp}/confd-script.XXXXXX")
 pids=()
 
-# Only what was started here ends here.
+# End the processes that the script started.
 finish() {
     local status=$?
     for pid in "${pids[@]}"; do kill "$pid" 2>/dev/null || true; done
@@ -30,7 +29,7 @@ trap 'exit 130' INT TERM
 
 die() { echo "$*" >&2; exit 1; }
 
-# Below those that the kernel gives to whoever asks for none or calls out.
+# A port below the range from which the kernel picks ports.
 free_port() {
     python3 -c '
 import random, socket
@@ -42,7 +41,7 @@ while True:
 print(port)'
 }
 
-# start NAME COMMAND ...: in the background; its process id is then in $started.
+# start NAME COMMAND ...: run in the background; $started is the process id.
 start() {
     local name=$1
     shift
@@ -51,10 +50,10 @@ start() {
     pids+=("$started")
 }
 
-# Seconds after which something that should come to be is given up.
+# The limit of each wait in seconds.
 patience=${PATIENCE:-30}
 
-# eventually COMMAND ...: until it succeeds.
+# eventually COMMAND ...: repeat a command until it succeeds.
 eventually() {
     local until=$((SECONDS + patience))
     until "$@" >/dev/null 2>&1; do
@@ -63,16 +62,16 @@ eventually() {
     done
 }
 
-# answers URL TEXT: whether a GET gives exactly this.
+# answers URL TEXT: succeed if a GET returns exactly this text.
 answers() { [ "$(curl -sS --max-time 5 "$1")" = "$2" ]; }
 
-# status ARGUMENTS ...: the HTTP status of a request.
+# status ARGUMENTS ...: print the HTTP status of a request.
 status() { curl -sS --max-time 30 -o /dev/null -w '%{http_code}' "$@"; }
 
-# field NAME: of the JSON object on standard input.
+# field NAME: print a member of the JSON object on standard input.
 field() { python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"; }
 
-# start_controller OPTION ...: then $controller is its address.
+# start_controller OPTION ...: start a controller; $controller is its address.
 start_controller() {
     controller_port=${controller_port:-$(free_port)}
     controller=http://127.0.0.1:$controller_port

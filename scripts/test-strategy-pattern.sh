@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Each strategy brings a change, also after its broker was killed and came back empty. Arguments pick strategies.
+# Each strategy delivers a change, also after its broker was killed and came back empty. Arguments pick strategies.
 source "$(dirname "$0")/lib.sh"
 
 start_redis() {
@@ -24,7 +24,7 @@ for strategy in "${@:-POLLER STREAM REDIS NATS}"; do
             REDIS | NATS)
                 server=$(echo "$name" | tr '[:upper:]' '[:lower:]')
                 if ! command -v "$server-server" >/dev/null; then
-                    echo "$name: SKIPPED, there is no $server-server here (Debian: apt install $server-server)"
+                    echo "$name: SKIPPED, $server-server is not installed (Debian: apt install $server-server)"
                     continue
                 fi
                 broker_port=$(free_port)
@@ -33,9 +33,9 @@ for strategy in "${@:-POLLER STREAM REDIS NATS}"; do
                 [ "$name" = REDIS ] || both=(--nats-url "nats://127.0.0.1:$broker_port")
                 publishing=(--distribution-strategy "$name")
                 ;;
-            *) die "there is no strategy $name" ;;
+            *) die "no strategy is called $name" ;;
         esac
-        # So long that what arrives soon was pushed.
+        # A change that arrives sooner than this interval was pushed.
         [ "$name" = POLLER ] || interval=300
         rm -f "$folder/controller.db"* "$folder/agent.cache"*
         unset controller_port worker_port

@@ -102,6 +102,8 @@ _READERS = {
     ("benchmarks", ".py"): python_texts,
     ("benchmarks", ".rst"): page_texts,
     ("tests/fuzz", ".py"): python_texts,
+    ("tests/integration", ".py"): python_texts,
+    ("scripts", ".sh"): script_texts,
     ("scripts", ".py"): python_texts,
 }
 

@@ -36,7 +36,7 @@ class Broker(Protocol):
         """Send forged messages to all subscribers; a broker that keeps messages keeps the last."""
 
     def kill_subscribers(self, proxy: Proxy) -> None:
-        """Have the broker end the connections of its subscribers, which pass through a proxy."""
+        """End the connections of the subscribers at the broker; they pass through a proxy."""
 
 
 @define(eq=False)
@@ -108,7 +108,7 @@ class NatsBroker:
     def inject(self, messages: list[bytes]) -> None:
         """See L{Broker.inject}."""
         with self._connected() as connection, connection.makefile("rb") as replies:
-            # NATS takes no larger ones.
+            # NATS takes no larger message.
             most = json.loads(replies.readline().removeprefix(b"INFO "))["max_payload"]
             for message in messages:
                 connection.sendall(b"PUB config.worker.update %d\r\n%s\r\n" % (len(message[:most]), message[:most]))

@@ -1,4 +1,4 @@
-"""Headless Chromium, as somebody at the dashboard uses it."""
+"""Headless Chromium, for tests of the dashboard."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ try:
 except ImportError:
     sync_playwright = None
 
-#: Why there can be no browser here; C{None} where there is one. In CI there has to be: tests fail there, loudly.
+#: Why no browser can run here, or C{None}. In CI a browser is required, and its tests fail without it.
 MISSING: str | None = None
 if os.environ.get("CI") != "true" and (CHROMIUM is None or sync_playwright is None):
     MISSING = "THE DASHBOARD IS NOT TESTED: install chromium (apt-get install chromium) and the extra 'test'"
 
-#: What a browser says by itself of each answer from 400 on; whether that is right, the tests see on the page.
+#: The message of a browser for each status from 400 on. The tests judge the page instead.
 _STATUS = "Failed to load resource"
 
 
 @contextmanager
 def browser() -> Iterator[Any]:
-    """Yields a browser; it takes the sandbox's place that tests often run in a container, as root."""
+    """Yield a browser without its sandbox, for tests often run as root in a container."""
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         try:
@@ -43,9 +43,9 @@ def browser() -> Iterator[Any]:
 @define(eq=False, slots=False)
 class Visit:
     """
-    Somebody who is signed in, at one page.
+    The visit of a signed-in user to a page.
 
-    @ivar complaints: what no page of ours may cause: errors, breaches of its policy, requests to anybody else.
+    @ivar complaints: Errors, breaches of the content policy, and requests to other hosts; a page may cause none.
     """
 
     page: Any
@@ -53,11 +53,11 @@ class Visit:
     complaints: list[str] = field(factory=list)
 
     def watch(self) -> None:
-        """Listen to the browser."""
+        """Collect the complaints of the browser."""
         self.page.on("console", self._said)
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
         self.page.on("request", self._requested)
-        # Reloading asks for a confirmation after an edit.
+        # A reload after an edit asks for a confirmation.
         self.page.on("dialog", lambda dialog: dialog.accept())
 
     def _said(self, message: Any) -> None:
@@ -78,9 +78,9 @@ class Visit:
 @contextmanager
 def visit(chromium: Any, origin: str, width: int = 1280, height: int = 860, **options: Any) -> Iterator[Visit]:
     """
-    Yields a visit of a controller by its admin.
+    Yield a visit of the admin to a controller.
 
-    @param options: of the browser's context.
+    @param options: Options of the browser's context.
     """
     credentials = {"username": ADMIN[0], "password": ADMIN[1]}
     size = {"width": width, "height": height}

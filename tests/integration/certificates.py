@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 from twisted.internet.ssl import CertificateOptions, PrivateCertificate
 
-#: What a certificate is for: an address, and a name that only a proxy of a test knows.
+#: The subjects of a certificate: an address, and a name that only a proxy of a test knows.
 _NAMES = [x509.IPAddress(ip_address("127.0.0.1")), x509.DNSName("controller.test")]
 
 
@@ -38,7 +38,7 @@ def make_certificate(folder: Path, begins: int = -1, ends: int = 1, address: str
 
     @param begins: days from now after which it is valid.
     @param ends: days from now after which it has expired.
-    @param address: the one that it names, instead of those of this machine.
+    @param address: The address in the certificate, in place of the addresses of this machine.
     """
     folder.mkdir(parents=True, exist_ok=True)
     made = Certificate(folder / "server.pem", folder / "server.key", folder / "ca.pem", folder / "ca.key")
@@ -68,7 +68,7 @@ def _signed(
 
     now = datetime.now(UTC)
     names = [x509.IPAddress(ip_address(address))] if address else _NAMES
-    # Python 3.13 takes an authority by RFC 5280 to the letter.
+    # Python 3.13 holds an authority to RFC 5280.
     of_issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key())
     usage = x509.KeyUsage(True, False, False, False, False, authority, authority, False, False)
     return (

@@ -1,14 +1,13 @@
 """
-What every strategy must survive, in real processes: C{make_conformance_tests} makes the suite of one.
+The faults that every strategy must survive, in real processes: C{make_conformance_tests} returns a suite.
 
-All faults befall one fleet, one after the other in an order that the seed decides; after each, every agent must be on
-the newest version within the bounds of promise G4, and the whole history until then must be without fault. For the
-strategy of a third party::
+One fleet meets all faults in an order that the seed decides. After each fault, every agent must have the newest version
+within the bounds of promise G4, and the history so far must keep all promises. For the strategy of a third party::
 
     class PigeonTests(make_conformance_tests("PIGEON", environ={"PIGEON_LOFT": ...})): ...
 
-The environment: C{CONFD_SEED} repeats a run, C{CONFD_LONG=1} makes outages last 60 seconds, and C{CONFD_ROUNDS} says
-how many times agents are started while POSTs run.
+The environment: C{CONFD_SEED} repeats a run, C{CONFD_LONG=1} makes outages last 60 seconds, and C{CONFD_ROUNDS} is the
+number of times that agents start during POSTs.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ from tests.integration.forgery import forgeries
 from tests.integration.proxy import Faults
 from tests.integration.recorded_fleet import AGENTS, BOUND, INTERVAL, RETURN, RecordedFleet
 
-#: Seconds of an outage.
+#: Length of an outage.
 OUTAGE = 60.0 if os.environ.get("CONFD_LONG") else 2.0
 
-#: How many times agents are started while POSTs run.
+#: Number of times that agents start during POSTs.
 ROUNDS = int(os.environ.get("CONFD_ROUNDS") or budget(6, 21))
 
-#: A poll interval, in seconds, that a test does not live to see: what arrives meanwhile was pushed.
+#: A poll interval that is longer than a test: a change that arrives was pushed.
 FAR = 600
 
-#: Seconds that the answer to a POST may take, whatever the broker does; a broker that is asked first takes 3 to 5.
+#: Time limit of the answer to a POST, also with a broker that hangs; waiting for the broker would take 3 to 5 seconds.
 ANSWERED = 1.0
 
 Fault = Callable[[RecordedFleet], None]
@@ -51,20 +50,20 @@ def make_conformance_tests(
     why_not: str | None = None,
 ) -> type[SynchronousTestCase]:
     """
-    The suite of one strategy.
+    Return the suite of a strategy.
 
-    @param strategy: its name.
-    @param broker: makes its broker in a folder; not started.
-    @param environ: what the processes of agents have in their environment.
-    @param pushes: whether there is a push path.
-    @param why_not: why it cannot run here.
+    @param strategy: The name of the strategy.
+    @param broker: Makes the broker in a folder, and does not start it.
+    @param environ: More environment variables of the agents.
+    @param pushes: Whether the strategy has a push path.
+    @param why_not: Why the suite cannot run here.
     """
 
     class ConformanceTests(SynchronousTestCase):
         skip = why_not
 
         def test_every_fault(self) -> None:
-            """One after the other."""
+            """Meet all faults, one after the other."""
             seed = int(os.environ.get("CONFD_SEED") or time.time_ns() % 10**6)
             random = Random(seed)
             folder = Path(self.mktemp()).resolve()
@@ -100,7 +99,7 @@ def _faults(fleet: RecordedFleet, pushes: bool) -> list[Fault]:
 
 
 def _begin(fleet: RecordedFleet) -> None:
-    """Everything is started, and the broker comes last: until then changes arrive by poll."""
+    """Start everything, and the broker last: before it, changes arrive by poll."""
     fleet.start_controller()
     fleet.start_agents()
     if fleet.broker is not None:
@@ -112,10 +111,10 @@ def _begin(fleet: RecordedFleet) -> None:
 
 
 def _push(fleet: RecordedFleet) -> None:
-    """Changes arrive although nobody polls."""
+    """Publish while no agent polls."""
     fleet.publish(FAR)
     fleet.settle()
-    # The polls that were due by the interval before are over now.
+    # The last polls of the previous interval are over.
     time.sleep(1.2 * INTERVAL)
     for _ in range(5):
         fleet.publish(FAR)
@@ -124,12 +123,12 @@ def _push(fleet: RecordedFleet) -> None:
 
 
 def _loss(fleet: RecordedFleet) -> None:
-    """30 % of messages lost, as many doubled, half of them delayed and so reordered."""
+    """Lose 30 % of the messages, double as many, and delay half of them, which reorders them."""
     _publish_under(fleet, Faults(drop=0.3, double=0.3, delay=0.5, cut=True))
 
 
 def _flipped_bits(fleet: RecordedFleet) -> None:
-    """One bit is wrong in a third of the messages."""
+    """Flip one bit in a third of the messages."""
     _publish_under(fleet, Faults(flip=0.3))
 
 
@@ -141,7 +140,7 @@ def _publish_under(fleet: RecordedFleet, faults: Faults) -> None:
         fleet.publish()
         time.sleep(fleet.random.uniform(0, 0.1))
     if fleet.broker is not None:
-        # The way to the controller is free: by it all arrives in time.
+        # The connections to the controller are sound, so polls deliver every change in time.
         fleet.settle()
     else:
         time.sleep(OUTAGE)
@@ -150,7 +149,7 @@ def _publish_under(fleet: RecordedFleet, faults: Faults) -> None:
 
 
 def _cut_off(fleet: RecordedFleet) -> None:
-    """Connections are broken off, and new ones refused for a while; no message is lost but those that nobody heard."""
+    """Break all connections, and refuse new ones for a while; only messages without a listener are lost."""
     for proxy in fleet.proxies:
         proxy.refuses = True
         proxy.drop()
@@ -161,7 +160,7 @@ def _cut_off(fleet: RecordedFleet) -> None:
 
 
 def _partition(fleet: RecordedFleet) -> None:
-    """Nothing comes through to the agents, and no agent hears of it."""
+    """Hold back all bytes to the agents, and keep the connections open."""
     for proxy in fleet.proxies:
         proxy.blackhole()
     for _ in range(3):
@@ -172,7 +171,7 @@ def _partition(fleet: RecordedFleet) -> None:
 
 
 def _controller_restarted(fleet: RecordedFleet) -> None:
-    """In order or not; the last version may not have been announced yet."""
+    """Restart the controller, in order or by a kill; the last version may not be announced yet."""
     fleet.publish()
     fleet.controller.stop(fleet.random.choice([signal.SIGTERM, signal.SIGKILL]))
     time.sleep(OUTAGE)
@@ -181,12 +180,12 @@ def _controller_restarted(fleet: RecordedFleet) -> None:
 
 
 def _agents_started(fleet: RecordedFleet) -> None:
-    """Agents begin to listen while POSTs run; nobody polls, so that what falls between would stay lost."""
+    """Start agents during POSTs. No agent polls, so a change that falls between would stay lost."""
     _start_agents(fleet, FAR)
 
 
 def _pollers_started(fleet: RecordedFleet) -> None:
-    """Agents are started while POSTs run."""
+    """Start agents during POSTs."""
     _start_agents(fleet, INTERVAL)
 
 
@@ -203,7 +202,7 @@ def _start_agents(fleet: RecordedFleet, interval: int) -> None:
 
 
 def _subscribers_killed(fleet: RecordedFleet) -> None:
-    """By their own broker, while POSTs run; nobody polls, so that what was missed would stay lost."""
+    """Let the broker kill its subscribers during POSTs. No agent polls, so a missed change would stay lost."""
     assert fleet.broker is not None
     for _ in range(3):
         fleet.publish(FAR)
@@ -214,7 +213,7 @@ def _subscribers_killed(fleet: RecordedFleet) -> None:
 
 
 def _broker_restarted_empty(fleet: RecordedFleet) -> None:
-    """Killed with all that it knew."""
+    """Kill the broker with all its messages, and start it empty."""
     assert fleet.broker is not None
     fleet.broker.server.stop()
     assert not fleet.publish().published, "published, without a broker"
@@ -225,7 +224,7 @@ def _broker_restarted_empty(fleet: RecordedFleet) -> None:
 
 
 def _broker_hung(fleet: RecordedFleet) -> None:
-    """Its port is open, and nothing moves; an administrator does not notice."""
+    """Stop the broker with its port open; a publish must not wait for it."""
     assert fleet.broker is not None
     fleet.broker.server.hang()
     try:
@@ -241,7 +240,7 @@ def _broker_hung(fleet: RecordedFleet) -> None:
 
 
 def _forged_and_replayed(fleet: RecordedFleet) -> None:
-    """What was not signed, what was not signed by the controller, and what it signed before."""
+    """Send messages without a signature, with a foreign signature, and with an old signature."""
     assert fleet.broker is not None
     overheard = []
     for _ in range(5):
@@ -250,10 +249,10 @@ def _forged_and_replayed(fleet: RecordedFleet) -> None:
     messages = (forgeries(overheard[-1], fleet.random) + overheard[:-1]) * 5
     fleet.random.shuffle(messages)
     fleet.broker.inject(messages)
-    # All of them were heard when this one is.
+    # This message comes last: when it arrives, all have arrived.
     fleet.publish()
     fleet.settle()
-    # A client that comes back finds one of them as the newest that the broker knows.
+    # A client that returns finds a forged message as the newest of the broker.
     fleet.broker.inject(messages)
     fleet.proxies[-1].drop()
     fleet.settle()
@@ -261,6 +260,6 @@ def _forged_and_replayed(fleet: RecordedFleet) -> None:
 
 
 def _published(fleet: RecordedFleet) -> None:
-    """Wait until the broker has what is published."""
+    """Wait until the broker has the published version."""
     fleet.until(lambda: fleet.publish().published, "published", RETURN)
     fleet.settle(BOUND)

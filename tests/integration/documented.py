@@ -1,4 +1,4 @@
-"""The commands of a page as a reader types them: in order, in a clone of their own, and what they print."""
+"""Type the commands of a page as a reader does: in order, in a clone; compare their output."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ ROOT = Path(__file__).resolve().parents[2]
 
 _BLOCK = re.compile(r"^\.\. code-block:: console\n\n((?:   .*\n|\n)+)", re.MULTILINE)
 
-#: What goes on until somebody ends it, and wants a terminal of its own.
+#: Commands that run until Ctrl-C, and need a terminal of their own.
 _ENDLESS = re.compile(r"make run\b|twistd -n ")
 
-#: What only looks: it is asked again until what it shows has settled.
+#: Commands that change nothing: they run again until their output settles.
 _LOOKING = re.compile(
     r"confdctl (get|status|history|agents|audit|epoch|cluster|doctor|rollout(?! [a-km-z]))\b(?!.* (raise|adopt))"
     r"|curl -s (?!.*-d )"
 )
 
-#: The addresses that pages speak of; each is another one here.
+#: The addresses on pages; a test replaces each by a free port.
 _PORTS = ("8080", "8082", "8090", "9082")
 
-#: What a clone has that commands need and do not write to.
+#: The parts of a clone that commands need, and do not write to.
 _CLONED = ("Makefile", "setup.cfg", "pyproject.toml", "README.rst", ".env.example", "confd", "twisted", "deploy")
 
 
@@ -44,7 +44,7 @@ class Typed:
     """
     A command of a page.
 
-    @ivar shown: what it prints, C{...} for anything; empty where the page does not show it.
+    @ivar shown: Its output, with C{...} for any text; empty if the page shows no output.
     """
 
     command: str
@@ -52,7 +52,7 @@ class Typed:
 
 
 def typed(page: str) -> Iterator[Typed]:
-    """The commands of the C{console} blocks of a page, in order."""
+    """Yield the commands of the C{console} blocks of a page, in order."""
     for block in _BLOCK.findall(page):
         command, shown = "", ""
         for line in (line[3:] for line in block.splitlines()):
@@ -71,9 +71,9 @@ def typed(page: str) -> Iterator[Typed]:
 @define(eq=False)
 class Reader:
     """
-    Somebody with a clone, in which C{make run} has installed already, who types what a page says.
+    A reader with an installed clone, who types the commands of a page.
 
-    @ivar folder: where the clone is.
+    @ivar folder: The folder of the clone.
     """
 
     folder: Path
@@ -93,7 +93,7 @@ class Reader:
         controller, worker = self._ports["8080"], self._ports["8082"]
         self._environ |= {
             "HOME": str(self.folder),
-            # As on a terminal, where every line appears when it is written.
+            # As on a terminal, which shows each line at once.
             "PYTHONUNBUFFERED": "1",
             "WORKER_PORT": worker,
             "CONFD_URL": f"http://127.0.0.1:{controller}",
@@ -114,9 +114,9 @@ class Reader:
 
     def type(self, step: Typed) -> None:
         """
-        Type a command, and look at what it prints.
+        Type a command, and compare its output.
 
-        @raise AssertionError: if it fails, or prints something else than the page says.
+        @raise AssertionError: If it fails, or its output differs from the page.
         """
         command, shown = self._here(step.command), self._here(step.shown)
         if _ENDLESS.search(command):
@@ -151,7 +151,7 @@ class Reader:
         self._environ = dict(pair.split("=", 1) for pair in environ.split("\0") if pair)
         flags = ELLIPSIS | NORMALIZE_WHITESPACE
         if shown and not OutputChecker().check_output(shown, done.stdout, flags):
-            return f"is to print\n{shown}and prints\n{done.stdout}"
+            return f"should print\n{shown}and prints\n{done.stdout}"
         return None
 
     def _environ_of(self, command: str) -> dict[str, str]:
@@ -172,7 +172,7 @@ class Reader:
             )
         self._running.append(process)
 
-        # Nobody is at the next terminal before an agent has registered.
+        # The reader turns to the next terminal after the agent has registered.
         agents = self._agents() + 1 if "confd-agent" in command else 1
 
         def up() -> bool:
@@ -186,7 +186,7 @@ class Reader:
         return sum(each["agents"] for each in answer.json()) if answer.status == 200 else 0
 
     def leave(self) -> None:
-        """End whatever was started, with Ctrl-C."""
+        """End all started processes with Ctrl-C."""
         for process in self._running:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGINT)
@@ -197,7 +197,7 @@ class Reader:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
         for file in self.folder.rglob("*.pid"):
-            # A page that ends its processes itself leaves none.
+            # Some pages end their processes themselves.
             with contextlib.suppress(OSError, ValueError):
                 pid = int(file.read_text())
                 for each in (*children(pid), pid):

@@ -53,7 +53,7 @@ class FileFleet:
         """
         Place an example of C{outputs.toml} with other words; return its path.
 
-        @param changes: New words by old ones, of which each must occur.
+        @param changes: New words by old words; each old word must occur.
         """
         text = (EXAMPLES / example).read_text()
         for old, new in changes.items():

@@ -1,4 +1,4 @@
-"""Messages that nobody published, made from one that somebody did (F-23 to F-27)."""
+"""Forged messages, made from a genuine message (F-23 to F-27)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from confd.codec.signing import SigningKey
 
 
 def forgeries(genuine: bytes, random: Random) -> list[bytes]:
-    """One of each kind; none of them may be more than a hint to an agent."""
+    """Return a forged message of each kind; an agent may take each as a hint only."""
     message: dict[str, Any] = json.loads(genuine)
     version = int(message["version"])
     unsigned = {name: value for name, value in message.items() if name not in ("key_id", "signature")}
@@ -32,7 +32,7 @@ def forgeries(genuine: bytes, random: Random) -> list[bytes]:
         message | other | {"version": str(version + 1)},
         message | {"version": str(version + 1), "signature": ""},
         message | {"version": str(version + 1), "signature": "A" * 86 + "=="},
-        # As the Go system's controller sends them, and as somebody who knows the name of the key.
+        # In the format of the Go system's controller, and with the id of the real key.
         {"version": str(version + 1), "config": document, "timestamp": message["timestamp"]},
         json.loads(stranger) | {"key_id": message["key_id"]},
         {},

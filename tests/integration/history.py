@@ -1,9 +1,9 @@
 """
-What happened in a run, and whether that was allowed (promises G1 to G4).
+The history of a run, and a judge of the promises G1 to G4.
 
 A history is complete, not sampled: each acknowledged POST, each start of an agent, each configuration that an agent
-handed to its worker, each version that a database held in the end, and each claim of the test that ran it, with the
-monotonic time. L{violations} judges it afterwards, and knows nothing of how confd works.
+delivered to its worker, each version in a database at the end, and each claim of the test, with the monotonic time.
+L{violations} judges it afterwards, without knowledge of the code of confd.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from attrs import asdict, define, field, frozen
 
 from confd.model import Tag
 
-#: A publish was acknowledged; an agent's process began; an agent handed it over; from now on every
-#: agent owes the newest one that was acknowledged; a database was read, and held it; something is so, or it is not.
+#: The controller acknowledged a publish; an agent started; an agent delivered a version; from now on every agent owes
+#: the newest acknowledged version; a database held a version; a claim of the test holds or fails.
 Kind: TypeAlias = Literal["acknowledged", "started", "delivered", "owed", "read", "stored", "kept", "broken"]
 
 
 @frozen
 class Event:
     """
-    One thing that happened.
+    An event of a run.
 
-    @ivar at: monotonic seconds.
-    @ivar agent: whose doing it is; empty for an acknowledgement and what is owed by all.
-    @ivar within: seconds that remain for what is owed.
-    @ivar claim: what is so, or is not.
+    @ivar at: Monotonic seconds.
+    @ivar agent: The acting agent; empty for an acknowledgement and a debt of all agents.
+    @ivar within: Seconds that remain to pay a debt.
+    @ivar claim: The sentence of a claim.
     """
 
     at: float
@@ -46,16 +46,16 @@ class Event:
 
     @property
     def order(self) -> tuple[int, int]:
-        """Where its tag stands among those of the cluster."""
+        """The position of the tag among the tags of the cluster."""
         return _order(self.tag)
 
 
 @define(eq=False)
 class History:
     """
-    Written by the threads of a test; each event is a line of a file at once, so that a failed run leaves it behind.
+    The events of a run. Threads of a test add events; each event is written at once, so that a failed run leaves them.
 
-    @ivar path: the file, JSON lines.
+    @ivar path: The file, with a line of JSON for each event.
     """
 
     path: Path
@@ -65,24 +65,24 @@ class History:
 
     @property
     def events(self) -> list[Event]:
-        """All so far, in the order in which they happened."""
+        """Return all events so far, in order of time."""
         with self._lock:
             return list(self._events)
 
     def acknowledged(self, tag: str, checksum: str) -> None:
-        """A POST was answered."""
+        """Record an acknowledged POST."""
         self._add("acknowledged", tag=tag, checksum=checksum)
 
     def started(self, agent: str) -> None:
-        """The process of an agent begins."""
+        """Record the start of an agent's process."""
         self._add("started", agent=agent)
 
     def delivered(self, agent: str, tag: str, checksum: str) -> bool:
         """
-        An agent handed a configuration to its worker.
+        Record a delivery of an agent to its worker.
 
-        @return: whether the worker takes it. Only the first of a process may be refused, and is not recorded then: one
-            that was killed between its worker and its cache knows no better when it comes back.
+        @return: Whether the worker accepts it. The worker may refuse only the first delivery of a process, which is not
+            recorded then: an agent that was killed before it wrote its cache returns with an older version.
         """
         last = next((each for each in reversed(self.events) if each.agent == agent), None)
         current = self.current(agent)
@@ -92,25 +92,25 @@ class History:
         return True
 
     def owed(self, within: float) -> None:
-        """Nothing stands in the way any more: all agents owe the newest one in so many seconds."""
+        """Record that no fault is active: all agents owe the newest version within so many seconds."""
         self._add("owed", within=within)
 
     def read(self, rows: Iterable[tuple[str, str]]) -> None:
-        """A database was read, after all that was acknowledged before: the tag and the checksum of each version."""
+        """Record the tag and the checksum of each version in a database, read after the acknowledgements so far."""
         self._add("read")
         for tag, checksum in rows:
             self._add("stored", tag=tag, checksum=checksum)
 
     def claimed(self, claim: str, kept: bool) -> None:
-        """What must be so was looked at."""
+        """Record whether a claim of the test holds."""
         self._add("kept" if kept else "broken", claim=claim)
 
     def newest(self) -> str:
-        """The newest tag that was acknowledged."""
+        """Return the newest acknowledged tag."""
         return max((each for each in self.events if each.kind == "acknowledged"), key=lambda each: each.order).tag
 
     def current(self, agent: str) -> str | None:
-        """The tag that an agent handed over last."""
+        """Return the tag that an agent delivered last."""
         return next(
             (each.tag for each in reversed(self.events) if (each.kind, each.agent) == ("delivered", agent)), None
         )
@@ -124,7 +124,7 @@ class History:
 
 
 def load(path: Path) -> list[Event]:
-    """The events of a file that a L{History} left behind."""
+    """Return the events in the file of a L{History}."""
     return [Event(**json.loads(line)) for line in path.read_text().splitlines()]
 
 
@@ -134,7 +134,7 @@ def _order(text: str) -> tuple[int, int]:
 
 
 def violations(events: Iterable[Event]) -> list[str]:
-    """What was not allowed, a sentence each."""
+    """Return a sentence for each broken promise."""
     events = list(events)
     agents = dict.fromkeys(each.agent for each in events if each.agent)
     found = [sentence for agent in agents for sentence in _backwards([e for e in events if e.agent == agent])]
@@ -144,8 +144,8 @@ def violations(events: Iterable[Event]) -> list[str]:
 
 def _backwards(events: list[Event]) -> list[str]:
     """
-    Each configuration that one agent hands over supersedes all before it. Only the first of a process may be the last
-    one of the process before: an agent that comes back makes sure of its worker.
+    Find deliveries that do not supersede all earlier deliveries of the agent. The first delivery of a process may
+    repeat the last of the previous process: an agent that restarts makes sure of its worker.
     """
     found = []
     newest: tuple[int, int] = (0, 0)
@@ -163,7 +163,7 @@ def _backwards(events: list[Event]) -> list[str]:
 
 
 def _unacknowledged(events: list[Event]) -> list[str]:
-    """Nobody applies what nobody published; when the acknowledgement came, or whether it was lost, does not matter."""
+    """Find deliveries of configurations that were never published; a lost or late acknowledgement does not matter."""
     acknowledged = {(each.tag, each.checksum) for each in events if each.kind in ("acknowledged", "stored")}
     return [
         f"{each.agent} applied {each.tag} with {each.checksum}, which was never acknowledged"
@@ -173,7 +173,7 @@ def _unacknowledged(events: list[Event]) -> list[str]:
 
 
 def _lost(events: list[Event]) -> list[str]:
-    """Each time a database is read it holds all that was acknowledged, each version once, and none is left out."""
+    """Find acknowledged versions that a database lacks, repeats or skips, at each time that it was read."""
     found: list[str] = []
     owed: dict[tuple[int, int], str] = {}
     for place, event in enumerate(events):
@@ -192,7 +192,7 @@ def _lost(events: list[Event]) -> list[str]:
 
 
 def _late(events: list[Event], agent: str) -> list[str]:
-    """Whenever it was owed, the newest configuration of that time arrived in time, or a newer one; and so it ended."""
+    """Find debts that an agent did not pay in time with that configuration or a newer one, and a wrong last version."""
     found = []
     newest = (0, 0)
     delivered = [each for each in events if each.kind == "delivered" and each.agent == agent]

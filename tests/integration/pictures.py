@@ -1,7 +1,7 @@
 """
-Draws the pictures of the dashboard for the docs: C{python -m tests.integration.pictures docs/images}.
+Draw the pictures of the dashboard for the documents: C{python -m tests.integration.pictures docs/images}.
 
-No test runs this; the pictures are made anew when the dashboard looks different.
+No test runs this. Run it when the look of the dashboard changes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ THIRD = SECOND | {"features": {"retry": 3, "cache": True, "preview": "eu"}}
 
 
 def main(folder: Path) -> None:
-    """Draw them all."""
+    """Draw all pictures."""
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         fleet = Fleet(Path(stack.enter_context(TemporaryDirectory())), interval=60)
@@ -48,14 +48,14 @@ def main(folder: Path) -> None:
 
 
 def draw(page: Any, path: Path) -> None:
-    """Draw what is on the page once nothing moves."""
+    """Draw the page after its last animation."""
     page.get_by_text("Live", exact=True).wait_for()
     page.wait_for_timeout(800)
     page.screenshot(path=path)
 
 
 def populate(fleet: Fleet) -> None:
-    """A fleet that has nearly all of it, with a few that make work for somebody."""
+    """Register a fleet in which most agents have the current version, and a few have problems."""
     dice = random.Random(7)
     names = [f"agent-{number:04d}" for number in range(CROWD)]
     for number, name in enumerate(names):
@@ -85,7 +85,7 @@ def populate(fleet: Fleet) -> None:
 
 
 def post(fleet: Fleet, path: str, body: Any, auth: tuple[str, str]) -> None:
-    """POST, which has to succeed."""
+    """Send a POST that must succeed."""
     answer = request("POST", f"{fleet.url}{path}", body, auth)
     assert answer.status == 200, answer.body
 

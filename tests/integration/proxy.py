@@ -1,8 +1,8 @@
 """
-A TCP proxy that damages what passes, between agents and whatever they listen to.
+A TCP proxy that damages the bytes between agents and a controller or broker.
 
-It runs in a thread of its own and is sent from the thread of the test. Faults befall what flows to the agents; what
-they ask passes unharmed, as a fault of an answer and of the question have the same effect.
+The proxy runs in a thread of its own, and takes orders from the thread of the test. Faults meet the bytes that flow to
+the agents; requests pass unharmed, for a fault of the answer and of the request have the same effect.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from random import Random
 
 from attrs import define, field, frozen
 
-#: How the messages of a broker begin; the last group is the length of the payload, which ends with a CRLF.
+#: The beginning of a broker's message; the last group is the length of the payload, which ends with a CRLF.
 REDIS_MESSAGE = re.compile(rb"\*3\r\n\$7\r\nmessage\r\n\$\d+\r\n[^\r]+\r\n\$(\d+)\r\n")
 NATS_MESSAGE = re.compile(rb"MSG \S+ \d+ (?:\S+ )?(\d+)\r\n")
 
-#: Seconds of the longest delay: longer than it takes from one publish of a test to the next.
+#: The longest delay: longer than the time between two publishes of a test.
 DELAY = 0.3
 
 
 @frozen
 class Faults:
     """
-    How much of what befalls what passes: shares of one, of messages where the protocol is known, else of pieces.
+    The faults of a proxy: shares from 0 to 1 of the messages of a known protocol, else of the pieces.
 
-    @ivar drop: vanish; a piece that vanishes takes its connection along, as TCP loses no bytes from the middle.
-    @ivar double: come twice; messages only.
-    @ivar delay: come later, messages behind those that follow.
-    @ivar flip: have one bit of the payload turned over.
-    @ivar cut: whether all comes in small pieces.
-    @ivar rate: bytes a second of all connections together, 0 for as many as come; not where the protocol is known.
+    @ivar drop: Share that vanishes. A piece that vanishes ends its connection, for TCP loses no bytes in the middle.
+    @ivar double: Share of messages that arrive twice.
+    @ivar delay: Share that arrives late; a late message arrives after later messages.
+    @ivar flip: Share that arrives with one bit of the payload inverted.
+    @ivar cut: Whether all bytes arrive in small pieces.
+    @ivar rate: Bytes a second of all connections together, 0 without a limit; not for a known protocol.
     """
 
     drop: float = 0.0
@@ -47,13 +47,13 @@ class Faults:
 @define(eq=False)
 class Proxy:
     """
-    Listens on a free port of loopback, and connects to another one.
+    A proxy from a free port of loopback to another port.
 
-    @ivar target: the port on loopback where connections go.
-    @ivar message: how messages begin, C{None} where single messages cannot be sent apart.
-    @ivar faults: what befalls what flows from now on.
-    @ivar refuses: whether new connections are reset.
-    @ivar harmed: how many messages or pieces met a fault.
+    @ivar target: The port on loopback to connect to.
+    @ivar message: The beginning of a message; C{None} for a protocol without separate messages.
+    @ivar faults: The faults from now on.
+    @ivar refuses: Whether new connections are reset.
+    @ivar harmed: The number of messages or pieces that met a fault.
     """
 
     target: int
@@ -73,7 +73,7 @@ class Proxy:
     # -- for the thread of the test --
 
     def start(self) -> Proxy:
-        """Begin to listen."""
+        """Start to listen."""
         self._flows.set()
         self._server = self._loop.run_until_complete(asyncio.start_server(self._serve, "127.0.0.1", 0))
         self.port = self._server.sockets[0].getsockname()[1]
@@ -82,7 +82,7 @@ class Proxy:
         return self
 
     def close(self) -> None:
-        """Break all connections off, and end the thread."""
+        """Break all connections, and end the thread."""
         self._tell(self._server.close)
         asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -90,15 +90,15 @@ class Proxy:
         self._loop.close()
 
     def drop(self) -> None:
-        """Break all connections off."""
+        """Break all connections."""
         self._tell(self._abort)
 
     def blackhole(self) -> None:
-        """Let nothing through, and tell nobody: connections stay open, new ones are accepted."""
+        """Hold back all bytes: connections stay open, and new connections are accepted."""
         self._tell(self._flows.clear)
 
     def heal(self) -> None:
-        """Let everything through from now on; what is open goes on where it stopped, as TCP sends again."""
+        """Pass all bytes from now on; open connections continue where they stopped."""
         self.faults, self.refuses = Faults(), False
         self._tell(self._flows.set)
 
@@ -122,7 +122,7 @@ class Proxy:
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
         except OSError:
-            # The other side is down: so is this one.
+            # The other side is down, so this side ends too.
             return
         finally:
             for each in ends:
@@ -156,7 +156,7 @@ class Proxy:
         await self._write(data, writer)
 
     def _pass_messages(self, data: bytes, message: re.Pattern[bytes], writer: asyncio.StreamWriter) -> bytes:
-        """Pass what is whole; return the message that is not."""
+        """Pass the complete messages; return the incomplete one."""
         while (match := message.search(data)) is not None:
             writer.write(data[: match.start()])
             data = data[match.start() :]
@@ -186,7 +186,7 @@ class Proxy:
             return await self._trickle(data, writer, self.faults.rate)
         for piece in self._pieces(data) if self.faults.cut else (data,):
             writer.write(piece)
-            # A turn of the loop for each, so that they leave one by one.
+            # A turn of the event loop for each piece, so that the pieces leave one by one.
             await asyncio.sleep(0)
 
     async def _trickle(self, data: bytes, writer: asyncio.StreamWriter, rate: int) -> None:

@@ -1,4 +1,4 @@
-"""A worker in the process of the test that takes everything, and writes it into a history."""
+"""A worker in the process of the test, which records all deliveries in a history."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from tests.integration.history import History
 
 class WorkerHandler(BaseHTTPRequestHandler):
     """
-    Speaks as confd's worker does; what becomes of a POST is for a subclass.
+    A handler with the API of confd's worker; a subclass handles POST.
 
-    @cvar held: what was taken over, for all connections.
+    @cvar held: The configuration that the worker holds, for all connections.
     """
 
     protocol_version = "HTTP/1.1"
     held: ClassVar[dict[str, object]]
 
     def read(self) -> bytes:
-        """The body of a POST."""
+        """Return the body of a POST."""
         return self.rfile.read(int(self.headers["Content-Length"]))
 
     def hold(self, document: object, checksum: str) -> None:
-        """Take a document over."""
+        """Hold a document."""
         tag = self.headers["X-Config-Version"]
         self.held.update(config=document, version=tag, checksum=checksum, applied_at="2026-01-01T00:00:00Z")
 
@@ -39,7 +39,7 @@ class WorkerHandler(BaseHTTPRequestHandler):
             self.answer(404, {"error": "No configuration yet.", "code": "no_configuration"})
 
     def answer(self, status: int, value: object) -> None:
-        """In JSON."""
+        """Answer with JSON."""
         body = strict_json.encode(value)
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -53,17 +53,17 @@ class WorkerHandler(BaseHTTPRequestHandler):
 
 class Recorder:
     """
-    Speaks as confd's worker does, but does not mind versions, so that what an agent wrongly hands over shows.
+    A worker that ignores versions, so that a wrong delivery of an agent shows.
 
-    The exception is the first thing that a process hands over: one that was killed between its worker and its cache
-    knows no better when it comes back, and it is for the worker to refuse that (409).
+    The exception is the first delivery of a process: an agent that was killed before it wrote its cache returns with an
+    older version, and its worker must refuse that (409).
 
-    @ivar url: its address on loopback.
+    @ivar url: The address on loopback.
     """
 
     def __init__(self, agent: str, history: History) -> None:
         """
-        @param agent: whose worker it is.
+        @param agent: The agent of the worker.
         """
 
         class Handler(WorkerHandler):
@@ -84,7 +84,7 @@ class Recorder:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
     def close(self) -> None:
-        """Take nothing any more."""
+        """Stop the server."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -92,4 +92,4 @@ class Recorder:
 
 class QuietServer(ThreadingHTTPServer):
     def handle_error(self, *_: object) -> None:
-        """An agent that is killed breaks off: no news."""
+        """Ignore the broken connections of killed agents."""

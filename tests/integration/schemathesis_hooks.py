@@ -1,4 +1,4 @@
-"""Requests that schemathesis must not send, and one that it must change."""
+"""Hooks of schemathesis that leave out a kind of request, and shorten another."""
 
 from __future__ import annotations
 

@@ -22,19 +22,19 @@ from tests.integration.fleet import PATIENCE, children, eventually, free_port
 
 
 def missing(command: str) -> str | None:
-    """Why tests that need a server are skipped, C{None} where it is on PATH."""
+    """Return why tests of a server are skipped; C{None} if its program is on PATH."""
     return None if shutil.which(command) else f"{command} is not on PATH"
 
 
 @define(eq=False)
 class Server:
     """
-    One process of a broker.
+    The process of a broker.
 
-    @ivar folder: where it may write; made if need be.
-    @ivar options: more of its command line.
-    @ivar tls: what it shows; C{None} for connections in clear.
-    @ivar host: the address that it listens on.
+    @ivar folder: The folder of its files; L{start} creates it.
+    @ivar options: More words of the command line.
+    @ivar tls: The certificate; C{None} for connections without TLS.
+    @ivar host: The address to listen on.
     """
 
     folder: Path
@@ -45,15 +45,15 @@ class Server:
     host: str = field(default="127.0.0.1", kw_only=True)
 
     def command(self) -> list[str]:
-        """Its command line."""
+        """Return the command line."""
         raise NotImplementedError
 
     def greets(self, connection: socket.socket) -> bool:
-        """Whether what listens there is up."""
+        """Return whether the server is ready."""
         raise NotImplementedError
 
     def start(self) -> None:
-        """Start it, and return once it is up."""
+        """Start the server, and return once it is ready."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "server.log").open("ab") as log:
             self._child = subprocess.Popen(
@@ -62,7 +62,7 @@ class Server:
         eventually(self._up)
 
     def stop(self, how: int = signal.SIGKILL) -> None:
-        """End it, by default as a crash does; what it held is forgotten."""
+        """End the server, by default as a crash does; it loses its data."""
         child, self._child = self._child, None
         if child is None:
             return
@@ -75,29 +75,29 @@ class Server:
             if child.poll() is None:
                 child.kill()
                 child.wait()
-            # A killed server leaves its worker processes behind.
+            # A killed server leaves its worker processes.
             for each in workers:
                 with suppress(ProcessLookupError):
                     os.kill(each, signal.SIGKILL)
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         assert self._child is not None
         return self._child.pid
 
     def restart(self) -> None:
-        """Kill it and start it again, empty."""
+        """Kill the server, and start it empty."""
         self.stop()
         self.start()
 
     def hang(self) -> None:
-        """Stop it in its tracks, its port open; returns once all its threads stand still."""
+        """Suspend the server with its port open; return once all its threads are suspended."""
         tasks = Path(f"/proc/{self._signal(signal.SIGSTOP)}/task")
         eventually(lambda: all(") T " in (each / "stat").read_text() for each in tasks.iterdir()))
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Resume the server."""
         self._signal(signal.SIGCONT)
 
     def _signal(self, which: int) -> int:
@@ -116,7 +116,7 @@ class RedisServer(Server):
     """C{redis-server}, which keeps nothing on disk."""
 
     def command(self) -> list[str]:
-        """Its command line."""
+        """Return the command line."""
         ports = ["--port", str(self.port)]
         if self.tls is not None:
             ports = ["--port", "0", "--tls-port", str(self.port), "--tls-auth-clients", "no"]
@@ -125,7 +125,7 @@ class RedisServer(Server):
         return ["redis-server", *ports, "--bind", self.host, "--save", "", "--appendonly", "no"]
 
     def greets(self, connection: socket.socket) -> bool:
-        """Whether it answers, be it that it wants a password."""
+        """Return whether the server answers, if only to ask for a password."""
         connection.sendall(b"PING\r\n")
         return connection.recv(100).startswith((b"+PONG", b"-NOAUTH"))
 
@@ -144,17 +144,17 @@ class NatsServer(Server):
     """C{nats-server}, without JetStream."""
 
     def command(self) -> list[str]:
-        """Its command line."""
+        """Return the command line."""
         tls = []
         if self.tls is not None:
             tls = ["--tls", "--tlscert", str(self.tls.certificate), "--tlskey", str(self.tls.key)]
         return ["nats-server", "-a", self.host, "-p", str(self.port), *tls]
 
     def greets(self, connection: socket.socket) -> bool:
-        """Whether it introduces itself."""
+        """Return whether the server sends its introduction."""
         return connection.recv(100).startswith(b"INFO")
 
     @property
     def url(self) -> str:
-        """Its address."""
+        """The address of the server."""
         return f"nats://{join(self.host, self.port)}"

@@ -1,4 +1,4 @@
-"""A terminal, and somebody at it: for programs that ask, colour, and are interrupted."""
+"""A terminal with a user: for programs that ask, use colours, and are interrupted."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from tests.integration.fleet import PATIENCE
 
 _ROWS = 40
 
-#: Seconds in which a program ends that noticed Ctrl-C.
+#: Time in which a program ends that noticed Ctrl-C.
 _NOTICED = 5.0
 
 
 @define(eq=False)
 class Terminal:
     """
-    One program at a terminal of its own; a context manager that leaves nothing behind.
+    A program at a terminal of its own; a context manager that ends the program.
 
     @ivar columns: characters in a line.
-    @ivar shown: all that it wrote so far.
+    @ivar shown: All output so far.
     """
 
     _command: Sequence[str]
@@ -52,7 +52,7 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            # So that Ctrl-C reaches it, and that it finds the terminal for a password.
+            # Ctrl-C reaches the program, and it finds the terminal for a password.
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # type: ignore[arg-type,return-value]
         )
         os.close(slave)
@@ -67,22 +67,22 @@ class Terminal:
         os.close(self._master)
 
     def expect(self, text: str) -> None:
-        """Wait until it shows C{text}, after what was expected before."""
+        """Wait until the program shows C{text} after the texts expected so far."""
         while text not in self.shown[self._seen :]:
             if not self._read():
                 raise AssertionError(f"it ended without {text!r}:\n{self.shown}")
         self._seen = self.shown.index(text, self._seen) + len(text)
 
     def type(self, text: str) -> None:
-        """Press keys."""
+        """Type keys."""
         os.write(self._master, text.encode())
 
     def interrupt(self) -> int:
         """
         Press Ctrl-C; return the status.
 
-        Pressed between a program's last look at signals and its waiting for keys, it is noticed with the next one, as
-        somebody at a keyboard would find out too.
+        Python may miss Ctrl-C between its check for signals and its wait for keys. Then the next Ctrl-C is noticed, as
+        for a user at a keyboard.
         """
         while True:
             self.type("\x03")
@@ -90,7 +90,7 @@ class Terminal:
                 return self._child.wait(_NOTICED)
 
     def end(self) -> int:
-        """Wait until it ends; return its status."""
+        """Wait until the program ends; return its status."""
         while self._read():
             pass
         return self._child.wait(PATIENCE)
@@ -103,7 +103,7 @@ class Terminal:
         try:
             piece = os.read(self._master, 65536)
         except OSError:
-            # What Linux says once nobody has the other end open.
+            # The error of Linux once the other end is closed.
             return False
         self.shown += piece.decode("utf-8", "replace")
         return bool(piece)

@@ -29,7 +29,7 @@ from tests.integration.servers import NatsServer, RedisServer, Server, missing
 
 
 def ready(agent: Process) -> dict[str, str]:
-    """What is wrong with each part of an agent."""
+    """Return the problem of each part of an agent."""
     answer = request("GET", f"{base_of(agent)}/ready")
     details = answer.json()["details"] if answer.status == 503 else []
     return {each["part"]: each["message"] for each in details}
@@ -37,9 +37,9 @@ def ready(agent: Process) -> dict[str, str]:
 
 def ipv6_fleet(fleet: Fleet, *options: str) -> tuple[Process, Process, Process]:
     """
-    Make a controller, an agent and a worker that know each other by C{::1}, in that order.
+    Return a controller, an agent and a worker that know each other by C{::1}.
 
-    @param options: of controller and agent.
+    @param options: Options of controller and agent.
     """
     processes = []
     for name, setting, port in (
@@ -53,7 +53,7 @@ def ipv6_fleet(fleet: Fleet, *options: str) -> tuple[Process, Process, Process]:
     controller.health = f"{base_of(controller)}/ready"
     controller.arguments += options
     agent.arguments += options
-    # A service link beside them, as Kubernetes sets it.
+    # A service link in the environment, as Kubernetes sets it.
     agent.environ |= {"CONFD_CONTROLLER_URL": base_of(controller), "CONFD_WORKER_URL": base_of(worker)}
     agent.environ["WORKER_PORT"] = "tcp://10.0.0.1:1"
     return controller, agent, worker
@@ -61,10 +61,10 @@ def ipv6_fleet(fleet: Fleet, *options: str) -> tuple[Process, Process, Process]:
 
 @unittest.skipUnless(has_ipv6(), "this machine has no IPv6 loopback")
 class Ipv6Tests(SynchronousTestCase):
-    """A fleet that knows itself by IPv6 literals."""
+    """A fleet with IPv6 literals in its URLs."""
 
     def arrives(self, path: str, *options: str) -> None:
-        """A change arrives in this way, and the worker fetches from an IPv6 literal."""
+        """Assert that a change arrives by a strategy, and that the worker fetches from an IPv6 literal."""
         fleet, _ = staged(self)
         controller, agent, worker = processes = ipv6_fleet(fleet, *options)
         for each in processes:

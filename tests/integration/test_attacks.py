@@ -1,4 +1,4 @@
-"""What strangers and web pages send to real processes."""
+"""Requests of attackers and of web pages to real processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REBOUND = {"Host": "rebound.example"}
 
 
 class AttackTests(SynchronousTestCase):
-    """Each role as it is started by people."""
+    """Each role with its defaults."""
 
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
@@ -29,7 +29,7 @@ class AttackTests(SynchronousTestCase):
         return request(method, f"{self.fleet.url}{path}", value, ADMIN, {"Host": host}).status
 
     def test_rebound_name(self) -> None:
-        """confd-dev serves nobody who calls this machine by a name that anybody can have lead here."""
+        """confd-dev refuses a name that an attacker can let lead to this machine."""
         ports = ["--port", str(self.fleet.port), "--worker-port", str(free_port())]
         self.fleet.add(
             "dev", ["confd-dev", *ports, "--allowed-hosts", "codespace.example"], f"{self.fleet.url}/ready"
@@ -52,7 +52,7 @@ class AttackTests(SynchronousTestCase):
             self.assertEqual(self._status(host), 200, host)
 
     def test_passwords_are_set(self) -> None:
-        """Then every name of a service is good; where one is built in again, none is, whatever was answered before."""
+        """With passwords every name is accepted; with a built-in password again, none, whatever the earlier answers."""
         secret = self.fleet.folder / "admin.password"
         secret.write_text("x" * 20)
         agent = ["--agent-password", "y" * 20]
@@ -65,7 +65,7 @@ class AttackTests(SynchronousTestCase):
         eventually(lambda: request("GET", poll, None, (AGENT[0], "y" * 20), own).status == 403)
 
     def test_framing(self) -> None:
-        """Nothing hidden behind a body is answered, by any role; nor is a second answer given."""
+        """No role answers a request that is hidden behind a body."""
         worker = self.fleet.worker()
         agent = self.fleet.agent(worker, ops=True)
         for process in (self.fleet.controller(), worker, agent):

@@ -38,7 +38,7 @@ class CertificateTests(TestCase):
         listening.settimeout(10)
 
         def accept() -> None:
-            # Closing the socket ends it.
+            # The close of the socket ends the loop.
             with contextlib.suppress(OSError):
                 while True:
                     peer = listening.accept()[0]
@@ -59,7 +59,7 @@ class CertificateTests(TestCase):
         return f"https://127.0.0.1:{listening.getsockname()[1]}"
 
     async def said(self, shown: Certificate, authority: Path) -> tuple[str, str]:
-        """What the client of an agent and confdctl say of a certificate."""
+        """Return the errors of an agent's client and of confdctl for a certificate."""
         url = self.serve(shown)
         tls = ClientTls(reactor, maybeDeferred, "CONTROLLER", str(authority))  # type: ignore[arg-type]
         http = Http(reactor, web_agent(reactor, HTTPConnectionPool(reactor, False), tls), None, None)
@@ -76,7 +76,7 @@ class CertificateTests(TestCase):
         self.fail("confdctl trusts it.")
 
     async def assert_both(self, shown: Certificate, authority: Path, words: str) -> None:
-        """Both name the same reason."""
+        """Assert that both errors name the same reason."""
         said = await self.said(shown, authority)
         for sentence in said:
             self.assertIn(f"cannot be reached: its certificate {words}", sentence)
@@ -105,7 +105,7 @@ class CertificateTests(TestCase):
         await self.assert_both(alone, other.authority, "is self-signed and not trusted here")
 
     async def test_own_certificate(self) -> None:
-        """A server that refuses the certificate of an agent, or asks for one that it does not have."""
+        """A server refuses the certificate of an agent, or asks for a certificate that the agent lacks."""
         server, other = make_certificate(self.folder / "server"), make_certificate(self.folder / "other")
         expired = make_certificate(self.folder / "expired", -2, -1)
         for own, words in (

@@ -1,4 +1,4 @@
-"""confdctl as it is typed, by people and by scripts, against real processes."""
+"""confdctl as users and scripts call it, with real daemons."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RED, GREEN = "\x1b[31m", "\x1b[32m"
 
 
 class Case(SynchronousTestCase):
-    """Somebody with a shell, and a folder for what is made in it."""
+    """A user with a shell in a folder."""
 
     def setUp(self) -> None:
         self.folder = Path(self.mktemp()).resolve()
@@ -39,7 +39,7 @@ class Case(SynchronousTestCase):
         }
 
     def dev(self) -> None:
-        """Controller, agent and worker, in one process."""
+        """Start controller, agent and worker in one process."""
         ports = ["--port", str(self.fleet.port), "--worker-port", str(free_port())]
         self.fleet.add("dev", ["confd-dev", *ports], f"{self.fleet.url}/ready").start()
         eventually(lambda: request("GET", f"{self.fleet.url}/api/v1/agents", auth=ADMIN).json())
@@ -96,7 +96,7 @@ class Case(SynchronousTestCase):
                 child.kill()
 
     def editor(self, script: str) -> str:
-        """An editor that does what a script says; the file is its C{$1}."""
+        """Return an editor that runs a script; the file is C{$1}."""
         path = self.folder / "editor"
         path.write_text(f"#!/bin/sh\nset -e\n{script}\n")
         path.chmod(0o755)
@@ -104,14 +104,14 @@ class Case(SynchronousTestCase):
 
 
 class ScriptTests(Case):
-    """Without anybody to ask."""
+    """Commands without a terminal."""
 
     def setUp(self) -> None:
         super().setUp()
         self.dev()
 
     def test_change(self) -> None:
-        """Published, applied, looked at, taken back; all of it on record."""
+        """A change is published, applied, read, and rolled back, and the audit log has each step."""
         url = f"{self.fleet.url}/ready"
         done = self.value("set", f"url={url}", "a.b=[1]", "-m", "why", "--yes", "--wait", "applied")
         self.assertEqual((done["version"], done["convergence"]["applied"]), (2, 1))
@@ -135,7 +135,7 @@ class ScriptTests(Case):
         self.good("audit", "verify", "--noted", sound["note"])
 
     def test_fleet(self) -> None:
-        """Agents, one and all; all is well with them; forgotten."""
+        """Agents are listed, healthy, and forgotten."""
         self.good("set", f"url={self.fleet.url}/health", "n=1", "--yes", "--wait", "applied")
         (agent,) = self.value("agents", "--state", "applied")
         self.assertEqual(self.value("agents", "show", agent["id"])["hostname"], agent["hostname"])
@@ -153,7 +153,7 @@ class ScriptTests(Case):
             self.assertIn("canary", done.stdout)
 
     def test_identity(self) -> None:
-        """The epoch is raised, and the agent follows; another cluster is adopted, it does not, and doctor says why."""
+        """The agent follows a raised epoch; it does not follow another cluster, and doctor says why."""
         before = self.value("epoch")
         raised = self.value("epoch", "raise", "--yes", "-m", "restored")
         self.assertEqual((raised["epoch"], raised["cluster_id"]), (before["epoch"] + 1, before["cluster_id"]))
@@ -168,7 +168,7 @@ class ScriptTests(Case):
         self.assertIn(f"confdctl cluster adopt {before['cluster_id']}", done.out)
 
     def test_namespaces(self) -> None:
-        """Made, used, retired."""
+        """A namespace is created, used and retired."""
         (self.folder / "edge.json").write_text('{"url": "https://example.com"}')
         self.good("namespaces", "create", "edge", "edge.json")
         self.good("-n", "edge", "set", "url=https://example.org", "--yes")
@@ -181,7 +181,7 @@ class ScriptTests(Case):
         self.refused(Exit.CONFLICT, "namespaces", "retire", "default", "--yes")
 
     def test_bad_input(self) -> None:
-        """One sentence and a status for each, and nothing is changed."""
+        """Each mistake gives a sentence and a status, and changes nothing."""
         (self.folder / "large.json").write_text(json.dumps({"url": "https://example.com", "x": "y" * 2_000_000}))
         (self.folder / "huge.json").write_bytes(b" " * 5_000_000)
         for status, words, said in (
@@ -205,7 +205,7 @@ class ScriptTests(Case):
         self.assertEqual(len(self.value("history")), 1)
 
     def test_watch(self) -> None:
-        """Each change as it comes, and nothing that an author wrote moves the cursor."""
+        """Each change appears when it happens, and the text of an author does not move the cursor."""
         with self.started("watch", "--only", "config", "--count", "2") as watching:
             assert watching.stdout is not None
             self.assertIn(".1.1 by ", watching.stdout.readline())
@@ -214,7 +214,7 @@ class ScriptTests(Case):
             self.assertEqual(watching.wait(PATIENCE), 0)
 
     def test_interrupted(self) -> None:
-        """Ctrl-C, and a reader that goes away, are no errors."""
+        """Ctrl-C and a closed pipe are no errors."""
         with self.started("watch") as watching:
             assert watching.stdout is not None and watching.stderr is not None
             watching.stdout.readline()
@@ -231,14 +231,14 @@ class ScriptTests(Case):
 
 
 class TerminalTests(Case):
-    """With somebody to ask."""
+    """Commands at a terminal."""
 
     def setUp(self) -> None:
         super().setUp()
         self.dev()
 
     def test_asks(self) -> None:
-        """The difference in colours, then a question; a bar while the fleet follows."""
+        """confdctl shows the difference in colours, asks, and shows a bar while the fleet follows."""
         with self.terminal("set", "a=1", "--wait", "applied") as screen:
             screen.expect(f'{GREEN}+  "a": 1')
             screen.expect("Publish this as version 2 of default, for 1 agent")
@@ -259,7 +259,7 @@ class TerminalTests(Case):
         self.assertEqual(len(self.value("history")), 2)
 
     def test_editor(self) -> None:
-        """Refused by the schema, the text is offered again; right, it is published."""
+        """A text that the schema refuses is offered again; a correct text is published."""
         editor = self.editor(
             'grep -q ftp "$1" && echo \'{"url": "https://example.org"}\' > "$1" || echo \'{"url": "ftp://x"}\' > "$1"'
         )
@@ -287,7 +287,7 @@ class TerminalTests(Case):
         self.assertEqual(self.value("get", "mine"), 1)
 
     def test_hostile(self) -> None:
-        """What agents say of themselves is text."""
+        """The names of agents do not control the terminal."""
         body = {"hostname": "\x1b]0;owned\x07[bold red]h", "metadata": "\u202ex"}
         request("POST", f"{self.fleet.url}/api/v1/register", body, ("agent", "secret123"))
         with self.terminal("agents", "--match", "owned") as screen:
@@ -298,10 +298,10 @@ class TerminalTests(Case):
 
 
 class ElsewhereTests(Case):
-    """Other passwords, profiles, and a fleet that does not follow."""
+    """Passwords, profiles, and a fleet that does not follow."""
 
     def test_passwords(self) -> None:
-        """Asked for and not shown; from a file, from a profile."""
+        """A password comes from the terminal without an echo, from a file, and from a profile."""
         self.fleet.controller("--admin-password", "open sesame").start()
         with self.terminal("get", "url") as screen:
             screen.expect("Password of admin:")
@@ -322,7 +322,7 @@ class ElsewhereTests(Case):
         self.assertIn("chmod go-w", self.refused(Exit.USAGE, "get"))
 
     def test_no_quorum(self) -> None:
-        """An agent without its worker: published, and said that it is not applied, by whom."""
+        """Without its worker, an agent is behind; confdctl says which."""
         self.fleet.controller().start()
         self.fleet.agent(f"http://127.0.0.1:{free_port()}").start()
         eventually(lambda: self.value("agents"))
@@ -333,7 +333,7 @@ class ElsewhereTests(Case):
         self.assertEqual(len(self.value("status")["convergence"]["laggards"]), 1)
 
     def test_controller_comes_and_goes(self) -> None:
-        """A watch goes on after a restart."""
+        """A watch continues after a restart."""
         controller = self.fleet.controller().start()
         with self.started("watch", "--only", "config", "--count", "2") as watching:
             assert watching.stdout is not None
@@ -345,10 +345,10 @@ class ElsewhereTests(Case):
 
 
 class StartTests(Case):
-    """Before anything is asked of anybody."""
+    """The start of the program."""
 
     def test_help_is_light(self) -> None:
-        """Help and completion import neither Twisted nor what draws tables."""
+        """Help and completion import neither Twisted nor rich."""
         for environ in ({}, {"_CONFDCTL_COMPLETE": "bash_complete", "COMP_WORDS": "confdctl se", "COMP_CWORD": "1"}):
             done = subprocess.run(
                 [sys.executable, "-X", "importtime", "-m", "confd.cli", *([] if environ else ["--help"])],
@@ -365,10 +365,10 @@ class StartTests(Case):
 
 
 class LaterTests(Case):
-    """A controller that allows no more changes for the moment."""
+    """A controller that limits the rate of changes."""
 
     def test_too_many_changes(self) -> None:
-        """C{confdctl} says so, comes back when it may, and publishes."""
+        """confdctl announces the wait, retries, and publishes."""
         self.fleet.controller("--changes-per-minute", "20").start()
         document = {"url": "https://example.com/before"}
         answers = (self.fleet.publish(document, dry_run="true") for _ in range(40))

@@ -1,4 +1,4 @@
-"""Every strategy that comes with confd, through every fault: see L{tests.integration.conformance}."""
+"""Every strategy of confd with every fault: see L{tests.integration.conformance}."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.integration.servers import missing
 
 
 def why_not(command: str) -> str | None:
-    """Why a suite cannot run; where CI is set it must, and fails for want of its server."""
+    """Return why a suite cannot run; with C{CI} it runs, and fails without its server."""
     return None if os.environ.get("CI") else missing(command)
 
 
@@ -25,10 +25,10 @@ class StreamConformanceTests(make_conformance_tests("STREAM")):  # type: ignore[
 class RedisConformanceTests(  # type: ignore[misc]
     make_conformance_tests("REDIS", RedisBroker.make, why_not=why_not("redis-server"))
 ):
-    """Agents that listen to a Redis."""
+    """Agents that subscribe to Redis."""
 
 
 class NatsConformanceTests(  # type: ignore[misc]
     make_conformance_tests("NATS", NatsBroker.make, why_not=why_not("nats-server"))
 ):
-    """Agents that listen to a NATS."""
+    """Agents that subscribe to NATS."""

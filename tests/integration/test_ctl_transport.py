@@ -1,4 +1,4 @@
-"""Tests of L{confd.cli.transport} against real sockets: what is there, what is not, and what only pretends."""
+"""Tests of L{confd.cli.transport} with real sockets: good, absent and misbehaving servers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Y: z\r\n\r\n{}"
 
 
 def bytes_of(text: bytes) -> Callable[[socket.socket], None]:
-    """A server that reads a little and sends C{text}."""
+    """Return a handler that reads a little and sends C{text}."""
 
     def serve(peer: socket.socket) -> None:
         peer.recv(65536)
@@ -32,7 +32,7 @@ def bytes_of(text: bytes) -> Callable[[socket.socket], None]:
 
 @contextlib.contextmanager
 def server(serve: Callable[[socket.socket], None], tls: ssl.SSLContext | None = None) -> Iterator[str]:
-    """One that handles each connection with C{serve}; yields its address."""
+    """Run a server that handles each connection with C{serve}; yield its address."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def accept() -> None:
@@ -57,7 +57,7 @@ def server(serve: Callable[[socket.socket], None], tls: ssl.SSLContext | None = 
 
 
 def exchange(url: str, timeout: float = 10, body: bytes | None = None, ca_file: str | None = None) -> Reply:
-    """One request."""
+    """Send a request."""
     return Transport(url, ca_file).exchange("GET" if body is None else "POST", "/x", {}, body, timeout)
 
 
@@ -71,7 +71,7 @@ class TransportTests(SynchronousTestCase):
         return failure
 
     def test_answer(self) -> None:
-        """Status, headers, body; below the path of the URL."""
+        """The answer has status, headers and body; the request goes below the path of the URL."""
         asked: list[bytes] = []
 
         def serve(peer: socket.socket) -> None:
@@ -84,12 +84,12 @@ class TransportTests(SynchronousTestCase):
         self.assertTrue(asked[0].startswith(b"GET /below/x HTTP/1.1\r\n"))
 
     def test_nobody(self) -> None:
-        """Nothing listens, or there is no such host: nothing was asked."""
+        """Without a listener, or with an unknown host, the request was not sent."""
         for url in (f"http://127.0.0.1:{free_port()}", "http://nowhere.invalid", f"http://{'a' * 70}"):
             self.assertFalse(self._refused(url, "No controller answers").asked)
 
     def test_silence(self) -> None:
-        """One that says nothing, and one that says it letter by letter, for ever: a head has one deadline."""
+        """A head has one deadline, for a silent server and for a server that sends it letter by letter."""
         over = threading.Event()
 
         def trickle(peer: socket.socket) -> None:
@@ -104,7 +104,7 @@ class TransportTests(SynchronousTestCase):
             over.clear()
 
     def test_a_slow_answer(self) -> None:
-        """An answer that keeps coming may outlast the timeout; silence after a long upload may not."""
+        """An answer that keeps coming may last longer than the timeout; a silence may not."""
         piece, over = b"x" * MIN_BYTES_PER_SECOND, threading.Event()
 
         def slow(peer: socket.socket) -> None:
@@ -129,7 +129,7 @@ class TransportTests(SynchronousTestCase):
             over.set()
 
     def test_rubbish(self) -> None:
-        """No HTTP, cut off, endless."""
+        """Answers that are no HTTP, cut off, or endless."""
         for text in (b"SSH-2.0\r\n", b"", OK[:-1], b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 500 + b"\r\n"):
             with self.subTest(text=text[:20]), server(bytes_of(text)) as url:
                 self.assertTrue(self._refused(url, url).asked)
@@ -139,7 +139,7 @@ class TransportTests(SynchronousTestCase):
             self.assertIs(failure.status, Exit.FAILED)
 
     def test_early_refusal(self) -> None:
-        """A server that refuses a large body before it took all of it is heard."""
+        """The refusal of a server that has not read the whole body arrives."""
 
         def serve(peer: socket.socket) -> None:
             peer.recv(1024)
@@ -152,7 +152,7 @@ class TransportTests(SynchronousTestCase):
             self.assertEqual(exchange(url, body=b"x" * 4_000_000).status, 413)
 
     def test_tls(self) -> None:
-        """Certificates are looked at; an authority of one's own can be named."""
+        """Certificates are verified, also by an authority of the user."""
         made = make_certificate(Path(self.mktemp()).resolve())
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(made.certificate, made.key)
@@ -171,7 +171,7 @@ class TransportTests(SynchronousTestCase):
             self.assertIs(failure.status, Exit.USAGE)
 
     def test_stream(self) -> None:
-        """Pieces come as they are sent; silence, and a refusal, end it."""
+        """The pieces of a stream arrive at once; a silence or a refusal ends it."""
         go = threading.Event()
 
         def serve(peer: socket.socket) -> None:

@@ -31,14 +31,14 @@ def twistd(folder, *arguments, **environ):
 
 
 class Case(SynchronousTestCase):
-    """A folder of its own for each test."""
+    """A test with a folder of its own."""
 
     def setUp(self):
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
 
     def process(self, *arguments, health="/health", **environ):
-        """One twistd in the foreground, with a port."""
+        """Return a twistd in the foreground, with a port."""
         port = free_port()
         listening = ["--port", str(port)]
         process = Process(
@@ -48,7 +48,7 @@ class Case(SynchronousTestCase):
         return process
 
     def taken_port(self):
-        """A port that somebody listens on."""
+        """Return a port with a listener."""
         taken = socket.socket()
         self.addCleanup(taken.close)
         taken.bind(("127.0.0.1", 0))
@@ -56,7 +56,7 @@ class Case(SynchronousTestCase):
         return taken.getsockname()[1]
 
     def log(self, name):
-        """The lines of a log, each proven to be JSON with the fields that all have."""
+        """Return the lines of a log after a check of their common fields."""
         lines = [json.loads(line) for line in (self.folder / name).read_text().splitlines()]
         for line in lines:
             self.assertLessEqual({"time", "level", "logger", "message"}, set(line))
@@ -64,7 +64,7 @@ class Case(SynchronousTestCase):
 
 
 class EndTests(Case):
-    """Being asked to stop is no failure."""
+    """Daemons that are asked to stop."""
 
     def test_signals(self):
         """SIGTERM and SIGINT: status 0."""
@@ -77,7 +77,7 @@ class EndTests(Case):
                     self.assertEqual(self.log("daemon.log")[-1]["message"], "Server Shut Down.")
 
     def test_agent(self):
-        """An agent that found nobody ends as well."""
+        """An agent without a controller ends with status 0."""
         arguments = ["confd-agent", "--controller-url", f"http://127.0.0.1:{free_port()}"]
         process = Process(self.folder.resolve(), "daemon", arguments, None)
         self.addCleanup(process.stop, signal.SIGKILL)
@@ -86,10 +86,10 @@ class EndTests(Case):
 
 
 class ReactorTests(Case):
-    """Any reactor that twistd can install."""
+    """The reactors that twistd can install."""
 
     def test_reactors(self):
-        """They serve, and end with status 0."""
+        """Each reactor serves, and ends with status 0."""
         for name in ("asyncio", "poll", "select", "epoll"):
             for command in SERVERS:
                 with self.subTest(reactor=name, command=command):
@@ -125,22 +125,22 @@ class FailureTests(Case):
         self._fails(expected=["LISTEN"], LISTEN=f"tcp:{self.taken_port()}:interface=127.0.0.1")
 
     def test_bad_settings(self):
-        """All mistakes at once."""
+        """All mistakes appear at once."""
         self._fails("--port=http", expected=["LOG_LEVEL", "PORT"], LOG_LEVEL="loud")
 
     def test_bad_endpoint(self):
-        """An endpoint that is none."""
+        """An invalid endpoint is named."""
         self._fails(expected=["LISTEN"], LISTEN="unix")
 
     def test_secrets(self):
-        """A secret that is wrong is not shown."""
+        """A wrong secret is not shown."""
         ended = twistd(
             self.folder, "-n", "--pidfile=", "confd-controller", ADMIN_PASSWORD="hunter2", ADMIN_PASSWORD_FILE="x"
         )
         self.assertEqual(ended.stderr, "ADMIN_PASSWORD: is set, and ADMIN_PASSWORD_FILE too; remove one of them.\n")
 
     def test_log_file(self):
-        """A log that cannot be written."""
+        """A log that cannot be written is named."""
         ended = twistd(self.folder, "--logfile=/nowhere/x", "confd-worker", "--port", str(free_port()))
         self.assertEqual(ended.stderr, "--logfile: /nowhere/x cannot be written: No such file or directory.\n")
         self.assertEqual(ended.returncode, 1)
@@ -163,7 +163,7 @@ class DaemonisedTests(Case):
             os.kill(pid, signal.SIGKILL)
 
     def test_life(self):
-        """It serves, writes JSON into twistd.log, and leaves no pid file."""
+        """A daemon serves, writes JSON into twistd.log, and leaves no pid file."""
         for command in SERVERS:
             with self.subTest(command=command):
                 os.kill(self._start(command=command), signal.SIGTERM)
@@ -180,7 +180,7 @@ class DaemonisedTests(Case):
         self.assertFalse((self.folder / "twistd.log").exists())
 
     def test_terminal_is_let_go(self):
-        """Nothing of the terminal stays open in it: its output has an end."""
+        """A daemon closes the terminal: its output has an end."""
         pid = self._start()
         opened = [os.readlink(f"/proc/{pid}/fd/{each}") for each in (0, 1, 2)]
         self.assertEqual(opened, ["/dev/null"] * 3)

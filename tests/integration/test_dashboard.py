@@ -1,4 +1,4 @@
-"""The dashboard in a real browser, before real processes."""
+"""The dashboard in a real browser, with real processes."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from tests.integration.launcher import fork
 
 VIEWS = ("overview", "configuration", "history", "fleet", "audit")
 
-#: What somebody calls a host to be let in elsewhere.
+#: A hostile name of a host.
 HOSTILE = '<img src=x onerror="document.title=`taken`"><script>document.title=`taken`</script>\u202e' + "w" * 150
 HARMLESS = HOSTILE.replace("\u202e", "\\u202e")
 
 
 @frozen
 class Stage:
-    """What tests of the dashboard take place on."""
+    """A browser and a controller for tests of the dashboard."""
 
     browser: Any
     fleet: Fleet
@@ -96,9 +96,9 @@ def testSuite() -> Together:
 
 class DashboardTestCase(SynchronousTestCase):
     """
-    A namespace on a stage.
+    A test with a namespace of its own.
 
-    @cvar shared: gives the stage that tests share; C{None} where a test runs by itself, and sets up its own.
+    @cvar shared: Returns the shared stage; C{None} if a test runs alone, with a stage of its own.
     """
 
     skip = MISSING
@@ -114,7 +114,7 @@ class DashboardTestCase(SynchronousTestCase):
         self.assertEqual(self.ask("POST", "/api/v1/namespaces", body).status, 201)
 
     def alone(self, *options: str) -> Fleet:
-        """A controller that is nobody else's."""
+        """Return a fleet of this test alone."""
         fleet = Fleet(Path(self.mktemp()).resolve(), interval=60, launch=fork)
         fleet.folder.mkdir()
         self.addCleanup(fleet.close)
@@ -123,49 +123,49 @@ class DashboardTestCase(SynchronousTestCase):
         return fleet
 
     def ask(self, method: str, path: str, value: Any = None, auth: tuple[str, str] = ADMIN) -> Any:
-        """One request past the browser."""
+        """Send a request without the browser."""
         return request(method, f"{self.fleet.url}{path}", value, auth)
 
     def config(self, method: str = "GET", value: Any = None, of: str = "") -> Any:
-        """The same for the configuration of this test's namespace, or what belongs to it."""
+        """Send a request for the configuration of this test's namespace, or for a path below it."""
         return self.ask(method, f"/api/v1/config{of}?namespace={self.namespace}", value)
 
     def document(self, path: str) -> dict[str, Any]:
-        """A document that names a page of the target."""
+        """Return a document that names a page of the target."""
         return {"url": f"{self.target}/{path}"}
 
     def current(self) -> Any:
-        """The current configuration."""
+        """Return the current configuration."""
         return self.config().json()
 
     def publish(self, path: str) -> None:
-        """Publish past the browser."""
+        """Publish without the browser."""
         answer = self.config("POST", self.document(path))
         self.assertEqual(answer.status, 200, answer.body)
 
     @contextmanager
     def visiting(self, view: str = "configuration", **options: Any) -> Iterator[Any]:
-        """The page of a view; in the end there must be nothing to complain of."""
+        """Yield the page of a view; afterwards assert that the page caused no complaint."""
         with visit(self.browser, self.fleet.url, **options) as visiting:
             yield visiting.go(view, self.namespace)
             self.assertEqual(visiting.complaints, [])
 
     def edit(self, page: Any, text: str) -> Any:
-        """Put a text into the editor, which is open once it has a document; return the editor."""
+        """Put a text into the editor after it has its document; return the editor."""
         area = page.get_by_label("The document, as JSON")
         area.fill(text)
         return area
 
     def shown(self, locator: Any) -> None:
-        """Wait until it can be seen."""
+        """Wait until an element is visible."""
         locator.first.wait_for(state="visible")
 
 
 class ChangeTests(DashboardTestCase):
-    """A change, from the editor to the worker and back."""
+    """The way of a change from the editor to the worker and back."""
 
     def test_publish_and_roll_back(self) -> None:
-        """Edited, looked at, published with a comment, seen to arrive on a real agent; then taken back."""
+        """A change is edited, reviewed, published with a comment, applied by a real agent, and rolled back."""
         worker = self.fleet.worker()
         options = ("--distribution-strategy", "STREAM", "--namespace", self.namespace)
         for process in (worker, self.fleet.agent(worker, "agent", *options)):
@@ -225,7 +225,7 @@ class ChangeTests(DashboardTestCase):
             self.assertEqual(area.input_value(), laid_out)
 
     def test_compare(self) -> None:
-        """Any two versions."""
+        """The page compares any two versions."""
         self.publish("second")
         self.publish("third")
         with self.visiting("history") as page:
@@ -237,7 +237,7 @@ class ChangeTests(DashboardTestCase):
             self.assertIn("/third", page.locator("dialog .added").inner_text())
 
     def test_keyboard(self) -> None:
-        """Tab to the editor, type, review, comment, publish: no mouse; and Tab does not hold anybody captive."""
+        """A user publishes without a mouse, and Tab leaves the editor."""
         with self.visiting() as page:
             self.edit(page, "")
             page.evaluate("document.activeElement.blur()")
@@ -249,7 +249,7 @@ class ChangeTests(DashboardTestCase):
             page.keyboard.press("Tab")
             page.keyboard.type(json.dumps(f"{self.target}/typed") + "}")
             self.assertIn('"url":  "', page.locator("textarea").input_value())
-            # Until then there is one thing more to tab to: what leads to the mistake.
+            # Before, the link to the mistake is one more stop of Tab.
             self.shown(page.get_by_text("Valid JSON"))
             page.keyboard.press("Escape")
             page.keyboard.press("Tab")
@@ -262,7 +262,7 @@ class ChangeTests(DashboardTestCase):
         self.assertEqual(self.current()["data"], self.document("typed"))
 
     def test_lost_race(self) -> None:
-        """Somebody else was faster: nothing is published, the text is kept, over a reload too."""
+        """After the publish of another admin nothing is published, and the text is kept, over a reload too."""
         mine = json.dumps(self.document("mine"))
         with self.visiting() as page:
             page.route("**/api/v1/events*", lambda route: route.abort())
@@ -286,7 +286,7 @@ class ChangeTests(DashboardTestCase):
         self.assertEqual(self.current()["data"], self.document("mine"))
 
     def test_bad_documents(self) -> None:
-        """Not JSON, not fit, too large: one sentence each, and the text is kept."""
+        """A text that is no JSON, breaks the schema, or is too large gives a sentence, and is kept."""
         large = json.dumps(self.document("large") | {"filling": "x" * 1100000})
         with self.visiting() as page:
             for text, sentence in (
@@ -302,7 +302,7 @@ class ChangeTests(DashboardTestCase):
         self.assertEqual(self.current()["version"], 1)
 
     def test_numbers_keep_their_digits(self) -> None:
-        """What JavaScript would round or write otherwise goes through as it was typed."""
+        """Numbers that JavaScript would round or rewrite are published as typed."""
         document = f'{{"url": "{self.target}/n", "exact": 1.0, "tiny": 1e-7, "text": "\\u00e9"}}'.encode()
         self.config("POST", document)
         with self.visiting() as page:
@@ -316,15 +316,15 @@ class ChangeTests(DashboardTestCase):
 
 
 class FleetTests(DashboardTestCase):
-    """The fleet on the page."""
+    """The view of the fleet."""
 
     def register(self, agent_id: str, **fields: str) -> None:
-        """An agent."""
+        """Register an agent."""
         body = {"agent_id": agent_id, "namespace": self.namespace} | fields
         self.assertEqual(self.ask("POST", "/api/v1/register", body, AGENT).status, 200)
 
     def test_hostile_texts(self) -> None:
-        """What machines say of themselves is text, wherever it is shown."""
+        """The names of machines are text in every view."""
         self.register("evil", hostname=HOSTILE, metadata=HOSTILE)
         report = {"agent_id": "evil", "namespace": self.namespace, "version": 1, "state": "failed", "error": HOSTILE}
         self.assertEqual(self.ask("POST", "/api/v1/report", report, AGENT).status, 200)
@@ -339,7 +339,7 @@ class FleetTests(DashboardTestCase):
             self.assertEqual(page.title(), "Fleet · confd")
 
     def test_ten_thousand(self) -> None:
-        """They are filtered and sorted, and no more rows are in the page than can be seen."""
+        """The view filters and sorts 10,000 agents, and the page has only the visible rows."""
         with self.visiting("audit") as page:
             page.route("**/api/v1/agents?*", _thousands)
             page.get_by_role("link", name="Fleet").click()
@@ -359,7 +359,7 @@ class FleetTests(DashboardTestCase):
             self.assertLess(rows.count(), 60)
 
     def test_selector_of_labels(self) -> None:
-        """The controller selects; agents that come to match appear, and an error names its column."""
+        """The controller selects; an agent that starts to match appears, and an error names its column."""
         for number in range(4):
             self.register(f"s{number}", hostname=f"host-{number}", metadata=f"region={('eu', 'us')[number % 2]}")
         with self.visiting("fleet") as page:
@@ -384,7 +384,7 @@ class FleetTests(DashboardTestCase):
             self.shown(page.get_by_text("4 agents"))
 
     def test_live(self) -> None:
-        """An agent that joins appears by itself; a lost connection is said, and found again."""
+        """A new agent appears by itself; the page shows a lost connection, and reconnects."""
         self.fleet = self.alone()
         self.namespace = "default"
         with self.visiting("fleet") as page:
@@ -399,10 +399,10 @@ class FleetTests(DashboardTestCase):
 
 
 class AppearanceTests(DashboardTestCase):
-    """How it is reached, and how it fits."""
+    """Access to the page, and its look."""
 
     def test_sign_in(self) -> None:
-        """Without credentials, or with wrong ones, there is nothing to see; an agent's are not enough."""
+        """Without credentials, with wrong ones, or with those of an agent, the page shows nothing."""
         for auth, status in ((None, 401), (("admin", "wrong"), 401), (AGENT, 403), (ADMIN, 200)):
             for path in ("/", "/dashboard/app.js", "/dashboard/style.css"):
                 self.assertEqual(request("GET", f"{self.fleet.url}{path}", auth=auth).status, status)
@@ -411,7 +411,7 @@ class AppearanceTests(DashboardTestCase):
         self.assertNotIn("unsafe", policy)
 
     def test_narrow(self) -> None:
-        """On 360 pixels nothing sticks out, in either theme."""
+        """On 360 pixels nothing overflows, in either theme."""
         for scheme in ("light", "dark"):
             with self.visiting("overview", width=360, height=740, color_scheme=scheme) as page:
                 for view in VIEWS:
@@ -422,7 +422,7 @@ class AppearanceTests(DashboardTestCase):
                     self.assertLessEqual(box["x"] + box["width"], 360, view)
 
     def test_health_follows_the_connection(self) -> None:
-        """A reader is counted, and the loss of a controller is shown before the next read is due."""
+        """The page counts a reader, and shows the loss of the controller before its next request is due."""
         self.fleet = self.alone()
         self.namespace = "default"
         with self.visiting("audit") as page:
@@ -431,23 +431,23 @@ class AppearanceTests(DashboardTestCase):
             page.goto(f"{self.fleet.url}/#overview/default")
             page.reload()
             watching = page.locator("#health li").filter(has_text="People watching: 1")
-            # Figures are up to a second old. A second look comes that much later, by the clock of the page.
+            # Figures are up to a second old, so a second look comes later by the clock of the page.
             eventually(lambda: page.clock.run_for(200) or watching.count() == 1)
             self.fleet.processes[0].stop()
             self.shown(page.locator("#health .problem"))
 
     def test_broken_broker(self) -> None:
-        """What is in trouble is named, in the words of its first finder."""
+        """The page names the broker in trouble, with the error of the controller."""
         self.fleet = self.alone("--distribution-strategy", "REDIS", "--redis-address", f"127.0.0.1:{free_port()}")
         self.namespace = "default"
-        # What nobody published is not announced, so that the broker is not missed.
+        # Without a publish the controller announces nothing, and does not miss the broker.
         self.assertEqual(self.config("POST", self.document("first")).status, 200)
         with self.visiting("overview") as page:
             self.shown(page.locator("#health li").filter(has_text=re.compile("REDIS.*not ready", re.IGNORECASE)))
             self.shown(page.locator("#health li").filter(has_text="store: ready"))
 
     def test_namespaces(self) -> None:
-        """Another namespace is one choice away, and part of the address; one that is not there is said."""
+        """A namespace is part of the address, and an unknown namespace gives a sentence."""
         body = {"name": "edge", "config": self.document("edge")}
         self.assertEqual(self.ask("POST", "/api/v1/namespaces", body).status, 201)
         with self.visiting() as page:
@@ -460,7 +460,7 @@ class AppearanceTests(DashboardTestCase):
             self.shown(page.get_by_text("Namespace nowhere does not exist"))
 
     def test_json(self) -> None:
-        """The editor's idea of JSON is that of RFC 8259, on many texts that are nearly right."""
+        """The editor accepts the JSON of RFC 8259, and rejects many texts that are nearly right."""
         dice = random.Random(20)
         whole = '{"a": [1, -0.5e+3, {}, [], {"b": null, "c\\u00e9\\n": [true, false]}], "": " \\" "}'
         texts = [whole]
@@ -489,7 +489,7 @@ class AppearanceTests(DashboardTestCase):
                 self.assertEqual(json.loads(shown), value, text)
 
     def test_retry_after(self) -> None:
-        """What the controller asks to be left alone with is asked again only then; a change is not kept waiting."""
+        """A read respects Retry-After; a change does not wait."""
         with self.visiting() as page:
             seen = page.evaluate(
                 """async () => {
@@ -525,31 +525,31 @@ class AppearanceTests(DashboardTestCase):
         for (asked, waited), seconds in ((seen[5], 60), (seen[6], 100), (seen[8], 300)):
             self.assertEqual(asked, 1)
             self.assertTrue(seconds - 10 < waited <= seconds * 1.25, seen)
-        self.assertEqual(seen[9], [0], "a change is refused at once")
-        self.assertEqual(seen[10][0], 0, "what nobody waits for is not asked")
+        self.assertEqual(seen[9], [0], "a change does not wait")
+        self.assertEqual(seen[10][0], 0, "an aborted request is not sent")
 
     def test_other_site(self) -> None:
-        """Forms and fetches of another site's page, by an admin's browser, change nothing."""
+        """Forms and fetches of another site in the browser of an admin change nothing."""
         with elsewhere(self.fleet.url, self.namespace) as site, visit(self.browser, site) as visiting:
             answers: list[tuple[str, int, bool]] = []
             mine = urlsplit(self.fleet.url).netloc
             page = visiting.page
             page.on("response", lambda each: answers.append((each.request.method, each.status, mine in each.url)))
-            # Signed in, so that the browser has credentials to give away.
+            # The admin signs in, so that the browser has credentials to send.
             page.goto(f"{self.fleet.url}/")
             page.goto(site)
             eventually(lambda: page.title() == "tried")
             page.get_by_role("button").click()
             page.wait_for_url(f"{self.fleet.url}/**")
         refused = [status for method, status, ours in answers if ours and method != "GET"]
-        # The form went with the credentials; the browser keeps them from the fetches, or asks in vain.
+        # The browser sends the credentials with the form, and withholds them from the fetches.
         self.assertIn(403, refused)
         self.assertGreaterEqual({401, 403, 405}, set(refused))
         self.assertEqual(self.current()["version"], 1)
 
 
 def _thousands(route: Any) -> None:
-    """10 000 agents, a page at a time, as the controller gives them."""
+    """Answer with 10 000 agents, a page at a time, as the controller does."""
     query = parse_qs(urlsplit(route.request.url).query)
     first = int(query.get("after", ["-1"])[0]) + 1
     page = [_agent(number) for number in range(first, first + 500)]
@@ -577,7 +577,7 @@ def _agent(number: int) -> dict[str, Any]:
 
 @contextmanager
 def elsewhere(url: str, namespace: str) -> Iterator[str]:
-    """Another site, whose page tries all that a page can; yields its address."""
+    """Run another site, whose page sends every kind of request; yield its address."""
     aim = f"{url}/api/v1/config?namespace={namespace}"
     page = f"""<!doctype html><form method="post" enctype="text/plain" action="{aim}">
 <input name='{{"url": "http://evil/' value='"}}'><button>Win</button></form><script>

@@ -116,7 +116,7 @@ class RolloutTests(DashboardTestCase):
         self.verb(number, "abort")
 
     def test_stale_click(self) -> None:
-        """A person who decides on what is no longer so changes nothing, and reads what happened."""
+        """A click on an old state of a rollout changes nothing, and the page shows the current state."""
         number = self.start({"waves": [{"count": 1}, {"count": 2}]})
         with self.visiting("overview") as page:
             strip = page.locator("#rollout")

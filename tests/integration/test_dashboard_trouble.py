@@ -24,10 +24,10 @@ def answering(status: int, body: Any) -> Callable[[Any], None]:
 
 
 class TroubleTests(DashboardTestCase):
-    """The word in the bar, the notice, and the grey of what is old."""
+    """The word in the bar, the notice, and the grey of old figures."""
 
     def grey(self, page: Any) -> bool:
-        """Whether the page marks its figures as old."""
+        """Return whether the page marks its figures as old."""
         return bool(page.locator("main[data-stale]").count())
 
     def test_causes(self) -> None:

@@ -1,4 +1,4 @@
-"""What the pages tell a reader to type works, in the order in which they say it, and prints what they show."""
+"""The commands on the pages work in their order, and print the output on the page."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PAGES = (
 _ROOT_AND_SYSTEMD = "needs root and systemd", "scripts/test-systemd.py"
 _ENGINE = "needs a container engine", "scripts/test-containers.py"
 
-#: What is not run here: why, and what tries it instead.
+#: Commands that this test does not run: the reason, and the test that runs them.
 ELSEWHERE = {
     "docker compose --profile nats up --detach --build": _ENGINE,
     "docker compose -f docker-compose.edge.yml up --detach --build": _ENGINE,
@@ -48,15 +48,15 @@ ELSEWHERE = {
 
 
 def commands(page: str) -> Iterator[Typed]:
-    """What a page says is to be typed."""
+    """Yield the commands of a page."""
     return typed((ROOT / page).read_text("utf-8"))
 
 
 class PagesTests(SynchronousTestCase):
-    """Each page, from its first command to its last."""
+    """The pages with commands."""
 
     def follow(self, page: str) -> None:
-        """Type all of it."""
+        """Type all commands of a page."""
         steps = list(commands(page))
         if any("nginx" in step.command for step in steps) and (why := missing("nginx")) is not None:
             raise SkipTest(why)
@@ -100,7 +100,7 @@ class PagesTests(SynchronousTestCase):
         self.follow("docs/output-plugins.rst")
 
     def test_none_is_left_out(self) -> None:
-        """Pages with commands are followed, and what is run elsewhere is on a page, and elsewhere."""
+        """Each page with commands has a test, and each command that runs elsewhere is on a page and in that test."""
         pages = [ROOT / "README.rst", *(ROOT / "docs").glob("*.rst"), *(ROOT / "docs/reference").glob("*.rst")]
         with_commands = {str(page.relative_to(ROOT)) for page in pages if list(typed(page.read_text("utf-8")))}
         self.assertEqual(with_commands, set(PAGES))
@@ -111,7 +111,7 @@ class PagesTests(SynchronousTestCase):
 
 
 class ReaderTests(SynchronousTestCase):
-    """L{Subscriber}."""
+    """L{Reader}."""
 
     def setUp(self) -> None:
         folder = Path(self.mktemp()).resolve()
@@ -119,14 +119,14 @@ class ReaderTests(SynchronousTestCase):
         self.reader = Reader(folder)
 
     def test_notices(self) -> None:
-        """What fails, and what prints something else than the page shows."""
+        """The reader notices a command that fails, and an output that differs from the page."""
         for command, shown in (("false", ""), ("echo one", "two\n"), ("echo one; false", "one\n")):
             with self.subTest(command=command):
                 self.assertRaises(AssertionError, self.reader.type, Typed(command, shown))
         self.reader.type(Typed("echo one two", "one ...\n"))
 
     def test_goes_on(self) -> None:
-        """A command finds what the one before left: folder, variables, and the mask of modes."""
+        """A command finds the folder, the variables and the umask of the previous command."""
         for command in ("mkdir inner", "cd inner", "export NAME=value", "umask 077", "touch file"):
             self.reader.type(Typed(command, ""))
         self.reader.type(Typed('echo "$(basename "$PWD") $NAME $(stat -c %a file)"', "inner value 600\n"))

@@ -1,4 +1,4 @@
-"""A change on its way from the POST to the worker, through real processes, and what may happen to them meanwhile."""
+"""The way of a change from the POST to the worker in real processes, with their restarts and failures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.runtime.test_metrics import samples
 
 
 class FleetTestCase(SynchronousTestCase):
-    """One controller, one worker, one agent."""
+    """A test with a controller, a worker and an agent."""
 
     def setUp(self) -> None:
         self.fleet, self.target = staged(self)
@@ -37,7 +37,7 @@ class ChangeTests(FleetTestCase):
     """The way of a change."""
 
     def test_arrives(self) -> None:
-        """Published, polled, applied, fetched; and the controller knows who the agent is."""
+        """A change is published, polled, applied and fetched, and the controller knows the agent."""
         for process in (self.controller, self.worker, self.agent):
             process.start()
         self.assertEqual(self.publish("one"), 2)
@@ -75,12 +75,12 @@ class ChangeTests(FleetTestCase):
         self.arrives("two")
 
     def agents(self, polled: bool = False) -> Any:
-        """The agents, once they have polled if that is asked for."""
+        """Return the agents; with C{polled}, after their first poll."""
         found = request("GET", f"{self.fleet.url}/api/v1/agents", auth=ADMIN).json()
         return found if found and (not polled or all(each["last_poll"] for each in found)) else []
 
     def test_any_order(self) -> None:
-        """The agent first, then the worker, then the controller."""
+        """The agent starts first, then the worker, then the controller."""
         self.agent.start()
         self.worker.start()
         self.controller.start()
@@ -88,7 +88,7 @@ class ChangeTests(FleetTestCase):
         self.arrives("late")
 
     def test_worker_down_at_publish(self) -> None:
-        """What could not be delivered is delivered later."""
+        """A worker that was down at the publish gets the change later."""
         self.controller.start()
         self.agent.start()
         self.publish("waiting")
@@ -97,7 +97,7 @@ class ChangeTests(FleetTestCase):
         self.arrives("waiting")
 
     def test_go_curl_lines(self) -> None:
-        """What scripts of the Go system send."""
+        """The requests of scripts for the Go system work."""
         self.controller.start()
         body = {"hostname": "box", "metadata": "region=us-west"}
         joined = request("POST", f"{self.fleet.url}/api/v1/register", body, AGENT).json()
@@ -116,7 +116,7 @@ class ChangeTests(FleetTestCase):
 
 
 class RestartTests(FleetTestCase):
-    """Processes that go and come back."""
+    """Restarts of processes."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -126,7 +126,7 @@ class RestartTests(FleetTestCase):
         self.arrives("before")
 
     def test_each(self) -> None:
-        """Each ends with status 0 and goes on where it was; the agent keeps its row."""
+        """Each process ends with status 0 and continues; the agent keeps its row."""
         for process in (self.agent, self.controller, self.worker):
             self.assertEqual(process.stop(), 0, process.log[-2000:])
             process.start()
@@ -135,7 +135,7 @@ class RestartTests(FleetTestCase):
         self.assertEqual(len(self.agents()), 1)
 
     def test_forgotten(self) -> None:
-        """An agent whose row is deleted while it lives is back with the same id, and says again what it has."""
+        """A running agent whose row is deleted registers again with its id, and repeats its report."""
         agents = f"{self.fleet.url}/api/v1/agents"
         version = self.fleet.current()["version"]
         (agent,) = eventually(lambda: [each for each in self.agents() if each["applied_version"] == version])
@@ -146,23 +146,23 @@ class RestartTests(FleetTestCase):
         self.assertGreater(back["registered_at"], agent["registered_at"])
 
     def agents(self) -> list[Any]:
-        """The agents, as the controller knows them."""
+        """Return the agents from the controller."""
         found: list[Any] = request("GET", f"{self.fleet.url}/api/v1/agents", auth=ADMIN).json()
         return found
 
     def test_worker_comes_back_empty(self) -> None:
-        """Its agent gives it what it lost (promise G6)."""
+        """The agent delivers the configuration again (promise G6)."""
         self.worker.stop(signal.SIGKILL)
         self.worker.start()
         self.arrives("before")
 
     def test_worker_tampered_with(self) -> None:
-        """What somebody else put into the worker does not stay (promise G6)."""
+        """The agent replaces a foreign configuration in its worker (promise G6)."""
         request("POST", f"{base_of(self.worker)}/config", {"url": f"{self.target}/evil"})
         self.arrives("before")
 
     def test_worker_hangs(self) -> None:
-        """Of the changes that it slept through it gets the newest."""
+        """A worker that hung gets the newest of the missed changes."""
         self.worker.signal(signal.SIGSTOP)
         for number in range(5):
             self.publish(f"asleep-{number}")
@@ -178,7 +178,7 @@ class RestartTests(FleetTestCase):
         self.arrives("before")
 
     def test_damaged_cache(self) -> None:
-        """It is set aside and said, and the copy before it serves (promise G5)."""
+        """The agent sets a damaged cache aside, logs it, and uses the copy before it (promise G5)."""
         self.publish("newer")
         self.arrives("newer")
         for process in (self.agent, self.controller, self.worker):
@@ -205,7 +205,7 @@ class RestartTests(FleetTestCase):
         self.assertEqual(hit(self.worker), "/newer")
 
     def test_other_cluster(self) -> None:
-        """Nor does a controller that lost its volume."""
+        """A controller that lost its volume moves no agent."""
         self.controller.stop()
         for file in self.fleet.folder.glob("controller.db*"):
             file.unlink()
@@ -217,7 +217,7 @@ class RestartTests(FleetTestCase):
 
 
 def stop_under_load(case: SynchronousTestCase, fleet: Fleet, controller: Process) -> None:
-    """A controller that is stopped while it is written to answers what it takes, and keeps what it has answered."""
+    """Assert that a controller that is stopped under writes answers accepted requests, and keeps answered versions."""
     acknowledged: list[int] = []
     refused: list[int] = []
     stop = threading.Event()
@@ -248,12 +248,12 @@ class ControllerTests(FleetTestCase):
     """A controller under load."""
 
     def test_stop_under_load(self) -> None:
-        """SIGTERM: what was accepted is answered, and each answered version is there afterwards."""
+        """After SIGTERM the controller answers accepted requests, and its database has each answered version."""
         self.controller.start()
         stop_under_load(self, self.fleet, self.controller)
 
     def test_two_on_one_database(self) -> None:
-        """The second does not start, and says why."""
+        """A second controller on a database does not start, and says why."""
         self.controller.start()
         second = self.fleet.add("second", ["confd-controller", "--port", str(free_port())])
         second.start(wait=False)

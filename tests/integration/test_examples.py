@@ -49,7 +49,7 @@ class WorkerTests(SynchronousTestCase):
 
 
 class EnvironmentTests(SynchronousTestCase):
-    """C{docs/examples/environment}, with a command in the place of systemd."""
+    """C{docs/examples/environment}, with a command in place of systemd."""
 
     def test_environment_file(self) -> None:
         """The program starts again with the new variables, and only if one of them changed."""

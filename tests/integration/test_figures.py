@@ -1,5 +1,5 @@
 """
-What real processes show at C{/metrics} after a day's work in small: by the book, and all that F{deploy/} goes by.
+The metrics of real processes after a small day's work: valid, and with all metrics that F{deploy/} names.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ PROMTOOL = shutil.which("promtool")
 
 
 class MetricsTests(FleetTestCase):
-    """The expositions of the three roles."""
+    """The metrics of the three roles."""
 
     def shown(self, ready: Callable[[dict[str, Any]], bool]) -> dict[str, bytes]:
-        """What each role shows, once that is as the test wants it."""
+        """Return the metrics of each role once a condition holds."""
 
         def look() -> dict[str, bytes] | None:
             found = {each.name: request("GET", f"{base_of(each)}/metrics").body for each in self.fleet.processes}
@@ -34,8 +34,8 @@ class MetricsTests(FleetTestCase):
         return shown
 
     def work(self) -> dict[str, bytes]:
-        """Publish, apply, fetch, be refused; return what is shown then."""
-        # A broker that is down is not ready, and has figures all the same.
+        """Publish, apply, fetch and be refused; return the metrics afterwards."""
+        # A controller without its broker is not ready, and has metrics nevertheless.
         self.controller.arguments += ["--distribution-strategy", "REDIS"]
         self.controller.arguments += ["--redis-address", f"127.0.0.1:{free_port()}"]
         self.controller.health = f"{self.fleet.url}/health"
@@ -56,14 +56,14 @@ class MetricsTests(FleetTestCase):
         )
 
     def test_shown(self) -> None:
-        """By the book, and all that was done, and all that is asked for."""
+        """The metrics are valid, count the work, and contain all names of F{deploy/}."""
         shown = self.work()
         self._by_the_book(shown)
         self._what_was_done({role: samples(text) for role, text in shown.items()})
         self._what_deploy_names(shown)
 
     def _by_the_book(self, shown: dict[str, bytes]) -> None:
-        """Ours for each role; and Prometheus's own tool, where there is one."""
+        """Check the metrics of each role, also with promtool if it is installed."""
         for role, text in shown.items():
             with self.subTest(role=role):
                 self.assertEqual(lint(text), [])
@@ -73,7 +73,7 @@ class MetricsTests(FleetTestCase):
                     self.assertEqual((done.returncode, done.stdout + done.stderr), (0, b""))
 
     def _what_was_done(self, shown: dict[str, Any]) -> None:
-        """It is all there, and under the right labels."""
+        """Check the counts of the work under their labels."""
         default = ("namespace", "default")
         for role, name, labels, value in (
             ("controller", "confd_config_version", (default,), 2),
@@ -101,7 +101,7 @@ class MetricsTests(FleetTestCase):
         self.assertGreater(shown["agent"]["confd_deliveries_total", (("result", "applied"),)], 0)
 
     def _what_deploy_names(self, shown: dict[str, bytes]) -> None:
-        """Each metric that the rules and the dashboard name is shown by someone, with the labels that they go by."""
+        """Check that a role has each metric of the rules and the dashboard, with the labels that they use."""
         known: dict[str, set[str]] = {"up": set()}
         for text in shown.values():
             for family in text_string_to_metric_families(text.decode()):

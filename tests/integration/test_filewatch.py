@@ -1,4 +1,4 @@
-"""A strategy of a third party: the worked example, installed beside confd and run."""
+"""A strategy of a third party: the example of the documents, installed beside confd and run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class FileWatchTests(InstalledExample):
     example = "confd-filewatch"
 
     def test_a_touch_hurries_an_agent(self) -> None:
-        """It polls once in an hour, and yet the change is there."""
+        """An agent that polls once an hour gets a change at once."""
         stack = ExitStack()
         self.addCleanup(stack.close)
         url = stack.enter_context(target())
@@ -33,7 +33,7 @@ class FileWatchTests(InstalledExample):
         eventually(lambda: hit(worker) == "/second")
 
     def test_it_is_among_the_installed(self) -> None:
-        """An unknown name lists it, and a mistake in its settings is reported like any other."""
+        """The error of an unknown name lists the strategy, and a mistake in its settings is reported at the start."""
         fleet = Fleet(self.folder)
         self.addCleanup(fleet.close)
         for strategy, said in (("PIGEON", "use one of FILEWATCH, NATS,"), ("FILEWATCH", "FILEWATCH_FILE: is unset")):
@@ -45,5 +45,5 @@ class FileWatchTests(InstalledExample):
             self.assertNotIn("Traceback", agent.log)
 
     def test_its_own_tests(self) -> None:
-        """Those that it shows others how to write; they include the contract of strategies."""
+        """The tests of the example pass; they include the contract of strategies."""
         self.assertIn("PASSED (successes=6)", self.run_its_tests())

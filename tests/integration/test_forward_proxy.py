@@ -18,7 +18,7 @@ from confd.codec.headers import basic_authorization
 from tests.integration.certificates import make_certificate
 from tests.integration.fleet import clean_environment, eventually, hit, staged
 
-#: The controller, by a name that only the proxy knows.
+#: The URL of the controller with a name that only the proxy knows.
 HOST = "controller.test"
 
 _USER, _PASSWORD = "me", "p@ss"
@@ -28,10 +28,10 @@ _OWN = basic_authorization(_USER, _PASSWORD)
 @define(eq=False)
 class ForwardProxy:
     """
-    A small HTTP proxy that asks for credentials, and takes every host to be this machine.
+    A small HTTP proxy that demands credentials, and connects to this machine for every host.
 
-    @ivar asked: the first line of each request.
-    @ivar leaked: whether a request that was passed on still had the credentials for the proxy.
+    @ivar asked: The first line of each request.
+    @ivar leaked: Whether a forwarded request had the credentials for the proxy.
     """
 
     listener: socket.socket = field(factory=lambda: socket.create_server(("127.0.0.1", 0)))
@@ -39,18 +39,18 @@ class ForwardProxy:
 
     @property
     def url(self) -> str:
-        """Its address, with the credentials."""
+        """The address with the credentials."""
         return f"http://{_USER}:p%40ss@127.0.0.1:{self.listener.getsockname()[1]}"
 
     def run(self) -> None:
-        """Take connections until the listener is closed."""
+        """Accept connections until the listener is closed."""
         with contextlib.suppress(OSError):
             while True:
                 connection, _ = self.listener.accept()
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def close(self) -> None:
-        """Take no more."""
+        """Close the listener."""
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
 
@@ -93,7 +93,7 @@ def _pass_on(source: socket.socket, sink: socket.socket) -> None:
 
 
 class ForwardProxyTests(SynchronousTestCase):
-    """Real processes, and a real proxy."""
+    """Real processes with a real proxy."""
 
     def setUp(self) -> None:
         self.fleet, self.target = staged(self)
@@ -130,7 +130,7 @@ class ForwardProxyTests(SynchronousTestCase):
         self.assertNotIn("p%40ss", agent.log)
 
     def test_http(self) -> None:
-        """Whole URLs go to the proxy."""
+        """Requests for http go to the proxy with whole URLs."""
         self.fleet.controller("--allowed-hosts", HOST).start()
         self.check(f"http://{HOST}:{self.fleet.port}", "http_proxy")
         paths = {each.partition("?")[0] for each in self.proxy.asked}
@@ -140,7 +140,7 @@ class ForwardProxyTests(SynchronousTestCase):
         self.assertFalse([each for each in paths if not each.partition(" ")[2].startswith(base)], paths)
 
     def test_https(self) -> None:
-        """The proxy sees nothing but CONNECT."""
+        """Of requests for https the proxy sees CONNECT only."""
         made = make_certificate(self.fleet.folder / "tls")
         listen = f"ssl:{self.fleet.port}:privateKey={made.key}:certKey={made.certificate}:interface=127.0.0.1"
         controller = self.fleet.controller("--listen", listen, "--allowed-hosts", HOST)
@@ -152,7 +152,7 @@ class ForwardProxyTests(SynchronousTestCase):
         self.assertEqual(set(self.proxy.asked), {f"CONNECT {HOST}:{self.fleet.port}"})
 
     def test_direct(self) -> None:
-        """Loopback and the worker are never asked through a proxy, whatever the settings say."""
+        """Requests to loopback and to the worker never use a proxy."""
         self.fleet.controller().start()
         worker = self.fleet.worker().start()
         agent = self.fleet.agent(worker, "agent")
@@ -164,7 +164,7 @@ class ForwardProxyTests(SynchronousTestCase):
         self.assertEqual(self.proxy.asked, [])
 
     def test_refusals(self) -> None:
-        """A proxy that asks for other credentials, or is not there, is named; so is a URL that is none, at start."""
+        """The error names a proxy that refuses or is absent; an invalid URL is an error of the start."""
         port = self.proxy.listener.getsockname()[1]
         for proxy, words in ((f"http://127.0.0.1:{port}", "407"), ("http://127.0.0.1:1", "127.0.0.1:1 ")):
             for scheme in ("http", "https"):

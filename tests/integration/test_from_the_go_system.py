@@ -17,9 +17,9 @@ from tests.integration.test_confdctl import Case
 
 class GoAgent:
     """
-    Polls as an agent of the Go system does: a bare number, no id, and any other number is a change.
+    An agent of the Go system: it polls with a bare number and no id, and takes any other number as a change.
 
-    @ivar forwarded: documents that its worker got.
+    @ivar forwarded: The documents that its worker got.
     """
 
     def __init__(self, fleet: Fleet, version: int) -> None:
@@ -28,7 +28,7 @@ class GoAgent:
         self.interval = 30
 
     def poll(self) -> None:
-        """One poll."""
+        """Poll once."""
         held = {"If-None-Match": str(self.version)}
         answer = request("GET", f"{self._fleet.url}/api/v1/config", auth=AGENT, headers=held)
         if answer.status == 304:
@@ -41,7 +41,7 @@ class GoAgent:
 
 
 class ReplacementTests(Case):
-    """From its database to the next publish."""
+    """The way from a database of the Go system to the next publish."""
 
     def test_import(self) -> None:
         """An agent keeps its document, learns the interval from the import, and takes the next publish."""
@@ -63,7 +63,7 @@ class ReplacementTests(Case):
         self.assertEqual(again.status, 6)
 
     def test_database_as_it_is(self) -> None:
-        """As C{DB_PATH} it is refused in one sentence that names the import, and left as it is."""
+        """C{DB_PATH} refuses such a database with a sentence that names the import, and does not change it."""
         database = go_database(str(self.folder / "go.db"), 3)
         before = (self.folder / "go.db").read_bytes()
         done = subprocess.run(
@@ -83,7 +83,7 @@ class WorkerTests(Case):
     """A worker that takes configurations from another machine asks for credentials."""
 
     def test_credentials_in_its_address(self) -> None:
-        """As agents of the Go system need them; agents of confd take them from there as well."""
+        """Credentials in the URL work for agents of the Go system, and for agents of confd."""
         worker = self.fleet.worker()
         worker.environ |= {"WORKER_USERNAME": "w", "WORKER_PASSWORD": "p@hunter2"}
         address = base_of(worker)
@@ -98,12 +98,12 @@ class WorkerTests(Case):
 
 
 class LateSubscriberTests(Case):
-    """Agents of the Go system hear of a publish made during an outage, although they come back after the controller."""
+    """Agents of the Go system that reconnect after the controller get a publish from the outage."""
 
     skip = missing("redis-server") or missing("nats-server")
 
     def test_later_than_the_controller(self) -> None:
-        """Three seconds after the brokers' return, and without asking what they missed."""
+        """The announcement arrives within seconds after the broker returns, without a request."""
         redis, nats = RedisServer(self.folder / "redis"), NatsServer(self.folder / "nats")
         for server in (redis, nats):
             self.addCleanup(server.stop)

@@ -16,7 +16,7 @@ def tag(version: int, epoch: int = 1) -> str:
 
 
 class HistoryTestCase(SynchronousTestCase):
-    """Histories made by hand: versions 1 to 3 were acknowledged, one each second, and are due within two seconds."""
+    """Written histories: versions 1 to 3 are acknowledged, one a second, and due within two seconds."""
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -24,23 +24,23 @@ class HistoryTestCase(SynchronousTestCase):
         self.history.started("a")
 
     def acknowledge(self, *versions: int, epoch: int = 1) -> None:
-        """What an administrator got."""
+        """Record acknowledgements."""
         for version in versions:
             self.history.acknowledged(tag(version, epoch), f"sum-{version}")
 
     def deliver(self, *versions: int, epoch: int = 1, agent: str = "a") -> None:
-        """What a worker got."""
+        """Record deliveries."""
         for version in versions:
             self.clock.advance(1)
             self.history.delivered(agent, tag(version, epoch), f"sum-{version}")
 
     def found(self) -> list[str]:
-        """The verdict."""
+        """Return the verdict."""
         return violations(self.history.events)
 
 
 class GoodTests(HistoryTestCase):
-    """What is allowed."""
+    """Histories that keep the promises."""
 
     def test_strictly_rising(self) -> None:
         self.acknowledge(1, 2, 3)
@@ -49,13 +49,13 @@ class GoodTests(HistoryTestCase):
         self.assertEqual(self.found(), [])
 
     def test_applied_before_the_acknowledgement(self) -> None:
-        """A push may be faster than the answer to the POST that it follows."""
+        """A push may be faster than the answer to its POST."""
         self.deliver(1)
         self.acknowledge(1)
         self.assertEqual(self.found(), [])
 
     def test_the_same_again_from_a_new_process(self) -> None:
-        """It makes sure of its worker."""
+        """A new process makes sure of its worker."""
         self.acknowledge(1)
         self.deliver(1)
         self.history.started("a")
@@ -63,7 +63,7 @@ class GoodTests(HistoryTestCase):
         self.assertEqual(self.found(), [])
 
     def test_the_last_but_one_from_a_new_process(self) -> None:
-        """Killed before it wrote its cache; the worker refuses it, and takes what comes next."""
+        """The agent was killed before it wrote its cache; the worker refuses the old version, and takes the next."""
         self.acknowledge(1, 2)
         self.deliver(1, 2)
         self.history.started("a")
@@ -72,7 +72,7 @@ class GoodTests(HistoryTestCase):
         self.assertEqual(self.found(), [])
 
     def test_a_newer_one_instead(self) -> None:
-        """Who reaches version 3 owes version 2 to nobody."""
+        """An agent that reaches version 3 does not owe version 2."""
         self.acknowledge(1, 2)
         self.history.owed(2)
         self.acknowledge(3)
@@ -103,7 +103,7 @@ class GoodTests(HistoryTestCase):
 
 
 class BrokenTests(HistoryTestCase):
-    """Each kind of broken agent, and what is said of it."""
+    """Histories of broken agents, and the verdict on each."""
 
     def test_goes_back(self) -> None:
         self.acknowledge(1, 2, 3)
@@ -130,7 +130,7 @@ class BrokenTests(HistoryTestCase):
         self.assertEqual(self.found(), [f"a applied {tag(1)} twice"])
 
     def test_applies_twice_in_a_new_process(self) -> None:
-        """Once is enough to make sure."""
+        """A new process may repeat a delivery once."""
         self.acknowledge(1)
         self.deliver(1)
         self.history.started("a")
@@ -145,7 +145,7 @@ class BrokenTests(HistoryTestCase):
         self.assertEqual(self.found(), [f"a applied {tag(2)} with sum-2, which was never acknowledged"])
 
     def test_applies_another_document(self) -> None:
-        """The right name is not enough."""
+        """A right tag with a wrong document is a violation."""
         self.acknowledge(1)
         self.history.delivered("a", tag(1), "sum-forged")
         self.assertEqual(self.found(), [f"a applied {tag(1)} with sum-forged, which was never acknowledged"])
@@ -168,7 +168,7 @@ class BrokenTests(HistoryTestCase):
         self.assertEqual(self.found(), ["a never reached version 1"])
 
     def test_ends_on_an_older_one(self) -> None:
-        """Although nothing was owed: a run ends when all is quiet."""
+        """A run must end on the newest version, also without a debt."""
         self.acknowledge(1, 2)
         self.deliver(1)
         self.assertEqual(self.found(), [f"a ended on {tag(1)}, the newest is version 2"])
@@ -181,7 +181,7 @@ class BrokenTests(HistoryTestCase):
         self.assertEqual(self.found(), ["a reached version 1 2.5 s after it was due in 2.0 s"])
 
     def test_one_of_two(self) -> None:
-        """A good one does not hide a broken one."""
+        """A good agent does not hide a broken agent."""
         self.history.started("b")
         self.acknowledge(1)
         self.history.owed(2)
@@ -190,58 +190,58 @@ class BrokenTests(HistoryTestCase):
 
 
 class DatabaseTests(HistoryTestCase):
-    """What a database must hold of what was acknowledged (promises G1 and G2)."""
+    """The acknowledged versions in a database (promises G1 and G2)."""
 
     def read(self, *versions: int) -> None:
-        """It held these."""
+        """Record the versions of a database."""
         self.history.read([(tag(version), f"sum-{version}") for version in versions])
 
     def test_all_of_it(self) -> None:
-        """What was stored and not answered is no fault, nor is what is acknowledged afterwards."""
+        """A stored version without an acknowledgement, or with a later one, is no violation."""
         self.acknowledge(1, 2)
         self.read(1, 2, 3)
         self.acknowledge(4)
         self.assertEqual(self.found(), [])
 
     def test_stored_and_not_answered(self) -> None:
-        """An agent may apply it: it was published, and only the answer was lost."""
+        """An agent may apply a stored version whose acknowledgement was lost."""
         self.acknowledge(1, 3)
         self.deliver(2, 3)
         self.read(1, 2, 3)
         self.assertEqual(self.found(), [])
 
     def test_lost(self) -> None:
-        """Each time that it is read counts."""
+        """Each read of the database counts."""
         self.acknowledge(1, 2)
         self.read(1)
         self.read(1, 2)
         self.assertEqual(self.found(), ["version 2 of epoch 1 was acknowledged and is lost"])
 
     def test_other_document(self) -> None:
-        """The right number is not enough."""
+        """A right version with a wrong document is a violation."""
         self.acknowledge(1)
         self.history.read([(tag(1), "sum-other")])
         self.assertEqual(self.found(), ["version 1 of epoch 1 was acknowledged and is lost"])
 
     def test_gap(self) -> None:
-        """No version is left out, and none is there twice."""
+        """A missing and a repeated version are violations."""
         for versions in ((1, 3), (1, 1, 2), (2, 3)):
             self.setUp()
             self.read(*versions)
             self.assertEqual(self.found(), [f"the versions in the database are not 1 to {len(versions)}"])
 
     def test_acknowledged_twice(self) -> None:
-        """Two writers got the same version."""
+        """Two acknowledgements of a version are a violation."""
         self.acknowledge(1)
         self.history.acknowledged(tag(1), "sum-other")
         self.assertIn(f"{tag(1)} was acknowledged twice, for two documents", self.found())
 
 
 class ClaimTests(HistoryTestCase):
-    """What its operator looked at."""
+    """The claims of a test."""
 
     def test_claims(self) -> None:
-        """Those that are not kept are violations."""
+        """A claim that fails is a violation."""
         self.history.claimed("the sky is blue", True)
         self.history.claimed("pigs fly", False)
         self.assertEqual(self.found(), ["pigs fly"])

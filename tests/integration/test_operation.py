@@ -1,4 +1,4 @@
-"""What operators do to daemons: start them beside each other, send them signals, and rotate their logs."""
+"""The work of operators: start daemons beside each other, send signals, and rotate logs."""
 
 import contextlib
 import json
@@ -19,10 +19,10 @@ ROLES = ("confd-controller", "confd-worker", "confd-agent", "confd-dev")
 
 
 class PidFileTests(Case):
-    """Where twistd would believe any number."""
+    """Pid files, in which twistd alone would believe any number."""
 
     def start(self, command, *options, name="daemon", **environ):
-        """One daemon in the foreground, up."""
+        """Start a daemon in the foreground."""
         arguments = [command, "--port", str(free_port())]
         process = Process(self.folder.resolve(), name, arguments, None, environ)
         self.addCleanup(process.stop, signal.SIGKILL)
@@ -36,7 +36,7 @@ class PidFileTests(Case):
         return process
 
     def test_stale(self):
-        """A number that is in use by another program stops no start, and two roles share a folder."""
+        """The number of another program stops no start, and two roles share a folder."""
         for name in ("twistd.pid", "confd-worker.pid"):
             (self.folder / name).write_text(str(os.getpid()))
         worker = self.start("confd-worker", name="worker")
@@ -53,7 +53,7 @@ class PidFileTests(Case):
         self.assertEqual([each.name for each in self.folder.glob("*.pid")], ["twistd.pid"])
 
     def test_killed(self):
-        """A file that a crash left behind is taken over, under the name that the operator gave it."""
+        """A daemon takes over the file of a crashed daemon, also under a name of the operator."""
         process = self.start("confd-worker", "--pidfile=twistd.pid")
         process.stop(signal.SIGKILL)
         self.assertTrue((self.folder / "twistd.pid").exists())
@@ -61,7 +61,7 @@ class PidFileTests(Case):
         self.assertEqual((self.folder / "twistd.pid").read_text(), str(process.pid))
 
     def test_read_only_folder(self):
-        """A process that may not write to the folder needs no pid file there, or hears what to do."""
+        """A process that may not write to the folder needs no pid file there, or gets an error with a remedy."""
         if os.geteuid() != 0:
             raise self.skipTest("only root can start a process of another user")
         if missing("setpriv"):
@@ -89,7 +89,7 @@ class SignalTests(Case):
     """SIGHUP and SIGUSR1."""
 
     def daemon(self, command, *options, **environ):
-        """One daemon in the foreground, with its log in a file."""
+        """Start a daemon in the foreground, with its log in a file."""
         listening = [] if command == "confd-agent" else ["--port", str(free_port())]
         more = ["--worker-port", str(free_port())] if command == "confd-dev" else []
         process = Process(self.folder.resolve(), command, [*options, command, *listening, *more], None, environ)
@@ -118,7 +118,7 @@ class SignalTests(Case):
         with contextlib.suppress(BlockingIOError):
             while True:
                 os.write(full, b"\n" * 4096)
-        # The first line of its log waits now, and all of the start with it.
+        # The first line of the log blocks, and with it the start.
         os.set_blocking(full, True)
         try:
             child = subprocess.Popen(
@@ -138,7 +138,7 @@ class SignalTests(Case):
                 child.kill()
 
     def test_reload(self):
-        """A secret counts at once, though its file looks as it did; the POST in flight is answered."""
+        """A new secret counts at once, even if its file has the same size and time; a POST in flight is answered."""
         secret = self.folder / "secret"
         secret.write_text("first-one")
         before = os.stat(secret)
@@ -182,7 +182,7 @@ class SignalTests(Case):
         logs = "REDIS_PASSWORD: ", "changes arrive by REDIS"
         eventually(lambda: logs[0] in agent.log and "confd-controller is up" in controller.log, PATIENCE * 2)
         url = f"{ready.removesuffix('/ready')}/api/v1/config"
-        eventually(lambda: request("GET", url, auth=ADMIN).status != 503)  # It is up before it has read its storage.
+        eventually(lambda: request("GET", url, auth=ADMIN).status != 503)
         self.assertEqual(request("POST", url, {"url": "http://127.0.0.1:1/"}, ADMIN).status, 200)
         eventually(lambda: b"REDIS_PASSWORD" in request("GET", ready).body)
         secret.write_text("other-one")
@@ -193,7 +193,7 @@ class SignalTests(Case):
         self.assertNotIn("other-one", controller.log + agent.log)
 
     def test_terminal(self):
-        """A terminal that hangs up ends what runs in it, as ever."""
+        """A terminal that hangs up ends its daemon."""
         child, terminal = pty.fork()
         if not child:
             os.chdir(self.folder)
@@ -262,18 +262,18 @@ def cannot_reach(response):
 
 
 def _catches(status: str, number: signal.Signals) -> bool:
-    """Whether a process has a handler for a signal (Linux)."""
+    """Return whether a process has a handler for a signal (Linux)."""
     (caught,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:"))
     return bool(int(caught, 16) >> (number - 1) & 1)
 
 
 class LogrotateTests(Case):
-    """The real program, with each of its ways."""
+    """The program logrotate with each of its modes."""
 
     skip = missing("logrotate")
 
     def test_ways(self):
-        """No line is lost and none is written where nobody looks, be it moved, created, or copied and truncated."""
+        """No line is lost or misplaced when logrotate moves, creates, or copies and truncates the log."""
         folder = self.folder.resolve()
         log = folder / "it.log"
         process = Process(

@@ -1,4 +1,4 @@
-"""What is installed: the sdist, the wheel, and the clone itself in editable form."""
+"""Installations of the sdist, of the wheel, and of the clone in editable form."""
 
 import os
 import shutil
@@ -35,7 +35,7 @@ def run(*command, cwd=None):
 
 
 def copy_of_clone(folder):
-    """The clone without what git ignores, so that building leaves nothing in it."""
+    """Copy the clone without the files that git ignores, so that a build leaves nothing in the clone."""
     ignored = shutil.ignore_patterns(
         ".*", "__pycache__", "build", "dist", "*.egg-info", "dropin.cache", "confd-data", "_trial*"
     )
@@ -49,7 +49,7 @@ class Installation:
         self.folder = folder.resolve()
         venv.create(self.folder, with_pip=False, symlinks=True)
         self.python = self.folder / "bin" / "python"
-        # A folder named in a .pth file is searched; its own .pth files, such as an editable confd has, are not read.
+        # Python searches a folder in a .pth file, and ignores the .pth files in it, such as that of an editable confd.
         (self.packages / "borrowed.pth").write_text(sysconfig.get_path("purelib") + "\n")
         self.twistd = self.folder / "bin" / "twistd"
         self.twistd.write_text(f"#!{self.python}\nfrom twisted.scripts.twistd import run\nrun()\n")
@@ -57,7 +57,7 @@ class Installation:
 
     @property
     def packages(self):
-        """Where its own packages are."""
+        """The folder of its own packages."""
         return next((self.folder / "lib").glob("python*")) / "site-packages"
 
     def install(self, *what):
@@ -75,16 +75,16 @@ class Installation:
         run(*pip, "--no-index", "--no-deps", "--no-build-isolation", *what)
 
     def located(self, folder):
-        """From where confd is imported by somebody who is in C{folder}."""
+        """Return the file of confd that Python imports in C{folder}."""
         return run(self.python, "-c", "import confd; print(confd.__file__)", cwd=folder).strip()
 
     def commands(self, folder):
-        """The commands of confd that twistd offers to somebody who is in C{folder}."""
+        """Return the commands of confd that twistd lists in C{folder}."""
         return {word for word in run(self.twistd, "--help", cwd=folder).split() if word in COMMANDS}
 
 
 class Case(SynchronousTestCase):
-    """A folder with a installation and an unrelated folder to stand in."""
+    """A test with a folder for an installation, and an unrelated folder."""
 
     def setUp(self):
         self.folder = Path(self.mktemp()).resolve()
@@ -98,12 +98,12 @@ class DistributionTests(Case):
     def setUp(self):
         super().setUp()
         out = self.folder / "wheels"
-        # The wheel is built from what is in the sdist, as for a user who has only that.
+        # The wheel is built from the sdist, as for a user who has only the sdist.
         run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, copy_of_clone(self.folder))
         (self.wheel,), (self.sdist,) = out.glob("*.whl"), out.glob("*.tar.gz")
 
     def test_contents(self):
-        """All that the packages hold is in it: schemas, pages, licenses; tests and the like are not."""
+        """The wheel holds all files of the packages, such as schemas, pages and licenses, and no tests."""
         names = set(ZipFile(self.wheel).namelist())
         paths = [path for each in ("confd", "twisted") for path in (ROOT / each).rglob("*") if path.is_file()]
         made = {path for path in paths if path.name == "dropin.cache" or "__pycache__" in path.parts}
@@ -126,7 +126,7 @@ class DistributionTests(Case):
                 self._starts(installation, command)
 
     def test_sdist(self):
-        """It installs the same, under the same version."""
+        """The sdist installs the same files and version as the wheel."""
         installation = Installation(self.folder / "installation")
         installation.install(self.sdist)
         self.assertEqual(installation.commands(self.elsewhere), set(COMMANDS))
@@ -134,7 +134,7 @@ class DistributionTests(Case):
         self.assertEqual({n for n in ZipFile(self.wheel).namelist() if n.startswith("confd/")} - installed, set())
 
     def test_confdctl(self):
-        """The command line is a command of its own, and of this version."""
+        """confdctl is a command of this version."""
         installation = Installation(self.folder / "installation")
         installation.install(self.wheel)
         ctl = installation.folder / "bin" / "confdctl"

@@ -1,4 +1,4 @@
-"""What became of a change on every machine: convergence, waiting for it, drift and disasters, with real processes."""
+"""The result of a change on every machine: convergence, waits, drift and disasters, with real processes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.integration.proxy import Proxy
 
 
 class ProofTestCase(SynchronousTestCase):
-    """A controller, and as many pairs of worker and agent as a test asks for."""
+    """A test with a controller, and pairs of worker and agent."""
 
     interval = 1
 
@@ -27,7 +27,7 @@ class ProofTestCase(SynchronousTestCase):
         self.agents: list[Process] = []
 
     def recruit(self, count: int) -> None:
-        """Start so many more pairs; returns once each has applied the current configuration."""
+        """Start more pairs, and return once each has applied the current configuration."""
         for number in range(len(self.agents), len(self.agents) + count):
             worker = self.fleet.worker(f"worker{number}")
             options = ["--distribution-strategy", "STREAM", "--agent-metadata", f"number={number}"]
@@ -37,17 +37,17 @@ class ProofTestCase(SynchronousTestCase):
         self.proven()
 
     def options(self, number: int) -> list[str]:
-        """What else agent C{number} gets."""
+        """Return more options of agent C{number}."""
         return []
 
     def ask(self, path: str, method: str = "GET", value: Any = None) -> Any:
-        """The administrator's request; its answer, decoded."""
+        """Send a request as admin, and return the decoded answer."""
         answer = request(method, self.fleet.url + path, value, ADMIN, timeout=60)
         self.assertLess(answer.status, 300, answer.body)
         return answer.json()
 
     def convergence(self) -> Any:
-        """Of the current version."""
+        """Return the convergence of the current version."""
         return self.ask("/api/v1/config/convergence")
 
     def publish(self, name: str, **query: object) -> Any:
@@ -57,18 +57,18 @@ class ProofTestCase(SynchronousTestCase):
         return answer.json() | {"status": answer.status}
 
     def proven(self) -> Any:
-        """Wait until every agent is known to run the current version."""
+        """Wait until the controller knows that every agent runs the current version."""
         return eventually(
             lambda: (found := self.convergence())["applied"] == found["targeted"] == len(self.agents) and found
         )
 
     def known(self) -> dict[int, Any]:
-        """The agents as the controller knows them, by number."""
+        """Return the agents from the controller, by number."""
         return {int(each["metadata"].partition("=")[2]): each for each in self.ask("/api/v1/agents?limit=500")}
 
 
 class LaggardTests(ProofTestCase):
-    """Who does not run it, and what is known of each."""
+    """Agents that are behind, and the reason of each."""
 
     #: Pairs of an agent and a worker.
     count = budget(10, 20)
@@ -82,7 +82,7 @@ class LaggardTests(ProofTestCase):
         return ["--controller-url", f"http://127.0.0.1:{self.proxy.port}"]
 
     def laggards(self) -> dict[int, str]:
-        """The state of each, by number."""
+        """Return the state of each agent that is behind, by number."""
         numbers = {agent["id"]: number for number, agent in self.known().items()}
         return {numbers[each["id"]]: each["state"] for each in self.convergence()["laggards"]}
 
@@ -108,7 +108,7 @@ class LaggardTests(ProofTestCase):
             figures = [found["hops"][hop][name] for name in ("p50_ms", "p99_ms", "max_ms")]
             self.assertEqual(figures, sorted(figures))
             self.assertGreaterEqual(figures[0], 0)
-        # All of it mends.
+        # All faults end.
         for number in self.dead:
             self.agents[number].stop()
             self.agents[number].start(wait=False)
@@ -124,7 +124,7 @@ class WaitTests(ProofTestCase):
     """C{wait=applied}."""
 
     def test_wait(self) -> None:
-        """200 when it is reached, 202 with the laggards when not, and a caller who hangs up cancels nothing."""
+        """The answer is 200 with the quorum, 202 with the agents behind without; a lost caller cancels nothing."""
         self.recruit(2)
         answer = self.publish("one", wait="applied", timeout=30)
         self.assertEqual((answer["status"], answer["convergence"]["applied"]), (200, 2))
@@ -148,7 +148,7 @@ class WaitTests(ProofTestCase):
         self.assertEqual([hit(worker) for worker in self.workers], ["/four", "/four"])
 
     def test_refused_by_the_worker(self) -> None:
-        """A document that fits the operator's schema and that the worker refuses: failed, in its words (promise G7)."""
+        """A document that the schema allows and the worker refuses has failed, with the worker's words (promise G7)."""
         self.controller.stop()
         (self.fleet.folder / "schema.json").write_text('{"type": "object"}')
         self.controller = self.fleet.controller("--config-schema", "schema.json").start()
@@ -164,7 +164,7 @@ class WaitTests(ProofTestCase):
 
 
 class DriftTests(ProofTestCase):
-    """A worker that is not as its agent left it (promise G6)."""
+    """A worker without its agent's configuration (promise G6)."""
 
     def test_drift(self) -> None:
         """A worker that restarts, or gets another document behind the agent's back, is repaired and reported."""
@@ -183,7 +183,7 @@ class DriftTests(ProofTestCase):
 
 
 class DisasterTests(ProofTestCase):
-    """A controller that is not the one that it was."""
+    """A controller that was restored or replaced."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -192,7 +192,7 @@ class DisasterTests(ProofTestCase):
         self.database = self.fleet.folder / "controller.db"
 
     def _held_back(self, tag: str) -> None:
-        """The agent keeps what it has, and the controller knows why."""
+        """Assert that the agent keeps its version, and that the controller knows why."""
         (laggard,) = eventually(lambda: [each for each in self.convergence()["laggards"] if each["error"]])
         self.assertEqual(laggard["state"], "failed")
         self.assertIn("confdctl", laggard["error"])
@@ -200,7 +200,7 @@ class DisasterTests(ProofTestCase):
         self.assertEqual(hit(self.workers[0]), "/new")
 
     def test_restored_backup(self) -> None:
-        """It is behind its agents; they move when the epoch is raised, and nobody is stuck or reset."""
+        """A restored controller is behind its agents; they move when the epoch is raised, and none is reset."""
         self._back_up()
         self.publish("new", wait="applied")
         last = self.known()[0]["applied_tag"]
@@ -214,8 +214,8 @@ class DisasterTests(ProofTestCase):
         self.publish("after", wait="applied")
         self.assertEqual(hit(self.workers[0]), "/after")
 
-    def test_published_anew_after_a_restore(self) -> None:
-        """What the agent holds and the current configuration have the same name, and are not the same."""
+    def test_published_again_after_a_restore(self) -> None:
+        """The agent's and the current configuration have the same tag and differ."""
         self._back_up()
         self.publish("new", wait="applied")
         last = self.known()[0]["applied_tag"]
@@ -241,7 +241,7 @@ class DisasterTests(ProofTestCase):
         self.controller.start()
 
     def test_lost_volume(self) -> None:
-        """Another cluster changes nothing, until it takes the old identity."""
+        """A controller of another cluster changes nothing until it adopts the old identity."""
         old = self.ask("/api/v1/cluster")["cluster_id"]
         self.publish("new", wait="applied")
         last = self.known()[0]["applied_tag"]
@@ -256,7 +256,7 @@ class DisasterTests(ProofTestCase):
         self.assertEqual((adopted["cluster_id"], adopted["epoch"]), (old, 2))
         self.publish("after", wait="applied")
         self.assertEqual(hit(self.workers[0]), "/after")
-        # The identity is its own from now on, also after a restart.
+        # The controller keeps the identity, also after a restart.
         self.controller.stop()
         self.controller.start()
         self.assertEqual(self.ask("/api/v1/cluster")["cluster_id"], old)

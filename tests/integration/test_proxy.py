@@ -1,4 +1,4 @@
-"""The proxy does the harm that it is asked to do, and no other."""
+"""Tests of L{tests.integration.proxy}: it does the requested harm, and no other."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.integration.proxy import NATS_MESSAGE, REDIS_MESSAGE, Faults, Proxy
 
 
 class Speaker:
-    """A server of one connection at a time, which says what it is asked to."""
+    """A server of one connection at a time, which sends the bytes of the test."""
 
     def __init__(self) -> None:
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -31,12 +31,12 @@ class Speaker:
             return
 
     def say(self, words: bytes) -> None:
-        """To the last caller."""
+        """Send bytes to the last client."""
         eventually(lambda: self.accepted)
         self.accepted[-1].sendall(words)
 
     def close(self) -> None:
-        """Be silent; any number of times."""
+        """Close the server; more calls do nothing."""
         with contextlib.suppress(OSError):
             self._listening.shutdown(socket.SHUT_RDWR)
         for each in (self._listening, *self.accepted):
@@ -44,12 +44,12 @@ class Speaker:
 
 
 def redis_message(payload: bytes) -> bytes:
-    """As a subscriber of Redis gets it."""
+    """Return a payload as a subscriber of Redis receives it."""
     return b"*3\r\n$7\r\nmessage\r\n$13\r\nconfig:global\r\n$%d\r\n%s\r\n" % (len(payload), payload)
 
 
 def nats_message(payload: bytes) -> bytes:
-    """As a subscriber of NATS gets it."""
+    """Return a payload as a subscriber of NATS receives it."""
     return b"MSG config.worker.update 1 %d\r\n%s\r\n" % (len(payload), payload)
 
 
@@ -57,7 +57,7 @@ class ProxyTests(SynchronousTestCase):
     """L{Proxy}."""
 
     def build(self, message: re.Pattern[bytes] | None = None) -> None:
-        """A speaker, a proxy in front of it, and a listener behind."""
+        """Start a speaker and a proxy, and connect."""
         self.speaker = Speaker()
         self.addCleanup(self.speaker.close)
         self.proxy = Proxy(self.speaker.port, Random(1), message).start()
@@ -65,21 +65,21 @@ class ProxyTests(SynchronousTestCase):
         self.listener = self.connect()
 
     def connect(self) -> socket.socket:
-        """One more connection through the proxy."""
+        """Open another connection through the proxy."""
         made = socket.create_connection(("127.0.0.1", self.proxy.port), timeout=10)
         self.addCleanup(made.close)
         return made
 
     def hears(self, count: int) -> bytes:
-        """The next bytes that come through."""
+        """Return the next bytes that pass."""
         heard = b""
         while len(heard) < count:
             heard += (piece := self.listener.recv(count - len(heard)))
-            self.assertTrue(piece, "the proxy hung up")
+            self.assertTrue(piece, "the proxy closed the connection")
         return heard
 
     def through(self, faults: Faults, said: bytes, expected: int) -> bytes:
-        """What becomes of C{said}; an end that no fault befalls shows that there is no more of it."""
+        """Return the bytes that pass of C{said}; an end without a fault shows that no more follow."""
         self.proxy.faults = faults
         self.speaker.say(said)
         heard = self.hears(expected)
@@ -95,7 +95,7 @@ class ProxyTests(SynchronousTestCase):
         self.assertEqual(self.through(Faults(cut=True), said, len(said)), said)
 
     def test_messages(self) -> None:
-        """Of both protocols; what is not a message comes through whatever happens, and so do messages cut in two."""
+        """Faults meet the messages of both protocols; other bytes pass, and so do messages in two pieces."""
         for pattern, message in ((REDIS_MESSAGE, redis_message), (NATS_MESSAGE, nats_message)):
             self.build(pattern)
             first, second = message(b"one\r\n"), message(b"two" * 50000)
@@ -116,7 +116,7 @@ class ProxyTests(SynchronousTestCase):
         self.assertEqual(self.proxy.harmed, 1)
 
     def test_reorders(self) -> None:
-        """Delays differ, so that messages overtake each other; none is lost."""
+        """Delays differ, so messages overtake each other, and none is lost."""
         self.build(NATS_MESSAGE)
         messages = [nats_message(b"%02d" % number) for number in range(50)]
         self.proxy.faults = Faults(delay=0.5)
@@ -126,7 +126,7 @@ class ProxyTests(SynchronousTestCase):
         self.assertEqual(sorted(re.findall(rb"\r\n(\d\d)\r\n", heard)), [b"%02d" % number for number in range(50)])
 
     def test_blackhole(self) -> None:
-        """Nothing moves, nobody hears of it; then all of it comes."""
+        """A blackhole holds all bytes back with the connection open; afterwards all bytes pass."""
         self.build()
         self.speaker.say(b"before")
         self.hears(6)
@@ -153,7 +153,7 @@ class ProxyTests(SynchronousTestCase):
         self.assertEqual(self.hears(5), b"after")
 
     def ended(self, connection: socket.socket) -> bytes:
-        """What comes at its end, in whichever way that comes."""
+        """Return the bytes before the end of a connection, closed or reset."""
         try:
             return connection.recv(1)
         except ConnectionResetError:

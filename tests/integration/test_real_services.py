@@ -134,7 +134,7 @@ class NginxSiteTests(ServiceTests):
         self.start_agent()
         tag = self.files.publish(url=f"{self.files.fleet.url}/ready", port=self.port)
         self.files.applied(tag)
-        # A process of the configuration before may still take a connection after the reload.
+        # A process of the previous configuration may still take a connection after the reload.
         eventually(lambda: self.served("/confd").strip() == tag)
         self.assertEqual(request("GET", f"http://127.0.0.1:{self.port}/").status, 200)
 
@@ -156,7 +156,7 @@ class NginxSiteTests(ServiceTests):
         self.files.failed("The previous file is back, but its reload failed too")
         self.start_nginx()
         self.files.applied(tag)
-        # A process of the configuration before may still take a connection after the reload.
+        # A process of the previous configuration may still take a connection after the reload.
         eventually(lambda: self.served("/confd").strip() == tag)
 
     def test_taken_port(self) -> None:
@@ -222,7 +222,7 @@ location / { {{ doc.directive }} "{{ confd.tag }}"; } } }
         self.assertEqual(self.served(), self.first)
         tag = self.files.publish(port=self.port, directive="return 201")
         self.files.applied(tag)
-        # A process of the configuration before may still take a connection after the reload.
+        # A process of the previous configuration may still take a connection after the reload.
         eventually(lambda: self.served() == tag)
         service.stop()
 

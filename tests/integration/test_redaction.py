@@ -1,7 +1,7 @@
 """
 Secrets reach no log line, no error text and no metric (promise G10).
 
-Canaries stand in every secret, and everything that can fail fails, in real processes at the most talkative log level.
+Every secret holds a canary, and every operation fails once, in real processes at the log level debug.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.integration.launcher import fork
 ADMIN, AGENT = ("admin", "canary-admin-7f3a"), ("agent", "canary-agent-7f3a")
 WORKER = ("worker", "canary-worker-7f3a")
 
-#: What is given to the processes as secrets.
+#: The secrets of the processes.
 SECRETS = {
     "ADMIN_PASSWORD": ADMIN[1],
     "AGENT_PASSWORD": AGENT[1],
@@ -34,15 +34,15 @@ SECRETS = {
     "NATS_PASSWORD": "canary-nats-7f3a",
 }
 
-#: What the documents hold that nobody should read in a log: a token in a query, and a password beside it.
+#: Secrets in the documents: a token in a query, and a password beside it.
 IN_DOCUMENTS = ("canary-query-7f3a", "canary-field-7f3a", "canary-userinfo-7f3a")
 
 
 class Echo:
     """
-    A server that answers with an error in which there is all that it was sent, as some brokers do.
+    A server that repeats all received bytes in an error, as some brokers do.
 
-    @ivar heard: everything.
+    @ivar heard: All received bytes.
     """
 
     def __init__(self, greeting: bytes, error: bytes) -> None:
@@ -52,7 +52,7 @@ class Echo:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Close the listener."""
         self._socket.close()
 
     def _serve(self) -> None:
@@ -95,7 +95,7 @@ class RedactionTests(SynchronousTestCase):
         self.processes: list[Process] = []
 
     def start(self, name: str, *arguments: str, health: str | None = None) -> Process:
-        """One process with all secrets in its environment."""
+        """Start a process with all secrets in its environment."""
         process = self.fleet.add(name, list(arguments), health, **self.environ)
         self.processes.append(process)
         return process.start()
@@ -103,13 +103,13 @@ class RedactionTests(SynchronousTestCase):
     def ask(
         self, method: str, path: str, value: Any = None, auth: tuple[str, str] | None = ADMIN, **more: Any
     ) -> Response:
-        """Ask the controller; keep what it answers, with its headers."""
+        """Send a request to the controller, and keep the answer with its headers."""
         reply = request(method, self.fleet.url + path, value, auth, **more)
         self.answers.append(repr(reply.headers).encode() + reply.body)
         return reply
 
     def run_all(self) -> None:
-        """Everything that goes well, and everything that fails."""
+        """Run each operation with success, and each with a failure."""
         controller = self.start(
             "controller",
             "--reactor=asyncio",
@@ -142,12 +142,12 @@ class RedactionTests(SynchronousTestCase):
         self.ask("POST", "/api/v1/config?comment=works", {"url": nowhere, "password": IN_DOCUMENTS[1]})
         eventually(lambda: [each["state"] for each in self.ask("GET", "/api/v1/agents").json()] == ["applied"] * 2)
         self.answers.append(request("GET", f"{worker}/hit").body)
-        # Of no use to the worker, which says so, and the agents repeat it.
+        # The worker refuses the document, and the agents repeat its error.
         self.ask("POST", "/api/v1/config", {"url": f"http://user:{IN_DOCUMENTS[2]}@{nowhere[7:]}"})
         eventually(lambda: [each["state"] for each in self.ask("GET", "/api/v1/agents").json()] == ["failed"] * 2)
         self.misbehave(worker)
         eventually(lambda: self.redis.heard and self.nats.heard)
-        # On the broken ones as well.
+        # On broken connections as well.
         for url in (self.fleet.url, worker, f"http://127.0.0.1:{ops}"):
             self.answers += [request("GET", url + path).body for path in ("/health", "/ready", "/metrics")]
         [one, _] = self.ask("GET", "/api/v1/agents").json()
@@ -159,7 +159,7 @@ class RedactionTests(SynchronousTestCase):
         eventually(lambda: "cannot be reached" in self.processes[2].log)
 
     def misbehave(self, worker: str) -> None:
-        """Send secrets to where they do not belong."""
+        """Send secrets to wrong places."""
         for secret in (*SECRETS.values(), *IN_DOCUMENTS):
             for auth in ((secret, "x"), ("admin", secret + "x"), ("agent", f"x{secret}")):
                 self.ask("POST", "/api/v1/config", {"url": "http://x/"}, auth)
@@ -177,7 +177,7 @@ class RedactionTests(SynchronousTestCase):
             self.answers.append(request("GET", f"{worker}/hit?token={quote(secret)}").body)
 
     def test_no_canary(self) -> None:
-        """In no log, no answer to what failed, no metric, and no file that is not to hold it."""
+        """No log, no error, no metric and no other file holds a canary."""
         self.run_all()
         tokens = [each.read_text().strip() for each in self.fleet.folder.glob("*.cache.token")]
         self.assertEqual(len(tokens), 2)
@@ -185,10 +185,10 @@ class RedactionTests(SynchronousTestCase):
             process.stop()
         canaries = {*SECRETS.values(), *IN_DOCUMENTS, *tokens}
         canaries |= {base64.b64encode(f"{name}:{word}".encode()).decode() for name, word in (ADMIN, AGENT, WORKER)}
-        self.assertIn(SECRETS["REDIS_PASSWORD"].encode(), self.redis.heard, "it was shown where it belongs")
+        self.assertIn(SECRETS["REDIS_PASSWORD"].encode(), self.redis.heard, "the broker got its password")
         self.assertIn(SECRETS["NATS_PASSWORD"].encode(), self.nats.heard)
         logs = {process.name: process.log for process in self.processes}
-        self.assertGreater(len(logs["controller"].splitlines()), 100, "it logs what there is to say")
+        self.assertGreater(len(logs["controller"].splitlines()), 100, "the log level is debug")
         places = logs | {f"answer {number}": each.decode() for number, each in enumerate(self.answers)}
         found = [
             (canary, name, line)

@@ -28,7 +28,7 @@ class ReleasesTests(InstalledExample):
         return json.loads(file.read_text()) if file.is_file() else None
 
     def test_an_agent_puts_each_document_into_the_output(self) -> None:
-        """It repairs a foreign change, and needs no worker."""
+        """The output repairs a foreign change, and needs no worker."""
         (self.folder / "releases").mkdir()
         fleet = self.start()
         fleet.controller("--default-config", '{"url": "http://a/1"}').start()
@@ -50,5 +50,5 @@ class ReleasesTests(InstalledExample):
             self.assertNotIn("Traceback", agent.log)
 
     def test_its_own_tests(self) -> None:
-        """They include the contract of outputs."""
+        """The tests of the example pass; they include the contract of outputs."""
         self.assertIn("PASSED (successes=16)", self.run_its_tests())

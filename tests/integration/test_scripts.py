@@ -1,4 +1,4 @@
-"""The scripts that try a fleet out: they pass, they fail where something fails, and they leave nothing behind."""
+"""Tests of the scripts that try a fleet: they pass, fail with a broken fleet, and leave nothing behind."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.integration.fleet import clean_environment, eventually
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
 
-#: Small enough for every run of the tests.
+#: Publishers and publishes of the load, small for each run of the tests.
 LOAD = ("4", "10")
 
 #: A twistd whose agents do nothing.
@@ -37,14 +37,14 @@ _MISSING = [name for name in ("bash", "curl") if shutil.which(name) is None]
 
 @frozen
 class Run:
-    """A script that runs, in a session and a folder for temporary files of its own."""
+    """A running script, in a session and a folder for temporary files of its own."""
 
     child: subprocess.Popen[str]
     folder: Path
 
     @classmethod
     def of(cls, folder: Path, name: str, *arguments: str, path: str = "", **environ: str) -> Run:
-        """Start one; what is in C{path} is found first."""
+        """Start a script; C{path} is the first folder of its PATH."""
         folder.mkdir(parents=True)
         first = os.pathsep.join(filter(None, (path, str(Path(sys.executable).parent))))
         base = clean_environment()
@@ -60,19 +60,19 @@ class Run:
         return cls(child, folder)
 
     def end(self) -> tuple[int, str]:
-        """Its status, and what it said."""
+        """Wait for the end; return status and output."""
         said, _ = self.child.communicate(timeout=_LONG)
         return self.child.returncode, said
 
     def left(self) -> list[str]:
-        """Processes and files that are still there."""
+        """Return the processes and files of the script that remain."""
         return [*self._processes(), *(each.name for each in self.folder.iterdir())]
 
     def _processes(self) -> list[str]:
         found = []
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
-                # The name is in brackets, and may hold some; the session is the fourth word after it.
+                # The name is in brackets, and may hold brackets; the session is the fourth word after it.
                 words = stat.read_text().rpartition(")")[2].split()
             except OSError:
                 continue
@@ -81,7 +81,7 @@ class Run:
         return found
 
     def kill(self) -> None:
-        """End what is left of it."""
+        """Kill the remaining processes."""
         for pid in self._processes():
             os.kill(int(pid), signal.SIGKILL)
 
@@ -93,7 +93,7 @@ class ScriptTests(SynchronousTestCase):
         skip = f"not installed: {', '.join(_MISSING)}"
 
     def runs(self, strategies: list[str], **how: str) -> dict[str, Run]:
-        """All three, at the same time."""
+        """Start all three scripts at the same time."""
         commands = {
             "test-e2e.sh": [],
             "test-strategy-pattern.sh": strategies,
@@ -102,7 +102,7 @@ class ScriptTests(SynchronousTestCase):
         return {name: self.run_of(name, *arguments, **how) for name, arguments in commands.items()}
 
     def run_of(self, name: str, *arguments: str, **how: str) -> Run:
-        """One that does not outlive the test."""
+        """Start a script that ends with the test."""
         run = Run.of(Path(self.mktemp()), name, *arguments, **how)
         self.addCleanup(run.kill)
         return run
@@ -115,7 +115,7 @@ class ScriptTests(SynchronousTestCase):
             self.assertIn("passed", said.splitlines()[-1], name)
 
     def test_fail(self) -> None:
-        """Where agents do nothing, each says what did not come to be."""
+        """With agents that do nothing, each script names the wait that failed."""
         folder = Path(self.mktemp()).resolve()
         folder.mkdir()
         twistd = folder / "twistd"
@@ -128,7 +128,7 @@ class ScriptTests(SynchronousTestCase):
             self.assertNotIn("passed", said, name)
 
     def test_interrupted(self) -> None:
-        """Who is ended ends what it started."""
+        """A script that is terminated ends its processes."""
         run = self.run_of("test-e2e.sh")
         eventually(lambda: len(list(run.folder.glob("*/worker.log"))) == 1)
         run.child.send_signal(signal.SIGTERM)
@@ -136,13 +136,13 @@ class ScriptTests(SynchronousTestCase):
         self.assertEqual((status, run.left()), (130, []), said)
 
     def test_wrong_strategy(self) -> None:
-        """What it does not know it refuses."""
+        """The script refuses an unknown strategy."""
         status, said = self.run_of("test-strategy-pattern.sh", "PIGEON").end()
         self.assertEqual(status, 1)
-        self.assertIn("there is no strategy PIGEON", said)
+        self.assertIn("no strategy is called PIGEON", said)
 
     def test_shellcheck(self) -> None:
-        """They are as a linter wants them."""
+        """shellcheck finds nothing."""
         if shutil.which("shellcheck") is None:
             self.skipTest("shellcheck is not installed (apt-get install shellcheck)")
         files = [ROOT / ".ci/run", *SCRIPTS.glob("*.sh"), *(ROOT / "deploy").rglob("*.sh")]

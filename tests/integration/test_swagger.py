@@ -1,4 +1,4 @@
-"""The page that shows the API document, in a browser: it works under its own policy, and asks nobody else."""
+"""The page of the API document in a browser: it works under its content policy, and contacts no other host."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 
 
 class SwaggerTests(SynchronousTestCase):
-    """A controller, and somebody who reads and tries."""
+    """A controller, and a reader who tries the API."""
 
     def setUp(self) -> None:
         if CHROMIUM is None and "CI" not in os.environ:
-            raise SkipTest("NO BROWSER: install chromium (apt install chromium) to test the pages that people see")
+            raise SkipTest("NO BROWSER: install chromium (apt install chromium) to test the pages")
         scratch = tempfile.TemporaryDirectory(prefix="confd-swagger-")
         self.addCleanup(scratch.cleanup)
         self.fleet = Fleet(Path(scratch.name), launch=fork)

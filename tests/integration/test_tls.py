@@ -1,4 +1,4 @@
-"""TLS from end to end, through real processes: who is believed, who is let in, and certificates that are renewed."""
+"""TLS from end to end in real processes: trust, client certificates, and renewal."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.integration.fleet import Process, eventually, free_port, staged
 
 
 class TlsTests(SynchronousTestCase):
-    """A controller that asks for certificates, a worker that has one, and their agent."""
+    """A controller that requires certificates, a worker with a certificate, and their agent."""
 
     def setUp(self) -> None:
         self.fleet, self.target = staged(self)
@@ -52,13 +52,13 @@ class TlsTests(SynchronousTestCase):
         )
 
     def start(self, command: str, *options: str) -> Process:
-        """One process, once it says that it is up."""
+        """Start a process, and return it once its log says that it is up."""
         process = self.fleet.add(command, [command, *options]).start(wait=False)
         eventually(lambda: f"{command} is up" in process.log)
         return process
 
     def context(self, trusted: Certificate, shown: Certificate | None, newest: Any = None) -> ssl.SSLContext:
-        """What a client believes, shows and speaks."""
+        """Return the TLS context of a client: its trusted authority, its certificate and its newest version of TLS."""
         made = ssl.create_default_context(cafile=str(trusted.authority))
         if shown is not None:
             made.load_cert_chain(shown.certificate, shown.key)
@@ -70,7 +70,7 @@ class TlsTests(SynchronousTestCase):
         return made
 
     def get(self, port: int, path: str, context: ssl.SSLContext) -> bytes:
-        """The answer to a GET, with its head."""
+        """Return the answer to a GET, with its head."""
         with (
             socket.create_connection(("127.0.0.1", port), 10) as plain,
             context.wrap_socket(plain, server_hostname="127.0.0.1") as secured,
@@ -79,7 +79,7 @@ class TlsTests(SynchronousTestCase):
             return b"".join(iter(lambda: secured.recv(65536), b""))
 
     def test_from_end_to_end(self) -> None:
-        """Both ends are believed for their certificates, and nobody is let in without one."""
+        """Both ends trust each other's certificates, and a client without a certificate is refused."""
         good = self.context(self.server, None)
         eventually(lambda: b"/over-tls" in self.get(self.worker_port, "/hit", good))
         known = self.context(self.server, self.client)
@@ -96,7 +96,7 @@ class TlsTests(SynchronousTestCase):
                 raise ConnectionError("closed without an answer")
 
     def test_expiry(self) -> None:
-        """Each role shows and says when its certificates expire, here within a day."""
+        """The metrics and the log of each role say when its certificates expire, here within a day."""
         known = self.context(self.server, self.client)
         for port, settings in ((self.fleet.port, ("LISTEN", "CLIENT_CA_FILE")), (self.worker_port, ("LISTEN",))):
             shown = self.get(port, "/metrics", known).decode()
@@ -105,7 +105,7 @@ class TlsTests(SynchronousTestCase):
         self.assertIn(f"CONTROLLER_CERT_FILE: a certificate in {self.client.certificate} expires at", self.agent.log)
 
     def test_renewed(self) -> None:
-        """The certificate of another authority takes the place of the first, and nothing is restarted."""
+        """A certificate of another authority replaces the first without a restart."""
         good = self.context(self.server, None)
         eventually(lambda: b"/over-tls" in self.get(self.worker_port, "/hit", good))
         fresh = make_certificate(self.folder / "fresh")
@@ -128,7 +128,7 @@ class TlsTests(SynchronousTestCase):
         eventually(lambda: b"/after-it" in self.get(self.worker_port, "/hit", hit))
 
     def test_certificates_renewed_in_place_are_used_after_sighup(self) -> None:
-        """Every file keeps its time, size and inode, so that only the signal tells of the change."""
+        """SIGHUP loads certificates whose files keep their time, size and inode."""
         old_server, old_client = self.context(self.server, None), self.context(self.server, self.client)
         eventually(lambda: b"/over-tls" in self.get(self.worker_port, "/hit", old_server))
         for renewed in (self.server, self.client):
@@ -146,7 +146,7 @@ class TlsTests(SynchronousTestCase):
         eventually(lambda: serves(self.fleet.port, new_client) and serves(self.worker_port, new_server))
         eventually(lambda: self.agent.log.count("reloaded ") == 2)
         for process in (self.controller, self.worker):
-            # The agent has no old connection left that it could use.
+            # The agent has no old connection left.
             process.stop()
             process.start(wait=False)
         eventually(lambda: serves(self.fleet.port, new_client) and serves(self.worker_port, new_server))
@@ -169,7 +169,7 @@ class TlsTests(SynchronousTestCase):
 
 
 def _replace_unnoticed(old: Certificate, folder: Path) -> None:
-    """Write another certificate, key and authority over these; C{stat} shows no difference."""
+    """Overwrite certificate, key and authority with others, without a difference in C{stat}."""
 
     def files(found: Certificate) -> list[Path]:
         return [found.certificate, found.key, found.authority, found.authority_key]

@@ -1,4 +1,4 @@
-"""An agent's own token, through real processes."""
+"""The token of an agent, in real processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.integration.fleet import ADMIN, Response, eventually, hit, request, s
 
 
 class TokenTests(SynchronousTestCase):
-    """One controller, one worker, one agent that has been given its token."""
+    """A controller, a worker, and an agent with its token."""
 
     def setUp(self) -> None:
         self.fleet, self.target = staged(self)
@@ -24,26 +24,26 @@ class TokenTests(SynchronousTestCase):
         self.token = eventually(self.read)
 
     def read(self, other_than: str = "") -> str:
-        """The token that the agent keeps, once it is another one."""
+        """Wait until the agent has a token other than C{other_than}, and return it."""
         token = self.file.read_text() if self.file.exists() else ""
         return token if token != other_than else ""
 
     def admin(self, method: str, path: str) -> Response:
-        """Ask for something as an operator."""
+        """Send a request as admin."""
         return request(method, f"{self.fleet.url}/api/v1{path}", auth=ADMIN)
 
     def the_agent(self) -> Any:
-        """The one agent of the list."""
+        """Return the agent from the controller."""
         [agent] = self.admin("GET", "/agents").json()
         return agent
 
     def arrives(self, path: str) -> None:
-        """Publish something else to fetch, and wait until it is fetched."""
+        """Publish another page, and wait until the worker fetches it."""
         self.assertEqual(self.fleet.publish({"url": f"{self.target}/{path}"}).status, 200)
         eventually(lambda: hit(self.worker) == f"/{path}")
 
     def test_shared_password_changed(self) -> None:
-        """Agents that have their tokens do not notice, and not when they are restarted; it is theirs alone to read."""
+        """A new shared password does not affect an agent with a token, also after a restart; its file is private."""
         self.assertEqual(stat.S_IMODE(self.file.stat().st_mode), 0o600)
         self.controller.stop()
         self.controller = self.fleet.controller("--agent-password", "another-one").start()
@@ -55,7 +55,7 @@ class TokenTests(SynchronousTestCase):
         self.assertEqual(self.file.read_text(), self.token)
 
     def test_forgotten(self) -> None:
-        """It joins again by itself, under its id and with a new token."""
+        """A forgotten agent registers again, with its id and a new token."""
         agent_id = self.the_agent()["id"]
         self.assertEqual(self.admin("DELETE", f"/agents/{agent_id}").status, 200)
         eventually(lambda: self.read(self.token))
@@ -63,8 +63,8 @@ class TokenTests(SynchronousTestCase):
         self.arrives("after-it-came-back")
 
     def test_blocked(self) -> None:
-        """It stays out, keeps what it has, and comes back by itself once it may."""
-        # A stream that was opened before the agent was registered is not known to be its own until the next heartbeat.
+        """A blocked agent keeps its configuration, and returns by itself after the unblock."""
+        # The controller links a stream from before the registration to the agent at the next heartbeat.
         self.agent.stop()
         self.agent.start()
         self.arrives("before")

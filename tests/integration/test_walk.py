@@ -1,4 +1,4 @@
-"""Everybody who may not, at every door of a controller and of a worker."""
+"""Requests without permission to every operation of a controller and of a worker."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.integration.fleet import ADMIN, AGENT, Fleet, Process, Response, base
 from tests.integration.launcher import fork
 from tests.operations import Operation, operations
 
-#: Nobody's credentials.
+#: Credentials of no identity.
 STRANGERS = (None, (ADMIN[0], "wrong"), ("", ""), (AGENT[0], ADMIN[1]))
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "get")
@@ -28,7 +28,7 @@ class ServedApi:
     """
     A process and its API document.
 
-    @ivar identities: whom it knows, by the names that the document has for them.
+    @ivar identities: The credentials of each security scheme of the document.
     """
 
     process: Process
@@ -40,7 +40,7 @@ class ServedApi:
         return request("GET", f"{base_of(self.process)}/openapi.json").json()
 
     def ask(self, method: str, path: str, auth: tuple[str, str] | None = None) -> Response:
-        """One request with an exact path; of an answer that does not end only the beginning is read."""
+        """Send a request with an exact path; read only the beginning of an endless answer."""
         port = int(base_of(self.process).rpartition(":")[2])
         headers = {} if auth is None else {"Authorization": basic_authorization(*auth).decode()}
         with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
@@ -52,12 +52,12 @@ class ServedApi:
 
 
 def concrete(path: str) -> str:
-    """A path with something in the place of its variables."""
+    """Return a path with values in place of its variables."""
     return re.sub(r"\{\w+\}", "1", path)
 
 
 def spellings(path: str) -> set[str]:
-    """Other ways of writing a path, that some reader may take for the same."""
+    """Return other spellings of a path that a server may take for the same path."""
     return {
         f"/{path}", f"{path}/", f"{path}//", f"/.{path}", f"/x/..{path}", f"/%2e{path}", f"/%2e%2e{path}",
         f"{path}/%2e", f"{path}/..", f"{path};x", f"{path}%3bx", f"{path}%00", f"{path}%2f", f"{path}%20",
@@ -76,7 +76,7 @@ class WalkTests(SynchronousTestCase):
         port = free_port()
         health = f"http://127.0.0.1:{port}/health"
         known = {"WORKER_USERNAME": AGENT[0], "WORKER_PASSWORD": AGENT[1]}
-        # Strangers try again and again here.
+        # The test sends many wrong passwords.
         patient = ("--login-failures", "0")
         worker = ["confd-worker", "--port", str(port), *patient]
         processes = [fleet.controller(*patient), fleet.add("worker", worker, health, **known)]
@@ -86,13 +86,13 @@ class WalkTests(SynchronousTestCase):
         self.worker = ServedApi(processes[1], {"agent": AGENT})
 
     def doors(self) -> Iterator[tuple[ServedApi, Operation, str]]:
-        """Every operation of both, with a path that can be asked for."""
+        """Yield every operation of both services, with a concrete path."""
         for served in (self.controller, self.worker):
             for operation in operations(served.document):
                 yield served, operation, concrete(operation.path)
 
     def test_strangers(self) -> None:
-        """Who shows no credentials, or wrong ones, finds the public paths open and no other, whatever they lead to."""
+        """Without credentials, or with wrong ones, only the public paths answer."""
         for served, door, path in self.doors():
             for auth in STRANGERS:
                 answer = served.ask(door.method, path, auth)
@@ -104,7 +104,7 @@ class WalkTests(SynchronousTestCase):
                     self.assertIn(answer.status, {200, 503}, where)
 
     def test_roles(self) -> None:
-        """Each identity gets through its own doors and no other."""
+        """Each identity may call its own operations and no others."""
         for served, door, path in self.doors():
             for name, auth in served.identities.items():
                 answer = served.ask(door.method, path, auth)
@@ -115,18 +115,18 @@ class WalkTests(SynchronousTestCase):
                     self.assertNotIn(answer.status, {401, 403, 405}, where)
 
     def test_spellings(self) -> None:
-        """No other way of writing a path leads past its door, none redirects, and none leads anywhere."""
+        """No other spelling of a path avoids the check, redirects, or leads to an operation."""
         for served, door, path in self.doors():
             for spelling in spellings(path):
                 for auth in (None, *served.identities.values()):
                     answer = served.ask(door.method, spelling, auth)
-                    # What ends in a variable may have the rest for its value.
+                    # A path that ends with a variable may take the rest as its value.
                     value = door.path.endswith("}") and spelling.startswith(path)
                     kept_out = {400, 401, 403, 404} if value else {400, 404}
                     self.assertIn(answer.status, kept_out, (door.method, spelling, auth, answer))
 
     def test_methods(self) -> None:
-        """A method that a path does not tell of is 405 and says which it takes."""
+        """An undocumented method gets 405 with the allowed methods."""
         for served in (self.controller, self.worker):
             allowed: dict[str, set[str]] = {}
             for door in operations(served.document):
@@ -142,7 +142,7 @@ class WalkTests(SynchronousTestCase):
                         self.assertEqual(answer.status, 400, (method, path, answer))
 
     def test_head(self) -> None:
-        """HEAD answers what GET does, headers and all, but for the body."""
+        """HEAD answers like GET, with the same headers and no body."""
         changing = {"date", "x-request-id", "content-length", "transfer-encoding"}
         for served, door, path in self.doors():
             if door.method != "GET":
