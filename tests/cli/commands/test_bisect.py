@@ -194,10 +194,22 @@ class BisectTests(SynchronousTestCase):
         canary = Canary(131)
         words = ("bisect", "--from", "120", "--agent", "canary-1", "-y")
         self.search(canary, answers="n\n")
-        self.cli.controller.table[f"GET {ROLLOUTS}/12"] = answer(rollout("superseded"))
-        ended = self.cli.type(*words)
+        # A superseded rollout, and a candidate that this search did not deliver.
+        for found in (rollout("superseded"), rollout(candidate=150)):
+            canary.state = ""
+            self.cli.controller.table[f"GET {ROLLOUTS}/12"] = answer(found)
+            ended = self.cli.type(*words)
+            self.assertEqual(ended.status, Exit.CONFLICT)
+            self.assertIn("was changed by someone else", ended.err)
+
+    def test_rollout_of_someone_else_is_not_aborted(self):
+        self.search(Canary(131), answers="n\n")
+        table = self.cli.controller.table
+        table[f"POST {ROLLOUTS}"] = refusal(409, "rollout_active", "Rollout 12 is open.")
+        table[f"GET {ROLLOUTS}"] = answer({"items": [rollout()]})
+        ended = self.cli.type("bisect", "--from", "120", "--agent", "canary-1", "-y")
         self.assertEqual(ended.status, Exit.CONFLICT)
-        self.assertIn("was changed by someone else", ended.err)
+        self.assertEqual(self.cli.controller.requests("POST", f"{ROLLOUTS}/12/abort"), [])
 
     def test_agent_that_cannot_take_part_is_named(self):
         self.search(Canary(131), answers="n\n")

@@ -278,8 +278,10 @@ class VerbTests(Case):
             ended = self.cli.type("rollout", *words, answers="n\n")
             self.assertEqual(ended.status, Exit.FAILED)
             self.assertIn(said, ended.err)
+            self.assertEqual({each.method for each in self.cli.controller.asked}, {"GET"})
+            self.cli.controller.asked.clear()
             self.assertEqual(self.cli.type("rollout", *words).status, Exit.USAGE)
-        self.assertEqual({each.method for each in self.cli.controller.asked}, {"GET"})
+            self.assertEqual(self.cli.controller.asked, [])
 
     def test_replace_shows_the_diff(self):
         path = Path(self.mktemp())
