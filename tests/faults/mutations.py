@@ -77,6 +77,35 @@ MUTANTS = (
         "F-01",
     ),
     Mutant(
+        "PostgreSQL: a commit in doubt counts as failed",
+        (
+            Edit(
+                "controller/store/postgres/engine.py",
+                "            if not await self._resolve(doubt.number):\n",
+                "            if not await self._resolve(doubt.number) or doubt:\n",
+            ),
+        ),
+        ("tests.controller.store.postgres.test_engine",),
+    ),
+    Mutant(
+        "PostgreSQL: the warning and the tag of a COMMIT are ignored",
+        (
+            Edit("controller/store/postgres/groups.py", 'if "01000" in warnings:', "if False:"),
+            Edit("controller/store/postgres/groups.py", 'if ended.statusmessage != "COMMIT":', "if False:"),
+        ),
+        ("tests.controller.store.postgres.test_engine",),
+    ),
+    Mutant(
+        "PostgreSQL: a database that went back is written",
+        (Edit("controller/store/postgres/continuity.py", '    if found == "went_back":\n', "    if False:\n"),),
+        ("tests.controller.store.postgres.test_life",),
+    ),
+    Mutant(
+        "PostgreSQL: two controllers use one database",
+        (Edit("controller/store/postgres/groups.py", "if other is not None:", "if False:"),),
+        ("tests.controller.store.postgres.test_life",),
+    ),
+    Mutant(
         "several writers, deferred transactions",
         (
             Edit("controller/store/sqlite/engine.py", "BEGIN IMMEDIATE", "BEGIN"),

@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from confd.controller.store.cursor import Work
 from confd.controller.store.postgres.connection import ConnectionThread
+from confd.controller.store.postgres.continuity import WentBack
 from confd.controller.store.postgres.cursor import PostgresCursor
 from confd.controller.store.postgres.errors import StorageRefusal, explain
 from confd.controller.store.postgres.groups import CommittedGroup, InDoubt, Writer
@@ -117,7 +118,7 @@ class PostgresEngine:
         """
         Run a work in a transaction, with others; fires once it is on disk.
 
-        @raise Unavailable: C{storage_unavailable}, C{outcome_unknown}.
+        @raise Unavailable: C{storage_unavailable}, C{storage_went_back}, C{outcome_unknown}.
         """
         if self._queue.full:
             return fail(unavailable("too many writes wait for it; try again later"))
@@ -224,7 +225,13 @@ class PostgresEngine:
         if reason is None:
             return error
         self.report(reason)
-        return unavailable(reason)
+        return _refusal(error, reason)
+
+
+def _refusal(error: BaseException | None, reason: str) -> Unavailable:
+    """Return the error for a caller of a database that cannot be used."""
+    refused = unavailable(reason)
+    return Unavailable("storage_went_back", refused.message) if isinstance(error, WentBack) else refused
 
 
 def _passes(error: Exception) -> bool:
@@ -234,4 +241,4 @@ def _passes(error: Exception) -> bool:
 
 def _unread(failure: Failure) -> Failure:
     reason = explain(failure.value)
-    return failure if reason is None else Failure(unavailable(reason))
+    return failure if reason is None else Failure(_refusal(failure.value, reason))

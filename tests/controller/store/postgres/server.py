@@ -145,6 +145,10 @@ class PostgresServer:
         programs = find_programs()
         assert programs is not None
         command = [str(programs / command[0]), *command[1:]]
+        if shutil.which("setpriv") is None:
+            return command
+        # A run that is killed leaves no server behind.
+        command = ["setpriv", "--pdeathsig=QUIT", *command]
         if os.geteuid() != 0:
             return command
         return ["setpriv", f"--reuid={self._user}", f"--regid={self._group}", "--clear-groups", *command]

@@ -150,18 +150,13 @@ class EngineTests(TestCase):
 
     async def in_doubt(self, end: Callable[[psycopg.Connection[Any]], None]) -> Any:
         """Write, with a COMMIT whose answer never comes."""
+
+        def lose_answer(connection: psycopg.Connection[Any]) -> None:
+            end(connection)
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+
         await self.engine.write(note("a"))
-        connection = self.opened[-1]
-        execute = connection.execute
-
-        def lose_answer(statement: Any, *rest: Any, **more: Any) -> Any:
-            if statement == "COMMIT":
-                del connection.execute  # type: ignore[method-assign]
-                end(connection)
-                raise psycopg.OperationalError("server closed the connection unexpectedly")
-            return execute(statement, *rest, **more)
-
-        connection.execute = lose_answer  # type: ignore[method-assign,assignment]
+        self.replace_commit(lose_answer)
         return await self.engine.write(note("b"))
 
     async def test_commit_in_doubt_that_was_committed(self) -> None:
@@ -177,6 +172,40 @@ class EngineTests(TestCase):
 
         self.assertEqual(await self.in_doubt(lose), "b")
         self.assertEqual((self.names(), self.groups), ({"a", "b"}, [1, 1]))
+
+    def replace_commit(self, end: Callable[[psycopg.Connection[Any]], Any]) -> None:
+        """Let the next COMMIT do something else."""
+        connection = self.opened[-1]
+        execute = connection.execute
+
+        def replaced(statement: Any, *rest: Any, **more: Any) -> Any:
+            if statement != "COMMIT":
+                return execute(statement, *rest, **more)
+            del connection.execute  # type: ignore[method-assign]
+            return end(connection)
+
+        connection.execute = replaced  # type: ignore[method-assign,assignment]
+
+    async def test_commit_whose_wait_for_a_standby_was_cancelled(self) -> None:
+        """The server then says success and warns; the next commit proves that the change is replicated."""
+
+        def warn(connection: psycopg.Connection[Any]) -> Any:
+            connection.execute("DO $$ BEGIN RAISE WARNING USING MESSAGE = 'x', ERRCODE = '01000'; END $$")
+            return connection.execute("COMMIT")
+
+        await self.engine.write(note("a"))
+        self.replace_commit(warn)
+        self.assertEqual(await self.engine.write(note("b")), "b")
+        with psycopg.connect(DatabaseUrl.parse(self.url).conninfo) as connection:
+            row = connection.execute("SELECT resolved FROM writers WHERE id = %s", (self.writer.id,)).fetchone()
+        self.assertEqual((row, self.names()), ((1,), {"a", "b"}))
+
+    async def test_commit_that_rolls_back_runs_again(self) -> None:
+        """COMMIT of an aborted transaction is no error: only its answer tells."""
+        await self.engine.write(note("a"))
+        self.replace_commit(lambda connection: connection.execute("ROLLBACK"))
+        self.assertEqual(await self.engine.write(note("b")), "b")
+        self.assertEqual(self.names(), {"a", "b"})
 
     async def test_commit_in_doubt_of_a_writer_that_is_forgotten(self) -> None:
         def forget(connection: psycopg.Connection[Any]) -> None:
