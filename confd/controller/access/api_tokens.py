@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
-from attrs import define, evolve
+from attrs import define
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
@@ -48,12 +48,30 @@ class _LiveToken:
     """
     A token that is not revoked.
 
+    @ivar who: the name of its callers in the audit log.
+    @ivar used_from: the source of its last use that is not noted yet; C{None} if it was not used since.
+    @ivar uses: requests that it authenticated.
     @ivar noted: when its use was noted last, in seconds of the monotonic clock.
     """
 
     token: Token
     principal: Principal
+    who: str
+    used_from: str | None = None
+    uses: int = 0
     noted: float = float("-inf")
+
+    def use(self, source: str) -> None:
+        """Count a request."""
+        self.uses += 1
+        self.used_from = source
+
+    def valid_until(self, digest: bytes) -> datetime | None:
+        """Return when an accepted digest becomes invalid; C{None} for never."""
+        ends = [self.token.expires_at]
+        if digest != self.token.digest:
+            ends.append(self.token.previous_until)
+        return min((each for each in ends if each is not None), default=None)
 
     def accepts(self, digest: bytes, now: datetime) -> bool:
         """Return whether a digest is that of the secret, or of the secret before while that is valid."""
@@ -88,9 +106,11 @@ class ApiTokens(Service):
         #: The tokens that are not revoked, by id; C{None} until they are loaded.
         self._live: dict[str, _LiveToken] | None = None
         self._uses = WriteBehind(clock, ROUND_SECONDS, store.touch_tokens, "times of the last use of tokens")
-        self._rounds = Periodic(clock, self._look_for_ends, lambda: ROUND_SECONDS)
+        self._rounds = Periodic(clock, self._round, lambda: ROUND_SECONDS)
         self._looked_at: datetime | None = None
         self._results: Counter[str] = Counter()
+        #: Requests that tokens authenticated that were changed or revoked since.
+        self._uses_before = 0
         self.ended = Signal()
 
     def expose(self, metrics: Metrics) -> None:
@@ -104,7 +124,7 @@ class ApiTokens(Service):
         metrics.counter(
             "confd_token_requests",
             "Requests that presented an API token, by the result of the check.",
-            lambda: {(each,): self._results[each] for each in RESULTS},
+            lambda: {(each,): self._count(each) for each in RESULTS},
             "result",
         )
 
@@ -129,10 +149,11 @@ class ApiTokens(Service):
             return
         token: Token = change.value
         before = self._live.pop(token.id, None)
+        self._uses_before += 0 if before is None else before.uses
         if token.revoked_at is None:
             self._live[token.id] = _live(token)
         if before is not None and not (token.revoked_at is None and token.previous_digest == before.token.digest):
-            self.ended.notify(before.principal.who)
+            self.ended.notify(before.who)
 
     def identify(self, secret: bytes, source: str) -> Principal:
         live, now = self._find(secret), self._now()
@@ -140,25 +161,27 @@ class ApiTokens(Service):
             self._results["wrong"] += 1
             self._throttle.fail(source)
             raise Unauthenticated("wrong_credentials", "The token is wrong or revoked; ask an admin for another one.")
-        self._throttle.succeed(source, live.principal.who)
+        self._throttle.succeed(source, live.who)
         expires_at = live.principal.expires_at
         if expires_at is not None and now >= expires_at:
             self._results["expired"] += 1
             raise Unauthenticated("token_expired", "The token has expired; ask an admin for another one.")
-        self._note(live, now, source)
+        live.use(source)
         return live.principal
 
     def recognizes(self, secret: bytes) -> Callable[[str], bool]:
-        digest, first = _digest(secret), self._find(secret)
+        digest, live, all_live = _digest(secret), self._find(secret), self._live
+        if live is None or all_live is None or not live.accepts(digest, self._now()):
+            return lambda source: False
+        token_id, until = live.token.id, live.valid_until(digest)
 
         def recognized(source: str) -> bool:
-            live, now = self._find(secret), self._now()
-            if live is None or live is not first or not live.accepts(digest, now):
+            # This runs for each poll. A change of the token puts another object in its place.
+            if self._live is not all_live or all_live.get(token_id) is not live:
                 return False
-            expires_at = live.principal.expires_at
-            if (expires_at is not None and now >= expires_at) or not self._throttle.knows(source, live.principal.who):
+            if (until is not None and self._now() >= until) or not self._throttle.knows(source, live.who):
                 return False
-            self._note(live, now, source)
+            live.use(source)
             return True
 
         return recognized
@@ -166,7 +189,7 @@ class ApiTokens(Service):
     async def all(self) -> Sequence[Token]:
         """Return all tokens by id, revoked tokens included."""
         found: Sequence[Token] = await self._store.tokens()
-        return [self._with_later_use(each) for each in found]
+        return found
 
     async def get(self, token_id: str) -> Token:
         """
@@ -217,28 +240,20 @@ class ApiTokens(Service):
         match = SECRET.fullmatch(secret)
         return None if match is None else self._live.get(match[1].decode())
 
-    def _note(self, live: _LiveToken, now: datetime, source: str) -> None:
-        self._results["ok"] += 1
-        seconds = self._clock.seconds()
-        if seconds >= live.noted + NOTE_SECONDS:
-            live.noted = seconds
-            used_from = "localhost" if source == HERE else source
-            live.token = evolve(live.token, last_used_at=now, last_used_from=used_from)
-            self._uses.put(live.token.id, (now, used_from))
-
-    def _with_later_use(self, token: Token) -> Token:
-        """Return a row of the store with what memory knows to have been written later."""
-        live = (self._live or {}).get(token.id)
-        if live is None or live.token.last_used_at is None:
-            return token
-        return evolve(token, last_used_at=live.token.last_used_at, last_used_from=live.token.last_used_from)
-
-    def _look_for_ends(self) -> None:
-        now = self._now()
+    def _round(self) -> None:
+        """Note the uses of tokens, and announce the tokens that ended."""
+        now, seconds = self._now(), self._clock.seconds()
         before, self._looked_at = self._looked_at or now, now
         for live in list((self._live or {}).values()):
+            if live.used_from is not None and seconds >= live.noted + NOTE_SECONDS:
+                self._uses.put(live.token.id, (now, "localhost" if live.used_from == HERE else live.used_from))
+                live.used_from, live.noted = None, seconds
             if live.ends_between(before, now):
-                self.ended.notify(live.principal.who)
+                self.ended.notify(live.who)
+
+    def _count(self, result: str) -> int:
+        live = sum(each.uses for each in (self._live or {}).values()) + self._uses_before
+        return live if result == "ok" else self._results[result]
 
     def _count_expiring(self) -> int:
         now = self._now()
@@ -250,7 +265,7 @@ class ApiTokens(Service):
 def _live(token: Token) -> _LiveToken:
     grants = decode_grants(token.grants)
     principal = Principal(token.name, token.subject, "token", grants, "", token.id, token.expires_at)
-    return _LiveToken(token, principal)
+    return _LiveToken(token, principal, principal.who)
 
 
 def _new_secret(token_id: str) -> str:
