@@ -13,11 +13,12 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 from attrs import evolve, field, frozen
 
+from confd.access.freezes import Freeze
+from confd.access.tokens import Token
 from confd.codec.signing import SigningKey
 from confd.history import VersionSummary
 from confd.model import Configuration, Revision
 from confd.reports import Report, VersionOutcome
-from confd.tokens import Token
 
 T = TypeVar("T")
 
@@ -211,7 +212,7 @@ _NOTHING = Body(None, lambda value: None)
 
 #: The names of the kinds.
 REVISION, RETIRED, IDENTITY, KEYS, AGENT, LABELS = "revision", "retired", "identity", "keys", "agent", "labels"
-ROLLOUT, EXPOSED, TOKEN = "rollout", "exposed", "token"
+ROLLOUT, EXPOSED, TOKEN, FREEZE = "rollout", "exposed", "token", "freeze"
 
 #: Each kind of change and its body. The values of C{identity} and C{keys} are read from the tables that hold the keys.
 KINDS: Mapping[str, Body] = {
@@ -224,4 +225,5 @@ KINDS: Mapping[str, Body] = {
     ROLLOUT: Body(Lanes, lambda value: evolve(value, configuration=None)),
     EXPOSED: Body(tuple[str, ...]),
     TOKEN: Body(Token),
+    FREEZE: Body(Freeze),
 }

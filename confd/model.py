@@ -225,6 +225,11 @@ class Draft:
     continues: OtherHistory | None = None
     rollout: str = ""
 
+    @property
+    def asked_at(self) -> datetime:
+        """When the request arrived, UTC; an import has other times in C{made_at}."""
+        return self.made_at if self.attempt is None else self.attempt.made_at
+
 
 @frozen
 class Registration:

@@ -240,12 +240,14 @@ class RolloutStep:
 
     @ivar at: wall clock time, UTC.
     @ivar attempt: recorded in the same transaction.
+    @ivar delivers: whether the step may serve agents another version, which a freeze forbids.
     """
 
     rollout: int
     judge: Judge
     at: datetime
     attempt: Attempt
+    delivers: bool = False
 
 
 @frozen

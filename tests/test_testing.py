@@ -13,6 +13,7 @@ from confd.testing import (
     make_iauditstore_tests,
     make_ichangestore_tests,
     make_iconfigstore_tests,
+    make_ifreezestore_tests,
     make_ireportstore_tests,
     make_irolloutstore_tests,
     make_itokenstore_tests,
@@ -37,6 +38,10 @@ class MemoryAgentStoreTests(make_iagentstore_tests(memory_store)):  # type: igno
 
 class MemoryReportStoreTests(make_ireportstore_tests(memory_store)):  # type: ignore[misc]
     """L{MemoryStore} is an L{IReportStore}."""
+
+
+class MemoryFreezeStoreTests(make_ifreezestore_tests(memory_store)):  # type: ignore[misc]
+    """See L{make_ifreezestore_tests}."""
 
 
 class MemoryTokenStoreTests(make_itokenstore_tests(memory_store)):  # type: ignore[misc]

@@ -208,11 +208,11 @@ class ApiClient:
         try:
             body = json.loads(answer.body)
             said, code, details = str(body["error"]), str(body["code"]), body.get("details", [])
-            # Details of a refused permission have no message: the sentence says it all.
+            # Details without a message say no more than the sentence.
             found = [
                 f"{each.get('pointer', '')}: {each['message']}".removeprefix(": ")
                 for each in details
-                if "missing" not in each
+                if "message" in each
             ]
             # The sentence already contains the first detail.
             lines = [each for each in found if each.removeprefix("/") not in said]

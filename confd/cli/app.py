@@ -15,6 +15,7 @@ from confd.cli.commands.certificates import certificate, verify
 from confd.cli.commands.database import database
 from confd.cli.commands.doctor import doctor
 from confd.cli.commands.execute import exec_
+from confd.cli.commands.freezes import freeze
 from confd.cli.commands.importing import import_
 from confd.cli.commands.plans import plans
 from confd.cli.commands.rollout_verbs import VERBS
@@ -122,6 +123,7 @@ for _command in (
     configs.get, configs.set_, configs.history, configs.diff, configs.rollback,
     rollout, plans, bisect, agents.status, agents.agents, agents.watch,
     admin.namespaces, admin.audit, admin.epoch, admin.cluster, certificate, verify,
+    freeze,
     token, whoami, apply, import_, database, backup, exec_, doctor, completion,
 ):  # fmt: skip
     cli.add_command(_command)

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from attrs import evolve, field, frozen
 
+from confd.access.tokens import SECRET
 from confd.cli.errors import CommandError, Exit
 from confd.client.forward_proxy import ForwardProxy, parse_only_proxy, read_proxies
 from confd.codec.text import printable
@@ -19,7 +20,6 @@ from confd.model import DEFAULT_NAMESPACE
 from confd.runtime.addresses import is_loopback
 from confd.runtime.files import read_file_or_pipe
 from confd.runtime.setting_types import namespace, secret_from, url, user_name
-from confd.tokens import SECRET
 
 #: Keys of a profile that are used only together with its URL.
 _WITH_URL = ("username", "password_file", "token_file", "ca_file")

@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from confd.brokers.factory import follow_passwords, make_brokers
 from confd.controller.access.api_tokens import ApiTokens
 from confd.controller.access.composition import follow_identities, make_dispatcher
+from confd.controller.access.freezes import Freezes
 from confd.controller.agents.registry import Registry
 from confd.controller.api.agents import AgentsApi
 from confd.controller.api.audit import AuditApi
@@ -25,6 +26,7 @@ from confd.controller.api.configs import ConfigsApi
 from confd.controller.api.convergence import ConvergenceApi
 from confd.controller.api.dashboard import dashboard
 from confd.controller.api.events import EventsApi
+from confd.controller.api.freezes import FreezesApi
 from confd.controller.api.history import HistoryApi
 from confd.controller.api.imports import ImportsApi
 from confd.controller.api.namespaces import NamespacesApi
@@ -150,7 +152,8 @@ def compose(
     registry = Registry(store, reactor, now, snapshot.poll_interval, settings.max_agents)
     convergence = Convergence(store, registry, reactor, lane=snapshot.lane)
     report_intake = ReportIntake(store, registry, convergence, reactor, now)
-    driver = RolloutDriver(store, registry, reactor, now)
+    freezes = Freezes(store, now)
+    driver = RolloutDriver(store, registry, reactor, now, freezes.frozen_until)
     views = RolloutViews(store, driver)
     bodies = EventBodies(agent_item, convergence_body, partial(whole_rollout, convergence))
     event_feed = EventFeed(reactor, snapshot, registry, convergence, views, bodies)
@@ -164,6 +167,7 @@ def compose(
     listeners: list[IChangeListener] = [
         identity,
         api_tokens,
+        freezes,
         snapshot,
         convergence,
         registry,
@@ -180,7 +184,8 @@ def compose(
             else ()
         ),
     ]
-    feed = Feed(reactor, store, listeners, [registry.load_rows, convergence.load_rows, api_tokens.load_rows])
+    rows = [registry.load_rows, convergence.load_rows, api_tokens.load_rows, freezes.load_rows]
+    feed = Feed(reactor, store, listeners, rows)
     store.subscribe(feed.hint)
     registry.changes.add(convergence.agent_changed)
     registry.changes.add(event_feed.agent_changed)
@@ -189,7 +194,7 @@ def compose(
     for each in broker_publishers:
         each.broker.watch(each.broker_returned)
     configs, reader = Configs(store, schema, feed, now), ConfigReader(snapshot, feed)
-    rollouts = Rollouts(store, driver, views, snapshot, reader, registry, feed, now)
+    rollouts = Rollouts(store, driver, views, snapshot, reader, registry, feed, now, freezes)
     registry.changes.add(driver.agent_changed)
     driver.considerations.add(event_feed.rollout_changed)
     registry.changes.add(rollouts.agent_changed)
@@ -232,6 +237,7 @@ def compose(
         CertificatesApi(Certificates(store, convergence, registry, identity, now, in_threads_of(reactor)), reader),
         AuditApi(store, audit_log.flush),
         TokensApi(api_tokens, feed),
+        FreezesApi(freezes, feed),
         BackupApi(_copy_of(reactor, store), store, reactor),
         StreamApi(config_stream, registry, rollouts),
         Health(snapshot),

@@ -12,6 +12,8 @@ from datetime import datetime
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
+from confd.access.freezes import Freeze
+from confd.access.tokens import Token
 from confd.audit import Attempt
 from confd.changes import Committed, ReceivedReport, ReportVerdict
 from confd.codec.selectors import Selector
@@ -20,7 +22,6 @@ from confd.interfaces import IAuditStore, IChangeStore, IConfigStore, IHealth
 from confd.model import Registration, Tag
 from confd.reports import AgentRecord, VersionOutcome
 from confd.rollouts import Member, Rollout, RolloutStep, Start, Stepped
-from confd.tokens import Token
 
 
 class IAgentStore(Interface):
@@ -212,6 +213,28 @@ class ITokenStore(Interface):
         """Set when and from where tokens were used last, by id; no change."""
 
 
+class IFreezeStore(Interface):
+    """
+    Freezes, durable. Each change of a freeze is a change C{freeze}, with the freeze as its value.
+
+    While a freeze of a namespace is active, the store refuses with C{frozen}: publish, but for an undo; start of a
+    rollout; a step that exposes agents or replaces the candidate; creation of the namespace.
+    """
+
+    def freezes() -> Deferred[Sequence[Freeze]]:
+        """Fire with the freezes that are not removed, by id."""
+
+    def add_freeze(freeze: Freeze, attempt: Attempt | None = None) -> Deferred[Committed[Freeze]]:
+        """Insert a freeze; fires with the freeze and its new id."""
+
+    def remove_freeze(number: int, at: datetime, attempt: Attempt | None = None) -> Deferred[Committed[Freeze]]:
+        """
+        Remove a freeze.
+
+        @raise NotFound: C{unknown_freeze}.
+        """
+
+
 class IResidentStore(IAgentStore, IReportStore):
     """A store of a fleet that fits into memory: the controller loads all of it at the start."""
 
@@ -222,7 +245,9 @@ class IResidentStore(IAgentStore, IReportStore):
         """Fire with all outcomes: namespace, version, id of the agent, outcome."""
 
 
-class IControllerStore(IConfigStore, IChangeStore, IResidentStore, IRolloutStore, ITokenStore, IAuditStore, IHealth):
+class IControllerStore(
+    IConfigStore, IChangeStore, IResidentStore, IRolloutStore, ITokenStore, IFreezeStore, IAuditStore, IHealth
+):
     """All that a controller stores."""
 
 

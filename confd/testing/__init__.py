@@ -20,6 +20,7 @@ from confd.testing.examples import (
     an_attempt,
     an_epoch_change,
 )
+from confd.testing.freezes import make_ifreezestore_tests
 from confd.testing.memory import MemoryStore
 from confd.testing.outputs import MemoryOutput, OutputFixture, make_ioutput_tests
 from confd.testing.reports import make_ireportstore_tests
@@ -50,6 +51,7 @@ __all__ = [
     "make_ibroker_tests",
     "make_ichangestore_tests",
     "make_iconfigstore_tests",
+    "make_ifreezestore_tests",
     "make_ioutput_tests",
     "make_ireportstore_tests",
     "make_irolloutstore_tests",

@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 
 from attrs import evolve
 
+from confd.access.tokens import Token
 from confd.audit import Attempt
 from confd.changes import ReceivedReport
 from confd.codec import strict_json
 from confd.history import EpochChange
 from confd.model import DEFAULT_NAMESPACE, Configuration, Draft, Tag
 from confd.reports import AgentRecord, Report, ReportState, Timings
-from confd.tokens import Token
 
 _MOMENT = datetime(2026, 11, 24, 12, 30, 15, 123456, UTC)
 

@@ -35,6 +35,7 @@ from confd.model import DEFAULT_NAMESPACE, Configuration, Draft, Registration, R
 from confd.reports import AgentRecord, VersionOutcome
 from confd.rollouts import SUPERSEDE
 from confd.testing.memory_agents import MemoryAgents
+from confd.testing.memory_freezes import FreezeRows
 from confd.testing.memory_rollouts import RolloutRows
 from confd.testing.memory_tokens import TokenRows
 from confd.web.auth.principals import matches
@@ -43,7 +44,7 @@ T = TypeVar("T")
 
 
 @implementer(IControllerStore)
-class MemoryStore(RolloutRows, TokenRows):
+class MemoryStore(RolloutRows, TokenRows, FreezeRows):
     """
     A store that forgets; its L{Deferred}s have fired when they are returned.
 
@@ -241,11 +242,13 @@ class MemoryStore(RolloutRows, TokenRows):
         answered = self._answered(draft)
         if answered is not None:
             return Written(answered)
-        if draft.rollout != SUPERSEDE:
-            self._refuse_while_open(draft.namespace)
         newest = self._revisions[draft.namespace][-1].configuration
         current = self._current_of(draft.namespace).configuration
         check_expected(draft, current.tag)
+        if not self._undoes(draft):
+            self._check_frozen(draft.namespace, draft.asked_at)
+        if draft.rollout != SUPERSEDE:
+            self._refuse_while_open(draft.namespace)
         added = [(newest.version + 1, draft)]
         if draft.continues is not None:
             added = check_import(draft, draft.continues, newest.version)
@@ -265,11 +268,20 @@ class MemoryStore(RolloutRows, TokenRows):
             if answered is not None:
                 return Written(answered)
             raise Conflict("namespace_exists", f"The namespace {draft.namespace!r} exists.")
+        self._check_frozen(draft.namespace, draft.asked_at)
         self._retired.discard(draft.namespace)
         revision = self._append(
             draft, draft.poll_interval or self._revisions[DEFAULT_NAMESPACE][-1].configuration.poll_interval
         )
         return Written(revision, [revision_change(revision, draft.arrived)])
+
+    def _undoes(self, draft: Draft) -> bool:
+        current = self._current_of(draft.namespace)
+        if draft.rollback_of is None or current.rollback_of is not None:
+            return False
+        older = range(1, current.configuration.version)
+        fates = {version: self._fates.get((draft.namespace, version), (0, "activated"))[1] for version in older}
+        return draft.rollback_of == max((each for each, fate in fates.items() if fate == "activated"), default=None)
 
     def _retire(self, name: str) -> Written[None]:
         self._check_in_use(name)

@@ -58,6 +58,7 @@ class RolloutRows:
     _record: Callable[[Sequence[AuditOutcome]], None]
     _prune: Callable[[str], None]
     _check_in_use: Callable[[str], None]
+    _check_frozen: Callable[[str, datetime], None]
 
     def __init__(self) -> None:
         super().__init__()
@@ -150,9 +151,10 @@ class RolloutRows:
         if answered is not None:
             number, _ = self._fates[draft.namespace, answered.configuration.version]
             return Written(Stepped(self._find(number), self._members_of(number), True, answered))
-        self._refuse_while_open(draft.namespace)
         current = self._current_of(draft.namespace).configuration
         check_expected(draft, current.tag)
+        self._check_frozen(draft.namespace, draft.asked_at)
+        self._refuse_while_open(draft.namespace)
         number = len(self._rollouts) + 1
         rollout, exposure = first_rollout(start, number, current.version, current.version + 1)
         here = self._here(draft.namespace)
@@ -185,6 +187,8 @@ class RolloutRows:
         following = step.judge(before, members)
         if following is None:
             return Written(Stepped(before, members, False))
+        if step.delivers:
+            self._check_frozen(before.namespace, step.at)
         revision = self._publish_step(before, following, step)
         published = None if revision is None else revision.configuration.version
         rollout = take_step(before, following, step.at, published)

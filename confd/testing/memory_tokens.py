@@ -10,12 +10,12 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
+from confd.access.tokens import Token, token_exists, unknown_token
 from confd.audit import Attempt
 from confd.changes import TOKEN, Committed
 from confd.controller.interfaces import ITokenStore
 from confd.controller.store.change_log import Written
 from confd.controller.store.database import describe_token
-from confd.tokens import Token, token_exists, unknown_token
 
 
 @implementer(ITokenStore)

@@ -92,6 +92,12 @@ def a_token(harness: ControllerHarness) -> str:
     return str(harness.caller().post("/api/v1/tokens", json=A_TOKEN, auth=ADMIN).json["id"])
 
 
+def a_freeze(harness: ControllerHarness) -> str:
+    """Make a freeze."""
+    return str(harness.caller().post("/api/v1/freezes", json=A_FREEZE, auth=ADMIN).json["id"])
+
+
+A_FREEZE = {"namespaces": ["*"], "until": "2026-12-01T00:00:00Z", "reason": "why"}
 A_TOKEN = {"name": "ci", "grants": [{"role": "viewer", "namespaces": ["*"]}]}
 A_PLAN = {"name": "night", "waves": [{"count": 1}]}
 DOCUMENT = {"url": "https://ip.me", "n": 7}
@@ -131,6 +137,8 @@ ASKS = {
             ("abort", {}, an_open_rollout),
         )
     },
+    "POST /api/v1/freezes": Ask("POST", "/api/v1/freezes", "", {"json": A_FREEZE}),
+    "DELETE /api/v1/freezes/<int:number>": Ask("DELETE", "/api/v1/freezes/{}", "{}", prepare=a_freeze),
     "POST /api/v1/tokens": Ask("POST", "/api/v1/tokens", "ci", {"json": A_TOKEN}),
     "DELETE /api/v1/tokens/<token_id>": Ask("DELETE", "/api/v1/tokens/{}", "{}", prepare=a_token),
     "POST /api/v1/tokens/<token_id>/rotate": Ask("POST", "/api/v1/tokens/{}/rotate", "{}", prepare=a_token),
@@ -161,7 +169,7 @@ class AuditedTests(SynchronousTestCase):
         current = self.successResultOf(store.current())
         agents = [*self.successResultOf(store.load_agents()), self.successResultOf(store.contents()).blocked]
         rollouts = self.successResultOf(store.open_rollouts()), self.successResultOf(store.plans())
-        tokens = self.successResultOf(store.tokens())
+        tokens = self.successResultOf(store.tokens()), self.successResultOf(store.freezes())
         identity = self.successResultOf(store.contents()).identity
         return current, agents, identity, self.harness.snapshot.namespaces(), rollouts, tokens
 

@@ -17,6 +17,15 @@ def complete_plan(context: click.Context, parameter: click.Parameter, incomplete
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
+def complete_freeze(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the ids of freezes that begin as the user typed."""
+    return [
+        CompletionItem(str(each["id"]), help=each["reason"])
+        for each in _items(context, "/api/v1/freezes")
+        if str(each["id"]).startswith(incomplete)
+    ]
+
+
 def complete_token(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the ids of tokens that begin as the user typed, but those of revoked tokens."""
     return [

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
+from confd.access.tokens import SECRET, Token, unknown_token
 from confd.audit import Attempt
 from confd.changes import TOKEN, Change, Committed, Contents
 from confd.controller.access.grants import decode_grants, encode_grants
@@ -25,7 +26,6 @@ from confd.runtime.metrics import Metrics
 from confd.runtime.signal import Signal
 from confd.runtime.timing import Periodic
 from confd.runtime.write_behind import WriteBehind
-from confd.tokens import SECRET, Token, unknown_token
 from confd.web.auth.api_tokens import IApiTokens
 from confd.web.auth.principals import Grant, Principal
 from confd.web.auth.throttle import HERE, Throttle

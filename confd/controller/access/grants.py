@@ -34,21 +34,33 @@ def _grant(pointer: str, role: str, patterns: Sequence[str]) -> Grant:
     names = [each.value for each in Role]
     if role not in names:
         raise _bad(f"{pointer}/role", f"The role {role[:32]!r} does not exist; the roles are {', '.join(names)}.")
-    if not 1 <= len(patterns) <= MAX_PATTERNS:
-        raise _bad(f"{pointer}/namespaces", f"A grant has 1 to {MAX_PATTERNS} patterns of namespaces.")
-    for each in patterns:
-        if _PATTERN.fullmatch(each) is None:
-            raise _bad(
-                f"{pointer}/namespaces",
-                f"{each[:64]!r} is no pattern; give the name of a namespace, or a prefix that ends with one *.",
-            )
+    check_patterns(f"{pointer}/namespaces", patterns, "bad_grant")
     if Role(role) is Role.ADMIN and tuple(patterns) != (EVERYWHERE,):
         raise _bad(f"{pointer}/namespaces", 'The role admin takes the namespaces ["*"] and no others.')
     return Grant(Role(role), tuple(dict.fromkeys(patterns)))
 
 
-def _bad(pointer: str, sentence: str) -> Unprocessable:
-    return Unprocessable("bad_grant", sentence, [{"pointer": pointer or "/grants", "message": sentence}])
+def check_patterns(pointer: str, patterns: Sequence[str], code: str) -> None:
+    """
+    Check patterns of namespaces.
+
+    @param pointer: to the patterns in the request.
+    @param code: of the error.
+    @raise Unprocessable: a pattern is malformed, or their number is out of range.
+    """
+    if not 1 <= len(patterns) <= MAX_PATTERNS:
+        raise _bad(pointer, f"Give 1 to {MAX_PATTERNS} patterns of namespaces.", code)
+    for each in patterns:
+        if _PATTERN.fullmatch(each) is None:
+            raise _bad(
+                pointer,
+                f"{each[:64]!r} is no pattern; give the name of a namespace, or a prefix that ends with one *.",
+                code,
+            )
+
+
+def _bad(pointer: str, sentence: str, code: str = "bad_grant") -> Unprocessable:
+    return Unprocessable(code, sentence, [{"pointer": pointer or "/grants", "message": sentence}])
 
 
 def describe_grants(grants: Sequence[Grant]) -> list[dict[str, Any]]:

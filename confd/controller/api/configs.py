@@ -224,8 +224,9 @@ class ConfigsApi:
     async def _preview(self, draft: Draft) -> DryRunBody:
         """What would come of it."""
         there = (await self._reader.newest(draft.namespace)).configuration
-        self._rollouts.refuse_while_open(draft)
         check_expected(draft, there.tag)
+        self._rollouts.refuse_while_frozen(draft)
+        self._rollouts.refuse_while_open(draft)
         would_be = Configuration(
             there.cluster_id,
             there.epoch,

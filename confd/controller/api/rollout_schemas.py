@@ -6,6 +6,7 @@ from typing import Any, NotRequired, TypedDict
 
 import msgspec
 
+from confd.access.freezes import text_of
 from confd.codec.headers import rfc3339
 from confd.controller.api.schemas import PublishBody
 from confd.controller.convergence.tracker import Convergence
@@ -42,6 +43,7 @@ class GateBody(TypedDict):
     limit: int
     bake_left_s: float
     patience_left_s: float
+    frozen_until: Moment | None
 
 
 class RecoveryBody(TypedDict):
@@ -229,6 +231,7 @@ def _gate(view: RolloutView) -> GateBody:
         "limit": view.rollout.plan.wave(view.rollout.wave).limit(counts.members),
         "bake_left_s": round(view.bake_left, 1),
         "patience_left_s": round(view.patience_left, 1),
+        "frozen_until": None if view.frozen_until is None else text_of(view.frozen_until),
     }
 
 
@@ -259,6 +262,8 @@ def _next(view: RolloutView, gate: GateBody | None) -> str:
         return f"The rollout is {rollout.state}{ended}."
     if rollout.state == "paused":
         return f"Paused ({rollout.reason}); resume, promote or abort the rollout."
+    if gate["frozen_until"] is not None and rollout.state == "running":
+        return f"Frozen until {gate['frozen_until']}; the rollout stays in its wave, and failures still count."
     said = f"{gate['settled']} of {gate['required']} members settled"
     if gate["failures"]:
         said += f", {gate['failures']} failed or silent (limit {gate['limit']})"

@@ -8,13 +8,13 @@ from typing import Annotated, Any, TypedDict
 import msgspec
 from attrs import define
 
+from confd.access.tokens import Token
 from confd.codec import strict_json
 from confd.codec.headers import rfc3339
 from confd.controller.access.api_tokens import ApiTokens
 from confd.controller.access.grants import decode_grants, describe_grants, effective_permissions, parse_grants
 from confd.controller.feed import Feed
 from confd.errors import Conflict, Malformed, NotFound, Unavailable, Unprocessable
-from confd.tokens import Token
 from confd.web.api.endpoint import Answer, Call, Open, Scope, endpoint
 from confd.web.auth.principals import Permission
 from confd.web.openapi.docs import Docs, MessageBody, Moment, written_as

@@ -116,9 +116,11 @@ def required(rollout: Rollout, counts: Counts) -> int:
     return max(1, -(-quorum * (counts.applied + counts.pending) // 100))
 
 
-def decide(rollout: Rollout, counts: Counts, clocks: Clocks) -> Transition | None:
+def decide(rollout: Rollout, counts: Counts, clocks: Clocks, frozen: bool = False) -> Transition | None:
     """
     Return the transition that is due: failures first, then the gate, then patience.
+
+    @param frozen: whether a freeze of the namespace is active: a rollout then stays in its wave, unless it fails.
 
     @return: C{None} while the rollout waits.
     """
@@ -129,7 +131,7 @@ def decide(rollout: Rollout, counts: Counts, clocks: Clocks) -> Transition | Non
         if wave.on_failure == "abort":
             return Transition("aborted", "failures")
         return None if rollout.state == "paused" else Transition("paused", "failures")
-    if rollout.state == "paused":
+    if rollout.state == "paused" or (frozen and rollout.state == "running"):
         return None
     enough = settled(rollout, counts, clocks)
     if enough >= required(rollout, counts):

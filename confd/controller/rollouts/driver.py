@@ -67,6 +67,11 @@ class Watched:
                 self._applied_at = now
             self._most_applied = counts.applied
 
+    def start_over(self, now: float) -> None:
+        """Let bake and patience begin now."""
+        self.since = self._applied_at = now
+        self._runs.clear()
+
     def clocks(self, now: float, bake: float) -> Clocks:
         """Return what was measured since the step began."""
         first = self._runs[0] if self._runs else None
@@ -92,12 +97,19 @@ class RolloutDriver(Service):
     log = Logger()
 
     def __init__(
-        self, store: IRolloutStore, registry: Registry, clock: IReactorTime, now: Callable[[], datetime]
+        self,
+        store: IRolloutStore,
+        registry: Registry,
+        clock: IReactorTime,
+        now: Callable[[], datetime],
+        frozen_until: Callable[[str], datetime | None] = lambda namespace: None,
     ) -> None:
         """
         @param now: returns the wall-clock time.
+        @param frozen_until: returns when the freeze of a namespace ends; C{None} while none is active.
         """
         self._store, self._registry, self._clock, self._now = store, registry, clock, now
+        self.frozen_until = frozen_until
         self._watched: dict[str, Watched] = {}
         self._not_before = 0.0
         self._news = False
@@ -237,11 +249,13 @@ class RolloutDriver(Service):
             return
         now, bake = self._clock.seconds(), rollout.plan.wave(rollout.wave).bake
         around = self.surroundings(namespace)
-        counts = count(watched.members, rollout, around)
+        counts, frozen = count(watched.members, rollout, around), self.frozen_until(namespace) is not None
+        if frozen and rollout.state == "running":
+            watched.start_over(now)
         watched.sample(now, counts, bake)
         self.considerations.notify(namespace)
         clocks = watched.clocks(now, bake)
-        due = decide(rollout, counts, clocks)
+        due = decide(rollout, counts, clocks, frozen)
         if due is not None:
             await self._attempt(rollout, due, around, clocks)
 
@@ -250,7 +264,8 @@ class RolloutDriver(Service):
         now = self._now()
         attempt = Attempt("confd", "", "rollout", rollout.namespace, "", now)
         judge = judge_automatically(rollout, due, around, clocks, agents)
-        stepped = (await self._store.step_rollout(RolloutStep(rollout.id, judge, now, attempt))).value
+        step = RolloutStep(rollout.id, judge, now, attempt, delivers=due.to == "next")
+        stepped = (await self._store.step_rollout(step)).value
         if stepped.done:
             self.log.info(
                 "rollout {id} of {namespace}: {state}, wave {wave}",

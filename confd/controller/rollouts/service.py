@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from confd.audit import Attempt
 from confd.changes import Committed
 from confd.codec.headers import entity_tags
+from confd.controller.access.freezes import Freezes
 from confd.controller.agents.registry import Registry
 from confd.controller.configs.reader import ConfigReader
 from confd.controller.configs.snapshot import EncodedConfig, Snapshot
@@ -91,6 +92,7 @@ class Rollouts:
     _registry: Registry
     _feed: Feed
     _now: Callable[[], datetime]
+    _freezes: Freezes
 
     async def served(self, namespace: str, header: str | None, agent_id: str) -> EncodedConfig:
         """
@@ -130,6 +132,15 @@ class Rollouts:
             detected = Deferred.fromCoroutine(self._detect(namespace, agent_id, named))
             # The next poll or report of the agent tries again.
             detected.addErrback(lambda failure: failure.trap(ConfdError))
+
+    def refuse_while_frozen(self, draft: Draft) -> None:
+        """
+        Refuse a draft that a freeze forbids, as the store does; the store alone tells an undo from other rollbacks.
+
+        @raise Conflict: C{frozen}.
+        """
+        if draft.rollback_of is None:
+            self._freezes.active(draft.namespace).check(draft.namespace)
 
     def refuse_while_open(self, draft: Draft) -> None:
         """
@@ -191,17 +202,18 @@ class Rollouts:
     async def resume(self, number: int, wish: Wish) -> RolloutView:
         """Resume a paused rollout, and accept its present failures."""
         around = self._driver.surroundings(await self._namespace(number))
-        return await self._step(number, transitions.resume(wish.expected, around), wish)
+        return await self._step(number, transitions.resume(wish.expected, around), wish, delivers=True)
 
     async def promote(self, number: int, to_all: bool, wish: Wish) -> RolloutView:
         """Start the next wave, or the last one, without waiting for the gate."""
         namespace = await self._namespace(number)
         around, agents = self._driver.surroundings(namespace), self._driver.agents(namespace)
-        return await self._step(number, transitions.promote(wish.expected, to_all, around, agents), wish)
+        judge = transitions.promote(wish.expected, to_all, around, agents)
+        return await self._step(number, judge, wish, delivers=True)
 
     async def replace(self, number: int, draft: Draft, wish: Wish) -> RolloutView:
         """Give an open rollout another candidate."""
-        return await self._step(number, transitions.replace(wish.expected, draft), wish)
+        return await self._step(number, transitions.replace(wish.expected, draft), wish, delivers=True)
 
     async def abort(self, number: int, wish: Wish) -> RolloutView:
         """Abort an open rollout: all agents get the document of the base as a new version."""
@@ -268,8 +280,8 @@ class Rollouts:
         rollout, _ = await self._store.rollout(number)
         return str(rollout.namespace)
 
-    async def _step(self, number: int, judge: Judge, wish: Wish) -> RolloutView:
-        step = RolloutStep(number, transitions.commented(judge, wish.comment), self._now(), wish.attempt)
+    async def _step(self, number: int, judge: Judge, wish: Wish, delivers: bool = False) -> RolloutView:
+        step = RolloutStep(number, transitions.commented(judge, wish.comment), self._now(), wish.attempt, delivers)
         stepped = await self._applied(self._store.step_rollout(step))
         return self._views.view(stepped.rollout, stepped.members)
 

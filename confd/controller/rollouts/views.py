@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cached_property
 
 from attrs import define, frozen
@@ -30,6 +31,7 @@ class RolloutView:
     @ivar around: what the controller knows of its agents.
     @ivar clocks: of an open rollout; C{None} until this controller has considered it.
     @ivar bake_left: seconds until this controller has watched the step for the whole bake; a pause restarts the bake.
+    @ivar frozen_until: when the freeze of the namespace ends, UTC; C{None} while none is active.
     """
 
     rollout: Rollout
@@ -37,6 +39,7 @@ class RolloutView:
     around: Surroundings
     clocks: Clocks | None = None
     bake_left: float = 0.0
+    frozen_until: datetime | None = None
 
     @cached_property
     def counts(self) -> Counts:
@@ -93,9 +96,10 @@ class RolloutViews:
         """Return a rollout with what the controller knows of its agents."""
         around = self._driver.surroundings(rollout.namespace)
         timed = self._driver.clocks(rollout)
+        until = self._driver.frozen_until(rollout.namespace) if rollout.open else None
         if timed is None:
-            return RolloutView(rollout, members, around)
+            return RolloutView(rollout, members, around, frozen_until=until)
         clocks, bake_left = timed
         if rollout.state == "paused":
             bake_left = rollout.plan.wave(rollout.wave).bake
-        return RolloutView(rollout, members, around, clocks, bake_left)
+        return RolloutView(rollout, members, around, clocks, bake_left, until)

@@ -11,13 +11,25 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from confd.access.freezes import Freeze
+from confd.access.tokens import Token
 from confd.audit import Attempt, AuditEntry, AuditOutcome
 from confd.changes import Committed, IdentityRecord, ReceivedReport, ReportVerdict
 from confd.codec.labels import format_labels
-from confd.controller.interfaces import IResidentStore, IRolloutStore, ITokenStore
+from confd.controller.interfaces import IFreezeStore, IResidentStore, IRolloutStore, ITokenStore
 from confd.controller.store.change_log import ChangeLog, Written
 from confd.controller.store.cursor import Dialect, Work
-from confd.controller.store.queries import agents, audit, configs, epoch, members, rollout_steps, rollouts, tokens
+from confd.controller.store.queries import (
+    agents,
+    audit,
+    configs,
+    epoch,
+    freezes,
+    members,
+    rollout_steps,
+    rollouts,
+    tokens,
+)
 from confd.controller.store.queries import reports as report_queries
 from confd.controller.store.rollout_rules import describe_start
 from confd.history import EpochChange, VersionSummary
@@ -25,7 +37,6 @@ from confd.interfaces import IAuditStore, IConfigStore, IHealth
 from confd.model import Draft, Registration, Revision
 from confd.reports import AgentRecord, VersionOutcome
 from confd.rollouts import Member, Rollout, RolloutStep, Start, Stepped
-from confd.tokens import Token
 
 T = TypeVar("T")
 
@@ -58,7 +69,7 @@ class DatabaseThreads(Protocol):
         """
 
 
-@implementer(IConfigStore, IResidentStore, IRolloutStore, ITokenStore, IAuditStore, IHealth)
+@implementer(IConfigStore, IResidentStore, IRolloutStore, ITokenStore, IFreezeStore, IAuditStore, IHealth)
 class DatabaseStore(Service):
     """
     The requests of L{confd.controller.interfaces.IControllerStore} that are alike in all databases.
@@ -220,6 +231,15 @@ class DatabaseStore(Service):
     def touch_tokens(self, uses: Mapping[str, tuple[datetime, str]]) -> Deferred[None]:
         return self._engine.write(partial(tokens.touch, uses=uses))
 
+    def freezes(self) -> Deferred[Sequence[Freeze]]:
+        return self._engine.read(freezes.load)
+
+    def add_freeze(self, freeze: Freeze, attempt: Attempt | None = None) -> Deferred[Committed[Freeze]]:
+        return self._audited(partial(freezes.add, freeze=freeze), attempt, describe_freeze)
+
+    def remove_freeze(self, number: int, at: datetime, attempt: Attempt | None = None) -> Deferred[Committed[Freeze]]:
+        return self._audited(partial(freezes.remove, number=number, at=at), attempt, describe_freeze)
+
     def touch(self, polls: Mapping[str, datetime]) -> Deferred[None]:
         return self._engine.write(partial(agents.touch, polls=polls, statement=self.dialect.touch))
 
@@ -255,3 +275,8 @@ def _public(identity: IdentityRecord) -> str:
 def describe_token(token: Token) -> str:
     """Return what the audit says of a change of a token."""
     return f"token {token.name} ({token.id})"
+
+
+def describe_freeze(freeze: Freeze) -> str:
+    """Return what the audit says of a change of a freeze."""
+    return f"freeze {freeze.id} of {', '.join(freeze.namespaces)}"

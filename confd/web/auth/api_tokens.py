@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from zope.interface import Interface
 
-from confd.tokens import SECRET
+from confd.access.tokens import SECRET
 from confd.web.auth.principals import Principal
 
 

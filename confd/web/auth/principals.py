@@ -105,6 +105,13 @@ def reaches(pattern: str, other: str) -> bool:
     return matches(pattern, other.removesuffix("*")) and (pattern.endswith("*") or not other.endswith("*"))
 
 
+def overlaps(one: str, other: str) -> bool:
+    """Return whether two patterns have a namespace in common."""
+    if one.endswith("*") and other.endswith("*"):
+        return one[:-1].startswith(other[:-1]) or other[:-1].startswith(one[:-1])
+    return reaches(one, other) or reaches(other, one)
+
+
 @frozen
 class Grant:
     """

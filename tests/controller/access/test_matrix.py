@@ -58,6 +58,9 @@ EXPECTED = """
     POST   /api/v1/epoch/raise                                 admin                                  cluster
     POST   /api/v1/cluster/adopt                               admin                                  cluster
     POST   /api/v1/signing-key/rotate                          admin                                  cluster
+    GET    /api/v1/freezes                                     changes.read                           any
+    POST   /api/v1/freezes                                     freeze.write                           any
+    DELETE /api/v1/freezes/<int:number>                        freeze.write                           any
     GET    /api/v1/tokens                                      admin                                  cluster
     POST   /api/v1/tokens                                      admin                                  cluster
     GET    /api/v1/tokens/<token_id>                           admin                                  cluster

@@ -8,8 +8,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.access.tokens import SECRET
 from confd.audit import verify
-from confd.tokens import SECRET
 from tests.controller.harness import ADMIN, AGENT, START, ControllerHarness
 from tests.conversation import Reply
 

@@ -85,6 +85,15 @@ class RolloutTestCase(SynchronousTestCase):
         """Return a rollout."""
         return self.admin("GET", f"/api/v1/rollouts/{number}").json
 
+    def verb(self, name: str, **rest: Any) -> Reply:
+        """Send a verb to the first rollout."""
+        return self.admin("POST", f"/api/v1/rollouts/1/{name}", **rest)
+
+    def state(self) -> tuple[str, str, int]:
+        """Return state, reason and wave of the first rollout."""
+        rollout = self.rollout()
+        return rollout["state"], rollout["reason"], rollout["wave"]
+
 
 class LifeTests(RolloutTestCase):
     agents = 12
@@ -137,15 +146,6 @@ class LifeTests(RolloutTestCase):
 
 class VerbTests(RolloutTestCase):
     agents = 4
-
-    def verb(self, name: str, **rest: Any) -> Reply:
-        """Send a verb to the first rollout."""
-        return self.admin("POST", f"/api/v1/rollouts/1/{name}", **rest)
-
-    def state(self) -> tuple[str, str, int]:
-        """Return state, reason and wave of the first rollout."""
-        rollout = self.rollout()
-        return rollout["state"], rollout["reason"], rollout["wave"]
 
     def test_pause_keeps_members_and_resume_goes_on(self) -> None:
         self.start()

@@ -12,7 +12,7 @@ from confd.changes import RETIRED
 from confd.codec import headers, strict_json
 from confd.controller.store.change_log import Written, revision_change
 from confd.controller.store.cursor import Cursor
-from confd.controller.store.queries import pruning, rollouts
+from confd.controller.store.queries import freezes, pruning, rollouts
 from confd.errors import Conflict, Gone, NotFound, Unprocessable
 from confd.history import OtherHistory, VersionSummary, check_expected, check_import
 from confd.model import DEFAULT_NAMESPACE, Configuration, Document, Draft, Revision, Tag
@@ -113,9 +113,11 @@ def publish(cursor: Cursor, draft: Draft, keep: int = 0) -> Written[Revision]:
     made = answered(cursor, draft)
     if made is not None:
         return Written(made)
+    check_expected(draft, there.current.tag)
+    if not _undoes(cursor, draft, there.current):
+        freezes.check(cursor, draft.namespace, draft.asked_at)
     if there.rollout is not None and draft.rollout != SUPERSEDE:
         raise rollout_active(draft.namespace, there.rollout)
-    check_expected(draft, there.current.tag)
     interval, newest = draft.poll_interval or there.current.poll_interval, there.newest.tag.version
     if draft.continues is None:
         made = append(cursor, draft, newest + 1, interval)
@@ -126,6 +128,19 @@ def publish(cursor: Cursor, draft: Draft, keep: int = 0) -> Written[Revision]:
         changes.insert(0, rollouts.supersede(cursor, there.rollout, made.configuration.version, draft.made_at))
     pruning.prune(cursor, draft.namespace, keep)
     return Written(made, changes)
+
+
+def _undoes(cursor: Cursor, draft: Draft, current: VersionSummary) -> bool:
+    """Return whether a draft goes back from a version that is no rollback to the version that was current before."""
+    if draft.rollback_of is None or current.rollback_of is not None:
+        return False
+    (before,) = cursor.execute(
+        """SELECT max(r.version) FROM revisions AS r WHERE r.namespace = ? AND r.version < ? AND NOT EXISTS (
+            SELECT 1 FROM candidates AS c
+            WHERE c.namespace = r.namespace AND c.version = r.version AND c.fate <> 'activated')""",
+        (draft.namespace, current.tag.version),
+    ).fetchone()
+    return bool(draft.rollback_of == before)
 
 
 def standing(cursor: Cursor, namespace: str) -> Standing:
@@ -168,6 +183,7 @@ def create_namespace(cursor: Cursor, draft: Draft) -> Written[Revision]:
         if before is not None:
             return Written(before)
         raise Conflict("namespace_exists", f"The namespace {name!r} exists; publish to it instead.")
+    freezes.check(cursor, name, draft.asked_at)
     cursor.execute("INSERT INTO namespaces (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET retired = FALSE", (name,))
     newest = _newest(cursor, name)
     interval = draft.poll_interval or (default and default.poll_interval)

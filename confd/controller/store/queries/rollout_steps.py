@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from confd.audit import AuditOutcome
 from confd.controller.store.change_log import Written, revision_change, rollout_change
 from confd.controller.store.cursor import Cursor
-from confd.controller.store.queries import audit, configs, members, pruning, rollouts
+from confd.controller.store.queries import audit, configs, freezes, members, pruning, rollouts
 from confd.controller.store.rollout_rules import abort_comment, change_members, first_rollout, pick, take_step
 from confd.history import check_expected
 from confd.model import Draft, Revision
@@ -29,10 +29,11 @@ def start(cursor: Cursor, start: Start, keep: int) -> Written[Stepped]:
     answered = configs.answered(cursor, draft)
     if answered is not None:
         return Written(_started(cursor, answered))
+    current = standing.newest
+    check_expected(draft, standing.current.tag)
+    freezes.check(cursor, draft.namespace, draft.asked_at)
     if standing.rollout is not None:
         raise rollout_active(draft.namespace, standing.rollout)
-    current = standing.newest
-    check_expected(draft, current.tag)
     number = rollouts.next_rollout(cursor)
     base = current.tag.version
     rollout, exposure = first_rollout(start, number, base, base + 1)
@@ -59,6 +60,8 @@ def step(cursor: Cursor, step: RolloutStep, keep: int) -> Written[Stepped]:
     following = step.judge(found.rollout, found.members)
     if following is None:
         return Written(Stepped(found.rollout, found.members, False))
+    if step.delivers:
+        freezes.check(cursor, found.rollout.namespace, step.at)
     revision = _publish(cursor, found.rollout, following, step)
     published = None if revision is None else revision.configuration.version
     rollout = take_step(found.rollout, following, step.at, published)

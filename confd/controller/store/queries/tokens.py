@@ -8,11 +8,11 @@ from typing import Any
 
 from attrs import evolve
 
+from confd.access.tokens import Token, token_exists, unknown_token
 from confd.changes import TOKEN
 from confd.codec.headers import parse_rfc3339, rfc3339
 from confd.controller.store.change_log import Written
 from confd.controller.store.cursor import Cursor
-from confd.tokens import Token, token_exists, unknown_token
 
 _COLUMNS = (
     "id, name, subject, digest, grants, created_at, created_by, expires_at, revoked_at, previous_digest,"

@@ -23,6 +23,7 @@ from confd.testing import (
     make_iauditstore_tests,
     make_ichangestore_tests,
     make_iconfigstore_tests,
+    make_ifreezestore_tests,
     make_ireportstore_tests,
     make_irolloutstore_tests,
     make_itokenstore_tests,
@@ -62,6 +63,10 @@ class SqliteAuditStoreTests(make_iauditstore_tests(sqlite_store)):  # type: igno
 
 class SqliteReportStoreTests(make_ireportstore_tests(sqlite_store)):  # type: ignore[misc]
     """L{SqliteStore} is an L{IReportStore}."""
+
+
+class SqliteFreezeStoreTests(make_ifreezestore_tests(sqlite_store)):  # type: ignore[misc]
+    """See L{make_ifreezestore_tests}."""
 
 
 class SqliteTokenStoreTests(make_itokenstore_tests(sqlite_store)):  # type: ignore[misc]

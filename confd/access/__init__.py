@@ -1,0 +1,1 @@
+"""Values of access and change control."""

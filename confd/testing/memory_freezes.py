@@ -1,0 +1,52 @@
+"""Freezes in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred, execute
+from zope.interface import implementer
+
+from confd.access.freezes import ActiveFreezes, Freeze, unknown_freeze
+from confd.audit import Attempt
+from confd.changes import FREEZE, Committed
+from confd.controller.interfaces import IFreezeStore
+from confd.controller.store.change_log import Written
+from confd.controller.store.database import describe_freeze
+
+
+@implementer(IFreezeStore)
+class FreezeRows:
+    """The part of a L{confd.testing.memory.MemoryStore} that keeps freezes."""
+
+    _audited: Callable[..., Deferred[Any]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._freezes: list[Freeze] = []
+
+    def freezes(self) -> Deferred[Sequence[Freeze]]:
+        return execute(lambda: [each for each in self._freezes if each.removed_at is None])
+
+    def add_freeze(self, freeze: Freeze, attempt: Attempt | None = None) -> Deferred[Committed[Freeze]]:
+        return self._audited(attempt, describe_freeze, self._add_freeze, freeze)
+
+    def remove_freeze(self, number: int, at: datetime, attempt: Attempt | None = None) -> Deferred[Committed[Freeze]]:
+        return self._audited(attempt, describe_freeze, self._remove_freeze, number, at)
+
+    def _add_freeze(self, freeze: Freeze) -> Written[Freeze]:
+        added = evolve(freeze, id=len(self._freezes) + 1)
+        self._freezes.append(added)
+        return Written(added, [(FREEZE, str(added.id), added)])
+
+    def _remove_freeze(self, number: int, at: datetime) -> Written[Freeze]:
+        if not 0 < number <= len(self._freezes) or self._freezes[number - 1].removed_at is not None:
+            raise unknown_freeze(number)
+        removed = self._freezes[number - 1] = evolve(self._freezes[number - 1], removed_at=at)
+        return Written(removed, [(FREEZE, str(number), removed)])
+
+    def _check_frozen(self, namespace: str, now: datetime) -> None:
+        ActiveFreezes.of(self._freezes, namespace, now).check(namespace)

@@ -1,0 +1,1 @@
+"""Tests of the values of access and change control."""
