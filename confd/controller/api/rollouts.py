@@ -42,7 +42,7 @@ from confd.model import Draft
 from confd.rollouts import SUPERSEDE, unknown_plan
 from confd.runtime.offload import Offload
 from confd.web.api.endpoint import Answer, Call, NamespaceQuery, Scope, endpoint
-from confd.web.auth.principals import Permission
+from confd.web.auth.principals import Permission, forbidden
 from confd.web.openapi.docs import ETAG, IDEMPOTENCY_KEY, IF_MATCH, Docs
 
 StateName = Literal["running", "paused", "finishing", "completed", "aborted", "superseded"]
@@ -244,10 +244,22 @@ class RolloutsApi:
         docs=_VERB_DOCS,
     )
     async def promote(self, call: Call, number: int) -> Answer:
-        """Start the next wave that adds an agent, or the last one. The audit log names the gate that was skipped."""
+        """
+        Start the next wave that adds an agent, or the last one. The audit log names the gate that was skipped.
+
+        With C{rollout.promote_held} alone, a caller starts the next wave of a rollout that waits in a wave that
+        holds.
+        """
+        refusal, to_all = None, call.body.to == "all"
+        assert call.attempt is not None
+        namespace = call.attempt.namespace
+        if not call.principal.may(Permission.ROLLOUT_ADVANCE, namespace):
+            refusal = forbidden(call.principal, (Permission.ROLLOUT_ADVANCE,), namespace)
+            if to_all:
+                raise refusal
 
         async def promote(number: int, wish: Wish) -> RolloutView:
-            return await self._rollouts.promote(number, call.body.to == "all", wish)
+            return await self._rollouts.promote(number, to_all, wish, refusal)
 
         return await self._verb(call, number, promote)
 

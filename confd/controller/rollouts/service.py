@@ -204,11 +204,19 @@ class Rollouts:
         around = self._driver.surroundings(await self._namespace(number))
         return await self._step(number, transitions.resume(wish.expected, around), wish, delivers=True)
 
-    async def promote(self, number: int, to_all: bool, wish: Wish) -> RolloutView:
-        """Start the next wave, or the last one, without waiting for the gate."""
+    async def promote(
+        self, number: int, to_all: bool, wish: Wish, unless_held: ConfdError | None = None
+    ) -> RolloutView:
+        """
+        Start the next wave, or the last one, without waiting for the gate.
+
+        @param unless_held: raised if the rollout is not paused in a wave that holds; C{None} for no such condition.
+        """
         namespace = await self._namespace(number)
         around, agents = self._driver.surroundings(namespace), self._driver.agents(namespace)
         judge = transitions.promote(wish.expected, to_all, around, agents)
+        if unless_held is not None:
+            judge = transitions.only_held(judge, unless_held)
         return await self._step(number, judge, wish, delivers=True)
 
     async def replace(self, number: int, draft: Draft, wish: Wish) -> RolloutView:

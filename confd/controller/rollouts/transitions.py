@@ -8,7 +8,7 @@ from attrs import evolve
 
 from confd.controller.rollouts.decide import Clocks, Surroundings, Transition, alive, count, decide, outcome
 from confd.controller.rollouts.picking import PoolAgent, all_reported, next_wave, salt_of
-from confd.errors import Conflict, PreconditionFailed
+from confd.errors import ConfdError, Conflict, PreconditionFailed
 from confd.model import Draft
 from confd.rollouts import Judge, Member, NextStep, Rollout, State, no_eligible_agent
 
@@ -52,6 +52,17 @@ def commented(judge: Judge, comment: str) -> Judge:
         return None if following is None else evolve(following, comment=comment)
 
     return commented
+
+
+def only_held(judge: Judge, refusal: ConfdError) -> Judge:
+    """Return a judge that raises C{refusal} for an open rollout, unless the rollout is paused in a wave that holds."""
+
+    def held(rollout: Rollout, members: Sequence[Member]) -> NextStep | None:
+        if rollout.open and (rollout.state, rollout.reason) != ("paused", "held"):
+            raise refusal
+        return judge(rollout, members)
+
+    return held
 
 
 def pause(expected: str | None) -> Judge:

@@ -171,6 +171,28 @@ class FrozenRolloutTests(RolloutTestCase):
         self.assertEqual(self.verb("abort").status, 200)
         self.assertEqual(self.state()[0], "aborted")
 
+    def test_approver_promotes_a_held_rollout_to_the_next_wave_only(self) -> None:
+        grants = [{"role": "approver", "namespaces": ["default"]}]
+        made = self.admin("POST", "/api/v1/tokens", json={"name": "ann", "grants": grants}).json
+
+        def promote(**body: str) -> tuple[int, str]:
+            headers = {"Authorization": f"Bearer {made['token']}"}
+            reply = self.harness.caller().post("/api/v1/rollouts/1/promote", json=body, headers=headers)
+            return reply.status, "" if reply.status == 200 else reply.code
+
+        plan = {"waves": [{"count": 1, "hold": True}, {"count": 2}]}
+        self.admin("POST", "/api/v1/rollouts", json={"config": {"url": "https://x"}, "plan": plan})
+        self.assertEqual(promote(), (403, "forbidden"))
+        self.verb("pause")
+        self.assertEqual(promote(), (403, "forbidden"))
+        self.verb("resume")
+        self.follow(600)
+        self.assertEqual(self.state(), ("paused", "held", 1))
+        self.assertEqual(promote(to="all"), (403, "forbidden"))
+        self.assertEqual(promote(to="next"), (200, ""))
+        self.assertEqual(self.state(), ("running", "", 2))
+        self.assertEqual(promote(), (403, "forbidden"))
+
     def test_failures_still_abort(self) -> None:
         self.start(value=13)
         self.freeze()

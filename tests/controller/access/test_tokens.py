@@ -161,6 +161,25 @@ class LifeTests(TokenCase):
             self.assertEqual(found["last_used_at"][:19], (START + timedelta(seconds=noted + 1)).isoformat()[:19])
             self.assertEqual(found["last_used_from"], "localhost")
 
+    def repeat(self, secret: str) -> list[int]:
+        """Return the statuses of two equal polls on one connection; the response cache answers the second one."""
+        caller = self.harness.caller()
+        found = [caller.get("/api/v1/config", headers={"Authorization": f"Bearer {secret}"}).status for _ in range(2)]
+        caller.hang_up()
+        return found
+
+    def test_repeated_poll_notices_that_its_token_was_revoked(self) -> None:
+        made = self.create()
+        self.assertEqual(self.repeat(made["token"]), [200, 200])
+        self.ask("DELETE", f"/api/v1/tokens/{made['id']}")
+        self.assertEqual(self.repeat(made["token"]), [401, 401])
+
+    def test_repeated_poll_notices_that_its_token_has_expired(self) -> None:
+        secret = self.create(expires_in=60)["token"]
+        self.assertEqual(self.repeat(secret), [200, 200])
+        self.harness.clock.advance(60)
+        self.assertEqual(self.repeat(secret), [401, 401])
+
     def test_tokens_survive_a_restart(self) -> None:
         secret = self.create()["token"]
         self.harness.store.restart(self.harness.clock.seconds)

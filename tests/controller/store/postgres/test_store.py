@@ -12,6 +12,7 @@ from confd.testing import (
     make_iauditstore_tests,
     make_ichangestore_tests,
     make_iconfigstore_tests,
+    make_ifreezestore_tests,
     make_ireportstore_tests,
     make_irolloutstore_tests,
     make_itokenstore_tests,
@@ -45,6 +46,10 @@ class PostgresReportStoreTests(make_ireportstore_tests(postgres_store)):  # type
 
 class PostgresRolloutStoreTests(make_irolloutstore_tests(postgres_store)):  # type: ignore[misc]
     """See L{make_irolloutstore_tests}."""
+
+
+class PostgresFreezeStoreTests(make_ifreezestore_tests(postgres_store)):  # type: ignore[misc]
+    """See L{make_ifreezestore_tests}."""
 
 
 class PostgresTokenStoreTests(make_itokenstore_tests(postgres_store)):  # type: ignore[misc]

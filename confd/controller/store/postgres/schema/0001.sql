@@ -260,6 +260,17 @@ CREATE TABLE tokens (
 
 CREATE UNIQUE INDEX token_name ON tokens (name) WHERE revoked_at IS NULL;
 
+-- Freezes. Patterns of namespaces and times of activity are JSON.
+CREATE TABLE freezes (
+    id bigint PRIMARY KEY,
+    namespaces text NOT NULL,
+    body text NOT NULL,
+    reason text NOT NULL,
+    created_by text NOT NULL,
+    created_at text NOT NULL,
+    removed_at text
+);
+
 -- What the shared statements expect of SQLite. JSON loses U+0000, which text cannot hold.
 CREATE FUNCTION json_each(array_text text) RETURNS TABLE (key bigint, value json) LANGUAGE sql IMMUTABLE AS $$
     SELECT number - 1, element FROM json_array_elements(

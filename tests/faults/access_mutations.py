@@ -1,0 +1,141 @@
+"""The builds whose checks of access are broken on purpose."""
+
+from __future__ import annotations
+
+from tests.faults.mutations import Edit, Mutant
+
+_DISPATCH, _PRINCIPALS, _TOKENS = "web/api/dispatch.py", "web/auth/principals.py", "controller/access/api_tokens.py"
+_CONFIGS, _STEPS = "controller/store/queries/configs.py", "controller/store/queries/rollout_steps.py"
+_MATRIX = "tests.controller.access.test_matrix.MatrixTests"
+_LIFE, _CALLERS = "tests.controller.access.test_tokens.LifeTests", "tests.controller.access.test_tokens.CallerTests"
+_STORE = "tests.controller.store.sqlite.test_store.SqliteFreezeStoreTests"
+
+ACCESS_MUTANTS = (
+    Mutant(
+        "the namespace of a permission is default where the query names another",
+        (Edit(_DISPATCH, "return self._named(query.namespace)", "return self._named(DEFAULT_NAMESPACE)"),),
+        (f"{_MATRIX}.test_each_role_may_do_what_the_table_says_and_nothing_else",),
+    ),
+    Mutant(
+        "the permission in the namespace of a body is not checked",
+        (
+            Edit(
+                _DISPATCH,
+                "allow(principal, declared.permissions, place)\n            if auditor",
+                "_ = allow\n            if auditor",
+            ),
+        ),
+        (f"{_MATRIX}.test_each_role_may_do_what_the_table_says_and_nothing_else",),
+    ),
+    Mutant(
+        "a namespace without any permission is forbidden, not hidden",
+        (Edit(_PRINCIPALS, "if not held and place.unknown is not None:", "if place is None:"),),
+        (f"{_MATRIX}.test_each_role_may_do_what_the_table_says_and_nothing_else",),
+    ),
+    Mutant(
+        "an approver promotes every paused rollout",
+        (
+            Edit(
+                "controller/rollouts/transitions.py",
+                '(rollout.state, rollout.reason) != ("paused", "held")',
+                'rollout.state != "paused"',
+            ),
+        ),
+        (
+            "tests.controller.access.test_freezes.FrozenRolloutTests"
+            ".test_approver_promotes_a_held_rollout_to_the_next_wave_only",
+        ),
+    ),
+    Mutant(
+        "the list of namespaces is not filtered",
+        (
+            Edit(
+                "controller/api/namespaces.py",
+                "if call.principal.may(Permission.CONFIG_READ, each)",
+                "if call.principal",
+            ),
+        ),
+        (f"{_MATRIX}.test_list_of_namespaces_shows_granted_ones",),
+    ),
+    Mutant(
+        "the audit log is not filtered",
+        (Edit("controller/api/audit.py", "principal.may(Permission.ADMIN, CLUSTER)", "principal"),),
+        (f"{_CALLERS}.test_audit_shows_granted_namespaces",),
+    ),
+    Mutant(
+        "a pattern matches names that only begin alike",
+        (Edit(_PRINCIPALS, "else pattern == namespace", "else namespace.startswith(pattern)"),),
+        ("tests.web.auth.test_principals.PatternTests",),
+    ),
+    Mutant(
+        "the secret of another token is accepted",
+        (Edit(_TOKENS, "if hmac.compare_digest(digest, token.digest):", "if digest != token.previous_digest:"),),
+        (f"{_MATRIX}.test_invalid_token_gets_401_everywhere",),
+    ),
+    Mutant(
+        "the old secret of a rotated token stays valid for ever",
+        (Edit(_TOKENS, "until is not None and now < until and", "until is not None and"),),
+        (f"{_LIFE}.test_rotated_token_keeps_its_old_secret_for_the_overlap",),
+    ),
+    Mutant(
+        "repeated polls ignore that a token was changed",
+        (
+            Edit(
+                _TOKENS,
+                "if self._live is not all_live or all_live.get(token_id) is not live:",
+                "if self._live is not all_live:",
+            ),
+        ),
+        (f"{_LIFE}.test_repeated_poll_notices_that_its_token_was_revoked",),
+    ),
+    Mutant(
+        "repeated polls ignore that a token has expired",
+        (Edit(_TOKENS, "if (until is not None and self._now() >= until) or not", "if not"),),
+        (f"{_LIFE}.test_repeated_poll_notices_that_its_token_has_expired",),
+    ),
+    Mutant(
+        "the streams of a revoked token go on",
+        (Edit(_TOKENS, "            self.ended.notify(before.who)\n", "            pass\n"),),
+        (f"{_CALLERS}.test_stream_ends_when_its_token_ends",),
+    ),
+    Mutant(
+        "the hash of an audit entry leaves out the namespace and the subject",
+        (Edit("audit.py", 'if not (hashed["namespace"] or hashed["subject"]):', "if hashed:"),),
+        ("tests.test_audit.DigestTests",),
+    ),
+    Mutant(
+        "a freeze is checked for rollbacks that undo",
+        (Edit(_CONFIGS, "if not _undoes(cursor, draft, there.current):", "if _undoes:"),),
+        (f"{_STORE}.test_undo_passes_and_no_other_rollback",),
+    ),
+    Mutant(
+        "every rollback counts as an undo",
+        (Edit(_CONFIGS, "return bool(draft.rollback_of == before)", "return True"),),
+        (f"{_STORE}.test_undo_passes_and_no_other_rollback",),
+    ),
+    Mutant(
+        "a freeze forgets the creation of namespaces",
+        (Edit(_CONFIGS, "    freezes.check(cursor, name, draft.asked_at)\n", ""),),
+        (f"{_STORE}.test_publish_and_creation_are_refused_while_a_freeze_is_active",),
+    ),
+    Mutant(
+        "a freeze forgets replacements and waves",
+        (Edit(_STEPS, "    if step.delivers:\n", "    if not freezes:\n"),),
+        (f"{_STORE}.test_start_and_steps_that_deliver_are_refused_and_an_abort_is_not",),
+    ),
+    Mutant(
+        "a freeze refuses an abort",
+        (Edit(_STEPS, "    if step.delivers:\n", "    if step:\n"),),
+        (f"{_STORE}.test_start_and_steps_that_deliver_are_refused_and_an_abort_is_not",),
+    ),
+    Mutant(
+        "the days of a weekly freeze are those of UTC",
+        (Edit("access/freezes.py", "today = around.astimezone(zone).date()", "today, zone = around.date(), UTC"),),
+        ("tests.access.test_freezes.WeeklyTests",),
+    ),
+    Mutant(
+        "patience runs while a rollout is frozen",
+        (Edit("controller/rollouts/driver.py", "            watched.start_over(now)\n", "            pass\n"),),
+        ("tests.controller.access.test_freezes.FrozenRolloutTests",),
+    ),
+)
