@@ -156,7 +156,10 @@ class FrozenRolloutTests(RolloutTestCase):
         self.assertEqual(shown["gate"]["frozen_until"], "2026-11-24T13:00:00Z")
         self.assertIn("Frozen until 2026-11-24T13:00:00Z", shown["next"])
         self.assertEqual(self.admin("DELETE", "/api/v1/freezes/1").status, 200)
-        self.follow(120)
+        # The end of the freeze restarts bake and patience.
+        self.follow(30)
+        self.assertEqual(self.exposed(), before)
+        self.follow(200)
         self.assertNotEqual(self.exposed(), before)
         self.assertIsNone((self.rollout()["gate"] or {}).get("frozen_until"))
 
