@@ -109,6 +109,17 @@ def namespaces(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(each if each == "*" else namespace(each) for each in names(text)))
 
 
+def namespace_patterns(text: str) -> tuple[str, ...]:
+    """Parse a comma-separated list of namespaces, and prefixes of namespaces that end with C{*}."""
+    found = tuple(dict.fromkeys(names(text)))
+    for each in found:
+        if each != "*":
+            namespace(each.removesuffix("*"))
+    if not found:
+        raise ValueError("must name a namespace; * means all")
+    return found
+
+
 def _urls(example: str, *schemes: str) -> Callable[[str], tuple[str, ...]]:
     """Return a parser of a comma-separated list of base URLs."""
 

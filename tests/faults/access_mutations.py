@@ -68,6 +68,11 @@ ACCESS_MUTANTS = (
         ("tests.web.auth.test_principals.PatternTests",),
     ),
     Mutant(
+        "the token of an agent is valid in every namespace",
+        (Edit("web/auth/basic.py", "(Grant(Role.AGENT, (namespace,)),)", "(Grant(Role.AGENT),)"),),
+        ("tests.controller.access.test_agents.OwnTokenTests",),
+    ),
+    Mutant(
         "the secret of another token is accepted",
         (Edit(_TOKENS, "if hmac.compare_digest(digest, token.digest):", "if digest != token.previous_digest:"),),
         (f"{_MATRIX}.test_invalid_token_gets_401_everywhere",),

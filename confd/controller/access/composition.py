@@ -50,7 +50,7 @@ def make_dispatcher(
 def _shared(settings: ControllerSettings) -> list[Credential]:
     """Return the identities that many callers share."""
     return [
-        Credential.of(settings.agent_username, settings.agent_password, Role.AGENT),
+        Credential.of(settings.agent_username, settings.agent_password, Role.AGENT, settings.agent_namespaces),
         Credential.of(settings.admin_username, settings.admin_password, Role.ADMIN),
     ]
 

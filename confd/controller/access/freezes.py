@@ -43,7 +43,7 @@ class Freezes:
                 self._known[freeze.id] = freeze
 
     def all(self) -> Sequence[Freeze]:
-        """Return the freezes by id, but those that are over."""
+        """Return the freezes by id, without freezes that are over."""
         now = self.now()
         return [each for _, each in sorted(self._known.items()) if each.window(now) is not None]
 

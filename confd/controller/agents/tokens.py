@@ -39,12 +39,12 @@ class AgentTokens:
 
     def __init__(self) -> None:
         self.blocked: set[str] = set()
-        #: Ids of agents by the digests of their tokens; C{None} until they are loaded.
-        self._holders: dict[bytes, str] | None = None
+        #: Ids and namespaces of agents by the digests of their tokens; C{None} until they are loaded.
+        self._holders: dict[bytes, tuple[str, str]] | None = None
 
     def load(self, records: Iterable[AgentRecord]) -> None:
         """Load the tokens of all agents."""
-        self._holders = {record.token: record.id for record in records if record.token}
+        self._holders = {each.token: (each.id, each.namespace) for each in records if each.token}
 
     def issue(self, agent_id: str) -> tuple[str, bytes]:
         """Return a new token and its digest; it is valid once its agent is recorded with the digest."""
@@ -57,11 +57,11 @@ class AgentTokens:
         if before is not None:
             holders.pop(before.token, None)
         if after is not None and after.token:
-            holders[after.token] = after.id
+            holders[after.token] = after.id, after.namespace
 
-    def holder(self, digest: bytes) -> str | None:
+    def holder(self, digest: bytes) -> tuple[str, str] | None:
         """
-        Return the id of the agent whose token has this digest, C{None} for an unknown digest.
+        Return the id and the namespace of the agent whose token has this digest, C{None} for an unknown digest.
 
         @raise Unavailable: C{starting}: nobody can say yet.
         """

@@ -13,6 +13,7 @@ from confd.runtime.setting_types import (
     document,
     flag,
     is_private,
+    namespace_patterns,
     namespaces,
     poll_interval,
     postgres_url,
@@ -76,6 +77,12 @@ class ControllerSettings(BrokerSettings):
     agent_username: str = setting("AGENT_USERNAME", "User name that agents log in with.", "agent", user_name)
     agent_password: str = setting(
         "AGENT_PASSWORD", "Password that agents log in with.", DEFAULT_AGENT_PASSWORD, secret=True
+    )
+    agent_namespaces: tuple[str, ...] = setting(
+        "AGENT_NAMESPACES",
+        "Comma-separated namespaces that AGENT_PASSWORD is for: names, or prefixes that end with *; * means all.",
+        "*",
+        namespace_patterns,
     )
     admin_username: str = setting("ADMIN_USERNAME", "User name that operators log in with.", "admin", user_name)
     admin_password: str = setting(

@@ -18,7 +18,7 @@ from confd.errors import Forbidden, Unauthenticated
 from confd.runtime.timing import LogLimiter
 from confd.web.auth.allowed_hosts import is_local
 from confd.web.auth.api_tokens import IApiTokens, secret_of
-from confd.web.auth.principals import NOBODY, Grant, Principal, Role
+from confd.web.auth.principals import EVERYWHERE, NOBODY, Grant, Principal, Role
 from confd.web.auth.throttle import HERE, Throttle, source_of
 from confd.web.server.request import BoundedRequest
 
@@ -54,9 +54,6 @@ class IAuditor(Interface):
         """Record a failed attempt, without a delay or a change of the response."""
 
 
-_AGENT_GRANTS = (Grant(Role.AGENT),)
-
-
 def digest_of(username: bytes, password: bytes) -> bytes:
     """
     Return the digest of credentials, which is kept and compared in their place.
@@ -74,12 +71,16 @@ class Credential:
     digest: bytes = field(repr=False)
 
     @classmethod
-    def of(cls, username: str, password: str, role: Role) -> Credential:
-        """Return the credential of a name and a password."""
-        return cls(Principal.shared(username, role), digest_of(username.encode(), password.encode()))
+    def of(cls, username: str, password: str, role: Role, namespaces: tuple[str, ...] = (EVERYWHERE,)) -> Credential:
+        """
+        Return the credential of a name and a password.
+
+        @param namespaces: see L{Principal.shared}.
+        """
+        return cls(Principal.shared(username, role, namespaces), digest_of(username.encode(), password.encode()))
 
 
-def _no_tokens(digest: bytes) -> str | None:
+def _no_tokens(digest: bytes) -> tuple[str, str] | None:
     return None
 
 
@@ -90,13 +91,14 @@ class BasicAuth:
     Authenticates callers by name and password, and agents also by their id and token (RFC 7617).
 
     @ivar throttle: limits wrong credentials; C{None} for no limit.
-    @ivar tokens: returns the id of the agent whose token has a digest, or C{None}; may raise L{Unavailable}.
+    @ivar tokens: returns the id and the namespace of the agent whose token has a digest, or C{None}; may raise
+        L{Unavailable}.
     @ivar api_tokens: authenticates callers by API tokens; C{None} where no such tokens exist.
     """
 
     _credentials: Sequence[Credential]
     _throttle: Throttle | None = None
-    _tokens: Callable[[bytes], str | None] = _no_tokens
+    _tokens: Callable[[bytes], tuple[str, str] | None] = _no_tokens
     _api_tokens: IApiTokens | None = None
     _replaced: Sequence[Credential] = field(default=(), init=False)
     _replaced_at: float = field(default=0.0, init=False)
@@ -169,17 +171,17 @@ class BasicAuth:
     def _find(self, digest: bytes) -> Principal | None:
         found = _compare(digest, self._credentials)
         if found is None:
-            agent_id = self._tokens(digest)
-            if agent_id is not None:
-                found = _agent(agent_id)
+            holder = self._tokens(digest)
+            if holder is not None:
+                found = _agent(*holder)
         return found
 
 
 @lru_cache(maxsize=65_536)
-def _agent(agent_id: str) -> Principal:
-    """Return the agent that a token of its own authenticates."""
+def _agent(agent_id: str, namespace: str) -> Principal:
+    """Return the agent that a token of its own authenticates, in the namespace of the agent only."""
     name = f"agent {agent_id}"
-    return Principal(name, name, "agent", _AGENT_GRANTS, agent_id)
+    return Principal(name, name, "agent", (Grant(Role.AGENT, (namespace,)),), agent_id)
 
 
 def _compare(digest: bytes, credentials: Sequence[Credential]) -> Principal | None:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from confd.errors import ConfdError, Forbidden
+from confd.errors import ConfdError, Forbidden, Unauthenticated
 
 #: The pattern that matches every namespace, future ones too.
 EVERYWHERE = "*"
@@ -149,9 +149,13 @@ class Principal:
     expires_at: datetime | None = None
 
     @classmethod
-    def shared(cls, name: str, role: Role) -> Principal:
-        """Return an identity that many callers share, with a role in every namespace."""
-        return cls(name, name, "password", (Grant(role),))
+    def shared(cls, name: str, role: Role, namespaces: tuple[str, ...] = (EVERYWHERE,)) -> Principal:
+        """
+        Return an identity that many callers share.
+
+        @param namespaces: patterns of the namespaces in which it has the role.
+        """
+        return cls(name, name, "password", (Grant(role, namespaces),))
 
     @property
     def who(self) -> str:
@@ -200,10 +204,19 @@ def allow(principal: Principal, needs: Collection[Permission], place: Place) -> 
 
     @raise NotFound: the caller has no permission in the namespace.
     @raise Forbidden: C{forbidden}.
+    @raise Unauthenticated: C{token_of_other_namespace}: an agent with a token of its own uses the shared identity then.
     """
     held = principal.permissions(place.namespace)
     if not held.isdisjoint(needs):
         return
+    if principal.kind == "agent":
+        if Permission.AGENT_SERVE in needs:
+            raise Unauthenticated(
+                "token_of_other_namespace",
+                "The token of an agent is valid in the namespace of the agent only; register there with the shared"
+                " identity.",
+            )
+        raise forbidden(principal, needs, place.namespace)
     if not held and place.unknown is not None:
         raise place.unknown()
     raise forbidden(principal, needs, place.namespace)

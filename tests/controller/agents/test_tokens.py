@@ -271,14 +271,14 @@ class HolderTests(SynchronousTestCase):
         agent_tokens = AgentTokens()
         self.assertRaises(Unavailable, agent_tokens.holder, b"x")
         agent_tokens.load([an_agent("a", token=b"1"), an_agent("b")])
-        self.assertEqual([agent_tokens.holder(each) for each in (b"1", b"", b"2")], ["a", None, None])
+        self.assertEqual([agent_tokens.holder(each) for each in (b"1", b"", b"2")], [("a", "default"), None, None])
 
     def test_moves_with_the_row(self) -> None:
         agent_tokens = AgentTokens()
         first, second = an_agent("a", token=b"1"), an_agent("a", token=b"2")
         agent_tokens.record(None, first)
         agent_tokens.record(first, second)
-        self.assertEqual([agent_tokens.holder(each) for each in (b"1", b"2")], [None, "a"])
+        self.assertEqual([agent_tokens.holder(each) for each in (b"1", b"2")], [None, ("a", "default")])
         agent_tokens.record(second, None)
         self.assertIsNone(agent_tokens.holder(b"2"))
 

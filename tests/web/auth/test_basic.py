@@ -107,17 +107,19 @@ class TokenTests(SynchronousTestCase):
     """L{BasicAuth}, with the tokens of agents."""
 
     def test_token_with_its_agent_id_authenticates_that_agent_only(self) -> None:
-        guard = BasicAuth((), tokens={digest_of(b"a:1", b"t0ken"): "a:1"}.get)
+        guard = BasicAuth((), tokens={digest_of(b"a:1", b"t0ken"): ("a:1", "edge")}.get)
         header = b"Basic " + base64.b64encode(b"a:1:t0ken")
         self.assertEqual(
-            guard.identify(Caller(header)), Principal("agent a:1", "agent a:1", "agent", (Grant(Role.AGENT),), "a:1")
+            guard.identify(Caller(header)),
+            Principal("agent a:1", "agent a:1", "agent", (Grant(Role.AGENT, ("edge",)),), "a:1"),
         )
         for wrong in (b"a:2:t0ken", b"a:1:t0ken2", b"t0ken:a:1", b"a:1:"):
             self.assertRaises(Unauthenticated, guard.identify, Caller(b"Basic " + base64.b64encode(wrong)))
 
     def test_agent_named_like_an_admin_is_not_an_admin(self) -> None:
         guard = BasicAuth(
-            [Credential.of("admin", "secret", Role.ADMIN)], tokens={digest_of(b"admin", b"t0ken"): "admin"}.get
+            [Credential.of("admin", "secret", Role.ADMIN)],
+            tokens={digest_of(b"admin", b"t0ken"): ("admin", "edge")}.get,
         )
         found = guard.identify(Caller(b"Basic " + base64.b64encode(b"admin:t0ken")))
-        self.assertEqual((found.grants, found.who), ((Grant(Role.AGENT),), "agent admin"))
+        self.assertEqual((found.grants, found.who), ((Grant(Role.AGENT, ("edge",)),), "agent admin"))
