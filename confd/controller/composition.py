@@ -186,6 +186,7 @@ def compose(
     ]
     rows = [registry.load_rows, convergence.load_rows, api_tokens.load_rows, freezes.load_rows]
     feed = Feed(reactor, store, listeners, rows)
+    api_tokens.feed = feed
     store.subscribe(feed.hint)
     registry.changes.add(convergence.agent_changed)
     registry.changes.add(event_feed.agent_changed)

@@ -8,6 +8,7 @@ _DISPATCH, _PRINCIPALS, _TOKENS = "web/api/dispatch.py", "web/auth/principals.py
 _CONFIGS, _STEPS = "controller/store/queries/configs.py", "controller/store/queries/rollout_steps.py"
 _MATRIX = "tests.controller.access.test_matrix.MatrixTests"
 _LIFE, _CALLERS = "tests.controller.access.test_tokens.LifeTests", "tests.controller.access.test_tokens.CallerTests"
+_ELSEWHERE = "tests.controller.access.test_several_controllers.ElsewhereTests"
 _STORE = "tests.controller.store.sqlite.test_store.SqliteFreezeStoreTests"
 
 ACCESS_MUTANTS = (
@@ -87,8 +88,8 @@ ACCESS_MUTANTS = (
         (
             Edit(
                 _TOKENS,
-                "if self._live is not all_live or all_live.get(token_id) is not live:",
-                "if self._live is not all_live:",
+                "or self._live is not all_live or all_live.get(token_id) is not live:",
+                "or self._live is not all_live:",
             ),
         ),
         (f"{_LIFE}.test_repeated_poll_notices_that_its_token_was_revoked",),
@@ -97,6 +98,27 @@ ACCESS_MUTANTS = (
         "repeated polls ignore that a token has expired",
         (Edit(_TOKENS, "if (until is not None and self._now() >= until) or not", "if not"),),
         (f"{_LIFE}.test_repeated_poll_notices_that_its_token_has_expired",),
+    ),
+    Mutant(
+        "a token of another controller is refused without a look at the store",
+        (
+            Edit(
+                _TOKENS,
+                "if self.feed is None or self._live is None or self._find(secret) is not None:",
+                "if secret:",
+            ),
+        ),
+        (f"{_ELSEWHERE}.test_token_of_another_controller_is_looked_up_before_it_is_refused",),
+    ),
+    Mutant(
+        "a controller without its store accepts tokens for ever",
+        (Edit(_TOKENS, '            raise Unavailable("controller_stale", problem)\n', "            pass\n"),),
+        (f"{_ELSEWHERE}.test_known_token_is_refused_once_the_controller_is_stale",),
+    ),
+    Mutant(
+        "repeated polls ignore that the controller lost its store",
+        (Edit(_TOKENS, "if self._stale or self._live is not all_live", "if self._live is not all_live"),),
+        (f"{_ELSEWHERE}.test_repeated_poll_notices_that_the_controller_is_stale",),
     ),
     Mutant(
         "the streams of a revoked token go on",

@@ -13,12 +13,14 @@ from attrs import define
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from confd.access.tokens import SECRET, Token, unknown_token
 from confd.audit import Attempt
 from confd.changes import TOKEN, Change, Committed, Contents
 from confd.controller.access.grants import decode_grants, encode_grants
+from confd.controller.feed import Feed
 from confd.controller.interfaces import ITokenStore
 from confd.errors import Unauthenticated, Unavailable
 from confd.interfaces import IChangeListener
@@ -112,6 +114,9 @@ class ApiTokens(Service):
         #: Requests that tokens authenticated that were changed or revoked since.
         self._uses_before = 0
         self.ended = Signal()
+        #: Reads the newest changes of the store, and tells how old memory is; set once the feed is made.
+        self.feed: Feed | None = None
+        self._stale = False
 
     def expose(self, metrics: Metrics) -> None:
         """Add the metrics of tokens."""
@@ -155,7 +160,15 @@ class ApiTokens(Service):
         if before is not None and not (token.revoked_at is None and token.previous_digest == before.token.digest):
             self.ended.notify(before.who)
 
+    def prepare(self, secret: bytes) -> Deferred[None] | None:
+        # All secrets share the look, which the feed limits, so that unknown secrets cannot flood the store.
+        if self.feed is None or self._live is None or self._find(secret) is not None:
+            return None
+        refreshed: Deferred[None] = self.feed.refresh()
+        return None if refreshed.called and not isinstance(refreshed.result, Failure) else refreshed
+
     def identify(self, secret: bytes, source: str) -> Principal:
+        self._check_fresh()
         live, now = self._find(secret), self._now()
         if live is None or not live.accepts(_digest(secret), now):
             self._results["wrong"] += 1
@@ -177,7 +190,7 @@ class ApiTokens(Service):
 
         def recognized(source: str) -> bool:
             # This runs for each poll. A change of the token puts another object in its place.
-            if self._live is not all_live or all_live.get(token_id) is not live:
+            if self._stale or self._live is not all_live or all_live.get(token_id) is not live:
                 return False
             if (until is not None and self._now() >= until) or not self._throttle.knows(source, live.who):
                 return False
@@ -234,6 +247,16 @@ class ApiTokens(Service):
         revoked: Deferred[Committed[Token]] = self._store.revoke_token(token_id, self._now(), attempt)
         return revoked
 
+    def _check_fresh(self) -> None:
+        """
+        Check that memory follows the store, so that a revocation elsewhere is known here.
+
+        @raise Unavailable: C{controller_stale}.
+        """
+        problem = None if self.feed is None else self.feed.problem()
+        if problem is not None:
+            raise Unavailable("controller_stale", problem)
+
     def _find(self, secret: bytes) -> _LiveToken | None:
         if self._live is None:
             raise Unavailable("starting", "The controller is starting; the tokens are not loaded yet.")
@@ -242,6 +265,7 @@ class ApiTokens(Service):
 
     def _round(self) -> None:
         """Note the uses of tokens, and announce the tokens that ended."""
+        self._stale = self.feed is not None and self.feed.problem() is not None
         now, seconds = self._now(), self._clock.seconds()
         before, self._looked_at = self._looked_at or now, now
         for live in list((self._live or {}).values()):

@@ -157,6 +157,9 @@ class Dispatcher:
         try:
             query, fault = _query_of(request, declared)
             if declared.needs is not Open.ANYONE:
+                looked_up = self._guard.prepare(request)
+                if looked_up is not None:
+                    await looked_up
                 principal = self._guard.identify(request)
                 request.caller = principal.who
                 place = await self._locate(request, declared, parts, query)

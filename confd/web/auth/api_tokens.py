@@ -6,6 +6,7 @@ import base64
 import binascii
 from collections.abc import Callable
 
+from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
 from confd.access.tokens import SECRET
@@ -15,6 +16,9 @@ from confd.web.auth.principals import Principal
 class IApiTokens(Interface):
     """Authenticates callers by API tokens."""
 
+    def prepare(secret: bytes) -> Deferred[None] | None:
+        """Look up a token that memory does not hold: see L{confd.web.auth.basic.IAuthenticator.prepare}."""
+
     def identify(secret: bytes, source: str) -> Principal:
         """
         Return the caller that sends a secret.
@@ -23,7 +27,7 @@ class IApiTokens(Interface):
         @param source: as L{confd.web.auth.throttle.source_of} returns it.
         @raise Unauthenticated: C{wrong_credentials} for an unknown, wrong or revoked secret, C{token_expired}.
         @raise TooMany: C{too_many_failures}.
-        @raise Unavailable: the tokens are not loaded yet.
+        @raise Unavailable: C{starting}: the tokens are not loaded yet; C{controller_stale}: they are too old.
         """
 
     def recognizes(secret: bytes) -> Callable[[str], bool]:

@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import lru_cache, partial
 
 from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import Interface, implementer
 
@@ -25,6 +26,13 @@ from confd.web.server.request import BoundedRequest
 
 class IAuthenticator(Interface):
     """Authenticates requests."""
+
+    def prepare(request: BoundedRequest) -> Deferred[None] | None:
+        """
+        Look up what L{identify} needs for a request and memory does not hold.
+
+        @return: fires once it is known, or fails with L{Unavailable}; C{None} if nothing has to be looked up.
+        """
 
     def identify(request: BoundedRequest) -> Principal:
         """
@@ -117,6 +125,13 @@ class BasicAuth:
         self._credentials = credentials
         return lost
 
+    def prepare(self, request: BoundedRequest) -> Deferred[None] | None:
+        secret = self._secret(request.requestHeaders.getRawHeaders(b"Authorization") or ())
+        if secret is None or self._api_tokens is None:
+            return None
+        looked_up: Deferred[None] | None = self._api_tokens.prepare(secret)
+        return looked_up
+
     def identify(self, request: BoundedRequest) -> Principal:
         headers = request.requestHeaders.getRawHeaders(b"Authorization") or []
         # Two headers count as none: another reader may believe the other one.
@@ -208,6 +223,8 @@ class LoopbackAuth:
 
     _identity: Principal
     _log_limiter: LogLimiter | None = None
+
+    def prepare(self, request: BoundedRequest) -> None: ...
 
     def identify(self, request: BoundedRequest) -> Principal:
         """

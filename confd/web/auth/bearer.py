@@ -43,6 +43,8 @@ class BearerAuth:
         """Replace the token."""
         self._token_digest = _digest(token.encode())
 
+    def prepare(self, request: BoundedRequest) -> None: ...
+
     def identify(self, request: BoundedRequest) -> Principal:
         presented, source = _presented(request), source_of(request.getClientAddress())
         if presented is None:
@@ -76,6 +78,8 @@ class LocalAuth:
     """
 
     _principal: Principal
+
+    def prepare(self, request: BoundedRequest) -> None: ...
 
     def identify(self, request: BoundedRequest) -> Principal:
         """
