@@ -152,7 +152,7 @@ def compose(
     registry = Registry(store, reactor, now, snapshot.poll_interval, settings.max_agents)
     convergence = Convergence(store, registry, reactor, lane=snapshot.lane)
     report_intake = ReportIntake(store, registry, convergence, reactor, now)
-    freezes = Freezes(store, now)
+    freezes, throttle = Freezes(store, now), Throttle(reactor, settings.login_failures)
     driver = RolloutDriver(store, registry, reactor, now, freezes.frozen_until)
     views = RolloutViews(store, driver)
     bodies = EventBodies(agent_item, convergence_body, partial(whole_rollout, convergence))
@@ -162,7 +162,6 @@ def compose(
     rollout_metrics = RolloutMetrics(views, shown)
     response_cache = None if settings.log_level == "debug" else ResponseCache()
     # Parts that count come before parts that send: an agent may answer at once.
-    throttle = Throttle(reactor, settings.login_failures)
     api_tokens = ApiTokens(store, reactor, now, throttle)
     listeners: list[IChangeListener] = [
         identity,

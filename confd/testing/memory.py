@@ -10,7 +10,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
-from confd.audit import BEGINNING, Attempt, AuditEntry, AuditOutcome
+from confd.audit import Attempt, AuditOutcome
 from confd.changes import (
     IDENTITY,
     KEYS,
@@ -35,16 +35,16 @@ from confd.model import DEFAULT_NAMESPACE, Configuration, Draft, Registration, R
 from confd.reports import AgentRecord, VersionOutcome
 from confd.rollouts import SUPERSEDE
 from confd.testing.memory_agents import MemoryAgents
+from confd.testing.memory_audit import AuditRows
 from confd.testing.memory_freezes import FreezeRows
 from confd.testing.memory_rollouts import RolloutRows
 from confd.testing.memory_tokens import TokenRows
-from confd.web.auth.principals import matches
 
 T = TypeVar("T")
 
 
 @implementer(IControllerStore)
-class MemoryStore(RolloutRows, TokenRows, FreezeRows):
+class MemoryStore(RolloutRows, TokenRows, FreezeRows, AuditRows):
     """
     A store that forgets; its L{Deferred}s have fired when they are returned.
 
@@ -75,7 +75,6 @@ class MemoryStore(RolloutRows, TokenRows, FreezeRows):
         self._keep, self._pruned = keep, dict[str, int]()
         self._answers: dict[tuple[str, str | None], tuple[Draft, Revision]] = {}
         self.agents = MemoryAgents()
-        self._entries: list[AuditEntry] = []
         self._create(first)
 
     def set_keep(self, keep: int) -> None:
@@ -160,17 +159,6 @@ class MemoryStore(RolloutRows, TokenRows, FreezeRows):
     def load_agents(self) -> Deferred[Sequence[AgentRecord]]:
         return execute(lambda: [record for _, record in sorted(self.agents.rows.items())])
 
-    def record(self, endings: Sequence[AuditOutcome]) -> Deferred[None]:
-        return self._write(self._record, endings)
-
-    def audit(
-        self, limit: int, before: int | None, patterns: Sequence[str] | None = None
-    ) -> Deferred[Sequence[AuditEntry]]:
-        older = self._entries[: None if before is None else max(before - 1, 0)]
-        if patterns is not None:
-            older = [each for each in older if each.namespace and any(matches(one, each.namespace) for one in patterns)]
-        return execute(lambda: older[::-1][:limit])
-
     def save_reports(self, reports: Sequence[ReceivedReport]) -> Deferred[Sequence[ReportVerdict]]:
         return self._write(self._save_reports, reports)
 
@@ -224,12 +212,6 @@ class MemoryStore(RolloutRows, TokenRows, FreezeRows):
         pruned = self._pruned.get(namespace, 0)
         return self._revisions.get(namespace, [])[pruned : None if before is None else max(before - 1, pruned)]
 
-    def _record(self, endings: Sequence[AuditOutcome]) -> None:
-        for ending in endings:
-            previous = self._entries[-1].hash if self._entries else BEGINNING
-            at = headers.rfc3339(ending.attempt.made_at) or ""
-            self._entries.append(AuditEntry.following(len(self._entries), previous, at, ending))
-
     def _in_use(self, namespace: str) -> bool:
         return namespace in self._revisions and namespace not in self._retired
 
@@ -274,14 +256,6 @@ class MemoryStore(RolloutRows, TokenRows, FreezeRows):
             draft, draft.poll_interval or self._revisions[DEFAULT_NAMESPACE][-1].configuration.poll_interval
         )
         return Written(revision, [revision_change(revision, draft.arrived)])
-
-    def _undoes(self, draft: Draft) -> bool:
-        current = self._current_of(draft.namespace)
-        if draft.rollback_of is None or current.rollback_of is not None:
-            return False
-        older = range(1, current.configuration.version)
-        fates = {version: self._fates.get((draft.namespace, version), (0, "activated"))[1] for version in older}
-        return draft.rollback_of == max((each for each, fate in fates.items() if fate == "activated"), default=None)
 
     def _retire(self, name: str) -> Written[None]:
         self._check_in_use(name)

@@ -16,6 +16,7 @@ from confd.changes import FREEZE, Committed
 from confd.controller.interfaces import IFreezeStore
 from confd.controller.store.change_log import Written
 from confd.controller.store.database import describe_freeze
+from confd.model import Draft, Revision
 
 
 @implementer(IFreezeStore)
@@ -23,6 +24,8 @@ class FreezeRows:
     """The part of a L{confd.testing.memory.MemoryStore} that keeps freezes."""
 
     _audited: Callable[..., Deferred[Any]]
+    _current_of: Callable[[str], Revision]
+    _fates: dict[tuple[str, int], tuple[int, str]]
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,6 +50,14 @@ class FreezeRows:
             raise unknown_freeze(number)
         removed = self._freezes[number - 1] = evolve(self._freezes[number - 1], removed_at=at)
         return Written(removed, [(FREEZE, str(number), removed)])
+
+    def _undoes(self, draft: Draft) -> bool:
+        current = self._current_of(draft.namespace)
+        if draft.rollback_of is None or current.rollback_of is not None:
+            return False
+        older = range(1, current.configuration.version)
+        fates = {version: self._fates.get((draft.namespace, version), (0, "activated"))[1] for version in older}
+        return draft.rollback_of == max((each for each, fate in fates.items() if fate == "activated"), default=None)
 
     def _check_frozen(self, namespace: str, now: datetime) -> None:
         ActiveFreezes.of(self._freezes, namespace, now).check(namespace)

@@ -1,0 +1,42 @@
+"""The audit log in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, execute
+from zope.interface import implementer
+
+from confd.audit import BEGINNING, AuditEntry, AuditOutcome
+from confd.codec import headers
+from confd.interfaces import IAuditStore
+from confd.web.auth.principals import matches
+
+
+@implementer(IAuditStore)
+class AuditRows:
+    """The part of a L{confd.testing.memory.MemoryStore} that keeps the audit log."""
+
+    _write: Callable[..., Deferred[Any]]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._entries: list[AuditEntry] = []
+
+    def record(self, endings: Sequence[AuditOutcome]) -> Deferred[None]:
+        return self._write(self._record, endings)
+
+    def audit(
+        self, limit: int, before: int | None, patterns: Sequence[str] | None = None
+    ) -> Deferred[Sequence[AuditEntry]]:
+        older = self._entries[: None if before is None else max(before - 1, 0)]
+        if patterns is not None:
+            older = [each for each in older if each.namespace and any(matches(one, each.namespace) for one in patterns)]
+        return execute(lambda: older[::-1][:limit])
+
+    def _record(self, endings: Sequence[AuditOutcome]) -> None:
+        for ending in endings:
+            previous = self._entries[-1].hash if self._entries else BEGINNING
+            at = headers.rfc3339(ending.attempt.made_at) or ""
+            self._entries.append(AuditEntry.following(len(self._entries), previous, at, ending))
