@@ -16,6 +16,13 @@ from confd.codec.strict_json import JsonObject
 #: Attempts for a publish whose answer is lost, a second apart; its idempotency key makes them safe.
 _MAX_ATTEMPTS = 3
 
+#: What to run after a refusal, by its code.
+_HINTS = {
+    "rollout_active": "To see it, run: confdctl rollout",
+    "unknown_plan": "To list the plans, run: confdctl plans",
+    "no_eligible_agent": "To see the agents and their states, run: confdctl agents",
+}
+
 
 @frozen
 class Submission:
@@ -80,8 +87,8 @@ class Submitter:
         try:
             return self._session.controller.call("POST", change.path, change.body, headers, query)
         except CommandError as failure:
-            if failure.code == "rollout_active":
-                failure.details += ("To see it, run: confdctl rollout",)
+            if failure.code in _HINTS:
+                failure.details += (_HINTS[failure.code],)
             if failure.code != "version_mismatch":
                 raise
             since = change.tag.rpartition(".")[2]

@@ -171,11 +171,18 @@ class StartTests(Case):
         self.assertIn("confdctl rollout abort", ended.err)
         self.assertEqual(self.posts(f"{PATH}/abort"), [])
 
-    def test_open_rollout_refuses_another_one_and_abort_supersedes_it(self):
-        self.table["POST /api/v1/config"] = refusal(409, "rollout_active", "Rollout 12 is open.")
-        ended = self.start()
-        self.assertEqual(ended.status, Exit.CONFLICT)
-        self.assertIn("To see it, run: confdctl rollout", ended.err)
+    def test_refused_start_names_the_command_that_helps(self):
+        for status, code, said in (
+            (409, "rollout_active", "To see it, run: confdctl rollout\n"),
+            (404, "unknown_plan", "To list the plans, run: confdctl plans\n"),
+            (409, "no_eligible_agent", "run: confdctl agents\n"),
+        ):
+            self.table["POST /api/v1/config"] = refusal(status, code)
+            ended = self.start()
+            self.assertEqual(ended.status, Exit.CONFLICT if status == 409 else Exit.NOT_FOUND)
+            self.assertIn(said, ended.err)
+
+    def test_abort_supersedes_the_open_rollout(self):
         self.table["POST /api/v1/config"] = lambda request: (
             answer(preview()) if "dry_run" in request.query else published()
         )
