@@ -121,7 +121,7 @@ class BuildTests(SynchronousTestCase):
         """Without a warning; and what the code has is on the pages of the reference."""
         out = Path(self.mktemp()).resolve()
         command = [sys.executable, "-m", "sphinx", "--fail-on-warning", "--keep-going", "--quiet", str(DOCS), str(out)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
         self.assertEqual((done.returncode, done.stdout + done.stderr), (0, ""))
         mentioned = {
             page: unescape(re.sub(r"<[^>]+>", "", (out / f"reference/{page}.html").read_text("utf-8")))
@@ -232,6 +232,13 @@ class NamesTests(SynchronousTestCase):
         for name in dotted:
             path = ROOT / "confd" / name.replace(".", "/")
             self.assertTrue(path.is_dir() or path.with_suffix(".py").is_file(), name)
+
+    def test_module_map(self) -> None:
+        """The architecture page names each folder of confd, or a module in it."""
+        page = (DOCS / "architecture.rst").read_text("utf-8")
+        folders = [each.parent.relative_to(ROOT / "confd") for each in (ROOT / "confd").glob("*/*/__init__.py")]
+        self.assertGreater(len(folders), 10)
+        self.assertEqual([each for each in folders if not re.search(rf"``{each.parent}\.{each.name}\b", page)], [])
 
     def test_tests(self) -> None:
         """Each test that a page names by its dotted name exists."""

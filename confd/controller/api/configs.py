@@ -51,8 +51,7 @@ from confd.web.openapi.docs import (
 #: Seconds between two polls of an agent of the Go system that received no other interval.
 GO_POLL_INTERVAL = 30
 
-#: Callers that may wait at a time until agents have what they publish. A caller that hangs up counts until its time is
-#: up.
+#: Limit of the callers that wait for agents at the same time. A caller that hangs up counts until its timeout.
 MAX_WAITING_PUBLISHES = 100
 
 _CHANGE_DOCS = Docs(
@@ -117,7 +116,7 @@ class ConfigsApi:
         if known == current.etag:
             return Answer(status=304, headers=headers, revalidate=revalidate)
         if known is not None and _keeps_other(known, current.configuration, agent_id):
-            # These would name a document that the caller does not have.
+            # These headers would name a document that the caller does not have.
             del headers["ETag"], headers["X-Config-Checksum"], headers["X-Config-Keys"]
             return Answer(status=304, headers=headers, revalidate=revalidate)
         if known is not None and _has_current(known, current.configuration, agent_id):
@@ -125,7 +124,7 @@ class ConfigsApi:
         return Answer(current.body, headers=headers, revalidate=revalidate)
 
     def _revalidate(self, namespace: str, answered: ref[EncodedConfig], agent_id: str, known: str | None) -> bool:
-        """The same poll: see L{Answer.again}. It keeps no document alive that nobody else needs."""
+        """Return whether the same poll gets the same answer. The weak reference keeps no old document in memory."""
         same = self._rollouts.still_served(namespace, agent_id, known, answered())
         return same and (not agent_id or self._registry.polled(agent_id))
 
@@ -204,7 +203,7 @@ class ConfigsApi:
             self._waiting -= waits
 
     async def _commit(self, query: ChangeQuery, draft: Draft) -> Answer:
-        """Change it, and wait if that is asked for."""
+        """Publish a draft, and wait for agents if the query has C{wait}."""
         revision = await self._configs.publish(draft)
         made = revision.configuration
         body: PublishBody = {
@@ -222,7 +221,7 @@ class ConfigsApi:
         return Answer(strict_json.encode(body), status, {"ETag": etag(made.tag)})
 
     async def _preview(self, draft: Draft) -> DryRunBody:
-        """What would come of it."""
+        """Return the body of a dry run."""
         there = (await self._reader.newest(draft.namespace)).configuration
         check_expected(draft, there.tag)
         self._rollouts.refuse_while_frozen(draft)
@@ -254,13 +253,13 @@ class ConfigsApi:
         return foreseen
 
     async def _wait_for_quorum(self, query: ChangeQuery, made: Configuration) -> tuple[bool, ConvergenceBody | None]:
-        """Whether enough agents have it in time, and how it stands then."""
+        """Wait for a quorum; return whether it was reached in time, and the convergence."""
         quorum, timeout = query.quorum or QUORUM, query.timeout or TIMEOUT_SECONDS
         reached = await self._convergence.reached(made.namespace, made.tag, quorum, timeout)
         try:
             return reached, await read_convergence(self._convergence, made.namespace, made.version)
         except (NotFound, Gone):
-            # A retry may ask for a version of long ago, or the namespace is retired by now; what is done stays done.
+            # A retry may name an old version, or the namespace is retired by now: the publish itself is done.
             return reached, None
 
 

@@ -34,19 +34,19 @@ RETRY_MAX_SECONDS = 4.0
 #: Seconds after a broker's return until the version is published again: clients of the Go system come back within them.
 AGAIN_AFTER = (2.0, 5.0, 10.0)
 
-#: Seconds that announcements under way get when the controller stops.
+#: Time for announcements under way when the controller stops.
 STOP_FLUSH_SECONDS = 1.0
 
-#: Seconds between two looks at an outbox that is empty.
+#: Longest sleep while no announcement waits.
 _IDLE_SECONDS = 60.0
 
 
 class BrokerPublisher(Service):
     """
-    Brings announcements to one broker until it has them.
+    Delivers announcements to a broker, and repeats each until the broker accepts it.
 
-    @ivar delivered: announcements that the broker took so far.
-    @ivar failures: attempts so far at which it did not.
+    @ivar delivered: announcements that the broker accepted so far.
+    @ivar failures: failed attempts so far.
     """
 
     log = Logger()
@@ -77,14 +77,14 @@ class BrokerPublisher(Service):
         self._loop = Periodic(clock, self._deliver, self._pause, grace=STOP_FLUSH_SECONDS)
 
     def startService(self) -> None:
-        """Begin to bring."""
+        """Start to deliver."""
         super().startService()
         self._loop.startService()
 
     def stopService(self) -> Deferred[None] | None:
         """Fire when the announcement under way is published or times out; a restart repeats the current ones."""
         super().stopService()
-        self._repeat_no_more()
+        self._cancel_repeats()
         return self._loop.stopService()
 
     def post(self, encoded: EncodedConfig) -> None:
@@ -109,25 +109,25 @@ class BrokerPublisher(Service):
         return self._backoff.next() if self._outgoing else _IDLE_SECONDS
 
     async def _deliver(self) -> None:
-        # What is published meanwhile does not wait for all that is repeated.
+        # New announcements come before the rest of the repeats.
         while await self._deliver_news() and (encoded := next(self._repeats, None)) is not None:
             try:
-                await self._bring(encoded)
+                await self._announce(encoded)
             except ConfdError:
                 # If the broker is lost again, its next return starts over.
                 self.failures += 1
                 self._repeats = iter(())
 
     async def _deliver_news(self) -> bool:
-        """Whether the broker has all that was posted."""
+        """Announce the posted configurations; return whether the broker has all of them."""
         while self._outgoing:
             namespace = next(iter(self._outgoing))
-            # To the end of the queue: a namespace that the broker never takes must not hold up the others.
+            # To the end of the queue: a namespace that the broker always refuses must not delay the others.
             encoded = self._outgoing[namespace] = self._outgoing.pop(namespace)
             try:
-                await self._bring(encoded)
+                await self._announce(encoded)
             except ConfdError as error:
-                self._not_yet(encoded, error.message)
+                self._delayed(encoded, error.message)
                 return False
             self._reason = None
             if self._outgoing[namespace] is encoded:
@@ -137,14 +137,14 @@ class BrokerPublisher(Service):
                     waiting.pop().callback(None)
         return True
 
-    async def _bring(self, encoded: EncodedConfig) -> None:
+    async def _announce(self, encoded: EncodedConfig) -> None:
         await self.broker.announce(encoded.namespace, await self._signed(encoded))
         self.delivered += 1
         self._backoff.reset()
 
     def broker_returned(self) -> None:
         """Announce all again: clients of the broker come back later than the controller."""
-        self._repeat_no_more()
+        self._cancel_repeats()
         if self.running:
             self._planned = [self._clock.callLater(seconds, self._repeat) for seconds in AGAIN_AFTER]
 
@@ -153,7 +153,7 @@ class BrokerPublisher(Service):
             self._repeats = self._current()
             self._loop.hurry()
 
-    def _repeat_no_more(self) -> None:
+    def _cancel_repeats(self) -> None:
         self._repeats = iter(())
         for each in self._planned:
             if each.active():
@@ -163,7 +163,7 @@ class BrokerPublisher(Service):
         announcement: bytes = await self._offload.run(len(encoded.body), getattr, encoded, "announcement")
         return announcement
 
-    def _not_yet(self, encoded: EncodedConfig, reason: str) -> None:
+    def _delayed(self, encoded: EncodedConfig, reason: str) -> None:
         self.failures += 1
         if reason != self._reason:
             self._reason = reason

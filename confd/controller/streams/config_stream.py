@@ -54,7 +54,7 @@ class ConfigStream(StreamService):
         """
         Add a subscriber: it gets the current configuration at once unless it has it, then each newer one.
 
-        @param agent_id: whose it is, if that is known: L{part} ends it.
+        @param agent_id: the agent of the stream; empty if it is unknown. A forgotten agent loses its stream.
         @raise NotFound: C{unknown_namespace}.
         @raise Unavailable: C{stopping}: there would be nobody to end it.
         """

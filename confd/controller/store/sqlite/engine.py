@@ -135,7 +135,7 @@ class Engine:
 
     def probe(self) -> Deferred[None]:
         """
-        Write something of no meaning, so that L{trouble} tells how things are.
+        Write a row without a meaning, so that L{problem} returns the state of the disk.
 
         A damaged database is read again instead, after 1, 2, 4, 8 … probes: a failing disk may have recovered.
         """

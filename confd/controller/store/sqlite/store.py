@@ -36,8 +36,8 @@ class SqliteStore(DatabaseStore):
     """
     Configurations, agents and the audit in one SQLite database.
 
-    It goes on working after L{stopService}, for services that flush while they stop: the threads end with
-    the reactor, or by L{close}.
+    The store works after L{stopService}, for services that flush while they stop. The threads end with the reactor, or
+    by L{close}.
     """
 
     interval = None
@@ -61,9 +61,9 @@ class SqliteStore(DatabaseStore):
 
     def startService(self) -> None:
         """
-        Open the database, or make it.
+        Open the database, or create it.
 
-        @raise StartError: in one line that begins with C{DB_PATH}.
+        @raise StartError: with a line that begins with C{DB_PATH}.
         """
         opened = open_database(self._path, self._first, shipped_migrations())
         self._path = opened.path
@@ -77,12 +77,12 @@ class SqliteStore(DatabaseStore):
         Deferred.fromCoroutine(self._sweep()).addErrback(_until_it_works)
 
     def stopService(self) -> Deferred[None]:
-        """Fires when every write that was asked for is on disk."""
+        """Fire when every accepted write is on disk."""
         super().stopService()
         return maybeDeferred(self._probes.stopService).addCallback(lambda _: self._engine.drain())
 
     def close(self) -> None:
-        """End the threads and give the database free; where the reactor ends, that happens by itself."""
+        """End the threads and release the database. The end of the reactor does the same."""
         self._engine.close()
         self._identity_file.release()
 
