@@ -214,8 +214,8 @@ class ApiClient:
                 for each in details
                 if "message" in each
             ]
-            # The sentence already contains the first detail.
-            lines = [each for each in found if each.removeprefix("/") not in said]
+            # The sentence already contains the first detail, or is the only one.
+            lines = [each for each in found if each.removeprefix("/") not in said and not each.endswith(f": {said}")]
         except (ValueError, KeyError, TypeError, AttributeError):
             return CommandError(
                 _STATUS.get(answer.status, Exit.FAILED),

@@ -142,6 +142,14 @@ class CredentialTests(Case):
             self.assertIn("CONFD_TOKEN", ended.err)
             self.assertIn(said, ended.err)
 
+    def test_sentence_that_is_its_own_detail_is_printed_once(self):
+        sentence = "The role 'foo' does not exist; the roles are viewer."
+        body = {"error": sentence, "code": "bad_grant", "request_id": "r",
+                "details": [{"pointer": "/grants/0/role", "message": sentence}]}  # fmt: skip
+        self.table["POST /api/v1/tokens"] = answer(body, 422)
+        ended = self.cli.type("token", "create", "x", "--grant", "foo:a")
+        self.assertEqual((ended.status, ended.err), (Exit.INVALID, f"confdctl: {sentence}\n"))
+
     def test_missing_permission_is_one_sentence(self):
         sentence = "The token ci (7f3a9c21) lacks the permission config.publish in the namespace 'billing'."
         body = {"error": sentence, "code": "forbidden", "request_id": "r",
