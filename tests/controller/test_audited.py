@@ -174,9 +174,9 @@ class AuditedTests(SynchronousTestCase):
         return current, agents, identity, self.harness.snapshot.namespaces(), rollouts, tokens
 
     def declared(self) -> dict[str, Endpoint]:
-        """What is audited in the harness, by the action that is put on record."""
+        """The audited changes in the harness, by the action that is put on record."""
         everything = [declared for api in self.harness.apis for declared, _ in endpoints_of(api)]
-        return {f"{each.method} {each.path}": each for each in everything if each.audited}
+        return {f"{each.method} {each.path}": each for each in everything if each.audited and not each.reads}
 
     def refused(self, ask: Ask, status: int, code: str, who: str, **carried: Any) -> None:
         """That this changes nothing but the record, where it has one entry."""
