@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from confd.audit import Attempt
-
 if TYPE_CHECKING:
+    from confd.audit import Attempt
     from confd.history import OtherHistory
 
 #: The namespace that always exists: the one document that the Go system knows.

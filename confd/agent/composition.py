@@ -18,10 +18,6 @@ from confd.agent.cache import Cache
 from confd.agent.cache_files import CacheFiles
 from confd.agent.doorbell import DoorbellListener
 from confd.agent.lifecycle import Agent, Parts
-from confd.agent.local_api.applied import AppliedEndpoint
-from confd.agent.local_api.composition import compose_local_api
-from confd.agent.metrics import agent_metrics
-from confd.agent.outputs.composed import output_metrics
 from confd.agent.outputs.factories import build_outputs, monitored_outputs, read_plan
 from confd.agent.outputs.health import HealthMonitor
 from confd.agent.poller import Poller
@@ -29,7 +25,7 @@ from confd.agent.receiver import Receiver
 from confd.agent.registration import RegistrationService
 from confd.agent.reporter import Reporter, ReportSource
 from confd.agent.version_guard import VersionGuard
-from confd.agent.worker_sync import RETRY_MAX_SECONDS, Applied, WorkerSync
+from confd.agent.worker_sync import RETRY_MAX_SECONDS, WorkerSync
 from confd.client.controller import ControllerClient
 from confd.client.forward_proxy import ForwardProxies, read_proxies
 from confd.client.http import Http
@@ -43,18 +39,12 @@ from confd.interfaces import POLL, IControllerClient, IStrategy, IWorkerClient, 
 from confd.model import Registration
 from confd.runtime.certificate_expiry import CertificateExpiry, InUse
 from confd.runtime.daemon import in_threads_of, reload_secrets, utc_now
-from confd.runtime.listener import Listener
 from confd.runtime.offload import Offload, OrderedOffload, RunInThread
 from confd.runtime.reactor import Reactor
-from confd.runtime.reactor_lag import ReactorLag
 from confd.runtime.settings import AgentSettings
 from confd.runtime.signal import Signal
 from confd.runtime.timing import Backoff
 from confd.runtime.tls import ClientTls
-from confd.web.api.dispatch import Dispatcher
-from confd.web.auth.basic import BasicAuth
-from confd.web.health import Health, MetricsEndpoint, Readiness
-from confd.web.server.site import BoundedSite, Limits
 
 
 @frozen
@@ -204,13 +194,18 @@ def compose(
         health,
     )
     api_services: list[IService] = []
+    # An agent without a port loads no web server.
     if settings.agent_api_listen is not None:
+        from confd.agent.local_api.composition import compose_local_api
+
         api = compose_local_api(reactor, settings, environ, settings.agent_api_listen, lambda: worker_sync.applied)
         applied.add(lambda _: api.changed())
         clients = evolve(clients, in_use=[*clients.in_use, api.listener.in_use])
         api_services = api.services
     if settings.agent_listen is not None:
-        others = _ops(reactor, settings.agent_listen, parts, clients)
+        from confd.agent.local_api.composition import compose_port
+
+        others = compose_port(reactor, settings.agent_listen, parts, clients.in_use)
     else:
         others = [CertificateExpiry(reactor, utc_now, clients.in_use)] if clients.in_use else []
     return ComposedAgent(parts, [*clients.services, Agent(parts), *api_services, *others])
@@ -279,29 +274,3 @@ def _proxies(settings: AgentSettings, environ: Mapping[str, str]) -> ForwardProx
         return read_proxies(environ, settings.controller_proxy)
     except ValueError as error:
         raise StartError(f"{error}.") from None
-
-
-def _ops(reactor: Reactor, endpoint: str, parts: Parts, clients: Clients) -> list[IService]:
-    """Return the services of the port for health checks and metrics."""
-    worker_sync, strategy = parts.worker_sync, parts.strategy
-    checks = {
-        "worker": worker_sync,
-        "controller": parts.poller,
-        "registration": parts.registration_service,
-        "cache": parts.cache,
-        "configuration": Applied(worker_sync),
-        **{f"output {each.name}": each for each in parts.outputs.checked},
-        **({"health": parts.health} if parts.health.outputs else {}),
-    }
-    readiness = Readiness(checks, {"path": strategy.path})
-    metrics = agent_metrics(strategy, parts.receiver, parts.poller, worker_sync, parts.reporter)
-    output_metrics(metrics, parts.outputs, parts.health)
-    resource = Dispatcher(BasicAuth(()), Offload(in_threads_of(reactor))).resource(
-        Health(), readiness, AppliedEndpoint(lambda: worker_sync.applied), MetricsEndpoint(metrics, reactor)
-    )
-    site, lag = BoundedSite(reactor, resource, Limits(connections=64)), ReactorLag(reactor)
-    listener = Listener(reactor, "AGENT_LISTEN", endpoint, site)
-    expiry = CertificateExpiry(reactor, utc_now, [*clients.in_use, listener.in_use])
-    for part in (readiness, lag, expiry, site.request_metrics):
-        part.expose(metrics)
-    return [lag, expiry, listener]

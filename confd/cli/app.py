@@ -6,21 +6,7 @@ import click
 from click.shell_completion import get_completion_class
 
 import confd
-from confd.cli.command import Command, Group
-from confd.cli.commands import admin, agents, configs
-from confd.cli.commands.apply import apply
-from confd.cli.commands.backup import backup
-from confd.cli.commands.bisect import bisect
-from confd.cli.commands.certificates import certificate, verify
-from confd.cli.commands.database import database
-from confd.cli.commands.doctor import doctor
-from confd.cli.commands.execute import exec_
-from confd.cli.commands.freezes import freeze
-from confd.cli.commands.importing import import_
-from confd.cli.commands.plans import plans
-from confd.cli.commands.rollout_verbs import VERBS
-from confd.cli.commands.rollouts import rollout
-from confd.cli.commands.tokens import token, whoami
+from confd.cli.command import Command, Group, LazyCommands
 from confd.cli.errors import Exit
 from confd.cli.session import common
 
@@ -72,6 +58,29 @@ _HINTS = {
     "update": "set",
 }
 
+#: Modules and attributes of the commands, in the order of the help: frequent commands first.
+_COMMANDS = {
+    name: f"confd.cli.commands.{module}:{name if name not in ('set', 'import', 'exec') else name + '_'}"
+    for module, names in (
+        ("configs", "get set history diff rollback"),
+        ("rollout_verbs", "rollout"),
+        ("plans", "plans"),
+        ("bisect", "bisect"),
+        ("agents", "status agents watch"),
+        ("admin", "namespaces audit epoch cluster"),
+        ("certificates", "certificate verify"),
+        ("freezes", "freeze"),
+        ("tokens", "token whoami"),
+        ("apply", "apply"),
+        ("importing", "import"),
+        ("database", "database"),
+        ("backup", "backup"),
+        ("execute", "exec"),
+        ("doctor", "doctor"),
+    )
+    for name in names.split()
+}
+
 
 class _Root(Group):
     """The group of all commands, with hints for the names that other programs use."""
@@ -85,7 +94,11 @@ class _Root(Group):
 
 
 @click.group(
-    NAME, cls=_Root, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    NAME,
+    cls=_Root,
+    commands=LazyCommands(_COMMANDS),
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(confd.__version__, prog_name=NAME, message="%(prog)s %(version)s")
 @common(root=True)
@@ -116,14 +129,4 @@ def completion(shell: str) -> None:
     click.echo(script(cli, {}, NAME, COMPLETE_VARIABLE).source())
 
 
-for _verb in VERBS:
-    rollout.add_command(_verb)
-
-for _command in (
-    configs.get, configs.set_, configs.history, configs.diff, configs.rollback,
-    rollout, plans, bisect, agents.status, agents.agents, agents.watch,
-    admin.namespaces, admin.audit, admin.epoch, admin.cluster, certificate, verify,
-    freeze,
-    token, whoami, apply, import_, database, backup, exec_, doctor, completion,
-):  # fmt: skip
-    cli.add_command(_command)
+cli.add_command(completion)

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+from collections import UserDict
 from collections.abc import Sequence
+from importlib import import_module
 from typing import Any
 
 import click
+
+
+class LazyCommands(UserDict[str, Any]):
+    """
+    Commands by name. A command is imported on first use: one command needs few of the modules of all.
+
+    Values that are put in are commands, or texts C{module:attribute} that name one.
+    """
+
+    def __getitem__(self, name: str) -> click.Command:
+        found = self.data[name]
+        if isinstance(found, str):
+            module, _, attribute = found.partition(":")
+            found = self.data[name] = getattr(import_module(module), attribute)
+        assert isinstance(found, click.Command)
+        return found
 
 
 class Command(click.Command):

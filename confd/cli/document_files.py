@@ -5,7 +5,6 @@ from __future__ import annotations
 import codecs
 import json
 import stat
-import tomllib
 from collections.abc import Callable, Mapping
 from datetime import date, time
 from pathlib import Path
@@ -17,7 +16,6 @@ from confd.cli.errors import CommandError, Exit
 from confd.codec import strict_json
 from confd.codec.strict_json import JsonObject, JsonValue
 from confd.codec.text import printable
-from confd.codec.yaml_reader import read_yaml
 from confd.errors import ConfdError, Malformed
 from confd.model import valid_namespace
 
@@ -164,11 +162,16 @@ def _read_json(raw: bytes) -> tuple[JsonValue, tuple[str, ...]]:
 
 
 def _read_yaml(raw: bytes) -> tuple[JsonValue, tuple[str, ...]]:
+    # Few commands read YAML or TOML, and each would pay for both.
+    from confd.codec.yaml_reader import read_yaml
+
     found = read_yaml(_text(raw, "YAML"))
     return _as_json(found.value), found.warnings
 
 
 def _read_toml(raw: bytes) -> tuple[JsonValue, tuple[str, ...]]:
+    import tomllib
+
     try:
         value = tomllib.loads(_text(raw, "TOML"))
     except tomllib.TOMLDecodeError as error:

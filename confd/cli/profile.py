@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -230,6 +229,9 @@ def _toml(path: Path) -> dict[str, object]:
         raise CommandError(Exit.USAGE, f"{path}: is writable by other users; run chmod go-w {path}.")
     if len(raw) > _MAX_CONFIG_BYTES:
         raise CommandError(Exit.USAGE, f"{path}: is longer than {_MAX_CONFIG_BYTES} bytes; remove unused profiles.")
+    # Most people have no profiles.
+    import tomllib
+
     try:
         return tomllib.loads(raw.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
-from confd.model import (
-    Configuration,
-    Poll,
-    Registration,
-    RegistrationResponse,
-    Tag,
-    WorkerState,
-)
-from confd.reports import Report
+if TYPE_CHECKING:
+    from confd.model import (
+        Configuration,
+        Poll,
+        Registration,
+        RegistrationResponse,
+        Tag,
+        WorkerState,
+    )
+    from confd.reports import Report
 
 
 class IControllerClient(Interface):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 from twisted.internet.defer import Deferred
@@ -10,8 +11,10 @@ from twisted.internet.interfaces import IReactorTime
 from zope.interface import Attribute, Interface
 
 from confd.interfaces.health import IHealth
-from confd.model import Configuration
-from confd.runtime.offload import RunInThread
+
+if TYPE_CHECKING:
+    from confd.model import Configuration
+    from confd.runtime.offload import RunInThread
 
 
 @frozen

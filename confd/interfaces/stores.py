@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
-from confd.audit import Attempt, AuditEntry, AuditOutcome
-from confd.changes import Batch, Change, Committed, Contents, IdentityRecord
-from confd.history import EpochChange, VersionSummary
-from confd.model import (
-    Draft,
-    Revision,
-)
+if TYPE_CHECKING:
+    from confd.audit import Attempt, AuditEntry, AuditOutcome
+    from confd.changes import Batch, Change, Committed, Contents, IdentityRecord
+    from confd.history import EpochChange, VersionSummary
+    from confd.model import (
+        Draft,
+        Revision,
+    )
 
 
 class IConfigStore(Interface):

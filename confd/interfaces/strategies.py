@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from random import Random
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 from confd.interfaces.clients import IControllerClient
-from confd.model import (
-    Tag,
-)
-from confd.runtime.reactor import Reactor
+
+if TYPE_CHECKING:
+    from confd.model import (
+        Tag,
+    )
+    from confd.runtime.reactor import Reactor
 
 
 class ISink(Interface):

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from confd.runtime.metrics import Metrics, Values
 from confd.runtime.timing import Periodic
+
+if TYPE_CHECKING:
+    from confd.runtime.metrics import Metrics, Values
+
 
 #: Time before the expiry of a certificate from which the log warns.
 WARNING_PERIOD = timedelta(days=30)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 from typing import Any, TypeVar
 
@@ -14,6 +13,7 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 import confd
+from confd.runtime.histogram import Histogram
 
 K = TypeVar("K")
 T = TypeVar("T")
@@ -24,46 +24,6 @@ Values = Mapping[Any, float]
 
 #: Series to render at a time.
 MAX_PART_SERIES = 50
-
-#: Buckets in seconds, for work that takes milliseconds or minutes.
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-
-
-@define(eq=False)
-class Histogram:
-    """
-    Count observed values in buckets, by the values of labels. Every request pays for it, so it is small and fast.
-
-    @ivar bounds: upper bounds of the buckets in ascending order.
-    @ivar expected: label values to expose before the first observation. Prometheus sees no increase in a series that
-        begins with its first observation.
-    """
-
-    bounds: tuple[float, ...] = SECONDS
-    expected: Callable[[], Iterable[tuple[str, ...]]] = tuple
-    #: A count for each bucket, a count of larger values, and the sum of all values.
-    _counts: dict[tuple[str, ...], list[float]] = field(factory=dict, init=False)
-
-    def observe(self, value: float, *labels: str, times: int = 1) -> None:
-        """Count a value, or several equal values."""
-        counts = self._counts.get(labels)
-        if counts is None:
-            counts = self._counts[labels] = self._zeros()
-        counts[bisect_left(self.bounds, value)] += times
-        counts[-1] += value * times
-
-    def families(self, name: str, help: str, labels: tuple[str, ...]) -> Iterator[HistogramMetricFamily]:
-        """Yield the current values for prometheus_client, in parts."""
-        ends = [*map(floatToGoString, self.bounds), "+Inf"]
-        expected = self.expected() if labels else [()]
-        for part in _parts({each: self._zeros() for each in expected} | self._counts):
-            family = HistogramMetricFamily(name, help, labels=labels)
-            for values, (*counts, total) in part:
-                family.add_metric(values, list(zip(ends, accumulate(counts), strict=True)), total)
-            yield family
-
-    def _zeros(self) -> list[float]:
-        return [0.0] * (len(self.bounds) + 2)
 
 
 @frozen
@@ -115,7 +75,7 @@ class Metrics:
 
     def histogram(self, name: str, help: str, histogram: Histogram, *labels: str) -> None:
         """Register a histogram."""
-        self._add(name, help, labels, histogram.families)
+        self._add(name, help, labels, _counting(histogram))
 
     def exposition(self) -> bytes:
         """Return all metrics as text."""
@@ -132,6 +92,19 @@ class Metrics:
 
     def _add(self, name: str, help: str, labels: tuple[str, ...], make: Callable[..., Iterator[Metric]]) -> None:
         self._registered.append(_Registered(name, help, labels, make))
+
+
+def _counting(histogram: Histogram) -> Callable[[str, str, tuple[str, ...]], Iterator[Metric]]:
+    ends = [*map(floatToGoString, histogram.bounds), "+Inf"]
+
+    def make(name: str, help: str, labels: tuple[str, ...]) -> Iterator[Metric]:
+        for part in _parts(histogram.counts(bool(labels))):
+            family = HistogramMetricFamily(name, help, labels=labels)
+            for values, (*counts, total) in part:
+                family.add_metric(values, list(zip(ends, accumulate(counts), strict=True)), total)
+            yield family
+
+    return make
 
 
 def _reading(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from twisted.internet.interfaces import IReactorTime
 
-from confd.runtime.metrics import Histogram, Metrics
+from confd.runtime.histogram import Histogram
+from confd.runtime.metrics import Metrics
 from confd.runtime.timing import Periodic
 
 #: Seconds between two measurements. A measurement sees every block that is longer than this.

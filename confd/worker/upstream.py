@@ -23,7 +23,7 @@ from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
 from confd.errors import BadGateway, ConfdError, GatewayTimeout, Unavailable
 from confd.runtime.addresses import fetchable
-from confd.runtime.metrics import Histogram
+from confd.runtime.histogram import Histogram
 from confd.runtime.reactor import Reactor
 from confd.runtime.tls import CertificateRefused
 from confd.web.server.request import BoundedRequest

@@ -1,5 +1,8 @@
 """Tests of L{confd.cli.app}: help and completion."""
 
+import subprocess
+import sys
+
 import click
 from click.shell_completion import ShellComplete
 from twisted.trial.unittest import SynchronousTestCase
@@ -75,3 +78,22 @@ class HelpTests(SynchronousTestCase):
         ):
             found = ShellComplete(cli, {}, "confdctl", "_CONFDCTL_COMPLETE").get_completions(words, incomplete)
             self.assertIn(wanted, [each.value for each in found], words)
+
+
+class LazyCommandsTests(SynchronousTestCase):
+    """Commands that are imported on first use."""
+
+    def test_one_command_loads_no_other(self):
+        script = (
+            "import sys\n"
+            "from confd.cli.app import cli\n"
+            "assert cli.get_command(None, 'audit').name == 'audit'\n"
+            "print(*sorted(name for name in sys.modules if name.startswith('confd.cli.commands.')))"
+        )
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+        self.assertIn("confd.cli.commands.admin", done.stdout)
+        for name in ("importing", "execute", "rollout_verbs", "bisect", "certificates"):
+            self.assertNotIn(f"confd.cli.commands.{name}", done.stdout)
+
+    def test_each_name_leads_to_the_command_of_this_name(self):
+        self.assertEqual([command.name for command in cli.commands.values()], list(cli.commands))

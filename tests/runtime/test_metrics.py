@@ -7,7 +7,8 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 import confd
-from confd.runtime.metrics import MAX_PART_SERIES, Histogram, Metrics
+from confd.runtime.histogram import Histogram
+from confd.runtime.metrics import MAX_PART_SERIES, Metrics
 from confd.web.auth.basic import BasicAuth
 from confd.web.health import MAX_AGE_SECONDS, SLICE_SECONDS, MetricsEndpoint
 from tests.conversation import Conversation, Reply, serve

@@ -21,7 +21,7 @@ from confd.agent.outputs.staged import Staged, ended, replaced_by, second_failur
 from confd.errors import ConfdError, Conflict, Unavailable, Unprocessable
 from confd.interfaces import IConfirmedChange, IOutput, IWorkerClient, Step
 from confd.model import Configuration, WorkerState
-from confd.runtime.metrics import Histogram
+from confd.runtime.histogram import Histogram
 
 #: Seconds of the longest delay before a failed test, reload or probe is tried again.
 RETRY_CAP_SECONDS = 3600.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from attrs import define
 
@@ -15,7 +16,9 @@ from confd.agent.outputs.refusal import explain_refusal
 from confd.errors import ConfdError
 from confd.interfaces import IOutput, IWorkerClient
 from confd.model import Tag
-from confd.runtime.metrics import Metrics
+
+if TYPE_CHECKING:
+    from confd.runtime.metrics import Metrics
 
 
 @define(eq=False)

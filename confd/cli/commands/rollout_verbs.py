@@ -12,7 +12,7 @@ from confd.cli.api_client import value_of
 from confd.cli.command import Command
 from confd.cli.commands.documents import as_text, change, read_argument, sources
 from confd.cli.commands.rollout_progress import follow, recovery_words
-from confd.cli.commands.rollouts import draw_rollout, finish, open_rollout
+from confd.cli.commands.rollouts import draw_rollout, finish, open_rollout, rollout
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
 from confd.cli.text import plural
@@ -215,4 +215,5 @@ def _change(
     return number, changed
 
 
-VERBS = (pause, resume, promote, abort, replace)
+for _verb in (pause, resume, promote, abort, replace):
+    rollout.add_command(_verb)

@@ -11,7 +11,8 @@ from confd.changes import REVISION, Change, Contents
 from confd.controller.agents.registry import Registry
 from confd.controller.convergence.version import VersionProgress
 from confd.interfaces import IChangeListener
-from confd.runtime.metrics import Histogram, Metrics
+from confd.runtime.histogram import Histogram
+from confd.runtime.metrics import Metrics
 
 #: Percent of the agents of a namespace that have to apply a version for it to count as converged.
 CONVERGED_PERCENT = 95

@@ -12,7 +12,8 @@ from confd.changes import ROLLOUT, Change, Contents
 from confd.controller.rollouts.views import RolloutViews
 from confd.errors import ConfdError
 from confd.interfaces import IChangeListener
-from confd.runtime.metrics import Histogram, Metrics, Values
+from confd.runtime.histogram import Histogram
+from confd.runtime.metrics import Metrics, Values
 
 #: Buckets in seconds, from a minute to four days.
 ROLLOUT_SECONDS = (60.0, 300.0, 900.0, 1800.0, 3600.0, 10800.0, 21600.0, 43200.0, 86400.0, 172800.0, 345600.0)

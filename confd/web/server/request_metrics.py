@@ -7,7 +7,8 @@ from http import HTTPStatus
 
 from attrs import define, field
 
-from confd.runtime.metrics import Histogram, Metrics
+from confd.runtime.histogram import Histogram
+from confd.runtime.metrics import Metrics
 
 #: The route of a request that no endpoint answers. A path in its place would make one series a client.
 UNMATCHED = "unmatched"

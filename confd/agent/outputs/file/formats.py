@@ -17,7 +17,6 @@ from confd.agent.outputs.file.toml import write_toml
 from confd.codec.environment_file import write_env
 from confd.codec.text import pointer_to
 from confd.codec.values import CONTROL, FormatError, Value, as_object, plain_text
-from confd.codec.yaml_writer import write_yaml
 
 #: Bytes that a rendered file may have.
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
@@ -115,6 +114,14 @@ def _ini_line(key: str, value: Value, pointer: str) -> str:
 def _ini_check(key: str, pointer: str, special: str) -> None:
     if not key or key != key.strip() or CONTROL.search(key) or any(each in key for each in special):
         raise FormatError(pointer, "has a name that INI cannot express")
+
+
+def write_yaml(value: object) -> str:
+    """Return a value in YAML: see L{confd.codec.yaml_writer.write_yaml}."""
+    # Most agents write no YAML, and PyYAML takes longer to load than most of their modules.
+    from confd.codec.yaml_writer import write_yaml
+
+    return write_yaml(value)
 
 
 WRITERS: Final[Mapping[str, Callable[[Value], str]]] = {

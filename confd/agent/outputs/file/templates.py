@@ -24,11 +24,10 @@ from attrs import define, field
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from confd.agent.outputs.file.formats import MAX_FILE_BYTES, write_ini
+from confd.agent.outputs.file.formats import MAX_FILE_BYTES, write_ini, write_yaml
 from confd.agent.outputs.file.ownership import check_descriptor
 from confd.agent.outputs.file.toml import write_toml
 from confd.codec.values import RenderError, Value
-from confd.codec.yaml_writer import write_yaml
 
 T = TypeVar("T")
 
