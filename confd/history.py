@@ -92,6 +92,20 @@ def check_expected(draft: Draft, current: Tag) -> None:
         )
 
 
+def check_changed(draft: Draft, current: VersionSummary) -> None:
+    """
+    Accept a draft that differs from the current version, or need not.
+
+    @raise Conflict: C{unchanged}.
+    """
+    same = draft.document.checksum == current.checksum and draft.poll_interval in (None, current.poll_interval)
+    if draft.if_changed and same:
+        raise Conflict(
+            "unchanged",
+            f"Nothing to publish: version {current.tag.version} has this document and this poll interval already.",
+        )
+
+
 def check_import(draft: Draft, other: OtherHistory, newest: int) -> list[tuple[int, Draft]]:
     """
     Return the versions that an import adds to a namespace, by their numbers, ascending and without gaps.

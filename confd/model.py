@@ -208,6 +208,7 @@ class Draft:
     @ivar attempt: is put on record in the transaction that publishes; C{None} where nobody asked.
     @ivar continues: the history of another system that ends with this draft.
     @ivar rollout: the plan that was asked for; C{abort} supersedes an open rollout.
+    @ivar if_changed: whether to refuse the document and the poll interval that are current.
     """
 
     namespace: str
@@ -223,6 +224,7 @@ class Draft:
     attempt: Attempt | None = None
     continues: OtherHistory | None = None
     rollout: str = ""
+    if_changed: bool = False
 
     @property
     def asked_at(self) -> datetime:

@@ -18,8 +18,8 @@ from confd.model import Configuration
 from confd.reports import ReportState
 from confd.runtime.metrics import Metrics, Values
 
-#: The states of agents; C{unknown} for agents that have not reported.
-STATES = (SILENT, "unknown", *(state.value for state in ReportState))
+#: The states of agents; C{pending} for agents that have not reported.
+STATES = (SILENT, "pending", *(state.value for state in ReportState))
 
 
 def controller_metrics(
@@ -96,7 +96,7 @@ def _of_agents(
         counts.update(
             (
                 record.namespace,
-                SILENT if record.id in silent else "unknown" if record.report is None else record.report.state.value,
+                SILENT if record.id in silent else "pending" if record.report is None else record.report.state.value,
             )
             for record in registry.records()
             if record.namespace in names

@@ -231,6 +231,7 @@ class MemoryStore(RolloutRows, TokenRows, FreezeRows, AuditRows):
             self._check_frozen(draft.namespace, draft.asked_at)
         if draft.rollout != SUPERSEDE:
             self._refuse_while_open(draft.namespace)
+        self._check_changed(draft)
         added = [(newest.version + 1, draft)]
         if draft.continues is not None:
             added = check_import(draft, draft.continues, newest.version)

@@ -26,7 +26,7 @@ from confd.controller.store.rollout_rules import (
     pick,
     take_step,
 )
-from confd.history import check_expected
+from confd.history import VersionSummary, check_changed, check_expected
 from confd.model import Draft, Registration, Revision
 from confd.reports import AgentRecord
 from confd.rollouts import (
@@ -155,6 +155,7 @@ class RolloutRows:
         check_expected(draft, current.tag)
         self._check_frozen(draft.namespace, draft.asked_at)
         self._refuse_while_open(draft.namespace)
+        self._check_changed(draft)
         number = len(self._rollouts) + 1
         rollout, exposure = first_rollout(start, number, current.version, current.version + 1)
         here = self._here(draft.namespace)
@@ -240,6 +241,10 @@ class RolloutRows:
         rollout = self._open(namespace)
         if rollout is not None:
             raise rollout_active(namespace, rollout.id)
+
+    def _check_changed(self, draft: Draft) -> None:
+        if self._open(draft.namespace) is None:
+            check_changed(draft, VersionSummary.of(self._current_of(draft.namespace)))
 
     def _here(self, namespace: str) -> frozenset[str]:
         return frozenset(each.id for each in self.agents.rows.values() if each.namespace == namespace)

@@ -36,7 +36,7 @@ class MetricsTests(SynchronousTestCase):
             for (name, labels), value in samples(self.harness.metrics.exposition()).items()
             if name == "confd_agents" and DEFAULT in labels
         }
-        self.assertEqual(set(found), {"silent", "unknown", "applying", "applied", "failed"})
+        self.assertEqual(set(found), {"silent", "pending", "applying", "applied", "failed"})
         return {state: value for state, value in found.items() if value}
 
     def test_lint(self) -> None:
@@ -97,7 +97,7 @@ class MetricsTests(SynchronousTestCase):
         self.harness.report(applied, tag)
         self.harness.report(applying, tag, "applying")
         self.harness.report(failed, tag, "failed", error="no")
-        self.assertEqual(self.states(), {"applied": 1, "applying": 1, "failed": 1, "unknown": 1})
+        self.assertEqual(self.states(), {"applied": 1, "applying": 1, "failed": 1, "pending": 1})
         self.assertEqual(self.shown("confd_agents_current", DEFAULT), 1)
         self.harness.clock.advance(1000)
         self.assertEqual(self.states(), {"silent": 4})

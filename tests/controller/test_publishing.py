@@ -49,6 +49,39 @@ class ChangeTests(SynchronousTestCase):
         return self.harness.caller().get(CONFIG, auth=AGENT).json
 
 
+class UnchangedTests(ChangeTests):
+    """C{if_changed=true}."""
+
+    SAME = {"url": "http://two/"}
+
+    def test_refuses_what_is_current(self) -> None:
+        for more in ({}, {"dry_run": "true"}, {"poll_interval": 30}):
+            reply = self.publish(self.SAME, if_changed="true", **more)
+            self.assertEqual((reply.status, reply.code), (409, "unchanged"), more)
+        self.assertEqual(self.roll_back({"version": 2}, if_changed="true").code, "unchanged")
+        self.assertEqual(self.current()["version"], 2)
+
+    def test_publishes_what_differs(self) -> None:
+        self.assertEqual(self.publish(self.SAME, if_changed="true", poll_interval=31).json["version"], 3)
+        self.assertEqual(self.publish(NEW, if_changed="true").json["version"], 4)
+        self.assertEqual(self.publish(NEW).json["version"], 5)
+
+    def test_repeated_request_gets_its_first_answer(self) -> None:
+        """The document of the first request is current by then."""
+        versions = [
+            self.publish(NEW, headers={"Idempotency-Key": "k"}, if_changed="true").json["version"] for _ in range(2)
+        ]
+        self.assertEqual(versions, [3, 3])
+
+    def test_document_of_the_base_may_end_a_rollout(self) -> None:
+        agent_id = self.harness.join()
+        self.harness.report(agent_id, self.harness.tag())
+        self.assertEqual(self.publish(self.SAME, if_changed="true", rollout="canary").code, "unchanged")
+        self.assertEqual(self.publish(rollout="canary").status, 202)
+        for more in ({"dry_run": "true"}, {}):
+            self.assertEqual(self.publish(self.SAME, if_changed="true", rollout="abort", **more).json["version"], 4)
+
+
 class DryRunTests(ChangeTests):
     """C{dry_run=true}."""
 
@@ -71,6 +104,13 @@ class DryRunTests(ChangeTests):
                 "agents": {"targeted": 2, "live": 1},
             },
         )
+
+    def test_poll_interval_is_a_difference(self) -> None:
+        reply = self.publish({"url": "http://two/"}, dry_run="true", poll_interval=60)
+        text = "--- version 2\n+++ version 3\n@@ poll interval @@\n-30 s\n+60 s\n"
+        self.assertEqual((reply.json["patch"], reply.json["text"]), ([], text))
+        text = self.publish(dry_run="true", poll_interval=60).json["text"]
+        self.assertTrue(text.endswith('+  "url": "http://new/"\n }\n@@ poll interval @@\n-30 s\n+60 s\n'), text)
 
     def test_changes_nothing(self) -> None:
         changes, before = self.harness.changes(), self.current()
@@ -133,7 +173,7 @@ class RollbackTests(ChangeTests):
         self.assertEqual(self.current()["version"], 3)
 
     def test_versions_that_are_not_there(self) -> None:
-        for version, status in ((0, 404), (-1, 404), (3, 404), (10**20, 404), ("1", 400), (1.5, 400), (None, 400)):
+        for version, status in ((0, 400), (-1, 400), (3, 404), (10**20, 404), ("1", 400), (1.5, 400), (None, 400)):
             self.assertEqual(self.roll_back({"version": version}).status, status, version)
         self.assertEqual(self.roll_back({}).status, 400)
         self.assertEqual(self.roll_back({"version": 1}, namespace="no").code, "unknown_namespace")

@@ -129,9 +129,9 @@ class ScriptTests(Case):
         self.assertEqual(piped.status, 0, piped.err)
         self.assertEqual(self.value("get", "via"), "pipe")
         self.assertIn("Nothing to publish", self.good("set", "via=pipe", "--yes"))
-        self.assertEqual([each["outcome"] for each in self.value("audit")], ["done"] * 3)
+        self.assertEqual([each["outcome"] for each in self.value("audit")], ["unchanged", *["done"] * 3])
         sound = self.value("audit", "verify")
-        self.assertEqual((sound["sound"], sound["entries"]), (True, 3))
+        self.assertEqual((sound["sound"], sound["entries"]), (True, 4))
         self.good("audit", "verify", "--noted", sound["note"])
 
     def test_fleet(self) -> None:

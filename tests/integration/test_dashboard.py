@@ -285,6 +285,28 @@ class ChangeTests(DashboardTestCase):
             self.shown(page.get_by_text("Version 3 is published."))
         self.assertEqual(self.current()["data"], self.document("mine"))
 
+    def test_poll_interval(self) -> None:
+        """It is shown, changed without the document, previewed, and named in the history."""
+        with self.visiting() as page:
+            field = page.get_by_label("Poll interval of the agents")
+            eventually(lambda: field.input_value() == "60")
+            field.fill("120")
+            page.get_by_role("button", name="Review and publish").click()
+            self.assertEqual(page.locator("dialog .added").inner_text().strip(), "+120 s")
+            page.get_by_role("button", name="Publish as version 2").click()
+            self.shown(page.get_by_text("Version 2 is published."))
+            page.get_by_role("link", name="History").first.click()
+            self.shown(page.get_by_text("poll interval 120 s"))
+        self.assertEqual(self.current()["poll_interval_seconds"], 120)
+
+    def test_unchanged(self) -> None:
+        """A document that is current already is not published again."""
+        with self.visiting() as page:
+            self.edit(page, json.dumps(self.document("first"), indent=4))
+            page.get_by_role("button", name="Review and publish").click()
+            self.shown(page.locator("#editor .problem").get_by_text("Nothing to publish: version 1 has this document"))
+        self.assertEqual(self.current()["version"], 1)
+
     def test_bad_documents(self) -> None:
         """A text that is no JSON, breaks the schema, or is too large gives a sentence, and is kept."""
         large = json.dumps(self.document("large") | {"filling": "x" * 1100000})
@@ -421,6 +443,27 @@ class AppearanceTests(DashboardTestCase):
                     box = page.locator("nav a[aria-current]").bounding_box()
                     self.assertLessEqual(box["x"] + box["width"], 360, view)
 
+    def test_phone(self) -> None:
+        """Targets are large enough for a finger, errors are readable, and lists are tables for a screen reader."""
+        error = "The worker answered 422: /features/preview is not known here."
+        body = {"agent_id": f"{self.namespace}-a", "namespace": self.namespace, "hostname": "phone-test"}
+        self.assertEqual(self.ask("POST", "/api/v1/register", body, AGENT).status, 200)
+        report = {"agent_id": body["agent_id"], "namespace": self.namespace, "version": 1, "state": "failed"}
+        self.assertEqual(self.ask("POST", "/api/v1/report", report | {"error": error}, AGENT).status, 200)
+        with self.visiting("fleet", width=320, height=740) as page:
+            for size in page.locator("nav a, #agents .chip").evaluate_all(
+                "all => all.map((each) => each.offsetHeight)"
+            ):
+                self.assertGreaterEqual(size, 44)
+            shown = page.locator(".canvas .of-error").get_by_text(error)
+            self.shown(shown)
+            box = shown.bounding_box()
+            self.assertGreater(box["height"], 20, "the error has one line only")
+            self.assertLessEqual(box["x"] + box["width"], 320)
+            page.get_by_role("link", name="History").click()
+            self.shown(page.get_by_role("row").get_by_role("rowheader", name="version 1"))
+            self.assertEqual(page.locator("#announced").inner_text(), f"History of {self.namespace}")
+
     def test_health_follows_the_connection(self) -> None:
         """The page counts a reader, and shows the loss of the controller before its next request is due."""
         self.fleet = self.alone()
@@ -458,6 +501,9 @@ class AppearanceTests(DashboardTestCase):
             self.shown(page.get_by_text("Version 1 is current; no agent follows this namespace yet."))
             page.goto(f"{self.fleet.url}/#overview/nowhere")
             self.shown(page.get_by_text("Namespace nowhere does not exist"))
+            self.assertEqual(self.ask("POST", "/api/v1/namespaces", body | {"name": "made-elsewhere"}).status, 201)
+            page.get_by_label("Namespace").focus()
+            eventually(lambda: page.locator("#namespaces option[value=made-elsewhere]").count() == 1)
 
     def test_json(self) -> None:
         """The editor accepts the JSON of RFC 8259, and rejects many texts that are nearly right."""

@@ -108,8 +108,7 @@ def set_(
     query = {"comment": options.comment, "poll_interval": poll_interval}
 
     def send(document: JsonObject) -> bool:
-        asked = Submission("/api/v1/config", document, tag, query, always=poll_interval is not None)
-        return publisher.publish(asked)
+        return publisher.publish(Submission("/api/v1/config", document, tag, query))
 
     if in_editor:
         edit(session, wanted, send)

@@ -42,6 +42,7 @@ class PublishOptions:
     quorum: float | None
     timeout: float | None
     rollout: str | None
+    force: bool = False
     if_match: str | None = None
 
     @property
@@ -67,6 +68,7 @@ class PublishOptions:
 _OPTIONS = {
     "yes": click.option("-y", "--yes", is_flag=True, help="Publish without a question."),
     "dry_run": click.option("--dry-run", is_flag=True, help="Validate and show the diff; publish nothing."),
+    "force": click.option("--force", is_flag=True, help="Publish although nothing differs from the current version."),
     "comment": click.option("-m", "--comment", metavar="TEXT", help="Reason for the change, for the history."),
     "if_match": click.option(
         "--if-match",
@@ -142,19 +144,23 @@ class ChangePublisher:
         @raise CommandError: the controller refused it, or the user declined.
         """
         session, screen = self._session, self._session.screen
-        current, change = change.tag, evolve(change, tag=self._options.if_match or change.tag)
+        current, query = change.tag, {} if self._options.force else {"if_changed": True}
+        change = evolve(change, tag=self._options.if_match or current, query={**change.query, **query})
         submitter = Submitter(session, session.namespace, self._options.rollout)
-        preview = submitter.preview(change)
+        try:
+            preview = submitter.preview(change)
+        except CommandError as failure:
+            if failure.code != "unchanged":
+                raise
+            said = "Nothing to publish: the document and the poll interval are unchanged"
+            screen.show({"message": said, "tag": current}, lambda: screen.line(f"{said}; {current} is current."))
+            return True
         agents = preview["agents"]
         for_whom = f"version {preview['version']} of {session.namespace}, for {plural(agents['targeted'], 'agent')}"
         if self._options.dry_run:
             screen.show(preview, lambda: self._draw_preview(preview))
             screen.say(f"Dry run: this would be {for_whom}. Nothing was changed.")
             return False
-        if not preview["patch"] and not change.always:
-            said = {"message": "Nothing to publish: the document is unchanged", "tag": current}
-            screen.show(said, lambda: screen.line(f"{said['message']}; {current} is current."))
-            return True
         if screen.form == "table" or not self._options.yes:
             screen.diff(preview["text"], aside=True)
         how = f" ({agents['live']} of them live){_waves_in_words(preview)}"

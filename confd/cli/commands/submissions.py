@@ -32,14 +32,12 @@ class Submission:
     @ivar path: path of the API.
     @ivar tag: tag of the version that the change is based on.
     @ivar query: parameters of the API.
-    @ivar always: whether to publish although the document is unchanged.
     """
 
     path: str
     body: Mapping[str, object]
     tag: str
     query: Mapping[str, object] = field(factory=dict)
-    always: bool = False
 
 
 @define(eq=False)

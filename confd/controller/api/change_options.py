@@ -42,6 +42,7 @@ class ChangeQuery(NamespaceQuery, forbid_unknown_fields=True):
     @ivar timeout: seconds; 30 where it is not given.
     @ivar rollout: the plan of a rollout; C{direct} starts none, and C{abort} publishes to all agents although a rollout
         is open.
+    @ivar if_changed: refuse a change to the document and the poll interval that are current, unless a rollout is open.
     """
 
     dry_run: bool = False
@@ -49,6 +50,7 @@ class ChangeQuery(NamespaceQuery, forbid_unknown_fields=True):
     quorum: Percent | None = None
     timeout: Timeout | None = None
     rollout: str | None = None
+    if_changed: bool = False
 
     @property
     def plan(self) -> str | None:
@@ -113,11 +115,11 @@ async def rollback_draft(
         raise Unprocessable(error.code, said, error.details) from None
 
 
-def conditions(call: Call, rollout: str | None) -> dict[str, Any]:
+def conditions(call: Call, rollout: str | None, if_changed: bool = False) -> dict[str, Any]:
     """
     Return the fields of L{Draft} that say who asks for a change, and what it is bound to.
 
-    @param rollout: the option of that name.
+    @param rollout: the option of that name, as C{if_changed}.
     """
     expected, key = call.header("If-Match"), call.header("Idempotency-Key")
     if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isprintable()):
@@ -128,6 +130,7 @@ def conditions(call: Call, rollout: str | None) -> dict[str, Any]:
         "arrived": call.arrived,
         "attempt": call.attempt,
         "rollout": rollout or "",
+        "if_changed": if_changed,
     }
 
 

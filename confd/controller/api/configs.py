@@ -32,8 +32,8 @@ from confd.controller.configs.snapshot import EncodedConfig, Snapshot
 from confd.controller.convergence.tracker import Convergence
 from confd.controller.rollouts.service import Rollouts
 from confd.errors import Conflict, Gone, NotFound, PreconditionFailed, TooMany, Unprocessable
-from confd.history import check_expected
-from confd.model import Configuration, Draft
+from confd.history import VersionSummary, check_changed, check_expected
+from confd.model import Configuration, Draft, Revision
 from confd.runtime.offload import Offload
 from confd.web.api.endpoint import Answer, AnyDocument, Call, NamespaceQuery, endpoint
 from confd.web.auth.principals import POLL, Permission
@@ -150,7 +150,7 @@ class ConfigsApi:
             call.principal.who,
             poll_interval=query.poll_interval,
             comment=query.comment,
-            **conditions(call, query.rollout),
+            **conditions(call, query.rollout, query.if_changed),
         )
         return await self._publish_or_preview(query, draft)
 
@@ -176,7 +176,7 @@ class ConfigsApi:
             wanted.version,
             call,
             comment=wanted.comment,
-            **conditions(call, query.rollout),
+            **conditions(call, query.rollout, query.if_changed),
         )
         return await self._publish_or_preview(query, draft)
 
@@ -226,6 +226,8 @@ class ConfigsApi:
         check_expected(draft, there.tag)
         self._rollouts.refuse_while_frozen(draft)
         self._rollouts.refuse_while_open(draft)
+        if self._rollouts.open_rollout(draft.namespace) is None:
+            check_changed(draft, VersionSummary.of(Revision(there, "")))
         would_be = Configuration(
             there.cluster_id,
             there.epoch,

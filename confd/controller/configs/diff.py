@@ -36,7 +36,8 @@ class Difference:
     What leads from one document to another.
 
     @ivar patch: a JSON patch: each operation is C{add}, C{remove} or C{replace}.
-    @ivar text: a unified diff of the two, their keys sorted and indented; empty where they are equal.
+    @ivar text: a unified diff of the two, their keys sorted and indented, and of the poll intervals; empty where all
+        are equal.
     """
 
     patch: list[JsonObject]
@@ -46,7 +47,11 @@ class Difference:
 def difference(old: Configuration, new: Configuration) -> Difference:
     """Compare two configurations; for documents of a megabyte that takes a second, so not in the reactor's thread."""
     before, after = strict_json.decode(old.document.raw), strict_json.decode(new.document.raw)
-    text = unified(_lines(before), _lines(after), f"version {old.version}", f"version {new.version}")
+    names = f"version {old.version}", f"version {new.version}"
+    text = unified(_lines(before), _lines(after), *names)
+    if old.poll_interval != new.poll_interval:
+        header = "" if text else f"--- {names[0]}\n+++ {names[1]}\n"
+        text += f"{header}@@ poll interval @@\n-{old.poll_interval} s\n+{new.poll_interval} s\n"
     return Difference(_bounded(patch(before, after), after, len(old.document.raw) + len(new.document.raw)), text)
 
 

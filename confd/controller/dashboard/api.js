@@ -32,7 +32,8 @@ export class Api {
 
   /** Publish a document; with dryRun, only preview the publish. */
   publish(text, options) {
-    return this.change("/api/v1/config", text, options, { comment: options.comment ?? "" });
+    const { comment = "", interval } = options;
+    return this.change("/api/v1/config", text, options, { comment, ...(interval && { poll_interval: interval }) });
   }
 
   /** Publish the document of an earlier version again. */
@@ -41,13 +42,13 @@ export class Api {
   }
 
   /**
-   * Publish if the current version is still the version that the person saw.
+   * Publish if the current version is still the version that the person saw, and differs.
    * @param {{etag: string, key: string, dryRun?: boolean, rollout?: string}} options key: the same for all attempts of
    *   one publish; rollout: the name of a plan
    */
   async change(path, body, { etag, key, dryRun = false, rollout = "" }, query = {}) {
     const headers = { "Content-Type": "application/json", "If-Match": etag };
-    if (rollout) query = { ...query, rollout };
+    query = { ...query, if_changed: "true", ...(rollout && { rollout }) };
     if (dryRun) query = { ...query, dry_run: "true" };
     else headers["Idempotency-Key"] = key;
     return (await this.ask("POST", path, { query, headers, body })).json();

@@ -19,6 +19,9 @@ const VIEWS = ["overview", "configuration", "history", "fleet", "audit"];
 /** Milliseconds between two updates of "12 s ago". */
 const TICK_MS = 10000;
 
+/** Milliseconds between two requests for the list of namespaces. */
+const NAMESPACES_MS = 30000;
+
 const byId = (id) => document.getElementById(id);
 
 class App {
@@ -43,6 +46,8 @@ class App {
     addEventListener("beforeunload", (event) => this.editor.dirty && event.preventDefault());
     addEventListener("pagehide", () => this.editor.keep());
     setInterval(tick, TICK_MS);
+    setInterval(() => this.choose(), NAMESPACES_MS);
+    this.choice.addEventListener("focus", () => this.choose());
     this.route();
   }
 
@@ -65,7 +70,10 @@ class App {
     this.history.show(this.view === "history");
     this.audit.show(this.view === "audit");
     this.health.show(this.view === "overview");
-    if (moved) scrollTo(0, 0);
+    if (!moved) return;
+    scrollTo(0, 0);
+    // A screen reader reads no change of a title.
+    byId("announced").textContent = `${document.title.split(" ")[0]} of ${this.namespace}`;
   }
 
   move(namespace) {
@@ -74,16 +82,22 @@ class App {
     const { editor, fleet, history, audit, health, current, convergence, rollout } = this;
     for (const part of [editor, fleet, history, audit, health, current, convergence, rollout]) part.move(this.api);
     this.connection.choices([], namespace, this.view);
+    this.offered = "";
+    fill(this.choice, h("option", { value: namespace }, namespace));
     this.events.follow(this.api);
     this.choose();
   }
 
   /** Offer the namespaces. */
   async choose() {
-    const found = await this.api.get("/api/v1/namespaces").catch(() => []);
+    const found = await this.api.get("/api/v1/namespaces").catch(() => null);
+    if (found === null) return;
     const names = found.map(({ name }) => name);
     this.connection.choices(names, this.namespace, this.view);
     const shown = names.includes(this.namespace) ? names : [...names, this.namespace];
+    // A list that is open stays as it is.
+    if (shown.join() === this.offered) return;
+    this.offered = shown.join();
     fill(this.choice, ...shown.map((name) => h("option", { value: name }, name)));
     this.choice.value = this.namespace;
   }

@@ -18,13 +18,21 @@ export function harmless(text) {
  */
 export function h(name, properties = {}, ...children) {
   const [tag, ...classes] = name.split(".");
-  return furnish(document.createElement(tag), classes, properties, children);
+  const role = roleOf(tag, properties);
+  return furnish(document.createElement(tag), classes, role ? { role, ...properties } : properties, children);
 }
 
 /** Return an SVG element. */
 export function svg(name, properties = {}, ...children) {
   const [tag, ...classes] = name.split(".");
   return furnish(document.createElementNS(SVG, tag), classes, properties, children);
+}
+
+/** Roles that the elements of a table keep where the page draws it as a list. */
+const ROLES = { table: "table", thead: "rowgroup", tbody: "rowgroup", tr: "row", td: "cell" };
+
+function roleOf(tag, { scope }) {
+  return tag === "th" ? (scope === "row" ? "rowheader" : "columnheader") : ROLES[tag];
 }
 
 function furnish(element, classes, properties, children) {

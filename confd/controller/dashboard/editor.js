@@ -1,9 +1,9 @@
 /** The editor of the current document. */
 
 import { confirmAndPublish } from "./publish_dialog.js";
-import { compare } from "./diff.js";
 import { fill, h, problem } from "./dom.js";
 import { keepDraft, loadDraft } from "./draft.js";
+import { overtaken } from "./overtaken.js";
 import { member, pretty, tokens } from "./json.js";
 import { count } from "./format.js";
 import { LARGE, REST_MS, Undo } from "./undo.js";
@@ -16,16 +16,17 @@ export class Editor {
     this.numbers = h("pre.numbers", { "aria-hidden": "true" });
     this.area = h("textarea", {
       spellcheck: false,
-      wrap: "off",
-      autocomplete: "off",
+      wrap: "off", autocomplete: "off",
       "aria-label": "The document, as JSON",
       "aria-describedby": "editor-check editor-keys",
+      "aria-errormessage": "editor-check",
       oninput: () => this.typed(),
       onscroll: () => (this.numbers.scrollTop = this.area.scrollTop),
       onkeydown: (event) => this.pressed(event),
       onblur: () => this.keep(),
     });
     this.undo = new Undo(this.area, () => this.typed());
+    this.interval = h("input", { type: "number", min: 1, max: 86400, required: true, oninput: () => this.typed() });
     this.status = h("p.check", { id: "editor-check", role: "status" });
     this.says = h("div", {});
     this.review = h("button.primary", { type: "button", onclick: () => this.publish() }, "Review and publish…");
@@ -37,12 +38,14 @@ export class Editor {
       h("div.code", {}, this.numbers, this.area),
       this.status,
       h("div.tools", {}, this.review, button("Format", () => this.format()), this.discard),
+      h("label.tools", {}, "Poll interval of the agents, in seconds ", this.interval),
       h("p.quiet", { id: "editor-keys" }, "Tab indents; Escape and then Tab leaves the field. Ctrl+Enter reviews."),
     );
   }
 
   get dirty() {
-    return this.base !== null && this.area.value !== this.base.text;
+    const { base, area, interval } = this;
+    return base !== null && (area.value !== base.text || interval.value !== base.interval);
   }
 
   /** Show another namespace. */
@@ -77,6 +80,7 @@ export class Editor {
     this.reset(draft?.base ?? there);
     if (!draft) return;
     this.area.value = draft.text;
+    this.interval.value = draft.interval ?? draft.base.interval;
     this.undo.clear();
     this.typed();
     if (draft.base.etag !== there.etag) this.overtaken(there);
@@ -85,6 +89,7 @@ export class Editor {
   /** Start from a version. */
   reset(there) {
     this.area.value = there.text;
+    this.interval.value = there.interval;
     this.undo.clear();
     this.begun(there);
   }
@@ -92,6 +97,7 @@ export class Editor {
   /** Take the text of a version in place of the person's text, which an undo returns. */
   take(there) {
     this.undo.replace(there.text);
+    this.interval.value = there.interval;
     this.begun(there);
     this.area.focus();
   }
@@ -129,7 +135,11 @@ export class Editor {
 
   keep() {
     if (this.base === null) return;
-    keepDraft(this.api.namespace, this.dirty ? { text: this.area.value, base: this.base } : null);
+    keepDraft(this.api.namespace, this.dirty ? { ...this.written(), base: this.base } : null);
+  }
+
+  written() {
+    return { text: this.area.value, interval: this.interval.value };
   }
 
   /** Check the text and show its first mistake. @returns {boolean} whether the text is JSON */
@@ -183,14 +193,16 @@ export class Editor {
   }
 
   async publish() {
-    if (this.base === null || !this.check()) return;
+    if (this.base === null || !this.check() || !this.interval.reportValidity()) return;
     fill(this.says);
     const { api, base } = this;
-    const text = this.area.value;
+    const written = this.written();
+    const fixed = { etag: base.etag, interval: written.interval === base.interval ? null : written.interval };
     this.review.disabled = true;
     try {
-      const done = await confirmAndPublish("Publish", (options) => api.publish(text, { ...options, etag: base.etag }), api);
-      if (done) await this.published(done, text);
+      const attempt = (options) => api.publish(written.text, { ...options, ...fixed });
+      const done = await confirmAndPublish("Publish", attempt, api);
+      if (done) await this.published(done, written);
     } catch (error) {
       fill(this.says, problem(error));
       if (error.status === 412) await this.refresh();
@@ -199,13 +211,13 @@ export class Editor {
     }
   }
 
-  async published({ version, published, rollout }, text) {
+  async published({ version, published, rollout }, written) {
     if (rollout) {
       // The current version stays; the rollout delivers the text.
       this.reset(this.base);
       return this.done(`Rollout ${rollout.id} of version ${version} has started. `, "Watch it");
     }
-    this.base = { ...this.base, text };
+    this.base = { ...this.base, ...written };
     this.keep();
     await this.refresh();
     const brokers = published ? "" : " A broker does not have it yet; the controller tries again until it does.";
@@ -219,25 +231,12 @@ export class Editor {
   /** Offer a choice: another person published while this text was edited. */
   overtaken(there) {
     this.newer = there;
-    const said = `Version ${there.version} was published while you were editing version ${this.base.version}.`;
-    const choice = (label, onclick) => button(`${label} version ${there.version}`, onclick);
-    const choices = [
-      choice("Look at", () => compare(this.api, this.base.version, there.version)),
-      choice("Keep mine, to replace", () => this.goOnTop(there)),
-      choice("Discard mine, take", () => this.take(there)),
-    ];
-    fill(
-      this.says,
-      h(
-        "div.problem",
-        { role: "alert" },
-        h("p", {}, `${said} Your text is kept; look at the newer version, then decide.`),
-        h("div.tools", {}, ...choices),
-      ),
-    );
+    const choices = { keep: () => this.goOnTop(there), take: () => this.take(there) };
+    fill(this.says, overtaken(this.api, this.base, there, choices));
   }
 
   goOnTop(there) {
+    if (this.interval.value === this.base.interval) this.interval.value = there.interval;
     this.begun(there);
     this.area.focus();
   }
@@ -246,5 +245,6 @@ export class Editor {
 const button = (label, onclick) => h("button", { type: "button", onclick }, label);
 
 function read({ text, etag }) {
-  return { etag, version: Number(member(text, "version")), text: pretty(member(text, "data")) };
+  const interval = member(text, "poll_interval_seconds");
+  return { etag, interval, version: Number(member(text, "version")), text: pretty(member(text, "data")) };
 }

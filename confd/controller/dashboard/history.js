@@ -91,7 +91,7 @@ export class History {
     this.to.max = this.from.max = newest;
     this.older.hidden = !this.next;
     const current = this.current();
-    fill(this.body, ...this.items.map((item) => this.row(item, item === current)));
+    fill(this.body, ...this.items.map((item, place) => this.row(item, item === current, this.items[place + 1])));
   }
 
   /** Return the newest version on the page that is no candidate. */
@@ -99,7 +99,7 @@ export class History {
     return this.items.find(({ state }) => !state) ?? this.items[0];
   }
 
-  row(item, isCurrent) {
+  row(item, isCurrent, before) {
     const { version, created_at: made, author, comment, rollback_of: source } = item;
     const changes = h(
       "button",
@@ -122,7 +122,7 @@ export class History {
       h("th.number", { scope: "row" }, String(version)),
       h("td", {}, h("time", { dateTime: made, title: moment(made) }, ago(made))),
       h("td", {}, author),
-      h("td.long", {}, comment, source ? h("span.tag", {}, `rollback to ${source}`) : null, badge(item)),
+      h("td.long", {}, comment, source ? h("span.tag", {}, `rollback to ${source}`) : null, polls(item, before), badge(item)),
       h("td.actions", {}, changes, isCurrent ? h("span.tag", {}, "current") : item.state === "candidate" ? null : back),
     );
   }
@@ -155,6 +155,12 @@ export class History {
     }
     this.refresh();
   }
+}
+
+/** Return the poll interval of a version where it differs from the version before. */
+function polls({ poll_interval_seconds: seconds }, before) {
+  if (!before || before.poll_interval_seconds === seconds) return null;
+  return h("span.tag", {}, `poll interval ${seconds} s`);
 }
 
 /** Return what a rollout made of a version. */

@@ -142,13 +142,17 @@ class Rollouts:
         if draft.rollback_of is None:
             self._freezes.active(draft.namespace).check(draft.namespace)
 
+    def open_rollout(self, namespace: str) -> int | None:
+        """Return the id of the open rollout of a namespace, C{None} without one."""
+        return self._driver.open_rollout(namespace)
+
     def refuse_while_open(self, draft: Draft) -> None:
         """
         Refuse a draft that an open rollout forbids, as the store does.
 
         @raise Conflict: C{rollout_active}.
         """
-        number = self._driver.open_rollout(draft.namespace)
+        number = self.open_rollout(draft.namespace)
         if number is not None and draft.rollout != SUPERSEDE:
             raise rollout_active(draft.namespace, number)
 

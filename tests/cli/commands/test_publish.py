@@ -50,7 +50,8 @@ class SetTests(Case):
         self.assertIn("for 4 agents (3 of them live)?", ended.err)
         (post,) = self.posts()
         self.assertEqual(post.body, {"url": "y", "limits": {"rate": 2}})
-        self.assertEqual(post.query, {"namespace": "default", "comment": "why", "poll_interval": "7"})
+        expected = {"namespace": "default", "if_changed": "true", "comment": "why", "poll_interval": "7"}
+        self.assertEqual(post.query, expected)
         self.assertEqual(post.headers["If-Match"], f'"{TAG}"')
         self.assertTrue(post.headers["Idempotency-Key"])
 
@@ -88,14 +89,21 @@ class SetTests(Case):
         self.assertEqual(json.loads(ended.out), preview())
         self.assertEqual(self.posts(), [])
 
-    def test_unchanged_document_is_published_only_with_another_poll_interval(self):
-        self.table[POST] = [answer(preview(text=""))] * 2 + [published()]
-        ended = self.cli.type("set", "url=x", "--yes")
-        self.assertEqual(ended.status, 0)
-        self.assertIn("Nothing to publish", ended.out)
+    def test_unchanged_document_is_published_only_with_force(self):
+        self.table[POST] = [refusal(409, "unchanged", "Nothing to publish.")] * 2 + [
+            answer(preview(text="")),
+            published(),
+        ]
+        for dry_run in ("--yes", "--dry-run"):
+            ended = self.cli.type("set", "url=x", dry_run)
+            self.assertEqual(ended.status, 0)
+            self.assertIn("Nothing to publish", ended.out)
         self.assertEqual(self.posts(), [])
-        self.assertEqual(self.cli.type("set", "--poll-interval", "9", "--yes").status, 0)
-        self.assertEqual(self.posts()[0].query["poll_interval"], "9")
+        self.assertEqual(
+            {each.query["if_changed"] for each in self.cli.controller.asked if each.method == "POST"}, {"true"}
+        )
+        self.assertEqual(self.cli.type("set", "url=x", "--force", "--yes").status, 0)
+        self.assertNotIn("if_changed", self.posts()[0].query)
 
     def test_lost_race_names_the_command_that_shows_the_other_change(self):
         self.table[POST] = publisher(refusal(412, "version_mismatch", "Somebody was faster."))
@@ -194,7 +202,9 @@ class RollbackTests(Case):
         ended = self.cli.type("rollback", "1", "-m", "why", answers="y\n")
         self.assertEqual(ended.out, "Published version 3 of default (1a2b3c4d.1.3), with the document of version 1.\n")
         (post,) = self.posts("/api/v1/config/rollback")
-        self.assertEqual((post.body, post.query), ({"version": 1, "comment": "why"}, {"namespace": "default"}))
+        self.assertEqual(
+            (post.body, post.query), ({"version": 1, "comment": "why"}, {"namespace": "default", "if_changed": "true"})
+        )
         self.assertEqual(post.headers["If-Match"], f'"{TAG}"')
 
     def test_rollback_to_an_unknown_or_pruned_version_is_refused(self):

@@ -14,7 +14,7 @@ from confd.controller.store.change_log import Written, revision_change
 from confd.controller.store.cursor import Cursor
 from confd.controller.store.queries import freezes, pruning, rollouts
 from confd.errors import Conflict, Gone, NotFound, Unprocessable
-from confd.history import OtherHistory, VersionSummary, check_expected, check_import
+from confd.history import OtherHistory, VersionSummary, check_changed, check_expected, check_import
 from confd.model import DEFAULT_NAMESPACE, Configuration, Document, Draft, Revision, Tag
 from confd.rollouts import SUPERSEDE, rollout_active
 
@@ -118,6 +118,8 @@ def publish(cursor: Cursor, draft: Draft, keep: int = 0) -> Written[Revision]:
         freezes.check(cursor, draft.namespace, draft.asked_at)
     if there.rollout is not None and draft.rollout != SUPERSEDE:
         raise rollout_active(draft.namespace, there.rollout)
+    if there.rollout is None:
+        check_changed(draft, there.current)
     interval, newest = draft.poll_interval or there.current.poll_interval, there.newest.tag.version
     if draft.continues is None:
         made = append(cursor, draft, newest + 1, interval)

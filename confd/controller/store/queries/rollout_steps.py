@@ -9,7 +9,7 @@ from confd.controller.store.change_log import Written, revision_change, rollout_
 from confd.controller.store.cursor import Cursor
 from confd.controller.store.queries import audit, configs, freezes, members, pruning, rollouts
 from confd.controller.store.rollout_rules import abort_comment, change_members, first_rollout, pick, take_step
-from confd.history import check_expected
+from confd.history import check_changed, check_expected
 from confd.model import Draft, Revision
 from confd.rollouts import (
     NextStep,
@@ -34,6 +34,7 @@ def start(cursor: Cursor, start: Start, keep: int) -> Written[Stepped]:
     freezes.check(cursor, draft.namespace, draft.asked_at)
     if standing.rollout is not None:
         raise rollout_active(draft.namespace, standing.rollout)
+    check_changed(draft, current)
     number = rollouts.next_rollout(cursor)
     base = current.tag.version
     rollout, exposure = first_rollout(start, number, base, base + 1)
