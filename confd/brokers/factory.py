@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
 from confd.interfaces import IBroker
@@ -29,6 +29,12 @@ def make_brokers(reactor: Reactor, settings: BrokerSettings, names: Sequence[str
 def make_broker(reactor: Reactor, settings: BrokerSettings, name: str) -> IBroker:
     """Return the broker C{REDIS} or C{NATS}; import its library only here, so that other processes go without it."""
     return _redis(reactor, settings) if name == "REDIS" else _nats(reactor, settings)
+
+
+def describe_stream(brokers: Sequence[IBroker]) -> Mapping[str, Callable[[], str]]:
+    """Return what C{/ready} says of NATS_STREAM."""
+    nats = [each for each in brokers if each.name == "NATS"]
+    return {"NATS_STREAM": lambda: nats[0].remark() or "announcements are kept"} if nats else {}
 
 
 def follow_passwords(
@@ -80,5 +86,6 @@ def _nats(reactor: Reactor, settings: BrokerSettings) -> IBroker:
         tls=ssl.create_default_context() if settings.nats_tls_enabled else None,
         subject=settings.nats_subject,
         queue_group=settings.nats_queue_group,
+        stream=settings.nats_stream,
         random=Random(),
     )

@@ -128,6 +128,12 @@ def _of_brokers(metrics: Metrics, broker_publishers: Sequence[BrokerPublisher]) 
         "confd_broker_up", "Whether a broker can be used.", each(lambda it: it.broker.problem() is None), "broker"
     )
     metrics.gauge(
+        "confd_broker_keeps",
+        "Whether a broker keeps the newest announcement for agents that come later.",
+        each(lambda it: it.broker.keeps()),
+        "broker",
+    )
+    metrics.gauge(
         "confd_unpublished_namespaces",
         "Namespaces whose newest announcement a broker does not have.",
         each(lambda it: it.waiting()),

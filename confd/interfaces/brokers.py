@@ -62,5 +62,11 @@ class IBroker(IService, IHealth):
     def answer(latest: Callable[[str], bytes | None]) -> None:
         """Answer requests for the newest announcement on a broker that stores none; called before the start."""
 
+    def remark() -> str | None:
+        """Return a sentence on a setting that has no effect now, although announcements arrive; C{None} without one."""
+
+    def keeps() -> bool:
+        """Return whether the broker keeps the newest announcement for agents that come later."""
+
     def watch(returned: Callable[[], None]) -> None:
         """Call C{returned} each time the broker is reachable again after a failure; called before the start."""

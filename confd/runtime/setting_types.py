@@ -226,6 +226,13 @@ def subject(text: str) -> str:
     return text
 
 
+def stream_name(text: str) -> str:
+    """Parse the name of a JetStream stream."""
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text) is None:
+        raise ValueError("must be a name of letters, digits, - and _, at most 64 of them")
+    return text
+
+
 def json_pointer(text: str) -> str:
     """Parse a JSON pointer (RFC 6901)."""
     if not valid_pointer(text):

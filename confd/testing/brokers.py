@@ -107,6 +107,14 @@ class MemoryBroker(Service):
     def answer(self, latest: Callable[[str], bytes | None]) -> None:
         """L{IBroker.answer}: it keeps the answer."""
 
+    def remark(self) -> str | None:
+        """L{IBroker.remark}."""
+        return None
+
+    def keeps(self) -> bool:
+        """L{IBroker.keeps}."""
+        return True
+
     def watch(self, returned: Callable[[], None]) -> None:
         """L{IBroker.watch}."""
         self.returned = returned

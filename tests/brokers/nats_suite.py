@@ -10,6 +10,7 @@ hand::
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import socket
 import ssl
@@ -18,6 +19,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
@@ -53,6 +55,21 @@ class NatsBrokerTests(make_ibroker_tests(nats_brokers)):  # type: ignore[misc]
     skip = missing("nats-server")
 
 
+def streaming_brokers(test: TestCase) -> Callable[[], NatsBroker]:
+    """Brokers of one server with JetStream."""
+    folder = Path(test.mktemp()).resolve()
+    server = NatsServer(folder, ("-js", "-sd", str(folder / "js")))
+    test.addCleanup(server.stop)
+    server.start()
+    return lambda: make_broker(server, stream="CONFD")
+
+
+class StreamingBrokerTests(make_ibroker_tests(streaming_brokers)):  # type: ignore[misc]
+    """L{NatsBroker} with a stream is an L{IBroker}."""
+
+    skip = missing("nats-server")
+
+
 class OnNats(BrokerTestCase):
     """What the tests here have in common."""
 
@@ -71,6 +88,152 @@ class OnNats(BrokerTestCase):
         path = self.folder / "nats.conf"
         path.write_text(text)
         return ("-c", str(path))
+
+
+class StreamTests(OnNats):
+    """C{NATS_STREAM}."""
+
+    def make_server(self, *options: str, tls: Certificate | None = None) -> NatsServer:
+        return super().make_server("-js", "-sd", str(self.folder / "js"), *options, tls=tls)
+
+    async def controller(self, stream: str | None = "CONFD", **options: Any) -> NatsBroker:
+        """Return the connected broker of a controller, which answers no question."""
+        made = self.make_broker(stream=stream, **options)
+        made.answer(lambda _: None)
+        self.start(made)
+        await self.until(lambda: made.problem() is None)
+        return made
+
+    async def ask(self, subject: str, **body: Any) -> Any:
+        """Ask JetStream, and return the answer."""
+        other = make_broker(self.server)
+        self.start(other)
+        await self.until(lambda: other.problem() is None)
+        raw = json.dumps(body).encode()
+        asking = other._link.use(lambda connection: connection.exchange(f"$JS.API.{subject}", raw, 5.0))
+        answer = await Deferred.fromCoroutine(asking)
+        await maybeDeferred(other.stopService)
+        return json.loads(answer.data)
+
+    async def test_stream_is_created_and_kept_as_it_is(self) -> None:
+        self.server.start()
+        controller = await self.controller()
+        self.assertEqual((controller.remark(), controller.keeps()), (None, True))
+        config = (await self.ask("STREAM.INFO.CONFD"))["config"]
+        names = ("subjects", "max_msgs_per_subject", "discard", "allow_direct", "storage", "max_age", "num_replicas")
+        self.assertEqual(
+            [config[name] for name in names],
+            [["config.worker.update", "config.worker.update.ns.*"], 1, "old", True, "file", 0, 1],
+        )
+        await self.ask("STREAM.UPDATE.CONFD", **(config | {"max_bytes": 10**6}))
+        await maybeDeferred(controller.stopService)
+        again = await self.controller()
+        self.assertIsNone(again.remark())
+        self.assertEqual((await self.ask("STREAM.INFO.CONFD"))["config"]["max_bytes"], 10**6)
+
+    async def test_newest_announcement_survives_the_controller_and_the_server(self) -> None:
+        self.server.start()
+        controller = await self.controller()
+        # The same version number in two namespaces, and again with another key.
+        for namespace, message in (("default", b"1"), ("edge", b"1e"), ("default", b"2"), ("default", b"2 new key")):
+            await controller.announce(namespace, message)
+        await maybeDeferred(controller.stopService)
+        agent, listener = self.agent(stream="CONFD")
+        await listener.connects()
+        found = [await agent.latest(namespace) for namespace in ("default", "edge", "other")]
+        self.assertEqual(found, [b"2 new key", b"1e", None])
+        self.assertEqual((await self.ask("STREAM.INFO.CONFD"))["state"]["messages"], 2)
+        self.server.restart()
+        await listener.connects(2)
+        self.assertEqual(await agent.latest(DEFAULT_NAMESPACE), b"2 new key")
+        controller.startService()
+        await self.announce(controller, b"3")
+        await listener.hears(b"3")
+        self.assertEqual((await self.ask("STREAM.INFO.CONFD"))["state"]["consumer_count"], 0)
+
+    async def test_agent_asks_a_controller_where_the_stream_has_nothing(self) -> None:
+        self.server.start()
+        controller = self.make_broker()
+        controller.answer({DEFAULT_NAMESPACE: b"from memory"}.get)
+        self.start(controller)
+        agent, listener = self.agent(stream="CONFD")
+        await listener.connects()
+        self.assertEqual(await agent.latest(DEFAULT_NAMESPACE), b"from memory")
+
+    async def test_other_shape_is_left_alone(self) -> None:
+        self.server.start()
+        for number, (fields, words) in enumerate((
+            ({"subjects": ["config.worker.update"], "allow_direct": True}, "keep config.worker.update.ns.*; correct"),
+            ({"subjects": ["config.worker.update.>", "config.worker.update"]}, "allows no direct reads; correct it"),
+            ({"subjects": ["config.>"], "allow_direct": True, "discard": "new", "max_msgs": 5}, "discard old messages"),
+            ({"subjects": ["config.>"], "allow_direct": True}, None),
+        )):  # fmt: skip
+            await self.ask("STREAM.CREATE.CONFD", name="CONFD", storage="memory", **fields)
+            before = (await self.ask("STREAM.INFO.CONFD"))["config"]
+            controller = await self.controller()
+            self.assertIn(words or "None", str(controller.remark()), number)
+            self.assertEqual(controller.keeps(), words is None)
+            agent, listener = self.agent(stream="CONFD")
+            await listener.connects()
+            await controller.announce(DEFAULT_NAMESPACE, b"news")
+            await listener.hears(b"news")
+            self.assertIsNone(controller.problem())
+            self.assertEqual((await self.ask("STREAM.INFO.CONFD"))["config"], before)
+            for each in (controller, agent):
+                await maybeDeferred(each.stopService)
+            await self.ask("STREAM.DELETE.CONFD")
+
+    async def test_server_without_jetstream_still_delivers(self) -> None:
+        self.server = NatsServer(self.folder)
+        self.addCleanup(self.server.stop)
+        self.server.start()
+        controller = await self.controller()
+        self.assertIn("has no JetStream; announcements are not kept.", str(controller.remark()))
+        _, listener = self.agent(stream="CONFD")
+        await listener.connects()
+        await controller.announce(DEFAULT_NAMESPACE, b"news")
+        await listener.hears(b"news")
+
+    async def test_stream_that_may_not_be_created_is_named(self) -> None:
+        allowed = '["config.worker.update", "$JS.API.STREAM.INFO.CONFD", "_INBOX.>"]'
+        rules = f"authorization {{ users: [ {{ user: confd, password: pw, permissions: {{ publish: {allowed} }} }} ] }}"
+        self.replace_server(*self.configured(rules))
+        self.server.start()
+        controller = await self.controller(password="pw")
+        self.assertIn("does not exist and cannot be created: ", str(controller.remark()))
+        self.assertIn("permissions violation", str(controller.remark()))
+        await controller.announce(DEFAULT_NAMESPACE, b"news")
+        self.assertIsNone(controller.problem())
+
+    async def test_removed_stream_is_created_again(self) -> None:
+        self.server.start()
+        controller = await self.controller()
+        await controller.announce(DEFAULT_NAMESPACE, b"1")
+        await self.ask("STREAM.DELETE.CONFD")
+        self.assertIn("no stream takes it", await self.refused(controller.announce(DEFAULT_NAMESPACE, b"2")))
+        await controller.announce(DEFAULT_NAMESPACE, b"2")
+        self.assertIsNone(controller.problem())
+        self.assertEqual((await self.ask("STREAM.INFO.CONFD"))["state"]["messages"], 1)
+
+    async def test_full_stream_is_a_refusal(self) -> None:
+        self.server.start()
+        subjects = ["config.worker.update", "config.worker.update.ns.*"]
+        await self.ask(
+            "STREAM.CREATE.CONFD",
+            name="CONFD",
+            storage="memory",
+            subjects=subjects,
+            allow_direct=True,
+            max_msg_size=500,
+        )
+        controller = await self.controller()
+        _, listener = self.agent(stream="CONFD")
+        await listener.connects()
+        self.assertIn("refuses the announcement: ", await self.refused(controller.announce("default", b"x" * 999)))
+        self.assertIn("NATS_STREAM: the stream CONFD refuses", str(controller.problem()))
+        await listener.hears(b"x" * 999)
+        await controller.announce(DEFAULT_NAMESPACE, b"small")
+        self.assertIsNone(controller.problem())
 
 
 class NatsFaultTests(OnNats, faults.FaultTests):

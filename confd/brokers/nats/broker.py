@@ -16,6 +16,7 @@ from confd.brokers.listeners import Listeners
 from confd.brokers.nats.client import Insecure
 from confd.brokers.nats.connection import Msg, NatsConnection, NatsOptions, SlowConsumerError, Subscription
 from confd.brokers.nats.log_bridge import StandardLogs
+from confd.brokers.nats.stream import KeptStream
 from confd.errors import StartError, Unavailable
 from confd.interfaces import IBroker
 from confd.model import DEFAULT_NAMESPACE
@@ -48,6 +49,7 @@ class NatsBroker(Service):
         tls: SSLContext | None = None,
         subject: str = "config.worker.update",
         queue_group: str = "config-workers",
+        stream: str | None = None,
         random: Random,
     ) -> None:
         """
@@ -55,6 +57,7 @@ class NatsBroker(Service):
         @param tls: requires TLS and verifies the server; C{None} leaves TLS to the server.
         @param subject: the subject of the namespace C{default}.
         @param queue_group: group of the controllers; each request goes to one member.
+        @param stream: the stream that keeps announcements; C{None} keeps none.
         @raise StartError: the reactor is not that of asyncio.
         """
         loop = getattr(reactor, "_asyncioEventloop", None)
@@ -70,6 +73,8 @@ class NatsBroker(Service):
         }
         self._subject, self._queue_group = subject, queue_group
         self._address = ", ".join(_public(each) for each in servers)
+        kept = (subject, f"{subject}.ns.*")
+        self._stream = None if stream is None else KeptStream(stream, kept, self._address)
         self._latest: Callable[[str], bytes | None] | None = None
         self._log_limiter = LogLimiter(reactor, WARNING_INTERVAL_SECONDS)
         self._logs = StandardLogs(["nats", "asyncio"])
@@ -97,7 +102,15 @@ class NatsBroker(Service):
 
     def problem(self) -> str | None:
         """See L{IHealth.problem}."""
-        return self._link.problem()
+        return self._link.problem() or (None if self._stream is None else self._stream.problem)
+
+    def remark(self) -> str | None:
+        """See L{IBroker.remark}."""
+        return None if self._stream is None else self._stream.remark
+
+    def keeps(self) -> bool:
+        """See L{IBroker.keeps}."""
+        return self._stream is not None and self._stream.remark is None
 
     def present(self, password: str | None, token: str | None) -> None:
         """See L{IBroker.present}."""
@@ -133,11 +146,25 @@ class NatsBroker(Service):
 
     def announce(self, namespace: str, announcement: bytes) -> Deferred[None]:
         """See L{IBroker.announce}."""
-        subject = self._subject_of(namespace)
-        return Deferred.fromCoroutine(self._link.use(lambda connection: connection.publish(subject, announcement)))
+        subject, stream = self._subject_of(namespace), self._stream
+
+        async def publish(connection: NatsConnection) -> None:
+            if stream is None:
+                await connection.publish(subject, announcement)
+            else:
+                await stream.publish(connection, subject, announcement)
+
+        return Deferred.fromCoroutine(self._link.use(publish))
 
     def latest(self, namespace: str) -> Deferred[bytes | None]:
         """See L{IBroker.latest}."""
+        return Deferred.fromCoroutine(self._find_latest(namespace, self._stream))
+
+    async def _find_latest(self, namespace: str, stream: KeptStream | None) -> bytes | None:
+        if stream is not None:
+            kept = await self._link.use(lambda connection: stream.latest(connection, self._subject_of(namespace)))
+            if kept is not None:
+                return self.listeners.bounded(kept)
         subject = f"{self._subject}.get" + ("" if namespace == DEFAULT_NAMESPACE else f".{namespace}")
 
         async def ask(connection: NatsConnection) -> bytes | None:
@@ -148,7 +175,7 @@ class NatsBroker(Service):
             # A controller without a published version sends an empty answer.
             return self.listeners.bounded(answer) if answer else None
 
-        return Deferred.fromCoroutine(self._link.use(ask))
+        return await self._link.use(ask)
 
     def _subject_of(self, namespace: str) -> str:
         return self._subject if namespace == DEFAULT_NAMESPACE else f"{self._subject}.ns.{namespace}"
@@ -168,9 +195,23 @@ class NatsBroker(Service):
                 subscriptions.append(Subscription(subject, self._queue_group, reply))
         try:
             await connection.open(self._options, subscriptions, doorbells, self._refused)
+            await self._prepare(connection)
         except Exception as error:
+            connection.cut()
             raise self._diagnosis(error) from None
+        except BaseException:
+            connection.cut()
+            raise
         return connection
+
+    async def _prepare(self, connection: NatsConnection) -> None:
+        """Look at the stream; only controllers publish, and create it."""
+        if self._stream is None or self._latest is None:
+            return
+        before = self._stream.remark
+        await self._stream.prepare(connection)
+        if self._stream.remark not in (None, before):
+            self.log.warn("{remark}", remark=self._stream.remark)
 
     def _refused(self, subject: str, refusal: CommandRefused) -> None:
         self.log.info(

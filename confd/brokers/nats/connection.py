@@ -32,6 +32,9 @@ __all__ = ["Msg", "NatsConnection", "SlowConsumerError", "Subscription"]
 
 T = TypeVar("T")
 
+#: The status of the answer to a message without a subscriber.
+_NO_RESPONDERS = "503"
+
 
 @frozen
 class Subscription:
@@ -118,6 +121,18 @@ class NatsConnection:
             return None
         return bytes(answer.data)
 
+    async def exchange(
+        self, subject: str, message: bytes, seconds: float, headers: dict[str, str] | None = None
+    ) -> Msg | None:
+        """
+        Send a message with a reply subject, and return the answer; C{None} where no subscriber exists.
+
+        @param seconds: time limit for the answer.
+        @raise TimeoutError: no answer came in time.
+        @raise CommandRefused: the server refuses the message.
+        """
+        return await self._run(self._exchange(subject, message, seconds, headers))
+
     async def reply(self, subject: str, message: bytes) -> None:
         """Send the answer to a request; await it in asyncio."""
         await self._client.publish(subject, message)
@@ -187,6 +202,25 @@ class NatsConnection:
         except MaxPayloadError:
             raise CommandRefused(f"{len(message)} bytes exceed its max_payload") from None
         await self._settle()
+
+    async def _exchange(
+        self, subject: str, message: bytes, seconds: float, headers: dict[str, str] | None
+    ) -> Msg | None:
+        # The request of nats-py in the style that keeps no subscription sends no headers.
+        self._complaint = None
+        inbox, answer = self._client.new_inbox(), self.loop.create_future()
+        subscription = await self._client.subscribe(inbox, future=answer, max_msgs=1)
+        try:
+            await subscription.unsubscribe(limit=1)
+            await self._client.publish(subject, message, reply=inbox, headers=headers)
+            await self._settle()
+            found: Msg = await asyncio.wait_for(answer, seconds)
+        except MaxPayloadError:
+            raise CommandRefused(f"{len(message)} bytes exceed its max_payload") from None
+        finally:
+            if not answer.done() or answer.cancelled():
+                await subscription.unsubscribe()
+        return None if (found.headers or {}).get("Status") == _NO_RESPONDERS else found
 
     async def _settle(self) -> None:
         """Wait until the server has processed everything sent; raise its complaint."""

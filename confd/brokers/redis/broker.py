@@ -130,6 +130,14 @@ class RedisBroker(Service):
     def answer(self, latest: Callable[[str], bytes | None]) -> None:
         """See L{IBroker.answer}; Redis stores the newest announcement itself."""
 
+    def remark(self) -> str | None:
+        """See L{IBroker.remark}."""
+        return None
+
+    def keeps(self) -> bool:
+        """See L{IBroker.keeps}."""
+        return True
+
     def watch(self, returned: Callable[[], None]) -> None:
         """See L{IBroker.watch}."""
         self._returned = returned

@@ -7,7 +7,7 @@ from attrs import frozen
 from confd.runtime.addresses import Network
 from confd.runtime.logs import LogSettings
 from confd.runtime.setting import setting
-from confd.runtime.setting_types import address, endpoint, flag, nats_urls, networks, subject, whole, word
+from confd.runtime.setting_types import address, endpoint, flag, nats_urls, networks, stream_name, subject, whole, word
 from confd.web.auth.allowed_hosts import HostPattern, host_patterns
 
 #: Built-in passwords, which are public: a controller accepts them on loopback only.
@@ -43,6 +43,10 @@ class BrokerSettings(LogSettings):
     )
     nats_queue_group: str = setting(
         "NATS_QUEUE_GROUP", "NATS queue group in which controllers answer requests.", "config-workers", subject
+    )
+
+    nats_stream: str | None = setting(
+        "NATS_STREAM", "JetStream stream that keeps the newest announcement of each namespace.", None, stream_name
     )
 
     def mistakes(self) -> list[str]:
