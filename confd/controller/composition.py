@@ -53,7 +53,7 @@ from confd.controller.convergence.tracker import Convergence
 from confd.controller.feed import Eviction, Feed
 from confd.controller.interfaces import IControllerStore
 from confd.controller.metrics import controller_metrics
-from confd.controller.rollouts.doorbell import DoorbellRinger
+from confd.controller.rollouts.doorbell import FEED_LAG_SECONDS, DoorbellRinger
 from confd.controller.rollouts.driver import RolloutDriver
 from confd.controller.rollouts.metrics import RolloutMetrics
 from confd.controller.rollouts.service import Rollouts
@@ -163,6 +163,7 @@ def compose(
     response_cache = None if settings.log_level == "debug" else ResponseCache()
     # Parts that count come before parts that send: an agent may answer at once.
     api_tokens = ApiTokens(store, reactor, now, throttle)
+    wait = 0.0 if settings.database_url is None else FEED_LAG_SECONDS
     listeners: list[IChangeListener] = [
         identity,
         api_tokens,
@@ -177,11 +178,7 @@ def compose(
         *([] if response_cache is None else [Eviction(response_cache.clear)]),
         config_stream,
         publishers,
-        *(
-            [DoorbellRinger(store, snapshot, registry, identity, herd, brokers, in_threads_of(reactor))]
-            if brokers
-            else ()
-        ),
+        DoorbellRinger(store, snapshot, registry, identity, herd, brokers, in_threads_of(reactor), reactor, wait),
     ]
     rows = [registry.load_rows, convergence.load_rows, api_tokens.load_rows, freezes.load_rows]
     feed = Feed(reactor, store, listeners, rows)

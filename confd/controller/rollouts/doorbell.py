@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 from attrs import define, field
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -29,6 +31,10 @@ from confd.model import Registration
 from confd.rollouts import Member, Rollout
 from confd.runtime.offload import RunInThread
 
+#: Seconds until all controllers of a database have applied a change: the longest pause between two reads of it, and a
+#: margin.
+FEED_LAG_SECONDS = 0.5
+
 
 @implementer(IChangeListener)
 @define(eq=False)
@@ -38,6 +44,9 @@ class DoorbellRinger:
 
     It comes behind the snapshot among the listeners, so that an agent that follows the doorbell is served the
     candidate. A broker that takes no doorbell delays the agents until their next poll, and nothing else.
+
+    Each of several controllers rings, and agents ignore repetitions. So that each of them serves the candidate by then,
+    all wait for C{lag} seconds first.
     """
 
     log = Logger()
@@ -49,6 +58,8 @@ class DoorbellRinger:
     _herd: HerdBudget
     _brokers: Sequence[IBroker]
     _in_thread: RunInThread
+    _clock: IReactorTime
+    _lag: float = 0.0
     #: Namespaces that are looked at, and whether they changed since.
     _looking: dict[str, bool] = field(factory=dict, init=False)
     #: By namespace, what the last doorbell was for.
@@ -65,6 +76,8 @@ class DoorbellRinger:
             self._look(change.subject)
 
     def _look(self, namespace: str) -> None:
+        if not self._brokers:
+            return
         if self._snapshot.lane(namespace) is None:
             self._rung.pop(namespace, None)
         elif namespace in self._looking:
@@ -102,6 +115,8 @@ class DoorbellRinger:
             _made, rollout, newest, self._labels(rollout, newest), self._doorbell(rollout, lane, len(newest)),
             self._identity.keys()[0],
         )  # fmt: skip
+        if self._lag:
+            await deferLater(self._clock, self._lag)
         for broker in self._brokers:
             try:
                 await broker.ring(namespace, message)

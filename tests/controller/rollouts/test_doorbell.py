@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from confd.codec.doorbell import Doorbell, read_doorbell
 from confd.codec.ranks import rank
 from confd.codec.signing import KeyRing
+from confd.controller.rollouts.doorbell import FEED_LAG_SECONDS
 from confd.testing.brokers import MemoryBroker, RecordingListener
 from tests.controller.harness import ControllerHarness
 from tests.controller.rollouts.test_service import BAKE, RolloutTestCase
@@ -101,6 +102,17 @@ class DoorbellTests(DoorbellTestCase):
         self.assertEqual(len(self.exposed()), 1)
         self.broker.server.come_back()
         self.follow(BAKE + 20)
+        self.assertEqual(len(self.rung()), 1)
+
+    def test_several_controllers(self) -> None:
+        """With a database that others share, the doorbell waits until they serve the candidate, too."""
+        self.harness.stop()
+        self.harness = ControllerHarness(
+            self.harness.store, brokers=[self.broker], clock=self.harness.clock, DATABASE_URL="postgresql://db/confd"
+        )
+        self.start()
+        self.assertEqual((len(self.exposed()), self.rung()), (1, []))
+        self.harness.clock.advance(FEED_LAG_SECONDS)
         self.assertEqual(len(self.rung()), 1)
 
     def test_budget(self) -> None:
