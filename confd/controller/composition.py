@@ -9,7 +9,6 @@ from random import Random
 
 from attrs import frozen
 from twisted.application.service import IService
-from twisted.internet.defer import Deferred
 
 from confd.brokers.factory import describe_stream, follow_passwords, make_brokers
 from confd.controller.access.api_tokens import ApiTokens
@@ -58,9 +57,7 @@ from confd.controller.rollouts.driver import RolloutDriver
 from confd.controller.rollouts.metrics import RolloutMetrics
 from confd.controller.rollouts.service import Rollouts
 from confd.controller.rollouts.views import RolloutViews
-from confd.controller.store.factories import make_store
-from confd.controller.store.sqlite.backup import Backup
-from confd.controller.store.sqlite.store import SqliteStore
+from confd.controller.store.factories import copy_of, make_store
 from confd.controller.streams.config_stream import ConfigStream
 from confd.controller.streams.event_feed import EventFeed
 from confd.controller.streams.namespace_feed import EventBodies
@@ -238,7 +235,7 @@ def compose(
         AuditApi(store, audit_log.flush),
         TokensApi(api_tokens, feed),
         FreezesApi(freezes, feed),
-        BackupApi(_copy_of(reactor, store), store, reactor),
+        BackupApi(copy_of(reactor, store), store, reactor),
         StreamApi(config_stream, registry, rollouts),
         Health(snapshot),
         readiness,
@@ -300,11 +297,6 @@ def compose(
         site,
         services,
     )
-
-
-def _copy_of(reactor: Reactor, store: IControllerStore) -> Callable[[], Deferred[Backup]] | None:
-    """Return a function that copies the database in a thread; C{None} for a database with its own backup tools."""
-    return partial(in_threads_of(reactor), store.copy) if isinstance(store, SqliteStore) else None
 
 
 def _broker_publishers(

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from twisted.application.service import IService
+from twisted.internet.defer import Deferred
 
 from confd.controller.interfaces import IControllerStore
+from confd.controller.store.sqlite.backup import Backup
 from confd.controller.store.sqlite.store import SqliteStore
 from confd.errors import StartError
 from confd.model import Draft
+from confd.runtime.daemon import in_threads_of
 from confd.runtime.reactor import Reactor
 from confd.runtime.settings import ControllerSettings
 
@@ -40,6 +45,11 @@ def make_store(reactor: Reactor, settings: ControllerSettings, first: Draft) -> 
         address=f"{socket.gethostname()}, {settings.endpoint}",
     )
     return postgres, postgres
+
+
+def copy_of(reactor: Reactor, store: IControllerStore) -> Callable[[], Deferred[Backup]] | None:
+    """Return a function that copies the database in a thread; C{None} for a database with its own backup tools."""
+    return partial(in_threads_of(reactor), store.copy) if isinstance(store, SqliteStore) else None
 
 
 def parse_database_url(url: str) -> DatabaseUrl:
