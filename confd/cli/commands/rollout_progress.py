@@ -15,6 +15,14 @@ OUTCOMES = ("failed", "silent", "pending", "applied")
 
 WAVE_COLUMNS = ("WAVE", "SIZE", "MEMBERS", *(each.upper() for each in OUTCOMES))
 
+#: Why rollouts are aborted, in words.
+_REASONS = {
+    "check_failed": "a check failed",
+    "failures": "too many members failed or fell silent",
+    "requested": "a person asked for it",
+    "stalled": "no member applied the version for too long",
+}
+
 #: Pause between two requests for the rollout.
 _POLL_SECONDS = 0.5
 
@@ -150,8 +158,9 @@ def require_completed(rollout: JsonObject) -> None:
     if is_open(rollout):
         hint = "To follow it, run: confdctl rollout watch"
         raise CommandError(Exit.NO_QUORUM, f"{title} is still open. {rollout['next']}", [hint])
-    reason = f" ({rollout['reason']})" if rollout["reason"] else ""
-    sentence = f"{title} was {rollout['state']} in wave {rollout['wave']}{reason}. {recovery_words(rollout)}"
+    reason = _REASONS.get(rollout["reason"], rollout["reason"])
+    why = f": {reason}" if reason else ""
+    sentence = f"{title} was {rollout['state']} in wave {rollout['wave']}{why}. {recovery_words(rollout)}"
     raise CommandError(Exit.ROLLED_BACK, sentence)
 
 

@@ -103,11 +103,16 @@ class StartTests(Case):
         self.assertEqual(lines(ended.out)[2], "1     1     1        0       0       0        1")
 
     def test_rollout_that_is_taken_back_names_the_exposed_agents(self):
-        for state, said in (
-            ("aborted", "aborted in wave 1 (failures). All agents get version 4, with the document of version 2;"),
-            ("superseded", "superseded in wave 1 (failures). All agents get version 4;"),
+        for state, reason, said in (
+            (
+                "aborted",
+                "failures",
+                "aborted in wave 1: too many members failed or fell silent."
+                " All agents get version 4, with the document of version 2;",
+            ),
+            ("superseded", "odd", "superseded in wave 1: odd. All agents get version 4;"),
         ):
-            self.table[GET] = [answer(rollout()), answer(rollout(state, reason="failures"))]
+            self.table[GET] = [answer(rollout()), answer(rollout(state, reason=reason))]
             ended = self.start("--wait", "applied")
             self.assertEqual(ended.status, Exit.ROLLED_BACK)
             self.assertEqual(
