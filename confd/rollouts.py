@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Literal
 
@@ -34,6 +34,8 @@ class Wave:
     @ivar patience: seconds without a newly applied member after which the wave is stalled.
     @ivar max_failures: members, or percent of all members as C{"2%"}; more are too many.
     @ivar hold: wait for a person after the gate.
+    @ivar checks: names of the checks that must pass in each step of the wave.
+    @ivar parallel: members that may be pending before the wave exposes more of them; 0 sets no limit.
     """
 
     quorum: int
@@ -46,6 +48,8 @@ class Wave:
     count: int | None = None
     percent: int | None = None
     select: str = ""
+    checks: tuple[str, ...] = ()
+    parallel: int = 0
 
     def limit(self, members: int) -> int:
         """Return the failures that are accepted among all members of the rollout."""
@@ -110,6 +114,8 @@ class Rollout:
     @ivar ended_as: the version that all agents got in the place of the candidate.
     @ivar behind: members that had not applied the candidate when the rollout completed.
     @ivar started_waves: the waves that have begun with the present candidate, in this order.
+    @ivar to_expose: agents that the wave has yet to expose, as it goes on in parallel.
+    @ivar verdicts: of the checks, by name, in the present step. A list of rollouts leaves them out.
     """
 
     id: int
@@ -128,6 +134,8 @@ class Rollout:
     ended_as: int | None = None
     behind: int = 0
     started_waves: tuple[StartedWave, ...] = ()
+    to_expose: int = 0
+    verdicts: Mapping[str, bool] = field(factory=dict)
 
     @property
     def open(self) -> bool:
@@ -172,6 +180,21 @@ class Member:
 
 
 @frozen
+class CheckVerdict:
+    """
+    The verdict of a check on the candidate. It is valid for one step.
+
+    @ivar at: wall clock time, UTC.
+    """
+
+    name: str
+    passed: bool
+    who: str
+    comment: str
+    at: datetime
+
+
+@frozen
 class Exposure:
     """
     Agents to expose.
@@ -179,10 +202,12 @@ class Exposure:
     @ivar ranked: ids with their fitness, in the order in which they are picked.
     @ivar members: members among C{ranked} after the transition, present members included. The store
         skips agents that have left the namespace.
+    @ivar at_once: agents that become members now, at most; C{None} sets no limit.
     """
 
     ranked: tuple[tuple[str, bool], ...] = ()
     members: int = 0
+    at_once: int | None = None
 
 
 @frozen
@@ -199,8 +224,26 @@ class Start:
     prepare: Callable[[int], tuple[int, Exposure]]
 
 
+@frozen(kw_only=True)
+class AuditedWrite:
+    """
+    A write to a rollout.
+
+    @ivar detail: for the audit log.
+    @ivar comment: of the person who wants the write.
+    """
+
+    detail: str = ""
+    comment: str = ""
+
+    @property
+    def audited(self) -> str:
+        """Return the detail of the audit entry, with the comment."""
+        return f"{self.detail}: {self.comment}" if self.comment else self.detail
+
+
 @frozen
-class NextStep:
+class NextStep(AuditedWrite):
     """
     What a transition writes.
 
@@ -208,8 +251,7 @@ class NextStep:
     @ivar accepted: ids of members whose failure a person accepts.
     @ivar draft: the new candidate of a rollout that is replaced.
     @ivar revert: publish the document of the base as a new version for all callers.
-    @ivar detail: for the audit log.
-    @ivar comment: of the person who wants the step.
+    @ivar verdict: caused the transition; it belongs to the step before.
     """
 
     state: State
@@ -220,17 +262,23 @@ class NextStep:
     draft: Draft | None = None
     revert: bool = False
     behind: int = 0
-    detail: str = ""
-    comment: str = ""
+    verdict: CheckVerdict | None = None
 
-    @property
-    def audited(self) -> str:
-        """Return the detail of the audit entry, with the comment."""
-        return f"{self.detail}: {self.comment}" if self.comment else self.detail
+
+@frozen
+class Addition(AuditedWrite):
+    """
+    A write within a step: more members, or a verdict. The audit log gets an entry for a verdict only.
+
+    @ivar exposure: agents that become members of the present wave, in so far as it has yet to expose agents.
+    """
+
+    exposure: Exposure = Exposure()
+    verdict: CheckVerdict | None = None
 
 
 #: Decides on the next step of a rollout, in the transaction that writes it: C{None} leaves the rollout as it is.
-Judge = Callable[[Rollout, Sequence[Member]], NextStep | None]
+Judge = Callable[[Rollout, Sequence[Member]], NextStep | Addition | None]
 
 
 @frozen

@@ -30,6 +30,7 @@ from confd.history import VersionSummary, check_changed, check_expected
 from confd.model import Draft, Registration, Revision
 from confd.reports import AgentRecord
 from confd.rollouts import (
+    Addition,
     Member,
     NextStep,
     Rollout,
@@ -158,10 +159,10 @@ class RolloutRows:
         self._check_changed(draft)
         number = len(self._rollouts) + 1
         rollout, exposure = first_rollout(start, number, current.version, current.version + 1)
-        here = self._here(draft.namespace)
-        chosen = pick(exposure, (), here)
+        chosen, left = pick(exposure, (), self._here(draft.namespace))
         if not chosen and not rollout.in_last_wave:
             raise no_eligible_agent()
+        rollout = evolve(rollout, to_expose=left)
         revision = self._append(draft, draft.poll_interval or current.poll_interval)
         self._rollouts.append(rollout)
         self._give_up_members(draft.namespace)
@@ -190,12 +191,14 @@ class RolloutRows:
             return Written(Stepped(before, members, False))
         if step.delivers:
             self._check_frozen(before.namespace, step.at)
+        if isinstance(following, Addition):
+            return self._add(before, members, following, step)
         revision = self._publish_step(before, following, step)
         published = None if revision is None else revision.configuration.version
-        rollout = take_step(before, following, step.at, published)
+        chosen, left = pick(following.exposure, members, self._here(before.namespace))
+        rollout = take_step(before, following, step.at, published, left)
         self._rollouts[before.id - 1] = rollout
         self._members[rollout.id].update({each.agent_id: each for each in change_members(members, following, step.at)})
-        chosen = pick(following.exposure, members, self._here(rollout.namespace))
         self._expose(before, chosen, "picked", step.at, rollout.wave)
         self._follow_fates(before, rollout)
         self._prune(rollout.namespace)
@@ -208,6 +211,24 @@ class RolloutRows:
         elif revision is not None and not rollout.open:
             changes.append(revision_change(revision, None))
         return Written(Stepped(rollout, members, True, revision), changes)
+
+    def _add(
+        self, rollout: Rollout, members: Sequence[Member], addition: Addition, step: RolloutStep
+    ) -> Written[Stepped]:
+        """Write an addition within a step."""
+        changes: list[tuple[str, str, object]] = []
+        if addition.verdict is not None:
+            verdicts = {**rollout.verdicts, addition.verdict.name: addition.verdict.passed}
+            rollout = evolve(rollout, verdicts=verdicts)
+            self._record([AuditOutcome(step.attempt, detail=addition.audited)])
+            changes.append(rollout_change(rollout, members, self._candidate(rollout)))
+        chosen, _ = pick(addition.exposure, members, self._here(rollout.namespace))
+        if chosen:
+            self._expose(rollout, chosen, "picked", step.at)
+            rollout = evolve(rollout, to_expose=rollout.to_expose - len(chosen))
+            changes.append((EXPOSED, rollout.namespace, tuple(chosen)))
+        self._rollouts[rollout.id - 1] = rollout
+        return Written(Stepped(rollout, self._members_of(rollout.id), False), changes)
 
     def _publish_step(self, rollout: Rollout, following: NextStep, step: RolloutStep) -> Revision | None:
         base = self._revisions[rollout.namespace][rollout.base - 1].configuration

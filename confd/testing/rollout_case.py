@@ -11,7 +11,7 @@ from confd.audit import Attempt
 from confd.changes import ReceivedReport
 from confd.model import DEFAULT_NAMESPACE, Registration, Tag
 from confd.reports import Report, ReportState
-from confd.rollouts import Exposure, Judge, RolloutPlan, RolloutStep, Start, Stepped, Wave
+from confd.rollouts import Addition, CheckVerdict, Exposure, Judge, RolloutPlan, RolloutStep, Start, Stepped, Wave
 from confd.testing.examples import a_draft
 from confd.testing.stores import StoreTests
 
@@ -22,6 +22,11 @@ NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 CANARY = RolloutPlan(
     "canary", "", False, "rollout", (Wave(100, 0, 600, 0, "abort", count=1),), Wave(100, 0, 600, "2%", "pause")
 )
+
+
+def a_verdict(passed: bool) -> Addition:
+    """Return the verdict of a check as a judge wants it."""
+    return Addition(verdict=CheckVerdict("slo", passed, "ci", "", NOON), detail="said")
 
 
 class RolloutStoreCase(StoreTests):

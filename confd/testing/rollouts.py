@@ -23,14 +23,15 @@ from confd.rollouts import (
     no_eligible_agent,
 )
 from confd.testing.examples import a_draft, an_attempt, an_epoch_change
-from confd.testing.rollout_case import NOON, RolloutStoreCase
+from confd.testing.rollout_additions import RolloutAdditionCase
+from confd.testing.rollout_case import NOON
 from confd.testing.stores import StoreFixture
 
 
 def make_irolloutstore_tests(fixture: StoreFixture) -> type[TestCase]:
     """Make the contract suite of L{IRolloutStore} for the stores that C{fixture} makes, which takes C{keep}, too."""
 
-    class IRolloutStoreTests(RolloutStoreCase):
+    class IRolloutStoreTests(RolloutAdditionCase):
         def setUp(self) -> None:
             self.store = fixture(self, a_draft(1, poll_interval=30))
 

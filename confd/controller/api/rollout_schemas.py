@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NotRequired, TypedDict
+from collections.abc import Mapping
+from typing import Any, Literal, NotRequired, TypedDict
 
 import msgspec
 
@@ -16,6 +17,12 @@ from confd.controller.rollouts.views import RolloutView
 from confd.reports import ReportState
 from confd.rollouts import Member, Rollout
 from confd.web.openapi.docs import Moment
+
+_VERDICTS: Mapping[bool | None, Literal["passed", "failed", "missing"]] = {
+    True: "passed",
+    False: "failed",
+    None: "missing",
+}
 
 
 class WaveBody(TypedDict):
@@ -44,6 +51,7 @@ class GateBody(TypedDict):
     bake_left_s: float
     patience_left_s: float
     frozen_until: Moment | None
+    checks: dict[str, Literal["passed", "failed", "missing"]]
 
 
 class RecoveryBody(TypedDict):
@@ -232,6 +240,7 @@ def _gate(view: RolloutView) -> GateBody:
         "bake_left_s": round(view.bake_left, 1),
         "patience_left_s": round(view.patience_left, 1),
         "frozen_until": None if view.frozen_until is None else text_of(view.frozen_until),
+        "checks": {name: _VERDICTS[verdict] for name, verdict in view.checks.items()},
     }
 
 
@@ -267,6 +276,11 @@ def _next(view: RolloutView, gate: GateBody | None) -> str:
     said = f"{gate['settled']} of {gate['required']} members settled"
     if gate["failures"]:
         said += f", {gate['failures']} failed or silent (limit {gate['limit']})"
+    missing = [name for name, verdict in gate["checks"].items() if verdict == "missing"]
+    if missing:
+        said += f"; waiting for the check {' and '.join(missing)}"
+    if rollout.to_expose:
+        said += f"; {rollout.to_expose} agents are to follow"
     if gate["bake_left_s"]:
         said += f"; the bake ends in {gate['bake_left_s']:.0f} s at the earliest"
     return said + "."

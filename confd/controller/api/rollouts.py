@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 
 import msgspec
-from attrs import define
+from attrs import define, evolve
 
 from confd.codec import strict_json
 from confd.controller.agents.registry import Registry
@@ -33,7 +33,7 @@ from confd.controller.api.rollout_starts import RolloutStarts
 from confd.controller.configs.reader import ConfigReader
 from confd.controller.configs.service import Configs
 from confd.controller.convergence.tracker import Convergence
-from confd.controller.rollouts.plans import DIRECT, PlanSpec, parse_plan
+from confd.controller.rollouts.plans import DIRECT, CheckName, PlanSpec, parse_plan
 from confd.controller.rollouts.service import Rollouts, Wish
 from confd.controller.rollouts.transitions import etag_of
 from confd.controller.rollouts.views import RolloutView
@@ -94,6 +94,13 @@ class PromoteRequest(VerbRequest, forbid_unknown_fields=True):
     """Whether the next wave starts, or the last one."""
 
     to: Literal["next", "all"] = "next"
+
+
+class CheckRequest(VerbRequest, forbid_unknown_fields=True, kw_only=True):
+    """The verdict of a check."""
+
+    name: CheckName
+    passed: bool = msgspec.field(name="pass")
 
 
 class ReplaceRequest(VerbRequest, forbid_unknown_fields=True):
@@ -276,6 +283,24 @@ class RolloutsApi:
     async def abort(self, call: Call, number: int) -> Answer:
         """Abort a rollout: one new version with the document of the base goes to all agents."""
         return await self._verb(call, number, self._rollouts.abort)
+
+    @endpoint(
+        "POST",
+        "/api/v1/rollouts/<int:number>/checks",
+        Permission.CHECK_POST,
+        "Post the verdict of a check on a rollout.",
+        scope=Scope.ROLLOUT,
+        body=CheckRequest,
+        docs=evolve(_VERB_DOCS, example={"name": "slo", "pass": True}),
+    )
+    async def post_check(self, call: Call, number: int) -> Answer:
+        """Record a verdict for the present step; the last one of a name counts. A failed check stops the rollout."""
+        wanted: CheckRequest = call.body
+
+        async def post(number: int, wish: Wish) -> RolloutView:
+            return await self._rollouts.post_check(number, wanted.name, wanted.passed, wish)
+
+        return await self._verb(call, number, post)
 
     @endpoint(
         "POST",

@@ -67,11 +67,12 @@ class Transition:
     """
     A transition that is due.
 
-    @ivar to: C{next} stands for the next wave that adds a member.
+    @ivar to: C{next} stands for the next wave that adds a member, and C{more} for more members of this wave, which is
+        no transition.
     @ivar reason: a code such as C{failures}; empty after a gate.
     """
 
-    to: Literal["next", "paused", "aborted", "completed"]
+    to: Literal["next", "more", "paused", "aborted", "completed"]
     reason: str = ""
 
 
@@ -127,14 +128,17 @@ def decide(rollout: Rollout, counts: Counts, clocks: Clocks, frozen: bool = Fals
     wave = rollout.plan.wave(rollout.wave)
     if not rollout.open:
         return None
-    if counts.failures > wave.limit(counts.members):
+    failure = _failure(rollout, counts)
+    if failure:
         if wave.on_failure == "abort":
-            return Transition("aborted", "failures")
-        return None if rollout.state == "paused" else Transition("paused", "failures")
+            return Transition("aborted", failure)
+        return None if rollout.state == "paused" else Transition("paused", failure)
     if rollout.state == "paused" or (frozen and rollout.state == "running"):
         return None
-    enough = settled(rollout, counts, clocks)
-    if enough >= required(rollout, counts):
+    if rollout.to_expose and counts.pending < wave.parallel and clocks.idle < wave.patience:
+        return Transition("more")
+    enough, passed = settled(rollout, counts, clocks), all(map(rollout.verdicts.get, wave.checks))
+    if enough >= required(rollout, counts) and passed and not rollout.to_expose:
         if rollout.state == "finishing":
             return Transition("completed")
         return Transition("paused", "held") if wave.hold else Transition("next")
@@ -142,9 +146,16 @@ def decide(rollout: Rollout, counts: Counts, clocks: Clocks, frozen: bool = Fals
         return None
     if rollout.state == "finishing":
         return Transition("completed", "stalled")
-    if wave.on_stall == "continue" and enough and not wave.hold:
+    if wave.on_stall == "continue" and enough and passed and not wave.hold:
         return Transition("next", "stalled")
     return Transition("aborted" if wave.on_stall == "abort" else "paused", "stalled")
+
+
+def _failure(rollout: Rollout, counts: Counts) -> str:
+    """Return why the rollout is to be stopped, empty without a reason."""
+    if counts.failures > rollout.plan.wave(rollout.wave).limit(counts.members):
+        return "failures"
+    return "check_failed" if False in rollout.verdicts.values() else ""
 
 
 def alive(members: Sequence[Member]) -> list[Member]:

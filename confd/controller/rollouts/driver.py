@@ -19,7 +19,7 @@ from confd.controller.agents.registry import Registry
 from confd.controller.interfaces import IRolloutStore
 from confd.controller.rollouts.decide import Clocks, Counts, Surroundings, Transition, count, decide
 from confd.controller.rollouts.picking import PoolAgent
-from confd.controller.rollouts.transitions import judge_automatically
+from confd.controller.rollouts.transitions import add_members, judge_automatically
 from confd.errors import ConfdError
 from confd.interfaces import IChangeListener
 from confd.reports import AgentRecord
@@ -203,6 +203,9 @@ class RolloutDriver(Service):
             self._watched.pop(namespace, None)
         elif watched is None or (watched.id, watched.step) != (lanes.rollout, lanes.step):
             self._watched[namespace] = Watched(lanes.rollout, lanes.step, self._clock.seconds())
+        else:
+            # The verdict of a check.
+            watched.fresh = False
         self._waiters.look()
         self._hint()
 
@@ -257,10 +260,14 @@ class RolloutDriver(Service):
         clocks = watched.clocks(now, bake)
         due = decide(rollout, counts, clocks, frozen)
         if due is not None:
-            await self._attempt(rollout, due, around, clocks)
+            await self._attempt(rollout, watched.members, due, around, clocks)
 
-    async def _attempt(self, rollout: Rollout, due: Transition, around: Surroundings, clocks: Clocks) -> None:
-        agents = self.agents(rollout.namespace) if due.to == "next" else ()
+    async def _attempt(
+        self, rollout: Rollout, members: Sequence[Member], due: Transition, around: Surroundings, clocks: Clocks
+    ) -> None:
+        agents = self.agents(rollout.namespace) if due.to in ("next", "more") else ()
+        if due.to == "more" and add_members(rollout, members, agents, count(members, rollout, around)) is None:
+            return
         now = self._now()
         attempt = Attempt("confd", "", "rollout", rollout.namespace, "", now)
         judge = judge_automatically(rollout, due, around, clocks, agents)

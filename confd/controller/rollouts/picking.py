@@ -62,12 +62,20 @@ def target(wave: Wave, pool: int) -> int:
     return max(1, -(-wave.percent * pool // 100))
 
 
-def choose(plan: RolloutPlan, wave: Wave, agents: Iterable[PoolAgent], members: Collection[str], salt: str) -> Exposure:
+def choose(
+    plan: RolloutPlan,
+    wave: Wave,
+    agents: Iterable[PoolAgent],
+    members: Collection[str],
+    salt: str,
+    pending: int = 0,
+) -> Exposure:
     """
     Choose the agents of a wave that has a size.
 
     @param agents: the agents of the namespace that have reported.
     @param members: ids of all members.
+    @param pending: members that have not applied yet.
     @return: the pool, and how many of it are to be members.
     """
     selectors = [parse_selector(plan.select), parse_selector(wave.select)]
@@ -78,20 +86,27 @@ def choose(plan: RolloutPlan, wave: Wave, agents: Iterable[PoolAgent], members: 
     eligible = {each.id for each in able}
     pool = [each for each in matching if each.id in members or each.id in eligible]
     ranked = sorted(pool, key=lambda each: rank(salt, each.id))
-    return Exposure(tuple((each.id, each.fit) for each in ranked), target(wave, len(pool)))
+    at_once = max(0, wave.parallel - pending) if wave.parallel else None
+    return Exposure(tuple((each.id, each.fit) for each in ranked), target(wave, len(pool)), at_once)
 
 
 def next_wave(
-    plan: RolloutPlan, after: int, agents: Sequence[PoolAgent], members: Collection[str], salt: str
+    plan: RolloutPlan,
+    after: int,
+    agents: Sequence[PoolAgent],
+    members: Collection[str],
+    salt: str,
+    pending: int = 0,
 ) -> tuple[int, Exposure] | None:
     """
     Return the number and the agents of the next wave that adds a member.
 
     @param after: number of the wave before; 0 at the start.
+    @param pending: members that have not applied yet.
     @return: C{None} if a wave misses its target and no agent is eligible.
     """
     for number, wave in enumerate(plan.waves[after:], after + 1):
-        exposure = choose(plan, wave, agents, members, salt)
+        exposure = choose(plan, wave, agents, members, salt, pending)
         here = sum(agent_id in members for agent_id, _ in exposure.ranked)
         if here >= exposure.members:
             continue

@@ -32,6 +32,9 @@ Percentage = Annotated[int, msgspec.Meta(ge=1, le=100)]
 Bake = Annotated[int, msgspec.Meta(ge=0, le=604_800)]
 Patience = Annotated[int, msgspec.Meta(ge=1, le=2_592_000)]
 Failures = Annotated[int, msgspec.Meta(ge=0)] | Annotated[str, msgspec.Meta(pattern="^(100|[0-9]{1,2})%$")]
+CheckName = Annotated[str, msgspec.Meta(pattern="^[a-z0-9-]{1,63}$")]
+Checks = Annotated[list[CheckName], msgspec.Meta(max_length=8)]
+Parallel = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 OnFailure = Literal["abort", "pause"]
 OnStall = Literal["pause", "abort", "continue"]
 
@@ -44,6 +47,7 @@ class LastSpec(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     patience: Patience | None = None
     max_failures: Failures | None = None
     on_failure: OnFailure | None = None
+    checks: Checks | None = None
 
 
 class WaveSpec(LastSpec, forbid_unknown_fields=True, omit_defaults=True):
@@ -54,6 +58,7 @@ class WaveSpec(LastSpec, forbid_unknown_fields=True, omit_defaults=True):
     select: str = ""
     hold: bool | None = None
     on_stall: OnStall | None = None
+    parallel: Parallel | None = None
 
 
 class PlanSpec(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -75,6 +80,8 @@ class PlanSpec(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     on_failure: OnFailure = "abort"
     on_stall: OnStall = "pause"
     hold: bool = False
+    checks: Checks = []
+    parallel: Parallel = 0
     verified: bool = False
     salt: Literal["rollout", "namespace"] = "rollout"
 
@@ -164,6 +171,8 @@ def _resolved(spec: PlanSpec, wave: LastSpec, interval: int, where: str) -> Wave
         getattr(wave, "count", None),
         getattr(wave, "percent", None),
         getattr(wave, "select", ""),
+        tuple(dict.fromkeys(first("checks", []))),
+        0 if is_last else first("parallel", 0),
     )
 
 

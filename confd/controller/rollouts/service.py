@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from attrs import define, frozen
+from attrs import define, evolve, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -30,6 +30,7 @@ from confd.errors import ConfdError
 from confd.model import Draft
 from confd.rollouts import (
     SUPERSEDE,
+    CheckVerdict,
     Exposure,
     Judge,
     Rollout,
@@ -174,9 +175,9 @@ class Rollouts:
                 raise no_eligible_agent()
             wave, exposure = found
             waves += [(len(members), ())] * (wave - 1 - len(waves))
-            added = pick(exposure, [], {agent_id for agent_id, _ in exposure.ranked if agent_id not in members})
             kept = sum(agent_id in members for agent_id, _ in exposure.ranked)
-            added = dict(list(added.items())[: exposure.members - kept])
+            whole = evolve(exposure, members=exposure.members - kept, at_once=None)
+            added, _ = pick(whole, [], {agent_id for agent_id, _ in exposure.ranked if agent_id not in members})
             members |= added
             waves.append((len(members), list(added)[:SAMPLE]))
         unfit = sum(not each.fit for each in agents)
@@ -230,6 +231,12 @@ class Rollouts:
     async def abort(self, number: int, wish: Wish) -> RolloutView:
         """Abort an open rollout: all agents get the document of the base as a new version."""
         return await self._step(number, transitions.abort(wish.expected), wish)
+
+    async def post_check(self, number: int, name: str, passed: bool, wish: Wish) -> RolloutView:
+        """Record the verdict of a check on an open rollout; a failed check stops the rollout at once."""
+        around = self._driver.surroundings(await self._namespace(number))
+        verdict = CheckVerdict(name, passed, wish.attempt.who, wish.comment, wish.attempt.made_at)
+        return await self._step(number, transitions.post_check(wish.expected, verdict, around), wish)
 
     async def find(self, number: int) -> RolloutView:
         """Return a rollout: see L{RolloutViews.find}."""

@@ -6,11 +6,14 @@ from collections.abc import Sequence
 
 from attrs import evolve
 
-from confd.controller.rollouts.decide import Clocks, Surroundings, Transition, alive, count, decide, outcome
-from confd.controller.rollouts.picking import PoolAgent, all_reported, next_wave, salt_of
+from confd.controller.rollouts.decide import Clocks, Counts, Surroundings, Transition, alive, count, decide, outcome
+from confd.controller.rollouts.picking import PoolAgent, all_reported, choose, next_wave, salt_of
 from confd.errors import ConfdError, Conflict, PreconditionFailed
 from confd.model import Draft
-from confd.rollouts import Judge, Member, NextStep, Rollout, State, no_eligible_agent
+from confd.rollouts import Addition, CheckVerdict, Judge, Member, NextStep, Rollout, State, no_eligible_agent
+
+#: Checks with a verdict in one step.
+MAX_VERDICTS = 64
 
 
 def judge_automatically(
@@ -23,23 +26,58 @@ def judge_automatically(
     @param agents: the agents of the namespace that have reported.
     """
 
-    def judge(rollout: Rollout, members: Sequence[Member]) -> NextStep | None:
+    def judge(rollout: Rollout, members: Sequence[Member]) -> NextStep | Addition | None:
         if rollout.step != seen.step:
             return None
         counts = count(members, rollout, around)
         if decide(rollout, counts, clocks) != due:
             return None
         if due.to == "next":
-            return _advance(rollout, members, agents, due.reason)
-        behind = counts.members - counts.applied if due.to == "completed" else 0
-        return NextStep(
-            due.to,
-            rollout.wave,
-            due.reason,
-            revert=due.to == "aborted",
-            behind=behind,
-            detail=_detail(rollout, due.to, due.reason),
-        )
+            return _advance(rollout, members, agents, due.reason, counts.pending)
+        if due.to == "more":
+            return add_members(rollout, members, agents, counts)
+        return _follow(rollout, due, counts)
+
+    return judge
+
+
+def add_members(
+    rollout: Rollout, members: Sequence[Member], agents: Sequence[PoolAgent], counts: Counts
+) -> Addition | None:
+    """
+    Return the agents that a wave in parallel exposes next, those of lowest rank in its pool.
+
+    @param agents: the agents of the namespace that have reported.
+    @return: C{None} while no agent is eligible.
+    """
+    plan, ids = rollout.plan, {each.agent_id for each in alive(members)}
+    salt = salt_of(plan, rollout.namespace, rollout.id)
+    exposure = choose(plan, plan.wave(rollout.wave), agents, ids, salt, counts.pending)
+    here = sum(agent_id in ids for agent_id, _ in exposure.ranked)
+    if here == len(exposure.ranked):
+        return None
+    return Addition(evolve(exposure, members=here + rollout.to_expose))
+
+
+def post_check(expected: str | None, verdict: CheckVerdict, around: Surroundings) -> Judge:
+    """Return a judge that records a verdict; a failed check stops the rollout as a failure does."""
+
+    def judge(rollout: Rollout, members: Sequence[Member]) -> NextStep | Addition | None:
+        check(rollout, expected)
+        verdicts = {**rollout.verdicts, verdict.name: verdict.passed}
+        if len(verdicts) > MAX_VERDICTS:
+            raise Conflict(
+                "too_many_checks",
+                f"Rollout {rollout.id} has verdicts of {MAX_VERDICTS} checks in this step; post one of their names.",
+            )
+        if not verdict.passed:
+            judged, counts = evolve(rollout, verdicts=verdicts), count(members, rollout, around)
+            due = decide(judged, counts, Clocks())
+            if due is not None:
+                stop = _follow(rollout, due, counts)
+                return evolve(stop, verdict=verdict, detail=f"{stop.detail}: check {verdict.name} failed")
+        said = "passed" if verdict.passed else "failed"
+        return Addition(verdict=verdict, detail=_detail(rollout, f"check {verdict.name} {said}", ""))
 
     return judge
 
@@ -47,7 +85,7 @@ def judge_automatically(
 def commented(judge: Judge, comment: str) -> Judge:
     """Return a judge that adds the comment of a person to each step of C{judge}."""
 
-    def commented(rollout: Rollout, members: Sequence[Member]) -> NextStep | None:
+    def commented(rollout: Rollout, members: Sequence[Member]) -> NextStep | Addition | None:
         following = judge(rollout, members)
         return None if following is None else evolve(following, comment=comment)
 
@@ -100,7 +138,7 @@ def promote(expected: str | None, to_all: bool, around: Surroundings, agents: Se
         check(rollout, expected)
         if rollout.in_last_wave:
             raise Conflict("last_wave", f"Rollout {rollout.id} is in its last wave; abort it, or wait for its end.")
-        accepted = _failing(rollout, members, around)
+        accepted, pending = _failing(rollout, members, around), count(members, rollout, around).pending
         skipped = f"skipped the gate of wave {rollout.wave}"
         if to_all:
             last = rollout.plan.last_number
@@ -111,7 +149,7 @@ def promote(expected: str | None, to_all: bool, around: Surroundings, agents: Se
                 accepted=accepted,
                 detail=_detail(rollout, f"wave {last}", skipped),
             )
-        return _advance(rollout, members, agents, skipped, accepted)
+        return _advance(rollout, members, agents, skipped, pending, accepted)
 
     return judge
 
@@ -171,6 +209,7 @@ def _advance(
     members: Sequence[Member],
     agents: Sequence[PoolAgent],
     reason: str,
+    pending: int,
     accepted: frozenset[str] = frozenset(),
 ) -> NextStep:
     """
@@ -180,7 +219,7 @@ def _advance(
     """
     ids = {each.agent_id for each in alive(members)}
     salt = salt_of(rollout.plan, rollout.namespace, rollout.id)
-    found = next_wave(rollout.plan, rollout.wave, agents, ids, salt)
+    found = next_wave(rollout.plan, rollout.wave, agents, ids, salt, pending)
     if found is None:
         if accepted or reason.startswith("skipped"):
             raise no_eligible_agent()
@@ -191,6 +230,19 @@ def _advance(
     state: State = "finishing" if number == rollout.plan.last_number else "running"
     detail = _detail(rollout, f"wave {number}", reason)
     return NextStep(state, number, exposure=exposure, accepted=accepted, detail=detail)
+
+
+def _follow(rollout: Rollout, due: Transition, counts: Counts) -> NextStep:
+    """Return the step to a state other than the next wave."""
+    assert due.to != "next" and due.to != "more"
+    return NextStep(
+        due.to,
+        rollout.wave,
+        due.reason,
+        revert=due.to == "aborted",
+        behind=counts.members - counts.applied if due.to == "completed" else 0,
+        detail=_detail(rollout, due.to, due.reason),
+    )
 
 
 def _failing(rollout: Rollout, members: Sequence[Member], around: Surroundings) -> frozenset[str]:

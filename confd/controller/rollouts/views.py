@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
 
@@ -55,6 +55,12 @@ class RolloutView:
     def required(self) -> int:
         """Settled members that the gate needs."""
         return required(self.rollout, self.counts)
+
+    @property
+    def checks(self) -> Mapping[str, bool | None]:
+        """The verdicts in the present step by name; C{None} where the gate waits for one."""
+        names = self.rollout.plan.wave(self.rollout.wave).checks
+        return {**dict.fromkeys(names), **self.rollout.verdicts}
 
     @property
     def patience_left(self) -> float:

@@ -57,12 +57,14 @@ def new_member(
     return follow_report(evolve(member, session=last.session, session_repairs=last.repairs), last, tag, at)
 
 
-def take_step(rollout: Rollout, following: NextStep, at: datetime, published: int | None) -> Rollout:
+def take_step(rollout: Rollout, following: NextStep, at: datetime, published: int | None, left: int = 0) -> Rollout:
     """
     Return a rollout after a transition.
 
     @param published: the version that the transition published; C{None} without one.
+    @param left: agents of the next wave that are exposed later.
     """
+    same_wave = following.wave == rollout.wave and following.draft is None
     ended = following.state in ("completed", "aborted", "superseded")
     started = () if following.draft is not None else rollout.started_waves
     if following.draft is not None or following.wave != rollout.wave:
@@ -79,6 +81,8 @@ def take_step(rollout: Rollout, following: NextStep, at: datetime, published: in
         ended_as=published if ended else None,
         behind=following.behind,
         started_waves=started,
+        to_expose=0 if ended else rollout.to_expose if same_wave else left,
+        verdicts={},
     )
 
 
@@ -108,16 +112,18 @@ def change_members(members: Sequence[Member], following: NextStep, at: datetime)
     return [evolve(each, fit=False) for each in members if each.agent_id in following.accepted]
 
 
-def pick(exposure: Exposure, members: Sequence[Member], here: Collection[str]) -> Mapping[str, bool]:
+def pick(exposure: Exposure, members: Sequence[Member], here: Collection[str]) -> tuple[Mapping[str, bool], int]:
     """
-    Return the agents that become members, with their fitness.
+    Return the agents that become members, with their fitness, and how many agents are to follow later.
 
     @param here: ids of the agents that are in the namespace.
     """
     present = {each.agent_id for each in members if not each.gone}
     missing = exposure.members - sum(agent_id in present for agent_id, _ in exposure.ranked)
     able = [(agent_id, fit) for agent_id, fit in exposure.ranked if agent_id not in present and agent_id in here]
-    return dict(able[: max(0, missing)])
+    due = able[: max(0, missing)]
+    chosen = dict(due[: exposure.at_once])
+    return chosen, len(due) - len(chosen)
 
 
 def first_rollout(start: Start, number: int, base: int, candidate: int) -> tuple[Rollout, Exposure]:

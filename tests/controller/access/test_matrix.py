@@ -46,6 +46,7 @@ EXPECTED = """
     POST   /api/v1/rollouts/<int:number>/resume                rollout.advance                        rollout
     POST   /api/v1/rollouts/<int:number>/promote               rollout.advance,rollout.promote_held   rollout
     POST   /api/v1/rollouts/<int:number>/replace               config.publish                         rollout
+    POST   /api/v1/rollouts/<int:number>/checks                check.post                             rollout
     GET    /api/v1/plans                                       rollouts.read                          any
     POST   /api/v1/plans                                       admin                                  cluster
     DELETE /api/v1/plans/<name>                                admin                                  cluster

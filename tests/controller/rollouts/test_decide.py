@@ -94,6 +94,42 @@ class DecideTests(SynchronousTestCase):
         self.expect(a_rollout(on_stall="continue", on_failure="pause"), both, "paused", "failures")
         self.expect(a_rollout(on_stall="abort"), (GOOD[0], Clocks(PATIENCE, 2)), "next")
 
+    def test_gate_waits_for_each_check(self) -> None:
+        for verdicts, to in (({}, None), ({"slo": True}, None), ({"slo": True, "load": True}, "next")):
+            self.expect(evolve(a_rollout(checks=("slo", "load")), verdicts=verdicts), GOOD, to)
+        self.expect(evolve(a_rollout("finishing", 2, checks=("slo",)), verdicts={}), GOOD, None)
+
+    def test_failed_check(self) -> None:
+        for name in ("slo", "of-no-plan"):
+            for seen in (GOOD, WAITING, STALLED):
+                for state, wave in (("running", 1), ("finishing", 2), ("paused", 1), ("paused", 2)):
+                    failed = evolve(a_rollout(state, wave, checks=("slo",)), verdicts={name: False, "load": True})
+                    self.expect(failed, seen, "aborted", "check_failed")
+                    lenient = evolve(a_rollout(state, wave, on_failure="pause"), verdicts={name: False})
+                    self.expect(lenient, seen, None if state == "paused" else "paused", "check_failed")
+
+    def test_failures_come_before_a_failed_check(self) -> None:
+        self.expect(evolve(a_rollout(), verdicts={"slo": False}), FAILING, "aborted", "failures")
+
+    def test_wave_without_its_checks_does_not_continue(self) -> None:
+        rollout = a_rollout(on_stall="continue", checks=("slo",))
+        self.expect(rollout, STALLED, "paused", "stalled")
+        self.expect(evolve(rollout, verdicts={"slo": True}), STALLED, "next", "stalled")
+
+    def test_parallel(self) -> None:
+        rollout = evolve(a_rollout(parallel=2), to_expose=3)
+        for pending, to in ((0, "more"), (1, "more"), (2, None), (3, None)):
+            self.expect(rollout, (Counts(applied=2, pending=pending, runs=2), Clocks(10, 2)), to)
+        self.expect(rollout, FAILING, "aborted", "failures")
+        self.expect(evolve(rollout, state="paused"), GOOD, None)
+        self.expect(evolve(rollout, verdicts={"slo": False}), GOOD, "aborted", "check_failed")
+
+    def test_wave_that_has_agents_to_expose_does_not_pass_but_stalls(self) -> None:
+        rollout = evolve(a_rollout(parallel=1), to_expose=1)
+        full = Counts(applied=2, pending=1, runs=2)
+        self.expect(evolve(rollout, plan=a_rollout(parallel=1, quorum=50).plan), (full, Clocks(10, 2)), None)
+        self.expect(rollout, (GOOD[0], Clocks(PATIENCE, 2)), "paused", "stalled")
+
     def test_limit_must_be_exceeded(self) -> None:
         for limit, failures, to in ((0, 0, "next"), (0, 1, "aborted"), (1, 1, "next"), (1, 2, "aborted")):
             counts = Counts(applied=9, failed=failures, failures=failures, runs=9)

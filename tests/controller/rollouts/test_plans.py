@@ -47,8 +47,11 @@ class ParseTests(SynchronousTestCase):
             ("/last", {"last": {"hold": True}}),
             ("/last", {"last": {"on_stall": "pause"}}),
             ("/last", {"last": {"count": 1}}),
-            ("", {"checks": ["slo"]}),
-            ("", {"parallel": 1}),
+            ("/checks/0", {"checks": ["SLO"]}),
+            ("/checks", {"checks": [f"c{number}" for number in range(9)]}),
+            ("/waves/0/checks/0", {"waves": [{"count": 1, "checks": [""]}]}),
+            ("/parallel", {"parallel": -1}),
+            ("/last", {"last": {"parallel": 1}}),
         ):
             self.assertEqual(self.pointers(**plan), [pointer], plan)
 
@@ -84,6 +87,13 @@ class ResolveTests(SynchronousTestCase):
                 (wave.max_failures, wave.on_failure, wave.on_stall, wave.hold), (0, "abort", "pause", False)
             )
         self.assertEqual((plan.select, plan.verified, plan.salt), ("", False, "rollout"))
+
+    def test_checks_and_parallel(self) -> None:
+        plan = self.resolve(checks=["slo", "slo"], parallel=2, last={"checks": []})
+        self.assertEqual([(each.checks, each.parallel) for each in (*plan.waves, plan.last)], [(("slo",), 2), ((), 0)])
+        plan = self.resolve(waves=[{"count": 1, "checks": ["load"], "parallel": 3}], checks=["slo"])
+        self.assertEqual((plan.waves[0].checks, plan.waves[0].parallel), (("load",), 3))
+        self.assertEqual((plan.last.checks, plan.last.parallel), (("slo",), 0))
 
     def test_patience_grows_with_the_interval(self) -> None:
         self.assertEqual(self.resolve(100).last.patience, 400 + 800)

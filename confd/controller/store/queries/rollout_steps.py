@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from attrs import evolve
+
 from confd.audit import AuditOutcome
+from confd.changes import EXPOSED
 from confd.controller.store.change_log import Written, revision_change, rollout_change
 from confd.controller.store.cursor import Cursor
 from confd.controller.store.queries import audit, configs, freezes, members, pruning, rollouts
@@ -12,6 +15,7 @@ from confd.controller.store.rollout_rules import abort_comment, change_members, 
 from confd.history import check_changed, check_expected
 from confd.model import Draft, Revision
 from confd.rollouts import (
+    Addition,
     NextStep,
     Rollout,
     RolloutStep,
@@ -38,14 +42,15 @@ def start(cursor: Cursor, start: Start, keep: int) -> Written[Stepped]:
     number = rollouts.next_rollout(cursor)
     base = current.tag.version
     rollout, exposure = first_rollout(start, number, base, base + 1)
+    here = members.here(cursor, draft.namespace, [agent_id for agent_id, _ in exposure.ranked])
+    chosen, left = pick(exposure, (), here)
+    if not chosen and not rollout.in_last_wave:
+        raise no_eligible_agent()
+    rollout = evolve(rollout, to_expose=left)
     revision = configs.append(cursor, draft, base + 1, draft.poll_interval or current.poll_interval)
     rollouts.insert(cursor, rollout)
     rollouts.set_fate(cursor, rollout, "activated" if rollout.in_last_wave else "open")
     found = rollouts.find(cursor, number)
-    here = members.here(cursor, draft.namespace, [agent_id for agent_id, _ in exposure.ranked])
-    chosen = pick(exposure, (), here)
-    if not chosen and not rollout.in_last_wave:
-        raise no_eligible_agent()
     exposed = members.expose(cursor, found, chosen, rollout.wave, "picked", draft.made_at)
     rollouts.set_current(cursor, rollout)
     pruning.prune(cursor, draft.namespace, keep)
@@ -63,13 +68,17 @@ def step(cursor: Cursor, step: RolloutStep, keep: int) -> Written[Stepped]:
         return Written(Stepped(found.rollout, found.members, False))
     if step.delivers:
         freezes.check(cursor, found.rollout.namespace, step.at)
+    if isinstance(following, Addition):
+        return _add(cursor, found, following, step)
+    if following.verdict is not None:
+        rollouts.save_verdict(cursor, found.rollout, following.verdict)
     revision = _publish(cursor, found.rollout, following, step)
     published = None if revision is None else revision.configuration.version
-    rollout = take_step(found.rollout, following, step.at, published)
+    here = members.here(cursor, found.rollout.namespace, [agent_id for agent_id, _ in following.exposure.ranked])
+    chosen, left = pick(following.exposure, found.members, here)
+    rollout = take_step(found.rollout, following, step.at, published, left)
     rollouts.update(cursor, rollout)
     members.save_members(cursor, rollout.id, change_members(found.members, following, step.at))
-    here = members.here(cursor, rollout.namespace, [agent_id for agent_id, _ in following.exposure.ranked])
-    chosen = pick(following.exposure, found.members, here)
     members.expose(cursor, found, chosen, rollout.wave, "picked", step.at)
     rollouts.follow_fates(cursor, found.rollout, rollout)
     rollouts.set_current(cursor, rollout)
@@ -77,6 +86,24 @@ def step(cursor: Cursor, step: RolloutStep, keep: int) -> Written[Stepped]:
     audit.append(cursor, [AuditOutcome(step.attempt, detail=following.audited)])
     after = rollouts.find(cursor, rollout.id)
     return Written(Stepped(rollout, after.members, True, revision), _changes(cursor, found.rollout, after, revision))
+
+
+def _add(cursor: Cursor, found: rollouts.Found, addition: Addition, step: RolloutStep) -> Written[Stepped]:
+    """Write an addition within a step."""
+    rollout = found.rollout
+    changes: list[tuple[str, str, object]] = []
+    if addition.verdict is not None:
+        rollouts.save_verdict(cursor, rollout, addition.verdict)
+        audit.append(cursor, [AuditOutcome(step.attempt, detail=addition.audited)])
+        changes += _changes(cursor, rollout, found, None)
+    here = members.here(cursor, rollout.namespace, [agent_id for agent_id, _ in addition.exposure.ranked])
+    chosen, _ = pick(addition.exposure, found.members, here)
+    if chosen:
+        members.expose(cursor, found, chosen, rollout.wave, "picked", step.at)
+        rollouts.update(cursor, evolve(rollout, to_expose=rollout.to_expose - len(chosen)))
+        changes.append((EXPOSED, rollout.namespace, tuple(chosen)))
+    after = rollouts.find(cursor, rollout.id)
+    return Written(Stepped(after.rollout, after.members, False), changes)
 
 
 def _started(cursor: Cursor, revision: Revision) -> Stepped:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from attrs import frozen
+from attrs import evolve, frozen
 
 from confd.changes import Lanes
 from confd.codec import headers
@@ -15,7 +15,16 @@ from confd.controller.store.change_log import Written, rollout_change
 from confd.controller.store.cursor import Cursor
 from confd.controller.store.rollout_rules import ROLLOUTS_WITH_MEMBERS, give_up_members, take_step
 from confd.model import Tag
-from confd.rollouts import Member, NextStep, Rollout, RolloutPlan, StartedWave, unknown_plan, unknown_rollout
+from confd.rollouts import (
+    CheckVerdict,
+    Member,
+    NextStep,
+    Rollout,
+    RolloutPlan,
+    StartedWave,
+    unknown_plan,
+    unknown_rollout,
+)
 
 #: The condition of an open rollout, as in the index C{one_open_rollout}.
 OPEN = "state IN ('running', 'paused', 'finishing')"
@@ -25,7 +34,7 @@ _WAVES = msgspec.json.Decoder(tuple[StartedWave, ...])
 
 _ROLLOUT = """
     id, namespace, base, candidate, plan, state, wave, step, reason, started_by, started_at, step_at, ended_at,
-    ended_as, behind, waves
+    ended_as, behind, waves, to_expose
 """
 
 #: The columns of a member.
@@ -113,7 +122,7 @@ def page(cursor: Cursor, namespace: str, states: Sequence[str], limit: int, befo
 def insert(cursor: Cursor, rollout: Rollout) -> None:
     """Insert a rollout, and give up the members of the oldest ones of its namespace."""
     cursor.execute(
-        f"INSERT INTO rollouts ({_ROLLOUT}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", _row(rollout)
+        f"INSERT INTO rollouts ({_ROLLOUT}) VALUES ({', '.join('?' * len(_ROLLOUT.split(',')))})", _row(rollout)
     )
     cursor.execute(
         """SELECT id FROM rollouts WHERE namespace = ? AND id IN (SELECT rollout FROM exposures)
@@ -122,14 +131,15 @@ def insert(cursor: Cursor, rollout: Rollout) -> None:
     )
     for (number,) in cursor.fetchall():
         update(cursor, give_up_members(*load(cursor, number)))
-        cursor.execute("DELETE FROM exposures WHERE rollout = ?", (number,))
+        for table in ("exposures", "verdicts"):
+            cursor.execute(f"DELETE FROM {table} WHERE rollout = ?", (number,))
 
 
 def update(cursor: Cursor, rollout: Rollout) -> None:
     """Write all columns of a rollout that change."""
     cursor.execute(
         """UPDATE rollouts SET candidate = ?, state = ?, wave = ?, step = ?, reason = ?, step_at = ?, ended_at = ?,
-            ended_as = ?, behind = ?, waves = ? WHERE id = ?""",
+            ended_as = ?, behind = ?, waves = ?, to_expose = ? WHERE id = ?""",
         (
             rollout.candidate,
             rollout.state,
@@ -141,7 +151,25 @@ def update(cursor: Cursor, rollout: Rollout) -> None:
             rollout.ended_as,
             rollout.behind,
             text(rollout.started_waves),
+            rollout.to_expose,
             rollout.id,
+        ),
+    )
+
+
+def save_verdict(cursor: Cursor, rollout: Rollout, verdict: CheckVerdict) -> None:
+    """Save a verdict on the present step of a rollout, in place of a verdict with its name."""
+    cursor.execute(
+        """INSERT INTO verdicts VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (rollout, step, name) DO UPDATE
+        SET pass = excluded.pass, who = excluded.who, comment = excluded.comment, at = excluded.at""",
+        (
+            rollout.id,
+            rollout.step,
+            verdict.name,
+            int(verdict.passed),
+            verdict.who,
+            verdict.comment,
+            headers.rfc3339(verdict.at),
         ),
     )
 
@@ -221,7 +249,9 @@ def _found(cursor: Cursor, rollout: Rollout, agents: Sequence[str] | None = None
         (rollout.id, *([] if agents is None else [elements(agents)])),
     )
     members = tuple(_member(row) for row in cursor.fetchall())
-    return Found(rollout, members, Tag(cluster[:8], epoch, rollout.candidate))
+    cursor.execute("SELECT name, pass FROM verdicts WHERE rollout = ? AND step = ?", (rollout.id, rollout.step))
+    verdicts = {name: bool(passed) for name, passed in cursor}
+    return Found(evolve(rollout, verdicts=verdicts), members, Tag(cluster[:8], epoch, rollout.candidate))
 
 
 def _member(row: Sequence[Any]) -> Member:
@@ -231,23 +261,8 @@ def _member(row: Sequence[Any]) -> Member:
 
 
 def _rollout(row: Sequence[Any]) -> Rollout:
-    (
-        rollout,
-        namespace,
-        base,
-        candidate,
-        plan,
-        state,
-        wave,
-        step,
-        reason,
-        started_by,
-        *times,
-        ended_as,
-        behind,
-        waves,
-    ) = row
-    started_at, step_at, ended_at = times
+    rollout, namespace, base, candidate, plan, state, wave, step, reason, started_by, *rest = row
+    started_at, step_at, ended_at, ended_as, behind, waves, to_expose = rest
     return Rollout(
         rollout,
         namespace,
@@ -265,6 +280,7 @@ def _rollout(row: Sequence[Any]) -> Rollout:
         ended_as,
         behind,
         _WAVES.decode(waves),
+        to_expose,
     )
 
 
@@ -286,6 +302,7 @@ def _row(rollout: Rollout) -> Sequence[object]:
         rollout.ended_as,
         rollout.behind,
         text(rollout.started_waves),
+        rollout.to_expose,
     )
 
 
