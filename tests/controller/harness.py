@@ -30,6 +30,7 @@ class ControllerHarness:
     The parts of L{compose}, without a port.
 
     @ivar clock: The reactor; time passes when a test advances it.
+    @ivar wall_offset: By how much the wall clock has been set.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class ControllerHarness:
         @param settings: Settings that differ from their defaults, by name.
         """
         self.clock: Any = clock or InstantReactor()
+        self.wall_offset = timedelta()
         self.store: Any = store or MemoryStore(a_draft(poll_interval=30), seconds=self.clock.seconds)
         parts = compose(
             self.clock,
@@ -96,7 +98,7 @@ class ControllerHarness:
 
     def now(self) -> datetime:
         """Return the wall-clock time, which passes with L{clock}."""
-        return START + timedelta(seconds=self.clock.seconds())
+        return START + timedelta(seconds=self.clock.seconds()) + self.wall_offset
 
     @property
     def identity(self) -> IdentityRecord:

@@ -273,10 +273,14 @@ class Registry(Service):
         """Return the liveness of the agents of a namespace, as of now."""
         liveness = self._liveness_of[namespace]
         if liveness:
-            fallen = liveness.sweep(self._clock.seconds() - SILENT_AFTER_INTERVALS * self._poll_interval(namespace))
+            fallen = liveness.sweep(self._clock.seconds() - self.silent_after(namespace))
             for agent_id in fallen:
                 self.changes.notify(namespace, agent_id)
         return liveness
+
+    def silent_after(self, namespace: str) -> float:
+        """Return the seconds without a sign of life after which an agent of a namespace is silent."""
+        return SILENT_AFTER_INTERVALS * self._poll_interval(namespace)
 
     @property
     def unwritten(self) -> int:

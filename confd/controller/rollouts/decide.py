@@ -17,11 +17,13 @@ class Surroundings:
     """
     What the controller knows of agents, and what the store does not.
 
-    @ivar silent: ids of agents not heard of for three intervals.
+    @ivar silent: ids of agents not heard of for three intervals, where silence can be believed.
+    @ivar unheard: ids of agents not heard of for three intervals, whatever the reason.
     @ivar duplicates: ids that more than one agent uses.
     """
 
     silent: Collection[str] = frozenset()
+    unheard: Collection[str] = frozenset()
     duplicates: Collection[str] = frozenset()
 
 
@@ -82,7 +84,8 @@ def outcome(member: Member, rollout: Rollout, around: Surroundings) -> OutcomeNa
         return "failed"
     if member.agent_id in around.silent:
         return "silent"
-    if member.state == "applied" and (member.verified or not rollout.plan.verified):
+    heard = member.agent_id not in around.unheard
+    if heard and member.state == "applied" and (member.verified or not rollout.plan.verified):
         return "applied"
     return "pending"
 

@@ -16,8 +16,9 @@ from zope.interface import implementer
 from confd.audit import Attempt
 from confd.changes import AGENT, EXPOSED, RETIRED, ROLLOUT, Change, Contents, Lanes
 from confd.controller.agents.registry import Registry
-from confd.controller.interfaces import IRolloutStore
+from confd.controller.interfaces import IControllerStore
 from confd.controller.rollouts.decide import Clocks, Counts, Surroundings, Transition, count, decide
+from confd.controller.rollouts.hearing import Hearing
 from confd.controller.rollouts.picking import PoolAgent
 from confd.controller.rollouts.transitions import add_members, judge_automatically
 from confd.errors import ConfdError
@@ -98,7 +99,7 @@ class RolloutDriver(Service):
 
     def __init__(
         self,
-        store: IRolloutStore,
+        store: IControllerStore,
         registry: Registry,
         clock: IReactorTime,
         now: Callable[[], datetime],
@@ -110,6 +111,7 @@ class RolloutDriver(Service):
         """
         self._store, self._registry, self._clock, self._now = store, registry, clock, now
         self.frozen_until = frozen_until
+        self._hearing = Hearing(clock, now, store)
         self._watched: dict[str, Watched] = {}
         self._not_before = 0.0
         self._news = False
@@ -136,6 +138,7 @@ class RolloutDriver(Service):
 
     def startService(self) -> None:
         super().startService()
+        self._hearing.begin()
         self._loop.startService()
 
     def stopService(self) -> Deferred[None] | None:
@@ -179,15 +182,17 @@ class RolloutDriver(Service):
 
     def surroundings(self, namespace: str) -> Surroundings:
         """Return what the registry knows of the agents of a namespace now."""
-        silent = frozenset(self._registry.liveness(namespace).silent)
-        return Surroundings(silent, frozenset(self._registry.duplicates.ids()))
+        unheard = frozenset(self._registry.liveness(namespace).silent)
+        believed = self._hearing.believes(self._registry.silent_after(namespace))
+        silent = unheard if believed else frozenset[str]()
+        return Surroundings(silent, unheard, frozenset(self._registry.duplicates.ids()))
 
     def agents(self, namespace: str) -> Sequence[PoolAgent]:
         """Return the agents of a namespace that have reported."""
         around = self.surroundings(namespace)
         labels = self._registry.labels.of
         return [
-            PoolAgent(record, labels, record.id not in around.silent, record.id not in around.duplicates)
+            PoolAgent(record, labels, record.id not in around.unheard, record.id not in around.duplicates)
             for record in self._registry.records()
             if record.namespace == namespace and record.report is not None
         ]
@@ -225,6 +230,7 @@ class RolloutDriver(Service):
 
     async def _round(self) -> None:
         self._news = False
+        self._hearing.look()
         self._not_before = self._clock.seconds() + NEWS_INTERVAL_SECONDS
         for namespace, watched in list(self._watched.items()):
             try:
@@ -271,7 +277,7 @@ class RolloutDriver(Service):
         now = self._now()
         attempt = Attempt("confd", "", "rollout", rollout.namespace, "", now)
         judge = judge_automatically(rollout, due, around, clocks, agents)
-        step = RolloutStep(rollout.id, judge, now, attempt, delivers=due.to == "next")
+        step = RolloutStep(rollout.id, judge, now, attempt, delivers=due.to in ("next", "more"))
         stepped = (await self._store.step_rollout(step)).value
         if stepped.done:
             self.log.info(

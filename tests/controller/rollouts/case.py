@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.controller.rollouts.hearing import RETURN_SECONDS
 from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import Reply
 
@@ -75,6 +76,13 @@ class RolloutTestCase(SynchronousTestCase):
         caller.hang_up()
         return [agent_id for agent_id in self.ids if self.served(agent_id) != current]
 
+    def believe_silence(self) -> None:
+        """Let so much time pass that the controller believes in the silence of agents."""
+        for _ in range(int(RETURN_SECONDS / INTERVAL) + 3):
+            for agent_id in self.ids:
+                self.poll(agent_id)
+            self.harness.clock.pump([2] * (INTERVAL // 2))
+
     def follow(self, seconds: float, broken: bool = False) -> None:
         """Let time pass, in which all agents poll and apply what they get."""
         for _ in range(int(seconds / 10)):
@@ -85,7 +93,7 @@ class RolloutTestCase(SynchronousTestCase):
                 if record.report is None or str(record.report.tag) != tag:
                     failed = broken and answer.json["data"]["url"].endswith("/13")
                     self.report(agent_id, tag, "failed" if failed else "applied", error="boom" if failed else "")
-            self.harness.clock.advance(10)
+            self.harness.clock.pump([2] * 5)
 
     def plan(self, value: int = 1, **plan: Any) -> Reply:
         """Start a rollout of a document with a plan of its own."""

@@ -189,7 +189,7 @@ class SettledTests(SynchronousTestCase):
 
 class OutcomeTests(SynchronousTestCase):
     def test_first_condition_decides(self) -> None:
-        around = Surroundings({"s", "x"}, {"d", "x"})
+        around = Surroundings({"s", "x"}, {"s", "x", "u"}, {"d", "x"})
         for member, expected in (
             (a_member(state="failed"), "failed"),
             (a_member(state="applied", repairs=3), "failed"),
@@ -198,6 +198,8 @@ class OutcomeTests(SynchronousTestCase):
             (a_member("x", state="applied"), "failed"),
             (a_member("s", state="applied"), "silent"),
             (a_member("s", state="failed"), "failed"),
+            (a_member("u", state="applied"), "pending"),
+            (a_member("u", state="failed"), "failed"),
             (a_member(state="applied"), "applied"),
             (a_member(), "pending"),
         ):

@@ -127,7 +127,7 @@ class Schedule:
             for agent in self.agents:
                 if self.random.random() < 0.9:
                     self.poll(agent)
-            self.harness.clock.advance(self.random.choice((0.1, 5, 15)))
+            self.harness.clock.pump(self.random.choice(([0.1], [5], [5, 5, 5])))
 
     def document(self) -> dict[str, str]:
         """Return a document that one in three times is bad."""

@@ -438,6 +438,7 @@ class ClockTests(RolloutTestCase):
         self.assertGreater(self.rollout()["wave"], 1)
 
     def test_silent_member_aborts(self) -> None:
+        self.believe_silence()
         self.start()
         (member,) = self.exposed()
         self.ids.remove(member)
@@ -464,6 +465,7 @@ class ClockTests(RolloutTestCase):
         self.assertEqual((rollout["state"], rollout["reason"]), ("paused", "stalled"))
 
     def test_last_wave_completes_with_members_that_lag(self) -> None:
+        self.believe_silence()
         self.start("canary")
         (member,) = self.exposed()
         self.follow(BAKE + 20)
