@@ -5,17 +5,15 @@ from __future__ import annotations
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.faults.access_mutations import ACCESS_MUTANTS
-from tests.faults.mutants import ROOT, mismatch
+from tests.faults.mutants import ALL_MUTANTS, ROOT, mismatch
 from tests.faults.mutations import MUTANTS, Edit
-from tests.faults.output_mutations import OUTPUT_MUTANTS
 
 
 class MutantTests(SynchronousTestCase):
     """The words that the mutants replace."""
 
     def test_each_edit_fits_the_code(self) -> None:
-        edits = [(mutant, edit) for mutant in (*MUTANTS, *OUTPUT_MUTANTS, *ACCESS_MUTANTS) for edit in mutant.edits]
+        edits = [(mutant, edit) for mutant in ALL_MUTANTS for edit in mutant.edits]
         found = [mismatch(mutant, edit, (ROOT / "confd" / edit.file).read_text("utf-8")) for mutant, edit in edits]
         self.assertEqual([each for each in found if each], [])
 

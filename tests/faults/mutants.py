@@ -21,8 +21,11 @@ from pathlib import Path
 from tests.faults.access_mutations import ACCESS_MUTANTS
 from tests.faults.mutations import MUTANTS, Edit, Mutant
 from tests.faults.output_mutations import OUTPUT_MUTANTS
+from tests.faults.rollout_mutations import ROLLOUT_MUTANTS
 
 ROOT = Path(__file__).resolve().parents[2]
+
+ALL_MUTANTS = (*MUTANTS, *OUTPUT_MUTANTS, *ACCESS_MUTANTS, *ROLLOUT_MUTANTS)
 
 
 #: Seconds that the tests of one mutant get: one that hangs is caught.
@@ -108,7 +111,7 @@ def main() -> int:
     parser.add_argument("--rows", action="store_true", help="let the rows of the fault suite judge, too")
     parser.add_argument("--only", default="", help="those whose names hold this")
     options = parser.parse_args()
-    chosen = [each for each in (*MUTANTS, *OUTPUT_MUTANTS, *ACCESS_MUTANTS) if options.only in each.name]
+    chosen = [each for each in ALL_MUTANTS if options.only in each.name]
     caught = 0
     with copy() as place:
         needed = tuple(sorted({test for each in chosen for test in each.tests}))
