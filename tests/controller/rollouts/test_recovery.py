@@ -71,7 +71,8 @@ class RaceTests(RolloutTestCase):
 
     def test_two_gates_of_one_step(self) -> None:
         """P19: each step has one winner, and the other attempt exposes no agent."""
-        self.started()
+        self.plan(waves=[{"count": 1}, {"count": 2}, {"count": 3}], quorum=1)
+        self.report(self.exposed()[0], self.candidate())
         one, other = self.gate(), self.gate()
         first = self.step(one)
         self.assertEqual((first.done, first.rollout.step), (True, 2))
