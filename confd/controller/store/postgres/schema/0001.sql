@@ -209,6 +209,7 @@ CREATE TABLE rollouts (
     ended_as bigint,
     behind bigint NOT NULL DEFAULT 0,
     waves text NOT NULL DEFAULT '[]',
+    to_expose bigint NOT NULL DEFAULT 0,
     CHECK (base < candidate)
 );
 
@@ -239,6 +240,17 @@ CREATE TABLE candidates (
     rollout bigint NOT NULL,
     fate text NOT NULL CHECK (fate IN ('open', 'activated', 'dropped')),
     PRIMARY KEY (namespace, version)
+);
+
+CREATE TABLE verdicts (
+    rollout bigint NOT NULL,
+    step bigint NOT NULL,
+    name text COLLATE "C" NOT NULL,
+    pass smallint NOT NULL,
+    who text NOT NULL,
+    comment text NOT NULL,
+    at text NOT NULL,
+    PRIMARY KEY (rollout, step, name)
 );
 
 -- API tokens. previous_digest: of the secret before the last rotation. Grants are JSON.
