@@ -7,7 +7,7 @@ from tests.faults.mutations import Edit, Mutant
 _DECIDE, _PICKING, _STEPS = (f"controller/rollouts/{name}.py" for name in ("decide", "picking", "transitions"))
 _DRIVER, _SERVICE, _HEARING = (f"controller/rollouts/{name}.py" for name in ("driver", "service", "hearing"))
 _RULES, _SNAPSHOT = "controller/store/rollout_rules.py", "controller/configs/snapshot.py"
-_QUERIES, _SYNC = "controller/store/queries", "agent/worker_sync.py"
+_QUERIES, _SYNC, _RANKS = "controller/store/queries", "agent/worker_sync.py", "codec/ranks.py"
 _TESTS, _STORE = "tests.controller.rollouts", "tests.controller.store.sqlite.test_store.SqliteRolloutStoreTests"
 _DECIDING, _SERVING = f"{_TESTS}.test_decide.DecideTests", f"{_TESTS}.test_service.ServingTests"
 _REPORTED = f"{_STORE}.test_reports_move_members"
@@ -245,12 +245,12 @@ ROLLOUT_MUTANTS = (
     ),
     _mutant(
         "P18: ranks come from hash()",
-        _PICKING,
+        _RANKS,
         '    return int.from_bytes(digest[:8], "big")\n',
         "    return hash(digest[:8]) % 2**64\n",
         f"{_TESTS}.test_picking.RankTests",
     ),
-    _mutant("P18: ranks have no salt", _PICKING, "\\n{salt}\\n", "\\n\\n", f"{_TESTS}.test_picking.RankTests"),
+    _mutant("P18: ranks have no salt", _RANKS, "\\n{salt}\\n", "\\n\\n", f"{_TESTS}.test_picking.RankTests"),
     _mutant(
         "P19: an attempt of an older step counts",
         _STEPS,

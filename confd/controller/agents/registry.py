@@ -76,7 +76,7 @@ class Registry(Service):
         @param poll_interval: seconds between two polls in a namespace.
         @param most: agents at a time; 0 sets no limit.
         """
-        self._store, self._clock, self._now, self._poll_interval = store, clock, now, poll_interval
+        self._store, self._clock, self._now, self.poll_interval = store, clock, now, poll_interval
         self._records: dict[str, AgentRecord] = {}
         self._ids: list[str] = []
         self._liveness_of: defaultdict[str, Liveness] = defaultdict(Liveness)
@@ -273,14 +273,10 @@ class Registry(Service):
         """Return the liveness of the agents of a namespace, as of now."""
         liveness = self._liveness_of[namespace]
         if liveness:
-            fallen = liveness.sweep(self._clock.seconds() - self.silent_after(namespace))
+            fallen = liveness.sweep(self._clock.seconds() - SILENT_AFTER_INTERVALS * self.poll_interval(namespace))
             for agent_id in fallen:
                 self.changes.notify(namespace, agent_id)
         return liveness
-
-    def silent_after(self, namespace: str) -> float:
-        """Return the seconds without a sign of life after which an agent of a namespace is silent."""
-        return SILENT_AFTER_INTERVALS * self._poll_interval(namespace)
 
     @property
     def unwritten(self) -> int:

@@ -10,7 +10,7 @@ from confd.codec.signing import KeyRing
 from confd.controller.rollouts.doorbell import FEED_LAG_SECONDS
 from confd.testing.brokers import MemoryBroker, RecordingListener
 from tests.controller.harness import ControllerHarness
-from tests.controller.rollouts.test_service import BAKE, RolloutTestCase
+from tests.controller.rollouts.case import BAKE, RolloutTestCase
 
 
 class DoorbellTestCase(RolloutTestCase):

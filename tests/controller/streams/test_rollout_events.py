@@ -7,7 +7,7 @@ from typing import Any
 
 from confd.codec.sse import Parser
 from tests.controller.harness import ADMIN
-from tests.controller.rollouts.test_service import BAKE, RolloutTestCase
+from tests.controller.rollouts.case import BAKE, RolloutTestCase
 from tests.conversation import Conversation
 
 
