@@ -95,7 +95,7 @@ def commented(judge: Judge, comment: str) -> Judge:
 def only_held(judge: Judge, refusal: ConfdError) -> Judge:
     """Return a judge that raises C{refusal} for an open rollout, unless the rollout is paused in a wave that holds."""
 
-    def held(rollout: Rollout, members: Sequence[Member]) -> NextStep | None:
+    def held(rollout: Rollout, members: Sequence[Member]) -> NextStep | Addition | None:
         if rollout.open and (rollout.state, rollout.reason) != ("paused", "held"):
             raise refusal
         return judge(rollout, members)

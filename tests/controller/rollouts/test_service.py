@@ -7,15 +7,6 @@ from typing import Any
 from tests.controller.harness import ADMIN, AGENT
 from tests.controller.rollouts.case import BAKE, INTERVAL, RolloutTestCase
 
-    def verb(self, name: str, **rest: Any) -> Reply:
-        """Send a verb to the first rollout."""
-        return self.admin("POST", f"/api/v1/rollouts/1/{name}", **rest)
-
-    def state(self) -> tuple[str, str, int]:
-        """Return state, reason and wave of the first rollout."""
-        rollout = self.rollout()
-        return rollout["state"], rollout["reason"], rollout["wave"]
-
 
 class LifeTests(RolloutTestCase):
     agents = 12
