@@ -26,6 +26,7 @@ from benchmarks import (
     publishes,
     recovery,
     registrations,
+    rollouts,
 )
 from benchmarks.figures import Figures
 from benchmarks.findings import FOLDER, FULL, SHORT, TINY, Bar, Finding, Scale, save, say
@@ -128,6 +129,7 @@ QUESTIONS: dict[str, Callable[[Scale], Finding]] = {
     "fanout": pushes,
     "publishes": publishes.measure,
     "registrations": registrations.measure,
+    "rollouts": rollouts.measure,
     "proof": proofs,
     "hits": hits.measure,
     "footprint": footprint.measure,

@@ -16,9 +16,10 @@ from xml.etree import ElementTree
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet import reactor
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from benchmarks import growth, hits, outputs, polls, recovery, registrations, watchdog
+from benchmarks import growth, hits, outputs, polls, recovery, registrations, rollouts, watchdog
 from benchmarks.dialects import Dialect, Etcd, Kind, Message, Nats, Poller, Redis, Stream
 from benchmarks.fanout import measure
 from benchmarks.figures import Figures, Sample, quantile, summary, table
@@ -254,3 +255,14 @@ class DialectTests(SynchronousTestCase):
         """One answer at a time: an agent asks again only then."""
         sent, expected = poll
         self._hold(Poller(), sent, [expected], cuts)
+
+
+class RolloutTests(TestCase):
+    """L{rollouts.run}: all waves of a small fleet."""
+
+    timeout = 120
+
+    async def test_all_waves(self) -> None:
+        found = await rollouts.run(reactor, 10, 2)
+        self.assertEqual(set(found), {"deciding", "whole", "turn", "turn, processor"})
+        self.assertGreater(rollouts.ranks(10), 0)

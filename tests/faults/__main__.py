@@ -27,6 +27,7 @@ from tests.faults import (
     network,
     outputs,
     processes,
+    rollouts,
     storage,
     upstream,
 )
@@ -48,6 +49,7 @@ MODULES = (
     bad_answers,
     addresses,
     outputs,
+    rollouts,
 )
 
 

@@ -295,12 +295,8 @@ class RolloutsApi:
     )
     async def post_check(self, call: Call, number: int) -> Answer:
         """Record a verdict for the present step; the last one of a name counts. A failed check stops the rollout."""
-        wanted: CheckRequest = call.body
-
-        async def post(number: int, wish: Wish) -> RolloutView:
-            return await self._rollouts.post_check(number, wanted.name, wanted.passed, wish)
-
-        return await self._verb(call, number, post)
+        name, passed, post = call.body.name, call.body.passed, self._rollouts.post_check
+        return await self._verb(call, number, lambda number, wish: post(number, name, passed, wish))
 
     @endpoint(
         "POST",

@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.audit import Attempt
 from confd.changes import Committed, ReceivedReport, ReportVerdict
 from confd.codec import strict_json
+from confd.controller.access.freezes import Freezes
 from confd.controller.agents.registry import Registry
 from confd.controller.configs.identity import ClusterIdentity
 from confd.controller.configs.reader import ConfigReader
@@ -114,18 +115,19 @@ class SmallController:
         identity = ClusterIdentity()
         self.snapshot = Snapshot(identity.keys)
         self.registry = Registry(self.store, self.clock, self.now, self.snapshot.poll_interval)
-        self.driver = RolloutDriver(self.store, self.registry, self.clock, self.now)
+        freezes = Freezes(self.store, self.now)
+        self.driver = RolloutDriver(self.store, self.registry, self.clock, self.now, freezes.frozen_until)
         self.feed = Feed(
             self.clock,
             self.store,
-            [identity, self.snapshot, self.registry, self.driver],
+            [identity, self.snapshot, self.registry, freezes, self.driver],
             [self.registry.load_rows],
         )
         self.store.subscribe(self.feed.hint)
         self.store.surroundings = self.driver.surroundings
         reader, views = ConfigReader(self.snapshot, self.feed), RolloutViews(self.store, self.driver)
         self.rollouts = Rollouts(
-            self.store, self.driver, views, self.snapshot, reader, self.registry, self.feed, self.now
+            self.store, self.driver, views, self.snapshot, reader, self.registry, self.feed, self.now, freezes
         )
         self.registry.changes.add(self.driver.agent_changed)
         self.registry.changes.add(self.rollouts.agent_changed)
