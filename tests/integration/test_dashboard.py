@@ -63,13 +63,21 @@ class Together:
 
     C{trial --jobs} spreads the tests of a suite over its processes. This is no suite but a test to trial, so that one
     process gets all of it by its id.
+
+    @ivar module: The name of the module, which is the id.
     """
 
+    module: str
     tests: tuple[Any, ...]
     failureException = AssertionError
 
+    @classmethod
+    def of(cls, module: str, *classes: type[SynchronousTestCase]) -> Together:
+        """Return the tests of some classes of a module."""
+        return cls(module, tuple(TestLoader().loadClass(each) for each in classes))
+
     def id(self) -> str:
-        return __name__
+        return self.module
 
     def shortDescription(self) -> str:
         return self.id()
@@ -90,8 +98,7 @@ class Together:
 
 def testSuite() -> Together:
     """Return the tests of the module, for trial."""
-    loader = TestLoader()
-    return Together(tuple(loader.loadClass(each) for each in (ChangeTests, FleetTests, AppearanceTests)))
+    return Together.of(__name__, ChangeTests, FleetTests, AppearanceTests)
 
 
 class DashboardTestCase(SynchronousTestCase):

@@ -6,16 +6,13 @@ import json
 import re
 from typing import Any
 
-from twisted.trial.runner import TestLoader
-from twisted.trial.unittest import TestSuite
-
 from tests.integration.fleet import AGENT, eventually
 from tests.integration.test_dashboard import DashboardTestCase, Together
 
 
-def testSuite() -> TestSuite:
-    """Return the tests of this module on one stage."""
-    return Together([TestLoader().loadClass(RolloutTests)])
+def testSuite() -> Together:
+    """Return the tests of the module, for trial."""
+    return Together.of(__name__, RolloutTests)
 
 
 class RolloutTests(DashboardTestCase):

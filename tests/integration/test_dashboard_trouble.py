@@ -6,16 +6,13 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from twisted.trial.runner import TestLoader
-from twisted.trial.unittest import TestSuite
-
 from tests.integration.fleet import AGENT, eventually
 from tests.integration.test_dashboard import DashboardTestCase, Together
 
 
-def testSuite() -> TestSuite:
-    """Return the tests of this module on one stage."""
-    return Together([TestLoader().loadClass(each) for each in (TroubleTests, EmptyTests)])
+def testSuite() -> Together:
+    """Return the tests of the module, for trial."""
+    return Together.of(__name__, TroubleTests, EmptyTests)
 
 
 def answering(status: int, body: Any) -> Callable[[Any], None]:
