@@ -190,11 +190,11 @@ def rollout(state: str = "running", wave: int = 1, **more: Any) -> dict[str, Any
     body = {
         "id": 12, "namespace": "default", "base": 2, "candidate": 3, "state": state, "reason": "", "wave": wave,
         "step": 1, "started_by": "admin", "started_at": "2026-11-24T11:59:00Z", "ended_at": None, "ended_as": None,
-        "plan": {"name": "canary"}, "members": wave, "gate": None, "recovery": None, "next": "1 of 1 members settled.",
-        "waves": [{"wave": 1, "count": 1, **members}, {"wave": 2, **members}],
+        "plan": {"name": "canary"}, "members": wave, "gate": {"checks": {}}, "recovery": None,
+        "next": "1 of 1 members settled.", "waves": [{"wave": 1, "count": 1, **members}, {"wave": 2, **members}],
     }  # fmt: skip
     if state in ("completed", "aborted", "superseded"):
-        body |= {"ended_at": "2026-11-24T12:00:00Z", "next": f"The rollout is {state}."}
+        body |= {"ended_at": "2026-11-24T12:00:00Z", "gate": None, "next": f"The rollout is {state}."}
     if state in ("aborted", "superseded"):
         body |= {"ended_as": 4, "recovery": {"version": 4, "members": 1, "applied": 1, "failed": 0, "pending": 0}}
     return body | more

@@ -38,7 +38,7 @@ def _verb(
 
     def decorate(command: Callable[..., None]) -> click.Command:
         decorated = common()(pass_session(command))
-        for option in (*options, _COMMENT, *((_WAIT, _TIMEOUT) if waits else ())):
+        for option in reversed((*options, _COMMENT, *((_WAIT, _TIMEOUT) if waits else ()))):
             decorated = option(decorated)
         return click.command(name, cls=Command, short_help=short_help, examples=examples)(decorated)
 
@@ -175,6 +175,36 @@ def replace(
         finish(session, found["id"], timeout)
 
 
+@_verb(
+    "check",
+    "Post the verdict of a check on the open rollout.",
+    [
+        ("confdctl rollout check slo pass", "the check slo, which the plan requires, passed in this wave"),
+        ("confdctl rollout check slo fail -m 'p99 above 300 ms'", "stop the rollout as the plan says"),
+        ("confdctl rollout check slo pass --step 3", "refuse the verdict if a later step began during the test"),
+    ],
+    False,
+    click.argument("name"),
+    click.argument("verdict", type=click.Choice(["pass", "fail"])),
+    click.option(
+        "--step",
+        type=click.IntRange(min=1),
+        metavar="N",
+        help="Step that was tested, as confdctl rollout shows it.  [default: present step]",
+    ),
+)
+def check(session: Session, comment: str | None, name: str, verdict: str, step: int | None) -> None:
+    """
+    Post the verdict of the check NAME, for one step only: each wave, pause and resume begins a step. A wave ends once
+    each check of the plan passed in it. A failed check aborts or pauses the rollout at once.
+    """
+    passed = verdict == "pass"
+    found, tag = open_rollout(session)
+    seen = (found["id"], tag if step is None else f'"r{found["id"]}.{step}"')
+    # A failure without a step stops the rollout in any step.
+    _change(session, "checks", comment, {"name": name, "pass": passed}, seen, guarded=passed or step is not None)
+
+
 def _document(session: Session, version: int) -> JsonObject:
     found = session.controller.get(f"/api/v1/config/versions/{version}", namespace=session.namespace)
     document: JsonObject = found["data"]
@@ -215,5 +245,5 @@ def _change(
     return number, changed
 
 
-for _verb in (pause, resume, promote, abort, replace):
+for _verb in (pause, resume, promote, abort, replace, check):
     rollout.add_command(_verb)

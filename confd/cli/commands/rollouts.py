@@ -207,6 +207,10 @@ def draw_rollout(session: Session, found: JsonObject) -> None:
         ("Started", f"{format_time(found['started_at'])} by {found['started_by']}"),
     ]
     if is_open(found):
+        checks = found["gate"].get("checks")
+        if checks:
+            verdicts = ", ".join(f"{name} {verdict}" for name, verdict in checks.items())
+            facts.append(("Checks", f"{verdicts}, in step {found['step']}"))
         facts.append(("Next", found["next"]))
     else:
         facts.append(("Ended", format_time(found["ended_at"])))

@@ -210,6 +210,8 @@ class ShowTests(Case):
         for said in ("12 of default, running", "3; the base is 2", "1 of 1 members settled.", "2     all   -"):
             self.assertIn(said, ended.out)
         self.assertEqual(json.loads(self.cli.type("rollout", "-o", "json").out), rollout())
+        self.table[GET] = answer(rollout(gate={"checks": {"slo": "missing", "perf": "passed"}}))
+        self.assertIn("Checks   slo missing, perf passed, in step 1\n", self.cli.type("rollout").out)
         self.assertEqual(self.cli.controller.asked[0].query, {"namespace": "default", "limit": "1"})
 
     def test_status_without_an_open_rollout_names_the_list(self):
@@ -251,7 +253,7 @@ class VerbTests(Case):
 
     def setUp(self):
         super().setUp()
-        for verb in ("pause", "resume", "promote", "abort", "replace"):
+        for verb in ("pause", "resume", "promote", "abort", "replace", "checks"):
             self.table[f"POST {PATH}/{verb}"] = answer(rollout())
         self.table["GET /api/v1/config/versions/3"] = current_config({"url": "y", "limits": {"rate": 1}})
         self.table["GET /api/v1/config/versions/1"] = current_config({"url": "first"})
@@ -272,6 +274,18 @@ class VerbTests(Case):
                 self.assertEqual(ended.status, 0, ended.err)
                 self.assertIn("12 of default, running", ended.out)
                 self.assertEqual(self.posts(f"{PATH}/{words[0]}")[-1], (body, tag))
+
+    def test_check_that_passed_is_bound_to_the_step(self):
+        for words, body, tag in (
+            (["slo", "pass"], {"name": "slo", "pass": True}, '"r12.1"'),
+            (["slo", "fail", "-m", "slow"], {"name": "slo", "pass": False, "comment": "slow"}, None),
+            (["slo", "pass", "--step", "7"], {"name": "slo", "pass": True}, '"r12.7"'),
+            (["slo", "fail", "--step", "7"], {"name": "slo", "pass": False}, '"r12.7"'),
+        ):
+            ended = self.cli.type("rollout", "check", *words)
+            self.assertEqual(ended.status, 0, ended.err)
+            self.assertEqual(self.posts(f"{PATH}/checks")[-1], (body, tag))
+        self.assertEqual(self.cli.type("rollout", "check", "slo", "maybe").status, Exit.USAGE)
 
     def test_nothing_is_changed_without_an_open_rollout(self):
         self.table[LIST] = item(state="aborted")
