@@ -286,6 +286,23 @@ class TableTests(RolloutTestCase):
         self.assertEqual(self.admin("GET", "/api/v1/config/versions/2/convergence").json["applied"], 1)
         self.assertEqual((self.rollout()["recovery"]["applied"], self.served(member)), (0, 3))
 
+    def test_worker_that_cannot_be_read_back_is_counted(self) -> None:
+        """A worker of the Go system carries a gate; people see that nobody proved what it holds."""
+        self.start()
+        (member,) = self.exposed()
+        self.report(member, self.harness.tag()[:-1] + "2", verified=False)
+        first = self.rollout()["waves"][0]
+        self.assertEqual((first["applied"], first["unverified"]), (1, 1))
+        self.follow(BAKE + 20)
+        self.assertGreater(self.rollout()["wave"], 1)
+
+    def test_plan_that_asks_for_a_read_back_waits(self) -> None:
+        self.plan(waves=[{"count": 1}], verified=True)
+        (member,) = self.exposed()
+        self.report(member, self.harness.tag()[:-1] + "2", verified=False)
+        self.follow(BAKE + 20)
+        self.assertEqual((self.rollout()["wave"], self.rollout()["waves"][0]["pending"]), (1, 1))
+
     def test_unfit_members_alone_pass_no_gate_and_cause_no_failure(self) -> None:
         for agent_id in self.ids:
             self.report(agent_id, self.harness.tag(), "failed")
