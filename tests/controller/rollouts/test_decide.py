@@ -123,6 +123,8 @@ class DecideTests(SynchronousTestCase):
         self.expect(rollout, FAILING, "aborted", "failures")
         self.expect(evolve(rollout, state="paused"), GOOD, None)
         self.expect(evolve(rollout, verdicts={"slo": False}), GOOD, "aborted", "check_failed")
+        self.assertIsNone(decide(rollout, *GOOD, frozen=True))
+        self.assertEqual(decide(rollout, *FAILING, frozen=True), Transition("aborted", "failures"))
 
     def test_wave_that_has_agents_to_expose_does_not_pass_but_stalls(self) -> None:
         rollout = evolve(a_rollout(parallel=1), to_expose=1)
