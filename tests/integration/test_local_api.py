@@ -65,17 +65,22 @@ class LocalTests(ApiTestCase):
         self.addCleanup(local.watch(lambda change: names.put(change.document["name"])).stop)
         return names
 
+    def kill_after(self, name: str, how: int) -> None:
+        """Stop the agent after its cache has a document: a kill before would take it back to the previous version."""
+        eventually(lambda: name.encode() in (self.fleet.folder / "agent.cache").read_bytes())
+        self.files.agent.stop(how)
+
     def test_each_change_is_sent_once_across_kills_and_restarts(self) -> None:
         names = self.watch(keep=self.fleet.folder / "kept.json")
         for number, how in enumerate((signal.SIGKILL, signal.SIGTERM, signal.SIGKILL), 1):
             self.publish(f"good {number}.1")
             self.assertEqual(names.get(timeout=PATIENCE), f"good {number}.1")
-            self.files.agent.stop(how)
+            self.kill_after(f"good {number}.1", how)
             self.publish(f"good {number}.2")
             self.files.agent.start()
             # The agent first has the document of its cache, which is no change.
             self.assertEqual(names.get(timeout=PATIENCE), f"good {number}.2")
-        self.files.agent.stop(signal.SIGKILL)
+        self.kill_after("good 3.2", signal.SIGKILL)
         self.files.agent.start()
         self.publish("good 4")
         self.assertEqual(names.get(timeout=PATIENCE), "good 4")

@@ -43,13 +43,22 @@ class AuditApiTests(SynchronousTestCase):
             "peer": "127.0.0.1",
             "action": "POST /api/v1/config",
             "target": "default",
+            "namespace": "default",
         }
-        expected = {"number": 1, "who": "agent", "outcome": "forbidden", "detail": "", "previous": ""}
+        expected = {
+            "number": 1,
+            "who": "agent",
+            "subject": "agent",
+            "outcome": "forbidden",
+            "detail": "",
+            "previous": "",
+        }
         named = {"request_id": refused.headers["x-request-id"], "hash": first["hash"]}
         self.assertEqual(first, common | expected | named)
         expected = {
             "number": 2,
             "who": "admin",
+            "subject": "admin",
             "outcome": "done",
             "detail": self.harness.tag(),
             "previous": first["hash"],

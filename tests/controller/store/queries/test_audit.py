@@ -90,6 +90,10 @@ class TogetherTests(DatabaseTests):
         self.assertEqual((self.versions(), self.entries()), ([2, 1], []))
 
 
+#: The table, with the columns that the test fills.
+COLUMNS = "audit (number, at, who, peer, action, target, outcome, detail, request_id, previous, hash)"
+
+
 class MischiefTests(DatabaseTests):
     """What somebody can do to the file by hand."""
 
@@ -120,12 +124,12 @@ class MischiefTests(DatabaseTests):
             "UPDATE audit SET who = 'x' WHERE number = 3",
             "DELETE FROM audit WHERE number = 7",
             "DELETE FROM audit",
-            f"INSERT INTO audit VALUES (9, {row}, '{hashes[-1]}', 'h')",
-            f"INSERT INTO audit VALUES (0, {row}, '{hashes[-1]}', 'h')",
-            f"INSERT INTO audit VALUES (8, {row}, '{hashes[0]}', 'h')",
-            f"INSERT INTO audit VALUES (8, {row}, '', 'h')",
-            f"INSERT OR REPLACE INTO audit VALUES (3, {row}, '{hashes[1]}', 'h')",
-            f"INSERT OR REPLACE INTO audit VALUES (7, {row}, '{hashes[5]}', 'h')",
+            f"INSERT INTO {COLUMNS} VALUES (9, {row}, '{hashes[-1]}', 'h')",
+            f"INSERT INTO {COLUMNS} VALUES (0, {row}, '{hashes[-1]}', 'h')",
+            f"INSERT INTO {COLUMNS} VALUES (8, {row}, '{hashes[0]}', 'h')",
+            f"INSERT INTO {COLUMNS} VALUES (8, {row}, '', 'h')",
+            f"INSERT OR REPLACE INTO {COLUMNS} VALUES (3, {row}, '{hashes[1]}', 'h')",
+            f"INSERT OR REPLACE INTO {COLUMNS} VALUES (7, {row}, '{hashes[5]}', 'h')",
         ):
             self.assertRaises(sqlite3.IntegrityError, self.mischief.execute, statement)
         self.assertEqual([each.hash for each in self.entries()], hashes)
@@ -149,9 +153,8 @@ class MischiefTests(DatabaseTests):
     def test_forged(self) -> None:
         """The database takes one that is chained; its own hash is what it cannot have."""
         last = self.entries()[-1].hash
-        self.mischief.execute(
-            f"INSERT INTO audit VALUES (8, 'then', 'who', 'peer', 'action', 'target', 'done', '', 'id', '{last}', 'h')"
-        )
+        row = f"8, 'then', 'who', 'peer', 'action', 'target', 'done', '', 'id', '{last}', 'h'"
+        self.mischief.execute(f"INSERT INTO {COLUMNS} VALUES ({row})")
         self.assert_wrong(8)
 
     def test_other_types(self) -> None:
