@@ -3,41 +3,15 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
-from typing import Any
 
 from tests.cli.go_files import go_database, url
-from tests.integration.fleet import AGENT, PATIENCE, Fleet, base_of, clean_environment, eventually, request
+from tests.integration.fleet import base_of, clean_environment, eventually, request
+from tests.integration.go_system import NATS, REDIS, GoAgent, GoSubscriber
 from tests.integration.servers import NatsServer, RedisServer, missing
 from tests.integration.test_confdctl import Case
-
-
-class GoAgent:
-    """
-    An agent of the Go system: it polls with a bare number and no id, and takes any other number as a change.
-
-    @ivar forwarded: The documents that its worker got.
-    """
-
-    def __init__(self, fleet: Fleet, version: int) -> None:
-        self._fleet, self.version = fleet, version
-        self.forwarded: list[Any] = []
-        self.interval = 30
-
-    def poll(self) -> None:
-        """Poll once."""
-        held = {"If-None-Match": str(self.version)}
-        answer = request("GET", f"{self._fleet.url}/api/v1/config", auth=AGENT, headers=held)
-        if answer.status == 304:
-            return
-        body = answer.json()
-        self.interval = body["poll_interval_seconds"]
-        if body["version"] != self.version:
-            self.version = body["version"]
-            self.forwarded.append(body["data"])
 
 
 class ReplacementTests(Case):
@@ -119,20 +93,8 @@ class LateSubscriberTests(Case):
         redis.start()
         nats.start()
         time.sleep(3)
-        heard = [
-            self.first_message(redis.port, b"SUBSCRIBE config:global\r\n"),
-            self.first_message(nats.port, b'CONNECT {"verbose": false}\r\nSUB config.worker.update 1\r\n'),
-        ]
-        for message in heard:
-            self.assertIn(b"https://example.com/missed", message)
-
-    def first_message(self, port: int, subscribe: bytes) -> bytes:
-        """Subscribe as an agent of the Go system does, and wait for an announcement."""
-        with socket.create_connection(("127.0.0.1", port), timeout=PATIENCE) as connection:
-            connection.sendall(subscribe)
-            received = b""
-            while b"checksum" not in received:
-                piece = connection.recv(65536)
-                self.assertTrue(piece, received)
-                received += piece
-            return received
+        for port, words in ((redis.port, REDIS), (nats.port, NATS)):
+            subscriber = GoSubscriber(port, words)
+            self.addCleanup(subscriber.close)
+            eventually(lambda heard=subscriber: b"checksum" in heard.received())  # type: ignore[misc]
+            self.assertIn(b"https://example.com/missed", subscriber.received())

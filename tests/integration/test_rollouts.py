@@ -28,6 +28,7 @@ AGENTS = 3
 class RolloutFleetTestCase(SynchronousTestCase):
     """A controller on SQLite, and agents with a worker each."""
 
+    agents = AGENTS
     strategy: tuple[str, ...] = ()
     interval = 1
 
@@ -36,7 +37,7 @@ class RolloutFleetTestCase(SynchronousTestCase):
         self.controller = self.fleet.controller("--config-schema", "permissive.json", *self.announcing())
         (self.fleet.folder / "permissive.json").write_text('{"type": "object"}')
         self.controller.start()
-        self.workers = [self.fleet.worker(f"worker{number}") for number in range(AGENTS)]
+        self.workers = [self.fleet.worker(f"worker{number}") for number in range(self.agents)]
         self.processes = [
             self.fleet.agent(worker, f"agent{number}", *self.strategy) for number, worker in enumerate(self.workers)
         ]
