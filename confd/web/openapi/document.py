@@ -50,6 +50,9 @@ _JSON = "application/json"
 #: A variable of a path in the notation of Klein: C{<name>} or C{<int:name>}.
 _VARIABLE = re.compile(r"<(?:(\w+):)?(\w+)>")
 
+#: A segment of a path that all parties read alike, as an ECMA-262 regular expression.
+_SEGMENT = r"^(?!\.{1,2}$)[^/\\]+$"
+
 #: Markup and fields of docstrings, which are for readers of the code.
 _MARKUP = re.compile(r"[A-Z]\{([^}]*)\}")
 _FIELD = re.compile(r"^@.*", re.MULTILINE | re.DOTALL)
@@ -223,7 +226,7 @@ def _security(declared: Endpoint) -> list[dict[str, list[str]]]:
 
 def _path_parameters(declared: Endpoint) -> Iterator[JsonObject]:
     for converter, name in _VARIABLE.findall(declared.path):
-        schema = {"type": "integer", "minimum": 0} if converter == "int" else {"type": "string", "minLength": 1}
+        schema = {"type": "integer", "minimum": 0} if converter == "int" else {"type": "string", "pattern": _SEGMENT}
         yield {"name": name, "in": "path", "required": True, "schema": schema}
 
 
