@@ -135,6 +135,7 @@ ASKS = {
             ("promote", {}, an_open_rollout),
             ("replace", {"json": {"config": DOCUMENT}}, an_open_rollout),
             ("abort", {}, an_open_rollout),
+            ("checks", {"json": {"name": "slo", "pass": True}}, an_open_rollout),
         )
     },
     "POST /api/v1/freezes": Ask("POST", "/api/v1/freezes", "", {"json": A_FREEZE}),

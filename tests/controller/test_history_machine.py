@@ -200,7 +200,7 @@ class HistoryMachine(RuleBasedStateMachine):
     def roll_back(self, name: str, back: int, key: Any, expected: Any, dry_run: bool) -> None:
         space = self.model.space(name)
         version = 1 if space is None else len(space.lines) - back
-        past = "unknown_namespace" if space is None else space.past(version)
+        past = "bad_field" if version < 1 else "unknown_namespace" if space is None else space.past(version)
         ask = past if isinstance(past, str) else {"document": past.document, "of": version}
         body = {"version": version}
         self.change("POST /api/v1/config/rollback", name, f"namespace={name}", body, ask, key, expected, dry_run)

@@ -165,7 +165,7 @@ def same_as_the_store(harness: ControllerHarness, store: MemoryStore) -> None:
         assert sorted(registry.liveness(namespace)) == ids
     assert registry.agent_tokens.blocked == store.agents.blocked
     for token in TOKENS[1:]:
-        holders = [each.id for each in rows.values() if each.token == token]
+        holders = [(each.id, each.namespace) for each in rows.values() if each.token == token]
         assert registry.agent_tokens.holder(token) == (holders[0] if holders else None), (token, holders)
 
 
