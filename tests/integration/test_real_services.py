@@ -283,7 +283,7 @@ class HaproxyTests(ServiceTests):
         """HAProxy takes the signal and keeps its old process; the probe notices."""
         self.publish(port=int(self.files.fleet.url.rpartition(":")[2]))
         self.files.failed("did not succeed within 3 s")
-        self.assertEqual(self.served("/confd"), self.first)
+        eventually(lambda: self.served("/confd") == self.first)
 
     def test_service_stopped(self) -> None:
         """The signal of a reload fails without a process, until the process runs again."""
