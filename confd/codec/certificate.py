@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from confd.codec import strict_json
 from confd.codec.merkle import merkle_root
 from confd.codec.signing import KeyRing, SigningKey
+from confd.codec.strict_json import JsonValue
 from confd.errors import ConfdError, Malformed
 
 KIND: Literal["confd-certificate-v1"] = "confd-certificate-v1"
@@ -51,7 +52,7 @@ class Certificate(msgspec.Struct, forbid_unknown_fields=True, frozen=True, omit_
     applied: _Count
     root: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
     author: str
-    approvals: list[Any]
+    approvals: list[JsonValue]
     rollout: int | None
     key_id: str
     signature: str

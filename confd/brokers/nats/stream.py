@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any
 
 from attrs import define, field
 
 from confd.brokers.link import CommandRefused, one_line
 from confd.brokers.nats.connection import NatsConnection
+from confd.codec.strict_json import JsonValue
 from confd.errors import Unavailable
 
 #: Time limits in seconds: of a question about the stream, of the receipt of an announcement, and of a direct read. The
@@ -110,7 +110,7 @@ class KeptStream:
             reason = str(refusal)
         return f"{self._sentence('does not exist and cannot be created')}: {reason}." if reason else None
 
-    def _misfit(self, config: Any) -> str:
+    def _misfit(self, config: JsonValue) -> str:
         kept = config.get("subjects") or []
         for subject in self.subjects:
             if not any(_covers(each, subject) for each in kept):
@@ -122,13 +122,13 @@ class KeptStream:
     def _sentence(self, what: str) -> str:
         return f"NATS_STREAM: the stream {self.name} {what}"
 
-    async def _ask(self, connection: NatsConnection, verb: str, body: bytes) -> Any:
+    async def _ask(self, connection: NatsConnection, verb: str, body: bytes) -> JsonValue:
         """Return the answer of JetStream, C{None} without JetStream."""
         answer = await connection.exchange(f"$JS.API.STREAM.{verb}.{self.name}", body, _API_SECONDS)
         return None if answer is None else _object(answer)
 
 
-def _object(answer: Any) -> Any:
+def _object(answer: JsonValue) -> JsonValue:
     try:
         value = json.loads(answer.data) if answer is not None else {}
     except ValueError:
@@ -136,12 +136,12 @@ def _object(answer: Any) -> Any:
     return value if isinstance(value, dict) else {}
 
 
-def _code(answer: Any) -> object:
+def _code(answer: JsonValue) -> object:
     error = answer.get("error")
     return error.get("code") if isinstance(error, dict) else None
 
 
-def _reason(answer: Any) -> str:
+def _reason(answer: JsonValue) -> str:
     """Return the words of an error, empty for a success."""
     if answer is None or not answer:
         return "no stream takes it"

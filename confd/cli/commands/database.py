@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +17,7 @@ from confd.codec.text import printable
 
 if TYPE_CHECKING:
     import psycopg
+    from psycopg.rows import TupleRow
 
     from confd.runtime.settings import ControllerSettings
 
@@ -100,7 +101,7 @@ def _counts(rows: Mapping[str, int]) -> str:
 
 
 @contextmanager
-def _database(session: Session) -> Iterator[tuple[ControllerSettings, str, psycopg.Connection[Any]]]:
+def _database(session: Session) -> Iterator[tuple[ControllerSettings, str, psycopg.Connection[TupleRow]]]:
     """
     Connect to C{DATABASE_URL}; yield the settings, the name of the database and the connection.
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import msgspec
 
+from confd.codec.strict_json import JsonObject
 from confd.errors import Unprocessable
 from confd.web.auth.principals import EVERYWHERE, Grant, Principal, Role, permissions_of, reaches
 
@@ -63,7 +63,7 @@ def _bad(pointer: str, sentence: str, code: str = "bad_grant") -> Unprocessable:
     return Unprocessable(code, sentence, [{"pointer": pointer or "/grants", "message": sentence}])
 
 
-def describe_grants(grants: Sequence[Grant]) -> list[dict[str, Any]]:
+def describe_grants(grants: Sequence[Grant]) -> list[JsonObject]:
     """Return grants as the API shows them."""
     return [{"role": each.role.value, "namespaces": list(each.namespaces)} for each in grants]
 

@@ -8,6 +8,7 @@ import msgspec
 
 from confd.codec import strict_json
 from confd.codec.headers import entity_tags
+from confd.codec.strict_json import JsonObject
 from confd.controller.configs.service import Configs
 from confd.controller.rollouts.plans import DIRECT
 from confd.errors import Malformed, Unprocessable
@@ -115,7 +116,7 @@ async def rollback_draft(
         raise Unprocessable(error.code, said, error.details) from None
 
 
-def conditions(call: Call, rollout: str | None, if_changed: bool = False) -> dict[str, Any]:
+def conditions(call: Call, rollout: str | None, if_changed: bool = False) -> JsonObject:
     """
     Return the fields of L{Draft} that say who asks for a change, and what it is bound to.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, time, timedelta
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, TypedDict
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -13,7 +13,7 @@ from attrs import define
 
 from confd.access.freezes import DAYS, Freeze, Weekly, Window, text_of, unknown_freeze
 from confd.codec.headers import parse_rfc3339, rfc3339
-from confd.codec.strict_json import encode
+from confd.codec.strict_json import JsonObject, encode
 from confd.controller.access.freezes import Freezes
 from confd.controller.access.grants import check_patterns
 from confd.controller.feed import Feed
@@ -62,7 +62,7 @@ class FreezeItem(TypedDict):
     reason: str
     created_by: str
     created_at: Moment
-    weekly: dict[str, Any] | None
+    weekly: JsonObject | None
     active: bool
     next_from: Moment | None
     next_until: Moment | None
@@ -184,7 +184,7 @@ def freeze_item(freeze: Freeze, now: datetime) -> FreezeItem:
     }
 
 
-def _weekly_item(weekly: Weekly) -> dict[str, Any]:
+def _weekly_item(weekly: Weekly) -> JsonObject:
     return {
         "days": [DAYS[each] for each in weekly.days],
         "from": weekly.start.strftime("%H:%M"),

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import define
 
+from confd.codec.strict_json import JsonObject
 from confd.controller.api.rollout_schemas import PlansBody, plan_item
 from confd.controller.rollouts.service import Rollouts
 from confd.errors import Conflict, NotFound, Unprocessable
@@ -39,7 +38,7 @@ class PlansApi:
             tag=_TAG,
         ),
     )
-    async def save_plan(self, call: Call) -> dict[str, Any]:
+    async def save_plan(self, call: Call) -> JsonObject:
         """Save a plan, in place of a plan with its name. Open rollouts keep their copy."""
         return plan_item(await self._rollouts.save_plan(call.body, call.attempt))
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 import msgspec
 
 from confd.access.freezes import text_of
 from confd.codec.headers import rfc3339
+from confd.codec.strict_json import JsonObject
 from confd.controller.api.schemas import PublishBody
 from confd.controller.convergence.tracker import Convergence
 from confd.controller.rollouts.decide import alive, count
@@ -81,7 +82,7 @@ class RolloutItem(TypedDict):
     ended_at: Moment | None
     ended_as: int | None
     laggards: int
-    plan: dict[str, Any]
+    plan: JsonObject
 
 
 class RolloutBody(RolloutItem):
@@ -126,7 +127,7 @@ class MemberPage(TypedDict):
 class PlansBody(TypedDict):
     """All plans."""
 
-    items: list[dict[str, Any]]
+    items: list[JsonObject]
 
 
 class RolloutStartBody(PublishBody):
@@ -191,12 +192,12 @@ def member_item(view: RolloutView, member: Member, hostname: str | None) -> Memb
     }
 
 
-def plan_item(spec: PlanSpec) -> dict[str, Any]:
+def plan_item(spec: PlanSpec) -> JsonObject:
     """Return a plan as people write it."""
     return plan_body(spec) | {"built_in": spec.name in BUILT_IN}
 
 
-def _without_nulls(plan: dict[str, Any]) -> dict[str, Any]:
+def _without_nulls(plan: JsonObject) -> JsonObject:
     """Return a plan without fields that its waves do not have."""
     waves = [*plan["waves"], plan["last"]]
     *sized, last = ({name: each for name, each in wave.items() if each is not None} for wave in waves)

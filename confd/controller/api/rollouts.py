@@ -106,7 +106,7 @@ class CheckRequest(VerbRequest, forbid_unknown_fields=True, kw_only=True):
 class ReplaceRequest(VerbRequest, forbid_unknown_fields=True):
     """The new candidate: a document, or the number of the version whose document it repeats."""
 
-    config: dict[str, Any] | None = None
+    config: strict_json.JsonObject | None = None
     rollback_of: VersionNumber | None = None
     poll_interval_seconds: PollInterval | None = None
 
@@ -114,7 +114,7 @@ class ReplaceRequest(VerbRequest, forbid_unknown_fields=True):
 class StartRequest(ReplaceRequest, forbid_unknown_fields=True, kw_only=True):
     """The candidate and the plan: a name, or the plan itself."""
 
-    plan: str | dict[str, Any]
+    plan: str | strict_json.JsonObject
 
 
 @define(eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, TypedDict
 
 import msgspec
 from attrs import define
@@ -11,6 +11,7 @@ from attrs import define
 from confd.access.tokens import Token
 from confd.codec import strict_json
 from confd.codec.headers import rfc3339
+from confd.codec.strict_json import JsonObject
 from confd.controller.access.api_tokens import ApiTokens
 from confd.controller.access.grants import decode_grants, describe_grants, effective_permissions, parse_grants
 from confd.controller.feed import Feed
@@ -209,7 +210,7 @@ def token_item(token: Token) -> TokenItem:
     }
 
 
-def _items(grants: list[dict[str, Any]]) -> list[GrantItem]:
+def _items(grants: list[JsonObject]) -> list[GrantItem]:
     return [{"role": each["role"], "namespaces": each["namespaces"]} for each in grants]
 
 

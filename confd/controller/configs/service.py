@@ -74,7 +74,7 @@ class Configs:
         return identity.keys[0].public
 
 
-def first_draft(schema: Schema, config: dict[str, Any], poll_interval: int, at: datetime) -> Draft:
+def first_draft(schema: Schema, config: JsonObject, poll_interval: int, at: datetime) -> Draft:
     """
     Return version 1 of a new database.
 

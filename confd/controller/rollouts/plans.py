@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 
 from confd.codec.selectors import parse_selector
+from confd.codec.strict_json import JsonObject
 from confd.codec.text import fault_of
 from confd.errors import Conflict, Malformed, Unprocessable
 from confd.rollouts import RolloutPlan, Wave
@@ -106,9 +107,9 @@ def parse_plan(value: object, name: str | None = None) -> PlanSpec:
     return spec
 
 
-def plan_body(spec: PlanSpec) -> dict[str, Any]:
+def plan_body(spec: PlanSpec) -> JsonObject:
     """Return the JSON value of a plan, without defaults."""
-    body: dict[str, Any] = msgspec.to_builtins(spec)
+    body: JsonObject = msgspec.to_builtins(spec)
     return {"name": spec.name, "waves": []} | body
 
 

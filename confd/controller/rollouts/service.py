@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import Any
 
 import msgspec
 from attrs import define, evolve, frozen
@@ -14,6 +13,7 @@ from twisted.logger import Logger
 from confd.audit import Attempt
 from confd.changes import Committed
 from confd.codec.headers import entity_tags
+from confd.codec.strict_json import JsonObject
 from confd.controller.access.freezes import Freezes
 from confd.controller.agents.registry import Registry
 from confd.controller.configs.reader import ConfigReader
@@ -265,7 +265,7 @@ class Rollouts:
         saved = await self._store.plans()
         return dict(BUILT_IN) | {name: parse_plan(msgspec.json.decode(body)) for name, body in saved.items()}
 
-    async def save_plan(self, value: dict[str, Any], attempt: Attempt | None) -> PlanSpec:
+    async def save_plan(self, value: JsonObject, attempt: Attempt | None) -> PlanSpec:
         """
         Save a plan, in place of a plan with its name.
 

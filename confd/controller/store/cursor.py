@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from attrs import frozen
 
 T = TypeVar("T")
+
+#: The columns of a row; the statement decides their types.
+Row: TypeAlias = Sequence[Any]
 
 
 class Cursor(Protocol):

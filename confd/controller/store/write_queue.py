@@ -31,7 +31,7 @@ class WriteQueue:
         whether the writes that wait get it, too: they would wait as long again, for a lock perhaps, and hear the same.
     """
 
-    _transact: Callable[[Sequence[Work[Any]]], Deferred[list[object]]]
+    _transact: Callable[[Sequence[Work[object]]], Deferred[list[object]]]
     _on_commit: Callable[[list[object]], Sequence[object]]
     _on_refusal: Callable[[Failure], tuple[BaseException, bool]]
     _waiting: deque[tuple[Work[Any], Deferred[Any]]] = field(factory=deque, init=False)

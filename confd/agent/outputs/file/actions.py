@@ -8,13 +8,13 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 from confd.agent.outputs.file.commands import CommandResult, CommandRun, environment
 from confd.agent.outputs.file.ownership import Untrusted, check_file, check_program
@@ -111,7 +111,7 @@ class ActionRunner:
 
         ended: Deferred[CommandResult | str] = Deferred(lambda _: command.kill())
 
-        def end(result: Any) -> None:
+        def end(result: CommandResult | str | Failure) -> None:
             if not ended.called:
                 ended.callback(result)
 

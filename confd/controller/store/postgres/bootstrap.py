@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 import psycopg
+from psycopg.rows import TupleRow
 from twisted.logger import Logger
 
 from confd.controller.store.postgres.cursor import PostgresCursor
@@ -24,7 +24,7 @@ _MIGRATION_LOCK = 4850185
 
 
 def prepare_database(
-    connection: psycopg.Connection[Any], migrations: Sequence[str], cluster_id: str | None, first: Draft | None
+    connection: psycopg.Connection[TupleRow], migrations: Sequence[str], cluster_id: str | None, first: Draft | None
 ) -> None:
     """
     Check a database before its use, and bring it up to date.
@@ -58,7 +58,7 @@ def prepare_database(
         )
 
 
-def _schema_number(connection: psycopg.Connection[Any]) -> int:
+def _schema_number(connection: psycopg.Connection[TupleRow]) -> int:
     """
     Return the number of the schema, 0 for an empty database.
 
@@ -76,7 +76,7 @@ def _schema_number(connection: psycopg.Connection[Any]) -> int:
     return int(row[0])
 
 
-def check_schema(connection: psycopg.Connection[Any], known: int) -> None:
+def check_schema(connection: psycopg.Connection[TupleRow], known: int) -> None:
     """
     Refuse a database that only a newer release can use.
 
@@ -88,7 +88,7 @@ def check_schema(connection: psycopg.Connection[Any], known: int) -> None:
         raise StorageRefusal(f"it needs schema {row[0]}, and this release knows {known}; install a newer release")
 
 
-def is_empty(connection: psycopg.Connection[Any]) -> bool:
+def is_empty(connection: psycopg.Connection[TupleRow]) -> bool:
     """
     Return whether a database has no table.
 
@@ -97,13 +97,13 @@ def is_empty(connection: psycopg.Connection[Any]) -> bool:
     return _schema_number(connection) == 0
 
 
-def create_schema(connection: psycopg.Connection[Any], migrations: Sequence[str]) -> None:
+def create_schema(connection: psycopg.Connection[TupleRow], migrations: Sequence[str]) -> None:
     """Create all tables in the transaction of the caller."""
     for number, script in enumerate(migrations, 1):
         _run_step(connection, number, script)
 
 
-def _migrate(connection: psycopg.Connection[Any], migrations: Sequence[str], first: Draft | None) -> None:
+def _migrate(connection: psycopg.Connection[TupleRow], migrations: Sequence[str], first: Draft | None) -> None:
     """Run the steps that are missing, each with its number in one transaction; the first one makes the identity."""
     for number, script in enumerate(migrations, 1):
         with connection.transaction():
@@ -115,7 +115,7 @@ def _migrate(connection: psycopg.Connection[Any], migrations: Sequence[str], fir
                 create_cluster(connection, first)
 
 
-def _run_step(connection: psycopg.Connection[Any], number: int, script: str) -> None:
+def _run_step(connection: psycopg.Connection[TupleRow], number: int, script: str) -> None:
     connection.execute(script)
     connection.execute(
         "INSERT INTO schema_version VALUES (1, %s, %s) ON CONFLICT (one) DO UPDATE SET version = excluded.version",
@@ -123,7 +123,7 @@ def _run_step(connection: psycopg.Connection[Any], number: int, script: str) -> 
     )
 
 
-def create_cluster(connection: psycopg.Connection[Any], first: Draft) -> None:
+def create_cluster(connection: psycopg.Connection[TupleRow], first: Draft) -> None:
     """Write the identity of a new cluster, its first key and version 1."""
     connection.execute("INSERT INTO head (one, cluster_id, epoch) VALUES (1, %s, 1)", (str(uuid.uuid4()),))
     cursor = PostgresCursor(connection)

@@ -7,9 +7,10 @@ import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psycopg
+from psycopg.rows import TupleRow
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
@@ -31,7 +32,7 @@ class ConnectionThread:
     After each error of the connection the next work gets a new connection. Works run in the order of their arrival.
     """
 
-    def __init__(self, reactor: Reactor, connect: Callable[[], psycopg.Connection[Any]]) -> None:
+    def __init__(self, reactor: Reactor, connect: Callable[[], psycopg.Connection[TupleRow]]) -> None:
         """
         @param connect: opens the connection; called in the thread. It has a deadline of its own.
         """
@@ -41,11 +42,11 @@ class ConnectionThread:
         self._ended = False
         #: Who ends the threads as the reactor ends, as adbapi does.
         self._trigger = reactor.addSystemEventTrigger("during", "shutdown", self._stop)
-        self._connection: psycopg.Connection[Any] | None = None
+        self._connection: psycopg.Connection[TupleRow] | None = None
         #: A duplicate of the connection's socket, which the reactor may shut down.
         self._socket: socket.socket | None = None
 
-    def run(self, work: Callable[[psycopg.Connection[Any]], T], deadline: float) -> Deferred[T]:
+    def run(self, work: Callable[[psycopg.Connection[TupleRow]], T], deadline: float) -> Deferred[T]:
         """
         Run a work in the thread.
 
@@ -84,7 +85,7 @@ class ConnectionThread:
             with suppress(OSError):
                 there.shutdown(socket.SHUT_RDWR)
 
-    def _use(self, work: Callable[[psycopg.Connection[Any]], T]) -> T:
+    def _use(self, work: Callable[[psycopg.Connection[TupleRow]], T]) -> T:
         if self._connection is None or self._connection.closed:
             self._drop()
             self._connection = self._connect()

@@ -6,11 +6,11 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import psycopg
 from attrs import frozen
 from psycopg import sql
+from psycopg.rows import TupleRow
 
 from confd.audit import AuditEntry, verify
 from confd.codec import strict_json
@@ -39,7 +39,7 @@ class CopiedDatabase:
     rows: Mapping[str, int]
 
 
-def copy_file(file: str, target: psycopg.Connection[Any]) -> CopiedDatabase:
+def copy_file(file: str, target: psycopg.Connection[TupleRow]) -> CopiedDatabase:
     """
     Copy a SQLite database that no controller uses; see L{copy_database}.
 
@@ -55,7 +55,7 @@ def copy_file(file: str, target: psycopg.Connection[Any]) -> CopiedDatabase:
 
 
 def copy_database(
-    source: sqlite3.Connection, target: psycopg.Connection[Any], migrations: Sequence[str]
+    source: sqlite3.Connection, target: psycopg.Connection[TupleRow], migrations: Sequence[str]
 ) -> CopiedDatabase:
     """
     Copy all rows in one transaction, and verify the copy before its commit.
@@ -84,9 +84,9 @@ def _tables(source: sqlite3.Connection) -> Sequence[str]:
     return [*_FIRST, *sorted(found - _ELSEWHERE - {*_FIRST})]
 
 
-def _copy_table(source: sqlite3.Connection, target: psycopg.Connection[Any], table: str) -> int:
+def _copy_table(source: sqlite3.Connection, target: psycopg.Connection[TupleRow], table: str) -> int:
     """Copy the rows of a table; return their number."""
-    types = dict(
+    types: dict[str, str] = dict(
         target.execute(
             "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = %s", (table,)
         ).fetchall()
@@ -108,7 +108,7 @@ def _copy_table(source: sqlite3.Connection, target: psycopg.Connection[Any], tab
     return count
 
 
-def _newest_id(target: psycopg.Connection[Any], table: str) -> int | None:
+def _newest_id(target: psycopg.Connection[TupleRow], table: str) -> int | None:
     """Return the highest id that a sequence of the table gave, C{None} where it has none."""
     row = target.execute(
         sql.SQL("SELECT max(id) FROM {} WHERE pg_get_serial_sequence({}, 'id') IS NOT NULL").format(
@@ -125,7 +125,7 @@ def _value(value: object, truth: bool) -> object:
     return value.replace("\x00", "\ufffd") if isinstance(value, str) else value
 
 
-def _verify(target: psycopg.Connection[Any]) -> None:
+def _verify(target: psycopg.Connection[TupleRow]) -> None:
     """
     Read the documents and the audit back.
 

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, LiteralString
 
 from psycopg import Connection, Pipeline
+from psycopg.rows import TupleRow
 
 from confd.controller.store.cursor import Dialect
 from confd.controller.store.queries.rollouts import OPEN
@@ -41,7 +42,7 @@ class PostgresCursor:
     @ivar written: whether a statement since L{rewind} may have changed something.
     """
 
-    def __init__(self, connection: Connection[Any], pipeline: Pipeline | None = None) -> None:
+    def __init__(self, connection: Connection[TupleRow], pipeline: Pipeline | None = None) -> None:
         """
         @param pipeline: of the connection; C{None} if each statement is awaited.
         """
@@ -80,6 +81,6 @@ class PostgresCursor:
         return iter(self._last.fetchall())
 
 
-def _storable(value: Any) -> Any:
+def _storable(value: object) -> object:
     """Replace U+0000, which text in PostgreSQL cannot hold."""
     return value.replace("\x00", "\ufffd") if type(value) is str and "\x00" in value else value

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
+from psycopg.rows import TupleRow
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -58,7 +59,7 @@ class PostgresEngine:
         reactor: Reactor,
         url: DatabaseUrl,
         writer: Writer,
-        prepare: Callable[[psycopg.Connection[Any]], None],
+        prepare: Callable[[psycopg.Connection[TupleRow]], None],
         committed: Callable[[CommittedGroup], Sequence[object]],
         deadline: float = WRITE_DEADLINE_SECONDS,
     ) -> None:
@@ -74,11 +75,11 @@ class PostgresEngine:
         reader = partial(url.connect, **_READER_TIMEOUTS, default_transaction_read_only=1)
         self._idle = [ConnectionThread(reactor, reader) for _ in range(READERS)]
         self._readers = tuple(self._idle)
-        self._reads: deque[tuple[Callable[[psycopg.Connection[Any]], Any], float, Deferred[Any]]] = deque()
+        self._reads: deque[tuple[Callable[[psycopg.Connection[TupleRow]], Any], float, Deferred[Any]]] = deque()
         self._queue = WriteQueue(self._run_together, self._committed, self._refused)
         self.reason: str | None = None
 
-    def connect(self) -> psycopg.Connection[Any]:
+    def connect(self) -> psycopg.Connection[TupleRow]:
         """Open a connection of the writer, which blocks; see L{DatabaseUrl.connect}."""
         connection = self._url.connect(**_WRITER_TIMEOUTS)
         try:
@@ -151,10 +152,10 @@ class PostgresEngine:
         self._begin_reads()
         done.callback(result)
 
-    def _run_together(self, works: Sequence[Work[Any]]) -> Deferred[list[object]]:
+    def _run_together(self, works: Sequence[Work[object]]) -> Deferred[list[object]]:
         return Deferred.fromCoroutine(self._run_all(works))
 
-    async def _run_all(self, works: Sequence[Work[Any]]) -> list[object]:
+    async def _run_all(self, works: Sequence[Work[object]]) -> list[object]:
         """
         Commit works; return the groups that they were committed in.
 
@@ -176,7 +177,7 @@ class PostgresEngine:
             works = works[sum(len(each.results) for each in done) :]
         return groups
 
-    async def _run_some(self, works: Sequence[Work[Any]]) -> Sequence[CommittedGroup]:
+    async def _run_some(self, works: Sequence[Work[object]]) -> Sequence[CommittedGroup]:
         try:
             return await self._writing.run(partial(self._writer.run, works=works), self._deadline)
         except InDoubt as doubt:

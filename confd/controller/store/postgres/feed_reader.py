@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from attrs import evolve
 
 from confd.changes import IDENTITY, KEYS, KINDS, REVISION, ROLLOUT, Batch, Change, Contents
+from confd.controller.store.cursor import Row
 from confd.controller.store.postgres.continuity import DatabaseState, check_continuation, load_state
 from confd.controller.store.postgres.cursor import PostgresCursor
 from confd.controller.store.queries import configs, contents, epoch
@@ -50,7 +50,7 @@ def load_changes(cursor: PostgresCursor, after: int, known: DatabaseState | None
     return Batch([_change(cursor, row, newest[row[1], row[2]] == row[0]) for row in rows])
 
 
-def _change(cursor: PostgresCursor, row: Sequence[Any], newest: bool) -> Change:
+def _change(cursor: PostgresCursor, row: Row, newest: bool) -> Change:
     seq, kind, subject, body = row
     if kind in (IDENTITY, KEYS):
         return Change(seq, kind, subject, epoch.load_identity(cursor))

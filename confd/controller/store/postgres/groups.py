@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 import psycopg
 from attrs import define, field, frozen
 from psycopg.pq import TransactionStatus
+from psycopg.rows import TupleRow
 
 from confd.changes import KINDS
 from confd.controller.store.change_log import Written
@@ -43,9 +43,9 @@ class CommittedGroup:
 class Repair:
     """A work that repairs a database that lost changes: the new epoch of an operator."""
 
-    _work: Work[Any]
+    _work: Work[object]
 
-    def __call__(self, cursor: PostgresCursor) -> Any:
+    def __call__(self, cursor: PostgresCursor) -> object:
         return self._work(cursor)
 
 
@@ -68,7 +68,7 @@ class _Refused:
 
     _error: Exception
 
-    def __call__(self, cursor: PostgresCursor) -> Any:
+    def __call__(self, cursor: PostgresCursor) -> object:
         raise self._error
 
 
@@ -101,7 +101,7 @@ class Writer:
     _number: int = field(default=0, init=False)
     _checked: object = field(default=None, init=False)
 
-    def run(self, connection: psycopg.Connection[Any], works: Sequence[Work[Any]]) -> list[CommittedGroup]:
+    def run(self, connection: psycopg.Connection[TupleRow], works: Sequence[Work[object]]) -> list[CommittedGroup]:
         """
         Commit works in one transaction, or in one each where one of them spoils the others.
 
@@ -135,7 +135,7 @@ class Writer:
                 groups.append(CommittedGroup(0, [error]))
         return groups
 
-    def claim(self, connection: psycopg.Connection[Any]) -> None:
+    def claim(self, connection: psycopg.Connection[TupleRow]) -> None:
         """
         Take the database for this process, unless another process uses it.
 
@@ -165,7 +165,7 @@ class Writer:
         self.claims += 1
         self.reloads += 1
 
-    def release_claim(self, connection: psycopg.Connection[Any]) -> None:
+    def release_claim(self, connection: psycopg.Connection[TupleRow]) -> None:
         """Leave the database to the next controller at once."""
         with connection.transaction():
             connection.execute("DELETE FROM controllers WHERE id = %s", (self.id,))
@@ -175,7 +175,7 @@ class Writer:
         """Write the heartbeat of this process: a work."""
         cursor.execute("UPDATE controllers SET beat_at = clock_timestamp() WHERE id = ?", (self.id,))
 
-    def resolve(self, connection: psycopg.Connection[Any], number: int) -> bool | None:
+    def resolve(self, connection: psycopg.Connection[TupleRow], number: int) -> bool | None:
         """
         Return whether a transaction in doubt was committed; C{None} if that cannot be known any more.
 
@@ -187,14 +187,14 @@ class Writer:
             ).fetchone()
         return None if row is None else row[0] >= number
 
-    def _commit(self, connection: psycopg.Connection[Any], works: Sequence[Work[Any]]) -> CommittedGroup:
+    def _commit(self, connection: psycopg.Connection[TupleRow], works: Sequence[Work[object]]) -> CommittedGroup:
         try:
             return self._attempt(connection, works)
         except _Displaced:
             self.claim(connection)
             return self._attempt(connection, works)
 
-    def _attempt(self, connection: psycopg.Connection[Any], works: Sequence[Work[Any]]) -> CommittedGroup:
+    def _attempt(self, connection: psycopg.Connection[TupleRow], works: Sequence[Work[object]]) -> CommittedGroup:
         self._number += 1
         try:
             group, standing = self._prepare(connection, works)
@@ -209,7 +209,7 @@ class Writer:
         return group
 
     def _prepare(
-        self, connection: psycopg.Connection[Any], works: Sequence[Work[Any]]
+        self, connection: psycopg.Connection[TupleRow], works: Sequence[Work[object]]
     ) -> tuple[CommittedGroup, DatabaseState]:
         """Run works in a transaction that stays open."""
         with connection.pipeline() as pipeline:
@@ -230,7 +230,7 @@ class Writer:
             pipeline.sync()
         return CommittedGroup(before.seq, results), standing
 
-    def _run(self, cursor: PostgresCursor, work: Work[Any], alone: bool) -> object:
+    def _run(self, cursor: PostgresCursor, work: Work[object], alone: bool) -> object:
         cursor.rewind()
         try:
             return work(cursor)
@@ -241,7 +241,7 @@ class Writer:
                 raise _NotAlone from error
             return error
 
-    def _finish(self, connection: psycopg.Connection[Any], group: CommittedGroup, standing: DatabaseState) -> None:
+    def _finish(self, connection: psycopg.Connection[TupleRow], group: CommittedGroup, standing: DatabaseState) -> None:
         warnings: list[str | None] = []
 
         def noted(diagnostic: psycopg.errors.Diagnostic) -> None:
@@ -282,7 +282,7 @@ def _append(cursor: PostgresCursor, seq: int, results: Sequence[object]) -> None
     cursor.execute("UPDATE head SET seq = ?, mark = ?", (seq + len(changes), mark))
 
 
-def _roll_back(connection: psycopg.Connection[Any]) -> None:
+def _roll_back(connection: psycopg.Connection[TupleRow]) -> None:
     if not connection.closed and connection.pgconn.transaction_status != TransactionStatus.IDLE:
         connection.execute("ROLLBACK")
 

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 from attrs import field, frozen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import TupleRow
 
 from confd.errors import StartError
 
@@ -53,7 +54,7 @@ class DatabaseUrl:
         parameters = {**_DEFAULTS, **given, "target_session_attrs": "primary"}
         return cls(_name(given), make_conninfo("", **parameters))
 
-    def connect(self, **timeouts: int) -> psycopg.Connection[Any]:
+    def connect(self, **timeouts: int) -> psycopg.Connection[TupleRow]:
         """
         Open a connection, which blocks.
 
@@ -63,7 +64,7 @@ class DatabaseUrl:
         options = {"timezone": "UTC", "synchronous_commit": "on", **timeouts}
         given = conninfo_to_dict(self.conninfo).get("options") or ""
         text = " ".join([str(given), *(f"-c {name}={value}" for name, value in options.items())])
-        connection: psycopg.Connection[Any] = psycopg.connect(self.conninfo, autocommit=True, options=text.strip())
+        connection: psycopg.Connection[TupleRow] = psycopg.connect(self.conninfo, autocommit=True, options=text.strip())
         return connection
 
 

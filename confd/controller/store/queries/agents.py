@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -12,7 +11,7 @@ from confd.changes import AGENT, LABELS, AgentChange
 from confd.codec import headers
 from confd.codec.labels import NO_LABELS, merge
 from confd.controller.store.change_log import Written, registration_changes
-from confd.controller.store.cursor import Cursor
+from confd.controller.store.cursor import Cursor, Row
 from confd.controller.store.queries import members
 from confd.model import Registration
 from confd.reports import AgentRecord, Report, agent_blocked, new_record, unknown_agent
@@ -154,7 +153,7 @@ def counts(cursor: Cursor) -> Mapping[str, int]:
     return dict(cursor.execute("SELECT namespace, count(*) FROM agents GROUP BY namespace"))
 
 
-def _record(row: Sequence[Any]) -> AgentRecord:
+def _record(row: Row) -> AgentRecord:
     agent_id, namespace, hostname, metadata, strategy, registered_at, last_poll, report, reported_at, token, labels = (
         row
     )

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
 
 from attrs import frozen
 
 from confd.changes import RETIRED
 from confd.codec import headers, strict_json
 from confd.controller.store.change_log import Written, revision_change
-from confd.controller.store.cursor import Cursor
+from confd.controller.store.cursor import Cursor, Row
 from confd.controller.store.queries import freezes, pruning, rollouts
 from confd.errors import Conflict, Gone, NotFound, Unprocessable
 from confd.history import OtherHistory, VersionSummary, check_changed, check_expected, check_import
@@ -276,7 +275,7 @@ def append(cursor: Cursor, draft: Draft, version: int, poll_interval: int) -> Re
     return _revision((cluster_id, epoch, version, *columns))
 
 
-def _revision(row: Sequence[Any]) -> Revision:
+def _revision(row: Row) -> Revision:
     cluster_id, epoch, version, namespace, document, checksum, poll_interval, created_at, author, comment, of = row
     return Revision(
         Configuration(
@@ -294,7 +293,7 @@ def _revision(row: Sequence[Any]) -> Revision:
     )
 
 
-def _version(row: Sequence[Any]) -> VersionSummary:
+def _version(row: Row) -> VersionSummary:
     cluster_id, epoch, version, checksum, poll_interval, created_at, *rest = row
     tag = Tag(cluster_id[:8], epoch, version)
     return VersionSummary(tag, checksum, poll_interval, headers.parse_rfc3339(created_at), *rest)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 import msgspec
 from attrs import evolve, frozen
@@ -13,7 +12,7 @@ from confd.access.freezes import ActiveFreezes, Freeze, Weekly, Window, unknown_
 from confd.changes import FREEZE
 from confd.codec.headers import parse_rfc3339, rfc3339
 from confd.controller.store.change_log import Written
-from confd.controller.store.cursor import Cursor
+from confd.controller.store.cursor import Cursor, Row
 
 _COLUMNS = "id, namespaces, body, reason, created_by, created_at, removed_at"
 
@@ -85,7 +84,7 @@ def _find(cursor: Cursor, number: int) -> Freeze:
     return _freeze(row)
 
 
-def _freeze(row: Sequence[Any]) -> Freeze:
+def _freeze(row: Row) -> Freeze:
     number, namespaces, body, reason, created_by, created_at, removed_at = row
     active = _BODY.decode(body)
     return Freeze(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 import msgspec
 from attrs import evolve, frozen
@@ -12,7 +11,7 @@ from attrs import evolve, frozen
 from confd.changes import Lanes
 from confd.codec import headers
 from confd.controller.store.change_log import Written, rollout_change
-from confd.controller.store.cursor import Cursor
+from confd.controller.store.cursor import Cursor, Row
 from confd.controller.store.rollout_rules import ROLLOUTS_WITH_MEMBERS, give_up_members, take_step
 from confd.model import Tag
 from confd.rollouts import (
@@ -254,13 +253,13 @@ def _found(cursor: Cursor, rollout: Rollout, agents: Sequence[str] | None = None
     return Found(evolve(rollout, verdicts=verdicts), members, Tag(cluster[:8], epoch, rollout.candidate))
 
 
-def _member(row: Sequence[Any]) -> Member:
+def _member(row: Row) -> Member:
     agent_id, wave, how, fit, at, gone, state, verified, *rest = row
     moment = headers.parse_rfc3339(at)
     return Member(agent_id, wave, how, bool(fit), moment, bool(gone), state, bool(verified), *rest)
 
 
-def _rollout(row: Sequence[Any]) -> Rollout:
+def _rollout(row: Row) -> Rollout:
     rollout, namespace, base, candidate, plan, state, wave, step, reason, started_by, *rest = row
     started_at, step_at, ended_at, ended_as, behind, waves, to_expose = rest
     return Rollout(

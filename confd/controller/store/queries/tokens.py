@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
 from attrs import evolve
 
@@ -12,7 +11,7 @@ from confd.access.tokens import Token, token_exists, unknown_token
 from confd.changes import TOKEN
 from confd.codec.headers import parse_rfc3339, rfc3339
 from confd.controller.store.change_log import Written
-from confd.controller.store.cursor import Cursor
+from confd.controller.store.cursor import Cursor, Row
 
 _COLUMNS = (
     "id, name, subject, digest, grants, created_at, created_by, expires_at, revoked_at, previous_digest,"
@@ -103,7 +102,7 @@ def _find(cursor: Cursor, token_id: str) -> Token:
     return _token(row)
 
 
-def _token(row: Sequence[Any]) -> Token:
+def _token(row: Row) -> Token:
     (id_, name, subject, digest, grants, created, created_by, expires, revoked, previous, until, used, source) = row
     return Token(
         id_,

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from twisted.enterprise.adbapi import ConnectionPool
 from twisted.internet.defer import Deferred, fail, succeed
@@ -201,7 +201,7 @@ class Engine:
         self._readers.close()
         self._writer.close()
 
-    def _run_together(self, works: Sequence[Work[Any]]) -> Deferred[list[object]]:
+    def _run_together(self, works: Sequence[Work[object]]) -> Deferred[list[object]]:
         done: Deferred[list[object]] = self._writer.runWithConnection(self._transact, works)
         return done
 
