@@ -258,6 +258,11 @@ class _Retries:
         return True
 
 
+def tag_of(answer: Reply) -> str:
+    """Return the tag of a version from the C{ETag} of an answer; empty without one."""
+    return answer.headers.get("etag", "").strip('"')
+
+
 def value_of(answer: Reply) -> JsonValue:
     """
     Return the decoded JSON body of an answer.

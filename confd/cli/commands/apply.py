@@ -10,6 +10,7 @@ import click
 
 from confd.cli.command import Command
 from confd.cli.commands.convergence import in_words
+from confd.cli.commands.documents import print_warnings
 from confd.cli.commands.folder_changes import FolderChanges, NamespaceChange
 from confd.cli.commands.publish import PublishOptions, publishing_options
 from confd.cli.document_files import DocumentFolder, load_file, load_folder, namespace_of
@@ -101,8 +102,7 @@ def _warn(session: Session, folder: DocumentFolder, verbose: bool) -> None:
     if verbose and folder.ignored:
         session.screen.say(f"Ignored: {', '.join(map(printable, folder.ignored))}.")
     for document in folder.documents.values():
-        for warning in document.warnings:
-            session.screen.say(printable(f"{document.name}: {warning}"))
+        print_warnings(session, document)
 
 
 def _commit(session: Session, path: Path) -> str:

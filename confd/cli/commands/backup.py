@@ -19,6 +19,7 @@ from confd.cli.session import Session, common, pass_session
 from confd.cli.transport import Reply
 from confd.codec.strict_json import JsonObject
 from confd.codec.text import printable
+from confd.runtime.atomic_file import sync_folder
 
 #: Longest silence: the controller copies the whole database before it sends the first byte.
 _IDLE_SECONDS = 660.0
@@ -77,11 +78,7 @@ def _save_file(controller: ApiClient, partial_file: Path, target: Path) -> JsonO
             Exit.UNSOUND, "The copy is damaged, though it is complete; check the database of the controller."
         )
     os.replace(partial_file, target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(str(target))
     return {"bytes": size, "checksum": checksum, **facts}
 
 

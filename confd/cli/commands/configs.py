@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from confd.cli.api_client import value_of
+from confd.cli.api_client import tag_of, value_of
 from confd.cli.command import Command
 from confd.cli.commands.documents import change, find, read_argument, sources
 from confd.cli.commands.editor import edit
@@ -103,7 +103,7 @@ def set_(
     given = None if file is None else read_argument(session, file)
     publisher = ChangePublisher(session, options)
     answer = session.controller.call("GET", "/api/v1/config", query={"namespace": session.namespace})
-    tag = answer.headers.get("etag", "").strip('"')
+    tag = tag_of(answer)
     wanted = change(value_of(answer)["data"] if given is None else given, assignments, unset)
     query = {"comment": options.comment, "poll_interval": poll_interval}
 
@@ -209,6 +209,6 @@ def rollback(session: Session, /, version: int, options: PublishOptions) -> None
     publisher = ChangePublisher(session, options)
     answer = session.controller.call("GET", "/api/v1/config", query={"namespace": session.namespace})
     body = {"version": version} | ({"comment": options.comment} if options.comment else {})
-    asked = Submission("/api/v1/config/rollback", body, answer.headers.get("etag", "").strip('"'))
+    asked = Submission("/api/v1/config/rollback", body, tag_of(answer))
     publisher.publish(asked)
     publisher.finish()

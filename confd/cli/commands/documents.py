@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from copy import deepcopy
 
-from confd.cli.document_files import load
+from confd.cli.document_files import LoadedDocument, load
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session
 from confd.codec import strict_json
@@ -39,9 +39,14 @@ def read_argument(session: Session, path: str) -> JsonObject:
     @raise CommandError: it cannot be read, or is not a document.
     """
     found = load(path, sys.stdin.buffer)
-    for warning in found.warnings:
-        session.screen.say(printable(f"{found.name}: {warning}"))
+    print_warnings(session, found)
     return found.value
+
+
+def print_warnings(session: Session, document: LoadedDocument) -> None:
+    """Print what readers of a document may understand differently, a line each."""
+    for warning in document.warnings:
+        session.screen.say(printable(f"{document.name}: {warning}"))
 
 
 def change(document: JsonObject, assignments: Sequence[str], removed: Sequence[str]) -> JsonObject:

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 from attrs import define, field
 
+from confd.cli.api_client import tag_of
 from confd.cli.commands.convergence import wait_for_quorum
 from confd.cli.commands.documents import as_text
 from confd.cli.commands.publish import QUORUM_PERCENT, TIMEOUT_SECONDS, PublishOptions
@@ -106,7 +107,7 @@ class FolderChanges:
 
     def _compare(self, namespace: str, document: JsonObject) -> NamespaceChange:
         answer = self._session.controller.call("GET", _CONFIG, query={"namespace": namespace})
-        change = NamespaceChange(namespace, "unchanged", document, answer.headers.get("etag", "").strip('"'))
+        change = NamespaceChange(namespace, "unchanged", document, tag_of(answer))
         try:
             checksum = strict_json.checksum(document)
         except Unprocessable as error:
@@ -158,7 +159,7 @@ class FolderChanges:
             assert change.document is not None
             controller.call("POST", _NAMESPACES, self._new(change.namespace, change.document))
             made = controller.call("GET", _CONFIG, query={"namespace": change.namespace})
-            change.tag = made.headers.get("etag", "").strip('"')
+            change.tag = tag_of(made)
         else:
             change.result = self._submitter(change.namespace).publish(self._submission(change))
             change.tag = change.result["tag"]

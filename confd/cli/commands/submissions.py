@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from attrs import define, field, frozen
 
-from confd.cli.api_client import value_of
+from confd.cli.api_client import tag_of, value_of
 from confd.cli.errors import CommandError
 from confd.cli.session import Session
 from confd.cli.transport import Reply, Unreached
@@ -101,4 +101,4 @@ def _precondition(change: Submission) -> dict[str, str]:
 
 def _published(answer: Reply) -> JsonObject:
     body: JsonObject = value_of(answer)
-    return body | {"tag": answer.headers.get("etag", "").strip('"')}
+    return body | {"tag": tag_of(answer)}

@@ -22,7 +22,6 @@ TIMEOUT_SECONDS = 600.0
 
 #: Instructions of SQLite between two looks at the clock.
 _PROGRESS_STEPS = 100_000
-_CHUNK_BYTES = 1 << 20
 _PREFIX = ".confd-backup-"
 
 
@@ -95,10 +94,7 @@ def _vacuum(path: str, target: str, deadline: float, seconds: Callable[[], float
 
 
 def _measured(file: BinaryIO) -> Backup:
-    digest, size = hashlib.sha256(), 0
-    while chunk := file.read(_CHUNK_BYTES):
-        digest.update(chunk)
-        size += len(chunk)
+    digest, size = hashlib.file_digest(file, "sha256"), file.tell()  # type: ignore[arg-type]
     file.seek(0)
     return Backup(file, size, f"sha256:{digest.hexdigest()}")
 
