@@ -50,7 +50,7 @@ def start(cursor: Cursor, start: Start, keep: int) -> Written[Stepped]:
     revision = configs.append(cursor, draft, base + 1, draft.poll_interval or current.poll_interval)
     rollouts.insert(cursor, rollout)
     rollouts.set_fate(cursor, rollout, "activated" if rollout.in_last_wave else "open")
-    found = rollouts.find(cursor, number)
+    found = rollouts.Found(rollout, (), revision.configuration.tag)
     exposed = members.expose(cursor, found, chosen, rollout.wave, "picked", draft.made_at)
     rollouts.set_current(cursor, rollout)
     pruning.prune(cursor, draft.namespace, keep)
@@ -119,15 +119,14 @@ def _started(cursor: Cursor, revision: Revision) -> Stepped:
 
 def _publish(cursor: Cursor, rollout: Rollout, following: NextStep, step: RolloutStep) -> Revision | None:
     """Append the revision that a transition publishes."""
+    if following.draft is None and not following.revert:
+        return None
     standing = configs.standing(cursor, rollout.namespace)
     version = standing.newest.tag.version + 1
+    base = configs.revision(cursor, rollout.namespace, rollout.base).configuration
     if following.draft is not None:
-        base = configs.revision(cursor, rollout.namespace, rollout.base).configuration
         interval = following.draft.poll_interval or base.poll_interval
         return configs.append(cursor, following.draft, version, interval)
-    if not following.revert:
-        return None
-    base = configs.revision(cursor, rollout.namespace, rollout.base).configuration
     comment = abort_comment(rollout, following)
     draft = Draft(
         rollout.namespace, base.document, step.attempt.who, step.at, comment=comment, rollback_of=rollout.base
