@@ -20,7 +20,7 @@ from confd.controller.interfaces import IControllerStore
 from confd.controller.rollouts.decide import Clocks, Counts, Surroundings, Transition, count, decide
 from confd.controller.rollouts.hearing import Hearing
 from confd.controller.rollouts.picking import PoolAgent
-from confd.controller.rollouts.transitions import add_members, judge_automatically
+from confd.controller.rollouts.transitions import can_add, judge_automatically
 from confd.errors import ConfdError
 from confd.interfaces import IChangeListener
 from confd.reports import AgentRecord
@@ -272,7 +272,7 @@ class RolloutDriver(Service):
         self, rollout: Rollout, members: Sequence[Member], due: Transition, around: Surroundings, clocks: Clocks
     ) -> None:
         agents = self.agents(rollout.namespace) if due.to in ("next", "more") else ()
-        if due.to == "more" and add_members(rollout, members, agents, count(members, rollout, around)) is None:
+        if due.to == "more" and not can_add(rollout, members, agents):
             return
         now = self._now()
         attempt = Attempt("confd", "", "rollout", rollout.namespace, "", now)

@@ -78,16 +78,26 @@ def choose(
     @param pending: members that have not applied yet.
     @return: the pool, and how many of it are to be members.
     """
+    pool = pool_of(plan, wave, agents, members)
+    ranked = sorted(pool, key=lambda each: rank(salt, each.id))
+    at_once = max(0, wave.parallel - pending) if wave.parallel else None
+    return Exposure(tuple((each.id, each.fit) for each in ranked), target(wave, len(pool)), at_once)
+
+
+def pool_of(plan: RolloutPlan, wave: Wave, agents: Iterable[PoolAgent], members: Collection[str]) -> list[PoolAgent]:
+    """
+    Return the agents from which a wave is picked, its members included, in no order.
+
+    @param agents: the agents of the namespace that have reported.
+    @param members: ids of all members.
+    """
     selectors = [parse_selector(plan.select), parse_selector(wave.select)]
     matching = [each for each in agents if each.meets(selectors)]
     able = [each for each in matching if each.live and each.usable]
     if any(each.fit for each in able):
         able = [each for each in able if each.fit]
     eligible = {each.id for each in able}
-    pool = [each for each in matching if each.id in members or each.id in eligible]
-    ranked = sorted(pool, key=lambda each: rank(salt, each.id))
-    at_once = max(0, wave.parallel - pending) if wave.parallel else None
-    return Exposure(tuple((each.id, each.fit) for each in ranked), target(wave, len(pool)), at_once)
+    return [each for each in matching if each.id in members or each.id in eligible]
 
 
 def next_wave(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from attrs import evolve
 
 from confd.controller.rollouts.decide import Clocks, Counts, Surroundings, Transition, alive, count, decide, outcome
-from confd.controller.rollouts.picking import PoolAgent, all_reported, choose, next_wave, salt_of
+from confd.controller.rollouts.picking import PoolAgent, all_reported, choose, next_wave, pool_of, salt_of
 from confd.errors import ConfdError, Conflict, PreconditionFailed
 from confd.model import Draft
 from confd.rollouts import Addition, CheckVerdict, Judge, Member, NextStep, Rollout, State, no_eligible_agent
@@ -57,6 +57,13 @@ def add_members(
     if here == len(exposure.ranked):
         return None
     return Addition(evolve(exposure, members=here + rollout.to_expose))
+
+
+def can_add(rollout: Rollout, members: Sequence[Member], agents: Sequence[PoolAgent]) -> bool:
+    """Return whether L{add_members} finds an agent; this ranks none of them."""
+    ids = {each.agent_id for each in alive(members)}
+    pool = pool_of(rollout.plan, rollout.plan.wave(rollout.wave), agents, ids)
+    return any(each.id not in ids for each in pool)
 
 
 def post_check(expected: str | None, verdict: CheckVerdict, around: Surroundings) -> Judge:
