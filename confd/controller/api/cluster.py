@@ -10,13 +10,13 @@ import msgspec
 from attrs import define
 
 from confd.controller.agents.registry import Registry
-from confd.controller.api.change_options import Comment
+from confd.controller.api.change_options import Comment, bad_field
 from confd.controller.api.schemas import ClusterBody, ClusterChangeBody, KeyRotationBody
 from confd.controller.configs.herd import HerdBudget
 from confd.controller.configs.identity import ClusterIdentity
 from confd.controller.configs.service import Configs
 from confd.controller.configs.snapshot import Snapshot
-from confd.errors import Conflict, Malformed, Unavailable
+from confd.errors import Conflict, Unavailable
 from confd.model import DEFAULT_NAMESPACE, Tag
 from confd.reports import AgentRecord
 from confd.web.api.endpoint import Call, endpoint
@@ -116,7 +116,7 @@ class ClusterApi:
             wanted = ""
         if not wanted or wanted != call.body.cluster_id.lower():
             sentence = "cluster_id must be a UUID, as GET /api/v1/cluster shows it under foreign."
-            raise Malformed("bad_field", sentence, [{"pointer": "/cluster_id", "message": sentence}])
+            raise bad_field("cluster_id", sentence)
         return await self._begin_epoch(call, wanted)
 
     @endpoint(

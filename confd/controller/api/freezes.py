@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from datetime import UTC, datetime, time, timedelta
+from datetime import datetime, time, timedelta
 from typing import Annotated, TypedDict
 from zoneinfo import ZoneInfo
 
@@ -175,7 +175,7 @@ def freeze_item(freeze: Freeze, now: datetime) -> FreezeItem:
         "namespaces": list(freeze.namespaces),
         "reason": freeze.reason,
         "created_by": freeze.created_by,
-        "created_at": rfc3339(freeze.created_at) or "",
+        "created_at": rfc3339(freeze.created_at),
         "weekly": None if weekly is None else _weekly_item(weekly),
         "active": window is not None and window.begin <= now,
         "next_from": None if window is None else text_of(window.begin),
@@ -215,8 +215,8 @@ def _time(name: str, text: str) -> time:
 
 def _moment(name: str, text: str) -> datetime:
     try:
-        return parse_rfc3339(text).astimezone(UTC)
-    except (ValueError, OverflowError):
+        return parse_rfc3339(text)
+    except ValueError:
         raise _bad(name, f"{text[:64]!r} is no time of RFC 3339, such as 2026-12-24T08:00:00+01:00.") from None
 
 

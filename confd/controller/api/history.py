@@ -8,6 +8,7 @@ import msgspec
 from attrs import define
 
 from confd.codec.headers import rfc3339
+from confd.controller.api.change_options import VersionNumber
 from confd.controller.api.schemas import DiffBody, HistoryPage, VersionBody, VersionItem
 from confd.controller.configs.diff import difference
 from confd.controller.configs.reader import ConfigReader
@@ -20,8 +21,6 @@ from confd.runtime.offload import Offload
 from confd.web.api.endpoint import Call, NamespaceQuery, endpoint
 from confd.web.auth.principals import Permission
 from confd.web.openapi.docs import Docs
-
-VersionNumber = Annotated[int, msgspec.Meta(ge=1)]
 
 _DOCS = Docs(errors=(Gone,), tag="history")
 

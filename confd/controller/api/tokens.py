@@ -14,8 +14,9 @@ from confd.codec.headers import rfc3339
 from confd.codec.strict_json import JsonObject
 from confd.controller.access.api_tokens import ApiTokens
 from confd.controller.access.grants import decode_grants, describe_grants, effective_permissions, parse_grants
+from confd.controller.api.change_options import bad_field
 from confd.controller.feed import Feed
-from confd.errors import Conflict, Malformed, NotFound, Unavailable, Unprocessable
+from confd.errors import Conflict, NotFound, Unavailable, Unprocessable
 from confd.web.api.endpoint import Answer, Call, Open, Scope, endpoint
 from confd.web.auth.principals import Permission
 from confd.web.openapi.docs import Docs, MessageBody, Moment, written_as
@@ -155,9 +156,9 @@ class TokensApi:
         """Create a token. The secret is in this response only: the store keeps its SHA-256."""
         wanted: NewToken = call.body
         if _NAME.fullmatch(wanted.name) is None:
-            raise _bad_field("name", "A token is named by 1 to 63 lower-case letters, digits and dashes.")
+            raise bad_field("name", "A token is named by 1 to 63 lower-case letters, digits and dashes.")
         if not wanted.subject.isprintable():
-            raise _bad_field("subject", "A subject has printable characters only.")
+            raise bad_field("subject", "A subject has printable characters only.")
         grants = parse_grants([(each.role, each.namespaces) for each in wanted.grants])
         assert call.attempt is not None
         subject = wanted.subject or wanted.name
@@ -201,7 +202,7 @@ def token_item(token: Token) -> TokenItem:
         "name": token.name,
         "subject": token.subject,
         "grants": _items(describe_grants(decode_grants(token.grants))),
-        "created_at": rfc3339(token.created_at) or "",
+        "created_at": rfc3339(token.created_at),
         "created_by": token.created_by,
         "expires_at": rfc3339(token.expires_at),
         "revoked_at": rfc3339(token.revoked_at),
@@ -217,7 +218,3 @@ def _items(grants: list[JsonObject]) -> list[GrantItem]:
 def _with_secret(token: Token, secret: str, status: int) -> Answer:
     body: NewTokenBody = {**token_item(token), "token": secret}
     return Answer(strict_json.encode(body), status, {"Cache-Control": "no-store"})
-
-
-def _bad_field(name: str, sentence: str) -> Malformed:
-    return Malformed("bad_field", sentence, [{"pointer": f"/{name}", "message": sentence}])

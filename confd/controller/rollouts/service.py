@@ -11,7 +11,6 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from confd.audit import Attempt
-from confd.changes import Committed
 from confd.codec.headers import entity_tags
 from confd.codec.strict_json import JsonObject
 from confd.controller.access.freezes import Freezes
@@ -198,7 +197,7 @@ class Rollouts:
                 raise no_eligible_agent()
             return found
 
-        return await self._applied(self._store.start_rollout(Start(draft, plan, prepare))), warnings
+        return await self._feed.follow(self._store.start_rollout(Start(draft, plan, prepare))), warnings
 
     async def pause(self, number: int, wish: Wish) -> RolloutView:
         """Pause an open rollout; members keep the candidate."""
@@ -301,13 +300,8 @@ class Rollouts:
 
     async def _step(self, number: int, judge: Judge, wish: Wish, delivers: bool = False) -> RolloutView:
         step = RolloutStep(number, transitions.commented(judge, wish.comment), self._now(), wish.attempt, delivers)
-        stepped = await self._applied(self._store.step_rollout(step))
+        stepped: Stepped = await self._feed.follow(self._store.step_rollout(step))
         return self._views.view(stepped.rollout, stepped.members)
-
-    async def _applied(self, write: Deferred[Committed[Stepped]]) -> Stepped:
-        committed = await write
-        await self._feed.reached(committed.seq)
-        return committed.value
 
     async def _detect(self, namespace: str, agent_id: str, named: Collection[str]) -> None:
         lane = self._snapshot.detects(namespace, agent_id, named)
