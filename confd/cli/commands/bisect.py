@@ -15,10 +15,10 @@ from attrs import define, field, frozen
 from confd.cli.api_client import value_of
 from confd.cli.command import Command
 from confd.cli.commands.rollout_progress import is_open
+from confd.cli.commands.submissions import repeat
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
 from confd.cli.text import format_time, plural
-from confd.cli.transport import Unreached
 from confd.codec.strict_json import JsonObject
 from confd.codec.text import printable
 
@@ -249,15 +249,10 @@ class _Trials:
         """Send a request; repeat it with the same idempotency key while its answer is lost."""
         session = self._session
         headers = {"Idempotency-Key": str(uuid.uuid4())} if body is not None else {}
-        for attempt in range(1, _MAX_ATTEMPTS + 1):
-            try:
-                scope = {"namespace": session.namespace} if path == _PATH else {}
-                answer = session.controller.call(method, path, body, headers, scope | query)
-                break
-            except Unreached:
-                if attempt == _MAX_ATTEMPTS:
-                    raise
-                session.clock.sleep(1)
+        scope = {"namespace": session.namespace} if path == _PATH else {}
+        answer = repeat(
+            session, _MAX_ATTEMPTS, lambda: session.controller.call(method, path, body, headers, scope | query)
+        )
         value: JsonObject = value_of(answer)
         return value
 

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from confd.cli.api_client import value_of
-from confd.cli.command import Command
 from confd.cli.commands.documents import as_text, change, read_argument, sources
 from confd.cli.commands.rollout_progress import follow, recovery_words
 from confd.cli.commands.rollouts import draw_rollout, finish, open_rollout, rollout
@@ -40,7 +39,7 @@ def _verb(
         decorated = common()(pass_session(command))
         for option in reversed((*options, _COMMENT, *((_WAIT, _TIMEOUT) if waits else ()))):
             decorated = option(decorated)
-        return click.command(name, cls=Command, short_help=short_help, examples=examples)(decorated)
+        return rollout.command(name, short_help=short_help, examples=examples)(decorated)
 
     return decorate
 
@@ -64,9 +63,7 @@ def pause(session: Session, comment: str | None) -> None:
 def resume(session: Session, comment: str | None, wait: bool, timeout: float | None) -> None:
     """Resume the paused rollout. The failures of its present members do not count any more."""
     _check_timeout(wait, timeout)
-    number, _ = _change(session, "resume", comment, guarded=True, quiet=wait)
-    if wait:
-        finish(session, number, timeout)
+    _change_and_follow(session, "resume", comment, wait, timeout)
 
 
 @_verb(
@@ -91,9 +88,7 @@ def promote(session: Session, comment: str | None, wait: bool, timeout: float | 
     whom = "all agents" if to_all else "the next wave"
     session.confirm(f"Deliver version {found['candidate']} to {whom} now? {printable(found['next'])}", yes)
     body = {"to": "all" if to_all else "next"}
-    _change(session, "promote", comment, body, (found["id"], tag), guarded=True, quiet=wait)
-    if wait:
-        finish(session, found["id"], timeout)
+    _change_and_follow(session, "promote", comment, wait, timeout, body, (found["id"], tag))
 
 
 @_verb(
@@ -110,7 +105,7 @@ def abort(session: Session, comment: str | None, wait: bool, timeout: float | No
     and asks no question.
     """
     _check_timeout(wait, timeout)
-    number, ended = _change(session, "abort", comment, quiet=wait)
+    number = _change(session, "abort", comment, quiet=wait)
     if not wait:
         return
     ended = follow(session, number, timeout)
@@ -170,9 +165,7 @@ def replace(
     session.screen.diff("\n".join(lines), aside=True)
     members = plural(found["members"], "member")
     session.confirm(f"Replace version {found['candidate']} on {members} of rollout {found['id']}?", yes)
-    _change(session, "replace", comment, body, (found["id"], tag), guarded=True, quiet=wait)
-    if wait:
-        finish(session, found["id"], timeout)
+    _change_and_follow(session, "replace", comment, wait, timeout, body, (found["id"], tag))
 
 
 @_verb(
@@ -216,6 +209,21 @@ def _check_timeout(wait: bool, timeout: float | None) -> None:
         raise CommandError(Exit.USAGE, "--timeout has no effect without --wait; add it.")
 
 
+def _change_and_follow(
+    session: Session,
+    verb: str,
+    comment: str | None,
+    wait: bool,
+    timeout: float | None,
+    body: JsonObject | None = None,
+    seen: tuple[int, str] | None = None,
+) -> None:
+    """Change the open rollout unless it made a step in the meantime; with C{--wait}, follow it to its end."""
+    number = _change(session, verb, comment, body, seen, guarded=True, quiet=wait)
+    if wait:
+        finish(session, number, timeout)
+
+
 def _change(
     session: Session,
     verb: str,
@@ -224,14 +232,14 @@ def _change(
     seen: tuple[int, str] | None = None,
     guarded: bool = False,
     quiet: bool = False,
-) -> tuple[int, JsonObject]:
+) -> int:
     """
     Change the open rollout and print it.
 
     @param seen: its number and its C{ETag}, if they are known.
     @param guarded: whether to refuse the change if the rollout made a step in the meantime.
     @param quiet: whether to print nothing, for a result follows.
-    @return: its number, and the rollout after the change.
+    @return: its number.
     """
     if seen is None:
         found, tag = open_rollout(session)
@@ -242,8 +250,4 @@ def _change(
     changed = value_of(session.controller.call("POST", f"/api/v1/rollouts/{number}/{verb}", sent, headers))
     if not quiet:
         session.screen.show(changed, lambda: draw_rollout(session, changed))
-    return number, changed
-
-
-for _verb in (pause, resume, promote, abort, replace, check):
-    rollout.add_command(_verb)
+    return number

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from attrs import define, field, frozen
 
@@ -69,13 +69,8 @@ class Submitter:
         @raise CommandError: the controller refuses the change, or does not answer.
         """
         headers = _precondition(change) | {"Idempotency-Key": str(uuid.uuid4())}
-        for _ in range(_MAX_ATTEMPTS - 1):
-            try:
-                return _published(self._post(change, headers))
-            except Unreached:
-                self._session.clock.sleep(1)
         try:
-            return _published(self._post(change, headers))
+            return _published(repeat(self._session, _MAX_ATTEMPTS, lambda: self._post(change, headers)))
         except Unreached as failure:
             sentence = f"{failure.sentence} The change may have been published; check with confdctl history."
             raise CommandError(failure.status, sentence) from None
@@ -93,6 +88,20 @@ class Submitter:
             where = "" if self._namespace == self._session.namespace else f" -n {self._namespace}"
             hint = f"To see the other change, run: confdctl diff {since}{where}"
             raise CommandError(failure.status, failure.sentence, [hint], failure.code) from None
+
+
+def repeat(session: Session, attempts: int, send: Callable[[], Reply]) -> Reply:
+    """
+    Send a request, and again while its answer is lost, a second apart; its idempotency key makes that safe.
+
+    @raise Unreached: the last answer is lost, too.
+    """
+    for _ in range(attempts - 1):
+        try:
+            return send()
+        except Unreached:
+            session.clock.sleep(1)
+    return send()
 
 
 def _precondition(change: Submission) -> dict[str, str]:
