@@ -13,12 +13,20 @@ from zope.interface import implementer
 from confd.audit import Attempt, AuditOutcome
 from confd.changes import EXPOSED, Committed, Lanes, ReceivedReport, ReportVerdict
 from confd.controller.interfaces import IRolloutStore
-from confd.controller.store.change_log import ChangeLog, Written, lanes_of, revision_change, rollout_change
+from confd.controller.store.change_log import (
+    ChangeLog,
+    Written,
+    lanes_of,
+    revision_change,
+    rollout_change,
+    step_changes,
+)
 from confd.controller.store.rollout_rules import (
     ROLLOUTS_WITH_MEMBERS,
-    abort_comment,
+    abort_draft,
     change_members,
     describe_start,
+    fates_after,
     first_rollout,
     follow_report,
     give_up_members,
@@ -204,12 +212,7 @@ class RolloutRows:
         self._prune(rollout.namespace)
         self._record([AuditOutcome(step.attempt, detail=following.audited)])
         members = self._members_of(rollout.id)
-        candidate = self._candidate(rollout)
-        changes: list[tuple[str, str, object]] = [rollout_change(rollout, members, candidate)]
-        if rollout.in_last_wave and not before.in_last_wave and rollout.open:
-            changes.append(revision_change(candidate, None))
-        elif revision is not None and not rollout.open:
-            changes.append(revision_change(revision, None))
+        changes = step_changes(before, rollout, members, self._candidate(rollout), revision)
         return Written(Stepped(rollout, members, True, revision), changes)
 
     def _add(
@@ -236,10 +239,7 @@ class RolloutRows:
             return self._append(following.draft, following.draft.poll_interval or base.poll_interval)
         if not following.revert:
             return None
-        comment = abort_comment(rollout, following)
-        who = step.attempt.who
-        draft = Draft(rollout.namespace, base.document, who, step.at, comment=comment, rollback_of=rollout.base)
-        return self._append(draft, base.poll_interval)
+        return self._append(abort_draft(rollout, following, step, base.document), base.poll_interval)
 
     def _supersede(self, namespace: str, version: int, at: datetime) -> list[tuple[str, str, object]]:
         """End the open rollout of a namespace, if one is open; return the change."""
@@ -252,11 +252,8 @@ class RolloutRows:
         return [rollout_change(ended, (), None)]
 
     def _follow_fates(self, before: Rollout, after: Rollout) -> None:
-        if after.candidate != before.candidate:
-            self._fates[before.namespace, before.candidate] = before.id, "dropped"
-            self._fates[after.namespace, after.candidate] = after.id, "open"
-        elif not before.in_last_wave and (after.in_last_wave or not after.open):
-            self._fates[after.namespace, after.candidate] = after.id, "activated" if after.open else "dropped"
+        for rollout, fate in fates_after(before, after):
+            self._fates[rollout.namespace, rollout.candidate] = rollout.id, fate
 
     def _refuse_while_open(self, namespace: str) -> None:
         rollout = self._open(namespace)

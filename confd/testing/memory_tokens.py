@@ -12,9 +12,9 @@ from zope.interface import implementer
 
 from confd.access.tokens import Token, token_exists, unknown_token
 from confd.audit import Attempt
-from confd.changes import TOKEN, Committed
+from confd.changes import Committed
 from confd.controller.interfaces import ITokenStore
-from confd.controller.store.change_log import Written
+from confd.controller.store.change_log import Written, token_change
 from confd.controller.store.database import describe_token
 
 
@@ -75,4 +75,4 @@ class TokenRows:
 
     def _put(self, token: Token) -> Written[Token]:
         self._tokens[token.id] = token
-        return Written(token, [(TOKEN, token.id, evolve(token, last_used_at=None, last_used_from=None))])
+        return Written(token, [token_change(token)])

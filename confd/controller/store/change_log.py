@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Generic, TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.logger import Logger
 
+from confd.access.tokens import Token
 from confd.changes import (
     AGENT,
     EXPOSED,
     REVISION,
     ROLLOUT,
+    TOKEN,
     AgentChange,
     Batch,
     Change,
@@ -214,6 +216,28 @@ def revision_change(revision: Revision, posted: float | None) -> tuple[str, str,
     """Return the change that makes a revision current."""
     configuration = revision.configuration
     return REVISION, configuration.namespace, Published(VersionSummary.of(revision), configuration, posted)
+
+
+def step_changes(
+    before: Rollout, after: Rollout, members: Sequence[Member], candidate: Revision | None, published: Revision | None
+) -> list[tuple[str, str, object]]:
+    """
+    Return the changes of a transition.
+
+    @param candidate: the revision of the candidate of an open rollout.
+    @param published: the revision that the transition published.
+    """
+    changes: list[tuple[str, str, object]] = [rollout_change(after, members, candidate)]
+    if after.open and after.in_last_wave and not before.in_last_wave and candidate is not None:
+        changes.append(revision_change(candidate, None))
+    elif published is not None and not after.open:
+        changes.append(revision_change(published, None))
+    return changes
+
+
+def token_change(token: Token) -> tuple[str, str, Token]:
+    """Return the change of a token; the time of its last use changes with no change of the feed."""
+    return TOKEN, token.id, evolve(token, last_used_at=None, last_used_from=None)
 
 
 def lanes_of(rollout: Rollout, members: Sequence[Member], candidate: Revision | None) -> Lanes:

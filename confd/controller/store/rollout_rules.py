@@ -9,9 +9,9 @@ from typing import Literal
 
 from attrs import evolve
 
-from confd.model import Tag
+from confd.model import Document, Draft, Tag
 from confd.reports import Report, ReportState
-from confd.rollouts import Exposure, Member, NextStep, Rollout, Start, StartedWave, State, Stepped
+from confd.rollouts import Exposure, Member, NextStep, Rollout, RolloutStep, Start, StartedWave, State, Stepped
 
 #: Rollouts of a namespace whose members are kept.
 ROLLOUTS_WITH_MEMBERS = 16
@@ -100,9 +100,23 @@ def give_up_members(rollout: Rollout, members: Sequence[Member]) -> Rollout:
     return evolve(rollout, started_waves=counted)
 
 
-def abort_comment(rollout: Rollout, following: NextStep) -> str:
-    """Return the comment of the version that an abort publishes."""
-    return f"Rollout {rollout.id} was aborted: {following.comment or following.reason}"
+def abort_draft(rollout: Rollout, following: NextStep, step: RolloutStep, base: Document) -> Draft:
+    """
+    Return the version that an abort publishes.
+
+    @param base: the document of the base.
+    """
+    comment = f"Rollout {rollout.id} was aborted: {following.comment or following.reason}"
+    return Draft(rollout.namespace, base, step.attempt.who, step.at, comment=comment, rollback_of=rollout.base)
+
+
+def fates_after(before: Rollout, after: Rollout) -> Sequence[tuple[Rollout, str]]:
+    """Return what a transition makes of candidates: the rollout with the candidate, and the fate of the candidate."""
+    if after.candidate != before.candidate:
+        return [(before, "dropped"), (after, "open")]
+    if not before.in_last_wave and (after.in_last_wave or not after.open):
+        return [(after, "activated" if after.open else "dropped")]
+    return []
 
 
 def change_members(members: Sequence[Member], following: NextStep, at: datetime) -> Sequence[Member]:

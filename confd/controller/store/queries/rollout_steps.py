@@ -8,12 +8,12 @@ from attrs import evolve
 
 from confd.audit import AuditOutcome
 from confd.changes import EXPOSED
-from confd.controller.store.change_log import Written, revision_change, rollout_change
+from confd.controller.store.change_log import Written, revision_change, rollout_change, step_changes
 from confd.controller.store.cursor import Cursor
 from confd.controller.store.queries import audit, configs, freezes, members, pruning, rollouts
-from confd.controller.store.rollout_rules import abort_comment, change_members, first_rollout, pick, take_step
+from confd.controller.store.rollout_rules import abort_draft, change_members, first_rollout, pick, take_step
 from confd.history import check_changed, check_expected
-from confd.model import Draft, Revision
+from confd.model import Revision
 from confd.rollouts import (
     Addition,
     NextStep,
@@ -127,10 +127,7 @@ def _publish(cursor: Cursor, rollout: Rollout, following: NextStep, step: Rollou
     if following.draft is not None:
         interval = following.draft.poll_interval or base.poll_interval
         return configs.append(cursor, following.draft, version, interval)
-    comment = abort_comment(rollout, following)
-    draft = Draft(
-        rollout.namespace, base.document, step.attempt.who, step.at, comment=comment, rollback_of=rollout.base
-    )
+    draft = abort_draft(rollout, following, step, base.document)
     return configs.append(cursor, draft, version, base.poll_interval)
 
 
@@ -138,11 +135,5 @@ def _changes(
     cursor: Cursor, before: Rollout, after: rollouts.Found, revision: Revision | None
 ) -> Sequence[tuple[str, str, object]]:
     rollout = after.rollout
-    if not rollout.open:
-        changes: list[tuple[str, str, object]] = [rollout_change(rollout, after.members, None)]
-        return changes if revision is None else [*changes, revision_change(revision, None)]
-    candidate = configs.revision(cursor, rollout.namespace, rollout.candidate)
-    changes = [rollout_change(rollout, after.members, candidate)]
-    if rollout.in_last_wave and not before.in_last_wave:
-        changes.append(revision_change(candidate, None))
-    return changes
+    candidate = configs.revision(cursor, rollout.namespace, rollout.candidate) if rollout.open else None
+    return step_changes(before, rollout, after.members, candidate, revision)

@@ -12,7 +12,7 @@ from confd.changes import Lanes
 from confd.codec import headers
 from confd.controller.store.change_log import Written, rollout_change
 from confd.controller.store.cursor import Cursor, Row
-from confd.controller.store.rollout_rules import ROLLOUTS_WITH_MEMBERS, give_up_members, take_step
+from confd.controller.store.rollout_rules import ROLLOUTS_WITH_MEMBERS, fates_after, give_up_members, take_step
 from confd.model import Tag
 from confd.rollouts import (
     CheckVerdict,
@@ -189,11 +189,8 @@ def supersede(cursor: Cursor, rollout: int, version: int, at: datetime) -> tuple
 
 def follow_fates(cursor: Cursor, before: Rollout, after: Rollout) -> None:
     """Write what a transition makes of the candidates of a rollout."""
-    if after.candidate != before.candidate:
-        set_fate(cursor, before, "dropped")
-        set_fate(cursor, after, "open")
-    elif not before.in_last_wave and (after.in_last_wave or not after.open):
-        set_fate(cursor, after, "activated" if after.open else "dropped")
+    for rollout, fate in fates_after(before, after):
+        set_fate(cursor, rollout, fate)
 
 
 def set_fate(cursor: Cursor, rollout: Rollout, fate: str) -> None:

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from attrs import evolve
-
 from confd.access.tokens import Token, token_exists, unknown_token
-from confd.changes import TOKEN
 from confd.codec.headers import parse_rfc3339, rfc3339
-from confd.controller.store.change_log import Written
+from confd.controller.store.change_log import Written, token_change
 from confd.controller.store.cursor import Cursor, Row
 
 _COLUMNS = (
@@ -91,8 +88,7 @@ def touch(cursor: Cursor, uses: Mapping[str, tuple[datetime, str]]) -> None:
 
 
 def _written(token: Token) -> Written[Token]:
-    """Return the change of a token. The time of its last use changes with no change of the feed."""
-    return Written(token, [(TOKEN, token.id, evolve(token, last_used_at=None, last_used_from=None))])
+    return Written(token, [token_change(token)])
 
 
 def _find(cursor: Cursor, token_id: str) -> Token:
