@@ -26,6 +26,7 @@ from confd.controller.store.queries import (
     epoch,
     freezes,
     members,
+    pruning,
     rollout_steps,
     rollouts,
     tokens,
@@ -248,6 +249,16 @@ class DatabaseStore(Service):
         return self._engine.write(
             partial(report_queries.save_reports, reports=reports, times=times, statement=statement)
         )
+
+    def subscribe(self, hint: Callable[[], object]) -> None:
+        """Call C{hint} after each change."""
+        self._log.subscribe(hint)
+
+    async def _prune(self) -> None:
+        """Delete the revisions that a shorter history does not keep; where it stops, publishing goes on with it."""
+        deleted = pruning.SLICE
+        while self.running and deleted == pruning.SLICE:
+            deleted = await self._engine.write(partial(pruning.sweep, keep=self._keep))
 
     def _announce_cluster(self, before: str, after: str) -> None:
         """Note the new name of the cluster outside of the database, before it is on disk there."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
 from confd.controller.store.cursor import Work
@@ -41,12 +41,14 @@ class WriteQueue:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    @property
-    def full(self) -> bool:
-        return len(self._waiting) >= MAX_WAITING_WRITES
-
     def put(self, work: Work[T]) -> Deferred[T]:
-        """Add a work; return a L{Deferred} that fires once it is on disk."""
+        """
+        Add a work; return a L{Deferred} that fires once it is on disk.
+
+        @raise Unavailable: C{storage_unavailable}: too many works wait.
+        """
+        if len(self._waiting) >= MAX_WAITING_WRITES:
+            return fail(unavailable("too many writes wait for it; try again later"))
         answer: Deferred[T] = Deferred()
         self._waiting.append((work, answer))
         self._begin()
@@ -94,6 +96,11 @@ class WriteQueue:
             drained, self._drained = self._drained, []
             for each in drained:
                 each.callback(None)
+
+
+def ignore_unavailable(failure: Failure) -> None:
+    """Ignore that the database cannot be used, for work that is done again later."""
+    failure.trap(Unavailable)
 
 
 def unavailable(reason: str) -> Unavailable:

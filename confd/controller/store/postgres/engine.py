@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import psycopg
 from psycopg.rows import TupleRow
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -121,8 +121,6 @@ class PostgresEngine:
 
         @raise Unavailable: C{storage_unavailable}, C{storage_went_back}, C{outcome_unknown}.
         """
-        if self._queue.full:
-            return fail(unavailable("too many writes wait for it; try again later"))
         return self._queue.put(work)
 
     def drain(self) -> Deferred[None]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import cast
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from confd import __version__
@@ -23,9 +22,9 @@ from confd.controller.store.postgres.errors import explain, is_final
 from confd.controller.store.postgres.feed_reader import load_changes, load_contents
 from confd.controller.store.postgres.groups import CommittedGroup, Repair, Writer, sweep_changes
 from confd.controller.store.postgres.url import DatabaseUrl
-from confd.controller.store.queries import agents, audit, epoch, pruning
+from confd.controller.store.queries import agents, audit, epoch
 from confd.controller.store.queries import reports as report_queries
-from confd.controller.store.write_queue import unavailable
+from confd.controller.store.write_queue import ignore_unavailable, unavailable
 from confd.errors import StartError, Unavailable
 from confd.history import EpochChange
 from confd.model import Draft, Revision
@@ -131,9 +130,6 @@ class PostgresStore(DatabaseStore):
             return succeed(self._log.since(after))
         return self._engine.read(partial(load_changes, after=after, known=self._writer.standing))
 
-    def subscribe(self, hint: Callable[[], object]) -> None:
-        self._log.subscribe(hint)
-
     def load_agents(self) -> Deferred[Sequence[AgentRecord]]:
         return self._engine.read(agents.load_agents, LOAD_DEADLINE_SECONDS)
 
@@ -154,22 +150,16 @@ class PostgresStore(DatabaseStore):
         return self._log.commit(group.results)
 
     def _beat(self) -> Deferred[None]:
-        return self._engine.write(self._writer.beat).addErrback(_until_it_works)
+        return self._engine.write(self._writer.beat).addErrback(ignore_unavailable)
 
     async def _sweep(self) -> None:
         """Delete old changes, and the revisions that a shorter history does not keep."""
         try:
             await self._engine.write(sweep_changes)
-            deleted = pruning.SLICE
-            while self.running and deleted == pruning.SLICE:
-                deleted = await self._engine.write(partial(pruning.sweep, keep=self._keep))
+            await self._prune()
         except Unavailable:
             # The next round does it.
             pass
 
     def _unavailable(self) -> Unavailable:
         return unavailable(self._engine.reason or _NOT_OPEN)
-
-
-def _until_it_works(failure: Failure) -> None:
-    failure.trap(Unavailable)

@@ -30,7 +30,7 @@ from confd.controller.store.sqlite.connection import (
     make_durable,
     save_log,
 )
-from confd.controller.store.write_queue import WriteQueue, unavailable
+from confd.controller.store.write_queue import WriteQueue, ignore_unavailable, unavailable
 from confd.errors import Unavailable
 from confd.runtime.reactor import Reactor
 
@@ -129,8 +129,6 @@ class Engine:
         """
         if self._damage is not None:
             return fail(unavailable(self._damage))
-        if self._queue.full:
-            return fail(unavailable("too many writes wait for it; try again later"))
         return self._queue.put(work)
 
     def probe(self) -> Deferred[None]:
@@ -143,7 +141,7 @@ class Engine:
             self._refused_probes += 1
             if self._refused_probes & (self._refused_probes - 1) == 0:
                 return self.look_for_damage()
-        return self.write(_write_noise).addErrback(_expect_trouble)
+        return self.write(_write_noise).addErrback(ignore_unavailable)
 
     def look_for_damage(self) -> Deferred[None]:
         """
@@ -296,10 +294,6 @@ def _forbid_writes(connection: sqlite3.Connection) -> None:
 def _with_cursor(connection: sqlite3.Connection, work: Work[T]) -> T:
     with closing(connection.cursor()) as cursor:
         return work(cursor)
-
-
-def _expect_trouble(failure: Failure) -> None:
-    failure.trap(Unavailable)
 
 
 def _write_noise(cursor: sqlite3.Cursor) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from confd.changes import Batch, Committed, Contents
@@ -15,12 +14,13 @@ from confd.controller.interfaces import IControllerStore
 from confd.controller.store.change_log import ChangeLog
 from confd.controller.store.database import DatabaseStore
 from confd.controller.store.migrations import shipped_migrations
-from confd.controller.store.queries import contents, pruning
+from confd.controller.store.queries import contents
 from confd.controller.store.sqlite.backup import Backup, copy_database, remove_leftovers
 from confd.controller.store.sqlite.bootstrap import open_database
 from confd.controller.store.sqlite.dialect import DIALECT
 from confd.controller.store.sqlite.engine import Engine
 from confd.controller.store.sqlite.identity_file import IdentityFile
+from confd.controller.store.write_queue import ignore_unavailable
 from confd.errors import Unavailable
 from confd.history import EpochChange
 from confd.model import Draft, Revision
@@ -74,7 +74,7 @@ class SqliteStore(DatabaseStore):
         self._probes.startService()
         if not opened.checked:
             engine.look_for_damage()
-        Deferred.fromCoroutine(self._sweep()).addErrback(_until_it_works)
+        Deferred.fromCoroutine(self._prune()).addErrback(ignore_unavailable)
 
     def stopService(self) -> Deferred[None]:
         """Fire when every accepted write is on disk."""
@@ -118,9 +118,6 @@ class SqliteStore(DatabaseStore):
     def changes(self, after: int) -> Deferred[Batch]:
         return succeed(self._log.since(after))
 
-    def subscribe(self, hint: Callable[[], object]) -> None:
-        self._log.subscribe(hint)
-
     def begin_epoch(self, change: EpochChange) -> Deferred[Committed[Sequence[Revision]]]:
         return Deferred.fromCoroutine(self._begin_epoch(change))
 
@@ -130,24 +127,14 @@ class SqliteStore(DatabaseStore):
         if cluster_id is not None:
             # The change is on disk already; if this fails the next start does it.
             settled = self._engine.write(lambda _: self._identity_file.write(cluster_id))
-            await settled.addErrback(_until_it_works)
+            await settled.addErrback(ignore_unavailable)
         return committed
 
     def _announce_cluster(self, before: str, after: str) -> None:
         self._identity_file.write(before, after)
 
-    async def _sweep(self) -> None:
-        """Give up what a shorter history does not keep; where it stops, publishing goes on with it."""
-        deleted = pruning.SLICE
-        while self.running and deleted == pruning.SLICE:
-            deleted = await self._engine.write(partial(pruning.sweep, keep=self._keep))
-
     def _pause(self) -> float:
         return PROBE_INTERVAL_SECONDS if self.problem() is None else PROBE_INTERVAL_WHILE_FAILING_SECONDS
-
-
-def _until_it_works(failure: Failure) -> None:
-    failure.trap(Unavailable)
 
 
 def _contents(cursor: sqlite3.Cursor, seq: int) -> Contents:
