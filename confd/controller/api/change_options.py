@@ -107,7 +107,7 @@ async def rollback_draft(
             namespace,
             await offload.run(len(past.document.raw), strict_json.decode, past.document.raw),
             past.document,
-            call.principal.name,
+            call.principal.who,
             rollback_of=past.version,
             **rest,
         )

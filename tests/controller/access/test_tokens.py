@@ -245,6 +245,13 @@ class CallerTests(TokenCase):
         self.assertEqual(history[0]["author"], who)
         self.assertIsNone(verify(self.successResultOf(self.harness.store.audit(100, None))).wrong)
 
+    def test_history_names_the_token_that_rolls_back(self) -> None:
+        made = self.create("ci", [{"role": "publisher", "namespaces": ["default"]}])
+        self.ask("POST", "/api/v1/config", made["token"], json=DOCUMENT)
+        self.assertEqual(self.ask("POST", "/api/v1/config/rollback", made["token"], json={"version": 1}).status, 200)
+        items = self.ask("GET", "/api/v1/config/history").json["items"]
+        self.assertEqual([each["author"] for each in items[:2]], [f"token ci ({made['id']})"] * 2)
+
     def test_audit_shows_granted_namespaces(self) -> None:
         for name in ("billing", "pay-in"):
             self.ask("POST", "/api/v1/namespaces", json={"name": name, "config": DOCUMENT})
