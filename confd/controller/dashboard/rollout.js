@@ -12,6 +12,7 @@ const OPEN = ["running", "paused", "finishing"];
 /** Reasons of the controller, in words. */
 const REASONS = {
   failures: "too many members failed or are silent",
+  check_failed: "a check failed",
   stalled: "no member applied the candidate for too long",
   held: "the plan holds it after this wave",
   requested: "a person asked for it",
