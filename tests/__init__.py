@@ -3,12 +3,18 @@
 import os
 import signal
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 # No database of examples in the tree, and no deadlines: a test that times things fails on a busy machine. CI looks at
 # the same examples each time, so that it is red for what was changed and for nothing else; a developer's runs look
-# further.
-settings.register_profile("confd", database=None, deadline=None, derandomize=os.environ.get("CI") == "true")
+# further. The health check is a deadline of 30 seconds for ten examples.
+settings.register_profile(
+    "confd",
+    database=None,
+    deadline=None,
+    derandomize=os.environ.get("CI") == "true",
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("confd")
 
 # What a shell starts in the background ignores Ctrl-C, and so would whatever the tests start, and send that signal to.

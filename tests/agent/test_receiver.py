@@ -34,7 +34,7 @@ WAYS = ("poll", "stream", "signed", "forged", "unsigned", "another key")
 
 def large_configuration(version: int) -> Configuration:
     """Return a configuration that is decoded in a thread."""
-    return configuration(version, data={"numbers": [version] * LARGE_BYTES})
+    return configuration(version, data={"text": f"{version}" * LARGE_BYTES})
 
 
 def unsigned(made: Configuration) -> bytes:

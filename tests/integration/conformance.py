@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from random import Random
+from statistics import median
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -36,8 +37,8 @@ ROUNDS = int(os.environ.get("CONFD_ROUNDS") or budget(6, 21))
 #: A poll interval that is longer than a test: a change that arrives was pushed.
 FAR = 600
 
-#: Time limit of the answer to a POST, also with a broker that hangs; waiting for the broker would take 3 to 5 seconds.
-ANSWERED = 1.0
+#: Seconds in which the usual POST is answered, also with a broker that hangs; waiting for the broker would take 3 to 5.
+ANSWERED = 2.0
 
 Fault = Callable[[RecordedFleet], None]
 
@@ -228,10 +229,11 @@ def _broker_hung(fleet: RecordedFleet) -> None:
     assert fleet.broker is not None
     fleet.broker.server.hang()
     try:
-        for _ in range(20):
-            answer = fleet.publish()
-            assert not answer.published, "published, by a broker that hangs"
-            assert answer.took < ANSWERED, f"the answer to a POST took {answer.took:.1f} s"
+        answers = [fleet.publish() for _ in range(20)]
+        assert not any(answer.published for answer in answers), "published, by a broker that hangs"
+        # A busy machine delays some answers; a broker that hangs would delay each.
+        usual = median(answer.took for answer in answers)
+        assert usual < ANSWERED, f"the usual answer to a POST took {usual:.1f} s"
         time.sleep(OUTAGE)
         fleet.settle()
     finally:

@@ -1,5 +1,8 @@
 """
-The client of nats-py with three repairs: credentials need TLS, input is bounded, and it closes although a server hangs.
+The client of nats-py with repairs.
+
+Credentials need TLS, input is bounded, a late answer to a cancelled ping is dropped, and the client closes although a
+server hangs.
 """
 
 from __future__ import annotations
@@ -121,6 +124,15 @@ class NatsClient(Client):
             with suppress(OSError, Error, TimeoutError):
                 async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
                     await self.close()
+
+    async def _process_pong(self) -> None:
+        # nats-py would set the result of a cancelled waiter, and the error would end its reader.
+        if self._pongs:
+            waiting = self._pongs.pop(0)
+            self._pongs_received += 1
+            self._pings_outstanding = 0
+            if not waiting.done():
+                waiting.set_result(True)
 
     def _connect_command(self) -> bytes:
         # nats-py would send the password in clear to a server without TLS.

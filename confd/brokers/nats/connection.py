@@ -155,7 +155,7 @@ class NatsConnection:
         Run a coroutine of asyncio.
 
         It is cancelled when the connection is closed, because nats-py leaves its own waiters alone then. It is never
-        cancelled before: the late answer to a cancelled ping would kill the reader of nats-py.
+        cancelled before: nats-py swallows a cancellation while it sends.
 
         @raise Lost: the connection was lost.
         """

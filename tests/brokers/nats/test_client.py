@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from hypothesis import given
@@ -10,7 +11,7 @@ from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.brokers.nats.client import MAX_LINE_BYTES, MAX_MESSAGE_BYTES, BoundedParser
+from confd.brokers.nats.client import MAX_LINE_BYTES, MAX_MESSAGE_BYTES, BoundedParser, NatsClient
 
 #: What a server sends.
 LINES = (
@@ -80,3 +81,18 @@ class BoundedParserTests(SynchronousTestCase):
         self.assertEqual(
             parsed(BoundedParser, [line[at : at + 10] for at in range(0, len(line), 10)]), [("_process_info", {})]
         )
+
+
+class PongTests(SynchronousTestCase):
+    """The answers to pings of L{NatsClient}."""
+
+    def test_late_answer_to_a_cancelled_ping_leaves_the_next_ping_its_answer(self) -> None:
+        loop = asyncio.new_event_loop()
+        self.addCleanup(loop.close)
+        cancelled, waiting = loop.create_future(), loop.create_future()
+        cancelled.cancel()
+        client = NatsClient()
+        client._pongs = [cancelled, waiting]
+        loop.run_until_complete(BoundedParser(client).parse(b"PONG\r\nPONG\r\n"))
+        self.assertTrue(waiting.result())
+        self.assertEqual(client._pongs, [])
