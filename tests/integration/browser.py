@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from attrs import define, field
 
-from tests.integration.fleet import ADMIN, PATIENCE
+from tests.integration.fleet import ADMIN, PATIENCE, children
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -25,19 +28,90 @@ MISSING: str | None = None
 if os.environ.get("CI") != "true" and (CHROMIUM is None or sync_playwright is None):
     MISSING = "THE DASHBOARD IS NOT TESTED: install chromium (apt-get install chromium) and the extra 'test'"
 
+#: Seconds of the longest use of a browser: of a visit, a start and an end.
+VISIT_SECONDS = 3 * PATIENCE
+
 #: The message of a browser for each status from 400 on. The tests judge the page instead.
 _STATUS = "Failed to load resource"
 
 
-@contextmanager
-def browser() -> Iterator[Any]:
-    """Yield a browser without its sandbox, for tests often run as root in a container."""
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+@define(eq=False)
+class Browser:
+    """
+    Chromium without its sandbox, for tests often run as root in a container.
+
+    Only some calls of the driver have a deadline: C{evaluate}, C{count}, the clock and C{close} wait for ever. So each
+    use has one. A browser that misses it is killed, its calls fail, and the next use starts another one.
+    """
+
+    _driver: Any = None
+    _chromium: Any = None
+    _killed: bool = False
+
+    def start(self) -> None:
+        """Start the browser, unless it runs."""
+        if self._driver is not None and not self._killed and self._chromium.is_connected():
+            return
+        self.close()
+        self._driver, self._killed = sync_playwright().start(), False
+        self._chromium = self._driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+    @contextmanager
+    def context(self, **options: Any) -> Iterator[Any]:
+        """Yield a new context, a browser without cookies and cache, and close it."""
+        self.start()
+        context = self._chromium.new_context(**options)
         try:
-            yield chromium
+            context.set_default_timeout(1000 * PATIENCE)
+            yield context
         finally:
-            chromium.close()
+            context.close()
+
+    @contextmanager
+    def deadline(self, seconds: float) -> Iterator[None]:
+        """
+        Kill the browser unless the body of the statement ends in time.
+
+        @raise AssertionError: the browser was killed.
+        """
+        timer = threading.Timer(seconds, self._kill)
+        timer.start()
+        try:
+            yield
+        except Exception as error:
+            if self._killed:
+                raise AssertionError(f"the browser did not answer within {seconds:g} s, and was killed") from error
+            raise
+        finally:
+            timer.cancel()
+            timer.join()
+
+    def _kill(self) -> None:
+        self._killed = True
+        for driver in children(os.getpid()):
+            if b"playwright" in Path(f"/proc/{driver}/cmdline").read_bytes():
+                for each in (*children(driver), driver):
+                    with suppress(ProcessLookupError):
+                        os.kill(each, signal.SIGKILL)
+
+    def close(self) -> None:
+        """End the browser."""
+        if self._driver is not None:
+            driver, self._driver = self._driver, None
+            driver.stop()
+
+
+@contextmanager
+def browser() -> Iterator[Browser]:
+    """Yield a browser."""
+    found = Browser()
+    try:
+        with found.deadline(VISIT_SECONDS):
+            found.start()
+        yield found
+    finally:
+        with found.deadline(VISIT_SECONDS):
+            found.close()
 
 
 @define(eq=False, slots=False)
@@ -76,19 +150,21 @@ class Visit:
 
 
 @contextmanager
-def visit(chromium: Any, origin: str, width: int = 1280, height: int = 860, **options: Any) -> Iterator[Visit]:
+def visit(
+    chromium: Browser, origin: str, width: int = 1280, height: int = 860, seconds: float = VISIT_SECONDS, **options: Any
+) -> Iterator[Visit]:
     """
     Yield a visit of the admin to a controller.
 
+    @param seconds: See L{Browser.deadline}.
     @param options: Options of the browser's context.
     """
     credentials = {"username": ADMIN[0], "password": ADMIN[1]}
     size = {"width": width, "height": height}
-    context = chromium.new_context(**{"http_credentials": credentials, "viewport": size} | options)
-    context.set_default_timeout(1000 * PATIENCE)
-    try:
+    with (
+        chromium.deadline(seconds),
+        chromium.context(**{"http_credentials": credentials, "viewport": size} | options) as context,
+    ):
         visiting = Visit(context.new_page(), origin)
         visiting.watch()
         yield visiting
-    finally:
-        context.close()

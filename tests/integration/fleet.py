@@ -187,7 +187,7 @@ class Process:
         finally:
             if self._child.poll() is None:
                 self._child.kill()
-                self._child.wait()
+                self._child.wait(PATIENCE)
             self._child = None
 
     def signal(self, which: int) -> None:

@@ -48,6 +48,9 @@ _MODULES = (
     "confd.worker.composition",
 )
 
+#: Seconds for the answer to an order; the first answer follows the imports.
+_ANSWER_SECONDS = 60.0
+
 #: Bytes of the largest order: an argument of a program has at most 128 kB.
 _MAX_ORDER_BYTES = 200_000
 
@@ -151,6 +154,7 @@ class _Server:
     def make(cls) -> _Server:
         """Start the process."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.settimeout(_ANSWER_SECONDS)
         with theirs:
             process = subprocess.Popen(
                 [sys.executable, "-m", __name__, str(theirs.fileno())],

@@ -471,6 +471,16 @@ class AppearanceTests(DashboardTestCase):
             self.shown(page.get_by_role("row").get_by_role("rowheader", name="version 1"))
             self.assertEqual(page.locator("#announced").inner_text(), f"History of {self.namespace}")
 
+    def test_browser_that_hangs(self) -> None:
+        """A call without an answer fails its test, and the next test has another browser."""
+        with (
+            self.assertRaisesRegex(AssertionError, "the browser did not answer within 1 s, and was killed"),
+            visit(self.browser, self.fleet.url, seconds=1) as visiting,
+        ):
+            visiting.page.evaluate("() => new Promise(() => {})")
+        with self.visiting("audit") as page:
+            self.shown(page.get_by_role("heading", name="Audit"))
+
     def test_health_follows_the_connection(self) -> None:
         """The page counts a reader, and shows the loss of the controller before its next request is due."""
         self.fleet = self.alone()

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from playwright.sync_api import Page
+from twisted.trial.unittest import SynchronousTestCase
 
+from tests.integration.browser import MISSING, VISIT_SECONDS, browser
 from tests.integration.fleet import ADMIN, Fleet
 from tests.integration.launcher import fork
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 class SwaggerTests(SynchronousTestCase):
     """A controller, and a reader who tries the API."""
 
+    skip = MISSING
+
     def setUp(self) -> None:
-        if CHROMIUM is None and "CI" not in os.environ:
-            raise SkipTest("NO BROWSER: install chromium (apt install chromium) to test the pages")
         scratch = tempfile.TemporaryDirectory(prefix="confd-swagger-")
         self.addCleanup(scratch.cleanup)
         self.fleet = Fleet(Path(scratch.name), launch=fork)
@@ -30,9 +27,8 @@ class SwaggerTests(SynchronousTestCase):
 
     def test_try_it_out(self) -> None:
         """An admin signs in on it and reads the current configuration; nothing is blocked or foreign."""
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-            page = browser.new_page()
+        with browser() as chromium, chromium.deadline(VISIT_SECONDS), chromium.context() as context:
+            page = context.new_page()
             asked: list[str] = []
             said: list[str] = []
             page.on("request", lambda request: asked.append(request.url))
@@ -41,7 +37,6 @@ class SwaggerTests(SynchronousTestCase):
             page.goto(f"{self.fleet.url}/swagger/index.html")
             sign_in(page)
             shown = try_out(page, "get_api_v1_config")
-            browser.close()
         self.assertIn(self.fleet.current()["checksum"], shown)
         self.assertEqual(said, [])
         self.assertEqual([url for url in asked if not url.startswith((f"{self.fleet.url}/", "data:"))], [])
