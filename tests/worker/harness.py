@@ -11,7 +11,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import ClientFactory, Factory, Protocol, connectionDone
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
@@ -27,6 +27,9 @@ reactor: Any = the_reactor
 
 #: How an answer that is well begins.
 OK = b"HTTP/1.1 200 OK\r\n"
+
+#: A time limit of fetches that ends when a test says so: see L{RecordingReactor.clock}. No other delay is as long.
+HELD_SECONDS = 19.0
 
 #: What an upstream does with a request, of which it gets the head.
 Script = Callable[[Any, bytes], object]
@@ -119,10 +122,15 @@ class RecordingReactor:
     The reactor, which records connections.
 
     @ivar connected: the addresses that were tried.
+    @ivar clock: the time of the calls that are due in L{HELD_SECONDS}.
     """
 
     def __init__(self) -> None:
         self.connected: list[str] = []
+        self.clock = Clock()
+
+    def callLater(self, delay: float, call: Callable[..., object], *args: Any, **kwargs: Any) -> object:
+        return (self.clock if delay == HELD_SECONDS else reactor).callLater(delay, call, *args, **kwargs)
 
     def connectTCP(self, host: str, *args: Any, **kwargs: Any) -> object:
         self.connected.append(host)
@@ -197,6 +205,21 @@ class WorkerTestCase(TestCase):
     async def hit(self, url: str, method: str = "GET", **limits: Any) -> Reply:
         """Start a worker with these limits, and return its reply to one hit of C{url}."""
         return await self.worker(**limits).hit(url, method)
+
+    async def hit_in_vain(self, url: str, until: Callable[[WorkerCall], object]) -> Reply:
+        """Start a worker and hit C{url}; return its reply once the time limit of the fetch is over."""
+        return await self.end_in_vain(self.worker(timeout=HELD_SECONDS).call(url), until)
+
+    async def end_in_vain(self, caller: WorkerCall, until: Callable[[WorkerCall], object]) -> Reply:
+        """
+        Let the time limit of a fetch pass.
+
+        @param until: Called with C{caller} again and again; a true value begins the wait.
+        """
+        while not until(caller):
+            await turn()
+        self.watched.clock.advance(HELD_SECONDS)
+        return await caller.ended
 
 
 class WorkerHarness:
