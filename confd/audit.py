@@ -12,6 +12,9 @@ from attrs import define, field, fields, frozen
 #: Outcome of a successful attempt. The outcome of a refused attempt is the code of its error.
 DONE = "done"
 
+#: Action of a backup, and the outcome of a backup that its reader did not take to the end.
+BACKUP, CUT_OFF = "GET /api/v1/backup", "cut_off"
+
 #: The value of C{previous} in the first entry, which has no predecessor.
 BEGINNING = ""
 

@@ -177,7 +177,8 @@ def compose(
         publishers,
         DoorbellRinger(store, snapshot, registry, identity, herd, brokers, in_threads_of(reactor), reactor, wait),
     ]
-    rows = [registry.load_rows, convergence.load_rows, api_tokens.load_rows, freezes.load_rows]
+    backup = BackupApi(copy_of(reactor, store), store, reactor)
+    rows = [registry.load_rows, convergence.load_rows, api_tokens.load_rows, freezes.load_rows, backup.load_rows]
     feed = Feed(reactor, store, listeners, rows)
     api_tokens.feed = feed
     store.subscribe(feed.hint)
@@ -235,7 +236,7 @@ def compose(
         AuditApi(store, audit_log.flush),
         TokensApi(api_tokens, feed),
         FreezesApi(freezes, feed),
-        BackupApi(copy_of(reactor, store), store, reactor),
+        backup,
         StreamApi(config_stream, registry, rollouts),
         Health(snapshot),
         readiness,
@@ -244,7 +245,7 @@ def compose(
         MetricsEndpoint(metrics, reactor),
         dashboard(reactor),
     ]
-    for part in (rollout_metrics, readiness, lag, feed, api_tokens):
+    for part in (rollout_metrics, readiness, lag, feed, api_tokens, backup):
         part.expose(metrics)
     auth, dispatcher = make_dispatcher(
         reactor, settings, metrics, registry, audit_log, Places(registry, store), api_tokens, throttle, herd

@@ -9,6 +9,8 @@ from twisted.internet.defer import Deferred
 from zope.interface import Attribute, Interface
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from confd.audit import Attempt, AuditEntry, AuditOutcome
     from confd.changes import Batch, Change, Committed, Contents, IdentityRecord
     from confd.history import EpochChange, VersionSummary
@@ -139,4 +141,10 @@ class IAuditStore(Interface):
         Fire with at most C{limit} entries older than number C{before}, newest first.
 
         @param patterns: only entries with a namespace that one of these patterns matches; C{None} for all entries.
+        """
+
+    def last_backup() -> Deferred[datetime | None]:
+        """
+        Fire with the time of the newest entry of a backup that was sent, UTC; C{None} without such an entry. An entry
+        L{confd.audit.CUT_OFF} takes back the entry of a backup before it.
         """

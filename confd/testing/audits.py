@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 
 from attrs import evolve
 from twisted.internet.defer import gatherResults
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from confd.audit import BEGINNING, DONE, AuditEntry, AuditOutcome, verify
+from confd.audit import BACKUP, BEGINNING, CUT_OFF, DONE, AuditEntry, AuditOutcome, verify
 from confd.errors import ConfdError
 from confd.interfaces import IAuditStore
 from confd.model import Registration
@@ -93,6 +94,23 @@ def make_iauditstore_tests(fixture: StoreFixture) -> type[TestCase]:
             for before, expected in ((None, [7, 6, 5]), (5, [4, 3, 2]), (2, [1]), (1, []), (10**30, [7, 6, 5])):
                 page = await self.store.audit(3, before)
                 self.assertEqual([each.number for each in page], expected)
+
+        async def test_last_backup(self) -> None:
+            async def record(number: int, outcome: str = DONE, action: str = BACKUP) -> int | None:
+                made_at = an_attempt().made_at + timedelta(days=number)
+                attempt = an_attempt(number, action=action, made_at=made_at)
+                await self.store.record([AuditOutcome(attempt, outcome)])
+                last = await self.store.last_backup()
+                return None if last is None else (last.date() - an_attempt().made_at.date()).days
+
+            self.assertIsNone(await record(1, "needs_tls"))
+            self.assertIsNone(await record(2, action="HEAD /api/v1/backup"))
+            self.assertEqual(await record(3), 3)
+            self.assertEqual(await record(4), 4)
+            self.assertEqual(await record(5, "backup_running"), 4)
+            self.assertEqual(await record(5, CUT_OFF), 3)
+            self.assertEqual(await record(6, "storage_full"), 3)
+            self.assertEqual(await record(7), 7)
 
         async def test_changes_are_on_record(self) -> None:
             await self.store.register(Registration(agent_id="a"), b"", an_attempt().made_at)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
-from confd.audit import BEGINNING, AuditEntry, AuditOutcome
+from confd.audit import BACKUP, BEGINNING, CUT_OFF, DONE, AuditEntry, AuditOutcome
 from confd.codec import headers
 from confd.interfaces import IAuditStore
 from confd.web.auth.principals import matches
@@ -34,6 +35,18 @@ class AuditRows:
         if patterns is not None:
             older = [each for each in older if each.namespace and any(matches(one, each.namespace) for one in patterns)]
         return execute(lambda: older[::-1][:limit])
+
+    def last_backup(self) -> Deferred[datetime | None]:
+        return execute(self._last_backup)
+
+    def _last_backup(self) -> datetime | None:
+        found: list[str] = []
+        for entry in self._entries:
+            if entry.action == BACKUP and entry.outcome == DONE:
+                found.append(entry.at)
+            elif entry.action == BACKUP and entry.outcome == CUT_OFF:
+                del found[-1:]
+        return headers.parse_rfc3339(found[-1]) if found else None
 
     def _record(self, endings: Sequence[AuditOutcome]) -> None:
         for ending in endings:

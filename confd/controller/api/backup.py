@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
-from attrs import define, field
+from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 
-from confd.audit import AuditOutcome
+from confd.audit import CUT_OFF, Attempt, AuditOutcome
 from confd.controller.store.sqlite.backup import Backup
+from confd.controller.store.write_queue import ignore_unavailable
 from confd.errors import Conflict, Forbidden, Unavailable
 from confd.interfaces import IAuditStore
+from confd.runtime.metrics import Metrics
 from confd.web.api.endpoint import HANDLED, Answer, Call, Scope, endpoint
 from confd.web.api.file_response import FileResponse
 from confd.web.api.streaming import StreamingAnswer
@@ -38,6 +42,20 @@ class BackupApi:
     _store: IAuditStore
     _clock: IReactorTime
     _busy: bool = field(default=False, init=False)
+    _last: datetime | None = field(default=None, init=False)
+
+    async def load_rows(self) -> None:
+        """Read the time of the newest backup."""
+        if self._copy is not None:
+            self._last = await self._store.last_backup()
+
+    def expose(self, metrics: Metrics) -> None:
+        """Add the metric of the newest backup, which is absent before the first."""
+        metrics.gauge(
+            "confd_backup_timestamp_seconds",
+            "When the newest backup was made and sent.",
+            lambda: {} if self._last is None else {(): self._last.timestamp()},
+        )
 
     @endpoint(
         "GET",
@@ -94,8 +112,10 @@ class BackupApi:
 
     async def _send(self, call: Call, made: Backup) -> StreamingAnswer | Answer:
         assert call.attempt is not None
-        await self._store.record([AuditOutcome(call.attempt, detail=f"{made.size} bytes, {made.checksum}")])
-        request = call.request
+        request, attempt = call.request, call.attempt
+        if request.method == b"HEAD":
+            attempt = evolve(attempt, action=attempt.action.replace("GET", "HEAD"))
+        await self._store.record([AuditOutcome(attempt, detail=f"{made.size} bytes, {made.checksum}")])
         request.setHeader("Content-Type", CONTENT_TYPE)
         request.setHeader("Content-Length", str(made.size))
         request.setHeader("Cache-Control", "no-store")
@@ -104,11 +124,16 @@ class BackupApi:
             self._end(made)
             return HANDLED
         response = FileResponse(self._clock, request, made.file)
-        response.done.addBoth(self._ended, made)
+        response.done.addBoth(self._ended, made, attempt)
         response.begin()
         return StreamingAnswer(response.done)
 
-    def _ended(self, result: object, made: Backup) -> object:
+    def _ended(self, result: object, made: Backup, attempt: Attempt) -> object:
+        if isinstance(result, Failure):
+            detail = f"the reader of {made.checksum} took a part"
+            self._store.record([AuditOutcome(attempt, CUT_OFF, detail)]).addErrback(ignore_unavailable)
+        else:
+            self._last = attempt.made_at
         self._end(made)
         return result
 

@@ -177,6 +177,9 @@ class DatabaseStore(Service):
     ) -> Deferred[Sequence[AuditEntry]]:
         return self._engine.read(partial(audit.page, limit=limit, before=before, patterns=patterns))
 
+    def last_backup(self) -> Deferred[datetime | None]:
+        return self._engine.read(audit.last_backup)
+
     def start_rollout(self, start: Start) -> Deferred[Committed[Stepped]]:
         work = partial(rollout_steps.start, start=start, keep=self._keep)
         return self._audited(work, start.draft.attempt, describe_start)

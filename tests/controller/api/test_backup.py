@@ -13,15 +13,19 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.controller.api.backup import CHECKSUM_HEADER, BackupApi
 from confd.controller.store.sqlite.backup import Backup
 from confd.errors import Unavailable
+from confd.runtime.metrics import Metrics
 from confd.testing.examples import a_draft
 from confd.testing.memory import MemoryStore
 from confd.web.api.file_response import STALLED_MAX_SECONDS
 from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import ELSEWHERE, LOOPBACK, Conversation, serve
+from tests.promlint import lint
+from tests.runtime.test_metrics import samples
 from tests.web import sample_api
 from tests.web.sample_api import AUTH, RecordingAuditor
 
 PATH = "/api/v1/backup"
+METRIC = "confd_backup_timestamp_seconds"
 BODY = bytes(range(256)) * 1024
 CHECKSUM = f"sha256:{hashlib.sha256(BODY).hexdigest()}"
 
@@ -38,7 +42,22 @@ class BackupTests(SynchronousTestCase):
         self.store = MemoryStore(a_draft(poll_interval=30), seconds=self.clock.seconds)
         self.asked: list[Deferred[Backup]] = []
         self.auditor = RecordingAuditor()
-        self.site = serve(self.clock, AUTH, BackupApi(self._copy, self.store, self.clock), auditor=self.auditor)
+        self.api = self.new_api()
+        self.site = serve(self.clock, AUTH, self.api, auditor=self.auditor)
+
+    def new_api(self) -> BackupApi:
+        """Return an API as after a start."""
+        api = BackupApi(self._copy, self.store, self.clock)
+        self.successResultOf(Deferred.fromCoroutine(api.load_rows()))
+        return api
+
+    def shown(self, api: BackupApi | None = None) -> float | None:
+        """Return what the metric shows, C{None} while it is absent."""
+        metrics = Metrics()
+        (api or self.api).expose(metrics)
+        exposition = metrics.exposition()
+        self.assertEqual(lint(exposition), [])
+        return samples(exposition).get((METRIC, ()))
 
     def _copy(self) -> Deferred[Backup]:
         self.asked.append(Deferred())
@@ -79,6 +98,17 @@ class BackupTests(SynchronousTestCase):
         [entry] = self.successResultOf(self.store.audit(10, None))
         self.assertEqual((entry.action, entry.outcome), (f"GET {PATH}", "done"))
         self.assertIn(CHECKSUM, entry.detail)
+
+    def test_metric_is_the_time_of_the_newest_backup_that_was_sent(self) -> None:
+        self.assertIsNone(self.shown())
+        self.ask(method="HEAD")
+        self.make()
+        self.assertIsNone(self.shown())
+        self.assertIsNone(self.shown(self.new_api()))
+        self.ask()
+        self.make()
+        self.assertEqual(self.shown(), self.auditor.now().timestamp())
+        self.assertEqual(self.shown(self.new_api()), self.auditor.now().timestamp())
 
     def test_the_private_keys_are_not_sent_in_the_clear(self) -> None:
         """A caller from elsewhere, and a caller behind a proxy on this machine."""
@@ -124,6 +154,9 @@ class BackupTests(SynchronousTestCase):
         self.clock.pump([1, 0.1])
         self.assertTrue(caller.closed)
         self.assertTrue(file.closed)
+        entries = self.successResultOf(self.store.audit(10, None))
+        self.assertEqual([each.outcome for each in entries], ["cut_off", "done"])
+        self.assertEqual((self.shown(), self.shown(self.new_api())), (None, None))
         self.ask()
         self.assertEqual(len(self.asked), 1)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import TypeVar
 
 import msgspec
 from attrs import astuple, fields
 
-from confd.audit import BEGINNING, Attempt, AuditEntry, AuditOutcome
+from confd.audit import BACKUP, BEGINNING, CUT_OFF, DONE, Attempt, AuditEntry, AuditOutcome
 from confd.codec import headers
 from confd.controller.store.change_log import Written
 from confd.controller.store.cursor import Cursor, Work
@@ -23,6 +24,11 @@ _MATCHING = f"""SELECT {_COLUMNS} FROM audit WHERE number < ? AND namespace <> '
         SELECT 1 FROM json_each(?) WHERE namespace = value ->> 0
         OR (value ->> 1 = '*' AND substr(namespace, 1, length(value ->> 0)) = value ->> 0)
     ) ORDER BY number DESC LIMIT ?"""
+#: The index of these entries has the same condition.
+_LAST_BACKUP = f"""SELECT at FROM (
+        SELECT number, at, outcome, lead(outcome) OVER (ORDER BY number) AS next FROM audit
+        WHERE action = '{BACKUP}' AND outcome IN ('{DONE}', '{CUT_OFF}')
+    ) AS backups WHERE outcome = '{DONE}' AND (next IS NULL OR next <> '{CUT_OFF}') ORDER BY number DESC LIMIT 1"""
 _INSERT = f"INSERT INTO audit ({_COLUMNS}) VALUES ({', '.join('?' for _ in fields(AuditEntry))})"
 
 
@@ -63,3 +69,9 @@ def page(cursor: Cursor, limit: int, before: int | None, patterns: Sequence[str]
         pairs = [[each.removesuffix("*"), "*" if each.endswith("*") else ""] for each in patterns]
         cursor.execute(_MATCHING, (bound, msgspec.json.encode(pairs).decode(), limit))
     return [AuditEntry(*row) for row in cursor]
+
+
+def last_backup(cursor: Cursor) -> datetime | None:
+    """Return the time of the newest backup: see L{confd.interfaces.IAuditStore.last_backup}."""
+    row = cursor.execute(_LAST_BACKUP).fetchone()
+    return None if row is None else headers.parse_rfc3339(row[0])
