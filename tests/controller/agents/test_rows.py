@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from hypothesis import settings
@@ -98,6 +99,21 @@ class InterleavedTests(SynchronousTestCase):
     def test_poll_leaves_an_agent_where_it_moved(self) -> None:
         self.while_polls_are_written(lambda: self.register("a", namespace="blue"))
         self.assertEqual([each.namespace for each in self.stored()], ["blue"])
+
+
+class WallClockTests(SynchronousTestCase):
+    """A wall clock that an operator sets back."""
+
+    def test_last_poll_keeps_the_newest_time(self) -> None:
+        memory = MemoryStore(a_draft(poll_interval=30))
+        harness = ControllerHarness(memory)
+        registration = Registration("host", agent_id="a")
+        self.successResultOf(Deferred.fromCoroutine(harness.registry.register(registration)))
+        for hours in (0, -1):
+            harness.wall_offset = timedelta(hours=hours)
+            harness.registry.polled("a")
+            harness.clock.advance(WRITE_INTERVAL_SECONDS)
+            same_as_the_store(harness, memory)
 
 
 class GroupTests(SynchronousTestCase):
