@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from twisted.web.server import NOT_DONE_YET
 from werkzeug.exceptions import HTTPException
+from werkzeug.routing import Map, Rule, RuleFactory
 from zope.interface import implementer
 
 from confd.web.api.endpoint import Endpoint
@@ -39,9 +40,7 @@ class Routes:
         """
         @param misrouted: writes the response to a request that no endpoint answers, given the exception of Klein.
         """
-        self._app = Klein()
-        # A redirect to a normalized path would be a response without authentication.
-        self._app.url_map.merge_slashes = False
+        self._app = _App()
         self._app.handle_errors(HTTPException)(lambda request, failure: misrouted(request, failure))
         self._declared: dict[str, Endpoint] = {}
         self._exact: dict[tuple[bytes, bytes], Answerer] = {}
@@ -80,6 +79,33 @@ class Routes:
         return self
 
     def putChild(self, path: bytes, child: IResource) -> None: ...
+
+
+class _App(Klein):
+    """Klein with paths that start quickly."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        # A redirect to a normalized path would be a response without authentication.
+        self._url_map = _Paths(merge_slashes=False)
+
+
+class _Paths(Map):
+    """Paths to match, from which confd builds no URLs."""
+
+    def add(self, rulefactory: RuleFactory) -> None:
+        for rule in rulefactory.get_rules(self):
+            super().add(_Path(rule.rule, **rule.get_empty_kwargs()))
+
+
+class _Path(Rule):
+    def _compile_builder(self, append_unknown: bool = True) -> Callable[..., tuple[str, str]]:
+        # Werkzeug compiles two functions for each path. Together they take nine tenths of the start of a site.
+        return _no_url
+
+
+def _no_url(path: Rule, **values: object) -> tuple[str, str]:
+    raise NotImplementedError("confd builds no URLs from routes")
 
 
 @implementer(IResource)
