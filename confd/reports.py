@@ -164,7 +164,9 @@ class AgentRecord:
         return None if tag is None or self.report is None or tag.cluster != self.report.tag.cluster else tag.version
 
     def polled(self, at: datetime) -> AgentRecord:
-        """Return this agent with a last poll at C{at}."""
+        """Return this agent with a last poll at C{at}; a wall clock that goes back changes nothing."""
+        if self.last_poll is not None and self.last_poll >= at:
+            return self
         # Each poll comes here, and C{evolve} takes four times as long.
         return AgentRecord(
             self.id,

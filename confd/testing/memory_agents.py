@@ -54,9 +54,8 @@ class MemoryAgents:
     def touch(self, polls: Mapping[str, datetime]) -> None:
         """Raise the time of the last poll of agents that exist."""
         for agent_id, moment in polls.items():
-            there, at = self.rows.get(agent_id), parse_rfc3339(rfc3339(moment))
-            if there is not None and (there.last_poll is None or there.last_poll < at):
-                self.rows[agent_id] = there.polled(at)
+            if (there := self.rows.get(agent_id)) is not None:
+                self.rows[agent_id] = there.polled(parse_rfc3339(rfc3339(moment)))
 
     def forget(self, agent_id: str) -> Written[None]:
         """Delete an agent with all that it reported."""

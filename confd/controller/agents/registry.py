@@ -173,10 +173,8 @@ class Registry(Service):
         record = self._records.get(agent_id)
         if record is None:
             return False
-        now, last_poll = self._now(), record.last_poll
-        # Like the store, memory keeps the newest time when the wall clock goes back.
-        if last_poll is None or last_poll < now:
-            self._records[agent_id] = record.polled(now)
+        now = self._now()
+        self._records[agent_id] = record.polled(now)
         self._polls.put(agent_id, now)
         self.newcomers.proven(agent_id)
         if self._liveness_of[record.namespace].heard(agent_id, self._clock.seconds()):
