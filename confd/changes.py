@@ -14,6 +14,7 @@ import msgspec
 from attrs import evolve, field, frozen
 
 from confd.access.freezes import Freeze
+from confd.access.policies import Policy
 from confd.access.tokens import Token
 from confd.codec.signing import SigningKey
 from confd.history import VersionSummary
@@ -212,7 +213,7 @@ _NOTHING = Body(None, lambda value: None)
 
 #: The names of the kinds.
 REVISION, RETIRED, IDENTITY, KEYS, AGENT, LABELS = "revision", "retired", "identity", "keys", "agent", "labels"
-ROLLOUT, EXPOSED, TOKEN, FREEZE = "rollout", "exposed", "token", "freeze"
+ROLLOUT, EXPOSED, TOKEN, FREEZE, POLICY = "rollout", "exposed", "token", "freeze", "policy"
 
 #: Each kind of change and its body. The values of C{identity} and C{keys} are read from the tables that hold the keys.
 KINDS: Mapping[str, Body] = {
@@ -226,4 +227,5 @@ KINDS: Mapping[str, Body] = {
     EXPOSED: Body(tuple[str, ...]),
     TOKEN: Body(Token),
     FREEZE: Body(Freeze),
+    POLICY: Body(Policy),
 }

@@ -14,6 +14,7 @@ from confd.testing import (
     make_ichangestore_tests,
     make_iconfigstore_tests,
     make_ifreezestore_tests,
+    make_ipolicystore_tests,
     make_ireportstore_tests,
     make_irolloutstore_tests,
     make_itokenstore_tests,
@@ -42,6 +43,10 @@ class MemoryReportStoreTests(make_ireportstore_tests(memory_store)):  # type: ig
 
 class MemoryFreezeStoreTests(make_ifreezestore_tests(memory_store)):  # type: ignore[misc]
     """See L{make_ifreezestore_tests}."""
+
+
+class MemoryPolicyStoreTests(make_ipolicystore_tests(memory_store)):  # type: ignore[misc]
+    """See L{make_ipolicystore_tests}."""
 
 
 class MemoryTokenStoreTests(make_itokenstore_tests(memory_store)):  # type: ignore[misc]

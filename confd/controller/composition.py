@@ -14,6 +14,7 @@ from confd.brokers.factory import describe_stream, follow_passwords, make_broker
 from confd.controller.access.api_tokens import ApiTokens
 from confd.controller.access.composition import follow_identities, make_dispatcher
 from confd.controller.access.freezes import Freezes
+from confd.controller.access.policies import Policies
 from confd.controller.agents.registry import Registry
 from confd.controller.api.agents import AgentsApi
 from confd.controller.api.audit import AuditApi
@@ -31,6 +32,7 @@ from confd.controller.api.imports import ImportsApi
 from confd.controller.api.namespaces import NamespacesApi
 from confd.controller.api.places import Places
 from confd.controller.api.plans import PlansApi
+from confd.controller.api.policies import PoliciesApi
 from confd.controller.api.reports import ReportsApi
 from confd.controller.api.rollout_schemas import whole_rollout
 from confd.controller.api.rollout_starts import RolloutStarts
@@ -149,7 +151,8 @@ def compose(
     registry = Registry(store, reactor, now, snapshot.poll_interval, settings.max_agents)
     convergence = Convergence(store, registry, reactor, lane=snapshot.lane)
     report_intake = ReportIntake(store, registry, convergence, reactor, now)
-    freezes, throttle = Freezes(store, now), Throttle(reactor, settings.login_failures)
+    policies, throttle = Policies(store), Throttle(reactor, settings.login_failures)
+    freezes = Freezes(store, now, policies.is_freeze_exempt)
     driver = RolloutDriver(store, registry, reactor, now, freezes.frozen_until)
     views = RolloutViews(store, driver)
     bodies = EventBodies(agent_item, convergence_body, partial(whole_rollout, convergence))
@@ -164,6 +167,7 @@ def compose(
     listeners: list[IChangeListener] = [
         identity,
         api_tokens,
+        policies,
         freezes,
         snapshot,
         convergence,
@@ -178,7 +182,7 @@ def compose(
         DoorbellRinger(store, snapshot, registry, identity, herd, brokers, in_threads_of(reactor), reactor, wait),
     ]
     backup = BackupApi(copy_of(reactor, store), store, reactor)
-    rows = [registry.load_rows, convergence.load_rows, api_tokens.load_rows, freezes.load_rows, backup.load_rows]
+    rows = [each.load_rows for each in (registry, convergence, api_tokens, policies, freezes, backup)]
     feed = Feed(reactor, store, listeners, rows)
     api_tokens.feed = feed
     store.subscribe(feed.hint)
@@ -236,6 +240,7 @@ def compose(
         AuditApi(store, audit_log.flush),
         TokensApi(api_tokens, feed),
         FreezesApi(freezes, feed),
+        PoliciesApi(policies, snapshot, rollouts, feed),
         backup,
         StreamApi(config_stream, registry, rollouts),
         Health(snapshot),

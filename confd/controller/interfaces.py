@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from zope.interface import Interface
 
 from confd.access.freezes import Freeze
+from confd.access.policies import Policy
 from confd.access.tokens import Token
 from confd.audit import Attempt
 from confd.changes import Committed, ReceivedReport, ReportVerdict
@@ -235,6 +237,22 @@ class IFreezeStore(Interface):
         """
 
 
+class IPolicyStore(Interface):
+    """
+    Policies of namespaces, durable. Each change of a policy is a change C{policy}, with the policy as its value.
+
+    The store refuses what a policy forbids, in the transaction of the write. A policy outlives its namespace.
+    """
+
+    def policies() -> Deferred[Mapping[str, Policy]]:
+        """Fire with the policies that were saved, by namespace."""
+
+    def save_policy(
+        namespace: str, changes: Mapping[str, Any], attempt: Attempt | None = None
+    ) -> Deferred[Committed[Policy]]:
+        """Set some fields of the policy of a namespace; fires with the whole policy."""
+
+
 class IResidentStore(IAgentStore, IReportStore):
     """A store of a fleet that fits into memory: the controller loads all of it at the start."""
 
@@ -246,7 +264,15 @@ class IResidentStore(IAgentStore, IReportStore):
 
 
 class IControllerStore(
-    IConfigStore, IChangeStore, IResidentStore, IRolloutStore, ITokenStore, IFreezeStore, IAuditStore, IHealth
+    IConfigStore,
+    IChangeStore,
+    IResidentStore,
+    IRolloutStore,
+    ITokenStore,
+    IFreezeStore,
+    IPolicyStore,
+    IAuditStore,
+    IHealth,
 ):
     """All that a controller stores."""
 

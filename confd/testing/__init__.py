@@ -23,6 +23,7 @@ from confd.testing.examples import (
 from confd.testing.freezes import make_ifreezestore_tests
 from confd.testing.memory import MemoryStore
 from confd.testing.outputs import MemoryOutput, OutputFixture, make_ioutput_tests
+from confd.testing.policies import make_ipolicystore_tests
 from confd.testing.reports import make_ireportstore_tests
 from confd.testing.rollouts import make_irolloutstore_tests
 from confd.testing.stores import StoreFixture, make_iconfigstore_tests
@@ -53,6 +54,7 @@ __all__ = [
     "make_iconfigstore_tests",
     "make_ifreezestore_tests",
     "make_ioutput_tests",
+    "make_ipolicystore_tests",
     "make_ireportstore_tests",
     "make_irolloutstore_tests",
     "make_istrategy_tests",

@@ -29,7 +29,8 @@ def a_freeze(*namespaces: str, **changes: Any) -> Freeze:
     return evolve(freeze, **changes)
 
 
-def _at_noon(value: int, **fields: Any) -> Draft:
+def at_noon(value: int, **fields: Any) -> Draft:
+    """Make a draft while L{a_freeze} is active."""
     return a_draft(value, made_at=NOON, **fields)
 
 
@@ -80,11 +81,11 @@ def make_ifreezestore_tests(fixture: StoreFixture) -> type[TestCase]:
 
         async def test_publish_and_creation_are_refused_while_a_freeze_is_active(self) -> None:
             await self.store.add_freeze(a_freeze())
-            await self.assert_frozen(self.store.publish(_at_noon(2)))
-            await self.assert_frozen(self.store.publish(_at_noon(2, rollout=SUPERSEDE)))
-            await self.assert_frozen(self.store.create_namespace(_at_noon(2, namespace="new")))
+            await self.assert_frozen(self.store.publish(at_noon(2)))
+            await self.assert_frozen(self.store.publish(at_noon(2, rollout=SUPERSEDE)))
+            await self.assert_frozen(self.store.create_namespace(at_noon(2, namespace="new")))
             late = an_attempt(1, made_at=NOON + _HOUR)
-            self.assertEqual((await self.store.publish(_at_noon(2, attempt=late))).value.configuration.version, 2)
+            self.assertEqual((await self.store.publish(at_noon(2, attempt=late))).value.configuration.version, 2)
             early = an_attempt(2, made_at=NOON)
             await self.assert_frozen(self.store.publish(a_draft(3, made_at=NOON - _HOUR, attempt=early)))
 
@@ -92,28 +93,28 @@ def make_ifreezestore_tests(fixture: StoreFixture) -> type[TestCase]:
             await self.store.add_freeze(a_freeze("other", "defaul", "def-*"))
             await self.store.add_freeze(a_freeze())
             await self.store.remove_freeze(2, NOON)
-            await self.store.publish(_at_noon(2))
+            await self.store.publish(at_noon(2))
 
         async def test_undo_passes_and_no_other_rollback(self) -> None:
             for value in (2, 3):
-                await self.store.publish(_at_noon(value))
+                await self.store.publish(at_noon(value))
             await self.store.add_freeze(a_freeze())
-            await self.assert_frozen(self.store.publish(_at_noon(1, rollback_of=1)))
-            await self.store.publish(_at_noon(2, rollback_of=2))
-            await self.assert_frozen(self.store.publish(_at_noon(3, rollback_of=3)))
+            await self.assert_frozen(self.store.publish(at_noon(1, rollback_of=1)))
+            await self.store.publish(at_noon(2, rollback_of=2))
+            await self.assert_frozen(self.store.publish(at_noon(3, rollback_of=3)))
 
         async def test_version_that_never_became_current_is_no_undo(self) -> None:
             await self.start("a")
             await self.step(lambda rollout, _: NextStep("paused", rollout.wave))
-            await self.store.publish(_at_noon(3, rollout=SUPERSEDE))
+            await self.store.publish(at_noon(3, rollout=SUPERSEDE))
             await self.store.add_freeze(a_freeze())
-            await self.assert_frozen(self.store.publish(_at_noon(2, rollback_of=2)))
-            self.assertEqual((await self.store.publish(_at_noon(1, rollback_of=1))).value.configuration.version, 4)
+            await self.assert_frozen(self.store.publish(at_noon(2, rollback_of=2)))
+            self.assertEqual((await self.store.publish(at_noon(1, rollback_of=1))).value.configuration.version, 4)
 
         async def test_start_and_steps_that_deliver_are_refused_and_an_abort_is_not(self) -> None:
             await self.start("a")
             await self.store.add_freeze(a_freeze())
-            for following in (NextStep("finishing", 2), NextStep("running", 1, draft=_at_noon(3))):
+            for following in (NextStep("finishing", 2), NextStep("running", 1, draft=at_noon(3))):
                 step = evolve(self.a_step(_wants(following)), delivers=True)
                 await self.assert_frozen(self.store.step_rollout(step))
             await self.step(lambda rollout, _: NextStep("paused", rollout.wave))
@@ -124,14 +125,14 @@ def make_ifreezestore_tests(fixture: StoreFixture) -> type[TestCase]:
         async def test_refusal_comes_after_the_precondition_and_before_an_open_rollout(self) -> None:
             await self.start("a")
             await self.store.add_freeze(a_freeze())
-            await self.assert_frozen(self.store.publish(_at_noon(3)))
+            await self.assert_frozen(self.store.publish(at_noon(3)))
             with self.assertRaises(Exception) as caught:
-                await self.store.publish(_at_noon(3, expected=frozenset({"rubbish"})))
+                await self.store.publish(at_noon(3, expected=frozenset({"rubbish"})))
             self.assertEqual(getattr(caught.exception, "code", ""), "version_mismatch")
 
         async def test_retry_of_a_publish_before_the_freeze_gets_its_first_answer(self) -> None:
-            first = (await self.store.publish(_at_noon(2, idempotency_key="k"))).value
+            first = (await self.store.publish(at_noon(2, idempotency_key="k"))).value
             await self.store.add_freeze(a_freeze())
-            self.assertEqual((await self.store.publish(_at_noon(2, idempotency_key="k"))).value, first)
+            self.assertEqual((await self.store.publish(at_noon(2, idempotency_key="k"))).value, first)
 
     return IFreezeStoreTests

@@ -37,6 +37,7 @@ from confd.rollouts import SUPERSEDE
 from confd.testing.memory_agents import MemoryAgents
 from confd.testing.memory_audit import AuditRows
 from confd.testing.memory_freezes import FreezeRows
+from confd.testing.memory_policies import PolicyRows
 from confd.testing.memory_rollouts import RolloutRows
 from confd.testing.memory_tokens import TokenRows
 
@@ -44,7 +45,7 @@ T = TypeVar("T")
 
 
 @implementer(IControllerStore)
-class MemoryStore(RolloutRows, TokenRows, FreezeRows, AuditRows):
+class MemoryStore(RolloutRows, TokenRows, FreezeRows, PolicyRows, AuditRows):
     """
     A store that forgets; its L{Deferred}s have fired when they are returned.
 
@@ -227,8 +228,9 @@ class MemoryStore(RolloutRows, TokenRows, FreezeRows, AuditRows):
         newest = self._revisions[draft.namespace][-1].configuration
         current = self._current_of(draft.namespace).configuration
         check_expected(draft, current.tag)
-        if not self._undoes(draft):
-            self._check_frozen(draft.namespace, draft.asked_at)
+        restrictions = self._restrictions(draft.namespace, draft.asked_at)
+        if not (restrictions.policy.rollback_free and self._undoes(draft)):
+            restrictions.check_freezes()
         if draft.rollout != SUPERSEDE:
             self._refuse_while_open(draft.namespace)
         self._check_changed(draft)
@@ -251,7 +253,7 @@ class MemoryStore(RolloutRows, TokenRows, FreezeRows, AuditRows):
             if answered is not None:
                 return Written(answered)
             raise Conflict("namespace_exists", f"The namespace {draft.namespace!r} exists.")
-        self._check_frozen(draft.namespace, draft.asked_at)
+        self._restrictions(draft.namespace, draft.asked_at).check_freezes()
         self._retired.discard(draft.namespace)
         revision = self._append(
             draft, draft.poll_interval or self._revisions[DEFAULT_NAMESPACE][-1].configuration.poll_interval

@@ -10,7 +10,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
-from confd.access.freezes import ActiveFreezes, Freeze, unknown_freeze
+from confd.access.freezes import Freeze, unknown_freeze
 from confd.audit import Attempt
 from confd.changes import FREEZE, Committed
 from confd.controller.interfaces import IFreezeStore
@@ -58,6 +58,3 @@ class FreezeRows:
         older = range(1, current.configuration.version)
         fates = {version: self._fates.get((draft.namespace, version), (0, "activated"))[1] for version in older}
         return draft.rollback_of == max((each for each, fate in fates.items() if fate == "activated"), default=None)
-
-    def _check_frozen(self, namespace: str, now: datetime) -> None:
-        ActiveFreezes.of(self._freezes, namespace, now).check(namespace)

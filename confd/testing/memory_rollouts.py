@@ -10,6 +10,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
+from confd.access.policies import Restrictions
 from confd.audit import Attempt, AuditOutcome
 from confd.changes import EXPOSED, Committed, Lanes, ReceivedReport, ReportVerdict
 from confd.controller.interfaces import IRolloutStore
@@ -67,7 +68,7 @@ class RolloutRows:
     _record: Callable[[Sequence[AuditOutcome]], None]
     _prune: Callable[[str], None]
     _check_in_use: Callable[[str], None]
-    _check_frozen: Callable[[str, datetime], None]
+    _restrictions: Callable[[str, datetime], Restrictions]
 
     def __init__(self) -> None:
         super().__init__()
@@ -162,7 +163,7 @@ class RolloutRows:
             return Written(Stepped(self._find(number), self._members_of(number), True, answered))
         current = self._current_of(draft.namespace).configuration
         check_expected(draft, current.tag)
-        self._check_frozen(draft.namespace, draft.asked_at)
+        self._restrictions(draft.namespace, draft.asked_at).check_freezes()
         self._refuse_while_open(draft.namespace)
         self._check_changed(draft)
         number = len(self._rollouts) + 1
@@ -198,7 +199,7 @@ class RolloutRows:
         if following is None:
             return Written(Stepped(before, members, False))
         if step.delivers:
-            self._check_frozen(before.namespace, step.at)
+            self._restrictions(before.namespace, step.at).check_freezes()
         if isinstance(following, Addition):
             return self._add(before, members, following, step)
         revision = self._publish_step(before, following, step)

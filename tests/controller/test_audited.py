@@ -116,6 +116,9 @@ ASKS = {
     "POST /api/v1/signing-key/rotate": Ask("POST", "/api/v1/signing-key/rotate", ""),
     "POST /api/v1/namespaces": Ask("POST", "/api/v1/namespaces", "team-a", {"json": A_NAMESPACE}),
     "DELETE /api/v1/namespaces/<name>": Ask("DELETE", "/api/v1/namespaces/{}", "{}", prepare=a_namespace),
+    "POST /api/v1/namespaces/<name>/policy": Ask(
+        "POST", "/api/v1/namespaces/{}/policy", "{}", {"json": {"approvals": 1}}, a_namespace
+    ),
     "DELETE /api/v1/agents/<agent_id>": Ask(
         "DELETE", "/api/v1/agents/{}", "{}", prepare=lambda harness: harness.join()
     ),
@@ -170,9 +173,9 @@ class AuditedTests(SynchronousTestCase):
         current = self.successResultOf(store.current())
         agents = [*self.successResultOf(store.load_agents()), self.successResultOf(store.contents()).blocked]
         rollouts = self.successResultOf(store.open_rollouts()), self.successResultOf(store.plans())
-        tokens = self.successResultOf(store.tokens()), self.successResultOf(store.freezes())
+        access = [self.successResultOf(each()) for each in (store.tokens, store.freezes, store.policies)]
         identity = self.successResultOf(store.contents()).identity
-        return current, agents, identity, self.harness.snapshot.namespaces(), rollouts, tokens
+        return current, agents, identity, self.harness.snapshot.namespaces(), rollouts, access
 
     def declared(self) -> dict[str, Endpoint]:
         """The audited changes in the harness, by the action that is put on record."""

@@ -9,6 +9,7 @@ _CONFIGS, _STEPS = "controller/store/queries/configs.py", "controller/store/quer
 _MATRIX = "tests.controller.access.test_matrix.MatrixTests"
 _LIFE, _CALLERS = "tests.controller.access.test_tokens.LifeTests", "tests.controller.access.test_tokens.CallerTests"
 _ELSEWHERE = "tests.controller.access.test_several_controllers.ElsewhereTests"
+_POLICIES = "tests.controller.store.sqlite.test_store.SqlitePolicyStoreTests"
 _STORE = "tests.controller.store.sqlite.test_store.SqliteFreezeStoreTests"
 
 ACCESS_MUTANTS = (
@@ -132,7 +133,13 @@ ACCESS_MUTANTS = (
     ),
     Mutant(
         "a freeze is checked for rollbacks that undo",
-        (Edit(_CONFIGS, "if not _undoes(cursor, draft, there.current):", "if _undoes:"),),
+        (
+            Edit(
+                _CONFIGS,
+                "if not (restrictions.policy.rollback_free and _undoes(cursor, draft, there.current)):",
+                "if _undoes:",
+            ),
+        ),
         (f"{_STORE}.test_undo_passes_and_no_other_rollback",),
     ),
     Mutant(
@@ -142,18 +149,28 @@ ACCESS_MUTANTS = (
     ),
     Mutant(
         "a freeze forgets the creation of namespaces",
-        (Edit(_CONFIGS, "    freezes.check(cursor, name, draft.asked_at)\n", ""),),
+        (Edit(_CONFIGS, "    policies.restrictions(cursor, name, draft.asked_at).check_freezes()\n", ""),),
         (f"{_STORE}.test_publish_and_creation_are_refused_while_a_freeze_is_active",),
     ),
     Mutant(
         "a freeze forgets replacements and waves",
-        (Edit(_STEPS, "    if step.delivers:\n", "    if not freezes:\n"),),
+        (Edit(_STEPS, "    if step.delivers:\n", "    if not policies:\n"),),
         (f"{_STORE}.test_start_and_steps_that_deliver_are_refused_and_an_abort_is_not",),
     ),
     Mutant(
         "a freeze refuses an abort",
         (Edit(_STEPS, "    if step.delivers:\n", "    if step:\n"),),
         (f"{_STORE}.test_start_and_steps_that_deliver_are_refused_and_an_abort_is_not",),
+    ),
+    Mutant(
+        "an undo passes freezes although the policy forbids it",
+        (Edit(_CONFIGS, "restrictions.policy.rollback_free and _undoes", "_undoes"),),
+        (f"{_POLICIES}.test_undo_that_is_not_free_is_a_change_like_others",),
+    ),
+    Mutant(
+        "an exempt namespace is frozen",
+        (Edit("access/policies.py", "if not self.policy.freeze_exempt:", "if self.policy:"),),
+        (f"{_POLICIES}.test_exempt_namespace_ignores_freezes",),
     ),
     Mutant(
         "the days of a weekly freeze are those of UTC",

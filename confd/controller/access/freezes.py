@@ -23,10 +23,12 @@ class Freezes:
     Shows and changes freezes. The store refuses what a freeze forbids: see L{IFreezeStore}.
 
     @ivar now: the wall clock.
+    @ivar is_exempt: returns whether a namespace ignores freezes.
     """
 
     _store: IFreezeStore
     now: Callable[[], datetime]
+    _is_exempt: Callable[[str], bool]
     _known: dict[int, Freeze] = field(factory=dict, init=False)
 
     async def load_rows(self) -> None:
@@ -48,8 +50,9 @@ class Freezes:
         return [each for _, each in sorted(self._known.items()) if each.window(now) is not None]
 
     def active(self, namespace: str) -> ActiveFreezes:
-        """Return the freezes of a namespace that are active now."""
-        return ActiveFreezes.of(self._known.values(), namespace, self.now())
+        """Return the freezes that hold a namespace now."""
+        known = () if self._is_exempt(namespace) else self._known.values()
+        return ActiveFreezes.of(known, namespace, self.now())
 
     def frozen_until(self, namespace: str) -> datetime | None:
         """Return when the freeze of a namespace ends, as far as it is known; C{None} while none is active."""

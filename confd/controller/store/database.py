@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from confd.access.freezes import Freeze
+from confd.access.policies import Policy
 from confd.access.tokens import Token
 from confd.audit import Attempt, AuditEntry, AuditOutcome
 from confd.changes import Committed, IdentityRecord, ReceivedReport, ReportVerdict
 from confd.codec.labels import format_labels
-from confd.controller.interfaces import IFreezeStore, IResidentStore, IRolloutStore, ITokenStore
+from confd.controller.interfaces import IFreezeStore, IPolicyStore, IResidentStore, IRolloutStore, ITokenStore
 from confd.controller.store.change_log import ChangeLog, Written
 from confd.controller.store.cursor import Dialect, Work
 from confd.controller.store.queries import (
@@ -26,6 +27,7 @@ from confd.controller.store.queries import (
     epoch,
     freezes,
     members,
+    policies,
     pruning,
     rollout_steps,
     rollouts,
@@ -70,7 +72,7 @@ class DatabaseThreads(Protocol):
         """
 
 
-@implementer(IConfigStore, IResidentStore, IRolloutStore, ITokenStore, IFreezeStore, IAuditStore, IHealth)
+@implementer(IConfigStore, IResidentStore, IRolloutStore, ITokenStore, IFreezeStore, IPolicyStore, IAuditStore, IHealth)
 class DatabaseStore(Service):
     """
     The requests of L{confd.controller.interfaces.IControllerStore} that are alike in all databases.
@@ -243,6 +245,15 @@ class DatabaseStore(Service):
 
     def remove_freeze(self, number: int, at: datetime, attempt: Attempt | None = None) -> Deferred[Committed[Freeze]]:
         return self._audited(partial(freezes.remove, number=number, at=at), attempt, describe_freeze)
+
+    def policies(self) -> Deferred[Mapping[str, Policy]]:
+        return self._engine.read(policies.load)
+
+    def save_policy(
+        self, namespace: str, changes: Mapping[str, Any], attempt: Attempt | None = None
+    ) -> Deferred[Committed[Policy]]:
+        work = partial(policies.save, namespace=namespace, changes=changes)
+        return self._audited(work, attempt, lambda policy: policy.text)
 
     def touch(self, polls: Mapping[str, datetime]) -> Deferred[None]:
         return self._engine.write(partial(agents.touch, polls=polls, statement=self.dialect.touch))

@@ -83,6 +83,7 @@ class Scope(enum.Enum):
     @cvar CLUSTER: a grant for every namespace is needed.
     @cvar QUERY: the field C{namespace} of the query.
     @cvar BODY: the field C{namespace} of the body.
+    @cvar NAMESPACE: the namespace that the path names.
     @cvar AGENT: the namespace of the agent that the path or the query names.
     @cvar ROLLOUT: the namespace of the rollout that the path names.
     @cvar TOKEN: as L{CLUSTER}; but the token that the path names needs no permission.
@@ -92,6 +93,7 @@ class Scope(enum.Enum):
     CLUSTER = "cluster"
     QUERY = "query"
     BODY = "body"
+    NAMESPACE = "namespace"
     AGENT = "agent"
     ROLLOUT = "rollout"
     TOKEN = "token"

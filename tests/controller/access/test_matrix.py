@@ -53,6 +53,8 @@ EXPECTED = """
     GET    /api/v1/namespaces                                  config.read                            any
     POST   /api/v1/namespaces                                  admin                                  cluster
     DELETE /api/v1/namespaces/<name>                           admin                                  cluster
+    GET    /api/v1/namespaces/<name>/policy                    changes.read                           namespace
+    POST   /api/v1/namespaces/<name>/policy                    admin                                  cluster
     GET    /api/v1/audit                                       audit.read                             any
     GET    /api/v1/backup                                      admin                                  cluster
     GET    /api/v1/cluster                                     config.read                            cluster
@@ -182,6 +184,7 @@ class MatrixTests(SynchronousTestCase):
         """Send a request to an endpoint, which acts in a namespace."""
         path = declared.path.replace("<agent_id>", self.agents[namespace]).replace("<int:version>", "1")
         path = path.replace("<int:number>", self.rollouts[namespace])
+        path = path.replace("<name>", namespace) if declared.scope is Scope.NAMESPACE else path
         path = re.sub(r"<\w+>", "nothing", path)
         if declared.scope is Scope.QUERY:
             path += f"?namespace={namespace}"

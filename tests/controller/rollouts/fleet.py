@@ -115,7 +115,7 @@ class SmallController:
         identity = ClusterIdentity()
         self.snapshot = Snapshot(identity.keys)
         self.registry = Registry(self.store, self.clock, self.now, self.snapshot.poll_interval)
-        freezes = Freezes(self.store, self.now)
+        freezes = Freezes(self.store, self.now, lambda namespace: False)
         self.driver = RolloutDriver(self.store, self.registry, self.clock, self.now, freezes.frozen_until)
         self.feed = Feed(
             self.clock,

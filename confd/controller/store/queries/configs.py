@@ -11,7 +11,7 @@ from confd.changes import RETIRED
 from confd.codec import headers, strict_json
 from confd.controller.store.change_log import Written, revision_change
 from confd.controller.store.cursor import Cursor, Row
-from confd.controller.store.queries import freezes, pruning, rollouts
+from confd.controller.store.queries import policies, pruning, rollouts
 from confd.errors import Conflict, Gone, NotFound, Unprocessable
 from confd.history import OtherHistory, VersionSummary, check_changed, check_expected, check_import
 from confd.model import DEFAULT_NAMESPACE, Configuration, Document, Draft, Revision, Tag
@@ -113,8 +113,9 @@ def publish(cursor: Cursor, draft: Draft, keep: int = 0) -> Written[Revision]:
     if made is not None:
         return Written(made)
     check_expected(draft, there.current.tag)
-    if not _undoes(cursor, draft, there.current):
-        freezes.check(cursor, draft.namespace, draft.asked_at)
+    restrictions = policies.restrictions(cursor, draft.namespace, draft.asked_at)
+    if not (restrictions.policy.rollback_free and _undoes(cursor, draft, there.current)):
+        restrictions.check_freezes()
     if there.rollout is not None and draft.rollout != SUPERSEDE:
         raise rollout_active(draft.namespace, there.rollout)
     if there.rollout is None:
@@ -184,7 +185,7 @@ def create_namespace(cursor: Cursor, draft: Draft) -> Written[Revision]:
         if before is not None:
             return Written(before)
         raise Conflict("namespace_exists", f"The namespace {name!r} exists; publish to it instead.")
-    freezes.check(cursor, name, draft.asked_at)
+    policies.restrictions(cursor, name, draft.asked_at).check_freezes()
     cursor.execute("INSERT INTO namespaces (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET retired = FALSE", (name,))
     newest = _newest(cursor, name)
     interval = draft.poll_interval or (default and default.poll_interval)

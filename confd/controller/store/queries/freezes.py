@@ -8,13 +8,14 @@ from datetime import datetime
 import msgspec
 from attrs import evolve, frozen
 
-from confd.access.freezes import ActiveFreezes, Freeze, Weekly, Window, unknown_freeze
+from confd.access.freezes import Freeze, Weekly, Window, unknown_freeze
 from confd.changes import FREEZE
 from confd.codec.headers import parse_rfc3339, rfc3339
 from confd.controller.store.change_log import Written
 from confd.controller.store.cursor import Cursor, Row
 
-_COLUMNS = "id, namespaces, body, reason, created_by, created_at, removed_at"
+#: What L{freeze_of} takes.
+COLUMNS = "id, namespaces, body, reason, created_by, created_at, removed_at"
 
 
 @frozen
@@ -31,17 +32,8 @@ _BODY = msgspec.json.Decoder(_Body)
 
 def load(cursor: Cursor) -> Sequence[Freeze]:
     """Return the freezes that are not removed, by id."""
-    cursor.execute(f"SELECT {_COLUMNS} FROM freezes WHERE removed_at IS NULL ORDER BY id")
-    return [_freeze(row) for row in cursor.fetchall()]
-
-
-def check(cursor: Cursor, namespace: str, now: datetime) -> None:
-    """
-    Check that no freeze of a namespace is active.
-
-    @raise Conflict: C{frozen}.
-    """
-    ActiveFreezes.of(load(cursor), namespace, now).check(namespace)
+    cursor.execute(f"SELECT {COLUMNS} FROM freezes WHERE removed_at IS NULL ORDER BY id")
+    return [freeze_of(row) for row in cursor.fetchall()]
 
 
 def add(cursor: Cursor, freeze: Freeze) -> Written[Freeze]:
@@ -77,14 +69,15 @@ def _written(freeze: Freeze) -> Written[Freeze]:
 
 
 def _find(cursor: Cursor, number: int) -> Freeze:
-    cursor.execute(f"SELECT {_COLUMNS} FROM freezes WHERE id = ? AND removed_at IS NULL", (number,))
+    cursor.execute(f"SELECT {COLUMNS} FROM freezes WHERE id = ? AND removed_at IS NULL", (number,))
     row = cursor.fetchone()
     if row is None:
         raise unknown_freeze(number)
-    return _freeze(row)
+    return freeze_of(row)
 
 
-def _freeze(row: Row) -> Freeze:
+def freeze_of(row: Row) -> Freeze:
+    """Return the freeze in a row of L{COLUMNS}."""
     number, namespaces, body, reason, created_by, created_at, removed_at = row
     active = _BODY.decode(body)
     return Freeze(

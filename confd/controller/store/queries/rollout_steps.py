@@ -10,7 +10,7 @@ from confd.audit import AuditOutcome
 from confd.changes import EXPOSED
 from confd.controller.store.change_log import Written, revision_change, rollout_change, step_changes
 from confd.controller.store.cursor import Cursor
-from confd.controller.store.queries import audit, configs, freezes, members, pruning, rollouts
+from confd.controller.store.queries import audit, configs, members, policies, pruning, rollouts
 from confd.controller.store.rollout_rules import abort_draft, change_members, first_rollout, pick, take_step
 from confd.history import check_changed, check_expected
 from confd.model import Revision
@@ -35,7 +35,7 @@ def start(cursor: Cursor, start: Start, keep: int) -> Written[Stepped]:
         return Written(_started(cursor, answered))
     current = standing.newest
     check_expected(draft, standing.current.tag)
-    freezes.check(cursor, draft.namespace, draft.asked_at)
+    policies.restrictions(cursor, draft.namespace, draft.asked_at).check_freezes()
     if standing.rollout is not None:
         raise rollout_active(draft.namespace, standing.rollout)
     check_changed(draft, current)
@@ -67,7 +67,7 @@ def step(cursor: Cursor, step: RolloutStep, keep: int) -> Written[Stepped]:
     if following is None:
         return Written(Stepped(found.rollout, found.members, False))
     if step.delivers:
-        freezes.check(cursor, found.rollout.namespace, step.at)
+        policies.restrictions(cursor, found.rollout.namespace, step.at).check_freezes()
     if isinstance(following, Addition):
         return _add(cursor, found, following, step)
     if following.verdict is not None:

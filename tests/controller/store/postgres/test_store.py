@@ -13,6 +13,7 @@ from confd.testing import (
     make_ichangestore_tests,
     make_iconfigstore_tests,
     make_ifreezestore_tests,
+    make_ipolicystore_tests,
     make_ireportstore_tests,
     make_irolloutstore_tests,
     make_itokenstore_tests,
@@ -50,6 +51,10 @@ class PostgresRolloutStoreTests(make_irolloutstore_tests(postgres_store)):  # ty
 
 class PostgresFreezeStoreTests(make_ifreezestore_tests(postgres_store)):  # type: ignore[misc]
     """See L{make_ifreezestore_tests}."""
+
+
+class PostgresPolicyStoreTests(make_ipolicystore_tests(postgres_store)):  # type: ignore[misc]
+    """See L{make_ipolicystore_tests}."""
 
 
 class PostgresTokenStoreTests(make_itokenstore_tests(postgres_store)):  # type: ignore[misc]

@@ -24,6 +24,7 @@ from confd.testing import (
     make_ichangestore_tests,
     make_iconfigstore_tests,
     make_ifreezestore_tests,
+    make_ipolicystore_tests,
     make_ireportstore_tests,
     make_irolloutstore_tests,
     make_itokenstore_tests,
@@ -67,6 +68,10 @@ class SqliteReportStoreTests(make_ireportstore_tests(sqlite_store)):  # type: ig
 
 class SqliteFreezeStoreTests(make_ifreezestore_tests(sqlite_store)):  # type: ignore[misc]
     """See L{make_ifreezestore_tests}."""
+
+
+class SqlitePolicyStoreTests(make_ipolicystore_tests(sqlite_store)):  # type: ignore[misc]
+    """See L{make_ipolicystore_tests}."""
 
 
 class SqliteTokenStoreTests(make_itokenstore_tests(sqlite_store)):  # type: ignore[misc]

@@ -283,6 +283,9 @@ CREATE TABLE freezes (
     removed_at text
 );
 
+-- Policies of namespaces, as JSON. A policy stays when its namespace is retired.
+CREATE TABLE policies (namespace text COLLATE "C" PRIMARY KEY, body text NOT NULL);
+
 -- What the shared statements expect of SQLite. JSON loses U+0000, which text cannot hold.
 CREATE FUNCTION json_each(array_text text) RETURNS TABLE (key bigint, value json) LANGUAGE sql IMMUTABLE AS $$
     SELECT number - 1, element FROM json_array_elements(

@@ -1,0 +1,72 @@
+"""Policies: what a namespace asks of its changes, beside the permissions of the caller."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import evolve, fields_dict, frozen, validators
+from attrs import field as attribute
+
+from confd.access.freezes import ActiveFreezes
+
+#: The plan of a policy that asks for no rollout.
+NO_PLAN = "direct"
+
+#: The most approvals that a policy can ask for.
+MAX_APPROVALS = 5
+
+
+@frozen
+class Policy:
+    """
+    The policy of one namespace; the defaults ask for nothing.
+
+    @ivar plan: the plan of the rollout that each change starts; L{NO_PLAN} publishes to all agents at once.
+    @ivar approvals: the approvals that a change needs, 0 to L{MAX_APPROVALS}.
+    @ivar self_approval: whether the author of a change may approve it.
+    @ivar rollback_free: whether an undo passes the plan, the approvals and freezes.
+    @ivar freeze_exempt: whether the namespace ignores freezes.
+    """
+
+    plan: str = NO_PLAN
+    approvals: int = attribute(default=0, validator=[validators.ge(0), validators.le(MAX_APPROVALS)])
+    self_approval: bool = False
+    rollback_free: bool = True
+    freeze_exempt: bool = False
+
+    def changed(self, changes: dict[str, Any]) -> Policy:
+        """
+        Return the policy with other values in some fields.
+
+        @raise ValueError: if C{approvals} is out of range.
+        """
+        return evolve(self, **changes)
+
+    @property
+    def text(self) -> str:
+        """Return the fields that differ from the defaults, for people."""
+        default = Policy()
+        differing = [name for name in fields_dict(Policy) if getattr(self, name) != getattr(default, name)]
+        return ", ".join(f"{name}={getattr(self, name)}" for name in differing).lower() or "defaults"
+
+
+@frozen
+class Restrictions:
+    """
+    What holds the changes of one namespace at a moment: its policy, and its active freezes.
+
+    Each store asks L{Restrictions} in the transaction of each write that serves agents another document.
+    """
+
+    namespace: str
+    policy: Policy
+    freezes: ActiveFreezes
+
+    def check_freezes(self) -> None:
+        """
+        Check that no freeze forbids to serve another document.
+
+        @raise Conflict: C{frozen}.
+        """
+        if not self.policy.freeze_exempt:
+            self.freezes.check(self.namespace)
