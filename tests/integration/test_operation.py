@@ -197,6 +197,8 @@ class SignalTests(Case):
         child, terminal = pty.fork()
         if not child:
             os.chdir(self.folder)
+            # Not that of tests that run under nohup.
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)
             words = ["twistd", "-n", "--pidfile=", "--logfile=it.log", "confd-worker", "--port", str(free_port())]
             os.execve(str(Path(sys.executable).with_name("twistd")), words, clean_environment())
         log = self.folder / "it.log"
