@@ -27,6 +27,7 @@ from typing import Any, BinaryIO, Protocol
 
 from attrs import define, field
 
+from tests import GC_THRESHOLDS
 from tests.budgets import budget
 
 #: The program of a start.
@@ -204,6 +205,7 @@ def _import_all() -> None:
     for plugin in getPlugins(IServiceMaker):
         str(plugin.tapname)
     del sys.modules[name]
+    gc.set_threshold(*GC_THRESHOLDS)
     gc.collect()
     gc.freeze()
 
