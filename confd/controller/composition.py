@@ -183,7 +183,7 @@ def compose(
     ]
     backup = BackupApi(copy_of(reactor, store), store, reactor)
     rows = [each.load_rows for each in (registry, convergence, api_tokens, policies, freezes, backup)]
-    feed = Feed(reactor, store, listeners, rows)
+    feed = Feed(reactor, store, listeners, rows, settings.stale_limit)
     api_tokens.feed = feed
     store.subscribe(feed.hint)
     registry.changes.add(convergence.agent_changed)
@@ -253,7 +253,7 @@ def compose(
     for part in (rollout_metrics, readiness, lag, feed, api_tokens, backup):
         part.expose(metrics)
     auth, dispatcher = make_dispatcher(
-        reactor, settings, metrics, registry, audit_log, Places(registry, store), api_tokens, throttle, herd
+        reactor, settings, metrics, registry, audit_log, Places(registry, store), api_tokens, throttle, herd, feed
     )
     site = _site(reactor, settings, dispatcher, apis, metrics, response_cache)
     api_tokens.ended.add(lambda who: site.cut({who}))

@@ -27,7 +27,7 @@ RETRY_SECONDS = 1.0
 #: Seconds from one read for L{Feed.refresh} to the next, at least.
 REFRESH_INTERVAL_SECONDS = 0.05
 
-#: Seconds without a successful read after which other controllers are to answer agents.
+#: Seconds without a successful read after which other controllers are to answer agents, by default.
 STALE_LIMIT_SECONDS = 300.0
 
 #: Seconds that the answer to a write waits, at most, until its change is applied.
@@ -53,13 +53,15 @@ class Feed(Service):
         store: IChangeStore,
         listeners: Sequence[IChangeListener],
         preparations: Sequence[Callable[[], Awaitable[None]]] = (),
+        stale_limit: float = STALE_LIMIT_SECONDS,
     ) -> None:
         """
         @param listeners: parts that count come before parts that send, as an agent may answer at once.
         @param preparations: reads of listeners that are due before each load.
+        @param stale_limit: seconds without a successful read after which tokens cannot be checked; 0 for no limit.
         """
         self._clock, self._store = clock, store
-        self._listeners, self._preparations = listeners, preparations
+        self._listeners, self._preparations, self._stale_limit = listeners, preparations, stale_limit
         self.applied = 0
         self.unknown: Counter[str] = Counter()
         self._loaded = False
@@ -137,9 +139,22 @@ class Feed(Service):
 
     def problem(self) -> str | None:
         age = self.age()
-        if age <= STALE_LIMIT_SECONDS:
+        if not self._stale_limit or age <= self._stale_limit:
             return None
         return f"The controller last read its storage {age:.0f} seconds ago; what it serves may be old."
+
+    def check_fresh(self) -> None:
+        """
+        Check that memory follows the store, so that a revocation elsewhere is known here.
+
+        @raise Unavailable: C{controller_stale}.
+        """
+        if self.problem() is not None:
+            raise Unavailable(
+                "controller_stale",
+                f"This controller lost its database {self.age():.0f} s ago and cannot check tokens; ask another"
+                " controller.",
+            )
 
     def _read(self) -> None:
         self._stop_timer()

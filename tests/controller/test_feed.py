@@ -295,6 +295,12 @@ class FeedTests(SynchronousTestCase):
         self.store.answer(Batch(()))
         self.assertEqual(self.feed.age(), 2)
 
+    def test_limit_of_age(self) -> None:
+        for limit, stale in ((0.0, False), (5.0, True), (20.0, False)):
+            feed = Feed(self.clock, self.store, [], stale_limit=limit)
+            self.clock.advance(10)
+            self.assertEqual(feed.problem() is not None, stale, limit)
+
 
 def _rest(contents: Contents) -> Sequence[Any]:
     return contents.identity, contents.revisions, contents.versions, contents.blocked

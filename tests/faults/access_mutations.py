@@ -113,7 +113,7 @@ ACCESS_MUTANTS = (
     ),
     Mutant(
         "a controller without its store accepts tokens for ever",
-        (Edit(_TOKENS, '            raise Unavailable("controller_stale", problem)\n', "            pass\n"),),
+        (Edit(_TOKENS, "            self.feed.check_fresh()\n", "            pass\n"),),
         (f"{_ELSEWHERE}.test_known_token_is_refused_once_the_controller_is_stale",),
     ),
     Mutant(

@@ -168,7 +168,8 @@ class ApiTokens(Service):
         return None if refreshed.called and not isinstance(refreshed.result, Failure) else refreshed
 
     def identify(self, secret: bytes, source: str) -> Principal:
-        self._check_fresh()
+        if self.feed is not None:
+            self.feed.check_fresh()
         live, now = self._find(secret), self._now()
         if live is None or not live.accepts(_digest(secret), now):
             self._results["wrong"] += 1
@@ -246,16 +247,6 @@ class ApiTokens(Service):
         """Revoke a token: see L{ITokenStore.revoke_token}."""
         revoked: Deferred[Committed[Token]] = self._store.revoke_token(token_id, self._now(), attempt)
         return revoked
-
-    def _check_fresh(self) -> None:
-        """
-        Check that memory follows the store, so that a revocation elsewhere is known here.
-
-        @raise Unavailable: C{controller_stale}.
-        """
-        problem = None if self.feed is None else self.feed.problem()
-        if problem is not None:
-            raise Unavailable("controller_stale", problem)
 
     def _find(self, secret: bytes) -> _LiveToken | None:
         if self._live is None:

@@ -10,6 +10,7 @@ from confd.controller.access.api_tokens import ApiTokens
 from confd.controller.agents.registry import Registry
 from confd.controller.audit_log import AuditLog
 from confd.controller.configs.herd import HerdBudget
+from confd.controller.feed import Feed
 from confd.runtime.daemon import in_threads_of, reload_secrets
 from confd.runtime.metrics import Metrics
 from confd.runtime.offload import Offload
@@ -33,10 +34,16 @@ def make_dispatcher(
     api_tokens: ApiTokens,
     throttle: Throttle,
     herd: HerdBudget,
+    feed: Feed,
 ) -> tuple[BasicAuth, Dispatcher]:
     """Return the guard, and the dispatcher that asks it."""
     throttle.expose(metrics)
-    guard = BasicAuth(_shared(settings), throttle, registry.agent_tokens.holder, api_tokens)
+
+    def holder(digest: bytes) -> tuple[str, str] | None:
+        feed.check_fresh()
+        return registry.agent_tokens.holder(digest)
+
+    guard = BasicAuth(_shared(settings), throttle, holder, api_tokens)
     return guard, Dispatcher(
         guard,
         Offload(in_threads_of(reactor)),

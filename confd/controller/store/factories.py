@@ -34,6 +34,7 @@ def make_store(reactor: Reactor, settings: ControllerSettings, first: Draft) -> 
         sqlite = SqliteStore(reactor, settings.db_path, first, settings.history_keep)
         return sqlite, sqlite
     url = parse_database_url(settings.database_url)
+    from confd.controller.store.postgres.raising import RAISE_AFTER_SECONDS
     from confd.controller.store.postgres.store import PostgresStore
 
     postgres = PostgresStore(
@@ -43,6 +44,8 @@ def make_store(reactor: Reactor, settings: ControllerSettings, first: Draft) -> 
         settings.history_keep,
         cluster_id=settings.cluster_id,
         address=f"{socket.gethostname()}, {settings.endpoint}",
+        replicated=settings.database_durability == "replicated",
+        raise_after=RAISE_AFTER_SECONDS if settings.on_storage_behind == "raise" else None,
     )
     return postgres, postgres
 

@@ -10,6 +10,7 @@ from attrs import frozen
 from confd.runtime.addresses import Network
 from confd.runtime.setting import setting
 from confd.runtime.setting_types import (
+    choice,
     document,
     flag,
     is_private,
@@ -70,6 +71,24 @@ class ControllerSettings(BrokerSettings):
     )
     database_init: bool = setting(
         "DATABASE_INIT", "Initialize the database of DATABASE_URL if it is empty.", "false", flag
+    )
+    database_durability: str = setting(
+        "DATABASE_DURABILITY",
+        "local, or replicated: refuse writes while the server of DATABASE_URL has no synchronous standby.",
+        "local",
+        choice("local", "replicated"),
+    )
+    on_storage_behind: str = setting(
+        "ON_STORAGE_BEHIND",
+        "If the database of DATABASE_URL lost changes: stop writing, or raise the epoch after 30 seconds.",
+        "stop",
+        choice("stop", "raise"),
+    )
+    stale_limit: int = setting(
+        "STALE_LIMIT",
+        "Seconds for which tokens are accepted while DATABASE_URL cannot be read; 0 sets no limit.",
+        "300",
+        whole(0, 86400),
     )
     cluster_id: str | None = setting(
         "CLUSTER_ID", "UUID of the cluster; a database of another cluster is refused. Needs DATABASE_URL.", None, uuid
@@ -190,7 +209,12 @@ class ControllerSettings(BrokerSettings):
         found = super().mistakes()
         if self.database_url is not None and self.db_path != _DB_PATH:
             found.append("DATABASE_URL: set it or DB_PATH, not both.")
-        for name, given in (("DATABASE_INIT", self.database_init), ("CLUSTER_ID", self.cluster_id)):
+        for name, given in (
+            ("DATABASE_INIT", self.database_init),
+            ("DATABASE_DURABILITY", self.database_durability != "local"),
+            ("ON_STORAGE_BEHIND", self.on_storage_behind != "stop"),
+            ("CLUSTER_ID", self.cluster_id),
+        ):
             if given and self.database_url is None:
                 found.append(f"{name}: has no effect without DATABASE_URL; set that, too.")
         if self.agent_username == self.admin_username:

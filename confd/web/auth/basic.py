@@ -15,7 +15,7 @@ from zope.interface import Interface, implementer
 
 from confd.audit import Attempt
 from confd.codec.headers import parse_basic_authorization
-from confd.errors import Forbidden, Unauthenticated
+from confd.errors import Forbidden, Unauthenticated, Unavailable
 from confd.runtime.timing import LogLimiter
 from confd.web.auth.allowed_hosts import is_local
 from confd.web.auth.api_tokens import IApiTokens, secret_of
@@ -175,7 +175,11 @@ class BasicAuth:
     def _still(self, digest: bytes, principal: Principal, source: str) -> bool:
         throttle = None if principal.agent_id else self._throttle
         known = throttle is None or throttle.knows(source, principal.who)
-        found = self._find(digest) if known else None
+        try:
+            found = self._find(digest) if known else None
+        except Unavailable:
+            # The next look says why.
+            return False
         return found is principal or found == principal
 
     def _find_replaced(self, digest: bytes, request: BoundedRequest) -> Principal | None:

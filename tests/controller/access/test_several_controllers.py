@@ -10,7 +10,7 @@ from confd.changes import Batch
 from confd.controller.feed import REFRESH_INTERVAL_SECONDS, STALE_LIMIT_SECONDS
 from confd.testing import a_draft
 from tests.controller.access.test_tokens import VIEWER
-from tests.controller.harness import ADMIN, ControllerHarness
+from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.controller.test_several_controllers import SharedStore, SharedStoreTestCase
 from tests.conversation import Reply
 
@@ -102,3 +102,24 @@ class ElsewhereTests(SharedStoreTestCase):
         self.store.readable = False
         self.harness.clock.pump([1] * int(STALE_LIMIT_SECONDS + 2))
         self.assertEqual(self.harness.caller().get("/api/v1/config", headers=headers).status, 503)
+
+    def test_token_of_an_agent_is_refused_once_the_controller_is_stale(self) -> None:
+        harness = ControllerHarness(self.store, clock=self.harness.clock, STALE_LIMIT="60")
+        self.addCleanup(harness.stop)
+        self.harness.clock.advance(1)
+        caller = harness.caller()
+        caller.ask("POST", "/api/v1/register", json={"hostname": "a"}, auth=AGENT)
+        self.harness.clock.pump([REFRESH_INTERVAL_SECONDS, 10])
+        joined = caller.answer()
+        assert joined is not None
+        self.assertEqual(joined.status, 200, joined.json)
+        own = (joined.json["agent_id"], joined.json["token"])
+        poller = harness.caller()
+        self.assertEqual([poller.get("/api/v1/config", auth=own).status for _ in range(2)], [200, 200])
+        self.store.readable = False
+        self.harness.clock.pump([1] * 62)
+        reply = harness.caller().get("/api/v1/config", auth=own)
+        self.assertEqual((reply.status, reply.code), (503, "controller_stale"))
+        self.assertRegex(reply.json["error"], "lost its database [67]. s ago")
+        # The shared identity cannot be revoked.
+        self.assertEqual(harness.caller().get("/api/v1/config", auth=AGENT).status, 200)

@@ -107,6 +107,8 @@ def _migrate(connection: psycopg.Connection[TupleRow], migrations: Sequence[str]
     """Run the steps that are missing, each with its number in one transaction; the first one makes the identity."""
     for number, script in enumerate(migrations, 1):
         with connection.transaction():
+            # The next commit of the controller waits for the standby, which has this step before that.
+            connection.execute("SET LOCAL synchronous_commit = local")
             connection.execute("SELECT pg_advisory_xact_lock(%s)", (_MIGRATION_LOCK,))
             if _schema_number(connection) >= number:
                 continue

@@ -31,9 +31,16 @@ class DatabaseState:
 
 
 class WentBack(StorageRefusal):
-    """The database lost changes that this controller acknowledged, or is another one."""
+    """
+    The database lost changes that this controller acknowledged, or is another one.
 
-    def __init__(self) -> None:
+    @ivar foreign: whether it belongs to another cluster.
+    """
+
+    code = "storage_went_back"
+
+    def __init__(self, foreign: bool = False) -> None:
+        self.foreign = foreign
         super().__init__(
             "it is not a continuation of the database that this controller wrote to, so changes may be lost; compare"
             " the histories, then run confdctl epoch raise",
@@ -90,5 +97,5 @@ def check_continuation(cursor: PostgresCursor, before: DatabaseState | None, now
         (audit_hash,) = row
     found = compare(before, now, mark, audit_hash)
     if found == "went_back":
-        raise WentBack()
+        raise WentBack(now.cluster_id != before.cluster_id)
     return found

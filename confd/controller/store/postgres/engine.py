@@ -16,10 +16,10 @@ from twisted.python.failure import Failure
 
 from confd.controller.store.cursor import Work
 from confd.controller.store.postgres.connection import ConnectionThread
-from confd.controller.store.postgres.continuity import WentBack
 from confd.controller.store.postgres.cursor import PostgresCursor
-from confd.controller.store.postgres.errors import StorageRefusal, explain
+from confd.controller.store.postgres.errors import NoAnswer, StorageRefusal, explain
 from confd.controller.store.postgres.groups import CommittedGroup, InDoubt, Writer
+from confd.controller.store.postgres.replication import NoStandby, awaits_standby
 from confd.controller.store.postgres.url import DatabaseUrl
 from confd.controller.store.write_queue import WriteQueue, unavailable
 from confd.errors import ConfdError, Unavailable
@@ -168,12 +168,28 @@ class PostgresEngine:
                 if patient and _passes(error):
                     await deferLater(self._reactor, RETRY_SECONDS)
                     continue
+                error = await self._diagnose(error)
                 if not groups:
-                    raise
+                    raise error from None
                 done = [CommittedGroup(0, [self._explained(error) for _ in works])]
             groups += done
             works = works[sum(len(each.results) for each in done) :]
         return groups
+
+    async def _diagnose(self, error: Exception) -> Exception:
+        """Return the error that says best why works could not be committed."""
+        if not (_in_doubt(error) or isinstance(error, NoAnswer | psycopg.errors.LockNotAvailable)):
+            return error
+        try:
+            waits = await self.read(awaits_standby)
+        except Unavailable:
+            return error
+        if not waits:
+            return error
+        if _in_doubt(error):
+            self.report(str(NoStandby()))
+            return error
+        return NoStandby()
 
     async def _run_some(self, works: Sequence[Work[object]]) -> Sequence[CommittedGroup]:
         try:
@@ -230,7 +246,11 @@ class PostgresEngine:
 def _refusal(error: BaseException | None, reason: str) -> Unavailable:
     """Return the error for a caller of a database that cannot be used."""
     refused = unavailable(reason)
-    return Unavailable("storage_went_back", refused.message) if isinstance(error, WentBack) else refused
+    return Unavailable(error.code, refused.message) if isinstance(error, StorageRefusal) else refused
+
+
+def _in_doubt(error: Exception) -> bool:
+    return isinstance(error, Unavailable) and error.code == "outcome_unknown"
 
 
 def _passes(error: Exception) -> bool:

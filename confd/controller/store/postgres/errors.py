@@ -65,8 +65,11 @@ class StorageRefusal(Exception):
     """
     The database must not be used, whatever the server says; the text tells why and what to do.
 
+    @cvar code: of the error that callers get.
     @ivar final: whether only a person can mend it.
     """
+
+    code = "storage_unavailable"
 
     def __init__(self, reason: str, final: bool = True) -> None:
         super().__init__(reason)

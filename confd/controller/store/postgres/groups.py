@@ -21,6 +21,7 @@ from confd.controller.store.cursor import Work
 from confd.controller.store.postgres.continuity import DatabaseState, WentBack, check_continuation, load_state
 from confd.controller.store.postgres.cursor import PostgresCursor
 from confd.controller.store.postgres.errors import StorageRefusal, explain
+from confd.controller.store.postgres.replication import check_replication
 
 #: Seconds without a heartbeat after which another controller may take a database over.
 LEASE_SECONDS = 5
@@ -87,6 +88,7 @@ class Writer:
 
     @ivar id: names this process in the database.
     @ivar address: of this process, for people.
+    @ivar replicated: whether to write only where commits wait for a standby.
     @ivar standing: the state of the database after the last commit; C{None} before the first.
     @ivar claims: how often this process took the database over.
     @ivar reloads: how often memory had to be loaded from the database again.
@@ -94,6 +96,7 @@ class Writer:
 
     address: str
     release: str
+    replicated: bool = False
     id: uuid.UUID = field(factory=uuid.uuid4)
     standing: DatabaseState | None = field(default=None, init=False)
     claims: int = field(default=0, init=False)
@@ -115,9 +118,8 @@ class Writer:
             # Only these may write to a database that is no continuation.
             if not any(isinstance(work, Repair) for work in works):
                 raise
-            self.standing = None
             allowed = [work if isinstance(work, Repair) else _Refused(error) for work in works]
-            return [self._commit(connection, allowed)]
+            return [self._commit(connection, allowed, repair=True)]
         except _NotAlone:
             pass
         except psycopg.Error as error:
@@ -142,6 +144,8 @@ class Writer:
         @raise StorageRefusal: if the heartbeat of another controller is fresh.
         """
         with connection.transaction():
+            # Nothing here is worth the wait for a standby, which a start could not give up.
+            connection.execute("SET LOCAL synchronous_commit = local")
             connection.execute("SELECT 1 FROM head FOR UPDATE")
             other = connection.execute(
                 "SELECT address FROM controllers WHERE id <> %s AND beat_at > clock_timestamp() - %s * interval '1 s'",
@@ -187,17 +191,26 @@ class Writer:
             ).fetchone()
         return None if row is None else row[0] >= number
 
-    def _commit(self, connection: psycopg.Connection[TupleRow], works: Sequence[Work[object]]) -> CommittedGroup:
+    def _commit(
+        self, connection: psycopg.Connection[TupleRow], works: Sequence[Work[object]], repair: bool = False
+    ) -> CommittedGroup:
+        """
+        Commit works in one transaction.
+
+        @param repair: whether the database may be no continuation.
+        """
         try:
-            return self._attempt(connection, works)
+            return self._attempt(connection, works, repair)
         except _Displaced:
             self.claim(connection)
-            return self._attempt(connection, works)
+            return self._attempt(connection, works, repair)
 
-    def _attempt(self, connection: psycopg.Connection[TupleRow], works: Sequence[Work[object]]) -> CommittedGroup:
+    def _attempt(
+        self, connection: psycopg.Connection[TupleRow], works: Sequence[Work[object]], repair: bool
+    ) -> CommittedGroup:
         self._number += 1
         try:
-            group, standing = self._prepare(connection, works)
+            group, standing = self._prepare(connection, works, repair)
         except BaseException:
             _roll_back(connection)
             raise
@@ -205,11 +218,11 @@ class Writer:
             _roll_back(connection)
             return group
         self._finish(connection, group, standing)
-        self.standing = standing
+        self.standing, self._checked = standing, connection
         return group
 
     def _prepare(
-        self, connection: psycopg.Connection[TupleRow], works: Sequence[Work[object]]
+        self, connection: psycopg.Connection[TupleRow], works: Sequence[Work[object]], repair: bool
     ) -> tuple[CommittedGroup, DatabaseState]:
         """Run works in a transaction that stays open."""
         with connection.pipeline() as pipeline:
@@ -219,10 +232,12 @@ class Writer:
             if cursor.fetchone() is None:
                 raise _Displaced
             before = load_state(cursor, "FOR UPDATE")
-            if self._checked is not connection:
-                if check_continuation(cursor, self.standing, before) != "continuation":
-                    self.reloads += 1
-                self._checked = connection
+            if self._checked is not connection and (
+                repair or check_continuation(cursor, self.standing, before) != "continuation"
+            ):
+                self.reloads += 1
+            if self.replicated:
+                check_replication(cursor)
             results = [self._run(cursor, work, len(works) == 1) for work in works]
             _append(cursor, before.seq, results)
             standing = load_state(cursor)

@@ -21,10 +21,11 @@ from confd.controller.store.postgres.engine import LOAD_DEADLINE_SECONDS, Postgr
 from confd.controller.store.postgres.errors import explain, is_final
 from confd.controller.store.postgres.feed_reader import load_changes, load_contents
 from confd.controller.store.postgres.groups import CommittedGroup, Repair, Writer, sweep_changes
+from confd.controller.store.postgres.raising import AutomaticRaise, raise_epoch
 from confd.controller.store.postgres.url import DatabaseUrl
 from confd.controller.store.queries import agents, audit, epoch
 from confd.controller.store.queries import reports as report_queries
-from confd.controller.store.write_queue import ignore_unavailable, unavailable
+from confd.controller.store.write_queue import unavailable
 from confd.errors import StartError, Unavailable
 from confd.history import EpochChange
 from confd.model import Draft, Revision
@@ -59,6 +60,8 @@ class PostgresStore(DatabaseStore):
         *,
         cluster_id: str | None = None,
         address: str = "",
+        replicated: bool = False,
+        raise_after: float | None = None,
     ) -> None:
         """
         Connect to nothing.
@@ -67,9 +70,12 @@ class PostgresStore(DatabaseStore):
         @param keep: C{HISTORY_KEEP}, revisions of a namespace; 0 keeps all.
         @param cluster_id: C{CLUSTER_ID}; a database of another cluster is refused.
         @param address: of this controller, for people.
+        @param replicated: whether C{DATABASE_DURABILITY} refuses writes that no standby confirms.
+        @param raise_after: seconds until C{ON_STORAGE_BEHIND} raises the epoch of a database that lost changes;
+            C{None} for never.
         """
         super().__init__(ChangeLog(reactor.seconds), keep)
-        self._url, self._writer = url, Writer(address, __version__)
+        self._url, self._writer = url, Writer(address, __version__, replicated)
         self._reload_due, self._loaded_after = False, 0
         migrations = shipped_migrations("postgres")
         self._connections = PostgresEngine(
@@ -79,6 +85,7 @@ class PostgresStore(DatabaseStore):
             partial(prepare_database, migrations=migrations, cluster_id=cluster_id, first=first),
             self._group_committed,
         )
+        self._raising = AutomaticRaise(reactor, self._raise_epoch, raise_after)
         self._beats = Periodic(reactor, self._beat, lambda: BEAT_SECONDS)
         self._sweeps = Periodic(reactor, self._sweep, lambda: SWEEP_SECONDS)
 
@@ -149,8 +156,19 @@ class PostgresStore(DatabaseStore):
             self._log.follow(group.before)
         return self._log.commit(group.results)
 
-    def _beat(self) -> Deferred[None]:
-        return self._engine.write(self._writer.beat).addErrback(ignore_unavailable)
+    async def _beat(self) -> None:
+        try:
+            await self._engine.write(self._writer.beat)
+        except Unavailable as error:
+            await self._raising.tried(error.code)
+        else:
+            await self._raising.tried(None)
+
+    async def _raise_epoch(self) -> None:
+        known = self._writer.standing
+        if known is not None:
+            work = partial(raise_epoch, known=known, keep=self._keep)
+            await self._engine.write(Repair(work))
 
     async def _sweep(self) -> None:
         """Delete old changes, and the revisions that a shorter history does not keep."""

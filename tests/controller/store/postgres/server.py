@@ -86,6 +86,28 @@ class PostgresServer:
     def _user(self) -> str:
         return "nobody" if sys.platform != "linux" else "postgres" if _has_user("postgres") else "nobody"
 
+    def follow(self, primary: PostgresServer, name: str) -> None:
+        """
+        Make the data folder of a standby.
+
+        @param name: of the standby, as C{synchronous_standby_names} of the primary may have it.
+        """
+        self.hand_over(self.folder)
+        source = f"host={primary.folder} user=confd application_name={name} port={primary.settings.get('port', 5432)}"
+        self._run(["pg_basebackup", "-D", str(self.data), "-R", "-X", "stream", "-c", "fast", "-N", "-d", source])
+
+    def promote(self) -> None:
+        """Make a standby the primary; return once it takes writes."""
+        with self.connect("postgres") as connection:
+            connection.execute("SELECT pg_promote()")
+
+    def configure(self, **settings: str) -> None:
+        """Change settings of the running server, which keeps them when it starts again."""
+        with self.connect("postgres") as connection:
+            for name, value in settings.items():
+                connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")  # type: ignore[call-overload]
+            connection.execute("SELECT pg_reload_conf()")
+
     def start(self) -> None:
         """Start the server; return once it answers."""
         settings = {"listen_addresses": "", "unix_socket_directories": str(self.folder), **self.settings}

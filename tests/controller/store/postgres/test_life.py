@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
+from attrs import evolve
 from twisted.internet.defer import gatherResults
 from twisted.trial.unittest import TestCase
 
 from confd.changes import AGENT, IDENTITY, KEYS, LABELS, RETIRED, REVISION, Batch
+from confd.controller.store.postgres.continuity import WentBack, load_state
+from confd.controller.store.postgres.cursor import PostgresCursor
 from confd.controller.store.postgres.feed_reader import load_changes
+from confd.controller.store.postgres.raising import raise_epoch
 from confd.controller.store.postgres.url import DatabaseUrl
-from confd.errors import Unavailable
+from confd.errors import Conflict, Unavailable
 from confd.history import VersionSummary
 from confd.model import DEFAULT_NAMESPACE, Registration
 from confd.testing import a_draft, an_attempt, an_epoch_change
@@ -98,8 +102,6 @@ class LifeTests(TestCase):
         await store.begin_epoch(an_epoch_change(2))
         own = (await store.changes(0)).changes
         with DatabaseUrl.parse(self.url).connect() as connection:
-            from confd.controller.store.postgres.cursor import PostgresCursor
-
             read = load_changes(PostgresCursor(connection), 0, None).changes
         self.assertEqual(
             [(each.seq, each.kind, each.subject) for each in read],
@@ -114,6 +116,15 @@ class LifeTests(TestCase):
                 self.assertEqual(theirs.value, ours.value)
         self.assertEqual(read[-2].value.epoch, 2)
 
+    async def test_no_write_without_a_standby(self) -> None:
+        """The server here has none."""
+        await ended(started(self, self.url))
+        store = started(self, self.url, replicated=True)
+        with self.assertRaisesRegex(Unavailable, "the server has no synchronous standby; name one in") as caught:
+            await store.publish(a_draft(2))
+        self.assertEqual(caught.exception.code, "not_replicated")
+        self.assertEqual((await store.contents()).seq, 0)
+
     async def test_swept_changes(self) -> None:
         store = started(self, self.url)
         for number in range(3):
@@ -125,9 +136,9 @@ class LifeTests(TestCase):
         self.assertEqual(await again.changes(1), Batch((), complete=False))
         self.assertEqual(await again.changes(3), Batch(()))
 
-    async def lose_changes(self) -> Any:
+    async def lose_changes(self, **rest: Any) -> Any:
         """Return a store whose database goes back behind an audited change, and then loses its connections."""
-        store = started(self, self.url)
+        store = started(self, self.url, **rest)
         await store.publish(a_draft(2, attempt=an_attempt()))
         await store.publish(a_draft(3, attempt=an_attempt()))
         self.execute(
@@ -156,6 +167,33 @@ class LifeTests(TestCase):
         self.assertEqual((made.configuration.epoch, made.configuration.version), (2, 3))
         await until(lambda: store.problem() is None)
         self.assertEqual((await store.publish(a_draft(4))).value.configuration.version, 4)
+
+    async def test_refused_epoch_repairs_nothing(self) -> None:
+        store = await self.lose_changes()
+        with self.assertRaises(Conflict):
+            await store.begin_epoch(an_epoch_change(1, attempt=an_attempt()))
+        with self.assertRaisesRegex(Unavailable, "it is not a continuation"):
+            await store.publish(a_draft(4, attempt=an_attempt()))
+
+    async def test_automatic_epoch_repairs_a_database_that_went_back(self) -> None:
+        store = await self.lose_changes(raise_after=0.0)
+        await until(lambda: store.problem() is not None)
+        await until(lambda: store.problem() is None)
+        made = (await store.publish(a_draft(4))).value
+        self.assertEqual((made.configuration.epoch, made.configuration.version), (2, 4))
+        entry = (await store.audit(1, None))[0]
+        self.assertEqual((entry.who, entry.action, entry.detail), ("confd", "epoch", "epoch 2"))
+
+    async def test_no_automatic_epoch_beyond_another_one(self) -> None:
+        await ended(started(self, self.url))
+        with DatabaseUrl.parse(self.url).connect() as connection:
+            cursor = PostgresCursor(connection)
+            now = load_state(cursor)
+            for known in (evolve(now, cluster_id=str(now.mark)), evolve(now, epoch=0)):
+                with self.assertRaises(WentBack) as caught:
+                    raise_epoch(cursor, known, 0)
+                self.assertEqual(caught.exception.foreign, known.cluster_id != now.cluster_id)
+            self.assertEqual(load_state(cursor).epoch, 1)
 
     async def test_lost_rows_of_agents_only(self) -> None:
         store = started(self, self.url)
