@@ -37,6 +37,9 @@ def prepare_database(
     if connection.info.server_version < OLDEST_SERVER:
         release = connection.info.server_version // 10000
         raise StorageRefusal(f"the server is PostgreSQL {release}; upgrade it to 14 or newer")
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        raise StorageRefusal(f"its encoding is {encoding}, which cannot hold all texts; create it with ENCODING 'UTF8'")
     unsafe = connection.execute(
         "SELECT name FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off'"
     ).fetchall()

@@ -16,7 +16,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from confd.controller.store.postgres.errors import NoAnswer
+from confd.controller.store.postgres.errors import NoAnswer, StorageRefusal
 from confd.runtime.reactor import Reactor
 
 T = TypeVar("T")
@@ -92,7 +92,8 @@ class ConnectionThread:
             self._socket = socket.socket(fileno=os.dup(self._connection.fileno()))
         try:
             return work(self._connection)
-        except (psycopg.OperationalError, psycopg.InterfaceError):
+        except (psycopg.OperationalError, psycopg.InterfaceError, StorageRefusal):
+            # Another host may do better.
             self._drop()
             raise
 

@@ -19,6 +19,7 @@ from confd.controller.store.postgres.connection import ConnectionThread
 from confd.controller.store.postgres.cursor import PostgresCursor
 from confd.controller.store.postgres.errors import NoAnswer, StorageRefusal, explain
 from confd.controller.store.postgres.groups import CommittedGroup, InDoubt, Writer
+from confd.controller.store.postgres.hosts import connect_to_continuation
 from confd.controller.store.postgres.replication import NoStandby, awaits_standby
 from confd.controller.store.postgres.url import DatabaseUrl
 from confd.controller.store.write_queue import WriteQueue, unavailable
@@ -72,8 +73,7 @@ class PostgresEngine:
         self._reactor, self._url, self._writer, self._prepare = reactor, url, writer, prepare
         self._on_commit = committed
         self._writing = ConnectionThread(reactor, self.connect)
-        reader = partial(url.connect, **_READER_TIMEOUTS, default_transaction_read_only=1)
-        self._idle = [ConnectionThread(reactor, reader) for _ in range(READERS)]
+        self._idle = [ConnectionThread(reactor, self._connect_reader) for _ in range(READERS)]
         self._readers = tuple(self._idle)
         self._reads: deque[tuple[Callable[[psycopg.Connection[TupleRow]], Any], float, Deferred[Any]]] = deque()
         self._queue = WriteQueue(self._run_together, self._committed, self._refused)
@@ -81,13 +81,17 @@ class PostgresEngine:
 
     def connect(self) -> psycopg.Connection[TupleRow]:
         """Open a connection of the writer, which blocks; see L{DatabaseUrl.connect}."""
-        connection = self._url.connect(**_WRITER_TIMEOUTS)
+        connection = connect_to_continuation(self._url, self._writer.standing, **_WRITER_TIMEOUTS)
         try:
             self._prepare(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _connect_reader(self) -> psycopg.Connection[TupleRow]:
+        timeouts = {**_READER_TIMEOUTS, "default_transaction_read_only": 1}
+        return connect_to_continuation(self._url, self._writer.standing, **timeouts)
 
     @property
     def waiting(self) -> int:

@@ -9,12 +9,16 @@ import psycopg
 #: The reason once PostgreSQL found damaged pages.
 DAMAGED = "it is damaged; restore it from a backup"
 
+#: Stands for the SQLSTATE of a port where no PostgreSQL answers.
+_NO_SERVER = "no server"
+
 #: Problems by SQLSTATE: what is wrong, and what to do.
 _REASONS = {
     "25006": "it is read-only; connect to the primary server, or make it writable",
     "28000": "the server refuses this user; check the user name and pg_hba.conf",
     "28P01": "the user name or the password is wrong; correct it",
     "3D000": "the server has no such database; create it, or correct the name",
+    "42P01": "it lacks a table; restore it from a backup",
     "42501": "the user lacks a privilege; let it own the database",
     "53100": "the disk of the server is full; free some space",
     "53200": "the server is out of memory",
@@ -25,6 +29,7 @@ _REASONS = {
     "57P03": "the server is starting up",
     "XX001": DAMAGED,
     "XX002": DAMAGED,
+    _NO_SERVER: "another program answers there; correct the host and the port",
 }
 
 #: Classes of SQLSTATE: the connection, the transaction, limits of the server, an operator.
@@ -45,6 +50,7 @@ _REFUSALS = (
     ("is starting up|in recovery mode", "57P03"),
     ("is shutting down", "57P01"),
     ("permission denied for database", "42501"),
+    ("invalid response to SSL negotiation|expected authentication request", _NO_SERVER),
     ("read-only|hot standby|standby mode|session is not", "25006"),
 )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
@@ -17,10 +18,13 @@ from confd.errors import StartError
 _DEFAULTS = {
     "connect_timeout": "2",
     "application_name": "confd",
+    "client_encoding": "utf8",
     "keepalives_idle": "5",
     "keepalives_interval": "2",
     "keepalives_count": "3",
 }
+
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
 @frozen
@@ -51,8 +55,30 @@ class DatabaseUrl:
             ) from None
         if given.get("target_session_attrs", "primary") != "primary":
             raise StartError("DATABASE_URL: target_session_attrs must be primary; remove it.")
+        # libpq says these of a server that cannot be reached, and only then.
+        for port in filter(None, str(given.get("port", "")).split(",")):
+            if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+                raise StartError("DATABASE_URL: a port must be a whole number from 1 to 65535.")
+        if given.get("sslmode", "prefer") not in _SSL_MODES:
+            raise StartError(f"DATABASE_URL: sslmode must be one of {', '.join(_SSL_MODES)}.")
+        authority = given.get("sslrootcert", "system")
+        if authority != "system" and not os.access(authority, os.R_OK):
+            raise StartError("DATABASE_URL: the file that sslrootcert names cannot be read; correct its path or mode.")
         parameters = {**_DEFAULTS, **given, "target_session_attrs": "primary"}
         return cls(_name(given), make_conninfo("", **parameters))
+
+    def hosts(self) -> Sequence[DatabaseUrl]:
+        """Return a URL for each host, in their order; none where the URL has only one."""
+        given = conninfo_to_dict(self.conninfo)
+        lists = {name: str(given[name]).split(",") for name in ("host", "hostaddr", "port") if name in given}
+        count = max((len(each) for each in lists.values()), default=1)
+        if count == 1:
+            return []
+        found = []
+        for number in range(count):
+            one = {name: each[number if len(each) > 1 else 0] for name, each in lists.items()}
+            found.append(evolve(self, conninfo=make_conninfo(self.conninfo, **one)))
+        return found
 
     def connect(self, **timeouts: int) -> psycopg.Connection[TupleRow]:
         """

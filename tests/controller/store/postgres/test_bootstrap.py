@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from twisted.internet import reactor
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -107,6 +108,16 @@ class PrepareTests(TestCase):
         # The servers of tests have to be quick.
         self.assertIn("fsync", [each.get("name") for each in events if each["log_level"] is LogLevel.error])
 
+    def test_encoding_that_cannot_hold_all_texts(self) -> None:
+        for encoding in ("LATIN1", "SQL_ASCII"):
+            with shared_server().connect("postgres") as connection:
+                connection.execute(f"CREATE DATABASE {encoding} TEMPLATE template0 ENCODING '{encoding}'")  # type: ignore[call-overload]
+            self.url = shared_server().url(encoding.lower())
+            self.assertEqual(
+                self.refusal(first=FIRST),
+                f"its encoding is {encoding}, which cannot hold all texts; create it with ENCODING 'UTF8'.",
+            )
+
     def test_no_such_database(self) -> None:
         self.url = shared_server().url("nowhere")
         self.assertEqual(self.refusal(), "the server has no such database; create it, or correct the name.")
@@ -130,6 +141,16 @@ class UrlTests(SynchronousTestCase):
             self.assertEqual(parsed.name, name)
             self.assertNotIn("pa55", repr(parsed))
 
+    def test_hosts(self) -> None:
+        for url, hosts in (
+            ("postgresql://confd@h1/db", []),
+            ("postgresql://confd@h1:1,h2:2/db", [("h1", "1"), ("h2", "2")]),
+            ("postgresql://confd@/db?host=/a,/b&port=7", [("/a", "7"), ("/b", "7")]),
+        ):
+            found = [conninfo_to_dict(each.conninfo) for each in DatabaseUrl.parse(url).hosts()]
+            self.assertEqual([(each["host"], each["port"]) for each in found], hosts)
+            self.assertEqual({each["target_session_attrs"] for each in found} - {"primary"}, set())
+
     def test_connects_to_a_primary_only(self) -> None:
         self.assertIn("target_session_attrs=primary", DatabaseUrl.parse("postgresql://h/db").conninfo)
         for wanted in ("any", "read-write", "standby"):
@@ -140,6 +161,17 @@ class UrlTests(SynchronousTestCase):
         conninfo = DatabaseUrl.parse("postgresql://h/db?connect_timeout=9&application_name=mine").conninfo
         self.assertIn("connect_timeout=9", conninfo)
         self.assertIn("application_name=mine", conninfo)
+
+    def test_parameters_that_cannot_work(self) -> None:
+        for rest, sentence in (
+            ("h:notaport/db", "a port must be a whole number from 1 to 65535."),
+            ("h1:1,h2:99999/db", "a port must be a whole number from 1 to 65535."),
+            ("h/db?sslmode=bogus", "sslmode must be one of disable, allow, prefer, require, verify-ca, verify-full."),
+            ("h/db?sslrootcert=/nope", "the file that sslrootcert names cannot be read; correct its path or mode."),
+        ):
+            with self.assertRaises(StartError) as caught:
+                DatabaseUrl.parse(f"postgresql://u:pa55@{rest}")
+            self.assertEqual(str(caught.exception), f"DATABASE_URL: {sentence}")
 
     def test_rubbish(self) -> None:
         for url in ("postgresql://h/db?nonsense=1", "postgresql://a%zz"):

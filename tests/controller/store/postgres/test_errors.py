@@ -54,6 +54,12 @@ REFUSALS = (
         False,
     ),
     (
+        'connection failed: connection to server at "127.0.0.1", port 80 failed: received invalid response to SSL'
+        " negotiation: H",
+        "another program answers there; correct the host and the port",
+        False,
+    ),
+    (
         "[Errno -2] Name or service not known",
         "it cannot be reached: [Errno -2] Name or service not known",
         False,
@@ -78,6 +84,7 @@ class ExplainTests(SynchronousTestCase):
             (errors.SerializationFailure, "it conflicted with another transaction"),
             (errors.AdminShutdown, "the server is shutting down"),
             (errors.DataCorrupted, "it is damaged"),
+            (errors.UndefinedTable, "it lacks a table"),
             (errors.InsufficientPrivilege, "the user lacks a privilege"),
         ):
             self.assertTrue((explain(kind("x")) or "").startswith(begins), kind)

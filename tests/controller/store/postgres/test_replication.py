@@ -7,13 +7,14 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import DeferredList
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from confd.controller.store.postgres.store import PostgresStore
 from confd.controller.store.postgres.url import DatabaseUrl
 from confd.errors import Unavailable
 from confd.history import VersionSummary
-from confd.model import DEFAULT_NAMESPACE
+from confd.model import DEFAULT_NAMESPACE, Revision
 from confd.testing import a_draft, an_attempt, an_epoch_change
 from tests.budgets import budget
 from tests.controller.store.fixtures import until
@@ -117,12 +118,25 @@ class PairTests(TestCase):
         self.assertIn("it is not a continuation of the database", message)
         await store.begin_epoch(an_epoch_change(2, attempt=an_attempt()))
         self.assertEqual((await store.publish(a_draft(5))).value.configuration.epoch, 2)
-        # The old primary server is the first host; it has another history.
+        # The old primary server is the first host, and has another history.
         self.primary.start()
         self.standby.stop()
-        code = ""
-        while code != "storage_went_back":
-            code, _ = await self.refused(store.publish(a_draft(6, attempt=an_attempt())))
+        self.standby.start()
+        await until(lambda: store.problem() is None)
+        made = [await self.published(store, number) for number in range(6, 9)]
+        listed = await store.history(DEFAULT_NAMESPACE, 3, None)
+        self.assertEqual(listed[::-1], [VersionSummary.of(each) for each in made])
+        with self.primary.connect(self.database) as connection:
+            newest = connection.execute("SELECT max(version), max(epoch) FROM revisions").fetchone()
+        self.assertEqual(newest, (3, 1))
+
+    async def published(self, store: PostgresStore, number: int) -> Revision:
+        """Publish a document, once the database can be written."""
+        while True:
+            try:
+                return (await store.publish(a_draft(number, attempt=an_attempt()))).value
+            except Unavailable:
+                await deferLater(reactor, 0.1)
 
     def on_standby(self, query: str) -> object:
         """Return the value of a query on the standby."""

@@ -21,17 +21,10 @@ from tests.controller.store.postgres.server import PostgresServer, shared_server
 from tests.integration.certificates import make_certificate
 
 
-class ServerTests(TestCase):
-    """What a controller makes of the life of its server."""
+class ServerTestCase(TestCase):
+    """Starts of controllers."""
 
     timeout = 60
-
-    def setUp(self) -> None:
-        # Skips, where no server can be had.
-        shared_server()
-        self.server = PostgresServer()
-        self.addCleanup(self.server.remove)
-        self.server.create()
 
     def store(self, url: str) -> PostgresStore:
         """Return a store that runs until the test is over."""
@@ -39,6 +32,26 @@ class ServerTests(TestCase):
         self.addCleanup(ended, store)
         store.startService()
         return store
+
+    def refusal(self, url: str) -> str:
+        """Return what a start says of the database, without its name."""
+        store = PostgresStore(reactor, DatabaseUrl.parse(url), FIRST)
+        self.addCleanup(store.close)
+        with self.assertRaises(StartError) as caught:
+            store.startService()
+        self.assertNotIn("pa55", str(caught.exception))
+        return str(caught.exception).partition(" cannot be used: ")[2]
+
+
+class ServerTests(ServerTestCase):
+    """What a controller makes of the life of its server."""
+
+    def setUp(self) -> None:
+        # Skips, where no server can be had.
+        shared_server()
+        self.server = PostgresServer()
+        self.addCleanup(self.server.remove)
+        self.server.create()
 
     async def test_crash(self) -> None:
         """What was acknowledged is there, and the store heals alone; it also starts while the server is away."""
@@ -62,15 +75,6 @@ class ServerTests(TestCase):
         kept = [each.tag.version for each in await early.history(DEFAULT_NAMESPACE, 100, None)]
         self.assertEqual(kept[::-1], [1, *versions])
         self.assertEqual((await early.publish(a_draft(100))).value.configuration.version, versions[-1] + 1)
-
-    def refusal(self, url: str) -> str:
-        """Return what a start says of the database, without its name."""
-        store = PostgresStore(reactor, DatabaseUrl.parse(url), FIRST)
-        self.addCleanup(store.close)
-        with self.assertRaises(StartError) as caught:
-            store.startService()
-        self.assertNotIn("pa55", str(caught.exception))
-        return str(caught.exception).partition(" cannot be used: ")[2]
 
     async def test_password_and_certificate(self) -> None:
         certificate = make_certificate(self.server.folder / "tls")
@@ -103,3 +107,41 @@ class ServerTests(TestCase):
         )
         other = make_certificate(Path(self.mktemp()))
         self.assertEqual(self.refusal(f"{url}?sslmode=verify-full&sslrootcert={other.authority}"), f"{UNTRUSTED}.")
+
+
+class OrdinaryUserTests(ServerTestCase):
+    """A user who owns the database, and no more."""
+
+    async def test_ordinary_user(self) -> None:
+        """A server that is read-only, or has no free connection, and heals."""
+        server = shared_server()
+        database = server.new_database()
+
+        def change(*statements: str) -> None:
+            with server.connect("postgres") as connection:
+                for each in statements:
+                    connection.execute(each)  # type: ignore[call-overload]
+
+        cut = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'app'"
+        change("CREATE ROLE app LOGIN")
+        url = server.url(database).replace("confd@", "app@")
+        self.assertEqual(self.refusal(url), "the user lacks a privilege; let it own the database.")
+        change(f"ALTER DATABASE {database} OWNER TO app", "ALTER ROLE app CONNECTION LIMIT 0")
+        store = self.store(url)
+        self.assertIn("the server has no free connection; raise max_connections", store.problem() or "")
+        change("ALTER ROLE app CONNECTION LIMIT -1")
+        await until(lambda: store.problem() is None)
+        for fault, heal, sentence in (
+            ("ALTER ROLE app CONNECTION LIMIT 0", "ALTER ROLE app CONNECTION LIMIT -1", "the server has no free conn"),
+            (
+                f"ALTER DATABASE {database} SET default_transaction_read_only = on",
+                f"ALTER DATABASE {database} RESET default_transaction_read_only",
+                "it is read-only; connect to the primary server, or make it writable",
+            ),
+        ):
+            change(fault, cut)
+            with self.assertRaisesRegex(Unavailable, sentence):
+                await store.publish(a_draft(2))
+            change(heal, cut)
+            await until(lambda: store.problem() is None)
+        self.assertEqual((await store.publish(a_draft(3))).value.configuration.version, 2)
