@@ -32,14 +32,18 @@ class ConnectionThread:
     After each error of the connection the next work gets a new connection. Works run in the order of their arrival.
     """
 
-    def __init__(self, reactor: Reactor, connect: Callable[[], psycopg.Connection[TupleRow]]) -> None:
+    def __init__(
+        self, reactor: Reactor, connect: Callable[[], psycopg.Connection[TupleRow]], repeats: bool = False
+    ) -> None:
         """
         @param connect: opens the connection; called in the thread. It has a deadline of its own.
+        @param repeats: whether to do a work again if the connection was lost before the work; for works that only read.
         """
         self._reactor, self._connect = reactor, connect
         self._threads = ThreadPool(0, 1, "postgres")
         self._threads.start()
-        self._ended = False
+        self._repeats = repeats
+        self._ended = self._late = False
         #: Who ends the threads as the reactor ends, as adbapi does.
         self._trigger = reactor.addSystemEventTrigger("during", "shutdown", self._stop)
         self._connection: psycopg.Connection[TupleRow] | None = None
@@ -54,6 +58,7 @@ class ConnectionThread:
             cancel anything: a cancelled commit that waits for a standby would count as replicated.
         @raise psycopg.Error: if the server fails, cannot be reached, or does not answer before the deadline.
         """
+        self._late = False
         done: Deferred[T] = deferToThreadPool(self._reactor, self._threads, self._use, work)
         timer = self._reactor.callLater(deadline, self._cut)
 
@@ -80,22 +85,27 @@ class ConnectionThread:
 
     def _cut(self) -> None:
         """Wake the thread, wherever it waits for the server; keepalives do not help against a stopped server."""
-        there = self._socket
+        there, self._late = self._socket, True
         if there is not None:
             with suppress(OSError):
                 there.shutdown(socket.SHUT_RDWR)
 
     def _use(self, work: Callable[[psycopg.Connection[TupleRow]], T]) -> T:
-        if self._connection is None or self._connection.closed:
+        connection, new = self._connection, False
+        if connection is None or connection.closed:
             self._drop()
-            self._connection = self._connect()
-            self._socket = socket.socket(fileno=os.dup(self._connection.fileno()))
+            connection, new = self._connect(), True
+            self._connection = connection
+            self._socket = socket.socket(fileno=os.dup(connection.fileno()))
         try:
-            return work(self._connection)
+            return work(connection)
         except (psycopg.OperationalError, psycopg.InterfaceError, StorageRefusal):
+            lost = connection.broken
             # Another host may do better.
             self._drop()
-            raise
+            if new or self._late or not (lost and self._repeats):
+                raise
+        return self._use(work)
 
     def _drop(self) -> None:
         if self._connection is not None:

@@ -73,7 +73,7 @@ class PostgresEngine:
         self._reactor, self._url, self._writer, self._prepare = reactor, url, writer, prepare
         self._on_commit = committed
         self._writing = ConnectionThread(reactor, self.connect)
-        self._idle = [ConnectionThread(reactor, self._connect_reader) for _ in range(READERS)]
+        self._idle = [ConnectionThread(reactor, self._connect_reader, repeats=True) for _ in range(READERS)]
         self._readers = tuple(self._idle)
         self._reads: deque[tuple[Callable[[psycopg.Connection[TupleRow]], Any], float, Deferred[Any]]] = deque()
         self._queue = WriteQueue(self._run_together, self._committed, self._refused)

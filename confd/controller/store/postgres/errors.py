@@ -9,8 +9,11 @@ import psycopg
 #: The reason once PostgreSQL found damaged pages.
 DAMAGED = "it is damaged; restore it from a backup"
 
-#: Stands for the SQLSTATE of a port where no PostgreSQL answers.
+#: Stands for the SQLSTATE where no PostgreSQL answers at a port.
 _NO_SERVER = "no server"
+
+#: Stand for problems with a pooler.
+_NO_OPTIONS, _NO_TRANSACTIONS = "no options", "no transactions"
 
 #: Problems by SQLSTATE: what is wrong, and what to do.
 _REASONS = {
@@ -29,6 +32,8 @@ _REASONS = {
     "57P03": "the server is starting up",
     "XX001": DAMAGED,
     "XX002": DAMAGED,
+    _NO_OPTIONS: "a pooler refuses time limits; connect directly, or set ignore_startup_parameters to options",
+    _NO_TRANSACTIONS: "the pooler is in statement mode; set its pool_mode to transaction",
     _NO_SERVER: "another program answers there; correct the host and the port",
 }
 
@@ -50,12 +55,17 @@ _REFUSALS = (
     ("is starting up|in recovery mode", "57P03"),
     ("is shutting down", "57P01"),
     ("permission denied for database", "42501"),
+    ("unsupported startup parameter", _NO_OPTIONS),
+    ("not allowed in statement pooling mode", _NO_TRANSACTIONS),
+    ("no such database", "3D000"),
+    ("no such user", "28000"),
+    ("no more connections allowed", "53300"),
     ("invalid response to SSL negotiation|expected authentication request", _NO_SERVER),
     ("read-only|hot standby|standby mode|session is not", "25006"),
 )
 
 #: Reasons that only a person can mend: a start fails with these, and does not wait.
-_FINAL = {_REASONS[each] for each in ("28000", "28P01", "3D000", "42501")}
+_FINAL = {_REASONS[each] for each in ("28000", "28P01", "3D000", "42501", _NO_OPTIONS, _NO_TRANSACTIONS)}
 UNTRUSTED = "its certificate is not trusted; set sslrootcert to the file of its authority"
 
 
@@ -90,7 +100,10 @@ def explain(error: BaseException | None) -> str | None:
         return f"it does not answer within {error.seconds:g} s"
     if not isinstance(error, psycopg.Error):
         return None
-    state = error.sqlstate or _refused_with(str(error))
+    state = error.sqlstate
+    if state is None or state == "08P01":
+        # A pooler has this state for all that it refuses.
+        state = _refused_with(str(error)) or state
     if state is not None:
         return _REASONS.get(state) or _CLASSES.get(state[:2])
     if "certificate verify failed" in str(error) or ("certificate" in str(error) and "does not match" in str(error)):

@@ -11,6 +11,7 @@ from attrs import evolve, field, frozen
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
+from confd.controller.store.postgres.errors import StorageRefusal
 from confd.errors import StartError
 
 #: What a connection has unless the URL sets it. A server that is stopped keeps its connections: only the deadlines of
@@ -23,6 +24,9 @@ _DEFAULTS = {
     "keepalives_interval": "2",
     "keepalives_count": "3",
 }
+
+#: A setting of confd's own, which tells that C{options} arrived at the server.
+_MARK = "confd.direct"
 
 _SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
@@ -86,12 +90,37 @@ class DatabaseUrl:
 
         @param timeouts: settings of the server in milliseconds.
         @raise psycopg.Error: if the server cannot be reached or refuses.
+        @raise StorageRefusal: if a pooler is between that drops the timeouts, and the user has none.
         """
-        options = {"timezone": "UTC", "synchronous_commit": "on", **timeouts}
+        options = {"timezone": "UTC", "synchronous_commit": "on", _MARK: "on", **timeouts}
         given = conninfo_to_dict(self.conninfo).get("options") or ""
         text = " ".join([str(given), *(f"-c {name}={value}" for name, value in options.items())])
         connection: psycopg.Connection[TupleRow] = psycopg.connect(self.conninfo, autocommit=True, options=text.strip())
+        try:
+            _allow_for_pooler(connection, timeouts)
+        except BaseException:
+            connection.close()
+            raise
         return connection
+
+
+def _allow_for_pooler(connection: psycopg.Connection[TupleRow], timeouts: Mapping[str, int]) -> None:
+    """
+    Use a connection through a pooler in a way that the pooler supports. A pooler drops C{options}.
+
+    @raise StorageRefusal: if a timeout has no value.
+    """
+    if connection.execute(f"SELECT current_setting('{_MARK}', true)", prepare=False).fetchone() == ("on",):
+        return
+    # The next transaction may run on another connection of the pooler, which has not prepared the statement.
+    connection.prepare_threshold = None
+    names = [each for each in timeouts if each.endswith("_timeout")]
+    unset = connection.execute("SELECT 1 FROM pg_settings WHERE name = ANY (%s) AND setting = '0'", (names,))
+    if unset.fetchone() is not None:
+        raise StorageRefusal(
+            f"a pooler drops the time limits of connections; connect directly, or set {', '.join(names)} of the user"
+            " with ALTER ROLE"
+        )
 
 
 def _name(given: Mapping[str, Any]) -> str:

@@ -114,7 +114,7 @@ class PostgresServer:
         given = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with open(self.folder / "log", "ab") as log:
             self._process = subprocess.Popen(
-                self._as_user(["postgres", "-D", str(self.data), *given]), stdout=log, stderr=log, cwd=self.folder
+                self.as_user(["postgres", "-D", str(self.data), *given]), stdout=log, stderr=log, cwd=self.folder
             )
         deadline = time.monotonic() + 30
         while True:
@@ -160,10 +160,11 @@ class PostgresServer:
         return name
 
     def _run(self, command: list[str]) -> None:
-        done = subprocess.run(self._as_user(command), capture_output=True, text=True, cwd=self.folder, timeout=60)
+        done = subprocess.run(self.as_user(command), capture_output=True, text=True, cwd=self.folder, timeout=60)
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def _as_user(self, command: list[str]) -> list[str]:
+    def as_user(self, command: list[str]) -> list[str]:
+        """Return a command that the user of the server runs, and that ends with the tests."""
         programs = find_programs()
         assert programs is not None
         command = [str(programs / command[0]), *command[1:]]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 from twisted.internet import reactor
 from twisted.internet.defer import DeferredList, gatherResults
 from twisted.trial.unittest import TestCase
@@ -122,6 +123,18 @@ class EngineTests(TestCase):
         with self.assertRaises(Unavailable) as caught:
             await self.engine.read(note("a"))
         self.assertIn("it is read-only", caught.exception.message)
+
+    async def test_read_survives_the_loss_of_its_connection(self) -> None:
+        def one(cursor: PostgresCursor) -> Any:
+            return cursor.execute("SELECT 1").fetchone()
+
+        await gatherResults([self.engine.read(one) for _ in range(2)])
+        with shared_server().connect("postgres") as connection:
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s",
+                (conninfo_to_dict(self.url)["dbname"],),
+            )
+        self.assertEqual(await gatherResults([self.engine.read(one) for _ in range(2)]), [(1,), (1,)])
 
     async def test_reads_share_two_connections(self) -> None:
         def pid(cursor: PostgresCursor) -> int:
