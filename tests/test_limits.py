@@ -19,6 +19,9 @@ from confd.controller.api import configs
 from confd.controller.convergence import report_intake
 from confd.controller.store import write_queue
 from confd.controller.streams import event_feed
+from confd.controller.webhooks.queue import RETRY_MAX_SECONDS
+from confd.controller.webhooks.request import ANSWER_MAX_SECONDS
+from confd.interfaces import webhooks
 from confd.runtime import transport
 from confd.runtime.listener import RESERVED_DESCRIPTORS
 from confd.runtime.options import read
@@ -68,6 +71,8 @@ SAID = {
     "wrong passwords": str(CONTROLLER.login_failures),
     "requests of one identity": f"{CONTROLLER.changes_per_minute} (any number)",
     "addresses that are remembered": str(throttle.MAX_FAILING_ADDRESSES),
+    "events that wait for the receiver": f"{webhooks.MAX_QUEUED}, {webhooks.MAX_QUEUED_HOURS} h",
+    "time for the answer of the receiver": f"{seconds(ANSWER_MAX_SECONDS)}, {seconds(RETRY_MAX_SECONDS)}",
     "time in which a reader of a stream": seconds(streaming.STALLED_MAX_SECONDS),
     "watchers": str(event_feed.MAX_SUBSCRIBERS),
     "publishes that wait": f"{configs.MAX_WAITING_PUBLISHES}, each 600 s",

@@ -18,6 +18,7 @@ from confd.testing import (
     make_ireportstore_tests,
     make_irolloutstore_tests,
     make_itokenstore_tests,
+    make_iwebhookstore_tests,
 )
 
 
@@ -51,6 +52,10 @@ class MemoryPolicyStoreTests(make_ipolicystore_tests(memory_store)):  # type: ig
 
 class MemoryTokenStoreTests(make_itokenstore_tests(memory_store)):  # type: ignore[misc]
     """See L{make_itokenstore_tests}."""
+
+
+class MemoryWebhookStoreTests(make_iwebhookstore_tests(memory_store)):  # type: ignore[misc]
+    """See L{make_iwebhookstore_tests}."""
 
 
 class MemoryRolloutStoreTests(make_irolloutstore_tests(memory_store)):  # type: ignore[misc]

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
-from twisted.internet.interfaces import IConsumer, IPushProducer
+from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
@@ -161,3 +161,15 @@ def read_body(response: IResponse, moved: Callable[[int], None] = lambda size: N
     body = _WholeBody(moved)
     response.deliverBody(body)
     return body.read
+
+
+def discard(response: IResponse) -> None:
+    """Close the connection, rather than read a body that is not needed."""
+    response.deliverBody(_Discard())
+
+
+class _Discard(Protocol):
+    transport: ITCPTransport
+
+    def connectionMade(self) -> None:
+        self.transport.loseConnection()

@@ -42,7 +42,7 @@ from confd.controller.api.tokens import TokensApi
 from confd.controller.audit_log import AuditLog
 from confd.controller.configs.herd import HerdBudget
 from confd.controller.configs.identity import ClusterIdentity
-from confd.controller.configs.publishers import RETRY_MAX_SECONDS, BrokerPublisher, Publishers
+from confd.controller.configs.publishers import Publishers, make_broker_publishers
 from confd.controller.configs.reader import ConfigReader
 from confd.controller.configs.schema import BUILT_IN, Schema
 from confd.controller.configs.service import Configs, first_draft
@@ -63,6 +63,7 @@ from confd.controller.store.factories import copy_of, make_store
 from confd.controller.streams.config_stream import ConfigStream
 from confd.controller.streams.event_feed import EventFeed
 from confd.controller.streams.namespace_feed import EventBodies
+from confd.controller.webhooks.composition import make_webhooks
 from confd.interfaces import IBroker, IChangeListener
 from confd.runtime.certificate_expiry import CertificateExpiry
 from confd.runtime.daemon import in_threads_of, utc_now
@@ -72,7 +73,6 @@ from confd.runtime.offload import Offload
 from confd.runtime.reactor import Reactor
 from confd.runtime.reactor_lag import ReactorLag
 from confd.runtime.settings import ControllerSettings
-from confd.runtime.timing import Backoff
 from confd.web.api.dispatch import Dispatcher
 from confd.web.auth.basic import BasicAuth
 from confd.web.auth.throttle import Throttle
@@ -140,11 +140,11 @@ def compose(
         first = first_draft(schema, settings.default_config, settings.default_poll_interval, utc_now())
         store, service = make_store(reactor, settings, first)
         own_store = [service]
-    identity = ClusterIdentity()
+    identity, random = ClusterIdentity(), random or Random()
     snapshot = Snapshot(identity.keys)
     if brokers is None:
         brokers = make_brokers(reactor, settings, settings.distribution_strategy)
-    broker_publishers = _broker_publishers(reactor, brokers, snapshot, random or Random())
+    broker_publishers = make_broker_publishers(reactor, brokers, snapshot, random, Offload(in_threads_of(reactor)))
     herd = HerdBudget(reactor, settings.herd_requests, settings.herd_bytes)
     publishers = Publishers(reactor, snapshot, broker_publishers)
     config_stream = ConfigStream(reactor, snapshot, herd.stream)
@@ -161,6 +161,9 @@ def compose(
     speed, lag = PropagationMetrics(registry, shown), ReactorLag(reactor)
     rollout_metrics = RolloutMetrics(views, shown)
     response_cache = None if settings.log_level == "debug" else ResponseCache()
+    webhooks = make_webhooks(
+        reactor, settings, environ, store, identity, snapshot, registry, convergence, throttle, now, random
+    )
     # Parts that count come before parts that send: an agent may answer at once.
     api_tokens = ApiTokens(store, reactor, now, throttle)
     wait = 0.0 if settings.database_url is None else FEED_LAG_SECONDS
@@ -179,6 +182,7 @@ def compose(
         *([] if response_cache is None else [Eviction(response_cache.clear)]),
         config_stream,
         publishers,
+        *webhooks.listeners,
         DoorbellRinger(store, snapshot, registry, identity, herd, brokers, in_threads_of(reactor), reactor, wait),
     ]
     backup = BackupApi(copy_of(reactor, store), store, reactor)
@@ -250,7 +254,7 @@ def compose(
         MetricsEndpoint(metrics, reactor),
         dashboard(reactor),
     ]
-    for part in (rollout_metrics, readiness, lag, feed, api_tokens, backup):
+    for part in (webhooks.deliveries, rollout_metrics, readiness, lag, feed, api_tokens, backup):
         part.expose(metrics)
     auth, dispatcher = make_dispatcher(
         reactor, settings, metrics, registry, audit_log, Places(registry, store), api_tokens, throttle, herd, feed
@@ -275,6 +279,7 @@ def compose(
         audit_log,
         api_tokens,
         driver,
+        *webhooks.services,
         feed,
         *serving,
         convergence,
@@ -303,19 +308,6 @@ def compose(
         site,
         services,
     )
-
-
-def _broker_publishers(
-    reactor: Reactor, brokers: Sequence[IBroker], snapshot: Snapshot, random: Random
-) -> list[BrokerPublisher]:
-    """Return a publisher for each broker; the broker answers questions from the snapshot."""
-    for broker in brokers:
-        broker.answer(snapshot.announcement)
-    offload = Offload(in_threads_of(reactor))
-    return [
-        BrokerPublisher(reactor, broker, Backoff(random, RETRY_MAX_SECONDS), offload, snapshot.published)
-        for broker in brokers
-    ]
 
 
 def _site(

@@ -21,6 +21,7 @@ from confd.changes import Committed, ReceivedReport, ReportVerdict
 from confd.codec.selectors import Selector
 from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, Totals
 from confd.interfaces import IAuditStore, IChangeStore, IConfigStore, IHealth
+from confd.interfaces.webhooks import IWebhookStore
 from confd.model import Registration, Tag
 from confd.reports import AgentRecord, VersionOutcome
 from confd.rollouts import Member, Rollout, RolloutStep, Start, Stepped
@@ -271,6 +272,7 @@ class IControllerStore(
     ITokenStore,
     IFreezeStore,
     IPolicyStore,
+    IWebhookStore,
     IAuditStore,
     IHealth,
 ):

@@ -29,6 +29,7 @@ from confd.testing.rollouts import make_irolloutstore_tests
 from confd.testing.stores import StoreFixture, make_iconfigstore_tests
 from confd.testing.strategies import MemorySink, StrategyFixture, make_istrategy_tests
 from confd.testing.tokens import make_itokenstore_tests
+from confd.testing.webhooks import make_iwebhookstore_tests
 
 __all__ = [
     "BrokerFixture",
@@ -59,4 +60,5 @@ __all__ = [
     "make_irolloutstore_tests",
     "make_istrategy_tests",
     "make_itokenstore_tests",
+    "make_iwebhookstore_tests",
 ]

@@ -40,12 +40,13 @@ from confd.testing.memory_freezes import FreezeRows
 from confd.testing.memory_policies import PolicyRows
 from confd.testing.memory_rollouts import RolloutRows
 from confd.testing.memory_tokens import TokenRows
+from confd.testing.memory_webhooks import WebhookRows
 
 T = TypeVar("T")
 
 
 @implementer(IControllerStore)
-class MemoryStore(RolloutRows, TokenRows, FreezeRows, PolicyRows, AuditRows):
+class MemoryStore(RolloutRows, TokenRows, FreezeRows, PolicyRows, WebhookRows, AuditRows):
     """
     A store that forgets; its L{Deferred}s have fired when they are returned.
 
@@ -181,6 +182,7 @@ class MemoryStore(RolloutRows, TokenRows, FreezeRows, PolicyRows, AuditRows):
     ) -> Deferred[Committed[T]]:
         def both() -> Written[T]:
             result = work(*arguments)
+            self._queue_changes(result, attempt)
             if attempt is not None:
                 self._record([AuditOutcome(attempt, detail=detail(result.value))])
             return result

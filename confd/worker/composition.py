@@ -9,6 +9,7 @@ from datetime import datetime
 from attrs import frozen
 from twisted.application.service import IService
 
+from confd.client.address_policy import AddressPolicy, Rules
 from confd.errors import StartError
 from confd.runtime.certificate_expiry import CertificateExpiry
 from confd.runtime.daemon import in_threads_of, reload_secrets, utc_now
@@ -26,7 +27,6 @@ from confd.web.health import MetricsEndpoint, Readiness
 from confd.web.openapi.pages import documented
 from confd.web.server.proxies import Proxies
 from confd.web.server.site import BoundedSite, Limits
-from confd.worker.address_policy import AddressPolicy, Rules
 from confd.worker.api import DOCUMENT, WorkerApi
 from confd.worker.current import CurrentConfig
 from confd.worker.metrics import worker_metrics

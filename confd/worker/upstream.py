@@ -21,14 +21,15 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IResponse
 
+from confd.client.address_policy import AddressPolicy
+from confd.client.body import discard
+from confd.client.checked_endpoints import CheckedEndpoints
 from confd.errors import BadGateway, ConfdError, GatewayTimeout, Unavailable
 from confd.runtime.addresses import fetchable
 from confd.runtime.histogram import Histogram
 from confd.runtime.reactor import Reactor
 from confd.runtime.tls import CertificateRefused
 from confd.web.server.request import BoundedRequest
-from confd.worker.address_policy import AddressPolicy
-from confd.worker.endpoints import CheckedEndpoints
 
 #: Redirects that one fetch follows.
 MAX_REDIRECTS = 5
@@ -138,7 +139,7 @@ class Upstream(Service):
         response = await self._follow(url)
         sized = response.length is not UNKNOWN_LENGTH
         if sized and response.length > self._max_bytes:
-            _discard(response)
+            discard(response)
             raise BadGateway("upstream_too_large", f"The upstream sends more than {self._max_bytes} bytes.")
         request.setResponseCode(response.code)
         request.setHeader("Content-Security-Policy", "default-src 'none'; sandbox; frame-ancestors 'none'")
@@ -149,7 +150,7 @@ class Upstream(Service):
         if sized and response.code not in _WITHOUT_BODY:
             request.setHeader("Content-Length", str(response.length))
         if request.method == b"HEAD":
-            _discard(response)
+            discard(response)
             return
         pump = _Pump(request, self._max_bytes)
         response.deliverBody(pump)
@@ -160,12 +161,12 @@ class Upstream(Service):
         for _ in range(MAX_REDIRECTS + 1):
             response: IResponse = await agent.request(b"GET", url.encode("ascii"), _REQUEST_HEADERS)
             if not 200 <= response.code <= 599:
-                _discard(response)
+                discard(response)
                 raise BadGateway("upstream_failed", "The upstream answers with an invalid HTTP status.")
             location = response.headers.getRawHeaders(b"Location")
             if response.code not in _REDIRECTS or not location:
                 return response
-            _discard(response)
+            discard(response)
             agent = self._agent_once
             try:
                 url = fetchable(urljoin(url, location[0].decode("ascii")))
@@ -185,18 +186,6 @@ def _error(error: BaseException) -> ConfdError:
         return BadGateway("upstream_failed", f"The upstream cannot be trusted: {error}.")
     words = next((words for kind, words in _WORDS if isinstance(error, kind)), "does not speak valid HTTP")
     return BadGateway("upstream_failed", f"The upstream {words}.")
-
-
-def _discard(response: IResponse) -> None:
-    """Close the connection, rather than read a body that is not needed."""
-    response.deliverBody(_Discard())
-
-
-class _Discard(Protocol):
-    transport: ITCPTransport
-
-    def connectionMade(self) -> None:
-        self.transport.loseConnection()
 
 
 class _Pump(Protocol):

@@ -269,7 +269,7 @@ MUTANTS = (
                 "        self._check(hosts)\n        hosts = await self._resolve()\n",
             ),
         ),
-        ("tests.worker.test_endpoints",),
+        ("tests.client.test_checked_endpoints",),
     ),
     Mutant(
         "requests that two readers take for different ones",

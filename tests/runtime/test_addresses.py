@@ -6,11 +6,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.client.address_policy import Rules
 from confd.controller.configs.schema import Schema
 from confd.errors import Unprocessable
 from confd.runtime.addresses import fetchable, is_host_name, is_loopback, parse_base_url, parse_host, parse_network
 from confd.runtime.setting_types import address, nats_urls, networks, urls
-from confd.worker.address_policy import Rules
 
 #: Parts of URLs, right and wrong, of which the tests put some together.
 PIECES = st.sampled_from(

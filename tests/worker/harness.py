@@ -15,10 +15,10 @@ from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from confd.client.address_policy import AddressPolicy
 from confd.codec import strict_json
 from confd.runtime.options import read
 from confd.runtime.settings import WorkerSettings
-from confd.worker.address_policy import AddressPolicy
 from confd.worker.composition import compose
 from confd.worker.upstream import Upstream
 from tests.conversation import Reply, parse_replies

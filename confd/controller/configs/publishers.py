@@ -11,6 +11,7 @@ announcements: the controller repeats them after a broker's return.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from random import Random
 
 from twisted.application.service import MultiService, Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
@@ -217,3 +218,15 @@ class Publishers(MultiService):
         else:
             receipts.addTimeout(DELIVERY_WAIT_SECONDS, self._clock)
         return receipts.addCallbacks(lambda _: True, lambda _: False)
+
+
+def make_broker_publishers(
+    clock: IReactorTime, brokers: Sequence[IBroker], snapshot: Snapshot, random: Random, offload: Offload
+) -> list[BrokerPublisher]:
+    """Return a publisher for each broker; the broker answers questions from the snapshot."""
+    for broker in brokers:
+        broker.answer(snapshot.announcement)
+    return [
+        BrokerPublisher(clock, broker, Backoff(random, RETRY_MAX_SECONDS), offload, snapshot.published)
+        for broker in brokers
+    ]

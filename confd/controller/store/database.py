@@ -32,11 +32,13 @@ from confd.controller.store.queries import (
     rollout_steps,
     rollouts,
     tokens,
+    webhooks,
 )
 from confd.controller.store.queries import reports as report_queries
 from confd.controller.store.rollout_rules import describe_start
 from confd.history import EpochChange, VersionSummary
 from confd.interfaces import IAuditStore, IConfigStore, IHealth
+from confd.interfaces.webhooks import IWebhookStore, Occurrence, QueueState
 from confd.model import Draft, Registration, Revision
 from confd.reports import AgentRecord, VersionOutcome
 from confd.rollouts import Member, Rollout, RolloutStep, Start, Stepped
@@ -72,7 +74,17 @@ class DatabaseThreads(Protocol):
         """
 
 
-@implementer(IConfigStore, IResidentStore, IRolloutStore, ITokenStore, IFreezeStore, IPolicyStore, IAuditStore, IHealth)
+@implementer(
+    IConfigStore,
+    IResidentStore,
+    IRolloutStore,
+    ITokenStore,
+    IFreezeStore,
+    IPolicyStore,
+    IWebhookStore,
+    IAuditStore,
+    IHealth,
+)
 class DatabaseStore(Service):
     """
     The requests of L{confd.controller.interfaces.IControllerStore} that are alike in all databases.
@@ -88,6 +100,7 @@ class DatabaseStore(Service):
         @param keep: C{HISTORY_KEEP}, revisions of a namespace; 0 keeps all.
         """
         self._log, self._keep = log, keep
+        self._events: webhooks.ChangeEvents | None = None
 
     @property
     def _engine(self) -> DatabaseThreads:
@@ -255,6 +268,21 @@ class DatabaseStore(Service):
         work = partial(policies.save, namespace=namespace, changes=changes)
         return self._audited(work, attempt, lambda policy: policy.text)
 
+    def queue_changes(
+        self,
+        receivers: int,
+        describe: Callable[[tuple[str, str, object], Attempt | None], Sequence[bytes]],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._events = webhooks.ChangeEvents(receivers, describe, now)
+
+    def queue_event(self, body: bytes, at: datetime, once: Occurrence | None = None) -> Deferred[bool]:
+        receivers = 0 if self._events is None else self._events.receivers
+        return self._engine.write(partial(webhooks.append_once, receivers=receivers, body=body, at=at, once=once))
+
+    def advance(self, receiver: int, done: int | None, holder: str, at: datetime) -> Deferred[QueueState]:
+        return self._engine.write(partial(webhooks.advance, receiver=receiver, done=done, holder=holder, at=at))
+
     def touch(self, polls: Mapping[str, datetime]) -> Deferred[None]:
         return self._engine.write(partial(agents.touch, polls=polls, statement=self.dialect.touch))
 
@@ -285,6 +313,8 @@ class DatabaseStore(Service):
 
         @param detail: returns the detail of the audit entry for the result.
         """
+        if self._events is not None:
+            work = self._events.along(work, attempt)
         # The log puts a committed value in the place of each written one.
         return cast("Deferred[Committed[T]]", self._engine.write(audit.audited(work, attempt, detail)))
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from attrs import frozen
 
+from confd.interfaces.webhooks import EVENTS
 from confd.runtime.addresses import Network
 from confd.runtime.setting import setting
 from confd.runtime.setting_types import (
@@ -35,6 +36,7 @@ from confd.runtime.settings.shared import (
     port_setting,
     trusted_proxies_setting,
 )
+from confd.runtime.settings.webhooks import MIN_WEBHOOK_SECRET, events, webhook_urls
 from confd.web.auth.allowed_hosts import AllowedHosts, HostPattern
 
 #: What the Go system's compose files call settings of the controller, behind C{CONTROLLER_}.
@@ -176,6 +178,21 @@ class ControllerSettings(BrokerSettings):
     history_keep: int = setting(
         "HISTORY_KEEP", "Newest versions to keep of each namespace; 0 keeps all.", "0", whole(0, 10**9)
     )
+    webhook_urls: tuple[str, ...] = setting(
+        "WEBHOOK_URLS", "Comma-separated URLs that get events by POST, at most 8.", "", webhook_urls, secret=True
+    )
+    webhook_secret: str = setting(
+        "WEBHOOK_SECRET", "Key that signs the events of WEBHOOK_URLS, at least 16 characters.", secret=True
+    )
+    webhook_events: tuple[str, ...] = setting(
+        "WEBHOOK_EVENTS", f"Comma-separated events to send: {', '.join(EVENTS)}. The default is all.", "", events
+    )
+    webhook_stalled_after: int = setting(
+        "WEBHOOK_STALLED_AFTER",
+        "Seconds without a newly applied agent after which a version that has not converged counts as stalled.",
+        "600",
+        whole(60, 86400),
+    )
     distribution_strategy: tuple[str, ...] = setting(
         "DISTRIBUTION_STRATEGY",
         "Comma-separated brokers to publish to: REDIS, NATS. POLLER and STREAM are always available.",
@@ -224,6 +241,10 @@ class ControllerSettings(BrokerSettings):
                 "CLIENT_CA_FILE: is set, and LISTEN is not an ssl: endpoint, so no client certificate would be"
                 " requested; set LISTEN to an ssl: endpoint."
             )
+        if self.webhook_urls and len(self.webhook_secret) < MIN_WEBHOOK_SECRET:
+            found.append(f"WEBHOOK_SECRET: must have at least {MIN_WEBHOOK_SECRET} characters, as WEBHOOK_URLS is set.")
+        if self.webhook_secret and not self.webhook_urls:
+            found.append("WEBHOOK_SECRET: has no effect without WEBHOOK_URLS; set that, too.")
         for name, password, built_in in self._passwords():
             if not password:
                 found.append(f"{name}: must not be empty.")

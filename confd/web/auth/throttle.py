@@ -11,6 +11,7 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from confd.errors import TooMany
 from confd.runtime.lru import put
 from confd.runtime.metrics import Metrics
+from confd.runtime.signal import Signal
 
 #: Sources whose failures are remembered, and pairs of a source and a name that have succeeded.
 MAX_FAILING_ADDRESSES, MAX_KNOWN_ADDRESSES = 16_384, 65_536
@@ -58,6 +59,8 @@ class Throttle:
     A source above its limit gets 429 for any credentials, so it learns nothing. Names that the source has proved before
     stay usable: agents behind one router do not suffer for each other. On this machine right credentials always work,
     because a proxy on it speaks for all its clients. Memory is bounded: the oldest failure is forgotten first.
+
+    @ivar lockouts: gets C{(source,)} at each request that is refused.
     """
 
     def __init__(self, clock: IReactorTime, per_minute: int) -> None:
@@ -66,6 +69,7 @@ class Throttle:
         """
         self._failures = Buckets(clock, per_minute, MAX_FAILING_ADDRESSES) if per_minute else None
         self._known: dict[tuple[str, str], None] = {}
+        self.lockouts = Signal()
         self._refused = 0
 
     def expose(self, metrics: Metrics) -> None:
@@ -104,6 +108,7 @@ class Throttle:
         wait = 0 if self._failures is None else self._failures.wait(source)
         if wait:
             self._refused += 1
+            self.lockouts.notify(source)
             raise TooMany(
                 "too_many_failures",
                 f"Too many wrong credentials came from this address; try again in {wait} seconds.",

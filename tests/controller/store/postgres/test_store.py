@@ -17,6 +17,7 @@ from confd.testing import (
     make_ireportstore_tests,
     make_irolloutstore_tests,
     make_itokenstore_tests,
+    make_iwebhookstore_tests,
 )
 from tests.controller.store.postgres.fixtures import new_url, started
 
@@ -55,6 +56,10 @@ class PostgresFreezeStoreTests(make_ifreezestore_tests(postgres_store)):  # type
 
 class PostgresPolicyStoreTests(make_ipolicystore_tests(postgres_store)):  # type: ignore[misc]
     """See L{make_ipolicystore_tests}."""
+
+
+class PostgresWebhookStoreTests(make_iwebhookstore_tests(postgres_store)):  # type: ignore[misc]
+    """See L{make_iwebhookstore_tests}."""
 
 
 class PostgresTokenStoreTests(make_itokenstore_tests(postgres_store)):  # type: ignore[misc]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from twisted.internet.defer import gatherResults
 from twisted.trial.unittest import TestCase
@@ -28,6 +29,7 @@ from confd.testing import (
     make_ireportstore_tests,
     make_irolloutstore_tests,
     make_itokenstore_tests,
+    make_iwebhookstore_tests,
 )
 from tests.controller.store.fixtures import (
     ClockAndThreads,
@@ -76,6 +78,21 @@ class SqlitePolicyStoreTests(make_ipolicystore_tests(sqlite_store)):  # type: ig
 
 class SqliteTokenStoreTests(make_itokenstore_tests(sqlite_store)):  # type: ignore[misc]
     """See L{make_itokenstore_tests}."""
+
+
+class SqliteWebhookStoreTests(make_iwebhookstore_tests(sqlite_store)):  # type: ignore[misc]
+    """See L{make_iwebhookstore_tests}."""
+
+    async def test_change_that_cannot_be_described_is_not_made(self) -> None:
+        def fail(change: object, attempt: object) -> Sequence[bytes]:
+            raise ZeroDivisionError
+
+        self.store.queue_changes(2, fail, lambda: self.now)
+        before = await self.store.current()
+        with self.assertRaises(Exception):  # noqa: B017 - the kind of the error is the store's
+            await self.store.publish(a_draft(2))
+        self.flushLoggedErrors(ZeroDivisionError)
+        self.assertEqual(await self.store.current(), before)
 
 
 class SqliteRolloutStoreTests(make_irolloutstore_tests(sqlite_store)):  # type: ignore[misc]

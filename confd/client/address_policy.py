@@ -1,4 +1,4 @@
-"""The addresses that C{/hit} may reach, checked for each connection and each redirect (OWASP API7, SSRF)."""
+"""The addresses that URLs of others may lead to, checked for each connection and each redirect (OWASP API7, SSRF)."""
 
 from __future__ import annotations
 
@@ -77,14 +77,17 @@ class Rules:
 @frozen
 class AddressPolicy:
     """
-    Decides which addresses the worker may reach.
+    Decides which addresses a URL may lead to.
 
     If C{allow} has entries, only these pass. C{deny} wins over C{allow}. An address in L{ALWAYS_DENIED} needs a host
     name, or a network that lies inside the listed one. A wide network such as 0.0.0.0/0 does not allow it.
+
+    @ivar refusal: the sentence of the error; C{{host}} stands for the host.
     """
 
     allow: Rules = field(factory=Rules)
     deny: Rules = field(factory=Rules)
+    refusal: str = "/hit may not reach {host}; HIT_ALLOW and HIT_DENY decide."
 
     def check(self, host: str, addresses: list[Address]) -> None:
         """
@@ -95,7 +98,7 @@ class AddressPolicy:
         for address in addresses:
             for form in _forms(address):
                 if not self._may_reach(host, form):
-                    raise Forbidden("address_denied", f"/hit may not reach {host}; HIT_ALLOW and HIT_DENY decide.")
+                    raise Forbidden("address_denied", self.refusal.format(host=host))
 
     def _may_reach(self, host: str, address: Address) -> bool:
         if self.deny.match(host, address):

@@ -1,4 +1,4 @@
-"""The connections of the worker: a name is resolved once, and its addresses are checked before a connection."""
+"""Connections to URLs of others: a name is resolved once, and its addresses are checked before a connection."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from twisted.web.client import URI
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
+from confd.client.address_policy import AddressPolicy
 from confd.client.header_limit import BoundedHead
 from confd.runtime.reactor import Reactor
 from confd.runtime.tls import client_options
 from confd.runtime.transport import HostEndpoint
-from confd.worker.address_policy import AddressPolicy
 
 #: Seconds in which an address must accept a connection.
 CONNECT_MAX_SECONDS = 5
@@ -29,7 +29,7 @@ class CheckedEndpoints:
     """
     Makes the connections of an L{twisted.web.client.Agent}.
 
-    @ivar policy: decides which addresses the worker may reach.
+    @ivar policy: decides which addresses a URL may lead to.
     """
 
     _reactor: Reactor

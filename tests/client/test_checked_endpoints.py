@@ -1,4 +1,4 @@
-"""Tests of L{confd.worker.endpoints}, over real sockets: addresses, certificates, and the size of headers."""
+"""Tests of L{confd.client.checked_endpoints}, over real sockets: addresses, certificates, and the size of headers."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from twisted.internet.testing import StringTransport
 from twisted.protocols.policies import WrappingFactory
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.client.address_policy import AddressPolicy, Rules
 from confd.client.header_limit import MAX_HEAD_BYTES, BoundedConnection
-from confd.worker.address_policy import AddressPolicy, Rules
 from tests.integration.certificates import make_certificate
 from tests.worker.harness import OK, ScriptedUpstream, WorkerTestCase, answer, reactor
 

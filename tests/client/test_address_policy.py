@@ -1,4 +1,4 @@
-"""Tests of L{confd.worker.address_policy}."""
+"""Tests of L{confd.client.address_policy}."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from confd.client.address_policy import ALWAYS_DENIED, AddressPolicy, Rules, is_host_name
 from confd.errors import Forbidden
-from confd.worker.address_policy import ALWAYS_DENIED, AddressPolicy, Rules, is_host_name
 
 #: Never reached: link-local, metadata, and what is no host; in every disguise.
 DENIED = (

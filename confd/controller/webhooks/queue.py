@@ -1,0 +1,186 @@
+"""Send the events of a queue, each until its receiver takes it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from random import Random
+
+from twisted.application.service import MultiService, Service
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from confd.changes import RETIRED, REVISION, Change, Contents
+from confd.controller.webhooks.request import WebhookReceiver
+from confd.errors import ConfdError
+from confd.interfaces import IChangeListener
+from confd.interfaces.webhooks import HOLD_SECONDS, MAX_QUEUED, MAX_QUEUED_HOURS, IWebhookStore, QueueState
+from confd.runtime.metrics import Metrics
+from confd.runtime.timing import Backoff, LogLimiter, Periodic
+
+#: Longest pause between two attempts, in seconds.
+RETRY_MAX_SECONDS = 300.0
+
+#: Seconds between two looks at an empty queue without an event.
+IDLE_SECONDS = 86400.0
+
+_DROPPED_LOG_SECONDS = 3600.0
+
+
+class QueueSender(Service):
+    """
+    Send the events of one queue in their order, at least once.
+
+    @ivar results: attempts by result.
+    @ivar state: of the queue, as of the last attempt.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        now: Callable[[], datetime],
+        store: IWebhookStore,
+        receiver: WebhookReceiver,
+        holder: str,
+        secret: Callable[[], str],
+        random: Random,
+    ) -> None:
+        """
+        @param now: the wall clock.
+        @param holder: name of this process among the controllers of a database.
+        @param secret: returns C{WEBHOOK_SECRET}.
+        @param random: spreads the attempts.
+        """
+        self.receiver, self._store, self._holder, self._secret, self._now = receiver, store, holder, secret, now
+        self.results = Counter({"delivered": 0, "failed": 0})
+        self.state = QueueState()
+        self._backoff = Backoff(random, RETRY_MAX_SECONDS)
+        self._done: int | None = None
+        self._wait: float | None = None
+        self._reason: str | None = None
+        self._dropped: int | None = None
+        self._drops = LogLimiter(clock, _DROPPED_LOG_SECONDS)
+        self._loop = Periodic(clock, self._deliver, self._pause)
+
+    def startService(self) -> None:
+        super().startService()
+        self._loop.startService()
+
+    def stopService(self) -> Deferred[None] | None:
+        """Fire when no request is under way; the event of a request that was cut is sent again after the start."""
+        super().stopService()
+        return self._loop.stopService()
+
+    def wake(self) -> None:
+        """Look at the queue now, unless the receiver failed just before."""
+        if self._wait is None:
+            self._loop.hurry()
+
+    def _pause(self) -> float:
+        if self._wait is not None:
+            return self._wait
+        # Another controller sends; it may end without a word.
+        return HOLD_SECONDS if self.state.waiting else IDLE_SECONDS
+
+    async def _deliver(self) -> None:
+        self._wait = None
+        try:
+            while await self._advance():
+                await self._send()
+        except ConfdError as error:
+            self._wait = self._backoff.next(error.retry_after)
+            self._failed(error.message)
+
+    async def _advance(self) -> bool:
+        """Read the queue; return whether an event is to be sent."""
+        receiver = self.receiver.number - 1
+        self.state = await self._store.advance(receiver, self._done, self._holder, self._now())
+        self._done = None
+        dropped, self._dropped = self._dropped, self.state.dropped
+        if dropped is not None and dropped < self.state.dropped and self._drops.due():
+            self.log.warn(
+                "{who}: {count} events were dropped unsent; a queue holds {most} events for {hours} hours",
+                who=self.receiver.who,
+                count=self.state.dropped,
+                most=MAX_QUEUED,
+                hours=MAX_QUEUED_HOURS,
+            )
+        return self.state.head is not None
+
+    async def _send(self) -> None:
+        assert self.state.head is not None
+        number, body = self.state.head
+        try:
+            await self.receiver.send(body, self._secret())
+        except ConfdError:
+            self.results["failed"] += 1
+            raise
+        self.results["delivered"] += 1
+        self._done = number
+        self._backoff.reset()
+        if self._reason is not None:
+            self._reason = None
+            self.log.info("{who}: recovered", who=self.receiver.who)
+
+    def _failed(self, reason: str) -> None:
+        if reason != self._reason:
+            self._reason = reason
+            self.log.warn("{reason} The event stays in the queue.", reason=reason)
+
+
+@implementer(IChangeListener)
+class QueueSenders(MultiService):
+    """The deliveries of all receivers; none waits for another."""
+
+    def __init__(self, deliveries: Sequence[QueueSender], now: Callable[[], datetime]) -> None:
+        super().__init__()
+        self._deliveries, self._now = deliveries, now
+        for each in deliveries:
+            each.setServiceParent(self)
+
+    def load(self, contents: Contents) -> None:
+        self.wake()
+
+    def apply(self, change: Change) -> None:
+        if change.kind in (REVISION, RETIRED):
+            self.wake()
+
+    def wake(self) -> None:
+        """Look at all queues."""
+        for each in self._deliveries:
+            each.wake()
+
+    def expose(self, metrics: Metrics) -> None:
+        """Add the metrics of webhooks."""
+
+        def each(read: Callable[[QueueState], float]) -> Callable[[], dict[str, float]]:
+            return lambda: {str(one.receiver.number): read(one.state) for one in self._deliveries}
+
+        metrics.counter(
+            "confd_webhook_deliveries",
+            "Requests to receivers of webhooks.",
+            lambda: {
+                (str(one.receiver.number), result): count
+                for one in self._deliveries
+                for result, count in one.results.items()
+            },
+            "number",
+            "result",
+        )
+        metrics.gauge(
+            "confd_webhook_waiting", "Events that wait for a receiver.", each(lambda it: it.waiting), "number"
+        )
+        metrics.counter(
+            "confd_webhook_dropped", "Events that were deleted unsent.", each(lambda it: it.dropped), "number"
+        )
+        metrics.gauge(
+            "confd_webhook_age_seconds",
+            "Age of the oldest event that waits for a receiver.",
+            each(lambda it: 0 if it.oldest_at is None else (self._now() - it.oldest_at).total_seconds()),
+            "number",
+        )
