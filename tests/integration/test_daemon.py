@@ -11,6 +11,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.integration.fleet import PATIENCE, Process, clean_environment, eventually, free_port, request
+from tests.integration.launcher import fork
 
 #: The daemons that serve, and so can find their port taken.
 SERVERS = ("confd-controller", "confd-worker")
@@ -41,9 +42,8 @@ class Case(SynchronousTestCase):
         """Return a twistd in the foreground, with a port."""
         port = free_port()
         listening = ["--port", str(port)]
-        process = Process(
-            self.folder.resolve(), "daemon", [*arguments, *listening], f"http://127.0.0.1:{port}{health}", environ
-        )
+        folder, url = self.folder.resolve(), f"http://127.0.0.1:{port}{health}"
+        process = Process(folder, "daemon", [*arguments, *listening], url, environ, launch=fork)
         self.addCleanup(process.stop, signal.SIGKILL)
         return process
 
@@ -79,7 +79,7 @@ class EndTests(Case):
     def test_agent(self):
         """An agent without a controller ends with status 0."""
         arguments = ["confd-agent", "--controller-url", f"http://127.0.0.1:{free_port()}"]
-        process = Process(self.folder.resolve(), "daemon", arguments, None)
+        process = Process(self.folder.resolve(), "daemon", arguments, None, launch=fork)
         self.addCleanup(process.stop, signal.SIGKILL)
         process.start()
         self.assertEqual(process.stop(), 0)
@@ -102,19 +102,23 @@ class ReactorTests(Case):
 class FailureTests(Case):
     """A start that cannot succeed: a status, one line a mistake, no traceback, nothing left."""
 
-    def _fails(self, *arguments, expected, **environ):
-        for mode in (["-n"], []):
-            for command in SERVERS:
-                with self.subTest(mode=mode, command=command):
-                    ended = twistd(self.folder, *mode, "--pidfile=it.pid", command, *arguments, **environ)
-                    self.assertNotEqual(ended.returncode, 0)
-                    lines = ended.stderr.splitlines()
-                    self.assertEqual([line.partition(":")[0] for line in lines], expected, ended.stderr)
-                    log = self.folder / "twistd.log"
-                    written = ended.stdout + ended.stderr + (log.read_text() if log.exists() else "")
-                    self.assertNotIn("Traceback", written)
-                    self.assertNotIn("hunter2", written)
-                    self.assertFalse((self.folder / "it.pid").exists())
+    def _fails(self, *arguments, expected, reverse=False, **environ):
+        """
+        Start each server in one of the two modes.
+
+        @param reverse: Swap the modes; two tests of a kind try all four.
+        """
+        for mode, command in zip((["-n"], []), SERVERS[::-1] if reverse else SERVERS, strict=True):
+            with self.subTest(mode=mode, command=command):
+                ended = twistd(self.folder, *mode, "--pidfile=it.pid", command, *arguments, **environ)
+                self.assertNotEqual(ended.returncode, 0)
+                lines = ended.stderr.splitlines()
+                self.assertEqual([line.partition(":")[0] for line in lines], expected, ended.stderr)
+                log = self.folder / "twistd.log"
+                written = ended.stdout + ended.stderr + (log.read_text() if log.exists() else "")
+                self.assertNotIn("Traceback", written)
+                self.assertNotIn("hunter2", written)
+                self.assertFalse((self.folder / "it.pid").exists())
 
     def test_port_taken(self):
         """The setting to change is named: PORT."""
@@ -122,7 +126,7 @@ class FailureTests(Case):
 
     def test_listen_taken(self):
         """The setting to change is named: LISTEN."""
-        self._fails(expected=["LISTEN"], LISTEN=f"tcp:{self.taken_port()}:interface=127.0.0.1")
+        self._fails(expected=["LISTEN"], reverse=True, LISTEN=f"tcp:{self.taken_port()}:interface=127.0.0.1")
 
     def test_bad_settings(self):
         """All mistakes appear at once."""
@@ -130,7 +134,7 @@ class FailureTests(Case):
 
     def test_bad_endpoint(self):
         """An invalid endpoint is named."""
-        self._fails(expected=["LISTEN"], LISTEN="unix")
+        self._fails(expected=["LISTEN"], reverse=True, LISTEN="unix")
 
     def test_secrets(self):
         """A wrong secret is not shown."""

@@ -32,8 +32,12 @@ class FileWatchTests(InstalledExample):
         watched.touch()
         eventually(lambda: hit(worker) == "/second")
 
-    def test_it_is_among_the_installed(self) -> None:
-        """The error of an unknown name lists the strategy, and a mistake in its settings is reported at the start."""
+    def test_mistakes_and_its_own_tests(self) -> None:
+        """
+        The error of an unknown name lists the strategy, and a mistake in its settings is reported at the start.
+
+        The tests of the example pass; they include the contract of strategies.
+        """
         fleet = Fleet(self.folder)
         self.addCleanup(fleet.close)
         for strategy, said in (("PIGEON", "use one of FILEWATCH, NATS,"), ("FILEWATCH", "FILEWATCH_FILE: is unset")):
@@ -43,7 +47,4 @@ class FileWatchTests(InstalledExample):
             self.assertRaises(AssertionError, eventually, agent.up)
             self.assertIn(said, agent.log)
             self.assertNotIn("Traceback", agent.log)
-
-    def test_its_own_tests(self) -> None:
-        """The tests of the example pass; they include the contract of strategies."""
         self.assertIn("PASSED (successes=6)", self.run_its_tests())

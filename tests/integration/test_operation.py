@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from tests.integration.fleet import ADMIN, PATIENCE, Process, clean_environment, eventually, free_port, request
+from tests.integration.launcher import TWISTD, fork
 from tests.integration.servers import NatsServer, RedisServer, missing
 from tests.integration.test_daemon import Case, twistd
 
@@ -24,13 +25,11 @@ class PidFileTests(Case):
     def start(self, command, *options, name="daemon", **environ):
         """Start a daemon in the foreground."""
         arguments = [command, "--port", str(free_port())]
-        process = Process(self.folder.resolve(), name, arguments, None, environ)
+        folder = self.folder.resolve()
+        process = Process(folder, name, arguments, None, environ)
         self.addCleanup(process.stop, signal.SIGKILL)
-        command_line = [shutil.which("twistd", path=str(Path(sys.executable).parent)), "-n", *options, *arguments]
-        with (self.folder / f"{name}.log").open("ab") as log:
-            process._child = subprocess.Popen(
-                command_line, cwd=self.folder, env=clean_environment() | environ, stdout=log, stderr=log
-            )
+        with (folder / f"{name}.log").open("ab") as log:
+            process._child = fork([TWISTD, "-n", *options, *arguments], folder, clean_environment() | environ, log)
         eventually(lambda: f"{command} is up" in process.log or process.gone())
         self.assertFalse(process.gone(), process.log)
         return process
@@ -92,7 +91,8 @@ class SignalTests(Case):
         """Start a daemon in the foreground, with its log in a file."""
         listening = [] if command == "confd-agent" else ["--port", str(free_port())]
         more = ["--worker-port", str(free_port())] if command == "confd-dev" else []
-        process = Process(self.folder.resolve(), command, [*options, command, *listening, *more], None, environ)
+        arguments = [*options, command, *listening, *more]
+        process = Process(self.folder.resolve(), command, arguments, None, environ, launch=fork)
         self.addCleanup(process.stop, signal.SIGKILL)
         return process
 
@@ -247,7 +247,7 @@ class BrokerReadinessTests(Case):
                 url = f"http://127.0.0.1:{(port := free_port())}"
                 arguments = ["--reactor=asyncio", "confd-controller", "--port", str(port)]
                 environ = {"DISTRIBUTION_STRATEGY": strategy, setting: address}
-                process = Process(folder, "controller", arguments, f"{url}/health", environ)
+                process = Process(folder, "controller", arguments, f"{url}/health", environ, launch=fork)
                 self.addCleanup(process.stop, signal.SIGKILL)
                 process.start()
                 answer = eventually(lambda url=url: cannot_reach(request("GET", f"{url}/ready")))

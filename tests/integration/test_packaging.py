@@ -102,8 +102,32 @@ class DistributionTests(Case):
         run(sys.executable, "-m", "build", "--no-isolation", "--outdir", out, copy_of_clone(self.folder))
         (self.wheel,), (self.sdist,) = out.glob("*.whl"), out.glob("*.tar.gz")
 
-    def test_contents(self):
-        """The wheel holds all files of the packages, such as schemas, pages and licenses, and no tests."""
+    def test_wheel(self):
+        """The wheel holds what it should; its commands run from an unrelated folder, and end with status 0."""
+        self._holds_the_packages()
+        installation = Installation(self.folder / "installation")
+        installation.install(self.wheel)
+        self.assertTrue(installation.located(self.elsewhere).startswith(str(installation.packages)))
+        self.assertEqual(installation.commands(self.elsewhere), set(COMMANDS))
+        for command in COMMANDS:
+            with self.subTest(command=command):
+                self._starts(installation, command)
+        ctl = installation.folder / "bin" / "confdctl"
+        self.assertIn("confdctl COMMAND --help", run(ctl, "--help", cwd=self.elsewhere))
+        self.assertEqual(run(ctl, "--version", cwd=self.elsewhere), f"confdctl {confd.__version__}\n")
+
+    def test_sdist(self):
+        """The sdist installs the same files and version as the wheel."""
+        for file in (self.wheel, self.sdist):
+            self.assertIn(f"-{confd.__version__}", file.name)
+        installation = Installation(self.folder / "installation")
+        installation.install(self.sdist)
+        self.assertEqual(installation.commands(self.elsewhere), set(COMMANDS))
+        installed = {str(path.relative_to(installation.packages)) for path in installation.packages.rglob("confd/**/*")}
+        self.assertEqual({n for n in ZipFile(self.wheel).namelist() if n.startswith("confd/")} - installed, set())
+
+    def _holds_the_packages(self):
+        """Check that the wheel holds all files of the packages: schemas, pages and licenses; and no tests."""
         names = set(ZipFile(self.wheel).namelist())
         paths = [path for each in ("confd", "twisted") for path in (ROOT / each).rglob("*") if path.is_file()]
         made = {path for path in paths if path.name == "dropin.cache" or "__pycache__" in path.parts}
@@ -114,34 +138,6 @@ class DistributionTests(Case):
         self.assertEqual({top for top in tops if not top.endswith(".dist-info")}, {"confd", "twisted"})
         self.assertFalse([name for name in names if name.startswith("twisted/") and name.endswith("__init__.py")])
         self.assertTrue(any(name.endswith("/LICENSE") for name in names))
-
-    def test_daemons(self):
-        """Each daemon starts from an unrelated folder, and ends with status 0."""
-        installation = Installation(self.folder / "installation")
-        installation.install(self.wheel)
-        self.assertTrue(installation.located(self.elsewhere).startswith(str(installation.packages)))
-        self.assertEqual(installation.commands(self.elsewhere), set(COMMANDS))
-        for command in COMMANDS:
-            with self.subTest(command=command):
-                self._starts(installation, command)
-
-    def test_sdist(self):
-        """The sdist installs the same files and version as the wheel."""
-        installation = Installation(self.folder / "installation")
-        installation.install(self.sdist)
-        self.assertEqual(installation.commands(self.elsewhere), set(COMMANDS))
-        installed = {str(path.relative_to(installation.packages)) for path in installation.packages.rglob("confd/**/*")}
-        self.assertEqual({n for n in ZipFile(self.wheel).namelist() if n.startswith("confd/")} - installed, set())
-
-    def test_confdctl(self):
-        """confdctl is a command of this version."""
-        installation = Installation(self.folder / "installation")
-        installation.install(self.wheel)
-        ctl = installation.folder / "bin" / "confdctl"
-        self.assertIn("confdctl COMMAND --help", run(ctl, "--help", cwd=self.elsewhere))
-        self.assertEqual(run(ctl, "--version", cwd=self.elsewhere), f"confdctl {confd.__version__}\n")
-        for file in (self.wheel, self.sdist):
-            self.assertIn(f"-{confd.__version__}", file.name)
 
     def _starts(self, installation, command):
         options = {

@@ -39,7 +39,12 @@ class ReleasesTests(InstalledExample):
         (self.folder / "releases" / "current" / "config.json").write_text("{}")
         eventually(lambda: self.current() == {"url": "http://a/2"})
 
-    def test_an_unknown_name_lists_the_output(self) -> None:
+    def test_mistakes_and_its_own_tests(self) -> None:
+        """
+        The error of an unknown name lists the output, and a mistake in its settings is reported at the start.
+
+        The tests of the example pass; they include the contract of outputs.
+        """
         fleet = self.start()
         for outputs, said in (("PIGEON", "choose from FILE, HTTP, RELEASES."), ("RELEASES", "RELEASES_FOLDER: is not")):
             agent = fleet.agent("http://127.0.0.1:1", outputs.lower(), "--outputs", outputs)
@@ -48,7 +53,4 @@ class ReleasesTests(InstalledExample):
             self.assertRaises(AssertionError, eventually, agent.up)
             self.assertIn(said, agent.log)
             self.assertNotIn("Traceback", agent.log)
-
-    def test_its_own_tests(self) -> None:
-        """The tests of the example pass; they include the contract of outputs."""
         self.assertIn("PASSED (successes=16)", self.run_its_tests())
