@@ -15,6 +15,9 @@ DONE = "done"
 #: Action of a backup, and the outcome of a backup that its reader did not take to the end.
 BACKUP, CUT_OFF = "GET /api/v1/backup", "cut_off"
 
+#: The first word of the action of an attempt that was to pass a policy; the detail ends with the reason.
+BREAK_GLASS = "break-glass"
+
 #: The value of C{previous} in the first entry, which has no predecessor.
 BEGINNING = ""
 
@@ -34,6 +37,7 @@ class Attempt:
     @ivar made_at: UTC time of arrival.
     @ivar namespace: the namespace that the attempt acts in; empty for the cluster.
     @ivar subject: the person or team that answers for the identity.
+    @ivar break_glass: why the attempt is to pass the policy and the freezes of a namespace; empty where it is not to.
     """
 
     who: str
@@ -44,6 +48,7 @@ class Attempt:
     made_at: datetime
     namespace: str = ""
     subject: str = ""
+    break_glass: str = ""
 
 
 @frozen
@@ -96,16 +101,20 @@ class AuditEntry:
         @param number: number of the previous entry; 0 before the first.
         @param previous: hash of the previous entry.
         """
-        attempt = outcome.attempt
+        attempt, detail = outcome.attempt, outcome.detail
+        action = attempt.action
+        if attempt.break_glass:
+            action = f"{BREAK_GLASS} {action}"
+            detail = f"{detail}: {attempt.break_glass}" if detail else attempt.break_glass
         values = (
             number + 1,
             at,
             attempt.who,
             attempt.peer,
-            attempt.action,
+            action,
             attempt.target,
             outcome.outcome,
-            outcome.detail,
+            detail,
             attempt.request_id,
             previous,
         )

@@ -13,6 +13,7 @@ from typing import Any, Generic, Literal, TypeVar
 import msgspec
 from attrs import evolve, field, frozen
 
+from confd.access.break_glass import BreakGlass
 from confd.access.freezes import Freeze
 from confd.access.policies import Policy
 from confd.access.tokens import Token
@@ -214,6 +215,7 @@ _NOTHING = Body(None, lambda value: None)
 #: The names of the kinds.
 REVISION, RETIRED, IDENTITY, KEYS, AGENT, LABELS = "revision", "retired", "identity", "keys", "agent", "labels"
 ROLLOUT, EXPOSED, TOKEN, FREEZE, POLICY = "rollout", "exposed", "token", "freeze", "policy"
+BREAK_GLASS = "break_glass"
 
 #: Each kind of change and its body. The values of C{identity} and C{keys} are read from the tables that hold the keys.
 KINDS: Mapping[str, Body] = {
@@ -228,4 +230,5 @@ KINDS: Mapping[str, Body] = {
     TOKEN: Body(Token),
     FREEZE: Body(Freeze),
     POLICY: Body(Policy),
+    BREAK_GLASS: Body(BreakGlass),
 }

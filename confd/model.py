@@ -231,6 +231,11 @@ class Draft:
         """When the request arrived, UTC; an import has other times in C{made_at}."""
         return self.made_at if self.attempt is None else self.attempt.made_at
 
+    @property
+    def break_glass(self) -> str:
+        """Why the draft is to pass the policy and the freezes of its namespace; empty where it is not to."""
+        return "" if self.attempt is None else self.attempt.break_glass
+
 
 @frozen
 class Registration:

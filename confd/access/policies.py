@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from attrs import evolve, fields_dict, frozen, validators
 from attrs import field as attribute
 
 from confd.access.freezes import ActiveFreezes
+from confd.errors import Conflict, Forbidden
 
 #: The plan of a policy that asks for no rollout.
 NO_PLAN = "direct"
@@ -50,12 +53,47 @@ class Policy:
         return ", ".join(f"{name}={getattr(self, name)}" for name in differing).lower() or "defaults"
 
 
+def check_plan_change(name: str, policies: Mapping[str, Policy], body: str | None = None) -> None:
+    """
+    Check that a plan may be removed, or saved with other waves.
+
+    @param policies: by namespace.
+    @param body: the JSON text of the plan; C{None} to remove it.
+    @raise Conflict: C{plan_in_use}.
+    """
+    users = [namespace for namespace, policy in policies.items() if policy.plan == name]
+    if users and (body is None or not msgspec.json.decode(body).get("waves")):
+        raise Conflict(
+            "plan_in_use",
+            f"The policy of the namespace {users[0]!r} asks for the plan {name!r}, which keeps a wave before the last;"
+            " set another plan there first.",
+        )
+
+
+class PlanRequired(Forbidden):
+    """
+    The policy of a namespace asks for a rollout.
+
+    @ivar plan: the name of the plan.
+    """
+
+    def __init__(self, namespace: str, plan: str) -> None:
+        super().__init__(
+            "plan_required",
+            f"Each change of the namespace {namespace!r} is a rollout; take the plan {plan!r}, or a plan with a wave"
+            " before the last.",
+            [{"plan": plan}],
+        )
+        self.plan = plan
+
+
 @frozen
 class Restrictions:
     """
     What holds the changes of one namespace at a moment: its policy, and its active freezes.
 
-    Each store asks L{Restrictions} in the transaction of each write that serves agents another document.
+    A call with a reason for break-glass is held by nothing. Each store asks L{Restrictions} in the transaction of each
+    write that serves agents another document.
     """
 
     namespace: str
@@ -70,3 +108,13 @@ class Restrictions:
         """
         if not self.policy.freeze_exempt:
             self.freezes.check(self.namespace)
+
+    def check_plan(self, waves: int = 0) -> None:
+        """
+        Check that the policy asks for no other way to deliver a document.
+
+        @param waves: of the plan of the draft before the last wave; 0 for a draft that goes to all agents at once.
+        @raise PlanRequired: C{plan_required}.
+        """
+        if self.policy.plan != NO_PLAN and not waves:
+            raise PlanRequired(self.namespace, self.policy.plan)

@@ -197,7 +197,7 @@ def compose(
     for each in broker_publishers:
         each.broker.watch(each.broker_returned)
     configs, reader = Configs(store, schema, feed, now), ConfigReader(snapshot, feed)
-    rollouts = Rollouts(store, driver, views, snapshot, reader, registry, feed, now, freezes)
+    rollouts = Rollouts(store, driver, views, snapshot, reader, registry, feed, now)
     registry.changes.add(driver.agent_changed)
     driver.considerations.add(event_feed.rollout_changed)
     registry.changes.add(rollouts.agent_changed)
@@ -228,12 +228,13 @@ def compose(
             rollouts,
             rollout_starts,
             convergence,
+            policies,
             publishers.published,
             offload,
         ),
         RolloutsApi(rollouts, rollout_starts, configs, reader, registry, convergence, offload),
         PlansApi(rollouts),
-        HistoryApi(store, store, reader, offload),
+        HistoryApi(store, store, store, reader, offload),
         NamespacesApi(configs, snapshot, reader, registry, offload, reactor),
         ClusterApi(configs, identity, snapshot, registry, herd),
         ImportsApi(configs, reader, publishers.published, offload),
@@ -254,7 +255,7 @@ def compose(
         MetricsEndpoint(metrics, reactor),
         dashboard(reactor),
     ]
-    for part in (webhooks.deliveries, rollout_metrics, readiness, lag, feed, api_tokens, backup):
+    for part in (webhooks.deliveries, rollout_metrics, readiness, lag, feed, api_tokens, policies, backup):
         part.expose(metrics)
     auth, dispatcher = make_dispatcher(
         reactor, settings, metrics, registry, audit_log, Places(registry, store), api_tokens, throttle, herd, feed

@@ -22,7 +22,7 @@ from confd.codec.selectors import Selector
 from confd.controller.convergence.progress import ConvergenceSummary, LaggingAgent, Totals
 from confd.interfaces import IAuditStore, IChangeStore, IConfigStore, IHealth
 from confd.interfaces.webhooks import IWebhookStore
-from confd.model import Registration, Tag
+from confd.model import Draft, Registration, Tag
 from confd.reports import AgentRecord, VersionOutcome
 from confd.rollouts import Member, Rollout, RolloutStep, Start, Stepped
 
@@ -172,13 +172,18 @@ class IRolloutStore(Interface):
         """Fire with the JSON text of each saved plan, by name."""
 
     def save_plan(name: str, body: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
-        """Save a plan, in place of a plan with its name."""
+        """
+        Save a plan, in place of a plan with its name.
+
+        @raise Conflict: C{plan_in_use}: a policy asks for it, and it would have no wave before the last.
+        """
 
     def remove_plan(name: str, attempt: Attempt | None = None) -> Deferred[Committed[None]]:
         """
         Remove a plan.
 
         @raise NotFound: C{unknown_plan}.
+        @raise Conflict: C{plan_in_use}.
         """
 
 
@@ -242,7 +247,12 @@ class IPolicyStore(Interface):
     """
     Policies of namespaces, durable. Each change of a policy is a change C{policy}, with the policy as its value.
 
-    The store refuses what a policy forbids, in the transaction of the write. A policy outlives its namespace.
+    The store refuses what a policy forbids, in the transaction of the write. A policy outlives its namespace. A write
+    whose attempt has a reason for break-glass is refused by neither policies nor freezes; it leaves a record and a
+    change C{break_glass} in the same transaction.
+
+    With a plan in the policy, the store refuses with L{PlanRequired}: publish, but for an undo that is free; start
+    without a wave before the last.
     """
 
     def policies() -> Deferred[Mapping[str, Policy]]:
@@ -252,6 +262,21 @@ class IPolicyStore(Interface):
         namespace: str, changes: Mapping[str, Any], attempt: Attempt | None = None
     ) -> Deferred[Committed[Policy]]:
         """Set some fields of the policy of a namespace; fires with the whole policy."""
+
+    def check_draft(draft: Draft, waves: int = 0) -> Deferred[None]:
+        """
+        Fail as publish or start of a draft would, where a freeze or the policy forbids it; change nothing.
+
+        @param waves: of the plan of a start before the last wave; 0 for a publish.
+        @raise Conflict: C{frozen}.
+        @raise PlanRequired: C{plan_required}.
+        """
+
+    def break_glass_count() -> Deferred[int]:
+        """Fire with the number of calls that passed a policy or a freeze by break-glass."""
+
+    def break_glass_reasons(namespace: str, versions: Sequence[int]) -> Deferred[Mapping[int, str]]:
+        """Fire with the reason of each of these versions that a break-glass call published."""
 
 
 class IResidentStore(IAgentStore, IReportStore):

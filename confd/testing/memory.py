@@ -226,13 +226,12 @@ class MemoryStore(RolloutRows, TokenRows, FreezeRows, PolicyRows, WebhookRows, A
         self._check_in_use(draft.namespace)
         answered = self._answered(draft)
         if answered is not None:
+            self._check_answer(draft, answered)
             return Written(answered)
         newest = self._revisions[draft.namespace][-1].configuration
         current = self._current_of(draft.namespace).configuration
         check_expected(draft, current.tag)
-        restrictions = self._restrictions(draft.namespace, draft.asked_at)
-        if not (restrictions.policy.rollback_free and self._undoes(draft)):
-            restrictions.check_freezes()
+        self._check_draft(draft)
         if draft.rollout != SUPERSEDE:
             self._refuse_while_open(draft.namespace)
         self._check_changed(draft)
@@ -247,7 +246,8 @@ class MemoryStore(RolloutRows, TokenRows, FreezeRows, PolicyRows, WebhookRows, A
             revision = self._append(each, draft.poll_interval or current.poll_interval)
         superseded = self._supersede(draft.namespace, revision.configuration.version, draft.made_at)
         self._prune(draft.namespace)
-        return Written(revision, [*superseded, revision_change(revision, draft.arrived)])
+        recorded = self._record_break_glass(draft.attempt, draft.namespace, revision.configuration.version)
+        return Written(revision, [*superseded, revision_change(revision, draft.arrived), *recorded])
 
     def _create(self, draft: Draft) -> Written[Revision]:
         if self._in_use(draft.namespace):
@@ -255,12 +255,13 @@ class MemoryStore(RolloutRows, TokenRows, FreezeRows, PolicyRows, WebhookRows, A
             if answered is not None:
                 return Written(answered)
             raise Conflict("namespace_exists", f"The namespace {draft.namespace!r} exists.")
-        self._restrictions(draft.namespace, draft.asked_at).check_freezes()
+        self._restrictions(draft.namespace, draft.asked_at, draft.break_glass).check_freezes()
         self._retired.discard(draft.namespace)
         revision = self._append(
             draft, draft.poll_interval or self._revisions[DEFAULT_NAMESPACE][-1].configuration.poll_interval
         )
-        return Written(revision, [revision_change(revision, draft.arrived)])
+        recorded = self._record_break_glass(draft.attempt, draft.namespace, revision.configuration.version)
+        return Written(revision, [revision_change(revision, draft.arrived), *recorded])
 
     def _retire(self, name: str) -> Written[None]:
         self._check_in_use(name)

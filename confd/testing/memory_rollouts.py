@@ -10,7 +10,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred, execute
 from zope.interface import implementer
 
-from confd.access.policies import Restrictions
+from confd.access.policies import PlanRequired, Policy, Restrictions, check_plan_change
 from confd.audit import Attempt, AuditOutcome
 from confd.changes import EXPOSED, Committed, Lanes, ReceivedReport, ReportVerdict
 from confd.controller.interfaces import IRolloutStore
@@ -68,7 +68,10 @@ class RolloutRows:
     _record: Callable[[Sequence[AuditOutcome]], None]
     _prune: Callable[[str], None]
     _check_in_use: Callable[[str], None]
-    _restrictions: Callable[[str, datetime], Restrictions]
+    _restrictions: Callable[..., Restrictions]
+    _policies: dict[str, Policy]
+    _check_draft: Callable[..., None]
+    _record_break_glass: Callable[..., list[tuple[str, str, object]]]
 
     def __init__(self) -> None:
         super().__init__()
@@ -119,12 +122,14 @@ class RolloutRows:
         return self._audited(attempt, lambda _: name, self._remove_plan, name)
 
     def _save_plan(self, name: str, body: str) -> Written[None]:
+        check_plan_change(name, self._policies, body)
         self._plans[name] = body
         return Written(None)
 
     def _remove_plan(self, name: str) -> Written[None]:
         if name not in self._plans:
             raise unknown_plan(name)
+        check_plan_change(name, self._policies)
         del self._plans[name]
         return Written(None)
 
@@ -154,6 +159,12 @@ class RolloutRows:
     def _candidate(self, rollout: Rollout) -> Revision:
         return self._revisions[rollout.namespace][rollout.candidate - 1]
 
+    def _check_answer(self, draft: Draft, answered: Revision) -> None:
+        """Refuse the retry of a publish that started a rollout by the policy of its namespace."""
+        number, _ = self._fates.get((draft.namespace, answered.configuration.version), (0, ""))
+        if number and not draft.rollout:
+            raise PlanRequired(draft.namespace, self._find(number).plan.name)
+
     def _start(self, start: Start) -> Written[Stepped]:
         draft = start.draft
         self._check_in_use(draft.namespace)
@@ -163,7 +174,7 @@ class RolloutRows:
             return Written(Stepped(self._find(number), self._members_of(number), True, answered))
         current = self._current_of(draft.namespace).configuration
         check_expected(draft, current.tag)
-        self._restrictions(draft.namespace, draft.asked_at).check_freezes()
+        self._check_draft(draft, len(start.plan.waves))
         self._refuse_while_open(draft.namespace)
         self._check_changed(draft)
         number = len(self._rollouts) + 1
@@ -183,6 +194,7 @@ class RolloutRows:
         changes: list[tuple[str, str, object]] = [rollout_change(rollout, members, revision)]
         if rollout.in_last_wave:
             changes.append(revision_change(revision, draft.arrived))
+        changes += self._record_break_glass(draft.attempt, draft.namespace, rollout.candidate, number)
         return Written(Stepped(rollout, members, True, revision), changes)
 
     def _give_up_members(self, namespace: str) -> None:
@@ -199,7 +211,7 @@ class RolloutRows:
         if following is None:
             return Written(Stepped(before, members, False))
         if step.delivers:
-            self._restrictions(before.namespace, step.at).check_freezes()
+            self._restrictions(before.namespace, step.at, step.attempt.break_glass).check_freezes()
         if isinstance(following, Addition):
             return self._add(before, members, following, step)
         revision = self._publish_step(before, following, step)
@@ -213,7 +225,10 @@ class RolloutRows:
         self._prune(rollout.namespace)
         self._record([AuditOutcome(step.attempt, detail=following.audited)])
         members = self._members_of(rollout.id)
-        changes = step_changes(before, rollout, members, self._candidate(rollout), revision)
+        changes = [
+            *step_changes(before, rollout, members, self._candidate(rollout), revision),
+            *self._record_break_glass(step.attempt, rollout.namespace, published, rollout.id),
+        ]
         return Written(Stepped(rollout, members, True, revision), changes)
 
     def _add(

@@ -40,12 +40,12 @@ class RolloutStoreCase(StoreTests):
         """Return a transition that confd makes by itself."""
         return RolloutStep(rollout, judge, NOON, Attempt("confd", "", "rollout", DEFAULT_NAMESPACE, "", NOON))
 
-    async def start(self, *agent_ids: str, members: int = 1) -> Stepped:
+    async def start(self, *agent_ids: str, members: int = 1, **fields: Any) -> Stepped:
         """Start a rollout that exposes the first of some agents."""
         await self.store.unblock("a")
         await self.register(*agent_ids)
         exposure = Exposure(tuple((agent_id, True) for agent_id in agent_ids), members)
-        stepped: Stepped = (await self.store.start_rollout(self.a_start(exposure))).value
+        stepped: Stepped = (await self.store.start_rollout(self.a_start(exposure, **fields))).value
         return stepped
 
     async def step(self, judge: Judge, rollout: int = 1) -> Stepped:

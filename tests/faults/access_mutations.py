@@ -10,6 +10,7 @@ _MATRIX = "tests.controller.access.test_matrix.MatrixTests"
 _LIFE, _CALLERS = "tests.controller.access.test_tokens.LifeTests", "tests.controller.access.test_tokens.CallerTests"
 _ELSEWHERE = "tests.controller.access.test_several_controllers.ElsewhereTests"
 _POLICIES = "tests.controller.store.sqlite.test_store.SqlitePolicyStoreTests"
+_WRITES = "tests.controller.access.test_write_paths.WritePathTests"
 _STORE = "tests.controller.store.sqlite.test_store.SqliteFreezeStoreTests"
 
 ACCESS_MUTANTS = (
@@ -136,8 +137,8 @@ ACCESS_MUTANTS = (
         (
             Edit(
                 _CONFIGS,
-                "if not (restrictions.policy.rollback_free and _undoes(cursor, draft, there.current)):",
-                "if _undoes:",
+                "if not waves and restrictions.policy.rollback_free and _undoes(cursor, draft, current):",
+                "if not _undoes:",
             ),
         ),
         (f"{_STORE}.test_undo_passes_and_no_other_rollback",),
@@ -149,7 +150,13 @@ ACCESS_MUTANTS = (
     ),
     Mutant(
         "a freeze forgets the creation of namespaces",
-        (Edit(_CONFIGS, "    policies.restrictions(cursor, name, draft.asked_at).check_freezes()\n", ""),),
+        (
+            Edit(
+                _CONFIGS,
+                "    policies.restrictions(cursor, name, draft.asked_at, draft.break_glass).check_freezes()\n",
+                "",
+            ),
+        ),
         (f"{_STORE}.test_publish_and_creation_are_refused_while_a_freeze_is_active",),
     ),
     Mutant(
@@ -171,6 +178,57 @@ ACCESS_MUTANTS = (
         "an exempt namespace is frozen",
         (Edit("access/policies.py", "if not self.policy.freeze_exempt:", "if self.policy:"),),
         (f"{_POLICIES}.test_exempt_namespace_ignores_freezes",),
+    ),
+    Mutant(
+        "a plan of a policy is forgotten by publish and start",
+        (Edit(_CONFIGS, "    restrictions.check_plan(waves)\n", ""),),
+        (f"{_POLICIES}.test_plan_forbids_what_goes_to_all_agents_but_a_free_undo",),
+    ),
+    Mutant(
+        "a rollout without a wave before the last satisfies a plan",
+        (Edit(_STEPS, "len(start.plan.waves)", "1"),),
+        (f"{_POLICIES}.test_plan_forbids_what_goes_to_all_agents_but_a_free_undo",),
+    ),
+    Mutant(
+        "the retry of a publish that became a rollout is answered as a publish to all agents",
+        (Edit(_CONFIGS, "        _check_answer(cursor, draft, made)\n", ""),),
+        (f"{_POLICIES}.test_retry_of_a_publish_that_became_a_rollout_is_sent_there",),
+    ),
+    Mutant(
+        "a caller who asked for no rollout gets one",
+        (Edit("controller/api/configs.py", "if query.rollout is not None:", "if query is None:"),),
+        (f"{_WRITES}.test_each_path_is_held_by_what_the_table_says_and_break_glass_passes",),
+    ),
+    Mutant(
+        "anyone who publishes may break the glass",
+        (
+            Edit(
+                _DISPATCH,
+                "                    allow(principal, (Permission.ADMIN,), NOWHERE)\n",
+                "                    pass\n",
+            ),
+        ),
+        (f"{_WRITES}.test_each_path_is_held_by_what_the_table_says_and_break_glass_passes",),
+    ),
+    Mutant(
+        "the audit does not tell break-glass from other calls",
+        (Edit("audit.py", "        if attempt.break_glass:\n", "        if not attempt:\n"),),
+        ("tests.controller.access.test_break_glass.BreakGlassTests",),
+    ),
+    Mutant(
+        "break-glass leaves no record",
+        (Edit("controller/store/queries/break_glass.py", "not attempt.break_glass:", "attempt:"),),
+        (f"{_POLICIES}.test_break_glass_passes_and_leaves_a_record",),
+    ),
+    Mutant(
+        "break-glass forgets waves",
+        (Edit(_STEPS, "reason = step.attempt.break_glass", 'reason = ""'),),
+        (f"{_POLICIES}.test_break_glass_passes_and_leaves_a_record",),
+    ),
+    Mutant(
+        "the plan of a policy can be removed",
+        (Edit("access/policies.py", "if users and (", "if not users and ("),),
+        (f"{_POLICIES}.test_plan_of_a_policy_stays",),
     ),
     Mutant(
         "the days of a weekly freeze are those of UTC",

@@ -15,7 +15,7 @@ from confd.errors import Malformed, Unprocessable
 from confd.model import POLL_INTERVAL_MAX, POLL_INTERVAL_MIN, Draft
 from confd.rollouts import SUPERSEDE
 from confd.runtime.offload import Offload
-from confd.web.api.endpoint import Call, NamespaceQuery
+from confd.web.api.endpoint import BreakGlassReason, Call, NamespaceQuery
 
 #: The chapter of the API document.
 CONFIGURATIONS = "configurations"
@@ -44,6 +44,7 @@ class ChangeQuery(NamespaceQuery, forbid_unknown_fields=True):
     @ivar rollout: the plan of a rollout; C{direct} starts none, and C{abort} publishes to all agents although a rollout
         is open.
     @ivar if_changed: refuse a change to the document and the poll interval that are current, unless a rollout is open.
+    @ivar break_glass: why the change is to pass the policy and the freezes of the namespace; only an admin gives it.
     """
 
     dry_run: bool = False
@@ -52,6 +53,7 @@ class ChangeQuery(NamespaceQuery, forbid_unknown_fields=True):
     timeout: Timeout | None = None
     rollout: str | None = None
     if_changed: bool = False
+    break_glass: BreakGlassReason | None = None
 
     @property
     def plan(self) -> str | None:

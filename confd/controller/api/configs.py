@@ -9,8 +9,10 @@ from weakref import ref
 from attrs import define, evolve, field
 from twisted.internet.defer import Deferred
 
+from confd.access.policies import PlanRequired
 from confd.codec import strict_json
 from confd.codec.headers import entity_tags, etag, names_version, not_modified
+from confd.controller.access.policies import Policies
 from confd.controller.agents.registry import Registry
 from confd.controller.api.change_options import (
     CONFIGURATIONS,
@@ -30,6 +32,7 @@ from confd.controller.configs.reader import ConfigReader
 from confd.controller.configs.service import Configs
 from confd.controller.configs.snapshot import EncodedConfig, Snapshot
 from confd.controller.convergence.tracker import Convergence
+from confd.controller.rollouts.plans import PlanSpec
 from confd.controller.rollouts.service import Rollouts
 from confd.errors import Conflict, Gone, NotFound, PreconditionFailed, TooMany, Unprocessable
 from confd.history import VersionSummary, check_changed, check_expected
@@ -78,6 +81,7 @@ class ConfigsApi:
     _rollouts: Rollouts
     _rollout_starts: RolloutStarts
     _convergence: Convergence
+    _policies: Policies
     _published: Callable[[str], Deferred[bool]]
     _offload: Offload
     _waiting: int = field(default=0, init=False)
@@ -183,10 +187,7 @@ class ConfigsApi:
     async def _publish_or_preview(self, query: ChangeQuery, draft: Draft) -> Answer:
         plan = None if query.plan is None else await self._rollouts.plan(query.plan)
         if query.dry_run:
-            body = await self._preview(draft)
-            if plan is not None:
-                await self._rollout_starts.preview(draft, plan, body)
-            return Answer(strict_json.encode(body))
+            return Answer(strict_json.encode(await self._preview(query, draft, plan)))
         waits = query.wait is not None
         if waits and self._waiting >= MAX_WAITING_PUBLISHES:
             raise TooMany(
@@ -196,11 +197,24 @@ class ConfigsApi:
             )
         self._waiting += waits
         try:
-            if plan is not None:
-                return await self._rollout_starts.start(query, draft, plan)
-            return await self._commit(query, draft)
+            if plan is None:
+                try:
+                    return await self._commit(query, draft)
+                except PlanRequired as error:
+                    plan = await self._plan_of(query, error)
+            return await self._rollout_starts.start(query, draft, plan)
         finally:
             self._waiting -= waits
+
+    async def _plan_of(self, query: ChangeQuery, error: PlanRequired) -> PlanSpec:
+        """
+        Return the plan that the policy of a namespace asks for.
+
+        @raise PlanRequired: the query asks for no rollout.
+        """
+        if query.rollout is not None:
+            raise error
+        return await self._rollouts.plan(error.plan)
 
     async def _commit(self, query: ChangeQuery, draft: Draft) -> Answer:
         """Publish a draft, and wait for agents if the query has C{wait}."""
@@ -220,11 +234,14 @@ class ConfigsApi:
             status = 200 if reached else 202
         return Answer(strict_json.encode(body), status, {"ETag": etag(made.tag)})
 
-    async def _preview(self, draft: Draft) -> DryRunBody:
+    async def _preview(self, query: ChangeQuery, draft: Draft, plan: PlanSpec | None) -> DryRunBody:
         """Return the body of a dry run."""
         there = (await self._reader.newest(draft.namespace)).configuration
         check_expected(draft, there.tag)
-        self._rollouts.refuse_while_frozen(draft)
+        try:
+            await self._policies.check_draft(draft, plan)
+        except PlanRequired as error:
+            plan = await self._plan_of(query, error)
         self._rollouts.refuse_while_open(draft)
         if self._rollouts.open_rollout(draft.namespace) is None:
             check_changed(draft, VersionSummary.of(Revision(there, "")))
@@ -252,6 +269,8 @@ class ConfigsApi:
         }
         if draft.rollback_of is not None:
             foreseen["rollback_of"] = draft.rollback_of
+        if plan is not None:
+            await self._rollout_starts.preview(draft, plan, foreseen)
         return foreseen
 
     async def _wait_for_quorum(self, query: ChangeQuery, made: Configuration) -> tuple[bool, ConvergenceBody | None]:

@@ -12,7 +12,7 @@ from confd.controller.api.change_options import VersionNumber
 from confd.controller.api.schemas import DiffBody, HistoryPage, VersionBody, VersionItem
 from confd.controller.configs.diff import difference
 from confd.controller.configs.reader import ConfigReader
-from confd.controller.interfaces import IRolloutStore
+from confd.controller.interfaces import IPolicyStore, IRolloutStore
 from confd.errors import Gone
 from confd.history import VersionSummary
 from confd.interfaces import IConfigStore
@@ -55,6 +55,7 @@ class HistoryApi:
 
     _store: IConfigStore
     _rollouts: IRolloutStore
+    _policies: IPolicyStore
     _reader: ConfigReader
     _offload: Offload
 
@@ -72,8 +73,12 @@ class HistoryApi:
         await self._reader.require(query.namespace)
         found = await self._store.history(query.namespace, query.limit + 1, query.before)
         page = found[: query.limit]
-        fates = await self._rollouts.fates(query.namespace, [each.tag.version for each in page])
-        body: HistoryPage = {"items": [_line(each, fates.get(each.tag.version)) for each in page]}
+        numbers = [each.tag.version for each in page]
+        fates = await self._rollouts.fates(query.namespace, numbers)
+        reasons = await self._policies.break_glass_reasons(query.namespace, numbers)
+        body: HistoryPage = {
+            "items": [_line(each, fates.get(each.tag.version), reasons.get(each.tag.version)) for each in page]
+        }
         if len(found) > len(page):
             body["next"] = page[-1].tag.version
         return body
@@ -91,7 +96,8 @@ class HistoryApi:
         await self._reader.require(call.query.namespace)
         revision = await self._store.revision(call.query.namespace, version)
         fates = await self._rollouts.fates(call.query.namespace, [version])
-        return _described(revision, fates.get(version))
+        reasons = await self._policies.break_glass_reasons(call.query.namespace, [version])
+        return _described(revision, fates.get(version), reasons.get(version))
 
     @endpoint(
         "GET",
@@ -111,8 +117,13 @@ class HistoryApi:
         return {"from": old.version, "to": new.version, "patch": found.patch, "text": found.text}
 
 
-def _line(version: VersionSummary, fate: tuple[int, str] | None) -> VersionItem:
-    """Return a version; C{fate} has its rollout and its fate as a candidate."""
+def _line(version: VersionSummary, fate: tuple[int, str] | None, reason: str | None) -> VersionItem:
+    """
+    Return a version.
+
+    @param fate: its rollout, and its fate as a candidate.
+    @param reason: of the break-glass call that published it.
+    """
     described: VersionItem = {
         "version": version.tag.version,
         "epoch": version.tag.epoch,
@@ -129,13 +140,15 @@ def _line(version: VersionSummary, fate: tuple[int, str] | None) -> VersionItem:
         described["rollout"], state = fate
         if state != "activated":
             described["state"] = "dropped" if state == "dropped" else "candidate"
+    if reason is not None:
+        described["break_glass"] = reason
     return described
 
 
-def _described(revision: Revision, fate: tuple[int, str] | None) -> VersionBody:
+def _described(revision: Revision, fate: tuple[int, str] | None, reason: str | None) -> VersionBody:
     there = revision.configuration
     return {
-        **_line(VersionSummary.of(revision), fate),
+        **_line(VersionSummary.of(revision), fate, reason),
         "namespace": there.namespace,
         "cluster_id": there.cluster_id,
         "updated_at": rfc3339(there.updated_at),

@@ -19,7 +19,7 @@ from confd.errors import Conflict, Malformed, Unprocessable
 from confd.history import OtherHistory
 from confd.model import Draft
 from confd.runtime.offload import Offload
-from confd.web.api.endpoint import Answer, Call, NamespaceQuery, endpoint
+from confd.web.api.endpoint import Answer, BreakGlassReason, Call, NamespaceQuery, endpoint
 from confd.web.auth.principals import Permission
 from confd.web.openapi.docs import ETAG, Docs
 
@@ -34,9 +34,11 @@ class ImportQuery(NamespaceQuery, forbid_unknown_fields=True):
     How to import.
 
     @ivar force: import although something was published in the namespace.
+    @ivar break_glass: why the import is to pass the policy and the freezes of the namespace.
     """
 
     force: bool = False
+    break_glass: BreakGlassReason | None = None
 
 
 class ImportedVersion(msgspec.Struct, forbid_unknown_fields=True):

@@ -21,7 +21,7 @@ from confd.controller.configs.snapshot import Snapshot
 from confd.errors import Conflict, Unavailable, Unprocessable
 from confd.model import DEFAULT_NAMESPACE, NAMESPACE, Configuration, valid_namespace
 from confd.runtime.offload import Offload
-from confd.web.api.endpoint import Answer, Call, Scope, endpoint
+from confd.web.api.endpoint import Answer, BreakGlassReason, Call, Scope, endpoint
 from confd.web.auth.principals import Permission
 from confd.web.openapi.docs import Docs, MessageBody, written_as
 
@@ -39,9 +39,11 @@ class CreateQuery(msgspec.Struct, forbid_unknown_fields=True):
     How to create a namespace.
 
     @ivar dry_run: check everything, and create nothing.
+    @ivar break_glass: why the creation is to pass the policy and the freezes of the namespace.
     """
 
     dry_run: bool = False
+    break_glass: BreakGlassReason | None = None
 
 
 #: Namespaces that are described in one turn of the reactor; this takes about a millisecond.

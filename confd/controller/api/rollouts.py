@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import msgspec
 from attrs import define, evolve
 
 from confd.codec import strict_json
 from confd.controller.agents.registry import Registry
 from confd.controller.api.change_options import (
     ChangeQuery,
-    Comment,
-    PollInterval,
-    VersionNumber,
     bad_field,
     conditions,
     rollback_draft,
+)
+from confd.controller.api.rollout_requests import (
+    STATES,
+    CheckRequest,
+    MembersQuery,
+    PromoteRequest,
+    ReplaceRequest,
+    RolloutsQuery,
+    StartQuery,
+    StartRequest,
+    VerbRequest,
 )
 from confd.controller.api.rollout_schemas import (
     MemberPage,
@@ -33,7 +40,7 @@ from confd.controller.api.rollout_starts import RolloutStarts
 from confd.controller.configs.reader import ConfigReader
 from confd.controller.configs.service import Configs
 from confd.controller.convergence.tracker import Convergence
-from confd.controller.rollouts.plans import DIRECT, CheckName, PlanSpec, parse_plan
+from confd.controller.rollouts.plans import DIRECT, PlanSpec, parse_plan
 from confd.controller.rollouts.service import Rollouts, Wish
 from confd.controller.rollouts.transitions import etag_of
 from confd.controller.rollouts.views import RolloutView
@@ -41,80 +48,15 @@ from confd.errors import Conflict, Gone, NotFound, PreconditionFailed, Unprocess
 from confd.model import Draft
 from confd.rollouts import SUPERSEDE, unknown_plan
 from confd.runtime.offload import Offload
-from confd.web.api.endpoint import Answer, Call, NamespaceQuery, Scope, endpoint
+from confd.web.api.endpoint import Answer, BreakGlassQuery, Call, Scope, endpoint
 from confd.web.auth.principals import Permission, forbidden
 from confd.web.openapi.docs import ETAG, IDEMPOTENCY_KEY, IF_MATCH, Docs
-
-StateName = Literal["running", "paused", "finishing", "completed", "aborted", "superseded"]
-
-STATES: tuple[StateName, ...] = ("running", "paused", "finishing", "completed", "aborted", "superseded")
 
 _TAG = "rollouts"
 
 _VERB_DOCS = Docs(
     {200: RolloutBody}, (Conflict, NotFound, PreconditionFailed), takes=(IF_MATCH,), gives=(ETAG,), tag=_TAG
 )
-
-
-class RolloutsQuery(NamespaceQuery, forbid_unknown_fields=True):
-    """
-    A page of rollouts.
-
-    @ivar state: only rollouts in this state.
-    @ivar limit: rollouts on the page, at most.
-    @ivar before: the C{next} of the page before.
-    """
-
-    state: StateName | None = None
-    limit: Annotated[int, msgspec.Meta(ge=1, le=500)] = 50
-    before: Annotated[int, msgspec.Meta(ge=1)] | None = None
-
-
-class MembersQuery(msgspec.Struct, forbid_unknown_fields=True):
-    """
-    A page of members.
-
-    @ivar outcome: only members with this outcome.
-    @ivar limit: members on the page, at most.
-    @ivar after: the C{next} of the page before.
-    """
-
-    outcome: Literal["applied", "failed", "silent", "pending"] | None = None
-    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
-    after: str = ""
-
-
-class VerbRequest(msgspec.Struct, forbid_unknown_fields=True):
-    """A comment for people."""
-
-    comment: Comment = ""
-
-
-class PromoteRequest(VerbRequest, forbid_unknown_fields=True):
-    """Whether the next wave starts, or the last one."""
-
-    to: Literal["next", "all"] = "next"
-
-
-class CheckRequest(VerbRequest, forbid_unknown_fields=True, kw_only=True):
-    """The verdict of a check."""
-
-    name: CheckName
-    passed: bool = msgspec.field(name="pass")
-
-
-class ReplaceRequest(VerbRequest, forbid_unknown_fields=True):
-    """The new candidate: a document, or the number of the version whose document it repeats."""
-
-    config: strict_json.JsonObject | None = None
-    rollback_of: VersionNumber | None = None
-    poll_interval_seconds: PollInterval | None = None
-
-
-class StartRequest(ReplaceRequest, forbid_unknown_fields=True, kw_only=True):
-    """The candidate and the plan: a name, or the plan itself."""
-
-    plan: str | strict_json.JsonObject
 
 
 @define(eq=False)
@@ -134,7 +76,7 @@ class RolloutsApi:
         "/api/v1/rollouts",
         Permission.CONFIG_PUBLISH,
         "Start a rollout.",
-        query=NamespaceQuery,
+        query=StartQuery,
         body=StartRequest,
         max_body=None,
         docs=Docs(
@@ -232,6 +174,7 @@ class RolloutsApi:
         Permission.ROLLOUT_ADVANCE,
         "Resume a paused rollout.",
         scope=Scope.ROLLOUT,
+        query=BreakGlassQuery,
         body=VerbRequest,
         optional_body=True,
         docs=_VERB_DOCS,
@@ -246,6 +189,7 @@ class RolloutsApi:
         (Permission.ROLLOUT_ADVANCE, Permission.ROLLOUT_PROMOTE_HELD),
         "Start the next wave, or the last one, without its gate.",
         scope=Scope.ROLLOUT,
+        query=BreakGlassQuery,
         body=PromoteRequest,
         optional_body=True,
         docs=_VERB_DOCS,
@@ -304,6 +248,7 @@ class RolloutsApi:
         Permission.CONFIG_PUBLISH,
         "Give a rollout another candidate.",
         scope=Scope.ROLLOUT,
+        query=BreakGlassQuery,
         body=ReplaceRequest,
         max_body=None,
         docs=Docs(

@@ -219,7 +219,8 @@ class VersionItem(TypedDict):
     """
     A version without its document.
 
-    A version that a rollout made has its id. C{state} is absent once the version was current.
+    A version that a rollout made has its id. C{state} is absent once the version was current. C{break_glass} is the
+    reason of a call that passed the policy and the freezes of the namespace.
     """
 
     version: int
@@ -233,6 +234,7 @@ class VersionItem(TypedDict):
     rollback_of: NotRequired[int]
     rollout: NotRequired[int]
     state: NotRequired[Literal["candidate", "dropped"]]
+    break_glass: NotRequired[str]
 
 
 class HistoryPage(TypedDict):

@@ -13,7 +13,6 @@ from twisted.logger import Logger
 from confd.audit import Attempt
 from confd.codec.headers import entity_tags
 from confd.codec.strict_json import JsonObject
-from confd.controller.access.freezes import Freezes
 from confd.controller.agents.registry import Registry
 from confd.controller.configs.reader import ConfigReader
 from confd.controller.configs.snapshot import EncodedConfig, Snapshot
@@ -92,7 +91,6 @@ class Rollouts:
     _registry: Registry
     _feed: Feed
     _now: Callable[[], datetime]
-    _freezes: Freezes
 
     async def served(self, namespace: str, header: str | None, agent_id: str) -> EncodedConfig:
         """
@@ -132,15 +130,6 @@ class Rollouts:
             detected = Deferred.fromCoroutine(self._detect(namespace, agent_id, named))
             # The next poll or report of the agent tries again.
             detected.addErrback(lambda failure: failure.trap(ConfdError))
-
-    def refuse_while_frozen(self, draft: Draft) -> None:
-        """
-        Refuse a draft that a freeze forbids, as the store does; the store alone tells an undo from other rollbacks.
-
-        @raise Conflict: C{frozen}.
-        """
-        if draft.rollback_of is None:
-            self._freezes.active(draft.namespace).check(draft.namespace)
 
     def open_rollout(self, namespace: str) -> int | None:
         """Return the id of the open rollout of a namespace, C{None} without one."""

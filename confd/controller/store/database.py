@@ -23,6 +23,7 @@ from confd.controller.store.cursor import Dialect, Work
 from confd.controller.store.queries import (
     agents,
     audit,
+    break_glass,
     configs,
     epoch,
     freezes,
@@ -282,6 +283,15 @@ class DatabaseStore(Service):
 
     def advance(self, receiver: int, done: int | None, holder: str, at: datetime) -> Deferred[QueueState]:
         return self._engine.write(partial(webhooks.advance, receiver=receiver, done=done, holder=holder, at=at))
+
+    def check_draft(self, draft: Draft, waves: int = 0) -> Deferred[None]:
+        return self._engine.read(partial(configs.preview, draft=draft, waves=waves))
+
+    def break_glass_count(self) -> Deferred[int]:
+        return self._engine.read(break_glass.count)
+
+    def break_glass_reasons(self, namespace: str, versions: Sequence[int]) -> Deferred[Mapping[int, str]]:
+        return self._engine.read(partial(break_glass.reasons, namespace=namespace, versions=versions))
 
     def touch(self, polls: Mapping[str, datetime]) -> Deferred[None]:
         return self._engine.write(partial(agents.touch, polls=polls, statement=self.dialect.touch))

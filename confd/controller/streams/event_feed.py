@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from confd.changes import RETIRED, REVISION, ROLLOUT, Change, Contents
+from confd.changes import BREAK_GLASS, RETIRED, REVISION, ROLLOUT, Change, Contents
 from confd.codec import sse
 from confd.controller.agents.registry import Registry
 from confd.controller.configs.snapshot import Snapshot
@@ -16,6 +16,7 @@ from confd.controller.streams.namespace_feed import (
     EventBodies,
     FeedSubscriber,
     NamespaceFeed,
+    break_glass_event,
     config_event,
 )
 from confd.errors import TooMany, Unavailable
@@ -66,6 +67,10 @@ class EventFeed(StreamService):
             topic = self._watched(change.subject)
             if topic is not None:
                 topic.rollout_ended(change.value.rollout)
+        elif change.kind == BREAK_GLASS:
+            topic = self._watched(change.subject)
+            if topic is not None:
+                topic.broke_glass(break_glass_event(change.value))
         elif change.kind == RETIRED:
             self._retired(change.subject)
 

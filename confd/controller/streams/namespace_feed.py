@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
+from confd.access.break_glass import BreakGlass
 from confd.codec import sse, strict_json
 from confd.codec.headers import rfc3339
 from confd.controller.agents.registry import Registry
@@ -23,10 +24,10 @@ from confd.web.api.streaming import EventStream, Streams
 from confd.web.server.request import BoundedRequest
 
 #: The kinds of events.
-CONFIG, AGENTS, CONVERGENCE, ROLLOUT = "config", "agents", "convergence", "rollout"
+CONFIG, AGENTS, CONVERGENCE, ROLLOUT, BREAK_GLASS = "config", "agents", "convergence", "rollout", "break_glass"
 
 #: Seconds from one event of a kind to the next, at least.
-PERIOD_SECONDS = {CONFIG: 0.25, AGENTS: 0.5, CONVERGENCE: 0.25, ROLLOUT: 0.5}
+PERIOD_SECONDS = {CONFIG: 0.25, AGENTS: 0.5, CONVERGENCE: 0.25, ROLLOUT: 0.5, BREAK_GLASS: 0.25}
 
 #: Agents in one event, and laggards. For more agents, readers ask the API.
 MAX_AGENTS_PER_EVENT, MAX_LAGGARDS_PER_EVENT = 200, 20
@@ -104,6 +105,7 @@ class NamespaceFeed:
             AGENTS: self._tell_agents,
             CONVERGENCE: self._tell_convergence,
             ROLLOUT: self._tell_rollout,
+            BREAK_GLASS: partial(self._notify, BREAK_GLASS),
         }
         self._throttles = {kind: Coalescer(streams.clock, PERIOD_SECONDS[kind], act) for kind, act in acts.items()}
         self._tell_convergence()
@@ -120,6 +122,11 @@ class NamespaceFeed:
         """Send the event of a new current version."""
         self.newest[CONFIG] = config
         self._throttles[CONFIG].call()
+
+    def broke_glass(self, event: bytes) -> None:
+        """Send the event of a call that passed the policy and the freezes of the namespace."""
+        self.newest[BREAK_GLASS] = event
+        self._throttles[BREAK_GLASS].call()
 
     def agent_changed(self, agent_id: str) -> None:
         """Note that an agent changed or left."""
@@ -228,6 +235,20 @@ def config_event(namespace: str, version: VersionSummary) -> bytes:
         "checksum": version.checksum,
     }
     return sse.frame(CONFIG, strict_json.encode(body), str(version.tag))
+
+
+def break_glass_event(record: BreakGlass) -> bytes:
+    """Return the event of a call that passed the policy and the freezes of its namespace."""
+    body = {
+        "namespace": record.namespace,
+        "version": record.version,
+        "rollout": record.rollout,
+        "action": record.action,
+        "reason": record.reason,
+        "who": record.who,
+        "at": rfc3339(record.at),
+    }
+    return sse.frame(BREAK_GLASS, strict_json.encode(body))
 
 
 def agents_event(here: Sequence[object], forgotten: list[str], more: bool) -> bytes:

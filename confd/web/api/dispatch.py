@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 
+from confd.access.break_glass import MAX_REASON
 from confd.audit import Attempt
 from confd.codec import strict_json
 from confd.codec.text import printable
@@ -46,7 +47,7 @@ from confd.web.api.routes import Routes
 from confd.web.api.streaming import StreamingAnswer
 from confd.web.auth.basic import IAuditor, IAuthenticator
 from confd.web.auth.csrf import same_origin
-from confd.web.auth.principals import NOBODY, NOWHERE, Place, Principal, allow, allow_somewhere
+from confd.web.auth.principals import NOBODY, NOWHERE, Permission, Place, Principal, allow, allow_somewhere
 from confd.web.auth.throttle import Allowance
 from confd.web.server.request import BoundedRequest
 
@@ -153,7 +154,7 @@ class Dispatcher:
     ) -> object:
         """Call the handler, after every check of its declaration has passed."""
         auditor = self._auditor if declared.audited else None
-        principal, place, body, document, attempt = NOBODY, NOWHERE, None, None, None
+        principal, place, query, body, document, attempt = NOBODY, NOWHERE, None, None, None, None
         try:
             query, fault = _query_of(request, declared)
             if declared.needs is not Open.ANYONE:
@@ -164,6 +165,8 @@ class Dispatcher:
                 request.caller = principal.who
                 place = await self._locate(request, declared, parts, query)
                 self._authorize(principal, declared, parts, place)
+                if _break_glass(query):
+                    allow(principal, (Permission.ADMIN,), NOWHERE)
             if not declared.reads:
                 same_origin(request)
             if declared.audited and self._allowance is not None:
@@ -175,11 +178,12 @@ class Dispatcher:
                 place = self._named(body.namespace)  # type: ignore[attr-defined]
                 allow(principal, declared.permissions, place)
             if auditor is not None:
-                attempt = _attempt(request, declared, parts, principal, body, auditor.now(), place)
+                attempt = _attempt(request, declared, parts, principal, body, auditor.now(), place, _break_glass(query))
             return await handler(Call(request, principal, query, body, document, request.id, attempt), **parts)
         except Exception as error:
             if auditor is not None:
-                attempt = attempt or _attempt(request, declared, parts, principal, body, auditor.now(), place)
+                now, reason = auditor.now(), _break_glass(query)
+                attempt = attempt or _attempt(request, declared, parts, principal, body, now, place, reason)
                 auditor.refused(attempt, error)
             raise
 
@@ -261,6 +265,7 @@ def _attempt(
     body: object,
     now: datetime,
     place: Place = NOWHERE,
+    break_glass: str = "",
 ) -> Attempt:
     if parts:
         named = peek(request.uri, declared.named_by, "") if declared.named_by else ""
@@ -282,7 +287,13 @@ def _attempt(
         now,
         printable(place.namespace, MAX_TARGET_CHARS),
         principal.subject,
+        break_glass,
     )
+
+
+def _break_glass(query: object) -> str:
+    """Return the reason in a query for which a call is to pass policies and freezes; empty without one."""
+    return printable(getattr(query, "break_glass", None) or "", MAX_REASON)
 
 
 def _refusal(error: ConfdError, request_id: str, declared: Endpoint, parts: Mapping[str, object]) -> Answer:

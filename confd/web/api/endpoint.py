@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from attrs import field, frozen
 from zope.interface import Interface
 
+from confd.access.break_glass import MAX_REASON
 from confd.audit import Attempt
 from confd.errors import ConfdError
 from confd.model import DEFAULT_NAMESPACE, Document
@@ -24,6 +25,9 @@ from confd.web.server.request import BoundedRequest
 
 #: Bytes of a body, unless an endpoint declares another limit.
 SMALL_BODY_BYTES = 8192
+
+#: The parameter C{break_glass} of a query: see L{confd.audit.Attempt}. It needs L{Permission.ADMIN}.
+BreakGlassReason = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_REASON)]
 
 #: The media type of bodies and most responses.
 JSON = "application/json"
@@ -58,6 +62,16 @@ class NamespaceQuery(msgspec.Struct, forbid_unknown_fields=True):
     """
 
     namespace: str = DEFAULT_NAMESPACE
+
+
+class BreakGlassQuery(msgspec.Struct, forbid_unknown_fields=True):
+    """
+    The query of an endpoint that policies and freezes hold.
+
+    @ivar break_glass: why the call is to pass the policy and the freezes of the namespace; only an admin gives it.
+    """
+
+    break_glass: BreakGlassReason | None = None
 
 
 class Open(enum.Enum):

@@ -54,6 +54,19 @@ class PoliciesTests(TokenCase):
         self.assertEqual(self.ask("GET", path).json["approvals"], 1)
         self.assertEqual(self.ask("POST", path, json={"approvals": 0}).json, DEFAULTS)
 
+    def test_plan_of_a_policy_stays(self) -> None:
+        plan = {"name": "night", "waves": [{"count": 1}]}
+        for status in (200, 409):
+            self.ask("POST", "/api/v1/plans", json=plan)
+            refused = self.ask("POST", "/api/v1/plans", json={**plan, "waves": []})
+            removed = self.ask("DELETE", "/api/v1/plans/night")
+            self.assertEqual((refused.status, removed.status), (status, status))
+            if status == 200:
+                self.ask("POST", "/api/v1/plans", json=plan)
+                self.assertEqual(self.ask("POST", POLICY, json={"plan": "night"}).status, 200)
+        self.assertEqual(removed.code, "plan_in_use")
+        self.assertEqual(self.ask("POST", "/api/v1/plans", json={**plan, "bake": 600}).status, 200)
+
     def test_exempt_namespace_ignores_a_freeze_in_a_preview_too(self) -> None:
         freeze = {"namespaces": ["*"], "until": "2026-11-24T13:00:00Z", "reason": "r"}
         self.ask("POST", "/api/v1/freezes", json=freeze)
@@ -61,3 +74,43 @@ class PoliciesTests(TokenCase):
             self.ask("POST", POLICY, json={"freeze_exempt": exempt})
             for path in ("config?dry_run=true", "config"):
                 self.assertEqual(self.ask("POST", f"/api/v1/{path}", json=DOCUMENT).status, status, path)
+
+
+class PlanTests(TokenCase):
+    """A namespace whose policy asks for the plan C{canary}."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        for number in range(3):
+            self.harness.report(self.harness.join(hostname=f"host-{number}"), self.harness.tag())
+        self.ask("POST", POLICY, json={"plan": "canary"})
+
+    def test_publish_starts_a_rollout_and_its_retry_gets_the_same_answer(self) -> None:
+        key = {"Idempotency-Key": "k"}
+        first = self.ask("POST", "/api/v1/config", json=DOCUMENT, headers=key)
+        self.assertEqual((first.status, first.json["rollout"]["plan"]["name"]), (202, "canary"))
+        for change in ({}, {"plan": "direct"}):
+            self.ask("POST", POLICY, json=change)
+            again = self.ask("POST", "/api/v1/config", json=DOCUMENT, headers=key)
+            self.assertEqual((again.status, again.json["version"]), (202, first.json["version"]), change)
+
+    def test_retry_of_a_publish_before_the_policy_starts_nothing(self) -> None:
+        key = {"Idempotency-Key": "k"}
+        self.ask("POST", POLICY, json={"plan": "direct"})
+        first = self.ask("POST", "/api/v1/config", json=DOCUMENT, headers=key)
+        self.ask("POST", POLICY, json={"plan": "canary"})
+        self.assertEqual(self.ask("POST", "/api/v1/config", json=DOCUMENT, headers=key).json, first.json)
+
+    def test_preview_shows_the_rollout(self) -> None:
+        shown = self.ask("POST", "/api/v1/config?dry_run=true", json=DOCUMENT).json
+        self.assertEqual([each["members"] for each in shown["waves"]], [1, 3])
+        direct = self.ask("POST", "/api/v1/config?dry_run=true&rollout=direct", json=DOCUMENT)
+        self.assertEqual((direct.status, direct.code), (403, "plan_required"))
+        self.assertEqual(direct.json["details"], [{"plan": "canary"}])
+
+    def test_undo_and_its_preview_are_direct(self) -> None:
+        self.ask("POST", "/api/v1/config?break_glass=x", json=DOCUMENT)
+        path, body = "/api/v1/config/rollback", {"version": 1}
+        self.assertNotIn("waves", self.ask("POST", f"{path}?dry_run=true", json=body).json)
+        self.assertEqual(self.ask("POST", path, json=body).status, 200)
+        self.assertIn("waves", self.ask("POST", f"{path}?dry_run=true", json={"version": 2}).json)

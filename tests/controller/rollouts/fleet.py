@@ -127,7 +127,7 @@ class SmallController:
         self.store.surroundings = self.driver.surroundings
         reader, views = ConfigReader(self.snapshot, self.feed), RolloutViews(self.store, self.driver)
         self.rollouts = Rollouts(
-            self.store, self.driver, views, self.snapshot, reader, self.registry, self.feed, self.now, freezes
+            self.store, self.driver, views, self.snapshot, reader, self.registry, self.feed, self.now
         )
         self.registry.changes.add(self.driver.agent_changed)
         self.registry.changes.add(self.rollouts.agent_changed)

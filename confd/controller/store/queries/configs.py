@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from attrs import frozen
 
+from confd.access.policies import PlanRequired
 from confd.changes import RETIRED
 from confd.codec import headers, strict_json
 from confd.controller.store.change_log import Written, revision_change
 from confd.controller.store.cursor import Cursor, Row
-from confd.controller.store.queries import policies, pruning, rollouts
+from confd.controller.store.queries import break_glass, policies, pruning, rollouts
 from confd.errors import Conflict, Gone, NotFound, Unprocessable
 from confd.history import OtherHistory, VersionSummary, check_changed, check_expected, check_import
 from confd.model import DEFAULT_NAMESPACE, Configuration, Document, Draft, Revision, Tag
@@ -111,11 +112,10 @@ def publish(cursor: Cursor, draft: Draft, keep: int = 0) -> Written[Revision]:
     there = standing(cursor, draft.namespace)
     made = answered(cursor, draft)
     if made is not None:
+        _check_answer(cursor, draft, made)
         return Written(made)
     check_expected(draft, there.current.tag)
-    restrictions = policies.restrictions(cursor, draft.namespace, draft.asked_at)
-    if not (restrictions.policy.rollback_free and _undoes(cursor, draft, there.current)):
-        restrictions.check_freezes()
+    check_draft(cursor, draft, there.current)
     if there.rollout is not None and draft.rollout != SUPERSEDE:
         raise rollout_active(draft.namespace, there.rollout)
     if there.rollout is None:
@@ -128,8 +128,40 @@ def publish(cursor: Cursor, draft: Draft, keep: int = 0) -> Written[Revision]:
     changes: list[tuple[str, str, object]] = [revision_change(made, draft.arrived)]
     if there.rollout is not None:
         changes.insert(0, rollouts.supersede(cursor, there.rollout, made.configuration.version, draft.made_at))
+    changes += break_glass.record(cursor, draft.attempt, draft.namespace, made.configuration.version)
     pruning.prune(cursor, draft.namespace, keep)
     return Written(made, changes)
+
+
+def check_draft(cursor: Cursor, draft: Draft, current: VersionSummary, waves: int = 0) -> None:
+    """
+    Check that neither a freeze nor the policy of the namespace forbids a draft.
+
+    @param waves: see L{Restrictions.check_plan}.
+    @raise Conflict: C{frozen}.
+    @raise PlanRequired: C{plan_required}.
+    """
+    restrictions = policies.restrictions(cursor, draft.namespace, draft.asked_at, draft.break_glass)
+    if not waves and restrictions.policy.rollback_free and _undoes(cursor, draft, current):
+        return
+    restrictions.check_freezes()
+    restrictions.check_plan(waves)
+
+
+def preview(cursor: Cursor, draft: Draft, waves: int) -> None:
+    """Check a draft as L{check_draft} does: L{confd.controller.interfaces.IPolicyStore.check_draft}."""
+    check_draft(cursor, draft, standing(cursor, draft.namespace).current, waves)
+
+
+def _check_answer(cursor: Cursor, draft: Draft, made: Revision) -> None:
+    """
+    Send the retry of a publish that started a rollout by the policy of its namespace to L{rollout_steps.start}.
+
+    @raise PlanRequired: C{plan_required}.
+    """
+    for number, _ in rollouts.fates(cursor, draft.namespace, [made.configuration.version]).values():
+        if not draft.rollout:
+            raise PlanRequired(draft.namespace, rollouts.find(cursor, number).rollout.plan.name)
 
 
 def _undoes(cursor: Cursor, draft: Draft, current: VersionSummary) -> bool:
@@ -185,13 +217,14 @@ def create_namespace(cursor: Cursor, draft: Draft) -> Written[Revision]:
         if before is not None:
             return Written(before)
         raise Conflict("namespace_exists", f"The namespace {name!r} exists; publish to it instead.")
-    policies.restrictions(cursor, name, draft.asked_at).check_freezes()
+    policies.restrictions(cursor, name, draft.asked_at, draft.break_glass).check_freezes()
     cursor.execute("INSERT INTO namespaces (name) VALUES (?) ON CONFLICT (name) DO UPDATE SET retired = FALSE", (name,))
     newest = _newest(cursor, name)
     interval = draft.poll_interval or (default and default.poll_interval)
     assert interval, "the first namespace brings its own"
     made = append(cursor, draft, 1 if newest is None else newest.tag.version + 1, interval)
-    return Written(made, [revision_change(made, draft.arrived)])
+    recorded = break_glass.record(cursor, draft.attempt, name, made.configuration.version)
+    return Written(made, [revision_change(made, draft.arrived), *recorded])
 
 
 def retire_namespace(cursor: Cursor, name: str) -> Written[None]:

@@ -36,8 +36,14 @@ def save(cursor: Cursor, namespace: str, changes: Mapping[str, Any]) -> Written[
     return Written(policy, [(POLICY, namespace, policy)])
 
 
-def restrictions(cursor: Cursor, namespace: str, now: datetime) -> Restrictions:
-    """Return what holds the changes of a namespace, with one statement."""
+def restrictions(cursor: Cursor, namespace: str, now: datetime, break_glass: str = "") -> Restrictions:
+    """
+    Return what holds a change of a namespace, with one statement.
+
+    @param break_glass: the reason for which nothing holds the change; empty without one.
+    """
+    if break_glass:
+        return Restrictions(namespace, Policy(), ActiveFreezes(now))
     cursor.execute(
         f"""SELECT (SELECT body FROM policies WHERE namespace = ?), {freezes.COLUMNS}
         FROM (SELECT 1 AS one) AS always LEFT JOIN freezes ON removed_at IS NULL ORDER BY id""",

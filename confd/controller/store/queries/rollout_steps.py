@@ -10,7 +10,7 @@ from confd.audit import AuditOutcome
 from confd.changes import EXPOSED
 from confd.controller.store.change_log import Written, revision_change, rollout_change, step_changes
 from confd.controller.store.cursor import Cursor
-from confd.controller.store.queries import audit, configs, members, policies, pruning, rollouts
+from confd.controller.store.queries import audit, break_glass, configs, members, policies, pruning, rollouts
 from confd.controller.store.rollout_rules import abort_draft, change_members, first_rollout, pick, take_step
 from confd.history import check_changed, check_expected
 from confd.model import Revision
@@ -35,7 +35,7 @@ def start(cursor: Cursor, start: Start, keep: int) -> Written[Stepped]:
         return Written(_started(cursor, answered))
     current = standing.newest
     check_expected(draft, standing.current.tag)
-    policies.restrictions(cursor, draft.namespace, draft.asked_at).check_freezes()
+    configs.check_draft(cursor, draft, standing.current, len(start.plan.waves))
     if standing.rollout is not None:
         raise rollout_active(draft.namespace, standing.rollout)
     check_changed(draft, current)
@@ -57,6 +57,7 @@ def start(cursor: Cursor, start: Start, keep: int) -> Written[Stepped]:
     changes: list[tuple[str, str, object]] = [rollout_change(rollout, exposed, revision)]
     if rollout.in_last_wave:
         changes.append(revision_change(revision, draft.arrived))
+    changes += break_glass.record(cursor, draft.attempt, draft.namespace, revision.configuration.version, number)
     return Written(Stepped(rollout, tuple(exposed), True, revision), changes)
 
 
@@ -67,7 +68,8 @@ def step(cursor: Cursor, step: RolloutStep, keep: int) -> Written[Stepped]:
     if following is None:
         return Written(Stepped(found.rollout, found.members, False))
     if step.delivers:
-        policies.restrictions(cursor, found.rollout.namespace, step.at).check_freezes()
+        reason = step.attempt.break_glass
+        policies.restrictions(cursor, found.rollout.namespace, step.at, reason).check_freezes()
     if isinstance(following, Addition):
         return _add(cursor, found, following, step)
     if following.verdict is not None:
@@ -85,7 +87,11 @@ def step(cursor: Cursor, step: RolloutStep, keep: int) -> Written[Stepped]:
     pruning.prune(cursor, rollout.namespace, keep)
     audit.append(cursor, [AuditOutcome(step.attempt, detail=following.audited)])
     after = rollouts.find(cursor, rollout.id)
-    return Written(Stepped(rollout, after.members, True, revision), _changes(cursor, found.rollout, after, revision))
+    changes = [
+        *_changes(cursor, found.rollout, after, revision),
+        *break_glass.record(cursor, step.attempt, rollout.namespace, published, rollout.id),
+    ]
+    return Written(Stepped(rollout, after.members, True, revision), changes)
 
 
 def _add(cursor: Cursor, found: rollouts.Found, addition: Addition, step: RolloutStep) -> Written[Stepped]:

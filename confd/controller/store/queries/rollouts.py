@@ -8,10 +8,12 @@ from datetime import datetime
 import msgspec
 from attrs import evolve, frozen
 
+from confd.access.policies import check_plan_change
 from confd.changes import Lanes
 from confd.codec import headers
 from confd.controller.store.change_log import Written, rollout_change
 from confd.controller.store.cursor import Cursor, Row
+from confd.controller.store.queries import policies
 from confd.controller.store.rollout_rules import ROLLOUTS_WITH_MEMBERS, fates_after, give_up_members, take_step
 from confd.model import Tag
 from confd.rollouts import (
@@ -214,7 +216,12 @@ def load_plans(cursor: Cursor) -> Mapping[str, str]:
 
 
 def save_plan(cursor: Cursor, name: str, body: str) -> Written[None]:
-    """Save a plan, in place of a plan with its name."""
+    """
+    Save a plan, in place of a plan with its name.
+
+    @raise Conflict: C{plan_in_use}.
+    """
+    check_plan_change(name, policies.load(cursor), body)
     cursor.execute(
         "INSERT INTO plans VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET body = excluded.body", (name, body)
     )
@@ -226,7 +233,9 @@ def remove_plan(cursor: Cursor, name: str) -> Written[None]:
     Remove a plan.
 
     @raise NotFound: C{unknown_plan}.
+    @raise Conflict: C{plan_in_use}.
     """
+    check_plan_change(name, policies.load(cursor))
     if cursor.execute("DELETE FROM plans WHERE name = ?", (name,)).rowcount == 0:
         raise unknown_plan(name)
     return Written(None)

@@ -313,6 +313,21 @@ CREATE TABLE webhook_sent (
     PRIMARY KEY (kind, namespace)
 );
 
+-- Calls that passed the policy and the freezes of a namespace. version and rollout: NULL without one.
+CREATE TABLE break_glass (
+    id bigint PRIMARY KEY,
+    namespace text COLLATE "C" NOT NULL,
+    version bigint,
+    rollout bigint,
+    action text NOT NULL,
+    reason text NOT NULL,
+    who text NOT NULL,
+    subject text NOT NULL,
+    at text NOT NULL
+);
+
+CREATE INDEX break_glass_versions ON break_glass (namespace, version);
+
 -- What the shared statements expect of SQLite. JSON loses U+0000, which text cannot hold.
 CREATE FUNCTION json_each(array_text text) RETURNS TABLE (key bigint, value json) LANGUAGE sql IMMUTABLE AS $$
     SELECT number - 1, element FROM json_array_elements(
