@@ -122,5 +122,28 @@ class NatsBroker:
 
     def _connected(self) -> socket.socket:
         connection = socket.create_connection(("127.0.0.1", self.server.port), timeout=PATIENCE)
-        connection.sendall(b'CONNECT {"verbose": false}\r\n')
+        connection.sendall(b'CONNECT {"verbose": false, "headers": true}\r\n')
         return connection
+
+
+@define(eq=False)
+class NatsStreamBroker(NatsBroker):
+    """NATS with a stream, which keeps the newest announcement also when the server is killed."""
+
+    @classmethod
+    def make(cls, folder: Path) -> NatsStreamBroker:
+        """Return a broker that is not started."""
+        return cls(NatsServer(folder, ("-js", "-sd", str(folder / "js"))))
+
+    def options(self, port: int) -> list[str]:
+        """See L{Broker.options}."""
+        return [*super().options(port), "--nats-stream", "CONFD"]
+
+    def latest(self) -> bytes:
+        """Return what the stream answers to a direct get; empty where it has no announcement."""
+        with self._connected() as connection, connection.makefile("rb") as replies:
+            connection.sendall(b"SUB me 1\r\nPUB $JS.API.DIRECT.GET.CONFD.config.worker.update me 0\r\n\r\n")
+            while b"MSG" not in (head := replies.readline()):
+                assert head, "the broker hung up"
+            headers, size = map(int, head.split()[-2:])
+            return replies.read(size)[headers:]

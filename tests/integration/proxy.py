@@ -17,7 +17,8 @@ from attrs import define, field, frozen
 
 #: The beginning of a broker's message; the last group is the length of the payload, which ends with a CRLF.
 REDIS_MESSAGE = re.compile(rb"\*3\r\n\$7\r\nmessage\r\n\$\d+\r\n[^\r]+\r\n\$(\d+)\r\n")
-NATS_MESSAGE = re.compile(rb"MSG \S+ \d+ (?:\S+ )?(\d+)\r\n")
+#: Announcements that a stream keeps have headers: HMSG counts them apart, and in the last number.
+NATS_MESSAGE = re.compile(rb"H?MSG \S+ \d+ (?:\S+ ){0,2}(\d+)\r\n")
 
 #: The longest delay: longer than the time between two publishes of a test.
 DELAY = 0.3

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 
-from tests.integration.brokers import NatsBroker, RedisBroker
+from tests.budgets import budget
+from tests.integration.brokers import NatsBroker, NatsStreamBroker, RedisBroker
 from tests.integration.conformance import make_conformance_tests
 from tests.integration.servers import missing
 
@@ -12,6 +13,11 @@ from tests.integration.servers import missing
 def why_not(command: str) -> str | None:
     """Return why a suite cannot run; with C{CI} it runs, and fails without its server."""
     return None if os.environ.get("CI") else missing(command)
+
+
+def why_not_now(command: str) -> str | None:
+    """Return why the suite of a second way through the same client cannot run; it runs with the full budget only."""
+    return budget("a suite for CONFD_TEST_BUDGET=full", None) or why_not(command)
 
 
 class PollerConformanceTests(make_conformance_tests("POLLER", pushes=False)):  # type: ignore[misc]
@@ -32,3 +38,9 @@ class NatsConformanceTests(  # type: ignore[misc]
     make_conformance_tests("NATS", NatsBroker.make, why_not=why_not("nats-server"))
 ):
     """Agents that subscribe to NATS."""
+
+
+class NatsStreamConformanceTests(  # type: ignore[misc]
+    make_conformance_tests("NATS", NatsStreamBroker.make, why_not=why_not_now("nats-server"))
+):
+    """Agents that subscribe to NATS, whose newest announcement is in a stream."""

@@ -3,24 +3,13 @@
 from __future__ import annotations
 
 import signal
-import socket
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.integration.fleet import PATIENCE, base_of, eventually, request, staged
-from tests.integration.servers import NatsServer, missing
-
-
-def kept(server: NatsServer) -> bytes:
-    """Return what the stream answers to a direct get, with the lines of the protocol around it."""
-    with socket.create_connection((server.host, server.port), timeout=PATIENCE) as connection:
-        lines = connection.makefile("rb")
-        lines.readline()
-        connection.sendall(b'CONNECT {"verbose": false, "headers": true}\r\nSUB me 1\r\n')
-        connection.sendall(b"PUB $JS.API.DIRECT.GET.CONFD.config.worker.update me 0\r\n\r\n")
-        head = lines.readline()
-        return lines.read(int(head.split()[-1])) if head.startswith(b"HMSG") else head
+from tests.integration.brokers import NatsStreamBroker
+from tests.integration.fleet import base_of, eventually, request, staged
+from tests.integration.servers import missing
 
 
 class OfflineStartTests(SynchronousTestCase):
@@ -30,11 +19,10 @@ class OfflineStartTests(SynchronousTestCase):
 
     def test_newest_version_is_verified_and_applied(self) -> None:
         fleet, target = staged(self)
-        folder = Path(self.mktemp()).resolve()
-        server = NatsServer(folder, ("-js", "-sd", str(folder / "js")))
-        self.addCleanup(server.stop)
-        server.start()
-        options = ("--distribution-strategy", "NATS", "--nats-url", server.url, "--nats-stream", "CONFD")
+        broker = NatsStreamBroker.make(Path(self.mktemp()).resolve())
+        self.addCleanup(broker.server.stop)
+        broker.server.start()
+        options = ("--distribution-strategy", "NATS", *broker.options(broker.server.port))
         controller, worker = fleet.controller(*options), fleet.worker()
         agent = fleet.agent(worker, "agent", *options)
         for process in (controller, worker, agent):
@@ -44,7 +32,7 @@ class OfflineStartTests(SynchronousTestCase):
         # In order, so that the cache is written.
         agent.stop(signal.SIGTERM)
         self.assertEqual(fleet.publish({"url": f"{target}/two"}).status, 200)
-        eventually(lambda: b'"version":"3"' in kept(server))
+        eventually(lambda: b'"version":"3"' in broker.latest())
         controller.stop(signal.SIGKILL)
         agent.start()
         eventually(lambda: request("GET", f"{base_of(worker)}/config").json()["version"].endswith(".3"))
