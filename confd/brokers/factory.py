@@ -6,6 +6,8 @@ import ssl
 from collections.abc import Callable, Mapping, Sequence
 from random import Random
 
+from confd.brokers.link import one_line
+from confd.errors import StartError
 from confd.interfaces import IBroker
 from confd.runtime.daemon import reload_secrets
 from confd.runtime.reactor import Reactor
@@ -14,7 +16,11 @@ from confd.runtime.settings import BROKERS, BrokerSettings
 from confd.runtime.tls import client_options
 
 #: The settings that hold the secrets of each broker.
-_SECRETS = {"REDIS": ("REDIS_PASSWORD",), "NATS": ("NATS_PASSWORD", "NATS_TOKEN")}
+_SECRETS = {
+    "REDIS": ("REDIS_PASSWORD",),
+    "NATS": ("NATS_PASSWORD", "NATS_TOKEN"),
+    "KAFKA": ("KAFKA_PASSWORD",),
+}
 
 
 def make_brokers(reactor: Reactor, settings: BrokerSettings, names: Sequence[str]) -> list[IBroker]:
@@ -27,14 +33,23 @@ def make_brokers(reactor: Reactor, settings: BrokerSettings, names: Sequence[str
 
 
 def make_broker(reactor: Reactor, settings: BrokerSettings, name: str) -> IBroker:
-    """Return the broker C{REDIS} or C{NATS}; import its library only here, so that other processes go without it."""
-    return _redis(reactor, settings) if name == "REDIS" else _nats(reactor, settings)
+    """
+    Return a broker; import its library only here, so that other processes go without it.
+
+    @param name: one of L{BROKERS}.
+    @raise StartError: its library is not installed, or a setting cannot work.
+    """
+    return {"REDIS": _redis, "NATS": _nats, "KAFKA": _kafka}[name](reactor, settings)
 
 
-def describe_stream(brokers: Sequence[IBroker]) -> Mapping[str, Callable[[], str]]:
-    """Return what C{/ready} says of NATS_STREAM."""
-    nats = [each for each in brokers if each.name == "NATS"]
-    return {"NATS_STREAM": lambda: nats[0].remark() or "announcements are kept"} if nats else {}
+def describe_brokers(settings: BrokerSettings, brokers: Sequence[IBroker]) -> Mapping[str, Callable[[], str]]:
+    """Return what C{/ready} says of the setting that makes each broker keep announcements."""
+    names = {"KAFKA": "KAFKA_TOPIC"} | ({} if settings.nats_stream is None else {"NATS": "NATS_STREAM"})
+
+    def describe(broker: IBroker) -> Callable[[], str]:
+        return lambda: broker.remark() or "announcements are kept"
+
+    return {names[each.name]: describe(each) for each in brokers if each.name in names}
 
 
 def follow_passwords(
@@ -50,8 +65,8 @@ def follow_passwords(
 
     def changed(now: BrokerSettings) -> None:
         for broker in brokers:
-            redis = broker.name == "REDIS"
-            broker.present(now.redis_password if redis else now.nats_password, None if redis else now.nats_token)
+            name = broker.name.lower()
+            broker.present(getattr(now, f"{name}_password"), getattr(now, f"{name}_token", None))
 
     names = [name for broker in brokers for name in _SECRETS.get(broker.name, ())]
     return reload_secrets(reactor, settings, environ, changed, *names)
@@ -89,3 +104,29 @@ def _nats(reactor: Reactor, settings: BrokerSettings) -> IBroker:
         stream=settings.nats_stream,
         random=Random(),
     )
+
+
+def _kafka(reactor: Reactor, settings: BrokerSettings) -> IBroker:
+    try:
+        from confd.brokers.kafka.broker import KafkaBroker
+    except ImportError:
+        raise StartError(
+            "DISTRIBUTION_STRATEGY: KAFKA needs aiokafka; install it with: pip install 'confd[kafka]'."
+        ) from None
+
+    return KafkaBroker(
+        reactor,
+        settings.kafka_bootstrap,
+        topic=settings.kafka_topic,
+        username=settings.kafka_username,
+        password=settings.kafka_password,
+        tls=_kafka_tls(settings) if settings.kafka_tls_enabled else None,
+        random=Random(),
+    )
+
+
+def _kafka_tls(settings: BrokerSettings) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=settings.kafka_ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise StartError(f"KAFKA_CA_FILE: {settings.kafka_ca_file} cannot be read: {one_line(error)}.") from None

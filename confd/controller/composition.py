@@ -10,7 +10,7 @@ from random import Random
 from attrs import frozen
 from twisted.application.service import IService
 
-from confd.brokers.factory import describe_stream, follow_passwords, make_brokers
+from confd.brokers.factory import describe_brokers, follow_passwords, make_brokers
 from confd.controller.access.api_tokens import ApiTokens
 from confd.controller.access.composition import follow_identities, make_dispatcher
 from confd.controller.access.freezes import Freezes
@@ -217,7 +217,7 @@ def compose(
     offload, audit_log = Offload(in_threads_of(reactor)), AuditLog(store, reactor, now)
     readiness = Readiness(
         {"store": store, "configurations": snapshot} | {each.name: each for each in brokers},
-        {} if settings.nats_stream is None else describe_stream(brokers),
+        describe_brokers(settings, brokers),
     )
     apis = [
         ConfigsApi(

@@ -196,6 +196,14 @@ def address(text: str) -> tuple[str, int]:
         raise ValueError(f"{expected}; it {error}") from None
 
 
+def addresses(text: str) -> tuple[tuple[str, int], ...]:
+    """Parse a comma-separated list of hosts and ports."""
+    found = tuple(address(each) for each in names(text))
+    if not found:
+        raise ValueError("must name a host and a port, such as localhost:9092")
+    return found
+
+
 def endpoint(text: str) -> str:
     """Parse a Twisted server endpoint; the C{interface} may be an IPv6 address without escapes."""
     try:
@@ -230,6 +238,13 @@ def stream_name(text: str) -> str:
     """Parse the name of a JetStream stream."""
     if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", text) is None:
         raise ValueError("must be a name of letters, digits, - and _, at most 64 of them")
+    return text
+
+
+def topic_name(text: str) -> str:
+    """Parse the name of a Kafka topic."""
+    if re.fullmatch(r"[A-Za-z0-9._-]{1,249}", text) is None or text in (".", ".."):
+        raise ValueError("must be a name of letters, digits, ., - and _, at most 249 of them")
     return text
 
 

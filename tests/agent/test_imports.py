@@ -21,7 +21,7 @@ print(*sorted(sys.modules))
 
 #: Libraries of the port, and libraries that only some outputs, strategies and roles need.
 OF_PORT = {"klein", "werkzeug", "prometheus_client"}
-OTHERS = {"yaml", "jsonschema_rs", "sqlite3", "nats", "txredisapi"}
+OTHERS = {"yaml", "jsonschema_rs", "sqlite3", "nats", "txredisapi", "aiokafka"}
 
 
 def loaded(**settings: str) -> set[str]:

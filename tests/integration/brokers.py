@@ -11,6 +11,7 @@ from typing import BinaryIO, Protocol
 from attrs import define
 
 from tests.integration.fleet import PATIENCE
+from tests.integration.kafka import KafkaServer
 from tests.integration.proxy import NATS_MESSAGE, REDIS_MESSAGE, Proxy
 from tests.integration.servers import NatsServer, RedisServer, Server
 
@@ -23,7 +24,7 @@ class Broker(Protocol):
         """The process."""
 
     @property
-    def message(self) -> re.Pattern[bytes]:
+    def message(self) -> re.Pattern[bytes] | None:
         """The beginning of a message: see L{tests.integration.proxy}."""
 
     def options(self, port: int) -> list[str]:
@@ -147,3 +148,40 @@ class NatsStreamBroker(NatsBroker):
                 assert head, "the broker hung up"
             headers, size = map(int, head.split()[-2:])
             return replies.read(size)[headers:]
+
+
+@define(eq=False)
+class KafkaBroker:
+    """
+    Kafka. The proxy of the agents sees no separate messages, since the protocol has no beginning that tells them.
+
+    The controller uses the internal port, since the other port sends its clients to the proxy.
+    """
+
+    server: KafkaServer
+    message = None
+
+    @classmethod
+    def make(cls, folder: Path) -> KafkaBroker:
+        """Return a broker that is not started."""
+        return cls(KafkaServer(folder))
+
+    def options(self, port: int) -> list[str]:
+        """See L{Broker.options}."""
+        if port == self.server.port:
+            port = self.server.internal
+        else:
+            self.server.advertised = port
+        return ["--kafka-bootstrap", f"127.0.0.1:{port}"]
+
+    def latest(self) -> bytes:
+        """See L{Broker.latest}."""
+        return [value for key, value in self.server.consume() if key == "default"][-1]
+
+    def inject(self, messages: list[bytes]) -> None:
+        """See L{Broker.inject}."""
+        self.server.produce(*[("default", message) for message in messages])
+
+    def kill_subscribers(self, proxy: Proxy) -> None:
+        """See L{Broker.kill_subscribers}: the server does so for no client, and the proxy does it instead."""
+        proxy.drop()

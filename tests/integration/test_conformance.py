@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 
 from tests.budgets import budget
-from tests.integration.brokers import NatsBroker, NatsStreamBroker, RedisBroker
+from tests.integration.brokers import KafkaBroker, NatsBroker, NatsStreamBroker, RedisBroker
 from tests.integration.conformance import make_conformance_tests
+from tests.integration.kafka import why_not as why_not_kafka
 from tests.integration.servers import missing
 
 
@@ -15,9 +16,9 @@ def why_not(command: str) -> str | None:
     return None if os.environ.get("CI") else missing(command)
 
 
-def why_not_now(command: str) -> str | None:
-    """Return why the suite of a second way through the same client cannot run; it runs with the full budget only."""
-    return budget("a suite for CONFD_TEST_BUDGET=full", None) or why_not(command)
+def why_not_now(reason: str | None) -> str | None:
+    """Return why a suite that runs with the full budget only cannot run."""
+    return budget("a suite for CONFD_TEST_BUDGET=full", None) or reason
 
 
 class PollerConformanceTests(make_conformance_tests("POLLER", pushes=False)):  # type: ignore[misc]
@@ -41,6 +42,12 @@ class NatsConformanceTests(  # type: ignore[misc]
 
 
 class NatsStreamConformanceTests(  # type: ignore[misc]
-    make_conformance_tests("NATS", NatsStreamBroker.make, why_not=why_not_now("nats-server"))
+    make_conformance_tests("NATS", NatsStreamBroker.make, why_not=why_not_now(why_not("nats-server")))
 ):
     """Agents that subscribe to NATS, whose newest announcement is in a stream."""
+
+
+class KafkaConformanceTests(  # type: ignore[misc]
+    make_conformance_tests("KAFKA", KafkaBroker.make, why_not=why_not_now(why_not_kafka()))
+):
+    """Agents that read a topic of a real Kafka server."""

@@ -32,6 +32,7 @@ SECRETS = {
     "WORKER_PASSWORD": WORKER[1],
     "REDIS_PASSWORD": "canary-redis-7f3a",
     "NATS_PASSWORD": "canary-nats-7f3a",
+    "KAFKA_PASSWORD": "canary-kafka-7f3a",
 }
 
 #: Secrets in the documents: a token in a query, and a password beside it.
@@ -78,8 +79,9 @@ class RedactionTests(SynchronousTestCase):
         self.addCleanup(self.fleet.close)
         info = b'INFO {"server_id":"x","version":"2.10.0","max_payload":1048576,"auth_required":true}\r\n'
         self.redis = Echo(b"", b"-ERR unknown command with args beginning with: %s\r\n")
+        self.kafka = Echo(b"", b"%s")
         self.nats = Echo(info, b"-ERR 'Authorization Violation: %s'\r\n")
-        for each in (self.redis, self.nats):
+        for each in (self.redis, self.nats, self.kafka):
             stack.callback(each.close)
         (folder / "schema.json").write_text("{}")
         self.environ = SECRETS | {
@@ -87,6 +89,8 @@ class RedactionTests(SynchronousTestCase):
             "REDIS_ADDRESS": f"127.0.0.1:{self.redis.port}",
             "NATS_URL": f"nats://127.0.0.1:{self.nats.port}",
             "NATS_USERNAME": "confd",
+            "KAFKA_BOOTSTRAP": f"127.0.0.1:{self.kafka.port}",
+            "KAFKA_USERNAME": "confd",
             "WORKER_USERNAME": WORKER[0],
             "CONFIG_SCHEMA": "schema.json",
             "DEFAULT_POLL_INTERVAL": "1",
@@ -117,7 +121,7 @@ class RedactionTests(SynchronousTestCase):
             "--port",
             str(self.fleet.port),
             "--distribution-strategy",
-            "REDIS,NATS",
+            "REDIS,NATS,KAFKA",
             health=f"{self.fleet.url}/health",
         )
         port, ops = free_port(), free_port()
@@ -146,7 +150,7 @@ class RedactionTests(SynchronousTestCase):
         self.ask("POST", "/api/v1/config", {"url": f"http://user:{IN_DOCUMENTS[2]}@{nowhere[7:]}"})
         eventually(lambda: [each["state"] for each in self.ask("GET", "/api/v1/agents").json()] == ["failed"] * 2)
         self.misbehave(worker)
-        eventually(lambda: self.redis.heard and self.nats.heard)
+        eventually(lambda: self.redis.heard and self.nats.heard and self.kafka.heard)
         # On broken connections as well.
         for url in (self.fleet.url, worker, f"http://127.0.0.1:{ops}"):
             self.answers += [request("GET", url + path).body for path in ("/health", "/ready", "/metrics")]

@@ -223,6 +223,19 @@ class CredentialTests(SynchronousTestCase):
             self.assertEqual(names(role, NATS_PASSWORD="w", NATS_USERNAME="w", NATS_TOKEN="t"), ["NATS_TOKEN"])
             self.assertEqual(reasons(role, NATS_TOKEN="t"), [])
 
+    def test_kafka_servers_and_half_of_the_credentials(self):
+        for role in (AgentSettings, ControllerSettings):
+            self.assertEqual(names(role, KAFKA_USERNAME="w"), ["KAFKA_PASSWORD"])
+            self.assertEqual(names(role, KAFKA_PASSWORD="w"), ["KAFKA_USERNAME"])
+            self.assertEqual(names(role, KAFKA_CA_FILE="ca.pem"), ["KAFKA_CA_FILE"])
+            self.assertEqual(reasons(role, KAFKA_CA_FILE="ca.pem", KAFKA_TLS_ENABLED="true"), [])
+            for wrong in ("kafka", "me:hunter2@kafka:9092", "kafka:9092,kafka"):
+                self.assertEqual(names(role, KAFKA_BOOTSTRAP=wrong), ["KAFKA_BOOTSTRAP"])
+            for wrong in ("..", "a topic", "x" * 250):
+                self.assertEqual(names(role, KAFKA_TOPIC=wrong), ["KAFKA_TOPIC"])
+            found = read(role, {"KAFKA_BOOTSTRAP": "a:1, [::1]:2", "DISTRIBUTION_STRATEGY": "KAFKA"}, {})
+            self.assertEqual((found.kafka_bootstrap, found.asyncio), ((("a", 1), ("::1", 2)), True))
+
     def test_every_password_is_a_secret(self):
         for role in ROLES:
             for declared in settings_of(role):
@@ -232,7 +245,7 @@ class CredentialTests(SynchronousTestCase):
                     declared.name,
                 )
                 if declared.secret:
-                    pairs = ("WORKER_PASSWORD", "NATS_PASSWORD")
+                    pairs = ("WORKER_PASSWORD", "NATS_PASSWORD", "KAFKA_PASSWORD")
                     both = {declared.name.replace("PASSWORD", "USERNAME"): "w"} if declared.name in pairs else {}
                     value = "postgresql://u:hunter2@h/d" if declared.name == "DATABASE_URL" else "hunter2"
                     self.assertNotIn("hunter2", repr(read(role, {declared.name: value, **both}, {})))

@@ -5,4 +5,5 @@ from confd.agent.plugin import StrategyMaker
 poller = StrategyMaker("POLLER", "confd.agent.strategies.factories.poller")
 redis = StrategyMaker("REDIS", "confd.agent.strategies.factories.redis")
 nats = StrategyMaker("NATS", "confd.agent.strategies.factories.nats")
+kafka = StrategyMaker("KAFKA", "confd.agent.strategies.factories.kafka")
 stream = StrategyMaker("STREAM", "confd.agent.strategies.factories.stream")

@@ -36,6 +36,11 @@ def nats(context: StrategyContext) -> IStrategy:
     return _pubsub(context, "NATS")
 
 
+def kafka(context: StrategyContext) -> IStrategy:
+    """Make the strategy KAFKA."""
+    return _pubsub(context, "KAFKA")
+
+
 def _pubsub(context: StrategyContext, name: str) -> IStrategy:
     settings = read(BrokerSettings, {}, context.environ)
     broker = make_broker(context.reactor, settings, name)

@@ -1,4 +1,4 @@
-"""The strategies REDIS and NATS: subscribe to a broker."""
+"""The strategies REDIS, NATS and KAFKA: subscribe to a broker."""
 
 from __future__ import annotations
 

@@ -13,11 +13,12 @@ from zope.interface import implementer
 
 from confd.brokers.link import RETRY_MAX_SECONDS, CommandRefused, Link, one_line, unavailable
 from confd.brokers.listeners import Listeners
+from confd.brokers.log_bridge import StandardLogs
 from confd.brokers.nats.client import Insecure
 from confd.brokers.nats.connection import Msg, NatsConnection, NatsOptions, SlowConsumerError, Subscription
-from confd.brokers.nats.log_bridge import StandardLogs
 from confd.brokers.nats.stream import KeptStream
-from confd.errors import StartError, Unavailable
+from confd.brokers.tasks import event_loop
+from confd.errors import Unavailable
 from confd.interfaces import IBroker
 from confd.model import DEFAULT_NAMESPACE
 from confd.runtime.certificate_errors import describe_certificate_error
@@ -60,10 +61,7 @@ class NatsBroker(Service):
         @param stream: the stream that keeps announcements; C{None} keeps none.
         @raise StartError: the reactor is not that of asyncio.
         """
-        loop = getattr(reactor, "_asyncioEventloop", None)
-        if loop is None:
-            raise StartError("DISTRIBUTION_STRATEGY: NATS needs the asyncio reactor; use twistd --reactor=asyncio.")
-        self._loop = loop
+        self._loop = event_loop(reactor, "NATS")
         self._options: NatsOptions = {
             "servers": list(servers),
             "tls": tls,

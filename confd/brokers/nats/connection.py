@@ -8,9 +8,9 @@ never reconnects; see L{confd.brokers.link}.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from ssl import SSLContext
-from typing import TypedDict, TypeVar
+from typing import TypedDict
 
 from attrs import define, field, frozen
 from nats.aio.msg import Msg
@@ -22,15 +22,14 @@ from nats.errors import (
     SlowConsumerError,
     StaleConnectionError,
 )
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 
-from confd.brokers.link import CommandRefused, Lost, one_line
+from confd.brokers.link import CommandRefused, one_line
 from confd.brokers.nats.client import CLOSE_TIMEOUT_SECONDS, NatsClient
+from confd.brokers.tasks import Tasks, as_deferred
 from confd.codec.bodies import MAX_ANSWER_BYTES
 
 __all__ = ["Msg", "NatsConnection", "SlowConsumerError", "Subscription"]
-
-T = TypeVar("T")
 
 #: The status of the answer to a message without a subscriber.
 _NO_RESPONDERS = "503"
@@ -74,8 +73,13 @@ class NatsConnection:
     _complaint: Exception | None = field(default=None, init=False)
     _opened: bool = field(default=False, init=False)
     _lost: asyncio.Event = field(factory=asyncio.Event, init=False)
-    _under_way: set[asyncio.Task[object]] = field(factory=set, init=False)
+    #: nats-py leaves its own waiters alone when the connection is closed.
+    _tasks: Tasks = field(init=False)
     _closing: asyncio.Task[None] | None = field(default=None, init=False)
+
+    @_tasks.default
+    def _make_tasks(self) -> Tasks:
+        return Tasks(self.loop, ConnectionClosedError, StaleConnectionError)
 
     async def open(
         self,
@@ -91,11 +95,11 @@ class NatsConnection:
         @param refused: called with the subject of each of them that it refuses.
         """
         try:
-            await self._run(self._connect(options))
-            await self._run(self._subscribe(subscriptions))
+            await self._tasks.run(self._connect(options))
+            await self._tasks.run(self._subscribe(subscriptions))
             for each in optional:
                 try:
-                    await self._run(self._subscribe([each]))
+                    await self._tasks.run(self._subscribe([each]))
                 except CommandRefused as refusal:
                     refused(each.subject, refusal)
         except BaseException:
@@ -105,7 +109,7 @@ class NatsConnection:
 
     async def publish(self, subject: str, message: bytes) -> None:
         """Publish a message, and return when the server has received it."""
-        await self._run(self._publish(subject, message))
+        await self._tasks.run(self._publish(subject, message))
 
     async def request(self, subject: str, seconds: float) -> bytes | None:
         """
@@ -116,7 +120,7 @@ class NatsConnection:
         """
         try:
             # The old style keeps no subscription for answers.
-            answer = await self._run(self._client.request(subject, timeout=seconds, old_style=True))
+            answer = await self._tasks.run(self._client.request(subject, timeout=seconds, old_style=True))
         except NoRespondersError:
             return None
         return bytes(answer.data)
@@ -131,7 +135,7 @@ class NatsConnection:
         @raise TimeoutError: no answer came in time.
         @raise CommandRefused: the server refuses the message.
         """
-        return await self._run(self._exchange(subject, message, seconds, headers))
+        return await self._tasks.run(self._exchange(subject, message, seconds, headers))
 
     async def reply(self, subject: str, message: bytes) -> None:
         """Send the answer to a request; await it in asyncio."""
@@ -139,33 +143,16 @@ class NatsConnection:
 
     async def prove(self) -> None:
         """Ping the server; see L{Connection}."""
-        await self._run(self._client.rtt())
+        await self._tasks.run(self._client.rtt())
 
     def when_lost(self) -> Deferred[bool]:
         """Return a L{Deferred} that fires when the connection is closed."""
-        return _deferred(self.loop.create_task(self._lost.wait()))
+        return as_deferred(self.loop.create_task(self._lost.wait()))
 
     def cut(self) -> None:
         """Close the connection soon; data that is still unsent is dropped."""
         if self._closing is None:
             self._closing = self.loop.create_task(self._cut())
-
-    async def _run(self, coroutine: Coroutine[object, object, T]) -> T:
-        """
-        Run a coroutine of asyncio.
-
-        It is cancelled when the connection is closed, because nats-py leaves its own waiters alone then. It is never
-        cancelled before: nats-py swallows a cancellation while it sends.
-
-        @raise Lost: the connection was lost.
-        """
-        task = self.loop.create_task(coroutine)
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
-        try:
-            return await _deferred(task)
-        except (CancelledError, ConnectionClosedError, StaleConnectionError):
-            raise Lost("it hangs up") from None
 
     async def _connect(self, options: NatsOptions) -> None:
         try:
@@ -239,26 +226,9 @@ class NatsConnection:
 
     async def _cut(self) -> None:
         for _ in range(10):
-            for task in self._under_way:
-                task.cancel()
-            await self._client.abort()
-            if not self._under_way:
-                break
             # Repeated, because nats-py swallows a cancellation while it sends.
-            await asyncio.wait(self._under_way, timeout=CLOSE_TIMEOUT_SECONDS / 10)
+            self._tasks.cancel()
+            await self._client.abort()
+            if await self._tasks.ended(CLOSE_TIMEOUT_SECONDS / 10):
+                break
         self._lost.set()
-
-
-def _deferred(task: asyncio.Task[T]) -> Deferred[T]:
-    """Return a L{Deferred} that fires with the result of a task; cancelling it leaves the task running."""
-    answer: Deferred[T] = Deferred()
-
-    def ended(task: asyncio.Task[T]) -> None:
-        error = CancelledError() if task.cancelled() else task.exception()
-        if error is None:
-            answer.callback(task.result())
-        else:
-            answer.errback(error)
-
-    task.add_done_callback(ended)
-    return answer

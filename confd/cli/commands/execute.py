@@ -25,7 +25,7 @@ OWN_SECRETS = (
 
 #: Secrets of brokers and databases, which the program may need itself: it does not inherit them with the prefix
 #: C{CONFD_}.
-SHARED_SECRETS = ("REDIS_PASSWORD", "NATS_PASSWORD", "NATS_TOKEN", "DATABASE_URL")
+SHARED_SECRETS = ("REDIS_PASSWORD", "NATS_PASSWORD", "NATS_TOKEN", "KAFKA_PASSWORD", "DATABASE_URL")
 
 
 @click.command(

@@ -24,7 +24,7 @@ from confd.runtime.setting_types import (
     whole,
 )
 from confd.runtime.settings.outputs import OutputSettings
-from confd.runtime.settings.shared import DEFAULT_AGENT_PASSWORD, check_pair
+from confd.runtime.settings.shared import ASYNCIO_BROKERS, DEFAULT_AGENT_PASSWORD, check_pair
 
 
 def _strategy(text: str) -> str:
@@ -83,7 +83,7 @@ class AgentSettings(OutputSettings):
     )
     distribution_strategy: str = setting(
         "DISTRIBUTION_STRATEGY",
-        "Strategy that learns of changes: POLLER, STREAM, REDIS, NATS, or the name of a plug-in.",
+        "Strategy that learns of changes: POLLER, STREAM, REDIS, NATS, KAFKA, or the name of a plug-in.",
         "POLLER",
         _strategy,
     )
@@ -122,7 +122,7 @@ class AgentSettings(OutputSettings):
     @property
     def asyncio(self) -> bool:
         """Whether this role needs the asyncio reactor: see L{ControllerSettings.asyncio}."""
-        return self.distribution_strategy == "NATS"
+        return self.distribution_strategy in ASYNCIO_BROKERS
 
     @property
     def worker_login(self) -> tuple[str | None, str | None]:

@@ -25,6 +25,7 @@ from confd.runtime.setting_types import (
     whole,
 )
 from confd.runtime.settings.shared import (
+    ASYNCIO_BROKERS,
     BROKERS,
     DEFAULT_ADMIN_PASSWORD,
     DEFAULT_AGENT_PASSWORD,
@@ -195,15 +196,15 @@ class ControllerSettings(BrokerSettings):
     )
     distribution_strategy: tuple[str, ...] = setting(
         "DISTRIBUTION_STRATEGY",
-        "Comma-separated brokers to publish to: REDIS, NATS. POLLER and STREAM are always available.",
+        "Comma-separated brokers to publish to: REDIS, NATS, KAFKA. POLLER and STREAM are always available.",
         "POLLER",
         some_of("POLLER", "STREAM", *BROKERS),
     )
 
     @property
     def asyncio(self) -> bool:
-        """Whether this role needs the asyncio reactor: the NATS library runs on no other."""
-        return "NATS" in self.distribution_strategy
+        """Whether this role needs the asyncio reactor: some libraries of brokers run on no other."""
+        return not ASYNCIO_BROKERS.isdisjoint(self.distribution_strategy)
 
     @property
     def endpoint(self) -> str:

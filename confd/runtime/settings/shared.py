@@ -7,14 +7,29 @@ from attrs import frozen
 from confd.runtime.addresses import Network
 from confd.runtime.logs import LogSettings
 from confd.runtime.setting import setting
-from confd.runtime.setting_types import address, endpoint, flag, nats_urls, networks, stream_name, subject, whole, word
+from confd.runtime.setting_types import (
+    address,
+    addresses,
+    endpoint,
+    flag,
+    nats_urls,
+    networks,
+    stream_name,
+    subject,
+    topic_name,
+    whole,
+    word,
+)
 from confd.web.auth.allowed_hosts import HostPattern, host_patterns
 
 #: Built-in passwords, which are public: a controller accepts them on loopback only.
 DEFAULT_AGENT_PASSWORD, DEFAULT_ADMIN_PASSWORD = "secret123", "admin123"
 
 #: Brokers that a controller can publish to.
-BROKERS = ("REDIS", "NATS")
+BROKERS = ("REDIS", "NATS", "KAFKA")
+
+#: Brokers whose library needs the asyncio reactor.
+ASYNCIO_BROKERS = frozenset(("NATS", "KAFKA"))
 
 
 @frozen
@@ -44,14 +59,31 @@ class BrokerSettings(LogSettings):
     nats_queue_group: str = setting(
         "NATS_QUEUE_GROUP", "NATS queue group in which controllers answer requests.", "config-workers", subject
     )
-
     nats_stream: str | None = setting(
         "NATS_STREAM", "JetStream stream that keeps the newest announcement of each namespace.", None, stream_name
+    )
+
+    kafka_bootstrap: tuple[tuple[str, int], ...] = setting(
+        "KAFKA_BOOTSTRAP", "Comma-separated Kafka servers, as host:port.", "localhost:9092", addresses
+    )
+    kafka_topic: str = setting(
+        "KAFKA_TOPIC", "Kafka topic of the announcements of all namespaces.", "confd.announcements", topic_name
+    )
+    kafka_username: str | None = setting("KAFKA_USERNAME", "Kafka user name (SCRAM-SHA-256).", None)
+    kafka_password: str | None = setting("KAFKA_PASSWORD", "Kafka password.", None, secret=True)
+    kafka_tls_enabled: bool = setting("KAFKA_TLS_ENABLED", "Connect to Kafka over TLS.", "false", flag)
+    kafka_ca_file: str | None = setting(
+        "KAFKA_CA_FILE",
+        "PEM file of the certificate authorities of the Kafka servers. Unset uses those of the system.",
+        None,
     )
 
     def mistakes(self) -> list[str]:
         """Return a sentence for each contradiction between settings that are valid one by one."""
         found = check_pair("NATS", self.nats_username, self.nats_password)
+        found += check_pair("KAFKA", self.kafka_username, self.kafka_password)
+        if self.kafka_ca_file is not None and not self.kafka_tls_enabled:
+            found.append("KAFKA_CA_FILE: has no effect without KAFKA_TLS_ENABLED; set that, too.")
         if self.nats_token is not None and self.nats_username is not None:
             found.append("NATS_TOKEN: is set, and NATS_USERNAME too; use one of them.")
         return found

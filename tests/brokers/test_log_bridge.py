@@ -1,4 +1,4 @@
-"""Tests of L{confd.brokers.nats.log_bridge}."""
+"""Tests of L{confd.brokers.log_bridge}."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import logging
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from confd.brokers.nats.log_bridge import StandardLogs
+from confd.brokers.log_bridge import StandardLogs
 
 
 class StandardLogsTests(SynchronousTestCase):

@@ -1,0 +1,1 @@
+"""Kafka: publish to a topic and read it, without a consumer group."""

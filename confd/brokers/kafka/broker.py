@@ -1,0 +1,248 @@
+"""Kafka: announcements are records of a topic, whose key is the namespace; agents read it from its beginning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from random import Random
+from ssl import SSLContext
+
+from attrs import evolve
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from confd.brokers.kafka.connection import LONG_POLL_SECONDS, KafkaConnection, KafkaOptions
+from confd.brokers.kafka.failures import Sentences
+from confd.brokers.kafka.records import Record
+from confd.brokers.link import RETRY_MAX_SECONDS, CommandRefused, Link, Lost, Work
+from confd.brokers.listeners import Listeners
+from confd.brokers.log_bridge import StandardLogs
+from confd.brokers.tasks import event_loop
+from confd.errors import Unavailable
+from confd.interfaces import IBroker
+from confd.runtime.addresses import join
+from confd.runtime.reactor import Reactor
+from confd.runtime.timing import Backoff
+
+#: Seconds after which an agent no longer waits for the end of a topic that it reads.
+CATCH_UP_MAX_SECONDS = 30.0
+
+#: Values of compression.type that leave announcements as they were written.
+_PLAIN = ("", "producer", "uncompressed")
+
+
+@implementer(IBroker)
+class KafkaBroker(Service):
+    """A topic of a Kafka cluster."""
+
+    name = "KAFKA"
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Reactor,
+        servers: Sequence[tuple[str, int]],
+        *,
+        topic: str = "confd.announcements",
+        username: str | None = None,
+        password: str | None = None,
+        tls: SSLContext | None = None,
+        wait: float = LONG_POLL_SECONDS,
+        random: Random,
+    ) -> None:
+        """
+        @param servers: where to ask for the addresses of the cluster.
+        @param topic: of the announcements of all namespaces; it is never created or changed.
+        @param tls: verifies the servers; C{None} connects without TLS.
+        @param wait: seconds that a server holds a request for records until new ones arrive.
+        @raise StartError: the reactor is not that of asyncio.
+        """
+        self._loop, self._clock = event_loop(reactor, "KAFKA"), reactor
+        self._options = KafkaOptions(servers, username, password, tls, wait)
+        self._topic = topic
+        self._sentences = Sentences(", ".join(join(*each) for each in servers), topic, username, tls is not None)
+        self._logs = StandardLogs(["aiokafka", "asyncio"])
+        self.listeners = Listeners()
+        self._returned: Callable[[], None] = lambda: None
+        self._publishes = False
+        self._refusal: str | None = None
+        self._remark: str | None = None
+        self._opened: KafkaConnection | None = None
+        #: The newest announcements while the topic is read for the first time, and while the listeners are told.
+        self._newest: dict[str, bytes | None] | None = None
+        self._late: IDelayedCall | None = None
+        self._link = Link(
+            reactor,
+            f"KAFKA_BOOTSTRAP: {self._sentences.address}",
+            self._open,
+            Backoff(random, RETRY_MAX_SECONDS),
+            self._begin,
+            returned=lambda: self._returned(),
+        )
+
+    def startService(self) -> None:
+        """Connect in the background."""
+        super().startService()
+        self._logs.install()
+        self._link.startService()
+
+    def stopService(self) -> Deferred[None]:
+        """Close the connections."""
+        super().stopService()
+        self._forget_pass()
+        return maybeDeferred(self._link.stopService).addCallback(lambda _: self._logs.remove())
+
+    def problem(self) -> str | None:
+        """See L{IHealth.problem}."""
+        return self._link.problem() or self._refusal
+
+    def remark(self) -> str | None:
+        """See L{IBroker.remark}."""
+        return self._remark
+
+    def keeps(self) -> bool:
+        """See L{IBroker.keeps}."""
+        return self._remark is None
+
+    def present(self, password: str | None, token: str | None) -> None:
+        """See L{IBroker.present}; Kafka has no tokens."""
+        self._options = evolve(self._options, password=password)
+
+    def listen(self, namespace: str, received: Callable[[bytes], object], connected: Callable[[], None]) -> None:
+        """See L{IBroker.listen}."""
+        self.listeners.add(namespace, received, connected)
+
+    def attend(self, namespace: str, rung: Callable[[bytes], object]) -> None:
+        """See L{IBroker.attend}."""
+        self.listeners.add_optional(_doorbell_of(namespace), rung)
+
+    def ring(self, namespace: str, doorbell: bytes) -> Deferred[None]:
+        """See L{IBroker.ring}."""
+        return self._command(lambda connection: connection.send(_doorbell_of(namespace).encode(), doorbell))
+
+    def answer(self, latest: Callable[[str], bytes | None]) -> None:
+        """See L{IBroker.answer}; the topic keeps the newest announcement, and only controllers call this."""
+        self._publishes = True
+
+    def watch(self, returned: Callable[[], None]) -> None:
+        """See L{IBroker.watch}."""
+        self._returned = returned
+
+    def announce(self, namespace: str, announcement: bytes) -> Deferred[None]:
+        """See L{IBroker.announce}."""
+
+        async def send(connection: KafkaConnection) -> None:
+            try:
+                await connection.send(namespace.encode(), announcement)
+            except CommandRefused as refused:
+                self._refusal = self._sentences.of(refused)
+                raise
+            self._refusal = None
+
+        return self._command(send)
+
+    def latest(self, namespace: str) -> Deferred[bytes | None]:
+        """See L{IBroker.latest}; a listener that was just connected costs no request."""
+        if self._newest is not None and namespace in self._newest:
+            return succeed(self._newest[namespace])
+
+        async def find(connection: KafkaConnection) -> bytes | None:
+            found = await connection.find(namespace.encode())
+            return None if found is None else self.listeners.bounded(found)
+
+        return self._command(find)
+
+    def _command(self, ask: Callable[[KafkaConnection], Work]) -> Deferred:
+        async def described(connection: KafkaConnection) -> object:
+            try:
+                return await ask(connection)
+            except CommandRefused as refused:
+                raise self._unavailable(refused) from None
+
+        return Deferred.fromCoroutine(self._link.use(described))
+
+    async def _open(self) -> KafkaConnection:
+        connection = KafkaConnection(self._loop, self._options, self._topic)
+        try:
+            await connection.open(bool(self.listeners.topics))
+            await self._look(connection)
+        except Exception as error:
+            connection.cut()
+            raise self._unavailable(error) from None
+        except BaseException:
+            connection.cut()
+            raise
+        self._opened = connection
+        return connection
+
+    async def _look(self, connection: KafkaConnection) -> None:
+        """Find out whether the topic keeps announcements; only controllers do, and may not be allowed to."""
+        if not self._publishes:
+            return
+        found = await connection.settings(("cleanup.policy", "compression.type"))
+        before, self._remark = self._remark, None
+        if "compact" not in found.get("cleanup.policy", "compact"):
+            self._remark = (
+                f"KAFKA_TOPIC: {self._topic} removes announcements after retention.ms; set cleanup.policy=compact."
+            )
+        if found.get("compression.type", "") not in _PLAIN:
+            self._remark = (
+                f"KAFKA_TOPIC: {self._topic} compresses announcements, so agents do not read them; set"
+                " compression.type=producer."
+            )
+        if self._remark not in (None, before):
+            self.log.warn("{remark}", remark=self._remark)
+
+    def _begin(self) -> None:
+        """Read the topic: the link is connected."""
+        connection = self._opened
+        if connection is None or not self.listeners.topics:
+            return
+        self._forget_pass()
+        newest = self._newest = dict.fromkeys(self.listeners.topics)
+        self._late = self._clock.callLater(CATCH_UP_MAX_SECONDS, self._caught_up, newest)
+
+        Deferred.fromCoroutine(self._follow(connection, newest))
+
+    async def _follow(self, connection: KafkaConnection, newest: dict[str, bytes | None]) -> None:
+        try:
+            await connection.follow(lambda record: self._received(newest, record), lambda: self._caught_up(newest))
+        except CommandRefused as refused:
+            self.log.warn("{reason}", reason=self._sentences.of(refused))
+        except Lost:
+            # The link says so.
+            pass
+        except Exception:
+            self.log.failure("reading {topic} failed", topic=self._topic)
+        if self._newest is newest:
+            self._forget_pass()
+        connection.cut()
+
+    def _received(self, newest: dict[str, bytes | None], record: Record) -> None:
+        topic = None if record.key is None else record.key.decode("utf-8", "replace")
+        if topic is None or record.value is None:
+            return
+        if self._newest is not newest:
+            self.listeners.deliver(topic, record.value)
+        elif topic in newest:
+            newest[topic] = self.listeners.bounded(record.value) or newest[topic]
+
+    def _caught_up(self, newest: dict[str, bytes | None]) -> None:
+        """Tell the listeners that they are connected; they may ask for the newest announcement meanwhile."""
+        if self._newest is newest:
+            self.listeners.connected()
+            self._forget_pass()
+
+    def _forget_pass(self) -> None:
+        self._newest = None
+        if self._late is not None and self._late.active():
+            self._late.cancel()
+
+    def _unavailable(self, error: Exception) -> Unavailable:
+        return Unavailable("broker_unavailable", self._sentences.of(error))
+
+
+def _doorbell_of(namespace: str) -> str:
+    return f"{namespace}:rollout"
