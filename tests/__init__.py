@@ -6,6 +6,8 @@ import signal
 
 from hypothesis import HealthCheck, settings
 
+from tests.budgets import budget
+
 # No database of examples in the tree, and no deadlines: a test that times things fails on a busy machine. CI looks at
 # the same examples each time, so that it is red for what was changed and for nothing else; a developer's runs look
 # further. The health check is a deadline of 30 seconds for ten examples.
@@ -14,6 +16,7 @@ settings.register_profile(
     database=None,
     deadline=None,
     derandomize=os.environ.get("CI") == "true",
+    max_examples=budget(50, 100),
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("confd")

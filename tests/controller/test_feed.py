@@ -21,6 +21,7 @@ from confd.errors import ConfdError, Unavailable
 from confd.interfaces import IChangeListener, IChangeStore
 from confd.testing import MemoryStore, a_draft, an_epoch_change
 from tests.agent.fakes import configuration
+from tests.budgets import budget
 from tests.controller.changes import contents_of
 from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 
@@ -397,7 +398,7 @@ class SameAsContentsTests(SynchronousTestCase):
     """Memory that followed the changes is the memory of a controller that starts now."""
 
     @given(st.lists(_WRITES, max_size=25))
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=budget(25, 60), deadline=None)
     def test_any_sequence_of_writes(self, writes: list[tuple[str, tuple[Any, ...]] | None]) -> None:
         store = SilentStore(a_draft(1, poll_interval=30))
         harness = ControllerHarness(store)

@@ -5,18 +5,17 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
-import subprocess
-import sys
 import threading
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
 from confd.codec.headers import basic_authorization
+from tests.cli.harness import CommandResult
 from tests.integration.certificates import make_certificate
-from tests.integration.fleet import clean_environment, eventually, hit, staged
+from tests.integration.commands import confdctl
+from tests.integration.fleet import eventually, hit, staged
 
 #: The URL of the controller with a name that only the proxy knows.
 HOST = "controller.test"
@@ -101,16 +100,11 @@ class ForwardProxyTests(SynchronousTestCase):
         threading.Thread(target=self.proxy.run, daemon=True).start()
         self.addCleanup(self.proxy.close)
 
-    def ctl(self, url: str, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    def ctl(self, url: str, *words: str, **environ: str) -> CommandResult:
         """Run confdctl."""
-        return subprocess.run(
-            [sys.executable, "-m", "confd.cli", "--url", url, *words],
-            env=clean_environment() | {"ADMIN_PASSWORD": "admin123", "HOME": str(self.fleet.folder)} | environ,
-            capture_output=True,
-            text=True,
-            timeout=30,
-            check=False,
-        )
+        folder = self.fleet.folder
+        given = {"ADMIN_PASSWORD": "admin123", "HOME": str(folder)} | environ
+        return confdctl("--url", url, *words, environ=given, folder=folder)
 
     def check(self, url: str, variable: str, *trusted: str, **more: str) -> None:
         """Publish with confdctl through the proxy, and have agents apply it: a POLLER and a STREAM agent."""
@@ -122,7 +116,7 @@ class ForwardProxyTests(SynchronousTestCase):
             agent.environ |= {variable: self.proxy.url}
             agent.start()
         ended = self.ctl(url, "set", f"url={self.target}/through", "--yes", **{variable: self.proxy.url}, **more)
-        self.assertEqual(ended.returncode, 0, ended.stderr)
+        self.assertEqual(ended.status, 0, ended.err)
         for worker in workers.values():
             eventually(lambda worker=worker: hit(worker) == "/through")
         eventually(lambda: "changes arrive by STREAM" in agent.log)
@@ -160,7 +154,7 @@ class ForwardProxyTests(SynchronousTestCase):
         agent.start()
         self.fleet.publish({"url": f"{self.target}/direct"})
         eventually(lambda: hit(worker) == "/direct")
-        self.assertEqual(self.ctl(self.fleet.url, "status", HTTP_PROXY="http://127.0.0.1:1").returncode, 0)
+        self.assertEqual(self.ctl(self.fleet.url, "status", HTTP_PROXY="http://127.0.0.1:1").status, 0)
         self.assertEqual(self.proxy.asked, [])
 
     def test_refusals(self) -> None:
@@ -175,19 +169,17 @@ class ForwardProxyTests(SynchronousTestCase):
                 eventually(lambda agent=agent, words=words: re.search(f"proxy.*{words}", agent.log))
                 agent.stop()
                 ended = self.ctl(f"{scheme}://{HOST}:9", "status", CONTROLLER_PROXY=proxy)
-                self.assertRegex(ended.stderr, "[Pp]roxy")
-                self.assertNotEqual(ended.returncode, 0)
+                self.assertRegex(ended.err, "[Pp]roxy")
+                self.assertNotEqual(ended.status, 0)
         for name in ("CONTROLLER_PROXY", "http_proxy", "HTTPS_PROXY"):
-            environ = clean_environment() | {name: "socks5://u:geheim@proxy:1"}
-            command = [str(Path(sys.executable).with_name("twistd")), "-n", "--pidfile=", "confd-agent"]
-            ended = subprocess.run(
-                command, env=environ, cwd=self.fleet.folder, capture_output=True, text=True, timeout=20, check=False
-            )
-            self.assertEqual(ended.returncode, 1)
-            said = ended.stdout + ended.stderr
-            self.assertIn(f"{name.upper()}: must begin with http://", said)
-            self.assertNotIn("Traceback", said)
-            self.assertNotIn("geheim", said)
+            agent = self.fleet.agent("http://127.0.0.1:1", f"agent-{name}", "--controller-url", f"http://{HOST}:9")
+            agent.environ[name] = "socks5://u:geheim@proxy:1"
+            agent.start(wait=False)
+            eventually(agent.gone)
+            self.assertIn(f"{name.upper()}: must begin with http://", agent.log)
+            self.assertNotIn("Traceback", agent.log)
+            self.assertNotIn("geheim", agent.log)
+            self.assertEqual(agent.stop(), 1)
             ended = self.ctl(f"http://{HOST}", "status", **{name: "socks5://u:geheim@proxy:1"})
-            self.assertIn(f"{name.upper()}: must begin with http://", ended.stderr)
-            self.assertNotIn("geheim", ended.stderr)
+            self.assertIn(f"{name.upper()}: must begin with http://", ended.err)
+            self.assertNotIn("geheim", ended.err)

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from confd.cli.errors import Exit
 from confd.codec.yaml_writer import write_yaml
+from tests.budgets import budget
 from tests.cli.harness import CliHarness, lines
 from tests.cli.live_controller import LiveController
 from tests.controller.harness import ADMIN
@@ -255,7 +256,7 @@ DOCUMENTS = st.dictionaries(
 class ConvergenceTests(Case):
     """Any folder, in any format."""
 
-    @settings(max_examples=25)
+    @settings(max_examples=budget(10, 25))
     @given(st.lists(DOCUMENTS, min_size=1, max_size=3))
     def test_applied_twice_publishes_once(self, folders):
         for each in folders:

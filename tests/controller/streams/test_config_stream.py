@@ -27,6 +27,7 @@ from confd.web.api.streaming import (
     Streams,
 )
 from tests.agent.fakes import configuration
+from tests.budgets import budget
 from tests.controller.changes import contents_of, revision_change
 from tests.controller.harness import ADMIN, AGENT, ControllerHarness
 from tests.conversation import Conversation
@@ -424,7 +425,7 @@ class CrowdTests(SynchronousTestCase):
             crowd.readers[0].end()
         self.assertTrue(crowd.requests[0].finished)
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=budget(15, 30), deadline=None)
     @given(st.lists(st.sampled_from(["publish", "turn", "stall", "flow", "leave"]), max_size=25), st.randoms())
     def test_never_an_older_one_after_a_newer(self, steps: list[str], random: Any) -> None:
         """However announcements, slices and slow readers interleave; in the end all who are there have the newest."""

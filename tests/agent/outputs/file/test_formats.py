@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from confd.agent.outputs.file import formats
 from confd.agent.outputs.file.formats import write
 from confd.codec.values import FormatError, resolve, valid_pointer
+from tests.budgets import budget
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
     [
@@ -74,13 +75,13 @@ class FormatTests(SynchronousTestCase):
         self.assertEqual(error.pointer, pointer, error)
 
     @given(VALUES)
-    @settings(deadline=None, max_examples=200)
+    @settings(deadline=None, max_examples=budget(60, 200))
     def test_json_and_yaml_round_trip(self, value: object) -> None:
         self.assertEqual(json.loads(write("json", value)), value)
         self.assertEqual(yaml.safe_load(write("yaml", value)), value)
 
     @given(st.dictionaries(KEYS, VALUES, max_size=4))
-    @settings(deadline=None, max_examples=200)
+    @settings(deadline=None, max_examples=budget(60, 200))
     def test_toml_round_trips_or_is_rejected(self, value: dict[str, object]) -> None:
         try:
             text = write("toml", value).decode()
@@ -89,13 +90,13 @@ class FormatTests(SynchronousTestCase):
         self.assertEqual(tomllib.loads(text), value)
 
     @given(st.dictionaries(KEYS, SCALARS, max_size=4))
-    @settings(deadline=None, max_examples=200)
+    @settings(deadline=None, max_examples=budget(60, 200))
     def test_properties_round_trip(self, value: dict[str, object]) -> None:
         expected = {key: _plain(each) for key, each in value.items()}
         self.assertEqual(read_properties(write("properties", value).decode("ascii")), expected)
 
     @given(st.dictionaries(KEYS, st.dictionaries(KEYS, SCALARS, max_size=3), max_size=3))
-    @settings(deadline=None, max_examples=200)
+    @settings(deadline=None, max_examples=budget(60, 200))
     def test_ini_round_trips_or_is_rejected(self, value: dict[str, dict[str, object]]) -> None:
         try:
             text = write("ini", value).decode()

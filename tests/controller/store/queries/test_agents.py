@@ -20,6 +20,7 @@ from confd.model import Registration
 from confd.reports import ReportState
 from confd.testing.examples import a_draft, a_received_report
 from confd.testing.memory_agents import MemoryAgents
+from tests.budgets import budget
 
 AGENT_IDS, NAMESPACES = st.sampled_from("abc"), st.sampled_from(["default", "blue"])
 
@@ -115,5 +116,6 @@ class RowsTests(SynchronousTestCase):
 
     def test_sqlite_equals_memory(self) -> None:
         run_state_machine_as_test(
-            RowsMachine, settings=settings(max_examples=100, stateful_step_count=20, deadline=None, database=None)
+            RowsMachine,
+            settings=settings(max_examples=budget(40, 100), stateful_step_count=20, deadline=None, database=None),
         )
