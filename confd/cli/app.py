@@ -69,6 +69,7 @@ _COMMANDS = {
         ("agents", "status agents watch"),
         ("admin", "namespaces audit epoch cluster"),
         ("certificates", "certificate verify"),
+        ("policies", "policy"),
         ("freezes", "freeze"),
         ("tokens", "token whoami"),
         ("apply", "apply"),

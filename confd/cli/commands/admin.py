@@ -11,6 +11,7 @@ from confd.audit import AuditEntry, verify
 from confd.cli.api_client import value_of
 from confd.cli.command import Group
 from confd.cli.commands.documents import change, read_argument, sources
+from confd.cli.commands.publish import break_glass_option, break_glass_query
 from confd.cli.errors import CommandError, Exit
 from confd.cli.session import Session, common, pass_session
 from confd.cli.text import format_time, plural
@@ -57,14 +58,18 @@ def list_namespaces(session: Session) -> None:
 @click.argument("name")
 @click.argument("source", nargs=-1, required=True, metavar="[FILE|-] [KEY=VALUE]...")
 @_COMMENT
+@break_glass_option
 @common(namespace=False)
 @pass_session
-def create_namespace(session: Session, name: str, source: tuple[str, ...], comment: str | None) -> None:
+def create_namespace(
+    session: Session, name: str, source: tuple[str, ...], comment: str | None, break_glass: str | None
+) -> None:
     """Create the namespace NAME. Its first document comes from FILE (- reads standard input) or from KEY=VALUE."""
     file, assignments = sources(source)
     document = change({} if file is None else read_argument(session, file), assignments, ())
     body = {"name": name, "config": document} | ({"comment": comment} if comment else {})
-    made = value_of(session.controller.call("POST", "/api/v1/namespaces", body))
+    query = break_glass_query(break_glass)
+    made = value_of(session.controller.call("POST", "/api/v1/namespaces", body, query=query))
     session.screen.show(
         made,
         lambda: session.screen.line(f"Namespace {printable(made['name'])} is created, at version {made['version']}."),

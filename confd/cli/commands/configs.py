@@ -134,7 +134,7 @@ def set_(
 def history(session: Session, limit: int) -> None:
     """List the versions of a namespace, newest first."""
     items = list(session.controller.pages("/api/v1/config/history", limit, namespace=session.namespace))
-    in_waves = any("rollout" in each for each in items)
+    in_waves, emergencies = (any(name in each for each in items) for name in ("rollout", "break_glass"))
     rows = [
         [
             each["version"],
@@ -144,11 +144,13 @@ def history(session: Session, limit: int) -> None:
             f"{each['poll_interval_seconds']} s",
             f"of {each['rollback_of']}" if each.get("rollback_of") else None,
             *([f"{each['rollout']} {each.get('state', '')}" if "rollout" in each else None] if in_waves else []),
+            *([each.get("break_glass")] if emergencies else []),
             each["comment"],
         ]
         for each in items
     ]
-    head = ["VERSION", "EPOCH", "PUBLISHED", "BY", "POLL", "ROLLBACK", *(["ROLLOUT"] if in_waves else []), "COMMENT"]
+    head = ["VERSION", "EPOCH", "PUBLISHED", "BY", "POLL", "ROLLBACK"]
+    head += [*(["ROLLOUT"] if in_waves else []), *(["BREAK-GLASS"] if emergencies else []), "COMMENT"]
     session.screen.show(items, lambda: session.screen.table(head, rows))
 
 

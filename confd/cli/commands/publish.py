@@ -44,6 +44,7 @@ class PublishOptions:
     rollout: str | None
     force: bool = False
     if_match: str | None = None
+    break_glass: str | None = None
 
     @property
     def plan(self) -> str | None:
@@ -65,6 +66,13 @@ class PublishOptions:
             raise CommandError(Exit.USAGE, f"--if-match: {error}.") from None
 
 
+#: The option of commands that policies and freezes hold.
+break_glass_option = click.option(
+    "--break-glass",
+    metavar="REASON",
+    help="Pass the policy and the freezes of the namespace in an emergency; only an admin may, and the audit shows it.",
+)
+
 _OPTIONS = {
     "yes": click.option("-y", "--yes", is_flag=True, help="Publish without a question."),
     "dry_run": click.option("--dry-run", is_flag=True, help="Validate and show the diff; publish nothing."),
@@ -75,6 +83,7 @@ _OPTIONS = {
         metavar="TAG",
         help="Publish only if this is the current tag; * skips the check.  [default: current tag at the start]",
     ),
+    "break_glass": break_glass_option,
     "rollout": click.option(
         "--rollout",
         metavar="PLAN",
@@ -120,6 +129,11 @@ def publishing_options(command: Callable[..., None], without: Container[str] = f
     return with_options
 
 
+def break_glass_query(reason: str | None) -> dict[str, object]:
+    """Return the parameter of the API for the L{break_glass_option}."""
+    return {} if reason is None else {"break_glass": reason}
+
+
 @define(eq=False)
 class ChangePublisher:
     """
@@ -144,7 +158,9 @@ class ChangePublisher:
         @raise CommandError: the controller refused it, or the user declined.
         """
         session, screen = self._session, self._session.screen
-        current, query = change.tag, {} if self._options.force else {"if_changed": True}
+        current, query = change.tag, break_glass_query(self._options.break_glass)
+        if not self._options.force:
+            query["if_changed"] = True
         change = evolve(change, tag=self._options.if_match or current, query={**change.query, **query})
         submitter = Submitter(session, session.namespace, self._options.rollout)
         try:
@@ -223,7 +239,8 @@ class ChangePublisher:
         what = f"version {result['version']} of {self._session.namespace} ({printable(result['tag'])})"
         screen = self._session.screen
         if "rollout" in result:
-            started, plan = result["rollout"], printable(self._options.rollout)
+            started = result["rollout"]
+            plan = printable(started["plan"]["name"])
             waves = plural(len(started["waves"]), "wave")
             screen.line(f"Rollout {started['id']} started: {what} goes out in {waves} of the plan {plan}{back}.")
             for warning in started.get("warnings", ()):

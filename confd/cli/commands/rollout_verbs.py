@@ -10,6 +10,7 @@ import click
 
 from confd.cli.api_client import value_of
 from confd.cli.commands.documents import as_text, change, read_argument, sources
+from confd.cli.commands.publish import break_glass_option, break_glass_query
 from confd.cli.commands.rollout_progress import follow, recovery_words
 from confd.cli.commands.rollouts import draw_rollout, finish, open_rollout, rollout
 from confd.cli.errors import CommandError, Exit
@@ -26,6 +27,10 @@ _TIMEOUT = click.option(
 )
 
 
+#: Verbs that a freeze holds.
+_HELD = ("resume", "promote", "replace")
+
+
 def _verb(
     name: str, short_help: str, examples: list[tuple[str, str]], waits: bool = True, *options: Any
 ) -> Callable[[Callable[..., None]], click.Command]:
@@ -37,7 +42,8 @@ def _verb(
 
     def decorate(command: Callable[..., None]) -> click.Command:
         decorated = common()(pass_session(command))
-        for option in reversed((*options, _COMMENT, *((_WAIT, _TIMEOUT) if waits else ()))):
+        held = (break_glass_option,) if name in _HELD else ()
+        for option in reversed((*options, _COMMENT, *held, *((_WAIT, _TIMEOUT) if waits else ()))):
             decorated = option(decorated)
         return rollout.command(name, short_help=short_help, examples=examples)(decorated)
 
@@ -60,10 +66,10 @@ def pause(session: Session, comment: str | None) -> None:
     "Resume a paused rollout.",
     [("confdctl rollout resume --wait", "accept the failures of the present members, and follow the rollout")],
 )
-def resume(session: Session, comment: str | None, wait: bool, timeout: float | None) -> None:
+def resume(session: Session, comment: str | None, wait: bool, timeout: float | None, break_glass: str | None) -> None:
     """Resume the paused rollout. The failures of its present members do not count any more."""
     _check_timeout(wait, timeout)
-    _change_and_follow(session, "resume", comment, wait, timeout)
+    _change_and_follow(session, "resume", comment, wait, timeout, break_glass=break_glass)
 
 
 @_verb(
@@ -77,7 +83,15 @@ def resume(session: Session, comment: str | None, wait: bool, timeout: float | N
     _YES,
     click.option("--all", "to_all", is_flag=True, help="Start the last wave, which is for all agents."),
 )
-def promote(session: Session, comment: str | None, wait: bool, timeout: float | None, yes: bool, to_all: bool) -> None:
+def promote(
+    session: Session,
+    comment: str | None,
+    wait: bool,
+    timeout: float | None,
+    yes: bool,
+    to_all: bool,
+    break_glass: str | None,
+) -> None:
     """
     Start the next wave that adds an agent, although not all members of the present wave have settled. A wave with hold
     in its plan waits for this command.
@@ -88,7 +102,7 @@ def promote(session: Session, comment: str | None, wait: bool, timeout: float | 
     whom = "all agents" if to_all else "the next wave"
     session.confirm(f"Deliver version {found['candidate']} to {whom} now? {printable(found['next'])}", yes)
     body = {"to": "all" if to_all else "next"}
-    _change_and_follow(session, "promote", comment, wait, timeout, body, (found["id"], tag))
+    _change_and_follow(session, "promote", comment, wait, timeout, body, (found["id"], tag), break_glass)
 
 
 @_verb(
@@ -137,6 +151,7 @@ def replace(
     yes: bool,
     version: int | None,
     source: tuple[str, ...],
+    break_glass: str | None,
 ) -> None:
     """
     Publish another document for the members of the open rollout, which begins with its first wave again. No agent is
@@ -165,7 +180,7 @@ def replace(
     session.screen.diff("\n".join(lines), aside=True)
     members = plural(found["members"], "member")
     session.confirm(f"Replace version {found['candidate']} on {members} of rollout {found['id']}?", yes)
-    _change_and_follow(session, "replace", comment, wait, timeout, body, (found["id"], tag))
+    _change_and_follow(session, "replace", comment, wait, timeout, body, (found["id"], tag), break_glass)
 
 
 @_verb(
@@ -217,9 +232,11 @@ def _change_and_follow(
     timeout: float | None,
     body: JsonObject | None = None,
     seen: tuple[int, str] | None = None,
+    break_glass: str | None = None,
 ) -> None:
     """Change the open rollout unless it made a step in the meantime; with C{--wait}, follow it to its end."""
-    number = _change(session, verb, comment, body, seen, guarded=True, quiet=wait)
+    query = break_glass_query(break_glass)
+    number = _change(session, verb, comment, body, seen, guarded=True, quiet=wait, query=query)
     if wait:
         finish(session, number, timeout)
 
@@ -232,6 +249,7 @@ def _change(
     seen: tuple[int, str] | None = None,
     guarded: bool = False,
     quiet: bool = False,
+    query: JsonObject | None = None,
 ) -> int:
     """
     Change the open rollout and print it.
@@ -239,6 +257,7 @@ def _change(
     @param seen: its number and its C{ETag}, if they are known.
     @param guarded: whether to refuse the change if the rollout made a step in the meantime.
     @param quiet: whether to print nothing, for a result follows.
+    @param query: parameters of the API.
     @return: its number.
     """
     if seen is None:
@@ -247,7 +266,7 @@ def _change(
     number, tag = seen
     sent = {**(body or {}), **({"comment": comment} if comment else {})}
     headers = {"If-Match": tag} if guarded and tag else {}
-    changed = value_of(session.controller.call("POST", f"/api/v1/rollouts/{number}/{verb}", sent, headers))
+    changed = value_of(session.controller.call("POST", f"/api/v1/rollouts/{number}/{verb}", sent, headers, query or {}))
     if not quiet:
         session.screen.show(changed, lambda: draw_rollout(session, changed))
     return number

@@ -19,6 +19,8 @@ _MAX_ATTEMPTS = 3
 #: What to run after a refusal, by its code.
 _HINTS = {
     "rollout_active": "To see it, run: confdctl rollout",
+    "plan_required": "To see the policy, run: confdctl policy",
+    "frozen": "To list the freezes, run: confdctl freeze",
     "unknown_plan": "To list the plans, run: confdctl plans",
     "no_eligible_agent": "To see the agents and their states, run: confdctl agents",
 }

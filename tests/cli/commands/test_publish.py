@@ -55,6 +55,16 @@ class SetTests(Case):
         self.assertEqual(post.headers["If-Match"], f'"{TAG}"')
         self.assertTrue(post.headers["Idempotency-Key"])
 
+    def test_reason_for_break_glass_goes_with_the_preview_and_the_publish(self):
+        self.cli.type("set", "url=y", "--yes", "--break-glass", "down")
+        sent = self.cli.controller.requests("POST", "/api/v1/config")
+        self.assertEqual([each.query["break_glass"] for each in sent], ["down"] * 2)
+
+    def test_refusal_names_the_command_that_shows_what_holds(self):
+        for code, command in (("plan_required", "confdctl policy"), ("frozen", "confdctl freeze")):
+            self.table["POST /api/v1/config"] = refusal(403, code, "No.")
+            self.assertIn(f"run: {command}", self.cli.type("set", "url=y", "--yes").err)
+
     def test_any_answer_but_yes_changes_nothing(self):
         for said in ("n\n", "\n"):
             ended = self.cli.type("set", "url=y", answers=said)

@@ -72,6 +72,10 @@ class StartTests(Case):
         posts = self.cli.controller.requests("POST", "/api/v1/config")
         self.assertEqual([each.query["rollout"] for each in posts], ["canary"] * 2)
 
+    def test_start_by_a_policy_names_the_plan_of_the_policy(self):
+        ended = self.cli.type("set", "url=y", "--yes")
+        self.assertIn("goes out in 2 waves of the plan canary", ended.out)
+
     def test_question_says_who_is_first(self):
         ended = self.cli.type("set", "url=y", "--rollout", "canary", answers="n\n")
         self.assertIn("for 4 agents (3 of them live), in 2 waves, first to a1?", ended.err)
